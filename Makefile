@@ -123,7 +123,7 @@ secrets: $(DEV) ## take what the secrets scan finds now as public: read the diff
 bench: $(DEV) ## the benchmarks
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-soak: $(DEV) ## publishers under random faults for minutes (ARGS="--minutes 5 --seed 7"; needs Java and Maven)
+soak: $(DEV) ## everything at once under random faults (ARGS="--minutes 60 --faults 1000"; needs Java and Maven)
 	@$(BIN)/python -m tests.soak $(ARGS)
 
 orders: $(DEV) ## publishers, writers and an operator in N=1000 orders of their steps, with kills

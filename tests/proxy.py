@@ -43,6 +43,12 @@ class Proxy:
             _end(one)
         self._thread.join(5)
 
+    def cut(self):
+        """Reset every connection. New ones are accepted."""
+        cut, self._sockets = self._sockets, []
+        for one in cut:
+            _end(one)
+
     def _serve(self):
         while True:
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from docs import log_events
+from tests.soak import page as soak
 from ticketbottle_payctl.cli.app.registry import COMMANDS
 
 ROOT = Path(__file__).parents[1]
@@ -167,17 +169,23 @@ def test_a_log_event_without_a_meaning_stops_the_generator(monkeypatch):
         log_events.events()
 
 
-def test_every_line_of_the_security_page_names_its_tests():
-    """Each row of a table on docs/explanation/security.md ends with test files that exist and have tests."""
-    rows = re.findall(
-        r"^\| (?!what )(?!---)(.+) \|$", read(ROOT / "docs" / "explanation" / "security.md"), re.MULTILINE
-    )
-    rows = [row.split(" | ") for row in rows if not row.startswith("---")]
+@pytest.mark.parametrize("page", ["security.md", "reliability.md"])
+def test_every_line_of_a_page_about_proofs_names_its_tests(page):
+    """Each row of a table on these pages ends with test files that exist and have tests, or is written by the soak."""
+    text = re.sub(f"{soak.BEGIN}.*{soak.END}", "", read(ROOT / "docs" / "explanation" / page), flags=re.DOTALL)
+    rows = re.findall(r"^\| (?!what |fault |---|\||I\d)(.+) \|$", text, re.MULTILINE)
+    rows = [row.split(" | ") for row in rows]
     assert len(rows) > 20
     for *_, named in rows:
-        files = re.findall(r"`([^`]+)`", named)
+        files = [name for name in re.findall(r"`([^`]+)`", named) if not name.startswith("make ")]
         assert files, named
         assert [name for name in files if "\ndef test_" not in read(ROOT / "tests" / name)] == []
+
+
+def test_the_soak_s_table_is_that_of_the_recorded_runs():
+    """The soak's table in docs/explanation/reliability.md is what `make soak ARGS=--page` makes from docs/soak.json."""
+    page, runs = read(ROOT / "docs" / "explanation" / "reliability.md"), json.loads(read(ROOT / "docs" / "soak.json"))
+    assert soak.rewritten(page, runs) == page
 
 
 def test_generated_schemas_are_current():

@@ -1,20 +1,24 @@
 """The schedule of faults: a pure function of the seed, so that a run with a finding can be repeated.
 
 A fault begins at one instant and ends at another, and both are steps of the schedule. The broker gets no fault while it
-is down or has just returned. Publishers and the database may get faults at any time. In the second half of the long
-outage no publisher is killed, so that the publishers have waited long and poll rarely when the broker returns.
+is down or has just returned. All other processes may get faults at any time. In the second half of the long outage no
+publisher is killed, so that the publishers have waited long and poll rarely when the broker returns.
+
+The first publisher and the first webhook process are frozen and cut off like the others but never killed, so that their
+memory, descriptors and threads are sampled over the whole run.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-_GAP = (2.0, 9.0)
 _BROKER_NEEDS = 12.0
 """Seconds from the broker's return to its next fault. The broker needs 3 or 4 seconds to start."""
 _LEAD_IN = 5.0
+_DRAWS = 40
 
 
 class Kind(StrEnum):
@@ -22,28 +26,66 @@ class Kind(StrEnum):
 
     KILL_PUBLISHER = "kill -9 a publisher, start another"
     FREEZE_PUBLISHER = "freeze a publisher"
+    KILL_WEBHOOK = "kill -9 the webhook's process in the middle of callbacks, start another"
+    FREEZE_WEBHOOK = "freeze the webhook's process"
+    KILL_REPLAY = "kill -9 a replay after its first statement, resume it"
+    KILL_CLEANUP = "kill -9 a cleanup with archive after its first statement, start another"
+    KILL_RECONCILE = "kill -9 a reconcile payments after its first statement, start another"
+    FREEZE_OPERATOR = "freeze a replay, a cleanup or a reconcile payments"
+    CUT_SESSIONS = "end database sessions of payctl with pg_terminate_backend"
+    RESTART_POSTGRES = "restart PostgreSQL immediately"
     KILL_BROKER = "kill -9 the broker, restart it"
     STOP_BROKER = "stop the broker, restart it"
-    RESTART_POSTGRES = "restart PostgreSQL immediately"
+    SLOW_BROKER = "delay every byte to and from the broker"
+    NARROW_BROKER = "give each connection to the broker 2 kB/s"
+    HALF_OPEN_BROKER = "drop the broker's answers, then reset the connections"
 
     @property
-    def hits_the_broker(self) -> bool:
+    def stops_the_broker(self) -> bool:
         """Whether the broker is down between begin and end."""
         return self in {Kind.KILL_BROKER, Kind.STOP_BROKER}
 
+    @property
+    def kills_a_command(self) -> bool:
+        """Whether an operator's command is killed. Its thread does that; nothing has to be ended."""
+        return self in {Kind.KILL_REPLAY, Kind.KILL_CLEANUP, Kind.KILL_RECONCILE}
 
-_USUAL = (
-    *[Kind.KILL_PUBLISHER] * 4,
-    *[Kind.FREEZE_PUBLISHER] * 2,
-    *[Kind.KILL_BROKER] * 2,
-    Kind.STOP_BROKER,
-    *[Kind.RESTART_POSTGRES] * 2,
-)
+    @property
+    def hits_the_broker(self) -> bool:
+        """Whether the publishers cannot reach the broker as usual between begin and end."""
+        return self.stops_the_broker or self in {Kind.SLOW_BROKER, Kind.NARROW_BROKER, Kind.HALF_OPEN_BROKER}
+
+
+USUAL = {
+    Kind.KILL_PUBLISHER: 6,
+    Kind.FREEZE_PUBLISHER: 3,
+    Kind.KILL_WEBHOOK: 5,
+    Kind.FREEZE_WEBHOOK: 2,
+    Kind.KILL_REPLAY: 2,
+    Kind.KILL_CLEANUP: 2,
+    Kind.KILL_RECONCILE: 2,
+    Kind.FREEZE_OPERATOR: 1,
+    Kind.CUT_SESSIONS: 6,
+    Kind.RESTART_POSTGRES: 2,
+    Kind.KILL_BROKER: 2,
+    Kind.STOP_BROKER: 1,
+    Kind.SLOW_BROKER: 1,
+    Kind.NARROW_BROKER: 1,
+    Kind.HALF_OPEN_BROKER: 1,
+}
+"""The kinds of a soak, and how often each is drawn."""
+
+QUICK = tuple(kind for kind in USUAL if not kind.hits_the_broker)
+"""The kinds that leave the broker alone."""
 
 
 @dataclass(frozen=True, order=True, slots=True)
 class Fault:
-    """A fault that begins ``at`` seconds after the start and lasts ``seconds``. ``victim`` is a publisher's number."""
+    """A fault that begins ``at`` seconds after the start and lasts ``seconds``.
+
+    ``victim`` is a number from which the process is chosen. A killed command lives ``seconds`` after its first
+    database session.
+    """
 
     at: float
     kind: Kind
@@ -56,37 +98,57 @@ class Fault:
         return self.at + self.seconds
 
 
-def plan(seed: int, seconds: float, *, outage: float, publishers: int) -> list[Fault]:
-    """Return the faults of a run of ``seconds``, in order. One of them stops the broker for ``outage`` seconds.
+def plan(seed: int, seconds: float, *, outage: float, number: int, kinds: Sequence[Kind] = tuple(USUAL)) -> list[Fault]:
+    """Return ``number`` faults for a run of ``seconds``, in order. One of them stops the broker for ``outage`` seconds.
+
+    Without an ``outage`` no fault is that long.
 
     Raises:
         ValueError: the run is too short for the outage.
     """
     latest = seconds - outage - _BROKER_NEEDS
-    if latest < _LEAD_IN:
+    if outage and latest < _LEAD_IN:
         message = f"{seconds:g} s are too short for an outage of {outage:g} s; more --minutes, or less --outage"
         raise ValueError(message)
     chance = random.Random(seed)  # noqa: S311 - not for secrets
-    long = Fault(chance.uniform(_LEAD_IN, latest), Kind.STOP_BROKER, outage, 0)
-    faults, at = [long], _LEAD_IN
-    while at < seconds:
-        fault = _fault(chance, at, publishers)
-        busy = fault.kind.hits_the_broker and _broker_is_busy(fault, faults)
-        spared = fault.kind is Kind.KILL_PUBLISHER and long.end - outage / 2 < fault.at < long.end
-        if fault.end <= seconds and not busy and not spared:
-            faults.append(fault)
-        at += chance.uniform(*_GAP)
+    long = Fault(chance.uniform(_LEAD_IN, latest), Kind.STOP_BROKER, outage, 0) if outage else None
+    faults = [long] if long else []
+    gap = (seconds - _LEAD_IN) / number
+    for n in range(number - len(faults)):
+        at = _LEAD_IN + gap * (n + chance.random())
+        faults.append(_fitting(chance, at, seconds, faults, long, kinds))
     return sorted(faults)
 
 
-def _fault(chance: random.Random, at: float, publishers: int) -> Fault:
-    kind, victim = chance.choice(_USUAL), chance.randrange(publishers)
+def _fitting(
+    chance: random.Random, at: float, seconds: float, faults: list[Fault], long: Fault | None, kinds: Sequence[Kind]
+) -> Fault:
+    """Draw a fault until it fits to the others. A cut of sessions always fits."""
+    for _ in range(_DRAWS):
+        fault = _fault(chance, at, kinds)
+        busy = fault.kind.hits_the_broker and _broker_is_busy(fault, faults)
+        spared = fault.kind is Kind.KILL_PUBLISHER and long is not None and long.end - long.seconds / 2 < at < long.end
+        if fault.end <= seconds and not busy and not spared:
+            return fault
+    return Fault(at, Kind.CUT_SESSIONS, 0.0, chance.randrange(1000))
+
+
+def _fault(chance: random.Random, at: float, kinds: Sequence[Kind]) -> Fault:
+    kind = chance.choices(kinds, [USUAL[kind] for kind in kinds])[0]
     lasts = {
         Kind.FREEZE_PUBLISHER: 5.0,
+        Kind.FREEZE_WEBHOOK: 5.0,
+        Kind.FREEZE_OPERATOR: 5.0,
         Kind.KILL_BROKER: chance.uniform(0, 3),
         Kind.STOP_BROKER: chance.uniform(2, 15),
+        Kind.SLOW_BROKER: chance.uniform(5, 15),
+        Kind.NARROW_BROKER: chance.uniform(5, 15),
+        Kind.HALF_OPEN_BROKER: chance.uniform(5, 15),
+        Kind.KILL_REPLAY: chance.uniform(0, 0.8),
+        Kind.KILL_CLEANUP: chance.uniform(0, 0.8),
+        Kind.KILL_RECONCILE: chance.uniform(0, 0.8),
     }
-    return Fault(at, kind, lasts.get(kind, 0.0), victim)
+    return Fault(at, kind, lasts.get(kind, 0.0), chance.randrange(1000))
 
 
 def _broker_is_busy(fault: Fault, faults: list[Fault]) -> bool:

@@ -83,6 +83,7 @@ PRIVILEGES: dict[str, tuple[Privilege, ...]] = {
         *_all("payctl.runs", "SELECT", "INSERT", "UPDATE"),
         *_all("payctl.run_chunks", "SELECT", "INSERT", "UPDATE"),
         *_all("payctl.run_items", "SELECT", "INSERT", "UPDATE"),
+        *_all("payctl.publishers", "SELECT", "INSERT", "UPDATE"),
     ),
     "cleanup": (
         *_all("outbox", "SELECT", "DELETE"),

@@ -82,7 +82,8 @@ def _noted(connection: Connection) -> list[SeenPublisher] | None:
         return None
     rows = connection.exec_driver_sql(
         "SELECT shard, owner, GREATEST(EXTRACT(epoch FROM clock_timestamp() - since)::float8, 0)"
-        " FROM payctl.publishers ORDER BY since"
+        " FROM payctl.publishers WHERE shard <> %(replay)s ORDER BY since",
+        {"replay": shard_lock.REPLAY_PLACE},
     )
     latest = {owner: (shard_lock.shard_of(lock)[1], seconds) for lock, owner, seconds in rows}
     return [

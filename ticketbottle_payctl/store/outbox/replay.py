@@ -18,7 +18,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.store.db.owner_time import aware, stored
-from ticketbottle_payctl.store.outbox import states
+from ticketbottle_payctl.store.outbox import shard_lock, states
 from ticketbottle_payctl.store.outbox.run_errors import hide_secrets
 from ticketbottle_payctl.store.outbox.selector import (
     SUPERSEDED,
@@ -260,6 +260,13 @@ WHERE c.run_id = %(run)s::uuid AND c.applied_at IS NULL AND r.status <> 'cancell
 ORDER BY c.number LIMIT 1 FOR UPDATE OF c
 """
 
+# A payment whose failed event was published can still become paid, and that event must not go out behind the success.
+# An event that was dead needs no rescan: while publishers remember it as dead, it blocks its payment.
+_RESCAN = shard_lock.MAKE_RESCAN.format(
+    condition="""EXISTS (SELECT FROM judged
+    WHERE reason IS NULL AND published AND type IN ('PAYMENT_FAILED', 'PAYMENT_CANCELLED'))"""
+)
+
 # A row that another session holds is skipped. The lock is taken first and the version is read from the locked row, so
 # the checked row is the updated row. Every change of a row changes its ctid.
 _APPLY = f"""
@@ -275,7 +282,7 @@ WITH chunk AS (
         o."lastError", o.xmin::text::bigint AS version
     FROM outbox AS o WHERE o.ctid = ANY (ARRAY(SELECT ctid_then FROM planned)) FOR NO KEY UPDATE SKIP LOCKED
 ), judged AS MATERIALIZED (
-    SELECT p.id, p.place, o.here, o.published, o."publishedAt", o."retryCount", o."lastError",
+    SELECT p.id, p.place, o.here, o.published, o."publishedAt", o."retryCount", o."lastError", o."eventType" AS type,
         CASE
             WHEN o.id IS NULL THEN COALESCE((SELECT CASE x.ctid WHEN p.ctid_then THEN 'locked' ELSE 'changed' END
                 FROM outbox AS x WHERE x.id = p.id), 'gone')
@@ -288,7 +295,7 @@ WITH chunk AS (
     UPDATE outbox AS o SET published = false, "publishedAt" = NULL, "retryCount" = 0
     WHERE o.ctid = ANY (ARRAY(SELECT here FROM judged WHERE reason IS NULL))
     RETURNING o.id
-), context AS (
+), rescan AS ({_RESCAN}), context AS (
     INSERT INTO payctl.event_context (event_id, replay_run_id) SELECT id, %(run)s FROM requeued
     ON CONFLICT (event_id) DO UPDATE SET replay_run_id = excluded.replay_run_id
 ), recorded AS (

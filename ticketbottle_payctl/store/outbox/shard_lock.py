@@ -10,6 +10,10 @@ true if its name is still on the shard, and no publisher with another number of 
 later. ``payctl.publishers`` identifies a shard by the number of its lock 0. This number also contains the publisher's
 number of shards.
 
+A replay can put an event back that a publisher has read past. So it writes a name too, in the row of a publisher with
+no shards, and every publisher rescans before its next claim. The instant of that name is ahead of the clock, because a
+publisher may write its own name before the replay's transaction commits.
+
 ``since`` in that table is the time when the publisher was last seen. A publisher writes it when it takes over a shard
 and at each rescan, and signs off when it ends. So payctl can distinguish an idle publisher from one that has died.
 """
@@ -47,6 +51,17 @@ INSERT INTO payctl.publishers (shard, owner, since)
 SELECT %(place)s, %(owner)s, GREATEST(clock_timestamp(), max(since) + interval '1 microsecond') FROM payctl.publishers
 ON CONFLICT (shard) DO UPDATE SET owner = excluded.owner, since = excluded.since
 """
+
+REPLAY_PLACE = 0
+"""The row of ``payctl.publishers`` that belongs to replays. No publisher has no shards."""
+
+MAKE_RESCAN = f"""
+INSERT INTO payctl.publishers (shard, owner, since)
+SELECT {REPLAY_PLACE}, 'replay', GREATEST(clock_timestamp(), max(since)) + interval '30 seconds' FROM payctl.publishers
+HAVING {{condition}}
+ON CONFLICT (shard) DO UPDATE SET owner = excluded.owner, since = excluded.since
+"""  # noqa: S608 - only constants are put in
+"""Make every publisher rescan if the condition is true. The transaction must commit within 30 seconds."""
 
 IS_PUBLISHING = f"EXISTS (SELECT FROM pg_locks AS l WHERE {advisory_locks.held(Namespace.SHARDS)})"
 """An SQL expression that is true while any publisher has an open batch."""

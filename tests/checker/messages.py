@@ -1,10 +1,11 @@
-"""Compare the outbox with Kafka after any fault. Every test that injects a fault uses this checker.
+"""Compare the outbox with Kafka after any fault.
 
 ``lost``        marked published and not in Kafka
 ``phantom``     in Kafka and not in the outbox
 ``altered``     topic, key, value or headers differ from the row, or between two copies
 ``reordered``   the first copies of a payment's events are not in the order of ``"createdAt"`` and id, across topics
-``overtaken``   a copy of an event is behind a later event of its payment
+``overtaken``   a copy of an event is behind a later event of its payment; copies that a replay asked for may be
+``superseded``  a failed or cancelled event of a payment is behind its completed event, whatever asked for the copy
 ``duplicates``  event ids that arrived more than once; they are allowed only after a fault
 
 Offsets of two topics cannot be compared, but times can. The producer's time is the time when the client got the
@@ -15,7 +16,7 @@ message, so it hides a publisher that did not wait for the acknowledgement. The 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise, permutations
 from typing import Any
@@ -29,6 +30,14 @@ TOPIC_OF = {
     "PAYMENT_FAILED": "payment.failed",
     "PAYMENT_CANCELLED": "payment.cancelled",
 }
+
+
+COLUMNS = """id, "aggregateId", "aggregateType", "eventType", payload::text, "createdAt", published, "publishedAt",
+    "retryCount", "lastError", (SELECT ARRAY[correlation_id, traceparent, replay_run_id]
+                                FROM payctl.event_context WHERE event_id = id)"""
+"""What a :class:`Row` is made of, in a query on the outbox or on rows like its own."""
+
+BUT_PAID = {"PAYMENT_FAILED", "PAYMENT_CANCELLED"}
 
 
 @dataclass(frozen=True)
@@ -79,54 +88,95 @@ class Verdict:
     altered: list[str] = field(default_factory=list)
     reordered: list[str] = field(default_factory=list)
     overtaken: list[str] = field(default_factory=list)
+    superseded: list[str] = field(default_factory=list)
     duplicates: dict[str, int] = field(default_factory=dict)
 
 
 def rows_of(engine: Engine) -> list[Row]:
     """Return all rows of the outbox in the publishing order."""
-    sql = """
-        SELECT id, "aggregateId", "aggregateType", "eventType", payload::text, "createdAt", published, "publishedAt",
-            "retryCount", "lastError", (SELECT ARRAY[correlation_id, traceparent, replay_run_id]
-                                        FROM payctl.event_context WHERE event_id = id)
-        FROM outbox ORDER BY "createdAt", id COLLATE "C"
-    """
+    sql = f'SELECT {COLUMNS} FROM outbox ORDER BY "createdAt", id COLLATE "C"'  # noqa: S608 - a constant of ours
     with engine.connect() as connection:
         return [Row(*row) for row in connection.exec_driver_sql(sql)]
 
 
 def judge(
-    rows: Sequence[Row], messages: Iterable[Received], *, sent_before: Iterable[str] = (), by_the_broker: bool = False
+    rows: Sequence[Row],
+    messages: Iterable[Received],
+    *,
+    sent_before: Iterable[str] = (),
+    by_the_broker: bool = False,
+    replays: Mapping[str, Collection[str]] | None = None,
+    payments: Collection[str] = (),
 ) -> Verdict:
     """Compare the outbox with all messages in Kafka. ``sent_before`` are ids that another service published.
 
     With ``by_the_broker``, two events of a payment in two topics must be at least a millisecond apart. A publisher that
-    waits for an acknowledgement and a commit in between cannot be faster.
+    waits for an acknowledgement and a commit in between cannot be faster. ``replays`` has the planned events of each
+    run, so that a copy with another run's id is altered. ``payments`` are those with a state of their own: no failed or
+    cancelled event of theirs may be behind the completed one.
     """
     by_id = {row.id: row for row in rows}
     messages = list(messages)
     copies: dict[str, list[Received]] = defaultdict(list)
     for message in messages:
-        copies[(message.header["eventId"] or b"").decode()].append(message)
+        copies[_event_id(message)].append(message)
     due = {row.id for row in rows if row.published} - set(sent_before)
+    asked_for = [message for message in messages if replays is not None and "replayRunId" in message.header]
+    own = messages if not asked_for else [message for message in messages if "replayRunId" not in message.header]
     return Verdict(
         lost=sorted(due - set(copies)),
         phantom=sorted(set(copies) - set(by_id)),
-        altered=sorted(id_ for id_, found in copies.items() if id_ in by_id and not _faithful(by_id[id_], found)),
+        altered=sorted(
+            id_ for id_, found in copies.items() if id_ in by_id and not _faithful(by_id[id_], found, replays)
+        ),
         reordered=_out_of_order(rows, messages, first_only=True, ties=not by_the_broker),
-        overtaken=_out_of_order(rows, messages, first_only=False, ties=not by_the_broker),
+        overtaken=_out_of_order(rows, own, first_only=False, ties=not by_the_broker),
+        superseded=_superseded(by_id, messages, payments),
         duplicates={id_: len(found) - 1 for id_, found in copies.items() if len(found) > 1},
     )
 
 
-def _faithful(row: Row, copies: list[Received]) -> bool:
+def _event_id(message: Received) -> str:
+    return (message.header["eventId"] or b"").decode()
+
+
+def _faithful(row: Row, copies: list[Received], replays: Mapping[str, Collection[str]] | None) -> bool:
     wanted = (TOPIC_OF.get(row.event_type), row.key.encode(), row.value.encode())
     one_place = len({copy.partition for copy in copies}) == 1
     return one_place and all(
         (copy.topic, copy.key, copy.value) == wanted
-        and copy.header == row.headers
-        and len(copy.headers) == len(row.headers)
+        and _headers_fit(row, copy, replays)
+        and len(copy.headers) == len(copy.header)
         for copy in copies
     )
+
+
+def _headers_fit(row: Row, copy: Received, replays: Mapping[str, Collection[str]] | None) -> bool:
+    """Return whether a copy's headers are the row's. A copy of a replayed event may name the run that asked for it."""
+    if replays is None:
+        return copy.header == row.headers
+    run = copy.header.get("replayRunId")
+    known = run is None or row.id in replays.get(run.decode(), ())
+    return known and _without_run(copy.header) == _without_run(row.headers)
+
+
+def _without_run(headers: Mapping[str, bytes | None]) -> dict[str, bytes | None]:
+    return {name: value for name, value in headers.items() if name != "replayRunId"}
+
+
+def _superseded(by_id: Mapping[str, Row], messages: list[Received], payments: Collection[str]) -> list[str]:
+    """Return the payments whose failed or cancelled event was sent after the completed one, by time."""
+    rows = [(message, by_id[_event_id(message)]) for message in messages if _event_id(message) in by_id]
+    paid: dict[str, int] = {}
+    for message, row in rows:
+        if row.event_type == "PAYMENT_COMPLETED" and row.key in payments:
+            paid[row.key] = min(message.timestamp, paid.get(row.key, message.timestamp))
+    late = (
+        row.key
+        for message, row in rows
+        if row.event_type in BUT_PAID and row.key in paid and message.timestamp > paid[row.key]
+    )
+    return sorted(set(late))
 
 
 def _out_of_order(rows: Sequence[Row], messages: list[Received], *, first_only: bool, ties: bool) -> list[str]:
@@ -151,7 +201,7 @@ def _placed(
     """Yield the messages of known events in the given order, with their payment and their position in the outbox."""
     seen: set[str] = set()
     for message in sorted(messages, key=order):
-        id_ = (message.header["eventId"] or b"").decode()
+        id_ = _event_id(message)
         if id_ in place and not (first_only and id_ in seen):
             seen.add(id_)
             yield message, place[id_]

@@ -1,0 +1,10 @@
+"""The checker: what must hold after any fault. Every test that injects a fault uses a part of it.
+
+:mod:`.messages` compares the outbox with Kafka. :mod:`.payments`, :mod:`.receipts`, :mod:`.archive` and :mod:`.runs`
+compare the tables with what the test sent and with the audit that :mod:`.audit` keeps in the database itself.
+:mod:`.leaks` searches for secrets, and :mod:`.growth` judges memory, descriptors and threads.
+"""
+
+from tests.checker.messages import TOPIC_OF, Row, Verdict, judge, rows_of
+
+__all__ = ["TOPIC_OF", "Row", "Verdict", "judge", "rows_of"]

@@ -1,0 +1,63 @@
+"""Judge a cleanup with an archive: rows that remain and rows in the archive are together all rows, as they were."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from tests.checker.audit import Audit
+from tests.checker.messages import COLUMNS, Row
+
+RESTORE = f"""
+    SELECT {COLUMNS} FROM (
+        SELECT DISTINCT ON (o.id) o.* FROM unnest(%(lines)s::text[]) WITH ORDINALITY AS l (line, n),
+            json_populate_record(NULL::outbox, l.line::json) AS o
+        ORDER BY o.id, l.n DESC) AS archived
+"""  # noqa: S608 - a constant of ours
+
+
+@dataclass(frozen=True)
+class ArchiveFaults:
+    """Event ids with a fault, by its kind."""
+
+    vanished: list[str] = field(default_factory=list)
+    """An event that was inserted is neither in the table nor in the archive."""
+    deleted_unpublished: list[str] = field(default_factory=list)
+    """An event was deleted before it was published."""
+    deleted_unarchived: list[str] = field(default_factory=list)
+    """An event was deleted and is not in the archive."""
+    unknown: list[str] = field(default_factory=list)
+    """An event is in the archive and was never inserted."""
+
+
+def archived_rows(engine: Engine, path: Path) -> list[Row]:
+    """Return the archive's rows as PostgreSQL restores them, each as it was archived last."""
+    if not path.exists():
+        return []
+    with gzip.open(path, "rt", encoding="utf-8") as archive:
+        lines = archive.read().splitlines()
+    with engine.connect() as connection:
+        return [Row(*row) for row in connection.exec_driver_sql(RESTORE, {"lines": lines})]
+
+
+def all_rows(remaining: Sequence[Row], archived: Iterable[Row]) -> list[Row]:
+    """Return each row once, in the publishing order. If a row is in both places, it is as in the table."""
+    rows = {row.id: row for row in archived} | {row.id: row for row in remaining}
+    return sorted(rows.values(), key=lambda row: (row.created_at, row.id))
+
+
+def judge_archive(audit: Audit, remaining: Iterable[Row], archived: Iterable[Row]) -> ArchiveFaults:
+    """Compare the notes of inserted and deleted events with the rows in both places."""
+    inserted = {note.id for note in audit.events if note.deed == "INSERT"}
+    deleted = [note for note in audit.events if note.deed == "DELETE"]
+    here, there = {row.id for row in remaining}, {row.id for row in archived}
+    return ArchiveFaults(
+        vanished=sorted(inserted - here - there),
+        deleted_unpublished=sorted(note.id for note in deleted if not note.published),
+        deleted_unarchived=sorted({note.id for note in deleted} - there),
+        unknown=sorted(there - inserted),
+    )

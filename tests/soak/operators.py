@@ -1,0 +1,200 @@
+"""The operators' commands: replay, cleanup with an archive, and reconcile, each run again and again as a process."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from threading import Event, Thread
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from tests.soak.writers import CORRECT
+from ticketbottle_payctl.errors import PayctlError
+from ticketbottle_payctl.jobs.runs import list_runs
+
+COMMON = ["-y", "--reason", "soak", "--max-affected", "1000000", "-o", "json"]
+EXPECTED = {0, 4, 5, 6, 9, 10}
+"""Exit codes that a fault or a race may cause. Any other one is a finding."""
+
+LONGEST = 120.0
+"""A command that runs for longer, in seconds, hangs."""
+OVERDUE_AFTER = 5
+"""How long a payment is pending, in seconds, before its gateway is asked."""
+
+_TRIES_TO_KILL = 4
+
+
+class Operator(Thread):
+    """A thread that runs one command after the other, with a pause, until ``stop``.
+
+    A doomed command is killed a little after its first database session, so in the middle of its work.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Callable[[Operator], list[str]],
+        engine: Engine,
+        environment: Mapping[str, str],
+        home: Path,
+        seed: int,
+        pause: tuple[float, float],
+    ) -> None:
+        super().__init__(daemon=True, name=name)
+        self.command, self.engine, self.environment, self.home, self.pause = command, engine, environment, home, pause
+        self.chance = random.Random(f"{seed}/{name}")  # noqa: S311 - not for secrets
+        self.stop = Event()
+        self.doomed: deque[float] = deque()
+        self.kills, self.commands = 0, 0
+        self.exits: dict[str, int] = {}
+        self.codes: Counter[int] = Counter()
+        self.unexpected: list[str] = []
+        self.process: subprocess.Popen[bytes] | None = None
+        self.log = home / f"{name}.log"
+        self._application = ""
+
+    def run(self) -> None:
+        """Run the command until ``stop``."""
+        while not self.stop.wait(self.chance.uniform(*self.pause)):
+            self.once(self.command(self))
+
+    def once(self, arguments: list[str]) -> int:
+        """Run one command to its end, or to its doom. Return its exit code."""
+        self.commands += 1
+        self._application = f"payctl {' '.join(arguments[: 1 + (arguments[0] in {'runs', 'reconcile'})])}"
+        output = self.home / f"{self.name}.out"
+        with output.open("wb") as out, self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "ticketbottle_payctl", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=log,
+                cwd=self.home,
+                env=dict(self.environment),
+                start_new_session=True,
+            )
+            killed = self._kill_in_the_middle() if self.doomed else False
+            try:
+                code = self.process.wait(LONGEST)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+                self.unexpected.append(f"{' '.join(arguments)}: still running after {LONGEST:g} s")
+                code = -9
+            log.write(said := output.read_bytes())
+        if not killed:
+            self._note(arguments, code, said)
+        return code
+
+    def send(self, number: signal.Signals) -> bool:
+        """Send a signal to the running command. Return whether one was running."""
+        process = self.process
+        if process is None or process.poll() is not None:
+            return False
+        process.send_signal(number)
+        return True
+
+    def close(self) -> None:
+        """Stop, and kill what is running."""
+        self.stop.set()
+        self.send(signal.SIGCONT)
+        self.send(signal.SIGKILL)
+        self.join(10)
+
+    def _note(self, arguments: list[str], code: int, said: bytes) -> None:
+        self.codes[code] += 1
+        with suppress(ValueError):
+            run = json.loads(said).get("run_id")
+            if run:
+                self.exits[run] = code
+        if code not in EXPECTED:
+            tail = self.log.read_text("utf-8", "replace")[-1200:]
+            self.unexpected.append(f"{' '.join(arguments)}: exit {code}: {tail}")
+
+    def _kill_in_the_middle(self) -> bool:
+        """Kill the command after its first session. If it ends before, the next command is doomed."""
+        seconds = self.doomed.popleft()
+        if self._first_session():
+            time.sleep(seconds)
+            if self.send(signal.SIGKILL):
+                self.kills += 1
+                return True
+        if len(self.doomed) < _TRIES_TO_KILL:
+            self.doomed.append(seconds / 2)
+        return False
+
+    def _first_session(self) -> bool:
+        sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %(name)s"
+        while self.process is not None and self.process.poll() is None:
+            with suppress(DBAPIError), self.engine.connect() as connection:
+                if connection.exec_driver_sql(sql, {"name": self._application}).scalar_one():
+                    return True
+            time.sleep(0.01)
+        return False
+
+
+def replays(operator: Operator) -> list[str]:
+    """Return the next replay: resume an interrupted one, else replay events that are dead or were published just now.
+
+    Half of the latter are failed and cancelled events of a gateway, whose payments may become paid at any moment.
+    """
+    left = interrupted(operator.engine)
+    if left:
+        return resume(left[0])
+    kind = operator.chance.randrange(3)
+    if kind == 0:
+        return dead_again(operator)
+    window = ["--since", "20s", "--by", "published", "--limit", "150"]
+    if kind == 1:
+        unpaid = ["--type", "PAYMENT_FAILED", "--type", "PAYMENT_CANCELLED"]
+        window += [*unpaid, "--provider", operator.chance.choice(("payos", "vnpay", "momo"))]
+    return ["replay", "--published", "--allow-published", *window, "--rate", "150/s", *COMMON]
+
+
+def resume(run_id: str) -> list[str]:
+    """Return the command that continues a replay."""
+    return ["runs", "resume", run_id, "-y", "--reason", "soak", "-o", "json"]
+
+
+def dead_again(operator: Operator) -> list[str]:
+    """Correct the events without a topic, as their team would. Return the replay of all dead events."""
+    with suppress(DBAPIError), operator.engine.begin() as connection:
+        connection.exec_driver_sql(CORRECT)
+    return ["replay", "--failed", "--rate", "100/s", *COMMON]
+
+
+def interrupted(engine: Engine) -> list[str]:
+    """Return the replays that can be resumed, the oldest first."""
+    with suppress(PayctlError):
+        found = [run for run in list_runs(engine, 10_000).runs if run.command == "replay"]
+        return [run.id for run in reversed(found) if run.status in {"interrupted", "stopped"}]
+    return []
+
+
+def cleanups(operator: Operator) -> list[str]:
+    """Return a cleanup with a short retention, in small batches, that ends after some seconds."""
+    return cleanup(operator, "--batch-size", "100", "--max-duration", "15s")
+
+
+def cleanup(operator: Operator, *bounds: str) -> list[str]:
+    """Return a cleanup with a short retention and an archive."""
+    archive = str(operator.home / "archive.ndjson.gz")
+    return ["cleanup", "--older-than", "8s", *bounds, "--archive", archive, *COMMON]
+
+
+def reconciles(_operator: Operator) -> list[str]:
+    """Return the queries for payments that are pending for too long."""
+    bounds = ["--older-than", f"{OVERDUE_AFTER}s", "--rate", "80/s", "--timeout", "5s", "--limit", "200"]
+    return ["reconcile", "payments", *bounds, *COMMON]
+
+
+COMMANDS = {"replay": replays, "cleanup": cleanups, "reconcile payments": reconciles}
