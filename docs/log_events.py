@@ -23,7 +23,7 @@ MEANINGS = {
     "before_traffic_error": "The new version of the webhook failed on a forged callback.",
     "cleanup_failed": "The cleanup's function failed.",
     "before_traffic_failed": "The function that checks a new version failed.",
-    "cleanup_not_recorded": "The end of a clean-up could not be written to `payctl.runs`; the rows are deleted.",
+    "cleanup_not_recorded": "The end of a cleanup could not be written to `payctl.runs`; the rows are deleted.",
     "dead_event_not_sent": "A pointer to a dead event could not be sent to the SQS queue.",
     "event_dead": "An event has just become dead.",
     "outbox_dead_events": "The cleanup found dead events, with their reasons.",

@@ -180,9 +180,9 @@ def test_an_empty_window_says_that_nothing_is_open(ask, invoke, database_url):
     assert {item["value"] for item in document["items"]} == {0, None}
     shown = invoke("report", "--since", "1h", DATABASE_URL=database_url)
     assert shown.stdout.splitlines()[0] == (
-        "# ✔ Nothing is open: each paid order has its event, nothing waits, and no event is dead."
+        "# ✔ Nothing is open: each paid order has its event, no event waits, and no event is dead."
     )
-    assert "No operator ran a command that is recorded." in shown.stdout
+    assert "No run is recorded." in shown.stdout
 
 
 def test_a_window_across_vietnam_s_midnight_is_read_and_shown_in_its_zone(story, ask, invoke, database_url):
@@ -199,7 +199,7 @@ def test_a_window_across_vietnam_s_midnight_is_read_and_shown_in_its_zone(story,
     assert document["result"]["since"] == rfc3339(midnight - timedelta(minutes=5))
     shown = invoke(*options, DATABASE_URL=database_url).stdout
     assert f"* window: {since.replace('T', ' ')}:00 +07:00" in shown
-    assert "clock times below are in `Asia/Ho_Chi_Minh (UTC+07:00)`" in shown
+    assert "times below are in the zone `Asia/Ho_Chi_Minh (UTC+07:00)`" in shown
     assert f"| {midnight + timedelta(minutes=-1, seconds=1):%Y-%m-%d %H:%M:%S} | longest lag" in shown
 
 
@@ -259,7 +259,7 @@ def test_with_too_many_events_the_report_says_from_when_they_were_read(engine, t
 
 
 def test_a_window_before_the_retention_period_says_what_is_missing(ask, told):
-    """A clean-up may have deleted the events of an old window, so no order is called lost, and the report says why."""
+    """A cleanup may have deleted the events of an old window, so no order is called lost, and the report says why."""
     document = ask("report", "--since", rfc3339(told.since - timedelta(days=30)), OUTBOX_RETENTION_DAYS="1")
     gaps = {(gap["section"], gap["reason"]) for gap in document["result"]["gaps"]}
     assert gaps == {("orders_without_event", "past_retention"), ("flow", "past_retention")}
