@@ -39,7 +39,7 @@ MEANINGS = {
     "publish_outbox_ready": "The publisher has started.",
     "publish_outbox_resumed": "Nothing keeps events from flowing any more.",
     "publish_outbox_too_many_failed": "More events have failed than the publisher remembers; the rest block nothing.",
-    "publish_outbox_waiting": "Something begins to keep events from flowing; the fields name it.",
+    "publish_outbox_waiting": "Something begins to block events; the fields name it.",
     "reconcile_for_a_person": "The function `reconcile-payments` found a payment that a person must look at.",
     "reconcile_payments": "The result of one tick of the function `reconcile-payments`.",
     "reconcile_payments_failed": "The function `reconcile-payments` failed.",

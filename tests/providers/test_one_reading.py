@@ -206,5 +206,5 @@ members = st.sampled_from(
 @thorough
 @given(members=st.lists(members, max_size=8))
 def test_accepted_readings_of_one_zalopay_text_agree(merchant, members):
-    """Whatever the data contains, all accepted bodies around it mean the same."""
+    """All accepted bodies with the same signed data have the same order, amount and outcome."""
     assert len(zalopay_readings(merchant, f"{{{','.join(members)}}}")) <= 1

@@ -63,7 +63,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """The orders to repair, in the order to repair them, and the numbers of their dead and pending events.
+    """The faulty orders, the one to repair first at the front, and the numbers of their dead and pending events.
 
     The demo's gateways answer status queries about ``payments``.
     """

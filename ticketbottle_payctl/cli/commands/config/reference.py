@@ -201,7 +201,7 @@ _OF_LAMBDA = (
         NONE,
         (WEBHOOK,),
         "provisioned-concurrency",
-        "Whether to connect in INIT.",
+        "Whether to connect while Lambda starts the function.",
     ),
     Variable("AWS_XRAY_DAEMON_ADDRESS", "host:port", NONE, FUNCTIONS, "169.254.100.1:2000", "Where spans are sent."),
     Variable(

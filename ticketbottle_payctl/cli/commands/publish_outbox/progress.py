@@ -82,7 +82,7 @@ class _Log:
         log_event("publish_outbox_batch", level="debug", published=counts.published, dead=counts.dead)
 
     def on_obstacles(self, obstacles: Obstacles) -> None:
-        """Write what keeps events from flowing, or that nothing does any more. Both at one level: neither is lost."""
+        """Write what blocks events, or that nothing blocks them any more. Both have the same log level."""
         if not obstacles:
             log_event("publish_outbox_resumed", level="warning")
             return
