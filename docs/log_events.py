@@ -52,7 +52,7 @@ MEANINGS = {
     "webhook_failed": 'The webhook could not decide a callback, and answered "try again".',
     "webhook_ignored": "A genuine callback that needs no change.",
     "webhook_index_missing": "`payments` has no index for PayOS's callbacks; written once a day.",
-    "webhook_not_a_callback": "A request that is no callback; `status` is 400, 404 or 413.",
+    "webhook_not_a_callback": "A request that is not a callback; `status` is 400, 404 or 413.",
     "webhook_not_prepared": "The webhook could not prepare before its first callback.",
     "webhook_probed": "A forgery of the function `probe` was refused.",
     "webhook_refused": "A callback was refused; `reason` says why.",

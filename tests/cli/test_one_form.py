@@ -87,7 +87,7 @@ def world(engine, database_url, mock_kafka, process):
 
 
 def seen(command, world):
-    """Return what a person reads while a command runs, without what is meant for a program."""
+    """Return the text that a command shows on a terminal, without the parts that only programs read."""
     with terminal(*command.split(), "--tz", ZONE, **world) as it:
         if " -w" in command:
             it.wait_for("/s")

@@ -22,7 +22,7 @@ _READER_GONE = {errno.EPIPE, errno.ECONNRESET}
 
 
 class ReaderGoneError(BrokenPipeError):
-    """The reader of stdout closed the pipe, as ``head`` does. The result has no reader, which is no failure."""
+    """The reader of stdout closed the pipe, as ``head`` does. This is not a failure."""
 
 
 class ResultStream(TextIOWrapper):

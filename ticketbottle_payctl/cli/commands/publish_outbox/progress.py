@@ -156,7 +156,7 @@ class _Line:
 
 
 def _touch(path: Path) -> None:
-    """Set the file's time to now, and create the file if it is missing. A link is refused: it may lead anywhere."""
+    """Set the file's time to now, and create the file if it is missing. A symbolic link is refused."""
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW, 0o600)
         try:
