@@ -23,7 +23,7 @@ _ROUNDS = 9
 
 def verify(options: Options) -> list[Section]:
     """Return one row for each gateway. Its values are medians of many calls, made in turns."""
-    section = Section("verify", "Verifying a signature", ("gateway", "µs", "bare HMAC and parse, µs", "ratio"))
+    section = Section("verify", "Verifying a signature", ("gateway", "µs", "only HMAC and parsing, µs", "ratio"))
     processes.wait_for_quiet(options.patience)
     for name in GATEWAYS:
         ours, bare = _pair(sample(name))
@@ -31,7 +31,7 @@ def verify(options: Options) -> list[Section]:
         spent, least = (median(values) for values in zip(*rounds, strict=True))
         section.rows.append((name, f"{spent:.1f}", f"{least:.1f}", f"{spent / least:.2f}"))
         section.samples.append({"gateway": name, "rounds_us": rounds})
-        section.at_most(f"verifying {name}, of a bare HMAC and parse", spent / least, 3, " times")
+        section.at_most(f"verifying {name}, compared with only HMAC and parsing", spent / least, 3, " times")
     return [section]
 
 

@@ -107,7 +107,7 @@ CONTRACTS = {
     "runs resume": Contract("What a resumed run did", replay.ResumeFacts, replay.ResumeCounts, replay.LeftAloneItem),
     "runs cancel": Contract("A run that was ended", runs.CancelFacts, runs.RemainingCounts),
     "cleanup": Contract(
-        "What a clean-up deleted, or with dry_run would delete",
+        "What a cleanup deleted, or with dry_run would delete",
         cleanup.CleanupFacts,
         cleanup.CleanupCounts,
         cleanup.UnpublishedItem,

@@ -23,11 +23,11 @@ from ticketbottle_payctl.telemetry import log_event
 from ticketbottle_payctl.wiring import Services
 
 RESERVE_SECONDS = 30.0
-"""Seconds for the payment that is being settled when the time is over, and for the record of the run."""
+"""Seconds kept back to finish the current payment and to record the end of the run."""
 
 
 def handler(event: object, context: object) -> dict[str, object]:  # noqa: ARG001 - the tick says nothing
-    """Run once. A gateway without an answer and a plan over the cap are metrics with alarms, and no errors.
+    """Run once. If a gateway does not answer or a plan is over the cap, emit a metric that has an alarm; do not raise.
 
     Raises:
         UnavailableError: the database cannot be reached. Committed payments stay settled.

@@ -75,7 +75,7 @@ def test_a_duration_shows_its_two_largest_units(seconds, text):
     ("amount", "text"),
     [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (9_500_000, "9.5 MB"), (999_600, "1,000 kB"), (10**15, "1,000 TB")],
 )
-def test_a_size_is_in_steps_of_a_thousand(amount, text):
+def test_a_size_is_shown_in_decimal_units(amount, text):
     """A size of any length is shown in B, kB, MB, GB or TB, without scientific notation."""
     assert size(amount) == text
 

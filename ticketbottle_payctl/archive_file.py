@@ -207,7 +207,7 @@ def _refuse_irregular(found: os.stat_result, path: Path, hint: str) -> None:
 
 
 def _sync_directory(path: Path) -> None:
-    """Sync a directory. Without this, a power cut may lose the file's name, and so the file."""
+    """Sync a directory. Without this, the file may be lost in a power cut."""
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(directory)

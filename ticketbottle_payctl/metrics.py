@@ -153,7 +153,7 @@ METRICS: tuple[Metric, ...] = (
         "expired events that are still in the table",
         always=True,
     ),
-    _watched("PaymentsOverdue", "payments of an hour that are PENDING half an hour after their creation"),
+    _watched("PaymentsOverdue", "payments that are 30 to 90 minutes old and still PENDING"),
     _watched("PaymentsUnsettled", "the share of these payments; 0 if fewer than five were created", Unit.PERCENT),
     _watched("CallbackSilence", "how long payments have been created without a genuine callback", Unit.SECONDS),
     _reconciled("ReconcileSettled", "payments that were settled as their gateway says", Statistic.SUM),

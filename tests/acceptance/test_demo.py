@@ -193,7 +193,7 @@ def test_another_payctl_can_use_the_demo_s_servers(kept):
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_one_line_of_the_demo_loads_its_settings(kept, shell):
+def test_the_line_that_the_demo_prints_loads_its_settings(kept, shell):
     """Each shell reads the settings file, which only its owner can read and which ends with the demo."""
     if shutil.which(shell) is None:
         reason = f"{shell} is not installed"

@@ -182,8 +182,8 @@ def test_a_message_without_a_report_has_failed(make):
 
 
 @pytest.mark.parametrize("raised", [KafkaException(KafkaError(FATAL)), SystemError("with an exception set")])
-def test_a_client_with_a_fatal_error_is_replaced_and_the_wave_sent_again(make, mock_kafka, read_all, raised):
-    """The new client sends all messages again, so a message may arrive twice."""
+def test_a_new_client_sends_all_messages_again_after_a_fatal_error(make, mock_kafka, read_all, raised):
+    """The client is replaced. The new one sends all messages again, so a message may arrive twice."""
     born = []
 
     class Mortal(Client):

@@ -63,7 +63,7 @@ def test_the_server_can_be_named_apart_from_database_url(server, place):
 
 
 @pytest.mark.parametrize("query", ["host=/var/run/postgresql", "host=a,b"])
-def test_a_socket_or_a_list_of_servers_needs_a_server(query):
+def test_a_url_with_a_socket_or_a_list_needs_the_option_server(query):
     """Debezium connects to one server by TCP, so a URL with a socket or a list needs --server."""
     with pytest.raises(InputError, match="Debezium connects to one"):
         made(f"postgresql://u:p@localhost/d?{query}")

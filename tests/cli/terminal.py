@@ -65,7 +65,7 @@ class Terminal:
         return picture
 
     def screen(self):
-        """Return the terminal after everything that was sent."""
+        """Return the screen of a terminal that has received all output so far."""
         screen = pyte.Screen(self.columns, self.lines)
         stream = pyte.ByteStream(screen)
         stream.feed(self.sent)

@@ -88,7 +88,7 @@ def world(engine, database_url, mock_kafka, process):
 
 
 def seen(command, world):
-    """Return what a person reads while a command runs, without what is meant for a program."""
+    """Return the text that a command shows on a terminal, without the parts that only programs read."""
     with terminal(*command.split(), "--tz", ZONE, **world) as it:
         if " -w" in command:
             it.wait_for("/s")
@@ -117,7 +117,7 @@ def test_every_command_is_run_here():
 
 @pytest.mark.parametrize("commands", [LOOKS[:12], LOOKS[12:24], LOOKS[24:], CHANGES], ids=["a", "b", "c", "changes"])
 def test_each_thing_has_one_form(commands, world):
-    """No command shows an instant, a duration, money, a count or a gateway in another form than the table's."""
+    """Every command shows instants, durations, money, counts and gateways in the forms that the docs list."""
     found = []
     for command in commands:
         text = seen(command, world)

@@ -38,7 +38,7 @@ def test_every_alarm_watches_a_metric_that_the_code_emits(of_type):
     assert checked > 8
 
 
-def test_a_metric_that_is_not_in_the_list_cannot_be_watched():
+def test_an_alarm_on_an_unknown_metric_is_refused():
     """The generator of the template raises an error for a misspelt metric."""
     with pytest.raises(KeyError):
         ours(Function.WEBHOOK, "WebhookAcepted")

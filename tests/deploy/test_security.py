@@ -26,7 +26,7 @@ def listed(value):
 
 
 def test_no_role_allows_every_action_or_resource(statements):
-    """No action has a star. Only actions that cannot be limited to a resource have a star as resource."""
+    """No action contains "*". The resource is "*" only for actions that cannot be limited to a resource."""
     for logical, statement in statements:
         actions = listed(statement["Action"])
         assert not any("*" in action for action in actions), logical

@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 FENCE = re.compile(r"^```(sh)?\n(.*?)^```", re.DOTALL | re.MULTILINE)
-VARIES = re.compile(r"[0-9.]+(?= (?:ms|s|min)\b)")
+VARIES = re.compile(r"[0-9.]+ (?:ms|s|min)(?: ago)?\b|just now")
 """The ages in an output."""
 
 

@@ -39,7 +39,7 @@ def test_a_function_loads_only_what_it_needs(name, unwanted):
 
 
 def test_answering_a_callback_loads_no_more_modules():
-    """A refused callback and an unreachable database load no further library."""
+    """To refuse a callback or to report an unreachable database, the webhook imports no further library."""
     code = """
 import os
 os.environ |= {"DATABASE_URL": "postgresql://u:p@127.0.0.1:1/d", "PAYOS_CHECKSUM_KEY": "k"}

@@ -27,7 +27,7 @@ NOTHING = {
 
 @pytest.fixture
 def gateways():
-    """Yield stand-ins of all four gateways."""
+    """Yield local servers that answer like the four gateways."""
     with serving(Gateways()) as served:
         yield served
 
@@ -51,7 +51,7 @@ def overdue(engine, gateways):
 
 @pytest.fixture
 def reconciler(lambda_, gateways, database_url):
-    """Return a function that starts the function. Its settings are those of the template, unless given."""
+    """Return a function that runs the reconcile handler. Without arguments it uses the template's settings."""
 
     def start(*, timeout=60, **environ):
         settings = {"DATABASE_URL": database_url, **gateways.environment, **environ}
@@ -86,7 +86,7 @@ def slow(seconds):
 
 
 def test_a_paid_payment_whose_callback_never_came_is_settled(reconciler, shop, overdue):
-    """Each gateway's final answer settles, once, with event and receipt. The run names the function."""
+    """A final answer of a gateway settles the payment once, with event and receipt. The run names the function."""
     for gateway in ("zalopay", "payos", "vnpay", "momo"):
         overdue(1, gateway)
     overdue(1, "vnpay", state="failed")
@@ -116,7 +116,7 @@ def test_a_paid_payment_whose_callback_never_came_is_settled(reconciler, shop, o
 
 @pytest.mark.parametrize(("cap", "settled"), [(2, 0), (3, 3)])
 def test_a_plan_over_the_cap_changes_nothing(reconciler, shop, overdue, cap, settled):
-    """A plan as large as the cap is carried out. A larger one is an error in the log and a metric, and no run."""
+    """A plan as large as the cap is applied. A larger plan is logged as an error, counted, and not applied."""
     overdue(3)
     function = reconciler(PAYCTL_RECONCILE_MAX_PAYMENTS=str(cap))
     answer = function.invoke(TICK).payload
@@ -129,8 +129,8 @@ def test_a_plan_over_the_cap_changes_nothing(reconciler, shop, overdue, cap, set
     assert (line["level"], line["over_cap"]) == ("ERROR" if refused else "INFO", refused)
 
 
-def test_a_gateway_that_is_away_stops_no_other_gateway(reconciler, shop, overdue):
-    """Its payments stay PENDING and are counted. The function succeeds, and the next run settles them."""
+def test_an_unavailable_gateway_does_not_stop_the_other_gateways(reconciler, shop, overdue):
+    """The payments of the unavailable gateway stay PENDING. The function succeeds, and the next run settles them."""
     overdue(5, "zalopay")
     overdue(2, "momo")
     function = reconciler(PAYCTL_ZALOPAY_URL="http://127.0.0.1:1")
@@ -147,10 +147,8 @@ def test_a_gateway_that_is_away_stops_no_other_gateway(reconciler, shop, overdue
     ("state", "amount", "name"),
     [("paid", 1, "ReconcileForAPerson"), ("odd", 250_000, "ReconcileForAPerson"), ("busy", 1, "ReconcileUnanswered")],
 )
-def test_an_answer_without_a_verdict_is_counted_and_changes_nothing(
-    reconciler, shop, overdue, gateways, state, amount, name
-):
-    """A wrong amount and an unknown state are tasks for a person, whose log line names the order."""
+def test_an_answer_that_a_person_must_judge_changes_nothing(reconciler, shop, overdue, gateways, state, amount, name):
+    """A wrong amount and an unknown state need a person. A log line names the order."""
     (payment,) = overdue(state=state)
     gateways.amounts[payment.reference] = amount
     function = reconciler(timeout=45)
@@ -162,7 +160,7 @@ def test_an_answer_without_a_verdict_is_counted_and_changes_nothing(
 
 
 def test_the_function_ends_before_lambda_s_deadline(reconciler, shop, overdue, gateways):
-    """It asks for two thirds of its time, settles what it knows, and counts the rest as unanswered."""
+    """The function asks for two thirds of its time, settles the known results, and counts the rest as unanswered."""
     overdue(40)
     gateways.tamper = slow(0.5)
     function = reconciler(timeout=36)  # 30 of them are the reserve
@@ -179,7 +177,7 @@ def test_the_function_ends_before_lambda_s_deadline(reconciler, shop, overdue, g
 
 
 def test_two_functions_at_once_settle_each_payment_once(reconciler, shop, overdue, gateways):
-    """Both ask about every payment. The row's lock decides who settles it, and the other one counts no failure."""
+    """Both ask about every payment. The one that locks the row first settles it, and the other counts no failure."""
     both = [reconciler(), reconciler()]
     for function in both:
         function.invoke(TICK)  # so that neither waits for the other's start below
@@ -234,7 +232,7 @@ BUSY = """
 
 
 def test_a_payment_that_another_session_has_locked_is_a_failure_of_this_run_only(reconciler, shop, overdue):
-    """It is left out after three seconds and counted. The other payments are settled."""
+    """The run skips and counts the locked payment after three seconds, and settles the other payments."""
     overdue(3)
     function = reconciler()
     with shop.engine.connect() as other:
@@ -247,7 +245,7 @@ def test_a_payment_that_another_session_has_locked_is_a_failure_of_this_run_only
 
 
 def test_a_reconciler_without_its_database_raises(reconciler):
-    """The error reaches Lambda, so that an alarm fires, and it has no password."""
+    """Lambda gets the error, so an alarm rings. The error contains no password."""
     words = "a-password-of-mine"
     function = reconciler(DATABASE_URL=f"postgresql://127.0.0.1:1/payments?user=somebody&password={words}")
     error = function.invoke(TICK).payload

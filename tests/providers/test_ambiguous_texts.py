@@ -78,7 +78,7 @@ pieces = st.sampled_from(
 
 @settings(max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(description=st.lists(pieces, max_size=5).map("".join), name=st.lists(pieces, max_size=4).map("".join))
-def test_no_two_readings_of_one_text_are_accepted(merchant, description, name):
+def test_accepted_readings_of_one_signed_text_agree(merchant, description, name):
     """Whatever two fields contain, all accepted readings have the same order, amount and outcome."""
     genuine = merchant.payos(description=description, counterAccountName=name)
     envelope = json.loads(genuine.body)
@@ -112,7 +112,7 @@ momo_texts = st.lists(momo_pieces, max_size=4).map("".join)
 
 @settings(max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(order_info=momo_texts, message=momo_texts, extra=momo_texts, pay_type=momo_texts)
-def test_no_two_readings_of_one_momo_text_are_accepted(merchant, order_info, message, extra, pay_type):
+def test_accepted_readings_of_one_momo_text_agree(merchant, order_info, message, extra, pay_type):
     """Whatever four free fields contain, all accepted readings have the same order, amount and outcome."""
     free = {"orderInfo": order_info, "message": message, "extraData": extra, "payType": pay_type}
     genuine = json.loads(merchant.momo(**free).body)

@@ -120,7 +120,7 @@ def test_a_momo_wallet_agreement_is_ignored(merchant):
 
 @pytest.mark.parametrize("order_type", ["", None])
 def test_a_momo_amount_of_0_without_an_order_type_is_unreadable(merchant, order_type):
-    """MoMo signs null and an empty text alike, so both have one reading. Neither is known to be an agreement."""
+    """MoMo signs null and an empty text alike, so payctl reads them alike. Neither of them marks an agreement."""
     verdict = merchant.verify("momo", merchant.momo(amount=0, orderType=order_type))
     assert reason(verdict) is UnclearReason.UNREADABLE
 

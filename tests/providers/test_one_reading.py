@@ -115,7 +115,7 @@ words = st.lists(st.sampled_from(WORDS), max_size=2).map("".join)
 @thorough
 @given(info=words, bank=words, spell=st.sampled_from([*SIGNS.values(), SPELLINGS["nothing"]]), empty=st.booleans())
 @example(info=HIDDEN, bank="", spell=SPELLINGS["nothing"], empty=False)
-def test_no_two_readings_of_one_vnpay_text_are_accepted(merchant, info, bank, spell, empty):
+def test_accepted_readings_of_one_vnpay_text_agree(merchant, info, bank, spell, empty):
     """Whatever two fields contain, and whichever encoding VNPay uses, all accepted queries mean the same."""
     text = vnpay_text(merchant, spell, empty=empty, vnp_OrderInfo=info, vnp_BankCode=bank)
     assert len(vnpay_readings(merchant, text)) <= 1
@@ -205,6 +205,6 @@ members = st.sampled_from(
 
 @thorough
 @given(members=st.lists(members, max_size=8))
-def test_no_two_readings_of_one_zalopay_text_are_accepted(merchant, members):
-    """Whatever the data contains, all accepted bodies around it mean the same."""
+def test_accepted_readings_of_one_zalopay_text_agree(merchant, members):
+    """All accepted bodies with the same signed data have the same order, amount and outcome."""
     assert len(zalopay_readings(merchant, f"{{{','.join(members)}}}")) <= 1

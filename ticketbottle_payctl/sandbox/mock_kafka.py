@@ -73,7 +73,7 @@ class MockKafka:
         return self
 
     def close(self) -> None:
-        """Stop the brokers and delete their data. Closing twice is no error."""
+        """Stop the brokers and delete their data. Closing twice is not an error."""
         if self._cluster is not None:
             self._library.rd_kafka_mock_cluster_destroy(self._cluster)
             self._cluster = None

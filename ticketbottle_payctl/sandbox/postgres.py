@@ -120,7 +120,7 @@ class Postgres:
         return self
 
     def close(self) -> None:
-        """Kill the server and remove its data. Closing twice is no error."""
+        """Kill the server and remove its data. Closing twice is not an error."""
         if self._server is not None:
             self._server.close(signal.SIGQUIT)
             self._server = None

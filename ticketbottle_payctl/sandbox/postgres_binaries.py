@@ -79,7 +79,7 @@ def server_account() -> Account | None:
         except KeyError:
             continue
         return Account(name, entry.pw_uid, entry.pw_gid)
-    message = "PostgreSQL does not run as root, and there is no user postgres or nobody to run it as"
+    message = "PostgreSQL refuses to run as root, and neither user 'postgres' nor user 'nobody' exists"
     raise ConfigError(message, hint="run as an ordinary user")
 
 

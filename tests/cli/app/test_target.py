@@ -50,16 +50,16 @@ def text_of(parts):
     return " ".join(part.text if isinstance(part, Styled) else part for part in parts)
 
 
-def test_it_names_profile_database_and_brokers(parts):
-    """The line has the three places and no password. All of it is dim."""
+def test_the_target_line_names_profile_database_and_brokers(parts):
+    """The line is dim and contains no password."""
     line = parts("dev")
     assert text_of(line) == "profile dev · database 127.0.0.1:5432/dev · brokers 127.0.0.1:9092"
     assert {part.style for part in line} == {Style.DIM}
     assert text_of(parts("dev", brokers=False)) == "profile dev · database 127.0.0.1:5432/dev"
 
 
-def test_a_protected_profile_is_red_and_says_so(parts):
-    """Without colours the word says it, and a profile that leads to a protected one's database names that one."""
+def test_a_protected_profile_is_red_and_marked_in_words(parts):
+    """The word "protected" is in the line. A profile with a protected profile's database names that profile too."""
     assert text_of(parts("prod")).startswith("profile prod (protected) · database payments.")
     assert text_of(parts("copy", brokers=False)).startswith("profile copy (protected: prod) · database")
     for name in ("prod", "copy"):
@@ -68,8 +68,8 @@ def test_a_protected_profile_is_red_and_says_so(parts):
 
 
 @pytest.mark.parametrize("width", [80, 100, 140])
-def test_it_is_one_line(parts, width):
-    """Long addresses are cut in their middle, so that the profile, the database's name and a broker stay."""
+def test_the_target_line_fits_the_terminal(parts, width):
+    """Long addresses are cut in the middle, so the profile, the database's name and a broker stay readable."""
     line = text_of(parts("prod", width=width))
     assert len(line) <= width
     assert line.startswith("profile prod (protected) · database ")
@@ -78,5 +78,5 @@ def test_it_is_one_line(parts, width):
 
 
 def test_a_missing_setting_does_not_hide_the_answer(parts):
-    """A command that reports a missing setting itself can still say where it looked."""
+    """The line shows a missing setting as "not set", because the command itself reports the error."""
     assert text_of(parts(None)) == "profile none · database not set · brokers not set"

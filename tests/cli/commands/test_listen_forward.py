@@ -32,7 +32,7 @@ PAYMENTS = {
 
 
 class Service:
-    """A payment service in development: it records requests and answers as told."""
+    """A payment service for tests. It records requests and sends the given answers."""
 
     def __init__(self):
         self.requests = []
@@ -143,7 +143,7 @@ def ended(process):
 
 @pytest.mark.parametrize("name", PAYMENTS)
 def test_a_genuine_callback_reaches_the_service_unchanged(listening, service, name):
-    """Method, bytes, query and headers are the gateway's. The gateway gets the service's own reply."""
+    """The service gets the gateway's method, bytes, query and headers. The gateway gets the service's reply."""
     process, port = listening(service.url)
     request = callback(PAYMENTS[name])
     service.answer = answering(202, b"\xff taken", {"Content-Type": "text/x-own"})
@@ -212,7 +212,7 @@ def test_the_gateway_gets_the_service_s_status(listening, service, answer, statu
     ids=["slow", "garbage", "huge", "unavailable"],
 )
 def test_the_gateway_is_asked_to_send_again_if_no_whole_reply_came(listening, service, closed_url, answer, reason):
-    """If the service is unavailable, slow or broken, no success is reported, and the line says what happened."""
+    """If the service is unavailable, slow or broken, the gateway gets no success, and the line names the reason."""
     url = service.url if answer else closed_url
     process, port = listening(url, "--timeout", "1s" if answer is hanging else "10s")
     service.answer = answer

@@ -113,7 +113,7 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
         Example("payctl stats --check --max-age 5m --max-failed 0", "For a monitor: exit 5 if something is wrong."),
     ),
     "report": (
-        Example("payctl report > handover.md", "Write a note on the last 12 hours."),
+        Example("payctl report > handover.md", "Write a report on the last 12 hours."),
         Example(
             "payctl report --since yesterday --until today --tz Asia/Ho_Chi_Minh",
             "The whole day before, as Vietnam counts days.",

@@ -85,7 +85,7 @@ def declare(  # noqa: PLR0913 - one argument per option
         bool, typer.Option("--no-input", help="Never ask; stop with exit 7 instead.", rich_help_panel=PANEL)
     ] = False,
     color: Annotated[
-        Colour | None, typer.Option("--color", help="Use colour in text for people.", rich_help_panel=PANEL)
+        Colour | None, typer.Option("--color", help="Use colour in the text output.", rich_help_panel=PANEL)
     ] = None,
     profile: Annotated[
         str | None,

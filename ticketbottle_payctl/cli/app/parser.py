@@ -97,7 +97,7 @@ class PayctlGroup(TyperGroup):
         return command
 
     def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
-        """Find the command, or suggest similar names if there is none."""
+        """Find the command, or suggest similar names if no command has this name."""
         if self.get_command(ctx, args[0]) is None and not ctx.resilient_parsing:
             near = registry.did_you_mean(registry.near(self.prefix, args[0]))
             ctx.fail(f"no such command: {' '.join((*self.prefix, args[0]))}{near}")

@@ -77,7 +77,7 @@ COMMANDS: tuple[CommandEntry, ...] = (
     _writes("runs cancel", "runs.command:cancel_command", "Cancel a run; rows that it did not reach stay as they are."),
     _writes("cleanup", "cleanup.command:cleanup_command", "Delete events published before the retention period."),
     _reads("stats", "stats.command:stats_command", "Show the backlog, its age, and when it will be empty."),
-    _reads("report", "report.command:report_command", "Write a note on a window, for a hand-over or an incident."),
+    _reads("report", "report.command:report_command", "Report on a time window, for a hand-over or an incident."),
     _writes(
         "reconcile payments",
         "reconcile.payments:payments_command",

@@ -1,4 +1,4 @@
-"""Say where a command works: profile, database, brokers. Every command says it with this one function."""
+"""Make the line that names the profile, the database and the brokers a command uses. Every command uses it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SHORTEST = 12
 
 
 class ToldAt(Enum):
-    """When the line is printed: at once, before a change; or below the answer's first line; or below the answer."""
+    """When the line is printed: before a change, below the answer's first line, or below the whole answer."""
 
     ONCE = "once"
     BELOW_HEADLINE = "below headline"
@@ -38,7 +38,7 @@ class ToldAt(Enum):
 
     @classmethod
     def of(cls, *, dry_run: bool) -> ToldAt:
-        """Return when a command says it that changes something unless it is a dry run."""
+        """Return when a command that writes prints the line: before the change, or in a dry run below the headline."""
         return cls.BELOW_HEADLINE if dry_run else cls.ONCE
 
 
@@ -50,9 +50,9 @@ def target(
     brokers: bool,
     width: int | None = None,
 ) -> list[Part]:
-    """Return the parts of one dim line; a protected profile is red. Without a ``width`` nothing is cut.
+    """Return the parts of one dim line. A protected profile is red. Without a ``width`` nothing is cut.
 
-    A setting that is missing or wrong is shown as such: the command itself reports it.
+    A setting that is missing or wrong is shown as *not set*, because the command itself reports the error.
     """
     places = [("database", lambda: str(settings().database.place))]
     if brokers:
@@ -87,7 +87,7 @@ def _or_not_set(read: Callable[[], str]) -> str:
 
 
 def _fitted(shown: list[tuple[str, str]], room: int) -> list[tuple[str, str]]:
-    """Return the places cut so that they fit together. A short one leaves its room to the other."""
+    """Return the texts, cut to fit into ``room`` columns. If one text is short, the other gets its free columns."""
     left = room
     fitted: dict[str, str] = {}
     for number, (word, text) in enumerate(sorted(shown, key=lambda each: len(each[1]))):

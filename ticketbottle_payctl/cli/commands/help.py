@@ -74,7 +74,7 @@ def _page(ctx: typer.Context, session: Session, topic: str) -> tuple[str, str, l
             about = "Every command accepts these options, before or after its name. The later one counts."
             return "Options of every command", about, shared_options(ctx)
         case "exit-codes":
-            about = "5 is an answer and no error. Scripts may rely on these codes."
+            about = "Exit code 5 is an answer, not an error. Scripts may rely on these codes."
             return "Exit codes", about, exit_codes.rows()
         case _:
             return "Times", *_times(session)

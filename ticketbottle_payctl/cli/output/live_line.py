@@ -1,4 +1,4 @@
-"""One line at the bottom of the terminal that is redrawn while a command runs. What is told meanwhile stands above."""
+"""Redraw one line at the bottom of the terminal while a command runs. Messages are printed above it."""
 
 from __future__ import annotations
 

@@ -103,12 +103,12 @@ def _line(columns: Sequence[Column], parts: Sequence[Part]) -> Line:
 
 
 def plain(name: str) -> Callable[[Row, tzinfo, datetime], str]:
-    """Return a column's text: the field as it is."""
+    """Return a function that shows a field unchanged, as a column's text."""
     return lambda row, _zone, _now: "" if row.get(name) is None else str(row[name])
 
 
 def short(name: str) -> Callable[[Row, tzinfo, datetime], str]:
-    """Return a column's text: the first eight characters of the id in this field."""
+    """Return a function that shows the first eight characters of the id in a field, as a column's text."""
     return lambda row, _zone, _now: short_id(str(row.get(name) or ""))
 
 

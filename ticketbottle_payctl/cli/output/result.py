@@ -45,7 +45,7 @@ class Table:
     """Rows under columns: drawn on a terminal, tab-separated with full values elsewhere.
 
     A terminal that is too narrow leaves out columns of ``spare``, the first one first.
-    ``whole`` draws them as wide as they are, instead of folding cells into the terminal's width.
+    ``whole`` draws full values in one line each, instead of folding cells into the terminal's width.
     """
 
     columns: tuple[str, ...]

@@ -22,7 +22,7 @@ _READER_GONE = {errno.EPIPE, errno.ECONNRESET}
 
 
 class ReaderGoneError(BrokenPipeError):
-    """The reader of stdout closed the pipe, as ``head`` does. The result has no reader, which is no failure."""
+    """The reader of stdout closed the pipe, as ``head`` does. This is not a failure."""
 
 
 class ResultStream(TextIOWrapper):
@@ -31,7 +31,7 @@ class ResultStream(TextIOWrapper):
     def write(self, text: str, /) -> int:
         """Write text; it may stay in the buffer until :meth:`flush`.
 
-        Nothing is written for an empty text: a library asks with one what kind of stream this is, and swallows errors.
+        An empty text is not written. A library writes one to test the stream, and would hide an error of this write.
         """
         if text == "":
             return 0

@@ -114,7 +114,7 @@ def cdc_cut_over(  # noqa: PLR0913 - the job needs each of them
 
 
 def _enter(engine: Engine, shards: int) -> None:
-    """Write our name to every shard. A publisher between two passes must then rescan, and it finds the slot."""
+    """Write our name to every shard. A publisher that returns to a shard must then rescan, and it finds the slot."""
     with transaction(engine, LIMITS) as connection:
         for shard in range(shards):
             if shard_lock.enter(connection, shard, shards, 0, _OWNER) is Entry.REFUSED:

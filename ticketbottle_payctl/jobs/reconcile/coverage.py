@@ -93,7 +93,10 @@ class Coverage:
 def _known_since(
     window: Window, events: Mapping[str, SentEvent], copies: Mapping[str, Sequence[Copy]]
 ) -> Mapping[Place, datetime]:
-    """Return, for each partition, the time (database's clock) since which it has every record sent to it."""
+    """Return an instant for each partition. The partition has every record that was sent to it after this instant.
+
+    The instants are by the database's clock.
+    """
     known: defaultdict[Place, datetime] = defaultdict(lambda: _NEVER)
     behind = _behind(events, copies)
     for topic, reads in window.partitions.items():

@@ -1,7 +1,8 @@
 """Ask the gateways about overdue payments and settle them without a person.
 
-A cap takes the place of the confirmation: a plan with more payments changes nothing. Each payment is settled in its own
-transaction, so a run that was killed needs no repair. The next one finds what is still PENDING.
+A cap replaces the confirmation: if a plan has more payments than the cap, nothing is changed. Each payment is settled
+in its own transaction, so a run that was killed needs no repair. The next run finds the payments that are still
+PENDING.
 """
 
 from __future__ import annotations
@@ -24,22 +25,23 @@ from ticketbottle_payctl.store.payctl.runs import Actor, NewRun
 from ticketbottle_payctl.store.payments.overdue import Overdue
 
 COMMAND = "reconcile payments"
-"""The name of the runs. It is the command's, because the work is the same."""
+"""The command name in the record of a run. The function does the same work as this command."""
 
 _FOR_ASKING = 2 / 3
-"""The share of the time in which the gateways are asked. The rest is for settling what they said."""
+"""The share of the time for asking the gateways. The rest is for settling the payments."""
 
 _NO_LOSS = "already_settled"
-"""The reason of a payment that somebody else settled first."""
+"""The reason if a callback or another run settled the payment first."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnattendedOptions:
     """The limits of a run.
 
-    ``most_settled`` is the cap of the plan, and ``most_asked`` how many payments are asked about. ``budget`` is the
-    time for all of it. Only payments that are PENDING for longer than ``older_than`` and not longer than
-    ``younger_than`` are asked about: a gateway that does not know its oldest payments yet would be asked forever.
+    ``most_settled`` is the cap of the plan, and ``most_asked`` is the highest number of payments to ask about.
+    ``budget`` is the time for the whole run. The run asks only about payments that have been PENDING for longer than
+    ``older_than`` and not longer than ``younger_than``. Without the second limit it would ask forever about payments
+    whose gateway never reports a result.
     """
 
     most_settled: int
@@ -68,7 +70,7 @@ class UnattendedReport:
 
     @property
     def failed(self) -> int:
-        """Return how many payments should have been settled and were not: they were locked, or the time was over."""
+        """Return how many payments should have been settled but were not: they were locked, or the time was over."""
         if self.over_cap:
             return 0
         lost = sum(one.outcome != "settled" and one.reason != _NO_LOSS for one in self.done.values())
@@ -76,17 +78,20 @@ class UnattendedReport:
 
     @property
     def unanswered(self) -> int:
-        """Return how many payments got no answer that can be trusted, or were not asked about."""
+        """Return the number of payments without an answer that can be trusted, or without a query."""
         return self.counts["no_answer"] + self.counts["not_asked"]
 
     @property
     def for_a_person(self) -> Sequence[StatusFinding]:
-        """Return the answers that a person must look at: refused ones, those without a rule, and late money."""
+        """Return the answers that a person must look at.
+
+        payctl refused the answer, has no rule for it, or settled a payment that was FAILED or CANCELLED before.
+        """
         return [finding for finding in self.findings if self._needs_a_person(finding)]
 
     @property
     def without_answer(self) -> Sequence[StatusFinding]:
-        """Return the findings behind :attr:`unanswered`."""
+        """Return the findings that :attr:`unanswered` counts."""
         return [finding for finding in self.findings if finding.says in NO_ANSWER | {"not_asked"}]
 
     def _needs_a_person(self, finding: StatusFinding) -> bool:
@@ -106,7 +111,7 @@ def settle_overdue(
     """Ask about the overdue payments and settle those whose gateway knows the result.
 
     A plan with more than ``most_settled`` payments changes nothing and records no run. Otherwise one run records every
-    payment. Payments that the time does not reach stay PENDING for the next run.
+    payment. Payments for which the time is too short stay PENDING for the next run.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached. Committed payments stay settled.

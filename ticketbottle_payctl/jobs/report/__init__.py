@@ -24,7 +24,7 @@ from ticketbottle_payctl.store.payments.created import created
 __all__ = ["STATEMENT_LIMIT", "collect_report"]
 
 STATEMENT_LIMIT = timedelta(seconds=15)
-"""The time limit of each statement. What takes longer is not counted, and the report says so."""
+"""The time limit of each statement. If a section takes longer, it is not counted, and the report says so."""
 
 OVERDUE_AFTER = timedelta(minutes=20)
 """A gateway's payment page is open for 15 minutes. A payment that is PENDING for longer is overdue."""
@@ -46,14 +46,14 @@ def collect_report(  # noqa: PLR0913 - the window, and the settings that the fig
     most_events: int = MOST_READ,
     looking: Callable[[Section], None] = lambda _: None,
 ) -> Report:
-    """Read the facts of a window, and what is open now.
+    """Read what happened in a time window, and what is open now.
 
-    Each part is a transaction of its own, so no long transaction holds back vacuum. A part that takes longer than
-    ``limit`` is left out. At most ``most_events`` published events are read, the newest first. ``looking`` is called
-    before each part.
+    Each section is read in its own transaction, so no long transaction holds back vacuum. A section that takes longer
+    than ``limit`` is left out. At most ``most_events`` published events are read, the newest first. ``looking`` is
+    called before each section.
 
     Raises:
-        DatabaseUnavailableError: the server cannot be reached, or did not even count the backlog in time.
+        DatabaseUnavailableError: the server cannot be reached, or counting the backlog took longer than ``limit``.
         ConfigError: a table or a permission is missing.
     """
     limits = Limits(statement=limit, jit=False)

@@ -16,7 +16,7 @@ from ticketbottle_payctl.store.payments.without_ticket import OpenOrder, OpenOrd
 
 
 class Section(StrEnum):
-    """A part of the report that is read by statements of its own, each with a time limit."""
+    """A section of the report. Each section has its own statements, and each statement has a time limit."""
 
     FLOW = "flow"
     CALLBACKS = "callbacks"
@@ -39,7 +39,7 @@ class GapReason(StrEnum):
 
 
 class Gap(NamedTuple):
-    """Something that was not counted, and why. ``before`` is the instant up to which it was not counted, if any."""
+    """Something that was not counted, and why. If ``before`` is given, only the time before it was not counted."""
 
     section: Section
     reason: GapReason
@@ -47,7 +47,7 @@ class Gap(NamedTuple):
 
     @property
     def is_failure(self) -> bool:
-        """Whether a figure is missing. The other gaps only narrow what a figure covers."""
+        """Whether a whole figure is missing. With any other gap, a figure covers only a part of the window."""
         return self.reason is GapReason.TIMED_OUT
 
 
@@ -78,8 +78,8 @@ class MomentKind(StrEnum):
 class Moment(NamedTuple):
     """A moment of the window.
 
-    ``id`` is the id of the row that it is about, ``number`` a count or seconds, ``until`` the end of a pause, and
-    ``what`` a command, a reason, an event type or an error.
+    ``id`` is the id of the run, the callback or the event. ``number`` is a count or seconds. ``until`` is the end of a
+    pause. ``what`` is a command, a reason, an event type or an error.
     """
 
     at: datetime
@@ -91,7 +91,7 @@ class Moment(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """The longest time in which no event was sent although some waited, in whole parts of the window."""
+    """The longest time in which no event was sent although events waited, in whole parts of the window."""
 
     since: datetime
     until: datetime
@@ -132,7 +132,7 @@ class Report:
 
     @property
     def without_ticket(self) -> int:
-        """The number of customers who have paid, or may have, and have no ticket. No order is in two of the groups."""
+        """The number of customers who have paid, or may have, and have no ticket. Each order is counted once."""
         return sum(group.number for group in self._groups())
 
     @property
@@ -142,12 +142,12 @@ class Report:
 
     @property
     def open_orders(self) -> tuple[OpenOrder, ...]:
-        """The oldest of these orders, those of each group together."""
+        """The oldest of these orders, sorted by group."""
         return tuple(order for group in self._groups() for order in group.oldest)
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing needs attention: nobody has no ticket, nothing waits or is dead, and all was counted."""
+        """Whether nothing needs attention: no order lacks a ticket, no event waits or is dead, and all was counted."""
         failed = any(gap.is_failure for gap in self.gaps)
         return not (self.without_ticket or self.waiting.pending or self.waiting.dead or failed)
 

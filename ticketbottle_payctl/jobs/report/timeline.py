@@ -1,4 +1,4 @@
-"""Make the parts of a window and its timeline from what was read."""
+"""Divide a window into parts, and make its timeline from the data that was read."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def points_of(flow: Flow, parts: Parts) -> tuple[Point, ...]:
 
 
 def pause_of(flow: Flow, points: Sequence[Point], parts: Parts) -> Pause | None:
-    """Return the longest row of parts in which nothing was sent although events waited at the start and at the end."""
+    """Return the longest series of parts in which nothing was sent although events waited at its start and its end."""
     longest: Pause | None = None
     began, before = None, flow.waiting
     for number, point in enumerate(points):

@@ -80,7 +80,7 @@ def _with_debezium(verdict: Verdict) -> Iterator[Advice]:
         case VerdictKind.WAITING | VerdictKind.RETRYING | VerdictKind.BEHIND | VerdictKind.OVERDUE:
             yield Advice(("cdc", "mark"), "Debezium publishes this outbox; this marks the events that it has sent")
         case VerdictKind.DEAD | VerdictKind.BLOCKED | VerdictKind.NOT_IN_KAFKA:
-            why = "Debezium publishes this outbox and sends no event that is requeued: take the outbox back first"
+            why = "Debezium publishes this outbox and does not send requeued events: take the outbox back first"
             yield Advice(("cdc", "cut-back"), why)
 
 

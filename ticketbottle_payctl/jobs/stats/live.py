@@ -1,4 +1,4 @@
-"""Read what a live screen shows: the state of the outbox, its causes, publishers and refused callbacks."""
+"""Read the data of a live screen: the state of the outbox, why events wait, publishers and refused callbacks."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ _MOST_REFUSED = 12
 
 @dataclass(frozen=True, slots=True)
 class LiveReport:
-    """The state of the outbox and what is around it. The breakdown of ``stats`` has only pending events.
+    """The state of the outbox, its publishers and refused callbacks. ``stats`` counts only pending events by group.
 
     ``created`` counts the events that were created after the requested instant, or is None. ``dead_groups`` are the
-    largest groups of dead events. ``publishers`` are those with a sign of life, the latest first; ``publishers_known``
-    is false if the role may not read when the last one ran. ``refused`` is None if the role may not read callbacks.
+    largest groups of dead events. ``publishers`` are in the order in which they were last seen, the latest first.
+    ``publishers_known`` is false if the role may not read when the last publisher ran. ``refused`` is None if the role
+    may not read callbacks.
     """
 
     stats: StatsReport
@@ -47,7 +48,7 @@ def collect_live(
     by: By = By.TYPE,
     created_after: datetime | None = None,
 ) -> LiveReport:
-    """Read a live screen's figures, in one transaction. No statement reads more published rows for a larger table.
+    """Read a live screen's figures in one transaction. The number of published rows read does not grow with the table.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached, or did not answer in time.

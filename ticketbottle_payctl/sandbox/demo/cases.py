@@ -1,4 +1,4 @@
-"""Leave orders to repair, for a demo that keeps running. Each order has a fault that operators meet."""
+"""Create orders to repair, for a demo that keeps running. Each order has a fault that operators see in practice."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What was left for a person: the cases in the order to repair them, and the number of their events.
+    """The faulty orders, the one to repair first at the front, and the numbers of their dead and pending events.
 
-    The gateways know the ``payments`` too.
+    The demo's gateways answer status queries about ``payments``.
     """
 
     cases: tuple[Case, ...]
@@ -75,7 +75,7 @@ class Left:
 
 
 def leave_cases(world: World) -> Left:
-    """Make the orders to repair. The one with the wrong amount is part of the demo's own callbacks."""
+    """Create the orders to repair. The demo's own callbacks already include the order with the wrong amount."""
     with transaction(world.services.engine, LIMITS) as connection:
         dead = insert_payment(connection, order_code="TB-DEAD", amount=600_000, age=_TO_PAY)
         blocked = insert_payment(connection, order_code="TB-BLOCKED", amount=750_000, provider="MOMO", age=_TO_PAY)

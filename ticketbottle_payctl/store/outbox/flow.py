@@ -1,7 +1,7 @@
-"""Read how events flowed in a window: how many were created and sent, how long that took, and how many waited.
+"""Read how events flowed in a window: how many were created and sent, how long sending took, and how many waited.
 
-Creation has an index, publishing has none. So the published events that were created last are read, at most
-:data:`MOST_READ`, and each is looked at for when it was sent.
+The creation time has an index, the publishing time has no index. So payctl reads the :data:`MOST_READ` newest
+published events by creation time, and checks for each of them when it was sent.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class SentPart(NamedTuple):
 
 
 class Slowest(NamedTuple):
-    """The event of the longest lag."""
+    """The event with the longest lag."""
 
     id: str
     event_type: str
@@ -127,7 +127,7 @@ _FLOW = f"""
 def flow(connection: Connection, parts: Parts, max_retries: int, most: int = MOST_READ) -> Flow:
     """Read the flow of events in a window, from at most ``most`` published events.
 
-    The rows show only the last time an event was sent.
+    A row stores only the last time its event was sent.
     """
     parameters: dict[str, object] = {
         "since": stored(parts.since),

@@ -16,7 +16,7 @@ _AT_ONCE = 5000
 class SentEvent(NamedTuple):
     """A published event. ``digest`` is the SHA-256 of its record's expected value. Instants are UTC.
 
-    ``version`` is the id of the transaction that wrote the row. Every change of the row changes it.
+    ``version`` is the id of the transaction that wrote the row, so it differs after every change of the row.
     """
 
     id: str

@@ -19,7 +19,7 @@ class RefusedCallback(NamedTuple):
 
 
 class Received(NamedTuple):
-    """The callbacks of a window: by result, the refused ones by reason and part, and the first and last of these."""
+    """Callbacks of a window by result, the refused ones by reason and part, and the first and last refused one."""
 
     by_result: Mapping[str, int]
     refused: Mapping[str, Mapping[int, int]]

@@ -1,4 +1,4 @@
-"""Count the payments that were created in a window. Creation has no index, so the whole table is read once."""
+"""Count the payments that were created in a window. ``"createdAt"`` has no index, so the whole table is read once."""
 
 from __future__ import annotations
 

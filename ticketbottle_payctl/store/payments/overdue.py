@@ -42,8 +42,8 @@ _OVERDUE = f"""status = 'PENDING' AND "createdAt" < %(before)s
 class Overdue:
     """PENDING payments of one gateway or of all, created before ``before``.
 
-    Some gateways forget old payments. ``known_since`` has an instant for each of them: it no longer knows payments that
-    were created earlier.
+    Some gateways forget old payments. ``known_since`` has an instant for each such gateway. The gateway no longer knows
+    payments that were created before this instant.
     """
 
     before: datetime

@@ -1,4 +1,4 @@
-"""Find customers who have paid and get no ticket: their event is not published, is missing, or was never written."""
+"""Find customers who paid and have no ticket: the event is unpublished or missing, or the callback was refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_SHOWN = 20
 """The number of orders of each kind that are named. All are counted."""
 
 WAITS_AFTER = timedelta(seconds=1)
-"""A pending event waits if it is older. A publisher sends a newer one at this moment."""
+"""A pending event counts as waiting if it is older. A publisher is probably sending a newer one right now."""
 
 _CLOCKS_DIFFER = timedelta(hours=1)
 
@@ -33,7 +33,7 @@ class WithoutTicket(StrEnum):
 class OpenOrder(NamedTuple):
     """An order that was paid, or may have been, and has no ticket.
 
-    ``id`` is the id of its event, payment or receipt, whichever shows it. ``at`` is the creation of the event, the
+    ``id`` is the id of the event, payment or receipt that shows the fault. ``at`` is the creation of the event, the
     completion of the payment, or the arrival of the callback. ``amount`` is whole VND. ``why`` is the last error or the
     reason.
     """
@@ -104,9 +104,9 @@ def unpublished(connection: Connection, max_retries: int) -> OpenOrders:
 
 
 def no_event(connection: Connection, since: datetime, until: datetime) -> OpenOrders:
-    """Return the payments that were completed in the window and have no event about it. No publisher sends anything.
+    """Return the payments that were completed in the window and have no event about it, so nothing can be published.
 
-    The window must not begin before the retention period, because a clean-up deletes older events.
+    The window must not begin before the retention period, because a cleanup deletes older events.
     """
     parameters = {"since": stored(since), "until": stored(until), "events_since": stored(since - _CLOCKS_DIFFER)}
     return _orders(connection, _NO_EVENT, parameters)

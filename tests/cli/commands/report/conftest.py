@@ -40,7 +40,7 @@ RUN = """
 
 
 class Story:
-    """A night that began at ``base`` (UTC, aware). Each method writes one thing; ids follow from a number."""
+    """Rows of a test night that began at ``base`` (UTC, aware). Each method inserts one row with a counted id."""
 
     def __init__(self, connection, base):
         self.connection, self.base, self.number = connection, base, 0
@@ -109,7 +109,7 @@ def story(engine):
 
 
 def night(story):
-    """Write the whole night: an outage of 40 minutes, and what was left of it."""
+    """Insert the rows of the whole night: an outage of 40 minutes, and the events that still wait after it."""
     for minute in range(0, 360, 3):
         down = 120 <= minute < 160
         story.event(minute, *(() if down else (0.2 + minute % 7,)), **({"sent": 161 + minute / 100} if down else {}))

@@ -45,8 +45,8 @@ def written(told, invoke, database_url, tmp_path):
     return path
 
 
-def test_the_page_is_one_private_file_without_an_address_to_load(written):
-    """Only its owner may read it. It has no script, no link, no style attribute, and its policy forbids all of them."""
+def test_the_page_is_one_private_file_that_loads_nothing(written):
+    """Only the owner may read the page. It has no script, link or style attribute, and its policy forbids them."""
     text = written.read_text("utf-8")
     assert stat.S_IMODE(written.stat().st_mode) == 0o600
     assert "default-src 'none'; style-src 'sha256-" in text
@@ -64,7 +64,7 @@ def test_the_page_is_one_private_file_without_an_address_to_load(written):
     assert "url(" not in text
 
 
-def test_hostile_texts_are_shown_as_they_are(written):
+def test_html_in_an_error_text_is_shown_as_text(written):
     """An error text with tags is text on the page and in the plots, and no account number is in the file."""
     text = written.read_text("utf-8")
     assert HOSTILE[:40] in unescape(text)
@@ -75,7 +75,7 @@ def test_hostile_texts_are_shown_as_they_are(written):
 
 
 def test_markup_that_reaches_the_page_is_shown_as_text():
-    """As a second protection, tags, links, images and entities in the Markdown itself become text."""
+    """Even if Markdown has tags, links, images or entities, the page shows them as text."""
     hostile = (
         "<script>x</script> [a](https://x.invalid) ![b](https://x.invalid/i) <https://x.invalid> &lt;b&gt; x.invalid"
     )
@@ -105,7 +105,7 @@ def test_stdout_has_the_verdict_and_the_file(told, ask, tmp_path):
 
 
 def files(place):
-    """Return every place that may not be written, with what the error says and whether --force helps."""
+    """Return every path that --html refuses, with the words of the error and whether --force helps."""
     other = place / "other.txt"
     other.write_text("kept", "utf-8")
     taken, link, folder, dangling = (
@@ -131,7 +131,7 @@ def files(place):
 )
 @pytest.mark.parametrize("force", [False, True], ids=["plain", "force"])
 def test_no_file_is_overwritten_and_no_link_is_followed(name, force, invoke, database_url, tmp_path):
-    """An existing file is replaced only with --force, as a new file with mode 0600. A link is never written through."""
+    """--force replaces an existing file with a new one of mode 0600. No write goes through a symbolic link."""
     said, helps = files(tmp_path)[name]
     target = tmp_path / name
     options = ["--html", str(target), *(["--force"] if force else [])]
@@ -170,8 +170,8 @@ def test_the_libraries_are_loaded_only_for_a_page():
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["1200 px", "phone"])
-def test_a_browser_shows_every_plot_and_asks_for_nothing(written, browser, scheme, size):
-    """The console is silent, only the file is requested, no text is cut off, and each plot has ink on it."""
+def test_a_browser_shows_every_plot_and_requests_nothing_else(written, browser, scheme, size):
+    """The console has no message, only the file is requested, no text is cut off, and no plot is empty."""
     context = browser.new_context(viewport=size, color_scheme=scheme)
     tab, told, asked = context.new_page(), [], []
     tab.on("console", lambda message: told.append(message.text))
@@ -198,7 +198,7 @@ def test_a_browser_shows_every_plot_and_asks_for_nothing(written, browser, schem
 
 
 def test_the_printed_page_is_light_and_has_every_plot(written, browser):
-    """In print the wide plots are shown on white, also if the screen is dark."""
+    """The print has the wide plots on white, even if the screen is dark."""
     context = browser.new_context(color_scheme="dark")
     tab = context.new_page()
     tab.goto(written.as_uri())

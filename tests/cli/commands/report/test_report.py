@@ -63,7 +63,7 @@ SQL = {
 
 
 def window(told):
-    """Return the options of the told night."""
+    """Return the options --since and --until for the test night."""
     return ["--since", rfc3339(told.since), "--until", rfc3339(told.until)]
 
 
@@ -74,8 +74,8 @@ def asked(ask, told):
 
 
 @pytest.mark.parametrize(("first", "last"), [(0, 540), (100, 170)], ids=["the whole night", "the outage"])
-def test_every_figure_is_what_plain_sql_counts(first, last, ask, engine, told):
-    """Each figure of the JSON output equals a statement that this test has."""
+def test_every_figure_equals_a_count_in_plain_sql(first, last, ask, engine, told):
+    """Each figure of the JSON output equals the result of an SQL statement in this test."""
     since, until = (told.since + timedelta(minutes=minutes) for minutes in (first, last))
     document = ask("report", "--since", rfc3339(since), "--until", rfc3339(until))
     values = {"since": since.replace(tzinfo=None), "until": until.replace(tzinfo=None)}
@@ -94,7 +94,7 @@ def test_every_figure_is_what_plain_sql_counts(first, last, ask, engine, told):
 
 
 def test_the_parts_of_the_window_add_up_to_its_figures(asked):
-    """Created and sent events of all parts are the figures, and what waits at the end is what is pending now."""
+    """The created and sent events of all parts add up to the figures. The last part ends with the pending events."""
     found = {item["name"]: item["value"] for item in asked["items"]}
     points = asked["result"]["points"]
     assert sum(point["created"] for point in points) == found["created"]
@@ -105,7 +105,7 @@ def test_the_parts_of_the_window_add_up_to_its_figures(asked):
 
 
 def test_the_report_opens_with_the_customers_who_have_no_ticket(asked, told):
-    """The verdict counts each such customer once, and each is listed with the command that looks at the order."""
+    """The verdict counts each such customer once. The list has each order with the command that shows it."""
     result = asked["result"]
     assert result["verdict"].startswith(
         "11 customers have paid and have no ticket (2,720,000 VND). 2 paid orders have no"
@@ -117,7 +117,7 @@ def test_the_report_opens_with_the_customers_who_have_no_ticket(asked, told):
 
 
 def test_the_timeline_has_runs_refused_callbacks_lag_and_pause(asked, told):
-    """The moments come in order, and those of a run that began before the window are left out."""
+    """The moments are in order of time. The start of a run that began before the window is left out."""
     timeline = asked["result"]["timeline"]
     assert [moment["at"] for moment in timeline] == sorted(moment["at"] for moment in timeline)
     by_kind = {}
@@ -133,7 +133,7 @@ def test_the_timeline_has_runs_refused_callbacks_lag_and_pause(asked, told):
     assert {run["id"] for run in asked["result"]["runs"]} == set(told.runs[:3])
 
 
-def test_an_outage_is_the_pause(ask, told):
+def test_the_report_shows_an_outage_as_a_pause(ask, told):
     """In the window of the outage, the report says when nothing was sent although events waited."""
     since, until = told.since + timedelta(minutes=100), told.since + timedelta(minutes=170)
     result = ask("report", "--since", rfc3339(since), "--until", rfc3339(until))["result"]
@@ -145,7 +145,7 @@ def test_an_outage_is_the_pause(ask, told):
 
 
 @pytest.mark.timeout(180)
-def test_the_command_behind_each_figure_gives_this_figure(asked, database_url):
+def test_the_command_of_each_figure_prints_this_figure(asked, database_url):
     """Each command, pasted into bash, prints the figure. `payctl stats` and `payctl show` print it among others."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = {}
@@ -174,19 +174,19 @@ def test_the_command_behind_each_figure_gives_this_figure(asked, database_url):
 
 
 def test_an_empty_window_says_that_nothing_is_open(ask, invoke, database_url):
-    """Without a row the verdict is good, each figure is zero or missing, and the exit code is 0."""
+    """With empty tables the mark is ✔, each figure is zero or missing, and the exit code is 0."""
     document = ask("report", "--since", "1h")
     assert (document["exit_code"], document["result"]["quiet"]) == (0, True)
     assert {item["value"] for item in document["items"]} == {0, None}
     shown = invoke("report", "--since", "1h", DATABASE_URL=database_url)
     assert shown.stdout.splitlines()[0] == (
-        "# ✔ Nothing is open: each paid order has its event, nothing waits, and no event is dead."
+        "# ✔ Nothing is open: each paid order has its event, no event waits, and no event is dead."
     )
-    assert "No operator ran a command that is recorded." in shown.stdout
+    assert "No run is recorded." in shown.stdout
 
 
 def test_a_window_across_vietnam_s_midnight_is_read_and_shown_in_its_zone(story, ask, invoke, database_url):
-    """Days and clock times of --since and --until are Vietnam's, and so are the times in the report."""
+    """Payctl reads --since and --until in the zone of --tz, and shows the times of the report in it too."""
     midnight = datetime.now(VIETNAM).replace(hour=0, minute=0, second=0, microsecond=0)
     story.base = (midnight - timedelta(minutes=10)).astimezone(story.base.tzinfo)
     for minutes in (1, 9, 11, 19, 25):
@@ -199,11 +199,11 @@ def test_a_window_across_vietnam_s_midnight_is_read_and_shown_in_its_zone(story,
     assert document["result"]["since"] == rfc3339(midnight - timedelta(minutes=5))
     shown = invoke(*options, DATABASE_URL=database_url).stdout
     assert f"* window: {since.replace('T', ' ')}:00 +07:00" in shown
-    assert "clock times below are in `Asia/Ho_Chi_Minh (UTC+07:00)`" in shown
+    assert "times below are in the zone `Asia/Ho_Chi_Minh (UTC+07:00)`" in shown
     assert f"| {midnight + timedelta(minutes=-1, seconds=1):%Y-%m-%d %H:%M:%S} | longest lag" in shown
 
 
-def test_texts_from_outside_have_no_effect_and_no_secret(told, invoke, database_url):
+def test_texts_from_outside_are_not_interpreted_and_show_no_secret(told, invoke, database_url):
     """No script, link, image or bar of a stored text becomes Markdown, and no account number is shown."""
     shown = invoke("report", *window(told), DATABASE_URL=database_url).stdout
     assert ACCOUNT.split("=")[1] not in shown
@@ -221,7 +221,7 @@ def test_texts_from_outside_have_no_effect_and_no_secret(told, invoke, database_
     assert HOSTILE[:20] in shown
 
 
-def test_ids_are_short_in_the_note_and_whole_for_programs(told, asked, invoke, database_url):
+def test_ids_are_short_in_markdown_and_whole_in_json(told, asked, invoke, database_url):
     """The Markdown has the first eight characters of each id, which every command takes."""
     shown = invoke("report", *window(told), DATABASE_URL=database_url).stdout
     assert not re.search(r"[0-9a-f]{8}-[0-9a-f]{4}-", shown)
@@ -230,7 +230,7 @@ def test_ids_are_short_in_the_note_and_whole_for_programs(told, asked, invoke, d
 
 
 def test_a_part_that_takes_too_long_is_named_and_not_counted(engine, told):
-    """If a statement reaches its limit, the rest of the report is still there, and the part is a gap."""
+    """If a statement reaches its time limit, the report has the other parts and lists this one as not counted."""
     with engine.connect() as other:
         other.exec_driver_sql("LOCK TABLE payctl.webhook_receipts IN ACCESS EXCLUSIVE MODE")
         report = collect_report(
@@ -248,8 +248,8 @@ def test_a_part_that_takes_too_long_is_named_and_not_counted(engine, told):
     assert not report.is_quiet
 
 
-def test_with_too_many_events_the_report_says_from_when_they_were_read(engine, told):
-    """Only the newest published events are read. Created events are counted all the same."""
+def test_a_report_that_reads_not_all_events_says_so(engine, told):
+    """Only the newest published events are read. The count of created events is still complete."""
     report = collect_report(engine, told.since, told.until, max_retries=5, retention=timedelta(days=7), most_events=30)
     (gap,) = report.gaps
     assert (gap.section.value, gap.reason) == ("flow", GapReason.TOO_MANY_EVENTS)
@@ -259,7 +259,7 @@ def test_with_too_many_events_the_report_says_from_when_they_were_read(engine, t
 
 
 def test_a_window_before_the_retention_period_says_what_is_missing(ask, told):
-    """A clean-up may have deleted the events of an old window, so no order is called lost, and the report says why."""
+    """A cleanup may have deleted the events of an old window, so no order is called lost, and the report says why."""
     document = ask("report", "--since", rfc3339(told.since - timedelta(days=30)), OUTBOX_RETENTION_DAYS="1")
     gaps = {(gap["section"], gap["reason"]) for gap in document["result"]["gaps"]}
     assert gaps == {("orders_without_event", "past_retention"), ("flow", "past_retention")}
@@ -276,8 +276,8 @@ def test_a_window_before_the_retention_period_says_what_is_missing(ask, told):
     ],
     ids=" ".join,
 )
-def test_a_window_or_option_without_sense_is_wrong_usage(options, said, invoke, database_url):
-    """The error names what is wrong, and the exit code is 2."""
+def test_an_impossible_window_or_option_is_a_usage_error(options, said, invoke, database_url):
+    """The error names the wrong option, and the exit code is 2."""
     result = invoke("report", *options, DATABASE_URL=database_url)
     assert (result.exit_code, result.stdout) == (2, "")
     assert said in result.stderr

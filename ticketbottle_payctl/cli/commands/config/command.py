@@ -73,8 +73,8 @@ def path_command(ctx: typer.Context) -> None:
 def validate_command(ctx: typer.Context) -> None:
     """Check every setting, and list what is wrong.
 
-    Exit 3 if a setting is wrong. A gateway without any keys is off, which is no error. A gateway with only some of its
-    keys is an error.
+    Exit 3 if a setting is wrong. A gateway without any keys is off, and this is not an error. A gateway with only some
+    of its keys is an error.
     """
     session = Session.of(ctx)
     found = check_settings(session.profile)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ticketbottle_payctl import providers
 from ticketbottle_payctl.cli.commands.config import names
 from ticketbottle_payctl.cli.commands.config.settings import default_of
+from ticketbottle_payctl.formats import gateway_name
 from ticketbottle_payctl.providers.queries import QUERIES
 
 WHOLE, TEXT, FLAG, URL, FILE, ARN, SECRET = "whole number", "text", "true or false", "URL", "file", "ARN", "secret"
@@ -64,7 +65,7 @@ _DATABASE = (
         NONE,
         (CLI, *IN_THE_VPC),
         "postgresql://payctl_operator:...@db.example:5432/payments",
-        "The database, as Prisma writes it. See [database-url.md](../how-to/database-url.md).",
+        "The database's URL, in Prisma's form. See [database-url.md](../how-to/database-url.md).",
     ),
     Variable(
         "PAYCTL_DB_POOL",
@@ -75,10 +76,15 @@ _DATABASE = (
         "Keep connections. False opens one for each transaction, for a pooler.",
     ),
     Variable(
-        "PGSSLMODE", "libpq's sslmode", NONE, (CLI, *IN_THE_VPC), "verify-full", "The least TLS that is accepted."
+        "PGSSLMODE",
+        "libpq's sslmode",
+        NONE,
+        (CLI, *IN_THE_VPC),
+        "verify-full",
+        "The minimum level of TLS and checks.",
     ),
     Variable(
-        "PGSSLROOTCERT", FILE, NONE, (CLI, *IN_THE_VPC), "/opt/payctl-ca.pem", "The authorities that are trusted."
+        "PGSSLROOTCERT", FILE, NONE, (CLI, *IN_THE_VPC), "/opt/payctl-ca.pem", "The trusted certificate authorities."
     ),
     *(
         Variable(name, kind, NONE, (CLI, *IN_THE_VPC), example, meaning)
@@ -88,7 +94,7 @@ _DATABASE = (
                 "PGSSLMINPROTOCOLVERSION",
                 "TLS version",
                 "TLSv1.3",
-                "The lowest version of TLS. The stricter value wins.",
+                "The minimum version of TLS. If DATABASE_URL sets one too, the higher one applies.",
             ),
             ("PGCHANNELBINDING", "disable, prefer or require", "require", "Bind the login to the TLS connection."),
             ("PGGSSENCMODE", "disable, prefer or require", "disable", "Encryption by GSSAPI."),
@@ -144,7 +150,13 @@ _OUTBOX = (
         "200",
         "The most payments that one scheduled run may settle; a larger plan changes nothing.",
     ),
-    _known("PAYCTL_LOOP_SECONDS", WHOLE, (PUBLISH,), "50", "How long one tick publishes what comes; 0 is one pass."),
+    _known(
+        "PAYCTL_LOOP_SECONDS",
+        WHOLE,
+        (PUBLISH,),
+        "50",
+        "How long one tick publishes; 0 is one pass.",
+    ),
 )
 _AWS = (
     Variable("PAYCTL_ALERTS_TOPIC_ARN", ARN, NONE, (WEBHOOK, PUBLISH, CLEANUP), "arn:aws:sns:...", "Tell people here."),
@@ -189,10 +201,17 @@ _OF_LAMBDA = (
         NONE,
         (WEBHOOK,),
         "provisioned-concurrency",
-        "Whether to connect in INIT.",
+        "Whether to connect while Lambda starts the function.",
     ),
     Variable("AWS_XRAY_DAEMON_ADDRESS", "host:port", NONE, FUNCTIONS, "169.254.100.1:2000", "Where spans are sent."),
-    Variable("_X_AMZN_TRACE_ID", TEXT, NONE, (WEBHOOK,), "Root=1-...;Parent=...", "The place in X-Ray's trace."),
+    Variable(
+        "_X_AMZN_TRACE_ID",
+        TEXT,
+        NONE,
+        (WEBHOOK,),
+        "Root=1-...;Parent=...",
+        "The ids of X-Ray's trace and span.",
+    ),
 )
 _TRACING = (
     Variable(
@@ -220,7 +239,7 @@ _CLI = (
     Variable("PAYCTL_PROFILE", TEXT, NONE, (CLI,), "staging", "The profile if `-p` is not given."),
     Variable("PAYCTL_CONFIG", FILE, "~/.config/payctl/config.toml", (CLI,), "ops.toml", "The configuration file."),
     Variable("PAYCTL_OUTPUT", "table, json, ndjson, csv or none", "table", (CLI,), "json", "The format without `-o`."),
-    Variable("PAYCTL_ACTOR", TEXT, NONE, (CLI,), "linh@example.com", "The person, for the record of a run."),
+    Variable("PAYCTL_ACTOR", TEXT, NONE, (CLI,), "linh@example.com", "The person's name in the record of a run."),
     *(
         Variable(
             name,
@@ -265,7 +284,9 @@ def _keys() -> Iterator[Variable]:
             asks = field.name in QUERIES[gateway.name].needs
             readers = (CLI, *[WEBHOOK] * field.signs_callbacks, *[RECONCILE] * asks)
             use = "to check callbacks" if field.signs_callbacks else "only to ask the gateway about a payment"
-            yield Variable(field.env, SECRET, NONE, readers, "...", f"{gateway.name}'s {field.name}, {use}.")
+            yield Variable(
+                field.env, SECRET, NONE, readers, "...", f"{gateway_name(gateway.name)}'s {field.name}, {use}."
+            )
             before = "The value before a rotation" + ("; both are tried." if field.signs_callbacks else ".")
             yield Variable(f"{field.env}{names.PREVIOUS}", SECRET, NONE, readers, "...", before)
 

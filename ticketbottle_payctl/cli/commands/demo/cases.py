@@ -1,4 +1,4 @@
-"""The words about the orders that ``demo --keep`` leaves: what happened, how to find it, and how to repair it."""
+"""Describe the orders that ``demo --keep`` leaves to repair: the fault, how to find it, and how to repair it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class CaseWords:
 
 
 def case_words(case: Case) -> CaseWords:
-    """Return the words about an order to repair."""
+    """Return the description of an order to repair, with its two commands."""
     match case.fault:
         case Fault.DEAD_EVENT:
             return CaseWords("its event is dead: Kafka was unavailable", "payctl errors", "payctl replay --failed")

@@ -98,8 +98,8 @@ def outbox_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Show events of the outbox, newest first.
 
-    Selectors narrow each other, except that --failed, --stuck and --published add up. Lists 50 events unless --limit or
-    --all is given. ndjson and csv are written while rows are read, so a list may be of any length.
+    An event must match every selector. Of --failed, --stuck and --published, one match is enough. Lists 50 events
+    unless --limit or --all is given. ndjson and csv are written while rows are read, so a list may have any length.
     """
     session = Session.of(ctx)
     selector = selector_of(
@@ -151,7 +151,7 @@ def payments_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Show payments, newest first.
 
-    Selectors narrow each other. Lists 50 payments unless --limit or --all is given.
+    A payment must match every selector. Lists 50 payments unless --limit or --all is given.
     """
     session = Session.of(ctx)
     first, last = window(session, since, until, by="created")
@@ -193,7 +193,7 @@ def receipts_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Show stored callbacks, newest first.
 
-    Their content is not shown. Selectors narrow each other. Lists 50 callbacks unless --limit or --all is given.
+    Their content is not shown. A callback must match every selector. Lists 50 unless --limit or --all is given.
     """
     session = Session.of(ctx)
     first, last = window(session, since, until, by="received")

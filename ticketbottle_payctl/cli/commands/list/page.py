@@ -26,7 +26,7 @@ from ticketbottle_payctl.store.outbox.listing import PagePosition
 from ticketbottle_payctl.telemetry import redact
 
 _DEFAULT_LIMIT = 50
-Wide = Annotated[bool, typer.Option("--wide", help="On a terminal: full values, in lines as wide as they are.")]
+Wide = Annotated[bool, typer.Option("--wide", help="On a terminal: show full values, even if lines get too wide.")]
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 

@@ -128,7 +128,7 @@ class Log:
             self.session.answer(whole)
 
     def _request(self, method: str, path: str, status: int) -> Answered:
-        """Return the record of a request; only its reply is known."""
+        """Return the record of a request that has only a reply and no decision yet."""
         return {
             "at": self.session.services.now(),
             "method": method,

@@ -82,7 +82,7 @@ class _Log:
         log_event("publish_outbox_batch", level="debug", published=counts.published, dead=counts.dead)
 
     def on_obstacles(self, obstacles: Obstacles) -> None:
-        """Write what keeps events from flowing, or that nothing does any more. Both at one level: neither is lost."""
+        """Write what blocks events, or that nothing blocks them any more. Both have the same log level."""
         if not obstacles:
             log_event("publish_outbox_resumed", level="warning")
             return
@@ -156,7 +156,7 @@ class _Line:
 
 
 def _touch(path: Path) -> None:
-    """Set the file's time to now, and create the file if it is missing. A link is refused: it may lead anywhere."""
+    """Set the file's time to now, and create the file if it is missing. A symbolic link is refused."""
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW, 0o600)
         try:

@@ -93,8 +93,8 @@ class DifferenceItem(TypedDict):
 class Repair(NamedTuple):
     """The plan that sends the lost events again, its file, and the command to type next.
 
-    If the plan was written, the command applies it; otherwise the command writes it. ``read_only`` is the profile that
-    refuses the replay; then file and command are None.
+    If the plan was written, the command applies it; otherwise the command writes it. If a read-only profile forbids the
+    replay, ``read_only`` is its name, and file and command are None.
     """
 
     plan: ReplayPlan

@@ -38,7 +38,7 @@ class PaymentItem(TypedDict):
     status: str
     """The payment's status when the gateway was asked."""
     says: Annotated[str, Keywords(enum=[*_ENDS, *NoVerdict, *_NOT_ASKED])]
-    """The gateway's answer, or the reason why there is none."""
+    """The gateway's answer, or the reason why the gateway gave no answer."""
     detail: str | None
     """The gateway's own code, or the reason why it was not asked or its answer was rejected."""
     gateway_amount: int | None

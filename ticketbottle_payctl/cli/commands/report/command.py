@@ -1,4 +1,4 @@
-"""``payctl report``: a note about a window, for a hand-over or an incident, as Markdown or as an HTML file."""
+"""``payctl report``: a report on a time window, for a hand-over or an incident, as Markdown or as an HTML file."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ Force = Annotated[bool, typer.Option("--force", help="With --html, replace an ex
 def report_command(
     ctx: typer.Context, *, since: Since = None, until: Until = None, html: Html = None, force: Force = False
 ) -> None:
-    """Write a note on a window, for a hand-over or an incident.
+    """Report on a time window, for a hand-over or an incident.
 
-    It opens with the answer: which customers have paid and have no ticket, what waits, and for how long. Then come a
-    timeline, figures with the commands behind them, and what operators ran. Prints Markdown; --html writes one file
-    with plots, which needs nothing else. Ids are short, and the note has no name of a customer, no account number and
-    no secret. Exit 6 if a part took too long and was not counted.
+    The report first says which customers have paid and have no ticket, how many events wait, and for how long. After
+    that it has a timeline, figures, and what operators ran. Each figure has the command that prints it. The output is
+    Markdown; --html writes one HTML file with plots instead. Ids are short. The report has no customer's name, no
+    account number and no secret. Exit 6 if a part took too long and was not counted.
     """
     session = Session.of(ctx)
     if force and html is None:
@@ -78,7 +78,7 @@ def report_command(
 
 
 def _window(session: Session, since: str | None, until: str | None) -> tuple[datetime, datetime]:
-    """Return the window, in whole milliseconds, so that the commands of the report have exactly the same one.
+    """Return the window in whole milliseconds, so that the advised commands have exactly the same window.
 
     Raises:
         typer.BadParameter: an instant cannot be read, or the window is empty or in the future.

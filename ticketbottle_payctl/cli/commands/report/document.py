@@ -1,4 +1,4 @@
-"""The report as Markdown, in sections. Every text from outside stands in a code span, where it has no effect."""
+"""Write the report as Markdown, in sections. Every text from outside is in a code span, so it is not interpreted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LONGEST = 160
 _WHY = {
     WithoutTicket.PENDING: "its event of {} waits",
     WithoutTicket.DEAD: "its event of {} is dead",
-    WithoutTicket.NO_EVENT: "paid {}, and no event says so",
+    WithoutTicket.NO_EVENT: "paid {}, but the outbox has no event about it",
     WithoutTicket.REFUSED: "its callback of {} was refused",
 }
 
@@ -36,7 +36,7 @@ _SAID: Mapping[MomentKind, str] = {
     MomentKind.MOST_WAITING: "most events waited: {number}",
     MomentKind.PAUSE: "no event was sent until {until}, although {events} waited",
     MomentKind.FIRST_DEAD: "{first} dead now was created: {what}",
-    MomentKind.OLDEST_PENDING: "the oldest event that waits now was created",
+    MomentKind.OLDEST_PENDING: "the oldest event that still waits was created",
 }
 
 
@@ -77,7 +77,7 @@ def markdown(found: Sequence[Section]) -> str:
 
 
 def cell(text: object) -> str:
-    """Return a text from outside as :func:`code`, for a cell of a table, where a bar would end the cell."""
+    """Return a text from outside as :func:`code`, for a table cell: vertical bars are escaped."""
     return code(text).replace("|", "\\|")
 
 
@@ -89,12 +89,12 @@ def code(text: object) -> str:
 
 
 def pasted(command: str) -> str:
-    """Return a command as a code span, outside of a table, so that it can be pasted as it is."""
+    """Return a command as a code span that can be pasted. Use it outside of tables only."""
     return _span(escape(command))
 
 
 def _span(text: str) -> str:
-    """Return a code span. Its fence is longer than every row of backticks in the text."""
+    """Return a code span. Its fence is longer than every series of backticks in the text."""
     fence = "`" * (max((len(each) for each in _TICKS.findall(text)), default=0) + 1)
     pad = " " if text.startswith("`") or text.endswith("`") else ""
     return f"{fence}{pad}{text}{pad}{fence}"
@@ -108,7 +108,7 @@ def _opening(report: Report, place: Place) -> str:
         f"* window: {_window(report, place.zone)}",
         f"* read at: {local_and_utc(report.at, place.zone)}",
         f"* database: {code(place.database)}, profile: {code(place.profile or 'none')}",
-        f"* clock times below are in {code(place.zone_name)}",
+        f"* times below are in the zone {code(place.zone_name)}",
     ]
     return "\n".join([*lines, ""])
 
@@ -155,7 +155,7 @@ def _order(order: OpenOrder, commands: Commands, zone: tzinfo) -> str:
 def _timeline(report: Report, commands: Commands, zone: tzinfo) -> str:
     lines = ["## What happened when", ""]
     if not report.timeline:
-        return "\n".join([*lines, "No run, no refused callback, and no event that waited.", ""])
+        return "\n".join([*lines, "No run, no refused callback and no waiting event.", ""])
     lines += ["| when | what | look |", "|---|---|---|"]
     for moment in report.timeline:
         look = _look(moment, commands)
@@ -185,14 +185,14 @@ def _said(moment: Moment, zone: tzinfo) -> str:
 
 
 def _figures(figures: Sequence[Figure]) -> str:
-    lines = ["## Figures", "", "Each figure stands before the command that gives it.", ""]
+    lines = ["## Figures", "", "The command below each figure prints it.", ""]
     for figure in figures:
         lines += [f"* {_label(figure.label)}: **{figure.text}**  ", f"  {pasted(figure.command)}"]
     return "\n".join([*lines, ""])
 
 
 def _label(label: str) -> str:
-    """Return a label. What follows a colon or the word *error* comes from outside."""
+    """Return a label. The text after ``refused:`` or ``with the error`` comes from outside, so it is a code span."""
     for word in ("refused: ", "with the error "):
         head, found, tail = label.partition(word)
         if found:
@@ -204,7 +204,7 @@ def _runs(report: Report, commands: Commands, zone: tzinfo) -> str:
     lines = ["## Who did what", ""]
     if not report.runs:
         known = report.runs is not None
-        return "\n".join([*lines, "No operator ran a command that is recorded." if known else "Not read.", ""])
+        return "\n".join([*lines, "No run is recorded." if known else "Not read.", ""])
     lines += ["| started | who | command | result | reason | look |", "|---|---|---|---|---|---|"]
     for run in report.runs:
         cells = (

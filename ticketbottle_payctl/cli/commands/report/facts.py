@@ -15,7 +15,7 @@ from ticketbottle_payctl.telemetry import redact
 
 
 class FigureItem(TypedDict):
-    """One figure, and the command that gives it."""
+    """One figure, and the command that prints it."""
 
     name: str
     """The figure's fixed name."""
@@ -24,7 +24,7 @@ class FigureItem(TypedDict):
     value: float | None
     """A number, or seconds if the name ends in _s; null if there is nothing to measure."""
     command: str
-    """The command that gives this figure."""
+    """The command that prints this figure."""
 
 
 class OpenOrderFacts(TypedDict):
@@ -76,7 +76,7 @@ class MomentFacts(TypedDict):
     at: datetime
     kind: MomentKind
     id: str | None
-    """The row that it is about."""
+    """The id of the run, the callback or the event."""
     what: str | None
     """A command, a reason, an event type or an error."""
     number: float | None
@@ -105,9 +105,9 @@ class GapFacts(TypedDict):
     section: Section
     reason: GapReason
     before: datetime | None
-    """What lies before this instant was not counted; null if that is not the reason."""
+    """Nothing before this instant was counted; null if the reason is not a limit of time."""
     said: str
-    """The same as a sentence."""
+    """The section and the reason as one sentence."""
 
 
 class ReportFacts(TypedDict):
@@ -126,9 +126,9 @@ class ReportFacts(TypedDict):
     customers_without_ticket: Count
     """Customers who have paid, or may have, and have no ticket."""
     amount: Count
-    """The sum of their orders, whole VND."""
+    """The sum of their orders' amounts, whole VND."""
     orders: Sequence[OpenOrderFacts]
-    """These orders, at most 20 of each kind, the oldest first."""
+    """The orders of these customers, at most 20 of each kind, the oldest first."""
     dead_groups: Sequence[DeadGroupFacts] | None
     """Dead events by kind of error; null if they were not counted."""
     refused: Mapping[str, Count] | None

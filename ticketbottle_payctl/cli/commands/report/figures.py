@@ -1,4 +1,4 @@
-"""The figures of a report, each with the command that gives it."""
+"""The figures of a report, each with the command that prints it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _STATUSES = ("PENDING", "COMPLETED", "FAILED", "CANCELLED")
 
 
 class Figure(NamedTuple):
-    """A figure: its fixed name, what it measures, its value as a number and as text, and the command behind it."""
+    """A figure: its fixed name, what it measures, its value as a number and as text, and the command that prints it."""
 
     name: str
     label: str
@@ -30,7 +30,7 @@ class Figure(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """The commands behind the figures of a report. They can be pasted, and have the window and the profile in use."""
+    """The commands that print the figures of a report. They can be pasted, and include the window and the profile."""
 
     adviser: Adviser
     report: Report
@@ -73,7 +73,7 @@ NOT_PUBLISHED = ("--type", "PAYMENT_COMPLETED", "--failed", "--stuck", "--age", 
 
 
 def figures(report: Report, commands: Commands) -> list[Figure]:
-    """Return the figures: what is open now, then what happened in the window. What was not counted is absent."""
+    """Return the figures: what is open now, then what happened in the window. A figure that was not read is absent."""
     return [
         *_now(report, commands),
         *_flow(report, commands),
@@ -85,7 +85,9 @@ def figures(report: Report, commands: Commands) -> list[Figure]:
 def _now(report: Report, commands: Commands) -> Iterator[Figure]:
     waiting, itself = report.waiting, commands.itself()
     yield _number("pending", "events that wait now", waiting.pending, commands.stats())
-    yield _seconds("oldest_pending_age_s", "age of the oldest of them", waiting.oldest_age_s, commands.stats())
+    yield _seconds(
+        "oldest_pending_age_s", "age of the oldest event that waits now", waiting.oldest_age_s, commands.stats()
+    )
     yield _number("dead", "events that are dead now", waiting.dead, commands.counted("outbox", ["--failed"]))
     if report.unpublished is not None:
         command = commands.counted("outbox", NOT_PUBLISHED, distinct="aggregate_id")
@@ -95,7 +97,7 @@ def _now(report: Report, commands: Commands) -> Iterator[Figure]:
         label = "orders paid in the window that have no event"
         yield _number("orders_without_event", label, report.no_event.number, itself)
     if report.refused is not None:
-        label = "orders whose callback about money was refused in the window, and that are not completed now"
+        label = "orders not completed now, with a callback refused in the window"
         yield _number("refused_orders", label, report.refused.number, itself)
     for group in report.dead_groups or ():
         options = ["--failed", "--error-group", group.group]
@@ -135,7 +137,7 @@ def _callbacks(report: Report, commands: Commands) -> Iterator[Figure]:
     every = commands.counted("receipts", commands.window)
     yield _number("callbacks", "genuine callbacks received in the window", received, every)
     failed = ["--failed", *commands.window]
-    yield _number("callbacks_refused", "of these refused", refused, commands.counted("receipts", failed))
+    yield _number("callbacks_refused", "callbacks refused in the window", refused, commands.counted("receipts", failed))
     by_reason = commands.adviser.reading(
         ["list", "receipts"], options=[*failed, "--all", "--fields", "reason", "-o", "csv"]
     )
@@ -154,7 +156,7 @@ def _payments(report: Report, commands: Commands) -> Iterator[Figure]:
         command = commands.counted("payments", ["--status", status, *commands.window])
         yield _number(f"payments_{status.lower()}", f"payments created in the window, now {status}", number, command)
     overdue = commands.counted("payments", ["--stuck", "--age", "20m", *commands.window])
-    yield _number("payments_overdue", "of these PENDING for more than 20 minutes", found.overdue, overdue)
+    yield _number("payments_overdue", "payments of the window PENDING for over 20 minutes", found.overdue, overdue)
 
 
 def _number(name: str, label: str, value: int, command: str) -> Figure:
@@ -166,7 +168,7 @@ def _seconds(name: str, label: str, value: float | None, command: str) -> Figure
 
 
 def _rate(per_s: float) -> str:
-    return f"{per_s:,.1f} a second" if per_s >= 1 else f"{per_s * _HOUR:,.1f} an hour"
+    return f"{per_s:,.1f} per second" if per_s >= 1 else f"{per_s * _HOUR:,.1f} per hour"
 
 
 def _said(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else: no script, no request, plots as SVG."""
+"""Write the report as one HTML file with plots as SVG. The file runs no script and sends no request."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def require_libraries() -> None:
 
 
 def page(title: str, sections: Sequence[Section], plots: Mapping[str, Plot]) -> str:
-    """Return the whole page. Texts from outside have no effect in it.
+    """Return the whole page. HTML in texts from outside is shown as text.
 
     Raises:
         ConfigError: the extra ``report`` is missing.
@@ -65,17 +65,17 @@ def _drawn(svg: str, about: str, name: str) -> str:
 
 
 def _libraries() -> tuple[Callable[[str], str], Callable[[Plot, int], str]]:
-    """Return the functions that make HTML of Markdown, and SVG of a plot. They are imported only here."""
+    """Import the libraries. Return a function from Markdown to HTML, and one from a plot to SVG."""
     try:
         import vl_convert  # noqa: PLC0415 - the extra `report`, and only for --html
         from markdown_it import MarkdownIt  # noqa: PLC0415
     except ImportError as error:
         message = "--html needs the extra `report`: pip install 'payctl[report]'"
-        raise ConfigError(message, hint="without it `payctl report` prints Markdown") from error
+        raise ConfigError(message, hint="install it, or leave out --html to print Markdown") from error
     parser = MarkdownIt("js-default").disable([*_unwanted()])
 
     def to_svg(plot: Plot, width: int) -> str:
-        # No data is named by an address, and none may be.
+        # A plot holds its data itself, so the library may fetch nothing.
         drawn: Any = vl_convert.vegalite_to_svg(plot.wide(width), allowed_base_urls=[])
         return str(drawn)
 
@@ -83,5 +83,5 @@ def _libraries() -> tuple[Callable[[str], str], Callable[[Plot, int], str]]:
 
 
 def _unwanted() -> Iterator[str]:
-    """Yield the rules of Markdown that payctl never writes. So no text from outside can become a link or an image."""
+    """Yield the Markdown rules to switch off. Without them no text from outside can become a link or an image."""
     yield from ("link", "image", "autolink", "linkify", "html_block", "html_inline", "reference", "entity")

@@ -1,6 +1,6 @@
 """The plots of a report as Vega-Lite specifications. Colours are variables of the page's style, light or dark.
 
-A clock time is given to the library as if it were UTC, so that the axis shows the zone of the report.
+The library shows every instant in UTC. So payctl shifts each instant by the offset of the report's zone.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _DURATION_TICKS = [0.01, 0.1, 1, 10, 60, 600, 3600, 36_000, 360_000, 3_600_000]
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A plot: its caption, a description for those who cannot see it, and its specification for a width in pixels."""
+    """A plot: its caption, a description for screen readers, and its specification for a width in pixels."""
 
     caption: str
     about: str
@@ -88,7 +88,7 @@ _CONFIG: Spec = {
 
 
 def plots(report: Report, zone: tzinfo, zone_name: str) -> dict[str, Plot]:
-    """Return the plots by name. One without data is absent."""
+    """Return the plots by name. A plot without data is absent."""
     drawn = _Drawn(report, zone, escape(zone_name))
     found = {
         "waiting": drawn.waiting(),
@@ -245,7 +245,7 @@ class _Drawn:
         for number, run in enumerate(runs):
             start = max(parts.since, run.started_at)
             end = min(parts.until, run.finished_at or (parts.until if run.status == "running" else run.started_at))
-            # A run of a second would be too short to be seen.
+            # The bar of a one-second run would be too short to see.
             shortest = (parts.until - parts.since) / 120
             rows.append(
                 {
@@ -291,7 +291,7 @@ class _Drawn:
 
 
 def _y(field: str, title: str, most: int | None = None) -> Spec:
-    """Return the upright axis. If ``most`` is given, it is the highest number of things: ticks are whole."""
+    """Return the vertical axis. If ``most``, the highest count, is given, ticks are whole numbers."""
     ticks: Spec = {"format": ",~g"}
     if most is not None:
         ticks = {"format": ",d", **({"values": [*range(most + 1)]} if most <= _FEW else {})}
@@ -299,7 +299,7 @@ def _y(field: str, title: str, most: int | None = None) -> Spec:
 
 
 def _labelled(rows: Sequence[Spec], name: str, order: str, bar: Spec) -> Spec:
-    """Return a plot with one row for each name. The name stands above its bars, so that it has the whole width."""
+    """Return a plot with one row for each name. The name is above its bars, so it can use the whole width."""
     label = {
         "mark": {
             "type": "text",

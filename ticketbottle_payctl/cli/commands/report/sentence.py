@@ -25,7 +25,7 @@ def verdict(report: Report) -> str:
     if report.is_quiet:
         whole = report.no_event is not None
         each = "each paid order has its event, " if whole else ""
-        return f"Nothing is open: {each}nothing waits, and no event is dead."
+        return f"Nothing is open: {each}no event waits, and no event is dead."
     waiting, failures = report.waiting, sum(gap.is_failure for gap in report.gaps)
     parts = [_customers(report)]
     if report.no_event is not None and report.no_event.number:
@@ -49,21 +49,21 @@ def gap_sentence(gap: Gap, zone: tzinfo = UTC) -> str:
             return f"{_upper(what)} were not counted: the database took too long. Try a shorter window."
         case GapReason.TOO_MANY_EVENTS:
             return (
-                f"Only the {MOST_READ:,} newest published events were read. Events created before {before} are missing"
-                " in the number of sent events and in the lag."
+                f"Only the {MOST_READ:,} newest published events were read. The number of sent events and the lag leave"
+                f" out events created before {before}."
             )
         case GapReason.PAST_RETENTION if gap.section is Section.NO_EVENT:
             return (
-                f"{_upper(what)} were not counted before {before}: that is longer ago than OUTBOX_RETENTION_DAYS, and a"
-                " clean-up may have deleted their events."
+                f"{_upper(what)} were not counted before {before}. That is longer ago than OUTBOX_RETENTION_DAYS, so a"
+                " cleanup may have deleted their events."
             )
         case GapReason.PAST_RETENTION:
             return (
-                f"Events published before {before} may be missing: that is longer ago than OUTBOX_RETENTION_DAYS, and a"
-                " clean-up may have deleted them."
+                f"Events published before {before} may be missing. That is longer ago than OUTBOX_RETENTION_DAYS, so a"
+                " cleanup may have deleted them."
             )
         case GapReason.TOO_MANY_RUNS | GapReason.TOO_MANY_GROUPS:
-            return f"{_upper(what)} are too many to list: the last ones are missing."
+            return f"{_upper(what)} are too many to list. The list leaves out the last ones."
 
 
 def _customers(report: Report) -> str:

@@ -99,7 +99,7 @@ def facts_of(gateway: Gateway, scenario: str, request: Request) -> SimulatedCall
 
 
 def text_of(request: Request) -> str:
-    """Return the body, or VNPay's query, for a pipe. Unsafe characters become JSON escapes, which sign the same."""
+    """Return the body, or VNPay's query, for a pipe. Unsafe characters become JSON escapes; it stays valid."""
     return escape_json(request.body.decode()) if request.body else request.query
 
 

@@ -1,4 +1,4 @@
-"""``payctl stats``: the state of the outbox, once, repeatedly, as a check, or until a condition holds."""
+"""``payctl stats``: show the state of the outbox once or repeatedly, check it, or wait for a condition."""
 
 from __future__ import annotations
 

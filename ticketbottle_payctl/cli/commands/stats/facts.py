@@ -23,7 +23,7 @@ class LagFacts(TypedDict):
 
 
 class RateFacts(TypedDict):
-    """Rates in events a second."""
+    """Rates in events per second."""
 
     in_per_s: Rate
     out_per_s: Rate
@@ -82,7 +82,7 @@ class StatsFacts(TypedDict):
     lag_s: LagFacts
     """Seconds from an event's creation to its publishing, in the window."""
     rate: RateFacts
-    """Events created and published a second, in the window."""
+    """Events created and published per second, in the window."""
     drain: NotRequired[Drain]
     """Whether the backlog grows or shrinks."""
     drain_eta_s: Seconds | None

@@ -1,4 +1,4 @@
-"""Keys while a full-screen picture is shown, and Ctrl-Z, which must give the terminal back first."""
+"""Read keys while a full-screen picture is shown. Ctrl-Z first gives the terminal back its own settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 _TICK = 0.2
-"""Seconds that one look at the keyboard waits. A signal or a key is noticed within this time."""
+"""How many seconds one read of the keyboard waits. A signal or a key is noticed within this time."""
 
 
 @dataclass(slots=True)
@@ -37,14 +37,14 @@ class Keyboard:
         return typed is not None and (not typed or key in typed.lower())
 
     def suspend(self) -> None:
-        """Stop this process until the shell continues it. The terminal has its own settings meanwhile."""
+        """Stop this process until the shell continues it. During the stop the terminal has its own settings."""
         self.restore()
         os.kill(os.getpid(), signal.SIGSTOP)
         self.suspension_asked = False
         self.hide()
 
     def hide(self) -> None:
-        """Let keys arrive at once and unseen."""
+        """Deliver each key at once, and do not show it."""
         if self.number is not None:
             self.before = self.before or termios.tcgetattr(self.number)
             unseen = termios.tcgetattr(self.number)

@@ -23,10 +23,10 @@ from ticketbottle_payctl.errors import UnavailableError
 from ticketbottle_payctl.jobs.stats.live import LiveReport
 
 Read = Callable[[datetime | None], LiveReport]
-"""A function that reads the figures, and counts the events that were created after an instant."""
+"""A function that reads the figures and counts the events created after a given instant."""
 
 _REST = 4
-"""Of five seconds at most one is spent on reading. A slow database is read less often."""
+"""At most one fifth of the time is spent on reading, so a slow database is read less often."""
 
 
 class _Reading(Thread):
@@ -55,7 +55,7 @@ class _Reading(Thread):
 def live_screen(session: Session, read: Read, pause: timedelta) -> tuple[LiveReport | None, ExitCode]:
     """Show the figures until ``q`` or a signal. Return the last figures, and the exit code.
 
-    A database that is unavailable after the first reading is said on the screen, and the reading is repeated.
+    If the database is unavailable after the first reading, the screen says so, and the reading is repeated.
 
     Raises:
         DatabaseUnavailableError: the first reading failed.
@@ -88,7 +88,7 @@ class _Loop:
     _drawn: float = 0.0
 
     def step(self) -> None:
-        """Do what is due, without waiting. Between two readings only the clock and a new size change the picture."""
+        """Start or finish a reading if it is due; never wait. Between readings only clock and size change."""
         news = self._reading is not None and not self._reading.is_alive()
         if self._reading is not None and news:
             self._take(self._reading)

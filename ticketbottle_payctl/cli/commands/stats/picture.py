@@ -1,4 +1,4 @@
-"""The picture of a live screen: the verdict, where, the causes, rates and lag, what waits, who publishes."""
+"""Draw a live screen: the verdict, the database, the causes, rates and lag, waiting events and publishers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LEAST_ROWS = 2
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The database does not answer: the error's message, and since when."""
+    """A database that does not answer: the error's message, and when the error came first."""
 
     message: str
     since: datetime
@@ -35,10 +35,10 @@ class Lost:
 
 @dataclass(slots=True)
 class LiveView:
-    """What the picture is drawn from.
+    """The data that the picture is drawn from.
 
-    ``target`` says where, ``command`` returns the command that helps against a cause, and ``pause`` is the time between
-    two readings.
+    ``target`` names the profile, the database and the brokers. ``command`` returns the command that helps against a
+    cause. ``pause`` is the time between two readings.
     """
 
     target: Sequence[Part]
@@ -50,7 +50,7 @@ class LiveView:
     lost: Lost | None = None
 
     def rows(self, width: int, height: int, now: datetime) -> list[Row]:
-        """Return at most ``height`` rows. If room is short, the lower ones are left out, never the first."""
+        """Return at most ``height`` rows. If there are too many rows, the lower ones are left out, never the first."""
         rows: list[Row] = [self._verdict(now), _spaced(self.target), []]
         if self.report is None:
             return rows
@@ -144,7 +144,7 @@ def _tally(row: Tally, wide: int) -> Row:
 
 
 def _label_of(row: Tally) -> str:
-    """Return what the row counts: an event type without its beginning, which all have, or a gateway by its name."""
+    """Return the row's label: an event type without the prefix that all types share, or a gateway's name."""
     return gateway_name(redact(row.label or "none").removeprefix("PAYMENT_"))
 
 
@@ -206,7 +206,7 @@ def _spaced(parts: Sequence[Part], gap: str = " ") -> Row:
 
 
 def _columns(pairs: Sequence[tuple[list[Row], list[Row]]], width: int, height: int) -> Iterator[Row]:
-    """Return each pair of lists side by side, and one below the other. A short list leaves its room to the others."""
+    """Return the pairs of lists below one another. A short list leaves its rows to the others."""
     needs = [max(len(left), len(right)) for left, right in pairs]
     half = min((width - _GAP) // 2, max(_width(row) for rows, _ in pairs for row in rows) + 2)
     left = height - len(pairs) + 1

@@ -1,4 +1,4 @@
-"""What a live screen remembers of its session: rates and lag, from the first reading to the last."""
+"""Keep the rates and the lag of a live screen, from its first reading to its last."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _MOST = 240
 
 @dataclass(slots=True)
 class Series:
-    """The values of a session in a bounded number of points. When it is full, two neighbours become one.
+    """The values since the screen started, in a limited number of points. If it is full, pairs are merged.
 
-    ``merge`` makes one value of several: their mean, or their maximum if peaks matter.
+    ``merge`` makes one value out of several: their mean, or their maximum if peaks matter.
     """
 
     merge: Callable[[Sequence[float]], float]
@@ -61,8 +61,8 @@ class _Reading:
 class Watched:
     """The readings of a session.
 
-    The rates are events a second over the last ten seconds. Events come in as they are created. What came in and is not
-    among the unpublished events went out, old events that were replayed included. They are None at the first reading.
+    The rates are events per second over the last ten seconds. An event comes in when it is created. It has gone out if
+    it is no longer among the unpublished events; replayed events count too. At the first reading the rates are None.
     """
 
     in_per_s: float | None = None
