@@ -26,11 +26,13 @@ Part = str | Styled
 class Line:
     """A line. Two spaces separate its parts, on a terminal and in a pipe.
 
-    A terminal folds it at its words, at its width or at ``most`` columns.
+    A terminal folds it at its words, at its width or at ``most`` columns. What follows is indented to the part number
+    ``hang``, or to the longest part.
     """
 
     parts: tuple[Part, ...]
     most: int | None = None
+    hang: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

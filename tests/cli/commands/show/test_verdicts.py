@@ -9,7 +9,7 @@ import pytest
 pytestmark = pytest.mark.postgres
 MINUTES, HOURS, DAYS = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 SETTLE = "payctl reconcile payments {order}"
-AGAIN = "payctl replay {first} --published --allow-published"
+AGAIN = "payctl replay {first} --allow-published"
 RELEASE = "payctl publish-outbox --on-dead release"
 TOO_LARGE = "MSG_SIZE_TOO_LARGE: Broker: Message size too large"
 TIMED_OUT = "INVALID_REQUEST: Broker: Invalid request"
@@ -124,7 +124,7 @@ CASES = {
         0, "published", "published 2 h ago", [AGAIN]),
     "published after a superseded failure died": (
         lambda o: o.pay("COMPLETED").event("FAILED", "dead", age=2 * HOURS).event(state="published"),
-        0, "published", "published 1 h ago", ["payctl replay {second} --published --allow-published"]),
+        0, "published", "published 1 h ago", ["payctl replay {second} --allow-published"]),
     "published twice, the second copy dead": (
         lambda o: o.pay("COMPLETED").event(state="published").event(state="dead", age=MINUTES),
         0, "published", "published 1 h ago", [AGAIN]),
