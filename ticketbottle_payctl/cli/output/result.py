@@ -46,7 +46,7 @@ class Fields:
 class Table:
     """Rows under columns: drawn on a terminal, tab-separated with full values elsewhere.
 
-    A terminal that is too narrow leaves out columns of ``spare``, the first one first.
+    A terminal that is too narrow to show columns of ``spare`` in one line leaves them out, the first one first.
     ``whole`` draws them as wide as they are, instead of folding cells into the terminal's width.
     """
 
