@@ -48,7 +48,7 @@ def test_the_installation_of_the_readme_gives_a_working_payctl(tmp_path):
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert f"{tmp_path}/.venv/bin/payctl" in ran.stdout
-    assert "✔ valid  zalopay" in ran.stdout
+    assert "✔ valid  ZaloPay" in ran.stdout
 
 
 @pytest.mark.parametrize(("command", "file"), PICTURES.RUN_ELSEWHERE.items())

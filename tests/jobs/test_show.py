@@ -66,7 +66,7 @@ def test_every_id_of_a_payment_shows_the_same_timeline(engine, settled, mock_kaf
         message.topic, message.partition, message.offset,
     )  # fmt: skip
     assert timeline.warnings == ()
-    assert timeline.advice[0].command == f"payctl replay {report.event.id} --published --allow-published"
+    assert timeline.advice[0].command == f"payctl replay {report.event.id} --allow-published"
 
 
 @pytest.mark.kafka
@@ -112,7 +112,7 @@ def test_the_verdict_says_if_a_published_event_is_not_in_kafka(engine, kafka):
         event, payment = connection.exec_driver_sql('SELECT id, "aggregateId" FROM outbox').one()
     timeline = timeline_of(engine, payment, kafka=connection_config(KafkaSettings(kafka.bootstrap)))
     assert (timeline.verdict.kind, timeline.verdict.mark) == ("not_in_kafka", "open")
-    assert [each.command for each in timeline.advice] == [f"payctl replay {event} --published --allow-published"]
+    assert [each.command for each in timeline.advice] == [f"payctl replay {event} --allow-published"]
 
 
 def test_the_timeline_is_shown_without_a_broker(engine, settled):

@@ -201,7 +201,7 @@ def test_a_cleanup_reports_dead_and_pending_events(invoke, database_url, insert)
     assert "boom" in result.stdout
     assert "\x1b" not in result.stdout
     assert '"message": "outbox_dead_events"' in result.stderr
-    assert "payctl replay --failed" in result.stderr
+    assert "`payctl errors` shows what helps" in result.stderr
 
 
 @pytest.mark.parametrize(

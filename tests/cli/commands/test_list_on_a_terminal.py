@@ -129,6 +129,14 @@ def test_an_empty_list_is_a_sentence(what, shown):
     assert re.fullmatch(r"no (event|payment|callback) matches\n", text)
 
 
+def test_a_callback_is_listed_under_the_shop_s_order(shown, engine):
+    """A gateway names a payment by a number of its own, but a person knows the order. Without a payment it is shown."""
+    assert LONGEST_CODE in shown("list", "receipts")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE payctl.webhook_receipts SET payment_id = NULL, order_ref = '4711'")
+    assert re.search(r"^4711 +settled", COLOURS.sub("", shown("list", "receipts")), re.MULTILINE)
+
+
 def test_hostile_text_in_a_row_moves_no_cursor(shown, engine):
     """Escape sequences in an error are shown escaped and counted as they are shown."""
     with engine.begin() as connection:

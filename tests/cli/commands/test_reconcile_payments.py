@@ -138,6 +138,19 @@ def test_reconcile_payments_settles_nothing_without_a_yes(overdue, reconcile, en
     assert status_of(engine, payment) == ("PENDING", 0, 0)
 
 
+def test_reconcile_payments_begins_with_what_it_did(gateways, overdue, invoke, database_url):
+    """The first line has the mark and the numbers, and the last lines have the command that publishes the events."""
+    overdue("momo", state="paid")
+    environment = {"DATABASE_URL": database_url, **gateways.environment}
+    planned = invoke(*RECONCILE, "-n", **environment).stdout.splitlines()
+    assert planned[0] == "1 payment  1 to settle"
+    done = invoke(*RECONCILE, "-y", **environment).stdout.splitlines()
+    assert (done[0], done[-2:]) == (
+        "✔  1 payment  1 settled",
+        ["next\tpayctl publish-outbox", "unless\ta publisher is running"],
+    )
+
+
 def test_reconcile_payments_records_its_run(overdue, reconcile, engine):
     """The record has the actor, the reason, and the payment before and after."""
     payment = overdue(state="paid")

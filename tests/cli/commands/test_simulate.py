@@ -144,6 +144,24 @@ def test_simulate_of_another_gateway_s_order_advises_the_right_command(scenario,
     assert answer(*command, **environ)["exit_code"] == 0
 
 
+@pytest.mark.postgres
+def test_simulate_advises_a_command_that_still_processes_the_callback(answer, database_url, engine):
+    """The advice for another gateway's order keeps --to, so that the pasted command settles the payment."""
+    with engine.begin() as connection:
+        payment = insert_payment(connection, provider="VNPAY")
+    environ = {"DATABASE_URL": database_url, **KEYS}
+    given = ("--order-code", payment.order_code, "--to", "process-webhook")
+    _, *command = answer("simulate", "momo", "paid", *given, **environ)["error"]["hint"].split()
+    assert answer(*command, **environ)["items"][0]["status_after"] == "COMPLETED"
+
+
+@pytest.mark.postgres
+def test_simulate_without_an_order_says_how_to_name_one(invoke, database_url):
+    """The invented order is not in the database, so the callback is refused, and the output names --order-code."""
+    result = invoke("simulate", "zalopay", "paid", "--to", "process-webhook", DATABASE_URL=database_url, **KEYS)
+    assert (result.exit_code, "unknown_order" in result.stdout, "--order-code" in result.stdout) == (5, True, True)
+
+
 def test_simulate_exits_with_4_if_no_server_listens_on_the_url(answer):
     """The error says that the URL is unavailable."""
     with socket.socket() as free:

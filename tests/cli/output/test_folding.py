@@ -44,6 +44,30 @@ def test_a_command_is_never_folded():
     assert any("`payctl errors --failed`," in row for row in rows)
 
 
+@pytest.mark.parametrize("figure", ["750,000 VND", "35 s ago", "1 h 50 min", "238 ms", "1.9 s,", "(250,000 VND)."])
+@pytest.mark.parametrize("width", range(40, 60))
+def test_a_figure_stays_with_its_unit(figure, width):
+    """An amount, a duration or an age is never cut between the number and its unit."""
+    rows = texts(folded([f"the gateway reported this some time before, {figure} and nothing after it"], 2, width))
+    assert any(figure in row for row in rows)
+
+
+def test_a_line_hangs_from_the_part_it_names():
+    """The rest of a line of the history is written under the text, not under the time before it."""
+    parts = ["2026-11-29 12:30:19.030 +00:00", "callback       ", "MoMo", "COMPLETED, settled", "750,000 VND"]
+    rows = texts(folded([*parts, dim("receipt 0bdc8b3e")], 2, 80, hang=2))
+    assert rows[1] == " " * 49 + "750,000 VND  receipt 0bdc8b3e"
+    assert max(map(len, rows)) <= 80
+
+
+def test_a_row_as_wide_as_the_terminal_keeps_its_last_character(monkeypatch):
+    """The line is emptied before the row is written: afterwards, most terminals would erase the last character."""
+    monkeypatch.setenv("COLUMNS", "9")
+    stream = io.StringIO()
+    Screen(stream, TERMINAL).draw([["a long row"]])
+    assert stream.getvalue().endswith("\x1b[1;1H\x1b[Ka long r…")
+
+
 def test_a_pipe_gets_one_line(monkeypatch):
     """Only a terminal folds; a headline has at most 80 columns on a wide one."""
     monkeypatch.setenv("COLUMNS", "200")
@@ -75,6 +99,6 @@ def test_only_changed_rows_are_written():
     screen.draw([["one"], [good("two")], ["three"]])
     assert stream.getvalue() == first
     screen.draw([["one"], [bad("2")], ["three"]])
-    assert stream.getvalue()[len(first) :] == "\x1b[2;1H\x1b[31m2\x1b[0m\x1b[K"
+    assert stream.getvalue()[len(first) :] == "\x1b[2;1H\x1b[K\x1b[31m2\x1b[0m"
     screen.draw([["one"]])
     assert stream.getvalue().endswith("\x1b[2;1H\x1b[K\x1b[3;1H\x1b[K")

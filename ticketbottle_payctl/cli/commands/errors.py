@@ -160,23 +160,22 @@ def _human(report: ErrorsReport, selector: Selector, adviser: Adviser) -> list[B
         all_superseded = group.superseded == group.count
         useless = all_superseded or _remedy(group) is DeliveryRemedy.SHRINK_PAYLOAD
         release = adviser.changing(["publish-outbox"], options=["--on-dead", "release"])
+        pattern, sample = redact(group.pattern), redact(group.sample) if group.sample else None
         left_out = f"{group.superseded:,} of {group.count:,}: a replay leaves them out, because the customers have paid"
         blocks += [
             line(),
-            line(
-                bold(count(group.count, "time")), redact(group.pattern) or "(no error was recorded)", dim(group.group)
-            ),
+            line(bold(count(group.count, "time")), pattern or "(no error was recorded)", dim(group.group)),
             Fields(
                 (
                     ("dead", f"{group.dead:,} of {group.count:,}"),
                     ("superseded", left_out if group.superseded else None),
                     ("created", span(group.first, group.last, zone_shown())),
                     ("types", ", ".join(group.event_types)),
-                    ("sample", redact(group.sample) if group.sample else None),
+                    ("sample", sample if sample != pattern else None),
                     ("event", adviser.reading(["show"], [group.sample_id])),
                     ("first", None if all_superseded else _todo(group)),
                     ("replay", None if useless else _replay(group, selector, adviser)),
-                    ("release", release if all_superseded else None),
+                    ("if it blocks", release if all_superseded else None),
                 )
             ),
         ]

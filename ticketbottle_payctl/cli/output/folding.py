@@ -7,22 +7,24 @@ from collections.abc import Iterator, Sequence
 
 from ticketbottle_payctl.cli.output.result import Part, Styled
 
-_WORD = re.compile(r" *(?:`[^`]*`\S*|\S+)")
+_FIGURE = r"\(?\d[\d,.]* (?:[A-Z]{3}|ms|s|min|h|d)\b(?: \d+ (?:ms|s|min|h)\b)?(?: ago\b)?"
+_WORD = re.compile(rf" *(?:`[^`]*`\S*|{_FIGURE}\S*|\S+)")
 _COMMAND = "payctl "
 _NARROWEST = 30
 
 
-def folded(parts: Sequence[Part], between: int, width: int) -> list[list[Part]]:
+def folded(parts: Sequence[Part], between: int, width: int, hang: int | None = None) -> list[list[Part]]:
     """Return a line as lines of at most ``width`` columns, each as parts that stand next to each other.
 
-    ``between`` is the number of spaces between two parts. No word is cut, a word in backquotes neither. A command to
-    paste is not folded, because a shell would run its first half.
+    ``between`` is the number of spaces between two parts. No word is cut, neither are words in backquotes nor a
+    figure and its unit. If ``hang`` is given, the rest is written under that part, unless little room is left. A
+    command to paste is not folded, because a shell would run its first half.
     """
     texts = [_text(part) for part in parts]
     whole = (" " * between).join(texts)
     if len(whole) <= width or texts[-1].lstrip().startswith(_COMMAND):
         return [_joined(parts, between)]
-    indent = " " * _indent(texts, between, width)
+    indent = " " * _indent(texts, between, width, hang)
     lines: list[list[Part]] = [[]]
     used = 0
     for part, word in _words(parts, between):
@@ -34,10 +36,10 @@ def folded(parts: Sequence[Part], between: int, width: int) -> list[list[Part]]:
     return lines
 
 
-def _indent(texts: Sequence[str], between: int, width: int) -> int:
-    """Return the column under which the rest is written: that of the longest part, or of one before it."""
-    longest = max(texts, key=len)
-    for number in range(texts.index(longest), -1, -1):
+def _indent(texts: Sequence[str], between: int, width: int, hang: int | None) -> int:
+    """Return the column under which the rest is written: that of ``hang`` or the longest part, or of one before it."""
+    start_at = texts.index(max(texts, key=len)) if hang is None else min(hang, len(texts) - 1)
+    for number in range(start_at, -1, -1):
         start = sum(len(text) + between for text in texts[:number]) + _spaces(texts[number])
         if texts[number].strip() and width - start >= _NARROWEST:
             return start

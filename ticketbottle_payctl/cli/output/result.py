@@ -26,11 +26,13 @@ Part = str | Styled
 class Line:
     """A line. Two spaces separate its parts, on a terminal and in a pipe.
 
-    A terminal folds it at its words, at its width or at ``most`` columns.
+    A terminal folds it at its words, at its width or at ``most`` columns. What follows is indented to the part number
+    ``hang``, or to the longest part.
     """
 
     parts: tuple[Part, ...]
     most: int | None = None
+    hang: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Fields:
 class Table:
     """Rows under columns: drawn on a terminal, tab-separated with full values elsewhere.
 
-    A terminal that is too narrow leaves out columns of ``spare``, the first one first.
+    A terminal that is too narrow to show columns of ``spare`` in one line leaves them out, the first one first.
     ``whole`` draws full values in one line each, instead of folding cells into the terminal's width.
     """
 

@@ -20,7 +20,8 @@ from ticketbottle_payctl.cli.output.text import coloured
 _ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[H\x1b[2J"
 _LEAVE = "\x1b[?7h\x1b[?25h\x1b[?1049l"
 _CLEAR = "\x1b[2J"
-_REST_OF_LINE = "\x1b[K"
+_EMPTY_LINE = "\x1b[K"
+"""Written before a row: after a row as wide as the terminal, the cursor is still on its last character."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class Screen:
         lines += [""] * (len(known) - len(lines))
         for number, (old, new) in enumerate(zip(known, lines, strict=True), start=1):
             if old != new:
-                out += f"\x1b[{number};1H{new}{_REST_OF_LINE}"
+                out += f"\x1b[{number};1H{_EMPTY_LINE}{new}"
         self._drawn = lines
         self._write(out)
 

@@ -60,14 +60,14 @@ def _widths(table: Table, surface: Surface, width: int) -> list[int] | None:
 
 
 def _fitted(table: Table, width: int) -> Table:
-    """Return the table without the spare columns for which the terminal has no place."""
+    """Return the table without the spare columns for which the terminal has no place. They are never folded."""
     for name in table.spare:
-        needs = [max(map(_longest_word, column)) for column in _cells(table)]
+        needs = [max(map(len if column[0] in table.spare else _longest_word, column)) for column in _cells(table)]
         if sum(needs) + _BETWEEN * (len(needs) - 1) <= width:
             break
         left = [place for place, column in enumerate(table.columns) if column != name]
         rows = tuple(tuple(row[place] for place in left) for row in table.rows)
-        table = Table(tuple(table.columns[place] for place in left), rows)
+        table = Table(tuple(table.columns[place] for place in left), rows, table.spare)
     return table
 
 

@@ -41,7 +41,9 @@ def coloured(part: Part, surface: Surface) -> str:
     return f"\x1b[{ANSI[part.style]}m{part.text}\x1b[0m" if surface.colour else part.text
 
 
-def lines_of(parts: Sequence[Part], surface: Surface, *, between: int, most: int | None = None) -> str:
+def lines_of(
+    parts: Sequence[Part], surface: Surface, *, between: int, most: int | None = None, hang: int | None = None
+) -> str:
     """Return parts as one line, or on a terminal as lines that fit it. ``most`` is their greatest width."""
     if not surface.terminal:
         return (" " * between).join(paint(part, surface) for part in parts) + "\n"
@@ -49,7 +51,7 @@ def lines_of(parts: Sequence[Part], surface: Surface, *, between: int, most: int
 
     safe = [escaped(part, surface) for part in parts]
     columns = get_terminal_size().columns
-    rows = folded(safe, between, columns if most is None else min(most, columns))
+    rows = folded(safe, between, columns if most is None else min(most, columns), hang)
     return "".join("".join(coloured(part, surface) for part in row) + "\n" for row in rows)
 
 
@@ -64,7 +66,7 @@ def _default(result: Result) -> Iterable[Block]:
 def _block(block: Block, surface: Surface) -> str:
     match block:
         case Line():
-            return lines_of(block.parts, surface, between=2, most=block.most)
+            return lines_of(block.parts, surface, between=2, most=block.most, hang=block.hang)
         case Fields():
             return _fields(block, surface)
         case Table():

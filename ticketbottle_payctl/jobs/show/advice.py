@@ -98,4 +98,4 @@ def _of_dead(dead: Sequence[EventRow], last: EventRow) -> Iterator[Advice]:
 
 
 def _again(event: EventRow, why: str) -> Advice:
-    return Advice(("replay",), why, (event.id,), ("--published", "--allow-published"))
+    return Advice(("replay",), why, (event.id,), ("--allow-published",))

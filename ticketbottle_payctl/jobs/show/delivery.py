@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from ticketbottle_payctl.broker.faults import is_permanent
 from ticketbottle_payctl.broker.remedies import DeliveryRemedy, error_name, remedy_of
+from ticketbottle_payctl.domain.causes import OVERDUE_AFTER
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.domain.retry import backoff
 from ticketbottle_payctl.jobs.show.model import Mark, Remedy, Verdict, VerdictKind
@@ -135,7 +136,7 @@ def _pending(event: EventRow, found: History, now: datetime, *, due: bool) -> Ve
             tries=first.retry_count,
             due=next_try,
         )
-    overdue = now - since > _LONG
+    overdue = now - since > OVERDUE_AFTER
     kind = VerdictKind.OVERDUE if overdue else VerdictKind.WAITING
     return Verdict(kind, Mark.BAD if overdue else Mark.OPEN, since, due, event=event)
 

@@ -142,6 +142,8 @@ class ListedReceipt(TypedDict, total=False):
     payment_id: str | None
     event_id: str | None
     correlation_id: str | None
+    order_code: str | None
+    """The order of the payment; null if the callback belongs to no payment of this database."""
 
 
 OUTBOX_FIELDS = tuple(ListedEvent.__annotations__)
@@ -236,7 +238,8 @@ def receipts(
     ]
     sql = f"""
         SELECT o.id::text, o.received_at, o.provider, o.outcome, o.result, o.reason, o.order_ref, o.reference,
-            o.gateway_transaction_id, o.amount, o.currency, o.payment_id, o.event_id, o.correlation_id
+            o.gateway_transaction_id, o.amount, o.currency, o.payment_id, o.event_id, o.correlation_id,
+            (SELECT p."orderCode" FROM payments AS p WHERE p.id = o.payment_id) AS order_code
         FROM payctl.webhook_receipts AS o WHERE {" AND ".join(conditions) or "true"}
         ORDER BY o.received_at DESC, o.id DESC LIMIT %(limit)s
     """  # noqa: S608 - built from constants only

@@ -9,7 +9,7 @@ import pytest
 pytestmark = pytest.mark.postgres
 MINUTES, HOURS, DAYS = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 SETTLE = "payctl reconcile payments {order}"
-AGAIN = "payctl replay {first} --published --allow-published"
+AGAIN = "payctl replay {first} --allow-published"
 RELEASE = "payctl publish-outbox --on-dead release"
 TOO_LARGE = "MSG_SIZE_TOO_LARGE: Broker: Message size too large"
 TIMED_OUT = "INVALID_REQUEST: Broker: Invalid request"
@@ -73,6 +73,10 @@ CASES = {
     "settled, and the event waits": (
         lambda o: o.pay("COMPLETED", age=MINUTES).callback().event(age=MINUTES),
         5, "waiting", "NO TICKET YET: the event has waited 1 min", ["payctl publish-outbox"]),
+    "settled, and the event waits for longer than a running publisher takes": (
+        lambda o: o.pay("COMPLETED", age=3 * MINUTES).callback().event(age=3 * MINUTES),
+        5, "overdue", "NO TICKET: the event has waited 3 min: no publisher has ever run on this database",
+        ["payctl publish-outbox"]),
     "settled, and the event waits for long": (
         lambda o: o.pay("COMPLETED").callback().event(age=2 * HOURS),
         5, "overdue", "NO TICKET: the event has waited 2 h: no publisher has ever run on this database",
@@ -124,7 +128,7 @@ CASES = {
         0, "published", "published 2 h ago", [AGAIN]),
     "published after a superseded failure died": (
         lambda o: o.pay("COMPLETED").event("FAILED", "dead", age=2 * HOURS).event(state="published"),
-        0, "published", "published 1 h ago", ["payctl replay {second} --published --allow-published"]),
+        0, "published", "published 1 h ago", ["payctl replay {second} --allow-published"]),
     "published twice, the second copy dead": (
         lambda o: o.pay("COMPLETED").event(state="published").event(state="dead", age=MINUTES),
         0, "published", "published 1 h ago", [AGAIN]),

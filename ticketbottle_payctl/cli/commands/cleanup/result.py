@@ -124,9 +124,7 @@ def _with_age(events: int, oldest_s: float | None) -> str:
 
 def _warnings(report: CleanupReport) -> Iterator[str]:
     if report.dead:
-        yield (
-            f"{count(report.dead, 'dead event')} left in the outbox; see `payctl errors`, then `payctl replay --failed`"
-        )
+        yield (f"{count(report.dead, 'dead event')} left in the outbox; `payctl errors` shows what helps")
     if report.unpublished.late:
         yield f"{count(report.unpublished.late, 'event')} pending for more than an hour; is a publisher running?"
     if report.remaining and report.stopped_because is CleanupStoppedBecause.EMPTY and not report.dry_run:

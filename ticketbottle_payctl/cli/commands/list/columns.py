@@ -41,6 +41,11 @@ def _type(row: Row, _zone: tzinfo, _now: datetime) -> str:
     return str(row.get("event_type") or "").removeprefix("PAYMENT_")
 
 
+def _order(row: Row, _zone: tzinfo, _now: datetime) -> str:
+    """Return the order of a callback's payment, or the gateway's own reference if no payment belongs to it."""
+    return str(row.get("order_code") or row.get("order_ref") or "")
+
+
 def _gateway(row: Row, _zone: tzinfo, _now: datetime) -> str:
     return gateway_name(str(row.get("provider") or ""))
 
@@ -62,7 +67,7 @@ _PAYMENTS = (
     Column("gateway", _gateway, 5),
 )
 _RECEIPTS = (
-    Column("order", plain("order_ref"), 1),
+    Column("order", _order, 1),
     Column("result", plain("result"), 0, styled=True),
     Column("received", when("received_at"), 3, brief=ago("received_at")),
     Column("id", short("id"), 2),

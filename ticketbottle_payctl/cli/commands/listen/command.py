@@ -103,9 +103,11 @@ def _serve(session: Session, log: Log, handle: Handle, port: int, forward_to: st
         if forward_to is not None and _is_itself(forward_to, base):
             message = "--forward-to is the address of this payctl listen: it would pass each callback on to itself"
             raise InputError(message, hint="give the address of your service, or another --port")
-        session.note(bold("listening"), f"{base}/webhook/{', '.join(providers.GATEWAYS)}", dim("stop with Ctrl-C"))
+        session.note(bold("listening"), f"{base}/webhook/{', '.join(providers.GATEWAYS)}")
         if forward_to is not None:
-            session.note(bold("forwarding to"), forward_to, dim("only genuine callbacks; payctl settles nothing"))
+            session.note(bold("forwarding to"), forward_to)
+            session.note(dim("only genuine callbacks; payctl settles nothing"))
+        session.note(dim("stop with Ctrl-C"))
         while not stop.event.wait(1.0):
             pass
     log.close(stop.exit_code or ExitCode.DONE)

@@ -174,7 +174,7 @@ def _line(item: Answered) -> Line:
     served = outcome == "forwarded" and item["reply_status"] // 100 != SUCCESS
     word = warn if served else _WORDS.get(outcome, dim)
     change = f"{item['status_before']} → {item['status_after']}" if outcome == "settled" else None
-    took = None if item["took_ms"] is None else f"in {duration(item['took_ms'] / 1000)}"
+    took = None if item["took_ms"] is None else duration(item["took_ms"] / 1000)
     return line(
         dim(time_of_day(item["at"], zone_shown())),
         f"{item['method']} {item['path']}",

@@ -171,5 +171,5 @@ def _warnings(report: PublishReport) -> list[str]:
         for event_type, why in sorted(report.counts.stopped_types.items())
     ]
     if report.counts.dead:
-        stopped.append("dead events stay in the outbox; see `payctl errors`, then `payctl replay --failed`")
+        stopped.append("dead events stay in the outbox; `payctl errors` shows what helps")
     return stopped

@@ -16,6 +16,7 @@ from ticketbottle_payctl.cli.input.durations import duration, per_second
 from ticketbottle_payctl.cli.input.times import age
 from ticketbottle_payctl.cli.output.progress import bar
 from ticketbottle_payctl.cli.profile.actor import who_runs
+from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve
 from ticketbottle_payctl.errors import NotFoundError
 from ticketbottle_payctl.jobs.reconcile.endpoints import status_endpoints
@@ -121,5 +122,6 @@ def _settle(session: Session, found: list[StatusFinding], reason: str | None, ch
     ):
         done = settle_findings(session.services.engine, found, run, stop=stop.event, tell=tell)
     settled = {each.payment_id: each for each in done}
-    it = Reconciled(found, chosen.more, chosen.too_old, settled, run_id=run.id, stopped=stop.exit_code)
+    publish = Adviser(session, "reconcile payments").changing(["publish-outbox"])
+    it = Reconciled(found, chosen.more, chosen.too_old, settled, run_id=run.id, stopped=stop.exit_code, publish=publish)
     session.finish(result_of(it))

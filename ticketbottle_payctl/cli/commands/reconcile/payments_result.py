@@ -5,13 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, TypedDict
+from typing import Annotated, Any, TypedDict
 
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
-from ticketbottle_payctl.cli.output.result import Block, Failure, Part, Result, Table, bad, bold, dim, good, line, warn
+from ticketbottle_payctl.cli.output.result import (
+    Block,
+    Failure,
+    Fields,
+    Part,
+    Result,
+    Table,
+    bad,
+    bold,
+    dim,
+    good,
+    headline,
+    line,
+    warn,
+)
 from ticketbottle_payctl.domain.payment import Refusal
 from ticketbottle_payctl.facts import Keywords
-from ticketbottle_payctl.formats import count, money
+from ticketbottle_payctl.formats import count, gateway_name, money
 from ticketbottle_payctl.jobs.reconcile.payments_report import FOR_A_PERSON, NO_ANSWER, PaymentsCounts, count_payments
 from ticketbottle_payctl.jobs.reconcile.settle_payments import Settled
 from ticketbottle_payctl.jobs.reconcile.status_poller import StatusFinding
@@ -67,6 +81,8 @@ class Reconciled:
     dry_run: bool = False
     run_id: str | None = None
     stopped: ExitCode | None = None
+    publish: str | None = None
+    """The command that publishes the events of settled payments."""
 
 
 def result_of(it: Reconciled) -> Result:
@@ -78,7 +94,7 @@ def result_of(it: Reconciled) -> Result:
         code,
         counts=counts,
         items=[_item(finding, it.done.get(finding.payment.id)) for finding in it.findings],
-        human=_human(it, counts),
+        human=_human(it, counts, code),
         warnings=_warnings(it),
         truncated=it.more,
         dry_run=it.dry_run,
@@ -92,7 +108,7 @@ def plan_blocks(findings: Sequence[StatusFinding]) -> list[Block]:
     rows = tuple(
         (
             finding.payment.order_code,
-            finding.payment.gateway,
+            gateway_name(finding.payment.gateway),
             money(finding.payment.amount),
             finding.payment.created_at,
             finding.payment.status,
@@ -105,14 +121,27 @@ def plan_blocks(findings: Sequence[StatusFinding]) -> list[Block]:
     return [Table(columns, rows, spare=("created", "status", "gateway"))]
 
 
-def _human(it: Reconciled, counts: PaymentsCounts) -> list[Block]:
+def _human(it: Reconciled, counts: PaymentsCounts, code: ExitCode) -> list[Block]:
     if not it.findings:
         return [line(good("✔"), "no payment is overdue", dim("nothing to do")), *_older(it)]
-    blocks: list[Block] = [_outcomes(it)] if it.done else plan_blocks(it.findings)
+    names = (
+        "settled" if it.done else "to_settle",
+        "skipped",
+        "pending",
+        "refused",
+        "for_a_person",
+        "no_answer",
+        "not_asked",
+    )
+    named = dict[str, Any](counts)
     words: list[Part] = [bold(count(counts["matched"], "payment"))]
-    names = ("to_settle", "settled", "skipped", "pending", "refused", "for_a_person", "no_answer", "not_asked")
-    words += [f"{number:,} {name.replace('_', ' ')}" for name, number in counts.items() if number and name in names]
-    blocks += [line(*words), *_older(it)]
+    words += [f"{number:,} {name.replace('_', ' ')}" for name in names if (number := named[name])]
+    mark = good("✔") if code is ExitCode.DONE else warn("!")
+    blocks: list[Block] = [headline(None if it.dry_run and code is ExitCode.DONE else mark, *words)]
+    blocks += [_outcomes(it)] if it.done else plan_blocks(it.findings)
+    blocks += _older(it)
+    if it.publish and counts["settled"]:
+        blocks.append(Fields((("next", it.publish), ("unless", "a publisher is running"))))
     if it.dry_run:
         blocks.append(line(warn("dry run:"), "the gateways were asked; nothing was changed"))
     return blocks
@@ -129,7 +158,7 @@ def _outcomes(it: Reconciled) -> Table:
     for finding in it.findings:
         settled = it.done.get(finding.payment.id)
         became = _became(settled) if settled else dim("unchanged")
-        rows.append((finding.payment.order_code, finding.payment.gateway, _says(finding), became))
+        rows.append((finding.payment.order_code, gateway_name(finding.payment.gateway), _says(finding), became))
     return Table(("order", "gateway", "gateway says", "outcome"), tuple(rows))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ticketbottle_payctl.cli.app.session import Session
@@ -32,6 +32,8 @@ from ticketbottle_payctl.jobs.show import Advice, Mark, SettledBy, Step, Timelin
 from ticketbottle_payctl.telemetry import redact
 
 _MASK = "***"
+_SAID = 2
+"""The place in a line of the history where the text after the step's name begins."""
 _HARMLESS = {
     "payment_id", "order_code", "amount_cents", "currency", "provider", "transaction_id", "completed_at", "failed_at",
     "cancelled_at", "paymentId", "orderCode", "amountCents", "transactionId", "completedAt", "failedAt", "cancelledAt",
@@ -162,7 +164,8 @@ def _history(session: Session, steps: Sequence[Step]) -> Iterator[Block]:
     zone = zone_of(session)
     for step in steps:
         word = "gateway asked" if step.facts.get("source") is SettledBy.RECONCILE else STEP_WORDS[step.kind]
-        yield line(dim(local(step.at, zone)), f"{word:<15}", *_said(step))
+        said = line(dim(local(step.at, zone)), f"{word:<15}", *_said(step))
+        yield replace(said, hang=_SAID)
         if step.facts.get("payload") is not None:
             yield Fields((("id", step.id), ("payload", step.facts["payload"])))
 
@@ -195,7 +198,7 @@ def _said(step: Step) -> list[Part]:
             parts += _state(facts)
         case "event_replayed":
             reason = f"reason: {facts['reason']}" if facts["reason"] else "no reason given"
-            parts = [f"by {facts['who']},", reason, dim(f"run {facts['run_id']}")]
+            parts = [f"by {facts['who']}, {reason}", dim(f"run {short_id(str(facts['run_id']))}")]
         case "record":
             parts = [f"{facts['topic']}, partition {facts['partition']}, offset {facts['offset']}"]
             parts += [warn("from a replay")] if facts["replay_run_id"] else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from enum import StrEnum
@@ -140,7 +140,8 @@ def simulate_command(  # noqa: PLR0913 - one argument per option
     changed = [_change(each) for each in changes or ()]
     if order_code is not None or to is Destination.PROCESS_WEBHOOK:
         session.note_target()
-    payment = _payment(session, gateway, scenario, order_code, amount, reference)
+    onward = ["--to", to.value] if to is Destination.PROCESS_WEBHOOK else []
+    payment = _payment(session, gateway, scenario, order_code, amount, reference, onward)
     request = _request(payment, scenario, changed, keys)
     if dry_run or (url is None and to is Destination.STDOUT):
         facts = facts_of(gateway, scenario, request)
@@ -183,8 +184,9 @@ def _payment(  # noqa: PLR0913, PLR0917 - the options that describe the payment
     order_code: str | None,
     amount: int | None,
     reference: str | None,
+    onward: Sequence[str],
 ) -> SandboxPayment:
-    """Return the payment of the order, or an invented one.
+    """Return the payment of the order, or an invented one. ``onward`` are the options of an advised command.
 
     Raises:
         NotFoundError: no payment has this order code.
@@ -197,7 +199,7 @@ def _payment(  # noqa: PLR0913, PLR0917 - the options that describe the payment
     if row.gateway != gateway.name:
         message = f"the order's gateway is {gateway_name(row.gateway)}, not {gateway_name(gateway.name)}"
         possible = scenario if scenario in _names(row.gateway) else Scenario.PAID.value
-        command = ["payctl", "simulate", row.gateway, possible, "--order-code", order_code]
+        command = ["payctl", "simulate", row.gateway, possible, "--order-code", order_code, *onward]
         raise InputError(message, hint=shlex.join(command))
     return SandboxPayment(row.id, row.order_code, amount or row.amount, gateway.name, reference or row.reference)
 

@@ -19,6 +19,7 @@ from ticketbottle_payctl.providers.queries.exchange import HttpResponse
 
 SCHEMA = "payctl.simulate/1"
 _SHOWN = 4096
+_UNKNOWN = "--order-code with an order of `payctl list payments --status PENDING`"
 _ENDING: dict[str, tuple[str, frozenset[object]]] = {
     "zalopay": ("return_code", frozenset({1, 2})),
     "vnpay": ("RspCode", frozenset({"00", "02"})),
@@ -129,7 +130,13 @@ def _human(gateway: Gateway, scenario: str, sent: Delivery) -> list[Block]:
             bold(sent["outcome"]) if sent["outcome"] else None,
             dim(sent["reason"]) if sent["reason"] else None,
         ),
-        Fields((("reply", f"{sent['reply_status']} {sent['reply_body']}".rstrip()), ("status", change))),
+        Fields(
+            (
+                ("reply", f"{sent['reply_status']} {sent['reply_body']}".rstrip()),
+                ("status", change),
+                ("try", _UNKNOWN if sent["reason"] == "unknown_order" else None),
+            )
+        ),
     ]
 
 

@@ -127,7 +127,8 @@ class LiveView:
 
     def _footer(self, now: datetime) -> Row:
         began = self.watched.began
-        watching = f"watching for {duration(max(0, int((now - began).total_seconds())))} · " if began else ""
+        seconds = int((now - began).total_seconds()) if began else 0
+        watching = f"watching for {duration(seconds)} · " if seconds > 0 else ""
         return [dim(f"{self._clock(now)} · {watching}every {duration(self.pause.total_seconds())} · q or Ctrl-C ends")]
 
     def _clock(self, at: datetime) -> str:
