@@ -27,6 +27,7 @@ import tempfile
 import termios
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 from xml.sax.saxutils import escape
@@ -53,6 +54,7 @@ RUN_ELSEWHERE = {
 BLOCK = re.compile(r"^```(sh|text)\n(.*?)^```\n", re.DOTALL | re.MULTILINE)
 EXIT_CODE = re.compile(r"exit\s+code\s+(?:is\s+)?(\d+)")
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
+RESET = "\x1b[0m"
 
 VARYING = tuple(
     (re.compile(pattern), mask)
@@ -158,6 +160,13 @@ def masked(text: str) -> str:
     return text
 
 
+def essence(output: str) -> str:
+    """Return what must be equal in two runs: the masked text, however its lines are folded, and its styles in order."""
+    text = masked(re.sub(r"\s+", " ", ANSI.sub("", output))).replace(" ", "")
+    styles = [style for style, _ in groupby(code for code in ANSI.findall(output) if code != RESET)]
+    return text + "".join(styles)
+
+
 def fresh(pages: Sequence[Path] = PAGES) -> dict[Path, str]:
     """Run the pages, and return the content that each page and picture should have now.
 
@@ -228,7 +237,7 @@ def _excerpt(old: str, ran: Ran, page: Path) -> str:
         assert found, f"{page.name}: {ran.command} no longer prints: {kept[0]}"
         start = found[0]
     new = [line.rstrip() for line in lines[start : start + len(kept)]]
-    if [masked(line) for line in new] == [masked(line) for line in kept]:
+    if essence("\n".join(new)) == essence("\n".join(kept)):
         return old
     return "".join(f"{line}\n" for line in [*["..."] * middle, *new, *["..."] * open_end])
 
@@ -242,7 +251,7 @@ def _pictures(picture: Picture, ran: Ran) -> Iterator[tuple[Path, str]]:
     cut = "\n".join(lines[start:end]).rstrip()
     for name, theme in THEMES.items():
         path = PICTURES / f"{picture.name}-{name}.svg"
-        digest = hashlib.sha256(f"{SVG}{theme}{masked(cut)}".encode()).hexdigest()
+        digest = hashlib.sha256(f"{SVG}{theme}{essence(cut)}".encode()).hexdigest()
         old = path.read_text("utf-8") if path.exists() else ""
         yield path, old if digest in old else svg(picture, cut, TerminalTheme(*theme), digest, f"{picture.name}-{name}")
 
