@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,7 @@ def ran(tmp_path):
         done = subprocess.run(
             [*command, "--rootdir", str(tmp_path), "-c", "/dev/null", *options, str(tmp_path)],
             cwd=ROOT, capture_output=True, text=True, check=False,
+            env={name: value for name, value in os.environ.items() if name != "CI"},  # a skip fails the run there
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout

@@ -14,6 +14,7 @@ import pytest
 
 from tests.stand_ins import KEYS, Gateways, serving
 from ticketbottle_payctl.domain.callback import Unclear, UnclearReason
+from ticketbottle_payctl.formats import gateway_name
 from ticketbottle_payctl.providers import GATEWAYS
 from ticketbottle_payctl.sandbox.altering import alter
 from ticketbottle_payctl.sandbox.callbacks import callback
@@ -155,7 +156,10 @@ def test_the_command_that_an_unclear_receipt_advises_settles_the_payment(
         served.states[payment.reference], served.amounts[payment.reference] = "paid", payment.amount
         places = {"DATABASE_URL": database_url, **served.environment}
         refused = invoke("process-webhook", "--receipt", receipt, **places)
-        assert refused.stdout.splitlines()[0] == f"✘ refused:  {gateway}  {reason}  order {payment.order_code}"
+        assert (
+            refused.stdout.splitlines()[0]
+            == f"✘ refused:  {gateway_name(gateway)}  {reason}  order {payment.order_code}"
+        )
         program, *command = shlex.split(re.findall(r"next +(payctl .*)", refused.stdout)[0])
         settled = invoke(*command, "--yes", **places)
         again = invoke("process-webhook", "--receipt", receipt, **places)
