@@ -226,7 +226,7 @@ def test_the_checker_sees_each_kind_of_growth(leak):
 
 def test_a_sample_counts_what_a_process_holds():
     """The sample of a process has its memory, descriptors, sockets and threads. An ended process has none."""
-    code = "import socket, sys; held = [socket.socket() for _ in range(7)]; print(); sys.stdin.read()"
+    code = "import socket, sys; held = [socket.socket() for _ in range(7)]; print(flush=True); sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         process.stdout.readline()
         taken = sample(process.pid)
