@@ -194,7 +194,8 @@ class World:
     def replace_ended(self) -> None:
         """Record each process that ended by itself as a finding, and start it again.
 
-        A webhook process needs the database to start. If it is away, the process says so and ends, which is no finding.
+        A webhook process needs the database to start. If the database is unavailable, the process reports it and ends.
+        That is not a finding.
         """
         for publisher in self.publishers:
             if not publisher.running:
