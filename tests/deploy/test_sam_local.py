@@ -1,6 +1,6 @@
 """`sam local`: the settings of `payctl demo --keep` reach a function's container, and no deployed function has them.
 
-SAM CLI's own classes say what a container would get. Docker itself is not needed.
+The tests ask SAM CLI's own classes which variables a container would get. They start no container.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def test_the_command_for_sam_is_printed_and_its_file_is_private(sam):
 
 
 def test_the_settings_for_sam_need_a_database_on_this_machine(root, tmp_path):
-    """The command writes no file for a database on another machine."""
+    """If the database runs on another machine, the command writes no file."""
     done = written(tmp_path / "file.json", root, DATABASE_URL="postgresql://u:p@db.example.com/payments")
     assert (done.returncode, done.stdout) == (3, "")
     assert not (tmp_path / "file.json").exists()

@@ -178,7 +178,7 @@ def zalopay_readings(merchant, text):
 
 @pytest.mark.parametrize("name", DATA_TEXTS)
 def test_one_zalopay_text_has_one_reading(merchant, name):
-    """Only the data is signed, so type and the other fields of the body decide nothing. A doubled name is refused."""
+    """The signature covers only `data`, so no other field of the body changes the result. A doubled name is refused."""
     orders = [reading.order_ref for reading in zalopay_readings(merchant, DATA_TEXTS[name])]
     assert orders == ([READABLE[name]] if name in READABLE else [])
 

@@ -82,7 +82,7 @@ def path_of(kind, place):
 def test_only_its_owner_can_read_a_file_that_payctl_writes(kind, write):
     """The mode of the new file is 0600 although the umask takes nothing away."""
     code, path = write(kind)
-    assert code in {0, 5, 6}
+    assert code in ({6} if kind == "health file" else {0, 5})  # the outbox has dead events
     assert stat.S_IMODE(path.lstat().st_mode) == 0o600
 
 

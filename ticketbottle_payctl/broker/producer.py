@@ -218,7 +218,7 @@ class Producer:
     def _topic_problem(
         self, topic: str, patience: float, deadline: float, stopping: Callable[[], bool]
     ) -> tuple[KafkaError | None, float]:
-        """Return the reason why a topic cannot be written to, or None, and the time limit for the next request."""
+        """Return two values: why a topic cannot be written to (None if it can), and the next request's time limit."""
         while True:
             try:
                 metadata = self._connected().list_topics(topic, timeout=patience)

@@ -98,7 +98,7 @@ def read_leniently(body: bytes) -> dict[str, object]:
 
 
 def has_fields(body: bytes, *names: str) -> bool:
-    """Return whether a body is a JSON object with these names. Never raises."""
+    """Return whether a body is a JSON object that has all these keys. Never raises."""
     try:
         return read_body(body).keys() >= set(names)
     except MalformedError:

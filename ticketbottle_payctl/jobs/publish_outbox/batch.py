@@ -114,7 +114,9 @@ class BatchOutcome:
 def send_batch(
     batch: OpenBatch, deadline: float, sender: Sender, backlog: Backlog, clock: Callable[[], float]
 ) -> BatchOutcome:
-    """Send one batch, oldest first, and decide about every event. The previous batch must be committed.
+    """Send one batch, oldest event first, and return for each event whether it is published, released or dead.
+
+    The previous batch must be committed.
 
     Nothing is sent after ``deadline`` (on the clock). The backlog is only read. The result contains what it must
     remember.

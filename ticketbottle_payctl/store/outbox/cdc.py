@@ -174,7 +174,7 @@ def mark_published(connection: Connection, sent: Sequence[Marked]) -> int:
 
 
 def mark_dead(connection: Connection, ids: Sequence[str], max_retries: int, error: str) -> int:
-    """Mark events dead that Debezium sent to a topic that no consumer reads. Return how many were not dead before."""
+    """If Debezium sent an event to a topic that no consumer reads, mark it as dead. Return how many were marked."""
     sql = f"""
         UPDATE outbox SET "retryCount" = %(max_retries)s, "lastError" = %(error)s
         WHERE id = ANY(%(ids)s) AND {states.pending()}

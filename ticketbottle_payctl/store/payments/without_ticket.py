@@ -68,7 +68,8 @@ _UNPUBLISHED = f"""
     FROM open LEFT JOIN payments AS p ON p.id = open.payment ORDER BY at, open.id LIMIT {MOST_SHOWN}
 """  # noqa: S608 - only constants are put in
 
-# An event has no index on its payment. So the events since the window's start are read once, and compared by a hash.
+# The outbox has no index on the payment's id. So the statement reads the events since the window's start once, and
+# finds each payment's events with a hash join.
 # A receipt that names an event shows that there was one.
 _NO_EVENT = f"""
     SELECT 'no_event', p.id, p."orderCode", p."amountCents", p."completedAt", NULL, count(*) OVER (),
