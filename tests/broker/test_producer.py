@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
+from itertools import count
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
@@ -105,7 +106,7 @@ def test_a_lost_claim_ends_the_wait_and_nothing_is_sent_later(make, mock_kafka, 
     producer = make()
     producer.send(wave("before"), 10)
     mock_kafka.down()
-    looks = iter([False, False])  # the first check is before sending, the second one during the wait
+    looks = iter([False, False, False])  # two checks are before sending, the third one during the wait
     began = time.monotonic()
     assert set(producer.send(wave("a", "b"), 60, lost=lambda: next(looks, True))) == {"a", "b"}
     assert time.monotonic() - began < 5
@@ -123,8 +124,29 @@ def test_nothing_is_sent_if_the_claim_is_already_lost(make, mock_kafka, read_all
     assert keys_in(mock_kafka, read_all) == ["b"]
 
 
-def test_a_quick_delivery_checks_the_claim_only_once(make):
-    """The claim is not checked again if all messages are acknowledged at once."""
+def test_a_claim_that_is_lost_while_messages_are_queued_lets_none_of_them_leave(make, mock_kafka, read_all):
+    """A frozen publisher that lost its claim after it queued its messages sends none of them when it continues."""
+    producer = make()
+    producer.send(wave("before"), 10)
+    checks = count()
+
+    def lost():
+        if next(checks) == 0:
+            return False
+        time.sleep(1)  # the client's own threads run during this time
+        return True
+
+    failures = producer.send(wave("a", "b"), 10, lost=lost)
+    assert {key: failure.fault for key, failure in failures.items()} == {"a": Fault.TRANSPORT, "b": Fault.TRANSPORT}
+    assert producer.send(wave("after"), 10) == {}
+    assert keys_in(mock_kafka, read_all) == ["after", "before"]
+
+
+def test_a_quick_delivery_checks_the_claim_twice(make):
+    """The claim is checked before the messages are queued and again before they leave.
+
+    It is not checked a third time if all messages are acknowledged at once.
+    """
 
     class Quick(Client):
         def flush(self, _step):
@@ -133,7 +155,7 @@ def test_a_quick_delivery_checks_the_claim_only_once(make):
     producer = make(new_client=Quick)
     looks = []
     assert producer.send(wave("a"), 10, lost=lambda: bool(looks.append(1))) == {}
-    assert len(looks) == 1
+    assert len(looks) == 2
 
 
 @pytest.mark.parametrize("reason", ["stopping", "lost"])

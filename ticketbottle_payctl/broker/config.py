@@ -46,15 +46,20 @@ def connection_config(settings: KafkaSettings) -> ClientConfig:
     }
 
 
-def producer_config(settings: KafkaSettings) -> ClientConfig:
-    """Return a producer's settings. The delivery guarantee needs acks=all, idempotence and Java's partitioner."""
+def producer_config(settings: KafkaSettings, message_timeout_ms: int = MESSAGE_TIMEOUT_MS) -> ClientConfig:
+    """Return a producer's settings. The delivery guarantee needs acks=all, idempotence and Java's partitioner.
+
+    The client keeps messages until the producer flushes them, because it lingers for as long as a message may wait.
+    So the producer can check its claim again before the first message leaves. Without this check, a publisher that was
+    frozen for a while could send its queued messages behind those of the publisher that took over.
+    """
     return connection_config(settings) | {
         "acks": "all",
         "enable.idempotence": True,
         "partitioner": "murmur2_random",
-        "linger.ms": 5,
+        "linger.ms": message_timeout_ms - 1,  # librdkafka wants less than the time-out
         "compression.type": "lz4",  # similar payloads compress well: 10 % more events per second
-        "message.timeout.ms": MESSAGE_TIMEOUT_MS,
+        "message.timeout.ms": message_timeout_ms,
         "message.max.bytes": LARGEST_MESSAGE,
         "topic.metadata.propagation.max.ms": 5000,
         "delivery.report.only.error": True,

@@ -159,7 +159,9 @@ class Producer:
         died = False
         try:
             self._produce(client, wave, patience)
-            known = self._flushed(client, patience) or self._give_up(client)
+            # Nothing has left the client yet. A claim that is lost by now may be with another publisher.
+            sent = not patience.is_over() and self._flushed(client, patience)
+            known = sent or self._give_up(client)
         except _FATAL as error:
             self._client_error = _kafka_error(error)
             died, known = True, False  # a delivery report may have been lost with the client
@@ -188,7 +190,7 @@ class Producer:
                     produce(topic, value=value, key=key, headers=headers, on_delivery=report)
                 except BufferError:
                     if not patience.is_over():
-                        client.poll(0.05)
+                        client.flush(0.05)  # sends what is queued
                         continue
                     self._failures[key] = _QUEUE_FULL
                 except KafkaException as error:

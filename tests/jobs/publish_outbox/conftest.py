@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, TopicPartition
 from sqlalchemy import Engine
 
 from tests.checker import Row, Verdict, judge, rows_of
-from ticketbottle_payctl.broker.config import producer_config
+from ticketbottle_payctl.broker.config import MESSAGE_TIMEOUT_MS, producer_config
 from ticketbottle_payctl.broker.producer import Producer
 from ticketbottle_payctl.broker.range_reader import Received
 from ticketbottle_payctl.jobs.publish_outbox import Observer, PublishOptions, PublishReport, publish_outbox
@@ -37,10 +37,10 @@ OLD = timedelta(seconds=30)
 """An age beyond the late-commit window, so that the next batches are claimed ahead."""
 
 
-def new_producer(bootstrap, **config) -> Producer:
+def new_producer(bootstrap, message_timeout_ms=MESSAGE_TIMEOUT_MS, **config) -> Producer:
     """Return a producer with payctl's configuration. In ``config`` ``_`` replaces librdkafka's ``.``."""
     extra = {name.replace("_", "."): value for name, value in config.items()}
-    return Producer(producer_config(KafkaSettings(bootstrap)) | extra)
+    return Producer(producer_config(KafkaSettings(bootstrap), message_timeout_ms) | extra)
 
 
 NUMBERS = count()

@@ -51,8 +51,7 @@ def change_password(kafka):
 @pytest.fixture
 def producer(kafka):
     """Yield a producer with the first password that gives a message up after 1.5 seconds."""
-    config = producer_config(Settings.from_env(kafka.environment(MECHANISM)).kafka)
-    producer = Producer(config | {"message.timeout.ms": 1500})
+    producer = Producer(producer_config(Settings.from_env(kafka.environment(MECHANISM)).kafka, 1500))
     yield producer
     producer.close()
 
