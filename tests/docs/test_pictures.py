@@ -34,6 +34,8 @@ def test_every_command_of_the_page_prints_what_the_page_shows(page):
     ("one", "other", "same"),
     [
         ("written 2 h ago", "written 3 min ago", True),
+        ("published just now", "published 1 s ago", True),
+        ("published just now", "published in 1 s", False),
         ("published 3  in 69 ms, 14/s", "published 3  in 1.2 s, 2,140/s", True),
         ("2026-11-29T10:03:23.652Z", "2026-12-01T00:00:00Z", True),
         ("\x1b[31m✘\x1b[0m  refused", "\x1b[32m✔\x1b[0m  refused", False),

@@ -11,7 +11,7 @@ from ticketbottle_payctl.sandbox.server import wait_until
 TOPIC = "payment.completed"
 
 
-def report_of(settings, *, timeout=15.0):
+def report_of(settings, *, timeout=60.0):
     """Send one message. Return its delivery error, or None, and the codes of the client's error callback."""
     reports, complaints = [], set()
     producer = Producer({"log_level": 0, **settings, "error_cb": lambda error: complaints.add(error.code())})
