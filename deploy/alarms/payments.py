@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from deploy.alarms.model import NAMES, Alarm, Silence, of_gateway, of_lambda
 from ticketbottle_payctl.metrics import Function
 from ticketbottle_payctl.providers import GATEWAYS
 
 _WATCH = Function.WATCH_PAYMENTS
 
+
+def _of_each_gateway(name: str, meaning: str, metric: str, above: float) -> Iterator[Alarm]:
+    """Yield an alarm about callbacks for each gateway, which pages a person. ``{}`` in its meaning is the gateway."""
+    for gateway in GATEWAYS:
+        watch = of_gateway(gateway, metric)
+        yield Alarm(
+            f"{NAMES[gateway]}{name}", meaning.format(gateway), watch, above, period=300, bad=2, of=3, pages=True
+        )
+
+
 ALARMS: tuple[Alarm, ...] = (
-    *(
-        Alarm(
-            f"{NAMES[gateway]}Silent",
-            f"for two hours payments were created and no genuine callback of {gateway} came",
-            of_gateway(gateway, "CallbackSilence"),
-            7200,
-            period=300,
-            bad=2,
-            of=3,
-            pages=True,
-        )
-        for gateway in GATEWAYS
+    *_of_each_gateway(
+        "Silent", "for two hours payments were created and no genuine callback of {} came", "CallbackSilence", 7200
     ),
-    *(
-        Alarm(
-            f"{NAMES[gateway]}Unsettled",
-            f"nine of ten payments of {gateway} are pending half an hour after their creation",
-            of_gateway(gateway, "PaymentsUnsettled"),
-            90,
-            period=300,
-            bad=2,
-            of=3,
-            pages=True,
-        )
-        for gateway in GATEWAYS
+    *_of_each_gateway(
+        "Unsettled",
+        "nine of ten payments of {} are pending half an hour after their creation",
+        "PaymentsUnsettled",
+        90,
     ),
     Alarm(
         "WatchPaymentsSlow",

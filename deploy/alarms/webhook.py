@@ -10,6 +10,12 @@ _WEBHOOK = Function.WEBHOOK
 _NEWEST = {"Fn::GetAtt": ["WebhookFunction.Version", "Version"]}
 _OWN = {"Fn::Sub": f"{NAMESPACE}/${{AWS::StackName}}"}
 
+
+def _share(name: str, meaning: str, part: Watch, whole: Watch) -> Alarm:
+    """Return an alarm that pages a person if a part is more than 1 % of the whole in three of five minutes."""
+    return Alarm(name, meaning, part, 1, bad=3, of=5, share_of=whole, pages=True)
+
+
 ALARMS: tuple[Alarm, ...] = (
     Alarm("Money", "a genuine callback that a person must look at", ours(_WEBHOOK, "WebhookMoneyAlert"), 0, pages=True),
     Alarm(
@@ -41,15 +47,11 @@ ALARMS: tuple[Alarm, ...] = (
     Alarm(
         "NotConfigured", "callbacks of a gateway without keys", ours(_WEBHOOK, "WebhookNotConfigured"), 0, period=300
     ),
-    Alarm(
+    _share(
         "WebhookTryAgain",
         "more than 1 % of the callbacks are answered with: try again",
         ours(_WEBHOOK, "WebhookTransientError"),
-        1,
-        bad=3,
-        of=5,
-        share_of=ours(_WEBHOOK, "WebhookReceived"),
-        pages=True,
+        ours(_WEBHOOK, "WebhookReceived"),
     ),
     # These two see the newest version only: they are silent until it gets callbacks, whatever the one before does.
     Alarm(
@@ -78,15 +80,11 @@ ALARMS: tuple[Alarm, ...] = (
         ),
         0,
     ),
-    Alarm(
+    _share(
         "WebhookErrors",
         "the webhook itself fails or is ended",
         of_lambda(_WEBHOOK, "Errors"),
-        1,
-        bad=3,
-        of=5,
-        share_of=of_lambda(_WEBHOOK, "Invocations"),
-        pages=True,
+        of_lambda(_WEBHOOK, "Invocations"),
     ),
     Alarm(
         "ApiErrors",
