@@ -37,11 +37,16 @@ def folded(parts: Sequence[Part], between: int, width: int, hang: int | None = N
 
 
 def _indent(texts: Sequence[str], between: int, width: int, hang: int | None) -> int:
-    """Return the column under which the rest is written: that of ``hang`` or the longest part, or of one before it."""
+    """Return the column under which the rest is written: that of ``hang`` or the longest part, or of one before it.
+
+    There is room for the longest word of the rest, if any column has so much room.
+    """
     start_at = texts.index(max(texts, key=len)) if hang is None else min(hang, len(texts) - 1)
+    words = [len(word) for text in texts[start_at:] for word in text.split(" ")]
+    needed = max((word for word in words if word <= width - _spaces("".join(texts))), default=0)
     for number in range(start_at, -1, -1):
         start = sum(len(text) + between for text in texts[:number]) + _spaces(texts[number])
-        if texts[number].strip() and width - start >= _NARROWEST:
+        if texts[number].strip() and width - start >= max(_NARROWEST, needed):
             return start
     return _spaces("".join(texts))
 

@@ -91,7 +91,7 @@ class Moment(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """The longest time in which no event was sent although events waited, in whole parts of the window."""
+    """The longest time in which no event was sent although events waited. ``waiting`` is their number at its end."""
 
     since: datetime
     until: datetime

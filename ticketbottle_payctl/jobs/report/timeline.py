@@ -36,19 +36,41 @@ def points_of(flow: Flow, parts: Parts) -> tuple[Point, ...]:
 
 
 def pause_of(flow: Flow, points: Sequence[Point], parts: Parts) -> Pause | None:
-    """Return the longest series of parts in which nothing was sent although events waited at its start and its end."""
+    """Return the longest time without a sending although events waited, with its exact start and end.
+
+    A pause that contains no whole part of the window is not found.
+    """
     longest: Pause | None = None
     began, before = None, flow.waiting
     for number, point in enumerate(points):
         if point.sent or not before or not point.waiting:
             began = None
         else:
-            began = point.at if began is None else began
-            pause = Pause(began, parts.start(number + 1), point.waiting)
+            began = number if began is None else began
+            pause = Pause(_began(flow, points, parts, began), _ended(flow, parts, number + 1), point.waiting)
             if longest is None or pause.until - pause.since > longest.until - longest.since:
                 longest = pause
         before = point.waiting
     return longest
+
+
+def _began(flow: Flow, points: Sequence[Point], parts: Parts, part: int) -> datetime:
+    """Return when the pause began whose first whole part is given: at the sending before it, or with the first event.
+
+    In the part before it, either an event was sent last, or the first event came after that.
+    """
+    if part == 0:
+        return parts.since
+    sent, came = flow.sent.get(part - 1), flow.newcomers.get(part - 1)
+    if came is None or points[part - 1].waiting > came.number:
+        return sent.last if sent else parts.start(part)
+    return came.first
+
+
+def _ended(flow: Flow, parts: Parts, part: int) -> datetime:
+    """Return when the pause ended whose last whole part is before the given one: at the next sending."""
+    sent = flow.sent.get(part)
+    return sent.first if sent else parts.start(part)
 
 
 def timeline_of(  # noqa: PLR0913 - what was read
@@ -64,14 +86,14 @@ def timeline_of(  # noqa: PLR0913 - what was read
     runs: Sequence[Run],
 ) -> tuple[Moment, ...]:
     """Return what happened when, the first moment first. Moments outside the window are left out."""
-    found = [*_of_runs(runs), *_of_callbacks(callbacks), *_of_flow(flow, points, pause)]
+    found = [*_of_runs(runs), *_of_callbacks(callbacks), *_of_flow(flow, points, pause, parts)]
     found += [
         Moment(group.first, MomentKind.FIRST_DEAD, what=group.pattern, number=group.dead) for group in dead_groups
     ]
     if waiting.oldest_age_s is not None:
         created = at - timedelta(seconds=waiting.oldest_age_s)
         found.append(Moment(created, MomentKind.OLDEST_PENDING, waiting.oldest_id))
-    within = [moment for moment in found if parts.since <= moment.at < parts.until]
+    within = [moment for moment in found if parts.since <= moment.at <= parts.until]
     return tuple(sorted(within, key=lambda moment: moment.at))
 
 
@@ -90,7 +112,7 @@ def _of_callbacks(callbacks: Received | None) -> Iterator[Moment]:
         yield Moment(last.at, MomentKind.LAST_REFUSED, last.id, last.reason)
 
 
-def _of_flow(flow: Flow | None, points: Sequence[Point], pause: Pause | None) -> Iterator[Moment]:
+def _of_flow(flow: Flow | None, points: Sequence[Point], pause: Pause | None, parts: Parts) -> Iterator[Moment]:
     if flow is None:
         return
     slowest = flow.slowest
@@ -100,4 +122,4 @@ def _of_flow(flow: Flow | None, points: Sequence[Point], pause: Pause | None) ->
         yield Moment(pause.since, MomentKind.PAUSE, number=pause.waiting, until=pause.until)
     most = max(range(len(points)), key=lambda number: points[number].waiting)
     if points[most].waiting:
-        yield Moment(points[most].at, MomentKind.MOST_WAITING, number=points[most].waiting)
+        yield Moment(parts.start(most + 1), MomentKind.MOST_WAITING, number=points[most].waiting)

@@ -40,12 +40,21 @@ class Parts(NamedTuple):
 
 
 class SentPart(NamedTuple):
-    """The events that were sent in one part of the window, and their lags in seconds."""
+    """The events that were sent in one part of the window: their lags in seconds, the first and the last sending."""
 
     sent: int
     lag_p50: float
     lag_p95: float
     longest: float
+    first: datetime
+    last: datetime
+
+
+class Newcomers(NamedTuple):
+    """The events that joined after the last sending in a part, or in the whole part if none was sent."""
+
+    number: int
+    first: datetime
 
 
 class Slowest(NamedTuple):
@@ -61,14 +70,16 @@ class Slowest(NamedTuple):
 class Flow(NamedTuple):
     """The flow of events in a window, by the number of the part. A part without events is absent.
 
-    ``created`` counts all events that were created, ``joined`` only those that are not dead now. ``waiting`` is the
-    number of events that waited at the start of the window and are not dead now. Lags are seconds from ``"createdAt"``
+    ``created`` counts all events that were created, ``joined`` only those that are not dead now, and
+    ``newcomers`` those of them that came after the part's last sending. ``waiting`` is the number of events that waited
+    at the start of the window and are not dead now. Lags are seconds from ``"createdAt"``
     to ``"publishedAt"``, None if nothing was sent. ``read_since`` is the creation of the oldest published event
     that was read, None if all were read.
     """
 
     created: Mapping[int, int]
     joined: Mapping[int, int]
+    newcomers: Mapping[int, Newcomers]
     sent: Mapping[int, SentPart]
     waiting: int
     lag_p50: float | None
@@ -106,6 +117,15 @@ _FLOW = f"""
     ), sent AS NOT MATERIALIZED (
         SELECT *, GREATEST(0, date_part('epoch', sent - made)) AS lag FROM touched
         WHERE sent >= %(since)s AND sent < %(until)s
+    ), parts AS (
+        SELECT {part_of("sent")} AS part, count(*) AS n, max(lag) AS longest, min(sent) AS first, max(sent) AS last,
+            percentile_disc(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY lag) AS l
+        FROM sent GROUP BY 1
+    ), newcomers AS (
+        SELECT part, count(*) AS n, min(made) AS first
+        FROM (SELECT {part_of("made")} AS part, made FROM touched) AS joined
+        LEFT JOIN (SELECT part, last FROM parts) AS p USING (part)
+        WHERE made >= %(since)s AND made < %(until)s AND (last IS NULL OR made > last) GROUP BY 1
     ), lags AS (
         SELECT percentile_disc(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY lag) AS p FROM sent
     )
@@ -113,10 +133,8 @@ _FLOW = f"""
         (SELECT json_object_agg(part, n) FROM (
             SELECT {part_of("made")} AS part, count(*) AS n FROM touched
             WHERE made >= %(since)s AND made < %(until)s GROUP BY 1) AS p),
-        (SELECT json_object_agg(part, json_build_array(n, l[1], l[2], longest)) FROM (
-            SELECT {part_of("sent")} AS part, count(*) AS n, max(lag) AS longest,
-                percentile_disc(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY lag) AS l
-            FROM sent GROUP BY 1) AS p),
+        (SELECT json_object_agg(part, json_build_array(n, l[1], l[2], longest, first, last)) FROM parts),
+        (SELECT json_object_agg(part, json_build_array(n, first)) FROM newcomers),
         (SELECT count(*) FROM touched WHERE made < %(since)s), p[1], p[2], p[3],
         o.id, o."eventType", o."createdAt", o."publishedAt", slowest.lag
     FROM lags LEFT JOIN (SELECT place, lag FROM sent ORDER BY lag DESC, sent, made LIMIT 1) AS slowest ON true
@@ -140,12 +158,13 @@ def flow(connection: Connection, parts: Parts, max_retries: int, most: int = MOS
     beyond = connection.exec_driver_sql(_BEYOND, parameters).scalar_one_or_none()
     created = {int(part): int(n) for part, n in connection.exec_driver_sql(_CREATED, parameters)}
     row = connection.exec_driver_sql(_FLOW, parameters | {"read_since": beyond or "-infinity"}).one()
-    joined, sent, waiting, p50, p95, p99, slowest_id, slowest_type, made, published, lag = row
+    joined, sent, newcomers, waiting, p50, p95, p99, slowest_id, slowest_type, made, published, lag = row
     slowest = None if slowest_id is None else Slowest(slowest_id, slowest_type, aware(made), aware(published), lag)
     return Flow(
         created=created,
         joined={int(part): n for part, n in (joined or {}).items()},
-        sent={int(part): SentPart(*each) for part, each in (sent or {}).items()},
+        newcomers={int(part): Newcomers(n, _read(first)) for part, (n, first) in (newcomers or {}).items()},
+        sent={int(part): _sent(*each) for part, each in (sent or {}).items()},
         waiting=waiting,
         lag_p50=p50,
         lag_p95=p95,
@@ -153,3 +172,12 @@ def flow(connection: Connection, parts: Parts, max_retries: int, most: int = MOS
         slowest=slowest,
         read_since=aware(beyond),
     )
+
+
+def _sent(sent: int, p50: float, p95: float, longest: float, first: str, last: str) -> SentPart:  # noqa: PLR0913, PLR0917 - a row
+    return SentPart(sent, p50, p95, longest, _read(first), _read(last))
+
+
+def _read(text: str) -> datetime:
+    """Return an instant that PostgreSQL has written into a JSON document."""
+    return aware(datetime.fromisoformat(text))

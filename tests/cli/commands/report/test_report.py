@@ -134,14 +134,42 @@ def test_the_timeline_has_runs_refused_callbacks_lag_and_pause(asked, told):
 
 
 def test_the_report_shows_an_outage_as_a_pause(ask, told):
-    """In the window of the outage, the report says when nothing was sent although events waited."""
+    """The pause begins when the first event of the outage was created, and ends at the next sending. Both are exact."""
     since, until = told.since + timedelta(minutes=100), told.since + timedelta(minutes=170)
     result = ask("report", "--since", rfc3339(since), "--until", rfc3339(until))["result"]
     pause = next(moment for moment in result["timeline"] if moment["kind"] == "pause")
     began = datetime.fromisoformat(pause["at"]) - told.since
     ended = datetime.fromisoformat(pause["until"]) - told.since
-    assert timedelta(minutes=117) <= began <= timedelta(minutes=121)
-    assert timedelta(minutes=160) <= ended <= timedelta(minutes=162)
+    assert began == timedelta(minutes=120)
+    assert ended == timedelta(minutes=162, seconds=1.2)
+
+
+@pytest.mark.parametrize(
+    ("window", "began", "ended"),
+    [((0, 120), 20.5, 60), ((0, 40), 20.5, 40), ((30, 120), 30, 60), ((25, 50), 25, 50)],
+    ids=["whole", "open at its end", "open at its start", "open at both ends"],
+)
+def test_a_pause_begins_at_a_sending_or_with_the_window(window, began, ended, ask, story):
+    """While an older event waits, the pause begins when another event was sent. It ends with the window if it lasts."""
+    story.event(5, sent=60)
+    story.event(20, 30)
+    story.connection.commit()
+    since, until = (story.at(minutes) for minutes in window)
+    result = ask("report", "--since", rfc3339(since), "--until", rfc3339(until))["result"]
+    pause = next(moment for moment in result["timeline"] if moment["kind"] == "pause")
+    assert (pause["at"], pause["until"]) == (rfc3339(story.at(began)), rfc3339(story.at(ended)))
+    assert pause["number"] == 1
+
+
+def test_most_events_waited_after_their_creation(ask, story):
+    """The moment of the most waiting events is not before the creation of the last of them."""
+    for minute in (3, 7, 11):
+        story.event(minute, sent=30)
+    story.connection.commit()
+    result = ask("report", "--since", rfc3339(story.at(0)), "--until", rfc3339(story.at(600)))["result"]
+    most = next(moment for moment in result["timeline"] if moment["kind"] == "most_waiting")
+    assert most["number"] == 3
+    assert rfc3339(story.at(11)) <= most["at"] <= rfc3339(story.at(30))
 
 
 @pytest.mark.timeout(180)

@@ -1,7 +1,11 @@
-"""``payctl report``: a report on a time window, for a hand-over or an incident, as Markdown or as an HTML file."""
+"""``payctl report``: a report on a time window, for a hand-over or an incident.
+
+It is a screen on a terminal, Markdown elsewhere, and an HTML file on request.
+"""
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -9,17 +13,21 @@ from typing import Annotated
 import typer
 
 from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.app.target import ToldAt
 from ticketbottle_payctl.cli.commands.report import page
 from ticketbottle_payctl.cli.commands.report.document import Place, Section, markdown, sections
 from ticketbottle_payctl.cli.commands.report.facts import facts_of, item_of
-from ticketbottle_payctl.cli.commands.report.figures import Commands, Figure, figures
+from ticketbottle_payctl.cli.commands.report.figures import Commands, figures
 from ticketbottle_payctl.cli.commands.report.plots import plots
 from ticketbottle_payctl.cli.commands.report.sentence import gap_sentence, verdict
+from ticketbottle_payctl.cli.commands.report.view import first_line, view
 from ticketbottle_payctl.cli.input.times import instant, note_window, zone_of
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
+from ticketbottle_payctl.cli.output.format import OutputFormat
 from ticketbottle_payctl.cli.output.private_file import check_free, write_private
 from ticketbottle_payctl.cli.output.progress import status
-from ticketbottle_payctl.cli.output.result import Block, Fields, Raw, Result, bold, good, line, warn
+from ticketbottle_payctl.cli.output.result import Block, Fields, Raw, Result
+from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.jobs.report import collect_report
 from ticketbottle_payctl.jobs.report.model import Report
@@ -34,7 +42,7 @@ Since = Annotated[
 Until = Annotated[str | None, typer.Option(metavar="WHEN", help="The window's end [default: now].")]
 Html = Annotated[
     str | None,
-    typer.Option("--html", metavar="FILE", help="Write the report with plots to a file, instead of Markdown."),
+    typer.Option("--html", metavar="FILE", help="Write the report with plots to a file, instead of to stdout."),
 ]
 Force = Annotated[bool, typer.Option("--force", help="With --html, replace an existing file.")]
 
@@ -45,9 +53,9 @@ def report_command(
     """Report on a time window, for a hand-over or an incident.
 
     The report first says which customers have paid and have no ticket, how many events wait, and for how long. After
-    that it has a timeline, figures, and what operators ran. Each figure has the command that prints it. The output is
-    Markdown; --html writes one HTML file with plots instead. Ids are short. The report has no customer's name, no
-    account number and no secret. Exit 6 if a part took too long and was not counted.
+    that it has a timeline, figures, and what operators ran. In a pipe or a file it is Markdown, and each figure has the
+    command that prints it. --html writes one HTML file with plots instead. Ids are short. The report has no customer's
+    name, no account number and no secret. Exit 6 if a part took too long and was not counted.
     """
     session = Session.of(ctx)
     if force and html is None:
@@ -58,7 +66,10 @@ def report_command(
         page.require_libraries()
         check_free(target, force=force)
     first, last = _window(session, since, until)
-    session.note_target()
+    on_screen = session.shared.output is OutputFormat.TABLE and is_terminal(sys.stdout)
+    if not on_screen:
+        note_window(session, first, last)
+    session.note_target(told=ToldAt.BELOW_HEADLINE if on_screen else ToldAt.ONCE)
     with status(quiet=session.shared.quiet) as say:
         report = collect_report(
             session.services.engine,
@@ -71,10 +82,25 @@ def report_command(
     commands = Commands(Adviser(session, "report"), report)
     found = figures(report, commands)
     place = _place(session, report)
-    document = sections(report, found, commands, place)
-    if target is not None:
-        _write(target, report, document, place, force=force)
-    session.finish(_result(report, found, commands, document, html))
+    blocks: list[Block]
+    warnings = [gap_sentence(gap) for gap in report.gaps]
+    if html is not None and target is not None:
+        _write(target, report, sections(report, found, commands, place), place, force=force)
+        blocks = [first_line(report), Fields((("written", html),))]
+    elif on_screen:
+        blocks, warnings = view(report, found, commands, place, _typed(since, until)), []
+    else:
+        blocks = [Raw(markdown(sections(report, found, commands, place)))]
+    session.finish(
+        Result(
+            "payctl.report/1",
+            ExitCode.PARTIAL if any(gap.is_failure for gap in report.gaps) else ExitCode.DONE,
+            result=facts_of(report, commands, html),
+            items=[item_of(figure) for figure in found],
+            human=blocks,
+            warnings=warnings,
+        )
+    )
 
 
 def _window(session: Session, since: str | None, until: str | None) -> tuple[datetime, datetime]:
@@ -90,8 +116,13 @@ def _window(session: Session, since: str | None, until: str | None) -> tuple[dat
     if last - first < _SHORTEST:
         message = "the window must be at least a second long and must not be in the future"
         raise typer.BadParameter(message, param_hint="--since")
-    note_window(session, first, last)
     return first, last
+
+
+def _typed(since: str | None, until: str | None) -> list[str]:
+    """Return the options of the window as the user typed them."""
+    given = (("--since", since), ("--until", until))
+    return [word for option, value in given if value is not None for word in (option, value)]
 
 
 def _place(session: Session, report: Report) -> Place:
@@ -104,21 +135,3 @@ def _place(session: Session, report: Report) -> Place:
 def _write(target: Path, report: Report, document: list[Section], place: Place, *, force: bool) -> None:
     drawn = plots(report, place.zone, place.zone_name)
     write_private(target, page.page(verdict(report), document, drawn), force=force)
-
-
-def _result(
-    report: Report, found: list[Figure], commands: Commands, document: list[Section], html: str | None
-) -> Result:
-    failed = any(gap.is_failure for gap in report.gaps)
-    blocks: list[Block] = [Raw(markdown(document))]
-    if html is not None:
-        mark = good("✔") if report.is_quiet else warn("!")
-        blocks = [line(mark, bold(verdict(report))), Fields((("written", html),))]
-    return Result(
-        "payctl.report/1",
-        ExitCode.PARTIAL if failed else ExitCode.DONE,
-        result=facts_of(report, commands, html),
-        items=[item_of(figure) for figure in found],
-        human=blocks,
-        warnings=[gap_sentence(gap) for gap in report.gaps],
-    )

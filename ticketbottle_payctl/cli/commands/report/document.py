@@ -3,41 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import NamedTuple
 
-from ticketbottle_payctl.cli.commands.report.figures import Commands, Figure, counts_of
-from ticketbottle_payctl.cli.commands.report.sentence import gap_sentence, verdict
+from ticketbottle_payctl.cli.commands.report.figures import Commands, Figure
+from ticketbottle_payctl.cli.commands.report.sentence import (
+    act_sentence,
+    gap_sentence,
+    look,
+    moment_sentence,
+    order_sentence,
+    run_sentence,
+    verdict,
+)
 from ticketbottle_payctl.cli.output.sanitize import escape
-from ticketbottle_payctl.formats import count, duration, local_and_utc, money, short_id, wall_clock
-from ticketbottle_payctl.jobs.report.model import Moment, MomentKind, Report
-from ticketbottle_payctl.store.payctl.runs import Run
-from ticketbottle_payctl.store.payments.without_ticket import OpenOrder, WithoutTicket
+from ticketbottle_payctl.formats import count, cut, duration, local_and_utc, money, wall_clock
+from ticketbottle_payctl.jobs.report.model import Report
 from ticketbottle_payctl.telemetry import redact
 
 _TICKS = re.compile(r"`+")
 _LONGEST = 160
-
-_WHY = {
-    WithoutTicket.PENDING: "its event of {} waits",
-    WithoutTicket.DEAD: "its event of {} is dead",
-    WithoutTicket.NO_EVENT: "paid {}, but the outbox has no event about it",
-    WithoutTicket.REFUSED: "its callback of {} was refused",
-}
-
-_SAID: Mapping[MomentKind, str] = {
-    MomentKind.RUN_STARTED: "an operator started {what}",
-    MomentKind.RUN_ENDED: "a run ended: {what}",
-    MomentKind.FIRST_REFUSED: "first refused callback: {what}",
-    MomentKind.LAST_REFUSED: "last refused callback: {what}",
-    MomentKind.LONGEST_LAG: "longest lag: {what} was sent {lag} after its creation",
-    MomentKind.MOST_WAITING: "most events waited: {number}",
-    MomentKind.PAUSE: "no event was sent until {until}, although {events} waited",
-    MomentKind.FIRST_DEAD: "{first} dead now was created: {what}",
-    MomentKind.OLDEST_PENDING: "the oldest event that still waits was created",
-}
 
 
 class Section(NamedTuple):
@@ -83,9 +70,12 @@ def cell(text: object) -> str:
 
 def code(text: object) -> str:
     """Return a text from outside as a code span: redacted, in one line, and cut."""
-    shown = " ".join(escape(redact(str(text))).split()) or "(none)"
-    shown = shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 1]}…"
-    return _span(shown)
+    return _span(plain(text))
+
+
+def plain(text: object) -> str:
+    """Return a text from outside for a terminal: redacted, in one line, and cut."""
+    return cut(" ".join(escape(redact(str(text))).split()) or "(none)", _LONGEST)
 
 
 def pasted(command: str) -> str:
@@ -128,7 +118,8 @@ def _open(report: Report, commands: Commands, zone: tzinfo) -> str:
         if len(orders) < report.without_ticket:
             lines.append(f"The oldest {len(orders):,} are listed, at most 20 of each kind.")
         lines.append("")
-        lines += [_order(order, commands, zone) for order in orders]
+        for order in orders:
+            lines += [f"* {order_sentence(order, zone, code)}  ", f"  {pasted(commands.show(order.id))}"]
         lines.append("")
     if report.waiting.pending or report.waiting.dead:
         lines += [f"Why events wait, and the command that helps: {pasted(commands.stats())}", ""]
@@ -142,46 +133,16 @@ def _open(report: Report, commands: Commands, zone: tzinfo) -> str:
     return "\n".join(lines)
 
 
-def _order(order: OpenOrder, commands: Commands, zone: tzinfo) -> str:
-    amount = "amount unknown" if order.amount is None else money(order.amount)
-    named = f"order {code(order.order_code)}" if order.order_code else "order unknown"
-    why = f": {code(order.why)}" if order.why else ""
-    return (
-        f"* {named}, {amount}: {_WHY[order.kind].format(wall_clock(order.at, zone))}{why}  \n"
-        f"  {pasted(commands.show(order.id))}"
-    )
-
-
 def _timeline(report: Report, commands: Commands, zone: tzinfo) -> str:
     lines = ["## What happened when", ""]
     if not report.timeline:
         return "\n".join([*lines, "No run, no refused callback and no waiting event.", ""])
     lines += ["| when | what | look |", "|---|---|---|"]
     for moment in report.timeline:
-        look = _look(moment, commands)
-        lines.append(f"| {wall_clock(moment.at, zone)} | {_said(moment, zone)} | {cell(look) if look else ''} |")
+        command = look(moment, commands)
+        said = moment_sentence(moment, zone, cell)
+        lines.append(f"| {wall_clock(moment.at, zone)} | {said} | {cell(command) if command else ''} |")
     return "\n".join([*lines, ""])
-
-
-def _look(moment: Moment, commands: Commands) -> str | None:
-    if moment.id is None:
-        return commands.errors() if moment.kind is MomentKind.FIRST_DEAD else None
-    if moment.kind in {MomentKind.RUN_STARTED, MomentKind.RUN_ENDED}:
-        return commands.run(moment.id)
-    return commands.show(moment.id)
-
-
-def _said(moment: Moment, zone: tzinfo) -> str:
-    """Return what happened. A text from outside becomes a code span."""
-    number = moment.number or 0
-    return _SAID[moment.kind].format(
-        what=cell(moment.what) if moment.what else "event",
-        until=wall_clock(moment.until, zone) if moment.until else "now",
-        lag=duration(number),
-        number=f"{number:,.0f}",
-        events=count(int(number), "event"),
-        first="an event that is" if number == 1 else f"the first of {number:,.0f} events that are",
-    )
 
 
 def _figures(figures: Sequence[Figure]) -> str:
@@ -211,7 +172,7 @@ def _runs(report: Report, commands: Commands, zone: tzinfo) -> str:
             wall_clock(run.started_at, zone),
             cell(run.who.actor or run.who.os_user),
             cell(run.command),
-            _result(run, zone),
+            run_sentence(run, zone, cell),
             cell(run.reason) if run.reason else "",
             cell(commands.run(run.id)),
         )
@@ -219,15 +180,8 @@ def _runs(report: Report, commands: Commands, zone: tzinfo) -> str:
     acts = [(run, act) for run in report.runs for act in run.acts]
     if acts:
         lines.append("")
-    for run, act in acts:
-        who, when = code(act.who.actor or act.who.os_user), wall_clock(act.at, zone)
-        lines.append(f"* {when}: {who} {act.deed} run {code(short_id(run.id))}")
+    lines += [f"* {wall_clock(act.at, zone)}: {act_sentence(run, act, code)}" for run, act in acts]
     return "\n".join([*lines, ""])
-
-
-def _result(run: Run, zone: tzinfo) -> str:
-    ended = f", ended {wall_clock(run.finished_at, zone)}" if run.finished_at else ""
-    return f"{cell(run.status)}, {counts_of(dict(run.counts))}{ended}"
 
 
 def _gaps(report: Report, zone: tzinfo) -> str:

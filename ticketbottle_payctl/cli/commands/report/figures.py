@@ -39,6 +39,10 @@ class Commands:
         """Return the command that makes the same report."""
         return self.adviser.reading(["report"], options=self.window)
 
+    def again(self, options: Sequence[str]) -> str:
+        """Return the command that makes this report in another form, with options that the user has typed."""
+        return self.adviser.reading(["report"], options=options)
+
     def stats(self) -> str:
         """Return the command that shows the backlog."""
         return self.adviser.reading(["stats"])

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from html import escape as escape_html
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ticketbottle_payctl.cli.commands.report.document import Section
 from ticketbottle_payctl.cli.commands.report.plots import Plot
 from ticketbottle_payctl.errors import ConfigError
 
+if TYPE_CHECKING:
+    from markdown_it.token import Token
+
 _WIDE, _NARROW = 860, 330
+_DATE = re.compile(r"\d-\d")
 
 
 def require_libraries() -> None:
@@ -56,7 +61,7 @@ def _figure(plot: Plot, to_svg: Callable[[Plot, int], str]) -> str:
     drawn = "".join(
         _drawn(to_svg(plot, width), plot.about, name) for width, name in ((_WIDE, "wide"), (_NARROW, "narrow"))
     )
-    return f"<figure>\n<figcaption>{escape_html(plot.caption)}</figcaption>\n{drawn}</figure>\n"
+    return f"<figure>\n<figcaption>{_words(plot.caption)}</figcaption>\n{drawn}</figure>\n"
 
 
 def _drawn(svg: str, about: str, name: str) -> str:
@@ -79,7 +84,29 @@ def _libraries() -> tuple[Callable[[str], str], Callable[[Plot, int], str]]:
         drawn: Any = vl_convert.vegalite_to_svg(plot.wide(width), allowed_base_urls=[])
         return str(drawn)
 
+    parser.add_render_rule("code_inline", _code)
+    parser.add_render_rule("text", _text)
     return parser.render, to_svg
+
+
+def _code(_renderer: object, tokens: Sequence[Token], place: int, *_: object) -> str:
+    """Return a code span in which a line breaks only between two words, so that an option keeps its hyphens."""
+    words = (_unbroken(word) if word else "" for word in tokens[place].content.split(" "))
+    return f"<code>{' '.join(words)}</code>"
+
+
+def _text(_renderer: object, tokens: Sequence[Token], place: int, *_: object) -> str:
+    return _words(tokens[place].content)
+
+
+def _words(text: str) -> str:
+    """Return a text in which no instant is broken at its hyphens."""
+    words = text.split(" ")
+    return " ".join(_unbroken(word) if _DATE.search(word) else escape_html(word) for word in words)
+
+
+def _unbroken(word: str) -> str:
+    return f"<span>{escape_html(word)}</span>"
 
 
 def _unwanted() -> Iterator[str]:

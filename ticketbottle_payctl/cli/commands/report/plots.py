@@ -11,7 +11,7 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 from ticketbottle_payctl.cli.output.sanitize import escape
-from ticketbottle_payctl.formats import cut, rfc3339
+from ticketbottle_payctl.formats import cut, duration, rfc3339, wall_clock
 from ticketbottle_payctl.jobs.report.model import Report
 from ticketbottle_payctl.telemetry import redact
 
@@ -115,7 +115,7 @@ class _Drawn:
         most = max(point.waiting for point in points)
         mark = {"type": "area", "interpolate": "step-before", "color": _SERIES[0], "opacity": 0.75, "line": False}
         return Plot(
-            "Events that waited, without those that are dead now",
+            f"Events that waited at the end of each {self._step}, without those that are dead now",
             f"Area over time. The highest value is {most:,}, the last one {points[-1].waiting:,}.",
             {
                 "height": 150,
@@ -134,20 +134,20 @@ class _Drawn:
             for point in points
             for series, number in (("created", point.created), ("sent", point.sent))
         ]
-        return Plot(
-            "Events created and sent a minute",
-            "Two lines over time: the events created, and the events sent.",
-            {
-                "height": 150,
-                "data": {"values": rows},
-                "mark": {"type": "line", "interpolate": "step-after", "strokeWidth": 2},
-                "encoding": {
-                    "x": self._x(),
-                    "y": _y("rate", "events a minute"),
-                    "color": _colour("series", ["created", "sent"], (_SERIES[0], _SERIES[1])),
-                    "strokeDash": _dash("series", ["created", "sent"]),
-                },
+        lines: Spec = {
+            "data": {"values": rows},
+            "mark": {"type": "line", "interpolate": "step-after", "strokeWidth": 2},
+            "encoding": {
+                "x": self._x(),
+                "y": _y("rate", "events a minute"),
+                "color": _colour("series", ["created", "sent"], (_SERIES[0], _SERIES[1])),
+                "strokeDash": _dash("series", ["created", "sent"]),
             },
+        }
+        return Plot(
+            f"Events created and sent a minute, in parts of {self._step}{self._shaded}",
+            "Two lines over time: the events created, and the events sent.",
+            {"height": 150, "layer": [*self._pause(), lines]},
         )
 
     def lag(self) -> Plot | None:
@@ -204,7 +204,7 @@ class _Drawn:
         order = [*names.values(), *(["other reasons"] if len(totals) > len(shown) else [])]
         said = ", ".join(f"{_text(reason)} {totals[reason]:,}" for reason in shown)
         return Plot(
-            "Callbacks refused, by reason",
+            f"Callbacks refused in parts of {self._step}, by reason",
             f"Stacked bars over time. In all: {said}.",
             {
                 "height": 150,
@@ -271,6 +271,29 @@ class _Drawn:
             f"Bars over time, one row for each operator and command. {len(rows)} runs.",
             _labelled(rows, "run", "number", bar),
         )
+
+    @property
+    def _step(self) -> str:
+        return duration(self.report.parts.step_s)
+
+    @property
+    def _shaded(self) -> str:
+        """The end of a caption: the exact time of the shaded pause."""
+        pause = self.report.pause
+        if pause is None:
+            return ""
+        since, until = wall_clock(pause.since, self.zone), wall_clock(pause.until, self.zone)
+        return f". Shaded: events waited and none was sent, {since} → {until}"
+
+    def _pause(self) -> list[Spec]:
+        """Return the layer that shades the longest pause, from its exact start to its exact end."""
+        pause = self.report.pause
+        if pause is None:
+            return []
+        row = {"from": self._clock(pause.since), "to": self._clock(pause.until)}
+        mark = {"type": "rect", "color": _SERIES[3], "opacity": 0.18}
+        encoding = {"x": self._x("from"), "x2": {"field": "to"}}
+        return [{"data": {"values": [row]}, "mark": mark, "encoding": encoding}]
 
     def _x(self, field: str = "at") -> Spec:
         parts = self.report.parts

@@ -1,12 +1,21 @@
-"""The sentences of a report: the verdict, and what was not counted."""
+"""The sentences of a report: the verdict, what is open, what happened, and what was not counted.
+
+``quote`` makes a text from outside harmless: a code span in Markdown, plain text on a terminal.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import UTC, tzinfo
 
-from ticketbottle_payctl.formats import count, duration, money, wall_clock
-from ticketbottle_payctl.jobs.report.model import Gap, GapReason, Report, Section
+from ticketbottle_payctl.cli.commands.report.figures import Commands, counts_of
+from ticketbottle_payctl.formats import count, duration, money, short_id, wall_clock
+from ticketbottle_payctl.jobs.report.model import Gap, GapReason, Moment, MomentKind, Report, Section
 from ticketbottle_payctl.store.outbox.flow import MOST_READ
+from ticketbottle_payctl.store.payctl.runs import Run, RunAct
+from ticketbottle_payctl.store.payments.without_ticket import OpenOrder, WithoutTicket
+
+Quote = Callable[[object], str]
 
 _SECTIONS = {
     Section.FLOW: "the events of the window",
@@ -17,6 +26,25 @@ _SECTIONS = {
     Section.REFUSED_ORDERS: "the orders whose callback was refused",
     Section.DEAD_GROUPS: "the errors of the dead events",
     Section.RUNS: "the runs of operators",
+}
+
+_WHY = {
+    WithoutTicket.PENDING: "its event of {} waits",
+    WithoutTicket.DEAD: "its event of {} is dead",
+    WithoutTicket.NO_EVENT: "paid {}, but the outbox has no event about it",
+    WithoutTicket.REFUSED: "its callback of {} was refused",
+}
+
+_SAID: Mapping[MomentKind, str] = {
+    MomentKind.RUN_STARTED: "an operator started {what}",
+    MomentKind.RUN_ENDED: "a run ended: {what}",
+    MomentKind.FIRST_REFUSED: "first refused callback: {what}",
+    MomentKind.LAST_REFUSED: "last refused callback: {what}",
+    MomentKind.LONGEST_LAG: "longest lag: {what} was sent {lag} after its creation",
+    MomentKind.MOST_WAITING: "most events waited: {number}",
+    MomentKind.PAUSE: "no event was sent until {until}, although {events} waited",
+    MomentKind.FIRST_DEAD: "{first} dead now was created: {what}",
+    MomentKind.OLDEST_PENDING: "the oldest event that still waits was created",
 }
 
 
@@ -39,6 +67,52 @@ def verdict(report: Report) -> str:
     if failures:
         parts.append(f"{count(failures, 'part')} of this report {'was' if failures == 1 else 'were'} not counted.")
     return " ".join(parts)
+
+
+def order_sentence(order: OpenOrder, zone: tzinfo, quote: Quote) -> str:
+    """Return an order without a ticket: its code, its amount, and why it has none."""
+    amount = "amount unknown" if order.amount is None else money(order.amount)
+    named = f"order {quote(order.order_code)}" if order.order_code else "order unknown"
+    return f"{named}, {amount}: {why_open(order, zone, quote)}"
+
+
+def why_open(order: OpenOrder, zone: tzinfo, quote: Quote) -> str:
+    """Return why an order has no ticket."""
+    why = f": {quote(order.why)}" if order.why else ""
+    return f"{_WHY[order.kind].format(wall_clock(order.at, zone))}{why}"
+
+
+def moment_sentence(moment: Moment, zone: tzinfo, quote: Quote) -> str:
+    """Return what happened at a moment."""
+    number = moment.number or 0
+    return _SAID[moment.kind].format(
+        what=quote(moment.what) if moment.what else "event",
+        until=wall_clock(moment.until, zone) if moment.until else "now",
+        lag=duration(number),
+        number=f"{number:,.0f}",
+        events=count(int(number), "event"),
+        first="an event that is" if number == 1 else f"the first of {number:,.0f} events that are",
+    )
+
+
+def look(moment: Moment, commands: Commands) -> str | None:
+    """Return the command that shows more about a moment, or None."""
+    if moment.id is None:
+        return commands.errors() if moment.kind is MomentKind.FIRST_DEAD else None
+    if moment.kind in {MomentKind.RUN_STARTED, MomentKind.RUN_ENDED}:
+        return commands.run(moment.id)
+    return commands.show(moment.id)
+
+
+def run_sentence(run: Run, zone: tzinfo, quote: Quote) -> str:
+    """Return the result of a run, and when it ended."""
+    ended = f", ended {wall_clock(run.finished_at, zone)}" if run.finished_at else ""
+    return f"{quote(run.status)}, {counts_of(dict(run.counts))}{ended}"
+
+
+def act_sentence(run: Run, act: RunAct, quote: Quote) -> str:
+    """Return who did something to a run of an operator."""
+    return f"{quote(act.who.actor or act.who.os_user)} {act.deed} run {quote(short_id(run.id))}"
 
 
 def gap_sentence(gap: Gap, zone: tzinfo = UTC) -> str:

@@ -1,0 +1,80 @@
+"""`payctl report` on a terminal of 80 columns."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import pytest
+
+from tests.cli.commands.report.conftest import ACCOUNT, HOSTILE
+from tests.cli.terminal import terminal
+from ticketbottle_payctl.formats import rfc3339
+
+COLOURS = re.compile(rb"\x1b\[[0-9;?]*[a-zA-Z]")
+
+
+@pytest.fixture
+def shown(database_url):
+    """Return a function that runs the report on a terminal and returns its exit code and its bytes."""
+
+    def run(*options):
+        with terminal("report", *options, lines=400, DATABASE_URL=database_url, TZ="UTC") as it:
+            return it.finish(), it.sent, it.text()
+
+    return run
+
+
+def window(told):
+    """Return the options of the whole night."""
+    return ["--since", rfc3339(told.since), "--until", rfc3339(told.until)]
+
+
+def test_the_report_fits_the_terminal_and_no_word_is_cut(shown, told, ask):
+    """No line is longer than 80 columns, and every word of the verdict and of the figures is whole in one line."""
+    code, sent, text = shown(*window(told))
+    document = ask("report", *window(told))
+    last = text.index("as Markdown, with the command")
+    written = COLOURS.sub(b"", sent).decode().split("as Markdown, with the command")[0]
+    long = [line for line in (each.split("\r")[-1] for each in written.split("\r\n")) if len(line) > 80]
+    assert (code, long) == (0, [])
+    words = {word for line in text[:last].splitlines() for word in line.split()}
+    labels = [item["label"] for item in document["items"] if "error" not in item["label"]]
+    labels = [label for label in labels if not label.startswith("refused: ")]
+    for said in (document["result"]["verdict"], *labels):
+        assert set(said.split()) - words == set(), said
+
+
+def test_the_report_on_a_terminal_is_no_markdown(shown, told):
+    """The screen opens with the verdict, has every section, and has none of Markdown's marks."""
+    _, _, text = shown(*window(told))
+    headings = ("Open now", "What happened when", "figure ", "Who did what")
+    assert [text.index(f"\n{each}") for each in headings] == sorted(text.index(f"\n{each}") for each in headings)
+    assert next(line for line in text.splitlines() if line.startswith("!")).startswith("!  11 customers have paid")
+    assert not re.search(r"^#|\*\*\d|^\||`payctl", text, re.MULTILINE)
+
+
+@pytest.mark.usefixtures("told")
+def test_the_screen_ends_with_the_commands_for_the_two_files(shown):
+    """The commands have the window as it was typed."""
+    _, _, text = shown("--since", "11h")
+    assert "\n  payctl report --since 11h > report.md\n" in text
+    assert text.endswith("  payctl report --since 11h --html report.html")
+
+
+def test_the_screen_shows_texts_from_outside_as_they_are_and_no_secret(shown, told):
+    """A stored text starts no control sequence, and no account number is shown."""
+    _, sent, text = shown(*window(told))
+    assert ACCOUNT.split("=")[1] not in text
+    assert b"\x1b[31m " not in sent
+    assert "\u202e" not in text
+    assert HOSTILE[:18] in text
+
+
+def test_what_was_not_counted_is_said_once(shown, told):
+    """On a terminal the section says it, so no warning repeats it."""
+    since = told.since - timedelta(days=30)
+    code, _, text = shown("--since", rfc3339(since))
+    assert code == 0
+    assert " ".join(text.split()).count("That is longer ago than") == 2
+    assert "warning:" not in text

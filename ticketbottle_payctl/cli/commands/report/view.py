@@ -1,0 +1,149 @@
+"""Show the report on a terminal of 80 columns. Files and pipes get Markdown (:mod:`document`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import tzinfo
+
+from ticketbottle_payctl.cli.commands.report.document import Place, plain
+from ticketbottle_payctl.cli.commands.report.figures import Commands, Figure
+from ticketbottle_payctl.cli.commands.report.sentence import (
+    act_sentence,
+    gap_sentence,
+    look,
+    moment_sentence,
+    run_sentence,
+    verdict,
+    why_open,
+)
+from ticketbottle_payctl.cli.output.result import (
+    Block,
+    Fields,
+    Line,
+    Part,
+    Table,
+    bold,
+    dim,
+    good,
+    headline,
+    line,
+    warn,
+)
+from ticketbottle_payctl.formats import count, duration, local_and_utc, money, wall_clock
+from ticketbottle_payctl.jobs.report.model import Report
+from ticketbottle_payctl.store.payments.without_ticket import OpenOrder
+
+_CLOCK = len("2026-11-29 13:17:28")
+_LONGEST_CODE = 28
+_SAID = 1
+"""The place in a line of the part after the clock."""
+
+
+def first_line(report: Report) -> Line:
+    """Return the verdict with its mark."""
+    return headline(good("✔") if report.is_quiet else warn("!"), bold(verdict(report)))
+
+
+def view(
+    report: Report, figures: Sequence[Figure], commands: Commands, place: Place, window: Sequence[str]
+) -> list[Block]:
+    """Return the report for a terminal. ``window`` are the options of the window as they were typed."""
+    parts, zone = report.parts, place.zone
+    length = duration((parts.until - parts.since).total_seconds())
+    return [
+        first_line(report),
+        Fields(
+            (
+                ("from", local_and_utc(parts.since, zone)),
+                ("until", f"{local_and_utc(parts.until, zone)}, {length}"),
+                ("times", f"in the zone {place.zone_name}"),
+            )
+        ),
+        *_open(report, commands, zone),
+        *_timeline(report, commands, zone),
+        *_figures(figures),
+        *_runs(report, commands, zone),
+        *_gaps(report, zone),
+        line(),
+        line(dim("as Markdown, with the command behind each figure:")),
+        _command(f"{commands.again(window)} > report.md"),
+        line(dim("as a page with plots:")),
+        _command(commands.again([*window, "--html", "report.html"])),
+    ]
+
+
+def _open(report: Report, commands: Commands, zone: tzinfo) -> Iterator[Block]:
+    if report.is_quiet:
+        return
+    yield from _heading("Open now")
+    orders = report.open_orders
+    if report.without_ticket:
+        customers = count(report.without_ticket, "customer")
+        yield line(f"  {customers} paid, or may have paid, and have no ticket: {money(report.amount)} in all.")
+    if len(orders) < report.without_ticket:
+        yield line(f"  The oldest {len(orders):,} are listed, at most 20 of each kind.")
+    yield from _orders(orders, commands, zone)
+    for group in report.dead_groups or ():
+        yield Line((f"  {count(group.dead, 'dead event')}", plain(group.pattern)), hang=1)
+        yield _command(commands.errors(), 4)
+    if report.waiting.pending or report.waiting.dead:
+        yield line("  why events wait, and what helps")
+        yield _command(commands.stats(), 4)
+
+
+def _orders(orders: Sequence[OpenOrder], commands: Commands, zone: tzinfo) -> Iterator[Block]:
+    """Yield each order with its reason and the command that shows it. Codes and amounts are in columns."""
+    codes = [plain(order.order_code) if order.order_code else "order unknown" for order in orders]
+    amounts = ["amount unknown" if order.amount is None else money(order.amount) for order in orders]
+    wide, high = max(map(len, codes), default=0), max(map(len, amounts), default=0)
+    for order, code, amount in zip(orders, codes, amounts, strict=True):
+        yield Line((f"  {code:<{min(wide, _LONGEST_CODE)}}", f"{amount:>{high}}", why_open(order, zone, plain)), hang=2)
+        yield _command(commands.show(order.id), 4)
+
+
+def _timeline(report: Report, commands: Commands, zone: tzinfo) -> Iterator[Block]:
+    if not report.timeline:
+        return
+    yield from _heading("What happened when")
+    for moment in report.timeline:
+        yield Line((f"  {wall_clock(moment.at, zone)}", moment_sentence(moment, zone, plain)), hang=_SAID)
+        command = look(moment, commands)
+        if command:
+            yield _command(command, _CLOCK + 4)
+
+
+def _figures(figures: Sequence[Figure]) -> Iterator[Block]:
+    yield line()
+    yield Table(("figure", "value"), tuple((figure.label, figure.text) for figure in figures))
+
+
+def _runs(report: Report, commands: Commands, zone: tzinfo) -> Iterator[Block]:
+    if not report.runs:
+        return
+    yield from _heading("Who did what")
+    for run in report.runs:
+        who: Part = bold(plain(run.who.actor or run.who.os_user))
+        yield Line((f"  {wall_clock(run.started_at, zone)}", who, plain(run.command)), hang=_SAID)
+        for said in (run_sentence(run, zone, plain), f"reason: {plain(run.reason)}" if run.reason else None):
+            if said:
+                yield Line((" " * (_CLOCK + 2), said), hang=_SAID)
+        yield _command(commands.run(run.id), _CLOCK + 4)
+    for run in report.runs:
+        for act in run.acts:
+            yield Line((f"  {wall_clock(act.at, zone)}", act_sentence(run, act, plain)), hang=_SAID)
+
+
+def _gaps(report: Report, zone: tzinfo) -> Iterator[Block]:
+    if report.gaps:
+        yield from _heading("Not counted")
+        for gap in report.gaps:
+            yield Line(("  !", gap_sentence(gap, zone)), hang=1)
+
+
+def _heading(text: str) -> list[Block]:
+    return [line(), line(bold(text))]
+
+
+def _command(command: str, indent: int = 2) -> Line:
+    """Return a line with a command, which is not folded."""
+    return Line((f"{'':{indent}}{command}",))
