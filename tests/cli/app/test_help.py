@@ -148,6 +148,21 @@ def test_the_examples_of_a_command_run_as_they_are_printed(command, world, mock_
         assert "Traceback" not in output
 
 
+FIRST_LINES = [line for lines in registry.FIRST_SCREEN.values() for line in lines]
+
+
+@pytest.mark.postgres
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("line", FIRST_LINES)
+def test_the_commands_of_the_first_screen_run(line, world, mock_kafka, gateways, invoke):
+    """`payctl` alone shows each of these commands, and each ends with the expected exit code."""
+    assert f"\n  {line} " in invoke(COLUMNS="80").stderr
+    example = Example(line.replace("ORDER", ORDER), "", stays="--keep" in line)
+    code, output = ran(example, world, KAFKA_BROKERS=mock_kafka.bootstrap, **gateways.environment)
+    assert code in expected(example), output
+    assert "Traceback" not in output
+
+
 @pytest.fixture
 def handed_over(postgres, world):
     """Yield an engine with the roles, tables and publication that the connector needs. They are removed afterwards."""

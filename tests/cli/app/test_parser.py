@@ -115,12 +115,24 @@ def test_csv_has_a_header(invoke):
     assert row.endswith("/payctl/config.toml,false")
 
 
-def test_payctl_alone_shows_its_help_on_stderr(invoke):
-    """`payctl` without a command exits with 2, so its help is an error message and not a result."""
-    result = invoke()
+def test_payctl_alone_shows_a_first_screen_on_stderr(invoke):
+    """`payctl` without a command exits with 2. What it shows fits a terminal of 24 lines, the next prompt included."""
+    result = invoke(COLUMNS="80")
     assert (result.exit_code, result.stdout) == (2, "")
+    lines = result.stderr.splitlines()
+    assert len(lines) <= 23
+    assert max(map(len, lines)) <= 80
     assert "\nEvery day\n" in result.stderr
-    assert "error[USAGE]: missing command" in result.stderr
+    assert "\neverything: payctl --help, one command: payctl COMMAND --help\n" in result.stderr
+    assert result.stderr.endswith("error[USAGE]: missing command\ntry: payctl --help\n")
+
+
+def test_a_group_alone_shows_its_help(invoke):
+    """`payctl runs` without a second word shows the commands of the group on stderr."""
+    result = invoke("runs")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "\n  resume " in result.stderr
+    assert "error[USAGE]: missing command after runs" in result.stderr
 
 
 def test_an_unknown_output_format_is_wrong_usage(invoke):

@@ -70,11 +70,15 @@ class PayctlGroup(TyperGroup):
     prefix: tuple[str, ...] = ()
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
-        """Parse the arguments. Without arguments, print the help on stderr, because it is not a result."""
+        """Parse the arguments. Without arguments, print what to type on stderr, because it is not a result."""
         if not args and not ctx.resilient_parsing:
-            sys.stderr.write(f"{_page(self, ctx, sys.stderr)}\n\n")
+            sys.stderr.write(f"{self.without_arguments(ctx)}\n\n")
             ctx.fail(" ".join(["missing command", *(["after"] if self.prefix else []), *self.prefix]))
         return super().parse_args(ctx, args)
+
+    def without_arguments(self, ctx: Context) -> str:
+        """Return what is shown if no command was given: the help."""
+        return _page(self, ctx, sys.stderr)
 
     def list_commands(self, ctx: Context) -> list[str]:
         """Return the next possible words, in the registry's order."""
@@ -137,6 +141,17 @@ class PayctlRoot(PayctlGroup):
         with failures(lambda: _session(ctx), lambda: _help_command(ctx)):
             require_utf8(args, os.environ)
             return super().parse_args(ctx, args)
+
+    def without_arguments(self, ctx: Context) -> str:
+        """Return a page that fits a terminal of 24 lines: what payctl is, and a few commands to begin with."""
+        formatter = _Page(sys.stderr)
+        formatter.write(f"{formatter.bold(ctx.command_path)}  {self.help}\n")
+        widest = max(len(line) for lines in registry.FIRST_SCREEN.values() for line in lines)
+        for title, lines in registry.FIRST_SCREEN.items():
+            with formatter.section(title):
+                formatter.write_dl([(f"{line:<{widest}}", about) for line, about in lines.items()], col_max=widest)
+        _write_more(formatter, ["everything: payctl --help,", "one command: payctl COMMAND --help"])
+        return formatter.getvalue().rstrip("\n")
 
     def invoke(self, ctx: Context) -> Any:  # noqa: ANN401 - Typer's signature
         """Run the chosen command. An exception becomes one failure and one exit code."""

@@ -151,6 +151,26 @@ START: dict[str, str] = {
 """The commands that `payctl --help` suggests to new users. A test runs them."""
 
 
+FIRST_SCREEN: dict[str, dict[str, str]] = {
+    "See it work, without any setup": {
+        "payctl demo --keep": "the whole path, and orders to repair",
+        "payctl verify-signature --example momo": "prove a gateway's callback",
+    },
+    "Every day": {
+        "payctl stats": "is a customer waiting for a ticket?",
+        "payctl show ORDER": "why has this order no ticket?",
+        "payctl report": "what happened in the last 12 hours?",
+        "payctl doctor": "what is wrong, and how to fix it?",
+    },
+    "Repair": {
+        "payctl errors": "why are events dead, and what helps?",
+        "payctl replay --failed --dry-run": "what would be sent again?",
+        "payctl reconcile payments --dry-run": "which callbacks never came?",
+    },
+}
+"""What `payctl` alone shows: a few command lines in groups, each with what it answers. A test runs them."""
+
+
 def children(prefix: tuple[str, ...]) -> dict[str, str]:
     """Return the words that can follow ``prefix``, with their help, in the order of the list."""
     found: dict[str, str] = {}
