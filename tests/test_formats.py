@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -20,6 +20,7 @@ from ticketbottle_payctl.formats import (
     money,
     rfc3339,
     size,
+    span_and_age,
 )
 from ticketbottle_payctl.providers import GATEWAYS
 
@@ -120,6 +121,14 @@ def test_an_instant_in_a_list_is_a_clock_or_a_day_with_its_age(at, text):
     """Today's instants show the clock of the zone, earlier ones their day there."""
     now = datetime(2026, 11, 22, 4, 23, tzinfo=UTC)
     assert clock_and_age(datetime.fromisoformat(at), ZoneInfo("Asia/Ho_Chi_Minh"), now) == text
+
+
+def test_two_instants_with_their_ages_are_one_if_they_look_the_same():
+    """A period shows its start and its end as a list does. A period within one minute is shown once."""
+    now, zone = datetime(2026, 11, 22, 12, 0, tzinfo=UTC), UTC
+    first = datetime(2026, 11, 22, 8, 23, tzinfo=UTC)
+    assert span_and_age(first, first + timedelta(hours=2), zone, now) == "08:23, 3 h ago → 10:23, 1 h ago"
+    assert span_and_age(first, first + timedelta(seconds=30), zone, now) == "08:23, 3 h ago"
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,12 @@ def span(first: datetime, last: datetime, zone: tzinfo) -> str:
     return start if start == end else f"{start} → {end}"
 
 
+def span_and_age(first: datetime, last: datetime, zone: tzinfo, now: datetime) -> str:
+    """Return two instants with their ages, or one if both look the same: ``08:23, 3 h ago → 10:40, 45 min ago``."""
+    start, end = clock_and_age(first, zone, now), clock_and_age(last, zone, now)
+    return start if start == end else f"{start} → {end}"
+
+
 def age(seconds: float) -> str:
     """Return an age in its largest unit: ``3 h ago``. Less than a second is ``now``."""
     whole = int(seconds)

@@ -97,6 +97,14 @@ def test_a_list_of_payments_shows_order_state_money_and_age(shown):
     assert re.search(r"VND  \S+( \w+)?, 41 min ago +[0-9a-f]{8}  MoMo$", wider, re.MULTILINE)
 
 
+def test_errors_show_when_the_events_were_created_and_their_age(shown, process, shop):
+    """On a terminal the instants have the form of the lists. In a pipe they have all digits."""
+    plain = COLOURS.sub("", shown("errors"))
+    assert re.search(r"\n  created +(\d\d:\d\d|\d+ \w{3}), 3 h ago\n", plain)
+    piped = process("errors", **shop).stdout
+    assert re.search(r"\ncreated\t\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} ", piped)
+
+
 def test_a_state_has_its_colour(shown):
     """A dead event is red and a published one is green, unless NO_COLOR is set."""
     coloured = shown("list", "outbox")

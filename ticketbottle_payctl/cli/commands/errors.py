@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -17,9 +18,10 @@ from ticketbottle_payctl.cli.input.selector import selector_of
 from ticketbottle_payctl.cli.output.instants import zone_shown
 from ticketbottle_payctl.cli.output.remedies import remedy_sentence
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bold, dim, good, line
+from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.facts import Count, Keywords
-from ticketbottle_payctl.formats import count, rfc3339, span
+from ticketbottle_payctl.formats import count, rfc3339, span, span_and_age
 from ticketbottle_payctl.jobs.error_groups import ErrorsReport, group_errors
 from ticketbottle_payctl.store.outbox.error_groups import ErrorGroup
 from ticketbottle_payctl.store.outbox.selector import Selector
@@ -99,7 +101,7 @@ def errors_command(  # noqa: PLR0913 - one argument per option
             counts=counts,
             items=[_item(group, _replay(group, selector, adviser)) for group in report.groups],
             truncated=report.truncated,
-            human=_human(report, selector, adviser),
+            human=_human(report, selector, adviser, session.services.now() if is_terminal(sys.stdout) else None),
         )
     )
 
@@ -151,7 +153,14 @@ def _written(at: datetime) -> str:
     return rfc3339(at + timedelta(microseconds=999))
 
 
-def _human(report: ErrorsReport, selector: Selector, adviser: Adviser) -> list[Block]:
+def _created(group: ErrorGroup, now: datetime | None) -> str:
+    """Return when the events were created: on a terminal with ages, elsewhere with all digits. ``now`` tells which."""
+    if now is None:
+        return span(group.first, group.last, zone_shown())
+    return span_and_age(group.first, group.last, zone_shown(), now)
+
+
+def _human(report: ErrorsReport, selector: Selector, adviser: Adviser, now: datetime | None) -> list[Block]:
     if not report.groups:
         return [line(good("✔"), "no unpublished event has failed")]
     kinds = count(len(report.groups), "kind of error", "kinds of error")
@@ -169,7 +178,7 @@ def _human(report: ErrorsReport, selector: Selector, adviser: Adviser) -> list[B
                 (
                     ("dead", f"{group.dead:,} of {group.count:,}"),
                     ("superseded", left_out if group.superseded else None),
-                    ("created", span(group.first, group.last, zone_shown())),
+                    ("created", _created(group, now)),
                     ("types", ", ".join(group.event_types)),
                     ("sample", sample if sample != pattern else None),
                     ("event", adviser.reading(["show"], [group.sample_id])),
