@@ -26,7 +26,7 @@ def find_receipt(engine: Engine, receipt_id: str) -> StoredRequest:
         stored = receipts.find_request(connection, receipt_id)
     if stored is None:
         message = "no receipt has this id"
-        raise NotFoundError(message, hint="process-webhook prints a receipt's id; the log calls it receipt_id")
+        raise NotFoundError(message, hint="`payctl list receipts` lists the ids")
     return stored
 
 

@@ -92,6 +92,7 @@ def test_an_unknown_receipt_exits_with_8(receipt, settle, engine):
     """The exit code is 8 for any id, and no table changes."""
     document = settle("--receipt", receipt)
     assert (document["exit_code"], document["error"]["code"]) == (8, "NOT_FOUND")
+    assert document["error"]["hint"] == "`payctl list receipts` lists the ids"
     assert rows(engine, "outbox") == 0
 
 

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from ticketbottle_payctl.errors import InputError
+from ticketbottle_payctl.formats import cut
 from ticketbottle_payctl.http_address import checked_url, is_loopback
 from ticketbottle_payctl.providers.gateway import Gateway
+
+_SCHEMES = ("http://", "https://")
+_LONGEST = 60
 
 
 def callback_url(url: str, gateway: Gateway, *, option: str, allow_remote: bool) -> str:
     """Return the URL to send a gateway's callback to. A URL without a path gets the webhook's usual one.
 
     Raises:
-        InputError: the value is not a URL, has a query, or is on another machine without --allow-remote.
+        InputError: the value is not an http or https URL, has a query, or is on another machine without --allow-remote.
     """
+    if not url.casefold().startswith(_SCHEMES):
+        shown = "" if "@" in url else f", not {cut(url, _LONGEST)}"  # before @ is a password
+        message = f"{option} must be a URL that begins with http:// or https://{shown}"
+        raise InputError(message, hint=f"an example is {option} http://127.0.0.1:3000")
     parts = checked_url(url)
     if parts.query or parts.fragment:
         message = f"{option} must not have a query: the callback adds its own"
