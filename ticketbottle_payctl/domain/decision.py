@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TypedDict
+from typing import Annotated, TypedDict
+
+from ticketbottle_payctl.facts import Keywords
+from ticketbottle_payctl.formats import PROVIDERS
 
 
 class WebhookOutcome(StrEnum):
@@ -29,6 +32,10 @@ class Alert(StrEnum):
     UNDOCUMENTED_CODE = "undocumented_code"
     UNREADABLE = "unreadable"
     AMBIGUOUS = "ambiguous"
+
+
+ProviderName = Annotated[str, Keywords(enum=[*PROVIDERS])]
+"""A gateway's name in the registry, such as momo."""
 
 
 class Decision(TypedDict):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ticketbottle_payctl.domain.callback import Answer, Callback, Rejected, Reply, Request, Unclear
+from ticketbottle_payctl.providers.reply_code import ReplyCode
 from ticketbottle_payctl.secret import Secret
 
 Credentials = Mapping[str, tuple[Secret, ...]]
@@ -43,3 +44,5 @@ class Gateway:
     recognises: Callable[[Request], bool]
     verify: Callable[[Request, Credentials], Callback | Unclear | Rejected]
     reply: Callable[[Answer], Reply]
+    reply_code: ReplyCode | None
+    """The code that the gateway reads in the body of a reply, or None if it reads only the HTTP status."""

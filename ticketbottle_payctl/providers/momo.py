@@ -211,4 +211,5 @@ GATEWAY = Gateway(
     recognises=recognises,
     verify=verify,
     reply=reply,
+    reply_code=None,
 )

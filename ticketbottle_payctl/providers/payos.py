@@ -225,4 +225,5 @@ GATEWAY = Gateway(
     recognises=recognises,
     verify=verify,
     reply=reply,
+    reply_code=None,
 )

@@ -27,6 +27,7 @@ from ticketbottle_payctl.domain.callback import (
 from ticketbottle_payctl.providers import mac, payload, vnpay_codes
 from ticketbottle_payctl.providers.gateway import CredentialField, Credentials, Gateway
 from ticketbottle_payctl.providers.payload import MalformedError
+from ticketbottle_payctl.providers.reply_code import ReplyCode
 from ticketbottle_payctl.providers.verdict import Named, NotGenuineError, judge
 from ticketbottle_payctl.providers.wording import json_reply
 
@@ -221,4 +222,15 @@ GATEWAY = Gateway(
     recognises=recognises,
     verify=verify,
     reply=reply,
+    reply_code=ReplyCode(
+        "RspCode",
+        frozenset({"00", "02"}),
+        {
+            "01": "the service does not know the order",
+            "04": "the service expects another amount",
+            "97": "the service found the signature wrong; a wrong key is the usual reason",
+            "99": "the service could not process it",
+        },
+        "VNPay takes only 00 and 02 as an acknowledgement",
+    ),
 )

@@ -24,6 +24,7 @@ from ticketbottle_payctl.domain.callback import (
 from ticketbottle_payctl.providers import mac, payload
 from ticketbottle_payctl.providers.gateway import CredentialField, Credentials, Gateway
 from ticketbottle_payctl.providers.payload import MalformedError
+from ticketbottle_payctl.providers.reply_code import ReplyCode
 from ticketbottle_payctl.providers.verdict import Named, NotGenuineError, judge
 from ticketbottle_payctl.providers.wording import json_reply
 
@@ -138,4 +139,13 @@ GATEWAY = Gateway(
     recognises=recognises,
     verify=verify,
     reply=reply,
+    reply_code=ReplyCode(
+        "return_code",
+        frozenset({1, 2}),
+        {
+            0: "the service could not process it now, so ZaloPay calls again",
+            -1: "the service refused it, and ZaloPay does not call again",
+        },
+        "ZaloPay takes only 1 and 2 as an acknowledgement",
+    ),
 )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import socket
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 
 import pytest
 from sqlalchemy import text
 
 from tests.cli.output.test_schemas import check
+from ticketbottle_payctl.formats import gateway_name
 from ticketbottle_payctl.providers import GATEWAYS
 from ticketbottle_payctl.sandbox.callbacks import environment, scenarios
 from ticketbottle_payctl.sandbox.payment_service import insert_payment
@@ -168,3 +171,69 @@ def test_simulate_exits_with_4_if_no_server_listens_on_the_url(answer):
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
     assert answer("simulate", "momo", "paid", "--url", url, **KEYS)["exit_code"] == 4
+
+
+@pytest.fixture
+def service():
+    """Yield a function that starts a server with one reply, and returns its URL."""
+    servers = []
+
+    def start(status, body):
+        class Reply(BaseHTTPRequestHandler):
+            def do_POST(self):
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body.encode())
+
+            def log_message(self, *_):
+                pass
+
+        server = HTTPServer(("127.0.0.1", 0), Reply)
+        servers.append(server)
+        Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        return f"http://127.0.0.1:{server.server_port}/hook"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("gateway", "status", "body", "why"),
+    [
+        (
+            "momo",
+            404,
+            "no such page",
+            "HTTP 404 Not Found: the service has nothing at this path; check the path of the URL",
+        ),
+        (
+            "zalopay",
+            200,
+            '{"return_code":-1,"return_message":"mac not equal"}',
+            "return_code -1: the service refused it, and ZaloPay does not call again",
+        ),
+    ],
+)
+def test_simulate_says_why_a_reply_does_not_acknowledge_the_callback(
+    gateway, status, body, why, invoke, answer, service
+):
+    """The screen and the JSON document have the status, the gateway's code and the reason in words."""
+    command = ["simulate", gateway, "paid", "--url", service(status, body)]
+    shown = invoke(*command, **KEYS)
+    assert shown.exit_code == 5
+    assert shown.stdout == f"✘ not acknowledged  {gateway_name(gateway)}  paid\nwhy\t{why}\nreply\t{status} {body}\n"
+    document = answer(*command, **KEYS)
+    (sent,) = document["items"]
+    assert (sent["why_not"], sent["reply_status"]) == (why, status)
+    assert sent["reply_code"] == ("-1" if gateway == "zalopay" else None)
+    check(document)
+
+
+def test_simulate_gives_no_reason_for_a_reply_that_acknowledges(answer, service):
+    """The reason is null, and the exit code is 0."""
+    document = answer("simulate", "zalopay", "paid", "--url", service(200, '{"return_code":1}'), **KEYS)
+    assert (document["exit_code"], document["items"][0]["why_not"]) == (0, None)

@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from typing import Annotated, TypedDict
+from typing import Annotated, NotRequired, TypedDict
 
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode, of_answer
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bad, bold, dim, good, line
 from ticketbottle_payctl.cli.output.sanitize import escape_json
 from ticketbottle_payctl.domain.callback import Request
-from ticketbottle_payctl.domain.decision import NO_DECISION, Decision, WebhookOutcome
+from ticketbottle_payctl.domain.decision import NO_DECISION, Decision, ProviderName, WebhookOutcome
 from ticketbottle_payctl.facts import Keywords
 from ticketbottle_payctl.formats import gateway_name
 from ticketbottle_payctl.jobs.process_webhook import WebhookReport
 from ticketbottle_payctl.providers.gateway import Gateway
 from ticketbottle_payctl.providers.queries.exchange import HttpResponse
+from ticketbottle_payctl.providers.reply_code import judge_reply
 
 SCHEMA = "payctl.simulate/1"
 _SHOWN = 4096
 _UNKNOWN = "--order-code with an order of `payctl list payments --status PENDING`"
-_ENDING: dict[str, tuple[str, frozenset[object]]] = {
-    "zalopay": ("return_code", frozenset({1, 2})),
-    "vnpay": ("RspCode", frozenset({"00", "02"})),
-}
-"""The field of the reply that acknowledges a callback. Gateways that are not listed use the HTTP status."""
 
 
 class SimulatedCallback(TypedDict, total=False):
     """The callback that was made."""
 
-    provider: str
-    """zalopay, payos, vnpay or momo."""
+    provider: ProviderName
+    """The gateway."""
     scenario: str
     """The scenario: what happened at the gateway."""
     method: Annotated[str, Keywords(enum=["GET", "POST"])]
@@ -43,17 +38,26 @@ class SimulatedCallback(TypedDict, total=False):
     """The other gateways' body, as it is sent."""
 
 
-class Delivery(Decision):
-    """One delivery of the callback. The decision is known only if payctl itself processed it."""
+class Judged(TypedDict):
+    """How the gateway would take the reply."""
 
     acknowledged: bool
     """Whether the gateway would accept the reply."""
+    why_not: NotRequired[str | None]
+    """Why the gateway would not accept the reply, in words; null if it would."""
     reply_status: int
     """HTTP status."""
+    reply_code: NotRequired[str | None]
+    """The code in the reply's body; null if it has none, or if the gateway reads only the HTTP status."""
+
+
+class Delivery(Judged, Decision):
+    """One delivery of the callback. The decision is known only if payctl itself processed it."""
+
     reply_body: str
     """The reply's body, at most 4,096 characters."""
-    provider: str
-    """zalopay, payos, vnpay or momo."""
+    provider: ProviderName
+    """The gateway."""
     outcome: WebhookOutcome | None
     """The outcome, as in process-webhook; null if another process answered."""
     payment_id: str | None
@@ -67,8 +71,7 @@ def of_reply(gateway: Gateway, response: HttpResponse) -> Delivery:
     text = response.body.decode("utf-8", "backslashreplace")
     return {
         **NO_DECISION,
-        "acknowledged": _acknowledged(gateway.name, response.status, text),
-        "reply_status": response.status,
+        **_judged(gateway, response.status, text),
         "reply_body": text[:_SHOWN],
         "provider": gateway.name,
         "outcome": None,
@@ -80,10 +83,19 @@ def of_reply(gateway: Gateway, response: HttpResponse) -> Delivery:
 def of_report(gateway: Gateway, report: WebhookReport) -> Delivery:
     """Return the record of a delivery to payctl's own job."""
     return {
-        "acknowledged": _acknowledged(gateway.name, report.reply.status, report.reply.body),
-        "reply_status": report.reply.status,
+        **_judged(gateway, report.reply.status, report.reply.body),
         "reply_body": report.reply.body,
         **report.facts,
+    }
+
+
+def _judged(gateway: Gateway, status: int, body: str) -> Judged:
+    found = judge_reply(gateway.reply_code, status, body)
+    return {
+        "acknowledged": found.acknowledged,
+        "why_not": found.why,
+        "reply_status": status,
+        "reply_code": found.code,
     }
 
 
@@ -132,24 +144,10 @@ def _human(gateway: Gateway, scenario: str, sent: Delivery) -> list[Block]:
         ),
         Fields(
             (
+                ("why", sent.get("why_not")),
                 ("reply", f"{sent['reply_status']} {sent['reply_body']}".rstrip()),
                 ("status", change),
                 ("try", _UNKNOWN if sent["reason"] == "unknown_order" else None),
             )
         ),
     ]
-
-
-def _acknowledged(gateway: str, status: int, body: str) -> bool:
-    """Return whether the gateway would accept the reply and not send the callback again."""
-    if not 200 <= status <= 299:  # noqa: PLR2004 - HTTP's own range of success
-        return False
-    if gateway not in _ENDING:
-        return True
-    name, words = _ENDING[gateway]
-    try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
-        return False
-    found = answer.get(name) if isinstance(answer, dict) else None
-    return isinstance(found, int | str) and found in words

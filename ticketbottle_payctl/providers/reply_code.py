@@ -1,0 +1,80 @@
+"""Judge a reply to a callback as the gateway does: by its HTTP status, or by a code in its body."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import NamedTuple
+
+_SUCCESS = 2
+_STATUSES = {
+    3: "the service redirects, and a gateway follows no redirect",
+    4: "the service did not accept the request",
+    5: "the service failed; its own log says why",
+}
+_STATUS = {
+    400: "the service did not accept the callback; a wrong key is the usual reason",
+    401: "the service asks for a login, but a gateway has none",
+    403: "the service denied access, but a gateway has no login",
+    404: "the service has nothing at this path; check the path of the URL",
+    405: "the service does not take this HTTP method at this path; check the path of the URL",
+}
+"""What a status means for a callback."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyCode:
+    """A field of the reply's JSON body that a gateway reads.
+
+    ``accepted`` are its values that acknowledge a callback. ``meanings`` says in words what other values mean, and
+    ``otherwise`` what all values mean that are not listed.
+    """
+
+    field: str
+    accepted: frozenset[int | str]
+    meanings: Mapping[int | str, str]
+    otherwise: str
+
+
+class Judgement(NamedTuple):
+    """Whether a gateway would accept a reply. ``code`` is the body's code as text; ``why`` says why it would not."""
+
+    acknowledged: bool
+    code: str | None
+    why: str | None
+
+
+def judge_reply(expected: ReplyCode | None, status: int, body: str) -> Judgement:
+    """Return how a gateway would take a reply. ``expected`` is None if it reads only the HTTP status."""
+    code = _code(expected, body)
+    shown = None if code is None else str(code)
+    if status // 100 != _SUCCESS:
+        meaning = _STATUS.get(status) or _STATUSES.get(status // 100, "this is no status of success")
+        return Judgement(acknowledged=False, code=shown, why=f"HTTP {status}{_phrase(status)}: {meaning}")
+    if expected is None or code in expected.accepted:
+        return Judgement(acknowledged=True, code=shown, why=None)
+    if code is None:
+        why = f"the reply is not a JSON object with a {expected.field}, which the gateway reads"
+    else:
+        why = f"{expected.field} {code}: {expected.meanings.get(code, expected.otherwise)}"
+    return Judgement(acknowledged=False, code=shown, why=why)
+
+
+def _code(expected: ReplyCode | None, body: str) -> int | str | None:
+    if expected is None:
+        return None
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    found = content.get(expected.field) if isinstance(content, dict) else None
+    return found if isinstance(found, int | str) and not isinstance(found, bool) else None
+
+
+def _phrase(status: int) -> str:
+    try:
+        return f" {HTTPStatus(status).phrase}"
+    except ValueError:
+        return ""
