@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,7 +26,8 @@ TABLES = (
     "ticketbottle_payctl/formats.py PROVIDERS",
     "ticketbottle_payctl/providers/explain/__init__.py _READERS",
     "ticketbottle_payctl/providers/queries/__init__.py QUERIES",
-    "ticketbottle_payctl/sandbox/altering.py _SIGNATURES",
+    "ticketbottle_payctl/providers/samples.py _SIGNED",
+    "ticketbottle_payctl/sandbox/altering.py _FORMS",
     "ticketbottle_payctl/sandbox/callbacks.py _SENT",
     "ticketbottle_payctl/sandbox/callbacks.py _MAKERS",
     "ticketbottle_payctl/jobs/doctor/signing.py _SIGNERS",
@@ -45,6 +49,11 @@ PAGES = (
     "docs/deploy.md",
     "docs/runbook.md",
 )
+_BETWEEN = r"[^A-Za-z]+(?:and|or)?[^A-Za-z]*"
+LIST = _BETWEEN.join(("(?i:zalopay)", "(?i:payos)", "(?i:vnpay)", "(?i:momo)"))
+"""A list of the four gateways in a text, with any marks between the names."""
+WITH_FIFTH = _BETWEEN.join((LIST, "(?i:fifth)"))
+
 PLACES_IN_THE_TEMPLATE = ("Path: /webhook/{name},", " /webhook/{name}: *throttle", ' /webhook/{name}", Target:')
 
 
@@ -133,3 +142,37 @@ def test_the_contributors_guide_names_every_place():
     files = {place.split(" ")[0] for place in TABLES} | {*FILES, *PAGES, "ticketbottle_payctl/cli/app/argv.py"}
     short = {file.removeprefix("ticketbottle_payctl/").replace("{name}", "NAME") for file in files}
     assert sorted(file for file in short if f"`{file}`" not in guide) == []
+
+
+FIFTH = """
+from dataclasses import replace
+from ticketbottle_payctl import formats, providers
+formats.PROVIDERS["fifth"] = "Fifth"
+providers.GATEWAYS["fifth"] = replace(providers.GATEWAYS["momo"], name="fifth", spellings=("fifth",))
+import json
+from typer.testing import CliRunner
+from docs.schemas import documents
+from ticketbottle_payctl.cli.app import registry
+from ticketbottle_payctl.cli.app.main import app
+pages = {name: json.dumps(page) for name, page in documents().items()}
+for entry in registry.COMMANDS:
+    pages[f"payctl {entry.name} --help"] = CliRunner().invoke(app, [*entry.words, "--help"], prog_name="payctl").stdout
+print(json.dumps(pages))
+"""
+
+
+@pytest.fixture(scope="module")
+def with_a_fifth():
+    """Return each help page and each JSON Schema, made in a process that has a fifth gateway."""
+    made = subprocess.run([sys.executable, "-c", FIFTH], cwd=ROOT, capture_output=True, text=True, check=True)
+    return json.loads(made.stdout)
+
+
+def test_every_help_and_schema_that_names_the_gateways_names_a_fifth_by_itself(with_a_fifth):
+    """A list of the gateways comes from the registry or from the table of names. None is written by hand."""
+    naming = {page: len(re.findall(LIST, text)) for page, text in with_a_fifth.items() if re.search(LIST, text)}
+    assert {page for page in naming if page.endswith("--help")} >= {"payctl simulate --help", "payctl errors --help"}
+    assert {page for page in naming if page.endswith(".json")} >= {"payctl.simulate-1.json", "payctl.listen-1.json"}
+    assert {
+        page for page, number in naming.items() if len(re.findall(WITH_FIFTH, with_a_fifth[page])) != number
+    } == set()

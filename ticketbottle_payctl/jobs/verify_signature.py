@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from ticketbottle_payctl.domain.callback import Callback, Outcome, Rejected, RejectReason, Request, Unclear
+from ticketbottle_payctl.domain.decision import ProviderName
 from ticketbottle_payctl.errors import PayctlError
 from ticketbottle_payctl.facts import Keywords
 from ticketbottle_payctl.providers import GATEWAYS, resolve
@@ -28,8 +29,8 @@ _UNRECOGNISED = "the request has the format of no known gateway, and its path na
 class VerifyReport:
     """The result of a verification, with the content of a genuine callback. No field contains a key or a MAC."""
 
-    provider: str | None
-    """zalopay, payos, vnpay or momo."""
+    provider: ProviderName | None
+    """The gateway."""
     valid: bool
     outcome: Outcome | Literal["REJECTED"]
     order_ref: str | None = None

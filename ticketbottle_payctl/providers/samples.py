@@ -7,11 +7,11 @@ so its key is invented. ``genuine`` means that the gateway made the signature, n
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
 from ticketbottle_payctl.domain.callback import Request
@@ -19,6 +19,8 @@ from ticketbottle_payctl.errors import InputError, NotFoundError
 from ticketbottle_payctl.providers import momo
 from ticketbottle_payctl.providers.gateway import Credentials
 from ticketbottle_payctl.secret import Secret
+
+Content = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,13 @@ class Tampered:
 
     request: Request
     sentence: str
+
+
+class SignedContent(NamedTuple):
+    """How to read the signed fields of a request, and how to put others into it, with the old signature."""
+
+    read: Callable[[Request], Content]
+    write: Callable[[Request, Content], Request]
 
 
 def samples() -> Mapping[str, Sample]:
@@ -67,40 +76,49 @@ def tamper(original: Sample, field: str) -> Tampered:
     Raises:
         InputError: the content has no such field, or its value is not a text or a number.
     """
-    content = _content(original)
+    signed = _SIGNED[original.gateway]
+    content = signed.read(original.request)
     name = _name(content, field)
     before = content[name]
     after = _changed(before, step=100 if name == "vnp_Amount" else 1)
-    request = _with_content(original, {**content, name: after})
+    request = signed.write(original.request, {**content, name: after})
     return Tampered(request, f"{name} was changed from {before} to {after} after signing")
 
 
-def _content(original: Sample) -> dict[str, Any]:
-    """Return the signed fields."""
-    if original.gateway == "vnpay":
-        pairs = parse_qsl(original.request.query)
-        return {name: value for name, value in pairs if not name.startswith("vnp_SecureHash")}
-    envelope = json.loads(original.request.body)
-    if original.gateway == "zalopay":
-        return dict(json.loads(envelope["data"]))
-    if original.gateway == "payos":
-        return dict(envelope["data"])
+def _in_query(request: Request) -> Content:
+    return {name: value for name, value in parse_qsl(request.query) if not name.startswith("vnp_SecureHash")}
+
+
+def _into_query(request: Request, content: Content) -> Request:
+    unsigned = [pair for pair in parse_qsl(request.query) if pair[0] not in content]
+    return replace(request, query=urlencode([*content.items(), *unsigned]))
+
+
+def _into_body(request: Request, content: Content) -> Request:
+    """Return the request with these fields of its JSON body replaced."""
+    return replace(request, body=_compact({**json.loads(request.body), **content}).encode())
+
+
+def _in_text(request: Request) -> Content:
+    return dict(json.loads(json.loads(request.body)["data"]))
+
+
+def _in_data(request: Request) -> Content:
+    return dict(json.loads(request.body)["data"])
+
+
+def _in_body(request: Request) -> Content:
+    envelope = json.loads(request.body)
     return {name: envelope[name] for name in momo.SIGNED}
 
 
-def _with_content(original: Sample, content: dict[str, Any]) -> Request:
-    request = original.request
-    if original.gateway == "vnpay":
-        unsigned = [pair for pair in parse_qsl(request.query) if pair[0] not in content]
-        return replace(request, query=urlencode([*content.items(), *unsigned]))
-    envelope = json.loads(request.body)
-    if original.gateway == "zalopay":
-        envelope["data"] = _compact(content)
-    elif original.gateway == "payos":
-        envelope["data"] = content
-    else:
-        envelope.update(content)
-    return replace(request, body=_compact(envelope).encode())
+_SIGNED: Mapping[str, SignedContent] = {
+    "zalopay": SignedContent(_in_text, lambda request, content: _into_body(request, {"data": _compact(content)})),
+    "payos": SignedContent(_in_data, lambda request, content: _into_body(request, {"data": content})),
+    "vnpay": SignedContent(_in_query, _into_query),
+    "momo": SignedContent(_in_body, _into_body),
+}
+"""Where each gateway's signed fields are."""
 
 
 def _name(content: dict[str, Any], field: str) -> str:

@@ -6,8 +6,8 @@ A path to the signature replaces the signature itself. VNPay's fields are the pa
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
@@ -21,7 +21,15 @@ Tree = dict[str, Any]
 _LARGEST_EXACT = 2**53 - 1
 """The largest whole number that JavaScript, the language of many merchants, prints exactly."""
 
-_SIGNATURES = {"zalopay": "mac", "payos": "signature", "vnpay": "vnp_SecureHash", "momo": "signature"}
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """The form of a gateway's callback: the signature's field, and how fields are read, written and signed."""
+
+    signature: str
+    read: Callable[[Request], Tree]
+    write: Callable[[Request, Tree], Request]
+    sign: Callable[[Tree, Mapping[str, str]], Request]
 
 
 def alter(request: Request, gateway: str, changes: Sequence[tuple[str, str]], keys: Mapping[str, str]) -> Request:
@@ -40,41 +48,36 @@ def alter(request: Request, gateway: str, changes: Sequence[tuple[str, str]], ke
 
 
 def _altered(request: Request, gateway: str, changes: Sequence[tuple[str, str]], keys: Mapping[str, str]) -> Request:
-    tree = _decoded(request, gateway)
+    form = _FORMS[gateway]
+    tree = form.read(request)
     for path, value in changes:
         _put(tree, path, value)
-    signature = _SIGNATURES[gateway]
-    if signature not in {path for path, _ in changes}:
-        tree[signature] = _decoded(_signed(tree, gateway, keys), gateway, whole=False)[signature]
-    return _encoded(request, tree, gateway)
+    if form.signature not in {path for path, _ in changes}:
+        tree[form.signature] = form.read(form.sign(tree, keys))[form.signature]
+    return form.write(request, tree)
 
 
-def _decoded(request: Request, gateway: str, *, whole: bool = True) -> Tree:
-    if gateway == "vnpay":
-        return dict(parse_qsl(request.query))
+def _body(request: Request) -> Tree:
     tree: Tree = json.loads(request.body)
-    if gateway == "zalopay" and whole:
-        tree["data"] = json.loads(tree["data"])
     return tree
 
 
-def _encoded(request: Request, tree: Tree, gateway: str) -> Request:
-    if gateway == "vnpay":
-        return replace(request, query=signing.form_encoded(tree))
-    if gateway == "zalopay":
-        tree = {**tree, "data": signing.compact(tree["data"])}
+def _with_body(request: Request, tree: Tree) -> Request:
     return replace(request, body=signing.compact(tree).encode())
 
 
-def _signed(tree: Tree, gateway: str, keys: Mapping[str, str]) -> Request:
-    if gateway == "zalopay":
-        return signing.zalopay(tree["data"], keys["ZALOPAY_KEY2"])
-    if gateway == "payos":
-        _require_signable(tree["data"], "data.", (str, int, type(None)), "a text, a whole number up to 2^53-1 or null")
-        return signing.payos(tree["data"], keys["PAYOS_CHECKSUM_KEY"])
-    fields = {name: value for name, value in tree.items() if name != _SIGNATURES[gateway]}
-    if gateway == "vnpay":
-        return signing.vnpay(fields, keys["VNPAY_HASH_SECRET"])
+def _zalopay_body(request: Request) -> Tree:
+    tree = _body(request)
+    return {**tree, "data": json.loads(tree["data"])}
+
+
+def _sign_payos(tree: Tree, keys: Mapping[str, str]) -> Request:
+    _require_signable(tree["data"], "data.", (str, int, type(None)), "a text, a whole number up to 2^53-1 or null")
+    return signing.payos(tree["data"], keys["PAYOS_CHECKSUM_KEY"])
+
+
+def _sign_momo(tree: Tree, keys: Mapping[str, str]) -> Request:
+    fields = {name: value for name, value in tree.items() if name != "signature"}
     _require_signable(
         {name: fields[name] for name in fields if name in signing.MOMO_SIGNED},
         "",
@@ -82,6 +85,29 @@ def _signed(tree: Tree, gateway: str, keys: Mapping[str, str]) -> Request:
         "a text or a whole number up to 2^53-1",
     )
     return signing.momo(fields, keys["MOMO_ACCESS_KEY"], keys["MOMO_SECRET_KEY"])
+
+
+def _sign_vnpay(tree: Tree, keys: Mapping[str, str]) -> Request:
+    fields = {name: value for name, value in tree.items() if name != "vnp_SecureHash"}
+    return signing.vnpay(fields, keys["VNPAY_HASH_SECRET"])
+
+
+_FORMS: Mapping[str, _Form] = {
+    "zalopay": _Form(
+        "mac",
+        _zalopay_body,
+        lambda request, tree: _with_body(request, {**tree, "data": signing.compact(tree["data"])}),
+        lambda tree, keys: signing.zalopay(tree["data"], keys["ZALOPAY_KEY2"]),
+    ),
+    "payos": _Form("signature", _body, _with_body, _sign_payos),
+    "vnpay": _Form(
+        "vnp_SecureHash",
+        lambda request: dict(parse_qsl(request.query)),
+        lambda request, tree: replace(request, query=signing.form_encoded(tree)),
+        _sign_vnpay,
+    ),
+    "momo": _Form("signature", _body, _with_body, _sign_momo),
+}
 
 
 def _require_signable(fields: Tree, prefix: str, kinds: tuple[type, ...], wanted: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from ticketbottle_payctl.domain.callback import Reply
-from ticketbottle_payctl.domain.decision import Alert, Decision, WebhookOutcome
+from ticketbottle_payctl.domain.decision import Alert, Decision, ProviderName, WebhookOutcome
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.domain.new_event import NewEvent
 
@@ -15,8 +15,8 @@ from ticketbottle_payctl.domain.new_event import NewEvent
 class WebhookFacts(Decision):
     """The decision about a callback, and its payment."""
 
-    provider: str
-    """zalopay, payos, vnpay or momo."""
+    provider: ProviderName
+    """The gateway."""
     outcome: WebhookOutcome
     payment_id: str | None
     """The id in the payment service."""

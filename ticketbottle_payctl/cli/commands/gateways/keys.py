@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Literal, TypedDict
 
+from ticketbottle_payctl.domain.decision import ProviderName
 from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.providers.gateway import CredentialField, Gateway
 from ticketbottle_payctl.secret import Secret
@@ -17,8 +18,8 @@ _SUFFIXES: dict[Literal["current", "previous"], str] = {"current": "", "previous
 class KeyItem(TypedDict):
     """One key or other value of a gateway, set or not."""
 
-    gateway: str
-    """zalopay, payos, vnpay or momo."""
+    gateway: ProviderName
+    """The gateway."""
     state: State
     """Whether payctl here can check the gateway's callbacks: on, off (nothing is set) or incomplete."""
     variable: str

@@ -25,7 +25,7 @@ from ticketbottle_payctl.cli.output.result import (
 )
 from ticketbottle_payctl.domain.payment import Refusal
 from ticketbottle_payctl.facts import Keywords
-from ticketbottle_payctl.formats import count, gateway_name, money
+from ticketbottle_payctl.formats import PROVIDERS, count, gateway_name, money
 from ticketbottle_payctl.jobs.reconcile.payments_report import FOR_A_PERSON, NO_ANSWER, PaymentsCounts, count_payments
 from ticketbottle_payctl.jobs.reconcile.settle_payments import Settled
 from ticketbottle_payctl.jobs.reconcile.status_poller import StatusFinding
@@ -43,8 +43,8 @@ class PaymentItem(TypedDict):
     """The payment service's id."""
     order_code: str
     """The order, as opaque text."""
-    provider: str
-    """zalopay, payos, vnpay or momo, or another name that the row has."""
+    provider: Annotated[str, Keywords(examples=[*PROVIDERS])]
+    """The gateway, or another name that the row has."""
     amount: int
     """The payment's amount, whole VND."""
     created_at: datetime

@@ -93,7 +93,7 @@ Amount = Annotated[
 ]
 Reference = Annotated[
     str | None,
-    typer.Option(metavar="TEXT", help="The payment's reference: app_trans_id, paymentLinkId, vnp_TxnRef or orderId."),
+    typer.Option(metavar="TEXT", help="The payment's reference, in the gateway's form."),
 ]
 Changes = Annotated[
     list[str] | None,
