@@ -207,3 +207,18 @@ def test_the_printed_page_is_light_and_has_every_plot(written, browser):
     assert tab.locator(".narrow svg:visible").count() == 0
     assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     context.close()
+
+
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["1200 px", "phone"])
+def test_no_word_of_a_command_is_broken_and_it_can_be_copied(written, told, ask, browser, size):
+    """Each word of a command is in one line, and the text of each command is the command itself."""
+    document = ask("report", "--since", rfc3339(told.since), "--until", rfc3339(told.until))
+    context = browser.new_context(viewport=size)
+    tab = context.new_page()
+    tab.goto(written.as_uri())
+    heights = tab.evaluate("[...document.querySelectorAll('br + code span')].map(word => word.offsetHeight)")
+    copied = tab.evaluate("[...document.querySelectorAll('br + code')].map(command => command.innerText)")
+    context.close()
+    assert len(heights) > 100
+    assert max(heights) < 30
+    assert {item["command"] for item in document["items"]} <= set(copied)
