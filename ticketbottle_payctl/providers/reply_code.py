@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import NamedTuple
 
 _SUCCESS = 2
@@ -74,6 +73,8 @@ def _code(expected: ReplyCode | None, body: str) -> int | str | None:
 
 
 def _phrase(status: int) -> str:
+    from http import HTTPStatus  # noqa: PLC0415 - only for a reply that was not accepted
+
     try:
         return f" {HTTPStatus(status).phrase}"
     except ValueError:
