@@ -172,7 +172,7 @@ def _open(path: Path) -> int:
         if error.errno == errno.ELOOP:
             message = f"{path} is a symbolic link"
             raise InputError(
-                message, hint="name the file itself: payctl does not write an archive through a link"
+                message, hint="give the path of the file itself; payctl does not write an archive through a link"
             ) from error
         _cannot_open(path, error)
     try:
@@ -220,7 +220,7 @@ def _lock(file: int, path: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         message = f"another cleanup is writing to {path}"
-        raise LockedError(message, hint="wait for it, or give another file") from error
+        raise LockedError(message, hint="wait until that cleanup ends, or give another file") from error
 
 
 class _Piece(NamedTuple):

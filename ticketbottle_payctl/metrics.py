@@ -96,13 +96,17 @@ _WATCHERS = (Function.PUBLISH_OUTBOX, Function.CLEANUP)
 
 METRICS: tuple[Metric, ...] = (
     _webhook("WebhookReceived", "requests that reached the function"),
-    _webhook("WebhookAccepted", "genuine callbacks that settled a payment or did not need to"),
+    _webhook("WebhookAccepted", "genuine callbacks that settled a payment, or that needed no change"),
     _webhook("WebhookDuplicate", "genuine callbacks of payments that were settled before"),
-    _webhook("WebhookRefused", "callbacks that are not genuine, unreadable, for an unknown payment or a wrong amount"),
-    _webhook("WebhookProbed", "refused forgeries of the function probe; the other counters do not include them"),
+    _webhook(
+        "WebhookRefused", "refused callbacks: not genuine, unreadable, for an unknown payment or with a wrong amount"
+    ),
+    _webhook(
+        "WebhookProbed", "refused callbacks of the function probe, which are forged; the other counters leave them out"
+    ),
     _webhook("WebhookRejectedSignature", "callbacks that are not genuine, or not for this merchant"),
-    _webhook("WebhookRejectedAmount", "genuine callbacks whose amount is not the payment's"),
-    _webhook("WebhookUnknownOrder", "genuine callbacks for a payment that is not known"),
+    _webhook("WebhookRejectedAmount", "genuine callbacks with another amount than the payment"),
+    _webhook("WebhookUnknownOrder", "genuine callbacks for a payment that is not in the database"),
     _webhook("WebhookMoneyAlert", "genuine callbacks that a person must look at: money is involved"),
     _webhook("WebhookMalformed", "requests that are not callbacks: unknown gateway, unknown format, or too large"),
     _webhook("WebhookUnreadable", "callbacks with a valid signature that payctl cannot act on"),
@@ -118,7 +122,10 @@ METRICS: tuple[Metric, ...] = (
         Statistic.P99,
     ),
     _webhook(
-        "DbLatency", "the time of the database in it: connection and transaction", Unit.MILLISECONDS, Statistic.P99
+        "DbLatency",
+        "the part of WebhookLatency in which the function waits for the database",
+        Unit.MILLISECONDS,
+        Statistic.P99,
     ),
     _published("OutboxPublished", "events acknowledged by Kafka and committed as published"),
     _published("OutboxFailed", "events that failed, and pending events that are held"),
@@ -156,16 +163,28 @@ METRICS: tuple[Metric, ...] = (
     _watched("PaymentsOverdue", "payments that are 30 to 90 minutes old and still PENDING"),
     _watched("PaymentsUnsettled", "the share of these payments; 0 if fewer than five were created", Unit.PERCENT),
     _watched("CallbackSilence", "how long payments have been created without a genuine callback", Unit.SECONDS),
-    _reconciled("ReconcileSettled", "payments that were settled as their gateway says", Statistic.SUM),
-    _reconciled("ReconcileFailed", "payments that should have been settled and were not: locked, or no time left"),
+    _reconciled("ReconcileSettled", "payments that were settled with their gateway's answer", Statistic.SUM),
+    _reconciled("ReconcileFailed", "payments that could not be settled: the row was locked, or the time was over"),
     _reconciled("ReconcileOpen", "overdue payments that are pending at their gateway too"),
     _reconciled("ReconcileOverCap", "payments of a plan that was refused because it is over the cap"),
-    _reconciled("ReconcileUnanswered", "overdue payments whose gateway could not be asked, or was not understood"),
+    _reconciled("ReconcileUnanswered", "overdue payments for which no trustworthy answer came"),
     _reconciled("ReconcileForAPerson", "overdue payments that a person must look at"),
     Metric(
-        "ProbeRefused", Unit.COUNT, Statistic.MINIMUM, (Function.PROBE,), "forgeries that were refused", always=True
+        "ProbeRefused",
+        Unit.COUNT,
+        Statistic.MINIMUM,
+        (Function.PROBE,),
+        "forged callbacks of the probe that were refused",
+        always=True,
     ),
-    Metric("ProbeFailed", Unit.COUNT, Statistic.MAXIMUM, (Function.PROBE,), "forgeries without an answer", always=True),
+    Metric(
+        "ProbeFailed",
+        Unit.COUNT,
+        Statistic.MAXIMUM,
+        (Function.PROBE,),
+        "forged callbacks of the probe without an answer",
+        always=True,
+    ),
     Metric("ColdStart", Unit.COUNT, Statistic.SUM, _EVERY, "execution environments that were started"),
     Metric("AlertFailed", Unit.COUNT, Statistic.SUM, _ALERTING, "messages to SQS or SNS that could not be sent"),
 )

@@ -20,17 +20,17 @@ SHORTEST_BETWEEN = 300.0
 EVENT_DEAD = "event_dead"
 
 MEANINGS = {
-    "late_money": "Money arrived after the payment had failed or was cancelled. The order may be gone.",
-    "wrong_amount": "A genuine callback has another amount than its payment. Nothing was changed.",
-    "unknown_order": "A genuine callback is for a payment that is not known. Money may have been paid for nothing.",
-    "contradicts_completed": "The gateway reports a failure of a payment that is completed. Nothing was changed.",
-    "unknown_status": "The payment has a status that payctl does not know. Nothing was changed.",
-    "money_held": "The gateway took the money and holds it as suspicious. A person must decide at the gateway.",
-    "second_payment": "A customer paid twice for one payment. The second amount has to be refunded.",
-    "undocumented_code": "A gateway sent a code that its documentation does not list. Nothing was changed.",
-    "unreadable": "A callback is genuine but cannot be read. Run payctl reconcile payments.",
-    "ambiguous": "A signed text can be read as two different callbacks. Run payctl reconcile payments.",
-    EVENT_DEAD: "Events ran out of retries: a customer may have paid but has no ticket. They wait in the outbox.",
+    "late_money": "A customer paid after the payment had failed or was cancelled. The order may already be cancelled.",
+    "wrong_amount": "A genuine callback and its payment have different amounts. payctl changed nothing.",
+    "unknown_order": "A genuine callback is for an unknown payment. A customer may have paid for no order.",
+    "contradicts_completed": "The gateway reports that a completed payment failed. payctl changed nothing.",
+    "unknown_status": "The payment has a status that payctl does not know. payctl changed nothing.",
+    "money_held": "The gateway received the money and blocked it as suspicious. A person must decide in its portal.",
+    "second_payment": "A customer paid twice for one order. A person must refund the second transfer.",
+    "undocumented_code": "A gateway sent a code that its documentation does not list. payctl changed nothing.",
+    "unreadable": "A callback is genuine, but payctl cannot read it. Run payctl reconcile payments.",
+    "ambiguous": "The signed text of a callback has two possible meanings. Run payctl reconcile payments.",
+    EVENT_DEAD: "Events are out of retries, and stay in the outbox. Customers may have paid without getting tickets.",
 }
 """The text for people for each kind of alert. The runbook has a heading for each."""
 
@@ -156,4 +156,4 @@ class AlertTopic:
         left_out = self._left_out.get(kind)
         if left_out:
             lines.append(f"left out since the last message of this kind: {left_out}")
-        return redact("\n".join([*lines, "", f"What to do: the runbook, {kind}."]))
+        return redact("\n".join([*lines, "", f"What to do: see {kind} in the runbook."]))

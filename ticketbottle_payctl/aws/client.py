@@ -37,7 +37,7 @@ def make_client(service: str, *, connect_s: float = 2, read_s: float = 3, tries:
         # botocore itself does not read AWS_REGION, the variable that Lambda and the other SDKs use.
         return session.Session().create_client(service, region_name=os.environ.get("AWS_REGION") or None, config=limits)
     except Exception as error:
-        message = f"the AWS client for {service} cannot be made: {type(error).__name__}"
+        message = f"the AWS client for {service} cannot be created: {type(error).__name__}"
         raise ConfigError(message, hint="set AWS_REGION or AWS_DEFAULT_REGION") from error
 
 

@@ -63,7 +63,7 @@ class _Patience:
 
 
 _QUEUE_FULL = DeliveryFailure(Fault.TRANSPORT, "_QUEUE_FULL", "the client's queue stayed full")
-_LOST = DeliveryFailure(Fault.TRANSPORT, "CLAIM_LOST", "the claim was lost, so another publisher may send it")
+_LOST = DeliveryFailure(Fault.TRANSPORT, "CLAIM_LOST", "the claim was lost, so another publisher may send the event")
 _UNKNOWN = DeliveryFailure(Fault.TRANSPORT, "_UNKNOWN", "the client was closed before it reported the delivery")
 
 

@@ -25,7 +25,7 @@ It is short, because the events of this partition wait only for a leader.
 """
 
 UNKNOWN_TYPE = DeliveryFailure(Fault.PERMANENT, UNKNOWN_EVENT_TYPE, "no topic is known for this event type")
-NO_LEADER = DeliveryFailure(Fault.TRANSPORT, "LEADER_NOT_AVAILABLE", "its partition has no leader")
+NO_LEADER = DeliveryFailure(Fault.TRANSPORT, "LEADER_NOT_AVAILABLE", "the event's partition has no leader")
 _NO_TIME_LEFT = DeliveryFailure(Fault.TRANSPORT, "_TIMED_OUT", "the batch's time limit was reached")
 
 

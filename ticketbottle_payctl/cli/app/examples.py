@@ -26,7 +26,7 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
         ),
         Example(
             "payctl verify-signature --example momo --tamper amount",
-            "Try it without keys: a built-in callback, changed after signing.",
+            "Check a built-in callback that was changed after signing; this needs no keys.",
         ),
     ),
     "process-webhook": (
@@ -63,7 +63,9 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
         ),
     ),
     "list payments": (
-        Example("payctl list payments --stuck --age 30m", "Show payments that are PENDING for more than 30 minutes."),
+        Example(
+            "payctl list payments --stuck --age 30m", "Show payments that have been PENDING for more than 30 minutes."
+        ),
         Example("payctl list payments --order-code TB-2041 -o json", "Show the payment of one order as JSON."),
         Example(
             "payctl list payments --status failed --fields order_code,amount",
@@ -76,47 +78,51 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
     ),
     "show": (
         Example("payctl show TB-2041", "Show the history of an order."),
-        Example("payctl show 3f2a9c1e", "Show what belongs to an id; its first eight characters are enough."),
-        Example("payctl show TB-2041 -o json | head -c 200", "Give the history to another program."),
+        Example("payctl show 3f2a9c1e", "Show the payment that belongs to the first eight characters of an id."),
+        Example("payctl show TB-2041 -o json | head -c 200", "Print the history as JSON for another program."),
     ),
     "errors": (
         Example("payctl errors", "Show why events are not published."),
         Example("payctl errors --failed --since 24h", "Show only the dead events of the last 24 hours."),
     ),
     "runs list": (
-        Example("payctl runs list", "Show what operators ran."),
-        Example("payctl runs list --limit 5 -o json", "Give the last five runs to another program."),
+        Example("payctl runs list", "Show the runs of all operators."),
+        Example("payctl runs list --limit 5 -o json", "Print the last five runs as JSON for another program."),
     ),
     "runs show": (
         Example("payctl runs show 5d0c7a12", "Show one run; the first characters of its id are enough."),
-        Example("payctl runs show 5d0c7a12 -o csv", "Show what it changed, as a spreadsheet reads it."),
+        Example("payctl runs show 5d0c7a12 -o csv", "Print its changes as CSV for a spreadsheet."),
     ),
     "runs resume": (
         Example("payctl runs resume 5d0c7a12 --yes", "Continue an interrupted replay without a question."),
-        Example('payctl runs resume 5d0c7a12 --yes --reason "broker is back"', "Continue it, and record the reason."),
+        Example(
+            'payctl runs resume 5d0c7a12 --yes --reason "broker is back"', "Continue a run, and record the reason."
+        ),
     ),
     "runs cancel": (
         Example(
             'payctl runs cancel 5d0c7a12 --yes --reason "wrong error group"', "Cancel a run, and record the reason."
         ),
-        Example("payctl runs show 5d0c7a12", "Then show which rows it did not reach."),
+        Example("payctl runs show 5d0c7a12", "Show which rows the cancelled run did not reach."),
     ),
     "cleanup": (
         Example("payctl cleanup --dry-run", "Show how much would be deleted; delete nothing."),
         Example(
-            "payctl cleanup --older-than 30d --archive outbox.ndjson.gz", "Keep a copy of what is deleted in a file."
+            "payctl cleanup --older-than 30d --archive outbox.ndjson.gz", "Keep a copy of the deleted events in a file."
         ),
     ),
     "stats": (
         Example("payctl stats", "Show whether events are waiting, and for how long."),
         Example("payctl stats --watch", "Keep looking.", stays=True),
-        Example("payctl stats --check --max-age 5m --max-failed 0", "For a monitor: exit 5 if something is wrong."),
+        Example(
+            "payctl stats --check --max-age 5m --max-failed 0", "Check from a monitor: exit 5 if something is wrong."
+        ),
     ),
     "report": (
         Example("payctl report > handover.md", "Write a report on the last 12 hours."),
         Example(
             "payctl report --since yesterday --until today --tz Asia/Ho_Chi_Minh",
-            "The whole day before, as Vietnam counts days.",
+            "Report on the whole previous day, in Vietnam's time.",
         ),
         Example("payctl report --since 24h --html report.html", "Write a page with plots."),
     ),
@@ -137,20 +143,23 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
     "gateways register-webhook": (
         Example(
             "payctl gateways register-webhook payos https://shop.vn/webhook/payos -n",
-            "Show what would be entered at PayOS, and enter nothing.",
+            "Show the request to PayOS, and send nothing.",
         ),
         Example(
             "payctl gateways register-webhook payos https://shop.vn/webhook/payos --yes",
-            "Enter the address; PayOS tests it at once.",
+            "Register the address; PayOS tests it at once.",
         ),
     ),
     "simulate": (
         Example(
             "payctl simulate zalopay paid | payctl verify-signature - --provider zalopay",
-            "Make a callback, and check its signature.",
+            "Create a callback, and check its signature.",
         ),
-        Example("payctl simulate momo paid --order-code TB-2041 --to process-webhook", "Pay an order of the database."),
-        Example("payctl simulate payos wrong-amount -o json", "Make a callback with a wrong amount, as JSON."),
+        Example(
+            "payctl simulate momo paid --order-code TB-2041 --to process-webhook",
+            "Simulate the payment of an order in the database.",
+        ),
+        Example("payctl simulate payos wrong-amount -o json", "Create a callback with a wrong amount, as JSON."),
     ),
     "listen": (
         Example("payctl listen --port 0", "Receive callbacks on a free port.", stays=True),
@@ -162,8 +171,8 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
         ),
     ),
     "demo": (
-        Example("payctl demo", "See everything work, without any setup."),
-        Example("payctl demo --keep", "Keep the servers, to try other commands.", stays=True),
+        Example("payctl demo", "See payctl work, without any setup."),
+        Example("payctl demo --keep", "Keep the servers running, to try other commands.", stays=True),
     ),
     "doctor": (
         Example("payctl doctor", "Check everything."),
@@ -196,7 +205,7 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
     ),
     "cdc cut-over": (
         Example("payctl cdc cut-over --dry-run", "Show how many events would be sent; change nothing."),
-        Example('payctl cdc cut-over --yes --reason "moving to Debezium"', "Hand the outbox over."),
+        Example('payctl cdc cut-over --yes --reason "moving to Debezium"', "Hand the outbox over to Debezium."),
     ),
     "cdc mark": (
         Example("payctl cdc mark --dry-run", "Show how many events would be marked."),
@@ -204,22 +213,22 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
     ),
     "cdc cut-back": (
         Example("payctl cdc cut-back --dry-run", "Show how many events would be marked; change nothing."),
-        Example('payctl cdc cut-back --yes --reason "leaving Debezium"', "Take the outbox back."),
+        Example('payctl cdc cut-back --yes --reason "leaving Debezium"', "Take the outbox back from Debezium."),
     ),
     "schema": (
         Example("payctl schema", "List the schemas."),
         Example("payctl schema payctl.stats/1 > stats.schema.json", "Write the schema of one output to a file."),
     ),
     "completion": (
-        Example("source <(payctl completion bash)", "Complete payctl's words in this shell, which is bash."),
-        Example("payctl completion fish > payctl.fish", "Write fish's script to a file."),
+        Example("source <(payctl completion bash)", "Turn on completion in this bash shell."),
+        Example("payctl completion fish > payctl.fish", "Write the completion script for fish to a file."),
     ),
     "version": (
         Example("payctl version", "Show the versions."),
-        Example("payctl version -o json", "The same for a bug report."),
+        Example("payctl version -o json", "Print the versions as JSON for a bug report."),
     ),
     "help": (
-        Example("payctl help times", "Show how to write an instant or a duration."),
+        Example("payctl help times", "Show how to write a time or a duration."),
         Example("payctl help exit-codes", "Show what the exit codes mean."),
         Example("payctl help runs show", "Show the help of a command."),
     ),

@@ -65,16 +65,16 @@ COMMANDS: tuple[CommandEntry, ...] = (
     _reads("list outbox", "list.command:outbox_command", "Show events of the outbox, newest first."),
     _reads("list payments", "list.command:payments_command", "Show payments, newest first."),
     _reads("list receipts", "list.command:receipts_command", "Show stored callbacks, newest first."),
-    _reads("show", "show.command:show_command", "Show how an order stands, and the history of its payment."),
+    _reads("show", "show.command:show_command", "Show the state of an order, and the history of its payment."),
     _reads("errors", "errors:errors_command", "Show the last errors of unpublished events, grouped."),
     _reads("runs list", "runs.command:list_command", "Show the recorded runs, newest first."),
     _reads(
         "runs show",
         "runs.command:show_command",
-        "Show one run: who, when, why, and what changed in each row.",
+        "Show one run: its operator, time, reason, and the change of each row.",
     ),
     _writes("runs resume", "runs.command:resume_command", "Continue a run that was interrupted or stopped."),
-    _writes("runs cancel", "runs.command:cancel_command", "Cancel a run; rows that it did not reach stay as they are."),
+    _writes("runs cancel", "runs.command:cancel_command", "Cancel a run; its remaining rows stay unchanged."),
     _writes("cleanup", "cleanup.command:cleanup_command", "Delete events published before the retention period."),
     _reads("stats", "stats.command:stats_command", "Show the backlog, its age, and when it will be empty."),
     _reads("report", "report.command:report_command", "Report on a time window, for a hand-over or an incident."),
@@ -87,22 +87,24 @@ COMMANDS: tuple[CommandEntry, ...] = (
     _writes(
         "simulate",
         "simulate.command:simulate_command",
-        "Make a signed callback, as the gateway would send it.",
+        "Create a signed callback, as the gateway would send it.",
     ),
     _writes("listen", "listen.command:listen_command", "Receive callbacks on this machine, as the webhook would."),
     _writes("demo", "demo.command:demo_command", "Run everything locally: callbacks in, Kafka messages out."),
-    _writes("doctor", "doctor.command:doctor_command", "Check everything that payctl needs, and say how to fix it."),
+    _writes(
+        "doctor", "doctor.command:doctor_command", "Check everything that payctl needs, and show how to fix problems."
+    ),
     _reads(
         "gateways list", "gateways.command:list_command", "Show which gateways are configured, and with which keys."
     ),
     _writes(
         "gateways register-webhook",
         "gateways.command:register_webhook_command",
-        "Enter the address of the webhook at PayOS.",
+        "Register the address of the webhook at PayOS.",
     ),
-    _reads("config show", "config.command:show_command", "Show every setting with where it came from."),
+    _reads("config show", "config.command:show_command", "Show every setting and its source."),
     _reads("config path", "config.command:path_command", "Show where the configuration file is."),
-    _reads("config validate", "config.command:validate_command", "Check every setting, and list what is wrong."),
+    _reads("config validate", "config.command:validate_command", "Check every setting, and list the errors."),
     _writes("db upgrade", "db:upgrade_command", "Upgrade payctl's own schema."),
     _reads("db status", "db:status_command", "Show which migrations of payctl's schema have run."),
     _reads("cdc config", "cdc:config_command", "Print Debezium's configuration for this database."),
@@ -127,7 +129,7 @@ GROUPS: dict[tuple[str, ...], str] = {
     ("list",): "List events, payments or stored callbacks.",
     ("runs",): "Show, resume and cancel recorded runs.",
     ("reconcile",): "Compare the database with the gateways and with Kafka.",
-    ("gateways",): "Show the gateways' keys, and enter the webhook's address.",
+    ("gateways",): "Show which keys are set, and register the webhook's address.",
     ("config",): "Show and check payctl's configuration.",
     ("cdc",): "Let Debezium publish the outbox, or take it back.",
     ("db",): "Manage payctl's own tables in the payment database.",
@@ -144,7 +146,7 @@ PANELS: dict[str, tuple[str, ...]] = {
 """The headings of `payctl --help` and the first words of their commands. A test checks that no command is missing."""
 
 START: dict[str, str] = {
-    "payctl demo": "see everything work, without any setup",
+    "payctl demo": "see payctl work, without any setup",
     "payctl doctor": "check the settings, the database, Kafka and the keys",
     "payctl stats": "see whether customers are waiting for their tickets",
 }

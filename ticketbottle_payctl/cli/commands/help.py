@@ -71,7 +71,10 @@ def help_command(
 def _page(ctx: typer.Context, session: Session, topic: str) -> tuple[str, str, list[tuple[str, str]]]:
     match topic:
         case "options":
-            about = "Every command accepts these options, before or after its name. The later one counts."
+            about = (
+                "Every command accepts these options, before or after its name."
+                " If an option is given twice, the later one applies."
+            )
             return "Options of every command", about, shared_options(ctx)
         case "exit-codes":
             about = "Exit code 5 is an answer, not an error. Scripts may rely on these codes."
@@ -84,9 +87,9 @@ def _times(session: Session) -> tuple[str, list[tuple[str, str]]]:
     """Return what each form means at this moment in the zone of this run."""
     zone, now = zone_of(session), session.services.now()
     about = (
-        f"Days and clock times are read in one zone: --tz, else the profile's tz, else the machine's. Now it is {zone}."
-        " A duration such as 2h is that long ago; 30s, 90m, 2h and 3d are durations. A text that could mean two things,"
-        " such as 03/04/2026 or 10, is refused. What was understood is printed on stderr."
+        f"payctl reads days and clock times in one zone, which is {zone} now. It is the zone of --tz, else the profile's"
+        " tz, else the machine's. A duration such as 2h, 30s, 90m or 3d means that long ago. payctl refuses a text with"
+        " two possible meanings, such as 03/04/2026 or 10. It prints the resulting times on stderr."
     )
     return about, [(text, local_and_utc(instant(text, zone, now), zone)) for text in INSTANTS]
 

@@ -43,11 +43,11 @@ ALERTS = {
     Alert.CONTRADICTS_COMPLETED: "the gateway reports that a COMPLETED payment failed: a person must check it",
     Alert.UNKNOWN_STATUS: "payctl does not know the payment's status: nothing was changed; a person must check it",
     Alert.MONEY_HELD: "the gateway received the money and blocked it as suspicious: a person must decide",
-    Alert.SECOND_PAYMENT: "another transaction completed the payment before: the customer paid twice; refund one",
+    Alert.SECOND_PAYMENT: "the customer paid twice, with two transactions: refund one of them",
     Alert.UNDOCUMENTED_CODE: "the gateway does not document this code: nothing was changed; ask the gateway",
     Alert.UNREADABLE: "the signature is valid, but payctl cannot read the callback: nothing was changed; "
     "settle the payment with payctl reconcile payments",
-    Alert.AMBIGUOUS: "the signed text can be read as two different callbacks: nothing was changed; "
+    Alert.AMBIGUOUS: "the signed text has two possible meanings: nothing was changed; "
     "settle the payment with payctl reconcile payments",
 }
 

@@ -23,14 +23,22 @@ def of_dead(evidence: Evidence) -> Iterator[Cause]:
         meaning = "no publisher sends a dead event, and it blocks the later events of its payment"
         advice, command = _of_superseded(group, blocked) or _of_error(group)
         if by_debezium:
-            advice, command = "do not replay: payctl publishes nothing here; see its payment", show(group.id)
+            advice, command = (
+                "do not replay: payctl does not publish this outbox; see the event's payment",
+                show(group.id),
+            )
         yield Cause(CauseKind.DEAD, group.events, fact, meaning, advice, command)
     named = sum(group.events for group in evidence.dead_groups)
     if evidence.dead > named:
         rest = evidence.dead - named
         fact = f"{count(rest, 'more dead event')} with other errors"
         yield Cause(
-            CauseKind.DEAD, rest, fact, "each blocks the later events of its payment", None, Command(("errors",))
+            CauseKind.DEAD,
+            rest,
+            fact,
+            "each dead event blocks the later events of its payment",
+            None,
+            Command(("errors",)),
         )
     if blocked:
         yield _of_blocked(evidence, blocked)
@@ -55,7 +63,7 @@ def _of_error(group: DeadGroup) -> tuple[str, Command]:
     replay = Command(("replay",), (), ("--failed", "--error-group", group.group), changes=True, rows=rows)
     shown = show(group.id)
     if not rows:
-        return "do not replay: the customer has paid since, and a replay leaves it out; see its payment", shown
+        return "do not replay: the customer has paid since, and a replay leaves the event out; see its payment", shown
     topics = ", ".join(sorted({TOPICS.get(name, name) for name in group.event_types}))
     if code in _CODES_OF_SIZE and group.payload_bytes + ENVELOPE > LARGEST_MESSAGE:
         largest = f"{group.payload_bytes:,} bytes, and payctl sends at most {LARGEST_MESSAGE:,}"
@@ -63,7 +71,7 @@ def _of_error(group: DeadGroup) -> tuple[str, Command]:
     if code in _CODES_OF_SIZE:
         return f"raise max.message.bytes of {topics} to {group.payload_bytes + ENVELOPE:,} or more, then", replay
     if any(name not in TOPICS for name in group.event_types):
-        return f"do not replay: no topic is known for {topics}; find out which program wrote it", shown
+        return f"do not replay: no topic is known for {topics}; find out which program wrote the event", shown
     return "remove the cause, then", replay
 
 

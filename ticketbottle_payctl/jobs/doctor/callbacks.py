@@ -33,7 +33,14 @@ def check(connection: Connection, _: Subject) -> list[Finding]:
     held = tables.privileges(connection, _NEEDED)
     if not all(held.get(one, False) for one in _NEEDED):
         fact = "the stored callbacks cannot be read: the table is missing, or the role may not read it"
-        return [warn(_NAME, fact, "customers who paid may wait unseen", "see the findings of schema and grants")]
+        return [
+            warn(
+                _NAME,
+                fact,
+                "customers may have paid without getting tickets, and payctl cannot see it",
+                "see the findings of schema and grants",
+            )
+        ]
     found = unsettled_callbacks(connection, _WITHIN, _MONEY)
     ready = [(each, command) for each in found if (command := _settling(each))]
     others = [each for each in found if _settling(each) is None]
@@ -41,11 +48,11 @@ def check(connection: Connection, _: Subject) -> list[Finding]:
     if ready:
         meaning = "their payments are PENDING: customers may have paid and have no ticket"
         fact = _fact([each for each, _ in ready])
-        findings.append(fail(_NAME, fact, meaning, "settle the payment of the oldest", ready[0][1]))
+        findings.append(fail(_NAME, fact, meaning, "settle the payment of the oldest callback", ready[0][1]))
     if others:
-        meaning = "money may have come that a person must settle or refund"
+        meaning = "a customer may have paid money that a person must settle or refund"
         look = Command(("show",), (others[0].receipt_id,))
-        findings.append(warn(_NAME, _fact(others), meaning, "look at the oldest", look))
+        findings.append(warn(_NAME, _fact(others), meaning, "look at the oldest callback", look))
     return findings or [ok(_NAME, f"no genuine callback of the last {_WITHIN.days} days is open")]
 
 

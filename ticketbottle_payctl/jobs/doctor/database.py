@@ -29,7 +29,7 @@ def server(connection: Connection, _: Subject) -> list[Finding]:
     if found.version < _OLDEST_VERSION:
         findings = [warn("database", name, "payctl is tested on PostgreSQL 15 and later")]
     if found.standby:
-        meaning = "callbacks cannot be settled and nothing can be published through it"
+        meaning = "payctl cannot settle callbacks or publish events through this server"
         remedy = "set DATABASE_URL to the primary (for a failover pair, to its cluster address)"
         findings.append(fail("database", "the server is a read-only standby", meaning, remedy))
     return findings
@@ -113,7 +113,7 @@ def _lacks(task: str, role: str, missing: list[Privilege], schema: str) -> Findi
     first = missing[0]
     lacks = f"{first.kind} on {first.table}" + (f' ("{first.column}")' if first.column else "")
     more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-    meaning = "it ends with exit code 3 when it needs the missing permission"
+    meaning = "the command ends with exit code 3 when it needs the missing permission"
     fact = f"role {role} may do part of {task}; it lacks {lacks}{more}"
     tables_of = list(dict.fromkeys(one.table for one in missing))
     statements = [_grant(role, table, [one for one in missing if one.table == table], schema) for table in tables_of]

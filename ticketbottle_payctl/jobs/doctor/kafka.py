@@ -58,13 +58,13 @@ def check(subject: Subject, probe: Probe) -> list[Finding]:
 def _topic(topic: topics.Topic, brokers: int) -> Finding:
     events = " and ".join(kind for kind, name in TOPICS.items() if name == topic.name)
     if topic.problem is not None or not topic.partitions:
-        why = topic.problem or "it has no partitions"
-        remedy = f"create it, or grant Write and Describe on it: kafka-topics.sh --create --topic {topic.name}"
+        why = topic.problem or "the topic has no partitions"
+        remedy = f"create the topic, or grant Write and Describe on it: kafka-topics.sh --create --topic {topic.name}"
         return fail("kafka", f"topic {topic.name}: {why}", f"{events} cannot be published and waits", remedy)
     about = f"topic {topic.name}: {topic.partitions} partition{'s' if topic.partitions != 1 else ''}"
     about += f", {topic.replicas} replica{'s' if topic.replicas != 1 else ''}"
     if topic.leaderless:
-        meaning = f"{events} of some payments cannot be published until the brokers elect one"
+        meaning = f"{events} of some payments cannot be published until the brokers elect a leader"
         return fail(
             "kafka", f"{about}, {topic.leaderless} without a leader", meaning, "restart the brokers that are down"
         )
@@ -75,6 +75,8 @@ def _topic(topic: topics.Topic, brokers: int) -> Finding:
         meaning = "if one broker is lost, acknowledged events are lost too"
         return warn("kafka", about, meaning, f"give {topic.name} three replicas and min.insync.replicas=2")
     if topic.partitions == 1:
-        meaning = "only one consumer can read it at a time; adding partitions later moves payments to other partitions"
+        meaning = (
+            "only one consumer can read the topic at a time; adding partitions later moves payments to other partitions"
+        )
         return warn("kafka", about, meaning, "choose the number of partitions while the topic is still empty")
     return ok("kafka", about)

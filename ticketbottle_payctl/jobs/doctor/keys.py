@@ -75,7 +75,7 @@ def _combination(gateway: Gateway, needed: list[CredentialField], values: tuple[
         meaning = f"callbacks of {name} will be refused"
         return fail(
             "keys",
-            f"{name}: a test callback of its own keys is refused: {verdict.detail}",
+            f"{name}: a test callback signed with its own keys is refused: {verdict.detail}",
             meaning,
             remedy,
         )
@@ -103,7 +103,7 @@ def _spoiled(gateway: Gateway, credentials: Credentials) -> list[Finding]:
         for value in credentials.get(field.name, ()):
             text = value.reveal()
             if text != text.strip() or text.startswith(_QUOTES) or text.endswith(_QUOTES):
-                meaning = "payctl takes it as part of the value, so signatures will not match"
+                meaning = "payctl treats it as part of the value, so signatures will not match"
                 fact = f"{name}: {field.env} begins or ends with white space or a quotation mark"
                 findings.append(warn("keys", fact, meaning, f"set {field.env} again without it"))
     return findings

@@ -31,7 +31,7 @@ def _running(fact: str, shards: int | None, subject: Subject) -> Finding:
     """Return the finding about a running publisher. It must use the same number of shards as this machine."""
     if shards is None or shards == subject.shards:
         return ok("publishers", fact)
-    meaning = f"PAYCTL_SHARDS is {subject.shards} here: a publisher that starts here would wait for that one"
+    meaning = f"PAYCTL_SHARDS is {subject.shards} here: a publisher that starts here would wait for that publisher"
     return warn("publishers", fact, meaning, f"give every publisher PAYCTL_SHARDS={shards}")
 
 
@@ -50,13 +50,13 @@ def _not_working(connection: Connection, subject: Subject) -> Finding:
     last = seen[0]
     ago = duration(last.seconds)
     if last.ended and last.seconds < _GONE_AFTER:
-        return ok("publishers", f"none is running now; {last}")
+        return ok("publishers", f"no publisher is running now; {last}")
     if last.seconds < SEEN_WITHIN.total_seconds():
         noted = next((one for one in seen if one.shards is not None and not one.ended), last)
         told = f" with PAYCTL_SHARDS={noted.shards}" if noted.shards is not None else ""
         return _running(f"one is idle{told}: {last.name}, last seen {ago} ago", noted.shards, subject)
     if last.seconds < _GONE_AFTER:
-        return ok("publishers", f"none is running now; {last}")
+        return ok("publishers", f"no publisher is running now; {last}")
     fact = f"no publisher has been seen for {ago}; the last one was {last.name}"
     meaning = "new events wait until a publisher runs"
     advice = "start the publisher again; until then, publish by hand"

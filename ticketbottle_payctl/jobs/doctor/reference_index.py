@@ -31,8 +31,8 @@ def reference_index(connection: Connection, subject: Subject) -> list[Finding]:
         return [ok(_NAME, f"{fact}, and does not need one yet")]
     remedy = f"as the tables' owner: {_sql(found, subject.schema)}"
     if not _uses_payos(connection, subject):
-        return [warn(_NAME, fact, "a callback whose order code is unknown here reads the whole table", remedy)]
-    meaning = "a callback of PayOS, which sends no order code, may read the whole table to find its payment"
+        return [warn(_NAME, fact, "payctl reads the whole table for a callback with an unknown order code", remedy)]
+    meaning = "PayOS sends no order code, so payctl may read the whole table to find the payment of its callback"
     return [(fail if rows > lookup.LARGE else warn)(_NAME, fact, meaning, remedy)]
 
 

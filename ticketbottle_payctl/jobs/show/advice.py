@@ -16,8 +16,8 @@ _ASK = {
     VerdictKind.IN_PROGRESS: "ask the gateway again",
     VerdictKind.UNREADABLE: "ask the gateway what the callback meant, and settle the payment",
     VerdictKind.AMBIGUOUS: "ask the gateway what the callback meant, and settle the payment",
-    VerdictKind.MONEY_HELD: "when the gateway has released the money: ask it, and settle the payment",
-    VerdictKind.UNDOCUMENTED_CODE: "when the gateway has said what the code means: ask it, and settle the payment",
+    VerdictKind.MONEY_HELD: "after the gateway has released the money, ask it and settle the payment",
+    VerdictKind.UNDOCUMENTED_CODE: "after the gateway has said what the code means, ask it and settle the payment",
 }
 _DOCTOR = Advice(
     ("doctor",), "find out why nothing sends the event: no publisher, a missing topic, a lock", changes=False
@@ -54,7 +54,9 @@ def _of(verdict: Verdict, found: History, now: datetime, *, debezium_publishes: 
         case VerdictKind.NOT_IN_KAFKA if event is not None and verdict.ticket_is_due:
             yield _again(event, "send it again if the order has no tickets: a second completed event is harmless")
         case VerdictKind.PUBLISHED if event is not None and not event.superseded:
-            yield _again(event, "only if the order service did not act on it, because it receives the event again")
+            yield _again(
+                event, "only if the order service did not act on the event, because it gets the event a second time"
+            )
 
 
 def _of_overdue(verdict: Verdict) -> Iterator[Advice]:
@@ -78,7 +80,9 @@ def _with_debezium(verdict: Verdict) -> Iterator[Advice]:
     """
     match verdict.kind:
         case VerdictKind.WAITING | VerdictKind.RETRYING | VerdictKind.BEHIND | VerdictKind.OVERDUE:
-            yield Advice(("cdc", "mark"), "Debezium publishes this outbox; this marks the events that it has sent")
+            yield Advice(
+                ("cdc", "mark"), "Debezium publishes this outbox; this command marks the events that Debezium has sent"
+            )
         case VerdictKind.DEAD | VerdictKind.BLOCKED | VerdictKind.NOT_IN_KAFKA:
             why = "Debezium publishes this outbox and does not send requeued events: take the outbox back first"
             yield Advice(("cdc", "cut-back"), why)

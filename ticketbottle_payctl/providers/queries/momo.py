@@ -71,7 +71,7 @@ def _read(fields: dict[str, object], asked: StatusRequest, code: int) -> Answer:
     if because in _NO_VERDICTS:
         return Inconclusive(_NO_VERDICTS[because])
     if outcome is Outcome.COMPLETED and fields.get("refundTrans"):
-        return Inconclusive(NoVerdict.REFUNDED, "it was paid and refunded")
+        return Inconclusive(NoVerdict.REFUNDED, "the customer paid and got a refund")
     if outcome is Outcome.COMPLETED:
         return verdict(NAME, asked, outcome, amount, identifier(fields.get("transId")))
     if outcome is not Outcome.IGNORED and code != _UNKNOWN_ERROR:

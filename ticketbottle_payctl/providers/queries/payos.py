@@ -54,7 +54,7 @@ def _read(data: dict[str, object], asked: StatusRequest) -> Answer:
     if status == "PAID":
         return verdict(NAME, asked, Outcome.COMPLETED, paid, asked.reference)
     if paid != 0:
-        return Inconclusive(NoVerdict.PARTLY_PAID, "money was paid, and the link is not PAID")
+        return Inconclusive(NoVerdict.PARTLY_PAID, "the customer paid, but the status of the link is not PAID")
     if status in _PENDING:
         return Inconclusive(NoVerdict.PENDING)
     if isinstance(status, str) and status in _ENDED:

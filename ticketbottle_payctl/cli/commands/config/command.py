@@ -44,7 +44,7 @@ class CheckedItem(TypedDict):
 
 
 def show_command(ctx: typer.Context) -> None:
-    """Show every setting with where it came from.
+    """Show every setting and its source.
 
     Secrets are never shown, only whether they are set. A value of the environment replaces the profile's.
     """
@@ -71,7 +71,7 @@ def path_command(ctx: typer.Context) -> None:
 
 
 def validate_command(ctx: typer.Context) -> None:
-    """Check every setting, and list what is wrong.
+    """Check every setting, and list the errors.
 
     Exit 3 if a setting is wrong. A gateway without any keys is off, and this is not an error. A gateway with only some
     of its keys is an error.

@@ -54,9 +54,15 @@ def _known(name: str, kind: str, readers: tuple[str, ...], example: str, meaning
 
 
 _GENERAL = (
-    _known("ENVIRONMENT", TEXT, ALL, "prod", "The place. Names such as prod or production stop commands for tests."),
-    _known("LOG_LEVEL", "debug, info, warn or error", ALL, "info", "The least important lines that are logged."),
-    Variable("TZ", "time zone", "the machine's", (CLI,), "Asia/Ho_Chi_Minh", "The zone of times in results."),
+    _known(
+        "ENVIRONMENT",
+        TEXT,
+        ALL,
+        "prod",
+        "The name of the environment. With names such as prod or production, payctl refuses commands for tests.",
+    ),
+    _known("LOG_LEVEL", "debug, info, warn or error", ALL, "info", "The lowest level that payctl logs."),
+    Variable("TZ", "time zone", "the machine's", (CLI,), "Asia/Ho_Chi_Minh", "The time zone of times in results."),
 )
 _DATABASE = (
     Variable(
@@ -73,7 +79,7 @@ _DATABASE = (
         "true",
         (CLI, *IN_THE_VPC),
         "false",
-        "Keep connections. False opens one for each transaction, for a pooler.",
+        "If true, payctl keeps connections open. If false, it opens one for each transaction, for a pooler.",
     ),
     Variable(
         "PGSSLMODE",
@@ -81,7 +87,7 @@ _DATABASE = (
         NONE,
         (CLI, *IN_THE_VPC),
         "verify-full",
-        "The minimum level of TLS and checks.",
+        "The minimum level of TLS and of certificate checks.",
     ),
     Variable(
         "PGSSLROOTCERT", FILE, NONE, (CLI, *IN_THE_VPC), "/opt/payctl-ca.pem", "The trusted certificate authorities."
@@ -94,20 +100,30 @@ _DATABASE = (
                 "PGSSLMINPROTOCOLVERSION",
                 "TLS version",
                 "TLSv1.3",
-                "The minimum version of TLS. If DATABASE_URL sets one too, the higher one applies.",
+                "The minimum version of TLS. If DATABASE_URL sets a version too, the higher version applies.",
             ),
-            ("PGCHANNELBINDING", "disable, prefer or require", "require", "Bind the login to the TLS connection."),
+            (
+                "PGCHANNELBINDING",
+                "disable, prefer or require",
+                "require",
+                "Whether the login is bound to the TLS connection.",
+            ),
             ("PGGSSENCMODE", "disable, prefer or require", "disable", "Encryption by GSSAPI."),
-            ("PGREQUIREAUTH", "libpq's require_auth", "scram-sha-256", "The methods of login that are accepted."),
-            ("PGREQUIREPEER", TEXT, "postgres", "The owner of the server's process, on a socket."),
-            ("PGSSLCRL", FILE, "/etc/payctl/revoked.pem", "Certificates that were revoked."),
-            ("PGSSLCRLDIR", "directory", "/etc/payctl/revoked", "The same, as a directory."),
+            ("PGREQUIREAUTH", "libpq's require_auth", "scram-sha-256", "The login methods that payctl accepts."),
+            (
+                "PGREQUIREPEER",
+                TEXT,
+                "postgres",
+                "The required owner of the server process, for a connection by socket.",
+            ),
+            ("PGSSLCRL", FILE, "/etc/payctl/revoked.pem", "A file with revoked certificates."),
+            ("PGSSLCRLDIR", "directory", "/etc/payctl/revoked", "A directory with revoked certificates."),
         )
     ),
     Variable(
         "PGAPPNAME", TEXT, "payctl", (CLI, *IN_THE_VPC), "payctl-night", "The name of the session in pg_stat_activity."
     ),
-    Variable("PGCONNECT_TIMEOUT", "seconds", "3", (CLI, *IN_THE_VPC), "5", "How long a connection may take."),
+    Variable("PGCONNECT_TIMEOUT", "seconds", "3", (CLI, *IN_THE_VPC), "5", "The time limit for connecting."),
 )
 _KAFKA = (
     Variable(
@@ -118,55 +134,68 @@ _KAFKA = (
         "b-1.example:9098,b-2.example:9098",
         "The brokers.",
     ),
-    Variable("KAFKA_SSL", FLAG, "false", (CLI, PUBLISH), "true", "Encrypt. Always on with aws-iam."),
+    Variable("KAFKA_SSL", FLAG, "false", (CLI, PUBLISH), "true", "Whether payctl uses TLS. Always true with aws-iam."),
     Variable(
         "KAFKA_SASL_MECHANISM",
         "plain, scram-sha-256, scram-sha-512 or aws-iam",
         NONE,
         (CLI, PUBLISH),
         "aws-iam",
-        "How to log in. See [kafka-security.md](../how-to/kafka-security.md).",
+        "The login method. See [kafka-security.md](../how-to/kafka-security.md).",
     ),
     Variable("KAFKA_USERNAME", SECRET, NONE, (CLI, PUBLISH), "payctl", "The user for plain and scram."),
-    Variable("KAFKA_PASSWORD", SECRET, NONE, (CLI, PUBLISH), "...", "The password of this user."),
+    Variable("KAFKA_PASSWORD", SECRET, NONE, (CLI, PUBLISH), "...", "The password of KAFKA_USERNAME."),
     Variable(
-        "KAFKA_CA_FILE", FILE, NONE, (CLI, PUBLISH), "/opt/payctl-ca.pem", "The authority that signed for the brokers."
+        "KAFKA_CA_FILE", FILE, NONE, (CLI, PUBLISH), "/opt/payctl-ca.pem", "The certificate authority of the brokers."
     ),
     Variable(
         "KAFKA_CLIENT_ID", TEXT, "payctl-ENVIRONMENT", (CLI, PUBLISH), "payctl-prod", "The client's name in Kafka."
     ),
 )
 _OUTBOX = (
-    _known("OUTBOX_BATCH_SIZE", WHOLE, (CLI, PUBLISH), "1000", "How many events are claimed at once."),
-    _known("OUTBOX_MAX_RETRIES", WHOLE, (CLI, *IN_THE_VPC), "5", "After so many failures an event is dead."),
-    _known("OUTBOX_RETENTION_DAYS", WHOLE, (CLI, CLEANUP), "30", "How long published events are kept."),
+    _known("OUTBOX_BATCH_SIZE", WHOLE, (CLI, PUBLISH), "1000", "The number of events in a batch."),
     _known(
-        "PAYCTL_SHARDS", WHOLE, (CLI, PUBLISH), "4", "How many publishers share the work; the same for all of them."
+        "OUTBOX_MAX_RETRIES", WHOLE, (CLI, *IN_THE_VPC), "5", "The number of failures after which an event is dead."
     ),
+    _known(
+        "OUTBOX_RETENTION_DAYS",
+        WHOLE,
+        (CLI, CLEANUP),
+        "30",
+        "The time after which the cleanup deletes published events.",
+    ),
+    _known("PAYCTL_SHARDS", WHOLE, (CLI, PUBLISH), "4", "The number of shards. All publishers need the same number."),
     _known(
         "PAYCTL_RECONCILE_MAX_PAYMENTS",
         WHOLE,
         (RECONCILE,),
         "200",
-        "The most payments that one scheduled run may settle; a larger plan changes nothing.",
+        "The largest number of payments that one scheduled run may settle. A larger plan changes nothing.",
     ),
     _known(
         "PAYCTL_LOOP_SECONDS",
         WHOLE,
         (PUBLISH,),
         "50",
-        "How long one tick publishes; 0 is one pass.",
+        "The time that one tick publishes. With 0, a tick publishes the backlog once.",
     ),
 )
 _AWS = (
-    Variable("PAYCTL_ALERTS_TOPIC_ARN", ARN, NONE, (WEBHOOK, PUBLISH, CLEANUP), "arn:aws:sns:...", "Tell people here."),
+    Variable(
+        "PAYCTL_ALERTS_TOPIC_ARN",
+        ARN,
+        NONE,
+        (WEBHOOK, PUBLISH, CLEANUP),
+        "arn:aws:sns:...",
+        "The SNS topic for messages to people.",
+    ),
     Variable(
         "PAYCTL_DEAD_EVENTS_QUEUE_URL",
         URL,
         NONE,
         (PUBLISH,),
         "https://sqs...",
-        "Send a pointer to each dead event here.",
+        "The SQS queue for a message about each dead event.",
     ),
     Variable(
         "PAYCTL_PROBE_URL",
@@ -174,34 +203,39 @@ _AWS = (
         NONE,
         (PROBE,),
         "https://pay.example.com",
-        "Where the probe sends its forged callbacks.",
+        "The address to which the probe sends its forged callbacks.",
     ),
     Variable(
-        "PAYCTL_NEW_VERSION", ARN, NONE, (BEFORE,), "arn:aws:lambda:...:7", "The version that must refuse forgeries."
+        "PAYCTL_NEW_VERSION",
+        ARN,
+        NONE,
+        (BEFORE,),
+        "arn:aws:lambda:...:7",
+        "The new version of the webhook, which must refuse forged callbacks.",
     ),
     Variable(
         "AWS_REGION", TEXT, NONE, ALL, "ap-southeast-1", "The region of AWS's services and of the token for Amazon MSK."
     ),
-    Variable("AWS_DEFAULT_REGION", TEXT, NONE, ALL, "ap-southeast-1", "The same, if AWS_REGION is not set."),
+    Variable("AWS_DEFAULT_REGION", TEXT, NONE, ALL, "ap-southeast-1", "The region if AWS_REGION is not set."),
     Variable(
         "AWS_ENDPOINT_URL",
         URL,
         NONE,
         IN_THE_VPC,
         "http://127.0.0.1:5000",
-        "Another AWS, for tests.",
+        "The address of a server that replaces AWS in tests.",
     ),
 )
 _OF_LAMBDA = (
-    Variable("AWS_LAMBDA_FUNCTION_VERSION", TEXT, NONE, (WEBHOOK,), "7", "The version, in a metric."),
-    Variable("AWS_LAMBDA_FUNCTION_NAME", TEXT, NONE, FUNCTIONS, "payctl-prod-webhook", "The name of a span's service."),
+    Variable("AWS_LAMBDA_FUNCTION_VERSION", TEXT, NONE, (WEBHOOK,), "7", "The version of the webhook in its metrics."),
+    Variable("AWS_LAMBDA_FUNCTION_NAME", TEXT, NONE, FUNCTIONS, "payctl-prod-webhook", "The service name in spans."),
     Variable(
         "AWS_LAMBDA_INITIALIZATION_TYPE",
         TEXT,
         NONE,
         (WEBHOOK,),
         "provisioned-concurrency",
-        "Whether to connect while Lambda starts the function.",
+        "The start type. With provisioned concurrency, the webhook connects before its first callback.",
     ),
     Variable("AWS_XRAY_DAEMON_ADDRESS", "host:port", NONE, FUNCTIONS, "169.254.100.1:2000", "Where spans are sent."),
     Variable(
@@ -210,7 +244,7 @@ _OF_LAMBDA = (
         NONE,
         (WEBHOOK,),
         "Root=1-...;Parent=...",
-        "The ids of X-Ray's trace and span.",
+        "X-Ray's trace id and span id of this request.",
     ),
 )
 _TRACING = (
@@ -220,26 +254,43 @@ _TRACING = (
         "off",
         FUNCTIONS,
         "xray-udp",
-        "Spans of our own; needs `make package SPANS=1`.",
+        "Whether payctl sends its own spans; needs `make package SPANS=1`.",
     ),
-    Variable("OTEL_SERVICE_NAME", TEXT, "payctl", ALL, "payctl-prod", "The service's name in spans."),
+    Variable("OTEL_SERVICE_NAME", TEXT, "payctl", ALL, "payctl-prod", "The service name in spans."),
     *(
         Variable(name, kind, NONE, (CLI,), example, meaning)
         for name, kind, example, meaning in (
-            ("OTEL_TRACES_EXPORTER", "otlp, console or none", "otlp", "Send spans; needs the extra otel."),
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", URL, "http://127.0.0.1:4318", "Where spans are sent. It switches them on."),
+            ("OTEL_TRACES_EXPORTER", "otlp, console or none", "otlp", "The exporter for spans; needs the extra otel."),
+            (
+                "OTEL_EXPORTER_OTLP_ENDPOINT",
+                URL,
+                "http://127.0.0.1:4318",
+                "The address for spans. Setting it switches spans on.",
+            ),
             ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", URL, "http://127.0.0.1:4318/v1/traces", "The same, for spans only."),
-            ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc or http/protobuf", "grpc", "The protocol; without it http/protobuf."),
+            (
+                "OTEL_EXPORTER_OTLP_PROTOCOL",
+                "grpc or http/protobuf",
+                "grpc",
+                "The protocol for spans; http/protobuf by default.",
+            ),
             ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc or http/protobuf", "grpc", "The same, for spans only."),
-            ("OTEL_SDK_DISABLED", FLAG, "true", "No spans, whatever the others say."),
+            ("OTEL_SDK_DISABLED", FLAG, "true", "If true, payctl sends no spans, whatever the other variables say."),
         )
     ),
 )
 _CLI = (
-    Variable("PAYCTL_PROFILE", TEXT, NONE, (CLI,), "staging", "The profile if `-p` is not given."),
+    Variable("PAYCTL_PROFILE", TEXT, NONE, (CLI,), "staging", "The profile, if `-p` is not given."),
     Variable("PAYCTL_CONFIG", FILE, "~/.config/payctl/config.toml", (CLI,), "ops.toml", "The configuration file."),
-    Variable("PAYCTL_OUTPUT", "table, json, ndjson, csv or none", "table", (CLI,), "json", "The format without `-o`."),
-    Variable("PAYCTL_ACTOR", TEXT, NONE, (CLI,), "linh@example.com", "The person's name in the record of a run."),
+    Variable(
+        "PAYCTL_OUTPUT",
+        "table, json, ndjson, csv or none",
+        "table",
+        (CLI,),
+        "json",
+        "The output format, if `-o` is not given.",
+    ),
+    Variable("PAYCTL_ACTOR", TEXT, NONE, (CLI,), "linh@example.com", "The operator's name in the record of a run."),
     *(
         Variable(
             name,
@@ -247,26 +298,37 @@ _CLI = (
             "the gateway's own",
             (CLI, RECONCILE),
             "http://127.0.0.1:8080",
-            "Ask this server instead: in a test, or a reverse proxy of your own.",
+            "The server that payctl asks instead of the gateway: a test server or your own reverse proxy.",
         )
         for name in names.ASKED_AT
     ),
-    Variable("NO_COLOR", TEXT, NONE, (CLI,), "1", "No colours, with any value."),
-    Variable("TERM", TEXT, NONE, (CLI,), "dumb", "With dumb: no colours and no progress."),
-    Variable("HOME", "directory", NONE, (CLI,), "/home/linh", "Where the configuration is, without the next one."),
-    Variable("XDG_CONFIG_HOME", "directory", "~/.config", (CLI,), "/etc/payctl", "Where the configuration is."),
-    Variable("XDG_CACHE_HOME", "directory", "~/.cache", (CLI,), "/var/cache", "Where `payctl demo` keeps PostgreSQL."),
+    Variable("NO_COLOR", TEXT, NONE, (CLI,), "1", "Any value switches colours off."),
+    Variable("TERM", TEXT, NONE, (CLI,), "dumb", "If dumb, payctl shows no colours and no progress."),
+    Variable(
+        "HOME", "directory", NONE, (CLI,), "/home/linh", "The directory of .config, if XDG_CONFIG_HOME is not set."
+    ),
+    Variable(
+        "XDG_CONFIG_HOME", "directory", "~/.config", (CLI,), "/etc/payctl", "The directory of payctl/config.toml."
+    ),
+    Variable(
+        "XDG_CACHE_HOME",
+        "directory",
+        "~/.cache",
+        (CLI,),
+        "/var/cache",
+        "The directory in which `payctl demo` caches PostgreSQL's files.",
+    ),
 )
 
 
 def sections() -> Iterator[Section]:
     """Yield every variable, in sections."""
     yield Section("General", "", _GENERAL)
-    yield Section("Database", "The stricter one of `DATABASE_URL` and a `PG` variable applies.", _DATABASE)
+    yield Section("Database", "If `DATABASE_URL` and a `PG` variable differ, the stricter value applies.", _DATABASE)
     yield Section("Kafka", "", _KAFKA)
-    yield Section("Gateways", "A gateway whose signing values are not all set is off.", tuple(_keys()))
+    yield Section("Gateways", "A gateway is off unless all its signing values are set.", tuple(_keys()))
     yield Section("Outbox", "", _OUTBOX)
-    yield Section("The functions on AWS", "The template sets them.", _AWS)
+    yield Section("The functions on AWS", "The deployment template sets these variables.", _AWS)
     yield Section(
         "Secrets on AWS",
         "The functions read `X` from Secrets Manager if `X` is empty and `X_SECRET_ARN` names a secret. The secret is"
@@ -297,4 +359,11 @@ def _arns() -> Iterator[Variable]:
         of = known[name.removesuffix(names.SECRET_ARN)]
         readers = tuple(reader for reader in of.readers if reader != CLI)
         if readers:
-            yield Variable(name, ARN, NONE, readers, "arn:aws:secretsmanager:...-AbCdEf", f"The secret with {of.name}.")
+            yield Variable(
+                name,
+                ARN,
+                NONE,
+                readers,
+                "arn:aws:secretsmanager:...-AbCdEf",
+                f"The ARN of the secret that contains {of.name}.",
+            )

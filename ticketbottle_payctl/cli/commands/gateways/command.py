@@ -68,7 +68,7 @@ def register_webhook_command(  # noqa: PLR0913 - one argument per option
     reason: change_options.Reason = None,
     confirm: change_options.Confirm = None,
 ) -> None:
-    """Enter the address of the webhook at PayOS.
+    """Register the address of the webhook at PayOS.
 
     PayOS calls the URL at once with a signed test callback. It registers the URL only if the answer is a 2xx within ten
     seconds. So deploy the webhook with PayOS's checksum key first. From then on PayOS reports new payments to this URL,
@@ -117,7 +117,7 @@ def _checked(url: str) -> str:
     parts = checked_url(url) if url.casefold().startswith("https://") else None
     if parts is None or parts.fragment:
         message = "the URL has a fragment" if parts else "the value is not an https URL"
-        raise InputError(message, hint="give it as https://HOST/webhook/payos")
+        raise InputError(message, hint="give a URL such as https://HOST/webhook/payos")
     segments = parts.path.split("/")
     for place, segment in enumerate(segments):
         named = next((one.name for one in providers.GATEWAYS.values() if segment.casefold() in one.spellings), None)
@@ -129,7 +129,7 @@ def _checked(url: str) -> str:
             return f"https://{parts.netloc}{path}{'?***' if parts.query else ''}"
         if named is not None:
             message = f"the URL is that of {named}, but PayOS would call it"
-            raise InputError(message, hint="give it as https://HOST/webhook/payos")
+            raise InputError(message, hint="give a URL such as https://HOST/webhook/payos")
     return f"https://{parts.netloc}{parts.path}{'?***' if parts.query else ''}"
 
 

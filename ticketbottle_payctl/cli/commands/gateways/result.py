@@ -88,7 +88,7 @@ def registered(url: str, registration: Registration) -> Result:
     if registration.entered:
         human: list[Block] = [
             line(good("✔"), f"PayOS calls {url} from now on"),
-            line("its test callback was answered: see `payctl list receipts --provider payos`"),
+            line("the webhook answered its test callback: see `payctl list receipts --provider payos`"),
         ]
         return Result("payctl.gateways-register-webhook/1", result=facts, human=human)
     words = f": {registration.said}" if registration.said else ""
@@ -103,6 +103,7 @@ def _advice(registration: Registration) -> str:
     if registration.code.removeprefix("HTTP ") in {"401", "403"}:
         return "check PAYOS_CLIENT_ID and PAYOS_API_KEY against PayOS's portal"
     return (
-        "PayOS called the address and needs a 2xx answer within 10 s. Check that the internet reaches it, and that the"
-        " webhook's PAYOS_CHECKSUM_KEY is this channel's: its log has webhook_test_ping if it accepted the call"
+        "PayOS called the URL and got no 2xx answer within 10 s. Check that PayOS can reach the URL from the internet,"
+        " and that the webhook has this channel's PAYOS_CHECKSUM_KEY. Its log has webhook_test_ping after an accepted"
+        " call"
     )

@@ -28,7 +28,7 @@ _WHY = {
     Unjudged.TOO_OLD: "sent before the oldest record that the topic still keeps",
     Unjudged.RECORD_LIMIT: "these brokers cannot look up records by time, and there are more than payctl reads",
     Unjudged.UNREADABLE: "a partition has no leader or cannot be read",
-    Unjudged.DEADLINE: "not read in time: set a longer --deadline",
+    Unjudged.DEADLINE: "the partition was not read in time: set a longer --deadline",
     Unjudged.OPEN_TRANSACTION: "a transaction that is still open hides the partition's last records from consumers",
     Unjudged.GAPS: "the partition has offsets without a record: compaction or transactions",
 }
@@ -225,7 +225,7 @@ def _advice(repair: Repair) -> list[Block]:
     blocks: list[Block] = []
     superseded = sum(left.reason is LeftOutReason.SUPERSEDED for left in repair.plan.left_out)
     if superseded:
-        why = "the payment is COMPLETED now; sent again, the event would take away paid tickets"
+        why = "the payment is COMPLETED now: if the event were sent again, the customer would lose the tickets"
         blocks.append(line(warn("not to be sent again:"), count(superseded, "superseded event"), dim(why)))
     if repair.read_only is not None:
         blocks.append(

@@ -53,7 +53,7 @@ def list_command(
 
 
 def show_command(ctx: typer.Context, run: RunId, *, limit: selector_options.Limit = None, wide: Wide = False) -> None:
-    """Show one run: who, when, why, and what changed in each row."""
+    """Show one run: its operator, time, reason, and the change of each row."""
     session = Session.of(ctx)
     session.note_target(told=ToldAt.BELOW_HEADLINE)
     details = show_run(session.services.engine, run, limit or _DEFAULT_LIMIT)
@@ -119,7 +119,7 @@ def cancel_command(
     reason: change_options.Reason = None,
     confirm: change_options.Confirm = None,
 ) -> None:
-    """Cancel a run; rows that it did not reach stay as they are.
+    """Cancel a run; its remaining rows stay unchanged.
 
     A replay that is running elsewhere stops before its next transaction. Requeued events stay requeued. To stop another
     running command, press Ctrl-C where it runs.

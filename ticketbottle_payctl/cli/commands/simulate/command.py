@@ -122,7 +122,7 @@ def simulate_command(  # noqa: PLR0913 - one argument per option
     timeout: Timeout = None,
     dry_run: change_options.DryRun = False,
 ) -> None:
-    """Make a signed callback, as the gateway would send it.
+    """Create a signed callback, as the gateway would send it.
 
     Signs with the configured keys. The scenario duplicate sends the callback twice. Not every gateway has every
     scenario. Refused on protected profiles, and if ENVIRONMENT is production.
