@@ -87,7 +87,7 @@ def _times(session: Session) -> tuple[str, list[tuple[str, str]]]:
     """Return what each form means at this moment in the zone of this run."""
     zone, now = zone_of(session), session.services.now()
     about = (
-        f"payctl reads days and clock times in one zone, which is {zone} now. It is the zone of --tz, else the profile's"
+        f"payctl reads days and clock times in one zone, now {zone}. It is the zone of --tz, else the profile's"
         " tz, else the machine's. A duration such as 2h, 30s, 90m or 3d means that long ago. payctl refuses a text with"
         " two possible meanings, such as 03/04/2026 or 10. It prints the resulting times on stderr."
     )
