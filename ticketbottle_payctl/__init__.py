@@ -1,3 +1,3 @@
-"""Everything between a gateway's callback and the Kafka message that becomes a ticket."""
+"""Verify gateway callbacks, settle payments, and publish their events to Kafka."""
 
 __version__ = "0.2.0"

@@ -1,4 +1,4 @@
-"""``python -m ticketbottle_payctl`` is ``payctl``."""
+"""Run ``payctl`` for ``python -m ticketbottle_payctl``."""
 
 from __future__ import annotations
 

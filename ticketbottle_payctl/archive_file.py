@@ -1,11 +1,11 @@
 """A file of events that were deleted from the outbox: gzipped NDJSON, one gzip member for each batch.
 
-When :meth:`Archive.add` returns, the batch is on disk and the path still names that file. So the batch's rows may be
-deleted. A crash before that leaves an incomplete member at the end. Its rows are still in the outbox, and the next run
-cuts the member off. A crash after that leaves rows in both places: the archive may contain an event twice, but no event
-is missing.
+When :meth:`Archive.add` returns, the batch is on disk and the path still names that file. Then the caller may delete
+the batch's rows. After an earlier crash, the file ends with an incomplete member. Its rows are still in the outbox, and
+the next run removes the member. After a later crash, the rows may be in both places. Therefore the archive may contain
+an event twice, but no event is missing.
 
-Each member has payctl's mark in its gzip header. A file that does not begin with such a member is never changed.
+Each member has payctl's mark in its gzip header. payctl never changes a file that begins without this mark.
 
 Each line is a row with the table's column names, so ``json_populate_record(NULL::outbox, line)`` restores it. Instants
 are UTC, without a zone as in the table.
@@ -33,7 +33,7 @@ _MARK = b"PC\x01\x001"
 """A gzip extra field (RFC 1952, 2.3.1.1): identifier PC, one byte long, format 1."""
 
 _HEADER = b"\x1f\x8b\x08\x04" + bytes(4) + b"\x00\xff" + len(_MARK).to_bytes(2, "little") + _MARK
-_TELLING = 4  # the bytes that identify an archive; the fourth differs from that of other gzip files
+_TELLING = 4  # the bytes that identify an archive; other gzip files have a different fourth byte
 _COLUMNS = frozenset({"id", "aggregateId", "eventType", "payload"})
 _GZIP = 31
 _OF_OTHERS = 0o077
@@ -41,13 +41,13 @@ _LONGEST_LINE = 16 * 1024 * 1024
 
 
 class Archive:
-    """An archive that is appended to, by one process at a time.
+    """An archive file that one process at a time can append to.
 
     Only its owner may read it, because payloads name orders.
 
     Raises:
-        InputError: the file cannot be opened, is a link or not a regular file, belongs to another user, may be read
-            by others, or is not an archive. It is not changed.
+        InputError: the file cannot be opened, is a link or not a regular file, belongs to another user, may be read by
+            others, or is not an archive. payctl does not change the file.
         LockedError: another process is adding to it.
     """
 
@@ -76,7 +76,7 @@ class Archive:
 
         Raises:
             UnavailableError: the batch could not be written, for example because the disk is full. The file is then
-                as it was before. It is also raised if the file was removed or replaced.
+                unchanged. This error is also raised if the file was removed or replaced.
         """
         member = _member("".join(f"{line}\n" for line in lines).encode())
         try:
@@ -106,7 +106,7 @@ class Archive:
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the events of an archive in the order in which they were added. An incomplete last batch is left out.
+    """Yield the events of an archive in the order of the file. Leave out an incomplete last batch.
 
     The file is read twice, because the first pass finds the last complete batch. Only the current event is in memory.
 
@@ -136,8 +136,8 @@ def _member(content: bytes) -> bytes:
 def _refuse_foreign(file: int, path: Path, end: int) -> None:
     """Raise an error if the file has content but does not begin like an archive.
 
-    An archive of an earlier version has no mark, so its first line is checked. An incomplete member without a mark is
-    not cut off.
+    An archive of an earlier version of payctl has no mark, so its first line is checked. payctl does not remove an
+    incomplete member without a mark.
     """
     first = os.pread(file, len(_HEADER), 0)
     if not first or (len(first) >= _TELLING and first == _HEADER[: len(first)]):
@@ -207,7 +207,7 @@ def _refuse_irregular(found: os.stat_result, path: Path, hint: str) -> None:
 
 
 def _sync_directory(path: Path) -> None:
-    """Sync a directory. Without this, the file may be lost in a power cut."""
+    """Sync a directory to disk. Without this step, a new file may be lost in a power cut."""
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(directory)
@@ -231,7 +231,7 @@ class _Piece(NamedTuple):
 
 
 def _whole(file: int, path: Path) -> int:
-    """Return where the last complete member ends.
+    """Return the position of the end of the last complete member.
 
     Raises:
         InputError: the content is not gzip, or is damaged. The file is not changed.

@@ -1,7 +1,7 @@
 """Report problems: send the id of each newly dead event to an SQS queue, and alerts to an SNS topic.
 
-Both are optional. The state of every event is in the database. A message that cannot be sent is counted and logged, and
-never fails the job. No message contains a payload, an account number or a name.
+The queue and the topic are optional, because the database has the state of every event. If a message cannot be sent,
+payctl counts and logs this, and the job continues. No message contains a payload, an account number or a name.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ticketbottle_payctl.aws.client import make_client
 from ticketbottle_payctl.telemetry import log_event, redact
 
 SHORTEST_BETWEEN = 300.0
-"""The minimum seconds between two messages of a kind from one process. The next one counts those left out."""
+"""The minimum seconds between two messages of a kind from one process. The next message counts the omitted ones."""
 
 EVENT_DEAD = "event_dead"
 
@@ -38,7 +38,7 @@ _MOST_IN_A_BATCH = 10  # SQS accepts no more at once
 
 
 class Pointer(NamedTuple):
-    """A dead event and a code for the reason: enough to find the event, without its content."""
+    """The id of a dead event and the code of its error, without the event's content."""
 
     event_id: str
     aggregate_id: str
@@ -66,7 +66,7 @@ def quick_client(service: str) -> Any:  # noqa: ANN401 - botocore has no types
 
 
 class DeadEventQueue:
-    """The queue of one run. After the first failed request it sends nothing more, so that the run can continue."""
+    """The queue for one run. After the first failed request, it sends nothing more, so that the run can continue."""
 
     def __init__(self, url: str | None, *, client: Callable[[str], Any] = quick_client) -> None:
         self._url = url
@@ -120,9 +120,10 @@ class AlertTopic:
         self._left_out: dict[str, int] = {}
 
     def tell(self, kind: str, **facts: object) -> bool:
-        """Publish a message of a kind in :data:`MEANINGS`. Return False if it was due and could not be sent.
+        """Publish a message of a kind in :data:`MEANINGS`. Return False if a due message could not be sent.
 
-        After a failure the next message waits too, because an unavailable topic must not slow down every callback.
+        After a failure, payctl also waits before the next message, so that an unavailable topic does not delay
+        callbacks.
         """
         if self._arn is None:
             return True

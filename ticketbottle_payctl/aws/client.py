@@ -1,4 +1,4 @@
-"""Make AWS clients with short timeouts, so that a service that does not answer costs seconds and not the invocation."""
+"""Create AWS clients with short timeouts, so that a function survives a service that does not answer."""
 
 from __future__ import annotations
 

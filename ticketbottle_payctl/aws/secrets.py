@@ -81,7 +81,7 @@ class SecretEnvironment(Mapping[str, str]):
         return len(self._environ)
 
     def load_client(self) -> None:
-        """Make the client of Secrets Manager now if any variable names a secret. This sends no request.
+        """Create the client for Secrets Manager if any variable names a secret. This sends no request.
 
         Raises:
             ConfigError: botocore is not installed, or the region is not set.
@@ -157,7 +157,7 @@ class SecretEnvironment(Mapping[str, str]):
 
 
 def _value(text: str, variable: str, name: str, field: str) -> str | None:
-    """Return the value that a secret's text contains for ``name``: the variable, or the one with its previous value."""
+    """Return a secret's value for ``name``, which is a variable or a variable with ``_PREVIOUS``."""
     fields = _fields(text)
     if fields is None:
         return text if field == "current" else None

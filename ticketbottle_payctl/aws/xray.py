@@ -43,7 +43,7 @@ def traceparent_of(header: str | None) -> str | None:
 
 
 def tracer_of(environ: Mapping[str, str]) -> Tracer | None:
-    """Set up tracing if the environment asks for it. Return None if it does not, or if the otel extra is missing."""
+    """Set up tracing if the environment asks for tracing. Otherwise, or without the otel extra, return None."""
     if environ.get(ASKED_FOR) != BY_UDP:
         return None
     try:
@@ -66,7 +66,7 @@ def tracer_of(environ: Mapping[str, str]) -> Tracer | None:
 
 
 class UdpExporter:
-    """An exporter for the SDK's span processor. It sends to ``host:port``, never waits and never raises.
+    """An exporter for the SDK's span processor. It sends spans to ``host:port``, never waits and never raises an error.
 
     A span that is larger than a datagram is dropped.
     """
@@ -78,7 +78,7 @@ class UdpExporter:
         self._socket.setblocking(False)  # noqa: FBT003 - the socket's own signature
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send the spans that ended. Sampled and unsampled ones go into separate packets."""
+        """Send the spans that ended. Sampled and unsampled spans go into separate packets."""
         from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans  # noqa: PLC0415 - only
         from opentelemetry.sdk.trace.export import SpanExportResult  # noqa: PLC0415 - where tracing is on
 

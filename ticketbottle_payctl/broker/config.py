@@ -19,7 +19,7 @@ MESSAGE_TIMEOUT_MS = 30_000
 _SOCKET_TIMEOUT_MS = 10_000
 
 ClientConfig = dict[str, Any]
-"""Texts, numbers and flags. With aws-iam there is also the function that signs the next token."""
+"""librdkafka's settings. With aws-iam, one setting is the function that signs the next token."""
 
 
 def connection_config(settings: KafkaSettings) -> ClientConfig:

@@ -63,7 +63,7 @@ def _groups(client: AdminClient, deadline: float) -> list[str]:
 
 
 def _committed(client: AdminClient, group: str, place: TopicPartition, deadline: float) -> int | None:
-    """Return the group's next offset in the partition, or None if it has none or the user may not ask about it."""
+    """Return the group's next offset in the partition, or None if it has no offset or the user may not read it."""
     asked = [ConsumerGroupTopicPartitions(group, [place])]
     answers = client.list_consumer_group_offsets(asked, request_timeout=_left(deadline))
     try:

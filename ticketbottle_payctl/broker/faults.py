@@ -1,7 +1,7 @@
 """Classify a delivery error by a table, as a fault of transport, of configuration or of the event itself.
 
-An unlisted error counts as transport, and a transport error does not use up an event's retries. So an outage, a refused
-login or a quota makes no event dead, even if the broker reports an unknown code.
+An error that is not in the table is a transport fault, and payctl counts no retry for a transport fault. Therefore an
+outage, a refused login or a quota makes no event dead, even if the broker reports an unknown code.
 """
 
 from __future__ import annotations

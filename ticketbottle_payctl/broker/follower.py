@@ -1,7 +1,7 @@
 """Read which events are in Kafka, starting where the last read ended.
 
 The position is stored in Kafka as the offsets of a consumer group. No reader joins the group, so two readers can read
-at once.
+at the same time.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Follower:
         self._reader.commit({place: end for place, (_, end) in self._bounds().items()})
 
     def open(self) -> None:
-        """Begin at the stored position, else at the oldest record. Read up to the topics' present ends."""
+        """Begin at the stored position, or else at the oldest record, and set the present ends as the end."""
         self._reader.stop()
         bounds = {place: (oldest, end) for place, (oldest, end) in self._bounds().items() if end > oldest}
         stored = self._reader.committed(bounds)

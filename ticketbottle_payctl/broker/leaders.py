@@ -1,7 +1,7 @@
 """Remember which partitions had no leader when the brokers were last asked.
 
-A message to such a partition waits until it times out, and so does its whole batch. So the publisher checks this first.
-It defers such an event and sends the others.
+A message to a partition without a leader delays its whole batch until the time-out. Therefore the publisher checks the
+leaders first. It postpones such an event and sends the other events.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _NOBODY = -1
 
 
 class Leaders:
-    """The partitions without a leader. A topic that was not checked counts as having all its leaders."""
+    """The partitions without a leader. In a topic that was not checked, every partition counts as having a leader."""
 
     def __init__(self) -> None:
         self._partitions: dict[str, int] = {}

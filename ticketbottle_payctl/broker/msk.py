@@ -1,7 +1,7 @@
 """Log in to Amazon MSK with the process's AWS credentials. The OAuth token is a presigned URL and is renewed in time.
 
 The steps are those of https://github.com/aws/aws-msk-iam-sasl-signer-python, but only with botocore. The token is
-signed locally, without a call to AWS. It is a secret: its holder can connect for 15 minutes.
+signed locally, without a call to AWS. The token is a secret, because anyone who has it can connect for 15 minutes.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ TokenSource = Callable[[str], tuple[str, float]]
 
 
 def token_source(brokers: str, region: str | None) -> TokenSource:
-    """Return the function that makes the client's next token.
+    """Return the function that creates the client's next token.
 
-    The region is taken from the brokers' names. If they contain none (an alias or a tunnel), ``region`` is used.
+    The region is taken from the brokers' names. If the names contain no region (an alias or a tunnel), ``region`` is
+    used.
 
     Raises:
         ConfigError: the msk extra is not installed, the region is unknown, or no AWS credentials were found.

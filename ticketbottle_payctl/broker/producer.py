@@ -1,7 +1,7 @@
 """Send messages to Kafka and return those that the brokers did not acknowledge.
 
-The client reports only failures, because a callback for each message would cost more time than sending it. A message is
-acknowledged if the client's queue is empty and no failure has its key.
+The client reports only failures, because a report for each message would take longer than sending the message. When the
+client's queue is empty, every message without a reported failure is acknowledged.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class DeliveryFailure(NamedTuple):
 
 
 class _Patience:
-    """The time that is left for a wave: its timeout, 5 seconds after a stop request, or none if its claim is lost."""
+    """The time left for a wave: its timeout, 5 seconds after a stop request, or no time if its claim is lost."""
 
     def __init__(self, timeout: float, stopping: Callable[[], bool], lost: Callable[[], bool]) -> None:
         self._deadline = time.monotonic() + timeout
@@ -146,7 +146,7 @@ class Producer:
         return self._client
 
     def _on_client_error(self, error: KafkaError) -> None:
-        """Store the most specific error. "All brokers are down" does not replace a refusal or an earlier cause."""
+        """Store the most specific error. The error "All brokers are down" does not replace an earlier error."""
         if self._refused() or (self._client_error is not None and error.code() == KafkaError._ALL_BROKERS_DOWN):
             return
         self._client_error = error
@@ -220,7 +220,7 @@ class Producer:
     def _topic_problem(
         self, topic: str, patience: float, deadline: float, stopping: Callable[[], bool]
     ) -> tuple[KafkaError | None, float]:
-        """Return two values: why a topic cannot be written to (None if it can), and the next request's time limit."""
+        """Return the reason why payctl cannot write to a topic, or None, and the time limit of the next request."""
         while True:
             try:
                 metadata = self._connected().list_topics(topic, timeout=patience)

@@ -1,7 +1,7 @@
 """Read ranges of offsets from Kafka.
 
-Only this file uses a consumer. The modules search, window, follower and the demo call it. The consumer never joins a
-group, so two readers do not disturb each other.
+Only this file uses a Kafka consumer. The modules search, window and follower and the demo call this file. The consumer
+never joins a group, so two readers do not affect each other.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ticketbottle_payctl.errors import ConfigError, PayctlError
 _CONSUMER = {
     "enable.auto.commit": False,
     "enable.partition.eof": True,
-    "auto.offset.reset": "earliest",  # used if retention has deleted the next record
+    "auto.offset.reset": "earliest",  # applies if retention has deleted the next record
     "fetch.wait.max.ms": 20,  # the mock cluster waits this long for more records, even if it has some
 }
 _STEP = 0.2
@@ -107,7 +107,7 @@ class RangeReader:
         return self._next
 
     def places(self, topic: str, *, required: bool = False) -> list[Place]:
-        """Return the partitions of a topic. If it does not exist, return an empty list, or raise if ``required``."""
+        """Return the partitions of a topic. For an unknown topic, return an empty list, or raise if ``required``."""
         with self._named_errors():
             found = self._connected().list_topics(topic, self._timeout).topics[topic]
             if found.error is not None and (required or found.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART):
@@ -123,7 +123,7 @@ class RangeReader:
     def offsets_at(self, places: Iterable[Place], instant: datetime) -> dict[Place, int | None]:
         """Return the offset of the first record at or after ``instant`` in each partition.
 
-        None means that no record is that late, or that the brokers cannot look up offsets by time.
+        None means that no record is at or after ``instant``, or that the brokers cannot look up offsets by time.
         """
         stamp = int(instant.timestamp() * 1000)
         asked = [TopicPartition(*place, stamp) for place in places]
@@ -166,7 +166,7 @@ class RangeReader:
             self._connected().unassign()
 
     def read(self, limit: int, timeout: float) -> list[Received]:
-        """Return the next records, at most ``limit``. Wait at most ``timeout`` seconds for the first of them.
+        """Return at most ``limit`` next records. Wait at most ``timeout`` seconds for the first record.
 
         The list is empty if no record arrived in time, or if every range was read.
         """
@@ -183,7 +183,7 @@ class RangeReader:
         return found
 
     def batches(self, limit: int, deadline: float) -> Iterator[list[Received]]:
-        """Yield records until every range is read, or until ``deadline`` (monotonic). :attr:`unread` tells which."""
+        """Yield records until every range is read or ``deadline`` (monotonic) is reached. See :attr:`unread`."""
         while self.unread and (left := deadline - time.monotonic()) > 0:
             yield self.read(limit, left)
 
@@ -196,7 +196,7 @@ class RangeReader:
     def unavailable(self, error: KafkaException | None = None) -> PayctlError:
         """Return an error with the reason why Kafka cannot be read: ``error``, or the client's last error."""
         if self._client is not None:
-            self._client.poll(0)  # lets the client report a failed connection or login
+            self._client.poll(0)  # polling lets the client report a failed connection or login
         servers, group = self._config["bootstrap.servers"], self._config["group.id"]
         if is_refusal(self._error):
             return unreachable(servers, self._error)

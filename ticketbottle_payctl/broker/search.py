@@ -41,7 +41,7 @@ class Search:
 def find_records(connection: Mapping[str, str | int | bool], query: SearchQuery, timeout: timedelta) -> Search:
     """Find every record of the event within its time range, if ``timeout`` is long enough.
 
-    If the key's partition has none, search the partitions to which the key belonged before partitions were added.
+    If the key's partition has no record, search the partitions that the key had before partitions were added.
 
     Raises:
         BrokerUnavailableError: the brokers did not answer, or the topic does not exist.

@@ -1,7 +1,7 @@
 """Send outbox events and return those that were not acknowledged. Every command that publishes uses this module.
 
-The sender knows in advance which events cannot be sent: their type has no topic, their topic cannot be written to, or
-their partition has no leader. So no other event waits for them.
+The sender knows in advance that it cannot send some events: their type has no topic, payctl cannot write to their
+topic, or their partition has no leader. Therefore no other event waits for them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PROBE_EVERY = 30.0
 LOOK_FOR_LEADERS_EVERY = 2.0
 """The time between two probes while a partition has no leader, in seconds.
 
-It is short, because the events of this partition wait only for a leader.
+This time is short, because the events of the partition wait only for a leader.
 """
 
 UNKNOWN_TYPE = DeliveryFailure(Fault.PERMANENT, UNKNOWN_EVENT_TYPE, "no topic is known for this event type")
@@ -65,13 +65,13 @@ class Sender:
 
     @property
     def probe_is_due(self) -> bool:
-        """Whether it is time to ask the brokers about payctl's topics again."""
+        """Whether the next probe of payctl's topics is due."""
         every = LOOK_FOR_LEADERS_EVERY if self.producer.leaders.missing else PROBE_EVERY
         return self._probed_at is None or self._clock() - self._probed_at >= every
 
     @property
     def leader_may_be_back(self) -> bool:
-        """Whether a partition has no leader and it is time to ask the brokers for one."""
+        """Whether a partition has no leader and the next probe for a leader is due."""
         return self.producer.leaders.missing and self.probe_is_due
 
     def probe(self, timeout: float) -> None:
@@ -91,9 +91,9 @@ class Sender:
     def send(self, events: Mapping[str, OutboxEvent], deadline: float, lost: Callable[[], bool] = _never) -> SendResult:
         """Send one event of each payment (``events`` is keyed by payment) and wait for the brokers.
 
-        Nothing is sent after ``deadline`` (by the clock), or after ``lost`` returns True because the claim is lost.
-        Brokers refuse whole batches. So an event that was refused for its content is sent again alone. It counts as
-        faulty only if it is refused again.
+        Nothing is sent after ``deadline`` (by the clock), or after ``lost`` returns True because the claim is lost. A
+        broker refuses a whole batch. Therefore, if a broker refuses an event because of its content, the sender sends
+        the event again alone. The event is faulty only if the broker refuses it again.
         """
         obstacles = self._obstacles(events)
         ready = {key: event for key, event in events.items() if key not in obstacles} if obstacles else events

@@ -10,12 +10,12 @@ from ticketbottle_payctl.broker.range_reader import Place, RangeReader
 from ticketbottle_payctl.errors import BrokerUnavailableError
 
 _EARLIER = 1000
-"""The number of records to read before the instant, because clocks of producers and brokers can differ."""
+"""The number of extra records to read before the instant, because the clocks of producers and brokers can differ."""
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 class Span(NamedTuple):
-    """Three offsets of a partition: the oldest that it contains, the first to read, and the next new one."""
+    """Three offsets of a partition: the oldest offset, the first offset to read, and the next new offset."""
 
     oldest: int
     begin: int
@@ -25,7 +25,7 @@ class Span(NamedTuple):
 def spans_since(
     reader: RangeReader, places: Iterable[Place], since: datetime, *, most: int | None = None
 ) -> dict[Place, Span | None]:
-    """Return, for each partition, a span with every record since ``since`` (UTC), or None if it cannot be read.
+    """Return for each partition a span with every record since ``since`` (UTC), or None for an unreadable partition.
 
     Some brokers cannot look up an offset by time. In this case the span is the whole partition, but at most its last
     ``most`` records.

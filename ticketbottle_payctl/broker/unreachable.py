@@ -11,7 +11,7 @@ _REFUSED = {*_CREDENTIALS, KafkaError._SSL}
 
 
 def is_refusal(error: KafkaError | None) -> bool:
-    """Return whether the brokers refused the credentials or the certificate. Another attempt does not help."""
+    """Return whether the brokers refused the credentials or the certificate, so that another attempt cannot help."""
     return error is not None and error.code() in _REFUSED
 
 

@@ -1,4 +1,4 @@
-"""Read the records of certain events since an instant. Only ids, keys, offsets and digests are kept, but no values.
+"""Read the records of given events since an instant. Keep only ids, keys, offsets and digests, but no values.
 
 Every partition is read up to the end that it has when the read starts. Records of other events are only counted, so
 memory grows only with the number of given events. For each partition the result says what could not be read.

@@ -1,6 +1,6 @@
 """The examples in the help of each command. A test runs each of them.
 
-This is loaded only for the help of one command, so it does not slow down other commands.
+payctl loads this module only for the help of one command, so it does not slow down other commands.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Example(NamedTuple):
-    """A command line that can be pasted, and its effect. ``stays`` is True if the command runs until Ctrl-C."""
+    """A command line that a user can paste, and its effect. ``stays`` is True if the command runs until Ctrl-C."""
 
     line: str
     about: str

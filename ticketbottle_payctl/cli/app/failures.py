@@ -1,4 +1,4 @@
-"""Turn any exception into one printed failure and one exit code. Only this file catches all exceptions."""
+"""Convert any exception into one printed failure and one exit code. Only this file catches all exceptions."""
 
 from __future__ import annotations
 

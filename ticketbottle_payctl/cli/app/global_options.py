@@ -1,7 +1,7 @@
 """The options that every command accepts, before or after its name.
 
-Each is declared once, as a parameter of the root command, and copied to every command. So Typer's own parser handles
-them. If an option is given in both places, the later one counts.
+Each option is declared once, as a parameter of the root command, and then copied to every command. Therefore Typer's
+own parser handles these options. If an option is given in both places, the later one applies.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def declare(  # noqa: PLR0913 - one argument per option
 
 
 def collect(given: Sequence[Mapping[str, Any]]) -> Shared:
-    """Combine the values of all levels. A later level on the command line overrides an earlier one."""
+    """Combine the options given before and after the command's name. A later option overrides an earlier one."""
     last = {name: value for level in given for name, value in level.items() if value is not None}
     return Shared(
         output=OutputFormat(last.get("output", OutputFormat.TABLE)),

@@ -1,4 +1,4 @@
-"""``payctl``: the root command and its process."""
+"""Run ``payctl``: the root command and its process."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ enable_completion()
 
 
 _GC_THRESHOLD = 200_000
-"""Collecting garbage while modules load would take 7 % of a command's start. Imported modules stay in memory anyway."""
+"""Garbage collection is off while modules load, because it would take 7 % of a command's start-up time."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The tree of commands for Typer.
+"""Build the tree of commands for Typer.
 
 A command is imported when it is chosen, and every command takes the shared options. Typer 0.26 and later contain their
 own copy of Click in private modules. This is the only file that imports them.
@@ -65,7 +65,7 @@ class PayctlCommand(TyperCommand):
 
 
 class PayctlGroup(TyperGroup):
-    """A word that is followed by other words, such as ``runs``. Its commands are imported when they are chosen."""
+    """A command group, such as ``runs``. A command of the group is imported when a user chooses it."""
 
     prefix: tuple[str, ...] = ()
 
@@ -248,7 +248,7 @@ class _DescribedWords(_Words):
 
 
 def _option_before(incomplete: str) -> str:
-    """Return the option in an argument such as ``--profile=sta``, because its value is to be completed."""
+    """Return the option in an argument such as ``--profile=sta``, so that the value after ``=`` can be completed."""
     name, equals, _ = incomplete.partition("=")
     return f"{name}=" if equals and name.startswith("-") else ""
 

@@ -1,4 +1,4 @@
-"""The list of commands: words, function and help. A command is imported when it is chosen.
+"""List all commands, with their words, functions and help. A command is imported when a user chooses it.
 
 A new command needs a file with a function, a line here that says whether it writes, and a line in ``docs/schemas.py``
 that names the types of its output. A test compares each line with the function's docstring.
@@ -191,8 +191,8 @@ def find(words: tuple[str, ...]) -> CommandEntry | None:
 def near(prefix: tuple[str, ...], word: str) -> list[str]:
     """Return the commands that a user may have meant by ``word`` after ``prefix``, the most likely first.
 
-    These are the commands that begin with the word, or else those with the word in their name, or else those with a
-    similar word.
+    These are the commands that begin with the word. If no command does, they are the commands that contain the word, or
+    else the commands with a similar word.
     """
     here = list(children(prefix))
     lowered = word.lower()
@@ -214,7 +214,7 @@ def _parts(entry: CommandEntry) -> list[str]:
 
 
 def alike(word: str, known: list[str]) -> list[str]:
-    """Return the known words that begin with ``word``, or else those with a similar spelling."""
+    """Return the known words that begin with ``word``, or else the known words with a similar spelling."""
     lowered = word.lower()
     return [each for each in known if lowered and each.startswith(lowered)] or get_close_matches(lowered, known)
 

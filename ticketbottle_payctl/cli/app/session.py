@@ -1,4 +1,4 @@
-"""Give a running command its options, profile and services, and the methods to end it."""
+"""Give a running command its options, profile and services, and methods to end the command."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _WORK_STANDS = "free some space; the command's work is done, and its exit code s
 
 
 class _Target(NamedTuple):
-    """The line about the target that is still to be printed."""
+    """The line about the target that payctl has not yet printed."""
 
     brokers: bool
     below_headline: bool
@@ -165,11 +165,11 @@ class Session:
     def note_target(self, *, brokers: bool = False, told: ToldAt | None = None) -> None:
         """Print on stderr which profile, database and, if asked, brokers are used.
 
-        A command that changes something prints it at once. A command that only reads prints it below its answer or
+        A command that changes data prints this line at once. A command that only reads prints it below its answer or
         error.
 
         Raises:
-            ConfigError: it is printed at once, and no database, or no broker, is configured.
+            ConfigError: the line is printed at once, and no database, or no broker, is configured.
         """
         self._target = _Target(brokers, told is not None and told.below_headline)
         if told is None or told.once:
@@ -177,7 +177,7 @@ class Session:
             self._tell_target()
 
     def target_parts(self, *, brokers: bool = False, width: int | None = None) -> list[Part]:
-        """Return the line about the target for a screen of its own."""
+        """Return the line about the target for a command that fills the whole screen."""
         from ticketbottle_payctl.cli.app.target import target  # noqa: PLC0415 - not for --help
 
         return target(self.profile, lambda: self.guard, lambda: self.settings, brokers=brokers, width=width)
@@ -235,7 +235,7 @@ class Session:
         return self._tell_target if self._target and self._target.below_headline else None
 
     def _tell_target(self) -> None:
-        """Print the line about the target, if it is still to be printed."""
+        """Print the line about the target, if it has not yet been printed."""
         due, self._target = self._target, None
         if due is not None and not self.shared.quiet:
             width = get_terminal_size().columns if is_terminal(sys.stderr) else None

@@ -1,6 +1,6 @@
 """Handle Ctrl-C and SIGTERM for commands that work in batches.
 
-The first signal ends the command after the present batch, the second one at once.
+After the first signal, the command ends after its current batch. After a second signal, it ends at once.
 """
 
 from __future__ import annotations

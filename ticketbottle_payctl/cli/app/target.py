@@ -1,4 +1,4 @@
-"""Make the line that names the profile, the database and the brokers a command uses. Every command uses it."""
+"""Build the line that names the profile, the database and the brokers of a command."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SHORTEST = 12
 
 
 class ToldAt(Enum):
-    """When the line is printed: before a change, below the answer's first line, or below the whole answer."""
+    """The place of the line: before a change, below the answer's first line, or below the whole answer."""
 
     ONCE = "once"
     BELOW_HEADLINE = "below headline"
@@ -28,17 +28,17 @@ class ToldAt(Enum):
 
     @property
     def once(self) -> bool:
-        """Whether it is printed at once."""
+        """Whether the line is printed at once."""
         return self is ToldAt.ONCE
 
     @property
     def below_headline(self) -> bool:
-        """Whether it is printed below the answer's first line."""
+        """Whether the line is printed below the answer's first line."""
         return self is ToldAt.BELOW_HEADLINE
 
     @classmethod
     def of(cls, *, dry_run: bool) -> ToldAt:
-        """Return when a command that writes prints the line: before the change, or in a dry run below the headline."""
+        """Return the place for a command that changes data: before the change, or in a dry run below the headline."""
         return cls.BELOW_HEADLINE if dry_run else cls.ONCE
 
 
@@ -50,7 +50,7 @@ def target(
     brokers: bool,
     width: int | None = None,
 ) -> list[Part]:
-    """Return the parts of one dim line. A protected profile is red. Without a ``width`` nothing is cut.
+    """Return the parts of the dim line, with a protected profile in red. Without a ``width``, cut nothing.
 
     A setting that is missing or wrong is shown as *not set*, because the command itself reports the error.
     """
@@ -87,7 +87,7 @@ def _or_not_set(read: Callable[[], str]) -> str:
 
 
 def _fitted(shown: list[tuple[str, str]], room: int) -> list[tuple[str, str]]:
-    """Return the texts, cut to fit into ``room`` columns. If one text is short, the other gets its free columns."""
+    """Return two texts, cut to fit into ``room`` columns. A long text also gets the free columns of a short one."""
     left = room
     fitted: dict[str, str] = {}
     for number, (word, text) in enumerate(sorted(shown, key=lambda each: len(each[1]))):

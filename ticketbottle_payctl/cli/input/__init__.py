@@ -1,1 +1,1 @@
-"""Turn options, arguments and files into values."""
+"""Convert options, arguments and files into values."""

@@ -1,6 +1,6 @@
 """Options of the commands that read a callback: its source and its gateway.
 
-They have their own file, because the gateways' names load code that most commands do not need.
+These options are in a separate file, because the gateways' names load code that most commands do not need.
 """
 
 from __future__ import annotations

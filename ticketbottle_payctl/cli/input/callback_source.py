@@ -37,7 +37,7 @@ def read_request(source: Source, provider: str) -> Request:
     Raises:
         InputError: no source or several sources were given, the source is empty or cannot be read, or it is not a
             callback.
-        BodyTooLargeError: it is larger than 64 KiB.
+        BodyTooLargeError: the callback is larger than 64 KiB.
     """
     given = [value for value in (source.file, source.query, source.event) if value is not None]
     if not given:

@@ -12,7 +12,7 @@ _LONGEST = 60
 
 
 def callback_url(url: str, gateway: Gateway, *, option: str, allow_remote: bool) -> str:
-    """Return the URL to send a gateway's callback to. A URL without a path gets the webhook's usual one.
+    """Return the URL for sending a gateway's callback. A URL without a path gets the webhook's usual path.
 
     Raises:
         InputError: the value is not an http or https URL, has a query, or is on another machine without --allow-remote.

@@ -36,9 +36,9 @@ def named_ids(arguments: list[str] | None, from_file: str | None) -> tuple[str, 
 def read_ids(name: str) -> tuple[str, ...]:
     """Return the ids of a file, or of stdin for ``-``: one per line. ``#`` starts a comment.
 
-    If a line is a JSON object, as ``-o ndjson`` writes it, its ``id`` is read. The summary line has no id, and it must
-    not say that more rows exist. A file that is one JSON value is read too, and so are the messages about dead events
-    that payctl's functions send to SQS and SNS (:mod:`queue_messages`).
+    If a line is a JSON object, as ``-o ndjson`` writes it, its ``id`` is read. The summary line has no id. It must not
+    say that more rows exist. A file that is one JSON value is read too, and so are the messages about dead events that
+    payctl's functions send to SQS and SNS (:mod:`queue_messages`).
 
     Raises:
         InputError: the file cannot be read or has no id, a line is not an id, or the list is incomplete.
@@ -95,7 +95,7 @@ def _json(line: str, where: str) -> object:
 
 
 def _checked(text: str, where: str) -> str:
-    """Return ``text`` if it can be an id. It may contain spaces, because the payment service chooses the ids.
+    """Return ``text`` if it can be an id. An id may contain spaces, because the payment service chooses the ids.
 
     A line such as ``MOMO_SECRET_KEY=...`` is refused, because ids are printed and sent to the database.
     """

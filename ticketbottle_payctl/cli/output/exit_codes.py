@@ -1,7 +1,7 @@
-"""The exit codes: one table for errors, one for the outcomes of jobs.
+"""Define payctl's exit codes in two tables: one for errors, and one for the outcomes of jobs.
 
-``payctl --help`` and docs/reference/errors.md are made from these tables. A test fails if an error or an outcome has
-no row.
+``payctl --help`` and docs/reference/errors.md are generated from these tables. A test fails if an error or an outcome
+has no row.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ OUTCOMES: Mapping[str, Mapping[str, ExitCode]] = {
         "signal": ExitCode.TERMINATED,
         "broker_unavailable": ExitCode.UNAVAILABLE,
         "database_unavailable": ExitCode.UNAVAILABLE,
-        "failed": ExitCode.BUG,  # for an error without a row in ERRORS; otherwise that row applies
+        "failed": ExitCode.BUG,  # used for an error that has no row in ERRORS
         "locked": ExitCode.LOCKED,
     },
     "CleanupStoppedBecause": {
@@ -112,24 +112,24 @@ OUTCOMES: Mapping[str, Mapping[str, ExitCode]] = {
         "signal": ExitCode.TERMINATED,
     },
 }
-"""The keys are names of the jobs' enums, so that looking up a code imports no job."""
+"""Exit codes by the name of the outcome. The keys are text, so that this module need not import the jobs."""
 
 
 def of_error(error: PayctlError) -> ExitCode:
-    """Return the code of an error: its own row, or the row of its nearest base class."""
+    """Return the exit code of an error, from the row of its class or of its nearest base class."""
     return next(ERRORS[kind] for kind in type(error).__mro__ if kind in ERRORS)
 
 
 def of_outcome(outcome: StrEnum) -> ExitCode:
-    """Return the code of a job's outcome."""
+    """Return the exit code for a job's outcome."""
     return OUTCOMES[type(outcome).__name__][outcome.value]
 
 
 def of_answer(*, yes: bool) -> ExitCode:
-    """Return the code of a command that answers a question with yes or no."""
+    """Return the exit code of a command that answers a question with yes or no."""
     return ExitCode.DONE if yes else ExitCode.NO
 
 
 def rows() -> list[tuple[str, str]]:
-    """Return each code with its meaning, as text."""
+    """Return each exit code with its meaning, as text."""
     return [(str(code.value), MEANINGS[code]) for code in ExitCode]

@@ -1,4 +1,4 @@
-"""Fold a line that is wider than the terminal at its words, and indent what follows."""
+"""Break a line that is wider than the terminal between words, and indent the following lines."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ _NARROWEST = 30
 
 
 def folded(parts: Sequence[Part], between: int, width: int, hang: int | None = None) -> list[list[Part]]:
-    """Return a line as lines of at most ``width`` columns, each as parts that stand next to each other.
+    """Break one line into lines of at most ``width`` columns. Each line is a list of adjacent parts.
 
-    ``between`` is the number of spaces between two parts. No word is cut, neither are words in backquotes nor a
-    figure and its unit. If ``hang`` is given, the rest is written under that part, unless little room is left. A
-    command to paste is not folded, because a shell would run its first half.
+    ``between`` is the number of spaces between two parts. A line never breaks inside a word, inside text in backquotes,
+    or between a number and its unit. If ``hang`` is given, the following lines start under the part with this index,
+    unless too little room is left. A command is never broken, because a shell would run its first half when a user
+    pastes it.
     """
     texts = [_text(part) for part in parts]
     whole = (" " * between).join(texts)
@@ -77,7 +78,7 @@ def _joined(parts: Sequence[Part], between: int) -> list[Part]:
 
 
 def _like(part: Part, text: str) -> Part:
-    """Return a text in the style of a part. The spaces before it have none."""
+    """Return text in the style of a part. Spaces at its start have no style."""
     return Styled(text, part.style) if isinstance(part, Styled) else text
 
 

@@ -1,4 +1,4 @@
-"""Types for the formats of a result and for the use of colour."""
+"""Define the formats of a result and the rules for colour."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class OutputFormat(StrEnum):
 
 
 class Colour(StrEnum):
-    """The rule for colour: always, never, or only on a terminal."""
+    """A rule that says when to use colour: always, never, or only on a terminal."""
 
     AUTO = "auto"
     ALWAYS = "always"

@@ -1,4 +1,4 @@
-"""Show instants to people in the zone of ``--tz``, with its offset. Programs get UTC (:mod:`machine`)."""
+"""Show times to people in the zone of ``--tz``, with the zone's offset. Programs get times in UTC (:mod:`machine`)."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ _zone: ContextVar[Callable[[], tzinfo] | None] = ContextVar("payctl_zone_shown",
 
 
 def show_in(zone: Callable[[], tzinfo]) -> None:
-    """Show instants in this zone from now on. ``zone`` is called when the first instant is shown."""
+    """Show all later times in the zone that ``zone()`` returns. ``zone`` is called when the first time is shown."""
     _zone.set(zone)
 
 
 def instant(at: datetime) -> str:
-    """Return an aware instant with milliseconds and its offset: ``2026-11-22T10:04:05.678+07:00``, ``Z`` for UTC."""
+    """Return a zoned time with milliseconds and offset: ``2026-11-22T10:04:05.678+07:00``, with ``Z`` for UTC."""
     return at.astimezone(zone_shown()).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def zone_shown() -> tzinfo:
-    """Return the zone in which instants are shown."""
+    """Return the time zone in which times are shown."""
     zone = _zone.get()
     return zone() if zone else UTC
 
 
 def clock(at: datetime) -> str:
-    """Return an aware instant for a terminal: ``2026-11-22 10:04:05.678 +07:00``."""
+    """Return a zoned time as text for a terminal: ``2026-11-22 10:04:05.678 +07:00``."""
     return local(at, zone_shown())
 
 
 def shown(value: object) -> str:
-    """Return a value as text for one table cell."""
+    """Return a value as the text of one table cell."""
     return instant(value) if isinstance(value, datetime) else cell(value)

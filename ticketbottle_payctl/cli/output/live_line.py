@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 @contextmanager
 def live_line(colour: Colour, text: Callable[[], str]) -> Iterator[None]:
-    """Draw ``text()`` on stderr four times a second while the block runs, cut to the terminal's width.
+    """While the block runs, write ``text()`` to stderr four times a second, cut to the terminal's width.
 
-    The caller has checked that stderr is a terminal. Another thread calls ``text``.
+    The caller must first check that stderr is a terminal. A second thread calls ``text``.
     """
     from rich.console import Console  # noqa: PLC0415 - rich, only on a terminal
     from rich.live import Live  # noqa: PLC0415

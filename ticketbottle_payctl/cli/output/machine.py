@@ -1,6 +1,6 @@
-"""The formats for programs: one JSON document, typed JSON lines, CSV.
+"""Write a result in the formats for programs: one JSON document, typed JSON lines, or CSV.
 
-All have the same field names, and no field is ever removed.
+All formats use the same field names. A later version of payctl never removes a field.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from ticketbottle_payctl.cli.output.sanitize import escape, escape_json
 from ticketbottle_payctl.facts import Count, Keywords
 from ticketbottle_payctl.formats import rfc3339
 
-_RUN_BY_SPREADSHEETS = tuple("=+-@\t\r\uff1d\uff0b\uff0d\uff20")  # the last four characters have a wide form
+_RUN_BY_SPREADSHEETS = tuple(
+    "=+-@\t\r\uff1d\uff0b\uff0d\uff20"
+)  # the last four characters also exist in a full-width form
 
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """One run of a command: its words, its profile, its start. ``duration_ms`` is wall-clock time."""
+    """One run of a command: its name, its profile and its start. ``duration_ms`` is wall-clock time."""
 
     command: str | None
     profile: str | None
@@ -33,19 +35,19 @@ class Invocation:
 
 
 class ErrorFacts(TypedDict):
-    """The error of a command that has no answer."""
+    """The error of a command that could not give an answer."""
 
     code: Annotated[str, Keywords(pattern="^[A-Z_]+$")]
     message: str
-    """What failed, with the value or service."""
+    """A sentence that names the failure and the value or service."""
     hint: str | None
-    """What to do next."""
+    """A sentence that tells the user what to do."""
     retryable: bool
     """Whether the same command may succeed later."""
 
 
 class Envelope(TypedDict):
-    """The fields that every document of payctl has."""
+    """The fields that every JSON document of payctl has."""
 
     schema: Annotated[str, Keywords(pattern=r"^payctl\.[a-z-]+/[0-9]+$")]
     """The name of this output and its version."""
@@ -54,13 +56,13 @@ class Envelope(TypedDict):
     exit_code: ExitCode
     """The exit code of the process."""
     command: str | None
-    """The command without its options; null if the command line was not understood."""
+    """The command without its options; null if payctl could not parse the command line."""
     profile: str | None
     """The profile in use."""
     dry_run: bool
-    """Whether everything was rolled back."""
+    """Whether this was a dry run, so that all changes were rolled back."""
     run_id: str | None
-    """The recorded run, for commands that record one."""
+    """The id of the recorded run, if the command records runs."""
     started_at: Annotated[str, Keywords(format="date-time", pattern="Z$")]
     """UTC."""
     duration_ms: Count
@@ -69,9 +71,9 @@ class Envelope(TypedDict):
     result: Mapping[str, object]
     items: Sequence[Mapping[str, object]]
     truncated: bool
-    """Whether there are more items than the document has."""
+    """Whether more items exist than this document contains."""
     next: str | None
-    """The value for --after that gives the next page."""
+    """The value of --after that returns the next page."""
     warnings: Sequence[str]
     """Warnings for a person."""
     error: ErrorFacts | None
@@ -79,7 +81,7 @@ class Envelope(TypedDict):
 
 
 def envelope(result: Result, invocation: Invocation) -> Envelope:
-    """Return the whole result as one document. On failure it has ``error``."""
+    """Return the whole result as one document. After a failure, the document contains ``error``."""
     return {
         "schema": result.schema,
         "ok": result.exit_code == 0,
@@ -101,28 +103,28 @@ def envelope(result: Result, invocation: Invocation) -> Envelope:
 
 
 def as_json(result: Result, invocation: Invocation) -> str:
-    """Return exactly one document and a newline."""
+    """Return the result as one JSON document, followed by a newline."""
     return _dump(envelope(result, invocation), indent=2)
 
 
 def as_ndjson(result: Result, invocation: Invocation) -> str:
-    """Return one ``{"type": "item"}`` line per item, then one ``{"type": "summary"}`` line with everything else."""
+    """Return one ``{"type": "item"}`` line for each item, then a ``{"type": "summary"}`` line with all other fields."""
     return "".join([*map(item_line, result.items), summary_line(result, invocation)])
 
 
 def item_line(item: Mapping[str, object]) -> str:
-    """Return one item as a typed line."""
+    """Return one item as a JSON line with its type."""
     return _dump({"type": "item", **item})
 
 
 def summary_line(result: Result, invocation: Invocation) -> str:
-    """Return the result without its items, as the last typed line."""
+    """Return the result without its items, as the last JSON line."""
     summary = {name: value for name, value in envelope(result, invocation).items() if name != "items"}
     return _dump({"type": "summary", **summary})
 
 
 def as_csv(result: Result) -> str:
-    """Return the items under a header, or one row of counts and result if there are none."""
+    """Return the items as CSV under a header. Without items, return one row with the counts and the result."""
     rows = [dict(item) for item in result.items] or [{**result.counts, **result.result}]
     flat = [dict(_flat(row)) for row in rows]
     columns = list(dict.fromkeys(name for row in flat for name in row))
@@ -132,17 +134,17 @@ def as_csv(result: Result) -> str:
 
 
 def csv_header(columns: Iterable[str]) -> str:
-    """Return the header line."""
+    """Return the header line of a CSV output."""
     return _csv_lines([list(columns)])
 
 
 def csv_row(columns: Iterable[str], item: Mapping[str, object]) -> str:
-    """Return the line of an item under a header of ``columns``."""
+    """Return the CSV line of an item, with the columns of the header."""
     return _csv_lines([[_inert(item.get(name)) for name in columns]])
 
 
 def cell(value: object) -> str:
-    """Return a value as escaped text: nothing for None, JSON for a structure, else the value itself."""
+    """Return a value as escaped text. None becomes empty text, and a list or an object becomes JSON."""
     match value:
         case None:
             return ""
@@ -165,7 +167,7 @@ def _flat(row: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, st
 
 
 def _inert(value: object) -> str:
-    """Return a cell that a spreadsheet does not run as a formula. Text that begins like a formula gets an apostrophe.
+    """Return a cell that no spreadsheet runs as a formula, with an apostrophe before text that begins like a formula.
 
     See https://owasp.org/www-community/attacks/CSV_Injection. Numbers stay numbers.
     """

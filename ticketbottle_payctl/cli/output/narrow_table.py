@@ -1,4 +1,4 @@
-"""A list on a terminal: short ids, states in their colours, ages, and only the columns that fit."""
+"""Show a list on a terminal, with short ids, coloured states, ages, and only the columns that fit."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _STYLES = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column: its title, and its text in a row. Columns with a high ``rank`` are left out first if room is short."""
+    """A column with a title and a function for its text. A narrow terminal leaves out columns of high ``rank``."""
 
     title: str
     text: Callable[[Row, tzinfo, datetime], str]
@@ -34,13 +34,13 @@ class Column:
     styled: bool = False
     right: bool = False
     brief: Callable[[Row, tzinfo, datetime], str] | None = None
-    """A shorter text, used if a column of a low rank would not fit otherwise."""
+    """A function for a shorter text, used if a column of low rank would not fit otherwise."""
     rest: bool = False
-    """The column takes the room that is left, and its text is cut there."""
+    """Whether the column takes the remaining width. Its text is then cut at the end of the line."""
 
 
 def narrow(columns: Sequence[Column], rows: Sequence[Row], zone: tzinfo, now: datetime) -> list[Block]:
-    """Return the rows as lines of whole words that are at most as wide as the terminal."""
+    """Return the rows as lines that fit the width of the terminal and break no word."""
     width = get_terminal_size().columns
     cells = {column: [_cell(column, row, zone, now) for row in rows] for column in columns}
     needs = _needs(cells)
@@ -65,7 +65,7 @@ def _needs(cells: Mapping[Column, Sequence[str]]) -> dict[Column, int]:
 
 
 def _fitting(columns: Sequence[Column], needs: Mapping[Column, int], width: int) -> list[Column]:
-    """Return the columns that fit next to each other, those of the lowest ranks first, in the order of the list."""
+    """Choose the columns that fit into one line, beginning with the lowest ranks. Return them in their usual order."""
     kept: list[Column] = []
     for column in sorted(columns, key=lambda each: each.rank):
         need = len(column.title) if column.rest else needs[column]
@@ -94,7 +94,7 @@ def _part(column: Column, text: str, width: int) -> Part:
 
 
 def _line(columns: Sequence[Column], parts: Sequence[Part]) -> Line:
-    """Return a line without spaces at its end, which would wrap in a terminal that is exactly as wide."""
+    """Return a line without trailing spaces, because these would wrap on a terminal of exactly this width."""
     *before, last = parts
     if columns[-1].right:
         return line(*before, last)
@@ -103,17 +103,17 @@ def _line(columns: Sequence[Column], parts: Sequence[Part]) -> Line:
 
 
 def plain(name: str) -> Callable[[Row, tzinfo, datetime], str]:
-    """Return a function that shows a field unchanged, as a column's text."""
+    """Return a function that gives the unchanged value of a field as a column's text."""
     return lambda row, _zone, _now: "" if row.get(name) is None else str(row[name])
 
 
 def short(name: str) -> Callable[[Row, tzinfo, datetime], str]:
-    """Return a function that shows the first eight characters of the id in a field, as a column's text."""
+    """Return a function that gives the first eight characters of an id field as a column's text."""
     return lambda row, _zone, _now: short_id(str(row.get(name) or ""))
 
 
 def when(name: str) -> Callable[[Row, tzinfo, datetime], str]:
-    """Return a column's text: the clock or the day of this instant, and its age."""
+    """Return a column's text for a time: the time of day or the date, and the age."""
 
     def text(row: Row, zone: tzinfo, now: datetime) -> str:
         at = row.get(name)
@@ -123,7 +123,7 @@ def when(name: str) -> Callable[[Row, tzinfo, datetime], str]:
 
 
 def ago(name: str) -> Callable[[Row, tzinfo, datetime], str]:
-    """Return a column's text: the age of this instant."""
+    """Return a column's text for a time: its age."""
 
     def text(row: Row, _zone: tzinfo, now: datetime) -> str:
         at = row.get(name)

@@ -14,7 +14,7 @@ _ELSEWHERE = "name a file in a directory that you may write to"
 
 
 def check_free(path: Path, *, force: bool) -> None:
-    """Raise if :func:`write_private` would refuse the path, so that no work is done in vain.
+    """Raise an error if :func:`write_private` would refuse the path. Call this before long work.
 
     Raises:
         InputError: something exists at ``path`` that may not be replaced, or its directory does not exist.
@@ -37,9 +37,9 @@ def check_free(path: Path, *, force: bool) -> None:
 
 
 def write_private(path: Path, text: str, *, force: bool) -> None:
-    """Write a file with mode 0600. It appears whole or not at all. With ``force`` it replaces a regular file.
+    """Write a file with mode 0600. The whole file appears, or none of it. With ``force``, replace a regular file.
 
-    A link is never followed: the text goes into a new file, which then takes the name.
+    A link is never followed. The text goes into a new file, which is then renamed to ``path``.
 
     Raises:
         InputError: something exists at ``path`` that may not be replaced, or the file cannot be written.

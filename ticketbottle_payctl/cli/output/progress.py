@@ -19,12 +19,12 @@ class Tell(Protocol):
     """A function that takes the amount of finished work, and the total once it is known."""
 
     def __call__(self, done: int, of: int | None = None, /) -> None:
-        """Draw the bar."""
+        """Update the bar."""
 
 
 @contextmanager
 def bar(word: str, total: int | None = None, *, quiet: bool = False) -> Iterator[Tell]:
-    """Draw a bar while the block runs. Without a total it shows how much is done."""
+    """Draw a progress bar while the block runs. If the total is unknown, show only the amount of finished work."""
     if quiet or not is_terminal(sys.stderr):
         yield _nobody
         return
@@ -32,7 +32,7 @@ def bar(word: str, total: int | None = None, *, quiet: bool = False) -> Iterator
     from rich.text import Text  # noqa: PLC0415
 
     class Figures(TextColumn):
-        """How much is done, and how long the rest takes, in payctl's own forms."""
+        """A column of the bar with the finished amount and the remaining time, in payctl's own formats."""
 
         def render(self, task: Task) -> Text:
             of = "?" if task.total is None else f"{task.total:,.0f}"
@@ -51,7 +51,7 @@ def bar(word: str, total: int | None = None, *, quiet: bool = False) -> Iterator
 
 @contextmanager
 def status(*, quiet: bool = False) -> Iterator[Callable[[str], None]]:
-    """Yield a function that shows the current step in a line on stderr. Without a terminal it shows nothing."""
+    """Yield a function that shows the current step in a line on stderr. Without a terminal, it shows nothing."""
     if quiet or not is_terminal(sys.stderr):
         yield lambda _step: None
         return

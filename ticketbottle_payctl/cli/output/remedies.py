@@ -1,4 +1,4 @@
-"""Say in words what a person must fix before a dead event is replayed."""
+"""Describe what a person must fix before replaying a dead event."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SENTENCES = {
 
 
 def remedy_sentence(remedy: DeliveryRemedy, event_type: str, payload_bytes: int) -> str:
-    """Return the sentence about an event of this type and size."""
+    """Return the sentence that says what to fix for an event of this type and size."""
     words = {"topic": TOPICS.get(event_type, "its topic"), "type": event_type}
     sizes = {"size": f"{payload_bytes:,}", "limit": f"{payload_bytes + ENVELOPE:,}", "largest": f"{LARGEST_MESSAGE:,}"}
     return _SENTENCES[remedy].format_map(words | sizes) + "; until then, a replay must die again"

@@ -1,4 +1,4 @@
-"""The result of a command: fields for programs, and blocks of text for people."""
+"""Define the result of a command: fields for programs, and blocks of text for people."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Part = str | Styled
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line. Two spaces separate its parts, on a terminal and in a pipe.
+    """A line of text. Two spaces separate its parts, on a terminal and in a pipe.
 
-    A terminal folds it at its words, at its width or at ``most`` columns. What follows is indented to the part number
-    ``hang``, or to the longest part.
+    On a terminal, a long line breaks between words, at the terminal's width or at ``most`` columns. The following lines
+    are indented to the part with index ``hang``, or to the longest part.
     """
 
     parts: tuple[Part, ...]
@@ -37,17 +37,17 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """Names and values: aligned on a terminal, tab-separated elsewhere. A row whose value is None is left out."""
+    """Names and values, aligned on a terminal and tab-separated elsewhere. A row with the value None is left out."""
 
     rows: tuple[tuple[str, object], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under columns: drawn on a terminal, tab-separated with full values elsewhere.
+    """A table, drawn on a terminal, and tab-separated with full values elsewhere.
 
-    A terminal that is too narrow to show columns of ``spare`` in one line leaves them out, the first one first.
-    ``whole`` draws full values in one line each, instead of folding cells into the terminal's width.
+    On a narrow terminal, the columns of ``spare`` are left out, in their order, until the others fit. With ``whole``,
+    each row is one line with full values, even if the line is wider than the terminal.
     """
 
     columns: tuple[str, ...]
@@ -58,7 +58,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """Text that payctl itself makes (a script, a schema). It is not escaped: never use it for text from outside."""
+    """Text that payctl itself creates, such as a script. It is not escaped, so never use it for text from outside."""
 
     text: str
 
@@ -68,7 +68,7 @@ Block = Line | Fields | Table | Raw
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The reason that a command failed; ``error`` of the JSON document."""
+    """The reason why a command failed. In the JSON document, this is ``error``."""
 
     code: str
     message: str
@@ -81,8 +81,8 @@ class Failure:
 class Result:
     """The result of a command. A command with one answer fills ``result``, a list fills ``items``.
 
-    ``schema`` is the output's name and version, such as ``payctl.stats/1``. ``human`` is what ``-o table`` shows. If it
-    is empty, the items are shown as a table, or the result as fields. ``next`` is the cursor of the next page.
+    ``schema`` is the output's name and version, such as ``payctl.stats/1``. ``-o table`` shows ``human``. If ``human``
+    is empty, it shows the items as a table, or the result as fields. ``next`` is the cursor of the next page.
     """
 
     schema: str
@@ -100,40 +100,40 @@ class Result:
 
 
 def line(*parts: Part | None) -> Line:
-    """Return a line of the parts that are not empty."""
+    """Return a line with all parts that are not empty."""
     return Line(tuple(part for part in parts if part))
 
 
 def headline(*parts: Part | None) -> Line:
-    """Return the first line of a screen: the answer, in at most 80 columns."""
+    """Return the first line of the output, which contains the answer in at most 80 columns."""
     return Line(line(*parts).parts, _HEADLINE)
 
 
 def good(text: str) -> Styled:
-    """Return a word that reports success."""
+    """Return a word in the style for success."""
     return Styled(text, Style.GOOD)
 
 
 def bad(text: str) -> Styled:
-    """Return a word that reports a failure."""
+    """Return a word in the style for a failure."""
     return Styled(text, Style.BAD)
 
 
 def warn(text: str) -> Styled:
-    """Return a word that warns."""
+    """Return a word in the style for a warning."""
     return Styled(text, Style.WARN)
 
 
 def bold(text: str) -> Styled:
-    """Return a word that stands out."""
+    """Return a word in bold."""
     return Styled(text, Style.BOLD)
 
 
 def dim(text: str) -> Styled:
-    """Return a word that is less important."""
+    """Return a word in dim text, because it is less important."""
     return Styled(text, Style.DIM)
 
 
 def accent(text: str) -> Styled:
-    """Return a word in the one accent: a figure drawn as bars."""
+    """Return text in the accent colour, which is used for bars."""
     return Styled(text, Style.ACCENT)

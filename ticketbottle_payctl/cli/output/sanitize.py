@@ -15,17 +15,17 @@ _SHOWN_ESCAPED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def escape(value: object) -> str:
-    """Return ``value`` as text that cannot move the cursor or change colours."""
+    """Return ``value`` as text that cannot move the terminal's cursor or change its colours."""
     return _SUSPECT.sub(_escaped, str(value))
 
 
 def escape_json(text: str) -> str:
-    """Return JSON text with the same characters as JSON escapes. Such characters occur only inside its strings."""
+    """Return JSON text in which unsafe characters are JSON escapes. They can occur only inside strings."""
     return _SUSPECT.sub(_json_escaped, text)
 
 
 def ascii_json(text: str) -> str:
-    """Return the same document in ASCII, for a stream that can encode only ASCII."""
+    """Return a JSON document in ASCII, for a stream that can encode only ASCII."""
     return _BEYOND_ASCII.sub(lambda found: _units(found[0]), text)
 
 

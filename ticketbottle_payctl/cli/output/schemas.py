@@ -1,4 +1,4 @@
-"""The JSON Schemas of the outputs. ``payctl schema`` prints them, and the tests validate the outputs with them."""
+"""Load the JSON Schemas of payctl's outputs, for ``payctl schema`` and for the tests that validate the outputs."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def names() -> list[str]:
 
 
 def complete_names(incomplete: str) -> list[str]:
-    """Return the schemas that begin with ``incomplete``, for a shell's completion."""
+    """Return the schema names that begin with ``incomplete``, for a shell's completion."""
     return [name for name in names() if name.startswith(incomplete)]
 
 
 def load(name: str) -> dict[str, Any]:
-    """Return one self-contained schema. The parts that all outputs share are under ``$defs``.
+    """Return one complete schema. The parts that all outputs share are under ``$defs``.
 
     Raises:
         NotFoundError: no schema has this name.

@@ -1,6 +1,6 @@
-"""A picture that fills the terminal and is rewritten where it changed, so that a slow connection can follow.
+"""Show a picture on the whole terminal, and write only the changed rows, so that a slow connection is enough.
 
-It uses the terminal's second screen: what stood there before comes back at the end. No line wraps.
+The picture is on the terminal's second screen, so the old content is back at the end. No line wraps.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ _ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[H\x1b[2J"
 _LEAVE = "\x1b[?7h\x1b[?25h\x1b[?1049l"
 _CLEAR = "\x1b[2J"
 _EMPTY_LINE = "\x1b[K"
-"""Written before a row: after a row as wide as the terminal, the cursor is still on its last character."""
+"""The text before each row. After a row as wide as the terminal, the cursor is still on the row's last character."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Parts that take exactly this many columns."""
+    """A group of parts that is exactly ``width`` columns wide."""
 
     parts: Row
     width: int
 
 
 Row = Sequence["Part | Cell"]
-"""Parts that stand next to each other."""
+"""A row of the picture: parts next to each other."""
 
 
 class Screen:
@@ -47,7 +47,7 @@ class Screen:
 
     @property
     def size(self) -> os.terminal_size:
-        """The present columns and lines of the terminal."""
+        """The present width and height of the terminal."""
         try:
             return os.get_terminal_size(self._stream.fileno())
         except (OSError, ValueError):
@@ -55,14 +55,14 @@ class Screen:
 
     @property
     def resized(self) -> bool:
-        """Whether the terminal has another size than the last picture."""
+        """Whether the terminal's size has changed since the last picture."""
         return self.size != self._size
 
     def draw(self, rows: Sequence[Row]) -> None:
         """Write the rows that differ from the last picture. Rows below the terminal's last line are left out.
 
         Raises:
-            ReaderGoneError: the terminal is gone.
+            ReaderGoneError: the terminal was closed.
         """
         before, self._size = self._size, self.size
         out = ""
@@ -78,12 +78,12 @@ class Screen:
         self._write(out)
 
     def open(self) -> None:
-        """Show the second screen, empty."""
+        """Switch to the empty second screen."""
         self._drawn = []
         self._write(_ENTER)
 
     def close(self) -> None:
-        """Show the first screen again."""
+        """Switch back to the first screen."""
         self._write(_LEAVE)
 
     def _line(self, row: Row) -> str:
@@ -96,7 +96,7 @@ class Screen:
 
 
 def fitted(row: Row, width: int, surface: Surface) -> list[Part]:
-    """Return the row with harmless text, cut where the terminal ends. A wide character counts twice."""
+    """Return the row with escaped text, cut at the terminal's width. A wide character counts as two columns."""
     from rich.cells import cell_len, set_cell_size  # noqa: PLC0415 - rich, only on a terminal
 
     kept: list[Part] = []
@@ -130,7 +130,7 @@ def _text(part: Part) -> str:
 
 @contextmanager
 def full_screen(stream: TextIO, surface: Surface) -> Iterator[Screen]:
-    """Yield the screen, and give the terminal back at the end, whatever happens."""
+    """Yield the screen. At the end, always restore the terminal."""
     screen = Screen(stream, surface)
     screen.open()
     try:

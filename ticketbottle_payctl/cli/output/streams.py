@@ -1,7 +1,7 @@
-"""The process's stdout and stderr, made safe before the first command runs.
+"""Make the process's stdout and stderr safe before the first command runs.
 
-stderr is for talk: what cannot be written to it is dropped, and the command goes on. stdout is for the result: a
-failure to write it is one of two errors, and after it nothing more is written there.
+stderr is for messages. If a message cannot be written, it is dropped, and the command continues. stdout is for the
+result. If the result cannot be written, one of two errors is raised, and nothing more is written to stdout.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ class ResultStream(TextIOWrapper):
     """A stdout that raises only :class:`ReaderGoneError` or :class:`OutputError` if it cannot be written."""
 
     def write(self, text: str, /) -> int:
-        """Write text; it may stay in the buffer until :meth:`flush`.
+        """Write text. The text may stay in the buffer until :meth:`flush`.
 
-        An empty text is not written. A library writes one to test the stream, and would hide an error of this write.
+        Empty text is ignored. A library writes empty text to test the stream, and would hide an error of this write.
         """
         if text == "":
             return 0
         return _written(self, lambda: super(ResultStream, self).write(text))
 
     def flush(self) -> None:
-        """Write what is in the buffer."""
+        """Write the buffered text."""
         _written(self, super().flush)
 
 
@@ -46,13 +46,13 @@ class TalkStream(TextIOWrapper):
     """A stderr that never raises. A disk that is full now may have space for the next line."""
 
     def write(self, text: str, /) -> int:
-        """Write text, or drop it."""
+        """Write text. If this fails, drop the text."""
         with suppress(OSError):
             return super().write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Write what is in the buffer, or keep it for the next time."""
+        """Write the buffered text, or keep it for the next call."""
         with suppress(OSError):
             super().flush()
 
@@ -60,8 +60,8 @@ class TalkStream(TextIOWrapper):
 def protect_streams() -> None:
     """Make stdin, stdout and stderr usable, even if the caller closed them.
 
-    A closed stream is replaced by ``/dev/null``, so that no socket or file gets its number and with it the words that
-    are meant for a person. No character makes a stream fail.
+    A closed stream is replaced by ``/dev/null``. Otherwise a new socket or file could get its number, and would then
+    receive the messages. A character that a stream cannot encode is escaped.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         _open_if_closed(number)
@@ -71,11 +71,11 @@ def protect_streams() -> None:
     for name, kind in (("stdout", ResultStream), ("stderr", TalkStream)):
         stream = _as(kind, getattr(sys, name))
         setattr(sys, name, stream)
-        setattr(sys, f"__{name}__", stream)  # the first one is detached now, and its terminal's width is asked for
+        setattr(sys, f"__{name}__", stream)  # the original stream is detached now
 
 
 def leave_streams() -> None:
-    """Flush both streams before the process ends. What cannot be written then changes no exit code."""
+    """Flush both streams before the process ends. If this fails, the exit code does not change."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -84,7 +84,7 @@ def leave_streams() -> None:
 
 
 def silence(stream: TextIO) -> None:
-    """Redirect the stream to nowhere, so that the interpreter's flush at exit does not fail."""
+    """Redirect the stream to ``/dev/null``, so that the interpreter's flush at exit does not fail."""
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
@@ -109,7 +109,7 @@ def _written(stream: TextIO, write: Callable[[], _T]) -> _T:
 
 
 def _as(kind: type[TextIOWrapper], stream: TextIO) -> TextIO:
-    """Return the stream as another kind, in the same encoding. One that is not a file's stays as it is."""
+    """Return the stream as another stream class with the same encoding. A stream without a file stays unchanged."""
     if not isinstance(stream, TextIOWrapper):
         return stream
     encoding, lines, through = stream.encoding, stream.line_buffering, stream.write_through

@@ -30,7 +30,7 @@ class Surface:
         return cls(is_terminal(stream), colour, encoding.startswith("utf"))
 
     def marks(self, text: str) -> str:
-        """Return payctl's own text in characters that the stream can encode."""
+        """Return payctl's own text, with marks that the stream can encode."""
         return text if self.unicode else text.translate(_PLAIN_MARKS)
 
 
@@ -38,17 +38,17 @@ _asked: ContextVar[Colour] = ContextVar("payctl_colour", default=Colour.AUTO)
 
 
 def ask_colour(colour: Colour) -> None:
-    """Use this value of ``--color`` from now on, for bars, which are drawn far from the options."""
+    """Store the value of ``--color`` for code that draws bars, because this code does not have the options."""
     _asked.set(colour)
 
 
 def colour_asked() -> Colour:
-    """Return the value of ``--color``."""
+    """Return the stored value of ``--color``."""
     return _asked.get()
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Return whether the stream is a terminal. A closed stream is not."""
+    """Return whether the stream is a terminal. For a closed stream, return False."""
     try:
         return stream.isatty()
     except ValueError:

@@ -1,6 +1,6 @@
-"""Tables on a terminal, drawn by rich. Cells are folded between words and never cut, and no markup is interpreted.
+"""Draw tables on a terminal with rich. Cells break between words and are never cut. Markup is shown as plain text.
 
-A word is folded only if the longest words of all columns do not fit next to each other.
+A line breaks inside a word only if the longest words of all columns do not fit into one line.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ def draw(table: Table, surface: Surface) -> str:
 
 
 def _widths(table: Table, surface: Surface, width: int) -> list[int] | None:
-    """Return a width for each column that folds no word, or None if the terminal is too narrow for that.
+    """Return a width for each column that breaks no word, or None if the terminal is too narrow.
 
-    The room that is left goes first to the columns that need the least of it to show each cell in one line.
+    Remaining width goes first to the columns that need the least of it to show each cell in one line.
     """
     cells = [[surface.marks(cell) for cell in column] for column in _cells(table)]
     widths = [max(map(_longest_word, column)) for column in cells]
@@ -60,7 +60,7 @@ def _widths(table: Table, surface: Surface, width: int) -> list[int] | None:
 
 
 def _fitted(table: Table, width: int) -> Table:
-    """Return the table without the spare columns for which the terminal has no place. They are never folded."""
+    """Return the table without the spare columns that do not fit. A spare column never breaks its cells."""
     for name in table.spare:
         needs = [max(map(len if column[0] in table.spare else _longest_word, column)) for column in _cells(table)]
         if sum(needs) + _BETWEEN * (len(needs) - 1) <= width:
@@ -72,9 +72,9 @@ def _fitted(table: Table, width: int) -> Table:
 
 
 def _kept_whole(table: Table, width: int) -> set[int]:
-    """Return the columns of single words (ids, instants) that are never folded: from the left, while the others fit.
+    """Return the single-word columns (ids, times) that never break: from the left, as long as the others fit.
 
-    An id that is split over two lines could not be copied.
+    A user could not copy an id that is split over two lines.
     """
     columns = _cells(table)
     needs = [max(map(len, words)) + _BETWEEN for words in columns]

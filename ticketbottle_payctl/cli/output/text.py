@@ -1,6 +1,6 @@
-"""The format for people. On a terminal: aligned, coloured, tables drawn. Elsewhere: full values, tab-separated.
+"""Write a result for people: aligned and coloured on a terminal, with full tab-separated values elsewhere.
 
-Every text is escaped here, so no caller has to do it.
+This module escapes all text, so its callers need not escape it.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ def as_text(result: Result, surface: Surface) -> str:
 
 
 def paint(part: Part, surface: Surface) -> str:
-    """Return one word, escaped, in its colour if the stream shows colour."""
+    """Return one word, escaped, and in its colour if the stream shows colour."""
     return coloured(escaped(part, surface), surface)
 
 
 def escaped(part: Part, surface: Surface) -> Part:
-    """Return a part with harmless text, in characters that the stream can encode."""
+    """Return a part with escaped text that the stream can encode."""
     if isinstance(part, Styled):
         return Styled(surface.marks(escape(part.text)), part.style)
     return surface.marks(escape(part))
 
 
 def coloured(part: Part, surface: Surface) -> str:
-    """Return a part that is escaped already, in its colour if the stream shows colour."""
+    """Return a part that is already escaped, in its colour if the stream shows colour."""
     if isinstance(part, str):
         return part
     return f"\x1b[{ANSI[part.style]}m{part.text}\x1b[0m" if surface.colour else part.text
@@ -44,7 +44,7 @@ def coloured(part: Part, surface: Surface) -> str:
 def lines_of(
     parts: Sequence[Part], surface: Surface, *, between: int, most: int | None = None, hang: int | None = None
 ) -> str:
-    """Return parts as one line, or on a terminal as lines that fit it. ``most`` is their greatest width."""
+    """Return parts as one line. On a terminal, break it into lines that fit. ``most`` is their greatest width."""
     if not surface.terminal:
         return (" " * between).join(paint(part, surface) for part in parts) + "\n"
     from ticketbottle_payctl.cli.output.folding import folded  # noqa: PLC0415 - only on a terminal

@@ -1,7 +1,7 @@
-"""The theme: what each style looks like. Labels are dim, values plain, states coloured, and one accent marks the rest.
+"""Define the look of each style: dim labels, plain values, coloured states, and one accent colour.
 
-Only the terminal's own sixteen colours are used, and never black or white: its owner chose them to be readable on its
-background, light or dark. No meaning hangs on a colour alone: a state is also a word or a mark.
+payctl uses only the terminal's own sixteen colours, because they are readable on the terminal's background. It does not
+use black or white. A colour never carries a meaning alone: a state is also a word or a mark.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Style(Enum):
-    """The style of a word: what it means, not how the terminal shows it."""
+    """A style, named by its meaning and not by its look."""
 
     GOOD = "good"
     BAD = "bad"
@@ -33,7 +33,7 @@ RICH: Mapping[Style, str] = {
     Style.DIM: "dim",
     Style.ACCENT: "cyan",
 }
-"""Each style by rich's name for it."""
+"""rich's name for each style."""
 
 ANSI: Mapping[Style, str] = {
     Style.GOOD: "32",
@@ -43,11 +43,11 @@ ANSI: Mapping[Style, str] = {
     Style.DIM: "2",
     Style.ACCENT: "36",
 }
-"""The same as codes of a control sequence, for text that is written without rich."""
+"""Each style as codes of a terminal control sequence, for text that is written without rich."""
 
 
 def rich_theme() -> Theme:
-    """Return the theme of bars, spinners and tables that rich draws."""
+    """Return rich's theme for bars, spinners and tables."""
     from rich.theme import Theme  # noqa: PLC0415 - rich, only on a terminal
 
     accent, good, dim = RICH[Style.ACCENT], RICH[Style.GOOD], RICH[Style.DIM]

@@ -1,6 +1,6 @@
 """Write a result to stdout in the requested format, and everything else to stderr.
 
-Only ``-o`` or PAYCTL_OUTPUT change the format. A pipe does not.
+Only ``-o`` and PAYCTL_OUTPUT change the format. Output into a pipe has the same format as on a terminal.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def emit(
     colour: Colour,
     below_headline: Callable[[], None] | None = None,
 ) -> None:
-    """Write the result to stdout. A closed pipe is not an error, because the work was done.
+    """Write the result to stdout. A closed pipe is not an error, because the command's work is done.
 
-    ``below_headline`` is called after the first line of a text for people, to write to stderr.
+    After the first line of the text for people, ``below_headline`` is called, which may write to stderr.
 
     Raises:
         OutputError: stdout cannot be written.
@@ -46,7 +46,7 @@ def emit(
 
 
 def write_stdout(text: str) -> None:
-    """Write to stdout and flush. If the pipe is closed, stay quiet now and at exit.
+    """Write to stdout and flush. If the pipe is closed, report no error, neither now nor at exit.
 
     Raises:
         OutputError: stdout cannot be written.
@@ -73,7 +73,7 @@ def tell(colour: Colour, *parts: Part) -> None:
 
 
 def tell_blocks(colour: Colour, blocks: Sequence[Block]) -> None:
-    """Write blocks for people, such as a plan, to stderr."""
+    """Write blocks of text for people, such as a plan, to stderr."""
     _say(as_text(Result("", human=blocks), surface_of(sys.stderr, colour)))
 
 
@@ -141,6 +141,6 @@ def _encodable(text: str, surface: Surface) -> str:
 def _write(stream: TextIO, text: str) -> None:
     try:
         stream.write(text)
-    except UnicodeEncodeError:  # the terminal has only ASCII; the text is safe in both forms
+    except UnicodeEncodeError:  # the terminal can show only ASCII; the text is safe in both forms
         stream.write(text.encode(stream.encoding, "backslashreplace").decode(stream.encoding))
     stream.flush()

@@ -1,9 +1,9 @@
 """Decide which guards apply. A guard protects a database, not only the profile that contains it.
 
-If several profiles in the file name the database of DATABASE_URL, all their guards apply. Of each limit, the strictest
-applies. Two URLs name the same database if their host, port and database name are equal; localhost, 127.0.0.1, ::1 and
-a socket are one host. If a profile states its server's system identifier, its guard also applies to a connection
-through a tunnel.
+If several profiles in the file name the database of DATABASE_URL, all their guards apply. If their limits differ, the
+strictest limit applies. Two URLs name the same database if their host, port and database name are equal; localhost,
+127.0.0.1, ::1 and a socket are one host. If a profile states its server's system identifier, its guard also applies to
+a connection through a tunnel.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class GuardInForce:
 
     @property
     def read_only(self) -> str | None:
-        """The name of the first profile that is ``read_only``, or None. If there is one, nothing may be changed."""
+        """The name of the first ``read_only`` profile, or None. With such a profile, no command may change data."""
         return next((each.name for each in self.profiles if each.guard.read_only), None)
 
     @property
@@ -49,7 +49,7 @@ class GuardInForce:
         return min(caps, default=None)
 
     def cap(self, default: int) -> Cap:
-        """Return the lowest limit of rows and the profile that sets it. If no profile sets one, return the default."""
+        """Return the lowest limit of rows and the profile that sets it. Without such a profile, return the default."""
         caps = [
             Cap(each.guard.max_affected, each.name) for each in self.profiles if each.guard.max_affected is not None
         ]
@@ -58,8 +58,8 @@ class GuardInForce:
     def on_server(self, system_identifier: str | None, database: str) -> GuardInForce:
         """Return the guards that apply to the server that a connection has reached.
 
-        ``system_identifier`` is None if the role may not read it. In this case every profile with this database name
-        counts.
+        ``system_identifier`` is None if the role may not read it. In this case, the guard of every profile with this
+        database name applies.
         """
         found = tuple(
             each
@@ -73,8 +73,8 @@ class GuardInForce:
 def in_force(profile: Profile, given: str | None, environ: Mapping[str, str]) -> GuardInForce:
     """Return the guards that apply to the database of ``profile``. ``given`` is the path from ``--config``.
 
-    An operator confirms with the name of the first profile. ``profile`` comes first if its entry in the file names this
-    database. Otherwise the profiles that name it come first.
+    An operator must type the name of the first profile to confirm. ``profile`` is first if its entry in the file names
+    this database. Otherwise the profiles that name this database are first.
 
     Raises:
         ConfigError: the file cannot be read or understood. Or it has a protected profile for this database, and

@@ -49,9 +49,9 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """The effective settings. ``origins`` has the file of each value that comes from the profile.
+    """The effective settings. ``origins`` maps each value that comes from the profile to its file.
 
-    ``hidden`` has the profile's values that the environment overrides.
+    ``hidden`` contains the profile's values that the environment overrides.
     """
 
     name: str | None
@@ -63,7 +63,7 @@ class Profile:
 
     @property
     def misled(self) -> list[str]:
-        """A warning for each address in the profile that the environment overrides with another one."""
+        """A warning for each address in the profile that the environment overrides with a different address."""
         found = []
         for name, same, said in (
             ("DATABASE_URL", endpoints.same_database, _database),
@@ -107,7 +107,7 @@ def load(name: str | None, given: str | None, environ: Mapping[str, str]) -> Pro
 
 
 def refuse_writable(path: Path, name: str) -> None:
-    """Raise an error if another account than this one or root may change the file with the guard of ``name``.
+    """Raise an error if an account other than this one and root may change the file with the guard of ``name``.
 
     Raises:
         ConfigError: another account may write or replace the file, or the file cannot be inspected.

@@ -1,1 +1,1 @@
-"""Ask before a command changes something, and refuse what the profile forbids."""
+"""Ask for confirmation before a change, and refuse changes that the profile forbids."""

@@ -1,8 +1,8 @@
 """Write the commands that payctl advises, so that they work when they are pasted.
 
-A command contains this run's profile and file, and the options that the guard needs. For a protected profile these are
-a reason and the name. For more rows than the limit it is a higher --max-affected. A bulk change still shows its plan
-and asks.
+A command contains this run's profile and file, and the options that the guard needs. For a protected profile, these are
+a reason and the profile's name. For more rows than the limit, the command has a higher --max-affected. A bulk change
+still shows its plan and asks for confirmation.
 """
 
 from __future__ import annotations

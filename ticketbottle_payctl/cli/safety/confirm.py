@@ -12,8 +12,8 @@
 A guard belongs to a database, so the guard of another profile of the same database applies too
 (``profile.guard_in_force``). The message then names that profile.
 
-If nobody can answer (no terminal, ``--no-input``, a format for programs), the plan is printed. Without ``--yes`` the
-command ends then. If a function of this module raises an error, nothing was changed.
+If no person can answer (no terminal, ``--no-input``, a format for programs), payctl prints the plan. Without ``--yes``,
+the command then ends. If a function of this module raises an error, payctl has changed nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from ticketbottle_payctl.telemetry import log_event
 DEFAULT_MAX_AFFECTED = 1000
 
 APPROVED_ROWS = "max_affected"
-"""The name under which a run records its approved number of rows. A resumed run needs no higher limit."""
+"""The key under which a run records its approved number of rows, so that a resumed run needs no new approval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +47,9 @@ class Act:
     noun: str
     plan: Sequence[Block] = ()
     note: str = ""
-    """A note in brackets that the question shows after the count."""
+    """A note that the question shows in brackets after the count."""
     beyond_rows: bool = False
-    """Whether the change is about more than rows, so that it needs approval even if it affects no row."""
+    """Whether the change needs approval even if it affects no row."""
 
     @property
     def text(self) -> str:
@@ -114,7 +114,7 @@ def approve(session: Session, act: Act, approval: Approval) -> None:
 
 
 def refuse_early(session: Session, act: Act, approval: Approval) -> None:
-    """Before the plan is made, raise the errors that :func:`approve` would raise for any plan.
+    """Raise the errors that :func:`approve` would raise for any plan. Call this before making an expensive plan.
 
     Raises:
         GuardError: the profile is read-only, or the change is over the limit.
@@ -135,7 +135,7 @@ def max_affected(session: Session, approval: Approval) -> int:
 
 
 def refuse_read_only(session: Session, verb: str) -> None:
-    """Raise an error if the profile allows no changes. Commands call this before they make an expensive plan.
+    """Raise an error if the profile allows no changes. Call this before making an expensive plan.
 
     Raises:
         GuardError: the profile is read-only.
@@ -195,7 +195,7 @@ def _check_name(session: Session, approval: Approval) -> None:
 
 
 def _profile(session: Session, name: str) -> str:
-    """Return a profile's name, with the reason why its guard applies if it is not the profile in use."""
+    """Return a profile's name. If it is not the profile in use, add the reason why its guard applies."""
     return f"profile {name}" if name == session.profile.name else f"profile {name}, which has the same database,"
 
 

@@ -1,4 +1,4 @@
-"""Write the fix for a cause, with a command that can be pasted."""
+"""Write the advice for a cause, with a command that a user can paste."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ticketbottle_payctl.domain.causes import Command
 
 
 def command_text(session: Session, command: Command | None, reason: str) -> str | None:
-    """Return the command for the session's profile, or None. ``reason`` is the value of ``--reason`` if it is needed.
+    """Return the command for the session's profile, or None. ``reason`` is the value of ``--reason``, if needed.
 
     Raises:
         ConfigError: the profile or its file is missing or cannot be read.

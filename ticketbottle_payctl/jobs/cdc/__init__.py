@@ -1,6 +1,6 @@
-"""Let Debezium publish the outbox, or take it back. No event is lost and none is sent twice.
+"""Hand the outbox over to Debezium, and take it back. No event is lost, and no event is sent twice.
 
-docs/explanation/scale.md shows the steps.
+docs/explanation/scale.md describes the steps for an operator.
 
 ``config`` prints Debezium's configuration, ``cut_over`` hands the outbox over to Debezium, ``mark`` marks the events
 that Debezium has sent, and ``cut_back`` takes the outbox back.

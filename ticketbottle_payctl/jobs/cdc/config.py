@@ -1,11 +1,12 @@
-r"""Generate a Debezium configuration whose messages equal payctl's in topic, key, partition, value bytes and headers.
+r"""Generate a Debezium configuration that creates the same messages as payctl.
 
-Some headers are missing. Correlation id, traceparent and replay run are in payctl's own tables, which Debezium does not
-read. ``eventVersion`` is left out, because Kafka Connect reads ``1.0`` as a number and would write ``1``.
+Topic, key, partition, value bytes and most headers are equal. The headers for correlation id, traceparent and replay
+run are missing, because Debezium does not read payctl's own tables. The header ``eventVersion`` is missing, because
+Kafka Connect reads ``1.0`` as a number and would write ``1``.
 
-The outbox router takes the last part of an event's type (``COMPLETED`` of ``PAYMENT_COMPLETED``) and names the topic
-after it. An event of another type goes to ``payment.unroutable``, which no consumer reads. No transform can convert a
-text to lower case, so each known last part has its own router. See
+Debezium's outbox router builds the topic's name from the last part of the event's type, such as ``COMPLETED`` of
+``PAYMENT_COMPLETED``. No Kafka Connect transform can convert text to lower case, so each known last part has its own
+router. An event of an unknown type goes to ``payment.unroutable``, which no consumer reads. See
 https://debezium.io/documentation/reference/stable/transformations/outbox-event-router.html.
 """
 
@@ -39,7 +40,7 @@ _HEADERS = ("id:header:eventId", "eventType:header:eventType", "aggregateType:he
 
 @dataclass(frozen=True, slots=True)
 class CdcConfig:
-    """The connector's properties, the SQL for the table's owner, and the required topics."""
+    """The connector's properties, the SQL that the owner of the table must run, and the required topics."""
 
     connector: dict[str, str]
     sql: str
@@ -49,10 +50,11 @@ class CdcConfig:
 def cdc_config(
     database: DatabaseSettings, *, role: str = ROLE, password: str = PASSWORD, server: str | None = None
 ) -> CdcConfig:
-    """Return the configuration for this installation's database, without any password. No connection is made.
+    """Return the configuration for the database in DATABASE_URL, without any password. Do not connect to the database.
 
-    ``password`` is a placeholder that the worker's config provider replaces. If DATABASE_URL names a pooler, ``server``
-    (``host`` or ``host:port``) must name the database server, because replication does not work through a pooler.
+    ``password`` is a placeholder that Kafka Connect's config provider replaces. If DATABASE_URL names a pooler,
+    ``server`` (``host`` or ``host:port``) must name the database server, because replication does not work through a
+    pooler.
 
     Raises:
         InputError: ``password`` is not a placeholder, or ``role`` or ``server`` is not a name.
@@ -78,7 +80,7 @@ def cdc_config(
 
 
 def as_properties(values: dict[str, str]) -> str:
-    """Return the text of a Java properties file, in which each backslash is doubled."""
+    """Return the properties as the text of a Java properties file, with each backslash doubled."""
     return "".join("{}={}\n".format(name, value.replace("\\", "\\\\")) for name, value in values.items())
 
 
@@ -115,10 +117,10 @@ def _only_server(database: DatabaseSettings) -> tuple[str, str]:
 
 
 def _capture(schema: str) -> dict[str, str]:
-    """Return the properties to read inserts from the slot's position on, without a snapshot, and to write heartbeats.
+    """Return the properties that make Debezium read inserts from the slot's position on, and write heartbeats.
 
-    The server keeps its write-ahead log from the slot's position on, and the position moves only when a message
-    arrives. If only other tables are written, the heartbeats move the position.
+    Debezium takes no snapshot. PostgreSQL keeps its write-ahead log from the slot's position on. The position moves
+    only when Debezium sends a message. If programs write only to other tables, the heartbeats move the position.
     """
     return {
         "topic.prefix": TOPIC_PREFIX,
@@ -160,7 +162,8 @@ def _transforms() -> dict[str, str]:
             "table.fields.additional.placement": ",".join(_HEADERS),
         }
     }
-    # Unknown topics are renamed first. So an event whose type is the name of a topic does not go to that topic.
+    # Topics of unknown types are renamed first. Otherwise an event with a topic's name as its type would go to that
+    # topic.
     ours = "|".join([*(rf"payment\.{tail}" for tail in tails), HEARTBEATS.replace(".", r"\.")])
     steps["unroutable"] = {"type": _ROUTER, "regex": f"(?s)(?!(?:{ours})$).*", "replacement": UNROUTABLE}
     for tail in tails:

@@ -12,14 +12,15 @@ from ticketbottle_payctl.store.outbox import cdc
 
 
 def cdc_cut_back(engine: Engine, follower: Follower, max_retries: int, *, dry_run: bool = False) -> MarkReport:
-    """Mark every event that Debezium has sent, then remove its slot. Publishers may be started after that.
+    """Mark every event that Debezium has sent, then remove Debezium's slot. Afterwards, publishers may start again.
 
-    The connector must be deleted, or its worker stopped. The slot's position is not used, because it can be older than
-    the last sent event.
+    Before the call, the operator must delete the connector or stop its worker. payctl does not use the slot's position,
+    because the position can be older than the last sent event.
 
     Raises:
         GuardError: there is no slot, or a connector still reads from it.
-        BrokerUnavailableError, DatabaseUnavailableError: the slot still exists. Run the command again.
+        BrokerUnavailableError, DatabaseUnavailableError: the slot still exists, and the operator can run the command
+            again.
     """
     with transaction(engine, LIMITS, commit=False) as connection:
         slot = cdc.slot(connection)

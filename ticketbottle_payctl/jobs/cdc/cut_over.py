@@ -1,7 +1,7 @@
-"""Hand the outbox over to Debezium. payctl sends the events before the replication slot, Debezium the later ones.
+"""Hand the outbox over to Debezium. payctl sends the events before the replication slot, and Debezium the later events.
 
-The slot is one position in the write-ahead log. So each event is either before or after it, however many transactions
-are open.
+The slot has one position in the write-ahead log. Therefore each event is either before or after this position, even if
+transactions are open.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from ticketbottle_payctl.store.outbox.claim import Released
 from ticketbottle_payctl.store.outbox.shard_lock import Entry
 
 LIMITS = Limits(statement=timedelta(seconds=30), lock=timedelta(seconds=5), idle=timedelta(minutes=3))
-"""The shards stay locked while the slot is created and the last events are sent, so the idle limit is long."""
+"""The transaction's limits. The idle limit is long, because the shards stay locked until the last event is sent."""
 
 PATIENCE = timedelta(seconds=30)
 SEND_WITHIN = 35.0
-"""The time limit of one wave in seconds. A single message may take 30."""
+"""The time limit of one wave in seconds. A single message may take 30 seconds."""
 
 MOST_PENDING = 10_000
 _OWNER = "payctl cdc cut-over"
@@ -43,19 +43,19 @@ class CutOverCounts(TypedDict):
     """The events that payctl sent before the handover."""
 
     sent: Count
-    """Events before the slot that payctl sent; with dry_run, the events that are pending now."""
+    """The number of events before the slot that payctl sent; with dry_run, the number of pending events."""
     dead: Count
-    """Events before the slot that became dead because their type is unknown."""
+    """The number of events before the slot that became dead because their type is unknown."""
     failed: Count
-    """Events that the brokers did not accept; if not 0, nothing was handed over."""
+    """The number of events that the brokers did not accept; if not 0, payctl still owns the outbox."""
 
 
 @dataclass(frozen=True, slots=True)
 class CutOverReport:
-    """The events that were pending before the slot: ``sent``, or ``dead`` because their type has no topic.
+    """The numbers of events before the slot that payctl ``sent``, and that are ``dead`` because they have no topic.
 
-    If ``failed`` is not 0, the brokers did not accept all of them. In that case nothing is handed over and the slot is
-    removed.
+    If ``failed`` is not 0, the brokers did not accept all events. In that case, payctl has removed the slot and still
+    owns the outbox.
     """
 
     sent: int
@@ -79,14 +79,14 @@ def cdc_cut_over(  # noqa: PLR0913 - the job needs each of them
     shards: int,
     dry_run: bool = False,
 ) -> CutOverReport:
-    """Create the slot and send the events before it. Start the connector only after that.
+    """Create the replication slot and send the events before it. The connector may start only after this call.
 
-    Every publisher must be stopped, and the backlog must be drained. Writers never wait. ``dry_run`` runs the checks,
-    creates no slot and writes nothing.
+    Before the call, the operator must stop every publisher, and the backlog must be small. Writers of events never
+    wait. With ``dry_run``, payctl runs the checks, creates no slot and writes nothing.
 
     Raises:
         LockedError: a publisher is running.
-        GuardError: more than ``MOST_PENDING`` events are pending, or some wait behind a dead event.
+        GuardError: more than ``MOST_PENDING`` events are pending, or an event waits behind a dead event.
         ConfigError: the publication or a privilege is missing, or ``wal_level`` is not logical.
         BrokerUnavailableError, DatabaseUnavailableError: nothing was handed over.
     """
@@ -114,7 +114,7 @@ def cdc_cut_over(  # noqa: PLR0913 - the job needs each of them
 
 
 def _enter(engine: Engine, shards: int) -> None:
-    """Write our name to every shard. A publisher that returns to a shard must then rescan, and it finds the slot."""
+    """Write our name to every shard. A publisher that returns must then rescan the shard, and finds the slot."""
     with transaction(engine, LIMITS) as connection:
         for shard in range(shards):
             if shard_lock.enter(connection, shard, shards, 0, _OWNER) is Entry.REFUSED:
@@ -124,8 +124,9 @@ def _enter(engine: Engine, shards: int) -> None:
 def _keep_publishers_out(connection: Connection, shards: int, *, entered: bool) -> None:
     """Lock every shard without writing, so that no publisher can start.
 
-    The creation of a slot waits for every open transaction that has written. If this transaction had written, it would
-    wait for itself. A dry run has not called ``_enter`` before, so it writes our name here and rolls back.
+    PostgreSQL creates a slot only after every open transaction that has written has ended. Therefore this transaction
+    must not write before that, or it would wait for itself. A dry run has not called ``_enter``, so it writes our name
+    here and rolls back.
     """
     allowed = {Entry.UNCHANGED} if entered else {Entry.UNCHANGED, Entry.TAKEN_OVER}
     if any(shard_lock.enter(connection, shard, shards, 0, _OWNER) not in allowed for shard in range(shards)):
@@ -167,7 +168,7 @@ def _check_topics(sender: Sender) -> None:
 
 
 def _send(engine: Engine, sender: Sender, pending: Sequence[cdc.Pending], max_retries: int) -> CutOverReport:
-    """Send in waves of one event for each payment, and commit each wave. Stop a payment at its first failure."""
+    """Send and commit events in waves of one event for each payment. Skip a payment after its first failure."""
     sent = dead = behind = 0
     failures: dict[str, DeliveryFailure] = {}
     remaining = list(pending)

@@ -1,7 +1,7 @@
 """Mark the events that Debezium has sent, by reading them from Kafka.
 
-Debezium reads the table's log and writes nothing back. Without marks, these events would stay pending. They would never
-be cleaned up, and the next publisher would send them again.
+Debezium does not write to the outbox table. Without this job, the events that Debezium has sent would stay pending. The
+cleanup would never delete them, and the next publisher would send them again.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ _UNROUTABLE = f"UNKNOWN_EVENT_TYPE: Debezium sent it to {UNROUTABLE}"
 
 
 class MarkCounts(TypedDict):
-    """The numbers of messages read and of rows changed."""
+    """The numbers of read messages and of changed rows."""
 
     marked: Count
-    """Rows marked as published."""
+    """The number of rows marked as published."""
     dead: Count
-    """Events of an unknown type that were made dead."""
+    """The number of events that became dead because their type is unknown."""
     read: Count
-    """Messages read from Kafka."""
+    """The number of messages read from Kafka."""
     pending: Count
-    """Events that are still pending after this run."""
+    """The number of events that are still pending after this run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +54,13 @@ class MarkReport:
 
 
 def cdc_mark(engine: Engine, follower: Follower, max_retries: int, *, dry_run: bool = False) -> MarkReport:
-    """Mark as published the events that are in Kafka when this call begins. It is safe to run it twice.
+    """Mark the events that are in Kafka as published. A second call does no harm.
 
-    An event in ``payment.unroutable`` becomes dead instead, because payctl's publisher makes events of an unknown type
-    dead, too.
+    An event in ``payment.unroutable`` becomes dead instead, as with payctl's own publisher.
 
     Raises:
         GuardError: Debezium does not publish this outbox.
-        BrokerUnavailableError, DatabaseUnavailableError: the rows that were marked so far stay marked.
+        BrokerUnavailableError, DatabaseUnavailableError: the rows that this call has already marked stay marked.
     """
     with transaction(engine, LIMITS, commit=False) as connection:
         if cdc.slot(connection) is None:
@@ -71,7 +70,7 @@ def cdc_mark(engine: Engine, follower: Follower, max_retries: int, *, dry_run: b
 
 
 def mark_all(engine: Engine, follower: Follower, max_retries: int, *, dry_run: bool) -> MarkReport:
-    """Read to the end and mark in batches. The offsets are committed only after the marks."""
+    """Read the topics to their end, and mark events in batches. Commit the offsets only after the marks."""
     read = marked = dead = 0
     follower.open()
     while seen := follower.read(BATCH):
