@@ -1,1 +1,1 @@
-"""One file or package for each command: read the options, call one job, return its result."""
+"""Implement each command in one file or package. A command reads its options, calls one job and returns its result."""

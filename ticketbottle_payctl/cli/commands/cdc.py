@@ -1,4 +1,4 @@
-"""``payctl cdc``: let Debezium publish the outbox, or take it back. docs/explanation/scale.md shows the steps."""
+"""Implement ``payctl cdc``: hand the outbox to Debezium and back. docs/explanation/scale.md shows the steps."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def cut_over_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Hand the outbox over to Debezium: create its slot, send earlier events.
 
-    Stop every publisher first, and start the connector only afterwards. Writers are not blocked. It shows the number of
-    events to send, and asks before it starts.
+    Stop every publisher first, and start the connector only afterwards. Writers are not blocked. The command shows the
+    number of events to send, and asks for confirmation.
     """
     from ticketbottle_payctl.jobs.cdc.cut_over import cdc_cut_over  # noqa: PLC0415 - cdc config needs no driver
 
@@ -115,7 +115,8 @@ def mark_command(
 ) -> None:
     """Mark the events that Debezium has sent, as found in Kafka.
 
-    Run it every minute while Debezium publishes. It does not ask. Exit 6 if events of an unknown type became dead.
+    Run this command every minute while Debezium publishes. It asks for no confirmation. Exit 6 if events of an unknown
+    type became dead.
     """
     from ticketbottle_payctl.jobs.cdc.mark import cdc_mark  # noqa: PLC0415 - as above
 
@@ -139,8 +140,8 @@ def cut_back_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Take the outbox back from Debezium: mark its events, drop its slot.
 
-    Delete the connector first, and start publishers afterwards. It shows the number of events to mark, and asks before
-    it starts. Exit 6 if events of an unknown type became dead.
+    Delete the connector first, and start publishers afterwards. The command shows the number of events to mark, and
+    asks for confirmation. Exit 6 if events of an unknown type became dead.
     """
     from ticketbottle_payctl.jobs.cdc.cut_back import cdc_cut_back  # noqa: PLC0415 - as above
 
@@ -157,7 +158,7 @@ def cut_back_command(  # noqa: PLR0913 - one argument per option
 
 
 def _act(verb: str, events: int, also: str) -> Act:
-    """Return the change to approve. It needs approval even without events, because the publisher changes."""
+    """Return the change for approval. It needs approval even without events, because the publisher changes."""
     plan = [line(f"would {verb}", bold(count(events, "event"))), line("and", also)]
     return Act(verb, events, "event", plan, beyond_rows=True)
 

@@ -1,4 +1,4 @@
-"""``payctl completion``: a shell's completion script."""
+"""Implement ``payctl completion``: a shell's completion script."""
 
 from __future__ import annotations
 
@@ -71,7 +71,8 @@ complete --command payctl --no-files --keep-order --arguments '(__payctl_complet
 """
 
 _SCRIPTS = {Shell.BASH: _BASH, Shell.ZSH: _ZSH, Shell.FISH: _FISH}
-"""Each asks payctl once for the words that fit the line up to the cursor. Without any, it offers files."""
+"""The script of each shell. It asks payctl for the words that fit the line. Without such a word, it offers file names.
+"""
 
 
 class CompletionFacts(TypedDict):

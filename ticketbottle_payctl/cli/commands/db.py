@@ -1,4 +1,4 @@
-"""``payctl db``: payctl's own schema. The payment service's tables are never changed."""
+"""Implement ``payctl db``: payctl's own schema. The payment service's tables are never changed."""
 
 from __future__ import annotations
 

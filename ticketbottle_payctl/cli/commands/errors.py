@@ -1,4 +1,4 @@
-"""``payctl errors``: the errors of unpublished events in groups, each with the command that replays it."""
+"""Implement ``payctl errors``: the errors of unpublished events in groups, each with the command that replays it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``payctl help``: the help of a command, and pages on what all commands share."""
+"""Implement ``payctl help``: the help of a command, and pages on what all commands share."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ INSTANTS = (
     *("2h", "90m", "3d", "2h ago", "now", "today", "yesterday", "09:00"),
     *("2026-11-22", "2026-11-22T10:00", "2026-11-22T03:00:00Z"),
 )
-"""The forms of an instant, one of each."""
+"""One example of each form of an instant."""
 
 
 class HelpFacts(TypedDict):
     """A page of help."""
 
     topic: str
-    """The words that were asked for."""
+    """The topic or command of the page."""
     text: str
     """The page."""
 

@@ -1,4 +1,4 @@
-"""``payctl process-webhook``: process one callback with the job of the webhook function."""
+"""Implement ``payctl process-webhook``: process one callback with the job of the webhook function."""
 
 from __future__ import annotations
 

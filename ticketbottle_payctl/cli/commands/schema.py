@@ -1,4 +1,4 @@
-"""``payctl schema``."""
+"""Implement ``payctl schema``."""
 
 from __future__ import annotations
 

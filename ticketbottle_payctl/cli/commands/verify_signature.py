@@ -1,4 +1,4 @@
-"""``payctl verify-signature``: check a callback without database, Kafka or network."""
+"""Implement ``payctl verify-signature``: check a callback without database, Kafka or network."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def verify_signature_command(  # noqa: PLR0913 - one argument per option
     if key_file is not None or key_stdin:
         credentials_for = _with_keys(_key_source(key_file, source, stdin=key_stdin), gateway, credentials_for)
     report = verify_signature(request, gateway, credentials_for, explain=explain)
-    if not report.valid and not explain:  # find the reason; the command line may take time for this
+    if not report.valid and not explain:  # search for the reason, which may take time
         report = verify_signature(request, gateway, credentials_for, explain=True)
     if gateway is not None and report.reason == "not_configured":
         raise missing_keys(gateway, credentials_for(gateway))

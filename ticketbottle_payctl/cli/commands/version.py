@@ -1,4 +1,4 @@
-"""``payctl version``: the versions of payctl and of the packages it uses."""
+"""Implement ``payctl version``: the versions of payctl and of the packages it uses."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class Envelope(TypedDict):
     run_id: str | None
     """The id of the recorded run, if the command records runs."""
     started_at: Annotated[str, Keywords(format="date-time", pattern="Z$")]
-    """UTC."""
+    """A time in UTC."""
     duration_ms: Count
     """Milliseconds of wall-clock time."""
     counts: Annotated[Mapping[str, object], Keywords(additionalProperties={"type": "integer"})]

@@ -1,4 +1,4 @@
-"""``payctl.webhook_receipts``: every genuine callback, and payctl's decision about it."""
+"""Implement ``payctl.webhook_receipts``: every genuine callback, and payctl's decision about it."""
 
 from __future__ import annotations
 

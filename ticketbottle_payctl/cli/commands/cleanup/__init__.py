@@ -1,1 +1,1 @@
-"""``payctl cleanup``."""
+"""Implement ``payctl cleanup``."""

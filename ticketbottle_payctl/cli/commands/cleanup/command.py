@@ -1,4 +1,4 @@
-"""``payctl cleanup``: run the job of the scheduled function by hand."""
+"""Implement ``payctl cleanup``: run the job of the scheduled function by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report and the plan of a cleanup, for programs and for people."""
+"""Build the report and the plan of a cleanup, for programs and for people."""
 
 from __future__ import annotations
 

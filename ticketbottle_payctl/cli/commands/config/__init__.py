@@ -1,1 +1,1 @@
-"""``payctl config``."""
+"""Implement ``payctl config``."""

@@ -1,4 +1,4 @@
-"""``payctl config``: the settings and their origins. A secret is never shown, only whether it is set."""
+"""Implement ``payctl config``: the settings and their origins. A secret is never shown, only whether it is set."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class CheckedCounts(TypedDict):
     """Numbers of settings groups and of unknown names."""
 
     checked: Count
-    """Groups of settings, and unknown names, that were checked."""
+    """The number of checked groups of settings and unknown names."""
     wrong: Count
-    """Groups of settings, and unknown names, that are wrong."""
+    """The number of wrong groups of settings and unknown names."""
 
 
 class CheckedItem(TypedDict):
@@ -40,7 +40,7 @@ class CheckedItem(TypedDict):
     """A group of settings, or a name that is not a setting."""
     ok: bool
     message: str
-    """Its value, or the problem."""
+    """The value of the setting, or the problem with it."""
 
 
 def show_command(ctx: typer.Context) -> None:

@@ -1,4 +1,4 @@
-"""The names that payctl reads from the environment or a profile, and a check for names that it does not read."""
+"""List the names that payctl reads from the environment or a profile, and find names that it does not read."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ _SURELY_MEANT = 0.9
 
 
 def unknown(profile: Profile) -> Iterator[tuple[str, str]]:
-    """Yield names that no program here reads, each with a message.
+    """Yield the names that no part of payctl reads, each with a message.
 
-    Each unknown name of the profile is reported. Other programs use the environment too. So a name of the environment
-    is reported only if it is similar to one of payctl's.
+    payctl reports each unknown name of the profile. Other programs use the environment too. Therefore payctl reports a
+    name of the environment only if it is similar to one of payctl's names.
     """
     for name in sorted({*profile.origins, *profile.hidden} - _OF_A_PROFILE):
         if name.isupper():

@@ -1,7 +1,7 @@
-"""List every variable that payctl reads: its form, default, readers, an example and its meaning.
+"""List every variable that payctl reads, with its form, default, readers, example and meaning.
 
-docs/reference/environment.md is made from this list. A default that the settings know is not written here. It is read
-from the settings, so the two cannot differ.
+docs/reference/environment.md is generated from this list. Defaults come from the settings if possible, so that both
+always agree.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ticketbottle_payctl.providers.queries import QUERIES
 
 WHOLE, TEXT, FLAG, URL, FILE, ARN, SECRET = "whole number", "text", "true or false", "URL", "file", "ARN", "secret"
 NONE = ""
-"""No default: the feature is off, or the variable is required where it is read."""
+"""The mark for a variable without a default: its feature is off, or the variable is required."""
 
 CLI = "the command line"
 WEBHOOK, PUBLISH, CLEANUP, WATCH, PROBE = "webhook", "publish-outbox", "cleanup", "watch-payments", "probe"
@@ -26,7 +26,7 @@ IN_THE_VPC = (WEBHOOK, PUBLISH, CLEANUP, WATCH, RECONCILE)
 BEFORE = "before-traffic"
 FUNCTIONS = (*IN_THE_VPC, PROBE, BEFORE)
 ALL = (CLI, *FUNCTIONS)
-"""Everything that runs: the command line (also in a container) and each function."""
+"""All programs that read variables: the command line (also in a container) and each function."""
 
 
 class Variable(NamedTuple):
@@ -49,7 +49,7 @@ class Section(NamedTuple):
 
 
 def _known(name: str, kind: str, readers: tuple[str, ...], example: str, meaning: str) -> Variable:
-    """Return a variable whose default is the settings' own."""
+    """Return a variable with the default from the settings."""
     return Variable(name, kind, default_of(name), readers, example, meaning)
 
 

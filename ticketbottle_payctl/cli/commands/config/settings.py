@@ -136,7 +136,7 @@ def _of_profile(profile: Profile, name: str, value: str) -> Shown:
 
 
 def _place(profile: Profile, name: str) -> str | None:
-    """Return the ARN of a secret. The ARN itself is not secret. For a previous value, return None."""
+    """Return the ARN of a secret, which is not secret itself. For a previous value, return None."""
     return profile.environ[name] if name in names.ARNS else None
 
 

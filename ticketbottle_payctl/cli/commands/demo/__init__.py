@@ -1,1 +1,1 @@
-"""``payctl demo``."""
+"""Implement ``payctl demo``."""

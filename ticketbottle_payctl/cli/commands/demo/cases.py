@@ -1,4 +1,4 @@
-"""Describe the orders that ``demo --keep`` leaves to repair: the fault, how to find it, and how to repair it."""
+"""Describe the orders that the user of ``demo --keep`` can repair, with the commands that find and repair a fault."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ticketbottle_payctl.sandbox.demo import Case, Fault
 
 @dataclass(frozen=True, slots=True)
 class CaseWords:
-    """A sentence about an order, the command that finds its fault, and the command that repairs it."""
+    """A sentence about an order, the command that finds its fault, and the command that repairs the order."""
 
     says: str
     find: str

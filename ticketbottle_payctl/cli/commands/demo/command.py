@@ -1,4 +1,4 @@
-"""``payctl demo``: run everything locally, on servers that stop when the command ends."""
+"""Implement ``payctl demo``: run everything locally, on servers that stop when the command ends."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ def _stay(session: Session, world: World, result: Result) -> NoReturn:
 
 
 def _program_directory() -> Path | None:
-    """Return the directory of this payctl if the shell does not find payctl on PATH, else None."""
+    """Return the directory of this payctl, or None if the shell finds payctl on PATH."""
     program = Path(sys.argv[0])
     return program.absolute().parent if program.name == "payctl" and shutil.which("payctl") is None else None
 
 
 def _given_kafka(session: Session, *, yes: bool) -> Mapping[str, str]:
-    """Return the ``KAFKA_*`` settings if brokers are configured, else nothing.
+    """Return the ``KAFKA_*`` settings. If no brokers are configured, return no settings.
 
     Raises:
         GuardError: the brokers are on another machine and --yes was not given, or the profile is protected or

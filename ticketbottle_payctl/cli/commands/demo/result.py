@@ -1,4 +1,4 @@
-"""The demo's report for programs; ``timeline`` has the report for people."""
+"""Build the demo's report for programs. ``timeline`` builds the report for people."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class DemoCounts(TypedDict):
     """The numbers of callbacks, events, messages and differences of the demo."""
 
     callbacks: Count
-    """Callbacks sent."""
+    """The number of callbacks that the demo sent."""
     settled: Count
     already_settled: Count
     refused: Count
     published: Count
     """Events that the broker acknowledged."""
     arrived: Count
-    """Messages read back."""
+    """The number of messages that the demo read back."""
     differences: Count
     """Differences from the expected results."""
 
@@ -43,9 +43,9 @@ class CaseFacts(TypedDict):
     fault: Fault
     order_code: str
     find: str
-    """The command that finds it."""
+    """The command that finds the fault."""
     repair: str
-    """The command that repairs it."""
+    """The command that repairs the order."""
 
 
 class DemoFacts(TypedDict):
@@ -72,7 +72,7 @@ class StartedItem(TypedDict):
 
     step: Literal["started"]
     at_ms: Count
-    """Milliseconds since the start."""
+    """The milliseconds since the start of the demo."""
     name: str
     detail: str
 
@@ -110,7 +110,7 @@ class PublishedItem(TypedDict):
 
     step: Literal["published"]
     at_ms: Count
-    """Milliseconds since the start."""
+    """The milliseconds since the start of the demo."""
     events: Count
     batches: Count
     stopped_because: str
@@ -121,7 +121,7 @@ class MessageItem(TypedDict):
 
     step: Literal["message"]
     at_ms: Count
-    """Milliseconds since the start."""
+    """The milliseconds since the start of the demo."""
     event_id: str
     order_code: str
     topic: str
@@ -132,14 +132,14 @@ class MessageItem(TypedDict):
     """The payload as PostgreSQL prints it."""
     headers: Mapping[str, str | None]
     as_expected: bool
-    """Whether it is the event's only message, in its topic, with its key, headers and payload."""
+    """Whether this is the event's only message, in the right topic, with the right key, headers and payload."""
 
 
 DemoItem = StartedItem | CallbackItem | PublishedItem | MessageItem
 
 
 def result_of(report: DemoReport) -> Result:
-    """Return the result of a finished demo. Exit 6 if something differs from what was expected."""
+    """Return the result of a finished demo. Exit 6 if a result differs from the expected result."""
     return _result(report, None)
 
 

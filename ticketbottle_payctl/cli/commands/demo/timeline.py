@@ -1,4 +1,4 @@
-"""The demo's report for people: callbacks, decisions and their reasons, replies, messages."""
+"""Build the demo's report for people, with callbacks, decisions, reasons, replies and messages."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def _at(seconds: float) -> Styled:
 
 
 def _payctl(arguments: str) -> str:
-    """Return the command as it can be typed here, with its path if payctl is not on PATH."""
+    """Return the command as the user can type it, with its path if payctl is not on PATH."""
     program = sys.argv[0]
     found = Path(program).name == "payctl" and shutil.which("payctl") is None
     return f"{program if found else 'payctl'} {arguments}"

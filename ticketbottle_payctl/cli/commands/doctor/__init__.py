@@ -1,1 +1,1 @@
-"""``payctl doctor``."""
+"""Implement ``payctl doctor``."""

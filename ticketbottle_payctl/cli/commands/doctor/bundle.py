@@ -1,4 +1,4 @@
-"""Write findings, settings and versions to a file for a colleague. It has no secret and only its owner can read it."""
+"""Write findings, settings and versions to a file without secrets. Only the owner of the file can read it."""
 
 from __future__ import annotations
 

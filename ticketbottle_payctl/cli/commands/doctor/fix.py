@@ -1,4 +1,4 @@
-"""``payctl doctor --fix-published-flags``: plan and mark the rows that the replaced service left half marked."""
+"""Implement ``payctl doctor --fix-published-flags``: mark the rows that the replaced service left half marked."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def fix(session: Session, approval: Approval, *, dry_run: bool) -> NoReturn:
     """Print the plan, ask, and repair the rows.
 
     Raises:
-        GuardError: not confirmed, or the profile does not allow it.
+        GuardError: the operator did not confirm, or the profile does not allow changes.
     """
     session.note_target(told=ToldAt.of(dry_run=dry_run))
     engine = session.services.engine

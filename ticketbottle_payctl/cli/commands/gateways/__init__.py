@@ -1,1 +1,1 @@
-"""``payctl gateways``."""
+"""Implement ``payctl gateways``."""

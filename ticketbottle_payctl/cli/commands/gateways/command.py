@@ -1,4 +1,4 @@
-"""``payctl gateways``: list the configured gateways, and register the webhook's URL at PayOS."""
+"""Implement ``payctl gateways``: list the configured gateways, and register the webhook's URL at PayOS."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ def register_webhook_command(  # noqa: PLR0913 - one argument per option
     """Register the address of the webhook at PayOS.
 
     PayOS calls the URL at once with a signed test callback. It registers the URL only if the answer is a 2xx within ten
-    seconds. So deploy the webhook with PayOS's checksum key first. From then on PayOS reports new payments to this URL,
-    and no longer to the previous one.
+    seconds. Therefore deploy the webhook with PayOS's checksum key first. From then on, PayOS reports new payments to
+    this URL, and no longer to the previous URL.
     """
     session = Session.of(ctx)
     _refuse_other_gateway(gateway)
@@ -112,7 +112,7 @@ def _checked(url: str) -> str:
     """Return the URL for display. The part after the gateway's name is hidden, because it may be a secret.
 
     Raises:
-        InputError: it is not an https URL, or it is another gateway's URL. The message does not quote it.
+        InputError: the value is not an https URL, or is another gateway's URL. The message does not quote the value.
     """
     parts = checked_url(url) if url.casefold().startswith("https://") else None
     if parts is None or parts.fragment:

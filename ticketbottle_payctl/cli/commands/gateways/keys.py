@@ -21,7 +21,7 @@ class KeyItem(TypedDict):
     gateway: ProviderName
     """The gateway."""
     state: State
-    """Whether payctl here can check the gateway's callbacks: on, off (nothing is set) or incomplete."""
+    """Whether this payctl can check the gateway's callbacks: on, off (no value is set) or incomplete."""
     variable: str
     """The variable that holds the value, without _PREVIOUS."""
     rotation: Literal["current", "previous"]

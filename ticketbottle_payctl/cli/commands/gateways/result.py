@@ -18,7 +18,7 @@ class GatewayCounts(TypedDict):
     """Numbers of gateways by state."""
 
     on: Count
-    """Gateways whose callbacks can be checked here."""
+    """The number of gateways whose callbacks this payctl can check."""
     off: Count
     """Gateways without any of the keys that check callbacks."""
     incomplete: Count

@@ -1,1 +1,1 @@
-"""``payctl list``."""
+"""Implement ``payctl list``."""

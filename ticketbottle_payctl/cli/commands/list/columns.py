@@ -1,4 +1,4 @@
-"""The columns of each list: all fields, those of a table in a pipe, and those on a terminal.
+"""Define the columns of each list: all fields, the fields of a table in a pipe, and the columns on a terminal.
 
 To add a field, add it to the SQL and its fields in ``store/outbox/listing.py``, and here to the columns that show it.
 """
@@ -16,9 +16,9 @@ from ticketbottle_payctl.telemetry import redact
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A list: the name of its output, all its fields, and those that a table shows by default.
+    """A list, with the name of its output, all its fields, and the fields that a table shows by default.
 
-    ``narrow`` are the columns on a terminal, and ``noun`` is what a row is.
+    ``narrow`` are the columns on a terminal. ``noun`` is the word for a row.
     """
 
     schema: str

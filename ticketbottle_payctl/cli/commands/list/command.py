@@ -1,4 +1,4 @@
-"""``payctl list``: events, payments and stored callbacks, newest first."""
+"""Implement ``payctl list``: events, payments and stored callbacks, newest first."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ FromArchive = Annotated[
 
 
 def _one_of(known: Sequence[str]) -> Callable[[str], str]:
-    """Return a parser of these words, in any case. A misspelt word would select nothing and look like a result."""
+    """Return a parser that accepts only these words, in upper or lower case, and refuses a misspelt word."""
 
     def read(text: str) -> str:
         for word in known:

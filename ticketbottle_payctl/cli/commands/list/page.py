@@ -1,4 +1,4 @@
-"""What the lists share: the options, the limit, and the cursor of the next page. Their columns: :mod:`columns`."""
+"""Provide the options, the limit and the cursor that all lists share. :mod:`columns` has their columns."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class ListedCounts(TypedDict):
-    """How many rows there are."""
+    """The number of rows of a list."""
 
     listed: Count
-    """Rows in items."""
+    """The number of rows in items."""
 
 
 def fields_option(kind: Kind) -> typer.models.OptionInfo:
-    """Return ``--fields`` of this list. A shell completes the name behind the last comma."""
+    """Return the option ``--fields`` of this list. A shell completes the name after the last comma."""
 
     def complete(incomplete: str) -> list[str]:
         done, comma, begun = incomplete.rpartition(",")
@@ -53,7 +53,7 @@ def fields_option(kind: Kind) -> typer.models.OptionInfo:
 
 
 def columns_of(session: Session, kind: Kind, given: str | None) -> tuple[str, ...]:
-    """Return the fields that were given, else all of them, or in a table the default ones.
+    """Return the given fields. Without given fields, return all fields, or in a table the default fields.
 
     Raises:
         typer.BadParameter: a field does not exist.
@@ -69,7 +69,7 @@ def columns_of(session: Session, kind: Kind, given: str | None) -> tuple[str, ..
 
 
 def limit_of(given: int | None, *, everything: bool) -> int | None:
-    """Return how many rows to list, or None for all.
+    """Return the number of rows to list, or None for all rows.
 
     Raises:
         typer.BadParameter: both --limit and --all were given.
@@ -81,12 +81,12 @@ def limit_of(given: int | None, *, everything: bool) -> int | None:
 
 
 def cursor(at: datetime, row_id: str) -> str:
-    """Return the ``next`` of a page whose last row this is. It keeps microseconds, or rows would be listed twice."""
+    """Return the cursor ``next`` for a page with this last row. It has microseconds, so that no row appears twice."""
     return f"{at.astimezone(UTC).isoformat().replace('+00:00', 'Z')}~{row_id}"
 
 
 def position_of(after: str | None, *, is_id: Callable[[str], bool] = str.isprintable) -> PagePosition | None:
-    """Return the position that a page's ``next`` means. ``is_id`` tells whether a text may be a row's id.
+    """Return the position for a page's cursor ``next``. ``is_id`` tells whether a text may be a row's id.
 
     Raises:
         typer.BadParameter: the text is not a cursor.
@@ -105,20 +105,20 @@ def position_of(after: str | None, *, is_id: Callable[[str], bool] = str.isprint
 
 
 def is_uuid(text: str) -> bool:
-    """Tell whether a text may identify a row of payctl's own tables. The payment service's ids may be any text."""
+    """Return whether a text may identify a row of payctl's own tables. The payment service's ids may be any text."""
     return _UUID.fullmatch(text) is not None
 
 
 def shows_in_brief(session: Session, *, wide: bool) -> bool:
-    """Return whether a list is shown to a person on a terminal, who did not ask for full values."""
+    """Return whether the list goes to a terminal, and the user did not ask for full values."""
     return session.shared.output is OutputFormat.TABLE and not wide and is_terminal(sys.stdout)
 
 
 def finish_list(session: Session, kind: Kind, rows: Listing, columns: Sequence[str], *, wide: bool = False) -> NoReturn:
-    """Write the rows as they are read, then where the next page starts.
+    """Write the rows while reading them, then the cursor of the next page.
 
-    On a terminal the table has short ids, ages and the columns that fit, unless ``wide`` or a choice of columns asks
-    for full values. Elsewhere it has full values.
+    On a terminal, the table has short ids, ages and the columns that fit, unless the user asked for full values with
+    ``wide`` or with chosen columns. Elsewhere, the table has full values.
     """
     terminal = shows_in_brief(session, wide=False)
     in_brief = terminal and not wide and tuple(columns) == kind.shown

@@ -1,4 +1,4 @@
-"""``payctl listen``: the webhook on local HTTP, for developing the payment service."""
+"""Implement ``payctl listen``: the webhook on local HTTP, for developing the payment service."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _needs_forward_to(replay: str | None, timeout: timedelta | None, *, allow_re
 
 
 def _serve(session: Session, log: Log, handle: Handle, port: int, forward_to: str | None = None) -> NoReturn:
-    """Answer requests until a signal comes."""
+    """Answer requests until payctl receives a signal."""
     with stop_on_signals() as stop, webhook_server(handle, log.refused, port=port) as base:
         if forward_to is not None and _is_itself(forward_to, base):
             message = "--forward-to is the address of this payctl listen: it would pass each callback on to itself"
@@ -141,7 +141,7 @@ def _replay(session: Session, service: _Service, receipt_id: str) -> NoReturn:
 
 @dataclass(frozen=True, slots=True)
 class _Service:
-    """The service that callbacks are passed on to."""
+    """The service that receives the callbacks."""
 
     session: Session
     forward_to: str

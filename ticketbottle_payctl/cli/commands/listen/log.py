@@ -1,4 +1,4 @@
-"""The log of ``payctl listen``: one line for each request, in the requested format."""
+"""Write the log of ``payctl listen``, with one line for each request in the requested format."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Answered(Decision):
     at: datetime
     """When the request was answered, UTC."""
     method: str
-    """HTTP method."""
+    """The HTTP method of the request."""
     path: str
     """The path without its query, at most 200 characters."""
     provider: ProviderName | None
@@ -61,7 +61,7 @@ class Answered(Decision):
     order_code: str | None
     """The order, as opaque text."""
     reply_status: int
-    """HTTP status."""
+    """The HTTP status of the reply."""
     payment_id: str | None
     """The payment's id in the payment service."""
     forwarded_to: str | None
@@ -160,7 +160,7 @@ class Log:
                     return
 
     def _put(self, text: str, *, json: bool) -> None:
-        """Write to stdout. Callbacks still get replies if nobody reads it or if it cannot be written."""
+        """Write to stdout. If this fails, payctl still replies to callbacks."""
         try:
             writer.write_part(text, json=json)
         except ReaderGoneError:

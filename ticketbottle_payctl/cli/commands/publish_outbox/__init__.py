@@ -1,1 +1,1 @@
-"""``payctl publish-outbox``."""
+"""Implement ``payctl publish-outbox``."""

@@ -1,4 +1,4 @@
-"""What keeps events from flowing, in words: for the result, for a running publisher, and for the next command."""
+"""Describe why events wait, for the result, for a running publisher, and for the next command."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MOST_TOLD = 10
 
 
 def causes(obstacles: Obstacles) -> list[Block]:
-    """Return a line for each cause, the one with the most events first, and the next commands."""
+    """Return a line for each cause, beginning with the cause of the most events, and the next commands."""
     told = obstacles.blockers[:_MOST_TOLD]
     lines: list[Block] = [Line((f"  {sentence(each)}",)) for each in told]
     more = obstacles.causes - len(told)
@@ -23,7 +23,7 @@ def causes(obstacles: Obstacles) -> list[Block]:
 
 
 def sentence(blocker: Blocker) -> str:
-    """Return what waits, for what, and why."""
+    """Return a sentence with the waiting events, their cause and the reason."""
     waiting = f"{count(blocker.events, 'event')} {'waits' if blocker.events == 1 else 'wait'}"
     detail = f": {blocker.detail}" if blocker.detail else ""
     event = blocker.event_id
@@ -46,7 +46,7 @@ def sentence(blocker: Blocker) -> str:
 
 
 def reasons(obstacles: Obstacles) -> list[str]:
-    """Return a sentence for each cause. A topic that no event waits for is one too."""
+    """Return a sentence for each cause. An unusable topic is a cause even if no event waits for it."""
     said = [obstacles.away.message] if obstacles.away else []
     if obstacles.locked:
         said.append(locked_words(obstacles))
@@ -61,12 +61,12 @@ def reasons(obstacles: Obstacles) -> list[str]:
 
 
 def first_words(obstacles: Obstacles) -> str:
-    """Return the most important cause in one sentence, or nothing."""
+    """Return the most important cause in one sentence. Without a cause, return an empty text."""
     return next(iter(reasons(obstacles)), "")
 
 
 def locked_words(obstacles: Obstacles) -> str:
-    """Return who holds which shards."""
+    """Return a sentence that names the held shards and their holder."""
     first = obstacles.locked[0]
     if first.shards == 1:
         return f"another process holds the outbox: {first.holder}"
@@ -75,7 +75,7 @@ def locked_words(obstacles: Obstacles) -> str:
 
 
 def _next(obstacles: Obstacles, told: Sequence[Blocker]) -> list[str]:
-    """Return the commands that say more. Each works when pasted."""
+    """Return the commands that show more about the causes. A user can paste each command."""
     commands = []
     dead = [each.event_id for each in told if each.reason in {BlockReason.DEAD, BlockReason.FAILED} and each.event_id]
     if dead:

@@ -1,4 +1,4 @@
-"""``payctl publish-outbox``: run the job of the scheduled function, by hand or as a service."""
+"""Implement ``payctl publish-outbox``: run the job of the scheduled function, by hand or as a service."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _known_types(types: list[str], *, loop: bool) -> tuple[str, ...]:
         message = f"no such event type: {', '.join(unknown)}; the types are {', '.join(TOPICS)}"
         raise typer.BadParameter(message, param_hint="--type")
     if types and loop:
-        # A new event of another type could be one that these events must wait for.
+        # These events may have to wait for a new event of another type.
         message = "--type cannot be combined with --loop, which publishes every type"
         raise typer.BadParameter(message, param_hint="--type")
     return tuple(types)

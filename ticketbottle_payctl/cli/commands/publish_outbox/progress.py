@@ -1,4 +1,4 @@
-"""The output of a running publisher, on stderr and in the log. stdout is for the result."""
+"""Show a running publisher on stderr and in the log. stdout is for the result."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _RATE_OVER = 10.0
 
 @contextmanager
 def watched(session: Session, options: PublishOptions, health_file: Path | None = None) -> Iterator[Observer]:
-    """Return an observer: on a terminal a bar for a drain and a live line for a loop, elsewhere events in the log.
+    """Return an observer. On a terminal, it draws a bar or a live line. Elsewhere, it writes log events.
 
     Raises:
         InputError: the health file cannot be written.
@@ -53,7 +53,7 @@ def watched(session: Session, options: PublishOptions, health_file: Path | None 
 
 @dataclass(slots=True)
 class _Log:
-    """Writes an event when the publisher is ready, one regularly, and one when a cause begins or ends."""
+    """An observer that logs the start, regular heartbeats, and each cause that begins or ends."""
 
     session: Session
     loop: bool = False
@@ -82,7 +82,7 @@ class _Log:
         log_event("publish_outbox_batch", level="debug", published=counts.published, dead=counts.dead)
 
     def on_obstacles(self, obstacles: Obstacles) -> None:
-        """Write what blocks events, or that nothing blocks them any more. Both have the same log level."""
+        """Log the causes that block events, or that no cause blocks them any more, at the same log level."""
         if not obstacles:
             log_event("publish_outbox_resumed", level="warning")
             return
@@ -93,7 +93,7 @@ class _Log:
 
 @dataclass(slots=True)
 class _Line:
-    """Draws one line, and writes a line above it when a cause begins or ends."""
+    """An observer that draws one line, and writes a line above it when a cause begins or ends."""
 
     session: Session
     health_file: Path | None = None
@@ -134,7 +134,7 @@ class _Line:
             self.session.note(warn("!"), at, reason)
 
     def text(self) -> str:
-        """Return the line: how much went, how fast, what waits, for how long, and why."""
+        """Return the line with the number of sent events, the rate, and the waiting events with their age and cause."""
         obstacles = self._obstacles
         age = obstacles.oldest_pending_age_s
         parts = [

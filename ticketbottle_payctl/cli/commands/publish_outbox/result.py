@@ -1,4 +1,4 @@
-"""A publisher's report, for programs and for people."""
+"""Build a publisher's report, for programs and for people."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ _UNFINISHED = {
 
 
 def result_of(report: PublishReport, *, loop: bool, signalled: ExitCode | None = None) -> Result:
-    """Return the report, with the code of the error that stopped the run, of the signal, or of what became of events.
+    """Return the report, with the exit code of the error, of the signal, or of the outcome.
 
-    Exit 6 if some events failed or were held back, or if the outbox has a dead event: its customer waits, although this
-    run could do nothing about it. Exit 9 if another process holds a shard. The mark is a tick exactly at 0.
+    Exit 6 if some events failed or were held back, or if the outbox contains a dead event, because its customer waits.
+    Exit 9 if another process holds a shard. The mark is ``✔`` only with exit code 0.
     """
     counts = report.counts
     dead = counts.dead_events[:_MOST_LISTED]
@@ -92,7 +92,8 @@ def _failure(report: PublishReport) -> Failure | None:
 def _exit_code(report: PublishReport, *, loop: bool) -> ExitCode:
     if report.failure is not None:
         return exit_codes.of_error(report.failure)
-    # A loop's deadline is its usual end. A loop that another publisher kept out to the end has not done its work.
+    # For a loop, the deadline is the usual end. But if another publisher held the shard until the end, the loop has
+    # done no work.
     usual = loop and report.stopped_because is StoppedBecause.DEADLINE
     code = ExitCode.DONE if usual else exit_codes.of_outcome(report.stopped_because)
     if code is ExitCode.DONE and report.obstacles.locked:
@@ -137,7 +138,7 @@ def _human(report: PublishReport, code: ExitCode) -> list[Block]:
 
 
 def _trouble(report: PublishReport) -> str | None:
-    """Return the first words: what keeps customers waiting, or why the run ended before the outbox was empty."""
+    """Return the first words: the reason why customers wait, or why the run ended before the outbox was empty."""
     obstacles = report.obstacles
     said = []
     if obstacles.away is not None:

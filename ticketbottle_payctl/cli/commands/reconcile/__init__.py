@@ -1,1 +1,1 @@
-"""``payctl reconcile``."""
+"""Implement ``payctl reconcile``."""

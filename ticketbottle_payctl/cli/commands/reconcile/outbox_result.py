@@ -1,4 +1,4 @@
-"""The comparison of outbox and Kafka, for programs and for people, and the plan of its repair."""
+"""Build the result of the comparison of outbox and Kafka, and the plan that repairs lost events."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class ComparedFacts(TypedDict):
 
 
 class DifferenceItem(TypedDict):
-    """One event that differs, or with --all one that was not judged."""
+    """An event that differs, or with --all an event that was not judged."""
 
     event_id: str
     """The event's id."""
@@ -83,11 +83,11 @@ class DifferenceItem(TypedDict):
     copies: Count
     """The number of records of the event."""
     repairable: bool
-    """Whether a replay repairs it."""
+    """Whether a replay repairs the difference."""
     created_at: datetime
-    """UTC."""
+    """A time in UTC."""
     published_at: datetime
-    """UTC."""
+    """A time in UTC."""
 
 
 class Repair(NamedTuple):

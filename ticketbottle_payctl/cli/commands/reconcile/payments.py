@@ -1,4 +1,4 @@
-"""``payctl reconcile payments``: ask the gateways for the status of payments, and settle them."""
+"""Implement ``payctl reconcile payments``: ask the gateways for the status of payments, and settle them."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class PaymentItem(TypedDict):
     amount: int
     """The payment's amount, whole VND."""
     created_at: datetime
-    """UTC."""
+    """A time in UTC."""
     status: str
     """The payment's status when the gateway was asked."""
     says: Annotated[str, Keywords(enum=[*_ENDS, *NoVerdict, *_NOT_ASKED])]
@@ -63,7 +63,7 @@ class PaymentItem(TypedDict):
     """Whether the plan would settle the payment."""
     outcome: Annotated[str, Keywords(enum=["settled", "skipped"])] | None
     reason: str | None
-    """The reason why it was skipped or refused."""
+    """The reason why payctl skipped or refused the payment."""
     status_after: str | None
     """The payment's status after the run."""
     event_id: str | None
@@ -72,7 +72,7 @@ class PaymentItem(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """One run. ``done`` is empty if none was settled. ``too_old`` counts PENDING payments too old to ask about."""
+    """One run. ``done`` is empty if it settled no payment. ``too_old`` counts payments that are too old for a query."""
 
     findings: Sequence[StatusFinding]
     more: bool = False
@@ -169,7 +169,7 @@ def _became(settled: Settled) -> Part:
 
 
 def _says(finding: StatusFinding) -> Part:
-    says = finding.says.replace("_", " ")  # separate words can be folded
+    says = finding.says.replace("_", " ")  # a line can break between separate words
     text = f"{says} ({finding.detail})" if finding.detail else says
     amount = finding.callback.amount if finding.callback else None
     if amount is not None and amount != finding.payment.amount:

@@ -1,1 +1,1 @@
-"""``payctl replay``."""
+"""Implement ``payctl replay``."""

@@ -10,7 +10,7 @@ from ticketbottle_payctl.jobs.replay import Misnamed
 
 
 def misnamed_sentence(found: Misnamed) -> str:
-    """Return a sentence about what the first wrong name is."""
+    """Return a sentence that says which kind of id the first wrong name is."""
     kinds = (
         *((name, "an order code") for name in found.order_codes),
         *((name, "a payment") for name in found.payments),
@@ -32,7 +32,7 @@ def meant_command(found: Misnamed, adviser: Adviser) -> str | None:
     if not found.replayable:
         return adviser.reading(["show"], names[:1])
     options = [word for code in found.order_codes for word in ("--order-code", code)]
-    # Different selectors narrow each other, so orders and payments need a command each.
+    # A command cannot select orders and payments together, because an event must match all selectors.
     if not options:
         options = [word for payment in found.payments for word in ("--aggregate", payment)]
     return adviser.changing(["replay"], options=options, rows=found.replayable)

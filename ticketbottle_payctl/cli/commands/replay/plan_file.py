@@ -106,7 +106,7 @@ def _header(stored: StoredPlan) -> dict[str, object]:
         "keys_with_newer": plan.keys_with_newer,
         "oldest": rfc3339(plan.oldest) if plan.oldest else None,
         "newest": rfc3339(plan.newest) if plan.newest else None,
-        # This is for the reviewer. It is read again when the plan is applied.
+        # This value is only for the reviewer. payctl reads it again when it applies the plan.
         "superseded": [list(each) for each in plan.superseded],
         "left_out": [list(left) for left in plan.left_out],
     }

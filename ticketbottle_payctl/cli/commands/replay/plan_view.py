@@ -1,4 +1,4 @@
-"""The plan of a replay for people: its events, its consequences, and what is left out."""
+"""Show the plan of a replay to people: its events, its consequences, and the events that it leaves out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WHY = {
     "gone": "deleted since the plan",
     "locked": "locked by another session, such as a publisher",
 }
-"""The reason that a row was skipped, in words."""
+"""The reasons why a row was skipped, as text."""
 
 
 def plan_blocks(plan: ReplayPlan, options: ReplayOptions) -> list[Block]:
@@ -48,14 +48,14 @@ def superseded_warning(found: Sequence[Superseded]) -> str:
 
 
 def superseded_row(found: Sequence[Superseded], options: ReplayOptions) -> tuple[str, object]:
-    """Return a row with the count of superseded events, if they are allowed now or were when the run started."""
+    """Return a row with the count of superseded events, if the command or the run's start allows them."""
     if found:
         return "superseded", bad(f"{len(found):,} INCLUDED")
     return "superseded", "allowed, none now" if options.allow_superseded else None
 
 
 def superseded_note(found: Sequence[Superseded]) -> str:
-    """Return the note for the question: the harm that superseded events do."""
+    """Return the note for the question, which names the harm of superseded events."""
     return f"{len(found):,} of them superseded: paid customers lose their tickets" if found else ""
 
 

@@ -1,4 +1,4 @@
-"""The plan and the report of a replay, for programs and for people."""
+"""Build the plan and the report of a replay, for programs and for people."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def result_of_plan(  # noqa: PLR0913 - each by its name
     plan_file: Path | None = None,
     nothing: bool = False,
 ) -> Result:
-    """Return the plan. ``nothing`` is true if it should be applied but has no events."""
+    """Return the plan. ``nothing`` is true if the plan should be applied but has no events."""
     code = _code_of_plan(plan, named=named)
     human = plan_blocks(plan, options)
     if not plan.events and plan_file is None:

@@ -1,1 +1,1 @@
-"""``payctl report``."""
+"""Implement ``payctl report``."""

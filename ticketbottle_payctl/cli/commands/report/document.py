@@ -36,7 +36,7 @@ class Section(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What the report is about: the zone of its clock times, the database, and the profile if one was named."""
+    """The subject of the report: the zone of its clock times, the database, and the profile, if one was named."""
 
     zone: tzinfo
     zone_name: str

@@ -20,7 +20,7 @@ class FigureItem(TypedDict):
     name: str
     """The figure's fixed name."""
     label: str
-    """What it counts or measures."""
+    """The meaning of the figure."""
     value: float | None
     """A number, or seconds if the name ends in _s; null if there is nothing to measure."""
     command: str
@@ -36,7 +36,7 @@ class OpenOrderFacts(TypedDict):
     """The id of the event, the payment or the callback."""
     order_code: str | None
     amount: int | None
-    """Whole VND."""
+    """An amount in whole VND."""
     at: datetime
     """The creation of the event, the completion of the payment, or the arrival of the callback, UTC."""
     why: str | None
@@ -71,7 +71,7 @@ class PointFacts(TypedDict):
 
 
 class MomentFacts(TypedDict):
-    """Something that happened in the window."""
+    """An entry of the timeline."""
 
     at: datetime
     kind: MomentKind
@@ -100,7 +100,7 @@ class ActedFacts(TypedDict):
 
 
 class GapFacts(TypedDict):
-    """Something that was not counted."""
+    """A part of the report that was not counted."""
 
     section: Section
     reason: GapReason
@@ -111,7 +111,7 @@ class GapFacts(TypedDict):
 
 
 class ReportFacts(TypedDict):
-    """What happened in a window, and what is open now."""
+    """The facts of a report about a window and about the present state."""
 
     verdict: str
     """The answer in one line."""
@@ -137,9 +137,9 @@ class ReportFacts(TypedDict):
     """The window in parts, the first one first."""
     timeline: Sequence[MomentFacts]
     runs: Sequence[ActedFacts] | None
-    """What operators ran; null if it was not read."""
+    """The runs of operators; null if they were not read."""
     gaps: Sequence[GapFacts]
-    """What was not counted."""
+    """The parts that were not counted."""
     html: str | None
     """The file that was written."""
 

@@ -36,7 +36,7 @@ class Commands:
     report: Report
 
     def itself(self) -> str:
-        """Return the command that makes the same report."""
+        """Return the command that creates the same report."""
         return self.adviser.reading(["report"], options=self.window)
 
     def again(self, options: Sequence[str]) -> str:
@@ -52,7 +52,7 @@ class Commands:
         return self.adviser.reading(["errors"], options=["--failed"])
 
     def show(self, row_id: str) -> str:
-        """Return the command that shows what belongs to an id."""
+        """Return the command that shows the payment, event or callback of an id."""
         return self.adviser.reading(["show"], [short_id(row_id)])
 
     def run(self, run_id: str) -> str:

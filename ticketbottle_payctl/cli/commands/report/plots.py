@@ -322,7 +322,7 @@ def _y(field: str, title: str, most: int | None = None) -> Spec:
 
 
 def _labelled(rows: Sequence[Spec], name: str, order: str, bar: Spec) -> Spec:
-    """Return a plot with one row for each name. The name is above its bars, so it can use the whole width."""
+    """Return a plot with one row for each name. The name is above its bars, which can then use the whole width."""
     label = {
         "mark": {
             "type": "text",

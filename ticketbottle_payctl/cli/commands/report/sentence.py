@@ -116,7 +116,7 @@ def act_sentence(run: Run, act: RunAct, quote: Quote) -> str:
 
 
 def gap_sentence(gap: Gap, zone: tzinfo = UTC) -> str:
-    """Return what was not counted, and why, as a sentence. ``zone`` is the zone in which an instant is shown."""
+    """Return a sentence that says which part was not counted, and why. Instants are shown in ``zone``."""
     what, before = _SECTIONS[gap.section], wall_clock(gap.before, zone) if gap.before else None
     match gap.reason:
         case GapReason.TIMED_OUT:

@@ -1,1 +1,1 @@
-"""``payctl runs``."""
+"""Implement ``payctl runs``."""

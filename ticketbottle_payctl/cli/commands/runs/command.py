@@ -1,4 +1,4 @@
-"""``payctl runs``: show, resume and cancel recorded runs."""
+"""Implement ``payctl runs``: show, resume and cancel recorded runs."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def resume_command(  # noqa: PLR0913 - one argument per option
 
 
 def _approved_rows(run: Run) -> int | None:
-    """Return the number of rows that the run was approved for. Older versions did not record it."""
+    """Return the approved number of rows of the run. Older versions of payctl did not record this number."""
     approved = run.options.get(APPROVED_ROWS)
     return approved if isinstance(approved, int) and approved > 0 else None
 

@@ -22,11 +22,11 @@ class Person(TypedDict):
 
 
 class ActFacts(Person):
-    """What an operator did to a run after it began."""
+    """An action of an operator on a run that has already begun."""
 
     deed: Annotated[str, Keywords(enum=[*RunAction])]
     at: datetime
-    """UTC."""
+    """A time in UTC."""
 
 
 class RunFacts(Person):
@@ -41,11 +41,11 @@ class RunFacts(Person):
     options: Mapping[str, object]
     counts: Mapping[str, Count]
     started_at: datetime
-    """UTC."""
+    """A time in UTC."""
     finished_at: datetime | None
     """When the run ended, UTC; null while it runs or can be resumed."""
     acts: NotRequired[Sequence[ActFacts]]
-    """The operators who resumed or cancelled it, in order."""
+    """The operators who resumed or cancelled the run, in order."""
 
 
 class RunItemFacts(TypedDict):
@@ -59,7 +59,7 @@ class RunItemFacts(TypedDict):
     after: Mapping[str, object] | None
     """The row's fields after the change; null if it was not changed."""
     at: datetime
-    """UTC."""
+    """A time in UTC."""
 
 
 class RemainingCounts(TypedDict):

@@ -1,4 +1,4 @@
-"""Recorded runs, for programs and for people."""
+"""Build the output about recorded runs, for programs and for people."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from ticketbottle_payctl.telemetry import redact
 def listed(found: Sequence[Run], *, more: bool, brief: tuple[tzinfo, datetime] | None = None) -> Result:
     """Return a page of runs and the cursor of the next page.
 
-    ``brief``, for a terminal, is the zone and the present instant: ids are short then, and instants are ages.
+    ``brief`` is given for a terminal, and contains the zone and the present instant. Then ids are short, and instants
+    are shown as ages.
     """
     after = cursor(found[-1].started_at, found[-1].id) if found and more else None
     rows = tuple(
@@ -164,7 +165,7 @@ def _word(value: object) -> str:
 
 
 def _changed(run: Run) -> int | None:
-    """Return how many rows the run changed. Each command has its own name for this count."""
+    """Return the number of rows that the run changed. Each command has its own name for this count."""
     return next(
         (run.counts[word] for word in ("requeued", "settled", "repaired", "deleted") if word in run.counts), None
     )

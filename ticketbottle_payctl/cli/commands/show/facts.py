@@ -43,7 +43,7 @@ class VerdictFacts(TypedDict):
     receipt_id: str | None
     event_id: str | None
     blocked_by: str | None
-    """The earlier event of the payment that the event waits for."""
+    """The id of the earlier event of the payment for which the event waits."""
     tries: Count
     """The number of failed tries of the event, or of the event that it waits for."""
     due: datetime | None
@@ -82,10 +82,10 @@ class ShowFacts(TypedDict):
 
 
 class StepItem(TypedDict):
-    """Something that happened."""
+    """A step in the history of the payment."""
 
     at: datetime
-    """UTC."""
+    """A time in UTC."""
     kind: Annotated[str, Keywords(enum=[*STEP_WORDS])]
     id: str
     """The id of the payment, callback or event."""

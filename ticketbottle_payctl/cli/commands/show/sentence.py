@@ -1,4 +1,4 @@
-"""Write the verdict about an order as one sentence, and the action for a person as another."""
+"""Write one sentence with the verdict about an order, and one sentence with the action for a person."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ _COMPLETE = {
     VerdictKind.CLEANED_UP, VerdictKind.TEST_PING, VerdictKind.LATE_MONEY, VerdictKind.SECOND_PAYMENT,
     VerdictKind.CONTRADICTED, VerdictKind.UNKNOWN_STATUS, VerdictKind.PAST_RETENTION, VerdictKind.NOT_IN_KAFKA,
 }  # fmt: skip
-"""The kinds whose sentence already says what the finding means for the customer."""
+"""The kinds of finding whose sentence already contains the meaning for the customer."""
 
 _TODO = {
     Remedy.COMPARE_AMOUNT: "compare with the gateway's portal; collect the rest, or refund the money there",
@@ -91,7 +91,7 @@ def sentence(verdict: Verdict, timeline: Timeline, now: datetime) -> str:
 
 
 def todo(verdict: Verdict) -> str | None:
-    """Return the action for a person, or None if a command does it or there is nothing to do."""
+    """Return the action for a person, or None if a command does the action or no action is needed."""
     remedy, event = verdict.remedy, verdict.blocked_by or verdict.event
     if isinstance(remedy, DeliveryRemedy) and event is not None:
         return remedy_sentence(remedy, event.event_type, event.payload_bytes)

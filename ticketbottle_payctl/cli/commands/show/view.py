@@ -33,7 +33,7 @@ from ticketbottle_payctl.telemetry import redact
 
 _MASK = "***"
 _SAID = 2
-"""The place in a line of the history where the text after the step's name begins."""
+"""The index of the part of a history line that begins after the step's name."""
 _HARMLESS = {
     "payment_id", "order_code", "amount_cents", "currency", "provider", "transaction_id", "completed_at", "failed_at",
     "cancelled_at", "paymentId", "orderCode", "amountCents", "transactionId", "completedAt", "failedAt", "cancelledAt",

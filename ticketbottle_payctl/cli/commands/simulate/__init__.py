@@ -1,1 +1,1 @@
-"""``payctl simulate``."""
+"""Implement ``payctl simulate``."""

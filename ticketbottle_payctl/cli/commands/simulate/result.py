@@ -1,4 +1,4 @@
-"""A simulated callback and its outcome, for programs and for people."""
+"""Build the output about a simulated callback and its outcome, for programs and for people."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _UNKNOWN = "--order-code with an order of `payctl list payments --status PENDING
 
 
 class SimulatedCallback(TypedDict, total=False):
-    """The callback that was made."""
+    """The created callback."""
 
     provider: ProviderName
     """The gateway."""
@@ -100,7 +100,7 @@ def _judged(gateway: Gateway, status: int, body: str) -> Judged:
 
 
 def facts_of(gateway: Gateway, scenario: str, request: Request) -> SimulatedCallback:
-    """Return the callback itself."""
+    """Return the fields of the callback."""
     return {
         "provider": gateway.name,
         "scenario": scenario,

@@ -1,1 +1,1 @@
-"""``payctl stats``."""
+"""Implement ``payctl stats``."""

@@ -1,4 +1,4 @@
-"""``payctl stats``: show the state of the outbox once or repeatedly, check it, or wait for a condition."""
+"""Implement ``payctl stats``: show the state of the outbox once or repeatedly, check it, or wait for a condition."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class StatsFacts(TypedDict):
     published: Count
     """Published rows, including those that the replaced service did not mark."""
     total: Count
-    """All rows."""
+    """The number of all rows in the outbox."""
     exact: NotRequired[bool]
     """Whether published and total are counted, not estimated."""
     sent_unmarked: NotRequired[Count]

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 _TICK = 0.2
-"""How many seconds one read of the keyboard waits. A signal or a key is noticed within this time."""
+"""The seconds that one read of the keyboard waits. payctl notices a signal or a key within this time."""
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class Keyboard:
         self.hide()
 
     def hide(self) -> None:
-        """Deliver each key at once, and do not show it."""
+        """Make the terminal deliver each key at once, without showing it."""
         if self.number is not None:
             self.before = self.before or termios.tcgetattr(self.number)
             unseen = termios.tcgetattr(self.number)

@@ -1,4 +1,4 @@
-"""``stats --watch`` on a terminal: read again and again, and draw what was read."""
+"""Implement ``stats --watch`` on a terminal: read the figures repeatedly, and draw them."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ Read = Callable[[datetime | None], LiveReport]
 """A function that reads the figures and counts the events created after a given instant."""
 
 _REST = 4
-"""At most one fifth of the time is spent on reading, so a slow database is read less often."""
+"""The pause after a reading, as a multiple of its duration. A slow database is read less often."""
 
 
 class _Reading(Thread):
-    """One reading in a thread of its own, so that the screen answers while the database does not.
+    """One reading in a separate thread, so that the screen reacts to keys even if the database does not answer.
 
-    The thread does not keep the process alive: Ctrl-C ends at once, and the server rolls the reading back.
+    The thread does not keep the process alive. After Ctrl-C, payctl ends at once, and the server rolls the reading
+    back.
     """
 
     def __init__(self, read: Callable[[], LiveReport]) -> None:
@@ -77,7 +78,7 @@ def live_screen(session: Session, read: Read, pause: timedelta) -> tuple[LiveRep
 
 @dataclass(slots=True)
 class _Loop:
-    """Starts a reading when the pause is over, takes in its figures, and draws them."""
+    """The loop that starts a reading after each pause, takes its figures, and draws them."""
 
     now: Callable[[], datetime]
     read: Read

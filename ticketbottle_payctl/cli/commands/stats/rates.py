@@ -17,9 +17,9 @@ _MOST = 240
 
 @dataclass(slots=True)
 class Series:
-    """The values since the screen started, in a limited number of points. If it is full, pairs are merged.
+    """A series of values since the screen started, with a limited number of points. A full series merges pairs.
 
-    ``merge`` makes one value out of several: their mean, or their maximum if peaks matter.
+    ``merge`` combines several values into one: their mean, or their maximum if peaks matter.
     """
 
     merge: Callable[[Sequence[float]], float]
@@ -61,8 +61,8 @@ class _Reading:
 class Watched:
     """The readings of a session.
 
-    The rates are events per second over the last ten seconds. An event comes in when it is created. It has gone out if
-    it is no longer among the unpublished events; replayed events count too. At the first reading the rates are None.
+    The rates are events per second over the last ten seconds. An event counts as incoming when it is created. It counts
+    as outgoing when it is no longer unpublished, also after a replay. At the first reading, the rates are None.
     """
 
     in_per_s: float | None = None
@@ -80,7 +80,7 @@ class Watched:
         return self._lately[0].at if self._lately else None
 
     def add(self, report: LiveReport) -> LiveReport:
-        """Take in a reading, which counted from :attr:`counted_from`. Return it with the session's forecast."""
+        """Add a reading, which counted from :attr:`counted_from`. Return the reading with the session's forecast."""
         stats = self._follow(report.stats)
         now = _Reading(stats.at, stats.pending + stats.dead)
         self.began = self.began or now.at

@@ -1,4 +1,4 @@
-"""The outbox's state, for programs and for people."""
+"""Build the output about the outbox's state, for programs and for people."""
 
 from __future__ import annotations
 
@@ -93,12 +93,12 @@ def _within(report: StatsReport) -> Line:
 
 
 def without_mark(report: StatsReport, session: Session) -> list[Block]:
-    """Return the report for people without a mark, because the verdict above it has one."""
+    """Return the report for people without a mark, because the verdict above the report already has a mark."""
     return [*_human(report, session, mark=False)]
 
 
 def brief(report: StatsReport) -> list[Block]:
-    """Return a short report for a screen that is redrawn. Of each cause it has only the fact, so that it fits."""
+    """Return a short report for a redrawn screen. It contains only the fact of each cause."""
     return [_headline(report, mark=True), *(line(" ", bold(cause.fact)) for cause in report.causes), *_details(report)]
 
 
@@ -130,7 +130,7 @@ def _details(report: StatsReport) -> Iterator[Block]:
 
 
 def headline_parts(report: StatsReport, *, mark: bool) -> list[Part]:
-    """Return the headline: the age of the oldest pending event, and the events that cannot be sent without help."""
+    """Return the headline: the age of the oldest pending event, and the numbers of dead and blocked events."""
     age = report.oldest_pending_age_s
     parts: list[Part] = []
     if age is not None:
@@ -153,7 +153,7 @@ def _headline(report: StatsReport, *, mark: bool) -> Line:
 
 
 def _mark(report: StatsReport) -> Part:
-    """Return the mark. Only ``--check`` and ``--wait`` show a cross, because a cross never goes with exit code 0."""
+    """Return the mark. Only ``--check`` and ``--wait`` show ``✘``, because ``✘`` never means exit code 0."""
     return warn("!") if needs_attention(report) else good("✔")
 
 

@@ -85,7 +85,7 @@ def _answer(session: Session, report: StatsReport, condition: WaitCondition, sto
 
 
 def _reached(condition: WaitCondition, report: StatsReport) -> Line:
-    """Return the verdict of a reached condition. It is not green if an event is dead, blocked or overdue."""
+    """Return the verdict of a reached condition. The verdict is not green if an event is dead, blocked or overdue."""
     if needs_attention(report):
         return line(warn("!"), condition.text, "is reached; what is left:")
     return line(good("✔"), condition.text)
