@@ -1,1 +1,1 @@
-"""The Lambda functions. They call the same jobs as the command line."""
+"""Implement the Lambda functions, which call the same jobs as the command line."""

@@ -1,4 +1,4 @@
-"""The function that CodeDeploy calls before a new webhook version gets callbacks. The version must refuse forgeries.
+"""Test a new version of the webhook for CodeDeploy: the version must refuse forged callbacks.
 
 CodeDeploy waits up to an hour for a result, so every error is reported as a failure. Callbacks then stay with the
 previous version.
@@ -20,7 +20,8 @@ from ticketbottle_payctl.telemetry import log_event
 def handler(event: dict[str, str], context: object) -> dict[str, str]:
     """Send every forgery to the version in PAYCTL_NEW_VERSION, and report to CodeDeploy whether it may get traffic.
 
-    It may if at least one gateway refused its forgery and the others are not configured.
+    The version may get traffic if it refused the forged callback of at least one gateway, and if the other gateways are
+    not configured.
 
     Raises:
         ConfigError: the result could not be reported, or the AWS client cannot be made.

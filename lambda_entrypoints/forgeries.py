@@ -1,4 +1,4 @@
-"""A forged callback for each gateway. payctl must refuse it after it has read the gateway's key, and not before."""
+"""Define a forged callback for each gateway. payctl must refuse it after reading the gateway's key, and not before."""
 
 from __future__ import annotations
 

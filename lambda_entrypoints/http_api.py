@@ -1,4 +1,4 @@
-"""Read an HTTP API event. It contains a request for a gateway, or a request that is refused here."""
+"""Read an HTTP API event, and refuse requests that are not for a gateway."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The errors of payctl. Expected outcomes (refused, duplicate, dead) are values, not errors.
+"""Define payctl's errors. Expected outcomes (refused, duplicate, dead) are values and not errors.
 
 ::
 
@@ -15,8 +15,9 @@
         BrokerUnavailableError
       OutputError            stdout cannot be written
 
-An error has no exit code and no HTTP status, because each door has its own table for them. The message says what
-failed, and ``hint`` says what to do next. Neither ever contains a key, a MAC, a password or an account number.
+An error has no exit code and no HTTP status, because the command line and the functions have tables for these. The
+message says what failed, and ``hint`` says what to do next. Neither ever contains a key, a MAC, a password or an
+account number.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class InputError(PayctlError):
 
 
 class BodyTooLargeError(InputError):
-    """A request's body or query is larger than ``MAX_BODY_BYTES``. It was not processed."""
+    """A request's body or query is larger than ``MAX_BODY_BYTES``. payctl did not process the request."""
 
     code = "BODY_TOO_LARGE"
     advice = "give only the callback, as the gateway sent it: no gateway sends such a large one"

@@ -1,4 +1,4 @@
-"""Types for the fields of a report that programs read: in the JSON output, the Lambda functions' results and the log.
+"""Define types for a report's fields in the JSON output, the Lambda functions' results and the log.
 
 The facts of a report are a ``TypedDict`` next to the report. ``make docs`` reads these types and their docstrings and
 writes the JSON Schemas from them. A field that was added within version 1 is ``NotRequired``, because earlier documents

@@ -1,4 +1,4 @@
-"""Format instants, durations, sizes, money, counts and commands for people. There is one format for each."""
+"""Format instants, durations, sizes, money, counts and commands for people. Each kind of value has one format."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def clock_and_age(at: datetime, zone: tzinfo, now: datetime) -> str:
 
 
 def time_of_day(at: datetime, zone: tzinfo) -> str:
-    """Return the clock of an instant of this moment, for a line of a running command: ``10:04:05``."""
+    """Return the time of day of an instant, for a line of a running command: ``10:04:05``."""
     return f"{at.astimezone(zone):%H:%M:%S}"
 
 
 def span(first: datetime, last: datetime, zone: tzinfo) -> str:
-    """Return two instants as a clock shows them, or one if they are the same."""
+    """Return two instants as clock times, or only one clock time if both are the same."""
     start, end = local(first, zone), local(last, zone)
     return start if start == end else f"{start} → {end}"
 
@@ -77,17 +77,17 @@ def age(seconds: float) -> str:
 
 
 def short_id(text: str) -> str:
-    """Return the first eight characters of an id. Every command accepts them instead of the id."""
+    """Return the first eight characters of an id. Every command accepts these characters instead of the whole id."""
     return text[:_SHORT_ID]
 
 
 def cut(text: str, width: int) -> str:
-    """Return a text of at most ``width`` characters. If it was longer, it ends in ``…``."""
+    """Return a text of at most ``width`` characters. If it is longer, replace its end by ``…``."""
     return text if len(text) <= width else f"{text[: max(0, width - 1)]}…"
 
 
 def cut_middle(text: str, width: int) -> str:
-    """Return a text of at most ``width`` characters. What is left out of its middle is shown as ``…``."""
+    """Return a text of at most ``width`` characters. If it is longer, replace its middle by ``…``."""
     if len(text) <= width:
         return text
     left = max(0, width - 1)
@@ -108,7 +108,7 @@ def duration(seconds: float) -> str:
 
 
 def rate(per_second: float) -> str:
-    """Return a rate in the unit in which it is at least one: ``1,234/s``, ``12.5/s``, ``3.5/min``, ``4/h``."""
+    """Return a rate in the largest unit that gives at least one: ``1,234/s``, ``12.5/s``, ``3.5/min``, ``4/h``."""
     for unit, seconds in (("s", 1), ("min", 60), ("h", 3600)):
         if per_second * seconds >= 1:
             return f"{_short(per_second * seconds)}/{unit}"
@@ -116,7 +116,7 @@ def rate(per_second: float) -> str:
 
 
 def gateway_name(name: str) -> str:
-    """Return a gateway's name as it writes it: ``ZaloPay`` for ``ZALOPAY``. An unknown name stays as it is."""
+    """Return a gateway's name in its own spelling: ``ZaloPay`` for ``ZALOPAY``. Return an unknown name unchanged."""
     return PROVIDERS.get("".join(letter for letter in name.lower() if letter.isalnum()), name)
 
 

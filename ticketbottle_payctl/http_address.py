@@ -1,4 +1,4 @@
-"""The rules for a URL that payctl may send a request to. No HTTP library is loaded here."""
+"""Check a URL before payctl sends a request to it. This module loads no HTTP library."""
 
 from __future__ import annotations
 

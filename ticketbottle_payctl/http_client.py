@@ -42,7 +42,7 @@ def send(request: HttpRequest, timeout: timedelta) -> HttpResponse:
         return asyncio.run(_exchange(request, seconds))
     except (TimeoutError, httpx.TimeoutException):
         cause = f"no complete response within {seconds:g} s"
-    except (ValueError, httpx.InvalidURL, httpx.LocalProtocolError):  # such an error can quote a header
+    except (ValueError, httpx.InvalidURL, httpx.LocalProtocolError):  # the text of such an error can quote a header
         cause = "the URL or a header has a character that HTTP does not allow"
     except httpx.TransportError as error:
         cause, problem = _cause(error), error
@@ -90,7 +90,7 @@ def _bytes(value: str | bytes) -> bytes:
 
 
 def _cause(error: httpx.TransportError) -> str:
-    """Return what went wrong. The text contains nothing that was sent or received."""
+    """Return the cause of the failure as text. The text quotes nothing that was sent or received."""
     for each in _chain(error):
         match each:
             case ssl.SSLCertVerificationError():

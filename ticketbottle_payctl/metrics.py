@@ -1,4 +1,4 @@
-"""The list of metrics. The Lambda functions emit no others, and the template's alarms and dashboard are made from it.
+"""List the metrics of the Lambda functions. The template's alarms and dashboard are generated from this list.
 
 A metric is a line of JSON on stdout in CloudWatch's embedded metric format. It needs no call, agent or endpoint.
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html

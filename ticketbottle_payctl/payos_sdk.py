@@ -1,9 +1,8 @@
 """Ask PayOS through its own library (``payos`` on PyPI), with payctl's HTTP client underneath.
 
 The library builds the request: path, headers and body. :func:`ticketbottle_payctl.http_client.send` sends it, so its
-limits apply: one deadline, a bounded response, no redirect, verified TLS. The library's own judgement of the response
-is not used, because it refuses a genuine answer with a field that it does not know. The functions return the response's
-bytes.
+limits apply: one deadline, a bounded response, no redirect, verified TLS. payctl ignores the library's own result,
+because the library refuses a genuine answer that has an unknown field. The functions return the response's bytes.
 """
 
 from __future__ import annotations
@@ -73,7 +72,9 @@ def _answer(account: PayosAccount, timeout: timedelta, ask: Callable[[PayOS], ob
         except PayctlError:
             raise
         except Exception as error:  # noqa: BLE001 - its verdict on the answer, or its bug; payctl reads the bytes itself
-            log_event("payos_sdk_raised", level="debug", kind=type(error).__name__)  # its text can quote keys and names
+            log_event(
+                "payos_sdk_raised", level="debug", kind=type(error).__name__
+            )  # the text of such an error can quote keys and names
     if transport.response is None:  # such an error can quote a header
         message = "no request was sent to PayOS: a key or the address has a character that HTTP does not allow"
         raise UnavailableError(message, hint="check PAYOS_CLIENT_ID and PAYOS_API_KEY")
@@ -81,7 +82,7 @@ def _answer(account: PayosAccount, timeout: timedelta, ask: Callable[[PayOS], ob
 
 
 class _Transport(httpx.BaseTransport):
-    """Sends what the library asks for with payctl's HTTP client, and keeps the response as it came."""
+    """A transport that sends the library's request with payctl's HTTP client, and keeps the response unchanged."""
 
     def __init__(self, timeout: timedelta) -> None:
         self.timeout = timeout

@@ -1,4 +1,4 @@
-"""A secret value that cannot be printed, logged, pickled or serialised by accident."""
+"""Define a secret value that nobody can print, log, pickle or serialise by accident."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NoReturn, final
 class Secret:
     """A secret text. Only :meth:`reveal` returns it, so a text search finds every use.
 
-    ``origin`` says where the text came from, such as the name of a variable. It is not secret.
+    ``origin`` names the source of the text, such as a variable. The source is not secret.
     """
 
     __slots__ = ("__value", "origin")

@@ -1,7 +1,7 @@
-"""The composition root: the only place that creates a real engine, producer or clock.
+"""Create the real engine, producer and clock. No other module creates them.
 
-It imports modules on first use. So the webhook's function never loads the Kafka client, and ``verify-signature`` never
-loads SQLAlchemy.
+This module imports the others on first use. Therefore the webhook's function never loads the Kafka client, and
+``verify-signature`` never loads SQLAlchemy.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Payments, callbacks, events and their rules: pure functions on frozen values, without a driver or a clock."""
+"""Define payments, callbacks, events and their rules as pure functions on frozen values, without driver or clock."""

@@ -1,4 +1,4 @@
-"""A gateway's callback: the received bytes, the meaning of a verified callback, and the answers that payctl gives.
+"""Define a gateway's callback: the received bytes, its verified meaning, and payctl's possible answers.
 
 A :class:`Request` is raw and not trusted. Only a provider's ``verify`` turns it into a :class:`Callback`, after it has
 verified the signature over the received bytes.
@@ -33,7 +33,7 @@ class Reply:
 
 
 class Outcome(StrEnum):
-    """What a genuine callback says about its payment."""
+    """The result of a payment that a genuine callback reports."""
 
     COMPLETED = "COMPLETED"
     FAILED = "FAILED"
@@ -93,7 +93,7 @@ class Callback:
     payment_number: str | None = None
     """The gateway's number for this transfer of money. Two numbers for one payment mean two transfers."""
     order_hint: OrderHint | None = None
-    """Helps to find the order, but may match other orders too. None if the gateway sends the order code."""
+    """A hint for finding the order, which may also match other orders. None if the gateway sends the order code."""
 
 
 class UnclearReason(StrEnum):
@@ -107,10 +107,10 @@ class UnclearReason(StrEnum):
 class Unclear:
     """A callback with a valid signature that payctl cannot act on.
 
-    UNREADABLE: the content breaks a rule of the gateway's documentation. AMBIGUOUS: the signed text can be read as two
-    different callbacks. ``detail`` is a constant text and quotes nothing. ``order_ref``, ``reference`` and
-    ``order_hint`` are as in :class:`Callback`, or empty if they cannot be read. They find the payment for a person. No
-    payment is settled by them.
+    UNREADABLE: the content breaks a rule of the gateway's documentation. AMBIGUOUS: the signed text has two possible
+    meanings. ``detail`` is a constant text and quotes nothing. ``order_ref``, ``reference`` and ``order_hint`` are as
+    in :class:`Callback`, or empty if they cannot be read. payctl uses them only to show the payment to a person, and
+    never to settle it.
     """
 
     provider: str

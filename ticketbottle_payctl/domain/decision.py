@@ -1,4 +1,4 @@
-"""The decision about a callback. The command's output, the Lambda functions and the log use the same field names."""
+"""Define the decision about a callback, with the same field names in the output, the Lambda functions and the log."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Decision(TypedDict):
     """The decision about a callback, as its JSON fields."""
 
     reason: str | None
-    """A stable code for why the callback was refused or ignored."""
+    """A stable code for the reason why payctl refused or ignored the callback."""
     status_before: str | None
     """The payment's status before the callback. A status that payctl does not know is kept unchanged."""
     status_after: str | None
@@ -50,7 +50,7 @@ class Decision(TypedDict):
     event_id: str | None
     """The outbox event that was written. With dry_run, the event that would be written."""
     receipt_id: str | None
-    """The id of the stored callback; null if it was not genuine."""
+    """The id of the stored callback; null if the callback was not genuine."""
     alert: Alert | None
     """The alert for a person, if there is one."""
 

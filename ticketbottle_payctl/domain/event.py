@@ -1,7 +1,7 @@
-"""Outbox events and the Kafka messages made from them. An event always gives the same key, bytes and headers.
+"""Define outbox events, and convert them to Kafka messages. An event always gives the same key, bytes and headers.
 
-The value is the payload as PostgreSQL prints it. It is never parsed here. The event type determines the topic. An event
-of an unknown type is dead, because payctl never guesses a topic.
+The message's value is the payload as PostgreSQL prints it. payctl does not parse the payload. The event type determines
+the topic. An event of an unknown type is dead, because it has no topic.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The event that is written when a payment changes its state. The order service reads its field names.
+"""Build the event about a payment's change of state. The order service depends on its field names.
 
 This is not in :mod:`ticketbottle_payctl.domain.event`, because a publisher does not need the payment types.
 """

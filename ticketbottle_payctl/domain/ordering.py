@@ -1,8 +1,8 @@
 """Limit how late an event may be committed, so that publishers still send it in order.
 
 Publishers read the outbox in the order of ``"createdAt"``. An event is committed a short time after its instant, and a
-publisher may have read later events by then. So writers must commit within a time window, or not at all. Each time
-publishers have read all events, they read the whole window again. All limits are defined here.
+publisher may have read later events by then. Therefore a writer must commit within a time window, or roll back. When a
+publisher has read all events, it reads the whole window again. This module defines all these limits.
 
 ::
 
@@ -23,10 +23,10 @@ WRITE_WITHIN = timedelta(seconds=1)
 """The time limit from an event's instant to its INSERT, by the database's clock."""
 
 IDLE_WITHIN = timedelta(seconds=1.5)
-"""How long a writer's transaction may be idle before its commit."""
+"""The time for which a writer's transaction may be idle before its commit."""
 
 COMMIT_WITHIN = timedelta(seconds=0.5)
-"""How long a commit may take. Nothing enforces this limit: a slow disk can delay a commit for longer."""
+"""The expected maximum time of a commit. payctl cannot enforce this limit, because a slow disk can delay a commit."""
 
 LATE_COMMITS = WRITE_WITHIN + IDLE_WITHIN + COMMIT_WITHIN
 """The time limit from an event's instant to its commit. Publishers look back this far."""

@@ -1,4 +1,4 @@
-"""The states of a payment, and what a genuine callback may change.
+"""Define the states of a payment, and decide how a genuine callback changes it.
 
 ::
 
@@ -90,9 +90,8 @@ Verdict = Transition | Duplicate | Refusal
 def settle(payment: Payment, callback: Callback, now: datetime) -> Verdict:
     """Decide what a genuine callback does to its payment.
 
-    ``now`` must be read while the payment's row is locked. The transition's instant is later than every earlier
-    transition of this payment, even if a clock was set back. So the payment's events sort in the order in which they
-    happened.
+    ``now`` must be read while the payment's row is locked. The new transition is later than every earlier transition of
+    this payment, even if a clock was set back. Therefore the payment's events sort in the order in which they happened.
     """
     if not is_of_gateway(payment, callback.provider):
         return Refusal(RefusalReason.OTHER_PROVIDER)

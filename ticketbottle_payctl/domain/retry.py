@@ -1,7 +1,8 @@
 """Decide how a failed delivery changes an event's retry count, and when the event is retried.
 
-A transport failure does not change the count. A configuration fault does not change it either, but it stops all events
-of this type. A fault of the event itself adds one, and a permanent fault makes the event dead at once.
+A transport failure does not change the retry count. A configuration fault does not change the count either, but it
+stops all events of this type. A fault of the event itself raises the count by one, and a permanent fault makes the
+event dead at once.
 """
 
 from __future__ import annotations

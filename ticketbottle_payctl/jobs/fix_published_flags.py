@@ -20,8 +20,8 @@ _LIMITS = Limits()
 class FlagsReport:
     """The number of half-marked events before the run, and how many of them were repaired.
 
-    The others were locked, or the run was stopped. ``oldest`` and ``newest`` are instants of creation, ``sent_until``
-    is when the last event was sent (UTC). ``run_id`` is the recorded run, or None.
+    The other events were locked, or the run was stopped. ``oldest`` and ``newest`` are instants of creation.
+    ``sent_until`` is the instant at which the last event was sent (UTC). ``run_id`` is the recorded run, or None.
     """
 
     matched: int

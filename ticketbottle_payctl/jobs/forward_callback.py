@@ -26,7 +26,7 @@ _OF_THE_CONNECTION = frozenset({
 
 
 class ForwardOutcome(StrEnum):
-    """What became of a callback: the service replied, it was not genuine, or no whole reply came."""
+    """The outcome for a callback: the service replied, the callback was not genuine, or no whole reply came."""
 
     FORWARDED = "forwarded"
     REFUSED = "refused"
@@ -87,14 +87,14 @@ def forward_callback(
 
 
 def _passed_on(headers: Mapping[str, str]) -> dict[str, bytes]:
-    """Return the headers to send, as the bytes that came: HTTP servers read them as ISO 8859-1."""
+    """Return the headers to send, as the received bytes. HTTP servers decode header bytes as ISO 8859-1."""
     return {
         name: value.encode("iso-8859-1") for name, value in headers.items() if name.lower() not in _OF_THE_CONNECTION
     }
 
 
 def _reply(response: HttpResponse) -> Reply:
-    """Return a response as a reply. Bytes that are not UTF-8 survive the way through the text."""
+    """Return a response as a reply. The text keeps bytes that are not UTF-8."""
     kind = response.content_type
     headers = {"content-type": kind} if kind and kind.isascii() and kind.isprintable() else {}
     return Reply(response.status, response.body.decode("utf-8", "surrogateescape"), headers)

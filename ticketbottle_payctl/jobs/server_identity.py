@@ -1,4 +1,4 @@
-"""Read the identity of the database server, before a command changes something there."""
+"""Read the identity of the database server, before a command changes data on the server."""
 
 from __future__ import annotations
 

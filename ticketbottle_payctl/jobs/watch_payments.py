@@ -12,7 +12,7 @@ from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.payments import health as store
 
 OVERDUE_AFTER = timedelta(minutes=30)
-"""A payment of this age should be settled. Most gateways close the payment page after 15 minutes."""
+"""The age at which a payment should be settled. Most gateways close the payment page after 15 minutes."""
 
 WINDOW = timedelta(hours=1)
 """How long a payment counts as due after :data:`OVERDUE_AFTER`. So each measurement covers one hour of payments."""

@@ -1,4 +1,4 @@
-"""The gateways that payctl supports, and the choice of a gateway for a request."""
+"""List the gateways that payctl supports, and choose the gateway of a request."""
 
 from __future__ import annotations
 

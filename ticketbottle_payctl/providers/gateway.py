@@ -1,4 +1,4 @@
-"""The type that describes a payment gateway. Each gateway's file defines one :class:`Gateway`.
+"""Define the type that describes a payment gateway. Each gateway's file creates one :class:`Gateway`.
 
 CONTRIBUTING.md lists every place that a new gateway needs. ``tests/test_add_a_gateway.py`` checks them.
 """

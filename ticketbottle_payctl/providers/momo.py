@@ -2,8 +2,8 @@
 
 Sources: developers.momo.vn v3, "Payment notification" (fields, signature, 204) and "Result codes". Details come from
 real callbacks of MoMo's sandbox. The signed text does not escape values. So the order id must have its documented form,
-and no value may contain another order id. Otherwise a customer could choose an order description that lets its
-signature be used for another order.
+and no value may contain another order id. Otherwise a customer could choose an order description so that the signature
+is also valid for another order.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ def _read(proven: tuple[dict[str, object], MalformedError | None]) -> Callback:
 
 
 def _is_ambiguous(body: dict[str, object]) -> bool:
-    """Return whether a value contains another order id, so that the text can be read as another order.
+    """Return whether a value contains another order id, so that the signed text could mean another order.
 
     The order of the fields is fixed, the amount comes before every free text, and the last three fields are numbers. So
     only an order id can be hidden inside another value.

@@ -30,5 +30,5 @@ _MEANINGS: dict[int, Meaning] = {
 
 
 def meaning(code: int) -> Meaning:
-    """Return the payment's result for a code, or why the code settles nothing. An undocumented code settles nothing."""
+    """Return the payment's result for a code, or the reason why the code settles nothing."""
     return _MEANINGS.get(code, _UNDOCUMENTED)

@@ -90,7 +90,7 @@ def _names(proven: _Proven) -> Named:
 def _is_ambiguous(data: dict[str, object], text: str) -> bool:
     """Return whether data with another order, amount or outcome could have the same signed text.
 
-    The text escapes nothing, so a value that contains ``&orderCode=5`` can be read as a separate field. Each of these
+    The signed text escapes nothing, so ``&orderCode=5`` inside a value looks like a separate field. Each of these
     fields must begin at only one place, and its value must end at the next ``&``.
     """
     if text.count("&") == len(data) - 1:
@@ -209,7 +209,7 @@ def recognises(request: Request) -> bool:
 
 
 def reply(answer: Answer) -> Reply:
-    """Return a 2xx, so that PayOS stops calling. Whether it calls again after another status is not documented."""
+    """Return a 2xx reply, so that PayOS stops calling. PayOS does not document its reaction to another status."""
     status, problem = _REPLIES[answer]
     return json_reply({"success": False, "message": problem} if problem else {"success": True}, status)
 

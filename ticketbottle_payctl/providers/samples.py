@@ -1,4 +1,4 @@
-"""Sample callbacks, so that payctl can be tried without an account at a gateway.
+"""Provide sample callbacks, so that users can try payctl without an account at a gateway.
 
 Every key in ``samples.json`` is public: sandbox and documentation keys that the gateways publish. VNPay publishes none,
 so its key is invented. ``genuine`` means that the gateway made the signature, not payctl.

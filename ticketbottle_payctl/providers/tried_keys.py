@@ -23,13 +23,13 @@ class TriedKey:
     variable: str
     """The key's environment variable, or its other source."""
     generation: Literal["current", "previous"]
-    """Whether it is the current or the previous key. During a rotation payctl accepts both."""
+    """Whether this is the current or the previous key. During a rotation, payctl accepts both keys."""
     length: Count
     """The length in characters."""
     fingerprint: str
     """The first eight hex digits of the key's SHA-256."""
     matched: bool
-    """Whether the signature is valid with this key. For MoMo, it is valid only with both keys together."""
+    """Whether the signature is valid with this key. For MoMo, a signature is valid only with both keys together."""
 
     @property
     def description(self) -> str:

@@ -11,10 +11,10 @@ from ticketbottle_payctl.domain.callback import IgnoredBecause, Outcome
 PAID = "00"
 
 _CANCELLED = frozenset({"11", "24"})
-"""Response codes: the payment window expired, the customer cancelled."""
+"""The response codes of a payment that expired or that the customer cancelled."""
 
 _FAILED = frozenset({"09", "10", "12", "13", "51", "65", "75", "79", "99"})
-"""Response codes of a final failure. The bank took no money."""
+"""The response codes of a final failure, in which the bank took no money."""
 
 _RESPONSES = _CANCELLED | _FAILED | {PAID}
 
@@ -26,7 +26,7 @@ _NOT_FINAL = {
     "07": IgnoredBecause.HELD,
     "09": IgnoredBecause.REFUND,
 }
-"""States that settle nothing. 04: the bank charged the customer, but VNPay did not finish. 07: VNPay suspects fraud."""
+"""States that settle nothing. 04: the bank charged the customer, but VNPay has not finished. 07: suspected fraud."""
 
 _STATUS_FAILED = "02"
 

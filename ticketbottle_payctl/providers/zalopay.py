@@ -123,7 +123,7 @@ def recognises(request: Request) -> bool:
 
 
 def reply(answer: Answer) -> Reply:
-    """Return HTTP 200 with a return code: after 1 ZaloPay stops calling, after 0 it calls again, others are final."""
+    """Return HTTP 200 with a return code. After code 0, ZaloPay calls again. After any other code, it stops calling."""
     code, message = _REPLIES[answer]
     return json_reply({"return_code": code, "return_message": message})
 

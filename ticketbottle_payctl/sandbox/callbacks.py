@@ -1,4 +1,4 @@
-"""Make signed callbacks like the gateways' own, in every variation that a test or the demo needs.
+"""Create signed callbacks like the gateways' own, in every variation that a test or the demo needs.
 
 The same payment and scenario give the same bytes, so a second call is an exact duplicate.
 """

@@ -35,7 +35,7 @@ class GatewayOrder:
 
 @dataclass(frozen=True, slots=True)
 class GatewayRecords:
-    """What the gateways know: their orders by reference, and the merchant's settings, whose keys sign the answers."""
+    """The gateways' data: their orders by reference, and the merchant's settings, whose keys sign the answers."""
 
     orders: Mapping[str, GatewayOrder]
     keys: Mapping[str, str]

@@ -42,7 +42,7 @@ _QUICK: Final = {"fsync": "off", "timezone": "UTC", "log_timezone": "UTC", "max_
 """The data need not survive a power failure. Crash recovery after ``immediate`` still works without fsync."""
 
 _WITH_SCRAM_ITERATIONS: Final = 16
-"""The first major version with the setting. More iterations protect no random password; they take 3 ms a connection."""
+"""The first major version with this setting. More iterations would only make each connection 3 ms slower."""
 
 _WHO_MAY_CONNECT: Final = """\
 local all all trust

@@ -1,6 +1,6 @@
-"""The settings, read from the environment. Every default is here.
+"""Read the settings from the environment. This module defines every default.
 
-The variable names are those that the deployed payment service already uses. payctl's own names begin with ``PAYCTL_``.
+payctl uses the variable names of the deployed payment service. payctl's own names begin with ``PAYCTL_``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", 
 
 @dataclass(frozen=True, slots=True)
 class KafkaSettings:
-    """How to reach the brokers. ``mechanism`` is one of the names that kafkajs uses."""
+    """The settings for reaching the brokers. ``mechanism`` is one of the names that kafkajs uses."""
 
     brokers: str
     ssl: bool = False
@@ -52,9 +52,10 @@ class Settings:
     retention: timedelta
     shards: int
     loop: timedelta
-    """How long one invocation of the publisher's function publishes. If it is zero, the function makes one pass."""
+    """The time for which one invocation of the publisher's function publishes. With zero, it drains the backlog once.
+    """
     reconcile_cap: int
-    """The most payments that one run of the scheduled `reconcile payments` may settle."""
+    """The largest number of payments that one run of the scheduled `reconcile payments` may settle."""
     dead_events_queue: str | None
     """The SQS queue that receives the id of each dead event."""
     alerts_topic: str | None
@@ -111,7 +112,7 @@ class Settings:
         return _kafka(self.environ)
 
     def secrets(self, name: str) -> tuple[Secret, ...]:
-        """Return the value of ``name`` and, during a rotation, of ``NAME_PREVIOUS``. Empty if neither is set."""
+        """Return the values of ``name`` and, during a rotation, of ``NAME_PREVIOUS``, or an empty tuple."""
         names = (name, f"{name}_PREVIOUS")
         return tuple(Secret(value, origin) for origin in names if (value := self.environ.get(origin)))
 

@@ -1,4 +1,4 @@
-"""``KAFKA_BROKERS``: a list of ``host:port``, checked when it is read. Each kind of mistake has its own message."""
+"""Read and check ``KAFKA_BROKERS``, a list of ``host:port``. Each kind of mistake has its own message."""
 
 from __future__ import annotations
 

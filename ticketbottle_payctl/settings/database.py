@@ -1,4 +1,4 @@
-"""The parameters of a connection to the payment service's database."""
+"""Read the parameters of a connection to the payment service's database."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ _IGNORED = {
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSettings:
-    """How to connect. The URL is parsed only here. Later code uses only its parts.
+    """The settings for connecting to the database. Only this class parses the URL; other code uses the parts.
 
     PGSSLMODE and the other PG variables are read from ``environ``.
 

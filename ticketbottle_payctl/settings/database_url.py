@@ -1,4 +1,4 @@
-"""The only parser of ``DATABASE_URL``. Like the payment service's Prisma, it follows the WHATWG URL rules.
+"""Parse ``DATABASE_URL`` by the WHATWG URL rules, as the payment service's Prisma does. No other code parses it.
 
 The authority ends at the first ``/``, ``?`` or ``#``. The user name and password end at the last ``@`` in it. Each part
 is percent-decoded once. A ``%`` without two hexadecimal digits stays as it is. The first segment of the path is the

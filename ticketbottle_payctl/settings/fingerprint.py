@@ -1,4 +1,4 @@
-"""A short name for a key. Two people can compare it without showing the key."""
+"""Compute a short name for a key, so that two people can compare keys without showing them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ DIGITS = 8
 
 
 def fingerprint(key: Secret | bytes) -> str:
-    """Return the first eight hex digits of the key's SHA-256. They reveal nothing about the key.
+    """Return the first eight hex digits of the key's SHA-256 digest. These digits reveal nothing about the key.
 
     ``printf %s "$KEY" | sha256sum`` prints the same digits on any machine.
     """
-    # The environment gives a key that is not UTF-8 as surrogates.
+    # If a key in the environment is not UTF-8, Python represents its bytes as surrogates.
     value = key.reveal().encode("utf-8", "surrogatepass") if isinstance(key, Secret) else key
     return sha256(value).hexdigest()[:DIGITS]

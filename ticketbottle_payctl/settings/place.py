@@ -1,4 +1,4 @@
-"""The servers and the database of a URL. The guard, ``config show`` and ``cdc config`` all use this module."""
+"""Find the servers and the database of a URL, for the guard, ``config show`` and ``cdc config``."""
 
 from __future__ import annotations
 

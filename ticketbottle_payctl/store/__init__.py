@@ -1,1 +1,1 @@
-"""All SQL. A function gets an open connection and never commits. Its docstring names the guards of its statements."""
+"""Contain all SQL. A function gets an open connection and never commits. Its docstring names its statements' guards."""

@@ -1,4 +1,4 @@
-"""Find out why events wait, from what the database and the brokers show.
+"""Find the reasons why events wait, from the evidence of the database and the brokers.
 
 The store collects :class:`Evidence` and :func:`causes` judges it, so ``stats`` and ``doctor`` report the same causes.
 This package opens no connection.
@@ -32,7 +32,7 @@ __all__ = [
 
 
 def causes(evidence: Evidence, brokers: Brokers | None = None) -> tuple[Cause, ...]:
-    """Return why events wait, most urgent cause first. Empty only if no event is dead, blocked or overdue.
+    """Return the causes of waiting, most urgent first. The list is empty if no event is dead, blocked or overdue.
 
     If ``brokers`` is None, the brokers were not asked, and the advice names the command that asks them.
     """

@@ -57,7 +57,7 @@ def _of_superseded(group: DeadGroup, blocked: Sequence[Waiting]) -> tuple[str, C
 
 
 def _of_error(group: DeadGroup) -> tuple[str, Command]:
-    """Return the advice and the replay command, or if a replay would fail again, the command that shows the event."""
+    """Return the advice with a replay command. If a replay would fail again, return a command that shows the event."""
     code = (group.error or "").partition(":")[0]
     rows = group.events - group.superseded
     replay = Command(("replay",), (), ("--failed", "--error-group", group.group), changes=True, rows=rows)

@@ -20,7 +20,7 @@ def total(waiting: Sequence[Waiting]) -> int:
 
 
 def waited(evidence: Evidence, waiting: Sequence[Waiting]) -> str:
-    """Return how many events have waited and for how long, in words. It says "at least" if only a sample was read."""
+    """Return the number of waiting events and their age, in words. Add "at least" if only a sample was read."""
     events = total(waiting)
     verb = "has waited for" if events == 1 else "have waited for up to"
     least = "at least " if evidence.sampled else ""

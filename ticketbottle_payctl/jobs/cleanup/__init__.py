@@ -1,4 +1,4 @@
-"""Delete old published events in short transactions, while publishers run. Pending and dead events stay.
+"""Delete old published events in short transactions, while publishers may run. Pending and dead events stay.
 
 Only events that were published before the horizon are deleted. With an archive, a batch is deleted only after it is on
 disk. If the run is stopped or killed, committed batches stay deleted, and the next run deletes the rest.
@@ -31,7 +31,7 @@ from ticketbottle_payctl.telemetry import log_event
 __all__ = ["CleanupPreview", "CleanupReport", "CleanupStoppedBecause", "Swept", "cleanup", "preview_cleanup"]
 
 LATE_AFTER = timedelta(hours=1)
-"""Events that are pending for longer are reported as late, because a publisher should have sent them."""
+"""The age from which a pending event is reported as late, because a publisher should have sent it."""
 
 _READING = Limits(statement=timedelta(minutes=5))
 _MOST_LOGGED = 5
@@ -39,7 +39,7 @@ _MOST_LOGGED = 5
 
 @dataclass(frozen=True, slots=True)
 class CleanupPreview:
-    """What a cleanup would delete: the number of events, their approximate bytes, and the number of receipts.
+    """A preview of a cleanup: the number of events, their approximate bytes, and the number of receipts.
 
     ``horizon`` and ``receipts_before`` are UTC. ``receipts_before`` is None if receipts are kept.
     """
@@ -155,7 +155,7 @@ def cleanup(  # noqa: PLR0913 - the job needs each of them
     try:
         with Archive(archive) if archive else nullcontext() as kept:
             reason = sweep.run(kept, receipts_before)
-    finally:  # nobody resumes an incomplete run: the next run finds the rest by itself
+    finally:  # nobody resumes an incomplete cleanup, because the next cleanup deletes the rest
         status = RunStatus.DONE if reason is CleanupStoppedBecause.EMPTY else RunStatus.INCOMPLETE
         record.close(status, sweep.swept)
     remaining, swept = sweep.remaining(), sweep.swept
@@ -183,7 +183,7 @@ def preview_cleanup(
     keep_newest: timedelta | None = None,
     receipts_older_than: timedelta | None = None,
 ) -> CleanupPreview:
-    """Return what a cleanup would delete now. It reads every counted row and changes nothing.
+    """Return a preview of a cleanup. This reads every counted row and changes nothing.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached, or counting took longer than five minutes.

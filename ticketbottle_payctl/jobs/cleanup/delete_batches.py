@@ -19,7 +19,7 @@ from ticketbottle_payctl.store.outbox.retention import Expired
 LIMITS = Limits(
     statement=timedelta(seconds=10), lock=timedelta(seconds=1), idle=timedelta(seconds=60), index_only_plan=True
 )
-"""A batch never waits for a locked row. The idle limit leaves time to write the batch to the archive."""
+"""The limits of a batch's transaction. It never waits for a locked row, and has time to write to the archive."""
 
 _COUNTING = Limits(statement=timedelta(minutes=1), index_only_plan=True)
 _MOST_COUNTED = 100_000
@@ -49,7 +49,7 @@ class Swept:
 
 
 def kinds(horizon: datetime) -> tuple[Expired, Expired]:
-    """Return the selections of fully marked and of half-marked events."""
+    """Return two selections: of fully marked events, and of half-marked events."""
     return Expired(horizon), Expired(horizon, half_marked=True)
 
 

@@ -1,6 +1,6 @@
-"""Check that everything that payctl needs exists and works. A finding names each fault and its fix.
+"""Check that everything that payctl needs exists and works. A finding describes each fault and its fix.
 
-Nothing is changed. Each check is independent: if it cannot run, that is a finding, and the other checks still run.
+The doctor changes nothing. If a check cannot run, the doctor reports a finding and runs the other checks.
 """
 
 from __future__ import annotations

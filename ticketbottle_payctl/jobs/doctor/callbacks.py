@@ -19,7 +19,7 @@ from ticketbottle_payctl.store.payments.unsettled_callbacks import UnsettledCall
 
 _NAME = "callbacks"
 _WITHIN = timedelta(days=7)
-"""A refund leaves no trace in the database, so a callback is reported for a limited time."""
+"""The age up to which a callback is reported. payctl cannot see later refunds, so the time is limited."""
 
 _NEEDED = (Privilege("payctl.webhook_receipts", "SELECT"), Privilege("payments", "SELECT"))
 _MONEY = (IgnoredBecause.HELD.value, IgnoredBecause.UNDOCUMENTED.value)

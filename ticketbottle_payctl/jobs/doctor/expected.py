@@ -1,4 +1,4 @@
-"""What payctl needs in the payment service's tables, and the permissions that each task needs."""
+"""List the columns that payctl needs in the payment service's tables, and the permissions that each task needs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ COLUMNS: dict[str, dict[str, str]] = {
     },
 }
 SAME_TYPE = {"character varying": _TEXT, "bigint": _WHOLE}
-"""Types that are accepted instead of another."""
+"""The column types that payctl accepts instead of the expected type."""
 
 STATUSES = ("PENDING", "COMPLETED", "FAILED", "CANCELLED")
 WRITTEN = ("id", "aggregateId", "aggregateType", "eventType", "payload", "createdAt")

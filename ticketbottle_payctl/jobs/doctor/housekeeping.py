@@ -1,4 +1,4 @@
-"""Check what makes a healthy outbox slow: a missing index, rows that vacuum cannot remove, half-marked rows."""
+"""Check for causes of a slow outbox: a missing index, rows that vacuum cannot remove, and half-marked rows."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SETTINGS = (
 def old_service(connection: Connection, _: Subject) -> list[Finding]:
     """Check that the replaced service left no rows with ``"publishedAt"`` but without ``published``.
 
-    Such rows were sent.
+    The replaced service sent the events of such rows.
     """
     half = half_marked.count(connection)
     if not half.events:

@@ -1,7 +1,7 @@
 """Check the gateways' keys: each key signs a test callback, which must be accepted with that key alone.
 
-That proves that the key is usable. Only a genuine callback proves that it is the gateway's key: use ``payctl
-verify-signature`` with a callback that arrived.
+This proves that the key is usable. Only a genuine callback proves that the gateway uses the same key: use
+``payctl verify-signature`` with a received callback.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # the check of the keys needs neither driver
 
 
 class Status(StrEnum):
-    """How serious a finding is. ``warn`` works today, ``fail`` does not."""
+    """The severity of a finding. ``warn``: the checked thing works today. ``fail``: it does not work."""
 
     OK = "ok"
     WARN = "warn"
@@ -30,7 +30,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A fact, its meaning, and what fixes it: words or SQL, a command of payctl, or both.
+    """A fact, its meaning, and its fix: words or SQL, a command of payctl, or both.
 
     All three are None if there is nothing to fix.
     """
@@ -53,7 +53,7 @@ class FindingCounts(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What the doctor examines. Each supplier connects or reads when called, and raises ConfigError if it cannot."""
+    """The services that the doctor examines. Each supplier connects when called, or raises ConfigError."""
 
     engine: Callable[[], Engine]
     kafka: Callable[[], KafkaSettings]
@@ -84,15 +84,15 @@ class DoctorReport:
 
 
 def ok(check: str, fact: str) -> Finding:
-    """Return a finding that all is well."""
+    """Return a finding without a fault."""
     return Finding(check, Status.OK, fact)
 
 
 def warn(check: str, fact: str, meaning: str, remedy: str | None = None, command: Command | None = None) -> Finding:
-    """Return a warning: it works today and may not work later."""
+    """Return a warning about a thing that works today and may not work later."""
     return Finding(check, Status.WARN, fact, meaning, remedy, command)
 
 
 def fail(check: str, fact: str, meaning: str, remedy: str | None = None, command: Command | None = None) -> Finding:
-    """Return a failure: it does not work today."""
+    """Return a failure about a thing that does not work."""
     return Finding(check, Status.FAIL, fact, meaning, remedy, command)

@@ -1,4 +1,4 @@
-"""Check that a publisher is running. One that is idle counts as running, one that was not seen lately does not."""
+"""Check that a publisher is running. An idle publisher counts as running, but only if it was seen lately."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ticketbottle_payctl.store.inspect import publishers
 from ticketbottle_payctl.store.outbox import cdc
 
 _GONE_AFTER = 600.0
-"""After so many seconds without a sign a publisher is gone. A schedule may start it only every few minutes."""
+"""The seconds without a sign of life after which a publisher counts as ended. Schedules have pauses."""
 
 
 def check(connection: Connection, subject: Subject) -> list[Finding]:

@@ -1,4 +1,4 @@
-"""Check the index on payments."providerTransactionId", by which a callback of PayOS is found."""
+"""Check the index on payments."providerTransactionId", which finds the payment of a PayOS callback."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SMALL = 10_000
 
 
 def reference_index(connection: Connection, subject: Subject) -> list[Finding]:
-    """Check that a callback's payment is found without reading a large table: an index exists, or the table is small.
+    """Check that payctl finds a callback's payment without reading a large table: with an index, or in a small table.
 
     The check fails if PayOS is in use and there are more than 100,000 payments. Only PayOS sends no order code.
     """

@@ -1,4 +1,4 @@
-"""Test callbacks, signed as the gateways document it.
+"""Create test callbacks, signed by the gateways' documentation.
 
 This code is separate from the verifiers in :mod:`ticketbottle_payctl.providers` on purpose. They share no line, so a
 mistake in one is not repeated in the other. Each callback is for an order that no shop has.

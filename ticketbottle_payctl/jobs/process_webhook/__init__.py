@@ -1,6 +1,7 @@
-"""Process a callback in one transaction: verify it, lock the payment, settle, write event and receipt, commit, answer.
+"""Process a callback in one transaction: verify, lock the payment, settle, write event and receipt, commit, answer.
 
-The gateway gets no success before the commit. A callback that is not genuine reads and writes no table.
+payctl confirms a callback to the gateway only after the commit. For a forged callback, payctl reads and writes no
+table.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from ticketbottle_payctl.store.payments import settle as payments
 __all__ = ["Alert", "Trace", "WebhookFacts", "WebhookOutcome", "WebhookReport", "process_webhook"]
 
 LIMITS = Limits(statement=timedelta(seconds=4), lock=timedelta(seconds=3), idle=IDLE_WITHIN, jit=False)
-"""Shorter limits than the ten seconds that a gateway waits, so that the answer "try again" is in time."""
+"""The transaction's limits, which are shorter than a gateway's ten seconds, so that "try again" arrives in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +90,8 @@ def process_webhook(  # noqa: PLR0913 - the job needs each of them
 
     The same bytes may arrive any number of times, at the same moment or years later.
 
-    ``dry_run`` does everything, locks and writes included, and rolls back. ``stored_as`` is the receipt that has this
-    request already. If the callback is still unclear, nothing is written.
+    With ``dry_run``, payctl also locks and writes, but rolls back at the end. ``stored_as`` is the receipt from which
+    this request was read. Then, if the callback is still unclear, payctl writes nothing.
 
     Raises:
         DatabaseUnavailableError: nothing was written. The gateway must be told to call again.
@@ -134,7 +135,7 @@ class _Work:
         )
 
     def _keep(self, connection: Connection, unclear: Unclear) -> WebhookReport:
-        """Keep an unclear callback in one receipt, with the payment that it names, so that a person can settle it."""
+        """Store an unclear callback in one receipt with the payment that it names, for a person who decides."""
         payment = payments.find(connection, unclear)
         receipt = self._receipt(WebhookOutcome.REFUSED, unclear.reason.value, payment, None)
         if self.stored_as is None:

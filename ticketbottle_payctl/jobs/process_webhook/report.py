@@ -46,7 +46,7 @@ class WebhookResult(WebhookFacts):
     """The facts, with the complete event and the complete reply."""
 
     detail: str | None
-    """Why payctl cannot read a genuine callback; null otherwise. It quotes nothing of the callback."""
+    """The reason why payctl cannot read a genuine callback, without quoting it; null otherwise."""
     event: WrittenEvent | None
     reply: ReplyFacts
     """The exact reply to the gateway."""

@@ -1,4 +1,4 @@
-"""Publish pending events to Kafka: at least once, in order per payment, never lost.
+"""Publish pending events to Kafka, at least once and in order per payment.
 
 ``run`` drains the shards repeatedly within its ``budget``. ``shard`` drains one shard: its ``pipeline`` claims batches,
 and ``batch`` sends a batch and decides about its events. Its ``backlog`` remembers where the next claim begins and
@@ -47,7 +47,7 @@ __all__ = [
 
 
 class Preview(NamedTuple):
-    """What a run would find: pending events by type, those that are held, and the publishers that hold a shard now."""
+    """A preview of a run: the pending events by type, the waiting events, and the publishers that hold a shard now."""
 
     waiting: list[Waiting]
     obstacles: Obstacles

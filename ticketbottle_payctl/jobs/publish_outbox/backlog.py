@@ -1,7 +1,7 @@
-"""What a publisher remembers about a shard: where the next claim begins, and which payments are blocked.
+"""Remember the state of a shard for its publisher: the position of the next claim, and the blocked payments.
 
 An event blocks the later events of its payment while it waits for its retry, is dead (unless dead events are released),
-or has a type that cannot be sent. It never blocks other payments. The memory only saves queries: if it is wrong or
+or has a type that cannot be sent. It never blocks other payments. The memory only saves queries. If it is wrong or
 lost, a rescan reads everything again from the database.
 """
 
@@ -64,7 +64,7 @@ class Backlog:
         self.forget()
 
     def forget(self) -> None:
-        """Forget everything. A rescan is then due."""
+        """Clear the memory of the shard, so that a rescan is due."""
         self.position: Position = START
         self._until: datetime | None = None
         self._newest: Position | None = None
@@ -75,7 +75,7 @@ class Backlog:
         self._scanned = START[0]
 
     def next_claim(self) -> Claim:
-        """Return what to claim next. If the run has a rate, this is the number of events for a quarter of a second."""
+        """Return the next claim. If the run has a rate, the claim covers a quarter of a second."""
         limit, rate = self.options.batch_size, self.options.rate
         return Claim(
             after=self.position,
@@ -121,8 +121,9 @@ class Backlog:
     def may_claim_behind(self, end: Position, seen_at: float, now: float) -> bool:
         """Return whether events after ``end`` may be claimed before the batch that ends there is committed.
 
-        They may not if a retry or a rescan is due, or if an event before ``end`` could still be committed. In the last
-        case the publisher reads back first. ``seen_at`` is when the claim up to ``end`` began.
+        The result is False if a retry or a rescan is due, or if an event before ``end`` could still be committed. In
+        the last case, the publisher first reads the late-commit window again. ``seen_at`` is the instant when the claim
+        up to ``end`` began.
         """
         due = self.next_due()
         settled = end[0] < self.database_time(seen_at) - LATE_COMMITS
@@ -135,7 +136,7 @@ class Backlog:
             self._newest = last
 
     def rewind_for_late_commits(self, *, caught_up: bool) -> None:
-        """Move the next claim back, so that an event that was committed late is not overtaken.
+        """Move the next claim back, so that no event is sent before an earlier event that was committed late.
 
         The next claim begins :data:`LATE_COMMITS` before the newest event seen if ``caught_up`` is true, because
         nothing was left to claim. Otherwise it begins that long before the event that was claimed last.
@@ -170,7 +171,7 @@ class Backlog:
         blocks = self._blocks.get(event.aggregate_id)
         if blocks is None:
             return False
-        # If an event that blocks without a time limit is pending now, an operator has replayed it.
+        # An event that blocked without a time limit and is pending now was replayed by an operator.
         return (
             any(position < event.position for position in blocks) or (event.aggregate_id, event.position) in self._due
         )
@@ -208,6 +209,6 @@ class Backlog:
                     self.block(Block(row.aggregate_id, row.position, now + wait, _RETRY_LATER))
             elif options.on_dead is OnDead.BLOCK:
                 self.block(Block(row.aggregate_id, row.position, None, _DEAD))
-        if len(failed) == _MOST_FAILED:  # there may be more, and these would not block their payments
+        if len(failed) == _MOST_FAILED:  # there may be more failed events, which would not block their payments
             shard, shards, known = self.shard, options.shards, len(failed)
             log_event("publish_outbox_too_many_failed", level="error", shard=shard, shards=shards, known=known)

@@ -1,9 +1,9 @@
 """Send one claimed batch, and decide the result for each event.
 
-A payment's event is sent only after every earlier event of the payment is committed as published. So after a crash only
-the last event that a consumer received for this payment can come again. An older one never comes again: a repeated
-PAYMENT_FAILED would take a paid customer's tickets away. An event that was not acknowledged is released in the
-transaction that claimed it.
+A payment's event is sent only after every earlier event of the payment is committed as published. Therefore, after a
+crash, only the last event that a consumer received for this payment can arrive again, and never an older event. This
+matters because a repeated PAYMENT_FAILED would take a paid customer's tickets away. An event that was not acknowledged
+is released in the transaction that claimed it.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ class BatchOutcome:
     blocks: list[Block] = field(default_factory=list)
     excluded: set[str] = field(default_factory=set)
     broker_responded: bool = False
-    """Whether a broker refused an event for its content or a setting, or a partition has no leader."""
+    """Whether a broker refused an event because of its content or a setting, or a partition has no leader."""
     partial_transport_failure: bool = False
-    """Whether only some events failed in transport. If so, the brokers are asked about the topics again."""
+    """Whether only some events failed in transport, so that the brokers must be asked about the topics again."""
     acknowledged_at: datetime = START[0]
-    """When the result of every delivery was known, by the database's clock."""
+    """The instant when the result of every delivery was known, by the database's clock."""
 
     @property
     def broker_away(self) -> bool:
@@ -118,8 +118,8 @@ def send_batch(
 
     The previous batch must be committed.
 
-    Nothing is sent after ``deadline`` (on the clock). The backlog is only read. The result contains what it must
-    remember.
+    Nothing is sent after ``deadline`` (on the clock). This function only reads the backlog. The outcome contains
+    everything that the backlog must remember.
     """
     outcome = BatchOutcome()
     wave, later = _first_of_each_payment(batch.events, backlog, outcome)
@@ -145,7 +145,7 @@ def _first_of_each_payment(
     """Return each payment's first event unless it is blocked, and the later events of these payments."""
     wave = {event.aggregate_id: event for event in events}
     if len(wave) == len(events) and not backlog.has_blocks_of(wave):
-        return wave, []  # this is the usual batch; the loop below would take longer than sending it
+        return wave, []  # a fast path for the usual batch; the loop below would take longer than sending the batch
     wave, later = {}, []
     for event in events:
         if event.aggregate_id in wave:

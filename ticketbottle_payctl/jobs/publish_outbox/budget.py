@@ -1,4 +1,4 @@
-"""Decide how long a run goes on: until it must stop, its time is up, or its number of batches is reached."""
+"""Decide when a run ends: when it must stop, when its time is up, or after its number of batches."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Budget:
         return StoppedBecause.DEADLINE if self.time_left() <= 0 else None
 
     def is_over(self) -> bool:
-        """Return whether the run must stop or its time is up. Then the batch that is being sent is cut short."""
+        """Return whether the run must stop or its time is up, so that the current batch must be cut short."""
         return self.stop.is_set() or self.time_left() <= 0
 
     def time_left(self) -> float:

@@ -1,4 +1,4 @@
-"""The facts of a publisher's run, under the names that its outputs and the log share."""
+"""Define the facts of a publisher's run, with the field names that the outputs and the log share."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class LockedShard(NamedTuple):
 
 @dataclass(frozen=True)
 class Obstacles:
-    """Why events wait. If it is empty, every pending event can be sent.
+    """The reasons why events wait. Without a reason, every pending event can be sent.
 
     ``held`` counts the pending events that cannot be sent now. ``failed`` counts other events that failed in this run
     and are retried later. ``dead`` is the number of dead events in the outbox, which block only the events behind them.
@@ -106,7 +106,7 @@ class Obstacles:
         }
 
     def same_as(self, other: Obstacles) -> bool:
-        """Return whether a person would be told the same. Counts and ages may differ.
+        """Return whether both would give a person the same message. Counts and ages may differ.
 
         All retries count as one cause, because they come and go. If there are too many blockers of a kind to name, they
         count as one cause too.
@@ -184,7 +184,7 @@ def _of_block(block: Block, events: int, now: float) -> Blocker:
 
 
 def _explained(blocker: Blocker, known: Mapping[str, BlockingEvent]) -> Blocker:
-    """Add what the database knows about the blocking event."""
+    """Add the database's facts about the blocking event."""
     event = known.get(blocker.event_id or "")
     if event is None:
         return blocker

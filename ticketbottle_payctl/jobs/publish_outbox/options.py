@@ -1,4 +1,4 @@
-"""The options of a publisher."""
+"""Define the options of a publisher."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class OnDead(StrEnum):
-    """Whether a dead event blocks the later events of its payment."""
+    """The setting that says whether a dead event blocks the later events of its payment."""
 
     BLOCK = "block"
     RELEASE = "release"

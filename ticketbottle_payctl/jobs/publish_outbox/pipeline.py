@@ -1,9 +1,9 @@
 """Claim the next batch on a second connection while the present batch is sent.
 
-Both claims can run at the same time because a claim's end is looked up before its rows are locked. The next claim
-begins there, so the two never touch the same row. Each connection takes one of the shard's two locks, and a batch is
-committed only when the other connection has its lock. So the publisher always holds at least one lock, and no other
-publisher can take over the shard.
+Both claims can run at the same time, because the publisher finds the end of a claim before it locks the claim's rows.
+The next claim begins at this end, so the two claims never touch the same row. Each connection takes one of the shard's
+two locks, and a batch is committed only when the other connection has its lock. So the publisher always holds at least
+one lock, and no other publisher can take over the shard.
 """
 
 from __future__ import annotations
@@ -112,7 +112,10 @@ class ClaimPipeline:
 
     def __exit__(self, *_error: object) -> None:
         self._threads.shutdown()  # no connection is closed while a thread uses it
-        with suppress(DatabaseUnavailableError), translated_errors():  # if the server is unreachable, nothing is open
+        with (
+            suppress(DatabaseUnavailableError),
+            translated_errors(),
+        ):  # if the server is unavailable, no connection is open
             self._open.close()
 
     def connection(self, lock: int = 0) -> Connection:

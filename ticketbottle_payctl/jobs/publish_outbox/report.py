@@ -1,4 +1,4 @@
-"""A run's counts and its report."""
+"""Collect the counts of a run, and build its report."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class LagPercentiles(NamedTuple):
 
 
 class LagSample:
-    """The lag of every n-th published event. If the sample is full, n is doubled, so memory stays bounded."""
+    """The lag of every n-th published event. If the sample is full, n is doubled, so that memory stays limited."""
 
     def __init__(self) -> None:
         self._seconds: list[float] = []
@@ -135,7 +135,7 @@ class PublishReport:
 
     @property
     def oldest_pending_age_s(self) -> float | None:
-        """In seconds. None if nothing is pending, or if the database could not be asked at the end."""
+        """The age in seconds, or None if nothing is pending or the database was unavailable at the end."""
         return self.obstacles.oldest_pending_age_s
 
     @property

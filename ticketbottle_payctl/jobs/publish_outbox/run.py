@@ -1,7 +1,7 @@
-"""A whole run: drain the shards until they are empty, or in a loop until it must stop.
+"""Run a publisher: drain the shards until they are empty, or in a loop until it must stop.
 
-No transaction is open between two drains. So a run holds no lock while it waits for events, for a broker or for the
-database, and a stop ends the wait at once.
+No transaction is open between two drains. Therefore a run holds no lock while it waits for events, for a broker or for
+the database, and a stop ends the wait at once.
 """
 
 from __future__ import annotations
@@ -128,14 +128,14 @@ class PublisherRun:
         return report
 
     def _sign_off(self, failure: PayctlError | None) -> None:
-        """Record that this publisher has ended. If that fails, it counts as running for another minute and a half."""
+        """Record that this publisher has ended. If this fails, it counts as running for another 90 seconds."""
         if not isinstance(failure, DatabaseUnavailableError):
             with suppress(PayctlError), transaction(self._engine, LIMITS) as connection:
                 shard_lock.sign_off(connection, self._owner)
 
     def _ended_by(self, error: PayctlError) -> tuple[PayctlError | None, StoppedBecause]:
         if self._budget.stop.is_set() and isinstance(error, _AWAY):
-            return None, StoppedBecause.SIGNAL  # the batch in progress was cut short and released
+            return None, StoppedBecause.SIGNAL  # the current batch was cut short and released
         if isinstance(error, BrokerUnavailableError | BrokerRefusedError):
             return error, StoppedBecause.BROKER_UNAVAILABLE
         if not self._counts.batches:
@@ -153,7 +153,7 @@ class PublisherRun:
         return self._passes()
 
     def _loop(self) -> StoppedBecause:
-        """Like ``_once``, but if a service is unavailable, wait some seconds without a claim and try again."""
+        """Run like ``_once``, but if a service is unavailable, wait some seconds without a claim and try again."""
         ready = False
 
         def attempt() -> StoppedBecause:
@@ -253,7 +253,7 @@ class PublisherRun:
         self._sender.probe(min(_PROBE_TIMEOUT, self._budget.time_left()))
         if stopped:
             for shard in self.shards:
-                shard.backlog.forget()  # it blocks payments because of types that may be sendable again
+                shard.backlog.forget()  # the backlog blocks payments because of event types that may work again
 
     def _next_wait(self, _state: RetryCallState) -> float:
         """Return 0.5 to 6 seconds, with jitter. The wait doubles with each failure; a good batch or pass resets it."""

@@ -1,4 +1,4 @@
-"""One shard of the payments: become its publisher, drain it, release it.
+"""Handle one shard of the payments: become its publisher, drain the shard, and release it.
 
 A publisher holds a shard through advisory locks. Batches are claimed in advance, but they are sent and committed
 strictly one after the other: a batch is sent only after the previous one is committed.
@@ -27,8 +27,8 @@ from ticketbottle_payctl.tracing import BatchSpan
 SEND_WITHIN = 45.0
 """The time limit in seconds from the beginning of a claim to its last delivery.
 
-A message may take 30 seconds, and the claim's transaction may be idle for 60. So if a publisher was frozen for a minute
-and lost its claim to another one, it sends nothing of that claim.
+A message may take 30 seconds, and the claim's transaction may be idle for 60 seconds. Therefore a publisher that was
+frozen for a minute, and lost its claim to another publisher, sends nothing of this claim.
 """
 
 _SKIP_LOCKED_ROWS_FOR = 10.0

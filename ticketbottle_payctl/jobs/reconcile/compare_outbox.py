@@ -1,10 +1,10 @@
-"""Compare the published events in the outbox with the records in Kafka. Changes nothing.
+"""Compare the published events in the outbox with the records in Kafka. Change nothing.
 
 ``lost``: the event is published in the outbox, but its topic has no record of it. ``wrong``: a record has another
 value, key or topic than the row. ``double``: the event was sent more than once, apart from replays; this is allowed,
 and consumers see it twice. ``out_of_order``: the event was sent before an earlier event of its payment.
 
-A replay repairs an event whose topic has no record of it. The other differences cannot be undone.
+A replay repairs a lost event. The other differences cannot be undone.
 """
 
 from __future__ import annotations

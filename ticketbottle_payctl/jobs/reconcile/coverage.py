@@ -1,4 +1,4 @@
-"""Decide whether an event's record would have been found if it were in Kafka.
+"""Decide whether payctl would have found an event's record if the record were in Kafka.
 
 The rules only compare records of one partition, because clocks differ. Kafka deletes the oldest records of a partition
 first. So if a partition still has the record of an event, it also has the records that were sent to it later. If
@@ -24,7 +24,7 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class Unjudged(StrEnum):
-    """Why an event that was not found is not called lost."""
+    """The reason why an event that was not found is not called lost."""
 
     UNKNOWN_TYPE = "unknown_type"
     TOPIC_MISSING = "topic_missing"
@@ -38,7 +38,7 @@ class Unjudged(StrEnum):
 
 
 class Coverage:
-    """What is known about the topics after they were read."""
+    """The facts about the topics after they were read."""
 
     def __init__(self, window: Window, events: Mapping[str, SentEvent], copies: Mapping[str, Sequence[Copy]]) -> None:
         self._partitions = window.partitions

@@ -1,4 +1,4 @@
-"""Find out how payctl can ask each gateway for the status of a payment, or why it cannot."""
+"""Find the status endpoint of each gateway, or the reason why payctl cannot ask the gateway."""
 
 from __future__ import annotations
 

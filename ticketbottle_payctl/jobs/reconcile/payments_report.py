@@ -1,4 +1,4 @@
-"""Count the gateways' answers and what was done, for the command line and for the scheduled function."""
+"""Count the gateways' answers and the settled payments, for the command line and for the scheduled function."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class PaymentsCounts(TypedDict):
     matched: Count
     """Payments that were selected."""
     to_settle: Count
-    """Payments whose final state the gateway knows."""
+    """Payments with a final state at the gateway."""
     settled: Count
     """Payments settled now."""
     skipped: Count
     """Payments that another session changed in the meantime or has locked."""
     pending: Count
-    """Payments that are pending at the gateway too, or that it does not know."""
+    """Payments that are also pending at the gateway, or that are unknown to the gateway."""
     refused: Count
     """Answers with a wrong amount, or that contradict the payment."""
     for_a_person: Count

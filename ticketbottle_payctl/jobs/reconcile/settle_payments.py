@@ -1,6 +1,7 @@
 """Settle payments as their gateways report, with the same lock, decision and statement as for a callback.
 
-Each payment is decided again under its lock, because it may have changed. It stays unchanged if nothing is left to do.
+payctl decides about each payment again under its lock, because the payment may have changed since. A payment without a
+pending change stays unchanged.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class Candidates:
 
 
 class _Change(NamedTuple):
-    """What is written for a payment that is settled, in one statement."""
+    """The changes for a settled payment, which one statement writes."""
 
     transition: Transition
     event: NewEvent
@@ -136,7 +137,9 @@ def _settle(engine: Engine, run_id: str, place: int, finding: StatusFinding) -> 
                 connection, run_id, place, finding.payment.id, outcome.outcome, outcome.reason, before, after
             )
             if change is not None:
-                payments.settle(connection, *change)  # last: the event must be committed soon after it is written
+                payments.settle(
+                    connection, *change
+                )  # written last, because the event must be committed soon afterwards
     except PayctlError as error:
         if not is_lock_timeout(error):
             raise

@@ -1,6 +1,6 @@
 """Ask the gateways about payments, at a limited rate and within a deadline. Ask again if a gateway is busy.
 
-Asking changes nothing, at the gateway or here. An unverified or unknown answer settles nothing.
+A query changes nothing, neither at the gateway nor in the database. An unverified or unknown answer settles nothing.
 """
 
 from __future__ import annotations

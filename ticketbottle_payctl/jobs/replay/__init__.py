@@ -1,4 +1,4 @@
-"""Set events back to pending: plan, apply in bounded transactions, resume, cancel.
+"""Set events back to pending: make a plan, apply it in limited transactions, resume a run, or cancel a run.
 
 The plan lists the selected events and those left out. It is stored before it is applied. Both steps return reports.
 """

@@ -1,6 +1,6 @@
 """Apply a plan: one chunk in each transaction, a canary first, at a limited rate. Stop on too many errors.
 
-The plan is stored with the run before the first row changes. So a run that ends early can be resumed.
+payctl stores the plan with the run before it changes the first row. Therefore a run that ends early can be resumed.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def cancel_run(engine: Engine, run: Run, who: Actor, reason: str | None = None) 
     Requeued events stay requeued. A run that is done stays done. The record says who cancelled it.
 
     Raises:
-        GuardError: it is a running run of another command, which does not check for a cancellation.
+        GuardError: the run is a running command of another kind, which does not check for a cancellation.
     """
     if run.command != COMMAND and run.status == RunStatus.RUNNING:
         message = f"run {run.id} is a running {run.command}, which this command cannot stop"

@@ -1,4 +1,4 @@
-"""The plan, the options and the report of a replay."""
+"""Define the plan, the options and the report of a replay."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _EVENTS_PER_SECOND = 20_000
 
 
 class ReplayOutcome(StrEnum):
-    """How a replay ended."""
+    """The way in which a replay ended."""
 
     DONE = "done"
     CANARY_EMPTY = "canary_empty"
@@ -94,7 +94,7 @@ class ReplayPlan:
         return len(self.events) + sum(left.reason not in missing for left in self.left_out)
 
     def seconds(self, rate: float | None) -> float:
-        """Return how long requeueing will take, in seconds. Publishing comes after that."""
+        """Return the estimated seconds for requeueing. This does not include the publishing afterwards."""
         return len(self.events) / min(rate or _EVENTS_PER_SECOND, _EVENTS_PER_SECOND)
 
 

@@ -1,4 +1,4 @@
-"""Report a window for a hand-over or an incident: what happened, what is open now, and which customers wait."""
+"""Report on a window for a hand-over or an incident: its events, the present state, and the waiting customers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def collect_report(  # noqa: PLR0913 - the window, and the settings that the fig
     most_events: int = MOST_READ,
     looking: Callable[[Section], None] = lambda _: None,
 ) -> Report:
-    """Read what happened in a time window, and what is open now.
+    """Read the facts of a time window and the present state.
 
     Each section is read in its own transaction, so no long transaction holds back vacuum. A section that takes longer
     than ``limit`` is left out. At most ``most_events`` published events are read, the newest first. ``looking`` is

@@ -29,7 +29,7 @@ class Section(StrEnum):
 
 
 class GapReason(StrEnum):
-    """Why something was not counted."""
+    """The reason why a part of the report was not counted."""
 
     TIMED_OUT = "timed_out"
     TOO_MANY_EVENTS = "too_many_events"
@@ -39,7 +39,7 @@ class GapReason(StrEnum):
 
 
 class Gap(NamedTuple):
-    """Something that was not counted, and why. If ``before`` is given, only the time before it was not counted."""
+    """A part that was not counted, and the reason. If ``before`` is given, only the time before it was not counted."""
 
     section: Section
     reason: GapReason
@@ -62,7 +62,7 @@ class Waiting(NamedTuple):
 
 
 class MomentKind(StrEnum):
-    """What happened at a moment of the window."""
+    """The kind of an entry in the timeline."""
 
     RUN_STARTED = "run_started"
     RUN_ENDED = "run_ended"
@@ -76,7 +76,7 @@ class MomentKind(StrEnum):
 
 
 class Moment(NamedTuple):
-    """A moment of the window.
+    """An entry in the timeline.
 
     ``id`` is the id of the run, the callback or the event. ``number`` is a count or seconds. ``until`` is the end of a
     pause. ``what`` is a command, a reason, an event type or an error.
@@ -147,7 +147,7 @@ class Report:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing needs attention: no order lacks a ticket, no event waits or is dead, and all was counted."""
+        """Whether no order lacks a ticket, no event waits or is dead, and every part was counted."""
         failed = any(gap.is_failure for gap in self.gaps)
         return not (self.without_ticket or self.waiting.pending or self.waiting.dead or failed)
 

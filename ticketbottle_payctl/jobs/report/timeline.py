@@ -1,4 +1,4 @@
-"""Divide a window into parts, and make its timeline from the data that was read."""
+"""Divide a window into parts, and build its timeline from the collected data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Show the state of an order, its history in chronological order, and what to do next.
+"""Show the state of an order, its history in chronological order, and the next commands.
 
 ``money`` checks the payment, ``delivery`` checks whether the order service received the event, and ``advice`` chooses
 the next commands.

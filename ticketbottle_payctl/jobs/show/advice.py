@@ -1,4 +1,4 @@
-"""Choose the next commands. Each one can help: a replay that would fail again is never advised."""
+"""Choose the next commands. A replay that would fail again is never among them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Check whether the order service received a payment's event, and if not, what prevents that."""
+"""Check whether the order service received a payment's event. If it did not, find the reason."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def judge_delivery(found: History, records: Records, now: datetime, retention: t
 
 
 def dead_until(event: EventRow, events: Sequence[EventRow]) -> list[EventRow]:
-    """Return the dead events up to this one. They must be resolved before it can be sent."""
+    """Return the dead events up to this event. They must be resolved before this event can be sent."""
     return [each for each in events[: events.index(event) + 1] if each.state == "dead"]
 
 
@@ -83,7 +83,7 @@ def _published(event: EventRow, events: Sequence[EventRow], records: Records, *,
             remedy=Remedy.ASK_ORDER_SERVICE,
         )
     if event.id in records.missing:
-        return Verdict(VerdictKind.NOT_IN_KAFKA, Mark.OPEN, at, due, event=event)  # Kafka may have deleted it
+        return Verdict(VerdictKind.NOT_IN_KAFKA, Mark.OPEN, at, due, event=event)  # Kafka may have deleted the record
     readers = records.readers.get(event.id)
     past, behind = (readers.past, readers.behind) if readers else (None, ())
     if past == () and due:

@@ -59,7 +59,7 @@ class VerdictKind(StrEnum):
 
 
 class Remedy(StrEnum):
-    """What a person must do if no command can do it."""
+    """An action for a person that no command can do."""
 
     COMPARE_AMOUNT = "compare_amount"
     REFUND = "refund"
@@ -131,7 +131,7 @@ class Verdict:
     behind: tuple[str, ...] = ()
     """The consumer groups that have not read past the record."""
     cause: Cause | None = None
-    """Why an overdue event was not sent, or None if the database does not show it."""
+    """The reason why an overdue event was not sent, or None if the database does not show the reason."""
 
 
 @dataclass(frozen=True, slots=True)

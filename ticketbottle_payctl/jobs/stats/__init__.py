@@ -1,4 +1,4 @@
-"""Report the state of the outbox: the backlog, its age, the rates, and when it will be empty."""
+"""Report the state of the outbox: the backlog, its age, the rates, and the time when it will be empty."""
 
 from __future__ import annotations
 

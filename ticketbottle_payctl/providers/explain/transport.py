@@ -58,7 +58,7 @@ def _from_base64(body: bytes) -> bytes:
 
 
 def _decoded_once(query: str) -> str:
-    # An escaped percent or plus sign shows that the query was encoded twice. Other escapes do not show it.
+    # Only an escaped percent or plus sign shows that the query was encoded twice.
     return unquote(query) if "%25" in query or "%2B" in query else query
 
 

@@ -28,7 +28,7 @@ _ENDED = {"CANCELLED": Outcome.CANCELLED, "EXPIRED": Outcome.CANCELLED, "FAILED"
 
 
 def read(response: HttpResponse, asked: StatusRequest, credentials: Credentials) -> Answer:
-    """Read an answer. Before the signature over ``data`` is verified, only the code is used."""
+    """Read an answer. Until the signature over ``data`` is verified, use only the code."""
     envelope = read_json(response)
     if isinstance(envelope, Inconclusive):
         return envelope

@@ -1,4 +1,4 @@
-"""Types for a status query and its answer. Nothing is sent here."""
+"""Define types for a status query and its answer. This module sends nothing."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ class StatusQuery:
     """A gateway's status query. ``read`` never raises, whatever bytes it gets.
 
     ``ask`` builds the request, or is None if the gateway's own library sends it. ``needs`` are the required
-    credentials. ``within`` is the age up to which the gateway knows a payment. ``hosts`` are the base URLs for tests
-    and for production, or None if only the merchant knows them.
+    credentials. ``within`` is the age up to which the gateway answers about a payment. ``hosts`` are the base URLs for
+    tests and for production, or None if only the merchant knows them.
     """
 
     gateway: str

@@ -1,4 +1,4 @@
-"""Build ZaloPay v2's order query, signed with key1, and read the answer. It is not signed, so only TLS protects it.
+"""Build ZaloPay v2's order query, signed with key1, and read the answer. Only TLS protects the unsigned answer.
 
 Source: docs.zalopay.vn, "Query order's payment status" and "Status codes". ZaloPay knows an order for 48 hours after
 its creation. Later only the merchant portal shows it.

@@ -45,7 +45,7 @@ _PASS: Final = tuple(
 
 
 class Fault(StrEnum):
-    """What is wrong with an order. In each case the customer has paid and has no ticket."""
+    """The fault of an order. In each case, the customer has paid and has no ticket."""
 
     DEAD_EVENT = "dead_event"
     BLOCKED_PAYMENT = "blocked_payment"

@@ -1,4 +1,4 @@
-"""The demo's report: every step and its differences from the expectation. Instants are seconds since the start."""
+"""Define the demo's report: every step and its differences from the expectation. Times are seconds since the start."""
 
 from __future__ import annotations
 

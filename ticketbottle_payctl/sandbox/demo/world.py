@@ -1,4 +1,4 @@
-"""Start the demo's servers with their schemas and topics, and remove all of it at the end."""
+"""Start the demo's servers with their schemas and topics, and remove them at the end."""
 
 from __future__ import annotations
 

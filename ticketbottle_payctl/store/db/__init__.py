@@ -1,1 +1,1 @@
-"""The connection to PostgreSQL: engine, driver, pool, time limits, and the migrations of payctl's own schema."""
+"""Connect to PostgreSQL: engine, driver, pool, time limits, and the migrations of payctl's own schema."""

@@ -1,7 +1,7 @@
 """Define every advisory lock of payctl: its namespace, and the SQL that takes it or looks for it.
 
-Every lock belongs to a transaction and ends with it. So locks work behind PgBouncer and RDS Proxy, and a process that
-dies leaves no lock behind.
+Every lock belongs to a transaction and ends with this transaction. Therefore the locks work behind PgBouncer and RDS
+Proxy, and a process that dies leaves no lock behind.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ MIGRATIONS = 7_262_001
 
 
 class Namespace(IntEnum):
-    """The first of a lock's two keys. The second one is the shard or run that the lock is for."""
+    """The first of a lock's two keys. The second key is the number of the shard or of the run."""
 
     SHARDS = 7_262_002
     RUNS = 7_262_004

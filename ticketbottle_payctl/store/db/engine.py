@@ -55,7 +55,7 @@ class Limits:
     """Time limits of one transaction: for a statement, for a lock, and for being idle.
 
     If ``jit`` is false, the server does not compile statements. Compilation takes tens of milliseconds, and the server
-    decides it by the estimated cost.
+    compiles a statement if its estimated cost is high.
     """
 
     statement: timedelta = timedelta(seconds=30)
@@ -251,7 +251,7 @@ def _translate(error: DBAPIError) -> PayctlError | None:
 
 
 def _wrong_setting(state: str | None, text: str) -> ConfigError | None:
-    """Return an error if a connection attempt can never succeed, otherwise None. The driver gives no code for it."""
+    """Return an error if a connection attempt can never succeed, otherwise None. The driver gives only a text."""
     if state in _AUTHENTICATION or any(words in text for words in _REFUSED):
         message = "PostgreSQL refused the credentials in DATABASE_URL"
         return ConfigError(message, hint="check the user and password in DATABASE_URL")

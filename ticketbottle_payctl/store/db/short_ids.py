@@ -33,7 +33,7 @@ def whole(connection: Connection, table: str, given: Sequence[str], *, uuids: bo
     has the type uuid. ``table`` must be a constant, never a text from outside.
 
     Raises:
-        InputError: several ids begin with one of them.
+        InputError: several ids begin with one of the short ids.
     """
     short = [each for each in given if is_short(each, uuids=uuids)]
     if not short:
@@ -48,10 +48,10 @@ def is_short(text: str, *, uuids: bool = False) -> bool:
 
 
 def only(given: str, found: Iterable[str]) -> str:
-    """Return the only one of ``found`` that begins with ``given``, or ``given`` if none does.
+    """Return the only id in ``found`` that begins with ``given``. If no id does, return ``given``.
 
     Raises:
-        InputError: several begin with it.
+        InputError: several ids begin with ``given``.
     """
     fits = [each for each in found if each.startswith(given)]
     if given in fits or not fits:

@@ -84,7 +84,7 @@ def clock(connection: Connection) -> datetime:
 
 
 def seconds_ahead(connection: Connection) -> float:
-    """Return by how many seconds the newest event is dated in the future. The result is 0 or less if it is not.
+    """Return the seconds by which the newest event is in the future, or 0 or less if it is not in the future.
 
     This costs two index lookups.
     """

@@ -1,1 +1,1 @@
-"""SQL on the payment service's ``outbox`` table."""
+"""Contain the SQL on the payment service's ``outbox`` table."""

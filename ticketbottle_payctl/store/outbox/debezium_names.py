@@ -1,4 +1,4 @@
-"""The names that payctl, Debezium and PostgreSQL share while Debezium publishes the outbox."""
+"""Define the names that payctl, Debezium and PostgreSQL share while Debezium publishes the outbox."""
 
 from __future__ import annotations
 

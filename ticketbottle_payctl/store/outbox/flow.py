@@ -1,7 +1,7 @@
-"""Read how events flowed in a window: how many were created and sent, how long sending took, and how many waited.
+"""Read the flow of events in a window: the numbers of created, sent and waiting events, and the lags.
 
-The creation time has an index, the publishing time has no index. So payctl reads the :data:`MOST_READ` newest
-published events by creation time, and checks for each of them when it was sent.
+The creation time has an index, but the publishing time has no index. Therefore payctl reads the :data:`MOST_READ`
+newest published events by creation time, and checks for each event when it was sent.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Half-marked events of the replaced service: ``"publishedAt"`` is set, but ``published`` is false. They were sent."""
+"""Count and repair half-marked events: the replaced service sent them, but left ``published`` false."""
 
 from __future__ import annotations
 

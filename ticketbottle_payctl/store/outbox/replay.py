@@ -260,8 +260,8 @@ WHERE c.run_id = %(run)s::uuid AND c.applied_at IS NULL AND r.status <> 'cancell
 ORDER BY c.number LIMIT 1 FOR UPDATE OF c
 """
 
-# A payment whose failed event was published can still become paid, and that event must not go out behind the success.
-# An event that was dead needs no rescan: while publishers remember it as dead, it blocks its payment.
+# After a failed event was published, the customer can still pay. Then this failed event must not be sent after the
+# success. An event that was dead needs no rescan: while publishers remember it as dead, it blocks its payment.
 _RESCAN = shard_lock.MAKE_RESCAN.format(
     condition="""EXISTS (SELECT FROM judged
     WHERE reason IS NULL AND published AND type IN ('PAYMENT_FAILED', 'PAYMENT_CANCELLED'))"""

@@ -1,4 +1,4 @@
-"""Keep secrets out of the errors that a run records: the replaced service stored errors as it got them."""
+"""Remove secrets from the errors that a run records, because the replaced service did not redact its errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lock a shard for one publisher at a time, so that no event overtakes an earlier event of its payment.
+"""Lock a shard for one publisher at a time, so that no event is sent before an earlier event of its payment.
 
 A shard has two locks, numbered 0 and 1. A publisher uses two transactions in turn, and each of them takes one of the
 locks. It claims the next batch before it commits the previous one, so it always holds at least one lock. A new
@@ -14,8 +14,9 @@ A replay can put an event back that a publisher has read past. So it writes a na
 no shards, and every publisher rescans before its next claim. The instant of that name is ahead of the clock, because a
 publisher may write its own name before the replay's transaction commits.
 
-``since`` in that table is the time when the publisher was last seen. A publisher writes it when it takes over a shard
-and at each rescan, and signs off when it ends. So payctl can distinguish an idle publisher from one that has died.
+``since`` in that table is the time when the publisher was last seen. A publisher writes this time when it takes over a
+shard, at each rescan, and when it ends. Therefore payctl can distinguish an idle publisher from a publisher that has
+died.
 """
 
 from __future__ import annotations
@@ -156,7 +157,7 @@ def shard_of(number: int) -> tuple[int, int]:
 
 
 def sign_off(connection: Connection, owner: str) -> None:
-    """Record that this publisher has ended. Its name is never used again, so this needs no lock."""
+    """Record that this publisher has ended. This needs no lock, because no publisher uses the same name again."""
     connection.exec_driver_sql(
         """
         UPDATE payctl.publishers SET owner = owner || %(mark)s, since = GREATEST(since, clock_timestamp())

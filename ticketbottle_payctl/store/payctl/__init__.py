@@ -1,1 +1,1 @@
-"""SQL on payctl's own tables: receipts and runs."""
+"""Contain the SQL on payctl's own tables: receipts and runs."""

@@ -1,4 +1,4 @@
-"""Implement ``payctl.webhook_receipts``: every genuine callback, and payctl's decision about it."""
+"""Read and write ``payctl.webhook_receipts``: every genuine callback, and payctl's decision about the callback."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class StoredRequest:
 
 
 class Refused(NamedTuple):
-    """A genuine callback that was refused, and why."""
+    """A genuine callback that payctl refused, and the reason."""
 
     received_at: datetime
     provider: str
@@ -94,7 +94,7 @@ class Refused(NamedTuple):
 
 
 class RefusedLately(NamedTuple):
-    """How many of the newest callbacks were looked at and refused, and the newest of the refused ones."""
+    """The number of the newest callbacks, the number of refused ones among them, and the newest refused ones."""
 
     looked_at: int
     refused: int
@@ -137,7 +137,7 @@ def find_request(connection: Connection, receipt_id: str) -> StoredRequest | Non
 def refused_lately(connection: Connection, newest: int, most: int) -> RefusedLately | None:
     """Return the refused ones among the ``newest`` callbacks. No more rows are read.
 
-    None if the role may not read the table, or the table is missing.
+    Return None if the role may not read the table, or the table is missing.
     """
     if not connection.exec_driver_sql(_MAY_READ).scalar_one():
         return None

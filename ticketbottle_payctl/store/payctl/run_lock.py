@@ -1,7 +1,7 @@
 """Lock a run while it is running.
 
-The lock's transaction does nothing else, so it does not delay vacuum. It ends with the process or its connection, so a
-killed run does not count as running.
+The lock's transaction does nothing else, so it does not delay vacuum. The lock ends with the process or its connection,
+so a killed run does not count as running.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class NewRun:
 
 
 class RunAction(StrEnum):
-    """What an operator does to a run after its start."""
+    """An action of an operator on a run after its start."""
 
     RESUMED = "resumed"
     CANCELLED = "cancelled"
@@ -67,7 +67,7 @@ class RunAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunAct:
-    """What an operator did to a run after its start, with the time (UTC) and the reason."""
+    """A recorded action of an operator on a run after its start, with the time (UTC) and the reason."""
 
     deed: str
     at: datetime

@@ -1,1 +1,1 @@
-"""SQL on the payment service's ``payments`` table."""
+"""Contain the SQL on the payment service's ``payments`` table."""

@@ -1,4 +1,4 @@
-"""Count each gateway's recent payments that no callback has settled, and how long the gateway has been silent."""
+"""Measure each gateway's health: its recent payments that no callback has settled, and its last callback."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ which gives the order's date and the last five characters of its order code. Ord
 letters or digits}``. So the index walk below goes from one ticket event to the next, and reads the codes of that date
 in each.
 
-All ways of searching give the same result. Each one compares the reference. If several payments have the same
-reference, each way prefers the one whose order code matches the number.
+Every search gives the same result, because every search compares the reference. If several payments have the same
+reference, every search prefers the payment whose order code matches the number.
 """
 
 from __future__ import annotations
@@ -80,15 +80,14 @@ def parameters(callback: Callback | Unclear) -> dict[str, object]:
 def needs_walk(connection: Connection, callback: Callback | Unclear) -> bool:
     """Return whether the callback has no order code, and the reference may have no index, so that a walk is needed.
 
-    It does if the callback has no order code and the reference may have no index. Each connection learns from its first
-    walk whether the reference is indexed. A pooled connection lives for a few minutes, so payctl notices a new index
-    soon.
+    Each connection learns from its first walk whether the reference is indexed. A pooled connection lives for a few
+    minutes, so payctl notices a new index soon.
     """
     return callback.order_hint is not None and connection.info.get(_UNINDEXED) != 0
 
 
 def learn(connection: Connection, payments: int, *, indexed: bool) -> None:
-    """Store on this connection what a walk has read about the table."""
+    """Store the facts about the table that a walk has read, for later callbacks on this connection."""
     connection.info[_UNINDEXED] = 0 if indexed or payments <= _WORTH_A_WALK else payments
 
 

@@ -1,7 +1,7 @@
-"""The numbered steps that create payctl's own schema. No step changes the payment service's tables.
+"""Run the numbered steps that create payctl's own schema. No step changes the payment service's tables.
 
-Each ``NNNN_name.sql`` in this folder runs once, in order. All steps run in one transaction, which holds a lock. So it
-is safe to run two upgrades at the same time.
+Each ``NNNN_name.sql`` in this folder runs once, in order. All steps run in one transaction, which holds a lock.
+Therefore two upgrades can run at the same time.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def known() -> list[Migration]:
 def upgrade(engine: Engine, *, dry_run: bool = False) -> SchemaStatus:
     """Run the steps that are missing in the database, and return them as ``pending``. With ``dry_run``, roll back.
 
-    It is safe to run this twice, even at the same time.
+    A second call does no harm, even at the same time.
 
     Raises:
         ConfigError: the role may not create the schema or its tables.
