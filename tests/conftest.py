@@ -292,7 +292,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def _deselect(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect what the options leave out."""
+    """Deselect the tests that the options leave out."""
     file, most = config.getoption("skipped_in"), config.getoption("cases")
     if file is not None:
         wanted = {*file.read_text("utf-8").splitlines()}
@@ -358,7 +358,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
-    """Fail on any skip in CI. The last lines say how many tests were skipped and what they need."""
+    """Fail on a skipped test in CI. Print how many tests were skipped, and which programs they need."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped", []) if reporter is not None else []
     if IN_CI and skipped and session.exitstatus == pytest.ExitCode.OK:

@@ -97,7 +97,7 @@ class Gateways:
     hostile: Callable[[BaseHTTPRequestHandler], None] | None = None
     tamper: Callable[[dict[str, object]], None] = lambda _: None
     call: Callable[[str, bytes], int] = lambda _url, _body: 200
-    """What PayOS's test callback to an address is answered with: the HTTP status."""
+    """The HTTP status with which an address answers PayOS's test callback."""
     entered: list[str] = field(default_factory=list)
     """The addresses of webhooks that PayOS has taken."""
 

@@ -67,7 +67,7 @@ SENT = [message(FAILED, 10), message(PAID, 20)]
     ids=["asked for", "of another run", "of an unknown run", "asked for but superseded", "late"],
 )
 def test_a_copy_that_no_replay_asked_for_is_seen(copy, harms):
-    """A copy may name a run that planned it. A failed event behind the completed one is a harm in any case."""
+    """The checker accepts a copy from a planned replay, but not a failed event after the completed event."""
     verdict = judge([FAILED, PAID], [*SENT, copy], replays={"r1": {"f"}}, payments={"k"})
     assert found(verdict) == harms
 
@@ -217,7 +217,7 @@ FLAT = [Sample(60.0 + n % 3, 20, 6, 9) for n in range(40)]
 
 @pytest.mark.parametrize("leak", ["memory", "descriptors", "sockets", "threads"])
 def test_the_checker_sees_each_kind_of_growth(leak):
-    """A value that grows by one with each sample is found. One that varies, or grows at the start, is not (I11)."""
+    """The checker finds a value that grows with each sample, but not one that varies or grows only at first (I11)."""
     growing = [one._replace(**{leak: getattr(one, leak) + n}) for n, one in enumerate(FLAT)]
     started = [one._replace(**{leak: 1}) if n < 8 else one for n, one in enumerate(FLAT)]
     assert (set(growth(growing)), growth(FLAT), growth(started)) == ({leak}, {}, {})

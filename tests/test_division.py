@@ -1,4 +1,4 @@
-"""How CI divides the tests: what a bare machine skips runs on a full one, and other interpreters run a sample."""
+"""Test how CI divides the tests between a bare machine, a full machine and other interpreters."""
 
 from __future__ import annotations
 
@@ -50,5 +50,5 @@ def test_a_skipped_test_is_listed_and_runs_elsewhere(ran, tmp_path):
 
 
 def test_a_sample_runs_each_test_with_some_of_its_cases(ran):
-    """No test is left out, only cases of one."""
+    """Other interpreters run every quick test, but only some of a test's cases."""
     assert "2 passed, 2 deselected" in ran("--cases", "1")

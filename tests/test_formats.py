@@ -135,7 +135,7 @@ def test_two_instants_with_their_ages_are_one_if_they_look_the_same():
     ("text", "width", "shown"), [("abc", 3, "abc"), ("abcd", 3, "ab…"), ("", 3, ""), ("ab", 1, "…")]
 )
 def test_a_text_is_cut_to_a_width(text, width, shown):
-    """What is cut off is shown as an ellipsis, within the width."""
+    """The function cut replaces the omitted text by an ellipsis, within the given width."""
     assert cut(text, width) == shown
 
 
@@ -193,5 +193,5 @@ def test_two_instants_are_one_if_they_are_the_same():
 
 @pytest.mark.parametrize(("width", "text"), [(20, "host.example:5432/db"), (11, "host.…32/db"), (1, "…"), (0, "…")])
 def test_an_address_is_cut_in_its_middle(width, text):
-    """Its beginning and its end are what tells two addresses apart."""
+    """The function cut_middle keeps the beginning and the end, which distinguish two addresses."""
     assert formats.cut_middle("host.example:5432/db", width) == text

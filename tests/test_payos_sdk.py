@@ -131,7 +131,7 @@ def test_payos_s_address_needs_tls(ask, base, error):
 
 
 def test_the_environment_does_not_change_the_requests_to_payos(gateways, monkeypatch):
-    """Neither a proxy variable nor the library's own variables have an effect."""
+    """Requests to PayOS ignore proxy variables and the library's own variables."""
     for name in ("http_proxy", "HTTPS_PROXY", "ALL_PROXY", "PAYOS_BASE_URL"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     came = replying(gateways, body=b"{}")
@@ -142,7 +142,7 @@ def test_the_environment_does_not_change_the_requests_to_payos(gateways, monkeyp
 @pytest.mark.parametrize("name", ["client_id", "api_key"])
 @pytest.mark.parametrize("value", ["hidden\r\nX: y", "hiddén"])
 def test_the_error_for_a_payos_key_that_http_does_not_allow_hides_it(name, value):
-    """The error is raised before a connection is opened. Neither the error nor its cause shows the key."""
+    """A key with a forbidden character raises an error before a connection is opened, and the error hides the key."""
     with socket.create_server(("127.0.0.1", 0)) as listening, pytest.raises(UnavailableError) as caught:
         payment_link(account(f"http://127.0.0.1:{listening.getsockname()[1]}", **{name: value}), "a-link", TIMEOUT)
     assert "character that HTTP does not allow" in caught.value.message

@@ -135,7 +135,7 @@ def test_each_batch_has_one_span_with_its_counts(engine, publish, spans):
 
 
 def test_the_links_of_a_span_are_bounded(engine, publish, spans):
-    """A batch of 1,000 events has no more links than the SDK keeps, and all are different."""
+    """The span of a batch of 1,000 events has only as many links as the SDK keeps, and all links differ."""
     with engine.begin() as connection:
         insert_events(connection, 1000)
     trace_events(engine, f"00-{TRACE}-%-01")

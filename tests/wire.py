@@ -1,4 +1,4 @@
-"""A proxy in front of PostgreSQL that records what a client sends, and can break its connection."""
+"""Run a proxy in front of PostgreSQL that records the client's messages and can break the connection."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def test_a_failure_has_the_message_key_and_its_fault(make, mock_kafka, key):
 
 
 def test_a_message_that_the_client_refuses_does_not_stop_the_others(make, mock_kafka, read_all):
-    """A message that is too large fails before it is sent, and the others are delivered."""
+    """The producer reports a too large message as failed before sending it, and delivers the other messages."""
     failures = make().send([*wave("a"), Message(TOPIC, "large", "x" * 2_000_000, []), *wave("b")], 10)
     assert {key: failure.code for key, failure in failures.items()} == {"large": "MSG_SIZE_TOO_LARGE"}
     assert keys_in(mock_kafka, read_all) == ["a", "b"]
@@ -190,7 +190,7 @@ def test_a_queue_that_stays_full_is_a_transport_fault(make, mock_kafka):
 
 
 class Deaf(Client):
-    """A client that never reports the result of a message, not even after a purge."""
+    """A Kafka client that never reports the result of a message, even after a purge."""
 
     def flush(self, *_):
         """Return that one message is still unresolved."""

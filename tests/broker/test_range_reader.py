@@ -60,7 +60,7 @@ def test_a_range_is_read_exactly(reader, mock_kafka):
 
 
 def test_reading_an_empty_range_does_not_wait(reader, mock_kafka):
-    """A range whose start is its end has nothing to read, so read returns at once."""
+    """A range with equal start and end contains no record, so ``read`` returns at once."""
     send(mock_kafka.bootstrap, [b"0"])
     reader.start({PLACE: (1, 1)})
     assert not reader.unread

@@ -49,7 +49,7 @@ def test_a_dry_run_of_the_cut_over_changes_nothing(scene):
 
 
 def test_a_refused_event_stops_the_cut_over(scene):
-    """If Kafka refuses an event, events that were sent are marked, the others stay pending, and no slot is created."""
+    """If Kafka refuses an event, the cut-over marks the sent events, leaves the others pending, and creates no slot."""
     insert(scene, 5)
     insert(scene, 1, payload_bytes=2_000_000)
     report = scene.cut_over()
@@ -96,7 +96,7 @@ def test_a_large_backlog_stops_the_cut_over(scene, monkeypatch):
 
 @pytest.mark.parametrize("publish", [None, "insert, update"])
 def test_the_publication_must_be_for_inserts_only(publish, scene):
-    """Without inserts Debezium gets no event. With updates it gets payctl's own marks as events."""
+    """The cut-over refuses a publication without inserts, or with updates, which would send payctl's marks."""
     scene.query("DROP PUBLICATION payctl_outbox")
     if publish:
         scene.query(f"CREATE PUBLICATION payctl_outbox FOR TABLE outbox WITH (publish = '{publish}')")

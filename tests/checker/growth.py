@@ -18,7 +18,7 @@ _FEWEST = 12
 
 
 class Sample(NamedTuple):
-    """One look at a process. ``memory`` is its resident set in MB."""
+    """One sample of a process. ``memory`` is its resident set in MB."""
 
     memory: float
     descriptors: int

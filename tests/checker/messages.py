@@ -35,7 +35,7 @@ TOPIC_OF = {
 COLUMNS = """id, "aggregateId", "aggregateType", "eventType", payload::text, "createdAt", published, "publishedAt",
     "retryCount", "lastError", (SELECT ARRAY[correlation_id, traceparent, replay_run_id]
                                 FROM payctl.event_context WHERE event_id = id)"""
-"""What a :class:`Row` is made of, in a query on the outbox or on rows like its own."""
+"""The columns of a :class:`Row`, in a query on the outbox or on rows of the same form."""
 
 BUT_PAID = {"PAYMENT_FAILED", "PAYMENT_CANCELLED"}
 

@@ -1,4 +1,4 @@
-"""A terminal of a given size for a command, and what a person sees on it."""
+"""Run a command on a terminal of a given size, and read the visible text."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class Terminal:
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", self.lines, self.columns, 0, 0))
 
     def resize(self, columns, lines):
-        """Give the terminal another size, and forget what was sent before."""
+        """Change the terminal's size, and forget the earlier output."""
         self.columns, self.lines, self.sent = columns, lines, b""
         self._set_size()
 
     def read(self, seconds):
-        """Read what comes within a time."""
+        """Read the output that arrives within the given time."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0 and self.process.returncode is None:
             if not select.select([self.master], [], [], left)[0]:
@@ -72,7 +72,7 @@ class Terminal:
         return screen
 
     def picture(self):
-        """Return what a person sees now."""
+        """Return the text that is visible on the terminal now."""
         return "\n".join(line.rstrip() for line in self.screen().display)
 
     def press(self, keys):

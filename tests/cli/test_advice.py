@@ -1,4 +1,4 @@
-"""Each command that payctl advises works when it is pasted into a shell, also with the guards of the profile in use."""
+"""Test that each command that payctl suggests works when pasted, also with the guards of the profile in use."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_pa
 pytestmark = pytest.mark.postgres
 COMMAND = re.compile(r"(?:^|\t|  )(payctl [a-z].*)$", re.MULTILINE)
 ASKING = ("replay", "runs resume", "reconcile payments")
-"""They ask before a change. A shell of a test cannot answer, so it adds --yes."""
+"""The commands that ask for confirmation. The test adds --yes, because its shell cannot answer."""
 
 ACCEPTED = {0, 4, 5, 6, 10}
-"""Done, unreachable, no, partly, time up. Not: a bug, wrong usage or settings, a guard, not found, locked."""
+"""The accepted exit codes of a suggested command: done, unavailable, no, partly done, time up."""
 
 PROFILES = {
     "no profile": "",
@@ -145,7 +145,7 @@ def as_pasted(command):
 @pytest.mark.parametrize("guard", PROFILES)
 @pytest.mark.parametrize("screen", SCREENS)
 def test_an_advised_command_is_accepted_when_it_is_pasted(engine, shell, screen, guard):
-    """Each command that an output of payctl advises is accepted, in the order in which a person would paste them."""
+    """Each command that payctl suggests is accepted when a user pastes the commands in their order."""
     prepare, least = SCREENS[screen]
     with engine.begin() as connection:
         arguments = prepare(connection)

@@ -1,4 +1,4 @@
-"""The privileges that `payctl doctor` requires for a task. All of them are needed, and no other one is."""
+"""Test that each task needs exactly the privileges that `payctl doctor` requires for the task."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def codes(engine, answer):
 
 @pytest.mark.parametrize("task", COMMANDS)
 def test_the_required_privileges_are_enough(task, granted, codes):
-    """Each command of the task works, and the doctor says that the role may do the task."""
+    """With the required privileges, each command of a task works, and the doctor says that the role may do the task."""
     assert codes(task, granted(PRIVILEGES[task])) == ({0}, True)
 
 

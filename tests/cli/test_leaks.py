@@ -1,4 +1,4 @@
-"""Every secret has a marker value, and no command prints one of them in any format or at any log level."""
+"""Test that no command prints a secret in any format or at any log level."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ def test_each_thing_has_one_form(commands, world):
 
 @pytest.mark.parametrize("width", [80, 200])
 def test_first_lines_fit_and_say_the_answer(width, world):
-    """The first line is the answer, at most 80 columns except in a list. One line below it says where."""
+    """Each command's first line is the answer, in at most 80 columns, and a second line names the database."""
     for command in ("stats", "doctor", f"show {ORDER}", f"show {ZALOPAY}", "errors", "runs list", "list outbox"):
         with terminal(*command.split(), columns=width, **world) as it:
             it.finish()

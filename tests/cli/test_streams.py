@@ -32,7 +32,7 @@ READ = {
 """How each command is typed to read only, or to fail early. The others take no argument for that."""
 
 LASTING = {"listen", "demo", "db upgrade"}
-"""The first two serve until a signal; the last one is in the table of changes."""
+"""The commands that this test leaves out, because they run until a signal or are tested elsewhere."""
 
 STREAMS = {
     "closed stdout": ">&-",
@@ -44,7 +44,7 @@ STREAMS = {
     "stdout without reader": ">&9",
     "stderr without reader": "2>&9",
 }
-"""As a shell writes them; descriptor 9 is a pipe whose reader has gone."""
+"""The redirections as shell text. Descriptor 9 is a pipe without a reader."""
 
 THREE = ("all closed", "both full", "stdout without reader")
 """The ones that every command is tried with: a process takes its time."""
@@ -148,7 +148,7 @@ CHANGES = {
     ),
     "db upgrade": (["db", "upgrade"], "SELECT 1", 1, 0),
 }
-"""What is typed, what is in the database if it was done, and the exit code, which is 6 because of the dead event."""
+"""Each command, the expected database state, and the exit code, which is 6 because of the dead event."""
 
 
 @pytest.fixture

@@ -200,7 +200,7 @@ def test_every_function_of_the_code_is_in_the_template(functions):
 
 
 def test_the_retention_of_logs_depends_on_the_environment(template, of_type):
-    """Each log group has a retention. Production keeps its logs for at least 30 days."""
+    """Each log group has a retention time, which in production is at least 30 days."""
     for logical, group in of_type("Logs::LogGroup").items():
         assert group["RetentionInDays"] == {"Ref": "LogRetentionDays"}, logical
     days = template["Parameters"]["LogRetentionDays"]

@@ -1,4 +1,4 @@
-"""The IAM policy of the person who deploys, generated from CloudFormation's own schemas."""
+"""Test the IAM policy for deployments, which is generated from CloudFormation's own schemas."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_the_deployer_s_policy_has_no_wildcard_action(policy):
 
 @pytest.mark.parametrize("service", ["lambda", "iam", "sqs", "sns", "scheduler", "codedeploy", "cloudformation"])
 def test_the_deployer_s_policy_is_limited_to_one_stack(policy, service):
-    """Each action that accepts a resource has the stack's resources.
+    """In the policy, each action that accepts resources is limited to the stack's resources.
 
     Reading a code signing configuration is the exception.
     """

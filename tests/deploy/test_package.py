@@ -18,13 +18,13 @@ from deploy.sbom import LICENCES
 from ticketbottle_payctl.metrics import Function
 
 pytestmark = pytest.mark.timeout(300)
-"""The first test builds both zips for both architectures, which compiles a few thousand modules."""
+"""The time limit in seconds. The first test builds both zips for both architectures."""
 
 UNWANTED = (
     *("typer", "rich", "pygments", "click", "awslambdaric", "boto3", "botocore", "pip", "pytest", "hypothesis"),
 )
 ASKING = ("payos", "pydantic", "pydantic_core", "httpx")
-"""Libraries that one function loads, when it asks the first gateway. They are in the zip and no import loads them."""
+"""Libraries that only one function loads, and only when it asks a gateway. The import of a function loads none."""
 
 PERMITTED = {
     *("MIT", "MIT License", "Apache-2.0", "Apache Software License", "PSF-2.0", "BSD-3-Clause", "MPL-2.0"),

@@ -13,7 +13,7 @@ CONDITION = "ReconcilesPayments"
 
 
 def test_nothing_of_the_scheduled_repair_is_there_by_default(template):
-    """Each of its resources has the condition, and every mention of one elsewhere is inside an If of it."""
+    """Each resource of the scheduled repair, and each reference to such a resource, depends on its condition."""
     assert template["Parameters"]["ReconcilePayments"]["Default"] == "false"
     assert template["Conditions"][CONDITION] == {"Fn::Equals": [{"Ref": "ReconcilePayments"}, "true"]}
     own = {name for name, one in template["Resources"].items() if one.get("Condition") == CONDITION}
@@ -36,7 +36,7 @@ def without(node):
 
 
 def test_the_scheduled_repair_needs_its_secrets_and_a_way_out(template):
-    """CloudFormation refuses a stack with the function and without what it needs."""
+    """CloudFormation refuses a stack with `ReconcilePayments=true` if a parameter of the function is missing."""
     rule = template["Rules"]["ReconcilingNeedsSecretsAndAWayOut"]
     assert rule["RuleCondition"] == {"Fn::Equals": [{"Ref": "ReconcilePayments"}, "true"]}
     asked = {each["Assert"]["Fn::Not"][0]["Fn::Equals"][0]["Ref"] for each in rule["Assertions"]}

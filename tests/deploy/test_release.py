@@ -144,7 +144,7 @@ def test_a_parameter_that_is_removed_from_the_file_gets_its_default(checkout):
 
 
 def test_plain_cloudformation_uploads_the_build_under_its_release(checkout):
-    """Each release has its own address for zips and template, so an earlier release can be deployed again."""
+    """Each release has a separate address for its zips and template, so an earlier release can be deployed again."""
     *uploads, deployed = checkout.planned("dev", "--bucket", "a-bucket")
     place = f"s3://a-bucket/{release(checkout, 'cloudformation')}/"
     assert [command[:3] for command in uploads] == [["aws", "s3", "cp"]] * 3

@@ -130,7 +130,7 @@ def where(root):
 
 @pytest.mark.parametrize("feature", ASKED_FOR)
 def test_the_deployment_page_names_the_place_of_each_feature(where, feature):
-    """Each row names a file, a section or a parameter."""
+    """Each row of the table "What is where" names an existing file, section or parameter."""
     (place,) = [place for name, place in where.items() if feature in name]
     assert re.search(r"\]\([^)]+\)|`[A-Za-z-]+`", place)
 

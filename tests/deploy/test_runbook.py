@@ -31,7 +31,7 @@ def sections(root):
 
 @pytest.mark.parametrize("name", HEADINGS)
 def test_every_alarm_and_message_is_in_the_runbook(sections, name):
-    """Each alarm and each kind of message has a heading with its name and text below it."""
+    """In the runbook, each alarm and each kind of message has a heading with its name and text below."""
     assert name in sections
 
 
@@ -43,7 +43,7 @@ def test_the_runbook_marks_exactly_the_alarms_that_page(sections):
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_the_runbook_has_each_reply_to_a_gateway(sections, gateway):
-    """A person who reads a reply in a gateway's portal finds its status and body in the runbook."""
+    """The runbook contains the status and the body of each reply that a gateway's portal may show."""
     (row,) = re.findall(rf"^\| {gateway} \| .*$", sections["WebhookTryAgain"], re.MULTILINE | re.IGNORECASE)
     for answer in (Answer.TRY_AGAIN, Answer.NOT_CONFIGURED):
         reply = GATEWAYS[gateway].reply(answer)

@@ -61,7 +61,7 @@ def own(make_sbom, tmp_path_factory):
 
 
 def test_an_sbom_lists_every_installed_package_with_its_version(own):
-    """It has what is installed, no more and no less. payctl itself is what the document is about."""
+    """The SBOM lists exactly the installed packages, and describes payctl."""
     document, _ = own
     installed = {canonicalize_name(each.name): each.version for each in distributions() if _is_here(each)}
     assert installed.pop("payctl") == __version__

@@ -34,7 +34,7 @@ def test_no_role_allows_every_action_or_resource(statements):
 
 
 def test_each_function_has_a_role_of_its_own(functions):
-    """One function does not get the permissions of another one."""
+    """No function has the permissions of another function."""
     roles = {name: function["Role"]["Fn::GetAtt"][0] for name, function in functions.items()}
     assert len(set(roles.values())) == len(functions)
 

@@ -1,4 +1,4 @@
-"""The pages with commands: each command runs, and excerpts and pictures show what it prints now."""
+"""Test the pages with commands: each command runs, and excerpts and pictures show its present output."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_only_ids_and_times_may_differ_between_two_runs(one, other, same):
     ],
 )
 def test_an_excerpt_is_rewritten_only_if_it_is_stale(old, new):
-    """An excerpt with another word becomes what the command prints now. Another duration alone changes nothing."""
+    """If an excerpt differs from the command's output, it is replaced, unless only a duration differs."""
     ran = PICTURES.Ran("payctl x", "paid \x1b[31m5 VND\x1b[0m\nin 3 ms\nend\n", 0)
     assert PICTURES._excerpt(old, ran, ROOT / "README.md") == new  # noqa: SLF001 - the rule itself
 

@@ -49,7 +49,7 @@ def draft(tmp_path_factory):
 
 
 class Page(HTMLParser):
-    """The anchors and links of a page, and what a browser loads for it."""
+    """A page's anchors and links, and the files that a browser loads for the page."""
 
     def __init__(self, file):
         super().__init__()
@@ -57,7 +57,7 @@ class Page(HTMLParser):
         self.feed(file.read_text("utf-8"))
 
     def handle_starttag(self, tag, attrs):
-        """Note what a tag has."""
+        """Record the anchor, the link or the loaded file of a tag."""
         given = dict(attrs)
         self.ids |= {given[name] for name in ("id", "name") if given.get(name)}
         pictures = [part.split()[0] for part in given.get("srcset", "").split(",") if part.strip()]

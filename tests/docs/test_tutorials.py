@@ -43,7 +43,7 @@ def world():
 
 @pytest.mark.timeout(120)  # it starts the demo and runs nine commands
 def test_the_first_callback(world):
-    """Every command of the page can be pasted in its order, and prints what the page shows below it."""
+    """If a reader pastes the page's commands in their order, each command prints the output that the page shows."""
     page = (ROOT / "docs" / "tutorials" / "first-callback.md").read_text("utf-8")
     blocks = [(bool(shell), text) for shell, text in FENCE.findall(page) if "activate" not in text]
     # A mark after each command tells its output from the next one's.

@@ -94,7 +94,7 @@ def typed(command):
     ],
 )  # fmt: skip
 def test_each_state_of_the_outbox_has_its_causes(evidence, brokers, expected):
-    """The first cause is the most urgent one. An idle publisher is not a missing publisher."""
+    """The causes are sorted by urgency, and an idle publisher does not count as a missing publisher."""
     assert [cause.kind for cause in causes(evidence, brokers)] == expected
 
 

@@ -12,7 +12,7 @@ ROW = OutboxEvent(
 
 
 def octets(value):
-    """Return a value as it is sent. The client encodes text as UTF-8."""
+    """Return a value as the Kafka client sends it, with text encoded as UTF-8."""
     return value.encode() if isinstance(value, str) else value
 
 

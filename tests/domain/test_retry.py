@@ -28,7 +28,7 @@ def test_more_failures_never_shorten_the_backoff(one, other):
 
 @given(st.sampled_from([Fault.TRANSPORT, Fault.CONFIGURATION]), counts, limits)
 def test_a_transport_or_configuration_fault_costs_no_retry(fault, count, limit):
-    """An outage of any length leaves the retry count as it is."""
+    """A transport failure does not change the retry count, however long an outage lasts."""
     assert retry_count_after(fault, count, limit) == count
     assert not fault.is_the_events_own
 

@@ -161,7 +161,7 @@ class Interleaving(RuleBasedStateMachine):
 
     @initialize(shards=st.sampled_from([1, 2]))
     def begin(self, shards: int) -> None:
-        """Begin with old events of three payments, one of them dead, and start everybody."""
+        """Insert old events of three payments, one of them dead, and start all publishers, writers and operators."""
         world = self.world
         with world.engine.begin() as connection:
             connection.exec_driver_sql(EMPTY)
@@ -216,7 +216,7 @@ class Interleaving(RuleBasedStateMachine):
         self.stage.settle()
 
     def teardown(self) -> None:
-        """Let everybody run on, drain what is left, and judge."""
+        """Let all participants finish, drain the remaining events, and check the result."""
         if not hasattr(self, "stage"):
             return
         self.stage.release()
@@ -242,7 +242,7 @@ class Interleaving(RuleBasedStateMachine):
 
 
 def test_no_order_of_steps_loses_or_reorders_an_event(world):
-    """Nothing is lost, and nothing overtakes, in any order of the steps of publishers, writers and an operator."""
+    """In any order of steps of publishers, writers and an operator, no event is lost or sent before an earlier one."""
     machine = type("Interleaving", (Interleaving,), {"world": world})
     run_state_machine_as_test(
         machine,

@@ -1,4 +1,4 @@
-"""The rule by which ``payctl reconcile outbox`` calls a missing event lost, for what it has read of each partition."""
+"""Test the rule that decides whether ``payctl reconcile outbox`` calls a missing event lost."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def partition(minutes=None, *, oldest=0, begin=None, unread=None):
 
 
 def three(home, others=None):
-    """Return three partitions: the key's own one and the others."""
+    """Return three partitions: the partition of the key, and two others."""
     return [home if number == HOME else others or partition(300) for number in range(3)]
 
 

@@ -144,7 +144,7 @@ def test_newly_dead_events_send_one_pointer_each_and_one_alert(called, engine, c
 
 
 def test_an_unavailable_queue_does_not_fail_the_run(called, engine, cloud, database_url, mock_kafka):
-    """The other events are published. The unsent pointers are counted and logged."""
+    """If SQS fails, the publisher still publishes the other events, and counts and logs the unsent messages."""
     with engine.begin() as connection:
         insert_events(connection, 3, event_type="PAYMENT_UNHEARD_OF")
         insert_events(connection, 4)

@@ -1,4 +1,4 @@
-"""What the webhook function has prepared before its first callback, under AWS's own runtime."""
+"""Test under AWS's own runtime which steps the webhook function prepares before its first callback."""
 
 from __future__ import annotations
 

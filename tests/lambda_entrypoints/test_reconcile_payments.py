@@ -177,7 +177,7 @@ def test_the_function_ends_before_lambda_s_deadline(reconciler, shop, overdue, g
 
 
 def test_two_functions_at_once_settle_each_payment_once(reconciler, shop, overdue, gateways):
-    """Both ask about every payment. The one that locks the row first settles it, and the other counts no failure."""
+    """If two runs overlap, the run that locks a row first settles the payment, and the other counts no failure."""
     both = [reconciler(), reconciler()]
     for function in both:
         function.invoke(TICK)  # so that neither waits for the other's start below
@@ -195,7 +195,7 @@ def test_two_functions_at_once_settle_each_payment_once(reconciler, shop, overdu
 
 @pytest.mark.parametrize("while_", ["asking", "settling"])
 def test_a_run_that_is_killed_is_completed_by_the_next_one(reconciler, shop, overdue, gateways, while_):
-    """Committed payments stay settled, the others stay PENDING, and nothing is settled twice."""
+    """If a run is killed, committed payments stay settled, the others stay PENDING, and none is settled twice."""
     overdue(30)
     function = reconciler()
     with ThreadPoolExecutor(1) as pool:
@@ -245,7 +245,7 @@ def test_a_payment_that_another_session_has_locked_is_a_failure_of_this_run_only
 
 
 def test_a_reconciler_without_its_database_raises(reconciler):
-    """Lambda gets the error, so an alarm rings. The error contains no password."""
+    """If the database is unavailable, the function fails, so that an alarm goes off, and the error has no password."""
     words = "a-password-of-mine"
     function = reconciler(DATABASE_URL=f"postgresql://127.0.0.1:1/payments?user=somebody&password={words}")
     error = function.invoke(TICK).payload

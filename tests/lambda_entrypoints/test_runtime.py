@@ -41,7 +41,7 @@ def pending(engine, count, **values):
 
 @pytest.mark.parametrize("name", ["zalopay", "payos-base64", "vnpay", "momo"])
 def test_an_event_of_each_gateway_settles_its_payment(lambda_, shop, database_url, name):
-    """The first invocation settles, and the second one in the same environment is a duplicate with the same reply."""
+    """In one environment, the first invocation settles a payment, and the second one answers a duplicate."""
     shop.known()
     webhook = lambda_("webhook", timeout=10, DATABASE_URL=database_url)
     cold, warm = (webhook.invoke(events.read(f"{name}.json")) for _ in range(2))
@@ -162,7 +162,7 @@ def test_a_scheduled_function_without_its_database_raises(lambda_, name):
 
 
 def test_a_webhook_without_its_database_asks_the_gateway_to_call_again(lambda_, own_server, paid):
-    """Nothing is written, and the callback after the outage settles the payment."""
+    """During an outage of the database, a callback writes nothing. A callback after the outage settles the payment."""
     server, shop = own_server
     payment = shop.payment("zalopay")
     webhook = lambda_("webhook", timeout=10, DATABASE_URL=server.url())

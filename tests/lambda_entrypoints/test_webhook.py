@@ -61,7 +61,7 @@ def is_response(answer):
 @pytest.mark.parametrize("scenario", [Scenario.PAID, Scenario.WRONG_AMOUNT, Scenario.BAD_SIGNATURE])
 @pytest.mark.parametrize("provider", ["zalopay", "payos", "vnpay", "momo"])
 def test_each_reply_is_counted_by_one_metric(called, shop, database_url, paid, provider, scenario):
-    """Each reply emits one outcome counter and the latency, and no other metric."""
+    """For each callback, the webhook emits one outcome counter and the latency, and no other outcome."""
     payment = shop.payment(provider)
     assert is_response(called(handler, paid(payment, scenario), DATABASE_URL=database_url))
     counter = {
@@ -203,7 +203,7 @@ def test_a_changed_environment_takes_effect_at_the_next_invocation(called, shop,
 
 
 def test_a_bug_is_logged_with_its_traceback_and_the_next_callback_works(called, shop, database_url, paid, monkeypatch):
-    """The gateway is asked to call again, and the next callback settles the payment."""
+    """After an error, the webhook asks the gateway to call again, and the next callback settles the payment."""
     payment = shop.payment("momo")
     with monkeypatch.context() as patch:
         patch.setattr("ticketbottle_payctl.store.payments.settle.lock", lambda *_: 1 / 0)

@@ -34,7 +34,7 @@ def test_the_explanation_finds_reformatted_zalopay_data(merchant, sent, signed, 
 
 
 def test_the_explanation_finds_zalopay_data_that_is_an_object(merchant):
-    """The hint says so if code on the way replaced the text in data by an object."""
+    """If a program replaced the text in ZaloPay's data by an object, the hint says this."""
     genuine = json.loads(merchant.zalopay().body)
     body = merchant.dumps({**genuine, "data": json.loads(genuine["data"])}).encode()
     assert codes(merchant, "zalopay", Request(body=body)) == {"data_object"}

@@ -24,7 +24,7 @@ NUMBERS = {
 
 @pytest.mark.parametrize(("token", "text"), NUMBERS.items())
 def test_a_number_is_written_as_javascript_writes_it(token, text):
-    """Fractions and exponents are printed as JavaScript prints them, not as Python does."""
+    """number_text prints fractions and exponents as JavaScript does, which differs from Python."""
     assert number_text(Real(token)) == text
 
 

@@ -104,7 +104,7 @@ def test_one_vnpay_text_has_one_reading(merchant, spell, info):
 
 @pytest.mark.parametrize("info", WORDS)
 def test_an_unescaped_vnpay_text_has_at_most_one_reading(merchant, info):
-    """If VNPay signed a text without escaping, an & in a value could begin another parameter. One reading is left."""
+    """A VNPay text with an unescaped & in a value is accepted in at most one reading."""
     text = vnpay_text(merchant, SPELLINGS["nothing"], empty=False, vnp_OrderInfo=info, vnp_ResponseCode="24")
     assert len(vnpay_readings(merchant, text)) <= 1
 

@@ -52,7 +52,7 @@ def test_changing_a_signed_byte_is_refused(merchant, gateway, data):
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_a_signature_with_a_changed_digit_or_length_is_refused(merchant, gateway):
-    """Each digit of the signature and its length are compared."""
+    """A change of any digit or of the length makes a signature invalid."""
     genuine = getattr(merchant, gateway)()
     if gateway == "vnpay":
         head, _, mac = genuine.query.rpartition("=")

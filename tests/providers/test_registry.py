@@ -60,7 +60,7 @@ def test_the_gateways_variables_have_their_deployed_names():
 
 
 def test_credentials_are_looked_up_by_environment_name():
-    """Each field gets the values of its variable. A field without a variable gets no value."""
+    """A credential field gets the values of its environment variable, or no value if the variable is not set."""
     known = {"MOMO_SECRET_KEY": (Secret("new"), Secret("old"))}
     found = credentials(GATEWAYS["momo"], lambda env: known.get(env, ()))
     assert found == {"partner_code": (), "access_key": (), "secret_key": (Secret("new"), Secret("old"))}

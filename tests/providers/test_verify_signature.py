@@ -80,7 +80,7 @@ def test_a_broken_setting_of_another_gateway_does_not_stop_an_explanation(mercha
 
 
 def test_verification_loads_no_database_kafka_or_http_client():
-    """The command starts fast, because it imports only what it needs."""
+    """verify-signature imports only the modules that it needs, so that it starts fast."""
     code = "import sys, ticketbottle_payctl.jobs.verify_signature as _; print(*{m.split('.')[0] for m in sys.modules})"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "ticketbottle_payctl" in loaded

@@ -83,7 +83,7 @@ def test_a_vnp_parameter_given_twice_is_refused(merchant, appended):
     ],
 )
 def test_unsigned_vnpay_parameters_change_nothing(merchant, beside):
-    """Foreign parameters, empty parameters and the hash type decide nothing, not even the algorithm."""
+    """Foreign parameters, empty parameters and the hash type do not change VNPay's verification or its algorithm."""
     genuine = merchant.vnpay()
     expected = merchant.verify("vnpay", genuine)
     assert isinstance(expected, Callback)
@@ -172,7 +172,7 @@ def test_a_vnpay_code_that_is_not_final_settles_nothing(merchant, response, stat
 
 
 def test_the_merchant_s_own_payment_url_is_not_a_callback(merchant):
-    """The same secret signs the payment URL, which the customer sees. An empty result is no result."""
+    """A payment URL is refused as a callback, although the same secret signs it, because it has no result."""
     absent = dict.fromkeys(("vnp_ResponseCode", "vnp_TransactionStatus", "vnp_TransactionNo"))
     request = merchant.vnpay(**absent, vnp_Command="pay", vnp_CreateDate="20261205100000")
     assert reason(merchant.verify("vnpay", request)) is RejectReason.MALFORMED

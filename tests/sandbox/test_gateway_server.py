@@ -36,7 +36,7 @@ def addresses():
 
 
 def ask(name, reference, addresses):
-    """Ask a gateway about a payment as payctl does, and return what the answer means."""
+    """Ask a gateway about a payment as payctl does, and return the meaning of the answer."""
     query, now = QUERIES[name], datetime.now(UTC)
     credentials = Services(environment()).credentials(providers.by_name(name))
     asked = StatusRequest(reference, "TB-1", 250_000, now - PATIENCE, now, str(uuid4()))
@@ -77,7 +77,7 @@ def test_the_stand_in_knows_no_other_order(name, addresses):
     ],
 )
 def test_the_stand_in_refuses_what_is_no_query(method, path, body, status, addresses):
-    """A request that is not a status query gets an HTTP error, and the server goes on."""
+    """The gateway server answers a request that is not a status query with an HTTP error, and keeps running."""
     connection = HTTPConnection(addresses["PAYCTL_MOMO_URL"].removeprefix("http://"), timeout=10)
     connection.request(method, path, body)
     assert connection.getresponse().status == status

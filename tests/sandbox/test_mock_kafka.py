@@ -70,7 +70,7 @@ def test_an_injected_error_reaches_the_delivery_report(mock_kafka, producer, sen
 
 
 def test_an_injected_error_affects_one_request(mock_kafka, producer, send):
-    """The message after the failed one is delivered."""
+    """After a failed message, the mock cluster delivers the next message."""
     mock_kafka.fail_next(KafkaError.MSG_SIZE_TOO_LARGE)
     assert [delivered(producer, send()) is None for _ in range(2)] == [False, True]
 

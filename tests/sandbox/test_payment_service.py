@@ -43,7 +43,7 @@ def test_the_sandbox_s_tables_are_those_of_production(engine):
     ],
 )
 def test_the_sandbox_inserts_events_of_each_state(engine, state, row):
-    """Each state has its columns, and the payload has the requested size."""
+    """insert_events sets the columns of the requested state, and a payload of the requested size."""
     with engine.begin() as connection:
         insert_events(connection, 20, state=state, payload_bytes=350)
         assert {tuple(found) for found in connection.execute(ROW)} == {row}

@@ -14,10 +14,10 @@ PART = 6
 """The shortest part of a canary that counts as seen, in characters."""
 
 _DIGITS = 8
-"""The same for a number. Six digits in a row are in every instant."""
+"""The canary for a number. It is longer, because every instant contains six digits in a row."""
 
 _BASE64 = 8
-"""The same in base64."""
+"""The canary in base64."""
 
 _LETTERS = "GHJKMNPQRSTVWXZ" + "ghjkmnpqrstvwxz"
 

@@ -149,7 +149,7 @@ FAILS = {
     "a key as ids": (["replay", "--from-file", "keys.txt"], {}),
     "a key as an event of AWS": (["verify-signature", "--event", "keys.txt"], {}),
 }
-"""Commands that fail, and what the environment has instead."""
+"""Commands that must fail, and the changed environment for each."""
 
 FUNCTIONS = """
 import importlib, json, sys
@@ -165,7 +165,7 @@ for name, event in json.load(sys.stdin):
 
 
 class Seen:
-    """What can be seen after the commands and functions have run."""
+    """The visible output after the commands and functions have run."""
 
     def __init__(self) -> None:
         self.output: dict[str, str] = {}
@@ -351,7 +351,7 @@ def test_no_output_has_a_part_of_a_secret(step, seen):
 
 
 def test_the_commands_did_their_work(seen):
-    """Without that, the other tests of this file would prove nothing."""
+    """The commands and functions really used the canaries, so that the other tests of this file prove something."""
     odd = {name: code for name, code in seen.codes.items() if name in WORKS and code not in {0, 5, 6}}
     assert odd == {}, {name: seen.output[name][-400:] for name in odd}
     failed = {name for name in FAILS if seen.codes[name] == 0}
@@ -383,13 +383,13 @@ def test_no_statement_has_a_key_or_a_password(seen):
 
 
 def test_no_message_in_kafka_has_a_part_of_a_secret(seen):
-    """Neither key, value nor header of a message has one."""
+    """No key, value or header of a Kafka message contains a canary."""
     assert seen.messages.count(b"order_code") >= 4
     assert CANARIES.seen_in(seen.messages) == set()
 
 
 def test_no_written_file_has_a_part_of_a_secret(seen):
-    """The archive, the plan, the bundle and the page of a report have none. Nothing else is left behind."""
+    """The archive, the plan, the bundle and the report page contain no canary, and no other file is left."""
     assert set(seen.files) == {"old.ndjson.gz", "replay.plan", "bundle.json", "report.html"}
     assert [(name, found) for name, content in seen.files.items() if (found := CANARIES.seen_in(content))] == []
 

@@ -1,4 +1,4 @@
-"""Every file that payctl writes: who may read it, and that none is written through a link."""
+"""Test every file that payctl writes: its mode, and that payctl never writes through a link."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MAKERS = {
     "sandbox/postgres_binaries.py": "PostgreSQL's programs, in a cache",
     "sandbox/server.py": "inside the private directory of a local server",
 }
-"""The files of the package that create files, and what they create."""
+"""The modules that create files, and the files that they create."""
 
 _CREATING = {"write_text", "write_bytes", "touch", "mkdtemp", "mkstemp", "NamedTemporaryFile", "TemporaryDirectory"}
 _CREATING |= {"mkdir", "makedirs", "copyfile", "copytree", "symlink", "symlink_to", "hardlink_to", "link"}
@@ -118,7 +118,7 @@ def test_an_archive_is_not_continued_in_a_file_that_others_can_open(mode, answer
 @pytest.mark.postgres
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_an_archive_is_not_continued_in_the_file_of_another_user(write, place):
-    """Its owner could read the events, whatever the file's mode is."""
+    """An archive file of another user is refused, because this user could read the events."""
     path_of("archive", place).write_bytes(b"")
     path_of("archive", place).chmod(0o600)
     os.chown(path_of("archive", place), 65534, 65534)

@@ -34,7 +34,7 @@ _PASSED_ON = (*_GATEWAYS, "DATABASE_URL", "KAFKA_", "PAYCTL_", "OUTBOX_", "PG", 
 
 
 def main() -> int:
-    """Run what the arguments say. Exit 3 if a setting is missing or names another machine."""
+    """Run the function that the arguments name. Exit 3 if a setting is missing or names another machine."""
     arguments = _parser().parse_args()
     try:
         if arguments.sam:

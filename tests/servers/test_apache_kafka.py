@@ -99,7 +99,7 @@ def test_make_kafka_prints_the_line_to_export():
 
 @pytest.mark.parametrize(("ci", "code", "words"), [("", 0, "1 skipped"), ("true", 1, "1 error")])
 def test_a_missing_java_is_a_skip_at_home_and_an_error_in_ci(ci, code, words, tmp_path):
-    """Without Java a test says what to install. It is skipped at home and fails in CI."""
+    """Without Java, a Kafka test names the missing program, is skipped on a developer's machine, and fails in CI."""
     here = os.path.relpath(__file__)
     command = [sys.executable, "-m", "pytest", f"{here}::test_apache_kafka_accepts_tls_without_a_password"]
     bare = {"PATH": str(tmp_path), "CI": ci, "HOME": str(tmp_path)}

@@ -1,4 +1,4 @@
-"""A forked payctl behaves as one with an interpreter of its own."""
+"""Test that a forked payctl behaves like payctl in a new interpreter."""
 
 from __future__ import annotations
 

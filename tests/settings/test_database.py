@@ -110,7 +110,7 @@ def test_the_connection_parameters_are_always_complete(url, parameters):
 
 
 def test_passwords_are_stored_as_secrets(tmp_path):
-    """Printing the settings shows neither the user's password nor the password of the key file."""
+    """The printed database settings contain neither the user's password nor the password of the key file."""
     key = tmp_path / "key.pem"
     key.write_text("PEM", "utf-8")
     settings = DatabaseSettings(Secret(f"postgresql://u:canary@h/d?sslkey={key}&sslpassword=canary"))

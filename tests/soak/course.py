@@ -37,11 +37,11 @@ DRAINED_WITHIN = 15.0
 published. They cover the longest wait between two probes of the broker, a probe, and the publishing."""
 
 REPLAYED_WITHIN = RESCAN_EVERY + DRAINED_WITHIN
-"""The same for events that were replayed: a publisher finds them at its next rescan."""
+"""The time limit for replayed events, which a publisher finds at its next rescan."""
 
 DATABASE = "payments"
 ROUNDS = 6
-"""How often the last commands are run until nothing is left for them."""
+"""The maximum number of rounds of the last commands."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ class _Course:
         return Clock() - since
 
     def finish_operators(self, ledger: Ledger) -> None:
-        """End the threads. Then resume what was interrupted, replay what is dead, and settle what is overdue."""
+        """End the threads. Then resume interrupted runs, replay dead events, and settle overdue payments."""
         operators = self.world.operators
         for operator in operators.values():
             operator.stop.set()

@@ -38,7 +38,7 @@ NO_REPLY = Reply(final=False, accepted=False)
 
 
 class Ledger:
-    """What all customers sent, and what must come of it. The checker compares it with the database."""
+    """The callbacks that all customers caused, and their expected results, for the checker."""
 
     def __init__(self) -> None:
         self.lock = Lock()
@@ -87,7 +87,7 @@ class Customer(Thread):
         self._order = count()
 
     def run(self) -> None:
-        """Create payments until ``stop``, and go on until every genuine callback has a final reply."""
+        """Create payments until ``stop``, then wait until every genuine callback has a final reply."""
         next_one = time.monotonic()
         while not self.stop.is_set() or self._due:
             now = time.monotonic()
@@ -175,7 +175,7 @@ class Customer(Thread):
 
 
 def read_reply(gateway: str, status: int, body: bytes) -> Reply:
-    """Return what a gateway makes of a reply."""
+    """Return the gateway's reaction to a reply."""
     match gateway:
         case "zalopay":
             code = json.loads(body)["return_code"] if status == 200 else 0

@@ -46,7 +46,7 @@ class Times:
 def judgement(
     world: World, ledger: Ledger, sampler: Sampler | None, canaries: Canaries, times: Times, *, by_the_broker: bool
 ) -> dict[str, Any]:
-    """Compare everything that is left with everything that was sent."""
+    """Compare the final state of the database and Kafka with all sent callbacks."""
     audit, states = read(world.engine), states_of(world.engine)
     remaining, archived = rows_of(world.engine), archived_rows(world.engine, world.home / "archive.ndjson.gz")
     rows = all_rows(remaining, archived)

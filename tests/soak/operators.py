@@ -23,12 +23,12 @@ from ticketbottle_payctl.jobs.runs import list_runs
 
 COMMON = ["-y", "--reason", "soak", "--max-affected", "1000000", "-o", "json"]
 EXPECTED = {0, 4, 5, 6, 9, 10}
-"""Exit codes that a fault or a race may cause. Any other one is a finding."""
+"""Exit codes that a fault or a race may cause. Any other exit code is a finding."""
 
 LONGEST = 120.0
 """A command that runs for longer, in seconds, hangs."""
 OVERDUE_AFTER = 5
-"""How long a payment is pending, in seconds, before its gateway is asked."""
+"""The seconds for which a payment must be pending before payctl asks its gateway."""
 
 _TRIES_TO_KILL = 4
 
@@ -104,7 +104,7 @@ class Operator(Thread):
         return True
 
     def close(self) -> None:
-        """Stop, and kill what is running."""
+        """Stop the operator, and kill its running command."""
         self.stop.set()
         self.send(signal.SIGCONT)
         self.send(signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""What happens to a customer's payment: which callbacks its gateway sends, and which state it must end in."""
+"""Define the course of a customer's payment: the callbacks of its gateway, and the expected final state."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Sending:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """What is sent for a payment, the state that it ends in, and the state that its gateway reports when asked.
+    """The callbacks of a payment, its final state, and the state that its gateway reports to a status query.
 
     ``exists`` is false if the payment service never stored the payment.
     """

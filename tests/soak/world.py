@@ -255,7 +255,7 @@ class World:
                 self._returning.start()
 
     def wait_for_the_broker(self) -> None:
-        """Wait until the broker is back. It needs some seconds to start, and other faults go on during that time."""
+        """Wait until the broker is available. Its start takes some seconds, and other faults continue."""
         if self._returning is not None:
             self._returning.join(120)
 

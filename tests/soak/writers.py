@@ -24,11 +24,11 @@ STRANGE_SHARE = 0.005
 CORRECT = f"""
     UPDATE outbox SET "eventType" = 'PAYMENT_COMPLETED' WHERE "eventType" = '{STRANGE}' AND "retryCount" >= 5
 """  # noqa: S608 - a constant of ours
-"""What the payment service's team does before the dead events are replayed."""
+"""Correct the events without a topic, as the payment service's team does before a replay."""
 
 
 class Writer(Thread):
-    """A thread that commits events of its own payments until it is told to stop. A few have no topic."""
+    """A thread that commits events of its own payments until it must stop. A few events have no topic."""
 
     def __init__(self, engine: Engine, number: int, seed: int, rate: float, stop: Event) -> None:
         super().__init__(daemon=True)

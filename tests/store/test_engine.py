@@ -105,7 +105,7 @@ def test_the_schema_of_the_url_is_searched(engine, database_url):
 
 
 def test_a_connection_is_used_again(engine):
-    """The second transaction uses the connection of the first one."""
+    """Two transactions, one after the other, use the same pooled connection."""
     pids = []
     for _ in range(2):
         with transaction(engine, LIMITS) as connection:

@@ -66,7 +66,7 @@ def test_a_dry_run_of_the_upgrade_changes_nothing(empty):
 
 
 def test_only_one_of_four_concurrent_upgrades_runs_the_steps(empty):
-    """One upgrade runs each step once, and the other three find the steps applied."""
+    """If four upgrades run at the same time, one runs each step, and the others find the steps applied."""
     barrier = Barrier(4)
 
     def run(_):

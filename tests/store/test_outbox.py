@@ -110,7 +110,7 @@ def test_a_claim_leaves_out_excluded_keys_other_types_and_later_events(connectio
 
 @pytest.mark.parametrize("shards", [1, 2, 3, 64])
 def test_shards_divide_the_keys(connection, add, shards):
-    """Each key and all its events belong to exactly one shard."""
+    """All events of a payment belong to exactly one shard."""
     for number in range(40):
         add(f"{number:02}", number, key=f"k{number % 20}")
     parts = [outbox.claim(connection, replace(ALL, shard=n, shards=shards)).events for n in range(shards)]
@@ -177,7 +177,7 @@ def test_finding_the_end_of_a_claim_also_takes_a_lock(connection):
 
 
 def test_two_concurrent_claims_share_no_event(engine, connection, add):
-    """One claim ends at a position and the other one begins behind it, and neither waits for the other."""
+    """Two claims, one up to a position and one after it, do not wait for each other."""
     for number in range(6):
         add(str(number), number)
     end = outbox.end_of_next(connection, replace(ALL, limit=3), "1")

@@ -52,7 +52,7 @@ def say(engine):
 
 
 def found(engine, callback=CALLBACK):
-    """Return the id of the payment that a callback locks, and what the connection then knows of the index."""
+    """Return the id of the payment that a callback locks, and the connection's knowledge about the index."""
     with transaction(engine, Limits(), commit=False) as connection:
         locked = payments.lock(connection, callback)
         return locked and locked[0].id, lookup.unindexed_payments(connection), lookup.needs_walk(connection, callback)

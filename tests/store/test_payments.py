@@ -121,7 +121,7 @@ def test_nothing_is_written_if_the_payment_s_status_changed(engine, payment, bef
 
 
 def test_nothing_is_written_if_the_event_is_too_old(engine, payment):
-    """A publisher may have passed the instant of a late event already, so neither receipt nor event is written."""
+    """If a callback takes too long to write its event, payctl writes neither the receipt nor the event."""
     long_ago = datetime.now(UTC) - WRITE_WITHIN
     with pytest.raises(DatabaseUnavailableError, match="too slow"):
         written(engine, payment, Transition(PaymentStatus.PENDING, PaymentStatus.COMPLETED, long_ago, late=False))

@@ -1,4 +1,4 @@
-"""What payctl's jobs send to the database, compared with the statements that pin a session in RDS Proxy.
+"""Test that payctl's jobs send no statement that AWS lists as pinning a session in RDS Proxy.
 
 https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/rds-proxy-pinning.html#rds-proxy-pinning.postgres
 """
@@ -113,7 +113,7 @@ def sent(wire, postgres, database_url, mock_kafka):
 
 @pytest.mark.parametrize("job", [webhook, watch, clean, reconcile, publish])
 def test_no_statement_of_a_job_changes_the_session(sent, job):
-    """Every setting ends with its transaction, and so does every lock."""
+    """Every setting and every advisory lock that a job uses ends with the transaction."""
     queries = sent(job)
     assert [query for query in queries if PINS.search(query)] == []
     settings = re.findall(r"set_config\((.*?)\)", "".join(queries))

@@ -67,7 +67,7 @@ def test_a_second_publisher_is_refused_while_the_first_one_changes_locks(session
 
 
 def test_the_first_publisher_waits_while_a_second_one_is_refused(session, engine):
-    """The second publisher holds lock 0 for a moment. The first one gets the lock when the second one rolls back."""
+    """If a refused publisher briefly holds lock 0, the working publisher gets the lock after the rollback."""
     worker, second, newcomer = session(), session(), session()
     enter(worker, 0, 1, 0, "a")
     second.exec_driver_sql(f"SELECT {keeping(0, 1, 1)}")
@@ -86,7 +86,7 @@ def test_the_first_publisher_waits_while_a_second_one_is_refused(session, engine
 
 @pytest.mark.parametrize(("one", "other"), [((0, 1), (1, 2)), ((3, 4), (0, 2)), ((0, 1), (0, 64))])
 def test_publishers_with_different_numbers_of_shards_exclude_each_other(session, one, other):
-    """One payment may be in shard 0 of 2 and in shard 3 of 4, so both publishers must not run together."""
+    """A publisher with another number of shards is refused, because both could publish the same payment."""
     first, second = session(), session()
     enter(first, *one, 0, "a")
     assert enter(second, *other, 0, "b") is Entry.REFUSED

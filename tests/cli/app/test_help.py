@@ -1,4 +1,4 @@
-"""The help: every command in a group, examples that run as they are printed, and pages on topics."""
+"""Test the help: every command is in a group, its examples run as printed, and topics have pages."""
 
 from __future__ import annotations
 
@@ -229,7 +229,7 @@ def test_payctl_help_groups_the_commands(invoke):
 
 @pytest.mark.parametrize("line", registry.START)
 def test_the_commands_to_start_with_exist(line, invoke):
-    """Each command that `payctl --help` suggests to begin with has a help."""
+    """Each command that `payctl --help` suggests to new users has a help text."""
     assert invoke(*line.split()[1:], "--help").exit_code == 0
 
 
@@ -251,7 +251,7 @@ def test_the_page_on_exit_codes_is_the_table(answer):
 
 
 def test_the_page_on_times_reads_them_in_the_zone_of_the_run(answer):
-    """Each form is shown with what it means now, in --tz."""
+    """`payctl help times` shows each form of a time with its present meaning in the zone of --tz."""
     meanings = {item["name"]: item["meaning"] for item in answer("help", "times", "--tz", "Asia/Ho_Chi_Minh")["items"]}
     assert meanings["2026-11-22"] == "2026-11-22 00:00:00 +07:00 (2026-11-21T17:00:00.000Z)"
     assert all("+07:00 (" in meaning for meaning in meanings.values())
@@ -281,7 +281,7 @@ def test_help_of_a_command_is_what_its_help_option_prints(words, invoke):
     ids=" ".join,
 )
 def test_an_unknown_word_suggests_the_near_ones(arguments, near, invoke):
-    """The error of a misspelt command, topic or option names what may have been meant, as it is typed."""
+    """The error for a misspelt command, topic or option suggests the similar correct words."""
     result = invoke(*arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert f"; did you mean {near}?\n" in result.stderr

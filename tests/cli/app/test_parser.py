@@ -21,7 +21,7 @@ from ticketbottle_payctl import __version__
     ],
 )
 def test_a_shared_option_may_come_before_or_after_the_command(arguments, invoke):
-    """A shared option means the same in both places. If it is given twice, the later one is used."""
+    """A shared option works before and after the command's name. If it is given twice, the later value applies."""
     assert json.loads(invoke(*arguments).stdout)["command"] == "config path"
 
 
@@ -100,7 +100,7 @@ def test_an_error_leaves_stdout_empty(form, invoke):
 
 
 def test_ndjson_ends_in_a_summary(invoke):
-    """Each item is a line, and the last line is a summary, also after a failure."""
+    """In ndjson output, each item is a line, and the last line is a summary, even after a failure."""
     *items, summary = map(json.loads, invoke("config", "show", "-o", "ndjson").stdout.splitlines())
     assert {item["type"] for item in items} == {"item"}
     assert (summary["type"], summary["ok"]) == ("summary", True)

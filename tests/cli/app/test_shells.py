@@ -203,7 +203,7 @@ def test_a_shell_offers_ids_of_the_database_of_the_typed_profile(offered, stored
 
 @pytest.mark.postgres
 def test_a_description_of_the_database_is_shown_unchanged(offered, stored, engine, shell):
-    """Quotes, brackets, dollars and colons of an error are shown as they are, and nothing is expanded."""
+    """The shell shows quotes, brackets, dollars and colons of an error text unchanged, and expands nothing."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead", last_error="another")
     environment, group = stored
@@ -222,7 +222,7 @@ def silent_server():
 
 @pytest.mark.parametrize("line", ["payctl runs show ", "payctl replay --error-group ", "payctl list receipts "])
 def test_a_dead_database_does_not_hang_the_shell(line, process, silent_server):
-    """Without an answer of the server, the completion ends about a second later, and prints nothing."""
+    """If the database server does not answer, the completion ends after about a second and prints nothing."""
     asked = {"_PAYCTL_COMPLETE": "complete_fish", "_TYPER_COMPLETE_ARGS": line}
     process(**asked, DATABASE_URL="x")  # the modules are in the file cache now
     begun = time.monotonic()

@@ -96,7 +96,7 @@ def test_no_command_and_no_function_loads_pydantic():
 
 
 MOST_MODULES = 74
-"""What `payctl --help` may load besides the standard library, whose modules differ between Python versions."""
+"""The modules that `payctl --help` may load in addition to the standard library."""
 
 
 def test_help_loads_no_more_modules_than_before():

@@ -46,7 +46,7 @@ def parts(tmp_path):
 
 
 def text_of(parts):
-    """Return the line as it is printed."""
+    """Return the printed line about the target."""
     return " ".join(part.text if isinstance(part, Styled) else part for part in parts)
 
 

@@ -252,7 +252,7 @@ def test_a_cleanup_that_reaches_its_time_limit_is_recorded_as_incomplete(clean, 
 
 @pytest.mark.parametrize(("reason", "warned"), [([], 0), (["--reason", "disk"], 1)])
 def test_a_cleanup_works_without_the_permission_to_record_it(clean, insert, engine, reason, warned):
-    """The scheduled role cannot record runs. A warning says so only if a reason was given."""
+    """If the role cannot record a run of cleanup, payctl prints a warning only if a reason was given."""
     insert(3, state="published", age=OLD)
     with engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE payctl.runs RENAME TO runs_elsewhere")

@@ -244,7 +244,7 @@ def test_config_show_has_every_setting(answer):
 
 
 def test_validate_accepts_secrets_that_only_the_functions_read(answer):
-    """The command line does not call Secrets Manager, and the message says so."""
+    """If a setting is only in Secrets Manager, the message says that only the functions read it."""
     arns = {"MOMO_ACCESS_KEY_SECRET_ARN": "arn:1", "MOMO_SECRET_KEY_SECRET_ARN": "arn:2"}
     settings = {"DATABASE_URL": "postgresql://u:p@h/d", "KAFKA_BROKERS": "b:9092", "MOMO_PARTNER_CODE": "TB"}
     momo = by_name(answer("config", "validate", **settings, **arns))["momo"]
@@ -270,7 +270,7 @@ def test_validate_accepts_secrets_that_only_the_functions_read(answer):
     ],
 )
 def test_validate_finds_faults_without_a_connection(settings, name, words, answer):
-    """The message says what is wrong, no value is shown, and the exit code is 3."""
+    """If a setting is wrong, the message names the fault without the value, and the exit code is 3."""
     right = {"DATABASE_URL": "postgresql://u:p@h.invalid/d", "KAFKA_BROKERS": "b.invalid:9092"}
     document = answer("config", "validate", **{**right, **settings})
     wrong = {item["name"]: item["message"] for item in document["items"] if not item["ok"]}

@@ -262,7 +262,7 @@ def test_register_webhook_is_only_for_payos(answer, gateway):
 
 @pytest.mark.parametrize("form", ["table", "json"])
 def test_an_answer_that_quotes_a_key_or_a_part_of_it_is_blanked(form, invoke, gateways):
-    """The sentence of PayOS is shown without the key, whose beginning and end are a part of it too."""
+    """The output has PayOS's text without the key, and without the beginning or the end of the key."""
     key = PAYOS["PAYOS_API_KEY"]
     gateways.call = lambda _url, _body: 500
     gateways.tamper = lambda it: it.update(desc=f"the key {key} ({key[:7]}..., ...{key[-6:]}) is not known")
@@ -273,7 +273,7 @@ def test_an_answer_that_quotes_a_key_or_a_part_of_it_is_blanked(form, invoke, ga
 
 
 def test_register_webhook_shows_no_key_and_no_account_number(register, invoke, gateways):
-    """Even with -vv the output has neither a key nor the account data of PayOS's answer."""
+    """Even with -vv, the output contains neither a key nor the account data of PayOS's answer."""
     run = invoke(*REGISTER, HOOK, "-y", "-vv", **PAYOS, PAYCTL_PAYOS_URL=gateways.base)
     text = run.stdout + run.stderr + str(register(HOOK, "-y"))
     for unwanted in (*PAYOS.values(), "0071000999", "NGUYEN VAN A"):

@@ -52,7 +52,7 @@ def test_every_kind_of_row_is_listed(ask, engine):
 
 @pytest.mark.usefixtures("events")
 def test_a_list_as_ndjson_has_typed_lines_and_a_summary(invoke, database_url):
-    """Each ndjson line has a type. CSV has the fields of --fields in the given order."""
+    """In the output of a list, each ndjson line has a type, and CSV has the fields of --fields in the given order."""
     lines = invoke("list", "outbox", "--all", "-o", "ndjson", DATABASE_URL=database_url).stdout.splitlines()
     documents = [json.loads(line) for line in lines]
     assert [document["type"] for document in documents] == ["item"] * 63 + ["summary"]

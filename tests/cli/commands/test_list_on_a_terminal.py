@@ -124,7 +124,7 @@ def test_wide_shows_full_values(arguments, shown, ask):
 
 @pytest.mark.parametrize("arguments", LISTS, ids=" ".join)
 def test_a_pipe_gets_full_values_with_and_without_wide(arguments, process, shop):
-    """What a script reads does not depend on --wide and has whole ids, separated by tabs."""
+    """In a pipe, a list has whole ids separated by tabs, with or without --wide."""
     plain = process(*arguments, **shop).stdout
     assert process(*arguments, "--wide", **shop).stdout == plain
     assert re.search(r"(^|\t)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(\t|$)", plain, re.MULTILINE)
@@ -132,7 +132,7 @@ def test_a_pipe_gets_full_values_with_and_without_wide(arguments, process, shop)
 
 @pytest.mark.parametrize("what", ["outbox", "payments", "receipts"])
 def test_an_empty_list_is_a_sentence(what, shown):
-    """A list without rows says so on a terminal instead of showing only a header."""
+    """On a terminal, an empty list says that no row matches instead of showing only a header."""
     text = shown("list", what, "--order-code", "none")
     assert re.fullmatch(r"no (event|payment|callback) matches\n", text)
 
@@ -146,7 +146,7 @@ def test_a_callback_is_listed_under_the_shop_s_order(shown, engine):
 
 
 def test_hostile_text_in_a_row_moves_no_cursor(shown, engine):
-    """Escape sequences in an error are shown escaped and counted as they are shown."""
+    """A list shows escape sequences in an error as escaped text, and counts the width of the escaped text."""
     with engine.begin() as connection:
         connection.exec_driver_sql(
             """UPDATE outbox SET "lastError" = E'\\x1b[2Jpassword=hunter2 ' || repeat('x', 500)"""

@@ -90,7 +90,7 @@ def test_listen_prints_one_valid_document_at_its_end(listening, pending):
 
 
 def test_twenty_concurrent_callbacks_write_one_event(listening, pending, engine):
-    """One of twenty identical callbacks settles the payment, and the others find it settled."""
+    """Of twenty identical callbacks at the same time, one settles the payment, and the others find it settled."""
     process, port = listening()
     request = callback(pending)
     with ThreadPoolExecutor(20) as threads:

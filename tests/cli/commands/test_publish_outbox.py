@@ -155,7 +155,7 @@ def test_a_dry_run_of_publish_outbox_counts_the_pending_events(process, places, 
 
 
 def test_max_batches_ends_publish_outbox_with_exit_code_0(process, places, insert):
-    """The other events stay pending. ``--until-empty`` is the default."""
+    """``--max-batches`` ends a run and leaves the other events pending. ``--until-empty`` is the default."""
     insert(7)
     first = answer(process("publish-outbox", "--max-batches", "2", "--batch-size", "2", "-o", "json", **places))
     assert (first["exit_code"], first["counts"]["published"], first["result"]["batches"]) == (0, 4, 2)

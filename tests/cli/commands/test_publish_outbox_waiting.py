@@ -289,7 +289,7 @@ def test_a_loop_reports_an_outage_once(watched_loop, terminal, away):
 
 
 def test_a_loop_logs_one_event_when_events_are_blocked_and_one_when_they_flow(watched_loop, add, engine):
-    """Both log events appear without -v, and the first one has the reason."""
+    """Without -v, a loop logs the waiting event with its reason, and logs when publishing resumes."""
     add("k")
     began = time.monotonic()
     with engine.connect() as other:
@@ -308,7 +308,7 @@ def test_a_loop_logs_one_event_when_events_are_blocked_and_one_when_they_flow(wa
 
 @pytest.mark.parametrize(("options", "json_lines"), [([], False), (["-v"], True)])
 def test_a_loop_on_a_terminal_logs_json_only_with_v(watched_loop, add, options, json_lines):
-    """Without -v a terminal shows lines for people and no JSON."""
+    """On a terminal without -v, a publisher shows lines for people and no JSON."""
     blocked(add)
     _, _, err = watched_loop(*options, terminal=True, seconds=4)
     assert ('{"timestamp"' in err) is json_lines

@@ -115,7 +115,7 @@ def test_reconcile_calls_a_published_event_without_a_record_lost(state, compare,
 
 
 def advice(page):
-    """Return the advised command, as it is pasted, and the last line of the output."""
+    """Return the suggested command, and the last line of the output."""
     lines = page.splitlines()
     after = next(number for number, line in enumerate(lines) if line.startswith("repair:"))
     payctl, *command = shlex.split(lines[after + 1])
@@ -325,7 +325,7 @@ def blind(answer, engine, database_url, mock_kafka):
 
 
 def test_reconcile_reads_all_records_if_brokers_cannot_look_up_by_time(blind, answer, lose):
-    """Payctl reads from the oldest record. It finds the sent events and reports the others as lost."""
+    """If the brokers cannot look up records by time, payctl reads all records and finds the lost events."""
     assert answer("reconcile", "outbox", **blind)["exit_code"] == 0
     lost = lose()
     document = answer("reconcile", "outbox", **blind)

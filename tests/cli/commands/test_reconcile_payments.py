@@ -1,4 +1,4 @@
-"""``payctl reconcile payments`` with stand-ins of the gateways: what is settled and what is refused."""
+"""Test ``payctl reconcile payments`` against test gateways: which payments it settles and which it refuses."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_reconcile_payments_settles_nothing_without_a_yes(overdue, reconcile, en
 
 
 def test_reconcile_payments_begins_with_what_it_did(gateways, overdue, invoke, database_url):
-    """The first line has the mark and the numbers, and the last lines have the command that publishes the events."""
+    """The first line of the output has the mark and the numbers. The last lines have the publishing command."""
     overdue("momo", state="paid")
     environment = {"DATABASE_URL": database_url, **gateways.environment}
     planned = invoke(*RECONCILE, "-n", **environment).stdout.splitlines()
@@ -329,7 +329,7 @@ def test_reconcile_does_not_settle_a_payment_that_a_callback_has_settled(gateway
 
 
 def test_an_unavailable_gateway_is_skipped_after_three_payments(overdue, reconcile):
-    """After three payments without an answer payctl skips the gateway and asks the others."""
+    """After three payments without an answer, payctl skips this gateway and asks the other gateways."""
     for number in range(6):
         overdue("vnpay", reference=f"vnpay-{number}")
     overdue("momo", reference="momo-1", age=2 * HOUR)

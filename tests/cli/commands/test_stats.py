@@ -235,14 +235,14 @@ def test_a_watch_in_a_pipe_prints_a_line_for_each_poll(started, database_url, in
 
 
 def test_a_watch_as_ndjson_ends_with_a_summary(started, database_url):
-    """Each poll prints one ndjson item, and the last line is a summary."""
+    """With --watch and -o ndjson, each reading prints one item, and the last line is a summary."""
     code, lines, _ = watched(started, database_url, "-o", "ndjson", lines=2)
     kinds = [json.loads(line)["type"] for line in lines]
     assert (code, set(kinds[:-1]), kinds[-1]) == (130, {"item"}, "summary")
 
 
 def test_a_watch_continues_after_a_database_restart(started, database_url, postgres):
-    """During the restart, a watch that has printed a poll waits and says so on stderr."""
+    """While the database restarts, a running `stats --watch` waits and prints a message on stderr."""
     process = started("stats", "-w", "--interval", "200ms", DATABASE_URL=database_url)
     for _ in range(2):
         process.stdout.readline()

@@ -1,4 +1,4 @@
-"""``payctl stats --watch`` on a terminal: what it shows, that it fits, and that it survives."""
+"""Test ``payctl stats --watch`` on a terminal: its content, its size, and its behaviour after faults."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def troubled(engine, database_url, process):
 
 @pytest.mark.parametrize(("columns", "lines"), SIZES)
 def test_the_picture_fits_the_terminal(troubled, columns, lines):
-    """No line wraps: each row of the terminal starts with what the picture wrote at its first column."""
+    """The live screen writes only rows of the terminal, and no line feed, at any size of the terminal."""
     with terminal(*WATCH, columns=columns, lines=lines, **troubled) as it:
         it.wait_for("oldest")
         it.read(1.5)
@@ -81,7 +81,7 @@ def test_the_picture_shows_what_a_night_needs(troubled):
 
 
 def test_an_empty_outbox_has_a_calm_picture(database_url):
-    """Without events the verdict is good, and each list says that it is empty."""
+    """Without events, the live screen shows a good verdict, and each list says that it is empty."""
     with terminal(*WATCH, DATABASE_URL=database_url) as it:
         picture = it.wait_for("no callback is stored yet")
         assert picture.startswith("✔  nothing is pending\n")
@@ -160,7 +160,7 @@ def test_a_database_that_goes_away_is_said_and_comes_back(troubled, postgres):
 
 
 def test_a_database_that_never_answered_ends_the_command():
-    """Without a first reading there is nothing to show. The error stands on the first screen, with exit code 4."""
+    """If the first reading fails, `stats --watch` prints the error on the normal screen and exits with 4."""
     with terminal(*WATCH, DATABASE_URL="postgresql://u:p@127.0.0.1:9/none") as it:
         assert it.finish() == 4
         assert "error[DATABASE_UNAVAILABLE]" in it.sent.decode().rpartition("\x1b[?1049l")[2]
@@ -168,7 +168,7 @@ def test_a_database_that_never_answered_ends_the_command():
 
 @pytest.mark.parametrize("name", [{"TERM": "dumb"}, {"TERM": ""}])
 def test_a_terminal_that_cannot_move_its_cursor_gets_lines(troubled, name):
-    """Each reading is one line, without a control sequence."""
+    """In a pipe, `stats --watch` prints one line for each reading, without a control sequence."""
     with terminal(*WATCH, **(troubled | name)) as it:
         it.wait_for("4500")
         assert it.end() == 130
@@ -198,7 +198,7 @@ def test_a_reading_has_a_fixed_number_of_statements(engine):
 
 
 def test_rates_are_differences_of_two_readings(engine):
-    """What was created is counted; what was created and no longer waits has gone out, an old replayed event too."""
+    """The rates count created events, and events that left the backlog, including a replayed old event."""
 
     def read():
         return collect_live(engine, max_retries=5, created_after=watched.counted_from)

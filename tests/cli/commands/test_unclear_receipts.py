@@ -1,4 +1,4 @@
-"""What ``process-webhook --receipt`` does with a genuine callback that payctl could not act on, and what settles it.
+"""Test ``process-webhook --receipt`` with genuine callbacks that payctl could not act on, and their later settlement.
 
 Each callback is signed with the gateway's own rules and stored in PostgreSQL. The status queries go to stand-ins.
 """
@@ -116,7 +116,7 @@ def test_a_receipt_that_payctl_can_read_now_is_settled(gateway, reason, pending,
 def test_an_unclear_callback_is_kept_with_the_payment_that_it_names(
     gateway, reason, change, pending, arrive, ask, engine
 ):
-    """The log and the receipt have the order, so `payctl show ORDER` finds the callback and says what it is."""
+    """The log and the receipt of an unclear callback have the order code, so `payctl show ORDER` finds the callback."""
     payment = pending(gateway)
     document = arrive(unclear(payment, gateway, change), gateway)
     result = document["result"]
@@ -134,7 +134,7 @@ def test_an_unclear_callback_is_kept_with_the_payment_that_it_names(
 def test_a_receipt_that_is_still_unclear_changes_nothing(
     gateway, reason, change, options, pending, arrive, settle, content
 ):
-    """--receipt says so with exit code 5 and the reason, and writes nothing, not even a second receipt."""
+    """If payctl still cannot read a stored callback, --receipt exits with 5, names the reason, and writes nothing."""
     receipt = arrive(unclear(pending(gateway), gateway, change), gateway)["result"]["receipt_id"]
     before = content()
     document = settle(receipt, *options)

@@ -45,7 +45,7 @@ def test_an_example_is_valid_and_a_changed_one_is_not(name, answer):
 
 
 def test_the_first_line_of_a_valid_callback_sums_it_up(process):
-    """The first line of the output has gateway, outcome, amount and order."""
+    """The first line of verify-signature has the gateway, the outcome, the amount and the order."""
     result = process("verify-signature", "--example", "zalopay")
     assert result.stdout.splitlines()[0] == (
         "✔ valid  ZaloPay  COMPLETED  7,200,000 VND  order TB-LTDTNL-20251213-8D39986M"

@@ -64,5 +64,5 @@ def test_csv_text_with_a_semicolon_is_quoted():
 
 
 def test_csv_escapes_a_formula_in_a_nested_result():
-    """A result without items is one row, whose text may also come from the database or a file."""
+    """In CSV, a result without items is one row, and its text is escaped like the text of items."""
     assert as_csv(Result("payctl.test/1", result={"a": {"b": "=1"}})) == "a.b\n'=1\n"

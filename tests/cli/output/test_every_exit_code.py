@@ -1,4 +1,4 @@
-"""Each exit code once, from a real process. Codes 1, 130 and 143 are in test_process.py."""
+"""Test each exit code once with a real process. Codes 1, 130 and 143 are in test_process.py."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ELSEWHERE = {ExitCode.BUG, ExitCode.INTERRUPTED, ExitCode.TERMINATED}
 
 @pytest.fixture
 def world(database_url, engine, mock_kafka):
-    """Insert an event that can be published, one that cannot, and a half-marked one. Return the environment."""
+    """Insert a publishable event, an unpublishable event and a half-marked event. Return the environment."""
     with engine.begin() as connection:
         insert_events(connection, 1)
         insert_events(connection, 1, event_type="PAYMENT_UNHEARD_OF")

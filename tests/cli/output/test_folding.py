@@ -53,7 +53,7 @@ def test_a_figure_stays_with_its_unit(figure, width):
 
 
 def test_a_line_hangs_from_the_part_it_names():
-    """The rest of a line of the history is written under the text, not under the time before it."""
+    """In a history, the continuation of a long line starts under the text and not under the time."""
     parts = ["2026-11-29 12:30:19.030 +00:00", "callback       ", "MoMo", "COMPLETED, settled", "750,000 VND"]
     rows = texts(folded([*parts, dim("receipt 0bdc8b3e")], 2, 80, hang=2))
     assert rows[1] == " " * 49 + "750,000 VND  receipt 0bdc8b3e"
@@ -82,7 +82,7 @@ def test_a_pipe_gets_one_line(monkeypatch):
 @pytest.mark.parametrize("width", [0, 1, 2, 5, 10, 40])
 @pytest.mark.parametrize("text", ["plain", "日本語の文字", "a\x1b[31mred\n", "\u202egnp", "e\u0301" * 30, "✔ ok"])
 def test_a_row_of_the_screen_never_exceeds_the_terminal(text, width):
-    """Wide characters count twice, hostile ones are escaped, and what is cut ends in an ellipsis."""
+    """A fitted row counts wide characters twice, escapes control characters, and ends in an ellipsis if it is cut."""
     for row in ([text], [text, "  ", bold(text)], [Cell([text, " ", text], 7), text]):
         shown = "".join(texts([fitted(row, width, TERMINAL)]))
         assert cell_len(shown) <= width
@@ -91,7 +91,7 @@ def test_a_row_of_the_screen_never_exceeds_the_terminal(text, width):
 
 
 def test_only_changed_rows_are_written():
-    """The second picture of the same rows writes nothing, and a changed row is written alone."""
+    """If the screen draws the same rows again, it writes nothing. If one row changed, it writes only this row."""
     stream = io.StringIO()
     screen = Screen(stream, COLOURED)
     screen.draw([["one"], [good("two")], ["three"]])

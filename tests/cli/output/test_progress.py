@@ -73,7 +73,7 @@ def test_a_progress_bar_is_drawn_on_a_terminal_s_stderr(typed, arguments, word, 
 
 @pytest.mark.parametrize(("arguments", "word", "end"), LONG)
 def test_no_progress_bar_is_written_to_a_pipe(typed, arguments, word, end):
-    """A pipe gets neither a bar nor a control sequence."""
+    """If stderr is a pipe, payctl writes neither a progress bar nor a control sequence."""
     code, out, err = typed(*arguments, terminal=False)
     assert (code, json.loads(out)["exit_code"]) == (0, 0)
     assert not {part for part in (word, "━", end, "\x1b") if part in err}

@@ -54,7 +54,7 @@ def test_hostile_text_is_shown_escaped(text):
 
 @pytest.mark.parametrize("text", HARMLESS)
 def test_harmless_text_is_not_escaped(text):
-    """Letters of any script, markup and emoji names stay as they are."""
+    """Text output does not change letters of any script, markup or emoji names."""
     assert escape(text) == text
 
 

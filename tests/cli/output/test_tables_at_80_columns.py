@@ -96,7 +96,7 @@ def run_of(command="replay"):
 
 
 def test_the_rows_of_runs_show_fold_no_word():
-    """Each row has the short form of its id, its change and its age. The people who resumed the run are whole."""
+    """Each row of a run has a short id, the change and the age. The names of its operators are complete."""
     before = {"published": True, "published_at": "2026-11-23T10:00:00.123", "retry_count": 5, "last_error": "x"}
     after = {"published": False, "published_at": None, "retry_count": 0, "last_error": "x"}
     items = [

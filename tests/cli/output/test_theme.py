@@ -20,13 +20,13 @@ ALLOWED = {"", "0", "1", "2", "31", "32", "33", "36"}
 
 
 def test_a_style_looks_the_same_with_and_without_rich():
-    """Each style has a code and rich's name for it, and they agree."""
+    """For each style, payctl's terminal code and rich's style give the same look."""
     codes = {"green": "32", "red": "31", "yellow": "33", "cyan": "36", "bold": "1", "dim": "2"}
     assert {style: codes[RICH[style]] for style in Style} == dict(ANSI)
 
 
 def test_bars_and_tables_use_only_the_theme():
-    """What rich draws has no colour that the theme does not have, and no black or white."""
+    """Bars and tables of rich use only the theme's colours, and never black or white."""
     used = {
         str(style) for name, style in rich_theme().styles.items() if name.startswith(("bar.", "status.", "table.h"))
     }

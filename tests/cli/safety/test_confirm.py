@@ -411,7 +411,7 @@ def test_a_warning_says_that_the_environment_overrides_a_profile(environment, sa
 
 @pytest.mark.parametrize("named", [[], ["-p", "dev"]])
 def test_confirm_with_another_profile_s_name_is_refused(named, half_marked, answer, left):
-    """A person who confirms another profile is probably on the wrong database."""
+    """A wrong profile name in --confirm is refused, because the database is probably the wrong one."""
     document = answer(*REPAIR, "--yes", *named, "--confirm", "prod", **half_marked)
     assert (document["exit_code"], left()) == (7, ROWS)
     assert answer("db", "upgrade", *named, "--confirm", "prod", **half_marked)["exit_code"] == 7

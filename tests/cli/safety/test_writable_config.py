@@ -1,4 +1,4 @@
-"""A configuration file that another user can write decides neither what is protected nor where a command connects."""
+"""Test that payctl refuses a configuration file that another user can write."""
 
 from __future__ import annotations
 

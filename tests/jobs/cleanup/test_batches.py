@@ -142,7 +142,7 @@ def test_a_cleanup_pauses_longer_while_a_publisher_works(clean, insert, engine):
 
 @pytest.mark.parametrize(("slow", "share"), [(1.0, 0.1), (10.0, 0.8)])
 def test_the_pause_grows_while_the_server_is_slow(slow, share):
-    """A batch that takes much longer than the best one is followed by a longer pause, within limits."""
+    """If a batch takes much longer than the fastest batch, the cleanup pauses longer, up to a limit."""
     rest = Rest()
     rest.after(0.1, 1000)
     pauses = [rest.after(0.1 * slow, 1000) for _ in range(3)]

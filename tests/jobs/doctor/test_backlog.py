@@ -164,7 +164,7 @@ def test_the_doctor_names_a_missing_topic_as_the_cause_of_pending_events(look, i
 
 @pytest.mark.parametrize(("bootstrap", "words"), [("127.0.0.1:1", "is not available"), ("", "no known cause")])
 def test_the_finding_about_pending_events_says_if_the_brokers_are_unavailable(look, insert, execute, bootstrap, words):
-    """Unavailable brokers are the cause. If KAFKA_BROKERS is not set, the finding says so and names no cause."""
+    """The finding names unavailable brokers as the cause. Without KAFKA_BROKERS, it says that no broker was asked."""
     insert(1, age=MINUTES)
     execute(IDLES)
     (finding,) = look(bootstrap=bootstrap)

@@ -120,7 +120,7 @@ def test_the_doctor_forgets_a_callback_after_a_week(shop, found, engine):
 
 
 def test_the_doctor_says_if_it_may_not_read_the_callbacks(found, engine):
-    """Without payctl's schema the check warns, so its report is not green."""
+    """If payctl's schema is missing, the check of callbacks warns."""
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE payctl.webhook_receipts")
     assert [each.status for each in found()] == [Status.WARN]

@@ -192,7 +192,7 @@ def test_a_trigger_that_suppresses_the_update_is_an_error(shop, unharmed):
 
 
 def test_a_wrong_database_password_is_a_config_error(shop, database_url):
-    """The password appears neither in the error nor in its traceback."""
+    """Neither the error about an unavailable database nor its traceback contains the password."""
     wrong = uuid4().hex
     with pytest.raises(ConfigError, match="refused the credentials in DATABASE_URL") as failure:
         shop.process(shop.payment("vnpay"), engine=engine_with(database_url, password=wrong))

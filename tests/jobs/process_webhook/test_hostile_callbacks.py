@@ -155,7 +155,7 @@ def test_signed_nonsense_is_refused(shop, name):
     ],
 )
 def test_a_genuine_callback_that_cannot_be_read_is_kept_and_called_for_again(shop, make, alert, answer):
-    """It is no forgery: the receipt has its bytes, a person is alerted, and the gateway is asked to call again."""
+    """For an unreadable genuine callback, payctl stores it, alerts a person, and asks the gateway to call again."""
     request = make()
     report = survives(shop, request)
     assert (report.reason, report.alert) == (alert.value, alert)
@@ -196,7 +196,7 @@ def test_a_repeated_callback_changes_nothing_at_any_time(shop):
     ],
 )
 def test_every_forgery_gets_the_same_reply(shop, forge):
-    """A forger cannot learn from the reply what was wrong."""
+    """The reply to a forged callback does not reveal which check failed."""
     genuine = callback(shop.payment("vnpay", amount=250_000))
     report = survives(shop, type(genuine)(genuine.method, genuine.path, forge(genuine.query)))
     assert report.reply.body == '{"RspCode":"97","Message":"Invalid signature"}'

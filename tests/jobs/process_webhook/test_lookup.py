@@ -54,7 +54,7 @@ def test_the_order_code_decides_between_payments_with_one_reference(shop):
 
 
 def test_the_newest_payment_with_a_reference_is_settled_if_no_order_code_matches(shop):
-    """The same callback always finds the same payment, so it never settles a second one."""
+    """A repeated callback always finds the same payment, so it never settles a second payment."""
     old, newest = [shop.payment("payos", reference="one-link", age=timedelta(hours=age)) for age in (2, 1)]
     other_gateway = shop.payment("momo", reference="one-link")
     reports = [shop.process(newest) for _ in range(3)]

@@ -101,7 +101,7 @@ def test_a_repeated_callback_gets_the_gateway_s_duplicate_reply(shop, provider):
 
 @EVERY_GATEWAY
 def test_second_money_for_a_paid_payment_is_an_alert(shop, provider):
-    """The gateway reports another transaction for a completed payment. A repetition of the first one is no alert."""
+    """Another transaction for a completed payment causes an alert. A repetition of the first transaction does not."""
     payment = shop.payment(provider)
     shop.process(payment)
     assert shop.process(payment).alert is None
@@ -116,7 +116,7 @@ def test_second_money_for_a_paid_payment_is_an_alert(shop, provider):
 
 @EVERY_GATEWAY
 def test_each_second_payment_alerts_once(shop, provider):
-    """A repetition of the first callback or of a second one is no alert. A third transfer is one."""
+    """Repetitions of the first or second transfer cause no alert, but a third transfer causes an alert."""
     payment = shop.payment(provider)
     first = callback(payment)
     second, third = [alter(first, provider, [(NUMBERS[provider], number)], environment()) for number in ("98765", "4")]
@@ -157,7 +157,7 @@ def test_a_wrong_amount_gets_the_gateway_s_reply_and_an_alert(shop, provider):
 
 @EVERY_GATEWAY
 def test_a_bad_signature_gets_a_reply_without_the_expected_one(shop, provider, caplog):
-    """Contract 6.5: neither the reply nor the log contains the right signature."""
+    """After a wrong signature, neither the reply nor the log contains the right signature (contract 6.5)."""
     payment = shop.payment(provider)
     before = shop.tables()
     report = shop.process(payment, Scenario.BAD_SIGNATURE)

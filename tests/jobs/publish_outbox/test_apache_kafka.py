@@ -121,7 +121,7 @@ def test_a_loop_survives_the_deletion_of_a_topic(kafka_outbox, kafka, monkeypatc
 
 
 def test_only_the_message_that_is_too_large_for_its_topic_becomes_dead(kafka_outbox, kafka):
-    """The broker refuses the whole batch of messages, and payctl blames only the one that is too large."""
+    """If a broker refuses a whole batch, payctl counts the failure only for the message that is too large."""
     outbox = kafka_outbox
     only_small(kafka)
     outbox.insert(40, payload_bytes=500)

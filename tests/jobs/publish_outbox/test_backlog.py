@@ -39,7 +39,7 @@ def test_only_events_behind_a_block_of_their_payment_are_blocked():
 
 
 def test_a_blocking_event_is_itself_blocked_only_until_its_retry_is_due():
-    """An operator has replayed an event that blocked for good and is pending again, so payctl may claim it."""
+    """If an operator has replayed a dead event, the event no longer blocks its payment, and payctl may claim it."""
     backlog = Backlog(PublishOptions())
     backlog.block(Block("k", at(5), 100.0))
     backlog.block(Block("dead", at(5), None))
@@ -48,7 +48,7 @@ def test_a_blocking_event_is_itself_blocked_only_until_its_retry_is_due():
 
 
 def test_the_id_orders_events_of_one_instant():
-    """Of two events in the same millisecond, the one with the greater id is the later one."""
+    """If two events have the same millisecond, the event with the greater id is later."""
     backlog = Backlog(PublishOptions())
     backlog.block(Block("k", at(5, "b"), None))
     assert [backlog.is_blocked(event("k", 5, id_)) for id_ in "abc"] == [False, False, True]
@@ -66,7 +66,7 @@ def test_a_block_ends_when_its_retry_is_due():
 
 
 def test_a_dead_event_still_blocks_after_an_earlier_retry_is_due():
-    """Each block ends separately, so the events behind the dead event stay blocked."""
+    """When a retry becomes due, its block ends, but the events behind a dead event stay blocked."""
     backlog = Backlog(PublishOptions())
     backlog.block(Block("k", at(1), 100.0))
     backlog.block(Block("k", at(2), None))
@@ -95,7 +95,7 @@ def test_a_rewind_goes_back_by_the_late_commit_window(caught_up):
 
 
 def test_a_rewind_returns_to_the_newest_event_only_if_caught_up():
-    """If there are more events to claim, the rewind skips none of them."""
+    """A rewind for late commits begins at the newest event only if the publisher has caught up."""
     backlog = Backlog(PublishOptions())
     backlog.advance(at(1000))
     backlog.block(Block("k", at(5), 1.0))
@@ -170,7 +170,7 @@ def test_the_position_is_never_behind_a_released_event(blocked, place):
 
 @pytest.mark.parametrize("due", [None, 5.0])
 def test_a_later_block_of_an_event_replaces_the_earlier_one(due):
-    """An event that waits for a retry and then dies blocks for good. A replayed dead event blocks until its retry."""
+    """A retried event that dies blocks without a time limit. A replayed event that fails blocks until its retry."""
     backlog = Backlog(PublishOptions())
     backlog.block(Block("k", at(1), 5.0 if due is None else None))
     backlog.block(Block("k", at(1), due))

@@ -257,7 +257,7 @@ def test_a_claim_uses_the_index_with_stale_statistics(outbox, administer, wanted
 
 
 def test_only_the_first_claim_reads_ten_thousand_dead_events(outbox, administer):
-    """The first claim reads the dead events once. The next claim begins behind them."""
+    """The first claim reads the dead events once, and the next claim begins after them."""
     outbox.insert(10_000, state="dead", age=timedelta(hours=1), payload_bytes=0)
     outbox.insert(3000)
     administer("ANALYZE outbox")

@@ -47,7 +47,7 @@ def another_session(outbox, sql, **values):
 
 
 def only_copies(verdict, most):
-    """Return whether there are only copies, none of them behind a later event of its payment."""
+    """Return whether all extra messages are copies, and no copy follows a later event of its payment."""
     assert sum(verdict.duplicates.values()) <= most
     return verdict == replace(GOOD, duplicates=verdict.duplicates)
 
@@ -188,7 +188,7 @@ def test_a_row_that_changes_during_a_claim_is_not_overtaken(outbox, batch_size):
 
 
 def test_a_row_that_another_session_publishes_during_a_claim_is_not_sent(outbox):
-    """The other session's mark stays, and payctl does not send the event."""
+    """If another session marks an event as published during a claim, payctl does not send the event."""
     outbox.insert(2)
     marked = outbox.add("k")
     with outbox.engine.connect() as other:
@@ -238,7 +238,7 @@ def test_a_loop_waits_while_the_database_is_read_only(outbox, database_url):
 
 
 def test_a_run_that_loses_a_table_reports_its_published_events(outbox):
-    """A test renames one of payctl's tables during the run. The report has the counts and the reason for the end."""
+    """If one of payctl's tables disappears during a run, the report has the counts and the reason for the end."""
     outbox.insert(30)
 
     def take_away(_tally):

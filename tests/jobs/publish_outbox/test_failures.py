@@ -148,7 +148,7 @@ def test_a_topic_that_refuses_only_writes_costs_no_retry(outbox, mock_kafka, has
 
 
 def test_a_missing_topic_blocks_its_payments(outbox, mock_kafka):
-    """A completed event does not overtake the failed event whose topic is missing."""
+    """A completed event waits if the topic of the payment's earlier failed event is missing."""
     mock_kafka.fail_topic("payment.failed", KafkaError.UNKNOWN_TOPIC_OR_PART)
     first, second = outbox.add("k", FAILED, age=9), outbox.add("k", COMPLETED, age=8)
     other = outbox.add("m", COMPLETED, age=7)

@@ -1,4 +1,4 @@
-"""Two brokers of one cluster. If one is down, the partitions of some payments have no leader."""
+"""Test a cluster of two brokers: if one broker is down, some partitions have no leader."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def test_a_loop_waits_while_its_password_is_refused(kafka_outbox, kafka, produce
 
 
 def test_a_single_run_whose_password_is_refused_keeps_what_is_acknowledged(kafka_outbox, producer, change_password):
-    """Acknowledged events are marked as published, the others are unchanged, and the run exits with 3."""
+    """If the brokers refuse the login during a run, acknowledged events stay published and the others stay pending."""
     outbox, reports = kafka_outbox, []
     outbox.insert(400, age=OLD)
     thread = Thread(target=lambda: reports.append(outbox.publish(producer=producer, rate=40.0)))

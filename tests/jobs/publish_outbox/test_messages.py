@@ -72,7 +72,7 @@ def assert_every_byte_is_as_agreed(outbox):
 
 
 def test_messages_in_the_mock_cluster_follow_the_contract(outbox):
-    """Topic, key, partition, value and headers are what the contract and PostgreSQL say."""
+    """A message's topic, key, partition, value and headers follow the contract and PostgreSQL's text."""
     assert_every_byte_is_as_agreed(outbox)
 
 

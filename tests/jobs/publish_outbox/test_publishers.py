@@ -50,7 +50,7 @@ def test_the_next_publisher_enters_as_soon_as_the_first_is_gone(outbox):
 
 @pytest.mark.parametrize(("theirs", "ours"), [(1, 2), (2, 1), (4, 2), (64, 1)])
 def test_publishers_with_different_numbers_of_shards_exclude_each_other(outbox, theirs, ours):
-    """One payment could be in shard 0 of 2 and in shard 3 of 4, so only one of the two publishers may run."""
+    """Two publishers with different numbers of shards never run together, because their shards overlap."""
     outbox.insert(5)
     with outbox.engine.connect() as other:
         enter(other, shard=theirs - 1, shards=theirs)
@@ -225,7 +225,7 @@ def test_an_idle_loop_renews_its_heartbeat_at_each_rescan(outbox, waits, age):
 
 
 def test_a_heartbeat_does_not_hide_another_publisher(outbox):
-    """After any heartbeat, a returning publisher still learns that one with another number of shards has run."""
+    """A returning publisher notices that a publisher with another number of shards has run in between."""
     with outbox.engine.begin() as connection:
         enter(connection, owner="us")
         shard_lock.show_life(connection, 0, 1, "us")

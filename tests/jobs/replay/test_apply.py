@@ -241,7 +241,7 @@ def test_the_error_of_a_replay_without_its_database_names_the_resume_command(out
 )
 @pytest.mark.usefixtures("dead")
 def test_a_run_records_no_secret_of_an_error(outbox, error, stored):
-    """An error of the replaced service may contain a password. The run's record does not; the event stays as it was."""
+    """The record of a run redacts a password in an event's error, and the event's own error stays unchanged."""
     outbox.execute('UPDATE outbox SET "lastError" = %(error)s', error=error)
     run = str(uuid4())
     outbox.replay(run_id=run)

@@ -29,7 +29,7 @@ def dead(engine):
 
 @pytest.mark.usefixtures("dead")
 def test_the_other_events_follow_after_the_canary_is_published(outbox, publish):
-    """The replay requeues the oldest events first. It requeues the others after these are published."""
+    """The canary of a replay is the oldest events. The other events follow after the canary is published."""
     with ThreadPoolExecutor(1) as pool:
         replayed = pool.submit(outbox.replay, None, ReplayOptions(canary=4, canary_patience=SOON))
         wait_until(lambda: outbox.states() == (4, 26, 0), what="the canary to be requeued", timeout=10)
@@ -41,7 +41,7 @@ def test_the_other_events_follow_after_the_canary_is_published(outbox, publish):
 
 @pytest.mark.usefixtures("dead")
 def test_a_replay_reports_its_wait_for_the_canary(outbox, publish):
-    """Each report has the published events, the remaining time and whether a publisher has been seen."""
+    """While the canary waits, each report has the published events, the remaining time and the publisher's state."""
     told = []
 
     def on_canary(wait):
@@ -80,7 +80,7 @@ def test_a_canary_that_dies_stops_the_run(outbox):
 
 @pytest.mark.usefixtures("dead")
 def test_a_run_stops_if_no_canary_event_can_be_requeued(outbox, engine):
-    """If all canary events are changed, locked or deleted, neither the run nor a resumed run requeues the others."""
+    """If no canary event can be requeued, neither the run nor a resumed run requeues the other events."""
     plan, (changed, held, gone) = outbox.plan(), outbox.ids()[:3]
     outbox.execute("UPDATE outbox SET \"lastError\" = 'other' WHERE id = %(id)s", id=changed)
     outbox.execute("DELETE FROM outbox WHERE id = %(id)s", id=gone)
@@ -204,7 +204,7 @@ def test_a_run_stops_if_another_process_cancels_it(outbox, engine):
 
 @pytest.mark.usefixtures("dead")
 def test_a_second_process_cannot_execute_a_running_run(outbox, engine):
-    """The second process is refused during the whole run, because two processes would double the rate."""
+    """While a run is working, a second process cannot resume it, because two processes would double the rate."""
     run_id = "b0000000-0000-4000-8000-000000000000"
     stop, seen = Event(), []
 

@@ -23,7 +23,7 @@ LOADED_LATE = (
     *("sqlalchemy.dialects.postgresql.psycopg2", "confluent_kafka.admin", "tenacity", "httpx", "payos"),
     *("rich.console", "rich.live", "rich.table"),
 )
-"""What the commands load when they need it."""
+"""The modules that the commands load on demand."""
 
 LENGTH = 4
 STREAMS = 3
@@ -84,7 +84,7 @@ def start(connection: socket.socket) -> None:
 
 
 def become(streams: dict[int, int], arguments: list[str], environment: dict[str, str], directory: str) -> None:
-    """Give this process what a command's own interpreter would have."""
+    """Set up this process like a new interpreter for a command."""
     moved = {number: fcntl.fcntl(descriptor, fcntl.F_DUPFD, STREAMS) for number, descriptor in streams.items()}
     for number in range(STREAMS):
         if number in moved:

@@ -97,7 +97,7 @@ class KafkaConnect:
         return self
 
     def stop(self) -> None:
-        """Shut the worker down in an orderly way: what it has read is acknowledged to PostgreSQL."""
+        """Shut the worker down normally, so that it confirms its read position to PostgreSQL."""
         if self._server is not None:
             self._server.stop(signal.SIGTERM)
 

@@ -62,7 +62,7 @@ class GatewayLibraries:
         return self
 
     def verdicts(self, callbacks: Sequence[SentCallback]) -> list[str]:
-        """Return what the gateway's library says of each callback: an empty text if it accepts it, else the reason."""
+        """Return the gateway library's result for each callback: an empty text, or the reason for a refusal."""
         done = self._run(self._node, "judge.cjs", sent=json.dumps(callbacks))
         if done.returncode != 0:
             message = f"node failed\n{done.stderr[-2000:]}"

@@ -42,7 +42,7 @@ def test_a_truncated_list_is_refused_as_input_of_a_replay(invoke, database_url, 
 
 
 def test_a_failed_list_is_refused_as_input_of_a_replay(ask, dead, tmp_path):
-    """A list whose summary has an error exits with 2. In a pipe the list's own exit code is not visible."""
+    """A replay from a list with an error in its summary exits with 2, because a pipe hides the list's exit code."""
     lines = [{"type": "item", "id": dead[0]}, {"type": "summary", "truncated": False, "error": {"code": "CONFIG"}}]
     file = tmp_path / "ids"
     file.write_text("".join(f"{json.dumps(each)}\n" for each in lines))
@@ -145,7 +145,7 @@ def test_a_replay_reads_the_id_from_the_alert_about_one_dead_event(ask, dead, tm
 
 
 def test_an_alert_about_several_dead_events_is_refused(ask, dead, tmp_path):
-    """The alert names only the first event, so a replay from it would leave the others out silently."""
+    """A replay from an alert about several events is refused, because the alert names only the first event."""
     file = tmp_path / "message"
     file.write_text(alert_of(dead[:3]))
     document = ask("replay", "--from-file", str(file), "-y")

@@ -87,7 +87,7 @@ def test_markup_that_reaches_the_page_is_shown_as_text():
 
 
 def test_each_plot_has_a_description(written):
-    """Each drawing is an image with a label, once for wide screens and once for phones."""
+    """The HTML report contains each plot as a labelled image, once for wide screens and once for phones."""
     text = written.read_text("utf-8")
     labels = re.findall(r'<svg role="img" aria-label="([^"]+)"', text)
     assert len(labels) == 2 * len(NAMES)
@@ -131,7 +131,7 @@ def files(place):
 )
 @pytest.mark.parametrize("force", [False, True], ids=["plain", "force"])
 def test_no_file_is_overwritten_and_no_link_is_followed(name, force, invoke, database_url, tmp_path):
-    """--force replaces an existing file with a new one of mode 0600. No write goes through a symbolic link."""
+    """With --force, the report replaces an existing file by a file of mode 0600, and never follows a link."""
     said, helps = files(tmp_path)[name]
     target = tmp_path / name
     options = ["--html", str(target), *(["--force"] if force else [])]
@@ -162,7 +162,7 @@ def test_without_the_extra_the_error_says_what_to_install(library, monkeypatch, 
 
 
 def test_the_libraries_are_loaded_only_for_a_page():
-    """Importing the command loads neither the plots' library nor the one for Markdown."""
+    """Importing the report command loads neither the library for plots nor the library for Markdown."""
     code = "import sys; import ticketbottle_payctl.cli.commands.report.command; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert {"vl_convert", "markdown_it"} & set(loaded) == set()

@@ -59,7 +59,7 @@ SQL = {
     },
     "payments_overdue": f"SELECT count(*) FROM payments WHERE status = 'PENDING' AND {MADE}",
 }
-"""Each figure in plain SQL, written without a look at payctl's own."""
+"""Each figure of the report in plain SQL, written independently of payctl's SQL."""
 
 
 def window(told):
@@ -117,7 +117,7 @@ def test_the_report_opens_with_the_customers_who_have_no_ticket(asked, told):
 
 
 def test_the_timeline_has_runs_refused_callbacks_lag_and_pause(asked, told):
-    """The moments are in order of time. The start of a run that began before the window is left out."""
+    """The timeline is in order of time, and leaves out the start of a run that began before the window."""
     timeline = asked["result"]["timeline"]
     assert [moment["at"] for moment in timeline] == sorted(moment["at"] for moment in timeline)
     by_kind = {}
@@ -174,7 +174,7 @@ def test_most_events_waited_after_their_creation(ask, story):
 
 @pytest.mark.timeout(180)
 def test_the_command_of_each_figure_prints_this_figure(asked, database_url):
-    """Each command, pasted into bash, prints the figure. `payctl stats` and `payctl show` print it among others."""
+    """Each command of the report, pasted into bash, prints the figure next to which the report shows the command."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = {}
     for item in asked["items"]:
