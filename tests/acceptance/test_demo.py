@@ -137,7 +137,7 @@ def test_the_demo_shows_every_step_from_callback_to_kafka(demo):
 
 
 def test_the_demo_s_json_document_has_every_step(demo):
-    """The document is valid and has seven callbacks and four messages in their topics."""
+    """The demo's JSON document is valid, and has seven callbacks and four messages in their topics."""
     result = demo("-o", "json")
     document = valid(json.loads(result.stdout))
     assert (result.returncode, document["exit_code"], document["result"]["differences"]) == (0, 0, [])
@@ -213,7 +213,7 @@ def test_the_line_that_the_demo_prints_loads_its_settings(kept, shell):
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_settings_file_puts_payctl_on_path(shell, tmp_path):
-    """After the file is loaded, the shell finds payctl, even in a directory with a blank in its name."""
+    """After a shell has loaded the settings file, it finds payctl, even in a directory with a blank in its name."""
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed")
     place = tmp_path / "a directory"
@@ -292,7 +292,7 @@ def test_the_demo_names_missing_postgresql_programs(demo, tmp_path):
     ("options", "code"), [(["--color", "always"], 0), (["--color", "never"], 0), (["--keep"], 143)], ids=str
 )
 def test_the_demo_fits_a_terminal_of_80_columns(options, code):
-    """No line is longer than 80 columns, and --color decides on colours."""
+    """The demo's output has no line of more than 80 columns, and follows --color."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 80, 0, 0))
     process = subprocess.Popen([*PAYCTL, "demo", *options], env=clean({}), stdout=theirs, stderr=subprocess.PIPE)

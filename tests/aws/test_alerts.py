@@ -61,7 +61,7 @@ def published(cloud, queue):
 
 @pytest.mark.parametrize("kind", sorted(MEANINGS))
 def test_an_alert_has_its_kind_ids_meaning_and_runbook_entry(cloud, clock, kind):
-    """The kind is in the subject, the ids are in the text, and secrets are blanked."""
+    """An alert has its kind in the subject and the ids in the text, and contains no secret."""
     arn, queue = cloud.topic()
     topic = AlertTopic(arn, env="test", clock=clock)
     assert topic.tell(kind, order_code="TB-1", payment_id=None, note="line\none  key=" + "a" * 64)
@@ -86,7 +86,7 @@ def test_alerts_of_one_kind_are_limited_to_one_in_five_minutes(cloud, clock):
 
 
 def test_an_unavailable_topic_raises_no_error_and_is_called_once(cloud, clock):
-    """Payctl calls the topic again only after five minutes, because a gateway waits for the webhook's reply."""
+    """If the alert topic is unavailable, payctl raises no error, and calls the topic again only after five minutes."""
     asked = []
 
     def client(service):

@@ -73,7 +73,7 @@ def test_a_missing_body_becomes_an_empty_one(absent, encoded):
     ],
 )
 def test_an_event_with_a_wrong_field_is_an_input_error(wrong):
-    """The error names the missing or wrong field and quotes nothing of the event."""
+    """If a field of an API Gateway event is wrong, the error names the field and does not quote the event."""
     with pytest.raises(InputError) as refusal:
         to_request(event(**wrong))
     assert not isinstance(refusal.value, BodyTooLargeError)

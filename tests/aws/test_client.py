@@ -22,7 +22,7 @@ def nowhere(monkeypatch, tmp_path):
 
 
 def test_each_variable_that_the_hint_names_sets_the_region(monkeypatch):
-    """Payctl reads each variable in the hint itself, because botocore ignores AWS_REGION."""
+    """Each variable that the hint names sets the region, even AWS_REGION, which botocore ignores."""
     with pytest.raises(ConfigError) as error:
         make_client("secretsmanager")
     named = re.findall(r"[A-Z_]+REGION", error.value.hint)

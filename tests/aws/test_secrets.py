@@ -100,7 +100,7 @@ def test_secrets_in_the_form_of_rds_and_msk_are_read(cloud, environment_of):
 
 
 def test_a_secret_is_cached_for_five_minutes(cloud, environment_of, counting, clock):
-    """After five minutes the next use reads the secret's current value."""
+    """A secret is cached for five minutes. Then the next use reads its current value."""
     environ = environment_of(**{f"{KEY}_SECRET_ARN": cloud.secret("first")})
     assert environ[KEY] == "first"
     cloud.secret("second")
@@ -122,7 +122,7 @@ def test_a_secret_is_renewed_at_most_once_in_thirty_seconds(cloud, environment_o
 
 
 def test_the_last_known_secret_is_used_during_an_outage(cloud, environment_of, counting, clock):
-    """Payctl calls Secrets Manager only every 30 seconds. If no value is known, it raises UnavailableError."""
+    """During an outage, payctl uses the last known secret. If no value is known, it raises UnavailableError."""
     environ = environment_of(**{f"{KEY}_SECRET_ARN": cloud.secret("first")})
     assert environ[KEY] == "first"
     counting.away = True
@@ -135,13 +135,13 @@ def test_the_last_known_secret_is_used_during_an_outage(cloud, environment_of, c
 
 
 def test_a_missing_secret_is_a_config_error(environment_of):
-    """The message contains AWS's error code."""
+    """A missing secret raises ConfigError with AWS's error code."""
     with pytest.raises(ConfigError, match="ResourceNotFoundException"):
         environment_of(**{f"{KEY}_SECRET_ARN": "arn:aws:secretsmanager:ap-southeast-1:123456789012:secret:no"}).get(KEY)
 
 
 def test_a_binary_secret_is_a_config_error(cloud, environment_of):
-    """Payctl does not guess the encoding of a secret that is not text."""
+    """A binary secret raises ConfigError, because payctl does not guess its encoding."""
     arn = cloud.client("secretsmanager").create_secret(Name="binary", SecretBinary=b"\x00\x01")["ARN"]
     with pytest.raises(ConfigError, match="not text"):
         environment_of(**{f"{KEY}_SECRET_ARN": arn}).get(KEY)

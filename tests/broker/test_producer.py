@@ -72,7 +72,7 @@ def test_a_message_that_the_client_refuses_does_not_stop_the_others(make, mock_k
 
 
 def test_sending_to_a_hanging_broker_ends_at_the_timeout(make, mock_kafka):
-    """At the timeout all messages without a report are transport faults.
+    """If the broker hangs, sending ends at the timeout, and all messages without a report are transport faults.
 
     When the broker answers again, a new client works.
     """
@@ -102,7 +102,7 @@ def test_a_stop_ends_the_wait_for_acknowledgements(make, mock_kafka, monkeypatch
 
 
 def test_a_lost_claim_ends_the_wait_and_nothing_is_sent_later(make, mock_kafka, read_all):
-    """Messages that wait in the client are purged, so the broker does not get them when it is back."""
+    """If the claim is lost, the producer drops the waiting messages, so that the broker never gets them."""
     producer = make()
     producer.send(wave("before"), 10)
     mock_kafka.down()
@@ -205,7 +205,7 @@ def test_a_message_without_a_report_has_failed(make):
 
 @pytest.mark.parametrize("raised", [KafkaException(KafkaError(FATAL)), SystemError("with an exception set")])
 def test_a_new_client_sends_all_messages_again_after_a_fatal_error(make, mock_kafka, read_all, raised):
-    """The client is replaced. The new one sends all messages again, so a message may arrive twice."""
+    """After a fatal error, a new Kafka client sends all messages again, so a message may arrive twice."""
     born = []
 
     class Mortal(Client):
@@ -242,7 +242,7 @@ def test_a_probe_accepts_a_topic_without_a_leader(make, mock_kafka):
 
 
 def test_a_probe_without_a_broker_ends_in_time_and_names_the_address(make, mock_kafka):
-    """The error names the brokers and no credentials."""
+    """A probe without a broker ends in time, and its error names the brokers but no credentials."""
     mock_kafka.down()
     began = time.monotonic()
     with pytest.raises(BrokerUnavailableError) as caught:

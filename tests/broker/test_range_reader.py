@@ -68,7 +68,7 @@ def test_reading_an_empty_range_does_not_wait(reader, mock_kafka):
 
 
 def test_a_range_without_an_end_stays_open(reader, mock_kafka):
-    """The reader also returns records that arrive later, and a reading ends at its timeout."""
+    """A range without an end also returns records that arrive later, and a read ends at its timeout."""
     reader.start({PLACE: (0, None)})
     begun = time.monotonic()
     assert reader.read(10, 0.3) == []
@@ -97,7 +97,7 @@ def test_a_missing_topic_has_no_partitions(reader):
 
 
 def test_brokers_that_do_not_answer_are_named():
-    """The error has the brokers' address."""
+    """If the brokers do not answer, the error names their address."""
     with (
         RangeReader(config("127.0.0.1:1"), "payctl-test", 0.5) as reader,
         pytest.raises(BrokerUnavailableError, match=r"127\.0\.0\.1:1 cannot be read"),

@@ -42,7 +42,7 @@ def search(mock_kafka):
 
 
 def test_the_search_reads_all_records_if_brokers_cannot_look_up_by_time(send, search):
-    """The search finds a record with thousands of records behind it.
+    """If the brokers cannot look up by time, the search reads all records and finds an old one.
 
     The mock cluster cannot look up offsets by time.
     """
@@ -60,7 +60,7 @@ def test_a_record_that_was_sent_before_partitions_were_added_is_found(send, sear
 
 
 def test_the_search_is_complete_if_it_has_read_every_possible_partition(send, search):
-    """The search finds no record, and it has read each partition that the key may have had to its end."""
+    """The search is complete if it has read every partition that the key may have had to its end."""
     send(10, "another", HOME)
     found = search()
     assert (found.records, found.complete) == ((), True)
@@ -68,6 +68,6 @@ def test_the_search_is_complete_if_it_has_read_every_possible_partition(send, se
 
 @pytest.mark.parametrize("number", possible_partitions(KEY.encode(), 3))
 def test_a_partition_that_cannot_be_read_leaves_the_search_incomplete(search, mock_kafka, number):
-    """The record may be in the partition that the search could not read."""
+    """The search is incomplete if it could not read a partition that may contain the record."""
     mock_kafka.set_leader(TOPIC, number, -1)
     assert not search().complete

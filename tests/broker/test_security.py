@@ -84,7 +84,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused_credentials_or_certificates_are_a_config_error(case, kafka_server, caplog):
-    """Payctl exits with 3 within the probe's limit and never shows the password."""
+    """If the brokers refuse credentials or a certificate, payctl exits with 3 in time and never shows the password."""
     caplog.set_level(logging.DEBUG)
     error, seconds = outcome(REFUSED[case](kafka_server))
     assert isinstance(error, BrokerRefusedError)
@@ -126,7 +126,7 @@ def test_a_certificate_of_another_host_is_refused(kafka_server):
 
 @pytest.mark.parametrize("wrong", ["missing", "empty", "directory"])
 def test_a_ca_file_without_certificates_is_named(wrong, tmp_path):
-    """The error names KAFKA_CA_FILE, and payctl does not connect to a broker."""
+    """A CA file without certificates raises an error that names KAFKA_CA_FILE before payctl connects to a broker."""
     paths = {"missing": tmp_path / "none.pem", "empty": tmp_path / "empty.pem", "directory": tmp_path}
     (tmp_path / "empty.pem").write_text("")
     error, seconds = _raised({"KAFKA_BROKERS": "127.0.0.1:1", "KAFKA_SSL": "true", "KAFKA_CA_FILE": str(paths[wrong])})

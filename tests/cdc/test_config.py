@@ -72,7 +72,7 @@ def test_a_url_with_a_socket_or_a_list_needs_the_option_server(query):
 
 @pytest.mark.parametrize("password", ["hunter2", "", "${tail}", "${file:/a b:c}", "x${file:/a:b}"])
 def test_a_plain_password_is_refused(password):
-    """The command accepts only a placeholder, and the error does not show the given value."""
+    """`payctl cdc config` accepts only a placeholder as password, and its error does not show the given value."""
     with pytest.raises(InputError) as raised:
         made(password=password)
     assert not password or password not in raised.value.message

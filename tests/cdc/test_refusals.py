@@ -31,7 +31,7 @@ def insert(scene, count, **options):
 
 
 def test_a_cut_over_sends_the_last_pending_events(scene):
-    """Payctl sends and marks all pending events in order, so Debezium does not send them."""
+    """The cut-over sends and marks all pending events in order, so that Debezium does not send them."""
     insert(scene, 30, aggregates=10)
     insert(scene, 2, event_type="PAYMENT_REFUNDED")
     report = scene.cut_over()

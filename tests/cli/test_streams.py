@@ -78,7 +78,7 @@ def places(database_url, mock_kafka):
 
 @pytest.mark.parametrize("name", [entry.name for entry in registry.COMMANDS if entry.name not in LASTING])
 def test_a_reading_command_keeps_its_exit_code_on_unusable_streams(name, ran, places):
-    """Only a full stdout changes the exit code, from 0 to 4."""
+    """If streams are closed or full, a reading command changes its exit code only for a full stdout, to 4."""
     arguments = [*name.split(), *READ.get(name, []), "-o", "json"]
     usual = ran("", *arguments, **places)
     assert usual.returncode != 1, usual.stderr
@@ -122,7 +122,7 @@ def test_completion_on_unusable_streams_prints_no_traceback(streams, ran):
     ("which", "form"), [*((which, "ndjson") for which in STREAMS), ("full stdout", "csv"), ("full stdout", "table")]
 )
 def test_a_long_list_on_unusable_streams_fails_only_on_a_full_disk(which, form, ran, places, engine):
-    """Payctl writes the rows while it reads them. A closed stream is not an error."""
+    """A long list fails only on a full disk, and not on a closed stream."""
     streams = STREAMS[which]
     with engine.begin() as connection:
         insert_events(connection, 500)

@@ -69,7 +69,7 @@ def test_a_signal_ends_payctl_with_one_document(sent, code, word, started):
     ],
 )
 def test_the_shell_sees_the_exit_code(arguments, environment, code, process):
-    """The process exits with the code of the error and never prints a traceback."""
+    """The process exits with the exit code of its error and never prints a traceback."""
     result = process(*arguments, **environment)
     assert result.returncode == code, result.stderr
     assert "Traceback" not in result.stderr
@@ -77,7 +77,7 @@ def test_the_shell_sees_the_exit_code(arguments, environment, code, process):
 
 
 def test_the_error_for_an_unreachable_database_has_a_hint(process):
-    """The error names the server, and says that a retry may help. It does not show the password."""
+    """The error for an unreachable database names the server without the password, and says that a retry may help."""
     result = process("db", "status", "-o", "json", DATABASE_URL=SILENT)
     error = json.loads(result.stdout)["error"]
     assert (error["code"], error["retryable"]) == ("DATABASE_UNAVAILABLE", True)
@@ -87,7 +87,7 @@ def test_the_error_for_an_unreachable_database_has_a_hint(process):
 
 @pytest.mark.parametrize("verbosity", ["-q", "-v", "-vv"])
 def test_a_bug_exits_with_1_and_shows_its_traceback_only_with_vv(verbosity, process, tmp_path):
-    """The error is INTERNAL. With -vv a traceback without secrets follows."""
+    """A bug exits with 1 and the error INTERNAL. Only with -vv, a traceback without secrets follows."""
     (tmp_path / "sitecustomize.py").write_text(
         "import ticketbottle_payctl.cli.commands.version as module\n"
         "def broken(name):\n    raise ZeroDivisionError('canary-secret-value of the bug')\n"

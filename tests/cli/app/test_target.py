@@ -51,7 +51,7 @@ def text_of(parts):
 
 
 def test_the_target_line_names_profile_database_and_brokers(parts):
-    """The line is dim and contains no password."""
+    """The line with profile, database and brokers is dim and contains no password."""
     line = parts("dev")
     assert text_of(line) == "profile dev · database 127.0.0.1:5432/dev · brokers 127.0.0.1:9092"
     assert {part.style for part in line} == {Style.DIM}
@@ -78,5 +78,5 @@ def test_the_target_line_fits_the_terminal(parts, width):
 
 
 def test_a_missing_setting_does_not_hide_the_answer(parts):
-    """The line shows a missing setting as "not set", because the command itself reports the error."""
+    """The line about the target shows a missing setting as "not set", because the command reports the error."""
     assert text_of(parts(None)) == "profile none · database not set · brokers not set"

@@ -169,7 +169,7 @@ def test_a_retention_of_the_environment_below_the_profiles_needs_a_yes(
 
 
 def test_a_cleanup_writes_an_archive_and_reports_it(clean, insert, tmp_path):
-    """The document has the archive's path and the number of archived events."""
+    """The document of a cleanup has the archive's path and the number of archived events."""
     insert(3, state="published", age=OLD)
     path = tmp_path / "gone.ndjson.gz"
     document = clean("--archive", str(path))
@@ -179,21 +179,21 @@ def test_a_cleanup_writes_an_archive_and_reports_it(clean, insert, tmp_path):
 
 @pytest.mark.parametrize("name", ["events.ndjson", "missing/events.gz"])
 def test_an_impossible_archive_is_refused_before_anything_is_deleted(clean, insert, events, tmp_path, name):
-    """The exit code is 2 and all events are kept."""
+    """If the archive cannot be used, the cleanup exits with 2 and deletes nothing."""
     insert(3, state="published", age=OLD)
     assert clean("--archive", str(tmp_path / name))["exit_code"] == 2
     assert events() == 3
 
 
 def test_a_cleanup_that_reaches_its_time_limit_exits_with_10(clean, insert):
-    """Events that were deleted before the limit stay deleted."""
+    """At its time limit, a cleanup exits with 10, and the deleted events stay deleted."""
     insert(5, state="published", age=OLD)
     document = clean("--batch-size", "1", "--max-duration", "1ms")
     assert (document["exit_code"], document["result"]["stopped_because"]) == (10, "deadline")
 
 
 def test_a_cleanup_reports_dead_and_pending_events(invoke, database_url, insert):
-    """The output has the number of dead and pending events, the oldest age, the reason and a command to paste."""
+    """A cleanup prints the number of dead and pending events, the oldest age, the reason and a command."""
     insert(2, state="dead", age=timedelta(days=3, hours=4), last_error="boom \x1b]0;title\x07")
     insert(1, age=timedelta(hours=2))
     result = invoke("cleanup", DATABASE_URL=database_url)
@@ -240,7 +240,7 @@ def test_a_cleanup_that_deletes_events_is_recorded(clean, insert, answer, databa
 
 
 def test_a_cleanup_that_reaches_its_time_limit_is_recorded_as_incomplete(clean, insert, answer, database_url):
-    """The record has the number of deleted events.
+    """A cleanup that reached its time limit is recorded as incomplete, with the number of deleted events.
 
     The run cannot be resumed, because the next cleanup does the rest.
     """
@@ -263,7 +263,7 @@ def test_a_cleanup_works_without_the_permission_to_record_it(clean, insert, engi
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_cleanup_after_the_current_batch(started, database_url, insert, events, number):
-    """The document is complete and has the number of deleted events."""
+    """After a signal, a cleanup finishes its batch, and its document has the number of deleted events."""
     insert(30_000, state="published", age=OLD)
     process = started("cleanup", "--batch-size", "1", "-o", "json", DATABASE_URL=database_url)
     deadline = time.monotonic() + 30

@@ -45,7 +45,7 @@ def test_the_environment_overrides_a_profile_and_a_profile_the_default(config, a
 
 
 def test_config_show_has_guards_and_time_zone_with_their_origin(config, answer):
-    """The origin of a guard is the profile or the default."""
+    """In config show, the origin of a guard is the profile or the default."""
     shown = by_name(answer("config", "show", "--config", config, "-p", "staging"))
     seen = {
         name: (shown[name]["value"], shown[name]["origin"].split()[0]) for name in shown if name.startswith("guard.")
@@ -61,7 +61,7 @@ def test_config_show_has_guards_and_time_zone_with_their_origin(config, answer):
 
 
 def test_config_show_shows_no_secret(config, answer, keys):
-    """The output says only that a secret is set. It shows a database only by server, port and name."""
+    """`payctl config show` says only whether a secret is set, and shows a database only by server, port and name."""
     url = "postgresql://canary-user:canary-password@db.example:5433/payments?schema=x"
     document = answer("config", "show", "--config", config, "-p", "staging", DATABASE_URL=url, **keys)
     shown = by_name(document)
@@ -71,13 +71,13 @@ def test_config_show_shows_no_secret(config, answer, keys):
 
 
 def test_the_document_names_the_profile(config, answer):
-    """The document has the profile of -p or of PAYCTL_PROFILE."""
+    """Every JSON document has the profile of -p or of PAYCTL_PROFILE."""
     assert answer("config", "path", "--config", config, "-p", "staging")["profile"] == "staging"
     assert answer("config", "path", PAYCTL_CONFIG=config, PAYCTL_PROFILE="staging")["profile"] == "staging"
 
 
 def test_an_unknown_profile_is_refused_by_every_command(config, answer):
-    """The command exits with 3 and lists the profiles, even if it needs no settings."""
+    """With an unknown profile, every command exits with 3 and lists the profiles, even if it needs no settings."""
     document = answer("version", "--config", config, "-p", "production")
     assert document["exit_code"] == 3
     assert "staging" in document["error"]["hint"]
@@ -101,7 +101,7 @@ def test_an_unknown_profile_is_refused_by_every_command(config, answer):
     ],
 )
 def test_the_error_for_an_invalid_configuration_file_names_the_place(text, words, answer, tmp_path):
-    """The exit code is 3. The error names file and key and does not show a value."""
+    """An invalid configuration file exits with 3, and the error names the file and the key without a value."""
     file = tmp_path / "config.toml"
     file.write_bytes(text.encode("latin-1"))
     document = answer("version", "--config", str(file), "-p", "staging")
@@ -154,7 +154,7 @@ def test_validate_lists_every_fault(answer):
 
 
 def test_validate_accepts_valid_settings(answer, keys):
-    """The exit code is 0. A gateway without keys is off, and that is not an error."""
+    """`payctl config validate` exits with 0 for valid settings, also if a gateway has no keys and is therefore off."""
     settings = {"DATABASE_URL": "postgresql://u:p@h/d", "KAFKA_BROKERS": "b:9092"}
     assert answer("config", "validate", **settings)["ok"]
     assert answer("config", "validate", **settings, **keys)["ok"]
@@ -173,7 +173,7 @@ def test_validate_accepts_valid_settings(answer, keys):
     ],
 )
 def test_the_error_for_a_wrong_setting_names_the_variable(name, value, answer):
-    """The exit code is 3, and the value is not printed."""
+    """A wrong setting exits with 3, and the error names the variable without its value."""
     document = answer("config", "show", **{name: value})
     assert document["exit_code"] == 3
     assert name in document["error"]["message"]
@@ -192,7 +192,7 @@ def test_the_error_for_a_wrong_setting_names_the_variable(name, value, answer):
     ],
 )
 def test_the_error_for_a_wrong_database_url_names_the_variable(url, answer):
-    """The exit code is 3, and no part of the URL is printed."""
+    """A wrong DATABASE_URL exits with 3, and the error contains no part of the URL."""
     document = answer("db", "status", DATABASE_URL=url)
     assert document["exit_code"] == 3
     assert "DATABASE_URL" in document["error"]["message"]
@@ -209,7 +209,7 @@ def test_the_error_for_a_wrong_database_url_names_the_variable(url, answer):
     ],
 )
 def test_validate_refuses_an_unknown_name_in_a_profile(line, name, words, answer, tmp_path):
-    """The error suggests the most similar name, exits with 3 and does not show the value."""
+    """For an unknown name in a profile, config validate suggests the most similar name and does not show the value."""
     file = tmp_path / "config.toml"
     file.write_text(f"[profiles.dev]\n{line}\n", "utf-8")
     settings = {"DATABASE_URL": "postgresql://u:p@h/d", "KAFKA_BROKERS": "b:9092"}
@@ -288,7 +288,7 @@ def test_validate_finds_faults_without_a_connection(settings, name, words, answe
     ],
 )
 def test_validate_warns_of_harmless_faults(query, words, answer, invoke):
-    """The exit code is 0, and the warning is in the document and on stderr."""
+    """For a harmless fault, config validate exits with 0 and prints a warning."""
     settings = {"DATABASE_URL": f"postgresql://u:p@h/d?{query}", "KAFKA_BROKERS": "b:9092"}
     document = answer("config", "validate", **settings)
     assert (document["exit_code"], len(document["warnings"])) == (0, 1)

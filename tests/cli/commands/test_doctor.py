@@ -99,7 +99,7 @@ def test_a_doctor_bundle_overwrites_no_file(kind, tmp_path, answer):
 
 
 def test_the_error_for_an_unwritable_bundle_has_the_reason(answer):
-    """The exit code is 2, and the error has the operating system's reason."""
+    """If the doctor cannot write its bundle, it exits with 2, and the error has the operating system's reason."""
     document = answer(*KEYS_ONLY, "--bundle", "/nonexistent/bundle.json")
     assert document["exit_code"] == 2
     assert "No such file or directory" in document["error"]["message"]

@@ -83,7 +83,7 @@ def test_gateways_list_says_if_a_gateway_is_on_off_or_incomplete(answer, invoke,
 
 
 def test_gateways_list_warns_of_a_key_that_only_the_functions_read(answer):
-    """The warning explains why a gateway is on in production and off on this machine."""
+    """`gateways list` warns of a key that only the functions read, so that the gateway is off on this machine."""
     document = answer("gateways", "list", PAYOS_CHECKSUM_KEY_SECRET_ARN="arn:aws:secretsmanager:x:1:secret:y")
     assert document["warnings"] == [
         "only the functions read PAYOS_CHECKSUM_KEY_SECRET_ARN; the command line ignores them"
@@ -122,7 +122,7 @@ def test_payctl_s_webhook_accepts_the_test_callback_of_payos(register, gateways,
 
 @pytest.mark.parametrize("status", [301, 400, 401, 404, 500, 503])
 def test_payos_refuses_an_address_that_does_not_answer(register, invoke, gateways, status):
-    """The command exits with 5, shows PayOS's own words, and says what to check."""
+    """If PayOS refuses an address, the command exits with 5, shows PayOS's text, and says what to check."""
     gateways.call = lambda _url, _body: status
     document = register(HOOK, "-y")
     assert (document["exit_code"], document["error"]) == (5, None)
@@ -168,7 +168,7 @@ def raw(status, body=b"", **headers):
     ],
 )
 def test_every_answer_of_payos_has_its_exit_code(register, invoke, gateways, reply, code, words):
-    """Exit 0: PayOS accepted the address. 5: it refused. 4: unclear; the hint says that a retry is safe."""
+    """Registering exits with 0 if PayOS accepted the address, 5 if it refused, and 4 if its answer is unclear."""
     gateways.hostile = reply
     document = register(HOOK, "-y")
     assert document["exit_code"] == code
@@ -181,7 +181,7 @@ def test_every_answer_of_payos_has_its_exit_code(register, invoke, gateways, rep
 
 
 def test_register_webhook_ends_at_its_timeout(register, gateways):
-    """The command exits with 4 at --timeout, even if PayOS's answer arrives byte by byte."""
+    """Registering exits with 4 at --timeout, even if PayOS's answer arrives byte by byte."""
 
     def drip(handler):
         handler.send_response(200)
@@ -205,7 +205,7 @@ def test_register_webhook_sends_nothing_without_a_yes(register, gateways):
 
 @pytest.mark.parametrize("variable", PAYOS)
 def test_register_webhook_names_a_missing_key(register, variable):
-    """The command exits with 3 before it sends anything, also with -n."""
+    """Without a key, registering exits with 3 before it sends a request, also with -n."""
     for option in ("-n", "-y"):
         document = register(HOOK, option, **{variable: ""})
         assert (document["exit_code"], document["error"]["code"]) == (3, "CONFIG")
@@ -219,7 +219,7 @@ def test_register_webhook_names_a_missing_key(register, variable):
      "https://shop.example/webhook/vnpay", "https://shop.example/webhook/zalo-pay/secret", "https://é.example/"],
 )  # fmt: skip
 def test_an_address_that_payos_cannot_call_is_refused(register, gateways, url):
-    """The command exits with 2 before it sends anything.
+    """An address that PayOS cannot call exits with 2 before payctl sends a request.
 
     The error does not show the address, which may have a secret.
     """

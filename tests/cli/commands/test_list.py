@@ -123,7 +123,7 @@ def test_a_list_refuses_an_unknown_status_or_result(ask, what, option, misspelt,
 
 
 def test_one_statement_lists_thousands_of_payments(ask, engine):
-    """The table payments has no index on its creation time, so each statement sorts the whole table."""
+    """One statement lists thousands of payments, because each statement sorts the whole table."""
     with engine.begin() as connection:
         insert_events(connection, 4500)
         insert_payments_of_events(connection)
@@ -161,7 +161,7 @@ def test_show_masks_personal_data(ask, engine):
 
 
 def test_show_of_an_unknown_order_exits_with_8(ask):
-    """The hint of the error advises `payctl list`."""
+    """`payctl show` of an unknown order exits with 8, and the hint names `payctl list`."""
     document = ask("show", "nope")
     assert (document["exit_code"], "payctl list" in document["error"]["hint"]) == (8, True)
 

@@ -122,7 +122,7 @@ def test_twenty_concurrent_callbacks_write_one_event(listening, pending, engine)
     ids=lambda each: str(each)[:40],
 )
 def test_listen_refuses_a_request_that_is_not_a_callback(asked, status, shared_port):
-    """The status says why, and the request is not processed."""
+    """`listen` answers a request that is not a callback with a status for the reason, and does not process it."""
     assert ask(shared_port, *asked)[0] == status
 
 
@@ -138,7 +138,7 @@ def shared_port():
 
 
 def test_listen_on_a_port_in_use_exits_with_4(answer, database_url):
-    """The error message has the number of the port."""
+    """`payctl listen` on a port in use exits with 4, and the error names the port."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -149,6 +149,6 @@ def test_listen_on_a_port_in_use_exits_with_4(answer, database_url):
 
 
 def test_listen_does_not_start_without_payctl_s_schema(answer, empty_database_url):
-    """Payctl listen exits with 3 at once and not at the first callback."""
+    """Without payctl's schema, listen exits with 3 at its start and not at the first callback."""
     document = answer("listen", "--port", "0", DATABASE_URL=empty_database_url, **KEYS)
     assert document["exit_code"] == 3

@@ -195,7 +195,7 @@ def test_a_forged_callback_does_not_reach_the_service(listening, service, name):
     ids=["500", "404", "204", "redirect"],
 )
 def test_the_gateway_gets_the_service_s_status(listening, service, answer, status):
-    """Any complete reply goes back to the gateway. A redirect is not followed."""
+    """The gateway gets any complete reply of the service. payctl does not follow a redirect."""
     process, port = listening(service.url)
     service.answer = answer
     assert deliver(port, callback(PAYMENTS["momo"]))[0] == status
@@ -257,7 +257,7 @@ def test_the_lines_on_a_terminal_say_what_the_service_answered(listening, servic
     ids=" ".join,
 )
 def test_listen_refuses_a_wrong_destination(process, arguments, words):
-    """The error says what to change, ends with exit code 2, and repeats no password."""
+    """A wrong destination exits with 2, and the error says what to change and contains no password."""
     ended = process("listen", "--port", "0", *arguments, **KEYS)
     assert (ended.returncode, TYPED in ended.stdout + ended.stderr) == (2, False)
     assert words in ended.stderr

@@ -52,7 +52,7 @@ def rows(engine, table):
 
 
 def test_process_webhook_settles_a_payment(settle, pending, engine):
-    """The document has both states, the event, the receipt and the reply, and the rows agree with it."""
+    """The document of a settled callback has both states, the event, the receipt and the reply, as in the database."""
     document = settle()
     result = document["result"]
     assert (document["exit_code"], document["dry_run"]) == (0, False)
@@ -89,7 +89,7 @@ def test_receipt_processes_a_stored_callback_again(settle, engine):
     "receipt", ["123e4567-e89b-12d3-a456-426614174000", "'; DROP TABLE outbox; --", "%s", "x" * 10_000]
 )
 def test_an_unknown_receipt_exits_with_8(receipt, settle, engine):
-    """The exit code is 8 for any id, and no table changes."""
+    """An unknown receipt exits with 8, and no table changes."""
     document = settle("--receipt", receipt)
     assert (document["exit_code"], document["error"]["code"]) == (8, "NOT_FOUND")
     assert document["error"]["hint"] == "`payctl list receipts` lists the ids"
@@ -98,13 +98,13 @@ def test_an_unknown_receipt_exits_with_8(receipt, settle, engine):
 
 @pytest.mark.parametrize("other", [["file"], ["--query", "x"], ["--path", "/x"], ["--provider", "momo"]])
 def test_a_receipt_cannot_be_combined_with_another_callback(other, answer, database_url):
-    """The exit code is 2, so no option is ignored."""
+    """--receipt together with another callback exits with 2, so that no option is ignored."""
     document = answer("process-webhook", *other, "--receipt", str(uuid4()), DATABASE_URL=database_url)
     assert document["exit_code"] == 2
 
 
 def test_an_unknown_order_is_refused_with_an_alert(settle, engine):
-    """The exit code is 5, nothing changes, and a warning asks a person to check."""
+    """A callback for an unknown order exits with 5, changes nothing, and prints a warning for a person."""
     document = settle()
     assert (document["exit_code"], document["ok"]) == (5, False)
     assert (document["result"]["outcome"], document["result"]["reason"]) == ("refused", "unknown_order")
@@ -114,7 +114,7 @@ def test_an_unknown_order_is_refused_with_an_alert(settle, engine):
 
 
 def test_a_callback_with_a_wrong_amount_is_refused(settle, engine):
-    """The exit code is 5, and the payment stays pending."""
+    """A callback with a wrong amount exits with 5, and the payment stays pending."""
     with engine.begin() as connection:
         insert_payment(connection, amount=1, reference=DATA["app_trans_id"])
     document = settle()
@@ -133,7 +133,7 @@ def test_a_forged_callback_changes_nothing(settle, engine):
 
 @pytest.mark.parametrize("source", ["file", "event", "stdin"])
 def test_the_error_for_a_refused_signature_names_the_key_and_a_command(source, invoke, database_url, tmp_path):
-    """The output names the key that was tried, and the advised command works when it is pasted."""
+    """After a refused signature, the output names the tried key and a command that works when pasted."""
     file = tmp_path / "my callback.json"
     body = SAMPLE.request.body.decode()
     http = {"version": "2.0", "rawPath": "/webhook/zalopay", "requestContext": {"http": {"method": "POST"}}}
@@ -155,14 +155,14 @@ def test_the_error_for_a_refused_signature_names_the_key_and_a_command(source, i
 
 
 def test_a_gateway_without_keys_is_a_configuration_error(settle):
-    """The exit code is 3, and the error names the variable."""
+    """A callback of a gateway without keys exits with 3, and the error names the variable."""
     document = settle(ZALOPAY_KEY2="")
     assert document["exit_code"] == 3
     assert "ZALOPAY_KEY2" in document["error"]["message"]
 
 
 def test_a_database_without_payctls_schema_is_a_configuration_error(answer, empty_database_url, tmp_path):
-    """The exit code is 3, and the hint names the command that creates the schema."""
+    """Without payctl's schema, process-webhook exits with 3, and the hint names the command that creates it."""
     file = tmp_path / "callback.json"
     file.write_bytes(SAMPLE.request.body)
     document = answer("process-webhook", str(file), DATABASE_URL=empty_database_url, **keys_of(SAMPLE))
@@ -200,5 +200,5 @@ def test_v_logs_one_line_for_a_settled_callback(process, database_url, tmp_path)
 
 
 def test_every_alert_has_an_explanation():
-    """The output for people has a sentence for each alert."""
+    """`payctl process-webhook` has a sentence for people for each alert."""
     assert set(process_webhook.ALERTS) == set(Alert)

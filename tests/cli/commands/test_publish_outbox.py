@@ -109,7 +109,7 @@ def test_an_idle_loop_has_no_lag(loop):
 
 
 def test_publish_outbox_shows_percentiles_of_the_lag(invoke, places, insert):
-    """The output for people has the percentiles of the publish lag."""
+    """`payctl publish-outbox` shows the percentiles of the publish lag to people."""
     insert(5, age=timedelta(seconds=60))
     text = " ".join(invoke("publish-outbox", **places).stdout.split())
     assert re.search(r"publish lag p50 1 min( \d s)? · p95 1 min( \d s)? · p99 1 min( \d s)?", text)
@@ -118,7 +118,7 @@ def test_publish_outbox_shows_percentiles_of_the_lag(invoke, places, insert):
 def test_publish_outbox_exits_with_4_if_the_database_fails_during_the_run(
     started, places, insert, engine, postgres, mock_kafka
 ):
-    """The document counts the events that were published before the outage."""
+    """If the database fails during a run, publish-outbox exits with 4 and counts the events published before."""
     insert(3000, age=timedelta(seconds=60))
     mock_kafka.set_rtt(20)
     process = started("publish-outbox", "-o", "json", **places, OUTBOX_BATCH_SIZE="20")

@@ -161,7 +161,7 @@ def test_publish_outbox_shows_a_tick_only_with_exit_code_0(
 def test_the_document_of_publish_outbox_names_each_block(
     situation, place, options, changes, code, reasons, invoke, places, add, engine
 ):
-    """The document is valid. It has the blocking event, the reason and, for a lock, the holder."""
+    """The document of publish-outbox has each blocking event, its reason and, for a lock, the holder."""
     situation(add)
     with place(engine):
         document = json.loads(invoke("publish-outbox", *options, "-o", "json", **{**places, **changes}).stdout)
@@ -175,7 +175,7 @@ def test_the_document_of_publish_outbox_names_each_block(
 
 
 def test_publish_outbox_names_the_blocking_event_and_the_next_command(invoke, places, add):
-    """The advised `payctl show` finds the event when it is pasted. It exits with 5, because the order is open."""
+    """`publish-outbox` names the blocking event and a `payctl show` command, which finds the event when pasted."""
     blocker = add("k", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large")
     add("k", age=50)
     text = invoke("publish-outbox", **places).stdout
@@ -186,7 +186,7 @@ def test_publish_outbox_names_the_blocking_event_and_the_next_command(invoke, pl
 
 
 def test_publish_outbox_names_a_missing_topic(invoke, places, add, mock_kafka):
-    """The line has the topic, the broker's error and the number of events that wait for the topic."""
+    """`publish-outbox` names a missing topic, the broker's error and the number of events that wait for the topic."""
     mock_kafka.fail_topic("payment.completed", KafkaError.UNKNOWN_TOPIC_OR_PART)
     try:
         add("k")
@@ -199,7 +199,7 @@ def test_publish_outbox_names_a_missing_topic(invoke, places, add, mock_kafka):
 
 
 def test_a_dry_run_of_publish_outbox_counts_the_blocked_events(invoke, places, add):
-    """The exit code is 0 and the line has no mark, because a dry run changes nothing."""
+    """A dry run of publish-outbox counts the blocked events and exits with 0 without a mark."""
     blocked(add)
     ran = invoke("publish-outbox", "-n", **places)
     assert ran.exit_code == 0

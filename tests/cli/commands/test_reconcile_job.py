@@ -50,13 +50,13 @@ def run_job(job, process, engine, database_url, tmp_path):
 
 
 def test_the_job_settles_payments_without_a_person(run_job):
-    """The command line of the page needs no terminal and no further setting."""
+    """The command line of the scheduled job settles payments without a terminal and without further settings."""
     code, document, statuses = run_job(3)
     assert (code, document["counts"]["settled"], statuses) == (0, 3, ["COMPLETED"])
 
 
 def test_the_job_changes_nothing_over_its_cap(run_job, job):
-    """The command ends with 7, so that Kubernetes reports a failed job."""
+    """If the plan is over the cap, the job's command exits with 7 and changes nothing."""
     arguments = job["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"]
     assert arguments[arguments.index("--max-affected") + 1] == "200"
     code, document, statuses = run_job(3, "--max-affected", "2")

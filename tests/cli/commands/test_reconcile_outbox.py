@@ -83,7 +83,7 @@ def differences(document):
 
 @pytest.mark.usefixtures("published")
 def test_reconcile_finds_no_difference_after_publishing(compare):
-    """After payctl has published all events, the command finds no difference and exits with 0."""
+    """After all events are published, reconcile outbox finds no difference and exits with 0."""
     document = compare()
     assert (document["exit_code"], document["counts"]["compared"], document["items"]) == (0, SENT, [])
 
@@ -104,7 +104,7 @@ def lose(engine):
 @pytest.mark.usefixtures("published")
 @pytest.mark.parametrize("state", ["published", "sent_unmarked"])
 def test_reconcile_calls_a_published_event_without_a_record_lost(state, compare, engine, lose):
-    """The command exits with 5. Half-marked rows of the replaced service count as published."""
+    """`payctl reconcile outbox` calls a published or half-marked event without a record lost, and exits with 5."""
     (lost,) = lose()
     if state == "sent_unmarked":
         with engine.begin() as connection:
@@ -206,7 +206,7 @@ def test_reconcile_advises_no_replay_of_a_superseded_event(compare, invoke, worl
 
 
 def test_reconcile_shows_ten_differences_and_ends_with_the_verdict(invoke, published, lose, world):
-    """The output for people has ten rows and the number of others. --all shows every row."""
+    """`payctl reconcile outbox` shows ten differences and the number of others. --all shows every row."""
     assert len(published) == SENT
     lost = lose(14)
     short = invoke("reconcile", "outbox", **world)
@@ -265,7 +265,7 @@ NOT_JUDGED = [
 def test_reconcile_does_not_call_an_event_lost_if_kafka_may_have_deleted_it(
     happens, reason, events, compare, kafka, world, lose, invoke, tmp_path
 ):
-    """The command exits with 6 and a warning mark, and advises no replay."""
+    """If Kafka may have deleted the record, reconcile outbox exits with 6 and suggests no replay."""
     lose()
     happens(kafka, world)
     document = compare("--repair-out", str(tmp_path / "plan"))
@@ -297,7 +297,7 @@ def test_records_behind_an_open_transaction_are_not_called_lost(compare, engine,
 
 @pytest.mark.usefixtures("published")
 def test_reconcile_finds_events_that_were_sent_before_partitions_were_added(compare, kafka, lose):
-    """Payctl also reads the partitions that a key had before, and calls an event lost if they do not have it."""
+    """`payctl reconcile outbox` also reads the partitions that a key had before partitions were added."""
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
     admin.create_partitions([NewPartitions("payment.completed", 12)])["payment.completed"].result(10)
     wait_until(lambda: _partitions(kafka) == 12, what="the new partitions", timeout=10)
@@ -359,7 +359,7 @@ def test_reconcile_judges_the_events_of_readable_partitions(blind, answer, mock_
 
 
 def test_reconcile_exits_with_4_if_it_can_read_no_partition(blind, answer, mock_kafka):
-    """Payctl has compared no event, so the error is KAFKA_UNAVAILABLE."""
+    """If reconcile outbox can read no partition, it exits with 4 and the error KAFKA_UNAVAILABLE."""
     for topic in TOPICS.values():
         for number in range(3):
             mock_kafka.set_leader(topic, number, -1)
@@ -382,7 +382,7 @@ def test_reconcile_does_not_judge_events_behind_its_deadline(blind, invoke, answ
     [({"value": "{}"}, "value"), ({"key": "another"}, "key"), ({"topic": "payment.failed"}, "topic")],
 )
 def test_reconcile_reports_a_message_with_another_value_key_or_topic(change, word, compare, published, send):
-    """The command exits with 5 and names the part that differs.
+    """If a message has another value, key or topic, reconcile outbox exits with 5 and names the difference.
 
     The event is also in its own topic, so no replay is advised.
     """
@@ -428,14 +428,14 @@ def test_reconcile_reports_an_overtaken_event_as_out_of_order(compare, engine, s
 
 @pytest.mark.usefixtures("published")
 def test_reconcile_compares_only_the_events_of_its_window(compare):
-    """Events that were created outside of the window are not compared, and neither are their messages."""
+    """`payctl reconcile outbox` compares only events that were created in the window."""
     document = compare("--since", "1m")
     assert (document["counts"]["compared"], document["counts"]["other"]) == (0, SENT)
 
 
 @pytest.mark.parametrize("is_there", [True, False])
 def test_reconcile_refuses_an_existing_repair_file_at_once(answer, database_url, tmp_path, is_there):
-    """The command exits with 2 before it reads Kafka, which may take minutes."""
+    """If the repair file already exists, reconcile outbox exits with 2 before it reads Kafka."""
     file = tmp_path / "ids"
     if is_there:
         file.touch()

@@ -114,7 +114,7 @@ def test_an_undocumented_code_is_a_task_for_a_person(gateway, state, overdue, re
     ],
 )
 def test_an_unpaid_zalopay_order_is_pending_while_it_may_be_paid(changes, age, gateways, overdue, reconcile):
-    """The order stays pending for an hour, and after that until ZaloPay says that no payment is in progress."""
+    """An unpaid ZaloPay order stays pending for an hour, and longer while a payment is in progress."""
     overdue("zalopay", state="abandoned", age=age)
     gateways.tamper = lambda it: it.update(changes)
     document = reconcile("-n", "--deadline", "3s")
@@ -152,7 +152,7 @@ def test_reconcile_payments_begins_with_what_it_did(gateways, overdue, invoke, d
 
 
 def test_reconcile_payments_records_its_run(overdue, reconcile, engine):
-    """The record has the actor, the reason, and the payment before and after."""
+    """The record of reconcile payments has the operator, the reason, and the payment before and after."""
     payment = overdue(state="paid")
     document = reconcile("--yes", "--reason", "lost callback")
     with engine.connect() as connection:
@@ -274,7 +274,7 @@ def test_a_wrong_or_missing_key_settles_nothing(variable, overdue, reconcile):
 
 
 def test_reconcile_payments_asks_only_about_overdue_payments(gateways, overdue, reconcile):
-    """Payctl does not ask about young or final payments, other gateways, or orders that ZaloPay has forgotten."""
+    """`reconcile payments` does not ask about young or final payments, other gateways, or too old ZaloPay orders."""
     overdue(reference="young", age=timedelta(minutes=19))
     overdue(reference="ended", status="FAILED")
     overdue("vnpay", reference="vnpay-1")
@@ -305,7 +305,7 @@ def test_payments_that_zalopay_has_forgotten_are_only_counted(overdue, reconcile
 
 
 def test_reconcile_payments_asks_about_a_named_payment_in_any_state(overdue, reconcile, engine):
-    """Money for a cancelled payment is recorded with a warning. An unknown payment exits with 8."""
+    """`payctl reconcile payments` asks about a named payment in any state. An unknown payment exits with 8."""
     payment = overdue(status="CANCELLED", age=timedelta(0), state="paid")
     document = reconcile(payment.order_code, "--yes")
     assert document["items"][0]["status_after"] == "COMPLETED"

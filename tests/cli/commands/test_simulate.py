@@ -22,7 +22,7 @@ SENT = [(name, each.value.replace("_", "-")) for name in GATEWAYS for each in sc
 
 @pytest.mark.parametrize(("gateway", "scenario"), SENT)
 def test_verify_signature_accepts_a_simulated_callback(gateway, scenario, invoke):
-    """verify-signature accepts each printed callback under the same keys, except for the scenario bad-signature."""
+    """`verify-signature` accepts each printed callback under the same keys, except for the scenario bad-signature."""
     made = invoke("simulate", gateway, scenario, **KEYS)
     assert made.exit_code == 0, made.stderr
     checked = invoke("verify-signature", "-", "--provider", gateway, stdin=made.stdout, **KEYS)
@@ -84,7 +84,7 @@ def test_simulate_refuses_what_it_cannot_send(arguments, answer):
 
 
 def test_simulate_with_a_missing_key_or_a_wrong_app_id_is_a_config_error(answer):
-    """The exit code is 3, and the error names the variables."""
+    """Without a key, or with a wrong app id, simulate exits with 3, and the error names the variables."""
     assert "MOMO_SECRET_KEY" in answer("simulate", "momo", "paid")["error"]["message"]
     assert answer("simulate", "zalopay", "paid", **{**KEYS, "ZALOPAY_APP_ID": "x"})["exit_code"] == 3
 
@@ -136,7 +136,7 @@ def test_simulate_with_an_unknown_order_exits_with_8(answer, database_url):
 @pytest.mark.postgres
 @pytest.mark.parametrize(("scenario", "advised"), [("paid", "paid"), ("pending", "paid"), ("duplicate", "duplicate")])
 def test_simulate_of_another_gateway_s_order_advises_the_right_command(scenario, advised, answer, database_url, engine):
-    """The exit code is 2, and the advised command works when it is pasted."""
+    """For an order of another gateway, simulate exits with 2 and suggests a command that works when pasted."""
     with engine.begin() as connection:
         payment = insert_payment(connection, provider="VNPAY")
     environ = {"DATABASE_URL": database_url, **KEYS}
@@ -166,7 +166,7 @@ def test_simulate_without_an_order_says_how_to_name_one(invoke, database_url):
 
 
 def test_simulate_exits_with_4_if_no_server_listens_on_the_url(answer):
-    """The error says that the URL is unavailable."""
+    """If no server listens on the URL, simulate exits with 4, and the error says that the URL is unavailable."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"

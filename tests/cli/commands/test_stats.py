@@ -35,7 +35,7 @@ def shown(invoke, database_url):
 
 
 def test_the_document_of_stats_has_the_documented_fields(stats, insert):
-    """Scripts rely on the names and units of these fields."""
+    """The document of stats has the documented fields, because scripts rely on their names and units."""
     insert(2, age=timedelta(minutes=3))
     insert(1, state="dead")
     insert(4, state="published")
@@ -204,7 +204,7 @@ def test_stats_since_accepts_any_past_instant(text, shown, insert):
 
 
 def test_stats_since_a_day_count_from_its_beginning(stats, insert):
-    """Events that were published before the given day are not counted."""
+    """With a day as --since, stats counts only events from the beginning of this day."""
     insert(4, state="published", age=timedelta(days=3))
     assert sum(stats("--since", "2026-01-01")["result"]["history"]["sent"]) == 4
     assert sum(stats("--since", "yesterday")["result"]["history"]["sent"]) == 0

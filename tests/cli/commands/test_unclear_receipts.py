@@ -188,7 +188,7 @@ def test_the_doctor_prints_the_command_that_settles_an_unclear_receipt(
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_an_unclear_callback_names_no_payment_of_another_gateway(gateway, pending, arrive, engine):
-    """The order code alone is no proof, so a payment of another gateway is not shown as the callback's."""
+    """An unclear callback is not linked to a payment of another gateway, even if the order code is equal."""
     payment = pending(gateway)
     other = "VNPAY" if gateway != "vnpay" else "MOMO"
     with engine.begin() as connection:

@@ -26,7 +26,7 @@ def judged(document):
 
 @pytest.mark.parametrize("how", ["named", "by path"])
 def test_verify_signature_gives_each_vector_its_verdict(vector, how, answer):
-    """The command exits with 0 or 5, whether an option or the path names the gateway."""
+    """`payctl verify-signature` gives each test vector its verdict, whether an option or the path names the gateway."""
     told = ["--provider", vector.gateway] if how == "named" else ["--path", vector.path]
     document = answer("verify-signature", "-", *told, stdin=vector.content, **vector.environment)
     assert judged(document) == vector.expect
@@ -54,7 +54,7 @@ def test_the_first_line_of_a_valid_callback_sums_it_up(process):
 
 
 def test_a_refusal_shows_the_reason_the_key_and_a_hint(process):
-    """The output has the reason, the name of the key and the next command. The exit code is 5."""
+    """A refused callback exits with 5, and the output has the reason, the key's name and the next command."""
     result = process("verify-signature", "--example", "zalopay", "--tamper", "amount")
     first, key, hint, *_ = result.stdout.splitlines()
     assert first == "✘ not valid  ZaloPay  the mac does not match data with key2"
@@ -179,7 +179,7 @@ def callback_signed_with(key):
 
 @pytest.mark.parametrize(("environment", "expected"), KEY_CASES.values(), ids=KEY_CASES)
 def test_each_key_that_was_tried_is_named_and_none_is_shown(environment, expected, invoke):
-    """The output has each key's variable, generation, length and fingerprint, and marks the key that signed."""
+    """`verify-signature` names each tried key by variable, length and fingerprint, and marks the key that signed."""
     arguments = ("verify-signature", "-", "--provider", "zalopay")
     given = {"stdin": callback_signed_with(NEW), "ZALOPAY_APP_ID": "2554", **environment}
     document, table = invoke(*arguments, "-o", "json", **given), invoke(*arguments, **given)
@@ -208,7 +208,7 @@ def test_only_keys_are_named_as_keys(gateway, answer, tmp_path):
 
 
 def test_no_key_is_named_if_the_content_cannot_be_read(answer, tmp_path):
-    """Payctl could not compare a signature with unreadable content, so the output does not suspect a key."""
+    """If the content cannot be read, verify-signature names no key, because it compared no signature."""
     _, keys = sample_file(tmp_path, "momo")
     result = answer("verify-signature", "-", "--provider", "momo", stdin="hello", **keys)["result"]
     assert (result["reason"], result["keys"]) == ("malformed", [])
@@ -247,14 +247,14 @@ def test_verify_signature_reads_keys_from_stdin(answer, tmp_path):
     ],
 )
 def test_contradicting_options_are_wrong_usage(arguments, word, answer):
-    """The command exits with 2, and the error names the options that contradict each other."""
+    """Contradicting options of verify-signature exit with 2, and the error names the options."""
     document = answer("verify-signature", *arguments, stdin="{}")
     assert document["exit_code"] == 2
     assert word in document["error"]["message"]
 
 
 def test_verify_signature_with_an_unknown_example_exits_with_8(answer):
-    """The hint lists the known examples."""
+    """An unknown example exits with 8, and the hint lists the known examples."""
     document = answer("verify-signature", "--example", "paypal")
     assert document["exit_code"] == 8
     assert "zalopay" in document["error"]["hint"]

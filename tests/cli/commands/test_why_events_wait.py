@@ -90,7 +90,7 @@ def test_stats_show_a_tick_only_if_no_event_is_dead_blocked_or_overdue(
     ],
 )
 def test_stats_check_within_its_limits_still_counts_dead_events(world, given, invoke, limits, code, verdict):
-    """The verdict is "within the limits" and not "healthy", and the next line counts the dead events."""
+    """If dead events are within the limits of stats --check, the verdict is "within the limits" and not "healthy"."""
     given(DEAD)
     result = invoke("stats", "--check", *limits, **world)
     assert (result.exit_code, result.stdout.splitlines()[:2]) == (code, [verdict, "1 dead"])
@@ -137,7 +137,7 @@ def paste(invoke, answer, world):
 
 @pytest.mark.parametrize(("command", "kind"), [("stats", "no_publisher"), ("doctor", "no publisher has")])
 def test_the_advice_for_a_missing_publisher_publishes_the_backlog(world, given, paste, invoke, command, kind):
-    """After the advised command has run, no event is pending."""
+    """If no publisher runs, the suggested command publishes the whole backlog."""
     given({"age": MINUTES}, SEEN.format("1 h"))
     assert paste(command, kind).exit_code == 0
     assert invoke("stats", **world).stdout.startswith("✔  nothing is pending")
@@ -162,7 +162,7 @@ def test_the_advice_for_a_message_that_is_too_large_names_the_limit(
 
 @pytest.mark.parametrize("command", ["stats", "doctor"])
 def test_the_advice_for_a_blocked_event_replays_the_dead_one(world, given, paste, invoke, command):
-    """The advised replay and a publisher send both events in order."""
+    """For an event behind a dead event, the suggested replay and a publisher send both events in order."""
     given({**DEAD, "event_type": "PAYMENT_FAILED"}, {"age": SECONDS, "event_type": "PAYMENT_FAILED"}, ONE_PAYMENT)
     assert "waits behind dead event" in invoke(command, **world).stdout
     assert paste(command, "dead" if command == "stats" else "is dead", "--yes").exit_code == 0

@@ -28,13 +28,13 @@ def refused(answer, name, stdin=None):
 
 
 def test_a_missing_file_is_refused(answer, tmp_path):
-    """The message names the file and the reason."""
+    """The error for a missing file names the file and the reason."""
     message = refused(answer, tmp_path / "nothing")
     assert "nothing cannot be read: no such file or directory" in message
 
 
 def test_a_directory_is_refused(answer, tmp_path):
-    """The message says that the path is a directory."""
+    """The error for a directory says that the path is a directory."""
     assert "is a directory" in refused(answer, tmp_path)
 
 
@@ -50,7 +50,7 @@ def _nobody():
 
 
 def test_a_file_without_read_permission_is_refused(request, tmp_path):
-    """The message says that permission was denied."""
+    """The error for an unreadable file says that permission was denied."""
     file = tmp_path / "locked"
     file.write_text("{}", "utf-8")
     file.chmod(0)
@@ -61,12 +61,12 @@ def test_a_file_without_read_permission_is_refused(request, tmp_path):
 
 @pytest.mark.parametrize("name", ["/dev/zero", "/dev/urandom"])
 def test_an_endless_device_is_refused(name, answer):
-    """Payctl refuses a device without reading it."""
+    """A device such as /dev/zero is refused without being read."""
     assert f"{name} is a device" in refused(answer, name)
 
 
 def test_a_file_of_a_gigabyte_is_refused(answer, tmp_path):
-    """Payctl refuses the file by its size, without reading it."""
+    """A file of a gigabyte is refused because of its size, without being read."""
     file = tmp_path / "large"
     with file.open("wb") as handle:
         handle.truncate(2**30)
@@ -153,7 +153,7 @@ def test_a_shell_s_pipe_is_read_like_a_file():
 
 
 def test_a_symbolic_link_to_a_file_is_followed(answer, tmp_path):
-    """Payctl reads the file behind the link."""
+    """A symbolic link to a file is followed."""
     (tmp_path / "file").write_text("hello", "utf-8")
     link = tmp_path / "link"
     link.symlink_to("file")
@@ -161,7 +161,7 @@ def test_a_symbolic_link_to_a_file_is_followed(answer, tmp_path):
 
 
 def test_a_symbolic_link_to_itself_is_refused(answer, tmp_path):
-    """The message says that the link cannot be read."""
+    """The error for a symbolic link to itself says that the link cannot be read."""
     link = tmp_path / "link"
     link.symlink_to("link")
     assert "cannot be read" in refused(answer, link)
@@ -175,7 +175,7 @@ def test_an_impossible_file_name_is_refused(name):
 
 
 def test_a_file_name_that_is_not_utf_8_is_refused(process, tmp_path):
-    """The message shows the name escaped and advises to rename the file."""
+    """A file name that is not UTF-8 is refused, and the error shows it escaped and suggests to rename the file."""
     name = os.fsdecode(b"\xff\xfe.json")
     result = process("verify-signature", name, cwd=tmp_path, PYTHONPATH=str(Path.cwd()))
     assert result.returncode == 2

@@ -61,7 +61,7 @@ LONG = [
 
 @pytest.mark.parametrize("arguments", TOO_FAR, ids=" ".join)
 def test_a_duration_or_instant_out_of_range_is_refused(arguments, answer, database_url):
-    """Payctl refuses such a value, because PostgreSQL, Python or a time zone would fail on it later."""
+    """A duration or instant out of range is refused, because PostgreSQL or Python would fail on it later."""
     document = answer(*arguments, "--tz", "Asia/Ho_Chi_Minh", DATABASE_URL=database_url, KAFKA_BROKERS="127.0.0.1:1")
     assert (document["exit_code"], document["error"]["code"]) == (2, "USAGE"), document["error"]
 
@@ -95,7 +95,7 @@ ARGUMENTS = [
 
 @pytest.mark.parametrize("arguments", ARGUMENTS, ids=lambda arguments: " ".join(map(str, arguments)))
 def test_an_argument_that_is_not_utf_8_is_refused_first(arguments, process):
-    """Payctl exits with 2 before it reads any input, and its document is UTF-8."""
+    """An argument that is not UTF-8 exits with 2 before payctl reads any input."""
     result = process(*arguments, "-o", "json")
     assert result.returncode == 2, result.stderr
     error = json.loads(result.stdout)["error"]
@@ -108,7 +108,7 @@ def test_an_argument_that_is_not_utf_8_is_refused_first(arguments, process):
     ["PAYCTL_ACTOR", "PAYCTL_PROFILE", "DATABASE_URL", "KAFKA_BROKERS", "ENVIRONMENT", "MOMO_SECRET_KEY"],
 )
 def test_a_variable_that_is_not_utf_8_is_refused_first(name, process):
-    """The error names the variable and does not show its value."""
+    """The error for a variable that is not UTF-8 names the variable and does not show its value."""
     result = process("version", "-o", "json", **{name: b"canary \xff"})
     assert result.returncode == 2, result.stderr
     assert json.loads(result.stdout)["error"]["message"] == f"{name} is not UTF-8"

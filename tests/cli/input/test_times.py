@@ -66,7 +66,7 @@ def test_an_instant_is_read_in_the_given_time_zone(text, meant):
     ],
 )
 def test_an_ambiguous_or_invalid_instant_is_refused(text, words):
-    """Payctl does not guess. The error names the option and has examples."""
+    """An ambiguous or invalid instant is refused, and the error names the option and has examples."""
     with pytest.raises(typer.BadParameter, match=words) as error:
         instant(text, SAIGON, NOW, option="--since")
     assert "--since" in error.value.format_message()

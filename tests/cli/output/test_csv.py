@@ -51,7 +51,7 @@ def test_a_number_in_csv_stays_a_number(value, cell):
 
 
 def test_an_instant_or_a_list_in_csv_is_not_escaped():
-    """The text of an instant or a list begins with no sign that a spreadsheet takes for a formula."""
+    """CSV does not escape an instant or a list, because it begins with no sign of a formula."""
     assert both(datetime(2026, 11, 29, tzinfo=UTC)) == {"2026-11-29T00:00:00.000Z"}
     assert both(["=1"]) == {'["=1"]'}
 

@@ -40,7 +40,7 @@ def world(database_url, engine, mock_kafka):
 
 @pytest.mark.parametrize("code", CASES, ids=lambda code: code.name.lower())
 def test_a_shell_sees_each_exit_code(code, world, engine, process):
-    """The exit code of the process and of its document agree."""
+    """For each exit code, the process and its JSON document agree."""
     if code is ExitCode.UNAVAILABLE:
         world["DATABASE_URL"] = "postgresql://payctl@127.0.0.1:1/payments"
     with transaction(engine, Limits()) as connection:

@@ -49,7 +49,7 @@ def test_a_derived_error_class_has_its_parent_s_exit_code():
 
 @pytest.mark.parametrize("kind", outcome_enums(), ids=lambda kind: kind.__name__)
 def test_every_outcome_of_every_job_has_an_exit_code(kind):
-    """The table has exactly the values of each outcome enum."""
+    """The table of exit codes contains exactly the values of each job's outcomes."""
     assert set(OUTCOMES[kind.__name__]) == {member.value for member in kind}
     assert all(exit_codes.of_outcome(member) in MEANINGS for member in kind)
 

@@ -29,7 +29,7 @@ def texts(rows):
     "parts", [("   ", WORDS), (good("✔"), "grants     ", WORDS), (bad("✘"), bold(WORDS), dim("and 3 more"))]
 )
 def test_a_line_is_folded_between_words(parts, width):
-    """No row is wider than the terminal, no word is cut or lost, and what follows is indented."""
+    """A folded line fits the terminal, keeps every word whole, and indents the following lines."""
     rows = texts(folded(parts, 2, width))
     assert max(map(len, rows)) <= width
     assert " ".join(rows).split() == " ".join(texts([[part] for part in parts])).split()
@@ -69,7 +69,7 @@ def test_a_row_as_wide_as_the_terminal_keeps_its_last_character(monkeypatch):
 
 
 def test_a_pipe_gets_one_line(monkeypatch):
-    """Only a terminal folds; a headline has at most 80 columns on a wide one."""
+    """In a pipe, a line is never folded. On a wide terminal, a headline has at most 80 columns."""
     monkeypatch.setenv("COLUMNS", "200")
     long = headline(bad("✘"), f"{WORDS} {WORDS}")
     assert as_text(Result("payctl.test/1", human=[long]), PIPE) == f"✘  {WORDS} {WORDS}\n"

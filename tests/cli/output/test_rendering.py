@@ -95,7 +95,7 @@ def test_csv_is_safe_on_a_terminal(text):
 
 
 def test_a_table_in_a_pipe_is_tab_separated_and_complete():
-    """No cell is cut, and each row is one line."""
+    """In a pipe, a table has one tab-separated line for each row, and no cell is cut."""
     long = "x" * 5000
     table = Table(("id", "error", "at"), ((1, long, None), (2, "a\tb\nc", datetime(2026, 1, 2, tzinfo=UTC))))
     lines = as_text(Result("payctl.test/1", human=[table]), PIPE).splitlines()
@@ -136,7 +136,7 @@ def test_items_are_shown_as_a_table_by_default():
 
 
 def test_the_json_document_always_has_every_field():
-    """Scripts rely on the field names. The time is in UTC, and ok is true exactly for exit code 0."""
+    """The JSON document always has every field. Its time is in UTC, and ok is true only for exit code 0."""
     document = json.loads(as_json(Result("payctl.test/1", ExitCode.PARTIAL, counts={"failed": 1}), INVOCATION))
     assert document == {
         "schema": "payctl.test/1",

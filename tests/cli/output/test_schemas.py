@@ -69,7 +69,7 @@ PROMISED = json.loads((Path(__file__).parents[2] / "data" / "schema-fields.json"
 
 @pytest.mark.parametrize("name", PROMISED)
 def test_an_output_never_loses_a_field(name):
-    """Programs rely on the fields of version 1.
+    """No output loses a field of version 1, because programs rely on these fields.
 
     No field may disappear, change type or allowed values, or become optional.
     """
@@ -137,13 +137,13 @@ def test_documents_of_database_commands_are_valid(answer, database_url, engine, 
 
 
 def test_payctl_schema_prints_the_schema_without_the_envelope(invoke):
-    """The output can be passed to a validator."""
+    """Payctl schema prints the schema without the envelope, so that a validator can read it."""
     printed = json.loads(invoke("schema", "verify-signature").stdout)
     assert printed == schema.load("payctl.verify-signature/1")
 
 
 def test_an_unknown_schema_exits_with_8(answer):
-    """The hint lists the known schemas."""
+    """An unknown schema exits with 8, and the hint lists the known schemas."""
     document = answer("schema", "../../secret")
     assert document["exit_code"] == 8
     assert "payctl.version/1" in document["error"]["hint"]
@@ -229,7 +229,7 @@ def busy(engine, database_url, mock_kafka, answer):
 @pytest.mark.postgres
 @pytest.mark.parametrize("command", RUNS)
 def test_a_real_run_of_every_command_prints_a_valid_document(command, busy, answer, content):
-    """The run succeeds, and a command that only reads leaves the database unchanged."""
+    """A real run of every command prints a valid document, and a reading command leaves the database unchanged."""
     environment, names = busy
     before = content()
     for arguments in RUNS[command]:

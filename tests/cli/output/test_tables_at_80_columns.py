@@ -70,14 +70,14 @@ FINDINGS = [
 
 
 def test_the_plan_of_reconcile_payments_folds_no_word():
-    """The order, the amount, the answer and the action are whole."""
+    """In the plan of reconcile payments at 80 columns, order, amount, answer and action are not folded."""
     lines = lines_of(plan_blocks(FINDINGS))
     holds(lines, *CODES, "1,250,000 VND", "completed", "settle: COMPLETED", "refuse: contradicts completed")
     holds(lines, "query refused", "unknown state (4711)", "a person must check it")
 
 
 def test_the_outcome_of_reconcile_payments_folds_no_word():
-    """The order, the answer and the new status are whole."""
+    """In the outcome of reconcile payments at 80 columns, order, answer and new status are not folded."""
     done = {
         FINDINGS[0].payment.id: Settled(
             FINDINGS[0].payment.id, "settled", status_before="PENDING", status_after="COMPLETED", event_id="e"

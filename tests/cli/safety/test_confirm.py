@@ -121,7 +121,7 @@ def test_any_answer_but_yes_cancels_the_change(answer, half_marked, on_terminal,
     ],
 )
 def test_a_protected_profile_needs_reason_yes_and_name(options, answers, half_marked, on_terminal, left):
-    """On a terminal, payctl asks for each of the three that no option gives."""
+    """On a terminal, payctl asks for a missing reason, confirmation or profile name."""
     code, _, talk = on_terminal(*REPAIR, "-p", "prod", *options, answers=answers, **half_marked)
     assert (code, left()) == (0, 0), talk
 
@@ -137,7 +137,7 @@ def test_a_protected_profile_needs_reason_yes_and_name(options, answers, half_ma
     ],
 )
 def test_a_protected_profile_refuses_an_incomplete_confirmation(options, answers, half_marked, on_terminal, left):
-    """Payctl needs the reason first, then yes, then the profile's own name."""
+    """A protected profile refuses a change without a reason, without yes, or with another name."""
     code, _, talk = on_terminal(*REPAIR, "-p", "prod", *options, answers=answers, **half_marked)
     assert (code, left()) == (7, ROWS), talk
 
@@ -180,14 +180,14 @@ def test_yes_needs_no_terminal(half_marked, answer, left):
     ],
 )
 def test_the_hint_for_a_protected_profile_has_every_missing_option(options, words, half_marked, answer, left):
-    """The hint lists all missing options in a form that can be pasted."""
+    """The hint for a protected profile lists all missing options, so that a user can paste them."""
     document = answer(*REPAIR, "-p", "prod", *options, **half_marked)
     assert (document["exit_code"], left()) == (7, ROWS)
     assert words in document["error"]["hint"]
 
 
 def test_a_protected_profile_accepts_reason_yes_and_confirm(half_marked, answer, left):
-    """With all three options the change is made without a terminal."""
+    """With --reason, --yes and --confirm, a change on a protected profile needs no terminal."""
     given = ["--yes", "--reason", "why", "--confirm", "prod"]
     assert answer(*REPAIR, "-p", "prod", *given, **half_marked)["exit_code"] == 0
     assert left() == 0
@@ -218,7 +218,7 @@ def test_a_read_only_profile_allows_reading_and_dry_runs(arguments, half_marked,
 
 @pytest.mark.parametrize("arguments", [["publish-outbox"], ["db", "upgrade"]], ids=" ".join)
 def test_a_routine_command_on_a_protected_profile_needs_reason_and_name(arguments, half_marked, answer):
-    """Payctl asks no question. If --reason or --confirm is missing, the hint names it."""
+    """A routine command on a protected profile asks no question, but needs --reason and --confirm."""
     environment = {**half_marked, "KAFKA_BROKERS": "127.0.0.1:1"}
     refused = answer(*arguments, "-p", "prod", **environment)
     assert refused["exit_code"] == 7
@@ -338,7 +338,7 @@ def test_a_guard_recognises_every_spelling_of_its_server(spelling, half_marked, 
 
 
 def test_libpq_variables_cannot_bypass_a_guard(half_marked, answer, left, tmp_path, postgres):
-    """Payctl connects to the place in DATABASE_URL and not to PGHOSTADDR."""
+    """PGHOSTADDR cannot bypass a guard, because payctl connects to the server in DATABASE_URL."""
     innocent = half_marked["DATABASE_URL"].replace(f"127.0.0.1:{postgres.port}", "127.0.0.1:1")
     guarded = (
         f'[profiles.prod]\nDATABASE_URL = "{half_marked["DATABASE_URL"]}"\n[profiles.prod.guard]\nread_only = true\n'
@@ -380,7 +380,7 @@ def test_a_server_without_a_readable_identifier_gets_the_stricter_guard(tmp_path
 
 
 def test_config_show_names_the_profile_of_a_guard(reached_by_another_name, answer):
-    """The origin of a guard names the profile that owns the database."""
+    """`payctl config show` names the profile of a guard that applies because of its database."""
     document = answer("config", "show", **reached_by_another_name("protected = true"))
     shown = {item["name"]: (item["value"], item["origin"]) for item in document["items"]}
     assert shown["guard.protected"] == ("true", "profile other, which has the same database")

@@ -53,7 +53,7 @@ def on_terminal(database_url, payctl_command):
 
 
 def test_a_terminal_shows_a_countdown_while_the_canary_waits(on_terminal):
-    """The line has the published events, the remaining time, and how to start a publisher if none is running."""
+    """While the canary waits, a line shows the published events, the remaining time, and whether a publisher runs."""
     document, shown = on_terminal(*WAITING, "4s")
     assert (document["exit_code"], document["result"]["publisher_running"]) == (10, False)
     left = [int(each) for each in re.findall(r"canary: 0 of 2 published, (\d) s left", shown)]
@@ -77,7 +77,7 @@ def test_without_a_terminal_the_canary_writes_a_line_only_for_a_change(process, 
 
 
 def test_a_waiting_canary_recognises_an_idle_publisher(database_url, publisher, engine, payctl_command):
-    """Another session locks the canary, so an idle publisher cannot send it.
+    """If an idle publisher cannot send the canary, because another session locks it, the replay says that it is idle.
 
     Payctl does not advise to start another one.
     """
@@ -101,7 +101,7 @@ def test_a_waiting_canary_recognises_an_idle_publisher(database_url, publisher, 
 
 @pytest.mark.usefixtures("publisher")
 def test_a_replay_continues_after_its_canary_is_published(ask):
-    """The replay exits with 0, and its document says that a publisher is running."""
+    """After its canary is published, a replay requeues the rest, exits with 0, and reports the running publisher."""
     document = ask(*WAITING, "30s")
     assert (document["exit_code"], document["counts"]["requeued"]) == (0, 3)
     assert document["result"]["publisher_running"] is True

@@ -84,7 +84,7 @@ def test_errors_advise_a_repair_before_a_replay_that_would_fail_again(ask, invok
 
 
 def test_a_group_that_is_too_large_for_payctl_has_no_replay_command(invoke, database_url, engine):
-    """No setting of the topic helps, so a replay would die again."""
+    """For events that are too large for payctl, no replay is suggested, because no setting of the topic helps."""
     error = "MSG_SIZE_TOO_LARGE: Unable to produce message: Broker: Message size too large"
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead", last_error=error, payload_bytes=1_000_000)

@@ -177,7 +177,7 @@ def test_an_event_with_an_unusual_id_can_be_replayed(invoke, engine, database_ur
 
 @pytest.mark.parametrize("line", ["two words", '{"id": " outer blanks "}'])
 def test_a_file_may_contain_an_id_with_a_space(ask, engine, tmp_path, line):
-    """The id is a line of its own, or a value in the ndjson of a list."""
+    """A file may contain an id with a space, on a separate line or in the ndjson of a list."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead")
         name = json.loads(line)["id"] if line[0] == "{" else line

@@ -31,7 +31,7 @@ def orders(engine):
 def test_a_replay_of_an_order_code_as_event_id_advises_a_working_command(
     ask, invoke, database_url, orders, which, option, looks
 ):
-    """The replay exits with 8 and a cross. The advised command replays the events of the order or payment."""
+    """A replay of an order code as an event id exits with 8, and suggests a command that replays the order's events."""
     name = orders("dead")[which]
     document = ask("replay", name, "-y", *looks)
     assert (document["exit_code"], document["result"]["meant"]) == (8, f"payctl replay {option} {name}")
@@ -51,7 +51,7 @@ def test_for_an_order_without_a_dead_event_payctl_advises_show(ask, orders):
 
 
 def test_a_replay_of_an_event_id_and_an_order_code_requeues_the_event(invoke, database_url, orders):
-    """The exit code is 6, and the output ends with the command for the order code."""
+    """A replay of an event id and an order code requeues the event, exits with 6, and ends with the order's command."""
     event, name = orders("dead")[2], orders("dead")[0]
     result = invoke("replay", event, name, "-y", DATABASE_URL=database_url)
     assert (result.exit_code, result.stdout[:19]) == (6, "!  1 event requeued")
@@ -68,7 +68,7 @@ def test_a_replay_of_an_unknown_order_code_exits_with_8(ask, invoke, database_ur
 
 @pytest.mark.usefixtures("orders")
 def test_a_replay_whose_selector_matches_no_event_exits_with_0(ask, invoke, database_url):
-    """No event was named, so none is missing, and the first line has a tick."""
+    """A replay whose selector matches no event exits with 0 and has a tick."""
     assert ask("replay", "--failed", "-y")["exit_code"] == 0
     assert invoke("replay", "--failed", "-y", DATABASE_URL=database_url).stdout.startswith("✔  nothing to replay")
 

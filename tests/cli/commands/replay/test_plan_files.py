@@ -27,7 +27,7 @@ def test_a_plan_is_written_and_applied_later(ask, dead, engine, tmp_path):
 
 
 def test_applying_a_plan_warns_about_its_superseded_events(invoke, ask, database_url, dead, engine, tmp_path):
-    """The warning also names events that were superseded after the plan was made."""
+    """When a plan is applied, the warning also names events that were superseded after the plan was made."""
     with engine.begin() as connection:
         connection.exec_driver_sql(
             """UPDATE payments SET status = 'FAILED' WHERE id = (SELECT "aggregateId" FROM outbox WHERE id = %(id)s)""",
@@ -45,7 +45,7 @@ def test_applying_a_plan_warns_about_its_superseded_events(invoke, ask, database
 
 @pytest.mark.usefixtures("dead")
 def test_the_command_that_applies_a_plan_can_be_pasted(invoke, database_url, tmp_path):
-    """The printed command quotes the plan's file name for the shell."""
+    """The command that applies a plan quotes the file name for the shell."""
     plan = tmp_path / "tonight's plan"
     shown = invoke("replay", "--failed", "--plan-out", str(plan), DATABASE_URL=database_url).stdout
     assert shlex.split(shown[shown.index("payctl replay --plan") :]) == ["payctl", "replay", "--plan", str(plan)]
@@ -88,7 +88,7 @@ EDITS = {
 @pytest.mark.usefixtures("dead")
 @pytest.mark.parametrize(("pattern", "instead"), EDITS.values(), ids=EDITS.keys())
 def test_an_edited_plan_file_is_refused(ask, engine, tmp_path, pattern, instead):
-    """The exit code is 2, and no event is requeued, because a person has reviewed another plan."""
+    """An edited plan file exits with 2 and requeues no event, because a person has reviewed another plan."""
     plan, other = tmp_path / "plan", tmp_path / "other"
     assert ask("replay", "--failed", "--plan-out", str(plan))["counts"]["matched"] == 4
     ask("replay", "--failed", "--allow-superseded", "--plan-out", str(other))

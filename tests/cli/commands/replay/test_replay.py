@@ -34,7 +34,7 @@ def test_a_replay_without_yes_shows_its_plan_and_changes_nothing(invoke, databas
 
 
 def test_a_replay_prints_one_complete_document(ask, dead, engine):
-    """The document has the counts, the run and each event that was left out with its reason."""
+    """A replay's JSON document has the counts, the run, and each omitted event with its reason."""
     document = ask("replay", "--failed", "-y", "--reason", "it is back", PAYCTL_ACTOR="Linh")
     assert document["exit_code"] == 0
     assert document["counts"] == {"matched": 4, "requeued": 3, "skipped": 1, "failed": 0, "already_published": 0}
@@ -61,7 +61,7 @@ def test_a_dry_run_of_a_replay_changes_nothing(ask, dead, engine):
     ids=["some", "none", "superseded", "one of two", "all"],
 )
 def test_the_exit_code_of_a_replay_tells_if_named_events_were_left_out(ask, dead, which, code, requeued):
-    """The exit code is 8 if all named events are missing, 7 if all are refused and 6 if some are left out."""
+    """A replay exits with 8 if all named events are missing, 7 if all are refused, and 6 if some are left out."""
     named = [each if isinstance(each, str) else dead[each] for each in which]
     document = ask("replay", *named, "-y")
     assert (document["exit_code"], document["counts"]["requeued"]) == (code, requeued)
@@ -101,7 +101,7 @@ def test_a_payment_s_events_are_selected_by_its_id(ask, dead, engine):
 
 @pytest.mark.usefixtures("dead")
 def test_a_replay_plan_has_an_estimated_duration(invoke, ask, database_url):
-    """The estimate is the number of events divided by --rate, and nearly zero without a rate."""
+    """A replay's estimated duration is the number of events divided by --rate, and nearly zero without a rate."""
     assert ask("replay", "--failed", "-n", "--rate", "1/s")["result"]["estimated_seconds"] == 3.0
     assert ask("replay", "--failed", "-n", "--rate", "1/m")["result"]["estimated_seconds"] == 180.0
     assert ask("replay", "--failed", "-n")["result"]["estimated_seconds"] < 0.01
@@ -129,7 +129,7 @@ def test_a_replay_over_max_affected_is_refused(ask, dead, engine):
 
 @pytest.mark.parametrize(("ending", "events"), [([], 3), (["--limit", "2"], 2), (["--allow-superseded"], 4)])
 def test_a_replay_over_max_affected_loads_no_row(ask, dead, ending, events):
-    """Payctl counts the events before it reads them."""
+    """A replay over --max-affected is refused after counting the events, without reading them."""
     read = []
 
     def note(_connection, _cursor, statement, *_more):

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.postgres
 
 
 def test_a_signal_leaves_a_run_that_can_be_resumed(started, database_url, engine, ask):
-    """After a signal the current transaction ends, the exit code is 143, and no event is requeued twice."""
+    """After a signal, a replay ends its transaction, exits with 143, and can be resumed without repeating an event."""
     with engine.begin() as connection:
         insert_events(connection, 40, state="dead")
     process = started("replay", "--failed", "-y", "--rate", "5/s", "-o", "json", DATABASE_URL=database_url)

@@ -151,7 +151,7 @@ def test_no_file_is_overwritten_and_no_link_is_followed(name, force, invoke, dat
 
 @pytest.mark.parametrize("library", ["vl_convert", "markdown_it"])
 def test_without_the_extra_the_error_says_what_to_install(library, monkeypatch, invoke, tmp_path):
-    """The command ends with exit code 3 before it reads anything, and Markdown needs no extra."""
+    """Without the extra, --html exits with 3 before reading the database, and Markdown still works."""
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(ConfigError, match=r"pip install 'payctl\[report\]'"):
         page.require_libraries()

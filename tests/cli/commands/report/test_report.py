@@ -105,7 +105,7 @@ def test_the_parts_of_the_window_add_up_to_its_figures(asked):
 
 
 def test_the_report_opens_with_the_customers_who_have_no_ticket(asked, told):
-    """The verdict counts each such customer once. The list has each order with the command that shows it."""
+    """The report begins with the number of customers without a ticket, and lists each order with its command."""
     result = asked["result"]
     assert result["verdict"].startswith(
         "11 customers have paid and have no ticket (2,720,000 VND). 2 paid orders have no"
@@ -214,7 +214,7 @@ def test_an_empty_window_says_that_nothing_is_open(ask, invoke, database_url):
 
 
 def test_a_window_across_vietnam_s_midnight_is_read_and_shown_in_its_zone(story, ask, invoke, database_url):
-    """Payctl reads --since and --until in the zone of --tz, and shows the times of the report in it too."""
+    """The report reads --since and --until in the zone of --tz, and shows its times in the same zone."""
     midnight = datetime.now(VIETNAM).replace(hour=0, minute=0, second=0, microsecond=0)
     story.base = (midnight - timedelta(minutes=10)).astimezone(story.base.tzinfo)
     for minutes in (1, 9, 11, 19, 25):
@@ -232,7 +232,7 @@ def test_a_window_across_vietnam_s_midnight_is_read_and_shown_in_its_zone(story,
 
 
 def test_texts_from_outside_are_not_interpreted_and_show_no_secret(told, invoke, database_url):
-    """No script, link, image or bar of a stored text becomes Markdown, and no account number is shown."""
+    """In the report, no link, image or bar of a stored text becomes Markdown, and no account number is shown."""
     shown = invoke("report", *window(told), DATABASE_URL=database_url).stdout
     assert ACCOUNT.split("=")[1] not in shown
     assert "\x1b" not in shown
@@ -277,7 +277,7 @@ def test_a_part_that_takes_too_long_is_named_and_not_counted(engine, told):
 
 
 def test_a_report_that_reads_not_all_events_says_so(engine, told):
-    """Only the newest published events are read. The count of created events is still complete."""
+    """If the report reads only the newest published events, it says so, and the count of created events is complete."""
     report = collect_report(engine, told.since, told.until, max_retries=5, retention=timedelta(days=7), most_events=30)
     (gap,) = report.gaps
     assert (gap.section.value, gap.reason) == ("flow", GapReason.TOO_MANY_EVENTS)
@@ -305,7 +305,7 @@ def test_a_window_before_the_retention_period_says_what_is_missing(ask, told):
     ids=" ".join,
 )
 def test_an_impossible_window_or_option_is_a_usage_error(options, said, invoke, database_url):
-    """The error names the wrong option, and the exit code is 2."""
+    """An impossible window or option of the report exits with 2, and the error names the option."""
     result = invoke("report", *options, DATABASE_URL=database_url)
     assert (result.exit_code, result.stdout) == (2, "")
     assert said in result.stderr

@@ -36,7 +36,7 @@ def test_an_order_is_found_by_its_last_characters_in_any_case(ask, typed, found)
 
 
 def test_several_orders_with_the_same_last_characters_are_listed(ask, invoke, database_url):
-    """Payctl exits with 2 and does not choose one. The hint has the latest order's whole code."""
+    """If several order codes end in the given characters, show lists them and exits with 2."""
     document = ask("show", "641d25")
     error = document["error"]
     assert (document["exit_code"], error["message"][:41]) == (2, "2 order codes end in 641d25, the latest f")
@@ -47,5 +47,5 @@ def test_several_orders_with_the_same_last_characters_are_listed(ask, invoke, da
 
 @pytest.mark.parametrize("typed", ["25", "%", "1D25x", "____", "%%%%", "tb-x-2"])
 def test_too_few_or_wrong_last_characters_find_no_order(ask, typed):
-    """Payctl needs four characters, and treats a wildcard of SQL as ordinary text."""
+    """Fewer than four last characters find no order, and a wildcard of SQL is ordinary text."""
     assert ask("show", typed)["exit_code"] == 8

@@ -21,7 +21,7 @@ def screen(invoke, database_url, orders):
 
 
 def test_show_begins_with_the_verdict_and_shows_both_amounts(orders, screen):
-    """The order's amount and the paid amount follow the verdict. If no command helps, the last line is a task."""
+    """`show` prints the verdict, the order's amount and the paid amount. If no command helps, it ends with a task."""
     orders.pay().callback("COMPLETED", "refused", "wrong_amount", amount=321_000)
     lines = screen()
     assert lines[0].startswith("✘  NO TICKET: paid 321,000 VND, the order is 320,000 VND; callback refused 3 min ago")
@@ -30,7 +30,7 @@ def test_show_begins_with_the_verdict_and_shows_both_amounts(orders, screen):
 
 
 def test_a_settlement_by_reconcile_is_not_called_a_callback(orders, screen):
-    """The output says that payctl asked the gateway. Only the receipt's method differs from a callback's."""
+    """If reconcile settled a payment, show says that payctl asked the gateway, and mentions no callback."""
     orders.pay("COMPLETED").event(state="published").callback(method="RECONCILE")
     lines = screen()
     assert "settled by\tpayctl reconcile payments, which asked the gateway" in lines
@@ -39,7 +39,7 @@ def test_a_settlement_by_reconcile_is_not_called_a_callback(orders, screen):
 
 
 def test_show_says_that_a_callback_settled_the_payment(orders, screen):
-    """The output has the line "settled by a callback" and does not mention reconcile."""
+    """If a callback settled a payment, show prints "settled by a callback" and does not mention reconcile."""
     orders.pay("COMPLETED").event(state="published").callback()
     assert "settled by\ta callback" in screen()
 
@@ -90,7 +90,7 @@ def test_show_says_that_an_event_died_again_after_a_replay(orders, shown, ask, e
 
 
 def test_the_verdict_shows_no_secret_of_a_stored_error(orders, screen):
-    """The error text comes from a database row, so payctl redacts and escapes it."""
+    """The verdict redacts and escapes the error text of a database row."""
     orders.pay("COMPLETED").event(state="dead", error="\x1b[2J password=hunter2 : x")
     shown = "\n".join(screen())
     assert "hunter2" not in shown

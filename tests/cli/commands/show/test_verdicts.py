@@ -211,7 +211,7 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_show_gives_each_state_of_an_order_its_verdict(orders, shown, engine, name):
-    """Exit code, mark and sentence agree, and payctl advises exactly the commands that help."""
+    """For each state of an order, show's exit code, mark and sentence agree, and it suggests the commands that help."""
     write, code, kind, text, commands = CASES[name]
     with engine.begin() as connection:
         connection.exec_driver_sql("""ALTER TYPE "PaymentStatus" ADD VALUE IF NOT EXISTS 'EXPIRED'""")

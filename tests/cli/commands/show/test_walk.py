@@ -56,7 +56,7 @@ def test_show_does_not_count_a_forged_callback(world):
 
 
 def test_show_advises_no_command_after_a_wrong_amount(world):
-    """The verdict has both amounts and a task for a person, because asking the gateway again would not help."""
+    """After a wrong amount, show prints both amounts and a task, because asking the gateway again would not help."""
     assert world.gateway("wrong-amount")["exit_code"] == 5
     code, verdict, commands = world.show()
     assert (code, verdict["kind"], commands) == (5, "wrong_amount", [])
@@ -76,7 +76,7 @@ def test_show_names_the_topic_limit_of_a_message_that_is_too_large(world):
 
 
 def test_show_says_that_a_message_is_over_payctl_s_own_limit(world, engine):
-    """The verdict asks for a smaller payload, because no setting of the topic helps."""
+    """If a message is over payctl's own limit, show asks for a smaller payload, because no topic setting helps."""
     world.gateway("paid")
     with engine.begin() as connection:
         sql = """UPDATE outbox SET payload = payload || jsonb_build_object('padding', repeat('x', 1000000))"""
@@ -88,7 +88,7 @@ def test_show_says_that_a_message_is_over_payctl_s_own_limit(world, engine):
 
 
 def test_show_advises_a_command_that_publishes_a_blocked_success(world):
-    """The command publishes PAYMENT_COMPLETED and leaves the superseded PAYMENT_FAILED dead."""
+    """For a blocked success, show suggests a command that publishes the success and leaves the failure dead."""
     world.gateway("failed")
     world.broker.fail_next(KafkaError.MSG_SIZE_TOO_LARGE)
     world.run("publish-outbox")
@@ -123,7 +123,7 @@ def overdue(world, engine):
     ],
 )
 def test_no_publisher_is_running(overdue, engine, seen, fact):
-    """The sentence says since when, and the command publishes the event."""
+    """If no publisher runs, show says since when, and suggests a command that publishes the event."""
     if seen:
         with engine.begin() as connection:
             age = f"clock_timestamp() - interval '{seen}'"
