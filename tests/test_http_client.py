@@ -91,7 +91,7 @@ def test_the_environment_does_not_change_where_a_request_goes(monkeypatch, tmp_p
 
 @pytest.mark.parametrize("length", [b"", b"Content-Length: 2000000\r\n"], ids=["until it closes", "with a length"])
 def test_a_response_that_is_too_long_is_cut(length):
-    """Payctl stops reading one byte past the limit."""
+    """A too long response is cut one byte past the limit."""
     with server(b"HTTP/1.1 200 OK\r\n" + length + b"\r\n" + b"x" * 2_000_000) as (port, _):
         assert get(port).body == b"x" * (MAX_BODY_BYTES + 1)
 
@@ -138,7 +138,7 @@ def test_the_deadline_covers_the_tls_handshake():
 
 
 def test_the_error_for_a_refused_connection_has_the_reason():
-    """The message contains the operating system's reason."""
+    """The error for a refused connection contains the operating system's reason."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
     with pytest.raises(UnavailableError, match=r"no response from 127\.0\.0\.1: .*[Rr]efused"):

@@ -69,7 +69,7 @@ def test_a_log_context_is_on_every_line_inside_it(lines):
 
 @pytest.mark.parametrize(("level", "shown"), [("debug", 3), ("info", 2), ("warn", 1), ("warning", 1), ("error", 0)])
 def test_lines_below_the_log_level_are_not_written(level, shown, lines):
-    """Only events of the configured level or a higher level are written."""
+    """Log events below the configured level are not written."""
     stream = io.StringIO()
     setup_logging(level, stream=stream)
     for each in ("debug", "info", "warning"):

@@ -15,7 +15,7 @@ def policy(root):
 
 
 def test_the_deployer_s_policy_is_current(root, tools):
-    """`make template` would not change the policy."""
+    """The policy for deployments is up to date: `make template` would not change it."""
     command = [str(tools), "-m", "deploy.deployer", "--check"]
     done = subprocess.run(command, cwd=root, env={}, capture_output=True, text=True, check=False, timeout=50)
     assert done.returncode == 0, done.stderr

@@ -82,7 +82,7 @@ def test_a_short_hidden_path_is_refused(template, name):
 
 @pytest.mark.parametrize(("output", "path"), OUTPUTS.items())
 def test_the_stack_s_outputs_have_the_address_for_the_gateways(template, output, path):
-    """The output has the hidden address if there is one, otherwise the domain's, and otherwise the API's own."""
+    """The stack's outputs have the hidden address, or else the domain's address, or else the API's own address."""
     text, values = template["Outputs"][output]["Value"]["Fn::Sub"]
     assert text == f"https://${{Host}}${{Prefix}}/webhook/{path}"
     condition, domain, own = values["Host"]["Fn::If"]
@@ -92,7 +92,7 @@ def test_the_stack_s_outputs_have_the_address_for_the_gateways(template, output,
 
 
 def test_the_probe_calls_the_address_that_the_gateways_call(functions, template):
-    """Because of that, the probe also detects an expired certificate or a deleted DNS record."""
+    """The probe calls the same address as the gateways, so it also detects an expired certificate."""
     text, values = functions["ProbeFunction"]["Environment"]["Variables"]["PAYCTL_PROBE_URL"]["Fn::Sub"]
     assert text == "https://${Host}${Prefix}"
     assert values == template["Outputs"]["ZaloPayCallback"]["Value"]["Fn::Sub"][1]

@@ -109,7 +109,7 @@ def test_the_template_s_defaults_equal_the_code_s_defaults(template):
 
 
 def test_the_publishing_loop_ends_60_seconds_before_the_function(template, functions):
-    """Events in flight at the end of the loop have 60 seconds to survive a change of Kafka's leader."""
+    """The publishing loop ends 60 seconds before the function, so that events in flight survive a leader change."""
     assert functions["PublishOutboxFunction"]["Timeout"] - template["Parameters"]["LoopSeconds"]["MaxValue"] >= 60
 
 

@@ -7,7 +7,7 @@ import re
 
 
 def test_the_generated_template_is_current(generate):
-    """`make template` would change no file, in any region."""
+    """The generated files are up to date: `make template` would change no file."""
     result = generate("--check", AWS_DEFAULT_REGION="eu-central-1")
     assert result.returncode == 0, result.stderr
 

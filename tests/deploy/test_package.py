@@ -170,7 +170,7 @@ def test_the_libraries_in_the_zips_match_the_architecture(contents, arch):
 
 
 def test_each_file_that_the_zips_leave_out_exists(root):
-    """If such a file were renamed, the zips would contain it again without an error."""
+    """Each file that the zips leave out exists, because a renamed file would be in the zips again."""
     assert [part for part in LEFT_OUT if not (root / part).exists()] == []
 
 

@@ -44,7 +44,7 @@ def test_the_scheduled_repair_needs_its_secrets_and_a_way_out(template):
 
 
 def test_the_scheduled_repair_runs_once_at_a_time_and_alone_has_a_way_out(functions):
-    """Only this function gets the group that leads to the gateways, and its subnets may be others."""
+    """Only `reconcile-payments` has the security group for the gateways, and may have other subnets."""
     function = functions["ReconcilePaymentsFunction"]
     assert function["ReservedConcurrentExecutions"] == 1
     assert function["VpcConfig"]["SubnetIds"]["Fn::If"] == [
@@ -57,7 +57,7 @@ def test_the_scheduled_repair_runs_once_at_a_time_and_alone_has_a_way_out(functi
 
 
 def test_the_scheduled_repair_gets_every_key_and_address_of_the_queries(functions):
-    """Exactly the credentials that the gateways' queries need come from its secret, and each gateway has an address."""
+    """The secret of `reconcile-payments` provides exactly the credentials that the gateways' queries need."""
     variables = functions["ReconcilePaymentsFunction"]["Environment"]["Variables"]
     needed = {
         field.env for name, query in QUERIES.items() for field in GATEWAYS[name].fields if field.name in query.needs
@@ -71,7 +71,7 @@ def test_the_scheduled_repair_gets_every_key_and_address_of_the_queries(function
 
 
 def test_each_bad_result_of_the_scheduled_repair_has_an_alarm():
-    """Over the cap pages. The other results that need somebody send a mail."""
+    """A plan over the cap pages an operator. Other results that need a person send a mail."""
     watched = {alarm.watch.name: alarm.pages for alarm in ALARMS if alarm.watch.name.startswith("Reconcile")}
     emitted = {metric.name for metric in METRICS if metric.functions == (Function.RECONCILE_PAYMENTS,)}
     assert emitted - watched.keys() == {"ReconcileSettled", "ReconcileOpen"}

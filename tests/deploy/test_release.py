@@ -174,7 +174,7 @@ def test_a_wrong_parameter_stops_the_deployment_before_the_upload(checkout, befo
 
 
 def test_nothing_is_deployed_without_a_build(checkout):
-    """The error names the missing zip and `make package`, which builds it."""
+    """Without a build, nothing is deployed, and the error names the missing zip and `make package`."""
     (checkout.folder / "build" / "package" / "code.zip").unlink()
     done = checkout.deploy("dev")
     assert (done.returncode, done.stdout) == (2, "")
@@ -183,7 +183,7 @@ def test_nothing_is_deployed_without_a_build(checkout):
 
 @pytest.mark.parametrize(("machine", "name"), [(62, "x86_64"), (40, "unknown")])
 def test_a_build_for_another_architecture_is_not_deployed(checkout, machine, name):
-    """With such a build the function could not import its drivers. The right parameter allows the deployment."""
+    """A build for another architecture is not deployed, because the function could not import its drivers."""
     built_for(machine, checkout.folder / "build" / "package" / "dependencies.zip")
     done = checkout.deploy("dev", "--print")
     assert (done.returncode, done.stdout) == (2, "")
@@ -193,7 +193,7 @@ def test_a_build_for_another_architecture_is_not_deployed(checkout, machine, nam
 
 
 def test_a_command_that_fails_ends_the_deployment(checkout):
-    """After a failed upload the script does not deploy."""
+    """If an upload fails, the script does not deploy."""
     folder = checkout.folder / "bin"
     folder.mkdir()
     (folder / "aws").write_text('#!/bin/sh\necho "called $2" >&2\nexit 3\n')

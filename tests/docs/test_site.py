@@ -98,7 +98,7 @@ def test_the_site_loads_nothing_from_another_host(pages):
 
 
 def test_every_page_in_the_navigation_exists():
-    """A renamed page does not disappear from the navigation without a word."""
+    """If a page of the navigation is renamed, the build of the site fails."""
     pages = {place for _, place in builder.places()}
     named = {path for path in builder.listed(builder.NAVIGATION) if not path.endswith("*")}
     assert named - pages == set()

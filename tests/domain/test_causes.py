@@ -130,7 +130,7 @@ def test_every_dead_or_overdue_event_has_a_cause(waiting, publishers, slot, brok
     ],
 )
 def test_a_cause_names_the_process_and_the_time(evidence, words):
-    """The sentence about the cause has ids, the process, its application and the time."""
+    """The sentence about a cause names the event ids, the process, its application and the time."""
     assert words in " | ".join(cause.fact for cause in causes(evidence, ANSWERED))
 
 
@@ -170,6 +170,6 @@ def test_no_release_is_advised_if_an_event_could_overtake_a_success():
 
 
 def test_no_replay_is_advised_while_debezium_publishes():
-    """Payctl does not publish while Debezium does, so a replayed event would stay pending."""
+    """While Debezium publishes, no replay is suggested, because a replayed event would stay pending."""
     (cause,) = causes(seen(dead=1, dead_groups=[TOO_LARGE], slot_active=True), ANSWERED)
     assert ("do not replay" in cause.advice, typed(cause.command)) == (True, "payctl show d1")

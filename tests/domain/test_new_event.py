@@ -41,5 +41,5 @@ def test_every_event_we_write_has_a_topic():
 
 @pytest.mark.parametrize(("microsecond", "text"), [(0, "000"), (999, "000"), (1000, "001"), (999_999, "999")])
 def test_an_instant_always_has_three_decimals(microsecond, text):
-    """Payctl cuts off smaller fractions and never rounds up into the next second."""
+    """An instant in an event has three decimals, and is never rounded up into the next second."""
     assert rfc3339(AT.replace(microsecond=microsecond)) == f"2026-11-22T03:04:05.{text}Z"

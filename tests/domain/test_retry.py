@@ -41,7 +41,7 @@ def test_the_event_s_own_fault_is_counted(count, limit):
 
 @given(counts, limits)
 def test_a_permanent_fault_makes_the_event_dead_at_once(count, limit):
-    """The new retry count reaches the limit and is larger than before."""
+    """A permanent fault raises the retry count to the limit, and always above its old value."""
     after = retry_count_after(Fault.PERMANENT, count, limit)
     assert after >= limit
     assert after > count

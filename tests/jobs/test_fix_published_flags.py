@@ -76,7 +76,7 @@ def test_the_repair_changes_no_row_that_was_marked_after_the_plan(engine):
 
 @pytest.mark.usefixtures("half_marked")
 def test_the_repair_is_recorded_with_each_row(engine):
-    """The record has actor and reason, and each row before and after."""
+    """The record of the repair has the operator, the reason, and each row before and after."""
     run = new_run()
     repair(engine, run, batch_size=10)
     with engine.begin() as connection:

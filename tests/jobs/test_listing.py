@@ -44,7 +44,7 @@ def test_pages_of_a_listing_have_no_gap_and_no_repetition(engine):
 
 
 def test_payments_are_listed_in_large_pages(engine):
-    """No index helps, so each page sorts the table. One page therefore has thousands of payments."""
+    """Payments are listed in large pages, because each page sorts the whole table."""
     with engine.begin() as connection:
         insert_events(connection, 5000)
         insert_payments_of_events(connection)

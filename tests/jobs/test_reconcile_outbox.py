@@ -106,14 +106,14 @@ def test_a_record_of_an_earlier_event_shows_that_later_records_are_not_deleted()
 
 
 def test_a_copy_that_was_sent_long_after_its_event_proves_nothing():
-    """Another program sent the copy later. Retention may have deleted older records of that partition."""
+    """A copy that was sent long after its event does not prove that older records are still in the partition."""
     earlier = sent(120, "earlier")
     found = [(earlier, HOME, NOW - MINUTE)]
     assert judged(sent(90), three(partition(1, oldest=7)), found) is Unjudged.TOO_OLD
 
 
 def test_a_producer_whose_clock_is_slow_does_not_make_events_lost():
-    """With a slow clock, records seem older than they are.
+    """If the clock of a producer is slow, records seem older than they are.
 
     Payctl allows for that and does not call an unread event lost.
     """

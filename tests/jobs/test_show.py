@@ -71,7 +71,7 @@ def test_every_id_of_a_payment_shows_the_same_timeline(engine, settled, mock_kaf
 
 @pytest.mark.kafka
 def test_the_first_copy_of_a_replayed_event_is_found(engine, kafka):
-    """Payctl searches for the first copy at the time before the replay, however old that time is."""
+    """The first copy of a replayed event is found, however long before the replay it was sent."""
     sent_at = datetime.now(UTC) - timedelta(hours=3)
     with engine.begin() as connection:
         insert_events(connection, 1, state="published", age=timedelta(hours=3, seconds=1))
@@ -94,7 +94,7 @@ def test_the_first_copy_of_a_replayed_event_is_found(engine, kafka):
 
 
 def test_the_timeline_warns_if_a_published_event_has_no_record(engine, mock_kafka):
-    """The warning says that the record was never sent, or that the topic's retention has deleted it."""
+    """If a published event has no record, a warning says that it was never sent or that Kafka has deleted it."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="published")
         insert_payments_of_events(connection)
@@ -105,7 +105,7 @@ def test_the_timeline_warns_if_a_published_event_has_no_record(engine, mock_kafk
 
 @pytest.mark.kafka
 def test_the_verdict_says_if_a_published_event_is_not_in_kafka(engine, kafka):
-    """The table says published, but payctl has read the topic to its end without finding the record."""
+    """If a published event is not in Kafka, the verdict says this."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="published")
         insert_payments_of_events(connection)
@@ -141,7 +141,7 @@ def test_an_advised_command_quotes_ids_and_order_codes_for_the_shell(engine, sta
 
 
 def test_the_events_of_a_deleted_payment_are_shown(engine):
-    """The timeline has the events and no payment."""
+    """For events without a payment in this database, show has the events and no payment."""
     with engine.begin() as connection:
         insert_events(connection, 2, aggregates=1)
         event = connection.exec_driver_sql("SELECT id FROM outbox LIMIT 1").scalar_one()
@@ -170,7 +170,7 @@ def test_an_unknown_order_raises_not_found_error(engine):
 def test_the_verdict_names_the_consumer_groups_that_have_read_the_record(
     engine, settled, kafka, commits, kind, readers, behind
 ):
-    """Payctl compares the groups' committed offsets with the record's offset and joins no group."""
+    """The verdict names the consumer groups that have read past the record. payctl joins no group."""
     payment, _ = settled
     settings = KafkaSettings(kafka.bootstrap)
     producer = Producer(producer_config(settings))

@@ -124,7 +124,7 @@ def test_a_gateway_without_keys_does_not_stop_a_deployment(called, aws):
     ids=["accepts a forgery", "asks to try again", "cannot be imported", "answers nonsense"],
 )
 def test_a_version_that_accepts_a_forgery_gets_no_callbacks(called, aws, status, headers, body):
-    """The log has the verdicts, and CodeDeploy keeps sending callbacks to the old version."""
+    """A version that accepts a forged callback gets no callbacks, and the log has the verdicts."""
     called(before_traffic.handler, ASKED, **aws(lambda _: (status, headers, body)))
     assert status_of(aws) == "Failed"
     (line,) = [line for line in called.printed.logs if line["message"] == "before_traffic"]
@@ -133,7 +133,7 @@ def test_a_version_that_accepts_a_forgery_gets_no_callbacks(called, aws, status,
 
 @pytest.mark.parametrize("status", [403, 429])
 def test_a_version_that_cannot_be_invoked_is_reported_as_failed(called, aws, status):
-    """If the check sent no report, CodeDeploy would wait for an hour."""
+    """If the new version cannot be invoked, the check reports a failure, so that CodeDeploy does not wait."""
     environ = aws(lambda _: (status, {"x-amzn-errortype": "AccessDeniedException"}, {"message": "no"}))
     with pytest.raises(Exception, match=r"AccessDenied|TooMany|ClientError"):
         called(before_traffic.handler, ASKED, **environ)

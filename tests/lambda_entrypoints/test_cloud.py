@@ -27,7 +27,7 @@ def with_key(payment, name, value):
 
 @pytest.mark.parametrize("provider", KEYS)
 def test_a_rotated_gateway_key_loses_no_callback(called, shop, cloud, database_url, provider):
-    """At the first callback with the new key, payctl reads the secret again. The old key still verifies."""
+    """After a rotation, payctl reads the new key at the first callback with it, and still accepts the old key."""
     name = KEYS[provider]
     environ = {name: "", f"{name}_SECRET_ARN": cloud.secret({name: "the-old-key"}), "DATABASE_URL": database_url}
     first, second, late = (shop.payment(provider) for _ in range(3))
@@ -104,7 +104,7 @@ def test_each_money_problem_is_one_alert(called, shop, cloud, database_url, paid
 
 
 def test_a_genuine_callback_for_an_unknown_order_is_an_alert(called, cloud, database_url):
-    """A customer may have paid for an order that does not exist."""
+    """A genuine callback for an unknown order sends an alert."""
     arn, queue = cloud.topic()
     called(webhook.handler, events.read("momo.json"), DATABASE_URL=database_url, PAYCTL_ALERTS_TOPIC_ARN=arn)
     (message,) = cloud.messages(queue)
@@ -113,7 +113,7 @@ def test_a_genuine_callback_for_an_unknown_order_is_an_alert(called, cloud, data
 
 
 def test_an_unavailable_alert_topic_does_not_change_the_reply(called, shop, cloud, database_url, paid):
-    """The gateway gets the usual reply, and the failed alert is counted."""
+    """If the alert topic is unavailable, the gateway gets its usual reply, and the failed alert is counted."""
     environ = {"DATABASE_URL": database_url, "PAYCTL_ALERTS_TOPIC_ARN": f"{cloud.topic()[0]}-not-there"}
     answer = called(webhook.handler, paid(shop.payment("vnpay"), Scenario.WRONG_AMOUNT), **environ)
     assert '"RspCode":"04"' in answer["body"]
@@ -121,7 +121,7 @@ def test_an_unavailable_alert_topic_does_not_change_the_reply(called, shop, clou
 
 
 def test_newly_dead_events_send_one_pointer_each_and_one_alert(called, engine, cloud, database_url, mock_kafka):
-    """The function sends them after the commit, and the next run does not send them again."""
+    """The function sends the ids of dead events to the queue after the commit, and only once."""
     with engine.begin() as connection:
         insert_events(connection, 23, event_type="PAYMENT_UNHEARD_OF")
         insert_events(connection, 2)

@@ -85,7 +85,7 @@ def test_every_forgery_is_refused_by_the_deployed_code(lambda_, http_api):  # no
 
 
 def test_the_probe_skips_a_gateway_without_keys(lambda_, http_api):  # noqa: F811 - the fixture
-    """The webhook's reply says that the gateway is off, which is not a failure of the probe."""
+    """If a gateway has no keys, the probe does not fail."""
     off = {name: "" for name in environment() if not name.startswith("MOMO")}
     address = http_api(lambda_("webhook", timeout=10, DATABASE_URL=NOWHERE, **off))
     function = lambda_("probe", timeout=60, PAYCTL_PROBE_URL=address)
@@ -115,7 +115,7 @@ def test_the_probe_fails_if_a_forgery_is_not_refused(called, answering, status, 
 
 
 def test_the_probe_fails_if_the_webhook_does_not_answer(called):
-    """The log has the reason, and the probe continues with the next gateway."""
+    """If the webhook does not answer, the probe logs the reason and continues with the next gateway."""
     found = called(probe.handler, TICK, PAYCTL_PROBE_URL=f"http://127.0.0.1:{free_port()}")
     assert found == dict.fromkeys(GATEWAYS, "failed")
     assert {line["reason"] for line in called.printed.logs} == {"ConnectionRefusedError"}
@@ -149,6 +149,6 @@ def test_a_stranger_s_forgery_is_counted(called, environ):
 
 
 def test_the_probe_fails_during_an_outage_of_the_webhook(called):
-    """The webhook replies "try again", which is not a refusal. The usual metric counts the reply."""
+    """If the webhook answers "try again", the probe fails, and the usual metric counts the reply."""
     called(webhook.handler, forged("momo"), DATABASE_URL=NOWHERE, OUTBOX_BATCH_SIZE="many")
     assert called.printed.metrics["WebhookTransientError"] == 1

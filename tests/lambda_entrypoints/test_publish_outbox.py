@@ -34,7 +34,7 @@ def waiting(called):
 
 @pytest.mark.usefixtures("blocked")
 def test_a_blocked_event_is_not_a_failure_of_the_function(called, places):
-    """The invocation succeeds, and log and metric report the blocked event once."""
+    """If an event is blocked, the function succeeds, and log and metric report the event once."""
     assert called(handler, {}, **places) == {"stopped_because": "deadline", "published": 0}
     (line,) = waiting(called)
     assert (line["blocked_by"][0]["reason"], line["held"], line["level"]) == ("dead", 1, "WARN")
@@ -42,7 +42,7 @@ def test_a_blocked_event_is_not_a_failure_of_the_function(called, places):
 
 
 def test_a_locked_shard_is_not_a_failure_of_the_function(called, places, engine):
-    """Another publisher is sending the events, and the log names it."""
+    """If another publisher holds the shard, the function succeeds, and its log names this publisher."""
     with engine.connect() as other:
         shard_lock.enter(other, 0, 1, 0, "elsewhere:77:abc")
         answer = called(handler, {}, **{**places, "PAYCTL_LOOP_SECONDS": "8"})  # the lock is reported after two seconds
@@ -52,7 +52,7 @@ def test_a_locked_shard_is_not_a_failure_of_the_function(called, places, engine)
 
 
 def test_an_unavailable_broker_is_a_failure_of_the_function(called, places):
-    """Lambda counts the error, so that an alarm fires."""
+    """If no broker is available, the publisher's function raises an error, so that an alarm goes off."""
     with pytest.raises(BrokerUnavailableError):
         called(handler, {}, **{**places, "KAFKA_BROKERS": "127.0.0.1:1"})
     assert "publish_outbox_failed" in {line["message"] for line in called.printed.logs}

@@ -70,7 +70,7 @@ def test_the_processor_publishes_and_emits_the_outbox_gauges(lambda_, engine, da
 
 
 def test_the_cleanup_function_deletes_old_events_and_counts_dead_ones(lambda_, engine, database_url):
-    """Events that were published before the retention are deleted. Dead events are counted and stay."""
+    """The cleanup function deletes events older than the retention, and counts dead events."""
     with engine.begin() as connection:
         for state, count, age in (("published", 50, 30), ("published", 5, 0), ("dead", 3, 30)):
             insert_events(connection, count, state=state, age=events.days(age))
@@ -115,7 +115,7 @@ def test_a_processor_that_is_killed_during_a_batch_loses_no_event(
 
 
 def test_unavailable_brokers_are_raised_after_the_metrics(lambda_, engine, database_url, mock_kafka):
-    """Lambda counts the error, no event loses a retry, and the next run publishes everything."""
+    """If no broker is available, the function raises an error, and no event loses a retry."""
     pending(engine, 20)
     mock_kafka.down()
     settings = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, **ONE_PASS}
@@ -129,7 +129,7 @@ def test_unavailable_brokers_are_raised_after_the_metrics(lambda_, engine, datab
 
 
 def test_events_published_before_a_database_outage_are_counted(lambda_, own_server, mock_kafka, in_background):
-    """The error is raised, and metrics and log have the number of published events."""
+    """If the database fails during a run, the function raises an error and still reports the published events."""
     server, shop = own_server
     pending(shop.engine, 3000)
     mock_kafka.set_rtt(20)
@@ -153,7 +153,7 @@ def test_events_published_before_a_database_outage_are_counted(lambda_, own_serv
 
 @pytest.mark.parametrize("name", ["publish_outbox", "cleanup"])
 def test_a_scheduled_function_without_its_database_raises(lambda_, name):
-    """The error reaches Lambda, so that an alarm fires, and it has no password."""
+    """A scheduled function without its database raises an error without the password."""
     url = "postgresql://somebody:a-password-of-mine@127.0.0.1:1/payments"
     function = lambda_(name, timeout=22, DATABASE_URL=url, KAFKA_BROKERS="127.0.0.1:1", **ONE_PASS)
     error = function.invoke(SCHEDULED).payload
@@ -254,7 +254,7 @@ def busy(engine):
 
 
 def test_the_watch_function_emits_three_measures_for_each_gateway(lambda_, shop, database_url):
-    """Only a gateway with recent payments has measures."""
+    """The watch function emits its measures only for gateways with recent payments."""
     for _ in range(6):
         payment = shop.payment("momo")
         age = "UPDATE payments SET \"createdAt\" = \"createdAt\" - interval '45 minutes' WHERE id = '{}'"

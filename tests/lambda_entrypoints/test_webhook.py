@@ -100,7 +100,7 @@ def test_every_outcome_has_a_metric_and_every_alert_an_explanation():
     ],
 )
 def test_a_request_that_is_not_a_callback_gets_a_constant_reply(called, changes, status):
-    """The reply quotes nothing of the request, and no database is needed."""
+    """The reply to a request that is no callback quotes nothing of it, and needs no database."""
     answer = called(handler, events.read("zalopay.json") | changes)
     assert (answer["statusCode"], list(json.loads(answer["body"]))) == (status, ["message"])
     assert called.printed.metrics["WebhookMalformed"] == 1
@@ -130,7 +130,7 @@ def test_an_internal_fault_asks_the_gateway_to_call_again(called, provider, envi
 
 @pytest.mark.parametrize("provider", ["zalopay", "payos", "vnpay", "momo"])
 def test_a_gateway_without_keys_is_reported_as_not_configured(called, provider):
-    """The callback is counted as not configured, and the database is not used."""
+    """A callback of a gateway without keys is counted as not configured, without using the database."""
     off = {name: "" for name in environment() if name.startswith(provider.upper())}
     assert is_response(called(handler, events.read(f"{provider}.json"), DATABASE_URL=NOWHERE, **off))
     assert called.printed.metrics["WebhookNotConfigured"] == 1
@@ -180,7 +180,7 @@ def test_a_missing_index_is_reported_once_a_day(
 
 
 def test_no_log_line_contains_the_callback(called, shop, database_url, paid):
-    """No line has a body, a query, a MAC or a key, whatever the outcome."""
+    """No log line of the webhook contains a body, a query, a MAC or a key, whatever the outcome."""
     for provider in ("zalopay", "payos", "vnpay", "momo"):
         for scenario in (Scenario.PAID, Scenario.WRONG_AMOUNT, Scenario.BAD_SIGNATURE):
             called(handler, paid(shop.payment(provider), scenario), DATABASE_URL=database_url, LOG_LEVEL="debug")

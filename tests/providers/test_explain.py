@@ -46,7 +46,7 @@ def test_a_signature_without_a_known_cause_gets_one_hint(merchant, gateway):
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_missing_keys_are_named_by_their_variable(merchant, gateway):
-    """The hint names each variable that is not set."""
+    """If keys are missing, the explanation names each variable that is not set."""
     credentials = {field.name: () for field in GATEWAYS[gateway].fields}
     (hint,) = explain(GATEWAYS[gateway], getattr(merchant, gateway)(), credentials).hints
     needed = [field.env for field in GATEWAYS[gateway].fields if field.signs_callbacks]
@@ -68,7 +68,7 @@ def test_the_explanation_recognises_another_merchant(merchant, gateway, changes)
     [("zalopay", {"amount": 0}), ("payos", {"amount": 0}), ("vnpay", {"vnp_Amount": "1"}), ("momo", {"amount": -1})],
 )
 def test_an_unreadable_callback_with_a_valid_signature_is_distinguished_from_a_forged_one(merchant, gateway, changes):
-    """The only hint says that the signature is valid, so the reader looks at the content and not at the keys."""
+    """If a callback is unreadable but its signature is valid, the only hint says that the signature is valid."""
     explanation = explain(GATEWAYS[gateway], getattr(merchant, gateway)(**changes), merchant.credentials(gateway))
     assert [hint.code for hint in explanation.hints] == ["malformed"]
     assert explanation.hints[0].text.startswith("the signature is valid")
@@ -207,7 +207,7 @@ def test_the_explanation_finds_a_right_signature_in_another_spelling(merchant, g
 
 @pytest.mark.parametrize("gateway", ["zalopay", "payos", "momo"])
 def test_the_explanation_says_that_the_signature_is_missing(merchant, gateway):
-    """The hint says that the request has no signature."""
+    """If a request has no signature, the explanation says this."""
     assert "no_signature" in codes(merchant, gateway, presented(getattr(merchant, gateway)(), gateway, lambda _: None))
 
 
@@ -224,7 +224,7 @@ OLD_TERMINALS = {
 @pytest.mark.parametrize("encode", [str, quote_plus], ids=["decoded", "encoded"])
 @pytest.mark.parametrize("algorithm", OLD_TERMINALS)
 def test_a_terminal_of_an_older_vnpay_version_is_recognised_and_refused(merchant, algorithm, encode, empty, sent_as):
-    """The hint names the terminal's algorithm, and the callback stays refused."""
+    """The explanation recognises a terminal of an older VNPay version, and the callback stays refused."""
     params = {**merchant.vnpay_params, **empty}
     text = "&".join(f"{name}={encode(params[name])}" for name in sorted(params))
     query = (
@@ -275,7 +275,7 @@ def test_the_explanation_finds_text_that_was_read_as_latin_1(merchant):
     ],
 )
 def test_the_explanation_finds_a_query_that_was_changed_on_the_way(merchant, change, code):
-    """Changes from copying a query out of a browser, a page or a log are found."""
+    """The explanation finds changes from copying a query out of a browser, a page or a log."""
     request = merchant.vnpay()
     assert code in codes(merchant, "vnpay", replace(request, query=change(request.query)))
 

@@ -26,7 +26,7 @@ def codes(merchant, gateway, request):
     ],
 )
 def test_the_explanation_finds_reformatted_zalopay_data(merchant, sent, signed, code):
-    """The hint names the layout that was signed if code on the way parsed data and printed it again."""
+    """If a program reformatted ZaloPay's data, the explanation names the layout that was signed."""
     content = merchant.zalopay_data
     arrived = json.dumps(content, **{"ensure_ascii": False, **sent})
     mac = merchant.mac("zalopay", json.dumps(content, **{"ensure_ascii": False, **signed}))

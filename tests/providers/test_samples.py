@@ -67,7 +67,7 @@ def test_tampering_changes_only_the_given_field(name):
 
 
 def test_the_sentence_about_a_change_has_field_and_both_values():
-    """The sentence has the field, its old value and its new value."""
+    """The sentence about a tampered sample has the field, its old value and its new value."""
     assert tamper(sample("vnpay"), "amount").sentence == (
         "vnp_Amount was changed from 45000000 to 45000100 after signing"
     )

@@ -49,7 +49,7 @@ def test_the_mock_cluster_returns_what_was_sent(mock_kafka, producer, send, read
 
 
 def test_a_mock_cluster_that_is_down_acknowledges_nothing(mock_kafka, producer, send, read_all):
-    """Messages that wait are delivered when the cluster is up again."""
+    """A mock cluster that is down acknowledges nothing, and delivers the messages when it is up again."""
     mock_kafka.down()
     reports = send()
     producer.flush(0.3)
@@ -76,7 +76,7 @@ def test_an_injected_error_affects_one_request(mock_kafka, producer, send):
 
 
 def test_a_temporary_error_of_the_mock_cluster_is_retried(mock_kafka, producer, send, read_all):
-    """The client retries a temporary error and delivers the message once."""
+    """The client retries after a temporary error of the mock cluster and delivers the message once."""
     mock_kafka.fail_next(KafkaError.NOT_ENOUGH_REPLICAS, KafkaError.NOT_ENOUGH_REPLICAS)
     assert delivered(producer, send()) is None
     assert len(read_all(mock_kafka.bootstrap)) == 1

@@ -16,7 +16,7 @@ ROW = text("""
 
 
 def test_the_sandbox_s_tables_are_those_of_production(engine):
-    """The status enum and the indexes are the same, and the gateway's reference has no index."""
+    """The sandbox's tables have the same enum and indexes as production, without an index on the reference."""
     with engine.connect() as connection:
         labels = connection.execute(text('SELECT enum_range(NULL::"PaymentStatus")::text')).scalar_one()
         indexes = connection.execute(

@@ -94,7 +94,7 @@ def running(pid):
 
 
 def test_the_error_for_a_server_that_does_not_start_has_its_log():
-    """The message ends with the server's own log."""
+    """If PostgreSQL does not start, the error ends with the server's own log."""
     with pytest.raises(UnavailableError, match="unrecognized configuration parameter"):
         Postgres(settings={"no_such_setting": "1"}, within=in_memory()).start()
 

@@ -100,7 +100,7 @@ def test_a_function_that_raises_ends_with_exit_code_1():
     "url", ["", "postgresql://u:p@db.example.com/payments", "postgresql:///payments", "http://[::"]
 )
 def test_the_local_functions_refuse_a_database_on_another_machine(settings, url):
-    """The message says how to start a database on this machine."""
+    """The local functions refuse a database on another machine and say how to start a local one."""
     settings.setenv("DATABASE_URL", url)
     done = run("--event", "tests/events/zalopay.json")
     assert (done.returncode, done.stdout) == (3, "")
@@ -110,7 +110,7 @@ def test_the_local_functions_refuse_a_database_on_another_machine(settings, url)
 @pytest.mark.usefixtures("settings")
 @pytest.mark.parametrize("file", ["tests/events/missing.json", "README.md"])
 def test_a_file_that_is_not_an_event_ends_with_exit_code_2(file):
-    """The command refuses the file before it starts a function."""
+    """A file that is not an event exits with 2 before a function starts."""
     done = run("--event", file)
     assert (done.returncode, done.stdout) == (2, "")
 

@@ -78,7 +78,7 @@ def test_an_encoded_character_of_database_url_is_decoded_once(character):
     ],
 )
 def test_the_error_for_database_url_names_the_wrong_part(url, words):
-    """The message says which part is wrong and contains no part of the URL."""
+    """The error for DATABASE_URL says which part is wrong and contains no part of the URL."""
     with pytest.raises(ConfigError) as error:
         parse(url)
     assert words in error.value.message
@@ -96,7 +96,7 @@ def test_the_error_for_database_url_names_the_wrong_part(url, words):
     ],
 )
 def test_a_misleading_database_url_gets_a_remark(url, words):
-    """Payctl connects as Prisma does, and the remark explains the unexpected result."""
+    """For a misleading DATABASE_URL, payctl connects as Prisma does and prints a warning."""
     remarks = parse(url).remarks
     assert (len(remarks), words is None or words in remarks[0]) == (0 if words is None else 1, True)
 

@@ -14,7 +14,7 @@ from ticketbottle_payctl.settings.fingerprint import fingerprint
     ],
 )
 def test_a_fingerprint_is_the_beginning_of_sha256sum_s_output(key, printed):
-    """A person can compare it with the fingerprint of the key on the merchant page."""
+    """The fingerprint is the start of the key's SHA-256, so that a person can compare two keys."""
     assert fingerprint(Secret(key)) == fingerprint(key.encode()) == printed[:8]
 
 

@@ -48,7 +48,7 @@ def test_a_database_url_leads_to_one_place(url, place):
     ],
 )
 def test_an_inconsistent_place_is_a_config_error(url, words):
-    """The error names the parameter and does not show its value."""
+    """If the parameters for servers contradict each other, the error names the parameter without its value."""
     with pytest.raises(ConfigError, match=words) as error:
         place_of(parse(url))
     assert "canary" not in error.value.message

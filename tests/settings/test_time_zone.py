@@ -52,7 +52,7 @@ def test_tz_gives_the_offsets_of_the_c_library(tz):
     ],
 )  # fmt: skip
 def test_an_unknown_tz_is_a_config_error(tz):
-    """Payctl does not use UTC instead of an unknown zone. The hint has examples."""
+    """An unknown TZ raises ConfigError with examples, and payctl does not use UTC instead."""
     with pytest.raises(ConfigError, match="TZ is not a time zone") as error:
         machine_zone({"TZ": tz})
     assert "Asia/Ho_Chi_Minh" in error.value.hint

@@ -110,7 +110,7 @@ def test_the_stricter_tls_setting_of_url_and_environment_is_used(given, environ,
 
 
 def test_strict_without_a_certificate_uses_the_machine_s_authorities():
-    """Payctl trusts the machine's authorities and checks the host name, as Prisma does."""
+    """With sslaccept=strict and no certificate, payctl trusts the machine's authorities and checks the host name."""
     found = tls({"sslaccept": "strict"}, {}).parameters
     assert found["sslmode"] == "verify-full"
     assert found["sslrootcert"]
@@ -137,7 +137,7 @@ def test_strict_without_a_certificate_uses_the_machine_s_authorities():
     ],
 )
 def test_an_impossible_tls_setting_is_a_config_error(given, environ, words, files):
-    """The error names the setting and the reason, and does not show the value."""
+    """An impossible TLS setting raises ConfigError, which names the setting and the reason but not the value."""
     with pytest.raises(ConfigError) as error:
         tls(files(given), environ)
     assert words in error.value.message

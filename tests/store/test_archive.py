@@ -138,7 +138,7 @@ def test_adding_a_batch_fails_if_the_file_was_removed_or_replaced(path, tmp_path
 
 
 def test_the_error_for_a_damaged_archive_has_a_repair_command(path):
-    """The hint is a truncate command that keeps all complete batches."""
+    """The error for a damaged archive has a truncate command that keeps all complete batches."""
     added(path, "ab")
     whole = path.stat().st_size
     with path.open("ab") as file:
@@ -236,7 +236,7 @@ def test_lines_that_cross_buffers_and_members_are_read_whole(path):
 
 
 def test_reading_a_missing_archive_is_an_error(path):
-    """Reading raises InputError and does not create the file."""
+    """Reading a missing archive raises InputError and does not create the file."""
     with pytest.raises(InputError, match="cannot be opened"):
         ids(path)
     assert not path.exists()

@@ -251,13 +251,13 @@ def test_a_trusted_server_is_reached_over_tls(query, environ, over_tls):
     ],
 )
 def test_an_untrusted_server_is_a_config_error(query, environ, over_tls):
-    """Payctl makes no connection, encrypted or not, and the error does not advise a retry."""
+    """If the server's certificate is not trusted, payctl does not connect, and the error suggests no retry."""
     with pytest.raises(ConfigError, match="TLS settings"):
         over_tls(query, **environ)
 
 
 @pytest.mark.parametrize("query", ["sslcert={}", "sslrootcert={}", "sslcert={}&sslmode=prefer", "sslaccept=strict"])
 def test_a_server_without_tls_is_refused_if_a_certificate_was_named(query, database_url, certificates):
-    """Payctl does not silently fall back to plain text."""
+    """If a certificate was named and the server has no TLS, payctl refuses to connect."""
     with pytest.raises(ConfigError, match="does not support SSL"):
         answer(f"{database_url}?{query.format(certificates.ca)}")

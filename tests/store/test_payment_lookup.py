@@ -77,7 +77,7 @@ def ways(engine, callback=CALLBACK):
 @pytest.mark.parametrize("collation", ["C", "en-x-icu"])
 @pytest.mark.parametrize("event", ["A", "ROCK", "ROCK_HN", "ROCK2", "ROCK-2", "2", "ZZZ", "ế"])
 def test_a_payos_payment_is_found_by_its_number_without_a_table_scan(engine, make, say, event, collation):
-    """The search works with any event code, any other orders and any collation of the database."""
+    """A PayOS payment is found by its number with any event code, other orders and database collation."""
     with engine.connect() as connection:
         known = "SELECT EXISTS (SELECT FROM pg_collation WHERE collname = %(name)s)"
         if not connection.exec_driver_sql(known, {"name": collation}).scalar_one():

@@ -84,7 +84,7 @@ def test_a_callback_that_waits_during_a_database_restart_fails_cleanly(shop, pos
 
 @pytest.mark.parametrize("moment", ["lock", "settle", "commit"])
 def test_a_killed_database_session_leaves_no_partial_write(shop, database_url, unharmed, monkeypatch, moment):
-    """The session is killed before the lock, before the write or before the commit."""
+    """If the session is killed before the lock, the write or the commit, the callback changes nothing."""
     payment = shop.payment("vnpay")
     engine = engine_with(database_url)
 
@@ -106,7 +106,7 @@ def test_a_killed_database_session_leaves_no_partial_write(shop, database_url, u
 
 
 def test_a_callback_waits_for_a_locked_payment_up_to_the_limit(shop, hold, unharmed, monkeypatch):
-    """After the lock timeout the callback fails, and the payment is unchanged."""
+    """If the payment stays locked until the lock timeout, the callback fails and changes nothing."""
     monkeypatch.setattr("ticketbottle_payctl.jobs.process_webhook.LIMITS", Limits(lock=timedelta(milliseconds=200)))
     payment = shop.payment("vnpay")
     with unharmed(payment):
@@ -124,7 +124,7 @@ def test_the_database_limits_leave_time_to_answer_the_gateway():
 
 
 def test_a_callback_settles_after_the_lock_is_released(shop, hold):
-    """The time of the new status is later than the end of the wait."""
+    """If a callback waits for a lock, the time of the new status is later than the end of the wait."""
     payment = shop.payment("vnpay")
     session = hold(payment)
     with ThreadPoolExecutor(1) as pool:
@@ -149,7 +149,7 @@ def test_a_payment_that_is_deleted_during_the_wait_is_an_unknown_order(shop, hol
 
 
 def test_a_read_only_database_is_unavailable(shop, database_url, unharmed):
-    """The connection to it is not used again, because the address may move to another server."""
+    """A read-only database is unavailable for a callback, and its connection is not used again."""
     payment = shop.payment("vnpay")
     with unharmed(payment):
         name = database_url.rpartition("/")[2]
@@ -208,7 +208,7 @@ def test_a_wrong_database_password_is_a_config_error(shop, database_url):
     ],
 )
 def test_an_unknown_user_database_or_option_is_a_config_error(shop, database_url, parts, words):
-    """The error names DATABASE_URL and does not show the password."""
+    """An unknown user, database or option raises ConfigError, which names DATABASE_URL without the password."""
     with pytest.raises(ConfigError, match="DATABASE_URL") as failure:
         shop.process(shop.payment("vnpay"), engine=engine_with(database_url, **parts))
     assert words in str(failure.value)
@@ -216,7 +216,7 @@ def test_an_unknown_user_database_or_option_is_a_config_error(shop, database_url
 
 
 def test_a_callback_without_payctls_schema_is_a_config_error(shop):
-    """The hint names `payctl db upgrade`, and the payment is unchanged."""
+    """Without payctl's schema, a callback changes nothing, and the hint names `payctl db upgrade`."""
     payment = shop.payment("vnpay")
     before = shop.row(payment)
     shop.query("DROP SCHEMA payctl CASCADE; SELECT 1 AS done")
@@ -227,7 +227,7 @@ def test_a_callback_without_payctls_schema_is_a_config_error(shop):
 
 
 def test_a_database_without_the_table_payments_is_a_config_error(shop, empty_database_url):
-    """The error says that the table does not exist, and the hint names DATABASE_URL."""
+    """If the table payments is missing, the error says this, and the hint names DATABASE_URL."""
     with pytest.raises(ConfigError, match='"payments" does not exist') as failure:
         shop.process(shop.payment("vnpay"), engine=engine_with(empty_database_url))
     assert "DATABASE_URL" in failure.value.hint

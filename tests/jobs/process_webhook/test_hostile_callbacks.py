@@ -115,7 +115,7 @@ def test_a_genuine_callback_with_a_hostile_reference_is_refused(shop, gateway):
 
 @pytest.mark.parametrize("gateway", ["zalopay", "payos", "vnpay"])
 def test_an_order_code_that_looks_like_sql_is_settled(shop, gateway):
-    """The payment is found and settled, and its event has the order code character by character."""
+    """A payment with an unusual order code is settled, and its event has exactly this order code."""
     for text in INJECTIONS:
         payment = shop.payment(gateway, order_code=text)
         report = shop.process(callback(payment))
@@ -169,7 +169,7 @@ def test_a_genuine_callback_that_cannot_be_read_is_kept_and_called_for_again(sho
     "make", [lambda: vnpay(vnp_ResponseCode="98", vnp_TransactionStatus="02"), lambda: momo(resultCode=4711)]
 )
 def test_a_code_that_is_not_documented_settles_nothing_and_alerts(shop, make):
-    """A wrong guess would give tickets away or take them away."""
+    """A code that the gateway does not document changes no payment, because a wrong guess would move tickets."""
     report = shop.process(make())
     assert (report.outcome, report.alert) == (WebhookOutcome.IGNORED, Alert.UNDOCUMENTED_CODE)
     assert (shop.events(), len(shop.receipts())) == ([], 1)

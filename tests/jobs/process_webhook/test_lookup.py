@@ -20,7 +20,7 @@ def called(payment, **changes):
 
 @pytest.mark.parametrize("provider", list(GATEWAYS))
 def test_a_payment_is_found_by_its_reference(shop, provider):
-    """The reference decides, even if the order code in the database differs."""
+    """Payctl finds a payment by its reference, even if the order code in the database differs."""
     payment = shop.payment(provider, reference=f"261123_{provider.upper()}-REF")
     shop.payment(provider)
     assert shop.process(payment).payment_id == payment.id
@@ -47,7 +47,7 @@ def test_the_reference_counts_more_than_the_order_code(shop):
 
 
 def test_the_order_code_decides_between_payments_with_one_reference(shop):
-    """Several payments can have the same reference, because the production table has no unique index on it."""
+    """If several payments have the same reference, the order code decides which one is settled."""
     wanted = shop.payment("zalopay", order_code=ORDER, reference=f"261123_{ORDER}", age=timedelta(days=1))
     shop.payment("zalopay", reference=f"261123_{ORDER}")
     assert shop.process(wanted).payment_id == wanted.id
@@ -66,7 +66,7 @@ def test_the_newest_payment_with_a_reference_is_settled_if_no_order_code_matches
 
 @pytest.mark.parametrize("spelling", ["ZALOPAY", "ZaloPay", "zalopay", "ZALO_PAY", "zalo-pay"])
 def test_the_spelling_of_a_payment_s_provider_does_not_matter(shop, spelling):
-    """The column provider is free text of the payment service."""
+    """Payctl accepts each spelling of a gateway's name in the column provider."""
     payment = shop.payment("zalopay")
     shop.query("UPDATE payments SET provider = %s WHERE id = %s RETURNING id", spelling, payment.id)
     report = shop.process(payment)

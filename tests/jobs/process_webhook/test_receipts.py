@@ -35,7 +35,7 @@ def stored(receipt_id, engine):
 
 @pytest.mark.parametrize("provider", list(GATEWAYS))
 def test_a_receipt_has_the_request_and_the_decision(shop, provider):
-    """The receipt has bytes, digest, ids, amount, outcome, result, payment, event and trace."""
+    """A receipt stores the bytes, digest, ids, amount, outcome, result, payment, event and trace of a callback."""
     payment = shop.payment(provider, amount=123_000)
     request = callback(payment)
     report = shop.process(request, trace=TRACE)
@@ -110,7 +110,7 @@ def test_a_callback_at_another_gateway_s_path_is_refused(shop):
 
 @pytest.mark.parametrize("provider", list(GATEWAYS))
 def test_settling_changes_three_columns(shop, provider):
-    """Only the status and its two instants change. The payment's reference stays the same."""
+    """Settling changes only the payment's status and two instants, and never its reference."""
     payment = shop.payment(provider, metadata={"seat": "A1"})
     before = shop.row(payment)
     shop.process(payment)

@@ -128,7 +128,7 @@ def test_each_second_payment_alerts_once(shop, provider):
 
 @pytest.mark.parametrize(("provider", "scenario"), FAILURES)
 def test_a_recorded_failure_gets_the_done_reply(shop, provider, scenario):
-    """The reply tells the gateway that payctl received the failure."""
+    """Payctl acknowledges a callback about a failed payment."""
     report = shop.process(shop.payment(provider), scenario)
     assert report.status_after == ("FAILED" if scenario is Scenario.FAILED else "CANCELLED")
     assert said(report) == WORDS[provider]["done"]
@@ -205,7 +205,7 @@ def test_a_callback_without_a_final_result_is_acknowledged(shop, provider, scena
 
 @EVERY_GATEWAY
 def test_an_unreachable_database_raises_and_has_a_retry_reply(shop, provider):
-    """The job raises DatabaseUnavailableError, and each gateway has a reply that makes it call again."""
+    """If the database is unavailable, the job raises an error, and each gateway has a reply that asks for a call."""
     payment = shop.payment(provider)
     nobody = make_engine(DatabaseSettings(Secret("postgresql://nobody:nothing@127.0.0.1:1/payments")))
     with pytest.raises(DatabaseUnavailableError, match="not available") as failure:

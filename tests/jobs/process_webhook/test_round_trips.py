@@ -83,7 +83,7 @@ def test_the_timeouts_are_sent_with_the_first_statement(shop, wire, wired):
 
 @pytest.mark.parametrize("statement", ["BEGIN", "FOR NO KEY UPDATE", "WITH settled", "COMMIT"])
 def test_a_connection_that_breaks_before_the_commit_leaves_no_partial_write(shop, wire, wired, statement, caplog):
-    """The callback writes nothing, and the next call settles the payment without a warning."""
+    """If the connection breaks before the commit, nothing is written, and the next call settles the payment."""
     payment = shop.payment("vnpay")
     shop.process(shop.payment("vnpay"), engine=wired)
     before = shop.tables()
@@ -96,7 +96,7 @@ def test_a_connection_that_breaks_before_the_commit_leaves_no_partial_write(shop
 
 
 def test_a_lost_commit_confirmation_does_not_settle_twice(shop, wire, wired):
-    """The gateway calls again, and payctl finds the payment settled with one event."""
+    """If the connection breaks during the commit, a repeated callback finds the payment settled with one event."""
     payment = shop.payment("vnpay")
     wire.break_at, wire.after = "COMMIT", True
     with pytest.raises(DatabaseUnavailableError):

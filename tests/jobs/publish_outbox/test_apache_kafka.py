@@ -39,7 +39,7 @@ def insert_some(outbox):
 
 
 def test_a_frozen_broker_costs_no_retry(kafka_outbox, kafka):
-    """A frozen broker keeps its connections and does not answer.
+    """A frozen broker keeps its connections open but does not answer.
 
     No event loses a retry, and the backlog drains later.
     """
@@ -141,7 +141,7 @@ def only_small(kafka):
 
 
 def test_the_command_reports_waiting_and_dead_events(kafka_outbox, kafka, database_url):
-    """A missing topic and a too large message in one run exit with 6. Each is reported, and other events are sent."""
+    """A run with a missing topic and a too large message reports both, sends other events, and exits with 6."""
     outbox = kafka_outbox
     only_small(kafka)
     delete(kafka, "payment.failed")
@@ -161,7 +161,7 @@ def test_the_command_reports_waiting_and_dead_events(kafka_outbox, kafka, databa
 
 
 def test_a_loop_says_that_a_topic_is_missing(kafka_outbox, kafka, monkeypatch):
-    """Within seconds of its start, before it met an event, and again when the topic is there and events flow."""
+    """A loop reports a missing topic within seconds of its start, and reports again when events flow."""
     monkeypatch.setattr(sender, "PROBE_EVERY", 2.0)
     delete(kafka, "payment.completed")
     told = []

@@ -247,7 +247,7 @@ def test_a_claim_ahead_reads_no_dead_event_outside_its_range(outbox, administer)
 
 @WANTED
 def test_a_claim_uses_the_index_with_stale_statistics(outbox, administer, wanted):
-    """The statistics say that the table is small and has no pending event. The claim still uses the index."""
+    """With stale statistics about a small table, a claim still uses the index."""
     outbox.insert(200, state="published")
     administer("ALTER TABLE outbox SET (autovacuum_enabled = off)")
     administer("ANALYZE outbox")
@@ -271,7 +271,7 @@ def test_only_the_first_claim_reads_ten_thousand_dead_events(outbox, administer)
 
 
 def test_a_claim_reads_no_published_row_while_vacuum_is_held_back(outbox, administer, database_url):
-    """Another session's old snapshot keeps vacuum from removing rows.
+    """While another session holds an old snapshot, vacuum cannot remove published rows.
 
     A claim still does not read the published rows.
     """

@@ -53,7 +53,7 @@ def unharmed(verdict, most):
 @pytest.mark.parametrize("number", [1, 3])
 @pytest.mark.parametrize("point", crashing.POINTS)
 def test_the_next_publisher_continues_after_a_kill_at_any_point(outbox, start, point, number):
-    """The next publisher starts at once. It may send the open batch again, but never behind a later event."""
+    """After a kill, the next publisher may send the open batch again, but never after a later event."""
     for index in range(12):
         outbox.add(f"k{index}", FAILED, age=60 - index)
         outbox.add(f"k{index}", COMPLETED, age=59.5 - index)

@@ -54,7 +54,7 @@ def only_copies(verdict, most):
 
 @pytest.mark.parametrize("mode", ["immediate", "fast"])
 def test_a_database_restart_during_a_drain_loses_no_event(outbox, postgres, mode):
-    """The loop continues after the restart and sends at most the open batch twice."""
+    """After a restart of the database, a loop continues and sends at most the open batch twice."""
     outbox.insert(400, aggregates=150, age=OLD)
     restarted = []
 
@@ -91,7 +91,7 @@ class Sabotage(Producer):
 @pytest.mark.parametrize("number", [1, 2, 3, 6])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_terminated_session_sends_no_more_of_its_claim(outbox, number, when):
-    """The claim ends with its session. Messages that were sent before come at most once more."""
+    """If the database ends the claim's session, the sent messages arrive at most once more."""
     outbox.insert(60, aggregates=25, age=OLD)
     harm = {when: lambda: outbox.execute(TERMINATE, like="%UPDATE outbox%")}
     producer = Sabotage(outbox.bootstrap, number, **harm)
@@ -129,7 +129,7 @@ def test_a_claim_lost_during_an_outage_is_not_sent_after_it(outbox, mock_kafka):
 
 @pytest.mark.parametrize("batch_size", [1, 10, 1000])
 def test_a_locked_row_holds_back_only_its_payment(outbox, limits, batch_size):
-    """Other payments flow. After the unlock the row's event is published once and in order."""
+    """A locked row delays only its payment, and after the unlock its event is published once and in order."""
     limits(lock=0.1)
     outbox.insert(15, age=OLD)
     held = outbox.add("k", FAILED, age=9)
@@ -144,7 +144,7 @@ def test_a_locked_row_holds_back_only_its_payment(outbox, limits, batch_size):
 
 
 def test_a_loop_publishes_a_locked_row_soon_after_its_unlock(outbox, limits):
-    """The loop publishes other events, and the locked row's event within seconds of the unlock."""
+    """A loop publishes other events while a row is locked, and its event within seconds of the unlock."""
     limits(lock=0.05)
     held = outbox.add("k")
     with outbox.engine.connect() as other:
@@ -251,7 +251,7 @@ def test_a_run_that_loses_a_table_reports_its_published_events(outbox):
 
 
 def test_without_payctl_s_schema_the_error_names_the_command(outbox):
-    """The error names the command that creates the schema."""
+    """Without payctl's schema, the error of a run names the command that creates it."""
     outbox.execute("DROP SCHEMA payctl CASCADE")
     outbox.insert(1)
     with pytest.raises(ConfigError) as caught:

@@ -40,7 +40,7 @@ def hasty(mock_kafka):
 
 
 def test_an_unavailable_broker_costs_nothing(outbox, mock_kafka, monkeypatch):
-    """No claim is made, no row is changed, and the report says why the run ended."""
+    """If no broker is available, a run claims nothing, changes no row, and reports the reason."""
     monkeypatch.setattr("ticketbottle_payctl.jobs.publish_outbox.run._PROBE_TIMEOUT", 0.5)
     outbox.insert(20)
     mock_kafka.down()
@@ -92,7 +92,7 @@ def test_a_partial_transport_failure_costs_nothing(outbox, mock_kafka, hasty):
 
 
 def test_a_partition_without_a_leader_delays_no_other_payment(outbox, mock_kafka):
-    """Payctl sends no message to such a partition, because the producer would wait for half a minute."""
+    """Payctl sends no message to a partition without a leader, so that other payments are not delayed."""
     outbox.insert(300)
     mock_kafka.set_leader("payment.completed", 1, -1)
     ours = {row.key for row in outbox.rows() if partition_of(row.key.encode(), 3) == 1}
@@ -106,7 +106,7 @@ def test_a_partition_without_a_leader_delays_no_other_payment(outbox, mock_kafka
 
 
 def test_a_topic_without_write_permission_stops_only_its_event_type(outbox, mock_kafka):
-    """Events of the topic wait unchanged, other types flow, and the report names the type."""
+    """If payctl may not write to a topic, its events wait unchanged, and events of other types are sent."""
     outbox.insert(5, event_type=FAILED)
     outbox.insert(5, event_type=COMPLETED)
     mock_kafka.fail_topic("payment.failed", KafkaError.TOPIC_AUTHORIZATION_FAILED)
@@ -193,7 +193,7 @@ def test_a_retry_waits_until_it_is_due(outbox):
 
 
 def test_a_message_too_large_is_dead_at_once(outbox):
-    """The client refuses the message before sending. Other events flow, and the stored error has no payload."""
+    """A message that is too large is dead at once, other events are sent, and its stored error has no payload."""
     outbox.insert(5)
     large = outbox.add("k", payload={"secret": SECRETS * 100_000})
     outbox.insert(5)
@@ -243,7 +243,7 @@ class SlowToRefuse(Producer):
 
 
 def test_a_broker_that_refuses_an_event_is_not_unavailable(outbox, mock_kafka):
-    """The broker refuses the first event, and the batch's time ends.
+    """A broker that refuses an event does not count as unavailable, even if the batch's time ends.
 
     The event is dead, and the next run sends the others.
     """

@@ -24,7 +24,7 @@ def insert_wave(outbox, event_type, age=0.0):
 
 
 def test_a_batch_is_sent_again_if_the_broker_died_before_appending_it(kafka_outbox, kafka):
-    """After the restart every event is published in order, and no event loses a retry."""
+    """If a broker dies before it stores a batch, every event is published in order after the restart."""
     outbox = kafka_outbox
     insert_wave(outbox, FAILED)
     with watched_producer(kafka.bootstrap) as (producer, clients), a_loop(outbox, producer=producer):
@@ -43,7 +43,7 @@ def test_a_batch_is_sent_again_if_the_broker_died_before_appending_it(kafka_outb
 
 
 def test_a_batch_is_sent_at_most_twice_if_the_broker_died_after_appending_it(kafka_outbox, kafka):
-    """The batch is in the log, but the acknowledgement is lost. After the restart it is sent at most once more."""
+    """If a broker dies after it stored a batch, the batch is sent at most once more after the restart."""
     outbox = kafka_outbox
     with (
         Proxy(kafka.proxy_port, kafka.behind_proxy) as proxy,

@@ -98,7 +98,7 @@ def replace_topics(kafka):
 
 
 def test_a_partition_without_a_leader_holds_back_only_its_payments(kafka_outbox, kafka, second):
-    """Payments of the partition wait in order without a used retry, and are published when the leader returns.
+    """Payments of a partition without a leader wait in order without a retry, until the leader returns.
 
     Only the first batch waits until its messages time out. Later batches publish the other payments without delay.
     """

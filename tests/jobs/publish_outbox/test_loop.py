@@ -64,7 +64,7 @@ def test_a_published_event_resets_the_poll_interval(outbox):
 
 @pytest.mark.usefixtures("short_probe")
 def test_a_loop_waits_for_an_unavailable_broker(outbox, mock_kafka):
-    """The loop makes no claim, and its waits grow to at most six seconds.
+    """While no broker is available, a loop makes no claim, and its waits grow to at most six seconds.
 
     When the broker is back the backlog drains.
     """
@@ -109,7 +109,7 @@ def test_each_failed_batch_makes_the_next_wait_longer(outbox, mock_kafka):
 
 @pytest.mark.usefixtures("short_probe")
 def test_a_successful_poll_resets_the_waits_of_an_outage(outbox, mock_kafka):
-    """The waits start from the shortest again, even if there was no event to publish."""
+    """After an outage, the loop's waits start from the shortest again, even without an event."""
     heard = Heard()
     clockwork = Clockwork()
     mock_kafka.down()
@@ -137,7 +137,7 @@ def test_a_publisher_sends_a_heartbeat_at_each_drain_and_each_batch(outbox):
 
 
 def test_a_loop_waits_for_an_unavailable_database(outbox, postgres):
-    """After the outage the loop continues with the events that it had not committed."""
+    """A loop waits while the database is unavailable, and then continues with the uncommitted events."""
     heard = Heard()
     outbox.insert(3)
 
@@ -152,7 +152,7 @@ def test_a_loop_waits_for_an_unavailable_database(outbox, postgres):
 
 
 def test_a_stop_during_a_database_outage_ends_with_a_report(outbox, postgres):
-    """The report has the counts. The age of the oldest pending event is unknown."""
+    """After a stop during a database outage, the report has the counts but not the age of the oldest event."""
     outbox.insert(3)
     clockwork = Clockwork(waits=3, at={1: lambda: postgres.stop("immediate")})
     try:

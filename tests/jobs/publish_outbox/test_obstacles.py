@@ -106,7 +106,7 @@ CASES = [
 @pytest.mark.parametrize("shards", [1, 3])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 def test_a_run_reports_each_block_and_the_number_of_waiting_events(case, shards, outbox, mock_kafka):
-    """The report has the reason, the blocking event and the number of events.
+    """The report of a run has each reason for waiting, the blocking event and the number of events.
 
     A run with waiting events is partly done.
     """
@@ -144,7 +144,7 @@ def test_a_run_names_the_session_that_locks_a_row(outbox, others):
 
 
 def test_a_block_has_the_error_and_the_time_of_the_retry(outbox, mock_kafka):
-    """The report has the row's last error, the event type and, for a retry, the seconds until it is due."""
+    """The report about a blocking event has its last error, its type and the seconds until its retry."""
     dead_first(outbox, mock_kafka)
     retry_not_due(outbox, mock_kafka)
     by_reason = {each.reason.value: each for each in outbox.publish().obstacles.blockers}
@@ -177,7 +177,7 @@ def test_a_loop_counts_each_waiting_event_once(outbox):
 
 
 def test_a_run_whose_retry_succeeded_is_not_partly_done(outbox, mock_kafka):
-    """The run counts the failure as retried. No event waits at its end."""
+    """A run whose retry succeeded counts the failure as retried, and no event waits at its end."""
     outbox.add("k")
     mock_kafka.fail_next(KafkaError.INVALID_REQUEST)
     report = outbox.run(Clockwork(waits=20), loop=True)
@@ -278,7 +278,7 @@ def test_a_loop_reports_a_locked_shard_and_its_release(outbox):
 
 @pytest.mark.parametrize("waits", [8, 30])
 def test_a_loop_reports_unavailable_brokers_once(outbox, mock_kafka, monkeypatch, waits):
-    """The loop reports the outage once, even if later attempts fail with other texts."""
+    """A loop reports unavailable brokers once, even if later attempts fail with other texts."""
     monkeypatch.setattr("ticketbottle_payctl.jobs.publish_outbox.run._PROBE_TIMEOUT", 0.3)
     mock_kafka.down()
     outbox.insert(2)
@@ -287,7 +287,7 @@ def test_a_loop_reports_unavailable_brokers_once(outbox, mock_kafka, monkeypatch
 
 
 def test_a_loop_reports_a_read_only_database_once(outbox):
-    """The loop reports again when the database accepts writes, and then publishes the events."""
+    """A loop reports a read-only database, and reports again when the database accepts writes."""
 
     def set_to(value):
         database = outbox.execute("SELECT current_database()")[0][0]
@@ -318,7 +318,7 @@ def test_a_stopped_loop_names_the_unavailable_service(outbox, mock_kafka, monkey
 
 
 def test_a_run_names_the_holder_of_a_locked_shard(outbox):
-    """The report has the database session and the publisher that last committed in this shard."""
+    """The report about a locked shard has the database session and the last publisher of the shard."""
     outbox.publish()
     with outbox.engine.connect() as other:
         other.exec_driver_sql("SET application_name = 'by hand'")
@@ -346,7 +346,7 @@ def test_an_outage_with_different_error_texts_is_one_cause(first, second, same):
 
 
 def test_a_preview_is_refused_while_debezium_publishes(outbox, monkeypatch):
-    """The run itself would be refused, so its preview would mislead the operator."""
+    """While Debezium publishes, a preview is refused, because the run would be refused too."""
 
     def refuse(_connection):
         message = "Debezium publishes this outbox"

@@ -49,7 +49,7 @@ def test_a_payment_s_events_arrive_in_order(outbox, batch_size):
 
 @pytest.mark.parametrize("batch_size", BATCH_SIZES)
 def test_an_event_is_sent_only_after_earlier_events_of_its_payment_are_committed(outbox, batch_size):
-    """If events were sent earlier, a crash could put PAYMENT_FAILED behind PAYMENT_COMPLETED."""
+    """A payment's next event is sent only after the previous batch is committed, so that a crash keeps the order."""
     for key in ("a", "b"):
         for age, event_type in ((9, FAILED), (8, CANCELLED), (7, COMPLETED)):
             outbox.add(key, event_type, age=age)
@@ -172,7 +172,7 @@ def test_an_event_that_dies_in_this_run_blocks_at_once(outbox, on_dead):
 
 
 def test_a_replayed_dead_event_goes_before_the_events_that_it_blocked(outbox):
-    """When the event is pending again, the publisher sends it and then the payment's later events."""
+    """When an operator replays a dead event, the publisher sends it and then the payment's later events."""
     ids = dead_then_two(outbox, "k")
     outbox.publish()
     outbox.execute('UPDATE outbox SET "retryCount" = 0 WHERE id = %(id)s', id=ids[0])
@@ -214,7 +214,7 @@ def test_with_a_type_only_existing_events_are_sent(outbox):
 
 
 def test_the_replaced_service_s_rows_are_not_sent_again(outbox):
-    """The replaced service had sent each row with ``"publishedAt"`` and without ``published``."""
+    """A publisher does not send half-marked rows, because the replaced service has sent them."""
     outbox.insert(20, state="sent_unmarked")
     outbox.insert(3)
     report = outbox.publish()

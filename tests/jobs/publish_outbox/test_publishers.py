@@ -25,7 +25,7 @@ def enter(connection, shard=0, shards=1, lane=0, owner="somebody"):
 
 @pytest.mark.parametrize("lane", [0, 1])
 def test_a_second_publisher_reports_locked(outbox, lane):
-    """After two seconds the second publisher gives up without a claim, whichever of the two locks is held."""
+    """A second publisher gives up after two seconds without a claim, whichever of the two locks is held."""
     outbox.insert(5)
     clockwork = Clockwork()
     with outbox.engine.connect() as other:
@@ -87,7 +87,7 @@ def test_a_loop_that_gets_no_lock_polls_at_growing_intervals(outbox):
 @pytest.mark.parametrize("publishers", [1, 2, 4])
 @pytest.mark.parametrize("shards", [1, 2, 4])
 def test_concurrent_publishers_send_every_event_once_and_in_order(outbox, mock_kafka, publishers, shards):
-    """The result is right for any number of publishers, also with random delivery failures."""
+    """Several publishers at the same time send every event once and in order, also with random delivery failures."""
     for age in (OLD, OLD / 2, OLD / 4, NEW):
         outbox.insert(20, event_type=FAILED, aggregates=9, age=age)
         outbox.insert(20, event_type=COMPLETED, aggregates=7, age=age)
@@ -143,7 +143,7 @@ def test_two_loops_share_the_shards(outbox, mock_kafka):
 
 
 def test_a_batch_is_committed_only_if_the_other_connection_has_its_lock(outbox):
-    """A second publisher holds that lock while it is refused, so the batch stays open until it has left."""
+    """If a refused publisher briefly holds the next lock, the open batch is committed after it has left."""
     outbox.insert(30, age=OLD)
     lock = shard_lock.keeping(0, 1, 1)
     newcomers, reports = [], []
@@ -167,7 +167,7 @@ def test_a_batch_is_committed_only_if_the_other_connection_has_its_lock(outbox):
 
 @pytest.mark.parametrize(("ours", "theirs"), [(1, 1), (1, 3), (2, 1), (3, 2)])
 def test_a_returning_publisher_reads_what_another_one_changed(outbox, mock_kafka, ours, theirs):
-    """An event died at another publisher, which may have another number of shards.
+    """A publisher notices events that died at another publisher, also with another number of shards.
 
     The returning publisher reads that, and sends no event behind the dead one.
     """
@@ -240,7 +240,7 @@ def test_a_heartbeat_does_not_hide_another_publisher(outbox):
 
 @pytest.mark.parametrize("taken_over", [False, True])
 def test_a_publisher_that_ends_marks_its_row_as_ended(outbox, taken_over):
-    """The doctor then does not call the publisher idle. The rows of other publishers stay unchanged."""
+    """A publisher that ends signs off, so that doctor does not call it idle."""
 
     def take_over():
         with outbox.engine.begin() as connection:

@@ -17,7 +17,7 @@ def requeue(outbox, *ids):
 
 
 def test_a_replayed_failure_is_not_sent_behind_the_success_that_follows(outbox):
-    """Money arrives after the operator replayed the payment's failed event. The failure goes out first."""
+    """If a customer pays after a replay of the payment's failed event, the failure is sent first."""
     failed = outbox.add("k", FAILED, age=20)
 
     def late_money():

@@ -47,7 +47,7 @@ def test_the_lag_is_the_time_from_writing_to_the_acknowledgement(outbox):
 
 
 def test_a_run_writes_one_line_to_the_log(outbox, caplog):
-    """The log line has the report's numbers under the same names."""
+    """A run writes one log line, which has the report's numbers under the same names."""
     caplog.set_level(logging.INFO, logger="ticketbottle_payctl")
     outbox.insert(10, age=timedelta(seconds=60))
     outbox.add("k", "NO_SUCH_TYPE")
@@ -69,7 +69,7 @@ def test_a_run_writes_one_line_to_the_log(outbox, caplog):
 
 
 def test_all_dead_events_are_counted_and_the_first_thousand_listed():
-    """A loop may run for months, so the list has a limit. The report also has the dead events of the last batch."""
+    """The report counts all dead events and lists the first thousand, because a loop may run for months."""
     counts = PublishCounts()
     for number in range(7):
         died = [DeadEvent(f"{number}-{index}", "k", COMPLETED, "e") for index in range(300)]
@@ -82,7 +82,7 @@ def test_all_dead_events_are_counted_and_the_first_thousand_listed():
 
 
 def test_the_age_of_the_oldest_pending_event_is_reported(outbox):
-    """The age of dead events does not count."""
+    """The age of the oldest pending event does not count dead events."""
     outbox.add("dead", age=500, retry_count=5)
     outbox.add("dead", age=100)
     report = outbox.publish()

@@ -85,7 +85,7 @@ def test_a_stop_in_the_middle_of_a_slow_batch_lets_it_finish(outbox, mock_kafka)
 
 
 def test_a_stop_during_a_broker_outage_rolls_the_batch_back(outbox, mock_kafka, patience):
-    """After a few seconds every event of the batch is pending and unchanged, and the run ends."""
+    """If the broker is unavailable at a stop, the batch is rolled back after a few seconds, and the run ends."""
     outbox.insert(5)
     stop = threading.Event()
     thread = stop_once_sent(outbox, stop, mock_kafka.down)
@@ -126,7 +126,7 @@ def test_no_batch_starts_after_the_deadline(outbox, loop, age):
 
 
 def test_a_loop_with_a_time_limit_ends_at_its_deadline(outbox):
-    """The scheduled function runs its loop with such a limit."""
+    """A loop ends at its time limit, as the scheduled function needs."""
     outbox.insert(3)
     report = outbox.run(Clockwork(), budget=timedelta(seconds=50), loop=True)
     assert (report.stopped_because, report.counts.published, report.failure) == ("deadline", 3, None)
@@ -146,7 +146,7 @@ def test_max_batches_is_exact(outbox, most, loop, age):
 
 
 def test_a_slow_broker_is_not_a_failure(outbox, mock_kafka):
-    """The publisher waits for slow answers, also at its first probe."""
+    """A publisher waits for a broker's slow answers, also at its first probe."""
     mock_kafka.set_rtt(300)
     outbox.insert(5)
     producer = new_producer(mock_kafka.bootstrap)

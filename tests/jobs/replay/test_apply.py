@@ -62,7 +62,7 @@ def test_a_replay_skips_published_events_without_a_separate_permission(outbox, e
 
 @pytest.mark.usefixtures("dead")
 def test_a_replay_records_its_run_and_each_row(outbox):
-    """The record has the actor, the reason and the options, and each row before and after."""
+    """The record of a replay has the operator, the reason, the options, and each row before and after."""
     report = outbox.replay()
     run = outbox.run(report.run_id)
     assert (run.status, run.who.os_user, run.who.actor, run.reason) == ("done", "ops", "Linh", "of a test")
@@ -76,7 +76,7 @@ def test_a_replay_records_its_run_and_each_row(outbox):
 
 @pytest.mark.usefixtures("dead")
 def test_a_replayed_message_has_the_id_of_its_replay(outbox, publish, mock_kafka, read_all):
-    """The message has its old event id and a header with the id of the latest run."""
+    """The message of a replayed event has its old event id, and a header with the id of the latest replay."""
     event_id = outbox.ids()[0]
     run_ids = []
     for _ in range(2):
@@ -150,7 +150,7 @@ def test_an_event_superseded_after_the_plan_is_skipped(outbox, engine):
 
 
 def test_a_replay_records_the_events_that_its_plan_leaves_out(outbox, engine):
-    """The record has each of these events with its reason, before the changed rows."""
+    """The record of a replay lists each event that its plan leaves out, with the reason."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead")
     report = outbox.replay(outbox.plan(Selector(ids=(*outbox.ids(), "nowhere"))))
@@ -210,7 +210,7 @@ def test_a_replay_during_publishing_sends_each_event_once(outbox, engine, publis
 
 @pytest.mark.usefixtures("dead")
 def test_the_error_of_a_replay_without_its_database_names_the_resume_command(outbox, engine):
-    """The database ends during the replay. The named command resumes the run and requeues the other events."""
+    """If the database fails during a replay, the error names a command that resumes the run."""
     run_id = str(uuid4())
 
     def cut(connection, _cursor, statement, *_more):

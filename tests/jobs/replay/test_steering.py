@@ -60,7 +60,7 @@ def test_a_replay_reports_its_wait_for_the_canary(outbox, publish):
 
 @pytest.mark.usefixtures("dead")
 def test_a_canary_without_a_publisher_says_that_none_is_running(outbox):
-    """The report says that no publisher was seen. Without a canary it says nothing about publishers."""
+    """A replay with a canary reports if no publisher was seen. Without a canary, it does not mention publishers."""
     options = ReplayOptions(canary=3, canary_patience=timedelta(milliseconds=50))
     assert outbox.replay(None, options).publisher is False
     assert outbox.replay().publisher is None
@@ -162,7 +162,7 @@ def test_a_run_stops_at_max_errors(outbox, engine):
 
 @pytest.mark.usefixtures("dead")
 def test_events_that_die_again_are_errors(outbox):
-    """The run looks for requeued events that are dead again and counts them as errors."""
+    """A replay counts requeued events that are dead again as errors."""
 
     def die(_decided):
         outbox.execute('UPDATE outbox SET "retryCount" = 5 WHERE "retryCount" = 0')
@@ -188,7 +188,7 @@ def test_an_interrupted_run_is_resumed_without_requeueing_an_event_twice(outbox,
 
 @pytest.mark.usefixtures("dead")
 def test_a_run_stops_if_another_process_cancels_it(outbox, engine):
-    """The run stops before its next transaction and cannot be resumed."""
+    """If another process cancels a replay, it stops before its next transaction and cannot be resumed."""
     seen = []
 
     def cancel(_decided):
@@ -222,7 +222,7 @@ def test_a_second_process_cannot_execute_a_running_run(outbox, engine):
 
 @pytest.mark.usefixtures("dead")
 def test_a_run_whose_process_has_ended_is_interrupted(outbox, engine):
-    """The run shows as interrupted and can be resumed, even if the process was killed."""
+    """If the process of a replay was killed, the run is shown as interrupted and can be resumed."""
     run_id = "c0000000-0000-4000-8000-000000000000"
 
     def fail(_decided):
