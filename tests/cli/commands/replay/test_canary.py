@@ -77,7 +77,7 @@ def test_without_a_terminal_the_canary_writes_a_line_only_for_a_change(process, 
 
 
 def test_a_waiting_canary_recognises_an_idle_publisher(database_url, publisher, engine, payctl_command):
-    """If an idle publisher cannot send the canary, because another session locks it, the replay says that it is idle.
+    """A waiting replay recognises an idle publisher, even if another session locks the canary's events.
 
     Payctl does not advise to start another one.
     """
