@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 IN_CI = os.environ.get("CI") == "true"
 POSTGRES = os.environ.get("PAYCTL_TEST_POSTGRES", "wheel")
-"""The PostgreSQL to use. It is read here because ``own_environment`` hides the variable from the tests."""
+"""The PostgreSQL for the tests. The variable is read here, because ``own_environment`` hides it from the tests."""
 
 GROUPS = {
     "kafka_server": "kafka",
@@ -61,7 +61,7 @@ KAFKA_SECONDS = 180
 """Time-out of a test with Apache Kafka, because the first one fetches the jars. Other tests: see pyproject.toml."""
 
 ON_EACH_SERVER = ("store/", "jobs/", "cdc/", "test_database_roles.py", "sandbox/test_postgres.py")
-"""Where the tests are that send each SQL statement to a server. Statements are only in the package ``store``."""
+"""The folders with the tests that send each SQL statement of the package ``store`` to a server."""
 
 SHORT_LOGINS = {"listener.name.secure.scram-sha-512.connections.max.reauth.ms": "2000"}
 """A SCRAM-SHA-512 client must log in again every two seconds, so that a test can change the password."""
@@ -80,7 +80,7 @@ numbers = count(1)
 
 
 def started_or_skipped(make):
-    """Start a service. If it is not installed, skip the test at home and fail it in CI."""
+    """Start a service. If it is not installed, skip the test on a developer's machine and fail the test in CI."""
     try:
         return make().start()
     except ConfigError as error:

@@ -1,4 +1,4 @@
-"""Stand-ins for the four gateways' status queries over HTTP. They check requests and sign answers as the gateways do.
+"""Answer the four gateways' status queries over HTTP, with the gateways' own checks and signatures.
 
 They follow the gateways' documentation and share no line with payctl's own code.
 """

@@ -1,4 +1,4 @@
-"""The checker sees each kind of harm: one injected harm for each thing that it judges."""
+"""Test that the checker finds each kind of harm, with one injected harm for each check."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/how-to/database-roles.md grants each role what its part of payctl needs, and nothing else."""
+"""Test that docs/how-to/database-roles.md grants each role exactly the privileges that its part of payctl needs."""
 
 from __future__ import annotations
 

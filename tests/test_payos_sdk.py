@@ -27,7 +27,7 @@ def account(base, **changes):
 
 @pytest.fixture
 def gateways():
-    """Yield a stand-in of PayOS on loopback."""
+    """Yield a test server for PayOS on loopback."""
     with serving(Gateways()) as served:
         yield served
 

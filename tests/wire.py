@@ -49,7 +49,7 @@ class Wire:
 
 
 class _Link:
-    """One connection through the proxy."""
+    """A connection through the proxy."""
 
     def __init__(self, wire, client, server) -> None:
         self.wire, self.client, self.server = wire, client, server

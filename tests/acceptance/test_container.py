@@ -1,4 +1,4 @@
-"""The container image: it is built without a container engine and used in each of its three ways.
+"""Build the container image without a container engine, and test its three uses.
 
 The tests pull nothing from an image registry. debootstrap builds a Debian with the base image's name instead. This
 needs root, buildah and debootstrap. The base is made once and kept in the cache.

@@ -21,7 +21,7 @@ REGION = "ap-southeast-1"
 
 @cache
 def _client(service, url):
-    """Return a client. It is kept, because a new one reads the description of its service again."""
+    """Return a cached client, because a new client would read the description of its service again."""
     keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
     return botocore.session.Session().create_client(service, region_name=REGION, endpoint_url=url, **keys)
 

@@ -193,7 +193,7 @@ class Deaf(Client):
     """A Kafka client that never reports the result of a message, even after a purge."""
 
     def flush(self, *_):
-        """Return that one message is still unresolved."""
+        """Return 1, the number of messages without a result."""
         return 1
 
 

@@ -41,7 +41,7 @@ PROVIDER = "org.apache.kafka.common.config.provider.FileConfigProvider"
 
 @dataclass(frozen=True)
 class Scene:
-    """One outbox, one Kafka, and payctl's cdc operations on both."""
+    """An outbox and a Kafka broker, with payctl's cdc operations on both."""
 
     engine: Engine
     kafka: ApacheKafka

@@ -1,4 +1,4 @@
-"""The checker: what must hold after any fault. Every test that injects a fault uses a part of it.
+"""Check the rules that must hold after any fault. Every test that injects a fault uses a part of this checker.
 
 :mod:`.messages` compares the outbox with Kafka. :mod:`.payments`, :mod:`.receipts`, :mod:`.archive` and :mod:`.runs`
 compare the tables with what the test sent and with the audit that :mod:`.audit` keeps in the database itself.

@@ -42,7 +42,7 @@ def sample(pid: int) -> Sample | None:
 
 
 def growth(samples: Sequence[Sample]) -> dict[str, str]:
-    """Return what grew, as ``from -> to``: the median of the last quarter against that of the first one after warm-up.
+    """Return each grown value as ``from -> to``: the medians of the first quarter after warm-up and of the last one.
 
     Fewer than twelve samples prove nothing, so the result is empty.
     """

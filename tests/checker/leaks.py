@@ -1,4 +1,4 @@
-"""Search everything that a run printed, logged, stored or sent for its secrets."""
+"""Search for a run's secrets in all data that the run printed, logged, stored or sent."""
 
 from __future__ import annotations
 

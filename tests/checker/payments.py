@@ -1,4 +1,4 @@
-"""Judge the payments: each change of state wrote its one event, and the final states are those that were reported."""
+"""Check the payments: each change of state wrote one event, and the final states are the reported states."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class PaymentFaults:
     without_change: list[str] = field(default_factory=list)
     """An event of a payment that was written without a change of its state."""
     forbidden: list[str] = field(default_factory=list)
-    """A change that the states do not allow, such as one of a completed payment."""
+    """A forbidden change of state, such as a change of a completed payment."""
     altered: list[str] = field(default_factory=list)
     """A change of the amount, the currency, the gateway or a reference."""
     wrong_state: dict[str, str] = field(default_factory=dict)
-    """A final state other than the reported one, as ``FAILED, not COMPLETED``."""
+    """A final state that differs from the reported state, as ``FAILED, not COMPLETED``."""
 
 
 def states_of(engine: Engine) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Judge the receipts: each callback with an accepted reply has one, each settled event has one, and no forgery has."""
+"""Check the receipts: each accepted callback and each settled event has a receipt, and no forged callback has one."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class ReceiptFaults:
     accepted_without_receipt: list[str] = field(default_factory=list)
     """A genuine callback got a final reply, and no receipt says so."""
     other_result: list[str] = field(default_factory=list)
-    """A receipt's result is not one of those that its callback may have."""
+    """A receipt has a result that its callback cannot have."""
     of_a_forgery: list[str] = field(default_factory=list)
     """A forged callback has a receipt."""
     forgery_accepted: list[str] = field(default_factory=list)
     """A forged callback got the reply of a genuine one."""
     settled_without_proof: list[str] = field(default_factory=list)
-    """An event of a payment has not exactly one receipt of a genuine callback or of a status query."""
+    """An event does not have exactly one receipt of a genuine callback or of a status query."""
 
 
 def digest(request: Request) -> bytes:

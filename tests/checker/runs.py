@@ -1,4 +1,4 @@
-"""Judge the operators' runs: each that ended has its status, and the record of a replay is what happened."""
+"""Check the operators' runs: each ended run has the right status, and the record of a replay is correct."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REPLAYS = """
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """A replay with its planned events, the decided ones, and how many were requeued by its items and by its counts."""
+    """A replay with its planned and decided events, and the numbers of requeued events in its items and counts."""
 
     id: str
     status: str
@@ -44,9 +44,9 @@ class RunFaults:
     other_status: list[str] = field(default_factory=list)
     """The status does not fit the command's exit code."""
     not_resumed: list[str] = field(default_factory=list)
-    """A replay is not done, although every interrupted one was resumed to its end."""
+    """A replay is not done, although every interrupted replay was resumed to its end."""
     undecided: list[str] = field(default_factory=list)
-    """A replay that is done has not exactly one item for each planned event."""
+    """A finished replay does not have exactly one item for each planned event."""
     miscounted: list[str] = field(default_factory=list)
     """A replay's counts differ from its items."""
 

@@ -1,4 +1,4 @@
-"""Every command for people: one form each for instants, durations, money, counts, rates and gateways."""
+"""Test that every command shows instants, durations, money, counts, rates and gateways in one form."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ WINDOW = re.compile(r"\(\d{4}-\d\d-\d\dT[\d:.]+Z\)")
 
 @pytest.fixture
 def world(engine, database_url, mock_kafka, process):
-    """Store one and several of everything, and return the environment."""
+    """Store one row and several rows of each kind, and return the environment."""
     with engine.begin() as connection:
         order = insert_payment(connection, provider="MOMO", order_code=ORDER, amount=7_200_000, age=timedelta(hours=5))
         late = insert_payment(connection, provider="ZALOPAY", order_code=ZALOPAY, amount=450_000)

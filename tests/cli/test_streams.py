@@ -29,7 +29,7 @@ READ = {
     "cleanup": ["-n"],
     "cdc config": ["--slot", "x"],
 }
-"""How each command is typed to read only, or to fail early. The others take no argument for that."""
+"""The arguments with which a command only reads, or fails early. Other commands need no argument."""
 
 LASTING = {"listen", "demo", "db upgrade"}
 """The commands that this test leaves out, because they run until a signal or are tested elsewhere."""
@@ -47,7 +47,7 @@ STREAMS = {
 """The redirections as shell text. Descriptor 9 is a pipe without a reader."""
 
 THREE = ("all closed", "both full", "stdout without reader")
-"""The ones that every command is tried with: a process takes its time."""
+"""The streams that are tested with every command. Their number is small, because each test starts a process."""
 
 
 @pytest.fixture

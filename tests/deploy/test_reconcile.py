@@ -1,4 +1,4 @@
-"""The scheduled repair of payments in the template: off by default, one at a time, with a way out of its own."""
+"""Test the scheduled repair in the template: off by default, one run at a time, with its own security group."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_nothing_of_the_scheduled_repair_is_there_by_default(template):
 
 
 def without(node):
-    """Return a tree without what exists only if the condition holds."""
+    """Return the template's tree without the parts that depend on the condition."""
     if isinstance(node, dict):
         if node.get("Fn::If", [None])[0] == CONDITION:
             return without(node["Fn::If"][2])

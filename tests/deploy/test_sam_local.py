@@ -38,7 +38,7 @@ def written(file, root, **environ):
 
 @pytest.fixture(scope="module")
 def made(root, tools, tmp_path_factory):
-    """Return ``made(DATABASE_URL)``: the file of the documented command, its output, and what SAM makes of the file."""
+    """Return ``made(DATABASE_URL)``: the file of the documented command, its output, and SAM's result for the file."""
     if not PYTHON.exists():
         missing("the environment of AWS's runtime is missing: make functions")
 
@@ -58,7 +58,7 @@ def made(root, tools, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def sam(made):
-    """Return what SAM makes of a file for a database and brokers on this machine."""
+    """Return SAM's result for a file with a database and brokers on this machine."""
     return made("postgresql://payments@127.0.0.1:41876/payments?schema=public")
 
 

@@ -56,7 +56,7 @@ def other(declared, value):
 
 
 def main(way):
-    """Change one thing at a time."""
+    """Print the version ids after a change of each parameter, zip and template."""
     os.environ["AWS_DEFAULT_REGION"] = "ap-southeast-1"
     template = TEMPLATE.read_text("utf-8").partition(MARK)[0]  # alarms and dashboard would only make this slower
     build = Build("c" * 64, "d" * 64)

@@ -1,4 +1,4 @@
-"""The README: its installation works, and its figures and exit codes are those of the project."""
+"""Test the README: its installation works, and its figures and exit codes are right."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two publishers, two writers and an operator, one step at a time in every order that Hypothesis tries."""
+"""Test two publishers, two writers and an operator, one step at a time, in the orders that Hypothesis tries."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from ticketbottle_payctl.store.payctl.runs import NewRun
 from ticketbottle_payctl.tracing import batch_span
 
 EXAMPLES = int(os.environ.get("PAYCTL_TEST_INTERLEAVINGS", "6"))
-"""How many orders are tried. ``make orders`` tries many more."""
+"""The number of orders to try. ``make orders`` tries many more."""
 
 BATCH = 2
 TOPICS = ("payment.completed", "payment.failed", "payment.cancelled")
@@ -120,7 +120,7 @@ def publisher(producer: SteppedProducer, shards: int):
 
 
 def writer(world: World, key: str):
-    """Return the job of the payment service: events of one payment, each committed some steps after its instant."""
+    """Return a writer of one payment's events, each committed some steps after its instant."""
 
     def job(actor: Actor) -> None:
         for type_ in (None, STRANGE, None):

@@ -79,7 +79,7 @@ CASES = {
     "only the last records were read": (sent(90), three(partition(60, begin=500)), Unjudged.RECORD_LIMIT),
     "only the last records were read, and they are older": (sent(30), three(partition(60, begin=500)), None),
 }
-"""The event, its partitions, and why it is not judged; None means lost."""
+"""The event, its partitions, and the reason why it is not judged; None means that it is lost."""
 
 
 @pytest.mark.parametrize(("event", "partitions", "reason"), CASES.values(), ids=CASES)

@@ -1,4 +1,4 @@
-"""The search for gateways that no longer call, from the payments and receipts of one day."""
+"""Test the search for gateways that no longer call, with the payments and receipts of one day."""
 
 from __future__ import annotations
 

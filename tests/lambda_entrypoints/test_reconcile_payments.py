@@ -1,4 +1,4 @@
-"""The function that settles overdue payments, under AWS's runtime, with stand-ins of the gateways over HTTP."""
+"""Test the function that settles overdue payments, under AWS's runtime and against test gateways."""
 
 from __future__ import annotations
 

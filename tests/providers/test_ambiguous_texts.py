@@ -1,4 +1,4 @@
-"""If two callbacks share a signed text, payctl settles both only if they say the same."""
+"""Test callbacks with the same signed text: payctl settles both only if they have the same meaning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From one text that VNPay or ZaloPay signed, payctl accepts no two callbacks that say different things.
+"""Test that payctl accepts no two callbacks with different meanings for one text that VNPay or ZaloPay signed.
 
 A sender who knows one signature writes every request that could have the signed text, and payctl verifies each of them.
 ``test_ambiguous_texts`` asks the same question of PayOS and MoMo.
@@ -80,7 +80,7 @@ def queries(text, mac):
 
 
 def vnpay_readings(merchant, text):
-    """Return everything that payctl accepts under the signature of one text."""
+    """Return all queries that payctl accepts with the signature of one text."""
     mac = merchant.mac("vnpay", text, "sha512")
     verdicts = [merchant.verify("vnpay", Request("GET", query=query)) for query in dict.fromkeys(queries(text, mac))]
     return {verdict for verdict in verdicts if isinstance(verdict, Callback)}
@@ -170,7 +170,7 @@ def envelopes(text, mac):
 
 
 def zalopay_readings(merchant, text):
-    """Return everything that payctl accepts under the mac of one data text."""
+    """Return all bodies that payctl accepts with the mac of one data text."""
     bodies = envelopes(text, merchant.mac("zalopay", text))
     verdicts = [merchant.verify("zalopay", Request(body=body.encode("utf-8", "surrogatepass"))) for body in bodies]
     return {verdict for verdict in verdicts if isinstance(verdict, Callback)}

@@ -1,4 +1,4 @@
-"""The gateways' stand-in of the demo: payctl asks it as it asks the gateways, and reads its answers."""
+"""Test the demo's gateway server: payctl asks it in the same way as the gateways, and reads its answers."""
 
 from __future__ import annotations
 

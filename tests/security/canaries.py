@@ -23,7 +23,7 @@ _LETTERS = "GHJKMNPQRSTVWXZ" + "ghjkmnpqrstvwxz"
 
 
 class Canaries:
-    """A set of named secrets that are made up. The same seed gives the same ones."""
+    """A set of invented secrets with names. The same seed gives the same secrets."""
 
     def __init__(self, seed: int = 14) -> None:
         self._random = random.Random(seed)  # noqa: S311 - no secrets of ours
@@ -49,7 +49,7 @@ class Canaries:
         return value
 
     def seen_in(self, text: str | bytes, *, only: str = "") -> set[str]:
-        """Return the names of the canaries, those that begin with ``only``, of which a part is in the text."""
+        """Return the names of the canaries of which a part is in the text. ``only`` is a prefix of the searched names."""
         shown = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
         shown = shown.casefold()
         found = set()

@@ -1,4 +1,4 @@
-"""Canaries in every key, password, DSN and account number: no part of one turns up where it must not.
+"""Test that no part of a key, password, DSN or account number appears in any output.
 
 One world is made with them, and a broad set of commands and the functions run in it as processes. Then everything that
 can be seen is searched: what they print and log, rows, statements, messages, files and the list of processes. A receipt
@@ -217,7 +217,7 @@ def database(postgres, template_database):
 
 @pytest.fixture(scope="module")
 def seen(postgres, database, tmp_path_factory, payctl_command):
-    """Run everything once, and return what can be seen then."""
+    """Run all commands and functions once, and return their visible output."""
     home, found = tmp_path_factory.mktemp("canaries"), Seen()
     logged = postgres.log.stat().st_size
     with ExitStack() as everything:

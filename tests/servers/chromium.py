@@ -1,4 +1,4 @@
-"""The system's Chromium, driven by Playwright. It is for pages that a test serves on this machine."""
+"""Drive the system's Chromium with Playwright, for pages that a test serves on this machine."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def main() -> int:
-    """Run, report and remove everything."""
+    """Run the soak, print its report, and remove its servers and files."""
     parser = arguments()
     given = parser.parse_args()
     given.faults = given.faults or round(USUAL_PER_MINUTE * given.minutes)

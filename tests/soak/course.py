@@ -46,7 +46,7 @@ ROUNDS = 6
 
 @dataclass(frozen=True)
 class Size:
-    """How much runs at once. Rates are a second."""
+    """The size of a soak. Rates are per second."""
 
     publishers: int = 3
     webhooks: int = 3
@@ -110,7 +110,7 @@ def run(
     quiet: bool = False,
     hurry: bool = False,
 ) -> dict[str, Any]:
-    """Let everybody work under the faults, until ``seconds`` are over or ``enough`` is set. Return the judgement."""
+    """Run all participants under the faults, until ``seconds`` are over or ``enough`` is set. Return the result."""
     before = dict(stand_ins.KEYS)
     stack.callback(stand_ins.KEYS.update, before)
     stand_ins.KEYS.update(secrets.keys)

@@ -23,12 +23,12 @@ from tests.stand_ins import Gateways
 from ticketbottle_payctl.sandbox.payment_service import SandboxPayment, insert_payment
 
 REPLY_WITHIN = 12.0
-"""How long a gateway waits for a reply, in seconds."""
+"""The seconds that a gateway waits for a reply."""
 _AGAIN_AFTER = 1.0
 
 
 class Reply(NamedTuple):
-    """A reply. ``final``: the gateway does not call again. ``accepted``: it was taken as a genuine callback."""
+    """A reply. ``final``: the gateway does not call again. ``accepted``: payctl accepted the callback as genuine."""
 
     final: bool
     accepted: bool

@@ -1,4 +1,4 @@
-"""Judge a soak: everything that the checker can see, as one document with all failures under ``wrong``."""
+"""Check the result of a soak, and return one document with all failures under ``wrong``."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from ticketbottle_payctl.jobs.runs import list_runs
 from ticketbottle_payctl.sandbox.kafka_messages import read_all
 
 MOST_EXPLAINED = 5
-"""Of how many payments with a fault in the order the history is shown."""
+"""The number of payments with a wrong order whose history is shown."""
 
 MOST_SHOWN = 20
-"""How many failures of a kind are listed."""
+"""The number of failures of each kind that are listed."""
 
 TOPICS = ("payment.completed", "payment.failed", "payment.cancelled")
 
 
 @dataclass
 class Times:
-    """How long it took to recover, in seconds, and how long it may take."""
+    """The seconds for recovery, and the allowed seconds."""
 
     drained: float
     replayed: float
     drained_within: float
     replayed_within: float
     made_up: list[tuple[float, float]] = field(default_factory=list)
-    """For each outage: until its backlog was published, and what other faults allow in addition."""
+    """For each outage, the seconds until its backlog was published, and the additional time for other faults."""
 
 
 def judgement(
@@ -108,7 +108,7 @@ def judgement(
 
 
 def texts(world: World, rows: Collection[Any], messages: Collection[Any]) -> dict[str, str | bytes]:
-    """Return everything that was logged, printed, stored in an event or sent to the broker."""
+    """Return all text that was logged, printed, stored in an event or sent to the broker."""
     servers = {f"publisher {n}": server for n, server in enumerate(world.publishers)}
     servers |= {f"webhook {n}": webhook.server for n, webhook in enumerate(world.webhooks)}
     found: dict[str, str | bytes] = {name: server.log.read_bytes() for name, server in servers.items()}

@@ -34,7 +34,7 @@ _TRIES_TO_KILL = 4
 
 
 class Operator(Thread):
-    """A thread that runs one command after the other, with a pause, until ``stop``.
+    """A thread that runs commands one after the other, with pauses, until ``stop``.
 
     A doomed command is killed a little after its first database session, so in the middle of its work.
     """
@@ -68,7 +68,7 @@ class Operator(Thread):
             self.once(self.command(self))
 
     def once(self, arguments: list[str]) -> int:
-        """Run one command to its end, or to its doom. Return its exit code."""
+        """Run one command until it ends or is killed. Return its exit code."""
         self.commands += 1
         self._application = f"payctl {' '.join(arguments[: 1 + (arguments[0] in {'runs', 'reconcile'})])}"
         output = self.home / f"{self.name}.out"
@@ -143,7 +143,7 @@ class Operator(Thread):
 
 
 def replays(operator: Operator) -> list[str]:
-    """Return the next replay: resume an interrupted one, else replay events that are dead or were published just now.
+    """Return the next command: resume an interrupted replay, or else replay dead or just published events.
 
     Half of the latter are failed and cancelled events of a gateway, whose payments may become paid at any moment.
     """

@@ -36,7 +36,7 @@ class Sampler(Thread):
                 self.most_sessions = max(self.most_sessions, sessions)
 
     def grown(self) -> dict[str, dict[str, str]]:
-        """Return what grew, by process."""
+        """Return the grown values of each process."""
         found = {name: growth(samples) for name, samples in self.samples.items()}
         return {name: grown for name, grown in found.items() if grown}
 

@@ -39,7 +39,7 @@ class Sending:
 
     @property
     def genuine(self) -> bool:
-        """Whether it is signed with the merchant's key."""
+        """Whether the callback is signed with the merchant's key."""
         return bool(self.results)
 
 
@@ -141,7 +141,7 @@ class _Teller:
         return Sending(self.gateway, request, results, after, copies)
 
     def forged(self, after: float) -> Sending:
-        """Return a callback with a wrong signature, or a genuine one with another amount or reference."""
+        """Return a callback with a wrong signature, or a genuine callback with another amount or reference."""
         kind = self.chance.randrange(3)
         if kind == 0:
             request = callback(self.payment, Scenario.BAD_SIGNATURE, self.keys)

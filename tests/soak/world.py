@@ -1,4 +1,4 @@
-"""The world of a soak: database, broker and all processes, and what each fault does to them."""
+"""Start the servers and processes of a soak, and apply each kind of fault to them."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class Webhook:
 
 
 class World:
-    """Everything that runs, with the begin and end of each kind of fault.
+    """The servers and processes of a soak, with methods to begin and end each kind of fault.
 
     ``landed`` counts the faults that hit something.
     """
@@ -218,7 +218,7 @@ class World:
         self.landed[fault.kind] += self._begin(fault)
 
     def _begin(self, fault: Fault) -> bool:
-        """Begin a fault. Return whether it hit something; a command is counted when it is killed."""
+        """Begin a fault. Return whether it had an effect. A killed command is counted when it is killed."""
         match fault.kind:
             case Kind.KILL_PUBLISHER:
                 victim = self._killable(self.publishers, fault)
@@ -265,7 +265,7 @@ class World:
             self.returned.append((Clock(), self._database_time()))
 
     def faults(self) -> dict[str, int]:
-        """Return how many faults of each kind hit something so far."""
+        """Return the number of faults of each kind that had an effect."""
         found = Counter(self.landed)
         for kind, name in OPERATED.items():
             found[kind] = self.operators[name].kills
@@ -285,7 +285,7 @@ class World:
             return oldest
 
     def caught_up(self) -> list[tuple[float, float]]:
-        """Return the seconds that it took to publish the backlog of each outage that is over, and those allowed more.
+        """Return for each ended outage the seconds until its backlog was published, and the additional allowed seconds.
 
         A fault that came in between may cost five seconds: as long as a frozen publisher is frozen.
         """

@@ -45,7 +45,7 @@ def events(engine):
 
 
 def of(engine, event_id, column):
-    """Return one column of one event."""
+    """Return a column of an event."""
     with engine.connect() as connection:
         sql = f'SELECT {column} FROM outbox AS o JOIN payments AS p ON p.id = o."aggregateId" WHERE o.id = %(id)s'  # noqa: S608
         return connection.exec_driver_sql(sql, {"id": event_id}).scalar_one()

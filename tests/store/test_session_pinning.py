@@ -39,7 +39,7 @@ PINS = re.compile(
 """Statements that pin for certain. Locks that end with their transaction, ``pg_advisory_xact_lock``, do not."""
 
 LARGEST = 16 * 1024
-"""Bytes. A longer statement pins its session, whatever it is."""
+"""The size in bytes above which any statement pins its session."""
 
 
 def webhook(engine, _kafka):

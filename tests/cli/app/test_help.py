@@ -47,7 +47,7 @@ ALONE = [entry.name for entry in registry.COMMANDS if entry.name not in WITH_KAF
 
 @pytest.fixture
 def gateways():
-    """Yield stand-ins of the gateways. They say that the order was paid."""
+    """Yield test gateways, which answer that the order was paid."""
     with serving(Gateways()) as served:
         served.states[ORDER], served.amounts[ORDER] = "paid", 450_000
         yield served
@@ -90,7 +90,7 @@ def story(postgres, template_database, tmp_path_factory, payctl_path):
 
 @pytest.fixture
 def world(postgres, story, tmp_path, payctl_path):
-    """Yield a directory and an environment of the test's own, with everything that the examples name."""
+    """Yield a directory and an environment for one test, with all files and rows that the examples name."""
     place, template = story
     shutil.copytree(place, tmp_path, dirs_exist_ok=True)
     name = f"examples_{next(numbers)}"

@@ -27,7 +27,7 @@ REASON = "the broker is back: 10:05"
 ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[a-zA-Z]|[=>]|\][^\x07]*\x07|\([A-Z])")
 BACKSPACED = re.compile(r".\x08")
 CURSOR_UP, UP = re.compile(r"\x1b\[\d*A"), "\v"
-"""How zsh returns to the line above its list."""
+"""The control sequence with which zsh returns to the line above its list."""
 
 TYPED_IN_ZSH = """
 autoload -Uz compinit && compinit -u -D
@@ -85,7 +85,7 @@ def _bash(line, place, environment):
 
 
 def _fish(line, place, environment):
-    """Ask fish for what it would offer, with its descriptions behind a tab."""
+    """Return fish's completions for a line, each with its description after a tab."""
     code = f"source ./script; complete --do-complete {_quoted(line)}"
     done = subprocess.run(
         ["fish", "--no-config", "-c", code],  # noqa: S607
@@ -100,7 +100,7 @@ def _quoted(line):
 
 
 def _zsh(line, place, environment):
-    """Type in an interactive zsh. The list is what it draws below the line; one match is completed in the line."""
+    """Type in an interactive zsh. Return the list that it draws below the line, or the match that it completes."""
     master, slave = pty.openpty()
     process = subprocess.Popen(
         ["zsh", "-f", "-i"],  # noqa: S607

@@ -20,7 +20,7 @@ PAYOS = {name: value for name, value in KEYS.items() if name.startswith("PAYOS_"
 
 @pytest.fixture
 def gateways():
-    """Yield stand-ins of the gateways. The test decides how a webhook answers PayOS's test callback."""
+    """Yield test gateways. The test chooses the webhook's answer to PayOS's test callback."""
     with serving(Gateways()) as served:
         yield served
 

@@ -22,7 +22,7 @@ VALUES = [(-5, "-5"), (-0.5, "-0.5"), (Decimal("-1.50"), "-1.50"), (True, "true"
 
 
 def both(value):
-    """Return the cell of a value in a list that is written at once, and in one that is written row by row."""
+    """Return the CSV cell of a value, once written as a whole list and once row by row."""
     whole = as_csv(Result("payctl.test/1", items=[{"a": "first", "b": value, "c": "last"}]))
     row = csv_row(["a", "b", "c"], {"a": "first", "b": value, "c": "last"})
     cells = [next(csv.reader(io.StringIO(text))) for text in (whole.split("\n", 1)[1], row)]

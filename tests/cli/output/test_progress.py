@@ -52,7 +52,7 @@ def typed(engine, database_url, payctl_command):
 
 
 def _read(descriptor):
-    """Read everything until the other end is closed. On a terminal that raises OSError."""
+    """Read until the other end is closed. On a terminal, the end raises OSError."""
     seen = b""
     try:
         while more := os.read(descriptor, 65536):

@@ -44,7 +44,7 @@ def half_marked(engine, database_url, tmp_path):
 
 @pytest.fixture
 def left(engine):
-    """Return a function that returns how many rows are still half marked."""
+    """Return a function that returns the number of half-marked rows."""
 
     def count():
         with engine.begin() as connection:
@@ -75,7 +75,7 @@ def on_terminal(payctl_command):
 
 
 def _converse(terminal, answers):
-    """Read everything that is printed and answer each question. The answer None ends the input."""
+    """Read the output and answer each question. The answer None ends the input."""
     said, asked, deadline = "", 0, time.monotonic() + 30
     while time.monotonic() < deadline:
         try:

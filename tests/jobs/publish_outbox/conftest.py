@@ -1,4 +1,4 @@
-"""An outbox in a real database, a mock cluster, payctl's job between them, and a checker of the result."""
+"""Provide an outbox in a real database, a mock cluster, payctl's job, and a checker of the result."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def shared_cluster() -> Iterator[MockKafka]:
 
 @pytest.fixture(scope="session")
 def shared_producer(shared_cluster) -> Iterator[Producer]:
-    """Yield one producer for the cluster. It gets a new client after each test that changed the cluster."""
+    """Yield one producer for the cluster. After each test that changed the cluster, it gets a new client."""
     producer = new_producer(shared_cluster.bootstrap)
     yield producer
     producer.close()
@@ -184,7 +184,7 @@ def shared_producer(shared_cluster) -> Iterator[Producer]:
 
 @pytest.fixture
 def mock_kafka(shared_cluster, shared_producer) -> Iterator[MockKafka]:
-    """Yield the cluster for a test that changes it. It is reset afterwards."""
+    """Yield the cluster for a test that changes the cluster, and reset the cluster afterwards."""
     yield shared_cluster
     shared_cluster.up()
     shared_cluster.forget_failures()

@@ -26,7 +26,7 @@ class Fuse:
         self.point, self.left, self.signal_number = point, number, signal_number
 
     def at(self, point):
-        """Count a point, and kill or freeze the process if it is the one."""
+        """Count a point, and kill or freeze the process at the chosen point."""
         if point == self.point:
             self.left -= 1
             if self.left == 0:

@@ -74,7 +74,7 @@ def states(outbox):
 
 
 def in_flight(outbox):
-    """Return how many events are claimed in an open transaction: sent or about to be sent, but not committed."""
+    """Return the number of events that are claimed in an open transaction and not yet committed."""
     sql = (
         "SELECT count(*) FROM outbox JOIN pg_stat_activity ON backend_xid = outbox.xmax"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"

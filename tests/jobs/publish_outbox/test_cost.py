@@ -180,7 +180,7 @@ def nodes(plan):
 
 
 def looked_at(plan):
-    """Return how many index entries and blocks the search for pending events read."""
+    """Return the numbers of index entries and blocks that the search for pending events read."""
     assert not {node["Node Type"] for node in plan} & {"Seq Scan", "Bitmap Heap Scan", "Sort"}
     (scan,) = [node for node in plan if node.get("Index Name") == INDEX]
     return (

@@ -53,7 +53,7 @@ class SecondBroker:
         self.java("kafka.tools.StorageTool", "format", "--no-initial-controllers", f"--cluster-id={cluster}", "-c")
 
     def java(self, *arguments):
-        """Run one of Kafka's programs with the broker's file to its end."""
+        """Run a program of Kafka with the broker's configuration file, and wait for its end."""
         command = java(PROGRAM.class_path(), *arguments, str(self.file))
         subprocess.run(command, check=True, capture_output=True, cwd=self.server.home)
 

@@ -1,4 +1,4 @@
-"""Events of one payment in several topics, ordered by the broker's own append time, which the publisher cannot set."""
+"""Test the order of a payment's events in several topics by the broker's own append time."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def type_left_out(outbox, _mock_kafka):
 
 
 def two_blocks_of_one_payment(outbox, _mock_kafka):
-    """Insert two dead events of one payment and an event behind them. The earliest block counts."""
+    """Insert two dead events of one payment and a later event, which waits behind the earliest block."""
     blocker = outbox.add("k", age=60, retry_count=5)
     outbox.add("k", age=50, retry_count=5)
     outbox.add("k", age=40)
@@ -204,7 +204,7 @@ class Heard:
 
 
 def loop(outbox, clockwork, **options):
-    """Run a loop by a clockwork, and return what it reported."""
+    """Run a loop with a simulated clock, and return its reports."""
     heard = Heard(clockwork)
     outbox.run(clockwork, observer=heard.observer, loop=True, **options)
     return heard

@@ -1,4 +1,4 @@
-"""``python -m tests.servers.apache_kafka``: one node in the foreground, until Ctrl-C or SIGTERM."""
+"""Run one node of Apache Kafka in the foreground until Ctrl-C or SIGTERM."""
 
 from __future__ import annotations
 

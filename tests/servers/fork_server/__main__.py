@@ -30,7 +30,7 @@ STREAMS = 3
 
 
 def load() -> None:
-    """Load what any command may need."""
+    """Load the modules that a command may need."""
     for entry in registry.COMMANDS:
         entry.load()
     for name in LOADED_LATE:

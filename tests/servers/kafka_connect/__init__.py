@@ -1,4 +1,4 @@
-"""Kafka Connect with Debezium's PostgreSQL connector as one standalone worker on loopback.
+"""Run Kafka Connect with Debezium's PostgreSQL connector as one standalone worker on loopback.
 
 An outbox can be handed over to this engine. The benchmarks compare payctl with it, and the tests prove that its
 messages and payctl's are the same. PostgreSQL has to run with ``wal_level=logical``.

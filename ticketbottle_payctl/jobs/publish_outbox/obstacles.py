@@ -141,7 +141,7 @@ def look(
     stopped: Mapping[str, str],
     locked: Iterable[int] = (),
 ) -> Obstacles:
-    """Return why events wait. ``backlogs`` and ``stopped`` are what the run knows at ``now``.
+    """Return the reasons why events wait. ``backlogs`` and ``stopped`` are the run's own knowledge at ``now``.
 
     ``now`` is in monotonic seconds. ``locked`` are the numbers of the shards that other publishers hold.
     """

@@ -125,7 +125,7 @@ class ClaimPipeline:
         return self._connections[lock]
 
     def enter(self, owner: str) -> Entry:
-        """Try to become the shard's publisher, in a transaction on connection 0. The first batch is claimed in it."""
+        """Try to become the shard's publisher, in a transaction on connection 0, which then claims the first batch."""
         with translated_errors():
             return shard_lock.enter(self.connection(), self._backlog.shard, self._backlog.options.shards, 0, owner)
 

@@ -26,7 +26,7 @@ _IN_SHARD = '(hashtextextended("aggregateId", 0) & 9223372036854775807) %% %(sha
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Which pending events to claim next.
+    """The selection of the pending events for the next claim.
 
     ``excluded`` are blocked payments. If ``types`` is empty, events of every type are claimed. If ``end`` is given,
     every event up to and including it is claimed, and ``limit`` is only the expected number.

@@ -60,7 +60,7 @@ PAYMENTS_PAGE = 50_000
 
 @dataclass(frozen=True, slots=True)
 class PaymentSelector:
-    """Which payments to list. ``stuck`` is the minimum time that a payment has been PENDING."""
+    """A selector of payments. ``stuck`` is the minimum time that a payment has been PENDING."""
 
     ids: tuple[str, ...] | None = None
     order_codes: tuple[str, ...] = ()
@@ -73,7 +73,7 @@ class PaymentSelector:
 
 @dataclass(frozen=True, slots=True)
 class ReceiptSelector:
-    """Which receipts to list. ``results`` are outcomes of ``process-webhook``."""
+    """A selector of receipts. ``results`` are outcomes of ``process-webhook``."""
 
     ids: tuple[str, ...] | None = None
     order_codes: tuple[str, ...] = ()

@@ -28,7 +28,7 @@ _IN_ORDER = '"createdAt", id COLLATE "C"'
 
 @dataclass(frozen=True, slots=True)
 class Expired:
-    """Which events to delete: those published before ``horizon`` (aware), either fully marked or half marked."""
+    """The selection of events to delete: published before ``horizon`` (aware), and fully marked or half marked."""
 
     horizon: datetime
     half_marked: bool = False

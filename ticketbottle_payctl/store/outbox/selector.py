@@ -56,7 +56,7 @@ class WindowBy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """Which events to select.
+    """A selector of events.
 
     ``ids`` is None if no id was given. Instants are aware. ``limit`` selects the oldest events. ``stuck`` is the
     minimum time that an event has been pending. ``provider`` is a gateway's name in any spelling.

@@ -64,7 +64,7 @@ class Story:
     def event(
         self, minutes, lag_s=None, *, payment=None, tries=0, error=None, event_type="PAYMENT_COMPLETED", sent=None
     ):
-        """Insert an event and return its id. It is published if it has a lag or an instant of sending in minutes."""
+        """Insert an event and return its id. If a lag or an instant of sending is given, the event is published."""
         made = self.at(minutes)
         published = (
             made + timedelta(seconds=lag_s) if lag_s is not None else self.at(sent) if sent is not None else None

@@ -31,7 +31,7 @@ _ENDS = {"COMPLETED": "completedAt", "FAILED": "failedAt", "CANCELLED": "cancell
 
 
 class Orders:
-    """A writer of one order at a time. An age is the time since something happened."""
+    """A writer of one order at a time. Each age is the time since the event or the change."""
 
     def __init__(self, engine):
         self._engine = engine
@@ -40,7 +40,7 @@ class Orders:
         self.receipts = []
 
     def pay(self, status="PENDING", *, age=HOUR, provider="MOMO", ended=None, **more):
-        """Insert the payment. ``ended`` has the age of each other final state that it was in."""
+        """Insert the payment. ``ended`` has the age of each earlier final state of the payment."""
         with self._engine.begin() as connection:
             self.payment = insert_payment(connection, amount=320_000, provider=provider, status=status, age=age, **more)
             for other, at in (ended or {}).items():
