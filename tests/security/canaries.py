@@ -49,7 +49,7 @@ class Canaries:
         return value
 
     def seen_in(self, text: str | bytes, *, only: str = "") -> set[str]:
-        """Return the names of the canaries of which a part is in the text. ``only`` is a prefix of the searched names."""
+        """Return the names of the canaries of which a part is in the text. ``only`` is a prefix of these names."""
         shown = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
         shown = shown.casefold()
         found = set()

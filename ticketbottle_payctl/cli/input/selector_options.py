@@ -73,7 +73,8 @@ OrderCodes = Annotated[
     typer.Option("--order-code", metavar="CODE", parser=text, help="Rows of this order; repeatable."),
 ]
 Provider = Annotated[
-    str | None, typer.Option(metavar="|".join(providers.GATEWAYS), callback=provider, help="Rows of this gateway.")
+    str | None,
+    typer.Option(metavar="|".join(providers.GATEWAYS), callback=provider, help="Rows of payments at this gateway."),
 ]
 Since = Annotated[
     str | None, typer.Option(metavar="WHEN", help="At or after this instant, such as 2h (ago), yesterday, 09:00.")

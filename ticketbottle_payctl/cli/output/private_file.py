@@ -30,7 +30,7 @@ def check_free(path: Path, *, force: bool) -> None:
         raise _unwritable(path, error) from error
     if not stat.S_ISREG(mode):
         message = f"{escape(path)} is not a regular file, so it is not replaced"
-        raise InputError(message, hint="name a new file; links, directories and devices are never written through")
+        raise InputError(message, hint="name a new file; payctl does not write to a link, a directory or a device")
     if not force:
         message = f"{escape(path)} already exists"
         raise InputError(message, hint="name a new file, or replace this one with --force")

@@ -25,7 +25,7 @@ SHOWN = frozenset(
 )
 """The fields that may be shown. They contain no name of a person and no account."""
 
-_OBJECT = "data were still the JSON text that ZaloPay sent; it arrived as an object, so code in between parsed it"
+_OBJECT = "data were still the JSON text that ZaloPay sent; it arrived as an object, so another program parsed it"
 
 
 def read(request: Request, _: Credentials) -> Reading:
