@@ -38,7 +38,7 @@ MEANINGS = {
     "publish_outbox_heartbeat": "The publisher is running. This event is logged every half minute.",
     "publish_outbox_ready": "The publisher has started.",
     "publish_outbox_resumed": "The publisher sends the events that were blocked.",
-    "publish_outbox_too_many_failed": "The publisher cannot remember all failed events. The others do not block payments.",
+    "publish_outbox_too_many_failed": "The publisher cannot remember all failed events. The rest do not block.",
     "publish_outbox_waiting": "Events have become blocked. The fields name the causes.",
     "reconcile_for_a_person": "The function `reconcile-payments` found a payment that a person must look at.",
     "reconcile_payments": "The result of one tick of the function `reconcile-payments`.",

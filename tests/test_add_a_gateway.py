@@ -1,4 +1,4 @@
-"""A new gateway has an entry in every table of the code, and in every page that compares the gateways.
+"""Test that a new gateway has an entry in every table of the code, and in every page that compares the gateways.
 
 Run this file first if you add a gateway. It needs no service, and each failure names the file to change.
 """

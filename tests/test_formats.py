@@ -1,4 +1,4 @@
-"""The formats of money, counts, durations, sizes and instants."""
+"""Test the formats of money, counts, durations, sizes and instants."""
 
 from __future__ import annotations
 

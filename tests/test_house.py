@@ -1,4 +1,4 @@
-"""The project's own rules: import layers, locks, documents and generated files."""
+"""Test the project's own rules: import layers, locks, documents and generated files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests over HTTP: allowed addresses, and servers that misbehave."""
+"""Test requests over HTTP: allowed addresses, and servers that misbehave."""
 
 from __future__ import annotations
 

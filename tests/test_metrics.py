@@ -1,4 +1,4 @@
-"""The list of metrics, and the log lines that are made from it."""
+"""Test the list of metrics, and the log lines that are made from it."""
 
 from __future__ import annotations
 

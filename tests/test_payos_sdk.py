@@ -1,4 +1,4 @@
-"""PayOS's own library over payctl's HTTP client: the requests, the responses and the limits."""
+"""Test PayOS's own library over payctl's HTTP client: the requests, the responses and the limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The release: the sdist is complete, and the wheel built from it works without the checkout."""
+"""Test the release: the sdist is complete, and the wheel built from it works without the checkout."""
 
 from __future__ import annotations
 

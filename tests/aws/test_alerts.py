@@ -1,4 +1,4 @@
-"""Dead event pointers on SQS and alerts on SNS, with moto's server."""
+"""Test dead event pointers on SQS and alerts on SNS, with moto's server."""
 
 from __future__ import annotations
 

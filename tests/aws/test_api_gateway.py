@@ -36,7 +36,7 @@ def test_an_event_becomes_the_request_that_was_sent():
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff\x00\xfe", "Đà Lạt".encode()])
 def test_a_base64_body_becomes_the_bytes_that_were_sent(content):
-    """API Gateway encodes a body that looks binary. The signature covers the bytes before that."""
+    """A body that API Gateway encoded in base64 is decoded, because the signature covers the original bytes."""
     sent = event(body=base64.b64encode(content).decode(), isBase64Encoded=True)
     assert to_request(sent).body == content
 
@@ -82,7 +82,7 @@ def test_an_event_with_a_wrong_field_is_an_input_error(wrong):
 
 @pytest.mark.parametrize("body", ["e30", "e30=\n", "e3 0=", "e30==", "{}", "é", "=", "e30=e30="])
 def test_a_body_that_is_not_strict_base64_is_an_input_error(body):
-    """A lenient decoder would drop characters, and the signature would no longer match."""
+    """A body with invalid base64 is refused, because a lenient decoder would change the signed bytes."""
     with pytest.raises(InputError, match="base64"):
         to_request(event(body=body, isBase64Encoded=True))
 

@@ -1,4 +1,4 @@
-"""The AWS clients: their region, and the error if no region is configured."""
+"""Test the AWS clients: their region, and the error if no region is configured."""
 
 from __future__ import annotations
 

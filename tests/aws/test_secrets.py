@@ -1,4 +1,4 @@
-"""Secrets from Secrets Manager, with moto's server."""
+"""Test secrets from Secrets Manager, with moto's server."""
 
 from __future__ import annotations
 

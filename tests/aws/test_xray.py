@@ -1,4 +1,4 @@
-"""Lambda's trace header, and spans that are sent to the X-Ray daemon."""
+"""Test Lambda's trace header, and spans that are sent to the X-Ray daemon."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Kafka reader: exact ranges, a deadline for every reading, and a clear error for each cause."""
+"""Test the Kafka reader: exact ranges, a deadline for every reading, and a clear error for each cause."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The partitions that `payctl show` searches for an event's record, and whether the search was complete."""
+"""Test the partitions that `payctl show` searches for an event's record, and whether the search was complete."""
 
 from __future__ import annotations
 

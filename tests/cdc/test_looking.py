@@ -1,4 +1,4 @@
-"""The output of ``stats`` and ``doctor`` for an outbox that Debezium publishes."""
+"""Test the output of ``stats`` and ``doctor`` for an outbox that Debezium publishes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``payctl show`` advises no command that fails while Debezium publishes the outbox."""
+"""Test that ``payctl show`` advises no command that fails while Debezium publishes the outbox."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""--tz on every command that shows instants to people. Machine formats always use UTC."""
+"""Test --tz on every command that shows instants to people. Machine formats always use UTC."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Alarms, dashboard and logs, which are made from the list of emitted metrics."""
+"""Test alarms, dashboard and logs, which are made from the list of emitted metrics."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_every_metric_of_the_list_is_emitted_by_the_functions(root):
 
 
 def test_an_alarm_on_missing_data_watches_a_metric_that_is_always_emitted():
-    """With a metric that is emitted only for traffic, a quiet night would set off the alarm."""
+    """Alarms on missing data watch only metrics that every run emits, so that a quiet night sets off no alarm."""
     strict = [alarm for alarm in ALARMS if alarm.silence == "breaching" and alarm.watch.namespace == NAMESPACE]
     assert strict
     assert all(BY_NAME[alarm.watch.name].always for alarm in strict)
@@ -88,7 +88,7 @@ def test_the_duration_alarms_fire_before_the_timeout(functions):
 
 
 def test_a_scheduled_function_that_does_not_run_sets_off_an_alarm():
-    """An operator notices a schedule that was switched off."""
+    """An alarm goes off if the schedule of a function is switched off."""
     watched = {alarm.watch.name: [] for alarm in ALARMS if alarm.below == 1 and alarm.silence == "breaching"}
     for alarm in ALARMS:
         if alarm.below == 1 and alarm.silence == "breaching":
@@ -122,7 +122,7 @@ def refused_share(refused, received, expression):
 )  # fmt: skip
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_an_alarm_pages_if_a_gateway_s_callbacks_are_refused(of_type, gateway, refused, received, rings):
-    """The alarm pages if at least 3 callbacks and a fifth of all are refused within 15 minutes."""
+    """A gateway's alarm pages if at least 3 callbacks and a fifth of all are refused within 15 minutes."""
     alarm = of_type("CloudWatch::Alarm")[f"{NAMES[gateway]}RefusedAlarm"]
     share, part, whole = alarm["Metrics"]
     assert (alarm["ComparisonOperator"], whole["MetricStat"]["Period"]) == ("GreaterThanThreshold", 900)
@@ -152,7 +152,7 @@ def test_an_alarm_pages_if_a_gateway_no_longer_calls(of_type, gateway):
 
 
 def test_an_alarm_pages_if_no_forgery_of_the_probe_is_refused(of_type):
-    """The alarm also pages if the probe does not run."""
+    """The alarm DoorClosed also pages if the probe does not run."""
     alarm = of_type("CloudWatch::Alarm")["DoorClosedAlarm"]
     assert (alarm["MetricName"], alarm["Threshold"], alarm["Statistic"]) == ("ProbeRefused", 1, "Minimum")
     assert (alarm["ComparisonOperator"], alarm["TreatMissingData"]) == ("LessThanThreshold", "breaching")

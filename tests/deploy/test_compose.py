@@ -1,4 +1,4 @@
-"""docker-compose.yml, read as a file. The tests start no container."""
+"""Test docker-compose.yml, read as a file. The tests start no container."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stack's optional own domain in front of the API."""
+"""Test the stack's optional own domain in front of the API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The configuration of the functions and of the services that call them."""
+"""Test the configuration of the functions and of the services that call them."""
 
 from __future__ import annotations
 

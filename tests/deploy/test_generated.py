@@ -1,4 +1,4 @@
-"""The files that are generated from the handwritten template are current."""
+"""Test that the files that are generated from the handwritten template are current."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The zips for Lambda: they are built for both architectures and run on this machine without other packages."""
+"""Test the zips for Lambda: they are built for both architectures and run on this machine without other packages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The values that each parameter of the template accepts, and the places that use them."""
+"""Test the values that each parameter of the template accepts, and the places that use them."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def test_the_layers_of_earlier_releases_survive(changes):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_changed_tag_publishes_no_version(checkout, way):
-    """A tag is not a setting of the function, so the release stays the same.
+    """A changed tag does not change the release, because a tag is not a setting of a function.
 
     A changed parameter gives a new release.
     """
@@ -166,7 +166,7 @@ def test_plain_cloudformation_uploads_the_build_under_its_release(checkout):
     ],
 )
 def test_a_wrong_parameter_stops_the_deployment_before_the_upload(checkout, before, after, words):
-    """The script names each value that CloudFormation would refuse or ignore."""
+    """`make deploy` names each parameter value that CloudFormation would refuse or ignore."""
     checkout.edit("deploy/samconfig.toml", before, after)
     done = checkout.deploy("dev", "--bucket", "a-bucket", "--print")
     assert (done.returncode, done.stdout) == (2, "")

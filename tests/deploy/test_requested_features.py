@@ -1,4 +1,4 @@
-"""Features that were asked for: VNPay, dead letter queue, SNS, tracing, provisioned concurrency, rate limits."""
+"""Test requested features: VNPay, dead letter queue, SNS, tracing, provisioned concurrency, rate limits."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_every_function_traces_with_x_ray(functions, statements):
 
 
 def test_the_webhook_has_provisioned_concurrency_if_it_is_configured(template, of_type):
-    """A parameter sets the number of warm environments, and autoscaling adds more under load."""
+    """A parameter sets the number of provisioned environments, and autoscaling adds more under load."""
     (alias,) = of_type("Lambda::Alias").values()
     assert alias["Name"] == "live"
     chosen = alias["ProvisionedConcurrencyConfig"]["Fn::If"]
@@ -78,7 +78,7 @@ def test_the_webhook_has_provisioned_concurrency_if_it_is_configured(template, o
 
 
 def test_every_route_has_a_rate_limit(of_type, functions):
-    """Every route has its own limit, concurrency can be reserved, and throttled requests set off an alarm."""
+    """Every route of the API has its own rate limit, and throttled requests set off an alarm."""
     stage = of_type("ApiGatewayV2::Stage")["ApiApiGatewayDefaultStage"]
     api = of_type("ApiGatewayV2::Api")["Api"]
     routes = {f"{method.upper()} {path}" for path, methods in api["Body"]["paths"].items() for method in methods}

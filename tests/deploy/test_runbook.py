@@ -1,4 +1,4 @@
-"""The runbook has every alarm, and the list of the operators' pages is complete."""
+"""Test that the runbook has every alarm, and the list of the operators' pages is complete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The SBOM of a release and its list of licences. CycloneDX's own library validates the document."""
+"""Test the SBOM of a release and its list of licences. CycloneDX's own library validates the document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The permissions, network and outputs of the stack."""
+"""Test the permissions, network and outputs of the stack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The documentation site, built as `make docs` builds it and opened in a real browser."""
+"""Test the documentation site, built as `make docs` builds it and opened in a real browser."""
 
 from __future__ import annotations
 

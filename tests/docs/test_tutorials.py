@@ -1,4 +1,4 @@
-"""The commands of a tutorial do what its page says, in the local world that the page starts."""
+"""Test that the commands of a tutorial do what its page says, in the local world that the page starts."""
 
 from __future__ import annotations
 

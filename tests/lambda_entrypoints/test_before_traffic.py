@@ -1,4 +1,4 @@
-"""The check of a new version before CodeDeploy sends callbacks to it: the version must refuse forgeries."""
+"""Test the check of a new version before CodeDeploy sends callbacks to it: the version must refuse forgeries."""
 
 from __future__ import annotations
 

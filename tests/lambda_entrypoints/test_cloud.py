@@ -1,4 +1,4 @@
-"""The functions with AWS's services: secrets that rotate, and alerts about faults."""
+"""Test the functions with AWS's services: secrets that rotate, and alerts about faults."""
 
 from __future__ import annotations
 

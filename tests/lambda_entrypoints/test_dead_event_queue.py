@@ -1,4 +1,4 @@
-"""A replay of the events in the dead-event queue with the commands of the runbook, on moto's server."""
+"""Test a replay of the events in the dead-event queue with the commands of the runbook, on moto's server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole path from an HTTP request through both functions and PostgreSQL to Kafka, under AWS's runtime."""
+"""Test the whole path from an HTTP request through both functions and PostgreSQL to Kafka, under AWS's runtime."""
 
 from __future__ import annotations
 

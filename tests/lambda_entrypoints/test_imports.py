@@ -1,4 +1,4 @@
-"""The modules that each function loads before its first invocation, which make most of a cold start."""
+"""Test the modules that each function loads before its first invocation, which make most of a cold start."""
 
 from __future__ import annotations
 

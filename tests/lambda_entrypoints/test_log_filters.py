@@ -1,4 +1,4 @@
-"""The log filters in the runbook, applied to lines of the functions, AWS's runtime and Lambda itself."""
+"""Test the log filters in the runbook, applied to lines of the functions, AWS's runtime and Lambda itself."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def matches(pattern, line):
 
 
 def test_the_runbook_has_three_kinds_of_log_filters():
-    """One kind finds payctl's errors, one the failures of Lambda and its runtime, and one the probe's verdicts."""
+    """The runbook has log filters for payctl's errors, for failures of Lambda, and for the probe's results."""
     assert {ERRORS, FAILURES, PROBES} == FILTERS
 
 
 def test_the_error_filter_finds_an_error_of_the_webhook(lambda_):
-    """The filter finds a callback that could not be processed, and not the start of the environment."""
+    """The filter for errors finds a callback that could not be processed, and not the start of the environment."""
     function = lambda_("webhook", timeout=10, DATABASE_URL="postgresql://a:b@127.0.0.1:1/c", **JSON_LOGS)
     function.invoke(events.read("momo.json"))
     found = [line for line in function.lines() if matches(ERRORS, line)]
@@ -78,12 +78,12 @@ def test_the_failure_filter_finds_a_package_that_cannot_be_imported(lambda_):
 
 
 def test_the_failure_filter_finds_what_lambda_itself_reports():
-    """The filter finds a run that timed out, was killed or never started, and no successful run."""
+    """The filter for Lambda's failures finds a run that timed out, was killed or never started, but no other run."""
     assert {name for name, line in PLATFORM.items() if matches(FAILURES, line)} == {"timeout", "killed", "no init"}
 
 
 def test_the_probe_filter_finds_each_verdict(lambda_):
-    """The filter finds one line for each gateway, with the reply."""
+    """The filter for the probe finds one line for each gateway, with the reply."""
     function = lambda_("probe", timeout=30, PAYCTL_PROBE_URL="http://127.0.0.1:1", **JSON_LOGS)
     function.invoke(SCHEDULED)
     assert len([line for line in function.lines() if matches(PROBES, line)]) == 4

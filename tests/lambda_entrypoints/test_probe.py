@@ -1,4 +1,4 @@
-"""The probe sends a forgery to each gateway's route, and the reply shows whether the webhook works."""
+"""Test that the probe sends a forgery to each gateway's route, and the reply shows whether the webhook works."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The publisher's function while events wait, called in this process."""
+"""Test the publisher's function while events wait, called in this process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The functions as Lambda runs them: AWS's runtime, a real database, and a broker in another process."""
+"""Test the functions as Lambda runs them: AWS's runtime, a real database, and a broker in another process."""
 
 from __future__ import annotations
 

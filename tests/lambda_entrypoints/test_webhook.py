@@ -1,4 +1,4 @@
-"""The webhook function, called in this process."""
+"""Test the webhook function, called in this process."""
 
 from __future__ import annotations
 

@@ -96,13 +96,13 @@ def test_a_whole_number_is_recognised_without_rounding(value, whole):
     "text", ["0450000", "+1", "-1", " 1", "1 ", "1.0", "1e3", "", "\uff14\uff15", "٤٥", "1_0", "9" * 65]
 )
 def test_a_text_with_other_characters_than_digits_is_not_a_number(text):
-    """A sign, a space, a leading zero and digits of other scripts are refused."""
+    """A text with a sign, a space, a leading zero or digits of other scripts is not accepted as a number."""
     assert digits(text) is None
 
 
 @pytest.mark.parametrize("amount", [None, 0, -1, 10**15 + 1])
 def test_an_amount_is_positive_and_bounded(amount):
-    """Zero, negative and very large amounts are refused."""
+    """amount_of refuses zero, negative and very large amounts."""
     with pytest.raises(MalformedError):
         amount_of(amount)
 

@@ -1,4 +1,4 @@
-"""Simulated callbacks, checked by the libraries that merchants use."""
+"""Test simulated callbacks, checked by the libraries that merchants use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The local webhook server over real HTTP: chunked bodies, slow clients and a stop within a grace period."""
+"""Test the local webhook server over real HTTP: chunked bodies, slow clients and a stop within a grace period."""
 
 from __future__ import annotations
 

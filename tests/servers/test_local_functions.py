@@ -1,4 +1,4 @@
-"""``make local``: the functions on this machine, called in the way of a developer."""
+"""Test ``make local``: the functions on this machine, called in the way of a developer."""
 
 from __future__ import annotations
 

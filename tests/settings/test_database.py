@@ -1,4 +1,4 @@
-"""The connection settings: each parameter of DATABASE_URL is passed on, translated, left out or refused."""
+"""Test the connection settings: each parameter of DATABASE_URL is passed on, translated, left out or refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parser of DATABASE_URL, compared with Node.js's results for the same texts."""
+"""Test the parser of DATABASE_URL, compared with Node.js's results for the same texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The spellings of ENVIRONMENT that mean production. In production, development commands are refused."""
+"""Test the spellings of ENVIRONMENT that mean production. In production, development commands are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Time zones, compared with the C library's results for the same TZ."""
+"""Test time zones, compared with the C library's results for the same TZ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""libpq's TLS parameters, computed from DATABASE_URL and the environment."""
+"""Test libpq's TLS parameters, computed from DATABASE_URL and the environment."""
 
 from __future__ import annotations
 

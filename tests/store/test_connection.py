@@ -1,4 +1,4 @@
-"""Connections from DATABASE_URL to real servers: the user, the address and TLS."""
+"""Test connections from DATABASE_URL to real servers: the user, the address and TLS."""
 
 from __future__ import annotations
 

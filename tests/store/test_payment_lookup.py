@@ -1,4 +1,4 @@
-"""The search for the payment of a PayOS callback in a large table without an index on the payment reference."""
+"""Test the search for the payment of a PayOS callback in a large table without an index on the payment reference."""
 
 from __future__ import annotations
 

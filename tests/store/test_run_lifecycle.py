@@ -1,4 +1,4 @@
-"""The record of a run after its work has ended, failed or was killed."""
+"""Test the record of a run after its work has ended, failed or was killed."""
 
 from __future__ import annotations
 

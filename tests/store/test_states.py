@@ -1,4 +1,4 @@
-"""The states of an event, as SQL computes them."""
+"""Test the states of an event, as SQL computes them."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def offered(process, tmp_path):
     ],
 )
 def test_completion_offers_option_values(line, words, offered):
-    """Profiles come from the configuration file, and other values come from the code."""
+    """Completion offers profiles from the configuration file, and other values from the code."""
     assert offered(line) == words
 
 

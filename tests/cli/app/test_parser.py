@@ -1,4 +1,4 @@
-"""Rules for every command: options on both sides, one document, and one form of errors."""
+"""Test rules for every command: options on both sides, one document, and one form of errors."""
 
 from __future__ import annotations
 

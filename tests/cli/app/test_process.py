@@ -1,4 +1,4 @@
-"""Behaviour that only a real process shows: signals, closed pipes, exit codes and tracebacks."""
+"""Test behaviour that only a real process shows: signals, closed pipes, exit codes and tracebacks."""
 
 from __future__ import annotations
 

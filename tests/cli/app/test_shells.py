@@ -1,4 +1,4 @@
-"""Completion in real shells: bash, zsh and fish ask payctl as they do when Tab is pressed."""
+"""Test completion in real shells: bash, zsh and fish ask payctl as they do when Tab is pressed."""
 
 from __future__ import annotations
 

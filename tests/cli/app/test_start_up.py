@@ -1,4 +1,4 @@
-"""The modules that a command imports. Each import delays the command."""
+"""Test the modules that a command imports. Each import delays the command."""
 
 from __future__ import annotations
 

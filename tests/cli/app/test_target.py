@@ -1,4 +1,4 @@
-"""The line that says where a command works."""
+"""Test the line that names a command's profile, database and brokers."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_the_target_line_names_profile_database_and_brokers(parts):
 
 
 def test_a_protected_profile_is_red_and_marked_in_words(parts):
-    """The word "protected" is in the line. A profile with a protected profile's database names that profile too."""
+    """The line about the target names a protected profile, also if another profile has the same database."""
     assert text_of(parts("prod")).startswith("profile prod (protected) · database payments.")
     assert text_of(parts("copy", brokers=False)).startswith("profile copy (protected: prod) · database")
     for name in ("prod", "copy"):

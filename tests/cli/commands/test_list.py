@@ -1,4 +1,4 @@
-"""The commands ``payctl list`` and ``payctl show``."""
+"""Test the commands ``payctl list`` and ``payctl show``."""
 
 from __future__ import annotations
 

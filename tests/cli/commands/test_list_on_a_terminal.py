@@ -1,4 +1,4 @@
-"""Lists on a terminal of a given width, and the short ids that they show, as ids of every command."""
+"""Test lists on a terminal of a given width, and the short ids that they show, as ids of every command."""
 
 from __future__ import annotations
 

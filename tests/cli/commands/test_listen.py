@@ -1,4 +1,4 @@
-"""``payctl listen`` over real HTTP: a process that listens, and callbacks over a socket."""
+"""Test ``payctl listen`` over real HTTP: a process that listens, and callbacks over a socket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``payctl publish-outbox`` in a real process, with a real database and a mock cluster."""
+"""Test ``payctl publish-outbox`` in a real process, with a real database and a mock cluster."""
 
 from __future__ import annotations
 

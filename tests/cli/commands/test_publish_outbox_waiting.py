@@ -1,4 +1,4 @@
-"""The output of ``payctl publish-outbox`` while events wait: first line, mark, exit code and document agree."""
+"""Test the output of ``payctl publish-outbox`` while events wait: first line, mark, exit code and document agree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Kubernetes job of docs/deploy.md for ``payctl reconcile payments``: its command line, run as a process."""
+"""Test the Kubernetes job of docs/deploy.md for ``payctl reconcile payments``: its command line, run as a process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``payctl reconcile outbox``: the published events of the outbox compared with the messages in Kafka."""
+"""Test ``payctl reconcile outbox``: the published events of the outbox compared with the messages in Kafka."""
 
 from __future__ import annotations
 

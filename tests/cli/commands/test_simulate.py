@@ -1,4 +1,4 @@
-"""Simulated callbacks are genuine or refused as their scenario says, and never reach production."""
+"""Test that simulated callbacks are genuine or refused as their scenario says, and never reach production."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""File arguments: any file is read within limits or refused with exit code 2, and nothing is written."""
+"""Test file arguments: any file is read within limits or refused with exit code 2, and nothing is written."""
 
 from __future__ import annotations
 

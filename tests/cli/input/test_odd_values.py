@@ -1,4 +1,4 @@
-"""Values that are too long, out of range or not text: each one exits with 2, and the error names the option."""
+"""Test values that are too long, out of range or not text: each one exits with 2, and the error names the option."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ NOW = datetime(2026, 11, 22, 20, 30, tzinfo=UTC)  # in Saigon it is 03:30 on the
     ],
 )
 def test_an_instant_is_read_in_the_given_time_zone(text, meant):
-    """Days and clock times are in the given time zone, and the result is in UTC."""
+    """Payctl reads days and clock times in the given time zone, and converts them to UTC."""
     assert instant(text, SAIGON, NOW) == datetime.fromisoformat(meant).replace(tzinfo=UTC)
 
 
@@ -117,12 +117,12 @@ def test_the_time_zone_comes_from_option_profile_or_machine(session, monkeypatch
 
 
 def test_an_instant_is_shown_in_local_time_and_utc():
-    """The local time has its UTC offset, and the UTC time follows in parentheses."""
+    """An instant is shown in local time with its UTC offset, followed by the UTC time in parentheses."""
     assert local_and_utc(NOW, SAIGON) == "2026-11-23 03:30:00 +07:00 (2026-11-22T20:30:00.000Z)"
 
 
 def test_the_time_window_is_shown_on_stderr(session, capsys):
-    """The window is shown in local time and UTC. A command without a time window shows none."""
+    """A command with a time window prints the window in local time and UTC on stderr."""
     note_window(session(), NOW - timedelta(hours=2), None, by="created")
     note_window(session(), None, None)
     assert capsys.readouterr().err.splitlines() == [

@@ -1,4 +1,4 @@
-"""CSV for spreadsheets: a spreadsheet runs no cell as a formula, and a program reads every value unchanged."""
+"""Test CSV for spreadsheets: a spreadsheet runs no cell as a formula, and a program reads every value unchanged."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def both(value):
 
 @pytest.mark.parametrize("text", RUN)
 def test_csv_text_that_is_a_formula_begins_with_an_apostrophe(text):
-    """Because of the apostrophe, a spreadsheet reads the cell as text."""
+    """CSV puts an apostrophe before text that begins like a formula, so that a spreadsheet reads it as text."""
     (cell,) = both(text)
     assert cell.startswith("'")
     assert cell[1:] in {text, text.replace("\t", "\\t").replace("\r", "\\r")}
@@ -40,7 +40,7 @@ def test_csv_text_that_is_a_formula_begins_with_an_apostrophe(text):
 
 @pytest.mark.parametrize("text", KEPT)
 def test_csv_text_that_is_not_a_formula_is_not_changed(text):
-    """A sign inside the text is harmless. Payctl escapes only control characters."""
+    """CSV escapes a formula sign only at the beginning of a text."""
     assert both(text) == {text.replace("\t", "\\t")}
 
 

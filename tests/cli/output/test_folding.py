@@ -1,4 +1,4 @@
-"""Lines that are wider than the terminal, and rows of a full screen."""
+"""Test lines that are wider than the terminal, and rows of a full screen."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_line_is_folded_between_words(parts, width):
 
 
 def test_a_command_is_never_folded():
-    """A shell would run the first half of it. Words in backquotes stay together too."""
+    """A command is never folded, because a shell would run its first half. Words in backquotes stay together too."""
     command = "payctl replay --failed --reason 'a long reason' --confirm production"
     assert texts(folded(["     ", command], 2, 40)) == [f"       {command}"]
     rows = texts(folded([f"{WORDS}: see `payctl errors --failed`, then wait"], 2, 40))
@@ -61,7 +61,7 @@ def test_a_line_hangs_from_the_part_it_names():
 
 
 def test_a_row_as_wide_as_the_terminal_keeps_its_last_character(monkeypatch):
-    """The line is emptied before the row is written: afterwards, most terminals would erase the last character."""
+    """The screen clears a line before it writes the row. Afterwards, a terminal would erase the last character."""
     monkeypatch.setenv("COLUMNS", "9")
     stream = io.StringIO()
     Screen(stream, TERMINAL).draw([["a long row"]])

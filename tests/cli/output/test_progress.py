@@ -1,4 +1,4 @@
-"""Progress bars of long work: only on a terminal's stderr."""
+"""Test progress bars of long work: only on a terminal's stderr."""
 
 from __future__ import annotations
 

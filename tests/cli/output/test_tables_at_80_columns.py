@@ -1,4 +1,4 @@
-"""Tables on a terminal of 80 columns: they fit, and no word in them is folded."""
+"""Test tables on a terminal of 80 columns: they fit, and no word in them is folded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The theme: the terminal's own sixteen colours, readable on a light and on a dark background."""
+"""Test the theme: the terminal's own sixteen colours, readable on a light and on a dark background."""
 
 from __future__ import annotations
 

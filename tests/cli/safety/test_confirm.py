@@ -1,4 +1,4 @@
-"""Every step of the confirmation, tested with the repair of half-marked rows."""
+"""Test every step of the confirmation, with the repair of half-marked rows as the example."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_no_question_is_asked_with_no_input_or_a_machine_format(more, half_marke
 
 @pytest.mark.parametrize("form", ["table", "json"])
 def test_a_change_without_a_terminal_prints_its_plan_and_exits_with_7(form, half_marked, invoke, left):
-    """The plan is on stderr, and the hint names the missing option."""
+    """Without confirmation, the plan is on stderr, and the hint names the missing option."""
     result = invoke(*REPAIR, "-o", form, **half_marked)
     assert (result.exit_code, left()) == (7, ROWS)
     assert PLAN in result.stderr
@@ -203,7 +203,7 @@ def test_a_protected_profile_accepts_reason_yes_and_confirm(half_marked, answer,
     ],
 )
 def test_a_change_over_the_limit_is_refused(options, code, half_marked, answer, left):
-    """The limit is --max-affected or the profile's, --yes does not override it, and the hint has the needed number."""
+    """--yes does not override the limit of --max-affected or of the profile, and the hint has the needed number."""
     document = answer(*REPAIR, "--yes", *options, **half_marked)
     assert (document["exit_code"], left()) == (code, ROWS if code else 0)
     if code:
@@ -265,7 +265,7 @@ def reached_by_another_name(half_marked, database_url, tmp_path):
 @pytest.mark.parametrize("named", [[], ["-p", "dev"]], ids=["unnamed", "named otherwise"])
 @pytest.mark.parametrize("guard", OF_OTHERS)
 def test_a_guard_applies_to_its_database_under_any_profile(guard, named, reached_by_another_name, answer, left):
-    """The guard applies even with another profile or without one, and the message names the guard's profile."""
+    """A database's guard applies with another profile and without one, and the message names the guard's profile."""
     text_of_guard, given, words = OF_OTHERS[guard]
     document = answer(*REPAIR, *given, *named, **reached_by_another_name(text_of_guard))
     assert (document["exit_code"], left()) == (7, ROWS)

@@ -1,4 +1,4 @@
-"""Every command that writes, with profiles that forbid it: it exits with 7 and changes nothing."""
+"""Test every command that writes, with profiles that forbid it: it exits with 7 and changes nothing."""
 
 from __future__ import annotations
 

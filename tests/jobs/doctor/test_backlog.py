@@ -1,4 +1,4 @@
-"""The doctor's findings about pending events, in databases and clusters that have a known fault."""
+"""Test the doctor's findings about pending events, in databases and clusters that have a known fault."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def look(engine, mock_kafka):
 
 
 def test_the_doctor_finds_no_fault_if_no_event_is_overdue(look, insert):
-    """The finding is ok with published events only, and with one event that was just written."""
+    """The doctor's finding about the backlog is ok with only published events, and with an event just written."""
     insert(3, state="published")
     (finding,) = look()
     assert (finding.status, finding.fact) == (Status.OK, "no event is pending or dead")
@@ -132,7 +132,7 @@ def test_the_finding_about_a_blocked_event_names_it_and_the_dead_event(look, ins
     ],
 )  # fmt: skip
 def test_the_doctor_names_the_session_that_locks_outbox_rows(engine, look, insert, execute, statement, words):
-    """The finding has the session's pid, application and state. A session that only reads is not named."""
+    """The finding about a lock has the session's pid, application and state, and names no session that only reads."""
     insert(2, age=MINUTES)
     execute(IDLES)
     with transaction(engine, Limits(), commit=False) as holder:
@@ -155,7 +155,7 @@ def test_the_doctor_names_the_session_that_locks_outbox_rows(engine, look, inser
     ],
 )
 def test_the_doctor_names_a_missing_topic_as_the_cause_of_pending_events(look, insert, execute, cluster, topics, words):
-    """The finding names the topic of the pending events' type and no other missing topic."""
+    """The finding about waiting events names the missing topic of their type and no other missing topic."""
     insert(2, age=MINUTES, event_type="PAYMENT_COMPLETED")
     execute(IDLES)
     (finding,) = look(bootstrap=cluster(*topics))
@@ -187,7 +187,7 @@ def running(engine, bootstrap):
 
 
 def test_the_doctor_distinguishes_an_idle_publisher_from_one_that_ended(look, engine, mock_kafka, execute):
-    """An idle publisher renews its heartbeat. If the last heartbeat is an hour old, the finding is a warning."""
+    """If the last heartbeat of a publisher is an hour old, the doctor's finding is a warning."""
     with running(engine, mock_kafka.bootstrap):
         (finding,) = look("publishers")
     assert finding.status is Status.OK
@@ -203,7 +203,7 @@ def test_the_doctor_distinguishes_an_idle_publisher_from_one_that_ended(look, en
 
 @pytest.mark.parametrize("lock", [nullcontext, transaction])
 def test_an_overdue_backlog_is_a_warning_while_a_publisher_drains_it(look, engine, insert, execute, lock):
-    """A publisher that holds its shard is draining the backlog. With an idle publisher the finding is a failure."""
+    """If a publisher holds its shard, a long backlog is no failure. If the publisher is idle, it is a failure."""
     insert(5, age=MINUTES)
     execute(IDLES)
     held = lock(engine, Limits(), commit=False) if lock is transaction else nullcontext()
@@ -229,7 +229,7 @@ def test_an_overdue_backlog_is_a_warning_while_a_publisher_drains_it(look, engin
     ],
 )
 def test_the_doctor_describes_the_last_publisher(look, execute, statement, shards, status, words):
-    """The finding says if the publisher is idle or has ended.
+    """The doctor's finding says whether the publisher is idle or has ended.
 
     A number of shards unlike the configured one is a warning.
     """

@@ -1,4 +1,4 @@
-"""The doctor's finding about genuine callbacks that were kept and settled nothing."""
+"""Test the doctor's finding about genuine callbacks that payctl stored but that settled nothing."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ OPEN = {
 
 @pytest.mark.parametrize("name", OPEN)
 def test_the_doctor_reports_a_callback_that_settled_nothing(name, shop, found):
-    """The finding has the number, the age and the reason, and a command. The same bytes count once."""
+    """The finding about unsettled callbacks has their number, age, reason and a command. Equal bytes count once."""
     send, status, verb = OPEN[name]
     payment = shop.payment("momo")
     reports = [send(shop, payment) for _ in range(3)]
@@ -66,7 +66,7 @@ def test_the_doctor_reports_a_callback_that_settled_nothing(name, shop, found):
 
 @pytest.mark.parametrize("name", OPEN)
 def test_the_doctor_forgets_a_callback_whose_payment_is_completed(name, shop, found):
-    """A payment that was settled since needs nobody. A callback for an unknown order stays open."""
+    """A callback is no finding if its payment was settled since, but a callback for an unknown order is one."""
     payment = shop.payment("momo")
     OPEN[name][0](shop, payment)
     shop.process(payment)
@@ -75,7 +75,7 @@ def test_the_doctor_forgets_a_callback_whose_payment_is_completed(name, shop, fo
 
 @pytest.mark.parametrize("scenario", [Scenario.PAID, Scenario.FAILED, Scenario.PENDING])
 def test_the_doctor_reports_no_callback_that_was_handled(scenario, shop, found):
-    """A settled payment, a repetition and a pending answer are no findings."""
+    """Callbacks that settled a payment, repeated a result or reported a pending payment are no findings."""
     payment = shop.payment("momo")
     for _ in range(2):
         shop.process(payment, scenario)
@@ -83,7 +83,7 @@ def test_the_doctor_reports_no_callback_that_was_handled(scenario, shop, found):
 
 
 def test_the_doctor_settles_a_callback_that_came_before_its_payment(shop, found):
-    """When the payment exists, the finding has the command that processes the receipt again. Then it is gone."""
+    """If an unknown payment exists by now, the finding has a command that settles it, and then disappears."""
     early = shop.process(callback(without_a_row()))
     assert [each.status for each in found()] == [Status.WARN]
     payment = shop.payment("momo", order_code="TB-LATE-20261123-AAAA1111")
@@ -95,7 +95,7 @@ def test_the_doctor_settles_a_callback_that_came_before_its_payment(shop, found)
 
 
 def test_the_doctor_reports_the_oldest_of_several_callbacks(shop, found, engine):
-    """Different reasons are counted apart, and the command is about the oldest."""
+    """The finding about callbacks counts each reason separately, and its command is for the oldest callback."""
     first, second = shop.payment("momo"), shop.payment("momo")
     unreadable(shop, first)
     unreadable(shop, second)
@@ -112,7 +112,7 @@ def test_the_doctor_reports_the_oldest_of_several_callbacks(shop, found, engine)
 
 
 def test_the_doctor_forgets_a_callback_after_a_week(shop, found, engine):
-    """A refund leaves no trace in the database, so the finding must end."""
+    """A finding about a callback ends after some days, because payctl cannot see a refund."""
     unreadable(shop, shop.payment("momo"))
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE payctl.webhook_receipts SET received_at = now() - interval '8 days'")

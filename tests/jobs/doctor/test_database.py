@@ -1,4 +1,4 @@
-"""The doctor's findings in databases that have a known fault."""
+"""Test the doctor's findings in databases that have a known fault."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_the_doctor_s_database_connection_is_read_only(engine):
     ],
 )
 def test_each_database_fault_has_a_finding_with_its_repair(statement, check, status, words, broken, found):
-    """A finding has the fact, its meaning, and a command or SQL that repairs the fault."""
+    """Each fault of a database has a finding with the fact, its meaning, and a command or SQL that repairs it."""
     broken(statement)
     findings = [finding for finding in found(check) if finding.status is not Status.OK]
     assert [finding.status.value for finding in findings] == [status]
@@ -176,7 +176,7 @@ def test_the_advised_sql_replaces_an_invalid_index_on_the_reference(payments, br
 
 
 def test_the_doctor_counts_the_half_marked_rows_of_the_replaced_service(engine, found):
-    """The finding counts the half-marked rows and names the command that repairs them."""
+    """The doctor counts the half-marked rows and names the command that repairs them."""
     with engine.begin() as connection:
         insert_events(connection, 7, state="sent_unmarked")
         insert_events(connection, 3)
@@ -217,7 +217,7 @@ def test_the_doctor_reports_a_difference_between_two_clocks(hours, status, found
 
 
 def test_the_doctor_names_a_running_publisher(engine, found):
-    """The finding has the shard and the process. An unexpected number of shards is a warning."""
+    """The finding about a running publisher has its shard and process. An unexpected number of shards is a warning."""
     with transaction(engine, Limits()) as connection:
         assert shard_lock.enter(connection, 1, 2, 0, "us") is Entry.TAKEN_OVER
         pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
@@ -229,7 +229,7 @@ def test_the_doctor_names_a_running_publisher(engine, found):
 
 
 def test_the_doctor_names_the_session_with_an_old_snapshot(engine):
-    """The finding has process, state and application. payctl's own session is not listed."""
+    """The finding about an old snapshot has the session's process, state and application."""
     with transaction(engine, Limits()) as holder:
         holder.exec_driver_sql("CREATE TEMPORARY TABLE t ()")
         pid = holder.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
@@ -271,7 +271,7 @@ def engine_as(engine, database_url):
 
 
 def test_a_role_with_every_privilege_of_one_task_is_ok(engine_as):
-    """The finding names the tasks that the role can do. A task without any privilege is not a finding."""
+    """The doctor names the tasks that the role can do, and does not report a task without any privilege."""
     limited = engine_as("GRANT SELECT ON outbox TO {role}")
     (finding,) = diagnose(subject_of(limited), ["grants"]).findings
     assert (finding.status, finding.fact.endswith("may: stats")) == (Status.OK, True)
@@ -290,7 +290,7 @@ def test_the_advised_grant_adds_the_missing_privileges_of_a_role(engine_as, engi
 
 
 def test_a_role_without_any_privilege_is_a_failure(engine_as):
-    """The finding is a failure, and each other check says that it could not read the database."""
+    """A role without any privilege is a failure, and each other check says that it could not read the database."""
     report = diagnose(subject_of(engine_as()), ["grants", "schema", "publishers", "index", "snapshot"])
     status = {finding.check: finding.status for finding in report.findings}
     assert (status["grants"], status["schema"]) == (Status.FAIL, Status.FAIL)

@@ -1,4 +1,4 @@
-"""The doctor's findings about brokers and keys."""
+"""Test the doctor's findings about brokers and keys."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_the_doctor_verifies_each_key_of_a_rotation():
     ],
 )
 def test_the_finding_about_a_wrong_key_names_its_variable(gateway, changes, status, words):
-    """The finding names the variable and never shows the key."""
+    """A finding about a wrong key names the variable and never shows the key."""
     (finding,) = keys_of(gateway, **changes)
     assert (finding.status.value, words in finding.fact) == (status, True)
     assert "canary" not in str(finding)
@@ -131,6 +131,6 @@ def test_a_cluster_without_any_expected_topic_is_one_finding():
 
 
 def test_unavailable_brokers_are_a_failure():
-    """The finding has the brokers' address and says what to check."""
+    """If the brokers do not answer, the doctor's finding has their address and says what to check."""
     (finding,) = diagnose(subject("127.0.0.1:1"), ["kafka"]).findings
     assert (finding.status, "127.0.0.1:1" in finding.fact, bool(finding.remedy)) == (Status.FAIL, True, True)

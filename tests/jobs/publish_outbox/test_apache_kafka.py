@@ -1,4 +1,4 @@
-"""The three kinds of failure with a broker that is stopped, frozen or wrongly configured."""
+"""Test the three kinds of failure with a broker that is stopped, frozen or wrongly configured."""
 
 from __future__ import annotations
 

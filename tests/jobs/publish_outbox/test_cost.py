@@ -1,4 +1,4 @@
-"""The costs of publishing: round trips, log volume, rows read and memory. No test measures time."""
+"""Test the costs of publishing: round trips, log volume, rows read and memory. No test measures time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A broker that is killed while a batch is in flight, before or after it appended the batch."""
+"""Test a broker that is killed while a batch is in flight, before or after it appended the batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Credentials that change while a publisher is running, so that its session cannot be renewed."""
+"""Test credentials that change while a publisher is running, so that its session cannot be renewed."""
 
 from __future__ import annotations
 

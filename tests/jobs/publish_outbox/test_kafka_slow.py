@@ -1,4 +1,4 @@
-"""A publisher with a slow broker or a slow network line."""
+"""Test a publisher with a slow broker or a slow network line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report of a run about the events that it did not send, and the moments when a loop reports them."""
+"""Test the report of a run about the events that it did not send, and the moments when a loop reports them."""
 
 from __future__ import annotations
 

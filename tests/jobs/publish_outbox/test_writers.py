@@ -1,4 +1,4 @@
-"""Every writer of outbox rows is delayed at each of its steps, while a publisher drains newer events."""
+"""Test every writer of outbox rows with a delay at each of its steps, while a publisher drains newer events."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def files_with(condition):
 
 
 def test_every_writer_of_outbox_rows_is_tested():
-    """A new file that imports the write statement, or a new statement that makes events pending, fails this test."""
+    """Each file that imports the write statement, and each statement that makes events pending, is in the list."""
     statement = "ticketbottle_payctl.store.payments.settle"
     assert files_with(lambda path: any(name.startswith(statement) for name in imports(path))) == WRITERS.keys()
     inserts = files_with(lambda path: "insert into outbox" in path.read_text("utf-8").lower())

@@ -1,4 +1,4 @@
-"""A replay applies its plan once, to exactly the planned rows, and records each change."""
+"""Test that a replay applies its plan once, to exactly the planned rows, and records each change."""
 
 from __future__ import annotations
 

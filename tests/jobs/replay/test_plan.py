@@ -1,4 +1,4 @@
-"""The plan of a replay: the events that it requeues, its forecast, and the events that it leaves out."""
+"""Test the plan of a replay: the events that it requeues, its forecast, and the events that it leaves out."""
 
 from __future__ import annotations
 

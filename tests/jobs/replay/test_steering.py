@@ -1,4 +1,4 @@
-"""The canary, rate, errors, interruption, resumption and cancellation of a replay."""
+"""Test the canary, rate, errors, interruption, resumption and cancellation of a replay."""
 
 from __future__ import annotations
 

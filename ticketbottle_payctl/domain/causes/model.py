@@ -1,4 +1,4 @@
-"""Types for causes of waiting and their evidence. Ages and waits are seconds by the database's clock."""
+"""Define types for causes of waiting and their evidence. Ages and waits are seconds by the database's clock."""
 
 from __future__ import annotations
 

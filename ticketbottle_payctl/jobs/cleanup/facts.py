@@ -1,4 +1,4 @@
-"""Types for a cleanup's result. All its outputs share these field names."""
+"""Define types for a cleanup's result. All its outputs share these field names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Types for the doctor's findings, and for the services that it examines."""
+"""Define types for the doctor's findings, and for the services that it examines."""
 
 from __future__ import annotations
 

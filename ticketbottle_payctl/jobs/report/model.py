@@ -1,4 +1,4 @@
-"""Types for the report of a window. Instants are aware, ages and lags are seconds, amounts are whole VND."""
+"""Define types for the report of a window. Instants are aware, ages and lags are seconds, amounts are whole VND."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Types for ``payctl show``: the verdict, the steps and the advice."""
+"""Define types for ``payctl show``: the verdict, the steps and the advice."""
 
 from __future__ import annotations
 

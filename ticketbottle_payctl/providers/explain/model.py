@@ -1,4 +1,4 @@
-"""Types for an explanation. They contain no key and no valid MAC, so they can be shown."""
+"""Define types for an explanation. They contain no key and no valid MAC, so they can be shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Types for an HTTP request and its response. They let a test check a protocol without a network."""
+"""Define types for an HTTP request and its response. They let a test check a protocol without a network."""
 
 from __future__ import annotations
 

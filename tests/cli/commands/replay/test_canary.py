@@ -1,4 +1,4 @@
-"""The output of a replay that waits for its canary, on a terminal and in a pipe, with and without a publisher."""
+"""Test the output of a replay that waits for its canary, on a terminal and in a pipe, with and without a publisher."""
 
 from __future__ import annotations
 

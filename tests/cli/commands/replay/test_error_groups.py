@@ -1,4 +1,4 @@
-"""The way from ``payctl errors`` to a replay of the counted events."""
+"""Test the way from ``payctl errors`` to a replay of the counted events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replays of ids from a list or a file."""
+"""Test replays of ids from a list or a file."""
 
 from __future__ import annotations
 

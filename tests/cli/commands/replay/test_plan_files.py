@@ -1,4 +1,4 @@
-"""Plans that are written to a file and applied later."""
+"""Test plans that are written to a file and applied later."""
 
 from __future__ import annotations
 

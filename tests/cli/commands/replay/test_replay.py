@@ -1,4 +1,4 @@
-"""The command ``payctl replay``."""
+"""Test the command ``payctl replay``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``payctl runs``: interrupted, resumed and cancelled runs, and the people who resumed or cancelled them."""
+"""Test ``payctl runs``: interrupted, resumed and cancelled runs, and the people who resumed or cancelled them."""
 
 from __future__ import annotations
 

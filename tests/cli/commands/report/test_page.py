@@ -1,4 +1,4 @@
-"""`payctl report --html`: the file, and the page in a real browser."""
+"""Test `payctl report --html`: the file, and the page in a real browser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`payctl report`: its figures, compared with plain SQL, its window, its commands and its Markdown."""
+"""Test `payctl report`: its figures, compared with plain SQL, its window, its commands and its Markdown."""
 
 # ruff: noqa: S608 - the SQL is made of constants of this file
 

@@ -1,4 +1,4 @@
-"""``payctl show`` finds an order by the last characters of its code."""
+"""Test that ``payctl show`` finds an order by the last characters of its code."""
 
 from __future__ import annotations
 

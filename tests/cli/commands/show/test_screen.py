@@ -1,4 +1,4 @@
-"""The output of ``payctl show`` for people."""
+"""Test the output of ``payctl show`` for people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An order with a real problem, and the first ``payctl show ORDER`` of the person on call."""
+"""Test an order with a real problem, and the first ``payctl show ORDER`` of the person on call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Types for the results of a replay and of a resumed replay."""
+"""Define types for the results of a replay and of a resumed replay."""
 
 from __future__ import annotations
 

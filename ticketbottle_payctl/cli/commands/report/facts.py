@@ -1,4 +1,4 @@
-"""Types for the report of a window, and the report for programs."""
+"""Define types for the report of a window, and the report for programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Types for a recorded run."""
+"""Define types for a recorded run."""
 
 from __future__ import annotations
 

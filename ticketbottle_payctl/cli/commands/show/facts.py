@@ -1,4 +1,4 @@
-"""Types for the JSON output of ``payctl show``."""
+"""Define types for the JSON output of ``payctl show``."""
 
 from __future__ import annotations
 

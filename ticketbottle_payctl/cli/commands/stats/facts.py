@@ -1,4 +1,4 @@
-"""Types for the state of the outbox."""
+"""Define types for the state of the outbox."""
 
 from __future__ import annotations
 
