@@ -69,7 +69,7 @@ def test_an_alert_has_its_kind_ids_meaning_and_runbook_entry(cloud, clock, kind)
     assert subject == f"[payctl test] {kind}"
     assert text.startswith(MEANINGS[kind])
     assert ("order_code: TB-1\n" in text, "payment_id" in text, "a" * 64 in text) == (True, False, False)
-    assert f"runbook, {kind}" in text
+    assert f"see {kind} in the runbook" in text
 
 
 def test_alerts_of_one_kind_are_limited_to_one_in_five_minutes(cloud, clock):

@@ -193,7 +193,7 @@ def test_the_doctor_distinguishes_an_idle_publisher_from_one_that_ended(look, en
     assert finding.status is Status.OK
     assert "one is idle" in finding.fact or "shard 0 of 1: pid" in finding.fact
     (finding,) = look("publishers")
-    assert (finding.status, "none is running now" in finding.fact) == (Status.OK, True)
+    assert (finding.status, "no publisher is running now" in finding.fact) == (Status.OK, True)
     assert re.search(r" ended .* ago$", finding.fact)
     execute("UPDATE payctl.publishers SET since = since - interval '1 h'")
     (finding,) = look("publishers")
