@@ -223,8 +223,8 @@ def test_an_overdue_backlog_is_a_warning_while_a_publisher_drains_it(look, engin
         (IDLES, 1, "ok", "one is idle with PAYCTL_SHARDS=1: host:1000, last seen 2"),
         (IDLES, 2, "warn", "one is idle with PAYCTL_SHARDS=1: host:1000, last seen 2"),
         (OTHER, 4, "ok", "one is idle with PAYCTL_SHARDS=4: host:4000, last seen "),
-        (IDLES.replace(":x", ":x ended"), 1, "ok", "none is running now; host:1000 ended 2"),
-        (IDLES.replace("20 s", "5 min"), 1, "ok", "none is running now; host:1000 was seen 5 min"),
+        (IDLES.replace(":x", ":x ended"), 1, "ok", "no publisher is running now; host:1000 ended 2"),
+        (IDLES.replace("20 s", "5 min"), 1, "ok", "no publisher is running now; host:1000 was seen 5 min"),
         (GONE, 1, "warn", "no publisher has been seen for 1 h; the last one was host:1000"),
     ],
 )
