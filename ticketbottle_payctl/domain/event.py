@@ -18,6 +18,9 @@ TOPICS = {
 }
 """The topic of each event type. The order service reads these topics."""
 
+FAILURES = ("PAYMENT_FAILED", "PAYMENT_CANCELLED")
+"""The types of events that no paid customer waits for. A later success of the payment supersedes them."""
+
 LARGEST_MESSAGE = 1_000_000
 """The largest message in bytes that payctl sends, with its key and headers. A larger event is dead at once."""
 

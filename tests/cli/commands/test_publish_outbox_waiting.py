@@ -12,6 +12,7 @@ import struct
 import subprocess
 import termios
 import time
+from collections import Counter
 from contextlib import contextmanager
 from uuid import uuid4
 
@@ -21,6 +22,8 @@ from jsonschema import Draft202012Validator
 
 from tests.cli.conftest import clean_environment
 from ticketbottle_payctl.cli.commands import schema
+from ticketbottle_payctl.cli.commands.publish_outbox.result import result_of
+from ticketbottle_payctl.jobs.publish_outbox import Obstacles, PublishCounts, PublishReport, StoppedBecause
 from ticketbottle_payctl.store.outbox import shard_lock
 
 NOBODY = "127.0.0.1:1"
@@ -37,15 +40,16 @@ def places(database_url, mock_kafka):
 def add(engine):
     """Return a function that inserts an event of a payment and returns its id."""
 
-    def write(key, *, retry_count=0, age=60, event_type="PAYMENT_COMPLETED", last_error=None):
+    def write(key, *, retry_count=0, age=60, event_type="PAYMENT_COMPLETED", last_error=None, payload_bytes=0):
         id_ = str(uuid4())
         values = {"id": id_, "key": key, "type": event_type, "retry": retry_count, "age": age, "error": last_error}
+        values["payload"] = json.dumps({"padding": "x" * payload_bytes})
         with engine.begin() as connection:
             connection.exec_driver_sql(
                 """
                 INSERT INTO outbox (id, "aggregateId", "aggregateType", "eventType", payload, "createdAt", "retryCount",
                     published, "lastError")
-                VALUES (%(id)s, %(key)s, 'payment', %(type)s, '{}', clock_timestamp() AT TIME ZONE 'UTC'
+                VALUES (%(id)s, %(key)s, 'payment', %(type)s, %(payload)s, clock_timestamp() AT TIME ZONE 'UTC'
                     - make_interval(secs => %(age)s), %(retry)s, false, %(error)s)
                 """,
                 values,
@@ -88,6 +92,23 @@ def dead_alone(add):
     add("other")
 
 
+def dead_failure(add):
+    """Insert a dead failure with no event behind it, and an event that can be published."""
+    add("k", event_type="PAYMENT_FAILED", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large")
+    add("other")
+
+
+def blocked_by_a_failure(add):
+    """Insert a dead failure and the success that waits behind it."""
+    add("k", event_type="PAYMENT_CANCELLED", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large")
+    add("k", age=50)
+
+
+def a_failure_that_dies(add):
+    """Insert a failure that is too large for any broker."""
+    add("k", event_type="PAYMENT_FAILED", payload_bytes=1_100_000)
+
+
 def not_due(add):
     """Insert an event that waits for its retry."""
     add("k", retry_count=4, age=0, last_error="INVALID_REQUEST: no")
@@ -109,9 +130,13 @@ TABLE = [
     # situation, held elsewhere?, options, environment, exit code, mark, first words, reasons
     (nothing_waits, nothing, [], {}, 0, "✔", "published 1", []),
     (blocked, nothing, [], {}, 6, "!", "held back 1 event", ["dead"]),
-    (blocked, nothing, ["--on-dead", "release"], {}, 6, "!", "1 dead event in the outbox: see payctl errors", []),
-    (dead_alone, nothing, [], {}, 6, "!", "1 dead event in the outbox: see payctl errors", []),
+    (blocked, nothing, ["--on-dead", "release"], {}, 6, "!", "1 dead event in the outbox", []),
+    (dead_alone, nothing, [], {}, 6, "!", "1 dead event in the outbox", []),
     (dead_alone, nothing, ["--loop", "--deadline", "1s"], {}, 6, "!", "1 dead event in the outbox", []),
+    (dead_failure, nothing, [], {}, 0, "✔", "published 1", []),
+    (blocked_by_a_failure, nothing, [], {}, 6, "!", "held back 1 event", ["dead"]),
+    (blocked_by_a_failure, nothing, ["--on-dead", "release"], {}, 0, "✔", "published 1", []),
+    (a_failure_that_dies, nothing, [], {}, 6, "!", "1 event died", []),
     (blocked, nothing, ["--max-batches", "1", "--batch-size", "1"], {}, 6, "!", "held back 1 event", ["dead"]),
     (blocked, nothing, ["--loop", "--deadline", "1s"], {}, 6, "!", "held back 1 event", ["dead"]),
     (not_due, nothing, [], {}, 6, "!", "held back 1 event", ["retry_later"]),
@@ -183,6 +208,44 @@ def test_publish_outbox_names_the_blocking_event_and_the_next_command(invoke, pl
     (command,) = re.findall(r"next:\s+payctl (.*)", text)
     shown = invoke(*command.split(), **places)
     assert (shown.exit_code, blocker in shown.stdout) == (5, True)
+
+
+def test_publish_outbox_names_each_dead_event_once(invoke, places, add):
+    """The first line counts the events of this run that died, the table lists them, and one command says more."""
+    add("j", event_type="PAYMENT_FAILED", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large")
+    died = add("k", event_type="PAYMENT_REFUNDED")
+    ran = invoke("publish-outbox", **places)
+    first, *rest = ran.stdout.splitlines()
+    assert first.startswith("!  1 event died  published 0")
+    assert (ran.stdout.count("payctl errors"), ran.stdout.count(died), ran.stderr.count("dead")) == (1, 1, 0)
+    assert [line.split() for line in rest if "dead in all" in line] == [["dead", "in", "all", "2"]]
+
+
+def test_publish_outbox_names_a_dead_failure_that_nobody_waits_for(invoke, places, add):
+    """The publisher's role may not read payments, so the line leads to the doctor, which can tell."""
+    dead_failure(add)
+    text = invoke("publish-outbox", **places).stdout
+    assert "1 dead event is left; no paid customer waits for it" in text
+    (command,) = re.findall(r"next:\s+payctl (.*)", text)
+    assert command == "doctor --only backlog"
+    document = json.loads(invoke("publish-outbox", "-o", "json", **places).stdout)["result"]
+    assert (document["dead_in_outbox"], document["dead_failures_in_outbox"]) == (1, 1)
+
+
+def test_publish_outbox_shows_a_rate_only_of_many_events(invoke, places, add):
+    """The rate of one event is the time that the run needs to start, and its three percentiles are the same."""
+    add("k")
+    text = invoke("publish-outbox", **places).stdout
+    assert re.match(r"✔  published 1  in [\d.]+ m?s, 1 batch\n", text), text
+    assert ("/s" in text, "p50" in text, "publish lag" in text) == (False, False, True)
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(2.0, "in 2 s, 50/s, 0 batches"), (0.9, "in 900 ms, 0 batches")])
+def test_a_rate_is_shown_after_a_second(seconds, shown):
+    """A run of a hundred events or more shows its rate if it took at least a second."""
+    counts = PublishCounts(published_by_type=Counter({"PAYMENT_COMPLETED": 100}))
+    first = result_of(PublishReport(counts, StoppedBecause.EMPTY, seconds, Obstacles()), loop=False).human[0]
+    assert first.parts[-1].text == shown
 
 
 def test_publish_outbox_names_a_missing_topic(invoke, places, add, mock_kafka):

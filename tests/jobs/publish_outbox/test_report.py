@@ -65,6 +65,7 @@ def test_a_run_writes_one_line_to_the_log(outbox, caplog):
         "blocked_by": [],
         "locked_by": [],
         "dead_in_outbox": 1,
+        "dead_failures_in_outbox": 0,
     }
 
 

@@ -170,7 +170,8 @@ def _human(report: ErrorsReport, selector: Selector, adviser: Adviser, now: date
         useless = all_superseded or _remedy(group) is DeliveryRemedy.SHRINK_PAYLOAD
         release = adviser.changing(["publish-outbox"], options=["--on-dead", "release"])
         pattern, sample = redact(group.pattern), redact(group.sample) if group.sample else None
-        left_out = f"{group.superseded:,} of {group.count:,}: a replay leaves them out, because the customers have paid"
+        them, paid = ("it", "customer has") if group.superseded == 1 else ("them", "customers have")
+        left_out = f"{group.superseded:,} of {group.count:,}: a replay leaves {them} out, because the {paid} paid"
         blocks += [
             line(),
             line(bold(count(group.count, "time")), pattern or "(no error was recorded)", dim(group.group)),

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from ticketbottle_payctl.domain.causes.model import Cause, CauseKind, Command, DeadGroup, Evidence, Reason, Waiting
 from ticketbottle_payctl.domain.causes.words import show, total
-from ticketbottle_payctl.domain.event import ENVELOPE, LARGEST_MESSAGE, TOPICS
+from ticketbottle_payctl.domain.event import ENVELOPE, FAILURES, LARGEST_MESSAGE, TOPICS
 from ticketbottle_payctl.formats import count
 
 _CODES_OF_SIZE = ("MSG_SIZE_TOO_LARGE", "INVALID_MSG_SIZE", "RECORD_LIST_TOO_LARGE")
@@ -16,21 +16,22 @@ def of_dead(evidence: Evidence) -> Iterator[Cause]:
     """Return one cause for each kind of dead event, and one for the blocked events. Debezium does not block events."""
     by_debezium = evidence.slot_active is not None  # Debezium does not block events and does not send replayed ones
     blocked = [one for one in evidence.waiting if one.reason is Reason.BLOCKED and not by_debezium]
+    apart = not evidence.blocked and not blocked  # otherwise a superseded event may block a success
     for group in evidence.dead_groups:
-        events = count(group.events, "event")
-        verb = "is" if group.events == 1 else "are"
-        fact = f"{events} {verb} dead: {group.error or 'no error was recorded'}"
+        dead = group.events - (group.superseded if apart else 0)
+        if not dead:
+            continue
+        verb = "is" if dead == 1 else "are"
+        fact = f"{count(dead, 'event')} {verb} dead: {group.error or 'no error was recorded'}"
         meaning = "no publisher sends a dead event, and it blocks the later events of its payment"
         advice, command = _of_superseded(group, blocked) or _of_error(group)
         if by_debezium:
-            advice, command = (
-                "do not replay: payctl does not publish this outbox; see the event's payment",
-                show(group.id),
-            )
-        yield Cause(CauseKind.DEAD, group.events, fact, meaning, advice, command)
-    named = sum(group.events for group in evidence.dead_groups)
-    if evidence.dead > named:
-        rest = evidence.dead - named
+            advice, command = "do not replay: payctl publishes nothing here; see its payment", show(group.id)
+        yield Cause(CauseKind.DEAD, dead, fact, meaning, advice, command)
+    rest = evidence.dead - sum(group.events for group in evidence.dead_groups)
+    if apart:
+        rest -= max(0, evidence.superseded - sum(group.superseded for group in evidence.dead_groups))
+    if rest > 0:
         fact = f"{count(rest, 'more dead event')} with other errors"
         yield Cause(
             CauseKind.DEAD,
@@ -42,12 +43,30 @@ def of_dead(evidence: Evidence) -> Iterator[Cause]:
         )
     if blocked:
         yield _of_blocked(evidence, blocked)
+    if apart and evidence.superseded:
+        yield _of_harmless(evidence)
 
 
 _RELEASE = (
     "skip the dead failure and send the success",
     Command(("publish-outbox",), options=("--on-dead", "release"), changes=True),
 )
+
+
+def _of_harmless(evidence: Evidence) -> Cause:
+    """Return the cause for superseded events that block nothing. Deleting them ends the report."""
+    number, ids = evidence.superseded, evidence.superseded_ids
+    if number == 1:
+        fact = f"1 dead event does no harm: {', '.join(ids)} is superseded"
+        meaning = "its customer has paid since, so no publisher and no replay sends it"
+    else:
+        fact = f"{number:,} dead events do no harm: they are superseded"
+        meaning = "their customers have paid since, so no publisher and no replay sends them"
+    named = ", ".join(f"'{event_id}'" for event_id in ids)
+    some = "" if len(ids) == number else f" the oldest {len(ids)}"
+    advice = f"to end this report, delete{some or (' it' if number == 1 else ' them')} in psql:"
+    statement = f"DELETE FROM outbox WHERE id IN ({named}) AND NOT published"  # noqa: S608 - shown, never run here
+    return Cause(CauseKind.SUPERSEDED, number, fact, meaning, f"{advice} {statement}")
 
 
 def _of_superseded(group: DeadGroup, blocked: Sequence[Waiting]) -> tuple[str, Command] | None:
@@ -90,4 +109,4 @@ def _of_blocked(evidence: Evidence, blocked: Sequence[Waiting]) -> Cause:
 
 
 def _is_superseded(blocked: Waiting) -> bool:
-    return blocked.event_type == "PAYMENT_COMPLETED" and blocked.blocker_type in {"PAYMENT_FAILED", "PAYMENT_CANCELLED"}
+    return blocked.event_type == "PAYMENT_COMPLETED" and blocked.blocker_type in FAILURES

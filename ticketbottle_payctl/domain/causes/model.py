@@ -13,6 +13,9 @@ from ticketbottle_payctl.formats import duration
 OVERDUE_AFTER = timedelta(minutes=2)
 """An event that is pending for longer is overdue. A running publisher sends an event within seconds."""
 
+WAITS_AFTER = timedelta(seconds=10)
+"""If an event that could be sent is pending for longer, payctl asks whether a publisher is working."""
+
 SEEN_WITHIN = timedelta(seconds=90)
 """A publisher that was seen within this time counts as running. A running publisher reports every 30 seconds."""
 
@@ -33,6 +36,7 @@ class CauseKind(StrEnum):
     NOT_DUE = "not_due"
     BACKLOG = "backlog"
     UNKNOWN = "unknown"
+    SUPERSEDED = "superseded"
 
 
 class Command(NamedTuple):
@@ -62,6 +66,11 @@ class Cause(NamedTuple):
     def ends_by_itself(self) -> bool:
         """Whether the events will be sent without action by the operator."""
         return self.kind in {CauseKind.NOT_DUE, CauseKind.BACKLOG}
+
+    @property
+    def is_harmless(self) -> bool:
+        """Whether no customer waits because of it."""
+        return self.kind is CauseKind.SUPERSEDED
 
 
 class Reason(StrEnum):
@@ -151,15 +160,19 @@ class SeenPublisher(NamedTuple):
 class Evidence:
     """The facts that the database shows about waiting events.
 
-    ``blocked`` is exact. ``waiting`` describes only the oldest pending events; ``sampled`` is true if there are more.
-    ``sent_lately`` counts events that were published within the last minute. ``newest_sent_s`` is the age of the newest
-    event that was published within the last minute. ``publishers_known`` is false if the role may not read when the
-    last publisher ran. ``slot_active`` is None if Debezium does not publish.
+    ``blocked`` is exact. ``superseded`` counts the dead events whose payment is COMPLETED now, and ``superseded_ids``
+    names the oldest of them; 0 if the role may not read the payments. ``waiting`` describes only the oldest pending
+    events; ``sampled`` is true if there are more. ``sent_lately`` counts events that were published within the last
+    minute. ``newest_sent_s`` is the age of the newest event that was published within the last minute, and
+    ``last_sent_s`` the time since the last one was published. ``publishers_known`` is false if the role may not read
+    when the last publisher ran. ``slot_active`` is None if Debezium does not publish.
     """
 
     pending: int = 0
     dead: int = 0
     blocked: int = 0
+    superseded: int = 0
+    superseded_ids: Sequence[str] = ()
     oldest_s: float | None = None
     oldest_id: str | None = None
     waiting: Sequence[Waiting] = ()
@@ -170,6 +183,7 @@ class Evidence:
     slot_active: bool | None = None
     sent_lately: int = 0
     newest_sent_s: float | None = None
+    last_sent_s: float | None = None
     sampled: bool = False
 
     @property

@@ -58,7 +58,9 @@ def _brokers(probe: Probe) -> Brokers:
 
 
 def _finding(cause: Cause) -> Finding:
-    return (warn if cause.ends_by_itself else fail)("backlog", cause.fact, cause.meaning, cause.advice, cause.command)
+    return (warn if cause.ends_by_itself or cause.is_harmless else fail)(
+        "backlog", cause.fact, cause.meaning, cause.advice, cause.command
+    )
 
 
 def _all_well(found: Evidence) -> str:

@@ -16,6 +16,7 @@ from ticketbottle_payctl.formats import duration
 from ticketbottle_payctl.jobs.publish_outbox.backlog import Backlog, Block
 from ticketbottle_payctl.jobs.publish_outbox.facts import BlockerFacts, BlockReason, LockFacts
 from ticketbottle_payctl.store.outbox import claim as outbox
+from ticketbottle_payctl.store.outbox import dead as dead_events
 from ticketbottle_payctl.store.outbox import held as held_events
 from ticketbottle_payctl.store.outbox import shard_lock
 from ticketbottle_payctl.store.outbox.held import Barrier, BlockingEvent, Held
@@ -71,6 +72,7 @@ class Obstacles:
 
     ``held`` counts the pending events that cannot be sent now. ``failed`` counts other events that failed in this run
     and are retried later. ``dead`` is the number of dead events in the outbox, which block only the events behind them.
+    ``dead_failures`` counts those among them that no paid customer waits for.
     ``blockers`` are the causes with the most events. ``stopped`` contains the types whose topic cannot be written to,
     even if no event waits for it. ``away`` is the error of a service that is unavailable.
 
@@ -84,6 +86,7 @@ class Obstacles:
     held: int = 0
     failed: int = 0
     dead: int = 0
+    dead_failures: int = 0
     causes: int = 0
     """The number of causes, including those that ``blockers`` does not name."""
     oldest_pending_age_s: float | None = None
@@ -92,6 +95,11 @@ class Obstacles:
     def __bool__(self) -> bool:
         """Whether anything makes an event wait."""
         return bool(self.away or self.locked or self.stopped or self.blockers)
+
+    @property
+    def dead_successes(self) -> int:
+        """The number of dead events that a customer waits for: a payment succeeded, or the type is not known."""
+        return self.dead - self.dead_failures
 
     @property
     def facts(self) -> dict[str, object]:
@@ -158,6 +166,7 @@ def look(
     failed = [number for number, block in enumerate(blocks) if block.cause and block.cause.why is BlockReason.FAILED]
     found += [_of_block(blocks[number], 0, now) for number in failed if number not in with_events]
     named = heapq.nlargest(_MOST_NAMED, found, key=lambda each: (each.events, each.event_id or ""))
+    dead = dead_events.count(connection, options.max_retries)
     known = held_events.blocking_events(connection, [each.event_id for each in named if each.event_id])
     return Obstacles(
         locked=[_locked(connection, shard, options.shards) for shard in locked],
@@ -166,7 +175,8 @@ def look(
         held=sum(group.events for group in groups),
         failed=len(failed),
         causes=len(found),
-        dead=held_events.count_dead(connection, options.max_retries),
+        dead=dead.events,
+        dead_failures=dead.failures,
         oldest_pending_age_s=outbox.oldest_pending(connection, options.max_retries),
     )
 

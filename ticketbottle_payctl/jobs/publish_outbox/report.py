@@ -162,6 +162,7 @@ class PublishReport:
             "blocked_by": [each.facts for each in self.obstacles.blockers],
             "locked_by": [each.facts for each in self.obstacles.locked],
             "dead_in_outbox": self.obstacles.dead if self.obstacles.known else None,
+            "dead_failures_in_outbox": self.obstacles.dead_failures if self.obstacles.known else None,
         }
 
     @property

@@ -98,9 +98,3 @@ def blocking_events(connection: Connection, ids: Sequence[str]) -> dict[str, Blo
         {"ids": list(ids)},
     )
     return {event_id: BlockingEvent(*rest) for event_id, *rest in rows}
-
-
-def count_dead(connection: Connection, max_retries: int) -> int:
-    """Return the number of dead events in the whole outbox."""
-    sql = f"SELECT count(*) FROM outbox WHERE {states.dead()}"  # noqa: S608 - built from constants only
-    return int(connection.exec_driver_sql(sql, {"max_retries": max_retries}).scalar_one())

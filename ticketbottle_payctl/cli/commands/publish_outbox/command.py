@@ -69,8 +69,8 @@ def publish_outbox_command(  # noqa: PLR0913 - one argument per option
     """Publish pending events to Kafka, in order per payment.
 
     Delivery is at least once: an event is marked published after the brokers acknowledged it. An unavailable broker
-    uses up no retries. Ctrl-C and SIGTERM finish or release the batch first. Exit 6 if some events failed, were held
-    back or are dead, 9 if another publisher holds the outbox; the first line says what they wait for.
+    uses up no retries. Ctrl-C and SIGTERM finish or release the batch first. Exit 6 if some events failed or were held
+    back, or a customer waits for a dead one, 9 if another publisher holds the outbox; the first line says why.
     """
     session = Session.of(ctx)
     types = _known_types(event_type or [], loop=loop)

@@ -11,6 +11,7 @@ from ticketbottle_payctl.cli.output.result import (
     Fields,
     Result,
     Table,
+    accent,
     bad,
     bold,
     dim,
@@ -20,11 +21,13 @@ from ticketbottle_payctl.cli.output.result import (
 )
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.formats import count, duration, rate
-from ticketbottle_payctl.jobs.publish_outbox import DeadEvent, Preview, PublishReport, StoppedBecause
+from ticketbottle_payctl.jobs.publish_outbox import BlockReason, DeadEvent, Preview, PublishReport, StoppedBecause
 from ticketbottle_payctl.jobs.publish_outbox.facts import ClaimableItem, DeadItem, PublishedEvents
 
 SCHEMA = "payctl.publish-outbox/1"
 _MOST_LISTED = 100
+_LEAST_EVENTS, _LEAST_SECONDS = 100, 1.0
+"""A rate of fewer events, or over a shorter time, would measure the start of the run and nothing else."""
 _UNFINISHED = {
     StoppedBecause.DEADLINE: "the time was up, more events are pending",
     StoppedBecause.MAX_BATCHES: "more events are pending",
@@ -36,8 +39,9 @@ _UNFINISHED = {
 def result_of(report: PublishReport, *, loop: bool, signalled: ExitCode | None = None) -> Result:
     """Return the report, with the exit code of the error, of the signal, or of the outcome.
 
-    Exit 6 if some events failed or were held back, or if the outbox contains a dead event, because its customer waits.
-    Exit 9 if another process holds a shard. The mark is ``✔`` only with exit code 0.
+    Exit 6 if some events failed, died or were held back, or if a customer waits for a dead event, although this run
+    could do nothing about it. No paid customer waits for a dead failure, so it is only named. Exit 9 if another process
+    holds a shard. The mark is a tick exactly at 0.
     """
     counts = report.counts
     dead = counts.dead_events[:_MOST_LISTED]
@@ -98,24 +102,24 @@ def _exit_code(report: PublishReport, *, loop: bool) -> ExitCode:
     code = ExitCode.DONE if usual else exit_codes.of_outcome(report.stopped_because)
     if code is ExitCode.DONE and report.obstacles.locked:
         return ExitCode.LOCKED
-    return ExitCode.PARTIAL if code is ExitCode.DONE and (report.partial or report.obstacles.dead) else code
+    return ExitCode.PARTIAL if code is ExitCode.DONE and (report.partial or report.obstacles.dead_successes) else code
 
 
 def _human(report: PublishReport, code: ExitCode) -> list[Block]:
-    counts = report.counts
-    batches = count(counts.batches, "batch", "batches")
+    counts, obstacles = report.counts, report.obstacles
     trouble = _trouble(report)
     blocks: list[Block] = [
         line(
             good("✔") if code is ExitCode.DONE else warn("!"),
             warn(trouble) if trouble else None,
             bold(f"published {counts.published:,}"),
-            dim(f"in {duration(report.seconds)}, {rate(report.events_per_second)}, {batches}"),
+            dim(_pace(report)),
         )
     ]
-    blocks += causes(report.obstacles)
-    troubled = [("retry later", counts.retried), ("dead", counts.dead), ("held back", counts.held)]
-    age, lag = report.oldest_pending_age_s, report.lag
+    blocks += causes(obstacles)
+    blocks += _dead(report)
+    troubled = [("retry later", counts.retried), ("held back", counts.held)]
+    age = report.oldest_pending_age_s
     blocks.append(
         Fields(
             (
@@ -124,10 +128,10 @@ def _human(report: PublishReport, code: ExitCode) -> list[Block]:
                     for event_type, number in sorted(counts.published_by_type.items())
                 ),
                 *((name, f"{number:,}") for name, number in troubled if number),
-                ("publish lag", lag and f"p50 {duration(lag.p50)} · p95 {duration(lag.p95)} · p99 {duration(lag.p99)}"),
+                ("publish lag", _lag(report)),
                 ("stopped because", report.stopped_because.value),
                 ("oldest pending", _age(report, age)),
-                ("dead in all", f"{report.obstacles.dead:,}; see payctl errors" if report.obstacles.dead else None),
+                ("dead in all", f"{obstacles.dead:,}" if counts.dead and obstacles.dead > counts.dead else None),
             )
         )
     )
@@ -151,13 +155,48 @@ def _trouble(report: PublishReport) -> str | None:
         said.append(f"{count(obstacles.failed, 'event')} failed and will be tried again")
     if report.counts.dead:
         said.append(f"{count(report.counts.dead, 'event')} died")
-    elif obstacles.dead:
-        said.append(f"{count(obstacles.dead, 'dead event')} in the outbox: see payctl errors")
+    elif obstacles.dead_successes:
+        said.append(f"{count(obstacles.dead_successes, 'dead event')} in the outbox")
     if said:
         return ", ".join(said)
     if obstacles.oldest_pending_age_s is not None or not obstacles.known:
         return _UNFINISHED.get(report.stopped_because)
     return "stopped by a signal" if report.stopped_because is StoppedBecause.SIGNAL else None
+
+
+def _pace(report: PublishReport) -> str:
+    """Return the time and the batches, and the rate if the run was long enough to measure it."""
+    measured = report.counts.published >= _LEAST_EVENTS and report.seconds >= _LEAST_SECONDS
+    said = [
+        f"in {duration(report.seconds)}",
+        rate(report.events_per_second) if measured else "",
+        count(report.counts.batches, "batch", "batches"),
+    ]
+    return ", ".join(part for part in said if part)
+
+
+def _lag(report: PublishReport) -> str | None:
+    """Return the percentiles of the publish lag, or one value if they are the same, as for a single event."""
+    lag = report.lag
+    if lag is None or lag.p50 == lag.p99:
+        return lag and duration(lag.p50)
+    return f"p50 {duration(lag.p50)} · p95 {duration(lag.p95)} · p99 {duration(lag.p99)}"
+
+
+def _dead(report: PublishReport) -> list[Block]:
+    """Return the dead events that the first line does not name, and the command that says more about dead events."""
+    obstacles, died = report.obstacles, report.counts.dead
+    if any(each.reason in {BlockReason.DEAD, BlockReason.FAILED} for each in obstacles.blockers):
+        return []  # the lines above name them
+    blocks: list[Block] = []
+    if died or obstacles.dead_successes:
+        blocks.append(line(dim("  next:"), accent("payctl errors")))
+    left = 0 if died else obstacles.dead_failures
+    if left:
+        is_left, them = ("is left", "it") if left == 1 else ("are left", "them")
+        blocks.append(line(f"  {count(left, 'dead event')} {is_left}; no paid customer waits for {them}"))
+        blocks.append(line(dim("  next:"), accent("payctl doctor --only backlog")))
+    return blocks
 
 
 def _age(report: PublishReport, age: float | None) -> str:
@@ -167,10 +206,7 @@ def _age(report: PublishReport, age: float | None) -> str:
 
 
 def _warnings(report: PublishReport) -> list[str]:
-    stopped = [
+    return [
         f"{event_type} was not published: {why}; its events stay pending, other types were published"
         for event_type, why in sorted(report.counts.stopped_types.items())
     ]
-    if report.counts.dead:
-        stopped.append("dead events stay in the outbox; `payctl errors` shows what helps")
-    return stopped

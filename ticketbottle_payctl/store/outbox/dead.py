@@ -1,0 +1,47 @@
+"""Count dead events, and find those that do no harm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from ticketbottle_payctl.domain.event import FAILURES
+from ticketbottle_payctl.store.outbox import states
+from ticketbottle_payctl.store.outbox.selector import SUPERSEDED
+
+_MOST_NAMED = 5
+
+
+class DeadCount(NamedTuple):
+    """The number of dead events. ``failures`` counts those that say that a payment failed or was cancelled."""
+
+    events: int
+    failures: int
+
+
+class SupersededDead(NamedTuple):
+    """Dead events whose payment is COMPLETED now: their number, and the ids of the five oldest."""
+
+    events: int = 0
+    ids: Sequence[str] = ()
+
+
+def count(connection: Connection, max_retries: int) -> DeadCount:
+    """Count the dead events of the whole outbox. The role needs no privilege on the payments."""
+    sql = f"""
+        SELECT count(*), count(*) FILTER (WHERE "eventType" = ANY(%(failures)s)) FROM outbox WHERE {states.dead()}
+    """  # noqa: S608 - built from constants only
+    row = connection.exec_driver_sql(sql, {"max_retries": max_retries, "failures": list(FAILURES)}).one()
+    return DeadCount(*row)
+
+
+def superseded(connection: Connection, max_retries: int) -> SupersededDead:
+    """Find the dead events that are superseded. The role must be allowed to read the payments' ids and states."""
+    sql = f"""
+        SELECT count(*), (array_agg(o.id ORDER BY o."createdAt", o.id COLLATE "C"))[1:{_MOST_NAMED}]
+        FROM outbox AS o WHERE {states.dead("o.")} AND {SUPERSEDED}
+    """  # noqa: S608 - built from constants only
+    events, ids = connection.exec_driver_sql(sql, {"max_retries": max_retries}).one()
+    return SupersededDead(events, tuple(ids or ()))
