@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from ticketbottle_payctl.domain.causes import (
     OVERDUE_AFTER,
+    WAITS_AFTER,
     Brokers,
     CauseKind,
     DeadGroup,
@@ -17,16 +18,19 @@ from ticketbottle_payctl.domain.causes import (
     SeenPublisher,
     Waiting,
     causes,
+    idle,
 )
 from ticketbottle_payctl.formats import command_line
 
 LATE = OVERDUE_AFTER.total_seconds() + 60
 COMPLETED, FAILED = "PAYMENT_COMPLETED", "PAYMENT_FAILED"
 IDLES = SeenPublisher("host:12", 1, 20.0)
+ENDED = IDLES._replace(ended=True)
 GONE = SeenPublisher("host:12", 1, 720.0)
 WORKS = SeenPublisher("pid 7, payctl publish-outbox", 1, 0.0, working=True)
 OTHER = SeenPublisher("host:99", 4, 20.0)
 READY = Waiting(Reason.READY, COMPLETED, 3, LATE, "e1")
+YOUNG = READY._replace(oldest_s=WAITS_AFTER.total_seconds() + 1)
 FAILING = Waiting(Reason.FAILING, COMPLETED, 2, LATE, "e2", error="INVALID_REQUEST: no")
 NOT_DUE = Waiting(Reason.NOT_DUE, COMPLETED, 1, LATE, "e3", error="INVALID_REQUEST: no", due_in_s=95.0)
 LOCKED = Waiting(
@@ -35,6 +39,7 @@ LOCKED = Waiting(
 BLOCKED = Waiting(Reason.BLOCKED, COMPLETED, 1, 5.0, "e5", blocker="d1", blocker_type=COMPLETED)
 SUPERSEDED = BLOCKED._replace(blocker_type=FAILED)
 TOO_LARGE = DeadGroup("0a1b2c3d", 1, [COMPLETED], "d1", "MSG_SIZE_TOO_LARGE: Broker: Message size too large", 2_000)
+OLD_FAILURE = TOO_LARGE._replace(event_types=[FAILED], superseded=1)
 NO_TOPIC = Brokers(stopped={COMPLETED: "Broker: Unknown topic or partition"})
 AWAY = Brokers(unavailable="Kafka at b:9092 is not available")
 ANSWERED = Brokers()
@@ -142,7 +147,6 @@ def test_a_cause_names_the_process_and_the_time(evidence, words):
         (TOO_LARGE._replace(payload_bytes=1_000_262), BLOCKED, "the payload has 1,000,262 bytes, and payctl",
          "payctl show d1"),
         (TOO_LARGE._replace(event_types=[FAILED], events=2, superseded=2), BLOCKED, "do not replay", "payctl show d1"),
-        (TOO_LARGE._replace(event_types=[FAILED], superseded=1), None, "do not replay", "payctl show d1"),
         (TOO_LARGE._replace(event_types=["OTHER"], error="UNKNOWN_EVENT_TYPE: no"), BLOCKED, "do not replay",
          "payctl show d1"),
         (TOO_LARGE._replace(error=None, id="it's one"), BLOCKED, "remove the cause",
@@ -162,11 +166,70 @@ def test_no_replay_is_advised_for_an_event_that_would_die_again(group, blocked, 
     assert dead.command.rows == (group.events if command.startswith("payctl replay") else 1)
 
 
+@pytest.mark.parametrize(
+    ("evidence", "expected"),
+    [
+        (seen(dead=1, superseded=1, superseded_ids=["d1"], dead_groups=[OLD_FAILURE]),
+         ["1 dead event does no harm: d1 is superseded"]),
+        (seen(dead=2, superseded=1, superseded_ids=["d1"], dead_groups=[OLD_FAILURE._replace(events=2)]),
+         ["1 event is dead: MSG_SIZE", "1 dead event does no harm"]),
+        (seen(dead=9, superseded=8, superseded_ids=["d1", "d2"], dead_groups=[OLD_FAILURE]),
+         ["1 more dead event with other errors", "8 dead events do no harm"]),
+        (seen(SUPERSEDED, dead=1, blocked=1, superseded=1, superseded_ids=["d1"], dead_groups=[OLD_FAILURE]),
+         ["1 event is dead: MSG_SIZE", "event e5 waits behind dead event d1"]),
+    ],
+)  # fmt: skip
+def test_a_superseded_event_is_told_apart_if_it_blocks_nothing(evidence, expected):
+    """A superseded event that blocks a success needs a person. Otherwise it does no harm, and no group counts it."""
+    facts = [cause.fact for cause in causes(evidence, ANSWERED)]
+    assert len(facts) == len(expected)
+    assert all(fact.startswith(start) for fact, start in zip(facts, expected, strict=True)), facts
+
+
 def test_no_release_is_advised_if_an_event_could_overtake_a_success():
     """--on-dead release would also publish an event of another payment, which is behind a dead success."""
     group = TOO_LARGE._replace(event_types=[FAILED])
     found = causes(seen(SUPERSEDED, BLOCKED, dead=2, blocked=2, dead_groups=[group]), ANSWERED)
     assert not any("release" in typed(cause.command) for cause in found if cause.command)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "words", "expected"),
+    [
+        (seen(YOUNG), "no publisher is working now; none has run on this database yet", False),
+        (seen(YOUNG, publishers=[IDLES]), "no publisher is working now; last activity 20 s ago", True),
+        (seen(YOUNG, publishers=[GONE]), "no publisher is working now; last activity 12 min ago", False),
+        (seen(YOUNG, publishers=[GONE], last_sent_s=15.0), "no publisher is working now; last activity 15 s ago",
+         False),
+        (seen(YOUNG, publishers=[ENDED]), "no publisher is working now; the last one ended 20 s ago", True),
+        (seen(YOUNG, publishers_known=False), "no publisher is working now", False),
+        (seen(READY), "no publisher is working now; none has run on this database yet", False),
+    ],
+)  # fmt: skip
+def test_an_event_that_waits_for_seconds_shows_that_no_publisher_is_working(evidence, words, expected):
+    """The sentence has the last sign of a publisher. One that was seen lately may be between two runs."""
+    assert idle(evidence) == (words, expected)
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        seen(YOUNG, publishers=[WORKS]),
+        seen(YOUNG, publishers=[IDLES], last_sent_s=1.0),
+        seen(YOUNG, slot_active=True),
+        seen(BLOCKED, publishers=[GONE]),
+        seen(NOT_DUE, publishers=[GONE]),
+        seen(pending=5, oldest_s=2.0),
+    ],
+)
+def test_no_publisher_is_missed_without_an_event_to_send(evidence):
+    """A publisher that works, has just sent an event, or has nothing to send is not reported as idle."""
+    assert idle(evidence) is None
+
+
+def test_a_young_event_has_no_cause_yet():
+    """A scheduled publisher may be between two runs, so only an overdue event has a cause."""
+    assert causes(seen(YOUNG, publishers=[GONE]), ANSWERED) == ()
 
 
 def test_no_replay_is_advised_while_debezium_publishes():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import time
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -77,6 +78,21 @@ def test_the_picture_shows_what_a_night_needs(troubled):
         ):
             assert re.search(part, picture), part
         assert "\x1b[31m[bold]" not in it.sent.decode()
+        assert it.end() == 130
+
+
+def test_a_publisher_has_one_line(database_url, mock_kafka, started):
+    """A publisher has two sessions and may hold several shards. The picture names its process once."""
+    places = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, "PAYCTL_SHARDS": "3"}
+    process = started("publish-outbox", "--loop", **places)
+    said = iter(process.stderr.readline, b"")
+    assert any(b"ready" in line for line in said)
+    with terminal(*WATCH, **places) as it:
+        it.wait_for(f"{socket.gethostname()}:"[:20])
+        lines = it.picture().splitlines()
+        first = next(place for place, row in enumerate(lines) if row.startswith("publishers"))
+        shown = [row[:38].strip() for row in lines[first + 1 : -1] if row[:38].strip()]
+        assert (len(shown), "pid " in str(shown)) == (1, False), shown
         assert it.end() == 130
 
 

@@ -217,9 +217,13 @@ def test_the_doctor_reports_a_difference_between_two_clocks(hours, status, found
 
 
 def test_the_doctor_names_a_running_publisher(engine, found):
-    """The finding about a running publisher has its shard and process. An unexpected number of shards is a warning."""
-    with transaction(engine, Limits()) as connection:
+    """The finding has the shard and the process. An unexpected number of shards is a warning.
+
+    A publisher holds a shard through two sessions, and has one finding for it.
+    """
+    with transaction(engine, Limits()) as connection, transaction(engine, Limits()) as second:
         assert shard_lock.enter(connection, 1, 2, 0, "us") is Entry.TAKEN_OVER
+        second.exec_driver_sql(f"SELECT {shard_lock.keeping(1, 2, 1)}")
         pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
         (other,) = found("publishers")
         (same,) = found("publishers", shards=2)

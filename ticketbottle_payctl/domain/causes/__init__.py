@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from ticketbottle_payctl.domain.causes.dead import of_dead
 from ticketbottle_payctl.domain.causes.flow import of_brokers, of_publishers, of_row_locks, of_table_locks
+from ticketbottle_payctl.domain.causes.idle import Idle, idle
 from ticketbottle_payctl.domain.causes.model import (
     OVERDUE_AFTER,
     SEEN_WITHIN,
+    WAITS_AFTER,
     Brokers,
     Cause,
     CauseKind,
@@ -26,8 +28,8 @@ from ticketbottle_payctl.domain.causes.pending import of_failures, unexplained
 from ticketbottle_payctl.domain.causes.words import overdue
 
 __all__ = [
-    "OVERDUE_AFTER", "SEEN_WITHIN", "Brokers", "Cause", "CauseKind", "Command", "DeadGroup", "Evidence", "Holder",
-    "Reason", "SeenPublisher", "Waiting", "causes",
+    "OVERDUE_AFTER", "SEEN_WITHIN", "WAITS_AFTER", "Brokers", "Cause", "CauseKind", "Command", "DeadGroup", "Evidence",
+    "Holder", "Idle", "Reason", "SeenPublisher", "Waiting", "causes", "idle",
 ]  # fmt: skip
 
 

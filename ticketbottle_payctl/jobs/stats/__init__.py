@@ -11,7 +11,7 @@ from typing import assert_never
 
 from sqlalchemy import Connection, Engine
 
-from ticketbottle_payctl.domain.causes import Cause, Evidence, causes
+from ticketbottle_payctl.domain.causes import Cause, Evidence, Idle, causes, idle
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.db.owner_time import aware
 from ticketbottle_payctl.store.inspect.causes import evidence
@@ -73,8 +73,10 @@ class StatsReport:
     requested if the newest 10,000 published events do not go back that far. ``created`` and ``sent`` count the events
     in each thirtieth of the window, the oldest first.
 
-    ``blocked`` are pending events behind a dead event of their payment. ``causes`` are the reasons why events wait, the
-    most pressing first. ``by_debezium`` is true if Debezium publishes the outbox. All three are known only if they were
+    ``blocked`` are pending events behind a dead event of their payment. ``superseded`` are dead events that do no harm,
+    because their payment is COMPLETED now; 0 if an event is blocked or the role may not read payments. ``causes`` are
+    the reasons why events wait, the most pressing first. ``idle`` says that no publisher is working although an event
+    could be sent. ``by_debezium`` is true if Debezium publishes the outbox. All of them are known only if they were
     requested.
     """
 
@@ -100,7 +102,9 @@ class StatsReport:
     by: By | None = None
     items: tuple[Tally, ...] = ()
     blocked: int = 0
+    superseded: int = 0
     causes: tuple[Cause, ...] = ()
+    idle: Idle | None = None
     by_debezium: bool = False
 
 
@@ -134,7 +138,15 @@ def read_state(connection: Connection, max_retries: int, since: timedelta) -> tu
 
 def explained(report: StatsReport, seen: Evidence) -> StatsReport:
     """Return the report with the causes that the evidence shows."""
-    return replace(report, blocked=seen.blocked, causes=causes(seen), by_debezium=seen.slot_active is not None)
+    found = causes(seen)
+    return replace(
+        report,
+        blocked=seen.blocked,
+        superseded=sum(cause.events for cause in found if cause.is_harmless),
+        causes=found,
+        idle=idle(seen),
+        by_debezium=seen.slot_active is not None,
+    )
 
 
 def tallied(report: StatsReport, by: By | None, groups: Sequence[Group], sent: Mapping[str | None, int]) -> StatsReport:

@@ -11,13 +11,13 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from ticketbottle_payctl.domain.causes import OVERDUE_AFTER, DeadGroup, Evidence, Holder, Reason, Waiting
+from ticketbottle_payctl.domain.causes import OVERDUE_AFTER, WAITS_AFTER, DeadGroup, Evidence, Holder, Reason, Waiting
 from ticketbottle_payctl.domain.retry import backoff
 from ticketbottle_payctl.store.db import advisory_locks
 from ticketbottle_payctl.store.db.advisory_locks import Namespace
 from ticketbottle_payctl.store.db.owner_time import NOW
 from ticketbottle_payctl.store.inspect import publishers
-from ticketbottle_payctl.store.outbox import cdc, error_groups, states
+from ticketbottle_payctl.store.outbox import cdc, dead, error_groups, states
 from ticketbottle_payctl.store.outbox.selector import Selector
 from ticketbottle_payctl.store.outbox.stats import Recent, Unpublished
 from ticketbottle_payctl.telemetry import redact
@@ -68,8 +68,9 @@ _WAITING = f"""
         (array_agg(blocker ORDER BY made, id COLLATE "C"))[1],
         (array_agg(blocker_type ORDER BY made, id COLLATE "C"))[1],
         EXTRACT(epoch FROM min(due) - min(now))::float8, pid, application, usename, state, seconds
-    FROM judged WHERE reason IN ('blocked', 'not_due') OR made < now - %(overdue)s * interval '1 second'
-    GROUP BY reason, type, CASE reason WHEN 'blocked' THEN blocker_type END, pid, application, usename, state, seconds
+    FROM judged WHERE reason IN ('blocked', 'not_due') OR made < now - %(soon)s * interval '1 second'
+    GROUP BY reason, type, CASE reason WHEN 'blocked' THEN blocker_type END, pid, application, usename, state, seconds,
+        reason NOT IN ('blocked', 'not_due') AND made < now - %(overdue)s * interval '1 second'
     ORDER BY min(made)
 """  # noqa: S608 - built from constants only
 
@@ -99,20 +100,24 @@ def evidence(connection: Connection, max_retries: int, found: Unpublished, recen
     ``found`` and ``recent`` must have been read in the same transaction. This changes the planner settings of the
     transaction, so it must run no other statement afterwards. Error texts are redacted.
     """
+    may = bool(found.dead and connection.exec_driver_sql(_MAY_READ_PAYMENTS).scalar_one())
+    superseded = dead.superseded(connection, max_retries) if may else dead.SupersededDead()  # needs a nested loop
     connection.exec_driver_sql(_JOIN_BY_HASH)
     slot = cdc.slot(connection)
     seen, known = publishers.seen(connection)
-    newest_sent = recent.newest_sent
+    newest_sent, last_sent = recent.newest_sent, recent.last_sent
     return Evidence(
         pending=found.pending,
         dead=found.dead,
         blocked=cdc.waiting_behind_dead(connection, max_retries)
         if found.dead and found.pending and slot is None
         else 0,
+        superseded=superseded.events,
+        superseded_ids=superseded.ids,
         oldest_s=found.oldest_pending_age_s,
         oldest_id=found.oldest_pending_id,
         waiting=_waiting(connection, max_retries) if found.pending else (),
-        dead_groups=_dead_groups(connection, max_retries) if found.dead else (),
+        dead_groups=_dead_groups(connection, max_retries, with_payments=may) if found.dead else (),
         table_locks=table_locks(connection) if found.pending else (),
         publishers=seen,
         publishers_known=known,
@@ -120,6 +125,7 @@ def evidence(connection: Connection, max_retries: int, found: Unpublished, recen
         slot_active=None if slot is None else slot.active,
         sent_lately=recent.recent_sent,
         newest_sent_s=None if newest_sent is None else (recent.now - newest_sent).total_seconds(),
+        last_sent_s=None if last_sent is None else max(0.0, (recent.now - last_sent).total_seconds()),
     )
 
 
@@ -128,6 +134,7 @@ def _waiting(connection: Connection, max_retries: int) -> list[Waiting]:
     parameters = {
         "max_retries": max_retries,
         "overdue": OVERDUE_AFTER.total_seconds(),
+        "soon": WAITS_AFTER.total_seconds(),
         "tries": [*tries],
         "waits": [backoff(number).total_seconds() for number in tries],
     }
@@ -158,10 +165,11 @@ _MAY_READ_PAYMENTS = """
 """
 
 
-def _dead_groups(connection: Connection, max_retries: int) -> list[DeadGroup]:
+def _dead_groups(connection: Connection, max_retries: int, *, with_payments: bool) -> list[DeadGroup]:
     """Return the largest groups. Superseded events are counted only if the role may read the payments."""
-    may = bool(connection.exec_driver_sql(_MAY_READ_PAYMENTS).scalar_one())
-    found = error_groups.groups(connection, Selector(failed=True), max_retries, _MOST_DEAD_GROUPS, with_payments=may)
+    found = error_groups.groups(
+        connection, Selector(failed=True), max_retries, _MOST_DEAD_GROUPS, with_payments=with_payments
+    )
     return [
         DeadGroup(
             one.group, one.dead, one.event_types, one.sample_id, redact(one.sample) if one.sample else None,

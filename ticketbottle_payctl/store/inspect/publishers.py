@@ -3,15 +3,19 @@
 A working publisher holds the lock of its shard. An idle publisher holds it for only a millisecond per second, so the
 lock does not show an idle one reliably. But an idle publisher updates its instant in ``payctl.publishers`` every 30
 seconds. Without a pooler, its session also shows its application name.
+
+A publisher process has two sessions, and may hold several shards. It is one publisher here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from ticketbottle_payctl.domain.causes import SeenPublisher
+from ticketbottle_payctl.domain.causes import SEEN_WITHIN, SeenPublisher
 from ticketbottle_payctl.store.db import advisory_locks
 from ticketbottle_payctl.store.db.advisory_locks import Namespace
 from ticketbottle_payctl.store.outbox import shard_lock
@@ -21,55 +25,107 @@ APPLICATION = "payctl publish-outbox"
 
 
 class Publisher(NamedTuple):
-    """A session that holds a shard, and its publisher's number of shards."""
+    """A shard that is held, and its publisher's number of shards. ``pid`` is one of the sessions that hold it."""
 
     shard: int
     shards: int
     pid: int
     application: str | None
+    address: str
+
+    @property
+    def name(self) -> str:
+        """The session, for a person."""
+        return f"pid {self.pid}, {self.application or 'unnamed'}"
+
+
+class _Session(NamedTuple):
+    """A session with a publisher's application name, and the seconds since it was last used."""
+
+    pid: int
+    address: str
+    seconds: float
+
+
+@dataclass(slots=True)
+class _Noted:
+    """A row of ``payctl.publishers`` for each publisher. ``places`` are the shards that it has taken over last."""
+
+    seen: SeenPublisher
+    places: set[tuple[int, int]]
 
 
 def working(connection: Connection) -> list[Publisher]:
-    """Return the working publishers. They are found by the locks that they hold."""
+    """Return each shard that a publisher holds now. It is found by the locks."""
     rows = connection.exec_driver_sql(
         f"""
-        SELECT l.objid::bigint, l.pid, nullif(a.application_name, '')
+        SELECT l.objid::bigint, l.pid, nullif(a.application_name, ''), COALESCE(host(a.client_addr), '')
         FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
         WHERE {advisory_locks.held(Namespace.SHARDS)}
         ORDER BY 1, 2
         """  # noqa: S608 - built from constants only
     )
-    found = [Publisher(*shard_lock.shard_of(lock), pid, name) for lock, pid, name in rows]
-    return list({(one.shard, one.shards, one.pid): one for one in found}.values())
+    found = [Publisher(*shard_lock.shard_of(lock), *rest) for lock, *rest in rows]
+    return list({(one.shard, one.shards): one for one in reversed(found)}.values())[::-1]
 
 
 def seen(connection: Connection) -> tuple[list[SeenPublisher], bool]:
     """Return each publisher that was seen, the latest first, and whether the role may see all of them."""
-    at_work = [
-        SeenPublisher(f"pid {one.pid}, {one.application or 'unnamed'}", one.shards, 0.0, working=True)
-        for one in working(connection)
-    ]
+    at_work = working(connection)
+    sessions = _sessions(connection)
     noted = _noted(connection)
-    found = [*at_work, *_connected(connection), *(noted or ())]
+    found = _merged(at_work, sessions, noted or ())
     return sorted(found, key=lambda one: (not one.working, one.seconds)), noted is not None
 
 
-def _connected(connection: Connection) -> list[SeenPublisher]:
-    """Return publishers by their sessions, if the role may see when each session was last used.
+def _merged(at_work: Sequence[Publisher], sessions: Sequence[_Session], noted: Sequence[_Noted]) -> list[SeenPublisher]:
+    """Return one entry for each publisher.
+
+    The name on a held shard is its publisher's, unless that name has signed off. A session does not say which process
+    it belongs to. So it counts for the publisher that was seen last, or alone if none was seen lately.
+    """
+    found = {id(one): one.seen for one in noted}
+    unnamed: dict[str, SeenPublisher] = {}
+    for held in at_work:
+        owner = next((one for one in noted if (held.shard, held.shards) in one.places and not one.seen.ended), None)
+        if owner is not None:
+            found[id(owner)] = owner.seen._replace(seconds=0.0, working=True)
+        else:
+            unnamed.setdefault(held.address, SeenPublisher(held.name, held.shards, 0.0, working=True))
+    alive = [key for key, one in found.items() if not one.ended and one.seconds < SEEN_WITHIN.total_seconds()]
+    busy = {held.address for held in at_work}
+    idle = [one for one in sessions if one.address not in busy]
+    if idle and alive:
+        latest = min(alive, key=lambda key: found[key].seconds)
+        found[latest] = found[latest]._replace(seconds=min(found[latest].seconds, idle[0].seconds))
+    elif idle:
+        first = {one.address: one for one in reversed(idle)}
+        return [
+            *found.values(), *unnamed.values(),
+            *(SeenPublisher(f"pid {one.pid}, {APPLICATION}", None, one.seconds) for one in first.values()),
+        ]  # fmt: skip
+    return [*found.values(), *unnamed.values()]
+
+
+def _sessions(connection: Connection) -> list[_Session]:
+    """Return publishers' sessions, the last used first, if the role may see when each session was last used.
 
     A pooler keeps the session of a publisher that has ended, so a session alone does not show that its publisher runs.
     """
     rows = connection.exec_driver_sql(
         """
-        SELECT pid, GREATEST(EXTRACT(epoch FROM clock_timestamp() - state_change)::float8, 0) FROM pg_stat_activity
+        SELECT pid, COALESCE(host(client_addr), ''),
+            GREATEST(EXTRACT(epoch FROM clock_timestamp() - state_change)::float8, 0) AS seconds
+        FROM pg_stat_activity
         WHERE datname = current_database() AND application_name = %(name)s AND state_change IS NOT NULL
+        ORDER BY seconds, pid
         """,
         {"name": APPLICATION},
     )
-    return [SeenPublisher(f"pid {pid}, {APPLICATION}", None, seconds) for pid, seconds in rows]
+    return [_Session(*row) for row in rows]
 
 
-def _noted(connection: Connection) -> list[SeenPublisher] | None:
+def _noted(connection: Connection) -> list[_Noted] | None:
     """Return the last publisher of each shard without duplicates, or None if the role may not read the table."""
     may_read = connection.exec_driver_sql(
         """
@@ -85,9 +141,10 @@ def _noted(connection: Connection) -> list[SeenPublisher] | None:
         " FROM payctl.publishers WHERE shard <> %(replay)s ORDER BY since",
         {"replay": shard_lock.REPLAY_PLACE},
     )
-    latest = {owner: (shard_lock.shard_of(lock)[1], seconds) for lock, owner, seconds in rows}
-    return [
-        SeenPublisher(name, shards, seconds, ended=ended)
-        for owner, (shards, seconds) in latest.items()
-        for name, ended in [shard_lock.name_of(owner)]
-    ]
+    found: dict[str, _Noted] = {}
+    for lock, owner, seconds in rows:
+        name, ended = shard_lock.name_of(owner)
+        shard, shards = shard_lock.shard_of(lock)
+        places = found[owner].places if owner in found else set()
+        found[owner] = _Noted(SeenPublisher(name, shards, seconds, ended=ended), {*places, (shard, shards)})
+    return list(found.values())

@@ -45,7 +45,7 @@ class Recent(NamedTuple):
     ``created_since`` and ``sent_since`` are the instants from which events were read: the window's start, or later if
     the window has more than :data:`NEWEST` events. The ``recent`` counts cover the last minute. Lags are seconds from
     ``"createdAt"`` to ``"publishedAt"``, or None if nothing was sent. ``newest_sent`` is the creation time of the
-    newest event that was sent in the last minute.
+    newest event that was sent in the last minute. ``last_sent`` is when the last event was sent, or None.
     """
 
     now: datetime
@@ -61,6 +61,7 @@ class Recent(NamedTuple):
     created_in: Mapping[str, int]
     sent_in: Mapping[str, int]
     newest_sent: datetime | None = None
+    last_sent: datetime | None = None
 
 
 class Unpublished(NamedTuple):
@@ -146,7 +147,7 @@ def recent(connection: Connection, window_s: float) -> Recent:
                 count(*) FILTER (WHERE sent >= GREATEST(late, sent_since)) AS recent_sent,
                 percentile_disc(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY GREATEST(sent - made, interval '0'))
                     FILTER (WHERE sent >= sent_since) AS lags,
-                max(made) FILTER (WHERE sent >= late) AS newest_sent
+                max(made) FILTER (WHERE sent >= late) AS newest_sent, max(sent) AS last_sent
             FROM newest, span
         )
         SELECT now, made_since, sent_since, created, sent, recent_created, recent_sent,
@@ -156,11 +157,11 @@ def recent(connection: Connection, window_s: float) -> Recent:
                 SELECT {_part("made")} AS part, count(*) AS n FROM newest WHERE made >= made_since GROUP BY 1) AS p),
             (SELECT json_object_agg(part, n) FROM (
                 SELECT {_part("sent")} AS part, count(*) AS n FROM newest WHERE sent >= made_since GROUP BY 1) AS p),
-            newest_sent
+            newest_sent, last_sent
         FROM span, counted
     """  # noqa: S608 - built from constants only
     row = connection.exec_driver_sql(sql, {"window": window_s}).one()
-    return Recent._make((*row[:10], row[10] or {}, row[11] or {}, row[12]))
+    return Recent._make((*row[:10], row[10] or {}, row[11] or {}, *row[12:]))
 
 
 def unpublished(

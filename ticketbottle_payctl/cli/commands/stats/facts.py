@@ -59,8 +59,12 @@ class StatsFacts(TypedDict):
     """Events out of retries."""
     blocked: NotRequired[Count]
     """Pending events behind a dead event of their payment."""
+    superseded: NotRequired[Count]
+    """Dead events that do no harm, because their payment is COMPLETED now."""
     causes: NotRequired[Sequence[CauseFacts]]
     """The causes of dead, blocked or overdue events, the most pressing first; empty if there are no such events."""
+    idle: NotRequired[str | None]
+    """That no publisher is working although events wait, with the last sign of one; null otherwise."""
     by_debezium: NotRequired[bool]
     """Whether Debezium publishes this outbox."""
     published: Count
@@ -130,7 +134,9 @@ def facts_of(report: StatsReport, session: Session) -> StatsFacts:
         "pending": report.pending,
         "dead": report.dead,
         "blocked": report.blocked,
+        "superseded": report.superseded,
         "causes": [_cause(cause, session) for cause in report.causes],
+        "idle": report.idle.words if report.idle else None,
         "by_debezium": report.by_debezium,
         "published": report.published,
         "total": report.total,

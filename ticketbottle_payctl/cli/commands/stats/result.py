@@ -59,8 +59,9 @@ def checked(report: StatsReport, session: Session, limits: HealthLimits) -> Resu
     failed = []
     if age > limits.age.total_seconds():
         failed.append(f"the oldest pending event is {duration(age)} old, more than {_span(limits.age)}")
-    if report.dead > limits.dead:
-        failed.append(f"{count(report.dead, 'dead event')}, more than {limits.dead:,}")
+    dead = report.dead - report.superseded
+    if dead > limits.dead:
+        failed.append(f"{count(dead, 'dead event')}, more than {limits.dead:,}")
     result = result_of(report, session)
     facts: StatsFacts = {**facts_of(report, session), "healthy": not failed, "reasons": failed}
     verdict = _within(report) if not failed else line(bad("✘"), bold("; ".join(failed)))
@@ -83,8 +84,9 @@ def with_human(result: Result, blocks: Sequence[Block]) -> Result:
 
 
 def needs_attention(report: StatsReport) -> bool:
-    """Return whether an event is dead, blocked or overdue, or cannot be sent."""
-    return bool(report.dead or report.blocked or report.causes)
+    """Return whether an event is dead, blocked or overdue, or cannot be sent, or no publisher was seen lately."""
+    missing = report.idle is not None and not report.idle.expected
+    return bool(report.dead or report.blocked or report.causes or missing)
 
 
 def _within(report: StatsReport) -> Line:
@@ -135,10 +137,12 @@ def headline_parts(report: StatsReport, *, mark: bool) -> list[Part]:
     parts: list[Part] = []
     if age is not None:
         parts.append(f"oldest pending event: {duration(age)}")
+        if report.idle is not None and not report.causes:  # a cause says more
+            parts.append(warn("no publisher is working now"))
     elif not report.dead:
         parts.append("nothing is pending")
     if report.dead:
-        parts.append(bad(f"{report.dead:,} dead"))
+        parts.append(_dead_parts(report))
     if report.blocked:
         parts.append(bad(f"{report.blocked:,} blocked"))
     if report.by_debezium:
@@ -146,6 +150,12 @@ def headline_parts(report: StatsReport, *, mark: bool) -> list[Part]:
     if not needs_attention(report):
         parts = [good(part) if isinstance(part, str) else part for part in parts]
     return [_mark(report), *parts] if mark else parts
+
+
+def _dead_parts(report: StatsReport) -> Part:
+    if report.superseded < report.dead:
+        return bad(f"{report.dead:,} dead")
+    return warn(f"{report.dead:,} dead, superseded: no harm")
 
 
 def _headline(report: StatsReport, *, mark: bool) -> Line:
@@ -167,7 +177,8 @@ def _cause(cause: Cause, session: Session) -> Iterator[Block]:
 def _dead(report: StatsReport) -> object:
     if not report.dead:
         return "0"
-    return bad(f"{report.dead:,}, the oldest is {duration(report.oldest_dead_age_s or 0)} old")
+    said = f"{report.dead:,}, the oldest is {duration(report.oldest_dead_age_s or 0)} old"
+    return bad(said) if report.superseded < report.dead else said
 
 
 def lag_words(report: StatsReport) -> str:
@@ -179,7 +190,9 @@ def lag_words(report: StatsReport) -> str:
 
 
 def forecast(report: StatsReport) -> Part:
-    """Return when the backlog will be empty, in words."""
+    """Return when the backlog will be empty, in words, or that no publisher is working."""
+    if report.idle is not None:
+        return warn(report.idle.words)
     match report.drain:
         case Drain.EMPTY:
             return good("empty")

@@ -1,0 +1,39 @@
+"""Find out early that no publisher is working, long before an event is overdue."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ticketbottle_payctl.domain.causes.model import WAITS_AFTER, Evidence, Reason
+from ticketbottle_payctl.formats import duration
+
+
+class Idle(NamedTuple):
+    """No publisher is working, although an event could be sent. ``words`` also name the last sign of a publisher.
+
+    ``expected`` is true if a publisher was seen lately. A scheduled one may then be between two runs.
+    """
+
+    words: str
+    expected: bool
+
+
+def idle(evidence: Evidence) -> Idle | None:
+    """Return the finding, or None if a publisher is working, if nothing could be sent, or if Debezium publishes."""
+    waits = any(one.reason in {Reason.READY, Reason.FAILING} for one in evidence.waiting)
+    if not waits or evidence.slot_active is not None or any(one.working for one in evidence.publishers):
+        return None
+    sent = evidence.last_sent_s
+    if sent is not None and sent < WAITS_AFTER.total_seconds():
+        return None
+    return Idle("; ".join(part for part in ("no publisher is working now", _last_sign(evidence)) if part),
+                bool(evidence.running))  # fmt: skip
+
+
+def _last_sign(evidence: Evidence) -> str:
+    sent, seen = evidence.last_sent_s, evidence.last_seen_s
+    if seen is None and sent is None:
+        return "none has run on this database yet" if evidence.publishers_known else ""
+    latest = min(each for each in (sent, seen) if each is not None)
+    ended = any(one.ended and one.seconds == latest for one in evidence.publishers)
+    return f"the last one ended {duration(latest)} ago" if ended else f"last activity {duration(latest)} ago"
