@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ticketbottle_payctl.cli.output.instants import zone_shown
 from ticketbottle_payctl.cli.output.result import Block, Fields, Table, bad, bold, line, warn
@@ -13,7 +13,7 @@ from ticketbottle_payctl.jobs.replay import LeftOut, LeftOutReason, ReplayOption
 _MOST_SHOWN = 20
 WHY = {
     "published": "already published; needs --allow-published",
-    "superseded": "superseded: its payment is COMPLETED now",
+    "superseded": "superseded: the customer has paid since",
     "not_found": "no event has this id",
     "not_selected": "the other selectors exclude it, or it was deleted",
     "changed": "changed since the plan",
@@ -69,6 +69,16 @@ def left_out_blocks(left_out: Sequence[LeftOut]) -> Iterator[Block]:
         yield line(f"and {len(left_out) - len(rows):,} more; -o json lists all")
 
 
+def skipped_rows(outcomes: Mapping[tuple[str, str | None], int], outcome: str) -> list[tuple[str, object]]:
+    """Return a row for each reason why events have this outcome, the most frequent reason first."""
+    found = sorted(((number, reason) for (each, reason), number in outcomes.items() if each == outcome), reverse=True)
+    return [(outcome, f"{number:,} {WHY.get(reason or '', reason or '')}".rstrip()) for number, reason in found]
+
+
+def _takes(seconds: float) -> str:
+    return "under a second" if seconds < 1 else f"about {duration(seconds)}"
+
+
 def _forecast(plan: ReplayPlan, options: ReplayOptions) -> Fields:
     states = plan.by_state
     published, newer = states["published"], plan.keys_with_newer
@@ -86,8 +96,8 @@ def _forecast(plan: ReplayPlan, options: ReplayOptions) -> Fields:
                 "payments with newer events",
                 warn(f"{newer:,}: consumers get the older event after the newer one") if newer else "none",
             ),
-            *((f"left out, {reason.value}", f"{left[reason]:,}") for reason in LeftOutReason if left[reason]),
+            *(("left out", f"{left[reason]:,} {WHY[reason]}") for reason in LeftOutReason if left[reason]),
             ("canary", f"{options.canary:,} first" if options.canary else None),
-            ("takes about", f"{duration(plan.seconds(options.rate))}{pace}; then publishing"),
+            ("takes", f"{_takes(plan.seconds(options.rate))}{pace}; then publishing"),
         )
     )

@@ -18,11 +18,25 @@ from ticketbottle_payctl.cli.commands.replay.plan_view import (
     WHY,
     left_out_blocks,
     plan_blocks,
+    skipped_rows,
     superseded_warning,
 )
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
-from ticketbottle_payctl.cli.output.result import Block, Fields, Line, Result, Table, bad, bold, dim, good, line, warn
+from ticketbottle_payctl.cli.output.result import (
+    Block,
+    Fields,
+    Line,
+    Result,
+    Table,
+    accent,
+    bad,
+    bold,
+    dim,
+    good,
+    line,
+    warn,
+)
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.formats import count, duration
 from ticketbottle_payctl.jobs.replay import (
@@ -66,10 +80,13 @@ def result_of_plan(  # noqa: PLR0913 - each by its name
     human = plan_blocks(plan, options)
     if not plan.events and plan_file is None:
         human = [_nothing(plan, code), *left_out_blocks(plan.left_out)]
-    elif plan_file is not None:
+    there = [left.id for left in plan.left_out if left.reason not in _NOT_THERE]
+    if there:
+        human.append(line(dim("see why:"), accent(adviser.reading(["show"], [there[0]]))))
+    if plan_file is not None:
         apply = adviser.changing(["replay"], options=["--plan", str(plan_file)], rows=len(plan.events))
         human += [line(good("✔"), "plan written; nothing was changed. To apply it:"), line(f"  {apply}")]
-    else:
+    elif plan.events:
         human.append(line(warn("dry run:"), "nothing was changed"))
     human += misnamed_blocks(plan.misnamed, adviser, said=not plan.events)
     return Result(
@@ -132,6 +149,7 @@ def signalled(result: Result, report: ReplayReport, code: ExitCode | None) -> Re
 def _human(report: ReplayReport, code: ExitCode, adviser: Adviser) -> list[Block]:
     mark = good("✔") if code is ExitCode.DONE else warn("!")
     now = report.progress
+    left_alone = any(outcome != "requeued" for outcome, _ in report.outcomes)
     blocks: list[Block] = [
         line(mark, bold(f"{count(report.requeued, 'event')} requeued"), dim(f"in {duration(report.seconds)}")),
         Fields(
@@ -139,8 +157,9 @@ def _human(report: ReplayReport, code: ExitCode, adviser: Adviser) -> list[Block
                 ("run", report.run_id),
                 ("ended", _ended(report)),
                 ("since then", f"{now.published:,} published, {now.pending:,} pending, {now.dead:,} dead again"),
-                ("skipped", f"{report.skipped:,}" if report.skipped else None),
-                ("failed", f"{report.failed:,}" if report.failed else None),
+                *skipped_rows(report.outcomes, "skipped"),
+                *skipped_rows(report.outcomes, "failed"),
+                ("see why", adviser.reading(["runs", "show"], [report.run_id]) if left_alone else None),
                 ("not reached", f"{report.remaining:,}" if report.remaining else None),
                 ("next", _next(report, adviser)),
                 ("then", _then(report, adviser)),
@@ -283,9 +302,10 @@ def _warnings(left_out: Sequence[LeftOut], included: Sequence[Superseded], advis
     superseded = sum(left.reason is LeftOutReason.SUPERSEDED for left in left_out)
     if not superseded:
         return harm
+    whose, them = ("its payment is", "it") if superseded == 1 else ("their payments are", "them")
+    release = adviser.changing(["publish-outbox"], options=["--on-dead", "release"])
     what = (
-        f"{count(superseded, 'superseded event')} left out. A superseded event's payment is COMPLETED now; if the "
-        "event were sent again, the paid customer would lose the tickets. If a dead one blocks the payment's success: "
-        f"{adviser.changing(['publish-outbox'], options=['--on-dead', 'release'])}"
+        f"{count(superseded, 'superseded event')} left out: {whose} COMPLETED now, and a paid customer would lose the "
+        f"tickets if payctl sent {them}. If a dead one blocks the payment's success: `{release}`"
     )
     return [*harm, what]

@@ -63,6 +63,7 @@ def shown(  # noqa: PLR0913 - one argument per part of the output
     """Return one run and the first of its rows. ``brief`` is as for :func:`listed`."""
     rows = tuple(_item_row(item, brief) for item in items)
     resumable = remaining and run.status in {RunStatus.STOPPED, RunStatus.INTERRUPTED}
+    unused = None if run.options.get("canary") else "canary_patience_s"
     human: list[Block] = [
         line(bold(f"{run.command} {run.id}"), _styled(run.status)),
         Fields(
@@ -73,7 +74,7 @@ def shown(  # noqa: PLR0913 - one argument per part of the output
                 ("started", run.started_at),
                 ("finished", run.finished_at),
                 ("selected", _pairs(run.selector)),
-                ("options", _pairs({name: value for name, value in run.options.items() if value})),
+                ("options", _pairs({name: value for name, value in run.options.items() if value and name != unused})),
                 *((name.replace("_", " "), f"{number:,}") for name, number in run.counts.items() if number),
                 ("next", adviser.changing(["runs", "resume"], [run.id]) if resumable else None),
             )
@@ -181,7 +182,7 @@ def _person(who: Actor) -> str:
 
 
 def _pairs(values: Mapping[str, object]) -> str | None:
-    return ", ".join(f"{name}={value}" for name, value in values.items()) or None
+    return ", ".join(name if value is True else f"{name}={value}" for name, value in values.items()) or None
 
 
 def _styled(status: str) -> Styled | str:
