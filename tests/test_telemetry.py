@@ -87,6 +87,16 @@ def test_only_warnings_of_libraries_are_logged(lines):
     assert "canary" not in json.dumps(line)
 
 
+def test_an_event_can_be_left_out_of_the_log(lines):
+    """On a terminal the command's result already tells some events, so their lines are not written."""
+    stream = io.StringIO()
+    setup_logging("info", stream=stream, json=False, without={"outbox_late_events"})
+    log_event("outbox_late_events", level="error", events=3)
+    log_event("other", level="error")
+    assert stream.getvalue() == "error: other\n"
+    assert lines() == []
+
+
 def test_log_lines_go_to_the_current_stderr(capsys):
     """Logging follows sys.stderr if it is replaced after the setup."""
     root = logging.getLogger()

@@ -11,7 +11,7 @@ import logging
 import re
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -94,14 +94,22 @@ def redact_echo(text: str) -> str:
 
 
 def setup_logging(
-    level: str, *, stream: TextIO | None = None, json: bool = True, tracebacks: bool = True, **always: str
+    level: str,
+    *,
+    stream: TextIO | None = None,
+    json: bool = True,
+    tracebacks: bool = True,
+    without: Collection[str] = (),
+    **always: str,
 ) -> None:
     """Send every log record to stderr (or ``stream``) as JSON. Replace any other handler.
 
     ``level`` is a key of :data:`LEVELS`. ``always`` is on every line (``service``, ``env``). If ``json`` is false, a
-    line is plain text for a person. If ``tracebacks`` is false, only the last line of a traceback is written.
+    line is plain text for a person. If ``tracebacks`` is false, only the last line of a traceback is written. Events
+    whose names are in ``without`` are not written.
     """
     handler = _Handler(stream)
+    handler.addFilter(lambda record: record.getMessage() not in without)
     handler.setFormatter(_Formatter(always, json=json, tracebacks=tracebacks))
     root = logging.getLogger()
     root.handlers[:] = [handler]

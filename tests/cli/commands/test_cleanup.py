@@ -12,6 +12,7 @@ from datetime import timedelta
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
+from tests.cli.terminal import terminal
 from ticketbottle_payctl.archive_file import read
 from ticketbottle_payctl.cli.commands import schema
 
@@ -202,6 +203,33 @@ def test_a_cleanup_reports_dead_and_pending_events(invoke, database_url, insert)
     assert "\x1b" not in result.stdout
     assert '"message": "outbox_dead_events"' in result.stderr
     assert "`payctl errors` shows what helps" in result.stderr
+
+
+def test_a_cleanup_on_a_terminal_opens_with_the_answer(database_url, insert):
+    """Log lines do not repeat what the result says, the warnings come last, and no word is cut at 80 columns."""
+    insert(2, state="dead", age=timedelta(days=3), last_error="KafkaJSConnectionError: Connection timeout")
+    insert(1, age=timedelta(hours=2))
+    with terminal("cleanup", "-n", DATABASE_URL=database_url) as it:
+        assert it.finish() == 0
+        lines = it.text().splitlines()
+    assert lines[0] == "nothing to delete"
+    text = "\n".join(lines)
+    assert "KafkaJSConnectionError: " in text
+    assert ("outbox_dead_events" in text, "counting" in text) == (False, False)
+    assert lines[-2:] == [
+        "warning: 2 dead events left in the outbox; `payctl errors` shows what helps",
+        "warning: 1 event pending for more than an hour; `payctl stats` says why",
+    ]
+
+
+def test_log_lines_are_printed_above_a_progress_bar(database_url, insert):
+    """If the user asks for the log, each line stands alone, and the bar leaves nothing behind."""
+    insert(1, state="dead", age=timedelta(days=3))
+    with terminal("cleanup", "-n", DATABASE_URL=database_url, LOG_LEVEL="info", columns=400) as it:
+        assert it.finish() == 0
+        lines = it.text().splitlines()
+    assert json.loads(lines[0])["message"] == "outbox_dead_events"
+    assert lines[1] == "nothing to delete"
 
 
 @pytest.mark.parametrize(

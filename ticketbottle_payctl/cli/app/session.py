@@ -18,6 +18,7 @@ from ticketbottle_payctl.cli.app.global_options import Shared
 from ticketbottle_payctl.cli.app.registry import schema_name
 from ticketbottle_payctl.cli.output import exit_codes, instants, writer
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
+from ticketbottle_payctl.cli.output.format import OutputFormat
 from ticketbottle_payctl.cli.output.machine import Invocation
 from ticketbottle_payctl.cli.output.result import Failure, Part, Result, warn
 from ticketbottle_payctl.cli.output.surface import ask_colour, is_terminal
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 _LEVELS = ("warning", "info", "debug")
 TRACEBACK_VERBOSITY = 2
 """The number of -v that makes payctl show tracebacks."""
+
+_TOLD_BY_RESULTS = frozenset({"outbox_dead_events", "outbox_late_events"})
+"""Log events of which the command's own result tells a person the same."""
 
 _WORK_STANDS = "free some space; the command's work is done, and its exit code shows the result"
 
@@ -136,7 +140,8 @@ class Session:
     def begin(self) -> None:
         """Start the log, show instants in this run's zone, and load the profile if one was given.
 
-        A terminal shows log lines as JSON only if the user asks for the log, and tracebacks only with -vv. The profile
+        A terminal shows log lines as JSON only if the user asks for the log, and tracebacks only with -vv. Otherwise it
+        shows no event that a command's result tells. The profile
         is loaded now so that a wrong name is never ignored. If a variable of the environment overrides the profile,
         this prints a warning.
 
@@ -145,7 +150,10 @@ class Session:
         """
         asked = self.shared.verbose or os.environ.get("LOG_LEVEL", "").strip()
         json = bool(asked) or not is_terminal(sys.stderr)
-        telemetry.setup_logging(self._log_level(), json=json, tracebacks=self.shared.verbose >= TRACEBACK_VERBOSITY)
+        tracebacks = self.shared.verbose >= TRACEBACK_VERBOSITY
+        telemetry.setup_logging(
+            self._log_level(), json=json, tracebacks=tracebacks, without=() if json else _TOLD_BY_RESULTS
+        )
         instants.show_in(self._zone_shown)
         ask_colour(self.shared.color)
         if self.shared.profile or self.shared.config:
@@ -207,14 +215,19 @@ class Session:
         because its answer is lost. A command that made changes keeps its exit code.
         """
         self._answered = True
-        if not self.shared.quiet:
-            writer.tell_warnings(result, self.shared.color)
+        below = self.shared.output is OutputFormat.TABLE and not result.error  # a screen opens with the answer
+        if not below:
+            self._warn(result)
         try:
             writer.emit(result, self.invocation(), self.shared.output, self.shared.color, self._below_headline())
+            if below:
+                self._warn(result)
             for parts in self._last:
                 self.note(*parts)
             self._tell_target()
         except OutputError as error:
+            if below:
+                self._warn(result)
             code = exit_codes.of_error(error)
             hint = _WORK_STANDS if self.approved else error.hint
             writer.tell_failure(Failure(error.code, error.message, code, hint, error.retryable), self.shared.color)
@@ -230,6 +243,10 @@ class Session:
         """Return the command, the profile, the start and the duration of this run."""
         duration = round((time.monotonic() - self._started) * 1000)
         return Invocation(self.command, self.shared.profile, self.started_at, duration)
+
+    def _warn(self, result: Result) -> None:
+        if not self.shared.quiet:
+            writer.tell_warnings(result, self.shared.color)
 
     def _below_headline(self) -> Callable[[], None] | None:
         return self._tell_target if self._target and self._target.below_headline else None

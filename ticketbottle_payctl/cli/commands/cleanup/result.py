@@ -93,6 +93,7 @@ def _human(report: CleanupReport, archive: Path | None, zone: tzinfo) -> Iterato
         yield Table(
             ("status", "event type", "events", "oldest", "reason", "group"),
             tuple(_row(group) for group in report.groups),
+            spare=("oldest", "event type"),
         )
     if report.deleted:
         yield line(dim("advice for the table's owner:"), dim(_ADVICE))
@@ -101,6 +102,8 @@ def _human(report: CleanupReport, archive: Path | None, zone: tzinfo) -> Iterato
 def _headline(report: CleanupReport) -> Line:
     about = f"about {size(report.bytes)}"
     if report.dry_run:
+        if not report.matched + report.receipts:
+            return line(bold("nothing to delete"))
         return line(bold(f"would delete {count(report.matched, 'event')}"), dim(about))
     mark = good("✔") if report.stopped_because is CleanupStoppedBecause.EMPTY else warn("!")
     facts = f"in {duration(report.seconds)}, {count(report.batches, 'batch', 'batches')}, {about}"
@@ -126,7 +129,7 @@ def _warnings(report: CleanupReport) -> Iterator[str]:
     if report.dead:
         yield (f"{count(report.dead, 'dead event')} left in the outbox; `payctl errors` shows what helps")
     if report.unpublished.late:
-        yield f"{count(report.unpublished.late, 'event')} pending for more than an hour; is a publisher running?"
+        yield f"{count(report.unpublished.late, 'event')} pending for more than an hour; `payctl stats` says why"
     if report.remaining and report.stopped_because is CleanupStoppedBecause.EMPTY and not report.dry_run:
         yield f"{count(report.remaining, 'expired event')} not deleted, locked by other sessions; run cleanup again"
 
