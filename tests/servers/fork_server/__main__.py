@@ -16,6 +16,7 @@ from importlib import import_module
 from io import BufferedReader, BufferedWriter, FileIO, TextIOWrapper
 from typing import TextIO
 
+from tests.servers.fork_server.fuse import KILL_AT, install
 from ticketbottle_payctl.cli.app import registry
 from ticketbottle_payctl.cli.app.main import main
 
@@ -99,6 +100,8 @@ def become(streams: dict[int, int], arguments: list[str], environment: dict[str,
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         setattr(sys, name, opened(number, getattr(sys, name)) if number in streams else None)
     sys.argv = ["payctl", *arguments]
+    if KILL_AT in environment:
+        install(int(environment[KILL_AT]))
 
 
 def opened(number: int, like: TextIO) -> TextIO:

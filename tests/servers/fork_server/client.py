@@ -54,6 +54,7 @@ for stream in streams:
     os.close(stream)  # the command's reader or writer must see that the command closed it
 status = read(with_streams)
 if os.WIFSIGNALED(status):
-    _signal.signal(os.WTERMSIG(status), _signal.SIG_DFL)
+    if os.WTERMSIG(status) in PASSED_ON:
+        _signal.signal(os.WTERMSIG(status), _signal.SIG_DFL)
     os.kill(os.getpid(), os.WTERMSIG(status))
 os._exit(os.WEXITSTATUS(status))

@@ -1,0 +1,30 @@
+"""Kill a cut-over after each of its statements and sends. Then take the outbox back, publish, and judge."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.checker import Verdict, judge, rows_of
+from tests.faults.shop import Command, Shop
+from ticketbottle_payctl.jobs.publish_outbox import PublishOptions, publish_outbox
+from ticketbottle_payctl.sandbox.payment_service import insert_events
+
+
+@pytest.mark.timeout(300)
+def test_a_cut_over_that_is_killed_at_any_point_loses_no_event(scene, own_url, payctl_command):
+    """If the slot exists, cut-back marks what was sent and removes it. The publisher sends the rest, each event once."""
+    environment = {"DATABASE_URL": own_url, "KAFKA_BROKERS": scene.kafka.bootstrap}
+    shop = Shop(scene.engine, payctl_command, environment)
+
+    def begin(_number):
+        with scene.engine.begin() as connection:
+            insert_events(connection, 4, aggregates=2)
+        return Command(("cdc", "cut-over", "-y", "--reason", "a test"))
+
+    for number, _ in shop.points(begin):
+        if scene.slots():
+            scene.cut_back()
+        publish_outbox(scene.engine, scene.producer, PublishOptions())
+        assert {row.state for row in rows_of(scene.engine)} == {"published"}
+    assert judge(rows_of(scene.engine), scene.messages()) == Verdict()
+    assert number > 20

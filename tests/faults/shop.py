@@ -1,0 +1,88 @@
+"""A shop's database, payctl's commands on it as processes, and a kill at each of their points."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import pytest
+from sqlalchemy import Engine
+from typer.testing import CliRunner
+
+from tests.servers.fork_server.fuse import KILL_AT
+from ticketbottle_payctl.cli.app.main import app
+from ticketbottle_payctl.sandbox.server import wait_until
+
+LAST_POINT = 200
+"""A command with more points than this has a loop that does not end."""
+
+OTHERS = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name LIKE 'payctl _%%'
+"""
+
+
+class Command(NamedTuple):
+    """A command of payctl, and the exit codes that it may have without a fault."""
+
+    arguments: tuple[str, ...]
+    stdin: bytes = b""
+    ends: tuple[int, ...] = (0,)
+
+
+@dataclass
+class Shop:
+    """A database with the checker's audit, and payctl's commands on it."""
+
+    engine: Engine
+    command: list[str]
+    environment: Mapping[str, str] = field(repr=False)
+
+    def run(self, command: Command, **changes: str) -> subprocess.CompletedProcess[bytes]:
+        """Run a command as a process to its end."""
+        return subprocess.run(
+            [*self.command, *command.arguments],
+            input=command.stdin,
+            env={**os.environ, **self.environment, **changes},
+            capture_output=True,
+            timeout=50,
+            check=False,
+        )
+
+    def good(self, command: Command) -> str:
+        """Run a command in this process, which is faster. It must end as it should. Return its output."""
+        done = CliRunner().invoke(
+            app, command.arguments, input=command.stdin, env=dict(self.environment), prog_name="payctl"
+        )
+        assert done.exit_code in command.ends, (done.output, done.exception)
+        return done.stdout
+
+    def points(self, begin: Callable[[int], Command]) -> Iterator[tuple[int, Command]]:
+        """Kill a command at its first point, at its second, and so on. Yield each number and command after the kill.
+
+        ``begin`` prepares the database and returns the command. The last command ends before it reaches its point.
+        """
+        for number in range(1, LAST_POINT):
+            command = begin(number)
+            done = self.run(command, **{KILL_AT: str(number)})
+            self.wait_until_alone()
+            killed = done.returncode == -signal.SIGKILL
+            assert killed or done.returncode in command.ends, done.stdout + done.stderr
+            yield number, command
+            if not killed:
+                return
+        pytest.fail("the command reached too many points")
+
+    def wait_until_alone(self) -> None:
+        """Wait until the server has ended the sessions of a killed process."""
+        wait_until(lambda: not self.query(OTHERS)[0], what="the killed command's sessions are gone", timeout=20)
+
+    def query(self, sql: str, **values: object) -> list[Any]:
+        """Run a statement and commit. Return the first value of each row."""
+        with self.engine.begin() as connection:
+            result = connection.exec_driver_sql(sql, values)
+            return list(result.scalars()) if result.returns_rows else []

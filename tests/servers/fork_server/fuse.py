@@ -1,0 +1,95 @@
+"""Kill this process at its n-th point, so that a test can kill a command at each of its steps.
+
+A point is where something has just been done that a crash cannot undo, or can: a statement or a commit was answered, a
+file was written or synced, a half of a write is on the disk, a gateway has answered, Kafka has acknowledged. The hooks
+are installed only in a forked command whose environment has ``KILL_AT``. payctl itself knows nothing of them.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from threading import Lock
+from typing import Any, Final
+
+import httpx
+import psycopg2.extensions
+from psycopg2.extras import ReplicationCursor
+
+from ticketbottle_payctl.broker.producer import Producer
+from ticketbottle_payctl.store.db import driver
+
+KILL_AT: Final = "KILL_AT"
+"""The variable with the number of the point, from 1."""
+
+Function = Callable[..., Any]
+
+
+class Fuse:
+    """A countdown of points. At zero the process is killed."""
+
+    def __init__(self, points: int) -> None:
+        self._left, self._lock = points, Lock()
+
+    def point(self, almost: Callable[[], object] = lambda: None) -> None:
+        """Count a point. If it is the one, call ``almost`` and die."""
+        with self._lock:
+            self._left -= 1
+            if self._left == 0:
+                almost()
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def after(self, function: Function) -> Function:
+        """Return the function with a point after it."""
+
+        def wrapped(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - whatever the function has
+            result = function(*arguments, **named)
+            self.point()
+            return result
+
+        return wrapped
+
+    def around(self, function: Function) -> Function:
+        """Return the function with a point before it and one after it."""
+        wrapped = self.after(function)
+
+        def with_both(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - as above
+            self.point()
+            return wrapped(*arguments, **named)
+
+        return with_both
+
+    def halved(self, write: Callable[[int, memoryview, int], int]) -> Callable[[int, memoryview, int], int]:
+        """Return a write with a point at which only half of it is on the disk, and one after it."""
+        whole = self.after(write)
+
+        def wrapped(file: int, data: memoryview, at: int) -> int:
+            self.point(almost=lambda: write(file, data[: len(data) // 2], at))
+            return int(whole(file, data, at))
+
+        return wrapped
+
+
+def install(points: int) -> None:
+    """Give this process a fuse of so many points."""
+    fuse = Fuse(points)
+
+    class Cursor(psycopg2.extensions.cursor):  # type: ignore[misc]  # the driver has no types
+        """A cursor with a point after each statement, also after COMMIT."""
+
+        execute = fuse.after(psycopg2.extensions.cursor.execute)
+
+    class Connection(driver.Connection):
+        """payctl's connection with such cursors."""
+
+        def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401 - the driver's own
+            super().__init__(*arguments, **named)
+            self.cursor_factory = Cursor
+
+    driver.Connection = Connection  # type: ignore[misc]
+    ReplicationCursor.execute = fuse.after(ReplicationCursor.execute)
+    os.pwrite = fuse.halved(os.pwrite)  # type: ignore[assignment]
+    os.fsync = fuse.after(os.fsync)
+    httpx.Client.send = fuse.after(httpx.Client.send)  # type: ignore[method-assign]
+    Producer.send = fuse.around(Producer.send)  # type: ignore[method-assign]
