@@ -95,6 +95,11 @@ class ApacheKafka:
         return f"127.0.0.1:{self._ports.tls}"
 
     @property
+    def running(self) -> bool:
+        """Whether the broker's process runs."""
+        return self._started.running
+
+    @property
     def proxy_port(self) -> int:
         """The port that the proxied listener's clients are sent to. A test's proxy has to listen there."""
         return self._ports.proxy

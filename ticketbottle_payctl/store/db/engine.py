@@ -34,6 +34,7 @@ _FRESH = "payctl_fresh"
 _AUTHENTICATION = {"28P01", "28000"}
 _MISSING_OBJECT = {"3F000", "42P01", "42703", "42704"}
 _NO_PRIVILEGE = {"42501"}
+_DISK_FULL = "53100"
 
 # During a connection attempt the driver gives no error code, only the text of libpq or the server.
 _REFUSED = ("authentication failed", "no password supplied", "no pg_hba.conf entry", "is not permitted to log in")
@@ -244,6 +245,9 @@ def _translate(error: DBAPIError) -> PayctlError | None:
         return DatabaseUnavailableError(
             message, hint="check that DATABASE_URL names the primary server, then try again"
         )
+    if state == _DISK_FULL:
+        message = "the database server's disk is full"
+        return DatabaseUnavailableError(message, hint="give the server's disk more space, then try again")
     if isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated or _is_passing(state):
         message = f"PostgreSQL is not available: {text}"
         return DatabaseUnavailableError(message, hint="check that the server is up and reachable, then try again")

@@ -1,0 +1,22 @@
+"""The webhook function behind a pooler in transaction mode, as behind RDS Proxy."""
+
+from __future__ import annotations
+
+import pytest
+
+from lambda_entrypoints.webhook import handler
+from tests.faults.conftest import pooler  # noqa: F401 - a fixture
+
+
+@pytest.mark.parametrize("kept", ["false", "true"])
+def test_the_webhook_function_settles_through_a_pooler(called, shop, paid, pooler, kept):  # noqa: F811
+    """With and without PAYCTL_DB_POOL, a connection that serves another client between two callbacks does no harm."""
+    url = pooler(1).url
+    for name in ("zalopay", "payos", "vnpay", "momo"):
+        payment = shop.payment(name)
+        for _ in range(2):
+            answer = called(handler, paid(payment), DATABASE_URL=url, PAYCTL_DB_POOL=kept)
+            assert answer["statusCode"] in {200, 204}
+        assert shop.status(payment) == "COMPLETED"
+    assert shop.query("SELECT count(*) AS n FROM outbox") == [{"n": 4}]
+    assert called.printed.metrics.get("WebhookTransientError") is None

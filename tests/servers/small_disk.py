@@ -1,0 +1,73 @@
+"""A small file system in memory that a test can fill, for servers whose disk becomes full."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from ticketbottle_payctl.errors import ConfigError
+
+_PIECE: Final = 64 * 1024
+
+
+class SmallDisk:
+    """A tmpfs of ``megabytes``, as a context manager or with :meth:`start` and :meth:`close`. ``path`` is its directory.
+
+    Raises:
+        ConfigError: this process may not mount a file system. Only root may.
+    """
+
+    def __init__(self, megabytes: int) -> None:
+        self._megabytes = megabytes
+        self.path = Path()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self) -> Self:
+        """Mount the file system. Every account may write to it."""
+        self.path = Path(tempfile.mkdtemp(prefix="payctl-small-disk-"))
+        options = f"size={self._megabytes}m,mode=1777"
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(self.path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            self.path.rmdir()
+            message = f"a small file system could not be mounted: {done.stderr.strip()}"
+            raise ConfigError(message, hint="run as root")
+        return self
+
+    def close(self) -> None:
+        """Unmount it with everything in it."""
+        subprocess.run(["umount", "--lazy", str(self.path)], check=True, capture_output=True)
+        self.path.rmdir()
+
+    @property
+    def _filler(self) -> Path:
+        return self.path / "filler"
+
+    def fill(self) -> None:
+        """Write until no byte is free."""
+        with self._filler.open("ab", buffering=0) as file:
+            piece = bytes(_PIECE)
+            while piece:
+                try:
+                    file.write(piece)
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
+                    piece = piece[: len(piece) // 2]
+            os.fsync(file.fileno())
+
+    def free(self) -> None:
+        """Give the space back."""
+        self._filler.unlink()
