@@ -52,7 +52,7 @@ def _reconcile(warm: Warm, services: Services, context: object) -> UnattendedRep
     endpoints = status_endpoints(services.environ, services.credentials, production=settings.is_production)
     who = Actor(warm.given.get("AWS_LAMBDA_FUNCTION_NAME") or Function.RECONCILE_PAYMENTS.value, "lambda")
     options = UnattendedOptions(settings.reconcile_cap, left)
-    return settle_overdue(services.engine, endpoints, options, who, now=services.now)
+    return settle_overdue(services.engine, endpoints, options, who)
 
 
 def _amounts(report: UnattendedReport) -> dict[str, Amount]:

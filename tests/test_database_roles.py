@@ -138,7 +138,7 @@ def test_the_reconciler_role_settles_overdue_payments(engine_as):
         endpoints = status_endpoints(services.environ, services.credentials, production=False)
         limits = UnattendedOptions(10, timedelta(seconds=20), rate=1000)
         who = Actor("payctl-prod-reconcile-payments", "lambda")
-        report = settle_overdue(engine_as("reconciler"), endpoints, limits, who, now=services.now)
+        report = settle_overdue(engine_as("reconciler"), endpoints, limits, who)
     assert report.done[payment.id].outcome == "settled"
     (run,) = (one for one in list_runs(engine_as("operator"), 50).runs if one.id == report.run_id)
     assert (run.status, run.who, run.db_role) == ("done", who, "payctl_reconciler")

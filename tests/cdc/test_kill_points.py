@@ -12,7 +12,7 @@ from ticketbottle_payctl.sandbox.payment_service import insert_events
 
 @pytest.mark.timeout(300)
 def test_a_cut_over_that_is_killed_at_any_point_loses_no_event(scene, own_url, payctl_command):
-    """If the slot exists, cut-back marks what was sent and removes it. The publisher sends the rest, each event once."""
+    """If the slot exists, cut-back marks what was sent and removes it. The publisher sends the rest, each once."""
     environment = {"DATABASE_URL": own_url, "KAFKA_BROKERS": scene.kafka.bootstrap}
     shop = Shop(scene.engine, payctl_command, environment)
 
@@ -21,7 +21,7 @@ def test_a_cut_over_that_is_killed_at_any_point_loses_no_event(scene, own_url, p
             insert_events(connection, 4, aggregates=2)
         return Command(("cdc", "cut-over", "-y", "--reason", "a test"))
 
-    for number, _ in shop.points(begin):
+    for number, _ in shop.points(begin):  # noqa: B007 - used after the loop
         if scene.slots():
             scene.cut_back()
         publish_outbox(scene.engine, scene.producer, PublishOptions())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -61,6 +62,13 @@ def small_server(disk):
     server.close()
 
 
+def until_it_fails(engine, sql):
+    """Run a statement again and again until the server has no room for it."""
+    with suppress(DBAPIError), engine.connect() as connection:
+        while True:
+            connection.exec_driver_sql(sql)
+
+
 @pytest.mark.postgres
 @pytest.mark.parametrize("what", GROW)
 def test_a_full_disk_of_the_database_loses_nothing(small_server, mock_kafka, what):
@@ -73,9 +81,7 @@ def test_a_full_disk_of_the_database_loses_nothing(small_server, mock_kafka, wha
     with business.running():
         business.wait_for(20)
         place.fill()
-        with pytest.raises(DBAPIError), engine.connect() as connection:
-            while True:
-                connection.exec_driver_sql(GROW[what])
+        until_it_fails(engine, GROW[what])
         wait_until(lambda: business.failures, what="a callback is not answered", timeout=30)
         place.free()
         if what == "the log":  # the server has ended all sessions, and itself if it cannot recover

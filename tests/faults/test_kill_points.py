@@ -55,7 +55,7 @@ def test_a_callback_is_processed_once_whatever_kills_its_process(shop, scenario,
         receipts = receipts_of(shop.engine)
         assert judge_receipts(receipts, noted, states, sent=sent, answered=answered, forged={}) == ReceiptFaults()
 
-    for number, command in shop.points(begin):
+    for number, command in shop.points(begin):  # noqa: B007 - used after the loop
         judge({}, [])
         shop.good(command)
         judge(reported, sent)
@@ -154,7 +154,7 @@ def test_reconcile_payments_that_is_killed_at_any_point_settles_each_payment_onc
                 reported[payment.id] = "COMPLETED"
             return Command(("reconcile", "payments", "--rate", "1000/s", *ANSWER))
 
-        for number, command in shop.points(begin):
+        for number, command in shop.points(begin):  # noqa: B007 - used after the loop
             noted, states = audit.read(shop.engine), states_of(shop.engine)
             assert judge_payments(noted, states, {}) == PaymentFaults()
             shop.good(command)

@@ -16,7 +16,7 @@ _PIECE: Final = 64 * 1024
 
 
 class SmallDisk:
-    """A tmpfs of ``megabytes``, as a context manager or with :meth:`start` and :meth:`close`. ``path`` is its directory.
+    """A tmpfs of ``megabytes`` at ``path``, as a context manager or with :meth:`start` and :meth:`close`.
 
     Raises:
         ConfigError: this process may not mount a file system. Only root may.
@@ -38,7 +38,7 @@ class SmallDisk:
         """Mount the file system. Every account may write to it."""
         self.path = Path(tempfile.mkdtemp(prefix="payctl-small-disk-"))
         options = f"size={self._megabytes}m,mode=1777"
-        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(self.path)]
+        command = ["/bin/mount", "-t", "tmpfs", "-o", options, "tmpfs", str(self.path)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             self.path.rmdir()
@@ -48,7 +48,7 @@ class SmallDisk:
 
     def close(self) -> None:
         """Unmount it with everything in it."""
-        subprocess.run(["umount", "--lazy", str(self.path)], check=True, capture_output=True)
+        subprocess.run(["/bin/umount", "--lazy", str(self.path)], check=True, capture_output=True)
         self.path.rmdir()
 
     @property

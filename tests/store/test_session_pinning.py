@@ -75,7 +75,7 @@ def reconcile(engine, _kafka):
         services = Services(gateways.environment)
         endpoints = status_endpoints(services.environ, services.credentials, production=False)
         limits = UnattendedOptions(10, timedelta(seconds=20), rate=1000)
-        report = settle_overdue(engine, endpoints, limits, Actor("payctl", "lambda"), now=services.now)
+        report = settle_overdue(engine, endpoints, limits, Actor("payctl", "lambda"))
     assert report.counts["settled"] == 1
 
 

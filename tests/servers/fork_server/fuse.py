@@ -43,7 +43,7 @@ class Fuse:
     def after(self, function: Function) -> Function:
         """Return the function with a point after it."""
 
-        def wrapped(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - whatever the function has
+        def wrapped(*arguments: Any, **named: Any) -> Any:
             result = function(*arguments, **named)
             self.point()
             return result
@@ -54,7 +54,7 @@ class Fuse:
         """Return the function with a point before it and one after it."""
         wrapped = self.after(function)
 
-        def with_both(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - as above
+        def with_both(*arguments: Any, **named: Any) -> Any:
             self.point()
             return wrapped(*arguments, **named)
 
@@ -83,7 +83,7 @@ def install(points: int) -> None:
     class Connection(driver.Connection):
         """payctl's connection with such cursors."""
 
-        def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401 - the driver's own
+        def __init__(self, *arguments: Any, **named: Any) -> None:
             super().__init__(*arguments, **named)
             self.cursor_factory = Cursor
 

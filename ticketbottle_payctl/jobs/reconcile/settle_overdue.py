@@ -8,15 +8,16 @@ PENDING.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from threading import Event
 from uuid import uuid4
 
 from sqlalchemy import Engine
 
 from ticketbottle_payctl.domain.payment import Refusal
+from ticketbottle_payctl.jobs.reconcile.database_clock import database_clock
 from ticketbottle_payctl.jobs.reconcile.payments_report import FOR_A_PERSON, NO_ANSWER, PaymentsCounts, count_payments
 from ticketbottle_payctl.jobs.reconcile.settle_payments import Settled, find_overdue, settle_findings
 from ticketbottle_payctl.jobs.reconcile.status_poller import AskOptions, StatusEndpoint, StatusFinding, ask_gateways
@@ -105,8 +106,6 @@ def settle_overdue(
     endpoints: Mapping[str, StatusEndpoint],
     options: UnattendedOptions,
     who: Actor,
-    *,
-    now: Callable[[], datetime],
 ) -> UnattendedReport:
     """Ask about the overdue payments and settle those whose gateway knows the result.
 
@@ -118,6 +117,7 @@ def settle_overdue(
         ConfigError: payctl's schema or a permission is missing.
     """
     ends, stop = time.monotonic() + options.budget.total_seconds(), Event()
+    now = database_clock(engine)
     since = {
         name: now() - min(query.within or options.younger_than, options.younger_than) for name, query in QUERIES.items()
     }

@@ -34,7 +34,14 @@ _FRESH = "payctl_fresh"
 _AUTHENTICATION = {"28P01", "28000"}
 _MISSING_OBJECT = {"3F000", "42P01", "42703", "42704"}
 _NO_PRIVILEGE = {"42501"}
-_DISK_FULL = "53100"
+_CANNOT_WRITE = {
+    READ_ONLY: (
+        "the database is read-only: DATABASE_URL names a standby, or the server was made read-only",
+        "check that DATABASE_URL names the primary server, then try again",
+    ),
+    "53100": ("the database server's disk is full", "give the server's disk more space, then try again"),
+}
+"""The message and the hint for an error code of a server that reads and does not write."""
 
 # During a connection attempt the driver gives no error code, only the text of libpq or the server.
 _REFUSED = ("authentication failed", "no password supplied", "no pg_hba.conf entry", "is not permitted to log in")
@@ -240,14 +247,9 @@ def _translate(error: DBAPIError) -> PayctlError | None:
     if state in _NO_PRIVILEGE:
         message = f"the database role lacks a privilege: {text}"
         return ConfigError(message, hint="grant the role the privileges that docs/how-to/database-roles.md lists")
-    if state == READ_ONLY:
-        message = "the database is read-only: DATABASE_URL names a standby, or the server was made read-only"
-        return DatabaseUnavailableError(
-            message, hint="check that DATABASE_URL names the primary server, then try again"
-        )
-    if state == _DISK_FULL:
-        message = "the database server's disk is full"
-        return DatabaseUnavailableError(message, hint="give the server's disk more space, then try again")
+    if state in _CANNOT_WRITE:
+        message, hint = _CANNOT_WRITE[state]
+        return DatabaseUnavailableError(message, hint=hint)
     if isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated or _is_passing(state):
         message = f"PostgreSQL is not available: {text}"
         return DatabaseUnavailableError(message, hint="check that the server is up and reachable, then try again")

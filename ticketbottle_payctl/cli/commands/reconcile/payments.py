@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 from uuid import uuid4
 
@@ -19,6 +19,7 @@ from ticketbottle_payctl.cli.profile.actor import who_runs
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve
 from ticketbottle_payctl.errors import NotFoundError
+from ticketbottle_payctl.jobs.reconcile.database_clock import database_clock
 from ticketbottle_payctl.jobs.reconcile.endpoints import status_endpoints
 from ticketbottle_payctl.jobs.reconcile.settle_payments import Candidates, find_named, find_overdue, settle_findings
 from ticketbottle_payctl.jobs.reconcile.status_poller import AskOptions, StatusFinding, ask_gateways
@@ -78,13 +79,15 @@ def payments_command(  # noqa: PLR0913 - one argument per option
     services = session.services
     endpoints = status_endpoints(services.environ, services.credentials, production=session.settings.is_production)
     session.note_target()
-    chosen = _chosen(session, names, older_than or _OVERDUE, provider, limit or _LIMIT)
+    now = database_clock(services.engine)
+    wanted = _overdue(now(), older_than or _OVERDUE, provider)
+    chosen = find_overdue(services.engine, wanted, limit or _LIMIT) if not names else _named(session, names)
     default = AskOptions()
     asking = AskOptions(rate or default.rate, timeout or default.timeout, deadline or default.deadline)
     with stop_on_signals() as stop:
         with bar("asking", len(chosen.payments), quiet=session.shared.quiet) as tell:
             found: list[StatusFinding] = []
-            for finding in ask_gateways(chosen.payments, endpoints, asking, now=session.services.now, stop=stop.event):
+            for finding in ask_gateways(chosen.payments, endpoints, asking, now=now, stop=stop.event):
                 found.append(finding)
                 tell(len(found))
         if dry_run or stop.event.is_set() or not any(finding.settles for finding in found):
@@ -95,13 +98,13 @@ def payments_command(  # noqa: PLR0913 - one argument per option
     _settle(session, found, reason, chosen)
 
 
-def _chosen(session: Session, names: list[str] | None, older: timedelta, provider: str | None, most: int) -> Candidates:
-    engine = session.services.engine
-    if not names:
-        now = session.services.now()
-        known_since = {name: now - query.within for name, query in QUERIES.items() if query.within is not None}
-        return find_overdue(engine, Overdue(now - older, known_since, provider), most)
-    chosen = find_named(engine, names)
+def _overdue(now: datetime, older: timedelta, provider: str | None) -> Overdue:
+    known_since = {name: now - query.within for name, query in QUERIES.items() if query.within is not None}
+    return Overdue(now - older, known_since, provider)
+
+
+def _named(session: Session, names: list[str]) -> Candidates:
+    chosen = find_named(session.services.engine, names)
     if chosen.missing:
         message = f"no payment has this order code or id: {', '.join(chosen.missing)}"
         raise NotFoundError(message, hint="payctl list payments")

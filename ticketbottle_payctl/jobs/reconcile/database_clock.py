@@ -1,0 +1,25 @@
+"""Tell the database's time, because a wrong clock of this machine must not decide whether an order has expired."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from sqlalchemy import Engine
+
+from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.store.inspect import server
+
+_READ = Limits(statement=timedelta(seconds=10))
+
+
+def database_clock(engine: Engine) -> Callable[[], datetime]:
+    """Read the database's clock once. Return a function that tells its present time, in UTC.
+
+    Raises:
+        DatabaseUnavailableError: the server cannot be reached.
+    """
+    with transaction(engine, _READ, commit=False) as connection:
+        at, since = server.clock(connection), time.monotonic()
+    return lambda: at + timedelta(seconds=time.monotonic() - since)
