@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import resource
 import signal
 import sys
 from types import FrameType
@@ -35,7 +36,11 @@ _GC_THRESHOLD = 200_000
 
 
 def main() -> None:
-    """Run payctl. A closed stream causes no error, and SIGTERM unwinds the stack in the same way as Ctrl-C."""
+    """Run payctl. A closed stream causes no error, and SIGTERM unwinds the stack in the same way as Ctrl-C.
+
+    A crash writes no core file, because it would have the keys and the password that payctl has read.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     gc.set_threshold(_GC_THRESHOLD)
     protect_streams()
     signal.signal(signal.SIGTERM, _terminate)
