@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine
 
 from ticketbottle_payctl.store.db.engine import Limits, transaction
-from ticketbottle_payctl.store.inspect import server
+from ticketbottle_payctl.store.outbox import claim
 
 _READ = Limits(statement=timedelta(seconds=10))
 
@@ -21,5 +21,5 @@ def database_clock(engine: Engine) -> Callable[[], datetime]:
         DatabaseUnavailableError: the server cannot be reached.
     """
     with transaction(engine, _READ, commit=False) as connection:
-        at, since = server.clock(connection), time.monotonic()
+        at, since = claim.now(connection).replace(tzinfo=UTC), time.monotonic()
     return lambda: at + timedelta(seconds=time.monotonic() - since)
