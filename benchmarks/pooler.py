@@ -5,19 +5,11 @@ The contenders take turns in one run. "Without" sends BEGIN alone, as payctl cou
 
 from __future__ import annotations
 
-import getpass
-import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from statistics import median, quantiles
 from unittest.mock import patch
-from urllib.parse import urlsplit
 
-import psycopg2
 from sqlalchemy import Engine
 
 from benchmarks import processes
@@ -26,7 +18,8 @@ from benchmarks.database import Database, database
 from benchmarks.options import Options
 from benchmarks.report import Section
 from benchmarks.webhook import PAYMENTS, settle_callbacks
-from ticketbottle_payctl.sandbox.server import free_port, wait_until
+from tests.servers.pgbouncer import PgBouncer
+from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings import DatabaseSettings
 from ticketbottle_payctl.store.db import driver
@@ -113,34 +106,12 @@ def _trips(server: Database, warm: int, number: int, *, bare: bool) -> int:
 @contextmanager
 def _pgbouncer(server: Database) -> Iterator[str | None]:
     """Start PgBouncer in front of the database, or yield None if it is not installed."""
-    binary = shutil.which("pgbouncer")
-    if binary is None:
+    try:
+        pooler = PgBouncer(server.url, size=4).start()
+    except ConfigError:
         yield None
         return
-    parts, port = urlsplit(server.url), free_port()
-    name = parts.path.lstrip("/")
-    with tempfile.TemporaryDirectory() as place:
-        Path(place).chmod(0o755)  # PgBouncer refuses to run as root
-        file = Path(place) / "pgbouncer.ini"
-        file.write_text(
-            f"[databases]\n{name} = host=127.0.0.1 port={server.server.port} dbname={name} user={parts.username}"
-            f" password={parts.password or ''}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n"
-            "unix_socket_dir =\nauth_type = any\npool_mode = transaction\ndefault_pool_size = 4\n",
-            "utf-8",
-        )
-        account = ["-u", "nobody"] if getpass.getuser() == "root" else []
-        with subprocess.Popen([binary, "-q", *account, str(file)], stderr=subprocess.DEVNULL, env=os.environ) as child:  # noqa: S603
-            url = server.url.replace(f":{server.server.port}/", f":{port}/")
-            try:
-                wait_until(lambda: _answers(url), what="PgBouncer answers", timeout=20)
-                yield url
-            finally:
-                child.terminate()
-
-
-def _answers(url: str) -> bool:
     try:
-        psycopg2.connect(url).close()
-    except psycopg2.OperationalError:
-        return False
-    return True
+        yield pooler.url
+    finally:
+        pooler.close()
