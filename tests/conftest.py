@@ -11,7 +11,6 @@ import os
 import re
 from collections import Counter
 from copy import copy
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.servers.apache_kafka import ApacheKafka
 from tests.servers.chromium import Chromium
+from tests.servers.clones import Clones
 from tests.servers.fork_server import ForkServer
 from ticketbottle_payctl import telemetry
 from ticketbottle_payctl.errors import ConfigError
@@ -76,7 +76,6 @@ settings.load_profile("busy machine")
 # How long an example takes says how busy the machine is, and nothing about payctl.
 
 ran: Counter[str] = Counter()
-numbers = count(1)
 
 
 def started_or_skipped(make):
@@ -158,20 +157,28 @@ def template_database(postgres: Postgres) -> str:
     return name
 
 
+@pytest.fixture(scope="session")
+def clones(postgres: Postgres) -> Iterator[Clones]:
+    """Yield what makes and removes the databases of this worker's tests."""
+    made = Clones(postgres)
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def database_url(postgres: Postgres, template_database: str) -> Iterator[str]:
+def database_url(postgres: Postgres, clones: Clones, template_database: str) -> Iterator[str]:
     """Yield the URL of a new database with the payment service's tables and payctl's schema."""
-    name = f"payments_{next(numbers)}"
-    yield postgres.create_database(name, template=template_database)
-    postgres.drop_database(name)
+    name = clones.create(template_database, prefix="payments")
+    yield postgres.url(name)
+    clones.drop(name)
 
 
 @pytest.fixture
-def empty_database_url(postgres: Postgres) -> Iterator[str]:
+def empty_database_url(postgres: Postgres, clones: Clones) -> Iterator[str]:
     """Yield the URL of a new, empty database."""
-    name = f"empty_{next(numbers)}"
-    yield postgres.create_database(name)
-    postgres.drop_database(name)
+    name = clones.create(prefix="empty")
+    yield postgres.url(name)
+    clones.drop(name)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 from datetime import timedelta
-from itertools import chain, count
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -89,15 +89,14 @@ def story(postgres, template_database, tmp_path_factory, payctl_path):
 
 
 @pytest.fixture
-def world(postgres, story, tmp_path, payctl_path):
+def world(postgres, clones, story, tmp_path, payctl_path):
     """Yield a directory and an environment for one test, with all files and rows that the examples name."""
     place, template = story
     shutil.copytree(place, tmp_path, dirs_exist_ok=True)
-    name = f"examples_{next(numbers)}"
-    url = postgres.create_database(name, template=template)
-    settings = {**environment(), "DATABASE_URL": url, "PAYCTL_CONFIG": str(tmp_path / "config.toml")}
+    name = clones.create(template, prefix="examples")
+    settings = {**environment(), "DATABASE_URL": postgres.url(name), "PAYCTL_CONFIG": str(tmp_path / "config.toml")}
     yield tmp_path, {**settings, "PATH": payctl_path}
-    postgres.drop_database(name)
+    clones.drop(name)
 
 
 _RENAME = """
@@ -107,7 +106,6 @@ _RENAME = """
     UPDATE payctl.run_chunks SET run_id = :run;
     UPDATE payctl.runs SET id = :run, options = options || '{"canary": null}'
 """
-numbers = count(1)
 
 
 def ran(example, world, **changes):
