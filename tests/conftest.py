@@ -7,6 +7,7 @@ PAYCTL_TEST_POSTGRES chooses the PostgreSQL server: ``wheel`` (the default), ``s
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 from collections import Counter
@@ -62,6 +63,16 @@ KAFKA_SECONDS = 180
 
 ON_EACH_SERVER = ("store/", "jobs/", "cdc/", "test_database_roles.py", "sandbox/test_postgres.py")
 """The folders with the tests that send each SQL statement of the package ``store`` to a server."""
+
+CASES_ON_EACH_SERVER = 2
+"""How many parameter sets of each of them run on a second server: the others differ in what payctl does with a row."""
+
+LONG = (
+    *("soak/", "docs/test_pictures.py", "docs/test_readme.py", "docs/test_tutorials.py", "interleavings/"),
+    *("cli/test_one_form.py", "cli/commands/test_publish_outbox_waiting.py", "servers/test_local_functions.py"),
+    *("test_division.py", "lambda_entrypoints/test_reconcile_payments.py", "lambda_entrypoints/test_runtime.py"),
+)
+"""Where the tests are that take several seconds each."""
 
 SHORT_LOGINS = {"listener.name.secure.scram-sha-512.connections.max.reauth.ms": "2000"}
 """A SCRAM-SHA-512 client must log in again every two seconds, so that a test can change the password."""
@@ -293,7 +304,7 @@ def read_all() -> Callable[..., list[Received]]:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options with which CI divides the tests between two machines, and samples them on other interpreters."""
     parser.addoption("--skipped-to", metavar="FILE", type=Path, help="write the ids of the skipped tests to a file")
-    about = "run only the tests that a file lists, and those that prove the SQL on this PostgreSQL server"
+    about = "run only the tests that a file lists, and two cases of each that proves the SQL on this PostgreSQL server"
     parser.addoption("--skipped-in", metavar="FILE", type=Path, help=about)
     parser.addoption("--cases", type=int, help="run each test with at most this many of its parameter sets")
 
@@ -302,17 +313,34 @@ def _deselect(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect the tests that the options leave out."""
     file, most = config.getoption("skipped_in"), config.getoption("cases")
     if file is not None:
-        wanted = {*file.read_text("utf-8").splitlines()}
-        _keep(config, items, lambda item: _without_group(item.nodeid) in wanted or _proves_sql(item))
+        skipped, among_first = {*file.read_text("utf-8").splitlines()}, _first_cases(CASES_ON_EACH_SERVER)
+        _keep(
+            config,
+            items,
+            lambda item: _without_group(item.nodeid) in skipped or (_proves_sql(item) and among_first(item)),
+        )
     if most is not None:
-        seen: Counter[str] = Counter()
+        _keep(config, items, _first_cases(most))
 
-        def first_ones(item: pytest.Item) -> bool:
-            name = item.nodeid.partition("[")[0]
-            seen[name] += 1
-            return seen[name] <= most
 
-        _keep(config, items, first_ones)
+def _first_cases(most: int) -> Callable[[pytest.Item], bool]:
+    """Return a function that says whether a test is among the first ``most`` cases that it is asked about."""
+    seen: Counter[str] = Counter()
+
+    def first(item: pytest.Item) -> bool:
+        name = item.nodeid.partition("[")[0]
+        seen[name] += 1
+        return seen[name] <= most
+
+    return first
+
+
+def _put_long_ones_first(items: list[pytest.Item]) -> None:
+    """Let the longest tests start first, so that at the end no worker waits for one of them.
+
+    Groups need no order here: xdist starts the one with the most tests first.
+    """
+    items.sort(key=lambda item: not item.nodeid.removeprefix("tests/").startswith(LONG))
 
 
 def _keep(config: pytest.Config, items: list[pytest.Item], wanted: Callable[[pytest.Item], bool]) -> None:
@@ -333,6 +361,12 @@ def _proves_sql(item: pytest.Item) -> bool:
     return item.get_closest_marker("postgres") is not None and place.startswith(ON_EACH_SERVER)
 
 
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over what stays to the end: modules, and all tests."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
     """Mark each test with its services, before ``-m`` selects, and with the group that shares them."""
@@ -349,6 +383,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.xdist_group(group))
     yield
     _deselect(config, items)
+    _put_long_ones_first(items)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -22,11 +22,22 @@ def test_without():
     pass
 """
 
+OF_SQL = """
+import pytest
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_of_a_statement(number):
+    pass
+"""
+
 
 @pytest.fixture
 def ran(tmp_path):
-    """Return ``ran("--cases", "2")``, which runs four tests with the suite's options and returns the last lines."""
+    """Return ``ran("--cases", "2")``, which runs seven tests with the suite's options and returns the last lines."""
     (tmp_path / "test_some.py").write_text(TESTS, "utf-8")
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "test_sql.py").write_text(OF_SQL, "utf-8")
 
     def run(*options):
         command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest", "--import-mode=importlib"]
@@ -42,13 +53,13 @@ def ran(tmp_path):
 
 
 def test_a_skipped_test_is_listed_and_runs_elsewhere(ran, tmp_path):
-    """The list has the ids without the groups of xdist, and with it nothing but the skipped tests runs."""
+    """The list has the ids without the groups of xdist. With it the skipped tests run, and two cases of each of SQL."""
     skipped = tmp_path / "skipped"
-    assert "3 passed, 1 skipped" in ran("--skipped-to", str(skipped), "-n", "1", "--dist", "loadgroup")
+    assert "6 passed, 1 skipped" in ran("--skipped-to", str(skipped), "-n", "1", "--dist", "loadgroup")
     assert skipped.read_text("utf-8") == "test_some.py::test_with_a_service[2]\n"
-    assert "1 skipped, 3 deselected" in ran("--skipped-in", str(skipped))
+    assert "2 passed, 1 skipped, 4 deselected" in ran("--skipped-in", str(skipped))
 
 
 def test_a_sample_runs_each_test_with_some_of_its_cases(ran):
     """Other interpreters run every quick test, but only some of a test's cases."""
-    assert "2 passed, 2 deselected" in ran("--cases", "1")
+    assert "3 passed, 4 deselected" in ran("--cases", "1")
