@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from sqlalchemy import text
 from typer.testing import CliRunner
 
+from tests.cli.terminal import on_terminal
 from ticketbottle_payctl.cli.app.main import app
 from ticketbottle_payctl.cli.commands import schema
 from ticketbottle_payctl.providers import GATEWAYS
@@ -93,6 +94,23 @@ def started(command):
     for process in processes:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def terminal(payctl_command):
+    """Return a function that runs payctl on a terminal of its own.
+
+    A command that reads keys must be in the terminal's foreground, so ``fresh`` starts an interpreter there.
+    """
+
+    def run(*arguments, columns=80, lines=24, fresh=False, **environment):
+        words = PROCESS if fresh else payctl_command
+        inherited = {"COLUMNS", "LINES", "NO_COLOR"} - set(environment)
+        variables = clean_environment({"TERM": "xterm-256color", **environment})
+        kept = {name: value for name, value in variables.items() if name not in inherited}
+        return on_terminal([*words, *arguments], kept, columns, lines)
+
+    return run
 
 
 @pytest.fixture

@@ -15,23 +15,20 @@ from contextlib import contextmanager
 
 import pyte
 
-from tests.cli.conftest import PROCESS, clean_environment
-
 _WRAPPED_AT_LEAST = 400
 
 
 class Terminal:
     """A process on a terminal of its own. ``sent`` are the bytes that it wrote."""
 
-    def __init__(self, arguments, environment, columns, lines):
+    def __init__(self, command, environment, columns, lines):
         self.master, slave = pty.openpty()
         self.columns, self.lines = columns, lines
         self._set_size()
-        self.sent = b""
-        inherited = {"COLUMNS", "LINES", "NO_COLOR"} - set(environment)
+        self.sent, self.closed = b"", False
         self.process = subprocess.Popen(
-            [*PROCESS, *arguments],
-            env={name: value for name, value in clean_environment(environment).items() if name not in inherited},
+            command,
+            env=environment,
             stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - the tests start no threads
         )  # fmt: skip
@@ -48,12 +45,13 @@ class Terminal:
     def read(self, seconds):
         """Read the output that arrives within the given time."""
         end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0 and self.process.returncode is None:
+        while (left := end - time.monotonic()) > 0 and self.process.returncode is None and not self.closed:
             if not select.select([self.master], [], [], left)[0]:
                 break
             try:
                 self.sent += os.read(self.master, 65536)
             except OSError:  # the other end is closed
+                self.closed = True
                 break
 
     def wait_for(self, text, seconds=40):
@@ -87,10 +85,10 @@ class Terminal:
     def finish(self, seconds=40):
         """Read to the end and return the exit code."""
         end = time.monotonic() + seconds
-        while self.process.poll() is None and time.monotonic() < end:
+        while not self.closed and self.process.poll() is None and time.monotonic() < end:
             self.read(0.2)
         self.read(0.2)
-        return self.process.wait(1)
+        return self.process.wait(max(1.0, end - time.monotonic()))
 
     def text(self):
         """Return everything that was printed, as lines of the terminal, without colours."""
@@ -100,9 +98,9 @@ class Terminal:
 
 
 @contextmanager
-def terminal(*arguments, columns=80, lines=24, **environment):
-    """Run payctl on a terminal of its own. The process is killed at the end."""
-    it = Terminal(arguments, {"TERM": "xterm-256color", **environment}, columns, lines)
+def on_terminal(command, environment, columns, lines):
+    """Run a command on a terminal of its own. The process is killed at the end."""
+    it = Terminal(command, environment, columns, lines)
     try:
         yield it
     finally:

@@ -7,7 +7,6 @@ from datetime import timedelta
 
 import pytest
 
-from tests.cli.terminal import terminal
 from ticketbottle_payctl.cli.app.registry import COMMANDS
 from ticketbottle_payctl.sandbox.callbacks import Scenario, callback, environment
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment, insert_payments_of_events
@@ -87,7 +86,7 @@ def world(engine, database_url, mock_kafka, process):
     return settings
 
 
-def seen(command, world):
+def seen(command, world, terminal):
     """Return the text that a command shows on a terminal, without the parts that only programs read."""
     with terminal(*command.split(), "--tz", ZONE, **world) as it:
         if " -w" in command:
@@ -116,11 +115,11 @@ def test_every_command_is_run_here():
 
 
 @pytest.mark.parametrize("commands", [LOOKS[:12], LOOKS[12:24], LOOKS[24:], CHANGES], ids=["a", "b", "c", "changes"])
-def test_each_thing_has_one_form(commands, world):
+def test_each_thing_has_one_form(commands, world, terminal):
     """Every command shows instants, durations, money, counts and gateways in the forms that the docs list."""
     found = []
     for command in commands:
-        text = seen(command, world)
+        text = seen(command, world, terminal)
         found += [
             f"{command}: {what}: {line.strip()}"
             for what, pattern in FORBIDDEN.items()
@@ -133,7 +132,7 @@ def test_each_thing_has_one_form(commands, world):
 
 
 @pytest.mark.parametrize("width", [80, 200])
-def test_first_lines_fit_and_say_the_answer(width, world):
+def test_first_lines_fit_and_say_the_answer(width, world, terminal):
     """Each command's first line is the answer, in at most 80 columns, and a second line names the database."""
     for command in ("stats", "doctor", f"show {ORDER}", f"show {ZALOPAY}", "errors", "runs list", "list outbox"):
         with terminal(*command.split(), columns=width, **world) as it:

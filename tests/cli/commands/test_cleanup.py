@@ -12,7 +12,6 @@ from datetime import timedelta
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
-from tests.cli.terminal import terminal
 from ticketbottle_payctl.archive_file import read
 from ticketbottle_payctl.cli.commands import schema
 
@@ -205,7 +204,7 @@ def test_a_cleanup_reports_dead_and_pending_events(invoke, database_url, insert)
     assert "`payctl errors` shows what helps" in result.stderr
 
 
-def test_a_cleanup_on_a_terminal_opens_with_the_answer(database_url, insert):
+def test_a_cleanup_on_a_terminal_opens_with_the_answer(database_url, insert, terminal):
     """Log lines do not repeat what the result says, the warnings come last, and no word is cut at 80 columns."""
     insert(2, state="dead", age=timedelta(days=3), last_error="KafkaJSConnectionError: Connection timeout")
     insert(1, age=timedelta(hours=2))
@@ -222,7 +221,7 @@ def test_a_cleanup_on_a_terminal_opens_with_the_answer(database_url, insert):
     ]
 
 
-def test_log_lines_are_printed_above_a_progress_bar(database_url, insert):
+def test_log_lines_are_printed_above_a_progress_bar(database_url, insert, terminal):
     """If the user asks for the log, each line stands alone, and the bar leaves nothing behind."""
     insert(1, state="dead", age=timedelta(days=3))
     with terminal("cleanup", "-n", DATABASE_URL=database_url, LOG_LEVEL="info", columns=400) as it:

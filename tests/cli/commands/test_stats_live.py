@@ -13,7 +13,6 @@ from itertools import pairwise
 import pytest
 from sqlalchemy import event
 
-from tests.cli.terminal import terminal
 from ticketbottle_payctl.cli.commands.stats.rates import Series, Watched, mean
 from ticketbottle_payctl.jobs.stats import By
 from ticketbottle_payctl.jobs.stats.live import collect_live
@@ -45,7 +44,7 @@ def troubled(engine, database_url, process):
 
 
 @pytest.mark.parametrize(("columns", "lines"), SIZES)
-def test_the_picture_fits_the_terminal(troubled, columns, lines):
+def test_the_picture_fits_the_terminal(troubled, columns, lines, terminal):
     """The live screen writes only rows of the terminal, and no line feed, at any size of the terminal."""
     with terminal(*WATCH, columns=columns, lines=lines, **troubled) as it:
         it.wait_for("oldest")
@@ -57,7 +56,7 @@ def test_the_picture_fits_the_terminal(troubled, columns, lines):
         assert it.end() == 130
 
 
-def test_the_picture_shows_what_a_night_needs(troubled):
+def test_the_picture_shows_what_a_night_needs(troubled, terminal):
     """At 80x24: verdict, place, causes with commands, rates, lag, pending, dead, publishers and refused callbacks."""
     with terminal(*WATCH, **troubled) as it:
         it.wait_for("/s")
@@ -81,7 +80,7 @@ def test_the_picture_shows_what_a_night_needs(troubled):
         assert it.end() == 130
 
 
-def test_a_publisher_has_one_line(database_url, mock_kafka, started):
+def test_a_publisher_has_one_line(database_url, mock_kafka, started, terminal):
     """A publisher has two sessions and may hold several shards. The picture names its process once."""
     places = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, "PAYCTL_SHARDS": "3"}
     process = started("publish-outbox", "--loop", **places)
@@ -96,7 +95,7 @@ def test_a_publisher_has_one_line(database_url, mock_kafka, started):
         assert it.end() == 130
 
 
-def test_an_empty_outbox_has_a_calm_picture(database_url):
+def test_an_empty_outbox_has_a_calm_picture(database_url, terminal):
     """Without events, the live screen shows a good verdict, and each list says that it is empty."""
     with terminal(*WATCH, DATABASE_URL=database_url) as it:
         picture = it.wait_for("no callback is stored yet")
@@ -107,7 +106,7 @@ def test_an_empty_outbox_has_a_calm_picture(database_url):
         assert it.end() == 130
 
 
-def test_a_refresh_sends_only_the_rows_that_changed(troubled):
+def test_a_refresh_sends_only_the_rows_that_changed(troubled, terminal):
     """For a slow connection: on average a reading redraws fewer than a third of the terminal's 24 rows."""
     with terminal(*WATCH, **troubled) as it:
         it.wait_for("/s")
@@ -122,7 +121,7 @@ def test_a_refresh_sends_only_the_rows_that_changed(troubled):
         assert it.end() == 130
 
 
-def test_a_new_size_of_the_terminal_is_used(troubled):
+def test_a_new_size_of_the_terminal_is_used(troubled, terminal):
     """After the window was made larger, the picture fills it, and its last line stands on the last row."""
     with terminal(*WATCH, **troubled) as it:
         it.wait_for("Ctrl-C ends")
@@ -133,9 +132,9 @@ def test_a_new_size_of_the_terminal_is_used(troubled):
 
 
 @pytest.mark.parametrize(("keys", "code"), [(b"q", 0), (b"\x03", 130)])
-def test_the_terminal_is_given_back(troubled, keys, code):
+def test_the_terminal_is_given_back(troubled, keys, code, terminal):
     """Pressing q exits 0, Ctrl-C 130. The first screen and the cursor come back, and the last state stays there."""
-    with terminal(*WATCH, **troubled) as it:
+    with terminal(*WATCH, fresh=True, **troubled) as it:
         it.wait_for("Ctrl-C ends")
         it.press(keys)
         assert it.finish() == code
@@ -145,9 +144,9 @@ def test_the_terminal_is_given_back(troubled, keys, code):
         assert "Traceback" not in it.sent.decode()
 
 
-def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(troubled):
+def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(troubled, terminal):
     """While the command is suspended the shell has its screen and cursor. After SIGCONT the picture is whole again."""
-    with terminal(*WATCH, **troubled) as it:
+    with terminal(*WATCH, fresh=True, **troubled) as it:
         it.wait_for("Ctrl-C ends")
         it.press(b"\x1a")
         end = time.monotonic() + 20
@@ -160,7 +159,7 @@ def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(troubled):
         assert it.end() == 130
 
 
-def test_a_database_that_goes_away_is_said_and_comes_back(troubled, postgres):
+def test_a_database_that_goes_away_is_said_and_comes_back(troubled, postgres, terminal):
     """The figures stay, the first line says since when they are old, and the next reading that succeeds clears it."""
     with terminal(*WATCH, **troubled) as it:
         it.wait_for("Ctrl-C ends")
@@ -175,7 +174,7 @@ def test_a_database_that_goes_away_is_said_and_comes_back(troubled, postgres):
         assert it.end() == 130
 
 
-def test_a_database_that_never_answered_ends_the_command():
+def test_a_database_that_never_answered_ends_the_command(terminal):
     """If the first reading fails, `stats --watch` prints the error on the normal screen and exits with 4."""
     with terminal(*WATCH, DATABASE_URL="postgresql://u:p@127.0.0.1:9/none") as it:
         assert it.finish() == 4
@@ -183,7 +182,7 @@ def test_a_database_that_never_answered_ends_the_command():
 
 
 @pytest.mark.parametrize("name", [{"TERM": "dumb"}, {"TERM": ""}])
-def test_a_terminal_that_cannot_move_its_cursor_gets_lines(troubled, name):
+def test_a_terminal_that_cannot_move_its_cursor_gets_lines(troubled, name, terminal):
     """In a pipe, `stats --watch` prints one line for each reading, without a control sequence."""
     with terminal(*WATCH, **(troubled | name)) as it:
         it.wait_for("4500")
@@ -191,7 +190,7 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_lines(troubled, name):
         assert "\x1b" not in it.sent.decode()
 
 
-def test_no_color_draws_without_colours(troubled):
+def test_no_color_draws_without_colours(troubled, terminal):
     """With NO_COLOR the picture has no colours, and the mark still says how it stands."""
     with terminal(*WATCH, **troubled) as it:
         it.wait_for("Ctrl-C ends")

@@ -7,7 +7,6 @@ from datetime import timedelta
 
 import pytest
 
-from tests.cli.terminal import terminal
 from ticketbottle_payctl.cli.output.theme import ANSI, RICH, Style, rich_theme
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
 
@@ -45,7 +44,7 @@ def world(engine, database_url):
 
 
 @pytest.mark.parametrize("command", SCREENS)
-def test_a_screen_uses_only_allowed_colours(command, world):
+def test_a_screen_uses_only_allowed_colours(command, world, terminal):
     """Each colour of the output is one of the theme's, so a light and a dark terminal can both show it."""
     with terminal(*command.split(), columns=120, **world) as it:
         if " -w" in command:
@@ -59,7 +58,7 @@ def test_a_screen_uses_only_allowed_colours(command, world):
 
 @pytest.mark.parametrize("name", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
 @pytest.mark.parametrize("command", ["stats", "doctor", *BARS])
-def test_no_color_and_a_dumb_terminal_get_no_colour(command, name, world):
+def test_no_color_and_a_dumb_terminal_get_no_colour(command, name, world, terminal):
     """NO_COLOR and TERM=dumb turn every colour off, those of progress bars too."""
     with terminal(*command.split(), **world, **name) as it:
         it.finish()

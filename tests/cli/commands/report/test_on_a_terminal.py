@@ -8,14 +8,13 @@ from datetime import timedelta
 import pytest
 
 from tests.cli.commands.report.conftest import ACCOUNT, HOSTILE
-from tests.cli.terminal import terminal
 from ticketbottle_payctl.formats import rfc3339
 
 COLOURS = re.compile(rb"\x1b\[[0-9;?]*[a-zA-Z]")
 
 
 @pytest.fixture
-def shown(database_url):
+def shown(database_url, terminal):
     """Return a function that runs the report on a terminal and returns its exit code and its bytes."""
 
     def run(*options):
