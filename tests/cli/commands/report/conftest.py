@@ -100,12 +100,16 @@ class Story:
         return made
 
 
+def new_story(connection):
+    """Return the writer of a night that began ten hours ago."""
+    return Story(connection, (datetime.now(UTC) - timedelta(hours=10)).replace(second=0, microsecond=0))
+
+
 @pytest.fixture
 def story(engine):
     """Yield the writer of a night that began ten hours ago. The test commits it."""
-    base = (datetime.now(UTC) - timedelta(hours=10)).replace(second=0, microsecond=0)
     with engine.connect() as connection:
-        yield Story(connection, base)
+        yield new_story(connection)
 
 
 def night(story):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import stat
@@ -9,16 +10,21 @@ import subprocess
 import sys
 from html import unescape
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import pytest
 
-from tests.cli.commands.report.conftest import ACCOUNT, HOSTILE
+from tests.cli.commands.report.conftest import ACCOUNT, HOSTILE, new_story, night
+from tests.cli.conftest import clean_environment
+from tests.conftest import engine_of
 from ticketbottle_payctl.cli.commands.report import page
 from ticketbottle_payctl.cli.commands.report.document import Section
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.formats import rfc3339
 
 NAMES = ("dead", "waiting", "rates", "lag", "refused", "runs")
+READS = pytest.mark.xdist_group("browser")
+"""The mark of a test that reads the page that the tests with a browser open."""
 WIDE, PHONE = {"width": 1200, "height": 900}, {"width": 390, "height": 800}
 
 
@@ -35,16 +41,32 @@ class Elements(HTMLParser):
         self.attributes.update(name for name, _ in attrs)
 
 
-@pytest.fixture
-def written(told, invoke, database_url, tmp_path):
+@pytest.fixture(scope="module")
+def night_report(postgres, clones, template_database, payctl_command, tmp_path_factory):
+    """Return the file with the page of the whole night, and its document. They are made once."""
+    name = clones.create(template_database, prefix="night")
+    engine = engine_of(postgres.url(name))
+    with engine.begin() as connection:
+        told = night(new_story(connection))
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    window = ("--since", rfc3339(told.since), "--until", rfc3339(told.until))
+    done = subprocess.run(
+        [*payctl_command, "report", *window, "--html", str(path), "-o", "json"],
+        env=clean_environment({"DATABASE_URL": postgres.url(name)}), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    engine.dispose()
+    clones.drop(name)
+    return SimpleNamespace(path=path, document=json.loads(done.stdout))
+
+
+@pytest.fixture(scope="module")
+def written(night_report):
     """Return the file with the page of the whole night."""
-    path = tmp_path / "report.html"
-    options = ("report", "--since", rfc3339(told.since), "--until", rfc3339(told.until), "--html", str(path))
-    result = invoke(*options, DATABASE_URL=database_url)
-    assert result.exit_code == 0, result.stderr
-    return path
+    return night_report.path
 
 
+@READS
 def test_the_page_is_one_private_file_that_loads_nothing(written):
     """Only the owner may read the page. It has no script, link or style attribute, and its policy forbids them."""
     text = written.read_text("utf-8")
@@ -64,6 +86,7 @@ def test_the_page_is_one_private_file_that_loads_nothing(written):
     assert "url(" not in text
 
 
+@READS
 def test_html_in_an_error_text_is_shown_as_text(written):
     """An error text with tags is text on the page and in the plots, and no account number is in the file."""
     text = written.read_text("utf-8")
@@ -86,6 +109,7 @@ def test_markup_that_reaches_the_page_is_shown_as_text():
     assert parser.tags == {"html", "head", "meta", "title", "style", "body", "main", "section", "p"}
 
 
+@READS
 def test_each_plot_has_a_description(written):
     """The HTML report contains each plot as a labelled image, once for wide screens and once for phones."""
     text = written.read_text("utf-8")
@@ -210,15 +234,15 @@ def test_the_printed_page_is_light_and_has_every_plot(written, browser):
 
 
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["1200 px", "phone"])
-def test_no_word_of_a_command_is_broken_and_it_can_be_copied(written, told, ask, browser, size):
+def test_no_word_of_a_command_is_broken_and_it_can_be_copied(night_report, browser, size):
     """Each word of a command is in one line, and the text of each command is the command itself."""
-    document = ask("report", "--since", rfc3339(told.since), "--until", rfc3339(told.until))
     context = browser.new_context(viewport=size)
     tab = context.new_page()
-    tab.goto(written.as_uri())
+    tab.goto(night_report.path.as_uri())
     heights = tab.evaluate("[...document.querySelectorAll('br + code span')].map(word => word.offsetHeight)")
     copied = tab.evaluate("[...document.querySelectorAll('br + code')].map(command => command.innerText)")
     context.close()
     assert len(heights) > 100
     assert max(heights) < 30
-    assert {item["command"] for item in document["items"]} <= set(copied)
+    assert {item["command"] for item in night_report.document["items"]} <= set(copied)
+    assert night_report.document["items"]

@@ -8,9 +8,7 @@ import json
 import os
 import re
 import subprocess
-import sys
 from datetime import datetime, timedelta
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -173,16 +171,15 @@ def test_most_events_waited_after_their_creation(ask, story):
 
 
 @pytest.mark.timeout(180)
-def test_the_command_of_each_figure_prints_this_figure(asked, database_url):
+def test_the_command_of_each_figure_prints_this_figure(asked, database_url, payctl_path):
     """Each command of the report, pasted into bash, prints the figure next to which the report shows the command."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = {}
     for item in asked["items"]:
         command = item["command"]
         if command not in done:
             done[command] = subprocess.run(
                 ["bash", "-o", "pipefail", "-c", command],  # noqa: S607
-                env={**os.environ, "PATH": path, "DATABASE_URL": database_url},
+                env={**os.environ, "PATH": payctl_path, "DATABASE_URL": database_url},
                 capture_output=True,
                 text=True,
                 check=False,
