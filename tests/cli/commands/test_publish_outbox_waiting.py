@@ -275,9 +275,12 @@ def test_a_dry_run_of_publish_outbox_counts_the_blocked_events(invoke, places, a
 
 @pytest.fixture
 def watched_loop(places, payctl_command):
-    """Return a function that runs a loop for some seconds with a terminal or a pipe as stderr."""
+    """Return a function that runs a loop with a terminal or a pipe as stderr.
 
-    def run(*arguments, terminal, seconds, during=lambda: None, **changes):
+    It stops the loop after some seconds, or as soon as stderr has matches of all patterns in ``until``.
+    """
+
+    def run(*arguments, terminal, seconds=40, until=(), during=lambda _text: None, **changes):
         master, slave = pty.openpty() if terminal else os.pipe()
         if terminal:
             fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
@@ -287,22 +290,26 @@ def watched_loop(places, payctl_command):
             env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=slave,
         ) as process:  # fmt: skip
             os.close(slave)
-            seen = _read_for(master, seconds, during)
+            seen = _read_for(master, seconds, until, during)
             process.send_signal(signal.SIGINT)
             seen += _read_for(master, 20)
             out = process.stdout.read().decode()
             code = process.wait(20)
         os.close(master)
+        assert not until or _has(until, ESCAPES.sub("", seen.decode())), seen
         return code, out, seen.decode()
 
     return run
 
 
-def _read_for(descriptor, seconds, during=lambda: None):
+def _has(patterns, text):
+    return all(re.search(pattern, text) for pattern in patterns)
+
+
+def _read_for(descriptor, seconds, until=(), during=lambda _text: None):
     seen, ends = b"", time.monotonic() + seconds
     os.set_blocking(descriptor, False)
     while time.monotonic() < ends:
-        during()
         try:
             more = os.read(descriptor, 65536)
         except BlockingIOError:
@@ -313,21 +320,24 @@ def _read_for(descriptor, seconds, during=lambda: None):
         if not more:
             break
         seen += more
+        text = ESCAPES.sub("", seen.decode(errors="replace"))
+        during(text)
+        if until and _has(until, text):
+            break
     return seen
 
 
 def test_a_loop_on_a_terminal_shows_one_live_line_and_each_change(watched_loop, add):
     """The live line has the published and blocked events, the oldest one and the reason. It fits into 80 columns."""
     blocked(add)
-    code, out, err = watched_loop(terminal=True, seconds=8)
+    change = r"! \d\d:\d\d:\d\d 1 event waits behind the dead event"
+    live_line = r"[\r\n]published 1 · [0-9.]+/(s|min) · held 1 · oldest \d[^\r\n]* · 1 event waits behind"
+    code, out, err = watched_loop(terminal=True, until=[change, live_line])
     text = ESCAPES.sub("", err)
     assert code == 130
     live = [frame for frame in re.split(r"[\r\n]+", text) if frame.startswith("published ")]
-    assert any(
-        re.match(r"published 1 · [0-9.]+/(s|min) · held 1 · oldest \d.* · 1 event waits behind", f) for f in live
-    )
     assert all(len(frame.rstrip()) <= 80 for frame in live)
-    assert len(re.findall(r"! \d\d:\d\d:\d\d 1 event waits behind the dead event", text)) == 1
+    assert len(re.findall(change, text)) == 1
     assert "{" not in text
     assert "Traceback" not in text
     assert out.startswith("!  held back 1 event")
@@ -354,15 +364,14 @@ def test_a_loop_reports_an_outage_once(watched_loop, terminal, away):
 def test_a_loop_logs_one_event_when_events_are_blocked_and_one_when_they_flow(watched_loop, add, engine):
     """Without -v, a loop logs the waiting event with its reason, and logs when publishing resumes."""
     add("k")
-    began = time.monotonic()
     with engine.connect() as other:
         shard_lock.enter(other, 0, 1, 0, "elsewhere:77:abc")
 
-        def release_after_a_while():
-            if time.monotonic() - began > 6:
+        def release_when_told(text):
+            if "publish_outbox_waiting" in text:
                 other.rollback()
 
-        code, _, err = watched_loop(terminal=False, seconds=14, during=release_after_a_while)
+        code, _, err = watched_loop(terminal=False, until=["publish_outbox_resumed.*\n"], during=release_when_told)
     events = [json.loads(line) for line in err.splitlines() if line.startswith("{")]
     assert [event["message"] for event in events] == ["publish_outbox_waiting", "publish_outbox_resumed"]
     assert events[0]["locked_by"][0]["shard"] == 0
@@ -373,5 +382,6 @@ def test_a_loop_logs_one_event_when_events_are_blocked_and_one_when_they_flow(wa
 def test_a_loop_on_a_terminal_logs_json_only_with_v(watched_loop, add, options, json_lines):
     """On a terminal without -v, a publisher shows lines for people and no JSON."""
     blocked(add)
-    _, _, err = watched_loop(*options, terminal=True, seconds=4)
+    reported = '{"timestamp"' if json_lines else "1 event waits behind the dead event"
+    _, _, err = watched_loop(*options, terminal=True, until=[reported])
     assert ('{"timestamp"' in err) is json_lines
