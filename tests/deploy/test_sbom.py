@@ -17,24 +17,25 @@ from ticketbottle_payctl import __version__
 pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("sbom")]
 
 VALIDATE = """
-import sys
+import json, sys
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
-error = JsonStrictValidator(SchemaVersion.V1_6).validate_str(sys.stdin.read())
-sys.exit(str(error) if error else 0)
+validator = JsonStrictValidator(SchemaVersion.V1_6)
+print(json.dumps([validator.validate_str(json.dumps(each)) is None for each in json.load(sys.stdin)]))
 """
 METADATA = "Metadata-Version: 2.4\nName: {}\nVersion: {}\n{}\n"
 
 
 @pytest.fixture(scope="module")
 def valid(sbom_python):
-    """Return ``valid(document)``, which asks CycloneDX's library whether the document fits the schema of 1.6."""
+    """Return ``valid(document, ...)``, which asks CycloneDX's library which documents fit the schema of 1.6."""
 
-    def ask(document):
+    def ask(*documents):
         command = [sbom_python, "-c", VALIDATE]
-        return subprocess.run(command, input=json.dumps(document), text=True, check=False, capture_output=True)
+        done = subprocess.run(command, input=json.dumps(documents), text=True, check=True, capture_output=True)
+        return json.loads(done.stdout)
 
-    return lambda document: ask(document).returncode == 0
+    return ask
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +79,8 @@ def test_an_sbom_is_valid_against_the_schema_of_cyclonedx(own, valid):
     """A document without a component's name is not, so the check can fail."""
     document, _ = own
     assert document["specVersion"] == "1.6"
-    assert valid(document)
     nameless = {name: value for name, value in document["components"][0].items() if name != "name"}
-    assert not valid({**document, "components": [nameless]})
+    assert valid(document, {**document, "components": [nameless]}) == [True, False]
 
 
 def test_an_sbom_names_what_payctl_needs_itself(own):

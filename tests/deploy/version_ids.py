@@ -6,16 +6,26 @@ a JSON object with "versions" and "layers". Each has "before" and one key for ea
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
+from copy import deepcopy
 
 from samtranslator.translator.transform import transform
 from samtranslator.yaml_helper import yaml_parse
 
+from deploy import generate
 from deploy.generate import MARK, NO_RELEASE, TEMPLATE, cloudformation
 from deploy.package import Build
 from deploy.release import release_of
+
+_read = functools.cache(yaml_parse)
+
+
+def parsed(template):
+    """Return a template's content. Reading the same text for each change would take most of the time."""
+    return deepcopy(_read(template))
 
 
 class _NoPolicies:
@@ -25,7 +35,7 @@ class _NoPolicies:
 
 def with_sam(template, parameters, release, build):
     """Return AWS's transformation of a template that `sam deploy` has packaged, with its parameters."""
-    source = yaml_parse(template)
+    source = parsed(template)
     source["Globals"]["Function"]["CodeUri"] = f"s3://bucket/{build.code}"
     source["Resources"]["DependenciesLayer"]["Properties"]["ContentUri"] = f"s3://bucket/{build.layer}"
     return transform(source, {**parameters, "Release": release}, _NoPolicies())
@@ -58,9 +68,10 @@ def other(declared, value):
 def main(way):
     """Print the version ids after a change of each parameter, zip and template."""
     os.environ["AWS_DEFAULT_REGION"] = "ap-southeast-1"
+    generate.yaml_parse = parsed
     template = TEMPLATE.read_text("utf-8").partition(MARK)[0]  # alarms and dashboard would only make this slower
     build = Build("c" * 64, "d" * 64)
-    declared = {name: one for name, one in yaml_parse(template)["Parameters"].items() if name != "Release"}
+    declared = {name: one for name, one in parsed(template)["Parameters"].items() if name != "Release"}
     before = {name: str(one.get("Default", one.get("AllowedValues", ["x"])[0])) for name, one in declared.items()}
     changes = {name: (template, before | {name: other(one, before[name])}, build) for name, one in declared.items()}
     changes["(template)"] = (template.replace("MemorySize: 512", "MemorySize: 768"), before, build)
