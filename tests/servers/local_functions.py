@@ -14,7 +14,7 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,9 @@ _DOCKER_HOST = "host.docker.internal"
 _PASSED_ON = (*_GATEWAYS, "DATABASE_URL", "KAFKA_", "PAYCTL_", "OUTBOX_", "PG", "LOG_LEVEL")
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Run the function that the arguments name. Exit 3 if a setting is missing or names another machine."""
-    arguments = _parser().parse_args()
+    arguments = _parser().parse_args(words)
     try:
         if arguments.sam:
             return _write_for_sam(Path(arguments.sam))

@@ -14,6 +14,7 @@ import pytest
 from tests.conftest import IN_CI
 from tests.lambda_entrypoints import events
 from tests.lambda_entrypoints.conftest import Shop
+from tests.servers import local_functions
 from tests.servers.lambda_runtime import PYTHON, ROOT
 from ticketbottle_payctl.domain.callback import Request
 from ticketbottle_payctl.sandbox.callbacks import callback, environment
@@ -99,20 +100,21 @@ def test_a_function_that_raises_ends_with_exit_code_1():
 @pytest.mark.parametrize(
     "url", ["", "postgresql://u:p@db.example.com/payments", "postgresql:///payments", "http://[::"]
 )
-def test_the_local_functions_refuse_a_database_on_another_machine(settings, url):
+def test_the_local_functions_refuse_a_database_on_another_machine(settings, url, capsys):
     """The local functions refuse a database on another machine and say how to start a local one."""
     settings.setenv("DATABASE_URL", url)
-    done = run("--event", "tests/events/zalopay.json")
-    assert (done.returncode, done.stdout) == (3, "")
-    assert "payctl demo --keep" in done.stderr
+    assert local_functions.main(["--event", str(ROOT / "tests/events/zalopay.json")]) == 3
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "payctl demo --keep" in printed.err
 
 
 @pytest.mark.usefixtures("settings")
 @pytest.mark.parametrize("file", ["tests/events/missing.json", "README.md"])
-def test_a_file_that_is_not_an_event_ends_with_exit_code_2(file):
+def test_a_file_that_is_not_an_event_ends_with_exit_code_2(file, capsys):
     """A file that is not an event exits with 2 before a function starts."""
-    done = run("--event", file)
-    assert (done.returncode, done.stdout) == (2, "")
+    assert local_functions.main(["--event", str(ROOT / file)]) == 2
+    assert capsys.readouterr().out == ""
 
 
 def run(*words):
