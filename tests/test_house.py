@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import re
@@ -52,8 +53,9 @@ def text_files() -> list[Path]:
     return [file for file in kept if b"\0" not in file.read_bytes()]
 
 
+@functools.cache
 def generated_pages() -> dict[str, str]:
-    """Return the pages that `make docs` would write now."""
+    """Return the pages that `make docs` would write now. They are made once, for all tests of their group."""
     spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
     generate = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(generate)
@@ -151,12 +153,14 @@ def test_every_decision_is_in_the_list():
     assert [page.name for page in DECISIONS if f"({page.name})" not in index] == []
 
 
+@pytest.mark.xdist_group("generated")
 @pytest.mark.parametrize("name", GENERATED)
 def test_generated_pages_are_current(name):
     """The reference pages in docs are what `make docs` would write."""
     assert read(ROOT / "docs" / "reference" / name) == generated_pages()[name], "run `make docs`"
 
 
+@pytest.mark.xdist_group("generated")
 def test_each_generated_page_is_compared():
     """The list of the test above has every page that the generator writes."""
     assert set(GENERATED) == generated_pages().keys()
