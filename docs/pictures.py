@@ -168,15 +168,17 @@ def essence(output: str) -> str:
     return text + "".join(styles)
 
 
-def fresh(pages: Sequence[Path] = PAGES) -> dict[Path, str]:
+def fresh(pages: Sequence[Path] = PAGES, path: str = "") -> dict[Path, str]:
     """Run the pages, and return the content that each page and picture should have now.
+
+    ``path`` is a PATH on which payctl is found, instead of the one beside this interpreter.
 
     Raises:
         AssertionError: a command ended with another exit code than its page says, or an excerpt is not to be found.
     """
     files: dict[Path, str] = {}
     for page in pages:
-        text, ran = _refreshed(page)
+        text, ran = _refreshed(page, path)
         files[page] = text
         for picture in TAKEN:
             found = next((each for each in ran if each.command == picture.command), None)
@@ -185,13 +187,13 @@ def fresh(pages: Sequence[Path] = PAGES) -> dict[Path, str]:
     return files
 
 
-def differences(pages: Sequence[Path] = PAGES) -> list[str]:
+def differences(pages: Sequence[Path] = PAGES, path: str = "") -> list[str]:
     """Run the pages, and return what ``make pictures`` would change, as text for a person."""
     found = []
-    for path, text in fresh(pages).items():
-        before = path.read_text("utf-8") if path.exists() else ""
+    for file, text in fresh(pages, path).items():
+        before = file.read_text("utf-8") if file.exists() else ""
         if before != text:
-            name = path.relative_to(ROOT).as_posix()
+            name = file.relative_to(ROOT).as_posix()
             lines = difflib.unified_diff(_shown(before), _shown(text), name, f"{name} from a run now", lineterm="")
             found.append("\n".join(lines) or f"{name}: the colours differ")
     return found
@@ -203,11 +205,11 @@ def _shown(content: str) -> list[str]:
     return masked(described[1]).splitlines() if described else content.splitlines()
 
 
-def _refreshed(page: Path) -> tuple[str, list[Ran]]:
+def _refreshed(page: Path, path: str) -> tuple[str, list[Ran]]:
     """Run a page's commands in order. Return the page with fresh excerpts, and the runs."""
     text, done = page.read_text("utf-8"), ""
     ran: list[Ran] = []
-    with demo() as world:
+    with demo(path) as world:
         begin = 0
         for block in BLOCK.finditer(text):
             done += text[begin : block.start()]
@@ -274,12 +276,12 @@ def _braced(text: str) -> str:
 
 
 @contextmanager
-def demo() -> Iterator[Callable[[str], Ran]]:
+def demo(path: str = "") -> Iterator[Callable[[str], Ran]]:
     """Keep a demo running during the block, and yield a function that runs one command in its world."""
     with tempfile.TemporaryDirectory() as home:
         environ = {
             "HOME": home,
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PATH": path or f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "TERM": "xterm-256color",
             "LANG": "C.UTF-8",
             "TZ": "UTC",

@@ -41,7 +41,7 @@ def test_the_installation_of_the_readme_gives_a_working_payctl(tmp_path):
     ran = subprocess.run(
         ["/bin/bash", "-ec", f"{commands}\ncommand -v payctl\n{verify}"],
         cwd=tmp_path,
-        env={**os.environ, "PATH": path},
+        env={**os.environ, "PATH": path, "PIP_NO_COMPILE": "1"},  # most modules are never loaded here
         capture_output=True,
         text=True,
         check=False,

@@ -7,23 +7,21 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
 FENCE = re.compile(r"^```(sh)?\n(.*?)^```", re.DOTALL | re.MULTILINE)
 VARIES = re.compile(r"[0-9.]+ (?:ms|s|min)(?: ago)?\b|just now")
 """The ages in an output."""
 
 
 @pytest.fixture
-def world():
+def world(payctl_path):
     """Return the environment in which a reader types, with `payctl demo --keep` running."""
-    environ = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "HOME": os.environ.get("HOME", "/")}
-    command = [str(BIN / "payctl"), "demo", "--keep", "-o", "json"]
+    environ = {"PATH": payctl_path, "HOME": os.environ.get("HOME", "/")}
+    command = ["payctl", "demo", "--keep", "-o", "json"]
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as demo:
         try:
             text = ""
