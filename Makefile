@@ -2,11 +2,11 @@
 #
 #   PYTHON=python3.12   the interpreter of .venv, instead of the first suitable one
 #   ARGS="..."          more arguments for what the target runs
-#   WORKERS=3           how many processes run the tests; they wait as often as they compute
+#   WORKERS=4           how many processes run the tests; they wait as often as they compute
 
 PYTHON  ?=
 VENV    ?= .venv
-WORKERS ?= 3
+WORKERS ?= 4
 ARGS    ?=
 
 # Prints "3.13.0 /path/to/python" for the first of some commands that is a CPython we support.
@@ -33,10 +33,12 @@ ifneq ($(filter test test-all package,$(MAKECMDGOALS)),)
 MAKEFLAGS += -j4  # these make several environments, each on its own
 endif
 .DEFAULT_GOAL := help
-.PHONY: help demo functions test test-all quick check secrets bench soak orders docs pictures kafka local template package deploy sbom audit lock clean
+.PHONY: help demo environment functions test test-all quick check secrets bench soak orders docs pictures kafka local template package deploy sbom audit lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+environment: $(DEV)
 
 demo: $(DEMO) ## a whole local world: signed callbacks in, Kafka messages out
 	@$(BIN)/payctl demo $(ARGS)
@@ -214,7 +216,7 @@ clean: ## remove the virtual environments, caches and build output
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Most modules of these environments are never loaded, so Python compiles the others when it loads them.
-FEW_LOADED := moto sbom audit
+FEW_LOADED := dev test moto sbom audit
 
 # An interpreter without ensurepip (Debian's) makes the environment empty and fills it with its own pip.
 $(VENV)/ready/%:
