@@ -38,7 +38,7 @@ endif
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-environment: $(DEV)
+environment: $(DEV) ## what the tests and the checks run with
 
 demo: $(DEMO) ## a whole local world: signed callbacks in, Kafka messages out
 	@$(BIN)/payctl demo $(ARGS)
