@@ -33,7 +33,7 @@ ifneq ($(filter test test-all package,$(MAKECMDGOALS)),)
 MAKEFLAGS += -j4  # these make several environments, each on its own
 endif
 .DEFAULT_GOAL := help
-.PHONY: help demo environment functions test test-all quick check secrets bench soak orders docs pictures kafka local template package deploy sbom audit lock clean
+.PHONY: help demo environment functions test test-all quick check secrets bench soak fuzz orders docs pictures kafka local template package deploy sbom audit lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -83,6 +83,17 @@ $(AUDIT):
 sbom-packages: $(call READY,sbom)
 audit-packages: $(call READY,audit)
 
+# Atheris, which `make fuzz` needs, has no wheel for CPython 3.14.
+FUZZ   := .venv-fuzz/ready/tool@$(shell cat locks/build.txt locks/fuzz.txt pyproject.toml | cksum | cut -d ' ' -f 1)
+FUZZER := $(lastword $(call FIND,python3.11 python3.12 python3.13 $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.1[123].*/bin/python)))
+
+$(FUZZ):
+	@test -n "$(FUZZER)" || { echo "no CPython 3.11 to 3.13 found: atheris has no wheel for others" >&2; exit 3; }
+	@$(MAKE) VENV=.venv-fuzz PYTHON="$(FUZZER)" fuzz-packages
+	@touch $@
+
+fuzz-packages: $(call READY,fuzz)
+
 # CI sets PAYCTL_TEST_POSTGRES=system, whose server is of production's major version; by default the tests use the wheel's.
 test: $(DEV) $(FUNCTIONS) $(TOOLS) $(SBOM) ## every test on one Python
 	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
@@ -127,6 +138,9 @@ bench: $(DEV) ## the benchmarks
 
 soak: $(DEV) ## everything at once under random faults (ARGS="--minutes 60 --faults 1000"; needs Java and Maven)
 	@$(BIN)/python -m tests.soak $(ARGS)
+
+fuzz: $(FUZZ) ## hostile inputs, guided by coverage (ARGS="--inputs 10000000" WORKERS=2, --target NAME, --seed N)
+	@.venv-fuzz/bin/python -m tests.fuzz --workers $(WORKERS) $(ARGS)
 
 orders: $(DEV) ## publishers, writers and an operator in N=1000 orders of their steps, with kills
 	@PAYCTL_TEST_INTERLEAVINGS=$(or $(N),1000) $(BIN)/python -m pytest -q -n 0 --timeout 7200 tests/interleavings
@@ -207,12 +221,13 @@ lock: $(LOCK) ## write locks/ anew from pyproject.toml (ARGS=--upgrade for newer
 	@$(PART) --group sbom --output-file locks/sbom.txt
 	@$(PART) --group audit --output-file locks/audit.txt
 	@$(PART) --group docs --output-file locks/docs.txt
+	@$(PART) pyproject.toml --extra cli --group fuzz --output-file locks/fuzz.txt
 	@$(PART) pyproject.toml --extra gateways --output-file locks/layer.txt
 	@$(COMPILE) --group lock --output-file locks/lock.txt
 	@$(COMPILE) deploy/tools.in --output-file deploy/tools.txt
 
 clean: ## remove the virtual environments, caches and build output
-	@rm -rf .venv .venv-3.* .venv-lambda .venv-moto .venv-aws .venv-sbom .venv-audit dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .kafka
+	@rm -rf .venv .venv-3.* .venv-lambda .venv-moto .venv-aws .venv-sbom .venv-audit .venv-fuzz dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .kafka
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Most modules of these environments are never loaded, so Python compiles the others when it loads them.

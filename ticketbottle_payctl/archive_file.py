@@ -155,7 +155,7 @@ def _refuse_foreign(file: int, path: Path, end: int) -> None:
 def _event(line: bytes, path: Path) -> dict[str, Any]:
     try:
         event = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         message = f"{path} contains a line that is not JSON"
         raise InputError(message) from error
     if not isinstance(event, dict):

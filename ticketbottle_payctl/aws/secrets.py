@@ -170,7 +170,7 @@ def _value(text: str, variable: str, name: str, field: str) -> str | None:
 def _fields(text: str) -> dict[str, Any] | None:
     try:
         parsed = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return parsed if isinstance(parsed, dict) else None
 

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 from ticketbottle_payctl.errors import ConfigError
 
+_IANA = re.compile(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+){0,3}")
 _NAME = r"(?:[A-Za-z]{3,}|<[A-Za-z0-9+-]{3,}>)"
 _OFFSET = r"[+-]?\d{1,2}(?::\d{2}){0,2}"
 _POSIX = re.compile(rf"(?P<standard>{_NAME})(?P<offset>{_OFFSET})(?P<summer>{_NAME}(?:{_OFFSET})?)?(?P<rules>,.+)?")
@@ -30,10 +31,12 @@ def time_zone(text: str) -> tzinfo:
     Raises:
         ValueError: there is no such zone, or the POSIX form is wrong.
     """
-    try:
-        return ZoneInfo(text)
-    except (KeyError, ValueError, OSError):  # the name is unknown, is not valid, or is a directory
-        pass
+    # ZoneInfo imports a package for each part of an unknown name, so a long path would exhaust the stack.
+    if _IANA.fullmatch(text):
+        try:
+            return ZoneInfo(text)
+        except (KeyError, ValueError, OSError):  # the name is unknown, is not valid, or is a directory
+            pass
     return _posix(text)
 
 

@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterator, Sequence
 
 from ticketbottle_payctl.cli.output.result import Part, Styled
+from ticketbottle_payctl.cli.output.width import columns_of
 
 _FIGURE = r"\(?\d[\d,.]* (?:[A-Z]{3}|ms|s|min|h|d)\b(?: \d+ (?:ms|s|min|h)\b)?(?: ago\b)?"
-_WORD = re.compile(rf" *(?:`[^`]*`\S*|{_FIGURE}\S*|\S+)")
+# A match begins only where a run of spaces begins. Otherwise the time would grow with the square of the run's length.
+_WORD = re.compile(rf"(?<! ) *+(?:`[^`]*`[^ ]*|{_FIGURE}[^ ]*|[^ ]+)")
 _COMMAND = "payctl "
 _NARROWEST = 30
 
@@ -23,17 +25,17 @@ def folded(parts: Sequence[Part], between: int, width: int, hang: int | None = N
     """
     texts = [_text(part) for part in parts]
     whole = (" " * between).join(texts)
-    if len(whole) <= width or texts[-1].lstrip().startswith(_COMMAND):
+    if columns_of(whole) <= width or texts[-1].lstrip().startswith(_COMMAND):
         return [_joined(parts, between)]
     indent = " " * _indent(texts, between, width, hang)
     lines: list[list[Part]] = [[]]
     used = 0
     for part, word in _words(parts, between):
-        if used + len(word) > width and used > len(indent):
+        if used + columns_of(word) > width and used > len(indent):
             lines.append([indent])
             used, word = len(indent), word.lstrip()  # noqa: PLW2901 - the spaces before it stay on the line above
         lines[-1].append(_like(part, word))
-        used += len(word)
+        used += columns_of(word)
     return lines
 
 
@@ -42,11 +44,11 @@ def _indent(texts: Sequence[str], between: int, width: int, hang: int | None) ->
 
     There is room for the longest word of the rest, if any column has so much room.
     """
-    start_at = texts.index(max(texts, key=len)) if hang is None else min(hang, len(texts) - 1)
-    words = [len(word) for text in texts[start_at:] for word in text.split(" ")]
+    start_at = texts.index(max(texts, key=columns_of)) if hang is None else min(hang, len(texts) - 1)
+    words = [columns_of(word) for text in texts[start_at:] for word in text.split(" ")]
     needed = max((word for word in words if word <= width - _spaces("".join(texts))), default=0)
     for number in range(start_at, -1, -1):
-        start = sum(len(text) + between for text in texts[:number]) + _spaces(texts[number])
+        start = sum(columns_of(text) + between for text in texts[:number]) + _spaces(texts[number])
         if texts[number].strip() and width - start >= max(_NARROWEST, needed):
             return start
     return _spaces("".join(texts))

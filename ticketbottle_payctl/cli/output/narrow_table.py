@@ -10,7 +10,8 @@ from shutil import get_terminal_size
 from ticketbottle_payctl.cli.output.result import Block, Line, Part, Styled, dim, line
 from ticketbottle_payctl.cli.output.sanitize import escape
 from ticketbottle_payctl.cli.output.theme import Style
-from ticketbottle_payctl.formats import age, clock_and_age, cut, short_id
+from ticketbottle_payctl.cli.output.width import columns_of, cut_to, filled
+from ticketbottle_payctl.formats import age, clock_and_age, short_id
 
 Row = Mapping[str, object]
 _BETWEEN = 2
@@ -61,7 +62,7 @@ def narrow(columns: Sequence[Column], rows: Sequence[Row], zone: tzinfo, now: da
 
 
 def _needs(cells: Mapping[Column, Sequence[str]]) -> dict[Column, int]:
-    return {column: max(map(len, (column.title, *texts))) for column, texts in cells.items()}
+    return {column: max(map(columns_of, (column.title, *texts))) for column, texts in cells.items()}
 
 
 def _fitting(columns: Sequence[Column], needs: Mapping[Column, int], width: int) -> list[Column]:
@@ -81,15 +82,15 @@ def _together(columns: Sequence[Column], needs: Mapping[Column, int]) -> int:
 def _cell(column: Column, row: Row, zone: tzinfo, now: datetime, *, brief: bool = False) -> str:
     show = column.brief if brief and column.brief else column.text
     text = escape(show(row, zone, now))
-    return text if column.rest else cut(text, _LONGEST)
+    return text if column.rest else cut_to(text, _LONGEST)
 
 
 def _padded(column: Column, text: str, width: int) -> str:
-    return text.rjust(width) if column.right else text.ljust(width)
+    return filled(text, width, right=column.right)
 
 
 def _part(column: Column, text: str, width: int) -> Part:
-    padded = _padded(column, cut(text, width), width)
+    padded = _padded(column, cut_to(text, width), width)
     return Styled(padded, _STYLES[text]) if column.styled and text in _STYLES else padded
 
 

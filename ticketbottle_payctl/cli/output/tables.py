@@ -18,6 +18,7 @@ from ticketbottle_payctl.cli.output.instants import clock, shown
 from ticketbottle_payctl.cli.output.result import Styled, Table
 from ticketbottle_payctl.cli.output.surface import Surface
 from ticketbottle_payctl.cli.output.theme import RICH, rich_theme
+from ticketbottle_payctl.cli.output.width import columns_of
 
 _BETWEEN = 3
 _NARROWEST = 9
@@ -51,7 +52,7 @@ def _widths(table: Table, surface: Surface, width: int) -> list[int] | None:
     left = width - sum(widths) - _BETWEEN * (len(widths) - 1)
     if left < 0:
         return None
-    wanted = [max(map(len, column)) - least for column, least in zip(cells, widths, strict=True)]
+    wanted = [max(map(columns_of, column)) - least for column, least in zip(cells, widths, strict=True)]
     for place in sorted(range(len(widths)), key=wanted.__getitem__):
         given = min(wanted[place], left)
         widths[place] += given
@@ -62,7 +63,9 @@ def _widths(table: Table, surface: Surface, width: int) -> list[int] | None:
 def _fitted(table: Table, width: int) -> Table:
     """Return the table without the spare columns that do not fit. A spare column never breaks its cells."""
     for name in table.spare:
-        needs = [max(map(len if column[0] in table.spare else _longest_word, column)) for column in _cells(table)]
+        needs = [
+            max(map(columns_of if column[0] in table.spare else _longest_word, column)) for column in _cells(table)
+        ]
         if sum(needs) + _BETWEEN * (len(needs) - 1) <= width:
             break
         left = [place for place, column in enumerate(table.columns) if column != name]
@@ -77,7 +80,7 @@ def _kept_whole(table: Table, width: int) -> set[int]:
     A user could not copy an id that is split over two lines.
     """
     columns = _cells(table)
-    needs = [max(map(len, words)) + _BETWEEN for words in columns]
+    needs = [max(map(columns_of, words)) + _BETWEEN for words in columns]
     kept: set[int] = set()
     for place, words in enumerate(columns):
         others = _NARROWEST * (len(columns) - len(kept) - 1)
@@ -92,7 +95,7 @@ def _cells(table: Table) -> list[list[str]]:
 
 
 def _longest_word(text: str) -> int:
-    return max(map(len, text.split(" ")))
+    return max(map(columns_of, text.split(" ")))
 
 
 def _word(value: object) -> str:

@@ -1,0 +1,80 @@
+"""``make fuzz``: inputs that an attacker or a mistake could make, guided by coverage, through payctl's own code.
+
+Each target in tests/fuzz/targets.py is one family of inputs with a check of what must hold. No database and no broker
+is needed. A failed check ends with exit code 1, saves the input below build/fuzz/found, and prints the line that
+repeats it. Several runs add up: ``--page`` adds the run to those of docs/explanation/reliability.md. Ctrl-C ends a run
+early, and what was tried until then counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tests.fuzz import page
+from tests.fuzz.course import Course
+from tests.fuzz.targets import TARGETS
+
+_ROW = "{:<14} {:>12} {:>9} {:>9} {:>7} {:>9}\n"
+
+
+def arguments() -> argparse.ArgumentParser:
+    """Return the parser of the options."""
+    parser = argparse.ArgumentParser(prog="make fuzz", description=(__doc__ or "").partition("\n\n")[2])
+    parser.add_argument("--inputs", type=int, default=1_000_000, help="of all targets together [default: 1,000,000]")
+    parser.add_argument("--least", type=int, help="inputs of the slowest target [default: a fiftieth of all]")
+    parser.add_argument("--target", action="append", choices=TARGETS, help="only this target; repeatable")
+    parser.add_argument("--seed", type=int, default=random.randrange(1, 10**6))  # noqa: S311 - not for secrets
+    parser.add_argument("--workers", type=int, default=2, help="processes at the same time [default: 2]")
+    parser.add_argument("--page", action="store_true", help="add the run to docs/explanation/reliability.md")
+    parser.add_argument("--repeat", type=Path, metavar="FILE", help="check only this input, such as build/fuzz/found/…")
+    return parser
+
+
+def main() -> int:
+    """Run and report."""
+    given = arguments().parse_args()
+    if given.repeat:
+        return repeat(given.repeat)
+    names = list(dict.fromkeys(given.target or TARGETS))
+    least = given.least if given.least is not None else given.inputs // 50
+    chosen = "".join(f" --target {name}" for name in given.target or ())
+    again = f"--inputs {given.inputs} --least {least} --seed {given.seed}{chosen}"
+    sys.stderr.write(f'seed {given.seed}; again: make fuzz ARGS="{again}"\n')
+    began = datetime.now(UTC)
+    course = Course(names, given.inputs, least, given.seed, given.workers)
+    found = course.run()
+    whole = {"date": f"{began:%Y-%m-%d}", "seed": given.seed, "repeat": again, "targets": found}
+    _show(found)
+    (path := Path("build/fuzz/summary.json")).write_text(json.dumps(whole, indent=1) + "\n", "utf-8")
+    sys.stdout.write(f"{path} has the same as JSON\n")
+    if given.page:
+        page.add(whole)
+    findings = [each for target in found.values() for each in target["findings"]]
+    for each in findings:
+        sys.stdout.write(f'{each["error"]}\nrepeat it: make fuzz ARGS="--repeat {each["input"]}"\n')
+    return 1 if findings else 0
+
+
+def repeat(path: Path) -> int:
+    """Check one input again, without the fuzzer. Its error is raised as it is."""
+    TARGETS[path.resolve().parent.name].load()(path.read_bytes())
+    sys.stdout.write("nothing wrong\n")
+    return 0
+
+
+def _show(found: dict[str, page.Tried]) -> None:
+    sys.stdout.write(_ROW.format("target", "inputs", "seconds", "a second", "edges", "findings"))
+    for name, each in found.items():
+        pace = each["inputs"] / max(each["seconds"], 0.1)
+        cells = (f"{each['inputs']:,}", f"{each['seconds']:,.0f}", f"{pace:,.0f}", each["edges"], len(each["findings"]))
+        sys.stdout.write(_ROW.format(name, *cells))
+    sys.stdout.write(f"{sum(each['inputs'] for each in found.values()):,} inputs\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

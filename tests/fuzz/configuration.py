@@ -1,0 +1,114 @@
+"""The configuration: environment variables, DATABASE_URL and the file of profiles."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from contextlib import suppress
+
+from tests.fuzz.draw import Draw
+from tests.fuzz.oracle import KEYS, SECRET, is_text, keeps_secrets, only
+from tests.fuzz.scratch import file_with
+from ticketbottle_payctl.broker.config import producer_config
+from ticketbottle_payctl.cli.profile import profiles
+from ticketbottle_payctl.cli.profile.guard_in_force import in_force
+from ticketbottle_payctl.errors import ConfigError
+from ticketbottle_payctl.secret import Secret
+from ticketbottle_payctl.settings import Settings
+from ticketbottle_payctl.settings.database import DatabaseSettings
+from ticketbottle_payctl.settings.database_url import secrets_in
+from ticketbottle_payctl.settings.place import leads_to
+from ticketbottle_payctl.settings.time_zone import machine_zone
+
+VARIABLES = (
+    *("DATABASE_URL", "KAFKA_BROKERS", "KAFKA_SASL_MECHANISM", "KAFKA_USERNAME", "KAFKA_PASSWORD", "KAFKA_SSL"),
+    *("KAFKA_CLIENT_ID", "ENVIRONMENT", "LOG_LEVEL", "OUTBOX_BATCH_SIZE", "OUTBOX_MAX_RETRIES"),
+    *("OUTBOX_RETENTION_DAYS", "PAYCTL_SHARDS", "PAYCTL_LOOP_SECONDS", "PAYCTL_RECONCILE_MAX_PAYMENTS"),
+    *("PAYCTL_DB_POOL", "PAYCTL_DEAD_EVENTS_QUEUE_URL", "PAYCTL_ALERTS_TOPIC_ARN", "PGSSLMODE", "PGREQUIRESSL"),
+    *("PGSSLROOTCERT", "PGCHANNELBINDING", "PGGSSENCMODE", "PGSSLMINPROTOCOLVERSION", "PGREQUIREAUTH", "TZ"),
+    *("AWS_REGION", "KAFKA_SASL_MECHANISM", *KEYS),
+)
+_HIDDEN_IN_URL = re.compile(r"\A[^:/?#@]*://[^:/?#@]*:([^@]*@)+")
+_URL = "postgresql://u@h/d"
+
+
+def environment(data: bytes) -> None:
+    """Assert that any environment gives settings, or an error that names a variable and shows no value."""
+    draw, environ = Draw(data), {}
+    while draw.left:
+        name = draw.pick(VARIABLES)
+        environ[name] = draw.utf8()
+    with only(ConfigError):
+        settings = Settings.from_env(environ)
+        assert 1 <= settings.batch_size <= 50_000
+        assert settings.is_production in {True, False}
+        for name in KEYS:
+            assert all(settings.secrets(name))
+        keeps_secrets(repr([settings.secrets(name) for name in KEYS]))
+    with only(ConfigError):
+        _ = Settings.from_env(environ).database
+    with only(ConfigError):
+        kafka = Settings.from_env(environ).kafka
+        password = environ.get("KAFKA_PASSWORD", "")
+        if password.count(SECRET) == sum(value.count(SECRET) for value in environ.values()):
+            keeps_secrets(repr(kafka))
+        if kafka.mechanism != "aws-iam":  # it would look for credentials on this machine
+            assert all(":" in each for each in producer_config(kafka)["bootstrap.servers"].split(","))
+    with only(ConfigError):
+        assert machine_zone({"TZ": environ.get("TZ", "")})
+
+
+def database_url(data: bytes) -> None:
+    """Assert that any DATABASE_URL gives the parameters of a connection, or an error that quotes nothing of it."""
+    draw = Draw(data)
+    text = draw.utf8()
+    environ = {"PGSSLMODE": draw.utf8(), "PGSSLROOTCERT": draw.utf8()} if draw.left else {}
+    place = leads_to(text)
+    if place is not None:
+        assert place.may_be(place)
+        assert all(port.isdigit() for _, port in place.servers)
+        hidden = _HIDDEN_IN_URL.match(text)
+        if hidden and SECRET in hidden[0].partition(":")[2] and text.count(SECRET) == 1:
+            keeps_secrets(str(place))
+    found = [each.reveal() for each in secrets_in(text)]
+    assert len(found) <= len(text) + 2
+    with only(ConfigError):
+        settings = DatabaseSettings(Secret(text), environ)
+        keeps_secrets(f"{settings.remarks} {settings.secrets}")
+        assert not {"password", "sslpassword"} & settings.parameters.keys()
+        for each in (*settings.parameters, *settings.parameters.values()):
+            is_text(each)
+
+
+def profiles_file(data: bytes) -> None:
+    """Assert that any file of profiles is read, or refused with an error that shows no value."""
+    path = file_with(data, "config.toml")
+    shown = _names_a_secret(data)
+    with suppress(ConfigError) if shown else only(ConfigError):
+        for each in profiles.every(path):
+            _ = each.misled, repr(each)
+    with suppress(ConfigError) if shown else only(ConfigError):
+        names = profiles.names(path)
+        for name in names[:4]:
+            profile = profiles.load(name, str(path), {"DATABASE_URL": _URL, "KAFKA_BROKERS": "h:1"})
+            guard = in_force(profile, str(path), {})
+            assert guard.cap(1000).most >= 1
+            assert guard.profiles
+            keeps_secrets(repr(profile) if not shown else "")
+            _ = guard.on_server("7", "d").protected, profile.misled
+
+
+def _names_a_secret(data: bytes) -> bool:
+    """Return whether the secret is in the name of a table or a key, which an error may show."""
+    try:
+        document = tomllib.loads(data.decode())
+    except ValueError:
+        return False
+    waiting: list[object] = [document]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            if any(SECRET[:6] in key for key in value):
+                return True
+            waiting.extend(value.values())
+    return False

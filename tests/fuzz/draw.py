@@ -1,0 +1,104 @@
+"""Read values from the bytes of one input.
+
+The same bytes always give the same values, with and without a fuzzer. The byte FF ends a text. It is never part of
+UTF-8, so an input stays readable, and a fuzzer can insert and delete text without moving the other values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+
+END, TIMES = b"\xff", b"\xfe"
+LARGEST = 70_000
+"""The largest text in bytes. It is above every limit on the size of a callback."""
+
+_DEEPEST = 4
+
+
+def expanded(data: bytes, largest: int = LARGEST) -> bytes:
+    """Return bytes in which ``TIMES`` and a byte *n* repeat what is before them *n* times *n* times.
+
+    So a short input can be a large one.
+    """
+    before, times, after = data.partition(TIMES)
+    if not times:
+        return data
+    wanted = (after[0] if after else 0) ** 2
+    return (before * min(wanted, largest // max(1, len(before))) + after[1:])[:largest]
+
+
+class Draw:
+    """The values of one input. When its bytes are used up, every number is 0 and every text is empty."""
+
+    def __init__(self, data: bytes, largest: int = LARGEST) -> None:
+        self._data = data
+        self._largest = largest
+        self._at = 0
+
+    @property
+    def left(self) -> bool:
+        """Whether there are more bytes."""
+        return self._at < len(self._data)
+
+    def byte(self) -> int:
+        """Return one byte."""
+        self._at += 1
+        return self._data[self._at - 1] if self._at <= len(self._data) else 0
+
+    def flag(self) -> bool:
+        """Return a truth value."""
+        return bool(self.byte() & 1)
+
+    def pick(self, choices: Sequence[T]) -> T:
+        """Return one of the choices. The letters A, B, C, ... choose the first, second, third, ... one."""
+        return choices[(self.byte() - 65) % len(choices)]
+
+    def raw(self) -> bytes:
+        """Return the bytes up to the next ``END``, expanded."""
+        end = self._data.find(END, self._at)
+        piece = self._data[self._at : end if end >= 0 else len(self._data)]
+        self._at += len(piece) + 1
+        return expanded(piece, self._largest)
+
+    def text(self) -> str:
+        """Return a text. A byte that is not UTF-8 becomes half of a surrogate pair."""
+        return self.raw().decode("utf-8", "surrogateescape")
+
+    def utf8(self) -> str:
+        """Return a text that can be encoded, as payctl requires of every variable and argument."""
+        return self.raw().decode("utf-8", "replace")
+
+    def value(self, depth: int = 0) -> object:  # noqa: PLR0911 - one for each kind
+        """Return a value as JSON may contain it."""
+        kind = self.byte() % (8 if depth < _DEEPEST else 6)
+        match kind:
+            case 0:
+                return None
+            case 1 | 2:
+                return kind == 1
+            case 3:
+                return self._number()
+            case 4:
+                return self._real()
+            case 5:
+                return self.text()
+            case 6:
+                return [self.value(depth + 1) for _ in range(self.byte() % 5)]
+            case _:
+                return {self.text(): self.value(depth + 1) for _ in range(self.byte() % 5)}
+
+    def _number(self) -> int:
+        digits = self.raw()[:400]
+        try:
+            return int(digits)
+        except ValueError:
+            return int.from_bytes(digits[:9], signed=True)
+
+    def _real(self) -> float:
+        try:
+            return float(self.raw()[:40])
+        except ValueError:
+            return 0.5

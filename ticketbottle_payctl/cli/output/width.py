@@ -1,0 +1,36 @@
+"""Count the columns that a text takes on a terminal. A wide character, such as a Chinese one, takes two."""
+
+from __future__ import annotations
+
+import re
+
+from ticketbottle_payctl.formats import cut
+
+_MEASURED = re.compile(r"[^ -\u02ff\u1e00-\u1eff→…✔✘▁-█]")
+"""The characters that rich has to measure. The others, such as Vietnamese letters and payctl's marks, take one."""
+
+
+def columns_of(text: str) -> int:
+    """Return how many columns a harmless text takes."""
+    if _MEASURED.search(text) is None:
+        return len(text)
+    from rich.cells import cell_len  # noqa: PLC0415 - rich, only on a terminal
+
+    return cell_len(text)
+
+
+def cut_to(text: str, width: int) -> str:
+    """Return a text of at most ``width`` columns. If it was longer, it ends in ``…``."""
+    if _MEASURED.search(text) is None:
+        return cut(text, width)
+    if columns_of(text) <= width:
+        return text
+    from rich.cells import set_cell_size  # noqa: PLC0415 - as above
+
+    return f"{set_cell_size(text, max(0, width - 1))}…"
+
+
+def filled(text: str, width: int, *, right: bool = False) -> str:
+    """Return a text with spaces at its right end, or at its left end, so that it takes ``width`` columns."""
+    spaces = " " * (width - columns_of(text))
+    return f"{spaces}{text}" if right else f"{text}{spaces}"
