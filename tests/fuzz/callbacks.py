@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from itertools import product
 
 from tests.fuzz import merchant
-from tests.fuzz.draw import Draw, expanded
+from tests.fuzz.draw import LARGEST, Draw, expanded
 from tests.fuzz.edits import edited
-from tests.fuzz.oracle import CANARIES, is_text, keeps_secrets
+from tests.fuzz.oracle import is_text, keeps_secrets
 from ticketbottle_payctl.domain.callback import Answer, Callback, IgnoredBecause, Outcome, Rejected, Request, Unclear
 from ticketbottle_payctl.domain.new_event import event_for
 from ticketbottle_payctl.domain.payment import Payment, PaymentStatus, Transition, settle
@@ -27,6 +27,7 @@ EXPECTED = {
 }
 SIGNED = {name: [merchant.signed_fields(name, each) for each in requests] for name, requests in GENUINE.items()}
 _LONGEST_DETAIL = 100
+_SHORT = 4000
 _LARGEST_AMOUNT = 10**15
 
 
@@ -41,9 +42,9 @@ class NoDatabase:
 NO_DATABASE = NoDatabase()
 
 
-def request_in(data: bytes) -> tuple[str, Request]:
+def request_in(data: bytes, largest: int = LARGEST) -> tuple[str, Request]:
     """Return a gateway, and a request to it: the first byte chooses, the others are the body or the query."""
-    name, content = merchant.NAMES[(data[0] - 65 if data else 0) % 4], expanded(data[1:])
+    name, content = merchant.NAMES[(data[0] - 65 if data else 0) % 4], expanded(data[1:], largest)
     if name == "vnpay":
         return name, Request("GET", "/", content.decode("utf-8", "surrogateescape"))
     return name, Request("POST", "/", "", content)
@@ -64,7 +65,7 @@ def forged(data: bytes) -> None:
 
 def altered(data: bytes) -> None:
     """Assert that a changed genuine callback is refused, or that nothing which is signed was changed."""
-    draw = Draw(data)
+    draw = Draw(data, _SHORT)
     name = draw.pick(merchant.NAMES)
     number = draw.byte() % len(GENUINE[name])
     request, expected = edited(GENUINE[name][number], name, draw), EXPECTED[name][number]
@@ -99,19 +100,19 @@ def signed(data: bytes) -> None:
 def explained(data: bytes) -> None:
     """Assert that the explanation of any request shows no key, and that it never raises."""
     signs = bool(data) and data[0] >= ord("a")
-    name, request = with_signature(data) if signs else request_in(data)
+    name, request = with_signature(data) if signs else request_in(data, _SHORT)
     report = verify_signature(request, GATEWAYS[name], lambda one: merchant.CREDENTIALS[one.name], explain=True)
     said = [report.detail, *report.hints, *(each.fingerprint for each in report.keys)]
     keeps_secrets(" ".join(filter(None, said)))
     assert report.valid or report.hints
     if report.canonical is not None:
         given = (request.query.encode("utf-8", "surrogateescape") + request.body).decode("utf-8", "replace")
-        assert CANARIES.seen_in(report.canonical) <= CANARIES.seen_in(given) if len(given) < 5000 else True
+        keeps_secrets(report.canonical, given=given)
 
 
 def with_signature(data: bytes) -> tuple[str, Request]:
     """Return a gateway, and a request to it that has a valid signature over the content, whatever it is."""
-    name, unsigned = request_in(data)
+    name, unsigned = request_in(data, _SHORT)
     content = unsigned.body.decode("utf-8", "replace")
     if name == "zalopay":
         return name, signing.zalopay(content, merchant.KEYS["ZALOPAY_KEY2"])

@@ -23,6 +23,7 @@ from ticketbottle_payctl.jobs.replay import ReplayOptions
 
 _PIPE = Surface(terminal=False, colour=False)
 _LONGEST_ID = 200
+_LARGEST_LIST = 4000
 _AS_IT_IS = b"#"
 
 
@@ -61,7 +62,7 @@ def _with_digest(data: bytes) -> bytes:
 
 def ids(data: bytes) -> None:
     """Assert that each id that is read can be shown, stored and pasted, and that an error quotes no line."""
-    path = file_with(expanded(data), "ids")
+    path = file_with(expanded(data, _LARGEST_LIST), "ids")
     with only(InputError):
         found = read_ids(str(path))
         assert found

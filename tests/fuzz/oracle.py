@@ -26,6 +26,9 @@ KEYS = {
 }
 """A merchant's settings at all gateways. Each secret of them is a canary."""
 
+PASSWORD = CANARIES.letters("PASSWORD", 18)
+"""A password that no input contains."""
+
 SECRET = CANARIES.letters("SECRET", 18)
 """A secret that inputs contain. The words of the targets have it, so the fuzzer puts it anywhere."""
 
@@ -51,10 +54,10 @@ def text_of(error: Exception) -> str:
     return f"{error} {hint}"
 
 
-def keeps_secrets(text: str) -> None:
-    """Assert that no part of a canary is in the text."""
+def keeps_secrets(text: str, *, given: str = "") -> None:
+    """Assert that no part of a canary is in the text, unless a part of it is in what was ``given`` in other places."""
     if _LIKE_A_CANARY.search(text):
-        assert not CANARIES.seen_in(text), text
+        assert not CANARIES.seen_in(text) - CANARIES.seen_in(given), text
 
 
 def is_harmless(text: str, *, colour: bool = False, tabs: bool = False) -> None:

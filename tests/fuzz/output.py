@@ -7,7 +7,7 @@ import io
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
@@ -109,7 +109,8 @@ def tables(data: bytes) -> None:
     else:
         kind = draw.pick(_KINDS)
         listed = [{name: _cell(draw) for name in kind.fields[:12]} for _ in range(1 + draw.byte() % 2)]
-        with columns(width):
+        stdout = io.TextIOWrapper(io.BytesIO(), "utf-8" if surface.unicode else "ascii")
+        with columns(width), redirect_stdout(stdout):
             text = as_text(Result("", human=narrow(kind.narrow, listed, UTC, NOW)), surface)
     is_harmless(text)
     assert max(map(cell_len, text.split("\n"))) <= width

@@ -49,7 +49,7 @@ def part(runs: Sequence[Mapping[str, Any]]) -> str:
         f"{count(len(runs), 'run')} with {count(inputs, 'input')} in {hours:.1f} hours of running processes:",
         f"{count(findings, 'finding') if findings else 'nothing found'}.",
     ]
-    head = ["| target | what is given | evidence | inputs | edges | findings | found before, and fixed |"]
+    head = ["| what is given | target | inputs | edges | findings | repaired before | kept inputs |"]
     head += ["|---|---|---|---|---|---|---|"]
     return "\n".join([*summary, "", *head, *rows, "", *(_line(run) for run in runs)])
 
@@ -57,7 +57,7 @@ def part(runs: Sequence[Mapping[str, Any]]) -> str:
 def _row(name: str, runs: Sequence[Tried]) -> str:
     inputs, edges = sum(each["inputs"] for each in runs), max(each["edges"] for each in runs)
     found, fixed = sum(len(each["findings"]) for each in runs), len(kept(FOUND, name))
-    return f"| {name} | {TARGETS[name].given} | `make fuzz` | {inputs:,} | {edges:,} | {found} | {fixed} |"
+    return f"| {TARGETS[name].given} | {name} | {inputs:,} | {edges:,} | {found} | {fixed} | `fuzz/test_replay.py` |"
 
 
 def _line(run: Mapping[str, Any]) -> str:

@@ -68,3 +68,10 @@ def test_without_tz_the_machine_s_time_zone_is_used(tmp_path):
 def test_a_time_zone_keeps_the_name_it_was_given():
     """``payctl config show`` prints the time zone under the name that the user has set."""
     assert (str(time_zone("<+07>-7")), str(time_zone("Europe/Berlin"))) == ("<+07>-7", "Europe/Berlin")
+
+
+@pytest.mark.parametrize("text", ["a/" * 500 + "b", "America/" * 4 + "X", "../UTC", "/usr/share/zoneinfo/UTC"])
+def test_a_path_is_not_the_name_of_a_zone(text):
+    """A name has at most four parts, and no path is opened or imported for another text."""
+    with pytest.raises(ValueError, match="not a time zone"):
+        time_zone(text)

@@ -36,6 +36,20 @@ def test_a_line_is_folded_between_words(parts, width):
     assert width == 30 or all(row.startswith(" ") for row in rows[1:])
 
 
+@pytest.mark.parametrize("words", ["日本語の文字 " * 9, "a\u00a0b c " * 20, "a\u2009 " * 40, "vé → ✔ " * 20])
+def test_wide_characters_and_other_spaces_are_kept(words):
+    """A wide character takes two columns. A space that is not the usual one is neither lost nor a place to fold."""
+    rows = texts(folded((bold("orders"), words), 2, 40))
+    assert len(rows) > 1
+    assert max(map(cell_len, rows)) <= 40
+    assert "".join(rows).replace(" ", "") == f"orders{words}".replace(" ", "")
+
+
+def test_a_text_of_many_spaces_is_folded_at_once():
+    """The time grows with the length of the text, not with its square, which would take minutes here."""
+    assert texts(folded(("a" + " " * 300_000, "b"), 2, 40))[0].startswith("a")
+
+
 def test_a_command_is_never_folded():
     """A command is never folded, because a shell would run its first half. Words in backquotes stay together too."""
     command = "payctl replay --failed --reason 'a long reason' --confirm production"

@@ -33,7 +33,7 @@ def folded(parts: Sequence[Part], between: int, width: int, hang: int | None = N
     for part, word in _words(parts, between):
         if used + columns_of(word) > width and used > len(indent):
             lines.append([indent])
-            used, word = len(indent), word.lstrip()  # noqa: PLW2901 - the spaces before it stay on the line above
+            used, word = len(indent), word.lstrip(" ")  # noqa: PLW2901 - the spaces before it stay on the line above
         lines[-1].append(_like(part, word))
         used += columns_of(word)
     return lines
@@ -55,7 +55,7 @@ def _indent(texts: Sequence[str], between: int, width: int, hang: int | None) ->
 
 
 def _spaces(text: str) -> int:
-    return len(text) - len(text.lstrip())
+    return len(text) - len(text.lstrip(" "))
 
 
 def _words(parts: Sequence[Part], between: int) -> Iterator[tuple[Part, str]]:
@@ -69,7 +69,7 @@ def _words(parts: Sequence[Part], between: int) -> Iterator[tuple[Part, str]]:
         for word in words:
             yield part, gap + word
             gap = ""
-        gap = " " * (len(text) - len(text.rstrip()) + between)
+        gap = " " * (len(text) - len(text.rstrip(" ")) + between)
 
 
 def _joined(parts: Sequence[Part], between: int) -> list[Part]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
@@ -9,6 +10,7 @@ from shutil import get_terminal_size
 
 from ticketbottle_payctl.cli.output.result import Block, Line, Part, Styled, dim, line
 from ticketbottle_payctl.cli.output.sanitize import escape
+from ticketbottle_payctl.cli.output.surface import Surface
 from ticketbottle_payctl.cli.output.theme import Style
 from ticketbottle_payctl.cli.output.width import columns_of, cut_to, filled
 from ticketbottle_payctl.formats import age, clock_and_age, short_id
@@ -42,12 +44,12 @@ class Column:
 
 def narrow(columns: Sequence[Column], rows: Sequence[Row], zone: tzinfo, now: datetime) -> list[Block]:
     """Return the rows as lines that fit the width of the terminal and break no word."""
-    width = get_terminal_size().columns
-    cells = {column: [_cell(column, row, zone, now) for row in rows] for column in columns}
+    width, mark = get_terminal_size().columns, Surface.of(sys.stdout, colour=False).marks("…")
+    cells = {column: [_cell(column, row, zone, now, mark) for row in rows] for column in columns}
     needs = _needs(cells)
     chosen = _fitting(columns, needs, width)
     if any(column.rank <= _WANTED and column not in chosen for column in columns):
-        cells = {column: [_cell(column, row, zone, now, brief=True) for row in rows] for column in columns}
+        cells = {column: [_cell(column, row, zone, now, mark, brief=True) for row in rows] for column in columns}
         needs = _needs(cells)
         chosen = _fitting(columns, needs, width)
     for column in chosen:
@@ -57,7 +59,7 @@ def narrow(columns: Sequence[Column], rows: Sequence[Row], zone: tzinfo, now: da
     blocks: list[Block] = [_line(chosen, [dim(head) for head in heads])]
     for number in range(len(rows)):
         texts = [(column, cells[column][number]) for column in chosen]
-        blocks.append(_line(chosen, [_part(column, text, needs[column]) for column, text in texts]))
+        blocks.append(_line(chosen, [_part(column, text, needs[column], mark) for column, text in texts]))
     return blocks
 
 
@@ -79,18 +81,20 @@ def _together(columns: Sequence[Column], needs: Mapping[Column, int]) -> int:
     return sum(needs[each] for each in columns) + _BETWEEN * (len(columns) - 1)
 
 
-def _cell(column: Column, row: Row, zone: tzinfo, now: datetime, *, brief: bool = False) -> str:
+def _cell(  # noqa: PLR0913 - everything that a cell depends on
+    column: Column, row: Row, zone: tzinfo, now: datetime, mark: str, *, brief: bool = False
+) -> str:
     show = column.brief if brief and column.brief else column.text
     text = escape(show(row, zone, now))
-    return text if column.rest else cut_to(text, _LONGEST)
+    return text if column.rest else cut_to(text, _LONGEST, mark)
 
 
 def _padded(column: Column, text: str, width: int) -> str:
     return filled(text, width, right=column.right)
 
 
-def _part(column: Column, text: str, width: int) -> Part:
-    padded = _padded(column, cut_to(text, width), width)
+def _part(column: Column, text: str, width: int, mark: str) -> Part:
+    padded = _padded(column, cut_to(text, width, mark), width)
     return Styled(padded, _STYLES[text]) if column.styled and text in _STYLES else padded
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-from ticketbottle_payctl.formats import cut
-
 _MEASURED = re.compile(r"[^ -\u02ff\u1e00-\u1eff→…✔✘▁-█]")
 """The characters that rich has to measure. The others, such as Vietnamese letters and payctl's marks, take one."""
 
@@ -19,15 +17,16 @@ def columns_of(text: str) -> int:
     return cell_len(text)
 
 
-def cut_to(text: str, width: int) -> str:
-    """Return a text of at most ``width`` columns. If it was longer, it ends in ``…``."""
-    if _MEASURED.search(text) is None:
-        return cut(text, width)
+def cut_to(text: str, width: int, mark: str = "…") -> str:
+    """Return a text of at most ``width`` columns. If it was longer, it ends in ``mark``."""
     if columns_of(text) <= width:
         return text
+    room = max(0, width - len(mark))
+    if _MEASURED.search(text) is None:
+        return f"{text[:room]}{mark}"
     from rich.cells import set_cell_size  # noqa: PLC0415 - as above
 
-    return f"{set_cell_size(text, max(0, width - 1))}…"
+    return f"{set_cell_size(text, room)}{mark}"
 
 
 def filled(text: str, width: int, *, right: bool = False) -> str:
