@@ -37,7 +37,7 @@ def environment(data: bytes) -> None:
     draw, environ = Draw(data), {}
     while draw.left:
         name = draw.pick(VARIABLES)
-        environ[name] = draw.utf8()
+        environ[name] = draw.variable()
     with only(ConfigError):
         settings = Settings.from_env(environ)
         assert 1 <= settings.batch_size <= 50_000
@@ -60,7 +60,7 @@ def database_url(data: bytes) -> None:
     """Assert that any DATABASE_URL gives the parameters of a connection, or an error that quotes nothing of it."""
     draw = Draw(data)
     text = draw.utf8()
-    environ = {"PGSSLMODE": draw.utf8(), "PGSSLROOTCERT": draw.utf8()} if draw.left else {}
+    environ = {"PGSSLMODE": draw.variable(), "PGSSLROOTCERT": draw.variable()} if draw.left else {}
     place = leads_to(text)
     if place is not None:
         assert place.may_be(place)

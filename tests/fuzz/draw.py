@@ -71,6 +71,10 @@ class Draw:
         """Return a text that can be encoded, as payctl requires of every variable and argument."""
         return self.raw().decode("utf-8", "replace")
 
+    def variable(self) -> str:
+        """Return the value of an environment variable, which cannot contain NUL."""
+        return self.utf8().replace("\0", "")
+
     def value(self, depth: int = 0) -> object:  # noqa: PLR0911 - one for each kind
         """Return a value as JSON may contain it."""
         kind = self.byte() % (8 if depth < _DEEPEST else 6)
