@@ -67,12 +67,12 @@ def wanted(use: str) -> list[Requirement]:
     project, groups = PROJECT["project"], PROJECT["dependency-groups"]
     extras = {"cli": ["cli"], "demo": ["demo", "cli"], "lambda": ["lambda"], "msk": ["msk"], "otel": ["otel"]}
     extras |= {"test": ["cli", "msk", "otel", "report"], "dev": ["demo", "cli", "msk", "otel", "report"], "layer": []}
-    extras |= {"report": ["cli", "report"]}
+    extras |= {"report": ["cli", "report"], "fuzz": ["cli"]}
     extras |= {"runtime": ["lambda", "aws", "otel"]}
     parts = {"moto": ["moto"], "emulator": ["emulator"]}
     parts |= {"test": ["test"], "build": ["build"], "lock": ["lock"], "docs": ["docs"]}
     parts |= {"dev": ["test", "check", "docs", "browser", "build"]}
-    parts |= {"sbom": ["sbom"], "audit": ["audit"]}
+    parts |= {"sbom": ["sbom"], "audit": ["audit"], "fuzz": ["fuzz"]}
     lines = list(project["dependencies"]) if use in extras else []
     for extra in extras.get(use, []):
         lines += project["optional-dependencies"][extra]

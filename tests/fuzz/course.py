@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from tests.fuzz.page import Tried
 from tests.fuzz.piece import ROOT, Outcome, Piece, run
 
-_FIRST = 2000
+_FIRST = 5000
 _LARGEST_PIECE = 1_000_000
 
 
@@ -34,7 +34,7 @@ class Course:
         """Run all pieces. Return what was tried and found for each target."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: self._stop())
-        first = min(_FIRST, max(1, self._inputs // len(self._names)))
+        first = max(1, min(_FIRST, self._least or _FIRST, self._inputs // len(self._names)))
         with ThreadPoolExecutor(self._workers) as pool:
             for outcome in pool.map(self._piece, [Piece(name, first, self._seed) for name in self._names]):
                 self._add(outcome)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from decimal import Decimal
+from math import inf, isinf
 
 from ticketbottle_payctl.providers.payload import MalformedError, Real
 
@@ -21,14 +22,20 @@ _MAX_DEPTH = 32
 
 
 def number_text(value: int | Real) -> str:
-    """Return ``String(value)``: the shortest digits of the same double. From 1e-7 up to 1e21 there is no exponent."""
+    """Return ``String(value)``: the shortest digits of the same double. From 1e-7 up to 1e21 there is no exponent.
+
+    Raises:
+        MalformedError: the number is larger than any double.
+    """
     if isinstance(value, int) and abs(value) <= MAX_SAFE_INTEGER:
         return str(value)
     try:
         number = float(value.text if isinstance(value, Real) else value)
     except OverflowError:
+        number = inf
+    if isinf(number):
         detail = "a number is out of range"
-        raise MalformedError(detail) from None
+        raise MalformedError(detail)
     if number == 0:
         return "0"
     return ("-" if number < 0 else "") + _positive(abs(number))
