@@ -73,7 +73,9 @@ def database_url(data: bytes) -> None:
     assert len(found) <= len(text) + 2
     with only(ConfigError):
         settings = DatabaseSettings(Secret(text), environ)
-        keeps_secrets(f"{settings.remarks} {settings.secrets}")
+        # The name of an unknown parameter is shown, because it may be misspelled.
+        named = " ".join(pair.partition("=")[0] for pair in re.split("[?&]", text)[1:])
+        keeps_secrets(f"{settings.remarks} {settings.secrets}", given=named)
         assert not {"password", "sslpassword"} & settings.parameters.keys()
         for each in (*settings.parameters, *settings.parameters.values()):
             is_text(each)
