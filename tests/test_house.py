@@ -25,6 +25,7 @@ LOCKS = sorted((ROOT / "locks").glob("*.txt"))
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("0*.md"))
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 GENERATED = ("commands.md", "environment.md", "errors.md", "log-events.md", "metrics.md", "schemas.md")
+INPUTS = (ROOT / "tests" / "fuzz" / "corpus", ROOT / "tests" / "fuzz" / "found")  # bytes of any kind
 SKIPPED = {".git", ".kafka", "__pycache__", "build", "dist"}
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -49,7 +50,9 @@ def text_files() -> list[Path]:
     places = [path for path in ROOT.iterdir() if path.name not in SKIPPED and not path.name.startswith((".venv", "."))]
     places += [ROOT / ".ci", ROOT / ".github", ROOT / ".gitignore"]
     files = [file for place in places for file in ([place] if place.is_file() else place.rglob("*"))]
-    kept = [file for file in files if file.is_file() and not SKIPPED & set(file.parts)]
+    kept = [
+        file for file in files if file.is_file() and not SKIPPED & set(file.parts) and file.parents[1] not in INPUTS
+    ]
     return [file for file in kept if b"\0" not in file.read_bytes()]
 
 
