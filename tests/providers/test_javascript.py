@@ -28,7 +28,7 @@ def test_a_number_is_written_as_javascript_writes_it(token, text):
     assert number_text(Real(token)) == text
 
 
-@pytest.mark.parametrize("number", [Real("1e309"), Real("-1e999"), Real("2021e5053740635"), 10**309])
+@pytest.mark.parametrize("number", [Real("1e309"), Real("-1e999"), Real("2021e505"), 10**309])
 def test_a_number_beyond_a_double_is_refused(number):
     """JavaScript reads it as Infinity, which no gateway sends."""
     with pytest.raises(MalformedError, match="out of range"):
