@@ -75,7 +75,7 @@ def read_plan(path: Path) -> StoredPlan:
         permissions = header["allow_published"] is True, header["allow_superseded"] is True
         stored = StoredPlan(plan, str(header["database"]), dict(header["selector"]), *permissions)
         whole = header["schema"] == _SCHEMA and header["events"] == len(plan.events)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise _no_plan(path) from error
     if not whole:
         raise _no_plan(path)
