@@ -45,26 +45,32 @@ NO_SUBJECT = Subject(engine=None, kafka=None, producer=None, credentials=None, n
 
 @pytest.fixture(scope="module")
 def engine_as(postgres):
-    """Yield ``engine_as("webhook")``, an engine of that role in a database with the grants that the page prints."""
+    """Yield ``engine_as("webhook")``, an engine of that role in a database with the grants that the page prints.
+
+    A user without the rights of a superuser runs the page's blocks, as the master user of RDS does.
+    """
     url = postgres.create_database("roles")
     before, after = re.findall(r"```sql\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
     engines = {"superuser": make_engine(DatabaseSettings(Secret(url), pooled=False))}
-    for role in ROLES:
+    for role in (*ROLES, "master"):
         parts = urlsplit(url)
         own = parts._replace(netloc=f"payctl_{role}:{PASSWORD}@{parts.hostname}:{parts.port}")
         engines[role] = make_engine(DatabaseSettings(Secret(urlunsplit(own)), pooled=False))
     with engines["superuser"].begin() as connection:
+        connection.exec_driver_sql(f"CREATE ROLE payctl_master LOGIN CREATEROLE PASSWORD '{PASSWORD}'")
+        connection.exec_driver_sql("ALTER DATABASE roles OWNER TO payctl_master")
+    with engines["master"].begin() as connection:
         create_tables(connection)
         connection.exec_driver_sql(before)
         for role in ROLES:
             connection.exec_driver_sql(f"ALTER ROLE payctl_{role} PASSWORD '{PASSWORD}'")
     migrations.upgrade(engines["owner"])
-    with engines["superuser"].begin() as connection:
+    with engines["master"].begin() as connection:
         connection.exec_driver_sql(after)
     yield engines.__getitem__
     postgres.drop_database("roles")
     with make_engine(DatabaseSettings(Secret(postgres.url()), pooled=False)).begin() as connection:
-        connection.exec_driver_sql("; ".join(f"DROP ROLE payctl_{role}" for role in reversed(ROLES)))
+        connection.exec_driver_sql("; ".join(f"DROP ROLE payctl_{role}" for role in (*reversed(ROLES), "master")))
 
 
 def test_the_operator_role_makes_a_report(engine_as):
@@ -170,7 +176,7 @@ def test_a_role_sees_why_events_wait(engine_as, role, seen):
     assert hidden is not seen
 
 
-@pytest.mark.parametrize("role", ["webhook", "publisher", "cleanup", "watcher", "operator"])
+@pytest.mark.parametrize("role", ["webhook", "publisher", "cleanup", "watcher", "reconciler", "operator"])
 def test_every_role_may_read_the_schema_status(engine_as, role):
     """Every role that docs/how-to/database-roles.md describes can run `payctl db status`."""
     assert migrations.status(engine_as(role)).pending == ()
@@ -180,6 +186,7 @@ def test_every_role_may_read_the_schema_status(engine_as, role):
     ("role", "tasks"),
     [
         ("owner", "db upgrade"),
+        ("reconciler", "reconcile payments"),
         ("webhook", "process-webhook · watch-payments"),
         ("publisher", "publish-outbox · stats"),
         ("cleanup", "stats · cleanup"),

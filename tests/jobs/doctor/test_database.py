@@ -293,6 +293,19 @@ def test_the_advised_grant_adds_the_missing_privileges_of_a_role(engine_as, engi
     assert mended.fact.endswith("may: publish-outbox · stats")
 
 
+def test_a_role_that_lacks_one_privilege_gets_advice_for_one_task(engine_as):
+    """Callbacks and the repair write the same columns. The role of the webhook gets advice about callbacks only."""
+    limited = engine_as(
+        "GRANT SELECT, UPDATE ON payments TO {role}",
+        "GRANT INSERT ON outbox TO {role}",
+        "GRANT USAGE ON SCHEMA payctl TO {role}",
+        "GRANT SELECT, INSERT ON payctl.webhook_receipts TO {role}",
+    )
+    about = [finding.fact for finding in diagnose(subject_of(limited), ["grants"]).findings if "part of" in finding.fact]
+    assert len(about) == 1
+    assert "part of process-webhook; it lacks INSERT on payctl.event_context" in about[0]
+
+
 def test_a_role_without_any_privilege_is_a_failure(engine_as):
     """A role without any privilege is a failure, and each other check says that it could not read the database."""
     report = diagnose(subject_of(engine_as()), ["grants", "schema", "publishers", "index", "snapshot"])

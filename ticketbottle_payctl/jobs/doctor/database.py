@@ -84,11 +84,13 @@ def grants(connection: Connection, subject: Subject) -> list[Finding]:
         if all(held[task].get(one, "." in one.table) for one in wanted)
     ]
     explained = {one for task in may for one in held[task]}
-    partly = [
-        _lacks(task, role, [one for one, has in held[task].items() if not has], subject.schema)
-        for task in held
-        if task not in may and _is_meant(held[task], explained)
-    ]
+    missing = {task: [one for one, has in held[task].items() if not has] for task in held if task not in may}
+    partly = []
+    # Two tasks can write the same columns. The role is meant for the task of which it lacks the least.
+    for task in sorted(missing, key=lambda task: len(missing[task])):
+        if _is_meant(held[task], explained):
+            partly.append(_lacks(task, role, missing[task], subject.schema))
+            explained |= set(held[task])
     if tables.may_create(connection):
         may.append("db upgrade")
     if may:
@@ -104,7 +106,7 @@ def grants(connection: Connection, subject: Subject) -> list[Finding]:
 
 
 def _is_meant(held: dict[Privilege, bool], explained: set[Privilege]) -> bool:
-    """Return whether the role is meant for this task: it has a write permission that no complete task explains."""
+    """Return whether the role is meant for this task: it has a write permission that no other task explains."""
     of_service = {one: has for one, has in held.items() if "." not in one.table and one.kind != "SELECT"}
     return any(has and one not in explained for one, has in of_service.items())
 

@@ -60,6 +60,15 @@ PRIVILEGES: dict[str, tuple[Privilege, ...]] = {
         *_all("payctl.webhook_receipts", "SELECT", "INSERT"),
         *_all("payctl.event_context", "INSERT"),
     ),
+    "reconcile payments": (
+        *_all("payments", "SELECT"),
+        *_each("payments", "UPDATE", _SETTLED),
+        *_each("outbox", "INSERT", WRITTEN),
+        *_all("payctl.webhook_receipts", "INSERT"),
+        *_all("payctl.event_context", "INSERT"),
+        *_all("payctl.runs", "SELECT", "INSERT", "UPDATE"),
+        *_all("payctl.run_items", "INSERT"),
+    ),
     "publish-outbox": (
         *_all("outbox", "SELECT"),
         *_each("outbox", "UPDATE", _MARKED),
