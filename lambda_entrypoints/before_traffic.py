@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from lambda_entrypoints import runtime
-from lambda_entrypoints.forgeries import FAILED, FORGERIES, REFUSED, USER_AGENT, judged
+from lambda_entrypoints.forgeries import FAILED, FORGERIES, REFUSED, headers, judged
 from ticketbottle_payctl.aws.client import make_client
 from ticketbottle_payctl.domain.callback import Request
 from ticketbottle_payctl.metrics import Function
@@ -46,7 +46,7 @@ def handler(event: dict[str, str], context: object) -> dict[str, str]:
 
 
 def _verdict(client: Any, version: str, name: str, forgery: Request) -> str:  # noqa: ANN401 - botocore has no types
-    answer = client.invoke(FunctionName=version, Payload=json.dumps(_event(forgery)).encode())
+    answer = client.invoke(FunctionName=version, Payload=json.dumps(_event(name, forgery)).encode())
     reply = json.loads(answer["Payload"].read())
     if "FunctionError" in answer or not isinstance(reply, dict):
         log_event("before_traffic_error", level="error", provider=name, reason=answer.get("FunctionError"))
@@ -54,13 +54,13 @@ def _verdict(client: Any, version: str, name: str, forgery: Request) -> str:  # 
     return judged(name, reply.get("statusCode"), reply.get("body"))
 
 
-def _event(forgery: Request) -> dict[str, object]:
+def _event(name: str, forgery: Request) -> dict[str, object]:
     """Return a forgery in the form in which the HTTP API passes it to the function."""
     return {
         "version": "2.0",
         "rawPath": forgery.path,
         "rawQueryString": forgery.query,
-        "headers": {"user-agent": USER_AGENT, "content-type": "application/json"},
+        "headers": headers(name),
         "requestContext": {"http": {"method": forgery.method}},
         "body": forgery.body.decode() or None,
         "isBase64Encoded": False,

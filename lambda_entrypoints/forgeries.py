@@ -26,6 +26,11 @@ FORGERIES = {
 """The forgeries by gateway. None of them has a valid signature under any key."""
 
 
+def headers(name: str) -> dict[str, str]:
+    """Return the headers of a forgery: the probe's user agent, and the type of the gateway's callbacks."""
+    return {"user-agent": USER_AGENT, "content-type": GATEWAYS[name].content_type}
+
+
 def judged(name: str, status: object, body: object) -> str:
     """Judge the reply to a forgery. It passes only if it is exactly the gateway's own refusal."""
     for answer, verdict in ((Answer.BAD_SIGNATURE, REFUSED), (Answer.NOT_CONFIGURED, OFF)):

@@ -11,7 +11,7 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import SplitResult
 
 from lambda_entrypoints import runtime
-from lambda_entrypoints.forgeries import FAILED, FORGERIES, OFF, REFUSED, USER_AGENT, judged
+from lambda_entrypoints.forgeries import FAILED, FORGERIES, OFF, REFUSED, headers, judged
 from ticketbottle_payctl.domain.callback import MAX_BODY_BYTES, Request
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.http_address import checked_url
@@ -44,7 +44,7 @@ def _verdicts(place: SplitResult) -> Iterator[tuple[str, str]]:
     for name, forgery in FORGERIES.items():
         began, status, problem = time.monotonic(), None, None
         try:
-            status, body = _sent(place, forgery)
+            status, body = _sent(place, forgery, headers(name))
             verdict = judged(name, status, body)
         except (OSError, HTTPException) as error:
             verdict, problem = FAILED, type(error).__name__
@@ -60,14 +60,13 @@ def _verdicts(place: SplitResult) -> Iterator[tuple[str, str]]:
         yield name, verdict
 
 
-def _sent(place: SplitResult, forgery: Request) -> tuple[int, str]:
+def _sent(place: SplitResult, forgery: Request, sent: dict[str, str]) -> tuple[int, str]:
     """Send a forgery, and return status and body of the reply. The functions' package has no HTTP library."""
     kind = HTTPSConnection if place.scheme == "https" else HTTPConnection
     connection = kind(place.hostname or "", place.port, timeout=TIMEOUT_S)
     path = place.path.rstrip("/") + forgery.path + (f"?{forgery.query}" if forgery.query else "")
-    headers = {"user-agent": USER_AGENT, "content-type": "application/json"}
     try:
-        connection.request(forgery.method, path, forgery.body or None, headers)
+        connection.request(forgery.method, path, forgery.body or None, sent)
         response = connection.getresponse()
         return response.status, response.read(MAX_BODY_BYTES).decode("utf-8", "replace")
     finally:

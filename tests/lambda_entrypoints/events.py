@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 from uuid import UUID
 
 from ticketbottle_payctl.domain.callback import Request
-from ticketbottle_payctl.providers import GATEWAYS
+from ticketbottle_payctl.providers import GATEWAYS, resolve
 from ticketbottle_payctl.sandbox.callbacks import callback
 from ticketbottle_payctl.sandbox.payment_service import SandboxPayment
 
@@ -73,7 +73,8 @@ def http_event(request: Request, *, encoded: bool = False, headers: dict[str, st
     if request.query:
         event["queryStringParameters"] = dict(parse_qsl(request.query))
     if request.body:
-        event["headers"] = {"content-type": "application/json", **sent}
+        gateway = resolve(request)
+        event["headers"] = {"content-type": gateway.content_type if gateway else "application/json", **sent}
         event["body"] = base64.b64encode(request.body).decode() if encoded else request.body.decode()
     return event
 

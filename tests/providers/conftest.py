@@ -67,6 +67,8 @@ KEYS = {
     "vnpay": {"tmn_code": "TBTEST01", "hash_secret": "canary-vnpay-hash-secret"},
     "momo": {"partner_code": "TBMOMO", "access_key": "canary-momo-access", "secret_key": "canary-momo-secret"},
 }
+SIGNING = {"zalopay": "key2", "payos": "checksum_key", "vnpay": "hash_secret", "momo": "secret_key"}
+"""The name of the key that signs each gateway's callbacks."""
 
 
 ZALOPAY_DATA = {
@@ -133,9 +135,8 @@ class Merchant:
 
     def mac(self, gateway: str, text: str | bytes, algorithm: str = "sha256", *, key: str | None = None) -> str:
         """Return the hex HMAC of a text under the key that signs a gateway's callbacks."""
-        default = {"zalopay": "key2", "payos": "checksum_key", "vnpay": "hash_secret", "momo": "secret_key"}[gateway]
         data = text.encode() if isinstance(text, str) else text
-        return hmac.new((key or KEYS[gateway][default]).encode(), data, algorithm).hexdigest()
+        return hmac.new((key or KEYS[gateway][SIGNING[gateway]]).encode(), data, algorithm).hexdigest()
 
     def zalopay(self, data: str | None = None, *, type: object = 1, mac: object = None, **changes: object) -> Request:  # noqa: A002
         """Return a signed callback with changes in its data, or with another text as data."""

@@ -8,7 +8,7 @@ from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
 
-from tests.providers.conftest import KEYS
+from tests.providers.conftest import KEYS, SIGNING
 from ticketbottle_payctl.domain.callback import Rejected, Request
 from ticketbottle_payctl.providers import GATEWAYS
 from ticketbottle_payctl.providers.explain import explain
@@ -89,7 +89,7 @@ def test_the_explanation_finds_swapped_zalopay_keys(merchant):
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_the_explanation_finds_the_key_of_another_profile(merchant, gateway):
     """A matching key of another profile or gateway is named by its label, and its value is not shown."""
-    own = {"zalopay": "key2", "payos": "checksum_key", "vnpay": "hash_secret", "momo": "secret_key"}[gateway]
+    own = SIGNING[gateway]
     right = merchant.credentials(gateway)[own]
     explanation = explain(
         GATEWAYS[gateway],
@@ -104,7 +104,7 @@ def test_the_explanation_finds_the_key_of_another_profile(merchant, gateway):
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_the_explanation_finds_a_key_with_extra_characters(merchant, gateway, around):
     """A line break, a space or quotes around a key are found."""
-    own = {"zalopay": "key2", "payos": "checksum_key", "vnpay": "hash_secret", "momo": "secret_key"}[gateway]
+    own = SIGNING[gateway]
     value = merchant.credentials(gateway)[own][0].reveal()
     assert codes(merchant, gateway, getattr(merchant, gateway)(), **{own: (around.format(value),)}) == {"key_spaces"}
 
@@ -150,7 +150,7 @@ def test_momo_keys_that_end_with_a_carriage_return_are_found(merchant):
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_one_wrong_value_in_many_places_gives_one_hint(merchant, gateway):
     """If several variables have the signing key, one hint names them all."""
-    own = {"zalopay": "key2", "payos": "checksum_key", "vnpay": "hash_secret", "momo": "secret_key"}[gateway]
+    own = SIGNING[gateway]
     right = merchant.credentials(gateway)[own]
     others = {"ONE": right, "TWO": right}
     wrong = merchant.credentials(gateway, **{own: ("wrong", "wrong before")})
@@ -317,9 +317,8 @@ PRIVATE = ("Nguyễn", "0123456789", "TB7K2M9QXA&", "Thanh toan", "Thanh+toan", 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_the_explanation_masks_people_and_accounts(merchant, gateway):
     """The order, the amount and the codes are shown. Names, accounts, descriptions and unknown fields are masked."""
-    changes = {} if gateway == "vnpay" else {"counterAccountNumber": "0123456789", "newField": {"phone": "0123456789"}}
-    if gateway == "momo":
-        changes = {"extraData": "0123456789"}
+    new = {"counterAccountNumber": "0123456789", "newField": {"phone": "0123456789"}}
+    changes = {"zalopay": new, "payos": new, "momo": {"extraData": "0123456789"}}.get(gateway, {})
     shown = explain(GATEWAYS[gateway], getattr(merchant, gateway)(**changes), merchant.credentials(gateway))
     assert "45000" in shown.canonical_masked
     assert "***" in shown.canonical_masked

@@ -22,6 +22,9 @@ payos = pytest.importorskip("payos", reason="PayOS's own library is what this fi
 pytestmark = pytest.mark.timeout(180)  # npm may have to fetch the libraries first
 
 KEYS = environment()
+JUDGED = ("zalopay", "payos", "vnpay", "momo")
+"""The gateways whose own JavaScript, a library or a sample, is in ``tests/servers/node/judge.cjs``."""
+
 SIGNATURES = {"mac", "signature", "vnp_SecureHash"}
 TEXTS = (
     *("", " ", "null", "undefined", "None", "NaN", "-Infinity", "1e999", "007", "1_000"),
@@ -51,8 +54,8 @@ def fields_of(gateway):
     return outer | {f"data.{name}": value for name, value in data.items()}
 
 
-FIELDS = {(gateway, path): value for gateway in GATEWAYS for path, value in fields_of(gateway).items()}
-SCENARIOS = [(gateway, scenario, "", "") for gateway in GATEWAYS for scenario in scenarios(gateway)]
+FIELDS = {(gateway, path): value for gateway in JUDGED for path, value in fields_of(gateway).items()}
+SCENARIOS = [(gateway, scenario, "", "") for gateway in JUDGED for scenario in scenarios(gateway)]
 GOOD = [case for case in SCENARIOS if case[1] is not Scenario.BAD_SIGNATURE]
 BAD = [case for case in SCENARIOS if case[1] is Scenario.BAD_SIGNATURE]
 CHANGED = [(gateway, Scenario.PAID, path, value) for (gateway, path), value in product(FIELDS, VALUES)]

@@ -46,3 +46,5 @@ class Gateway:
     reply: Callable[[Answer], Reply]
     reply_code: ReplyCode | None
     """The code that the gateway reads in the body of a reply, or None if it reads only the HTTP status."""
+    content_type: str = "application/json"
+    """The type of the body of a callback. payctl sends it with each callback that it makes."""

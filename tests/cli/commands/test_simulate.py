@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 
@@ -11,6 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.cli.output.test_schemas import check
+from ticketbottle_payctl import providers
 from ticketbottle_payctl.formats import gateway_name
 from ticketbottle_payctl.providers import GATEWAYS
 from ticketbottle_payctl.sandbox.callbacks import environment, scenarios
@@ -175,13 +177,14 @@ def test_simulate_exits_with_4_if_no_server_listens_on_the_url(answer):
 
 @pytest.fixture
 def service():
-    """Yield a function that starts a server with one reply, and returns its URL."""
-    servers = []
+    """Yield a function that starts a server with one reply, and returns its URL. ``types`` has what it was sent."""
+    servers, types = [], []
 
     def start(status, body):
         class Reply(BaseHTTPRequestHandler):
             def do_POST(self):
                 self.rfile.read(int(self.headers["Content-Length"]))
+                types.append(self.headers["Content-Type"])
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -195,6 +198,7 @@ def service():
         Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         return f"http://127.0.0.1:{server.server_port}/hook"
 
+    start.types = types
     yield start
     for server in servers:
         server.shutdown()
@@ -237,3 +241,12 @@ def test_simulate_gives_no_reason_for_a_reply_that_acknowledges(answer, service)
     """The reason is null, and the exit code is 0."""
     document = answer("simulate", "zalopay", "paid", "--url", service(200, '{"return_code":1}'), **KEYS)
     assert (document["exit_code"], document["items"][0]["why_not"]) == (0, None)
+
+
+@pytest.mark.parametrize("sent", ["application/json", "application/x-www-form-urlencoded"])
+def test_simulate_sends_a_callback_with_the_content_type_of_its_gateway(sent, answer, service, monkeypatch):
+    """A service reads a form only if the request says that it has one."""
+    gateway = replace(GATEWAYS["momo"], content_type=sent)
+    monkeypatch.setitem(vars(providers)["_SPELLINGS"], "momo", gateway)
+    assert answer("simulate", "momo", "paid", "--url", service(204, ""), **KEYS)["exit_code"] == 0
+    assert service.types == [sent]

@@ -301,7 +301,9 @@ def test_a_role_that_lacks_one_privilege_gets_advice_for_one_task(engine_as):
         "GRANT USAGE ON SCHEMA payctl TO {role}",
         "GRANT SELECT, INSERT ON payctl.webhook_receipts TO {role}",
     )
-    about = [finding.fact for finding in diagnose(subject_of(limited), ["grants"]).findings if "part of" in finding.fact]
+    about = [
+        finding.fact for finding in diagnose(subject_of(limited), ["grants"]).findings if "part of" in finding.fact
+    ]
     assert len(about) == 1
     assert "part of process-webhook; it lacks INSERT on payctl.event_context" in about[0]
 

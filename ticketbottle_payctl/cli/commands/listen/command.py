@@ -126,7 +126,7 @@ def _replay(session: Session, service: _Service, receipt_id: str) -> NoReturn:
     """
     stored = find_receipt(session.services.engine, receipt_id)
     gateway = providers.by_name(stored.provider)
-    headers = {"Content-Type": "application/json"} if stored.request.body else {}
+    headers = {"Content-Type": gateway.content_type} if stored.request.body else {}
     report = service.forward(stored.request, gateway, headers)
     if report.reason == "not_configured":
         raise missing_keys(gateway, session.services.credentials(gateway))

@@ -232,6 +232,6 @@ def _send(gateway: Gateway, request: Request, url: str, patience: timedelta, tim
     from ticketbottle_payctl.http_client import send  # noqa: PLC0415 - httpx, only if something is sent
 
     query = f"?{request.query}" if request.query else ""
-    headers = {"Content-Type": "application/json"} if request.body else {}
+    headers = {"Content-Type": gateway.content_type} if request.body else {}
     outgoing = HttpRequest(request.method, f"{url}{query}", headers, request.body)
     return [of_reply(gateway, send(outgoing, patience)) for _ in range(times)]
