@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ticketbottle_payctl.aws.alerts import Pointer
-from ticketbottle_payctl.domain.decision import WebhookOutcome
+from ticketbottle_payctl.domain.decision_fields import WebhookOutcome
 from ticketbottle_payctl.jobs.process_webhook.report import WebhookFacts
 from ticketbottle_payctl.jobs.publish_outbox.facts import PublishFacts
 from ticketbottle_payctl.jobs.publish_outbox.obstacles import Obstacles

@@ -10,7 +10,7 @@ from ticketbottle_payctl.broker.partition import partition_of, possible_partitio
 from ticketbottle_payctl.broker.window import Copy, PartitionRead, Unread, Window
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.jobs.reconcile.coverage import SLACK, Coverage, Unjudged
-from ticketbottle_payctl.store.outbox.published import SentEvent
+from ticketbottle_payctl.store.outbox.sent_events import SentEvent
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 TOPIC = "payment.completed"

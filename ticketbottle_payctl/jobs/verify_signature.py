@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from ticketbottle_payctl.domain.callback import Callback, Outcome, Rejected, RejectReason, Request, Unclear
-from ticketbottle_payctl.domain.decision import ProviderName
+from ticketbottle_payctl.domain.decision_fields import ProviderName
 from ticketbottle_payctl.errors import PayctlError
 from ticketbottle_payctl.facts import Keywords
 from ticketbottle_payctl.providers import GATEWAYS, resolve

@@ -23,8 +23,8 @@ from ticketbottle_payctl.jobs.replay import plan_replay
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
 from ticketbottle_payctl.sandbox.server import wait_until
 from ticketbottle_payctl.store.db.engine import Limits, transaction
-from ticketbottle_payctl.store.outbox.published import created_between
 from ticketbottle_payctl.store.outbox.selector import Selector
+from ticketbottle_payctl.store.outbox.sent_events import created_between
 
 pytestmark = pytest.mark.postgres
 

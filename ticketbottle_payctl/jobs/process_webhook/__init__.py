@@ -26,7 +26,7 @@ from ticketbottle_payctl.domain.callback import (
     Unclear,
     UnclearReason,
 )
-from ticketbottle_payctl.domain.decision import Alert, WebhookOutcome
+from ticketbottle_payctl.domain.decision_fields import Alert, WebhookOutcome
 from ticketbottle_payctl.domain.new_event import NewEvent, event_for
 from ticketbottle_payctl.domain.ordering import IDLE_WITHIN
 from ticketbottle_payctl.domain.payment import Duplicate, Payment, Refusal, RefusalReason, Transition, settle

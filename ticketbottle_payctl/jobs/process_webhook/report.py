@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from ticketbottle_payctl.domain.callback import Reply
-from ticketbottle_payctl.domain.decision import Alert, Decision, ProviderName, WebhookOutcome
+from ticketbottle_payctl.domain.decision_fields import Alert, Decision, ProviderName, WebhookOutcome
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.domain.new_event import NewEvent
 

@@ -24,8 +24,8 @@ from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.errors import InputError
 from ticketbottle_payctl.jobs.reconcile.coverage import SLACK, Coverage, Unjudged
 from ticketbottle_payctl.store.db.engine import Limits, transaction
-from ticketbottle_payctl.store.outbox import published
-from ticketbottle_payctl.store.outbox.published import SentEvent
+from ticketbottle_payctl.store.outbox import sent_events
+from ticketbottle_payctl.store.outbox.sent_events import SentEvent
 
 MOST_EVENTS = 1_000_000
 _LIMITS = Limits(statement=timedelta(minutes=2), idle=timedelta(minutes=2))
@@ -92,7 +92,7 @@ def compare_outbox(
         BrokerUnavailableError: Kafka cannot be read.
     """
     with transaction(engine, _LIMITS, commit=False) as connection:
-        events = {event.id: event for event in published.created_between(connection, since, until, MOST_EVENTS + 1)}
+        events = {event.id: event for event in sent_events.created_between(connection, since, until, MOST_EVENTS + 1)}
     if len(events) > MOST_EVENTS:
         message = f"more than {MOST_EVENTS:,} events were created in this window"
         raise InputError(message, hint="narrow it with --since and --until")

@@ -16,7 +16,7 @@ from ticketbottle_payctl.broker.partition import possible_partitions
 from ticketbottle_payctl.broker.range_reader import Place
 from ticketbottle_payctl.broker.window import Copy, PartitionRead, Window
 from ticketbottle_payctl.domain.event import TOPICS
-from ticketbottle_payctl.store.outbox.published import SentEvent
+from ticketbottle_payctl.store.outbox.sent_events import SentEvent
 
 SLACK = timedelta(minutes=10)
 """How far the clocks of the database and of the records may differ."""

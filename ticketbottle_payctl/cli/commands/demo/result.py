@@ -9,7 +9,7 @@ from ticketbottle_payctl.cli.commands.demo import timeline
 from ticketbottle_payctl.cli.commands.demo.cases import case_words
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import Result
-from ticketbottle_payctl.domain.decision import Decision, ProviderName, WebhookOutcome
+from ticketbottle_payctl.domain.decision_fields import Decision, ProviderName, WebhookOutcome
 from ticketbottle_payctl.facts import Count, Seconds
 from ticketbottle_payctl.sandbox.demo import Arrival, CallbackStep, Case, DemoReport, Fault, Kept, MessageStep, Started
 

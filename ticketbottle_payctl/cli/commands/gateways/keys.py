@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Literal, TypedDict
 
-from ticketbottle_payctl.domain.decision import ProviderName
+from ticketbottle_payctl.domain.decision_fields import ProviderName
 from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.providers.gateway import CredentialField, Gateway
 from ticketbottle_payctl.secret import Secret

@@ -19,7 +19,7 @@ from ticketbottle_payctl.cli.output.streams import ReaderGoneError
 from ticketbottle_payctl.cli.output.surface import surface_of
 from ticketbottle_payctl.cli.output.text import as_text
 from ticketbottle_payctl.domain.callback import Reply, Request
-from ticketbottle_payctl.domain.decision import NO_DECISION, Decision, ProviderName, WebhookOutcome
+from ticketbottle_payctl.domain.decision_fields import NO_DECISION, Decision, ProviderName, WebhookOutcome
 from ticketbottle_payctl.errors import OutputError
 from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.formats import duration, time_of_day

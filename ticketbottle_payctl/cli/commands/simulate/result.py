@@ -9,7 +9,7 @@ from ticketbottle_payctl.cli.output.exit_codes import ExitCode, of_answer
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bad, bold, dim, good, line
 from ticketbottle_payctl.cli.output.sanitize import escape_json
 from ticketbottle_payctl.domain.callback import Request
-from ticketbottle_payctl.domain.decision import NO_DECISION, Decision, ProviderName, WebhookOutcome
+from ticketbottle_payctl.domain.decision_fields import NO_DECISION, Decision, ProviderName, WebhookOutcome
 from ticketbottle_payctl.facts import Keywords
 from ticketbottle_payctl.formats import gateway_name
 from ticketbottle_payctl.jobs.process_webhook import WebhookReport
