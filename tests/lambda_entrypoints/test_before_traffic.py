@@ -90,7 +90,7 @@ def status_of(aws):
 @pytest.mark.parametrize("gateway", FORGERIES)
 def test_a_new_version_gets_the_forgery_as_an_http_api_event(gateway):
     """API Gateway would pass the forged callback to the version in the same form."""
-    assert to_request(_event(FORGERIES[gateway])) == FORGERIES[gateway]
+    assert to_request(_event(gateway, FORGERIES[gateway])) == FORGERIES[gateway]
 
 
 def test_a_version_that_refuses_every_forgery_gets_callbacks(called, aws):
@@ -150,7 +150,7 @@ def test_the_check_fails_if_aws_is_unreachable(called, aws):
 
 def test_the_newest_version_has_its_own_metric(called):
     """The "try again" replies of a canary are counted separately from those of the old version."""
-    event = _event(FORGERIES["momo"])
+    event = _event("momo", FORGERIES["momo"])
     environ = {"DATABASE_URL": NOWHERE, "OUTBOX_BATCH_SIZE": "many"}
     called(webhook.handler, event, AWS_LAMBDA_FUNCTION_VERSION="7", **environ)
     assert called.printed.metrics["WebhookTransientError"] == 1
