@@ -66,6 +66,16 @@ def test_a_figure_stays_with_its_unit(figure, width):
     assert any(figure in row for row in rows)
 
 
+@pytest.mark.parametrize("width", range(45, 80))
+def test_a_name_stays_with_its_value(width):
+    """A line of JSON breaks between two pairs, and inside a pair only if a line has no room for the whole pair."""
+    payload = '{"currency": "VND", "amount_cents": 750000, "transaction_id": "261123_27b7245bd477"}'
+    rows = texts(folded(["  payload", payload], 2, width))
+    assert any('"amount_cents": 750000,' in row for row in rows)
+    assert any('"transaction_id": "261123_27b7245bd477"}' in row for row in rows) == (width >= 51)
+    assert max(map(len, rows)) <= width
+
+
 def test_a_line_hangs_from_the_part_it_names():
     """In a history, the continuation of a long line starts under the text and not under the time."""
     parts = ["2026-11-29 12:30:19.030 +00:00", "callback       ", "MoMo", "COMPLETED, settled", "750,000 VND"]

@@ -9,8 +9,9 @@ from ticketbottle_payctl.cli.output.result import Part, Styled
 from ticketbottle_payctl.cli.output.width import columns_of
 
 _FIGURE = r"\(?\d[\d,.]* (?:[A-Z]{3}|ms|s|min|h|d)\b(?: \d+ (?:ms|s|min|h)\b)?(?: ago\b)?"
+_PAIR = r"[^ \"]*\"[^\" ]+\": [^ ]+"
 # A match begins only where a run of spaces begins. Otherwise the time would grow with the square of the run's length.
-_WORD = re.compile(rf"(?<! ) *+(?:`[^`]*`[^ ]*|{_FIGURE}[^ ]*|[^ ]+)")
+_WORD = re.compile(rf"(?<! ) *+(?:`[^`]*`[^ ]*|{_FIGURE}[^ ]*|{_PAIR}|[^ ]+)")
 _COMMAND = "payctl "
 _NARROWEST = 30
 
@@ -19,9 +20,9 @@ def folded(parts: Sequence[Part], between: int, width: int, hang: int | None = N
     """Break one line into lines of at most ``width`` columns. Each line is a list of adjacent parts.
 
     ``between`` is the number of spaces between two parts. A line never breaks inside a word, inside text in backquotes,
-    or between a number and its unit. If ``hang`` is given, the following lines start under the part with this index,
-    unless too little room is left. A command is never broken, because a shell would run its first half when a user
-    pastes it.
+    or between a number and its unit. It breaks between a name and its value in JSON only if a line has no room for
+    both. If ``hang`` is given, the following lines start under the part with this index, unless too little room is
+    left. A command is never broken, because a shell would run its first half when a user pastes it.
     """
     texts = [_text(part) for part in parts]
     whole = (" " * between).join(texts)
@@ -30,7 +31,7 @@ def folded(parts: Sequence[Part], between: int, width: int, hang: int | None = N
     indent = " " * _indent(texts, between, width, hang)
     lines: list[list[Part]] = [[]]
     used = 0
-    for part, word in _words(parts, between):
+    for part, word in _words(parts, between, width - len(indent)):
         if used + columns_of(word) > width and used > len(indent):
             lines.append([indent])
             used, word = len(indent), word.lstrip(" ")  # noqa: PLW2901 - the spaces before it stay on the line above
@@ -58,11 +59,11 @@ def _spaces(text: str) -> int:
     return len(text) - len(text.lstrip(" "))
 
 
-def _words(parts: Sequence[Part], between: int) -> Iterator[tuple[Part, str]]:
+def _words(parts: Sequence[Part], between: int, room: int) -> Iterator[tuple[Part, str]]:
     gap = ""
     for part in parts:
         text = _text(part)
-        words = _WORD.findall(text)
+        words = [piece for word in _WORD.findall(text) for piece in _pieces(word, room)]
         if not words:
             gap += text + " " * between
             continue
@@ -70,6 +71,11 @@ def _words(parts: Sequence[Part], between: int) -> Iterator[tuple[Part, str]]:
             yield part, gap + word
             gap = ""
         gap = " " * (len(text) - len(text.rstrip(" ")) + between)
+
+
+def _pieces(word: str, room: int) -> list[str]:
+    """Return the word whole. A name and its value in JSON are two words if a line has no room for both."""
+    return re.findall(r" *[^ ]+", word) if columns_of(word) > room and re.fullmatch(f" *{_PAIR}", word) else [word]
 
 
 def _joined(parts: Sequence[Part], between: int) -> list[Part]:
