@@ -49,8 +49,17 @@ def test_the_report_on_a_terminal_is_no_markdown(shown, told):
     _, _, text = shown(*window(told))
     headings = ("Open now", "What happened when", "figure ", "Who did what")
     assert [text.index(f"\n{each}") for each in headings] == sorted(text.index(f"\n{each}") for each in headings)
-    assert next(line for line in text.splitlines() if line.startswith("!")).startswith("!  11 customers have paid")
+    assert next(line for line in text.splitlines() if line.startswith("!")).startswith(
+        "!  11 customers paid, or may have"
+    )
     assert not re.search(r"^#|\*\*\d|^\||`payctl", text, re.MULTILINE)
+
+
+def test_the_screen_names_overdue_payments_and_the_command_that_asks_the_gateways(shown, told):
+    """A payment whose callback never came is no open order, but the screen says how many are PENDING for too long."""
+    _, _, text = shown(*window(told))
+    assert re.search(r"\nAsk the gateways\n  \d+ payments? of the window (is|are) PENDING for over 20 minutes", text)
+    assert "\n    payctl reconcile payments -n\n" in text
 
 
 @pytest.mark.usefixtures("told")

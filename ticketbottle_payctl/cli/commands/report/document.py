@@ -15,11 +15,12 @@ from ticketbottle_payctl.cli.commands.report.sentence import (
     look,
     moment_sentence,
     order_sentence,
+    overdue_sentence,
     run_sentence,
     verdict,
 )
 from ticketbottle_payctl.cli.output.sanitize import escape
-from ticketbottle_payctl.formats import count, cut, duration, local_and_utc, money, wall_clock
+from ticketbottle_payctl.formats import count, cut, duration, local_and_utc, wall_clock
 from ticketbottle_payctl.jobs.report.model import Report
 from ticketbottle_payctl.telemetry import redact
 
@@ -113,11 +114,8 @@ def _open(report: Report, commands: Commands, zone: tzinfo) -> str:
     lines = ["## Open now", ""]
     orders = report.open_orders
     if report.without_ticket:
-        customers = count(report.without_ticket, "customer")
-        lines.append(f"{customers} paid, or may have paid, and have no ticket: {money(report.amount)} in all.")
         if len(orders) < report.without_ticket:
-            lines.append(f"The oldest {len(orders):,} are listed, at most 20 of each kind.")
-        lines.append("")
+            lines += [f"The oldest {len(orders):,} are listed, at most 20 of each kind.", ""]
         for order in orders:
             lines += [f"* {order_sentence(order, zone, code)}  ", f"  {pasted(commands.show(order.id))}"]
         lines.append("")
@@ -128,6 +126,9 @@ def _open(report: Report, commands: Commands, zone: tzinfo) -> str:
         lines.append(f"* {dead}, group {code(group.group)}: {code(group.pattern)}  \n  {pasted(commands.errors())}")
     if report.dead_groups:
         lines.append("")
+    overdue = overdue_sentence(report)
+    if overdue:
+        lines += [f"{overdue}: {pasted(commands.ask_gateways())}", ""]
     if lines[2:] == []:
         lines += ["Nothing is open.", ""]
     return "\n".join(lines)

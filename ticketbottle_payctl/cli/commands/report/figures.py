@@ -51,6 +51,10 @@ class Commands:
         """Return the command that shows why events are dead, and what to do."""
         return self.adviser.reading(["errors"], options=["--failed"])
 
+    def ask_gateways(self) -> str:
+        """Return the command that asks the gateways about pending payments, and changes nothing."""
+        return self.adviser.reading(["reconcile", "payments"], options=["-n"])
+
     def show(self, row_id: str) -> str:
         """Return the command that shows the payment, event or callback of an id."""
         return self.adviser.reading(["show"], [short_id(row_id)])

@@ -69,6 +69,15 @@ def verdict(report: Report) -> str:
     return " ".join(parts)
 
 
+def overdue_sentence(report: Report) -> str | None:
+    """Return a sentence about payments whose callback may never have come, or None if there are none."""
+    if report.payments is None or not report.payments.overdue:
+        return None
+    number = report.payments.overdue
+    are = "is" if number == 1 else "are"
+    return f"{count(number, 'payment')} of the window {are} PENDING for over 20 minutes, perhaps paid"
+
+
 def order_sentence(order: OpenOrder, zone: tzinfo, quote: Quote) -> str:
     """Return an order without a ticket: its code, its amount, and why it has none."""
     amount = "amount unknown" if order.amount is None else money(order.amount)
@@ -145,7 +154,7 @@ def _customers(report: Report) -> str:
     if not number:
         return "No customer who paid waits for a ticket."
     has = "has" if number == 1 else "have"
-    return f"{count(number, 'customer')} {has} paid and {has} no ticket ({money(report.amount)})."
+    return f"{count(number, 'customer')} paid, or may have paid, and {has} no ticket ({money(report.amount)})."
 
 
 def _upper(text: str) -> str:

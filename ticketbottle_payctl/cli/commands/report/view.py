@@ -12,6 +12,7 @@ from ticketbottle_payctl.cli.commands.report.sentence import (
     gap_sentence,
     look,
     moment_sentence,
+    overdue_sentence,
     run_sentence,
     verdict,
     why_open,
@@ -60,6 +61,7 @@ def view(
             )
         ),
         *_open(report, commands, zone),
+        *_overdue(report, commands),
         *_timeline(report, commands, zone),
         *_figures(figures),
         *_runs(report, commands, zone),
@@ -77,9 +79,6 @@ def _open(report: Report, commands: Commands, zone: tzinfo) -> Iterator[Block]:
         return
     yield from _heading("Open now")
     orders = report.open_orders
-    if report.without_ticket:
-        customers = count(report.without_ticket, "customer")
-        yield line(f"  {customers} paid, or may have paid, and have no ticket: {money(report.amount)} in all.")
     if len(orders) < report.without_ticket:
         yield line(f"  The oldest {len(orders):,} are listed, at most 20 of each kind.")
     yield from _orders(orders, commands, zone)
@@ -89,6 +88,14 @@ def _open(report: Report, commands: Commands, zone: tzinfo) -> Iterator[Block]:
     if report.waiting.pending or report.waiting.dead:
         yield line("  why events wait, and what helps")
         yield _command(commands.stats(), 4)
+
+
+def _overdue(report: Report, commands: Commands) -> Iterator[Block]:
+    said = overdue_sentence(report)
+    if said:
+        yield from _heading("Ask the gateways")
+        yield line(f"  {said}")
+        yield _command(commands.ask_gateways(), 4)
 
 
 def _orders(orders: Sequence[OpenOrder], commands: Commands, zone: tzinfo) -> Iterator[Block]:
