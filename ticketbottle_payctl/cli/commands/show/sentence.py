@@ -73,6 +73,7 @@ _TODO = {
     Remedy.WATCH_READER: "check that the consumer of the order service runs: it has not read the record",
     Remedy.UPGRADE: "install a payctl version that knows this value",
 }
+_TOO_MUCH = "compare with the gateway's portal, and refund the money there; payctl settles only the exact amount"
 
 
 def sentence(verdict: Verdict, timeline: Timeline, now: datetime) -> str:
@@ -90,13 +91,15 @@ def sentence(verdict: Verdict, timeline: Timeline, now: datetime) -> str:
     return _prefix(verdict, timeline) + template.format_map(words)
 
 
-def todo(verdict: Verdict) -> str | None:
+def todo(verdict: Verdict, timeline: Timeline) -> str | None:
     """Return the action for a person, or None if a command does the action or no action is needed."""
     remedy, event = verdict.remedy, verdict.blocked_by or verdict.event
     if isinstance(remedy, DeliveryRemedy) and event is not None:
         return remedy_sentence(remedy, event.event_type, event.payload_bytes)
     if verdict.cause is not None and verdict.cause.command is None:
         return verdict.cause.advice
+    if remedy is Remedy.COMPARE_AMOUNT and timeline.payment and (verdict.paid or 0) > timeline.payment.amount:
+        return _TOO_MUCH
     return _TODO[remedy] if isinstance(remedy, Remedy) else None
 
 

@@ -131,7 +131,7 @@ def _verdict(verdict: Verdict, timeline: Timeline, now: datetime) -> VerdictFact
         "readers": verdict.readers,
         "behind": verdict.behind,
         "remedy": verdict.remedy,
-        "todo": todo(verdict),
+        "todo": todo(verdict, timeline),
     }
 
 
@@ -172,7 +172,7 @@ def _history(session: Session, steps: Sequence[Step]) -> Iterator[Block]:
 
 def _next(timeline: Timeline, advice: Sequence[AdviceFacts]) -> Iterator[Block]:
     verdicts = (timeline.verdict, *timeline.also)
-    sentences = dict.fromkeys(said for said in map(todo, verdicts) if said)
+    sentences = dict.fromkeys(said for said in (todo(each, timeline) for each in verdicts) if said)
     yield line()
     for said in sentences:
         yield line(bold("to do:"), said)
