@@ -225,6 +225,15 @@ def test_payctl_help_groups_the_commands(invoke):
     assert invoke("help").stdout == f"{shown.rstrip()}\n"
 
 
+def test_payctl_help_ends_with_the_commands_to_start_with(invoke):
+    """The last lines, which a terminal of 24 lines shows, are commands to type and not only exit codes."""
+    lines = invoke("--help", COLUMNS="80").stdout.splitlines()
+    start = lines.index("Start here")
+    assert start > lines.index("Exit codes")
+    assert len(lines) - start < 24
+    assert [line.split("  ")[1] for line in lines[start + 1 :][: len(registry.START)]] == list(registry.START)
+
+
 @pytest.mark.parametrize("line", registry.START)
 def test_the_commands_to_start_with_exist(line, invoke):
     """Each command that `payctl --help` suggests to new users has a help text."""

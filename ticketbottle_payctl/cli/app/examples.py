@@ -26,7 +26,7 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
         ),
         Example(
             "payctl verify-signature --example momo --tamper amount",
-            "Check a built-in callback that was changed after signing; this needs no keys.",
+            "Check a built-in callback that was changed after signing, without keys.",
         ),
     ),
     "process-webhook": (

@@ -159,10 +159,8 @@ class PayctlRoot(PayctlGroup):
             return super().invoke(ctx)
 
     def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
-        """Write the suggested first commands, then all commands by their use."""
+        """Write all commands by their use."""
         del ctx
-        with formatter.section("Start here"):
-            formatter.write_dl(list(registry.START.items()))
         words = registry.children(())
         width = max(map(len, words))
         for title, names in registry.PANELS.items():
@@ -170,10 +168,12 @@ class PayctlRoot(PayctlGroup):
                 formatter.write_dl([(f"{name:<{width}}", words[name]) for name in names if name in words])
 
     def format_epilog(self, ctx: Context, formatter: HelpFormatter) -> None:
-        """Write the meaning of the exit codes, and where to read more."""
+        """Write the meaning of the exit codes, and last what to type next: a terminal of 24 lines shows the end."""
         del ctx
         with formatter.section("Exit codes"):
             formatter.write_dl(exit_codes.rows())
+        with formatter.section("Start here"):
+            formatter.write_dl(list(registry.START.items()))
         _write_more(
             formatter,
             ["more: payctl COMMAND --help,", *(f"payctl help {topic}," for topic in TOPICS), "payctl --version"],

@@ -65,7 +65,7 @@ COMMANDS: tuple[CommandEntry, ...] = (
     _reads("list outbox", "list.command:outbox_command", "Show events of the outbox, newest first."),
     _reads("list payments", "list.command:payments_command", "Show payments, newest first."),
     _reads("list receipts", "list.command:receipts_command", "Show stored callbacks, newest first."),
-    _reads("show", "show.command:show_command", "Show the state of an order, and the history of its payment."),
+    _reads("show", "show.command:show_command", "Show an order's state, and the history of its payment."),
     _reads("errors", "errors:errors_command", "Show the last errors of unpublished events, grouped."),
     _reads("runs list", "runs.command:list_command", "Show the recorded runs, newest first."),
     _reads(
@@ -91,9 +91,7 @@ COMMANDS: tuple[CommandEntry, ...] = (
     ),
     _writes("listen", "listen.command:listen_command", "Receive callbacks on this machine, as the webhook would."),
     _writes("demo", "demo.command:demo_command", "Run everything locally: callbacks in, Kafka messages out."),
-    _writes(
-        "doctor", "doctor.command:doctor_command", "Check everything that payctl needs, and show how to fix problems."
-    ),
+    _writes("doctor", "doctor.command:doctor_command", "Check everything that payctl needs, and say what to fix."),
     _reads(
         "gateways list", "gateways.command:list_command", "Show which gateways are configured, and with which keys."
     ),
@@ -129,7 +127,7 @@ GROUPS: dict[tuple[str, ...], str] = {
     ("list",): "List events, payments or stored callbacks.",
     ("runs",): "Show, resume and cancel recorded runs.",
     ("reconcile",): "Compare the database with the gateways and with Kafka.",
-    ("gateways",): "Show which keys are set, and register the webhook's address.",
+    ("gateways",): "Show which keys are set, and register the webhook.",
     ("config",): "Show and check payctl's configuration.",
     ("cdc",): "Let Debezium publish the outbox, or take it back.",
     ("db",): "Manage payctl's own tables in the payment database.",
@@ -137,9 +135,10 @@ GROUPS: dict[tuple[str, ...], str] = {
 """The first words of the command groups, with their help."""
 
 PANELS: dict[str, tuple[str, ...]] = {
-    "Every day": ("stats", "doctor", "publish-outbox", "cleanup"),
-    "Look": ("show", "list", "errors", "runs", "report", "verify-signature"),
-    "Repair": ("replay", "process-webhook", "reconcile"),
+    "Every day": ("stats", "show", "report", "doctor"),
+    "Look closer": ("list", "errors", "runs", "verify-signature"),
+    "Repair": ("replay", "reconcile", "process-webhook"),
+    "Run by schedule": ("publish-outbox", "cleanup"),
     "Set up": ("config", "db", "gateways", "cdc", "completion"),
     "Build": ("demo", "simulate", "listen", "schema", "version", "help"),
 }
@@ -148,7 +147,7 @@ PANELS: dict[str, tuple[str, ...]] = {
 START: dict[str, str] = {
     "payctl demo": "see payctl work, without any setup",
     "payctl doctor": "check the settings, the database, Kafka and the keys",
-    "payctl stats": "see whether customers are waiting for their tickets",
+    "payctl stats": "see whether events are waiting, and what helps",
 }
 """The commands that `payctl --help` suggests to new users. A test runs them."""
 
@@ -159,9 +158,9 @@ FIRST_SCREEN: dict[str, dict[str, str]] = {
         "payctl verify-signature --example momo": "prove a gateway's callback",
     },
     "Every day": {
-        "payctl stats": "is a customer waiting for a ticket?",
+        "payctl stats": "are events waiting, and what helps?",
         "payctl show ORDER": "why has this order no ticket?",
-        "payctl report": "what happened in the last 12 hours?",
+        "payctl report": "who paid and has no ticket, and what happened?",
         "payctl doctor": "what is wrong, and how to fix it?",
     },
     "Repair": {

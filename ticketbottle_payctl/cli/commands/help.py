@@ -53,7 +53,7 @@ def help_command(
 ) -> None:
     """Show the help of a command, or a page on a topic.
 
-    The topics are options (accepted by every command), exit-codes and times (how to write an instant).
+    The topics are options (accepted by every command), exit-codes and times (how to write a time).
     """
     session = Session.of(ctx)
     words = tuple(topic or ())

@@ -53,7 +53,7 @@ def doctor_command(  # noqa: PLR0913 - one argument per option
     max_affected: change_options.MaxAffected = None,
     confirm: change_options.Confirm = None,
 ) -> None:
-    """Check everything that payctl needs, and show how to fix problems.
+    """Check everything that payctl needs, and say what to fix.
 
     Checks the database and the role's permissions, the clocks, Kafka and its topics, the gateways' keys, and the causes
     of a slow outbox. Changes nothing unless you ask for a repair. Exit 5 if a check fails; a warning does not count.

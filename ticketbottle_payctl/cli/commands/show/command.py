@@ -30,7 +30,7 @@ def show_command(
         bool, typer.Option("--unmask", help="Show all fields of the payloads, personal data included.")
     ] = False,
 ) -> None:
-    """Show the state of an order, and the history of its payment.
+    """Show an order's state, and the history of its payment.
 
     The verdict comes first. Below it are, in order of time, callbacks, payment, events, replays and, if KAFKA_BROKERS
     is set, the messages in the topics. The command to type next comes last. Exit 0 if nothing is open, 5 if something
