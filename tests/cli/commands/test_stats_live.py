@@ -80,6 +80,21 @@ def test_the_picture_shows_what_a_night_needs(troubled, terminal):
         assert it.end() == 130
 
 
+def test_the_ids_of_a_blocked_event_are_short(engine, database_url, terminal):
+    """At 80 columns the line about a blocked event is whole, because its two ids have eight characters."""
+    with engine.begin() as connection:
+        insert_events(connection, 2, aggregates=1, age=timedelta(hours=1))
+        connection.exec_driver_sql(
+            """UPDATE outbox SET "retryCount" = 5, "lastError" = 'timeout', "eventType" = 'PAYMENT_FAILED'"""
+            """ WHERE "createdAt" = (SELECT min("createdAt") FROM outbox)"""
+        )
+        insert_payments_of_events(connection)
+    with terminal(*WATCH, DATABASE_URL=database_url) as it:
+        picture = it.wait_for("refused callbacks")
+        assert re.search(r"event [0-9a-f]{8} waits behind dead event [0-9a-f]{8} of its payment", picture)
+        assert it.end() == 130
+
+
 def test_a_publisher_has_one_line(database_url, mock_kafka, started, terminal):
     """A publisher has two sessions and may hold several shards. The picture names its process once."""
     places = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, "PAYCTL_SHARDS": "3"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
@@ -17,6 +18,7 @@ from ticketbottle_payctl.jobs.stats import Tally
 from ticketbottle_payctl.jobs.stats.live import LiveReport, RefusedLately
 from ticketbottle_payctl.telemetry import redact
 
+_ID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 _LABEL = 7
 _FIGURE = 14
 _GAP = 2
@@ -81,7 +83,7 @@ class LiveView:
         elif self.report is not None and self.report.stats.causes:
             causes = self.report.stats.causes
             for cause in causes[:_MOST_CAUSES]:
-                yield ["   ", bold(cause.fact)]
+                yield ["   ", bold(_ID.sub(lambda found: short_id(found[0]), cause.fact))]
                 command = self.command(cause) or ""
                 if command and len(command) + _INDENT <= width:
                     yield [" " * _INDENT, accent(command)]
