@@ -174,7 +174,7 @@ def test_the_printed_role_may_run_every_cdc_command(scene, cdc):
 def test_cut_over_and_cut_back_need_yes(scene, cdc):
     """If ``--yes`` is missing or the limit is exceeded, payctl exits with 7, even if no event is pending."""
     insert(scene, 4)
-    assert cdc("cut-over")["error"]["hint"] == "nothing was changed; check with -n, then add --yes"
+    assert cdc("cut-over")["error"]["hint"] == "check with -n, then add --yes"
     assert "--max-affected 4" in cdc("cut-over", "-y", "--max-affected", "3")["error"]["hint"]
     assert (states(scene), scene.slots()) == ({"pending": 4}, [])
     assert cdc("cut-over", "-y")["exit_code"] == 0

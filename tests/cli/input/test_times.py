@@ -8,6 +8,7 @@ import typer
 
 from ticketbottle_payctl.cli.app.global_options import Shared
 from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.input.durations import duration
 from ticketbottle_payctl.cli.input.times import age, instant, note_window, zone_of
 from ticketbottle_payctl.formats import local_and_utc
 from ticketbottle_payctl.wiring import Services
@@ -93,6 +94,12 @@ def test_an_invalid_age_is_refused(text):
     """A number without a unit, zero and an empty text are not an age."""
     with pytest.raises(typer.BadParameter):
         age(text)
+
+
+def test_zero_is_named_as_the_fault_of_a_duration():
+    """Zero is a duration, so the message does not say that it is none."""
+    with pytest.raises(typer.BadParameter, match="'0s' is zero; examples are"):
+        duration("0s")
 
 
 @pytest.fixture

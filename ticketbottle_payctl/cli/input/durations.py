@@ -24,7 +24,8 @@ def duration(text: str) -> timedelta:
     """
     seconds = sum(int(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
     if not _DURATION.fullmatch(text) or seconds <= 0:
-        message = f"{text!r} is not a duration; examples are 50s, 90m, 1h30m, 7d"
+        what = "zero" if _DURATION.fullmatch(text) else "not a duration"
+        message = f"{text!r} is {what}; examples are 50s, 90m, 1h30m, 7d"
         raise typer.BadParameter(message)
     if seconds > _LONGEST_S:
         message = f"{text!r} is longer than a hundred years"

@@ -105,8 +105,8 @@ def approve(session: Session, act: Act, approval: Approval) -> None:
     _refuse_over_cap(session, act, approval)
     _require(act.text, _missing(session, approval, yes=approval.yes or asks))
     if not approval.yes and _ask(session, f"{act.text[:1].upper()}{act.text[1:]}? [y/N]").lower() not in {"y", "yes"}:
-        message = f"not confirmed: {act.text}"
-        raise GuardError(message, hint="nothing was changed; answer y, or add --yes")
+        message = f"not confirmed: {act.text}; nothing was changed"
+        raise GuardError(message, hint="answer y, or add --yes")
     if session.guard.protected is not None:
         _check_name(session, approval)
     _log(session, act.verb, approval, act.affected)
@@ -169,8 +169,8 @@ def _missing(session: Session, approval: Approval, *, yes: bool) -> list[str]:
 
 def _require(what: str, missing: list[str]) -> None:
     if missing:
-        message = f"not confirmed: {what}"
-        raise GuardError(message, hint=f"nothing was changed; check with -n, then add {' '.join(missing)}")
+        message = f"not confirmed: {what}; nothing was changed"
+        raise GuardError(message, hint=f"check with -n, then add {' '.join(missing)}")
 
 
 def _refuse_other_name(session: Session, approval: Approval) -> None:
@@ -178,9 +178,10 @@ def _refuse_other_name(session: Session, approval: Approval) -> None:
     names = [each.name for each in session.guard.profiles]
     if approval.confirm is not None and session.guard.protected is None and approval.confirm not in names:
         message = (
-            f"not confirmed: --confirm names another profile than the one in use, {session.profile.name or 'none'}"
+            f"not confirmed: --confirm names another profile than the one in use, {session.profile.name or 'none'};"
+            " nothing was changed"
         )
-        raise GuardError(message, hint=f"nothing was changed; to use that profile: -p {shlex.quote(approval.confirm)}")
+        raise GuardError(message, hint=f"to use that profile: -p {shlex.quote(approval.confirm)}")
 
 
 def _check_name(session: Session, approval: Approval) -> None:
@@ -190,8 +191,8 @@ def _check_name(session: Session, approval: Approval) -> None:
         whose = _profile(session, name)
         given = _ask(session, f"{whose[:1].upper()}{whose[1:]} is protected. Type its name to continue:")
     if given != name:
-        message = f"not confirmed: the typed name is not {name}, the name of the profile"
-        raise GuardError(message, hint=f"nothing was changed; type {name}, or add --confirm {shlex.quote(name)}")
+        message = f"not confirmed: the typed name is not {name}, the name of the profile; nothing was changed"
+        raise GuardError(message, hint=f"type {name}, or add --confirm {shlex.quote(name)}")
 
 
 def _profile(session: Session, name: str) -> str:
@@ -204,8 +205,8 @@ def _ask(session: Session, question: str) -> str:
     writer.ask(session.shared.color, question)
     answer = sys.stdin.readline()
     if not answer:
-        message = "not confirmed: the input ended before an answer"
-        raise GuardError(message, hint="nothing was changed; answer y, or add --yes")
+        message = "not confirmed: the input ended before an answer; nothing was changed"
+        raise GuardError(message, hint="answer y, or add --yes")
     return answer.strip()
 
 
