@@ -54,7 +54,7 @@ _RELEASE = (
 
 
 def _of_harmless(evidence: Evidence) -> Cause:
-    """Return the cause for superseded events that block nothing. Deleting them ends the report."""
+    """Return the cause for superseded events that block nothing. Deleting them ends the warning."""
     number, ids = evidence.superseded, evidence.superseded_ids
     if number == 1:
         fact = f"1 dead event does no harm: {', '.join(ids)} is superseded"
@@ -64,7 +64,7 @@ def _of_harmless(evidence: Evidence) -> Cause:
         meaning = "their customers have paid since, so no publisher and no replay sends them"
     named = ", ".join(f"'{event_id}'" for event_id in ids)
     some = "" if len(ids) == number else f" the oldest {len(ids)}"
-    advice = f"to end this report, delete{some or (' it' if number == 1 else ' them')} in psql:"
+    advice = f"to end this warning, delete{some or (' it' if number == 1 else ' them')} in psql:"
     statement = f"DELETE FROM outbox WHERE id IN ({named}) AND NOT published"  # noqa: S608 - shown, never run here
     return Cause(CauseKind.SUPERSEDED, number, fact, meaning, f"{advice} {statement}")
 

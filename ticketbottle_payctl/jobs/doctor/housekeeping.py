@@ -64,7 +64,7 @@ def vacuum(connection: Connection, subject: Subject) -> list[Finding]:
     found = tables.housekeeping(connection, "outbox")
     if found is None:
         return [fail("vacuum", "there is no table outbox", "see the finding of the check columns")]
-    about = f"outbox has {count(found.live, 'row')}, {found.dead:,} dead, {size(found.size)}"
+    about = f"outbox has {count(found.live, 'row')}, {found.dead:,} for vacuum to remove, {size(found.size)}"
     advice = _advice(found, subject)
     if advice:
         table = f'"{subject.schema}".outbox'

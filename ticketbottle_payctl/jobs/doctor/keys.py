@@ -120,4 +120,4 @@ def _merged(gateway: Gateway, findings: list[Finding]) -> list[Finding]:
         return wrong
     also = f", {len(findings) - 1} of them of a key rotation" if len(findings) > 1 else ""
     signed = count(len(findings), "test callback")
-    return [ok("keys", f"{name}: {signed} signed and verified, a changed one refused{also}")]
+    return [ok("keys", f"{name}: {signed} verified, a changed one refused{also}")]

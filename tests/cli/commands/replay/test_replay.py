@@ -108,7 +108,7 @@ def test_a_replay_plan_has_an_estimated_duration(invoke, ask, database_url):
     shown = invoke("replay", "--failed", "-n", "--rate", "2/m", DATABASE_URL=database_url).stdout
     assert "takes\tabout 1 min 30 s, at 2/min; then publishing" in shown
     shown = invoke("replay", "--failed", "-n", DATABASE_URL=database_url).stdout
-    assert "takes\tunder a second; then publishing\n" in shown
+    assert "takes\tunder a second; then a publisher sends them\n" in shown
 
 
 def test_a_replay_says_why_events_are_left_out(invoke, database_url, dead):

@@ -56,7 +56,7 @@ def _stay(session: Session, world: World, result: Result) -> NoReturn:
 
     with stop_on_signals() as stop:
         code = session.answer(result)
-        session.note(dim("running until Ctrl-C; new messages in the topics appear here"))
+        session.note(dim("running until Ctrl-C"))
         follow(world, stop.event, show)
     session.note(dim("stopping: the servers are stopped and their data is removed"))
     raise typer.Exit(int(code or stop.exit_code or 0))

@@ -28,6 +28,8 @@ SCHEMA = "payctl.publish-outbox/1"
 _MOST_LISTED = 100
 _LEAST_EVENTS, _LEAST_SECONDS = 100, 1.0
 """A rate of fewer events, or over a shorter time, would measure the start of the run and nothing else."""
+_STOPPED = {StoppedBecause.EMPTY: "no event is left that can be sent now"}
+"""The reason for people, if its name would mislead: held back events are left, although nothing can be sent."""
 _UNFINISHED = {
     StoppedBecause.DEADLINE: "the time was up, more events are pending",
     StoppedBecause.MAX_BATCHES: "more events are pending",
@@ -129,7 +131,7 @@ def _human(report: PublishReport, code: ExitCode) -> list[Block]:
                 ),
                 *((name, f"{number:,}") for name, number in troubled if number),
                 ("publish lag", _lag(report)),
-                ("stopped because", report.stopped_because.value),
+                ("stopped because", _STOPPED.get(report.stopped_because, report.stopped_because.value)),
                 ("oldest pending", _age(report, age)),
                 ("dead in all", f"{obstacles.dead:,}" if counts.dead and obstacles.dead > counts.dead else None),
             )

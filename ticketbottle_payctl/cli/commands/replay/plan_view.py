@@ -98,6 +98,6 @@ def _forecast(plan: ReplayPlan, options: ReplayOptions) -> Fields:
             ),
             *(("left out", f"{left[reason]:,} {WHY[reason]}") for reason in LeftOutReason if left[reason]),
             ("canary", f"{options.canary:,} first" if options.canary else None),
-            ("takes", f"{_takes(plan.seconds(options.rate))}{pace}; then publishing"),
+            ("takes", f"{_takes(plan.seconds(options.rate))}{pace}; then a publisher sends them"),
         )
     )
