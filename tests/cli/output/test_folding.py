@@ -58,7 +58,9 @@ def test_a_command_is_never_folded():
     assert any("`payctl errors --failed`," in row for row in rows)
 
 
-@pytest.mark.parametrize("figure", ["750,000 VND", "35 s ago", "1 h 50 min", "238 ms", "1.9 s,", "(250,000 VND)."])
+@pytest.mark.parametrize(
+    "figure", ["750,000 VND", "35 s ago", "1 h 50 min", "238 ms", "1.9 s,", "(250,000 VND).", "1 batch", "5 tries"]
+)
 @pytest.mark.parametrize("width", range(40, 60))
 def test_a_figure_stays_with_its_unit(figure, width):
     """An amount, a duration or an age is never cut between the number and its unit."""

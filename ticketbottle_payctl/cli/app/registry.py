@@ -160,7 +160,7 @@ FIRST_SCREEN: dict[str, dict[str, str]] = {
     "Every day": {
         "payctl stats": "are events waiting, and what helps?",
         "payctl show ORDER": "why has this order no ticket?",
-        "payctl report": "who paid and has no ticket, and what happened?",
+        "payctl report": "who paid and still has no ticket?",
         "payctl doctor": "what is wrong, and how to fix it?",
     },
     "Repair": {
