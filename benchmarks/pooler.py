@@ -1,6 +1,7 @@
 """Measure the settings at the beginning of each transaction, directly and through PgBouncer in transaction mode.
 
-The contenders take turns in one run. "Without" sends BEGIN alone, as payctl could if the role had the limits.
+The contenders take turns in one run. "Without" sends BEGIN alone, which would be enough if the role itself had the
+limits.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _TURN = 15
 def pooler(options: Options) -> list[Section]:
     """Measure turns of callbacks. Return one callback's time for each way, directly and through PgBouncer.
 
-    The fastest tenth is what other programs on the machine disturb least.
+    Only the fastest tenth counts, because other programs on the machine disturb it least.
     """
     section = Section(
         "pooler",

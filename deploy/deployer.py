@@ -108,7 +108,7 @@ def main() -> int:
     if "--check" not in sys.argv:
         POLICY.write_text(made, "utf-8")
     elif made != POLICY.read_text("utf-8"):
-        sys.stderr.write(f"{POLICY.name} is not what the template needs: run `make template`\n")
+        sys.stderr.write(f"{POLICY.name} is out of date: run `make template`\n")
         return 1
     return 0
 

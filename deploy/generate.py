@@ -56,9 +56,9 @@ def cloudformation(template: str, release: str = NO_RELEASE, build: Build = NO_B
     del source["Parameters"]["Release"], source["Globals"]["Function"]["CodeUri"]
     source["Outputs"]["Release"]["Value"] = release
     descriptions = (
-        "The S3 bucket with what `make package` made.",
-        f"The key of {CODE} there; another one for each build.",
-        f"The key of {LAYER} there; another one for each build.",
+        "The S3 bucket that contains the build of `make package`.",
+        f"The S3 key of {CODE}. Each build has its own key.",
+        f"The S3 key of {LAYER}. Each build has its own key.",
     )
     for name, description in zip(PLACE, descriptions, strict=True):
         source["Parameters"][name] = {"Type": "String", "Description": description, "MinLength": 1}
@@ -85,7 +85,9 @@ class _NoManagedPolicies:
 
 def main() -> int:
     """Write or check the generated files, and name those that differ."""
-    parser = argparse.ArgumentParser(prog="make template", description="Write what is made from deploy/template.yaml.")
+    parser = argparse.ArgumentParser(
+        prog="make template", description="Write the files that are generated from deploy/template.yaml."
+    )
     parser.add_argument("--check", action="store_true")
     given = parser.parse_args()
     current = TEMPLATE.read_text("utf-8")
@@ -94,7 +96,7 @@ def main() -> int:
     stale = [path for path, text in wanted.items() if not path.exists() or path.read_text("utf-8") != text]
     for path in stale:
         if given.check:
-            sys.stderr.write(f"{path.name} is not what the template makes: run `make template`\n")
+            sys.stderr.write(f"{path.name} is out of date: run `make template`\n")
         else:
             path.write_text(wanted[path], "utf-8")
     return int(given.check and bool(stale))

@@ -56,7 +56,7 @@ def parameters_of(template: str, given: Sequence[str]) -> Parameters:
     values = {name: str(one["Default"]) for name, one in declared.items() if "Default" in one}
     values |= dict(each.split("=", 1) for each in given)
     wrong = [f"{name} is missing" for name in declared.keys() - values.keys()]
-    wrong += [f"{name} is not a parameter of the template" for name in values.keys() - declared.keys()]
+    wrong += [f"the template has no parameter {name}" for name in values.keys() - declared.keys()]
     wrong += [fault for name, one in declared.items() if name in values and (fault := _fault(name, one, values[name]))]
     if wrong:
         raise NotDeployableError("; ".join(sorted(wrong)))
@@ -106,7 +106,7 @@ def with_cloudformation(
 
 
 def _fault(name: str, declared: Mapping[str, Any], value: str) -> str | None:
-    """Return the reason why CloudFormation would refuse a value, or None, so that nothing is uploaded in vain."""
+    """Return the reason why CloudFormation would refuse a value, or None, so that no build is uploaded in vain."""
     if not re.fullmatch(declared.get("AllowedPattern", "(?s:.*)"), value):
         return f"{name} does not match {declared['AllowedPattern']}"
     allowed = [str(each) for each in declared.get("AllowedValues", [value])]

@@ -53,7 +53,10 @@ def write(interpreter: str, target: Path) -> tuple[Path, Path]:
 
 @contextmanager
 def environment_of(folder: Path) -> Iterator[str]:
-    """Yield an interpreter with only the packages in ``folder``. It does not run them: any platform will do."""
+    """Yield an interpreter with only the packages in ``folder``.
+
+    The packages are not run, so they may be for any platform.
+    """
     with tempfile.TemporaryDirectory() as place:
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)  # noqa: S603 - our own
         own = sysconfig.get_path("purelib", vars={"base": place, "platbase": place})

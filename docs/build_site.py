@@ -71,7 +71,7 @@ _FENCE = re.compile(r"(^```.*?^```)", re.DOTALL | re.MULTILINE)
 
 
 def main() -> int:
-    """Build the site. Return 1 if the builder warns of anything."""
+    """Build the site. Return 1 if the builder prints a warning."""
     shutil.rmtree(PAGES, ignore_errors=True)
     shutil.rmtree(SITE, ignore_errors=True)
     pages = collect()
@@ -170,7 +170,10 @@ def _path(entry: str, folder: str) -> str:
 
 
 def _navigation(entries: Sequence[Entry], pages: set[str], named: set[str], folder: str = "") -> Iterator[object]:
-    """Yield the navigation that exists: paths, and sections as ``{title: [...]}``. What it takes leaves ``pages``."""
+    """Yield the navigation that exists: paths, and sections as ``{title: [...]}``.
+
+    Each page that it yields is removed from ``pages``.
+    """
     for entry in entries:
         if isinstance(entry, tuple):
             inside = folder or f"{entry[0].lower()}/"

@@ -95,7 +95,7 @@ class Ran(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A picture of a command of a page. ``begin`` and ``end`` are texts of its first line and of the line after it."""
+    """A picture of a command. ``begin`` is text of its first line, ``end`` of the line after its last one."""
 
     name: str
     command: str
@@ -171,10 +171,10 @@ def essence(output: str) -> str:
 def fresh(pages: Sequence[Path] = PAGES, path: str = "") -> dict[Path, str]:
     """Run the pages, and return the content that each page and picture should have now.
 
-    ``path`` is a PATH on which payctl is found, instead of the one beside this interpreter.
+    ``path`` is a PATH on which payctl is found, instead of the payctl next to this interpreter.
 
     Raises:
-        AssertionError: a command ended with another exit code than its page says, or an excerpt is not to be found.
+        AssertionError: a command ended with another exit code than its page says, or an excerpt was not found.
     """
     files: dict[Path, str] = {}
     for page in pages:
@@ -230,7 +230,7 @@ def _refreshed(page: Path, path: str) -> tuple[str, list[Ran]]:
 
 
 def _excerpt(old: str, ran: Ran, page: Path) -> str:
-    """Return the excerpt of a run. It has as many lines as before, and is the old one if nothing else differs."""
+    """Return the excerpt of a run. It has as many lines as before."""
     lines, wanted = ran.text.splitlines(), old.splitlines()
     middle, open_end = wanted[0] == "...", wanted[-1] == "..."
     kept = wanted[middle : len(wanted) - open_end]
@@ -277,7 +277,7 @@ def _braced(text: str) -> str:
 
 @contextmanager
 def demo(path: str = "") -> Iterator[Callable[[str], Ran]]:
-    """Keep a demo running during the block, and yield a function that runs one command in its world."""
+    """Keep a demo running during the block, and yield a function that runs a command with the demo's settings."""
     with tempfile.TemporaryDirectory() as home:
         environ = {
             "HOME": home,
@@ -333,7 +333,7 @@ def terminal() -> tuple[int, int]:
 
 
 def _read(file: int, until: str = "") -> str:
-    """Return what is written to a terminal, until its other end is closed or the text ``until`` has come."""
+    """Return what is written to a terminal, until its other end is closed or the text ``until`` has arrived."""
     content = b""
     with suppress(OSError):  # Linux raises this error when the other end is closed
         while (chunk := os.read(file, 65_536)) and not (until and until.encode() in content + chunk):

@@ -67,10 +67,10 @@ Schema = dict[str, Any]
 
 
 class Contract(NamedTuple):
-    """What an output is about, and the types of its parts.
+    """A description of an output, and the types of its parts.
 
-    ``result`` may be several types whose fields are put together, ``item`` a union. ``when`` narrows the documents
-    that have counts and a result; every one without an error has them otherwise.
+    The fields of several ``result`` types are combined, and ``item`` may be a union. With ``when``, only some
+    documents have counts and a result. Otherwise every document without an error has them.
     """
 
     title: str
@@ -242,7 +242,7 @@ def _plain(node: Any, kinds: Schema) -> Any:  # noqa: ANN401 - any part of a sch
 
 
 def _one_of(forms: list[Schema]) -> Schema:
-    """Return one schema for several simple ones: "or null" is a second type, and words are one list of words."""
+    """Return one schema for several simple ones: "or null" becomes a second type, and constants become one list."""
     words = [word for form in forms for word in form.get("enum", [form["const"]] if "const" in form else [])]
     nullable = {"type": "null"} in forms
     merged: Schema = {}

@@ -82,7 +82,7 @@ def test_a_size_is_shown_in_decimal_units(amount, text):
 
 
 def test_an_instant_is_utc_with_milliseconds():
-    """rfc3339 shows UTC with milliseconds and Z, for programs and for people."""
+    """rfc3339 shows UTC with milliseconds and Z, as JSON and as text."""
     assert rfc3339(AT.astimezone(ZoneInfo("Asia/Ho_Chi_Minh"))) == "2026-11-22T03:04:05.678Z"
 
 

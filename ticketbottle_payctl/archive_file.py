@@ -195,7 +195,7 @@ def _refuse_unsafe(found: os.stat_result, path: Path) -> None:
         message = f"{path} belongs to another user"
         raise InputError(message, hint="run the cleanup as that user, or give the name of a new file")
     if stat.S_IMODE(found.st_mode) & _OF_OTHERS:
-        message = f"other users have access to {path}, and an archive has personal data"
+        message = f"other users have access to {path}, and an archive contains personal data"
         raise InputError(message, hint=f"remove the access: chmod go= {shlex.quote(str(path))}")
 
 

@@ -97,7 +97,7 @@ _WATCHERS = (Function.PUBLISH_OUTBOX, Function.CLEANUP)
 METRICS: tuple[Metric, ...] = (
     _webhook("WebhookReceived", "requests that reached the function"),
     _webhook("WebhookAccepted", "genuine callbacks that settled a payment, or that needed no change"),
-    _webhook("WebhookDuplicate", "genuine callbacks of payments that were settled before"),
+    _webhook("WebhookDuplicate", "genuine callbacks for payments that were already settled"),
     _webhook(
         "WebhookRefused", "refused callbacks: not genuine, unreadable, for an unknown payment or with a wrong amount"
     ),
@@ -105,12 +105,12 @@ METRICS: tuple[Metric, ...] = (
         "WebhookProbed", "refused callbacks of the function probe, which are forged; the other counters leave them out"
     ),
     _webhook("WebhookRejectedSignature", "callbacks that are not genuine, or not for this merchant"),
-    _webhook("WebhookRejectedAmount", "genuine callbacks with another amount than the payment"),
+    _webhook("WebhookRejectedAmount", "genuine callbacks whose amount differs from the payment's"),
     _webhook("WebhookUnknownOrder", "genuine callbacks for a payment that is not in the database"),
-    _webhook("WebhookMoneyAlert", "genuine callbacks that a person must look at: money is involved"),
+    _webhook("WebhookMoneyAlert", "genuine callbacks that a person must check, because money is involved"),
     _webhook("WebhookMalformed", "requests that are not callbacks: unknown gateway, unknown format, or too large"),
     _webhook("WebhookUnreadable", "callbacks with a valid signature that payctl cannot act on"),
-    _webhook("WebhookNotConfigured", "callbacks of a gateway whose keys are not set"),
+    _webhook("WebhookNotConfigured", "callbacks from a gateway whose keys are not set"),
     replace(
         _webhook("WebhookTransientError", "callbacks answered with: try again"),
         dimensions=(BY_FUNCTION, BY_PROVIDER, BY_VERSION),
@@ -168,7 +168,7 @@ METRICS: tuple[Metric, ...] = (
     _reconciled("ReconcileOpen", "overdue payments that are pending at their gateway too"),
     _reconciled("ReconcileOverCap", "payments of a plan that was refused because it is over the cap"),
     _reconciled("ReconcileUnanswered", "overdue payments for which no trustworthy answer came"),
-    _reconciled("ReconcileForAPerson", "overdue payments that a person must look at"),
+    _reconciled("ReconcileForAPerson", "overdue payments that a person must check"),
     Metric(
         "ProbeRefused",
         Unit.COUNT,
@@ -216,7 +216,7 @@ def emf(  # noqa: PLR0913 - one argument for each dimension
     values = {"env": env, "function": function.value, "provider": provider, "version": version}
     chosen = [BY_NAME[name] for name in amounts]
     if any(function not in metric.functions for metric in chosen):
-        message = "a function emits only the metrics that the list has for it"
+        message = "a function may emit only the metrics that are listed for it"
         raise ValueError(message)
     lines = []
     for dimensions in (BY_FUNCTION, BY_PROVIDER, BY_VERSION):

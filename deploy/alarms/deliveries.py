@@ -1,4 +1,4 @@
-"""Alarms about what did not arrive: ticks, messages, and lines of metrics."""
+"""Alarms about ticks, messages and metric lines that did not arrive."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _waiting_in(queue: str) -> Watch:
 
 
 ALARMS: tuple[Alarm, ...] = (
-    Alarm("InvocationsLost", "ticks that failed for good", _waiting_in("InvocationDlq"), 0, period=300),
+    Alarm("InvocationsLost", "ticks that failed permanently", _waiting_in("InvocationDlq"), 0, period=300),
     Alarm(
         "DeadEventsWaiting", "pointers to dead events wait in the queue", _waiting_in("DeadEventQueue"), 0, period=300
     ),
@@ -27,7 +27,7 @@ ALARMS: tuple[Alarm, ...] = (
     ),
     Alarm(
         "NobodyTold",
-        "the topic could not deliver",
+        "the alert topic could not deliver a message",
         Watch(
             "AWS/SNS", "NumberOfNotificationsFailed", {"TopicName": {"Fn::GetAtt": ["AlarmTopic", "TopicName"]}}, "Sum"
         ),

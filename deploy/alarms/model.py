@@ -48,11 +48,11 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """An alarm about ``watch`` above ``above`` (or below ``below``) in ``bad`` of ``of`` periods of ``period`` seconds.
+    """An alarm on ``watch``: above ``above`` or below ``below`` in ``bad`` of ``of`` periods of ``period`` seconds.
 
     With ``share_of``, the value is ``watch`` in percent of it, or 0 if ``watch`` is below ``at_least``: a few values of
     a quiet hour make no meaningful share. ``pages`` marks alarms that cannot wait until morning. ``condition`` is the
-    template's condition of what is watched; the alarm exists only if it holds.
+    template's condition for the watched resource. The alarm exists only if this condition is true.
     """
 
     name: str
@@ -111,4 +111,4 @@ def of_lambda(function: Function, name: str, statistic: str = "Sum") -> Watch:
 def unreadable_metrics(name: str) -> Alarm:
     """Return the alarm about a function's metric lines that CloudWatch cannot read."""
     watch = Watch("AWS/Logs", "EMFParsingErrors", {"LogGroupName": {"Ref": f"{name}LogGroup"}}, "Sum")
-    return Alarm(f"{name}Metrics", "metric lines that CloudWatch does not understand", watch, 0, period=300)
+    return Alarm(f"{name}Metrics", "metric lines that CloudWatch cannot parse", watch, 0, period=300)

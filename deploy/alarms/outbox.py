@@ -9,10 +9,18 @@ _OUTBOX, _CLEANUP = Function.PUBLISH_OUTBOX, Function.CLEANUP
 _AGE = ours(_OUTBOX, "OutboxOldestPendingAge")
 
 ALARMS: tuple[Alarm, ...] = (
-    Alarm("OutboxLate", "events wait for more than two minutes", _AGE, 120, bad=3, of=5, silence=Silence.IS_A_FAULT),
+    Alarm(
+        "OutboxLate",
+        "events have been waiting for more than two minutes",
+        _AGE,
+        120,
+        bad=3,
+        of=5,
+        silence=Silence.IS_A_FAULT,
+    ),
     Alarm(
         "OutboxStuck",
-        "events wait for more than ten minutes: tickets are not made",
+        "events have been waiting for more than ten minutes, so customers get no tickets",
         _AGE,
         600,
         bad=3,
@@ -31,21 +39,21 @@ ALARMS: tuple[Alarm, ...] = (
     ),
     Alarm(
         "CleanupSlow",
-        "near its timeout of 300 s, though it ends itself at 270",
+        "near its timeout of 300 s, although it stops itself after 270 s",
         of_lambda(_CLEANUP, "Duration", "p99"),
         297_000,
         period=300,
     ),
     Alarm(
         "PublishOutboxSilent",
-        "the outbox's processor does not run",
+        "the outbox processor is not running",
         of_lambda(_OUTBOX, "Invocations"),
         below=1,
         period=300,
         silence=Silence.IS_A_FAULT,
         pages=True,
     ),
-    Alarm("PublishOutboxFails", "the processor fails again and again", of_lambda(_OUTBOX, "Errors"), 2, period=300),
+    Alarm("PublishOutboxFails", "the outbox processor keeps failing", of_lambda(_OUTBOX, "Errors"), 2, period=300),
     Alarm(
         "CleanupSilent",
         "the cleanup did not run last night",

@@ -1,4 +1,4 @@
-"""Alarms about callbacks that do not come: what the watch of the payments measures."""
+"""Alarms about missing callbacks, from the measures of ``watch_payments``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ def _of_each_gateway(name: str, meaning: str, metric: str, above: float) -> Iter
 
 ALARMS: tuple[Alarm, ...] = (
     *_of_each_gateway(
-        "Silent", "for two hours payments were created and no genuine callback of {} came", "CallbackSilence", 7200
+        "Silent",
+        "for two hours payments were created, but no genuine callback arrived from {}",
+        "CallbackSilence",
+        7200,
     ),
     *_of_each_gateway(
         "Unsettled",
@@ -41,7 +44,7 @@ ALARMS: tuple[Alarm, ...] = (
     ),
     Alarm(
         "WatchPaymentsSilent",
-        "nobody watches for missing callbacks",
+        "the check for missing callbacks does not run",
         of_lambda(_WATCH, "Invocations"),
         below=1,
         period=900,
@@ -49,7 +52,7 @@ ALARMS: tuple[Alarm, ...] = (
     ),
     Alarm(
         "WatchPaymentsFails",
-        "the watch for missing callbacks fails again and again",
+        "the check for missing callbacks keeps failing",
         of_lambda(_WATCH, "Errors"),
         2,
         period=900,

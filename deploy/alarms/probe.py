@@ -1,4 +1,4 @@
-"""Alarms about the door: are forged callbacks refused?"""
+"""Alarms that start if the webhook does not refuse forged callbacks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _PROBE = Function.PROBE
 ALARMS: tuple[Alarm, ...] = (
     Alarm(
         "DoorClosed",
-        "no forgery of the function probe is refused as it should be: callbacks do not get through",
+        "none of the probe's forged callbacks got the expected refusal, so genuine callbacks do not get through either",
         ours(_PROBE, "ProbeRefused"),
         below=1,
         period=300,
@@ -21,7 +21,7 @@ ALARMS: tuple[Alarm, ...] = (
     ),
     Alarm(
         "ProbeFailed",
-        "a gateway's route does not refuse a forgery as it should",
+        "a gateway's route did not refuse the probe's forged callback as expected",
         ours(_PROBE, "ProbeFailed"),
         0,
         period=300,

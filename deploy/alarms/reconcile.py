@@ -12,7 +12,7 @@ _RECONCILE = Function.RECONCILE_PAYMENTS
 _EACH = (
     Alarm(
         "ReconcileOverCap",
-        "so many payments would be settled at once that the scheduled repair changed nothing",
+        "the scheduled repair would have settled too many payments at once, so it changed nothing",
         ours(_RECONCILE, "ReconcileOverCap"),
         0,
         period=900,
@@ -20,14 +20,14 @@ _EACH = (
     ),
     Alarm(
         "ReconcileForAPerson",
-        "overdue payments that a person must look at",
+        "overdue payments that a person must check",
         ours(_RECONCILE, "ReconcileForAPerson"),
         0,
         period=900,
     ),
     Alarm(
         "ReconcileUnanswered",
-        "for 45 minutes a gateway did not answer questions about overdue payments",
+        "a gateway has not answered queries about overdue payments for 45 minutes",
         ours(_RECONCILE, "ReconcileUnanswered"),
         0,
         period=900,
@@ -45,14 +45,14 @@ _EACH = (
     ),
     Alarm(
         "ReconcilePaymentsSlow",
-        "near its timeout of 300 s, though it ends itself at 270",
+        "near its timeout of 300 s, although it stops itself after 270 s",
         of_lambda(_RECONCILE, "Duration", "p99"),
         290_000,
         period=900,
     ),
     Alarm(
         "ReconcilePaymentsSilent",
-        "nobody repairs payments whose callback never came",
+        "the scheduled repair of payments without a callback does not run",
         of_lambda(_RECONCILE, "Invocations"),
         below=1,
         period=3600,
@@ -60,7 +60,7 @@ _EACH = (
     ),
     Alarm(
         "ReconcilePaymentsFails",
-        "the scheduled repair fails again and again",
+        "the scheduled repair keeps failing",
         of_lambda(_RECONCILE, "Errors"),
         0,
         period=900,

@@ -61,7 +61,7 @@ def _composite(alarms: list[Alarm]) -> Json:
     rule = always + "".join(f"${{{name}}}" for name in sometimes)
     properties = {
         "AlarmName": {"Fn::Sub": "${AWS::StackName}-PaymentsUnhealthy"},
-        "AlarmDescription": "payctl: people pay and may get no ticket. What to do: docs/runbook.md, PaymentsUnhealthy.",
+        "AlarmDescription": "payctl: customers may pay without a ticket. What to do: docs/runbook.md, PaymentsUnhealthy.",
         "AlarmRule": {"Fn::Sub": [rule, sometimes]},
         "AlarmActions": [{"Ref": "AlarmTopic"}],
         "OKActions": [{"Ref": "AlarmTopic"}],
@@ -74,5 +74,8 @@ def _rings(alarm: Alarm) -> str:
 
 
 def _if_there(alarm: Alarm, text: str) -> Json:
-    """Return the text, or an empty one if the alarm does not exist: CloudFormation refuses its name then."""
+    """Return the text.
+
+    If the alarm does not exist, return an empty text, because CloudFormation would refuse its name.
+    """
     return {"Fn::If": [alarm.condition, {"Fn::Sub": text}, ""]}

@@ -17,7 +17,7 @@ def _share(name: str, meaning: str, part: Watch, whole: Watch) -> Alarm:
 
 
 ALARMS: tuple[Alarm, ...] = (
-    Alarm("Money", "a genuine callback that a person must look at", ours(_WEBHOOK, "WebhookMoneyAlert"), 0, pages=True),
+    Alarm("Money", "a genuine callback that a person must check", ours(_WEBHOOK, "WebhookMoneyAlert"), 0, pages=True),
     Alarm(
         "ForgedCallbacks",
         "many callbacks are not genuine: an attack, or a key that was rotated",
@@ -45,18 +45,22 @@ ALARMS: tuple[Alarm, ...] = (
         0,
     ),
     Alarm(
-        "NotConfigured", "callbacks of a gateway without keys", ours(_WEBHOOK, "WebhookNotConfigured"), 0, period=300
+        "NotConfigured",
+        "callbacks from a gateway whose keys are not set",
+        ours(_WEBHOOK, "WebhookNotConfigured"),
+        0,
+        period=300,
     ),
     _share(
         "WebhookTryAgain",
-        "more than 1 % of the callbacks are answered with: try again",
+        "more than 1 % of the callbacks get the reply: try again",
         ours(_WEBHOOK, "WebhookTransientError"),
         ours(_WEBHOOK, "WebhookReceived"),
     ),
     # These two see the newest version only: they are silent until it gets callbacks, whatever the one before does.
     Alarm(
         "NewVersionTryAgain",
-        "the newest version of the webhook answers with: try again",
+        "the newest version of the webhook replies: try again",
         Watch(
             NAMESPACE,
             "WebhookTransientError",
@@ -67,7 +71,7 @@ ALARMS: tuple[Alarm, ...] = (
     ),
     Alarm(
         "NewVersionErrors",
-        "the newest version of the webhook fails or is ended",
+        "the newest version of the webhook fails or is killed",
         Watch(
             "AWS/Lambda",
             "Errors",
@@ -82,7 +86,7 @@ ALARMS: tuple[Alarm, ...] = (
     ),
     _share(
         "WebhookErrors",
-        "the webhook itself fails or is ended",
+        "the webhook itself fails or is killed",
         of_lambda(_WEBHOOK, "Errors"),
         of_lambda(_WEBHOOK, "Invocations"),
     ),
@@ -94,10 +98,10 @@ ALARMS: tuple[Alarm, ...] = (
         bad=2,
         of=5,
     ),
-    Alarm("WebhookThrottled", "Lambda turns callbacks away", of_lambda(_WEBHOOK, "Throttles"), 0, bad=2, of=3),
+    Alarm("WebhookThrottled", "Lambda throttles callbacks", of_lambda(_WEBHOOK, "Throttles"), 0, bad=2, of=3),
     Alarm(
         "ApiThrottled",
-        "the API turns callbacks away (429), genuine ones too",
+        "the API throttles callbacks (429), including genuine ones",
         Watch(_OWN, "ApiThrottled", {}, "Sum"),
         0,
         period=300,

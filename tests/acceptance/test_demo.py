@@ -265,7 +265,7 @@ def test_the_demo_names_a_message_that_does_not_arrive(demo, mock_kafka):
     document = valid(json.loads(result.stdout))
     assert (result.returncode, document["exit_code"]) == (6, 6)
     assert document["counts"]["arrived"] < 4
-    assert "0 messages of it arrived, not one" in "".join(document["result"]["differences"])
+    assert "0 messages for it arrived instead of one" in "".join(document["result"]["differences"])
 
 
 def test_the_demo_needs_yes_for_a_remote_cluster(demo):

@@ -24,7 +24,7 @@ def to_request(event: object) -> Request:
     """
     fields = _mapping(event, "the event")
     if fields.get("version", "2.0") != "2.0":
-        _refuse("the event is not of payload format 2.0")
+        _refuse("the event does not have payload format 2.0")
     http = _mapping(_mapping(fields.get("requestContext"), "requestContext").get("http"), "requestContext.http")
     query = _text(fields.get("rawQueryString", ""), "rawQueryString")
     if len(query) > MAX_BODY_BYTES:
@@ -77,7 +77,7 @@ def _mapping(value: object, name: str) -> dict[str, object]:
 
 def _text(value: object, name: str) -> str:
     if not isinstance(value, str):
-        _refuse(f"{name} is missing or not a text")
+        _refuse(f"{name} is missing or not a string")
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -59,7 +59,7 @@ class Payment:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A change of state to be written. ``late`` means that the money came after a failure or cancellation."""
+    """A change of state to be written. ``late`` means that the money arrived after a failure or cancellation."""
 
     before: PaymentStatus
     after: PaymentStatus
@@ -88,7 +88,7 @@ Verdict = Transition | Duplicate | Refusal
 
 
 def settle(payment: Payment, callback: Callback, now: datetime) -> Verdict:
-    """Decide what a genuine callback does to its payment.
+    """Decide how a genuine callback changes its payment.
 
     ``now`` must be read while the payment's row is locked. The new transition is later than every earlier transition of
     this payment, even if a clock was set back. Therefore the payment's events sort in the order in which they happened.

@@ -26,7 +26,7 @@ _OF_THE_CONNECTION = frozenset({
 
 
 class ForwardOutcome(StrEnum):
-    """The outcome for a callback: the service replied, the callback was not genuine, or no whole reply came."""
+    """The outcome for a callback: the service replied, the callback was not genuine, or no complete reply arrived."""
 
     FORWARDED = "forwarded"
     REFUSED = "refused"
@@ -62,7 +62,7 @@ def forward_callback(
 ) -> ForwardReport:
     """Verify a callback and send it to the service: the same bytes, query and headers.
 
-    If no whole reply comes in time, the gateway is asked to send the callback again.
+    If no complete reply arrives in time, the gateway is asked to send the callback again.
 
     Raises:
         InputError: the URL is not allowed.

@@ -37,7 +37,7 @@ class GatewayWatch:
 
 
 def watch_payments(engine: Engine) -> list[GatewayWatch]:
-    """Return the measures of each known gateway that has payments of the last day. Change nothing.
+    """Return the measures of each known gateway that has payments from the last day. Change nothing.
 
     Raises:
         DatabaseUnavailableError: the database cannot be reached, or the payments were not read within 20 seconds.

@@ -140,7 +140,7 @@ def value_text(body: dict[str, object], name: str, *, as_received: bool = False)
         return value.text if whole is None else str(whole)
     if value is None and name not in NUMBERS:
         return ""
-    detail = f"{name} is missing or neither a text nor a number"
+    detail = f"{name} is missing or neither a string nor a number"
     raise MalformedError(detail)
 
 

@@ -1,6 +1,6 @@
 """Classify MoMo's result codes, for the callback and for the status query.
 
-Source: developers.momo.vn v3, "Result codes", columns "Result code" and "Final Status". 8000 is only in the Vietnamese
+Source: developers.momo.vn v3, "Result codes", columns "Result code" and "Final Status". 8000 is only on the Vietnamese
 page.
 """
 

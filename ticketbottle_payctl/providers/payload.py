@@ -87,7 +87,7 @@ def read_whatever(body: bytes) -> tuple[dict[str, object], MalformedError | None
 
 
 def read_leniently(body: bytes) -> dict[str, object]:
-    """Return the JSON object in a body, or an empty one. If a name is given twice, the last value counts."""
+    """Return the JSON object in a body, or an empty one. If a name occurs twice, the last value counts."""
     if len(body) > MAX_BODY_BYTES:
         return {}
     try:
@@ -109,7 +109,7 @@ def text_of(fields: dict[str, object], name: str) -> str:
     """Return a required text, which is not empty and has no control characters. PostgreSQL cannot store NUL."""
     value = fields.get(name)
     if not isinstance(value, str) or not value or _CONTROL.search(value):
-        _malformed(f"{name} is missing or not a usable text")
+        _malformed(f"{name} is missing or not a usable string")
     return value
 
 
@@ -165,7 +165,7 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
         # Two parsers could choose different values of the repeated name.
-        _malformed("a name is given twice in one object")
+        _malformed("a name occurs twice in one object")
     return fields
 
 

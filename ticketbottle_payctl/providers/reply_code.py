@@ -14,11 +14,11 @@ _STATUSES = {
     5: "the service failed; its own log says why",
 }
 _STATUS = {
-    400: "the service did not accept the callback; a wrong key is the usual reason",
+    400: "the service did not accept the callback; usually its key is wrong",
     401: "the service asks for a login, but a gateway has none",
     403: "the service denied access, but a gateway has no login",
     404: "the service has nothing at this path; check the path of the URL",
-    405: "the service does not take this HTTP method at this path; check the path of the URL",
+    405: "the service does not accept this HTTP method at this path; check the path of the URL",
 }
 """What a status means for a callback."""
 
@@ -46,11 +46,11 @@ class Judgement(NamedTuple):
 
 
 def judge_reply(expected: ReplyCode | None, status: int, body: str) -> Judgement:
-    """Return how a gateway would take a reply. ``expected`` is None if it reads only the HTTP status."""
+    """Judge whether a gateway would accept a reply. ``expected`` is None if it reads only the HTTP status."""
     code = _code(expected, body)
     shown = None if code is None else str(code)
     if status // 100 != _SUCCESS:
-        meaning = _STATUS.get(status) or _STATUSES.get(status // 100, "this is no status of success")
+        meaning = _STATUS.get(status) or _STATUSES.get(status // 100, "this is not a success status")
         return Judgement(acknowledged=False, code=shown, why=f"HTTP {status}{_phrase(status)}: {meaning}")
     if expected is None or code in expected.accepted:
         return Judgement(acknowledged=True, code=shown, why=None)

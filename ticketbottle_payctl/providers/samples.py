@@ -44,7 +44,7 @@ class Tampered:
 
 
 class SignedContent(NamedTuple):
-    """How to read the signed fields of a request, and how to put others into it, with the old signature."""
+    """Functions that read the signed fields of a request, and replace them without changing the signature."""
 
     read: Callable[[Request], Content]
     write: Callable[[Request, Content], Request]
@@ -74,7 +74,7 @@ def tamper(original: Sample, field: str) -> Tampered:
     ``field`` is the gateway's name for it, in any case. The prefix ``vnp_`` of VNPay may be left out.
 
     Raises:
-        InputError: the content has no such field, or its value is not a text or a number.
+        InputError: the content has no such field, or its value is neither a string nor a number.
     """
     signed = _SIGNED[original.gateway]
     content = signed.read(original.request)
@@ -135,7 +135,7 @@ def _changed(value: object, step: int) -> object:
         return value + step
     if isinstance(value, str):
         return str(int(value) + step) if value.isdecimal() else f"{value}X"
-    message = "that field is neither a text nor a number"
+    message = "the field is neither a string nor a number"
     raise InputError(message)
 
 

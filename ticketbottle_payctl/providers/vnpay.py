@@ -95,7 +95,7 @@ def read_query(query: str) -> list[Parameter]:
     """Return the ``vnp_`` parameters in the order of their names. Ignore the others, because VNPAY did not sign them.
 
     Raises:
-        MalformedError: the query is too large, a ``vnp_`` parameter is not UTF-8, or one is given twice.
+        MalformedError: the query is too large, a ``vnp_`` parameter is not UTF-8, or one occurs twice.
     """
     if len(query) > MAX_BODY_BYTES:
         detail = "the query is too large"
@@ -107,7 +107,7 @@ def read_query(query: str) -> list[Parameter]:
             continue
         parameter = Parameter(raw_name, raw_value, _decoded(raw_name), _decoded(raw_value))
         if parameter.name in parameters:
-            detail = "a vnp_ parameter is given twice"
+            detail = "a vnp_ parameter occurs twice"
             raise MalformedError(detail)
         parameters[parameter.name] = parameter
     return [parameters[name] for name in sorted(parameters)]
@@ -228,9 +228,9 @@ GATEWAY = Gateway(
         {
             "01": "the service does not know the order",
             "04": "the service expects another amount",
-            "97": "the service found the signature wrong; a wrong key is the usual reason",
+            "97": "the service rejected the signature; usually its key is wrong",
             "99": "the service could not process it",
         },
-        "VNPay takes only 00 and 02 as an acknowledgement",
+        "VNPay accepts only 00 and 02 as an acknowledgement",
     ),
 )

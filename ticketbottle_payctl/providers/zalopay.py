@@ -85,7 +85,7 @@ def signed_text(envelope: dict[str, object]) -> str:
     """Return the text in ``data`` unchanged, because the mac covers its exact characters."""
     data = envelope.get("data")
     if not isinstance(data, str):
-        detail = "data is not a text"
+        detail = "data is not a string"
         raise MalformedError(detail)
     return data
 
@@ -146,6 +146,6 @@ GATEWAY = Gateway(
             0: "the service could not process it now, so ZaloPay calls again",
             -1: "the service refused it, and ZaloPay does not call again",
         },
-        "ZaloPay takes only 1 and 2 as an acknowledgement",
+        "ZaloPay accepts only 1 and 2 as an acknowledgement",
     ),
 )

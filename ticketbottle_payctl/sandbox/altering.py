@@ -35,7 +35,8 @@ class _Form:
 def alter(request: Request, gateway: str, changes: Sequence[tuple[str, str]], keys: Mapping[str, str]) -> Request:
     """Return the request with each ``(path, value)`` applied, signed with ``keys`` (by the names of their variables).
 
-    A value that replaces a text is used as it is. Any other value is read as JSON if it is valid JSON, else as a text.
+    A value that replaces a text is used as it is. Any other value is read as JSON if it is valid JSON, otherwise as a
+    string.
 
     Raises:
         InputError: a path matches no field, the value cannot be sent, or the gateway cannot sign it.
@@ -72,7 +73,7 @@ def _zalopay_body(request: Request) -> Tree:
 
 
 def _sign_payos(tree: Tree, keys: Mapping[str, str]) -> Request:
-    _require_signable(tree["data"], "data.", (str, int, type(None)), "a text, a whole number up to 2^53-1 or null")
+    _require_signable(tree["data"], "data.", (str, int, type(None)), "a string, a whole number up to 2^53-1 or null")
     return signing.payos(tree["data"], keys["PAYOS_CHECKSUM_KEY"])
 
 
@@ -82,7 +83,7 @@ def _sign_momo(tree: Tree, keys: Mapping[str, str]) -> Request:
         {name: fields[name] for name in fields if name in signing.MOMO_SIGNED},
         "",
         (str, int),
-        "a text or a whole number up to 2^53-1",
+        "a string or a whole number up to 2^53-1",
     )
     return signing.momo(fields, keys["MOMO_ACCESS_KEY"], keys["MOMO_SECRET_KEY"])
 

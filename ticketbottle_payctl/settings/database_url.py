@@ -44,7 +44,7 @@ class DatabaseUrl:
     port: int | None
     database: str | None
     parameters: dict[str, str] = field(repr=False)
-    """The parameters of the query. If a name is given twice, the last value is used."""
+    """The parameters of the query. If a name occurs twice, the last value is used."""
     remarks: tuple[str, ...] = ()
     """A warning for each part that the author of the URL may have meant differently."""
 

@@ -38,7 +38,7 @@ _GC_THRESHOLD = 200_000
 def main() -> None:
     """Run payctl. A closed stream causes no error, and SIGTERM unwinds the stack in the same way as Ctrl-C.
 
-    A crash writes no core file, because it would have the keys and the password that payctl has read.
+    A crash writes no core file, because the file would contain the keys and the password that payctl has read.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     gc.set_threshold(_GC_THRESHOLD)

@@ -169,7 +169,7 @@ FIRST_SCREEN: dict[str, dict[str, str]] = {
         "payctl reconcile payments --dry-run": "which callbacks never came?",
     },
 }
-"""What `payctl` alone shows: a few command lines in groups, each with what it answers. A test runs them."""
+"""What `payctl` alone shows: command lines in groups, each with the question that it answers. A test runs them."""
 
 
 def children(prefix: tuple[str, ...]) -> dict[str, str]:

@@ -36,7 +36,7 @@ TRACEBACK_VERBOSITY = 2
 """The number of -v that makes payctl show tracebacks."""
 
 _TOLD_BY_RESULTS = frozenset({"outbox_dead_events", "outbox_late_events"})
-"""Log events of which the command's own result tells a person the same."""
+"""Log events that repeat what the command's own result tells a person."""
 
 _WORK_STANDS = "free some space; the command's work is done, and its exit code shows the result"
 
@@ -141,7 +141,7 @@ class Session:
         """Start the log, show instants in this run's zone, and load the profile if one was given.
 
         A terminal shows log lines as JSON only if the user asks for the log, and tracebacks only with -vv. Otherwise it
-        shows no event that a command's result tells. The profile
+        shows no log event that repeats the command's result. The profile
         is loaded now so that a wrong name is never ignored. If a variable of the environment overrides the profile,
         this prints a warning.
 

@@ -18,7 +18,7 @@ from ticketbottle_payctl.store.db import migrations
 
 
 class UpgradeCounts(TypedDict):
-    """Numbers of steps."""
+    """The numbers of migrations."""
 
     applied: Count
     already_applied: Count
@@ -34,7 +34,7 @@ class UpgradeFacts(TypedDict):
 
 
 class StatusCounts(TypedDict):
-    """Numbers of steps."""
+    """The numbers of migrations."""
 
     applied: Count
     pending: Count

@@ -154,7 +154,7 @@ def _written(at: datetime) -> str:
 
 
 def _created(group: ErrorGroup, now: datetime | None) -> str:
-    """Return when the events were created: on a terminal with ages, elsewhere with all digits. ``now`` tells which."""
+    """Return when the events were created: with ages if ``now`` is given (a terminal), otherwise with all digits."""
     if now is None:
         return span(group.first, group.last, zone_shown())
     return span_and_age(group.first, group.last, zone_shown(), now)

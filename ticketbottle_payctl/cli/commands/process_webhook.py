@@ -169,7 +169,7 @@ def _headline(report: WebhookReport) -> Block:
         case WebhookOutcome.ALREADY_SETTLED:
             return line(good("✔ already settled"), gateway, order, dim("nothing to do"))
         case WebhookOutcome.TEST_PING:
-            return line(good("✔ test ping"), gateway, dim("a test call of the gateway"))
+            return line(good("✔ test ping"), gateway, dim("a test call from the gateway"))
         case WebhookOutcome.IGNORED:
             return line(good("✔ acknowledged"), gateway, report.reason, dim("it changes no payment"))
         case WebhookOutcome.REFUSED:

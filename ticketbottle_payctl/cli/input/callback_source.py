@@ -45,7 +45,7 @@ def read_request(source: Source, provider: str) -> Request:
         raise InputError(message, hint=_SOURCES)
     if len(given) > 1:
         message = "the callback was given more than once"
-        raise InputError(message, hint=f"{_SOURCES}: only one of them")
+        raise InputError(message, hint=f"{_SOURCES}: give only one of them")
     request = _read(source, provider)
     return request if source.path is None else replace(request, path=source.path)
 

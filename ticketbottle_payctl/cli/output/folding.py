@@ -43,9 +43,9 @@ def folded(parts: Sequence[Part], between: int, width: int, hang: int | None = N
 
 
 def _indent(texts: Sequence[str], between: int, width: int, hang: int | None) -> int:
-    """Return the column under which the rest is written: that of ``hang`` or the longest part, or of one before it.
+    """Return the column where the following lines begin: under ``hang``, the longest part, or an earlier part.
 
-    There is room for the longest word of the rest, if any column has so much room.
+    The longest word of the rest fits there, if it fits under any part.
     """
     start_at = texts.index(max(texts, key=columns_of)) if hang is None else min(hang, len(texts) - 1)
     words = [columns_of(word) for text in texts[start_at:] for word in text.split(" ")]

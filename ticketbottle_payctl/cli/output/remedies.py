@@ -7,7 +7,7 @@ from ticketbottle_payctl.domain.event import ENVELOPE, LARGEST_MESSAGE, TOPICS
 
 _SENTENCES = {
     DeliveryRemedy.RAISE_TOPIC_LIMIT: "raise max.message.bytes of {topic} to {limit} or more first",
-    DeliveryRemedy.SHRINK_PAYLOAD: "have the payload made smaller first: it has {size} bytes, and payctl sends at most "
+    DeliveryRemedy.SHRINK_PAYLOAD: "make the payload smaller first: it has {size} bytes, and payctl sends at most "
     "{largest}",
     DeliveryRemedy.KNOW_EVENT_TYPE: "install a payctl version that knows the event type {type} first",
     DeliveryRemedy.REPAIR_RECORD: "correct the settings of {topic} or the payload first",
@@ -18,4 +18,4 @@ def remedy_sentence(remedy: DeliveryRemedy, event_type: str, payload_bytes: int)
     """Return the sentence that says what to fix for an event of this type and size."""
     words = {"topic": TOPICS.get(event_type, "its topic"), "type": event_type}
     sizes = {"size": f"{payload_bytes:,}", "limit": f"{payload_bytes + ENVELOPE:,}", "largest": f"{LARGEST_MESSAGE:,}"}
-    return _SENTENCES[remedy].format_map(words | sizes) + "; until then, a replay must die again"
+    return _SENTENCES[remedy].format_map(words | sizes) + "; until then, a replayed event becomes dead again"

@@ -163,7 +163,7 @@ def _profile(name: str, table: Mapping[str, object], path: Path, environ: Mappin
         if not _VARIABLE.fullmatch(key) or not isinstance(value, str | int | float):
             message = f"profiles.{name}.{key} in {path} is not a setting"
             raise ConfigError(
-                message, hint="use the name of an environment variable, and a text or a number as its value"
+                message, hint="use the name of an environment variable, and a string or a number as its value"
             )
         values[key] = str(value).lower() if isinstance(value, bool) else str(value)
     tz = table.get("tz")

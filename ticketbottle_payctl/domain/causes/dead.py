@@ -58,10 +58,10 @@ def _of_harmless(evidence: Evidence) -> Cause:
     number, ids = evidence.superseded, evidence.superseded_ids
     if number == 1:
         fact = f"1 dead event does no harm: {', '.join(ids)} is superseded"
-        meaning = "its customer has paid since, so no publisher and no replay sends it"
+        meaning = "the customer has paid since, so no publisher and no replay sends it"
     else:
         fact = f"{number:,} dead events do no harm: they are superseded"
-        meaning = "their customers have paid since, so no publisher and no replay sends them"
+        meaning = "the customers have paid since, so no publisher and no replay sends them"
     named = ", ".join(f"'{event_id}'" for event_id in ids)
     some = "" if len(ids) == number else f" the oldest {len(ids)}"
     advice = f"to end this warning, delete{some or (' it' if number == 1 else ' them')} in psql:"

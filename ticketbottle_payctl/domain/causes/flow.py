@@ -81,7 +81,7 @@ def of_brokers(evidence: Evidence, brokers: Brokers | None) -> Iterator[Cause]:
     if brokers is None or not waiting or evidence.slot_active is not None:
         return
     if brokers.unavailable:
-        meaning = f"{waited(evidence, waiting)}. This uses up no retry. A waiting publisher is not shown as running"
+        meaning = f"{waited(evidence, waiting)}. No retry is used. A waiting publisher is not shown as running"
         advice = "check that the brokers run and can be reached, then run this again"
         yield Cause(CauseKind.BROKERS, total(waiting), brokers.unavailable, meaning, advice, LOOK_AT_KAFKA)
     for event_type, why in brokers.stopped.items():
@@ -92,7 +92,7 @@ def of_brokers(evidence: Evidence, brokers: Brokers | None) -> Iterator[Cause]:
                 CauseKind.TOPIC,
                 total(stopped),
                 f"topic {topic} accepts no message: {why}",
-                f"{waited(evidence, stopped)}, of type {event_type}. This uses up no retry",
+                f"{waited(evidence, stopped)}, of type {event_type}. No retry is used",
                 f"create {topic}, or grant Write and Describe on it, then run this again",
                 LOOK_AT_KAFKA,
             )

@@ -9,7 +9,7 @@ from ticketbottle_payctl.formats import duration
 
 
 class Idle(NamedTuple):
-    """No publisher is working, although an event could be sent. ``words`` also name the last sign of a publisher.
+    """The finding that no publisher is working although an event could be sent. ``words`` also name the last activity.
 
     ``expected`` is true if a publisher was seen lately. A scheduled one may then be between two runs.
     """

@@ -1,4 +1,4 @@
-"""Check that no genuine callback of the last days was kept without settling its payment."""
+"""Check that no genuine callback of the last days was stored without settling its payment."""
 
 from __future__ import annotations
 
@@ -73,4 +73,4 @@ def _fact(callbacks: Sequence[UnsettledCallback]) -> str:
     reasons = Counter(each.reason for each in callbacks).most_common()
     named = ", ".join(f"{number} {reason}" for reason, number in reasons)
     oldest = duration(callbacks[0].age_s)
-    return f"{count(len(callbacks), 'genuine callback')} settled nothing, the oldest came {oldest} ago: {named}"
+    return f"{count(len(callbacks), 'genuine callback')} settled nothing, the oldest arrived {oldest} ago: {named}"

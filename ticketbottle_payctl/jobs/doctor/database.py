@@ -198,8 +198,8 @@ def clock(connection: Connection, subject: Subject) -> list[Finding]:
     after = subject.now()
     gap = (there - (before + (after - before) / 2)).total_seconds()
     if abs(gap) < _CLOCK_WARN:
-        return [ok("clock", f"this machine and the database are {duration(abs(gap))} apart")]
+        return [ok("clock", f"the clocks of this machine and the database differ by {duration(abs(gap))}")]
     fact = f"the database's clock is {duration(abs(gap))} {'ahead of' if gap > 0 else 'behind'} this machine's"
-    meaning = "times such as `2h ago` select the wrong rows, and retries come at the wrong time"
+    meaning = "times such as `2h ago` select the wrong rows, and retries happen at the wrong time"
     remedy = "synchronise both machines by NTP (check with timedatectl status)"
     return [(fail if abs(gap) >= _CLOCK_FAIL else warn)("clock", fact, meaning, remedy)]

@@ -36,7 +36,7 @@ def old_service(connection: Connection, _: Subject) -> list[Finding]:
     fact = (
         f'{count(half.events, "event")} with "publishedAt" and published = false, the newest of {half.newest:%Y-%m-%d}'
     )
-    meaning = "they were sent; payctl does not send them again, but every claim has to read them"
+    meaning = "these events were sent and are not sent again, but every claim has to read them"
     repair = Command(("doctor",), options=("--fix-published-flags",), changes=True, rows=half.events)
     return [warn("old-service", fact, meaning, None, repair)]
 

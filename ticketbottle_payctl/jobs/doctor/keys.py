@@ -33,11 +33,11 @@ def check(subject: Subject) -> list[Finding]:
 def _gateway(gateway: Gateway, credentials: Credentials) -> list[Finding]:
     name = gateway_name(gateway.name)
     if not _examples_hold(gateway):
-        meaning = "callbacks of this gateway cannot be verified reliably"
+        meaning = "callbacks from this gateway cannot be verified reliably"
         return [
             fail(
                 "keys",
-                f"{name}: the built-in example is not verified",
+                f"{name}: the built-in example fails verification",
                 meaning,
                 "reinstall payctl",
             )
@@ -72,7 +72,7 @@ def _combination(gateway: Gateway, needed: list[CredentialField], values: tuple[
     verdict = gateway.verify(request, alone)
     if not isinstance(verdict, Callback):
         remedy = f"check {', '.join(field.env for field in needed)} against the gateway's merchant page"
-        meaning = f"callbacks of {name} will be refused"
+        meaning = f"callbacks from {name} will be refused"
         return fail(
             "keys",
             f"{name}: a test callback signed with its own keys is refused: {verdict.detail}",
@@ -82,8 +82,8 @@ def _combination(gateway: Gateway, needed: list[CredentialField], values: tuple[
     if isinstance(gateway.verify(_tampered(request), alone), Callback):
         return fail(
             "keys",
-            f"{name}: a changed callback is accepted",
-            "anybody can forge a callback",
+            f"{name}: a tampered callback is accepted",
+            "anyone can forge a callback",
             "stop the webhook and report this",
         )
     return ok("keys", gateway.name)
@@ -118,6 +118,6 @@ def _merged(gateway: Gateway, findings: list[Finding]) -> list[Finding]:
     wrong = [finding for finding in findings if finding.status is not Status.OK]
     if wrong:
         return wrong
-    also = f", {len(findings) - 1} of them of a key rotation" if len(findings) > 1 else ""
+    also = f", {len(findings) - 1} of them from a key rotation" if len(findings) > 1 else ""
     signed = count(len(findings), "test callback")
     return [ok("keys", f"{name}: {signed} verified, a changed one refused{also}")]

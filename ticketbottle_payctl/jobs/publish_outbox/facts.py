@@ -113,7 +113,7 @@ class PublishFacts(TypedDict):
     dead_in_outbox: NotRequired[Count | None]
     """Dead events in the whole outbox at the end, including earlier ones; null if the database could not be asked."""
     dead_failures_in_outbox: NotRequired[Count | None]
-    """Those among them that say that a payment failed or was cancelled. No paid customer waits for them."""
+    """Those of the dead events that report a failed or cancelled payment. No paid customer waits for them."""
 
 
 class DeadItem(TypedDict):

@@ -256,7 +256,10 @@ class PublisherRun:
                 shard.backlog.forget()  # the backlog blocks payments because of event types that may work again
 
     def _next_wait(self, _state: RetryCallState) -> float:
-        """Return 0.5 to 6 seconds, with jitter. The wait doubles with each failure; a good batch or pass resets it."""
+        """Return 0.5 to 6 seconds, with jitter.
+
+        The wait doubles with each failure; a committed batch or a successful pass resets it.
+        """
         self._failures_in_a_row += 1
         longest = min(_FIRST_WAIT * 2.0 ** min(self._failures_in_a_row, 10), _LONGEST_WAIT)
         return random.uniform(longest / 2, longest)  # noqa: S311 - not for secrets

@@ -110,7 +110,7 @@ def settle_overdue(
     """Ask about the overdue payments and settle those whose gateway knows the result.
 
     A plan with more than ``most_settled`` payments changes nothing and records no run. Otherwise one run records every
-    payment. Payments for which the time is too short stay PENDING for the next run.
+    payment. If the time is too short for a payment, it stays PENDING until the next run.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached. Committed payments stay settled.

@@ -84,7 +84,7 @@ def ask_gateways(
     now: Callable[[], datetime],
     stop: Event,
 ) -> Iterator[StatusFinding]:
-    """Yield one finding for each payment, in their order, as the answers come."""
+    """Yield one finding for each payment, in their order, as the answers arrive."""
     poller = _StatusPoller(options, now, stop, time.monotonic() + options.deadline.total_seconds())
     for payment in payments:
         yield poller.find(payment, endpoints.get(payment.gateway))
@@ -108,7 +108,7 @@ class _StatusPoller:
         if within is not None and self.now() - payment.created_at > within:
             hours = within.total_seconds() / 3600
             return StatusFinding(
-                payment, "too_old", f"a gateway knows it for {hours:g} hours only; see its merchant portal"
+                payment, "too_old", f"a gateway knows a payment for only {hours:g} hours; see its merchant portal"
             )
         if self.silent[payment.gateway] >= _GIVE_UP_AFTER:
             return StatusFinding(

@@ -130,7 +130,7 @@ def resume_run(  # noqa: PLR0913 - as above
 
 
 def cancel_run(engine: Engine, run: Run, who: Actor, reason: str | None = None) -> int:
-    """End a run for good, even if it is running in another process. Return how many planned events it did not reach.
+    """Cancel a run for ever, even if it is running elsewhere. Return how many planned events it did not reach.
 
     Requeued events stay requeued. A run that is done stays done. The record says who cancelled it.
 

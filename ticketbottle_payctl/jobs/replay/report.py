@@ -103,7 +103,7 @@ class ReplayOptions:
     """The options of a run. ``rate`` is in events per second.
 
     The first ``canary`` events must be published in time before the others follow. If no event of the canary could be
-    requeued, the run stops, because the canary showed nothing. The run also ends after ``max_errors`` failures. A
+    requeued, the run stops, because the canary tested nothing. The run also ends after ``max_errors`` failures. A
     failure is an event that another session holds, or that is dead again.
     """
 

@@ -36,7 +36,7 @@ def points_of(flow: Flow, parts: Parts) -> tuple[Point, ...]:
 
 
 def pause_of(flow: Flow, points: Sequence[Point], parts: Parts) -> Pause | None:
-    """Return the longest time without a sending although events waited, with its exact start and end.
+    """Return the longest time in which no event was sent although events waited, with its exact start and end.
 
     A pause that contains no whole part of the window is not found.
     """
@@ -55,9 +55,9 @@ def pause_of(flow: Flow, points: Sequence[Point], parts: Parts) -> Pause | None:
 
 
 def _began(flow: Flow, points: Sequence[Point], parts: Parts, part: int) -> datetime:
-    """Return when the pause began whose first whole part is given: at the sending before it, or with the first event.
+    """Return when a pause began. ``part`` is its first whole part.
 
-    In the part before it, either an event was sent last, or the first event came after that.
+    It began in the part before: when the last event was sent there, or when the first waiting event was created.
     """
     if part == 0:
         return parts.since
@@ -68,7 +68,7 @@ def _began(flow: Flow, points: Sequence[Point], parts: Parts, part: int) -> date
 
 
 def _ended(flow: Flow, parts: Parts, part: int) -> datetime:
-    """Return when the pause ended whose last whole part is before the given one: at the next sending."""
+    """Return when a pause ended, given the part after its last whole part: when the next event was sent."""
     sent = flow.sent.get(part)
     return sent.first if sent else parts.start(part)
 
@@ -85,7 +85,7 @@ def timeline_of(  # noqa: PLR0913 - what was read
     dead_groups: Sequence[ErrorGroup],
     runs: Sequence[Run],
 ) -> tuple[Moment, ...]:
-    """Return what happened when, the first moment first. Moments outside the window are left out."""
+    """Return the moments in order of time. Moments outside the window are left out."""
     found = [*_of_runs(runs), *_of_callbacks(callbacks), *_of_flow(flow, points, pause, parts)]
     found += [
         Moment(group.first, MomentKind.FIRST_DEAD, what=group.pattern, number=group.dead) for group in dead_groups

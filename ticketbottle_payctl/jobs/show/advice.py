@@ -27,7 +27,10 @@ _DOCTOR = Advice(
 def advise(
     found: History, verdicts: Sequence[Verdict], now: datetime, *, debezium_publishes: bool
 ) -> tuple[Advice, ...]:
-    """Return the commands that help, the most urgent first. Empty if only a person can act, or nothing is open."""
+    """Return the commands that help, the most urgent first.
+
+    The list is empty if only a person can act, or nothing is open.
+    """
     # Advise to send a published event again only if no other finding is open, such as a refund or late money.
     pressing = [each for number, each in enumerate(verdicts) if number == 0 or each.kind is not VerdictKind.PUBLISHED]
     advice = [each for verdict in pressing for each in _of(verdict, found, now, debezium_publishes=debezium_publishes)]

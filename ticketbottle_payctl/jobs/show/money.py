@@ -42,7 +42,7 @@ _REMEDIES = {
 
 
 def judge_unsettled(payment: PaymentRow, receipts: Sequence[ReceiptRow], now: datetime) -> Verdict:
-    """Return why a PENDING payment is not settled: because of its last callback, or because no callback came."""
+    """Return why a PENDING payment is not settled: because of its last callback, or because no callback arrived."""
     told = list(_told(payment, receipts))
     final = [each for each in told if each.kind is not VerdictKind.IN_PROGRESS]
     if told:
@@ -58,7 +58,7 @@ def judge_unsettled(payment: PaymentRow, receipts: Sequence[ReceiptRow], now: da
 
 
 def judge_given_up(payment: PaymentRow, receipts: Sequence[ReceiptRow]) -> Iterator[Verdict]:
-    """Return at most one finding: money that came for a FAILED or CANCELLED payment and was not settled."""
+    """Return at most one finding: money that arrived for a FAILED or CANCELLED payment and was not settled."""
     came = [each for each in _told(payment, receipts) if each.ticket_is_due and each.kind is not VerdictKind.REFUNDED]
     yield from came[-1:]
 

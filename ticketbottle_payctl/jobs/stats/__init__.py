@@ -130,7 +130,7 @@ def collect_stats(
 
 
 def read_state(connection: Connection, max_retries: int, since: timedelta) -> tuple[Recent, Unpublished, StatsReport]:
-    """Read the outbox, without causes and groups, and also return what the report was made from."""
+    """Read the outbox, without causes and groups, and also return the data that the report was made from."""
     recent = store.recent(connection, since.total_seconds())
     found = store.unpublished(connection, max_retries, late_after_s=_LATE_AFTER.total_seconds(), seen=recent)
     return recent, found, _report(recent, found, store.total(connection))
@@ -166,7 +166,7 @@ def tallied(report: StatsReport, by: By | None, groups: Sequence[Group], sent: M
 
 
 def followed(look: Callable[[], StatsReport]) -> Callable[[], StatsReport]:
-    """Return a function that returns each report with the forecast of a :func:`follower`."""
+    """Return a function that adds the forecast of a :func:`follower` to each report."""
     follow = follower()
     return lambda: follow(look())
 

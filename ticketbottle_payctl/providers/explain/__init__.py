@@ -28,7 +28,7 @@ NOT_READABLE = Hint(
     "malformed", "the content cannot be read, so the signed text is unknown: is the content complete and unchanged?"
 )
 _SIGNED_BUT_UNCLEAR = Hint("malformed", "the signature is valid, so the content is the problem and not the key")
-_OTHER_MERCHANT = Hint("other_merchant", "the signature is valid: is this the callback of another profile?")
+_OTHER_MERCHANT = Hint("other_merchant", "the signature is valid: is this a callback for another profile?")
 _READERS: dict[str, Callable[[Request, Credentials], Reading]] = {
     "zalopay": zalopay.read,
     "payos": payos.read,

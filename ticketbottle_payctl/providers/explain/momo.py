@@ -26,7 +26,7 @@ SHOWN = frozenset(
         "transId",
     }
 )
-"""The fields that may be shown. They contain no name of a person and no account."""
+"""The fields that may be shown. They contain no personal names and no account numbers."""
 
 _VARIABLES = {field.name: field.env for field in momo.GATEWAY.fields}
 _RIGHT = ("access_key", "secret_key")

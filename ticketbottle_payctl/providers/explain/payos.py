@@ -24,7 +24,7 @@ SHOWN = frozenset(
         "reference",
     }
 )
-"""The fields that may be shown. They contain no name of a person and no account."""
+"""The fields that may be shown. They contain no personal names and no account numbers."""
 
 OPTIONAL = (
     "counterAccountBankId",

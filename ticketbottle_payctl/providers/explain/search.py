@@ -77,7 +77,7 @@ def _other_keys(
 def _other_spellings(reading: Reading, keys: tuple[bytes, ...]) -> Iterator[Hint]:
     given = reading.presented
     if not given:
-        yield Hint("no_signature", "the request has no signature, or the signature is not a text")
+        yield Hint("no_signature", "the request has no signature, or the signature is not a string")
     if given.lower() != given and _matches(reading, keys, presented=given.lower()):
         yield Hint("upper_case", "would match if the hex digits were in lower case, as the gateway sends them")
     if given.strip() != given and _matches(reading, keys, presented=given.strip()):

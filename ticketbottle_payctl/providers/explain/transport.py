@@ -67,7 +67,7 @@ _BODY: tuple[tuple[str, str, Callable[[bytes], bytes]], ...] = (
     ("utf_16", "the body were UTF-8; it arrived as UTF-16", lambda body: body.decode("utf-16").encode()),
     ("base64", "the body were decoded from base64", _from_base64),
     ("base64", "the body were decoded from base64 twice", lambda body: _from_base64(_from_base64(body))),
-    ("json_in_json", "the body were not wrapped in quotes as a JSON text", lambda body: json.loads(body).encode()),
+    ("json_in_json", "the body were not wrapped in quotes as a JSON string", lambda body: json.loads(body).encode()),
     ("latin_1", "the body had not been decoded as Latin-1 in transit", lambda body: body.decode().encode("cp1252")),
     (
         "unicode_form",

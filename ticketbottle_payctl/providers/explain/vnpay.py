@@ -25,14 +25,14 @@ SHOWN = frozenset(
         "vnp_TxnRef",
     }
 )
-"""The parameters that may be shown. They contain no name of a person and no account."""
+"""The parameters that may be shown. They contain no personal names and no account numbers."""
 
 
 def read(request: Request, _: Credentials) -> Reading:
     """Return the signed text of a query and its variants.
 
     Raises:
-        MalformedError: a ``vnp_`` parameter is given twice or is not UTF-8.
+        MalformedError: a ``vnp_`` parameter occurs twice or is not UTF-8.
     """
     parameters = vnpay.read_query(request.query)
     values = {parameter.name: parameter.value for parameter in parameters}

@@ -23,16 +23,16 @@ SHOWN = frozenset(
         "discount_amount",
     }
 )
-"""The fields that may be shown. They contain no name of a person and no account."""
+"""The fields that may be shown. They contain no personal names and no account numbers."""
 
-_OBJECT = "data were still the JSON text that ZaloPay sent; it arrived as an object, so another program parsed it"
+_OBJECT = "data were still the JSON string that ZaloPay sent; it arrived as an object, so another program parsed it"
 
 
 def read(request: Request, _: Credentials) -> Reading:
     """Return the signed text of a callback and its variants.
 
     Raises:
-        MalformedError: the body is not a JSON object, or ``data`` is neither a text nor an object.
+        MalformedError: the body is not a JSON object, or ``data`` is neither a string nor an object.
     """
     envelope = payload.read_body(request.body)
     as_object = isinstance(envelope.get("data"), dict)

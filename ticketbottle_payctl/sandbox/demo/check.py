@@ -56,7 +56,7 @@ def of_event(row: OutboxRow | None, messages: Sequence[Received], correlation_id
     if not row.published:
         yield "it is not marked as published"
     if len(messages) != 1:
-        yield f"{len(messages)} messages of it arrived, not one"
+        yield f"{len(messages)} messages for it arrived instead of one"
     for message in messages:
         yield from _compare("topic", message.topic, TOPICS[row.event_type])
         yield from _compare("key", message.key, row.aggregate_id.encode())

@@ -48,7 +48,7 @@ def keep(world: World, report: DemoReport, path_entry: Path | None = None) -> It
 
 
 def _orders(report: DemoReport, left: Left) -> dict[str, GatewayOrder]:
-    """Return what the gateways know of the demo's orders. They know none whose payment failed."""
+    """Return the gateways' data about the demo's orders, without the orders whose payment failed."""
     scenes = [step.scene for step in report.callbacks if not step.scene.failed]
     orders = [GatewayOrder(scene.payment, scene.paid) for scene in scenes]
     orders += [GatewayOrder(payment, payment.amount) for payment in left.payments]

@@ -30,7 +30,7 @@ def play(world: World, say: Say) -> DemoReport:
     with transaction(world.services.engine, LIMITS) as connection:
         scenes = write_story(connection)
     payments = len({scene.payment.id for scene in scenes})
-    waiting = Started(world.elapsed(), "payments", f"{payments}, each waiting for its gateway's call")
+    waiting = Started(world.elapsed(), "payments", f"{payments}, each waiting for its gateway's callbackback")
     say("receiving callbacks")
     callbacks = tuple(_receive(world, scene, number) for number, scene in enumerate(scenes, 1))
     say("publishing")
@@ -76,7 +76,7 @@ def _publish(world: World) -> PublishReport:
 
 
 def _read_back(world: World, keys: Sequence[bytes], expected: int) -> list[Arrival]:
-    """Return every message about the demo's payments: up to the topics' end, or until all are there."""
+    """Return every message about the demo's payments: up to the topics' end, or until all have arrived."""
     ends, deadline = world.reader.ends(), world.elapsed() + _PATIENCE
     arrivals: list[Arrival] = []
     while not world.reader.has_reached(ends) and world.elapsed() < deadline:
@@ -101,7 +101,7 @@ def _compare(
         if (event := step.report.event) is not None
     ]
     known = {step.event_id for step in steps}
-    strays += [f"a message of event {_event_id(one)} arrived" for one in arrivals if _event_id(one) not in known]
+    strays += [f"a message for event {_event_id(one)} arrived" for one in arrivals if _event_id(one) not in known]
     return tuple(steps), tuple(strays)
 
 

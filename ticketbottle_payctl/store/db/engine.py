@@ -41,7 +41,7 @@ _CANNOT_WRITE = {
     ),
     "53100": ("the database server's disk is full", "give the server's disk more space, then try again"),
 }
-"""The message and the hint for an error code of a server that reads and does not write."""
+"""The message and the hint for an error code of a read-only server."""
 
 # During a connection attempt the driver gives no error code, only the text of libpq or the server.
 _REFUSED = ("authentication failed", "no password supplied", "no pg_hba.conf entry", "is not permitted to log in")

@@ -81,8 +81,9 @@ def seen(connection: Connection) -> tuple[list[SeenPublisher], bool]:
 def _merged(at_work: Sequence[Publisher], sessions: Sequence[_Session], noted: Sequence[_Noted]) -> list[SeenPublisher]:
     """Return one entry for each publisher.
 
-    The name on a held shard is its publisher's, unless that name has signed off. A session does not say which process
-    it belongs to. So it counts for the publisher that was seen last, or alone if none was seen lately.
+    The name on a held shard belongs to its publisher, unless that publisher has signed off. A session does not show its
+    process, so it counts for the publisher that was seen last. If no publisher was seen lately, the session is a
+    separate entry.
     """
     found = {id(one): one.seen for one in noted}
     unnamed: dict[str, SeenPublisher] = {}

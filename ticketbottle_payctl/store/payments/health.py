@@ -32,7 +32,7 @@ _HEALTH = f"""
 
 @dataclass(frozen=True, slots=True)
 class GatewayHealth:
-    """The health of a gateway, from its payments of the last day.
+    """The health of a gateway, from its payments from the last day.
 
     ``due`` payments are old enough to have been settled, and ``overdue`` counts those of them that are still PENDING.
     ``created_since`` counts the payments that were created after the gateway's last genuine callback. ``silent_s`` is
@@ -47,7 +47,7 @@ class GatewayHealth:
 
 
 def health(connection: Connection, *, after: timedelta, window: timedelta) -> list[GatewayHealth]:
-    """Return the health of each gateway that has payments of the last day.
+    """Return the health of each gateway that has payments from the last day.
 
     A payment is due from ``after`` to ``after + window`` after its creation.
     """

@@ -22,7 +22,7 @@ _CLOCKS_DIFFER = timedelta(hours=1)
 
 
 class WithoutTicket(StrEnum):
-    """Why a customer who has paid has no ticket."""
+    """The reason why a customer who has paid has no ticket."""
 
     PENDING = "pending"
     DEAD = "dead"

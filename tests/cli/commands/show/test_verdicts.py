@@ -109,10 +109,10 @@ CASES = {
         ["payctl replay {first}"]),
     "dead by a message too large": (
         lambda o: o.pay("COMPLETED").event(state="dead", error=TOO_LARGE),
-        5, "dead", "NO TICKET: the event is dead because of MSG_SIZE_TOO_LARGE at the first try; written 1 h ago", []),
+        5, "dead", "NO TICKET: the event is dead because of MSG_SIZE_TOO_LARGE on the first try; written 1 h ago", []),
     "dead by an invalid record": (
         lambda o: o.pay("COMPLETED").event(state="dead", error="INVALID_RECORD: Broker: Broker failed to validate"),
-        5, "dead", "NO TICKET: the event is dead because of INVALID_RECORD at the first try", []),
+        5, "dead", "NO TICKET: the event is dead because of INVALID_RECORD on the first try", []),
     "dead, and another dead one before it": (
         lambda o: o.pay("COMPLETED").event(state="dead", age=2 * HOURS).event(state="dead"),
         5, "dead", "NO TICKET: the event is dead because of an unknown error after 5 tries",
@@ -186,7 +186,7 @@ CASES = {
         0, "published", "published 1 h ago", [AGAIN]),
     "a callback without a payment": (
         lambda o: o.callback("COMPLETED", "refused", "unknown_order", amount=321_000),
-        5, "unknown_order", "NO TICKET: paid 321,000 VND, but this database has no payment of this order", []),
+        5, "unknown_order", "NO TICKET: paid 321,000 VND, but this database has no payment for this order", []),
     "a failure without a payment": (
         lambda o: o.callback("FAILED", "refused", "unknown_order"),
         5, "unknown_order", "NO TICKET: MoMo reports an order that this database does not have", []),
@@ -205,7 +205,7 @@ CASES = {
         5, "dead", "NO TICKET: the event is dead because of INVALID_REQUEST", ["payctl replay {first}"]),
     "an event of a type without a topic": (
         lambda o: o.event("?REFUND", "dead", error="UNKNOWN_EVENT_TYPE: no topic is known for this event type"),
-        5, "dead", "TICKETS STILL RESERVED: the event is dead because of UNKNOWN_EVENT_TYPE at the first try", []),
+        5, "dead", "TICKETS STILL RESERVED: the event is dead because of UNKNOWN_EVENT_TYPE on the first try", []),
 }  # fmt: skip
 
 

@@ -71,7 +71,7 @@ def test_show_names_the_topic_limit_of_a_message_that_is_too_large(world):
     assert world.run("publish-outbox")["counts"]["dead"] == 1
     code, verdict, commands = world.show()
     assert (code, verdict["kind"], verdict["tries"], commands) == (5, "dead", 1, [])
-    assert "dead because of MSG_SIZE_TOO_LARGE at the first try" in verdict["text"]
+    assert "dead because of MSG_SIZE_TOO_LARGE on the first try" in verdict["text"]
     assert verdict["todo"].startswith("raise max.message.bytes of payment.completed")
 
 

@@ -1,4 +1,4 @@
-"""Build the report and the plan of a cleanup, for programs and for people."""
+"""Build the report and the plan of a cleanup, as JSON and as text."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class PathFacts(TypedDict):
 
 
 class CheckedCounts(TypedDict):
-    """Numbers of settings groups and of unknown names."""
+    """The numbers of settings groups and of unknown names."""
 
     checked: Count
     """The number of checked groups of settings and unknown names."""

@@ -1,4 +1,4 @@
-"""Build the demo's report for programs. ``timeline`` builds the report for people."""
+"""Build the demo's report as JSON. ``timeline`` builds the report as text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The findings of the doctor, for programs and for people."""
+"""The findings of the doctor, as JSON and as text."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class FindingItem(TypedDict):
     check: str
     """The check's name, as --only accepts it."""
     status: Status
-    """ok, warn or fail. What has a warning works today; what fails does not."""
+    """ok, warn or fail. With warn, the checked thing works today. With fail, it does not work."""
     fact: str
     """The fact that the check found."""
     meaning: str | None
@@ -109,7 +109,7 @@ def result_of(report: DoctorReport, findings: Sequence[ShownFinding], bundle: st
 
 
 def item(shown: ShownFinding) -> FindingItem:
-    """Return a finding for programs."""
+    """Return a finding as JSON."""
     finding = shown.finding
     return {
         "check": finding.check,

@@ -128,7 +128,7 @@ def _checked(url: str) -> str:
             path = "/".join([*segments[: place + 1], *("***" for _ in secrets)])
             return f"https://{parts.netloc}{path}{'?***' if parts.query else ''}"
         if named is not None:
-            message = f"the URL is that of {named}, but PayOS would call it"
+            message = f"this URL receives the callbacks of {named}, but PayOS would call it"
             raise InputError(message, hint="give a URL such as https://HOST/webhook/payos")
     return f"https://{parts.netloc}{parts.path}{'?***' if parts.query else ''}"
 

@@ -15,7 +15,7 @@ from ticketbottle_payctl.jobs.register_webhook import Registration
 
 
 class GatewayCounts(TypedDict):
-    """Numbers of gateways by state."""
+    """The number of gateways in each state."""
 
     on: Count
     """The number of gateways whose callbacks this payctl can check."""

@@ -48,7 +48,7 @@ Replay = Annotated[
         help="With --forward-to: send this stored callback again, and end.",
     ),
 ]
-AllowRemote = Annotated[bool, typer.Option("--allow-remote", help="Allow a --forward-to on another machine.")]
+AllowRemote = Annotated[bool, typer.Option("--allow-remote", help="Allow --forward-to to name another machine.")]
 Timeout = Annotated[
     timedelta | None,
     typer.Option(parser=duration, metavar="10s", help="Time limit for the service's reply [default: 10s]."),

@@ -31,7 +31,7 @@ Loop = Annotated[
 Deadline = Annotated[
     timedelta | None, typer.Option(parser=duration, metavar="50s", help="Stop between two batches after this time.")
 ]
-Rate = Annotated[float | None, typer.Option(parser=per_second, metavar="500/s", help="Publish at most this fast.")]
+Rate = Annotated[float | None, typer.Option(parser=per_second, metavar="500/s", help="Limit the rate of publishing.")]
 EventType = Annotated[
     list[str] | None,
     typer.Option(

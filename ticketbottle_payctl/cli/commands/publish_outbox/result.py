@@ -1,4 +1,4 @@
-"""Build a publisher's report, for programs and for people."""
+"""Build a publisher's report, as JSON and as text."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ _UNFINISHED = {
 def result_of(report: PublishReport, *, loop: bool, signalled: ExitCode | None = None) -> Result:
     """Return the report, with the exit code of the error, of the signal, or of the outcome.
 
-    Exit 6 if some events failed, died or were held back, or if a customer waits for a dead event, although this run
-    could do nothing about it. No paid customer waits for a dead failure, so it is only named. Exit 9 if another process
-    holds a shard. The mark is a tick exactly at 0.
+    Exit 6 if some events failed, died or were held back, or if a customer waits for a dead event, even if this run
+    could not help. No paid customer waits for a dead failure, so it does not change the exit code. Exit 9 if another
+    process holds a shard. The mark is a tick only if the exit code is 0.
     """
     counts = report.counts
     dead = counts.dead_events[:_MOST_LISTED]

@@ -39,7 +39,7 @@ Limit = Annotated[
     int | None, typer.Option(metavar="N", min=1, max=100_000, help="Ask about at most N payments [default: 500].")
 ]
 Rate = Annotated[
-    float | None, typer.Option(parser=per_second, metavar="5/s", help="Ask at most this fast [default: 5/s].")
+    float | None, typer.Option(parser=per_second, metavar="5/s", help="Limit the rate of queries [default: 5/s].")
 ]
 Timeout = Annotated[
     timedelta | None, typer.Option(parser=duration, metavar="30s", help="Time limit for one answer [default: 30s].")

@@ -30,7 +30,7 @@ from ticketbottle_payctl.store.outbox.selector import Selector, WindowBy
 from ticketbottle_payctl.store.payctl.runs import NewRun
 
 Rate = Annotated[
-    float | None, typer.Option(parser=per_second, metavar="500/s", help="Requeue at most this many events per time.")
+    float | None, typer.Option(parser=per_second, metavar="500/s", help="Limit the rate at which events are requeued.")
 ]
 Canary = Annotated[
     int | None,

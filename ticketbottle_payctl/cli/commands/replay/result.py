@@ -1,4 +1,4 @@
-"""Build the plan and the report of a replay, for programs and for people."""
+"""Build the plan and the report of a replay, as JSON and as text."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _MOST_LISTED = 100
 _NOT_THERE = {LeftOutReason.NOT_FOUND, LeftOutReason.NOT_SELECTED}
 _ENDED = {
     ReplayOutcome.DONE: "done",
-    ReplayOutcome.CANARY_EMPTY: "stopped: no canary event could be requeued, so the canary was no test",
+    ReplayOutcome.CANARY_EMPTY: "stopped: no canary event could be requeued, so the canary tested nothing",
     ReplayOutcome.CANARY_FAILED: "stopped: a canary event is dead again",
     ReplayOutcome.CANARY_TIMEOUT: "stopped: the canary events were not published in time",
     ReplayOutcome.TOO_MANY_ERRORS: "stopped: too many failures",

@@ -1,4 +1,4 @@
-"""Define types for the report of a window, and the report for programs."""
+"""Define types for the report of a window, and the report as JSON."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class MomentFacts(TypedDict):
 
 
 class ActedFacts(TypedDict):
-    """A run of an operator."""
+    """A run that an operator started."""
 
     id: str
     command: str
@@ -116,7 +116,7 @@ class ReportFacts(TypedDict):
     verdict: str
     """The answer in one line."""
     quiet: bool
-    """Whether nothing needs attention."""
+    """True if nothing needs attention."""
     at: datetime
     """When this was read, by the database's clock, UTC."""
     since: datetime
@@ -145,7 +145,7 @@ class ReportFacts(TypedDict):
 
 
 def facts_of(report: Report, commands: Commands, html: str | None) -> ReportFacts:
-    """Return the report for programs. Ids are whole; texts from outside are redacted."""
+    """Return the report as JSON. Ids are whole; texts from outside are redacted."""
     return {
         "verdict": verdict(report),
         "quiet": report.is_quiet,
@@ -229,7 +229,7 @@ def facts_of(report: Report, commands: Commands, html: str | None) -> ReportFact
 
 
 def item_of(figure: Figure) -> FigureItem:
-    """Return a figure for programs."""
+    """Return a figure as JSON."""
     return {"name": figure.name, "label": figure.label, "value": figure.value, "command": figure.command}
 
 

@@ -29,10 +29,10 @@ _SECTIONS = {
 }
 
 _WHY = {
-    WithoutTicket.PENDING: "its event of {} waits",
-    WithoutTicket.DEAD: "its event of {} is dead",
+    WithoutTicket.PENDING: "its event from {} waits",
+    WithoutTicket.DEAD: "its event from {} is dead",
     WithoutTicket.NO_EVENT: "paid {}, but the outbox has no event about it",
-    WithoutTicket.REFUSED: "its callback of {} was refused",
+    WithoutTicket.REFUSED: "its callback from {} was refused",
 }
 
 _SAID: Mapping[MomentKind, str] = {
@@ -120,7 +120,7 @@ def run_sentence(run: Run, zone: tzinfo, quote: Quote) -> str:
 
 
 def act_sentence(run: Run, act: RunAct, quote: Quote) -> str:
-    """Return who did something to a run of an operator."""
+    """Return a sentence that says which operator resumed or cancelled a run."""
     return f"{quote(act.who.actor or act.who.os_user)} {act.deed} run {quote(short_id(run.id))}"
 
 

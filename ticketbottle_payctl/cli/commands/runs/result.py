@@ -1,4 +1,4 @@
-"""Build the output about recorded runs, for programs and for people."""
+"""Build the output about recorded runs, as JSON and as text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Build the result of ``payctl show``, for programs and for people."""
+"""Build the result of ``payctl show``, as JSON and as text."""
 
 from __future__ import annotations
 

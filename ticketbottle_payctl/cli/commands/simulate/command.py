@@ -101,7 +101,7 @@ Changes = Annotated[
 ]
 To = Annotated[Destination, typer.Option("--to", help="Print the callback, or process it.")]
 Url = Annotated[str | None, typer.Option(metavar="URL", help="Send the callback to this URL, and show the reply.")]
-AllowRemote = Annotated[bool, typer.Option("--allow-remote", help="Allow a --url on another machine.")]
+AllowRemote = Annotated[bool, typer.Option("--allow-remote", help="Allow --url to name another machine.")]
 Timeout = Annotated[
     timedelta | None, typer.Option(parser=duration, metavar="15s", help="Time limit for the reply [default: 15s].")
 ]

@@ -1,4 +1,4 @@
-"""Build the output about a simulated callback and its outcome, for programs and for people."""
+"""Build the output about a simulated callback and its outcome, as JSON and as text."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class SimulatedCallback(TypedDict, total=False):
 
 
 class Judged(TypedDict):
-    """How the gateway would take the reply."""
+    """Whether the gateway would accept the reply."""
 
     acknowledged: bool
     """Whether the gateway would accept the reply."""
@@ -112,7 +112,7 @@ def facts_of(gateway: Gateway, scenario: str, request: Request) -> SimulatedCall
 
 
 def text_of(request: Request) -> str:
-    """Return the body, or VNPay's query, for a pipe. Unsafe characters become JSON escapes; it stays valid."""
+    """Return the body, or VNPay's query, for a pipe. Unsafe characters become JSON escapes, so the JSON stays valid."""
     return escape_json(request.body.decode()) if request.body else request.query
 
 

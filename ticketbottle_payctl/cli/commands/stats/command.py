@@ -42,10 +42,10 @@ Check = Annotated[
 ]
 MaxAge = Annotated[
     timedelta | None,
-    typer.Option(parser=duration, metavar="5m", help="With --check: highest age of a pending event [default: 5m]."),
+    typer.Option(parser=duration, metavar="5m", help="With --check: maximum age of a pending event [default: 5m]."),
 ]
 MaxFailed = Annotated[
-    int | None, typer.Option(metavar="N", min=0, help="With --check: highest number of dead events [default: 0].")
+    int | None, typer.Option(metavar="N", min=0, help="With --check: maximum number of dead events [default: 0].")
 ]
 WaitFor = Annotated[
     WaitCondition | None,

@@ -64,7 +64,7 @@ class StatsFacts(TypedDict):
     causes: NotRequired[Sequence[CauseFacts]]
     """The causes of dead, blocked or overdue events, the most pressing first; empty if there are no such events."""
     idle: NotRequired[str | None]
-    """That no publisher is working although events wait, with the last sign of one; null otherwise."""
+    """The sentence that no publisher is working, with the last activity; null if one works or no event waits."""
     by_debezium: NotRequired[bool]
     """Whether Debezium publishes this outbox."""
     published: Count
@@ -129,7 +129,7 @@ class StatsItem(TypedDict, total=False):
 
 
 def facts_of(report: StatsReport, session: Session) -> StatsFacts:
-    """Return the state of the outbox for programs."""
+    """Return the state of the outbox as JSON."""
     return {
         "pending": report.pending,
         "dead": report.dead,

@@ -28,7 +28,7 @@ class Keyboard:
     """Whether Ctrl-Z was pressed."""
 
     def pressed(self, key: bytes) -> bool:
-        """Wait for a moment, and return whether the key was pressed, in either case, or the terminal is gone."""
+        """Wait for a moment. Return true if the key (in either case) was pressed, or if the terminal is gone."""
         if self.number is None:
             time.sleep(_TICK)
             return False

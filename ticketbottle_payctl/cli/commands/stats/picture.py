@@ -29,7 +29,7 @@ _LEAST_ROWS = 2
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A database that does not answer: the error's message, and when the error came first."""
+    """A database that does not answer: the error's message, and when the error first occurred."""
 
     message: str
     since: datetime
@@ -69,14 +69,14 @@ class LiveView:
     def _verdict(self, now: datetime) -> Row:
         if self.lost is not None:
             silent = duration((now - self.lost.since).total_seconds())
-            last = f"; the figures are of {self._clock(self.report.stats.at)}" if self.report else ""
-            return [warn("!"), "  ", warn(f"the database does not answer for {silent}{last}")]
+            last = f"; the figures are from {self._clock(self.report.stats.at)}" if self.report else ""
+            return [warn("!"), "  ", warn(f"the database has not answered for {silent}{last}")]
         if self.report is None:
             return [dim("reading the outbox ...")]
         return _spaced(headline_parts(self.report.stats, mark=True), "  ")
 
     def _why(self, width: int) -> Iterator[Row]:
-        """Return the most pressing causes, each with its command if the terminal is wide enough to copy it."""
+        """Return the most pressing causes, each with its command if the terminal is wide enough for it."""
         if self.lost is not None:
             yield ["   ", bold(self.lost.message)]
             yield []

@@ -28,7 +28,7 @@ def _metrics(report: StatsReport) -> Iterator[tuple[str, str, list[_Sample]]]:
     yield "published_events", "Published events, estimated on a large table.", [("", report.published)]
     # Without a pending event the age is 0, because an alert would not fire on a series that ended.
     oldest = report.oldest_pending_age_s or 0
-    yield "oldest_pending_age_seconds", "Age of the oldest pending event, 0 without one.", [("", oldest)]
+    yield "oldest_pending_age_seconds", "Age of the oldest pending event; 0 if no event is pending.", [("", oldest)]
     lags = [("0.5", report.lag.p50), ("0.95", report.lag.p95), ("0.99", report.lag.p99)]
     labelled: list[_Sample] = [(f'{{quantile="{quantile}"}}', value) for quantile, value in lags]
     yield "publish_lag_seconds", "Time from an event's creation to its publication, in the window.", labelled

@@ -80,7 +80,7 @@ class Watched:
         return self._lately[0].at if self._lately else None
 
     def add(self, report: LiveReport) -> LiveReport:
-        """Add a reading, which counted from :attr:`counted_from`. Return the reading with the session's forecast."""
+        """Add a reading whose count begins at :attr:`counted_from`. Return the reading with this session's forecast."""
         stats = self._follow(report.stats)
         now = _Reading(stats.at, stats.pending + stats.dead)
         self.began = self.began or now.at

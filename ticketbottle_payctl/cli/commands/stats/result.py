@@ -1,4 +1,4 @@
-"""Build the output about the outbox's state, for programs and for people."""
+"""Build the output about the outbox's state, as JSON and as text."""
 
 from __future__ import annotations
 
@@ -74,12 +74,12 @@ def checked(report: StatsReport, session: Session, limits: HealthLimits) -> Resu
 
 
 def label_name(by: By) -> str:
-    """Return the name of a group's label. ``type`` is taken: it says what an ndjson line is."""
+    """Return the name of a group's label. The name ``type`` is already used for the kind of an ndjson line."""
     return "event_type" if by is By.TYPE else by.value
 
 
 def with_human(result: Result, blocks: Sequence[Block]) -> Result:
-    """Return a copy of the result with other blocks for people."""
+    """Return a copy of the result with other blocks of text."""
     return replace(result, human=blocks)
 
 

@@ -34,7 +34,7 @@ _COLUMNS = ("at", "pending", "dead", "oldest_pending_age_s", "in_per_s", "out_pe
 
 
 def draws(session: Session) -> bool:
-    """Return whether --watch draws a picture: for a person, on a terminal that can move its cursor."""
+    """Return whether --watch draws a picture: only for text output on a terminal that can move its cursor."""
     for_people = session.shared.output is OutputFormat.TABLE
     return for_people and is_terminal(sys.stdout) and os.environ.get("TERM") not in {None, "", "dumb"}
 
@@ -48,7 +48,7 @@ def watch_picture(session: Session, read: Read, pause: timedelta) -> NoReturn:
 
 
 def watch(session: Session, look: Callable[[], StatsReport], pause: timedelta) -> NoReturn:
-    """Read and print the state until a signal. If the database is unavailable after the first time, keep trying."""
+    """Read and print the state until a signal. If the database is unavailable after the first reading, keep trying."""
     with stop_on_signals() as stop, _screen(session) as show:
         show(look())
         while not stop.event.wait(pause.total_seconds()):
