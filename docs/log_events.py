@@ -40,7 +40,7 @@ MEANINGS = {
     "publish_outbox_resumed": "The publisher sends the events that were blocked.",
     "publish_outbox_too_many_failed": "The publisher cannot remember all failed events. The rest do not block.",
     "publish_outbox_waiting": "Events have become blocked. The fields name the causes.",
-    "reconcile_for_a_person": "The function `reconcile-payments` found a payment that a person must look at.",
+    "reconcile_for_a_person": "The function `reconcile-payments` found a payment that a person must check.",
     "reconcile_payments": "The result of one tick of the function `reconcile-payments`.",
     "reconcile_payments_failed": "The function `reconcile-payments` failed.",
     "reconcile_unanswered": "A gateway sent no answer about a payment, or an answer that payctl cannot use.",

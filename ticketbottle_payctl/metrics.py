@@ -167,7 +167,7 @@ METRICS: tuple[Metric, ...] = (
     _reconciled("ReconcileFailed", "payments that could not be settled: the row was locked, or the time was over"),
     _reconciled("ReconcileOpen", "overdue payments that are pending at their gateway too"),
     _reconciled("ReconcileOverCap", "payments of a plan that was refused because it is over the cap"),
-    _reconciled("ReconcileUnanswered", "overdue payments for which no trustworthy answer came"),
+    _reconciled("ReconcileUnanswered", "overdue payments for which no trustworthy answer arrived"),
     _reconciled("ReconcileForAPerson", "overdue payments that a person must check"),
     Metric(
         "ProbeRefused",

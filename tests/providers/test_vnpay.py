@@ -110,7 +110,7 @@ def test_a_vnp_parameter_that_is_not_utf_8_is_refused(merchant, appended):
     + [{"vnp_TransactionNo": "abc"}, {"vnp_TransactionNo": "-1"}],
 )
 def test_a_signed_vnpay_callback_with_a_wrong_value_is_unreadable(merchant, changes):
-    """A valid hash does not excuse a missing field or an invalid amount."""
+    """A callback with a missing field or an invalid amount is unreadable, even if its hash is valid."""
     assert reason(merchant.verify("vnpay", merchant.vnpay(**changes))) is UnclearReason.UNREADABLE
 
 

@@ -31,7 +31,10 @@ from ticketbottle_payctl.providers.wording import json_reply
 NAME = "payos"
 PING_ORDER = "123"
 PING_DESCRIPTIONS = ("VQRIO123", "Ma giao dich thu nghiem")
-"""The descriptions of the test callback at registration, signed with the merchant's key. The second is older."""
+"""The descriptions of the test callback at registration, signed with the merchant's key.
+
+PayOS used the second one earlier.
+"""
 
 _DECIDING = ("amount", "code", "currency", "description", "orderCode", "paymentLinkId", "reference")
 """The fields that identify the payment, its amount, or the test callback at registration."""

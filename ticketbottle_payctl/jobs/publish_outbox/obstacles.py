@@ -72,7 +72,7 @@ class Obstacles:
 
     ``held`` counts the pending events that cannot be sent now. ``failed`` counts other events that failed in this run
     and are retried later. ``dead`` is the number of dead events in the outbox, which block only the events behind them.
-    ``dead_failures`` counts those among them that no paid customer waits for.
+    ``dead_failures`` counts the dead events that no paid customer waits for.
     ``blockers`` are the causes with the most events. ``stopped`` contains the types whose topic cannot be written to,
     even if no event waits for it. ``away`` is the error of a service that is unavailable.
 

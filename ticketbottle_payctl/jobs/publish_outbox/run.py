@@ -334,7 +334,10 @@ class PublisherRun:
 
 @contextmanager
 def _rare_garbage_collection() -> Iterator[None]:
-    """Collect garbage rarely. A batch's small tuples have no cycles, and a search takes a third of the time."""
+    """Collect garbage rarely.
+
+    A batch's small tuples have no cycles, and frequent collections take a third of a run's time.
+    """
     thresholds = gc.get_threshold()
     gc.set_threshold(200_000, *thresholds[1:])
     try:

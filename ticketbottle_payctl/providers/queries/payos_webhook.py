@@ -23,7 +23,10 @@ _SUCCESS = range(200, 300)
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """PayOS's decision. ``code`` is its code, or a text such as ``HTTP 401``. ``said`` is its redacted, cut text."""
+    """PayOS's decision.
+
+    ``code`` is its code, or a text such as ``HTTP 401``. ``said`` is PayOS's text, redacted and shortened.
+    """
 
     entered: bool
     code: str

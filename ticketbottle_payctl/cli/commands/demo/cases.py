@@ -29,7 +29,7 @@ def case_words(case: Case) -> CaseWords:
             )
         case Fault.MISSING_CALLBACK:
             return CaseWords(
-                "its callback never came",
+                "its callback never arrived",
                 "payctl list payments --stuck --age 20m",
                 "payctl reconcile payments",
             )

@@ -59,7 +59,7 @@ class Answered(Decision):
     """The gateway."""
     outcome: AnyOutcome
     order_code: str | None
-    """The order, as opaque text."""
+    """The order code. payctl does not interpret it."""
     reply_status: int
     """The HTTP status of the reply."""
     payment_id: str | None

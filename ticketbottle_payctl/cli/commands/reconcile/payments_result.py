@@ -42,7 +42,7 @@ class PaymentItem(TypedDict):
     payment_id: str
     """The payment service's id."""
     order_code: str
-    """The order, as opaque text."""
+    """The order code. payctl does not interpret it."""
     provider: Annotated[str, Keywords(examples=[*PROVIDERS])]
     """The gateway, or another name that the row has."""
     amount: int

@@ -63,7 +63,7 @@ class Delivery(Judged, Decision):
     payment_id: str | None
     """The payment service's id."""
     order_code: str | None
-    """The order, as opaque text."""
+    """The order code. payctl does not interpret it."""
 
 
 def of_reply(gateway: Gateway, response: HttpResponse) -> Delivery:
