@@ -164,7 +164,8 @@ def _metrics() -> Iterator[str]:
     yield from ("# Metrics", "", NOTICE, "")
     yield "The functions write these metrics in CloudWatch's embedded metric format, in the namespace"
     yield f"`{metrics.NAMESPACE}`. The alarms and the dashboard are made from the same list. Every metric has the"
-    yield "dimension `env`, and one of the dimensions in the column *by*. The column *statistic* names the statistic that is useful for a period."
+    yield "dimension `env`, and one of the dimensions in the column *by*. The column *statistic* names the statistic"
+    yield "that is useful for a period."
     yield "A metric marked ● is written by every run of its functions, even if it is 0."
     yield ""
     yield "On a machine without CloudWatch, `payctl stats` and `payctl stats --prometheus` have the outbox's numbers."

@@ -88,7 +88,7 @@ class LogEvent:
 
 
 class NotDescribedError(Exception):
-    """The code has a log event without a meaning in this file, or this file has a meaning without an event."""
+    """The code has a log event without a meaning in this file, or this file contains a meaning without an event."""
 
 
 def events() -> list[LogEvent]:

@@ -3,8 +3,8 @@
 Run by ``make pictures``. With ``--check`` nothing is written: the files that would change are named, and the exit code
 is 1 if there are any.
 
-A page has its commands in blocks marked ``sh``. A block marked ``text`` after one is an excerpt: the first lines of
-what the last command prints, or, if it begins with ``...``, lines from its middle. The commands run in the world of
+A page contains its commands in blocks marked ``sh``. A block marked ``text`` after one is an excerpt: the first lines
+of what the last command prints, or, if it begins with ``...``, lines from its middle. The commands run in the world of
 one ``payctl demo --keep``, one after the other. A command must end with exit code 0, unless the words after its block
 say "exit code N". An excerpt or picture is kept as it is if only ids, times and the like differ.
 """

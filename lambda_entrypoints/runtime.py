@@ -15,7 +15,7 @@ from ticketbottle_payctl.telemetry import log_context, log_event, redact
 
 
 class FunctionFailedError(Exception):
-    """An unexpected error. The log has the traceback. This error contains no secret."""
+    """An unexpected error. The log contains the traceback. This error contains no secret."""
 
 
 @contextmanager

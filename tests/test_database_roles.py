@@ -229,6 +229,6 @@ def test_the_doctor_accepts_every_role_of_the_page(engine_as, role, tasks):
     ],
 )
 def test_a_role_cannot_do_what_the_page_does_not_grant(engine_as, role, statement):
-    """The database refuses the statement, and payctl raises ConfigError for the missing privilege."""
+    """If a privilege is missing, the database refuses the statement, and payctl raises ConfigError."""
     with pytest.raises(ConfigError, match="lacks a privilege"), transaction(engine_as(role), Limits()) as connection:
         connection.exec_driver_sql(statement)

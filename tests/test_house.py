@@ -146,7 +146,7 @@ def test_relative_links_of_a_page_are_not_broken(page):
 
 @pytest.mark.parametrize("page", DECISIONS, ids=name_of)
 def test_each_decision_has_a_section_reopen(page):
-    """The section has the condition under which the decision should be made again."""
+    """The section contains the condition under which the decision should be made again."""
     assert re.search(r"^## Reopen\n\S", read(page), re.MULTILINE)
 
 
@@ -219,7 +219,7 @@ def test_code_on_the_architecture_page_is_in_the_package():
 
 
 def test_the_architecture_page_draws_every_package():
-    """The drawing on the architecture page has every top-level package and module."""
+    """The drawing on the architecture page contains every top-level package and module."""
     page = read(ROOT / "docs" / "explanation" / "architecture.md")
     drawing = "".join(FENCE.findall(page))
     package = ROOT / "ticketbottle_payctl"
@@ -243,6 +243,6 @@ def test_every_make_target_is_explained():
 
 
 def test_no_file_contains_a_path_of_one_machine():
-    """No text file has an absolute path below a home or work directory."""
+    """No text file contains an absolute path below a home or work directory."""
     found = [name_of(file) for file in text_files() if MACHINE_PATH.search(read(file))]
     assert found == []

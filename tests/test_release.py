@@ -69,14 +69,14 @@ def files_of(place):
 
 
 def test_the_sdist_is_complete(sdist):
-    """The sdist has all files of both packages and everything that a build needs."""
+    """The sdist contains all files of both packages and everything that a build needs."""
     assert files_of(sdist) == files_of(ROOT)
     for name in ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "Makefile", "locks/cli.txt", "tests"):
         assert (sdist / name).exists(), name
 
 
 def test_the_wheel_holds_both_packages_and_nothing_else(wheel):
-    """The wheel has the files of both packages, and no server for tests or benchmarks."""
+    """The wheel contains the files of both packages, and no server for tests or benchmarks."""
     names = zipfile.ZipFile(wheel).namelist()
     assert {name for name in names if ".dist-info/" not in name} == files_of(ROOT)
 

@@ -34,7 +34,7 @@ def lines():
 
 
 def test_a_log_line_is_one_json_object(lines):
-    """A log line has the time in UTC, the level, the event name, the service, and all fields that are not None."""
+    """A log line contains the time in UTC, the level, the event name, the service, and all fields that are not None."""
     log_event("webhook_settled", provider="zalopay", amount=450_000, reason=None, late=False)
     (line,) = lines()
     at = datetime.fromisoformat(line.pop("timestamp"))

@@ -104,7 +104,7 @@ def test_a_callbacks_trace_reaches_kafka_and_the_span(engine, publish, spans, mo
 
 @pytest.mark.parametrize("traceparent", MALFORMED)
 def test_a_bad_traceparent_changes_nothing(traceparent, engine, publish, spans):
-    """If the traceparent is missing or malformed, the event is still published and its span has no link."""
+    """If the traceparent is missing or malformed, the event is still published and its span contains no link."""
     settle(engine, traceparent)
     assert publish().counts.published == 1
     (span,) = spans.get_finished_spans()
@@ -113,7 +113,7 @@ def test_a_bad_traceparent_changes_nothing(traceparent, engine, publish, spans):
 
 
 def test_each_batch_has_one_span_with_its_counts(engine, publish, spans):
-    """A span has the numbers of events, published events and dead events, and the topics."""
+    """A span contains the numbers of events, published events and dead events, and the topics."""
     with engine.begin() as connection:
         insert_events(connection, 25, event_type="PAYMENT_FAILED")
         insert_events(connection, 5, event_type="PAYMENT_REFUNDED")
@@ -146,7 +146,7 @@ def test_the_links_of_a_span_are_bounded(engine, publish, spans):
 
 
 def test_an_error_ends_the_span_and_is_raised(spans):
-    """The span has the class of the error and not its text. The error itself is raised unchanged."""
+    """The span contains the class of the error and not its text. The error itself is raised unchanged."""
     message = "canary"
     with pytest.raises(BrokerUnavailableError, match=message), traced_batch(spans.tracer, []):
         raise BrokerUnavailableError(message)

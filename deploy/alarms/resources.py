@@ -61,7 +61,8 @@ def _composite(alarms: list[Alarm]) -> Json:
     rule = always + "".join(f"${{{name}}}" for name in sometimes)
     properties = {
         "AlarmName": {"Fn::Sub": "${AWS::StackName}-PaymentsUnhealthy"},
-        "AlarmDescription": "payctl: customers may pay without a ticket. What to do: docs/runbook.md, PaymentsUnhealthy.",
+        "AlarmDescription": "payctl: customers pay and may get no ticket. "
+        "What to do: docs/runbook.md, PaymentsUnhealthy.",
         "AlarmRule": {"Fn::Sub": [rule, sometimes]},
         "AlarmActions": [{"Ref": "AlarmTopic"}],
         "OKActions": [{"Ref": "AlarmTopic"}],

@@ -120,7 +120,7 @@ def test_the_image_contains_bytecode(buildah: Buildah, container: str):
 
 
 def test_the_image_has_a_list_of_its_packages(buildah: Buildah, container: str):
-    """The image has an SBOM and a list of licences. Both name payctl's packages with the versions of the lock."""
+    """The image contains an SBOM and a list of licences. Both name payctl's packages with the versions of the lock."""
     place = "/opt/payctl/share/payctl"
     document = json.loads(buildah.run(container, "cat", f"{place}/sbom.cdx.json").stdout)
     licences = buildah.run(container, "cat", f"{place}/licences.txt").stdout

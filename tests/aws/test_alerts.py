@@ -61,7 +61,7 @@ def published(cloud, queue):
 
 @pytest.mark.parametrize("kind", sorted(MEANINGS))
 def test_an_alert_has_its_kind_ids_meaning_and_runbook_entry(cloud, clock, kind):
-    """An alert has its kind in the subject and the ids in the text, and contains no secret."""
+    """An alert contains its kind in the subject and the ids in the text, and contains no secret."""
     arn, queue = cloud.topic()
     topic = AlertTopic(arn, env="test", clock=clock)
     assert topic.tell(kind, order_code="TB-1", payment_id=None, note="line\none  key=" + "a" * 64)
@@ -73,7 +73,7 @@ def test_an_alert_has_its_kind_ids_meaning_and_runbook_entry(cloud, clock, kind)
 
 
 def test_alerts_of_one_kind_are_limited_to_one_in_five_minutes(cloud, clock):
-    """The next alert has the number of suppressed ones. The limit of one kind does not delay another kind."""
+    """The next alert contains the number of suppressed ones. The limit of one kind does not delay another kind."""
     arn, queue = cloud.topic()
     topic = AlertTopic(arn, env="test", clock=clock)
     assert all(topic.tell("wrong_amount") for _ in range(50))

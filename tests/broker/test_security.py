@@ -178,7 +178,7 @@ def test_no_repr_shows_the_kafka_password(kafka_server):
 
 
 def test_publish_outbox_reports_refused_credentials(kafka, database_url, payctl_command):
-    """``payctl publish-outbox`` exits with 3 and names KAFKA_PASSWORD. The debug log has no password."""
+    """``payctl publish-outbox`` exits with 3 and names KAFKA_PASSWORD. The debug log contains no password."""
     variables = {"DATABASE_URL": database_url, **kafka.environment("plain"), "KAFKA_PASSWORD": WRONG_PASSWORD}
     command = [*payctl_command, "publish-outbox", "-vv", "-o", "json"]
     done = subprocess.run(

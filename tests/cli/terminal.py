@@ -55,7 +55,7 @@ class Terminal:
                 break
 
     def wait_for(self, text, seconds=40):
-        """Read until the picture has this text. Return the picture."""
+        """Read until the picture contains this text. Return the picture."""
         end = time.monotonic() + seconds
         while text not in (picture := self.picture()):
             assert time.monotonic() < end, f"no {text!r} in:\n{picture}"

@@ -91,7 +91,7 @@ def test_a_reading_command_keeps_its_exit_code_on_unusable_streams(name, ran, pl
 @pytest.mark.parametrize("arguments", [["version"], ["--help"], ["runs"]])
 @pytest.mark.parametrize("streams", STREAMS.values(), ids=STREAMS)
 def test_help_and_version_on_unusable_streams_report_no_internal_error(streams, arguments, ran):
-    """A full stdout is reported as a full disk."""
+    """If stdout is full, payctl reports that the disk is full."""
     result = ran(streams, *arguments)
     refused = arguments == ["runs"]
     assert result.returncode == (2 if refused else 4 if streams.startswith(">/dev/full") else 0), result.stderr
@@ -167,7 +167,10 @@ def world(engine):
 @pytest.mark.parametrize("streams", STREAMS.values(), ids=STREAMS)
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_change_on_unusable_streams_is_committed_and_keeps_its_exit_code(name, streams, ran, places, engine):
-    """The work is committed, so the exit code is the usual one. A message on stderr still reports a full disk."""
+    """If stdout is full after a change was committed, the exit code is the usual one.
+
+    A message on stderr reports the full disk.
+    """
     arguments, sql, expected, code = CHANGES[name]
     result = ran(streams, *arguments, "-o", "json", **places)
     with engine.connect() as connection:

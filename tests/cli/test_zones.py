@@ -58,7 +58,7 @@ def test_machine_formats_show_instants_in_utc(form, world, invoke):
 
 
 def test_an_invalid_tz_variable_does_not_hide_results(world, invoke):
-    """Results are shown in UTC, with a warning. Only a clock time in an option is an error."""
+    """If TZ is wrong, results are shown in UTC with a warning. Only a clock time in an option is an error."""
     shown = invoke("list", "outbox", **world, TZ="Nowhere/Zone")
     assert "2026-11-22T20:30:00.000Z" in shown.stdout
     assert shown.stderr.count("TZ is not a time zone; instants are shown in UTC") == 1
@@ -68,7 +68,7 @@ def test_an_invalid_tz_variable_does_not_hide_results(world, invoke):
 
 
 def test_a_time_zone_applies_to_one_command_only(world, invoke):
-    """The next command in the same process shows its own time zone."""
+    """The --tz of one command does not affect the next command in the same process."""
     asked = invoke("list", "outbox", "--tz", "Asia/Ho_Chi_Minh", **world)
     assert "+07:00" in asked.stdout
     assert instant(datetime(2026, 1, 2, tzinfo=UTC)) == "2026-01-02T00:00:00.000Z"

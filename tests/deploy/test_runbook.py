@@ -1,4 +1,4 @@
-"""Test that the runbook has every alarm, and the list of the operators' pages is complete."""
+"""Test that the runbook contains every alarm, and the list of the operators' pages is complete."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def sections(root):
 
 @pytest.mark.parametrize("name", HEADINGS)
 def test_every_alarm_and_message_is_in_the_runbook(sections, name):
-    """In the runbook, each alarm and each kind of message has a heading with its name and text below."""
+    """In the runbook, each alarm and each kind of message contains a heading with its name and text below."""
     assert name in sections
 
 
 def test_the_runbook_marks_exactly_the_alarms_that_page(sections):
-    """The marks in the runbook agree with the template."""
+    """The runbook marks exactly the alarms that page an operator in the template."""
     marked = {name for name, words in sections.items() if words.startswith("●")}
     assert marked == set(PAGING)
 

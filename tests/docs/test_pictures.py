@@ -25,7 +25,7 @@ PICTURES = loaded()
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("page", PICTURES.PAGES, ids=lambda page: page.name)
 def test_every_command_of_the_page_prints_what_the_page_shows(page, payctl_path):
-    """The page's commands run in order in a fresh demo. After a difference, `make pictures` updates the page."""
+    """A page's commands run in order in a fresh demo. If an excerpt differs, `make pictures` updates the page."""
     stale = PICTURES.differences([page], payctl_path)
     assert not stale, "run `make pictures` and read what changed:\n" + "\n\n".join(stale)
 

@@ -173,7 +173,7 @@ def test_a_reader_finds_a_word(opened, word, title):
 
 
 def test_a_reader_opens_a_page_from_the_navigation(opened):
-    """A click on a section and on a page of it shows that page."""
+    """A click on a section and then on one of its pages shows that page."""
     page = opened("index.html")
     page.get_by_role("link", name="Reference").first.click()
     page.get_by_role("link", name="Metrics").first.click()
@@ -182,7 +182,7 @@ def test_a_reader_opens_a_page_from_the_navigation(opened):
 
 
 def test_the_site_follows_the_reader_s_light_and_dark_colours(opened):
-    """Text is darker than its background in the light colours, and lighter in the dark ones."""
+    """Text is darker than its background in the light theme, and lighter in the dark theme."""
     brightness = """() => {
       const of = (text) => text.match(/[0-9.]+/g).slice(0, 3).reduce((sum, each) => sum + Number(each), 0)
       const body = getComputedStyle(document.body)

@@ -187,7 +187,7 @@ def test_a_superseded_event_is_told_apart_if_it_blocks_nothing(evidence, expecte
 
 
 def test_no_release_is_advised_if_an_event_could_overtake_a_success():
-    """--on-dead release would also publish an event of another payment, which is behind a dead success."""
+    """If another payment's event is behind a dead success, --on-dead release is not advised."""
     group = TOO_LARGE._replace(event_types=[FAILED])
     found = causes(seen(SUPERSEDED, BLOCKED, dead=2, blocked=2, dead_groups=[group]), ANSWERED)
     assert not any("release" in typed(cause.command) for cause in found if cause.command)
@@ -207,7 +207,7 @@ def test_no_release_is_advised_if_an_event_could_overtake_a_success():
     ],
 )  # fmt: skip
 def test_an_event_that_waits_for_seconds_shows_that_no_publisher_is_working(evidence, words, expected):
-    """The sentence has the last sign of a publisher. One that was seen lately may be between two runs."""
+    """The sentence names a publisher's last activity. A publisher that was seen lately may be between two runs."""
     assert idle(evidence) == (words, expected)
 
 

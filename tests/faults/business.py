@@ -1,4 +1,4 @@
-"""Business as usual during a fault: customers whose gateways call until they are answered, and a publisher."""
+"""Run normal work during a fault: customers whose gateways call until they get a reply, and a publisher."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Business:
 
     @contextmanager
     def running(self, customers: int = 4, publishers: int = 1) -> Iterator[None]:
-        """Let customers pay and publishers publish during the block, and publishers until nothing is pending."""
+        """Let customers pay and publishers publish during the block. Afterwards, publish until nothing is pending."""
         closed, stop = Event(), Event()
 
         def buy() -> None:

@@ -55,12 +55,12 @@ def elsewhere(shop, clock, tmp_path, monkeypatch):
 
 
 class DatedGateways(Gateways):
-    """The gateways, which note the date that VNPay is given."""
+    """Test gateways that record the date that payctl sends to VNPay."""
 
     dates: list[str]
 
     def vnpay(self, body):
-        """Note the date, and answer."""
+        """Record the date, and answer."""
         self.dates = [*getattr(self, "dates", []), body["vnp_CreateDate"]]
         return super().vnpay(body)
 

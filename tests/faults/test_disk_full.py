@@ -63,7 +63,7 @@ def small_server(disk):
 
 
 def until_it_fails(engine, sql):
-    """Run a statement again and again until the server has no room for it."""
+    """Repeat a statement until the server has no space for it."""
     with suppress(DBAPIError), engine.connect() as connection:
         while True:
             connection.exec_driver_sql(sql)
@@ -97,7 +97,10 @@ def test_a_full_disk_of_the_database_loses_nothing(small_server, mock_kafka, wha
 @pytest.mark.kafka
 @pytest.mark.xdist_group("kafka")
 def test_a_full_disk_of_the_broker_loses_nothing(engine, disk):
-    """Apache Kafka ends itself. Callbacks go on, and events wait without losing a retry until it is back."""
+    """If the broker's disk is full, Apache Kafka stops.
+
+    Callbacks continue, and events wait without losing a retry until it is back.
+    """
     audit.install(engine)
     place = disk(64)
     small = {"log.segment.bytes": "1048576"}

@@ -38,7 +38,10 @@ def runs_of(shop):
 
 @pytest.mark.parametrize(("scenario", "ends"), [(Scenario.PAID, "COMPLETED"), (Scenario.WRONG_AMOUNT, "PENDING")])
 def test_a_callback_is_processed_once_whatever_kills_its_process(shop, scenario, ends):
-    """After a kill at any point there is all of a callback or nothing. The gateway calls again, and it is done."""
+    """After a kill at any point, a callback is stored completely or not at all.
+
+    The gateway calls again, and the callback is settled.
+    """
     sent, reported = {}, {}
 
     def begin(_number):
@@ -63,7 +66,10 @@ def test_a_callback_is_processed_once_whatever_kills_its_process(shop, scenario,
 
 
 def test_a_cleanup_that_is_killed_at_any_point_deletes_only_what_is_archived(shop, tmp_path):
-    """The next cleanup cuts off an incomplete batch and goes on. Each event is in the table or in the archive."""
+    """After a kill, the next cleanup removes an incomplete batch and continues.
+
+    Each event is in the table or in the archive.
+    """
     archive = tmp_path / "archive.ndjson.gz"
     command = Command(("cleanup", "--archive", str(archive), "--batch-size", "2", *ANSWER))
 
@@ -138,7 +144,7 @@ def test_a_resumed_replay_that_is_killed_at_any_point_can_be_resumed_again(shop)
 
 
 def test_reconcile_payments_that_is_killed_at_any_point_settles_each_payment_once(shop):
-    """What was settled stays settled with one event. The next run asks about the others."""
+    """After a kill, settled payments stay settled with one event each. The next run asks about the other payments."""
     sent, reported = {}, {}
     with serving(Gateways()) as gateways:
         shop.environment = {**shop.environment, **gateways.environment}

@@ -25,7 +25,7 @@ PATIENCE = 30.0
 
 
 class Killed(BaseException):
-    """The process of this thread is dead: nothing of it runs any more."""
+    """An error that means that the process of this thread is dead, so none of its code runs any more."""
 
 
 class Stage:

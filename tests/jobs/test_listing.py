@@ -115,7 +115,7 @@ def test_a_listed_event_has_its_order_code_and_says_if_it_is_superseded(engine):
 
 
 def test_a_truncated_list_of_error_groups_says_so(engine):
-    """The most frequent errors come first, and the report has the number of events in the listed groups."""
+    """The most frequent errors come first, and the report contains the number of events in the listed groups."""
     with engine.begin() as connection:
         for count, error in ((1, "alpha"), (3, "beta"), (2, "gamma")):
             insert_events(connection, count, state="dead", last_error=error)

@@ -135,6 +135,6 @@ def test_a_reading_is_complete_if_no_partition_reached_the_deadline():
 
 
 def test_every_reason_of_the_reader_is_a_reason_of_the_report():
-    """Each event type has a topic, and the report has each of the reader's reasons under the same name."""
+    """Each event type has a topic, and the report contains each of the reader's reasons under the same name."""
     assert set(TOPICS.values()) > {TOPIC}
     assert {each.value for each in Unread} <= {each.value for each in Unjudged}

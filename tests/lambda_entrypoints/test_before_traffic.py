@@ -124,7 +124,7 @@ def test_a_gateway_without_keys_does_not_stop_a_deployment(called, aws):
     ids=["accepts a forgery", "asks to try again", "cannot be imported", "answers nonsense"],
 )
 def test_a_version_that_accepts_a_forgery_gets_no_callbacks(called, aws, status, headers, body):
-    """A version that accepts a forged callback gets no callbacks, and the log has the verdicts."""
+    """A version that accepts a forged callback gets no callbacks, and the log contains the verdicts."""
     called(before_traffic.handler, ASKED, **aws(lambda _: (status, headers, body)))
     assert status_of(aws) == "Failed"
     (line,) = [line for line in called.printed.logs if line["message"] == "before_traffic"]

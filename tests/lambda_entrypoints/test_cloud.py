@@ -156,7 +156,7 @@ def test_an_unavailable_queue_does_not_fail_the_run(called, engine, cloud, datab
 
 
 def test_the_daily_cleanup_sends_an_alert_about_dead_events(called, engine, cloud, database_url):
-    """The alert has the number of dead events and the age of the oldest one."""
+    """The alert contains the number of dead events and the age of the oldest one."""
     with engine.begin() as connection:
         insert_events(connection, 7, state="dead", age=events.days(2))
     arn, queue = cloud.topic()

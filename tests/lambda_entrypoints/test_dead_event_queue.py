@@ -71,7 +71,7 @@ def test_the_runbooks_commands_replay_the_events_of_the_queue(
 
 
 def test_a_replay_accepts_the_queue_s_messages_as_lines_of_a_file(tmp_path):
-    """If SQS delivers a pointer twice, the file has two equal lines, and the replay counts the event once."""
+    """If SQS delivers a pointer twice, the file contains two equal lines, and the replay counts the event once."""
     body = Pointer("event-1", "payment-1", "PAYMENT_COMPLETED", 5, "UNKNOWN_EVENT_TYPE").body
     file = tmp_path / "dead-events.ndjson"
     file.write_text(f"{body}\n{body}\n")

@@ -245,7 +245,7 @@ def test_a_payment_that_another_session_has_locked_is_a_failure_of_this_run_only
 
 
 def test_a_reconciler_without_its_database_raises(reconciler):
-    """If the database is unavailable, the function fails, so that an alarm goes off, and the error has no password."""
+    """If the database is unavailable, the function fails, so that an alarm goes off. The error has no password."""
     words = "a-password-of-mine"
     function = reconciler(DATABASE_URL=f"postgresql://127.0.0.1:1/payments?user=somebody&password={words}")
     error = function.invoke(TICK).payload

@@ -125,7 +125,7 @@ def test_the_explanation_finds_an_access_key_with_a_line_break(merchant):
     ],
 )
 def test_momo_values_in_each_others_variables_are_found(merchant, held, words):
-    """MoMo's page shows three similar values. If two are exchanged, the hint names both variables."""
+    """MoMo's portal shows three similar values. If two are exchanged, the hint names both variables."""
     given = {name: (KEYS["momo"][other],) for name, other in zip(KEYS["momo"], held.split(), strict=True)}
     (hint,) = explain(GATEWAYS["momo"], merchant.momo(), merchant.credentials("momo", **given)).hints
     assert words in hint.text

@@ -51,7 +51,7 @@ def test_integers_beyond_two_to_the_53_lose_digits_as_in_javascript(number, text
 
 
 def test_an_integer_that_is_too_large_for_a_double_is_refused():
-    """JavaScript would sign Infinity for such a number, which no gateway sends."""
+    """A number beyond a double is refused, because JavaScript would sign Infinity for it."""
     with pytest.raises(MalformedError):
         number_text(10**400)
 

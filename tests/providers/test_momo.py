@@ -69,7 +69,7 @@ def test_a_momo_callback_without_a_signed_field_is_unreadable(merchant, name):
     ],
 )
 def test_a_signed_momo_callback_with_a_wrong_value_is_unreadable(merchant, changes):
-    """A valid signature does not excuse a wrong type, an undocumented order id or an invalid amount."""
+    """A signed callback with a wrong type, an undocumented order id or an invalid amount is unreadable."""
     assert reason(merchant.verify("momo", merchant.momo(**changes))) is UnclearReason.UNREADABLE
 
 

@@ -75,7 +75,7 @@ def test_the_payos_signed_text_equals_that_of_the_official_library(data, text):
     ],
 )
 def test_a_signed_payos_webhook_with_a_wrong_value_is_unreadable(merchant, changes):
-    """A valid signature does not excuse a missing field, another currency or an invalid amount."""
+    """A signed callback with a missing field, another currency or an invalid amount is unreadable."""
     assert reason(merchant.verify("payos", merchant.payos(**changes))) is UnclearReason.UNREADABLE
 
 

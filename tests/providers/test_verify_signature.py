@@ -16,7 +16,7 @@ def credentials_for(merchant):
 
 
 def test_the_verify_report_has_the_expected_verdict_of_a_vector(vector):
-    """The report has the fields that scripts rely on. They are null if the callback is not valid."""
+    """The report contains the fields that scripts rely on. They are null if the callback is not valid."""
     report = verify_signature(vector.request, None, lambda _: vector.credentials)
     assert {name: getattr(report, name) for name in vector.expect} == vector.expect
     assert report.provider == vector.gateway

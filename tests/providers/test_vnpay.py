@@ -93,7 +93,7 @@ def test_unsigned_vnpay_parameters_change_nothing(merchant, beside):
 
 @pytest.mark.parametrize("appended", ["vnp_New=%FF", "vnp_%FF=1", "vnp_New=%C0%AF", "vnp_New=\ud800"])
 def test_a_vnp_parameter_that_is_not_utf_8_is_refused(merchant, appended):
-    """Bytes that are not text have no documented encoding."""
+    """A parameter whose bytes are not UTF-8 is refused, because no documentation says how to read it."""
     genuine = merchant.vnpay()
     request = replace(genuine, query=f"{genuine.query}&{appended}")
     assert reason(merchant.verify("vnpay", request)) is RejectReason.MALFORMED
@@ -183,7 +183,7 @@ def test_the_merchant_s_own_payment_url_is_not_a_callback(merchant):
 
 @pytest.mark.parametrize("number", ["0", "00"])
 def test_a_vnpay_transaction_number_of_zero_becomes_none(merchant, number):
-    """The number 0 means that there is no transaction."""
+    """The transaction number 0 means that no transaction exists."""
     assert merchant.verify("vnpay", merchant.vnpay(vnp_TransactionNo=number)).gateway_transaction_id is None
 
 

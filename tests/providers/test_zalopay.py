@@ -66,7 +66,7 @@ def test_the_zalopay_reference_keeps_its_date(merchant):
     ],
 )
 def test_a_signed_zalopay_callback_with_a_wrong_value_is_unreadable(merchant, changes):
-    """A valid mac does not excuse a wrong type, a missing value or an invalid amount."""
+    """A callback with a wrong type, a missing value or an invalid amount is unreadable, even if its mac is valid."""
     assert reason(merchant.verify("zalopay", merchant.zalopay(**changes))) is UnclearReason.UNREADABLE
 
 
@@ -86,7 +86,7 @@ def test_signed_zalopay_data_that_is_not_a_json_object_is_unreadable(merchant, d
 
 
 def test_zalopay_data_with_two_amounts_is_unreadable(merchant):
-    """Of two amounts, one JSON parser takes the first and another one the last."""
+    """Data with two amounts is refused, because one JSON parser takes the first amount and another the last."""
     text = merchant.dumps(merchant.zalopay_data)
     doubled = text.replace('"amount":450000', '"amount":450000,"amount":1')
     assert reason(merchant.verify("zalopay", merchant.zalopay(doubled))) is UnclearReason.UNREADABLE
@@ -107,7 +107,10 @@ def test_white_space_around_a_zalopay_mac_is_refused(merchant):
 
 @pytest.mark.parametrize(("sent", "text"), [(0, None), (9007199254740993, "9007199254740993"), ("77", "77")])
 def test_the_zalopay_transaction_id_keeps_every_digit(merchant, sent, text):
-    """A number beyond 2^53 is exact, as a number or as text. The number 0 means that there is no transaction."""
+    """A number beyond 2^53 is exact, as a number or as text.
+
+    The transaction number 0 means that no transaction exists.
+    """
     assert merchant.verify("zalopay", merchant.zalopay(zp_trans_id=sent)).gateway_transaction_id == text
 
 

@@ -176,7 +176,7 @@ def test_a_value_without_one_clear_spelling_is_refused(gateway, change):
 
 
 def test_a_deeply_nested_value_is_refused_or_sent():
-    """The only possible error is InputError, at any depth, also near Python's own limit."""
+    """A nested value raises no error but InputError, at any depth, also near Python's own limit."""
     for depth in range(900, 1100):
         with suppress(InputError):
             assert simulated(("zalopay", Scenario.PAID, "data.amount", "[" * depth + "]" * depth))

@@ -91,7 +91,7 @@ def test_injected_errors_can_be_removed(mock_kafka, producer, send):
 
 
 def test_using_a_mock_cluster_that_was_not_started_is_an_error():
-    """Payctl raises UnavailableError, where the C library would crash the process."""
+    """If the mock cluster is not running, payctl raises UnavailableError. The C library would crash the process."""
     with pytest.raises(UnavailableError, match="not been started"):
         MockKafka().down()
 

@@ -1,4 +1,4 @@
-"""Secrets that are found again wherever a part of them turns up.
+"""Secrets that a search finds wherever a part of them occurs.
 
 The letters are consonants that are no hexadecimal digits, so no id, MAC, instant or English word holds six of them in a
 row. A text is also searched for them in hexadecimal digits and in base64.

@@ -2,7 +2,7 @@
 
 One world is made with them, and a broad set of commands and the functions run in it as processes. Then everything that
 can be seen is searched: what they print and log, rows, statements, messages, files and the list of processes. A receipt
-has the bytes of its callback, so it has account numbers; it has no key.
+contains the bytes of its callback, so it has account numbers; it has no key.
 """
 
 from __future__ import annotations
@@ -370,13 +370,13 @@ def test_no_row_has_a_part_of_a_secret(seen):
 
 
 def test_a_receipt_has_the_bytes_of_its_callback(seen):
-    """The account numbers in it are found, so the search sees bytes in a table too."""
+    """The search finds the account numbers in a receipt, so it also sees bytes in a table."""
     receipts = seen.rows["payctl.webhook_receipts"]
     assert CANARIES.seen_in(receipts) == {name for name in CANARIES if name.startswith("account")}
 
 
 def test_no_statement_has_a_key_or_a_password(seen):
-    """The database's log has every statement with its values. Only receipts bring account numbers there."""
+    """The database's log contains every statement with its values. Only receipts bring account numbers there."""
     assert "INSERT INTO payctl.webhook_receipts" in seen.statements
     wrong = {name for name in CANARIES if name.startswith(("account", "password in a stored"))}
     assert CANARIES.seen_in(seen.statements) - wrong == set()
@@ -395,7 +395,7 @@ def test_no_written_file_has_a_part_of_a_secret(seen):
 
 
 def test_no_command_line_of_a_process_has_a_part_of_a_secret(seen):
-    """Everybody on the machine can read the arguments of every process, those of the database server included."""
+    """No argument of any process contains a canary, because everybody on the machine can read the arguments."""
     shown = b"\n".join(seen.processes)
     assert b"publish-outbox" in shown
     assert ROLE.encode() in shown

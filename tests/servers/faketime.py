@@ -29,7 +29,7 @@ class FakeClock:
         return "libfaketime"
 
     def start(self) -> Self:
-        """Find the library. The clock is right until :meth:`set`."""
+        """Find the library. The clock shows the real time until :meth:`set`."""
         found = [path for place in _PLACES for path in sorted(Path(place).glob(f"**/faketime/{_NAME}"))]
         if platform.system() != "Linux" or not found:
             message = "libfaketime was not found"

@@ -58,7 +58,7 @@ def test_apache_kafka_accepts_tls_without_a_password(kafka):
     ],
 )
 def test_a_wrong_password_and_a_wrong_authority_have_different_errors(kafka, changed, complaint):
-    """The client's error callback has the reason, and its delivery report has only a timeout."""
+    """The client's error callback has the reason, and its delivery report contains only a timeout."""
     if "ssl.ca.location" in changed:
         changed = {"ssl.ca.location": str(kafka.certificates.stranger_ca)}
     error, complaints = report_of(sasl(kafka, "SCRAM-SHA-256", **changed, **{"message.timeout.ms": 1000}))

@@ -1,4 +1,4 @@
-"""The operators' commands: replay, cleanup with an archive, and reconcile, each run again and again as a process."""
+"""The operators' commands: replay, cleanup with an archive, and reconcile, each run repeatedly as a process."""
 
 from __future__ import annotations
 

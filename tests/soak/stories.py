@@ -99,7 +99,7 @@ class _Teller:
         return Story([self.send(scenario, SETTLES, copies=self.chance.choice((1, 2)))], UNPAID[scenario])
 
     def late_money(self) -> Story:
-        """The payment fails, and the money comes after all."""
+        """The payment fails, but the money arrives later."""
         scenario = self._unpaid()
         if scenario is None:
             return self.paid()
@@ -119,7 +119,7 @@ class _Teller:
         return Story([self.send(Scenario.WRONG_AMOUNT, frozenset({"wrong_amount"}))], "PENDING")
 
     def ignored(self) -> Story:
-        """The gateway reports something that is no result."""
+        """The gateway reports a state that is not a result."""
         possible = [one for one in scenarios(self.gateway) if one in IGNORED]
         scenario = self.chance.choice(possible)
         return Story([self.send(scenario, frozenset({IGNORED[scenario], "test_ping"}))], "PENDING")

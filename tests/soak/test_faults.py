@@ -24,7 +24,7 @@ def test_a_seed_determines_the_soak_s_faults(seed):
 
 
 def test_the_faults_of_an_hour_are_as_many_as_asked():
-    """A thousand faults in an hour have every kind, and come without a long pause."""
+    """A thousand faults in an hour include every kind, and no long pause is between two of them."""
     faults = plan(1, 3600, outage=120, number=1000)
     assert len(faults) == 1000
     assert {fault.kind for fault in faults} == set(USUAL)

@@ -1,4 +1,4 @@
-"""The soak in small: kills, freezes and cut sessions, each once, in some seconds. The end kills the publisher too."""
+"""A short soak: kills, freezes and cut sessions, each once, within seconds. The end kills the publisher too."""
 
 from __future__ import annotations
 

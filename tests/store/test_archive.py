@@ -103,7 +103,7 @@ def test_an_incomplete_first_batch_of_an_archive_is_cut_off(path, length):
 
 
 def test_an_archive_of_an_earlier_version_is_continued(path):
-    """An older archive has no mark in its gzip members. Its first line shows that it is an archive."""
+    """An older archive contains no mark in its gzip members. Its first line shows that it is an archive."""
     event = {"id": "a", "aggregateId": "p", "eventType": "PAYMENT_COMPLETED", "payload": {}}
     path.write_bytes(gzip.compress(f"{json.dumps(event)}\n".encode()))
     added(path, "b")
@@ -138,7 +138,7 @@ def test_adding_a_batch_fails_if_the_file_was_removed_or_replaced(path, tmp_path
 
 
 def test_the_error_for_a_damaged_archive_has_a_repair_command(path):
-    """The error for a damaged archive has a truncate command that keeps all complete batches."""
+    """The error for a damaged archive contains a truncate command that keeps all complete batches."""
     added(path, "ab")
     whole = path.stat().st_size
     with path.open("ab") as file:

@@ -123,7 +123,7 @@ def test_no_statement_of_a_job_changes_the_session(sent, job):
 
 @pytest.mark.parametrize("job", [webhook, watch, clean, reconcile, publish])
 def test_the_settings_of_a_transaction_are_one_statement_of_its_first_message(sent, job):
-    """A transaction sends them once, behind BEGIN, and never alone."""
+    """A transaction sends its settings once, together with BEGIN, and never alone."""
     queries = sent(job)
     begun = [query for query in queries if re.match(r"BEGIN\b", query)]
     assert begun

@@ -26,7 +26,7 @@ def connection_config(settings: KafkaSettings) -> ClientConfig:
     """Return the settings for connection, TLS and login. Producers, consumers and admin clients share them.
 
     Raises:
-        ConfigError: the CA file has no certificates. Or the mechanism is aws-iam, and the msk extra, a region or
+        ConfigError: the CA file contains no certificates. Or the mechanism is aws-iam, and the msk extra, a region or
             AWS credentials are missing.
     """
     return {

@@ -74,7 +74,7 @@ def test_an_option_s_value_may_look_like_a_shared_option(answer):
     ],
 )
 def test_wrong_usage_is_an_error_on_stderr_and_in_json(arguments, words, invoke):
-    """Wrong usage exits with 2. stderr has the error with a hint, and -o json also prints one document."""
+    """Wrong usage exits with 2. stderr contains the error with a hint, and -o json also prints one document."""
     plain, document = invoke(*arguments), invoke("-o", "json", *arguments)
     assert (plain.exit_code, plain.stdout) == (2, "")
     assert plain.stderr.startswith("error[USAGE]: ")

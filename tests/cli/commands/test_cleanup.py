@@ -58,7 +58,7 @@ def guarded(tmp_path, database_url, answer, insert):
 
 
 def test_a_cleanup_reports_counts_horizon_bytes_and_batches(clean, insert, events):
-    """With the configured retention the cleanup needs no --yes, and the document has all fields."""
+    """With the configured retention the cleanup needs no --yes, and the document contains all fields."""
     insert(5, state="published", age=OLD)
     insert(1, state="dead")
     insert(2)
@@ -290,7 +290,7 @@ def test_a_cleanup_works_without_the_permission_to_record_it(clean, insert, engi
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_cleanup_after_the_current_batch(started, database_url, insert, events, number):
-    """After a signal, a cleanup finishes its batch, and its document has the number of deleted events."""
+    """After a signal, a cleanup finishes its batch, and its document contains the number of deleted events."""
     insert(30_000, state="published", age=OLD)
     process = started("cleanup", "--batch-size", "1", "-o", "json", DATABASE_URL=database_url)
     deadline = time.monotonic() + 30
@@ -306,7 +306,7 @@ def test_a_signal_ends_a_cleanup_after_the_current_batch(started, database_url, 
 
 @pytest.mark.parametrize(("typed", "ends"), [("y", (0, 1)), ("", (7, 4))])
 def test_a_cleanup_on_a_terminal_asks_for_confirmation(database_url, engine, insert, events, typed, ends):
-    """The default answer is no. Events that expire during the question are not deleted."""
+    """The default answer to the cleanup's question is no. Events that expire during the question are not deleted."""
     insert(3, state="published", age=OLD)
     insert(1, state="published", age=timedelta(0))
     master, slave = pty.openpty()

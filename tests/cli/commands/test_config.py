@@ -71,7 +71,7 @@ def test_config_show_shows_no_secret(config, answer, keys):
 
 
 def test_the_document_names_the_profile(config, answer):
-    """Every JSON document has the profile of -p or of PAYCTL_PROFILE."""
+    """Every JSON document contains the profile of -p or of PAYCTL_PROFILE."""
     assert answer("config", "path", "--config", config, "-p", "staging")["profile"] == "staging"
     assert answer("config", "path", PAYCTL_CONFIG=config, PAYCTL_PROFILE="staging")["profile"] == "staging"
 

@@ -14,7 +14,7 @@ KEYS_ONLY = ["doctor", "--only", "keys"]
 
 @pytest.mark.postgres
 def test_the_doctor_exits_with_0_if_everything_is_healthy(database_url, mock_kafka, keys, answer):
-    """With a database, brokers and keys payctl doctor exits with 0, and the document has every check."""
+    """With a database, brokers and keys payctl doctor exits with 0, and the document contains every check."""
     environment = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, **keys}
     document = answer("doctor", **environment)
     assert (document["exit_code"], document["result"]["healthy"], document["counts"]["fail"]) == (0, True, 0)
@@ -33,7 +33,7 @@ def test_the_doctor_names_each_missing_setting(invoke):
 
 @pytest.mark.postgres
 def test_a_warning_of_the_doctor_exits_with_0(database_url, engine, invoke):
-    """A finding that is a warning has a command to paste."""
+    """A finding that is a warning contains a command to paste."""
     with engine.begin() as connection:
         insert_events(connection, 5, state="sent_unmarked")
     result = invoke("doctor", "--only", "old-service", DATABASE_URL=database_url)
@@ -99,7 +99,7 @@ def test_a_doctor_bundle_overwrites_no_file(kind, tmp_path, answer):
 
 
 def test_the_error_for_an_unwritable_bundle_has_the_reason(answer):
-    """If the doctor cannot write its bundle, it exits with 2, and the error has the operating system's reason."""
+    """If the doctor cannot write its bundle, it exits with 2, and the error contains the operating system's reason."""
     document = answer(*KEYS_ONLY, "--bundle", "/nonexistent/bundle.json")
     assert document["exit_code"] == 2
     assert "No such file or directory" in document["error"]["message"]

@@ -39,7 +39,7 @@ def register(answer, gateways):
 
 
 def test_gateways_list_shows_each_key_s_length_and_fingerprint(answer, invoke):
-    """The fingerprint is the beginning of the SHA-256. The output has no part of the key itself."""
+    """The fingerprint is the beginning of the SHA-256. The output contains no part of the key itself."""
     rotated = {**KEYS, "PAYOS_CHECKSUM_KEY_PREVIOUS": "the-key-before"}
     document = answer("gateways", "list", **rotated)
     check(document)
@@ -262,7 +262,7 @@ def test_register_webhook_is_only_for_payos(answer, gateway):
 
 @pytest.mark.parametrize("form", ["table", "json"])
 def test_an_answer_that_quotes_a_key_or_a_part_of_it_is_blanked(form, invoke, gateways):
-    """The output has PayOS's text without the key, and without the beginning or the end of the key."""
+    """The output contains PayOS's text without the key, and without the beginning or the end of the key."""
     key = PAYOS["PAYOS_API_KEY"]
     gateways.call = lambda _url, _body: 500
     gateways.tamper = lambda it: it.update(desc=f"the key {key} ({key[:7]}..., ...{key[-6:]}) is not known")

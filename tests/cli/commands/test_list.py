@@ -52,7 +52,7 @@ def test_every_kind_of_row_is_listed(ask, engine):
 
 @pytest.mark.usefixtures("events")
 def test_a_list_as_ndjson_has_typed_lines_and_a_summary(invoke, database_url):
-    """In the output of a list, each ndjson line has a type, and CSV has the fields of --fields in the given order."""
+    """In a list's output, each ndjson line has a type, and CSV has the fields of --fields in the given order."""
     lines = invoke("list", "outbox", "--all", "-o", "ndjson", DATABASE_URL=database_url).stdout.splitlines()
     documents = [json.loads(line) for line in lines]
     assert [document["type"] for document in documents] == ["item"] * 63 + ["summary"]
@@ -73,7 +73,7 @@ def test_a_list_escapes_and_redacts_error_texts(invoke, database_url, form):
 
 
 def test_a_list_that_fails_ends_with_a_summary(invoke, database_url, engine):
-    """If a table is missing, the ndjson summary has the error and the exit code is 3."""
+    """If a table is missing, the ndjson summary contains the error and the exit code is 3."""
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE payctl.webhook_receipts")
     result = invoke("list", "receipts", "-o", "ndjson", DATABASE_URL=database_url)

@@ -174,7 +174,7 @@ def test_a_genuine_callback_reaches_the_service_unchanged(listening, service, na
 
 @pytest.mark.parametrize("name", PAYMENTS)
 def test_a_forged_callback_does_not_reach_the_service(listening, service, name):
-    """The gateway gets payctl's own refusal, and the line says why."""
+    """If a callback is not genuine, the gateway gets payctl's refusal, and the log line gives the reason."""
     process, port = listening(service.url)
     reply = deliver(port, callback(PAYMENTS[name], Scenario.BAD_SIGNATURE))
     refusal = providers.by_name(name).reply(Answer.BAD_SIGNATURE)
@@ -291,7 +291,10 @@ def receipt(engine):
     ids=["accepted", "500", "unavailable"],
 )
 def test_replay_sends_a_stored_callback_again(answer_of_replay, service, closed_url, receipt, answer, code, outcome):
-    """The service gets the stored query. The exit code says whether it accepted the callback."""
+    """With --replay, the service gets the stored query.
+
+    The exit code says whether the service accepted the callback.
+    """
     request, receipt_id = receipt
     service.answer = answer
     document = answer_of_replay(service.url if answer else closed_url, receipt_id)
@@ -309,7 +312,7 @@ def test_replay_finds_a_receipt_by_the_first_characters_of_its_id(answer_of_repl
 
 @pytest.mark.postgres
 def test_replay_verifies_the_stored_callback_again(answer_of_replay, service, receipt):
-    """If the present keys do not match, payctl sends nothing and ends with exit code 5."""
+    """If the configured keys do not verify a stored callback, --replay sends nothing and exits with 5."""
     document = answer_of_replay(service.url, receipt[1], VNPAY_HASH_SECRET="another")
     assert (document["exit_code"], document["items"][0]["reason"], service.requests) == (5, "signature", [])
 

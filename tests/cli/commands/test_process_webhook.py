@@ -172,7 +172,7 @@ def test_a_database_without_payctls_schema_is_a_configuration_error(answer, empt
 
 @pytest.mark.usefixtures("pending")
 def test_process_webhook_shows_the_change_and_the_database(process, database_url, tmp_path):
-    """The change is on stdout. stderr has the profile and the database without its password."""
+    """process-webhook prints the change on stdout. stderr has the profile and the database without its password."""
     file = tmp_path / "callback.json"
     file.write_bytes(SAMPLE.request.body)
     environment = {"DATABASE_URL": database_url, **keys_of(SAMPLE)}
@@ -190,7 +190,7 @@ def test_process_webhook_shows_the_change_and_the_database(process, database_url
 
 @pytest.mark.usefixtures("pending")
 def test_v_logs_one_line_for_a_settled_callback(process, database_url, tmp_path):
-    """With -v, one JSON line on stderr has the event's name and the decision."""
+    """With -v, one JSON line on stderr contains the event's name and the decision."""
     file = tmp_path / "callback.json"
     file.write_bytes(SAMPLE.request.body)
     result = process("process-webhook", str(file), "-q", "-v", DATABASE_URL=database_url, **keys_of(SAMPLE))

@@ -64,7 +64,7 @@ def test_the_job_changes_nothing_over_its_cap(run_job, job):
 
 
 def test_only_one_job_runs_at_a_time_and_none_is_repeated(job):
-    """The next run is the retry, and it begins after the last one has ended."""
+    """The job does not retry within a run. The next run begins only after the last one has ended."""
     assert job["concurrencyPolicy"] == "Forbid"
     assert job["jobTemplate"]["spec"]["backoffLimit"] == 0
     assert job["jobTemplate"]["spec"]["activeDeadlineSeconds"] < 15 * 60

@@ -127,7 +127,10 @@ def advice(page):
 def test_the_advised_replay_sends_exactly_the_lost_events(
     invoke, answer, world, lose, kafka, read_all, tmp_path, monkeypatch
 ):
-    """Pasted several times, it sends each lost event once and leaves out those that another operator has replayed."""
+    """If the repair command is pasted several times, it sends each lost event once.
+
+    It leaves out events that another operator has replayed.
+    """
     monkeypatch.chdir(tmp_path)
     lost = lose(3)
     page = invoke("reconcile", "outbox", **world).stdout
@@ -163,7 +166,7 @@ def test_the_advised_repair_of_lost_events_passes_the_profile_s_guard(
 
 @pytest.mark.usefixtures("published")
 def test_reconcile_advises_no_replay_with_a_read_only_profile(invoke, answer, world, lose, tmp_path):
-    """The guard would refuse the replay, so the output names the guard and no command."""
+    """If the guard would refuse the replay, the output names the guard and suggests no command."""
     file = tmp_path / "payctl.toml"
     values = "".join(f'{name} = "{value}"\n' for name, value in world.items())
     file.write_text(f"[profiles.replica]\n{values}guard.read_only = true\n", "utf-8")
@@ -176,7 +179,7 @@ def test_reconcile_advises_no_replay_with_a_read_only_profile(invoke, answer, wo
 
 @pytest.mark.usefixtures("published")
 def test_a_repair_plan_leaves_out_an_event_that_was_replayed_meanwhile(lose, engine, answer, world):
-    """The event's row was written after the comparison, so the plan leaves it out."""
+    """If an event's row was written after the comparison, the plan leaves the event out."""
     ids = lose(2)
     with transaction(engine, Limits(), commit=False) as connection:
         now = datetime.now(UTC)
@@ -191,7 +194,10 @@ def test_a_repair_plan_leaves_out_an_event_that_was_replayed_meanwhile(lose, eng
 
 @pytest.mark.usefixtures("published")
 def test_reconcile_advises_no_replay_of_a_superseded_event(compare, invoke, world, engine, lose, tmp_path):
-    """The payment is COMPLETED, so the order service would release paid tickets. The event still counts as lost."""
+    """A lost failure of a COMPLETED payment is not replayed, because the order service would release paid tickets.
+
+    It still counts as lost.
+    """
     (lost,) = lose(event_type="PAYMENT_FAILED")
     with engine.begin() as connection:
         insert_events(connection, 1, event_type="PAYMENT_FAILED")
@@ -278,7 +284,7 @@ def test_reconcile_does_not_call_an_event_lost_if_kafka_may_have_deleted_it(
 
 
 def test_records_behind_an_open_transaction_are_not_called_lost(compare, engine, answer, world, kafka):
-    """Consumers cannot read these records yet. After the end of the transaction, payctl finds them."""
+    """Consumers cannot read the records of an open transaction. After the end of the transaction, payctl finds them."""
     producer = Producer({"bootstrap.servers": kafka.bootstrap, "transactional.id": "test-open"})
     producer.init_transactions(30)
     producer.begin_transaction()
@@ -396,7 +402,7 @@ def test_reconcile_reports_a_message_with_another_value_key_or_topic(change, wor
 
 @pytest.mark.usefixtures("published")
 def test_reconcile_advises_a_replay_of_an_event_in_a_wrong_topic(compare, lose, send, tmp_path):
-    """The event's own topic does not have it, so a replay sends it there once."""
+    """If an event is only in a wrong topic, a replay sends it to its own topic once."""
     (event_id,) = lose()
     send(event_id, "key", "{}", topic="payment.failed")
     document = compare("--repair-out", str(tmp_path / "plan"))

@@ -139,7 +139,7 @@ def test_reconcile_payments_settles_nothing_without_a_yes(overdue, reconcile, en
 
 
 def test_reconcile_payments_begins_with_what_it_did(gateways, overdue, invoke, database_url):
-    """The first line of the output has the mark and the numbers. The last lines have the publishing command."""
+    """The first line of the output contains the mark and the numbers. The last lines have the publishing command."""
     overdue("momo", state="paid")
     environment = {"DATABASE_URL": database_url, **gateways.environment}
     planned = invoke(*RECONCILE, "-n", **environment).stdout.splitlines()

@@ -162,7 +162,10 @@ def test_simulate_advises_a_command_that_still_processes_the_callback(answer, da
 
 @pytest.mark.postgres
 def test_simulate_without_an_order_says_how_to_name_one(invoke, database_url):
-    """The invented order is not in the database, so the callback is refused, and the output names --order-code."""
+    """If simulate invents an order, the callback is refused because the order is not in the database.
+
+    The output names --order-code.
+    """
     result = invoke("simulate", "zalopay", "paid", "--to", "process-webhook", DATABASE_URL=database_url, **KEYS)
     assert (result.exit_code, "unknown_order" in result.stdout, "--order-code" in result.stdout) == (5, True, True)
 
@@ -238,7 +241,7 @@ def test_simulate_says_why_a_reply_does_not_acknowledge_the_callback(
 
 
 def test_simulate_gives_no_reason_for_a_reply_that_acknowledges(answer, service):
-    """The reason is null, and the exit code is 0."""
+    """If the gateway would accept the reply, the reason is null and the exit code is 0."""
     document = answer("simulate", "zalopay", "paid", "--url", service(200, '{"return_code":1}'), **KEYS)
     assert (document["exit_code"], document["items"][0]["why_not"]) == (0, None)
 

@@ -225,7 +225,10 @@ def watched(started, database_url, *arguments, lines):
 
 
 def test_a_watch_in_a_pipe_prints_a_line_for_each_poll(started, database_url, insert):
-    """A header comes first, then each poll prints one line. Ctrl-C exits with 130 without an error."""
+    """`stats --watch` prints a header and then one line for each poll.
+
+    After Ctrl-C it exits with 130 without an error.
+    """
     insert(2)
     code, lines, errors = watched(started, database_url, lines=3)
     rows = [line.rstrip("\n").split("\t") for line in lines]
@@ -258,7 +261,7 @@ def test_a_watch_continues_after_a_database_restart(started, database_url, postg
 
 
 def test_a_secret_in_a_stored_error_is_blanked_in_every_format(shown, insert):
-    """The replaced service stored what its driver said. Two errors that are one text then are one sample."""
+    """The replaced service stored its driver's error texts. Two errors with the same text give one sample."""
     for password in ("hunter-two", "hunter-three"):
         insert(1, state="dead", last_error=f"cannot connect to postgresql://u:{password}@h/d")
     for form in (["-o", "table"], ["-o", "json"], ["-o", "csv"], ["--prometheus"]):

@@ -175,7 +175,10 @@ def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(troubled, terminal
 
 
 def test_a_database_that_goes_away_is_said_and_comes_back(troubled, postgres, terminal):
-    """The figures stay, the first line says since when they are old, and the next reading that succeeds clears it."""
+    """If the database fails, the figures stay, and the first line says since when they are old.
+
+    The next successful reading removes that line.
+    """
     with terminal(*WATCH, **troubled) as it:
         it.wait_for("Ctrl-C ends")
         postgres.stop("immediate")
@@ -206,7 +209,7 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_lines(troubled, name, termi
 
 
 def test_no_color_draws_without_colours(troubled, terminal):
-    """With NO_COLOR the picture has no colours, and the mark still says how it stands."""
+    """With NO_COLOR the picture contains no colours, and the mark still says how it stands."""
     with terminal(*WATCH, **troubled) as it:
         it.wait_for("Ctrl-C ends")
         assert "\x1b[31m" in it.sent.decode()

@@ -172,7 +172,10 @@ def test_the_command_that_an_unclear_receipt_advises_settles_the_payment(
 def test_the_doctor_prints_the_command_that_settles_an_unclear_receipt(
     gateway, reason, change, pending, arrive, invoke, database_url
 ):
-    """The finding fails and has a command. When it was pasted and the payment is COMPLETED, the doctor is content."""
+    """The doctor fails and shows a command.
+
+    After the command has settled the payment, the doctor reports no problem.
+    """
     payment = pending(gateway)
     arrive(unclear(payment, gateway, change), gateway)
     with serving(Gateways()) as served:

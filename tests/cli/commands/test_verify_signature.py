@@ -54,7 +54,7 @@ def test_the_first_line_of_a_valid_callback_sums_it_up(process):
 
 
 def test_a_refusal_shows_the_reason_the_key_and_a_hint(process):
-    """A refused callback exits with 5, and the output has the reason, the key's name and the next command."""
+    """A refused callback exits with 5, and the output contains the reason, the key's name and the next command."""
     result = process("verify-signature", "--example", "zalopay", "--tamper", "amount")
     first, key, hint, *_ = result.stdout.splitlines()
     assert first == "✘ not valid  ZaloPay  the mac does not match data with key2"
@@ -129,7 +129,7 @@ def sample_file(tmp_path, gateway):
 @pytest.mark.parametrize("gateway", GATEWAYS)
 @pytest.mark.parametrize("form", ["env", "short", "bare", "exported"])
 def test_verify_signature_reads_keys_from_a_file(gateway, form, answer, tmp_path):
-    """A key file has the names of the variables, the gateway's names, or only the key that signs."""
+    """A key file contains the names of the variables, the gateway's names, or only the key that signs."""
     file, keys = sample_file(tmp_path, gateway)
     signing = BARE_KEYS[gateway]
     short = {field.env: field.name for field in GATEWAYS[gateway].fields}
@@ -215,7 +215,7 @@ def test_no_key_is_named_if_the_content_cannot_be_read(answer, tmp_path):
 
 
 def test_the_output_says_that_a_key_comes_from_the_key_file(answer, tmp_path):
-    """The environment has a key with the same name, which payctl did not try."""
+    """If a key file is given, payctl does not try the key of the same name from the environment."""
     key_file = tmp_path / "keys"
     key_file.write_text(f"key2={OTHER}\n", "utf-8")
     arguments = ("verify-signature", "-", "--provider", "zalopay", "--key-file", str(key_file))

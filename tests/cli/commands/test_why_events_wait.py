@@ -101,7 +101,7 @@ def test_stats_check_within_its_limits_still_counts_dead_events(world, given, in
 
 
 def test_stats_say_at_once_that_no_publisher_is_working(world, given, invoke, answer):
-    """Long before the event is overdue, the forecast is replaced by the last sign of a publisher."""
+    """Long before an event is overdue, the forecast is replaced by the last activity of a publisher."""
     given({"age": HALF_A_MINUTE}, SEEN.format("40 s"))
     assert re.search(r"drain\tno publisher is working now; last activity 4\S+ s ago\n", invoke("stats", **world).stdout)
     assert answer("stats", **world)["result"]["idle"].startswith("no publisher is working now; last activity")
@@ -110,7 +110,10 @@ def test_stats_say_at_once_that_no_publisher_is_working(world, given, invoke, an
 
 
 def test_a_wait_that_ends_with_dead_events_shows_a_warning(world, given, invoke):
-    """The condition holds, so the exit code is 0. The next line counts the dead events."""
+    """If the condition of --wait holds, the exit code is 0, even with dead events.
+
+    The next line counts the dead events.
+    """
     given(DEAD)
     result = invoke("stats", "--wait", "pending=0", **world)
     assert (result.exit_code, result.stdout.splitlines()[:2]) == (
@@ -161,7 +164,7 @@ def test_the_advice_for_a_missing_publisher_publishes_the_backlog(world, given, 
 def test_the_advice_for_a_message_that_is_too_large_names_the_limit(
     world, given, paste, invoke, mock_kafka, command, kind
 ):
-    """When the limit is raised, the advised replay and a publisher send the event."""
+    """After the topic's limit is raised, the advised replay and a publisher send the event that was too large."""
     given({"age": MINUTES})
     mock_kafka.fail_next(KafkaError.MSG_SIZE_TOO_LARGE)
     assert invoke("publish-outbox", **world).exit_code == 6
@@ -185,7 +188,7 @@ def test_the_advice_for_a_blocked_event_replays_the_dead_one(world, given, paste
 
 @pytest.mark.parametrize("command", ["stats", "doctor"])
 def test_the_advice_for_a_blocked_success_publishes_it(world, given, paste, invoke, command):
-    """The dead failure is superseded. The advised command publishes the success, so no customer waits any more."""
+    """For a superseded dead failure, the advised command publishes the success, so no customer waits any more."""
     given({**DEAD, "event_type": "PAYMENT_FAILED"}, {"age": SECONDS}, ONE_PAYMENT)
     ran = paste(command, "blocked" if command == "stats" else "waits behind")
     assert (ran.exit_code, "✔  published 1" in ran.stdout) == (0, True)
@@ -195,7 +198,10 @@ def test_the_advice_for_a_blocked_success_publishes_it(world, given, paste, invo
 
 @pytest.mark.parametrize("command", ["stats", "doctor"])
 def test_a_superseded_event_that_blocks_nothing_does_no_harm(world, engine, given, invoke, answer, command):
-    """Both show a warning and end with 0, also with --check. The statement that they show ends the report."""
+    """For a superseded event, stats and doctor show a warning and exit with 0.
+
+    The statement that they show removes the warning.
+    """
     given({**DEAD, "event_type": "PAYMENT_FAILED"})
     with engine.begin() as connection:
         insert_payments_of_events(connection)
@@ -227,7 +233,7 @@ def test_a_superseded_event_that_blocks_nothing_does_no_harm(world, engine, give
 def test_the_advice_of_stats_and_doctor_passes_the_profile_s_guard(
     world, given, invoke, tmp_path, command, guard, event, words, code
 ):
-    """The command has the profile, its file and the options that the guard requires, and it works when it is pasted."""
+    """An advised command has the profile, its file and the options of the guard, and it works when pasted."""
     file = tmp_path / "payctl.toml"
     settings = "".join(f'{name} = "{value}"\n' for name, value in world.items())
     file.write_text(f"[profiles.prod]\n{settings}\n[profiles.prod.guard]\n{guard}\n")

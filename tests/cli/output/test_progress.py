@@ -81,6 +81,6 @@ def test_no_progress_bar_is_written_to_a_pipe(typed, arguments, word, end):
 
 
 def test_quiet_draws_no_progress_bar(typed):
-    """With -q stderr has no bar, even on a terminal."""
+    """With -q stderr contains no bar, even on a terminal."""
     code, out, err = typed("-q", "cleanup", terminal=True)
     assert (code, json.loads(out)["exit_code"], "━" in err, "deleting" in err) == (0, 0, False, False)

@@ -95,7 +95,7 @@ def _converse(terminal, answers):
 
 @pytest.mark.parametrize("answer", ["y", "YES"])
 def test_a_yes_on_a_terminal_confirms_the_change(answer, half_marked, on_terminal, left):
-    """Stderr has the plan, its count and the question. stdout has only the result."""
+    """Stderr has the plan, its count and the question. stdout contains only the result."""
     code, stdout, talk = on_terminal(*REPAIR, answers=[answer], **half_marked)
     assert (code, left()) == (0, 0), talk
     assert stdout.startswith(f"✔  repaired {ROWS}")

@@ -72,7 +72,7 @@ def killed(path, database_url):
 
 
 def test_the_archive_has_exactly_the_deleted_events(clean, insert, rows, path):
-    """The archive has every column, for fully and for half-marked rows."""
+    """The archive contains every column, for fully and for half-marked rows."""
     insert(5, state="published", age=OLD)
     insert(2, state="sent_unmarked", age=OLD)
     before = rows()

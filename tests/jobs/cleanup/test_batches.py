@@ -27,7 +27,7 @@ def test_each_cleanup_batch_is_one_short_transaction(clean, insert, engine):
 
 
 def test_a_cleanup_deletes_all_events_of_one_instant(clean, insert, engine, events):
-    """A batch begins behind the last event of the previous one, even if both have the same instant."""
+    """A batch begins after the last event of the previous one, even if both have the same instant."""
     insert(25, state="published", age=OLD)
     with engine.begin() as connection:
         connection.exec_driver_sql('UPDATE outbox SET "createdAt" = (SELECT min("createdAt") FROM outbox)')

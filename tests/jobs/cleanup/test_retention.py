@@ -71,7 +71,7 @@ def test_keep_newest_below_the_retention_changes_nothing(clean, insert):
 
 
 def test_a_cleanup_preview_has_the_counts_of_the_real_run(clean, insert, events, engine):
-    """The preview has the rows and bytes that the run deletes, and changes nothing."""
+    """The preview contains the rows and bytes that the run deletes, and changes nothing."""
     insert(5, state="published", age=OLD)
     insert(2, state="sent_unmarked", age=OLD)
     insert(9, state="dead", age=OLD)
@@ -85,7 +85,7 @@ def test_a_cleanup_preview_has_the_counts_of_the_real_run(clean, insert, events,
 
 
 def test_a_cleanup_deletes_nothing_that_expired_after_the_plan(clean, insert, events, engine):
-    """The plan's horizon applies to events and receipts, because later ones were not approved."""
+    """The plan's horizon applies to events and receipts, because the operator did not approve later ones."""
     insert(3, state="published", age=OLD)
     insert(2, state="published", age=timedelta(days=7, hours=1))
     planned = preview_cleanup(engine, retention=timedelta(days=7, hours=2))

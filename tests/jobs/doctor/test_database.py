@@ -217,7 +217,7 @@ def test_the_doctor_reports_a_difference_between_two_clocks(hours, status, found
 
 
 def test_the_doctor_names_a_running_publisher(engine, found):
-    """The finding has the shard and the process. An unexpected number of shards is a warning.
+    """The finding contains the shard and the process. An unexpected number of shards is a warning.
 
     A publisher holds a shard through two sessions, and has one finding for it.
     """
@@ -233,7 +233,7 @@ def test_the_doctor_names_a_running_publisher(engine, found):
 
 
 def test_the_doctor_names_the_session_with_an_old_snapshot(engine):
-    """The finding about an old snapshot has the session's process, state and application."""
+    """The finding about an old snapshot contains the session's process, state and application."""
     with transaction(engine, Limits()) as holder:
         holder.exec_driver_sql("CREATE TEMPORARY TABLE t ()")
         pid = holder.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()

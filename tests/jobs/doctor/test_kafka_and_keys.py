@@ -129,6 +129,6 @@ def test_a_cluster_without_any_expected_topic_is_one_finding():
 
 
 def test_unavailable_brokers_are_a_failure():
-    """If the brokers do not answer, the doctor's finding has their address and says what to check."""
+    """If the brokers do not answer, the doctor's finding contains their address and says what to check."""
     (finding,) = diagnose(subject("127.0.0.1:1"), ["kafka"]).findings
     assert (finding.status, "127.0.0.1:1" in finding.fact, bool(finding.remedy)) == (Status.FAIL, True, True)

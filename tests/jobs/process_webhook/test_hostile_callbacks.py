@@ -139,7 +139,7 @@ def test_an_order_with_a_hostile_amount_is_not_read_as_an_agreement(shop):
 
 @pytest.mark.parametrize("name", list(HOSTILE))
 def test_signed_nonsense_is_refused(shop, name):
-    """Nonsense with a right signature is refused without an exception."""
+    """A meaningless callback with a valid signature is refused without an exception."""
     survives(shop, HOSTILE[name]())
 
 
@@ -176,7 +176,7 @@ def test_a_code_that_is_not_documented_settles_nothing_and_alerts(shop, make):
 
 
 def test_a_repeated_callback_changes_nothing_at_any_time(shop):
-    """A callback that comes again after its payment was settled is a duplicate, even with another trace."""
+    """A callback that arrives again after its payment was settled is a duplicate, even with another trace."""
     payment = shop.payment()
     shop.process(payment)
     settled = shop.row(payment)

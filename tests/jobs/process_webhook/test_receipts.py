@@ -91,7 +91,7 @@ def test_every_genuine_callback_leaves_one_receipt(shop, scenario, result, reaso
 @pytest.mark.parametrize("provider", list(GATEWAYS))
 @pytest.mark.parametrize("forgery", list(FORGERIES))
 def test_a_forged_callback_leaves_no_receipt(shop, provider, forgery):
-    """After a forgery every table has the same rows and row versions as before."""
+    """After a forgery every table contains the same rows and row versions as before."""
     payment = shop.payment(provider)
     before = shop.tables()
     report = shop.process(FORGERIES[forgery](callback(payment, Scenario.BAD_SIGNATURE)), trace=TRACE)

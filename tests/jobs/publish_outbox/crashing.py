@@ -20,7 +20,7 @@ POINTS = ("fetched", "claimed", "produced", "acknowledged", "before_commit", "af
 
 
 class Fuse:
-    """An object that kills or freezes this process when it reaches a point for the n-th time."""
+    """An object that kills or freezes this process at a chosen point, at its n-th occurrence."""
 
     def __init__(self, point, number, signal_number):
         self.point, self.left, self.signal_number = point, number, signal_number

@@ -78,7 +78,7 @@ class Sabotage(Producer):
         self.left, self.before, self.after = number, before, after
 
     def send(self, wave, *arguments):
-        """Send the wave and call the sabotage."""
+        """Send the wave, and call the function that causes the fault."""
         self.left -= 1
         if self.left == 0 and self.before:
             self.before()
@@ -238,7 +238,7 @@ def test_a_loop_waits_while_the_database_is_read_only(outbox, database_url):
 
 
 def test_a_run_that_loses_a_table_reports_its_published_events(outbox):
-    """If one of payctl's tables disappears during a run, the report has the counts and the reason for the end."""
+    """If one of payctl's tables disappears during a run, the report contains the counts and the reason for the end."""
     outbox.insert(30)
 
     def take_away(_tally):

@@ -193,7 +193,7 @@ def test_a_retry_waits_until_it_is_due(outbox):
 
 
 def test_a_message_too_large_is_dead_at_once(outbox):
-    """A message that is too large is dead at once, other events are sent, and its stored error has no payload."""
+    """A message that is too large is dead at once, other events are sent, and its stored error contains no payload."""
     outbox.insert(5)
     large = outbox.add("k", payload={"secret": SECRETS * 100_000})
     outbox.insert(5)
@@ -236,7 +236,7 @@ class SlowToRefuse(Producer):
         self.clockwork = clockwork
 
     def send(self, wave, *arguments):
-        """Send the wave, and let time pass if it is a single message."""
+        """Send the wave. If it is a single message, take longer than the batch's time limit."""
         failures = super().send(wave, *arguments)
         self.clockwork.now += 60.0 if len(wave) == 1 else 0.0
         return failures

@@ -161,7 +161,7 @@ def test_a_loop_waits_for_an_unavailable_database(outbox, postgres):
 
 
 def test_a_stop_during_a_database_outage_ends_with_a_report(outbox, postgres):
-    """After a stop during a database outage, the report has the counts but not the age of the oldest event."""
+    """After a stop during a database outage, the report contains the counts but not the age of the oldest event."""
     outbox.insert(3)
     clockwork = Clockwork(waits=3, at={1: lambda: postgres.stop("immediate")})
     try:

@@ -223,7 +223,7 @@ def test_the_replaced_service_s_rows_are_not_sent_again(outbox):
 
 
 def test_a_replayed_event_keeps_its_identity(outbox):
-    """A replayed message has the same event id, key, value, topic and partition. A header names the replay."""
+    """A replayed message contains the same event id, key, value, topic and partition. A header names the replay."""
     id_ = outbox.add("k")
     outbox.publish()
     outbox.execute('UPDATE outbox SET published = false, "publishedAt" = NULL WHERE id = %(id)s', id=id_)

@@ -54,7 +54,7 @@ def test_a_stop_ends_a_wait_at_once(outbox):
 
 
 def stop_once_sent(outbox, stop, trouble):
-    """Wait in a thread until the batch is claimed, then cause trouble and set the stop."""
+    """Wait in a thread until the batch is claimed, then cause a fault and request the stop."""
 
     def wait_and_stop():
         deadline = time.monotonic() + 20

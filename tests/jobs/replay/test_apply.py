@@ -49,7 +49,7 @@ def test_published_events_lose_both_marks(outbox, engine):
 
 
 def test_a_replay_skips_published_events_without_a_separate_permission(outbox, engine):
-    """Even if a plan has a published event, the replay skips it without the permission and requeues the others."""
+    """Even if a plan contains a published event, the replay skips it without the permission and requeues the others."""
     with engine.begin() as connection:
         insert_events(connection, 2, state="published")
         insert_events(connection, 1, state="dead")

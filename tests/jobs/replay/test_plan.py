@@ -94,7 +94,7 @@ def test_a_plan_counts_payments_with_newer_events(outbox, engine):
 
 
 def test_a_plan_is_in_the_order_of_publishing(outbox, engine):
-    """A plan has the oldest events first, and a limit takes the oldest ones."""
+    """A plan lists the oldest events first, and a limit keeps the oldest ones."""
     with engine.begin() as connection:
         insert_events(connection, 20, state="dead", age=HOUR)
     assert [event.row.id for event in outbox.plan().events] == outbox.ids()

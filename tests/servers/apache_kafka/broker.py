@@ -183,7 +183,7 @@ class ApacheKafka:
         self._started.wait_until(self._answers, what="Apache Kafka answers", timeout=60)
 
     def revive(self) -> None:
-        """Make sure the broker runs and answers, whatever was done to it."""
+        """Make sure that the broker runs and answers, after any earlier fault."""
         self.resume()
         if not self._started.running:
             self.restart()

@@ -2,7 +2,7 @@
 
 A point is where something has just been done that a crash cannot undo, or can: a statement or a commit was answered, a
 file was written or synced, a half of a write is on the disk, a gateway has answered, Kafka has acknowledged. The hooks
-are installed only in a forked command whose environment has ``KILL_AT``. payctl itself knows nothing of them.
+are installed only in a forked command whose environment has ``KILL_AT``. payctl itself contains none of these hooks.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Fuse:
         self._left, self._lock = points, Lock()
 
     def point(self, almost: Callable[[], object] = lambda: None) -> None:
-        """Count a point. If it is the one, call ``almost`` and die."""
+        """Count a point. At the chosen point, call ``almost`` and kill the process."""
         with self._lock:
             self._left -= 1
             if self._left == 0:
@@ -72,7 +72,7 @@ class Fuse:
 
 
 def install(points: int) -> None:
-    """Give this process a fuse of so many points."""
+    """Make this process kill itself at the point with this number."""
     fuse = Fuse(points)
 
     class Cursor(psycopg2.extensions.cursor):  # type: ignore[misc]  # the driver has no types

@@ -1,7 +1,7 @@
 """Read a merchant's keys from a small file or stdin, so that no key has to be an argument.
 
 The file has ``NAME=value`` lines. NAME is the variable (``ZALOPAY_KEY2``) or the gateway's name for the key (``key2``).
-Alternatively, the file has only the key that signs the gateway's callbacks.
+Alternatively, the file contains only the key that signs the gateway's callbacks.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ def selector_of(  # noqa: PLR0913 - one argument per option
     """Return the selector for the options, and print the resolved time window on stderr.
 
     Raises:
-        InputError: ids come from two sources, or the file has no ids.
+        InputError: ids come from two sources, or the file contains no ids.
         typer.BadParameter: options contradict each other, or an instant cannot be read.
     """
     named = named_ids(ids, from_file)

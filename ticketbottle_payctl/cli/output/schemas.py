@@ -30,7 +30,7 @@ def load(name: str) -> dict[str, Any]:
     """Return one complete schema. The parts that all outputs share are under ``$defs``.
 
     Raises:
-        NotFoundError: no schema has this name.
+        NotFoundError: no schema contains this name.
     """
     wanted = "-".join(name.split()).removeprefix("payctl.")
     known = {each: each.removeprefix("payctl.") for each in names()}

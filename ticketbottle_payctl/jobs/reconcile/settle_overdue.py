@@ -1,7 +1,7 @@
 """Ask the gateways about overdue payments and settle them without a person.
 
-A cap replaces the confirmation: if a plan has more payments than the cap, nothing is changed. Each payment is settled
-in its own transaction, so a run that was killed needs no repair. The next run finds the payments that are still
+A cap replaces the confirmation: if a plan contains more payments than the cap, nothing is changed. Each payment is
+settled in its own transaction, so a run that was killed needs no repair. The next run finds the payments that are still
 PENDING.
 """
 

@@ -101,7 +101,7 @@ def verdict(
 ) -> Callback:
     """Return a callback with the content of the answer.
 
-    If the payment was not paid and the answer has no amount, use the payment's amount.
+    If the payment was not paid and the answer contains no amount, use the payment's amount.
     """
     if outcome is not Outcome.COMPLETED and not amount:
         amount = asked.amount

@@ -164,7 +164,7 @@ def test_messages_without_an_id_are_refused(ask, tmp_path, content):
 
 @pytest.mark.parametrize("name", ["two words", " outer blanks ", "-begins-with-a-hyphen", "it's $(odd)", "--failed"])
 def test_an_event_with_an_unusual_id_can_be_replayed(invoke, engine, database_url, name):
-    """The payment service chooses the ids. The command that `show` prints replays an event with any id."""
+    """The payment service may choose any id. The command that `show` prints replays an event with such an id."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead", last_error="INVALID_REQUEST: x")
         connection.exec_driver_sql("UPDATE outbox SET id = %(id)s", {"id": name})

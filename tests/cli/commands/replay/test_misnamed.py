@@ -44,7 +44,7 @@ def test_a_replay_of_an_order_code_as_event_id_advises_a_working_command(
 
 
 def test_for_an_order_without_a_dead_event_payctl_advises_show(ask, orders):
-    """A replay would find no event again, so payctl advises `payctl show` with the order code."""
+    """If a replay of an order would find no event, payctl advises `payctl show` with the order code."""
     name = orders("published")[0]
     document = ask("replay", name, "-y")
     assert (document["exit_code"], document["result"]["meant"]) == (8, f"payctl show {name}")

@@ -105,7 +105,7 @@ def test_an_edited_plan_file_is_refused(ask, engine, tmp_path, pattern, instead)
 @pytest.mark.usefixtures("dead")
 @pytest.mark.parametrize("option", ["--failed", "--all", "--allow-published", "--allow-superseded"])
 def test_a_plan_file_cannot_be_combined_with_a_selector_or_permission(ask, engine, tmp_path, option):
-    """A plan has its selector and permissions from the time when it was made."""
+    """A plan contains its selector and permissions from the time when it was made."""
     plan = tmp_path / "plan"
     ask("replay", "--failed", "--plan-out", str(plan))
     refused = ask("replay", "--plan", str(plan), option, "-y")
@@ -115,7 +115,7 @@ def test_a_plan_file_cannot_be_combined_with_a_selector_or_permission(ask, engin
 
 @pytest.mark.usefixtures("dead")
 def test_a_plan_for_another_database_is_refused(ask, answer, tmp_path):
-    """The plan file is valid, but the current settings name another database."""
+    """A valid plan file is refused if the current settings name another database."""
     plan = tmp_path / "plan"
     ask("replay", "--failed", "--plan-out", str(plan))
     refused = answer("replay", "--plan", str(plan), "-y", DATABASE_URL="postgresql://u:p@127.0.0.1:1/elsewhere")

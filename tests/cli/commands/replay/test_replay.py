@@ -34,7 +34,7 @@ def test_a_replay_without_yes_shows_its_plan_and_changes_nothing(invoke, databas
 
 
 def test_a_replay_prints_one_complete_document(ask, dead, engine):
-    """A replay's JSON document has the counts, the run, and each omitted event with its reason."""
+    """A replay's JSON document contains the counts, the run, and each omitted event with its reason."""
     document = ask("replay", "--failed", "-y", "--reason", "it is back", PAYCTL_ACTOR="Linh")
     assert document["exit_code"] == 0
     assert document["counts"] == {"matched": 4, "requeued": 3, "skipped": 1, "failed": 0, "already_published": 0}

@@ -47,7 +47,7 @@ def test_an_interrupted_run_is_resumed(started, database_url, engine, ask):
 
 @pytest.mark.usefixtures("dead")
 def test_a_run_that_was_killed_is_interrupted_and_a_running_one_is_locked(started, invoke, database_url, engine, ask):
-    """Resuming a running run exits with 9. After a kill the run is resumed, and the record has both actors."""
+    """Resuming a running run exits with 9. After a kill the run is resumed, and the record contains both actors."""
     arguments = ["replay", "--failed", "-y", "--canary", "2", "-o", "json"]
     process = started(*arguments, DATABASE_URL=database_url)
     wait_until(lambda: pending(engine) or None, what="the canary to be requeued", timeout=20)

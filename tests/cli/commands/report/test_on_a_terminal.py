@@ -64,7 +64,7 @@ def test_the_screen_names_overdue_payments_and_the_command_that_asks_the_gateway
 
 @pytest.mark.usefixtures("told")
 def test_the_screen_ends_with_the_commands_for_the_two_files(shown):
-    """The commands have the window as it was typed."""
+    """The report's commands contain the window as the user typed it."""
     _, _, text = shown("--since", "11h")
     assert "\n  payctl report --since 11h > report.md\n" in text
     assert text.endswith("  payctl report --since 11h --html report.html")
@@ -80,7 +80,7 @@ def test_the_screen_shows_texts_from_outside_as_they_are_and_no_secret(shown, to
 
 
 def test_what_was_not_counted_is_said_once(shown, told):
-    """On a terminal the section says it, so no warning repeats it."""
+    """On a terminal, the section says that it was not counted, so no warning repeats this."""
     since = told.since - timedelta(days=30)
     code, _, text = shown("--since", rfc3339(since))
     assert code == 0

@@ -255,7 +255,7 @@ def test_ids_are_short_in_markdown_and_whole_in_json(told, asked, invoke, databa
 
 
 def test_a_part_that_takes_too_long_is_named_and_not_counted(engine, told):
-    """If a statement reaches its time limit, the report has the other parts and lists this one as not counted."""
+    """If a statement reaches its time limit, the report contains the other parts and lists this one as not counted."""
     with engine.connect() as other:
         other.exec_driver_sql("LOCK TABLE payctl.webhook_receipts IN ACCESS EXCLUSIVE MODE")
         report = collect_report(

@@ -93,7 +93,10 @@ class Orders:
         return self
 
     def unclear(self, reason, **more):
-        """Insert a receipt of a genuine callback that settled nothing. The receipt has the order and no payment."""
+        """Insert a receipt of a genuine callback that settled nothing.
+
+        The receipt contains the order and no payment.
+        """
         return self.callback("UNCLEAR", "refused", reason, amount=None, reference="", payment=None, number=None, **more)
 
     def named(self, text):

@@ -77,7 +77,7 @@ def test_the_size_of_a_payload_decides_which_limit_to_raise(orders, shown):
 
 
 def test_the_wait_of_a_requeued_event_starts_at_its_replay(orders, shown, ask):
-    """The event's row is days old, but the verdict counts the time since the replay."""
+    """If an event that is days old was replayed, the verdict counts the time since the replay."""
     orders.pay("COMPLETED", age=timedelta(days=3)).event(
         state="dead", age=timedelta(days=3), error="INVALID_REQUEST: x"
     )
@@ -87,7 +87,10 @@ def test_the_wait_of_a_requeued_event_starts_at_its_replay(orders, shown, ask):
 
 
 def test_show_says_that_an_event_died_again_after_a_replay(orders, shown, ask, engine):
-    """The operator then looks for the cause before the next replay."""
+    """If a replayed event is dead again, the verdict says so.
+
+    The operator then looks for the cause before another replay.
+    """
     orders.pay("COMPLETED").event(state="dead", error="INVALID_REQUEST: x")
     ask("replay", orders.events[0], "-y")
     with engine.begin() as connection:

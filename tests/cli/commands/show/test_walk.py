@@ -43,7 +43,7 @@ def world(engine, answer, database_url, keys, mock_kafka):
 
 
 def test_show_advises_reconcile_if_no_callback_came(world):
-    """The only advised command asks the gateway for the payment's state."""
+    """For a payment whose callback is missing, the only advised command asks the gateway for the payment's state."""
     code, verdict, commands = world.show()
     assert (code, verdict["kind"]) == (5, "no_callback")
     assert commands == [f"payctl reconcile payments {world.name}"]
@@ -136,7 +136,7 @@ def test_no_publisher_is_running(overdue, engine, seen, fact):
 
 
 def test_a_publisher_runs_and_does_not_send(overdue, engine):
-    """The database does not show why, so the command asks the brokers too."""
+    """If the database does not show why an event waits, the advised command asks the brokers too."""
     with engine.begin() as connection:
         connection.exec_driver_sql("INSERT INTO payctl.publishers VALUES (1000, 'host:12:x', clock_timestamp())")
     code, verdict, commands = overdue.show()
@@ -145,7 +145,7 @@ def test_a_publisher_runs_and_does_not_send(overdue, engine):
 
 
 def test_two_publishers_exclude_each_other(overdue, engine):
-    """A person must act: no command of payctl changes the settings of a publisher."""
+    """If publishers have different settings, a person must act, because no payctl command changes these settings."""
     with engine.begin() as connection:
         rows = "(1000, 'host:12:x', clock_timestamp()), (4000, 'host:99:y', clock_timestamp())"
         connection.exec_driver_sql(f"INSERT INTO payctl.publishers VALUES {rows}")  # noqa: S608 - a constant

@@ -122,7 +122,7 @@ def _is_itself(url: str, base: str) -> bool:
 def _replay(session: Session, service: _Service, receipt_id: str) -> NoReturn:
     """Send a stored callback to the service, and end with 0 only if the service accepted it.
 
-    A receipt has no headers, so payctl sets the content type that the gateways use.
+    A receipt contains no headers, so payctl sets the content type that the gateways use.
     """
     stored = find_receipt(session.services.engine, receipt_id)
     gateway = providers.by_name(stored.provider)

@@ -79,7 +79,7 @@ class ListenCounts(TypedDict):
 
 @dataclass(slots=True)
 class Log:
-    """A log of requests, one line each, in the requested format. The JSON document has the last thousand."""
+    """A log of requests, one line each, in the requested format. The JSON document contains the last thousand."""
 
     session: Session
     items: list[Answered] = field(default_factory=list)

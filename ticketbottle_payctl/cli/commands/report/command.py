@@ -54,8 +54,8 @@ def report_command(
 
     The report first says which customers have paid and have no ticket, how many events wait, and for how long. After
     that it has a timeline, figures, and what operators ran. In a pipe or a file it is Markdown, and each figure has the
-    command that prints it. --html writes one HTML file with plots instead. Ids are short. The report has no customer's
-    name, no account number and no secret. Exit 6 if a part took too long and was not counted.
+    command that prints it. --html writes one HTML file with plots instead. Ids are short. The report contains no
+    customer's name, no account number and no secret. Exit 6 if a part took too long and was not counted.
     """
     session = Session.of(ctx)
     if force and html is None:

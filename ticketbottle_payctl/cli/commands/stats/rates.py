@@ -17,7 +17,7 @@ _MOST = 240
 
 @dataclass(slots=True)
 class Series:
-    """A series of values since the screen started, with a limited number of points. If the series is full, pairs of points are merged.
+    """A series of values since the screen started. When it reaches its limit of points, pairs of points are merged.
 
     ``merge`` combines several values into one: their mean, or their maximum if peaks matter.
     """
