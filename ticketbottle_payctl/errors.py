@@ -101,14 +101,14 @@ class DatabaseUnavailableError(UnavailableError):
     """PostgreSQL cannot be reached, refused the connection, or closed it."""
 
     code = "DATABASE_UNAVAILABLE"
-    advice = "check that the server is running and reachable, then try again; payctl doctor --only database"
+    advice = "check that the server is running and reachable, then try again; payctl doctor --only database checks this"
 
 
 class BrokerUnavailableError(UnavailableError):
     """Kafka cannot be reached, or did not acknowledge in time."""
 
     code = "KAFKA_UNAVAILABLE"
-    advice = "check that the brokers are running and reachable, then try again; payctl doctor --only kafka"
+    advice = "check that the brokers are running and reachable, then try again; payctl doctor --only kafka checks this"
 
 
 class OutputError(PayctlError):

@@ -117,7 +117,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     _webhook(
         "WebhookLatency",
-        "from the event to the reply, with verification, secrets and database",
+        "the time from the event to the reply, including verification, secrets and database",
         Unit.MILLISECONDS,
         Statistic.P99,
     ),
@@ -137,12 +137,17 @@ METRICS: tuple[Metric, ...] = (
         Unit.MILLISECONDS,
         Statistic.P99,
         (Function.PUBLISH_OUTBOX,),
-        "from an event's creation to Kafka's acknowledgement",
+        "the time from an event's creation to Kafka's acknowledgement",
     ),
     Metric("OutboxPending", Unit.COUNT, Statistic.MAXIMUM, _WATCHERS, "events that wait to be published", always=True),
     Metric("OutboxDeadTotal", Unit.COUNT, Statistic.MAXIMUM, _WATCHERS, "events out of retries", always=True),
     Metric(
-        "OutboxOldestPendingAge", Unit.SECONDS, Statistic.MAXIMUM, _WATCHERS, "0 if no event is pending", always=True
+        "OutboxOldestPendingAge",
+        Unit.SECONDS,
+        Statistic.MAXIMUM,
+        _WATCHERS,
+        "the age of the oldest pending event; 0 if no event is pending",
+        always=True,
     ),
     Metric(
         "CleanupDeleted",
@@ -161,8 +166,14 @@ METRICS: tuple[Metric, ...] = (
         always=True,
     ),
     _watched("PaymentsOverdue", "payments that are 30 to 90 minutes old and still PENDING"),
-    _watched("PaymentsUnsettled", "the share of these payments; 0 if fewer than five were created", Unit.PERCENT),
-    _watched("CallbackSilence", "how long payments have been created without a genuine callback", Unit.SECONDS),
+    _watched(
+        "PaymentsUnsettled",
+        "the share of PaymentsOverdue in all payments of that age; 0 if there are fewer than five",
+        Unit.PERCENT,
+    ),
+    _watched(
+        "CallbackSilence", "the time for which payments have been created without a genuine callback", Unit.SECONDS
+    ),
     _reconciled("ReconcileSettled", "payments that were settled with their gateway's answer", Statistic.SUM),
     _reconciled("ReconcileFailed", "payments that could not be settled: the row was locked, or the time was over"),
     _reconciled("ReconcileOpen", "overdue payments that are pending at their gateway too"),

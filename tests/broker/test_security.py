@@ -84,7 +84,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused_credentials_or_certificates_are_a_config_error(case, kafka_server, caplog):
-    """If the brokers refuse credentials or a certificate, payctl exits with 3 in time and never shows the password."""
+    """If the brokers refuse credentials or a certificate, payctl soon exits with 3 and never shows the password."""
     caplog.set_level(logging.DEBUG)
     error, seconds = outcome(REFUSED[case](kafka_server))
     assert isinstance(error, BrokerRefusedError)

@@ -111,7 +111,7 @@ def test_the_command_for_sam_is_printed_and_its_file_is_private(sam):
 
 
 def test_the_settings_for_sam_need_a_database_on_this_machine(root, tmp_path):
-    """If the database runs on another machine, the command writes no file."""
+    """If the database runs on another machine, `make local` writes no settings file."""
     done = written(tmp_path / "file.json", root, DATABASE_URL="postgresql://u:p@db.example.com/payments")
     assert (done.returncode, done.stdout) == (3, "")
     assert not (tmp_path / "file.json").exists()

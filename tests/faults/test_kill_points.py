@@ -122,7 +122,7 @@ def test_a_replay_that_is_killed_at_any_point_requeues_each_event_once(shop):
 
 
 def test_a_resumed_replay_that_is_killed_at_any_point_can_be_resumed_again(shop):
-    """Each event is requeued once, however often the run is resumed."""
+    """However often a replay is killed and resumed, each event is requeued once."""
     stopped = Event()
     stopped.set()
 

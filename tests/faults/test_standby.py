@@ -96,7 +96,7 @@ def test_a_synchronous_standby_s_promotion_loses_no_event(pair, mock_kafka):
 
 
 def test_reconcile_repairs_what_an_asynchronous_standby_had_not_received(pair, mock_kafka):
-    """The lost payments are PENDING again. Reconcile asks their gateways, settles them, and each gets a new event.
+    """After a failover, lost payments are PENDING again. Reconcile settles them, and each gets a new event.
 
     Kafka then contains two events of such a payment: the event that the failover lost, and the new event with another
     id.

@@ -53,7 +53,7 @@ def test_a_forged_callback_is_refused_after_the_key_was_renewed(called, shop, cl
 
 @pytest.mark.parametrize("name", ["webhook", "publish_outbox", "cleanup", "watch_payments"])
 def test_a_rotated_database_password_is_used(called, shop, cloud, database_url, mock_kafka, paid, name):
-    """If the old password is refused, the function reads the new one and does its work."""
+    """If the old database password is refused, the function reads the new one and does its work."""
     role = f"rotating_{name}"
     shop.execute(f"DROP ROLE IF EXISTS {role}; CREATE ROLE {role} LOGIN SUPERUSER PASSWORD 'the-old-password'")
     url = "postgresql://{role}:{password}@{place}".format(

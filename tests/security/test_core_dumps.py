@@ -35,7 +35,7 @@ def waiting(tmp_path):
 
 
 def test_a_crash_writes_no_core_file(waiting, tmp_path):
-    """The command lowers its limit before it reads a key or a callback."""
+    """A payctl command lowers its limit for core files before it reads a key or a callback."""
     wait_until(lambda: most_of_a_core_file(waiting.pid) == "0", what="core files are forbidden", timeout=30)
     os.kill(waiting.pid, signal.SIGABRT)
     _, status = os.waitpid(waiting.pid, 0)

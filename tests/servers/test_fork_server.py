@@ -71,14 +71,14 @@ def test_a_forked_command_behaves_on_an_unusable_stream_as_a_fresh_one(streams, 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_reaches_the_forked_command(sent, code, waiting):
-    """The command prints its document after the signal, and its exit code is the client's."""
+    """After a signal, a forked command prints its document, and the client exits with the command's exit code."""
     waiting.send_signal(sent)
     stdout, _ = waiting.communicate(timeout=20)
     assert (waiting.returncode, json.loads(stdout)["exit_code"]) == (code, code)
 
 
 def test_a_killed_client_takes_its_command_with_it(waiting):
-    """The command's streams are closed after the client was killed, so no command outlives its test."""
+    """If the client is killed, the forked command's streams are closed, so no command outlives its test."""
     waiting.kill()
     began = time.monotonic()
     assert waiting.stdout.read() == b""

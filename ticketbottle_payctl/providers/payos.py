@@ -132,7 +132,7 @@ def value_text(value: object) -> str:
 
 
 def _sorted_element(element: object) -> object:
-    """Return an array's element as PayOS's server copies it: sorted members, and texts split into UTF-16 units."""
+    """Return an array's element in the form that PayOS signs: members sorted, texts split into UTF-16 units."""
     if isinstance(element, dict):
         return {name: element[name] for name in javascript.sorted_names(list(element))}
     if isinstance(element, str):

@@ -45,7 +45,7 @@ def test_a_warning_of_the_doctor_exits_with_0(database_url, engine, invoke):
 
 @pytest.mark.parametrize("spelled", [["--only", "keys"], ["--only", "keys", "--only", "kafka"]])
 def test_doctor_only_runs_the_chosen_checks(spelled, answer):
-    """--only runs one or several checks in the usual order."""
+    """`payctl doctor --only` runs one or several checks in the usual order."""
     document = answer("doctor", *spelled)
     assert {item["check"] for item in document["items"]} == set(spelled) - {"--only"}
 

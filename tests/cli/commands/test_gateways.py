@@ -122,7 +122,7 @@ def test_payctl_s_webhook_accepts_the_test_callback_of_payos(register, gateways,
 
 @pytest.mark.parametrize("status", [301, 400, 401, 404, 500, 503])
 def test_payos_refuses_an_address_that_does_not_answer(register, invoke, gateways, status):
-    """If PayOS refuses an address, the command exits with 5, shows PayOS's text, and says what to check."""
+    """If PayOS refuses an address, `register-webhook` exits with 5, shows PayOS's text, and says what to check."""
     gateways.call = lambda _url, _body: status
     document = register(HOOK, "-y")
     assert (document["exit_code"], document["error"]) == (5, None)
@@ -195,7 +195,7 @@ def test_register_webhook_ends_at_its_timeout(register, gateways):
 
 
 def test_register_webhook_sends_nothing_without_a_yes(register, gateways):
-    """With -n the command shows the request and the keys' fingerprints. Without --yes it exits with 7."""
+    """With -n, `register-webhook` shows the request and the keys' fingerprints. Without --yes it exits with 7."""
     gateways.call = lambda _url, _body: pytest.fail("PayOS was asked")
     document = register(HOOK, "-n")
     assert (document["exit_code"], document["dry_run"], document["result"]["entered"]) == (0, True, False)
@@ -205,7 +205,7 @@ def test_register_webhook_sends_nothing_without_a_yes(register, gateways):
 
 @pytest.mark.parametrize("variable", PAYOS)
 def test_register_webhook_names_a_missing_key(register, variable):
-    """Without a key, registering exits with 3 before it sends a request, also with -n."""
+    """Without a key, `register-webhook` exits with 3 before it sends a request, also with -n."""
     for option in ("-n", "-y"):
         document = register(HOOK, option, **{variable: ""})
         assert (document["exit_code"], document["error"]["code"]) == (3, "CONFIG")

@@ -351,7 +351,7 @@ def test_reconcile_does_not_judge_events_before_the_last_records(blind, answer, 
 
 
 def test_reconcile_judges_the_events_of_readable_partitions(blind, answer, mock_kafka, engine):
-    """If a partition has no leader, the command exits with 6 and judges the events of the other partitions."""
+    """If a partition has no leader, `reconcile outbox` exits with 6 and judges the other partitions' events."""
     with engine.begin() as connection:
         insert_events(connection, 30)
     assert answer("publish-outbox", **blind)["counts"]["published"] == 30

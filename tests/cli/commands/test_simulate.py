@@ -52,7 +52,7 @@ def test_simulate_signs_a_value_that_set_changes(gateway, change, invoke, answer
     [("zalopay", "mac=x"), ("payos", "signature=x"), ("vnpay", "vnp_SecureHash=x"), ("momo", "signature=x")],
 )
 def test_simulate_sends_a_given_signature_unchanged(gateway, change, invoke):
-    """verify-signature refuses the signature that --set gives."""
+    """A signature that --set gives is printed unchanged, so verify-signature refuses the callback."""
     made = invoke("simulate", gateway, "paid", "--set", change, **KEYS)
     assert invoke("verify-signature", "-", "--provider", gateway, stdin=made.stdout, **KEYS).exit_code == 5
 

@@ -57,7 +57,7 @@ def test_the_document_of_stats_has_the_documented_fields(stats, insert):
     ],
 )
 def test_stats_show_a_breakdown(stats, shown, insert, by, expected):
-    """With --by, the document's items and the table for people have one row for each value."""
+    """With --by, the JSON items and the table of `payctl stats` have one row for each value."""
     insert(2, state="dead")
     items = stats("--by", by)["items"]
     assert any(expected.items() <= item.items() for item in items)

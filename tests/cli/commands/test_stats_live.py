@@ -111,7 +111,7 @@ def test_a_publisher_has_one_line(database_url, mock_kafka, started, terminal):
 
 
 def test_an_empty_outbox_has_a_calm_picture(database_url, terminal):
-    """Without events, the live screen shows a good verdict, and each list says that it is empty."""
+    """Without events, the live screen shows ✔, and each list says that it is empty."""
     with terminal(*WATCH, DATABASE_URL=database_url) as it:
         picture = it.wait_for("no callback is stored yet")
         assert picture.startswith("✔  nothing is pending\n")
@@ -209,7 +209,7 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_lines(troubled, name, termi
 
 
 def test_no_color_draws_without_colours(troubled, terminal):
-    """With NO_COLOR the picture contains no colours, and the mark still says how it stands."""
+    """With NO_COLOR the picture contains no colours, and the mark still shows the state of the outbox."""
     with terminal(*WATCH, **troubled) as it:
         it.wait_for("Ctrl-C ends")
         assert "\x1b[31m" in it.sent.decode()

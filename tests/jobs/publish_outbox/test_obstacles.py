@@ -359,7 +359,7 @@ def test_a_preview_is_refused_while_debezium_publishes(outbox, monkeypatch):
 
 @pytest.mark.parametrize("endless", [True, False], ids=["loop", "drain"])
 def test_a_slow_search_for_blocks_does_not_stop_publishing(outbox, mock_kafka, monkeypatch, endless):
-    """If the search exceeds its limit, the run publishes the other events and still reports a missing topic."""
+    """If the search for blocks takes too long, the run publishes other events and still reports a missing topic."""
 
     def slow(connection, *_arguments):
         connection.exec_driver_sql("SELECT pg_sleep(5)")

@@ -61,7 +61,7 @@ class Fuse:
         return with_both
 
     def halved(self, write: Callable[[int, memoryview, int], int]) -> Callable[[int, memoryview, int], int]:
-        """Return a write with a point at which only half of it is on the disk, and one after it."""
+        """Return a write function with two points: when half of the data is on the disk, and after all of it is."""
         whole = self.after(write)
 
         def wrapped(file: int, data: memoryview, at: int) -> int:

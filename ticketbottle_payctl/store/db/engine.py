@@ -103,7 +103,7 @@ def load_driver() -> None:
 
 
 def connection_parameters(engine: Engine) -> dict[str, str]:
-    """Return the engine's connection parameters, password included, to open a connection of another kind."""
+    """Return the engine's connection parameters, password included, to open a connection outside the engine."""
     settings, application = engine.get_execution_options()[_SETTINGS]
     return _parameters(settings, application)
 
@@ -268,7 +268,7 @@ def _wrong_setting(state: str | None, text: str) -> ConfigError | None:
         return ConfigError(message, hint="check sslmode and sslcert or sslrootcert in DATABASE_URL, and PGSSLROOTCERT")
     if any(words in text for words in _WRONG_SETTING):
         message = f"a parameter of DATABASE_URL, or a PG variable, is wrong: {text}"
-        return ConfigError(message, hint="check the parameters after the ? in DATABASE_URL; payctl config validate")
+        return ConfigError(message, hint="check the parameters after the ? in DATABASE_URL with payctl config validate")
     if any(words in text and "does not exist" in text for words in _NO_SUCH):
         message = f"DATABASE_URL names a role or database that does not exist: {text.rpartition('FATAL:  ')[2]}"
         return ConfigError(message, hint="give payctl the payment service's DATABASE_URL")

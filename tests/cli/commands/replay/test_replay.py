@@ -16,7 +16,7 @@ pytestmark = pytest.mark.postgres
 
 @pytest.mark.parametrize("arguments", [[], ["--limit", "5"], ["--allow-superseded"], ["-y", "--rate", "5/s"]])
 def test_a_replay_without_a_selector_lists_the_selectors(ask, arguments):
-    """Without a selector the command exits with 2. A replay of all events needs --all."""
+    """Without a selector, `payctl replay` exits with 2. A replay of all events needs --all."""
     document = ask("replay", *arguments)
     assert document["exit_code"] == 2
     assert "--failed" in document["error"]["hint"]
