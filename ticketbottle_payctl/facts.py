@@ -25,7 +25,7 @@ class Keywords:
 
 
 Count = Annotated[int, Keywords(minimum=0)]
-"""A number of things, of bytes or of milliseconds."""
+"""A count, a size in bytes, or a duration in milliseconds."""
 
 Seconds = Annotated[float, Keywords(minimum=0)]
 """A duration in seconds."""

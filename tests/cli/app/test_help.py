@@ -242,7 +242,7 @@ def test_the_commands_to_start_with_exist(line, invoke):
 
 @pytest.mark.parametrize("topic", TOPICS)
 def test_a_topic_is_a_page_and_a_document(topic, answer, invoke):
-    """A page fits 80 columns, and -o json has its rows as items."""
+    """A help page fits 80 columns, and with -o json its rows are the items."""
     shown = invoke("help", topic, COLUMNS="80").stdout
     assert max(map(len, shown.splitlines())) <= 80
     document = answer("help", topic)

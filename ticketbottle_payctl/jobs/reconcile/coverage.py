@@ -24,7 +24,7 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class Unjudged(StrEnum):
-    """The reason why an event that was not found is not called lost."""
+    """The reason why payctl cannot tell whether a missing event is lost."""
 
     UNKNOWN_TYPE = "unknown_type"
     TOPIC_MISSING = "topic_missing"
