@@ -47,7 +47,7 @@ def test_a_metric_line_has_the_format_that_cloudwatch_reads():
 
 
 def test_a_webhook_is_counted_by_function_and_by_gateway():
-    """A webhook metric contains two sets of dimensions only, because AWS charges for each combination."""
+    """A webhook metric has two sets of dimensions only, because AWS charges for each combination."""
     lines = [
         json.loads(each) for each in emf(Function.WEBHOOK, {"WebhookReceived": 1}, env="e", at=AT, provider="momo")
     ]

@@ -36,7 +36,7 @@ _EACH = (
     ),
     Alarm(
         "ReconcileFailed",
-        "payments that should have been settled and were not, twice",
+        "payments that should have been settled, but were not, in two of three periods",
         ours(_RECONCILE, "ReconcileFailed"),
         0,
         period=900,

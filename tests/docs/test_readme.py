@@ -83,5 +83,5 @@ def test_ci_stops_the_tests_after_the_minutes_that_the_readme_names():
 
 
 def test_the_readme_is_short():
-    """The README contains at most 160 lines, because longer text belongs on a page of docs."""
+    """The README has at most 160 lines, because longer text belongs on a page of docs."""
     assert len(README.splitlines()) <= 160

@@ -107,7 +107,7 @@ class UnclearReason(StrEnum):
 class Unclear:
     """A callback with a valid signature that payctl cannot act on.
 
-    UNREADABLE: the content breaks a rule of the gateway's documentation. AMBIGUOUS: the signed text contains two
+    UNREADABLE: the content breaks a rule of the gateway's documentation. AMBIGUOUS: the signed text has two
     possible meanings. ``detail`` is a constant text and quotes nothing. ``order_ref``, ``reference`` and ``order_hint``
     are as in :class:`Callback`, or empty if they cannot be read. payctl uses them only to show the payment to a person,
     and never to settle it.

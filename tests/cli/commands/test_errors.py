@@ -1,4 +1,4 @@
-"""Test that every error contains its own code, a hint and a row in docs/reference/errors.md."""
+"""Test that every error has its own code, a hint and a row in docs/reference/errors.md."""
 
 from __future__ import annotations
 

@@ -184,7 +184,9 @@ def test_a_database_that_goes_away_is_said_and_comes_back(troubled, postgres, te
         postgres.stop("immediate")
         try:
             picture = it.wait_for("the database does not answer for")
-            assert re.match(r"!  the database does not answer for \S+ \w+; the figures are of \d\d:\d\d:\d\d", picture)
+            assert re.match(
+                r"!  the database has not answered for \S+ \w+; the figures are from \d\d:\d\d:\d\d", picture
+            )
             assert "4,500" in picture
         finally:
             postgres.restart()

@@ -53,7 +53,7 @@ class Coverage:
         }
 
     def why_unjudged(self, event: SentEvent, sent_at: datetime | None = None) -> Unjudged | None:
-        """Return the reason why the topic may have (or have had) a record of this event that was not read.
+        """Return the reason why the topic may contain, or may have contained, a record of this event that was not read.
 
         None means that a record sent at ``sent_at`` (UTC; when the event was published, if None) would have been found.
         """

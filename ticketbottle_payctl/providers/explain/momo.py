@@ -1,4 +1,4 @@
-"""Explain MoMo signatures. The signed text contains a fixed order and includes the access key, which is not sent."""
+"""Explain MoMo signatures. The signed text has a fixed order and includes the access key, which is not sent."""
 
 from __future__ import annotations
 

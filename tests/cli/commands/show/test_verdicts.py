@@ -18,22 +18,22 @@ TIMED_OUT = "INVALID_REQUEST: Broker: Invalid request"
 CASES = {
     "a fresh order": (
         lambda o: o.pay(age=3 * MINUTES),
-        5, "not_paid", "not paid yet: the order was made 3 min", [SETTLE]),
+        5, "not_paid", "not paid yet: the order was placed 3 min", [SETTLE]),
     "callback never came": (
         lambda o: o.pay(age=2 * HOURS),
-        5, "no_callback", "NO TICKET: no genuine callback came; the order was made 2 h ago", [SETTLE]),
+        5, "no_callback", "NO TICKET: no genuine callback arrived; the order was placed 2 h ago", [SETTLE]),
     "callback never came, and ZaloPay has forgotten the order": (
         lambda o: o.pay(age=3 * DAYS, provider="ZALOPAY"),
-        5, "no_callback", "NO TICKET: no genuine callback came; the order was made 3 d ago", []),
+        5, "no_callback", "NO TICKET: no genuine callback arrived; the order was placed 3 d ago", []),
     "callback never came, of a gateway that payctl does not know": (
         lambda o: o.pay(age=2 * HOURS, provider="STRIPE"),
-        5, "no_callback", "NO TICKET: no genuine callback came", []),
+        5, "no_callback", "NO TICKET: no genuine callback arrived", []),
     "refused for a wrong amount": (
         lambda o: o.pay().callback("COMPLETED", "refused", "wrong_amount", amount=321_000),
         5, "wrong_amount", "NO TICKET: paid 321,000 VND, the order is 320,000 VND; callback refused 3 min ago", []),
     "a failure with a wrong amount": (
         lambda o: o.pay().callback("FAILED", "refused", "wrong_amount", amount=1),
-        5, "wrong_amount", "NO TICKET: MoMo reports a failure about 1 VND, the order is 320,000 VND", []),
+        5, "wrong_amount", "NO TICKET: MoMo reports a failed payment of 1 VND, the order is 320,000 VND", []),
     "refused for a wrong amount, and the amount was corrected since": (
         lambda o: o.pay().callback("COMPLETED", "refused", "wrong_amount", amount=320_000),
         5, "not_applied", "NO TICKET: paid 320,000 VND; the callback was refused 3 min ago, but would be accepted",
@@ -160,12 +160,12 @@ CASES = {
     "late money": (
         lambda o: o.pay("COMPLETED", ended={"FAILED": 2 * HOURS}).event("FAILED", "published", age=2 * HOURS)
         .event(state="published"),
-        5, "late_money", "PAID TOO LATE: the money came 1 h ago",
+        5, "late_money", "PAID TOO LATE: the money arrived 1 h ago",
         []),
     "second money": (
         lambda o: o.pay("COMPLETED").event(state="published").callback(age=HOURS)
         .callback(result="already_settled", number="4712"),
-        5, "second_payment", "PAID TWICE: two transfers for one order; the latest callback came 3 min ago", []),
+        5, "second_payment", "PAID TWICE: two transfers for one order; the latest callback arrived 3 min ago", []),
     "the same callback twice": (
         lambda o: o.pay("COMPLETED").event(state="published").callback(age=HOURS).callback(result="already_settled"),
         0, "published", "published 1 h ago", [AGAIN]),
@@ -199,7 +199,7 @@ CASES = {
         ["payctl process-webhook --receipt {receipt}"]),
     "a test ping": (
         lambda o: o.callback("IGNORED", "test_ping", "ping", amount=None),
-        0, "test_ping", "a test call of MoMo, about no order", []),
+        0, "test_ping", "a test call from MoMo, for no order", []),
     "an event without a payment": (
         lambda o: o.event(state="dead", error=TIMED_OUT),
         5, "dead", "NO TICKET: the event is dead because of INVALID_REQUEST", ["payctl replay {first}"]),

@@ -50,9 +50,9 @@ def test_show_advises_reconcile_if_no_callback_came(world):
 
 
 def test_show_does_not_count_a_forged_callback(world):
-    """A forged callback leaves no receipt, so the verdict says that no genuine callback came."""
+    """A forged callback leaves no receipt, so the verdict says that no genuine callback arrived."""
     assert world.gateway("bad-signature")["exit_code"] == 5
-    assert "no genuine callback came" in world.show()[1]["text"]
+    assert "no genuine callback arrived" in world.show()[1]["text"]
 
 
 def test_show_advises_no_command_after_a_wrong_amount(world):

@@ -39,7 +39,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class CheckedSettings:
-    """The result of checking one group of settings, and the problem, if any. A warning does not make the group wrong."""
+    """The result of checking a group of settings, and the problem, if any. A warning does not make the group wrong."""
 
     name: str
     ok: bool
