@@ -102,7 +102,8 @@ METRICS: tuple[Metric, ...] = (
         "WebhookRefused", "refused callbacks: not genuine, unreadable, for an unknown payment or with a wrong amount"
     ),
     _webhook(
-        "WebhookProbed", "refused callbacks of the function probe, which are forged; the other counters leave them out"
+        "WebhookProbed",
+        "refused callbacks from payctl's own probe, which are forged; the other counters leave them out",
     ),
     _webhook("WebhookRejectedSignature", "callbacks that are not genuine, or not for this merchant"),
     _webhook("WebhookRejectedAmount", "genuine callbacks whose amount differs from the payment's"),

@@ -57,7 +57,8 @@ ALARMS: tuple[Alarm, ...] = (
         ours(_WEBHOOK, "WebhookTransientError"),
         ours(_WEBHOOK, "WebhookReceived"),
     ),
-    # These two see the newest version only: they are silent until it gets callbacks, whatever the one before does.
+    # These two alarms watch only the newest version. They have no data until it gets callbacks, and ignore the previous
+    # version.
     Alarm(
         "NewVersionTryAgain",
         "the newest version of the webhook replies: try again",

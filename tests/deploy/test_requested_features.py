@@ -158,4 +158,4 @@ def test_a_new_version_is_checked_before_it_gets_callbacks(template, functions, 
     calls = {role: each["Resource"] for role, each in statements if each["Action"] == "lambda:InvokeFunction"}
     assert calls["DeploymentRole"] == {"Fn::GetAtt": ["BeforeTrafficFunction", "Arn"]}
     assert calls["BeforeTrafficRole"]["Fn::Sub"].endswith(":function:${AWS::StackName}-webhook:*")
-    assert functions["BeforeTrafficFunction"]["Timeout"] < 3600  # CodeDeploy waits as long for the answer
+    assert functions["BeforeTrafficFunction"]["Timeout"] < 3600  # CodeDeploy waits this long for the answer

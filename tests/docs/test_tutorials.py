@@ -44,7 +44,7 @@ def test_the_first_callback(world):
     """If a reader pastes the page's commands in their order, each command prints the output that the page shows."""
     page = (ROOT / "docs" / "tutorials" / "first-callback.md").read_text("utf-8")
     blocks = [(bool(shell), text) for shell, text in FENCE.findall(page) if "activate" not in text]
-    # A mark after each command tells its output from the next one's.
+    # A mark after each command separates its output from the output of the next one.
     script = "".join(f"{text}echo '== done'\n" for shell, text in blocks if shell)
     command = ["bash", "-euo", "pipefail", "-c", script]
     done = subprocess.run(command, env=world, cwd=ROOT, capture_output=True, text=True, check=False, timeout=50)

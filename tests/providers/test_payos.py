@@ -81,7 +81,10 @@ def test_a_signed_payos_webhook_with_a_wrong_value_is_unreadable(merchant, chang
 
 @pytest.mark.parametrize("description", [[], {}, ["VQRIO123"], 5, None, True])
 def test_a_payos_webhook_for_order_123_may_have_any_description(merchant, description):
-    """Only the ping's own text makes a ping. A description of another type is an ordinary one and raises nothing."""
+    """A webhook for order 123 is a ping only with the ping's own description.
+
+    A description of another type raises no error.
+    """
     data = {**merchant.payos_data, "orderCode": 123, "description": description}
     request = merchant.payos(signed_text(data), orderCode=123, description=description)
     assert merchant.verify("payos", request).outcome is Outcome.COMPLETED

@@ -67,7 +67,7 @@ def parts(value: str) -> set[str]:
     plain = {each for each in plain if each.isalnum()}
     encoded = {each.encode().hex() for each in plain}
     for shift in range(3):
-        # The characters at the ends also depend on what stands before and behind the secret.
+        # The characters at the ends also depend on what is before and after the secret.
         whole = base64.b64encode(b"." * shift + value.encode()).decode()
         inner = whole[-(-8 * shift // 6) : 8 * (shift + len(value)) // 6]
         encoded |= {inner[at : at + _BASE64] for at in range(len(inner) - _BASE64 + 1)}

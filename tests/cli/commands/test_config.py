@@ -112,7 +112,7 @@ def test_the_error_for_an_invalid_configuration_file_names_the_place(text, words
 
 @pytest.mark.parametrize("name", ["missing.toml", "", "/dev/zero"])
 def test_an_unreadable_configuration_file_is_a_config_error(name, answer, tmp_path):
-    """A missing file, a directory and an endless device exit with 3."""
+    """A missing configuration file, a directory and an endless device as --config exit with 3."""
     assert answer("version", "--config", str(tmp_path / name), "-p", "staging")["exit_code"] == 3
 
 

@@ -65,7 +65,7 @@ def shown(shop, payctl_command):
         )  # fmt: skip
         os.close(slave)
         text = b""
-        with suppress(OSError):  # Linux reports the end of a terminal so
+        with suppress(OSError):  # Linux reports the end of a terminal with this error
             while part := os.read(master, 65536):
                 text += part
         stderr = process.communicate(timeout=50)[1].decode()

@@ -29,7 +29,7 @@ _SINGLE_NODE: Final = {
     "inter.broker.listener.name": "PLAINTEXT",
     "listener.security.protocol.map": _PROTOCOLS,
     "num.partitions": "3",
-    # The internal topics default to three replicas, which one node cannot give.
+    # The internal topics default to three replicas, which one node cannot provide.
     "offsets.topic.num.partitions": "1",
     "offsets.topic.replication.factor": "1",
     "transaction.state.log.num.partitions": "1",

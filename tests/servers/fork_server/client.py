@@ -32,7 +32,7 @@ def read(connection: _socket.socket) -> int:
     return int.from_bytes(content, "big")
 
 
-_signal.pthread_sigmask(_signal.SIG_BLOCK, PASSED_ON)  # until it is known to whom they go
+_signal.pthread_sigmask(_signal.SIG_BLOCK, PASSED_ON)  # until their receiver is known
 streams = [number for number in (0, 1, 2) if is_open(number)]
 while os.open(os.devnull, os.O_RDWR) not in range(3, 6):
     pass  # so that the socket does not get the number of a closed stream

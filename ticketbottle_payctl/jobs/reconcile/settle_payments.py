@@ -110,7 +110,8 @@ def settle_findings(
     ``tell`` is called with the number of payments decided so far.
 
     Raises:
-        DatabaseUnavailableError: the server cannot be reached. Committed payments stay settled; run again.
+        DatabaseUnavailableError: the server cannot be reached. Committed payments stay settled, and the run can be
+            repeated.
         ConfigError: the role may not do this.
     """
     wanted = [finding for finding in findings if finding.settles and finding.callback]

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-# The same bytes are one callback, however often they came. A callback is settled if its bytes settled a payment later,
-# or if its payment is COMPLETED. The unique index on "orderCode" finds a payment that was written after its callback.
+# The same bytes are one callback, however often they arrived. A callback is settled if its bytes settled a payment
+# later, or if its payment is COMPLETED. The unique index on "orderCode" finds a payment that was written after its
+# callback.
 _FOUND = """
 WITH refused AS (
     SELECT DISTINCT ON (provider, body_sha256) id, received_at, reason, payment_id, order_ref, body_sha256
