@@ -100,12 +100,12 @@ CONTRACTS = {
     "list outbox": Contract("Events of the outbox", (), ListedCounts, listing.ListedEvent),
     "list payments": Contract("Payments", (), ListedCounts, listing.ListedPayment),
     "list receipts": Contract("Stored callbacks", (), ListedCounts, listing.ListedReceipt),
-    "show": Contract("How an order stands, and everything about it, oldest first", show.ShowFacts, None, show.StepItem),
+    "show": Contract("The state of an order and its history, oldest first", show.ShowFacts, None, show.StepItem),
     "errors": Contract("Why events are not published", (), errors.ErrorCounts, errors.ErrorGroupItem),
     "runs list": Contract("Recorded runs, the latest first", (), ListedCounts, runs.RunFacts),
     "runs show": Contract("One recorded run and its rows", runs.RunFacts, runs.RunCounts, runs.RunItemFacts),
     "runs resume": Contract("What a resumed run did", replay.ResumeFacts, replay.ResumeCounts, replay.LeftAloneItem),
-    "runs cancel": Contract("A run that was ended", runs.CancelFacts, runs.RemainingCounts),
+    "runs cancel": Contract("A run that was cancelled", runs.CancelFacts, runs.RemainingCounts),
     "cleanup": Contract(
         "What a cleanup deleted, or with dry_run would delete",
         cleanup.CleanupFacts,
@@ -145,10 +145,8 @@ CONTRACTS = {
     "gateways list": Contract(
         "Which gateways are configured, and with which keys", (), gateways.GatewayCounts, KeyItem
     ),
-    "gateways register-webhook": Contract(
-        "Whether PayOS entered the address of the webhook", gateways.RegistrationFacts
-    ),
-    "config show": Contract("Every setting with where it came from", (), None, SettingItem),
+    "gateways register-webhook": Contract("Whether PayOS registered the webhook's address", gateways.RegistrationFacts),
+    "config show": Contract("Every setting and its source", (), None, SettingItem),
     "config path": Contract("Where the configuration file is", config.PathFacts),
     "config validate": Contract("What is wrong with the settings", (), config.CheckedCounts, config.CheckedItem),
     "db upgrade": Contract("Which steps of payctl's schema were run", db.UpgradeFacts, db.UpgradeCounts),

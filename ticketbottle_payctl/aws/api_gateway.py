@@ -50,7 +50,7 @@ def to_response(reply: Reply) -> dict[str, object]:
 def _body(event: dict[str, object]) -> bytes:
     body, encoded = event.get("body"), event.get("isBase64Encoded", False)
     if not isinstance(encoded, bool):
-        _refuse("isBase64Encoded is not true or false")
+        _refuse("isBase64Encoded is neither true nor false")
     if body is None:
         return b""
     content = _text(body, "the body")

@@ -83,7 +83,10 @@ def test_the_doctor_reports_no_callback_that_was_handled(scenario, shop, found):
 
 
 def test_the_doctor_settles_a_callback_that_came_before_its_payment(shop, found):
-    """If an unknown payment exists by now, the finding contains a command that settles it, and then disappears."""
+    """If a callback's unknown payment exists now, the finding shows a command that settles it.
+
+    Afterwards the finding is gone.
+    """
     early = shop.process(callback(without_a_row()))
     assert [each.status for each in found()] == [Status.WARN]
     payment = shop.payment("momo", order_code="TB-LATE-20261123-AAAA1111")

@@ -37,7 +37,7 @@ from ticketbottle_payctl.store.payments.without_ticket import OpenOrder
 _CLOCK = len("2026-11-29 13:17:28")
 _LONGEST_CODE = 28
 _SAID = 1
-"""The place in a line of the part after the clock."""
+"""The index of the part of a line that follows the clock time."""
 
 
 def first_line(report: Report) -> Line:
