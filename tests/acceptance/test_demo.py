@@ -1,4 +1,4 @@
-"""Test the demo as a new user runs it: in a process of its own, on a machine without any preparation."""
+"""Test the demo as a new user runs it: in its own process, on a machine without any preparation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AWS's services on loopback: moto's server in an environment of its own (``make functions``)."""
+"""AWS's services on loopback: moto's server in its own environment (``make functions``)."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ A_LOT = 1_000_000
 def test_a_quiet_outbox_does_not_retain_the_write_ahead_log(scene):
     """If programs write only to other tables, heartbeats move the slot, so the server can delete its log.
 
-    Heartbeats go to a topic of their own and not to the topic of unroutable events. The test changes only their
+    Heartbeats go to their own topic and not to the topic of unroutable events. The test changes only their
     interval.
     """
     scene.cut_over()

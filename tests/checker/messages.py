@@ -1,12 +1,11 @@
 """Compare the outbox with Kafka after any fault.
 
-``lost``        marked published and not in Kafka
-``phantom``     in Kafka and not in the outbox
-``altered``     topic, key, value or headers differ from the row, or between two copies
-``reordered``   the first copies of a payment's events are not in the order of ``"createdAt"`` and id, across topics
-``overtaken``   a copy of an event is behind a later event of its payment; copies that a replay asked for may be
-``superseded``  a failed or cancelled event of a payment is behind its completed event, whatever asked for the copy
-``duplicates``  event ids that arrived more than once; they are allowed only after a fault
+``lost``        marked published and not in Kafka ``phantom``     in Kafka and not in the outbox ``altered``     topic,
+key, value or headers differ from the row, or between two copies ``reordered``   the first copies of a payment's events
+are not in the order of ``"createdAt"`` and id, across topics ``overtaken``   a copy of an event is behind a later event
+of its payment; copies that a replay asked for may be ``superseded``  a failed or cancelled event of a payment is behind
+its completed event, no matter which run asked for the copy ``duplicates``  event ids that arrived more than once; they
+are allowed only after a fault
 
 Offsets of two topics cannot be compared, but times can. The producer's time is the time when the client got the
 message, so it hides a publisher that did not wait for the acknowledgement. The broker's time
@@ -112,7 +111,7 @@ def judge(
 
     With ``by_the_broker``, two events of a payment in two topics must be at least a millisecond apart. A publisher that
     waits for an acknowledgement and a commit in between cannot be faster. ``replays`` has the planned events of each
-    run, so that a copy with another run's id is altered. ``payments`` are those with a state of their own: no failed or
+    run, so that a copy with another run's id is altered. ``payments`` are those with their own state: no failed or
     cancelled event of theirs may be behind the completed one.
     """
     by_id = {row.id: row for row in rows}

@@ -98,7 +98,7 @@ def started(command):
 
 @pytest.fixture
 def terminal(payctl_command):
-    """Return a function that runs payctl on a terminal of its own.
+    """Return a function that runs payctl on its own terminal.
 
     A command that reads keys must be in the terminal's foreground, so ``fresh`` starts an interpreter there.
     """

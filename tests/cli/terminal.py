@@ -19,7 +19,7 @@ _WRAPPED_AT_LEAST = 400
 
 
 class Terminal:
-    """A process on a terminal of its own. ``sent`` are the bytes that it wrote."""
+    """A process on its own terminal. ``sent`` are the bytes that it wrote."""
 
     def __init__(self, command, environment, columns, lines):
         self.master, slave = pty.openpty()
@@ -99,7 +99,7 @@ class Terminal:
 
 @contextmanager
 def on_terminal(command, environment, columns, lines):
-    """Run a command on a terminal of its own. The process is killed at the end."""
+    """Run a command on its own terminal. The process is killed at the end."""
     it = Terminal(command, environment, columns, lines)
     try:
         yield it

@@ -40,7 +40,7 @@ def test_the_compose_publisher_writes_the_image_s_health_file(services, root):
 
 
 def test_compose_creates_the_topics_of_the_events(services):
-    """The topics that are created at the start are the ones that the outbox is published to."""
+    """The topics that are created at the start are those that payctl publishes to."""
     created = re.search(r"for topic in ([a-z. ]+); do", services["topics"]["command"][0])[1].split()
     assert sorted(created) == ["payment.cancelled", "payment.completed", "payment.failed"]
 

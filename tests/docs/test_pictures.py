@@ -46,7 +46,7 @@ def test_every_command_of_the_page_prints_what_the_page_shows(page, payctl_path)
     ],
 )
 def test_only_ids_and_times_may_differ_between_two_runs(one, other, same):
-    """The comparison masks what differs between two runs, and nothing else."""
+    """The comparison masks only the parts that differ between two runs."""
     assert (PICTURES.masked(one) == PICTURES.masked(other)) is same
 
 

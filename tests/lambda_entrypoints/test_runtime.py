@@ -34,7 +34,7 @@ def in_mid_batch(shop):
 
 
 def pending(engine, count, **values):
-    """Insert this many pending events, each with a payment of its own."""
+    """Insert this many pending events, each with its own payment."""
     with engine.begin() as connection:
         insert_events(connection, count, **values)
 

@@ -1,6 +1,6 @@
 """AWS's runtime on loopback: the interface emulator starts the Python client, which calls our handler.
 
-Both come from wheels in an environment of their own (``make functions``), with Lambda's version of Python.
+Both come from wheels in their own environment (``make functions``), with Lambda's version of Python.
 """
 
 from __future__ import annotations

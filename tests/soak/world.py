@@ -287,7 +287,7 @@ class World:
     def caught_up(self) -> list[tuple[float, float]]:
         """Return for each ended outage the seconds until its backlog was published, and the additional allowed seconds.
 
-        A fault that came in between may cost five seconds: as long as a frozen publisher is frozen.
+        A fault that came in between may cost five seconds: the time for which a publisher is frozen.
         """
         if not self.returned:
             return []

@@ -32,7 +32,7 @@ def answer(url, statement=WHO, **environ):
 
 
 def administer(url, *statements):
-    """Run each statement as the superuser in a transaction of its own."""
+    """Run each statement as the superuser in its own transaction."""
     connection = psycopg2.connect(url)
     connection.autocommit = True
     with connection.cursor() as cursor:

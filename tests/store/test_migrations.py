@@ -85,7 +85,7 @@ def test_only_one_of_four_concurrent_upgrades_runs_the_steps(empty):
 
 
 def test_an_upgrade_applies_only_the_missing_steps(empty, monkeypatch):
-    """If a database has only the first step, the upgrade applies the other ones."""
+    """If a database has only the first step, the upgrade applies the other steps."""
     everything = migrations.known()
     with monkeypatch.context() as patch:
         patch.setattr(migrations, "known", lambda: everything[:1])

@@ -20,7 +20,7 @@ TIMEOUT = "_MSG_TIMED_OUT: Local: Message timed out on broker-{}:9092 for 8b1f6c
 
 @pytest.fixture
 def events(engine):
-    """Insert one event of each kind with a payment of its own, and return their ids by kind."""
+    """Insert one event of each kind with its own payment, and return their ids by kind."""
     made = [
         ("pending_now", {}),
         ("pending_old", {"age": HOUR}),

@@ -10,7 +10,7 @@ from ticketbottle_payctl.store.outbox.shard_lock import Entry, enter, keeping, s
 
 @pytest.fixture
 def session(engine):
-    """Yield a function that opens a new transaction on a connection of its own."""
+    """Yield a function that opens a new transaction on its own connection."""
     with ExitStack() as stack:
         yield lambda: stack.enter_context(engine.connect())
 

@@ -21,7 +21,7 @@ SILENT = "postgresql://payctl:canary-password@127.0.0.1:1/payments"
 
 @pytest.fixture
 def command():
-    """Start each payctl of this file with an interpreter of its own."""
+    """Start each payctl of this file with its own interpreter."""
     return lambda _: PROCESS
 
 

@@ -138,7 +138,7 @@ def test_an_empty_list_is_a_sentence(what, shown):
 
 
 def test_a_callback_is_listed_under_the_shop_s_order(shown, engine):
-    """A gateway names a payment by a number of its own, but a person knows the order. Without a payment it is shown."""
+    """A gateway names a payment by its own number, but a person knows the order. Without a payment it is shown."""
     assert LONGEST_CODE in shown("list", "receipts")
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE payctl.webhook_receipts SET payment_id = NULL, order_ref = '4711'")

@@ -137,7 +137,7 @@ def test_a_refresh_sends_only_the_rows_that_changed(troubled, terminal):
 
 
 def test_a_new_size_of_the_terminal_is_used(troubled, terminal):
-    """After the window was made larger, the picture fills it, and its last line stands on the last row."""
+    """After the window was made larger, the picture fills it, and its last line is on the last row."""
     with terminal(*WATCH, **troubled) as it:
         it.wait_for("Ctrl-C ends")
         it.resize(120, 40)
@@ -148,7 +148,10 @@ def test_a_new_size_of_the_terminal_is_used(troubled, terminal):
 
 @pytest.mark.parametrize(("keys", "code"), [(b"q", 0), (b"\x03", 130)])
 def test_the_terminal_is_given_back(troubled, keys, code, terminal):
-    """Pressing q exits 0, Ctrl-C 130. The first screen and the cursor come back, and the last state stays there."""
+    """After q, `stats --watch` exits with 0, and after Ctrl-C with 130.
+
+    The normal screen and the cursor are restored and show the last state.
+    """
     with terminal(*WATCH, fresh=True, **troubled) as it:
         it.wait_for("Ctrl-C ends")
         it.press(keys)

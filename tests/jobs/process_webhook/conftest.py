@@ -49,7 +49,7 @@ class Shop:
         return process_webhook(engine, request, by_name(name), keys, **options)
 
     def query(self, sql, *parameters):
-        """Return the rows of a statement as dictionaries, on a connection of its own."""
+        """Return the rows of a statement as dictionaries, on its own connection."""
         with self.engine.connect() as connection:
             rows = [dict(row) for row in connection.exec_driver_sql(sql, parameters).mappings()]
             connection.commit()

@@ -35,7 +35,7 @@ def cluster():
 
 @pytest.fixture
 def outbox(engine, cluster, read_all):
-    """Yield an empty outbox with a producer of its own."""
+    """Yield an empty outbox with its own producer."""
     producer = new_producer(cluster.bootstrap)
     yield Outbox(engine, cluster.bootstrap, producer, read_all, {})
     producer.close()

@@ -19,7 +19,7 @@ PROCESSES.set_forkserver_preload(["tests.jobs.publish_outbox.crashing"])
 
 @pytest.fixture
 def start(outbox, database_url):
-    """Yield a function that starts a publisher in a process of its own. Running ones are killed after the test."""
+    """Yield a function that starts a publisher in its own process. Running ones are killed after the test."""
     processes = []
 
     def start_one(**arguments):

@@ -42,7 +42,7 @@ class ApacheKafka:
     """A single broker, as a context manager or with :meth:`start` and :meth:`close`.
 
     ``secure`` adds a SASL_SSL listener (PLAIN, SCRAM-SHA-256, SCRAM-SHA-512) and a TLS one, with certificates and
-    a password of their own. ``proxied`` adds a plain listener at ``behind_proxy`` that tells its clients to connect
+    their own password. ``proxied`` adds a plain listener at ``behind_proxy`` that tells its clients to connect
     to ``proxy_port``, where a test's proxy may listen. ``settings`` are lines of server.properties and override ours.
 
     Raises:

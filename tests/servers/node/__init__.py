@@ -32,7 +32,7 @@ class SentCallback(TypedDict):
 
 
 class GatewayLibraries:
-    """The libraries, installed in a directory of their own. Use :meth:`start` and :meth:`close`.
+    """The libraries, installed in their own directory. Use :meth:`start` and :meth:`close`.
 
     Raises:
         ConfigError: Node.js or npm is missing.

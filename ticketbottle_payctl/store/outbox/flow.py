@@ -71,7 +71,7 @@ class Flow(NamedTuple):
     """The flow of events in a window, by the number of the part. A part without events is absent.
 
     ``created`` counts all events that were created, ``joined`` only those that are not dead now, and
-    ``newcomers`` those of them that came after the part's last sending. ``waiting`` is the number of events that waited
+    ``newcomers`` those that were created after the part's last sending. ``waiting`` is the number of events that waited
     at the start of the window and are not dead now. Lags are seconds from ``"createdAt"``
     to ``"publishedAt"``, None if nothing was sent. ``read_since`` is the creation of the oldest published event
     that was read, None if all were read.

@@ -37,7 +37,7 @@ class Expired:
 class DeletedBatch(NamedTuple):
     """Events that this transaction deletes when it commits.
 
-    ``found`` counts the events that were found, and ``deleted`` those of them that are deleted. The search ended at
+    ``found`` counts the events that were found, and ``deleted`` the events that are deleted. The search ended at
     ``last``. ``lines`` contains each row as JSON, if requested. ``publishing`` is true if a publisher was running.
     """
 

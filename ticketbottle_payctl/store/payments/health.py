@@ -34,9 +34,9 @@ _HEALTH = f"""
 class GatewayHealth:
     """The health of a gateway, from its payments from the last day.
 
-    ``due`` payments are old enough to have been settled, and ``overdue`` counts those of them that are still PENDING.
-    ``created_since`` counts the payments that were created after the gateway's last genuine callback. ``silent_s`` is
-    the age in seconds of the oldest of these, or None if there are none.
+    ``due`` payments are old enough to have been settled, and ``overdue`` counts the due payments that are still
+    PENDING. ``created_since`` counts the payments that were created after the gateway's last genuine callback.
+    ``silent_s`` is the age in seconds of the oldest of these, or None if there are none.
     """
 
     gateway: str
