@@ -53,7 +53,7 @@ CASES = {
         5, "ambiguous", "NO TICKET: MoMo's callback can be read in two ways", [SETTLE]),
     "money held by the gateway": (
         lambda o: o.pay().callback("IGNORED", "ignored", "held"),
-        5, "money_held", "NO TICKET: MoMo took 320,000 VND and blocked it as suspicious", [SETTLE]),
+        5, "money_held", "NO TICKET: MoMo received 320,000 VND and blocked it as suspicious", [SETTLE]),
     "an undocumented code": (
         lambda o: o.pay().callback("IGNORED", "ignored", "undocumented_code"),
         5, "undocumented_code", "NO TICKET: MoMo sent an undocumented code", [SETTLE]),
