@@ -186,7 +186,7 @@ def test_a_database_that_goes_away_is_said_and_comes_back(troubled, postgres, te
         it.wait_for("Ctrl-C ends")
         postgres.stop("immediate")
         try:
-            picture = it.wait_for("the database does not answer for")
+            picture = it.wait_for("the database has not answered for")
             assert re.match(
                 r"!  the database has not answered for \S+ \w+; the figures are from \d\d:\d\d:\d\d", picture
             )

@@ -33,7 +33,7 @@ def _masked_members(text: str, shown: Collection[str]) -> str:
             return "{" + "".join(parts) + text[done:]
         name, end = _DECODER.raw_decode(text, position)
         if not isinstance(name, str):
-            message = "a name is not a text"
+            message = "a name is not a string"
             raise ValueError(message)  # noqa: TRY004 - the text is wrong, not the caller
         start = _skip(text, end)
         value, position = _DECODER.raw_decode(text, start)
