@@ -36,7 +36,7 @@ endif
 .PHONY: help demo environment functions test test-all quick check secrets bench soak fuzz orders docs pictures kafka local template package deploy sbom audit lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 environment: $(DEV) ## what the tests and the checks run with
 
