@@ -15,8 +15,13 @@ CASES = json.loads((Path(__file__).parents[1] / "data" / "database-urls" / "node
 RESERVED = ":/?#[]@!$&'()*+,;=%\"<>\\^`{|} ~-._"
 
 
-CUT = {f"postgresql://a{character}b:pw@db.example:5433/db" for character in "/?#"}
-"""URLs in which Node.js reads a part of the user name as the host. payctl refuses them."""
+CUT = {f"postgresql://a{character}b:pw@db.example:5433/db" for character in "/?#"} | {
+    "postgresql://us:pw@db.example:5433/a@b"
+}
+"""URLs with an ``@`` after the host. Node.js may read a part of the user name or password as the host or the database.
+
+payctl refuses them.
+"""
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["url"].encode("unicode_escape").decode())
@@ -59,6 +64,7 @@ def test_an_encoded_character_of_database_url_is_decoded_once(character):
         ("postgresql://u:12?canary@h/d", "an @ after the host"),
         ("postgresql://u:12#canary@h/d", "an @ after the host"),
         ("postgresql://u:p@canary/rest@h/d", "an @ after the host"),
+        ("postgresql://u:p@canary/rest@h", "an @ after the host"),
         ("postgresql://u:p@canary/x?rest@h/d", "an @ after the host"),
         ("postgresql://u:p@canary/x#rest@h/d", "an @ after the host"),
         ("postgresql://u:canary@a:1,b:2/d", "several hosts"),

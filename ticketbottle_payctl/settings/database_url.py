@@ -69,7 +69,7 @@ def parse(text: str) -> DatabaseUrl:
             "has a user or password but no host", "name the host; for a socket write localhost and ?host=/directory"
         )
     segments = _segments(path) if slash else []
-    _refuse_stray_at(path, query, fragment, plain=bool(at) and len(segments) == 1)
+    _refuse_stray_at(path, query, fragment)
     host, port = _host_and_port(place)
     user, colon, password = userinfo.partition(":")
     named = _decoded(segments[0], "database name") if segments else ""
@@ -132,13 +132,14 @@ def _segments(path: str) -> list[str]:
     return found
 
 
-def _refuse_stray_at(path: str, query: str, fragment: str, *, plain: bool) -> None:
+def _refuse_stray_at(path: str, query: str, fragment: str) -> None:
     """Raise an error if an ``@`` follows the host. It shows that the password has an unencoded ``/``, ``?`` or ``#``.
 
-    Prisma would read the rest of such a password as a database or a parameter. payctl must not print it as one.
+    Prisma would read the rest of such a password as a database or a parameter. payctl must not print it as one. A
+    database name with an ``@`` is refused too, because it looks the same.
     """
     names = (pair.partition("=")[0] for pair in query.split("&"))
-    if ("@" in path and not plain) or "@" in fragment or any("@" in name for name in names):
+    if "@" in path or "@" in fragment or any("@" in name for name in names):
         _refuse("has an @ after the host: the user name or the password contains an unencoded / or ? or #", _ENCODE)
 
 
