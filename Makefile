@@ -33,7 +33,7 @@ ifneq ($(filter test test-all package,$(MAKECMDGOALS)),)
 MAKEFLAGS += -j4  # these make several environments, each on its own
 endif
 .DEFAULT_GOAL := help
-.PHONY: help demo environment functions test test-all quick check secrets bench soak fuzz orders docs pictures kafka local template package deploy sbom audit lock clean
+.PHONY: help demo environment functions test test-all quick check secrets bench soak fuzz orders mutants docs pictures kafka local template package deploy sbom audit lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -80,6 +80,14 @@ $(AUDIT):
 	@$(MAKE) VENV=.venv-audit PYTHON="$(INTERPRETER)" audit-packages
 	@touch $@
 
+# What makes mutants and says which tests run which lines, next to what the tests need.
+MUTANTS := .venv-mutants/ready/tool@$(VERSION)@$(shell cat locks/build.txt locks/mutants.txt pyproject.toml | cksum | cut -d ' ' -f 1)
+
+$(MUTANTS):
+	@$(MAKE) VENV=.venv-mutants PYTHON="$(INTERPRETER)" mutants-packages
+	@touch $@
+
+mutants-packages: $(call READY,mutants)
 sbom-packages: $(call READY,sbom)
 audit-packages: $(call READY,audit)
 
@@ -144,6 +152,9 @@ fuzz: $(FUZZ) ## hostile inputs, guided by coverage (ARGS="--inputs 10000000" WO
 
 orders: $(DEV) ## publishers, writers and an operator in N=1000 orders of their steps, with kills
 	@PAYCTL_TEST_INTERLEAVINGS=$(or $(N),1000) $(BIN)/python -m pytest -q -n 0 --timeout 7200 tests/interleavings
+
+mutants: $(MUTANTS) ## small changes to the code, one at a time: does a test notice? (ARGS="--room domain --sample 100")
+	@.venv-mutants/bin/python -m tests.mutants $(ARGS)
 
 docs: pictures ## write what is made from the code and from real runs: pages, schemas, pictures, and the site in build/site
 	@$(BIN)/python docs/generate.py
@@ -220,6 +231,7 @@ lock: $(LOCK) ## write locks/ anew from pyproject.toml (ARGS=--upgrade for newer
 	@$(PART) --group build --output-file locks/build.txt
 	@$(PART) --group sbom --output-file locks/sbom.txt
 	@$(PART) --group audit --output-file locks/audit.txt
+	@$(PART) pyproject.toml --extra demo --extra msk --extra otel --extra report --group test --group mutants --output-file locks/mutants.txt
 	@$(PART) --group docs --output-file locks/docs.txt
 	@$(PART) pyproject.toml --extra cli --group fuzz --output-file locks/fuzz.txt
 	@$(PART) pyproject.toml --extra gateways --output-file locks/layer.txt
@@ -227,7 +239,7 @@ lock: $(LOCK) ## write locks/ anew from pyproject.toml (ARGS=--upgrade for newer
 	@$(COMPILE) deploy/tools.in --output-file deploy/tools.txt
 
 clean: ## remove the virtual environments, caches and build output
-	@rm -rf .venv .venv-3.* .venv-lambda .venv-moto .venv-aws .venv-sbom .venv-audit .venv-fuzz dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .kafka
+	@rm -rf .venv .venv-3.* .venv-lambda .venv-moto .venv-aws .venv-sbom .venv-audit .venv-fuzz .venv-mutants dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .kafka
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Most modules of these environments are never loaded, so Python compiles the others when it loads them.

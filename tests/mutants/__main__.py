@@ -1,0 +1,128 @@
+"""Change the code in small ways, one at a time, and say which changes no test notices.
+
+Results are kept in build/mutants, so a second run goes on where the first one ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import queue
+import sys
+import threading
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tests.mutants import page
+from tests.mutants.making import Mutant, change, mutants, sampled
+from tests.mutants.results import Result, equal_ones, figures, keep, read, same
+from tests.mutants.rooms import ROOMS, Room
+from tests.mutants.tests_of import Map, measured
+from tests.mutants.trial import Worker, copied
+
+ROOT = Path(__file__).parents[2]
+BUILD = ROOT / "build" / "mutants"
+RESULTS = BUILD / "results.jsonl"
+
+
+def arguments() -> argparse.Namespace:
+    """Return the options."""
+    parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
+    names = [room.name for room in ROOMS]
+    parser.add_argument("--room", action="append", choices=names, help="only this room; may be repeated")
+    parser.add_argument("--sample", type=int, metavar="N", help="N mutants of each room, chosen by the seed")
+    parser.add_argument("--seed", type=int, default=1, help="default: 1")
+    parser.add_argument("--only", metavar="TEXT", help="only mutants whose id contains the text")
+    parser.add_argument("--again", action="store_true", help="try again what was not noticed")
+    parser.add_argument("--budget", type=float, default=25, help="seconds of tests for one mutant; default: 25")
+    parser.add_argument("--workers", type=int, default=2, help="default: 2")
+    parser.add_argument("--page", action="store_true", help="write the figures to docs/explanation/reliability.md")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Try the mutants. Return 1 if a room notices less than 95 % of those that are not equal."""
+    given = arguments()
+    BUILD.mkdir(parents=True, exist_ok=True)
+    rooms = [room for room in ROOMS if not given.room or room.name in given.room]
+    trees = [copied(ROOT, BUILD / f"tree-{number}") for number in range(given.workers)]
+    enough = True
+    with ExitStack() as stack:
+        unsteady: set[str] = set()
+        workers = [stack.enter_context(Worker(tree, unsteady)) for tree in trees]
+        for room in rooms:
+            found = mutants(room, ROOT)
+            chosen = sampled([one for one in found if not given.only or given.only in one.id], given.sample, given.seed)
+            known = measured(room.tests, trees[0], BUILD, given.workers)
+            results = _try_all(room, chosen, known, workers, given)
+            enough &= _told(room, results, len(found), given)
+    return 0 if enough else 1
+
+
+def _try_all(
+    room: Room, chosen: list[Mutant], known: Map, workers: list[Worker], given: argparse.Namespace
+) -> list[Result]:
+    """Try what was not tried yet, in all workers at once. Return the results of all chosen mutants."""
+    kept, alike = read(RESULTS), equal_ones()
+    todo: queue.SimpleQueue[Mutant] = queue.SimpleQueue()
+    for mutant in chosen:
+        todo.put(mutant)
+    results: list[Result] = []
+    lock = threading.Lock()
+
+    def work(worker: Worker) -> None:
+        while not todo.empty():
+            try:
+                mutant = todo.get_nowait()
+            except queue.Empty:
+                return
+            source = (ROOT / mutant.file).read_text("utf-8")
+            with lock:
+                made = change(mutant, source, sql=room.sql)
+            old = kept.get(mutant.id)
+            result = Result(room.name, mutant.id, mutant.line, made.was, made.became, None)
+            if old and same(old, mutant.id, made.was, made.became) and (old.by or not given.again):
+                result = Result(room.name, mutant.id, mutant.line, made.was, made.became, old.by)
+            elif (mutant.file, made.was, made.became) not in alike:
+                by = worker.noticed_by(mutant.file, made.source, known.tests_of(mutant, source, room, given.budget))
+                result = Result(room.name, mutant.id, mutant.line, made.was, made.became, by)
+                with lock:
+                    keep(RESULTS, result)
+                    sys.stderr.write(_line(result))
+            with lock:
+                results.append(result)
+
+    threads = [threading.Thread(target=work, args=(worker,)) for worker in workers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+def _line(result: Result) -> str:
+    if result.by:
+        return f"noticed      {result.id}  {result.by}\n"
+    return f"NOT NOTICED  {result.id} (line {result.line})\n   - {result.was}\n   + {result.became}\n"
+
+
+def _told(room: Room, results: list[Result], whole: int, given: argparse.Namespace) -> bool:
+    """Print a room's figures, and what was not noticed. Return whether that is enough."""
+    alike = equal_ones()
+    tried, noticed, equal = figures(results, alike)
+    for result in sorted(results, key=lambda one: (one.file, one.line)):
+        if result.by is None and (result.file, result.was, result.became) not in alike:
+            sys.stdout.write(_line(result))
+    share = noticed / max(1, tried - equal)
+    sys.stdout.write(f"{room.name}: {whole} mutants, {tried} tried, {noticed} noticed, {equal} equal, {share:.1%}\n")
+    if given.page:
+        date = f"{datetime.now(UTC):%Y-%m-%d}"
+        one = {"mutants": whole, "tried": tried, "noticed": noticed, "equal": equal, "seed": given.seed, "date": date}
+        page.add(room.name, one)
+    return share >= _ENOUGH
+
+
+_ENOUGH = 0.95
+
+if __name__ == "__main__":
+    sys.exit(main())

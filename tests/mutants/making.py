@@ -1,0 +1,136 @@
+"""Make the mutants of a file with the operators of cosmic-ray and with our own."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from functools import cache
+from pathlib import Path
+
+from cosmic_ray.ast import ast_nodes, get_ast
+from cosmic_ray.ast.ast_query import ASTQuery
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.operators.operator import Operator
+from cosmic_ray.operators.provider import OperatorProvider
+
+from tests.mutants.operators import OWN
+from tests.mutants.rooms import Room
+from tests.mutants.sql import ChangeSql
+
+_THEIRS = (
+    "AddNot", "ExceptionReplacer", "NumberReplacer", "ReplaceAndWithOr", "ReplaceOrWithAnd", "ReplaceTrueWithFalse",
+    "ReplaceFalseWithTrue", "ReplaceBreakWithContinue", "ReplaceContinueWithBreak", "ZeroIterationForLoop",
+    "ReplaceUnaryOperator_Delete_Not",
+    *(f"ReplaceBinaryOperator_{pair}" for pair in ("Add_Sub", "Sub_Add", "Mul_Add", "Div_Mul", "FloorDiv_Mul", "Mod_Mul")),
+    *(f"ReplaceComparisonOperator_{pair}" for pair in (
+        "Eq_NotEq", "NotEq_Eq", "Lt_LtE", "LtE_Lt", "Gt_GtE", "GtE_Gt", "Lt_GtE", "GtE_Lt", "Gt_LtE", "LtE_Gt",
+        "Is_IsNot", "IsNot_Is",
+    )),
+)  # fmt: skip
+"""The operators of cosmic-ray that are used. Others only multiply mutants that any test notices, such as ``a << b``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One small change. ``occurrence`` is the operator's position in the file.
+
+    ``line`` and ``first`` are the line of the change and the first line of its function. ``shared`` is true if the code
+    runs when it is imported, or only in the first test that calls it.
+    """
+
+    room: str
+    file: str
+    operator: str
+    occurrence: int
+    where: str
+    line: int
+    first: int
+    shared: bool
+
+    @property
+    def id(self) -> str:
+        """The mutant's name, which stays when other functions of the file change."""
+        return f"{self.file}:{self.where}"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a mutant changes: the lines before and after, without their indentation, and the whole new file."""
+
+    was: str
+    became: str
+    source: str
+
+
+@cache
+def operators(*, sql: bool) -> dict[str, Operator]:
+    """Return the operators of a room by name."""
+    if sql:
+        return {"ChangeSql": ChangeSql()}
+    provider = OperatorProvider()
+    return {name: provider[name]() for name in _THEIRS} | {one.__name__: one() for one in OWN}
+
+
+def mutants(room: Room, root: Path) -> list[Mutant]:
+    """Return all mutants of a room in the order of the files."""
+    return [mutant for file in room.files(root) for mutant in _of_file(room, file, (root / file).read_text("utf-8"))]
+
+
+def _of_file(room: Room, file: str, source: str) -> Iterator[Mutant]:
+    nodes = list(ast_nodes(get_ast(source)))
+    seen: Counter[str] = Counter()
+    for name, operator in operators(sql=room.sql).items():
+        positions = [(node, start) for node in nodes for start, _ in operator.mutation_positions(node)]
+        for occurrence, (node, start) in enumerate(positions):
+            inside = f"{ASTQuery(node).get_definition_name() or 'module'}:{name}"
+            seen[inside] += 1
+            if not _never_run(node):
+                function = node.search_ancestor("funcdef")
+                first = function.start_pos[0] if function else start[0]
+                shared = function is None or function.parent.type == "decorated"
+                yield Mutant(room.name, file, name, occurrence, f"{inside}:{seen[inside]}", start[0], first, shared)
+
+
+def _never_run(node) -> bool:
+    """Return whether the code is in a decorator, which says how a class is stored, or in an annotation."""
+    child, parent = node, node.parent
+    while parent is not None:
+        if parent.type in {"decorator", "tfpdef"} or (parent.type == "annassign" and parent.children[1] is child):
+            return True
+        if parent.type == "funcdef" and parent.annotation is child:
+            return True
+        child, parent = parent, parent.parent
+    return False
+
+
+def sampled(found: list[Mutant], number: int | None, seed: int) -> list[Mutant]:
+    """Return ``number`` mutants that the seed chooses, or all. A larger number only adds mutants."""
+
+    def rank(mutant: Mutant) -> bytes:
+        return hashlib.sha256(f"{seed}:{mutant.id}".encode()).digest()
+
+    return sorted(found, key=rank)[:number]
+
+
+def change(mutant: Mutant, source: str, *, sql: bool) -> Change:
+    """Return what a mutant changes in the source of its file."""
+    new = mutate_code(source, operators(sql=sql)[mutant.operator], mutant.occurrence)
+    if new is None:
+        message = f"{mutant.id} is not in its file"
+        raise LookupError(message)
+    old_lines, new_lines = source.splitlines(), new.splitlines()
+    blocks = [
+        block
+        for block in SequenceMatcher(None, old_lines, new_lines, autojunk=False).get_opcodes()
+        if block[0] != "equal"
+    ]
+    first, last = blocks[0], blocks[-1]
+    return Change(_joined(old_lines[first[1] : last[2]]), _joined(new_lines[first[3] : last[4]]), new)
+
+
+def _joined(lines: list[str]) -> str:
+    return re.sub(r"\s+", " ", " ".join(lines)).strip()

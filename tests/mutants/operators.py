@@ -1,0 +1,78 @@
+"""Add what cosmic-ray lacks: a call that is left out, and a function that returns nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import parso
+from cosmic_ray.operators.operator import Example, Operator
+
+
+class DropCall(Operator):
+    """An operator that leaves out a statement that is only a call."""
+
+    def mutation_positions(self, node) -> Iterator[tuple]:
+        """Find statements that are only a call."""
+        if node.type == "simple_stmt" and _is_call(node.children[0]):
+            yield node.start_pos, node.end_pos
+
+    def mutate(self, node, index):
+        """Replace the statement with ``pass``."""
+        del index
+        node.children[0] = parso.parse(f"{node.get_first_leaf().prefix}pass").children[0]
+        return node
+
+    @classmethod
+    def examples(cls) -> tuple:
+        """Return an example."""
+        return (Example("f(x)\n", "pass\n"),)
+
+
+class ReturnNone(Operator):
+    """An operator that returns None instead of a value."""
+
+    def mutation_positions(self, node) -> Iterator[tuple]:
+        """Find returns with a value other than None."""
+        if node.type == "return_stmt" and node.children[1].get_code().strip() != "None":
+            yield node.start_pos, node.end_pos
+
+    def mutate(self, node, index):
+        """Replace the value with None."""
+        del index
+        node.children[1] = parso.parse(" None").children[0]
+        return node
+
+    @classmethod
+    def examples(cls) -> tuple:
+        """Return an example."""
+        return (Example("return x\n", "return None\n"),)
+
+
+class TurnFilter(Operator):
+    """An operator that turns the condition of a comprehension around."""
+
+    def mutation_positions(self, node) -> Iterator[tuple]:
+        """Find conditions of comprehensions."""
+        if node.type == "comp_if":
+            yield node.start_pos, node.end_pos
+
+    def mutate(self, node, index):
+        """Put ``not`` before the condition."""
+        del index
+        node.children[1] = parso.parse(f" not ({node.children[1].get_code().strip()})")
+        return node
+
+    @classmethod
+    def examples(cls) -> tuple:
+        """Return an example."""
+        return (Example("[x for x in y if x]", "[x for x in y if not (x)]"),)
+
+
+def _is_call(node) -> bool:
+    if node.type != "atom_expr" or node.children[0].type == "keyword":
+        return False
+    last = node.children[-1]
+    return last.type == "trailer" and last.children[0].value == "("
+
+
+OWN = (DropCall, ReturnNone, TurnFilter)

@@ -1,0 +1,63 @@
+"""Keep what was tried, and read which mutants are equal to the code."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+EQUAL = Path(__file__).with_name("equal.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A tried mutant, and the test that noticed it. ``by`` is None if no test did."""
+
+    room: str
+    id: str
+    line: int
+    was: str
+    became: str
+    by: str | None
+
+    @property
+    def file(self) -> str:
+        """The changed file."""
+        return self.id.partition(":")[0]
+
+
+def same(result: Result, id_: str, was: str, became: str) -> bool:
+    """Return whether a result is about this change."""
+    return (result.id, result.was, result.became) == (id_, was, became)
+
+
+def read(file: Path) -> dict[str, Result]:
+    """Return the kept results by the mutant's id. A later one replaces an earlier one."""
+    lines = file.read_text("utf-8").splitlines() if file.exists() else []
+    return {one.id: one for one in (Result(**json.loads(line)) for line in lines)}
+
+
+def keep(file: Path, result: Result) -> None:
+    """Add a result to the file."""
+    with file.open("a", encoding="utf-8") as opened:
+        opened.write(json.dumps(asdict(result), ensure_ascii=False) + "\n")
+
+
+def equal_ones() -> dict[tuple[str, str, str], str]:
+    """Return the reason for each change that no test can notice, by file and lines."""
+    entries = tomllib.loads(EQUAL.read_text("utf-8")).get("equal", [])
+    return {(one["file"], one["was"], became): one["why"] for one in entries for became in _several(one["became"])}
+
+
+def _several(text: str | list[str]) -> list[str]:
+    return [text] if isinstance(text, str) else text
+
+
+def figures(results: Iterable[Result], equal: Iterable[tuple[str, str, str]]) -> tuple[int, int, int]:
+    """Return how many were tried, noticed, and not noticed because they are equal."""
+    some, known = list(results), set(equal)
+    noticed = sum(one.by is not None for one in some)
+    alike = sum(one.by is None and (one.file, one.was, one.became) in known for one in some)
+    return len(some), noticed, alike

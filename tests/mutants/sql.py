@@ -1,0 +1,135 @@
+"""Change SQL inside string literals: comparisons, guards, locks, orders, limits and constants.
+
+Each rule is a pattern and its replacement, for one place in a statement. A piece of an f-string is a literal too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from cosmic_ray.operators.operator import Example, Operator
+
+_SQL = re.compile(
+    r'\b(SELECT|UPDATE|INSERT|DELETE|WHERE|AND|NOT|NULL|FROM|ORDER BY|LIMIT|CASE|COALESCE|FOR|JOIN|COLLATE)\b|%\(\w+\)s|"\w+[a-z]"'
+)
+_OPERATORS = re.compile(r"^\s*(<=|>=|<>|=|<|>|\+|-)\s|\s(<=|>=|<>|=|<|>)\s*$")
+_CONTEXT = re.compile(
+    r"\b(SET|WHERE|AND|OR|ON|WHEN|CASE|SELECT|THEN|ELSE|END|HAVING|NOT|FILTER|BETWEEN)\b|DO UPDATE SET"
+)
+_ASSIGNS = {"SET", "END", "ELSE"}
+
+Rewrite = Callable[[re.Match], str]
+
+
+def _to(text: str) -> Rewrite:
+    return lambda match: match.expand(text)
+
+
+def _plus_one(match: re.Match) -> str:
+    return f"{match[1]}{int(match[2]) + 1}"
+
+
+def _is_guard(text: str, at: int) -> bool:
+    words = [match[0] for match in _CONTEXT.finditer(text, 0, at)]
+    return not words or words[-1] not in _ASSIGNS
+
+
+def _no_column(text: str, at: int) -> bool:
+    return not re.search(r"\b(GROUP|ORDER) BY [\d, ]*$", text[: at + 2])
+
+
+def _no_between(text: str, at: int) -> bool:
+    words = [match[0] for match in _CONTEXT.finditer(text, 0, at)]
+    return not words or words[-1] != "BETWEEN"
+
+
+_RULES: tuple[tuple[str, Rewrite, Callable[[str, int], bool] | None], ...] = (
+    (r"(?<= )<(?= )", _to("<="), None),
+    (r"(?<= )<(?= )", _to(">="), None),
+    (r"(?<= )<=(?= )", _to("<"), None),
+    (r"(?<= )<=(?= )", _to(">"), None),
+    (r"(?<= )>(?= )", _to(">="), None),
+    (r"(?<= )>(?= )", _to("<="), None),
+    (r"(?<= )>=(?= )", _to(">"), None),
+    (r"(?<= )>=(?= )", _to("<"), None),
+    (r"(?<= )=(?= )", _to("<>"), _is_guard),
+    (r"(?<= )<>(?= )", _to("="), None),
+    (r"\bAND\b", _to("OR"), _no_between),
+    (r"\bOR\b(?! REPLACE)", _to("AND"), None),
+    (r"\bNOT (?!NULL|MATERIALIZED|TRUE|FALSE|DISTINCT|EXISTS \(SELECT FROM pg|VALID)", _to(""), None),
+    (r"\bIS NULL\b", _to("IS NOT NULL"), None),
+    (r"\bIS NOT NULL\b", _to("IS NULL"), None),
+    (r"\bIS NOT (TRUE|FALSE|DISTINCT FROM)\b", _to(r"IS \1"), None),
+    (r"\bIS (TRUE|FALSE|DISTINCT FROM)\b", _to(r"IS NOT \1"), None),
+    (r"\bFOR (NO KEY UPDATE|UPDATE|SHARE|KEY SHARE)( OF \w+)?( SKIP LOCKED| NOWAIT)?", _to(""), None),
+    (r" SKIP LOCKED\b| NOWAIT\b", _to(""), None),
+    (r"\bLIMIT (%\(\w+\)s|\d+)", _to(""), None),
+    (r"\bDESC\b", _to("ASC"), None),
+    (r'\bORDER BY ((?:\w+\.)?(?:"\w+"|[a-z_]+))(?![\w."(])(?! DESC| ASC)', _to(r"ORDER BY \1 DESC"), None),
+    (r'(?<![(\w.])((?:\w+\.)?"createdAt"), (?=(?:\w+\.)?id COLLATE)', _to(r"\1 DESC, "), None),
+    (r'(?<=id) COLLATE "C"', _to(""), None),
+    (r"\bCOALESCE\(([^(),]+(?:\([^()]*\))?), ([^()]+(?:\([^()]*\))?)\)", _to(r"COALESCE(\2, \1)"), None),
+    (r"\b(?i:coalesce)\(([^(),]+(?:\([^()]*\))?), ([^()]+(?:\([^()]*\))?)\)", _to(r"\1"), None),
+    (r"\bmin\(", _to("max("), None),
+    (r"\bmax\(", _to("min("), None),
+    (r"\bleast\(", _to("greatest("), None),
+    (r"\bgreatest\(", _to("least("), None),
+    (r"\bLEFT JOIN\b", _to("JOIN"), None),
+    (r"\bUNION ALL\b", _to("UNION"), None),
+    (r"\bDISTINCT (?!FROM)", _to(""), None),
+    (r"(?<=[ )]) \+ |(?<=[\w)}\"'])(?: \+ )", _to(" - "), None),
+    (r"(?<=[\w)}\"']) - ", _to(" + "), None),
+    (r"^ - ", _to(" + "), None),
+    (r"\btrue\b", _to("false"), None),
+    (r"\bfalse\b", _to("true"), None),
+    (r"(interval ')(\d+)(?=[ '])", _plus_one, None),
+    (r"((?:[-+*/=<>(,] |LIMIT |OFFSET |THEN |ELSE |\())(\d+)\b(?![.:'])", _plus_one, _no_column),
+)
+_COMPILED = tuple((re.compile(pattern), rewrite, allowed) for pattern, rewrite, allowed in _RULES)
+
+
+def rewritten(text: str) -> list[str]:
+    """Return every text that one rule makes of a literal that holds SQL."""
+    if not (_SQL.search(text) or _OPERATORS.search(text)):
+        return []
+    spans = [
+        (match.span(), match.group(), rewrite(match))
+        for pattern, rewrite, allowed in _COMPILED
+        for match in pattern.finditer(text)
+        if allowed is None or allowed(text, match.start())
+    ]
+    return [text[: span[0]] + new + text[span[1] :] for span, old, new in spans if new != old]
+
+
+class ChangeSql(Operator):
+    """An operator that makes one change to the SQL in a string literal."""
+
+    def mutation_positions(self, node) -> Iterator[tuple]:
+        """Find literals with SQL, one position for each change."""
+        if _is_literal(node):
+            for _ in rewritten(node.value):
+                yield node.start_pos, node.end_pos
+
+    def mutate(self, node, index):
+        """Make the change."""
+        node.value = rewritten(node.value)[index]
+        return node
+
+    @classmethod
+    def examples(cls) -> tuple:
+        """Return examples."""
+        return (
+            Example('"SELECT 1 WHERE a < b"', '"SELECT 1 WHERE a <= b"'),
+            Example('"SELECT a FROM t WHERE a AND b FOR UPDATE"', '"SELECT a FROM t WHERE a OR b FOR UPDATE"'),
+        )
+
+
+def _is_literal(node) -> bool:
+    if node.type == "fstring_string":
+        return True
+    return node.type == "string" and not _is_docstring(node)
+
+
+def _is_docstring(node) -> bool:
+    return node.parent is not None and node.parent.type in {"simple_stmt", "file_input"}

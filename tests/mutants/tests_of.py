@@ -1,0 +1,154 @@
+"""Measure which tests run which lines, and choose the tests that should notice a mutant."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from coverage import CoverageData
+
+from tests.mutants.making import Mutant
+from tests.mutants.rooms import PACKAGE, Room
+
+PLUGIN = "tests.mutants.durations"
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """A test that passes without a mutant, its folder, and how long it takes in seconds."""
+
+    id: str
+    seconds: float
+
+    @property
+    def file(self) -> str:
+        """The test's file."""
+        return self.id.partition("::")[0]
+
+    @property
+    def folder(self) -> str:
+        """The test's folder. One pytest runs the tests of one folder."""
+        return self.file.rpartition("/")[0]
+
+
+@dataclass(slots=True)
+class Map:
+    """Which tests run a line. A line is known by its text, so it is found again when it moves."""
+
+    entries: dict[str, dict[str, Any]]
+    lines: dict[str, dict[str, list[Test]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
+
+    def __post_init__(self) -> None:
+        """Sort the recorded tests by file and line."""
+        for entry in self.entries.values():
+            for name, (seconds, lines) in entry["tests"].items():
+                for file, texts in lines.items():
+                    for text in texts:
+                        self.lines[file][text].append(Test(name, seconds))
+
+    def tests_of(self, mutant: Mutant, source: str, room: Room, budget: float) -> list[Test]:
+        """Return tests that run a mutant, in the order in which to try them, for at most ``budget`` seconds."""
+        lines = [line.strip() for line in source.splitlines()[mutant.first - 1 : mutant.line]]
+        known = self.lines[mutant.file]
+        mine = next((known[line] for line in reversed(lines) if line in known), [])
+        more: Iterable[Test] = ()
+        if mutant.shared or not mine:
+            more = {test.id: test for tests in known.values() for test in tests}.values()
+        chosen = [*_spread(mine, room), *_spread(more, room)]
+        if not chosen:
+            whole = (Test(name, one[0]) for entry in self.entries.values() for name, one in entry["tests"].items())
+            chosen = _spread((test for test in whole if test.id.startswith(room.tests)), room)
+        return _within(chosen, budget)
+
+
+def _spread(tests: Iterable[Test], room: Room) -> list[Test]:
+    """Sort tests so that each file's fastest ones come first, and the room's own files before others."""
+    of_file: dict[str, list[Test]] = defaultdict(list)
+    for test in tests:
+        of_file[test.file].append(test)
+    ranked = [
+        (not file.startswith(room.tests), number // 4, test.seconds, test)
+        for file, some in of_file.items()
+        for number, test in enumerate(sorted(some, key=lambda one: one.seconds))
+    ]
+    return [test for *_, test in sorted(ranked, key=lambda one: one[:3])]
+
+
+def _within(tests: Sequence[Test], budget: float) -> list[Test]:
+    chosen: dict[str, Test] = {}
+    spent = 0.0
+    for test in tests:
+        if test.id not in chosen and spent + test.seconds <= budget:
+            chosen[test.id] = test
+            spent += test.seconds
+    return list(chosen.values())
+
+
+def measured(places: Iterable[str], tree: Path, build: Path, workers: int) -> Map:
+    """Return the map of the tests at ``places``. Run only test files that have changed since they were measured."""
+    store = build / "map.json"
+    known = json.loads(store.read_text("utf-8")) if store.exists() else {}
+    files = {file: _digest(tree / file) for place in sorted(set(places)) for file in _test_files(tree, place)}
+    stale = [file for file, digest in files.items() if known.get(file, {}).get("digest") != digest]
+    if stale:
+        sys.stderr.write(f"measuring {len(stale)} test files\n")
+        found = _measure(stale, tree, build, workers)
+        known |= {file: {"digest": files[file], "tests": found.get(file, {})} for file in stale}
+        store.write_text(json.dumps(known), "utf-8")
+    return Map({file: known[file] for file in files})
+
+
+def _test_files(tree: Path, place: str) -> list[str]:
+    path = tree / place
+    found = [path] if path.is_file() else sorted(path.rglob("test_*.py"))
+    return [file.relative_to(tree).as_posix() for file in found]
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+
+
+def _measure(files: Sequence[str], tree: Path, build: Path, workers: int) -> dict[str, dict[str, Any]]:
+    """Run test files with coverage. Return for each test its duration and the lines that it runs."""
+    data, durations = build / "coverage", build / "durations.json"
+    data.unlink(missing_ok=True)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-n",
+        str(workers),
+        "-m",
+        "not kafka and not container",
+        "-p",
+        PLUGIN,
+    ]
+    command += ["--timeout", "300", f"--cov={PACKAGE}", "--cov-context=test", "--cov-report=", *files]
+    variables = {"COVERAGE_FILE": str(data), "MUTANTS_DURATIONS": str(durations), "PYTHONPATH": str(tree)}
+    with (build / "measuring.log").open("w") as log:
+        subprocess.run(command, cwd=tree, env=os.environ | variables, stdout=log, stderr=log, check=False)
+    passed = json.loads(durations.read_text("utf-8"))
+    lines: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    recorded = CoverageData(str(data))
+    recorded.read()
+    for path in recorded.measured_files():
+        file = Path(path).relative_to(tree).as_posix()
+        texts = [line.strip() for line in Path(path).read_text("utf-8").splitlines()]
+        for number, contexts in recorded.contexts_by_lineno(path).items():
+            for context in contexts:
+                if context:
+                    lines[context.rpartition("|")[0]][file].add(texts[number - 1])
+    found: dict[str, dict[str, Any]] = defaultdict(dict)
+    for name, seconds in passed.items():
+        of_test = {file: sorted(texts) for file, texts in lines[name].items()}
+        found[name.partition("::")[0]][name] = [round(seconds, 3), of_test]
+    return found
