@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from ticketbottle_payctl.domain.causes import (
     OVERDUE_AFTER,
+    SEEN_WITHIN,
     WAITS_AFTER,
     Brokers,
+    Cause,
     CauseKind,
     DeadGroup,
     Evidence,
@@ -43,6 +45,7 @@ OLD_FAILURE = TOO_LARGE._replace(event_types=[FAILED], superseded=1)
 NO_TOPIC = Brokers(stopped={COMPLETED: "Broker: Unknown topic or partition"})
 AWAY = Brokers(unavailable="Kafka at b:9092 is not available")
 ANSWERED = Brokers()
+NOT_LOCKED = "their rows are not locked, and nothing blocks them"
 
 
 def seen(*waiting, **facts):
@@ -236,3 +239,160 @@ def test_no_replay_is_advised_while_debezium_publishes():
     """While Debezium publishes, no replay is suggested, because a replayed event would stay pending."""
     (cause,) = causes(seen(dead=1, dead_groups=[TOO_LARGE], slot_active=True), ANSWERED)
     assert ("do not replay" in cause.advice, typed(cause.command)) == (True, "payctl show d1")
+
+
+@pytest.mark.parametrize(
+    ("evidence", "brokers", "sentences", "command"),
+    [
+        (seen(READY, publishers=[GONE]), ANSWERED,
+         ["no publisher has been seen for 12 min; the last one was host:12",
+          "3 events have waited for up to 3 min. Nothing is lost: the next publisher that runs sends them",
+          "start the publisher again; until then, publish by hand"], ("payctl publish-outbox", True, 1)),
+        (seen(slot_active=False), ANSWERED,
+         ["Debezium publishes this outbox, but no connector reads its slot",
+          "no event is published until the connector runs; payctl's publishers refuse to run",
+          "start the connector, or take the outbox back"], ("payctl cdc cut-back", True, 1)),
+        (seen(READY, slot_active=False), ANSWERED,
+         ["Debezium publishes this outbox, but no connector reads its slot",
+          "no event is published until the connector runs; payctl's publishers refuse to run",
+          "start the connector, or take the outbox back"], ("payctl cdc cut-back", True, 3)),
+        (seen(READY, slot_active=True), ANSWERED,
+         ["Debezium publishes this outbox; 3 events have waited for up to 3 min to be marked as published",
+          "payctl's publishers send nothing; a scheduled `payctl cdc mark` marks the events that are in Kafka",
+          None], ("payctl cdc mark", True, 1)),
+        (seen(READY, table_locks=[Holder(None, None, None, None, None)], publishers=[IDLES]), ANSWERED,
+         ["the table outbox is locked by a prepared transaction",
+          "no event can be claimed, and no callback can be settled, until its transaction ends",
+          "find it in pg_prepared_xacts; its owner must commit it or roll it back"], None),
+        (seen(LOCKED._replace(events=2, holder=Holder(9, None, None, None, None)), publishers=[IDLES]), ANSWERED,
+         ["2 events are locked by pid 9, unnamed",
+          "the oldest is e4; publishers skip locked rows and try them again later",
+          "ask its owner to end it, or in psql: SELECT pg_terminate_backend(9)"], None),
+        (seen(dead=2, dead_groups=[TOO_LARGE._replace(events=2, error=None)]), ANSWERED,
+         ["2 events are dead: no error was recorded",
+          "no publisher sends a dead event, and it blocks the later events of its payment",
+          "remove the cause, then"], ("payctl replay --failed --error-group 0a1b2c3d", True, 2)),
+        (seen(dead=1, dead_groups=[TOO_LARGE._replace(error="INVALID_REQUEST: no")]), ANSWERED,
+         ["1 event is dead: INVALID_REQUEST: no",
+          "no publisher sends a dead event, and it blocks the later events of its payment",
+          "remove the cause, then"], ("payctl replay --failed --error-group 0a1b2c3d", True, 1)),
+        (seen(dead=2), ANSWERED,
+         ["2 more dead events with other errors", "each blocks the later events of its payment", None],
+         ("payctl errors", False, 1)),
+        (seen(SUPERSEDED, blocked=1), ANSWERED,
+         ["event e5 waits behind dead event d1 of its payment",
+          "a later success supersedes the dead PAYMENT_FAILED: do not replay it",
+          "skip the dead failure and send the success"], ("payctl publish-outbox --on-dead release", True, 1)),
+        (seen(BLOCKED, blocked=1), ANSWERED,
+         ["event e5 waits behind dead event d1 of its payment",
+          "an event is sent only after the earlier events of its payment", "resolve the dead event first"],
+         ("payctl show d1", False, 1)),
+        (seen(FAILING._replace(error=None, events=1), publishers=[IDLES]), ANSWERED,
+         ["1 event has waited for 3 min, and failed: no error was recorded",
+          "the oldest is e2; the publisher tries it again until it is out of retries", "see its payment"],
+         ("payctl show e2", False, 1)),
+        (seen(NOT_DUE._replace(events=2, error=None, due_in_s=-3.0), publishers=[IDLES]), ANSWERED,
+         ["2 events failed and wait for the next retry in 0 ms", "the last error of e3: none was recorded", None],
+         ("payctl show e3", False, 1)),
+        (seen(NOT_DUE._replace(due_in_s=0.4, id="e9"), NOT_DUE._replace(due_in_s=None)), ANSWERED,
+         ["2 events failed and wait for the next retry in 0 ms", "the last error of e3: INVALID_REQUEST: no", None],
+         ("payctl show e3", False, 1)),
+        (seen(NOT_DUE._replace(due_in_s=-0.5, id="e9"), NOT_DUE._replace(due_in_s=None)), ANSWERED,
+         ["2 events failed and wait for the next retry in 0 ms", "the last error of e9: INVALID_REQUEST: no", None],
+         ("payctl show e9", False, 1)),
+        (seen(READY, publishers=[WORKS]), ANSWERED,
+         ["3 events have waited for up to 3 min; a publisher is working through them",
+          "events are sent in the order of their creation; watch that the backlog shrinks", None],
+         ("payctl stats --watch", False, 1)),
+        (seen(READY, publishers=[IDLES]), ANSWERED,
+         ["3 events have waited for up to 3 min, and no known cause was found",
+          "host:12 was seen 20 s ago, its topics accept messages, their rows are not locked, and nothing blocks them",
+          "read the publisher's log; the oldest event is"], ("payctl show e1", False, 1)),
+        (seen(READY, publishers=[IDLES._replace(ended=True)]), Brokers(not_asked="no"),
+         ["3 events have waited for up to 3 min, and no known cause was found",
+          f"host:12 ended 20 s ago, the brokers were not asked: no, {NOT_LOCKED}",
+          "read the publisher's log; the oldest event is"], ("payctl show e1", False, 1)),
+        (seen(READY, publishers=[WORKS, IDLES], newest_sent_s=1.0), None,
+         ["3 events have waited for up to 3 min, and the database does not show why",
+          "pid 7, payctl publish-outbox is working, their rows are not locked, and nothing blocks them",
+          "ask the brokers too"], ("payctl doctor", False, 1)),
+        (seen(pending=5, oldest_s=LATE, oldest_id="e7"), None,
+         ["5 events have waited for up to 3 min, and the database does not show why",
+          "nothing shows whether a publisher runs, their rows are not locked, and nothing blocks them",
+          "ask the brokers too"], ("payctl doctor", False, 1)),
+        (seen(pending=5, oldest_s=LATE, oldest_id="e7"), Brokers(not_asked="no"),
+         ["5 events have waited for up to 3 min, and no known cause was found",
+          f"nothing shows whether a publisher runs, the brokers were not asked: no, {NOT_LOCKED}",
+          "read the publisher's log; the oldest event is"], ("payctl show e7", False, 1)),
+    ],
+)  # fmt: skip
+def test_a_cause_says_what_it_means_and_which_command_helps(evidence, brokers, sentences, command):
+    """The command's rows and whether it changes data decide if payctl asks the operator first."""
+    (cause,) = causes(evidence, brokers)
+    given = cause.command and (typed(cause.command), cause.command.changes, cause.command.rows)
+    assert [cause.fact, cause.meaning, cause.advice] == sentences
+    assert given == command
+
+
+def test_an_event_is_overdue_after_two_minutes_and_not_before():
+    """An event that has waited for exactly two minutes has no cause yet."""
+    at_the_limit = OVERDUE_AFTER.total_seconds()
+    assert at_the_limit == 120
+    on_time = READY._replace(oldest_s=at_the_limit)
+    assert causes(seen(on_time), ANSWERED) == ()
+    assert causes(seen(on_time._replace(oldest_s=at_the_limit + 0.001)), ANSWERED) != ()
+    assert causes(seen(pending=5, oldest_s=at_the_limit), ANSWERED) == ()
+    assert causes(seen(pending=5, oldest_s=None), ANSWERED) == ()
+
+
+def test_a_publisher_counts_as_running_for_90_seconds():
+    """A publisher that was seen exactly 90 seconds ago is missing."""
+    assert SEEN_WITHIN.total_seconds() == 90
+    kinds = [
+        [cause.kind for cause in causes(seen(READY, publishers=[IDLES._replace(seconds=seconds)]), ANSWERED)]
+        for seconds in (89.999, 90.0)
+    ]
+    assert kinds == [["unknown"], ["no_publisher"]]
+
+
+def test_a_backlog_is_overtaken_if_a_newer_event_was_sent():
+    """A difference of exactly two minutes is not yet an overtaking."""
+    newest = LATE - OVERDUE_AFTER.total_seconds()
+    kinds = [
+        causes(seen(READY, publishers=[WORKS], newest_sent_s=seconds), ANSWERED)[0].kind
+        for seconds in (newest, newest - 0.001)
+    ]
+    assert kinds == ["backlog", "unknown"]
+
+
+def test_the_largest_message_with_its_envelope_is_not_too_large():
+    """A payload of 998,000 bytes can be replayed after the broker's limit is raised, one byte more cannot."""
+    advice = [
+        causes(seen(dead=1, dead_groups=[TOO_LARGE._replace(payload_bytes=size)]), ANSWERED)[0].advice
+        for size in (998_000, 998_001)
+    ]
+    assert advice == [
+        "raise max.message.bytes of payment.completed to 1,000,000 or more, then",
+        "do not replay: the payload has 998,001 bytes, and payctl sends at most 1,000,000; see which payment it is",
+    ]
+
+
+def test_release_is_advised_only_if_every_dead_type_is_superseded():
+    """A group with a dead event of another type than the blocking one, and a group that blocks nothing, are not."""
+    both = TOO_LARGE._replace(event_types=[FAILED, "PAYMENT_CANCELLED"])
+    nothing_blocked = causes(seen(dead=1, dead_groups=[both._replace(event_types=[])]), ANSWERED)
+    found = causes(seen(SUPERSEDED, dead=1, blocked=1, dead_groups=[both]), ANSWERED)
+    assert not any("release" in typed(cause.command) for cause in (*nothing_blocked, found[0]))
+
+
+@pytest.mark.parametrize("kind", list(CauseKind))
+def test_events_that_are_sent_without_help_only_wait(kind):
+    """Only a later retry and a backlog that a publisher works through end by themselves."""
+    assert Cause(kind, 1, "", "").ends_by_itself is (kind in {"not_due", "backlog"})
+
+
+def test_evidence_of_an_empty_outbox_has_no_events():
+    """Evidence without any facts has no causes, and nothing in it was sampled."""
+    nothing = Evidence()
+    assert (nothing.pending, nothing.dead, nothing.blocked, nothing.sent_lately, nothing.sampled) == (0, 0, 0, 0, False)
+    assert causes(nothing, ANSWERED) == ()

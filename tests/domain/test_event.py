@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 
-from ticketbottle_payctl.domain.event import OutboxEvent, to_message
+from ticketbottle_payctl.domain.event import ENVELOPE, LARGEST_MESSAGE, START, OutboxEvent, to_message
 
 ROW = OutboxEvent(
     "event-id", "payment-ié", "Payment", "PAYMENT_FAILED", '{"a":  1, "đ": "\\u0111"}', datetime(2026, 1, 1), 0  # noqa: DTZ001
@@ -54,3 +54,20 @@ def test_an_unknown_event_type_has_no_topic(event_type):
     """Contract 6.6: an unknown type raises KeyError and is never sent to the topic of failures."""
     with pytest.raises(KeyError):
         to_message(ROW._replace(event_type=event_type))
+
+
+def test_an_event_s_position_is_its_instant_and_then_its_id():
+    """Events of one instant are in the order of their ids. The first position is before every event."""
+    assert ROW.position == (datetime(2026, 1, 1), "event-id")  # noqa: DTZ001
+    assert (datetime(1970, 1, 1), "") == START  # noqa: DTZ001
+
+
+def test_a_message_has_at_most_a_million_bytes():
+    """Of them 2,000 are for key and headers. The broker's default limit is larger."""
+    assert (LARGEST_MESSAGE, ENVELOPE) == (1_000_000, 2_000)
+
+
+def test_a_trace_with_a_missing_part_is_an_error():
+    """The database returns all three parts or none."""
+    with pytest.raises(ValueError, match="shorter"):
+        to_message(ROW._replace(context=("one", "00-two")))

@@ -37,6 +37,8 @@ def test_a_transport_or_configuration_fault_costs_no_retry(fault, count, limit):
 def test_the_event_s_own_fault_is_counted(count, limit):
     """A fault of the event adds one to its retry count."""
     assert retry_count_after(Fault.EVENT, count, limit) == count + 1
+    assert Fault.EVENT.is_the_events_own
+    assert Fault.PERMANENT.is_the_events_own
 
 
 @given(counts, limits)
@@ -58,3 +60,9 @@ def test_an_error_text_is_one_line_of_at_most_500_characters(code, reason):
 def test_an_error_text_begins_with_its_class():
     """Errors can be grouped by the text before the colon."""
     assert error_text("MSG_SIZE_TOO_LARGE", "Broker:\n too  large") == "MSG_SIZE_TOO_LARGE: Broker: too large"
+
+
+def test_a_long_error_text_is_cut_after_500_characters():
+    """The 500th character is kept."""
+    assert error_text("CODE", "x" * 494) == f"CODE: {'x' * 494}"
+    assert error_text("CODE", "x" * 495) == f"CODE: {'x' * 494}"

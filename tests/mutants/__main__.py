@@ -6,6 +6,7 @@ Results are kept in build/mutants, so a second run goes on where the first one e
 from __future__ import annotations
 
 import argparse
+import fcntl
 import queue
 import sys
 import threading
@@ -44,6 +45,12 @@ def main() -> int:
     """Try the mutants. Return 1 if a room notices less than 95 % of those that are not equal."""
     given = arguments()
     BUILD.mkdir(parents=True, exist_ok=True)
+    with (BUILD / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # a second run waits, because it would use the same copies
+        return 0 if _enough(given) else 1
+
+
+def _enough(given: argparse.Namespace) -> bool:
     rooms = [room for room in ROOMS if not given.room or room.name in given.room]
     trees = [copied(ROOT, BUILD / f"tree-{number}") for number in range(given.workers)]
     enough = True
@@ -56,7 +63,7 @@ def main() -> int:
             known = measured(room.tests, trees[0], BUILD, given.workers)
             results = _try_all(room, chosen, known, workers, given)
             enough &= _told(room, results, len(found), given)
-    return 0 if enough else 1
+    return enough
 
 
 def _try_all(

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from cosmic_ray.operators.operator import Example, Operator
 
 _SQL = re.compile(
-    r'\b(SELECT|UPDATE|INSERT|DELETE|WHERE|AND|NOT|NULL|FROM|ORDER BY|LIMIT|CASE|COALESCE|FOR|JOIN|COLLATE)\b|%\(\w+\)s|"\w+[a-z]"'
+    r"\b(SELECT|UPDATE|INSERT|DELETE|WHERE|AND|NOT|NULL|FROM|ORDER BY|LIMIT|CASE|COALESCE|FOR|JOIN|COLLATE)\b"
+    r'|%\(\w+\)s|"\w+[a-z]"'
 )
 _OPERATORS = re.compile(r"^\s*(<=|>=|<>|=|<|>|\+|-)\s|\s(<=|>=|<>|=|<|>)\s*$")
 _CONTEXT = re.compile(

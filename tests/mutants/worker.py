@@ -19,8 +19,9 @@ from pathlib import Path
 import pytest
 
 LIBRARIES = (
-    "confluent_kafka.admin", "httpx", "hypothesis.stateful", "hypothesis.strategies", "jsonschema", "payos", "psycopg2.sql",
-    "pyte", "rich.console", "rich.live", "rich.table", "sqlalchemy.dialects.postgresql.psycopg2", "tenacity", "typer",
+    "confluent_kafka.admin", "httpx", "hypothesis.stateful", "hypothesis.strategies", "jsonschema", "payos",
+    "psycopg2.sql", "pyte", "rich.console", "rich.live", "rich.table", "sqlalchemy.dialects.postgresql.psycopg2",
+    "tenacity", "typer",
 )  # fmt: skip
 ALREADY = "ignore:Module already imported:pytest.PytestAssertRewriteWarning"
 

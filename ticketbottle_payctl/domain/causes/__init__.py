@@ -48,8 +48,9 @@ def causes(evidence: Evidence, brokers: Brokers | None = None) -> tuple[Cause, .
     found += of_row_locks(evidence)
     found += of_dead(evidence)
     found += of_failures(evidence)
-    if not found and (evidence.oldest_s or 0) > OVERDUE_AFTER.total_seconds():
-        rest = Waiting(Reason.READY, "", evidence.pending, evidence.oldest_s or 0, evidence.oldest_id or "")
+    oldest_s = evidence.oldest_s or 0
+    if not found and oldest_s > OVERDUE_AFTER.total_seconds():
+        rest = Waiting(Reason.READY, "", evidence.pending, oldest_s, evidence.oldest_id or "")
         found.append(unexplained(evidence, [rest], brokers))
     order = [*CauseKind]
     return tuple(sorted(found, key=lambda cause: order.index(cause.kind)))
