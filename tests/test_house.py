@@ -16,6 +16,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from docs import log_events
+from tests.mutants import page as mutants
+from tests.mutants.rooms import ROOMS
 from tests.soak import page as soak
 from ticketbottle_payctl.cli.app.registry import COMMANDS
 
@@ -70,12 +72,12 @@ def wanted(use: str) -> list[Requirement]:
     project, groups = PROJECT["project"], PROJECT["dependency-groups"]
     extras = {"cli": ["cli"], "demo": ["demo", "cli"], "lambda": ["lambda"], "msk": ["msk"], "otel": ["otel"]}
     extras |= {"test": ["cli", "msk", "otel", "report"], "dev": ["demo", "cli", "msk", "otel", "report"], "layer": []}
-    extras |= {"report": ["cli", "report"], "fuzz": ["cli"]}
+    extras |= {"report": ["cli", "report"], "fuzz": ["cli"], "mutants": ["demo", "cli", "msk", "otel", "report"]}
     extras |= {"runtime": ["lambda", "aws", "otel"]}
     parts = {"moto": ["moto"], "emulator": ["emulator"]}
     parts |= {"test": ["test"], "build": ["build"], "lock": ["lock"], "docs": ["docs"]}
     parts |= {"dev": ["test", "check", "docs", "browser", "build"]}
-    parts |= {"sbom": ["sbom"], "audit": ["audit"], "fuzz": ["fuzz"]}
+    parts |= {"sbom": ["sbom"], "audit": ["audit"], "fuzz": ["fuzz"], "mutants": ["test", "mutants"]}
     lines = list(project["dependencies"]) if use in extras else []
     for extra in extras.get(use, []):
         lines += project["optional-dependencies"][extra]
@@ -178,8 +180,10 @@ def test_a_log_event_without_a_meaning_stops_the_generator(monkeypatch):
 
 @pytest.mark.parametrize("page", ["security.md", "reliability.md"])
 def test_every_line_of_a_page_about_proofs_names_its_tests(page):
-    """Each row of a table on these pages ends with test files that exist and have tests, or is written by the soak."""
-    text = re.sub(f"{soak.BEGIN}.*{soak.END}", "", read(ROOT / "docs" / "explanation" / page), flags=re.DOTALL)
+    """Each row of a table on these pages ends with test files that exist and have tests, or is written by a run."""
+    text = read(ROOT / "docs" / "explanation" / page)
+    for written in (soak, mutants):
+        text = re.sub(f"{written.BEGIN}.*{written.END}", "", text, flags=re.DOTALL)
     rows = re.findall(r"^\| (?!what |fault |---|\||I\d)(.+) \|$", text, re.MULTILINE)
     rows = [row.split(" | ") for row in rows]
     assert len(rows) > 20
@@ -193,6 +197,20 @@ def test_the_soak_s_table_is_that_of_the_recorded_runs():
     """The soak's table in docs/explanation/reliability.md is what `make soak ARGS=--page` makes from docs/soak.json."""
     page, runs = read(ROOT / "docs" / "explanation" / "reliability.md"), json.loads(read(ROOT / "docs" / "soak.json"))
     assert soak.rewritten(page, runs) == page
+
+
+def test_the_mutants_table_is_that_of_the_recorded_runs():
+    """The table in docs/explanation/reliability.md is what `make mutants ARGS=--page` makes from docs/mutants.json."""
+    page, rooms = read(mutants.PAGE), json.loads(read(mutants.RUNS))
+    assert mutants.rewritten(page, rooms) == page
+    assert rooms.keys() == {room.name for room in ROOMS}
+
+
+def test_each_equal_mutant_is_a_change_of_the_code_as_it_is():
+    """The lines that tests/mutants/equal.toml names are in their file, so a reason does not outlive its code."""
+    entries = tomllib.loads(read(ROOT / "tests" / "mutants" / "equal.toml"))["equal"]
+    flat = {one["file"]: re.sub(r"\s+", " ", read(ROOT / one["file"])) for one in entries}
+    assert [one for one in entries if one["was"] not in flat[one["file"]] or not one["why"]] == []
 
 
 def test_generated_schemas_are_current():

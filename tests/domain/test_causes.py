@@ -377,6 +377,12 @@ def test_the_largest_message_with_its_envelope_is_not_too_large():
     ]
 
 
+def test_dead_events_of_other_errors_are_counted_apart():
+    """The database names only the largest groups of dead events. The others are one cause."""
+    first, rest = causes(seen(dead=5, dead_groups=[TOO_LARGE._replace(events=2)]), ANSWERED)
+    assert (first.events, rest.events, rest.fact) == (2, 3, "3 more dead events with other errors")
+
+
 def test_release_is_advised_only_if_every_dead_type_is_superseded():
     """A group with a dead event of another type than the blocking one, and a group that blocks nothing, are not."""
     both = TOO_LARGE._replace(event_types=[FAILED, "PAYMENT_CANCELLED"])

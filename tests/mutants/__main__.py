@@ -35,7 +35,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="default: 1")
     parser.add_argument("--only", metavar="TEXT", help="only mutants whose id contains the text")
     parser.add_argument("--again", action="store_true", help="try again what was not noticed")
-    parser.add_argument("--budget", type=float, default=25, help="seconds of tests for one mutant; default: 25")
+    parser.add_argument("--budget", type=float, default=10, help="seconds of tests for one mutant; default: 10")
     parser.add_argument("--workers", type=int, default=2, help="default: 2")
     parser.add_argument("--page", action="store_true", help="write the figures to docs/explanation/reliability.md")
     return parser.parse_args()

@@ -24,16 +24,28 @@ class Room:
         return sorted(file.relative_to(root).as_posix() for file in found)
 
 
-_PUBLISHING = ("tests/jobs/publish_outbox", "tests/store", "tests/interleavings")
-_RECONCILE = ("tests/jobs/test_reconcile_outbox.py", "tests/cli/commands")
+_COMMANDS = "tests/cli/commands"
+_SQL = ("tests/store", "tests/jobs", "tests/cdc", *(f"{_COMMANDS}/test_{name}.py" for name in ("stats", "list")))
 
 ROOMS = (
     Room("domain", ("domain",), ("tests/domain", "tests/jobs")),
     Room("providers", ("providers",), ("tests/providers",)),
-    Room("process_webhook", ("jobs/process_webhook",), ("tests/jobs/process_webhook",)),
-    Room("replay", ("jobs/replay",), ("tests/jobs/replay", "tests/cli/commands/replay")),
-    Room("publish_outbox", ("jobs/publish_outbox",), _PUBLISHING),
-    Room("cleanup", ("jobs/cleanup",), ("tests/jobs/cleanup", "tests/store", "tests/cli/commands")),
-    Room("reconcile", ("jobs/reconcile",), _RECONCILE),
-    Room("sql", ("store",), ("tests/store", "tests/jobs", "tests/cli/commands"), sql=True),
+    Room(
+        "process_webhook",
+        ("jobs/process_webhook",),
+        ("tests/jobs/process_webhook", f"{_COMMANDS}/test_process_webhook.py"),
+    ),
+    Room("replay", ("jobs/replay",), ("tests/jobs/replay", f"{_COMMANDS}/replay")),
+    Room("publish_outbox", ("jobs/publish_outbox",), ("tests/jobs/publish_outbox", "tests/store")),
+    Room("cleanup", ("jobs/cleanup",), ("tests/jobs/cleanup", "tests/store", f"{_COMMANDS}/test_cleanup.py")),
+    Room(
+        "reconcile",
+        ("jobs/reconcile",),
+        (
+            "tests/jobs/test_reconcile_outbox.py",
+            f"{_COMMANDS}/test_reconcile_outbox.py",
+            f"{_COMMANDS}/test_reconcile_payments.py",
+        ),
+    ),
+    Room("sql", ("store",), _SQL, sql=True),
 )

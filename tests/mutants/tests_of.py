@@ -66,7 +66,11 @@ class Map:
         if not chosen:
             whole = (Test(name, one[0]) for entry in self.entries.values() for name, one in entry["tests"].items())
             chosen = _spread((test for test in whole if test.id.startswith(room.tests)), room)
-        return _within(chosen, budget)
+        return _within(chosen, budget * (_MORE_IF_SHARED if mutant.shared else 1))
+
+
+_MORE_IF_SHARED = 4
+"""What is computed once, such as a constant, may matter to only one of all tests that use its file."""
 
 
 def _spread(tests: Iterable[Test], room: Room) -> list[Test]:

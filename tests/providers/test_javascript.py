@@ -1,6 +1,6 @@
 import pytest
 
-from ticketbottle_payctl.providers.javascript import number_text, sorted_names, stringify
+from ticketbottle_payctl.providers.javascript import number_text, sorted_names, stringify, utf16_units
 from ticketbottle_payctl.providers.payload import MalformedError, Real
 
 # Node.js 20 prints the right-hand side for String(JSON.parse(left)).
@@ -11,6 +11,9 @@ NUMBERS = {
     "-0.0": "0",
     "1e21": "1e+21",
     "1e20": "100000000000000000000",
+    "123456789012345680000.0": "123456789012345680000",
+    "1.5": "1.5",
+    "12.5e19": "125000000000000000000",
     "123456789.125": "123456789.125",
     "1.5e300": "1.5e+300",
     "0.000001": "0.000001",
@@ -75,3 +78,24 @@ def test_deep_nesting_is_refused():
         value = [value]
     with pytest.raises(MalformedError):
         stringify(value)
+
+
+def test_a_document_may_be_nested_32_levels_deep():
+    """One level more is refused, whether it is a list or an object."""
+    deepest: object = 1
+    for _ in range(16):
+        deepest = [{"a": deepest}]
+    assert stringify(deepest) == '[{"a":' * 16 + "1" + "}]" * 16
+    for deeper in ([deepest], {"a": deepest}):
+        with pytest.raises(MalformedError):
+            stringify(deeper)
+
+
+def test_a_text_is_split_into_units_of_utf_16():
+    """A letter beyond U+FFFF has two units, every other one has one."""
+    assert utf16_units("aé😀") == ["a", "é", "\ud83d", "\ude00"]
+
+
+def test_half_of_a_surrogate_pair_is_escaped():
+    """The first and the last such unit are printed as four hexadecimal digits, and their neighbours as letters."""
+    assert stringify("\ud7ff\ud800\udfff\ue000") == '"\ud7ff\\ud800\\udfff\ue000"'

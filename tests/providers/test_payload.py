@@ -6,7 +6,9 @@ from ticketbottle_payctl.providers.payload import (
     Real,
     amount_of,
     digits,
+    printable,
     read_body,
+    read_leniently,
     text_of,
     transaction_id_of,
     whole_number,
@@ -117,3 +119,53 @@ def test_a_text_with_control_characters_is_refused(value):
     """A text with a control character is refused: PostgreSQL cannot store NUL, and a terminal obeys the others."""
     with pytest.raises(MalformedError):
         text_of({"name": value}, "name")
+
+
+@pytest.mark.parametrize("read", [read_body, read_leniently])
+def test_a_body_of_64_kib_is_read(read):
+    """A body of exactly 65,536 bytes is read as a whole."""
+    assert MAX_BODY_BYTES == 65_536
+    text = "x" * (MAX_BODY_BYTES - len(b'{"a":""}'))
+    assert read(f'{{"a":"{text}"}}'.encode()) == {"a": text}
+
+
+def test_a_larger_body_is_not_read():
+    """One byte more than 65,536 is refused, and nothing of the body is read leniently either."""
+    body = b'{"a":1}'.ljust(MAX_BODY_BYTES + 1)
+    assert read_leniently(body) == {}
+    with pytest.raises(MalformedError, match="too large"):
+        read_body(body)
+
+
+def test_a_number_has_at_most_64_digits():
+    """A text of 64 digits is a number. Zero is one too."""
+    assert digits("9" * 64) == int("9" * 64)
+    assert digits("0") == 0
+
+
+def test_a_reference_has_at_most_100_printable_characters():
+    """A longer text, a text with a line break and a number are shown as nothing."""
+    assert printable("đ" * 100) == "đ" * 100
+    assert [printable(value) for value in ("x" * 101, "a\nb", 5, None)] == ["", "", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("token", "whole"), [("1e15", 10**15), ("9999999999999999.0", 9_999_999_999_999_999), ("1e16", None)]
+)
+def test_a_number_of_16_digits_is_still_exact(token, whole):
+    """A whole number with a fraction or an exponent is read only below ten times the largest amount."""
+    assert whole_number(Real(token)) == whole
+
+
+@pytest.mark.parametrize("amount", [1, 10**15])
+def test_the_smallest_and_the_largest_amount_are_accepted(amount):
+    """One VND is an amount, and so is a million billion."""
+    assert amount_of(amount) == amount
+
+
+@pytest.mark.parametrize("number", [None, -1])
+def test_a_missing_or_negative_transaction_number_is_refused(number):
+    """Only zero means that there is no transaction."""
+    with pytest.raises(MalformedError):
+        transaction_id_of(number)
+    assert transaction_id_of(1) == "1"

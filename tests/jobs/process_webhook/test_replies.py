@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from ticketbottle_payctl.domain.callback import Answer
@@ -168,6 +170,15 @@ def test_a_bad_signature_gets_a_reply_without_the_expected_one(shop, provider, c
     assert (report.outcome, said(report)) == (WebhookOutcome.REFUSED, WORDS[provider]["bad_signature"])
     assert not any(mac in f"{report!r}{caplog.text}" for mac in macs)
     assert shop.tables() == before
+    assert (report.dry_run, report.database_s, report.unindexed_payments) == (False, None, 0)
+
+
+def test_the_report_s_time_in_the_database_is_a_part_of_the_call(shop):
+    """The time begins with the request for a connection and ends with the transaction."""
+    payment = shop.payment("vnpay")
+    began = time.monotonic()
+    report = shop.process(payment)
+    assert 0 < report.database_s <= time.monotonic() - began
 
 
 @EVERY_GATEWAY
