@@ -51,6 +51,20 @@ def test_changing_a_signed_byte_is_refused(merchant, gateway, data):
         assert signed_text(gateway, request) == signed_text(gateway, genuine)
 
 
+@pytest.mark.parametrize("number", [b"1e400", b"-1E999"])
+@pytest.mark.parametrize("gateway", ["payos", "momo"])
+def test_a_number_beyond_a_double_is_refused_without_an_exception(merchant, gateway, number):
+    """Anyone can send such a number, and one changed byte is enough to make it of a genuine one."""
+    genuine = getattr(merchant, gateway)()
+    assert isinstance(
+        merchant.verify(gateway, replace(genuine, body=genuine.body.replace(b"450000", number))), Rejected
+    )
+    null = genuine.body.replace(b"450000", number + b',"extra":null')
+    listed = genuine.body.replace(b"450000", b"[" + number + b"]")
+    verdicts = [merchant.verify(gateway, replace(genuine, body=body)) for body in (null, listed)]
+    assert [type(verdict) for verdict in verdicts] == [Rejected, Rejected]
+
+
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_a_signature_with_a_changed_digit_or_length_is_refused(merchant, gateway):
     """A change of any digit or of the length makes a signature invalid."""
