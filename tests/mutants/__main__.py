@@ -35,7 +35,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="default: 1")
     parser.add_argument("--only", metavar="TEXT", help="only mutants whose id contains the text")
     parser.add_argument("--again", action="store_true", help="try again what was not noticed")
-    parser.add_argument("--budget", type=float, default=10, help="seconds of tests for one mutant; default: 10")
+    parser.add_argument("--budget", type=float, default=30, help="seconds of tests for one mutant; default: 30")
     parser.add_argument("--workers", type=int, default=2, help="default: 2")
     parser.add_argument("--page", action="store_true", help="write the figures to docs/explanation/reliability.md")
     return parser.parse_args()
@@ -102,8 +102,12 @@ def _try_all(
     threads = [threading.Thread(target=work, args=(worker,)) for worker in workers]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    try:
+        for thread in threads:
+            thread.join()
+    finally:  # after Ctrl-C, no worker begins another mutant
+        while not todo.empty():
+            todo.get()
     return results
 
 

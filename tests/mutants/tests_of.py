@@ -69,7 +69,7 @@ class Map:
         return _within(chosen, budget * (_MORE_IF_SHARED if mutant.shared else 1))
 
 
-_MORE_IF_SHARED = 4
+_MORE_IF_SHARED = 2
 """What is computed once, such as a constant, may matter to only one of all tests that use its file."""
 
 

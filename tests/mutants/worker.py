@@ -65,14 +65,17 @@ def _in_child(writer: int, files: list[str], limits: dict[str, float]) -> None:
 def _wait(child: int, deadline: float) -> bool:
     """Wait for a child. At the deadline kill it and everything in its session."""
     end = time.monotonic() + deadline
-    while time.monotonic() < end:
-        if os.waitpid(child, os.WNOHANG)[0]:
-            return True
-        time.sleep(0.02)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return False
+    ended = False
+    try:
+        while not ended and time.monotonic() < end:
+            ended = os.waitpid(child, os.WNOHANG)[0] != 0
+            time.sleep(0.02)
+    finally:
+        if not ended:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+    return ended
 
 
 def main() -> None:

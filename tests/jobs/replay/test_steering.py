@@ -59,6 +59,23 @@ def test_a_replay_reports_its_wait_for_the_canary(outbox, publish):
 
 
 @pytest.mark.usefixtures("dead")
+def test_a_canary_that_is_being_published_shows_a_running_publisher(outbox):
+    """Payctl sees a publisher in the canary's own events, also if none has reported yet."""
+    told = []
+
+    def on_canary(wait):
+        told.append(wait)
+        sent = {2: outbox.ids()[:1], 3: outbox.ids()[:4]}.get(len(told), [])
+        for name in sent:
+            outbox.execute('UPDATE outbox SET published = true, "publishedAt" = now() WHERE id = %(id)s', id=name)
+
+    report = outbox.replay(None, ReplayOptions(canary=4, canary_patience=SOON), on_canary=on_canary)
+    seen = [(wait.published, wait.events, wait.publisher, wait.unseen_s) for wait in told]
+    assert seen == [(0, 4, False, None), (0, 4, False, None), (1, 4, True, 0.0)]
+    assert (report.outcome, report.publisher) == (ReplayOutcome.DONE, True)
+
+
+@pytest.mark.usefixtures("dead")
 def test_a_canary_without_a_publisher_says_that_none_is_running(outbox):
     """A replay with a canary reports if no publisher was seen. Without a canary, it does not mention publishers."""
     options = ReplayOptions(canary=3, canary_patience=timedelta(milliseconds=50))
@@ -184,6 +201,15 @@ def test_an_interrupted_run_is_resumed_without_requeueing_an_event_twice(outbox,
     assert (resumed.outcome, resumed.requeued, resumed.remaining) == (ReplayOutcome.DONE, 30, 0)
     assert outbox.rows('"retryCount"')[0] == (4,)
     assert len(outbox.items(report.run_id)) == 30
+
+
+@pytest.mark.usefixtures("dead")
+def test_a_run_that_is_stopped_before_its_last_transaction_is_not_done(outbox):
+    """The run is interrupted although only one transaction is left, and it can be resumed."""
+    stop = Event()
+    report = outbox.replay(None, ReplayOptions(rate=20.0), stop=stop, tell=lambda _decided: stop.set())
+    assert (report.outcome, report.requeued, report.remaining) == (ReplayOutcome.SIGNAL, 20, 10)
+    assert outbox.run(report.run_id).status == "interrupted"
 
 
 @pytest.mark.usefixtures("dead")
