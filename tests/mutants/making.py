@@ -17,9 +17,8 @@ from cosmic_ray.mutating import mutate_code
 from cosmic_ray.operators.operator import Operator
 from cosmic_ray.operators.provider import OperatorProvider
 
-from tests.mutants.operators import OWN
+from tests.mutants.operators import OWN, ChangeSql
 from tests.mutants.rooms import Room
-from tests.mutants.sql import ChangeSql
 
 _THEIRS = (
     "AddNot", "ExceptionReplacer", "NumberReplacer", "ReplaceAndWithOr", "ReplaceOrWithAnd", "ReplaceTrueWithFalse",

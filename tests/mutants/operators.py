@@ -1,4 +1,4 @@
-"""Add what cosmic-ray lacks: a call that is left out, and a function that returns nothing."""
+"""Add what cosmic-ray lacks: a call that is left out, a function that returns nothing, and a change of SQL."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import parso
 from cosmic_ray.operators.operator import Example, Operator
+
+from tests.mutants.sql import rewritten
 
 
 class DropCall(Operator):
@@ -68,11 +70,44 @@ class TurnFilter(Operator):
         return (Example("[x for x in y if x]", "[x for x in y if not (x)]"),)
 
 
+class ChangeSql(Operator):
+    """An operator that makes one change to the SQL in a string literal."""
+
+    def mutation_positions(self, node) -> Iterator[tuple]:
+        """Find literals with SQL, one position for each change."""
+        if _is_literal(node):
+            for _ in rewritten(node.value):
+                yield node.start_pos, node.end_pos
+
+    def mutate(self, node, index):
+        """Make the change."""
+        node.value = rewritten(node.value)[index]
+        return node
+
+    @classmethod
+    def examples(cls) -> tuple:
+        """Return examples."""
+        return (
+            Example('"SELECT 1 WHERE a < b"', '"SELECT 1 WHERE a <= b"'),
+            Example('"SELECT a FROM t WHERE a AND b FOR UPDATE"', '"SELECT a FROM t WHERE a OR b FOR UPDATE"'),
+        )
+
+
 def _is_call(node) -> bool:
     if node.type != "atom_expr" or node.children[0].type == "keyword":
         return False
     last = node.children[-1]
     return last.type == "trailer" and last.children[0].value == "("
+
+
+def _is_literal(node) -> bool:
+    if node.type == "fstring_string":
+        return True
+    return node.type == "string" and not _is_docstring(node)
+
+
+def _is_docstring(node) -> bool:
+    return node.parent is not None and node.parent.type in {"simple_stmt", "file_input"}
 
 
 OWN = (DropCall, ReturnNone, TurnFilter)

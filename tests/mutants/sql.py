@@ -6,9 +6,7 @@ Each rule is a pattern and its replacement, for one place in a statement. A piec
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-
-from cosmic_ray.operators.operator import Example, Operator
+from collections.abc import Callable
 
 _SQL = re.compile(
     r"\b(SELECT|UPDATE|INSERT|DELETE|WHERE|AND|NOT|NULL|FROM|ORDER BY|LIMIT|CASE|COALESCE|FOR|JOIN|COLLATE)\b"
@@ -100,37 +98,5 @@ def rewritten(text: str) -> list[str]:
         for match in pattern.finditer(text)
         if allowed is None or allowed(text, match.start())
     ]
-    return [text[: span[0]] + new + text[span[1] :] for span, old, new in spans if new != old]
-
-
-class ChangeSql(Operator):
-    """An operator that makes one change to the SQL in a string literal."""
-
-    def mutation_positions(self, node) -> Iterator[tuple]:
-        """Find literals with SQL, one position for each change."""
-        if _is_literal(node):
-            for _ in rewritten(node.value):
-                yield node.start_pos, node.end_pos
-
-    def mutate(self, node, index):
-        """Make the change."""
-        node.value = rewritten(node.value)[index]
-        return node
-
-    @classmethod
-    def examples(cls) -> tuple:
-        """Return examples."""
-        return (
-            Example('"SELECT 1 WHERE a < b"', '"SELECT 1 WHERE a <= b"'),
-            Example('"SELECT a FROM t WHERE a AND b FOR UPDATE"', '"SELECT a FROM t WHERE a OR b FOR UPDATE"'),
-        )
-
-
-def _is_literal(node) -> bool:
-    if node.type == "fstring_string":
-        return True
-    return node.type == "string" and not _is_docstring(node)
-
-
-def _is_docstring(node) -> bool:
-    return node.parent is not None and node.parent.type in {"simple_stmt", "file_input"}
+    changed = [text[: span[0]] + new + text[span[1] :] for span, old, new in spans if new != old]
+    return list(dict.fromkeys(changed))
