@@ -25,11 +25,11 @@ class Room:
 
 
 _COMMANDS = "tests/cli/commands"
-_SQL = ("tests/store", "tests/jobs", "tests/cdc", *(f"{_COMMANDS}/test_{name}.py" for name in ("stats", "list")))
+_SQL = ("tests/store", "tests/jobs", "tests/cdc", f"{_COMMANDS}/report", f"{_COMMANDS}/test_reconcile_payments.py")
 
 ROOMS = (
     Room("domain", ("domain",), ("tests/domain", "tests/jobs")),
-    Room("providers", ("providers",), ("tests/providers",)),
+    Room("providers", ("providers",), ("tests/providers", f"{_COMMANDS}/test_reconcile_payments.py")),
     Room(
         "process_webhook",
         ("jobs/process_webhook",),

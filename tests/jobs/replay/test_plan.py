@@ -71,7 +71,20 @@ def test_a_plan_leaves_out_and_lists_superseded_events(outbox, engine, event_typ
     assert reasons(plan) == {first[0]: LeftOutReason.SUPERSEDED}
     assert (plan.left_out[0].event_type, plan.left_out[0].aggregate_id) == (event_type, first[1])
     assert [event.row.id for event in plan.events] == [second[0]]
-    assert len(outbox.plan(allow_superseded=True).events) == 2
+    allowed = outbox.plan(allow_superseded=True)
+    assert (len(allowed.events), [one.id for one in allowed.superseded]) == (2, [first[0]])
+
+
+@pytest.mark.parametrize(("place", "found"), [(1000, True), (1001, False)])
+def test_a_plan_looks_up_the_first_1000_missing_names(outbox, engine, place, found):
+    """An order code that was given as an event's id is recognised, unless a thousand other names are before it."""
+    with engine.begin() as connection:
+        insert_events(connection, 1, state="dead")
+        insert_payments_of_events(connection)
+        code = connection.exec_driver_sql('SELECT "orderCode" FROM payments').scalar_one()
+    names = (*(f"nowhere-{number}" for number in range(place - 1)), code)
+    misnamed = outbox.plan(Selector(ids=names)).misnamed
+    assert (misnamed.order_codes, misnamed.replayable) == (((code,), 1) if found else ((), 0))
 
 
 def test_a_success_is_never_superseded(outbox, engine):

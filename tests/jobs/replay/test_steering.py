@@ -20,6 +20,19 @@ SOON = timedelta(seconds=20)
 WHO = Actor("night-shift", "laptop", "Minh")
 
 
+class Pauses(Event):
+    """A signal that never comes, and the seconds for which a replay waited for it."""
+
+    def __init__(self):
+        super().__init__()
+        self.told = []
+
+    def wait(self, timeout=None):
+        """Wait, and remember for how long."""
+        self.told.append(timeout)
+        return super().wait(timeout)
+
+
 @pytest.fixture
 def dead(engine):
     """Insert 30 dead events."""
@@ -148,15 +161,16 @@ def test_a_replay_keeps_its_rate(outbox):
 @pytest.mark.usefixtures("dead")
 def test_a_replay_does_not_exceed_its_rate_after_a_stall(outbox):
     """After a stall the replay continues at its rate and does not catch up."""
-    heard = []
+    heard, stop = [], Pauses()
 
     def stall(_decided):
         if not heard:
             Event().wait(1.5)
         heard.append(time.monotonic())
 
-    assert outbox.replay(None, ReplayOptions(rate=10.0), tell=stall).requeued == 30
+    assert outbox.replay(None, ReplayOptions(rate=10.0), tell=stall, stop=stop).requeued == 30
     assert heard[2] - heard[1] >= 0.9
+    assert stop.told[0] == 0  # the late chunk is not followed by a pause
 
 
 @pytest.mark.usefixtures("dead")
