@@ -6,8 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from ticketbottle_payctl.jobs.replay import LeftOutReason
+from ticketbottle_payctl.jobs.replay import LeftOutReason, PlannedEvent, ReplayPlan
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
+from ticketbottle_payctl.store.outbox.replay import Row
 from ticketbottle_payctl.store.outbox.selector import Selector
 
 pytestmark = pytest.mark.postgres
@@ -121,3 +122,10 @@ def test_making_a_plan_changes_nothing(outbox, engine):
     before = outbox.rows("*, xmin::text")
     outbox.plan()
     assert outbox.rows("*, xmin::text") == before
+
+
+@pytest.mark.parametrize(("rate", "seconds"), [(10.0, 3), (0.5, 60), (None, 0.0015), (1e9, 0.0015)])
+def test_a_plan_says_how_long_requeueing_takes(rate, seconds):
+    """30 events at ten a second take three seconds. Without a rate payctl expects 20,000 events a second."""
+    planned = PlannedEvent(Row("id", "(0,1)", 7), "dead")
+    assert ReplayPlan(events=(planned,) * 30).seconds(rate) == seconds
