@@ -10,7 +10,9 @@ import fcntl
 import queue
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,12 +20,14 @@ from tests.mutants import page
 from tests.mutants.making import Mutant, change, mutants, sampled
 from tests.mutants.results import Result, equal_ones, figures, keep, read, same
 from tests.mutants.rooms import ROOMS, Room
-from tests.mutants.tests_of import Map, measured
+from tests.mutants.tests_of import measured
 from tests.mutants.trial import Worker, copied
 
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build" / "mutants"
 RESULTS = BUILD / "results.jsonl"
+Todo = tuple[Mutant, str, str, Result]
+"""A mutant, its file's text without and with the change, and the result so far."""
 
 
 def arguments() -> argparse.Namespace:
@@ -51,64 +55,62 @@ def main() -> int:
 
 
 def _enough(given: argparse.Namespace) -> bool:
-    rooms = [room for room in ROOMS if not given.room or room.name in given.room]
-    trees = [copied(ROOT, BUILD / f"tree-{number}") for number in range(given.workers)]
     enough = True
-    with ExitStack() as stack:
-        unsteady: set[str] = set()
-        workers = [stack.enter_context(Worker(tree, unsteady)) for tree in trees]
-        for room in rooms:
-            found = mutants(room, ROOT)
-            chosen = sampled([one for one in found if not given.only or given.only in one.id], given.sample, given.seed)
-            known = measured(room.tests, trees[0], BUILD, given.workers)
-            results = _try_all(room, chosen, known, workers, given)
-            enough &= _told(room, results, len(found), given)
+    for room in ROOMS:
+        if given.room and room.name not in given.room:
+            continue
+        found = mutants(room, ROOT)
+        wanted = [one for one in found if not given.only or given.only in one.id]
+        results, todo = _sorted_out(room, sampled(wanted, given.sample, given.seed), again=given.again)
+        if todo:
+            results += _try_all(room, todo, given)
+        enough &= _told(room, results, len(found), given)
     return enough
 
 
-def _try_all(
-    room: Room, chosen: list[Mutant], known: Map, workers: list[Worker], given: argparse.Namespace
-) -> list[Result]:
-    """Try what was not tried yet, in all workers at once. Return the results of all chosen mutants."""
+def _sorted_out(room: Room, chosen: list[Mutant], *, again: bool) -> tuple[list[Result], list[Todo]]:
+    """Return the results of mutants that were tried before or are equal, and the mutants to try."""
     kept, alike = read(RESULTS), equal_ones()
-    todo: queue.SimpleQueue[Mutant] = queue.SimpleQueue()
-    for mutant in chosen:
-        todo.put(mutant)
     results: list[Result] = []
-    lock = threading.Lock()
+    todo: list[Todo] = []
+    for mutant in chosen:
+        source = (ROOT / mutant.file).read_text("utf-8")
+        made = change(mutant, source, sql=room.sql)
+        result = Result(room.name, mutant.id, mutant.line, made.was, made.became, None)
+        old = kept.get(mutant.id)
+        if old and same(old, result) and (old.by or not again):
+            results.append(replace(result, by=old.by))
+        elif (mutant.file, made.was, made.became) in alike:
+            results.append(result)
+        else:
+            todo.append((mutant, source, made.source, result))
+    return results, todo
 
-    def work(worker: Worker) -> None:
-        while not todo.empty():
-            try:
-                mutant = todo.get_nowait()
-            except queue.Empty:
-                return
-            source = (ROOT / mutant.file).read_text("utf-8")
-            with lock:
-                made = change(mutant, source, sql=room.sql)
-            old = kept.get(mutant.id)
-            result = Result(room.name, mutant.id, mutant.line, made.was, made.became, None)
-            if old and same(old, mutant.id, made.was, made.became) and (old.by or not given.again):
-                result = Result(room.name, mutant.id, mutant.line, made.was, made.became, old.by)
-            elif (mutant.file, made.was, made.became) not in alike:
-                by = worker.noticed_by(mutant.file, made.source, known.tests_of(mutant, source, room, given.budget))
-                result = Result(room.name, mutant.id, mutant.line, made.was, made.became, by)
-                with lock:
-                    keep(RESULTS, result)
-                    sys.stderr.write(_line(result))
-            with lock:
-                results.append(result)
 
-    threads = [threading.Thread(target=work, args=(worker,)) for worker in workers]
-    for thread in threads:
-        thread.start()
-    try:
-        for thread in threads:
-            thread.join()
-    finally:  # after Ctrl-C, no worker begins another mutant
-        while not todo.empty():
-            todo.get()
-    return results
+def _try_all(room: Room, todo: list[Todo], given: argparse.Namespace) -> list[Result]:
+    """Try mutants in all workers at once. Keep and return the results."""
+    trees = [copied(ROOT, BUILD / f"tree-{number}") for number in range(given.workers)]
+    known = measured(room.tests, trees[0], BUILD, given.workers)
+    lock, unsteady = threading.Lock(), set[str]()
+    idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+
+    def one(task: Todo) -> Result:
+        mutant, source, new, result = task
+        worker = idle.get()
+        tests = known.tests_of(mutant, source, room, given.budget)
+        result = replace(result, by=worker.noticed_by(mutant.file, new, tests))
+        idle.put(worker)
+        with lock:
+            keep(RESULTS, result)
+            sys.stderr.write(_line(result))
+        return result
+
+    with ExitStack() as stack:
+        for tree in trees:
+            idle.put(stack.enter_context(Worker(tree, unsteady)))
+        pool = ThreadPoolExecutor(given.workers)
+        stack.callback(pool.shutdown, cancel_futures=True)
+        return list(pool.map(one, todo))
 
 
 def _line(result: Result) -> str:

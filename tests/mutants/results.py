@@ -28,9 +28,9 @@ class Result:
         return self.id.partition(":")[0]
 
 
-def same(result: Result, id_: str, was: str, became: str) -> bool:
-    """Return whether a result is about this change."""
-    return (result.id, result.was, result.became) == (id_, was, became)
+def same(one: Result, other: Result) -> bool:
+    """Return whether two results are about the same change."""
+    return (one.id, one.was, one.became) == (other.id, other.was, other.became)
 
 
 def read(file: Path) -> dict[str, Result]:
