@@ -1,0 +1,215 @@
+"""The gateways' status queries without a network: what payctl asks, and how it reads each answer."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.stand_ins import KEYS, Gateways
+from ticketbottle_payctl.domain.callback import Callback, Outcome
+from ticketbottle_payctl.providers import by_name, credentials
+from ticketbottle_payctl.providers.queries import QUERIES
+from ticketbottle_payctl.providers.queries.exchange import HttpResponse
+from ticketbottle_payctl.providers.queries.status_query import Inconclusive, NoVerdict, StatusRequest
+from ticketbottle_payctl.secret import Secret
+
+NOW = datetime(2026, 11, 23, 20, 0, 1, tzinfo=UTC)
+ASKED = StatusRequest("order-1", "TB-1", 250_000, NOW - timedelta(hours=2), NOW, "6f1c2d3e-0000-4000-8000-0123456789ab")
+BUSY, PENDING, REFUSED = NoVerdict.BUSY, NoVerdict.PENDING, NoVerdict.QUERY_REFUSED
+
+
+def keys(gateway):
+    """Return the merchant's keys for a gateway."""
+    return credentials(by_name(gateway), lambda name: (Secret(KEYS[name]),) if name in KEYS else ())
+
+
+def answered(gateway, change=lambda _: None, *, state="paid", asked=ASKED, paid=250_000):
+    """Return what payctl reads from a stand-in's answer to its query, after a change of the answer."""
+    gateways = Gateways(states={asked.reference: state}, amounts={asked.reference: paid})
+    if gateway == "payos":
+        sent = {"x-client-id": KEYS["PAYOS_CLIENT_ID"], "x-api-key": KEYS["PAYOS_API_KEY"]}
+        document = gateways.payos(asked.reference, sent)
+    else:
+        request = QUERIES[gateway].ask(asked, keys(gateway), "https://gateway")
+        content = request.body.decode()
+        document = getattr(gateways, gateway)(content if gateway == "zalopay" else json.loads(content))
+    change(document)
+    return read(gateway, document, asked=asked)
+
+
+def read(gateway, document, status=200, asked=ASKED):
+    """Return what payctl reads from a document."""
+    body = document if isinstance(document, bytes) else json.dumps(document, ensure_ascii=False).encode()
+    return QUERIES[gateway].read(HttpResponse(status, body), asked, keys(gateway))
+
+
+@pytest.mark.parametrize(
+    ("gateway", "number"),
+    [("zalopay", "261123000000077"), ("payos", "order-1"), ("vnpay", "14123456"), ("momo", "4088878653")],
+)
+def test_a_paid_order_completes_the_payment(gateway, number):
+    """The answer has the payment's reference and order, the paid amount and the gateway's number."""
+    expected = Callback(gateway, Outcome.COMPLETED, "order-1", "TB-1", number, 249_000)
+    assert answered(gateway, paid=249_000) == expected
+
+
+@pytest.mark.parametrize(
+    ("gateway", "url"),
+    [
+        ("zalopay", "https://gateway/v2/query"),
+        ("vnpay", "https://gateway/merchant_webapi/api/transaction"),
+        ("momo", "https://gateway/v2/gateway/api/query"),
+    ],
+)
+def test_a_query_is_a_post_to_the_documented_address(gateway, url):
+    """The body is a form for ZaloPay and JSON for the others."""
+    request = QUERIES[gateway].ask(ASKED, keys(gateway), "https://gateway")
+    kind = "application/x-www-form-urlencoded" if gateway == "zalopay" else "application/json"
+    assert (request.method, request.url) == ("POST", url)
+    assert request.headers == {"Content-Type": kind, "Accept": "application/json"}
+
+
+def test_vnpay_is_asked_in_vietnam_s_time():
+    """20:00:01 in UTC is 03:00:01 on the next day in Vietnam. The request id has at most 32 characters."""
+    asked = json.loads(QUERIES["vnpay"].ask(ASKED, keys("vnpay"), "").body)
+    assert (asked["vnp_CreateDate"], asked["vnp_TransactionDate"]) == ("20261124030001", "20261124010001")
+    assert asked["vnp_RequestId"] == "6f1c2d3e0000400080000123456789ab"
+
+
+@pytest.mark.parametrize("gateway", sorted(QUERIES))
+@pytest.mark.parametrize(
+    ("status", "because"),
+    [(408, BUSY), (425, BUSY), (429, BUSY), (500, BUSY), (503, BUSY), (201, REFUSED), (404, REFUSED), (499, REFUSED)],
+)
+def test_another_http_status_than_200_settles_nothing(gateway, status, because):
+    """408, 425, 429 and 5xx mean that payctl may ask again. The body is not read."""
+    assert read(gateway, {"return_code": 1, "resultCode": 0}, status) == Inconclusive(because, f"HTTP {status}")
+
+
+@pytest.mark.parametrize("gateway", sorted(QUERIES))
+@pytest.mark.parametrize("body", [b"", b"[]", b"<html>", b'{"a":1e400}'])
+def test_an_answer_that_is_not_a_json_object_is_malformed(gateway, body):
+    """The reading never raises."""
+    assert read(gateway, body).because is NoVerdict.MALFORMED
+
+
+@pytest.mark.parametrize(
+    ("gateway", "fields", "because", "detail"),
+    [
+        *[("momo", {"resultCode": code}, BUSY, f"resultCode {code}") for code in (10, 43, 45, 47)],
+        *[("momo", {"resultCode": code}, REFUSED, f"resultCode {code}") for code in (11, 12, 13, 20, 21, 22, 40, 41)],
+        ("momo", {"resultCode": 42}, NoVerdict.NOT_FOUND, "resultCode 42"),
+        ("momo", {"resultCode": "x"}, NoVerdict.MALFORMED, "resultCode is missing or not a number"),
+        ("momo", {"resultCode": 99_999}, NoVerdict.UNKNOWN_STATE, "resultCode 99999"),
+        ("momo", {"resultCode": 100_000}, NoVerdict.UNKNOWN_STATE, "resultCode"),
+        ("momo", {"resultCode": 99}, NoVerdict.UNKNOWN_STATE, "resultCode 99"),
+        ("momo", {"resultCode": 1000}, PENDING, ""),
+        ("momo", {"resultCode": 1080}, NoVerdict.REFUNDED, ""),
+        ("momo", {"refundTrans": [1]}, NoVerdict.REFUNDED, "it was paid and refunded"),
+        ("momo", {"amount": 0}, NoVerdict.MALFORMED, "the amount is not a positive whole number of VND"),
+        *[("momo", {name: "other"}, NoVerdict.OTHER_PAYMENT,
+           "orderId, requestId or partnerCode differs from the query's")
+          for name in ("orderId", "requestId", "partnerCode")],
+        *[("zalopay", {"return_code": 2, "sub_return_code": sub}, BUSY, f"sub_return_code {sub}")
+          for sub in (-429, -500, -999, "-429")],
+        *[("zalopay", {"return_code": 2, "sub_return_code": sub}, REFUSED, f"sub_return_code {sub}")
+          for sub in (-401, -402)],
+        ("zalopay", {"return_code": 2, "sub_return_code": -101}, NoVerdict.NOT_FOUND, "sub_return_code -101"),
+        ("zalopay", {"return_code": 2, "sub_return_code": -99_999}, NoVerdict.UNKNOWN_STATE, "sub_return_code -99999"),
+        ("zalopay", {"return_code": 2, "sub_return_code": -100_000}, NoVerdict.UNKNOWN_STATE, "sub_return_code"),
+        ("zalopay", {"return_code": 2, "sub_return_code": "-x"}, NoVerdict.UNKNOWN_STATE, "sub_return_code"),
+        ("zalopay", {"return_code": 4}, NoVerdict.MALFORMED, "return_code is not 1, 2 or 3"),
+        ("zalopay", {"is_processing": True}, PENDING, ""),
+        ("zalopay", {"return_code": 3, "is_processing": None}, PENDING, ""),
+        ("zalopay", {"amount": 0}, NoVerdict.MALFORMED, "the amount is not a positive whole number of VND"),
+        ("vnpay", {"vnp_ResponseCode": "91"}, NoVerdict.NOT_FOUND, "code 91"),
+        ("vnpay", {"vnp_ResponseCode": "94"}, BUSY, "code 94"),
+        ("vnpay", {"vnp_ResponseCode": "99"}, BUSY, "code 99"),
+        ("vnpay", {"vnp_ResponseCode": "02"}, REFUSED, "code 02"),
+        ("vnpay", {"vnp_ResponseCode": "025"}, REFUSED, "code"),
+        ("vnpay", {"vnp_ResponseCode": "-2"}, REFUSED, "code"),
+        ("vnpay", {"vnp_ResponseCode": "đ2"}, REFUSED, "code"),
+        ("vnpay", {"vnp_Amount": "1"}, NoVerdict.SIGNATURE, "the hash does not match the answer with the secret"),
+        ("payos", {"code": "101"}, NoVerdict.NOT_FOUND, "code 101"),
+        ("payos", {"code": "12345678"}, REFUSED, "code 12345678"),
+        ("payos", {"code": "123456789"}, REFUSED, "code"),
+        ("payos", {"code": "1 2"}, REFUSED, "code"),
+        ("payos", {"code": 5}, REFUSED, "code"),
+        ("payos", {"signature": "0" * 64}, NoVerdict.SIGNATURE,
+         "the signature was not made from data with the checksum key"),
+        ("payos", {"data": []}, NoVerdict.MALFORMED, "data is not an object"),
+    ],
+)  # fmt: skip
+def test_an_answer_that_decides_nothing_has_its_reason(gateway, fields, because, detail):
+    """Each code of the documentation and each limit of a shown code has its own line here."""
+    assert answered(gateway, lambda document: document.update(fields)) == Inconclusive(because, detail)
+
+
+@pytest.mark.parametrize(
+    ("gateway", "state", "result"),
+    [
+        ("zalopay", "expired", Outcome.CANCELLED),
+        ("zalopay", "abandoned", Outcome.CANCELLED),
+        ("payos", "failed", Outcome.FAILED),
+        ("payos", "expired", Outcome.CANCELLED),
+        ("payos", "pending", Inconclusive(PENDING)),
+        ("payos", "odd", Inconclusive(NoVerdict.UNKNOWN_STATE, "a status that is not documented")),
+        ("vnpay", "failed", Outcome.FAILED),
+        ("vnpay", "pending", Inconclusive(PENDING, "code 01")),
+        ("vnpay", "held", Inconclusive(NoVerdict.HELD, "code 07")),
+        ("vnpay", "odd", Inconclusive(NoVerdict.UNKNOWN_STATE, "code 03")),
+        ("vnpay", "refunded", Inconclusive(NoVerdict.REFUNDED, "the transaction is a refund, not a payment")),
+        ("momo", "failed", Outcome.FAILED),
+        ("momo", "expired", Outcome.CANCELLED),
+        ("momo", "pending", Inconclusive(PENDING)),
+    ],
+)
+def test_an_order_that_was_not_paid_is_read_by_its_state(gateway, state, result):
+    """If the answer has no amount, the payment's own amount counts. Only PayOS names its own id as the number."""
+    verdict = answered(gateway, state=state, paid=0)
+    if isinstance(result, Outcome):
+        number = "order-1" if gateway == "payos" else None
+        result = Callback(gateway, result, "order-1", "TB-1", number, 250_000)
+    assert verdict == result
+
+
+def test_an_unpaid_order_of_zalopay_expires_after_an_hour():
+    """A customer can pay a younger order again."""
+    verdicts = [
+        answered("zalopay", state="abandoned", asked=replace(ASKED, created_at=NOW - age))
+        for age in (timedelta(hours=1), timedelta(minutes=59, seconds=59))
+    ]
+    assert [type(verdict) for verdict in verdicts] == [Callback, Inconclusive]
+
+
+@pytest.mark.parametrize(("state", "paid"), [("partly", 1000), ("pending", 1), ("expired", 1000)])
+def test_a_link_of_payos_with_some_money_needs_a_person(state, paid):
+    """Money came in, and the link is not paid."""
+    expected = Inconclusive(NoVerdict.PARTLY_PAID, "money was paid, and the link is not PAID")
+    assert signed_payos(state=state, amountPaid=paid) == expected
+
+
+def test_an_answer_of_payos_about_another_link_is_not_used():
+    """The signature alone does not say which payment it is about."""
+    expected = Inconclusive(NoVerdict.OTHER_PAYMENT, "id is not the requested payment link")
+    assert signed_payos(id="other") == expected
+
+
+def signed_payos(*, state="paid", **changes):
+    """Return what payctl reads from an answer of PayOS with signed changes of its data."""
+    gateways = Gateways(states={"order-1": state})
+    honest = gateways.facts
+    gateways.facts = lambda gateway, reference: ({**honest(gateway, reference)[0], **changes}, 250_000)
+    sent = {"x-client-id": KEYS["PAYOS_CLIENT_ID"], "x-api-key": KEYS["PAYOS_API_KEY"]}
+    return read("payos", gateways.payos("order-1", sent))
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"), [(0, None), (-1, None), ("x", None), (None, None), (1, "1"), ("12", "12")]
+)
+def test_a_transaction_number_is_positive_or_absent(number, shown):
+    """ZaloPay sends 0 if it has no number."""
+    assert answered("zalopay", lambda document: document.update(zp_trans_id=number)).gateway_transaction_id == shown
