@@ -121,26 +121,36 @@ def _digest(file: Path) -> str:
 
 
 def _measure(files: Sequence[str], tree: Path, build: Path, workers: int) -> dict[str, dict[str, Any]]:
-    """Run test files with coverage. Return for each test its duration and the lines that it runs."""
+    """Run test files with coverage, one folder at a time, because pytest finds a folder's fixtures more surely then.
+
+    Return for each test its duration and the lines that it runs.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for folder in dict.fromkeys(file.rpartition("/")[0] for file in files):
+        some = [file for file in files if file.rpartition("/")[0] == folder]
+        found |= _measure_folder(some, tree, build, workers)
+    return found
+
+
+def _measure_folder(files: Sequence[str], tree: Path, build: Path, workers: int) -> dict[str, dict[str, Any]]:
     data, durations = build / "coverage", build / "durations.json"
     data.unlink(missing_ok=True)
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-n",
-        str(workers),
-        "-m",
-        "not kafka and not container",
-        "-p",
-        PLUGIN,
-    ]
-    command += ["--timeout", "300", f"--cov={PACKAGE}", "--cov-context=test", "--cov-report=", *files]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", str(workers), "-m", "not kafka and not container"]
+    command += ["-p", PLUGIN, "--timeout", "300", f"--cov={PACKAGE}", "--cov-context=test", "--cov-report=", *files]
     variables = {"COVERAGE_FILE": str(data), "MUTANTS_DURATIONS": str(durations), "PYTHONPATH": str(tree)}
-    with (build / "measuring.log").open("w") as log:
+    with (build / "measuring.log").open("a") as log:
         subprocess.run(command, cwd=tree, env=os.environ | variables, stdout=log, stderr=log, check=False)
     passed = json.loads(durations.read_text("utf-8"))
+    lines = _lines_of_tests(data, tree)
+    found: dict[str, dict[str, Any]] = defaultdict(dict)
+    for name, seconds in passed.items():
+        of_test = {file: sorted(texts) for file, texts in lines[name].items()}
+        found[name.partition("::")[0]][name] = [round(seconds, 3), of_test]
+    return found
+
+
+def _lines_of_tests(data: Path, tree: Path) -> dict[str, dict[str, set[str]]]:
+    """Return the texts of the lines that each test runs, by file."""
     lines: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     recorded = CoverageData(str(data))
     recorded.read()
@@ -148,11 +158,6 @@ def _measure(files: Sequence[str], tree: Path, build: Path, workers: int) -> dic
         file = Path(path).relative_to(tree).as_posix()
         texts = [line.strip() for line in Path(path).read_text("utf-8").splitlines()]
         for number, contexts in recorded.contexts_by_lineno(path).items():
-            for context in contexts:
-                if context:
-                    lines[context.rpartition("|")[0]][file].add(texts[number - 1])
-    found: dict[str, dict[str, Any]] = defaultdict(dict)
-    for name, seconds in passed.items():
-        of_test = {file: sorted(texts) for file, texts in lines[name].items()}
-        found[name.partition("::")[0]][name] = [round(seconds, 3), of_test]
-    return found
+            for context in filter(None, contexts):
+                lines[context.rpartition("|")[0]][file].add(texts[number - 1])
+    return lines

@@ -10,7 +10,7 @@ from ticketbottle_payctl.domain.callback import (
     Unclear,
     UnclearReason,
 )
-from ticketbottle_payctl.providers.payos import signed_text
+from ticketbottle_payctl.providers.payos import order_hint, signed_text
 
 
 def reason(verdict):
@@ -150,3 +150,19 @@ def test_any_payos_code_but_00_is_a_failure(merchant, code):
 def test_a_payos_array_with_null_is_refused(merchant, items):
     """PayOS's code fails on null in an array, so no such webhook can have been signed."""
     assert reason(merchant.verify("payos", merchant.payos("x", items=items))) is RejectReason.MALFORMED
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"),
+    [
+        (10**15, OrderHint("10000000", "00000")),
+        (10**15 - 1, OrderHint()),
+        (99_999_999 * 10**8 + 36**5 - 1, OrderHint("99999999", "ZZZZZ")),
+        (99_999_999 * 10**8 + 36**5, OrderHint()),
+        (10**16, OrderHint()),
+        (20261123 * 10**8 + 35, OrderHint("20261123", "0000Z")),
+    ],
+)
+def test_only_a_number_in_the_payment_service_s_format_is_a_hint(number, hint):
+    """The date has eight digits, and the rest is at most five characters in base 36."""
+    assert order_hint(number) == hint

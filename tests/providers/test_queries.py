@@ -12,7 +12,7 @@ from tests.stand_ins import KEYS, Gateways
 from ticketbottle_payctl.domain.callback import Callback, Outcome
 from ticketbottle_payctl.providers import by_name, credentials
 from ticketbottle_payctl.providers.queries import QUERIES
-from ticketbottle_payctl.providers.queries.exchange import HttpResponse
+from ticketbottle_payctl.providers.queries.exchange import HttpRequest, HttpResponse
 from ticketbottle_payctl.providers.queries.status_query import Inconclusive, NoVerdict, StatusRequest
 from ticketbottle_payctl.secret import Secret
 
@@ -205,6 +205,43 @@ def signed_payos(*, state="paid", **changes):
     gateways.facts = lambda gateway, reference: ({**honest(gateway, reference)[0], **changes}, 250_000)
     sent = {"x-client-id": KEYS["PAYOS_CLIENT_ID"], "x-api-key": KEYS["PAYOS_API_KEY"]}
     return read("payos", gateways.payos("order-1", sent))
+
+
+@pytest.mark.parametrize(
+    ("hundredths", "amount"), [("25000000", 250_000), ("25000050", None), ("25000001", None), ("x", None)]
+)
+def test_vnpay_s_amount_is_a_hundredth_of_its_number(hundredths, amount):
+    """A fraction of one VND makes the answer malformed."""
+    gateways = Gateways()
+    gateways.facts = lambda *_: ({"TransactionStatus": "00", "Amount": hundredths}, 0)
+    verdict = read("vnpay", gateways.vnpay(json.loads(QUERIES["vnpay"].ask(ASKED, keys("vnpay"), "").body)))
+    assert (verdict.amount if amount else verdict.because) == (amount or NoVerdict.MALFORMED)
+
+
+@pytest.mark.parametrize("field", ["TxnRef", "TmnCode"])
+def test_an_answer_of_vnpay_about_another_payment_is_not_used(field):
+    """The signature alone does not say which payment it is about."""
+    gateways = Gateways()
+    gateways.facts = lambda *_: ({"TransactionStatus": "00", field: "other"}, 1)
+    verdict = read("vnpay", gateways.vnpay(json.loads(QUERIES["vnpay"].ask(ASKED, keys("vnpay"), "").body)))
+    assert verdict == Inconclusive(NoVerdict.OTHER_PAYMENT, "vnp_TxnRef or vnp_TmnCode differs from the query's")
+
+
+@pytest.mark.parametrize("gateway", ["zalopay", "vnpay", "momo"])
+def test_a_query_is_signed_with_the_current_keys(gateway):
+    """During a rotation a credential has two values, the current one first."""
+    rotated = {name: (*values, Secret("previous")) for name, values in keys(gateway).items()}
+    ask = QUERIES[gateway].ask
+    assert ask(ASKED, rotated, "") == ask(ASKED, keys(gateway), "")
+
+
+def test_a_request_and_a_response_do_not_show_their_content():
+    """Headers and bodies contain keys and signatures, so neither repr has them."""
+    texts = [
+        repr(HttpRequest("POST", "https://gateway", {"x-api-key": "canary"}, b"canary")),
+        repr(HttpResponse(200, b"canary")),
+    ]
+    assert [text for text in texts if "canary" in text] == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,59 @@
+"""PayOS's answer to the registration of a webhook's URL."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ticketbottle_payctl.errors import UnavailableError
+from ticketbottle_payctl.providers.queries.exchange import HttpResponse
+from ticketbottle_payctl.providers.queries.payos_webhook import Registration, read
+
+URL = "https://shop.example/webhook/payos"
+
+
+def answer(status, **fields):
+    """Return an answer with this HTTP status and these fields."""
+    return HttpResponse(status, json.dumps(fields).encode())
+
+
+@pytest.mark.parametrize("status", [200, 201, 299])
+def test_a_success_with_code_00_is_a_registration(status):
+    """PayOS may return the URL or leave it out."""
+    assert read(answer(status, code="00", data={"webhookUrl": URL}), URL) == Registration(entered=True, code="00")
+    assert read(answer(status, code="00"), URL) == Registration(entered=True, code="00")
+
+
+def test_another_url_than_the_one_that_was_sent_is_not_a_registration():
+    """The operator must look in PayOS's portal then."""
+    said = "PayOS returned another URL than the one that was sent"
+    found = read(answer(200, code="00", data={"webhookUrl": "https://other"}), URL)
+    assert found == Registration(entered=False, code="00", said=said)
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 503])
+def test_a_busy_payos_is_unavailable(status):
+    """The command can be repeated in a minute, whatever the body says."""
+    with pytest.raises(UnavailableError, match=f"HTTP {status}"):
+        read(answer(status, code="00"), URL)
+
+
+@pytest.mark.parametrize("status", [400, 401, 499])
+def test_a_refusal_without_a_code_is_named_by_its_http_status(status):
+    """PayOS answers 401 without a code if the client is unknown."""
+    assert read(answer(status, desc="no"), URL) == Registration(entered=False, code=f"HTTP {status}", said="no")
+    assert read(HttpResponse(status, b"<html>"), URL) == Registration(entered=False, code=f"HTTP {status}")
+
+
+def test_a_refusal_with_a_code_has_payos_s_words():
+    """Its description and its data, cut after 200 characters."""
+    found = read(answer(200, code="20", desc="invalid", data="x" * 300), URL)
+    assert found == Registration(entered=False, code="20", said=("invalid: " + "x" * 300)[:200])
+
+
+@pytest.mark.parametrize("response", [answer(200), answer(300, code="00"), HttpResponse(200, b"[]")])
+def test_an_answer_that_is_neither_is_unavailable(response):
+    """PayOS may have registered the URL, so the error says where to look."""
+    with pytest.raises(UnavailableError, match="cannot read"):
+        read(response, URL)
