@@ -89,11 +89,15 @@ def _of_file(room: Room, file: str, source: str) -> Iterator[Mutant]:
         for occurrence, (node, start) in enumerate(positions):
             inside = f"{ASTQuery(node).get_definition_name() or 'module'}:{name}"
             seen[inside] += 1
-            if not _never_run(node):
+            if not (_never_run(node) or (name.startswith("ReplaceBinary") and node.parent.type not in _BINARY)):
                 function = node.search_ancestor("funcdef")
                 first = function.start_pos[0] if function else start[0]
                 shared = function is None or function.parent.type == "decorated"
                 yield Mutant(room.name, file, name, occurrence, f"{inside}:{seen[inside]}", start[0], first, shared)
+
+
+_BINARY = {"arith_expr", "term"}
+"""Where ``*`` multiplies. Elsewhere it is a part of a signature or of a call."""
 
 
 def _never_run(node) -> bool:
