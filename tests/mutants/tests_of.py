@@ -104,8 +104,11 @@ def measured(places: Iterable[str], tree: Path, build: Path, workers: int) -> Ma
     stale = [file for file, digest in files.items() if known.get(file, {}).get("digest") != digest]
     if stale:
         sys.stderr.write(f"measuring {len(stale)} test files\n")
-        found = _measure(stale, tree, build, workers)
-        known |= {file: {"digest": files[file], "tests": found.get(file, {})} for file in stale}
+    for folder in dict.fromkeys(file.rpartition("/")[0] for file in stale):
+        # One folder at a time, because pytest finds a folder's fixtures more surely then.
+        some = [file for file in stale if file.rpartition("/")[0] == folder]
+        found = _measure(some, tree, build, workers)
+        known |= {file: {"digest": files[file], "tests": found.get(file, {})} for file in some}
         store.write_text(json.dumps(known), "utf-8")
     return Map({file: known[file] for file in files})
 
@@ -121,18 +124,7 @@ def _digest(file: Path) -> str:
 
 
 def _measure(files: Sequence[str], tree: Path, build: Path, workers: int) -> dict[str, dict[str, Any]]:
-    """Run test files with coverage, one folder at a time, because pytest finds a folder's fixtures more surely then.
-
-    Return for each test its duration and the lines that it runs.
-    """
-    found: dict[str, dict[str, Any]] = {}
-    for folder in dict.fromkeys(file.rpartition("/")[0] for file in files):
-        some = [file for file in files if file.rpartition("/")[0] == folder]
-        found |= _measure_folder(some, tree, build, workers)
-    return found
-
-
-def _measure_folder(files: Sequence[str], tree: Path, build: Path, workers: int) -> dict[str, dict[str, Any]]:
+    """Run test files with coverage. Return for each test its duration and the lines that it runs."""
     data, durations = build / "coverage", build / "durations.json"
     data.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pytest", "-q", "-n", str(workers), "-m", "not kafka and not container"]
@@ -159,5 +151,5 @@ def _lines_of_tests(data: Path, tree: Path) -> dict[str, dict[str, set[str]]]:
         texts = [line.strip() for line in Path(path).read_text("utf-8").splitlines()]
         for number, contexts in recorded.contexts_by_lineno(path).items():
             for context in filter(None, contexts):
-                lines[context.rpartition("|")[0]][file].add(texts[number - 1])
+                lines[context.rpartition("|")[0]][file].update(texts[number - 1 : number])
     return lines
