@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 
 import pytest
 
@@ -111,7 +111,11 @@ def test_a_plan_is_in_the_order_of_publishing(outbox, engine):
     """A plan lists the oldest events first, and a limit keeps the oldest ones."""
     with engine.begin() as connection:
         insert_events(connection, 20, state="dead", age=HOUR)
-    assert [event.row.id for event in outbox.plan().events] == outbox.ids()
+    plan = outbox.plan()
+    assert [event.row.id for event in plan.events] == outbox.ids()
+    instants = [row[0].replace(tzinfo=UTC) for row in outbox.rows('"createdAt"')]
+    assert (plan.oldest, plan.newest) == (instants[0], instants[-1])
+    assert (plan.misnamed.replayable, outbox.plan(Selector(published=True)).oldest) == (0, None)
     assert [event.row.id for event in outbox.plan(Selector(failed=True, limit=3)).events] == outbox.ids()[:3]
 
 

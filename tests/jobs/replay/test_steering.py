@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from threading import Event
 
@@ -201,6 +202,26 @@ def test_events_that_die_again_are_errors(outbox):
     report = outbox.replay(None, ReplayOptions(rate=5.0, max_errors=1), tell=die)
     assert (report.outcome, report.remaining > 0) == (ReplayOutcome.TOO_MANY_ERRORS, True)
     assert report.progress.dead == report.failed == report.requeued
+
+
+def test_only_a_running_run_of_another_command_cannot_be_cancelled(outbox, engine):
+    """A running cleanup does not look for a cancellation. One that has ended can be marked as cancelled."""
+    with engine.begin() as connection:
+        insert_events(connection, 1, state="dead")
+    run = outbox.run(outbox.replay().run_id)
+    with pytest.raises(GuardError, match="a running cleanup, which this command cannot stop"):
+        cancel_run(engine, replace(run, command="cleanup", status="running"), WHO)
+    assert cancel_run(engine, replace(run, command="cleanup", status="interrupted"), WHO) == 0
+
+
+def test_a_report_names_the_first_hundred_events_that_were_not_requeued(outbox, engine):
+    """All of them are counted, and the record of the run has them all."""
+    with engine.begin() as connection:
+        insert_events(connection, 101, state="dead")
+    plan = outbox.plan()
+    outbox.execute("DELETE FROM outbox")
+    report = outbox.replay(plan)
+    assert (report.skipped, len(report.left_alone)) == (101, 100)
 
 
 @pytest.mark.usefixtures("dead")
