@@ -25,6 +25,7 @@ class Room:
 
 
 _COMMANDS = "tests/cli/commands"
+_LIMITS = "tests/jobs/test_limits.py"
 _SQL = ("tests/store", "tests/jobs", "tests/cdc", f"{_COMMANDS}/report", f"{_COMMANDS}/test_reconcile_payments.py")
 
 ROOMS = (
@@ -35,9 +36,9 @@ ROOMS = (
         ("jobs/process_webhook",),
         ("tests/jobs/process_webhook", f"{_COMMANDS}/test_process_webhook.py"),
     ),
-    Room("replay", ("jobs/replay",), ("tests/jobs/replay", f"{_COMMANDS}/replay")),
-    Room("publish_outbox", ("jobs/publish_outbox",), ("tests/jobs/publish_outbox", "tests/store")),
-    Room("cleanup", ("jobs/cleanup",), ("tests/jobs/cleanup", "tests/store", f"{_COMMANDS}/test_cleanup.py")),
+    Room("replay", ("jobs/replay",), ("tests/jobs/replay", _LIMITS, f"{_COMMANDS}/replay")),
+    Room("publish_outbox", ("jobs/publish_outbox",), ("tests/jobs/publish_outbox", _LIMITS, "tests/store")),
+    Room("cleanup", ("jobs/cleanup",), ("tests/jobs/cleanup", _LIMITS, "tests/store", f"{_COMMANDS}/test_cleanup.py")),
     Room(
         "reconcile",
         ("jobs/reconcile",),

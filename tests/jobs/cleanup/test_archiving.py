@@ -135,6 +135,15 @@ def test_a_file_that_is_not_an_archive_stops_the_cleanup(clean, insert, rows, pa
     assert len(rows()) == 2
 
 
+def test_a_cleanup_that_deletes_nothing_adds_nothing_to_the_archive(clean, insert, path):
+    """An empty batch is not written, so the file does not grow with every scheduled cleanup."""
+    insert(2, state="published", age=timedelta(days=8))
+    clean(archive=path)
+    size = path.stat().st_size
+    assert clean(archive=path).archived == 0
+    assert path.stat().st_size == size
+
+
 def test_a_dry_run_of_the_cleanup_creates_no_archive(clean, insert, path):
     """A dry run deletes nothing, so it archives nothing."""
     insert(2, state="published", age=OLD)

@@ -24,6 +24,7 @@ def test_each_cleanup_batch_is_one_short_transaction(clean, insert, engine):
     report = clean(batch_size=10, done=lambda swept: sizes.append(swept.deleted))
     assert (report.batches, sizes) == (3, [10, 20, 25])
     assert len(commits) == 4
+    assert not report.dry_run
 
 
 def test_a_cleanup_deletes_all_events_of_one_instant(clean, insert, engine, events):
@@ -147,6 +148,11 @@ def test_the_pause_grows_while_the_server_is_slow(slow, share):
     rest.after(0.1, 1000)
     pauses = [rest.after(0.1 * slow, 1000) for _ in range(3)]
     assert pauses[-1] == pytest.approx(min(1.0, 0.1 * slow * share))
+
+
+def test_a_pause_is_between_a_millisecond_and_a_second():
+    """An empty batch and a very slow one are followed by a pause too."""
+    assert (Rest().after(0.0, 0), Rest().after(100.0, 1)) == (0.001, 1.0)
 
 
 def test_a_cleanup_shows_as_running_while_it_works(clean, insert, engine):

@@ -13,6 +13,8 @@ from confluent_kafka import KafkaError
 from tests.jobs.publish_outbox.conftest import CANCELLED, COMPLETED, FAILED, GOOD, PARTITIONS, Clockwork
 from ticketbottle_payctl.errors import BrokerUnavailableError, DatabaseUnavailableError, GuardError
 from ticketbottle_payctl.jobs.publish_outbox import Observer, Obstacles, OnDead, PublishOptions, preview_outbox
+from ticketbottle_payctl.jobs.publish_outbox.facts import BlockReason
+from ticketbottle_payctl.jobs.publish_outbox.obstacles import Blocker
 from ticketbottle_payctl.jobs.publish_outbox.run import Observer as RunObserver
 from ticketbottle_payctl.store.outbox import shard_lock
 
@@ -343,6 +345,18 @@ def test_a_run_names_the_holder_of_a_locked_shard(outbox):
 def test_an_outage_with_different_error_texts_is_one_cause(first, second, same):
     """The log gets one line for an outage. Another kind of outage is another cause."""
     assert Obstacles(away=first).same_as(Obstacles(away=second)) is same
+
+
+@pytest.mark.parametrize(
+    ("reason", "causes", "same"),
+    [(BlockReason.DEAD, 1, False), (BlockReason.DEAD, 20, False), (BlockReason.DEAD, 21, True)],
+)
+def test_two_blocking_events_are_different_causes_unless_there_are_many(reason, causes, same):
+    """If there are more causes than a report names, another event is not news."""
+    one, other = (
+        Obstacles(blockers=[Blocker(reason, 1, event_id, COMPLETED, "no")], causes=causes) for event_id in ("a", "b")
+    )
+    assert (one.same_as(other), one.same_as(one), one.dead, one.known) == (same, True, 0, True)
 
 
 def test_a_preview_is_refused_while_debezium_publishes(outbox, monkeypatch):

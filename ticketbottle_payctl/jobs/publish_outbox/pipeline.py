@@ -95,7 +95,7 @@ class ClaimPipeline:
     sent. At the end of the ``with`` block, open batches are rolled back.
     """
 
-    def __init__(self, engine: Engine, backlog: Backlog, budget: Budget, *, skip_locked: bool = False) -> None:
+    def __init__(self, engine: Engine, backlog: Backlog, budget: Budget, *, skip_locked: bool) -> None:
         self.caught_up = False
         """Whether nothing was left to claim."""
         self.passed_over: Sequence[tuple[str, Position]] = ()
