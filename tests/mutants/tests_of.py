@@ -58,11 +58,10 @@ class Map:
         """Return tests that run a mutant, in the order in which to try them, for at most ``budget`` seconds."""
         lines = [line.strip() for line in source.splitlines()[mutant.first - 1 : mutant.line]]
         known = self.lines[mutant.file]
-        mine = next((known[line] for line in reversed(lines) if line in known), [])
-        more: Iterable[Test] = ()
-        if mutant.shared or not mine:
-            more = {test.id: test for tests in known.values() for test in tests}.values()
-        chosen = [*_spread(mine, room), *_spread(more, room)]
+        chosen = _spread(next((known[line] for line in reversed(lines) if line in known), []), room)
+        if mutant.shared or lines[-1] not in known:
+            # The nearest line above may be run by fewer tests, for example only by those that import the file.
+            chosen += _spread({test.id: test for tests in known.values() for test in tests}.values(), room)
         if not chosen:
             whole = (Test(name, one[0]) for entry in self.entries.values() for name, one in entry["tests"].items())
             chosen = _spread((test for test in whole if test.id.startswith(room.tests)), room)
