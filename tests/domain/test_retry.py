@@ -57,6 +57,11 @@ def test_an_error_text_is_one_line_of_at_most_500_characters(code, reason):
     assert text.splitlines() in ([text], [])
 
 
+def test_a_permanent_fault_counts_as_one_if_no_retry_was_left():
+    """The count is the limit, or one more than it was."""
+    assert [retry_count_after(Fault.PERMANENT, count, 5) for count in (0, 4, 5, 7)] == [5, 5, 6, 8]
+
+
 def test_an_error_text_begins_with_its_class():
     """Errors can be grouped by the text before the colon."""
     assert error_text("MSG_SIZE_TOO_LARGE", "Broker:\n too  large") == "MSG_SIZE_TOO_LARGE: Broker: too large"

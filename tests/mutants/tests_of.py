@@ -62,9 +62,9 @@ class Map:
         if mutant.shared or lines[-1] not in known:
             # The nearest line above may be run by fewer tests, for example only by those that import the file.
             chosen += _spread({test.id: test for tests in known.values() for test in tests}.values(), room)
-        if not chosen:
+        if mutant.shared or not chosen:  # a test that only reads a constant runs no line of its file
             whole = (Test(name, one[0]) for entry in self.entries.values() for name, one in entry["tests"].items())
-            chosen = _spread((test for test in whole if test.id.startswith(room.tests)), room)
+            chosen += _spread((test for test in whole if test.id.startswith(room.tests[0])), room)
         return _within(chosen, budget * (_MORE_IF_SHARED if mutant.shared else 1))
 
 

@@ -237,6 +237,12 @@ def test_a_rate_is_kept_and_idle_time_allows_no_burst(outbox):
     assert finished[0] - began[0] >= 1.5
 
 
+def test_a_rate_is_kept_by_four_batches_a_second(outbox):
+    """At twelve events a second a batch has three events."""
+    outbox.insert(12)
+    assert outbox.run(Clockwork(), rate=12).counts.batches == 4
+
+
 def test_a_rate_does_not_delay_events_behind_a_blocked_batch(outbox):
     """With --rate a run claims small batches. It still continues behind a batch that is wholly blocked."""
     for number in range(9):

@@ -75,6 +75,13 @@ def failed_now(outbox, mock_kafka):
     return {"failed": (1, blocker)}, {}
 
 
+def failed_alone(outbox, mock_kafka):
+    """Insert an event that fails in this run. No event waits behind it, but the run names it."""
+    blocker = outbox.add("k")
+    mock_kafka.fail_next(KafkaError.INVALID_REQUEST)
+    return {"failed": (0, blocker)}, {}
+
+
 def topic_missing(outbox, mock_kafka):
     """Insert three events of a type whose topic is missing, and an event of another type behind one of them."""
     outbox.insert(2, event_type=FAILED)
@@ -100,8 +107,8 @@ def two_blocks_of_one_payment(outbox, _mock_kafka):
 
 
 CASES = [
-    dead_first, dead_first_released, dead_with_nothing_behind_it, retry_not_due, failed_now, topic_missing,
-    type_left_out, two_blocks_of_one_payment,
+    dead_first, dead_first_released, dead_with_nothing_behind_it, retry_not_due, failed_now, failed_alone,
+    topic_missing, type_left_out, two_blocks_of_one_payment,
 ]  # fmt: skip
 
 
@@ -356,7 +363,8 @@ def test_two_blocking_events_are_different_causes_unless_there_are_many(reason, 
     one, other = (
         Obstacles(blockers=[Blocker(reason, 1, event_id, COMPLETED, "no")], causes=causes) for event_id in ("a", "b")
     )
-    assert (one.same_as(other), one.same_as(one), one.dead, one.known) == (same, True, 0, True)
+    assert (one.same_as(other), one.same_as(one)) == (same, True)
+    assert (one.held, one.failed, one.dead, one.known) == (0, 0, 0, True)
 
 
 def test_a_preview_is_refused_while_debezium_publishes(outbox, monkeypatch):

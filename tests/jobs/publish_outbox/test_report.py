@@ -119,6 +119,16 @@ def test_a_sample_of_lags_is_bounded_and_evenly_spaced(batches):
     assert len(gaps) <= 1
 
 
+def test_a_full_sample_has_8192_lags():
+    """One more halves it. The spread has the least and the greatest of them."""
+    sample = LagSample()
+    sample.add(range(8192))
+    assert (len(sample._seconds), sample.spread(4)) == (8192, [0, 2730, 5460, 8191])  # noqa: SLF001
+    assert (sample.spread(8192), sample.spread(9000)) == ([*range(8192)], [*range(8192)])
+    sample.add([9000.0])
+    assert len(sample._seconds) == 4097  # noqa: SLF001
+
+
 def test_percentiles_are_by_nearest_rank():
     """The percentiles of a hundred values are the 50th, 95th and 99th value."""
     sample = LagSample()
