@@ -43,6 +43,7 @@ ROOMS = (
         "reconcile",
         ("jobs/reconcile",),
         (
+            "tests/jobs/test_settle_overdue.py",
             "tests/jobs/test_reconcile_outbox.py",
             f"{_COMMANDS}/test_reconcile_outbox.py",
             f"{_COMMANDS}/test_reconcile_payments.py",

@@ -1,0 +1,205 @@
+"""The scheduled reconcile on a real database, with MoMo's answers from its stand-in."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import text
+
+from tests.stand_ins import KEYS, Gateways
+from ticketbottle_payctl.errors import UnavailableError
+from ticketbottle_payctl.jobs.reconcile.settle_overdue import UnattendedOptions, settle_overdue
+from ticketbottle_payctl.jobs.reconcile.status_poller import StatusEndpoint
+from ticketbottle_payctl.providers import by_name, credentials
+from ticketbottle_payctl.providers.queries import QUERIES
+from ticketbottle_payctl.providers.queries.exchange import HttpResponse
+from ticketbottle_payctl.sandbox.payment_service import insert_payment
+from ticketbottle_payctl.secret import Secret
+from ticketbottle_payctl.store.payctl import runs
+from ticketbottle_payctl.store.payctl.runs import Actor
+
+pytestmark = pytest.mark.postgres
+HOUR = timedelta(hours=1)
+WHO = Actor("reconcile", "lambda")
+
+
+class Scheduled:
+    """MoMo's and ZaloPay's stand-ins, and runs of the job. ``waits`` has the time that each query may take."""
+
+    def __init__(self, engine) -> None:
+        self.engine, self.gateways, self.waits = engine, Gateways(), []
+        self.before_answer = lambda _reference: None
+
+    def insert(self, reference, state="paid", *, gateway="momo", age=HOUR):
+        """Insert a payment that is PENDING for a time."""
+        self.gateways.states[reference] = state
+        with self.engine.begin() as connection:
+            return insert_payment(
+                connection, provider=gateway.upper(), reference=reference, order_code=f"TB-{reference}", age=age
+            )
+
+    def endpoint(self, gateway):
+        """Return an endpoint whose answers come from the stand-in."""
+        query = QUERIES[gateway]
+        keys = credentials(by_name(gateway), lambda name: (Secret(KEYS[name]),) if name in KEYS else ())
+
+        def exchange(asked, wait):
+            self.waits.append(wait)
+            self.before_answer(asked.reference)
+            body = query.ask(asked, keys, "").body.decode()
+            answer = getattr(self.gateways, gateway)(body if gateway == "zalopay" else json.loads(body))
+            return HttpResponse(200, json.dumps(answer).encode())
+
+        return StatusEndpoint(query, keys, exchange)
+
+    def run(self, *, most_settled=10, budget=timedelta(minutes=1), **options):
+        """Run the job once."""
+        chosen = UnattendedOptions(most_settled, budget, rate=1000.0, **options)
+        endpoints = {gateway: self.endpoint(gateway) for gateway in ("momo", "zalopay")}
+        return settle_overdue(self.engine, endpoints, chosen, WHO, now=lambda: datetime.now(UTC))
+
+    def execute(self, sql, **parameters):
+        """Change something in another session."""
+        with self.engine.begin() as connection:
+            connection.execute(text(sql), parameters)
+
+    def recorded(self, report):
+        """Return the counts in the record of a run."""
+        with self.engine.connect() as connection:
+            return runs.find(connection, report.run_id)[0].counts
+
+    def status(self, payment):
+        """Return a payment's status."""
+        with self.engine.connect() as connection:
+            return connection.execute(
+                text("SELECT status::text FROM payments WHERE id = :id"), {"id": payment.id}
+            ).scalar_one()
+
+
+@pytest.fixture
+def scheduled(engine):
+    """Return the job on the test's database."""
+    return Scheduled(engine)
+
+
+def test_a_plan_within_the_cap_is_settled_and_recorded(scheduled):
+    """A payment that is pending at the gateway too stays as it is, and nobody is told."""
+    paid, failed, pending = (scheduled.insert(name, name) for name in ("paid", "failed", "pending"))
+    report = scheduled.run(most_settled=2)
+    assert [scheduled.status(one) for one in (paid, failed, pending)] == ["COMPLETED", "FAILED", "PENDING"]
+    assert (report.counts["settled"], report.counts["pending"], report.failed, report.unanswered) == (2, 1, 0, 0)
+    assert (report.over_cap, report.more, report.for_a_person, report.without_answer) == (0, False, [], [])
+    assert scheduled.recorded(report) == {"matched": 2, "settled": 2, "skipped": 0}
+    assert set(scheduled.waits) == {timedelta(seconds=10)}
+
+
+def test_a_plan_over_the_cap_changes_nothing(scheduled):
+    """It is no failure of a payment, and no run is recorded."""
+    payments = [scheduled.insert(name, "paid") for name in ("a", "b")]
+    report = scheduled.run(most_settled=1)
+    assert [scheduled.status(one) for one in payments] == ["PENDING", "PENDING"]
+    assert (report.over_cap, report.failed, report.run_id, dict(report.done)) == (2, 0, None, {})
+
+
+@pytest.mark.parametrize(
+    ("gateway", "age", "asked"),
+    [
+        ("momo", timedelta(minutes=19), False),
+        ("momo", timedelta(minutes=21), True),
+        ("momo", timedelta(days=6, hours=23), True),
+        ("momo", timedelta(days=7, hours=1), False),
+        ("zalopay", timedelta(hours=47), True),
+        ("zalopay", timedelta(hours=49), False),
+    ],
+)
+def test_only_payments_of_the_right_age_are_asked_about(scheduled, gateway, age, asked):
+    """A younger payment may still get its callback. An older one is not known to ZaloPay, or is left to a person."""
+    payment = scheduled.insert("one", gateway=gateway, age=age)
+    report = scheduled.run()
+    assert (len(report.findings), scheduled.status(payment)) == ((1, "COMPLETED") if asked else (0, "PENDING"))
+
+
+def test_more_payments_than_may_be_asked_about_are_left_to_the_next_run(scheduled):
+    """The report says that there were more."""
+    for name in ("a", "b", "c"):
+        scheduled.insert(name)
+    report = scheduled.run(most_asked=2)
+    assert (report.counts["settled"], report.more) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "failed"),
+    [
+        ("UPDATE payments SET status = 'COMPLETED'", "already_settled", 0),
+        ('UPDATE payments SET "amountCents" = 1', "wrong_amount", 1),
+        ("DELETE FROM payments", "gone", 1),
+    ],
+)
+def test_a_payment_that_changed_during_the_query_is_not_settled(scheduled, change, reason, failed):
+    """If a callback settled it first, nothing is lost. Otherwise the next run must look again."""
+    scheduled.insert("one")
+    scheduled.before_answer = lambda _: scheduled.execute(change)
+    report = scheduled.run()
+    assert [(one.outcome, one.reason) for one in report.done.values()] == [("skipped", reason)]
+    assert (report.failed, report.counts["skipped"], report.for_a_person) == (failed, 1, [])
+
+
+def test_the_record_of_a_run_counts_settled_and_skipped_payments(scheduled):
+    """The older payment is settled, and a callback settles the younger one first."""
+    scheduled.insert("old", age=2 * HOUR)
+    scheduled.insert("young")
+    completed = "UPDATE payments SET status = 'COMPLETED' WHERE \"providerTransactionId\" = 'young'"
+    scheduled.before_answer = lambda _: scheduled.execute(completed)
+    assert scheduled.recorded(scheduled.run()) == {"matched": 2, "settled": 1, "skipped": 1}
+
+
+def test_late_money_is_for_a_person(scheduled):
+    """The payment failed while the gateway was asked, and the gateway says that it was paid."""
+    payment = scheduled.insert("one")
+    scheduled.insert("other", "failed")
+    failed = "UPDATE payments SET status = 'FAILED' WHERE \"providerTransactionId\" = 'one'"
+    scheduled.before_answer = lambda _: scheduled.execute(failed)
+    report = scheduled.run()
+    assert [finding.payment.id for finding in report.for_a_person] == [payment.id]
+    assert (scheduled.status(payment), report.failed) == ("COMPLETED", 0)
+
+
+@pytest.mark.parametrize("state", ["refunded", "odd"])
+def test_an_answer_that_payctl_has_no_rule_for_is_for_a_person(scheduled, state):
+    """A refund and an unknown state change nothing."""
+    payment = scheduled.insert("one", state)
+    report = scheduled.run()
+    assert [finding.payment.id for finding in report.for_a_person] == [payment.id]
+    assert (report.counts["settled"], report.run_id, scheduled.status(payment)) == (0, None, "PENDING")
+
+
+def test_a_gateway_that_does_not_answer_is_asked_twice(scheduled):
+    """A payment of a gateway without an address has no answer either."""
+    silent, unknown = scheduled.insert("one"), scheduled.insert("two", gateway="payos")
+
+    def refuse(_):
+        message = "no answer"
+        raise UnavailableError(message)
+
+    scheduled.before_answer = refuse
+    report = scheduled.run()
+    assert len(scheduled.waits) == 2
+    assert report.unanswered == len(report.without_answer) == 2
+    assert {finding.payment.id for finding in report.without_answer} == {silent.id, unknown.id}
+
+
+def test_two_thirds_of_the_time_are_for_asking(scheduled):
+    """The rest is for settling, so a query may not take all of a short time."""
+    scheduled.insert("one")
+    scheduled.run(budget=timedelta(seconds=6))
+    (wait,) = scheduled.waits
+    assert wait <= timedelta(seconds=4)
+
+
+def test_no_payment_is_settled_after_the_time(scheduled):
+    """Without any time nothing is asked, and the payment stays for the next run."""
+    payment = scheduled.insert("one")
+    report = scheduled.run(budget=timedelta())
+    assert (report.counts["not_asked"], report.unanswered, scheduled.status(payment)) == (1, 1, "PENDING")
