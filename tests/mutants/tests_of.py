@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,7 @@ class Map:
     """Which tests run a line. A line is known by its text, so it is found again when it moves."""
 
     entries: dict[str, dict[str, Any]]
+    tree: Path
     lines: dict[str, dict[str, list[Test]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
 
     def __post_init__(self) -> None:
@@ -62,6 +65,8 @@ class Map:
         if mutant.shared or lines[-1] not in known:
             # The nearest line above may be run by fewer tests, for example only by those that import the file.
             chosen += _spread({test.id: test for tests in known.values() for test in tests}.values(), room)
+        if mutant.shared:
+            chosen = [*self._that_name(lines[-1]), *chosen]
         if mutant.shared or not chosen:  # a test that only reads a constant runs no line of its file
             whole = (Test(name, one[0]) for entry in self.entries.values() for name, one in entry["tests"].items())
             chosen += _spread((test for test in whole if test.id.startswith(room.tests[0])), room)
@@ -70,6 +75,27 @@ class Map:
 
 _MORE_IF_SHARED = 2
 """What is computed once, such as a constant, may matter to only one of all tests that use its file."""
+
+
+    def _that_name(self, line: str) -> list[Test]:
+        """Return tests whose own text has the name that begins a line, such as a constant's or a field's."""
+        name = re.match(r"\w{4,}", line)
+        if name is None:
+            return []
+        found = [
+            Test(test, entry["tests"][test][0])
+            for file, entry in self.entries.items()
+            for test in entry["tests"]
+            if name[0] in _texts(self.tree / file).get(re.split(r"::|\[", test)[1], "")
+        ]
+        return sorted(found, key=lambda test: test.seconds)
+
+
+@cache
+def _texts(file: Path) -> dict[str, str]:
+    """Return the text of each test function of a file by its name."""
+    parts = re.split(r"^def (test_\w+)", file.read_text("utf-8"), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
 def _spread(tests: Iterable[Test], room: Room) -> list[Test]:
@@ -109,7 +135,7 @@ def measured(places: Iterable[str], tree: Path, build: Path, workers: int) -> Ma
         found = _measure(some, tree, build, workers)
         known |= {file: {"digest": files[file], "tests": found.get(file, {})} for file in some}
         store.write_text(json.dumps(known), "utf-8")
-    return Map({file: known[file] for file in files})
+    return Map({file: known[file] for file in files}, tree)
 
 
 def _test_files(tree: Path, place: str) -> list[str]:

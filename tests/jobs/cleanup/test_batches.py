@@ -25,6 +25,7 @@ def test_each_cleanup_batch_is_one_short_transaction(clean, insert, engine):
     assert (report.batches, sizes) == (3, [10, 20, 25])
     assert len(commits) == 4
     assert not report.dry_run
+    assert clean(clock=lambda: 5.0).seconds == 0
 
 
 def test_a_cleanup_deletes_all_events_of_one_instant(clean, insert, engine, events):
