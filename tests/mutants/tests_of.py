@@ -72,11 +72,6 @@ class Map:
             chosen += _spread((test for test in whole if test.id.startswith(room.tests[0])), room)
         return _within(chosen, budget * (_MORE_IF_SHARED if mutant.shared else 1))
 
-
-_MORE_IF_SHARED = 2
-"""What is computed once, such as a constant, may matter to only one of all tests that use its file."""
-
-
     def _that_name(self, line: str) -> list[Test]:
         """Return tests whose own text has the name that begins a line, such as a constant's or a field's."""
         name = re.match(r"\w{4,}", line)
@@ -89,6 +84,10 @@ _MORE_IF_SHARED = 2
             if name[0] in _texts(self.tree / file).get(re.split(r"::|\[", test)[1], "")
         ]
         return sorted(found, key=lambda test: test.seconds)
+
+
+_MORE_IF_SHARED = 2
+"""What is computed once, such as a constant, may matter to only one of all tests that use its file."""
 
 
 @cache
