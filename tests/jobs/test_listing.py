@@ -114,6 +114,27 @@ def test_a_listed_event_has_its_order_code_and_says_if_it_is_superseded(engine):
     assert row["order_code"].startswith("TB-DEMO-")
 
 
+def test_receipts_are_listed_newest_first_and_each_once(engine):
+    """Receipts of one instant are in the order of their ids, and a page may end between them."""
+    insert = """
+        INSERT INTO payctl.webhook_receipts (id, received_at, provider, order_ref, reference, currency, outcome,
+            result, method, path, query, body, body_sha256)
+        SELECT gen_random_uuid(), now() - n / 3 * interval '1 minute', 'momo', 'o', 'r', 'VND', 'COMPLETED', 'settled',
+            'POST', '/', '', '', '' FROM generate_series(1, 10) AS n
+    """
+    with engine.begin() as connection:
+        connection.exec_driver_sql(insert)
+        ordered = "SELECT id::text FROM payctl.webhook_receipts ORDER BY received_at DESC, id DESC"
+        expected = list(connection.exec_driver_sql(ordered).scalars())
+    receipts = partial(listing.receipts, selector=listing.ReceiptSelector())
+    found, after = [], None
+    for size in (1, 3, 4, 9):
+        page = list_rows(engine, receipts, limit=size, after=after)
+        found += ids_of(page)
+        after = page.next
+    assert found == expected
+
+
 def test_a_truncated_list_of_error_groups_says_so(engine):
     """The most frequent errors come first, and the report contains the number of events in the listed groups."""
     with engine.begin() as connection:

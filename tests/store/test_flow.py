@@ -1,0 +1,120 @@
+"""The flow of events in a window of two hours with parts of an hour: each kind of event, and each boundary."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ticketbottle_payctl.sandbox.payment_service import insert_events
+from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.store.outbox.flow import Flow, Parts, SentPart, flow
+
+pytestmark = pytest.mark.postgres
+SINCE = datetime(2026, 11, 23, 10, tzinfo=UTC)
+WINDOW = Parts(SINCE, SINCE + timedelta(hours=2), 3600)
+NOTHING = Flow({}, {}, {}, 0, None, None, None, None, None)
+
+
+@pytest.fixture
+def read(engine):
+    """Return ``read((created, sent, retries), ...)``, the flow of these events in hours after the window's start.
+
+    ``sent`` is None for an event that was not published. With ``half`` they are only half marked.
+    """
+
+    def run(*events, half=False, most=100):
+        def at(hours):
+            return None if hours is None else (SINCE + timedelta(hours=hours)).replace(tzinfo=None)
+
+        with engine.begin() as connection:
+            insert_events(connection, len(events))
+            names = list(connection.exec_driver_sql("SELECT id FROM outbox ORDER BY id").scalars())
+            for name, (created, sent, retries) in zip(names, events, strict=True):
+                connection.exec_driver_sql(
+                    'UPDATE outbox SET "createdAt" = %(c)s, "publishedAt" = %(s)s, published = %(p)s,'
+                    ' "retryCount" = %(r)s WHERE id = %(id)s',
+                    {"c": at(created), "s": at(sent), "p": sent is not None and not half, "r": retries, "id": name},
+                )
+        with transaction(engine, Limits(), commit=False) as connection:
+            return flow(connection, WINDOW, 5, most)
+
+    return run
+
+
+def without_slowest(found):
+    """Return a flow without its slowest event, whose id differs in each test."""
+    return found._replace(slowest=None)
+
+
+def test_an_empty_outbox_has_no_flow(read):
+    """No part has an event, and all events were read."""
+    assert read() == NOTHING
+
+
+@pytest.mark.parametrize("half", [False, True], ids=["published", "half marked"])
+def test_a_sent_event_counts_in_the_part_of_each_instant(read, half):
+    """It was created in the first hour and sent in the second one, half an hour later."""
+    found = read((0.75, 1.25, 0), half=half)
+    lag = 1800.0
+    part = SentPart(1, lag, lag, lag)
+    assert without_slowest(found) == NOTHING._replace(
+        created={0: 1}, joined={0: 1}, sent={1: part}, lag_p50=lag, lag_p95=lag, lag_p99=lag
+    )
+    assert (found.slowest.lag_s, found.slowest.event_type) == (lag, "PAYMENT_COMPLETED")
+    assert found.slowest.created_at == SINCE + timedelta(hours=0.75)
+    assert found.slowest.published_at == SINCE + timedelta(hours=1.25)
+
+
+@pytest.mark.parametrize(
+    ("created", "sent", "expected"),
+    [
+        (0, None, NOTHING._replace(created={0: 1}, joined={0: 1})),
+        (1, None, NOTHING._replace(created={1: 1}, joined={1: 1})),
+        (2, None, NOTHING),
+        (-0.001, None, NOTHING._replace(waiting=1)),
+        (-1, -0.001, NOTHING),
+        (-1, 2, NOTHING._replace(waiting=1)),
+        (17, 17, NOTHING),
+    ],
+)
+def test_a_window_begins_at_its_start_and_ends_before_its_end(read, created, sent, expected):
+    """An event that was created before the window and sent after its start waited at its start."""
+    assert read((created, sent, 0)) == expected
+
+
+def test_an_event_that_was_sent_at_the_window_s_start_is_a_part_of_it(read):
+    """A lag is never negative, even if the clock of the database was set back."""
+    found = read((0.5, 0, 0))
+    assert (found.sent, found.lag_p50, found.created) == ({0: SentPart(1, 0, 0, 0)}, 0, {0: 1})
+
+
+@pytest.mark.parametrize("half", [False, True], ids=["published", "half marked"])
+@pytest.mark.parametrize(("created", "counted"), [(16.999, True), (17, False)])
+def test_an_event_may_have_been_created_in_another_zone(read, half, created, counted):
+    """The replaced service wrote its own zone's time, which is less than 15 hours after UTC."""
+    found = read((created, 1, 0), half=half)
+    assert (found.sent, found.created) == ({1: SentPart(1, 0, 0, 0)} if counted else {}, {})
+
+
+def test_a_dead_event_neither_waits_nor_joins(read):
+    """It was created, and nobody will send it."""
+    found = read((0.5, None, 5), (-1, None, 5), (0.5, None, 4))
+    assert found == NOTHING._replace(created={0: 2}, joined={0: 1})
+
+
+def test_lags_are_by_nearest_rank_and_the_slowest_is_named(read):
+    """Of twenty events the 10th, the 19th and the last are the percentiles."""
+    found = read(*((0.5 - number / 100, 0.5, 0) for number in range(1, 21)))
+    minutes = [round(each / 36) for each in (found.lag_p50, found.lag_p95, found.lag_p99)]
+    assert minutes == [10, 19, 20]
+    part = found.sent[0]
+    assert [part.sent, *(round(each / 36) for each in part[1:])] == [20, 10, 19, 20]
+    assert round(found.slowest.lag_s / 36) == 20
+
+
+def test_only_the_newest_published_events_are_read(read):
+    """The flow says since when it is complete. Events that were not sent are read all the same."""
+    found = read((0.1, 0.5, 0), (0.2, 0.5, 0), (0.3, 0.5, 0), (0.05, None, 0), most=2)
+    assert (found.sent[0].sent, found.joined, found.created) == (2, {0: 3}, {0: 4})
+    assert found.read_since == SINCE + timedelta(hours=0.1)
