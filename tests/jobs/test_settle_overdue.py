@@ -11,7 +11,7 @@ from sqlalchemy import text
 from tests.stand_ins import KEYS, Gateways
 from ticketbottle_payctl.errors import UnavailableError
 from ticketbottle_payctl.jobs.reconcile.settle_overdue import UnattendedOptions, settle_overdue
-from ticketbottle_payctl.jobs.reconcile.status_poller import StatusEndpoint
+from ticketbottle_payctl.jobs.reconcile.status_poller import AskOptions, StatusEndpoint
 from ticketbottle_payctl.providers import by_name, credentials
 from ticketbottle_payctl.providers.queries import QUERIES
 from ticketbottle_payctl.providers.queries.exchange import HttpResponse
@@ -188,6 +188,41 @@ def test_a_gateway_that_does_not_answer_is_asked_twice(scheduled):
     assert len(scheduled.waits) == 2
     assert report.unanswered == len(report.without_answer) == 2
     assert {finding.payment.id for finding in report.without_answer} == {silent.id, unknown.id}
+
+
+def test_a_gateway_is_given_up_after_three_payments_without_an_answer(scheduled):
+    """The other payments of this gateway are not asked about, so a run does not wait for each of them."""
+
+    def refuse(_):
+        message = "no answer"
+        raise UnavailableError(message)
+
+    for name in "abcde":
+        scheduled.insert(name)
+    scheduled.before_answer = refuse
+    report = scheduled.run(attempts=1)
+    assert (len(scheduled.waits), report.unanswered) == (3, 5)
+
+
+def test_an_answer_begins_the_count_of_silent_payments_anew(scheduled):
+    """Two payments without an answer, one with an answer, and two without one are not enough to give up."""
+
+    def refuse(reference):
+        if reference != "c":
+            message = "no answer"
+            raise UnavailableError(message)
+
+    for place, name in enumerate("abcde"):
+        scheduled.insert(name, age=timedelta(hours=10 - place))
+    scheduled.before_answer = refuse
+    report = scheduled.run(attempts=1)
+    assert (len(scheduled.waits), report.unanswered, report.counts["settled"]) == (5, 4, 1)
+
+
+def test_by_default_a_command_asks_three_times_and_five_times_a_second():
+    """The scheduled run asks only twice, because it runs again soon."""
+    command, scheduled = AskOptions(), UnattendedOptions(1, HOUR)
+    assert (command.rate, command.attempts, scheduled.rate, scheduled.attempts) == (5, 3, 5, 2)
 
 
 def test_two_thirds_of_the_time_are_for_asking(scheduled):

@@ -166,3 +166,21 @@ def test_a_payos_array_with_null_is_refused(merchant, items):
 def test_only_a_number_in_the_payment_service_s_format_is_a_hint(number, hint):
     """The date has eight digits, and the rest is at most five characters in base 36."""
     assert order_hint(number) == hint
+
+
+def test_a_transfer_s_number_is_the_payment_number(merchant):
+    """Two numbers for one payment mean two transfers. Without one there is no number."""
+    references = ("FT26123", "", ...)
+    numbers = [merchant.verify("payos", merchant.payos(reference=value)).payment_number for value in references]
+    assert numbers == ["FT26123", None, None]
+
+
+def test_an_unreadable_webhook_of_payos_names_its_order(merchant):
+    """A person finds the payment by the order's number, or by the link if the number is missing."""
+    verdicts = [
+        merchant.verify("payos", merchant.payos(amount="x", orderCode=code)) for code in (2026112300000035, "x")
+    ]
+    assert [(verdict.order_ref, verdict.order_hint) for verdict in verdicts] == [
+        ("2026112300000035", OrderHint("20261123", "0000Z")),
+        ("", None),
+    ]

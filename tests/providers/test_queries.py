@@ -218,6 +218,15 @@ def test_vnpay_s_amount_is_a_hundredth_of_its_number(hundredths, amount):
     assert (verdict.amount if amount else verdict.because) == (amount or NoVerdict.MALFORMED)
 
 
+def test_a_number_with_a_fraction_is_signed_as_it_was_received():
+    """A field that is neither a text nor a number is signed as an empty text."""
+    gateways = Gateways()
+    gateways.facts = lambda *_: ({"TransactionStatus": "00", "BankCode": "1.50", "PromotionCode": ""}, 250_000)
+    document = gateways.vnpay(json.loads(QUERIES["vnpay"].ask(ASKED, keys("vnpay"), "").body))
+    body = json.dumps({**document, "vnp_PromotionCode": True}).replace('"1.50"', "1.50").encode()
+    assert read("vnpay", body).outcome is Outcome.COMPLETED
+
+
 @pytest.mark.parametrize("field", ["TxnRef", "TmnCode"])
 def test_an_answer_of_vnpay_about_another_payment_is_not_used(field):
     """The signature alone does not say which payment it is about."""

@@ -7,6 +7,8 @@ from ticketbottle_payctl.domain.callback import Request
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.jobs.verify_signature import VerifyReport, verify_signature
 from ticketbottle_payctl.providers import GATEWAYS
+from ticketbottle_payctl.providers.explain.model import Hint, Reading, Signer, Variant
+from ticketbottle_payctl.providers.tried_keys import tried_keys
 
 
 @pytest.fixture
@@ -87,3 +89,30 @@ def test_verification_loads_no_database_kafka_or_http_client():
     assert not {"sqlalchemy", "confluent_kafka", "psycopg2", "httpx", "payos", "pydantic", "typer", "rich", "boto3"} & {
         *loaded
     }
+
+
+@pytest.mark.parametrize(
+    ("gateway", "variables"),
+    [
+        ("zalopay", ["ZALOPAY_KEY2"]),
+        ("payos", ["PAYOS_CHECKSUM_KEY"]),
+        ("vnpay", ["VNPAY_HASH_SECRET"]),
+        ("momo", ["MOMO_ACCESS_KEY", "MOMO_SECRET_KEY"]),
+    ],
+)
+def test_only_secret_keys_that_sign_callbacks_are_tried(merchant, gateway, variables):
+    """An id and a key for queries sign no callback."""
+    tried = tried_keys(GATEWAYS[gateway], getattr(merchant, gateway)(), merchant.credentials(gateway))
+    assert [(key.variable, key.matched, key.generation) for key in tried] == [
+        (name, True, "current") for name in variables
+    ]
+
+
+def test_a_reading_does_not_show_signatures_keys_and_texts():
+    """A log line with the object contains none of them."""
+    hint = Hint("code", "words")
+    signer = Signer(hint, b"canary", b"canary")
+    reading = Reading(
+        "sha256", "key", b"canary", b"canary", "masked", (Variant(hint, b"canary"),), (signer,), (b"canary",)
+    )
+    assert "canary" not in f"{signer!r} {reading!r} {Variant(hint, b'canary')!r}"

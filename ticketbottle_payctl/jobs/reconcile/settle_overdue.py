@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from threading import Event
 from uuid import uuid4
@@ -64,10 +64,10 @@ class UnattendedReport:
 
     findings: Sequence[StatusFinding]
     counts: PaymentsCounts
-    done: Mapping[str, Settled] = field(default_factory=dict)
-    over_cap: int = 0
-    more: bool = False
-    run_id: str | None = None
+    done: Mapping[str, Settled]
+    over_cap: int
+    more: bool
+    run_id: str | None
 
     @property
     def failed(self) -> int:
