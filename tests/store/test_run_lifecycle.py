@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -155,3 +156,30 @@ def test_every_command_that_records_a_run_uses_the_same_lifecycle():
         }:
             others.add(name)
     assert (users, others) == ({"replay", "cleanup", "reconcile", "fix_published_flags"}, set())
+
+
+@pytest.mark.parametrize(
+    ("began", "ended", "inside"),
+    [
+        (0, 1, True),
+        (-1, 0, True),
+        (-1, -0.1, False),
+        (-1, None, False),
+        (1.9, None, True),
+        (1.9, 3, True),
+        (2, 3, False),
+        (-1, 2, False),
+        (-1, 1.9, True),
+    ],
+)
+def test_a_run_is_in_a_window_if_it_began_or_ended_there(engine, began, ended, inside):
+    """The window begins at its start and ends before its end. The instants are hours after its start."""
+    since = datetime(2026, 11, 23, 10, tzinfo=UTC)
+    run = new_run()
+    with open_run(engine, run, Limits()):
+        pass
+    at = [None if hours is None else since + timedelta(hours=hours) for hours in (began, ended)]
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE payctl.runs SET started_at = %s, finished_at = %s", tuple(at))
+        found = runs.between(connection, since, since + timedelta(hours=2), 10)
+    assert [one.id for one in found] == [run.id] * inside

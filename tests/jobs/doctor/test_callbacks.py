@@ -97,6 +97,16 @@ def test_the_doctor_settles_a_callback_that_came_before_its_payment(shop, found)
     assert [each.status for each in found()] == [Status.OK]
 
 
+def test_the_doctor_forgets_a_failure_that_was_settled_when_its_payment_existed(shop, found):
+    """The payment is FAILED and not COMPLETED, but the same bytes have settled it."""
+    early = callback(without_a_row(), Scenario.FAILED)
+    shop.process(early)
+    assert [each.status for each in found()] == [Status.WARN]
+    shop.payment("momo", order_code="TB-LATE-20261123-AAAA1111")
+    assert shop.process(early).outcome.value == "settled"
+    assert [each.status for each in found()] == [Status.OK]
+
+
 def test_the_doctor_reports_the_oldest_of_several_callbacks(shop, found, engine):
     """The finding about callbacks counts each reason separately, and its command is for the oldest callback."""
     first, second = shop.payment("momo"), shop.payment("momo")

@@ -99,11 +99,11 @@ def test_a_success_is_never_superseded(outbox, engine):
 def test_a_plan_counts_payments_with_newer_events(outbox, engine):
     """The plan counts the payments that have a newer event outside of the plan."""
     with engine.begin() as connection:
-        insert_events(connection, 6, state="dead", aggregates=3, age=HOUR)
+        insert_events(connection, 9, state="dead", aggregates=3, age=HOUR)
     ids = outbox.ids()
     assert outbox.plan().keys_with_newer == 0
     assert outbox.plan(Selector(ids=tuple(ids[:3]))).keys_with_newer == 3
-    assert outbox.plan(Selector(ids=tuple(ids[3:]))).keys_with_newer == 0
+    assert outbox.plan(Selector(ids=tuple(ids[6:]))).keys_with_newer == 0
     assert outbox.plan(Selector(failed=True, limit=2)).keys_with_newer == 2
 
 
