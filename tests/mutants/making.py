@@ -93,6 +93,7 @@ def _of_file(room: Room, file: str, source: str) -> Iterator[Mutant]:
                 function = node.search_ancestor("funcdef")
                 first = function.start_pos[0] if function else start[0]
                 shared = function is None or function.parent.type == "decorated"
+                shared = shared or node.search_ancestor("parameters") is not None
                 yield Mutant(room.name, file, name, occurrence, f"{inside}:{seen[inside]}", start[0], first, shared)
 
 
