@@ -277,7 +277,7 @@ def test_no_replay_is_advised_while_debezium_publishes():
           "no publisher sends a dead event, and it blocks the later events of its payment",
           "remove the cause, then"], ("payctl replay --failed --error-group 0a1b2c3d", True, 1)),
         (seen(dead=2), ANSWERED,
-         ["2 more dead events with other errors", "each blocks the later events of its payment", None],
+         ["2 more dead events with other errors", "each dead event blocks the later events of its payment", None],
          ("payctl errors", False, 1)),
         (seen(SUPERSEDED, blocked=1), ANSWERED,
          ["event e5 waits behind dead event d1 of its payment",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
@@ -58,7 +58,7 @@ class Scheduled:
         """Run the job once."""
         chosen = UnattendedOptions(most_settled, budget, rate=1000.0, **options)
         endpoints = {gateway: self.endpoint(gateway) for gateway in ("momo", "zalopay")}
-        return settle_overdue(self.engine, endpoints, chosen, WHO, now=lambda: datetime.now(UTC))
+        return settle_overdue(self.engine, endpoints, chosen, WHO)
 
     def execute(self, sql, **parameters):
         """Change something in another session."""
