@@ -108,7 +108,7 @@ def test_an_answer_that_is_not_a_json_object_is_malformed(gateway, body):
         ("momo", {"resultCode": 99}, NoVerdict.UNKNOWN_STATE, "resultCode 99"),
         ("momo", {"resultCode": 1000}, PENDING, ""),
         ("momo", {"resultCode": 1080}, NoVerdict.REFUNDED, ""),
-        ("momo", {"refundTrans": [1]}, NoVerdict.REFUNDED, "it was paid and refunded"),
+        ("momo", {"refundTrans": [1]}, NoVerdict.REFUNDED, "the customer paid and got a refund"),
         ("momo", {"amount": 0}, NoVerdict.MALFORMED, "the amount is not a positive whole number of VND"),
         *[("momo", {name: "other"}, NoVerdict.OTHER_PAYMENT,
            "orderId, requestId or partnerCode differs from the query's")
@@ -188,7 +188,7 @@ def test_an_unpaid_order_of_zalopay_expires_after_an_hour():
 @pytest.mark.parametrize(("state", "paid"), [("partly", 1000), ("pending", 1), ("expired", 1000)])
 def test_a_link_of_payos_with_some_money_needs_a_person(state, paid):
     """Money came in, and the link is not paid."""
-    expected = Inconclusive(NoVerdict.PARTLY_PAID, "money was paid, and the link is not PAID")
+    expected = Inconclusive(NoVerdict.PARTLY_PAID, "the customer paid, but the status of the link is not PAID")
     assert signed_payos(state=state, amountPaid=paid) == expected
 
 

@@ -8,12 +8,12 @@ import pytest
 
 from ticketbottle_payctl.sandbox.payment_service import insert_events
 from ticketbottle_payctl.store.db.engine import Limits, transaction
-from ticketbottle_payctl.store.outbox.flow import Flow, Parts, SentPart, flow
+from ticketbottle_payctl.store.outbox.flow import Flow, Newcomers, Parts, flow
 
 pytestmark = pytest.mark.postgres
 SINCE = datetime(2026, 11, 23, 10, tzinfo=UTC)
 WINDOW = Parts(SINCE, SINCE + timedelta(hours=2), 3600)
-NOTHING = Flow({}, {}, {}, 0, None, None, None, None, None)
+NOTHING = Flow({}, {}, {}, {}, 0, None, None, None, None, None)
 
 
 @pytest.fixture
@@ -42,9 +42,10 @@ def read(engine):
     return run
 
 
-def without_slowest(found):
-    """Return a flow without its slowest event, whose id differs in each test."""
-    return found._replace(slowest=None)
+def numbers(found):
+    """Return a flow with its numbers only: without the slowest event, newcomers and the instants of sending."""
+    sent = {part: each[:4] for part, each in found.sent.items()}
+    return found._replace(slowest=None, newcomers={}, sent=sent)
 
 
 def test_an_empty_outbox_has_no_flow(read):
@@ -57,8 +58,8 @@ def test_a_sent_event_counts_in_the_part_of_each_instant(read, half):
     """It was created in the first hour and sent in the second one, half an hour later."""
     found = read((0.75, 1.25, 0), half=half)
     lag = 1800.0
-    part = SentPart(1, lag, lag, lag)
-    assert without_slowest(found) == NOTHING._replace(
+    part = (1, lag, lag, lag)
+    assert numbers(found) == NOTHING._replace(
         created={0: 1}, joined={0: 1}, sent={1: part}, lag_p50=lag, lag_p95=lag, lag_p99=lag
     )
     assert (found.slowest.lag_s, found.slowest.event_type) == (lag, "PAYMENT_COMPLETED")
@@ -80,13 +81,13 @@ def test_a_sent_event_counts_in_the_part_of_each_instant(read, half):
 )
 def test_a_window_begins_at_its_start_and_ends_before_its_end(read, created, sent, expected):
     """An event that was created before the window and sent after its start waited at its start."""
-    assert read((created, sent, 0)) == expected
+    assert numbers(read((created, sent, 0))) == expected
 
 
 def test_an_event_that_was_sent_at_the_window_s_start_is_a_part_of_it(read):
     """A lag is never negative, even if the clock of the database was set back."""
     found = read((0.5, 0, 0))
-    assert (found.sent, found.lag_p50, found.created) == ({0: SentPart(1, 0, 0, 0)}, 0, {0: 1})
+    assert (numbers(found).sent, found.lag_p50, found.created) == ({0: (1, 0, 0, 0)}, 0, {0: 1})
 
 
 @pytest.mark.parametrize("half", [False, True], ids=["published", "half marked"])
@@ -94,13 +95,13 @@ def test_an_event_that_was_sent_at_the_window_s_start_is_a_part_of_it(read):
 def test_an_event_may_have_been_created_in_another_zone(read, half, created, counted):
     """The replaced service wrote its own zone's time, which is less than 15 hours after UTC."""
     found = read((created, 1, 0), half=half)
-    assert (found.sent, found.created) == ({1: SentPart(1, 0, 0, 0)} if counted else {}, {})
+    assert (numbers(found).sent, found.created) == ({1: (1, 0, 0, 0)} if counted else {}, {})
 
 
 def test_a_dead_event_neither_waits_nor_joins(read):
     """It was created, and nobody will send it."""
     found = read((0.5, None, 5), (-1, None, 5), (0.5, None, 4))
-    assert found == NOTHING._replace(created={0: 2}, joined={0: 1})
+    assert numbers(found) == NOTHING._replace(created={0: 2}, joined={0: 1})
 
 
 def test_lags_are_by_nearest_rank_and_the_slowest_is_named(read):
@@ -109,7 +110,7 @@ def test_lags_are_by_nearest_rank_and_the_slowest_is_named(read):
     minutes = [round(each / 36) for each in (found.lag_p50, found.lag_p95, found.lag_p99)]
     assert minutes == [10, 19, 20]
     part = found.sent[0]
-    assert [part.sent, *(round(each / 36) for each in part[1:])] == [20, 10, 19, 20]
+    assert [part.sent, *(round(each / 36) for each in part[1:4])] == [20, 10, 19, 20]
     assert round(found.slowest.lag_s / 36) == 20
 
 
@@ -118,3 +119,12 @@ def test_only_the_newest_published_events_are_read(read):
     found = read((0.1, 0.5, 0), (0.2, 0.5, 0), (0.3, 0.5, 0), (0.05, None, 0), most=2)
     assert (found.sent[0].sent, found.joined, found.created) == (2, {0: 3}, {0: 4})
     assert found.read_since == SINCE + timedelta(hours=0.1)
+
+
+def test_a_part_has_its_first_and_last_sending_and_who_came_after(read):
+    """Two events were sent in the first hour, and two came after the last sending. One came before it."""
+    found = read((0.1, 0.2, 0), (0.1, 0.6, 0), (0.5, None, 0), (0.7, None, 0), (0.8, None, 0), (1.5, None, 0))
+    assert [at - SINCE for at in found.sent[0][4:]] == [timedelta(hours=0.2), timedelta(hours=0.6)]
+    assert found.newcomers == {
+        0: Newcomers(2, SINCE + timedelta(hours=0.7)), 1: Newcomers(1, SINCE + timedelta(hours=1.5))
+    }  # fmt: skip
