@@ -56,7 +56,7 @@ def parameters_of(template: str, given: Sequence[str]) -> Parameters:
     values = {name: str(one["Default"]) for name, one in declared.items() if "Default" in one}
     values |= dict(each.split("=", 1) for each in given)
     wrong = [f"{name} is missing" for name in declared.keys() - values.keys()]
-    wrong += [f"the template has no parameter {name}" for name in values.keys() - declared.keys()]
+    wrong += [f"{name} is not a parameter that you can set" for name in values.keys() - declared.keys()]
     wrong += [fault for name, one in declared.items() if name in values and (fault := _fault(name, one, values[name]))]
     if wrong:
         raise NotDeployableError("; ".join(sorted(wrong)))

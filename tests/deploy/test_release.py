@@ -188,10 +188,10 @@ def test_plain_cloudformation_uploads_the_build_under_its_release(checkout):
     ("before", "after", "words"),
     [
         ('  "KafkaBrokers=b-1.exampledev.kafka.ap-southeast-1.amazonaws.com:9098",\n', "", "KafkaBrokers is missing"),
-        ('"Environment=dev",', '"Environment=dev", "BatchSiez=5",', "the template has no parameter BatchSiez"),
+        ('"Environment=dev",', '"Environment=dev", "BatchSiez=5",', "BatchSiez is not a parameter that you can set"),
         ('"Environment=dev",', '"Environment=develop",', "Environment is not one of dev, staging, prod"),
         ('"GatewaySecretArn=arn:aws:', '"GatewaySecretArn=arn:aws:s3:', "GatewaySecretArn does not match"),
-        ('"Environment=dev",', '"Environment=dev", "Release=0",', "Release is not a parameter"),
+        ('"Environment=dev",', '"Environment=dev", "Release=0",', "Release is not a parameter that you can set"),
     ],
 )
 def test_a_wrong_parameter_stops_the_deployment_before_the_upload(checkout, before, after, words):

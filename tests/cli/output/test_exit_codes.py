@@ -10,7 +10,7 @@ import pytest
 from ticketbottle_payctl import errors, jobs
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.exit_codes import ERRORS, MEANINGS, OUTCOMES, ExitCode
-from ticketbottle_payctl.domain import decision
+from ticketbottle_payctl.domain import decision_fields
 from ticketbottle_payctl.errors import PayctlError
 
 
@@ -26,7 +26,7 @@ def outcome_enums():
     return [
         kind
         for kind in sorted(enums, key=lambda kind: kind.__name__)
-        if kind.__module__.startswith((jobs.__name__, decision.__name__))
+        if kind.__module__.startswith((jobs.__name__, decision_fields.__name__))
         and kind.__name__.endswith(("Outcome", "Because"))
     ]
 

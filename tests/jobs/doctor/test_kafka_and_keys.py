@@ -74,7 +74,7 @@ def test_the_doctor_verifies_each_gateway_s_configured_keys(gateway):
 def test_the_doctor_verifies_each_key_of_a_rotation():
     """The current and the previous key are each tested separately."""
     (finding,) = keys_of("momo", secret_key="canary-new|canary-old")
-    assert finding.fact.endswith("2 test callbacks verified, a changed one refused, 1 of them of a key rotation")
+    assert finding.fact.endswith("2 test callbacks verified, a changed one refused, 1 of them from a key rotation")
 
 
 @pytest.mark.parametrize(

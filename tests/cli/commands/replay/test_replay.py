@@ -106,7 +106,7 @@ def test_a_replay_plan_has_an_estimated_duration(invoke, ask, database_url):
     assert ask("replay", "--failed", "-n", "--rate", "1/m")["result"]["estimated_seconds"] == 180.0
     assert ask("replay", "--failed", "-n")["result"]["estimated_seconds"] < 0.01
     shown = invoke("replay", "--failed", "-n", "--rate", "2/m", DATABASE_URL=database_url).stdout
-    assert "takes\tabout 1 min 30 s, at 2/min; then publishing" in shown
+    assert "takes\tabout 1 min 30 s, at 2/min; then a publisher sends them" in shown
     shown = invoke("replay", "--failed", "-n", DATABASE_URL=database_url).stdout
     assert "takes\tunder a second; then a publisher sends them\n" in shown
 
