@@ -150,7 +150,10 @@ def _zipped(folder: Path, target: Path) -> Artifact:
             archive.writestr(entry, content)
     zipped, budget = target.stat().st_size, BUDGETS[target.name]
     if zipped > budget[0] or unzipped > budget[1]:
-        message = f"{target.name} has {zipped} bytes, {unzipped} unzipped; its budget is {budget[0]} and {budget[1]}"
+        message = (
+            f"{target.name} is over its budget: {zipped:,} bytes zipped (limit {budget[0]:,}),"
+            f" {unzipped:,} unzipped (limit {budget[1]:,})"
+        )
         raise OverBudgetError(message)
     return Artifact(target, zipped, unzipped, hashlib.sha256(target.read_bytes()).hexdigest())
 

@@ -44,7 +44,7 @@ def test_a_base64_body_becomes_the_bytes_that_were_sent(content):
 @pytest.mark.parametrize("absent", [..., None])
 @pytest.mark.parametrize("encoded", [True, False, ...])
 def test_a_missing_body_becomes_an_empty_one(absent, encoded):
-    """A GET event without a body contains the body b""."""
+    """An event without a body becomes a request whose body is empty bytes."""
     assert to_request(event(body=absent, isBase64Encoded=encoded)).body == b""
 
 

@@ -182,7 +182,7 @@ def test_a_change_on_unusable_streams_is_committed_and_keeps_its_exit_code(name,
 
 @pytest.mark.parametrize("streams", [each for each in STREAMS.values() if "2>" in each])
 def test_a_publisher_continues_without_a_stderr(streams, places, engine, payctl_command):
-    """The publisher also publishes the events after the first failed log line, and SIGTERM ends it as usual."""
+    """The publisher keeps publishing after it fails to write a log line, and SIGTERM still stops it."""
     reader, writer = os.pipe()
     os.close(reader)
     command = ["/bin/bash", "-c", f'exec 9>&{writer}; exec "$@" {streams} 9>&-', "bash", *payctl_command]

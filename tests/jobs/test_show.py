@@ -193,7 +193,10 @@ def test_the_verdict_names_the_consumer_groups_that_have_read_the_record(
 
 
 def test_the_verdict_has_no_readers_if_the_brokers_list_no_groups(engine, settled, mock_kafka):
-    """The mock cluster cannot list groups, and a real broker lists none for a user without the permission."""
+    """The verdict's readers are None if the brokers list no consumer groups.
+
+    The mock cluster cannot list them, and a real broker lists none for a user without permission.
+    """
     payment, _ = settled
     producer = Producer(producer_config(KafkaSettings(mock_kafka.bootstrap)))
     publish_outbox(engine, producer, PublishOptions())

@@ -41,7 +41,7 @@ def pending(engine, count, **values):
 
 @pytest.mark.parametrize("name", ["zalopay", "payos-base64", "vnpay", "momo"])
 def test_an_event_of_each_gateway_settles_its_payment(lambda_, shop, database_url, name):
-    """In one environment, the first invocation settles a payment, and the second one answers a duplicate."""
+    """In one execution environment, the first invocation settles the payment, and the second reports a duplicate."""
     shop.known()
     webhook = lambda_("webhook", timeout=10, DATABASE_URL=database_url)
     cold, warm = (webhook.invoke(events.read(f"{name}.json")) for _ in range(2))

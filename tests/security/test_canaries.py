@@ -331,7 +331,7 @@ def newest_run(url):
 
 
 def rows_of(url):
-    """Return the rows of every table as text. Bytes are in hexadecimal digits."""
+    """Return the rows of every table as text. Bytes are in hexadecimal."""
     engine = engine_of(url)
     names = "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname IN ('public', 'payctl')"
     with engine.connect() as connection:

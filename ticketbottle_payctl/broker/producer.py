@@ -220,7 +220,7 @@ class Producer:
     def _topic_problem(
         self, topic: str, patience: float, deadline: float, stopping: Callable[[], bool]
     ) -> tuple[KafkaError | None, float]:
-        """Return the reason why payctl cannot write to a topic, or None, and the time limit of the next request."""
+        """Return the topic's error, or None, and the timeout for the next request."""
         while True:
             try:
                 metadata = self._connected().list_topics(topic, timeout=patience)

@@ -81,7 +81,8 @@ def _prove(query: str, secrets: tuple[bytes, ...], terminals: tuple[str, ...]) -
     # The hex digits may be in upper or lower case, because VNPAY's own C# sample ignores case.
     presented = mac.presented(values.get(HASH)).lower()
     if not any(mac.matches("sha512", secrets, presented, text.encode()) for text in signed_texts(parameters)):
-        raise NotGenuineError(RejectReason.SIGNATURE, "the hash does not match the vnp_ parameters with the secret")
+        message = "vnp_SecureHash does not match the hash of the vnp_ parameters computed with the secret"
+        raise NotGenuineError(RejectReason.SIGNATURE, message)
     if values.get("vnp_TmnCode") not in terminals:
         raise NotGenuineError(RejectReason.OTHER_MERCHANT, "vnp_TmnCode is not the configured terminal")
     if not values.get("vnp_ResponseCode") and not values.get("vnp_TransactionStatus"):

@@ -89,7 +89,7 @@ def test_receipt_processes_a_stored_callback_again(settle, engine):
     "receipt", ["123e4567-e89b-12d3-a456-426614174000", "'; DROP TABLE outbox; --", "%s", "x" * 10_000]
 )
 def test_an_unknown_receipt_exits_with_8(receipt, settle, engine):
-    """An unknown receipt exits with 8, and no table changes."""
+    """process-webhook exits with 8 for an unknown receipt, and no table changes."""
     document = settle("--receipt", receipt)
     assert (document["exit_code"], document["error"]["code"]) == (8, "NOT_FOUND")
     assert document["error"]["hint"] == "`payctl list receipts` lists the ids"
@@ -98,13 +98,13 @@ def test_an_unknown_receipt_exits_with_8(receipt, settle, engine):
 
 @pytest.mark.parametrize("other", [["file"], ["--query", "x"], ["--path", "/x"], ["--provider", "momo"]])
 def test_a_receipt_cannot_be_combined_with_another_callback(other, answer, database_url):
-    """--receipt together with another callback exits with 2, so that no option is ignored."""
+    """process-webhook refuses --receipt together with another callback, so that no option is ignored."""
     document = answer("process-webhook", *other, "--receipt", str(uuid4()), DATABASE_URL=database_url)
     assert document["exit_code"] == 2
 
 
 def test_an_unknown_order_is_refused_with_an_alert(settle, engine):
-    """A callback for an unknown order exits with 5, changes nothing, and prints a warning for a person."""
+    """process-webhook exits with 5 for an unknown order, changes nothing, and prints a warning."""
     document = settle()
     assert (document["exit_code"], document["ok"]) == (5, False)
     assert (document["result"]["outcome"], document["result"]["reason"]) == ("refused", "unknown_order")
@@ -114,7 +114,7 @@ def test_an_unknown_order_is_refused_with_an_alert(settle, engine):
 
 
 def test_a_callback_with_a_wrong_amount_is_refused(settle, engine):
-    """A callback with a wrong amount exits with 5, and the payment stays pending."""
+    """process-webhook exits with 5 for a wrong amount, and the payment stays pending."""
     with engine.begin() as connection:
         insert_payment(connection, amount=1, reference=DATA["app_trans_id"])
     document = settle()

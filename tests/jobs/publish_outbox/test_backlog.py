@@ -155,8 +155,8 @@ def test_exactly_the_events_behind_a_block_are_blocked(blocked, now, key, place)
 
 
 @given(blocks, positions)
-def test_the_position_is_never_behind_a_released_event(blocked, place):
-    """The next claim finds every released event, because the position is before the earliest of them."""
+def test_the_position_is_before_every_released_event(blocked, place):
+    """After a release, the next claim starts before the earliest released event, so it finds all of them."""
     backlog = Backlog(PublishOptions())
     backlog.advance(at(*place))
     for name, where, due in blocked:

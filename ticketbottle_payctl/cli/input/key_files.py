@@ -31,7 +31,7 @@ def read_keys(name: str, gateway: Gateway) -> Credentials:
     if not found:
         wanted = ", ".join(field.env for field in gateway.fields if field.signs_callbacks)
         message = f"the key file has no value for {gateway_name(gateway.name)}"
-        raise InputError(message, hint=f"write lines NAME=value with {wanted}, or only the key")
+        raise InputError(message, hint=f"write NAME=value lines for {wanted}, or write only the key")
     for values in found.values():
         for value in values:
             telemetry.register(value)

@@ -30,7 +30,7 @@ def load(name: str) -> dict[str, Any]:
     """Return one complete schema. The parts that all outputs share are under ``$defs``.
 
     Raises:
-        NotFoundError: no schema contains this name.
+        NotFoundError: no schema has this name.
     """
     wanted = "-".join(name.split()).removeprefix("payctl.")
     known = {each: each.removeprefix("payctl.") for each in names()}
@@ -38,7 +38,7 @@ def load(name: str) -> dict[str, Any]:
         if wanted in {short, short.partition("/")[0]}:
             schema: dict[str, Any] = _read(full.replace("/", "-") + ".json")
             return {**schema, "$defs": {"envelope": _read(_ENVELOPE)}}
-    message = f"no schema has the name {name}"
+    message = f"no schema is named {name}"
     raise NotFoundError(message, hint=f"schemas: {', '.join(known)}")
 
 

@@ -144,7 +144,7 @@ def refuse_read_only(session: Session, verb: str) -> None:
     owner = session.guard.read_only
     if owner is not None:
         message = f"{_profile(session, owner)} is read-only, so {verb} is refused"
-        raise GuardError(message, hint="use -n if the command has it, or use another profile")
+        raise GuardError(message, hint="use -n if the command supports it, or use another profile")
 
 
 def _refuse_over_cap(session: Session, act: Act, approval: Approval) -> None:

@@ -42,7 +42,7 @@ ReceiptIds = Annotated[
 ]
 FromArchive = Annotated[
     Path | None,
-    typer.Option("--from-archive", metavar="FILE", help="Read an archive of cleanup instead of the database."),
+    typer.Option("--from-archive", metavar="FILE", help="Read an archive written by cleanup, instead of the database."),
 ]
 
 

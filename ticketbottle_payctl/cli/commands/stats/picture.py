@@ -39,8 +39,8 @@ class Lost:
 class LiveView:
     """The data that the picture is drawn from.
 
-    ``target`` names the profile, the database and the brokers. ``command`` returns the command that helps against a
-    cause. ``pause`` is the time between two readings.
+    ``target`` names the profile, the database and the brokers. ``command`` returns the command that fixes a cause, or
+    None. ``pause`` is the time between two readings.
     """
 
     target: Sequence[Part]
