@@ -52,13 +52,22 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", choices=[*BENCHMARKS, []], help=f"benchmarks to run, of {', '.join(BENCHMARKS)} [all]"
+        "names",
+        nargs="*",
+        metavar="NAME",
+        choices=[*BENCHMARKS, []],
+        help=f"benchmarks to run, of {', '.join(BENCHMARKS)} [all]",
     )
     parser.add_argument("--rows", type=int, help="number of events in the backlog to drain [200000]")
     parser.add_argument("--beside", type=int, help="number of published rows next to the backlog [1000000]")
     parser.add_argument("--runs", type=int, help="number of rounds [5]")
-    parser.add_argument("--quick", action="store_true", help="run one small round, to see that everything works")
-    parser.add_argument("--keep", metavar="DIR", default=str(ROOT / "docs" / "benchmarks"), help="folder for the results [docs/benchmarks]")
+    parser.add_argument("--quick", action="store_true", help="run one small round, to check that everything works")
+    parser.add_argument(
+        "--keep",
+        metavar="DIR",
+        default=str(ROOT / "docs" / "benchmarks"),
+        help="folder for the results [docs/benchmarks]",
+    )
     parser.add_argument("--label", default="", help="text to add to the page's name, for a second run on the same day")
     parser.add_argument("--no-keep", dest="keep", action="store_const", const="", help="write no results")
     return parser

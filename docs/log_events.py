@@ -30,7 +30,7 @@ MEANINGS = {
     "outbox_late_events": "The cleanup found events that have been pending for too long.",
     "payment_reconciled": "`reconcile-payments` tried to settle a payment. The field `outcome` has the result.",
     "payos_sdk_raised": "PayOS's library raised an error, which payctl translates.",
-    "probe": "The answer to one forged callback of the function `probe`.",
+    "probe": "The webhook's reply to one forged callback of the function `probe`.",
     "probe_failed": "The function `probe` failed.",
     "publish_outbox_batch": "The publisher has committed a batch.",
     "publish_outbox_ended": "The publisher has ended, or a tick of its function has ended.",
@@ -43,7 +43,7 @@ MEANINGS = {
     "reconcile_for_a_person": "The function `reconcile-payments` found a payment that a person must check.",
     "reconcile_payments": "The result of one tick of the function `reconcile-payments`.",
     "reconcile_payments_failed": "The function `reconcile-payments` failed.",
-    "reconcile_unanswered": "A gateway sent no answer about a payment, or an answer that payctl cannot use.",
+    "reconcile_unanswered": "A gateway sent no response about a payment, or a response that payctl cannot use.",
     "replay_canary_waiting": "A replay waits until its first events are published.",
     "secret_not_renewed": "Secrets Manager could not be read. payctl keeps the old value.",  # pragma: allowlist secret
     "tracing_is_off": "The settings turn spans on, but the exporter cannot be used.",

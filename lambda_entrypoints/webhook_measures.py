@@ -28,7 +28,7 @@ REFUSED = {
     RefusalReason.CONTRADICTS_COMPLETED.value: "WebhookDuplicate",
     RefusalReason.UNKNOWN_STATUS.value: "WebhookDuplicate",
 }
-"""The counter for each answer. A test checks every outcome and reason."""
+"""The counter for each kind of reply. A test checks every outcome and reason."""
 
 _INDEX_HINT = 'payments has no index on "providerTransactionId": payctl doctor --only reference-index shows the SQL'
 
@@ -48,7 +48,7 @@ def note_probe(report: WebhookReport, seconds: float) -> None:
 
 
 def tell(warm: Warm, report: WebhookReport, seconds: float, correlation_id: str | None) -> dict[str, Amount]:
-    """Log a callback, send an alert if a person must look at it, and return the metrics."""
+    """Log a callback, send an alert if an operator must look at it, and return the metrics."""
     facts, alert = report.facts, report.alert
     level = "error" if alert else "info"
     log_event(f"webhook_{report.outcome}", level=level, duration_ms=round(seconds * 1000, 3), **facts)

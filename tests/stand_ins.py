@@ -203,7 +203,7 @@ class Gateways:
 
 
 def _pairs(data):
-    """Return PayOS's signed text of an answer: sorted pairs, null as empty, arrays as compact sorted JSON."""
+    """Return PayOS's signed text of a response: sorted pairs, null as empty, arrays as compact sorted JSON."""
     texts = {name: _payos_text(value) for name, value in data.items()}
     return "&".join(f"{name}={texts[name]}" for name in sorted(texts))
 

@@ -84,7 +84,7 @@ def test_the_library_asks_for_a_payment_link(gateways, link, sent, prefix):
 def test_each_answer_of_payos_is_returned_unchanged(gateways, ask, status, body):
     """The library sends one request.
 
-    Payctl gets the answer byte for byte, even if the library would refuse or retry it.
+    Payctl gets the response byte for byte, even if the library would refuse or retry it.
     """
     came = replying(
         gateways, status=status, body=body, headers=[("Location", "http://127.0.0.1:1/"), ("Retry-After", "9")]
@@ -95,14 +95,14 @@ def test_each_answer_of_payos_is_returned_unchanged(gateways, ask, status, body)
 
 @pytest.mark.parametrize("ask", [payment_link, confirm_webhook])
 def test_a_compressed_or_very_long_answer_of_payos_is_cut(gateways, ask):
-    """Payctl does not decompress the answer, and stops reading one byte past its limit."""
+    """Payctl does not decompress the response, and stops reading one byte past its limit."""
     replying(gateways, body=b"\x1f\x8b" + b"x" * 2_000_000, headers=[("Content-Encoding", "gzip")])
     assert len(ask(account(gateways.base), HOOK, TIMEOUT).body) == MAX_BODY_BYTES + 1
 
 
 @pytest.mark.parametrize("ask", [payment_link, confirm_webhook])
 def test_one_deadline_covers_an_answer_of_payos_that_comes_byte_by_byte(gateways, ask):
-    """The library's own timeout is for each read. Payctl's deadline is for the whole answer."""
+    """The library's own timeout is for each read. Payctl's deadline is for the whole response."""
 
     def drip(handler):
         handler.send_response(200)

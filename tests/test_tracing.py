@@ -237,7 +237,7 @@ def test_the_command_sends_its_spans_by_otlp(engine, database_url, mock_kafka):
 
 
 def test_an_unavailable_collector_does_not_fail_a_command(engine, database_url, mock_kafka):
-    """The events are published with exit code 0, and the command ends although no span can be sent."""
+    """The command publishes the events and exits with 0, although it cannot send spans."""
     with engine.begin() as connection:
         insert_events(connection, 3)
     done = publish_command(

@@ -175,11 +175,11 @@ METRICS: tuple[Metric, ...] = (
     _watched(
         "CallbackSilence", "the time for which payments have been created without a genuine callback", Unit.SECONDS
     ),
-    _reconciled("ReconcileSettled", "payments that were settled with their gateway's answer", Statistic.SUM),
+    _reconciled("ReconcileSettled", "payments that were settled with their gateway's response", Statistic.SUM),
     _reconciled("ReconcileFailed", "payments that could not be settled: the row was locked, or the time was over"),
     _reconciled("ReconcileOpen", "overdue payments that are pending at their gateway too"),
     _reconciled("ReconcileOverCap", "payments of a plan that was refused because it is over the cap"),
-    _reconciled("ReconcileUnanswered", "overdue payments for which no trustworthy answer arrived"),
+    _reconciled("ReconcileUnanswered", "overdue payments for which no trustworthy response arrived"),
     _reconciled("ReconcileForAPerson", "overdue payments that a person must check"),
     Metric(
         "ProbeRefused",
@@ -194,7 +194,7 @@ METRICS: tuple[Metric, ...] = (
         Unit.COUNT,
         Statistic.MAXIMUM,
         (Function.PROBE,),
-        "forged callbacks of the probe without an answer",
+        "forged callbacks of the probe without a reply",
         always=True,
     ),
     Metric("ColdStart", Unit.COUNT, Statistic.SUM, _EVERY, "execution environments that were started"),

@@ -2,7 +2,7 @@
 
 The library builds the request: path, headers and body. :func:`ticketbottle_payctl.http_client.send` sends it, so its
 limits apply: one deadline, a bounded response, no redirect, verified TLS. payctl ignores the library's own result,
-because the library refuses a genuine answer that has an unknown field. The functions return the response's bytes.
+because the library refuses a genuine response that has an unknown field. The functions return the response's bytes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class PayosAccount:
 
 
 def payment_link(account: PayosAccount, link: str, timeout: timedelta) -> HttpResponse:
-    """Return PayOS's answer about a payment link as bytes. ``timeout`` covers the whole exchange.
+    """Return PayOS's response about a payment link as bytes. ``timeout`` covers the whole exchange.
 
     Raises:
         UnavailableError: no connection, or no complete response in time.
@@ -43,7 +43,7 @@ def payment_link(account: PayosAccount, link: str, timeout: timedelta) -> HttpRe
 
 
 def confirm_webhook(account: PayosAccount, url: str, timeout: timedelta) -> HttpResponse:
-    """Register the webhook's URL at PayOS. Return PayOS's answer as bytes. ``timeout`` covers the whole exchange.
+    """Register the webhook's URL at PayOS. Return PayOS's response as bytes. ``timeout`` covers the whole exchange.
 
     PayOS calls the address with a test callback before it answers.
 
@@ -71,7 +71,7 @@ def _answer(account: PayosAccount, timeout: timedelta, ask: Callable[[PayOS], ob
             ask(payos)
         except PayctlError:
             raise
-        except Exception as error:  # noqa: BLE001 - its verdict on the answer, or its bug; payctl reads the bytes itself
+        except Exception as error:  # noqa: BLE001 - its verdict on the response, or its bug; payctl reads the bytes itself
             log_event(
                 "payos_sdk_raised", level="debug", kind=type(error).__name__
             )  # the text of such an error can quote keys and names

@@ -1,4 +1,4 @@
-"""The alarms: which metric each watches, and when it alerts a person. A file for each subject.
+"""The alarms: which metric each watches, and when it alerts the on-call engineer. Each subject has a file.
 
 Alarms and dashboard are made from the list in ``ticketbottle_payctl.metrics``, so they cannot name a metric that no
 function emits.

@@ -12,7 +12,10 @@ _WATCH = Function.WATCH_PAYMENTS
 
 
 def _of_each_gateway(name: str, meaning: str, metric: str, above: float) -> Iterator[Alarm]:
-    """Yield an alarm about callbacks for each gateway, which pages a person. ``{}`` in its meaning is the gateway."""
+    """Yield an alarm about callbacks for each gateway, which pages the on-call engineer.
+
+    ``{}`` in its meaning stands for the gateway.
+    """
     for gateway in GATEWAYS:
         watch = of_gateway(gateway, metric)
         yield Alarm(

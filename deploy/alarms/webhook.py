@@ -12,7 +12,7 @@ _OWN = {"Fn::Sub": f"{NAMESPACE}/${{AWS::StackName}}"}
 
 
 def _share(name: str, meaning: str, part: Watch, whole: Watch) -> Alarm:
-    """Return an alarm that pages a person if a part is more than 1 % of the whole in three of five minutes."""
+    """Return an alarm that pages on-call if a part is more than 1 % of the whole in three of five minutes."""
     return Alarm(name, meaning, part, 1, bad=3, of=5, share_of=whole, pages=True)
 
 

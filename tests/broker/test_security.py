@@ -98,7 +98,7 @@ def test_refused_credentials_or_certificates_are_a_config_error(case, kafka_serv
 
 @pytest.mark.parametrize("sasl", [False, True])
 def test_tls_to_a_plaintext_port_is_unavailable(sasl, kafka_server):
-    """A listener that does not answer the TLS handshake gives exit code 4 within the probe's limit."""
+    """If a listener does not answer the TLS handshake, the probe ends within its time limit with exit code 4."""
     environment = kafka_server.environment("scram-sha-256") if sasl else tls(kafka_server)
     error, seconds = outcome(environment | {"KAFKA_BROKERS": kafka_server.bootstrap}, within=SHORT_PROBE_SECONDS)
     assert type(error) is BrokerUnavailableError

@@ -159,7 +159,7 @@ def test_mark_updates_the_events_that_are_in_kafka(scene):
 
 
 def test_the_printed_role_may_run_every_cdc_command(scene, cdc):
-    """The role of the printed SQL has every needed privilege. A command that a guard stops exits with 7."""
+    """The printed SQL gives the role every privilege that the cdc commands need. Only a guard stops them."""
     insert(scene, 4)
     assert cdc("cut-over", "-n")["dry_run"]
     handed_over = cdc("cut-over", "-y")

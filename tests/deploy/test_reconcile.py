@@ -71,7 +71,7 @@ def test_the_scheduled_repair_gets_every_key_and_address_of_the_queries(function
 
 
 def test_each_bad_result_of_the_scheduled_repair_has_an_alarm():
-    """A plan over the cap pages an operator. Other results that need a person send a mail."""
+    """A plan over the cap pages an operator. Other results that an operator must check send a mail."""
     watched = {alarm.watch.name: alarm.pages for alarm in ALARMS if alarm.watch.name.startswith("Reconcile")}
     emitted = {metric.name for metric in METRICS if metric.functions == (Function.RECONCILE_PAYMENTS,)}
     assert emitted - watched.keys() == {"ReconcileSettled", "ReconcileOpen"}

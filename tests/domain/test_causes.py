@@ -56,7 +56,7 @@ def seen(*waiting, **facts):
 
 
 def typed(command):
-    """Return the command in the form in which a person types it."""
+    """Return the command as an operator types it."""
     return command_line(command.verb, command.operands, command.options)
 
 
@@ -183,7 +183,7 @@ def test_no_replay_is_advised_for_an_event_that_would_die_again(group, blocked, 
     ],
 )  # fmt: skip
 def test_a_superseded_event_is_told_apart_if_it_blocks_nothing(evidence, expected):
-    """A superseded event that blocks a success needs a person. Otherwise it does no harm, and no group counts it."""
+    """An operator must act if a superseded event blocks a success. Otherwise it is harmless, and no group counts it."""
     facts = [cause.fact for cause in causes(evidence, ANSWERED)]
     assert len(facts) == len(expected)
     assert all(fact.startswith(start) for fact, start in zip(facts, expected, strict=True)), facts

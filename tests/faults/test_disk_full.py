@@ -126,7 +126,10 @@ def test_a_full_disk_of_the_broker_loses_nothing(engine, disk):
 
 @pytest.mark.postgres
 def test_a_full_disk_of_an_archive_deletes_nothing(shop, disk):
-    """The cleanup ends with exit code 4 and says what to do. With space, it archives and deletes the events."""
+    """On a full disk, the cleanup exits with 4 and says what to do.
+
+    With enough space, it archives and deletes the events.
+    """
     place = disk(1)
     archive = place.path / "archive.ndjson.gz"
     with shop.engine.begin() as connection:

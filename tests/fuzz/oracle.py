@@ -49,7 +49,7 @@ def only(*kinds: type[Exception]) -> Iterator[None]:
 
 
 def text_of(error: Exception) -> str:
-    """Return everything that an error says to a person."""
+    """Return all text of an error that a reader sees."""
     hint = error.hint if isinstance(error, PayctlError) else ""
     return f"{error} {hint}"
 

@@ -1,4 +1,4 @@
-"""The scheduled reconcile on a real database, with MoMo's answers from its stand-in."""
+"""The scheduled reconcile on a real database, with MoMo's responses from its stand-in."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Scheduled:
             )
 
     def endpoint(self, gateway):
-        """Return an endpoint whose answers come from the stand-in."""
+        """Return an endpoint whose responses come from the stand-in."""
         query = QUERIES[gateway]
         keys = credentials(by_name(gateway), lambda name: (Secret(KEYS[name]),) if name in KEYS else ())
 
@@ -115,7 +115,10 @@ def test_a_plan_over_the_cap_changes_nothing(scheduled):
     ],
 )
 def test_only_payments_of_the_right_age_are_asked_about(scheduled, gateway, age, asked):
-    """A younger payment may still get its callback. An older one is not known to ZaloPay, or is left to a person."""
+    """A younger payment may still get its callback.
+
+    An older one is not known to ZaloPay, or is left to the operator.
+    """
     payment = scheduled.insert("one", gateway=gateway, age=age)
     report = scheduled.run()
     assert (len(report.findings), scheduled.status(payment)) == ((1, "COMPLETED") if asked else (0, "PENDING"))
@@ -176,11 +179,11 @@ def test_an_answer_that_payctl_has_no_rule_for_is_for_a_person(scheduled, state)
 
 
 def test_a_gateway_that_does_not_answer_is_asked_twice(scheduled):
-    """A payment of a gateway without an address has no answer either."""
+    """A payment of a gateway without an address has no response either."""
     silent, unknown = scheduled.insert("one"), scheduled.insert("two", gateway="payos")
 
     def refuse(_):
-        message = "no answer"
+        message = "no response"
         raise UnavailableError(message)
 
     scheduled.before_answer = refuse
@@ -194,7 +197,7 @@ def test_a_gateway_is_given_up_after_three_payments_without_an_answer(scheduled)
     """The other payments of this gateway are not asked about, so a run does not wait for each of them."""
 
     def refuse(_):
-        message = "no answer"
+        message = "no response"
         raise UnavailableError(message)
 
     for name in "abcde":
@@ -205,11 +208,11 @@ def test_a_gateway_is_given_up_after_three_payments_without_an_answer(scheduled)
 
 
 def test_an_answer_begins_the_count_of_silent_payments_anew(scheduled):
-    """Two payments without an answer, one with an answer, and two without one are not enough to give up."""
+    """Two payments without a response, one with a response, and two without one are not enough to give up."""
 
     def refuse(reference):
         if reference != "c":
-            message = "no answer"
+            message = "no response"
             raise UnavailableError(message)
 
     for place, name in enumerate("abcde"):

@@ -30,7 +30,7 @@ def forged(provider, **headers):
 
 @pytest.fixture
 def answering():
-    """Yield ``answering(status, body)``, which starts a server with this answer and returns its address."""
+    """Yield ``answering(status, body)``, which starts a server with this reply and returns its address."""
     servers = []
 
     def start(status, body):
@@ -107,7 +107,7 @@ def test_the_probe_skips_a_gateway_without_keys(lambda_, http_api):  # noqa: F81
     ids=["accepted", "try again", "no route", "forbidden", "throttled", "another site"],
 )
 def test_the_probe_fails_if_a_forgery_is_not_refused(called, answering, status, body):
-    """An answer that accepts the forgery, or that is no refusal, is a failure."""
+    """The probe fails if a reply accepts the forgery, or is not a refusal."""
     assert set(called(probe.handler, TICK, PAYCTL_PROBE_URL=answering(status, body)).values()) == {"failed"}
     assert (called.printed.metrics["ProbeRefused"], called.printed.metrics["ProbeFailed"]) == (0, 4)
     lines = [line for line in called.printed.logs if line["message"] == "probe"]

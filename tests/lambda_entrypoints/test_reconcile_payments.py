@@ -34,7 +34,7 @@ def gateways():
 
 @pytest.fixture
 def overdue(engine, gateways):
-    """Return a function that inserts payments that are PENDING for an hour. ``state`` is the gateway's answer."""
+    """Return a function that inserts payments that are PENDING for an hour. ``state`` is the gateway's response."""
 
     def make(number=1, provider="momo", *, state="paid", **changes):
         made = []
@@ -81,12 +81,12 @@ def runs(shop):
 
 
 def slow(seconds):
-    """Return a gateway that needs this long for each answer."""
+    """Return a gateway that needs this long for each response."""
     return lambda _document: time.sleep(seconds)
 
 
 def test_a_paid_payment_whose_callback_never_came_is_settled(reconciler, shop, overdue):
-    """A final answer of a gateway settles the payment once, with event and receipt. The run names the function."""
+    """A final response of a gateway settles the payment once, with event and receipt. The run names the function."""
     for gateway in ("zalopay", "payos", "vnpay", "momo"):
         overdue(1, gateway)
     overdue(1, "vnpay", state="failed")
@@ -148,7 +148,7 @@ def test_an_unavailable_gateway_does_not_stop_the_other_gateways(reconciler, sho
     [("paid", 1, "ReconcileForAPerson"), ("odd", 250_000, "ReconcileForAPerson"), ("busy", 1, "ReconcileUnanswered")],
 )
 def test_an_answer_that_a_person_must_judge_changes_nothing(reconciler, shop, overdue, gateways, state, amount, name):
-    """A wrong amount and an unknown state need a person. A log line names the order."""
+    """After a wrong amount or an unknown state, the payment stays unchanged, and a log line names the order."""
     (payment,) = overdue(state=state)
     gateways.amounts[payment.reference] = amount
     function = reconciler(timeout=45)

@@ -1,4 +1,4 @@
-"""PayOS's answer to the registration of a webhook's URL."""
+"""PayOS's response to the registration of a webhook's URL."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ URL = "https://shop.example/webhook/payos"
 
 
 def answer(status, **fields):
-    """Return an answer with this HTTP status and these fields."""
+    """Return a response with this HTTP status and these fields."""
     return HttpResponse(status, json.dumps(fields).encode())
 
 

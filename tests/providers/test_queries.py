@@ -1,4 +1,4 @@
-"""The gateways' status queries without a network: what payctl asks, and how it reads each answer."""
+"""The gateways' status queries without a network: what payctl asks, and how it reads each response."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def keys(gateway):
 
 
 def answered(gateway, change=lambda _: None, *, state="paid", asked=ASKED, paid=250_000):
-    """Return what payctl reads from a stand-in's answer to its query, after a change of the answer."""
+    """Return what payctl reads from a stand-in's response to its query, after a change of the response."""
     gateways = Gateways(states={asked.reference: state}, amounts={asked.reference: paid})
     if gateway == "payos":
         sent = {"x-client-id": KEYS["PAYOS_CLIENT_ID"], "x-api-key": KEYS["PAYOS_API_KEY"]}
@@ -51,7 +51,7 @@ def read(gateway, document, status=200, asked=ASKED):
     [("zalopay", "261123000000077"), ("payos", "order-1"), ("vnpay", "14123456"), ("momo", "4088878653")],
 )
 def test_a_paid_order_completes_the_payment(gateway, number):
-    """The answer has the payment's reference and order, the paid amount and the gateway's number."""
+    """The response has the payment's reference and order, the paid amount and the gateway's number."""
     expected = Callback(gateway, Outcome.COMPLETED, "order-1", "TB-1", number, 249_000)
     assert answered(gateway, paid=249_000) == expected
 
@@ -133,7 +133,12 @@ def test_an_answer_that_is_not_a_json_object_is_malformed(gateway, body):
         ("vnpay", {"vnp_ResponseCode": "025"}, REFUSED, "code"),
         ("vnpay", {"vnp_ResponseCode": "-2"}, REFUSED, "code"),
         ("vnpay", {"vnp_ResponseCode": "đ2"}, REFUSED, "code"),
-        ("vnpay", {"vnp_Amount": "1"}, NoVerdict.SIGNATURE, "the hash does not match the answer with the secret"),
+        (
+            "vnpay",
+            {"vnp_Amount": "1"},
+            NoVerdict.SIGNATURE,
+            "vnp_SecureHash does not match the response's hash computed with the secret",
+        ),
         ("payos", {"code": "101"}, NoVerdict.NOT_FOUND, "code 101"),
         ("payos", {"code": "12345678"}, REFUSED, "code 12345678"),
         ("payos", {"code": "123456789"}, REFUSED, "code"),
@@ -169,7 +174,7 @@ def test_an_answer_that_decides_nothing_has_its_reason(gateway, fields, because,
     ],
 )
 def test_an_order_that_was_not_paid_is_read_by_its_state(gateway, state, result):
-    """If the answer has no amount, the payment's own amount counts. Only PayOS names its own id as the number."""
+    """If the response has no amount, the payment's own amount counts. Only PayOS names its own id as the number."""
     verdict = answered(gateway, state=state, paid=0)
     if isinstance(result, Outcome):
         number = "order-1" if gateway == "payos" else None
@@ -200,7 +205,7 @@ def test_an_answer_of_payos_about_another_link_is_not_used():
 
 
 def signed_payos(*, state="paid", **changes):
-    """Return what payctl reads from an answer of PayOS with signed changes of its data."""
+    """Return what payctl reads from a response of PayOS with signed changes of its data."""
     gateways = Gateways(states={"order-1": state})
     honest = gateways.facts
     gateways.facts = lambda gateway, reference: ({**honest(gateway, reference)[0], **changes}, 250_000)
@@ -212,7 +217,7 @@ def signed_payos(*, state="paid", **changes):
     ("hundredths", "amount"), [("25000000", 250_000), ("25000050", None), ("25000001", None), ("x", None)]
 )
 def test_vnpay_s_amount_is_a_hundredth_of_its_number(hundredths, amount):
-    """A fraction of one VND makes the answer malformed."""
+    """A fraction of one VND makes the response malformed."""
     gateways = Gateways()
     gateways.facts = lambda *_: ({"TransactionStatus": "00", "Amount": hundredths}, 0)
     verdict = read("vnpay", gateways.vnpay(json.loads(QUERIES["vnpay"].ask(ASKED, keys("vnpay"), "").body)))

@@ -1,4 +1,4 @@
-"""Test the demo's gateway server: payctl asks it in the same way as the gateways, and reads its answers."""
+"""Test the demo's gateway server: payctl asks it in the same way as the gateways, and reads its responses."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def addresses():
 
 
 def ask(name, reference, addresses):
-    """Ask a gateway about a payment as payctl does, and return the meaning of the answer."""
+    """Ask a gateway about a payment as payctl does, and return the meaning of the response."""
     query, now = QUERIES[name], datetime.now(UTC)
     credentials = Services(environment()).credentials(providers.by_name(name))
     asked = StatusRequest(reference, "TB-1", 250_000, now - PATIENCE, now, str(uuid4()))
@@ -51,7 +51,7 @@ def ask(name, reference, addresses):
 @pytest.mark.parametrize("reference", [PAID, TOO_MUCH])
 @pytest.mark.parametrize("name", QUERIES)
 def test_the_stand_in_reports_a_paid_order_with_its_amount(name, reference, addresses):
-    """Payctl reads the answer of each gateway as completed, with the amount that the customer paid."""
+    """Payctl reads the response of each gateway as completed, with the amount that the customer paid."""
     answer = ask(name, reference, addresses)
     assert isinstance(answer, Callback)
     assert (answer.outcome, int(answer.amount)) == (Outcome.COMPLETED, AMOUNTS[reference])

@@ -90,7 +90,10 @@ def test_only_its_owner_can_read_a_file_that_payctl_writes(kind, write):
 @pytest.mark.parametrize("target", ["a file", "nothing"])
 @pytest.mark.parametrize("kind", WRITERS)
 def test_no_file_is_written_through_a_link(kind, target, write, place):
-    """A symbolic link is refused with exit code 2. Its target is neither changed nor created."""
+    """`payctl` refuses to write through a symbolic link, with exit code 2.
+
+    The link's target is neither changed nor created.
+    """
     victim = place / "victim"
     if target == "a file":
         victim.write_bytes(b"")

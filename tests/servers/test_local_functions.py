@@ -112,7 +112,7 @@ def test_the_local_functions_refuse_a_database_on_another_machine(settings, url,
 @pytest.mark.usefixtures("settings")
 @pytest.mark.parametrize("file", ["tests/events/missing.json", "README.md"])
 def test_a_file_that_is_not_an_event_ends_with_exit_code_2(file, capsys):
-    """A file that is not an event exits with 2 before a function starts."""
+    """`make local` exits with 2 for a file that is not an event, before a function starts."""
     assert local_functions.main(["--event", str(ROOT / file)]) == 2
     assert capsys.readouterr().out == ""
 

@@ -84,7 +84,7 @@ class _Teller:
         )
 
     def paid_and_asked(self) -> Story:
-        """The callback and the gateway's answer to a query report the same payment."""
+        """The callback and the gateway's response to a query report the same payment."""
         return Story([self.send(Scenario.PAID, SETTLES, after=self.chance.uniform(3, 8))], "COMPLETED", "paid")
 
     def lost(self) -> Story:

@@ -1,4 +1,4 @@
-"""Define a gateway's callback: the received bytes, its verified meaning, and payctl's possible answers.
+"""Define a gateway's callback: the received bytes, its verified meaning, and payctl's possible replies.
 
 A :class:`Request` is raw and not trusted. Only a provider's ``verify`` turns it into a :class:`Callback`, after it has
 verified the signature over the received bytes.
@@ -131,7 +131,7 @@ class Rejected:
 
 
 class Answer(StrEnum):
-    """An answer that payctl can give to a gateway. Each provider has its own text for each answer."""
+    """A kind of reply that payctl can send to a gateway. Each provider has its own text for each kind."""
 
     DONE = "done"
     DUPLICATE = "duplicate"

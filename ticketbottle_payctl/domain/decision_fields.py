@@ -20,7 +20,7 @@ class WebhookOutcome(StrEnum):
 
 
 class Alert(StrEnum):
-    """An alert that asks a person to decide, because money is involved."""
+    """An alert that asks the operator to decide, because money is involved."""
 
     LATE_MONEY = "late_money"
     WRONG_AMOUNT = "wrong_amount"
@@ -52,7 +52,7 @@ class Decision(TypedDict):
     receipt_id: str | None
     """The id of the stored callback; null if the callback was not genuine."""
     alert: Alert | None
-    """The alert for a person, if there is one."""
+    """The alert for the operator, or null."""
 
 
 NO_DECISION: Decision = {

@@ -3,7 +3,7 @@
 ::
 
     PENDING ──success──▶ COMPLETED     PENDING ──failure──▶ FAILED     PENDING ──cancel──▶ CANCELLED
-    FAILED | CANCELLED ──success──▶ COMPLETED      late money: it is recorded, and a person is alerted
+    FAILED | CANCELLED ──success──▶ COMPLETED      late money: it is recorded, and the operator is alerted
     COMPLETED ──anything──▶ COMPLETED              a second success is a duplicate, a later failure is refused
 
 The amount is checked before the state, in the order of VNPay's own checks. A wrong amount changes nothing.
@@ -79,7 +79,7 @@ class Duplicate:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The callback is genuine but must not change the payment. A person should look at it."""
+    """The callback is genuine but must not change the payment. An operator should look at it."""
 
     reason: RefusalReason
 

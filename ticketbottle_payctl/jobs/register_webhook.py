@@ -15,10 +15,10 @@ __all__ = ["Registration", "register_webhook"]
 def register_webhook(url: str, confirm: Callable[[str], HttpResponse]) -> Registration:
     """Register ``url`` and return PayOS's decision. PayOS calls the URL at once. It is safe to register a URL again.
 
-    ``confirm`` sends the request and returns the answer.
+    ``confirm`` sends the request and returns the response.
 
     Raises:
-        UnavailableError: PayOS did not answer, or payctl cannot read its answer. PayOS may have registered the URL.
+        UnavailableError: PayOS did not answer, or payctl cannot read its response. PayOS may have registered the URL.
     """
     try:
         return payos_webhook.read(confirm(url), url)

@@ -1,6 +1,6 @@
 """Answer the status queries of all four gateways on this machine, so that a demo needs no gateway.
 
-The answers are signed as the gateways sign theirs. The queries' signatures are not checked.
+The responses are signed as the gateways sign theirs. The queries' signatures are not checked.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class GatewayOrder:
 
 @dataclass(frozen=True, slots=True)
 class GatewayRecords:
-    """The gateways' data: their orders by reference, and the merchant's settings, whose keys sign the answers."""
+    """The gateways' data: their orders by reference, and the merchant's settings, whose keys sign the responses."""
 
     orders: Mapping[str, GatewayOrder]
     keys: Mapping[str, str]

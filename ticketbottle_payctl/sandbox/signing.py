@@ -43,7 +43,7 @@ def payos(data: Mapping[str, object], checksum_key: str) -> Request:
 
 
 def payos_signature(data: Mapping[str, object], checksum_key: str) -> str:
-    """Return PayOS's signature over the ``data`` of a webhook or of an answer."""
+    """Return PayOS's signature over the ``data`` of a webhook or of a response."""
     text = "&".join(f"{name}={'' if data[name] in _SIGNED_AS_EMPTY else data[name]}" for name in sorted(data))
     return _mac(checksum_key, text, "sha256")
 
@@ -55,7 +55,7 @@ def vnpay(parameters: Mapping[str, str], hash_secret: str) -> Request:
 
 
 def vnpay_answer(fields: Mapping[str, str], hash_secret: str) -> dict[str, str]:
-    """Return VNPay's answer to a query with these fields, hashed in their fixed order. An absent field is empty."""
+    """Return VNPay's response to a query with these fields, hashed in their fixed order. An absent field is empty."""
     text = "|".join(fields.get(name, "") for name in VNPAY_ANSWERED)
     return {**fields, "vnp_SecureHash": _mac(hash_secret, text, "sha512")}
 

@@ -74,7 +74,7 @@ def test_an_option_s_value_may_look_like_a_shared_option(answer):
     ],
 )
 def test_wrong_usage_is_an_error_on_stderr_and_in_json(arguments, words, invoke):
-    """Wrong usage exits with 2. stderr contains the error with a hint, and -o json also prints one document."""
+    """After wrong usage, payctl exits with 2. stderr has the error and a hint, and -o json also prints one document."""
     plain, document = invoke(*arguments), invoke("-o", "json", *arguments)
     assert (plain.exit_code, plain.stdout) == (2, "")
     assert plain.stderr.startswith("error[USAGE]: ")
@@ -116,7 +116,7 @@ def test_csv_has_a_header(invoke):
 
 
 def test_payctl_alone_shows_a_first_screen_on_stderr(invoke):
-    """`payctl` without a command exits with 2. What it shows fits a terminal of 24 lines, the next prompt included."""
+    """`payctl` without a command exits with 2. Its output and the next prompt fit a terminal of 24 lines."""
     result = invoke(COLUMNS="80")
     assert (result.exit_code, result.stdout) == (2, "")
     lines = result.stderr.splitlines()
@@ -136,7 +136,7 @@ def test_a_group_alone_shows_its_help(invoke):
 
 
 def test_an_unknown_output_format_is_wrong_usage(invoke):
-    """The exit code is 2 for an unknown format in -o or in PAYCTL_OUTPUT."""
+    """`payctl` exits with 2 for an unknown format in -o or in PAYCTL_OUTPUT."""
     assert invoke("version", "-o", "yaml").exit_code == 2
     assert invoke("version", PAYCTL_OUTPUT="yaml").exit_code == 2
 

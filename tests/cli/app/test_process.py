@@ -87,7 +87,7 @@ def test_the_error_for_an_unreachable_database_has_a_hint(process):
 
 @pytest.mark.parametrize("verbosity", ["-q", "-v", "-vv"])
 def test_a_bug_exits_with_1_and_shows_its_traceback_only_with_vv(verbosity, process, tmp_path):
-    """A bug exits with 1 and the error INTERNAL. Only with -vv, a traceback without secrets follows."""
+    """After a bug, payctl exits with 1 and the error INTERNAL. Only with -vv, a traceback without secrets follows."""
     (tmp_path / "sitecustomize.py").write_text(
         "import ticketbottle_payctl.cli.commands.version as module\n"
         "def broken(name):\n    raise ZeroDivisionError('canary-secret-value of the bug')\n"

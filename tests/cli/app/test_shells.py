@@ -249,7 +249,7 @@ def test_a_dead_database_does_not_hang_the_shell(line, process, silent_server):
 )
 @pytest.mark.parametrize("kind", ["bash", "zsh-lines", "fish"])
 def test_completion_is_silent_on_every_error(kind, environment, process):
-    """Missing or wrong settings print no error and no word, and the exit code is 0."""
+    """With missing or wrong settings, the completion prints no error and no word, and exits with 0."""
     asked = {"_PAYCTL_COMPLETE": f"complete_{kind}", "_TYPER_COMPLETE_ARGS": "payctl runs show "}
     result = process(**asked, **environment)
     assert (result.returncode, result.stdout.strip(), result.stderr) == (0, "", "")

@@ -102,7 +102,10 @@ def test_a_dry_run_of_the_cleanup_reports_rows_and_bytes(clean, invoke, database
     "arguments", [["--older-than", "6d"], ["--receipts-older-than", "1d"], ["--max-affected", "2"]]
 )
 def test_a_cleanup_that_is_not_routine_needs_yes(clean, insert, events, arguments):
-    """A cleanup with a shorter retention, with receipts or over the limit exits with 7 and deletes nothing."""
+    """Without --yes, cleanup refuses a shorter retention, receipts, and more rows than the limit.
+
+    It deletes nothing.
+    """
     insert(3, state="published", age=OLD)
     document = clean(*arguments)
     assert (document["exit_code"], document["error"]["code"]) == (7, "GUARD")

@@ -101,7 +101,7 @@ def test_an_unknown_profile_is_refused_by_every_command(config, answer):
     ],
 )
 def test_the_error_for_an_invalid_configuration_file_names_the_place(text, words, answer, tmp_path):
-    """An invalid configuration file exits with 3, and the error names the file and the key without a value."""
+    """A wrong configuration file is refused with exit code 3. The error names the file and the key, without a value."""
     file = tmp_path / "config.toml"
     file.write_bytes(text.encode("latin-1"))
     document = answer("version", "--config", str(file), "-p", "staging")
@@ -112,7 +112,7 @@ def test_the_error_for_an_invalid_configuration_file_names_the_place(text, words
 
 @pytest.mark.parametrize("name", ["missing.toml", "", "/dev/zero"])
 def test_an_unreadable_configuration_file_is_a_config_error(name, answer, tmp_path):
-    """A missing configuration file, a directory and an endless device as --config exit with 3."""
+    """`payctl` exits with 3 if --config is a missing file, a directory or an endless device."""
     assert answer("version", "--config", str(tmp_path / name), "-p", "staging")["exit_code"] == 3
 
 
@@ -144,7 +144,7 @@ def test_a_missing_configuration_file_is_an_error_only_if_it_is_named(tmp_path):
 
 
 def test_validate_lists_every_fault(answer):
-    """Validate checks every group of settings and exits with 3."""
+    """`config validate` checks every group of settings, lists all faults, and exits with 3."""
     document = answer("config", "validate", KAFKA_SASL_MECHANISM="plain", KAFKA_BROKERS="b:1", ZALOPAY_KEY2="canary-1")
     wrong = {item["name"]: item["message"] for item in document["items"] if not item["ok"]}
     assert document["exit_code"] == 3
@@ -173,7 +173,7 @@ def test_validate_accepts_valid_settings(answer, keys):
     ],
 )
 def test_the_error_for_a_wrong_setting_names_the_variable(name, value, answer):
-    """A wrong setting exits with 3, and the error names the variable without its value."""
+    """`payctl` exits with 3 for a wrong setting, and the error names the variable without its value."""
     document = answer("config", "show", **{name: value})
     assert document["exit_code"] == 3
     assert name in document["error"]["message"]
@@ -192,7 +192,7 @@ def test_the_error_for_a_wrong_setting_names_the_variable(name, value, answer):
     ],
 )
 def test_the_error_for_a_wrong_database_url_names_the_variable(url, answer):
-    """A wrong DATABASE_URL exits with 3, and the error contains no part of the URL."""
+    """`payctl` exits with 3 for a wrong DATABASE_URL, and the error contains no part of the URL."""
     document = answer("db", "status", DATABASE_URL=url)
     assert document["exit_code"] == 3
     assert "DATABASE_URL" in document["error"]["message"]
@@ -270,7 +270,7 @@ def test_validate_accepts_secrets_that_only_the_functions_read(answer):
     ],
 )
 def test_validate_finds_faults_without_a_connection(settings, name, words, answer):
-    """If a setting is wrong, the message names the fault without the value, and the exit code is 3."""
+    """If a setting is wrong, `config validate` names the fault without the value, and exits with 3."""
     right = {"DATABASE_URL": "postgresql://u:p@h.invalid/d", "KAFKA_BROKERS": "b.invalid:9092"}
     document = answer("config", "validate", **{**right, **settings})
     wrong = {item["name"]: item["message"] for item in document["items"] if not item["ok"]}

@@ -62,7 +62,7 @@ def test_doctor_only_runs_the_chosen_checks(spelled, answer):
     ],
 )
 def test_the_doctor_refuses_an_option_without_effect(arguments, words, answer):
-    """An option that would have no effect exits with 2, and the error names it."""
+    """`doctor` exits with 2 for an option that would have no effect, and the error names the option."""
     document = answer("doctor", *arguments)
     assert document["exit_code"] == 2
     assert words in document["error"]["message"]

@@ -20,7 +20,7 @@ PAYOS = {name: value for name, value in KEYS.items() if name.startswith("PAYOS_"
 
 @pytest.fixture
 def gateways():
-    """Yield test gateways. The test chooses the webhook's answer to PayOS's test callback."""
+    """Yield test gateways. The test chooses the webhook's reply to PayOS's test callback."""
     with serving(Gateways()) as served:
         yield served
 
@@ -157,10 +157,10 @@ def raw(status, body=b"", **headers):
         (raw(200, b'{"code":"00","data":{"webhookUrl":"https://other.example/"}}'), 5, "another URL"),
         (raw(200, b'{"code":"00"}'), 0, "from now on"),
         (raw(200, b'{"code":"00","data":{"webhookUrl":"' + HOOK.encode() + b'","new":{}}}'), 0, "from now on"),
-        (raw(200, b'{"code":0}'), 4, "cannot read PayOS's answer"),
-        (raw(200, b"<html>"), 4, "cannot read PayOS's answer"),
-        (raw(200), 4, "cannot read PayOS's answer"),
-        (raw(302, b"", Location="http://127.0.0.1:1/"), 4, "cannot read PayOS's answer"),
+        (raw(200, b'{"code":0}'), 4, "cannot read PayOS's response"),
+        (raw(200, b"<html>"), 4, "cannot read PayOS's response"),
+        (raw(200), 4, "cannot read PayOS's response"),
+        (raw(302, b"", Location="http://127.0.0.1:1/"), 4, "cannot read PayOS's response"),
         (raw(429), 4, "busy"),
         (raw(500, b'{"code":"20","desc":"Internal"}'), 4, "busy"),
         (raw(503), 4, "busy"),
@@ -168,7 +168,7 @@ def raw(status, body=b"", **headers):
     ],
 )
 def test_every_answer_of_payos_has_its_exit_code(register, invoke, gateways, reply, code, words):
-    """Registering exits with 0 if PayOS accepted the address, 5 if it refused, and 4 if its answer is unclear."""
+    """`register-webhook` exits with 0 if PayOS accepts the address, 5 if it refuses, and 4 if the result is unclear."""
     gateways.hostile = reply
     document = register(HOOK, "-y")
     assert document["exit_code"] == code
@@ -181,7 +181,7 @@ def test_every_answer_of_payos_has_its_exit_code(register, invoke, gateways, rep
 
 
 def test_register_webhook_ends_at_its_timeout(register, gateways):
-    """Registering exits with 4 at --timeout, even if PayOS's answer arrives byte by byte."""
+    """`register-webhook` exits with 4 at --timeout, even if PayOS's response arrives byte by byte."""
 
     def drip(handler):
         handler.send_response(200)
@@ -219,7 +219,7 @@ def test_register_webhook_names_a_missing_key(register, variable):
      "https://shop.example/webhook/vnpay", "https://shop.example/webhook/zalo-pay/secret", "https://é.example/"],
 )  # fmt: skip
 def test_an_address_that_payos_cannot_call_is_refused(register, gateways, url):
-    """An address that PayOS cannot call exits with 2 before payctl sends a request.
+    """`register-webhook` exits with 2 for an address that PayOS cannot call, before it sends a request.
 
     The error does not show the address, which may have a secret.
     """
@@ -254,7 +254,7 @@ def test_register_webhook_masks_the_address_after_the_gateway_s_name(register, i
 
 @pytest.mark.parametrize("gateway", ["zalopay", "zalo-pay", "vnpay", "momo"])
 def test_register_webhook_is_only_for_payos(answer, gateway):
-    """For another gateway the command exits with 2, and the hint says where to enter the address."""
+    """`register-webhook` exits with 2 for another gateway, and the hint says where to enter the address."""
     document = answer("gateways", "register-webhook", gateway, HOOK, "-y", **KEYS)
     assert document["exit_code"] == 2
     assert "give " in document["error"]["hint"]
@@ -273,7 +273,7 @@ def test_an_answer_that_quotes_a_key_or_a_part_of_it_is_blanked(form, invoke, ga
 
 
 def test_register_webhook_shows_no_key_and_no_account_number(register, invoke, gateways):
-    """Even with -vv, the output contains neither a key nor the account data of PayOS's answer."""
+    """Even with -vv, the output contains neither a key nor the account data of PayOS's response."""
     run = invoke(*REGISTER, HOOK, "-y", "-vv", **PAYOS, PAYCTL_PAYOS_URL=gateways.base)
     text = run.stdout + run.stderr + str(register(HOOK, "-y"))
     for unwanted in (*PAYOS.values(), "0071000999", "NGUYEN VAN A"):

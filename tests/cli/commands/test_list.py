@@ -73,7 +73,7 @@ def test_a_list_escapes_and_redacts_error_texts(invoke, database_url, form):
 
 
 def test_a_list_that_fails_ends_with_a_summary(invoke, database_url, engine):
-    """If a table is missing, the ndjson summary contains the error and the exit code is 3."""
+    """If a table is missing, list writes the error into the ndjson summary and exits with 3."""
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE payctl.webhook_receipts")
     result = invoke("list", "receipts", "-o", "ndjson", DATABASE_URL=database_url)
@@ -103,7 +103,7 @@ def test_a_list_in_a_closed_pipe_is_not_an_error(database_url):
     ids=" ".join,
 )
 def test_a_list_with_contradicting_options_is_refused(ask, arguments):
-    """An unknown field, a bad cursor or contradicting options exit with 2."""
+    """`list` exits with 2 for an unknown field, a wrong cursor or contradicting options."""
     assert ask("list", "outbox", *arguments)["exit_code"] == 2
 
 
@@ -116,7 +116,10 @@ def test_a_list_with_contradicting_options_is_refused(ask, arguments):
     ],
 )
 def test_a_list_refuses_an_unknown_status_or_result(ask, what, option, misspelt, known):
-    """An unknown --status or --result exits with 2 and lists the known words, which are accepted in any case."""
+    """`list` exits with 2 for an unknown --status or --result and names the known words.
+
+    It accepts them in upper or lower case.
+    """
     refused = ask("list", what, option, misspelt)
     assert (refused["exit_code"], known in refused["error"]["message"]) == (2, True)
     assert ask("list", what, option, known.swapcase())["exit_code"] == 0
@@ -161,7 +164,7 @@ def test_show_masks_personal_data(ask, engine):
 
 
 def test_show_of_an_unknown_order_exits_with_8(ask):
-    """`payctl show` of an unknown order exits with 8, and the hint names `payctl list`."""
+    """`payctl show` exits with 8 for an unknown order, and the hint names `payctl list`."""
     document = ask("show", "nope")
     assert (document["exit_code"], "payctl list" in document["error"]["hint"]) == (8, True)
 

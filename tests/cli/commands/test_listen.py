@@ -138,7 +138,7 @@ def shared_port():
 
 
 def test_listen_on_a_port_in_use_exits_with_4(answer, database_url):
-    """`payctl listen` on a port in use exits with 4, and the error names the port."""
+    """`payctl listen` exits with 4 if the port is in use, and the error names the port."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -32,7 +32,7 @@ PAYMENTS = {
 
 
 class Service:
-    """A payment service for tests. It records requests and sends the given answers."""
+    """A payment service for tests. It records requests and sends the given responses."""
 
     def __init__(self):
         self.requests = []
@@ -55,7 +55,7 @@ def answering(status, body=b"", headers=None):
 
 
 def hanging(handler):
-    """Send the beginning of an answer, and then nothing for longer than payctl waits."""
+    """Send the beginning of a response, and then nothing for longer than payctl waits."""
     handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{")
     time.sleep(3)
 
@@ -257,14 +257,14 @@ def test_the_lines_on_a_terminal_say_what_the_service_answered(listening, servic
     ids=" ".join,
 )
 def test_listen_refuses_a_wrong_destination(process, arguments, words):
-    """A wrong destination exits with 2, and the error says what to change and contains no password."""
+    """`listen` exits with 2 for a wrong destination. The error says what to change and contains no password."""
     ended = process("listen", "--port", "0", *arguments, **KEYS)
     assert (ended.returncode, TYPED in ended.stdout + ended.stderr) == (2, False)
     assert words in ended.stderr
 
 
 def test_listen_does_not_forward_to_itself(process):
-    """If the destination is payctl's own port, payctl listen ends with exit code 2 instead of asking itself forever."""
+    """If the destination is payctl's own port, payctl listen exits with 2 and does not call itself forever."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -305,7 +305,7 @@ def test_replay_sends_a_stored_callback_again(answer_of_replay, service, closed_
 
 @pytest.mark.postgres
 def test_replay_finds_a_receipt_by_the_first_characters_of_its_id(answer_of_replay, service, receipt):
-    """The eight characters that a list shows are enough, and an unknown id ends with exit code 8."""
+    """--replay accepts the eight characters that a list shows, and exits with 8 for an unknown id."""
     assert answer_of_replay(service.url, receipt[1][:8])["exit_code"] == 0
     assert answer_of_replay(service.url, "00000000-0000-4000-8000-000000000000")["exit_code"] == 8
 

@@ -155,7 +155,7 @@ def test_the_error_for_a_refused_signature_names_the_key_and_a_command(source, i
 
 
 def test_a_gateway_without_keys_is_a_configuration_error(settle):
-    """A callback of a gateway without keys exits with 3, and the error names the variable."""
+    """process-webhook exits with 3 if the gateway has no keys, and the error names the variable."""
     document = settle(ZALOPAY_KEY2="")
     assert document["exit_code"] == 3
     assert "ZALOPAY_KEY2" in document["error"]["message"]
@@ -200,5 +200,5 @@ def test_v_logs_one_line_for_a_settled_callback(process, database_url, tmp_path)
 
 
 def test_every_alert_has_an_explanation():
-    """`payctl process-webhook` has a sentence for people for each alert."""
+    """`payctl process-webhook` explains each alert in a sentence."""
     assert set(process_webhook.ALERTS) == set(Alert)

@@ -51,7 +51,7 @@ def wait_for(condition, *, within=20.0):
 
 
 def test_publish_outbox_publishes_all_pending_events(process, places, insert, read_all):
-    """All pending events are published and counted by type, and the process exits with 0."""
+    """publish-outbox publishes all pending events, counts them by type, and exits with 0."""
     insert(30)
     insert(5, event_type="PAYMENT_FAILED")
     ran = process("publish-outbox", "-o", "json", **places)
@@ -109,7 +109,7 @@ def test_an_idle_loop_has_no_lag(loop):
 
 
 def test_publish_outbox_shows_percentiles_of_the_lag(invoke, places, insert):
-    """`payctl publish-outbox` shows the percentiles of the publish lag to people."""
+    """`payctl publish-outbox` shows the percentiles of the publish lag."""
     insert(5, age=timedelta(seconds=60))
     text = " ".join(invoke("publish-outbox", **places).stdout.split())
     assert re.search(r"publish lag p50 1 min( \d s)? · p95 1 min( \d s)? · p99 1 min( \d s)?", text)
@@ -217,7 +217,7 @@ def test_publish_outbox_exits_with_4_without_a_broker(process, places, insert, e
     ],
 )
 def test_publish_outbox_refuses_an_invalid_option_value(process, places, arguments, named):
-    """An invalid option value exits with 2, and the error names the valid ones."""
+    """publish-outbox exits with 2 for an invalid option value, and the error names the valid values."""
     ran = process("publish-outbox", *arguments, **places)
     assert ran.returncode == 2, ran.stderr
     assert named in ran.stderr

@@ -163,7 +163,7 @@ IDS = [
 def test_publish_outbox_shows_a_tick_only_with_exit_code_0(
     situation, place, options, changes, code, mark, words, invoke, places, add, engine
 ):
-    """A tick means exit code 0, and exit code 0 means a tick. Every other first line says why events wait."""
+    """publish-outbox shows a tick exactly if it exits with 0. Every other first line says why events wait."""
     situation(add)
     with place(engine):
         ran = invoke("publish-outbox", *options, **{**places, **changes})
@@ -380,7 +380,7 @@ def test_a_loop_logs_one_event_when_events_are_blocked_and_one_when_they_flow(wa
 
 @pytest.mark.parametrize(("options", "json_lines"), [([], False), (["-v"], True)])
 def test_a_loop_on_a_terminal_logs_json_only_with_v(watched_loop, add, options, json_lines):
-    """On a terminal without -v, a publisher shows lines for people and no JSON."""
+    """On a terminal without -v, a publisher shows plain lines and no JSON."""
     blocked(add)
     reported = '{"timestamp"' if json_lines else "1 event waits behind the dead event"
     _, _, err = watched_loop(*options, terminal=True, until=[reported])

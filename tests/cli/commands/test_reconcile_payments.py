@@ -31,7 +31,7 @@ def gateways():
 def overdue(engine, gateways):
     """Return a function that inserts a payment that is PENDING for an hour.
 
-    ``state`` and ``paid`` are the gateway's answer.
+    ``state`` and ``paid`` are the gateway's response.
     """
 
     def make(provider="momo", reference="order-1", *, state="pending", paid=250_000, **changes):
@@ -75,7 +75,7 @@ def status_of(engine, payment):
 
 @pytest.mark.parametrize(("gateway", "state"), [(name, state) for name in STATES for state in STATES[name]])
 def test_only_a_final_answer_of_a_gateway_settles_a_payment(gateway, state, overdue, reconcile, engine):
-    """A final answer writes one event and one receipt. Every other answer leaves the payment unchanged."""
+    """A final response writes one event and one receipt. Every other response leaves the payment unchanged."""
     payment = overdue(gateway, state=state)
     document = reconcile("--yes", "--timeout", "5s", "--deadline", "2s")
     (item,) = document["items"]
@@ -193,7 +193,7 @@ def test_reconcile_payments_settles_nothing_if_the_amount_differs(gateway, overd
     ],
 )
 def test_a_forged_answer_settles_nothing(forged, gateways, overdue, reconcile, engine):
-    """A changed, unsigned, foreign or malformed answer settles nothing."""
+    """A changed, unsigned, foreign or malformed response settles nothing."""
     gateway, gateways.tamper = forged
     payment = overdue(gateway, state="failed" if "failed" in STATES[gateway] else "expired")
     document = reconcile("--yes")
@@ -233,7 +233,7 @@ def raw(status, body=b"", *headers):
     ids=["html", "array", "bytes", "twice", "deep", "huge", "empty", "redirect", "403", "500", "no-http", "closed"],
 )
 def test_a_hostile_answer_settles_nothing(hostile, gateways, overdue, reconcile, engine):
-    """A hostile answer ends in time without a traceback and changes nothing."""
+    """A hostile response ends in time without a traceback and changes nothing."""
     payment = overdue("momo")
     gateways.hostile, says = hostile
     document = reconcile("--yes", "--deadline", "3s")
@@ -243,7 +243,7 @@ def test_a_hostile_answer_settles_nothing(hostile, gateways, overdue, reconcile,
 
 
 def test_a_slow_answer_of_a_gateway_ends_at_the_deadline(gateways, overdue, reconcile):
-    """An answer that arrives byte by byte does not extend the deadline."""
+    """A response that arrives byte by byte does not extend the deadline."""
 
     def drip(handler):
         handler.send_response(200)
@@ -289,7 +289,7 @@ def test_reconcile_payments_asks_only_about_overdue_payments(gateways, overdue, 
 def test_payments_that_zalopay_has_forgotten_are_only_counted(overdue, reconcile, invoke, database_url, gateways):
     """ZaloPay forgets an order after 48 hours.
 
-    One line counts these payments with exit code 0; a named one exits with 6.
+    payctl counts these payments in one line and exits with 0, or with 6 if the order was named.
     """
     for number in range(3):
         overdue("zalopay", reference=f"old-{number}", age=timedelta(hours=49))
@@ -305,7 +305,7 @@ def test_payments_that_zalopay_has_forgotten_are_only_counted(overdue, reconcile
 
 
 def test_reconcile_payments_asks_about_a_named_payment_in_any_state(overdue, reconcile, engine):
-    """`payctl reconcile payments` asks about a named payment in any state. An unknown payment exits with 8."""
+    """`payctl reconcile payments` asks about a named payment in any state. For an unknown payment it exits with 8."""
     payment = overdue(status="CANCELLED", age=timedelta(0), state="paid")
     document = reconcile(payment.order_code, "--yes")
     assert document["items"][0]["status_after"] == "COMPLETED"
@@ -329,7 +329,7 @@ def test_reconcile_does_not_settle_a_payment_that_a_callback_has_settled(gateway
 
 
 def test_an_unavailable_gateway_is_skipped_after_three_payments(overdue, reconcile):
-    """After three payments without an answer, payctl skips this gateway and asks the other gateways."""
+    """After three payments without a response, payctl skips this gateway and asks the other gateways."""
     for number in range(6):
         overdue("vnpay", reference=f"vnpay-{number}")
     overdue("momo", reference="momo-1", age=2 * HOUR)
@@ -363,7 +363,7 @@ def test_reconcile_payments_shows_no_key_and_no_signature(gateways, overdue, inv
 
 
 def test_a_running_reconcile_cannot_be_cancelled(started, answer, database_url, gateways, overdue, engine):
-    """`payctl runs cancel` exits with 7, because the running process would not notice it."""
+    """`payctl runs cancel` exits with 7 for a running reconcile, because its process would not notice it."""
     payment = overdue(state="paid")
 
     def run():

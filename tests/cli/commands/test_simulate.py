@@ -52,7 +52,7 @@ def test_simulate_signs_a_value_that_set_changes(gateway, change, invoke, answer
     [("zalopay", "mac=x"), ("payos", "signature=x"), ("vnpay", "vnp_SecureHash=x"), ("momo", "signature=x")],
 )
 def test_simulate_sends_a_given_signature_unchanged(gateway, change, invoke):
-    """simulate prints a signature given with --set unchanged, so verify-signature refuses the callback."""
+    """`simulate` prints a signature given with --set unchanged, so verify-signature refuses the callback."""
     made = invoke("simulate", gateway, "paid", "--set", change, **KEYS)
     assert invoke("verify-signature", "-", "--provider", gateway, stdin=made.stdout, **KEYS).exit_code == 5
 
@@ -79,7 +79,7 @@ def test_simulate_sends_a_given_signature_unchanged(gateway, change, invoke):
     ids=" ".join,
 )
 def test_simulate_refuses_what_it_cannot_send(arguments, answer):
-    """simulate exits with 2 for an unknown field, a scenario that the gateway never sends, and a remote address."""
+    """`simulate` exits with 2 for an unknown field, a scenario that the gateway never sends, and a remote address."""
     document = answer("simulate", *arguments, **KEYS)
     check(document)
     assert document["exit_code"] == 2

@@ -161,7 +161,7 @@ def test_a_wait_ends_when_its_condition_becomes_true(started, database_url, engi
     ],
 )
 def test_stats_refuse_an_option_without_effect(stats, arguments):
-    """An option without effect or an ambiguous value exits with 2."""
+    """`stats` exits with 2 for an option without effect or an ambiguous value."""
     assert (document := stats(*arguments))["exit_code"] == 2, document
 
 

@@ -54,7 +54,7 @@ def test_the_first_line_of_a_valid_callback_sums_it_up(process):
 
 
 def test_a_refusal_shows_the_reason_the_key_and_a_hint(process):
-    """A refused callback exits with 5, and the output contains the reason, the key's name and the next command."""
+    """verify-signature exits with 5 for a refused callback, and shows the reason, the key's name and a command."""
     result = process("verify-signature", "--example", "zalopay", "--tamper", "amount")
     first, key, hint, *_ = result.stdout.splitlines()
     assert first == "✘ not valid  ZaloPay  the mac does not match data with key2"
@@ -110,7 +110,7 @@ def test_an_api_gateway_event_is_read(answer, tmp_path):
 
 @pytest.mark.parametrize("content", ["[1]", "{", "[" * 100_000, '{"version": "1.0"}'])
 def test_a_file_that_is_not_an_event_is_wrong_input(content, answer, tmp_path):
-    """A file that is not an event of payload format 2.0 exits with 2, and the error says so."""
+    """verify-signature exits with 2 for a file that is not an event of payload format 2.0, and the error says so."""
     file = tmp_path / "event.json"
     file.write_text(content, "utf-8")
     document = answer("verify-signature", "--event", str(file))
@@ -247,14 +247,14 @@ def test_verify_signature_reads_keys_from_stdin(answer, tmp_path):
     ],
 )
 def test_contradicting_options_are_wrong_usage(arguments, word, answer):
-    """Contradicting options of verify-signature exit with 2, and the error names the options."""
+    """verify-signature exits with 2 for contradicting options, and the error names them."""
     document = answer("verify-signature", *arguments, stdin="{}")
     assert document["exit_code"] == 2
     assert word in document["error"]["message"]
 
 
 def test_verify_signature_with_an_unknown_example_exits_with_8(answer):
-    """An unknown example exits with 8, and the hint lists the known examples."""
+    """verify-signature exits with 8 for an unknown example, and the hint lists the known examples."""
     document = answer("verify-signature", "--example", "paypal")
     assert document["exit_code"] == 8
     assert "zalopay" in document["error"]["hint"]
@@ -270,7 +270,10 @@ def test_verify_signature_names_missing_keys(gateway, answer, tmp_path):
 
 
 def test_a_key_file_without_a_key_is_wrong_input(answer, tmp_path):
-    """A key file without a key of the gateway exits with 2. The error shows no content of the file."""
+    """verify-signature exits with 2 for a key file without a key for the gateway.
+
+    The error shows no content of the file.
+    """
     file, _ = sample_file(tmp_path, "momo")
     key_file = tmp_path / "keys"
     key_file.write_text("VNPAY_HASH_SECRET=canary-of-another\nX=y\n", "utf-8")

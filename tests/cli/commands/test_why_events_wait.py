@@ -1,4 +1,4 @@
-"""``stats`` or ``doctor`` is the first command of a person on call. It names the cause, and its advice works."""
+"""Test ``stats`` and ``doctor``: they say why events wait, and their advice works."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test values that are too long, out of range or not text: each one exits with 2, and the error names the option."""
+"""Test values that are too long, out of range or not text: payctl exits with 2, and the error names the option."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ ARGUMENTS = [
 
 @pytest.mark.parametrize("arguments", ARGUMENTS, ids=lambda arguments: " ".join(map(str, arguments)))
 def test_an_argument_that_is_not_utf_8_is_refused_first(arguments, process):
-    """An argument that is not UTF-8 exits with 2 before payctl reads any input."""
+    """`payctl` exits with 2 for an argument that is not UTF-8, before it reads any input."""
     result = process(*arguments, "-o", "json")
     assert result.returncode == 2, result.stderr
     error = json.loads(result.stdout)["error"]

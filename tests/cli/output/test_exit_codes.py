@@ -61,7 +61,7 @@ def test_the_search_for_outcome_enums_finds_all():
 
 
 def test_every_exit_code_is_explained_in_the_help(invoke):
-    """Payctl --help lists each exit code with its meaning."""
+    """`payctl --help` lists each exit code with its meaning."""
     help_text = " ".join(invoke("--help").stdout.split())
     assert set(MEANINGS) == set(ExitCode)
     for code, meaning in MEANINGS.items():

@@ -143,7 +143,7 @@ def test_payctl_schema_prints_the_schema_without_the_envelope(invoke):
 
 
 def test_an_unknown_schema_exits_with_8(answer):
-    """An unknown schema exits with 8, and the hint lists the known schemas."""
+    """`payctl` exits with 8 for an unknown schema, and the hint lists the known schemas."""
     document = answer("schema", "../../secret")
     assert document["exit_code"] == 8
     assert "payctl.version/1" in document["error"]["hint"]

@@ -56,7 +56,7 @@ def test_a_table_whose_words_fit_folds_none_of_them(rows):
 
 
 def finding(code, says, detail="", verdict=None, amount=1_250_000):
-    """Return a gateway's answer about a payment."""
+    """Return a gateway's response about a payment."""
     payment = Unsettled("p" + code, code, amount, "zalopay", "r", "PENDING", NOW - timedelta(hours=1))
     return StatusFinding(payment, says, detail, verdict=verdict)
 
@@ -64,7 +64,7 @@ def finding(code, says, detail="", verdict=None, amount=1_250_000):
 FINDINGS = [
     finding(CODES[0], "completed", "1", Transition(PaymentStatus.PENDING, PaymentStatus.COMPLETED, NOW, late=False)),
     finding(CODES[1], "completed", "", Refusal(RefusalReason.CONTRADICTS_COMPLETED)),
-    finding(CODES[1], "query_refused", "the answer has another amount"),
+    finding(CODES[1], "query_refused", "the response has another amount"),
     finding(CODES[0], "unknown_state", "4711"),
 ]
 

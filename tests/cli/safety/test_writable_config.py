@@ -51,7 +51,7 @@ def test_a_configuration_file_that_only_its_owner_can_write_is_read(answer, conf
 
 @pytest.mark.parametrize(("mode", "folder"), UNSAFE, ids=oct)
 def test_a_configuration_file_that_others_can_write_is_refused_for_a_protected_profile(answer, config, mode, folder):
-    """If others can write the configuration file, a protected profile exits with 3, and other profiles still work."""
+    """If others can write the configuration file, payctl refuses its protected profiles. Other profiles still work."""
     file = config(mode, folder)
     code, error = show(answer, file, "-p", "prod")
     assert (code, "protected profile prod" in error["message"]) == (3, True)

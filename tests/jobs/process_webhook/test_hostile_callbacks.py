@@ -155,7 +155,7 @@ def test_signed_nonsense_is_refused(shop, name):
     ],
 )
 def test_a_genuine_callback_that_cannot_be_read_is_kept_and_called_for_again(shop, make, alert, answer):
-    """For an unreadable genuine callback, payctl stores it, alerts a person, and asks the gateway to call again."""
+    """For an unreadable genuine callback, payctl stores it, alerts the operator, and asks the gateway to call again."""
     request = make()
     report = survives(shop, request)
     assert (report.reason, report.alert) == (alert.value, alert)

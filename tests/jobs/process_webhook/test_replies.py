@@ -229,7 +229,7 @@ def test_an_unreachable_database_raises_and_has_a_retry_reply(shop, provider):
 
 @EVERY_GATEWAY
 def test_every_answer_has_a_reply_at_every_gateway(provider):
-    """Each gateway has a reply for each answer. A reply with a body contains a content type."""
+    """Each gateway has a reply for each value of Answer. A reply with a body has a content type."""
     for answer in Answer:
         reply = GATEWAYS[provider].reply(answer)
         assert bool(reply.body) == ("content-type" in reply.headers)

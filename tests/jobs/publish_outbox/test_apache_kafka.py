@@ -141,7 +141,7 @@ def only_small(kafka):
 
 
 def test_the_command_reports_waiting_and_dead_events(kafka_outbox, kafka, database_url):
-    """A run with a missing topic and a too large message reports both, sends other events, and exits with 6."""
+    """publish-outbox reports a missing topic and a too large message, sends the other events, and exits with 6."""
     outbox = kafka_outbox
     only_small(kafka)
     delete(kafka, "payment.failed")

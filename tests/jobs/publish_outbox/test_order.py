@@ -207,8 +207,9 @@ def test_an_excluded_type_blocks_its_payments(outbox, batch_size):
 
 
 def test_with_a_type_only_existing_events_are_sent(outbox):
-    """With --type, an event written during the run is not sent, because an earlier event of another type may still
-    be pending.
+    """With --type, an event written during the run is not sent.
+
+    An earlier event of another type may still be pending.
     """
     late = outbox.add("k", COMPLETED, age=-5)
     assert outbox.publish(types=(COMPLETED,)).counts.published == 0

@@ -45,7 +45,7 @@ def webhook(shop, payment):
 
 
 def reconcile(shop, payment):
-    """Settle a payment as FAILED by the answer of a status query."""
+    """Settle a payment as FAILED by the response to a status query."""
     with shop.engine.connect() as connection:
         (found,) = overdue.named(connection, [payment.id])
     callback = Callback("momo", Outcome.FAILED, payment.reference, payment.order_code, "7", payment.amount)

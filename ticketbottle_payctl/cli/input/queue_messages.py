@@ -99,7 +99,9 @@ def _check_whole(summary: Mapping[str, object], where: str) -> None:
         raise InputError(message, hint="list with --all or a larger --limit")
     if summary.get("error"):
         message = f"{where} says that the listing ended with an error"
-        raise InputError(message, hint="run the list command again, and check the exit code of the first command in the pipe")
+        raise InputError(
+            message, hint="run the list command again, and check the exit code of the first command in the pipe"
+        )
 
 
 def _no_id(where: str) -> InputError:

@@ -83,7 +83,7 @@ Until = Annotated[str | None, typer.Option(metavar="WHEN", help="Before this ins
 ByInstant = Annotated[WindowBy, typer.Option("--by", help="The instant that --since and --until are compared with.")]
 ErrorPattern = Annotated[
     str | None,
-    typer.Option("--error", metavar="REGEX", parser=text, help="Events whose last error matches; PostgreSQL's syntax."),
+    typer.Option("--error", metavar="REGEX", parser=text, help="Events whose last error matches this PostgreSQL regular expression."),
 ]
 ErrorGroup = Annotated[
     str | None,

@@ -28,7 +28,7 @@ _MONEY = (IgnoredBecause.HELD.value, IgnoredBecause.UNDOCUMENTED.value)
 def check(connection: Connection, _: Subject) -> list[Finding]:
     """Name the callbacks that settled nothing.
 
-    The check fails if a command can settle the payment now. Otherwise a person must decide, and the check warns.
+    The check fails if a command can settle the payment now. Otherwise the operator must decide, and the check warns.
     """
     held = tables.privileges(connection, _NEEDED)
     if not all(held.get(one, False) for one in _NEEDED):

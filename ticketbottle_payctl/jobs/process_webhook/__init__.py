@@ -1,4 +1,4 @@
-"""Process a callback in one transaction: verify, lock the payment, settle, write event and receipt, commit, answer.
+"""Process a callback in one transaction: verify, lock the payment, settle, write event and receipt, commit, reply.
 
 payctl confirms a callback to the gateway only after the commit. For a forged callback, payctl reads and writes no
 table.
@@ -135,7 +135,7 @@ class _Work:
         )
 
     def _keep(self, connection: Connection, unclear: Unclear) -> WebhookReport:
-        """Store an unclear callback in one receipt with the payment that it names, for a person who decides."""
+        """Store an unclear callback in one receipt with the payment that it names, for the operator to decide."""
         payment = payments.find(connection, unclear)
         receipt = self._receipt(WebhookOutcome.REFUSED, unclear.reason.value, payment, None)
         if self.stored_as is None:

@@ -1,4 +1,4 @@
-"""Count the gateways' answers and the settled payments, for the command line and for the scheduled function."""
+"""Count the gateways' responses and the settled payments, for the command line and for the scheduled function."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class PaymentsCounts(TypedDict):
     """Payments that a person must check: blocked by the gateway, refunded, partly paid, in an undocumented state, or
     too old to query."""
     no_answer: Count
-    """Payments without an answer, or with an answer that could not be verified."""
+    """Payments without a response, or with a response that could not be verified."""
     not_asked: Count
     """Payments that were not asked about, because of the time limit or because the run was stopped."""
     too_old: Count

@@ -1,4 +1,4 @@
-"""Ask the gateways about overdue payments and settle them without a person.
+"""Ask the gateways about overdue payments and settle them without an operator.
 
 A cap replaces the confirmation: if a plan contains more payments than the cap, nothing is changed. Each payment is
 settled in its own transaction, so a run that was killed needs no repair. The next run finds the payments that are still
@@ -79,14 +79,14 @@ class UnattendedReport:
 
     @property
     def unanswered(self) -> int:
-        """Return the number of payments without an answer that can be trusted, or without a query."""
+        """Return the number of payments without a response that can be trusted, or without a query."""
         return self.counts["no_answer"] + self.counts["not_asked"]
 
     @property
     def for_a_person(self) -> Sequence[StatusFinding]:
-        """Return the answers that a person must look at.
+        """Return the findings that an operator must look at.
 
-        payctl refused the answer, has no rule for it, or settled a payment that was FAILED or CANCELLED before.
+        payctl refused the response, has no rule for it, or settled a payment that was FAILED or CANCELLED before.
         """
         return [finding for finding in self.findings if self._needs_a_person(finding)]
 

@@ -1,6 +1,6 @@
 """Ask the gateways about payments, at a limited rate and within a deadline. Ask again if a gateway is busy.
 
-A query changes nothing, neither at the gateway nor in the database. An unverified or unknown answer settles nothing.
+A query changes nothing, neither at the gateway nor in the database. An unverified or unknown response settles nothing.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from ticketbottle_payctl.providers.queries.status_query import Inconclusive, NoV
 from ticketbottle_payctl.store.payments.overdue import Unsettled
 
 _GIVE_UP_AFTER = 3
-"""The number of payments in a row without an answer after which payctl stops asking that gateway."""
+"""The number of payments in a row without a response after which payctl stops asking that gateway."""
 
 
 Exchange = Callable[[StatusRequest, timedelta], HttpResponse]
 """A function that asks a gateway about a payment. It waits at most the given time, and raises UnavailableError if no
-complete answer comes."""
+complete response comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class StatusEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class AskOptions:
-    """The limits: ``rate`` in requests a second, ``timeout`` for one answer, ``deadline`` for all answers."""
+    """The limits: ``rate`` in requests a second, ``timeout`` for one response, ``deadline`` for all responses."""
 
     rate: float = 5.0
     timeout: timedelta = timedelta(seconds=30)
@@ -57,7 +57,7 @@ class AskOptions:
 
 @dataclass(frozen=True, slots=True)
 class StatusFinding:
-    """A gateway's answer about a payment.
+    """A gateway's response about a payment.
 
     ``says`` is ``completed``, ``failed`` or ``cancelled``, a word of :class:`NoVerdict`, or the reason why the gateway
     was not asked: ``off``, ``too_old``, ``unreachable``, ``not_asked``. ``verdict`` is what settling would do now.
@@ -84,7 +84,7 @@ def ask_gateways(
     now: Callable[[], datetime],
     stop: Event,
 ) -> Iterator[StatusFinding]:
-    """Yield one finding for each payment, in their order, as the answers arrive."""
+    """Yield one finding for each payment, in their order, as the responses arrive."""
     poller = _StatusPoller(options, now, stop, time.monotonic() + options.deadline.total_seconds())
     for payment in payments:
         yield poller.find(payment, endpoints.get(payment.gateway))
@@ -112,7 +112,7 @@ class _StatusPoller:
             )
         if self.silent[payment.gateway] >= _GIVE_UP_AFTER:
             return StatusFinding(
-                payment, "unreachable", f"not asked, because {_GIVE_UP_AFTER} payments in a row got no answer"
+                payment, "unreachable", f"not asked, because {_GIVE_UP_AFTER} payments in a row got no response"
             )
         found = self._ask_again(payment, endpoint, endpoint.exchange)
         self.silent[payment.gateway] = self.silent[payment.gateway] + 1 if found.says == "unreachable" else 0

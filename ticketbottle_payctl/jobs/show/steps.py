@@ -12,7 +12,7 @@ from ticketbottle_payctl.store.payments.history import History, ReceiptRow
 
 
 def source_of(receipt: ReceiptRow) -> SettledBy:
-    """Return whether a receipt contains a callback or the answer to a status query."""
+    """Return whether a receipt contains a callback or the response to a status query."""
     return SettledBy.RECONCILE if receipt.method == STATUS_QUERY else SettledBy.CALLBACK
 
 

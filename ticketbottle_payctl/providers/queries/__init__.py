@@ -1,4 +1,4 @@
-"""The gateways' status queries: ask a gateway about a payment, and interpret its answer."""
+"""The gateways' status queries: ask a gateway about a payment, and interpret its response."""
 
 from __future__ import annotations
 

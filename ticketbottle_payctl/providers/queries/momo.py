@@ -1,7 +1,7 @@
-"""Build MoMo v2's transaction query and read the answer. MoMo documents a signature only for the query.
+"""Build MoMo v2's transaction query and read the response. MoMo documents a signature only for the query.
 
 Source: developers.momo.vn v3, "Check transaction status" and "Result codes". The codes 10 to 47 are about the query. A
-paid order that was refunded later still has the code 0, and the answer lists the refund.
+paid order that was refunded later still has the code 0, and the response lists the refund.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ABOUT_THE_QUESTION = {
     **dict.fromkeys((11, 12, 13, 20, 21, 22, 40, 41), NoVerdict.QUERY_REFUSED),
 }
 _UNKNOWN_ERROR = 99
-"""In a callback this code means that the payment failed. In an answer it can also mean that the query failed."""
+"""In a callback this code means that the payment failed. In a response it can also mean that the query failed."""
 
 _NO_VERDICTS: dict[IgnoredBecause | None, NoVerdict] = {
     IgnoredBecause.PENDING: NoVerdict.PENDING,
@@ -48,7 +48,7 @@ def ask(asked: StatusRequest, credentials: Credentials, base: str) -> HttpReques
 
 
 def read(response: HttpResponse, asked: StatusRequest, credentials: Credentials) -> Answer:
-    """Read an answer. It must contain the order and the request id of the query."""
+    """Read a response. It must contain the order and the request id of the query."""
     fields = read_json(response)
     if isinstance(fields, Inconclusive):
         return fields

@@ -1,4 +1,4 @@
-"""Read PayOS's answer about a payment link. PayOS's own library sends the query (``payos_sdk``).
+"""Read PayOS's response about a payment link. PayOS's own library sends the query (``payos_sdk``).
 
 The ``data`` of a payment link is signed in the same way as a webhook's. Source: payos.vn/docs, "Lấy thông tin link
 thanh toán". The states come from the official payos-lib-python. PayOS has no test host.
@@ -28,7 +28,7 @@ _ENDED = {"CANCELLED": Outcome.CANCELLED, "EXPIRED": Outcome.CANCELLED, "FAILED"
 
 
 def read(response: HttpResponse, asked: StatusRequest, credentials: Credentials) -> Answer:
-    """Read an answer. Until the signature over ``data`` is verified, use only the code."""
+    """Read a response. Until the signature over ``data`` is verified, use only the code."""
     envelope = read_json(response)
     if isinstance(envelope, Inconclusive):
         return envelope

@@ -1,4 +1,4 @@
-"""Read PayOS's answer to the registration of a webhook URL. The answer is not signed.
+"""Read PayOS's response to the registration of a webhook URL. The response is not signed.
 
 Source: payos.vn/docs, "Kiểm tra và thêm hoặc cập nhật Webhook url", and the official payos-lib-python. PayOS calls the
 URL with a signed test callback, and registers it if the reply is a 2xx within ten seconds.
@@ -34,10 +34,10 @@ class Registration:
 
 
 def read(response: HttpResponse, url: str) -> Registration:
-    """Read the answer to the registration of ``url``.
+    """Read the response to the registration of ``url``.
 
     Raises:
-        UnavailableError: PayOS is busy, or payctl cannot read its answer. PayOS may have registered the URL.
+        UnavailableError: PayOS is busy, or payctl cannot read its response. PayOS may have registered the URL.
     """
     if response.status in _BUSY or response.status >= _REFUSED.stop:
         message = f"PayOS is busy: it answered HTTP {response.status}"
@@ -52,7 +52,7 @@ def read(response: HttpResponse, url: str) -> Registration:
     if response.status in _REFUSED:
         return Registration(entered=False, code=f"HTTP {response.status}", said=_words(envelope.get("desc")))
     if response.status not in _SUCCESS or code != DONE:
-        message = f"payctl cannot read PayOS's answer: HTTP {response.status} without a code"
+        message = f"payctl cannot read PayOS's response: HTTP {response.status} without a code"
         raise UnavailableError(message, hint="check PAYCTL_PAYOS_URL if it is set, and look in PayOS's portal")
     entered = data.get("webhookUrl") if isinstance(data, dict) else None
     if entered not in (None, url):

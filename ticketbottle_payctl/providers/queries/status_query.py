@@ -1,4 +1,4 @@
-"""Define types for a status query and its answer. This module sends nothing."""
+"""Define types for a status query and its response. This module sends nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ JSON = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
 class NoVerdict(StrEnum):
-    """The reason why an answer settles nothing."""
+    """The reason why a response settles nothing."""
 
     PENDING = "pending"
     NOT_FOUND = "not_found"
@@ -36,7 +36,7 @@ class NoVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Inconclusive:
-    """An answer that settles nothing. ``detail`` is a constant text or the gateway's own code."""
+    """A response that settles nothing. ``detail`` is a constant text or the gateway's own code."""
 
     because: NoVerdict
     detail: str = ""
@@ -85,7 +85,7 @@ def post(url: str, fields: Mapping[str, object]) -> HttpRequest:
 
 
 def read_json(response: HttpResponse) -> dict[str, object] | Inconclusive:
-    """Return the JSON object of an answer with status 200, or an inconclusive result with the reason."""
+    """Return the JSON object of a response with status 200, or an inconclusive result with the reason."""
     if response.status in {408, 425, 429} or response.status >= 500:  # noqa: PLR2004 - HTTP's "try later"
         return Inconclusive(NoVerdict.BUSY, f"HTTP {response.status}")
     if response.status != HTTP_OK:
@@ -99,9 +99,9 @@ def read_json(response: HttpResponse) -> dict[str, object] | Inconclusive:
 def verdict(
     gateway: str, asked: StatusRequest, outcome: Outcome, amount: int | None, transaction_id: str | None = None
 ) -> Callback:
-    """Return a callback with the content of the answer.
+    """Return a callback with the content of the response.
 
-    If the payment was not paid and the answer contains no amount, use the payment's amount.
+    If the payment was not paid and the response contains no amount, use the payment's amount.
     """
     if outcome is not Outcome.COMPLETED and not amount:
         amount = asked.amount

@@ -1,4 +1,4 @@
-"""Build VNPay's querydr and read its answer. Both are signed with the hash secret, each with its own order of fields.
+"""Build VNPay's querydr and read its response. Both are signed with the hash secret, each with its own order of fields.
 
 Source: sandbox.vnpayment.vn/apis/docs, "Truy vấn kết quả thanh toán (querydr)". VNPay gives the production host to each
 merchant. The query needs the creation time that was sent with the payment. The payment service does not store it, so
@@ -34,7 +34,7 @@ ANSWERED = (
     "ResponseId", "Command", "ResponseCode", "Message", "TmnCode", "TxnRef", "Amount", "BankCode", "PayDate",
     "TransactionNo", "TransactionType", "TransactionStatus", "OrderInfo", "PromotionCode", "PromotionAmount",
 )  # fmt: skip
-"""The signed fields of an answer. An absent field counts as empty."""
+"""The signed fields of a response. An absent field counts as empty."""
 
 _DONE, _NO_SUCH, _TOO_SOON = "00", "91", frozenset({"94", "99"})
 _PAYMENT = "01"
@@ -66,7 +66,7 @@ def ask(asked: StatusRequest, credentials: Credentials, base: str) -> HttpReques
 
 
 def read(response: HttpResponse, asked: StatusRequest, credentials: Credentials) -> Answer:
-    """Read an answer. ResponseCode is about the query, TransactionStatus is about the payment."""
+    """Read a response. ResponseCode is about the query, TransactionStatus is about the payment."""
     fields = read_json(response)
     if isinstance(fields, Inconclusive):
         return fields
@@ -77,7 +77,9 @@ def read(response: HttpResponse, asked: StatusRequest, credentials: Credentials)
     presented = mac.presented(fields.get("vnp_SecureHash")).lower()
     text = "|".join(_text(fields.get(f"vnp_{name}")) for name in ANSWERED)
     if not mac.matches("sha512", mac.keys(credentials, "hash_secret"), presented, text.encode()):
-        return Inconclusive(NoVerdict.SIGNATURE, "the hash does not match the answer with the secret")
+        return Inconclusive(
+            NoVerdict.SIGNATURE, "vnp_SecureHash does not match the response's hash computed with the secret"
+        )
     if fields.get("vnp_TxnRef") != asked.reference or fields.get("vnp_TmnCode") not in mac.texts(
         credentials, "tmn_code"
     ):

@@ -1,4 +1,4 @@
-"""Build ZaloPay v2's order query, signed with key1, and read the answer. Only TLS protects the unsigned answer.
+"""Build ZaloPay v2's order query, signed with key1, and read the response. Only TLS protects the unsigned response.
 
 Source: docs.zalopay.vn, "Query order's payment status" and "Status codes". ZaloPay knows an order for 48 hours after
 its creation. Later only the merchant portal shows it.
@@ -51,7 +51,7 @@ def ask(asked: StatusRequest, credentials: Credentials, base: str) -> HttpReques
 
 
 def read(response: HttpResponse, asked: StatusRequest, _: Credentials) -> Answer:
-    """Read an answer. Code 1 means paid.
+    """Read a response. Code 1 means paid.
 
     Code 2 with the sub code of expiry means expired. Code 3 means expired if the order is old enough.
     """

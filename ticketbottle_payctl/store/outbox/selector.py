@@ -148,7 +148,9 @@ def pattern_errors_as_input_errors(selector: Selector) -> Iterator[None]:
         if state == _INVALID_REGEX:
             reason = str(error.orig).strip().partition("\n")[0].removeprefix("invalid regular expression: ")
             message = f"--error is not a regular expression: {reason}"
-            raise InputError(message, hint="use PostgreSQL's regular expression syntax; write a literal dot as \\.") from error
+            raise InputError(
+                message, hint="use PostgreSQL's regular expression syntax; write a literal dot as \\."
+            ) from error
         if state == _TIMED_OUT and selector.error is not None:
             message = "the search with this --error pattern took too long"
             raise InputError(

@@ -34,10 +34,10 @@ SELECT EXISTS (
       AND bool_and(earlier.payment_number IS DISTINCT FROM stored.payment_number))
 """  # noqa: S608 - a constant of ours
 UNCLEAR = "UNCLEAR"
-"""The outcome in the receipt of a genuine callback that cannot be settled without a status query or a person."""
+"""The outcome in the receipt of a genuine callback that cannot be settled without a status query or an operator."""
 
 STATUS_QUERY = "RECONCILE"
-"""The method in the receipt of a status query's answer. No gateway calls with this method."""
+"""The method in the receipt of a status query's response. No gateway calls with this method."""
 
 _REQUEST = "SELECT provider, method, path, query, body FROM payctl.webhook_receipts WHERE id = %(id)s::uuid"
 

@@ -72,7 +72,7 @@ class EventRow:
 class ReceiptRow:
     """A receipt. ``body_bytes`` is the size of the callback's body.
 
-    ``method`` shows whether it is a callback or the answer to a status query. ``payment_number`` identifies one
+    ``method`` shows whether it is a callback or the response to a status query. ``payment_number`` identifies one
     transfer of money.
     """
 

@@ -68,7 +68,7 @@ def test_a_replay_of_an_unknown_order_code_exits_with_8(ask, invoke, database_ur
 
 @pytest.mark.usefixtures("orders")
 def test_a_replay_whose_selector_matches_no_event_exits_with_0(ask, invoke, database_url):
-    """A replay whose selector matches no event exits with 0 and has a tick."""
+    """If the selector matches no event, replay shows a tick and exits with 0."""
     assert ask("replay", "--failed", "-y")["exit_code"] == 0
     assert invoke("replay", "--failed", "-y", DATABASE_URL=database_url).stdout.startswith("✔  nothing to replay")
 

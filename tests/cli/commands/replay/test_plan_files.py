@@ -13,7 +13,7 @@ pytestmark = pytest.mark.postgres
 
 
 def test_a_plan_is_written_and_applied_later(ask, dead, engine, tmp_path):
-    """An event that changed after the plan is skipped and reported, and the exit code is 6."""
+    """`replay` skips and reports an event that changed after the plan, and exits with 6."""
     plan = tmp_path / "plan"
     written = ask("replay", "--failed", "--plan-out", str(plan))
     assert (written["exit_code"], written["result"]["plan_file"], pending(engine)) == (0, str(plan), 0)
@@ -88,7 +88,7 @@ EDITS = {
 @pytest.mark.usefixtures("dead")
 @pytest.mark.parametrize(("pattern", "instead"), EDITS.values(), ids=EDITS.keys())
 def test_an_edited_plan_file_is_refused(ask, engine, tmp_path, pattern, instead):
-    """An edited plan file exits with 2 and requeues no event, because a person has reviewed another plan."""
+    """`replay` refuses an edited plan file with exit code 2, because the reviewed plan was a different one."""
     plan, other = tmp_path / "plan", tmp_path / "other"
     assert ask("replay", "--failed", "--plan-out", str(plan))["counts"]["matched"] == 4
     ask("replay", "--failed", "--allow-superseded", "--plan-out", str(other))

@@ -68,7 +68,7 @@ def test_the_exit_code_of_a_replay_tells_if_named_events_were_left_out(ask, dead
 
 
 def test_a_replay_of_published_events_needs_allow_published(ask, engine):
-    """Selecting published events without --allow-published exits with 7."""
+    """`replay` exits with 7 if published events are selected without --allow-published."""
     with engine.begin() as connection:
         insert_events(connection, 2, state="published")
     refused = ask("replay", "--published", "-y")
@@ -195,5 +195,5 @@ def test_a_replay_names_the_superseded_events_that_it_includes(invoke, ask, data
     ids=" ".join,
 )
 def test_a_replay_with_contradicting_options_is_refused(ask, arguments):
-    """Contradicting or invalid options exit with 2 before anything is read."""
+    """`replay` exits with 2 for contradicting or invalid options, before it reads anything."""
     assert ask("replay", *arguments, "-y")["exit_code"] == 2

@@ -47,7 +47,7 @@ def test_an_interrupted_run_is_resumed(started, database_url, engine, ask):
 
 @pytest.mark.usefixtures("dead")
 def test_a_run_that_was_killed_is_interrupted_and_a_running_one_is_locked(started, invoke, database_url, engine, ask):
-    """Resuming a running run exits with 9. After a kill the run is resumed, and the record contains both actors."""
+    """`runs resume` exits with 9 for a running run. It resumes a killed run, and the record contains both operators."""
     arguments = ["replay", "--failed", "-y", "--canary", "2", "-o", "json"]
     process = started(*arguments, DATABASE_URL=database_url)
     wait_until(lambda: pending(engine) or None, what="the canary to be requeued", timeout=20)
@@ -86,7 +86,7 @@ def test_runs_show_names_the_person_who_cancelled_a_run(invoke, ask, database_ur
 
 @pytest.mark.usefixtures("dead")
 def test_ctrl_c_ends_a_replay_whose_canary_is_all_events(started, database_url, engine):
-    """Ctrl-C during the wait for the canary exits with 130."""
+    """After Ctrl-C during the wait for the canary, replay exits with 130."""
     arguments = ["replay", "--failed", "-y", "--canary", "9", "-o", "json"]
     process = started(*arguments, DATABASE_URL=database_url)
     wait_until(lambda: pending(engine) or None, what="the canary to be requeued", timeout=20)

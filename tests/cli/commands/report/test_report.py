@@ -302,7 +302,7 @@ def test_a_window_before_the_retention_period_says_what_is_missing(ask, told):
     ids=" ".join,
 )
 def test_an_impossible_window_or_option_is_a_usage_error(options, said, invoke, database_url):
-    """An impossible window or option of the report exits with 2, and the error names the option."""
+    """`report` exits with 2 for an impossible window or option, and the error names the option."""
     result = invoke("report", *options, DATABASE_URL=database_url)
     assert (result.exit_code, result.stdout) == (2, "")
     assert said in result.stderr

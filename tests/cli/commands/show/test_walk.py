@@ -1,4 +1,4 @@
-"""Test an order with a real problem, and the first ``payctl show ORDER`` of the person on call."""
+"""Test an order with a real problem, and the first ``payctl show ORDER`` of the on-call engineer."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_a_publisher_runs_and_does_not_send(overdue, engine):
 
 
 def test_two_publishers_exclude_each_other(overdue, engine):
-    """If publishers have different settings, a person must act, because no payctl command changes these settings."""
+    """If publishers have different settings, the operator must act, because no command changes these settings."""
     with engine.begin() as connection:
         rows = "(1000, 'host:12:x', clock_timestamp()), (4000, 'host:99:y', clock_timestamp())"
         connection.exec_driver_sql(f"INSERT INTO payctl.publishers VALUES {rows}")  # noqa: S608 - a constant

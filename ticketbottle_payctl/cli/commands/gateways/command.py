@@ -34,7 +34,8 @@ _ELSEWHERE = {
 Gateway = Annotated[str, typer.Argument(metavar="GATEWAY", help="The gateway: payos.")]
 Url = Annotated[str, typer.Argument(metavar="URL", help="The webhook's URL, such as https://HOST/webhook/payos.")]
 Timeout = Annotated[
-    timedelta | None, typer.Option(parser=duration, metavar="30s", help="Time limit for PayOS's answer [default: 30s].")
+    timedelta | None,
+    typer.Option(parser=duration, metavar="30s", help="Time limit for PayOS's response [default: 30s]."),
 ]
 
 
@@ -70,7 +71,7 @@ def register_webhook_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Register the address of the webhook at PayOS.
 
-    PayOS calls the URL at once with a signed test callback. It registers the URL only if the answer is a 2xx within ten
+    PayOS calls the URL at once with a signed test callback. It registers the URL only if the reply is a 2xx within ten
     seconds. Therefore deploy the webhook with PayOS's checksum key first. From then on, PayOS reports new payments to
     this URL, and no longer to the previous URL.
     """

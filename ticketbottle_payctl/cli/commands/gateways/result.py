@@ -103,7 +103,7 @@ def _advice(registration: Registration) -> str:
     if registration.code.removeprefix("HTTP ") in {"401", "403"}:
         return "check PAYOS_CLIENT_ID and PAYOS_API_KEY against PayOS's portal"
     return (
-        "PayOS called the URL and got no 2xx answer within 10 s. Check that PayOS can reach the URL from the internet,"
+        "PayOS called the URL and got no 2xx reply within 10 s. Check that PayOS can reach the URL from the internet,"
         " and that the webhook has this channel's PAYOS_CHECKSUM_KEY. After an accepted call, the webhook's log has"
         " webhook_test_ping"
     )

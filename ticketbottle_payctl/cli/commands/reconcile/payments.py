@@ -42,10 +42,10 @@ Rate = Annotated[
     float | None, typer.Option(parser=per_second, metavar="5/s", help="Limit the rate of queries [default: 5/s].")
 ]
 Timeout = Annotated[
-    timedelta | None, typer.Option(parser=duration, metavar="30s", help="Time limit for one answer [default: 30s].")
+    timedelta | None, typer.Option(parser=duration, metavar="30s", help="Time limit for one response [default: 30s].")
 ]
 Deadline = Annotated[
-    timedelta | None, typer.Option(parser=duration, metavar="10m", help="Time limit for all answers [default: 10m].")
+    timedelta | None, typer.Option(parser=duration, metavar="10m", help="Time limit for all responses [default: 10m].")
 ]
 AskOnly = Annotated[bool, typer.Option("-n", "--dry-run", help="Ask, show the plan, and change nothing.")]
 
@@ -68,7 +68,7 @@ def payments_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Ask the gateways for the status of payments, and settle them.
 
-    Asks about payments that are PENDING for too long, or about the named ones. Shows the answers and the plan, and
+    Asks about payments that are PENDING for too long, or about the named ones. Shows the responses and the plan, and
     after your confirmation settles them as a callback would. If the gateway says "pending" or another amount, nothing
     changes. The run is recorded: `payctl runs`.
     """

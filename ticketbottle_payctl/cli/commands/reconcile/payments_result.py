@@ -1,4 +1,4 @@
-"""Build the result of ``reconcile payments``: the gateways' answers, the plan and the outcome."""
+"""Build the result of ``reconcile payments``: the gateways' responses, the plan and the outcome."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _NOT_ASKED = ("off", "too_old", "unreachable", "not_asked")
 
 
 class PaymentItem(TypedDict):
-    """A gateway's answer about one payment, and what payctl did."""
+    """A gateway's response about one payment, and what payctl did."""
 
     payment_id: str
     """The payment service's id."""
@@ -52,9 +52,9 @@ class PaymentItem(TypedDict):
     status: str
     """The payment's status when the gateway was asked."""
     says: Annotated[str, Keywords(enum=[*_ENDS, *NoVerdict, *_NOT_ASKED])]
-    """The gateway's answer, or the reason why the gateway gave no answer."""
+    """The gateway's response, or the reason why the gateway gave no response."""
     detail: str | None
-    """The gateway's own code, or the reason why it was not asked or its answer was rejected."""
+    """The gateway's own code, or the reason why it was not asked or its response was rejected."""
     gateway_amount: int | None
     """The paid amount that the gateway reports, in whole VND."""
     gateway_transaction_id: str | None
@@ -104,7 +104,7 @@ def result_of(it: Reconciled) -> Result:
 
 
 def plan_blocks(findings: Sequence[StatusFinding]) -> list[Block]:
-    """Return a table with the answer and the planned action for each payment."""
+    """Return a table with the response and the planned action for each payment."""
     rows = tuple(
         (
             finding.payment.order_code,

@@ -31,7 +31,9 @@ Since = Annotated[
         metavar="WHEN", help="Measure rates and lags since then, such as 24h (ago), yesterday, 09:00 [default: 1h]."
     ),
 ]
-GroupBy = Annotated[By | None, typer.Option("--by", help="Group the counts by this. With --watch, this works only on a terminal.")]
+GroupBy = Annotated[
+    By | None, typer.Option("--by", help="Group the counts by this. With --watch, this works only on a terminal.")
+]
 Watch = Annotated[bool, typer.Option("-w", "--watch", help="Repeat until Ctrl-C.")]
 Interval = Annotated[
     timedelta | None,
