@@ -163,7 +163,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make package", description="Build the zips for AWS Lambda.")
     parser.add_argument("--interpreter", required=True, help=f"a CPython {RUNTIME}")
     parser.add_argument("--arch", choices=sorted(ARCHITECTURES), default="arm64")
-    parser.add_argument("--lock", type=Path, default=ROOT / "locks" / "layer.txt", help="locks/otel.txt for spans")
+    parser.add_argument(
+        "--lock",
+        type=Path,
+        default=ROOT / "locks" / "layer.txt",
+        help="lock file of the packages; locks/otel.txt adds spans",
+    )
     parser.add_argument("--ca", type=Path, help="PEM certificates to trust; /opt/payctl-ca.pem in the functions")
     parser.add_argument("--target", type=Path, default=ROOT / "build" / "package")
     given = parser.parse_args()

@@ -120,7 +120,7 @@ def main() -> int:
     parser.add_argument("--bucket", help="deploy with plain CloudFormation, and upload the build to this S3 bucket")
     parser.add_argument("--print", action="store_true", help="print the commands and run none of them")
     parser.add_argument(
-        "--config", type=Path, default=CONFIG.relative_to(ROOT), help="instead of deploy/samconfig.toml"
+        "--config", type=Path, default=CONFIG.relative_to(ROOT), help="read this file instead of deploy/samconfig.toml"
     )
     asked = parser.parse_args()
     try:

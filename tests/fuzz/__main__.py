@@ -25,8 +25,12 @@ _ROW = "{:<14} {:>12} {:>9} {:>9} {:>7} {:>9}\n"
 def arguments() -> argparse.ArgumentParser:
     """Return the parser of the options."""
     parser = argparse.ArgumentParser(prog="make fuzz", description=(__doc__ or "").partition("\n\n")[2])
-    parser.add_argument("--inputs", type=int, default=1_000_000, help="of all targets together [default: 1,000,000]")
-    parser.add_argument("--least", type=int, help="inputs of the slowest target [default: a fiftieth of all]")
+    parser.add_argument(
+        "--inputs", type=int, default=1_000_000, help="number of inputs for all targets together [default: 1,000,000]"
+    )
+    parser.add_argument(
+        "--least", type=int, help="number of inputs for the slowest target [default: a fiftieth of all]"
+    )
     parser.add_argument("--target", action="append", choices=TARGETS, help="only this target; repeatable")
     parser.add_argument("--seed", type=int, default=random.randrange(1, 10**6))  # noqa: S311 - not for secrets
     parser.add_argument("--workers", type=int, default=2, help="processes at the same time [default: 2]")

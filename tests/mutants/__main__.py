@@ -35,12 +35,12 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
     names = [room.name for room in ROOMS]
     parser.add_argument("--room", action="append", choices=names, help="only this room; may be repeated")
-    parser.add_argument("--sample", type=int, metavar="N", help="N mutants of each room, chosen by the seed")
-    parser.add_argument("--seed", type=int, default=1, help="default: 1")
+    parser.add_argument("--sample", type=int, metavar="N", help="test N mutants of each room, chosen by the seed")
+    parser.add_argument("--seed", type=int, default=1, help="seed that chooses the mutants [default: 1]")
     parser.add_argument("--only", metavar="TEXT", help="only mutants whose id contains the text")
-    parser.add_argument("--again", action="store_true", help="try again what was not noticed")
-    parser.add_argument("--budget", type=float, default=30, help="seconds of tests for one mutant; default: 30")
-    parser.add_argument("--workers", type=int, default=2, help="default: 2")
+    parser.add_argument("--again", action="store_true", help="run the mutants again that no test noticed")
+    parser.add_argument("--budget", type=float, default=30, help="seconds of tests for one mutant [default: 30]")
+    parser.add_argument("--workers", type=int, default=2, help="number of processes [default: 2]")
     parser.add_argument("--page", action="store_true", help="write the figures to docs/explanation/reliability.md")
     return parser.parse_args()
 

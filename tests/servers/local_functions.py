@@ -172,10 +172,16 @@ def _handler(function: Function) -> type[BaseHTTPRequestHandler]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make local", description=__doc__)
-    parser.add_argument("--port", type=int, default=8081, help="for the webhook's function [8081]; 0 takes a free one")
-    parser.add_argument("--event", metavar="FILE", help="invoke once with such an event as tests/events has")
+    parser.add_argument(
+        "--port", type=int, default=8081, help="port for the webhook's function [8081]; 0 takes a free one"
+    )
+    parser.add_argument(
+        "--event", metavar="FILE", help="invoke a function once with this event, such as a file of tests/events"
+    )
     parser.add_argument("--sam", metavar="FILE", help="write the settings for `sam local`, and print its command")
-    parser.add_argument("--function", choices=_FUNCTIONS, default="webhook", help="for --event [webhook]")
+    parser.add_argument(
+        "--function", choices=_FUNCTIONS, default="webhook", help="function to invoke with --event [webhook]"
+    )
     return parser
 
 

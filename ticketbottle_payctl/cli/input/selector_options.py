@@ -77,13 +77,19 @@ Provider = Annotated[
     typer.Option(metavar="|".join(providers.GATEWAYS), callback=provider, help="Rows of payments at this gateway."),
 ]
 Since = Annotated[
-    str | None, typer.Option(metavar="WHEN", help="At or after this instant, such as 2h (ago), yesterday, 09:00.")
+    str | None,
+    typer.Option(metavar="WHEN", help="Select rows at or after this instant, such as 2h (ago), yesterday, 09:00."),
 ]
-Until = Annotated[str | None, typer.Option(metavar="WHEN", help="Before this instant.")]
+Until = Annotated[str | None, typer.Option(metavar="WHEN", help="Select rows before this instant.")]
 ByInstant = Annotated[WindowBy, typer.Option("--by", help="The instant that --since and --until are compared with.")]
 ErrorPattern = Annotated[
     str | None,
-    typer.Option("--error", metavar="REGEX", parser=text, help="Events whose last error matches this PostgreSQL regular expression."),
+    typer.Option(
+        "--error",
+        metavar="REGEX",
+        parser=text,
+        help="Events whose last error matches this PostgreSQL regular expression.",
+    ),
 ]
 ErrorGroup = Annotated[
     str | None,

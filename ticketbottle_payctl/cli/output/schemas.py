@@ -39,7 +39,7 @@ def load(name: str) -> dict[str, Any]:
             schema: dict[str, Any] = _read(full.replace("/", "-") + ".json")
             return {**schema, "$defs": {"envelope": _read(_ENVELOPE)}}
     message = f"no schema is named {name}"
-    raise NotFoundError(message, hint=f"schemas: {', '.join(known)}")
+    raise NotFoundError(message, hint=f"one of: {', '.join(known)}")
 
 
 def _read(file: str) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def load(name: str | None, given: str | None, environ: Mapping[str, str]) -> Pro
         return Profile(None, environ)
     if name not in known:
         message = f"profile {name} is not in {path}"
-        raise ConfigError(message, hint=f"profiles in this file: {', '.join(known) or 'none'}")
+        raise ConfigError(message, hint=f"one of: {', '.join(known)}" if known else "add the profile to the file")
     found = _profile(name, _table(known[name], f"profiles.{name}", path), path, environ)
     if found.guard.protected:
         refuse_writable(path, name)

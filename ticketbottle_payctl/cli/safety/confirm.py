@@ -181,7 +181,7 @@ def _refuse_other_name(session: Session, approval: Approval) -> None:
             f"not confirmed: --confirm names another profile than the one in use, {session.profile.name or 'none'};"
             " nothing was changed"
         )
-        raise GuardError(message, hint=f"to use that profile: -p {shlex.quote(approval.confirm)}")
+        raise GuardError(message, hint=f"use that profile with -p {shlex.quote(approval.confirm)}")
 
 
 def _check_name(session: Session, approval: Approval) -> None:

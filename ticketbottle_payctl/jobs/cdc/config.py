@@ -61,7 +61,7 @@ def cdc_config(
     """
     if not _PLACEHOLDER.fullmatch(password):
         message = "the connector's password must be a placeholder of Kafka Connect, not the password itself"
-        raise InputError(message, hint=f"for example '{PASSWORD}' or '${{env:PAYCTL_CDC_PASSWORD}}'")
+        raise InputError(message, hint=f"write '{PASSWORD}' or '${{env:PAYCTL_CDC_PASSWORD}}'")
     if not _ROLE_NAME.fullmatch(role):
         message = "the role's name may have only lower-case letters, digits and underscores"
         raise InputError(message)

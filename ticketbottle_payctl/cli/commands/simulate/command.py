@@ -210,7 +210,7 @@ def _request(
     wanted = Scenario.PAID if scenario == DUPLICATE else Scenario(scenario.replace("-", "_"))
     if scenario not in _names(payment.provider):
         message = f"{gateway_name(payment.provider)} never sends this callback: {scenario}"
-        raise InputError(message, hint=f"scenarios: {', '.join(_names(payment.provider))}")
+        raise InputError(message, hint=f"one of: {', '.join(_names(payment.provider))}")
     request = callback(payment, wanted, keys)
     signing = with_wrong_keys(keys) if wanted is Scenario.BAD_SIGNATURE else keys
     return alter(request, payment.provider, changes, signing) if changes else request
