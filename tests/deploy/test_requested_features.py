@@ -19,7 +19,7 @@ def test_vnpay_has_a_route_and_its_keys(of_type, functions):
 
 
 def test_dead_letter_queues_keep_messages_for_14_days(template, of_type, statements):
-    """Both queues are encrypted and survive the stack, and their senders have the permission to send."""
+    """Both dead-letter queues are encrypted and survive the stack, and their senders may send to them."""
     queues = of_type("SQS::Queue")
     assert sorted(queues) == ["DeadEventQueue", "InvocationDlq"]
     for name, queue in queues.items():

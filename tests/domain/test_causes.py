@@ -327,7 +327,7 @@ def test_no_replay_is_advised_while_debezium_publishes():
     ],
 )  # fmt: skip
 def test_a_cause_says_what_it_means_and_which_command_helps(evidence, brokers, sentences, command):
-    """The command's rows and whether it changes data decide if payctl asks the operator first."""
+    """Each cause has its fact, meaning, advice and command, and says whether the command changes data."""
     (cause,) = causes(evidence, brokers)
     given = cause.command and (typed(cause.command), cause.command.changes, cause.command.rows)
     assert [cause.fact, cause.meaning, cause.advice] == sentences
@@ -335,7 +335,7 @@ def test_a_cause_says_what_it_means_and_which_command_helps(evidence, brokers, s
 
 
 def test_an_event_is_overdue_after_two_minutes_and_not_before():
-    """An event that has waited for exactly two minutes has no cause yet."""
+    """An event that has waited for exactly two minutes is not overdue yet."""
     at_the_limit = OVERDUE_AFTER.total_seconds()
     assert at_the_limit == 120
     on_time = READY._replace(oldest_s=at_the_limit)
@@ -384,7 +384,7 @@ def test_dead_events_of_other_errors_are_counted_apart():
 
 
 def test_release_is_advised_only_if_every_dead_type_is_superseded():
-    """A group with a dead event of another type than the blocking one, and a group that blocks nothing, are not."""
+    """No cause advises --on-dead release for a group with several dead types, or for a group that blocks nothing."""
     both = TOO_LARGE._replace(event_types=[FAILED, "PAYMENT_CANCELLED"])
     nothing_blocked = causes(seen(dead=1, dead_groups=[both._replace(event_types=[])]), ANSWERED)
     found = causes(seen(SUPERSEDED, dead=1, blocked=1, dead_groups=[both]), ANSWERED)

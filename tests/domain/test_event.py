@@ -63,11 +63,11 @@ def test_an_event_s_position_is_its_instant_and_then_its_id():
 
 
 def test_a_message_has_at_most_a_million_bytes():
-    """Of them 2,000 are for key and headers. The broker's default limit is larger."""
+    """A message has at most a million bytes, 2,000 of them for key and headers. The broker's default limit is larger."""
     assert (LARGEST_MESSAGE, ENVELOPE) == (1_000_000, 2_000)
 
 
 def test_a_trace_with_a_missing_part_is_an_error():
-    """The database returns all three parts or none."""
+    """A trace with two of its three parts raises ValueError, because the database returns all parts or none."""
     with pytest.raises(ValueError, match="shorter"):
         to_message(ROW._replace(context=("one", "00-two")))

@@ -58,7 +58,7 @@ def test_an_error_text_is_one_line_of_at_most_500_characters(code, reason):
 
 
 def test_a_permanent_fault_counts_as_one_if_no_retry_was_left():
-    """The count is the limit, or one more than it was."""
+    """After a permanent fault, the retry count is the limit. If it was the limit already, it rises by one."""
     assert [retry_count_after(Fault.PERMANENT, count, 5) for count in (0, 4, 5, 7)] == [5, 5, 6, 8]
 
 

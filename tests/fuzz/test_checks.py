@@ -90,7 +90,7 @@ def test_a_check_sees_a_fault(name, monkeypatch):
 
 
 def test_a_part_of_a_canary_is_seen():
-    """Six letters of a canary are enough."""
+    """The check finds six characters of a canary in a text."""
     with pytest.raises(AssertionError):
         keeps_secrets(f"the key begins with {KEYS['ZALOPAY_KEY2'][3:9]}")
     keeps_secrets("the key begins with HTTPS and a number")

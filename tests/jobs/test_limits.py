@@ -41,7 +41,7 @@ def limits(engine):
 
 
 def test_a_replay_waits_up_to_half_a_minute_for_a_statement(engine, limits):
-    """Selecting the events may take a minute."""
+    """A replay may take half a minute for a statement, and a minute for selecting the events."""
     plan = plan_replay(engine, Selector(failed=True), max_retries=5)
     assert limits == {(60, 5, 60)}
     limits.clear()
@@ -61,7 +61,7 @@ def test_a_cleanup_waits_up_to_ten_seconds_for_a_batch(engine, limits):
 
 
 def test_a_publisher_waits_up_to_two_seconds_for_a_lock(engine, limits, mock_kafka):
-    """It looks for a cause of waiting for five seconds. Its idle limit is longer than sending a batch takes."""
+    """A publisher waits two seconds for a lock. Its search for the cause of waiting may take five seconds."""
     producer = Producer(producer_config(KafkaSettings(mock_kafka.bootstrap)))
     publish_outbox(engine, producer, PublishOptions())
     producer.close()

@@ -96,7 +96,7 @@ def test_a_plan_within_the_cap_is_settled_and_recorded(scheduled):
 
 
 def test_a_plan_over_the_cap_changes_nothing(scheduled):
-    """It is no failure of a payment, and no run is recorded."""
+    """If a plan is over the cap, payctl changes no payment, counts no failure and records no run."""
     payments = [scheduled.insert(name, "paid") for name in ("a", "b")]
     report = scheduled.run(most_settled=1)
     assert [scheduled.status(one) for one in payments] == ["PENDING", "PENDING"]
@@ -125,7 +125,7 @@ def test_only_payments_of_the_right_age_are_asked_about(scheduled, gateway, age,
 
 
 def test_more_payments_than_may_be_asked_about_are_left_to_the_next_run(scheduled):
-    """The report says that there were more."""
+    """A run asks about at most the given number of payments, and the report says that there are more."""
     for name in ("a", "b", "c"):
         scheduled.insert(name)
     report = scheduled.run(most_asked=2)
@@ -171,7 +171,7 @@ def test_late_money_is_for_a_person(scheduled):
 
 @pytest.mark.parametrize("state", ["refunded", "odd"])
 def test_an_answer_that_payctl_has_no_rule_for_is_for_a_person(scheduled, state):
-    """A refund and an unknown state change nothing."""
+    """A refund or an unknown state leaves the payment PENDING, and the report lists the payment for the operator."""
     payment = scheduled.insert("one", state)
     report = scheduled.run()
     assert [finding.payment.id for finding in report.for_a_person] == [payment.id]

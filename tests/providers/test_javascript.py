@@ -82,7 +82,7 @@ def test_deep_nesting_is_refused():
 
 
 def test_a_document_may_be_nested_32_levels_deep():
-    """One level more is refused, whether it is a list or an object."""
+    """A document with 32 levels is accepted. One more list or object is refused."""
     deepest: object = 1
     for _ in range(16):
         deepest = [{"a": deepest}]

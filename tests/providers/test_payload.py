@@ -130,7 +130,7 @@ def test_a_body_of_64_kib_is_read(read):
 
 
 def test_a_larger_body_is_not_read():
-    """One byte more than 65,536 is refused, and nothing of the body is read leniently either."""
+    """A body of 65,537 bytes is refused, and the lenient reader reads nothing of it either."""
     body = b'{"a":1}'.ljust(MAX_BODY_BYTES + 1)
     assert read_leniently(body) == {}
     with pytest.raises(MalformedError, match="too large"):
@@ -138,7 +138,7 @@ def test_a_larger_body_is_not_read():
 
 
 def test_a_number_has_at_most_64_digits():
-    """A text of 64 digits is a number. Zero is one too."""
+    """A text of 64 digits is a number, and so is a single zero."""
     assert digits("9" * 64) == int("9" * 64)
     assert digits("0") == 0
 
@@ -159,13 +159,13 @@ def test_a_number_of_16_digits_is_still_exact(token, whole):
 
 @pytest.mark.parametrize("amount", [1, 10**15])
 def test_the_smallest_and_the_largest_amount_are_accepted(amount):
-    """One VND is an amount, and so is a million billion."""
+    """An amount may be from 1 VND to a million billion VND."""
     assert amount_of(amount) == amount
 
 
 @pytest.mark.parametrize("number", [None, -1])
 def test_a_missing_or_negative_transaction_number_is_refused(number):
-    """Only zero means that there is no transaction."""
+    """A missing or negative transaction number raises MalformedError. Only zero means that there is no transaction."""
     with pytest.raises(MalformedError):
         transaction_id_of(number)
     assert transaction_id_of(1) == "1"

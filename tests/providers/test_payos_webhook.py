@@ -20,13 +20,13 @@ def answer(status, **fields):
 
 @pytest.mark.parametrize("status", [200, 201, 299])
 def test_a_success_with_code_00_is_a_registration(status):
-    """PayOS may return the URL or leave it out."""
+    """With code 00 the webhook is registered, whether or not PayOS returns the URL."""
     assert read(answer(status, code="00", data={"webhookUrl": URL}), URL) == Registration(entered=True, code="00")
     assert read(answer(status, code="00"), URL) == Registration(entered=True, code="00")
 
 
 def test_another_url_than_the_one_that_was_sent_is_not_a_registration():
-    """The operator must look in PayOS's portal then."""
+    """If PayOS returns another URL, the webhook does not count as registered."""
     said = "PayOS returned another URL than the one that was sent"
     found = read(answer(200, code="00", data={"webhookUrl": "https://other"}), URL)
     assert found == Registration(entered=False, code="00", said=said)
@@ -34,7 +34,7 @@ def test_another_url_than_the_one_that_was_sent_is_not_a_registration():
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 503])
 def test_a_busy_payos_is_unavailable(status):
-    """The command can be repeated in a minute, whatever the body says."""
+    """If PayOS is busy, reading its response raises UnavailableError, whatever the body says."""
     with pytest.raises(UnavailableError, match=f"HTTP {status}"):
         read(answer(status, code="00"), URL)
 

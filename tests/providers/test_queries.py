@@ -93,7 +93,7 @@ def test_another_http_status_than_200_settles_nothing(gateway, status, because):
 @pytest.mark.parametrize("gateway", sorted(QUERIES))
 @pytest.mark.parametrize("body", [b"", b"[]", b"<html>", b'{"a":1e400}'])
 def test_an_answer_that_is_not_a_json_object_is_malformed(gateway, body):
-    """The reading never raises."""
+    """Reading a response that is not a JSON object never raises."""
     assert read(gateway, body).because is NoVerdict.MALFORMED
 
 
@@ -183,7 +183,7 @@ def test_an_order_that_was_not_paid_is_read_by_its_state(gateway, state, result)
 
 
 def test_an_unpaid_order_of_zalopay_expires_after_an_hour():
-    """A customer can pay a younger order again."""
+    """An unpaid order of ZaloPay expires after an hour, because a customer can still pay a younger order."""
     verdicts = [
         answered("zalopay", state="abandoned", asked=replace(ASKED, created_at=NOW - age))
         for age in (timedelta(hours=1), timedelta(minutes=59, seconds=59))
@@ -193,7 +193,7 @@ def test_an_unpaid_order_of_zalopay_expires_after_an_hour():
 
 @pytest.mark.parametrize(("state", "paid"), [("partly", 1000), ("pending", 1), ("expired", 1000)])
 def test_a_link_of_payos_with_some_money_needs_a_person(state, paid):
-    """Money came in, and the link is not paid."""
+    """If a link has some money but is not PAID, its payment is not settled."""
     expected = Inconclusive(NoVerdict.PARTLY_PAID, "the customer paid, but the status of the link is not PAID")
     assert signed_payos(state=state, amountPaid=paid) == expected
 

@@ -109,7 +109,7 @@ def test_only_secret_keys_that_sign_callbacks_are_tried(merchant, gateway, varia
 
 
 def test_a_reading_does_not_show_signatures_keys_and_texts():
-    """A log line with the object contains none of them."""
+    """The repr of a reading contains no signature, no key and no signed text."""
     hint = Hint("code", "words")
     signer = Signer(hint, b"canary", b"canary")
     reading = Reading(

@@ -49,13 +49,13 @@ def numbers(found):
 
 
 def test_an_empty_outbox_has_no_flow(read):
-    """No part has an event, and all events were read."""
+    """The flow of an empty outbox has no event in any part."""
     assert read() == NOTHING
 
 
 @pytest.mark.parametrize("half", [False, True], ids=["published", "half marked"])
 def test_a_sent_event_counts_in_the_part_of_each_instant(read, half):
-    """It was created in the first hour and sent in the second one, half an hour later."""
+    """An event counts as created in the first hour, and as sent in the second hour, half an hour later."""
     found = read((0.75, 1.25, 0), half=half)
     lag = 1800.0
     part = (1, lag, lag, lag)
@@ -99,13 +99,13 @@ def test_an_event_may_have_been_created_in_another_zone(read, half, created, cou
 
 
 def test_a_dead_event_neither_waits_nor_joins(read):
-    """It was created, and nobody will send it."""
+    """A dead event counts as created, but not as an event that a publisher will send."""
     found = read((0.5, None, 5), (-1, None, 5), (0.5, None, 4))
     assert numbers(found) == NOTHING._replace(created={0: 2}, joined={0: 1})
 
 
 def test_lags_are_by_nearest_rank_and_the_slowest_is_named(read):
-    """Of twenty events the 10th, the 19th and the last are the percentiles."""
+    """For twenty events, the percentiles are the 10th, the 19th and the last lag."""
     found = read(*((0.5 - number / 100, 0.5, 0) for number in range(1, 21)))
     minutes = [round(each / 36) for each in (found.lag_p50, found.lag_p95, found.lag_p99)]
     assert minutes == [10, 19, 20]

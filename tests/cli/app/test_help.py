@@ -295,5 +295,5 @@ def test_an_unknown_word_suggests_the_near_ones(arguments, near, invoke):
 
 
 def test_headings_are_bold_only_where_that_shows(invoke):
-    """In a pipe the help has no escape sequence."""
+    """In a pipe, the help contains no escape sequence."""
     assert "\x1b" not in invoke("--help").stdout

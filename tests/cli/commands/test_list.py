@@ -126,7 +126,7 @@ def test_a_list_refuses_an_unknown_status_or_result(ask, what, option, misspelt,
 
 
 def test_one_statement_lists_thousands_of_payments(ask, engine):
-    """One statement lists thousands of payments, because each statement sorts the whole table."""
+    """A list of thousands of payments needs one statement, because each statement sorts the whole table."""
     with engine.begin() as connection:
         insert_events(connection, 4500)
         insert_payments_of_events(connection)

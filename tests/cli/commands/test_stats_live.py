@@ -57,7 +57,7 @@ def test_the_picture_fits_the_terminal(troubled, columns, lines, terminal):
 
 
 def test_the_picture_shows_what_a_night_needs(troubled, terminal):
-    """At 80x24: verdict, place, causes with commands, rates, lag, pending, dead, publishers and refused callbacks."""
+    """At 80x24, the picture shows the verdict, causes, commands, rates, lag, publishers and refused callbacks."""
     with terminal(*WATCH, **troubled) as it:
         it.wait_for("/s")
         lines = it.wait_for("refused callbacks").splitlines()
@@ -122,7 +122,7 @@ def test_an_empty_outbox_has_a_calm_picture(database_url, terminal):
 
 
 def test_a_refresh_sends_only_the_rows_that_changed(troubled, terminal):
-    """For a slow connection: on average a reading redraws fewer than a third of the terminal's 24 rows."""
+    """On average a reading redraws fewer than a third of the terminal's 24 rows, because the connection may be slow."""
     with terminal(*WATCH, **troubled) as it:
         it.wait_for("/s")
         it.read(1.5)

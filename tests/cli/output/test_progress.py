@@ -64,7 +64,7 @@ def _read(descriptor):
 
 @pytest.mark.parametrize(("arguments", "word", "end"), LONG)
 def test_a_progress_bar_is_drawn_on_a_terminal_s_stderr(typed, arguments, word, end):
-    """Stdout has nothing but the document."""
+    """The progress bar is drawn on stderr, and stdout contains only the document."""
     code, out, err = typed(*arguments, terminal=True)
     assert (code, json.loads(out)["exit_code"]) == (0, 0)
     assert {word, "━", end} == {part for part in (word, "━", end) if part in err}

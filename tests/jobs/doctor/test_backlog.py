@@ -231,7 +231,7 @@ def test_an_overdue_backlog_is_a_warning_while_a_publisher_drains_it(look, engin
 def test_the_doctor_describes_the_last_publisher(look, execute, statement, shards, status, words):
     """The doctor's finding says whether the publisher is idle or has ended.
 
-    A number of shards unlike the configured one is a warning.
+    It warns if the number of shards differs from the configured number.
     """
     if statement:
         execute(statement)

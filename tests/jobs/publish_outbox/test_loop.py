@@ -238,7 +238,7 @@ def test_a_rate_is_kept_and_idle_time_allows_no_burst(outbox):
 
 
 def test_a_rate_is_kept_by_four_batches_a_second(outbox):
-    """At twelve events a second a batch has three events."""
+    """With a rate of twelve events a second, each batch has three events."""
     outbox.insert(12)
     assert outbox.run(Clockwork(), rate=12).counts.batches == 4
 

@@ -120,7 +120,7 @@ def test_a_sample_of_lags_is_bounded_and_evenly_spaced(batches):
 
 
 def test_a_full_sample_has_8192_lags():
-    """One more halves it. The spread has the least and the greatest of them."""
+    """A sample keeps 8,192 lags, and one more lag halves it. Its spread includes the least and the greatest lag."""
     sample = LagSample()
     sample.add(range(8192))
     assert (len(sample._seconds), sample.spread(4)) == (8192, [0, 2730, 5460, 8191])  # noqa: SLF001

@@ -215,7 +215,7 @@ def test_only_a_running_run_of_another_command_cannot_be_cancelled(outbox, engin
 
 
 def test_a_report_names_the_first_hundred_events_that_were_not_requeued(outbox, engine):
-    """All of them are counted, and the record of the run has them all."""
+    """The report counts all events that were not requeued, and names the first hundred of them."""
     with engine.begin() as connection:
         insert_events(connection, 101, state="dead")
     plan = outbox.plan()

@@ -78,9 +78,9 @@ Provider = Annotated[
 ]
 Since = Annotated[
     str | None,
-    typer.Option(metavar="WHEN", help="Select rows at or after this instant, such as 2h (ago), yesterday, 09:00."),
+    typer.Option(metavar="WHEN", help="Rows at or after this instant, such as 2h (ago), yesterday, 09:00."),
 ]
-Until = Annotated[str | None, typer.Option(metavar="WHEN", help="Select rows before this instant.")]
+Until = Annotated[str | None, typer.Option(metavar="WHEN", help="Rows before this instant.")]
 ByInstant = Annotated[WindowBy, typer.Option("--by", help="The instant that --since and --until are compared with.")]
 ErrorPattern = Annotated[
     str | None,
@@ -88,7 +88,7 @@ ErrorPattern = Annotated[
         "--error",
         metavar="REGEX",
         parser=text,
-        help="Events whose last error matches this PostgreSQL regular expression.",
+        help="Events whose last error matches (PostgreSQL regex).",
     ),
 ]
 ErrorGroup = Annotated[

@@ -247,7 +247,7 @@ def test_texts_from_outside_are_not_interpreted_and_show_no_secret(told, invoke,
 
 
 def test_ids_are_short_in_markdown_and_whole_in_json(told, asked, invoke, database_url):
-    """The Markdown has the first eight characters of each id, which every command takes."""
+    """The Markdown shows the first eight characters of each id. Every command accepts them."""
     shown = invoke("report", *window(told), DATABASE_URL=database_url).stdout
     assert not re.search(r"[0-9a-f]{8}-[0-9a-f]{4}-", shown)
     assert f"`payctl runs show {told.runs[0][:8]}`" in shown
