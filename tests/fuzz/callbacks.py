@@ -1,4 +1,4 @@
-"""Callbacks that nobody signed, genuine ones that somebody changed, and nonsense with a valid signature."""
+"""Build unsigned callbacks, changed genuine callbacks, and nonsense with a valid signature."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def altered(data: bytes) -> None:
 
 
 def signed(data: bytes) -> None:
-    """Assert that any content with a valid signature gives a sound callback, or is kept for a person or refused."""
+    """Assert that any content with a valid signature gives a correct callback, or is kept for the operator, or is refused."""
     name, request = with_signature(data)
     verdict = GATEWAYS[name].verify(request, merchant.CREDENTIALS[name])
     if isinstance(verdict, Callback):

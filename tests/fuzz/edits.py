@@ -1,4 +1,4 @@
-"""Change a genuine callback step by step, as somebody on the way could."""
+"""Change a genuine callback step by step, as an attacker could."""
 
 from __future__ import annotations
 

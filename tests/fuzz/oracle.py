@@ -1,4 +1,4 @@
-"""What must hold for each input, whoever chose it."""
+"""Check what must hold for every input."""
 
 from __future__ import annotations
 

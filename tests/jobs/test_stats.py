@@ -120,7 +120,7 @@ def test_the_forecast_uses_the_rates_of_the_last_minute(stats, backlog, publishe
 
 
 def test_a_backlog_with_equal_rates_is_not_shrinking(stats, insert):
-    """If as many events are created as published, the backlog neither grows nor drains."""
+    """If the numbers of created and published events are equal, the backlog neither grows nor drains."""
     insert(60, state="published", age=timedelta(seconds=10))
     insert(5, age=timedelta(hours=3))
     assert stats().drain is Drain.STALLED
@@ -161,7 +161,7 @@ def test_two_samples_show_that_an_old_backlog_drains(stats, insert, execute):
 def test_two_samples_show_that_a_backlog_grows_or_is_stalled(stats, insert):
     """If the second sample has more pending events, the backlog is growing.
 
-    If it has as many, the backlog is stalled.
+    If it has the same number, the backlog is stalled.
     """
     insert(3, age=timedelta(days=1))
     look = followed(stats)

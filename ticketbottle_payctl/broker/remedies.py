@@ -9,7 +9,7 @@ from ticketbottle_payctl.domain.event import ENVELOPE, LARGEST_MESSAGE, TOPICS
 
 
 class DeliveryRemedy(StrEnum):
-    """A cause that payctl cannot fix. A replay helps only after a person has fixed it."""
+    """A cause that payctl cannot fix. A replay helps only after the operator has fixed it."""
 
     RAISE_TOPIC_LIMIT = "raise_topic_limit"
     SHRINK_PAYLOAD = "shrink_payload"

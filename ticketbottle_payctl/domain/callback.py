@@ -109,8 +109,8 @@ class Unclear:
 
     UNREADABLE: the content breaks a rule of the gateway's documentation. AMBIGUOUS: the signed text has two
     possible meanings. ``detail`` is a constant text and quotes nothing. ``order_ref``, ``reference`` and ``order_hint``
-    are as in :class:`Callback`, or empty if they cannot be read. payctl uses them only to show the payment to a person,
-    and never to settle it.
+    are as in :class:`Callback`, or empty if they cannot be read. payctl uses them only to show the payment to the
+    operator, and never to settle it.
     """
 
     provider: str

@@ -38,8 +38,8 @@ def judge(
     """Verify a callback with ``prove``, then read it with ``read``. Never raises the errors of these functions.
 
     If ``prove`` raises NotGenuineError or MalformedError, the callback is rejected and nothing of it is stored. If
-    ``read`` raises MalformedError or AmbiguousError, the signature is valid, so the callback is stored for a person and
-    for the status query. ``names`` returns what such a callback says about its payment.
+    ``read`` raises MalformedError or AmbiguousError, the signature is valid, so the callback is stored for the
+    operator and for the status query. ``names`` returns what such a callback says about its payment.
     """
     try:
         proven = prove()

@@ -163,7 +163,7 @@ IDS = [
 def test_publish_outbox_shows_a_tick_only_with_exit_code_0(
     situation, place, options, changes, code, mark, words, invoke, places, add, engine
 ):
-    """publish-outbox shows a tick exactly if it exits with 0. Every other first line says why events wait."""
+    """publish-outbox shows a tick if it exits with 0, and only then. Every other first line says why events wait."""
     situation(add)
     with place(engine):
         ran = invoke("publish-outbox", *options, **{**places, **changes})

@@ -73,7 +73,7 @@ DEAD = {"state": "dead", "last_error": "MSG_SIZE_TOO_LARGE: no", "age": MINUTES}
 def test_stats_show_a_tick_only_if_no_event_is_dead_blocked_or_overdue(
     world, given, invoke, answer, steps, first_line, causes, check
 ):
-    """`stats --check` shows a cross exactly if it exits with 5."""
+    """`stats --check` shows a cross if it exits with 5, and only then."""
     given(*steps)
     environment = {**world, "OUTBOX_MAX_RETRIES": "20" if "retry_count" in str(steps) else "5"}
     shown = invoke("stats", **environment)

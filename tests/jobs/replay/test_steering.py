@@ -184,7 +184,7 @@ def test_a_replay_is_done_if_a_signal_arrives_after_its_last_event(outbox):
 
 @pytest.mark.usefixtures("dead")
 def test_a_run_stops_at_max_errors(outbox, engine):
-    """Locked rows count as errors. The run stops when there are as many errors as --max-errors allows."""
+    """Locked rows count as errors. The run stops when the number of errors reaches --max-errors."""
     plan = outbox.plan()
     with engine.connect() as holder, holder.begin():
         holder.exec_driver_sql("SELECT id FROM outbox FOR UPDATE")

@@ -1,4 +1,4 @@
-"""Describe what a person must fix before replaying a dead event."""
+"""Describe what the operator must fix before replaying a dead event."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # the check of the keys needs neither driver
 
 
 class Status(StrEnum):
-    """The severity of a finding. ``warn``: the checked thing works today. ``fail``: it does not work."""
+    """The severity of a finding. ``warn``: it needs attention but still works. ``fail``: it does not work."""
 
     OK = "ok"
     WARN = "warn"
@@ -89,7 +89,7 @@ def ok(check: str, fact: str) -> Finding:
 
 
 def warn(check: str, fact: str, meaning: str, remedy: str | None = None, command: Command | None = None) -> Finding:
-    """Return a warning about a thing that works today and may not work later."""
+    """Return a warning: something needs attention but still works."""
     return Finding(check, Status.WARN, fact, meaning, remedy, command)
 
 

@@ -29,7 +29,7 @@ def advise(
 ) -> tuple[Advice, ...]:
     """Return the commands that help, the most urgent first.
 
-    The list is empty if only a person can act, or nothing is open.
+    The list is empty if no command helps, or nothing is open.
     """
     # Advise to send a published event again only if no other finding is open, such as a refund or late money.
     pressing = [each for number, each in enumerate(verdicts) if number == 0 or each.kind is not VerdictKind.PUBLISHED]

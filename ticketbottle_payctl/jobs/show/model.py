@@ -59,7 +59,7 @@ class VerdictKind(StrEnum):
 
 
 class Remedy(StrEnum):
-    """An action for a person that no command can do."""
+    """An action that the operator must do, because no command can do it."""
 
     COMPARE_AMOUNT = "compare_amount"
     REFUND = "refund"

@@ -64,7 +64,7 @@ def judge_given_up(payment: PaymentRow, receipts: Sequence[ReceiptRow]) -> Itera
 
 
 def judge_completed(payment: PaymentRow, receipts: Sequence[ReceiptRow]) -> Iterator[Verdict]:
-    """Return the findings about the money of a COMPLETED payment that a person must know about."""
+    """Return the findings about the money of a COMPLETED payment that the operator must know about."""
     completed = payment.completed_at
     successes = [each for each in receipts if each.outcome == "COMPLETED" and each.result in _SETTLED]
     numbers = {each.payment_number for each in successes if each.payment_number}

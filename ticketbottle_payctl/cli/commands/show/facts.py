@@ -53,9 +53,9 @@ class VerdictFacts(TypedDict):
     behind: Sequence[str]
     """Consumer groups of the partition that have not read the record."""
     remedy: Annotated[str, Keywords(enum=[*Remedy, *DeliveryRemedy])] | None
-    """The action for a person, if no command can do it."""
+    """The action for the operator, if no command can do it."""
     todo: str | None
-    """The action for a person, as a sentence."""
+    """The action for the operator, as a sentence."""
 
 
 class ShowFacts(TypedDict):

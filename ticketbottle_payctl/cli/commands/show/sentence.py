@@ -1,4 +1,4 @@
-"""Write one sentence with the verdict about an order, and one sentence with the action for a person."""
+"""Write one sentence with the verdict about an order, and one sentence with the action for the operator."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def sentence(verdict: Verdict, timeline: Timeline, now: datetime) -> str:
 
 
 def todo(verdict: Verdict, timeline: Timeline) -> str | None:
-    """Return the action for a person, or None if a command does the action or no action is needed."""
+    """Return the action for the operator, or None if a command does the action or no action is needed."""
     remedy, event = verdict.remedy, verdict.blocked_by or verdict.event
     if isinstance(remedy, DeliveryRemedy) and event is not None:
         return remedy_sentence(remedy, event.event_type, event.payload_bytes)

@@ -157,7 +157,7 @@ def facts_of(report: StatsReport, session: Session) -> StatsFacts:
 
 
 def command_of(cause: Cause, session: Session) -> str | None:
-    """Return the command that helps against a cause, or None."""
+    """Return the command that fixes a cause, or None."""
     return command_text(session, cause.command, f"stats: {cause.kind.replace('_', ' ')}")
 
 
