@@ -246,7 +246,7 @@ def test_no_replay_is_advised_while_debezium_publishes():
     [
         (seen(READY, publishers=[GONE]), ANSWERED,
          ["no publisher has been seen for 12 min; the last one was host:12",
-          "3 events have waited for up to 3 min. Nothing is lost: the next publisher that runs sends them",
+          "3 events have waited for up to 3 min. Nothing is lost: a publisher sends all waiting events when it runs",
           "start the publisher again; until then, publish by hand"], ("payctl publish-outbox", True, 1)),
         (seen(slot_active=False), ANSWERED,
          ["Debezium publishes this outbox, but no connector reads its slot",

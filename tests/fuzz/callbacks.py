@@ -84,7 +84,7 @@ def altered(data: bytes) -> None:
 
 
 def signed(data: bytes) -> None:
-    """Assert that any content with a valid signature gives a correct callback, or is kept for the operator, or is refused."""
+    """Assert that validly signed content gives a correct callback, is kept for the operator, or is refused."""
     name, request = with_signature(data)
     verdict = GATEWAYS[name].verify(request, merchant.CREDENTIALS[name])
     if isinstance(verdict, Callback):

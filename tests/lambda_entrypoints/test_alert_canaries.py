@@ -33,7 +33,7 @@ def from_payos(payment, scenario):
 
 
 def test_no_alert_and_no_pointer_has_a_part_of_a_secret(called, shop, engine, cloud, database_url, mock_kafka):
-    """Alerts of callbacks, of newly dead events and of the daily cleanup, and the pointers of dead events."""
+    """No alert about a callback, a dead event or a cleanup contains a part of a secret, and no pointer to a dead event does."""
     (arn, alerts), queue = cloud.topic(), cloud.queue()
     environ = {
         **KEYS,

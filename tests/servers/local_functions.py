@@ -175,9 +175,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--port", type=int, default=8081, help="port for the webhook's function [8081]; 0 takes a free one"
     )
-    parser.add_argument(
-        "--event", metavar="FILE", help="invoke a function once with this event"
-    )
+    parser.add_argument("--event", metavar="FILE", help="invoke a function once with this event")
     parser.add_argument("--sam", metavar="FILE", help="write the settings for `sam local`, and print its command")
     parser.add_argument(
         "--function", choices=_FUNCTIONS, default="webhook", help="function to invoke with --event [webhook]"

@@ -34,9 +34,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--faults", type=int, help="number of faults [default: 12 a minute]")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))  # noqa: S311 - not for secrets
-    parser.add_argument(
-        "--outage", type=float, default=120.0, help="seconds that the long outage lasts, or 0 for none"
-    )
+    parser.add_argument("--outage", type=float, default=120.0, help="seconds that the long outage lasts, or 0 for none")
     parser.add_argument("--publishers", type=int, default=3, help="number of publishers, 1 to 8 [default: 3]")
     parser.add_argument("--shards", type=int, default=4)
     parser.add_argument("--rate", type=float, default=200.0, help="events a second [default: 200]")

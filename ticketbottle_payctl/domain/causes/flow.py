@@ -29,7 +29,7 @@ def of_publishers(evidence: Evidence) -> Iterator[Cause]:
         return
     running = evidence.running
     if not running:
-        meaning = f"{waited(evidence, waiting)}. Nothing is lost: the next publisher that runs sends them"
+        meaning = f"{waited(evidence, waiting)}. Nothing is lost: a publisher sends all waiting events when it runs"
         advice = "start the publisher again; until then, publish by hand"
         yield Cause(CauseKind.NO_PUBLISHER, total(waiting), _not_seen(evidence), meaning, advice, PUBLISH)
     counts = {one.shards: one.name for one in running if one.shards is not None}

@@ -15,7 +15,7 @@ from ticketbottle_payctl.store.payments.history import EventRow, PaymentRow, Rec
 
 
 class Mark(StrEnum):
-    """The state of an order: nothing is open, something is in progress, or a person must act."""
+    """The state of an order: nothing is open, something is in progress, or the operator must act."""
 
     GOOD = "good"
     OPEN = "open"

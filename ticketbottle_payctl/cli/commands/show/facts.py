@@ -33,7 +33,7 @@ class VerdictFacts(TypedDict):
 
     kind: Annotated[str, Keywords(enum=[*VerdictKind])]
     mark: Annotated[str, Keywords(enum=[*Mark])]
-    """good: nothing is open; open: something is in progress or a person should check; bad: a person must act."""
+    """good: nothing is open; open: something is in progress or needs a check; bad: the operator must act."""
     text: str
     """The sentence that people read."""
     at: datetime | None
