@@ -85,7 +85,7 @@ def scheduled(engine):
 
 
 def test_a_plan_within_the_cap_is_settled_and_recorded(scheduled):
-    """A payment that is pending at the gateway too stays as it is, and nobody is told."""
+    """The job settles the paid and the failed payment, leaves the pending one unchanged, and records the run."""
     paid, failed, pending = (scheduled.insert(name, name) for name in ("paid", "failed", "pending"))
     report = scheduled.run(most_settled=2)
     assert [scheduled.status(one) for one in (paid, failed, pending)] == ["COMPLETED", "FAILED", "PENDING"]

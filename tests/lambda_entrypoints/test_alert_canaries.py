@@ -33,7 +33,7 @@ def from_payos(payment, scenario):
 
 
 def test_no_alert_and_no_pointer_has_a_part_of_a_secret(called, shop, engine, cloud, database_url, mock_kafka):
-    """No alert about a callback, a dead event or a cleanup contains a part of a secret, and no pointer to a dead event does."""
+    """No alert (callback, dead event, cleanup) and no pointer to a dead event contains a part of a secret."""
     (arn, alerts), queue = cloud.topic(), cloud.queue()
     environ = {
         **KEYS,

@@ -176,7 +176,7 @@ def test_a_transfer_s_number_is_the_payment_number(merchant):
 
 
 def test_an_unreadable_webhook_of_payos_names_its_order(merchant):
-    """A person finds the payment by the order's number, or by the link if the number is missing."""
+    """An operator finds the payment by the order's number, or by the link if the number is missing."""
     verdicts = [
         merchant.verify("payos", merchant.payos(amount="x", orderCode=code)) for code in (2026112300000035, "x")
     ]

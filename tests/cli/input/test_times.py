@@ -91,7 +91,7 @@ def test_an_age_is_a_duration(text, meant):
 
 @pytest.mark.parametrize("text", ["", "5", "0s", "now", "ago"])
 def test_an_invalid_age_is_refused(text):
-    """A number without a unit, zero and an empty text are not an age."""
+    """A number without a unit, zero and an empty text are not ages."""
     with pytest.raises(typer.BadParameter):
         age(text)
 

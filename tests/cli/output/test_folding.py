@@ -46,7 +46,7 @@ def test_wide_characters_and_other_spaces_are_kept(words):
 
 
 def test_a_text_of_many_spaces_is_folded_at_once():
-    """Folding takes time in proportion to the length of the text. With the square of the length, it would take minutes."""
+    """The time to fold grows with the length of the text. If it grew with its square, this would take minutes."""
     assert texts(folded(("a" + " " * 300_000, "b"), 2, 40))[0].startswith("a")
 
 

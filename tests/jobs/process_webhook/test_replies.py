@@ -174,7 +174,7 @@ def test_a_bad_signature_gets_a_reply_without_the_expected_one(shop, provider, c
 
 
 def test_the_report_s_time_in_the_database_is_a_part_of_the_call(shop):
-    """The time begins with the request for a connection and ends with the transaction."""
+    """A report's database time covers the wait for a connection and the whole transaction."""
     payment = shop.payment("vnpay")
     began = time.monotonic()
     report = shop.process(payment)

@@ -31,7 +31,7 @@ def payments(engine):
     ],
 )
 def test_an_order_is_found_by_its_last_characters_in_any_case(ask, typed, found):
-    """A person may know an order code only from a screenshot or a phone call."""
+    """An operator may know an order code only from a screenshot or a phone call."""
     assert ask("show", typed)["result"]["order_code"] == found
 
 
