@@ -109,7 +109,7 @@ COMMANDS: tuple[CommandEntry, ...] = (
     _writes(
         "cdc cut-over",
         "cdc:cut_over_command",
-        "Hand the outbox over to Debezium: create its replication slot and send the earlier events.",
+        "Hand the outbox to Debezium: create its slot and send the earlier events.",
     ),
     _writes("cdc mark", "cdc:mark_command", "Mark the events that Debezium has sent, as found in Kafka."),
     _writes(

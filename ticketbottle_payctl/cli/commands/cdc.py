@@ -71,7 +71,7 @@ def cut_over_command(  # noqa: PLR0913 - one argument per option
     max_affected: change_options.MaxAffected = None,
     confirm: change_options.Confirm = None,
 ) -> None:
-    """Hand the outbox over to Debezium: create its replication slot and send the earlier events.
+    """Hand the outbox to Debezium: create its slot and send the earlier events.
 
     Stop every publisher first, and start the connector only afterwards. Writers are not blocked. The command shows the
     number of events to send, and asks for confirmation.
