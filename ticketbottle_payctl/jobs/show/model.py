@@ -109,8 +109,8 @@ class Verdict:
 
     ``ticket_is_due`` is true if the customer paid or may have paid. ``at`` is the time of the deciding event. ``paid``
     is the amount that a genuine callback or the gateway's response reports, in whole units. ``blocked_by`` is the
-    earlier event of the payment that ``event`` waits for. ``tries`` counts the failed tries of ``blocked_by`` if it is set,
-    otherwise of ``event``. ``due`` is the time of that event's next try. ``replays`` counts how often an operator
+    earlier event of the payment that ``event`` waits for. ``tries`` counts the failed tries of ``blocked_by`` if it is
+    set, otherwise of ``event``. ``due`` is the time of that event's next try. ``replays`` counts how often an operator
     requeued the event.
     """
 
