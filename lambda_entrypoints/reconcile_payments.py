@@ -1,6 +1,6 @@
 """The function that asks the gateways about overdue payments every 15 minutes and settles them. It is off by default.
 
-Nobody confirms its plan, so the plan contains a cap. Its package has an HTTP library, which no other function loads.
+Nobody confirms its plan, so the plan has a cap. Its package has an HTTP library, which no other function loads.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ def test_a_callbacks_trace_reaches_kafka_and_the_span(engine, publish, spans, mo
 
 @pytest.mark.parametrize("traceparent", MALFORMED)
 def test_a_bad_traceparent_changes_nothing(traceparent, engine, publish, spans):
-    """If the traceparent is missing or malformed, the event is still published and its span contains no link."""
+    """If the traceparent is missing or malformed, the event is still published and its span has no link."""
     settle(engine, traceparent)
     assert publish().counts.published == 1
     (span,) = spans.get_finished_spans()

@@ -15,7 +15,7 @@
         BrokerUnavailableError
       OutputError            stdout cannot be written
 
-An error contains no exit code and no HTTP status, because the command line and the functions have tables for these. The
+An error has no exit code and no HTTP status, because the command line and the functions have tables for these. The
 message says what failed, and ``hint`` says what to do next. Neither ever contains a key, a MAC, a password or an
 account number.
 """

@@ -133,7 +133,7 @@ def test_code_signing_and_encryption_keys_are_parameters(functions, of_type):
 
 
 def test_no_template_parameter_is_a_secret_value(template):
-    """The template contains no parameter for a secret value."""
+    """The template has no parameter for a secret value."""
     named = [name for name in template["Parameters"] if re.search("Password|Secret|Key|Token", name)]
     assert [name for name in named if not name.endswith(("Arn", "CodeKey", "LayerKey"))] == []
     assert not any("NoEcho" in parameter for parameter in template["Parameters"].values())

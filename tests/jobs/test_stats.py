@@ -263,7 +263,7 @@ def test_stats_read_a_bounded_part_of_a_large_table(stats, insert, engine, execu
 
 
 def test_a_large_table_that_was_never_analysed_is_sampled(stats, insert, engine):
-    """Stats estimate the total from a few pages if the table contains no statistics."""
+    """Stats estimate the total from a few pages if the table has no statistics."""
     with engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE outbox SET (autovacuum_enabled = false)")
     insert(60_000, state="published", age=timedelta(hours=3), payload_bytes=300)

@@ -103,7 +103,7 @@ def test_an_incomplete_first_batch_of_an_archive_is_cut_off(path, length):
 
 
 def test_an_archive_of_an_earlier_version_is_continued(path):
-    """An older archive contains no mark in its gzip members. Its first line shows that it is an archive."""
+    """An older archive has no mark in its gzip members. Its first line shows that it is an archive."""
     event = {"id": "a", "aggregateId": "p", "eventType": "PAYMENT_COMPLETED", "payload": {}}
     path.write_bytes(gzip.compress(f"{json.dumps(event)}\n".encode()))
     added(path, "b")

@@ -18,7 +18,7 @@ def find_receipt(engine: Engine, receipt_id: str) -> StoredRequest:
     """Return the gateway and the request of a receipt.
 
     Raises:
-        NotFoundError: no receipt contains this id.
+        NotFoundError: no receipt has this id.
         ConfigError: payctl's schema or a permission is missing.
         DatabaseUnavailableError: the server cannot be reached.
     """

@@ -35,7 +35,7 @@ def instant(text: str, zone: tzinfo, now: datetime, *, option: str | None = None
     ``option``.
 
     Raises:
-        typer.BadParameter: the text contains no accepted form, is ambiguous, does not exist in ``zone``, or is not
+        typer.BadParameter: the text has no accepted form, is ambiguous, does not exist in ``zone``, or is not
             :func:`in_reach`.
     """
     try:

@@ -1,7 +1,7 @@
 """Define payctl's exit codes in two tables: one for errors, and one for the outcomes of jobs.
 
 ``payctl --help`` and docs/reference/errors.md are generated from these tables. A test fails if an error or an outcome
-contains no row.
+has no row.
 """
 
 from __future__ import annotations
