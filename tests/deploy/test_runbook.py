@@ -31,7 +31,7 @@ def sections(root):
 
 @pytest.mark.parametrize("name", HEADINGS)
 def test_every_alarm_and_message_is_in_the_runbook(sections, name):
-    """In the runbook, each alarm and each kind of message contains a heading with its name and text below."""
+    """The runbook has a heading with text below for each alarm and each kind of message."""
     assert name in sections
 
 

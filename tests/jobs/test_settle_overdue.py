@@ -150,7 +150,7 @@ def test_a_payment_that_changed_during_the_query_is_not_settled(scheduled, chang
 
 
 def test_the_record_of_a_run_counts_settled_and_skipped_payments(scheduled):
-    """The older payment is settled, and a callback settles the younger one first."""
+    """The record counts the settled payment, and one as skipped because a callback has settled it first."""
     scheduled.insert("old", age=2 * HOUR)
     scheduled.insert("young")
     completed = "UPDATE payments SET status = 'COMPLETED' WHERE \"providerTransactionId\" = 'young'"
@@ -159,7 +159,7 @@ def test_the_record_of_a_run_counts_settled_and_skipped_payments(scheduled):
 
 
 def test_late_money_is_for_a_person(scheduled):
-    """The payment failed while the gateway was asked, and the gateway says that it was paid."""
+    """If a payment fails during the query but was paid at the gateway, the report lists it for the operator."""
     payment = scheduled.insert("one")
     scheduled.insert("other", "failed")
     failed = "UPDATE payments SET status = 'FAILED' WHERE \"providerTransactionId\" = 'one'"
@@ -237,7 +237,7 @@ def test_two_thirds_of_the_time_are_for_asking(scheduled):
 
 
 def test_no_payment_is_settled_after_the_time(scheduled):
-    """Without any time nothing is asked, and the payment stays for the next run."""
+    """A run without remaining time asks about no payment, and leaves it to the next run."""
     payment = scheduled.insert("one")
     report = scheduled.run(budget=timedelta())
     assert (report.counts["not_asked"], report.unanswered, scheduled.status(payment)) == (1, 1, "PENDING")

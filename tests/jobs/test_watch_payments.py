@@ -74,7 +74,7 @@ def test_the_share_of_pending_payments_needs_five_payments(engine, payments, pen
 
 @pytest.mark.parametrize("minutes", [5, 29, 91, 23 * 60])
 def test_a_very_young_or_old_payment_does_not_count_as_unsettled(engine, payments, minutes):
-    """The customer may still pay a young payment, and has given up an old one."""
+    """Very young and old payments do not count: the customer may still pay a young one, and has given up an old one."""
     payments(20, minutes)
     found = only(watch_payments(engine))
     assert (found.overdue, found.unsettled_percent) == (0, 0.0)

@@ -33,7 +33,7 @@ def test_a_number_is_written_as_javascript_writes_it(token, text):
 
 @pytest.mark.parametrize("number", [Real("1e309"), Real("-1e999"), Real("2021e505"), 10**309])
 def test_a_number_beyond_a_double_is_refused(number):
-    """JavaScript reads it as Infinity, which no gateway sends."""
+    """A number beyond a double is refused, because JavaScript reads it as Infinity and no gateway sends that."""
     with pytest.raises(MalformedError, match="out of range"):
         number_text(number)
 
@@ -98,5 +98,5 @@ def test_a_text_is_split_into_units_of_utf_16():
 
 
 def test_half_of_a_surrogate_pair_is_escaped():
-    """The first and the last such unit are printed as four hexadecimal digits, and their neighbours as letters."""
+    """The first and the last surrogate are printed as four hexadecimal digits, and their neighbours unchanged."""
     assert stringify("\ud7ff\ud800\udfff\ue000") == '"\ud7ff\\ud800\\udfff\ue000"'

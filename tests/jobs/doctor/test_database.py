@@ -85,7 +85,7 @@ def test_the_doctor_s_database_connection_is_read_only(engine):
         ('ALTER TABLE outbox DROP COLUMN "lastError"', "columns", "fail", 'outbox."lastError" does not exist'),
         ('ALTER TABLE outbox ALTER "publishedAt" TYPE timestamptz', "columns", "fail", "timestamp with time zone"),
         ("ALTER TABLE outbox ADD tenant text NOT NULL", "columns", "fail", "outbox.tenant is required"),
-        ("ALTER TABLE outbox RENAME TO outbox_v1", "columns", "fail", "there is no table outbox"),
+        ("ALTER TABLE outbox RENAME TO outbox_v1", "columns", "fail", "table outbox does not exist"),
         ("ALTER TYPE \"PaymentStatus\" RENAME VALUE 'FAILED' TO 'REFUSED'", "columns", "fail", "cannot be FAILED"),
         ('DROP INDEX "outbox_published_createdAt_idx"', "index", "fail", "has no index"),
         (

@@ -63,18 +63,18 @@ def test_a_gateway_accepts_the_doctor_s_test_callback(gateway):
 
 @NAMES
 def test_the_doctor_verifies_each_gateway_s_configured_keys(gateway):
-    """The doctor verifies a signed test callback and sees a tampered one refused."""
+    """The doctor verifies a signed test callback and refuses a tampered one."""
     (finding,) = keys_of(gateway)
     assert (finding.status, finding.fact) == (
         Status.OK,
-        f"{gateway_name(gateway)}: 1 test callback verified, a changed one refused",
+        f"{gateway_name(gateway)}: verified 1 test callback and refused a tampered one",
     )
 
 
 def test_the_doctor_verifies_each_key_of_a_rotation():
     """The current and the previous key are each tested separately."""
     (finding,) = keys_of("momo", secret_key="canary-new|canary-old")
-    assert finding.fact.endswith("2 test callbacks verified, a changed one refused, 1 of them from a key rotation")
+    assert finding.fact.endswith("verified 2 test callbacks (1 with keys of a rotation) and refused a tampered one")
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def dead(engine):
 
 @pytest.mark.usefixtures("dead")
 def test_the_other_events_follow_after_the_canary_is_published(outbox, publish):
-    """The canary of a replay is the oldest events. The other events follow after the canary is published."""
+    """The canary of a replay consists of the oldest events. The other events follow after the canary is published."""
     with ThreadPoolExecutor(1) as pool:
         replayed = pool.submit(outbox.replay, None, ReplayOptions(canary=4, canary_patience=SOON))
         wait_until(lambda: outbox.states() == (4, 26, 0), what="the canary to be requeued", timeout=10)

@@ -55,7 +55,7 @@ def _table(connection: Connection, table: str) -> list[Finding]:
     if not there:
         meaning = "DATABASE_URL names another database, or the payment service's migrations were not run"
         remedy = "check DATABASE_URL, including its ?schema= parameter"
-        return [fail("columns", f"there is no table {table}", meaning, remedy)]
+        return [fail("columns", f"table {table} does not exist", meaning, remedy)]
     findings = []
     for name, wanted in COLUMNS[table].items():
         if name not in there:

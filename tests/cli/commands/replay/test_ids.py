@@ -15,7 +15,7 @@ pytestmark = pytest.mark.postgres
 
 
 def test_ids_come_from_a_list_s_ndjson(invoke, ask, database_url, dead, tmp_path):
-    """Payctl replay reads ids from a pipe or a file and ignores the summary line."""
+    """`payctl replay` reads ids from a pipe or a file and ignores the summary line."""
     listed = invoke(
         "list", "outbox", "--failed", "--type", "PAYMENT_COMPLETED", "-o", "ndjson", DATABASE_URL=database_url
     )

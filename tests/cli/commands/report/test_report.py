@@ -160,7 +160,7 @@ def test_a_pause_begins_at_a_sending_or_with_the_window(window, began, ended, as
 
 
 def test_most_events_waited_after_their_creation(ask, story):
-    """The moment of the most waiting events is not before the creation of the last of them."""
+    """The moment with the most waiting events is not earlier than the creation of the last of these events."""
     for minute in (3, 7, 11):
         story.event(minute, sent=30)
     story.connection.commit()
