@@ -56,7 +56,8 @@ def test_every_id_of_a_payment_shows_the_same_timeline(engine, settled, mock_kaf
     timeline = timeline_of(engine, payment.id, kafka=kafka)
     steps = timeline.steps
     assert [step for step in steps if step.kind != "record"] == list(timelines[0].steps)
-    assert [step.at for step in steps] == sorted(step.at for step in steps)
+    assert [step.kind for step in steps[:4]] == ["payment_created", "callback", "payment_settled", "event_written"]
+    assert [step.at for step in steps[2:]] == sorted(step.at for step in steps[2:])
     assert {step.kind for step in steps} == {
         "payment_created", "callback", "payment_settled", "event_written", "event_published", "record",
     }  # fmt: skip

@@ -123,8 +123,14 @@ def test_payctl_alone_shows_a_first_screen_on_stderr(invoke):
     assert len(lines) <= 23
     assert max(map(len, lines)) <= 80
     assert "\nEvery day\n" in result.stderr
-    assert "\neverything: payctl --help, one command: payctl COMMAND --help\n" in result.stderr
-    assert result.stderr.endswith("error[USAGE]: missing command\ntry: payctl --help\n")
+    assert lines[-1] == "everything: payctl --help, one command: payctl COMMAND --help"
+    assert "error[" not in result.stderr
+
+
+def test_payctl_alone_is_an_error_in_json(invoke):
+    """With PAYCTL_OUTPUT=json, `payctl` without a command prints one document with the error."""
+    document = json.loads(invoke(PAYCTL_OUTPUT="json").stdout)
+    assert (document["exit_code"], document["error"]["message"]) == (2, "missing command")
 
 
 def test_a_group_alone_shows_its_help(invoke):

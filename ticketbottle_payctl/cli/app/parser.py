@@ -26,6 +26,7 @@ from ticketbottle_payctl.cli.app.failures import failures
 from ticketbottle_payctl.cli.app.global_options import NAMES, PANEL, Shared, collect, guess_colour, guess_form
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.output import exit_codes
+from ticketbottle_payctl.cli.output.format import OutputFormat
 from ticketbottle_payctl.cli.output.result import bold
 from ticketbottle_payctl.cli.output.sanitize import escape
 from ticketbottle_payctl.cli.output.surface import surface_of
@@ -72,9 +73,14 @@ class PayctlGroup(TyperGroup):
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
         """Parse the arguments. Without arguments, print what to type on stderr, because it is not a result."""
         if not args and not ctx.resilient_parsing:
-            sys.stderr.write(f"{self.without_arguments(ctx)}\n\n")
-            ctx.fail(" ".join(["missing command", *(["after"] if self.prefix else []), *self.prefix]))
+            sys.stderr.write(f"{self.without_arguments(ctx)}\n")
+            self.refuse_no_arguments(ctx)
         return super().parse_args(ctx, args)
+
+    def refuse_no_arguments(self, ctx: Context) -> None:
+        """Raise the error that a word is missing after the group's name."""
+        sys.stderr.write("\n")
+        ctx.fail(" ".join(["missing command", *(["after"] if self.prefix else []), *self.prefix]))
 
     def without_arguments(self, ctx: Context) -> str:
         """Return what is shown if no command was given: the help."""
@@ -152,6 +158,12 @@ class PayctlRoot(PayctlGroup):
                 formatter.write_dl([(f"{line:<{widest}}", about) for line, about in lines.items()], col_max=widest)
         _write_more(formatter, ["everything: payctl --help,", "one command: payctl COMMAND --help"])
         return formatter.getvalue().rstrip("\n")
+
+    def refuse_no_arguments(self, ctx: Context) -> None:
+        """End with the exit code of wrong usage. The page says what to type, so only a document has an error."""
+        if guess_form([], os.environ) in {OutputFormat.JSON, OutputFormat.NDJSON}:
+            super().refuse_no_arguments(ctx)
+        raise typer.Exit(int(exit_codes.ExitCode.USAGE))
 
     def invoke(self, ctx: Context) -> Any:  # noqa: ANN401 - Typer's signature
         """Run the chosen command. An exception becomes one failure and one exit code."""

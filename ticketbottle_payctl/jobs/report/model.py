@@ -52,7 +52,10 @@ class Gap(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """The backlog at the moment of the report. ``oldest_id`` is the oldest pending event."""
+    """The backlog at the moment of the report. ``oldest_id`` is the oldest pending event.
+
+    ``superseded`` counts the dead events that do no harm, because their customers have paid since.
+    """
 
     pending: int
     dead: int

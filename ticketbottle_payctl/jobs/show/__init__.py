@@ -27,7 +27,7 @@ from ticketbottle_payctl.jobs.show.model import (
 )
 from ticketbottle_payctl.jobs.show.money import paid_and_by
 from ticketbottle_payctl.jobs.show.records import Records, find_all
-from ticketbottle_payctl.jobs.show.steps import steps_of
+from ticketbottle_payctl.jobs.show.steps import in_order, steps_of
 from ticketbottle_payctl.jobs.show.verdict import judge
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.outbox import cdc
@@ -77,7 +77,7 @@ def show(  # noqa: PLR0913 - one argument per source
     return Timeline(
         payment=found.payment,
         verdict=first,
-        steps=tuple(sorted([*steps_of(found), *records.steps], key=lambda step: step.at)),
+        steps=tuple(in_order(found, [*steps_of(found), *records.steps])),
         advice=advise(found, [first, *also], now, debezium_publishes=debezium_publishes),
         also=tuple(also),
         paid=paid,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
 
+from ticketbottle_payctl.domain.ordering import LATE_COMMITS
 from ticketbottle_payctl.jobs.show.delivery import tries_of
 from ticketbottle_payctl.jobs.show.model import SettledBy, Step
 from ticketbottle_payctl.store.payctl.receipts import STATUS_QUERY
@@ -14,6 +16,21 @@ from ticketbottle_payctl.store.payments.history import History, ReceiptRow
 def source_of(receipt: ReceiptRow) -> SettledBy:
     """Return whether a receipt contains a callback or the response to a status query."""
     return SettledBy.RECONCILE if receipt.method == STATUS_QUERY else SettledBy.CALLBACK
+
+
+def in_order(found: History, steps: Iterable[Step]) -> Iterator[Step]:
+    """Return the steps in chronological order. A receipt comes before the settlement that it caused.
+
+    Both are of one transaction, which reads the receipt's instant a little later.
+    """
+    settled = [step for step in steps_of(found) if step.kind == "payment_settled"]
+    caused = {
+        receipt.id: end.at
+        for receipt in found.receipts
+        for end in settled
+        if receipt.event_id and timedelta(0) <= receipt.received_at - end.at <= LATE_COMMITS
+    }
+    yield from sorted(steps, key=lambda step: (caused.get(step.id, step.at), step.id not in caused))
 
 
 def steps_of(found: History) -> Iterator[Step]:
