@@ -63,6 +63,8 @@ class ErrorGroupItem(TypedDict):
     superseded: NotRequired[Count]
     """The number of superseded events. A replay leaves them out, because it would take a paid customer's tickets
     away."""
+    blocking: NotRequired[Count]
+    """The number of dead superseded events whose payment has a pending event, which waits."""
     remedy: NotRequired[Annotated[str, Keywords(enum=[*DeliveryRemedy])] | None]
     """What to fix before the replay; otherwise the events fail again."""
     todo: NotRequired[str | None]
@@ -119,6 +121,7 @@ def _item(group: ErrorGroup, replay: str) -> ErrorGroupItem:
         "sample_id": group.sample_id,
         "replay": replay,
         "superseded": group.superseded,
+        "blocking": group.blocking,
         "remedy": _remedy(group),
         "todo": _todo(group),
     }
@@ -143,6 +146,13 @@ def _remedy(group: ErrorGroup) -> DeliveryRemedy | None:
 def _todo(group: ErrorGroup) -> str | None:
     remedy = _remedy(group)
     return remedy_sentence(remedy, group.sample_type, group.sample_bytes) if remedy else None
+
+
+def _blocks(group: ErrorGroup) -> str:
+    """Return what waits behind superseded events."""
+    if not group.blocking:
+        return "nothing: no event waits behind a superseded one"
+    return f"the later events of {count(group.blocking, 'payment')}"
 
 
 def _written(at: datetime) -> str:
@@ -185,7 +195,8 @@ def _human(report: ErrorsReport, selector: Selector, adviser: Adviser, now: date
                     ("event", adviser.reading(["show"], [group.sample_id])),
                     ("first", None if all_superseded else _todo(group)),
                     ("replay", None if useless else _replay(group, selector, adviser)),
-                    ("if it blocks", release if all_superseded else None),
+                    ("blocks", _blocks(group) if all_superseded else None),
+                    ("release", release if all_superseded and group.blocking else None),
                 )
             ),
         ]

@@ -52,10 +52,7 @@ class Gap(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """The backlog at the moment of the report. ``oldest_id`` is the oldest pending event.
-
-    ``superseded`` counts the dead events that do no harm, because their customers have paid since.
-    """
+    """The backlog at the moment of the report. ``oldest_id`` is the oldest pending event."""
 
     pending: int
     dead: int
@@ -153,6 +150,13 @@ class Report:
         """Whether no order lacks a ticket, no event waits or is dead, and every part was counted."""
         failed = any(gap.is_failure for gap in self.gaps)
         return not (self.without_ticket or self.waiting.pending or self.waiting.dead or failed)
+
+    @property
+    def dead_do_no_harm(self) -> bool:
+        """Whether all dead events are superseded and none of them blocks an event."""
+        groups = self.dead_groups or ()
+        superseded = sum(group.superseded for group in groups)
+        return superseded == self.waiting.dead and not any(group.blocking for group in groups)
 
     def _groups(self) -> list[OpenOrders]:
         return [group for group in (self.unpublished, self.no_event, self.refused) if group is not None]

@@ -24,8 +24,8 @@ from ticketbottle_payctl.store.outbox.selector import (
 class ErrorGroup:
     """Unpublished events that failed in the same way. ``sample`` is the newest event's error. Instants are UTC.
 
-    ``superseded`` counts the events that a replay leaves out. ``sample_type`` and ``sample_bytes`` are the newest
-    event's type and message size.
+    ``superseded`` counts the events that a replay leaves out, and ``blocking`` the dead ones among them whose payment
+    has a pending event. ``sample_type`` and ``sample_bytes`` are the newest event's type and message size.
     """
 
     group: str
@@ -40,6 +40,7 @@ class ErrorGroup:
     superseded: int
     sample_type: str
     sample_bytes: int
+    blocking: int = 0
 
 
 def groups(
@@ -57,22 +58,26 @@ def groups(
     wanted = predicate(selector, max_retries)
     failed = f'{states.unpublished("o.")} AND o."retryCount" > 0 AND {wanted.sql}'
     superseded = f"count(*) FILTER (WHERE {SUPERSEDED})" if with_payments else "0"
+    # The IN is a filter of a count, so the server reads the pending events once, and only if an event is superseded.
+    waits = f'o."aggregateId" IN (SELECT w."aggregateId" FROM outbox AS w WHERE {states.pending("w.")})'  # noqa: S608
+    blocking = f"count(*) FILTER (WHERE {states.dead('o.')} AND {SUPERSEDED} AND {waits})" if with_payments else "0"
     # Grouping keeps only counts and bounds, not the rows. The newest event is then found by its instant.
     sql = f"""
         WITH part AS (
             SELECT {PATTERN} AS pattern, o."eventType" AS type, count(*) AS events,
                 count(*) FILTER (WHERE o."retryCount" >= %(max_retries)s) AS dead,
-                {superseded} AS superseded,
+                {superseded} AS superseded, {blocking} AS blocking,
                 min(o."createdAt") AS first, max(o."createdAt") AS last
             FROM outbox AS o WHERE {failed} GROUP BY 1, 2
         ), kind AS (
             SELECT {group_of("pattern")} AS id, pattern, sum(events)::bigint AS events, sum(dead)::bigint AS dead,
-                sum(superseded)::bigint AS superseded, min(first) AS first, max(last) AS last,
+                sum(superseded)::bigint AS superseded, sum(blocking)::bigint AS blocking,
+                min(first) AS first, max(last) AS last,
                 array_agg(type ORDER BY type) AS types
             FROM part GROUP BY 2 ORDER BY 3 DESC, 1 LIMIT %(limit)s
         )
         SELECT k.id, k.pattern, k.events, k.dead, k.first, k.last, k.types, newest.error, newest.id,
-            k.superseded, newest.type, newest.bytes
+            k.superseded, newest.type, newest.bytes, k.blocking
         FROM kind AS k CROSS JOIN LATERAL (
             SELECT left(o."lastError", 500) AS error, o.id, o."eventType" AS type,
                 octet_length(o.payload::text) AS bytes
@@ -98,6 +103,7 @@ def groups(
             superseded=row[9],
             sample_type=row[10],
             sample_bytes=row[11],
+            blocking=row[12],
         )
         for row in rows
     ]

@@ -93,9 +93,16 @@ def test_a_group_that_is_too_large_for_payctl_has_no_replay_command(invoke, data
     assert ("first\tmake the payload smaller" in shown, "payctl replay" in shown) == (True, False), shown
 
 
-@pytest.mark.parametrize(("superseded", "row"), [(2, "if it blocks"), (1, "replay")], ids=["all", "some"])
-def test_errors_count_the_superseded_events_of_a_group(ask, invoke, database_url, engine, superseded, row):
-    """A replay leaves superseded events out. If all are superseded, the advised command publishes the later events."""
+@pytest.mark.parametrize(
+    ("superseded", "waits", "shown"),
+    [(2, True, {"blocks", "release"}), (2, False, {"blocks"}), (1, True, {"replay"})],
+    ids=["all, one blocks", "all, none blocks", "some"],
+)
+def test_errors_count_the_superseded_events_of_a_group(ask, invoke, database_url, engine, superseded, waits, shown):
+    """A replay leaves superseded events out. If all are superseded, `payctl errors` says whether they block an event.
+
+    Only if they do, the advised command publishes the later events.
+    """
     with engine.begin() as connection:
         insert_events(connection, 2, state="dead", event_type="PAYMENT_FAILED", last_error="x")
         insert_payments_of_events(connection)
@@ -104,14 +111,21 @@ def test_errors_count_the_superseded_events_of_a_group(ask, invoke, database_url
             f"UPDATE payments SET status = 'COMPLETED' WHERE id IN ({some})",  # noqa: S608 - a constant
             {"n": superseded},
         )
+        if waits:
+            insert_events(connection, 1)
+            connection.exec_driver_sql("""
+                UPDATE outbox SET "aggregateId" = (SELECT min(id) FROM payments WHERE status::text = 'COMPLETED')
+                WHERE "retryCount" = 0""")
     (group,) = ask("errors")["items"]
-    assert group["superseded"] == superseded
+    assert (group["superseded"], group["blocking"]) == (superseded, int(waits))
     rows = dict(
         line.split("\t", 1)
         for line in invoke("errors", DATABASE_URL=database_url).stdout.splitlines()[2:]
         if "\t" in line
     )
-    assert ({"replay", "if it blocks"} & set(rows), rows["superseded"][:6]) == ({row}, f"{superseded} of 2")
+    assert ({"replay", "blocks", "release"} & set(rows), rows["superseded"][:6]) == (shown, f"{superseded} of 2")
+    if "blocks" in shown:
+        assert rows["blocks"].startswith("the later events of 1 payment" if waits else "nothing")
 
 
 def test_the_advised_replay_of_a_large_group_has_its_max_affected(ask, engine):

@@ -18,6 +18,7 @@ from tests.cli.commands.report.conftest import ACCOUNT, HOSTILE
 from ticketbottle_payctl.formats import rfc3339
 from ticketbottle_payctl.jobs.report import collect_report
 from ticketbottle_payctl.jobs.report.model import GapReason
+from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
 
 VIETNAM = ZoneInfo("Asia/Ho_Chi_Minh")
 UNPUBLISHED = 'NOT published AND "publishedAt" IS NULL'
@@ -208,6 +209,25 @@ def test_an_empty_window_says_that_nothing_is_open(ask, invoke, database_url):
         "# ✔ Nothing is open: each paid order has its event, no event waits, and no event is dead."
     )
     assert "No run is recorded." in shown.stdout
+
+
+@pytest.mark.parametrize(("type_of_later", "harm"), [(None, ", superseded: no harm"), ("PAYMENT_COMPLETED", "")])
+def test_the_report_and_stats_say_the_same_about_superseded_events(engine, invoke, database_url, type_of_later, harm):
+    """A superseded dead event does no harm unless it blocks an event. `payctl stats` says so with the same mark."""
+    with engine.begin() as connection:
+        insert_events(connection, 1, state="dead", event_type="PAYMENT_FAILED", last_error="x", age=timedelta(hours=1))
+        insert_payments_of_events(connection)
+        connection.exec_driver_sql("UPDATE payments SET status = 'COMPLETED'")
+        if type_of_later:
+            insert_events(connection, 1, event_type=type_of_later)
+            connection.exec_driver_sql('UPDATE outbox SET "aggregateId" = (SELECT id FROM payments)')
+    said = [
+        invoke(*command, DATABASE_URL=database_url).stdout.splitlines()[0]
+        for command in (("report", "--since", "2h"), ("stats",))
+    ]
+    assert f"1 event is dead{harm}." in said[0]
+    assert [line.partition("!")[0].strip("# ") for line in said] == ["", ""]
+    assert ("superseded: no harm" in said[0], "superseded: no harm" in said[1]) == (bool(harm), bool(harm))
 
 
 def test_a_window_across_vietnam_s_midnight_is_read_and_shown_in_its_zone(story, ask, invoke, database_url):

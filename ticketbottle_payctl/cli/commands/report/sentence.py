@@ -63,7 +63,8 @@ def verdict(report: Report) -> str:
         wait = "waits" if waiting.pending == 1 else "wait"
         parts.append(f"{count(waiting.pending, 'event')} {wait}, the oldest for {duration(waiting.oldest_age_s or 0)}.")
     if waiting.dead:
-        parts.append(f"{count(waiting.dead, 'event')} {'is' if waiting.dead == 1 else 'are'} dead.")
+        harm = ", superseded: no harm" if report.dead_do_no_harm else ""
+        parts.append(f"{count(waiting.dead, 'event')} {'is' if waiting.dead == 1 else 'are'} dead{harm}.")
     if failures:
         parts.append(f"{count(failures, 'part')} of this report {'was' if failures == 1 else 'were'} not counted.")
     return " ".join(parts)
