@@ -10,6 +10,9 @@ from collections.abc import Iterable, Mapping
 
 from ticketbottle_payctl.errors import InputError
 
+ARGUMENTS = "payctl.arguments"
+"""The key of a context's ``meta`` under which the typed arguments are."""
+
 _OURS = (
     *("PAYCTL_", "DATABASE_URL", "KAFKA_", "OUTBOX_", "ZALOPAY_", "PAYOS_", "VNPAY_", "MOMO_"),
     *("ENVIRONMENT", "LOG_LEVEL"),

@@ -21,7 +21,7 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
 
 from ticketbottle_payctl.cli.app import registry
-from ticketbottle_payctl.cli.app.argv import require_utf8
+from ticketbottle_payctl.cli.app.argv import ARGUMENTS, require_utf8
 from ticketbottle_payctl.cli.app.failures import failures
 from ticketbottle_payctl.cli.app.global_options import NAMES, PANEL, Shared, collect, guess_colour, guess_form
 from ticketbottle_payctl.cli.app.session import Session
@@ -33,7 +33,6 @@ from ticketbottle_payctl.cli.output.surface import surface_of
 from ticketbottle_payctl.cli.output.text import paint
 from ticketbottle_payctl.wiring import Services
 
-_ARGUMENTS = "payctl.arguments"
 _WIDEST = 110
 _SHARED_IN_BRIEF = ("-o", "-q", "-v", "-p", "-h", "--no-input", "--color", "--config", "--tz")
 TOPICS = ("options", "exit-codes", "times")
@@ -141,7 +140,7 @@ class PayctlRoot(PayctlGroup):
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
         """Parse the options before the command's name."""
-        ctx.meta[_ARGUMENTS] = list(args)
+        ctx.meta[ARGUMENTS] = list(args)
         if ctx.resilient_parsing:  # a shell asks for completions
             return super().parse_args(ctx, args)
         with failures(lambda: _session(ctx), lambda: _help_command(ctx)):
@@ -323,7 +322,7 @@ def _session(ctx: Context) -> Session:
     root = ctx.find_root()
     if isinstance(root.obj, Session):
         return root.obj
-    arguments: list[str] = ctx.meta[_ARGUMENTS]
+    arguments: list[str] = ctx.meta[ARGUMENTS]
     words = _words(arguments)
     command = " ".join(words) if registry.find(words) else None
     verbose = max((len(each) - 1 for each in arguments if each and not each.strip("v").strip("-")), default=0)
@@ -340,7 +339,7 @@ def _words(arguments: list[str]) -> tuple[str, ...]:
 
 
 def _help_command(ctx: Context) -> str:
-    return " ".join(["payctl", *_words(ctx.meta[_ARGUMENTS]), "--help"])
+    return " ".join(["payctl", *_words(ctx.meta[ARGUMENTS]), "--help"])
 
 
 class _Page(HelpFormatter):

@@ -8,7 +8,7 @@ still shows its plan and asks for confirmation.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from ticketbottle_payctl.cli.app.session import Session
@@ -43,6 +43,22 @@ class Adviser:
     ) -> str:
         """Return a command that changes ``rows`` rows."""
         return command_line(verb, operands, [*options, *self._profile(), *self._guard(rows)])
+
+    def again(self, arguments: Sequence[str], *, without: Collection[str], rows: int = 1) -> str | None:
+        """Return the command that was typed, without these options and with what the guard needs for ``rows`` rows.
+
+        Return None if the command cannot be repeated: it reads stdin, or none of the options is a word of its own.
+        """
+        typed = [each for each in arguments if each not in without]
+        if len(typed) == len(arguments) or "-" in typed:
+            return None
+        end = typed.index("--") if "--" in typed else len(typed)
+        guard = [*self._guard(rows)]
+        for option, value in zip(guard[::2], guard[1::2], strict=True):
+            if not any(each.partition("=")[0] == option for each in typed):
+                typed[end:end] = [option, value]
+                end += 2
+        return command_line(typed)
 
     def _profile(self) -> Iterator[str]:
         shared = self.session.shared

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 import pytest
 from sqlalchemy import Engine
@@ -112,14 +113,44 @@ def test_a_replay_plan_has_an_estimated_duration(invoke, ask, database_url):
 
 
 def test_a_replay_says_why_events_are_left_out(invoke, database_url, dead):
-    """Each group has its number and its reason, and the next command shows the first event or the whole run."""
+    """The plan and the result each give the reason once. A command shows the first event or the whole run."""
     planned = invoke("replay", "--failed", "-n", DATABASE_URL=database_url)
-    assert "left out\t1 superseded: the customer has paid since\n" in planned.stdout
+    assert f"{dead[3]}\tPAYMENT_FAILED\tsuperseded: the customer has paid since\n" in planned.stdout
     assert f"see why:  payctl show {dead[3]}\n" in planned.stdout
     ran = invoke("replay", "--failed", "-y", DATABASE_URL=database_url)
     assert "skipped\t1 superseded: the customer has paid since\n" in ran.stdout
+    for said in (planned.stdout + planned.stderr, ran.stdout, ran.stderr):
+        assert said.count("superseded") == 1
     (run,) = re.findall("see why\tpayctl runs show (.*)\n", ran.stdout)
     assert f"{dead[3]}\tskipped\tsuperseded" in invoke("runs", "show", run, DATABASE_URL=database_url).stdout
+
+
+@pytest.mark.parametrize("option", ["-n", "--dry-run"])
+def test_a_dry_run_of_a_replay_names_the_command_that_applies_it(invoke, database_url, dead, engine, option):
+    """The command is the typed one without -n, with its profile and its quotes."""
+    shown = invoke("replay", option, *dead[:2], "--reason", "it is back", DATABASE_URL=database_url).stdout
+    expected = f"  payctl replay {' '.join(dead[:2])} --reason 'it is back'"
+    assert shown.splitlines()[-2:] == ["dry run:  nothing was changed. To apply it:", expected]
+    assert invoke(*shlex.split(expected)[1:], "-y", DATABASE_URL=database_url).exit_code == 0
+    assert pending(engine) == 2
+
+
+def test_the_command_after_a_dry_run_satisfies_the_guard(invoke, database_url, dead, tmp_path):
+    """For a protected profile, the command has the reason and the name that the guard asks for."""
+    file = tmp_path / "config.toml"
+    file.write_text(f'[profiles.prod]\nDATABASE_URL = "{database_url}"\n[profiles.prod.guard]\nprotected = true\n')
+    file.chmod(0o600)
+    words = ["-p", "prod", "--config", str(file), "replay"]
+    shown = invoke(*words, "-n", "--", dead[0]).stdout
+    expected = f"  payctl {' '.join(words)} --reason replay --confirm prod -- {dead[0]}"
+    assert shown.splitlines()[-1] == expected
+    assert invoke(*shlex.split(expected)[1:6], "-y", *shlex.split(expected)[6:]).exit_code == 0
+
+
+def test_a_dry_run_of_a_replay_from_stdin_names_no_command(invoke, database_url, dead):
+    """A command that reads stdin cannot be pasted, so the dry run names none."""
+    shown = invoke("replay", "-n", "-", stdin="\n".join(dead[:2]), DATABASE_URL=database_url).stdout
+    assert shown.splitlines()[-1] == "dry run:  nothing was changed"
 
 
 def test_a_replay_stops_at_max_errors(ask, dead, engine):

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import typer
 
+from ticketbottle_payctl.cli.app.argv import ARGUMENTS
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.signals import stop_on_signals
 from ticketbottle_payctl.cli.app.target import ToldAt
@@ -141,7 +142,10 @@ def replay_command(  # noqa: PLR0913 - one argument per option
     if plan_out is not None:
         write_plan(plan_out, stored)
     if plan_out is not None or dry_run:
-        session.finish(result_of_plan(stored.plan, wanted, named=named, adviser=adviser, plan_file=plan_out))
+        typed = ctx.meta[ARGUMENTS]
+        session.finish(
+            result_of_plan(stored.plan, wanted, named=named, adviser=adviser, plan_file=plan_out, typed=typed)
+        )
     approve(
         session,
         Act(

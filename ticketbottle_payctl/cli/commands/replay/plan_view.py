@@ -83,6 +83,7 @@ def _forecast(plan: ReplayPlan, options: ReplayOptions) -> Fields:
     states = plan.by_state
     published, newer = states["published"], plan.keys_with_newer
     left = Counter(left.reason for left in plan.left_out)
+    listed = len(plan.left_out) <= _MOST_SHOWN  # a table below names each with its reason
     pace = f", at {rate(options.rate)}" if options.rate else ""
     window = span(plan.oldest, plan.newest, zone_shown()) if plan.oldest and plan.newest else None
     return Fields(
@@ -96,7 +97,11 @@ def _forecast(plan: ReplayPlan, options: ReplayOptions) -> Fields:
                 "payments with newer events",
                 warn(f"{newer:,}: consumers get the older event after the newer one") if newer else "none",
             ),
-            *(("left out", f"{left[reason]:,} {WHY[reason]}") for reason in LeftOutReason if left[reason]),
+            *(
+                ("left out", f"{left[reason]:,} {WHY[reason]}")
+                for reason in LeftOutReason
+                if left[reason] and not listed
+            ),
             ("canary", f"{options.canary:,} first" if options.canary else None),
             ("takes", f"{_takes(plan.seconds(options.rate))}{pace}; then a publisher sends them"),
         )

@@ -23,6 +23,7 @@ from ticketbottle_payctl.cli.commands.replay.plan_view import (
 )
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
+from ticketbottle_payctl.cli.output.format import OutputFormat
 from ticketbottle_payctl.cli.output.result import (
     Block,
     Fields,
@@ -52,6 +53,7 @@ from ticketbottle_payctl.store.payctl.runs import RunItem
 
 SCHEMA = "payctl.replay/1"
 _MOST_LISTED = 100
+_DRY_RUN = frozenset({"-n", "--dry-run"})
 _NOT_THERE = {LeftOutReason.NOT_FOUND, LeftOutReason.NOT_SELECTED}
 _ENDED = {
     ReplayOutcome.DONE: "done",
@@ -74,8 +76,12 @@ def result_of_plan(  # noqa: PLR0913 - each by its name
     adviser: Adviser,
     plan_file: Path | None = None,
     nothing: bool = False,
+    typed: Sequence[str] = (),
 ) -> Result:
-    """Return the plan. ``nothing`` is true if the plan should be applied but has no events."""
+    """Return the plan. ``nothing`` is true if the plan should be applied but has no events.
+
+    ``typed`` are the arguments of the dry run. Without ``-n`` they apply the plan.
+    """
     code = _code_of_plan(plan, named=named)
     human = plan_blocks(plan, options)
     if not plan.events and plan_file is None:
@@ -87,7 +93,9 @@ def result_of_plan(  # noqa: PLR0913 - each by its name
         apply = adviser.changing(["replay"], options=["--plan", str(plan_file)], rows=len(plan.events))
         human += [line(good("✔"), "plan written; nothing was changed. To apply it:"), line(f"  {apply}")]
     elif plan.events:
-        human.append(line(warn("dry run:"), "nothing was changed"))
+        command = adviser.again(typed, without=_DRY_RUN, rows=len(plan.events))
+        human.append(line(warn("dry run:"), f"nothing was changed{'. To apply it:' if command else ''}"))
+        human += [line(f"  {command}")] if command else []
     human += misnamed_blocks(plan.misnamed, adviser, said=not plan.events)
     return Result(
         SCHEMA,
@@ -300,7 +308,7 @@ def _went_wrong(report: ReplayReport) -> bool:
 def _warnings(left_out: Sequence[LeftOut], included: Sequence[Superseded], adviser: Adviser) -> list[str]:
     harm = [superseded_warning(included)] if included else []
     superseded = sum(left.reason is LeftOutReason.SUPERSEDED for left in left_out)
-    if not superseded:
+    if not superseded or adviser.session.shared.output is OutputFormat.TABLE:  # the screen has it with its reason
         return harm
     whose, them = ("its payment is", "it") if superseded == 1 else ("their payments are", "them")
     release = adviser.changing(["publish-outbox"], options=["--on-dead", "release"])
