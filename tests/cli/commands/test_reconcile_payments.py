@@ -131,6 +131,21 @@ def test_a_dry_run_of_reconcile_payments_changes_nothing(gateways, overdue, reco
     assert status_of(engine, payment) == ("PENDING", 0, 0)
 
 
+@pytest.mark.parametrize(
+    ("state", "options", "first"),
+    [("paid", ["-n"], "1 payment"), ("pending", [], "✔  1 payment"), ("paid", ["--yes"], "profile none")],
+    ids=["dry run", "nothing to settle", "settles"],
+)
+def test_the_target_s_line_is_above_a_change_and_below_an_answer(
+    overdue, invoke, database_url, gateways, state, options, first
+):
+    """If payctl settles a payment, it names the database first. Otherwise the screen opens with the answer."""
+    overdue(state=state)
+    shown = invoke(*RECONCILE, *options, DATABASE_URL=database_url, **gateways.environment).output
+    assert shown.startswith(first), shown
+    assert shown.count("profile none") == 1
+
+
 def test_reconcile_payments_settles_nothing_without_a_yes(overdue, reconcile, engine):
     """If neither --yes nor a terminal is given, `payctl reconcile payments` exits with 7."""
     payment = overdue(state="paid")

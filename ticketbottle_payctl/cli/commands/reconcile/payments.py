@@ -10,6 +10,7 @@ import typer
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.signals import stop_on_signals
+from ticketbottle_payctl.cli.app.target import ToldAt
 from ticketbottle_payctl.cli.commands.reconcile.payments_result import Reconciled, plan_blocks, result_of
 from ticketbottle_payctl.cli.input import change_options, selector_options
 from ticketbottle_payctl.cli.input.durations import duration, per_second
@@ -78,7 +79,7 @@ def payments_command(  # noqa: PLR0913 - one argument per option
         raise typer.BadParameter(message)
     services = session.services
     endpoints = status_endpoints(services.environ, services.credentials, production=session.settings.is_production)
-    session.note_target()
+    session.note_target(told=ToldAt.BELOW_HEADLINE)
     now = database_clock(services.engine)
     wanted = _overdue(now(), older_than or _OVERDUE, provider)
     chosen = find_overdue(services.engine, wanted, limit or _LIMIT) if not names else _named(session, names)
@@ -93,6 +94,7 @@ def payments_command(  # noqa: PLR0913 - one argument per option
         if dry_run or stop.event.is_set() or not any(finding.settles for finding in found):
             it = Reconciled(found, chosen.more, chosen.too_old, dry_run=dry_run, stopped=stop.exit_code)
             session.finish(result_of(it))
+    session.note_target()  # before the change
     act = Act("settle", sum(finding.settles for finding in found), "payment", plan_blocks(found))
     approve(session, act, Approval(yes, reason, max_affected, confirm))
     _settle(session, found, reason, chosen)
