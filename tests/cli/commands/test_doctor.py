@@ -43,6 +43,21 @@ def test_a_warning_of_the_doctor_exits_with_0(database_url, engine, invoke):
     assert "fix:  payctl doctor --fix-published-flags" in result.stdout
 
 
+def test_the_doctor_counts_a_gateway_without_keys_as_off(invoke, keys):
+    """A gateway that is off has no ✔ and is not counted as ok. If all are off, the headline says so."""
+    shown = invoke(*KEYS_ONLY).stdout
+    assert shown.startswith("-  nothing was checked: everything is off\n"), shown
+    assert ("✔" in shown, shown.count("is off: no keys are set"), shown.splitlines()[-1]) == (
+        False,
+        4,
+        "0 ok  4 off  0 warn  0 fail",
+    )
+    momo = {name: value for name, value in keys.items() if name.startswith("MOMO_")}
+    shown = invoke(*KEYS_ONLY, **momo).stdout
+    assert shown.startswith("✔  all checks passed\n"), shown
+    assert shown.splitlines()[-1] == "1 ok  3 off  0 warn  0 fail"
+
+
 @pytest.mark.parametrize("spelled", [["--only", "keys"], ["--only", "keys", "--only", "kafka"]])
 def test_doctor_only_runs_the_chosen_checks(spelled, answer):
     """`payctl doctor --only` runs one or several checks in the usual order."""

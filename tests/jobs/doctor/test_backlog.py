@@ -201,6 +201,21 @@ def test_the_doctor_distinguishes_an_idle_publisher_from_one_that_ended(look, en
     assert finding.command.verb == ("publish-outbox",)
 
 
+@pytest.mark.parametrize(
+    "statement", [None, IDLES.replace(":x", ":x ended"), IDLES.replace("20 s", "5 min")], ids=["never", "ended", "gone"]
+)
+def test_a_missing_publisher_is_a_warning_if_an_event_is_overdue(look, insert, execute, statement):
+    """If no publisher is running, the finding is ok while no event is overdue. Otherwise it has the longest wait."""
+    if statement:
+        execute(statement)
+    (finding,) = look("publishers")
+    assert finding.status is Status.OK
+    insert(1, age=timedelta(hours=1))
+    (finding,) = look("publishers")
+    assert (finding.status, finding.meaning) == (Status.WARN, "an event has waited for 1 h")
+    assert finding.command.verb == ("publish-outbox",)
+
+
 @pytest.mark.parametrize("lock", [nullcontext, transaction])
 def test_an_overdue_backlog_is_a_warning_while_a_publisher_drains_it(look, engine, insert, execute, lock):
     """If a publisher holds its shard, a long backlog is no failure. If the publisher is idle, it is a failure."""

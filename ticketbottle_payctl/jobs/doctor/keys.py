@@ -11,7 +11,7 @@ from itertools import product
 
 from ticketbottle_payctl.domain.callback import Callback, Request
 from ticketbottle_payctl.formats import count, gateway_name
-from ticketbottle_payctl.jobs.doctor.model import Finding, Status, Subject, fail, ok, warn
+from ticketbottle_payctl.jobs.doctor.model import Finding, Status, Subject, fail, off, ok, warn
 from ticketbottle_payctl.jobs.doctor.signing import signed_callback
 from ticketbottle_payctl.providers import GATEWAYS
 from ticketbottle_payctl.providers.gateway import CredentialField, Credentials, Gateway
@@ -45,7 +45,7 @@ def _gateway(gateway: Gateway, credentials: Credentials) -> list[Finding]:
     needed = [field for field in gateway.fields if field.signs_callbacks]
     absent = [field.env for field in needed if not any(credentials.get(field.name, ()))]
     if len(absent) == len(needed):
-        return [ok("keys", f"{name} is off: no keys are set")]
+        return [off("keys", f"{name} is off: no keys are set")]
     if absent:
         meaning = "payctl answers its callbacks with `not configured`"
         return [fail("keys", f"{name}: {', '.join(absent)} not set", meaning, f"export {absent[0]}")]

@@ -32,7 +32,7 @@ class Status(StrEnum):
 class Finding:
     """A fact, its meaning, and its fix: words or SQL, a command of payctl, or both.
 
-    All three are None if there is nothing to fix.
+    All three are None if there is nothing to fix. ``off`` is true if the thing is not in use, so nothing was checked.
     """
 
     check: str
@@ -41,6 +41,7 @@ class Finding:
     meaning: str | None = None
     remedy: str | None = None
     command: Command | None = None
+    off: bool = False
 
 
 class FindingCounts(TypedDict, total=False):
@@ -78,6 +79,11 @@ class DoctorReport:
         return {"ok": found[Status.OK], "warn": found[Status.WARN], "fail": found[Status.FAIL]}
 
     @property
+    def off(self) -> int:
+        """Return the number of findings about things that are not in use. ``counts`` has them among ``ok``."""
+        return sum(finding.off for finding in self.findings)
+
+    @property
     def healthy(self) -> bool:
         """Return whether no finding is a failure. A warning is not a failure."""
         return all(finding.status is not Status.FAIL for finding in self.findings)
@@ -86,6 +92,11 @@ class DoctorReport:
 def ok(check: str, fact: str) -> Finding:
     """Return a finding without a fault."""
     return Finding(check, Status.OK, fact)
+
+
+def off(check: str, fact: str) -> Finding:
+    """Return a finding about a thing that is not in use. It has the status of a finding without a fault."""
+    return Finding(check, Status.OK, fact, off=True)
 
 
 def warn(check: str, fact: str, meaning: str, remedy: str | None = None, command: Command | None = None) -> Finding:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from ticketbottle_payctl.domain.causes import SEEN_WITHIN, Command
+from ticketbottle_payctl.domain.causes import OVERDUE_AFTER, SEEN_WITHIN, Command
 from ticketbottle_payctl.formats import duration
 from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, ok, warn
 from ticketbottle_payctl.store.inspect import publishers
 from ticketbottle_payctl.store.outbox import cdc
 
+_START = (
+    "start the publisher again; until then, publish by hand",
+    Command(("publish-outbox",), changes=True),
+)
 _GONE_AFTER = 600.0
 """The seconds without a sign of life after which a publisher counts as ended. Schedules have pauses."""
 
@@ -46,18 +50,25 @@ def _not_working(connection: Connection, subject: Subject) -> Finding:
             if known
             else "no publisher is working now; the role may not read when the last one ran"
         )
-        return ok("publishers", unseen)
+        return _absent(unseen, connection, subject)
     last = seen[0]
     ago = duration(last.seconds)
     if last.ended and last.seconds < _GONE_AFTER:
-        return ok("publishers", f"no publisher is running now; {last}")
+        return _absent(f"no publisher is running now; {last}", connection, subject)
     if last.seconds < SEEN_WITHIN.total_seconds():
         noted = next((one for one in seen if one.shards is not None and not one.ended), last)
         told = f" with PAYCTL_SHARDS={noted.shards}" if noted.shards is not None else ""
         return _running(f"one is idle{told}: {last.name}, last seen {ago} ago", noted.shards, subject)
     if last.seconds < _GONE_AFTER:
-        return ok("publishers", f"no publisher is running now; {last}")
+        return _absent(f"no publisher is running now; {last}", connection, subject)
     fact = f"no publisher has been seen for {ago}; the last one was {last.name}"
     meaning = "new events wait until a publisher runs"
-    advice = "start the publisher again; until then, publish by hand"
-    return warn("publishers", fact, meaning, advice, Command(("publish-outbox",), changes=True))
+    return warn("publishers", fact, meaning, *_START)
+
+
+def _absent(fact: str, connection: Connection, subject: Subject) -> Finding:
+    """Return the finding that no publisher is running. This is normal between scheduled runs if no event is overdue."""
+    age = publishers.longest_wait_s(connection, subject.max_retries)
+    if age is None or age <= OVERDUE_AFTER.total_seconds():
+        return ok("publishers", fact)
+    return warn("publishers", fact, f"an event has waited for {duration(age)}", *_START)

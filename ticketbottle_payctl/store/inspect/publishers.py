@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from ticketbottle_payctl.domain.causes import SEEN_WITHIN, SeenPublisher
 from ticketbottle_payctl.store.db import advisory_locks
 from ticketbottle_payctl.store.db.advisory_locks import Namespace
-from ticketbottle_payctl.store.outbox import shard_lock
+from ticketbottle_payctl.store.outbox import claim, shard_lock
 
 APPLICATION = "payctl publish-outbox"
 """The application name of a publisher's sessions."""
@@ -149,3 +149,14 @@ def _noted(connection: Connection) -> list[_Noted] | None:
         places = found[owner].places if owner in found else set()
         found[owner] = _Noted(SeenPublisher(name, shards, seconds, ended=ended), {*places, (shard, shards)})
     return list(found.values())
+
+
+def longest_wait_s(connection: Connection, max_retries: int) -> float | None:
+    """Return the age of the oldest pending event in seconds; None if none is pending or the role may not read them."""
+    sql = """
+        SELECT count(*) = 4 FROM pg_attribute
+        WHERE attrelid = to_regclass('outbox') AND attname IN ('published', 'publishedAt', 'retryCount', 'createdAt')
+          AND has_column_privilege(attrelid, attnum, 'SELECT')
+    """
+    may = connection.exec_driver_sql(sql).scalar_one()
+    return claim.oldest_pending(connection, max_retries) if may else None

@@ -27,6 +27,7 @@ from ticketbottle_payctl.jobs.doctor.model import FindingCounts
 
 SCHEMA = "payctl.doctor/1"
 _MARKS = {Status.OK: good("✔"), Status.WARN: warn("!"), Status.FAIL: bad("✘")}
+_OFF = dim("-")
 _SAID = {Status.OK: good, Status.WARN: warn, Status.FAIL: bad}
 
 
@@ -124,7 +125,7 @@ def item(shown: ShownFinding) -> FindingItem:
 def _blocks(shown: ShownFinding, width: int) -> Iterator[Block]:
     finding = shown.finding
     fact: str | Styled = finding.fact if finding.status is Status.OK else bold(finding.fact)
-    yield line(_MARKS[finding.status], f"{finding.check:<{width}}", fact)
+    yield line(_OFF if finding.off else _MARKS[finding.status], f"{finding.check:<{width}}", fact)
     indent = " " * (width + 3)
     if finding.meaning:
         yield line(indent, finding.meaning)
@@ -139,9 +140,14 @@ def _headline(report: DoctorReport) -> Line:
             first = next((finding for finding in found if finding.check == "backlog"), found[0])
             more = dim(f"+{len(found) - 1} more") if len(found) > 1 else None
             return headline(_MARKS[status], bold(first.fact), more)
+    if report.findings and report.off == len(report.findings):
+        return headline(_OFF, "nothing was checked: everything is off")
     return headline(_MARKS[Status.OK], _SAID[Status.OK]("all checks passed"))
 
 
 def _counts(report: DoctorReport) -> Line:
-    parts = [_SAID[status](f"{report.counts[status.value]} {status.value}") for status in Status]
+    numbers = {status: report.counts[status.value] for status in Status}
+    numbers[Status.OK] -= report.off
+    parts = [_SAID[status](f"{number} {status.value}") for status, number in numbers.items()]
+    parts[1:1] = [dim(f"{report.off} off")] if report.off else []
     return line(*(part if part.text[0] != "0" else dim(part.text) for part in parts))
