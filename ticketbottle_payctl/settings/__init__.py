@@ -148,7 +148,8 @@ def _required(environ: Mapping[str, str], name: str) -> str:
     value = environ.get(name, "").strip()
     if not value:
         message = f"{name} is not set"
-        raise ConfigError(message, hint=f"export {name}, or run `payctl demo --keep` to get a local database and Kafka")
+        hint = f"export {name}; or run `payctl demo --keep`, and paste the `source` line that it prints into this shell"
+        raise ConfigError(message, hint=hint)
     return value
 
 

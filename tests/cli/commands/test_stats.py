@@ -269,3 +269,11 @@ def test_a_secret_in_a_stored_error_is_blanked_in_every_format(shown, insert):
         assert (result.exit_code, "hunter" in result.stdout, "***" in result.stdout) == (0, False, True)
     samples = [line for line in shown("--by", "error", "--prometheus").stdout.splitlines() if 'status="dead"' in line]
     assert [line.split()[-1] for line in samples] == ["2"]
+
+
+def test_stats_without_settings_name_the_demo_and_its_settings(invoke):
+    """Without DATABASE_URL the hint says how to get a database, and how to load the settings of a running demo."""
+    result = invoke("stats")
+    assert (result.exit_code, result.stdout) == (3, "")
+    hint = result.stderr.splitlines()[-1]
+    assert hint.startswith("try: export DATABASE_URL; or run `payctl demo --keep`, and paste the `source` line")
