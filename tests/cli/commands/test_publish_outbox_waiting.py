@@ -40,10 +40,12 @@ def places(database_url, mock_kafka):
 def add(engine):
     """Return a function that inserts an event of a payment and returns its id."""
 
-    def write(key, *, retry_count=0, age=60, event_type="PAYMENT_COMPLETED", last_error=None, payload_bytes=0):
+    def write(
+        key, *, retry_count=0, age=60, event_type="PAYMENT_COMPLETED", last_error=None, payload_bytes=0, **payload
+    ):
         id_ = str(uuid4())
         values = {"id": id_, "key": key, "type": event_type, "retry": retry_count, "age": age, "error": last_error}
-        values["payload"] = json.dumps({"padding": "x" * payload_bytes})
+        values["payload"] = json.dumps({"padding": "x" * payload_bytes, **payload})
         with engine.begin() as connection:
             connection.exec_driver_sql(
                 """
@@ -199,12 +201,17 @@ def test_the_document_of_publish_outbox_names_each_block(
     assert all("database session" in each["holder"] for each in result["locked_by"])
 
 
-def test_publish_outbox_names_the_blocking_event_and_the_next_command(invoke, places, add):
-    """`publish-outbox` names the blocking event and a `payctl show` command, which finds the event when pasted."""
-    blocker = add("k", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large")
+@pytest.mark.parametrize("payload", [{}, {"order_code": "TB-1"}])
+def test_publish_outbox_names_the_blocking_event_and_the_next_command(invoke, places, add, payload):
+    """`publish-outbox` names the blocking event and a `payctl show` command, which finds the event when pasted.
+
+    The event's name is its order code and its short id, or its id if the payload has no order code.
+    """
+    blocker = add("k", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large", **payload)
     add("k", age=50)
     text = invoke("publish-outbox", **places).stdout
-    assert f"1 event waits behind the dead event {blocker}: MSG_SIZE_TOO_LARGE: too large" in text
+    name = f"TB-1 ({blocker[:8]})" if payload else blocker
+    assert f"1 event waits behind the dead event {name}: MSG_SIZE_TOO_LARGE: too large" in text
     (command,) = re.findall(r"next:\s+payctl (.*)", text)
     shown = invoke(*command.split(), **places)
     assert (shown.exit_code, blocker in shown.stdout) == (5, True)

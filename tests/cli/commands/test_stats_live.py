@@ -91,7 +91,7 @@ def test_the_ids_of_a_blocked_event_are_short(engine, database_url, terminal):
         insert_payments_of_events(connection)
     with terminal(*WATCH, DATABASE_URL=database_url) as it:
         picture = it.wait_for("refused callbacks")
-        assert re.search(r"event [0-9a-f]{8} waits behind dead event [0-9a-f]{8} of its payment", picture)
+        assert re.search(r" TB-\S+ \([0-9a-f]{8}\) waits behind dead event [0-9a-f]{8}\n", picture)
         assert it.end() == 130
 
 

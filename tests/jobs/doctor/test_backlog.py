@@ -113,9 +113,10 @@ def test_the_finding_about_a_blocked_event_names_it_and_the_dead_event(look, ins
     execute("""UPDATE outbox SET "aggregateId" = 'one'""")
     insert(1)
     dead, behind, _ = execute('SELECT id FROM outbox ORDER BY "createdAt"')
+    order = execute("SELECT payload->>'order_code' FROM outbox ORDER BY \"createdAt\"")[1]
     found = look()
     assert [finding.status for finding in found] == [Status.FAIL, Status.FAIL]
-    assert found[1].fact == f"event {behind} waits behind dead event {dead} of its payment"
+    assert found[1].fact == f"{order} ({behind[:8]}) waits behind dead event {dead[:8]}"
     execute("""UPDATE outbox SET "createdAt" = "createdAt" - interval '1 h' WHERE "retryCount" = 0""")
     assert not any("waits behind" in finding.fact for finding in look())
 

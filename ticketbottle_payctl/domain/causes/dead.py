@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ticketbottle_payctl.domain.causes.model import Cause, CauseKind, Command, DeadGroup, Evidence, Reason, Waiting
-from ticketbottle_payctl.domain.causes.words import show, total
+from ticketbottle_payctl.domain.causes.words import named, show, total
 from ticketbottle_payctl.domain.event import ENVELOPE, FAILURES, LARGEST_MESSAGE, TOPICS
-from ticketbottle_payctl.formats import count
+from ticketbottle_payctl.formats import count, short_id
 
 _CODES_OF_SIZE = ("MSG_SIZE_TOO_LARGE", "INVALID_MSG_SIZE", "RECORD_LIST_TOO_LARGE")
 
@@ -57,15 +57,16 @@ def _of_harmless(evidence: Evidence) -> Cause:
     """Return the cause for superseded events that block nothing. Deleting them ends the warning."""
     number, ids = evidence.superseded, evidence.superseded_ids
     if number == 1:
-        fact = f"1 dead event does no harm: {', '.join(ids)} is superseded"
+        orders = evidence.superseded_orders or (None,)
+        fact = f"1 dead event does no harm: {', '.join(map(named, ids, orders))} is superseded"
         meaning = "the customer has paid since, so no publisher and no replay sends it"
     else:
         fact = f"{number:,} dead events do no harm: they are superseded"
         meaning = "the customers have paid since, so no publisher and no replay sends them"
-    named = ", ".join(f"'{event_id}'" for event_id in ids)
+    listed = ", ".join(f"'{event_id}'" for event_id in ids)
     some = "" if len(ids) == number else f" the oldest {len(ids)}"
     advice = f"to end this warning, delete{some or (' it' if number == 1 else ' them')} in psql:"
-    statement = f"DELETE FROM outbox WHERE id IN ({named}) AND NOT published"  # noqa: S608 - shown, never run here
+    statement = f"DELETE FROM outbox WHERE id IN ({listed}) AND NOT published"  # noqa: S608 - shown, never run here
     return Cause(CauseKind.SUPERSEDED, number, fact, meaning, f"{advice} {statement}")
 
 
@@ -97,10 +98,15 @@ def _of_error(group: DeadGroup) -> tuple[str, Command]:
 def _of_blocked(evidence: Evidence, blocked: Sequence[Waiting]) -> Cause:
     oldest = max(blocked, key=lambda one: one.oldest_s)
     events = max(evidence.blocked, total(blocked))
-    if events == 1:
-        fact = f"event {oldest.id} waits behind dead event {oldest.blocker} of its payment"
+    event, blocker = named(oldest.id, oldest.order_code), oldest.blocker or ""
+    if oldest.order_code:  # both events are of this order
+        blocker = short_id(blocker)
+    if events == 1 and oldest.order_code:
+        fact = f"{event} waits behind dead event {blocker}"
+    elif events == 1:
+        fact = f"event {event} waits behind dead event {blocker} of its payment"
     else:
-        fact = f"{events:,} events wait behind a dead event of their payment; {oldest.id} waits behind {oldest.blocker}"
+        fact = f"{events:,} events wait behind a dead event of their payment; {event} waits behind {blocker}"
     if all(map(_is_superseded, blocked)):
         meaning = f"a later success supersedes the dead {oldest.blocker_type}: do not replay it"
         return Cause(CauseKind.BLOCKED, events, fact, meaning, *_RELEASE)

@@ -107,6 +107,7 @@ class Waiting(NamedTuple):
 
     ``blocker`` is the earlier event of the same payment that blocks the oldest one, with its type and error.
     ``due_in_s`` is the time until the first of them is retried.
+    ``order_code`` is of the oldest one's payment, or None if its payload has none.
     """
 
     reason: Reason
@@ -119,6 +120,7 @@ class Waiting(NamedTuple):
     blocker_type: str | None = None
     due_in_s: float | None = None
     holder: Holder | None = None
+    order_code: str | None = None
 
 
 class DeadGroup(NamedTuple):
@@ -160,12 +162,13 @@ class SeenPublisher(NamedTuple):
 class Evidence:
     """The facts that the database shows about waiting events.
 
-    ``blocked`` is exact. ``superseded`` counts the dead events whose payment is COMPLETED now, and ``superseded_ids``
-    names the oldest of them; 0 if the role may not read the payments. ``waiting`` describes only the oldest pending
-    events; ``sampled`` is true if there are more. ``sent_lately`` counts events that were published within the last
-    minute. ``newest_sent_s`` is the age of the newest event that was published within the last minute, and
-    ``last_sent_s`` the time since the last one was published. ``publishers_known`` is false if the role may not read
-    when the last publisher ran. ``slot_active`` is None if Debezium does not publish.
+    ``blocked`` is exact. ``superseded`` counts the dead events whose payment is COMPLETED now, and
+    ``superseded_ids`` and ``superseded_orders`` name the oldest of them; 0 if the role may not read the payments.
+    ``waiting`` describes only the oldest pending events; ``sampled`` is true if there are more. ``sent_lately``
+    counts events that were published within the last minute. ``newest_sent_s`` is the age of the newest event that
+    was published within the last minute, and ``last_sent_s`` the time since the last one was published.
+    ``publishers_known`` is false if the role may not read when the last publisher ran. ``slot_active`` is None if
+    Debezium does not publish.
     """
 
     pending: int = 0
@@ -173,6 +176,7 @@ class Evidence:
     blocked: int = 0
     superseded: int = 0
     superseded_ids: Sequence[str] = ()
+    superseded_orders: Sequence[str | None] = ()
     oldest_s: float | None = None
     oldest_id: str | None = None
     waiting: Sequence[Waiting] = ()

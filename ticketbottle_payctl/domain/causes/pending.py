@@ -14,7 +14,7 @@ from ticketbottle_payctl.domain.causes.model import (
     Reason,
     Waiting,
 )
-from ticketbottle_payctl.domain.causes.words import overdue, show, total, waited
+from ticketbottle_payctl.domain.causes.words import named, overdue, show, total, waited
 from ticketbottle_payctl.formats import count, duration
 
 
@@ -24,7 +24,8 @@ def of_failures(evidence: Evidence) -> Iterator[Cause]:
     if failing and evidence.running and evidence.slot_active is None:
         oldest = max(failing, key=lambda one: one.oldest_s)
         fact = f"{waited(evidence, failing)}, and failed: {oldest.error or 'no error was recorded'}"
-        meaning = f"the oldest is {oldest.id}; the publisher tries it again until it is out of retries"
+        event = named(oldest.id, oldest.order_code)
+        meaning = f"the oldest is {event}; the publisher tries it again until it is out of retries"
         command = show(oldest.id)
         yield Cause(CauseKind.FAILING, total(failing), fact, meaning, "see its payment", command)
     not_due = [one for one in evidence.waiting if one.reason is Reason.NOT_DUE]
@@ -33,7 +34,8 @@ def of_failures(evidence: Evidence) -> Iterator[Cause]:
         soonest = min(not_due, key=lambda one: one.due_in_s or 0)
         when = duration(max(0.0, soonest.due_in_s or 0))
         fact = f"{count(events, 'event')} failed and {'waits' if events == 1 else 'wait'} for the next retry in {when}"
-        meaning = f"the last error of {soonest.id}: {soonest.error or 'none was recorded'}"
+        event = named(soonest.id, soonest.order_code)
+        meaning = f"the last error of {event}: {soonest.error or 'none was recorded'}"
         command = show(soonest.id)
         yield Cause(CauseKind.NOT_DUE, events, fact, meaning, None, command)
 

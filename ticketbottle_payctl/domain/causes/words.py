@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ticketbottle_payctl.domain.causes.model import OVERDUE_AFTER, Command, Evidence, Reason, Waiting
-from ticketbottle_payctl.formats import count, duration
+from ticketbottle_payctl.formats import count, duration, short_id
 
 
 def overdue(evidence: Evidence, *reasons: Reason) -> list[Waiting]:
@@ -25,6 +25,11 @@ def waited(evidence: Evidence, waiting: Sequence[Waiting]) -> str:
     verb = "has waited for" if events == 1 else "have waited for up to"
     least = "at least " if evidence.sampled else ""
     return f"{least}{count(events, 'event')} {verb} {duration(max(one.oldest_s for one in waiting))}"
+
+
+def named(event_id: str, order_code: str | None) -> str:
+    """Return the order code and the short id of an event, or its whole id if the order code is not known."""
+    return f"{order_code} ({short_id(event_id)})" if order_code else event_id
 
 
 def show(name: str) -> Command:

@@ -38,6 +38,7 @@ class Blocker(NamedTuple):
     event_type: str | None
     detail: str | None
     retry_in_s: float | None = None
+    order_code: str | None = None
 
     @property
     def facts(self) -> BlockerFacts:
@@ -201,7 +202,7 @@ def _explained(blocker: Blocker, known: Mapping[str, BlockingEvent]) -> Blocker:
     detail = blocker.detail or event.last_error
     if blocker.reason is BlockReason.ROW_LOCKED:
         detail = _session(event)
-    return blocker._replace(event_type=event.event_type, detail=detail)
+    return blocker._replace(event_type=event.event_type, detail=detail, order_code=event.order_code)
 
 
 def _session(event: BlockingEvent) -> str | None:

@@ -67,7 +67,10 @@ _WAITING = f"""
         (array_agg(id ORDER BY made, id COLLATE "C"))[1], (array_agg(last_error ORDER BY made, id COLLATE "C"))[1],
         (array_agg(blocker ORDER BY made, id COLLATE "C"))[1],
         (array_agg(blocker_type ORDER BY made, id COLLATE "C"))[1],
-        EXTRACT(epoch FROM min(due) - min(now))::float8, pid, application, usename, state, seconds
+        EXTRACT(epoch FROM min(due) - min(now))::float8,
+        (SELECT {states.order_code("e.")} FROM outbox AS e
+         WHERE e.id = (array_agg(judged.id ORDER BY judged.made, judged.id COLLATE "C"))[1]),
+        pid, application, usename, state, seconds
     FROM judged WHERE reason IN ('blocked', 'not_due') OR made < now - %(soon)s * interval '1 second'
     GROUP BY reason, type, CASE reason WHEN 'blocked' THEN blocker_type END, pid, application, usename, state, seconds,
         reason NOT IN ('blocked', 'not_due') AND made < now - %(overdue)s * interval '1 second'
@@ -114,6 +117,7 @@ def evidence(connection: Connection, max_retries: int, found: Unpublished, recen
         else 0,
         superseded=superseded.events,
         superseded_ids=superseded.ids,
+        superseded_orders=superseded.orders,
         oldest_s=found.oldest_pending_age_s,
         oldest_id=found.oldest_pending_id,
         waiting=_waiting(connection, max_retries) if found.pending else (),
@@ -142,7 +146,7 @@ def _waiting(connection: Connection, max_retries: int) -> list[Waiting]:
 
 
 def _row(row: tuple[Any, ...]) -> Waiting:
-    reason, event_type, events, oldest, event_id, error, blocker, blocker_type, due_in, *holder = row
+    reason, event_type, events, oldest, event_id, error, blocker, blocker_type, due_in, order_code, *holder = row
     return Waiting(
         Reason(reason),
         event_type,
@@ -154,6 +158,7 @@ def _row(row: tuple[Any, ...]) -> Waiting:
         blocker_type,
         due_in,
         Holder(*holder) if reason == Reason.LOCKED else None,
+        order_code,
     )
 
 

@@ -22,10 +22,11 @@ class DeadCount(NamedTuple):
 
 
 class SupersededDead(NamedTuple):
-    """Dead events whose payment is COMPLETED now: their number, and the ids of the five oldest."""
+    """Dead events whose payment is COMPLETED now: their number, and ids and order codes of the five oldest."""
 
     events: int = 0
     ids: Sequence[str] = ()
+    orders: Sequence[str | None] = ()
 
 
 def count(connection: Connection, max_retries: int) -> DeadCount:
@@ -40,8 +41,14 @@ def count(connection: Connection, max_retries: int) -> DeadCount:
 def superseded(connection: Connection, max_retries: int) -> SupersededDead:
     """Find the dead events that are superseded. The role must be allowed to read the payments' ids and states."""
     sql = f"""
-        SELECT count(*), (array_agg(o.id ORDER BY o."createdAt", o.id COLLATE "C"))[1:{_MOST_NAMED}]
-        FROM outbox AS o WHERE {states.dead("o.")} AND {SUPERSEDED}
+        SELECT events, ids, ARRAY(
+            SELECT {states.order_code("e.")} FROM unnest(ids) WITH ORDINALITY AS named (id, place)
+            JOIN outbox AS e ON e.id = named.id ORDER BY place)
+        FROM (
+            SELECT count(*) AS events,
+                (array_agg(o.id ORDER BY o."createdAt", o.id COLLATE "C"))[1:{_MOST_NAMED}] AS ids
+            FROM outbox AS o WHERE {states.dead("o.")} AND {SUPERSEDED}
+        ) AS found
     """  # noqa: S608 - built from constants only
-    events, ids = connection.exec_driver_sql(sql, {"max_retries": max_retries}).one()
-    return SupersededDead(events, tuple(ids or ()))
+    events, ids, orders = connection.exec_driver_sql(sql, {"max_retries": max_retries}).one()
+    return SupersededDead(events, tuple(ids or ()), tuple(orders))

@@ -39,6 +39,7 @@ class BlockingEvent(NamedTuple):
     application: str | None
     session_state: str | None
     locked_s: float | None
+    order_code: str | None
 
 
 def held(
@@ -87,14 +88,14 @@ def held(
 def blocking_events(connection: Connection, ids: Sequence[str]) -> dict[str, BlockingEvent]:
     """Return the events with these ids, and the sessions that lock their rows. A field that may not be read is None."""
     rows = connection.exec_driver_sql(
-        """
+        f"""
         SELECT o.id, o."eventType", o."retryCount", o."lastError", l.pid, nullif(a.application_name, ''), a.state,
-            EXTRACT(epoch FROM clock_timestamp() - a.xact_start)::float8
+            EXTRACT(epoch FROM clock_timestamp() - a.xact_start)::float8, {states.order_code("o.")}
         FROM outbox AS o
         LEFT JOIN pg_locks AS l ON l.locktype = 'transactionid' AND l.granted AND l.transactionid = o.xmax
         LEFT JOIN pg_stat_activity AS a ON a.pid = l.pid
         WHERE o.id = ANY(%(ids)s)
-        """,
+        """,  # noqa: S608 - built from constants only
         {"ids": list(ids)},
     )
     return {event_id: BlockingEvent(*rest) for event_id, *rest in rows}

@@ -47,3 +47,8 @@ def dead(row: str = "") -> str:
 def name(row: str = "") -> str:
     """Return the SQL expression for an event's state: ``published``, ``pending`` or ``dead``."""
     return f"CASE WHEN {published(row)} THEN 'published' WHEN {has_retries(row)} THEN 'pending' ELSE 'dead' END"
+
+
+def order_code(row: str = "") -> str:
+    """Return the SQL expression for the order code in an event's payload. It is NULL if the payload has none."""
+    return f"left({row}payload->>'order_code', 60)"

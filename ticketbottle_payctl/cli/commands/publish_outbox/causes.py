@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ticketbottle_payctl.cli.output.result import Block, Line, bold, dim, line
+from ticketbottle_payctl.domain.causes.words import named
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.formats import count, duration
 from ticketbottle_payctl.jobs.publish_outbox import Blocker, BlockReason, Obstacles
@@ -26,7 +27,7 @@ def sentence(blocker: Blocker) -> str:
     """Return a sentence with the waiting events, their cause and the reason."""
     waiting = f"{count(blocker.events, 'event')} {'waits' if blocker.events == 1 else 'wait'}"
     detail = f": {blocker.detail}" if blocker.detail else ""
-    event = blocker.event_id
+    event = named(blocker.event_id or "", blocker.order_code)
     match blocker.reason:
         case BlockReason.DEAD:
             return f"{waiting} behind the dead event {event}{detail}"
