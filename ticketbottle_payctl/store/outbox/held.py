@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -26,7 +25,6 @@ class Held(NamedTuple):
     barrier: int | None
     event_type: str | None
     events: int
-    oldest: datetime
 
 
 class BlockingEvent(NamedTuple):
@@ -66,7 +64,7 @@ def held(
         earliest AS (
             SELECT DISTINCT ON (key) key, at, id, itself, number, event_type
             FROM barrier ORDER BY key, at, id COLLATE "C")
-        SELECT b.number - 1, b.event_type, count(*), min(o."createdAt")
+        SELECT b.number - 1, b.event_type, count(*)
         FROM outbox AS o JOIN earliest AS b ON b.key = o."aggregateId"
         WHERE {states.pending("o.")}
           AND ((o."createdAt", o.id COLLATE "C") > (b.at, b.id COLLATE "C") OR (b.itself AND o.id = b.id))
