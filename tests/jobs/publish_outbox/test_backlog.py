@@ -175,3 +175,15 @@ def test_a_later_block_of_an_event_replaces_the_earlier_one(due):
     backlog.block(Block("k", at(1), 5.0 if due is None else None))
     backlog.block(Block("k", at(1), due))
     assert backlog.next_due() == due
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(("seconds", "due"), [(4.5, 100.5), (4.999, 100.001), (5, None), (6, None)])
+def test_a_failed_event_blocks_its_payment_until_the_instant_of_its_retry(outbox, seconds, due):
+    """The first retry is due five seconds after the event's creation."""
+    outbox.add("k", retry_count=1)
+    outbox.execute("""UPDATE outbox SET "createdAt" = '2026-11-22 12:00:00'""")
+    backlog = Backlog(PublishOptions())
+    with outbox.engine.connect() as connection:
+        backlog._block_failed(connection, 100.0, NOON + timedelta(seconds=seconds))  # noqa: SLF001
+    assert backlog.next_due() == (None if due is None else pytest.approx(due))

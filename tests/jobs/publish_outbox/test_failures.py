@@ -19,7 +19,7 @@ from tests.jobs.publish_outbox.conftest import (
 from ticketbottle_payctl.broker.config import MESSAGE_TIMEOUT_MS, producer_config
 from ticketbottle_payctl.broker.partition import partition_of
 from ticketbottle_payctl.broker.producer import Producer
-from ticketbottle_payctl.jobs.publish_outbox import StoppedBecause
+from ticketbottle_payctl.jobs.publish_outbox import Observer, StoppedBecause
 from ticketbottle_payctl.settings import KafkaSettings
 
 LONG_AGO = 7200.0
@@ -89,6 +89,28 @@ def test_a_partial_transport_failure_costs_nothing(outbox, mock_kafka, hasty):
     mock_kafka.set_leader("payment.completed", 1, 1)
     outbox.publish()
     assert outbox.verdict() == GOOD
+
+
+class Probed(Producer):
+    """A producer that counts its probes."""
+
+    probes = 0
+
+    def probe(self, *arguments):
+        """Count, then probe."""
+        self.probes += 1
+        return super().probe(*arguments)
+
+
+def test_a_run_probes_the_brokers_after_a_partial_transport_failure(outbox, mock_kafka):
+    """The next batch may fail too, so the run first finds out what works. Then it sends the other batches."""
+    outbox.insert(60)
+    producer = Probed(producer_config(KafkaSettings(outbox.bootstrap)))
+    observer = Observer(on_ready=lambda: mock_kafka.fail_next(KafkaError.INVALID_PRODUCER_EPOCH))
+    report = outbox.publish(batch_size=20, producer=producer, observer=observer)
+    producer.close()
+    assert 0 < report.counts.retried == 60 - report.counts.published < 20
+    assert (report.stopped_because, report.counts.claimed, producer.probes) == ("empty", 60, 2)
 
 
 def test_a_partition_without_a_leader_delays_no_other_payment(outbox, mock_kafka):

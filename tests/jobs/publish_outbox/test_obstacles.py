@@ -91,6 +91,16 @@ def topic_missing(outbox, mock_kafka):
     return {"topic": (4, None)}, {}
 
 
+def sent_before_its_topic_was_missing(outbox, mock_kafka):
+    """Insert an event that was sent, and events of its payment that wait behind a dead event. Its topic is missing."""
+    outbox.add("k", FAILED, age=70, published=True)
+    blocker = outbox.add("k", age=60, retry_count=5)
+    outbox.add("k", age=50)
+    outbox.add("other", FAILED)
+    mock_kafka.fail_topic("payment.failed", KafkaError.UNKNOWN_TOPIC_OR_PART)
+    return {"dead": (1, blocker), "topic": (1, None)}, {}
+
+
 def type_left_out(outbox, _mock_kafka):
     """Insert an event behind an earlier event of a type that --type leaves out."""
     blocker = outbox.add("k", CANCELLED, age=60)
@@ -108,7 +118,7 @@ def two_blocks_of_one_payment(outbox, _mock_kafka):
 
 CASES = [
     dead_first, dead_first_released, dead_with_nothing_behind_it, retry_not_due, failed_now, failed_alone,
-    topic_missing, type_left_out, two_blocks_of_one_payment,
+    topic_missing, sent_before_its_topic_was_missing, type_left_out, two_blocks_of_one_payment,
 ]  # fmt: skip
 
 
