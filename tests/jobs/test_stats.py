@@ -102,6 +102,7 @@ def test_the_rates_cover_less_than_the_window_if_there_are_too_many_events(stats
     report = stats(since=timedelta(days=1))
     assert 60 <= report.window_s < 90
     assert report.out_per_s == pytest.approx(NEWEST / report.window_s, rel=0.1)
+    assert sum(report.created) == sum(report.sent) == NEWEST
 
 
 @pytest.mark.parametrize(
@@ -199,6 +200,13 @@ def test_the_breakdown_by_type_begins_with_dead_events(stats):
     report = stats(by=By.TYPE)
     assert rows(report) == [("PAYMENT_COMPLETED", 0, 3, 5), ("PAYMENT_FAILED", 4, 0, 0)]
     assert report.by is By.TYPE
+
+
+def test_the_breakdown_by_type_counts_the_newest_published_events(stats, insert):
+    """The newest event is counted, however many older ones there are."""
+    insert(NEWEST, state="published", age=timedelta(hours=2))
+    insert(1, state="published", event_type="PAYMENT_FAILED", age=timedelta(minutes=1))
+    assert rows(stats(by=By.TYPE)) == [("PAYMENT_FAILED", 0, 0, 1)]
 
 
 @pytest.mark.usefixtures("mixed")

@@ -114,3 +114,14 @@ def test_each_gateway_is_measured_separately(engine, payments, called):
     assert (found["zalopay"].unsettled_percent, found["momo"].unsettled_percent) == (100.0, 0.0)
     assert found["momo"] == GatewayWatch("momo", 0, 0.0, 0.0)
     assert found["zalopay"].silent_s > 2600
+
+
+def test_a_payment_of_the_instant_of_the_last_callback_was_not_created_since(engine, payments, called, execute):
+    """Only payments that were created after the callback show that the gateway may be silent."""
+    payments(1, 60)
+    called(60)
+    execute("""UPDATE payctl.webhook_receipts SET received_at = "createdAt" AT TIME ZONE 'UTC' FROM payments""")
+    payments(FEWEST - 1, 30)
+    assert only(watch_payments(engine)).silent_s == 0.0
+    payments(1, 30)
+    assert only(watch_payments(engine)).silent_s == pytest.approx(1800, abs=120)

@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
 from ticketbottle_payctl.domain.event import START
+from ticketbottle_payctl.errors import InputError
+from ticketbottle_payctl.store.db import short_ids
 from ticketbottle_payctl.store.outbox import claim as outbox
 from ticketbottle_payctl.store.outbox.claim import Claim, Released
+from ticketbottle_payctl.store.outbox.sent_events import created_between
 
 NOON = datetime(2026, 11, 22, 12)  # noqa: DTZ001 - the owner's columns have no zone
 ALL = Claim(after=START, limit=100, max_retries=5)
@@ -240,6 +243,31 @@ def test_the_age_of_the_oldest_pending_event(connection, add):
         "SELECT extract(epoch FROM clock_timestamp() AT TIME ZONE 'UTC' - %(noon)s)", {"noon": NOON}
     ).scalar_one()
     assert outbox.oldest_pending(connection, 5) == pytest.approx(max(0.0, float(real)), abs=5)
+
+
+def test_the_sent_events_of_a_window_are_found_by_their_creation(connection, add):
+    """The window begins at its start and ends before its end. Half-marked events were sent, too."""
+    sent = {"published": True, "publishedAt": NOON + timedelta(days=9)}
+    for id_, second in (("early", -1), ("first", 0), ("last", 59), ("late", 60)):
+        add(id_, second, **sent)
+    add("half marked", 30, **sent | {"published": False})
+    add("pending", 30)
+    since = NOON.replace(tzinfo=UTC)
+    window = (connection, since, since + timedelta(minutes=1))
+    assert {one.id for one in created_between(*window, 9)} == {"first", "half marked", "last"}
+    assert len([*created_between(*window, 2)]) == 2
+
+
+def test_a_short_id_is_replaced_by_the_only_id_that_begins_with_it(connection, add):
+    """An id that is whole, unknown or shorter than eight characters stays. Two ids that fit are an error."""
+    whole = add("5f0c8b7e-zzzz")
+    other = add("5f0c8b7f")
+    given = ["5f0c8b7e", "5f0c8b7f", "00000000"]
+    assert short_ids.whole(connection, "outbox", given) == (whole, other, "00000000")
+    assert short_ids.whole(connection, "outbox", ["5f0c8b7"]) == ("5f0c8b7",)
+    add("5f0c8b7e-1")
+    with pytest.raises(InputError, match="ambiguous"):
+        short_ids.whole(connection, "outbox", given)
 
 
 def test_the_clock_is_the_database_s_in_utc(connection):

@@ -120,6 +120,14 @@ def test_errors_that_differ_in_ids_and_numbers_are_one_group(engine, events):
     assert selected == [events["dead_new"], events["dead_old"]]
 
 
+def test_a_group_shows_the_first_500_characters_of_an_error(engine):
+    """A longer text is cut."""
+    with engine.begin() as connection:
+        insert_events(connection, 1, state="dead", last_error="e" * 501)
+        (group,) = error_groups.groups(connection, Selector(), 5, 10)
+    assert group.sample == "e" * 500
+
+
 @pytest.mark.parametrize("pattern", ["(", "[", "a{9999}", "(?<", "*"])
 @pytest.mark.parametrize("read", [
     lambda connection, selector: listing.outbox(connection, 9, None, selector=selector, max_retries=5),

@@ -91,6 +91,8 @@ def test_the_doctor_finds_no_fault_if_no_event_is_overdue(look, insert):
         ({"age": MINUTES}, [IDLES, OTHER], "fail", "publishers run with different PAYCTL_SHARDS: 1 (host:1000) and 4"),
         ({"age": MINUTES}, [IDLES], "fail", "and no known cause was found"),
         ({"age": MINUTES, "retry_count": 2, "last_error": "INVALID: no"}, [IDLES], "fail", "and failed: INVALID: no"),
+        ({"age": MINUTES, "retry_count": 1, "last_error": "INVALID: no"}, [IDLES], "fail", "and failed: INVALID: no"),
+        ({"age": MINUTES / 2, "retry_count": 6}, [IDLES], "fail", "and failed: no error was recorded"),
         ({"age": MINUTES / 2, "retry_count": 8}, [IDLES], "warn", "waits for the next retry in "),
         ({"state": "dead", "last_error": "MSG_SIZE_TOO_LARGE: no"}, [], "fail", "is dead: MSG_SIZE_TOO_LARGE: no"),
         ({"state": "published"}, ["UPDATE outbox SET published = false"], "ok", "no event is pending or dead"),
@@ -104,6 +106,29 @@ def test_the_doctor_finds_the_cause_of_a_dead_or_overdue_event(look, insert, exe
     (finding,) = look(max_retries=20) if "retry_count" in event else look()
     assert (finding.status.value, words in finding.fact) == (status, True), finding
     assert (finding.remedy is None and finding.command is None) == (status == "ok")
+
+
+def test_the_finding_about_overdue_events_has_the_age_of_the_oldest(look, insert, execute):
+    """A younger event of the same type is counted with it."""
+    insert(1, age=MINUTES)
+    insert(1, age=MINUTES / 2)
+    execute(IDLES)
+    (finding,) = look()
+    assert finding.fact.startswith("2 events have waited for up to 10 min")
+
+
+def test_only_events_of_the_same_payment_wait_behind_a_failing_event(look, insert, execute):
+    """An event of another payment waits for another reason."""
+    insert(1, age=MINUTES, retry_count=2, last_error="INVALID: no")
+    insert(1, age=MINUTES / 2)
+    execute(IDLES)
+    failing, other = sorted(finding.fact for finding in look(max_retries=20))
+    assert failing.startswith("1 event has waited for 10 min")
+    assert failing.endswith("and failed: INVALID: no")
+    assert other.startswith("1 event has waited for 5 min")
+    execute("""UPDATE outbox SET "aggregateId" = 'one'""")
+    (finding,) = look(max_retries=20)
+    assert finding.fact.startswith("2 events have waited for up to 10 min")
 
 
 def test_the_finding_about_a_blocked_event_names_it_and_the_dead_event(look, insert, execute):

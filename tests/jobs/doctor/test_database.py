@@ -243,6 +243,28 @@ def test_the_doctor_names_the_session_with_an_old_snapshot(engine):
     assert found.name.startswith("payctl (")
 
 
+@pytest.fixture
+def two_phases(postgres):
+    """Run the server with prepared transactions."""
+    postgres.restart(settings={"max_prepared_transactions": "1"})
+    yield
+    postgres.restart(settings={"max_prepared_transactions": "0"})
+
+
+@pytest.mark.usefixtures("two_phases")
+def test_a_prepared_transaction_holds_a_snapshot_after_its_session_has_ended(engine, database_url):
+    """It is listed only if it is old enough."""
+    with closing(psycopg2.connect(database_url)) as other, other.cursor() as cursor:
+        cursor.execute("DELETE FROM outbox; PREPARE TRANSACTION 'left'")
+    with transaction(engine, Limits(), commit=False) as connection:
+        old, young = (sessions.snapshot_holders(connection, older_than=seconds) for seconds in (0, 60))
+    with closing(psycopg2.connect(database_url)) as other, other.cursor() as cursor:
+        other.autocommit = True
+        cursor.execute("ROLLBACK PREPARED 'left'")
+    assert [(each.kind, each.name, each.pid) for each in old] == [("prepared transaction", "left", None)]
+    assert young == []
+
+
 def test_an_unreachable_database_is_one_finding():
     """If the database is unreachable, the doctor lists the other database checks as skipped and not as failed."""
     engine = make_engine(DatabaseSettings(Secret("postgresql://payctl:canary@127.0.0.1:1/payments")))

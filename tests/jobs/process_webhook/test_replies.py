@@ -128,6 +128,15 @@ def test_each_second_payment_alerts_once(shop, provider):
     assert alerted == [None, None, twice, None, None, twice, None, None, None]
 
 
+@EVERY_GATEWAY
+def test_only_money_that_was_accepted_makes_the_next_transfer_a_second_one(shop, provider):
+    """Two transfers of a wrong amount are refused alike, and the payment stays unpaid."""
+    payment = shop.payment(provider)
+    first = callback(payment, Scenario.WRONG_AMOUNT)
+    other = alter(first, provider, [(NUMBERS[provider], "98765")], environment())
+    assert [shop.process(request).alert for request in (first, other)] == [Alert.WRONG_AMOUNT] * 2
+
+
 @pytest.mark.parametrize(("provider", "scenario"), FAILURES)
 def test_a_recorded_failure_gets_the_done_reply(shop, provider, scenario):
     """Payctl acknowledges a callback about a failed payment."""

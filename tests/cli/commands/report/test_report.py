@@ -19,6 +19,7 @@ from ticketbottle_payctl.formats import rfc3339
 from ticketbottle_payctl.jobs.report import collect_report
 from ticketbottle_payctl.jobs.report.model import GapReason
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
+from ticketbottle_payctl.store.payments.without_ticket import refused, unpublished
 
 VIETNAM = ZoneInfo("Asia/Ho_Chi_Minh")
 UNPUBLISHED = 'NOT published AND "publishedAt" IS NULL'
@@ -197,6 +198,23 @@ def test_the_command_of_each_figure_prints_this_figure(asked, database_url, payc
             assert f"pending\t{item['value']}\n" in ran.stdout
         elif command.startswith("payctl report"):
             assert f"* {item['label']}: **" in ran.stdout
+
+
+def test_an_order_of_an_unknown_amount_adds_nothing_to_the_sum(story):
+    """An event may have no payment, and an unclear callback has no amount."""
+    story.event(1, tries=5, payment="none")
+    story.receipt(2, "refused", "UNCLEAR", reason="unreadable")
+    story.connection.exec_driver_sql("UPDATE payctl.webhook_receipts SET amount = NULL")
+    window = (story.at(0), story.at(10))
+    found = [unpublished(story.connection, 5), refused(story.connection, *window)]
+    assert [(orders.number, orders.amount, orders.oldest[0].amount) for orders in found] == [(1, 0, None)] * 2
+
+
+def test_refused_orders_are_listed_from_the_oldest(story):
+    """The one that has waited longest comes first."""
+    made = [story.receipt(minute, "refused", reason="unknown_order") for minute in (1, 3, 2)]
+    found = refused(story.connection, story.at(0), story.at(10))
+    assert [order.id for order in found.oldest] == [made[0], made[2], made[1]]
 
 
 def test_an_empty_window_says_that_nothing_is_open(ask, invoke, database_url):
