@@ -26,7 +26,10 @@ class Room:
 
 _COMMANDS = "tests/cli/commands"
 _LIMITS = "tests/jobs/test_limits.py"
-_SQL = ("tests/store", "tests/jobs", "tests/cdc", f"{_COMMANDS}/report", f"{_COMMANDS}/test_reconcile_payments.py")
+_SQL = (
+    *("tests/store", "tests/jobs", "tests/cdc", "tests/test_database_roles.py", f"{_COMMANDS}/report"),
+    *(f"{_COMMANDS}/test_{name}.py" for name in ("reconcile_outbox", "reconcile_payments", "why_events_wait")),
+)
 
 ROOMS = (
     Room("domain", ("domain",), ("tests/domain", "tests/jobs")),
