@@ -9,7 +9,7 @@ from sqlalchemy import event
 
 from ticketbottle_payctl.jobs.stats import By, Drain, Lag, collect_stats, followed
 from ticketbottle_payctl.jobs.stats.live import collect_live
-from ticketbottle_payctl.store.outbox.stats import NEWEST
+from ticketbottle_payctl.store.outbox.stats import NEWEST, recent
 
 
 @pytest.fixture
@@ -103,6 +103,16 @@ def test_the_rates_cover_less_than_the_window_if_there_are_too_many_events(stats
     assert 60 <= report.window_s < 90
     assert report.out_per_s == pytest.approx(NEWEST / report.window_s, rel=0.1)
     assert sum(report.created) == sum(report.sent) == NEWEST
+
+
+def test_the_newest_event_that_was_sent_lately_is_the_one_created_last(insert, execute, engine):
+    """An event that was created later and sent more than a minute ago does not count."""
+    insert(1, state="published", age=timedelta(hours=2))
+    (at,) = execute("""UPDATE outbox SET "publishedAt" = clock_timestamp() AT TIME ZONE 'UTC' RETURNING "createdAt\"""")
+    insert(1, state="published", age=timedelta(hours=1))
+    with engine.connect() as connection:
+        found = recent(connection, 3600)
+    assert (found.newest_sent, found.recent_sent) == (at, 1)
 
 
 @pytest.mark.parametrize(
