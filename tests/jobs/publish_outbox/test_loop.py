@@ -81,6 +81,19 @@ def test_a_loop_waits_for_an_unavailable_broker(outbox, mock_kafka):
 
 
 @pytest.mark.usefixtures("short_probe")
+@pytest.mark.parametrize(
+    ("end", "waits"), [(0, [0.5, 1, 2, 3, 3]), (1, [1, 2, 4, 6, 6])], ids=["the shortest", "the longest"]
+)
+def test_the_waits_of_an_outage_double_up_to_six_seconds(outbox, mock_kafka, monkeypatch, end, waits):
+    """Jitter makes a wait shorter by at most a half."""
+    monkeypatch.setattr("random.uniform", lambda *ends: ends[end])
+    heard = Heard()
+    mock_kafka.down()
+    outbox.run(Clockwork(waits=5), observer=heard.observer, loop=True)
+    assert heard.waits == waits
+
+
+@pytest.mark.usefixtures("short_probe")
 def test_an_idle_loop_notices_an_outage(outbox, mock_kafka):
     """The loop probes the topics every 30 seconds, even if there is nothing to publish."""
     clockwork = Clockwork(at={1: mock_kafka.down})
