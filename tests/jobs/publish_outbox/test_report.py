@@ -119,6 +119,12 @@ def test_a_sample_of_lags_is_bounded_and_evenly_spaced(batches):
     assert len(gaps) <= 1
 
 
+def test_a_sample_begins_with_every_event():
+    """Only a full sample leaves events out."""
+    sample = LagSample()
+    assert [sample.pick(3), sample.pick(2)] == [slice(0, 3, 1), slice(0, 2, 1)]
+
+
 def test_a_full_sample_has_8192_lags():
     """A sample keeps 8,192 lags, and one more lag halves it. Its spread includes the least and the greatest lag."""
     sample = LagSample()
