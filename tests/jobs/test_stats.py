@@ -288,3 +288,9 @@ def test_a_large_table_that_was_never_analysed_is_sampled(stats, insert, engine)
     report = stats()
     assert not report.exact
     assert report.total == pytest.approx(60_000, rel=0.2)
+
+
+def test_a_rate_of_few_events_an_hour_is_not_rounded_away(stats, insert):
+    """Four events in an hour are 4/3600 events per second, not 0.001."""
+    insert(4, age=timedelta(minutes=5))
+    assert round(3600 * stats().in_per_s, 1) == 4.0

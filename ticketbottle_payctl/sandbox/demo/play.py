@@ -30,7 +30,7 @@ def play(world: World, say: Say) -> DemoReport:
     with transaction(world.services.engine, LIMITS) as connection:
         scenes = write_story(connection)
     payments = len({scene.payment.id for scene in scenes})
-    waiting = Started(world.elapsed(), "payments", f"{payments}, each waiting for its gateway's callbackback")
+    waiting = Started(world.elapsed(), "payments", f"{payments}, each waiting for its gateway's callback")
     say("receiving callbacks")
     callbacks = tuple(_receive(world, scene, number) for number, scene in enumerate(scenes, 1))
     say("publishing")
