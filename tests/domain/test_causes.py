@@ -45,7 +45,7 @@ OLD_FAILURE = TOO_LARGE._replace(event_types=[FAILED], superseded=1)
 NO_TOPIC = Brokers(stopped={COMPLETED: "Broker: Unknown topic or partition"})
 AWAY = Brokers(unavailable="Kafka at b:9092 is not available")
 ANSWERED = Brokers()
-NOT_LOCKED = "their rows are not locked, and nothing blocks them"
+NOT_LOCKED = "no row lock and no dead event is in the way"
 
 
 def seen(*waiting, **facts):
@@ -306,7 +306,7 @@ def test_no_replay_is_advised_while_debezium_publishes():
          ("payctl stats --watch", False, 1)),
         (seen(READY, publishers=[IDLES]), ANSWERED,
          ["3 events have waited for up to 3 min, and no known cause was found",
-          "host:12 was seen 20 s ago, its topics accept messages, their rows are not locked, and nothing blocks them",
+          "host:12 was seen 20 s ago, its topics accept messages, no row lock and no dead event is in the way",
           "read the publisher's log; the oldest event is"], ("payctl show e1", False, 1)),
         (seen(READY, publishers=[IDLES._replace(ended=True)]), Brokers(not_asked="no"),
          ["3 events have waited for up to 3 min, and no known cause was found",
@@ -314,11 +314,11 @@ def test_no_replay_is_advised_while_debezium_publishes():
           "read the publisher's log; the oldest event is"], ("payctl show e1", False, 1)),
         (seen(READY, publishers=[WORKS, IDLES], newest_sent_s=1.0), None,
          ["3 events have waited for up to 3 min, and the database does not show why",
-          "pid 7, payctl publish-outbox is working, their rows are not locked, and nothing blocks them",
+          "pid 7, payctl publish-outbox is working, no row lock and no dead event is in the way",
           "ask the brokers too"], ("payctl doctor", False, 1)),
         (seen(pending=5, oldest_s=LATE, oldest_id="e7"), None,
          ["5 events have waited for up to 3 min, and the database does not show why",
-          "nothing shows whether a publisher runs, their rows are not locked, and nothing blocks them",
+          "nothing shows whether a publisher runs, no row lock and no dead event is in the way",
           "ask the brokers too"], ("payctl doctor", False, 1)),
         (seen(pending=5, oldest_s=LATE, oldest_id="e7"), Brokers(not_asked="no"),
          ["5 events have waited for up to 3 min, and no known cause was found",

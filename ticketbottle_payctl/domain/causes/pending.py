@@ -59,10 +59,10 @@ def unexplained(evidence: Evidence, ready: Sequence[Waiting], brokers: Brokers |
         return Cause(CauseKind.BACKLOG, events, fact, meaning, None, Command(("stats",), options=("--watch",)))
     if brokers is None:
         fact = f"{waited(evidence, ready)}, and the database does not show why"
-        meaning = f"{_alive(evidence)}, their rows are not locked, and nothing blocks them"
+        meaning = f"{_alive(evidence)}, no row lock and no dead event is in the way"
         return Cause(CauseKind.UNKNOWN, events, fact, meaning, "ask the brokers too", Command(("doctor",)))
     fact = f"{waited(evidence, ready)}, and no known cause was found"
     topics = f"the brokers were not asked: {brokers.not_asked}" if brokers.not_asked else "its topics accept messages"
-    meaning = f"{_alive(evidence)}, {topics}, their rows are not locked, and nothing blocks them"
+    meaning = f"{_alive(evidence)}, {topics}, no row lock and no dead event is in the way"
     command = show(oldest.id)
     return Cause(CauseKind.UNKNOWN, events, fact, meaning, "read the publisher's log; the oldest event is", command)
