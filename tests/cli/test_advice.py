@@ -91,7 +91,7 @@ SCREENS = {
     "errors: superseded": (
         lambda c: dead(c, 2, event_type="PAYMENT_FAILED", last_error="x")
         or (c.exec_driver_sql("UPDATE payments SET status = 'COMPLETED'") and ["errors", "--failed"]),
-        2,
+        1,
     ),
     "replay: an order code": (lambda c: dead(c, 1) or ["replay", one(c), "-n"], 1),
     "replay: a published order code": (lambda c: ["replay", published(c), "-n"], 1),

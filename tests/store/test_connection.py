@@ -71,7 +71,8 @@ def test_a_reserved_character_reaches_the_server(character, account, postgres):
     encoded = [quote(part, safe="") for part in (name, password, database)]
     urls = ["postgresql://{}:{}@127.0.0.1:{}/{}".format(*encoded[:2], postgres.port, encoded[2])]
     if character in UNENCODED:
-        plain = [encoded[0] if character == ":" else name, password, database]
+        place = encoded[2] if character == "@" else database  # an @ after the host is refused
+        plain = [encoded[0] if character == ":" else name, password, place]
         urls.append("postgresql://{}:{}@127.0.0.1:{}/{}".format(*plain[:2], postgres.port, plain[2]))
     for url in urls:
         assert answer(url)[:2] == (name, database)
