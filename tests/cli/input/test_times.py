@@ -97,7 +97,7 @@ def test_an_invalid_age_is_refused(text):
 
 
 def test_zero_is_named_as_the_fault_of_a_duration():
-    """Zero is a duration, so the message does not say that it is none."""
+    """Zero is a duration, so the message says that it is zero."""
     with pytest.raises(typer.BadParameter, match="'0s' is zero; examples are"):
         duration("0s")
 
