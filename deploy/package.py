@@ -29,7 +29,7 @@ LAYER, CODE = "dependencies.zip", "code.zip"
 CA_FILE = "payctl-ca.pem"
 """The name of the file of ``--ca`` in the layer. The function reads it as ``/opt/payctl-ca.pem``."""
 
-BUDGETS = {LAYER: (29_000_000, 84_000_000), CODE: (950_000, 2_200_000)}
+BUDGETS = {LAYER: (29_000_000, 84_000_000), CODE: (900_000, 2_000_000)}
 """The maximum bytes, zipped and unzipped, with spans. About 5 and 15 MB of the layer are the libraries that ask the
 gateways. Lambda accepts 50 MB in one request and 250 MB unzipped in all."""
 
