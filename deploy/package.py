@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from functools import partial
+from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,24 +33,7 @@ BUDGETS = {LAYER: (29_000_000, 84_000_000), CODE: (900_000, 2_000_000)}
 """The maximum bytes, zipped and unzipped, with spans. About 5 and 15 MB of the layer are the libraries that ask the
 gateways. Lambda accepts 50 MB in one request and 250 MB unzipped in all."""
 
-LEFT_OUT = tuple(
-    f"ticketbottle_payctl/{name}"
-    for name in (
-        *("cli", "sandbox", "schemas", "__main__.py", "jobs/report"),
-        *("store/outbox/flow.py", "store/payctl/received.py"),
-        *("store/payments/without_ticket.py", "store/payments/created.py"),
-        *("jobs/cdc", "jobs/doctor", "jobs/register_webhook.py", "jobs/replay"),
-        *("jobs/reconcile/compare_outbox.py", "jobs/reconcile/coverage.py", "jobs/show", "jobs/listing.py"),
-        *("jobs/error_groups.py", "jobs/find_order.py", "jobs/find_receipt.py", "jobs/fix_published_flags.py"),
-        *("jobs/runs.py", "jobs/server_identity.py", "jobs/suggest.py", "jobs/verify_signature.py"),
-        *("store/inspect/server.py", "store/inspect/sessions.py", "store/inspect/tables.py", "store/outbox/listing.py"),
-        *("store/outbox/replay.py", "store/payments/history.py"),
-        "providers/explain",
-    )
-)
-"""The packages that only the command line and the sandbox use. The linter forbids the functions to import them."""
-
-_PACKAGES = ("ticketbottle_payctl", "lambda_entrypoints")
+_DOORS = "lambda_entrypoints"
 _TEST_FOLDERS = {"test", "tests", "testing"}
 _DEVELOPMENT = {".pyi", ".pyx", ".pxd", ".c", ".h"}
 _INSTALLER = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"}
@@ -106,8 +89,10 @@ def build(  # noqa: PLR0913 - each is a choice for the caller
     _install(layer / "python", interpreter, arch, lock)
     if ca is not None:
         shutil.copyfile(ca, layer / CA_FILE)
-    for package in _PACKAGES:
-        shutil.copytree(source / package, code / package, ignore=partial(_ignored, source))
+    for module in _loaded_by_functions(source):
+        copy = code / module.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(module, copy)
     _compile(layer / "python", interpreter, "/opt/python")
     _compile(code, interpreter, "/var/task")
     return _zipped(layer, target / LAYER), _zipped(code, target / CODE)
@@ -128,9 +113,13 @@ def _install(folder: Path, interpreter: str, arch: str, lock: Path) -> None:
     shutil.rmtree(folder / "bin", ignore_errors=True)
 
 
-def _ignored(source: Path, folder: str, names: list[str]) -> set[str]:
-    here = Path(folder).relative_to(source)
-    return {name for name in names if name == "__pycache__" or (here / name).as_posix() in LEFT_OUT}
+def _loaded_by_functions(source: Path) -> list[Path]:
+    """Return the entrypoints' files and each module of payctl that one of them imports, also inside a function."""
+    finder = ModuleFinder(path=[str(source)])
+    for entrypoint in sorted((source / _DOORS).rglob("*.py")):
+        finder.import_hook(".".join(entrypoint.relative_to(source).with_suffix("").parts).removesuffix(".__init__"))
+    files = {Path(file) for module in finder.modules.values() if (file := getattr(module, "__file__", None))}
+    return sorted(files)
 
 
 def _compile(folder: Path, interpreter: str, seen_as: str) -> None:
