@@ -1,4 +1,4 @@
-"""Fixtures that run payctl in three ways: as a process, in a shell, and in this process, which is fastest."""
+"""Fixtures that run payctl in three ways: as a process, in a shell, and inside the test's process (the fastest)."""
 
 from __future__ import annotations
 
@@ -36,26 +36,26 @@ KEYS = {
 }
 PROCESS = [sys.executable, "-m", "ticketbottle_payctl"]
 AT_START = ("PYTHON", "LC_", "LANG")
-"""Variables that an interpreter reads when it starts."""
+"""Prefixes of the variables that an interpreter reads when it starts."""
 
 
 def clean_environment(changes):
-    """Return the environment without payctl's own variables, plus these changes."""
+    """Return the environment without payctl's own variables, plus ``changes``."""
     return {**os.environ, "PYTHONWARNINGS": "error", **changes}
 
 
 @pytest.fixture
 def command(payctl_command):
-    """Return ``command(changes)``, the words that start payctl in an environment with these changes.
+    """Return ``command(changes)``, which returns the words that start payctl.
 
-    If they concern the start of the interpreter, it is a fresh one.
+    If a changed variable affects the start of the interpreter, the words start a new interpreter.
     """
     return lambda changes: PROCESS if any(name.startswith(AT_START) for name in changes) else payctl_command
 
 
 @pytest.fixture
 def process(command):
-    """Return a function that runs payctl as a process and waits for it. Input and output are text."""
+    """Return a function that runs payctl as a process and waits for its end. Input and output are text."""
 
     def run(*arguments, stdin="", cwd=None, **environment):
         return subprocess.run(
@@ -75,7 +75,7 @@ def process(command):
 
 @pytest.fixture
 def started(command):
-    """Yield a function that starts payctl as a process with pipes. The process is killed after the test."""
+    """Yield a function that starts payctl as a process with pipes. The fixture kills each process after the test."""
     processes = []
 
     def start(*arguments, **environment):
@@ -100,7 +100,8 @@ def started(command):
 def terminal(payctl_command):
     """Return a function that runs payctl on its own terminal.
 
-    A command that reads keys must be in the terminal's foreground, so ``fresh`` starts an interpreter there.
+    A command that reads keys must run in the terminal's foreground. For such a command, ``fresh`` starts a new
+    interpreter there.
     """
 
     def run(*arguments, columns=80, lines=24, fresh=False, **environment):
@@ -115,7 +116,7 @@ def terminal(payctl_command):
 
 @pytest.fixture
 def invoke():
-    """Yield a function that runs payctl in this process. Logging is restored after the test."""
+    """Yield a function that runs payctl inside the test's process. The fixture restores logging after the test."""
     root = logging.getLogger()
     before = root.handlers[:], root.level
 
@@ -141,7 +142,7 @@ def answer(invoke):
 
 @pytest.fixture
 def content(engine):
-    """Return a function that returns every row of every table."""
+    """Return a function that returns all rows of every table."""
 
     def read():
         tables = "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname IN ('public', 'payctl')"
@@ -199,7 +200,7 @@ def _vector(record):
 
 
 def pytest_generate_tests(metafunc):
-    """Run a test with ``vector`` for every vector."""
+    """Run each test that has the argument ``vector`` once for every vector."""
     if "vector" in metafunc.fixturenames:
         chosen = vectors()
         metafunc.parametrize("vector", chosen, ids=[one.name for one in chosen])

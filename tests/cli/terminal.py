@@ -19,7 +19,7 @@ _WRAPPED_AT_LEAST = 400
 
 
 class Terminal:
-    """A process on its own terminal. ``sent`` are the bytes that it wrote."""
+    """A process on its own terminal. ``sent`` has the bytes that the process wrote."""
 
     def __init__(self, command, environment, columns, lines):
         self.master, slave = pty.openpty()
@@ -55,7 +55,7 @@ class Terminal:
                 break
 
     def wait_for(self, text, seconds=40):
-        """Read until the picture contains this text. Return the picture."""
+        """Read until the terminal shows this text. Return the visible text."""
         end = time.monotonic() + seconds
         while text not in (picture := self.picture()):
             assert time.monotonic() < end, f"no {text!r} in:\n{picture}"
@@ -74,7 +74,7 @@ class Terminal:
         return "\n".join(line.rstrip() for line in self.screen().display)
 
     def press(self, keys):
-        """Type."""
+        """Type these keys."""
         os.write(self.master, keys)
 
     def end(self, number=signal.SIGINT):
@@ -83,7 +83,7 @@ class Terminal:
         return self.finish()
 
     def finish(self, seconds=40):
-        """Read to the end and return the exit code."""
+        """Read until the process ends, and return its exit code."""
         end = time.monotonic() + seconds
         while not self.closed and self.process.poll() is None and time.monotonic() < end:
             self.read(0.2)
@@ -91,7 +91,7 @@ class Terminal:
         return self.process.wait(max(1.0, end - time.monotonic()))
 
     def text(self):
-        """Return everything that was printed, as lines of the terminal, without colours."""
+        """Return all printed text without colours, in lines of the terminal's width."""
         screen = pyte.Screen(self.columns, _WRAPPED_AT_LEAST)
         pyte.ByteStream(screen).feed(self.sent)
         return "\n".join(line.rstrip() for line in screen.display).rstrip()
@@ -99,7 +99,7 @@ class Terminal:
 
 @contextmanager
 def on_terminal(command, environment, columns, lines):
-    """Run a command on its own terminal. The process is killed at the end."""
+    """Run a command on its own terminal, and kill the process at the end."""
     it = Terminal(command, environment, columns, lines)
     try:
         yield it

@@ -1,4 +1,4 @@
-"""Test that each command that payctl suggests works when pasted, also with the guards of the profile in use."""
+"""Test that each command that payctl suggests works when it is pasted, with and without a profile's guards."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ def dead(connection, count=1, **more):
 
 
 def one(connection):
-    """Return the order of the only event."""
+    """Return the order code of the only payment."""
     return connection.exec_driver_sql('SELECT "orderCode" FROM payments').scalar_one()
 
 
 def dead_with_blanks(connection):
-    """Insert a dead event whose id has spaces and begins with a hyphen."""
+    """Insert a dead event. Its id begins with a hyphen and contains spaces."""
     dead(connection)
     connection.exec_driver_sql("UPDATE outbox SET id = '-- of hand'")
     return one(connection)
 
 
 def blocked(connection):
-    """Insert a success behind a dead failure of its payment."""
+    """Insert a success that a dead failure of the same payment blocks."""
     insert_events(connection, 1, state="dead", event_type="PAYMENT_FAILED", age=timedelta(hours=2), aggregates=1)
     dead(connection)
     first = 'SELECT "aggregateId" FROM outbox ORDER BY "createdAt" LIMIT 1'
@@ -75,7 +75,7 @@ def published(connection):
 
 
 def unpaid(connection):
-    """Insert an order whose callback never came."""
+    """Insert an order whose callback never arrived."""
     return insert_payment(connection, provider="MOMO", order_code=CODE, age=timedelta(hours=2)).order_code
 
 
@@ -124,7 +124,7 @@ def shell(tmp_path, database_url, mock_kafka, payctl_path):
 
 
 def typed(arguments, guard):
-    """Return the command with the options that the profile's guard requires."""
+    """Return the arguments plus the options that the profile's guard requires."""
     changes = "-y" in arguments
     words = ["-p", "prod", "--config", "config.toml"] if guard else []
     words += ["--max-affected", "9"] if "max_affected" in guard and changes else []
@@ -133,7 +133,7 @@ def typed(arguments, guard):
 
 
 def as_pasted(command):
-    """Return the command with the answer to its question."""
+    """Return the command, with -y if the command asks for confirmation."""
     asks = command.removeprefix("payctl ").startswith(ASKING)
     return (
         command.replace("payctl replay", "payctl replay -y", 1)
@@ -145,7 +145,7 @@ def as_pasted(command):
 @pytest.mark.parametrize("guard", PROFILES)
 @pytest.mark.parametrize("screen", SCREENS)
 def test_an_advised_command_is_accepted_when_it_is_pasted(engine, shell, screen, guard):
-    """Each command that payctl suggests is accepted when a user pastes the commands in their order."""
+    """`payctl` accepts each command that it suggests when a user pastes the commands in the printed order."""
     prepare, least = SCREENS[screen]
     with engine.begin() as connection:
         arguments = prepare(connection)
@@ -160,7 +160,7 @@ def test_an_advised_command_is_accepted_when_it_is_pasted(engine, shell, screen,
 
 @pytest.mark.parametrize("guard", PROFILES)
 def test_the_advised_command_of_a_stopped_run_resumes_it(engine, shell, guard):
-    """`payctl runs show` advises the command, which works for another operator than the first one."""
+    """The command that `payctl runs show` suggests resumes the stopped run."""
     with engine.begin() as connection:
         dead(connection, 3)
     rules = PROFILES[guard]

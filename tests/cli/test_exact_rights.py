@@ -1,4 +1,4 @@
-"""Test that each task needs exactly the privileges that `payctl doctor` requires for the task."""
+"""Test that each task needs exactly the privileges that `payctl doctor` requires."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def granted(engine, database_url):
 
 @pytest.fixture
 def codes(engine, answer):
-    """Return ``codes(task, url)``, which returns the commands' exit codes and whether the doctor allows the task."""
+    """Return ``codes(task, url)``, which returns the exit codes, and whether the doctor allows the task."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="published")
         insert_payments_of_events(connection)
@@ -58,12 +58,12 @@ def codes(engine, answer):
 
 @pytest.mark.parametrize("task", COMMANDS)
 def test_the_required_privileges_are_enough(task, granted, codes):
-    """With the required privileges, each command of a task works, and the doctor says that the role may do the task."""
+    """With the required privileges, each command of a task works, and the doctor allows the task."""
     assert codes(task, granted(PRIVILEGES[task])) == ({0}, True)
 
 
 @pytest.mark.parametrize(("task", "missing"), [(task, one) for task in COMMANDS for one in PRIVILEGES.get(task, ())])
 def test_each_required_privilege_is_needed(task, missing, granted, codes):
-    """If one required privilege is missing, a command exits with 3 and the doctor does not allow the task."""
+    """If one required privilege is missing, a command exits with 3, and the doctor does not allow the task."""
     found, said = codes(task, granted([one for one in PRIVILEGES[task] if one != missing]))
     assert (3 in found, said) == (True, False)

@@ -49,7 +49,7 @@ def body(tmp_path):
     ids=" ".join,
 )
 def test_no_command_prints_a_secret(arguments, form, body, invoke, keys):
-    """Keys, passwords, user names, account numbers and MACs are never printed, even with -vv."""
+    """`payctl` never prints keys, passwords, user names, account numbers or MACs, even with -vv."""
     file, signature = body
     typed = [file if word == "BODY" else word for word in arguments]
     result = invoke(*typed, "-o", form, "-vv", DATABASE_URL=URL, **KAFKA, **keys)
@@ -59,7 +59,7 @@ def test_no_command_prints_a_secret(arguments, form, body, invoke, keys):
 
 
 def test_a_real_process_prints_no_secret(process, body, keys):
-    """Tracebacks and warnings of a real process contain no secret."""
+    """Tracebacks and warnings of a payctl process contain no secret."""
     file, signature = body
     result = process("process-webhook", file, "-vv", DATABASE_URL=URL, **KAFKA, **keys)
     seen = result.stdout + result.stderr
@@ -70,7 +70,7 @@ def test_a_real_process_prints_no_secret(process, body, keys):
 
 @pytest.mark.parametrize("markup", ["\x1b[31m", "[bold red]x[/]", "\u202e"])
 def test_typed_text_is_escaped_in_errors(markup, invoke):
-    """Control characters in file names, commands and options are escaped on stderr."""
+    """`payctl` escapes control characters of file names, commands and options on stderr."""
     for arguments in ([markup], ["verify-signature", markup], ["version", f"--{markup}"], ["schema", markup]):
         stderr = invoke(*arguments).stderr
         assert "\x1b" not in stderr

@@ -1,4 +1,4 @@
-"""Test that every command shows instants, durations, money, counts, rates and gateways in one form."""
+"""Test that every command shows instants, durations, money, counts, rates and gateways in the same form."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LOOKS = [
 ]  # fmt: skip
 CHANGES = ["publish-outbox", "replay --failed -y", "cleanup --older-than 1d -y", "runs list", "stats"]
 FOR_PROGRAMS = {"schema", "completion", "cdc config", "config path"}
-"""Their output is a text for another program."""
+"""The commands whose output is text for another program."""
 NOT_RUN = {
     "demo": "has its own tests and its own world",
     "report": "is Markdown, and its commands name exact instants",
@@ -63,12 +63,12 @@ FORBIDDEN = {
     "None": r"\bNone\b",
 }
 WINDOW = re.compile(r"\(\d{4}-\d\d-\d\dT[\d:.]+Z\)")
-"""A window is shown in local time and, in brackets, in UTC, so that both ends of a call mean the same."""
+"""A window in UTC, in parentheses. payctl also shows the window in local time."""
 
 
 @pytest.fixture
 def world(engine, database_url, mock_kafka, process):
-    """Store one row and several rows of each kind, and return the environment."""
+    """Insert one row and several rows of each kind, and return the environment."""
     with engine.begin() as connection:
         order = insert_payment(connection, provider="MOMO", order_code=ORDER, amount=7_200_000, age=timedelta(hours=5))
         late = insert_payment(connection, provider="ZALOPAY", order_code=ZALOPAY, amount=450_000)
@@ -87,7 +87,7 @@ def world(engine, database_url, mock_kafka, process):
 
 
 def seen(command, world, terminal):
-    """Return the text that a command shows on a terminal, without the parts that only programs read."""
+    """Return the text that a command shows on a terminal."""
     with terminal(*command.split(), "--tz", ZONE, **world) as it:
         if " -w" in command:
             it.wait_for("/s")
@@ -101,14 +101,14 @@ def seen(command, world, terminal):
 
 
 def prose(text):
-    """Return the text without commands to paste, variables, JSON and the UTC of a window."""
+    """Return the text without pasted commands, variables, JSON, and windows in UTC."""
     text = re.sub(r"\n {8,}(?=\S)", " ", WINDOW.sub("", text))
     kept = [line for line in text.splitlines() if not re.search(r"payctl \w|[A-Z]+_[A-Z_]+|[{}]|^ *--", line)]
     return "\n".join(re.sub(r"'[^']*'|`[^`]*`", "", line) for line in kept)
 
 
 def test_every_command_is_run_here():
-    """A new command is added to the table, or to the exceptions with the reason."""
+    """Every command is in one of this file's tables. NOT_RUN gives a reason for each command that is not run."""
     named = {command.name for command in COMMANDS}
     run = {name for name in named if any(f"{look} ".startswith(f"{name} ") for look in (*LOOKS, *CHANGES))}
     assert named - run == FOR_PROGRAMS | set(NOT_RUN)
@@ -116,7 +116,7 @@ def test_every_command_is_run_here():
 
 @pytest.mark.parametrize("commands", [LOOKS[:12], LOOKS[12:24], LOOKS[24:], CHANGES], ids=["a", "b", "c", "changes"])
 def test_each_thing_has_one_form(commands, world, terminal):
-    """Every command shows instants, durations, money, counts and gateways in the forms that the docs list."""
+    """Every command shows instants, durations, money, counts and gateways in the documented forms."""
     found = []
     for command in commands:
         text = seen(command, world, terminal)
@@ -133,7 +133,7 @@ def test_each_thing_has_one_form(commands, world, terminal):
 
 @pytest.mark.parametrize("width", [80, 200])
 def test_first_lines_fit_and_say_the_answer(width, world, terminal):
-    """Each command's first line is the answer, in at most 80 columns, and a second line names the database."""
+    """Each command's first line is the answer, in at most 80 columns. One other line names the database."""
     for command in ("stats", "doctor", f"show {ORDER}", f"show {ZALOPAY}", "errors", "runs list", "list outbox"):
         with terminal(*command.split(), columns=width, **world) as it:
             it.finish()

@@ -1,4 +1,4 @@
-"""Closed and full output streams: no command reports an internal error, and a finished change is reported as done."""
+"""Test that no command reports an internal error on closed or full streams, and that a change is still reported."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ READ = {
     "cleanup": ["-n"],
     "cdc config": ["--slot", "x"],
 }
-"""The arguments with which a command only reads, or fails early. Other commands need no argument."""
+"""The arguments with which a command only reads, or fails early. Commands that are not listed need no argument."""
 
 LASTING = {"listen", "demo", "db upgrade"}
-"""The commands that this test leaves out, because they run until a signal or are tested elsewhere."""
+"""The commands that these tests leave out, because they run until a signal or have tests elsewhere."""
 
 STREAMS = {
     "closed stdout": ">&-",
@@ -47,7 +47,7 @@ STREAMS = {
 """The redirections as shell text. Descriptor 9 is a pipe without a reader."""
 
 THREE = ("all closed", "both full", "stdout without reader")
-"""The streams that are tested with every command. Their number is small, because each test starts a process."""
+"""The streams that are tested with every command. The list is short, because each test starts a process."""
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def places(database_url, mock_kafka):
 
 @pytest.mark.parametrize("name", [entry.name for entry in registry.COMMANDS if entry.name not in LASTING])
 def test_a_reading_command_keeps_its_exit_code_on_unusable_streams(name, ran, places):
-    """If streams are closed or full, a reading command changes its exit code only for a full stdout, to 4."""
+    """On closed or full streams, a reading command keeps its exit code. Only a full stdout changes 0 to 4."""
     arguments = [*name.split(), *READ.get(name, []), "-o", "json"]
     usual = ran("", *arguments, **places)
     assert usual.returncode != 1, usual.stderr
@@ -91,7 +91,7 @@ def test_a_reading_command_keeps_its_exit_code_on_unusable_streams(name, ran, pl
 @pytest.mark.parametrize("arguments", [["version"], ["--help"], ["runs"]])
 @pytest.mark.parametrize("streams", STREAMS.values(), ids=STREAMS)
 def test_help_and_version_on_unusable_streams_report_no_internal_error(streams, arguments, ran):
-    """If stdout is full, payctl reports that the disk is full."""
+    """On unusable streams, no command reports an internal error. Only a full stdout is reported, with exit code 4."""
     result = ran(streams, *arguments)
     refused = arguments == ["runs"]
     assert result.returncode == (2 if refused else 4 if streams.startswith(">/dev/full") else 0), result.stderr
@@ -103,7 +103,7 @@ def test_help_and_version_on_unusable_streams_report_no_internal_error(streams, 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("arguments", [["--help"], ["version", "-o", "json"], ["--version"]])
 def test_a_full_stdout_is_reported_with_and_without_a_buffer(arguments, unbuffered, ran):
-    """Container images often set PYTHONUNBUFFERED, so a write fails earlier."""
+    """`payctl` reports a full stdout and exits with 4, with and without PYTHONUNBUFFERED."""
     result = ran(">/dev/full", *arguments, PYTHONUNBUFFERED=unbuffered)
     assert result.returncode == 4
     assert "no space left on device" in result.stderr
@@ -111,7 +111,7 @@ def test_a_full_stdout_is_reported_with_and_without_a_buffer(arguments, unbuffer
 
 @pytest.mark.parametrize("streams", STREAMS.values(), ids=STREAMS)
 def test_completion_on_unusable_streams_prints_no_traceback(streams, ran):
-    """The shell may close the streams of payctl in any way."""
+    """Completion prints no traceback on closed or full streams."""
     asked = {"_PAYCTL_COMPLETE": "complete_bash", "COMP_WORDS": "payctl st", "COMP_CWORD": "1"}
     result = ran(streams, **asked)
     assert result.returncode == (4 if streams.startswith(">/dev/full") else 0)
@@ -122,7 +122,7 @@ def test_completion_on_unusable_streams_prints_no_traceback(streams, ran):
     ("which", "form"), [*((which, "ndjson") for which in STREAMS), ("full stdout", "csv"), ("full stdout", "table")]
 )
 def test_a_long_list_on_unusable_streams_fails_only_on_a_full_disk(which, form, ran, places, engine):
-    """A long list fails only on a full disk, and not on a closed stream."""
+    """`payctl list outbox --all` fails if the disk is full, but not if a stream is closed."""
     streams = STREAMS[which]
     with engine.begin() as connection:
         insert_events(connection, 500)
@@ -148,7 +148,7 @@ CHANGES = {
     ),
     "db upgrade": (["db", "upgrade"], "SELECT 1", 1, 0),
 }
-"""Each command, the expected database state, and the exit code, which is 6 because of the dead event."""
+"""Each command, a query with the expected number, and the exit code, which is 6 because of the dead event."""
 
 
 @pytest.fixture
@@ -167,10 +167,7 @@ def world(engine):
 @pytest.mark.parametrize("streams", STREAMS.values(), ids=STREAMS)
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_change_on_unusable_streams_is_committed_and_keeps_its_exit_code(name, streams, ran, places, engine):
-    """If stdout is full after a change was committed, the exit code is the usual one.
-
-    A message on stderr reports the full disk.
-    """
+    """If stdout is full after a commit, a changing command keeps its exit code and reports the full disk on stderr."""
     arguments, sql, expected, code = CHANGES[name]
     result = ran(streams, *arguments, "-o", "json", **places)
     with engine.connect() as connection:
@@ -182,7 +179,7 @@ def test_a_change_on_unusable_streams_is_committed_and_keeps_its_exit_code(name,
 
 @pytest.mark.parametrize("streams", [each for each in STREAMS.values() if "2>" in each])
 def test_a_publisher_continues_without_a_stderr(streams, places, engine, payctl_command):
-    """The publisher keeps publishing after it fails to write a log line, and SIGTERM still stops it."""
+    """The publisher keeps publishing when it cannot write a log line, and SIGTERM still stops it."""
     reader, writer = os.pipe()
     os.close(reader)
     command = ["/bin/bash", "-c", f'exec 9>&{writer}; exec "$@" {streams} 9>&-', "bash", *payctl_command]

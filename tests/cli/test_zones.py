@@ -14,7 +14,7 @@ INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: 
 
 @pytest.fixture
 def world(database_url, mock_kafka, engine):
-    """Insert a payment that has waited since 2026-11-22, and two dead events of it. Return the environment."""
+    """Insert a payment that has waited since 2026-11-22, and its two dead events. Return the environment."""
     with engine.begin() as connection:
         connection.exec_driver_sql(
             """
@@ -39,7 +39,7 @@ COMMANDS = (
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
 @pytest.mark.parametrize(("zone", "offset"), [("Asia/Ho_Chi_Minh", "+07:00"), ("<+0530>-5:30", "+05:30")])
 def test_instants_are_shown_in_the_given_time_zone(arguments, zone, offset, world, invoke):
-    """Every instant has the offset of --tz, except UTC in parentheses."""
+    """Every instant has the offset of --tz, except instants in parentheses, which are in UTC."""
     assert invoke("replay", "e-2", "-y", **world).exit_code == 0
     result = invoke(*arguments, "--tz", zone, **world)
     assert result.exit_code == (5 if arguments[0] == "show" else 0), result.stderr
@@ -51,14 +51,14 @@ def test_instants_are_shown_in_the_given_time_zone(arguments, zone, offset, worl
 
 @pytest.mark.parametrize("form", ["json", "ndjson", "csv"])
 def test_machine_formats_show_instants_in_utc(form, world, invoke):
-    """json, ndjson and csv use UTC, whatever --tz says."""
+    """The formats json, ndjson and csv show UTC, whatever --tz says."""
     shown = INSTANT.findall(invoke("list", "outbox", "--tz", "Asia/Ho_Chi_Minh", "-o", form, **world).stdout)
     assert "2026-11-22T20:30:00.000Z" in shown
     assert all(each.endswith("Z") for each in shown)
 
 
 def test_an_invalid_tz_variable_does_not_hide_results(world, invoke):
-    """If TZ is wrong, results are shown in UTC with a warning. Only a clock time in an option is an error."""
+    """If TZ is wrong, a list shows UTC and a warning. Only a clock time in an option exits with 3."""
     shown = invoke("list", "outbox", **world, TZ="Nowhere/Zone")
     assert "2026-11-22T20:30:00.000Z" in shown.stdout
     assert shown.stderr.count("TZ is not a time zone; instants are shown in UTC") == 1

@@ -7,7 +7,7 @@ CONFIG = "[profiles.prod]\n[profiles.staging]\n"
 
 @pytest.fixture
 def offered(process, tmp_path):
-    """Return a function that returns bash's completions for the last word of a line."""
+    """Return a function that returns bash's completions of the last word in a line."""
     file = tmp_path / "config.toml"
     file.write_text(CONFIG, "utf-8")
 
@@ -44,6 +44,6 @@ def test_completion_offers_option_values(line, words, offered):
 
 @pytest.mark.parametrize("name", ["missing.toml", "broken.toml"])
 def test_completion_ignores_an_unreadable_configuration_file(name, offered, tmp_path):
-    """Pressing Tab with a broken configuration file offers nothing and prints no error."""
+    """If the configuration file is missing or broken, completion offers no profile and prints no error."""
     (tmp_path / "broken.toml").write_text("[", "utf-8")
     assert offered("payctl -p ", PAYCTL_CONFIG=str(tmp_path / name)) == []

@@ -37,7 +37,7 @@ CODES = {
     **dict.fromkeys(("payctl show TB-2041", "payctl show 3f2a9c1e", "payctl show TB-2041 -o json | head -c 200"), 5),
     **dict.fromkeys(("payctl doctor", "payctl doctor --bundle findings.json"), 5),
 }
-"""Exit codes of the examples that do not end with 0."""
+"""Exit codes of the examples that do not exit with 0."""
 
 WITH_KAFKA = ("reconcile outbox", "cdc config", "cdc cut-over", "cdc mark", "cdc cut-back")
 """Commands that need Apache Kafka, because the mock cluster cannot look up offsets by time."""
@@ -55,7 +55,7 @@ def gateways():
 
 @pytest.fixture(scope="module")
 def story(postgres, template_database, tmp_path_factory, payctl_path):
-    """Return the files of the examples and the name of a database with their orders, events, callbacks and runs."""
+    """Return a directory and a database's name. They have the files and rows that the examples name."""
     place, name = tmp_path_factory.mktemp("story"), "template_examples"
     url = postgres.create_database(name, template=template_database)
     engine = engine_of(url)
@@ -90,7 +90,7 @@ def story(postgres, template_database, tmp_path_factory, payctl_path):
 
 @pytest.fixture
 def world(postgres, clones, story, tmp_path, payctl_path):
-    """Yield a directory and an environment for one test, with all files and rows that the examples name."""
+    """Yield a directory and an environment for one test. They have the files and rows that the examples name."""
     place, template = story
     shutil.copytree(place, tmp_path, dirs_exist_ok=True)
     name = clones.create(template, prefix="examples")
@@ -109,7 +109,7 @@ _RENAME = """
 
 
 def ran(example, world, **changes):
-    """Run an example in bash, as a reader pastes it, and return its exit code and its output."""
+    """Run an example in bash, as a reader pastes it. Return its exit code and its output."""
     place, settings = world
     process = subprocess.Popen(
         ["bash", "-c", f"exec {example.line}" if example.stays else f"set -o pipefail; {example.line}"],  # noqa: S607
@@ -128,7 +128,7 @@ def ran(example, world, **changes):
 
 
 def expected(example):
-    """Return the exit codes with which an example may end."""
+    """Return the possible exit codes of an example."""
     return {0, 130} if example.stays else {CODES.get(example.line, 0)}
 
 
@@ -136,7 +136,7 @@ def expected(example):
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("command", ALONE)
 def test_the_examples_of_a_command_run_as_they_are_printed(command, world, mock_kafka, gateways):
-    """Each example of the help, pasted into bash, ends with the expected exit code."""
+    """Each example in the help exits with the expected code when it is pasted into bash."""
     settings = {"KAFKA_BROKERS": mock_kafka.bootstrap}
     if command in {"reconcile payments", "gateways register-webhook"}:
         settings |= gateways.environment
@@ -153,7 +153,7 @@ FIRST_LINES = [line for lines in registry.FIRST_SCREEN.values() for line in line
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("line", FIRST_LINES)
 def test_the_commands_of_the_first_screen_run(line, world, mock_kafka, gateways, invoke):
-    """`payctl` alone shows each of these commands, and each ends with the expected exit code."""
+    """`payctl` without a command shows each of these commands, and each command exits with the expected code."""
     assert f"\n  {line} " in invoke(COLUMNS="80").stderr
     example = Example(line.replace("ORDER", ORDER), "", stays="--keep" in line)
     code, output = ran(example, world, KAFKA_BROKERS=mock_kafka.bootstrap, **gateways.environment)
@@ -163,7 +163,7 @@ def test_the_commands_of_the_first_screen_run(line, world, mock_kafka, gateways,
 
 @pytest.fixture
 def handed_over(postgres, world):
-    """Yield an engine with the roles, tables and publication that the connector needs. They are removed afterwards."""
+    """Yield an engine whose database has the roles, tables and publication that the connector needs."""
     postgres.restart(settings={"wal_level": "logical"})
     engine = engine_of(world[1]["DATABASE_URL"])
     code, sql = ran(EXAMPLES["cdc config"][1], world)
@@ -182,7 +182,7 @@ def handed_over(postgres, world):
 @pytest.mark.postgres
 @pytest.mark.usefixtures("handed_over")
 def test_the_examples_with_apache_kafka_run_as_they_are_printed(world, kafka):
-    """The outbox is compared with Kafka, handed over to Debezium and taken back by pasted examples."""
+    """The examples of `reconcile outbox` and `cdc` exit with the expected code when they run against Apache Kafka."""
     kafka.recreate_topics((UNROUTABLE, HEARTBEATS))
     for command in WITH_KAFKA:
         for example in EXAMPLES[command]:
@@ -191,7 +191,7 @@ def test_the_examples_with_apache_kafka_run_as_they_are_printed(world, kafka):
 
 
 def test_every_command_has_a_group_and_two_or_three_examples():
-    """No command is missing in `payctl --help`, and no example is of another command."""
+    """Every command is in `payctl --help` and has two or three examples of its own."""
     assert set(registry.children(())) <= set(chain.from_iterable(registry.PANELS.values()))
     assert {entry.name: len(EXAMPLES.get(entry.name, ())) for entry in registry.COMMANDS}.items() <= {
         (entry.name, number) for entry in registry.COMMANDS for number in (2, 3)
@@ -202,7 +202,7 @@ def test_every_command_has_a_group_and_two_or_three_examples():
 
 @pytest.mark.parametrize("entry", registry.COMMANDS, ids=lambda entry: entry.name)
 def test_the_help_of_a_command_fits_80_columns(entry, invoke):
-    """The examples come before the options, and no line is wider than a terminal of 80 columns."""
+    """In a command's help, the examples come before the options, and no line is wider than 80 columns."""
     shown = invoke(*entry.words, "--help", COLUMNS="80").stdout
     assert max(map(len, shown.splitlines())) <= 80
     for example in EXAMPLES[entry.name]:
@@ -214,7 +214,7 @@ def test_the_help_of_a_command_fits_80_columns(entry, invoke):
 
 
 def test_payctl_help_groups_the_commands(invoke):
-    """`payctl --help` has every command once on one line of its group, and fits 80 columns."""
+    """`payctl --help` lists every command once, on one line in its group, and fits 80 columns."""
     shown = invoke("--help", COLUMNS="80").stdout
     lines = shown.splitlines()
     assert max(map(len, lines)) <= 80
@@ -226,7 +226,7 @@ def test_payctl_help_groups_the_commands(invoke):
 
 
 def test_payctl_help_ends_with_the_commands_to_start_with(invoke):
-    """The last lines, which a terminal of 24 lines shows, are commands to type and not only exit codes."""
+    """`payctl --help` ends with the commands for new users, which fit a terminal of 24 lines."""
     lines = invoke("--help", COLUMNS="80").stdout.splitlines()
     start = lines.index("Start here")
     assert start > lines.index("Exit codes")
@@ -258,7 +258,7 @@ def test_the_page_on_exit_codes_is_the_table(answer):
 
 
 def test_the_page_on_times_reads_them_in_the_zone_of_the_run(answer):
-    """`payctl help times` shows each form of a time with its present meaning in the zone of --tz."""
+    """`payctl help times` shows what each form of a time means now, in the zone of --tz."""
     meanings = {item["name"]: item["meaning"] for item in answer("help", "times", "--tz", "Asia/Ho_Chi_Minh")["items"]}
     assert meanings["2026-11-22"] == "2026-11-22 00:00:00 +07:00 (2026-11-21T17:00:00.000Z)"
     assert all("+07:00 (" in meaning for meaning in meanings.values())
@@ -295,5 +295,5 @@ def test_an_unknown_word_suggests_the_near_ones(arguments, near, invoke):
 
 
 def test_headings_are_bold_only_where_that_shows(invoke):
-    """In a pipe, the help contains no escape sequence."""
+    """The help contains no escape sequence in a pipe."""
     assert "\x1b" not in invoke("--help").stdout

@@ -1,4 +1,4 @@
-"""Test rules for every command: options on both sides, one document, and one form of errors."""
+"""Test rules for every command: options before and after it, one document, and one form of errors."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_payctl_output_chooses_the_output_format(invoke):
 
 
 def test_an_option_s_value_may_look_like_a_shared_option(answer):
-    """The word after an option with a value is its value, even if it looks like -v."""
+    """The word after an option that needs a value is its value, even if the word looks like -v."""
     document = answer(
         "verify-signature", "--query", "-v", "--provider", "vnpay", VNPAY_TMN_CODE="a", VNPAY_HASH_SECRET="b"
     )
@@ -74,7 +74,7 @@ def test_an_option_s_value_may_look_like_a_shared_option(answer):
     ],
 )
 def test_wrong_usage_is_an_error_on_stderr_and_in_json(arguments, words, invoke):
-    """After wrong usage, payctl exits with 2. stderr has the error and a hint, and -o json also prints one document."""
+    """After wrong usage, payctl exits with 2. stderr has the error and a hint, and -o json prints one document."""
     plain, document = invoke(*arguments), invoke("-o", "json", *arguments)
     assert (plain.exit_code, plain.stdout) == (2, "")
     assert plain.stderr.startswith("error[USAGE]: ")
@@ -86,21 +86,21 @@ def test_wrong_usage_is_an_error_on_stderr_and_in_json(arguments, words, invoke)
 
 
 def test_a_usage_error_before_the_output_option_is_still_json(invoke):
-    """An error in an option before -o json is one JSON document."""
+    """If a usage error comes before -o json on the command line, payctl still prints one JSON document."""
     result = invoke("version", "--bogus", "-o", "json")
     assert json.loads(result.stdout)["command"] == "version"
 
 
 @pytest.mark.parametrize("form", ["table", "csv", "none"])
 def test_an_error_leaves_stdout_empty(form, invoke):
-    """The formats table, csv and none cannot show an error, so stdout stays empty."""
+    """After an error, stdout is empty in the formats table, csv and none, because they cannot show an error."""
     result = invoke("verify-signature", "/nonexistent", "-o", form)
     assert (result.stdout, result.exit_code) == ("", 2)
     assert result.stderr.startswith("error[INPUT]: /nonexistent cannot be read: no such file or directory\ntry: ")
 
 
 def test_ndjson_ends_in_a_summary(invoke):
-    """In ndjson output, each item is a line, and the last line is a summary, even after a failure."""
+    """In ndjson, each item is a line, and the last line is a summary, even after a failure."""
     *items, summary = map(json.loads, invoke("config", "show", "-o", "ndjson").stdout.splitlines())
     assert {item["type"] for item in items} == {"item"}
     assert (summary["type"], summary["ok"]) == ("summary", True)
@@ -109,7 +109,7 @@ def test_ndjson_ends_in_a_summary(invoke):
 
 
 def test_csv_has_a_header(invoke):
-    """A single result is a CSV header and one row."""
+    """With -o csv, a single result is a header and one row."""
     header, row = invoke("config", "path", "-o", "csv").stdout.splitlines()
     assert header == "path,exists"
     assert row.endswith("/payctl/config.toml,false")
@@ -148,12 +148,12 @@ def test_an_unknown_output_format_is_wrong_usage(invoke):
 
 
 def test_quiet_leaves_only_errors(invoke):
-    """The option -q removes notes from stderr and never errors."""
+    """The option -q hides notes on stderr, but never errors."""
     assert "error[INPUT]" in invoke("-q", "verify-signature").stderr
 
 
 def test_a_pipe_has_colour_only_with_the_color_option(invoke):
-    """A pipe has no colour. --color always overrides NO_COLOR."""
+    """In a pipe, payctl prints no colour. --color always overrides this rule and NO_COLOR."""
     command = ["verify-signature", "--example", "zalopay"]
     assert "\x1b" not in invoke(*command).stdout
     assert "\x1b[32m✔ valid\x1b[0m" in invoke(*command, "--color", "always").stdout
@@ -162,7 +162,7 @@ def test_a_pipe_has_colour_only_with_the_color_option(invoke):
 
 
 def test_completion_offers_commands_and_options(process):
-    """Completion offers commands, subcommands and options that begin with the typed letters."""
+    """Completion offers the commands, subcommands and options that begin with the typed letters."""
     asked = {"_PAYCTL_COMPLETE": "complete_bash", "COMP_CWORD": "1"}
     assert process(COMP_WORDS="payctl ver", **asked).stdout.split() == ["verify-signature", "version"]
     deeper = process(COMP_WORDS="payctl db ", **{**asked, "COMP_CWORD": "2"})

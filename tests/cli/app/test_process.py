@@ -21,12 +21,12 @@ SILENT = "postgresql://payctl:canary-password@127.0.0.1:1/payments"
 
 @pytest.fixture
 def command():
-    """Start each payctl of this file with its own interpreter."""
+    """Return ``command(changes)``. Each payctl in this file starts its own interpreter."""
     return lambda _: PROCESS
 
 
 def reads_its_stdin(process):
-    """Write a byte and wait until payctl has read it and waits for more."""
+    """Write a byte to payctl, and wait until payctl has read it."""
     process.stdin.write(b"{")
     process.stdin.flush()
     deadline = time.monotonic() + 20
@@ -69,7 +69,7 @@ def test_a_signal_ends_payctl_with_one_document(sent, code, word, started):
     ],
 )
 def test_the_shell_sees_the_exit_code(arguments, environment, code, process):
-    """The process exits with the exit code of its error and never prints a traceback."""
+    """The process exits with the code of its error, and never prints a traceback."""
     result = process(*arguments, **environment)
     assert result.returncode == code, result.stderr
     assert "Traceback" not in result.stderr
@@ -77,7 +77,7 @@ def test_the_shell_sees_the_exit_code(arguments, environment, code, process):
 
 
 def test_the_error_for_an_unreachable_database_has_a_hint(process):
-    """The error for an unreachable database names the server without the password, and says that a retry may help."""
+    """The error for an unreachable database names the server without the password, and is marked as retryable."""
     result = process("db", "status", "-o", "json", DATABASE_URL=SILENT)
     error = json.loads(result.stdout)["error"]
     assert (error["code"], error["retryable"]) == ("DATABASE_UNAVAILABLE", True)
@@ -87,7 +87,7 @@ def test_the_error_for_an_unreachable_database_has_a_hint(process):
 
 @pytest.mark.parametrize("verbosity", ["-q", "-v", "-vv"])
 def test_a_bug_exits_with_1_and_shows_its_traceback_only_with_vv(verbosity, process, tmp_path):
-    """After a bug, payctl exits with 1 and the error INTERNAL. Only with -vv, a traceback without secrets follows."""
+    """After a bug, payctl exits with 1 and the error INTERNAL. Only -vv adds a traceback, without secrets."""
     (tmp_path / "sitecustomize.py").write_text(
         "import ticketbottle_payctl.cli.commands.version as module\n"
         "def broken(name):\n    raise ZeroDivisionError('canary-secret-value of the bug')\n"
@@ -105,7 +105,7 @@ def test_a_bug_exits_with_1_and_shows_its_traceback_only_with_vv(verbosity, proc
 
 @pytest.mark.parametrize("arguments", [["schema", "version"], ["--help"], ["config", "show", "-o", "json"]])
 def test_a_closed_stdout_is_not_an_error(arguments, started):
-    """If the reader has closed stdout, payctl exits with the code of its work and prints nothing to stderr."""
+    """If the reader has closed stdout, payctl keeps its exit code and prints nothing to stderr."""
     process = started(*arguments)
     process.stdout.close()
     assert process.wait(timeout=30) == 0
@@ -113,7 +113,7 @@ def test_a_closed_stdout_is_not_an_error(arguments, started):
 
 
 def test_a_full_disk_is_an_error():
-    """A result that cannot be written is not a success, and no traceback is printed."""
+    """If payctl cannot write its result, it exits with an error and prints no traceback."""
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         command = [sys.executable, "-m", "ticketbottle_payctl", "version"]
         result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
@@ -123,7 +123,7 @@ def test_a_full_disk_is_an_error():
 
 
 def test_an_ascii_terminal_gets_ascii(process):
-    """If the stream supports only ASCII, marks become ASCII characters and JSON is escaped."""
+    """If the stream supports only ASCII, payctl prints ASCII marks and escapes JSON."""
     ascii_only = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"}
     plain = process("verify-signature", "--example", "zalopay", **ascii_only)
     assert plain.stdout.startswith("+ valid  ZaloPay")

@@ -42,10 +42,10 @@ def test_no_command_has_an_option_with_a_shared_option_s_name(entry):
 
 @COMMANDS
 def test_a_command_s_module_has_the_command_s_name(entry):
-    """A developer finds the code of a command by the name that a user types."""
+    """The name of a command's module begins with the first word of the command."""
     assert entry.target.split(":")[0].split(".")[0] == entry.words[0].replace("-", "_")
 
 
 def test_every_group_has_commands():
-    """No group of commands is empty."""
+    """Every group has at least one command."""
     assert all(registry.children(words) for words in registry.GROUPS)

@@ -1,4 +1,4 @@
-"""Test completion in real shells: bash, zsh and fish ask payctl as they do when Tab is pressed."""
+"""Test completion in real shells: bash, zsh and fish call payctl as they do when a user presses Tab."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REASON = "the broker is back: 10:05"
 ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[a-zA-Z]|[=>]|\][^\x07]*\x07|\([A-Z])")
 BACKSPACED = re.compile(r".\x08")
 CURSOR_UP, UP = re.compile(r"\x1b\[\d*A"), "\v"
-"""The control sequence with which zsh returns to the line above its list."""
+"""The control sequence with which zsh returns from its list to the prompt's line, and a character that replaces it."""
 
 TYPED_IN_ZSH = """
 autoload -Uz compinit && compinit -u -D
@@ -39,7 +39,7 @@ LISTMAX=1000 PS1='ready>'
 
 @pytest.fixture(params=["bash", "zsh", "fish"])
 def shell(request):
-    """Return the name of a shell. If it is not installed, the test is skipped at home and fails in CI."""
+    """Return the name of a shell. If the shell is not installed, the test fails in CI and is skipped elsewhere."""
     name = request.param
     if shutil.which(name) is None:
         reason = f"{name} is not installed"
@@ -49,7 +49,7 @@ def shell(request):
 
 @pytest.fixture
 def offered(shell, tmp_path, payctl_path):
-    """Return a function that types a line and Tab in the shell, and returns what the shell offers, in its order."""
+    """Return a function that types a line and Tab in the shell, and returns the offered words in order."""
     base = {
         "HOME": str(tmp_path),
         "PATH": payctl_path,
@@ -69,7 +69,7 @@ def offered(shell, tmp_path, payctl_path):
 
 
 def _bash(line, place, environment):
-    """Call the function that the script registers, with the variables that bash sets when Tab is pressed."""
+    """Call the function that the script registers, with the variables that bash sets when a user presses Tab."""
     code = """source ./script
         complete -p payctl >/dev/null || exit 1
         COMP_LINE=$1 COMP_POINT=${#1}
@@ -100,7 +100,7 @@ def _quoted(line):
 
 
 def _zsh(line, place, environment):
-    """Type in an interactive zsh. Return the list that it draws below the line, or the match that it completes."""
+    """Type in an interactive zsh. Return the list that zsh draws below the line, or the completed word."""
     master, slave = pty.openpty()
     process = subprocess.Popen(
         ["zsh", "-f", "-i"],  # noqa: S607
@@ -124,7 +124,7 @@ def _zsh(line, place, environment):
 
 
 def _read_until(master, enough, *, quiet=1.5, most=40.0):
-    """Read from the terminal until ``enough`` and nothing more arrives, or the time is up."""
+    """Read from the terminal until ``enough`` holds and no more output arrives, or the time is up."""
     raw, shown, until = "", "", time.monotonic() + most
     while time.monotonic() < until:
         ready, _, _ = select.select([master], [], [], quiet)
@@ -143,7 +143,7 @@ def names(lines):
 
 
 def test_a_shell_offers_commands_with_their_descriptions(offered, shell):
-    """Tab after `payctl runs` offers its commands; zsh and fish show the help of each unchanged."""
+    """Tab after `payctl runs` offers the commands of the group. zsh and fish also show each command's help."""
     found = offered("payctl runs ")
     assert names(found) == ["list", "show", "resume", "cancel"]
     if shell != "bash":
@@ -151,7 +151,7 @@ def test_a_shell_offers_commands_with_their_descriptions(offered, shell):
 
 
 def test_a_description_with_colons_is_shown_whole(offered, shell):
-    """The help of `demo` has a colon, at which zsh would cut it."""
+    """`zsh` shows the help of `demo` completely, although the help contains a colon."""
     found = offered("payctl d")
     assert names(found)[:2] == ["demo", "doctor"]
     if shell != "bash":
@@ -170,7 +170,7 @@ def test_a_description_with_colons_is_shown_whole(offered, shell):
     ],
 )
 def test_a_shell_completes_values(line, word, offered, tmp_path):
-    """Fields behind a comma, event types, profiles and topics are completed."""
+    """Completion works for fields after a comma, event types, profiles and topics."""
     config = tmp_path / "config.toml"
     config.write_text("[profiles.staging]\n[profiles.prod]\n", "utf-8")
     (found,) = offered(line, PAYCTL_CONFIG=str(config))
@@ -179,7 +179,7 @@ def test_a_shell_completes_values(line, word, offered, tmp_path):
 
 @pytest.fixture
 def stored(engine, database_url, tmp_path):
-    """Store an error group and a run, and return the configuration file of a profile with the database."""
+    """Insert an error group and a run. Return the environment of a profile, and the group's id."""
     with engine.begin() as connection:
         insert_events(connection, 3, state="dead", last_error=ERROR)
         runs.start(connection, NewRun(RUN, "replay", Actor("an", "here"), reason=REASON))
@@ -191,7 +191,7 @@ def stored(engine, database_url, tmp_path):
 
 @pytest.mark.postgres
 def test_a_shell_offers_ids_of_the_database_of_the_typed_profile(offered, stored, shell):
-    """Run ids and error groups come from the profile's database, with their reason and error unchanged."""
+    """Completion offers run ids and error groups from the typed profile's database."""
     environment, group = stored
     found = offered("payctl -p night replay --error-group ", **environment)
     assert names(found) == [group]
@@ -222,7 +222,7 @@ def silent_server():
 
 @pytest.mark.parametrize("line", ["payctl runs show ", "payctl replay --error-group ", "payctl list receipts "])
 def test_a_dead_database_does_not_hang_the_shell(line, process, silent_server):
-    """If the database server does not answer, the completion ends after about a second and prints nothing."""
+    """If the database server does not answer, completion gives up after about a second and prints nothing."""
     asked = {"_PAYCTL_COMPLETE": "complete_fish", "_TYPER_COMPLETE_ARGS": line}
     process(**asked, DATABASE_URL="x")  # the modules are in the file cache now
     begun = time.monotonic()
@@ -249,7 +249,7 @@ def test_a_dead_database_does_not_hang_the_shell(line, process, silent_server):
 )
 @pytest.mark.parametrize("kind", ["bash", "zsh-lines", "fish"])
 def test_completion_is_silent_on_every_error(kind, environment, process):
-    """With missing or wrong settings, the completion prints no error and no word, and exits with 0."""
+    """If settings are missing or wrong, completion prints nothing and exits with 0."""
     asked = {"_PAYCTL_COMPLETE": f"complete_{kind}", "_TYPER_COMPLETE_ARGS": "payctl runs show "}
     result = process(**asked, **environment)
     assert (result.returncode, result.stdout.strip(), result.stderr) == (0, "", "")

@@ -1,4 +1,4 @@
-"""Test the modules that a command imports. Each import delays the command."""
+"""Test which modules a command imports, because each import delays the command."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ def test_quick_commands_load_no_heavy_module(arguments):
     "arguments", [["simulate", "momo", "paid"], ["reconcile", "payments", "--help"], ["reconcile", "outbox", "--help"]]
 )
 def test_httpx_is_loaded_only_to_send_a_request(arguments):
-    """Printing a simulated callback or a help text does not load the HTTP client."""
+    """A simulated callback and a help text are printed without loading the HTTP client."""
     assert "httpx" not in loaded(*arguments, **environment())
 
 
 @pytest.mark.postgres
 @pytest.mark.parametrize(("provider", "libraries"), [("momo", {"httpx"}), ("payos", {"httpx", "payos", "pydantic"})])
 def test_payos_s_library_is_loaded_only_to_ask_payos(provider, libraries, engine, database_url):
-    """Importing the library takes longer than a quick command, so a query to another gateway does not load it."""
+    """A query to MoMo does not load PayOS's library, because its import takes longer than a quick command."""
     with engine.begin() as connection:
         insert_payment(connection, provider=provider.upper(), reference="a-reference", age=timedelta(hours=1))
     with serving(Gateways(states={"a-reference": "paid"})) as gateways:
@@ -77,14 +77,14 @@ def test_payos_s_library_is_loaded_only_to_ask_payos(provider, libraries, engine
 
 @pytest.mark.parametrize("command", ["publish-outbox", "stats", "cleanup"])
 def test_a_command_without_callbacks_loads_no_gateway(command):
-    """Only commands that get a callback load the code that verifies it."""
+    """A command that gets no callback does not load the code that verifies callbacks."""
     code = RUN.replace("print(*sys.modules", "print(*[m for m in sys.modules if '.providers.' in m]")
     result = subprocess.run([sys.executable, "-c", code, command, "--help"], capture_output=True, text=True, check=True)
     assert result.stderr.split() == []
 
 
 def test_no_command_and_no_function_loads_pydantic():
-    """Only `make docs` needs pydantic, and loading it would delay every command."""
+    """No command and no Lambda function loads pydantic, which only `make docs` needs."""
     code = (
         "import sys; from ticketbottle_payctl.cli.app.registry import COMMANDS; [each.load() for each in COMMANDS]; "
         "import lambda_entrypoints.webhook, lambda_entrypoints.publish_outbox, lambda_entrypoints.cleanup; "
@@ -96,11 +96,11 @@ def test_no_command_and_no_function_loads_pydantic():
 
 
 MOST_MODULES = 74
-"""The modules that `payctl --help` may load in addition to the standard library."""
+"""The number of modules outside the standard library that `payctl --help` may load."""
 
 
 def test_help_loads_no_more_modules_than_before():
-    """`payctl --help` must not become slower with every page of help that is added."""
+    """`payctl --help` loads at most MOST_MODULES modules outside the standard library."""
     ours = "print(len([m for m in sys.modules if m.partition('.')[0] not in sys.stdlib_module_names])"
     code = RUN.replace("print(*sys.modules", ours)
     result = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True)

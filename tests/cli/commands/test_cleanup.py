@@ -46,7 +46,7 @@ def clean(answer, database_url):
 
 @pytest.fixture
 def guarded(tmp_path, database_url, answer, insert):
-    """Return ``guarded("protected = true", "-y")``, which cleans up 3 events in a profile with that guard."""
+    """Return ``guarded("protected = true", "-y")``, which runs a cleanup of 3 events with that guard."""
 
     def run(guard, *arguments):
         insert(3, state="published", age=OLD)
@@ -58,7 +58,7 @@ def guarded(tmp_path, database_url, answer, insert):
 
 
 def test_a_cleanup_reports_counts_horizon_bytes_and_batches(clean, insert, events):
-    """With the configured retention the cleanup needs no --yes, and the document contains all fields."""
+    """With the configured retention, the cleanup needs no --yes, and its document contains all fields."""
     insert(5, state="published", age=OLD)
     insert(1, state="dead")
     insert(2)
@@ -73,7 +73,7 @@ def test_a_cleanup_reports_counts_horizon_bytes_and_batches(clean, insert, event
 
 
 def test_a_cleanup_uses_the_configured_retention(clean, insert, events):
-    """The cleanup uses OUTBOX_RETENTION_DAYS, and --older-than overrides it."""
+    """The cleanup uses OUTBOX_RETENTION_DAYS if --older-than is not given."""
     insert(2, state="published", age=OLD)
     assert clean(OUTBOX_RETENTION_DAYS="9")["counts"]["deleted"] == 0
     assert clean("--older-than", "9d")["counts"]["deleted"] == 0
@@ -81,7 +81,7 @@ def test_a_cleanup_uses_the_configured_retention(clean, insert, events):
 
 
 def test_keep_newest_overrides_a_shorter_retention(clean, insert, events):
-    """The cleanup keeps events that --keep-newest covers, even if --older-than is shorter."""
+    """The cleanup keeps the events that --keep-newest covers, even if --older-than is shorter."""
     insert(2, state="published", age=timedelta(hours=3))
     insert(3, state="published", age=timedelta(hours=9))
     document = clean("--older-than", "1h", "--keep-newest", "6h", "-y")
@@ -102,10 +102,7 @@ def test_a_dry_run_of_the_cleanup_reports_rows_and_bytes(clean, invoke, database
     "arguments", [["--older-than", "6d"], ["--receipts-older-than", "1d"], ["--max-affected", "2"]]
 )
 def test_a_cleanup_that_is_not_routine_needs_yes(clean, insert, events, arguments):
-    """Without --yes, cleanup refuses a shorter retention, receipts, and more rows than the limit.
-
-    It deletes nothing.
-    """
+    """Without --yes, `cleanup` refuses a shorter retention, receipts, and more rows than the limit."""
     insert(3, state="published", age=OLD)
     document = clean(*arguments)
     assert (document["exit_code"], document["error"]["code"]) == (7, "GUARD")
@@ -121,7 +118,7 @@ def test_yes_allows_a_cleanup_up_to_the_limit(clean, insert, events):
 
 
 def test_a_routine_cleanup_has_no_limit_unless_one_is_given(clean, insert):
-    """The daily cleanup deletes any number of events. If --max-affected is given, that limit applies."""
+    """The daily cleanup deletes any number of events, unless --max-affected sets a limit."""
     insert(1200, state="published", age=OLD)
     assert clean("--max-affected", "1000")["exit_code"] == 7
     assert clean()["counts"]["deleted"] == 1200
@@ -140,7 +137,7 @@ def test_a_routine_cleanup_has_no_limit_unless_one_is_given(clean, insert):
     ],
 )
 def test_a_profile_s_guards_apply_to_the_cleanup(guarded, guard, arguments, allowed):
-    """read_only, protected and max_affected stop a cleanup in the same way as other commands that change rows."""
+    """The guards read_only, protected and max_affected stop a cleanup."""
     assert guarded(guard, *arguments)["exit_code"] == (0 if allowed else 7)
 
 
@@ -157,7 +154,7 @@ def test_a_profile_s_guards_apply_to_the_cleanup(guarded, guard, arguments, allo
 def test_a_retention_of_the_environment_below_the_profiles_needs_a_yes(
     answer, database_url, insert, events, tmp_path, own, environment, routine
 ):
-    """A forgotten variable must not delete events that the profile keeps. A longer retention needs no --yes."""
+    """If a variable sets a shorter retention than the profile, the cleanup needs --yes. A longer retention does not."""
     insert(2, state="published", age=timedelta(days=20))
     insert(3, state="published", age=timedelta(days=60))
     file = tmp_path / "config.toml"
@@ -189,14 +186,14 @@ def test_an_impossible_archive_is_refused_before_anything_is_deleted(clean, inse
 
 
 def test_a_cleanup_that_reaches_its_time_limit_exits_with_10(clean, insert):
-    """At its time limit, a cleanup exits with 10, and the deleted events stay deleted."""
+    """At its time limit, a cleanup exits with 10 and keeps the deletions that it has made."""
     insert(5, state="published", age=OLD)
     document = clean("--batch-size", "1", "--max-duration", "1ms")
     assert (document["exit_code"], document["result"]["stopped_because"]) == (10, "deadline")
 
 
 def test_a_cleanup_reports_dead_and_pending_events(invoke, database_url, insert):
-    """A cleanup prints the number of dead and pending events, the oldest age, the reason and a command."""
+    """A cleanup prints the number of dead events, the age of the oldest one, the error and a command that helps."""
     insert(2, state="dead", age=timedelta(days=3, hours=4), last_error="boom \x1b]0;title\x07")
     insert(1, age=timedelta(hours=2))
     result = invoke("cleanup", DATABASE_URL=database_url)
@@ -208,7 +205,7 @@ def test_a_cleanup_reports_dead_and_pending_events(invoke, database_url, insert)
 
 
 def test_a_cleanup_on_a_terminal_opens_with_the_answer(database_url, insert, terminal):
-    """Log lines do not repeat what the result says, the warnings come last, and no word is cut at 80 columns."""
+    """On a terminal, a cleanup prints the answer first and the warnings last, and hides the log lines."""
     insert(2, state="dead", age=timedelta(days=3), last_error="KafkaJSConnectionError: Connection timeout")
     insert(1, age=timedelta(hours=2))
     with terminal("cleanup", "-n", DATABASE_URL=database_url) as it:
@@ -225,7 +222,7 @@ def test_a_cleanup_on_a_terminal_opens_with_the_answer(database_url, insert, ter
 
 
 def test_log_lines_are_printed_above_a_progress_bar(database_url, insert, terminal):
-    """If the user asks for the log, each line stands alone, and the bar leaves nothing behind."""
+    """If LOG_LEVEL is set, each log line is printed on its own line, and nothing of the progress bar stays."""
     insert(1, state="dead", age=timedelta(days=3))
     with terminal("cleanup", "-n", DATABASE_URL=database_url, LOG_LEVEL="info", columns=400) as it:
         assert it.finish() == 0
@@ -238,7 +235,7 @@ def test_log_lines_are_printed_above_a_progress_bar(database_url, insert, termin
     ("arguments", "deleted"), [([], 3), (["--keep-newest", "200h"], 0), (["--keep-newest", "6h"], 3)]
 )
 def test_keep_newest_is_a_minimum_for_the_retention(clean, insert, arguments, deleted):
-    """A --keep-newest that is shorter than the retention changes nothing."""
+    """A --keep-newest that is shorter than the retention has no effect."""
     insert(3, state="published", age=OLD)
     assert clean(*arguments)["counts"]["deleted"] == deleted
 
@@ -259,7 +256,7 @@ def test_batch_size_is_the_number_of_events_in_a_transaction(clean, insert, size
 
 
 def test_a_cleanup_that_deletes_events_is_recorded(clean, insert, answer, database_url):
-    """payctl.runs has the actor, the reason and the counts. A cleanup that deletes nothing is not recorded."""
+    """A cleanup that deletes events is recorded with actor, reason and counts. One that deletes nothing is not."""
     insert(3, state="published", age=OLD)
     for arguments in (["-n"], ["--older-than", "9d"]):
         assert clean(*arguments)["run_id"] is None
@@ -270,10 +267,7 @@ def test_a_cleanup_that_deletes_events_is_recorded(clean, insert, answer, databa
 
 
 def test_a_cleanup_that_reaches_its_time_limit_is_recorded_as_incomplete(clean, insert, answer, database_url):
-    """A cleanup that reached its time limit is recorded as incomplete, with the number of deleted events.
-
-    The run cannot be resumed, because the next cleanup does the rest.
-    """
+    """A cleanup that reaches its time limit is recorded as incomplete, with the number of deleted events."""
     insert(3000, state="published", age=OLD)
     assert clean("--batch-size", "1", "--max-duration", "1s")["exit_code"] == 10
     (run,) = answer("runs", "list", DATABASE_URL=database_url)["items"]
@@ -282,7 +276,7 @@ def test_a_cleanup_that_reaches_its_time_limit_is_recorded_as_incomplete(clean, 
 
 @pytest.mark.parametrize(("reason", "warned"), [([], 0), (["--reason", "disk"], 1)])
 def test_a_cleanup_works_without_the_permission_to_record_it(clean, insert, engine, reason, warned):
-    """If the role cannot record a run of cleanup, payctl prints a warning only if a reason was given."""
+    """If the role cannot record a cleanup's run, payctl warns only if a reason was given."""
     insert(3, state="published", age=OLD)
     with engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE payctl.runs RENAME TO runs_elsewhere")
@@ -293,7 +287,7 @@ def test_a_cleanup_works_without_the_permission_to_record_it(clean, insert, engi
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_cleanup_after_the_current_batch(started, database_url, insert, events, number):
-    """After a signal, a cleanup finishes its batch, and its document contains the number of deleted events."""
+    """After a signal, a cleanup finishes its batch and prints a document with the number of deleted events."""
     insert(30_000, state="published", age=OLD)
     process = started("cleanup", "--batch-size", "1", "-o", "json", DATABASE_URL=database_url)
     deadline = time.monotonic() + 30
@@ -309,7 +303,7 @@ def test_a_signal_ends_a_cleanup_after_the_current_batch(started, database_url, 
 
 @pytest.mark.parametrize(("typed", "ends"), [("y", (0, 1)), ("", (7, 4))])
 def test_a_cleanup_on_a_terminal_asks_for_confirmation(database_url, engine, insert, events, typed, ends):
-    """The default answer to the cleanup's question is no. Events that expire during the question are not deleted."""
+    """A cleanup's question has the default answer no. Events that expire during the question are not deleted."""
     insert(3, state="published", age=OLD)
     insert(1, state="published", age=timedelta(0))
     master, slave = pty.openpty()

@@ -31,12 +31,12 @@ def config(tmp_path):
 
 
 def by_name(document):
-    """Return the settings of a document by name."""
+    """Return the settings in a document, with their names as keys."""
     return {item["name"]: item for item in document["items"]}
 
 
 def test_the_environment_overrides_a_profile_and_a_profile_the_default(config, answer):
-    """`payctl config show` has the source of each setting."""
+    """`config show` names each setting's source: the environment overrides the profile, which overrides the default."""
     shown = by_name(answer("config", "show", "--config", config, "-p", "staging", KAFKA_BROKERS="from-env:9092"))
     assert (shown["KAFKA_BROKERS"]["value"], shown["KAFKA_BROKERS"]["origin"]) == ("from-env:9092", "environment")
     assert (shown["OUTBOX_BATCH_SIZE"]["value"], shown["KAFKA_SSL"]["value"]) == ("77", "true")
@@ -45,7 +45,7 @@ def test_the_environment_overrides_a_profile_and_a_profile_the_default(config, a
 
 
 def test_config_show_has_guards_and_time_zone_with_their_origin(config, answer):
-    """In config show, the origin of a guard is the profile or the default."""
+    """`config show` names the profile or the default as the origin of each guard."""
     shown = by_name(answer("config", "show", "--config", config, "-p", "staging"))
     seen = {
         name: (shown[name]["value"], shown[name]["origin"].split()[0]) for name in shown if name.startswith("guard.")
@@ -61,7 +61,7 @@ def test_config_show_has_guards_and_time_zone_with_their_origin(config, answer):
 
 
 def test_config_show_shows_no_secret(config, answer, keys):
-    """`payctl config show` says only whether a secret is set, and shows a database only by server, port and name."""
+    """`config show` says only whether a secret is set, and shows a database only by server, port and name."""
     url = "postgresql://canary-user:canary-password@db.example:5433/payments?schema=x"
     document = answer("config", "show", "--config", config, "-p", "staging", DATABASE_URL=url, **keys)
     shown = by_name(document)
@@ -71,13 +71,13 @@ def test_config_show_shows_no_secret(config, answer, keys):
 
 
 def test_the_document_names_the_profile(config, answer):
-    """Every JSON document contains the profile of -p or of PAYCTL_PROFILE."""
+    """Every JSON document names the profile from -p or PAYCTL_PROFILE."""
     assert answer("config", "path", "--config", config, "-p", "staging")["profile"] == "staging"
     assert answer("config", "path", PAYCTL_CONFIG=config, PAYCTL_PROFILE="staging")["profile"] == "staging"
 
 
 def test_an_unknown_profile_is_refused_by_every_command(config, answer):
-    """With an unknown profile, every command exits with 3 and lists the profiles, even if it needs no settings."""
+    """Every command exits with 3 for an unknown profile and lists the profiles, even if it needs no setting."""
     document = answer("version", "--config", config, "-p", "production")
     assert document["exit_code"] == 3
     assert "staging" in document["error"]["hint"]
@@ -101,7 +101,7 @@ def test_an_unknown_profile_is_refused_by_every_command(config, answer):
     ],
 )
 def test_the_error_for_an_invalid_configuration_file_names_the_place(text, words, answer, tmp_path):
-    """A wrong configuration file is refused with exit code 3. The error names the file and the key, without a value."""
+    """The error for an invalid configuration file names the file and the key without a value, and exits with 3."""
     file = tmp_path / "config.toml"
     file.write_bytes(text.encode("latin-1"))
     document = answer("version", "--config", str(file), "-p", "staging")
@@ -132,12 +132,12 @@ def test_a_profile_s_guards_are_loaded(config):
     ],
 )
 def test_the_default_configuration_file_is_in_xdg_config_home(environ, path):
-    """A relative XDG_CONFIG_HOME is ignored, as its specification says."""
+    """`payctl` ignores a relative XDG_CONFIG_HOME, as the specification requires."""
     assert str(config_path(None, environ)) == path
 
 
 def test_a_missing_configuration_file_is_an_error_only_if_it_is_named(tmp_path):
-    """Without a profile and without --config, a missing file is not an error."""
+    """A missing configuration file is not an error if neither a profile nor --config is given."""
     assert load(None, None, {"HOME": str(tmp_path)}).name is None
     with pytest.raises(ConfigError):
         load(None, str(tmp_path / "missing"), {})
@@ -154,7 +154,7 @@ def test_validate_lists_every_fault(answer):
 
 
 def test_validate_accepts_valid_settings(answer, keys):
-    """`payctl config validate` exits with 0 for valid settings, also if a gateway has no keys and is therefore off."""
+    """`config validate` exits with 0 for valid settings, even if gateways have no keys and are off."""
     settings = {"DATABASE_URL": "postgresql://u:p@h/d", "KAFKA_BROKERS": "b:9092"}
     assert answer("config", "validate", **settings)["ok"]
     assert answer("config", "validate", **settings, **keys)["ok"]
@@ -209,7 +209,7 @@ def test_the_error_for_a_wrong_database_url_names_the_variable(url, answer):
     ],
 )
 def test_validate_refuses_an_unknown_name_in_a_profile(line, name, words, answer, tmp_path):
-    """For an unknown name in a profile, config validate suggests the most similar name and does not show the value."""
+    """`config validate` refuses an unknown name in a profile and suggests the most similar name, without the value."""
     file = tmp_path / "config.toml"
     file.write_text(f"[profiles.dev]\n{line}\n", "utf-8")
     settings = {"DATABASE_URL": "postgresql://u:p@h/d", "KAFKA_BROKERS": "b:9092"}
@@ -221,7 +221,7 @@ def test_validate_refuses_an_unknown_name_in_a_profile(line, name, words, answer
 
 
 def test_validate_refuses_a_misspelt_variable_of_the_environment(answer):
-    """Variables of other programs are ignored, even if they begin like payctl's."""
+    """`config validate` refuses a misspelt variable, and ignores variables of other programs with the same prefix."""
     settings = {"DATABASE_URL": "postgresql://u:p@h/d", "KAFKA_BROKERS": "b:9092"}
     others = {"PAYCTL_TEST_POSTGRES": "x", "PAYCTL_OUTPUT": "json", "KAFKA_HEAP_OPTS": "x"}
     assert answer("config", "validate", **settings, **others)["ok"]
@@ -230,7 +230,7 @@ def test_validate_refuses_a_misspelt_variable_of_the_environment(answer):
 
 
 def test_config_show_has_every_setting(answer):
-    """Settings for rotation and for the functions are shown too. A secret is only shown as set."""
+    """`config show` also has the settings for key rotation and for the functions. It shows no secret's value."""
     given = {
         "PAYCTL_LOOP_SECONDS": "30", "PAYCTL_ALERTS_TOPIC_ARN": "arn:aws:sns:x", "AWS_REGION": "ap-southeast-1",
         "PAYCTL_DEAD_EVENTS_QUEUE_URL": "https://sqs/q", "PAYCTL_TRACES": "xray-udp", "PAYCTL_ACTOR": "Lan",
@@ -244,7 +244,7 @@ def test_config_show_has_every_setting(answer):
 
 
 def test_validate_accepts_secrets_that_only_the_functions_read(answer):
-    """If a setting is only in Secrets Manager, the message says that only the functions read it."""
+    """If a secret is only in Secrets Manager, `config validate` says that only the functions read it."""
     arns = {"MOMO_ACCESS_KEY_SECRET_ARN": "arn:1", "MOMO_SECRET_KEY_SECRET_ARN": "arn:2"}
     settings = {"DATABASE_URL": "postgresql://u:p@h/d", "KAFKA_BROKERS": "b:9092", "MOMO_PARTNER_CODE": "TB"}
     momo = by_name(answer("config", "validate", **settings, **arns))["momo"]
@@ -288,7 +288,7 @@ def test_validate_finds_faults_without_a_connection(settings, name, words, answe
     ],
 )
 def test_validate_warns_of_harmless_faults(query, words, answer, invoke):
-    """For a harmless fault, config validate exits with 0 and prints a warning."""
+    """For a harmless fault, `config validate` exits with 0 and prints a warning."""
     settings = {"DATABASE_URL": f"postgresql://u:p@h/d?{query}", "KAFKA_BROKERS": "b:9092"}
     document = answer("config", "validate", **settings)
     assert (document["exit_code"], len(document["warnings"])) == (0, 1)
@@ -297,7 +297,7 @@ def test_validate_warns_of_harmless_faults(query, words, answer, invoke):
 
 
 def test_every_command_shows_the_database_s_place_in_the_same_way(answer, invoke, database_url, postgres):
-    """The commands config show, config validate, cdc config and db upgrade name the same place."""
+    """`config show`, `config validate`, `cdc config` and `db upgrade` show the same server, port and database."""
     name = database_url.rpartition("/")[2]
     userinfo = database_url.partition("//")[2].rpartition("@")[0]
     url = f"postgresql://{userinfo}@whatever.invalid/x?host=127.0.0.1&port={postgres.port}&dbname={name}"

@@ -8,7 +8,7 @@ pytestmark = pytest.mark.postgres
 
 
 def test_db_upgrade_and_db_status_agree(answer, empty_database_url):
-    """The upgrade applies exactly the steps that status lists as pending, and a second upgrade does nothing."""
+    """`db upgrade` applies exactly the steps that `db status` lists as pending. A second upgrade does nothing."""
     known = [step.name for step in migrations.known()]
     database = {"DATABASE_URL": empty_database_url}
     assert answer("db", "status", **database)["result"] == {"up_to_date": False, "applied": [], "pending": known}
@@ -20,7 +20,7 @@ def test_db_upgrade_and_db_status_agree(answer, empty_database_url):
 
 
 def test_db_status_names_the_command_to_run(invoke, empty_database_url):
-    """`payctl db status` names `payctl db upgrade` if steps are missing, and db upgrade lists the steps that it ran."""
+    """`db status` names `payctl db upgrade` if steps are missing, and `db upgrade` lists the steps that it ran."""
     database = {"DATABASE_URL": empty_database_url}
     assert "payctl db upgrade" in invoke("db", "status", **database).stdout
     assert "✔  ran" in invoke("db", "upgrade", **database).stdout

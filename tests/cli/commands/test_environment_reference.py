@@ -1,4 +1,4 @@
-"""The page environment.md names every variable that the code reads, with the code's own defaults and readers."""
+"""Test that environment.md names every variable that the code reads, with the code's own defaults and readers."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ ROOT = Path(__file__).parents[3]
 VARIABLES = {one.name: one for section in sections() for one in section.variables}
 PREFIXES = "PAYCTL|OTEL|PG|KAFKA|OUTBOX|AWS|DATABASE|ZALOPAY|PAYOS|VNPAY|MOMO|XDG|LOG|_X_AMZN"
 NOT_VARIABLES = {"DATABASE_UNAVAILABLE", "KAFKA_REFUSED", "KAFKA_UNAVAILABLE", *map(str.upper, GATEWAYS)}
-"""Texts of the same form: error codes, and the gateways as the payment service names them."""
+"""Texts that look like variables: error codes, and the payment service's names for the gateways."""
 
 NOT_READ_BY_THE_PACKAGE = {"PAYCTL_KAFKA_HOME"}
-"""Known to `payctl config`, and read by the tests only."""
+"""The variables that `payctl config` knows, but that only the tests read."""
 
 REQUIRED = {"DATABASE_URL": "postgresql://a:b@127.0.0.1:1/c", "KAFKA_BROKERS": "a:1"}
 
 
 def written():
-    """Return every text in the code that has the form of a variable's name."""
+    """Return every string in the code that looks like a variable's name."""
     found = set()
     for folder in ("ticketbottle_payctl", "lambda_entrypoints"):
         for path in (ROOT / folder).rglob("*.py"):
@@ -38,18 +38,18 @@ def written():
 
 
 def test_every_variable_of_the_code_is_in_the_reference():
-    """The page environment.md has a line for each variable that the code reads."""
+    """environment.md has a line for each variable that the code reads."""
     assert written() - VARIABLES.keys() == set()
 
 
 def test_every_variable_of_the_reference_is_in_the_code():
-    """The page environment.md has no variable that payctl does not read."""
+    """environment.md has no variable that payctl does not read."""
     made = {name for name in VARIABLES if name.endswith((names.PREVIOUS, names.SECRET_ARN))}
     assert VARIABLES.keys() - written() - made == {"AWS_ENDPOINT_URL"}  # botocore reads this one itself
 
 
 def test_every_variable_of_payctl_config_is_in_the_reference():
-    """The page environment.md has each variable that `payctl config` shows."""
+    """environment.md has each variable that `payctl config` shows."""
     known = {*names.DEFAULTED, *names.PLAIN, *names.ASKED_AT, *names.HIDDEN, *names.ONLY_WHERE_SET}
     without_a_function = {name for name in names.ARNS if name not in VARIABLES}
     assert known - VARIABLES.keys() == without_a_function
@@ -59,7 +59,7 @@ def test_every_variable_of_payctl_config_is_in_the_reference():
 
 @pytest.mark.parametrize("name", names.DEFAULTED)
 def test_each_default_in_the_reference_is_the_code_s_default(name):
-    """Setting a variable to the default in the page environment.md changes no setting."""
+    """If a variable is set to its default from environment.md, the settings do not change."""
     assert Settings.from_env({name: VARIABLES[name].default, **REQUIRED}) is not None
     given, absent = Settings.from_env({name: VARIABLES[name].default}), Settings.from_env({})
     assert [getattr(given, field) for field in _fields()] == [getattr(absent, field) for field in _fields()]
@@ -73,14 +73,14 @@ def _fields():
     "name", [*names.DEFAULTED, "KAFKA_BROKERS", "KAFKA_SSL", "KAFKA_SASL_MECHANISM", "PAYCTL_DB_POOL"]
 )
 def test_each_example_in_the_reference_is_accepted(name):
-    """The settings accept the example in the page environment.md."""
+    """`payctl` accepts each example in environment.md as a setting."""
     settings = Settings.from_env({**REQUIRED, name: VARIABLES[name].example})
     assert settings.kafka.brokers
     assert settings.database.pooled in {True, False}
 
 
 def test_the_reference_names_the_functions_that_get_a_variable():
-    """The template gives a variable to a function only if the page environment.md says that the function reads it."""
+    """The template sets a variable for a function only if environment.md says that the function reads it."""
     template = json.loads((ROOT / "deploy" / "cloudformation.json").read_text("utf-8"))
     shared = {
         "PGSSLMODE",
@@ -99,7 +99,7 @@ def test_the_reference_names_the_functions_that_get_a_variable():
 
 
 def test_each_variable_has_one_complete_line_in_the_reference():
-    """A line has name, form, readers, example and meaning. No example is a real secret."""
+    """Each variable has one line in environment.md, with form, readers, an example and a meaning."""
     every = [one for section in sections() for one in section.variables]
     assert len(every) == len(VARIABLES)
     for one in every:

@@ -19,7 +19,7 @@ OTHERS = [typer.BadParameter("x"), typer.Abort(), KeyboardInterrupt(), Terminate
 
 
 def rows():
-    """Return the rows of the reference by code."""
+    """Return the rows of the error reference, with the error codes as keys."""
     lines = PAGE.read_text("utf-8").splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| `")]
     return {row[0].strip("`"): row for row in cells}
@@ -37,24 +37,24 @@ def test_every_error_has_a_code_a_hint_and_a_row(kind):
 
 @pytest.mark.parametrize("error", OTHERS, ids=lambda error: type(error).__name__)
 def test_usage_errors_signals_and_bugs_have_a_code_a_hint_and_a_row(error):
-    """Errors that are not PayctlErrors are in docs/reference/errors.md too."""
+    """Usage errors, signals and bugs have a hint and a row in docs/reference/errors.md, as PayctlErrors do."""
     failure = describe(error, "payctl --help")
     assert failure.hint
     assert rows()[failure.code][1] == str(int(failure.exit_code))
 
 
 def test_no_two_errors_have_the_same_code():
-    """A script can tell all errors apart by their code."""
+    """No two errors have the same code, so a script can distinguish all errors."""
     codes = [kind.code for kind in CLASSES]
     assert len(codes) == len(set(codes))
 
 
 def test_the_error_reference_has_no_unknown_code():
-    """Every row of docs/reference/errors.md belongs to an error."""
+    """Every row of docs/reference/errors.md is about an error that exists."""
     known = {kind.code for kind in CLASSES} | {describe(error, "").code for error in OTHERS}
     assert set(rows()) == known
 
 
 def test_a_given_hint_overrides_the_default_hint():
-    """An error that is raised with a hint shows this hint."""
+    """An error that is raised with its own hint shows that hint."""
     assert errors.InputError("x", hint="look here").hint == "look here"

@@ -1,4 +1,4 @@
-"""``payctl gateways``: the configured keys, and registering a webhook with PayOS's library at a stand-in server."""
+"""Test ``payctl gateways``: the list of keys, and the registration of a webhook at a stand-in server."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ PAYOS = {name: value for name, value in KEYS.items() if name.startswith("PAYOS_"
 
 @pytest.fixture
 def gateways():
-    """Yield test gateways. The test chooses the webhook's reply to PayOS's test callback."""
+    """Yield test gateways. A test chooses how its webhook answers PayOS's test callback."""
     with serving(Gateways()) as served:
         yield served
 
 
 @pytest.fixture
 def register(answer, gateways):
-    """Return ``register(HOOK, "-y")``, which runs the command with PayOS's keys and returns its valid document."""
+    """Return ``register(HOOK, "-y")``, which runs register-webhook with PayOS's keys and returns a valid document."""
 
     def run(url=HOOK, *arguments, **environment):
         given = {**PAYOS, "PAYCTL_PAYOS_URL": gateways.base, **environment}
@@ -39,7 +39,7 @@ def register(answer, gateways):
 
 
 def test_gateways_list_shows_each_key_s_length_and_fingerprint(answer, invoke):
-    """The fingerprint is the beginning of the SHA-256. The output contains no part of the key itself."""
+    """`gateways list` shows a key's length and the first digits of its SHA-256, and no part of the key itself."""
     rotated = {**KEYS, "PAYOS_CHECKSUM_KEY_PREVIOUS": "the-key-before"}
     document = answer("gateways", "list", **rotated)
     check(document)
@@ -74,7 +74,7 @@ def test_gateways_list_shows_each_key_s_length_and_fingerprint(answer, invoke):
     ],
 )
 def test_gateways_list_says_if_a_gateway_is_on_off_or_incomplete(answer, invoke, environment, states, first):
-    """The state depends on the keys that the gateway's callbacks need, and the first line counts the gateways."""
+    """A gateway's state depends on the keys that its callbacks need, and the first line counts the gateways."""
     document = answer("gateways", "list", **environment)
     found = {item["gateway"]: item["state"] for item in document["items"]}
     assert found == {"zalopay": "off", "payos": "off", "vnpay": "off", "momo": "off"} | states
@@ -83,7 +83,7 @@ def test_gateways_list_says_if_a_gateway_is_on_off_or_incomplete(answer, invoke,
 
 
 def test_gateways_list_warns_of_a_key_that_only_the_functions_read(answer):
-    """`gateways list` warns of a key that only the functions read, so that the gateway is off on this machine."""
+    """`gateways list` warns about a key that only the functions read, because the command line ignores the key."""
     document = answer("gateways", "list", PAYOS_CHECKSUM_KEY_SECRET_ARN="arn:aws:secretsmanager:x:1:secret:y")
     assert document["warnings"] == [
         "only the functions read PAYOS_CHECKSUM_KEY_SECRET_ARN; the command line ignores them"
@@ -91,7 +91,7 @@ def test_gateways_list_warns_of_a_key_that_only_the_functions_read(answer):
 
 
 def test_payos_accepts_an_address_that_answers(register, gateways):
-    """PayOS calls the address with its signed test callback before it accepts the address."""
+    """PayOS calls the URL with a signed test callback before it registers the URL."""
     calls = []
     gateways.call = lambda url, body: calls.append((url, body)) or 204
     document = register(HOOK, "-y")
@@ -103,7 +103,7 @@ def test_payos_accepts_an_address_that_answers(register, gateways):
 
 @pytest.mark.postgres
 def test_payctl_s_webhook_accepts_the_test_callback_of_payos(register, gateways, started, database_url, answer):
-    """A webhook that has only the checksum key answers the test callback, so PayOS accepts the address."""
+    """The webhook of payctl answers PayOS's test callback with only the checksum key, so PayOS registers the URL."""
     keys = {"PAYOS_CHECKSUM_KEY": KEYS["PAYOS_CHECKSUM_KEY"]}
     process = started("listen", "--port", "0", DATABASE_URL=database_url, **keys)
     port = next(int(found[1]) for line in process.stderr if (found := re.search(rb"http://127\.0\.0\.1:(\d+)/", line)))
@@ -122,7 +122,7 @@ def test_payctl_s_webhook_accepts_the_test_callback_of_payos(register, gateways,
 
 @pytest.mark.parametrize("status", [301, 400, 401, 404, 500, 503])
 def test_payos_refuses_an_address_that_does_not_answer(register, invoke, gateways, status):
-    """If PayOS refuses an address, `register-webhook` exits with 5, shows PayOS's text, and says what to check."""
+    """If PayOS refuses a URL, `register-webhook` exits with 5 and shows PayOS's text."""
     gateways.call = lambda _url, _body: status
     document = register(HOOK, "-y")
     assert (document["exit_code"], document["error"]) == (5, None)
@@ -133,7 +133,7 @@ def test_payos_refuses_an_address_that_does_not_answer(register, invoke, gateway
 
 
 def raw(status, body=b"", **headers):
-    """Return a handler that answers with these bytes."""
+    """Return a handler that answers with this status, body and headers."""
 
     def reply(handler):
         handler.send_response(status)
@@ -168,7 +168,7 @@ def raw(status, body=b"", **headers):
     ],
 )
 def test_every_answer_of_payos_has_its_exit_code(register, invoke, gateways, reply, code, words):
-    """`register-webhook` exits with 0 if PayOS accepts the address, 5 if it refuses, and 4 if the result is unclear."""
+    """`register-webhook` exits with 0 if PayOS accepts the URL, 5 if PayOS refuses, and 4 if the result is unclear."""
     gateways.hostile = reply
     document = register(HOOK, "-y")
     assert document["exit_code"] == code
@@ -195,7 +195,7 @@ def test_register_webhook_ends_at_its_timeout(register, gateways):
 
 
 def test_register_webhook_sends_nothing_without_a_yes(register, gateways):
-    """With -n, `register-webhook` shows the request and the keys' fingerprints. Without --yes it exits with 7."""
+    """`register-webhook` sends no request with -n. Without --yes, it sends no request and exits with 7."""
     gateways.call = lambda _url, _body: pytest.fail("PayOS was asked")
     document = register(HOOK, "-n")
     assert (document["exit_code"], document["dry_run"], document["result"]["entered"]) == (0, True, False)
@@ -205,7 +205,7 @@ def test_register_webhook_sends_nothing_without_a_yes(register, gateways):
 
 @pytest.mark.parametrize("variable", PAYOS)
 def test_register_webhook_names_a_missing_key(register, variable):
-    """Without a key, `register-webhook` exits with 3 before it sends a request, also with -n."""
+    """If a key is missing, `register-webhook` exits with 3 before it sends a request, even with -n."""
     for option in ("-n", "-y"):
         document = register(HOOK, option, **{variable: ""})
         assert (document["exit_code"], document["error"]["code"]) == (3, "CONFIG")
@@ -219,10 +219,7 @@ def test_register_webhook_names_a_missing_key(register, variable):
      "https://shop.example/webhook/vnpay", "https://shop.example/webhook/zalo-pay/secret", "https://é.example/"],
 )  # fmt: skip
 def test_an_address_that_payos_cannot_call_is_refused(register, gateways, url):
-    """`register-webhook` exits with 2 for an address that PayOS cannot call, before it sends a request.
-
-    The error does not show the address, which may have a secret.
-    """
+    """`register-webhook` exits with 2 for a URL that PayOS cannot call, and the error does not show the URL."""
     document = register(url, "-y")
     assert (document["exit_code"], document["error"]["code"]) == (2, "INPUT")
     assert "secret" not in str(document["error"])
@@ -242,7 +239,7 @@ def test_an_address_that_payos_cannot_call_is_refused(register, gateways, url):
     ],
 )
 def test_register_webhook_masks_the_address_after_the_gateway_s_name(register, invoke, gateways, url, shown):
-    """An installation may use a secret path or query. PayOS gets the whole address, and the output masks that part."""
+    """PayOS gets the whole URL, but the output masks the part after the gateway's name, which may be a secret."""
     document = register(url, "-y")
     assert (document["exit_code"], document["result"]["url"]) == (0, shown)
     assert gateways.entered == [url]
@@ -254,7 +251,7 @@ def test_register_webhook_masks_the_address_after_the_gateway_s_name(register, i
 
 @pytest.mark.parametrize("gateway", ["zalopay", "zalo-pay", "vnpay", "momo"])
 def test_register_webhook_is_only_for_payos(answer, gateway):
-    """`register-webhook` exits with 2 for another gateway, and the hint says where to enter the address."""
+    """`register-webhook` exits with 2 for another gateway, and the hint says where to enter the URL."""
     document = answer("gateways", "register-webhook", gateway, HOOK, "-y", **KEYS)
     assert document["exit_code"] == 2
     assert "give " in document["error"]["hint"]
@@ -262,7 +259,7 @@ def test_register_webhook_is_only_for_payos(answer, gateway):
 
 @pytest.mark.parametrize("form", ["table", "json"])
 def test_an_answer_that_quotes_a_key_or_a_part_of_it_is_blanked(form, invoke, gateways):
-    """The output contains PayOS's text without the key, and without the beginning or the end of the key."""
+    """If PayOS's text quotes a key, or the beginning or end of a key, the output masks the quoted part."""
     key = PAYOS["PAYOS_API_KEY"]
     gateways.call = lambda _url, _body: 500
     gateways.tamper = lambda it: it.update(desc=f"the key {key} ({key[:7]}..., ...{key[-6:]}) is not known")

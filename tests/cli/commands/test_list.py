@@ -31,7 +31,7 @@ def events(engine):
 
 @pytest.mark.usefixtures("events")
 def test_a_list_has_pages(ask):
-    """A page has 50 rows by default, and --after with its `next` returns the following page."""
+    """A page has 50 rows by default. --after with the `next` of a page returns the following page."""
     first = ask("list", "outbox")
     assert (first["counts"], first["truncated"]) == ({"listed": 50}, True)
     second = ask("list", "outbox", "--after", first["next"])
@@ -52,7 +52,7 @@ def test_every_kind_of_row_is_listed(ask, engine):
 
 @pytest.mark.usefixtures("events")
 def test_a_list_as_ndjson_has_typed_lines_and_a_summary(invoke, database_url):
-    """In a list's output, each ndjson line has a type, and CSV has the fields of --fields in the given order."""
+    """Each ndjson line of a list has a type. CSV has the fields of --fields in the given order."""
     lines = invoke("list", "outbox", "--all", "-o", "ndjson", DATABASE_URL=database_url).stdout.splitlines()
     documents = [json.loads(line) for line in lines]
     assert [document["type"] for document in documents] == ["item"] * 63 + ["summary"]
@@ -65,7 +65,7 @@ def test_a_list_as_ndjson_has_typed_lines_and_a_summary(invoke, database_url):
 @pytest.mark.usefixtures("events")
 @pytest.mark.parametrize("form", ["table", "json", "ndjson", "csv"])
 def test_a_list_escapes_and_redacts_error_texts(invoke, database_url, form):
-    """Payctl escapes control characters and masks secrets in an event's error text."""
+    """`payctl list` escapes control characters and masks secrets in an event's error text."""
     shown = invoke("list", "outbox", "--failed", "-o", form, DATABASE_URL=database_url).stdout
     assert "\x1b" not in shown
     assert "\u202e" not in shown
@@ -73,7 +73,7 @@ def test_a_list_escapes_and_redacts_error_texts(invoke, database_url, form):
 
 
 def test_a_list_that_fails_ends_with_a_summary(invoke, database_url, engine):
-    """If a table is missing, list writes the error into the ndjson summary and exits with 3."""
+    """If a table is missing, `payctl list` writes the error into the ndjson summary and exits with 3."""
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE payctl.webhook_receipts")
     result = invoke("list", "receipts", "-o", "ndjson", DATABASE_URL=database_url)
@@ -103,7 +103,7 @@ def test_a_list_in_a_closed_pipe_is_not_an_error(database_url):
     ids=" ".join,
 )
 def test_a_list_with_contradicting_options_is_refused(ask, arguments):
-    """`list` exits with 2 for an unknown field, a wrong cursor or contradicting options."""
+    """`payctl list` exits with 2 for an unknown field, a wrong cursor or contradicting options."""
     assert ask("list", "outbox", *arguments)["exit_code"] == 2
 
 
@@ -116,17 +116,14 @@ def test_a_list_with_contradicting_options_is_refused(ask, arguments):
     ],
 )
 def test_a_list_refuses_an_unknown_status_or_result(ask, what, option, misspelt, known):
-    """`list` exits with 2 for an unknown --status or --result and names the known words.
-
-    It accepts them in upper or lower case.
-    """
+    """`payctl list` exits with 2 for an unknown --status or --result, and names the known words."""
     refused = ask("list", what, option, misspelt)
     assert (refused["exit_code"], known in refused["error"]["message"]) == (2, True)
     assert ask("list", what, option, known.swapcase())["exit_code"] == 0
 
 
 def test_one_statement_lists_thousands_of_payments(ask, engine):
-    """A list of thousands of payments needs one statement, because each statement sorts the whole table."""
+    """`payctl list payments --all` reads thousands of payments in one statement."""
     with engine.begin() as connection:
         insert_events(connection, 4500)
         insert_payments_of_events(connection)
@@ -145,7 +142,7 @@ def test_one_statement_lists_thousands_of_payments(ask, engine):
 
 
 def test_show_masks_personal_data(ask, engine):
-    """Without --unmask payctl shows only payload fields that are known to be harmless."""
+    """Without --unmask, `payctl show` shows only payload fields that are known to be harmless."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead")
         insert_payments_of_events(connection)
@@ -170,7 +167,7 @@ def test_show_of_an_unknown_order_exits_with_8(ask):
 
 
 def test_an_archive_is_listed_without_a_database(answer, tmp_path):
-    """--from-archive lists the events of an archive with the same filters and fields as the table's events."""
+    """--from-archive lists an archive's events without a database, and accepts most of the table's filters."""
     rows = [
         {"id": f"e{number}", "aggregateId": f"p{number}", "aggregateType": "payment", "eventType": event_type,
          "payload": {"order_code": f"TB-{number}", "provider": "ZALOPAY"}, "published": True,

@@ -1,4 +1,4 @@
-"""Test lists on a terminal of a given width, and the short ids that they show, as ids of every command."""
+"""Test how lists fit a terminal's width, and that every command accepts the short ids in a list."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LISTS = (["list", "outbox"], ["list", "payments"], ["list", "receipts"], ["runs"
 
 @pytest.fixture
 def shop(engine, database_url, process):
-    """Store events, payments, a callback and a run, and return the environment with the database."""
+    """Insert events, payments, a callback and a run. Return the environment with the database."""
     with engine.begin() as connection:
         order = insert_payment(
             connection, provider="MOMO", order_code=LONGEST_CODE, amount=7_200_000, age=timedelta(minutes=41)
@@ -52,7 +52,7 @@ def shop(engine, database_url, process):
 
 @pytest.fixture
 def shown(shop, payctl_command):
-    """Return a function that runs payctl on a terminal of a width, and returns what it prints to stdout."""
+    """Return a function that runs payctl on a terminal of the given width and returns its stdout."""
 
     def run(*arguments, width=80, **changes):
         master, slave = pty.openpty()
@@ -65,7 +65,7 @@ def shown(shop, payctl_command):
         )  # fmt: skip
         os.close(slave)
         text = b""
-        with suppress(OSError):  # Linux reports the end of a terminal with this error
+        with suppress(OSError):  # Linux raises this error at the end of a terminal's output
             while part := os.read(master, 65536):
                 text += part
         stderr = process.communicate(timeout=50)[1].decode()
@@ -79,7 +79,7 @@ def shown(shop, payctl_command):
 @pytest.mark.parametrize("width", [80, 60, 120, 200])
 @pytest.mark.parametrize("arguments", LISTS, ids=" ".join)
 def test_a_list_has_one_line_for_each_row_and_fits_the_terminal(arguments, width, shown, ask):
-    """No row is folded, no line is wider than the terminal, and each row shows the short form of its id."""
+    """Each row of a list is one line that fits the terminal and shows the short form of its id."""
     ids = [item["id"] for item in ask(*arguments)["items"]]
     lines = COLOURS.sub("", shown(*arguments, width=width)).splitlines()
     assert max(map(len, lines)) <= width
@@ -90,7 +90,7 @@ def test_a_list_has_one_line_for_each_row_and_fits_the_terminal(arguments, width
 
 
 def test_a_list_of_payments_shows_order_state_money_and_age(shown):
-    """At 80 columns each payment has its order code, state, amount with separators, age and short id."""
+    """`payctl list payments` shows order code, state, amount with separators, age and short id in 80 columns."""
     plain = COLOURS.sub("", shown("list", "payments"))
     assert re.search(rf"^{LONGEST_CODE}  COMPLETED  7,200,000 VND  41 min ago +[0-9a-f]{{8}}$", plain, re.MULTILINE)
     wider = COLOURS.sub("", shown("list", "payments", "--tz", "Asia/Ho_Chi_Minh", width=100))
@@ -98,7 +98,7 @@ def test_a_list_of_payments_shows_order_state_money_and_age(shown):
 
 
 def test_errors_show_when_the_events_were_created_and_their_age(shown, process, shop):
-    """On a terminal the instants have the form of the lists. In a pipe they have all digits."""
+    """On a terminal, `payctl errors` shows instants in the form of the lists. In a pipe, it shows all digits."""
     plain = COLOURS.sub("", shown("errors"))
     assert re.search(r"\n  created +(\d\d:\d\d|\d+ \w{3}), 3 h ago\n", plain)
     piped = process("errors", **shop).stdout
@@ -106,7 +106,7 @@ def test_errors_show_when_the_events_were_created_and_their_age(shown, process, 
 
 
 def test_a_state_has_its_colour(shown):
-    """A dead event is red and a published one is green, unless NO_COLOR is set."""
+    """A dead event is red and a published event is green, unless NO_COLOR is set."""
     coloured = shown("list", "outbox")
     assert re.search(r"\x1b\[31mdead +\x1b\[0m", coloured)
     assert re.search(r"\x1b\[32mpublished\x1b\[0m", coloured)
@@ -115,7 +115,7 @@ def test_a_state_has_its_colour(shown):
 
 @pytest.mark.parametrize("arguments", LISTS, ids=" ".join)
 def test_wide_shows_full_values(arguments, shown, ask):
-    """With --wide a row is one line with its whole id, however narrow the terminal is."""
+    """With --wide, each row is one line with its whole id, even on a narrow terminal."""
     lines = COLOURS.sub("", shown(*arguments, "--wide", width=40)).splitlines()
     ids = [item["id"] for item in ask(*arguments)["items"]]
     assert [whole for whole in ids if sum(whole in line for line in lines) != 1] == []
@@ -138,7 +138,7 @@ def test_an_empty_list_is_a_sentence(what, shown):
 
 
 def test_a_callback_is_listed_under_the_shop_s_order(shown, engine):
-    """A gateway names a payment by its own number, but a person knows the order. Without a payment it is shown."""
+    """`list receipts` shows the shop's order code. If the receipt has no payment, it shows the gateway's number."""
     assert LONGEST_CODE in shown("list", "receipts")
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE payctl.webhook_receipts SET payment_id = NULL, order_ref = '4711'")
@@ -158,7 +158,7 @@ def test_hostile_text_in_a_row_moves_no_cursor(shown, engine):
 
 
 def test_a_short_id_is_the_id_for_every_command(shop, ask):
-    """The eight characters that a list shows select the same row as the whole id does."""
+    """Each command accepts a short id from a list and finds the same row as with the whole id."""
     event = ask("list", "outbox", "--failed")["items"][0]
     short, aggregate = event["id"][:8], event["aggregate_id"]
     assert [item["id"] for item in ask("list", "outbox", short)["items"]] == [event["id"]]
@@ -182,7 +182,7 @@ def test_a_short_id_is_the_id_for_every_command(shop, ask):
     ids=" ".join,
 )  # fmt: skip
 def test_an_ambiguous_short_id_is_refused_with_the_ids(arguments, ask, engine):
-    """If two ids begin with the same characters, the error names both, and nothing is selected."""
+    """If two ids begin with the same characters, the error names both, and the command selects no row."""
     both = [str(UUID(int=(0xABCDEF12 << 96) + (number << 80))) for number in (1, 2)]
     with engine.begin() as connection:
         for whole in both:
@@ -202,14 +202,14 @@ def test_an_ambiguous_short_id_is_refused_with_the_ids(arguments, ask, engine):
 
 @pytest.mark.parametrize("name", ["abcdef1", "abcdef12", "abcdef1_", "%%%%%%%%", "' OR 1=1"])
 def test_what_no_id_begins_with_selects_nothing(name, ask):
-    """An unknown, too short or odd text is looked up as a whole id and is not found."""
+    """A text that begins no id, or that is too short, selects no row."""
     if " " not in name:
         assert ask("list", "payments", name)["counts"] == {"listed": 0}
     assert ask("show", name)["exit_code"] == 8
 
 
 def test_a_whole_id_that_others_begin_with_is_itself(ask, engine):
-    """The payment service's ids may be any text; an exact id is never ambiguous."""
+    """An exact id is never ambiguous, even if another id begins with it."""
     with engine.begin() as connection:
         insert_payment(connection, id="order-0001")
         insert_payment(connection, id="order-0001-again")

@@ -25,7 +25,7 @@ LONG_QUERY = "/webhook/vnpay?" + "x" * 70_000
 
 @pytest.fixture
 def listening(started, database_url):
-    """Return a function that starts payctl listen on a free port and returns process and port."""
+    """Return a function that starts `payctl listen` on a free port, and returns the process and the port."""
 
     def start(form="ndjson"):
         process = started("listen", "--port", "0", "-o", form, DATABASE_URL=database_url, **KEYS)
@@ -45,7 +45,7 @@ def pending(engine):
 
 
 def ended(process, sent=signal.SIGTERM):
-    """Send the process a signal and return its output and exit code."""
+    """Send the process a signal. Return its output and its exit code."""
     process.send_signal(sent)
     stdout, _ = process.communicate(timeout=20)
     return stdout.decode(), process.returncode
@@ -60,13 +60,13 @@ def ask(port, method, target, body=None, headers=None):
 
 
 def deliver(port, request):
-    """Send a callback as its gateway would."""
+    """Send a callback to ``listen`` as the gateway does."""
     query = f"?{request.query}" if request.query else ""
     return ask(port, request.method, request.path + query, request.body or None)
 
 
 def test_listen_settles_callbacks_and_prints_a_line_for_each(listening, pending):
-    """The gateway gets its own reply, each request is one ndjson line, and the last line is a summary."""
+    """`listen` sends the gateway's own reply, prints one ndjson line for each request, and ends with a summary."""
     process, port = listening()
     request = callback(pending)
     assert deliver(port, request)[0] == 204
@@ -80,7 +80,7 @@ def test_listen_settles_callbacks_and_prints_a_line_for_each(listening, pending)
 
 
 def test_listen_prints_one_valid_document_at_its_end(listening, pending):
-    """With -o json payctl listen prints one document when it ends."""
+    """With -o json, `listen` prints one valid document when it ends."""
     process, port = listening("json")
     deliver(port, callback(pending))
     stdout, code = ended(process, signal.SIGINT)
@@ -90,7 +90,7 @@ def test_listen_prints_one_valid_document_at_its_end(listening, pending):
 
 
 def test_twenty_concurrent_callbacks_write_one_event(listening, pending, engine):
-    """Of twenty identical callbacks at the same time, one settles the payment, and the others find it settled."""
+    """If twenty identical callbacks arrive at once, one settles the payment, and the others find it already settled."""
     process, port = listening()
     request = callback(pending)
     with ThreadPoolExecutor(20) as threads:
@@ -122,13 +122,13 @@ def test_twenty_concurrent_callbacks_write_one_event(listening, pending, engine)
     ids=lambda each: str(each)[:40],
 )
 def test_listen_refuses_a_request_that_is_not_a_callback(asked, status, shared_port):
-    """`listen` answers a request that is not a callback with a status for the reason, and does not process it."""
+    """`listen` answers a request that is not a callback with the HTTP status for its error."""
     assert ask(shared_port, *asked)[0] == status
 
 
 @pytest.fixture(scope="module")
 def shared_port():
-    """Run one server for the requests that need no database, and yield its port."""
+    """Run one server for the tests that need no database, and yield its port."""
 
     def handle(_request, gateway, _headers):
         return gateway.reply(Answer.BAD_SIGNATURE)
@@ -149,6 +149,6 @@ def test_listen_on_a_port_in_use_exits_with_4(answer, database_url):
 
 
 def test_listen_does_not_start_without_payctl_s_schema(answer, empty_database_url):
-    """Without payctl's schema, listen exits with 3 at its start and not at the first callback."""
+    """`listen` exits with 3 at its start if payctl's schema is missing."""
     document = answer("listen", "--port", "0", DATABASE_URL=empty_database_url, **KEYS)
     assert document["exit_code"] == 3

@@ -1,4 +1,4 @@
-"""``payctl listen --forward-to``: callbacks pass through payctl to a real HTTP server, and its replies come back."""
+"""Test ``payctl listen --forward-to`` with a real HTTP server behind it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PAYMENTS = {
 
 
 class Service:
-    """A payment service for tests. It records requests and sends the given responses."""
+    """A payment service for tests, which records requests and sends the chosen responses."""
 
     def __init__(self):
         self.requests = []
@@ -55,7 +55,7 @@ def answering(status, body=b"", headers=None):
 
 
 def hanging(handler):
-    """Send the beginning of a response, and then nothing for longer than payctl waits."""
+    """Send the beginning of a response, and then nothing until payctl's timeout is over."""
     handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{")
     time.sleep(3)
 
@@ -67,7 +67,7 @@ def garbage(handler):
 
 @contextmanager
 def serving(service):
-    """Serve on a free port of 127.0.0.1 during the block."""
+    """Serve on a free port of 127.0.0.1 until the block ends."""
 
     class Handler(BaseHTTPRequestHandler):
         timeout = 20
@@ -105,7 +105,7 @@ def service():
 
 @pytest.fixture
 def closed_url():
-    """Return the URL of a port where nothing listens."""
+    """Return the URL of a port on which no server listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{probe.getsockname()[1]}"
@@ -113,12 +113,12 @@ def closed_url():
 
 @pytest.fixture
 def listening(started):
-    """Return a function that starts payctl listen --forward-to without a database, and returns process and port."""
+    """Return a function that starts `listen --forward-to` without a database, and returns the process and the port."""
 
     def start(url, *arguments, form="ndjson"):
         process = started("listen", "--port", "0", "--forward-to", url, "-o", form, *arguments, **KEYS)
         said = b""
-        for line in process.stderr:  # to the last line at the start: communicate() does not see what is read ahead
+        for line in process.stderr:  # to the last start line, because communicate() misses buffered text
             said += line
             if b"stop with Ctrl-C" in line:
                 process.said = said.decode()
@@ -129,7 +129,7 @@ def listening(started):
 
 
 def deliver(port, request, **headers):
-    """Send a callback as its gateway would. Return status, headers and body of the reply."""
+    """Send a callback as the gateway does. Return status, headers and body of the reply."""
     query = f"?{request.query}" if request.query else ""
     connection = HTTPConnection("127.0.0.1", port, timeout=15)
     connection.request(request.method, request.path + query, request.body or None, headers)
@@ -138,7 +138,7 @@ def deliver(port, request, **headers):
 
 
 def ended(process):
-    """Stop the process. Return its items, and everything that it wrote."""
+    """Stop the process. Return its items and all its output."""
     process.send_signal(signal.SIGTERM)
     stdout, stderr = process.communicate(timeout=20)
     return [json.loads(line) for line in stdout.splitlines()][:-1], (stdout + stderr).decode()
@@ -146,7 +146,7 @@ def ended(process):
 
 @pytest.mark.parametrize("name", PAYMENTS)
 def test_a_genuine_callback_reaches_the_service_unchanged(listening, service, name):
-    """The service gets the gateway's method, bytes, query and headers. The gateway gets the service's reply."""
+    """The service gets the gateway's method, bytes, query and headers, and the gateway gets the service's reply."""
     process, port = listening(service.url)
     request = callback(PAYMENTS[name])
     service.answer = answering(202, b"\xff taken", {"Content-Type": "text/x-own"})
@@ -174,7 +174,7 @@ def test_a_genuine_callback_reaches_the_service_unchanged(listening, service, na
 
 @pytest.mark.parametrize("name", PAYMENTS)
 def test_a_forged_callback_does_not_reach_the_service(listening, service, name):
-    """If a callback is not genuine, the gateway gets payctl's refusal, and the log line gives the reason."""
+    """`listen` refuses a forged callback, does not forward it, and prints the reason."""
     process, port = listening(service.url)
     reply = deliver(port, callback(PAYMENTS[name], Scenario.BAD_SIGNATURE))
     refusal = providers.by_name(name).reply(Answer.BAD_SIGNATURE)
@@ -195,7 +195,7 @@ def test_a_forged_callback_does_not_reach_the_service(listening, service, name):
     ids=["500", "404", "204", "redirect"],
 )
 def test_the_gateway_gets_the_service_s_status(listening, service, answer, status):
-    """The gateway gets any complete reply of the service. payctl does not follow a redirect."""
+    """The gateway gets any complete response of the service, even a redirect, which payctl does not follow."""
     process, port = listening(service.url)
     service.answer = answer
     assert deliver(port, callback(PAYMENTS["momo"]))[0] == status
@@ -215,7 +215,7 @@ def test_the_gateway_gets_the_service_s_status(listening, service, answer, statu
     ids=["slow", "garbage", "huge", "unavailable"],
 )
 def test_the_gateway_is_asked_to_send_again_if_no_whole_reply_came(listening, service, closed_url, answer, reason):
-    """If the service is unavailable, slow or broken, the gateway gets no success, and the line names the reason."""
+    """If the service is unavailable, slow or broken, `listen` asks the gateway to call again and prints the reason."""
     url = service.url if answer else closed_url
     process, port = listening(url, "--timeout", "1s" if answer is hanging else "10s")
     service.answer = answer
@@ -228,7 +228,7 @@ def test_the_gateway_is_asked_to_send_again_if_no_whole_reply_came(listening, se
 
 
 def test_the_lines_on_a_terminal_say_what_the_service_answered(listening, service):
-    """A line has the outcome, the order, the status and the time. stderr names where callbacks go."""
+    """On a terminal, a line has the outcome, the order, the status and the time. stderr names the service's URL."""
     process, port = listening(service.url, form="table")
     service.answer = answering(500)
     deliver(port, callback(PAYMENTS["vnpay"]))
@@ -264,7 +264,7 @@ def test_listen_refuses_a_wrong_destination(process, arguments, words):
 
 
 def test_listen_does_not_forward_to_itself(process):
-    """If the destination is payctl's own port, payctl listen exits with 2 and does not call itself forever."""
+    """`listen` exits with 2 if its own port is the destination, because it would call itself forever."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -275,7 +275,7 @@ def test_listen_does_not_forward_to_itself(process):
 
 @pytest.fixture
 def receipt(engine):
-    """Settle a VNPay payment by a callback. Return the callback and the id of its receipt."""
+    """Settle a VNPay payment with a callback. Return the callback and the id of its receipt."""
     with engine.begin() as connection:
         payment = insert_payment(connection, provider="VNPAY")
     request = callback(payment)
@@ -291,10 +291,7 @@ def receipt(engine):
     ids=["accepted", "500", "unavailable"],
 )
 def test_replay_sends_a_stored_callback_again(answer_of_replay, service, closed_url, receipt, answer, code, outcome):
-    """With --replay, the service gets the stored query.
-
-    The exit code says whether the service accepted the callback.
-    """
+    """--replay sends the stored query to the service, and exits with 0 only if the service accepts it."""
     request, receipt_id = receipt
     service.answer = answer
     document = answer_of_replay(service.url if answer else closed_url, receipt_id)
@@ -305,21 +302,21 @@ def test_replay_sends_a_stored_callback_again(answer_of_replay, service, closed_
 
 @pytest.mark.postgres
 def test_replay_finds_a_receipt_by_the_first_characters_of_its_id(answer_of_replay, service, receipt):
-    """--replay accepts the eight characters that a list shows, and exits with 8 for an unknown id."""
+    """--replay accepts the eight characters that a list shows. It exits with 8 for an unknown id."""
     assert answer_of_replay(service.url, receipt[1][:8])["exit_code"] == 0
     assert answer_of_replay(service.url, "00000000-0000-4000-8000-000000000000")["exit_code"] == 8
 
 
 @pytest.mark.postgres
 def test_replay_verifies_the_stored_callback_again(answer_of_replay, service, receipt):
-    """If the configured keys do not verify a stored callback, --replay sends nothing and exits with 5."""
+    """If the configured keys do not match a stored callback, --replay sends nothing and exits with 5."""
     document = answer_of_replay(service.url, receipt[1], VNPAY_HASH_SECRET="another")
     assert (document["exit_code"], document["items"][0]["reason"], service.requests) == (5, "signature", [])
 
 
 @pytest.fixture
 def answer_of_replay(process, database_url):
-    """Return a function that replays a receipt to a URL, and returns the JSON document."""
+    """Return a function that replays a receipt to a URL and returns the JSON document."""
 
     def run(url, receipt_id, **changes):
         arguments = ["listen", "--forward-to", url, "--replay", receipt_id, "-o", "json"]

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.postgres
 
 
 def keys_of(sample):
-    """Return a sample's keys as environment variables."""
+    """Return a sample's keys, with the environment variables as names."""
     return {field.env: sample.credentials[field.name][0].reveal() for field in GATEWAYS[sample.gateway].fields}
 
 
@@ -34,7 +34,7 @@ def pending(engine):
 
 @pytest.fixture
 def settle(answer, database_url, tmp_path):
-    """Return a function that processes the sample's callback against the test's database."""
+    """Return a function that processes the sample's callback with the test's database."""
     file = tmp_path / "callback.json"
     file.write_bytes(SAMPLE.request.body)
 
@@ -52,7 +52,7 @@ def rows(engine, table):
 
 
 def test_process_webhook_settles_a_payment(settle, pending, engine):
-    """The document of a settled callback has both states, the event, the receipt and the reply, as in the database."""
+    """The document of a settled callback has both states, the event, the receipt and the reply."""
     document = settle()
     result = document["result"]
     assert (document["exit_code"], document["dry_run"]) == (0, False)
@@ -68,7 +68,7 @@ def test_process_webhook_settles_a_payment(settle, pending, engine):
 
 @pytest.mark.usefixtures("pending")
 def test_a_dry_run_of_process_webhook_writes_nothing(settle, engine):
-    """-n shows the same change and event, and rolls everything back."""
+    """With -n, `process-webhook` shows the change and the event, but rolls everything back."""
     document = settle("-n")
     assert document["dry_run"]
     assert (document["result"]["outcome"], document["result"]["status_after"]) == ("settled", "COMPLETED")
@@ -78,7 +78,7 @@ def test_a_dry_run_of_process_webhook_writes_nothing(settle, engine):
 
 @pytest.mark.usefixtures("pending")
 def test_receipt_processes_a_stored_callback_again(settle, engine):
-    """--receipt processes the stored request again, and a second time changes nothing."""
+    """--receipt processes a stored callback again. If the payment is already settled, nothing changes."""
     receipt = settle()["result"]["receipt_id"]
     again = settle("--receipt", receipt)
     assert (again["exit_code"], again["result"]["outcome"]) == (0, "already_settled")
@@ -124,7 +124,7 @@ def test_a_callback_with_a_wrong_amount_is_refused(settle, engine):
 
 @pytest.mark.usefixtures("pending")
 def test_a_forged_callback_changes_nothing(settle, engine):
-    """A callback that another key signed is refused before any table is read."""
+    """`process-webhook` refuses a callback that was signed with another key, and stores no receipt."""
     document = settle(ZALOPAY_KEY2="another-key-of-another-merchant")
     assert (document["exit_code"], document["result"]["reason"]) == (5, "signature")
     assert document["result"]["receipt_id"] is None
@@ -133,7 +133,7 @@ def test_a_forged_callback_changes_nothing(settle, engine):
 
 @pytest.mark.parametrize("source", ["file", "event", "stdin"])
 def test_the_error_for_a_refused_signature_names_the_key_and_a_command(source, invoke, database_url, tmp_path):
-    """After a refused signature, the output names the tried key and a command that works when pasted."""
+    """After a refused signature, `process-webhook` names the tried key and a command that works when it is pasted."""
     file = tmp_path / "my callback.json"
     body = SAMPLE.request.body.decode()
     http = {"version": "2.0", "rawPath": "/webhook/zalopay", "requestContext": {"http": {"method": "POST"}}}
@@ -172,7 +172,7 @@ def test_a_database_without_payctls_schema_is_a_configuration_error(answer, empt
 
 @pytest.mark.usefixtures("pending")
 def test_process_webhook_shows_the_change_and_the_database(process, database_url, tmp_path):
-    """process-webhook prints the change on stdout. stderr has the profile and the database without its password."""
+    """`process-webhook` prints the change on stdout, and names the profile and the database on stderr."""
     file = tmp_path / "callback.json"
     file.write_bytes(SAMPLE.request.body)
     environment = {"DATABASE_URL": database_url, **keys_of(SAMPLE)}
@@ -190,7 +190,7 @@ def test_process_webhook_shows_the_change_and_the_database(process, database_url
 
 @pytest.mark.usefixtures("pending")
 def test_v_logs_one_line_for_a_settled_callback(process, database_url, tmp_path):
-    """With -v, one JSON line on stderr contains the event's name and the decision."""
+    """With -v, `process-webhook` logs one JSON line with the event's name and the decision."""
     file = tmp_path / "callback.json"
     file.write_bytes(SAMPLE.request.body)
     result = process("process-webhook", str(file), "-q", "-v", DATABASE_URL=database_url, **keys_of(SAMPLE))

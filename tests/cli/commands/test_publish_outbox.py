@@ -38,12 +38,12 @@ def insert(engine):
 
 
 def answer(ran):
-    """Return the document that a process printed."""
+    """Return the document that a process has printed."""
     return json.loads(ran.stdout)
 
 
 def wait_for(condition, *, within=20.0):
-    """Wait until ``condition`` holds, or fail after a while."""
+    """Wait until ``condition`` holds. Fail after ``within`` seconds."""
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
@@ -65,7 +65,7 @@ def test_publish_outbox_publishes_all_pending_events(process, places, insert, re
 
 @pytest.fixture
 def loop(invoke, places, monkeypatch):
-    """Return a function that runs a loop in this process and returns its document and its log lines by name."""
+    """Return a function that runs a loop inside the test's process, and returns its document and its log lines."""
 
     def run(*arguments):
         monkeypatch.setattr("ticketbottle_payctl.cli.commands.publish_outbox.progress._HEARTBEAT", 0.2)
@@ -82,7 +82,7 @@ def loop(invoke, places, monkeypatch):
 
 
 def test_a_loop_logs_its_start_its_heartbeats_and_its_result(loop, insert):
-    """The loop logs that it is ready, regular heartbeats even without events, and its result at the end."""
+    """A loop logs that it is ready, then regular heartbeats even without events, and at last its result."""
     insert(5, age=timedelta(seconds=60))
     document, lines = loop("--deadline", "2s")
     assert len(lines["publish_outbox_ready"]) == 1
@@ -101,7 +101,7 @@ def test_a_loop_logs_its_start_its_heartbeats_and_its_result(loop, insert):
 
 
 def test_an_idle_loop_has_no_lag(loop):
-    """If no event was published, the lag is null in the document and absent in the log."""
+    """If no event was published, the lag is null in the document and missing in the log."""
     document, lines = loop("--deadline", "1s")
     assert document["result"]["lag_s"] is None
     assert all("lag_s" not in line for line in [*lines["publish_outbox_heartbeat"], *lines["publish_outbox_ended"]])
@@ -118,7 +118,7 @@ def test_publish_outbox_shows_percentiles_of_the_lag(invoke, places, insert):
 def test_publish_outbox_exits_with_4_if_the_database_fails_during_the_run(
     started, places, insert, engine, postgres, mock_kafka
 ):
-    """If the database fails during a run, publish-outbox exits with 4 and counts the events published before."""
+    """If the database fails during a run, `publish-outbox` exits with 4 and counts the events that it had published."""
     insert(3000, age=timedelta(seconds=60))
     mock_kafka.set_rtt(20)
     process = started("publish-outbox", "-o", "json", **places, OUTBOX_BATCH_SIZE="20")
@@ -140,7 +140,7 @@ def test_publish_outbox_exits_with_4_if_the_database_fails_during_the_run(
 
 
 def test_a_dry_run_of_publish_outbox_counts_the_pending_events(process, places, insert, read_all):
-    """``payctl publish-outbox -n`` counts the pending events of each type and sends none."""
+    """`publish-outbox -n` counts the pending events of each type and sends no event."""
     insert(3)
     insert(2, event_type="PAYMENT_REFUNDED")
     document = answer(process("publish-outbox", "-n", "-o", "json", **places))
@@ -155,7 +155,7 @@ def test_a_dry_run_of_publish_outbox_counts_the_pending_events(process, places, 
 
 
 def test_max_batches_ends_publish_outbox_with_exit_code_0(process, places, insert):
-    """``--max-batches`` ends a run and leaves the other events pending. ``--until-empty`` is the default."""
+    """--max-batches ends a run with exit code 0 and leaves the other events pending."""
     insert(7)
     first = answer(process("publish-outbox", "--max-batches", "2", "--batch-size", "2", "-o", "json", **places))
     assert (first["exit_code"], first["counts"]["published"], first["result"]["batches"]) == (0, 4, 2)
@@ -168,7 +168,7 @@ def test_max_batches_ends_publish_outbox_with_exit_code_0(process, places, inser
 def test_on_dead_blocks_or_releases_the_events_behind_a_dead_one(
     on_dead, published, code, process, places, insert, engine
 ):
-    """``--on-dead`` decides whether the later events of its payment wait or are sent."""
+    """--on-dead decides whether the events behind a dead event wait or are sent."""
     insert(1, state="dead", age=HOUR)
     insert(3)
     with transaction(engine, Limits()) as connection:
@@ -182,7 +182,7 @@ def test_on_dead_blocks_or_releases_the_events_behind_a_dead_one(
 
 
 def test_a_run_with_a_dead_event_exits_with_6(process, places, insert):
-    """An event of an unknown type is dead and listed with its reason. Other events are sent."""
+    """An event of an unknown type is dead, and the run exits with 6. The other events are sent."""
     insert(4)
     insert(1, event_type="PAYMENT_REFUNDED")
     ran = process("publish-outbox", "-o", "json", **places)
@@ -193,7 +193,7 @@ def test_a_run_with_a_dead_event_exits_with_6(process, places, insert):
 
 
 def test_publish_outbox_exits_with_4_without_a_broker(process, places, insert, engine):
-    """If no broker is available, payctl prints one error with a hint, and no event loses a retry."""
+    """If no broker is available, `publish-outbox` exits with 4, and no event's retry count grows."""
     insert(2)
     ran = process("publish-outbox", "--deadline", "1s", "-o", "json", **{**places, "KAFKA_BROKERS": NOBODY})
     document = answer(ran)
@@ -225,10 +225,7 @@ def test_publish_outbox_refuses_an_invalid_option_value(process, places, argumen
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_loop_ends_on_a_signal(started, places, insert, read_all, tmp_path, number, code):
-    """A loop publishes events and writes its health file.
-
-    After a signal it prints its report and exits with 130 or 143.
-    """
+    """After a signal, a loop prints its report and exits with 130 or 143."""
     health = tmp_path / "alive"
     process = started("publish-outbox", "--loop", "--health-file", str(health), "-o", "json", **places)
     insert(7)

@@ -1,4 +1,4 @@
-"""Test the output of ``payctl publish-outbox`` while events wait: first line, mark, exit code and document agree."""
+"""Test that the first line, mark, exit code and document of ``payctl publish-outbox`` agree while events wait."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def add(engine):
 
 @contextmanager
 def a_busy_publisher(engine):
-    """Hold the shard in the same way as another publisher that sends a batch."""
+    """Hold the shard as another publisher does while it sends a batch."""
     with engine.connect() as other:
         shard_lock.enter(other, 0, 1, 0, "elsewhere:77:abc")
         yield
@@ -117,7 +117,7 @@ def not_due(add):
 
 
 def unknown_type(add):
-    """Insert an event that will die, and an event that can be published."""
+    """Insert an event of an unknown type, and an event that can be published."""
     add("k", event_type="PAYMENT_REFUNDED")
     add("other")
 
@@ -165,7 +165,7 @@ IDS = [
 def test_publish_outbox_shows_a_tick_only_with_exit_code_0(
     situation, place, options, changes, code, mark, words, invoke, places, add, engine
 ):
-    """publish-outbox shows a tick if it exits with 0, and only then. Every other first line says why events wait."""
+    """`publish-outbox` shows a tick only if it exits with 0. Every other first line says why events wait."""
     situation(add)
     with place(engine):
         ran = invoke("publish-outbox", *options, **{**places, **changes})
@@ -188,7 +188,7 @@ def test_publish_outbox_shows_a_tick_only_with_exit_code_0(
 def test_the_document_of_publish_outbox_names_each_block(
     situation, place, options, changes, code, reasons, invoke, places, add, engine
 ):
-    """The document of publish-outbox has each blocking event, its reason and, for a lock, the holder."""
+    """The document of `publish-outbox` has each blocking event with its reason, and the holder of each lock."""
     situation(add)
     with place(engine):
         document = json.loads(invoke("publish-outbox", *options, "-o", "json", **{**places, **changes}).stdout)
@@ -203,9 +203,9 @@ def test_the_document_of_publish_outbox_names_each_block(
 
 @pytest.mark.parametrize("payload", [{}, {"order_code": "TB-1"}])
 def test_publish_outbox_names_the_blocking_event_and_the_next_command(invoke, places, add, payload):
-    """`publish-outbox` names the blocking event and a `payctl show` command, which finds the event when pasted.
+    """`publish-outbox` names the blocking event, and a `payctl show` command that finds the event.
 
-    The event's name is its order code and its short id, or its id if the payload has no order code.
+    The event's name is its order code and its short id, or its whole id if the payload has no order code.
     """
     blocker = add("k", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large", **payload)
     add("k", age=50)
@@ -218,7 +218,7 @@ def test_publish_outbox_names_the_blocking_event_and_the_next_command(invoke, pl
 
 
 def test_publish_outbox_names_each_dead_event_once(invoke, places, add):
-    """The first line counts the events of this run that died, the table lists them, and one command says more."""
+    """`publish-outbox` counts the events that died in this run, lists each once, and names one command."""
     add("j", event_type="PAYMENT_FAILED", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large")
     died = add("k", event_type="PAYMENT_REFUNDED")
     ran = invoke("publish-outbox", **places)
@@ -229,7 +229,7 @@ def test_publish_outbox_names_each_dead_event_once(invoke, places, add):
 
 
 def test_publish_outbox_names_a_dead_failure_that_nobody_waits_for(invoke, places, add):
-    """The publisher's role may not read payments, so the line leads to the doctor, which can tell."""
+    """If only a failure is dead, `publish-outbox` says that no paid customer waits, and names the doctor's command."""
     dead_failure(add)
     text = invoke("publish-outbox", **places).stdout
     assert "1 dead event is left; no paid customer waits for it" in text
@@ -240,7 +240,7 @@ def test_publish_outbox_names_a_dead_failure_that_nobody_waits_for(invoke, place
 
 
 def test_publish_outbox_shows_a_rate_only_of_many_events(invoke, places, add):
-    """The rate of one event is the time that the run needs to start, and its three percentiles are the same."""
+    """For a single event, `publish-outbox` shows the lag but neither a rate nor percentiles."""
     add("k")
     text = invoke("publish-outbox", **places).stdout
     assert re.match(r"✔  published 1  in [\d.]+ m?s, 1 batch\n", text), text
@@ -249,14 +249,14 @@ def test_publish_outbox_shows_a_rate_only_of_many_events(invoke, places, add):
 
 @pytest.mark.parametrize(("seconds", "shown"), [(2.0, "in 2 s, 50/s, 0 batches"), (0.9, "in 900 ms, 0 batches")])
 def test_a_rate_is_shown_after_a_second(seconds, shown):
-    """A run of a hundred events or more shows its rate if it took at least a second."""
+    """`publish-outbox` shows a rate for a hundred events only if the run took at least a second."""
     counts = PublishCounts(published_by_type=Counter({"PAYMENT_COMPLETED": 100}))
     first = result_of(PublishReport(counts, StoppedBecause.EMPTY, seconds, Obstacles()), loop=False).human[0]
     assert first.parts[-1].text == shown
 
 
 def test_publish_outbox_names_a_missing_topic(invoke, places, add, mock_kafka):
-    """`publish-outbox` names a missing topic, the broker's error and the number of events that wait for the topic."""
+    """`publish-outbox` names a missing topic, the broker's error and the number of events that wait."""
     mock_kafka.fail_topic("payment.completed", KafkaError.UNKNOWN_TOPIC_OR_PART)
     try:
         add("k")
@@ -269,7 +269,7 @@ def test_publish_outbox_names_a_missing_topic(invoke, places, add, mock_kafka):
 
 
 def test_a_dry_run_of_publish_outbox_counts_the_blocked_events(invoke, places, add):
-    """A dry run of publish-outbox counts the blocked events and exits with 0 without a mark."""
+    """`publish-outbox -n` counts the blocked events, and exits with 0 without a mark."""
     blocked(add)
     ran = invoke("publish-outbox", "-n", **places)
     assert ran.exit_code == 0
@@ -284,7 +284,7 @@ def test_a_dry_run_of_publish_outbox_counts_the_blocked_events(invoke, places, a
 def watched_loop(places, payctl_command):
     """Return a function that runs a loop with a terminal or a pipe as stderr.
 
-    It stops the loop after some seconds, or as soon as stderr has matches of all patterns in ``until``.
+    The function stops the loop after ``seconds``, or as soon as stderr matches all patterns in ``until``.
     """
 
     def run(*arguments, terminal, seconds=40, until=(), during=lambda _text: None, **changes):
@@ -335,7 +335,7 @@ def _read_for(descriptor, seconds, until=(), during=lambda _text: None):
 
 
 def test_a_loop_on_a_terminal_shows_one_live_line_and_each_change(watched_loop, add):
-    """The live line has the published and blocked events, the oldest one and the reason. It fits into 80 columns."""
+    """The live line has the published and blocked events, the oldest age and the reason, in at most 80 columns."""
     blocked(add)
     change = r"! \d\d:\d\d:\d\d 1 event waits behind the dead event"
     live_line = r"[\r\n]published 1 · [0-9.]+/(s|min) · held 1 · oldest \d[^\r\n]* · 1 event waits behind"
@@ -353,7 +353,7 @@ def test_a_loop_on_a_terminal_shows_one_live_line_and_each_change(watched_loop, 
 @pytest.mark.parametrize("terminal", [True, False], ids=["terminal", "pipe"])
 @pytest.mark.parametrize("away", [{"DATABASE_URL": f"postgresql://u:p@{NOBODY}/x"}, {"KAFKA_BROKERS": NOBODY}])
 def test_a_loop_reports_an_outage_once(watched_loop, terminal, away):
-    """The report is one line on a terminal or one event in the log, without a traceback, however long the outage is."""
+    """A loop reports an outage once, as a line on a terminal or as an event in the log, without a traceback."""
     code, out, err = watched_loop(terminal=terminal, seconds=16 if "KAFKA_BROKERS" in away else 6, **away)
     text = ESCAPES.sub("", err)
     assert code == 130
@@ -369,7 +369,7 @@ def test_a_loop_reports_an_outage_once(watched_loop, terminal, away):
 
 
 def test_a_loop_logs_one_event_when_events_are_blocked_and_one_when_they_flow(watched_loop, add, engine):
-    """Without -v, a loop logs the waiting event with its reason, and logs when publishing resumes."""
+    """Without -v, a loop logs one event when events start to wait, and one when publishing resumes."""
     add("k")
     with engine.connect() as other:
         shard_lock.enter(other, 0, 1, 0, "elsewhere:77:abc")
@@ -387,7 +387,7 @@ def test_a_loop_logs_one_event_when_events_are_blocked_and_one_when_they_flow(wa
 
 @pytest.mark.parametrize(("options", "json_lines"), [([], False), (["-v"], True)])
 def test_a_loop_on_a_terminal_logs_json_only_with_v(watched_loop, add, options, json_lines):
-    """On a terminal without -v, a publisher shows plain lines and no JSON."""
+    """On a terminal, a loop logs JSON only with -v."""
     blocked(add)
     reported = '{"timestamp"' if json_lines else "1 event waits behind the dead event"
     _, _, err = watched_loop(*options, terminal=True, until=[reported])

@@ -1,4 +1,4 @@
-"""Test the Kubernetes job of docs/deploy.md for ``payctl reconcile payments``: its command line, run as a process."""
+"""Test the Kubernetes job in docs/deploy.md that runs ``payctl reconcile payments``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "deploy.md"
 
 @pytest.fixture(scope="module")
 def job():
-    """Return the job as Kubernetes reads it."""
+    """Return the specification of the job in docs/deploy.md."""
     found = (yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL))
     (job,) = (one for one in found if one.get("kind") == "CronJob")
     return job["spec"]
@@ -28,9 +28,9 @@ def job():
 
 @pytest.fixture
 def run_job(job, process, engine, database_url, tmp_path):
-    """Return ``run_job(payments, *more)``: paid payments without a callback, then the job in production.
+    """Return ``run_job(payments, *more)``, which inserts paid payments without a callback and runs the job.
 
-    ``more`` are further arguments. The result is the exit code, the document and the statuses.
+    ``more`` are further arguments. The function returns the exit code, the document and the statuses.
     """
     (container,) = job["jobTemplate"]["spec"]["template"]["spec"]["containers"]
 
@@ -50,13 +50,13 @@ def run_job(job, process, engine, database_url, tmp_path):
 
 
 def test_the_job_settles_payments_without_a_person(run_job):
-    """The command line of the scheduled job settles payments without a terminal and without further settings."""
+    """The scheduled job's command line settles payments without a terminal and without further settings."""
     code, document, statuses = run_job(3)
     assert (code, document["counts"]["settled"], statuses) == (0, 3, ["COMPLETED"])
 
 
 def test_the_job_changes_nothing_over_its_cap(run_job, job):
-    """If the plan is over the cap, the job's command exits with 7 and changes nothing."""
+    """If the plan has more payments than the job's limit, the job exits with 7 and changes nothing."""
     arguments = job["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"]
     assert arguments[arguments.index("--max-affected") + 1] == "200"
     code, document, statuses = run_job(3, "--max-affected", "2")
@@ -64,7 +64,7 @@ def test_the_job_changes_nothing_over_its_cap(run_job, job):
 
 
 def test_only_one_job_runs_at_a_time_and_none_is_repeated(job):
-    """The job does not retry within a run. The next run begins only after the last one has ended."""
+    """The job has no retries, and a run starts only after the previous run has ended."""
     assert job["concurrencyPolicy"] == "Forbid"
     assert job["jobTemplate"]["spec"]["backoffLimit"] == 0
     assert job["jobTemplate"]["spec"]["activeDeadlineSeconds"] < 15 * 60

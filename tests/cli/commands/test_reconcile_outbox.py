@@ -1,4 +1,4 @@
-"""Test ``payctl reconcile outbox``: the published events of the outbox compared with the messages in Kafka."""
+"""Test ``payctl reconcile outbox``, which compares the outbox's published events with the messages in Kafka."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ SENT = 5
 def world(database_url, kafka):
     """Return the settings of the test's database and of Apache Kafka.
 
-    The mock cluster cannot look up offsets by time.
+    These tests need Apache Kafka, because the mock cluster cannot look up offsets by time.
     """
     return {"DATABASE_URL": database_url, "KAFKA_BROKERS": kafka.bootstrap}
 
 
 @pytest.fixture
 def compare(answer, world):
-    """Return a function that compares and returns the valid document."""
+    """Return a function that runs the comparison and returns the valid document."""
 
     def run(*arguments):
         document = answer("reconcile", "outbox", "--deadline", "20s", *arguments, **world)
@@ -54,7 +54,7 @@ def compare(answer, world):
 
 @pytest.fixture
 def published(engine, answer, world):
-    """Publish five events with payctl. Return id, key and value of each, oldest first."""
+    """Publish five events with payctl. Return the id, key and value of each event, with the oldest first."""
     with engine.begin() as connection:
         insert_events(connection, SENT, age=timedelta(minutes=2))
     assert answer("publish-outbox", **world)["counts"]["published"] == SENT
@@ -66,7 +66,7 @@ def published(engine, answer, world):
 
 @pytest.fixture
 def send(kafka):
-    """Return a function that sends a message of an event without payctl."""
+    """Return a function that sends an event's message to Kafka without payctl."""
 
     def put(event_id, key, value, *, topic="payment.completed", **headers):
         producer = Producer({"bootstrap.servers": kafka.bootstrap, "partitioner": "murmur2_random"})
@@ -90,7 +90,7 @@ def test_reconcile_finds_no_difference_after_publishing(compare):
 
 @pytest.fixture
 def lose(engine):
-    """Return a function that inserts published events without sending them, and returns their ids."""
+    """Return a function that inserts events as published, without sending them, and returns their ids."""
 
     def insert(count=1, **columns):
         with engine.begin() as connection:
@@ -104,7 +104,7 @@ def lose(engine):
 @pytest.mark.usefixtures("published")
 @pytest.mark.parametrize("state", ["published", "sent_unmarked"])
 def test_reconcile_calls_a_published_event_without_a_record_lost(state, compare, engine, lose):
-    """`payctl reconcile outbox` calls a published or half-marked event without a record lost, and exits with 5."""
+    """If a published or half-marked event has no record in Kafka, `reconcile outbox` calls it lost and exits with 5."""
     (lost,) = lose()
     if state == "sent_unmarked":
         with engine.begin() as connection:
@@ -115,7 +115,7 @@ def test_reconcile_calls_a_published_event_without_a_record_lost(state, compare,
 
 
 def advice(page):
-    """Return the suggested command, and the last line of the output."""
+    """Return the suggested command and the last line of the output."""
     lines = page.splitlines()
     after = next(number for number, line in enumerate(lines) if line.startswith("repair:"))
     payctl, *command = shlex.split(lines[after + 1])
@@ -127,9 +127,9 @@ def advice(page):
 def test_the_advised_replay_sends_exactly_the_lost_events(
     invoke, answer, world, lose, kafka, read_all, tmp_path, monkeypatch
 ):
-    """If the repair command is pasted several times, it sends each lost event once.
+    """The suggested replay sends each lost event once, even if it is pasted again.
 
-    It leaves out events that another operator has replayed.
+    The replay leaves out events that another operator has replayed.
     """
     monkeypatch.chdir(tmp_path)
     lost = lose(3)
@@ -152,7 +152,7 @@ def test_the_advised_replay_sends_exactly_the_lost_events(
 def test_the_advised_repair_of_lost_events_passes_the_profile_s_guard(
     invoke, answer, world, lose, tmp_path, monkeypatch
 ):
-    """For a protected profile with a low limit, the command has the profile, file, reason and number of events."""
+    """The suggested command passes the guard of a protected profile with a low limit."""
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "payctl.toml"
     values = "".join(f'{name} = "{value}"\n' for name, value in world.items())
@@ -166,7 +166,7 @@ def test_the_advised_repair_of_lost_events_passes_the_profile_s_guard(
 
 @pytest.mark.usefixtures("published")
 def test_reconcile_advises_no_replay_with_a_read_only_profile(invoke, answer, world, lose, tmp_path):
-    """If the guard would refuse the replay, the output names the guard and suggests no command."""
+    """With a read-only profile, `reconcile outbox` suggests no replay and says that the profile is read-only."""
     file = tmp_path / "payctl.toml"
     values = "".join(f'{name} = "{value}"\n' for name, value in world.items())
     file.write_text(f"[profiles.replica]\n{values}guard.read_only = true\n", "utf-8")
@@ -179,7 +179,7 @@ def test_reconcile_advises_no_replay_with_a_read_only_profile(invoke, answer, wo
 
 @pytest.mark.usefixtures("published")
 def test_a_repair_plan_leaves_out_an_event_that_was_replayed_meanwhile(lose, engine, answer, world):
-    """If an event's row was written after the comparison, the plan leaves the event out."""
+    """If an event is replayed after the comparison, the repair plan leaves the event out."""
     ids = lose(2)
     with transaction(engine, Limits(), commit=False) as connection:
         now = datetime.now(UTC)
@@ -194,9 +194,9 @@ def test_a_repair_plan_leaves_out_an_event_that_was_replayed_meanwhile(lose, eng
 
 @pytest.mark.usefixtures("published")
 def test_reconcile_advises_no_replay_of_a_superseded_event(compare, invoke, world, engine, lose, tmp_path):
-    """A lost failure of a COMPLETED payment is not replayed, because the order service would release paid tickets.
+    """`reconcile outbox` reports a lost superseded event, but suggests no replay of it.
 
-    It still counts as lost.
+    A replay of the failure would release the tickets of a paid order.
     """
     (lost,) = lose(event_type="PAYMENT_FAILED")
     with engine.begin() as connection:
@@ -212,7 +212,7 @@ def test_reconcile_advises_no_replay_of_a_superseded_event(compare, invoke, worl
 
 
 def test_reconcile_shows_ten_differences_and_ends_with_the_verdict(invoke, published, lose, world):
-    """`payctl reconcile outbox` shows ten differences and the number of others. --all shows every row."""
+    """`reconcile outbox` shows ten differences, the number of other differences, and the verdict. --all shows all."""
     assert len(published) == SENT
     lost = lose(14)
     short = invoke("reconcile", "outbox", **world)
@@ -225,7 +225,7 @@ def test_reconcile_shows_ten_differences_and_ends_with_the_verdict(invoke, publi
 
 
 def trim(kafka, _world):
-    """Delete all records, as retention does."""
+    """Delete all records of the topic, as Kafka's retention does."""
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
     places = [TopicPartition("payment.completed", number, -1) for number in range(3)]
     for future in admin.delete_records(places).values():
@@ -245,7 +245,7 @@ def delete(kafka, _world):
 
 
 def transact(kafka, _world):
-    """Write a transaction that leaves offsets without a record in every partition."""
+    """Write a transaction, which leaves an offset without a record in every partition."""
     producer = Producer({"bootstrap.servers": kafka.bootstrap, "transactional.id": "test-reconcile"})
     producer.init_transactions(30)
     producer.begin_transaction()
@@ -271,7 +271,7 @@ NOT_JUDGED = [
 def test_reconcile_does_not_call_an_event_lost_if_kafka_may_have_deleted_it(
     happens, reason, events, compare, kafka, world, lose, invoke, tmp_path
 ):
-    """If Kafka may have deleted the record, reconcile outbox exits with 6 and suggests no replay."""
+    """If Kafka may have deleted a record, `reconcile outbox` exits with 6 and suggests no replay."""
     lose()
     happens(kafka, world)
     document = compare("--repair-out", str(tmp_path / "plan"))
@@ -284,7 +284,7 @@ def test_reconcile_does_not_call_an_event_lost_if_kafka_may_have_deleted_it(
 
 
 def test_records_behind_an_open_transaction_are_not_called_lost(compare, engine, answer, world, kafka):
-    """Consumers cannot read the records of an open transaction. After the end of the transaction, payctl finds them."""
+    """`reconcile outbox` does not judge records behind an open transaction, because consumers cannot read them yet."""
     producer = Producer({"bootstrap.servers": kafka.bootstrap, "transactional.id": "test-open"})
     producer.init_transactions(30)
     producer.begin_transaction()
@@ -303,7 +303,7 @@ def test_records_behind_an_open_transaction_are_not_called_lost(compare, engine,
 
 @pytest.mark.usefixtures("published")
 def test_reconcile_finds_events_that_were_sent_before_partitions_were_added(compare, kafka, lose):
-    """`payctl reconcile outbox` also reads the partitions that a key had before partitions were added."""
+    """`reconcile outbox` also reads the partition that a key had before partitions were added to the topic."""
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
     admin.create_partitions([NewPartitions("payment.completed", 12)])["payment.completed"].result(10)
     wait_until(lambda: _partitions(kafka) == 12, what="the new partitions", timeout=10)
@@ -322,7 +322,7 @@ def _partitions(kafka):
 
 @pytest.fixture
 def blind(answer, engine, database_url, mock_kafka):
-    """Publish five events to brokers that cannot look up offsets by time, and return the settings."""
+    """Publish five events to brokers that cannot look up offsets by time. Return the settings."""
     world = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap}
     with engine.begin() as connection:
         insert_events(connection, SENT, age=timedelta(minutes=2))
@@ -331,7 +331,7 @@ def blind(answer, engine, database_url, mock_kafka):
 
 
 def test_reconcile_reads_all_records_if_brokers_cannot_look_up_by_time(blind, answer, lose):
-    """If the brokers cannot look up records by time, payctl reads all records and finds the lost events."""
+    """If the brokers cannot look up offsets by time, `reconcile outbox` reads all records and finds lost events."""
     assert answer("reconcile", "outbox", **blind)["exit_code"] == 0
     lost = lose()
     document = answer("reconcile", "outbox", **blind)
@@ -340,7 +340,7 @@ def test_reconcile_reads_all_records_if_brokers_cannot_look_up_by_time(blind, an
 
 @pytest.mark.usefixtures("blind")
 def test_reconcile_does_not_judge_events_before_the_last_records(blind, answer, mock_kafka, monkeypatch):
-    """Without a lookup by time payctl reads only the last records of a partition. An older event may be before them."""
+    """If `reconcile outbox` reads only a partition's last records, it does not judge the events that may be older."""
     monkeypatch.setattr(window, "_MOST", 1)
     producer = Producer({"bootstrap.servers": mock_kafka.bootstrap})
     for number in range(12):
@@ -365,7 +365,7 @@ def test_reconcile_judges_the_events_of_readable_partitions(blind, answer, mock_
 
 
 def test_reconcile_exits_with_4_if_it_can_read_no_partition(blind, answer, mock_kafka):
-    """If reconcile outbox can read no partition, it exits with 4 and the error KAFKA_UNAVAILABLE."""
+    """If `reconcile outbox` can read no partition, it exits with 4 and the error KAFKA_UNAVAILABLE."""
     for topic in TOPICS.values():
         for number in range(3):
             mock_kafka.set_leader(topic, number, -1)
@@ -374,7 +374,7 @@ def test_reconcile_exits_with_4_if_it_can_read_no_partition(blind, answer, mock_
 
 
 def test_reconcile_does_not_judge_events_behind_its_deadline(blind, invoke, answer, mock_kafka):
-    """At --deadline the command exits with 10, and the verdict says that it did not read all records in time."""
+    """At --deadline, `reconcile outbox` exits with 10 and says that it did not read all records in time."""
     mock_kafka.set_rtt(50)
     document = answer("reconcile", "outbox", "--deadline", "1ms", **blind)
     assert (document["exit_code"], document["result"]["not_judged"]) == (10, {"deadline": SENT})
@@ -388,9 +388,9 @@ def test_reconcile_does_not_judge_events_behind_its_deadline(blind, invoke, answ
     [({"value": "{}"}, "value"), ({"key": "another"}, "key"), ({"topic": "payment.failed"}, "topic")],
 )
 def test_reconcile_reports_a_message_with_another_value_key_or_topic(change, word, compare, published, send):
-    """If a message has another value, key or topic, reconcile outbox exits with 5 and names the difference.
+    """If a message has another value, key or topic, `reconcile outbox` exits with 5 and names the difference.
 
-    The event is also in its own topic, so no replay is advised.
+    No replay is suggested, because the event's own topic also has the right message.
     """
     event_id, key, value = published[2]
     send(event_id, **{"key": key, "value": value, **change})
@@ -402,7 +402,7 @@ def test_reconcile_reports_a_message_with_another_value_key_or_topic(change, wor
 
 @pytest.mark.usefixtures("published")
 def test_reconcile_advises_a_replay_of_an_event_in_a_wrong_topic(compare, lose, send, tmp_path):
-    """If an event is only in a wrong topic, a replay sends it to its own topic once."""
+    """If an event is only in a wrong topic, `reconcile outbox` can repair it with a replay."""
     (event_id,) = lose()
     send(event_id, "key", "{}", topic="payment.failed")
     document = compare("--repair-out", str(tmp_path / "plan"))
@@ -410,7 +410,7 @@ def test_reconcile_advises_a_replay_of_an_event_in_a_wrong_topic(compare, lose, 
 
 
 def test_reconcile_reports_a_second_copy_and_exits_with_0(compare, published, send):
-    """Delivery is at least once, so a second copy is not an error. Payctl does not report the copy of a replay."""
+    """`reconcile outbox` reports a second copy and exits with 0. It does not report a copy that a replay sent."""
     event_id, key, value = published[0]
     send(event_id, key, value, replayRunId="a-run")
     assert compare()["items"] == []
@@ -420,7 +420,7 @@ def test_reconcile_reports_a_second_copy_and_exits_with_0(compare, published, se
 
 
 def test_reconcile_reports_an_overtaken_event_as_out_of_order(compare, engine, send):
-    """An event that was sent before an earlier event of its payment is reported as out of order."""
+    """`reconcile outbox` reports an event that was sent before an earlier event of its payment."""
     with engine.begin() as connection:
         insert_events(connection, 2, state="published", aggregates=1, age=timedelta(minutes=1))
         earlier, later = connection.execute(
@@ -434,14 +434,14 @@ def test_reconcile_reports_an_overtaken_event_as_out_of_order(compare, engine, s
 
 @pytest.mark.usefixtures("published")
 def test_reconcile_compares_only_the_events_of_its_window(compare):
-    """`payctl reconcile outbox` compares only events that were created in the window."""
+    """`reconcile outbox` compares only events that were created in its window."""
     document = compare("--since", "1m")
     assert (document["counts"]["compared"], document["counts"]["other"]) == (0, SENT)
 
 
 @pytest.mark.parametrize("is_there", [True, False])
 def test_reconcile_refuses_an_existing_repair_file_at_once(answer, database_url, tmp_path, is_there):
-    """If the repair file already exists, reconcile outbox exits with 2 before it reads Kafka."""
+    """If the repair file exists, `reconcile outbox` exits with 2 before it reads Kafka."""
     file = tmp_path / "ids"
     if is_there:
         file.touch()
@@ -450,7 +450,7 @@ def test_reconcile_refuses_an_existing_repair_file_at_once(answer, database_url,
 
 
 def test_reconcile_keeps_only_the_records_of_compared_events(kafka, send):
-    """Memory grows only with the number of compared events. Other messages are only counted."""
+    """`reconcile outbox` keeps only the records of compared events in memory, and only counts the others."""
     for number in range(10):
         send(f"event-{number}", "payment", "{}")
     told = []

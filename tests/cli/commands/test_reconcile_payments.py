@@ -1,4 +1,4 @@
-"""Test ``payctl reconcile payments`` against test gateways: which payments it settles and which it refuses."""
+"""Test which payments ``payctl reconcile payments`` settles and which it refuses, with test gateways."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def gateways():
 
 @pytest.fixture
 def overdue(engine, gateways):
-    """Return a function that inserts a payment that is PENDING for an hour.
+    """Return a function that inserts a payment that has been PENDING for an hour.
 
     ``state`` and ``paid`` are the gateway's response.
     """
@@ -45,7 +45,7 @@ def overdue(engine, gateways):
 
 @pytest.fixture
 def reconcile(answer, database_url, gateways):
-    """Return a function that runs the command without pauses and returns the valid document."""
+    """Return a function that runs `reconcile payments` at a high rate and returns the valid document."""
 
     def run(*arguments, **environment):
         document = answer(
@@ -59,7 +59,7 @@ def reconcile(answer, database_url, gateways):
 
 
 def status_of(engine, payment):
-    """Return the payment's status and the numbers of its events and receipts."""
+    """Return the payment's status, the number of its events, and the number of its receipts."""
     with engine.connect() as connection:
         return tuple(
             connection.execute(
@@ -75,7 +75,7 @@ def status_of(engine, payment):
 
 @pytest.mark.parametrize(("gateway", "state"), [(name, state) for name in STATES for state in STATES[name]])
 def test_only_a_final_answer_of_a_gateway_settles_a_payment(gateway, state, overdue, reconcile, engine):
-    """A final response writes one event and one receipt. Every other response leaves the payment unchanged."""
+    """A final response writes one event and one receipt. Any other response leaves the payment unchanged."""
     payment = overdue(gateway, state=state)
     document = reconcile("--yes", "--timeout", "5s", "--deadline", "2s")
     (item,) = document["items"]
@@ -92,9 +92,9 @@ def test_only_a_final_answer_of_a_gateway_settles_a_payment(gateway, state, over
     ("gateway", "state"), [(name, state) for name in STATES for state in STATES[name] if state in {"odd", "bare"}]
 )
 def test_an_undocumented_code_is_a_task_for_a_person(gateway, state, overdue, reconcile, engine):
-    """An unknown or missing code settles nothing, because FAILED would release the tickets.
+    """An unknown or missing code settles nothing, and the output names the order.
 
-    The output names the order.
+    The status FAILED would release the tickets.
     """
     payment = overdue(gateway, state=state)
     document = reconcile("--yes")
@@ -114,7 +114,7 @@ def test_an_undocumented_code_is_a_task_for_a_person(gateway, state, overdue, re
     ],
 )
 def test_an_unpaid_zalopay_order_is_pending_while_it_may_be_paid(changes, age, gateways, overdue, reconcile):
-    """An unpaid ZaloPay order stays pending for an hour, and longer while a payment is in progress."""
+    """An unpaid ZaloPay order stays pending for an hour, and longer if a payment is in progress."""
     overdue("zalopay", state="abandoned", age=age)
     gateways.tamper = lambda it: it.update(changes)
     document = reconcile("-n", "--deadline", "3s")
@@ -123,7 +123,7 @@ def test_an_unpaid_zalopay_order_is_pending_while_it_may_be_paid(changes, age, g
 
 
 def test_a_dry_run_of_reconcile_payments_changes_nothing(gateways, overdue, reconcile, engine):
-    """A dry run asks the gateway, shows the plan and changes nothing."""
+    """`reconcile payments -n` asks the gateway, shows the plan and changes nothing."""
     payment = overdue(state="paid")
     document = reconcile("-n")
     assert (document["exit_code"], document["dry_run"], document["counts"]["to_settle"]) == (0, True, 1)
@@ -139,7 +139,7 @@ def test_a_dry_run_of_reconcile_payments_changes_nothing(gateways, overdue, reco
 def test_the_target_s_line_is_above_a_change_and_below_an_answer(
     overdue, invoke, database_url, gateways, state, options, first
 ):
-    """If payctl settles a payment, it names the database first. Otherwise the screen opens with the answer."""
+    """If payctl settles a payment, the target line is first. Otherwise the answer is first."""
     overdue(state=state)
     shown = invoke(*RECONCILE, *options, DATABASE_URL=database_url, **gateways.environment).output
     assert shown.startswith(first), shown
@@ -147,14 +147,14 @@ def test_the_target_s_line_is_above_a_change_and_below_an_answer(
 
 
 def test_reconcile_payments_settles_nothing_without_a_yes(overdue, reconcile, engine):
-    """If neither --yes nor a terminal is given, `payctl reconcile payments` exits with 7."""
+    """Without --yes and without a terminal, `reconcile payments` exits with 7 and settles nothing."""
     payment = overdue(state="paid")
     assert reconcile()["exit_code"] == 7
     assert status_of(engine, payment) == ("PENDING", 0, 0)
 
 
 def test_reconcile_payments_begins_with_what_it_did(gateways, overdue, invoke, database_url):
-    """The first line of the output contains the mark and the numbers. The last lines have the publishing command."""
+    """The first line has the mark and the numbers, and the last lines suggest `payctl publish-outbox`."""
     overdue("momo", state="paid")
     environment = {"DATABASE_URL": database_url, **gateways.environment}
     planned = invoke(*RECONCILE, "-n", **environment).stdout.splitlines()
@@ -167,7 +167,7 @@ def test_reconcile_payments_begins_with_what_it_did(gateways, overdue, invoke, d
 
 
 def test_reconcile_payments_records_its_run(overdue, reconcile, engine):
-    """The record of reconcile payments has the operator, the reason, and the payment before and after."""
+    """The record of a run has the reason, and each payment's values before and after the run."""
     payment = overdue(state="paid")
     document = reconcile("--yes", "--reason", "lost callback")
     with engine.connect() as connection:
@@ -180,7 +180,7 @@ def test_reconcile_payments_records_its_run(overdue, reconcile, engine):
 
 @pytest.mark.parametrize("gateway", STATES)
 def test_reconcile_payments_settles_nothing_if_the_amount_differs(gateway, overdue, reconcile, engine):
-    """If the paid amount differs from the payment's, nothing changes and a warning is printed."""
+    """If the paid amount differs from the payment's amount, nothing changes and a warning is printed."""
     payment = overdue(gateway, state="paid", paid=1000)
     document = reconcile("--yes")
     assert (document["exit_code"], document["counts"]["refused"]) == (6, 1)
@@ -208,7 +208,7 @@ def test_reconcile_payments_settles_nothing_if_the_amount_differs(gateway, overd
     ],
 )
 def test_a_forged_answer_settles_nothing(forged, gateways, overdue, reconcile, engine):
-    """A changed, unsigned, foreign or malformed response settles nothing."""
+    """`reconcile payments` settles nothing if the response is changed, unsigned, foreign or malformed."""
     gateway, gateways.tamper = forged
     payment = overdue(gateway, state="failed" if "failed" in STATES[gateway] else "expired")
     document = reconcile("--yes")
@@ -217,7 +217,7 @@ def test_a_forged_answer_settles_nothing(forged, gateways, overdue, reconcile, e
 
 
 def raw(status, body=b"", *headers):
-    """Return a handler that sends these bytes."""
+    """Return a handler that sends this status, body and headers."""
 
     def reply(handler):
         handler.send_response(status)
@@ -248,7 +248,7 @@ def raw(status, body=b"", *headers):
     ids=["html", "array", "bytes", "twice", "deep", "huge", "empty", "redirect", "403", "500", "no-http", "closed"],
 )
 def test_a_hostile_answer_settles_nothing(hostile, gateways, overdue, reconcile, engine):
-    """A hostile response ends in time without a traceback and changes nothing."""
+    """`reconcile payments` survives a hostile response without a traceback and changes nothing."""
     payment = overdue("momo")
     gateways.hostile, says = hostile
     document = reconcile("--yes", "--deadline", "3s")
@@ -258,7 +258,7 @@ def test_a_hostile_answer_settles_nothing(hostile, gateways, overdue, reconcile,
 
 
 def test_a_slow_answer_of_a_gateway_ends_at_the_deadline(gateways, overdue, reconcile):
-    """A response that arrives byte by byte does not extend the deadline."""
+    """`reconcile payments` ends at its deadline, even if a response arrives byte by byte."""
 
     def drip(handler):
         handler.send_response(200)
@@ -278,7 +278,7 @@ def test_a_slow_answer_of_a_gateway_ends_at_the_deadline(gateways, overdue, reco
 
 @pytest.mark.parametrize("variable", [name for name in KEYS if name != "ZALOPAY_KEY2"])
 def test_a_wrong_or_missing_key_settles_nothing(variable, overdue, reconcile):
-    """The gateway refuses a query with a wrong key. Without a key payctl sends no query."""
+    """The gateway refuses a query with a wrong key. If the key is missing, payctl sends no query."""
     gateway = variable.partition("_")[0].lower()
     overdue(gateway)
     wrong = reconcile("-n", **{variable: "1111"})
@@ -289,7 +289,7 @@ def test_a_wrong_or_missing_key_settles_nothing(variable, overdue, reconcile):
 
 
 def test_reconcile_payments_asks_only_about_overdue_payments(gateways, overdue, reconcile):
-    """`reconcile payments` does not ask about young or final payments, other gateways, or too old ZaloPay orders."""
+    """`reconcile payments` asks only about overdue payments of the chosen gateways."""
     overdue(reference="young", age=timedelta(minutes=19))
     overdue(reference="ended", status="FAILED")
     overdue("vnpay", reference="vnpay-1")
@@ -302,9 +302,9 @@ def test_reconcile_payments_asks_only_about_overdue_payments(gateways, overdue, 
 
 
 def test_payments_that_zalopay_has_forgotten_are_only_counted(overdue, reconcile, invoke, database_url, gateways):
-    """ZaloPay forgets an order after 48 hours.
+    """`reconcile payments` counts orders that ZaloPay has forgotten, and exits with 0.
 
-    payctl counts these payments in one line and exits with 0, or with 6 if the order was named.
+    If such an order is named, the exit code is 6.
     """
     for number in range(3):
         overdue("zalopay", reference=f"old-{number}", age=timedelta(hours=49))
@@ -320,7 +320,7 @@ def test_payments_that_zalopay_has_forgotten_are_only_counted(overdue, reconcile
 
 
 def test_reconcile_payments_asks_about_a_named_payment_in_any_state(overdue, reconcile, engine):
-    """`payctl reconcile payments` asks about a named payment in any state. For an unknown payment it exits with 8."""
+    """`reconcile payments` asks about a named payment in any state, and exits with 8 for an unknown payment."""
     payment = overdue(status="CANCELLED", age=timedelta(0), state="paid")
     document = reconcile(payment.order_code, "--yes")
     assert document["items"][0]["status_after"] == "COMPLETED"
@@ -330,7 +330,7 @@ def test_reconcile_payments_asks_about_a_named_payment_in_any_state(overdue, rec
 
 
 def test_reconcile_does_not_settle_a_payment_that_a_callback_has_settled(gateways, overdue, reconcile, engine):
-    """If a callback settles the payment during the query, reconcile does not settle it again."""
+    """If a callback settles the payment during the query, `reconcile payments` does not settle it again."""
     payment = overdue(state="paid")
 
     def meanwhile(_):
@@ -344,7 +344,7 @@ def test_reconcile_does_not_settle_a_payment_that_a_callback_has_settled(gateway
 
 
 def test_an_unavailable_gateway_is_skipped_after_three_payments(overdue, reconcile):
-    """After three payments without a response, payctl skips this gateway and asks the other gateways."""
+    """After three payments without a response, payctl skips that gateway and asks the others."""
     for number in range(6):
         overdue("vnpay", reference=f"vnpay-{number}")
     overdue("momo", reference="momo-1", age=2 * HOUR)
@@ -359,7 +359,7 @@ def test_an_unavailable_gateway_is_skipped_after_three_payments(overdue, reconci
     "url", ["http://gateway.example", "ftp://x", "https://user:secret@x", "nonsense", "https://x/?a=b"]
 )
 def test_a_gateway_url_needs_tls(url, reconcile):
-    """A gateway URL without TLS is allowed only for this machine, and the error never shows a password."""
+    """A gateway URL without TLS is allowed only for this machine. The error shows no password."""
     document = reconcile("-n", PAYCTL_MOMO_URL=url)
     assert document["exit_code"] == 3
     assert "PAYCTL_MOMO_URL" in document["error"]["message"]
@@ -367,7 +367,7 @@ def test_a_gateway_url_needs_tls(url, reconcile):
 
 
 def test_reconcile_payments_shows_no_key_and_no_signature(gateways, overdue, invoke, database_url):
-    """With -vv the output contains no key, no signature and no account number."""
+    """With -vv, the output contains no key and no account number."""
     overdue("payos", state="paid")
     result = invoke(*RECONCILE, "--yes", "-vv", DATABASE_URL=database_url, **gateways.environment)
     assert result.exit_code == 0, result.stderr
@@ -378,7 +378,7 @@ def test_reconcile_payments_shows_no_key_and_no_signature(gateways, overdue, inv
 
 
 def test_a_running_reconcile_cannot_be_cancelled(started, answer, database_url, gateways, overdue, engine):
-    """`payctl runs cancel` exits with 7 for a running reconcile, because its process would not notice it."""
+    """`payctl runs cancel` exits with 7 for a running reconcile, because the process would not notice."""
     payment = overdue(state="paid")
 
     def run():

@@ -1,4 +1,4 @@
-"""Test that simulated callbacks are genuine or refused as their scenario says, and never reach production."""
+"""Test that simulated callbacks are valid or refused, as their scenario says, and are never sent to production."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SENT = [(name, each.value.replace("_", "-")) for name in GATEWAYS for each in sc
 
 @pytest.mark.parametrize(("gateway", "scenario"), SENT)
 def test_verify_signature_accepts_a_simulated_callback(gateway, scenario, invoke):
-    """`verify-signature` accepts each printed callback under the same keys, except for the scenario bad-signature."""
+    """`verify-signature` accepts each simulated callback, except in the scenario bad-signature."""
     made = invoke("simulate", gateway, scenario, **KEYS)
     assert made.exit_code == 0, made.stderr
     checked = invoke("verify-signature", "-", "--provider", gateway, stdin=made.stdout, **KEYS)
@@ -41,7 +41,7 @@ def test_verify_signature_accepts_a_simulated_callback(gateway, scenario, invoke
     ],
 )
 def test_simulate_signs_a_value_that_set_changes(gateway, change, invoke, answer):
-    """--set changes a field before signing, so the signature is valid."""
+    """--set changes a field before `simulate` signs, so the signature is valid."""
     made = invoke("simulate", gateway, "paid", "--set", change, **KEYS)
     result = answer("verify-signature", "-", "--provider", gateway, stdin=made.stdout, **KEYS)["result"]
     assert (result["valid"], result["amount"]) == (True, 777)
@@ -52,7 +52,7 @@ def test_simulate_signs_a_value_that_set_changes(gateway, change, invoke, answer
     [("zalopay", "mac=x"), ("payos", "signature=x"), ("vnpay", "vnp_SecureHash=x"), ("momo", "signature=x")],
 )
 def test_simulate_sends_a_given_signature_unchanged(gateway, change, invoke):
-    """`simulate` prints a signature given with --set unchanged, so verify-signature refuses the callback."""
+    """`simulate` sends a signature from --set unchanged, so `verify-signature` refuses the callback."""
     made = invoke("simulate", gateway, "paid", "--set", change, **KEYS)
     assert invoke("verify-signature", "-", "--provider", gateway, stdin=made.stdout, **KEYS).exit_code == 5
 
@@ -79,21 +79,21 @@ def test_simulate_sends_a_given_signature_unchanged(gateway, change, invoke):
     ids=" ".join,
 )
 def test_simulate_refuses_what_it_cannot_send(arguments, answer):
-    """`simulate` exits with 2 for an unknown field, a scenario that the gateway never sends, and a remote address."""
+    """`simulate` exits with 2 for an unknown field, an impossible scenario, or a remote address."""
     document = answer("simulate", *arguments, **KEYS)
     check(document)
     assert document["exit_code"] == 2
 
 
 def test_simulate_with_a_missing_key_or_a_wrong_app_id_is_a_config_error(answer):
-    """Without a key, or with a wrong app id, simulate exits with 3, and the error names the variables."""
+    """`simulate` exits with 3 if a key is missing or the app id is wrong."""
     assert "MOMO_SECRET_KEY" in answer("simulate", "momo", "paid")["error"]["message"]
     assert answer("simulate", "zalopay", "paid", **{**KEYS, "ZALOPAY_APP_ID": "x"})["exit_code"] == 3
 
 
 @pytest.mark.parametrize("command", [["simulate", "momo", "paid"], ["listen"]], ids=" ".join)
 def test_simulate_and_listen_are_refused_in_production(command, answer, tmp_path):
-    """A protected profile and ENVIRONMENT=production refuse both commands before anything is signed."""
+    """With a protected profile or ENVIRONMENT=production, `simulate` and `listen` exit with 7."""
     file = tmp_path / "config.toml"
     file.write_text("[profiles.prod.guard]\nprotected = true\n", "utf-8")
     for arguments, environ in ((["-p", "prod", "--config", str(file)], {}), ([], {"ENVIRONMENT": "production"})):
@@ -105,7 +105,7 @@ def test_simulate_and_listen_are_refused_in_production(command, answer, tmp_path
 @pytest.mark.postgres
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_simulate_settles_an_order_of_the_database(gateway, answer, database_url, engine):
-    """--order-code takes amount and reference from the payment. The second callback finds the payment settled."""
+    """--order-code takes amount and reference from the payment. A second callback finds the payment already settled."""
     with engine.begin() as connection:
         payment = insert_payment(connection, provider=gateway.upper(), amount=123_000)
     arguments = ["simulate", gateway, "duplicate", "--order-code", payment.order_code, "--to", "process-webhook"]
@@ -119,7 +119,7 @@ def test_simulate_settles_an_order_of_the_database(gateway, answer, database_url
 
 @pytest.mark.postgres
 def test_simulate_uses_a_given_amount_instead_of_the_order_s(answer, database_url, engine):
-    """--amount with --order-code simulates a wrong amount, and the callback is refused."""
+    """With --amount, `simulate` signs another amount than the order's, so the callback is refused."""
     with engine.begin() as connection:
         payment = insert_payment(connection, provider="MOMO", amount=123_000)
     given = ["simulate", "momo", "paid", "--order-code", payment.order_code, "--amount", "5", "--to", "process-webhook"]
@@ -130,7 +130,7 @@ def test_simulate_uses_a_given_amount_instead_of_the_order_s(answer, database_ur
 
 @pytest.mark.postgres
 def test_simulate_with_an_unknown_order_exits_with_8(answer, database_url):
-    """If no payment has the order code, payctl simulate exits with 8."""
+    """`simulate` exits with 8 if no payment has the order code."""
     document = answer("simulate", "vnpay", "paid", "--order-code", "no-such-order", DATABASE_URL=database_url, **KEYS)
     assert document["exit_code"] == 8
 
@@ -138,7 +138,7 @@ def test_simulate_with_an_unknown_order_exits_with_8(answer, database_url):
 @pytest.mark.postgres
 @pytest.mark.parametrize(("scenario", "advised"), [("paid", "paid"), ("pending", "paid"), ("duplicate", "duplicate")])
 def test_simulate_of_another_gateway_s_order_advises_the_right_command(scenario, advised, answer, database_url, engine):
-    """For an order of another gateway, simulate exits with 2 and suggests a command that works when pasted."""
+    """For an order of another gateway, `simulate` exits with 2 and suggests a command that works when it is pasted."""
     with engine.begin() as connection:
         payment = insert_payment(connection, provider="VNPAY")
     environ = {"DATABASE_URL": database_url, **KEYS}
@@ -151,7 +151,7 @@ def test_simulate_of_another_gateway_s_order_advises_the_right_command(scenario,
 
 @pytest.mark.postgres
 def test_simulate_advises_a_command_that_still_processes_the_callback(answer, database_url, engine):
-    """The advice for another gateway's order keeps --to, so that the pasted command settles the payment."""
+    """The command that `simulate` suggests keeps --to, so the pasted command settles the payment."""
     with engine.begin() as connection:
         payment = insert_payment(connection, provider="VNPAY")
     environ = {"DATABASE_URL": database_url, **KEYS}
@@ -162,16 +162,13 @@ def test_simulate_advises_a_command_that_still_processes_the_callback(answer, da
 
 @pytest.mark.postgres
 def test_simulate_without_an_order_says_how_to_name_one(invoke, database_url):
-    """If simulate invents an order, the callback is refused because the order is not in the database.
-
-    The output names --order-code.
-    """
+    """If `simulate` invents an order, the callback is refused as unknown_order, and the output names --order-code."""
     result = invoke("simulate", "zalopay", "paid", "--to", "process-webhook", DATABASE_URL=database_url, **KEYS)
     assert (result.exit_code, "unknown_order" in result.stdout, "--order-code" in result.stdout) == (5, True, True)
 
 
 def test_simulate_exits_with_4_if_no_server_listens_on_the_url(answer):
-    """If no server listens on the URL, simulate exits with 4, and the error says that the URL is unavailable."""
+    """If no server listens on the URL, `simulate` exits with 4."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -180,7 +177,10 @@ def test_simulate_exits_with_4_if_no_server_listens_on_the_url(answer):
 
 @pytest.fixture
 def service():
-    """Yield a function that starts a server with one reply, and returns its URL. ``types`` has what it was sent."""
+    """Yield a function that starts a server with one reply and returns its URL.
+
+    ``types`` has the content types of the received requests.
+    """
     servers, types = [], []
 
     def start(status, body):
@@ -228,7 +228,7 @@ def service():
 def test_simulate_says_why_a_reply_does_not_acknowledge_the_callback(
     gateway, status, body, why, invoke, answer, service
 ):
-    """The screen and the JSON document have the status, the gateway's code and the reason in words."""
+    """If a reply does not acknowledge the callback, the screen and the document have the status, code and reason."""
     command = ["simulate", gateway, "paid", "--url", service(status, body)]
     shown = invoke(*command, **KEYS)
     assert shown.exit_code == 5
@@ -241,14 +241,14 @@ def test_simulate_says_why_a_reply_does_not_acknowledge_the_callback(
 
 
 def test_simulate_gives_no_reason_for_a_reply_that_acknowledges(answer, service):
-    """If the gateway would accept the reply, the reason is null and the exit code is 0."""
+    """If the gateway would accept the reply, `simulate` gives no reason and exits with 0."""
     document = answer("simulate", "zalopay", "paid", "--url", service(200, '{"return_code":1}'), **KEYS)
     assert (document["exit_code"], document["items"][0]["why_not"]) == (0, None)
 
 
 @pytest.mark.parametrize("sent", ["application/json", "application/x-www-form-urlencoded"])
 def test_simulate_sends_a_callback_with_the_content_type_of_its_gateway(sent, answer, service, monkeypatch):
-    """A service reads a form only if the request says that it has one."""
+    """`simulate` sends a callback with the content type of its gateway."""
     gateway = replace(GATEWAYS["momo"], content_type=sent)
     monkeypatch.setitem(vars(providers)["_SPELLINGS"], "momo", gateway)
     assert answer("simulate", "momo", "paid", "--url", service(204, ""), **KEYS)["exit_code"] == 0

@@ -16,7 +16,7 @@ LINE = re.compile(r"^payctl_outbox_\w+(\{\w+=\"[^\"\n]*\"(,\w+=\"[^\"\n]*\")*\})
 
 @pytest.fixture
 def stats(answer, database_url):
-    """Return ``stats("--check")``, which returns the valid document."""
+    """Return ``stats("--check")``, which runs `payctl stats` and returns the valid document."""
 
     def run(*arguments):
         document = answer("stats", *arguments, DATABASE_URL=database_url)
@@ -30,12 +30,12 @@ def stats(answer, database_url):
 
 @pytest.fixture
 def shown(invoke, database_url):
-    """Return ``shown("--by", "type")``, which returns the output for people."""
+    """Return ``shown("--by", "type")``, which runs `payctl stats` and returns its result for people."""
     return lambda *arguments: invoke("stats", *arguments, DATABASE_URL=database_url)
 
 
 def test_the_document_of_stats_has_the_documented_fields(stats, insert):
-    """The document of stats has the documented fields, because scripts rely on their names and units."""
+    """The document of `payctl stats` has the documented fields and units."""
     insert(2, age=timedelta(minutes=3))
     insert(1, state="dead")
     insert(4, state="published")
@@ -57,7 +57,7 @@ def test_the_document_of_stats_has_the_documented_fields(stats, insert):
     ],
 )
 def test_stats_show_a_breakdown(stats, shown, insert, by, expected):
-    """With --by, the JSON items and the table of `payctl stats` have one row for each value."""
+    """With --by, the document and the table of `payctl stats` have a row for each value."""
     insert(2, state="dead")
     items = stats("--by", by)["items"]
     assert any(expected.items() <= item.items() for item in items)
@@ -65,14 +65,14 @@ def test_stats_show_a_breakdown(stats, shown, insert, by, expected):
 
 
 def test_a_line_of_a_breakdown_stays_an_item(invoke, database_url, insert):
-    """A label of a breakdown does not replace the type of its ndjson line."""
+    """In a breakdown, each ndjson line keeps the type "item", although the breakdown has event types."""
     insert(2, state="dead")
     printed = invoke("stats", "--by", "type", "-o", "ndjson", DATABASE_URL=database_url).stdout
     assert [json.loads(line)["type"] for line in printed.splitlines()] == ["item", "summary"]
 
 
 def test_stats_begin_with_the_age_of_the_oldest_pending_event(shown, insert):
-    """The first line of payctl stats has the age of the oldest pending event."""
+    """The first line of `payctl stats` has the age of the oldest pending event."""
     assert shown().stdout.splitlines()[0] == "✔  nothing is pending"
     insert(1, age=timedelta(minutes=42, seconds=10))
     insert(3, state="dead")
@@ -80,7 +80,7 @@ def test_stats_begin_with_the_age_of_the_oldest_pending_event(shown, insert):
 
 
 def test_stats_escape_control_characters_of_error_texts(shown, insert):
-    """Control characters in an event's error are escaped."""
+    """`payctl stats` escapes control characters in an event's error."""
     insert(1, state="dead", last_error="odd \x1b[2J[red]text")
     printed = shown("--by", "error").stdout
     assert "\\x1b[#J[red]text" in printed or "\\x1b" in printed
@@ -106,14 +106,14 @@ def test_stats_check_exits_with_5_over_a_limit(stats, insert, arguments, code, r
 
 
 def test_stats_check_of_an_empty_outbox_is_healthy(shown):
-    """--check exits with 0 if no event is pending."""
+    """--check exits with 0 if the outbox is empty."""
     result = shown("--check")
     assert (result.exit_code, result.stdout.splitlines()[0]) == (0, "✔ healthy")
 
 
 @pytest.mark.parametrize("condition", ["pending=0", "pending<1,dead<=0", "age<1s"])
 def test_a_wait_whose_condition_holds_ends_at_once(stats, condition):
-    """`payctl stats --wait` ends at its first poll if its condition holds already."""
+    """`payctl stats --wait` ends at once if its condition already holds."""
     document = stats("--wait", condition)
     assert (document["exit_code"], document["result"]["reached"]) == (0, True)
 
@@ -126,7 +126,7 @@ def test_a_wait_that_times_out_exits_with_10(stats, insert):
 
 
 def test_a_wait_ends_when_its_condition_becomes_true(started, database_url, engine, insert):
-    """`payctl stats --wait` polls until the backlog is empty."""
+    """`payctl stats --wait pending=0` waits until no event is pending."""
     insert(2)
     process = started("stats", "--wait", "pending=0", "--interval", "200ms", "-o", "json", DATABASE_URL=database_url)
     assert b"waiting for" in process.stderr.readline()
@@ -161,12 +161,12 @@ def test_a_wait_ends_when_its_condition_becomes_true(started, database_url, engi
     ],
 )
 def test_stats_refuse_an_option_without_effect(stats, arguments):
-    """`stats` exits with 2 for an option without effect or an ambiguous value."""
+    """`payctl stats` exits with 2 for an option without effect or an ambiguous value."""
     assert (document := stats(*arguments))["exit_code"] == 2, document
 
 
 def test_stats_print_prometheus_metrics(shown, insert):
-    """--prometheus prints the help, the type and the samples of each metric, and no other text."""
+    """--prometheus prints the type and the samples of each metric, and no other text."""
     insert(3)
     insert(2, state="dead", last_error='a "quoted" back\\slash')
     lines = shown("--prometheus", "--by", "error").stdout.splitlines()
@@ -181,7 +181,7 @@ def test_stats_print_prometheus_metrics(shown, insert):
 
 @pytest.mark.parametrize("by", ["error", "type", "provider"])
 def test_labels_of_metrics_are_escaped(by, shown, insert, engine):
-    """Control characters in a label are escaped, so each sample is one valid line."""
+    """Control characters in a metric's label are escaped, so each sample is one valid line."""
     insert(1, state="dead", last_error="x \x1b[2J\u202e\n y", event_type="T\x1b[2J\u202e")
     with engine.begin() as connection:
         connection.exec_driver_sql(
@@ -196,7 +196,7 @@ def test_labels_of_metrics_are_escaped(by, shown, insert, engine):
 
 @pytest.mark.parametrize("text", ["24h", "yesterday", "2h ago", "00:00", "2026-01-01", "2026-01-01T03:00:00Z"])
 def test_stats_since_accepts_any_past_instant(text, shown, insert):
-    """--since accepts any form of a past instant, and stderr shows the window in local time and UTC."""
+    """--since accepts any form of a past instant. stderr shows the window in local time and UTC."""
     insert(3)
     result = shown("--since", text, "--tz", "Asia/Ho_Chi_Minh")
     assert result.exit_code == 0, result.stderr
@@ -204,19 +204,19 @@ def test_stats_since_accepts_any_past_instant(text, shown, insert):
 
 
 def test_stats_since_a_day_count_from_its_beginning(stats, insert):
-    """With a day as --since, stats counts only events from the beginning of this day."""
+    """If --since is a day, `payctl stats` counts the events from the beginning of that day."""
     insert(4, state="published", age=timedelta(days=3))
     assert sum(stats("--since", "2026-01-01")["result"]["history"]["sent"]) == 4
     assert sum(stats("--since", "yesterday")["result"]["history"]["sent"]) == 0
 
 
 def test_an_empty_outbox_keeps_its_age_metric(shown):
-    """The metric of the oldest age is 0 for an empty outbox, so that alerts keep their series."""
+    """For an empty outbox, the metric of the oldest age is 0 and not missing."""
     assert "payctl_outbox_oldest_pending_age_seconds 0\n" in shown("--prometheus").stdout
 
 
 def watched(started, database_url, *arguments, lines):
-    """Watch until that many lines were printed, then send Ctrl-C. Return exit code, lines and stderr."""
+    """Run a watch until it has printed ``lines`` lines, then send Ctrl-C. Return exit code, lines and stderr."""
     process = started("stats", "-w", "--interval", "200ms", *arguments, DATABASE_URL=database_url)
     printed = [process.stdout.readline().decode() for _ in range(lines)]
     process.send_signal(signal.SIGINT)
@@ -225,10 +225,7 @@ def watched(started, database_url, *arguments, lines):
 
 
 def test_a_watch_in_a_pipe_prints_a_line_for_each_poll(started, database_url, insert):
-    """`stats --watch` prints a header and then one line for each poll.
-
-    After Ctrl-C it exits with 130 without an error.
-    """
+    """In a pipe, `stats --watch` prints a header and one line for each poll, and exits with 130 after Ctrl-C."""
     insert(2)
     code, lines, errors = watched(started, database_url, lines=3)
     rows = [line.rstrip("\n").split("\t") for line in lines]
@@ -238,14 +235,14 @@ def test_a_watch_in_a_pipe_prints_a_line_for_each_poll(started, database_url, in
 
 
 def test_a_watch_as_ndjson_ends_with_a_summary(started, database_url):
-    """With --watch and -o ndjson, each reading prints one item, and the last line is a summary."""
+    """With -o ndjson, `stats --watch` prints an item for each poll, and a summary at its end."""
     code, lines, _ = watched(started, database_url, "-o", "ndjson", lines=2)
     kinds = [json.loads(line)["type"] for line in lines]
     assert (code, set(kinds[:-1]), kinds[-1]) == (130, {"item"}, "summary")
 
 
 def test_a_watch_continues_after_a_database_restart(started, database_url, postgres):
-    """While the database restarts, a running `stats --watch` waits and prints a message on stderr."""
+    """`stats --watch` prints a message while the database restarts, and then continues."""
     process = started("stats", "-w", "--interval", "200ms", DATABASE_URL=database_url)
     for _ in range(2):
         process.stdout.readline()
@@ -261,7 +258,7 @@ def test_a_watch_continues_after_a_database_restart(started, database_url, postg
 
 
 def test_a_secret_in_a_stored_error_is_blanked_in_every_format(shown, insert):
-    """The replaced service stored its driver's error texts. Two errors with the same text give one sample."""
+    """`payctl stats` masks a secret in a stored error. Errors with the same masked text are one group."""
     for password in ("hunter-two", "hunter-three"):
         insert(1, state="dead", last_error=f"cannot connect to postgresql://u:{password}@h/d")
     for form in (["-o", "table"], ["-o", "json"], ["-o", "csv"], ["--prometheus"]):
@@ -272,7 +269,7 @@ def test_a_secret_in_a_stored_error_is_blanked_in_every_format(shown, insert):
 
 
 def test_stats_without_settings_name_the_demo_and_its_settings(invoke):
-    """Without DATABASE_URL the hint says how to get a database, and how to load the settings of a running demo."""
+    """Without DATABASE_URL, the hint of `payctl stats` says how to start a demo and load its settings."""
     result = invoke("stats")
     assert (result.exit_code, result.stdout) == (3, "")
     hint = result.stderr.splitlines()[-1]

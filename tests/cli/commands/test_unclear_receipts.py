@@ -1,6 +1,7 @@
-"""Test ``process-webhook --receipt`` with genuine callbacks that payctl could not act on, and their later settlement.
+"""Test ``process-webhook --receipt`` with genuine but unclear callbacks, and how their payments are settled later.
 
-Each callback is signed with the gateway's own rules and stored in PostgreSQL. The status queries go to stand-ins.
+Each callback is signed according to its gateway's rules and stored in PostgreSQL. Test servers answer the status
+queries.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ EVERY_UNCLEAR = pytest.mark.parametrize(
 
 @pytest.fixture
 def pending(engine):
-    """Return a function that inserts a PENDING payment of a gateway, an hour old, as the payment service does."""
+    """Return a function that inserts a PENDING payment of a gateway, one hour old."""
 
     def make(gateway):
         order = f"TB-ROCK-20261123-{uuid4().hex[:8].upper()}"
@@ -61,7 +62,7 @@ def pending(engine):
 
 @pytest.fixture
 def arrive(ask, tmp_path):
-    """Return a function that gives a request to ``process-webhook`` and returns the document."""
+    """Return a function that passes a request to ``process-webhook`` and returns the document."""
 
     def send(request, gateway):
         file = tmp_path / "callback"
@@ -73,7 +74,7 @@ def arrive(ask, tmp_path):
 
 @pytest.fixture
 def settle(ask):
-    """Return a function that processes a stored receipt again and returns the document."""
+    """Return a function that processes a stored callback again and returns the document."""
     return lambda receipt, *options: ask("process-webhook", "--receipt", receipt, *options, **KEYS)
 
 
@@ -86,14 +87,14 @@ def row_of(engine, payment):
 
 
 def unclear(payment, gateway, change):
-    """Return a genuine callback of the payment that payctl does not settle."""
+    """Return a genuine callback for the payment that payctl cannot settle."""
     return alter(callback(payment, environ=KEYS), gateway, [change], KEYS)
 
 
 @pytest.mark.parametrize("reason", UnclearReason)
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_a_receipt_that_payctl_can_read_now_is_settled(gateway, reason, pending, settle, engine):
-    """An older payctl stored the callback as unclear. --receipt settles the payment with the stored bytes, once."""
+    """If payctl can now read a callback that was stored as unclear, --receipt settles the payment once."""
     payment = pending(gateway)
     receipt = Receipt(
         str(uuid4()),
@@ -116,7 +117,7 @@ def test_a_receipt_that_payctl_can_read_now_is_settled(gateway, reason, pending,
 def test_an_unclear_callback_is_kept_with_the_payment_that_it_names(
     gateway, reason, change, pending, arrive, ask, engine
 ):
-    """The log and the receipt of an unclear callback have the order code, so `payctl show ORDER` finds the callback."""
+    """An unclear callback's receipt has the order code, so `payctl show ORDER` finds the callback."""
     payment = pending(gateway)
     document = arrive(unclear(payment, gateway, change), gateway)
     result = document["result"]
@@ -134,7 +135,7 @@ def test_an_unclear_callback_is_kept_with_the_payment_that_it_names(
 def test_a_receipt_that_is_still_unclear_changes_nothing(
     gateway, reason, change, options, pending, arrive, settle, content
 ):
-    """If payctl still cannot read a stored callback, --receipt exits with 5, names the reason, and writes nothing."""
+    """If a stored callback is still unclear, --receipt exits with 5, gives the reason, and writes nothing."""
     receipt = arrive(unclear(pending(gateway), gateway, change), gateway)["result"]["receipt_id"]
     before = content()
     document = settle(receipt, *options)
@@ -149,7 +150,7 @@ def test_a_receipt_that_is_still_unclear_changes_nothing(
 def test_the_command_that_an_unclear_receipt_advises_settles_the_payment(
     gateway, reason, change, pending, arrive, invoke, engine, database_url
 ):
-    """`process-webhook --receipt` prints a command that asks the gateway, and it settles the payment when pasted."""
+    """`process-webhook --receipt` suggests a command that asks the gateway and settles the payment."""
     payment = pending(gateway)
     receipt = arrive(unclear(payment, gateway, change), gateway)["result"]["receipt_id"]
     with serving(Gateways()) as served:
@@ -172,9 +173,9 @@ def test_the_command_that_an_unclear_receipt_advises_settles_the_payment(
 def test_the_doctor_prints_the_command_that_settles_an_unclear_receipt(
     gateway, reason, change, pending, arrive, invoke, database_url
 ):
-    """The doctor fails and shows a command.
+    """The doctor fails on an unclear receipt and suggests a command.
 
-    After the command has settled the payment, the doctor reports no problem.
+    After that command has settled the payment, the doctor reports no problem.
     """
     payment = pending(gateway)
     arrive(unclear(payment, gateway, change), gateway)
@@ -191,7 +192,7 @@ def test_the_doctor_prints_the_command_that_settles_an_unclear_receipt(
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_an_unclear_callback_names_no_payment_of_another_gateway(gateway, pending, arrive, engine):
-    """An unclear callback is not linked to a payment of another gateway, even if the order code is equal."""
+    """An unclear callback is not linked to a payment of another gateway, even if the order codes are equal."""
     payment = pending(gateway)
     other = "VNPAY" if gateway != "vnpay" else "MOMO"
     with engine.begin() as connection:
@@ -201,7 +202,7 @@ def test_an_unclear_callback_names_no_payment_of_another_gateway(gateway, pendin
 
 
 def test_an_unclear_callback_without_a_name_finds_no_payment(pending, arrive, engine):
-    """A callback whose order cannot be read must not find a payment whose reference is empty."""
+    """A callback without a readable order is not linked to a payment with an empty reference."""
     payment = pending("momo")
     with engine.begin() as connection:
         connection.exec_driver_sql("""UPDATE payments SET "providerTransactionId" = '' """)

@@ -19,14 +19,14 @@ BARE_KEYS = {
 
 
 def judged(document):
-    """Return the values of the command's document that a vector also has."""
+    """Return the fields of the command's document that a vector also has."""
     names = ("valid", "outcome", "order_ref", "provider_transaction_id", "amount")
     return {name: document["result"][name] for name in names}
 
 
 @pytest.mark.parametrize("how", ["named", "by path"])
 def test_verify_signature_gives_each_vector_its_verdict(vector, how, answer):
-    """`payctl verify-signature` gives each test vector its verdict, whether an option or the path names the gateway."""
+    """`verify-signature` gives each test vector its verdict, if an option or the path names the gateway."""
     told = ["--provider", vector.gateway] if how == "named" else ["--path", vector.path]
     document = answer("verify-signature", "-", *told, stdin=vector.content, **vector.environment)
     assert judged(document) == vector.expect
@@ -37,7 +37,7 @@ def test_verify_signature_gives_each_vector_its_verdict(vector, how, answer):
 
 @pytest.mark.parametrize("name", samples())
 def test_an_example_is_valid_and_a_changed_one_is_not(name, answer):
-    """Each built-in example is valid under its keys, and refused if a field is changed."""
+    """Each built-in example is valid with its keys, and is refused if a field is changed."""
     assert answer("verify-signature", "--example", name)["exit_code"] == 0
     changed = answer("verify-signature", "--example", name, "--tamper", "amount")
     assert changed["exit_code"] == 5
@@ -45,7 +45,7 @@ def test_an_example_is_valid_and_a_changed_one_is_not(name, answer):
 
 
 def test_the_first_line_of_a_valid_callback_sums_it_up(process):
-    """The first line of verify-signature has the gateway, the outcome, the amount and the order."""
+    """The first line of `verify-signature` has the gateway, the outcome, the amount and the order."""
     result = process("verify-signature", "--example", "zalopay")
     assert result.stdout.splitlines()[0] == (
         "✔ valid  ZaloPay  COMPLETED  7,200,000 VND  order TB-LTDTNL-20251213-8D39986M"
@@ -54,7 +54,7 @@ def test_the_first_line_of_a_valid_callback_sums_it_up(process):
 
 
 def test_a_refusal_shows_the_reason_the_key_and_a_hint(process):
-    """verify-signature exits with 5 for a refused callback, and shows the reason, the key's name and a command."""
+    """For a refused callback, `verify-signature` exits with 5 and shows the reason, the key's name and a hint."""
     result = process("verify-signature", "--example", "zalopay", "--tamper", "amount")
     first, key, hint, *_ = result.stdout.splitlines()
     assert first == "✘ not valid  ZaloPay  the mac does not match data with key2"
@@ -65,21 +65,21 @@ def test_a_refusal_shows_the_reason_the_key_and_a_hint(process):
 
 
 def test_explain_shows_the_signed_text_masked(answer):
-    """--explain shows the signed text without personal data."""
+    """--explain shows the signed text and masks personal data."""
     signed = answer("verify-signature", "--example", "payos", "--explain")["result"]["canonical"]
     assert "orderCode=123" in signed
     assert "accountNumber=***" in signed
 
 
 def test_the_signed_text_is_shown_only_with_explain(answer):
-    """Even after a refusal, payctl shows no signed text without --explain."""
+    """`verify-signature` shows the signed text only with --explain, even after a refusal."""
     assert "canonical" not in answer("verify-signature", "--example", "payos", "--tamper", "amount")["result"]
 
 
 @pytest.mark.parametrize("prefix", ["", "?", "https://shop.example/webhook/vnpay?", "HTTP://shop.example/?", "\n "])
 @pytest.mark.parametrize("provider", ["auto", "vnpay"])
 def test_vnpay_is_read_from_a_query_or_a_url(prefix, provider, answer, tmp_path):
-    """A file or --query contains the query string, with or without the question mark or the URL in front."""
+    """`verify-signature` reads VNPay's query string alone, after a question mark, or in a URL."""
     sample = samples()["vnpay"]
     file = tmp_path / "callback"
     file.write_text(f"{prefix}{sample.request.query}\n", "utf-8")
@@ -92,7 +92,7 @@ def test_vnpay_is_read_from_a_query_or_a_url(prefix, provider, answer, tmp_path)
 
 
 def test_an_api_gateway_event_is_read(answer, tmp_path):
-    """--event reads the event of a Lambda function."""
+    """--event reads a callback from an API Gateway event."""
     sample = samples()["zalopay"]
     event = {
         "version": "2.0",
@@ -110,7 +110,7 @@ def test_an_api_gateway_event_is_read(answer, tmp_path):
 
 @pytest.mark.parametrize("content", ["[1]", "{", "[" * 100_000, '{"version": "1.0"}'])
 def test_a_file_that_is_not_an_event_is_wrong_input(content, answer, tmp_path):
-    """verify-signature exits with 2 for a file that is not an event of payload format 2.0, and the error says so."""
+    """`verify-signature` exits with 2 for a file that is not an API Gateway event."""
     file = tmp_path / "event.json"
     file.write_text(content, "utf-8")
     document = answer("verify-signature", "--event", str(file))
@@ -118,7 +118,7 @@ def test_a_file_that_is_not_an_event_is_wrong_input(content, answer, tmp_path):
 
 
 def sample_file(tmp_path, gateway):
-    """Return a file with a sample's content, and the sample's keys by variable."""
+    """Return a file with a sample's content, and the sample's keys as variables."""
     sample = samples()[gateway]
     file = tmp_path / "callback"
     file.write_bytes(sample.request.body or sample.request.query.encode())
@@ -129,7 +129,7 @@ def sample_file(tmp_path, gateway):
 @pytest.mark.parametrize("gateway", GATEWAYS)
 @pytest.mark.parametrize("form", ["env", "short", "bare", "exported"])
 def test_verify_signature_reads_keys_from_a_file(gateway, form, answer, tmp_path):
-    """A key file contains the names of the variables, the gateway's names, or only the key that signs."""
+    """A key file may contain the variables, the gateway's names for the keys, or only the key that signs."""
     file, keys = sample_file(tmp_path, gateway)
     signing = BARE_KEYS[gateway]
     short = {field.env: field.name for field in GATEWAYS[gateway].fields}
@@ -172,7 +172,7 @@ KEY_CASES = {
 
 
 def callback_signed_with(key):
-    """Return a callback of ZaloPay's application 2554 that is signed with this key."""
+    """Return a callback for ZaloPay's application 2554 that is signed with this key."""
     payment = SandboxPayment("an-id", "TB-1", 250_000, "zalopay", "261123_TB-1")
     return callback(payment, environ={"ZALOPAY_APP_ID": "2554", "ZALOPAY_KEY2": key}).body.decode()
 
@@ -194,7 +194,7 @@ def test_each_key_that_was_tried_is_named_and_none_is_shown(environment, expecte
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_only_keys_are_named_as_keys(gateway, answer, tmp_path):
-    """The list of tried keys has no application id, terminal code or partner code, because these are not keys."""
+    """The list of tried keys has no application id, terminal code or partner code, because they are not keys."""
     file, keys = sample_file(tmp_path, gateway)
     expected = {
         "zalopay": ["ZALOPAY_KEY2"],
@@ -208,14 +208,14 @@ def test_only_keys_are_named_as_keys(gateway, answer, tmp_path):
 
 
 def test_no_key_is_named_if_the_content_cannot_be_read(answer, tmp_path):
-    """If the content cannot be read, verify-signature names no key, because it compared no signature."""
+    """If the content cannot be read, `verify-signature` names no key, because it has compared no signature."""
     _, keys = sample_file(tmp_path, "momo")
     result = answer("verify-signature", "-", "--provider", "momo", stdin="hello", **keys)["result"]
     assert (result["reason"], result["keys"]) == ("malformed", [])
 
 
 def test_the_output_says_that_a_key_comes_from_the_key_file(answer, tmp_path):
-    """If a key file is given, payctl does not try the key of the same name from the environment."""
+    """If a key comes from --key-file, the output says so, and the environment's key is not tried."""
     key_file = tmp_path / "keys"
     key_file.write_text(f"key2={OTHER}\n", "utf-8")
     arguments = ("verify-signature", "-", "--provider", "zalopay", "--key-file", str(key_file))
@@ -224,7 +224,7 @@ def test_the_output_says_that_a_key_comes_from_the_key_file(answer, tmp_path):
 
 
 def test_verify_signature_reads_keys_from_stdin(answer, tmp_path):
-    """--key-stdin reads the same forms as --key-file."""
+    """--key-stdin reads the same forms of keys as --key-file."""
     file, keys = sample_file(tmp_path, "momo")
     lines = "".join(f"{name}={value}\n" for name, value in keys.items())
     assert answer("verify-signature", str(file), "--key-stdin", stdin=lines)["result"]["valid"]
@@ -247,7 +247,7 @@ def test_verify_signature_reads_keys_from_stdin(answer, tmp_path):
     ],
 )
 def test_contradicting_options_are_wrong_usage(arguments, word, answer):
-    """verify-signature exits with 2 for contradicting options, and the error names them."""
+    """`verify-signature` exits with 2 for contradicting options, and the error says what is wrong."""
     document = answer("verify-signature", *arguments, stdin="{}")
     assert document["exit_code"] == 2
     assert word in document["error"]["message"]
@@ -262,7 +262,7 @@ def test_verify_signature_with_an_unknown_example_exits_with_8(answer):
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_verify_signature_names_missing_keys(gateway, answer, tmp_path):
-    """Without keys payctl verify-signature exits with 3, and the error names the missing variables."""
+    """`verify-signature` exits with 3 if the keys are missing, and the error names the variables."""
     file, _ = sample_file(tmp_path, gateway)
     document = answer("verify-signature", str(file), "--provider", gateway)
     assert (document["exit_code"], document["error"]["code"]) == (3, "CONFIG")
@@ -270,10 +270,7 @@ def test_verify_signature_names_missing_keys(gateway, answer, tmp_path):
 
 
 def test_a_key_file_without_a_key_is_wrong_input(answer, tmp_path):
-    """verify-signature exits with 2 for a key file without a key for the gateway.
-
-    The error shows no content of the file.
-    """
+    """If a key file has no key of the gateway, `verify-signature` exits with 2 and shows no content of the file."""
     file, _ = sample_file(tmp_path, "momo")
     key_file = tmp_path / "keys"
     key_file.write_text("VNPAY_HASH_SECRET=canary-of-another\nX=y\n", "utf-8")
@@ -283,6 +280,6 @@ def test_a_key_file_without_a_key_is_wrong_input(answer, tmp_path):
 
 
 def test_a_callback_of_no_known_shape_is_not_valid(answer):
-    """A callback that matches no gateway is refused, and the output says how to name the gateway."""
+    """`verify-signature` exits with 5 for a callback that matches no gateway."""
     document = answer("verify-signature", "-", stdin="hello")
     assert (document["exit_code"], document["result"]["provider"]) == (5, None)

@@ -1,4 +1,4 @@
-"""Test ``stats`` and ``doctor``: they say why events wait, and their advice works."""
+"""Test that ``stats`` and ``doctor`` say why events wait, and that the commands they suggest help."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ ONE_PAYMENT = """UPDATE outbox SET "aggregateId" = 'one'"""
 
 @pytest.fixture
 def world(database_url, mock_kafka):
-    """Return the settings of a database and a broker."""
+    """Return the settings of the test's database and of the mock cluster."""
     return {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap}
 
 
 @pytest.fixture
 def given(engine):
-    """Return ``given({"age": MINUTES}, "UPDATE ...")``. It inserts one event per dictionary and runs the statements."""
+    """Return ``given({"age": MINUTES}, "UPDATE ...")``, which inserts events and runs statements."""
 
     def run(*steps):
         with engine.begin() as connection:
@@ -73,7 +73,7 @@ DEAD = {"state": "dead", "last_error": "MSG_SIZE_TOO_LARGE: no", "age": MINUTES}
 def test_stats_show_a_tick_only_if_no_event_is_dead_blocked_or_overdue(
     world, given, invoke, answer, steps, first_line, causes, check
 ):
-    """`stats --check` shows a cross if it exits with 5, and only then."""
+    """`payctl stats` names each cause, and `stats --check` shows a cross only if it exits with 5."""
     given(*steps)
     environment = {**world, "OUTBOX_MAX_RETRIES": "20" if "retry_count" in str(steps) else "5"}
     shown = invoke("stats", **environment)
@@ -94,14 +94,14 @@ def test_stats_show_a_tick_only_if_no_event_is_dead_blocked_or_overdue(
     ],
 )
 def test_stats_check_within_its_limits_still_counts_dead_events(world, given, invoke, limits, code, verdict):
-    """If dead events are within the limits of stats --check, the verdict is "within the limits" and not "healthy"."""
+    """If the dead events are within its limits, the verdict of `stats --check` is "within the limits"."""
     given(DEAD)
     result = invoke("stats", "--check", *limits, **world)
     assert (result.exit_code, result.stdout.splitlines()[:2]) == (code, [verdict, "1 dead"])
 
 
 def test_stats_say_at_once_that_no_publisher_is_working(world, given, invoke, answer):
-    """Long before an event is overdue, the forecast is replaced by the last activity of a publisher."""
+    """If no publisher is working, `payctl stats` shows the last activity instead of a forecast."""
     given({"age": HALF_A_MINUTE}, SEEN.format("40 s"))
     assert re.search(r"drain\tno publisher is working now; last activity 4\S+ s ago\n", invoke("stats", **world).stdout)
     assert answer("stats", **world)["result"]["idle"].startswith("no publisher is working now; last activity")
@@ -110,10 +110,7 @@ def test_stats_say_at_once_that_no_publisher_is_working(world, given, invoke, an
 
 
 def test_a_wait_that_ends_with_dead_events_shows_a_warning(world, given, invoke):
-    """If the condition of --wait holds, the exit code is 0, even with dead events.
-
-    The next line counts the dead events.
-    """
+    """If the condition of --wait holds, the exit code is 0, and the next line counts the dead events."""
     given(DEAD)
     result = invoke("stats", "--wait", "pending=0", **world)
     assert (result.exit_code, result.stdout.splitlines()[:2]) == (
@@ -124,7 +121,7 @@ def test_a_wait_that_ends_with_dead_events_shows_a_warning(world, given, invoke)
 
 @pytest.mark.parametrize("steps", [[{"age": MINUTES}], [DEAD], [{"age": MINUTES / 4, "retry_count": 8}]])
 def test_the_doctor_is_not_ok_if_events_are_dead_or_overdue(world, given, invoke, keys, steps):
-    """The doctor's first line, last line and exit code agree."""
+    """If events are dead or overdue, the doctor's first line, last line and exit code agree."""
     given(*steps)
     result = invoke("doctor", **{**world, **keys, "OUTBOX_MAX_RETRIES": "20" if "retry" in str(steps) else "5"})
     first, *_, last = result.stdout.splitlines()
@@ -135,7 +132,7 @@ def test_the_doctor_is_not_ok_if_events_are_dead_or_overdue(world, given, invoke
 
 @pytest.fixture
 def paste(invoke, answer, world):
-    """Return ``paste("stats", "no_publisher")``, which runs the command that ``stats`` advises for this cause."""
+    """Return ``paste("stats", "no_publisher")``, which runs the command that ``stats`` suggests for this cause."""
 
     def run(command, kind, *more):
         if command == "stats":
@@ -164,7 +161,7 @@ def test_the_advice_for_a_missing_publisher_publishes_the_backlog(world, given, 
 def test_the_advice_for_a_message_that_is_too_large_names_the_limit(
     world, given, paste, invoke, mock_kafka, command, kind
 ):
-    """After the topic's limit is raised, the advised replay and a publisher send the event that was too large."""
+    """After an operator raises the topic's limit, the suggested replay and a publisher send the large event."""
     given({"age": MINUTES})
     mock_kafka.fail_next(KafkaError.MSG_SIZE_TOO_LARGE)
     assert invoke("publish-outbox", **world).exit_code == 6
@@ -178,7 +175,7 @@ def test_the_advice_for_a_message_that_is_too_large_names_the_limit(
 
 @pytest.mark.parametrize("command", ["stats", "doctor"])
 def test_the_advice_for_a_blocked_event_replays_the_dead_one(world, given, paste, invoke, command):
-    """For an event behind a dead event, the suggested replay and a publisher send both events in order."""
+    """If a dead event blocks another event, the suggested replay and a publisher send both."""
     given({**DEAD, "event_type": "PAYMENT_FAILED"}, {"age": SECONDS, "event_type": "PAYMENT_FAILED"}, ONE_PAYMENT)
     assert "waits behind dead event" in invoke(command, **world).stdout
     assert paste(command, "dead" if command == "stats" else "is dead", "--yes").exit_code == 0
@@ -188,7 +185,7 @@ def test_the_advice_for_a_blocked_event_replays_the_dead_one(world, given, paste
 
 @pytest.mark.parametrize("command", ["stats", "doctor"])
 def test_the_advice_for_a_blocked_success_publishes_it(world, given, paste, invoke, command):
-    """For a superseded dead failure, the advised command publishes the success, so no customer waits any more."""
+    """If a superseded dead event blocks a success, the suggested command publishes the success."""
     given({**DEAD, "event_type": "PAYMENT_FAILED"}, {"age": SECONDS}, ONE_PAYMENT)
     ran = paste(command, "blocked" if command == "stats" else "waits behind")
     assert (ran.exit_code, "✔  published 1" in ran.stdout) == (0, True)
@@ -198,9 +195,9 @@ def test_the_advice_for_a_blocked_success_publishes_it(world, given, paste, invo
 
 @pytest.mark.parametrize("command", ["stats", "doctor"])
 def test_a_superseded_event_that_blocks_nothing_does_no_harm(world, engine, given, invoke, answer, command):
-    """For a superseded event, stats and doctor show a warning and exit with 0.
+    """For a superseded event that blocks nothing, `stats` and `doctor` warn and exit with 0.
 
-    The statement that they show removes the warning.
+    The SQL statement that they show removes the event and the warning.
     """
     given({**DEAD, "event_type": "PAYMENT_FAILED"})
     with engine.begin() as connection:
@@ -233,7 +230,7 @@ def test_a_superseded_event_that_blocks_nothing_does_no_harm(world, engine, give
 def test_the_advice_of_stats_and_doctor_passes_the_profile_s_guard(
     world, given, invoke, tmp_path, command, guard, event, words, code
 ):
-    """An advised command has the profile, its file and the options of the guard, and it works when pasted."""
+    """A suggested command has the profile, its file and the guard's options, and works when it is pasted."""
     file = tmp_path / "payctl.toml"
     settings = "".join(f'{name} = "{value}"\n' for name, value in world.items())
     file.write_text(f"[profiles.prod]\n{settings}\n[profiles.prod.guard]\n{guard}\n")
@@ -247,7 +244,7 @@ def test_the_advice_of_stats_and_doctor_passes_the_profile_s_guard(
 
 
 def test_a_publisher_that_waits_for_its_brokers_counts_as_running(world, given, started, engine, answer):
-    """While it waits, a publisher holds no lock, but its recent database session shows its name."""
+    """A publisher that waits for its brokers counts as running, because its database session shows its name."""
     given({"age": MINUTES})
     away = {**world, "KAFKA_BROKERS": "127.0.0.1:1"}
     started("publish-outbox", "--loop", **away)

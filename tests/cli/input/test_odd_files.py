@@ -1,4 +1,4 @@
-"""Test file arguments: any file is read within limits or refused with exit code 2, and nothing is written."""
+"""Test that payctl reads file arguments within limits, or refuses them with exit code 2."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ LIMIT = 65_536
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """Let a pipe be silent for only a tenth of a second."""
+    """Set the time that payctl waits for a silent pipe to 0.1 seconds."""
     monkeypatch.setattr(bounded_read, "PATIENCE", 0.1)
 
 
 def refused(answer, name, stdin=None):
-    """Return the message with which the command refuses a file."""
+    """Return the error message with which the command refuses a file."""
     document = answer("verify-signature", str(name), stdin=stdin)
     assert document["exit_code"] == 2
     return document["error"]["message"]
@@ -40,7 +40,7 @@ def test_a_directory_is_refused(answer, tmp_path):
 
 @pytest.fixture
 def _nobody():
-    """Run the test as another user, because root may read every file."""
+    """Run the test as an unprivileged user, because root can read every file."""
     was = os.geteuid()
     if was == 0:
         os.seteuid(65534)
@@ -61,12 +61,12 @@ def test_a_file_without_read_permission_is_refused(request, tmp_path):
 
 @pytest.mark.parametrize("name", ["/dev/zero", "/dev/urandom"])
 def test_an_endless_device_is_refused(name, answer):
-    """A device such as /dev/zero is refused without being read."""
+    """Payctl refuses an endless device without reading it."""
     assert f"{name} is a device" in refused(answer, name)
 
 
 def test_a_file_of_a_gigabyte_is_refused(answer, tmp_path):
-    """A file of a gigabyte is refused because of its size, without being read."""
+    """Payctl refuses a file of a gigabyte because of its size."""
     file = tmp_path / "large"
     with file.open("wb") as handle:
         handle.truncate(2**30)
@@ -74,20 +74,20 @@ def test_a_file_of_a_gigabyte_is_refused(answer, tmp_path):
 
 
 def test_stdin_beyond_the_limit_is_refused(answer):
-    """Stdin has the same limit as a file."""
+    """Payctl refuses stdin if it is larger than the limit for a file."""
     assert "stdin is larger than 65,536 bytes" in refused(answer, "-", stdin="x" * (LIMIT + 1))
 
 
 @pytest.mark.parametrize("content", ["", " \n", "\x00"[:0]])
 def test_an_empty_file_is_refused(content, answer, tmp_path):
-    """An empty file is not a callback."""
+    """Payctl refuses an empty file as a callback."""
     file = tmp_path / "empty"
     file.write_text(content, "utf-8")
     assert "empty" in refused(answer, file)
 
 
 def test_dev_null_is_refused(answer):
-    """/dev/null is a device and is not read."""
+    """Payctl refuses /dev/null because it is a device."""
     assert "/dev/null is a device" in refused(answer, "/dev/null")
 
 
@@ -121,7 +121,7 @@ def test_every_file_argument_must_be_a_regular_file(answer, tmp_path, command, k
 
 @pytest.mark.usefixtures("impatient")
 def test_a_silent_pipe_is_refused_after_a_while():
-    """Payctl stops waiting if the command in <( ) writes nothing."""
+    """Payctl refuses a pipe that sends no data within the time limit."""
     reader, writer = os.pipe()
     try:
         with pytest.raises(InputError, match="sent no data within"):
@@ -132,7 +132,7 @@ def test_a_silent_pipe_is_refused_after_a_while():
 
 
 def test_reading_a_large_id_file_takes_linear_time(tmp_path):
-    """Reading 64 MiB ends within the time-out of a test."""
+    """Payctl reads a file of 64 MiB within a test's time limit."""
     file = tmp_path / "ids"
     file.write_bytes(b"x" * 63 + b"\n")
     with file.open("r+b") as handle:
@@ -141,7 +141,7 @@ def test_reading_a_large_id_file_takes_linear_time(tmp_path):
 
 
 def test_a_shell_s_pipe_is_read_like_a_file():
-    """The pipe of <(command) is read to its end."""
+    """Payctl reads the pipe of a shell's <(command) to its end."""
     reader, writer = os.pipe()
     os.write(writer, b"half ")
     os.write(writer, b"and half")
@@ -153,7 +153,7 @@ def test_a_shell_s_pipe_is_read_like_a_file():
 
 
 def test_a_symbolic_link_to_a_file_is_followed(answer, tmp_path):
-    """A symbolic link to a file is followed."""
+    """Payctl follows a symbolic link to a file."""
     (tmp_path / "file").write_text("hello", "utf-8")
     link = tmp_path / "link"
     link.symlink_to("file")
@@ -161,7 +161,7 @@ def test_a_symbolic_link_to_a_file_is_followed(answer, tmp_path):
 
 
 def test_a_symbolic_link_to_itself_is_refused(answer, tmp_path):
-    """The error for a symbolic link to itself says that the link cannot be read."""
+    """Payctl refuses a symbolic link that points to itself."""
     link = tmp_path / "link"
     link.symlink_to("link")
     assert "cannot be read" in refused(answer, link)
@@ -169,13 +169,13 @@ def test_a_symbolic_link_to_itself_is_refused(answer, tmp_path):
 
 @pytest.mark.parametrize("name", ["a\x00b", "x" * 5000])
 def test_an_impossible_file_name_is_refused(name):
-    """A name with NUL or with 5,000 characters is refused before the file is opened."""
+    """Payctl refuses a file name with NUL or with 5,000 characters."""
     with pytest.raises(InputError, match="cannot be read"):
         read_bounded(name, LIMIT)
 
 
 def test_a_file_name_that_is_not_utf_8_is_refused(process, tmp_path):
-    """A file name that is not UTF-8 is refused, and the error shows it escaped and suggests to rename the file."""
+    """Payctl refuses a file name that is not UTF-8. The error shows the escaped name and says to rename the file."""
     name = os.fsdecode(b"\xff\xfe.json")
     result = process("verify-signature", name, cwd=tmp_path, PYTHONPATH=str(Path.cwd()))
     assert result.returncode == 2
@@ -185,14 +185,14 @@ def test_a_file_name_that_is_not_utf_8_is_refused(process, tmp_path):
 
 @pytest.mark.parametrize("size", [LIMIT - 1, LIMIT])
 def test_a_file_of_exactly_the_limit_is_read(size, tmp_path):
-    """A file may be as large as a callback that the webhook accepts."""
+    """Payctl reads a file that is exactly as large as the limit."""
     file = tmp_path / "body"
     file.write_bytes(b"x" * size)
     assert len(read_bounded(str(file), LIMIT)) == size
 
 
 def test_a_file_one_byte_over_the_limit_is_refused(tmp_path):
-    """Reading a file that is larger than the limit raises BodyTooLargeError."""
+    """A file that is one byte larger than the limit raises BodyTooLargeError."""
     file = tmp_path / "body"
     file.write_bytes(b"x" * (LIMIT + 1))
     with pytest.raises(BodyTooLargeError):

@@ -1,4 +1,4 @@
-"""Test values that are too long, out of range or not text: payctl exits with 2, and the error names the option."""
+"""Test that payctl refuses values that are too long, out of range or not UTF-8, and exits with 2."""
 
 from __future__ import annotations
 
@@ -61,20 +61,20 @@ LONG = [
 
 @pytest.mark.parametrize("arguments", TOO_FAR, ids=" ".join)
 def test_a_duration_or_instant_out_of_range_is_refused(arguments, answer, database_url):
-    """A duration or instant out of range is refused, because PostgreSQL or Python would fail on it later."""
+    """Payctl exits with 2 for a duration or an instant that is out of range."""
     document = answer(*arguments, "--tz", "Asia/Ho_Chi_Minh", DATABASE_URL=database_url, KAFKA_BROKERS="127.0.0.1:1")
     assert (document["exit_code"], document["error"]["code"]) == (2, "USAGE"), document["error"]
 
 
 @pytest.mark.parametrize("arguments", LONG, ids=" ".join)
 def test_a_duration_of_a_hundred_years_works_everywhere(arguments, answer, database_url, mock_kafka):
-    """Every command accepts the longest allowed duration."""
+    """Every command accepts a duration of a hundred years."""
     document = answer(*arguments, DATABASE_URL=database_url, KAFKA_BROKERS=mock_kafka.bootstrap)
     assert document["exit_code"] == 0, document["error"]
 
 
 def test_the_longest_duration_is_a_hundred_years():
-    """The longest duration that is accepted is 36,525 days."""
+    """The longest accepted duration is 36,525 days."""
     assert duration("36525d").days == 36_525
 
 
@@ -116,5 +116,5 @@ def test_a_variable_that_is_not_utf_8_is_refused_first(name, process):
 
 
 def test_other_programs_variables_may_be_anything(process):
-    """A variable that payctl does not read may have any bytes."""
+    """A variable that payctl does not read may contain any bytes."""
     assert process("version", SOMEBODY_S_TOKEN=b"\xff\xfe\xfd secret").returncode == 0

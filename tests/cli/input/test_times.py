@@ -15,7 +15,7 @@ from ticketbottle_payctl.wiring import Services
 
 SAIGON = ZoneInfo("Asia/Ho_Chi_Minh")
 BERLIN = ZoneInfo("Europe/Berlin")
-NOW = datetime(2026, 11, 22, 20, 30, tzinfo=UTC)  # in Saigon it is 03:30 on the 23rd
+NOW = datetime(2026, 11, 22, 20, 30, tzinfo=UTC)  # in Saigon, this is 03:30 on 23 November
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ NOW = datetime(2026, 11, 22, 20, 30, tzinfo=UTC)  # in Saigon it is 03:30 on the
     ],
 )
 def test_an_instant_is_read_in_the_given_time_zone(text, meant):
-    """Payctl reads days and clock times in the given time zone, and converts them to UTC."""
+    """Payctl reads days and clock times in the given time zone and converts them to UTC."""
     assert instant(text, SAIGON, NOW) == datetime.fromisoformat(meant).replace(tzinfo=UTC)
 
 
@@ -67,7 +67,7 @@ def test_an_instant_is_read_in_the_given_time_zone(text, meant):
     ],
 )
 def test_an_ambiguous_or_invalid_instant_is_refused(text, words):
-    """An ambiguous or invalid instant is refused, and the error names the option and has examples."""
+    """Payctl refuses an ambiguous or invalid instant, and the error names the option."""
     with pytest.raises(typer.BadParameter, match=words) as error:
         instant(text, SAIGON, NOW, option="--since")
     assert "--since" in error.value.format_message()
@@ -75,7 +75,7 @@ def test_an_ambiguous_or_invalid_instant_is_refused(text, words):
 
 @pytest.mark.parametrize("text", ["2026-03-29T02:30", "2026-10-25T02:30"])
 def test_an_hour_that_clocks_skip_or_repeat_is_refused(text):
-    """A skipped clock time names no instant, and a repeated one names two. With a UTC offset both are accepted."""
+    """Payctl refuses a clock time that is skipped or repeated, but accepts it with a UTC offset."""
     with pytest.raises(typer.BadParameter, match="is ambiguous or skipped"):
         instant(text, BERLIN, NOW)
     assert instant(f"{text}:00+01:00", BERLIN, NOW).tzinfo is UTC
@@ -85,7 +85,7 @@ def test_an_hour_that_clocks_skip_or_repeat_is_refused(text):
     ("text", "meant"), [("2h", timedelta(hours=2)), ("2h ago", timedelta(hours=2)), ("1d12h", timedelta(days=1.5))]
 )
 def test_an_age_is_a_duration(text, meant):
-    """An age may end with ``ago``."""
+    """An age is a duration, and may end with ``ago``."""
     assert age(text) == meant
 
 
@@ -97,14 +97,14 @@ def test_an_invalid_age_is_refused(text):
 
 
 def test_zero_is_named_as_the_fault_of_a_duration():
-    """Zero is a duration, so the message says that it is zero."""
+    """The error for a zero duration says that the duration is zero."""
     with pytest.raises(typer.BadParameter, match="'0s' is zero; examples are"):
         duration("0s")
 
 
 @pytest.fixture
 def session(tmp_path):
-    """Return ``session(tz=None)``, which makes a session with a profile in Saigon and an optional ``--tz``."""
+    """Return ``session(tz=None)``, which returns a session with a profile in Saigon and an optional ``--tz``."""
     file = tmp_path / "config.toml"
     file.write_text('[profiles.shop]\ntz = "Asia/Ho_Chi_Minh"\n', "utf-8")
 
@@ -124,7 +124,7 @@ def test_the_time_zone_comes_from_option_profile_or_machine(session, monkeypatch
 
 
 def test_an_instant_is_shown_in_local_time_and_utc():
-    """An instant is shown in local time with its UTC offset, followed by the UTC time in parentheses."""
+    """An instant is shown in local time with its UTC offset, and then in UTC in parentheses."""
     assert local_and_utc(NOW, SAIGON) == "2026-11-23 03:30:00 +07:00 (2026-11-22T20:30:00.000Z)"
 
 

@@ -1,4 +1,4 @@
-"""Test CSV for spreadsheets: a spreadsheet runs no cell as a formula, and a program reads every value unchanged."""
+"""Test CSV for spreadsheets: no cell runs as a formula, and programs can read every value."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VALUES = [(-5, "-5"), (-0.5, "-0.5"), (Decimal("-1.50"), "-1.50"), (True, "true"
 
 
 def both(value):
-    """Return the CSV cell of a value, once written as a whole list and once row by row."""
+    """Return the different CSV cells of a value, as part of a whole list and as part of a single row."""
     whole = as_csv(Result("payctl.test/1", items=[{"a": "first", "b": value, "c": "last"}]))
     row = csv_row(["a", "b", "c"], {"a": "first", "b": value, "c": "last"})
     cells = [next(csv.reader(io.StringIO(text))) for text in (whole.split("\n", 1)[1], row)]
@@ -32,7 +32,7 @@ def both(value):
 
 @pytest.mark.parametrize("text", RUN)
 def test_csv_text_that_is_a_formula_begins_with_an_apostrophe(text):
-    """CSV puts an apostrophe before text that begins like a formula, so that a spreadsheet reads it as text."""
+    """CSV puts an apostrophe before text that a spreadsheet would run as a formula."""
     (cell,) = both(text)
     assert cell.startswith("'")
     assert cell[1:] in {text, text.replace("\t", "\\t").replace("\r", "\\r")}
@@ -40,29 +40,29 @@ def test_csv_text_that_is_a_formula_begins_with_an_apostrophe(text):
 
 @pytest.mark.parametrize("text", KEPT)
 def test_csv_text_that_is_not_a_formula_is_not_changed(text):
-    """CSV escapes a formula sign only at the beginning of a text."""
+    """CSV adds no apostrophe to text that does not begin like a formula."""
     assert both(text) == {text.replace("\t", "\\t")}
 
 
 @pytest.mark.parametrize(("value", "cell"), VALUES)
 def test_a_number_in_csv_stays_a_number(value, cell):
-    """A negative amount is not escaped as a spreadsheet formula."""
+    """CSV adds no apostrophe to a negative number."""
     assert both(value) == {cell}
 
 
 def test_an_instant_or_a_list_in_csv_is_not_escaped():
-    """CSV does not escape an instant or a list, because it begins with no sign of a formula."""
+    """CSV adds no apostrophe to an instant or a list."""
     assert both(datetime(2026, 11, 29, tzinfo=UTC)) == {"2026-11-29T00:00:00.000Z"}
     assert both(["=1"]) == {'["=1"]'}
 
 
 def test_csv_text_with_a_semicolon_is_quoted():
-    """A spreadsheet that separates cells by semicolons would otherwise read a formula behind the semicolon."""
+    """CSV quotes text with a semicolon, because some spreadsheets separate cells by semicolons."""
     row = csv_row(["a", "b"], {"a": "x;=1+1", "b": "y"})
     assert row == '"x;=1+1","y"\n'
     assert next(csv.reader(io.StringIO(row), delimiter=";"))[0].startswith("x;=1+1")
 
 
 def test_csv_escapes_a_formula_in_a_nested_result():
-    """In CSV, a result without items is one row, and its text is escaped like the text of items."""
+    """CSV escapes a formula in a nested value of a result without items."""
     assert as_csv(Result("payctl.test/1", result={"a": {"b": "=1"}})) == "a.b\n'=1\n"

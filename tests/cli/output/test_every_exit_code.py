@@ -40,7 +40,7 @@ def world(database_url, engine, mock_kafka):
 
 @pytest.mark.parametrize("code", CASES, ids=lambda code: code.name.lower())
 def test_a_shell_sees_each_exit_code(code, world, engine, process):
-    """For each exit code, the process and its JSON document agree."""
+    """Each exit code is the same in the process and in its JSON document."""
     if code is ExitCode.UNAVAILABLE:
         world["DATABASE_URL"] = "postgresql://payctl@127.0.0.1:1/payments"
     with transaction(engine, Limits()) as connection:
@@ -52,5 +52,5 @@ def test_a_shell_sees_each_exit_code(code, world, engine, process):
 
 
 def test_every_exit_code_has_a_test():
-    """If a new exit code has no case in the list of this file, this test fails."""
+    """Every exit code has a case in this file, or a test in another file."""
     assert set(CASES) | ELSEWHERE == set(ExitCode)

@@ -20,7 +20,7 @@ def error_classes():
 
 
 def outcome_enums():
-    """Return every enum of a job that says how it ended."""
+    """Return every enum with which a job says how it ended."""
     modules = [import_module(found.name) for found in pkgutil.walk_packages(jobs.__path__, f"{jobs.__name__}.")]
     enums = {kind for module in modules for _, kind in getmembers(module, isclass) if issubclass(kind, StrEnum)}
     return [
@@ -33,13 +33,13 @@ def outcome_enums():
 
 @pytest.mark.parametrize("kind", error_classes())
 def test_every_error_class_has_an_exit_code_of_its_own(kind):
-    """A class without a row in the table would silently get its parent's exit code."""
+    """Every error class has its own row in the table of exit codes."""
     assert kind in ERRORS
     assert exit_codes.of_error(kind("what failed")) is ERRORS[kind]
 
 
 def test_a_derived_error_class_has_its_parent_s_exit_code():
-    """An error class that is defined outside errors.py keeps its parent's exit code."""
+    """An error class that is defined outside errors.py has its parent's exit code."""
 
     class StaleError(errors.LockedError):
         """A derived error of this test."""
@@ -55,7 +55,7 @@ def test_every_outcome_of_every_job_has_an_exit_code(kind):
 
 
 def test_the_search_for_outcome_enums_finds_all():
-    """The search must find enums, because other tests check each enum that it finds."""
+    """The search for outcome enums finds all enums in the table of exit codes."""
     assert {"WebhookOutcome", "StoppedBecause"} <= {kind.__name__ for kind in outcome_enums()}
     assert set(OUTCOMES) == {kind.__name__ for kind in outcome_enums()}
 

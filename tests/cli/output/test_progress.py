@@ -1,4 +1,4 @@
-"""Test progress bars of long work: only on a terminal's stderr."""
+"""Test that commands draw a progress bar only if stderr is a terminal."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ LONG = [
     (["replay", "--failed", "--rate", "50/s", "-y"], "requeueing", "4/4"),
     (["doctor", "--fix-published-flags", "-y"], "repairing", "2/2"),
 ]
-"""Commands, the word on their bar, and the bar's final count. A routine cleanup has no total."""
+"""Commands that take long, the word on their bar, and the bar's final count. A routine cleanup has no total."""
 
 
 @pytest.fixture
 def typed(engine, database_url, payctl_command):
-    """Return a function that runs a command with a terminal or a pipe as stderr and returns code and output."""
+    """Return a function that runs a command with a terminal or a pipe as stderr, and returns code and output."""
     with engine.begin() as connection:
         insert_events(connection, 3, state="published", age=timedelta(days=8))
         insert_events(connection, 4, state="dead", last_error="x")
@@ -64,7 +64,7 @@ def _read(descriptor):
 
 @pytest.mark.parametrize(("arguments", "word", "end"), LONG)
 def test_a_progress_bar_is_drawn_on_a_terminal_s_stderr(typed, arguments, word, end):
-    """The progress bar is drawn on stderr, and stdout contains only the document."""
+    """`payctl` draws a progress bar on a terminal's stderr, and prints only the document on stdout."""
     code, out, err = typed(*arguments, terminal=True)
     assert (code, json.loads(out)["exit_code"]) == (0, 0)
     assert {word, "━", end} == {part for part in (word, "━", end) if part in err}
@@ -81,6 +81,6 @@ def test_no_progress_bar_is_written_to_a_pipe(typed, arguments, word, end):
 
 
 def test_quiet_draws_no_progress_bar(typed):
-    """With -q stderr contains no bar, even on a terminal."""
+    """With -q, payctl draws no progress bar, even on a terminal."""
     code, out, err = typed("-q", "cleanup", terminal=True)
     assert (code, json.loads(out)["exit_code"], "━" in err, "deleting" in err) == (0, 0, False, False)

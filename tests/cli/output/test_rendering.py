@@ -47,27 +47,27 @@ def is_safe(text):
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_text_is_shown_escaped(text):
-    """Control, bidirectional and invisible characters are replaced by escapes."""
+    """Control, bidirectional and invisible characters are escaped."""
     assert is_safe(escape(text))
     assert "\\" in escape(text)
 
 
 @pytest.mark.parametrize("text", HARMLESS)
 def test_harmless_text_is_not_escaped(text):
-    """Text output does not change letters of any script, markup or emoji names."""
+    """Letters of any script, markup and names of emoji are not escaped."""
     assert escape(text) == text
 
 
 @pytest.mark.parametrize(("text", "shown"), [("\x1b", r"\x1b"), ("\u202e", r"\u202e"), ("\n", r"\n")])
 def test_escapes_have_the_usual_form(text, shown):
-    """A control character is shown as its Python escape."""
+    """A control character is escaped in the form that Python uses."""
     assert escape(text) == shown
 
 
 @pytest.mark.parametrize("surface", [TERMINAL, PIPE, Surface(terminal=True, colour=False)])
 @pytest.mark.parametrize("text", HOSTILE + HARMLESS)
 def test_every_block_escapes_hostile_text(text, surface):
-    """Lines, fields and tables contain no control characters except payctl's own colours and line ends."""
+    """Lines, fields and tables contain no control characters, except payctl's own colours and line ends."""
     blocks = [
         line(text, bad(text)),
         Fields(((text, text), ("b", bold(text)))),
@@ -82,7 +82,7 @@ def test_every_block_escapes_hostile_text(text, surface):
 @pytest.mark.parametrize("text", HOSTILE + HARMLESS)
 @pytest.mark.parametrize("form", [as_json, as_ndjson])
 def test_json_keeps_the_text_and_is_safe_on_a_terminal(text, form):
-    """A program reads exactly the text, and a terminal gets no control character."""
+    """A program reads the exact text from JSON, and JSON contains no control characters."""
     written = form(Result("payctl.test/1", result={"text": text}), INVOCATION)
     assert json.loads(written)["result"]["text"] == text
     assert is_safe(written.replace("\n", ""))
@@ -116,7 +116,10 @@ def test_a_wide_table_on_a_terminal_is_wrapped(monkeypatch):
     [(60, ["order", "created"]), (80, ["order", "created", "status"]), (130, ["order", "created", "status", "id"])],
 )
 def test_a_narrow_terminal_leaves_out_spare_columns(monkeypatch, width, columns):
-    """Order codes and ids stay on one line, so that they can be copied. An instant is folded at its blanks."""
+    """A narrow terminal leaves out columns that are not essential.
+
+    The remaining order codes and ids stay on one line, so that a user can copy them.
+    """
     monkeypatch.setenv("COLUMNS", str(width))
     row = ("TB-ROCKHN-20261129-7K2M9QXA", datetime(2026, 11, 29, 9, 53, 6, 539_000, UTC), "COMPLETED" * 2, "7" * 36)
     table = Table(("order", "created", "status", "id"), (row,), spare=("id", "status"))
@@ -129,14 +132,14 @@ def test_a_narrow_terminal_leaves_out_spare_columns(monkeypatch, width, columns)
 
 
 def test_items_are_shown_as_a_table_by_default():
-    """A result that has only items is shown as a table."""
+    """A result that contains only items is shown as a table."""
     assert as_text(Result("payctl.test/1", items=[{"a": 1, "b": None}, {"a": 2, "c": [1]}]), PIPE) == (
         "a\tb\tc\n1\t\t\n2\t\t[1]\n"
     )
 
 
 def test_the_json_document_always_has_every_field():
-    """The JSON document always has every field. Its time is in UTC, and ok is true only for exit code 0."""
+    """The JSON document always has every field, and its ``ok`` is true only for exit code 0."""
     document = json.loads(as_json(Result("payctl.test/1", ExitCode.PARTIAL, counts={"failed": 1}), INVOCATION))
     assert document == {
         "schema": "payctl.test/1",
@@ -159,7 +162,7 @@ def test_the_json_document_always_has_every_field():
 
 
 def test_csv_flattens_a_result_and_lists_items():
-    """Nested values become columns named by their path, and missing values are empty."""
+    """In CSV, a nested value has a column named after its path, and a missing value is empty."""
     one = as_csv(
         Result("payctl.test/1", counts={"n": 1}, result={"reply": {"status": 200}, "hints": ["a", "b"], "ok": True})
     )
@@ -172,12 +175,12 @@ def test_csv_flattens_a_result_and_lists_items():
 
 
 def test_csv_of_an_empty_result_is_empty():
-    """CSV without columns has no header."""
+    """The CSV of a result without columns is empty."""
     assert as_csv(Result("payctl.test/1")) == ""
 
 
 class Screen(io.StringIO):
-    """A stream that reports that it is a terminal."""
+    """A text stream that claims to be a terminal."""
 
     def isatty(self):
         """Return True."""
@@ -196,12 +199,12 @@ class Screen(io.StringIO):
     ],
 )
 def test_no_color_and_dumb_terminals_turn_colour_off(colour, environ, shown):
-    """--color always overrides NO_COLOR and TERM=dumb."""
+    """NO_COLOR and TERM=dumb turn colour off, unless --color always is given."""
     assert surface_of(Screen(), colour, environ).colour is shown
 
 
 def test_a_closed_stream_does_not_count_as_a_terminal():
-    """surface_of accepts a closed stream without an error."""
+    """A closed stream is not a terminal and raises no error."""
     closed = io.StringIO()
     closed.close()
     assert not surface_of(closed, Colour.AUTO, {}).terminal

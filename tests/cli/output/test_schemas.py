@@ -1,4 +1,4 @@
-"""Every document that a command prints is valid against its JSON Schema and has no field that the schema lacks."""
+"""Test that every command's document is valid, and that it has no field that its JSON Schema lacks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SAMPLE = samples()["zalopay"]
 
 
 def check(document):
-    """Validate a document, and fail on a field that the schema does not describe."""
+    """Validate a document, and fail on a field that its schema does not describe."""
     found = schema.load(document["schema"])
     Draft202012Validator(found, format_checker=FormatChecker()).validate(document)
     assert set(document) == set(found["$defs"]["envelope"]["properties"])
@@ -39,7 +39,7 @@ def _properties(item):
 
 
 def fields(part, path=""):
-    """Yield every field of a schema with its path, types, words and whether it is required."""
+    """Yield every field of a schema with its path, its types, its allowed words, and whether it is required."""
     for form in [part, *part.get("oneOf", [])]:
         for name, inner in form.get("properties", {}).items():
             kinds = inner.get("type", [])
@@ -56,7 +56,7 @@ def fields(part, path=""):
 
 
 def described(name):
-    """Return every field of an output, once for each form of an item, or the fields of the envelope."""
+    """Return every field of an output or of the envelope. A field is repeated for each form of an item."""
     if name == "envelope/1":
         return [*fields(schema.load("payctl.error/1")["$defs"]["envelope"])]
     found = schema.load(name)
@@ -64,15 +64,12 @@ def described(name):
 
 
 PROMISED = json.loads((Path(__file__).parents[2] / "data" / "schema-fields.json").read_text("utf-8"))
-"""The fields of version 1 of each output, from the time of handwritten schemas. This file must not change."""
+"""The fields of version 1 of each output. This file must not change."""
 
 
 @pytest.mark.parametrize("name", PROMISED)
 def test_an_output_never_loses_a_field(name):
-    """No output loses a field of version 1, because programs rely on these fields.
-
-    No field may disappear, change type or allowed values, or become optional.
-    """
+    """In each output, no field of version 1 disappears, becomes optional, or changes its types or allowed words."""
     now = described(name)
     for promised in PROMISED[name]:
         assert any(_keeps(each, promised) for each in now if each["field"] == promised["field"]), promised
@@ -117,13 +114,13 @@ def test_every_schema_is_a_valid_json_schema(name):
     ids=" ".join,
 )
 def test_a_document_is_valid_against_its_schema(arguments, answer):
-    """The documents of results and of errors are valid."""
+    """The documents of results and of errors are valid against their schemas."""
     check(answer(*arguments))
 
 
 @pytest.mark.postgres
 def test_documents_of_database_commands_are_valid(answer, database_url, engine, tmp_path):
-    """The documents of settled, repeated, refused and rolled back callbacks are valid."""
+    """The documents of settled, repeated, refused and rolled back callbacks are valid against their schemas."""
     data = json.loads(json.loads(SAMPLE.request.body)["data"])
     keys = {"ZALOPAY_APP_ID": "2554", "ZALOPAY_KEY2": SAMPLE.credentials["key2"][0].reveal()}
     file = tmp_path / "callback.json"
@@ -137,7 +134,7 @@ def test_documents_of_database_commands_are_valid(answer, database_url, engine, 
 
 
 def test_payctl_schema_prints_the_schema_without_the_envelope(invoke):
-    """Payctl schema prints the schema without the envelope, so that a validator can read it."""
+    """`payctl schema` prints a schema without the usual document around it, so a validator can read the output."""
     printed = json.loads(invoke("schema", "verify-signature").stdout)
     assert printed == schema.load("payctl.verify-signature/1")
 
@@ -197,7 +194,7 @@ ELSEWHERE = {
     "cdc mark": "cdc/test_refusals.py",
     "cdc cut-back": "cdc/test_refusals.py",
 }
-"""Commands that need Apache Kafka or do not end, and the test file that checks their documents."""
+"""Commands that need Apache Kafka or run until a signal, and the test file that checks their documents."""
 LISTS = {
     name
     for name in RUNS
@@ -207,7 +204,7 @@ LISTS = {
 
 @pytest.fixture
 def busy(engine, database_url, mock_kafka, answer):
-    """Yield the environment of a world with data for every command, and the ids of its rows."""
+    """Yield an environment with data for every command, and the ids of its rows."""
     with engine.begin() as connection:
         for order in (ORDER, f"{ORDER}B"):
             reference = {"order_code": order, "reference": order}
@@ -229,7 +226,7 @@ def busy(engine, database_url, mock_kafka, answer):
 @pytest.mark.postgres
 @pytest.mark.parametrize("command", RUNS)
 def test_a_real_run_of_every_command_prints_a_valid_document(command, busy, answer, content):
-    """A real run of every command prints a valid document, and a reading command leaves the database unchanged."""
+    """Every command prints a valid document, and a command that only reads leaves the database unchanged."""
     environment, names = busy
     before = content()
     for arguments in RUNS[command]:
@@ -242,21 +239,21 @@ def test_a_real_run_of_every_command_prints_a_valid_document(command, busy, answ
 
 @pytest.mark.parametrize("command", ELSEWHERE)
 def test_documents_of_other_commands_are_checked_in_their_own_files(command):
-    """The named test file runs the command and validates its document."""
+    """The test file that is named for a command contains the command and a validation of documents."""
     text = (Path(__file__).parents[2] / ELSEWHERE[command]).read_text("utf-8")
     assert command.split()[-1] in text
     assert re.search(r"\b(check|validate)\(", text)
 
 
 def test_every_command_has_a_test_of_its_document():
-    """If a new command is missing in the list of this file, this test fails."""
+    """Every command is in one of this file's tables, and no command is in both."""
     assert not set(RUNS) & set(ELSEWHERE)
     assert set(RUNS) | set(ELSEWHERE) == {entry.name for entry in registry.COMMANDS}
 
 
 @pytest.mark.postgres
 def test_the_document_of_a_failed_publisher_is_valid(busy, answer):
-    """A run that fails in the middle prints a valid document with its counts."""
+    """If a publisher fails during its run, its document is valid and contains the counts."""
     environment, _ = busy
     document = answer("publish-outbox", "--deadline", "1s", **{**environment, "KAFKA_BROKERS": "127.0.0.1:1"})
     check(document)

@@ -1,4 +1,4 @@
-"""Test tables on a terminal of 80 columns: they fit, and no word in them is folded."""
+"""Test that tables fit a terminal of 80 columns and fold no word."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ RUN = "5d0c7a12-0f6b-4c86-8d0a-1e2f3a4b5c6d"
 
 @pytest.fixture(autouse=True)
 def eighty(monkeypatch):
-    """Give the terminal 80 columns."""
+    """Set the terminal's width to 80 columns."""
     monkeypatch.setenv("COLUMNS", "80")
 
 
 def lines_of(blocks):
-    """Return the lines of the blocks on the terminal."""
+    """Return the lines that the terminal shows for these blocks."""
     return as_text(Result("payctl.test/1", human=blocks), TERMINAL).splitlines()
 
 
 def holds(lines, *cells):
-    """Assert that no line is too long, and that each word of the cells is whole in one line."""
+    """Assert that no line is too long, and that each word of the cells is complete in one line."""
     assert max(map(len, lines)) <= 80
     for word in " ".join(cells).split():
         assert any(word in line.split() for line in lines), (word, lines)
@@ -51,12 +51,12 @@ words = st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=1,
 @settings(max_examples=100, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(rows=st.lists(st.tuples(*[st.lists(words, min_size=1, max_size=9).map(" ".join)] * 4), min_size=1, max_size=4))
 def test_a_table_whose_words_fit_folds_none_of_them(rows):
-    """Four columns whose longest words fit into the terminal are folded only at blanks."""
+    """If the longest words of four columns fit the terminal, the table folds its cells only at spaces."""
     holds(lines_of([Table(("a", "b", "c", "d"), tuple(rows))]), *(cell for row in rows for cell in row))
 
 
 def finding(code, says, detail="", verdict=None, amount=1_250_000):
-    """Return a gateway's response about a payment."""
+    """Return a gateway's response about a payment, as a StatusFinding."""
     payment = Unsettled("p" + code, code, amount, "zalopay", "r", "PENDING", NOW - timedelta(hours=1))
     return StatusFinding(payment, says, detail, verdict=verdict)
 
@@ -70,14 +70,14 @@ FINDINGS = [
 
 
 def test_the_plan_of_reconcile_payments_folds_no_word():
-    """In the plan of reconcile payments at 80 columns, order, amount, answer and action are not folded."""
+    """At 80 columns, the plan of `reconcile payments` folds no order, amount, answer or action."""
     lines = lines_of(plan_blocks(FINDINGS))
     holds(lines, *CODES, "1,250,000 VND", "completed", "settle: COMPLETED", "refuse: contradicts completed")
     holds(lines, "query refused", "unknown state (4711)", "a person must check it")
 
 
 def test_the_outcome_of_reconcile_payments_folds_no_word():
-    """In the outcome of reconcile payments at 80 columns, order, answer and new status are not folded."""
+    """At 80 columns, the outcome of `reconcile payments` folds no order, answer or status."""
     done = {
         FINDINGS[0].payment.id: Settled(
             FINDINGS[0].payment.id, "settled", status_before="PENDING", status_after="COMPLETED", event_id="e"
@@ -88,7 +88,7 @@ def test_the_outcome_of_reconcile_payments_folds_no_word():
 
 
 def run_of(command="replay"):
-    """Return a recorded run that was resumed."""
+    """Return a finished run that an operator had resumed."""
     who = Actor("operator", "bastion.internal.example", "Linh")
     act = RunAct("resumed", NOW, who, "payctl_operator", "the brokers came back after the upgrade of the cluster")
     counts = {"requeued": 1}
@@ -96,7 +96,7 @@ def run_of(command="replay"):
 
 
 def test_the_rows_of_runs_show_fold_no_word():
-    """Each row of a run has a short id, the change and the age. The names of its operators are complete."""
+    """At 80 columns, `runs show` folds no word, and shows short ids and whole names of operators."""
     before = {"published": True, "published_at": "2026-11-23T10:00:00.123", "retry_count": 5, "last_error": "x"}
     after = {"published": False, "published_at": None, "retry_count": 0, "last_error": "x"}
     items = [
@@ -120,7 +120,7 @@ def test_the_rows_of_runs_show_fold_no_word():
 
 
 def test_runs_show_without_brief_has_whole_ids():
-    """`--wide` and a pipe show the whole id."""
+    """With --wide and in a pipe, `runs show` prints whole ids."""
     item = RunItem(str(UUID(int=2**127)), "requeued", None, None, None, NOW, (0, 0))
     result = shown(run_of(), [item], None, remaining=0, more=False)
     assert str(UUID(int=2**127)) in as_text(result, TERMINAL)

@@ -1,4 +1,4 @@
-"""Test the theme: the terminal's own sixteen colours, readable on a light and on a dark background."""
+"""Test that payctl uses only the theme: terminal colours that are readable on light and dark backgrounds."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ pytestmark = pytest.mark.postgres
 BARS = ["cleanup --older-than 1d -y", "replay --failed --rate 50/s -y"]
 SCREENS = ["stats", "stats -w --interval 200ms", "doctor", "list outbox", "errors", "gateways list", "--help", *BARS]
 ALLOWED = {"", "0", "1", "2", "31", "32", "33", "36"}
-"""Reset, bold, dim, red, green, yellow, cyan. Black, white, bright and 256 colours vanish on some background."""
+"""The allowed colour codes: reset, bold, dim, red, green, yellow and cyan.
+
+Other colours are unreadable on some backgrounds.
+"""
 
 
 def test_a_style_looks_the_same_with_and_without_rich():
-    """For each style, payctl's terminal code and rich's style give the same look."""
+    """Each style has the same look in payctl's own codes and in Rich."""
     codes = {"green": "32", "red": "31", "yellow": "33", "cyan": "36", "bold": "1", "dim": "2"}
     assert {style: codes[RICH[style]] for style in Style} == dict(ANSI)
 
 
 def test_bars_and_tables_use_only_the_theme():
-    """Bars and tables of rich use only the theme's colours, and never black or white."""
+    """Rich's bars and tables use only the colours of the theme."""
     used = {
         str(style) for name, style in rich_theme().styles.items() if name.startswith(("bar.", "status.", "table.h"))
     }
@@ -34,7 +37,7 @@ def test_bars_and_tables_use_only_the_theme():
 
 @pytest.fixture
 def world(engine, database_url):
-    """Store events for every colour, and return the environment."""
+    """Insert events for every colour. Return the environment."""
     with engine.begin() as connection:
         insert_events(connection, 3, state="published", age=timedelta(days=8))
         insert_events(connection, 4, state="dead", last_error="x")
@@ -45,7 +48,7 @@ def world(engine, database_url):
 
 @pytest.mark.parametrize("command", SCREENS)
 def test_a_screen_uses_only_allowed_colours(command, world, terminal):
-    """Each colour of the output is one of the theme's, so a light and a dark terminal can both show it."""
+    """Each screen uses only the colours of the theme."""
     with terminal(*command.split(), columns=120, **world) as it:
         if " -w" in command:
             it.wait_for("/s")
@@ -59,7 +62,7 @@ def test_a_screen_uses_only_allowed_colours(command, world, terminal):
 @pytest.mark.parametrize("name", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
 @pytest.mark.parametrize("command", ["stats", "doctor", *BARS])
 def test_no_color_and_a_dumb_terminal_get_no_colour(command, name, world, terminal):
-    """NO_COLOR and TERM=dumb turn every colour off, those of progress bars too."""
+    """NO_COLOR and TERM=dumb turn off every colour, even in progress bars."""
     with terminal(*command.split(), **world, **name) as it:
         it.finish()
         codes = {code for found in re.findall(rb"\x1b\[([0-9;]*)m", it.sent) for code in found.decode().split(";")}

@@ -1,4 +1,4 @@
-"""Test every command that writes, with profiles that forbid it: it exits with 7 and changes nothing."""
+"""Test that every command that writes exits with 7 and changes nothing if a guard forbids it."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ WRITING = {
     "cdc cut-back": [["cdc", "cut-back", "-y"]],
 }
 PLANNED_BESIDE_DEBEZIUM = {"cdc cut-over", "cdc cut-back"}
-"""Commands whose plan needs Kafka and a logical log. tests/cdc runs them in a protected profile."""
+"""Commands whose plan needs Kafka and logical decoding. tests/cdc runs them with a protected profile."""
 
 
 def each(but=frozenset()):
-    """Parametrize a test with each way to write."""
+    """Return a mark that runs a test with each writing command, except those in ``but``."""
     cases = [(name, arguments) for name, every in WRITING.items() if name not in but for arguments in every]
     return pytest.mark.parametrize(("name", "arguments"), cases, ids=[" ".join(arguments) for _, arguments in cases])
 
 
 @pytest.fixture
 def world(engine, database_url, tmp_path, answer):
-    """Yield an environment with work for every command. ``RUN`` is a run that has not ended."""
+    """Yield an environment with work for every command. ``RUN`` is the id of a run that can be resumed."""
     with engine.begin() as connection:
         insert_payment(connection, provider="MOMO", order_code=ORDER, reference=ORDER, age=timedelta(hours=1))
         insert_events(connection, 2, state="dead")
@@ -73,7 +73,7 @@ def world(engine, database_url, tmp_path, answer):
 
 @each()
 def test_a_read_only_profile_refuses_every_writing_command(name, arguments, world, content, answer):
-    """On a read-only profile, every writing command exits with 7 and changes nothing, with any options."""
+    """On a read-only profile, every writing command exits with 7 and changes nothing, whatever its options are."""
     before = content()
     document = answer(*_typed(arguments, world), "-p", "archive", *_accepted(name, "archive"), **world)
     assert (document["exit_code"], document["error"]["code"]) == (7, "GUARD"), document["error"]
@@ -85,7 +85,7 @@ def test_a_read_only_profile_refuses_every_writing_command(name, arguments, worl
 def test_a_protected_profile_refuses_every_writing_command_without_reason_and_name(
     name, arguments, world, content, answer
 ):
-    """--yes alone is not enough. `payctl simulate`, `listen` and `demo` are refused in any case."""
+    """On a protected profile, every writing command exits with 7 if --reason and --confirm are missing."""
     before = content()
     document = answer(*_typed(arguments, world), "-p", "prod", **world)
     assert (document["exit_code"], document["error"]["code"]) == (7, "GUARD"), document["error"]
@@ -95,13 +95,13 @@ def test_a_protected_profile_refuses_every_writing_command_without_reason_and_na
 
 
 def test_every_writing_command_has_a_guard_test():
-    """If a new writing command is missing in the list of this file, this test fails."""
+    """Every writing command is in the table of this file."""
     assert set(WRITING) == {entry.name for entry in registry.COMMANDS if entry.writes}
 
 
 @pytest.mark.parametrize("entry", registry.COMMANDS, ids=lambda entry: entry.name)
 def test_a_reading_command_has_no_option_for_approval(entry):
-    """A command with --dry-run or --yes can change something, so the registry must list it as a writing command."""
+    """Every command with an option such as --dry-run or --yes is registered as a writing command."""
     assert entry.writes or not {"dry_run", "yes", "reason", "max_affected", "confirm"} & _parameters(entry.name)
 
 

@@ -1,4 +1,4 @@
-"""Dead events to replay."""
+"""Fixtures with dead events to replay."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_pa
 
 @pytest.fixture
 def dead(engine):
-    """Insert four dead events, the last of them superseded, and return their ids."""
+    """Insert four dead events and return their ids. The last event is superseded."""
     with engine.begin() as connection:
         insert_events(connection, 3, state="dead", last_error="Connection timeout to broker-1:9092")
         insert_events(connection, 1, state="dead", event_type="PAYMENT_FAILED", last_error="x")

@@ -1,4 +1,4 @@
-"""Test the output of a replay that waits for its canary, on a terminal and in a pipe, with and without a publisher."""
+"""Test the output of a replay that waits for its canary, with and without a terminal and a publisher."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WAITING = ["replay", "--failed", "-y", "--canary", "2", "--canary-timeout"]
 
 @pytest.fixture
 def publisher(started, database_url, mock_kafka):
-    """Start a publisher and wait until it is idle."""
+    """Start a publisher and wait until it is ready."""
     process = started("publish-outbox", "--loop", DATABASE_URL=database_url, KAFKA_BROKERS=mock_kafka.bootstrap)
     ready = b""
     wait_until(lambda: b"ready" in (ready + os.read(process.stderr.fileno(), 4096)), what="the publisher", timeout=20)
@@ -29,7 +29,7 @@ def publisher(started, database_url, mock_kafka):
 
 @pytest.fixture
 def on_terminal(database_url, payctl_command):
-    """Return a function that runs payctl with a terminal on stderr. It returns the document and the terminal's text."""
+    """Return a function that runs payctl with a terminal as stderr. It returns the document and the terminal's text."""
 
     def run(*arguments):
         master, slave = pty.openpty()
@@ -43,7 +43,7 @@ def on_terminal(database_url, payctl_command):
             try:
                 while more := os.read(master, 65536):
                     seen += more
-            except OSError:  # the terminal's other side is closed
+            except OSError:  # the other end of the terminal is closed
                 pass
             document = json.loads(process.stdout.read())
         os.close(master)
@@ -53,7 +53,7 @@ def on_terminal(database_url, payctl_command):
 
 
 def test_a_terminal_shows_a_countdown_while_the_canary_waits(on_terminal):
-    """While the canary waits, a line shows the published events, the remaining time, and whether a publisher runs."""
+    """While the canary waits, a line shows the published events, the time left, and whether a publisher runs."""
     document, shown = on_terminal(*WAITING, "4s")
     assert (document["exit_code"], document["result"]["publisher_running"]) == (10, False)
     left = [int(each) for each in re.findall(r"canary: 0 of 2 published, (\d) s left", shown)]
@@ -64,7 +64,7 @@ def test_a_terminal_shows_a_countdown_while_the_canary_waits(on_terminal):
 
 
 def test_without_a_terminal_the_canary_writes_a_line_only_for_a_change(process, database_url):
-    """A line and a log event have the same numbers. At the end payctl prints the commands to continue with."""
+    """Without a terminal, a waiting canary writes a line and a log event only when its numbers change."""
     result = process(*WAITING, "2s", DATABASE_URL=database_url)
     assert result.returncode == 10
     said = [line for line in result.stderr.splitlines() if line.startswith("canary:") and "published," in line]
@@ -77,10 +77,7 @@ def test_without_a_terminal_the_canary_writes_a_line_only_for_a_change(process, 
 
 
 def test_a_waiting_canary_recognises_an_idle_publisher(database_url, publisher, engine, payctl_command):
-    """A waiting replay recognises an idle publisher, even if another session locks the canary's events.
-
-    Payctl does not advise to start another one.
-    """
+    """A waiting replay recognises an idle publisher, even if another session locks the canary's events."""
     with engine.connect() as holder, holder.begin():
         replay = subprocess.Popen(
             [*payctl_command, *WAITING, "3s"],

@@ -1,4 +1,4 @@
-"""Test the way from ``payctl errors`` to a replay of the counted events."""
+"""Test that a replay can requeue exactly the events that ``payctl errors`` counts."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ FAILED_ONCE = {"tried", "dead", "failed", "vnpay", "old"}
     ],
 )
 def test_the_advised_replay_selects_only_the_counted_events(ask, engine, selectors, expected, error):
-    """With the same selectors, `payctl errors` and the replay leave out healthy events and replayed events."""
+    """With the same selectors, `payctl errors` counts exactly the events that its replay command requeues."""
     names = {}
     with engine.begin() as connection:
         for name, what in (
@@ -70,7 +70,7 @@ def test_the_advised_replay_selects_only_the_counted_events(ask, engine, selecto
 
 
 def test_errors_advise_a_repair_before_a_replay_that_would_fail_again(ask, invoke, database_url, engine):
-    """For a message that is too large, payctl first says to raise the topic's limit and then advises the replay."""
+    """For a message that is too large, `payctl errors` says to raise the topic's limit before the replay."""
     with engine.begin() as connection:
         insert_events(connection, 2, state="dead", last_error="MSG_SIZE_TOO_LARGE: Broker: Message size too large")
         insert_payments_of_events(connection)
@@ -84,7 +84,7 @@ def test_errors_advise_a_repair_before_a_replay_that_would_fail_again(ask, invok
 
 
 def test_a_group_that_is_too_large_for_payctl_has_no_replay_command(invoke, database_url, engine):
-    """For events that are too large for payctl, no replay is suggested, because no setting of the topic helps."""
+    """If events are too large for payctl, `payctl errors` suggests no replay, because no topic setting helps."""
     error = "MSG_SIZE_TOO_LARGE: Unable to produce message: Broker: Message size too large"
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead", last_error=error, payload_bytes=1_000_000)
@@ -99,9 +99,9 @@ def test_a_group_that_is_too_large_for_payctl_has_no_replay_command(invoke, data
     ids=["all, one blocks", "all, none blocks", "some"],
 )
 def test_errors_count_the_superseded_events_of_a_group(ask, invoke, database_url, engine, superseded, waits, shown):
-    """A replay leaves superseded events out. If all are superseded, `payctl errors` says whether they block an event.
+    """`payctl errors` counts the superseded events of a group.
 
-    Only if they do, the advised command publishes the later events.
+    If all events are superseded, it says whether they block other events, and suggests no replay.
     """
     with engine.begin() as connection:
         insert_events(connection, 2, state="dead", event_type="PAYMENT_FAILED", last_error="x")
@@ -129,7 +129,7 @@ def test_errors_count_the_superseded_events_of_a_group(ask, invoke, database_url
 
 
 def test_the_advised_replay_of_a_large_group_has_its_max_affected(ask, engine):
-    """For a group over the limit, the advised command has a --max-affected that is high enough."""
+    """If a group has more events than the limit, the suggested replay has a sufficient --max-affected."""
     with engine.begin() as connection:
         insert_events(connection, 1001, state="dead", last_error="x")
     (group,) = ask("errors")["items"]

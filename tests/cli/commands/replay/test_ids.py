@@ -1,4 +1,4 @@
-"""Test replays of ids from a list or a file."""
+"""Test replays of ids that come from a list, a file or a message."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.postgres
 
 
 def test_ids_come_from_a_list_s_ndjson(invoke, ask, database_url, dead, tmp_path):
-    """`payctl replay` reads ids from a pipe or a file and ignores the summary line."""
+    """`payctl replay` reads ids from the ndjson of a list, or from a file."""
     listed = invoke(
         "list", "outbox", "--failed", "--type", "PAYMENT_COMPLETED", "-o", "ndjson", DATABASE_URL=database_url
     )
@@ -28,7 +28,7 @@ def test_ids_come_from_a_list_s_ndjson(invoke, ask, database_url, dead, tmp_path
 
 @pytest.mark.usefixtures("dead")
 def test_a_truncated_list_is_refused_as_input_of_a_replay(invoke, database_url, engine):
-    """`replay` exits with 2 for a truncated list, because it would silently leave out the missing events."""
+    """`replay` exits with 2 for a truncated list, because the events that are not listed would be left out silently."""
     select = ("list", "outbox", "--failed", "--type", "PAYMENT_COMPLETED", "-o", "ndjson")
     page = invoke(*select, "--limit", "2", DATABASE_URL=database_url).stdout
     refused = invoke("replay", "-", "-y", "-o", "json", stdin=page, DATABASE_URL=database_url)
@@ -42,7 +42,7 @@ def test_a_truncated_list_is_refused_as_input_of_a_replay(invoke, database_url, 
 
 
 def test_a_failed_list_is_refused_as_input_of_a_replay(ask, dead, tmp_path):
-    """A replay from a list with an error in its summary exits with 2, because a pipe hides the list's exit code."""
+    """`replay` exits with 2 for a list with an error in its summary, because a pipe hides the list's exit code."""
     lines = [{"type": "item", "id": dead[0]}, {"type": "summary", "truncated": False, "error": {"code": "CONFIG"}}]
     file = tmp_path / "ids"
     file.write_text("".join(f"{json.dumps(each)}\n" for each in lines))
@@ -51,31 +51,31 @@ def test_a_failed_list_is_refused_as_input_of_a_replay(ask, dead, tmp_path):
 
 @pytest.mark.parametrize("content", ["", "# nothing\n", "{}\n", "{broken\n", "x" * 500, "\x1b[31m\n"])
 def test_a_file_without_ids_is_refused(ask, tmp_path, content):
-    """`replay` exits with 2 for a file without a valid id. Such a file is not an empty selection."""
+    """`replay` exits with 2 for a file without a valid id."""
     file = tmp_path / "ids"
     file.write_text(content)
     assert ask("replay", "--from-file", str(file), "-y")["exit_code"] == 2
 
 
 class Recorder:
-    """An AWS client that keeps the messages that payctl sends. AWS itself is not part of payctl."""
+    """A stand-in for an AWS client, which keeps the messages that payctl sends."""
 
     def __init__(self):
         self.bodies, self.texts = [], []
 
     def send_message_batch(self, *, QueueUrl, Entries):  # noqa: N803 - the names of boto3
-        """Keep the bodies of the messages."""
+        """Keep the bodies of these messages."""
         del QueueUrl
         self.bodies += [entry["MessageBody"] for entry in Entries]
         return {}
 
     def publish(self, *, Message, **_):  # noqa: N803
-        """Keep the text of the message."""
+        """Keep the text of this message."""
         self.texts.append(Message)
 
 
 def bodies_of(ids):
-    """Return the bodies of the dead-event queue's messages, as the publisher's function writes them."""
+    """Return the messages that the publisher's function sends to the dead-event queue."""
     client = Recorder()
     queue = DeadEventQueue("url", client=lambda _: client)
     queue.send([Pointer(each, "p", "PAYMENT_COMPLETED", 5, "MSG_SIZE_TOO_LARGE") for each in ids])
@@ -83,7 +83,7 @@ def bodies_of(ids):
 
 
 def alert_of(ids):
-    """Return the text of the alert topic's message, as the publisher's function writes it."""
+    """Return the message that the publisher's function sends to the alert topic."""
     client = Recorder()
     topic = AlertTopic("arn", env="prod", client=lambda _: client)
     first = Pointer(ids[0], "p", "PAYMENT_COMPLETED", 5, "MSG_SIZE_TOO_LARGE")
@@ -124,7 +124,7 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("way", ["stdin", "file"])
 def test_a_replay_reads_ids_from_messages_of_the_dead_event_queue(invoke, database_url, dead, tmp_path, form, way):
-    """Payctl reads each form: the body in the queue, the output of the aws command, and the event of a function."""
+    """`replay` reads ids from messages of the dead-event queue, as AWS's tools and functions print them."""
     content = FORMS[form](bodies_of(dead[:2]))
     file = tmp_path / "messages"
     file.write_text(content)
@@ -137,7 +137,7 @@ def test_a_replay_reads_ids_from_messages_of_the_dead_event_queue(invoke, databa
 
 @pytest.mark.parametrize("wrapped", [False, True], ids=["the text of the mail", "in SQS"])
 def test_a_replay_reads_the_id_from_the_alert_about_one_dead_event(ask, dead, tmp_path, wrapped):
-    """`replay` finds the id in the alert's text, where it is on a separate line."""
+    """`replay` finds the event's id in the text of an alert about one dead event."""
     text = alert_of(dead[:1])
     file = tmp_path / "message"
     file.write_text(json.dumps({"Type": "Notification", "Message": text}) if wrapped else text)
@@ -145,7 +145,7 @@ def test_a_replay_reads_the_id_from_the_alert_about_one_dead_event(ask, dead, tm
 
 
 def test_an_alert_about_several_dead_events_is_refused(ask, dead, tmp_path):
-    """A replay from an alert about several events is refused, because the alert names only the first event."""
+    """`replay` refuses an alert about several events, because the alert names only the first event."""
     file = tmp_path / "message"
     file.write_text(alert_of(dead[:3]))
     document = ask("replay", "--from-file", str(file), "-y")
@@ -164,7 +164,7 @@ def test_messages_without_an_id_are_refused(ask, tmp_path, content):
 
 @pytest.mark.parametrize("name", ["two words", " outer blanks ", "-begins-with-a-hyphen", "it's $(odd)", "--failed"])
 def test_an_event_with_an_unusual_id_can_be_replayed(invoke, engine, database_url, name):
-    """The payment service may choose any id. The command that `show` prints replays an event with such an id."""
+    """The command that `payctl show` suggests replays an event with an unusual id."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead", last_error="INVALID_REQUEST: x")
         connection.exec_driver_sql("UPDATE outbox SET id = %(id)s", {"id": name})
@@ -189,7 +189,7 @@ def test_a_file_may_contain_an_id_with_a_space(ask, engine, tmp_path, line):
 
 @pytest.mark.parametrize("line", ["MOMO_SECRET_KEY=canary", "password = canary", "url=postgresql://:canary@h/d"])
 def test_a_line_with_a_secret_is_not_an_id(line, invoke, database_url, tmp_path):
-    """A file of keys that is given by mistake is refused, and its content is not quoted."""
+    """`replay` refuses a file of keys and does not show its content."""
     file = tmp_path / "keys"
     file.write_text(line, "utf-8")
     result = invoke("replay", "--from-file", str(file), "-n", "-vv", DATABASE_URL=database_url)

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.postgres
 
 @pytest.mark.parametrize("arguments", [[], ["--limit", "5"], ["--allow-superseded"], ["-y", "--rate", "5/s"]])
 def test_a_replay_without_a_selector_lists_the_selectors(ask, arguments):
-    """Without a selector, `payctl replay` exits with 2. A replay of all events needs --all."""
+    """Without a selector, `payctl replay` exits with 2. Only --all selects all events."""
     document = ask("replay", *arguments)
     assert document["exit_code"] == 2
     assert "--failed" in document["error"]["hint"]
@@ -25,7 +25,7 @@ def test_a_replay_without_a_selector_lists_the_selectors(ask, arguments):
 
 
 def test_a_replay_without_yes_shows_its_plan_and_changes_nothing(invoke, database_url, dead, engine):
-    """If neither --yes nor a terminal is given, `payctl replay` exits with 7."""
+    """Without --yes and without a terminal, `payctl replay` shows its plan, changes nothing and exits with 7."""
     result = invoke("replay", "--failed", DATABASE_URL=database_url)
     assert result.exit_code == 7
     assert "set 3 events back to pending" in result.stderr
@@ -35,7 +35,7 @@ def test_a_replay_without_yes_shows_its_plan_and_changes_nothing(invoke, databas
 
 
 def test_a_replay_prints_one_complete_document(ask, dead, engine):
-    """A replay's JSON document contains the counts, the run, and each omitted event with its reason."""
+    """A replay's document contains the counts, the run, and each omitted event with its reason."""
     document = ask("replay", "--failed", "-y", "--reason", "it is back", PAYCTL_ACTOR="Linh")
     assert document["exit_code"] == 0
     assert document["counts"] == {"matched": 4, "requeued": 3, "skipped": 1, "failed": 0, "already_published": 0}
@@ -62,7 +62,7 @@ def test_a_dry_run_of_a_replay_changes_nothing(ask, dead, engine):
     ids=["some", "none", "superseded", "one of two", "all"],
 )
 def test_the_exit_code_of_a_replay_tells_if_named_events_were_left_out(ask, dead, which, code, requeued):
-    """A replay exits with 8 if all named events are missing, 7 if all are refused, and 6 if some are left out."""
+    """`replay` exits with 8 if no named event exists, 7 if all are refused, and 6 if only some are left out."""
     named = [each if isinstance(each, str) else dead[each] for each in which]
     document = ask("replay", *named, "-y")
     assert (document["exit_code"], document["counts"]["requeued"]) == (code, requeued)
@@ -79,7 +79,7 @@ def test_a_replay_of_published_events_needs_allow_published(ask, engine):
 
 
 def test_a_replay_of_a_named_published_event_needs_only_allow_published(ask, engine):
-    """Consumers may receive the event twice, so even a named published event needs --allow-published."""
+    """`replay` of a named published event exits with 7, unless --allow-published is given."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="published")
         event = connection.exec_driver_sql("SELECT id FROM outbox").scalar_one()
@@ -102,7 +102,7 @@ def test_a_payment_s_events_are_selected_by_its_id(ask, dead, engine):
 
 @pytest.mark.usefixtures("dead")
 def test_a_replay_plan_has_an_estimated_duration(invoke, ask, database_url):
-    """A replay's estimated duration is the number of events divided by --rate, and nearly zero without a rate."""
+    """The estimated duration of a replay is the number of events divided by --rate, or nearly zero without --rate."""
     assert ask("replay", "--failed", "-n", "--rate", "1/s")["result"]["estimated_seconds"] == 3.0
     assert ask("replay", "--failed", "-n", "--rate", "1/m")["result"]["estimated_seconds"] == 180.0
     assert ask("replay", "--failed", "-n")["result"]["estimated_seconds"] < 0.01
@@ -113,7 +113,7 @@ def test_a_replay_plan_has_an_estimated_duration(invoke, ask, database_url):
 
 
 def test_a_replay_says_why_events_are_left_out(invoke, database_url, dead):
-    """The plan and the result each give the reason once. A command shows the first event or the whole run."""
+    """The plan and the result give the reason for omitted events once, and name a command that shows them."""
     planned = invoke("replay", "--failed", "-n", DATABASE_URL=database_url)
     assert f"{dead[3]}\tPAYMENT_FAILED\tsuperseded: the customer has paid since\n" in planned.stdout
     assert f"see why:  payctl show {dead[3]}\n" in planned.stdout
@@ -127,7 +127,7 @@ def test_a_replay_says_why_events_are_left_out(invoke, database_url, dead):
 
 @pytest.mark.parametrize("option", ["-n", "--dry-run"])
 def test_a_dry_run_of_a_replay_names_the_command_that_applies_it(invoke, database_url, dead, engine, option):
-    """The command is the typed one without -n, with its profile and its quotes."""
+    """After a dry run, `replay` suggests the typed command without -n."""
     shown = invoke("replay", option, *dead[:2], "--reason", "it is back", DATABASE_URL=database_url).stdout
     expected = f"  payctl replay {' '.join(dead[:2])} --reason 'it is back'"
     assert shown.splitlines()[-2:] == ["dry run:  nothing was changed. To apply it:", expected]
@@ -136,7 +136,7 @@ def test_a_dry_run_of_a_replay_names_the_command_that_applies_it(invoke, databas
 
 
 def test_the_command_after_a_dry_run_satisfies_the_guard(invoke, database_url, dead, tmp_path):
-    """For a protected profile, the command has the reason and the name that the guard asks for."""
+    """For a protected profile, the command that a dry run suggests has the options that the guard requires."""
     file = tmp_path / "config.toml"
     file.write_text(f'[profiles.prod]\nDATABASE_URL = "{database_url}"\n[profiles.prod.guard]\nprotected = true\n')
     file.chmod(0o600)
@@ -148,13 +148,13 @@ def test_the_command_after_a_dry_run_satisfies_the_guard(invoke, database_url, d
 
 
 def test_a_dry_run_of_a_replay_from_stdin_names_no_command(invoke, database_url, dead):
-    """A command that reads stdin cannot be pasted, so the dry run names none."""
+    """A dry run that reads stdin suggests no command, because the command could not be pasted."""
     shown = invoke("replay", "-n", "-", stdin="\n".join(dead[:2]), DATABASE_URL=database_url).stdout
     assert shown.splitlines()[-1] == "dry run:  nothing was changed"
 
 
 def test_a_replay_stops_at_max_errors(ask, dead, engine):
-    """Locked rows count as failures. At --max-errors the run stops and can be resumed."""
+    """A replay counts locked rows as failures and stops at --max-errors."""
     with engine.connect() as holder, holder.begin():
         holder.exec_driver_sql("SELECT id FROM outbox FOR UPDATE")
         document = ask("replay", "--failed", "-y", "--rate", "1/s", "--max-errors", "2")
@@ -164,7 +164,7 @@ def test_a_replay_stops_at_max_errors(ask, dead, engine):
 
 
 def test_a_replay_over_max_affected_is_refused(ask, dead, engine):
-    """A replay over --max-affected exits with 7, and the hint has the needed number."""
+    """A replay of more events than --max-affected exits with 7, and the hint has the needed number."""
     document = ask("replay", "--failed", "-y", "--max-affected", "2")
     assert (document["exit_code"], "--max-affected 3" in document["error"]["hint"]) == (7, True)
     assert (pending(engine), len(dead)) == (0, 4)
@@ -172,7 +172,7 @@ def test_a_replay_over_max_affected_is_refused(ask, dead, engine):
 
 @pytest.mark.parametrize(("ending", "events"), [([], 3), (["--limit", "2"], 2), (["--allow-superseded"], 4)])
 def test_a_replay_over_max_affected_loads_no_row(ask, dead, ending, events):
-    """A replay over --max-affected is refused after counting the events, without reading them."""
+    """A replay of more events than --max-affected counts the events, but does not read them."""
     read = []
 
     def note(_connection, _cursor, statement, *_more):
@@ -188,7 +188,7 @@ def test_a_replay_over_max_affected_loads_no_row(ask, dead, ending, events):
 
 
 def test_a_replay_names_the_superseded_events_that_it_includes(invoke, ask, database_url, dead, engine):
-    """With --allow-superseded the plan, the question and the document name the superseded events."""
+    """With --allow-superseded, the plan, the question and the document name the superseded events."""
     asked = invoke("replay", "--failed", "--allow-superseded", DATABASE_URL=database_url)
     assert asked.exit_code == 7
     assert "1 superseded event INCLUDED by --allow-superseded" in asked.stderr
@@ -226,5 +226,5 @@ def test_a_replay_names_the_superseded_events_that_it_includes(invoke, ask, data
     ids=" ".join,
 )
 def test_a_replay_with_contradicting_options_is_refused(ask, arguments):
-    """`replay` exits with 2 for contradicting or invalid options, before it reads anything."""
+    """`replay` exits with 2 for contradicting or invalid options."""
     assert ask("replay", *arguments, "-y")["exit_code"] == 2

@@ -1,4 +1,4 @@
-"""The story of a night, written with plain SQL: an outage, dead events, refused callbacks, and runs of operators."""
+"""The rows of a test night, in plain SQL: an outage, dead events, refused callbacks, and runs of operators."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ RUN = """
 
 
 class Story:
-    """Rows of a test night that began at ``base`` (UTC, aware). Each method inserts one row with a counted id."""
+    """A writer of the rows of a test night that began at ``base`` (UTC). Each method inserts one row with a new id."""
 
     def __init__(self, connection, base):
         self.connection, self.base, self.number = connection, base, 0
@@ -51,7 +51,7 @@ class Story:
         return str(uuid5(SPACE, str(self.number)))
 
     def at(self, minutes):
-        """Return an instant of the night."""
+        """Return the instant that is this many minutes after the start of the night."""
         return self.base + timedelta(minutes=minutes)
 
     def payment(self, minutes, status="COMPLETED", amount=250_000):
@@ -64,7 +64,7 @@ class Story:
     def event(
         self, minutes, lag_s=None, *, payment=None, tries=0, error=None, event_type="PAYMENT_COMPLETED", sent=None
     ):
-        """Insert an event and return its id. If a lag or an instant of sending is given, the event is published."""
+        """Insert an event and return its id. The event is published if ``lag_s`` or ``sent`` is given."""
         made = self.at(minutes)
         published = (
             made + timedelta(seconds=lag_s) if lag_s is not None else self.at(sent) if sent is not None else None
@@ -101,24 +101,24 @@ class Story:
 
 
 def new_story(connection):
-    """Return the writer of a night that began ten hours ago."""
+    """Return the writer of a test night that began ten hours ago."""
     return Story(connection, (datetime.now(UTC) - timedelta(hours=10)).replace(second=0, microsecond=0))
 
 
 @pytest.fixture
 def story(engine):
-    """Yield the writer of a night that began ten hours ago. The test commits it."""
+    """Yield the writer of a test night that began ten hours ago. The test must commit."""
     with engine.connect() as connection:
         yield new_story(connection)
 
 
 def night(story):
-    """Insert the rows of the whole night: an outage of 40 minutes, and the events that still wait after it."""
+    """Insert the rows of the whole test night, with an outage of 40 minutes. Return its facts."""
     for minute in range(0, 360, 3):
         down = 120 <= minute < 160
         story.event(minute, *(() if down else (0.2 + minute % 7,)), **({"sent": 161 + minute / 100} if down else {}))
-    story.event(-30, sent=5)  # waited when the window began
-    story.event(-45, 1)  # before the window
+    story.event(-30, sent=5)  # an event that waited when the window began
+    story.event(-45, 1)  # an event that was published before the window
     dead = [story.event(200 + n, tries=5, error="MSG_SIZE_TOO_LARGE: 1234567 bytes") for n in range(3)]
     dead.append(story.event(210, tries=6, error=f"{HOSTILE} {ACCOUNT}"))
     dead.append(story.event(215, tries=5, error="unknown event type", event_type="SOMETHING_ELSE"))
@@ -150,7 +150,7 @@ def night(story):
 
 @pytest.fixture
 def told(story):
-    """Return the facts of the whole night, committed."""
+    """Insert and commit the rows of the whole test night. Return its facts."""
     facts = night(story)
     story.connection.commit()
     return facts

@@ -1,4 +1,4 @@
-"""`payctl report` on a terminal of 80 columns."""
+"""Test `payctl report` on a terminal with 80 columns."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLOURS = re.compile(rb"\x1b\[[0-9;?]*[a-zA-Z]")
 
 @pytest.fixture
 def shown(database_url, terminal):
-    """Return a function that runs the report on a terminal and returns its exit code and its bytes."""
+    """Return a function that runs the report on a terminal, and returns its exit code, bytes and text."""
 
     def run(*options):
         with terminal("report", *options, lines=400, DATABASE_URL=database_url, TZ="UTC") as it:
@@ -25,12 +25,12 @@ def shown(database_url, terminal):
 
 
 def window(told):
-    """Return the options of the whole night."""
+    """Return the options --since and --until for the test night."""
     return ["--since", rfc3339(told.since), "--until", rfc3339(told.until)]
 
 
 def test_the_report_fits_the_terminal_and_no_word_is_cut(shown, told, ask):
-    """No line is longer than 80 columns, and every word of the verdict and of the figures is whole in one line."""
+    """On a terminal, no line of the report is longer than 80 columns, and no word is cut."""
     code, sent, text = shown(*window(told))
     document = ask("report", *window(told))
     last = text.index("as Markdown, with the command")
@@ -45,7 +45,7 @@ def test_the_report_fits_the_terminal_and_no_word_is_cut(shown, told, ask):
 
 
 def test_the_report_on_a_terminal_is_no_markdown(shown, told):
-    """The screen opens with the verdict, has every section, and has none of Markdown's marks."""
+    """On a terminal, the report begins with the verdict, has every section, and contains no Markdown."""
     _, _, text = shown(*window(told))
     headings = ("Open now", "What happened when", "figure ", "Who did what")
     assert [text.index(f"\n{each}") for each in headings] == sorted(text.index(f"\n{each}") for each in headings)
@@ -56,7 +56,7 @@ def test_the_report_on_a_terminal_is_no_markdown(shown, told):
 
 
 def test_the_screen_names_overdue_payments_and_the_command_that_asks_the_gateways(shown, told):
-    """A payment whose callback never came is no open order, but the screen says how many are PENDING for too long."""
+    """The report says how many payments are PENDING for too long, and suggests the command that asks the gateways."""
     _, _, text = shown(*window(told))
     assert re.search(r"\nAsk the gateways\n  \d+ payments? of the window (is|are) PENDING for over 20 minutes", text)
     assert "\n    payctl reconcile payments -n\n" in text
@@ -64,14 +64,14 @@ def test_the_screen_names_overdue_payments_and_the_command_that_asks_the_gateway
 
 @pytest.mark.usefixtures("told")
 def test_the_screen_ends_with_the_commands_for_the_two_files(shown):
-    """The report's commands contain the window as the user typed it."""
+    """The report ends with the commands that write it to a file, with the window as the user typed it."""
     _, _, text = shown("--since", "11h")
     assert "\n  payctl report --since 11h > report.md\n" in text
     assert text.endswith("  payctl report --since 11h --html report.html")
 
 
 def test_the_screen_shows_texts_from_outside_as_they_are_and_no_secret(shown, told):
-    """A stored text starts no control sequence, and no account number is shown."""
+    """The report escapes control characters of stored texts, and shows no account number."""
     _, sent, text = shown(*window(told))
     assert ACCOUNT.split("=")[1] not in text
     assert b"\x1b[31m " not in sent
@@ -80,7 +80,7 @@ def test_the_screen_shows_texts_from_outside_as_they_are_and_no_secret(shown, to
 
 
 def test_what_was_not_counted_is_said_once(shown, told):
-    """On a terminal, the section says that it was not counted, so no warning repeats this."""
+    """On a terminal, each section says that it was not counted, and no warning repeats this."""
     since = told.since - timedelta(days=30)
     code, _, text = shown("--since", rfc3339(since))
     assert code == 0

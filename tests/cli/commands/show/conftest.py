@@ -1,4 +1,4 @@
-"""Orders in every state, written in the way of the payment service, the webhook and a publisher."""
+"""Orders in every state, with the rows that the payment service, the webhook and a publisher write."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ENDS = {"COMPLETED": "completedAt", "FAILED": "failedAt", "CANCELLED": "cancell
 
 
 class Orders:
-    """A writer of one order at a time. Each age is the time since the event or the change."""
+    """A writer of one order. Each ``age`` is the time from the event or the change until now."""
 
     def __init__(self, engine):
         self._engine = engine
@@ -40,7 +40,7 @@ class Orders:
         self.receipts = []
 
     def pay(self, status="PENDING", *, age=HOUR, provider="MOMO", ended=None, **more):
-        """Insert the payment. ``ended`` has the age of each earlier final state of the payment."""
+        """Insert the payment. ``ended`` maps each earlier final status to its age."""
         with self._engine.begin() as connection:
             self.payment = insert_payment(connection, amount=320_000, provider=provider, status=status, age=age, **more)
             for other, at in (ended or {}).items():
@@ -70,7 +70,7 @@ class Orders:
     def callback(
         self, outcome="COMPLETED", result="settled", reason=None, *, amount=320_000, age=timedelta(minutes=3), **more
     ):
-        """Insert a receipt of the payment."""
+        """Insert a receipt for the payment."""
         payment = self.payment
         values = {
             "id": str(uuid4()),
@@ -93,33 +93,30 @@ class Orders:
         return self
 
     def unclear(self, reason, **more):
-        """Insert a receipt of a genuine callback that settled nothing.
-
-        The receipt contains the order and no payment.
-        """
+        """Insert a receipt of an unclear callback. It has the order code but no payment."""
         return self.callback("UNCLEAR", "refused", reason, amount=None, reference="", payment=None, number=None, **more)
 
     def named(self, text):
-        """Replace the placeholders in a text by this order's names."""
+        """Replace the placeholders in a text with this order's names."""
         first = [*self.events, *[""] * 3]
         names = {"order": self.payment.order_code if self.payment else "", "receipt": (self.receipts or [""])[-1]}
         return text.format(**names, first=first[0], second=first[1])
 
     @property
     def name(self):
-        """Return the name to show: the order, otherwise a callback, otherwise an event."""
+        """Return the name for `payctl show`: the order code, else a receipt's id, else an event's id."""
         return self.payment.order_code if self.payment else [*self.receipts, *self.events][0]
 
 
 @pytest.fixture
 def orders(engine):
-    """Return a writer of orders in any state."""
+    """Return a writer of an order in any state."""
     return Orders(engine)
 
 
 @pytest.fixture
 def shown(ask, orders):
-    """Return a function that shows the order and returns its verdict, its commands and its exit code."""
+    """Return a function that runs `payctl show` for the order, and returns what the document says."""
 
     def show(**environment):
         document = ask("show", orders.name, **environment)

@@ -12,7 +12,7 @@ CODES = ("TB-SUMMER-20261123-9E641D25", "TB-SUMMER-20261123-11641D25", "TB-WINTE
 
 @pytest.fixture(autouse=True)
 def payments(engine):
-    """Insert four orders, two of them with the same last characters."""
+    """Insert four orders. Two order codes end with the same characters."""
     with engine.begin() as connection:
         for code in CODES:
             insert_payment(connection, order_code=code)
@@ -31,12 +31,12 @@ def payments(engine):
     ],
 )
 def test_an_order_is_found_by_its_last_characters_in_any_case(ask, typed, found):
-    """An operator may know an order code only from a screenshot or a phone call."""
+    """`payctl show` finds an order by the last characters of its code, in upper or lower case."""
     assert ask("show", typed)["result"]["order_code"] == found
 
 
 def test_several_orders_with_the_same_last_characters_are_listed(ask, invoke, database_url):
-    """If several order codes end in the given characters, show lists them and exits with 2."""
+    """If several order codes end with the given characters, `payctl show` lists them and exits with 2."""
     document = ask("show", "641d25")
     error = document["error"]
     assert (document["exit_code"], error["message"][:41]) == (2, "2 order codes end in 641d25, the latest f")
@@ -47,5 +47,5 @@ def test_several_orders_with_the_same_last_characters_are_listed(ask, invoke, da
 
 @pytest.mark.parametrize("typed", ["25", "%", "1D25x", "____", "%%%%", "tb-x-2"])
 def test_too_few_or_wrong_last_characters_find_no_order(ask, typed):
-    """Fewer than four last characters find no order, and a wildcard of SQL is ordinary text."""
+    """`payctl show` needs at least four last characters, and treats SQL wildcards as ordinary text."""
     assert ask("show", typed)["exit_code"] == 8

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.postgres
 
 @pytest.fixture
 def screen(invoke, database_url, orders):
-    """Return a function that shows the order to a person and returns the lines of stdout."""
+    """Return a function that runs `payctl show` for the order and returns the lines of stdout."""
 
     def show(*arguments, **environment):
         result = invoke("show", orders.name, *arguments, DATABASE_URL=database_url, **environment)
@@ -21,7 +21,7 @@ def screen(invoke, database_url, orders):
 
 
 def test_show_begins_with_the_verdict_and_shows_both_amounts(orders, screen):
-    """`show` prints the verdict, the order's amount and the paid amount. If no command helps, it ends with a task."""
+    """After a wrong amount, `payctl show` prints the order's amount, the paid amount, and a task at the end."""
     orders.pay().callback("COMPLETED", "refused", "wrong_amount", amount=321_000)
     lines = screen()
     assert lines[0].startswith("✘  NO TICKET: paid 321,000 VND, the order is 320,000 VND; callback refused 3 min ago")
@@ -36,7 +36,7 @@ def test_a_payment_that_is_too_small_may_be_completed(orders, screen):
 
 
 def test_a_settlement_by_reconcile_is_not_called_a_callback(orders, screen):
-    """If reconcile settled a payment, show says that payctl asked the gateway, and mentions no callback."""
+    """If reconcile settled a payment, `payctl show` says that payctl asked the gateway, and mentions no callback."""
     orders.pay("COMPLETED").event(state="published").callback(method="RECONCILE")
     lines = screen()
     assert "settled by\tpayctl reconcile payments, which asked the gateway" in lines
@@ -45,7 +45,7 @@ def test_a_settlement_by_reconcile_is_not_called_a_callback(orders, screen):
 
 
 def test_show_says_that_a_callback_settled_the_payment(orders, screen):
-    """If a callback settled a payment, show prints "settled by a callback" and does not mention reconcile."""
+    """If a callback settled a payment, `payctl show` prints "settled by a callback"."""
     orders.pay("COMPLETED").event(state="published").callback()
     assert "settled by\ta callback" in screen()
 
@@ -62,13 +62,13 @@ def test_show_says_that_a_callback_settled_the_payment(orders, screen):
     ],
 )
 def test_show_says_that_an_event_with_a_permanent_fault_died_after_1_try(orders, screen, error, said):
-    """A permanent fault sets "retryCount" to the maximum at once, so the count alone would say 5 tries."""
+    """`payctl show` says "after 1 try" for an event with a permanent fault, although its retry count is the maximum."""
     orders.pay("COMPLETED").event(state="dead", error=error)
     assert any(said in line for line in screen())
 
 
 def test_the_size_of_a_payload_decides_which_limit_to_raise(orders, shown):
-    """Above the client's own limit, raising the topic's limit does not help, and the verdict does not advise it."""
+    """If a payload is over payctl's own limit, the verdict names that limit and not the topic's limit."""
     orders.pay("COMPLETED").event(state="dead", error="MSG_SIZE_TOO_LARGE: x", size=1_200_000)
     assert "payctl sends at most 1,000,000" in shown().verdict["todo"]
     orders.events.clear()
@@ -77,7 +77,7 @@ def test_the_size_of_a_payload_decides_which_limit_to_raise(orders, shown):
 
 
 def test_the_wait_of_a_requeued_event_starts_at_its_replay(orders, shown, ask):
-    """If an event that is days old was replayed, the verdict counts the time since the replay."""
+    """If an old event was replayed, the verdict counts its wait from the replay."""
     orders.pay("COMPLETED", age=timedelta(days=3)).event(
         state="dead", age=timedelta(days=3), error="INVALID_REQUEST: x"
     )
@@ -87,10 +87,7 @@ def test_the_wait_of_a_requeued_event_starts_at_its_replay(orders, shown, ask):
 
 
 def test_show_says_that_an_event_died_again_after_a_replay(orders, shown, ask, engine):
-    """If a replayed event is dead again, the verdict says so.
-
-    The operator then looks for the cause before another replay.
-    """
+    """If an event died again after a replay, the verdict says so."""
     orders.pay("COMPLETED").event(state="dead", error="INVALID_REQUEST: x")
     ask("replay", orders.events[0], "-y")
     with engine.begin() as connection:
@@ -99,7 +96,7 @@ def test_show_says_that_an_event_died_again_after_a_replay(orders, shown, ask, e
 
 
 def test_the_verdict_shows_no_secret_of_a_stored_error(orders, screen):
-    """The verdict redacts and escapes the error text of a database row."""
+    """The verdict masks secrets and escapes control characters in a stored error."""
     orders.pay("COMPLETED").event(state="dead", error="\x1b[2J password=hunter2 : x")
     shown = "\n".join(screen())
     assert "hunter2" not in shown

@@ -1,4 +1,4 @@
-"""The verdict of ``payctl show`` for every state of an order: the sentence, the exit code and the advised commands."""
+"""Test the verdict of ``payctl show`` for every state of an order: sentence, exit code and suggested commands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RELEASE = "payctl publish-outbox --on-dead release"
 TOO_LARGE = "MSG_SIZE_TOO_LARGE: Broker: Message size too large"
 TIMED_OUT = "INVALID_REQUEST: Broker: Invalid request"
 
-# name: how to write the order, exit code, the verdict's kind, the sentence's beginning, the commands
+# name: (how to insert the order, exit code, kind of the verdict, beginning of the sentence, commands)
 CASES = {
     "a fresh order": (
         lambda o: o.pay(age=3 * MINUTES),
@@ -211,7 +211,7 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_show_gives_each_state_of_an_order_its_verdict(orders, shown, engine, name):
-    """For each state of an order, show's exit code, mark and sentence agree, and it suggests the commands that help."""
+    """For each state of an order, `payctl show` prints the right verdict, exit code and commands."""
     write, code, kind, text, commands = CASES[name]
     with engine.begin() as connection:
         connection.exec_driver_sql("""ALTER TYPE "PaymentStatus" ADD VALUE IF NOT EXISTS 'EXPIRED'""")

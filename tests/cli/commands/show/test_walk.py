@@ -1,4 +1,4 @@
-"""Test an order with a real problem, and the first ``payctl show ORDER`` of the on-call engineer."""
+"""Test how ``payctl show ORDER`` leads an operator from a problem to the command that helps."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ pytestmark = pytest.mark.postgres
 
 @pytest.fixture
 def world(engine, answer, database_url, keys, mock_kafka):
-    """Return a world with the gateways' keys, a broker and one MoMo order of 320,000 VND."""
+    """Return the actions on one MoMo order of 320,000 VND, with the gateways' keys and a broker."""
     with engine.begin() as connection:
         order = insert_payment(connection, amount=320_000, provider="MOMO", age=timedelta(hours=1)).order_code
 
     class World:
-        """An order and the actions of its gateway and its operator."""
+        """The actions of the gateway and the operator on one order."""
 
         broker = mock_kafka
         name = order
 
         def run(self, *arguments):
-            """Run a command."""
+            """Run a command and return its document."""
             return answer(*arguments, **keys, DATABASE_URL=database_url, KAFKA_BROKERS=mock_kafka.bootstrap)
 
         def gateway(self, scenario, *more):
-            """Send a callback of the gateway."""
+            """Send a callback from the gateway for this order."""
             return self.run("simulate", "momo", scenario, "--order-code", order, "--to", "process-webhook", *more)
 
         def show(self):
-            """Show the order and return the exit code, the verdict and the commands."""
+            """Show the order. Return the exit code, the verdict and the suggested commands."""
             document = self.run("show", order[-8:].lower())
             result = document["result"]
             return document["exit_code"], result["verdict"], [each["command"] for each in result["next"]]
@@ -43,20 +43,20 @@ def world(engine, answer, database_url, keys, mock_kafka):
 
 
 def test_show_advises_reconcile_if_no_callback_came(world):
-    """For a payment whose callback is missing, the only advised command asks the gateway for the payment's state."""
+    """If no callback arrived, the only command that `payctl show` suggests asks the gateway."""
     code, verdict, commands = world.show()
     assert (code, verdict["kind"]) == (5, "no_callback")
     assert commands == [f"payctl reconcile payments {world.name}"]
 
 
 def test_show_does_not_count_a_forged_callback(world):
-    """A forged callback leaves no receipt, so the verdict says that no genuine callback arrived."""
+    """A forged callback leaves no receipt, so `payctl show` says that no genuine callback arrived."""
     assert world.gateway("bad-signature")["exit_code"] == 5
     assert "no genuine callback arrived" in world.show()[1]["text"]
 
 
 def test_show_advises_no_command_after_a_wrong_amount(world):
-    """After a wrong amount, show prints both amounts and a task, because asking the gateway again would not help."""
+    """After a wrong amount, `payctl show` prints both amounts and a task, and suggests no command."""
     assert world.gateway("wrong-amount")["exit_code"] == 5
     code, verdict, commands = world.show()
     assert (code, verdict["kind"], commands) == (5, "wrong_amount", [])
@@ -65,7 +65,7 @@ def test_show_advises_no_command_after_a_wrong_amount(world):
 
 
 def test_show_names_the_topic_limit_of_a_message_that_is_too_large(world):
-    """The verdict names the limit to raise. Payctl advises no replay before that, because the event would die again."""
+    """For a message that is too large, `payctl show` names the topic's limit and suggests no replay."""
     world.gateway("paid")
     world.broker.fail_next(KafkaError.MSG_SIZE_TOO_LARGE)
     assert world.run("publish-outbox")["counts"]["dead"] == 1
@@ -76,7 +76,7 @@ def test_show_names_the_topic_limit_of_a_message_that_is_too_large(world):
 
 
 def test_show_says_that_a_message_is_over_payctl_s_own_limit(world, engine):
-    """If a message is over payctl's own limit, show asks for a smaller payload, because no topic setting helps."""
+    """If a message is over payctl's own limit, `payctl show` asks for a smaller payload."""
     world.gateway("paid")
     with engine.begin() as connection:
         sql = """UPDATE outbox SET payload = payload || jsonb_build_object('padding', repeat('x', 1000000))"""
@@ -88,7 +88,7 @@ def test_show_says_that_a_message_is_over_payctl_s_own_limit(world, engine):
 
 
 def test_show_advises_a_command_that_publishes_a_blocked_success(world):
-    """For a blocked success, show suggests a command that publishes the success and leaves the failure dead."""
+    """For a blocked success, `payctl show` suggests a command that publishes the success."""
     world.gateway("failed")
     world.broker.fail_next(KafkaError.MSG_SIZE_TOO_LARGE)
     world.run("publish-outbox")
@@ -108,7 +108,7 @@ def test_show_advises_a_command_that_publishes_a_blocked_success(world):
 
 @pytest.fixture
 def overdue(world, engine):
-    """A paid order whose event is an hour old."""
+    """Make the order paid, with an event that is an hour old. Return the order's actions."""
     world.gateway("paid")
     with engine.begin() as connection:
         connection.exec_driver_sql("""UPDATE outbox SET "createdAt" = "createdAt" - interval '1 hour'""")
@@ -123,7 +123,7 @@ def overdue(world, engine):
     ],
 )
 def test_no_publisher_is_running(overdue, engine, seen, fact):
-    """If no publisher runs, show says since when, and suggests a command that publishes the event."""
+    """If no publisher runs, `payctl show` says since when, and suggests a command that publishes the event."""
     if seen:
         with engine.begin() as connection:
             age = f"clock_timestamp() - interval '{seen}'"
@@ -136,7 +136,7 @@ def test_no_publisher_is_running(overdue, engine, seen, fact):
 
 
 def test_a_publisher_runs_and_does_not_send(overdue, engine):
-    """If the database does not show why an event waits, the advised command asks the brokers too."""
+    """If a publisher runs but does not send the event, `payctl show` suggests `payctl doctor`."""
     with engine.begin() as connection:
         connection.exec_driver_sql("INSERT INTO payctl.publishers VALUES (1000, 'host:12:x', clock_timestamp())")
     code, verdict, commands = overdue.show()
@@ -145,7 +145,7 @@ def test_a_publisher_runs_and_does_not_send(overdue, engine):
 
 
 def test_two_publishers_exclude_each_other(overdue, engine):
-    """If publishers have different settings, the operator must act, because no command changes these settings."""
+    """If publishers have different PAYCTL_SHARDS, `payctl show` gives the operator a task instead of a command."""
     with engine.begin() as connection:
         rows = "(1000, 'host:12:x', clock_timestamp()), (4000, 'host:99:y', clock_timestamp())"
         connection.exec_driver_sql(f"INSERT INTO payctl.publishers VALUES {rows}")  # noqa: S608 - a constant
@@ -155,7 +155,7 @@ def test_two_publishers_exclude_each_other(overdue, engine):
 
 
 def test_show_of_a_published_order_exits_with_0(world):
-    """A callback settled the payment, and payctl has published its event."""
+    """`payctl show` exits with 0 when the event of a paid order is published."""
     world.gateway("paid")
     code, verdict, commands = world.show()
     assert (code, verdict["kind"], commands) == (5, "waiting", ["payctl publish-outbox"])
