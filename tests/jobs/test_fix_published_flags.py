@@ -1,4 +1,4 @@
-"""The repair of half-marked rows. Half-marked rows become published, no event is sent, and no other row changes."""
+"""Test the repair of half-marked rows, which marks these rows as published and changes no other row."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ pytestmark = pytest.mark.postgres
 
 
 def new_run():
-    """Return a run that has not begun."""
+    """Return a run that has not started yet."""
     return NewRun(str(uuid4()), "doctor --fix-published-flags", Actor("me", "here"), reason="why")
 
 
 def repair(engine, run=None, **options):
-    """Make a plan and repair its rows."""
+    """Plan the repair and run it."""
     return fix_published_flags(engine, preview_published_flags(engine), run or new_run(), **options)
 
 
 @pytest.fixture
 def half_marked(engine):
-    """Insert 25 half-marked rows and three of each other kind."""
+    """Insert 25 half-marked rows and three rows of each other state."""
     with engine.begin() as connection:
         insert_events(connection, 25, state="sent_unmarked", age=timedelta(days=3))
         for state in ("pending", "published", "dead"):
@@ -38,7 +38,7 @@ def half_marked(engine):
 
 @pytest.fixture
 def rows(engine):
-    """Return a function that returns the flags of all rows, and all rows without the flag."""
+    """Return a function that returns two lists: the flags of all rows, and the other columns of all rows."""
 
     def read():
         sql = "SELECT published, to_jsonb(o) - 'published' FROM outbox o ORDER BY id"
@@ -51,7 +51,7 @@ def rows(engine):
 
 @pytest.mark.usefixtures("half_marked")
 def test_the_repair_changes_only_the_flag_of_half_marked_rows(engine, rows):
-    """With any batch size every half-marked row is repaired and no other row changes."""
+    """With any batch size, the repair changes only the flag of half-marked rows."""
     flags_before, others_before = rows()
     report = repair(engine, batch_size=10)
     assert (report.matched, report.repaired) == (25, 25)
@@ -63,7 +63,7 @@ def test_the_repair_changes_only_the_flag_of_half_marked_rows(engine, rows):
 
 @pytest.mark.usefixtures("half_marked")
 def test_the_repair_changes_no_row_that_was_marked_after_the_plan(engine):
-    """Rows that become half marked during the confirmation are not part of the confirmed plan."""
+    """The repair does not change a row that became half-marked after the plan."""
     planned = preview_published_flags(engine)
     with engine.begin() as connection:
         connection.exec_driver_sql(
@@ -76,7 +76,7 @@ def test_the_repair_changes_no_row_that_was_marked_after_the_plan(engine):
 
 @pytest.mark.usefixtures("half_marked")
 def test_the_repair_is_recorded_with_each_row(engine):
-    """The record of the repair has the operator, the reason, and each row before and after."""
+    """The record of a repair has the reason, and each row before and after the repair."""
     run = new_run()
     repair(engine, run, batch_size=10)
     with engine.begin() as connection:
@@ -89,7 +89,7 @@ def test_the_repair_is_recorded_with_each_row(engine):
 
 @pytest.mark.usefixtures("half_marked")
 def test_a_stopped_repair_is_continued_by_the_next_run(engine):
-    """Committed batches stay repaired, the stopped run is incomplete, and the next run repairs the other rows."""
+    """A stopped repair keeps its committed batches, and the next run repairs the other rows."""
     batches = []
     first = repair(engine, batch_size=10, done=batches.append, stopping=lambda: bool(batches))
     assert (first.repaired, batches) == (10, [10])
@@ -101,7 +101,7 @@ def test_a_stopped_repair_is_continued_by_the_next_run(engine):
 
 @pytest.mark.usefixtures("half_marked")
 def test_the_repair_skips_locked_rows(engine):
-    """The repair does not wait for a locked row and repairs the others."""
+    """The repair skips locked rows without waiting, and repairs the others."""
     with engine.begin() as holder:
         holder.exec_driver_sql(
             'SELECT 1 FROM outbox WHERE NOT published AND "publishedAt" IS NOT NULL ORDER BY id LIMIT 2 FOR UPDATE'
@@ -111,7 +111,7 @@ def test_the_repair_skips_locked_rows(engine):
 
 
 def test_a_repair_without_rows_is_not_recorded(engine):
-    """If no row is half marked, no run is recorded."""
+    """If no row is half-marked, the repair records no run."""
     report = repair(engine)
     assert (report.matched, report.run_id) == (0, None)
     with engine.begin() as connection:
@@ -120,7 +120,7 @@ def test_a_repair_without_rows_is_not_recorded(engine):
 
 @pytest.mark.usefixtures("half_marked")
 def test_a_running_repair_cannot_be_cancelled_from_another_process(engine):
-    """`payctl runs cancel` is refused, and the repair continues to its end."""
+    """`payctl runs cancel` refuses to cancel a running repair, and the repair continues."""
     run = new_run()
 
     def found():

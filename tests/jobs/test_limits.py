@@ -1,4 +1,4 @@
-"""The time limits of each job's transactions, as the database gets them."""
+"""Test the time limits that each job sets for its transactions in the database."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NAMES = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeo
 
 @pytest.fixture
 def limits(engine):
-    """Return a set of the limits that transactions have had since then: statement, lock and idle, in seconds."""
+    """Return a set that collects the limits of later transactions: statement, lock and idle time, in seconds."""
     found = set()
 
     def note(_connection, _cursor, statement, *_others):
@@ -41,7 +41,7 @@ def limits(engine):
 
 
 def test_a_replay_waits_up_to_half_a_minute_for_a_statement(engine, limits):
-    """A replay may take half a minute for a statement, and a minute for selecting the events."""
+    """In a replay, a statement may take 30 seconds, and the selection of the events 60 seconds."""
     plan = plan_replay(engine, Selector(failed=True), max_retries=5)
     assert limits == {(60, 5, 60)}
     limits.clear()
@@ -51,7 +51,7 @@ def test_a_replay_waits_up_to_half_a_minute_for_a_statement(engine, limits):
 
 
 def test_a_cleanup_waits_up_to_ten_seconds_for_a_batch(engine, limits):
-    """Counting may take a minute, and reading everything five minutes. A batch waits a second for a lock."""
+    """In a cleanup, a batch may take ten seconds and waits one second for a lock. Counts may take longer."""
     report = cleanup(engine, retention=timedelta(days=7), max_retries=5)
     assert report.deleted == 1
     assert limits == {(10, 1, 60), (60, 5, 60), (300, 5, 60)}
@@ -61,7 +61,7 @@ def test_a_cleanup_waits_up_to_ten_seconds_for_a_batch(engine, limits):
 
 
 def test_a_publisher_waits_up_to_two_seconds_for_a_lock(engine, limits, mock_kafka):
-    """A publisher waits two seconds for a lock. Its search for the cause of waiting may take five seconds."""
+    """A publisher waits two seconds for a lock. A statement that looks for obstacles may take five seconds."""
     producer = Producer(producer_config(KafkaSettings(mock_kafka.bootstrap)))
     publish_outbox(engine, producer, PublishOptions())
     producer.close()

@@ -23,14 +23,14 @@ def ids_of(rows):
 
 
 def in_order(engine):
-    """Return all ids, newest first, as the database sorts them."""
+    """Return all ids as the database sorts them, with the newest first."""
     with engine.connect() as connection:
         sql = 'SELECT id FROM outbox ORDER BY "createdAt" DESC, id COLLATE "C" DESC'
         return list(connection.exec_driver_sql(sql).scalars())
 
 
 def test_pages_of_a_listing_have_no_gap_and_no_repetition(engine):
-    """Published and unpublished events are in one order, with pages of any size."""
+    """Pages of any size list each published and unpublished event once, in one order."""
     with engine.begin() as connection:
         insert_events(connection, 3000, state="published")
         insert_events(connection, 2500, state="dead")
@@ -44,7 +44,7 @@ def test_pages_of_a_listing_have_no_gap_and_no_repetition(engine):
 
 
 def test_payments_are_listed_in_large_pages(engine):
-    """Payments are listed in large pages, because each page sorts the whole table."""
+    """A listing of payments reads large pages, because each page sorts the whole table."""
     with engine.begin() as connection:
         insert_events(connection, 5000)
         insert_payments_of_events(connection)
@@ -61,7 +61,7 @@ def test_payments_are_listed_in_large_pages(engine):
 
 
 def test_pages_split_rows_of_one_instant_correctly(engine):
-    """Hundreds of rows may have the same millisecond, and each row is listed once."""
+    """If many rows have the same millisecond, pages still list each row once."""
     with engine.begin() as connection:
         insert_events(connection, 50)
         connection.exec_driver_sql('UPDATE outbox SET "createdAt" = now()')
@@ -88,7 +88,7 @@ def test_a_long_listing_takes_no_more_memory_than_a_short_one(engine):
 
 
 def test_payments_are_selected_by_status_age_gateway_and_order(engine):
-    """Each selector of payments finds exactly the matching payments."""
+    """Each selector for payments finds exactly the matching payments."""
     with engine.begin() as connection:
         old = insert_payment(connection, age=timedelta(hours=1))
         insert_payment(connection)
@@ -104,7 +104,7 @@ def test_payments_are_selected_by_status_age_gateway_and_order(engine):
 
 
 def test_a_listed_event_has_its_order_code_and_says_if_it_is_superseded(engine):
-    """A row has the order code, the gateway and a flag that warns against sending a superseded event again."""
+    """A listed event has its order code and its gateway, and says whether it is superseded."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead", event_type="PAYMENT_FAILED")
         insert_payments_of_events(connection)
@@ -115,7 +115,7 @@ def test_a_listed_event_has_its_order_code_and_says_if_it_is_superseded(engine):
 
 
 def test_receipts_are_listed_newest_first_and_each_once(engine):
-    """Receipts of one instant are in the order of their ids, and a page may end between them."""
+    """Pages of receipts list each receipt once, with the newest first."""
     insert = """
         INSERT INTO payctl.webhook_receipts (id, received_at, provider, order_ref, reference, currency, outcome,
             result, method, path, query, body, body_sha256)
@@ -136,7 +136,7 @@ def test_receipts_are_listed_newest_first_and_each_once(engine):
 
 
 def test_a_truncated_list_of_error_groups_says_so(engine):
-    """The most frequent errors come first, and the report contains the number of events in the listed groups."""
+    """A truncated list of error groups says so. The most frequent errors come first."""
     with engine.begin() as connection:
         for count, error in ((1, "alpha"), (3, "beta"), (2, "gamma")):
             insert_events(connection, count, state="dead", last_error=error)

@@ -1,4 +1,4 @@
-"""The scheduled reconcile on a real database, with MoMo's responses from its stand-in."""
+"""Test the scheduled reconcile on a real database. A stand-in gives the gateways' responses."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ WHO = Actor("reconcile", "lambda")
 
 
 class Scheduled:
-    """MoMo's and ZaloPay's stand-ins, and runs of the job. ``waits`` has the time that each query may take."""
+    """A stand-in for MoMo and ZaloPay, and the job that asks them. ``waits`` has the time limit of each query."""
 
     def __init__(self, engine) -> None:
         self.engine, self.gateways, self.waits = engine, Gateways(), []
         self.before_answer = lambda _reference: None
 
     def insert(self, reference, state="paid", *, gateway="momo", age=HOUR):
-        """Insert a payment that is PENDING for a time."""
+        """Insert a payment that has been PENDING for ``age``."""
         self.gateways.states[reference] = state
         with self.engine.begin() as connection:
             return insert_payment(
@@ -41,7 +41,7 @@ class Scheduled:
             )
 
     def endpoint(self, gateway):
-        """Return an endpoint whose responses come from the stand-in."""
+        """Return an endpoint that gets its responses from the stand-in."""
         query = QUERIES[gateway]
         keys = credentials(by_name(gateway), lambda name: (Secret(KEYS[name]),) if name in KEYS else ())
 
@@ -55,18 +55,18 @@ class Scheduled:
         return StatusEndpoint(query, keys, exchange)
 
     def run(self, *, most_settled=10, budget=timedelta(minutes=1), **options):
-        """Run the job once."""
+        """Run the job once and return its report."""
         chosen = UnattendedOptions(most_settled, budget, rate=1000.0, **options)
         endpoints = {gateway: self.endpoint(gateway) for gateway in ("momo", "zalopay")}
         return settle_overdue(self.engine, endpoints, chosen, WHO)
 
     def execute(self, sql, **parameters):
-        """Change something in another session."""
+        """Run a statement in another session."""
         with self.engine.begin() as connection:
             connection.execute(text(sql), parameters)
 
     def recorded(self, report):
-        """Return the counts in the record of a run."""
+        """Return the recorded counts of a run."""
         with self.engine.connect() as connection:
             return runs.find(connection, report.run_id)[0].counts
 
@@ -80,12 +80,12 @@ class Scheduled:
 
 @pytest.fixture
 def scheduled(engine):
-    """Return the job on the test's database."""
+    """Return the job with the test's database."""
     return Scheduled(engine)
 
 
 def test_a_plan_within_the_cap_is_settled_and_recorded(scheduled):
-    """The job settles the paid and the failed payment, leaves the pending one unchanged, and records the run."""
+    """The job settles paid and failed payments, leaves pending payments unchanged, and records its run."""
     paid, failed, pending = (scheduled.insert(name, name) for name in ("paid", "failed", "pending"))
     report = scheduled.run(most_settled=2)
     assert [scheduled.status(one) for one in (paid, failed, pending)] == ["COMPLETED", "FAILED", "PENDING"]
@@ -96,7 +96,7 @@ def test_a_plan_within_the_cap_is_settled_and_recorded(scheduled):
 
 
 def test_a_plan_over_the_cap_changes_nothing(scheduled):
-    """If a plan is over the cap, payctl changes no payment, counts no failure and records no run."""
+    """If a plan is over the cap, the job changes no payment and records no run."""
     payments = [scheduled.insert(name, "paid") for name in ("a", "b")]
     report = scheduled.run(most_settled=1)
     assert [scheduled.status(one) for one in payments] == ["PENDING", "PENDING"]
@@ -115,17 +115,14 @@ def test_a_plan_over_the_cap_changes_nothing(scheduled):
     ],
 )
 def test_only_payments_of_the_right_age_are_asked_about(scheduled, gateway, age, asked):
-    """A younger payment may still get its callback.
-
-    An older one is not known to ZaloPay, or is left to the operator.
-    """
+    """The job asks only about payments that are old enough, and that the gateway still knows."""
     payment = scheduled.insert("one", gateway=gateway, age=age)
     report = scheduled.run()
     assert (len(report.findings), scheduled.status(payment)) == ((1, "COMPLETED") if asked else (0, "PENDING"))
 
 
 def test_more_payments_than_may_be_asked_about_are_left_to_the_next_run(scheduled):
-    """A run asks about at most the given number of payments, and the report says that there are more."""
+    """If there are more payments than a run may ask about, the run leaves the others to the next run."""
     for name in ("a", "b", "c"):
         scheduled.insert(name)
     report = scheduled.run(most_asked=2)
@@ -141,7 +138,7 @@ def test_more_payments_than_may_be_asked_about_are_left_to_the_next_run(schedule
     ],
 )
 def test_a_payment_that_changed_during_the_query_is_not_settled(scheduled, change, reason, failed):
-    """If a callback settled it first, nothing is lost. Otherwise the next run must look again."""
+    """A payment that changed during the query is skipped. Unless a callback settled it, it counts as failed."""
     scheduled.insert("one")
     scheduled.before_answer = lambda _: scheduled.execute(change)
     report = scheduled.run()
@@ -150,7 +147,7 @@ def test_a_payment_that_changed_during_the_query_is_not_settled(scheduled, chang
 
 
 def test_the_record_of_a_run_counts_settled_and_skipped_payments(scheduled):
-    """The record counts the settled payment, and one as skipped because a callback has settled it first."""
+    """The record of a run counts the settled payments, and the payments that it skipped."""
     scheduled.insert("old", age=2 * HOUR)
     scheduled.insert("young")
     completed = "UPDATE payments SET status = 'COMPLETED' WHERE \"providerTransactionId\" = 'young'"
@@ -159,7 +156,7 @@ def test_the_record_of_a_run_counts_settled_and_skipped_payments(scheduled):
 
 
 def test_late_money_is_for_a_person(scheduled):
-    """If a payment fails during the query but was paid at the gateway, the report lists it for the operator."""
+    """If a payment fails during the query but the customer has paid, the report lists the payment for the operator."""
     payment = scheduled.insert("one")
     scheduled.insert("other", "failed")
     failed = "UPDATE payments SET status = 'FAILED' WHERE \"providerTransactionId\" = 'one'"
@@ -171,7 +168,7 @@ def test_late_money_is_for_a_person(scheduled):
 
 @pytest.mark.parametrize("state", ["refunded", "odd"])
 def test_an_answer_that_payctl_has_no_rule_for_is_for_a_person(scheduled, state):
-    """A refund or an unknown state leaves the payment PENDING, and the report lists the payment for the operator."""
+    """For a refund or an unknown state, the payment stays PENDING and is listed for the operator."""
     payment = scheduled.insert("one", state)
     report = scheduled.run()
     assert [finding.payment.id for finding in report.for_a_person] == [payment.id]
@@ -179,7 +176,7 @@ def test_an_answer_that_payctl_has_no_rule_for_is_for_a_person(scheduled, state)
 
 
 def test_a_gateway_that_does_not_answer_is_asked_twice(scheduled):
-    """A payment of a gateway without an address has no response either."""
+    """A gateway that does not answer is asked twice about a payment."""
     silent, unknown = scheduled.insert("one"), scheduled.insert("two", gateway="payos")
 
     def refuse(_):
@@ -194,7 +191,7 @@ def test_a_gateway_that_does_not_answer_is_asked_twice(scheduled):
 
 
 def test_a_gateway_is_given_up_after_three_payments_without_an_answer(scheduled):
-    """The other payments of this gateway are not asked about, so a run does not wait for each of them."""
+    """After three payments without an answer, the job does not ask the gateway about the others."""
 
     def refuse(_):
         message = "no response"
@@ -208,7 +205,7 @@ def test_a_gateway_is_given_up_after_three_payments_without_an_answer(scheduled)
 
 
 def test_an_answer_begins_the_count_of_silent_payments_anew(scheduled):
-    """Two payments without a response, one with a response, and two without one are not enough to give up."""
+    """An answer resets the count of payments without an answer."""
 
     def refuse(reference):
         if reference != "c":
@@ -223,13 +220,13 @@ def test_an_answer_begins_the_count_of_silent_payments_anew(scheduled):
 
 
 def test_by_default_a_command_asks_three_times_and_five_times_a_second():
-    """The scheduled run asks only twice, because it runs again soon."""
+    """By default, the command asks a gateway three times and the scheduled run twice, at five queries a second."""
     command, scheduled = AskOptions(), UnattendedOptions(1, HOUR)
     assert (command.rate, command.attempts, scheduled.rate, scheduled.attempts) == (5, 3, 5, 2)
 
 
 def test_two_thirds_of_the_time_are_for_asking(scheduled):
-    """The rest is for settling, so a query may not take all of a short time."""
+    """A query may take at most two thirds of the job's time."""
     scheduled.insert("one")
     scheduled.run(budget=timedelta(seconds=6))
     (wait,) = scheduled.waits
@@ -237,7 +234,7 @@ def test_two_thirds_of_the_time_are_for_asking(scheduled):
 
 
 def test_no_payment_is_settled_after_the_time(scheduled):
-    """A run without remaining time asks about no payment, and leaves it to the next run."""
+    """If no time is left, the job asks about no payment and settles none."""
     payment = scheduled.insert("one")
     report = scheduled.run(budget=timedelta())
     assert (report.counts["not_asked"], report.unanswered, scheduled.status(payment)) == (1, 1, "PENDING")

@@ -30,13 +30,13 @@ DATA = json.loads(json.loads(CALLBACK.request.body)["data"])
 
 
 def timeline_of(engine, name, **more):
-    """Return the timeline of an order, payment, event or receipt by its name."""
+    """Return the timeline for the name of an order, payment, event or receipt."""
     return show(engine, name, max_retries=5, now=datetime.now(UTC), **more)
 
 
 @pytest.fixture
 def settled(engine):
-    """Settle a payment by its callback. Return the payment and the report."""
+    """Settle a payment with a callback. Return the payment and the report."""
     with engine.begin() as connection:
         payment = insert_payment(connection, amount=DATA["amount"], reference=DATA["app_trans_id"])
     report = process_webhook(engine, CALLBACK.request, by_name("zalopay"), CALLBACK.credentials)
@@ -44,7 +44,7 @@ def settled(engine):
 
 
 def test_every_id_of_a_payment_shows_the_same_timeline(engine, settled, mock_kafka, read_all):
-    """The timeline begins with the callback and ends with the record that is in the topic."""
+    """Every id of a payment shows the same timeline. With Kafka, the timeline also has the record in the topic."""
     payment, report = settled
     producer = Producer(producer_config(KafkaSettings(mock_kafka.bootstrap)))
     publish_outbox(engine, producer, PublishOptions())
@@ -72,7 +72,7 @@ def test_every_id_of_a_payment_shows_the_same_timeline(engine, settled, mock_kaf
 
 @pytest.mark.kafka
 def test_the_first_copy_of_a_replayed_event_is_found(engine, kafka):
-    """The first copy of a replayed event is found, however long before the replay it was sent."""
+    """The timeline has the first copy of a replayed event, even if it was sent hours before the replay."""
     sent_at = datetime.now(UTC) - timedelta(hours=3)
     with engine.begin() as connection:
         insert_events(connection, 1, state="published", age=timedelta(hours=3, seconds=1))
@@ -95,7 +95,7 @@ def test_the_first_copy_of_a_replayed_event_is_found(engine, kafka):
 
 
 def test_the_timeline_warns_if_a_published_event_has_no_record(engine, mock_kafka):
-    """If a published event has no record, a warning says that it was never sent or that Kafka has deleted it."""
+    """If a published event has no record in Kafka, the timeline warns."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="published")
         insert_payments_of_events(connection)
@@ -106,7 +106,7 @@ def test_the_timeline_warns_if_a_published_event_has_no_record(engine, mock_kafk
 
 @pytest.mark.kafka
 def test_the_verdict_says_if_a_published_event_is_not_in_kafka(engine, kafka):
-    """If a published event is not in Kafka, the verdict says this."""
+    """If a published event is not in Kafka, the verdict is not_in_kafka, and a replay is suggested."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="published")
         insert_payments_of_events(connection)
@@ -117,7 +117,7 @@ def test_the_verdict_says_if_a_published_event_is_not_in_kafka(engine, kafka):
 
 
 def test_the_timeline_is_shown_without_a_broker(engine, settled):
-    """If the broker is unavailable, a warning says that payctl has not looked for the records."""
+    """If the broker is unavailable, the timeline warns that Kafka was not searched, and has the other steps."""
     payment, _ = settled
     with engine.begin() as connection:
         connection.exec_driver_sql('UPDATE outbox SET published = true, "publishedAt" = "createdAt"')
@@ -129,7 +129,7 @@ def test_the_timeline_is_shown_without_a_broker(engine, settled):
 
 @pytest.mark.parametrize("state", ["dead", "published", None])
 def test_an_advised_command_quotes_ids_and_order_codes_for_the_shell(engine, state):
-    """The shell passes an id with quotes, spaces or $( ) unchanged to payctl."""
+    """A suggested command quotes ids and order codes for the shell."""
     name = "TB $(reboot); 'x'"
     with engine.begin() as connection:
         payment = insert_payment(connection, order_code=name, status="COMPLETED" if state else "PENDING")
@@ -142,7 +142,7 @@ def test_an_advised_command_quotes_ids_and_order_codes_for_the_shell(engine, sta
 
 
 def test_the_events_of_a_deleted_payment_are_shown(engine):
-    """For events without a payment in this database, show has the events and no payment."""
+    """If an event's payment is not in this database, the timeline shows the events without a payment."""
     with engine.begin() as connection:
         insert_events(connection, 2, aggregates=1)
         event = connection.exec_driver_sql("SELECT id FROM outbox LIMIT 1").scalar_one()
@@ -151,7 +151,7 @@ def test_the_events_of_a_deleted_payment_are_shown(engine):
 
 
 def test_an_unknown_order_raises_not_found_error(engine):
-    """Any text that names no order, payment, event or receipt raises NotFoundError."""
+    """A name that belongs to no order, payment, event or receipt raises NotFoundError."""
     for name in ("nope", "'; --", "%", "00000000-0000-4000-8000-000000000000"):
         with pytest.raises(NotFoundError):
             timeline_of(engine, name)
@@ -171,7 +171,7 @@ def test_an_unknown_order_raises_not_found_error(engine):
 def test_the_verdict_names_the_consumer_groups_that_have_read_the_record(
     engine, settled, kafka, commits, kind, readers, behind
 ):
-    """The verdict names the consumer groups that have read past the record. payctl joins no group."""
+    """The verdict names the consumer groups that have read the record, and those that have not."""
     payment, _ = settled
     settings = KafkaSettings(kafka.bootstrap)
     producer = Producer(producer_config(settings))
@@ -194,9 +194,9 @@ def test_the_verdict_names_the_consumer_groups_that_have_read_the_record(
 
 
 def test_the_verdict_has_no_readers_if_the_brokers_list_no_groups(engine, settled, mock_kafka):
-    """The verdict's readers are None if the brokers list no consumer groups.
+    """If the brokers list no consumer groups, the verdict's readers are None.
 
-    The mock cluster cannot list them, and a real broker lists none for a user without permission.
+    The mock cluster cannot list groups, and a real broker lists none for a user without permission.
     """
     payment, _ = settled
     producer = Producer(producer_config(KafkaSettings(mock_kafka.bootstrap)))

@@ -14,7 +14,10 @@ from ticketbottle_payctl.store.outbox.stats import NEWEST, recent
 
 @pytest.fixture
 def backlog(insert, execute):
-    """Return ``backlog(600, 60)``, which inserts events published 5 seconds ago and events created 10 seconds ago."""
+    """Return ``backlog(600, 60)``, which inserts 600 events that were published 5 seconds ago and 60 pending events.
+
+    The pending events were created 10 seconds ago.
+    """
 
     def run(published, pending):
         insert(published, state="published", age=timedelta(minutes=30))
@@ -26,12 +29,12 @@ def backlog(insert, execute):
 
 @pytest.fixture
 def stats(engine):
-    """Return ``stats(by=...)``, which returns the state of the outbox."""
+    """Return ``stats(by=...)``, which returns the statistics of the outbox."""
     return lambda **options: collect_stats(engine, **{"max_retries": 5, **options})
 
 
 def test_stats_of_an_empty_outbox(stats):
-    """The report of an empty outbox has no pending event, an unknown lag and nothing to drain."""
+    """The statistics of an empty outbox have no pending event and an unknown lag."""
     report = stats()
     assert (report.pending, report.dead, report.published, report.total, report.exact) == (0, 0, 0, 0, True)
     assert (report.oldest_pending_age_s, report.oldest_pending_id) == (None, None)
@@ -40,7 +43,7 @@ def test_stats_of_an_empty_outbox(stats):
 
 
 def test_stats_count_the_events_of_each_state(stats, insert):
-    """Half-marked events of the replaced service count as published."""
+    """The statistics count pending, dead and published events. Half-marked events count as published."""
     insert(7, state="published")
     insert(5, state="sent_unmarked")
     insert(3, state="dead")
@@ -51,7 +54,7 @@ def test_stats_count_the_events_of_each_state(stats, insert):
 
 
 def test_stats_name_the_oldest_pending_event(stats, insert, engine):
-    """Dead and half-marked events do not count. Of events with the same instant, the smallest id is the oldest."""
+    """The statistics name the oldest pending event. Dead and half-marked events do not count."""
     insert(1, state="dead", age=timedelta(days=3))
     insert(1, state="sent_unmarked", age=timedelta(days=3))
     insert(4, event_type="PAYMENT_FAILED", age=timedelta(hours=2))
@@ -67,13 +70,13 @@ def test_stats_name_the_oldest_pending_event(stats, insert, engine):
 
 
 def test_the_retry_limit_decides_whether_an_event_is_dead(stats, insert):
-    """An event whose retry count has reached the setting is dead, and otherwise pending."""
+    """An event is dead if its retry count has reached the limit, and pending otherwise."""
     insert(2, retry_count=3)
     assert (stats(max_retries=4).pending, stats(max_retries=3).dead) == (2, 2)
 
 
 def test_stats_show_percentiles_of_the_lag(stats, insert, execute):
-    """The lag is the time from creation to publishing of events that were published within the window."""
+    """The percentiles of the lag cover the events that were published in the time window."""
     insert(100, state="published", age=timedelta(minutes=10))
     execute("""UPDATE outbox AS o SET "publishedAt" = o."createdAt" + r.n * interval '1 second'
                FROM (SELECT id, row_number() OVER (ORDER BY id) AS n FROM outbox) AS r WHERE r.id = o.id""")
@@ -83,7 +86,7 @@ def test_stats_show_percentiles_of_the_lag(stats, insert, execute):
 
 
 def test_stats_show_the_rates_of_the_time_window(stats, insert):
-    """Stats show created and published events per second. Unpublished events count as created."""
+    """The rates count created and published events per second in the time window."""
     insert(360, state="published", age=timedelta(minutes=21))
     insert(360, age=timedelta(minutes=21))
     insert(999, state="published", age=timedelta(hours=2))
@@ -94,10 +97,7 @@ def test_stats_show_the_rates_of_the_time_window(stats, insert):
 
 
 def test_the_rates_cover_less_than_the_window_if_there_are_too_many_events(stats, insert):
-    """Stats read only the newest published events.
-
-    If these do not fill the window, the rates are for the covered time.
-    """
+    """If the newest published events do not fill the time window, the rates cover only their time."""
     insert(NEWEST + 500, state="published", age=timedelta(minutes=1))
     report = stats(since=timedelta(days=1))
     assert 60 <= report.window_s < 90
@@ -106,7 +106,10 @@ def test_the_rates_cover_less_than_the_window_if_there_are_too_many_events(stats
 
 
 def test_the_newest_event_that_was_sent_lately_is_the_one_created_last(insert, execute, engine):
-    """An event that was created later and sent more than a minute ago does not count."""
+    """The newest recently sent event is the one that was created last.
+
+    Events that were sent more than a minute ago do not count.
+    """
     insert(1, state="published", age=timedelta(hours=2))
     (at,) = execute("""UPDATE outbox SET "publishedAt" = clock_timestamp() AT TIME ZONE 'UTC' RETURNING "createdAt\"""")
     insert(1, state="published", age=timedelta(hours=1))
@@ -124,14 +127,14 @@ def test_the_newest_event_that_was_sent_lately_is_the_one_created_last(insert, e
     ],
 )
 def test_the_forecast_uses_the_rates_of_the_last_minute(stats, backlog, published, pending, expected):
-    """The forecast says that the backlog drains only if more events were published than created."""
+    """The forecast says that the backlog drains only if more events were published than created in the last minute."""
     backlog(published, pending)
     report = stats()
     assert (report.drain, report.drain_eta_s) == expected
 
 
 def test_a_backlog_with_equal_rates_is_not_shrinking(stats, insert):
-    """If the numbers of created and published events are equal, the backlog neither grows nor drains."""
+    """If as many events were created as published, the backlog is stalled."""
     insert(60, state="published", age=timedelta(seconds=10))
     insert(5, age=timedelta(hours=3))
     assert stats().drain is Drain.STALLED
@@ -144,7 +147,7 @@ def test_a_backlog_without_created_or_published_events_is_stalled(stats, insert)
 
 
 def rows(report):
-    """Return a breakdown without its ages."""
+    """Return the rows of a breakdown without their ages."""
     return [(row.label, row.pending, row.dead, row.published) for row in report.items]
 
 
@@ -155,7 +158,7 @@ PUBLISH_OLDEST = """
 
 
 def test_two_samples_show_that_an_old_backlog_drains(stats, insert, execute):
-    """One sample cannot show that replayed old events are published, because newer events were published before."""
+    """A second sample shows that publishing drains an old backlog, which one sample cannot show."""
     insert(NEWEST + 1, state="published", age=timedelta(hours=2))
     insert(100, age=timedelta(days=10))
     look = followed(stats)
@@ -170,9 +173,9 @@ def test_two_samples_show_that_an_old_backlog_drains(stats, insert, execute):
 
 
 def test_two_samples_show_that_a_backlog_grows_or_is_stalled(stats, insert):
-    """If the second sample has more pending events, the backlog is growing.
+    """If the second sample has more pending events, the backlog grows.
 
-    If it has the same number, the backlog is stalled.
+    If the number is the same, the backlog is stalled.
     """
     insert(3, age=timedelta(days=1))
     look = followed(stats)
@@ -182,7 +185,7 @@ def test_two_samples_show_that_a_backlog_grows_or_is_stalled(stats, insert):
 
 
 def test_a_forecast_uses_the_last_sample_before_the_last_minute(stats):
-    """The forecast compares with the newest sample that is at least a minute old, and not with older ones."""
+    """The forecast compares with the newest sample that is at least a minute old."""
     start = stats()
 
     def seen(*pending_after):
@@ -197,7 +200,7 @@ def test_a_forecast_uses_the_last_sample_before_the_last_minute(stats):
 
 @pytest.fixture
 def mixed(insert):
-    """Insert some events of each kind."""
+    """Insert published, pending and dead events of two types."""
     insert(5, state="published")
     insert(4, event_type="PAYMENT_FAILED")
     insert(2, state="dead", last_error="MSG_SIZE_TOO_LARGE: 1001 bytes")
@@ -213,7 +216,7 @@ def test_the_breakdown_by_type_begins_with_dead_events(stats):
 
 
 def test_the_breakdown_by_type_counts_the_newest_published_events(stats, insert):
-    """The newest event is counted, however many older ones there are."""
+    """The breakdown by type counts only the newest published events."""
     insert(NEWEST, state="published", age=timedelta(hours=2))
     insert(1, state="published", event_type="PAYMENT_FAILED", age=timedelta(minutes=1))
     assert rows(stats(by=By.TYPE)) == [("PAYMENT_FAILED", 0, 0, 1)]
@@ -221,7 +224,7 @@ def test_the_breakdown_by_type_counts_the_newest_published_events(stats, insert)
 
 @pytest.mark.usefixtures("mixed")
 def test_the_breakdown_by_error_groups_errors_of_one_kind(stats):
-    """Numbers and ids in the error texts do not split a group."""
+    """The breakdown by error groups errors that differ only in numbers or ids."""
     report = stats(by=By.ERROR)
     assert rows(report) == [("MSG_SIZE_TOO_LARGE: # bytes", 0, 3, None), (None, 4, 0, None)]
     assert re.fullmatch(r"[0-9a-f]{8}", report.items[0].error_group)
@@ -229,13 +232,13 @@ def test_the_breakdown_by_error_groups_errors_of_one_kind(stats):
 
 @pytest.mark.usefixtures("mixed")
 def test_the_breakdown_by_status_has_three_states(stats):
-    """The breakdown by status has the three states."""
+    """The breakdown by status has a row for pending, dead and published."""
     assert rows(stats(by=By.STATUS)) == [("pending", 4, 0, None), ("dead", 0, 3, None), ("published", 0, 0, 5)]
 
 
 @pytest.mark.usefixtures("mixed")
 def test_the_breakdown_by_provider_reads_payload_and_payment(stats, execute):
-    """The provider comes from the payload, then from the payment, and is otherwise unknown."""
+    """The breakdown by provider reads the provider from the payload, or else from the payment."""
     execute("""
         UPDATE outbox SET payload = '{"paymentId": "a"}' WHERE "eventType" = 'PAYMENT_FAILED';
         INSERT INTO payments (id, "orderCode", "amountCents", currency, provider, "providerTransactionId",
@@ -248,7 +251,7 @@ def test_the_breakdown_by_provider_reads_payload_and_payment(stats, execute):
 
 @pytest.mark.parametrize("kind", ["counts", "explained", "live"])
 def test_stats_read_a_bounded_part_of_a_large_table(stats, insert, engine, execute, kind):
-    """Stats and a live screen read only the newest published and the unpublished rows, without a sequential scan."""
+    """On a large table, the statistics read only unpublished events and the newest published ones, by index."""
     for hours in (5, 4, 3):
         insert(25_000, state="published", age=timedelta(hours=hours), payload_bytes=300)
     insert(300, age=timedelta(minutes=1))
@@ -281,7 +284,7 @@ def test_stats_read_a_bounded_part_of_a_large_table(stats, insert, engine, execu
 
 
 def test_a_large_table_that_was_never_analysed_is_sampled(stats, insert, engine):
-    """Stats estimate the total from a few pages if the table has no statistics."""
+    """If a large table has no statistics, the total is estimated from a sample of its pages."""
     with engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE outbox SET (autovacuum_enabled = false)")
     insert(60_000, state="published", age=timedelta(hours=3), payload_bytes=300)
@@ -291,6 +294,6 @@ def test_a_large_table_that_was_never_analysed_is_sampled(stats, insert, engine)
 
 
 def test_a_rate_of_few_events_an_hour_is_not_rounded_away(stats, insert):
-    """Four events in an hour are 4/3600 events per second, not 0.001."""
+    """A rate of four events in an hour is not rounded away."""
     insert(4, age=timedelta(minutes=5))
     assert round(3600 * stats().in_per_s, 1) == 4.0

@@ -1,4 +1,4 @@
-"""An outbox with events of every kind, and the number of events that a cleanup leaves."""
+"""Fixtures that run a cleanup and count the events that it leaves."""
 
 from __future__ import annotations
 

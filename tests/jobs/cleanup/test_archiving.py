@@ -43,13 +43,13 @@ cleanup(engine, retention=timedelta(days=7), max_retries=5, batch_size=2, archiv
 
 @pytest.fixture
 def path(tmp_path):
-    """Return the path of an archive that does not exist yet."""
+    """Return a path where no archive exists yet."""
     return tmp_path / "events.ndjson.gz"
 
 
 @pytest.fixture
 def rows(engine):
-    """Return ``rows()``, which returns the outbox as JSON by id."""
+    """Return ``rows()``, which returns the rows of the outbox as JSON, with their ids as keys."""
 
     def run():
         with engine.connect() as connection:
@@ -61,7 +61,7 @@ def rows(engine):
 
 @pytest.fixture
 def killed(path, database_url):
-    """Return ``killed("before")``, which kills a cleanup in its second batch and returns the archive."""
+    """Return ``killed("before")``, which kills a cleanup in its second batch and returns the archive's path."""
 
     def run(moment):
         arguments = [sys.executable, "-c", KILLED, database_url, path, moment]
@@ -72,7 +72,7 @@ def killed(path, database_url):
 
 
 def test_the_archive_has_exactly_the_deleted_events(clean, insert, rows, path):
-    """The archive contains every column, for fully and for half-marked rows."""
+    """The archive contains exactly the deleted events, with every column."""
     insert(5, state="published", age=OLD)
     insert(2, state="sent_unmarked", age=OLD)
     before = rows()
@@ -83,7 +83,7 @@ def test_the_archive_has_exactly_the_deleted_events(clean, insert, rows, path):
 
 
 def test_an_archive_can_be_inserted_again(clean, insert, engine, rows, path):
-    """PostgreSQL accepts each line as a row with the same payload."""
+    """PostgreSQL can insert each line of the archive again as the same row."""
     insert(3, state="published", age=OLD)
     before = rows()
     clean(archive=path)
@@ -96,7 +96,7 @@ def test_an_archive_can_be_inserted_again(clean, insert, engine, rows, path):
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_killed_cleanup_loses_no_event(clean, insert, rows, killed, moment):
-    """Every event is in the outbox or in the archive after a kill, and at most one batch is in both."""
+    """After a cleanup is killed, every event is in the outbox or in the archive, and at most one batch is in both."""
     insert(6, state="published", age=OLD)
     before = rows()
     path = killed(moment)
@@ -109,7 +109,7 @@ def test_a_killed_cleanup_loses_no_event(clean, insert, rows, killed, moment):
 
 
 def test_events_that_cannot_be_archived_are_not_deleted(clean, insert, rows, path):
-    """A full disk ends the cleanup. Archived batches are deleted, and the failed batch stays in the outbox."""
+    """If the disk is full, the cleanup ends, and events that are not in the archive stay in the outbox."""
     insert(4, state="published", age=OLD)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     done = []
@@ -127,7 +127,7 @@ def test_events_that_cannot_be_archived_are_not_deleted(clean, insert, rows, pat
 
 
 def test_a_file_that_is_not_an_archive_stops_the_cleanup(clean, insert, rows, path):
-    """The cleanup raises InputError and deletes nothing."""
+    """If the file is not an archive, the cleanup raises InputError and deletes nothing."""
     insert(2, state="published", age=OLD)
     path.write_text("precious")
     with pytest.raises(InputError):
@@ -136,7 +136,7 @@ def test_a_file_that_is_not_an_archive_stops_the_cleanup(clean, insert, rows, pa
 
 
 def test_a_cleanup_that_deletes_nothing_adds_nothing_to_the_archive(clean, insert, path):
-    """An empty batch is not written, so the file does not grow with every scheduled cleanup."""
+    """A cleanup that deletes nothing does not change the archive."""
     insert(2, state="published", age=timedelta(days=8))
     clean(archive=path)
     size = path.stat().st_size
@@ -145,7 +145,7 @@ def test_a_cleanup_that_deletes_nothing_adds_nothing_to_the_archive(clean, inser
 
 
 def test_a_dry_run_of_the_cleanup_creates_no_archive(clean, insert, path):
-    """A dry run deletes nothing, so it archives nothing."""
+    """A dry run of a cleanup creates no archive."""
     insert(2, state="published", age=OLD)
     assert clean(archive=path, dry_run=True).archived == 0
     assert not path.exists()

@@ -11,7 +11,7 @@ OLD, NEW = timedelta(days=8), timedelta(days=6)
 
 @pytest.mark.parametrize("state", ["published", "sent_unmarked"])
 def test_published_events_are_deleted_after_the_retention(clean, insert, events, state):
-    """A cleanup also deletes half-marked events of the replaced service."""
+    """A cleanup deletes published and half-marked events after the retention, and keeps newer ones."""
     insert(5, state=state, age=OLD)
     insert(3, state=state, age=NEW)
     report = clean()
@@ -22,7 +22,7 @@ def test_published_events_are_deleted_after_the_retention(clean, insert, events,
 
 @pytest.mark.parametrize("state", ["pending", "dead"])
 def test_unpublished_events_are_never_deleted(clean, insert, events, state):
-    """A cleanup keeps pending and dead events of any age."""
+    """A cleanup never deletes pending or dead events."""
     insert(4, state=state, age=timedelta(days=900))
     report = clean(retention=timedelta(microseconds=1))
     assert (report.deleted, events()) == (0, 4)
@@ -30,7 +30,7 @@ def test_unpublished_events_are_never_deleted(clean, insert, events, state):
 
 
 def test_the_retention_counts_from_publishing(clean, insert, engine, events):
-    """An old event that has just been published is kept."""
+    """The retention starts when the event is published, so a cleanup keeps an old event that was just published."""
     insert(4, state="published", age=timedelta(days=90))
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE outbox SET \"publishedAt\" = clock_timestamp() AT TIME ZONE 'UTC'")
@@ -40,7 +40,7 @@ def test_the_retention_counts_from_publishing(clean, insert, engine, events):
 
 @pytest.mark.parametrize(("age", "left"), [(OLD, 0), (NEW, 2)])
 def test_the_retention_counts_from_creation_if_publishedat_is_missing(clean, insert, engine, age, left):
-    """A published row without publishedAt is kept for the retention, counted from its creation."""
+    """If publishedAt is missing, the retention starts when the event was created."""
     insert(2, state="published", age=age)
     with engine.begin() as connection:
         connection.exec_driver_sql('UPDATE outbox SET "publishedAt" = NULL')
@@ -48,7 +48,10 @@ def test_the_retention_counts_from_creation_if_publishedat_is_missing(clean, ins
 
 
 def test_a_creation_time_in_another_time_zone_hides_no_event(clean, insert, engine, events):
-    """The replaced service wrote createdAt in its session's time zone, up to 14 hours ahead."""
+    """A cleanup deletes an event whose createdAt is 14 hours ahead.
+
+    The replaced service wrote createdAt in its session's time zone.
+    """
     insert(2, state="published", age=timedelta(days=7, hours=1))
     with engine.begin() as connection:
         connection.exec_driver_sql('UPDATE outbox SET "createdAt" = "createdAt" + interval \'14 hours\'')
@@ -57,7 +60,7 @@ def test_a_creation_time_in_another_time_zone_hides_no_event(clean, insert, engi
 
 
 def test_keep_newest_limits_a_short_retention(clean, insert, events):
-    """Events newer than ``keep_newest`` stay although the retention is shorter."""
+    """Events that are newer than ``keep_newest`` stay, even if the retention is shorter."""
     insert(2, state="published", age=timedelta(hours=2))
     insert(3, state="published", age=timedelta(hours=7))
     report = clean(retention=timedelta(minutes=1), keep_newest=timedelta(hours=6))
@@ -65,13 +68,13 @@ def test_keep_newest_limits_a_short_retention(clean, insert, events):
 
 
 def test_keep_newest_below_the_retention_changes_nothing(clean, insert):
-    """Of the retention and ``keep_newest``, the longer one applies."""
+    """A ``keep_newest`` that is shorter than the retention has no effect."""
     insert(3, state="published", age=NEW)
     assert clean(keep_newest=timedelta(hours=6)).deleted == 0
 
 
 def test_a_cleanup_preview_has_the_counts_of_the_real_run(clean, insert, events, engine):
-    """The preview contains the rows and bytes that the run deletes, and changes nothing."""
+    """The preview of a cleanup has the rows and bytes that the run deletes, and changes nothing."""
     insert(5, state="published", age=OLD)
     insert(2, state="sent_unmarked", age=OLD)
     insert(9, state="dead", age=OLD)
@@ -85,7 +88,7 @@ def test_a_cleanup_preview_has_the_counts_of_the_real_run(clean, insert, events,
 
 
 def test_a_cleanup_deletes_nothing_that_expired_after_the_plan(clean, insert, events, engine):
-    """The plan's horizon applies to events and receipts, because the operator did not approve later ones."""
+    """A cleanup deletes no event that expired after the plan, because the operator did not approve it."""
     insert(3, state="published", age=OLD)
     insert(2, state="published", age=timedelta(days=7, hours=1))
     planned = preview_cleanup(engine, retention=timedelta(days=7, hours=2))
@@ -94,7 +97,7 @@ def test_a_cleanup_deletes_nothing_that_expired_after_the_plan(clean, insert, ev
 
 
 def test_a_cleanup_deletes_the_context_of_deleted_events(clean, insert, engine, scalar):
-    """A cleanup keeps the context of each event that it keeps."""
+    """A cleanup deletes the context of the events that it deletes, and keeps the context of the others."""
     insert(2, state="published", age=OLD)
     insert(1, state="dead", age=OLD)
     with engine.begin() as connection:
@@ -105,7 +108,7 @@ def test_a_cleanup_deletes_the_context_of_deleted_events(clean, insert, engine, 
 
 @pytest.mark.parametrize(("older_than", "left"), [(None, 3), (timedelta(days=100), 1)])
 def test_receipts_are_deleted_only_if_asked(clean, engine, scalar, older_than, left):
-    """Receipts prove what a gateway has sent, so a cleanup deletes them only if an age is given."""
+    """A cleanup deletes receipts only if an age is given, because receipts prove what a gateway has sent."""
     with engine.begin() as connection:
         connection.exec_driver_sql(
             """

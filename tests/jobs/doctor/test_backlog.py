@@ -1,4 +1,4 @@
-"""Test the doctor's findings about pending events, in databases and clusters that have a known fault."""
+"""Test the doctor's findings about pending events, with known faults in the database or the cluster."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def cluster(made):
 
 @pytest.fixture
 def look(engine, mock_kafka):
-    """Yield ``look()``, which returns the doctor's findings about the backlog."""
+    """Yield ``look()``, which runs the doctor's check and returns its findings."""
     opened = []
 
     def run(*only, bootstrap=mock_kafka.bootstrap, **changes):
@@ -74,7 +74,7 @@ def look(engine, mock_kafka):
 
 
 def test_the_doctor_finds_no_fault_if_no_event_is_overdue(look, insert):
-    """The doctor's finding about the backlog is ok with only published events, and with an event just written."""
+    """If events are only published or just created, the doctor's finding about the backlog is ok."""
     insert(3, state="published")
     (finding,) = look()
     assert (finding.status, finding.fact) == (Status.OK, "no event is pending or dead")
@@ -99,7 +99,7 @@ def test_the_doctor_finds_no_fault_if_no_event_is_overdue(look, insert):
     ],
 )  # fmt: skip
 def test_the_doctor_finds_the_cause_of_a_dead_or_overdue_event(look, insert, execute, event, statements, status, words):
-    """The doctor derives the cause from rows, retries and heartbeats. An overdue or dead event is never ok."""
+    """The doctor finds the cause of a dead or overdue event in rows, retries and heartbeats."""
     insert(1, **event)
     for statement in statements:
         execute(statement)
@@ -109,7 +109,7 @@ def test_the_doctor_finds_the_cause_of_a_dead_or_overdue_event(look, insert, exe
 
 
 def test_the_finding_about_overdue_events_has_the_age_of_the_oldest(look, insert, execute):
-    """A younger event of the same type is counted with it."""
+    """The finding about overdue events counts all of them and has the age of the oldest."""
     insert(1, age=MINUTES)
     insert(1, age=MINUTES / 2)
     execute(IDLES)
@@ -118,7 +118,7 @@ def test_the_finding_about_overdue_events_has_the_age_of_the_oldest(look, insert
 
 
 def test_only_events_of_the_same_payment_wait_behind_a_failing_event(look, insert, execute):
-    """An event of another payment waits for another reason."""
+    """Only events of the same payment are counted with a failing event."""
     insert(1, age=MINUTES, retry_count=2, last_error="INVALID: no")
     insert(1, age=MINUTES / 2)
     execute(IDLES)
@@ -132,7 +132,7 @@ def test_only_events_of_the_same_payment_wait_behind_a_failing_event(look, inser
 
 
 def test_the_finding_about_a_blocked_event_names_it_and_the_dead_event(look, insert, execute):
-    """The doctor reports even a young event behind a dead event of its payment, and no other event as blocked."""
+    """The doctor reports a pending event behind a dead event of its payment, and names both events."""
     insert(1, state="dead", age=MINUTES)
     insert(1, age=timedelta(seconds=5))
     execute("""UPDATE outbox SET "aggregateId" = 'one'""")
@@ -158,7 +158,7 @@ def test_the_finding_about_a_blocked_event_names_it_and_the_dead_event(look, ins
     ],
 )  # fmt: skip
 def test_the_doctor_names_the_session_that_locks_outbox_rows(engine, look, insert, execute, statement, words):
-    """The finding about a lock has the session's pid, application and state, and names no session that only reads."""
+    """The finding about a lock names the session that locks outbox rows by its pid, application and state."""
     insert(2, age=MINUTES)
     execute(IDLES)
     with transaction(engine, Limits(), commit=False) as holder:
@@ -181,7 +181,7 @@ def test_the_doctor_names_the_session_that_locks_outbox_rows(engine, look, inser
     ],
 )
 def test_the_doctor_names_a_missing_topic_as_the_cause_of_pending_events(look, insert, execute, cluster, topics, words):
-    """The finding about waiting events names the missing topic of their type and no other missing topic."""
+    """If a topic is missing, the finding about waiting events names the topic of their type."""
     insert(2, age=MINUTES, event_type="PAYMENT_COMPLETED")
     execute(IDLES)
     (finding,) = look(bootstrap=cluster(*topics))
@@ -190,7 +190,7 @@ def test_the_doctor_names_a_missing_topic_as_the_cause_of_pending_events(look, i
 
 @pytest.mark.parametrize(("bootstrap", "words"), [("127.0.0.1:1", "is not available"), ("", "no known cause")])
 def test_the_finding_about_pending_events_says_if_the_brokers_are_unavailable(look, insert, execute, bootstrap, words):
-    """The finding names unavailable brokers as the cause. Without KAFKA_BROKERS, it says that no broker was asked."""
+    """The finding names unavailable brokers as the cause, and says if KAFKA_BROKERS is not set."""
     insert(1, age=MINUTES)
     execute(IDLES)
     (finding,) = look(bootstrap=bootstrap)
@@ -200,7 +200,7 @@ def test_the_finding_about_pending_events_says_if_the_brokers_are_unavailable(lo
 
 @contextmanager
 def running(engine, bootstrap):
-    """Run a publisher in a loop on another thread."""
+    """Run a publisher in a loop on another thread until the block ends."""
     stop, ready = Event(), Event()
     producer = Producer(producer_config(KafkaSettings(bootstrap)))
     thread = Thread(target=publish_outbox, args=(engine, producer, PublishOptions(loop=True)), kwargs={"stop": stop})
@@ -213,7 +213,7 @@ def running(engine, bootstrap):
 
 
 def test_the_doctor_distinguishes_an_idle_publisher_from_one_that_ended(look, engine, mock_kafka, execute):
-    """If the last heartbeat of a publisher is an hour old, the doctor's finding is a warning."""
+    """The doctor distinguishes an idle publisher, one that has ended, and one that has not been seen for an hour."""
     with running(engine, mock_kafka.bootstrap):
         (finding,) = look("publishers")
     assert finding.status is Status.OK
@@ -231,7 +231,7 @@ def test_the_doctor_distinguishes_an_idle_publisher_from_one_that_ended(look, en
     "statement", [None, IDLES.replace(":x", ":x ended"), IDLES.replace("20 s", "5 min")], ids=["never", "ended", "gone"]
 )
 def test_a_missing_publisher_is_a_warning_if_an_event_is_overdue(look, insert, execute, statement):
-    """If no publisher is running, the finding is ok while no event is overdue. Otherwise it has the longest wait."""
+    """If no publisher is running, the finding is a warning only if an event is overdue."""
     if statement:
         execute(statement)
     (finding,) = look("publishers")
@@ -244,7 +244,7 @@ def test_a_missing_publisher_is_a_warning_if_an_event_is_overdue(look, insert, e
 
 @pytest.mark.parametrize("lock", [nullcontext, transaction])
 def test_an_overdue_backlog_is_a_warning_while_a_publisher_drains_it(look, engine, insert, execute, lock):
-    """If a publisher holds its shard, a long backlog is no failure. If the publisher is idle, it is a failure."""
+    """An overdue backlog is a warning if a publisher holds its shard, and a failure if the publisher is idle."""
     insert(5, age=MINUTES)
     execute(IDLES)
     held = lock(engine, Limits(), commit=False) if lock is transaction else nullcontext()
@@ -270,9 +270,9 @@ def test_an_overdue_backlog_is_a_warning_while_a_publisher_drains_it(look, engin
     ],
 )
 def test_the_doctor_describes_the_last_publisher(look, execute, statement, shards, status, words):
-    """The doctor's finding says whether the publisher is idle or has ended.
+    """The doctor says whether the last publisher is idle or has ended.
 
-    It warns if the number of shards differs from the configured number.
+    The doctor warns if the publisher's number of shards differs from the setting.
     """
     if statement:
         execute(statement)

@@ -1,4 +1,4 @@
-"""Test the doctor's finding about genuine callbacks that payctl stored but that settled nothing."""
+"""Test the doctor's finding about genuine callbacks that settled nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.postgres
 
 @pytest.fixture
 def shop(engine):
-    """Return a shop on the test's own database."""
+    """Return a shop on the test's database."""
     return Shop(engine)
 
 
@@ -30,12 +30,12 @@ def found(engine):
 
 
 def unreadable(shop, payment):
-    """Process a genuine callback of a MoMo payment that payctl cannot read."""
+    """Process a genuine callback for a MoMo payment that payctl cannot read."""
     return shop.process(alter(callback(payment), "momo", [("amount", "x")], environment()))
 
 
 def without_a_row():
-    """Return a payment that no table has yet."""
+    """Return a payment that has no row in the database."""
     return SandboxPayment("p", "TB-LATE-20261123-AAAA1111", 250_000, "MOMO", "TB-LATE-20261123-AAAA1111")
 
 
@@ -53,7 +53,7 @@ OPEN = {
 
 @pytest.mark.parametrize("name", OPEN)
 def test_the_doctor_reports_a_callback_that_settled_nothing(name, shop, found):
-    """The finding about unsettled callbacks has their number, age, reason and a command. Equal bytes count once."""
+    """The doctor reports a callback that settled nothing, with its age, reason and a command. Copies count once."""
     send, status, verb = OPEN[name]
     payment = shop.payment("momo")
     reports = [send(shop, payment) for _ in range(3)]
@@ -66,7 +66,7 @@ def test_the_doctor_reports_a_callback_that_settled_nothing(name, shop, found):
 
 @pytest.mark.parametrize("name", OPEN)
 def test_the_doctor_forgets_a_callback_whose_payment_is_completed(name, shop, found):
-    """A callback is no finding if its payment was settled since, but a callback for an unknown order is one."""
+    """The doctor reports no callback whose payment is settled now, but still reports one for an unknown order."""
     payment = shop.payment("momo")
     OPEN[name][0](shop, payment)
     shop.process(payment)
@@ -75,7 +75,7 @@ def test_the_doctor_forgets_a_callback_whose_payment_is_completed(name, shop, fo
 
 @pytest.mark.parametrize("scenario", [Scenario.PAID, Scenario.FAILED, Scenario.PENDING])
 def test_the_doctor_reports_no_callback_that_was_handled(scenario, shop, found):
-    """Callbacks that settled a payment, repeated a result or reported a pending payment are no findings."""
+    """The doctor reports no callback that settled a payment, repeated a result, or reported a pending payment."""
     payment = shop.payment("momo")
     for _ in range(2):
         shop.process(payment, scenario)
@@ -83,9 +83,9 @@ def test_the_doctor_reports_no_callback_that_was_handled(scenario, shop, found):
 
 
 def test_the_doctor_settles_a_callback_that_came_before_its_payment(shop, found):
-    """If a callback's unknown payment exists now, the finding shows a command that settles it.
+    """If a callback came before its payment, the doctor suggests the command that processes it again.
 
-    Afterwards the finding is gone.
+    After the callback has settled the payment, the doctor reports no problem.
     """
     early = shop.process(callback(without_a_row()))
     assert [each.status for each in found()] == [Status.WARN]
@@ -98,7 +98,7 @@ def test_the_doctor_settles_a_callback_that_came_before_its_payment(shop, found)
 
 
 def test_the_doctor_forgets_a_failure_that_was_settled_when_its_payment_existed(shop, found):
-    """The payment is FAILED and not COMPLETED, but the same bytes have settled it."""
+    """The doctor reports no callback whose later copy has set the payment to FAILED."""
     early = callback(without_a_row(), Scenario.FAILED)
     shop.process(early)
     assert [each.status for each in found()] == [Status.WARN]
@@ -108,7 +108,7 @@ def test_the_doctor_forgets_a_failure_that_was_settled_when_its_payment_existed(
 
 
 def test_the_doctor_reports_the_oldest_of_several_callbacks(shop, found, engine):
-    """The finding about callbacks counts each reason separately, and its command is for the oldest callback."""
+    """The doctor counts the callbacks for each reason, and its command is for the oldest one."""
     first, second = shop.payment("momo"), shop.payment("momo")
     unreadable(shop, first)
     unreadable(shop, second)
@@ -125,7 +125,7 @@ def test_the_doctor_reports_the_oldest_of_several_callbacks(shop, found, engine)
 
 
 def test_the_doctor_forgets_a_callback_after_a_week(shop, found, engine):
-    """A finding about a callback ends after some days, because payctl cannot see a refund."""
+    """The doctor reports an unsettled callback only for a week."""
     unreadable(shop, shop.payment("momo"))
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE payctl.webhook_receipts SET received_at = now() - interval '8 days'")
@@ -133,7 +133,7 @@ def test_the_doctor_forgets_a_callback_after_a_week(shop, found, engine):
 
 
 def test_the_doctor_says_if_it_may_not_read_the_callbacks(found, engine):
-    """If payctl's schema is missing, the check of callbacks warns."""
+    """If the doctor cannot read the callbacks, its finding is a warning."""
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE payctl.webhook_receipts")
     assert [each.status for each in found()] == [Status.WARN]

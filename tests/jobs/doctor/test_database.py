@@ -1,4 +1,4 @@
-"""Test the doctor's findings in databases that have a known fault."""
+"""Test the doctor's findings in databases with known faults."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ IN_DATABASE = [name for name in CHECKS if name not in {"kafka", "keys"}]
 
 
 def absent():
-    """Raise ConfigError, as if a setting were missing."""
+    """Raise ConfigError as if the setting were missing."""
     message = "not configured"
     raise ConfigError(message)
 
 
 def subject_of(engine, **changes):
-    """Return a subject with nothing but a database."""
+    """Return the doctor's subject with only a database."""
     known = {
         "engine": lambda: engine,
         "kafka": absent,
@@ -66,7 +66,7 @@ def broken(engine):
 
 
 def test_a_healthy_database_has_only_ok_findings(engine):
-    """In a healthy database every check has a finding, and every finding is ok."""
+    """In a healthy database, every check has only ok findings."""
     report = diagnose(subject_of(engine), IN_DATABASE)
     assert [finding for finding in report.findings if finding.status is not Status.OK] == []
     assert list(dict.fromkeys(finding.check for finding in report.findings)) == IN_DATABASE
@@ -74,7 +74,7 @@ def test_a_healthy_database_has_only_ok_findings(engine):
 
 
 def test_the_doctor_s_database_connection_is_read_only(engine):
-    """The doctor works on a connection that may not write."""
+    """The doctor works on a read-only connection."""
     read_only = engine.execution_options(postgresql_readonly=True)
     assert diagnose(subject_of(read_only), IN_DATABASE).healthy
 
@@ -100,7 +100,7 @@ def test_the_doctor_s_database_connection_is_read_only(engine):
     ],
 )
 def test_each_database_fault_has_a_finding_with_its_repair(statement, check, status, words, broken, found):
-    """Each fault of a database has a finding with the fact, its meaning, and a command or SQL that repairs it."""
+    """Each database fault has a finding with a fact, its meaning, and the command or SQL that repairs it."""
     broken(statement)
     findings = [finding for finding in found(check) if finding.status is not Status.OK]
     assert [finding.status.value for finding in findings] == [status]
@@ -110,7 +110,7 @@ def test_each_database_fault_has_a_finding_with_its_repair(statement, check, sta
 
 
 def test_the_advised_sql_creates_the_missing_index(broken, found, database_url):
-    """The SQL of a finding about a missing index can be pasted, and it creates the index."""
+    """The SQL statement in the finding about a missing index creates the index."""
     broken('DROP INDEX "outbox_published_createdAt_idx"')
     remedy = found("index")[0].remedy.partition(": ")[2]
     with closing(psycopg2.connect(database_url)) as connection:
@@ -121,7 +121,7 @@ def test_the_advised_sql_creates_the_missing_index(broken, found, database_url):
 
 @pytest.fixture
 def payments(engine):
-    """Return ``payments(200_000, "PAYOS")``, which inserts one payment and sets the table's estimated row count."""
+    """Return ``payments(200_000, "PAYOS")``, which inserts a payment and sets the estimated row count of the table."""
 
     def make(rows, provider):
         with engine.begin() as connection:
@@ -146,7 +146,7 @@ def payments(engine):
 def test_the_doctor_requires_an_index_on_the_reference_for_payos(
     rows, provider, keys, status, payments, found, database_url
 ):
-    """A missing index is a failure above 100,000 payments if a PayOS key is set or a PayOS payment exists."""
+    """The doctor requires an index on the reference if PayOS is used and the table is large."""
     payments(rows, provider)
     credentials = {"checksum_key": (Secret(keys),) if keys else ()}
     (finding,) = found("reference-index", credentials=lambda _: credentials)
@@ -161,7 +161,7 @@ def test_the_doctor_requires_an_index_on_the_reference_for_payos(
 
 
 def test_the_advised_sql_replaces_an_invalid_index_on_the_reference(payments, broken, found, database_url):
-    """PostgreSQL does not use an index that a failed CREATE INDEX CONCURRENTLY left, so the SQL drops it first."""
+    """The suggested SQL replaces an invalid index, which a failed CREATE INDEX CONCURRENTLY leaves."""
     broken(
         'CREATE INDEX "payments_providerTransactionId_idx" ON payments ("providerTransactionId")',
         "UPDATE pg_index SET indisvalid = false WHERE indexrelid = '\"payments_providerTransactionId_idx\"'::regclass",
@@ -187,7 +187,7 @@ def test_the_doctor_counts_the_half_marked_rows_of_the_replaced_service(engine, 
 
 
 def test_events_7_hours_ahead_show_a_writer_in_local_time(engine, found):
-    """Events that are 7 hours ahead mean that a writer's session uses the time zone of Vietnam."""
+    """If events are 7 hours in the future, the doctor reports that a writer uses local time."""
     with engine.begin() as connection:
         insert_events(connection, 1, age=timedelta(hours=-7))
     (finding,) = found("time-zone")
@@ -195,7 +195,7 @@ def test_events_7_hours_ahead_show_a_writer_in_local_time(engine, found):
 
 
 def test_the_doctor_names_a_role_with_a_local_time_zone(database_url, engine, found):
-    """The finding names a role whose sessions use local time. Its SQL sets UTC and can be pasted."""
+    """The doctor names a role whose sessions use local time, and its SQL statement sets UTC."""
     with engine.begin() as connection:
         connection.exec_driver_sql(f"CREATE ROLE shop_{urlsplit(database_url).path[1:]}")
         role = f"shop_{urlsplit(database_url).path[1:]}"
@@ -211,15 +211,15 @@ def test_the_doctor_names_a_role_with_a_local_time_zone(database_url, engine, fo
 
 @pytest.mark.parametrize(("hours", "status"), [(0, "ok"), (0.002, "warn"), (1, "fail"), (-1, "fail")])
 def test_the_doctor_reports_a_difference_between_two_clocks(hours, status, found):
-    """If this machine and the server differ by seconds, the finding is a warning; half a minute is a failure."""
+    """If the clocks of this machine and the server differ by seconds, the doctor warns. By an hour, it fails."""
     (finding,) = found("clock", now=lambda: datetime.now(UTC) + timedelta(hours=hours))
     assert finding.status.value == status
 
 
 def test_the_doctor_names_a_running_publisher(engine, found):
-    """The finding contains the shard and the process. An unexpected number of shards is a warning.
+    """The doctor names a running publisher's shard and process, and warns about an unexpected number of shards.
 
-    A publisher holds a shard through two sessions, and has one finding for it.
+    A publisher holds its shard through two sessions, but has only one finding.
     """
     with transaction(engine, Limits()) as connection, transaction(engine, Limits()) as second:
         assert shard_lock.enter(connection, 1, 2, 0, "us") is Entry.TAKEN_OVER
@@ -233,7 +233,7 @@ def test_the_doctor_names_a_running_publisher(engine, found):
 
 
 def test_the_doctor_names_the_session_with_an_old_snapshot(engine):
-    """The finding about an old snapshot contains the session's process, state and application."""
+    """The finding about an old snapshot has the session's process, state and application."""
     with transaction(engine, Limits()) as holder:
         holder.exec_driver_sql("CREATE TEMPORARY TABLE t ()")
         pid = holder.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
@@ -245,7 +245,7 @@ def test_the_doctor_names_the_session_with_an_old_snapshot(engine):
 
 @pytest.fixture
 def two_phases(postgres):
-    """Run the server with prepared transactions."""
+    """Run the server with prepared transactions enabled."""
     postgres.restart(settings={"max_prepared_transactions": "1"})
     yield
     postgres.restart(settings={"max_prepared_transactions": "0"})
@@ -253,7 +253,7 @@ def two_phases(postgres):
 
 @pytest.mark.usefixtures("two_phases")
 def test_a_prepared_transaction_holds_a_snapshot_after_its_session_has_ended(engine, database_url):
-    """It is listed only if it is old enough."""
+    """The holders of old snapshots include a prepared transaction, but only if the transaction is old enough."""
     with closing(psycopg2.connect(database_url)) as other, other.cursor() as cursor:
         cursor.execute("DELETE FROM outbox; PREPARE TRANSACTION 'left'")
     with transaction(engine, Limits(), commit=False) as connection:
@@ -266,7 +266,7 @@ def test_a_prepared_transaction_holds_a_snapshot_after_its_session_has_ended(eng
 
 
 def test_an_unreachable_database_is_one_finding():
-    """If the database is unreachable, the doctor lists the other database checks as skipped and not as failed."""
+    """If the database is unreachable, the doctor lists the other database checks as not run, not as failed."""
     engine = make_engine(DatabaseSettings(Secret("postgresql://payctl:canary@127.0.0.1:1/payments")))
     report = diagnose(subject_of(engine))
     failed = [finding.check for finding in report.findings if finding.status is Status.FAIL]
@@ -277,7 +277,7 @@ def test_an_unreachable_database_is_one_finding():
 
 @pytest.fixture
 def engine_as(engine, database_url):
-    """Yield a function that returns an engine of a role with some grants. The role is dropped after the test."""
+    """Yield a function that returns an engine for a new role with these grants. The role is dropped after the test."""
     role = f"role_{urlsplit(database_url).path[1:]}"
     opened = []
 
@@ -297,14 +297,14 @@ def engine_as(engine, database_url):
 
 
 def test_a_role_with_every_privilege_of_one_task_is_ok(engine_as):
-    """The doctor names the tasks that the role can do, and does not report a task without any privilege."""
+    """If a role has every privilege for one task, the finding about privileges is ok and names the task."""
     limited = engine_as("GRANT SELECT ON outbox TO {role}")
     (finding,) = diagnose(subject_of(limited), ["grants"]).findings
     assert (finding.status, finding.fact.endswith("may: stats")) == (Status.OK, True)
 
 
 def test_the_advised_grant_adds_the_missing_privileges_of_a_role(engine_as, engine):
-    """A role with some privileges of a task gets the GRANT statements for the missing ones."""
+    """If a role lacks privileges for a task, the suggested GRANT statements add them."""
     limited = engine_as("GRANT SELECT ON outbox TO {role}", "GRANT UPDATE (published) ON outbox TO {role}")
     findings = diagnose(subject_of(limited), ["grants"]).findings
     publish = next(finding for finding in findings if "publish-outbox" in finding.fact)
@@ -316,7 +316,7 @@ def test_the_advised_grant_adds_the_missing_privileges_of_a_role(engine_as, engi
 
 
 def test_a_role_that_lacks_one_privilege_gets_advice_for_one_task(engine_as):
-    """Callbacks and the repair write the same columns. The role of the webhook gets advice about callbacks only."""
+    """A role with most privileges for one task gets advice about this task only."""
     limited = engine_as(
         "GRANT SELECT, UPDATE ON payments TO {role}",
         "GRANT INSERT ON outbox TO {role}",
@@ -331,7 +331,7 @@ def test_a_role_that_lacks_one_privilege_gets_advice_for_one_task(engine_as):
 
 
 def test_a_role_without_any_privilege_is_a_failure(engine_as):
-    """A role without any privilege is a failure, and each other check says that it could not read the database."""
+    """If a role has no privilege, the doctor fails, and the other checks do not raise an error."""
     report = diagnose(subject_of(engine_as()), ["grants", "schema", "publishers", "index", "snapshot"])
     status = {finding.check: finding.status for finding in report.findings}
     assert (status["grants"], status["schema"]) == (Status.FAIL, Status.FAIL)

@@ -1,4 +1,4 @@
-"""A merchant with payments at all four gateways in a real database, and the content of its tables."""
+"""Fixtures for callbacks: a merchant at all four gateways, and the rows of a real database."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ KEYS = environment()
 
 
 def keys_of(provider, **changes):
-    """Return the merchant's keys for one gateway. ``changes`` are by variable name, and None removes a key."""
+    """Return the merchant's keys for one gateway. ``changes`` overrides variables, and None removes a key."""
     values = {**KEYS, **changes}
     return credentials(by_name(provider), lambda name: (Secret(values[name]),) if values.get(name) else ())
 
 
 @dataclass(frozen=True)
 class Shop:
-    """The payment service's side, and payctl's job on the same database."""
+    """The payment service and payctl's job on the same database."""
 
     engine: Engine
 
     def payment(self, provider="zalopay", **values) -> SandboxPayment:
-        """Insert a payment with the reference that its gateway knows, and return it."""
+        """Insert a payment with a reference in the gateway's form, and return it."""
         order_code = values.pop("order_code", None) or f"TB-ROCK_HN-20261123-{uuid4().hex[:8].upper()}"
         references = {"zalopay": f"261123_{order_code}", "payos": uuid4().hex}
         values.setdefault("reference", references.get(provider, order_code))
@@ -41,7 +41,10 @@ class Shop:
             return insert_payment(connection, provider=provider.upper(), order_code=order_code, **values)
 
     def process(self, sent: SandboxPayment | Request, scenario=Scenario.PAID, **options) -> WebhookReport:
-        """Process the callback for a payment, or this request at the gateway that its path names."""
+        """Process the callback of a payment, or process this request.
+
+        By default, the last part of the request's path is the gateway.
+        """
         request = sent if isinstance(sent, Request) else callback(sent, scenario)
         name = options.pop("provider", None) or request.path.rsplit("/", 1)[-1]
         keys = options.pop("keys", None) or keys_of(name)
@@ -49,7 +52,7 @@ class Shop:
         return process_webhook(engine, request, by_name(name), keys, **options)
 
     def query(self, sql, *parameters):
-        """Return the rows of a statement as dictionaries, on its own connection."""
+        """Run a statement on its own connection, commit, and return the rows as dictionaries."""
         with self.engine.connect() as connection:
             rows = [dict(row) for row in connection.exec_driver_sql(sql, parameters).mappings()]
             connection.commit()
@@ -64,12 +67,12 @@ class Shop:
         return self.query("SELECT * FROM payments WHERE id = %s", payment.id)[0]
 
     def events(self, payment=None):
-        """Return the outbox rows of one payment or of all, in their order."""
+        """Return the outbox rows of one payment or of all payments, in their order."""
         everything = self.query('SELECT * FROM outbox ORDER BY "createdAt", id')
         return [row for row in everything if payment is None or row["aggregateId"] == payment.id]
 
     def receipts(self):
-        """Return the receipts in the order of their arrival."""
+        """Return the receipts in the order in which they arrived."""
         return self.query("SELECT * FROM payctl.webhook_receipts ORDER BY received_at")
 
     def now(self):
@@ -79,7 +82,7 @@ class Shop:
 
 @pytest.fixture
 def shop(engine):
-    """Return a shop on the test's own database."""
+    """Return a shop on the test's database."""
     return Shop(engine)
 
 

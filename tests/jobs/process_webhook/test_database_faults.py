@@ -25,7 +25,10 @@ WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND d
 
 @pytest.fixture
 def unharmed(shop):
-    """Return a context manager for a fault: nothing is changed after it, and the next call settles the payment."""
+    """Return a context manager for a fault.
+
+    It asserts that the fault changed nothing, and that the next callback settles the payment.
+    """
 
     @contextmanager
     def check(payment):
@@ -40,7 +43,7 @@ def unharmed(shop):
 
 @pytest.fixture
 def hold(database_url):
-    """Yield ``hold(payment)``, which locks the payment's row in another session."""
+    """Yield ``hold(payment)``, which locks the payment's row in another session and returns the session."""
     sessions = []
 
     def locked(payment):
@@ -55,7 +58,7 @@ def hold(database_url):
 
 
 def engine_with(url, user=None, password=None, **parts):
-    """Return an unpooled engine on ``url`` with another user, password, path or query."""
+    """Return an unpooled engine for ``url`` with another user, password, path or query."""
     split = urlsplit(url)
     netloc = f"{user or split.username}:{password or split.password}@{split.hostname}:{split.port}"
     changed = urlunsplit(split._replace(netloc=netloc, **parts))
@@ -63,14 +66,14 @@ def engine_with(url, user=None, password=None, **parts):
 
 
 def words_of(failure):
-    """Return all text of an error: message, hint and traceback."""
+    """Return all text of an error: its message, hint and traceback."""
     error = failure.value
     return f"{error}\n{error.hint}\n" + "".join(traceback.format_exception(error))
 
 
 @pytest.mark.parametrize("mode", ["immediate", "fast"])
 def test_a_callback_that_waits_during_a_database_restart_fails_cleanly(shop, postgres, hold, unharmed, mode):
-    """A callback that waits for its payment's lock gets an error, and the next one settles the payment."""
+    """If the database restarts while a callback waits for a lock, the callback fails, and the next one succeeds."""
     payment = shop.payment("vnpay")
     with unharmed(payment):
         hold(payment)
@@ -84,7 +87,7 @@ def test_a_callback_that_waits_during_a_database_restart_fails_cleanly(shop, pos
 
 @pytest.mark.parametrize("moment", ["lock", "settle", "commit"])
 def test_a_killed_database_session_leaves_no_partial_write(shop, database_url, unharmed, monkeypatch, moment):
-    """If the session is killed before the lock, the write or the commit, the callback changes nothing."""
+    """If the database session ends before the lock, the write or the commit, the callback changes nothing."""
     payment = shop.payment("vnpay")
     engine = engine_with(database_url)
 
@@ -119,12 +122,12 @@ def test_a_callback_waits_for_a_locked_payment_up_to_the_limit(shop, hold, unhar
 
 
 def test_the_database_limits_leave_time_to_answer_the_gateway():
-    """Waiting and writing take less than the ten seconds of the least patient gateway."""
+    """The limits for waiting and writing are together less than 8 seconds, so the gateway gets its reply in time."""
     assert LIMITS.lock + LIMITS.statement < timedelta(seconds=8)
 
 
 def test_a_callback_settles_after_the_lock_is_released(shop, hold):
-    """If a callback waits for a lock, the time of the new status is later than the end of the wait."""
+    """If a callback waits for a lock, its payment is completed after the lock is released."""
     payment = shop.payment("vnpay")
     session = hold(payment)
     with ThreadPoolExecutor(1) as pool:
@@ -137,7 +140,7 @@ def test_a_callback_settles_after_the_lock_is_released(shop, hold):
 
 
 def test_a_payment_that_is_deleted_during_the_wait_is_an_unknown_order(shop, hold):
-    """If another session deletes the locked payment, the callback is refused."""
+    """If another session deletes the payment while a callback waits, the callback is refused as unknown_order."""
     payment = shop.payment("vnpay")
     session = hold(payment)
     with ThreadPoolExecutor(1) as pool:
@@ -149,7 +152,7 @@ def test_a_payment_that_is_deleted_during_the_wait_is_an_unknown_order(shop, hol
 
 
 def test_a_read_only_database_is_unavailable(shop, database_url, unharmed):
-    """A read-only database is unavailable for a callback, and its connection is not used again."""
+    """If the database is read-only, a callback fails, and its connection is not used again."""
     payment = shop.payment("vnpay")
     with unharmed(payment):
         name = database_url.rpartition("/")[2]
@@ -167,7 +170,7 @@ def test_a_read_only_database_is_unavailable(shop, database_url, unharmed):
 
 
 def test_a_server_without_free_connections_is_unavailable(shop, database_url, unharmed):
-    """The callback fails with DatabaseUnavailableError if the server accepts no more connections."""
+    """If the server accepts no more connections, a callback fails with DatabaseUnavailableError."""
     payment = shop.payment("vnpay")
     with unharmed(payment):
         shop.query("CREATE ROLE crowded LOGIN PASSWORD 'crowded' CONNECTION LIMIT 0; SELECT 1 AS done")
@@ -179,7 +182,7 @@ def test_a_server_without_free_connections_is_unavailable(shop, database_url, un
 
 
 def test_a_trigger_that_suppresses_the_update_is_an_error(shop, unharmed):
-    """If a trigger leaves the payment unchanged, payctl writes no event and no receipt, and reports an error."""
+    """If a trigger suppresses a payment's update, payctl writes no event and no receipt, and raises an error."""
     payment = shop.payment("vnpay")
     shop.query(
         "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
@@ -192,7 +195,7 @@ def test_a_trigger_that_suppresses_the_update_is_an_error(shop, unharmed):
 
 
 def test_a_wrong_database_password_is_a_config_error(shop, database_url):
-    """Neither the error about an unavailable database nor its traceback contains the password."""
+    """A wrong database password raises ConfigError, which does not contain the password."""
     wrong = uuid4().hex
     with pytest.raises(ConfigError, match="refused the credentials in DATABASE_URL") as failure:
         shop.process(shop.payment("vnpay"), engine=engine_with(database_url, password=wrong))
@@ -208,7 +211,7 @@ def test_a_wrong_database_password_is_a_config_error(shop, database_url):
     ],
 )
 def test_an_unknown_user_database_or_option_is_a_config_error(shop, database_url, parts, words):
-    """An unknown user, database or option raises ConfigError, which names DATABASE_URL without the password."""
+    """An unknown user, database or option raises ConfigError, which names DATABASE_URL but not the password."""
     with pytest.raises(ConfigError, match="DATABASE_URL") as failure:
         shop.process(shop.payment("vnpay"), engine=engine_with(database_url, **parts))
     assert words in str(failure.value)
@@ -216,7 +219,7 @@ def test_an_unknown_user_database_or_option_is_a_config_error(shop, database_url
 
 
 def test_a_callback_without_payctls_schema_is_a_config_error(shop):
-    """Without payctl's schema, a callback changes nothing, and the hint names `payctl db upgrade`."""
+    """If payctl's schema is missing, a callback changes nothing, and the error names `payctl db upgrade`."""
     payment = shop.payment("vnpay")
     before = shop.row(payment)
     shop.query("DROP SCHEMA payctl CASCADE; SELECT 1 AS done")
@@ -227,7 +230,7 @@ def test_a_callback_without_payctls_schema_is_a_config_error(shop):
 
 
 def test_a_database_without_the_table_payments_is_a_config_error(shop, empty_database_url):
-    """If the table payments is missing, the error says this, and the hint names DATABASE_URL."""
+    """If the table payments is missing, a callback raises ConfigError, and the hint names DATABASE_URL."""
     with pytest.raises(ConfigError, match='"payments" does not exist') as failure:
         shop.process(shop.payment("vnpay"), engine=engine_with(empty_database_url))
     assert "DATABASE_URL" in failure.value.hint

@@ -30,26 +30,26 @@ NUMBERS = [0, -1, 10**30, 10**400, 2**31, 2**63, 1.5, True, None, "", "0x10", "1
 
 
 def zalopay(kind=1, **changes):
-    """Return a callback with ZaloPay's own signature."""
+    """Return a ZaloPay callback with a valid signature."""
     data = {"app_id": int(KEYS["ZALOPAY_APP_ID"]), "app_trans_id": "261123_TB-1", "amount": 250_000, "zp_trans_id": 7}
     return signing.zalopay(data | changes, KEYS["ZALOPAY_KEY2"], kind=kind)
 
 
 def payos(**changes):
-    """Return a webhook with PayOS's own signature."""
+    """Return a PayOS callback with a valid signature."""
     data = {"orderCode": 7, "amount": 250_000, "paymentLinkId": "link", "code": "00", "description": "TB-1"}
     return signing.payos(data | changes, KEYS["PAYOS_CHECKSUM_KEY"])
 
 
 def vnpay(**changes):
-    """Return a callback with VNPay's own signature."""
+    """Return a VNPay callback with a valid signature."""
     parameters = {"vnp_TmnCode": KEYS["VNPAY_TMN_CODE"], "vnp_Amount": "25000000", "vnp_TransactionNo": "7"}
     parameters |= {"vnp_TxnRef": "TB-1", "vnp_ResponseCode": "00", "vnp_TransactionStatus": "00"}
     return signing.vnpay(parameters | changes, KEYS["VNPAY_HASH_SECRET"])
 
 
 def momo(**changes):
-    """Return a notification with MoMo's own signature."""
+    """Return a MoMo callback with a valid signature."""
     fields = {"partnerCode": KEYS["MOMO_PARTNER_CODE"], "orderId": "TB-1", "requestId": "1", "amount": 250_000}
     fields |= {"orderInfo": "", "orderType": "", "transId": 7, "resultCode": 0, "message": "", "payType": ""}
     return signing.momo({**fields, "responseTime": 1, "extraData": ""} | changes, *MOMO_KEYS)
@@ -93,7 +93,7 @@ HOSTILE = {
 
 
 def survives(shop, request, **options):
-    """Process a request that must not change any payment, and return the report."""
+    """Process a request that must change no payment, and return its report."""
     payment = shop.payment("vnpay")
     before = shop.tables()
     report = shop.process(request, **options)
@@ -106,7 +106,7 @@ def survives(shop, request, **options):
 
 @pytest.mark.parametrize("gateway", list(REFERENCES))
 def test_a_genuine_callback_with_a_hostile_reference_is_refused(shop, gateway):
-    """A reference with SQL or control characters is unreadable or an unknown order, and is never executed."""
+    """A genuine callback with SQL or control characters in its reference is refused and changes nothing."""
     for text in TEXTS:
         report = survives(shop, REFERENCES[gateway](text))
         assert report.reason in {"malformed", "unreadable", "ambiguous", "unknown_order"}, ascii(text)
@@ -115,7 +115,7 @@ def test_a_genuine_callback_with_a_hostile_reference_is_refused(shop, gateway):
 
 @pytest.mark.parametrize("gateway", ["zalopay", "payos", "vnpay"])
 def test_an_order_code_that_looks_like_sql_is_settled(shop, gateway):
-    """A payment with an unusual order code is settled, and its event has exactly this order code."""
+    """A payment whose order code looks like SQL is settled, and its event has the same order code."""
     for text in INJECTIONS:
         payment = shop.payment(gateway, order_code=text)
         report = shop.process(callback(payment))
@@ -126,20 +126,20 @@ def test_an_order_code_that_looks_like_sql_is_settled(shop, gateway):
 
 @pytest.mark.parametrize("field", list(NUMBER_FIELDS))
 def test_a_genuine_callback_with_a_hostile_number_is_refused(shop, field):
-    """Any value in a number's place is refused without an exception, and no payment changes."""
+    """A genuine callback with a hostile value instead of a number is refused and changes nothing."""
     for number in NUMBERS:
         survives(shop, NUMBER_FIELDS[field](number))
 
 
 def test_an_order_with_a_hostile_amount_is_not_read_as_an_agreement(shop):
-    """ZaloPay does not sign the type, so it cannot turn an order into an agreement."""
+    """A ZaloPay order with an unsigned type of agreement is still refused for a hostile amount."""
     for number in NUMBERS:
         survives(shop, zalopay(kind=2, amount=number, zp_trans_id=number))
 
 
 @pytest.mark.parametrize("name", list(HOSTILE))
 def test_signed_nonsense_is_refused(shop, name):
-    """A meaningless callback with a valid signature is refused without an exception."""
+    """A meaningless callback with a valid signature is refused and raises no exception."""
     survives(shop, HOSTILE[name]())
 
 
@@ -155,7 +155,7 @@ def test_signed_nonsense_is_refused(shop, name):
     ],
 )
 def test_a_genuine_callback_that_cannot_be_read_is_kept_and_called_for_again(shop, make, alert, answer):
-    """For an unreadable genuine callback, payctl stores it, alerts the operator, and asks the gateway to call again."""
+    """If a genuine callback cannot be read, payctl stores it, raises an alert, and asks the gateway to call again."""
     request = make()
     report = survives(shop, request)
     assert (report.reason, report.alert) == (alert.value, alert)
@@ -169,14 +169,14 @@ def test_a_genuine_callback_that_cannot_be_read_is_kept_and_called_for_again(sho
     "make", [lambda: vnpay(vnp_ResponseCode="98", vnp_TransactionStatus="02"), lambda: momo(resultCode=4711)]
 )
 def test_a_code_that_is_not_documented_settles_nothing_and_alerts(shop, make):
-    """A code that the gateway does not document changes no payment, because a wrong guess would move tickets."""
+    """A code that the gateway does not document changes no payment and raises an alert."""
     report = shop.process(make())
     assert (report.outcome, report.alert) == (WebhookOutcome.IGNORED, Alert.UNDOCUMENTED_CODE)
     assert (shop.events(), len(shop.receipts())) == ([], 1)
 
 
 def test_a_repeated_callback_changes_nothing_at_any_time(shop):
-    """A callback that arrives again after its payment was settled is a duplicate, even with another trace."""
+    """A repeated callback of a settled payment changes nothing, even with another trace."""
     payment = shop.payment()
     shop.process(payment)
     settled = shop.row(payment)
@@ -196,7 +196,7 @@ def test_a_repeated_callback_changes_nothing_at_any_time(shop):
     ],
 )
 def test_every_forgery_gets_the_same_reply(shop, forge):
-    """The reply to a forged callback does not reveal which check failed."""
+    """Every forged callback gets the same reply, which does not reveal the failed check."""
     genuine = callback(shop.payment("vnpay", amount=250_000))
     report = survives(shop, type(genuine)(genuine.method, genuine.path, forge(genuine.query)))
     assert report.reply.body == '{"RspCode":"97","Message":"Invalid signature"}'
@@ -206,7 +206,7 @@ def test_every_forgery_gets_the_same_reply(shop, forge):
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None)
 @given(data=st.data())
 def test_a_callback_with_a_changed_bit_has_no_other_effect(shop, data):
-    """After one bit is changed, the callback is refused or has the same effect."""
+    """A callback with one changed bit is refused or has the same effect as the original."""
     payment = shop.payment(data.draw(st.sampled_from(["zalopay", "payos", "momo"])))
     request = callback(payment, Scenario.PAID)
     position = data.draw(st.integers(0, len(request.body) * 8 - 1))
@@ -214,7 +214,7 @@ def test_a_callback_with_a_changed_bit_has_no_other_effect(shop, data):
     changed[position // 8] ^= 1 << position % 8
     report = shop.process(type(request)(request.method, request.path, "", bytes(changed)))
     row = shop.row(payment)
-    if report.outcome is WebhookOutcome.SETTLED:  # the bit was in a part that is neither signed nor read
+    if report.outcome is WebhookOutcome.SETTLED:  # the bit is in a part that is neither signed nor read
         assert (row["status"], len(shop.events(payment))) == ("COMPLETED", 1)
     else:
         assert (row["status"], shop.events(payment)) == ("PENDING", [])

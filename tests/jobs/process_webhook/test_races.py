@@ -13,7 +13,7 @@ ROUNDS = 12
 
 
 def at_once(*calls):
-    """Start all calls at the same time and return their results in order."""
+    """Start all calls at the same time. Return their results in order."""
     barrier = Barrier(len(calls))
 
     def run(call):
@@ -26,7 +26,7 @@ def at_once(*calls):
 
 @pytest.mark.parametrize("provider", list(GATEWAYS))
 def test_fifty_identical_callbacks_write_one_event(shop, provider):
-    """Contract 6.1: one callback settles, 49 are duplicates, and each one gets a good reply and a receipt."""
+    """Of fifty identical callbacks, one writes an event. Each gets a positive reply and a receipt (contract 6.1)."""
     payment = shop.payment(provider)
     reports = at_once(*[lambda: shop.process(payment)] * 50)
     outcomes = [report.outcome for report in reports]
@@ -42,7 +42,7 @@ def test_fifty_identical_callbacks_write_one_event(shop, provider):
 @pytest.mark.parametrize("provider", ["vnpay", "momo"])
 @pytest.mark.parametrize("other", [Scenario.FAILED, Scenario.CANCELLED])
 def test_a_concurrent_success_and_failure_end_completed(shop, provider, other):
-    """Contract 6.1: in either order the payment becomes COMPLETED, and its events have the order of the changes."""
+    """A concurrent success and failure end as COMPLETED, with the events in order (contract 6.1)."""
     for _ in range(ROUNDS):
         payment = shop.payment(provider)
         paid, failed = at_once(lambda: shop.process(payment), lambda: shop.process(payment, other))  # noqa: B023
@@ -57,7 +57,7 @@ def test_a_concurrent_success_and_failure_end_completed(shop, provider, other):
 
 
 def test_different_payments_do_not_wait_for_each_other(shop):
-    """A callback is settled while another payment's row is locked."""
+    """A callback does not wait for the lock of another payment."""
     held, free = shop.payment("vnpay"), shop.payment("vnpay")
     with shop.engine.begin() as connection:
         connection.exec_driver_sql("SELECT 1 FROM payments WHERE id = %s FOR UPDATE", (held.id,))
@@ -65,7 +65,7 @@ def test_different_payments_do_not_wait_for_each_other(shop):
 
 
 def test_a_foreign_key_lock_on_the_payment_does_not_block_a_callback(shop):
-    """Another session's foreign-key lock on the payment does not block the callback."""
+    """A callback does not wait for a foreign-key lock on its payment."""
     payment = shop.payment("vnpay")
     with shop.engine.begin() as connection:
         connection.exec_driver_sql("SELECT 1 FROM payments WHERE id = %s FOR KEY SHARE", (payment.id,))

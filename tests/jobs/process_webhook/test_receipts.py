@@ -35,7 +35,7 @@ def stored(receipt_id, engine):
 
 @pytest.mark.parametrize("provider", list(GATEWAYS))
 def test_a_receipt_has_the_request_and_the_decision(shop, provider):
-    """A receipt stores the bytes, digest, ids, amount, outcome, result, payment, event and trace of a callback."""
+    """A receipt has the callback's bytes, digest, ids and amount, and the decision, payment, event and trace."""
     payment = shop.payment(provider, amount=123_000)
     request = callback(payment)
     report = shop.process(request, trace=TRACE)
@@ -78,7 +78,7 @@ def test_a_receipt_has_the_request_and_the_decision(shop, provider):
     ],
 )
 def test_every_genuine_callback_leaves_one_receipt(shop, scenario, result, reason, has_payment):
-    """A genuine callback that changes nothing has a receipt with its reason and without an event."""
+    """Every genuine callback that changes nothing leaves one receipt, with the reason and without an event."""
     payment = shop.payment("vnpay")
     shop.process(payment)
     report = shop.process(payment, scenario)
@@ -91,7 +91,7 @@ def test_every_genuine_callback_leaves_one_receipt(shop, scenario, result, reaso
 @pytest.mark.parametrize("provider", list(GATEWAYS))
 @pytest.mark.parametrize("forgery", list(FORGERIES))
 def test_a_forged_callback_leaves_no_receipt(shop, provider, forgery):
-    """After a forgery every table contains the same rows and row versions as before."""
+    """A forged callback changes no row of any table."""
     payment = shop.payment(provider)
     before = shop.tables()
     report = shop.process(FORGERIES[forgery](callback(payment, Scenario.BAD_SIGNATURE)), trace=TRACE)
@@ -100,7 +100,7 @@ def test_a_forged_callback_leaves_no_receipt(shop, provider, forgery):
 
 
 def test_a_callback_at_another_gateway_s_path_is_refused(shop):
-    """The bytes of a genuine callback are refused at another gateway's path."""
+    """A genuine callback is refused at the path of another gateway."""
     request = callback(shop.payment("zalopay"))
     before = shop.tables()
     outcomes = {shop.process(request, provider=other).outcome.value for other in ("payos", "vnpay", "momo")}
@@ -110,7 +110,7 @@ def test_a_callback_at_another_gateway_s_path_is_refused(shop):
 
 @pytest.mark.parametrize("provider", list(GATEWAYS))
 def test_settling_changes_three_columns(shop, provider):
-    """Settling changes only the payment's status and two instants, and never its reference."""
+    """Settling changes only the payment's status and two instants."""
     payment = shop.payment(provider, metadata={"seat": "A1"})
     before = shop.row(payment)
     shop.process(payment)
@@ -121,7 +121,7 @@ def test_settling_changes_three_columns(shop, provider):
 
 
 def test_correlation_id_and_traceparent_are_stored_with_the_event(shop):
-    """The publisher later sends correlation id and traceparent as headers of the event's message."""
+    """The correlation id and the traceparent of a callback are stored with its event."""
     report = shop.process(shop.payment(), trace=TRACE)
     (context,) = shop.query("SELECT * FROM payctl.event_context")
     assert context == {
@@ -133,7 +133,7 @@ def test_correlation_id_and_traceparent_are_stored_with_the_event(shop):
 
 
 def test_a_callback_without_a_trace_writes_no_context_row(shop):
-    """A callback without a trace or without an event stores no context."""
+    """If a callback has no trace or writes no event, no context is stored."""
     payment = shop.payment()
     shop.process(payment)
     shop.process(payment, trace=TRACE)
@@ -143,7 +143,7 @@ def test_a_callback_without_a_trace_writes_no_context_row(shop):
 
 @pytest.mark.parametrize("provider", list(GATEWAYS))
 def test_a_stored_request_can_be_processed_again(shop, provider):
-    """The stored request equals the received one byte by byte, and its signature still verifies."""
+    """The stored request of a receipt equals the received request, and can be processed again."""
     request = callback(shop.payment(provider))
     first = shop.process(request)
     again = stored(first.receipt_id.upper(), shop.engine)
@@ -153,13 +153,13 @@ def test_a_stored_request_can_be_processed_again(shop, provider):
 
 @pytest.mark.parametrize("receipt_id", ["", "1", "' OR true --", "\x00", "é", "00000000-0000-0000-0000-000000000000"])
 def test_an_unknown_receipt_id_returns_none(shop, receipt_id):
-    """Text that is not a receipt's id returns None and raises no error."""
+    """If no receipt has the id, find_request returns None."""
     shop.process(shop.payment())
     assert stored(receipt_id, shop.engine) is None
 
 
 def test_invalid_unsigned_text_does_not_stop_a_genuine_callback(shop):
-    """NUL and invalid text in path, method, foreign parameters or trace are replaced in the receipt."""
+    """NUL and invalid characters in unsigned text do not stop a genuine callback, and are replaced in the receipt."""
     payment = shop.payment("vnpay")
     signed = callback(payment)
     bad = "\x00\ud800"

@@ -74,7 +74,7 @@ NUMBERS = {
     "vnpay": "vnp_TransactionNo",
     "momo": "transId",
 }
-"""The field with the gateway's number of the transfer."""
+"""The field that has the gateway's number of the transfer."""
 
 SECRETS = {
     "zalopay": "ZALOPAY_KEY2",
@@ -85,13 +85,13 @@ SECRETS = {
 
 
 def said(report):
-    """Return status and body of a reply."""
+    """Return the status and the body of the reply."""
     return report.reply.status, report.reply.body
 
 
 @EVERY_GATEWAY
 def test_a_repeated_callback_gets_the_gateway_s_duplicate_reply(shop, provider):
-    """The first callback gets the reply "done", and a repetition gets the gateway's reply for duplicates."""
+    """The first callback gets the reply "done", and a repeated one gets the gateway's reply for duplicates."""
     payment = shop.payment(provider)
     first, second = shop.process(payment), shop.process(payment)
     assert (first.outcome, said(first)) == (WebhookOutcome.SETTLED, WORDS[provider]["done"])
@@ -103,7 +103,7 @@ def test_a_repeated_callback_gets_the_gateway_s_duplicate_reply(shop, provider):
 
 @EVERY_GATEWAY
 def test_second_money_for_a_paid_payment_is_an_alert(shop, provider):
-    """Another transaction for a completed payment causes an alert. A repetition of the first transaction does not."""
+    """A second transfer for a completed payment raises an alert, but a repeated callback does not."""
     payment = shop.payment(provider)
     shop.process(payment)
     assert shop.process(payment).alert is None
@@ -118,7 +118,7 @@ def test_second_money_for_a_paid_payment_is_an_alert(shop, provider):
 
 @EVERY_GATEWAY
 def test_each_second_payment_alerts_once(shop, provider):
-    """Repetitions of the first or second transfer cause no alert, but a third transfer causes an alert."""
+    """Each second transfer raises one alert, and its repetitions raise none."""
     payment = shop.payment(provider)
     first = callback(payment)
     second, third = [alter(first, provider, [(NUMBERS[provider], number)], environment()) for number in ("98765", "4")]
@@ -130,7 +130,7 @@ def test_each_second_payment_alerts_once(shop, provider):
 
 @EVERY_GATEWAY
 def test_only_money_that_was_accepted_makes_the_next_transfer_a_second_one(shop, provider):
-    """Two transfers of a wrong amount are refused alike, and the payment stays unpaid."""
+    """A second transfer raises the alert SECOND_PAYMENT only if the first was accepted."""
     payment = shop.payment(provider)
     first = callback(payment, Scenario.WRONG_AMOUNT)
     other = alter(first, provider, [(NUMBERS[provider], "98765")], environment())
@@ -139,7 +139,7 @@ def test_only_money_that_was_accepted_makes_the_next_transfer_a_second_one(shop,
 
 @pytest.mark.parametrize(("provider", "scenario"), FAILURES)
 def test_a_recorded_failure_gets_the_done_reply(shop, provider, scenario):
-    """Payctl acknowledges a callback about a failed payment."""
+    """A callback about a failed or cancelled payment gets the reply "done"."""
     report = shop.process(shop.payment(provider), scenario)
     assert report.status_after == ("FAILED" if scenario is Scenario.FAILED else "CANCELLED")
     assert said(report) == WORDS[provider]["done"]
@@ -147,7 +147,7 @@ def test_a_recorded_failure_gets_the_done_reply(shop, provider, scenario):
 
 @EVERY_GATEWAY
 def test_an_unknown_order_gets_the_gateway_s_reply_and_an_alert(shop, provider):
-    """A genuine callback for an unknown order is refused, and an alert is raised."""
+    """A callback for an unknown order gets the gateway's reply and raises an alert."""
     shop.payment(provider)
     report = shop.process(SandboxPayment("an-id", "TB-X-20261123-1", 250_000, provider, "261123_TB-X-20261123-1"))
     assert (report.outcome, report.reason) == (WebhookOutcome.REFUSED, "unknown_order")
@@ -156,7 +156,7 @@ def test_an_unknown_order_gets_the_gateway_s_reply_and_an_alert(shop, provider):
 
 @EVERY_GATEWAY
 def test_a_wrong_amount_gets_the_gateway_s_reply_and_an_alert(shop, provider):
-    """Contract 6.4: if the callback's amount is not the payment's amount, nothing changes and an alert is raised."""
+    """A callback with a wrong amount gets the gateway's reply, raises an alert and changes nothing (contract 6.4)."""
     payment = shop.payment(provider)
     before = shop.tables()
     report = shop.process(payment, Scenario.WRONG_AMOUNT)
@@ -168,7 +168,7 @@ def test_a_wrong_amount_gets_the_gateway_s_reply_and_an_alert(shop, provider):
 
 @EVERY_GATEWAY
 def test_a_bad_signature_gets_a_reply_without_the_expected_one(shop, provider, caplog):
-    """After a wrong signature, neither the reply nor the log contains the right signature (contract 6.5)."""
+    """After a wrong signature, neither the reply nor the log contains the expected signature (contract 6.5)."""
     payment = shop.payment(provider)
     before = shop.tables()
     report = shop.process(payment, Scenario.BAD_SIGNATURE)
@@ -183,7 +183,7 @@ def test_a_bad_signature_gets_a_reply_without_the_expected_one(shop, provider, c
 
 
 def test_the_report_s_time_in_the_database_is_a_part_of_the_call(shop):
-    """A report's database time covers the wait for a connection and the whole transaction."""
+    """The database time in a report is a part of the call's time."""
     payment = shop.payment("vnpay")
     began = time.monotonic()
     report = shop.process(payment)
@@ -192,7 +192,7 @@ def test_the_report_s_time_in_the_database_is_a_part_of_the_call(shop):
 
 @EVERY_GATEWAY
 def test_a_gateway_without_keys_replies_not_configured(shop, keys, provider):
-    """A callback of a gateway without keys writes nothing, and the other gateways work."""
+    """If a gateway has no keys, its callback changes nothing, and the other gateways still work."""
     payment = shop.payment(provider)
     before = shop.tables()
     report = shop.process(payment, keys=keys(provider, **{SECRETS[provider]: None}))
@@ -204,7 +204,7 @@ def test_a_gateway_without_keys_replies_not_configured(shop, keys, provider):
 
 
 def test_the_payos_registration_ping_gets_200(shop):
-    """Contract 6.12: PayOS tests a new URL with a signed test order, which must get a 2xx reply."""
+    """PayOS's signed test callback gets the status 200 and changes no payment (contract 6.12)."""
     report = shop.process(shop.payment("payos"), Scenario.PING)
     assert (report.outcome, report.reason) == (WebhookOutcome.TEST_PING, "ping")
     assert (said(report), report.alert) == (WORDS["payos"]["ping"], None)
@@ -213,7 +213,7 @@ def test_the_payos_registration_ping_gets_200(shop):
 
 @pytest.mark.parametrize(("provider", "scenario", "outcome", "alert"), IGNORED)
 def test_a_callback_without_a_final_result_is_acknowledged(shop, provider, scenario, outcome, alert):
-    """Wallet-linking callbacks, pending codes and held money change no payment. Held money raises an alert."""
+    """A callback without a final result is acknowledged and changes no payment. Held money raises an alert."""
     payment = shop.payment(provider)
     before = shop.row(payment)
     report = shop.process(payment, scenario)
@@ -225,7 +225,7 @@ def test_a_callback_without_a_final_result_is_acknowledged(shop, provider, scena
 
 @EVERY_GATEWAY
 def test_an_unreachable_database_raises_and_has_a_retry_reply(shop, provider):
-    """If the database is unavailable, the job raises an error, and each gateway has a reply that asks for a call."""
+    """If the database is unavailable, the job raises an error. Each gateway's reply asks for another call."""
     payment = shop.payment(provider)
     nobody = make_engine(DatabaseSettings(Secret("postgresql://nobody:nothing@127.0.0.1:1/payments")))
     with pytest.raises(DatabaseUnavailableError, match="not available") as failure:
@@ -238,7 +238,7 @@ def test_an_unreachable_database_raises_and_has_a_retry_reply(shop, provider):
 
 @EVERY_GATEWAY
 def test_every_answer_has_a_reply_at_every_gateway(provider):
-    """Each gateway has a reply for each value of Answer. A reply with a body has a content type."""
+    """Each gateway has a reply for each value of Answer, and a reply with a body has a content type."""
     for answer in Answer:
         reply = GATEWAYS[provider].reply(answer)
         assert bool(reply.body) == ("content-type" in reply.headers)

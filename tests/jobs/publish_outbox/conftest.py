@@ -1,4 +1,4 @@
-"""Provide an outbox in a real database, a mock cluster, payctl's job, and a checker of the result."""
+"""Fixtures for the publisher: an outbox in a real database, a mock cluster, and a check of the result."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ COMPLETED, FAILED, CANCELLED = "PAYMENT_COMPLETED", "PAYMENT_FAILED", "PAYMENT_C
 READ = ("payment.completed", "payment.failed", "payment.cancelled")
 PARTITIONS = 3
 STAMPED = {"message.timestamp.type": "LogAppendTime"}
-"""The setting of a topic whose messages have the broker's append time, which no publisher can set."""
+"""A topic setting that stores the broker's append time with each message. No publisher can change this time."""
 
 NEW = timedelta(0)
 OLD = timedelta(seconds=30)
-"""An age beyond the late-commit window, so that the next batches are claimed ahead."""
+"""An age beyond the late-commit window. With this age, the publisher claims the next batches ahead."""
 
 
 def new_producer(bootstrap, message_timeout_ms=MESSAGE_TIMEOUT_MS, **config) -> Producer:
-    """Return a producer with payctl's configuration. In ``config`` ``_`` replaces librdkafka's ``.``."""
+    """Return a producer with payctl's configuration. In the names of ``config``, ``_`` replaces ``.``."""
     extra = {name.replace("_", "."): value for name, value in config.items()}
     return Producer(producer_config(KafkaSettings(bootstrap), message_timeout_ms) | extra)
 
@@ -47,11 +47,11 @@ NUMBERS = count()
 
 
 class Clockwork(Event):
-    """A run's clock and stop event in one object.
+    """The clock and the stop event of a run in one object.
 
-    A wait returns at once and moves the clock by its length. ``at`` has the action for the n-th wait, counted from 1.
-    After ``waits`` waits the stop is set. Each wait really takes ``pause`` seconds, because librdkafka works in the
-    background in some tests.
+    A wait moves the clock by its length. ``at`` has the action of the n-th wait, counted from 1. After ``waits``
+    waits, the stop is set. Each wait really takes ``pause`` seconds, because librdkafka works in the background in
+    some tests.
     """
 
     def __init__(self, *, waits=1000, at: dict[int, Callable[[], object]] | None = None, pause: float = 0.0) -> None:
@@ -64,7 +64,7 @@ class Clockwork(Event):
         return self.now
 
     def wait(self, timeout=None) -> bool:
-        """Move the clock and return whether the stop is set."""
+        """Move the clock, and return whether the stop is set."""
         assert timeout is not None
         time.sleep(self.pause)
         self.now += timeout
@@ -77,7 +77,7 @@ class Clockwork(Event):
 
 @dataclass(frozen=True)
 class Outbox:
-    """The payment service's outbox, and payctl's job on it."""
+    """The payment service's outbox and payctl's job on the same database."""
 
     engine: Engine
     bootstrap: str
@@ -87,12 +87,12 @@ class Outbox:
     by_the_broker: bool = False
 
     def insert(self, count, **values) -> None:
-        """Insert ``count`` events, a millisecond apart. See :func:`insert_events`."""
+        """Insert ``count`` events with a millisecond between them. See :func:`insert_events`."""
         with self.engine.begin() as connection:
             insert_events(connection, count, **values)
 
     def add(self, key, event_type=COMPLETED, *, age=0.0, retry_count=0, payload=None, **columns) -> str:
-        """Insert an event that is ``age`` seconds old and return its id. Ids increase with each call."""
+        """Insert an event that is ``age`` seconds old, and return its id. Later ids are greater."""
         id_ = columns.pop("id", None) or f"{next(NUMBERS):08d}-{uuid4()}"
         values = {
             "id": id_,
@@ -119,7 +119,7 @@ class Outbox:
         return id_
 
     def execute(self, sql, **values):
-        """Run a statement and commit. Return its rows, if any."""
+        """Run a statement and commit it. Return its rows, if any."""
         with self.engine.begin() as connection:
             result = connection.exec_driver_sql(sql, values)
             return result.fetchall() if result.returns_rows else []
@@ -132,42 +132,42 @@ class Outbox:
         )
 
     def run(self, clockwork, *, observer=None, producer=None, engine=None, **options) -> PublishReport:
-        """Run the job with a clockwork instead of the real clock."""
+        """Run the job with a clockwork instead of a real clock."""
         wanted = replace(PublishOptions(), **options)
         return PublisherRun(
             engine or self.engine, producer or self.producer, wanted, clockwork, observer or Observer(), clockwork
         ).run()
 
     def rows(self) -> list[Row]:
-        """Return the outbox in the publishing order."""
+        """Return the rows of the outbox in the publishing order."""
         return rows_of(self.engine)
 
     def row(self, id_) -> Row:
-        """Return one row."""
+        """Return the row with this id."""
         return next(row for row in self.rows() if row.id == id_)
 
     def states(self) -> list[str]:
-        """Return ``published``, ``pending`` or ``dead`` for each row, in the publishing order."""
+        """Return the state of each row (``published``, ``pending`` or ``dead``) in the publishing order."""
         return [row.state for row in self.rows()]
 
     def messages(self) -> list[Received]:
-        """Return all messages that reached Kafka in this test."""
+        """Return all messages that Kafka received in this test."""
         everything = self.read_all(self.bootstrap)
         return [m for m in everything if m.offset >= self.since.get((m.topic, m.partition), 0)]
 
     def sent(self) -> list[str]:
-        """Return the event ids in Kafka in the order in which the producer sent them."""
+        """Return the event ids in Kafka, in the order in which the producer sent them."""
         ordered = sorted(self.messages(), key=lambda m: (m.timestamp, m.topic, m.offset))
         return [m.header["eventId"].decode() for m in ordered]
 
     def verdict(self, **given) -> Verdict:
-        """Compare the outbox with Kafka. GOOD means that nothing is wrong."""
+        """Compare the outbox with Kafka. Return GOOD if there is no fault."""
         return judge(self.rows(), self.messages(), by_the_broker=self.by_the_broker, **given)
 
 
 @pytest.fixture(scope="session")
 def shared_cluster() -> Iterator[MockKafka]:
-    """Yield one mock cluster for all tests, because a new idempotent producer needs half a second before it sends."""
+    """Yield one mock cluster for all tests, because a new producer needs half a second before it can send."""
     with MockKafka() as cluster:
         for topic in READ:
             cluster.create_topic(topic)
@@ -176,7 +176,7 @@ def shared_cluster() -> Iterator[MockKafka]:
 
 @pytest.fixture(scope="session")
 def shared_producer(shared_cluster) -> Iterator[Producer]:
-    """Yield one producer for the cluster. After each test that changed the cluster, it gets a new client."""
+    """Yield one producer for the shared cluster. Its client is closed after each test that changed the cluster."""
     producer = new_producer(shared_cluster.bootstrap)
     yield producer
     producer.close()
@@ -184,7 +184,7 @@ def shared_producer(shared_cluster) -> Iterator[Producer]:
 
 @pytest.fixture
 def mock_kafka(shared_cluster, shared_producer) -> Iterator[MockKafka]:
-    """Yield the cluster for a test that changes the cluster, and reset the cluster afterwards."""
+    """Yield the shared cluster to a test that changes it. Afterwards, reset the cluster."""
     yield shared_cluster
     shared_cluster.up()
     shared_cluster.forget_failures()
@@ -209,14 +209,14 @@ def ends(bootstrap) -> dict[tuple[str, int], int]:
 
 @pytest.fixture
 def outbox(engine, shared_cluster, shared_producer, read_all) -> Outbox:
-    """Return an empty outbox and the mock cluster. Earlier messages are ignored."""
+    """Return an empty outbox with the shared cluster. Earlier messages are ignored."""
     bootstrap = shared_cluster.bootstrap
     return Outbox(engine, bootstrap, shared_producer, read_all, ends(bootstrap))
 
 
 @pytest.fixture
 def kafka_outbox(engine, kafka, read_all) -> Iterator[Outbox]:
-    """Yield an empty outbox and Apache Kafka, which stores the append time of each message."""
+    """Yield an empty outbox with Apache Kafka, which stores the append time of each message."""
     kafka.recreate_topics(READ, config=STAMPED)
     producer = new_producer(kafka.bootstrap)
     yield Outbox(engine, kafka.bootstrap, producer, read_all, {}, by_the_broker=True)

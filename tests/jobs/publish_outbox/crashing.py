@@ -1,4 +1,4 @@
-"""A publisher in its own process that kills or freezes itself at a named point, or waits until a test kills it."""
+"""A publisher process that kills or freezes itself at a named point, or runs until a test kills it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ POINTS = ("fetched", "claimed", "produced", "acknowledged", "before_commit", "af
 
 
 class Fuse:
-    """An object that kills or freezes this process at a chosen point, at its n-th occurrence."""
+    """A switch that kills or freezes this process at the n-th occurrence of a point."""
 
     def __init__(self, point, number, signal_number):
         self.point, self.left, self.signal_number = point, number, signal_number
 
     def at(self, point):
-        """Count a point, and kill or freeze the process at the chosen point."""
+        """Count an occurrence of this point. Kill or freeze the process if it is the chosen one."""
         if point == self.point:
             self.left -= 1
             if self.left == 0:
@@ -34,7 +34,7 @@ class Fuse:
 
 
 def run(url, bootstrap, options, *, point=None, number=1, ready=None, freeze=False):
-    """Publish until the fuse acts. ``ready`` is a connection that is notified when the run begins."""
+    """Publish until the fuse acts. ``ready`` is a connection that gets a message when the publisher is ready."""
     fuse = Fuse(point, number, signal.SIGSTOP if freeze else signal.SIGKILL)
     if freeze:
         shard.SEND_WITHIN = 0.5

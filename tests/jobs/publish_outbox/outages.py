@@ -1,4 +1,4 @@
-"""Helpers of the tests with a real broker: a running loop, and waiting for its effects."""
+"""Helpers of the tests with a real broker: a running loop, and waits for its effects."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from ticketbottle_payctl.settings import KafkaSettings
 
 BATCH = 50
 DRAINED_WITHIN = 20.0
-"""Seconds from the broker's return until nothing is pending, after an outage of a few seconds."""
+"""The maximum time in seconds from the broker's return until no event is pending, after an outage of seconds."""
 
 
 @contextmanager
 def a_loop(outbox, **options):
-    """Run a publisher on another thread. When the block ends, stop it and wait for its report."""
+    """Run a publisher on another thread. At the end of the block, stop it and wait for its report."""
     stop, reports = threading.Event(), []
     thread = threading.Thread(
         target=lambda: reports.append(outbox.publish(stop=stop, loop=True, batch_size=BATCH, **options))
@@ -40,7 +40,7 @@ def a_loop(outbox, **options):
 
 
 def until(condition, within=DRAINED_WITHIN):
-    """Wait until ``condition`` holds and return its value."""
+    """Wait until ``condition`` holds, and return its value."""
     deadline = time.monotonic() + within
     while not (answer := condition()):
         assert time.monotonic() < deadline
@@ -49,19 +49,19 @@ def until(condition, within=DRAINED_WITHIN):
 
 
 def drained(outbox, within=DRAINED_WITHIN):
-    """Wait until no event is pending and return the seconds it took."""
+    """Wait until no event is pending, and return the seconds that this took."""
     began = time.monotonic()
     until(lambda: "pending" not in outbox.states(), within)
     return time.monotonic() - began
 
 
 def published(outbox, least):
-    """Wait until at least this many events are published."""
+    """Wait until at least ``least`` events are published."""
     until(lambda: outbox.states().count("published") >= least)
 
 
 def harm(verdict):
-    """Return the faults that must never occur. Copies are counted elsewhere."""
+    """Return the faults that must never occur. Copies of a message are not among them."""
     return verdict.lost, verdict.phantom, verdict.altered, verdict.reordered, verdict.overtaken
 
 
@@ -69,12 +69,12 @@ NO_HARM = ([], [], [], [], [])
 
 
 def states(outbox):
-    """Return each combination of state, retry count and error in the outbox."""
+    """Return each combination of state, retry count and error that is in the outbox."""
     return {(row.state, row.retry_count, row.last_error) for row in outbox.rows()}
 
 
 def in_flight(outbox):
-    """Return the number of events that are claimed in an open transaction and not yet committed."""
+    """Return the number of events that are claimed in an open transaction of another session."""
     sql = (
         "SELECT count(*) FROM outbox JOIN pg_stat_activity ON backend_xid = outbox.xmax"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -83,7 +83,7 @@ def in_flight(outbox):
 
 
 class Clients(list):
-    """A list that makes the producer's clients and keeps them."""
+    """A list that creates the producer's clients and keeps them."""
 
     def make(self, *arguments, **named):
         """Return a new client."""
@@ -92,15 +92,15 @@ class Clients(list):
 
     @property
     def waiting(self):
-        """The number of messages that wait for an acknowledgement."""
+        """The number of messages that are not yet acknowledged."""
         return sum(len(client) for client in self)
 
 
 @contextmanager
 def watched_producer(bootstrap):
-    """Yield a producer as payctl makes it, and its clients.
+    """Yield a producer with payctl's configuration, and its clients.
 
-    Afterwards no client is left that could connect to the next test's broker at the same port.
+    Afterwards no client is left, so none can connect to the next test's broker at the same port.
     """
     clients = Clients()
     producer = Producer(producer_config(KafkaSettings(bootstrap)), new_client=clients.make)

@@ -25,23 +25,23 @@ from ticketbottle_payctl.jobs.publish_outbox import Observer, run
 from ticketbottle_payctl.sandbox.kafka_messages import create_topics
 
 INCOMPRESSIBLE = Random(7).randbytes(5000).hex()  # noqa: S311 - not for secrets
-"""Text that does not compress, because a topic's limit applies to the compressed batch."""
+"""Text that cannot be compressed, because a topic's limit applies to the compressed batch."""
 
 DRAINED_AFTER_MINUTES = 15.0
-"""Seconds from the broker's return until nothing is pending, after an outage of any length."""
+"""The maximum time in seconds from the broker's return until no event is pending, after an outage of minutes."""
 
 
 def insert_some(outbox):
-    """Insert events of few payments, each PAYMENT_FAILED before the payment's PAYMENT_COMPLETED."""
+    """Insert events of a few payments. Each payment has events of PAYMENT_FAILED before PAYMENT_COMPLETED."""
     for _ in range(5):
         outbox.insert(40, event_type=FAILED, aggregates=30)
         outbox.insert(40, event_type=COMPLETED, aggregates=30)
 
 
 def test_a_frozen_broker_costs_no_retry(kafka_outbox, kafka):
-    """A frozen broker keeps its connections open but does not answer.
+    """If a broker freezes, no event loses a retry, and the backlog drains when the broker continues.
 
-    No event loses a retry, and the backlog drains later.
+    A frozen broker keeps its connections open but does not answer.
     """
     outbox = kafka_outbox
     outbox.insert(200, aggregates=70)
@@ -58,8 +58,8 @@ def test_a_frozen_broker_costs_no_retry(kafka_outbox, kafka):
 
 
 def test_a_long_broker_outage_costs_no_retry(kafka_outbox, kafka, monkeypatch):
-    """The broker stops under load until the publisher waits its longest interval. No event loses a retry."""
-    monkeypatch.setattr(run, "_FIRST_WAIT", run._LONGEST_WAIT)  # noqa: SLF001 - so it waits after minutes of failures
+    """If a broker is down until the publisher waits for its longest interval, no event loses a retry."""
+    monkeypatch.setattr(run, "_FIRST_WAIT", run._LONGEST_WAIT)  # noqa: SLF001 - as after minutes of failures
     outbox, told = kafka_outbox, []
     hasty = new_producer(kafka.bootstrap, message_timeout_ms=2000)
     outbox.insert(200, aggregates=70)
@@ -79,12 +79,12 @@ def test_a_long_broker_outage_costs_no_retry(kafka_outbox, kafka, monkeypatch):
 
 
 def topics_of(kafka):
-    """Return the names of the topics."""
+    """Return the names of the cluster's topics."""
     return set(AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0}).list_topics(timeout=10).topics)
 
 
 def test_a_missing_topic_costs_no_retry(kafka_outbox, kafka):
-    """Events of the missing topic and their payments wait, other types flow, and all are sent when the topic exists."""
+    """If a topic is missing, its events wait without losing a retry. They are sent when the topic exists."""
     outbox = kafka_outbox
     delete(kafka, "payment.failed")
     first, second = outbox.add("k", FAILED, age=9), outbox.add("k", COMPLETED, age=8)
@@ -93,14 +93,14 @@ def test_a_missing_topic_costs_no_retry(kafka_outbox, kafka):
     assert (report.stopped_because, report.counts.published, report.counts.held) == ("empty", 20, 2)
     assert list(report.counts.stopped_types) == [FAILED]
     assert (outbox.row(first).retry_count, outbox.row(second).state) == (0, "pending")
-    assert "payment.failed" not in topics_of(kafka)  # any client's request for a topic makes this broker create it
+    assert "payment.failed" not in topics_of(kafka)  # this broker creates a topic when any client asks for it
     create_topics(kafka.bootstrap, ["payment.failed"], config=STAMPED)
     assert outbox.publish().counts.published == 2
     assert outbox.verdict() == GOOD
 
 
 def test_a_loop_survives_the_deletion_of_a_topic(kafka_outbox, kafka, monkeypatch):
-    """Events of the deleted topic wait without a used retry, and the loop sends them when the topic exists again."""
+    """If a topic is deleted during a loop, its events wait without losing a retry until the topic exists again."""
     monkeypatch.setattr(sender, "PROBE_EVERY", 1.0)
     outbox = kafka_outbox
     outbox.insert(10, event_type=FAILED)
@@ -116,12 +116,12 @@ def test_a_loop_survives_the_deletion_of_a_topic(kafka_outbox, kafka, monkeypatc
     assert list(reports[0].counts.stopped_types) == [FAILED]
     assert states(outbox) == {("published", 0, None)}
     verdict = outbox.verdict()
-    assert len(verdict.lost) == 10  # the messages of the deleted topic are gone and are not sent again
+    assert len(verdict.lost) == 10  # the messages of the deleted topic are lost, and payctl does not send them again
     assert harm(verdict)[1:] == NO_HARM[1:]
 
 
 def test_only_the_message_that_is_too_large_for_its_topic_becomes_dead(kafka_outbox, kafka):
-    """If a broker refuses a whole batch, payctl counts the failure only for the message that is too large."""
+    """If a broker refuses a whole batch, only the message that is too large becomes dead."""
     outbox = kafka_outbox
     only_small(kafka)
     outbox.insert(40, payload_bytes=500)
@@ -135,13 +135,13 @@ def test_only_the_message_that_is_too_large_for_its_topic_becomes_dead(kafka_out
 
 
 def only_small(kafka):
-    """Let ``payment.completed`` take messages up to 3,000 bytes."""
+    """Recreate ``payment.completed`` with a limit of 3,000 bytes for a message."""
     delete(kafka, "payment.completed")
     create_topics(kafka.bootstrap, ["payment.completed"], config=STAMPED | {"max.message.bytes": "3000"})
 
 
 def test_the_command_reports_waiting_and_dead_events(kafka_outbox, kafka, database_url):
-    """publish-outbox reports a missing topic and a too large message, sends the other events, and exits with 6."""
+    """`publish-outbox` reports a missing topic and a message that is too large, and sends the other events."""
     outbox = kafka_outbox
     only_small(kafka)
     delete(kafka, "payment.failed")
@@ -157,11 +157,11 @@ def test_the_command_reports_waiting_and_dead_events(kafka_outbox, kafka, databa
     assert (outbox.row(held).state, outbox.row(held).retry_count, outbox.row(large).state) == ("pending", 0, "dead")
     create_topics(kafka.bootstrap, ["payment.failed"], config=STAMPED)
     code, document, _ = payctl(database_url, kafka.environment(), "publish-outbox")
-    assert (code, document["counts"]["published"], outbox.verdict()) == (6, 1, GOOD)  # one is dead
+    assert (code, document["counts"]["published"], outbox.verdict()) == (6, 1, GOOD)  # one event is dead
 
 
 def test_a_loop_says_that_a_topic_is_missing(kafka_outbox, kafka, monkeypatch):
-    """A loop reports a missing topic within seconds of its start, and reports again when events flow."""
+    """A loop reports a missing topic soon after its start, and reports when its events flow again."""
     monkeypatch.setattr(sender, "PROBE_EVERY", 2.0)
     delete(kafka, "payment.completed")
     told = []

@@ -1,4 +1,4 @@
-"""Test the costs of publishing: round trips, log volume, rows read and memory. No test measures time."""
+"""Test what publishing costs: round trips, log volume, rows read and memory. No test measures time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PENDING = Claim(after=START, limit=1000, max_retries=5)
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Yield a cluster for these tests alone, because they send too many messages for the shared one."""
+    """Yield a cluster only for these tests, because they send too many messages for the shared cluster."""
     with MockKafka() as cluster:
         for topic in READ:
             cluster.create_topic(topic)
@@ -35,7 +35,7 @@ def cluster():
 
 @pytest.fixture
 def outbox(engine, cluster, read_all):
-    """Yield an empty outbox with its own producer."""
+    """Yield an empty outbox with its own producer and cluster."""
     producer = new_producer(cluster.bootstrap)
     yield Outbox(engine, cluster.bootstrap, producer, read_all, {})
     producer.close()
@@ -43,7 +43,7 @@ def outbox(engine, cluster, read_all):
 
 @pytest.fixture
 def administer(database_url):
-    """Yield a function that runs a statement outside of any transaction."""
+    """Yield a function that runs a statement outside of a transaction."""
     session = psycopg2.connect(database_url)
     session.autocommit = True
 
@@ -58,7 +58,7 @@ def administer(database_url):
 
 @pytest.fixture
 def round_trips(engine):
-    """Return a list that gets an entry for each message to the server.
+    """Return a list that gets an entry for each message to the database server.
 
     BEGIN is part of the first statement's message.
     """
@@ -69,10 +69,10 @@ def round_trips(engine):
 
 
 def test_a_batch_takes_three_round_trips(outbox, round_trips):
-    """A batch takes three round trips and a run a few more, which is 0.003 per event in batches of 1,000.
+    """A batch takes three round trips, and a run takes a few more.
 
-    The first one takes the lock, sets the limits and finds the end of the next claim. The others are the claim and the
-    commit. A run also looks at what events wait for in the end (four), and signs off (two).
+    The first round trip takes the lock, sets the limits and finds the end of the next claim. The others are the claim
+    and the commit. At its end, a run looks for obstacles (four) and signs off (two).
     """
     outbox.insert(12_000)
     counts = []
@@ -85,7 +85,7 @@ def test_a_batch_takes_three_round_trips(outbox, round_trips):
 
 
 def test_an_idle_poll_takes_three_round_trips_and_writes_nothing(outbox, round_trips):
-    """Each poll of an idle loop takes three round trips and writes nothing: no transaction id and no log record."""
+    """Each poll of an idle loop takes three round trips and uses no transaction id."""
     looks = {}
     clockwork = Clockwork(waits=20)
 
@@ -95,14 +95,14 @@ def test_an_idle_poll_takes_three_round_trips_and_writes_nothing(outbox, round_t
 
     clockwork.at = {5: lambda: note("before"), 15: lambda: note("after")}
     outbox.run(clockwork, loop=True)
-    asking = 2  # the two statements of the first note(), which the second one counts
+    asking = 2  # the two statements of the first note(), which the second note() counts
     assert looks["after"][0] - looks["before"][0] == 10 * 3 + asking
-    assert looks["after"][1] - looks["before"][1] < 10  # the server's own autovacuum may take one
+    assert looks["after"][1] - looks["before"][1] < 10  # the server's own autovacuum may use some
 
 
 @pytest.fixture
 def only_changes_are_logged(administer):
-    """Turn full_page_writes off, because page images in the log would hide a second write of the same row."""
+    """Turn full_page_writes off, because page images in the log would hide a second write of a row."""
     administer("ALTER SYSTEM SET full_page_writes = off")
     administer("SELECT pg_reload_conf()")
     while administer("SHOW full_page_writes") != "off":
@@ -114,7 +114,7 @@ def only_changes_are_logged(administer):
 
 @pytest.mark.usefixtures("only_changes_are_logged")
 def test_publishing_writes_little_more_log_than_an_update(outbox, administer):
-    """Publishing writes at most 10% more log than a bare UPDATE of the same rows, so no row is written twice."""
+    """Publishing writes at most 10% more log than a plain UPDATE of the same rows."""
     outbox.insert(6000)
     administer("CREATE TABLE bare (LIKE outbox INCLUDING ALL)")
     administer("INSERT INTO bare SELECT * FROM outbox")
@@ -136,7 +136,7 @@ def test_publishing_writes_little_more_log_than_an_update(outbox, administer):
 
 
 def test_memory_does_not_grow_with_the_backlog(outbox):
-    """A run of eight times as many events needs no more memory, because payctl forgets a committed batch."""
+    """A run with eight times as many events needs no more memory."""
     outbox.insert(2000)
     outbox.publish(batch_size=200)  # fill the caches
     peaks = []
@@ -146,23 +146,23 @@ def test_memory_does_not_grow_with_the_backlog(outbox):
         outbox.publish(batch_size=200)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] < peaks[0] + 1_500_000  # the sample of lags grows to its bound
+    assert peaks[1] < peaks[0] + 1_500_000  # the sample of lags grows up to its limit
 
 
 def plan_of(outbox, wanted):
-    """Return the nodes of a claim's executed plan."""
+    """Return the nodes of the executed plan of a claim."""
     plan = carried_out(outbox, store._claim_sql(store._where(wanted), False), wanted)  # noqa: SLF001, FBT003
     assert "Tid Scan" in {node["Node Type"] for node in plan}
     return plan
 
 
 def plan_of_end(outbox, wanted):
-    """Return the nodes of the plan that finds the end of the next claim."""
+    """Return the nodes of the executed plan that finds the end of the next claim."""
     return carried_out(outbox, store._end_sql(store._where(wanted), "0"), wanted)  # noqa: SLF001
 
 
 def carried_out(outbox, sql, wanted):
-    """Execute a statement with the publisher's limits, roll back, and return the nodes of its plan."""
+    """Run a statement with the publisher's limits, roll back, and return the nodes of its plan."""
     with transaction(outbox.engine, LIMITS, commit=False) as connection:
         rows = connection.exec_driver_sql(
             f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}",
@@ -173,14 +173,14 @@ def carried_out(outbox, sql, wanted):
 
 
 def nodes(plan):
-    """Yield the nodes of a plan, from the top."""
+    """Yield the nodes of a query plan, with the top node first."""
     yield plan
     for child in plan.get("Plans", ()):
         yield from nodes(child)
 
 
 def looked_at(plan):
-    """Return the numbers of index entries and blocks that the search for pending events read."""
+    """Return the numbers of index entries and blocks that the search for pending events has read."""
     assert not {node["Node Type"] for node in plan} & {"Seq Scan", "Bitmap Heap Scan", "Sort"}
     (scan,) = [node for node in plan if node.get("Index Name") == INDEX]
     return (
@@ -190,7 +190,7 @@ def looked_at(plan):
 
 
 def test_a_claim_uses_the_index_with_fresh_statistics(outbox, administer):
-    """With fresh statistics a claim finds the pending events by the index and reads no more rows than it needs."""
+    """With fresh statistics, a claim uses the index and reads only the rows that it needs."""
     outbox.insert(5000, state="published")
     outbox.insert(5000)
     administer("ANALYZE outbox")
@@ -211,7 +211,7 @@ WANTED = pytest.mark.parametrize(
 
 
 def range_of(outbox, wanted):
-    """Return the claim of the next full range, which a publisher makes before it needs the events."""
+    """Return the claim of the next full range, as a publisher claims it ahead."""
     with transaction(outbox.engine, LIMITS, commit=False) as connection:
         end = store.end_of_next(connection, wanted, "0")
     assert end is not None
@@ -220,7 +220,7 @@ def range_of(outbox, wanted):
 
 @WANTED
 def test_a_claim_ahead_uses_the_index_with_stale_statistics(outbox, administer, wanted):
-    """Finding the end and claiming use the index, and both read no more rows than the range has."""
+    """With stale statistics, a claim ahead uses the index and reads no more rows than its range has."""
     outbox.insert(200, state="published")
     administer("ALTER TABLE outbox SET (autovacuum_enabled = off)")
     administer("ANALYZE outbox")
@@ -231,7 +231,7 @@ def test_a_claim_ahead_uses_the_index_with_stale_statistics(outbox, administer, 
 
 
 def test_a_claim_ahead_reads_no_dead_event_outside_its_range(outbox, administer):
-    """The claim does not read dead events before the start or after the end of its range."""
+    """A claim ahead reads no dead event before or after its range."""
     outbox.insert(10_000, state="dead", age=timedelta(hours=2), payload_bytes=0)
     outbox.insert(3500, age=timedelta(hours=1))
     outbox.insert(10_000, state="dead", age=timedelta(minutes=30), payload_bytes=0)
@@ -247,7 +247,7 @@ def test_a_claim_ahead_reads_no_dead_event_outside_its_range(outbox, administer)
 
 @WANTED
 def test_a_claim_uses_the_index_with_stale_statistics(outbox, administer, wanted):
-    """With stale statistics about a small table, a claim still uses the index."""
+    """With stale statistics, a claim uses the index."""
     outbox.insert(200, state="published")
     administer("ALTER TABLE outbox SET (autovacuum_enabled = off)")
     administer("ANALYZE outbox")
@@ -257,7 +257,7 @@ def test_a_claim_uses_the_index_with_stale_statistics(outbox, administer, wanted
 
 
 def test_only_the_first_claim_reads_ten_thousand_dead_events(outbox, administer):
-    """The first claim reads the dead events once, and the next claim begins after them."""
+    """Only the first claim reads ten thousand old dead events, because the next claim begins after them."""
     outbox.insert(10_000, state="dead", age=timedelta(hours=1), payload_bytes=0)
     outbox.insert(3000)
     administer("ANALYZE outbox")
@@ -271,9 +271,9 @@ def test_only_the_first_claim_reads_ten_thousand_dead_events(outbox, administer)
 
 
 def test_a_claim_reads_no_published_row_while_vacuum_is_held_back(outbox, administer, database_url):
-    """While another session holds an old snapshot, vacuum cannot remove published rows.
+    """While vacuum cannot remove published rows, a claim does not read these rows.
 
-    A claim still does not read the published rows.
+    Another session's old snapshot stops the vacuum.
     """
     outbox.insert(6000)
     administer("ANALYZE outbox")

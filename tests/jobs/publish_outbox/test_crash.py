@@ -19,7 +19,7 @@ PROCESSES.set_forkserver_preload(["tests.jobs.publish_outbox.crashing"])
 
 @pytest.fixture
 def start(outbox, database_url):
-    """Yield a function that starts a publisher in its own process. Running ones are killed after the test."""
+    """Yield a function that starts a publisher in its own process. Running publishers are killed after the test."""
     processes = []
 
     def start_one(**arguments):
@@ -39,7 +39,7 @@ def start(outbox, database_url):
 
 
 def unharmed(verdict, most):
-    """Return whether no event is lost, made up, changed or out of order, and check the number of copies."""
+    """Return whether no event is lost, invented, changed or out of order. Assert that copies are at most ``most``."""
     assert sum(verdict.duplicates.values()) <= most
     return (verdict.lost, verdict.phantom, verdict.altered, verdict.reordered, verdict.overtaken) == (
         [],
@@ -53,7 +53,7 @@ def unharmed(verdict, most):
 @pytest.mark.parametrize("number", [1, 3])
 @pytest.mark.parametrize("point", crashing.POINTS)
 def test_the_next_publisher_continues_after_a_kill_at_any_point(outbox, start, point, number):
-    """After a kill, the next publisher may send the open batch again, but never after a later event."""
+    """After a publisher is killed at any point, the next publisher sends at most the open batch again, in order."""
     for index in range(12):
         outbox.add(f"k{index}", FAILED, age=60 - index)
         outbox.add(f"k{index}", COMPLETED, age=59.5 - index)
@@ -70,7 +70,7 @@ def test_the_next_publisher_continues_after_a_kill_at_any_point(outbox, start, p
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("shards", [1, 4])
 def test_random_kills_of_publishers_lose_no_event(outbox, start, seed, shards):
-    """A test kills publishers while events come and another publisher runs. The seed is in the test's name."""
+    """Publishers that are killed at random lose no event while events are created and another publisher runs."""
     chance, batch_size, kills = random.Random(seed), 10, 4  # noqa: S311 - not for secrets
     options = {"batch_size": batch_size, "shards": shards, "loop": True}
     outbox.insert(500, aggregates=200, age=OLD)
@@ -95,7 +95,7 @@ def test_random_kills_of_publishers_lose_no_event(outbox, start, seed, shards):
 
 
 def test_a_run_without_a_fault_sends_nothing_twice(outbox, start):
-    """Four publishers in four processes send each event once if there is no fault."""
+    """Without a fault, four publishers in four processes send each event once."""
     outbox.insert(300, aggregates=120, age=OLD)
     processes = [start(options={"batch_size": 20, "shards": 4}) for _ in range(4)]
     for process in processes:
@@ -112,7 +112,7 @@ def is_frozen(process):
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="asks /proc whether a process is stopped")
 def test_a_publisher_that_was_frozen_does_not_send_a_lost_claim(outbox, start):
-    """The server ends the claim of a frozen publisher. Another one sends the events, and the first sends nothing."""
+    """A frozen publisher loses its claim to another publisher and does not send the claim when it continues."""
     first, second = outbox.add("k", FAILED, age=9), outbox.add("k", COMPLETED, age=8)
     process = start(options={}, point="fetched", freeze=True)
     deadline = time.monotonic() + 30
@@ -120,7 +120,7 @@ def test_a_publisher_that_was_frozen_does_not_send_a_lost_claim(outbox, start):
         process.join(0.01)
         assert time.monotonic() < deadline
     assert outbox.run(Clockwork()).stopped_because == "locked"
-    outbox.execute(  # the server does this when a transaction is idle for a minute
+    outbox.execute(  # the server does this to a transaction that is idle for a minute
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid() AND state = 'idle in transaction'"
     )

@@ -1,4 +1,4 @@
-"""Test a broker that is killed while a batch is in flight, before or after it appended the batch."""
+"""Test a broker that is killed while a batch is in flight, before or after the broker has appended the batch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def insert_wave(outbox, event_type, age=0.0):
 
 
 def test_a_batch_is_sent_again_if_the_broker_died_before_appending_it(kafka_outbox, kafka):
-    """If a broker dies before it stores a batch, every event is published in order after the restart."""
+    """If a broker dies before it appends a batch, the batch is sent after the restart, in order."""
     outbox = kafka_outbox
     insert_wave(outbox, FAILED)
     with watched_producer(kafka.bootstrap) as (producer, clients), a_loop(outbox, producer=producer):
@@ -43,7 +43,7 @@ def test_a_batch_is_sent_again_if_the_broker_died_before_appending_it(kafka_outb
 
 
 def test_a_batch_is_sent_at_most_twice_if_the_broker_died_after_appending_it(kafka_outbox, kafka):
-    """If a broker dies after it stored a batch, the batch is sent at most once more after the restart."""
+    """If a broker dies after it has appended a batch, the batch is sent at most once more after the restart."""
     outbox = kafka_outbox
     with (
         Proxy(kafka.proxy_port, kafka.behind_proxy) as proxy,

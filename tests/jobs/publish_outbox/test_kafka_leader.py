@@ -1,4 +1,4 @@
-"""Test a cluster of two brokers: if one broker is down, some partitions have no leader."""
+"""Test a cluster of two brokers. If one broker is down, some partitions have no leader."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ticketbottle_payctl.broker.partition import partition_of
 from ticketbottle_payctl.sandbox.server import Server, free_port, in_memory
 
 PATIENCE = 3.0
-"""Seconds after which the producer gives a message up."""
+"""The time in seconds after which the producer gives up a message."""
 
 OF_THE_CLUSTER = (
     "controller.listener.names",
@@ -37,7 +37,7 @@ def read(path):
 
 
 class SecondBroker:
-    """A second broker of the cluster. If it is killed, its partitions have no leader."""
+    """The second broker of the cluster. If it is killed, its partitions have no leader."""
 
     def __init__(self, kafka):
         self.kafka, home = kafka, kafka.log.parent
@@ -53,17 +53,17 @@ class SecondBroker:
         self.java("kafka.tools.StorageTool", "format", "--no-initial-controllers", f"--cluster-id={cluster}", "-c")
 
     def java(self, *arguments):
-        """Run a program of Kafka with the broker's configuration file, and wait for its end."""
+        """Run one of Kafka's Java programs with the broker's configuration file, and wait for its end."""
         command = java(PROGRAM.class_path(), *arguments, str(self.file))
         subprocess.run(command, check=True, capture_output=True, cwd=self.server.home)
 
     def start(self):
-        """Start the broker and wait until the cluster has two."""
+        """Start the broker and wait until the cluster has two brokers."""
         self.server.run(java(PROGRAM.class_path(), "kafka.Kafka", str(self.file), options=("-Xmx256m",)))
         self.wait_for(2)
 
     def kill(self):
-        """Kill the broker and wait until the cluster has noticed."""
+        """Kill the broker and wait until the cluster has only one broker."""
         self.server.stop(signal.SIGKILL)
         self.wait_for(1)
 
@@ -89,7 +89,7 @@ def second(kafka):
 
 
 def replace_topics(kafka):
-    """Create each topic again with its partition 1 on the second broker only."""
+    """Recreate each topic, with partition 1 only on the second broker."""
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0})
     for topic in READ:
         delete(kafka, topic)
@@ -98,7 +98,7 @@ def replace_topics(kafka):
 
 
 def test_a_partition_without_a_leader_holds_back_only_its_payments(kafka_outbox, kafka, second):
-    """Payments of a partition without a leader wait in order without a retry, until the leader returns.
+    """Payments of a partition without a leader wait in order, without losing a retry, until the leader returns.
 
     Only the first batch waits until its messages time out. Later batches publish the other payments without delay.
     """
@@ -118,9 +118,7 @@ def test_a_partition_without_a_leader_holds_back_only_its_payments(kafka_outbox,
         assert {row.key for row in waiting} == away
         assert {(row.retry_count, row.last_error) for row in waiting} == {(0, None)}
         done, healthy = 60 - len(away), next(key for key in keys if key not in away)
-        for number in range(
-            1, 6
-        ):  # the publisher probes for the leader twice in these seconds, and no probe may delay an event
+        for number in range(1, 6):  # in this time, the publisher probes for the leader twice, which must delay no event
             outbox.add(healthy, COMPLETED)
             added = time.monotonic()
             until(lambda number=number: outbox.states().count("published") >= done + number, within=PATIENCE / 2)

@@ -1,4 +1,4 @@
-"""Test the order of a payment's events in several topics by the broker's own append time."""
+"""Test the order of a payment's events in several topics according to the broker's append time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ticketbottle_payctl.jobs.publish_outbox import backlog
 
 
 def test_the_checker_finds_events_that_were_appended_in_the_wrong_order(kafka_outbox):
-    """PAYMENT_FAILED is behind PAYMENT_COMPLETED, although the producer's timestamps say otherwise."""
+    """The checker finds a wrong order, even if the producer's timestamps hide it."""
     outbox = kafka_outbox
     outbox.add("k", FAILED, age=9, published=True)
     outbox.add("k", COMPLETED, age=8, published=True)
@@ -31,9 +31,9 @@ def test_the_checker_finds_events_that_were_appended_in_the_wrong_order(kafka_ou
 
 @pytest.mark.parametrize("shards", [1, 3])
 def test_every_event_of_a_payment_is_appended_after_the_previous_one(kafka_outbox, shards):
-    """With up to seven events of a payment in three topics, no two of them have the same append time."""
+    """If a payment has events in three topics, each event is appended after the previous one."""
     chance, outbox = random.Random(shards), kafka_outbox  # noqa: S311 - not for secrets
-    outbox.insert(300, age=OLD)  # old events, so that the next batches are claimed ahead
+    outbox.insert(300, age=OLD)  # old events, because only these are claimed ahead
     for number in range(200):
         outbox.add(f"k{number % 30}", chance.choice((FAILED, CANCELLED, COMPLETED)), age=20 - number / 1000)
     report = outbox.publish(batch_size=BATCH, shards=shards)
@@ -41,7 +41,7 @@ def test_every_event_of_a_payment_is_appended_after_the_previous_one(kafka_outbo
 
 
 def test_a_replay_during_publishing_keeps_the_order(kafka_outbox, database_url, monkeypatch):
-    """Blocked events follow the replayed ones, new events flow too, and no event is sent twice."""
+    """A replay during publishing keeps the order of each payment's events and sends no event twice."""
     monkeypatch.setattr(backlog, "RESCAN_EVERY", 0.5)
     outbox = kafka_outbox
     for number in range(30):

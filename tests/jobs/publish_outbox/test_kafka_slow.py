@@ -12,13 +12,13 @@ from ticketbottle_payctl.jobs.publish_outbox import Observer
 
 @pytest.fixture
 def proxy(kafka):
-    """Yield a proxy in front of the broker. It is fast until a test changes it."""
+    """Yield a proxy in front of the broker. The proxy is fast until a test changes its delay or rate."""
     with Proxy(kafka.proxy_port, kafka.behind_proxy) as proxy:
         yield proxy
 
 
 def insert_of_each_type(outbox, types=(FAILED, CANCELLED, COMPLETED)):
-    """Insert an event of each type for each payment. They must be sent one after the other."""
+    """Insert an event of each type for each payment. A payment's events must be sent one after another."""
     for event_type in types:
         for number in range(20):
             outbox.add(f"k{number}", event_type)
@@ -26,14 +26,14 @@ def insert_of_each_type(outbox, types=(FAILED, CANCELLED, COMPLETED)):
 
 @pytest.mark.parametrize("how", [{"delay": 0.2}, {"rate": 20_000}], ids=["200 ms each way", "20 kB a second"])
 def test_a_slow_broker_causes_no_timeout_and_no_copy(kafka_outbox, proxy, how):
-    """The publisher keeps its connections, sends each event once, and keeps every payment in order."""
+    """With a slow broker, the publisher keeps its connections, sends each event once, and keeps payments in order."""
     vars(proxy).update(how)
     insert_of_each_type(kafka_outbox)
     unhurried(kafka_outbox, proxy)
 
 
 def test_a_publisher_waits_for_a_broker_that_becomes_slow(kafka_outbox, proxy):
-    """When each answer suddenly takes two seconds, the publisher waits for this batch and the next ones."""
+    """If a broker becomes slow, the publisher waits for it without a timeout and sends each event once."""
     insert_of_each_type(kafka_outbox)
 
     def grow_slow():
@@ -45,7 +45,7 @@ def test_a_publisher_waits_for_a_broker_that_becomes_slow(kafka_outbox, proxy):
 
 
 def unhurried(outbox, proxy, meanwhile=lambda: None):
-    """Drain the outbox with a loop that waits for its broker without a limit."""
+    """Drain the outbox with a loop. Assert that there was no outage, no second client and no copy."""
     heard = []
     with (
         watched_producer(proxy.bootstrap) as (producer, clients),
@@ -54,6 +54,6 @@ def unhurried(outbox, proxy, meanwhile=lambda: None):
         meanwhile()
         drained(outbox, within=30)
         assert (heard, len(clients)) == ([], 1)
-    assert proxy.connections <= 2  # one connection for the metadata, one to the leader
+    assert proxy.connections <= 2  # one connection for the metadata, and one to the leader
     assert states(outbox) == {("published", 0, None)}
     assert outbox.verdict() == GOOD

@@ -12,7 +12,7 @@ from ticketbottle_payctl.jobs.publish_outbox.run import PublisherRun
 
 
 def arrivals(clockwork):
-    """Return the times at which each number of published events was reached, and an observer that fills them."""
+    """Return an observer and a dictionary that it fills, with the seconds until each number of published events."""
     noted = {}
     return noted, Observer(on_progress=lambda counts: noted.setdefault(counts.published, clockwork.now - 1000))
 
@@ -21,7 +21,7 @@ def arrivals(clockwork):
     ("behind", "least", "most"), [(1.5, 0.0, 1.0), (2.5, 0.0, 1.0), (10.0, 1.0, 35.0), (7200.0, 1.0, 35.0)]
 )
 def test_an_event_that_commits_late_is_published(outbox, behind, least, most):
-    """The next poll finds a late event inside the late-commit window. The next rescan finds an older one."""
+    """The next poll finds an event that commits within the late-commit window. The next rescan finds a later one."""
     outbox.insert(3)
     clockwork = Clockwork(waits=80, at={3: lambda: outbox.add("late", age=behind)})
     noted, observer = arrivals(clockwork)
@@ -33,7 +33,7 @@ def test_an_event_that_commits_late_is_published(outbox, behind, least, most):
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 4])
 @pytest.mark.parametrize("age", [0.75, 1.2])
 def test_an_event_that_commits_late_is_not_overtaken(outbox, batch_size, age):
-    """A late event and its payment's next event appear together, and the publisher sends them in order."""
+    """If a late event and the payment's next event appear together, the publisher sends them in order."""
     for number in range(6):
         outbox.add(f"n{number}", age=1 - number / 10)
     ids = []
@@ -50,7 +50,7 @@ def test_an_event_that_commits_late_is_not_overtaken(outbox, batch_size, age):
 
 
 def test_a_slow_broker_does_not_shorten_the_late_commit_window(outbox):
-    """The window is counted from the claim's query, and not from the time when the previous batch was sent."""
+    """The late-commit window starts at the claim's query, so a slow broker does not make it shorter."""
     clockwork = Clockwork(waits=5)
     for age, key in ((60.0, "a1"), (60.0, "a2"), (0.7, "b1"), (0.5, "b2")):
         outbox.add(key, age=age)
@@ -73,7 +73,7 @@ def test_a_slow_broker_does_not_shorten_the_late_commit_window(outbox):
 
 
 def test_an_event_dated_in_the_future_does_not_delay_others(outbox):
-    """A writer in another time zone dates an event hours ahead. Later events are found at the next rescan."""
+    """An event that is dated hours ahead does not delay later events, which the next rescan finds."""
     outbox.add("ahead", age=-7 * 3600)
     clockwork = Clockwork(waits=80, at={5: lambda: outbox.insert(2)})
     noted, observer = arrivals(clockwork)
@@ -83,7 +83,7 @@ def test_an_event_dated_in_the_future_does_not_delay_others(outbox):
 
 
 def test_an_idle_publisher_does_not_read_old_dead_events_again(outbox):
-    """After a rescan an idle publisher polls only behind the dead events, even if it has published nothing."""
+    """After a rescan, an idle publisher does not read old dead events at each poll."""
     outbox.insert(30, state="dead", age=timedelta(hours=1))
     clockwork = Clockwork(waits=5)
     run = PublisherRun(outbox.engine, outbox.producer, PublishOptions(loop=True), clockwork, Observer(), clockwork)
@@ -93,7 +93,7 @@ def test_an_idle_publisher_does_not_read_old_dead_events_again(outbox):
 
 
 def test_events_that_come_while_a_backlog_drains_are_published(outbox):
-    """The publisher sends new events at the end and also late events before its position."""
+    """A publisher also sends the events that are inserted while it drains, even events with an earlier time."""
     outbox.insert(60)
     added = []
 

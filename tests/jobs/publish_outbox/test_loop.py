@@ -14,7 +14,7 @@ LONG_AGO = 7200.0
 
 
 class Heard:
-    """A record of an observer's calls, in order."""
+    """A record of an observer's calls in their order."""
 
     def __init__(self):
         self.said, self.waits = [], []
@@ -31,12 +31,12 @@ class Heard:
 
 @pytest.fixture
 def short_probe(monkeypatch):
-    """Make a probe give up after 0.3 seconds instead of ten."""
+    """Set the time limit of a probe to 0.3 seconds."""
     monkeypatch.setattr("ticketbottle_payctl.jobs.publish_outbox.run._PROBE_TIMEOUT", 0.3)
 
 
 def test_a_loop_publishes_new_events_until_it_is_stopped(outbox):
-    """The loop signals that it is ready, reports each batch to its observer, and returns a report at the end."""
+    """A loop publishes new events until it is stopped, and tells its observer about the start and each batch."""
     heard = Heard()
     clockwork = Clockwork(waits=6, at={n: lambda: outbox.insert(2) for n in (1, 3, 5)})
     report = outbox.run(clockwork, observer=heard.observer, loop=True)
@@ -45,7 +45,7 @@ def test_a_loop_publishes_new_events_until_it_is_stopped(outbox):
 
 
 def test_an_idle_loop_polls_at_growing_intervals(outbox):
-    """The interval between polls grows from 5 milliseconds to one second, with jitter."""
+    """The interval between two polls of an idle loop grows from 5 milliseconds to one second, with jitter."""
     clockwork = Clockwork(waits=25)
     outbox.run(clockwork, loop=True)
     waited = clockwork.waited
@@ -55,7 +55,7 @@ def test_an_idle_loop_polls_at_growing_intervals(outbox):
 
 
 def test_a_published_event_resets_the_poll_interval(outbox):
-    """After a published event the interval between polls is the shortest again."""
+    """After an event is published, the interval between two polls is short again."""
     clockwork = Clockwork(waits=24, at={20: lambda: outbox.insert(1)})
     outbox.run(clockwork, loop=True)
     assert clockwork.waited[19] > 0.8
@@ -64,9 +64,9 @@ def test_a_published_event_resets_the_poll_interval(outbox):
 
 @pytest.mark.usefixtures("short_probe")
 def test_a_loop_waits_for_an_unavailable_broker(outbox, mock_kafka):
-    """While no broker is available, a loop makes no claim, and its waits grow to at most six seconds.
+    """While no broker is available, a loop claims nothing, and its waits grow to at most six seconds.
 
-    When the broker is back the backlog drains.
+    When the broker is available again, the backlog drains.
     """
     heard = Heard()
     outbox.insert(5)
@@ -85,7 +85,7 @@ def test_a_loop_waits_for_an_unavailable_broker(outbox, mock_kafka):
     ("end", "waits"), [(0, [0.5, 1, 2, 3, 3]), (1, [1, 2, 4, 6, 6])], ids=["the shortest", "the longest"]
 )
 def test_the_waits_of_an_outage_double_up_to_six_seconds(outbox, mock_kafka, monkeypatch, end, waits):
-    """Jitter makes a wait shorter by at most a half."""
+    """The waits during an outage double up to six seconds. Jitter makes a wait at most half shorter."""
     monkeypatch.setattr("random.uniform", lambda *ends: ends[end])
     heard = Heard()
     mock_kafka.down()
@@ -95,7 +95,7 @@ def test_the_waits_of_an_outage_double_up_to_six_seconds(outbox, mock_kafka, mon
 
 @pytest.mark.usefixtures("short_probe")
 def test_an_idle_loop_notices_an_outage(outbox, mock_kafka):
-    """The loop probes the topics every 30 seconds, even if there is nothing to publish."""
+    """An idle loop probes the brokers every 30 seconds, so it notices an outage."""
     clockwork = Clockwork(at={1: mock_kafka.down})
     noticed = []
 
@@ -109,7 +109,7 @@ def test_an_idle_loop_notices_an_outage(outbox, mock_kafka):
 
 
 def test_each_failed_batch_makes_the_next_wait_longer(outbox, mock_kafka):
-    """The broker answers each probe and accepts no message. The wait still grows after each failed batch."""
+    """If the broker answers each probe but accepts no message, the wait grows after each failed batch."""
     heard = Heard()
     outbox.insert(1)
     outbox.producer.probe(5)
@@ -122,7 +122,7 @@ def test_each_failed_batch_makes_the_next_wait_longer(outbox, mock_kafka):
 
 @pytest.mark.usefixtures("short_probe")
 def test_a_successful_poll_resets_the_waits_of_an_outage(outbox, mock_kafka):
-    """After an outage, the loop's waits start from the shortest again, even without an event."""
+    """After a successful poll, the waits of the next outage start with the shortest again."""
     heard = Heard()
     clockwork = Clockwork()
     mock_kafka.down()
@@ -133,7 +133,7 @@ def test_a_successful_poll_resets_the_waits_of_an_outage(outbox, mock_kafka):
         mock_kafka.up()
 
     def down_again():
-        """Begin another outage after the first wait that is no outage's. A slow probe may cost a further one first."""
+        """Start another outage after the first wait that belongs to no outage. A slow probe may delay this."""
         if not recovered and len(heard.waits) == known[-1]:
             recovered.append(len(heard.waits))
             mock_kafka.down()
@@ -148,7 +148,7 @@ def test_a_successful_poll_resets_the_waits_of_an_outage(outbox, mock_kafka):
 
 
 def test_a_publisher_sends_a_heartbeat_at_each_drain_and_each_batch(outbox):
-    """The publisher sends heartbeats with any number of shards, even if one shard takes long."""
+    """A publisher sends a heartbeat for each drain of a shard and for each batch."""
     shown = []
     outbox.insert(30, age=OLD)
     report = outbox.publish(batch_size=5, observer=Observer(on_heartbeat=lambda counts: shown.append(counts.batches)))
@@ -159,7 +159,7 @@ def test_a_publisher_sends_a_heartbeat_at_each_drain_and_each_batch(outbox):
 
 
 def test_a_loop_waits_for_an_unavailable_database(outbox, postgres):
-    """A loop waits while the database is unavailable, and then continues with the uncommitted events."""
+    """If the database is unavailable, a loop waits, and then publishes the remaining events."""
     heard = Heard()
     outbox.insert(3)
 
@@ -174,7 +174,7 @@ def test_a_loop_waits_for_an_unavailable_database(outbox, postgres):
 
 
 def test_a_stop_during_a_database_outage_ends_with_a_report(outbox, postgres):
-    """After a stop during a database outage, the report contains the counts but not the age of the oldest event."""
+    """If a loop is stopped during a database outage, its report has the counts, but not the age of the oldest event."""
     outbox.insert(3)
     clockwork = Clockwork(waits=3, at={1: lambda: postgres.stop("immediate")})
     try:
@@ -185,7 +185,7 @@ def test_a_stop_during_a_database_outage_ends_with_a_report(outbox, postgres):
 
 
 def test_a_single_run_does_not_wait_for_a_database(outbox, postgres):
-    """A run without ``--loop`` raises an error at once if the database is unavailable."""
+    """If the database is unavailable, a run without --loop raises an error at once."""
     postgres.stop("immediate")
     try:
         with pytest.raises(DatabaseUnavailableError):
@@ -195,7 +195,7 @@ def test_a_single_run_does_not_wait_for_a_database(outbox, postgres):
 
 
 def test_a_failed_event_is_tried_again_after_its_backoff(outbox, mock_kafka):
-    """The publisher retries an event 5 seconds after its first failure, and claims nothing until then."""
+    """A failed event is retried five seconds after its failure, and not before."""
     id_ = outbox.add("k", age=LONG_AGO)
     mock_kafka.fail_next(KafkaError.INVALID_REQUEST)
     clockwork = Clockwork()
@@ -210,7 +210,7 @@ def test_a_failed_event_is_tried_again_after_its_backoff(outbox, mock_kafka):
 
 
 def test_a_missing_topic_that_appears_is_used_within_a_minute(outbox, mock_kafka):
-    """A loop finds a topic that is created later and needs no restart."""
+    """If a missing topic is created, a running loop uses it within a minute."""
     mock_kafka.fail_topic("payment.completed", KafkaError.UNKNOWN_TOPIC_OR_PART)
     outbox.insert(4)
     clockwork = Clockwork(waits=100, at={5: lambda: mock_kafka.fail_topic("payment.completed", 0)}, pause=0.05)
@@ -226,7 +226,7 @@ def test_a_missing_topic_that_appears_is_used_within_a_minute(outbox, mock_kafka
 
 
 def test_a_rate_is_kept_and_idle_time_allows_no_burst(outbox):
-    """--rate limits the events per second. Seconds without work do not allow more events later."""
+    """--rate limits the events per second, and idle time does not allow a burst later."""
     outbox.insert(20)
     first = Clockwork()
     outbox.run(first, rate=10)
@@ -251,13 +251,13 @@ def test_a_rate_is_kept_and_idle_time_allows_no_burst(outbox):
 
 
 def test_a_rate_is_kept_by_four_batches_a_second(outbox):
-    """With a rate of twelve events a second, each batch has three events."""
+    """With a rate of twelve events a second, a run has four batches a second."""
     outbox.insert(12)
     assert outbox.run(Clockwork(), rate=12).counts.batches == 4
 
 
 def test_a_rate_does_not_delay_events_behind_a_blocked_batch(outbox):
-    """With --rate a run claims small batches. It still continues behind a batch that is wholly blocked."""
+    """With --rate, a run continues after a batch whose events are all blocked."""
     for number in range(9):
         outbox.add(f"dead{number}", age=60, retry_count=5)
         outbox.add(f"dead{number}", age=50)

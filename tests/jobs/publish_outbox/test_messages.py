@@ -16,7 +16,7 @@ ODD_VALUES = (
 
 
 def murmur2(data: bytes) -> int:
-    """Return Java's ``org.apache.kafka.common.utils.Utils.murmur2`` as unsigned 32 bits."""
+    """Return the hash of Java's ``org.apache.kafka.common.utils.Utils.murmur2`` as an unsigned 32-bit number."""
     m, mask = 0x5BD1E995, 0xFFFFFFFF
     h = (0x9747B28C ^ len(data)) & mask
     whole = len(data) // 4 * 4
@@ -32,7 +32,7 @@ def murmur2(data: bytes) -> int:
 
 
 def partition_of(key: bytes) -> int:
-    """Return the partition that Java's and kafkajs' producers choose for a key."""
+    """Return the partition that the producers of Java and kafkajs choose for a key."""
     return (murmur2(key) & 0x7FFFFFFF) % PARTITIONS
 
 
@@ -41,12 +41,12 @@ def partition_of(key: bytes) -> int:
     [(b"21", -973932308), (b"foobar", -790332482), (b"a-little-bit-long-string", -985981536), (b"abc", 479470107)],
 )
 def test_the_reference_hash_equals_java_s(text, expected):
-    """The hash that the tests compare with gives the values of Kafka's own UtilsTest."""
+    """The reference hash in these tests returns the values of Kafka's own UtilsTest."""
     assert murmur2(text) == expected % 2**32
 
 
 def fill(outbox):
-    """Insert rows of every kind that can be published."""
+    """Insert rows of every kind that payctl can publish."""
     outbox.insert(40)
     outbox.insert(20, event_type=FAILED, aggregates=7, payload_bytes=2000)
     outbox.insert(20, event_type=CANCELLED, aggregate_type="Payment")
@@ -61,7 +61,7 @@ def fill(outbox):
 
 
 def assert_every_byte_is_as_agreed(outbox):
-    """Publish the rows and compare the messages with the contract."""
+    """Publish rows of every kind, and compare the messages with the contract."""
     fill(outbox)
     report = outbox.publish()
     assert (report.stopped_because, report.counts.published) == ("empty", len(outbox.rows()))
@@ -72,17 +72,17 @@ def assert_every_byte_is_as_agreed(outbox):
 
 
 def test_messages_in_the_mock_cluster_follow_the_contract(outbox):
-    """A message's topic, key, partition, value and headers follow the contract and PostgreSQL's text."""
+    """In the mock cluster, each message's topic, key, partition, value and headers follow the contract."""
     assert_every_byte_is_as_agreed(outbox)
 
 
 def test_messages_in_apache_kafka_follow_the_contract(kafka_outbox):
-    """Apache Kafka returns the topic, key, partition, value and headers that the contract describes."""
+    """In Apache Kafka, each message's topic, key, partition, value and headers follow the contract."""
     assert_every_byte_is_as_agreed(kafka_outbox)
 
 
 def test_correlation_id_trace_and_replay_run_become_headers(outbox):
-    """A header is absent if its value is not known."""
+    """The correlation id, traceparent and replay run become headers, and an unknown value has no header."""
     fill(outbox)
     outbox.publish()
     names = {m.key.decode(): [name for name, _ in m.headers] for m in outbox.messages()}
@@ -93,7 +93,7 @@ def test_correlation_id_trace_and_replay_run_become_headers(outbox):
 
 
 def test_the_time_of_a_message_is_the_time_of_publishing(outbox):
-    """With the event's own time, the topic's retention could delete an old backlog before a consumer reads it."""
+    """A message has the time of its publishing, so that retention does not delete an old event before it is read."""
     outbox.insert(1, age=timedelta(days=400))
     before = outbox.execute("SELECT extract(epoch FROM clock_timestamp()) * 1000")[0][0]
     outbox.publish()

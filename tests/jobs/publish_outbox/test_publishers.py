@@ -19,13 +19,13 @@ TYPES = (FAILED, COMPLETED)
 
 
 def enter(connection, shard=0, shards=1, lane=0, owner="somebody"):
-    """Hold a shard as a running publisher does."""
+    """Enter a shard as a running publisher does."""
     assert shard_lock.enter(connection, shard, shards, lane, owner) is not Entry.REFUSED
 
 
 @pytest.mark.parametrize("lane", [0, 1])
 def test_a_second_publisher_reports_locked(outbox, lane):
-    """A second publisher gives up after two seconds without a claim, whichever of the two locks is held."""
+    """A second publisher gives up after two seconds without a claim, if either of the two locks is held."""
     outbox.insert(5)
     clockwork = Clockwork()
     with outbox.engine.connect() as other:
@@ -38,7 +38,7 @@ def test_a_second_publisher_reports_locked(outbox, lane):
 
 
 def test_the_next_publisher_enters_as_soon_as_the_first_is_gone(outbox):
-    """The locks end with the first publisher's connection, even if the publisher was killed."""
+    """The next publisher enters a shard as soon as the first publisher's connection has ended."""
     outbox.insert(5)
     with outbox.engine.connect() as other:
         enter(other)
@@ -50,7 +50,7 @@ def test_the_next_publisher_enters_as_soon_as_the_first_is_gone(outbox):
 
 @pytest.mark.parametrize(("theirs", "ours"), [(1, 2), (2, 1), (4, 2), (64, 1)])
 def test_publishers_with_different_numbers_of_shards_exclude_each_other(outbox, theirs, ours):
-    """Two publishers with different numbers of shards never run together, because their shards overlap."""
+    """Publishers with different numbers of shards exclude each other, because their shards overlap."""
     outbox.insert(5)
     with outbox.engine.connect() as other:
         enter(other, shard=theirs - 1, shards=theirs)
@@ -61,7 +61,7 @@ def test_publishers_with_different_numbers_of_shards_exclude_each_other(outbox, 
 
 
 def test_a_shard_that_is_taken_does_not_stop_the_others(outbox):
-    """The payments of three shards flow while another publisher has the fourth, which the report names."""
+    """If another publisher holds one of four shards, the other three are drained, and the report names that shard."""
     outbox.insert(200)
     with outbox.engine.connect() as other:
         enter(other, shard=2, shards=4)
@@ -75,7 +75,7 @@ def test_a_shard_that_is_taken_does_not_stop_the_others(outbox):
 
 
 def test_a_loop_that_gets_no_lock_polls_at_growing_intervals(outbox):
-    """A loop without its shard's lock polls less and less often, even if it remembers a retry that is due."""
+    """A loop that does not get its shard's lock polls at growing intervals, even if it remembers a due retry."""
     outbox.add("k", age=3.0, retry_count=1)
     with outbox.engine.connect() as other:
         clockwork = Clockwork(waits=40, at={1: lambda: enter(other)})
@@ -87,7 +87,7 @@ def test_a_loop_that_gets_no_lock_polls_at_growing_intervals(outbox):
 @pytest.mark.parametrize("publishers", [1, 2, 4])
 @pytest.mark.parametrize("shards", [1, 2, 4])
 def test_concurrent_publishers_send_every_event_once_and_in_order(outbox, mock_kafka, publishers, shards):
-    """Several publishers at the same time send every event once and in order, also with random delivery failures."""
+    """Several publishers together send every event once and in order, even after delivery failures."""
     for age in (OLD, OLD / 2, OLD / 4, NEW):
         outbox.insert(20, event_type=FAILED, aggregates=9, age=age)
         outbox.insert(20, event_type=COMPLETED, aggregates=7, age=age)
@@ -111,7 +111,7 @@ def test_concurrent_publishers_send_every_event_once_and_in_order(outbox, mock_k
 
 
 def test_two_loops_share_the_shards(outbox, mock_kafka):
-    """While there is work, each loop gets some of the shards."""
+    """If there is enough work, two loops share the shards."""
     outbox.insert(1500, age=OLD)
     stop = threading.Event()
     together = threading.Barrier(2)
@@ -143,7 +143,7 @@ def test_two_loops_share_the_shards(outbox, mock_kafka):
 
 
 def test_a_batch_is_committed_only_if_the_other_connection_has_its_lock(outbox):
-    """If a refused publisher briefly holds the next lock, the open batch is committed after it has left."""
+    """A batch is committed only after the other connection has its lock, which a refused publisher may hold briefly."""
     outbox.insert(30, age=OLD)
     lock = shard_lock.keeping(0, 1, 1)
     newcomers, reports = [], []
@@ -156,7 +156,7 @@ def test_a_batch_is_committed_only_if_the_other_connection_has_its_lock(outbox):
     event.listen(outbox.engine, "before_cursor_execute", come_in_between)
     publisher = threading.Thread(target=lambda: reports.append(outbox.publish(batch_size=10)))
     publisher.start()
-    deadline = time.monotonic() + 1.5  # the lock's timeout is two seconds
+    deadline = time.monotonic() + 1.5  # less than the lock timeout of two seconds
     while len(outbox.messages()) < 10 and time.monotonic() < deadline:
         pass
     assert set(outbox.states()) == {"pending"}
@@ -167,9 +167,9 @@ def test_a_batch_is_committed_only_if_the_other_connection_has_its_lock(outbox):
 
 @pytest.mark.parametrize(("ours", "theirs"), [(1, 1), (1, 3), (2, 1), (3, 2)])
 def test_a_returning_publisher_reads_what_another_one_changed(outbox, mock_kafka, ours, theirs):
-    """A publisher notices events that died at another publisher, also with another number of shards.
+    """A returning publisher notices an event that died at another publisher, even with another number of shards.
 
-    The returning publisher reads that, and sends no event behind the dead one.
+    The returning publisher sends no event behind the dead one.
     """
     poison, behind = [], []
 
@@ -187,7 +187,7 @@ def test_a_returning_publisher_reads_what_another_one_changed(outbox, mock_kafka
 
 
 def test_alternating_publishers_keep_the_order(outbox, mock_kafka):
-    """Two loops take turns. A loop that gets the lock reads the pending events and does not use its cached state."""
+    """Two loops that take turns keep the order, because each loop reads the events again when it gets the lock."""
     stop = threading.Event()
     producers = [new_producer(mock_kafka.bootstrap) for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:
@@ -208,7 +208,7 @@ def test_alternating_publishers_keep_the_order(outbox, mock_kafka):
 
 @pytest.mark.parametrize(("waits", "age"), [(20, 3600), (60, 0)])
 def test_an_idle_loop_renews_its_heartbeat_at_each_rescan(outbox, waits, age):
-    """The heartbeat in payctl.publishers is renewed every half minute, and not at each poll."""
+    """An idle loop renews its heartbeat at each rescan, and not at each poll."""
     names = []
 
     def grow_old():
@@ -225,7 +225,7 @@ def test_an_idle_loop_renews_its_heartbeat_at_each_rescan(outbox, waits, age):
 
 
 def test_a_heartbeat_does_not_hide_another_publisher(outbox):
-    """A returning publisher notices that a publisher with another number of shards has run in between."""
+    """A heartbeat does not hide that a publisher with another number of shards has run."""
     with outbox.engine.begin() as connection:
         enter(connection, owner="us")
         shard_lock.show_life(connection, 0, 1, "us")
@@ -240,7 +240,7 @@ def test_a_heartbeat_does_not_hide_another_publisher(outbox):
 
 @pytest.mark.parametrize("taken_over", [False, True])
 def test_a_publisher_that_ends_marks_its_row_as_ended(outbox, taken_over):
-    """A publisher that ends signs off, so that doctor does not call it idle."""
+    """A publisher that ends marks its row as ended, unless another publisher has taken the row over."""
 
     def take_over():
         with outbox.engine.begin() as connection:

@@ -12,14 +12,14 @@ from ticketbottle_payctl.jobs.publish_outbox import Observer
 
 @pytest.fixture
 def patience(monkeypatch):
-    """Set the seconds that an open batch gets after a stop to 1. In production the limit is 5."""
+    """Set the time that an open batch gets after a stop to one second. In production it is five seconds."""
     monkeypatch.setattr("ticketbottle_payctl.broker.producer._STOP_PATIENCE", 1.0)
     return 1.0
 
 
 @pytest.mark.parametrize("loop", [False, True])
 def test_a_publisher_that_is_stopped_before_its_start_does_nothing(outbox, mock_kafka, loop):
-    """A publisher that is stopped before its start does not even contact the broker."""
+    """A publisher that is stopped before its start claims nothing and contacts no broker."""
     mock_kafka.down()
     outbox.insert(3)
     stop = threading.Event()
@@ -32,7 +32,7 @@ def test_a_publisher_that_is_stopped_before_its_start_does_nothing(outbox, mock_
 @pytest.mark.parametrize("loop", [False, True])
 @pytest.mark.parametrize("age", [NEW, OLD])
 def test_a_stop_between_batches_commits_what_was_sent(outbox, loop, age):
-    """After a stop between two batches, sent events are committed and no other event is sent."""
+    """A stop between two batches commits the sent events, and no other event is sent."""
     outbox.insert(50, age=age)
     stop = threading.Event()
     report = outbox.publish(stop=stop, loop=loop, batch_size=5, observer=Observer(on_progress=lambda _: stop.set()))
@@ -42,7 +42,7 @@ def test_a_stop_between_batches_commits_what_was_sent(outbox, loop, age):
 
 
 def test_a_stop_ends_a_wait_at_once(outbox):
-    """After a stop an idle loop ends without finishing its wait."""
+    """A stop ends the wait of an idle loop at once."""
     stop = threading.Event()
     timer = threading.Timer(1.5, stop.set)
     timer.start()
@@ -54,7 +54,7 @@ def test_a_stop_ends_a_wait_at_once(outbox):
 
 
 def stop_once_sent(outbox, stop, trouble):
-    """Wait in a thread until the batch is claimed, then cause a fault and request the stop."""
+    """Start a thread that waits until a batch is claimed, causes a fault, and sets the stop. Return the thread."""
 
     def wait_and_stop():
         deadline = time.monotonic() + 20
@@ -73,7 +73,7 @@ def stop_once_sent(outbox, stop, trouble):
 
 
 def test_a_stop_in_the_middle_of_a_slow_batch_lets_it_finish(outbox, mock_kafka):
-    """The broker acknowledges within a second after the stop, and payctl commits the batch."""
+    """If the broker acknowledges a batch within a second after the stop, payctl commits the batch."""
     outbox.insert(5)
     stop = threading.Event()
     thread = stop_once_sent(outbox, stop, lambda: None)
@@ -85,7 +85,7 @@ def test_a_stop_in_the_middle_of_a_slow_batch_lets_it_finish(outbox, mock_kafka)
 
 
 def test_a_stop_during_a_broker_outage_rolls_the_batch_back(outbox, mock_kafka, patience):
-    """If the broker is unavailable at a stop, the batch is rolled back after a few seconds, and the run ends."""
+    """If the broker is unavailable at a stop, the batch is rolled back after the time for open batches."""
     outbox.insert(5)
     stop = threading.Event()
     thread = stop_once_sent(outbox, stop, mock_kafka.down)
@@ -97,7 +97,7 @@ def test_a_stop_during_a_broker_outage_rolls_the_batch_back(outbox, mock_kafka, 
 
 
 def test_a_deadline_ends_a_run_in_time(outbox, mock_kafka, patience):
-    """A run ends at its deadline even if the broker hangs, because Lambda ends the function at its own limit."""
+    """A run ends soon after its deadline, even if the broker does not answer."""
     outbox.insert(5)
     report = outbox.publish(
         budget=timedelta(seconds=0.5), observer=Observer(on_ready=lambda: mock_kafka.set_rtt(60_000))
@@ -110,7 +110,7 @@ def test_a_deadline_ends_a_run_in_time(outbox, mock_kafka, patience):
 @pytest.mark.parametrize("loop", [False, True])
 @pytest.mark.parametrize("age", [NEW, OLD])
 def test_no_batch_starts_after_the_deadline(outbox, loop, age):
-    """At the deadline the run finishes the open batch and starts no other one."""
+    """At its deadline, a run finishes the open batch and starts no other batch."""
     outbox.insert(30, age=age)
     clockwork = Clockwork()
 
@@ -126,7 +126,7 @@ def test_no_batch_starts_after_the_deadline(outbox, loop, age):
 
 
 def test_a_loop_with_a_time_limit_ends_at_its_deadline(outbox):
-    """A loop ends at its time limit, as the scheduled function needs."""
+    """A loop with a time limit ends at its deadline."""
     outbox.insert(3)
     report = outbox.run(Clockwork(), budget=timedelta(seconds=50), loop=True)
     assert (report.stopped_because, report.counts.published, report.failure) == ("deadline", 3, None)
@@ -137,7 +137,7 @@ def test_a_loop_with_a_time_limit_ends_at_its_deadline(outbox):
 @pytest.mark.parametrize("loop", [False, True])
 @pytest.mark.parametrize("age", [NEW, OLD])
 def test_max_batches_is_exact(outbox, most, loop, age):
-    """A run with --max-batches sends and marks no other batch, although it finds the next ones in advance."""
+    """A run with --max-batches sends and marks exactly that number of batches."""
     outbox.insert(50, age=age)
     report = outbox.publish(max_batches=most, batch_size=5, loop=loop)
     assert (report.stopped_because, report.counts.batches, report.counts.published) == ("max_batches", most, most * 5)
@@ -146,7 +146,7 @@ def test_max_batches_is_exact(outbox, most, loop, age):
 
 
 def test_a_slow_broker_is_not_a_failure(outbox, mock_kafka):
-    """A publisher waits for a broker's slow answers, also at its first probe."""
+    """If a broker is slow, the publisher waits for its acknowledgements without a failure."""
     mock_kafka.set_rtt(300)
     outbox.insert(5)
     producer = new_producer(mock_kafka.bootstrap)

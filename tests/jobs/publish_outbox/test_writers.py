@@ -1,4 +1,4 @@
-"""Test every writer of outbox rows with a delay at each of its steps, while a publisher drains newer events."""
+"""Test each writer of outbox rows with a delay at each of its steps, while a publisher drains newer events."""
 
 from __future__ import annotations
 
@@ -36,16 +36,19 @@ from ticketbottle_payctl.store.payments import settle as payments
 
 PACKAGE = Path(ticketbottle_payctl.__file__).parent
 TOO_LONG = (WRITE_WITHIN + IDLE_WITHIN) / 2
-"""A delay beyond a writer's limit, but below the idle limit, which would hide the check of the write itself."""
+"""A delay above the writer's limit and below the idle limit.
+
+With a longer delay, the server would end the session before the writer's own check.
+"""
 
 
 def webhook(shop, payment):
-    """Settle a payment as FAILED by a callback."""
+    """Settle a payment as FAILED with a callback."""
     shop.process(payment, Scenario.FAILED)
 
 
 def reconcile(shop, payment):
-    """Settle a payment as FAILED by the response to a status query."""
+    """Settle a payment as FAILED with the response to a status query."""
     with shop.engine.connect() as connection:
         (found,) = overdue.named(connection, [payment.id])
     callback = Callback("momo", Outcome.FAILED, payment.reference, payment.order_code, "7", payment.amount)
@@ -56,11 +59,11 @@ def reconcile(shop, payment):
 
 
 WRITERS = {"jobs/process_webhook/__init__.py": webhook, "jobs/reconcile/settle_payments.py": reconcile}
-"""The writers of events. ``cdc cut-over`` only sends and marks events, and has its own test below."""
+"""The writers of events, by the file that calls the write statement."""
 
 
 def imports(path):
-    """Yield the full names of everything that a file imports."""
+    """Yield the full names of all modules and objects that a file imports."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -69,18 +72,18 @@ def imports(path):
 
 
 def files_with(condition):
-    """Return the package's files for which a condition holds, without the sandbox."""
+    """Return the files of the package, except the sandbox, for which the condition holds."""
     files = (path for path in PACKAGE.rglob("*.py") if "sandbox" not in path.parts)
     return {path.relative_to(PACKAGE).as_posix() for path in files if condition(path)}
 
 
 def test_every_writer_of_outbox_rows_is_tested():
-    """Each file that imports the write statement, and each statement that makes events pending, is in the list."""
+    """Each file that can insert an event or make an event pending is known to this test."""
     statement = "ticketbottle_payctl.store.payments.settle"
     assert files_with(lambda path: any(name.startswith(statement) for name in imports(path))) == WRITERS.keys()
     inserts = files_with(lambda path: "insert into outbox" in path.read_text("utf-8").lower())
     assert inserts == {"store/payments/settle.py"}
-    # The publisher's own release holds the shard's lock, and tests/jobs/replay proves the order of a replay.
+    # The publisher's release holds the shard's lock. The tests in tests/jobs/replay cover the order of a replay.
     requeues = files_with(lambda path: "set published = false" in path.read_text("utf-8").lower())
     assert requeues == {"store/outbox/claim.py", "store/outbox/replay.py"}
     senders = files_with(lambda path: "claim_these(" in path.read_text("utf-8"))
@@ -89,7 +92,7 @@ def test_every_writer_of_outbox_rows_is_tested():
 
 @contextmanager
 def slow_table(shop, table):
-    """Make each insert into a table take longer than a writer may take, as on a slow disk."""
+    """Make each insert into a table take longer than a writer's limit."""
     shop.query(
         "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS"
         f" 'BEGIN PERFORM pg_sleep({TOO_LONG.total_seconds()}); RETURN NEW; END';"
@@ -101,7 +104,7 @@ def slow_table(shop, table):
 
 @contextmanager
 def before_the_write(_shop, monkeypatch):
-    """Delay the process between the payment's lock and the write."""
+    """Delay the process between the lock of the payment and the write."""
     settle = payments.settle
 
     def late(connection, *values):
@@ -122,14 +125,14 @@ def in_the_write(shop, _monkeypatch):
 
 @contextmanager
 def beside_the_write(shop, _monkeypatch):
-    """Delay another statement of the same transaction, which records the run."""
+    """Delay another statement of the transaction, which records the run's item."""
     with slow_table(shop, "payctl.run_items"):
         yield
 
 
 @contextmanager
 def before_the_commit(shop, _monkeypatch):
-    """Delay the process after the write, until the server ends its session or the event is too late."""
+    """Delay the commit until the server ends the session or the event is too late."""
 
     def stall(connection):
         session = connection.connection.dbapi_connection
@@ -148,7 +151,7 @@ def before_the_commit(shop, _monkeypatch):
 
 
 def keep_adding(outbox, stop):
-    """Insert newer events of other payments until the stop."""
+    """Insert newer events of another payment until ``stop`` is set."""
     while not stop.wait(0.05):
         outbox.add("other")
 
@@ -156,7 +159,7 @@ def keep_adding(outbox, stop):
 @pytest.mark.parametrize("delayed", [before_the_write, in_the_write, beside_the_write, before_the_commit])
 @pytest.mark.parametrize("write", WRITERS.values())
 def test_a_late_event_is_committed_in_time_or_rolled_back(outbox, database_url, monkeypatch, write, delayed):
-    """A publisher drains newer events of other payments. The delayed payment's two events keep their order."""
+    """A delayed event is committed within the limit or rolled back, so a payment's events stay in order."""
     shop, stop = Shop(engine_of(database_url)), threading.Event()
     payment = shop.payment("momo")
     publisher = threading.Thread(target=lambda: outbox.publish(stop=stop, loop=True))
@@ -183,7 +186,7 @@ def test_a_late_event_is_committed_in_time_or_rolled_back(outbox, database_url, 
 
 
 def test_a_run_claims_again_if_a_row_was_changed_while_it_waited_for_it(outbox):
-    """A claim without the changed row may have a gap, so it is not sent. The run does not end with it."""
+    """If a row changes while a claim waits for it, the run does not send this claim but claims again."""
     first, second = outbox.add("k", FAILED), outbox.add("other", COMPLETED)
     waiting = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%%WITH picked AS%%' AND wait_event_type = 'Lock'"
     reports = []
@@ -201,7 +204,7 @@ def test_a_run_claims_again_if_a_row_was_changed_while_it_waited_for_it(outbox):
 
 @pytest.fixture
 def logical(postgres):
-    """Run the server with the logical log that Debezium reads."""
+    """Run the server with the logical log, which Debezium reads."""
     postgres.restart(settings={"wal_level": "logical"})
     yield
     postgres.restart(settings={"wal_level": "replica"})
@@ -209,7 +212,7 @@ def logical(postgres):
 
 @pytest.mark.usefixtures("logical")
 def test_a_cut_over_sends_an_event_that_is_committed_late(outbox, mock_kafka):
-    """An old event that commits while the slot is created is sent before its payment's next event."""
+    """An old event that commits while a cut-over creates its slot is sent before its payment's next event."""
     mock_kafka.create_topic(UNROUTABLE)
     outbox.execute("CREATE PUBLICATION payctl_outbox FOR TABLE outbox WITH (publish = 'insert')")
     follower = Follower(connection_config(KafkaSettings(outbox.bootstrap)), MARKING_GROUP, ALL_TOPICS)
@@ -228,7 +231,7 @@ def test_a_cut_over_sends_an_event_that_is_committed_late(outbox, mock_kafka):
         thread.start()
         wait_until(lambda: outbox.execute(waiting) or None, what="the slot waits for the writer", timeout=20)
     thread.join(30)
-    after = outbox.add("k", COMPLETED)  # an event for Debezium
+    after = outbox.add("k", COMPLETED)  # an event that Debezium must send
     follower.close()
     outbox.execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
     (report,) = reports

@@ -1,4 +1,4 @@
-"""Replays on a real outbox, and a publisher that sends the requeued events."""
+"""Fixtures for replays: an outbox in a real database, and a publisher that sends the requeued events."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ WHO = Actor("ops", "bastion", "Linh")
 
 
 class Outbox:
-    """The events of a database, and replays of them."""
+    """The outbox of a database, with functions that read and replay its events."""
 
     def __init__(self, engine) -> None:
         self.engine = engine
 
     def rows(self, columns="id", where="true"):
-        """Return rows in the order of creation."""
+        """Return the rows in the order of their creation."""
         sql = f'SELECT {columns} FROM outbox WHERE {where} ORDER BY "createdAt", id COLLATE "C"'  # noqa: S608
         with self.engine.connect() as connection:
             return [tuple(row) for row in connection.exec_driver_sql(sql)]
 
     def ids(self, where="true"):
-        """Return ids in the order of creation."""
+        """Return the ids in the order of their creation."""
         return [row[0] for row in self.rows(where=where)]
 
     def execute(self, sql, **parameters):
-        """Change something in another session."""
+        """Run a statement in another session, and return the number of changed rows."""
         with self.engine.begin() as connection:
             return connection.exec_driver_sql(sql, parameters).rowcount
 
@@ -49,11 +49,11 @@ class Outbox:
         )
 
     def plan(self, selector=None, **allowed):
-        """Return the plan of a selector, by default for all dead events."""
+        """Return the plan for a selector. By default, the selector selects all dead events."""
         return plan_replay(self.engine, selector or Selector(failed=True), max_retries=5, **allowed)
 
     def replay(self, plan=None, options=None, *, run_id=None, **more):
-        """Apply a plan as a recorded run."""
+        """Apply a plan, by default the one for all dead events, as a recorded run."""
         run = NewRun(
             run_id or str(uuid4()), "replay", WHO, reason="of a test", options=(options or ReplayOptions()).stored()
         )
