@@ -1,9 +1,8 @@
 """Run real jobs in threads, one step at a time, in the order that a test chooses.
 
-A step ends where a job is about to send a statement, to commit, to send messages or to wait. The job then waits for its
-next turn. So two publishers, a writer and an operator run the program's own code on a real database, and a test decides
-who goes first at each of these points. A step that waits for a lock in the database counts as done after
-``BLOCKED_AFTER``, and the others go on.
+A step ends before a job sends a statement, commits, sends messages or waits. The job then waits for its next turn. So
+two publishers, writers and an operator run the program's own code on a real database, and the test decides who
+continues. A step that waits for a database lock counts as done after ``BLOCKED_AFTER``, and the other jobs continue.
 """
 
 from __future__ import annotations
@@ -19,17 +18,17 @@ from ticketbottle_payctl.broker.producer import Producer
 from ticketbottle_payctl.errors import PayctlError
 
 BLOCKED_AFTER = 0.03
-"""The seconds after which a step counts as blocked. A wrong guess only changes the order of the steps."""
+"""The time in seconds after which a step counts as blocked. A wrong guess changes only the order of the steps."""
 
 PATIENCE = 30.0
 
 
 class Killed(BaseException):
-    """An error that means that the process of this thread is dead, so none of its code runs any more."""
+    """An error that ends a killed actor's thread, so that none of its code runs any more."""
 
 
 class Stage:
-    """The turns of all actors. ``free`` ends the stepping: every actor runs on without waiting for a turn."""
+    """The turns of all actors. If ``free`` is set, every actor runs without waiting for turns."""
 
     def __init__(self) -> None:
         self.changed = Condition()
@@ -44,7 +43,7 @@ class Stage:
             return sorted(self.waiting)
 
     def step(self, turn: tuple[str, int]) -> None:
-        """Let one thread run to its next point, to its end, or into a lock."""
+        """Let one thread run until its next point, its end or a lock."""
         with self.changed:
             self.said.append(f"{turn[0]}: {self.waiting.pop(turn)}")
             self.granted.add(turn)
@@ -52,19 +51,19 @@ class Stage:
             self.changed.wait_for(lambda: turn in self.waiting, BLOCKED_AFTER)
 
     def settle(self) -> None:
-        """Wait until every thread has reached a point, or a lock."""
+        """Wait until every thread has reached a point or a lock."""
         with self.changed:
             while self.changed.wait(BLOCKED_AFTER / 3):
                 pass
 
     def release(self) -> None:
-        """Let every thread run on without turns."""
+        """Let every thread run without waiting for turns."""
         with self.changed:
             self.free = True
             self.changed.notify_all()
 
     def point(self, actor: Actor, what: str) -> None:
-        """Wait for a turn. Called by the actor's threads."""
+        """Wait for a turn. The actor's threads call this."""
         turn = (actor.name, actor.number_of(get_ident()))
         with self.changed:
             if actor.killed:
@@ -81,7 +80,7 @@ class Stage:
 
 
 class Actor:
-    """A job in threads of its own, as a process would run it: with its own engine, and killed as a whole."""
+    """A job in its own threads and with its own engine, which can be killed as a process can."""
 
     def __init__(self, stage: Stage, name: str, engine: Engine, job: Callable[[Actor], None]) -> None:
         self.stage, self.name, self.engine = stage, name, engine
@@ -97,11 +96,11 @@ class Actor:
 
     @property
     def running(self) -> bool:
-        """Whether the job has not ended."""
+        """Whether the job is still running."""
         return self._thread.is_alive()
 
     def number_of(self, thread: int) -> int:
-        """Return the number of one of the job's threads, from 0."""
+        """Return the number of a thread of this job, counted from 0."""
         return self._threads.setdefault(thread, len(self._threads))
 
     def point(self, what: str) -> None:
@@ -109,7 +108,7 @@ class Actor:
         self.stage.point(self, what)
 
     def kill(self) -> None:
-        """End the job at the point where it is, as SIGKILL does. The server rolls its transactions back."""
+        """End the job at its current point, as SIGKILL does. The server then rolls the job's transactions back."""
         with self.stage.changed:
             self.killed = True
             self.stage.changed.notify_all()
@@ -147,12 +146,12 @@ class Actor:
 
 
 class SteppedProducer(Producer):
-    """The program's producer, with a point before each send and one after its acknowledgement."""
+    """A producer with a point before each send, and a point after its acknowledgement."""
 
     actor: Actor | None = None
 
     def send(self, wave: Any, *arguments: Any) -> Any:
-        """Send as always."""
+        """Wait for a turn, send, and wait for a turn again."""
         assert self.actor is not None
         actor = self.actor
         actor.point(f"send {len(wave)}")

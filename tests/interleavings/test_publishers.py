@@ -1,4 +1,4 @@
-"""Test two publishers, two writers and an operator, one step at a time, in the orders that Hypothesis tries."""
+"""Test publishers, writers and an operator, one step at a time, in the orders that Hypothesis chooses."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from ticketbottle_payctl.store.payctl.runs import NewRun
 from ticketbottle_payctl.tracing import batch_span
 
 EXAMPLES = int(os.environ.get("PAYCTL_TEST_INTERLEAVINGS", "6"))
-"""The number of orders to try. ``make orders`` tries many more."""
+"""The number of orders to try. ``make orders`` tries many more orders."""
 
 BATCH = 2
 TOPICS = ("payment.completed", "payment.failed", "payment.cancelled")
 TYPES = ("PAYMENT_FAILED", "PAYMENT_COMPLETED")
 STRANGE = "PAYMENT_STRANGE"
-"""An event type without a topic. Such an event is dead at its first try, and blocks the later events of its payment."""
+"""An event type without a topic. An event of this type dies at its first try and blocks its payment's later events."""
 
 INSERT = """
     INSERT INTO outbox (id, "aggregateId", "aggregateType", "eventType", payload, "createdAt", "retryCount")
@@ -51,7 +51,7 @@ EMPTY = """
 
 
 class World:
-    """A database, a broker and two producers, for all orders of a test."""
+    """The database, the broker and the producers that all orders of a test use."""
 
     def __init__(self, url: str, bootstrap: str) -> None:
         self.url, self.bootstrap = url, bootstrap
@@ -60,7 +60,7 @@ class World:
         self.ids = count()
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection and producer."""
         self.engine.dispose()
         for producer in self.producers:
             producer.close()
@@ -78,14 +78,14 @@ class World:
         }
 
     def add(self, key: str, **given) -> None:
-        """Commit an event at once."""
+        """Insert an event and commit it."""
         with self.engine.begin() as connection:
             connection.exec_driver_sql(INSERT, self.values(key, **given))
 
 
 @pytest.fixture
 def world(database_url):
-    """Yield the world of one test."""
+    """Yield the world of one test, with a mock cluster."""
     with MockKafka() as cluster:
         for topic in TOPICS:
             cluster.create_topic(topic)
@@ -95,7 +95,7 @@ def world(database_url):
 
 
 def publisher(producer: SteppedProducer, shards: int):
-    """Return the job of a publisher that drains its shards until the stepping ends and nothing is left."""
+    """Return the job of a publisher, which drains its shards until the stepping has ended and no event is left."""
 
     def job(actor: Actor) -> None:
         producer.actor = actor
@@ -114,13 +114,13 @@ def publisher(producer: SteppedProducer, shards: int):
                     pass
             actor.point("wait for events")
             if any(shard.result is DrainResult.LOCKED for shard in drained) and actor.stage.free:
-                return  # the other one goes on
+                return  # the other publisher continues
 
     return job
 
 
 def writer(world: World, key: str):
-    """Return a writer of one payment's events, each committed some steps after its instant."""
+    """Return the job of a writer, which commits each event of a payment some steps after the event's instant."""
 
     def job(actor: Actor) -> None:
         for type_ in (None, STRANGE, None):
@@ -131,7 +131,7 @@ def writer(world: World, key: str):
 
 
 def operator(actor: Actor) -> None:
-    """Requeue every dead event, as ``payctl replay --failed`` does."""
+    """Requeue every dead event as ``payctl replay --failed`` does."""
     plan = plan_replay(actor.engine, Selector(failed=True), max_retries=5)
     run = NewRun(str(uuid4()), "replay", Person("ops", "bastion", "Linh"), reason="of a test", options={})
     replay(actor.engine, plan, run, ReplayOptions(), max_retries=5)
@@ -143,11 +143,11 @@ FINAL = {
     "c": ["published", "dead", "pending"],
     "dead": ["published"] * 2,
 }
-"""The states of each payment's events at the end, oldest first. Nothing goes out behind a dead event."""
+"""The final states of each payment's events, with the oldest first. No event is sent behind a dead event."""
 
 
 def states_by_payment(rows: list[Row]) -> dict[str, list[str]]:
-    """Return the states of each payment's events, oldest first."""
+    """Return the states of each payment's events, with the oldest first."""
     found: dict[str, list[str]] = {key: [] for key in FINAL}
     for row in rows:
         found[row.key].append(row.state)
@@ -155,13 +155,13 @@ def states_by_payment(rows: list[Row]) -> dict[str, list[str]]:
 
 
 class Interleaving(RuleBasedStateMachine):
-    """One order of steps. Hypothesis chooses each next step, and shrinks an order that fails."""
+    """An order of steps. Hypothesis chooses each step, and simplifies an order that fails."""
 
     world: World
 
     @initialize(shards=st.sampled_from([1, 2]))
     def begin(self, shards: int) -> None:
-        """Insert old events of three payments, one of them dead, and start all publishers, writers and operators."""
+        """Insert old events of three payments, of which some will block, and start all actors."""
         world = self.world
         with world.engine.begin() as connection:
             connection.exec_driver_sql(EMPTY)
@@ -182,16 +182,16 @@ class Interleaving(RuleBasedStateMachine):
         self.stage.settle()
 
     def start(self, name: str, job) -> None:
-        """Start an actor with connections of its own."""
+        """Start an actor with its own connections."""
         self.actors[name] = Actor(self.stage, name, engine_of(self.world.url), job)
 
     def start_publisher(self, number: int) -> None:
-        """Start a publisher, or start it again after a kill."""
+        """Start a publisher. After a kill, this starts the next one."""
         self.start(f"publisher {number}", publisher(self.world.producers[number], self.shards))
 
     @rule(choice=st.integers(0, 7), steps=st.integers(1, 6))
     def step(self, choice: int, steps: int) -> None:
-        """Let one thread take some steps."""
+        """Let one thread run for some steps."""
         for _ in range(steps):
             turns = self.stage.turns()
             if not turns:
@@ -202,7 +202,7 @@ class Interleaving(RuleBasedStateMachine):
     @precondition(lambda self: self.kills < 4)
     @rule(number=st.integers(0, 1))
     def kill_a_publisher(self, number: int) -> None:
-        """Kill a publisher wherever it is, and start the next one."""
+        """Kill a publisher at its current point, and start the next one."""
         self.kills += 1
         self.actors[f"publisher {number}"].kill()
         self.start_publisher(number)
@@ -210,13 +210,13 @@ class Interleaving(RuleBasedStateMachine):
 
     @rule()
     def kill_the_operator(self) -> None:
-        """Kill the replay wherever it is, and start another one."""
+        """Kill the replay at its current point, and start another one."""
         self.actors["operator"].kill()
         self.start("operator", operator)
         self.stage.settle()
 
     def teardown(self) -> None:
-        """Let all participants finish, drain the remaining events, and check the result."""
+        """Let all actors finish, drain the remaining events, and check the result."""
         if not hasattr(self, "stage"):
             return
         self.stage.release()
@@ -242,7 +242,7 @@ class Interleaving(RuleBasedStateMachine):
 
 
 def test_no_order_of_steps_loses_or_reorders_an_event(world):
-    """In any order of steps of publishers, writers and an operator, no event is lost or sent before an earlier one."""
+    """In any order of steps of publishers, writers and an operator, no event is lost or out of order."""
     machine = type("Interleaving", (Interleaving,), {"world": world})
     run_state_machine_as_test(
         machine,

@@ -1,4 +1,4 @@
-"""A merchant with all four gateways, and the functions, called in this process or run by AWS's own runtime."""
+"""Fixtures for the functions: a merchant at all four gateways, and functions in this process or in AWS's runtime."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ class Context:
     left: float = 120.0
 
     def get_remaining_time_in_millis(self) -> int:
-        """Return the remaining time."""
+        """Return the remaining time in milliseconds."""
         return int(self.left * 1000)
 
 
 @dataclass
 class Shop:
-    """The payment service's side of the database."""
+    """The payment service's side of the test's database."""
 
     engine: object
 
     def payment(self, provider="zalopay", **values) -> SandboxPayment:
-        """Insert a pending payment and return it."""
+        """Insert a pending payment with its own reference, and return it."""
         number = next(numbers)
         values.setdefault("reference", f"261123_{number:012d}")
         with self.engine.begin() as connection:
             return insert_payment(connection, provider=provider.upper(), **values)
 
     def known(self) -> None:
-        """Insert the payments of the event files."""
+        """Insert the payments that the event files name."""
         with self.engine.begin() as connection:
             for each in events.PAYMENTS.values():
                 insert_payment(
@@ -62,17 +62,17 @@ class Shop:
                 )
 
     def query(self, sql, *parameters):
-        """Return the rows of a statement as dictionaries."""
+        """Return the rows of a query as dictionaries."""
         with self.engine.connect() as connection:
             return [dict(row) for row in connection.exec_driver_sql(sql, parameters).mappings()]
 
     def execute(self, sql) -> None:
-        """Run statements and commit."""
+        """Run statements and commit them."""
         with self.engine.begin() as connection:
             connection.exec_driver_sql(sql)
 
     def pending(self) -> int:
-        """Return the number of events that are not published."""
+        """Return the number of unpublished events."""
         return self.query("SELECT count(*) AS events FROM outbox WHERE NOT published")[0]["events"]
 
     def status(self, payment) -> str:
@@ -88,7 +88,7 @@ def shop(engine):
 
 @pytest.fixture
 def own_server():
-    """Yield a PostgreSQL server that the test may stop and start, and a shop in it."""
+    """Yield a PostgreSQL server that a test can stop and start, and a shop on this server."""
     server = new_postgres()
     engine = engine_of(server.url())
     with engine.begin() as connection:
@@ -101,7 +101,7 @@ def own_server():
 
 @pytest.fixture
 def called(monkeypatch, capfd):
-    """Yield ``called(handler, event, **environ)``, which calls a handler in this process. No state stays afterwards."""
+    """Yield ``called(handler, event, **environ)``, which calls a handler in this process. No state is kept."""
     printed = Printed(capfd)
 
     def prepare(environ):
@@ -113,7 +113,7 @@ def called(monkeypatch, capfd):
         return handler(event, context or Context())
 
     def warm_up(function, *secrets, **environ):
-        """Read these secrets, as an earlier invocation did."""
+        """Read these secrets as an earlier invocation does."""
         prepare(environ)
         return [warm.kept(Function(function)).environ.get(name) for name in secrets]
 
@@ -127,7 +127,7 @@ def called(monkeypatch, capfd):
 
 
 class Printed:
-    """The output of a function, parsed as CloudWatch does."""
+    """The output of a function, which is parsed as CloudWatch parses it."""
 
     def __init__(self, capfd) -> None:
         self._capfd = capfd
@@ -140,13 +140,13 @@ class Printed:
 
     @property
     def logs(self):
-        """The lines of the log."""
+        """The lines of the log, as dictionaries."""
         self._read()
         return [json.loads(line) for line in self.err.splitlines()]
 
     @property
     def metrics(self):
-        """The sum of each metric, by name, over the lines with the function's dimension."""
+        """The sum of each metric over all lines that have the function's dimension."""
         self._read()
         found = {}
         for line in map(json.loads, self.out.splitlines()):
@@ -158,14 +158,14 @@ class Printed:
 
     @property
     def text(self):
-        """The whole output."""
+        """The complete output."""
         self._read()
         return self.out + self.err
 
 
 @pytest.fixture
 def lambda_():
-    """Yield ``lambda_("webhook", timeout=10, **environ)``, which starts a function under AWS's runtime."""
+    """Yield ``lambda_("webhook", timeout=10, **environ)``, which starts a function in AWS's runtime."""
     started = []
 
     def start(name, *, timeout=60, **environ) -> RuntimeFunction:
@@ -185,5 +185,5 @@ def lambda_():
 
 @pytest.fixture
 def paid():
-    """Return ``paid(payment, scenario)``, which returns the HTTP API's event for a gateway's callback."""
+    """Return ``paid(payment, scenario)``, which returns the HTTP API's event with the gateway's callback."""
     return lambda payment, scenario=Scenario.PAID, **options: events.http_event(callback(payment, scenario), **options)

@@ -1,4 +1,4 @@
-"""Canaries in keys, account numbers, names and stored errors: none is in what SNS and SQS are sent."""
+"""Test that no alert in SNS and no message in SQS contains a key, account number, name or stored password."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ STORED = CANARIES.letters("password in a stored error")
 
 
 def from_payos(payment, scenario):
-    """Return the event of PayOS's callback with the customer's account."""
+    """Return the event of a PayOS callback with the customer's account."""
     data = json.loads(callback(payment, scenario, KEYS).body)["data"] | ACCOUNTS
     return events.http_event(signing.payos(data, KEYS["PAYOS_CHECKSUM_KEY"]))
 
 
 def test_no_alert_and_no_pointer_has_a_part_of_a_secret(called, shop, engine, cloud, database_url, mock_kafka):
-    """No alert (callback, dead event, cleanup) and no pointer to a dead event contains a part of a secret."""
+    """No alert and no pointer to a dead event contains a part of a secret."""
     (arn, alerts), queue = cloud.topic(), cloud.queue()
     environ = {
         **KEYS,

@@ -1,4 +1,4 @@
-"""Test the check of a new version before CodeDeploy sends callbacks to it: the version must refuse forgeries."""
+"""Test that CodeDeploy sends callbacks to a new version only if the version refuses forgeries."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ NOWHERE = "postgresql://somebody:a-password-of-mine@127.0.0.1:1/payments"
 
 @pytest.fixture
 def aws():
-    """Yield ``aws(version)``, which starts a Lambda with one version and a CodeDeploy on loopback.
+    """Yield ``aws(version)``, which starts a local server for Lambda and CodeDeploy.
 
-    ``told`` has the reports to CodeDeploy. ``version`` takes an event and returns status, headers and body of Lambda's
-    answer.
+    ``told`` has the reports to CodeDeploy. ``version`` takes an event and returns the status, headers and body of
+    Lambda's response.
     """
     servers = []
 
@@ -56,7 +56,7 @@ def aws():
                     self.wfile.write(data)
 
                 def log_message(self, *_):
-                    """Nothing."""
+                    """Log nothing."""
 
             server = HTTPServer(("127.0.0.1", 0), Handler)
             Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}).start()
@@ -76,12 +76,12 @@ def aws():
 
 
 def deployed(event):
-    """Return the version of this checkout."""
+    """Call this checkout's webhook with the event, as Lambda does."""
     return 200, {}, webhook.handler(event, None)
 
 
 def status_of(aws):
-    """Return the status that CodeDeploy got, exactly once, for its deployment."""
+    """Return the status that CodeDeploy got for its deployment. Assert that CodeDeploy got exactly one report."""
     (told,) = aws.told
     assert (told["deploymentId"], told["lifecycleEventHookExecutionId"]) == tuple(ASKED.values())
     return told["status"]
@@ -89,12 +89,12 @@ def status_of(aws):
 
 @pytest.mark.parametrize("gateway", FORGERIES)
 def test_a_new_version_gets_the_forgery_as_an_http_api_event(gateway):
-    """API Gateway would pass the forged callback to the version in the same form."""
+    """The event that the check sends to a new version contains the gateway's forgery as API Gateway would pass it."""
     assert to_request(_event(gateway, FORGERIES[gateway])) == FORGERIES[gateway]
 
 
 def test_a_version_that_refuses_every_forgery_gets_callbacks(called, aws):
-    """The check calls only the new version, once for each gateway. It needs no database."""
+    """A version that refuses every forgery passes the check, which calls only this version and needs no database."""
     environ = aws(deployed)
     found = called(before_traffic.handler, ASKED, DATABASE_URL=NOWHERE, **environ)
     assert found == dict.fromkeys(GATEWAYS, "refused")
@@ -104,7 +104,7 @@ def test_a_version_that_refuses_every_forgery_gets_callbacks(called, aws):
 
 
 def test_a_gateway_without_keys_does_not_stop_a_deployment(called, aws):
-    """The check passes if one gateway refuses its forgery. If no gateway has keys, the check fails."""
+    """The check passes if at least one gateway has keys and refuses its forgery."""
     only = {name: "" for name in environment() if not name.startswith("MOMO")}
     called(before_traffic.handler, ASKED, DATABASE_URL=NOWHERE, **aws(deployed), **only)
     assert status_of(aws) == "Succeeded"
@@ -124,7 +124,7 @@ def test_a_gateway_without_keys_does_not_stop_a_deployment(called, aws):
     ids=["accepts a forgery", "asks to try again", "cannot be imported", "answers nonsense"],
 )
 def test_a_version_that_accepts_a_forgery_gets_no_callbacks(called, aws, status, headers, body):
-    """A version that accepts a forged callback gets no callbacks, and the log contains the verdicts."""
+    """A version that does not refuse a forgery fails the check, and the log has the verdicts."""
     called(before_traffic.handler, ASKED, **aws(lambda _: (status, headers, body)))
     assert status_of(aws) == "Failed"
     (line,) = [line for line in called.printed.logs if line["message"] == "before_traffic"]
@@ -133,7 +133,7 @@ def test_a_version_that_accepts_a_forgery_gets_no_callbacks(called, aws, status,
 
 @pytest.mark.parametrize("status", [403, 429])
 def test_a_version_that_cannot_be_invoked_is_reported_as_failed(called, aws, status):
-    """If the new version cannot be invoked, the check reports a failure, so that CodeDeploy does not wait."""
+    """If the new version cannot be invoked, the check reports the failure to CodeDeploy."""
     environ = aws(lambda _: (status, {"x-amzn-errortype": "AccessDeniedException"}, {"message": "no"}))
     with pytest.raises(Exception, match=r"AccessDenied|TooMany|ClientError"):
         called(before_traffic.handler, ASKED, **environ)
@@ -141,7 +141,7 @@ def test_a_version_that_cannot_be_invoked_is_reported_as_failed(called, aws, sta
 
 
 def test_the_check_fails_if_aws_is_unreachable(called, aws):
-    """The function cannot report to CodeDeploy, so the error is in its log and in Lambda's metric."""
+    """If AWS is unreachable, the check raises an error and reports nothing."""
     environ = aws(deployed) | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}"}
     with pytest.raises(Exception, match="EndpointConnectionError"):
         called(before_traffic.handler, ASKED, **environ)
@@ -149,7 +149,7 @@ def test_the_check_fails_if_aws_is_unreachable(called, aws):
 
 
 def test_the_newest_version_has_its_own_metric(called):
-    """The "try again" replies of a canary are counted separately from those of the old version."""
+    """The webhook counts "try again" replies of each version separately."""
     event = _event("momo", FORGERIES["momo"])
     environ = {"DATABASE_URL": NOWHERE, "OUTBOX_BATCH_SIZE": "many"}
     called(webhook.handler, event, AWS_LAMBDA_FUNCTION_VERSION="7", **environ)

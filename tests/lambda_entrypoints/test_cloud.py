@@ -1,4 +1,4 @@
-"""Test the functions with AWS's services: secrets that rotate, and alerts about faults."""
+"""Test the functions with AWS's services: secrets that rotate, and alerts."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ SCHEDULED = events.read("scheduler-publish-outbox.json")
 
 
 def with_key(payment, name, value):
-    """Return the event of a callback that is signed with this key."""
+    """Return the event of a callback that was signed with this key."""
     return events.http_event(callback(payment, Scenario.PAID, environment() | {name: value}))
 
 
 @pytest.mark.parametrize("provider", KEYS)
 def test_a_rotated_gateway_key_loses_no_callback(called, shop, cloud, database_url, provider):
-    """After a rotation, payctl reads the new key at the first callback with it, and still accepts the old key."""
+    """After a rotation, the webhook accepts callbacks with the new key and with the old key."""
     name = KEYS[provider]
     environ = {name: "", f"{name}_SECRET_ARN": cloud.secret({name: "the-old-key"}), "DATABASE_URL": database_url}
     first, second, late = (shop.payment(provider) for _ in range(3))
@@ -41,7 +41,7 @@ def test_a_rotated_gateway_key_loses_no_callback(called, shop, cloud, database_u
 
 
 def test_a_forged_callback_is_refused_after_the_key_was_renewed(called, shop, cloud, database_url):
-    """Reading the secret again does not make a forged callback valid."""
+    """A forged callback is refused even after the webhook has read the key again."""
     arn = cloud.secret({"ZALOPAY_KEY2": "the-key"})
     environ = {"ZALOPAY_KEY2": "", "ZALOPAY_KEY2_SECRET_ARN": arn, "DATABASE_URL": database_url}
     payment = shop.payment("zalopay")
@@ -53,7 +53,7 @@ def test_a_forged_callback_is_refused_after_the_key_was_renewed(called, shop, cl
 
 @pytest.mark.parametrize("name", ["webhook", "publish_outbox", "cleanup", "watch_payments"])
 def test_a_rotated_database_password_is_used(called, shop, cloud, database_url, mock_kafka, paid, name):
-    """If the old database password is refused, the function reads the new one and does its work."""
+    """If the old database password is refused, the function reads the new password and does its work."""
     role = f"rotating_{name}"
     shop.execute(f"DROP ROLE IF EXISTS {role}; CREATE ROLE {role} LOGIN SUPERUSER PASSWORD 'the-old-password'")
     url = "postgresql://{role}:{password}@{place}".format(
@@ -89,7 +89,7 @@ def test_a_rotated_database_password_is_used(called, shop, cloud, database_url, 
     ],
 )
 def test_each_money_problem_is_one_alert(called, shop, cloud, database_url, paid, scenario, status, kind):
-    """Payctl sends one alert with the payment's ids, and only for a genuine callback."""
+    """Each money problem sends one alert with the payment's ids, however often the genuine callback arrives."""
     arn, queue = cloud.topic()
     payment = shop.payment("vnpay", status=status)
     environ = {"DATABASE_URL": database_url, "PAYCTL_ALERTS_TOPIC_ARN": arn}
@@ -113,7 +113,7 @@ def test_a_genuine_callback_for_an_unknown_order_is_an_alert(called, cloud, data
 
 
 def test_an_unavailable_alert_topic_does_not_change_the_reply(called, shop, cloud, database_url, paid):
-    """If the alert topic is unavailable, the gateway gets its usual reply, and the failed alert is counted."""
+    """If the alert topic does not exist, the gateway gets its usual reply, and the failed alert is counted."""
     environ = {"DATABASE_URL": database_url, "PAYCTL_ALERTS_TOPIC_ARN": f"{cloud.topic()[0]}-not-there"}
     answer = called(webhook.handler, paid(shop.payment("vnpay"), Scenario.WRONG_AMOUNT), **environ)
     assert '"RspCode":"04"' in answer["body"]
@@ -121,7 +121,7 @@ def test_an_unavailable_alert_topic_does_not_change_the_reply(called, shop, clou
 
 
 def test_newly_dead_events_send_one_pointer_each_and_one_alert(called, engine, cloud, database_url, mock_kafka):
-    """The function sends the ids of dead events to the queue after the commit, and only once."""
+    """Newly dead events send one pointer each to the queue and one alert together, only once."""
     with engine.begin() as connection:
         insert_events(connection, 23, event_type="PAYMENT_UNHEARD_OF")
         insert_events(connection, 2)
@@ -144,7 +144,7 @@ def test_newly_dead_events_send_one_pointer_each_and_one_alert(called, engine, c
 
 
 def test_an_unavailable_queue_does_not_fail_the_run(called, engine, cloud, database_url, mock_kafka):
-    """If SQS fails, the publisher still publishes the other events, and counts and logs the unsent messages."""
+    """If the queue does not exist, the publisher still publishes the other events, and counts the unsent pointers."""
     with engine.begin() as connection:
         insert_events(connection, 3, event_type="PAYMENT_UNHEARD_OF")
         insert_events(connection, 4)
@@ -156,7 +156,7 @@ def test_an_unavailable_queue_does_not_fail_the_run(called, engine, cloud, datab
 
 
 def test_the_daily_cleanup_sends_an_alert_about_dead_events(called, engine, cloud, database_url):
-    """The alert contains the number of dead events and the age of the oldest one."""
+    """The daily cleanup sends an alert with the number of dead events and the oldest age."""
     with engine.begin() as connection:
         insert_events(connection, 7, state="dead", age=events.days(2))
     arn, queue = cloud.topic()
@@ -167,7 +167,7 @@ def test_the_daily_cleanup_sends_an_alert_about_dead_events(called, engine, clou
 
 @pytest.mark.kafka
 def test_a_rotated_kafka_password_is_used_during_the_run(called, engine, cloud, database_url, kafka):
-    """If the broker refuses the old password, the run reads the new one and continues."""
+    """If the broker refuses the old password, the publisher reads the new password during the run and continues."""
     with engine.begin() as connection:
         insert_events(connection, 5)
     right = kafka.environment("scram-sha-512")

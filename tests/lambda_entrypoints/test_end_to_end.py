@@ -1,4 +1,4 @@
-"""Test the whole path from an HTTP request through both functions and PostgreSQL to Kafka, under AWS's runtime."""
+"""Test the whole path in AWS's runtime: from an HTTP request through both functions and PostgreSQL to Kafka."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ SCHEDULED = events.read("scheduler-publish-outbox.json")
 
 @pytest.fixture
 def http_api():
-    """Yield ``http_api(*environments)``, which starts an HTTP API. Each environment has one invocation at a time."""
+    """Yield ``http_api(*environments)``, which starts an HTTP API.
+
+    Each execution environment runs one invocation at a time.
+    """
     servers = []
 
     def start(*environments):
@@ -74,7 +77,7 @@ def http_api():
 
 
 def call(address, request, correlation_id):
-    """Send the request as the gateway does. Return the status and the parsed body."""
+    """Send a request as the gateway does. Return the status and the parsed body of the reply."""
     url = f"{address}{request.path}" + (f"?{request.query}" if request.query else "")
     headers = {"content-type": "application/json", "x-correlation-id": correlation_id}
     sent = urllib.request.Request(url, request.body or None, headers, method=request.method)  # noqa: S310
@@ -92,7 +95,7 @@ def call(address, request, correlation_id):
 def test_a_repeated_callback_becomes_exactly_one_message(
     lambda_, http_api, shop, engine, database_url, kafka, read_all, killed
 ):
-    """Each callback is sent three times at once, for all four gateways, and Kafka gets one message for each payment."""
+    """If each callback is sent three times at once, Kafka gets exactly one message for each payment."""
     address = http_api(*(lambda_("webhook", timeout=10, DATABASE_URL=database_url) for _ in range(2)))
     settings = {"DATABASE_URL": database_url, **kafka.environment()}
     payments = {f"{provider}-{number}": shop.payment(provider) for provider in PROVIDERS for number in range(5)}
@@ -123,7 +126,7 @@ def test_a_repeated_callback_becomes_exactly_one_message(
 
 
 def send_all(pool, address, payments):
-    """Send each payment's callback three times at once. Check the status of each reply, and that one accepts."""
+    """Send each payment's callback three times at once. Assert each reply's status, and that one reply accepts."""
     calls = {
         name: [pool.submit(call, address, callback(payment), name) for _ in range(3)]
         for name, payment in payments.items()
@@ -135,7 +138,7 @@ def send_all(pool, address, payments):
 
 
 def who_called(messages):
-    """Return the payment id of each message by its correlation id."""
+    """Return the payment id in each message, with the correlation ids as keys."""
     return {m.header["correlationId"].decode(): json.loads(m.value)["payment_id"] for m in messages}
 
 

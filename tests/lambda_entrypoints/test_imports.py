@@ -1,4 +1,4 @@
-"""Test the modules that each function loads before its first invocation, which make most of a cold start."""
+"""Test which modules each function loads before its first invocation. They cause most of a cold start."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SDKS = {"boto3", "botocore", "payos", "httpx", "pydantic", "opentelemetry"}
 
 
 def loaded_by(code):
-    """Return the top-level modules that a fresh interpreter has loaded after this code, and what the code printed."""
+    """Run code in a new interpreter. Return the top-level modules that it loaded, and the lines that it printed."""
     code += "\nimport json, sys; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
     command = [sys.executable, "-W", "error", "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
@@ -36,7 +36,8 @@ def loaded_by(code):
 def test_a_function_loads_only_what_it_needs(name, unwanted):
     """A function loads no SDK, no command line and no client of a service that it does not use.
 
-    Lambda may import it long before the first invocation, so the import prints nothing and keeps no state.
+    The import prints nothing and keeps no state, because Lambda may import the module long before the first
+    invocation.
     """
     code = f"import lambda_entrypoints.{name}, lambda_entrypoints.warm as warm; assert not warm._kept"
     loaded, printed = loaded_by(code)
@@ -46,7 +47,7 @@ def test_a_function_loads_only_what_it_needs(name, unwanted):
 
 
 def test_answering_a_callback_loads_no_more_modules():
-    """To refuse a callback or to report an unreachable database, the webhook imports no further library."""
+    """To refuse a callback or to report an unavailable database, the webhook loads no further library."""
     code = """
 import os
 os.environ |= {"DATABASE_URL": "postgresql://u:p@127.0.0.1:1/d", "PAYOS_CHECKSUM_KEY": "k"}

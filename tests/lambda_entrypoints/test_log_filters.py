@@ -1,4 +1,4 @@
-"""Test the log filters in the runbook, applied to lines of the functions, AWS's runtime and Lambda itself."""
+"""Test the runbook's log filters with lines of the functions, of AWS's runtime and of Lambda itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ PROBES = '{ $.message = "probe" }'
 SCHEDULED = events.read("scheduler-publish-outbox.json")
 JSON_LOGS = {"AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_LAMBDA_LOG_LEVEL": "DEBUG"}
 
-# As "Lambda Telemetry API Event schema reference" and "Log formats" document them; the emulator writes no such lines.
+# These lines follow AWS's pages "Lambda Telemetry API Event schema reference" and "Log formats". The emulator does not
+# write such lines.
 PLATFORM = {
     "success": {"type": "platform.report", "record": {"requestId": "r", "status": "success"}},
     "timeout": {"type": "platform.report", "record": {"status": "timeout", "errorType": "Sandbox.Timedout"}},
@@ -33,7 +34,7 @@ PLATFORM = {
 
 
 def matches(pattern, line):
-    """Return whether a line matches the filter `{ $.a.b = "text" || ... }`, in which * is any text."""
+    """Return whether a line matches the filter `{ $.a.b = "text" || ... }`, in which * stands for any text."""
     assert re.fullmatch(r'\{ (\$[\w.]+ = "[^"]*"( \|\| )?)+ \}', pattern), pattern
     for path, wanted in re.findall(r'\$\.([\w.]+) = "([^"]*)"', pattern):
         found = line
@@ -45,12 +46,12 @@ def matches(pattern, line):
 
 
 def test_the_runbook_has_three_kinds_of_log_filters():
-    """The runbook has log filters for payctl's errors, for failures of Lambda, and for the probe's results."""
+    """The runbook has three log filters: for payctl's errors, for failures of Lambda, and for the probe."""
     assert {ERRORS, FAILURES, PROBES} == FILTERS
 
 
 def test_the_error_filter_finds_an_error_of_the_webhook(lambda_):
-    """The filter for errors finds a callback that could not be processed, and not the start of the environment."""
+    """The error filter finds a callback that failed, and no other line."""
     function = lambda_("webhook", timeout=10, DATABASE_URL="postgresql://a:b@127.0.0.1:1/c", **JSON_LOGS)
     function.invoke(events.read("momo.json"))
     found = [line for line in function.lines() if matches(ERRORS, line)]
@@ -60,7 +61,7 @@ def test_the_error_filter_finds_an_error_of_the_webhook(lambda_):
 
 @pytest.mark.parametrize("name", ["watch_payments", "probe"])
 def test_the_failure_filter_finds_an_exception(lambda_, name):
-    """AWS's runtime logs an exception in its own form, in addition to payctl's line with the cause."""
+    """The failure filter finds an exception twice: in payctl's line and in the line of AWS's runtime."""
     function = lambda_(name, timeout=10, DATABASE_URL="postgresql://a:b@127.0.0.1:1/c", **JSON_LOGS)
     function.invoke(SCHEDULED)
     ours, runtimes = (line for line in function.lines() if matches(FAILURES, line))
@@ -70,7 +71,7 @@ def test_the_failure_filter_finds_an_exception(lambda_, name):
 
 
 def test_the_failure_filter_finds_a_package_that_cannot_be_imported(lambda_):
-    """AWS's runtime logs the name of the missing module before it ends."""
+    """The failure filter finds the line of AWS's runtime about a module that cannot be imported."""
     function = lambda_("unheard_of", timeout=10, **JSON_LOGS)
     function.invoke(SCHEDULED)
     found = [line for line in function.lines() if matches(FAILURES, line)]
@@ -78,19 +79,19 @@ def test_the_failure_filter_finds_a_package_that_cannot_be_imported(lambda_):
 
 
 def test_the_failure_filter_finds_what_lambda_itself_reports():
-    """The filter for Lambda's failures finds a run that timed out, was killed or never started, but no other run."""
+    """The failure filter finds Lambda's report about a run that timed out, was killed or never started."""
     assert {name for name, line in PLATFORM.items() if matches(FAILURES, line)} == {"timeout", "killed", "no init"}
 
 
 def test_the_probe_filter_finds_each_verdict(lambda_):
-    """The filter for the probe finds one line for each gateway, with the reply."""
+    """The probe filter finds one line for each gateway."""
     function = lambda_("probe", timeout=30, PAYCTL_PROBE_URL="http://127.0.0.1:1", **JSON_LOGS)
     function.invoke(SCHEDULED)
     assert len([line for line in function.lines() if matches(PROBES, line)]) == 4
 
 
 def test_debug_lines_and_metrics_reach_the_log(lambda_, database_url, shop, paid):
-    """LOG_LEVEL alone decides whether debug lines are logged. Metrics are logged at any level."""
+    """LOG_LEVEL decides which lines the webhook logs, but its metrics are logged at any level."""
     for level, expected in (("error", []), ("info", ["webhook_settled"])):
         function = lambda_("webhook", timeout=10, DATABASE_URL=database_url, LOG_LEVEL=level, **JSON_LOGS)
         function.invoke(paid(shop.payment("momo")))

@@ -1,4 +1,4 @@
-"""Test that the probe sends a forgery to each gateway's route, and the reply shows whether the webhook works."""
+"""Test that the probe sends a forgery to each gateway's route and judges the reply."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ OFF = dict.fromkeys(environment(), "")
 
 
 def forged(provider, **headers):
-    """Return the HTTP API's event for a gateway's forgery."""
+    """Return the HTTP API's event with a gateway's forgery."""
     return events.http_event(FORGERIES[provider], headers={"user-agent": USER_AGENT, **headers})
 
 
 @pytest.fixture
 def answering():
-    """Yield ``answering(status, body)``, which starts a server with this reply and returns its address."""
+    """Yield ``answering(status, body)``, which starts a server with this reply and returns its URL."""
     servers = []
 
     def start(status, body):
@@ -45,7 +45,7 @@ def answering():
             do_GET = do_POST  # noqa: N815 - the base class's names
 
             def log_message(self, *_):
-                """Nothing."""
+                """Log nothing."""
 
         server = HTTPServer(("127.0.0.1", 0), Handler)
         Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}).start()
@@ -60,7 +60,7 @@ def answering():
 
 @pytest.mark.parametrize("provider", GATEWAYS)
 def test_each_forgery_is_refused_for_its_signature(provider):
-    """The webhook must read the right gateway's key to refuse the forgery."""
+    """Each gateway refuses its forgery because of the signature, so the refusal shows that the key was read."""
     forgery, gateway = FORGERIES[provider], GATEWAYS[provider]
     assert resolve(forgery) is gateway
     values = environment()
@@ -73,7 +73,7 @@ def test_each_forgery_is_refused_for_its_signature(provider):
 
 
 def test_every_forgery_is_refused_by_the_deployed_code(lambda_, http_api):  # noqa: F811 - the fixture
-    """All four gateways refuse their forgery under AWS's runtime, without a database."""
+    """In AWS's runtime, all four gateways refuse their forgeries without a database."""
     address = http_api(lambda_("webhook", timeout=10, DATABASE_URL=NOWHERE))
     function = lambda_("probe", timeout=60, PAYCTL_PROBE_URL=address)
     assert function.invoke(TICK).payload == dict.fromkeys(GATEWAYS, "refused")
@@ -85,7 +85,7 @@ def test_every_forgery_is_refused_by_the_deployed_code(lambda_, http_api):  # no
 
 
 def test_the_probe_skips_a_gateway_without_keys(lambda_, http_api):  # noqa: F811 - the fixture
-    """If a gateway has no keys, the probe does not fail."""
+    """The probe reports a gateway without keys as not configured and does not fail."""
     off = {name: "" for name in environment() if not name.startswith("MOMO")}
     address = http_api(lambda_("webhook", timeout=10, DATABASE_URL=NOWHERE, **off))
     function = lambda_("probe", timeout=60, PAYCTL_PROBE_URL=address)
@@ -107,7 +107,7 @@ def test_the_probe_skips_a_gateway_without_keys(lambda_, http_api):  # noqa: F81
     ids=["accepted", "try again", "no route", "forbidden", "throttled", "another site"],
 )
 def test_the_probe_fails_if_a_forgery_is_not_refused(called, answering, status, body):
-    """The probe fails if a reply accepts the forgery, or is not a refusal."""
+    """The probe fails if a reply accepts the forgery or is no refusal."""
     assert set(called(probe.handler, TICK, PAYCTL_PROBE_URL=answering(status, body)).values()) == {"failed"}
     assert (called.printed.metrics["ProbeRefused"], called.printed.metrics["ProbeFailed"]) == (0, 4)
     lines = [line for line in called.printed.logs if line["message"] == "probe"]
@@ -115,7 +115,7 @@ def test_the_probe_fails_if_a_forgery_is_not_refused(called, answering, status, 
 
 
 def test_the_probe_fails_if_the_webhook_does_not_answer(called):
-    """If the webhook does not answer, the probe logs the reason and continues with the next gateway."""
+    """If the webhook does not answer, the probe fails, logs the reason, and asks the next gateway's route."""
     found = called(probe.handler, TICK, PAYCTL_PROBE_URL=f"http://127.0.0.1:{free_port()}")
     assert found == dict.fromkeys(GATEWAYS, "failed")
     assert {line["reason"] for line in called.printed.logs} == {"ConnectionRefusedError"}
@@ -123,7 +123,7 @@ def test_the_probe_fails_if_the_webhook_does_not_answer(called):
 
 @pytest.mark.parametrize(("url", "error"), [("", ConfigError), ("http://payments.example", InputError)])
 def test_the_probe_needs_an_https_address(called, url, error):
-    """Without an address, or with a plain http address, the probe sends nothing and fails."""
+    """If its address is missing or is not https, the probe raises an error and sends nothing."""
     with pytest.raises(error):
         called(probe.handler, TICK, PAYCTL_PROBE_URL=url)
     assert called.printed.metrics.keys() == {"ColdStart"}
@@ -131,7 +131,7 @@ def test_the_probe_needs_an_https_address(called, url, error):
 
 @pytest.mark.parametrize("provider", GATEWAYS)
 def test_a_genuine_callback_with_the_probe_s_name_is_settled(called, shop, database_url, paid, provider):
-    """The probe's name excludes only refused forgeries from the metrics. A genuine callback is settled and counted."""
+    """A genuine callback with the probe's name is settled and counted as usual."""
     payment = shop.payment(provider)
     event = paid(payment, Scenario.PAID, headers={"user-agent": USER_AGENT})
     called(webhook.handler, event, DATABASE_URL=database_url)
@@ -142,13 +142,13 @@ def test_a_genuine_callback_with_the_probe_s_name_is_settled(called, shop, datab
 
 @pytest.mark.parametrize("environ", [{}, OFF])
 def test_a_stranger_s_forgery_is_counted(called, environ):
-    """Only a forgery with the probe's name is left out of the metric."""
+    """A forgery without the probe's name is counted as a refused callback."""
     called(webhook.handler, forged("momo", **{"user-agent": "payctl-probe/2"}), DATABASE_URL=NOWHERE, **environ)
     expected = "WebhookNotConfigured" if environ else "WebhookRefused"
     assert called.printed.metrics[expected] == 1
 
 
 def test_the_probe_fails_during_an_outage_of_the_webhook(called):
-    """If the webhook answers "try again", the probe fails, and the usual metric counts the reply."""
+    """During an outage of the webhook, a forgery with the probe's name is counted as a transient error."""
     called(webhook.handler, forged("momo"), DATABASE_URL=NOWHERE, OUTBOX_BATCH_SIZE="many")
     assert called.printed.metrics["WebhookTransientError"] == 1

@@ -1,4 +1,4 @@
-"""Test the publisher's function while events wait, called in this process."""
+"""Test the publisher's function in this process while events wait."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ticketbottle_payctl.store.outbox import shard_lock
 
 @pytest.fixture
 def places(database_url, mock_kafka):
-    """Return the settings of the test's own database and of the mock cluster, for one short run."""
+    """Return the settings of the test's database and of the mock cluster, for a short run."""
     return {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, "PAYCTL_LOOP_SECONDS": "3"}
 
 
 @pytest.fixture
 def blocked(engine):
-    """Insert an event behind a dead event of its payment."""
+    """Insert a dead event, and an event of the same payment that it blocks."""
     with engine.begin() as connection:
         insert_events(connection, 2, aggregates=1)
         connection.exec_driver_sql("""
@@ -28,13 +28,13 @@ def blocked(engine):
 
 
 def waiting(called):
-    """Return the log lines that say why events wait."""
+    """Return the log lines about waiting events."""
     return [line for line in called.printed.logs if line["message"] == "publish_outbox_waiting"]
 
 
 @pytest.mark.usefixtures("blocked")
 def test_a_blocked_event_is_not_a_failure_of_the_function(called, places):
-    """If an event is blocked, the function succeeds, and log and metric report the event once."""
+    """If an event is blocked, the function succeeds, and reports the event once in its log and metrics."""
     assert called(handler, {}, **places) == {"stopped_because": "deadline", "published": 0}
     (line,) = waiting(called)
     assert (line["blocked_by"][0]["reason"], line["held"], line["level"]) == ("dead", 1, "WARN")
@@ -42,7 +42,7 @@ def test_a_blocked_event_is_not_a_failure_of_the_function(called, places):
 
 
 def test_a_locked_shard_is_not_a_failure_of_the_function(called, places, engine):
-    """If another publisher holds the shard, the function succeeds, and its log names this publisher."""
+    """If another publisher holds the shard, the function succeeds, and its log names the holder."""
     with engine.connect() as other:
         shard_lock.enter(other, 0, 1, 0, "elsewhere:77:abc")
         answer = called(handler, {}, **{**places, "PAYCTL_LOOP_SECONDS": "8"})  # the lock is reported after two seconds
@@ -52,7 +52,7 @@ def test_a_locked_shard_is_not_a_failure_of_the_function(called, places, engine)
 
 
 def test_an_unavailable_broker_is_a_failure_of_the_function(called, places):
-    """If no broker is available, the publisher's function raises an error, so that an alarm goes off."""
+    """If no broker is available, the function raises an error, so that an alarm is raised."""
     with pytest.raises(BrokerUnavailableError):
         called(handler, {}, **{**places, "KAFKA_BROKERS": "127.0.0.1:1"})
     assert "publish_outbox_failed" in {line["message"] for line in called.printed.logs}

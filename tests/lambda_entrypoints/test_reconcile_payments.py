@@ -1,4 +1,4 @@
-"""Test the function that settles overdue payments, under AWS's runtime and against test gateways."""
+"""Test the function that settles overdue payments, in AWS's runtime and with test gateways."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NOTHING = {
 
 @pytest.fixture
 def gateways():
-    """Yield local servers that answer like the four gateways."""
+    """Yield test servers that answer as the four gateways do."""
     with serving(Gateways()) as served:
         yield served
 
@@ -51,7 +51,7 @@ def overdue(engine, gateways):
 
 @pytest.fixture
 def reconciler(lambda_, gateways, database_url):
-    """Return a function that runs the reconcile handler. Without arguments it uses the template's settings."""
+    """Return a function that starts the reconcile function. Without arguments, its settings are the template's."""
 
     def start(*, timeout=60, **environ):
         settings = {"DATABASE_URL": database_url, **gateways.environment, **environ}
@@ -61,7 +61,7 @@ def reconciler(lambda_, gateways, database_url):
 
 
 def states(shop):
-    """Return the status of each payment, with the numbers of its events and receipts, by reference."""
+    """Return the status, the number of events and the number of receipts of each payment, by reference."""
     rows = shop.query("""
         SELECT "providerTransactionId" AS reference, status::text,
             (SELECT count(*) FROM outbox WHERE "aggregateId" = p.id) AS events,
@@ -72,7 +72,7 @@ def states(shop):
 
 
 def runs(shop):
-    """Return the recorded runs, oldest first, each with the number of payments that it changed."""
+    """Return the recorded runs with the number of payments that each has changed, with the oldest first."""
     return shop.query("""
         SELECT command, status, os_user, reason, counts,
             (SELECT count(*) FROM payctl.run_items AS i WHERE i.run_id = r.id AND i.after IS NOT NULL) AS changed
@@ -81,12 +81,12 @@ def runs(shop):
 
 
 def slow(seconds):
-    """Return a gateway that needs this long for each response."""
+    """Return a change of the test gateways that delays each response by this time."""
     return lambda _document: time.sleep(seconds)
 
 
 def test_a_paid_payment_whose_callback_never_came_is_settled(reconciler, shop, overdue):
-    """A final response of a gateway settles the payment once, with event and receipt. The run names the function."""
+    """The function settles a payment whose callback never arrived, once, with an event and a receipt."""
     for gateway in ("zalopay", "payos", "vnpay", "momo"):
         overdue(1, gateway)
     overdue(1, "vnpay", state="failed")
@@ -116,7 +116,7 @@ def test_a_paid_payment_whose_callback_never_came_is_settled(reconciler, shop, o
 
 @pytest.mark.parametrize(("cap", "settled"), [(2, 0), (3, 3)])
 def test_a_plan_over_the_cap_changes_nothing(reconciler, shop, overdue, cap, settled):
-    """A plan as large as the cap is applied. A larger plan is logged as an error, counted, and not applied."""
+    """The function applies a plan as large as the cap. It logs and counts a larger plan and does not apply it."""
     overdue(3)
     function = reconciler(PAYCTL_RECONCILE_MAX_PAYMENTS=str(cap))
     answer = function.invoke(TICK).payload
@@ -130,7 +130,7 @@ def test_a_plan_over_the_cap_changes_nothing(reconciler, shop, overdue, cap, set
 
 
 def test_an_unavailable_gateway_does_not_stop_the_other_gateways(reconciler, shop, overdue):
-    """The payments of the unavailable gateway stay PENDING. The function succeeds, and the next run settles them."""
+    """If one gateway is unavailable, the function settles the other gateways' payments and succeeds."""
     overdue(5, "zalopay")
     overdue(2, "momo")
     function = reconciler(PAYCTL_ZALOPAY_URL="http://127.0.0.1:1")
@@ -148,7 +148,7 @@ def test_an_unavailable_gateway_does_not_stop_the_other_gateways(reconciler, sho
     [("paid", 1, "ReconcileForAPerson"), ("odd", 250_000, "ReconcileForAPerson"), ("busy", 1, "ReconcileUnanswered")],
 )
 def test_an_answer_that_a_person_must_judge_changes_nothing(reconciler, shop, overdue, gateways, state, amount, name):
-    """After a wrong amount or an unknown state, the payment stays unchanged, and a log line names the order."""
+    """After a wrong amount or an unknown state, the payment stays unchanged, and the log names the order."""
     (payment,) = overdue(state=state)
     gateways.amounts[payment.reference] = amount
     function = reconciler(timeout=45)
@@ -160,10 +160,10 @@ def test_an_answer_that_a_person_must_judge_changes_nothing(reconciler, shop, ov
 
 
 def test_the_function_ends_before_lambda_s_deadline(reconciler, shop, overdue, gateways):
-    """The function asks for two thirds of its time, settles the known results, and counts the rest as unanswered."""
+    """The function ends before Lambda's deadline, settles the known results, and counts the other payments."""
     overdue(40)
     gateways.tamper = slow(0.5)
-    function = reconciler(timeout=36)  # 30 of them are the reserve
+    function = reconciler(timeout=36)  # of which 30 seconds are the reserve
     answer = function.invoke(TICK)
     asked = len(gateways.asked)
     assert answer.seconds < 12
@@ -177,10 +177,10 @@ def test_the_function_ends_before_lambda_s_deadline(reconciler, shop, overdue, g
 
 
 def test_two_functions_at_once_settle_each_payment_once(reconciler, shop, overdue, gateways):
-    """If two runs overlap, the run that locks a row first settles the payment, and the other counts no failure."""
+    """If two runs overlap, each payment is settled once, and neither run counts a failure."""
     both = [reconciler(), reconciler()]
     for function in both:
-        function.invoke(TICK)  # so that neither waits for the other's start below
+        function.invoke(TICK)  # so that neither run waits for the other's cold start
     overdue(10)
     meeting = threading.Barrier(2, timeout=30)
     gateways.tamper = lambda _document: meeting.wait()
@@ -195,7 +195,7 @@ def test_two_functions_at_once_settle_each_payment_once(reconciler, shop, overdu
 
 @pytest.mark.parametrize("while_", ["asking", "settling"])
 def test_a_run_that_is_killed_is_completed_by_the_next_one(reconciler, shop, overdue, gateways, while_):
-    """If a run is killed, committed payments stay settled, the others stay PENDING, and none is settled twice."""
+    """If a run is killed, its committed payments stay settled, and the next run settles the others once."""
     overdue(30)
     function = reconciler()
     with ThreadPoolExecutor(1) as pool:
@@ -205,7 +205,7 @@ def test_a_run_that_is_killed_is_completed_by_the_next_one(reconciler, shop, ove
             function.signal(signal.SIGKILL)
             ended.result(30)
         else:
-            # The last payment that the run would settle is locked, so the run waits for it when it is killed.
+            # The last payment that the run would settle is locked, so that the run is waiting when it is killed.
             with shop.engine.connect() as other:
                 other.exec_driver_sql("SELECT id FROM payments WHERE \"providerTransactionId\" = 'momo-9' FOR UPDATE")
                 ended = pool.submit(function.invoke, TICK)
@@ -232,7 +232,7 @@ BUSY = """
 
 
 def test_a_payment_that_another_session_has_locked_is_a_failure_of_this_run_only(reconciler, shop, overdue):
-    """The run skips and counts the locked payment after three seconds, and settles the other payments."""
+    """If another session has locked a payment, the run counts it as failed and settles the others."""
     overdue(3)
     function = reconciler()
     with shop.engine.connect() as other:
@@ -245,7 +245,7 @@ def test_a_payment_that_another_session_has_locked_is_a_failure_of_this_run_only
 
 
 def test_a_reconciler_without_its_database_raises(reconciler):
-    """If the database is unavailable, the function fails, so that an alarm goes off. The error has no password."""
+    """If the database is unavailable, the function raises an error that does not contain the password."""
     words = "a-password-of-mine"
     function = reconciler(DATABASE_URL=f"postgresql://127.0.0.1:1/payments?user=somebody&password={words}")
     error = function.invoke(TICK).payload

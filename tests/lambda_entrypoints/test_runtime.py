@@ -1,4 +1,4 @@
-"""Test the functions as Lambda runs them: AWS's runtime, a real database, and a broker in another process."""
+"""Test the functions as Lambda runs them: in AWS's runtime, with a real database and a broker."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def in_mid_batch(shop):
 
 
 def pending(engine, count, **values):
-    """Insert this many pending events, each with its own payment."""
+    """Insert ``count`` pending events, each with its own payment."""
     with engine.begin() as connection:
         insert_events(connection, count, **values)
 
 
 @pytest.mark.parametrize("name", ["zalopay", "payos-base64", "vnpay", "momo"])
 def test_an_event_of_each_gateway_settles_its_payment(lambda_, shop, database_url, name):
-    """In one execution environment, the first invocation settles the payment, and the second reports a duplicate."""
+    """In one execution environment, the first invocation settles the payment, and the second finds a duplicate."""
     shop.known()
     webhook = lambda_("webhook", timeout=10, DATABASE_URL=database_url)
     cold, warm = (webhook.invoke(events.read(f"{name}.json")) for _ in range(2))
@@ -56,7 +56,7 @@ def test_an_event_of_each_gateway_settles_its_payment(lambda_, shop, database_ur
 
 
 def test_the_processor_publishes_and_emits_the_outbox_gauges(lambda_, engine, database_url, mock_kafka, read_all):
-    """Every run emits the gauges, even if their value is zero."""
+    """The publisher's function publishes the events, and emits every outbox gauge, even with the value zero."""
     pending(engine, 300)
     processor = lambda_(
         "publish_outbox", DATABASE_URL=database_url, KAFKA_BROKERS=mock_kafka.bootstrap, PAYCTL_LOOP_SECONDS="1"
@@ -70,7 +70,7 @@ def test_the_processor_publishes_and_emits_the_outbox_gauges(lambda_, engine, da
 
 
 def test_the_cleanup_function_deletes_old_events_and_counts_dead_ones(lambda_, engine, database_url):
-    """The cleanup function deletes events older than the retention, and counts dead events."""
+    """The cleanup function deletes the events that are older than the retention, and counts dead events."""
     with engine.begin() as connection:
         for state, count, age in (("published", 50, 30), ("published", 5, 0), ("dead", 3, 30)):
             insert_events(connection, count, state=state, age=events.days(age))
@@ -82,7 +82,7 @@ def test_the_cleanup_function_deletes_old_events_and_counts_dead_ones(lambda_, e
 
 
 def test_the_processor_ends_before_lambda_s_deadline(lambda_, engine, database_url, mock_kafka):
-    """Lambda's remaining time minus a reserve limits the loop, whatever PAYCTL_LOOP_SECONDS says."""
+    """The publisher's function ends before Lambda's deadline, even if PAYCTL_LOOP_SECONDS is longer."""
     pending(engine, 10)
     processor = lambda_("publish_outbox", timeout=22, DATABASE_URL=database_url, KAFKA_BROKERS=mock_kafka.bootstrap)
     answer = processor.invoke(SCHEDULED)
@@ -94,7 +94,7 @@ def test_the_processor_ends_before_lambda_s_deadline(lambda_, engine, database_u
 def test_a_processor_that_is_killed_during_a_batch_loses_no_event(
     lambda_, engine, database_url, mock_kafka, read_all, in_background, in_mid_batch, how, timeout, words
 ):
-    """After a kill or Lambda's time-out the claimed rows are pending again, and the next run sends them."""
+    """After a kill or Lambda's time-out, the claimed rows are pending again, and the next run sends them."""
     pending(engine, 3000)
     mock_kafka.set_rtt(30)
     settings = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, **ONE_PASS}
@@ -115,7 +115,7 @@ def test_a_processor_that_is_killed_during_a_batch_loses_no_event(
 
 
 def test_unavailable_brokers_are_raised_after_the_metrics(lambda_, engine, database_url, mock_kafka):
-    """If no broker is available, the function raises an error, and no event loses a retry."""
+    """If no broker is available, the function emits its metrics, raises an error, and uses no retry."""
     pending(engine, 20)
     mock_kafka.down()
     settings = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, **ONE_PASS}
@@ -129,7 +129,7 @@ def test_unavailable_brokers_are_raised_after_the_metrics(lambda_, engine, datab
 
 
 def test_events_published_before_a_database_outage_are_counted(lambda_, own_server, mock_kafka, in_background):
-    """If the database fails during a run, the function raises an error and still reports the published events."""
+    """If the database fails during a run, the function raises an error, and its metrics count the published events."""
     server, shop = own_server
     pending(shop.engine, 3000)
     mock_kafka.set_rtt(20)
@@ -153,7 +153,7 @@ def test_events_published_before_a_database_outage_are_counted(lambda_, own_serv
 
 @pytest.mark.parametrize("name", ["publish_outbox", "cleanup"])
 def test_a_scheduled_function_without_its_database_raises(lambda_, name):
-    """A scheduled function without its database raises an error without the password."""
+    """If the database is unavailable, a scheduled function raises an error that does not contain the password."""
     url = "postgresql://somebody:a-password-of-mine@127.0.0.1:1/payments"
     function = lambda_(name, timeout=22, DATABASE_URL=url, KAFKA_BROKERS="127.0.0.1:1", **ONE_PASS)
     error = function.invoke(SCHEDULED).payload
@@ -162,7 +162,7 @@ def test_a_scheduled_function_without_its_database_raises(lambda_, name):
 
 
 def test_a_webhook_without_its_database_asks_the_gateway_to_call_again(lambda_, own_server, paid):
-    """During an outage of the database, a callback writes nothing. A callback after the outage settles the payment."""
+    """If the database is unavailable, the webhook asks the gateway to call again, and the next callback settles."""
     server, shop = own_server
     payment = shop.payment("zalopay")
     webhook = lambda_("webhook", timeout=10, DATABASE_URL=server.url())
@@ -176,7 +176,7 @@ def test_a_webhook_without_its_database_asks_the_gateway_to_call_again(lambda_, 
 
 
 def test_a_frozen_webhook_replaces_its_cut_connections(lambda_, shop, database_url, paid):
-    """The server ends the sessions of a frozen function. The next invocation still answers at once."""
+    """If the server ends the sessions of a frozen webhook, the next callback is still settled."""
     webhook = lambda_("webhook", timeout=10, DATABASE_URL=database_url)
     before, after = shop.payment("momo"), shop.payment("momo")
     webhook.invoke(paid(before))
@@ -194,7 +194,7 @@ def test_a_frozen_webhook_replaces_its_cut_connections(lambda_, shop, database_u
 
 
 def test_a_frozen_processor_publishes_at_once_after_a_broker_restart(lambda_, engine, database_url, mock_kafka):
-    """Each run has its own Kafka client, so a broker restart between two runs does not matter."""
+    """If the broker restarts while the function is frozen, the next run publishes at once."""
     settings = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, **ONE_PASS}
     processor = lambda_("publish_outbox", **settings)
     pending(engine, 5)
@@ -210,7 +210,7 @@ def test_a_frozen_processor_publishes_at_once_after_a_broker_restart(lambda_, en
 
 
 def test_a_webhook_s_span_is_sent_before_the_reply(lambda_, shop, database_url, paid):
-    """The span goes to X-Ray before Lambda can freeze the function, and the event's traceparent refers to it."""
+    """The webhook sends its span before the reply, and the event's traceparent refers to this span."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
         daemon.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{daemon.getsockname()[1]}"
@@ -229,14 +229,14 @@ def test_a_webhook_s_span_is_sent_before_the_reply(lambda_, shop, database_url, 
 
 
 def test_a_body_of_6_mb_is_refused_without_the_database(lambda_):
-    """The largest body that Lambda accepts gets the status 413, even if the database is unavailable."""
+    """A body of 6 MB gets the status 413, even without a database."""
     event = events.read("zalopay.json") | {"body": "x" * 6_000_000}
     answer = lambda_("webhook", timeout=10).invoke(event)
     assert (answer.payload["statusCode"], answer.size < 300) == (413, True)
 
 
 def test_the_processor_s_return_value_stays_small(lambda_, engine, database_url, mock_kafka):
-    """Thousands of dead events are log lines and one count, because Lambda refuses a large return value."""
+    """The function's return value stays small, even if thousands of events have died."""
     pending(engine, 3000, event_type="PAYMENT_UNHEARD_OF")
     settings = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, **ONE_PASS}
     processor = lambda_("publish_outbox", **settings)
@@ -254,7 +254,7 @@ def busy(engine):
 
 
 def test_the_watch_function_emits_three_measures_for_each_gateway(lambda_, shop, database_url):
-    """The watch function emits its measures only for gateways with recent payments."""
+    """The watch function emits three measures for each gateway with recent payments."""
     for _ in range(6):
         payment = shop.payment("momo")
         age = "UPDATE payments SET \"createdAt\" = \"createdAt\" - interval '45 minutes' WHERE id = '{}'"

@@ -1,4 +1,4 @@
-"""Test the webhook function, called in this process."""
+"""Test the webhook function in this process."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ EVENTS = JSON | st.fixed_dictionaries(
 
 
 def is_response(answer):
-    """Return whether API Gateway takes this value as a response and not as a body."""
+    """Return whether API Gateway takes this value as a response."""
     return type(answer["statusCode"]) is int and type(answer["body"]) is str and 200 <= answer["statusCode"] <= 599
 
 
 @pytest.mark.parametrize("scenario", [Scenario.PAID, Scenario.WRONG_AMOUNT, Scenario.BAD_SIGNATURE])
 @pytest.mark.parametrize("provider", ["zalopay", "payos", "vnpay", "momo"])
 def test_each_reply_is_counted_by_one_metric(called, shop, database_url, paid, provider, scenario):
-    """For each callback, the webhook emits one outcome counter and the latency, and no other outcome."""
+    """For each callback, the webhook emits one outcome counter and the latency."""
     payment = shop.payment(provider)
     assert is_response(called(handler, paid(payment, scenario), DATABASE_URL=database_url))
     counter = {
@@ -79,7 +79,7 @@ def test_each_reply_is_counted_by_one_metric(called, shop, database_url, paid, p
 
 
 def test_every_outcome_has_a_metric_and_every_alert_an_explanation():
-    """If a new outcome, reason or alert is missing in the tables, this test fails."""
+    """Every outcome and reason has a metric, and every alert has an explanation."""
     assert {*ACCEPTED, WebhookOutcome.REFUSED} == set(WebhookOutcome)
     assert set(REFUSED) == {reason.value for kind in (RejectReason, UnclearReason, RefusalReason) for reason in kind}
     assert {*ACCEPTED.values(), *REFUSED.values()} <= BY_NAME.keys()
@@ -100,7 +100,7 @@ def test_every_outcome_has_a_metric_and_every_alert_an_explanation():
     ],
 )
 def test_a_request_that_is_not_a_callback_gets_a_constant_reply(called, changes, status):
-    """The reply to a request that is no callback quotes nothing of it, and needs no database."""
+    """A request that is not a callback gets a constant reply that quotes no part of the request."""
     answer = called(handler, events.read("zalopay.json") | changes)
     assert (answer["statusCode"], list(json.loads(answer["body"]))) == (status, ["message"])
     assert called.printed.metrics["WebhookMalformed"] == 1
@@ -112,14 +112,14 @@ def test_a_request_that_is_not_a_callback_gets_a_constant_reply(called, changes,
 @settings(max_examples=400, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(event=EVENTS)
 def test_every_event_gets_a_well_formed_response(called, event):
-    """API Gateway would pass any other return value on as the body of a 200 response."""
+    """The webhook returns a well-formed response for any event."""
     assert is_response(called(handler, event, DATABASE_URL=NOWHERE))
 
 
 @pytest.mark.parametrize("provider", ["zalopay", "payos", "vnpay", "momo"])
 @pytest.mark.parametrize("environ", [{"DATABASE_URL": NOWHERE}, {"DATABASE_URL": ""}, {"OUTBOX_BATCH_SIZE": "many"}])
 def test_an_internal_fault_asks_the_gateway_to_call_again(called, provider, environ):
-    """If the database or a setting fails, the gateway gets its own retry reply, and no password is logged."""
+    """If the database or a setting fails, the gateway gets its own "try again" reply, and no password is logged."""
     status, words = TRY_AGAIN[provider]
     answer = called(handler, events.read(f"{provider}.json"), **environ)
     assert (answer["statusCode"], words in answer["body"]) == (status, True)
@@ -130,7 +130,7 @@ def test_an_internal_fault_asks_the_gateway_to_call_again(called, provider, envi
 
 @pytest.mark.parametrize("provider", ["zalopay", "payos", "vnpay", "momo"])
 def test_a_gateway_without_keys_is_reported_as_not_configured(called, provider):
-    """A callback of a gateway without keys is counted as not configured, without using the database."""
+    """A callback of a gateway without keys is counted as not configured and uses no database."""
     off = {name: "" for name in environment() if name.startswith(provider.upper())}
     assert is_response(called(handler, events.read(f"{provider}.json"), DATABASE_URL=NOWHERE, **off))
     assert called.printed.metrics["WebhookNotConfigured"] == 1
@@ -141,10 +141,7 @@ def test_a_gateway_without_keys_is_reported_as_not_configured(called, provider):
     [("order-7.a_B", "order-7.a_B"), ("x" * 65, None), ("a b", None), ("é", None), ("a\n", None), (["a"], None)],
 )
 def test_a_correlation_id_goes_into_log_receipt_and_event(called, shop, database_url, paid, sent, kept):
-    """The function uses a valid id of the sender, and otherwise API Gateway's request id.
-
-    It also stores the traceparent.
-    """
+    """The log, receipt and event have the sender's correlation id if it is valid, and else API Gateway's request id."""
     event = paid(shop.payment())
     event["headers"]["x-correlation-id"] = sent
     expected = kept or event["requestContext"]["requestId"]
@@ -163,7 +160,7 @@ def test_a_correlation_id_goes_into_log_receipt_and_event(called, shop, database
 def test_a_missing_index_is_reported_once_a_day(
     called, shop, database_url, paid, monkeypatch, provider, payments, told
 ):
-    """A warning is logged at the first callback that may scan a large table, and again a day later."""
+    """If a callback may scan a large table, the webhook logs a warning once a day."""
     shop.execute(f"UPDATE pg_class SET reltuples = {payments} WHERE oid = 'payments'::regclass")  # noqa: S608
     for _ in range(3):
         called(handler, paid(shop.payment(provider)), DATABASE_URL=database_url)
@@ -180,7 +177,7 @@ def test_a_missing_index_is_reported_once_a_day(
 
 
 def test_no_log_line_contains_the_callback(called, shop, database_url, paid):
-    """No log line of the webhook contains a body, a query, a MAC or a key, whatever the outcome."""
+    """No log line of the webhook contains a body, a query, a MAC or a key."""
     for provider in ("zalopay", "payos", "vnpay", "momo"):
         for scenario in (Scenario.PAID, Scenario.WRONG_AMOUNT, Scenario.BAD_SIGNATURE):
             called(handler, paid(shop.payment(provider), scenario), DATABASE_URL=database_url, LOG_LEVEL="debug")
@@ -191,7 +188,7 @@ def test_no_log_line_contains_the_callback(called, shop, database_url, paid):
 
 
 def test_a_changed_environment_takes_effect_at_the_next_invocation(called, shop, database_url, paid):
-    """Keys, database and log level are always those of the current environment."""
+    """Changed keys, a changed database URL and a changed log level take effect at the next invocation."""
     payment = shop.payment("zalopay")
     refused = called(handler, paid(payment), DATABASE_URL=database_url, ZALOPAY_KEY2="another-key-entirely")
     assert '"return_code":-1' in refused["body"]
@@ -203,7 +200,7 @@ def test_a_changed_environment_takes_effect_at_the_next_invocation(called, shop,
 
 
 def test_a_bug_is_logged_with_its_traceback_and_the_next_callback_works(called, shop, database_url, paid, monkeypatch):
-    """After an error, the webhook asks the gateway to call again, and the next callback settles the payment."""
+    """After a bug, the webhook logs the traceback and asks the gateway to call again, and the next callback works."""
     payment = shop.payment("momo")
     with monkeypatch.context() as patch:
         patch.setattr("ticketbottle_payctl.store.payments.settle.lock", lambda *_: 1 / 0)
@@ -214,17 +211,14 @@ def test_a_bug_is_logged_with_its_traceback_and_the_next_callback_works(called, 
 
 
 def test_the_event_files_are_current():
-    """``python -m tests.lambda_entrypoints.events`` would write the same files."""
+    """The files in ``tests/events`` are the ones that ``python -m tests.lambda_entrypoints.events`` writes."""
     made = events.files()
     assert {path.name for path in events.FOLDER.glob("*.json")} == made.keys()
     assert {name: events.read(name) for name in made} == made
 
 
 def test_the_webhook_measures_two_latencies(called, shop, cloud, database_url, paid):
-    """The database latency includes the wait for the payment's lock.
-
-    The request latency also includes reading the secret.
-    """
+    """The database latency includes the wait for a lock. The webhook latency also includes reading the secret."""
     first, second = shop.payment("momo"), shop.payment("momo")
     name = "MOMO_SECRET_KEY"
     environ = {name: "", f"{name}_SECRET_ARN": cloud.secret({name: environment()[name]}), "DATABASE_URL": database_url}
@@ -239,13 +233,13 @@ def test_the_webhook_measures_two_latencies(called, shop, cloud, database_url, p
         time.sleep(0.4)
         connection.rollback()
     assert waiting.result()["statusCode"] == 204
-    warm = called.printed.metrics  # both callbacks, added up
+    warm = called.printed.metrics  # the sums over both callbacks
     assert warm["DbLatency"] - cold["DbLatency"] > 400
     assert warm["WebhookLatency"] - cold["WebhookLatency"] > warm["DbLatency"] - cold["DbLatency"]
 
 
 def test_a_callback_without_a_gateway_path_is_recognised_by_its_shape(called, shop, database_url, paid):
-    """The mapping of a custom domain may remove the path."""
+    """A callback whose path is missing is recognised by its shape, because a custom domain may remove the path."""
     payment = shop.payment("vnpay")
     event = paid(payment) | {"rawPath": "/"}
     assert '"RspCode":"00"' in called(handler, event, DATABASE_URL=database_url)["body"]
