@@ -148,7 +148,7 @@ CHANGES = {
     ),
     "db upgrade": (["db", "upgrade"], "SELECT 1", 1, 0),
 }
-"""Each command, a query with the expected number, and the exit code, which is 6 because of the dead event."""
+"""For each command: its arguments, a query, the query's expected result, and the exit code."""
 
 
 @pytest.fixture

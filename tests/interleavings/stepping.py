@@ -63,7 +63,7 @@ class Stage:
             self.changed.notify_all()
 
     def point(self, actor: Actor, what: str) -> None:
-        """Wait for a turn. The actor's threads call this."""
+        """Wait until the test gives the calling thread of this actor a turn."""
         turn = (actor.name, actor.number_of(get_ident()))
         with self.changed:
             if actor.killed:
@@ -80,7 +80,7 @@ class Stage:
 
 
 class Actor:
-    """A job in its own threads and with its own engine, which can be killed as a process can."""
+    """A job that runs in its own threads with its own engine. It can be killed like a process."""
 
     def __init__(self, stage: Stage, name: str, engine: Engine, job: Callable[[Actor], None]) -> None:
         self.stage, self.name, self.engine = stage, name, engine
@@ -118,7 +118,7 @@ class Actor:
         """Wait for the job's end.
 
         Raises:
-            AssertionError: it did not end, or it failed in an unexpected way.
+            AssertionError: the job did not end, or it failed in an unexpected way.
         """
         self._thread.join(PATIENCE)
         assert not self.running, f"{self.name} still runs; so far: {self.stage.said}"
@@ -161,10 +161,10 @@ class SteppedProducer(Producer):
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for something that another process does.
+    """Wait until another process has made the condition true.
 
     Raises:
-        AssertionError: it did not happen.
+        AssertionError: the condition did not become true in time.
     """
     deadline = time.monotonic() + PATIENCE
     while not condition():

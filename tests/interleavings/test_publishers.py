@@ -161,7 +161,7 @@ class Interleaving(RuleBasedStateMachine):
 
     @initialize(shards=st.sampled_from([1, 2]))
     def begin(self, shards: int) -> None:
-        """Insert old events of three payments, of which some will block, and start all actors."""
+        """Insert old events of three payments, including events that block others, and start all actors."""
         world = self.world
         with world.engine.begin() as connection:
             connection.exec_driver_sql(EMPTY)
@@ -186,7 +186,7 @@ class Interleaving(RuleBasedStateMachine):
         self.actors[name] = Actor(self.stage, name, engine_of(self.world.url), job)
 
     def start_publisher(self, number: int) -> None:
-        """Start a publisher. After a kill, this starts the next one."""
+        """Start a publisher, or start it again after a kill."""
         self.start(f"publisher {number}", publisher(self.world.producers[number], self.shards))
 
     @rule(choice=st.integers(0, 7), steps=st.integers(1, 6))

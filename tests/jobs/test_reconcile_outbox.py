@@ -119,7 +119,7 @@ def test_a_copy_that_was_sent_long_after_its_event_proves_nothing():
 
 
 def test_a_producer_whose_clock_is_slow_does_not_make_events_lost():
-    """If a producer's clock is slow, payctl does not call an event lost whose record it may not have read."""
+    """If a producer's clock is slow, payctl does not call an event lost if its record was perhaps not read."""
     later = sent(20, "later")
     slow = later.published_at - timedelta(hours=1)
     assert judged(sent(40), three(partition(80, begin=500)), [(later, HOME, slow)]) is Unjudged.RECORD_LIMIT
@@ -132,7 +132,7 @@ def test_a_replayed_event_is_judged_by_the_time_of_its_first_sending():
 
 
 def test_a_reading_is_complete_if_no_partition_reached_the_deadline():
-    """A partition without a leader does not make the reading incomplete, but the deadline does."""
+    """A reading is incomplete if a partition reached the deadline, but not if a partition has no leader."""
     assert Window((), 0, {TOPIC: [partition(unread=Unread.UNREADABLE)]}).complete
     assert not Window((), 0, {TOPIC: [partition(unread=Unread.DEADLINE)]}).complete
 

@@ -115,7 +115,7 @@ def test_a_plan_over_the_cap_changes_nothing(scheduled):
     ],
 )
 def test_only_payments_of_the_right_age_are_asked_about(scheduled, gateway, age, asked):
-    """The job asks only about payments that are old enough, and that the gateway still knows."""
+    """The job asks only about payments that are neither too young nor too old for their gateway."""
     payment = scheduled.insert("one", gateway=gateway, age=age)
     report = scheduled.run()
     assert (len(report.findings), scheduled.status(payment)) == ((1, "COMPLETED") if asked else (0, "PENDING"))

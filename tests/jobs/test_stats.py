@@ -158,7 +158,7 @@ PUBLISH_OLDEST = """
 
 
 def test_two_samples_show_that_an_old_backlog_drains(stats, insert, execute):
-    """A second sample shows that publishing drains an old backlog, which one sample cannot show."""
+    """Two samples show that publishing drains an old backlog. One sample cannot show this."""
     insert(NEWEST + 1, state="published", age=timedelta(hours=2))
     insert(100, age=timedelta(days=10))
     look = followed(stats)
@@ -216,7 +216,7 @@ def test_the_breakdown_by_type_begins_with_dead_events(stats):
 
 
 def test_the_breakdown_by_type_counts_the_newest_published_events(stats, insert):
-    """The breakdown by type counts only the newest published events."""
+    """The breakdown by type counts a newly published event, however many older events the table has."""
     insert(NEWEST, state="published", age=timedelta(hours=2))
     insert(1, state="published", event_type="PAYMENT_FAILED", age=timedelta(minutes=1))
     assert rows(stats(by=By.TYPE)) == [("PAYMENT_FAILED", 0, 0, 1)]

@@ -127,7 +127,7 @@ def called(monkeypatch, capfd):
 
 
 class Printed:
-    """The output of a function, which is parsed as CloudWatch parses it."""
+    """A reader of a function's output, which parses the lines as CloudWatch does."""
 
     def __init__(self, capfd) -> None:
         self._capfd = capfd

@@ -89,7 +89,7 @@ def status_of(aws):
 
 @pytest.mark.parametrize("gateway", FORGERIES)
 def test_a_new_version_gets_the_forgery_as_an_http_api_event(gateway):
-    """The event that the check sends to a new version contains the gateway's forgery as API Gateway would pass it."""
+    """The HTTP API event that the check sends to a new version contains the gateway's forgery unchanged."""
     assert to_request(_event(gateway, FORGERIES[gateway])) == FORGERIES[gateway]
 
 

@@ -89,7 +89,7 @@ def test_a_rotated_database_password_is_used(called, shop, cloud, database_url, 
     ],
 )
 def test_each_money_problem_is_one_alert(called, shop, cloud, database_url, paid, scenario, status, kind):
-    """Each money problem sends one alert with the payment's ids, however often the genuine callback arrives."""
+    """The webhook sends one alert for each money problem, however often the genuine callback arrives."""
     arn, queue = cloud.topic()
     payment = shop.payment("vnpay", status=status)
     environ = {"DATABASE_URL": database_url, "PAYCTL_ALERTS_TOPIC_ARN": arn}
@@ -104,7 +104,7 @@ def test_each_money_problem_is_one_alert(called, shop, cloud, database_url, paid
 
 
 def test_a_genuine_callback_for_an_unknown_order_is_an_alert(called, cloud, database_url):
-    """A genuine callback for an unknown order sends an alert."""
+    """The webhook sends an alert about a genuine callback for an unknown order."""
     arn, queue = cloud.topic()
     called(webhook.handler, events.read("momo.json"), DATABASE_URL=database_url, PAYCTL_ALERTS_TOPIC_ARN=arn)
     (message,) = cloud.messages(queue)
@@ -121,7 +121,7 @@ def test_an_unavailable_alert_topic_does_not_change_the_reply(called, shop, clou
 
 
 def test_newly_dead_events_send_one_pointer_each_and_one_alert(called, engine, cloud, database_url, mock_kafka):
-    """Newly dead events send one pointer each to the queue and one alert together, only once."""
+    """The function sends one pointer for each newly dead event, and one alert for all of them."""
     with engine.begin() as connection:
         insert_events(connection, 23, event_type="PAYMENT_UNHEARD_OF")
         insert_events(connection, 2)

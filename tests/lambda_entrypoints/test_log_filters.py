@@ -34,7 +34,7 @@ PLATFORM = {
 
 
 def matches(pattern, line):
-    """Return whether a line matches the filter `{ $.a.b = "text" || ... }`, in which * stands for any text."""
+    """Return whether a line matches the filter `{ $.a.b = "text" || ... }`. In the filter, * matches any text."""
     assert re.fullmatch(r'\{ (\$[\w.]+ = "[^"]*"( \|\| )?)+ \}', pattern), pattern
     for path, wanted in re.findall(r'\$\.([\w.]+) = "([^"]*)"', pattern):
         found = line

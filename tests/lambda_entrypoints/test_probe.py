@@ -107,7 +107,7 @@ def test_the_probe_skips_a_gateway_without_keys(lambda_, http_api):  # noqa: F81
     ids=["accepted", "try again", "no route", "forbidden", "throttled", "another site"],
 )
 def test_the_probe_fails_if_a_forgery_is_not_refused(called, answering, status, body):
-    """The probe fails if a reply accepts the forgery or is no refusal."""
+    """The probe fails if a reply accepts the forgery or is not a refusal."""
     assert set(called(probe.handler, TICK, PAYCTL_PROBE_URL=answering(status, body)).values()) == {"failed"}
     assert (called.printed.metrics["ProbeRefused"], called.printed.metrics["ProbeFailed"]) == (0, 4)
     lines = [line for line in called.printed.logs if line["message"] == "probe"]

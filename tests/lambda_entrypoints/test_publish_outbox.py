@@ -18,7 +18,7 @@ def places(database_url, mock_kafka):
 
 @pytest.fixture
 def blocked(engine):
-    """Insert a dead event, and an event of the same payment that it blocks."""
+    """Insert a dead event and a later event of the same payment."""
     with engine.begin() as connection:
         insert_events(connection, 2, aggregates=1)
         connection.exec_driver_sql("""
@@ -52,7 +52,7 @@ def test_a_locked_shard_is_not_a_failure_of_the_function(called, places, engine)
 
 
 def test_an_unavailable_broker_is_a_failure_of_the_function(called, places):
-    """If no broker is available, the function raises an error, so that an alarm is raised."""
+    """If no broker is available, the function raises an error, so that its alarm goes off."""
     with pytest.raises(BrokerUnavailableError):
         called(handler, {}, **{**places, "KAFKA_BROKERS": "127.0.0.1:1"})
     assert "publish_outbox_failed" in {line["message"] for line in called.printed.logs}

@@ -51,7 +51,7 @@ def overdue(engine, gateways):
 
 @pytest.fixture
 def reconciler(lambda_, gateways, database_url):
-    """Return a function that starts the reconcile function. Without arguments, its settings are the template's."""
+    """Return a function that starts the reconcile function. Without arguments, it has the template's settings."""
 
     def start(*, timeout=60, **environ):
         settings = {"DATABASE_URL": database_url, **gateways.environment, **environ}
@@ -81,7 +81,7 @@ def runs(shop):
 
 
 def slow(seconds):
-    """Return a change of the test gateways that delays each response by this time."""
+    """Return a ``tamper`` function for the test gateways that delays each response by ``seconds``."""
     return lambda _document: time.sleep(seconds)
 
 
@@ -163,7 +163,7 @@ def test_the_function_ends_before_lambda_s_deadline(reconciler, shop, overdue, g
     """The function ends before Lambda's deadline, settles the known results, and counts the other payments."""
     overdue(40)
     gateways.tamper = slow(0.5)
-    function = reconciler(timeout=36)  # of which 30 seconds are the reserve
+    function = reconciler(timeout=36)  # 30 of these seconds are the reserve
     answer = function.invoke(TICK)
     asked = len(gateways.asked)
     assert answer.seconds < 12

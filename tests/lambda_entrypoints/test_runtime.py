@@ -115,7 +115,7 @@ def test_a_processor_that_is_killed_during_a_batch_loses_no_event(
 
 
 def test_unavailable_brokers_are_raised_after_the_metrics(lambda_, engine, database_url, mock_kafka):
-    """If no broker is available, the function emits its metrics, raises an error, and uses no retry."""
+    """If no broker is available, the function emits its metrics and raises an error, and no event loses a retry."""
     pending(engine, 20)
     mock_kafka.down()
     settings = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, **ONE_PASS}
@@ -162,7 +162,7 @@ def test_a_scheduled_function_without_its_database_raises(lambda_, name):
 
 
 def test_a_webhook_without_its_database_asks_the_gateway_to_call_again(lambda_, own_server, paid):
-    """If the database is unavailable, the webhook asks the gateway to call again, and the next callback settles."""
+    """If the database is unavailable, the webhook asks the gateway to call again. Then a later callback is settled."""
     server, shop = own_server
     payment = shop.payment("zalopay")
     webhook = lambda_("webhook", timeout=10, DATABASE_URL=server.url())

@@ -55,7 +55,7 @@ def gateways():
 
 @pytest.fixture(scope="module")
 def story(postgres, template_database, tmp_path_factory, payctl_path):
-    """Return a directory and a database's name. They have the files and rows that the examples name."""
+    """Yield a directory with the examples' files, and the name of a database with their rows."""
     place, name = tmp_path_factory.mktemp("story"), "template_examples"
     url = postgres.create_database(name, template=template_database)
     engine = engine_of(url)
@@ -90,7 +90,7 @@ def story(postgres, template_database, tmp_path_factory, payctl_path):
 
 @pytest.fixture
 def world(postgres, clones, story, tmp_path, payctl_path):
-    """Yield a directory and an environment for one test. They have the files and rows that the examples name."""
+    """Yield a copy of the story's directory, and the environment for a copy of its database."""
     place, template = story
     shutil.copytree(place, tmp_path, dirs_exist_ok=True)
     name = clones.create(template, prefix="examples")

@@ -153,7 +153,7 @@ def test_quiet_leaves_only_errors(invoke):
 
 
 def test_a_pipe_has_colour_only_with_the_color_option(invoke):
-    """In a pipe, payctl prints no colour. --color always overrides this rule and NO_COLOR."""
+    """`payctl` prints no colour to a pipe. --color always turns colour on, even if NO_COLOR is set."""
     command = ["verify-signature", "--example", "zalopay"]
     assert "\x1b" not in invoke(*command).stdout
     assert "\x1b[32m✔ valid\x1b[0m" in invoke(*command, "--color", "always").stdout

@@ -21,7 +21,7 @@ SILENT = "postgresql://payctl:canary-password@127.0.0.1:1/payments"
 
 @pytest.fixture
 def command():
-    """Return ``command(changes)``. Each payctl in this file starts its own interpreter."""
+    """Return ``command(changes)``, which always returns the words that start a new interpreter."""
     return lambda _: PROCESS
 
 

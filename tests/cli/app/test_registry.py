@@ -36,13 +36,13 @@ def test_every_command_has_help_with_h_and_help(entry, invoke):
 
 @COMMANDS
 def test_no_command_has_an_option_with_a_shared_option_s_name(entry):
-    """A shared option such as -o has the same meaning for every command."""
+    """No command has its own option with the name of a shared option such as -o."""
     assert not set(inspect.signature(entry.load()).parameters) & set(NAMES)
 
 
 @COMMANDS
 def test_a_command_s_module_has_the_command_s_name(entry):
-    """The name of a command's module begins with the first word of the command."""
+    """The code of a command is in the module that is named after the command's first word."""
     assert entry.target.split(":")[0].split(".")[0] == entry.words[0].replace("-", "_")
 
 

@@ -186,7 +186,7 @@ def test_an_impossible_archive_is_refused_before_anything_is_deleted(clean, inse
 
 
 def test_a_cleanup_that_reaches_its_time_limit_exits_with_10(clean, insert):
-    """At its time limit, a cleanup exits with 10 and keeps the deletions that it has made."""
+    """At its time limit, a cleanup exits with 10, and its deletions stay committed."""
     insert(5, state="published", age=OLD)
     document = clean("--batch-size", "1", "--max-duration", "1ms")
     assert (document["exit_code"], document["result"]["stopped_because"]) == (10, "deadline")
@@ -256,7 +256,7 @@ def test_batch_size_is_the_number_of_events_in_a_transaction(clean, insert, size
 
 
 def test_a_cleanup_that_deletes_events_is_recorded(clean, insert, answer, database_url):
-    """A cleanup that deletes events is recorded with actor, reason and counts. One that deletes nothing is not."""
+    """A cleanup is recorded with actor, reason and counts, but only if it deletes events."""
     insert(3, state="published", age=OLD)
     for arguments in (["-n"], ["--older-than", "9d"]):
         assert clean(*arguments)["run_id"] is None

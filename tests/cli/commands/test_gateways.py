@@ -103,7 +103,7 @@ def test_payos_accepts_an_address_that_answers(register, gateways):
 
 @pytest.mark.postgres
 def test_payctl_s_webhook_accepts_the_test_callback_of_payos(register, gateways, started, database_url, answer):
-    """The webhook of payctl answers PayOS's test callback with only the checksum key, so PayOS registers the URL."""
+    """With only the checksum key set, the webhook answers PayOS's test callback, and PayOS registers the URL."""
     keys = {"PAYOS_CHECKSUM_KEY": KEYS["PAYOS_CHECKSUM_KEY"]}
     process = started("listen", "--port", "0", DATABASE_URL=database_url, **keys)
     port = next(int(found[1]) for line in process.stderr if (found := re.search(rb"http://127\.0\.0\.1:(\d+)/", line)))

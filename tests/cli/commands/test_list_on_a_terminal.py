@@ -202,7 +202,7 @@ def test_an_ambiguous_short_id_is_refused_with_the_ids(arguments, ask, engine):
 
 @pytest.mark.parametrize("name", ["abcdef1", "abcdef12", "abcdef1_", "%%%%%%%%", "' OR 1=1"])
 def test_what_no_id_begins_with_selects_nothing(name, ask):
-    """A text that begins no id, or that is too short, selects no row."""
+    """A text selects no row if it is too short or if no id begins with it."""
     if " " not in name:
         assert ask("list", "payments", name)["counts"] == {"listed": 0}
     assert ask("show", name)["exit_code"] == 8

@@ -55,7 +55,7 @@ def answering(status, body=b"", headers=None):
 
 
 def hanging(handler):
-    """Send the beginning of a response, and then nothing until payctl's timeout is over."""
+    """Send the beginning of a response, and then nothing for longer than payctl's timeout."""
     handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{")
     time.sleep(3)
 

@@ -26,7 +26,7 @@ def judged(document):
 
 @pytest.mark.parametrize("how", ["named", "by path"])
 def test_verify_signature_gives_each_vector_its_verdict(vector, how, answer):
-    """`verify-signature` gives each test vector its verdict, if an option or the path names the gateway."""
+    """`verify-signature` gives each test vector the right verdict, whether an option or the path names the gateway."""
     told = ["--provider", vector.gateway] if how == "named" else ["--path", vector.path]
     document = answer("verify-signature", "-", *told, stdin=vector.content, **vector.environment)
     assert judged(document) == vector.expect

@@ -20,7 +20,7 @@ def error_classes():
 
 
 def outcome_enums():
-    """Return every enum with which a job says how it ended."""
+    """Return every enum that describes how a job ended."""
     modules = [import_module(found.name) for found in pkgutil.walk_packages(jobs.__path__, f"{jobs.__name__}.")]
     enums = {kind for module in modules for _, kind in getmembers(module, isclass) if issubclass(kind, StrEnum)}
     return [

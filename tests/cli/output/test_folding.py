@@ -51,7 +51,7 @@ def test_a_text_of_many_spaces_is_folded_at_once():
 
 
 def test_a_command_is_never_folded():
-    """A command is never folded, and neither are words in backquotes, because they must stay copyable."""
+    """Folding breaks neither a command nor words in backquotes, so that a user can copy them."""
     command = "payctl replay --failed --reason 'a long reason' --confirm production"
     assert texts(folded(["     ", command], 2, 40)) == [f"       {command}"]
     rows = texts(folded([f"{WORDS}: see `payctl errors --failed`, then wait"], 2, 40))

@@ -39,7 +39,7 @@ HARMLESS = ["Nguyễn Văn Á", "[bold]not markup[/bold]", ":smile:", "✔ 450,0
 
 
 def is_safe(text):
-    """Return whether a text moves no cursor, changes no colour and hides nothing."""
+    """Return whether a text has no control, bidirectional or invisible characters."""
     forbidden = [*range(0x20), *range(0x7F, 0xA0), 0x61C, *range(0x200B, 0x2010), *range(0x2028, 0x202F)]
     forbidden += [*range(0x2060, 0x2070), 0xFEFF, *range(0xD800, 0xE000), *range(0xE0000, 0xE0080)]
     return not set(map(ord, text)) & set(forbidden)

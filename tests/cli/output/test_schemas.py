@@ -1,4 +1,4 @@
-"""Test that every command's document is valid, and that it has no field that its JSON Schema lacks."""
+"""Test that every command's document is valid against its JSON Schema and has no undocumented field."""
 
 from __future__ import annotations
 
@@ -239,7 +239,7 @@ def test_a_real_run_of_every_command_prints_a_valid_document(command, busy, answ
 
 @pytest.mark.parametrize("command", ELSEWHERE)
 def test_documents_of_other_commands_are_checked_in_their_own_files(command):
-    """The test file that is named for a command contains the command and a validation of documents."""
+    """Each test file in ELSEWHERE names its command and validates a document."""
     text = (Path(__file__).parents[2] / ELSEWHERE[command]).read_text("utf-8")
     assert command.split()[-1] in text
     assert re.search(r"\b(check|validate)\(", text)

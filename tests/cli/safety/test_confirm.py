@@ -366,7 +366,7 @@ def test_a_server_is_recognised_by_its_system_identifier(right, code, half_marke
 
 
 def test_a_server_without_a_readable_identifier_gets_the_stricter_guard(tmp_path):
-    """If the role cannot read the server's identifier, a guard applies if the name of the database is the same."""
+    """If the role cannot read the server's identifier, the database's name decides whether a guard applies."""
     file = tmp_path / "config.toml"
     file.write_text(
         '[profiles.prod]\nDATABASE_URL = "postgresql://u:p@prod-db.example/payments"\n'

@@ -213,7 +213,7 @@ def running(engine, bootstrap):
 
 
 def test_the_doctor_distinguishes_an_idle_publisher_from_one_that_ended(look, engine, mock_kafka, execute):
-    """The doctor distinguishes an idle publisher, one that has ended, and one that has not been seen for an hour."""
+    """The doctor distinguishes an idle publisher from a publisher that has ended or was last seen an hour ago."""
     with running(engine, mock_kafka.bootstrap):
         (finding,) = look("publishers")
     assert finding.status is Status.OK

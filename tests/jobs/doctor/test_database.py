@@ -211,7 +211,7 @@ def test_the_doctor_names_a_role_with_a_local_time_zone(database_url, engine, fo
 
 @pytest.mark.parametrize(("hours", "status"), [(0, "ok"), (0.002, "warn"), (1, "fail"), (-1, "fail")])
 def test_the_doctor_reports_a_difference_between_two_clocks(hours, status, found):
-    """If the clocks of this machine and the server differ by seconds, the doctor warns. By an hour, it fails."""
+    """The doctor warns if its clock and the server's differ by seconds, and fails if they differ by an hour."""
     (finding,) = found("clock", now=lambda: datetime.now(UTC) + timedelta(hours=hours))
     assert finding.status.value == status
 
@@ -253,7 +253,7 @@ def two_phases(postgres):
 
 @pytest.mark.usefixtures("two_phases")
 def test_a_prepared_transaction_holds_a_snapshot_after_its_session_has_ended(engine, database_url):
-    """The holders of old snapshots include a prepared transaction, but only if the transaction is old enough."""
+    """The list of old snapshots includes a prepared transaction, but only if the transaction is old enough."""
     with closing(psycopg2.connect(database_url)) as other, other.cursor() as cursor:
         cursor.execute("DELETE FROM outbox; PREPARE TRANSACTION 'left'")
     with transaction(engine, Limits(), commit=False) as connection:

@@ -27,7 +27,7 @@ WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND d
 def unharmed(shop):
     """Return a context manager for a fault.
 
-    It asserts that the fault changed nothing, and that the next callback settles the payment.
+    The context manager asserts that the fault changed nothing, and that the next callback settles the payment.
     """
 
     @contextmanager

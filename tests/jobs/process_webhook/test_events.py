@@ -79,7 +79,7 @@ def test_a_failed_payos_payment_writes_its_event(shop):
 
 
 def test_an_order_code_with_underscores_stays_whole(shop):
-    """An order code with underscores stays whole: only ZaloPay's date before it is removed (contract 6.14)."""
+    """An order code with underscores stays whole, because only ZaloPay's date is removed (contract 6.14)."""
     payment = shop.payment("zalopay", order_code="TB_ROCK_HN-20261123-A_B_C_1")
     report = shop.process(payment)
     (event,) = shop.events(payment)

@@ -132,7 +132,7 @@ def test_a_genuine_callback_with_a_hostile_number_is_refused(shop, field):
 
 
 def test_an_order_with_a_hostile_amount_is_not_read_as_an_agreement(shop):
-    """A ZaloPay order with an unsigned type of agreement is still refused for a hostile amount."""
+    """A ZaloPay order with a hostile amount is refused, even if its unsigned type says that it is an agreement."""
     for number in NUMBERS:
         survives(shop, zalopay(kind=2, amount=number, zp_trans_id=number))
 

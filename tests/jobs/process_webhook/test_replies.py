@@ -118,7 +118,7 @@ def test_second_money_for_a_paid_payment_is_an_alert(shop, provider):
 
 @EVERY_GATEWAY
 def test_each_second_payment_alerts_once(shop, provider):
-    """Each second transfer raises one alert, and its repetitions raise none."""
+    """Each additional transfer raises one alert, and its repetitions raise none."""
     payment = shop.payment(provider)
     first = callback(payment)
     second, third = [alter(first, provider, [(NUMBERS[provider], number)], environment()) for number in ("98765", "4")]

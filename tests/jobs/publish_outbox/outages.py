@@ -1,4 +1,4 @@
-"""Helpers of the tests with a real broker: a running loop, and waits for its effects."""
+"""Helpers for the tests with a real broker: a running loop, and waits for its effects."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def another_session(outbox, sql, **values):
 
 
 def only_copies(verdict, most):
-    """Return whether the only fault is copies, at most ``most``, that do not follow a later event of their payment."""
+    """Return whether extra copies are the only fault in the verdict. Assert that there are at most ``most``."""
     assert sum(verdict.duplicates.values()) <= most
     return verdict == replace(GOOD, duplicates=verdict.duplicates)
 

@@ -97,7 +97,7 @@ class Probed(Producer):
     probes = 0
 
     def probe(self, *arguments):
-        """Count the probe, and probe."""
+        """Count a probe, and send it."""
         self.probes += 1
         return super().probe(*arguments)
 
@@ -157,7 +157,7 @@ def test_a_wrong_clock_makes_no_event_dead(outbox, mock_kafka):
 
 @pytest.mark.parametrize("error", ["TOPIC_AUTHORIZATION_FAILED", "UNKNOWN_TOPIC_OR_PART"])
 def test_a_topic_that_refuses_only_writes_costs_no_retry(outbox, mock_kafka, hasty, error):
-    """If a topic refuses only writes, which a probe does not find, no event loses a retry."""
+    """If a topic refuses only writes, so that a probe finds no fault, no event loses a retry."""
     outbox.add("k", FAILED, age=9)
     outbox.add("k", COMPLETED, age=8)
     outbox.insert(4)
@@ -215,7 +215,7 @@ def test_a_retry_waits_until_it_is_due(outbox):
 
 
 def test_a_message_too_large_is_dead_at_once(outbox):
-    """A message that is too large is dead at once, other events are sent, and its error has no payload."""
+    """A message that is too large is dead at once, its error has no payload, and other events are sent."""
     outbox.insert(5)
     large = outbox.add("k", payload={"secret": SECRETS * 100_000})
     outbox.insert(5)

@@ -12,7 +12,7 @@ from ticketbottle_payctl.jobs.publish_outbox.run import PublisherRun
 
 
 def arrivals(clockwork):
-    """Return an observer and a dictionary that it fills, with the seconds until each number of published events."""
+    """Return a dictionary, and an observer that fills it with the seconds until each number of published events."""
     noted = {}
     return noted, Observer(on_progress=lambda counts: noted.setdefault(counts.published, clockwork.now - 1000))
 
@@ -21,7 +21,7 @@ def arrivals(clockwork):
     ("behind", "least", "most"), [(1.5, 0.0, 1.0), (2.5, 0.0, 1.0), (10.0, 1.0, 35.0), (7200.0, 1.0, 35.0)]
 )
 def test_an_event_that_commits_late_is_published(outbox, behind, least, most):
-    """The next poll finds an event that commits within the late-commit window. The next rescan finds a later one."""
+    """The next poll finds an event that commits within the late-commit window. The next rescan finds a later event."""
     outbox.insert(3)
     clockwork = Clockwork(waits=80, at={3: lambda: outbox.add("late", age=behind)})
     noted, observer = arrivals(clockwork)

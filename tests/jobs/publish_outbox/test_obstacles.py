@@ -92,9 +92,9 @@ def topic_missing(outbox, mock_kafka):
 
 
 def sent_before_its_topic_was_missing(outbox, mock_kafka):
-    """Insert events of which some wait behind a dead event, and one waits for a missing topic.
+    """Insert an event that waits behind a dead event, and an event that waits for a missing topic.
 
-    The dead event's payment has a published event of the type without a topic.
+    The dead event's payment also has a published event, whose topic is missing now.
     """
     outbox.add("k", FAILED, age=70, published=True)
     blocker = outbox.add("k", age=60, retry_count=5)
@@ -241,7 +241,7 @@ def test_a_loop_without_blocked_events_reports_no_cause(outbox):
 
 
 def test_a_loop_reports_a_missing_topic_at_once(outbox, mock_kafka):
-    """A loop reports a missing topic at once, even without events, and reports when the topic exists."""
+    """A loop reports a missing topic at once, even without events, and reports again when the topic exists."""
     mock_kafka.fail_topic("payment.completed", KafkaError.UNKNOWN_TOPIC_OR_PART)
     clockwork = Clockwork(waits=110, at={40: lambda: mock_kafka.fail_topic("payment.completed", 0)})
     heard = loop(outbox, clockwork)
@@ -280,7 +280,7 @@ def test_a_loop_reports_a_partition_without_a_leader_once(outbox, mock_kafka):
 
 
 def test_a_loop_with_many_blocked_payments_does_not_report_each_new_one(outbox):
-    """If more than twenty payments are blocked, a loop does not report each new one."""
+    """If more than twenty payments are blocked, a loop does not report each newly blocked payment."""
     for number in range(40):
         outbox.add(f"k{number}", age=60, retry_count=5)
         outbox.add(f"k{number}", age=50)
@@ -309,7 +309,7 @@ def test_a_loop_reports_unavailable_brokers_once(outbox, mock_kafka, monkeypatch
 
 
 def test_a_loop_reports_a_read_only_database_once(outbox):
-    """A loop reports a read-only database once, and reports when the database accepts writes again."""
+    """A loop reports a read-only database once, and reports again when the database accepts writes."""
 
     def set_to(value):
         database = outbox.execute("SELECT current_database()")[0][0]

@@ -167,7 +167,7 @@ def test_a_batch_is_committed_only_if_the_other_connection_has_its_lock(outbox):
 
 @pytest.mark.parametrize(("ours", "theirs"), [(1, 1), (1, 3), (2, 1), (3, 2)])
 def test_a_returning_publisher_reads_what_another_one_changed(outbox, mock_kafka, ours, theirs):
-    """A returning publisher notices an event that died at another publisher, even with another number of shards.
+    """A returning publisher notices that an event died under another publisher, with any number of shards.
 
     The returning publisher sends no event behind the dead one.
     """
@@ -225,7 +225,7 @@ def test_an_idle_loop_renews_its_heartbeat_at_each_rescan(outbox, waits, age):
 
 
 def test_a_heartbeat_does_not_hide_another_publisher(outbox):
-    """A heartbeat does not hide that a publisher with another number of shards has run."""
+    """A publisher's heartbeat does not hide that a publisher with another number of shards has run."""
     with outbox.engine.begin() as connection:
         enter(connection, owner="us")
         shard_lock.show_life(connection, 0, 1, "us")

@@ -53,7 +53,7 @@ class Outbox:
         return plan_replay(self.engine, selector or Selector(failed=True), max_retries=5, **allowed)
 
     def replay(self, plan=None, options=None, *, run_id=None, **more):
-        """Apply a plan, by default the one for all dead events, as a recorded run."""
+        """Apply a plan as a recorded run. By default, the plan is for all dead events."""
         run = NewRun(
             run_id or str(uuid4()), "replay", WHO, reason="of a test", options=(options or ReplayOptions()).stored()
         )

@@ -68,7 +68,7 @@ def written(night_report):
 
 @READS
 def test_the_page_is_one_private_file_that_loads_nothing(written):
-    """Only the owner can read the page. It loads nothing: it has no script, link or style attribute."""
+    """Only the owner can read the page. The page has no script, link or style attribute."""
     text = written.read_text("utf-8")
     assert stat.S_IMODE(written.stat().st_mode) == 0o600
     assert "default-src 'none'; style-src 'sha256-" in text
@@ -88,7 +88,7 @@ def test_the_page_is_one_private_file_that_loads_nothing(written):
 
 @READS
 def test_html_in_an_error_text_is_shown_as_text(written):
-    """The page and the plots show HTML in an error text as text, and no account number."""
+    """The page shows HTML in an error text as plain text, and shows no account number."""
     text = written.read_text("utf-8")
     assert HOSTILE[:40] in unescape(text)
     assert "<script" not in text

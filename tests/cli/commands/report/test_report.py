@@ -150,7 +150,7 @@ def test_the_report_shows_an_outage_as_a_pause(ask, told):
     ids=["whole", "open at its end", "open at its start", "open at both ends"],
 )
 def test_a_pause_begins_at_a_sending_or_with_the_window(window, began, ended, ask, story):
-    """If an older event waits, a pause begins when another event was sent. At the latest, it ends with the window."""
+    """If an older event waits, a pause begins when another event was sent. It ends with the window at the latest."""
     story.event(5, sent=60)
     story.event(20, 30)
     story.connection.commit()
@@ -293,7 +293,7 @@ def test_ids_are_short_in_markdown_and_whole_in_json(told, asked, invoke, databa
 
 
 def test_a_part_that_takes_too_long_is_named_and_not_counted(engine, told):
-    """If a statement reaches its time limit, the report has the other parts, and lists this part as not counted."""
+    """If the query for a part times out, the report says that the part was not counted, and has the other parts."""
     with engine.connect() as other:
         other.exec_driver_sql("LOCK TABLE payctl.webhook_receipts IN ACCESS EXCLUSIVE MODE")
         report = collect_report(
@@ -322,7 +322,7 @@ def test_a_report_that_reads_not_all_events_says_so(engine, told):
 
 
 def test_a_window_before_the_retention_period_says_what_is_missing(ask, told):
-    """If the window begins before the retention, the report lists the incomplete parts.
+    """If the window begins before the retention period, the report lists the incomplete parts.
 
     It calls no order lost, because a cleanup may have deleted the events.
     """
