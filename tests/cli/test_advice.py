@@ -1,4 +1,4 @@
-"""Test that each command that payctl suggests works when it is pasted, with and without a profile's guards."""
+"""Test that the commands in payctl's output work when they are pasted, with and without a profile's guards."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ SCREENS = {
 
 @pytest.fixture
 def shell(tmp_path, database_url, mock_kafka, payctl_path):
-    """Return a function that runs a line in bash with this environment's payctl and the profile prod."""
+    """Return a function that runs a line in bash. The line can use payctl and the profile prod."""
 
     def run(line, guard):
         url = json.dumps(database_url)

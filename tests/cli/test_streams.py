@@ -78,7 +78,7 @@ def places(database_url, mock_kafka):
 
 @pytest.mark.parametrize("name", [entry.name for entry in registry.COMMANDS if entry.name not in LASTING])
 def test_a_reading_command_keeps_its_exit_code_on_unusable_streams(name, ran, places):
-    """On closed or full streams, a reading command keeps its exit code. Only a full stdout changes 0 to 4."""
+    """On unusable streams, a command that only reads keeps its exit code. Only a full stdout changes 0 to 4."""
     arguments = [*name.split(), *READ.get(name, []), "-o", "json"]
     usual = ran("", *arguments, **places)
     assert usual.returncode != 1, usual.stderr
@@ -167,7 +167,7 @@ def world(engine):
 @pytest.mark.parametrize("streams", STREAMS.values(), ids=STREAMS)
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_change_on_unusable_streams_is_committed_and_keeps_its_exit_code(name, streams, ran, places, engine):
-    """If stdout is full after a commit, a changing command keeps its exit code and reports the full disk on stderr."""
+    """If stdout is full after a commit, the command keeps its exit code and reports the full disk on stderr."""
     arguments, sql, expected, code = CHANGES[name]
     result = ran(streams, *arguments, "-o", "json", **places)
     with engine.connect() as connection:

@@ -212,7 +212,7 @@ def test_a_change_over_the_limit_is_refused(options, code, half_marked, answer, 
 
 @pytest.mark.parametrize("arguments", [[*REPAIR, "-n"], ["doctor", "--only", "columns"], ["db", "upgrade", "-n"]])
 def test_a_read_only_profile_allows_reading_and_dry_runs(arguments, half_marked, answer):
-    """A read-only profile allows reading commands and dry runs."""
+    """A read-only profile allows dry runs and commands that only read."""
     assert answer(*arguments, "-p", "archive", **half_marked)["exit_code"] == 0
 
 

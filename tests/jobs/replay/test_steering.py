@@ -346,5 +346,5 @@ def test_a_resumed_run_has_its_original_options(allowed):
 
 
 def test_a_run_recorded_by_an_earlier_version_keeps_its_plan_s_permission():
-    """If an older record has no permission for published events, the restored options allow published events."""
+    """If a record does not say whether published events are allowed, the restored options allow them."""
     assert ReplayOptions.restored({}) == ReplayOptions(allow_published=True)
