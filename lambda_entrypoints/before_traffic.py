@@ -1,4 +1,4 @@
-"""Test a new version of the webhook for CodeDeploy: the version must refuse forged callbacks.
+"""Test a new version of the webhook for CodeDeploy. The version must refuse forged callbacks.
 
 CodeDeploy waits up to an hour for a result, so every error is reported as a failure. Callbacks then stay with the
 previous version.
@@ -18,14 +18,14 @@ from ticketbottle_payctl.telemetry import log_event
 
 
 def handler(event: dict[str, str], context: object) -> dict[str, str]:
-    """Send every forgery to the version in PAYCTL_NEW_VERSION, and report to CodeDeploy whether it may get traffic.
+    """Send every forgery to the version in PAYCTL_NEW_VERSION, and tell CodeDeploy whether the version may get traffic.
 
     The version may get traffic if it refused the forged callback of at least one gateway, and if the other gateways are
     not configured.
 
     Raises:
         ConfigError: the result could not be reported, or the AWS client cannot be made.
-        FunctionFailedError: the same, for any other reason.
+        FunctionFailedError: any other error.
     """
     with runtime.invocation(Function.BEFORE_TRAFFIC, context) as warm:
         verdicts: dict[str, str] = {}
@@ -55,7 +55,7 @@ def _verdict(client: Any, version: str, name: str, forgery: Request) -> str:  # 
 
 
 def _event(name: str, forgery: Request) -> dict[str, object]:
-    """Return a forgery in the form in which the HTTP API passes it to the function."""
+    """Return the event that the HTTP API would pass to the function for a forgery."""
     return {
         "version": "2.0",
         "rawPath": forgery.path,

@@ -12,7 +12,7 @@ from ticketbottle_payctl.metrics import Amount, Function, emit, of_outbox
 from ticketbottle_payctl.wiring import Services
 
 RESERVE_SECONDS = 30.0
-"""Seconds reserved for the batch that is running at the time limit, and for counting the remaining events."""
+"""The seconds reserved for the batch that is running at the time limit, and for counting the remaining events."""
 
 
 def handler(event: object, context: object) -> dict[str, object]:  # noqa: ARG001 - a schedule's event has no data
@@ -48,6 +48,6 @@ def _amounts(report: CleanupReport) -> dict[str, Amount]:
 
 
 def _told(warm: Warm, report: CleanupReport) -> int:
-    """Send messages about events that are still dead. Return how many messages could not be sent."""
+    """Send an alert if events are still dead. Return how many alerts could not be sent."""
     age = round(report.unpublished.oldest_dead_age_s or 0)
     return int(report.dead > 0 and not warm.topic.tell(EVENT_DEAD, events=report.dead, oldest_age_s=age))

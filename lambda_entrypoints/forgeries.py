@@ -23,7 +23,7 @@ FORGERIES = {
         ),
     ),
 }
-"""The forgeries by gateway. None of them has a valid signature under any key."""
+"""The forgery for each gateway. No forgery has a valid signature under any key."""
 
 
 def headers(name: str) -> dict[str, str]:
@@ -32,7 +32,7 @@ def headers(name: str) -> dict[str, str]:
 
 
 def judged(name: str, status: object, body: object) -> str:
-    """Judge the reply to a forgery. It passes only if it is exactly the gateway's own refusal."""
+    """Return the verdict on the reply to a forgery. A refusal counts only if it is exactly the gateway's own reply."""
     for answer, verdict in ((Answer.BAD_SIGNATURE, REFUSED), (Answer.NOT_CONFIGURED, OFF)):
         expected = GATEWAYS[name].reply(answer)
         if (status, body) == (expected.status, expected.body):

@@ -21,16 +21,16 @@ _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 
 
 class Call(NamedTuple):
-    """A request, and the gateway that its path or format names. The signature is not verified yet."""
+    """A request, and the gateway that its path or format identifies. The signature is not verified yet."""
 
     request: Request
     gateway: Gateway
     is_probe: bool = False
-    """Whether the sender says that it is payctl's own probe. This proves nothing, so it may only hide a refusal."""
+    """Whether the sender claims to be payctl's own probe. The claim is not verified, so it affects only metrics."""
 
 
 def read(event: object) -> Call | Reply:
-    """Return the request and its gateway, or a reply if it belongs to no gateway. This never raises."""
+    """Return the request and its gateway, or a refusal if no gateway sent the request. Never raise an error."""
     try:
         request = to_request(event)
     except BodyTooLargeError:
@@ -48,13 +48,13 @@ def _is_probe(event: object) -> bool:
 
 
 def refusal(status: HTTPStatus) -> Reply:
-    """Return a refusal. Its text is always the same and does not give the reason."""
+    """Return a refusal. Its text depends only on the status and does not give the reason."""
     body = json.dumps({"message": status.phrase})
     return Reply(status.value, body, {"content-type": "application/json"})
 
 
 def correlation_id(event: object) -> str | None:
-    """Return ``x-correlation-id`` if its characters are harmless, otherwise API Gateway's id of the request."""
+    """Return ``x-correlation-id`` if all its characters are allowed, or else API Gateway's request id."""
     fields = event if isinstance(event, dict) else {}
     headers, context = fields.get("headers"), fields.get("requestContext")
     sent = headers.get("x-correlation-id") if isinstance(headers, dict) else None

@@ -1,7 +1,7 @@
-"""The work of the webhook's function in Lambda's INIT phase, before the first callback.
+"""Prepare the webhook's function in Lambda's INIT phase, before the first callback.
 
 INIT runs on a whole CPU, even if the function's memory setting gives it less later. With provisioned concurrency, no
-gateway waits for it.
+gateway waits for INIT.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _HOW = "AWS_LAMBDA_INITIALIZATION_TYPE"
 def prepare_webhook() -> None:
     """Load the driver and the AWS client.
 
-    In a provisioned environment, also read the secrets and connect to the database. Outside Lambda this does nothing.
-    It never raises, because a failed INIT would stop a deployment. The first callback reports the same error with its
-    own reply.
+    In a provisioned environment, also read the secrets and connect to the database. Outside Lambda, do nothing. Never
+    raise an error, because a failed INIT would stop a deployment. The first callback then reports the same error with
+    its own reply.
     """
     how = os.environ.get(_HOW)
     if not how:

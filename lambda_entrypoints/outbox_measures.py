@@ -1,4 +1,4 @@
-"""Turn a run's report into metrics, log lines and messages. They contain ids and counts only."""
+"""Convert a run's report into metrics, log lines and messages. They contain only ids and counts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ticketbottle_payctl.telemetry import log_event
 
 
 class NewlyDead:
-    """The events that die while the outbox is published. Queue and topic get each event once, after the commit."""
+    """The events that become dead during a run. Each is reported once to the queue and the topic, after the commit."""
 
     def __init__(self, warm: Warm, queue_url: str | None, max_retries: int) -> None:
         self._topic = warm.topic
@@ -20,7 +20,7 @@ class NewlyDead:
 
     @property
     def failed(self) -> int:
-        """Return the number of messages that could not be sent."""
+        """The number of messages that could not be sent."""
         return self._queue.failed + self._not_told
 
     def on_progress(self, counts: PublishCounts) -> None:
@@ -47,7 +47,7 @@ def log_obstacles(obstacles: Obstacles) -> None:
 
 
 def of_publishing(report: PublishReport | None, failed_alerts: int) -> dict[str, Amount]:
-    """Return the amounts of a run. All of them are zero if there was no run."""
+    """Return the metrics of a run. All amounts are zero if ``report`` is None."""
     counts = report.counts if report else PublishCounts()
     return {
         "OutboxPublished": counts.published,

@@ -1,6 +1,7 @@
-"""The function that sends a forgery to each gateway's route every five minutes. The webhook must answer and refuse it.
+"""Send a forgery to each gateway's route every five minutes. The webhook must answer and refuse each forgery.
 
-It runs outside the VPC and calls over the internet, as the gateways do. It has no secret and no database.
+The function runs outside the VPC and calls the webhook over the internet, as the gateways do. It has no secret and no
+database.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def _verdicts(place: SplitResult) -> Iterator[tuple[str, str]]:
 
 
 def _sent(place: SplitResult, forgery: Request, sent: dict[str, str]) -> tuple[int, str]:
-    """Send a forgery, and return status and body of the reply. The functions' package has no HTTP library."""
+    """Send a forgery, and return the status and body of the reply. This needs only the standard library."""
     kind = HTTPSConnection if place.scheme == "https" else HTTPConnection
     connection = kind(place.hostname or "", place.port, timeout=TIMEOUT_S)
     path = place.path.rstrip("/") + forgery.path + (f"?{forgery.query}" if forgery.query else "")

@@ -1,4 +1,4 @@
-"""The scheduled function: publish events as they are created, and return before Lambda ends the invocation."""
+"""Publish events on a schedule, and return before Lambda ends the invocation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ticketbottle_payctl.metrics import Amount, Function, emit, of_outbox
 from ticketbottle_payctl.wiring import Services
 
 RESERVE_SECONDS = 20.0
-"""Seconds. After its budget is spent, a run ends in less than this time."""
+"""The seconds reserved for the end of a run after its time budget is spent."""
 
 _SECRETS = ("DATABASE_URL", "KAFKA_USERNAME", "KAFKA_PASSWORD")
 

@@ -1,6 +1,6 @@
-"""The function that asks the gateways about overdue payments every 15 minutes and settles them. It is off by default.
+"""Ask the gateways about overdue payments every 15 minutes, and settle them. This function is off by default.
 
-Nobody confirms its plan, so the plan has a cap. Its package has an HTTP library, which no other function loads.
+No operator confirms the plan, so the plan has a cap. No other function loads an HTTP library.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from ticketbottle_payctl.telemetry import log_event
 from ticketbottle_payctl.wiring import Services
 
 RESERVE_SECONDS = 30.0
-"""Seconds kept back to finish the current payment and to record the end of the run."""
+"""The seconds reserved to finish the current payment and to record the end of the run."""
 
 
-def handler(event: object, context: object) -> dict[str, object]:  # noqa: ARG001 - the tick says nothing
-    """Run once. If a gateway does not answer or a plan is over the cap, emit a metric that has an alarm; do not raise.
+def handler(event: object, context: object) -> dict[str, object]:  # noqa: ARG001 - a schedule's event has no data
+    """Settle the overdue payments once. An unanswered query or a plan over the cap is a metric and not an error.
 
     Raises:
         UnavailableError: the database cannot be reached. Committed payments stay settled.

@@ -23,7 +23,7 @@ def invocation(function: Function, context: object, **on_every_line: object) -> 
     """Yield the objects that are kept between invocations. Log an error and raise it again, so that Lambda counts it.
 
     Raises:
-        FunctionFailedError: replaces any error that is not payctl's. Every connection is closed then.
+        FunctionFailedError: the block raised an error that is not payctl's. All connections are closed.
     """
     kept = warm.kept(function)
     cold, kept.cold = kept.cold, False

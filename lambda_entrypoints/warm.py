@@ -24,7 +24,7 @@ _kept: dict[Function, Warm] = {}
 
 
 class Warm:
-    """The objects that are kept, made from the environment. ``cold`` is True until the first invocation has begun."""
+    """The objects that are kept between invocations. ``cold`` is True until the first invocation begins."""
 
     def __init__(self, environ: Mapping[str, str], function: Function, *, cold: bool) -> None:
         self.given = environ
@@ -39,12 +39,12 @@ class Warm:
         self._made_from: dict[str, str | None] = {}
 
     def services(self, *names: str) -> Services:
-        """Return engine and keys. Make them again if one of these variables has changed.
+        """Return the engine and the keys. Make them again if one of the variables ``names`` has changed.
 
-        Their values may come from secrets.
+        The values of these variables may come from secrets.
 
         Raises:
-            ConfigError: a secret may not be read, or does not exist.
+            ConfigError: the function may not read a secret, or the secret does not exist.
             UnavailableError: Secrets Manager is unavailable and no earlier value is known.
         """
         found = {name: self.environ.get(name) for name in names}
@@ -63,9 +63,9 @@ class Warm:
             return job(self.services(*names))
 
     def once_a_day(self, name: str) -> bool:
-        """Return whether ``name`` is due: it was not due in the last 24 hours.
+        """Return True at most once in 24 hours for each ``name``.
 
-        Each execution environment has its own memory. So a new environment, or another one, reports it again.
+        Each execution environment has its own memory, so this can be True in several environments on the same day.
         """
         now = time.time()  # not the monotonic clock, which may stop while Lambda freezes the environment
         due = now - self._said.get(name, -_DAY) >= _DAY
@@ -81,7 +81,7 @@ class Warm:
 
 
 def kept(function: Function) -> Warm:
-    """Return the objects of the last invocation. Make them again if the environment has changed."""
+    """Return the objects of the last invocation. Make them again if the environment variables have changed."""
     environ = {name: value for name, value in os.environ.items() if name not in _OF_EACH_INVOCATION}
     last = _kept.get(function)
     if last is not None and last.given == environ:

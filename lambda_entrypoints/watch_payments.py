@@ -1,4 +1,4 @@
-"""The function that watches for missing callbacks every five minutes. It reads the database and changes nothing."""
+"""Watch for missing callbacks every five minutes. This function reads the database and changes nothing."""
 
 from __future__ import annotations
 

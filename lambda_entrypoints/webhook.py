@@ -1,4 +1,4 @@
-"""The function behind the webhook's routes. It answers every callback with a reply in the gateway's format."""
+"""Answer the requests to the webhook's routes. Every callback gets a reply in the gateway's format."""
 
 from __future__ import annotations
 

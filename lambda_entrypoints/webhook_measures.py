@@ -1,4 +1,4 @@
-"""Turn a callback's report into metrics, log lines and messages. They contain ids and counts only."""
+"""Convert a callback's report into metrics, log lines and messages. They contain only ids and counts."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ COUNTED_AS_REFUSED = {
     "WebhookRejectedAmount",
     "WebhookUnknownOrder",
 }
-"""The counters that add up to ``WebhookRefused``. Their share of all callbacks shows if payctl refuses a gateway."""
+"""The counters that add up to ``WebhookRefused``. A high share means that payctl refuses a gateway's callbacks."""
 
 
 def note_probe(report: WebhookReport, seconds: float) -> None:
-    """Log a forgery of payctl's own probe. It does not count as a callback, so it neither causes nor hides an alarm."""
+    """Log a forgery from payctl's own probe. A forgery is not counted as a callback, so it cannot affect an alarm."""
     log_event("webhook_probed", duration_ms=round(seconds * 1000, 3), provider=report.provider, reason=report.reason)
 
 
@@ -62,6 +62,6 @@ def tell(warm: Warm, report: WebhookReport, seconds: float, correlation_id: str 
         amounts["DbLatency"] = round(report.database_s * 1000, 3)
     if alert is not None:
         amounts["WebhookMoneyAlert"] = 1
-        told = {name: value for name, value in facts.items() if name != "alert"}  # the message's kind already says it
+        told = {name: value for name, value in facts.items() if name != "alert"}  # the message's kind names the alert
         amounts["AlertFailed"] = int(not warm.topic.tell(alert, **told, correlation_id=correlation_id))
     return amounts
