@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from ticketbottle_payctl.errors import InputError
 
 ARGUMENTS = "payctl.arguments"
-"""The key of a context's ``meta`` under which the typed arguments are."""
+"""The key in a context's ``meta`` for the arguments as typed."""
 
 _OURS = (
     *("PAYCTL_", "DATABASE_URL", "KAFKA_", "OUTBOX_", "ZALOPAY_", "PAYOS_", "VNPAY_", "MOMO_"),

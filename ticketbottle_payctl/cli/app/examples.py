@@ -233,4 +233,4 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
         Example("payctl help runs show", "Show the help of a command."),
     ),
 }
-"""The examples by the command's words."""
+"""The examples of each command. The key is the command's words."""

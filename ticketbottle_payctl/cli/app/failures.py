@@ -61,7 +61,7 @@ def describe(error: BaseException, help_command: str) -> Failure:
 
 
 def _abort(error: BaseException) -> Failure:
-    """Return the failure for a prompt without an answer, because of Ctrl-C or because the input ended."""
+    """Return the failure for a prompt that was not answered because of Ctrl-C or the end of the input."""
     if isinstance(error.__context__, KeyboardInterrupt):
         return _interrupted()
     return Failure("GUARD", "not confirmed: the input ended before an answer", ExitCode.GUARD, "answer y, or add --yes")
@@ -73,7 +73,7 @@ def _interrupted() -> Failure:
 
 
 def _usage_message(error: typer.TyperException) -> str:
-    possible: list[str] = list(getattr(error, "possibilities", None) or ())  # similar options to a misspelt one
+    possible: list[str] = list(getattr(error, "possibilities", None) or ())  # options that resemble the misspelt option
     typed = getattr(error, "option_name", "")
     near = [each for each in possible if each.startswith(typed)] or possible[:1]
     text = " ".join((error.message if near else error.format_message()).split())

@@ -24,7 +24,7 @@ def zone(name: str | None) -> str | None:
     """Return ``name`` if it is a time zone of the IANA database, such as ``Asia/Ho_Chi_Minh``.
 
     Raises:
-        typer.BadParameter: there is no such time zone.
+        typer.BadParameter: the name is not a time zone.
     """
     if name is None:
         return None
@@ -136,7 +136,7 @@ NAMES = ("output", "quiet", "verbose", "no_input", "color", "profile", "config",
 
 
 def guess_form(arguments: list[str], environ: Mapping[str, str]) -> OutputFormat:
-    """Guess the output format if the command line cannot be parsed: with ``-o json`` the error must be JSON too."""
+    """Guess the output format of a command line that cannot be parsed. With ``-o json``, the error must be JSON too."""
     try:
         return OutputFormat(_last_value(arguments, "-o", "--output") or environ.get("PAYCTL_OUTPUT", ""))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Run ``payctl``: the root command and its process."""
+"""Define the root command, and run it as the process ``payctl``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ enable_completion()
 
 
 _GC_THRESHOLD = 200_000
-"""Garbage collection is off while modules load, because it would take 7 % of a command's start-up time."""
+"""The number of new objects that starts a garbage collection.
+
+Python's default would collect while modules load, which takes 7 % of a command's start-up time.
+"""
 
 
 def main() -> None:

@@ -55,7 +55,7 @@ class PayctlCommand(TyperCommand):
         return _page(self, ctx, sys.stdout)
 
     def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
-        """Write the examples first, because readers copy them, then the command's own options."""
+        """Write the examples, then the command's own options. The examples come first because readers copy them."""
         from ticketbottle_payctl.cli.app.examples import EXAMPLES  # noqa: PLC0415 - only for the help of one command
 
         words = " ".join(level.info_name or "" for level in _chain(ctx)[1:])
@@ -77,12 +77,12 @@ class PayctlGroup(TyperGroup):
         return super().parse_args(ctx, args)
 
     def refuse_no_arguments(self, ctx: Context) -> None:
-        """Raise the error that a word is missing after the group's name."""
+        """Raise an error that says that a command is missing after the group's name."""
         sys.stderr.write("\n")
         ctx.fail(" ".join(["missing command", *(["after"] if self.prefix else []), *self.prefix]))
 
     def without_arguments(self, ctx: Context) -> str:
-        """Return what is shown if no command was given: the help."""
+        """Return the text to show if no command was given: the help."""
         return _page(self, ctx, sys.stderr)
 
     def list_commands(self, ctx: Context) -> list[str]:
@@ -148,7 +148,7 @@ class PayctlRoot(PayctlGroup):
             return super().parse_args(ctx, args)
 
     def without_arguments(self, ctx: Context) -> str:
-        """Return a page that fits a terminal of 24 lines: what payctl is, and a few commands to begin with."""
+        """Return a page of at most 24 lines that says what payctl is and lists a few first commands."""
         formatter = _Page(sys.stderr)
         formatter.write(f"{formatter.bold(ctx.command_path)}  {self.help}\n")
         widest = max(len(line) for lines in registry.FIRST_SCREEN.values() for line in lines)
@@ -159,7 +159,7 @@ class PayctlRoot(PayctlGroup):
         return formatter.getvalue().rstrip("\n")
 
     def refuse_no_arguments(self, ctx: Context) -> None:
-        """End with the exit code of wrong usage. The page says what to type, so only a document has an error."""
+        """Exit with the code for wrong usage. Only JSON output has an error, because the page says what to type."""
         if guess_form([], os.environ) in {OutputFormat.JSON, OutputFormat.NDJSON}:
             super().refuse_no_arguments(ctx)
         raise typer.Exit(int(exit_codes.ExitCode.USAGE))
@@ -170,7 +170,7 @@ class PayctlRoot(PayctlGroup):
             return super().invoke(ctx)
 
     def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
-        """Write all commands by their use."""
+        """Write all commands, grouped by use."""
         del ctx
         words = registry.children(())
         width = max(map(len, words))
@@ -179,7 +179,7 @@ class PayctlRoot(PayctlGroup):
                 formatter.write_dl([(f"{name:<{width}}", words[name]) for name in names if name in words])
 
     def format_epilog(self, ctx: Context, formatter: HelpFormatter) -> None:
-        """Write the meaning of the exit codes, and last what to type next: a terminal of 24 lines shows the end."""
+        """Write the exit codes, then the commands to try next. They are last because a short terminal shows the end."""
         del ctx
         with formatter.section("Exit codes"):
             formatter.write_dl(exit_codes.rows())
@@ -224,10 +224,10 @@ def page_of(title: str, about: str, rows: list[tuple[str, str]]) -> str:
 
 
 class _Words(BashComplete):
-    """Print completions for bash: one word on each line."""
+    """The completions for bash, with one word on each line."""
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        """Return the words before the cursor, and the last word. The script of an older payctl passes them split."""
+        """Return the words before the cursor, and the last word. An older completion script has already split them."""
         if "_TYPER_COMPLETE_ARGS" in os.environ:
             return FishComplete.get_completion_args(self)  # type: ignore[arg-type]  # it reads only the variable
         return super().get_completion_args()
@@ -249,7 +249,7 @@ class _Words(BashComplete):
 
 
 class _DescribedWords(_Words):
-    """Print completions for zsh and fish: on each line a word, a tab and its description."""
+    """The completions for zsh and fish. Each line has a word, a tab and a description."""
 
     def line(self, item: CompletionItem, incomplete: str) -> str:
         """Return the word, a tab and its description."""
@@ -292,7 +292,7 @@ def _shared_parameters(ctx: Context) -> list[Parameter]:
 
 
 def _begin(ctx: Context) -> Session:
-    """Collect the shared options of every level, and store the session where the command finds it."""
+    """Collect the shared options of every level, and store the session in the root context."""
     contexts = _chain(ctx)
     root = contexts[0]
     given = [_given(level, everything=level is root) for level in contexts]

@@ -19,7 +19,7 @@ class CommandEntry:
     """A command: ``words``, ``target`` (``module:function`` below ``commands``), and the first line of its help.
 
     ``writes`` is True if the command can change rows, or send messages or callbacks. Such a command calls
-    ``safety.confirm`` first; a test checks every one.
+    ``safety.confirm`` first. A test checks this for every command.
     """
 
     words: tuple[str, ...]
@@ -29,7 +29,7 @@ class CommandEntry:
 
     @property
     def name(self) -> str:
-        """The words as the user types them: ``db upgrade``."""
+        """The words as the user types them, such as ``db upgrade``."""
         return " ".join(self.words)
 
     def load(self) -> Callable[..., None]:
@@ -169,7 +169,10 @@ FIRST_SCREEN: dict[str, dict[str, str]] = {
         "payctl reconcile payments --dry-run": "which callbacks never came?",
     },
 }
-"""What `payctl` alone shows: command lines in groups, each with the question that it answers. A test runs them."""
+"""The groups of command lines that `payctl` shows without arguments. Each line has the question that it answers.
+
+A test runs the command lines.
+"""
 
 
 def children(prefix: tuple[str, ...]) -> dict[str, str]:
@@ -190,8 +193,8 @@ def find(words: tuple[str, ...]) -> CommandEntry | None:
 def near(prefix: tuple[str, ...], word: str) -> list[str]:
     """Return the commands that a user may have meant by ``word`` after ``prefix``, the most likely first.
 
-    These are the commands that begin with the word. If no command does, they are the commands that contain the word, or
-    else the commands with a similar word.
+    Prefer the commands that begin with the word. If no command does, return those that contain the word, or else those
+    with a similar word.
     """
     here = list(children(prefix))
     lowered = word.lower()
@@ -224,5 +227,5 @@ def did_you_mean(near: Sequence[str]) -> str:
 
 
 def schema_name(command: str) -> str:
-    """Return the schema name of a command's output in its first version: ``payctl.db-upgrade/1``."""
+    """Return the schema name of a command's output in its first version, such as ``payctl.db-upgrade/1``."""
     return f"payctl.{command.replace(' ', '-')}/1"

@@ -33,16 +33,16 @@ if TYPE_CHECKING:
 
 _LEVELS = ("warning", "info", "debug")
 TRACEBACK_VERBOSITY = 2
-"""The number of -v that makes payctl show tracebacks."""
+"""The number of ``-v`` flags that makes payctl show tracebacks."""
 
 _TOLD_BY_RESULTS = frozenset({"outbox_dead_events", "outbox_late_events"})
-"""Log events that repeat what the command's own result tells a person."""
+"""Log events that repeat the command's own result."""
 
 _WORK_STANDS = "free some space; the command's work is done, and its exit code shows the result"
 
 
 class _Target(NamedTuple):
-    """The line about the target that payctl has not yet printed."""
+    """A line about the target that payctl has not yet printed."""
 
     brokers: bool
     below_headline: bool
@@ -103,7 +103,7 @@ class Session:
 
     @property
     def zone(self) -> tzinfo:
-        """The time zone in which times are read and shown: ``--tz``, or else the profile's, or else the machine's.
+        """The time zone for reading and showing times, from ``--tz``, or else the profile, or else the machine.
 
         Raises:
             ConfigError: the profile or its file is missing or wrong, or TZ is not a time zone.
@@ -114,7 +114,7 @@ class Session:
         return time_zone(name) if name else machine_zone()
 
     def recognise_server(self) -> None:
-        """Read the server's identifier if another profile states one, because that profile's guard may apply here.
+        """Read the server's identifier if another profile contains one, because that profile's guard may apply here.
 
         Raises:
             DatabaseUnavailableError: the server cannot be reached.
@@ -140,10 +140,9 @@ class Session:
     def begin(self) -> None:
         """Start the log, show instants in this run's zone, and load the profile if one was given.
 
-        A terminal shows log lines as JSON only if the user asks for the log, and tracebacks only with -vv. Otherwise it
-        shows no log event that repeats the command's result. The profile
-        is loaded now so that a wrong name is never ignored. If a variable of the environment overrides the profile,
-        this prints a warning.
+        On a terminal, log lines are JSON only if the user asks for the log. Otherwise the log leaves out events that
+        repeat the command's result. Tracebacks need -vv. The profile is loaded now, so that a wrong name is never
+        ignored. If an environment variable overrides the profile, payctl prints a warning.
 
         Raises:
             ConfigError: the profile or its file is missing or cannot be read.
@@ -211,11 +210,11 @@ class Session:
     def answer(self, result: Result) -> ExitCode:
         """Write this run's only document. Return the exit code, which is normally the result's.
 
-        If stdout cannot be written, report this on stderr. A command that changed nothing then has another exit code,
+        If stdout cannot be written, report this on stderr. A command that changed nothing then does not return 0,
         because its answer is lost. A command that made changes keeps its exit code.
         """
         self._answered = True
-        below = self.shared.output is OutputFormat.TABLE and not result.error  # a screen opens with the answer
+        below = self.shared.output is OutputFormat.TABLE and not result.error  # a screen begins with the answer
         if not below:
             self._warn(result)
         try:

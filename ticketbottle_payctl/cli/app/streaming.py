@@ -26,7 +26,7 @@ def finish_stream(
 ) -> NoReturn:
     """Write the rows, then the result that ``close`` returns after the last row, and exit with its code.
 
-    ``draw`` returns the rows for people. If reading fails after some rows, ndjson ends with a summary that contains the
+    ``draw`` formats the rows for people. If reading fails after some rows, ndjson ends with a summary that contains the
     error. csv ends without a summary, and only the exit code shows that rows are missing.
     """
     match session.shared.output:

@@ -20,7 +20,7 @@ _SHORTEST = 12
 
 
 class ToldAt(Enum):
-    """The place of the line: before a change, below the answer's first line, or below the whole answer."""
+    """The place of the line in the output: before a change, below the answer's first line, or below the answer."""
 
     ONCE = "once"
     BELOW_HEADLINE = "below headline"
@@ -50,7 +50,7 @@ def target(
     brokers: bool,
     width: int | None = None,
 ) -> list[Part]:
-    """Return the parts of the dim line, with a protected profile in red. Without a ``width``, cut nothing.
+    """Return the parts of the line. They are dim, but a protected profile is red. Without a ``width``, cut nothing.
 
     A setting that is missing or wrong is shown as *not set*, because the command itself reports the error.
     """
@@ -87,7 +87,7 @@ def _or_not_set(read: Callable[[], str]) -> str:
 
 
 def _fitted(shown: list[tuple[str, str]], room: int) -> list[tuple[str, str]]:
-    """Return two texts, cut to fit into ``room`` columns. A long text also gets the free columns of a short one."""
+    """Cut the texts to fit into ``room`` columns. A long text can use the columns that a short text leaves free."""
     left = room
     fitted: dict[str, str] = {}
     for number, (word, text) in enumerate(sorted(shown, key=lambda each: len(each[1]))):

@@ -80,7 +80,7 @@ def _kind(mode: int) -> str:
 
 
 def _wait(descriptor: int, name: str) -> None:
-    """Wait until data arrives or the writer closes the pipe. Without a writer, neither would ever happen."""
+    """Wait until data arrives or the writer closes the pipe. Raise an error if neither happens within ``PATIENCE``."""
     poll = select.poll()
     poll.register(descriptor, select.POLLIN | select.POLLHUP)
     started = time.monotonic()

@@ -1,6 +1,6 @@
 """Options of the commands that read a callback: its source and its gateway.
 
-These options are in a separate file, because the gateways' names load code that most commands do not need.
+These options are in a separate file, because importing the gateways' names loads code that most commands do not need.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ _SOURCES = "give a FILE, - for stdin, --query STRING or --event FILE"
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The source of a callback, as typed. Exactly one of ``file``, ``query`` and ``event`` is given."""
+    """The source of a callback, as typed. Exactly one of ``file``, ``query`` and ``event`` must be given."""
 
     file: str | None = None
     query: str | None = None
@@ -76,7 +76,8 @@ def _read(source: Source, provider: str) -> Request:
         raise InputError(message, hint=_SOURCES)
     if provider == "vnpay" or (provider == AUTO and _is_query(content)):
         return _query(_text(content))
-    # An editor or a shell ends a file with a line break. No callback has one there, and in a form it would be content.
+    # An editor or a shell ends a file with a line break. No callback ends with a line break. In a form, the line break
+    # would become part of a value.
     return Request(method="POST", body=content.rstrip(b"\r\n") if content.isascii() else content)
 
 

@@ -1,4 +1,4 @@
-"""Check the URL of a service that a callback is sent to."""
+"""Check the URL of a service that receives a callback."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def callback_url(url: str, gateway: Gateway, *, option: str, allow_remote: bool)
         InputError: the value is not an http or https URL, has a query, or is on another machine without --allow-remote.
     """
     if not url.casefold().startswith(_SCHEMES):
-        shown = "" if "@" in url else f", not {cut(url, _LONGEST)}"  # before @ is a password
+        shown = "" if "@" in url else f", not {cut(url, _LONGEST)}"  # the text before @ may be a password
         message = f"{option} must be a URL that begins with http:// or https://{shown}"
         raise InputError(message, hint=f"an example is {option} http://127.0.0.1:3000")
     parts = checked_url(url)

@@ -11,13 +11,13 @@ _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _PART = re.compile(r"(\d{1,9})(ms|[smhdw])")
 _DURATION = re.compile(rf"(?:{_PART.pattern})+")
 _LONGEST_S = 36_525 * 86_400
-"""A hundred years in seconds. The libraries' instants and clocks would overflow with longer durations."""
+"""The longest accepted duration in seconds: 100 years. Longer durations would overflow the libraries' instants."""
 
 _RATE = re.compile(r"(\d{1,7})(?:/(s|m|h))")
 
 
 def duration(text: str) -> timedelta:
-    """Return a duration of at most a hundred years, from a text such as ``50s``, ``90m`` or ``1h30m``.
+    """Return the duration that a text such as ``50s``, ``90m`` or ``1h30m`` names. The longest is 100 years.
 
     Raises:
         typer.BadParameter: the text is not a duration, or the duration is zero or too long.
@@ -34,7 +34,7 @@ def duration(text: str) -> timedelta:
 
 
 def per_second(text: str) -> float:
-    """Return a rate per second, from a text such as ``500/s`` or ``100/m``.
+    """Return the rate per second that a text such as ``500/s`` or ``100/m`` names.
 
     Raises:
         typer.BadParameter: the text is not a rate, or the rate is zero.

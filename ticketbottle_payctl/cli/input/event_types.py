@@ -1,4 +1,4 @@
-"""Event types for a shell's completion. This file is separate, because other options load the gateways."""
+"""Complete event types in a shell. This file is separate, because importing the other options loads the gateways."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The built-in callbacks of ``payctl verify-signature --example``, unchanged or tampered with after signing."""
+"""Choose the built-in callback for ``payctl verify-signature --example``, and change a field for ``--tamper``."""
 
 from __future__ import annotations
 

@@ -36,9 +36,9 @@ def named_ids(arguments: list[str] | None, from_file: str | None) -> tuple[str, 
 def read_ids(name: str) -> tuple[str, ...]:
     """Return the ids of a file, or of stdin for ``-``: one per line. ``#`` starts a comment.
 
-    If a line is a JSON object, as ``-o ndjson`` writes it, its ``id`` is read. The summary line has no id. It must not
-    say that more rows exist. A file that is one JSON value is read too, and so are the messages about dead events that
-    payctl's functions send to SQS and SNS (:mod:`queue_messages`).
+    If a line is a JSON object, as in the output of ``-o ndjson``, its ``id`` is read. A summary line has no id, but it
+    must not say that more rows exist. The file can also be one JSON value, or a message about dead events that payctl's
+    functions sent to SQS or SNS (:mod:`queue_messages`).
 
     Raises:
         InputError: the file cannot be read or has no id, a line is not an id, or the list is incomplete.
@@ -57,7 +57,7 @@ def read_ids(name: str) -> tuple[str, ...]:
 
 
 def _found(text: str, where: str) -> Iterator[tuple[str, str]]:
-    """Yield each id with its line number."""
+    """Yield each id with its place in the file, for error messages."""
     if is_alert(text):
         yield from ((each, where) for each in ids_of_alert(text, where))
         return

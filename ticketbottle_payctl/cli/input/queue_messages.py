@@ -77,7 +77,7 @@ def _of_object(value: Mapping[str, object], where: str, depth: int) -> Iterator[
 
 
 def _of_text(text: str, where: str, depth: int) -> Iterator[str]:
-    """Yield the ids in an envelope's text, which is a pointer as JSON or the sentence of an alert."""
+    """Yield the ids in the text of an envelope. The text is JSON or an alert."""
     if is_alert(text):
         yield from ids_of_alert(text, where)
         return

@@ -81,7 +81,7 @@ def window(
     """Return the start and end of a window in UTC, and print them on stderr.
 
     Raises:
-        typer.BadParameter: one of them cannot be read, or the end is not after the start.
+        typer.BadParameter: an instant cannot be read, or the end is not after the start.
     """
     if since is None and until is None:
         return None, None

@@ -1,4 +1,4 @@
-"""The options that select rows, declared once for every command that has them."""
+"""Declare the options that select rows, so that several commands can share them."""
 
 from __future__ import annotations
 

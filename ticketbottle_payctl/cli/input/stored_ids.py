@@ -1,6 +1,7 @@
 """Complete ids of runs, error groups and stored callbacks for a shell. The ids are read from the database.
 
-A shell waits for the answer while the user types. So the answer takes at most a second, and is empty if anything fails.
+A shell waits for the answer while the user types. Therefore the answer takes at most a second. If anything fails, the
+answer is empty.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ticketbottle_payctl.telemetry import redact
 from ticketbottle_payctl.wiring import Services, hide_secrets
 
 PATIENCE = 1.0
-"""The time in seconds that a shell waits for the database."""
+"""The longest time in seconds that a shell waits for the database."""
 
 Described = tuple[str, str]
 
@@ -68,7 +69,7 @@ def receipt_ids(ctx: typer.Context, incomplete: str) -> list[Described]:
 
 
 def _begin(ctx: typer.Context, incomplete: str, read: Callable[[Services], list[Described]]) -> list[Described]:
-    """Return the result of ``read`` within :data:`PATIENCE`. The thread that reads never keeps payctl from ending."""
+    """Return the ids that ``read`` finds within :data:`PATIENCE`. A daemon thread reads, so payctl can exit earlier."""
     found: list[Described] = []
 
     def ask() -> None:
@@ -77,7 +78,7 @@ def _begin(ctx: typer.Context, incomplete: str, read: Callable[[Services], list[
 
     try:
         services = Services(_environ(ctx))
-        _ = services.engine  # loads the driver here, because that time should not count
+        _ = services.engine  # load the driver before the time limit starts
     except Exception:  # noqa: BLE001 - a shell's completion must not show configuration errors
         return []
     asking = Thread(target=ask, daemon=True)

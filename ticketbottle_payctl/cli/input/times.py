@@ -1,6 +1,6 @@
 """Read instants in a known time zone, and print how they were read.
 
-Accepted are ``2h``, ``90m``, ``3d``, ``2h ago``, ``now``, ``today``, ``yesterday``, ``09:00``, ``2026-11-22``,
+Examples are ``2h``, ``90m``, ``3d``, ``2h ago``, ``now``, ``today``, ``yesterday``, ``09:00``, ``2026-11-22``,
 ``2026-11-22T10:00`` and RFC 3339 (which has its own zone). An ambiguous text is refused.
 """
 
@@ -29,10 +29,10 @@ _ORDER_UNKNOWN = re.compile(r"\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4}|\d{4}/\d{1,2}/\d{1
 
 
 def instant(text: str, zone: tzinfo, now: datetime, *, option: str | None = None) -> datetime:
-    """Return the instant of ``text`` in UTC. A day is its first moment, and a duration counts back from now.
+    """Return the instant that ``text`` names, in UTC. A day means its first moment, and a duration means a time ago.
 
-    Days and clock times are read in ``zone``. ``2h ago`` and ``today`` are relative to ``now`` (aware). The error names
-    ``option``.
+    Days and clock times are read in ``zone``. ``2h ago`` and ``today`` are relative to ``now``, which must have a zone.
+    An error message names ``option``.
 
     Raises:
         typer.BadParameter: the text has no accepted form, is ambiguous, does not exist in ``zone``, or is not
@@ -54,7 +54,7 @@ def in_reach(moment: datetime) -> bool:
 
 
 def age(text: str) -> timedelta:
-    """Return the duration of a text: ``2h``, ``90m``, ``3d``, or the same with ``ago``.
+    """Return the duration that a text such as ``2h``, ``90m`` or ``3d ago`` names.
 
     Raises:
         typer.BadParameter: the text is not a duration, or the duration is zero.
@@ -63,7 +63,7 @@ def age(text: str) -> timedelta:
 
 
 def is_age(text: str) -> bool:
-    """Return whether a text is a duration (how long ago) and not an instant."""
+    """Return whether a text is a duration such as ``2h``, and not an instant."""
     try:
         age(text)
     except typer.BadParameter:
@@ -72,7 +72,7 @@ def is_age(text: str) -> bool:
 
 
 def zone_of(session: Session) -> tzinfo:
-    """Return the zone in which times are read and shown: ``--tz``, or else the profile's, or else the machine's.
+    """Return the zone for reading and showing times, from ``--tz``, or else the profile, or else the machine.
 
     Raises:
         ConfigError: the profile or its file is missing or wrong, or TZ is not a time zone.
@@ -121,7 +121,7 @@ def _today(zone: tzinfo, now: datetime) -> date:
 
 
 def _local(day: date, clock: time, zone: tzinfo, *, first: bool = False) -> datetime:
-    """Return a clock time of a day in ``zone``. A time that a clock change skips or repeats is refused."""
+    """Return a clock time of a day in ``zone``. Without ``first``, refuse a time that a clock change makes unclear."""
     early, late = (datetime.combine(day, clock.replace(fold=fold), zone) for fold in (0, 1))
     if early.utcoffset() != late.utcoffset() and not first:
         message = f"{clock} on {day} is ambiguous or skipped in {zone} (clock change); add an offset or Z"
