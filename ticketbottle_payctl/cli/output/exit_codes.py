@@ -112,7 +112,7 @@ OUTCOMES: Mapping[str, Mapping[str, ExitCode]] = {
         "signal": ExitCode.TERMINATED,
     },
 }
-"""Exit codes by the name of the outcome. The keys are text, so that this module need not import the jobs."""
+"""The exit code of each outcome, by the name of its type. The keys are text, so that this module imports no job."""
 
 
 def of_error(error: PayctlError) -> ExitCode:

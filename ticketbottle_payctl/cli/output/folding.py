@@ -1,4 +1,4 @@
-"""Break a line that is wider than the terminal between words, and indent the following lines."""
+"""Break lines that are wider than the terminal. Lines break between words, and the following lines are indented."""
 
 from __future__ import annotations
 
@@ -36,16 +36,17 @@ def folded(parts: Sequence[Part], between: int, width: int, hang: int | None = N
     for part, word in _words(parts, between, width - len(indent)):
         if used + columns_of(word) > width and used > len(indent):
             lines.append([indent])
-            used, word = len(indent), word.lstrip(" ")  # noqa: PLW2901 - the spaces before it stay on the line above
+            used, word = len(indent), word.lstrip(" ")  # noqa: PLW2901 - the line above keeps the spaces before the word
         lines[-1].append(_like(part, word))
         used += columns_of(word)
     return lines
 
 
 def _indent(texts: Sequence[str], between: int, width: int, hang: int | None) -> int:
-    """Return the column where the following lines begin: under ``hang``, the longest part, or an earlier part.
+    """Return the column where the following lines begin.
 
-    The longest word of the rest fits there, if it fits under any part.
+    This is the start of the part with index ``hang``, or else of the longest part. If the longest word does not fit
+    there, this is the start of an earlier part.
     """
     start_at = texts.index(max(texts, key=columns_of)) if hang is None else min(hang, len(texts) - 1)
     words = [columns_of(word) for text in texts[start_at:] for word in text.split(" ")]
@@ -76,7 +77,7 @@ def _words(parts: Sequence[Part], between: int, room: int) -> Iterator[tuple[Par
 
 
 def _pieces(word: str, room: int) -> list[str]:
-    """Return the word whole. A name and its value in JSON are two words if a line has no room for both."""
+    """Return the word as one piece. Split a JSON name from its value if a line has no room for both."""
     return re.findall(r" *[^ ]+", word) if columns_of(word) > room and re.fullmatch(f" *{_PAIR}", word) else [word]
 
 
@@ -88,7 +89,7 @@ def _joined(parts: Sequence[Part], between: int) -> list[Part]:
 
 
 def _like(part: Part, text: str) -> Part:
-    """Return text in the style of a part. Spaces at its start have no style."""
+    """Return text in the style of a part."""
     return Styled(text, part.style) if isinstance(part, Styled) else text
 
 

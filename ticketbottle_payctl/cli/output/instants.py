@@ -18,7 +18,7 @@ def show_in(zone: Callable[[], tzinfo]) -> None:
 
 
 def instant(at: datetime) -> str:
-    """Return a zoned time with milliseconds and offset: ``2026-11-22T10:04:05.678+07:00``, with ``Z`` for UTC."""
+    """Return a time as text such as ``2026-11-22T10:04:05.678+07:00``. UTC has ``Z`` as its offset."""
     return at.astimezone(zone_shown()).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -29,7 +29,7 @@ def zone_shown() -> tzinfo:
 
 
 def clock(at: datetime) -> str:
-    """Return a zoned time as text for a terminal: ``2026-11-22 10:04:05.678 +07:00``."""
+    """Return a time as text for a terminal, such as ``2026-11-22 10:04:05.678 +07:00``."""
     return local(at, zone_shown())
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def live_line(colour: Colour, text: Callable[[], str]) -> Iterator[None]:
     """While the block runs, write ``text()`` to stderr four times a second, cut to the terminal's width.
 
-    The caller must first check that stderr is a terminal. A second thread calls ``text``.
+    The caller must first check that stderr is a terminal. ``text`` is called on another thread.
     """
     from rich.console import Console  # noqa: PLC0415 - rich, only on a terminal
     from rich.live import Live  # noqa: PLC0415

@@ -19,9 +19,7 @@ from ticketbottle_payctl.cli.output.sanitize import escape, escape_json
 from ticketbottle_payctl.facts import Count, Keywords
 from ticketbottle_payctl.formats import rfc3339
 
-_RUN_BY_SPREADSHEETS = tuple(
-    "=+-@\t\r\uff1d\uff0b\uff0d\uff20"
-)  # the last four characters also exist in a full-width form
+_RUN_BY_SPREADSHEETS = tuple("=+-@\t\r\uff1d\uff0b\uff0d\uff20")  # the last four are full-width forms of the first four
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +165,7 @@ def _flat(row: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, st
 
 
 def _inert(value: object) -> str:
-    """Return a cell that no spreadsheet runs as a formula, with an apostrophe before text that begins like a formula.
+    """Return a cell that no spreadsheet runs as a formula. Text that begins like a formula gets an apostrophe first.
 
     See https://owasp.org/www-community/attacks/CSV_Injection. Numbers stay numbers.
     """
@@ -181,7 +179,7 @@ def _csv_lines(rows: Iterable[list[str]]) -> str:
     usual = csv.writer(text, lineterminator="\n")
     quoted = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     for row in rows:
-        # Some spreadsheets separate cells by semicolons, so a cell that contains one could become two.
+        # Some spreadsheets separate cells by semicolons. They would split a cell that contains a semicolon.
         (quoted if any(";" in each for each in row) else usual).writerow(row)
     return text.getvalue()
 

@@ -29,7 +29,7 @@ _STYLES = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column with a title and a function for its text. A narrow terminal leaves out columns of high ``rank``."""
+    """A column of a list. On a narrow terminal, the columns with the highest ``rank`` are left out."""
 
     title: str
     text: Callable[[Row, tzinfo, datetime], str]
@@ -43,7 +43,7 @@ class Column:
 
 
 def narrow(columns: Sequence[Column], rows: Sequence[Row], zone: tzinfo, now: datetime) -> list[Block]:
-    """Return the rows as lines that fit the width of the terminal and break no word."""
+    """Return the rows as lines that fit the terminal's width. No word is broken."""
     width, mark = get_terminal_size().columns, Surface.of(sys.stdout, colour=False).marks("…")
     cells = {column: [_cell(column, row, zone, now, mark) for row in rows] for column in columns}
     needs = _needs(cells)
@@ -99,7 +99,7 @@ def _part(column: Column, text: str, width: int, mark: str) -> Part:
 
 
 def _line(columns: Sequence[Column], parts: Sequence[Part]) -> Line:
-    """Return a line without trailing spaces, because these would wrap on a terminal of exactly this width."""
+    """Return a line without trailing spaces, because spaces would wrap on a terminal of exactly this width."""
     *before, last = parts
     if columns[-1].right:
         return line(*before, last)
@@ -118,7 +118,7 @@ def short(name: str) -> Callable[[Row, tzinfo, datetime], str]:
 
 
 def when(name: str) -> Callable[[Row, tzinfo, datetime], str]:
-    """Return a column's text for a time: the time of day or the date, and the age."""
+    """Return a function that gives a time field as a column's text: the time of day or the date, and the age."""
 
     def text(row: Row, zone: tzinfo, now: datetime) -> str:
         at = row.get(name)
@@ -128,7 +128,7 @@ def when(name: str) -> Callable[[Row, tzinfo, datetime], str]:
 
 
 def ago(name: str) -> Callable[[Row, tzinfo, datetime], str]:
-    """Return a column's text for a time: its age."""
+    """Return a function that gives the age of a time field as a column's text."""
 
     def text(row: Row, _zone: tzinfo, now: datetime) -> str:
         at = row.get(name)

@@ -14,7 +14,7 @@ _ELSEWHERE = "name a file in a directory that you may write to"
 
 
 def check_free(path: Path, *, force: bool) -> None:
-    """Raise an error if :func:`write_private` would refuse the path. Call this before long work.
+    """Raise an error if :func:`write_private` would refuse the path. Call this before a long job.
 
     Raises:
         InputError: something exists at ``path`` that may not be replaced, or its directory does not exist.
@@ -37,9 +37,9 @@ def check_free(path: Path, *, force: bool) -> None:
 
 
 def write_private(path: Path, text: str, *, force: bool) -> None:
-    """Write a file with mode 0600. The whole file appears, or none of it. With ``force``, replace a regular file.
+    """Write a file with mode 0600, completely or not at all. With ``force``, replace a regular file.
 
-    A link is never followed. The text goes into a new file, which is then renamed to ``path``.
+    A link is never followed. The text goes into a temporary file, which then gets the name ``path``.
 
     Raises:
         InputError: something exists at ``path`` that may not be replaced, or the file cannot be written.

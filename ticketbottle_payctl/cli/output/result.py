@@ -13,7 +13,7 @@ _HEADLINE = 80
 
 @dataclass(frozen=True, slots=True)
 class Styled:
-    """A word with a style."""
+    """A text with a style."""
 
     text: str
     style: Style
@@ -79,10 +79,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The result of a command. A command with one answer fills ``result``, a list fills ``items``.
+    """The result of a command. A command with one answer fills ``result``. A list fills ``items``.
 
     ``schema`` is the output's name and version, such as ``payctl.stats/1``. ``-o table`` shows ``human``. If ``human``
-    is empty, it shows the items as a table, or the result as fields. ``next`` is the cursor of the next page.
+    is empty, payctl shows the items as a table, or the result as fields. ``next`` is the cursor of the next page.
     """
 
     schema: str
@@ -130,7 +130,7 @@ def bold(text: str) -> Styled:
 
 
 def dim(text: str) -> Styled:
-    """Return a word in dim text, because it is less important."""
+    """Return a word in the style for less important text."""
     return Styled(text, Style.DIM)
 
 

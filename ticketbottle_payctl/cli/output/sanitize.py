@@ -1,7 +1,7 @@
 """Make text from a gateway, a row or a file name safe to show on a terminal.
 
-Control characters, bidirectional overrides, invisible format characters and lone surrogates are escaped as Python
-writes them. Nothing else changes, and payctl interprets no markup.
+Control characters, bidirectional overrides, invisible format characters and lone surrogates become Python escapes. All
+other text, including markup, stays unchanged.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def escape(value: object) -> str:
 
 
 def escape_json(text: str) -> str:
-    """Return JSON text in which unsafe characters are JSON escapes. They can occur only inside strings."""
+    """Return JSON text with unsafe characters as JSON escapes. In JSON, they occur only inside strings."""
     return _SUSPECT.sub(_json_escaped, text)
 
 

@@ -1,6 +1,6 @@
-"""Show a picture on the whole terminal, and write only the changed rows, so that a slow connection is enough.
+"""Draw frames on the whole terminal. Only changed rows are written, so a slow connection is enough.
 
-The picture is on the terminal's second screen, so the old content is back at the end. No line wraps.
+The frames are on the terminal's second screen, so the old content is visible again at the end. Lines do not wrap.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ _ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[H\x1b[2J"
 _LEAVE = "\x1b[?7h\x1b[?25h\x1b[?1049l"
 _CLEAR = "\x1b[2J"
 _EMPTY_LINE = "\x1b[K"
-"""The text before each row. After a row as wide as the terminal, the cursor is still on the row's last character."""
+"""The control sequence that clears a row before its new text is written.
+
+Clearing after the text would delete the last character of a row as wide as the terminal.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class Cell:
 
 
 Row = Sequence["Part | Cell"]
-"""A row of the picture: parts next to each other."""
+"""A row of a frame, as parts next to each other."""
 
 
 class Screen:
@@ -47,7 +50,7 @@ class Screen:
 
     @property
     def size(self) -> os.terminal_size:
-        """The present width and height of the terminal."""
+        """The current width and height of the terminal."""
         try:
             return os.get_terminal_size(self._stream.fileno())
         except (OSError, ValueError):
@@ -55,11 +58,11 @@ class Screen:
 
     @property
     def resized(self) -> bool:
-        """Whether the terminal's size has changed since the last picture."""
+        """Whether the terminal's size has changed since the last frame."""
         return self.size != self._size
 
     def draw(self, rows: Sequence[Row]) -> None:
-        """Write the rows that differ from the last picture. Rows below the terminal's last line are left out.
+        """Write the rows that differ from the last frame. Rows below the terminal's last line are left out.
 
         Raises:
             ReaderGoneError: the terminal was closed.
@@ -130,7 +133,7 @@ def _text(part: Part) -> str:
 
 @contextmanager
 def full_screen(stream: TextIO, surface: Surface) -> Iterator[Screen]:
-    """Yield the screen. At the end, always restore the terminal."""
+    """Yield the open screen. Restore the terminal at the end, even after an error."""
     screen = Screen(stream, surface)
     screen.open()
     try:

@@ -1,4 +1,4 @@
-"""Draw numbers as a row of bars, one character each."""
+"""Draw numbers as a row of bars. Each bar is one character."""
 
 from __future__ import annotations
 

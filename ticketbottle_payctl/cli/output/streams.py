@@ -31,7 +31,7 @@ class ResultStream(TextIOWrapper):
     def write(self, text: str, /) -> int:
         """Write text. The text may stay in the buffer until :meth:`flush`.
 
-        Empty text is ignored. A library writes empty text to test the stream, and would hide an error of this write.
+        Empty text is ignored, because a library that writes empty text to test the stream would hide the error.
         """
         if text == "":
             return 0
@@ -43,7 +43,7 @@ class ResultStream(TextIOWrapper):
 
 
 class TalkStream(TextIOWrapper):
-    """A stderr that never raises. A disk that is full now may have space for the next line."""
+    """A stderr that never raises an error. After a failed write, it tries again with the next message."""
 
     def write(self, text: str, /) -> int:
         """Write text. If this fails, drop the text."""
@@ -60,8 +60,8 @@ class TalkStream(TextIOWrapper):
 def protect_streams() -> None:
     """Make stdin, stdout and stderr usable, even if the caller closed them.
 
-    A closed stream is replaced by ``/dev/null``. Otherwise a new socket or file could get its number, and would then
-    receive the messages. A character that a stream cannot encode is escaped.
+    A closed stream is replaced by ``/dev/null``. Otherwise a new socket or file could get the stream's number, and
+    would then receive the messages. A character that a stream cannot encode is escaped.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         _open_if_closed(number)

@@ -43,9 +43,9 @@ def draw(table: Table, surface: Surface) -> str:
 
 
 def _widths(table: Table, surface: Surface, width: int) -> list[int] | None:
-    """Return a width for each column that breaks no word, or None if the terminal is too narrow.
+    """Return column widths that break no word, or None if the terminal is too narrow.
 
-    Remaining width goes first to the columns that need the least of it to show each cell in one line.
+    The remaining width goes first to the columns that need the least to show each cell in one line.
     """
     cells = [[surface.marks(cell) for cell in column] for column in _cells(table)]
     widths = [max(map(_longest_word, column)) for column in cells]
@@ -61,7 +61,7 @@ def _widths(table: Table, surface: Surface, width: int) -> list[int] | None:
 
 
 def _fitted(table: Table, width: int) -> Table:
-    """Return the table without the spare columns that do not fit. A spare column never breaks its cells."""
+    """Return the table without the spare columns that do not fit. The cells of a spare column are never broken."""
     for name in table.spare:
         needs = [
             max(map(columns_of if column[0] in table.spare else _longest_word, column)) for column in _cells(table)
@@ -75,7 +75,7 @@ def _fitted(table: Table, width: int) -> Table:
 
 
 def _kept_whole(table: Table, width: int) -> set[int]:
-    """Return the single-word columns (ids, times) that never break: from the left, as long as the others fit.
+    """Return the single-word columns, such as ids, that are never broken. Take them from the left while others fit.
 
     A user could not copy an id that is split over two lines.
     """
@@ -90,7 +90,7 @@ def _kept_whole(table: Table, width: int) -> set[int]:
 
 
 def _cells(table: Table) -> list[list[str]]:
-    """Return the texts of each column, its name first."""
+    """Return the texts of each column. The first text is the column's name."""
     return [[shown(name), *(_word(row[place]) for row in table.rows)] for place, name in enumerate(table.columns)]
 
 

@@ -1,4 +1,4 @@
-"""Write a result for people: aligned and coloured on a terminal, with full tab-separated values elsewhere.
+"""Write a result for people. It is aligned and coloured on a terminal, and has tab-separated full values elsewhere.
 
 This module escapes all text, so its callers need not escape it.
 """
@@ -44,7 +44,7 @@ def coloured(part: Part, surface: Surface) -> str:
 def lines_of(
     parts: Sequence[Part], surface: Surface, *, between: int, most: int | None = None, hang: int | None = None
 ) -> str:
-    """Return parts as one line. On a terminal, break it into lines that fit. ``most`` is their greatest width."""
+    """Return parts as one line. On a terminal, break it into lines that fit. ``most`` is the largest width."""
     if not surface.terminal:
         return (" " * between).join(paint(part, surface) for part in parts) + "\n"
     from ticketbottle_payctl.cli.output.folding import folded  # noqa: PLC0415 - only on a terminal

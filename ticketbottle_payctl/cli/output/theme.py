@@ -1,7 +1,7 @@
 """Define the look of each style: dim labels, plain values, coloured states, and one accent colour.
 
 payctl uses only the terminal's own sixteen colours, because they are readable on the terminal's background. It does not
-use black or white. A colour never carries a meaning alone: a state is also a word or a mark.
+use black or white. Colour alone never shows a state. Each state also has a word or a mark.
 """
 
 from __future__ import annotations

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 _MEASURED = re.compile(r"[^ -\u02ff\u1e00-\u1eff→…✔✘▁-█]")
-"""The characters that rich has to measure. The others, such as Vietnamese letters and payctl's marks, take one."""
+"""A pattern of the characters that rich must measure. Others, such as Vietnamese letters, take one column."""
 
 
 def columns_of(text: str) -> int:
-    """Return how many columns a harmless text takes."""
+    """Return how many columns an escaped text takes."""
     if _MEASURED.search(text) is None:
         return len(text)
     from rich.cells import cell_len  # noqa: PLC0415 - rich, only on a terminal
@@ -18,7 +18,7 @@ def columns_of(text: str) -> int:
 
 
 def cut_to(text: str, width: int, mark: str = "…") -> str:
-    """Return a text of at most ``width`` columns. If it was longer, it ends in ``mark``."""
+    """Return a text of at most ``width`` columns. A longer text is cut and ends in ``mark``."""
     if columns_of(text) <= width:
         return text
     room = max(0, width - len(mark))
@@ -30,6 +30,6 @@ def cut_to(text: str, width: int, mark: str = "…") -> str:
 
 
 def filled(text: str, width: int, *, right: bool = False) -> str:
-    """Return a text with spaces at its right end, or at its left end, so that it takes ``width`` columns."""
+    """Add spaces at the right end of a text, or at its left end, so that it takes ``width`` columns."""
     spaces = " " * (width - columns_of(text))
     return f"{spaces}{text}" if right else f"{text}{spaces}"

@@ -30,7 +30,7 @@ def emit(
 ) -> None:
     """Write the result to stdout. A closed pipe is not an error, because the command's work is done.
 
-    After the first line of the text for people, ``below_headline`` is called, which may write to stderr.
+    ``below_headline`` is called after the first line of text for people. It may write to stderr.
 
     Raises:
         OutputError: stdout cannot be written.
@@ -46,7 +46,7 @@ def emit(
 
 
 def write_stdout(text: str) -> None:
-    """Write to stdout and flush. If the pipe is closed, report no error, neither now nor at exit.
+    """Write to stdout and flush. A closed pipe causes no error, now or at exit.
 
     Raises:
         OutputError: stdout cannot be written.

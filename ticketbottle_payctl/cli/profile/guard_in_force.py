@@ -2,8 +2,8 @@
 
 If several profiles in the file name the database of DATABASE_URL, all their guards apply. If their limits differ, the
 strictest limit applies. Two URLs name the same database if their host, port and database name are equal; localhost,
-127.0.0.1, ::1 and a socket are one host. If a profile states its server's system identifier, its guard also applies to
-a connection through a tunnel.
+127.0.0.1, ::1 and a socket count as one host. If a profile contains its server's system identifier, its guard also
+applies to a connection through a tunnel.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ticketbottle_payctl.settings.place import leads_to
 
 
 class Cap(NamedTuple):
-    """The limit of rows that one command may change, and the profile that sets it."""
+    """The largest number of rows that one command may change, and the profile that sets this limit."""
 
     most: int
     owner: str | None
@@ -27,7 +27,7 @@ class Cap(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class GuardInForce:
-    """The profiles whose guards apply. ``recognisable`` are the other profiles that state a system identifier."""
+    """The profiles whose guards apply. ``recognisable`` contains the other profiles with a system identifier."""
 
     profiles: tuple[Profile, ...]
     recognisable: tuple[Profile, ...] = ()
@@ -44,12 +44,12 @@ class GuardInForce:
 
     @property
     def max_affected(self) -> int | None:
-        """The lowest limit of rows that a profile sets, or None."""
+        """The lowest row limit of these profiles, or None if no profile sets a limit."""
         caps = [each.guard.max_affected for each in self.profiles if each.guard.max_affected is not None]
         return min(caps, default=None)
 
     def cap(self, default: int) -> Cap:
-        """Return the lowest limit of rows and the profile that sets it. Without such a profile, return the default."""
+        """Return the lowest row limit and its profile. If no profile sets a limit, return ``default``."""
         caps = [
             Cap(each.guard.max_affected, each.name) for each in self.profiles if each.guard.max_affected is not None
         ]

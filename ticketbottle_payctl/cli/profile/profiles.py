@@ -1,4 +1,4 @@
-"""Profiles: named settings in a TOML file. A value applies if the environment does not set it. Guards limit changes.
+"""Read profiles, which are named settings in a TOML file. The environment overrides them. Guards limit changes.
 
 ::
 
@@ -107,7 +107,7 @@ def load(name: str | None, given: str | None, environ: Mapping[str, str]) -> Pro
 
 
 def refuse_writable(path: Path, name: str) -> None:
-    """Raise an error if an account other than this one and root may change the file with the guard of ``name``.
+    """Raise an error if any account except this one and root may change the file with the guard of ``name``.
 
     Raises:
         ConfigError: another account may write or replace the file, or the file cannot be inspected.

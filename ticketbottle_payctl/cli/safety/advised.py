@@ -22,7 +22,7 @@ class Adviser:
 
     Every method raises:
         ConfigError: the profile or its file is missing or cannot be read.
-        DatabaseUnavailableError: a profile states its server's identifier, and the server cannot be reached.
+        DatabaseUnavailableError: a profile contains a server identifier, and the server cannot be reached.
     """
 
     session: Session
@@ -45,9 +45,10 @@ class Adviser:
         return command_line(verb, operands, [*options, *self._profile(), *self._guard(rows)])
 
     def again(self, arguments: Sequence[str], *, without: Collection[str], rows: int = 1) -> str | None:
-        """Return the command that was typed, without these options and with what the guard needs for ``rows`` rows.
+        """Return the typed command without the options ``without``, and with the guard's options for ``rows`` rows.
 
-        Return None if the command cannot be repeated: it reads stdin, or none of the options is a word of its own.
+        Return None if the command cannot be repeated, because it reads stdin or has none of these options as a separate
+        word.
         """
         typed = [each for each in arguments if each not in without]
         if len(typed) == len(arguments) or "-" in typed:

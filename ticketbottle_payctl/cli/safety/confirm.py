@@ -40,7 +40,7 @@ APPROVED_ROWS = "max_affected"
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """A change that needs approval. ``noun`` is singular: ``Act("replay", 1234, "event", plan)``."""
+    """A change that needs approval, such as ``Act("replay", 1234, "event", plan)``. ``noun`` is singular."""
 
     verb: str
     affected: int
@@ -53,7 +53,7 @@ class Act:
 
     @property
     def text(self) -> str:
-        """The change in words: ``replay 1,234 events``."""
+        """The change in words, such as ``replay 1,234 events``."""
         return f"{self.verb} {count(self.affected, self.noun)}" + (f" ({self.note})" if self.note else "")
 
 
@@ -124,7 +124,7 @@ def refuse_early(session: Session, act: Act, approval: Approval) -> None:
 
 
 def can_ask(session: Session) -> bool:
-    """Return whether a person can answer: stdin and stderr are a terminal, and the options allow a question."""
+    """Return whether a person can answer: stdin and stderr are terminals, and the options allow a question."""
     for_people = session.shared.output in {OutputFormat.TABLE, OutputFormat.NONE}
     return for_people and not session.shared.no_input and is_terminal(sys.stdin) and is_terminal(sys.stderr)
 

@@ -15,7 +15,7 @@ def command_text(session: Session, command: Command | None, reason: str) -> str 
 
     Raises:
         ConfigError: the profile or its file is missing or cannot be read.
-        DatabaseUnavailableError: a profile states its server's identifier, and the server cannot be reached.
+        DatabaseUnavailableError: a profile contains a server identifier, and the server cannot be reached.
     """
     if command is None:
         return None
