@@ -1,4 +1,4 @@
-"""Implement ``payctl cdc``: hand the outbox to Debezium and back. docs/explanation/scale.md shows the steps."""
+"""Implement ``payctl cdc``, which hands the outbox to Debezium and takes it back. See docs/explanation/scale.md."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def cut_back_command(  # noqa: PLR0913 - one argument per option
 
 
 def _act(verb: str, events: int, also: str) -> Act:
-    """Return the change for approval. It needs approval even without events, because the publisher changes."""
+    """Return the change to approve. It needs approval even without events, because the outbox gets a new publisher."""
     plan = [line(f"would {verb}", bold(count(events, "event"))), line("and", also)]
     return Act(verb, events, "event", plan, beyond_rows=True)
 

@@ -1,4 +1,4 @@
-"""Implement ``payctl completion``: a shell's completion script."""
+"""Implement ``payctl completion``, which prints a shell's completion script."""
 
 from __future__ import annotations
 
@@ -71,8 +71,7 @@ complete --command payctl --no-files --keep-order --arguments '(__payctl_complet
 """
 
 _SCRIPTS = {Shell.BASH: _BASH, Shell.ZSH: _ZSH, Shell.FISH: _FISH}
-"""The script of each shell. It asks payctl for the words that fit the line. Without such a word, it offers file names.
-"""
+"""The completion script of each shell. It asks payctl for matching words. If no word matches, it offers file names."""
 
 
 class CompletionFacts(TypedDict):

@@ -1,4 +1,4 @@
-"""Implement ``payctl db``: payctl's own schema. The payment service's tables are never changed."""
+"""Implement ``payctl db``, which manages payctl's own schema. It never changes the payment service's tables."""
 
 from __future__ import annotations
 

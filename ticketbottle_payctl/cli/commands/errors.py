@@ -1,4 +1,4 @@
-"""Implement ``payctl errors``: the errors of unpublished events in groups, each with the command that replays it."""
+"""Implement ``payctl errors``, which groups the errors of unpublished events and shows the command for a replay."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class ErrorGroupItem(TypedDict):
     """The number of superseded events. A replay leaves them out, because it would take a paid customer's tickets
     away."""
     blocking: NotRequired[Count]
-    """The number of dead superseded events whose payment has a pending event, which waits."""
+    """The number of dead superseded events that block a pending event of their payment."""
     remedy: NotRequired[Annotated[str, Keywords(enum=[*DeliveryRemedy])] | None]
     """What to fix before the replay; otherwise the events fail again."""
     todo: NotRequired[str | None]
@@ -128,7 +128,7 @@ def _item(group: ErrorGroup, replay: str) -> ErrorGroupItem:
 
 
 def _replay(group: ErrorGroup, selector: Selector, adviser: Adviser) -> str:
-    """Return the command that selects the counted events: it has the same selectors and the resolved window."""
+    """Return the command that replays the counted events. It has the same selectors and the resolved window."""
     words = ["--error-group", group.group, *(["--failed"] if selector.failed else [])]
     for each in selector.types:
         words += ["--type", each]
@@ -149,7 +149,7 @@ def _todo(group: ErrorGroup) -> str | None:
 
 
 def _blocks(group: ErrorGroup) -> str:
-    """Return what waits behind superseded events."""
+    """Return a text that says which events wait behind superseded events."""
     if not group.blocking:
         return "nothing: no event waits behind a superseded one"
     return f"the later events of {count(group.blocking, 'payment')}"
@@ -164,7 +164,7 @@ def _written(at: datetime) -> str:
 
 
 def _created(group: ErrorGroup, now: datetime | None) -> str:
-    """Return when the events were created: with ages if ``now`` is given (a terminal), otherwise with all digits."""
+    """Return when the events were created, as text. With ``now``, the text is for a terminal and contains ages."""
     if now is None:
         return span(group.first, group.last, zone_shown())
     return span_and_age(group.first, group.last, zone_shown(), now)

@@ -1,4 +1,4 @@
-"""Implement ``payctl help``: the help of a command, and pages on what all commands share."""
+"""Implement ``payctl help``, which shows the help of a command or a page on a shared topic."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _page(ctx: typer.Context, session: Session, topic: str) -> tuple[str, str, l
 
 
 def _times(session: Session) -> tuple[str, list[tuple[str, str]]]:
-    """Return what each form means at this moment in the zone of this run."""
+    """Return an introduction, and the current meaning of each example in this run's zone."""
     zone, now = zone_of(session), session.services.now()
     about = (
         f"payctl reads days and clock times in one zone, now {zone}. It is the zone of --tz, else the profile's"

@@ -143,7 +143,7 @@ def _human(report: WebhookReport, keys: Sequence[TriedKey], source: Source, advi
 
 
 def _advice(source: Source, provider: str) -> str:
-    """Return the command that explains the refusal. It does not repeat the query, which may contain personal data."""
+    """Return the command that explains the refusal, without the query, because a query may contain personal data."""
     file = source.event or source.file
     if file is None or file == "-":
         return "give the same callback to payctl verify-signature, which shows the reason"

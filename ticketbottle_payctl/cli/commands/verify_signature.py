@@ -1,4 +1,4 @@
-"""Implement ``payctl verify-signature``: check a callback without database, Kafka or network."""
+"""Implement ``payctl verify-signature``, which checks a callback without a database, Kafka or the network."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _key_source(key_file: str | None, source: Source, *, stdin: bool) -> str:
 
 
 def _with_keys(name: str, gateway: Gateway | None, otherwise: CredentialsFor) -> CredentialsFor:
-    """Return credentials in which the file's values override the environment's, for this gateway only."""
+    """Return credentials with the file's values for this gateway. They override the environment's values."""
     if gateway is None:
         return otherwise
     from_file = read_keys(name, gateway)
@@ -101,9 +101,9 @@ class OfTheCommand(TypedDict):
     example: str | None
     """The built-in example that was checked, and the field that was changed in it."""
     keys: NotRequired[tuple[TriedKey, ...]]
-    """The keys that the signature was compared with, named without showing them."""
+    """The keys that the signature was compared with, without their values."""
     canonical: NotRequired[str | None]
-    """With --explain: the text that was signed, personal data masked."""
+    """With --explain: the signed text, with personal data masked."""
 
 
 def _result(report: VerifyReport, about: str | None, *, explain: bool) -> Result:

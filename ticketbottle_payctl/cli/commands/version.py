@@ -1,4 +1,4 @@
-"""Implement ``payctl version``: the versions of payctl and of the packages it uses."""
+"""Implement ``payctl version``, which shows the versions of payctl and of its packages."""
 
 from __future__ import annotations
 

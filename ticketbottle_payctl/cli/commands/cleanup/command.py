@@ -129,7 +129,7 @@ def cleanup_command(  # noqa: PLR0913 - one argument per option
 
 
 def _kept_for(session: Session) -> timedelta:
-    """Return the longer of two retentions: the effective one, and the profile's if the environment overrides it.
+    """Return the effective retention, or the profile's own if the environment overrides it with a shorter one.
 
     Raises:
         ConfigError: a setting is wrong.
@@ -141,7 +141,7 @@ def _kept_for(session: Session) -> timedelta:
 def _allow(
     session: Session, approval: Approval, preview: Callable[[], CleanupPreview], *, routine: bool
 ) -> CleanupPreview | None:
-    """Ask for approval, unless the run is routine: the configured retention, and rows within the limit.
+    """Ask for approval, unless the run is routine and deletes no more rows than the limit.
 
     Return the approved plan, or None if no plan was needed.
     """
@@ -163,6 +163,6 @@ def _allow(
 
 @contextmanager
 def _watched(session: Session, planned: CleanupPreview | None, word: str) -> Iterator[Callable[[Swept], None]]:
-    """Draw a progress bar. It has a total only if a plan was made, because counting takes long."""
+    """Draw a progress bar. The bar has a total only if a plan was made, because counting rows takes long."""
     with bar(word, planned.matched + planned.receipts if planned else None, quiet=session.shared.quiet) as tell:
         yield lambda swept: tell(swept.deleted + swept.receipts)

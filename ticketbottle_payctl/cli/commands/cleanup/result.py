@@ -35,7 +35,7 @@ def plan_of(preview: CleanupPreview, zone: tzinfo) -> list[Block]:
 
 
 def result_of(report: CleanupReport, *, archive: Path | None, zone: tzinfo, reason: str | None) -> Result:
-    """Return the report. Exit 10 if the time limit was reached before all expired events were deleted.
+    """Return the result of a cleanup. Exit 10 if the time limit was reached before all expired events were deleted.
 
     If a ``reason`` was given and could not be recorded, a warning says so.
     """

@@ -1,4 +1,4 @@
-"""Implement ``payctl config``: the settings and their origins. A secret is never shown, only whether it is set."""
+"""Implement ``payctl config``, which shows the settings and their origins. It shows only whether a secret is set."""
 
 from __future__ import annotations
 

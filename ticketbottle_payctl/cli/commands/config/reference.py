@@ -17,7 +17,7 @@ from ticketbottle_payctl.providers.queries import QUERIES
 
 WHOLE, TEXT, FLAG, URL, FILE, ARN, SECRET = "whole number", "text", "true or false", "URL", "file", "ARN", "secret"
 NONE = ""
-"""The mark for a variable without a default: its feature is off, or the variable is required."""
+"""The text for a variable without a default. Such a variable is required, or its feature is off."""
 
 CLI = "the command line"
 WEBHOOK, PUBLISH, CLEANUP, WATCH, PROBE = "webhook", "publish-outbox", "cleanup", "watch-payments", "probe"
@@ -30,7 +30,7 @@ ALL = (CLI, *FUNCTIONS)
 
 
 class Variable(NamedTuple):
-    """A variable of the environment. ``default`` is a text for people, :data:`NONE` if there is no default."""
+    """An environment variable. ``default`` is text for people, or :data:`NONE`."""
 
     name: str
     kind: str
@@ -41,7 +41,7 @@ class Variable(NamedTuple):
 
 
 class Section(NamedTuple):
-    """Variables that belong together."""
+    """A group of variables that belong together."""
 
     title: str
     introduction: str

@@ -1,4 +1,4 @@
-"""Collect the settings for ``payctl config``, with value and origin, and check them."""
+"""Collect the settings for ``payctl config`` with their values and origins, and check them."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def shown(profile: Profile, guard: GuardInForce) -> list[Shown]:
 
 
 def check_settings(profile: Profile) -> list[CheckedSettings]:
-    """Check each group of settings with the code that uses it, and report names that nothing reads."""
+    """Check each group of settings with the code that uses it, and report names that payctl does not read."""
     general = _check("general", lambda: f"environment {Settings.from_env(profile.environ).environment}")
     found = [general]
     if general.ok:
@@ -136,7 +136,7 @@ def _of_profile(profile: Profile, name: str, value: str) -> Shown:
 
 
 def _place(profile: Profile, name: str) -> str | None:
-    """Return the ARN of a secret, which is not secret itself. For a previous value, return None."""
+    """Return the ARN in this variable, because an ARN is not secret. For a previous key, return None."""
     return profile.environ[name] if name in names.ARNS else None
 
 

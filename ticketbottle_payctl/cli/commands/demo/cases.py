@@ -1,4 +1,4 @@
-"""Describe the orders that the user of ``demo --keep`` can repair, with the commands that find and repair a fault."""
+"""Describe the orders that the user of ``demo --keep`` can repair, and the commands that find and repair each fault."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def _stay(session: Session, world: World, result: Result) -> NoReturn:
 
 
 def _program_directory() -> Path | None:
-    """Return the directory of this payctl, or None if the shell finds payctl on PATH."""
+    """Return the directory of the running payctl, or None if the shell finds payctl on PATH."""
     program = Path(sys.argv[0])
     return program.absolute().parent if program.name == "payctl" and shutil.which("payctl") is None else None
 

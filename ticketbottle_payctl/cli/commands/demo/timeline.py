@@ -133,7 +133,7 @@ def _differences(differences: Sequence[str]) -> Iterator[Block]:
 
 
 def _details(texts: Sequence[str], indent: int, *, faint: bool = False) -> Iterator[Line]:
-    """Return the text below a step, wrapped to the terminal's width. Without a terminal it is one line."""
+    """Return the texts below a step, wrapped to the terminal's width. Without a terminal, each text is one line."""
     for text in texts:
         for part in _folded(text, indent):
             yield line(" " * (indent - 2), dim(part) if faint else part)

@@ -24,7 +24,7 @@ _OWNER_ONLY = 0o600
 
 
 def refuse_existing(path: str) -> None:
-    """Raise if something exists at ``path``.
+    """Raise an error if a file, a directory or a link exists at ``path``.
 
     Raises:
         InputError: ``path`` exists.
@@ -34,7 +34,7 @@ def refuse_existing(path: str) -> None:
         raise InputError(message, hint="name a new file: an existing file is never overwritten")
 
 
-def write(  # noqa: PLR0913, PLR0917 - what the file has
+def write(  # noqa: PLR0913, PLR0917 - the content of the file
     path: str,
     profile: Profile,
     guard: GuardInForce,
@@ -42,7 +42,7 @@ def write(  # noqa: PLR0913, PLR0917 - what the file has
     findings: Sequence[ShownFinding],
     at: datetime,
 ) -> None:
-    """Write the bundle as JSON with mode 0600. Every text is redacted as in the logs.
+    """Write the bundle as JSON with mode 0600. Secrets are redacted in the same way as in the logs.
 
     Raises:
         InputError: the file exists or cannot be written.

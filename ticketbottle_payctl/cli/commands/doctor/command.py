@@ -105,5 +105,5 @@ def _subject(session: Session) -> Subject:
 def _schema(session: Session) -> str:
     try:
         return session.settings.database.schema
-    except ConfigError:  # the database check reports it
+    except ConfigError:  # the database check reports this error
         return "public"

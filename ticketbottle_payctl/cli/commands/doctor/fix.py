@@ -21,7 +21,7 @@ from ticketbottle_payctl.store.payctl.runs import NewRun
 
 
 def fix(session: Session, approval: Approval, *, dry_run: bool) -> NoReturn:
-    """Print the plan, ask, and repair the rows.
+    """Print the plan, ask for confirmation, and repair the rows.
 
     Raises:
         GuardError: the operator did not confirm, or the profile does not allow changes.

@@ -1,4 +1,4 @@
-"""The findings of the doctor, as JSON and as text."""
+"""Build the doctor's findings as JSON and as text."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def shown(report: DoctorReport, session: Session) -> list[ShownFinding]:
 
     Raises:
         ConfigError: the profile or its file is missing or cannot be read.
-        DatabaseUnavailableError: a profile states its server's identifier, and the server cannot be reached.
+        DatabaseUnavailableError: a profile contains a server identifier, and the server cannot be reached.
     """
     return [
         ShownFinding(
@@ -133,7 +133,7 @@ def _blocks(shown: ShownFinding, width: int) -> Iterator[Block]:
 
 
 def _headline(report: DoctorReport) -> Line:
-    """Return the headline for the worst finding. Waiting events come first, because customers wait for them."""
+    """Return the headline for the worst finding. The backlog comes first, because customers wait for its events."""
     for status in (Status.FAIL, Status.WARN):
         found = [finding for finding in report.findings if finding.status is status]
         if found:

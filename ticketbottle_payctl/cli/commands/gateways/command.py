@@ -125,7 +125,7 @@ def _checked(url: str) -> str:
         if named == payos.NAME:
             secrets = list(filter(None, segments[place + 1 :]))
             for secret in (*secrets, parts.query):
-                telemetry.register(Secret(secret))  # PayOS may quote the address
+                telemetry.register(Secret(secret))  # PayOS's reply may quote the URL
             path = "/".join([*segments[: place + 1], *("***" for _ in secrets)])
             return f"https://{parts.netloc}{path}{'?***' if parts.query else ''}"
         if named is not None:

@@ -16,7 +16,7 @@ _SUFFIXES: dict[Literal["current", "previous"], str] = {"current": "", "previous
 
 
 class KeyItem(TypedDict):
-    """One key or other value of a gateway, set or not."""
+    """A key or another value of a gateway, even if it is not set."""
 
     gateway: ProviderName
     """The gateway."""
@@ -25,7 +25,7 @@ class KeyItem(TypedDict):
     variable: str
     """The variable that holds the value, without _PREVIOUS."""
     rotation: Literal["current", "previous"]
-    """Whether it is the current or the previous value of a rotation."""
+    """Whether this is the current or the previous value in a key rotation."""
     needed_for: Literal["callbacks", "queries"]
     """The value's use: to check callbacks, or to query the gateway."""
     is_set: bool
@@ -36,12 +36,12 @@ class KeyItem(TypedDict):
 
 
 def keys_of(gateway: Gateway, environ: Mapping[str, str]) -> list[KeyItem]:
-    """Return the gateway's values: every current one, and each previous one that is set."""
+    """Return every current value of the gateway, and each previous value that is set."""
     return [item for field in gateway.fields for item in _values(gateway, field, environ)]
 
 
 def state_of(gateway: Gateway, environ: Mapping[str, str]) -> State:
-    """Return whether all values that the gateway's callbacks need are set."""
+    """Return whether all, some or none of the values are set that the gateway's callbacks need."""
     needed = [_is_set(field, environ) for field in gateway.fields if field.signs_callbacks]
     return "on" if all(needed) else "incomplete" if any(needed) else "off"
 

@@ -41,7 +41,7 @@ class RegistrationFacts(TypedDict):
 
 
 def listed(items: Sequence[KeyItem], states: Mapping[str, State], notes: Sequence[str]) -> Result:
-    """Return the result of ``gateways list``: a line, and a row for each value."""
+    """Return the result of ``gateways list``, with a summary line and a row for each value."""
     found = Counter(states.values())
     counts: GatewayCounts = {"on": found["on"], "off": found["off"], "incomplete": found["incomplete"]}
     incomplete = [name for name, state in states.items() if state == "incomplete"]

@@ -1,4 +1,4 @@
-"""List the events of an archive that cleanup wrote. Needs no database."""
+"""List the events of an archive that a cleanup wrote. This needs no database."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Event = Mapping[str, object]
 
 
 def list_archived(path: Path, selector: Selector, limit: int | None, after: str | None) -> Listing:
-    """Return the selected events in the order in which they were archived, the oldest first.
+    """Return the selected events in the order of the archive, oldest first.
 
     Raises:
         typer.BadParameter: a selector needs a database.
@@ -100,7 +100,7 @@ def _payload(event: Event) -> Mapping[str, object]:
 
 
 def _order_code(event: Event) -> object:
-    """Return the order code, which payctl's events and the payment service's spell differently."""
+    """Return the order code. The field's name differs between payctl's events and the payment service's events."""
     payload = _payload(event)
     return payload.get("order_code") or payload.get("orderCode")
 
@@ -113,7 +113,7 @@ def _gateway(name: object) -> str | None:
 
 
 def _instant(text: object) -> datetime | None:
-    """Read an instant of the table, which is UTC without a zone."""
+    """Return an instant from its text in the archive. The text is in UTC but has no zone."""
     try:
         return datetime.fromisoformat(str(text)).replace(tzinfo=UTC) if text else None
     except ValueError:

@@ -18,7 +18,7 @@ from ticketbottle_payctl.telemetry import redact
 class Kind:
     """A list, with the name of its output, all its fields, and the fields that a table shows by default.
 
-    ``narrow`` are the columns on a terminal. ``noun`` is the word for a row.
+    ``narrow`` contains the columns on a terminal. ``noun`` is the word for a row.
     """
 
     schema: str
@@ -42,7 +42,7 @@ def _type(row: Row, _zone: tzinfo, _now: datetime) -> str:
 
 
 def _order(row: Row, _zone: tzinfo, _now: datetime) -> str:
-    """Return the order of a callback's payment, or the gateway's own reference if no payment belongs to it."""
+    """Return the order of a callback's payment, or the gateway's own reference if the callback has no payment."""
     return str(row.get("order_code") or row.get("order_ref") or "")
 
 

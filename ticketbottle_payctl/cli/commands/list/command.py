@@ -1,4 +1,4 @@
-"""Implement ``payctl list``: events, payments and stored callbacks, newest first."""
+"""Implement ``payctl list``, which shows events, payments or stored callbacks, newest first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Provide the options, the limit and the cursor that all lists share. :mod:`columns` has their columns."""
+"""Provide the options, the limit and the cursor that all lists share. :mod:`columns` defines their columns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Implement ``payctl listen``: the webhook on local HTTP, for developing the payment service."""
+"""Implement ``payctl listen``, a webhook on this machine for developing the payment service."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def listen_command(  # noqa: PLR0913 - one argument per option
         _serve(session, log, _Settler(session, log).handle, port)
     service = _Service(session, forward_to, timeout or _PATIENCE, allow_remote=allow_remote)
     for gateway in providers.GATEWAYS.values():
-        service.url(gateway)  # an error of the URL is reported before anything starts
+        service.url(gateway)  # report an error in the URL before anything starts
     if replay is not None:
         session.note_target()
         _replay(session, service, replay)
@@ -120,7 +120,7 @@ def _is_itself(url: str, base: str) -> bool:
 
 
 def _replay(session: Session, service: _Service, receipt_id: str) -> NoReturn:
-    """Send a stored callback to the service, and end with 0 only if the service accepted it.
+    """Send a stored callback to the service. Exit 0 only if the service accepted it.
 
     A receipt contains no headers, so payctl sets the content type that the gateways use.
     """
@@ -164,7 +164,7 @@ class _Forwarder:
     service: _Service
 
     def handle(self, request: Request, gateway: Gateway, headers: Mapping[str, str]) -> Reply:
-        """Pass one callback on. If that fails, the reply asks the gateway to send it again."""
+        """Pass one callback on. If this fails, the reply asks the gateway to send the callback again."""
         try:
             report = self.service.forward(request, gateway, headers)
         except Exception as error:  # noqa: BLE001 - every callback gets a reply
@@ -179,7 +179,7 @@ class _Settler:
     log: Log
 
     def handle(self, request: Request, gateway: Gateway, _: Mapping[str, str]) -> Reply:
-        """Process one callback. If payctl fails, the reply asks the gateway to send it again."""
+        """Process one callback. If this fails, the reply asks the gateway to send the callback again."""
         services = self.session.services
         try:
             report = process_webhook(services.engine, request, gateway, services.credentials(gateway))

@@ -79,7 +79,7 @@ class ListenCounts(TypedDict):
 
 @dataclass(slots=True)
 class Log:
-    """A log of requests, one line each, in the requested format. The JSON document contains the last thousand."""
+    """A log with one line for each request, in the requested format. JSON output has only the last 1,000 requests."""
 
     session: Session
     items: list[Answered] = field(default_factory=list)
@@ -118,7 +118,7 @@ class Log:
         self._write(self._request(method, path, status))
 
     def close(self, code: ExitCode) -> None:
-        """Write the summary or the document, if the format has one."""
+        """Write the summary line or the JSON document, if the format has one."""
         counts: ListenCounts = {"requests": self.total}
         result = Result(SCHEMA, code, counts=counts)
         if self.session.shared.output is OutputFormat.NDJSON:

@@ -1,4 +1,4 @@
-"""Describe why events wait, for the result, for a running publisher, and for the next command."""
+"""Describe why events wait, and suggest the next commands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST_TOLD = 10
 
 
 def causes(obstacles: Obstacles) -> list[Block]:
-    """Return a line for each cause, beginning with the cause of the most events, and the next commands."""
+    """Return a line for each cause, and the next commands. The cause of the most waiting events comes first."""
     told = obstacles.blockers[:_MOST_TOLD]
     lines: list[Block] = [Line((f"  {sentence(each)}",)) for each in told]
     more = obstacles.causes - len(told)

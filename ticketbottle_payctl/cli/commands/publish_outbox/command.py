@@ -105,7 +105,7 @@ def _known_types(types: list[str], *, loop: bool) -> tuple[str, ...]:
         message = f"no such event type: {', '.join(unknown)}; the types are {', '.join(TOPICS)}"
         raise typer.BadParameter(message, param_hint="--type")
     if types and loop:
-        # These events may have to wait for a new event of another type.
+        # An event of these types may have to wait for a new event of another type.
         message = "--type cannot be combined with --loop, which publishes every type"
         raise typer.BadParameter(message, param_hint="--type")
     return tuple(types)

@@ -31,7 +31,7 @@ _RATE_OVER = 10.0
 
 @contextmanager
 def watched(session: Session, options: PublishOptions, health_file: Path | None = None) -> Iterator[Observer]:
-    """Return an observer. On a terminal, it draws a bar or a live line. Elsewhere, it writes log events.
+    """Yield an observer. On a terminal, it draws a bar or a live line. Elsewhere, it writes log events.
 
     Raises:
         InputError: the health file cannot be written.
@@ -82,7 +82,7 @@ class _Log:
         log_event("publish_outbox_batch", level="debug", published=counts.published, dead=counts.dead)
 
     def on_obstacles(self, obstacles: Obstacles) -> None:
-        """Log the causes that block events, or that no cause blocks them any more, at the same log level."""
+        """Log the causes that block events, or log that no cause is left. Both events have the same log level."""
         if not obstacles:
             log_event("publish_outbox_resumed", level="warning")
             return
@@ -147,7 +147,7 @@ class _Line:
         return " · ".join(part for part in parts if part)
 
     def _rate(self) -> float:
-        """Return events a second over the last seconds."""
+        """Return the rate over the last ten seconds, in events per second."""
         if not self._seen:
             return 0.0
         at, published = self._seen[0]

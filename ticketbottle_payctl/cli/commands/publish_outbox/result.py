@@ -27,9 +27,9 @@ from ticketbottle_payctl.jobs.publish_outbox.facts import ClaimableItem, DeadIte
 SCHEMA = "payctl.publish-outbox/1"
 _MOST_LISTED = 100
 _LEAST_EVENTS, _LEAST_SECONDS = 100, 1.0
-"""A rate of fewer events, or over a shorter time, would measure the start of the run and nothing else."""
+"""The fewest events and the fewest seconds for which a rate is shown. Less would measure only the start of the run."""
 _STOPPED = {StoppedBecause.EMPTY: "no event is left that can be sent now"}
-"""The reason for people, if its name would mislead: held back events are left, although nothing can be sent."""
+"""The text for a reason whose name would mislead. An *empty* outbox may still have events that are held back."""
 _UNFINISHED = {
     StoppedBecause.DEADLINE: "the time was up, more events are pending",
     StoppedBecause.MAX_BATCHES: "more events are pending",
@@ -39,10 +39,10 @@ _UNFINISHED = {
 
 
 def result_of(report: PublishReport, *, loop: bool, signalled: ExitCode | None = None) -> Result:
-    """Return the report, with the exit code of the error, of the signal, or of the outcome.
+    """Return the result of a run, with the exit code of the error, the signal or the outcome.
 
-    Exit 6 if some events failed, died or were held back, or if a customer waits for a dead event, even if this run
-    could not help. No paid customer waits for a dead failure, so it does not change the exit code. Exit 9 if another
+    Exit 6 if some events failed, became dead or were held back, or if a customer waits for a dead event. A dead event
+    about a failed payment does not change the exit code, because no paid customer waits for it. Exit 9 if another
     process holds a shard. The mark is a tick only if the exit code is 0.
     """
     counts = report.counts
@@ -144,7 +144,7 @@ def _human(report: PublishReport, code: ExitCode) -> list[Block]:
 
 
 def _trouble(report: PublishReport) -> str | None:
-    """Return the first words: the reason why customers wait, or why the run ended before the outbox was empty."""
+    """Return the reason why customers wait, or why the run ended before the outbox was empty."""
     obstacles = report.obstacles
     said = []
     if obstacles.away is not None:
@@ -178,7 +178,7 @@ def _pace(report: PublishReport) -> str:
 
 
 def _lag(report: PublishReport) -> str | None:
-    """Return the percentiles of the publish lag, or one value if they are the same, as for a single event."""
+    """Return the percentiles of the publish lag, or one value if all percentiles are the same."""
     lag = report.lag
     if lag is None or lag.p50 == lag.p99:
         return lag and duration(lag.p50)
@@ -186,10 +186,10 @@ def _lag(report: PublishReport) -> str | None:
 
 
 def _dead(report: PublishReport) -> list[Block]:
-    """Return the dead events that the first line does not name, and the command that says more about dead events."""
+    """Return a line about the dead events that no other line names, and the commands that show more about them."""
     obstacles, died = report.obstacles, report.counts.dead
     if any(each.reason in {BlockReason.DEAD, BlockReason.FAILED} for each in obstacles.blockers):
-        return []  # the lines above name them
+        return []  # the lines above name the dead events
     blocks: list[Block] = []
     if died or obstacles.dead_successes:
         blocks.append(line(dim("  next:"), accent("payctl errors")))

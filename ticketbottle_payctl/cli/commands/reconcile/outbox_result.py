@@ -111,7 +111,7 @@ def to_repair(report: OutboxComparison) -> list[str]:
 def unchanged(plan: ReplayPlan, report: OutboxComparison) -> ReplayPlan:
     """Return the plan without the events whose rows have changed since they were compared.
 
-    Another operator may have replayed such an event in the meantime.
+    For example, another operator may have replayed an event since then.
     """
     compared = {each.event.id: each.event.version for each in report.disagreements}
     events = tuple(event for event in plan.events if event.row.version == compared.get(event.row.id))
@@ -119,7 +119,7 @@ def unchanged(plan: ReplayPlan, report: OutboxComparison) -> ReplayPlan:
 
 
 def refuse_existing(path: Path) -> None:
-    """Raise if something exists at ``path``.
+    """Raise an error if a file, a directory or a link exists at ``path``.
 
     Raises:
         InputError: ``path`` exists.
@@ -130,10 +130,10 @@ def refuse_existing(path: Path) -> None:
 
 
 def result_of(report: OutboxComparison, repair: Repair, *, everything: bool) -> Result:
-    """Return the comparison.
+    """Return the result of the comparison.
 
-    Exit 5 if events are lost, wrong or out of order, 10 if the time limit was reached, 6 if events were not judged.
-    Duplicates do not change the exit code.
+    Exit 5 if events are lost, wrong or out of order. Otherwise exit 10 if the time limit was reached, or 6 if events
+    were not judged. Duplicates do not change the exit code.
     """
     found = Counter(each.difference for each in report.disagreements)
     why = Counter(each.reason for each in report.not_judged)

@@ -72,7 +72,7 @@ class PaymentItem(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """One run. ``done`` is empty if it settled no payment. ``too_old`` counts payments that are too old for a query."""
+    """The facts of one run. ``done`` contains the settled payments. ``too_old`` counts payments too old for a query."""
 
     findings: Sequence[StatusFinding]
     more: bool = False

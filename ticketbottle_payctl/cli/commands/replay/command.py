@@ -174,7 +174,7 @@ def _planned(
     """Make a plan. Without an ``approval`` the plan is only shown, so it may have any length.
 
     Raises:
-        InputError: no selector was given, or --all contradicts one.
+        InputError: no selector was given, or --all contradicts a selector.
         GuardError: published events were selected without --allow-published, or the plan is over the limit.
     """
     if selector.is_empty and not everything:

@@ -37,7 +37,7 @@ class ResumeCounts(TypedDict):
 
 
 class Ended(TypedDict):
-    """How a run ended."""
+    """The facts about the end of a run."""
 
     outcome: ReplayOutcome | None
     """The outcome; null if nothing was changed."""
@@ -78,7 +78,7 @@ class ReplayFacts(Ended):
     by_type: NotRequired[Mapping[str, Count]]
     """Planned events by event type."""
     by_state: NotRequired[Mapping[str, Count]]
-    """Planned events by their state now."""
+    """Planned events by their current state."""
     keys_with_newer: NotRequired[Count]
     """Payments that have an event newer than the planned ones."""
     oldest: NotRequired[datetime | None]
@@ -91,7 +91,7 @@ class ReplayFacts(Ended):
 
 
 class LeftAloneItem(TypedDict):
-    """An event that was not requeued, or would not be."""
+    """An event that was not requeued, or that the plan would not requeue."""
 
     id: str
     outcome: Annotated[str, Keywords(enum=["skipped", "failed"])]

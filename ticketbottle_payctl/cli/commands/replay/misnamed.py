@@ -10,7 +10,7 @@ from ticketbottle_payctl.jobs.replay import Misnamed
 
 
 def misnamed_sentence(found: Misnamed) -> str:
-    """Return a sentence that says which kind of id the first wrong name is."""
+    """Return a sentence that says what kind of id the first wrong name is."""
     kinds = (
         *((name, "an order code") for name in found.order_codes),
         *((name, "a payment") for name in found.payments),
@@ -39,7 +39,7 @@ def meant_command(found: Misnamed, adviser: Adviser) -> str | None:
 
 
 def misnamed_blocks(found: Misnamed, adviser: Adviser, *, said: bool) -> Iterator[Block]:
-    """Yield the right command, and the sentence unless it was ``said``. Yield nothing if every name was an event id."""
+    """Yield the right command, after the sentence if it was not ``said`` yet. Yield nothing if every name was right."""
     command = meant_command(found, adviser)
     if command is None:
         return

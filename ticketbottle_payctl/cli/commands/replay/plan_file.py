@@ -1,8 +1,8 @@
 """Write and read the plan of a replay, so that a second person can review it before it is applied.
 
-The first line is a header, each other line an event. The header has a digest of everything else in the file, so a file
-that was edited is refused. This protects against mistakes, not against attacks: anyone who may apply a plan may also
-make one. When the plan is applied, an event whose row has changed since is skipped.
+The first line is a header. Each other line is an event. The header has a digest of everything else in the file, so
+payctl refuses a file that was edited. The digest protects only against mistakes, because anyone who may apply a plan
+may also make one. payctl skips an event if its row has changed since the plan was made.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _lines(stored: StoredPlan) -> list[str]:
 
 
 def _digest(header: dict[str, object], lines: Iterable[str]) -> str:
-    """Return the SHA-256, in hexadecimal digits, of a header without its digest and of the lines after it."""
+    """Return the SHA-256 of a header without its digest and of all lines after it, as hexadecimal digits."""
     return sha256("\n".join([json.dumps(header), *lines]).encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -106,7 +106,7 @@ def _header(stored: StoredPlan) -> dict[str, object]:
         "keys_with_newer": plan.keys_with_newer,
         "oldest": rfc3339(plan.oldest) if plan.oldest else None,
         "newest": rfc3339(plan.newest) if plan.newest else None,
-        # This value is only for the reviewer. payctl reads it again when it applies the plan.
+        # This value is only for the reviewer. payctl reads it from the database again when it applies the plan.
         "superseded": [list(each) for each in plan.superseded],
         "left_out": [list(left) for left in plan.left_out],
     }

@@ -20,7 +20,7 @@ WHY = {
     "gone": "deleted since the plan",
     "locked": "locked by another session, such as a publisher",
 }
-"""The reasons why a row was skipped, as text."""
+"""The text for each reason why a row was skipped."""
 
 
 def plan_blocks(plan: ReplayPlan, options: ReplayOptions) -> list[Block]:
@@ -48,19 +48,19 @@ def superseded_warning(found: Sequence[Superseded]) -> str:
 
 
 def superseded_row(found: Sequence[Superseded], options: ReplayOptions) -> tuple[str, object]:
-    """Return a row with the count of superseded events, if the command or the run's start allows them."""
+    """Return a row with the number of superseded events. Its value is None if the options do not allow such events."""
     if found:
         return "superseded", bad(f"{len(found):,} INCLUDED")
     return "superseded", "allowed, none now" if options.allow_superseded else None
 
 
 def superseded_note(found: Sequence[Superseded]) -> str:
-    """Return the note for the question, which names the harm of superseded events."""
+    """Return a note for the confirmation question that names the harm of superseded events."""
     return f"{len(found):,} of them superseded: paid customers lose their tickets" if found else ""
 
 
 def left_out_blocks(left_out: Sequence[LeftOut]) -> Iterator[Block]:
-    """List the first events that are left out, with the reason."""
+    """List the first events that are left out, with their reasons."""
     if not left_out:
         return
     rows = tuple((left.id, left.event_type, WHY[left.reason]) for left in left_out[:_MOST_SHOWN])
@@ -70,7 +70,7 @@ def left_out_blocks(left_out: Sequence[LeftOut]) -> Iterator[Block]:
 
 
 def skipped_rows(outcomes: Mapping[tuple[str, str | None], int], outcome: str) -> list[tuple[str, object]]:
-    """Return a row for each reason why events have this outcome, the most frequent reason first."""
+    """Return a row for each reason for this outcome. The most frequent reason comes first."""
     found = sorted(((number, reason) for (each, reason), number in outcomes.items() if each == outcome), reverse=True)
     return [(outcome, f"{number:,} {WHY.get(reason or '', reason or '')}".rstrip()) for number, reason in found]
 
@@ -83,7 +83,7 @@ def _forecast(plan: ReplayPlan, options: ReplayOptions) -> Fields:
     states = plan.by_state
     published, newer = states["published"], plan.keys_with_newer
     left = Counter(left.reason for left in plan.left_out)
-    listed = len(plan.left_out) <= _MOST_SHOWN  # a table below names each with its reason
+    listed = len(plan.left_out) <= _MOST_SHOWN  # a table below names each event and its reason
     pace = f", at {rate(options.rate)}" if options.rate else ""
     window = span(plan.oldest, plan.newest, zone_shown()) if plan.oldest and plan.newest else None
     return Fields(

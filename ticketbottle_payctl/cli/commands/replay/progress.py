@@ -1,4 +1,4 @@
-"""Show a running replay: the wait for the canary, then a bar. Without a terminal, print lines and log events."""
+"""Show the wait for the canary and then a bar during a replay. Without a terminal, print lines and log events."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _SMALLEST_SHOWN = 5000
 
 @contextmanager
 def watched(session: Session, events: int, options: ReplayOptions, *, resumed: bool = False) -> Iterator[Watch]:
-    """Yield two functions: one takes the number of handled events, the other the state of the canary.
+    """Yield an object that shows the number of handled events and the state of the canary.
 
-    A ``resumed`` run may have sent its canary already.
+    A ``resumed`` run may have requeued its canary already.
     """
     with ExitStack() as shown:
         watch = Watch(session, events, options, shown)
@@ -34,7 +34,7 @@ def watched(session: Session, events: int, options: ReplayOptions, *, resumed: b
 
 @dataclass(slots=True)
 class Watch:
-    """The live line and the bar of one replay. A terminal shows one of them at a time."""
+    """The live line and the bar of one replay. A terminal shows only one of the two at a time."""
 
     _session: Session
     _events: int
@@ -57,7 +57,7 @@ class Watch:
         self._draw(decided)
 
     def on_canary(self, wait: CanaryWait) -> None:
-        """Show how many of the canary's events are published, and whether no publisher is running."""
+        """Show how many canary events are published, and warn if no publisher is running."""
         gone = wait.publisher is False
         if gone and not self._warned:
             self._warned = True

@@ -78,9 +78,9 @@ def result_of_plan(  # noqa: PLR0913 - each by its name
     nothing: bool = False,
     typed: Sequence[str] = (),
 ) -> Result:
-    """Return the plan. ``nothing`` is true if the plan should be applied but has no events.
+    """Return the result for a plan. ``nothing`` is True if the plan should be applied but has no events.
 
-    ``typed`` are the arguments of the dry run. Without ``-n`` they apply the plan.
+    ``typed`` contains the arguments of the dry run. The same arguments without ``-n`` apply the plan.
     """
     code = _code_of_plan(plan, named=named)
     human = plan_blocks(plan, options)
@@ -119,7 +119,7 @@ def result_of(  # noqa: PLR0913 - each by its name
     superseded: Sequence[Superseded] = (),
     schema: str = SCHEMA,
 ) -> Result:
-    """Return the result of a run. ``plan`` is None for a resumed run. ``superseded`` lists its superseded events."""
+    """Return the result of a run. ``plan`` is None for a resumed run. ``superseded`` lists the superseded events."""
     code = exit_codes.of_outcome(report.outcome)
     if code is ExitCode.DONE and (_went_wrong(report) or (plan and _code_of_plan(plan, named=named))):
         code = ExitCode.PARTIAL
@@ -289,7 +289,7 @@ def _forecast(plan: ReplayPlan, options: ReplayOptions, plan_file: Path | None, 
 
 
 def _code_of_plan(plan: ReplayPlan, *, named: bool) -> ExitCode:
-    """Return the exit code of a plan. Only a named event that is left out counts as a failure."""
+    """Return the exit code of a plan. It is not 0 if a named event is left out or a named order is unknown."""
     if plan.misnamed.unknown_orders:
         return ExitCode.PARTIAL if plan.events else ExitCode.NOT_FOUND
     if not (named and plan.left_out):
@@ -308,7 +308,7 @@ def _went_wrong(report: ReplayReport) -> bool:
 def _warnings(left_out: Sequence[LeftOut], included: Sequence[Superseded], adviser: Adviser) -> list[str]:
     harm = [superseded_warning(included)] if included else []
     superseded = sum(left.reason is LeftOutReason.SUPERSEDED for left in left_out)
-    if not superseded or adviser.session.shared.output is OutputFormat.TABLE:  # the screen has it with its reason
+    if not superseded or adviser.session.shared.output is OutputFormat.TABLE:  # the table shows the reasons
         return harm
     whose, them = ("its payment is", "it") if superseded == 1 else ("their payments are", "them")
     release = adviser.changing(["publish-outbox"], options=["--on-dead", "release"])

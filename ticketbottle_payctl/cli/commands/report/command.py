@@ -1,6 +1,6 @@
-"""``payctl report``: a report on a time window, for a hand-over or an incident.
+"""Implement ``payctl report``, which reports on a time window, for a hand-over or an incident.
 
-It is a screen on a terminal, Markdown elsewhere, and an HTML file on request.
+The report is text on a terminal, Markdown elsewhere, and an HTML file on request.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Write the report as Markdown, in sections. Every text from outside is in a code span, so it is not interpreted."""
+"""Write the report as Markdown sections. A text from outside is in a code span, so Markdown does not interpret it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Section(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The subject of the report: the zone of its clock times, the database, and the profile, if one was named."""
+    """The database and profile that the report is about, and the zone of its clock times."""
 
     zone: tzinfo
     zone_name: str
@@ -46,7 +46,7 @@ class Place:
 
 
 def sections(report: Report, figures: Sequence[Figure], commands: Commands, place: Place) -> list[Section]:
-    """Return the report. The first line is the verdict with its mark."""
+    """Return the sections of the report. The first line is the verdict with its mark."""
     found = [
         Section(_opening(report, place)),
         Section(_open(report, commands, place.zone), ("dead",)),
@@ -65,22 +65,22 @@ def markdown(found: Sequence[Section]) -> str:
 
 
 def cell(text: object) -> str:
-    """Return a text from outside as :func:`code`, for a table cell: vertical bars are escaped."""
+    """Return a text from outside as :func:`code` for a table cell, with escaped vertical bars."""
     return code(text).replace("|", "\\|")
 
 
 def code(text: object) -> str:
-    """Return a text from outside as a code span: redacted, in one line, and cut."""
+    """Return a text from outside as a code span. The text is redacted, joined into one line, and cut."""
     return _span(plain(text))
 
 
 def plain(text: object) -> str:
-    """Return a text from outside for a terminal: redacted, in one line, and cut."""
+    """Return a text from outside for a terminal. The text is redacted, joined into one line, and cut."""
     return cut(" ".join(escape(redact(str(text))).split()) or "(none)", _LONGEST)
 
 
 def pasted(command: str) -> str:
-    """Return a command as a code span that can be pasted. Use it outside of tables only."""
+    """Return a command as a code span that can be pasted. Use this only outside tables."""
     return _span(escape(command))
 
 

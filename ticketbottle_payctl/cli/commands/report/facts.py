@@ -28,10 +28,10 @@ class FigureItem(TypedDict):
 
 
 class OpenOrderFacts(TypedDict):
-    """A customer who has paid, or may have, and has no ticket."""
+    """A customer who has paid or may have paid, and has no ticket."""
 
     kind: WithoutTicket
-    """pending and dead: the state of the event. no_event: the payment has none. refused: the callback was refused."""
+    """pending, dead: the event's state. no_event: the payment has no event. refused: the callback was refused."""
     id: str
     """The id of the event, the payment or the callback."""
     order_code: str | None
@@ -53,18 +53,18 @@ class DeadGroupFacts(TypedDict):
     dead: Count
     event_types: Sequence[str]
     command: str
-    """The command that shows why, and what to do."""
+    """The command that shows the cause, and what to do."""
 
 
 class PointFacts(TypedDict):
     """A part of the window."""
 
     at: datetime
-    """Its start, UTC."""
+    """The start of this part, UTC."""
     created: Count
     sent: Count
     waiting: Count
-    """Events that waited at its end, without those that are dead now."""
+    """Events that waited at the end of this part, without events that are dead now."""
     lag_p50_s: Seconds | None
     lag_p95_s: Seconds | None
     lag_longest_s: Seconds | None
@@ -118,15 +118,15 @@ class ReportFacts(TypedDict):
     quiet: bool
     """True if nothing needs attention."""
     at: datetime
-    """When this was read, by the database's clock, UTC."""
+    """When the report was read, on the database's clock, UTC."""
     since: datetime
     until: datetime
     step_s: Seconds
     """The length of the parts of the window."""
     customers_without_ticket: Count
-    """Customers who have paid, or may have, and have no ticket."""
+    """The number of customers who have paid or may have paid, and have no ticket."""
     amount: Count
-    """The sum of their orders' amounts, whole VND."""
+    """The sum of the amounts of these customers' orders, in whole VND."""
     orders: Sequence[OpenOrderFacts]
     """The orders of these customers, at most 20 of each kind, the oldest first."""
     dead_groups: Sequence[DeadGroupFacts] | None
@@ -134,7 +134,7 @@ class ReportFacts(TypedDict):
     refused: Mapping[str, Count] | None
     """Refused callbacks by reason; null if they were not counted."""
     points: Sequence[PointFacts]
-    """The window in parts, the first one first."""
+    """The parts of the window, in the order of time."""
     timeline: Sequence[MomentFacts]
     runs: Sequence[ActedFacts] | None
     """The runs of operators; null if they were not read."""
@@ -145,7 +145,7 @@ class ReportFacts(TypedDict):
 
 
 def facts_of(report: Report, commands: Commands, html: str | None) -> ReportFacts:
-    """Return the report as JSON. Ids are whole; texts from outside are redacted."""
+    """Return the report as JSON. Ids are not shortened, and texts from outside are redacted."""
     return {
         "verdict": verdict(report),
         "quiet": report.is_quiet,

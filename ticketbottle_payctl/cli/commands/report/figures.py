@@ -1,4 +1,4 @@
-"""The figures of a report, each with the command that prints it."""
+"""Compute the figures of a report, each with the command that prints it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Commands:
         return self.adviser.reading(["report"], options=self.window)
 
     def again(self, options: Sequence[str]) -> str:
-        """Return the command that makes this report in another form, with options that the user has typed."""
+        """Return the command that makes this report in another form. ``options`` contains the options as typed."""
         return self.adviser.reading(["report"], options=options)
 
     def stats(self) -> str:
@@ -56,7 +56,7 @@ class Commands:
         return self.adviser.reading(["reconcile", "payments"], options=["-n"])
 
     def show(self, row_id: str) -> str:
-        """Return the command that shows the payment, event or callback of an id."""
+        """Return the command that shows the payment, event or callback with this id."""
         return self.adviser.reading(["show"], [short_id(row_id)])
 
     def run(self, run_id: str) -> str:
@@ -77,11 +77,11 @@ class Commands:
 
 
 NOT_PUBLISHED = ("--type", "PAYMENT_COMPLETED", "--failed", "--stuck", "--age", "1s")
-"""The selector of events about a success that are dead, or have been pending for more than a second."""
+"""The selector of success events that are dead, or have been pending for more than a second."""
 
 
 def figures(report: Report, commands: Commands) -> list[Figure]:
-    """Return the figures: what is open now, then what happened in the window. A figure that was not read is absent."""
+    """Return the figures of the current state, then those of the window. A figure that was not read is absent."""
     return [
         *_now(report, commands),
         *_flow(report, commands),
@@ -184,6 +184,6 @@ def _said(value: float | None) -> str:
 
 
 def counts_of(counts: dict[str, int]) -> str:
-    """Return the counts of a run as text, without those that are zero: ``requeued 3, skipped 1``."""
+    """Return the counts of a run that are not zero, as text such as ``requeued 3, skipped 1``."""
     said = (f"{name.replace('_', ' ')} {number:,}" for name, number in counts.items() if number)
     return ", ".join(said) or count(0, "row")

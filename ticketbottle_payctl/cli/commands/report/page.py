@@ -22,7 +22,7 @@ _DATE = re.compile(r"\d-\d")
 
 
 def require_libraries() -> None:
-    """Raise if the libraries of the page are not installed.
+    """Raise an error if a library that the page needs is not installed.
 
     Raises:
         ConfigError: the extra ``report`` is missing.
@@ -70,7 +70,7 @@ def _drawn(svg: str, about: str, name: str) -> str:
 
 
 def _libraries() -> tuple[Callable[[str], str], Callable[[Plot, int], str]]:
-    """Import the libraries. Return a function from Markdown to HTML, and one from a plot to SVG."""
+    """Import the libraries. Return two functions: from Markdown to HTML, and from a plot to SVG."""
     try:
         import vl_convert  # noqa: PLC0415 - the extra `report`, and only for --html
         from markdown_it import MarkdownIt  # noqa: PLC0415
@@ -80,7 +80,7 @@ def _libraries() -> tuple[Callable[[str], str], Callable[[Plot, int], str]]:
     parser = MarkdownIt("js-default").disable([*_unwanted()])
 
     def to_svg(plot: Plot, width: int) -> str:
-        # A plot holds its data itself, so the library may fetch nothing.
+        # A plot contains its own data, so the library must not fetch anything.
         drawn: Any = vl_convert.vegalite_to_svg(plot.wide(width), allowed_base_urls=[])
         return str(drawn)
 
@@ -90,7 +90,7 @@ def _libraries() -> tuple[Callable[[str], str], Callable[[Plot, int], str]]:
 
 
 def _code(_renderer: object, tokens: Sequence[Token], place: int, *_: object) -> str:
-    """Return a code span in which a line breaks only between two words, so that an option keeps its hyphens."""
+    """Return a code span that breaks only between words, so that no option breaks at a hyphen."""
     words = (_unbroken(word) if word else "" for word in tokens[place].content.split(" "))
     return f"<code>{' '.join(words)}</code>"
 
@@ -100,7 +100,7 @@ def _text(_renderer: object, tokens: Sequence[Token], place: int, *_: object) ->
 
 
 def _words(text: str) -> str:
-    """Return a text in which no instant is broken at its hyphens."""
+    """Return HTML for a text. An instant in the text never breaks at a hyphen."""
     words = text.split(" ")
     return " ".join(_unbroken(word) if _DATE.search(word) else escape_html(word) for word in words)
 
@@ -110,5 +110,5 @@ def _unbroken(word: str) -> str:
 
 
 def _unwanted() -> Iterator[str]:
-    """Yield the Markdown rules to switch off. Without them no text from outside can become a link or an image."""
+    """Yield the Markdown rules to switch off, so that no text from outside can become a link or an image."""
     yield from ("link", "image", "autolink", "linkify", "html_block", "html_inline", "reference", "entity")

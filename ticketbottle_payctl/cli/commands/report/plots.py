@@ -1,6 +1,6 @@
-"""The plots of a report as Vega-Lite specifications. Colours are variables of the page's style, light or dark.
+"""Build the plots of a report as Vega-Lite specifications. Colours are CSS variables, for a light and a dark page.
 
-The library shows every instant in UTC. So payctl shifts each instant by the offset of the report's zone.
+The library shows every instant in UTC. Therefore payctl shifts each instant by the offset of the report's zone.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Plot:
     spec: Spec
 
     def wide(self, width: int) -> Spec:
-        """Return the specification for a width, all axes included."""
-        narrow = width < 500  # noqa: PLR2004 - a telephone
+        """Return the specification for a total width in pixels, including the axes."""
+        narrow = width < 500  # noqa: PLR2004 - a phone's screen
         axis_x = {"labelOverlap": True, "tickCount": 4 if narrow else 10}
         config = {
             **_CONFIG,
@@ -278,7 +278,7 @@ class _Drawn:
 
     @property
     def _shaded(self) -> str:
-        """The end of a caption: the exact time of the shaded pause."""
+        """The end of a caption, with the exact times of the shaded pause."""
         pause = self.report.pause
         if pause is None:
             return ""
@@ -314,7 +314,7 @@ class _Drawn:
 
 
 def _y(field: str, title: str, most: int | None = None) -> Spec:
-    """Return the vertical axis. If ``most``, the highest count, is given, ticks are whole numbers."""
+    """Return the vertical axis. If the highest count is given as ``most``, ticks are whole numbers."""
     ticks: Spec = {"format": ",~g"}
     if most is not None:
         ticks = {"format": ",d", **({"values": [*range(most + 1)]} if most <= _FEW else {})}

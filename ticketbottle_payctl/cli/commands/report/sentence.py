@@ -1,6 +1,6 @@
-"""The sentences of a report: the verdict, what is open, what happened, and what was not counted.
+"""Build the sentences of a report: the verdict, what is open, what happened, and what was not counted.
 
-``quote`` makes a text from outside harmless: a code span in Markdown, plain text on a terminal.
+``quote`` makes a text from outside safe. It returns a code span for Markdown, and plain text for a terminal.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _SAID: Mapping[MomentKind, str] = {
 
 
 def verdict(report: Report) -> str:
-    """Return the answer in one line."""
+    """Return the report's answer in one line."""
     if report.is_quiet:
         whole = report.no_event is not None
         each = "each paid order has its event, " if whole else ""
@@ -71,7 +71,7 @@ def verdict(report: Report) -> str:
 
 
 def overdue_sentence(report: Report) -> str | None:
-    """Return a sentence about payments whose callback may never have come, or None if there are none."""
+    """Return a sentence about overdue payments, or None if no payment is overdue."""
     if report.payments is None or not report.payments.overdue:
         return None
     number = report.payments.overdue
@@ -80,20 +80,20 @@ def overdue_sentence(report: Report) -> str | None:
 
 
 def order_sentence(order: OpenOrder, zone: tzinfo, quote: Quote) -> str:
-    """Return an order without a ticket: its code, its amount, and why it has none."""
+    """Return a sentence with an order's code, its amount, and the reason why it has no ticket."""
     amount = "amount unknown" if order.amount is None else money(order.amount)
     named = f"order {quote(order.order_code)}" if order.order_code else "order unknown"
     return f"{named}, {amount}: {why_open(order, zone, quote)}"
 
 
 def why_open(order: OpenOrder, zone: tzinfo, quote: Quote) -> str:
-    """Return why an order has no ticket."""
+    """Return the reason why an order has no ticket."""
     why = f": {quote(order.why)}" if order.why else ""
     return f"{_WHY[order.kind].format(wall_clock(order.at, zone))}{why}"
 
 
 def moment_sentence(moment: Moment, zone: tzinfo, quote: Quote) -> str:
-    """Return what happened at a moment."""
+    """Return a sentence that says what happened at a moment."""
     number = moment.number or 0
     return _SAID[moment.kind].format(
         what=quote(moment.what) if moment.what else "event",

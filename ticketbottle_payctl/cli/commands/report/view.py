@@ -48,7 +48,7 @@ def first_line(report: Report) -> Line:
 def view(
     report: Report, figures: Sequence[Figure], commands: Commands, place: Place, window: Sequence[str]
 ) -> list[Block]:
-    """Return the report for a terminal. ``window`` are the options of the window as they were typed."""
+    """Return the report for a terminal. ``window`` contains the window's options as typed."""
     parts, zone = report.parts, place.zone
     length = duration((parts.until - parts.since).total_seconds())
     return [
@@ -99,7 +99,7 @@ def _overdue(report: Report, commands: Commands) -> Iterator[Block]:
 
 
 def _orders(orders: Sequence[OpenOrder], commands: Commands, zone: tzinfo) -> Iterator[Block]:
-    """Yield each order with its reason and the command that shows it. Codes and amounts are in columns."""
+    """Yield each order with its reason and the command that shows the order. Codes and amounts are aligned."""
     codes = [plain(order.order_code) if order.order_code else "order unknown" for order in orders]
     amounts = ["amount unknown" if order.amount is None else money(order.amount) for order in orders]
     wide, high = max(map(len, codes), default=0), max(map(len, amounts), default=0)
@@ -152,5 +152,5 @@ def _heading(text: str) -> list[Block]:
 
 
 def _command(command: str, indent: int = 2) -> Line:
-    """Return a line with a command, which is not folded."""
+    """Return a line with a command. Such a line is never broken into several lines."""
     return Line((f"{'':{indent}}{command}",))

@@ -18,8 +18,8 @@ from ticketbottle_payctl.telemetry import redact
 def listed(found: Sequence[Run], *, more: bool, brief: tuple[tzinfo, datetime] | None = None) -> Result:
     """Return a page of runs and the cursor of the next page.
 
-    ``brief`` is given for a terminal, and contains the zone and the present instant. Then ids are short, and instants
-    are shown as ages.
+    On a terminal, ``brief`` contains the zone and the current instant. With ``brief``, ids are short and instants are
+    shown as ages.
     """
     after = cursor(found[-1].started_at, found[-1].id) if found and more else None
     rows = tuple(
@@ -60,7 +60,7 @@ def shown(  # noqa: PLR0913 - one argument per part of the output
     more: bool,
     brief: tuple[tzinfo, datetime] | None = None,
 ) -> Result:
-    """Return one run and the first of its rows. ``brief`` is as for :func:`listed`."""
+    """Return one run and its first rows. ``brief`` has the same meaning as in :func:`listed`."""
     rows = tuple(_item_row(item, brief) for item in items)
     resumable = remaining and run.status in {RunStatus.STOPPED, RunStatus.INTERRUPTED}
     unused = None if run.options.get("canary") else "canary_patience_s"

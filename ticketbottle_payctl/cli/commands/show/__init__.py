@@ -1,1 +1,1 @@
-"""Implement ``payctl show``: the state of an order, and its history from the callback to the message in Kafka."""
+"""Implement ``payctl show``, which shows an order's state, and its history from the callback to the Kafka message."""

@@ -43,7 +43,7 @@ class VerdictFacts(TypedDict):
     receipt_id: str | None
     event_id: str | None
     blocked_by: str | None
-    """The id of the earlier event of the payment for which the event waits."""
+    """The id of the earlier event of the same payment that this event waits for."""
     tries: Count
     """The number of failed tries of the event, or of the event that it waits for."""
     due: datetime | None
@@ -59,7 +59,7 @@ class VerdictFacts(TypedDict):
 
 
 class ShowFacts(TypedDict):
-    """The payment and the verdict. The payment's fields are null if it has no row."""
+    """The payment and the verdict. The payment's fields are null if the payment has no row."""
 
     payment_id: str | None
     order_code: str | None
@@ -76,7 +76,7 @@ class ShowFacts(TypedDict):
     also: NotRequired[Sequence[VerdictFacts]]
     """Other findings, the most urgent first."""
     paid: NotRequired[int | None]
-    """The amount that the latest success reports, in whole units; amount is the order's amount."""
+    """The amount that the latest success reports, in whole units. The field amount is the order's amount."""
     settled_by: NotRequired[Annotated[str, Keywords(enum=[*SettledBy])] | None]
     """The source of the result that settled the payment, if payctl settled it."""
 

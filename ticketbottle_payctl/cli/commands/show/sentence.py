@@ -60,7 +60,7 @@ _COMPLETE = {
     VerdictKind.CLEANED_UP, VerdictKind.TEST_PING, VerdictKind.LATE_MONEY, VerdictKind.SECOND_PAYMENT,
     VerdictKind.CONTRADICTED, VerdictKind.UNKNOWN_STATUS, VerdictKind.PAST_RETENTION, VerdictKind.NOT_IN_KAFKA,
 }  # fmt: skip
-"""The kinds of finding whose sentence already contains the meaning for the customer."""
+"""The kinds of finding whose sentence already says what the finding means for the customer."""
 
 _TODO = {
     Remedy.COMPARE_AMOUNT: "compare with the gateway's portal; collect the rest, or refund the money there",
@@ -104,7 +104,7 @@ def todo(verdict: Verdict, timeline: Timeline) -> str | None:
 
 
 def _prefix(verdict: Verdict, timeline: Timeline) -> str:
-    """Return the meaning for the customer, unless the sentence already says it."""
+    """Return what the finding means for the customer, or an empty text if the sentence already says this."""
     status = timeline.payment.status if timeline.payment else None
     if verdict.kind in _COMPLETE:
         return ""

@@ -33,7 +33,7 @@ from ticketbottle_payctl.telemetry import redact
 
 _MASK = "***"
 _SAID = 2
-"""The index of the part of a history line that begins after the step's name."""
+"""The index of the first part after the step's name in a line of the history."""
 _HARMLESS = {
     "payment_id", "order_code", "amount_cents", "currency", "provider", "transaction_id", "completed_at", "failed_at",
     "cancelled_at", "paymentId", "orderCode", "amountCents", "transactionId", "completedAt", "failedAt", "cancelledAt",
@@ -47,7 +47,7 @@ _SETTLED_BY = {
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """The context of the output: the session, the present instant, and whether personal data is shown."""
+    """The context of the output: the session, the current instant, and whether personal data is shown."""
 
     session: Session
     now: datetime
@@ -69,7 +69,7 @@ def result_of(timeline: Timeline, reader: Reader) -> Result:
 
 
 def _masked(step: Step, *, unmask: bool) -> Step:
-    """Return the step without personal data: in a payload, only fields known to be harmless keep their value."""
+    """Return the step without personal data. In a payload, only fields known to be harmless keep their values."""
     facts = dict(step.facts)
     if isinstance(facts.get("last_error"), str):
         facts["last_error"] = redact(str(facts["last_error"]))

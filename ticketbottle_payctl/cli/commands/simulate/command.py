@@ -186,7 +186,7 @@ def _payment(  # noqa: PLR0913, PLR0917 - the options that describe the payment
     reference: str | None,
     onward: Sequence[str],
 ) -> SandboxPayment:
-    """Return the payment of the order, or an invented one. ``onward`` are the options of an advised command.
+    """Return the payment of the order, or an invented one. A command in an error's hint repeats ``onward``.
 
     Raises:
         NotFoundError: no payment has this order code.
@@ -217,7 +217,7 @@ def _request(
 
 
 def _names(provider: str) -> list[str]:
-    """Return the scenarios of a gateway as they are typed."""
+    """Return the scenarios of a gateway as the user types them."""
     return [*(each.replace("_", "-") for each in scenarios(provider)), DUPLICATE]
 
 

@@ -39,16 +39,16 @@ class SimulatedCallback(TypedDict, total=False):
 
 
 class Judged(TypedDict):
-    """Whether the gateway would accept the reply."""
+    """A reply, and whether the gateway would accept the reply."""
 
     acknowledged: bool
     """Whether the gateway would accept the reply."""
     why_not: NotRequired[str | None]
-    """Why the gateway would not accept the reply, in words; null if it would."""
+    """The reason why the gateway would not accept the reply; null if it would accept the reply."""
     reply_status: int
-    """HTTP status."""
+    """The HTTP status of the reply."""
     reply_code: NotRequired[str | None]
-    """The code in the reply's body; null if it has none, or if the gateway reads only the HTTP status."""
+    """The code in the reply's body; null if the body has no code, or if the gateway reads only the HTTP status."""
 
 
 class Delivery(Judged, Decision):

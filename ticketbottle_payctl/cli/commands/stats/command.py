@@ -128,7 +128,7 @@ def _live_reader(session: Session, reach: Callable[[], timedelta], by: By | None
 
 
 def _reach(session: Session, since: str | None) -> Callable[[], timedelta]:
-    """Return the function that gives the window of each reading: a fixed duration, or a fixed start.
+    """Return a function that gives the window's length at each reading. The window has a fixed length or a fixed start.
 
     Raises:
         typer.BadParameter: the text is not an instant, or the instant is in the future.

@@ -30,14 +30,14 @@ class RateFacts(TypedDict):
 
 
 class HistoryFacts(TypedDict):
-    """Events in each thirtieth of the window, the oldest first."""
+    """The numbers of events in 30 equal parts of the window, oldest part first."""
 
     created: NotRequired[Sequence[Count]]
     sent: NotRequired[Sequence[Count]]
 
 
 class CauseFacts(TypedDict):
-    """Why events wait, and what to do."""
+    """A cause that makes events wait, and what to do."""
 
     cause: CauseKind
     events: Count
@@ -64,7 +64,7 @@ class StatsFacts(TypedDict):
     causes: NotRequired[Sequence[CauseFacts]]
     """The causes of dead, blocked or overdue events, the most pressing first; empty if there are no such events."""
     idle: NotRequired[str | None]
-    """The sentence that no publisher is working, with the last activity; null if one works or no event waits."""
+    """A sentence that says that no publisher is working; null if a publisher is working or no event waits."""
     by_debezium: NotRequired[bool]
     """Whether Debezium publishes this outbox."""
     published: Count
@@ -92,11 +92,11 @@ class StatsFacts(TypedDict):
     drain_eta_s: Seconds | None
     """Seconds until nothing is pending, at the last minute's rate; null if the backlog does not shrink."""
     window_s: NotRequired[Seconds | None]
-    """The seconds that rates and lags cover: as requested, or less if the newest 10,000 published events cover less."""
+    """The window of rates and lags in seconds; shorter than requested if the newest 10,000 sent events cover less."""
     history: NotRequired[HistoryFacts]
-    """Events in each thirtieth of the window, the oldest first."""
+    """The numbers of events in 30 equal parts of the window, oldest part first."""
     at: NotRequired[datetime]
-    """The instant of this state, by the database's clock, UTC."""
+    """The instant of this state, on the database's clock, UTC."""
     healthy: NotRequired[bool]
     """With --check: whether the outbox is within its limits."""
     reasons: NotRequired[Sequence[str]]
@@ -114,7 +114,7 @@ class StatsItem(TypedDict, total=False):
     """An event type."""
     status: Annotated[str, Keywords(enum=["pending", "dead", "published"])]
     provider: str | None
-    """A gateway, as the payment names it; null if it is not known."""
+    """The gateway's name in the payment; null if the gateway is not known."""
     error: str | None
     """A kind of error, without ids and numbers; null for events that never failed."""
     error_group: str | None
@@ -173,7 +173,7 @@ def _cause(cause: Cause, session: Session) -> CauseFacts:
 
 
 def item_of(by: By, row: Tally) -> StatsItem:
-    """Return a row of a breakdown."""
+    """Return a row of the counts by group as JSON."""
     age = _seconds(row.oldest_age_s)
     match by:
         case By.STATUS:

@@ -1,4 +1,4 @@
-"""Read keys while a full-screen picture is shown. Ctrl-Z first gives the terminal back its own settings."""
+"""Read keys while the live screen is shown. Ctrl-Z restores the terminal's settings and then stops payctl."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TICK = 0.2
 
 @dataclass(slots=True)
 class Keyboard:
-    """The keys that were pressed. ``number`` is None if this process has no terminal in the foreground."""
+    """A reader of keys. ``number`` is the terminal's file descriptor, or None if payctl is not in the foreground."""
 
     number: int | None
     before: list[Any] | None = None
@@ -28,7 +28,7 @@ class Keyboard:
     """Whether Ctrl-Z was pressed."""
 
     def pressed(self, key: bytes) -> bool:
-        """Wait for a moment. Return true if the key (in either case) was pressed, or if the terminal is gone."""
+        """Wait for up to 0.2 seconds. Return True if the key was pressed in either case, or the terminal is closed."""
         if self.number is None:
             time.sleep(_TICK)
             return False
@@ -37,7 +37,7 @@ class Keyboard:
         return typed is not None and (not typed or key in typed.lower())
 
     def suspend(self) -> None:
-        """Stop this process until the shell continues it. During the stop the terminal has its own settings."""
+        """Stop this process until the shell continues it. Until then, the terminal has its earlier settings."""
         self.restore()
         os.kill(os.getpid(), signal.SIGSTOP)
         self.suspension_asked = False
@@ -52,14 +52,14 @@ class Keyboard:
             termios.tcsetattr(self.number, termios.TCSADRAIN, unseen)
 
     def restore(self) -> None:
-        """Give the terminal the settings that it had before."""
+        """Restore the terminal's earlier settings."""
         if self.number is not None and self.before is not None:
             termios.tcsetattr(self.number, termios.TCSADRAIN, self.before)
 
 
 @contextmanager
 def keyboard() -> Iterator[Keyboard]:
-    """Yield the keyboard. At the end the terminal has its own settings again."""
+    """Yield the keyboard. At the end, restore the terminal's settings."""
     keys = Keyboard(_foreground())
 
     def ask(_number: int, _frame: FrameType | None) -> None:
@@ -75,7 +75,7 @@ def keyboard() -> Iterator[Keyboard]:
 
 
 def _foreground() -> int | None:
-    """Return stdin's number if it is the terminal that this process has in the foreground."""
+    """Return stdin's file descriptor if stdin is a terminal and this process is in its foreground, or else None."""
     try:
         number = sys.stdin.fileno()
         return number if os.isatty(number) and os.tcgetpgrp(number) == os.getpgrp() else None

@@ -26,7 +26,7 @@ Read = Callable[[datetime | None], LiveReport]
 """A function that reads the figures and counts the events created after a given instant."""
 
 _REST = 4
-"""The pause after a reading, as a multiple of its duration. A slow database is read less often."""
+"""The pause after a reading, as a multiple of the reading's duration. So payctl reads a slow database less often."""
 
 
 class _Reading(Thread):
@@ -48,7 +48,7 @@ class _Reading(Thread):
         began = time.monotonic()
         try:
             self.report = self._read()
-        except Exception as error:  # noqa: BLE001 - raised again where the screen is drawn
+        except Exception as error:  # noqa: BLE001 - the thread that draws the screen raises it
             self.error = error
         self.seconds = time.monotonic() - began
 
@@ -89,7 +89,7 @@ class _Loop:
     _drawn: float = 0.0
 
     def step(self) -> None:
-        """Start or finish a reading if it is due; never wait. Between readings only clock and size change."""
+        """Start or finish a reading if it is due, and draw the screen if something changed. Never wait."""
         news = self._reading is not None and not self._reading.is_alive()
         if self._reading is not None and news:
             self._take(self._reading)
@@ -104,7 +104,7 @@ class _Loop:
             self.screen.draw(self.view.rows(columns, lines, self.now()))
 
     def redraw(self) -> None:
-        """Draw the picture at the next step."""
+        """Make the next step draw the screen."""
         self._drawn = 0.0
 
     def _take(self, reading: _Reading) -> None:

@@ -1,7 +1,7 @@
 """Write the outbox's state in the text format that Prometheus and its push gateway read.
 
 Format: https://prometheus.io/docs/instrumenting/exposition_formats/ (version 0.0.4). A metric without a value is left
-out. Label values are escaped for a terminal first, and then by the rules of that page.
+out. Label values are escaped first for a terminal, and then according to that page.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def _metrics(report: StatsReport) -> Iterator[tuple[str, str, list[_Sample]]]:
     yield "dead_events", "Events out of retries.", [("", report.dead)]
     yield "blocked_events", "Pending events behind a dead event of their payment.", [("", report.blocked)]
     yield "published_events", "Published events, estimated on a large table.", [("", report.published)]
-    # Without a pending event the age is 0, because an alert would not fire on a series that ended.
+    # If no event is pending, the age is 0 and not absent, because an alert cannot fire on an absent series.
     oldest = report.oldest_pending_age_s or 0
     yield "oldest_pending_age_seconds", "Age of the oldest pending event; 0 if no event is pending.", [("", oldest)]
     lags = [("0.5", report.lag.p50), ("0.95", report.lag.p95), ("0.99", report.lag.p99)]
@@ -40,7 +40,7 @@ def _metrics(report: StatsReport) -> Iterator[tuple[str, str, list[_Sample]]]:
         [("", report.drain_eta_s)],
     )
     if report.by is not None and report.by is not By.STATUS:
-        # Without their secrets two errors may be the same text, and a label may be in the output only once.
+        # After redaction, two errors may have the same text. A label may occur only once in the output.
         by: dict[str, float] = {}
         for row in report.items:
             label = f'{{{label_name(report.by)}="{_escaped(redact(row.label or "none"))}"'
@@ -60,6 +60,6 @@ def _lines(name: str, text: str, samples: list[_Sample]) -> Iterator[str]:
 
 
 def _escaped(label: str) -> str:
-    """Escape a label for the format and for a terminal: the format itself does not escape control characters."""
+    """Escape a label for a terminal and for the format. The format alone does not escape control characters."""
     safe = "\n".join(escape(line) for line in label.split("\n"))
     return safe.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -17,9 +17,9 @@ _MOST = 240
 
 @dataclass(slots=True)
 class Series:
-    """A series of values since the screen started. When it reaches its limit of points, pairs of points are merged.
+    """A series of values since the screen started. When the series reaches its limit, pairs of points are merged.
 
-    ``merge`` combines several values into one: their mean, or their maximum if peaks matter.
+    ``merge`` combines several values into one value, which is their mean, or their maximum if peaks matter.
     """
 
     merge: Callable[[Sequence[float]], float]
@@ -38,7 +38,7 @@ class Series:
             self._of_each *= 2
 
     def points(self, most: int) -> list[float]:
-        """Return the whole session, the oldest first, in at most ``most`` values."""
+        """Return the values of the whole session, oldest first, merged into at most ``most`` values."""
         return self._points if len(self._points) <= most else self._merged(max(0, most))
 
     def _merged(self, number: int) -> list[float]:
@@ -61,8 +61,9 @@ class _Reading:
 class Watched:
     """The readings of a session.
 
-    The rates are events per second over the last ten seconds. An event counts as incoming when it is created. It counts
-    as outgoing when it is no longer unpublished, also after a replay. At the first reading, the rates are None.
+    The rates are events per second over the last ten seconds. An event counts as incoming when it is created. An event
+    counts as outgoing when it is no longer unpublished, including after a replay. At the first reading, the rates are
+    None.
     """
 
     in_per_s: float | None = None
@@ -76,7 +77,7 @@ class Watched:
 
     @property
     def counted_from(self) -> datetime | None:
-        """The instant after which the next reading counts created events, by the database's clock."""
+        """The instant after which the next reading counts created events, on the database's clock."""
         return self._lately[0].at if self._lately else None
 
     def add(self, report: LiveReport) -> LiveReport:

@@ -74,7 +74,7 @@ def checked(report: StatsReport, session: Session, limits: HealthLimits) -> Resu
 
 
 def label_name(by: By) -> str:
-    """Return the name of a group's label. The name ``type`` is already used for the kind of an ndjson line."""
+    """Return the field name of a group's label. The name is not ``type``, which every ndjson line already uses."""
     return "event_type" if by is By.TYPE else by.value
 
 
@@ -137,7 +137,7 @@ def headline_parts(report: StatsReport, *, mark: bool) -> list[Part]:
     parts: list[Part] = []
     if age is not None:
         parts.append(f"oldest pending event: {duration(age)}")
-        if report.idle is not None and not report.causes:  # a cause says more
+        if report.idle is not None and not report.causes:  # a cause gives more detail
             parts.append(warn("no publisher is working now"))
     elif not report.dead:
         parts.append("nothing is pending")
@@ -163,7 +163,7 @@ def _headline(report: StatsReport, *, mark: bool) -> Line:
 
 
 def _mark(report: StatsReport) -> Part:
-    """Return the mark. Only ``--check`` and ``--wait`` show ``✘``, because ``✘`` never means exit code 0."""
+    """Return the mark. It is never ``✘``, because only a failed ``--check`` or ``--wait`` shows ``✘``."""
     return warn("!") if needs_attention(report) else good("✔")
 
 
@@ -190,7 +190,7 @@ def lag_words(report: StatsReport) -> str:
 
 
 def forecast(report: StatsReport) -> Part:
-    """Return when the backlog will be empty, in words, or that no publisher is working."""
+    """Return a text that says when the backlog will be empty, or that no publisher is working."""
     if report.idle is not None:
         return warn(report.idle.words)
     match report.drain:

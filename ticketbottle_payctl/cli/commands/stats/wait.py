@@ -1,4 +1,4 @@
-"""``--wait``: wait until a condition on the outbox holds."""
+"""Implement ``payctl stats --wait``, which waits until a condition on the outbox holds."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _TERM = re.compile(rf"\s*({'|'.join(_VALUES)})\s*(<=|>=|==|=|<|>)\s*(\w+)\s*")
 
 @dataclass(frozen=True, slots=True)
 class WaitCondition:
-    """A condition: its text and its terms."""
+    """A condition for ``--wait``, as text and as terms."""
 
     text: str
     terms: tuple[tuple[str, str, float], ...]
@@ -45,7 +45,7 @@ class WaitCondition:
 
 
 def wait_condition(text: str) -> WaitCondition:
-    """Read a condition: ``pending=0``, ``dead<10``, ``age<30s``, or several with commas, which must all hold.
+    """Parse a condition such as ``pending=0`` or ``age<30s``. If commas separate several terms, all must hold.
 
     Raises:
         typer.BadParameter: the text is not a condition.

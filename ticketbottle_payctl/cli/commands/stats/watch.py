@@ -1,4 +1,4 @@
-"""``--watch``: a picture that is redrawn on a terminal; elsewhere one line for each reading."""
+"""Implement ``payctl stats --watch``. On a terminal, redraw a screen. Elsewhere, print a line for each reading."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ _COLUMNS = ("at", "pending", "dead", "oldest_pending_age_s", "in_per_s", "out_pe
 
 
 def draws(session: Session) -> bool:
-    """Return whether --watch draws a picture: only for text output on a terminal that can move its cursor."""
+    """Return whether --watch draws a screen. This needs text output on a terminal that can move its cursor."""
     for_people = session.shared.output is OutputFormat.TABLE
     return for_people and is_terminal(sys.stdout) and os.environ.get("TERM") not in {None, "", "dumb"}
 
 
 def watch_picture(session: Session, read: Read, pause: timedelta) -> NoReturn:
-    """Draw the state until a signal. The last state stays on the terminal."""
+    """Draw the state until a signal or a key ends this. The last state stays on the terminal."""
     report, code = live_screen(session, read, pause)
     if report is not None:
         session.finish(Result(SCHEMA, code, human=brief(replace(report.stats, by=None))))
@@ -48,7 +48,7 @@ def watch_picture(session: Session, read: Read, pause: timedelta) -> NoReturn:
 
 
 def watch(session: Session, look: Callable[[], StatsReport], pause: timedelta) -> NoReturn:
-    """Read and print the state until a signal. If the database is unavailable after the first reading, keep trying."""
+    """Print the state repeatedly until a signal. If the database becomes unavailable after a reading, keep trying."""
     with stop_on_signals() as stop, _screen(session) as show:
         show(look())
         while not stop.event.wait(pause.total_seconds()):
