@@ -27,7 +27,7 @@ RESERVE_SECONDS = 30.0
 
 
 def handler(event: object, context: object) -> dict[str, object]:  # noqa: ARG001 - a schedule's event has no data
-    """Settle the overdue payments once. An unanswered query or a plan over the cap is a metric and not an error.
+    """Settle the overdue payments once. An unanswered query or a plan over the cap causes a metric, not an error.
 
     Raises:
         UnavailableError: the database cannot be reached. Committed payments stay settled.

@@ -45,6 +45,6 @@ def invocation(function: Function, context: object, **on_every_line: object) -> 
 
 
 def seconds_left(context: Any, reserve: float) -> float:  # noqa: ANN401 - Lambda's context has no type
-    """Return the seconds until Lambda ends the invocation, minus ``reserve``; at least one second."""
+    """Return the seconds until Lambda ends the invocation, minus ``reserve``, but at least one second."""
     left: float = context.get_remaining_time_in_millis() / 1000
     return max(1.0, left - reserve)

@@ -17,13 +17,13 @@ from ticketbottle_payctl.telemetry import log_event
 
 
 def handler(event: object, context: object) -> dict[str, object]:
-    """Answer one HTTP request and never raise. An error is logged, counted, and answered with "try again"."""
+    """Answer one HTTP request, and never raise an error. An error is logged, counted, and answered with "try again"."""
     began = time.monotonic()
     found, correlation_id = http_api.read(event), http_api.correlation_id(event)
     try:
         with runtime.invocation(Function.WEBHOOK, context, correlation_id=correlation_id) as warm:
             return to_response(_reply(warm, found, correlation_id, began))
-    except Exception:  # noqa: BLE001 - it is logged; Lambda's own reply would not be in the gateway's format
+    except Exception:  # noqa: BLE001 - the error is logged; Lambda's own reply would not be in the gateway's format
         busy = http_api.refusal(HTTPStatus.SERVICE_UNAVAILABLE)
         return to_response(busy if isinstance(found, Reply) else found.gateway.reply(Answer.TRY_AGAIN))
 

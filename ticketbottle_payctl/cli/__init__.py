@@ -1,1 +1,1 @@
-"""The command line. A command parses its options, calls one job, prints the report and exits with its code."""
+"""The command line. A command parses its options, calls one job, prints the report, and exits with the exit code."""

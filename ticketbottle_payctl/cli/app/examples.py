@@ -233,4 +233,4 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
         Example("payctl help runs show", "Show the help of a command."),
     ),
 }
-"""The examples of each command. The key is the command's words."""
+"""The examples of each command. Each key contains the command's words."""

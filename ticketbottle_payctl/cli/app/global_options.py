@@ -1,4 +1,4 @@
-"""The options that every command accepts, before or after its name.
+"""Define the options that every command accepts, before or after its name.
 
 Each option is declared once, as a parameter of the root command, and then copied to every command. Therefore Typer's
 own parser handles these options. If an option is given in both places, the later one applies.

@@ -39,7 +39,7 @@ Python's default would collect while modules load, which takes 7 % of a command'
 
 
 def main() -> None:
-    """Run payctl. A closed stream causes no error, and SIGTERM unwinds the stack in the same way as Ctrl-C.
+    """Run payctl. A closed stream causes no error. SIGTERM unwinds the stack in the same way as Ctrl-C.
 
     A crash writes no core file, because the file would contain the keys and the password that payctl has read.
     """

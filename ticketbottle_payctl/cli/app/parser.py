@@ -70,19 +70,19 @@ class PayctlGroup(TyperGroup):
     prefix: tuple[str, ...] = ()
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
-        """Parse the arguments. Without arguments, print what to type on stderr, because it is not a result."""
+        """Parse the arguments. Without arguments, print help on stderr, because help is not a result."""
         if not args and not ctx.resilient_parsing:
             sys.stderr.write(f"{self.without_arguments(ctx)}\n")
             self.refuse_no_arguments(ctx)
         return super().parse_args(ctx, args)
 
     def refuse_no_arguments(self, ctx: Context) -> None:
-        """Raise an error that says that a command is missing after the group's name."""
+        """Raise the error for a command that is missing after the group's name."""
         sys.stderr.write("\n")
         ctx.fail(" ".join(["missing command", *(["after"] if self.prefix else []), *self.prefix]))
 
     def without_arguments(self, ctx: Context) -> str:
-        """Return the text to show if no command was given: the help."""
+        """Return the help, which is shown if no command was given."""
         return _page(self, ctx, sys.stderr)
 
     def list_commands(self, ctx: Context) -> list[str]:
@@ -132,7 +132,7 @@ class PayctlGroup(TyperGroup):
 
 
 class PayctlRoot(PayctlGroup):
-    """``payctl`` itself. It handles the exceptions of every command."""
+    """The root command ``payctl``. It handles the exceptions of every command."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - Typer's signature
         """Run one command line in its own context, so that its ``--tz`` does not affect the next command line."""
@@ -179,7 +179,10 @@ class PayctlRoot(PayctlGroup):
                 formatter.write_dl([(f"{name:<{width}}", words[name]) for name in names if name in words])
 
     def format_epilog(self, ctx: Context, formatter: HelpFormatter) -> None:
-        """Write the exit codes, then the commands to try next. They are last because a short terminal shows the end."""
+        """Write the exit codes, then the commands to try next.
+
+        These commands come last, because a terminal of 24 lines shows only the end of the help.
+        """
         del ctx
         with formatter.section("Exit codes"):
             formatter.write_dl(exit_codes.rows())
@@ -192,7 +195,7 @@ class PayctlRoot(PayctlGroup):
 
 
 def help_of(ctx: Context, words: tuple[str, ...]) -> str | None:
-    """Return the text of ``payctl WORDS --help``, or None if there is no such command."""
+    """Return the text of ``payctl WORDS --help``, or None if the command does not exist."""
     level = ctx.find_root()
     for word in words:
         group = level.command
@@ -211,7 +214,7 @@ def shared_options(ctx: Context) -> list[tuple[str, str]]:
 
 
 def page_of(title: str, about: str, rows: list[tuple[str, str]]) -> str:
-    """Return a page of help as wide as the terminal: a title, a paragraph and a list with two columns."""
+    """Return a page of help that is as wide as the terminal, with a title, a paragraph and a two-column list."""
     formatter = _Page(sys.stdout)
     formatter.write(f"{formatter.bold(title)}\n")
     with formatter.indentation():
@@ -233,7 +236,7 @@ class _Words(BashComplete):
         return super().get_completion_args()
 
     def complete(self) -> str:
-        """Return the completions. If anything fails, print nothing into the line that the user is typing."""
+        """Return the completions. If anything fails, return no text, so that nothing appears in the user's line."""
         try:
             args, incomplete = self.get_completion_args()
             items = self.get_completions(args, incomplete)

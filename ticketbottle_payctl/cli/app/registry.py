@@ -1,7 +1,7 @@
 """List all commands, with their words, functions and help. A command is imported when a user chooses it.
 
-A new command needs a file with a function, a line here that says whether it writes, and a line in ``docs/schemas.py``
-that names the types of its output. A test compares each line with the function's docstring.
+A new command needs a file with a function, a line here that says whether the command writes, and a line in
+``docs/schemas.py`` that names the types of its output. A test compares each line with the function's docstring.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _HERE = "ticketbottle_payctl.cli.commands"
 
 @dataclass(frozen=True, slots=True)
 class CommandEntry:
-    """A command: ``words``, ``target`` (``module:function`` below ``commands``), and the first line of its help.
+    """A command, with its words, its target (``module:function`` below ``commands``) and the first line of its help.
 
     ``writes`` is True if the command can change rows, or send messages or callbacks. Such a command calls
     ``safety.confirm`` first. A test checks this for every command.

@@ -170,10 +170,10 @@ class Session:
         self._last.append(parts)
 
     def note_target(self, *, brokers: bool = False, told: ToldAt | None = None) -> None:
-        """Print on stderr which profile, database and, if asked, brokers are used.
+        """Print the profile, the database and, with ``brokers``, the brokers on stderr.
 
-        A command that changes data prints this line at once. A command that only reads prints it below its answer or
-        error.
+        A command that changes data prints this line at once. A command that only reads prints the line below its answer
+        or error.
 
         Raises:
             ConfigError: the line is printed at once, and no database, or no broker, is configured.
@@ -190,7 +190,7 @@ class Session:
         return target(self.profile, lambda: self.guard, lambda: self.settings, brokers=brokers, width=width)
 
     def finish(self, result: Result) -> NoReturn:
-        """Print the result, and its error if there is one, and exit with its code."""
+        """Print the result and its error, if any, and exit with the result's exit code."""
         if result.error:
             writer.tell_failure(result.error, self.shared.color, self._tell_target)
         raise typer.Exit(int(self.answer(result)))
@@ -258,7 +258,7 @@ class Session:
             self.note(*self.target_parts(brokers=due.brokers, width=width))
 
     def _zone_shown(self) -> tzinfo:
-        """Return the zone for results. If TZ is wrong, use UTC and warn once: the result must still be shown."""
+        """Return the zone for results. If TZ is wrong, use UTC and warn once, so that the result is still shown."""
         try:
             return self.zone
         except ConfigError as error:

@@ -38,7 +38,7 @@ class ToldAt(Enum):
 
     @classmethod
     def of(cls, *, dry_run: bool) -> ToldAt:
-        """Return the place for a command that changes data: before the change, or in a dry run below the headline."""
+        """Return the place for a command that changes data. In a dry run, the place is below the headline."""
         return cls.BELOW_HEADLINE if dry_run else cls.ONCE
 
 

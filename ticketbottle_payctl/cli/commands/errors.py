@@ -61,8 +61,8 @@ class ErrorGroupItem(TypedDict):
     replay: str
     """The command that replays these events, without the superseded ones."""
     superseded: NotRequired[Count]
-    """The number of superseded events. A replay leaves them out, because it would take a paid customer's tickets
-    away."""
+    """The number of superseded events. A replay leaves them out, because their messages would take a paid customer's
+    tickets away."""
     blocking: NotRequired[Count]
     """The number of dead superseded events that block a pending event of their payment."""
     remedy: NotRequired[Annotated[str, Keywords(enum=[*DeliveryRemedy])] | None]
@@ -156,7 +156,7 @@ def _blocks(group: ErrorGroup) -> str:
 
 
 def _written(at: datetime) -> str:
-    """Return a bound as text.
+    """Return a bound of the window as text.
 
     Events have whole milliseconds, so a bound rounded up to a millisecond selects the same events.
     """

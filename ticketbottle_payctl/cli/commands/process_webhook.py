@@ -1,4 +1,4 @@
-"""Implement ``payctl process-webhook``: process one callback with the job of the webhook function."""
+"""Implement ``payctl process-webhook``, which processes one callback with the webhook function's job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read a small file of any kind without blocking forever and without filling memory."""
+"""Read a small file without blocking forever and without filling memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options of the commands that read a callback: its source and its gateway.
+"""Define the options for the source and the gateway of a callback.
 
 These options are in a separate file, because importing the gateways' names loads code that most commands do not need.
 """

@@ -51,7 +51,7 @@ def read_request(source: Source, provider: str) -> Request:
 
 
 def resolve(request: Request, provider: str) -> Gateway:
-    """Return the gateway with the given name, or find it by the request's path or format.
+    """Return the gateway with the given name, or find the gateway by the request's path or format.
 
     Raises:
         InputError: the request does not look like a callback of any gateway.

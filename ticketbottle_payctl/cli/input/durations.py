@@ -1,4 +1,4 @@
-"""Read durations and rates: ``50s``, ``1h30m``, ``7d``, ``500/s``. A number without a unit is refused."""
+"""Read durations and rates such as ``50s``, ``1h30m``, ``7d`` and ``500/s``. Refuse a number without a unit."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def named_ids(arguments: list[str] | None, from_file: str | None) -> tuple[str, 
 
 
 def read_ids(name: str) -> tuple[str, ...]:
-    """Return the ids of a file, or of stdin for ``-``: one per line. ``#`` starts a comment.
+    """Return the ids in a file, or in stdin for ``-``. Each line has one id, and ``#`` starts a comment.
 
     If a line is a JSON object, as in the output of ``-o ndjson``, its ``id`` is read. A summary line has no id, but it
     must not say that more rows exist. The file can also be one JSON value, or a message about dead events that payctl's

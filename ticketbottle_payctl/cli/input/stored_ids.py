@@ -69,7 +69,7 @@ def receipt_ids(ctx: typer.Context, incomplete: str) -> list[Described]:
 
 
 def _begin(ctx: typer.Context, incomplete: str, read: Callable[[Services], list[Described]]) -> list[Described]:
-    """Return the ids that ``read`` finds within :data:`PATIENCE`. A daemon thread reads, so payctl can exit earlier."""
+    """Return the ids that ``read`` finds within :data:`PATIENCE`. The reading thread does not delay payctl's exit."""
     found: list[Described] = []
 
     def ask() -> None:

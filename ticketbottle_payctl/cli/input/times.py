@@ -1,4 +1,4 @@
-"""Read instants in a known time zone, and print how they were read.
+"""Read instants in a known time zone, and print how payctl understood them.
 
 Examples are ``2h``, ``90m``, ``3d``, ``2h ago``, ``now``, ``today``, ``yesterday``, ``09:00``, ``2026-11-22``,
 ``2026-11-22T10:00`` and RFC 3339 (which has its own zone). An ambiguous text is refused.
@@ -121,7 +121,10 @@ def _today(zone: tzinfo, now: datetime) -> date:
 
 
 def _local(day: date, clock: time, zone: tzinfo, *, first: bool = False) -> datetime:
-    """Return a clock time of a day in ``zone``. Without ``first``, refuse a time that a clock change makes unclear."""
+    """Return a clock time of a day in ``zone``.
+
+    Unless ``first`` is True, refuse a time that a clock change skips or repeats.
+    """
     early, late = (datetime.combine(day, clock.replace(fold=fold), zone) for fold in (0, 1))
     if early.utcoffset() != late.utcoffset() and not first:
         message = f"{clock} on {day} is ambiguous or skipped in {zone} (clock change); add an offset or Z"

@@ -26,7 +26,7 @@ from ticketbottle_payctl.errors import (
 
 
 class ExitCode(IntEnum):
-    """Every exit code of payctl."""
+    """The exit codes of payctl."""
 
     DONE = 0
     BUG = 1

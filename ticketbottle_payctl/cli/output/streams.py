@@ -1,7 +1,8 @@
 """Make the process's stdout and stderr safe before the first command runs.
 
-stderr is for messages. If a message cannot be written, it is dropped, and the command continues. stdout is for the
-result. If the result cannot be written, one of two errors is raised, and nothing more is written to stdout.
+stderr is for messages. If a message cannot be written, payctl drops the message and continues. stdout is for the
+result. If the result cannot be written, :class:`ReaderGoneError` or :class:`OutputError` is raised, and nothing more is
+written to stdout.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _READER_GONE = {errno.EPIPE, errno.ECONNRESET}
 
 
 class ReaderGoneError(BrokenPipeError):
-    """The reader of stdout closed the pipe, as ``head`` does. This is not a failure."""
+    """The error for a reader of stdout that closed the pipe, as ``head`` does. This is not a failure."""
 
 
 class ResultStream(TextIOWrapper):

@@ -75,9 +75,10 @@ def _fitted(table: Table, width: int) -> Table:
 
 
 def _kept_whole(table: Table, width: int) -> set[int]:
-    """Return the single-word columns, such as ids, that are never broken. Take them from the left while others fit.
+    """Return the indexes of the single-word columns, such as ids, whose cells are never broken.
 
-    A user could not copy an id that is split over two lines.
+    Columns are chosen from the left, as long as the other columns still fit. A user could not copy an id that is split
+    over two lines.
     """
     columns = _cells(table)
     needs = [max(map(columns_of, words)) + _BETWEEN for words in columns]

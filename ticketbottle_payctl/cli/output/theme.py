@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Style(Enum):
-    """A style, named by its meaning and not by its look."""
+    """A style, named after its meaning and not its look."""
 
     GOOD = "good"
     BAD = "bad"
@@ -43,7 +43,7 @@ ANSI: Mapping[Style, str] = {
     Style.DIM: "2",
     Style.ACCENT: "36",
 }
-"""Each style as codes of a terminal control sequence, for text that is written without rich."""
+"""The terminal's control codes for each style, for text that is written without rich."""
 
 
 def rich_theme() -> Theme:

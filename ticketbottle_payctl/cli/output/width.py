@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _MEASURED = re.compile(r"[^ -\u02ff\u1e00-\u1eff→…✔✘▁-█]")
-"""A pattern of the characters that rich must measure. Others, such as Vietnamese letters, take one column."""
+"""A pattern for the characters that rich must measure. Other characters take one column."""
 
 
 def columns_of(text: str) -> int:

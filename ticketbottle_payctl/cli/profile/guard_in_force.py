@@ -101,7 +101,7 @@ def _database(profile: Profile) -> str | None:
 
 
 def _file(given: str | None, environ: Mapping[str, str]) -> Path | None:
-    """Return the configuration file, or None if it does not exist or this account may not look for it."""
+    """Return the configuration file, or None if it does not exist or this account has no permission to look for it."""
     try:
         path = config_path(given, environ)
         return path if path.is_file() else None

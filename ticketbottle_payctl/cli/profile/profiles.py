@@ -76,7 +76,7 @@ class Profile:
 
 
 def config_path(given: str | None, environ: Mapping[str, str]) -> Path:
-    """Return the path of the configuration file: the given one, or else ``$XDG_CONFIG_HOME/payctl/config.toml``."""
+    """Return the given path of the configuration file, or else ``$XDG_CONFIG_HOME/payctl/config.toml``."""
     if given is not None:
         return Path(given)
     base = environ.get("XDG_CONFIG_HOME") or ""
@@ -254,7 +254,7 @@ def _table(value: object, name: str, path: Path) -> Mapping[str, object]:
 
 
 def complete_names(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return the profiles that begin with ``incomplete``, for a shell's completion. It never raises."""
+    """Return the profiles that begin with ``incomplete``, for a shell's completion. Never raise an error."""
     given = ctx.params.get("config") or ctx.find_root().params.get("config") or os.environ.get("PAYCTL_CONFIG")
     try:
         return [name for name in names(config_path(given, os.environ)) if name.startswith(incomplete)]

@@ -130,7 +130,7 @@ def can_ask(session: Session) -> bool:
 
 
 def max_affected(session: Session, approval: Approval) -> int:
-    """Return how many rows one command may change: the option's value, or else the profile's, or else 1,000."""
+    """Return how many rows one command may change, from the option, or else the profile, or else 1,000."""
     return approval.max_affected or session.guard.cap(DEFAULT_MAX_AFFECTED).most
 
 

@@ -1,4 +1,4 @@
-"""Implement ``payctl cleanup``: run the job of the scheduled function by hand."""
+"""Implement ``payctl cleanup``, which runs the scheduled function's job by hand."""
 
 from __future__ import annotations
 

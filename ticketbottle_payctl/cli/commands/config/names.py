@@ -27,7 +27,7 @@ SECRET_ARN, PREVIOUS = "_SECRET_ARN", "_PREVIOUS"
 _ROTATED = tuple(f"{name}{PREVIOUS}" for name in KEYS)
 ARNS = tuple(f"{name}{SECRET_ARN}" for name in ("DATABASE_URL", *HIDDEN))
 ONLY_WHERE_SET = (*_ROTATED, *ARNS)
-"""Names that are shown only if they are set: previous values of a rotation, and the functions' ARNs."""
+"""The names of previous keys and of the functions' ARNs. These names are shown only if they are set."""
 
 _OF_A_PROFILE = frozenset({"DATABASE_URL", *DEFAULTED, *PLAIN, *ASKED_AT, *HIDDEN, *ONLY_WHERE_SET})
 _OF_THE_ENVIRONMENT = _OF_A_PROFILE | {"PAYCTL_OUTPUT", "PAYCTL_PROFILE", "PAYCTL_CONFIG", "PAYCTL_KAFKA_HOME"}

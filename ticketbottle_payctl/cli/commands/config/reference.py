@@ -1,7 +1,7 @@
 """List every variable that payctl reads, with its form, default, readers, example and meaning.
 
-docs/reference/environment.md is generated from this list. Defaults come from the settings if possible, so that both
-always agree.
+docs/reference/environment.md is generated from this list. Defaults come from the settings if possible, so that the page
+and the settings always agree.
 """
 
 from __future__ import annotations

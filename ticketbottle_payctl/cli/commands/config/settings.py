@@ -48,7 +48,7 @@ class CheckedSettings:
 
 
 class SettingItem(TypedDict):
-    """A setting, as the output shows it."""
+    """A setting in the output."""
 
     name: str
     """The variable."""
@@ -56,7 +56,7 @@ class SettingItem(TypedDict):
     """The value; null if it is hidden or not set."""
     is_set: bool
     origin: str
-    """environment, default, not set, or the profile and its file."""
+    """The source of the value: environment, default, not set, or the profile and its file."""
 
 
 def setting_of(row: Shown) -> SettingItem:

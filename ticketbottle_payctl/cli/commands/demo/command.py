@@ -1,4 +1,4 @@
-"""Implement ``payctl demo``: run everything locally, on servers that stop when the command ends."""
+"""Implement ``payctl demo``, which runs everything locally, on servers that stop when the command ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Implement ``payctl doctor``: check what payctl needs by using it, and say how to fix what is wrong."""
+"""Implement ``payctl doctor``, which uses everything that payctl needs, and says how to fix what is wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Implement ``payctl doctor --fix-published-flags``: mark the rows that the replaced service left half marked."""
+"""Implement ``payctl doctor --fix-published-flags``, which marks the rows that the replaced service half marked."""
 
 from __future__ import annotations
 

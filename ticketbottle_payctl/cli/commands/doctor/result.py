@@ -32,7 +32,7 @@ _SAID = {Status.OK: good, Status.WARN: warn, Status.FAIL: bad}
 
 
 class DoctorCounts(FindingCounts, total=False):
-    """The number of findings of each status; after a repair, the number of events that it found and changed."""
+    """The number of findings with each status, or after a repair, the numbers of events found and repaired."""
 
     matched: Count
     """With --fix-published-flags: events that were half marked."""
@@ -41,7 +41,7 @@ class DoctorCounts(FindingCounts, total=False):
 
 
 class DoctorFacts(TypedDict, total=False):
-    """The result of the checks. After a repair it is absent."""
+    """The result of the checks. After a repair, the result is absent."""
 
     healthy: bool
     """Whether no check failed."""
@@ -53,7 +53,7 @@ class FindingItem(TypedDict):
     """One finding."""
 
     check: str
-    """The check's name, as --only accepts it."""
+    """The check's name for --only."""
     status: Status
     """ok, warn or fail. With warn, the checked thing works today. With fail, it does not work."""
     fact: str
@@ -61,7 +61,7 @@ class FindingItem(TypedDict):
     meaning: str | None
     """The consequence; null if nothing is wrong."""
     remedy: str | None
-    """The command or SQL that fixes it."""
+    """The command or SQL that fixes the problem."""
     command: NotRequired[str | None]
     """The command to paste; null if no command fixes it."""
 

@@ -1,4 +1,4 @@
-"""Implement ``payctl gateways``: list the configured gateways, and register the webhook's URL at PayOS."""
+"""Implement ``payctl gateways``, which lists the configured gateways and registers the webhook's URL at PayOS."""
 
 from __future__ import annotations
 

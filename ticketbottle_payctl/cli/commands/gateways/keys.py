@@ -41,7 +41,7 @@ def keys_of(gateway: Gateway, environ: Mapping[str, str]) -> list[KeyItem]:
 
 
 def state_of(gateway: Gateway, environ: Mapping[str, str]) -> State:
-    """Return whether all, some or none of the values are set that the gateway's callbacks need."""
+    """Return ``on``, ``incomplete`` or ``off`` if all, some or none of the gateway's callback keys are set."""
     needed = [_is_set(field, environ) for field in gateway.fields if field.signs_callbacks]
     return "on" if all(needed) else "incomplete" if any(needed) else "off"
 

@@ -70,14 +70,14 @@ def listed(items: Sequence[KeyItem], states: Mapping[str, State], notes: Sequenc
 
 
 def planned(url: str, plan: Fields) -> Result:
-    """Return the result of a dry run: the request that would be sent."""
+    """Return the result of a dry run, with the request that would be sent."""
     facts: RegistrationFacts = {"gateway": "payos", "url": url, "entered": False, "code": None, "said": None}
     first = line("would register 1 webhook URL; nothing was sent")
     return Result("payctl.gateways-register-webhook/1", result=facts, human=[first, plan], dry_run=True)
 
 
 def registered(url: str, registration: Registration) -> Result:
-    """Return the result of a registration: exit 0, or 5 if PayOS refused."""
+    """Return the result of a registration. Exit 5 if PayOS refused the URL."""
     facts: RegistrationFacts = {
         "gateway": "payos",
         "url": url,

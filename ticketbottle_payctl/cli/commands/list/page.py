@@ -81,7 +81,7 @@ def limit_of(given: int | None, *, everything: bool) -> int | None:
 
 
 def cursor(at: datetime, row_id: str) -> str:
-    """Return the cursor ``next`` for a page with this last row. It has microseconds, so that no row appears twice."""
+    """Return the cursor ``next`` for a page with this last row. It has microseconds, so no row appears twice."""
     return f"{at.astimezone(UTC).isoformat().replace('+00:00', 'Z')}~{row_id}"
 
 

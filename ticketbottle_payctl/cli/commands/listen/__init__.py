@@ -1,1 +1,1 @@
-"""Implement ``payctl listen``: answer callbacks on this machine, or pass them on to a local service."""
+"""Implement ``payctl listen``, which answers callbacks on this machine, or passes them on to a local service."""

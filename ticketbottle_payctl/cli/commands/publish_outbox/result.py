@@ -62,7 +62,7 @@ def result_of(report: PublishReport, *, loop: bool, signalled: ExitCode | None =
 
 
 def result_of_preview(preview: Preview) -> Result:
-    """Return the number of events that would be claimed and held back, by type and by cause. The exit code is 0."""
+    """Return the result of a dry run, with the events that would be claimed or held back. The exit code is 0."""
     waiting, obstacles = preview
     total, held = sum(row.events for row in waiting), obstacles.held
     rows: list[ClaimableItem] = [

@@ -1,4 +1,4 @@
-"""Implement ``payctl reconcile outbox``: compare the outbox with the messages in Kafka."""
+"""Implement ``payctl reconcile outbox``, which compares the outbox with the messages in Kafka."""
 
 from __future__ import annotations
 

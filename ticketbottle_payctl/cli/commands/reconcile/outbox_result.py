@@ -1,4 +1,4 @@
-"""Build the result of the comparison of outbox and Kafka, and the plan that repairs lost events."""
+"""Build the result of comparing the outbox with Kafka, and the plan that repairs lost events."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class ComparedFacts(TypedDict):
     not_judged: Mapping[str, Count]
     """The number of events that were not judged, by reason."""
     repairable: Count
-    """Lost or wrong events that a replay sends again. Their topics hold no record of them."""
+    """Lost or wrong events that a replay sends again. Their topics contain no record of these events."""
     repair_file: str | None
     """The file that the plan of the replay was written to; null without --repair-out."""
     repair: str | None
@@ -93,8 +93,8 @@ class DifferenceItem(TypedDict):
 class Repair(NamedTuple):
     """The plan that sends the lost events again, its file, and the command to type next.
 
-    If the plan was written, the command applies it; otherwise the command writes it. If a read-only profile forbids the
-    replay, ``read_only`` is its name, and file and command are None.
+    If the plan was written to a file, the command applies the plan. Otherwise the command writes the plan. If a
+    read-only profile forbids the replay, ``read_only`` is its name, and ``file`` and ``command`` are None.
     """
 
     plan: ReplayPlan
@@ -104,7 +104,7 @@ class Repair(NamedTuple):
 
 
 def to_repair(report: OutboxComparison) -> list[str]:
-    """Return the sorted ids of the events that a replay repairs, without duplicates."""
+    """Return the ids of the events that a replay repairs, without duplicates."""
     return list(dict.fromkeys(each.event.id for each in report.disagreements if each.repairable))
 
 

@@ -1,4 +1,4 @@
-"""Implement ``payctl reconcile payments``: ask the gateways for the status of payments, and settle them."""
+"""Implement ``payctl reconcile payments``, which asks the gateways for the status of payments and settles them."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def payments_command(  # noqa: PLR0913 - one argument per option
         if dry_run or stop.event.is_set() or not any(finding.settles for finding in found):
             it = Reconciled(found, chosen.more, chosen.too_old, dry_run=dry_run, stopped=stop.exit_code)
             session.finish(result_of(it))
-    session.note_target()  # before the change
+    session.note_target()  # print the line before the change
     act = Act("settle", sum(finding.settles for finding in found), "payment", plan_blocks(found))
     approve(session, act, Approval(yes, reason, max_affected, confirm))
     _settle(session, found, reason, chosen)

@@ -1,4 +1,4 @@
-"""Implement ``payctl replay``: set events back to pending, so that the publisher sends them again."""
+"""Implement ``payctl replay``, which sets events back to pending, so that the publisher sends them again."""
 
 from __future__ import annotations
 

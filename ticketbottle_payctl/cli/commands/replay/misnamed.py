@@ -39,7 +39,7 @@ def meant_command(found: Misnamed, adviser: Adviser) -> str | None:
 
 
 def misnamed_blocks(found: Misnamed, adviser: Adviser, *, said: bool) -> Iterator[Block]:
-    """Yield the right command, after the sentence if it was not ``said`` yet. Yield nothing if every name was right."""
+    """Yield the right command, or nothing if every name was an event id. Unless ``said``, yield the sentence first."""
     command = meant_command(found, adviser)
     if command is None:
         return

@@ -46,7 +46,7 @@ class Watch:
     _warned: bool = False
 
     def tell(self, decided: int) -> None:
-        """Draw the bar. While the canary waits, there is no bar."""
+        """Draw the bar. During the wait for the canary, draw nothing."""
         if self._options.canary and decided <= self._options.canary:
             return
         if self._draw is None:

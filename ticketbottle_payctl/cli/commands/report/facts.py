@@ -1,4 +1,4 @@
-"""Define types for the report of a window, and the report as JSON."""
+"""Define types for the report of a window, and convert the report to JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class FigureItem(TypedDict):
     label: str
     """The meaning of the figure."""
     value: float | None
-    """A number, or seconds if the name ends in _s; null if there is nothing to measure."""
+    """The figure's value, in seconds if the name ends in _s; null if there is nothing to measure."""
     command: str
     """The command that prints this figure."""
 
@@ -40,7 +40,7 @@ class OpenOrderFacts(TypedDict):
     at: datetime
     """The creation of the event, the completion of the payment, or the arrival of the callback, UTC."""
     why: str | None
-    """The last error, or the reason of the refusal."""
+    """The last error, or the reason for the refusal."""
     command: str
     """The command that says what to do."""
 
@@ -92,7 +92,7 @@ class ActedFacts(TypedDict):
     command: str
     status: str
     who: str
-    """The person in PAYCTL_ACTOR, otherwise the account."""
+    """The person in PAYCTL_ACTOR, or else the account."""
     reason: str | None
     counts: Mapping[str, Count]
     started_at: datetime
@@ -111,7 +111,7 @@ class GapFacts(TypedDict):
 
 
 class ReportFacts(TypedDict):
-    """The facts of a report about a window and about the present state."""
+    """The facts of a report about a window and the current state."""
 
     verdict: str
     """The answer in one line."""
@@ -122,7 +122,7 @@ class ReportFacts(TypedDict):
     since: datetime
     until: datetime
     step_s: Seconds
-    """The length of the parts of the window."""
+    """The length of each part of the window in seconds."""
     customers_without_ticket: Count
     """The number of customers who have paid or may have paid, and have no ticket."""
     amount: Count

@@ -1,4 +1,4 @@
-"""Implement ``payctl runs``: show, resume and cancel recorded runs."""
+"""Implement ``payctl runs``, which shows, resumes and cancels recorded runs."""
 
 from __future__ import annotations
 

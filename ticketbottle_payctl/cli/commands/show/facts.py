@@ -49,7 +49,7 @@ class VerdictFacts(TypedDict):
     due: datetime | None
     """The time of the next try, UTC."""
     readers: Sequence[str] | None
-    """Consumer groups that have read past the record; null if the brokers do not say."""
+    """Consumer groups that have read past the record; null if the brokers do not report this."""
     behind: Sequence[str]
     """Consumer groups of the partition that have not read the record."""
     remedy: Annotated[str, Keywords(enum=[*Remedy, *DeliveryRemedy])] | None

@@ -1,4 +1,4 @@
-"""Implement ``payctl simulate``: make a signed callback, to test the payment service and payctl."""
+"""Implement ``payctl simulate``, which makes a signed callback to test the payment service and payctl."""
 
 from __future__ import annotations
 

@@ -33,9 +33,9 @@ class SimulatedCallback(TypedDict, total=False):
     path: str
     """The webhook's path."""
     query: str | None
-    """VNPay's query, as it is sent."""
+    """VNPay's query, exactly as VNPay would send it."""
     body: str | None
-    """The other gateways' body, as it is sent."""
+    """The body of another gateway's callback, exactly as the gateway would send it."""
 
 
 class Judged(TypedDict):

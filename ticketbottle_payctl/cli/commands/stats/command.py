@@ -1,4 +1,4 @@
-"""Implement ``payctl stats``: show the state of the outbox once or repeatedly, check it, or wait for a condition."""
+"""Implement ``payctl stats``, which shows or checks the state of the outbox, or waits for a condition."""
 
 from __future__ import annotations
 

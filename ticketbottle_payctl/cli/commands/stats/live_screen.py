@@ -1,4 +1,4 @@
-"""Implement ``stats --watch`` on a terminal: read the figures repeatedly, and draw them."""
+"""Implement ``stats --watch`` on a terminal, which reads the figures repeatedly and draws them."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ class _Reading(Thread):
         began = time.monotonic()
         try:
             self.report = self._read()
-        except Exception as error:  # noqa: BLE001 - the thread that draws the screen raises it
+        except Exception as error:  # noqa: BLE001 - the thread that draws the screen raises the error
             self.error = error
         self.seconds = time.monotonic() - began
 
 
 def live_screen(session: Session, read: Read, pause: timedelta) -> tuple[LiveReport | None, ExitCode]:
-    """Show the figures until ``q`` or a signal. Return the last figures, and the exit code.
+    """Show the figures until the user presses ``q`` or a signal arrives. Return the last figures and the exit code.
 
     If the database is unavailable after the first reading, the screen says so, and the reading is repeated.
 

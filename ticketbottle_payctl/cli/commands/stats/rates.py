@@ -62,7 +62,7 @@ class Watched:
     """The readings of a session.
 
     The rates are events per second over the last ten seconds. An event counts as incoming when it is created. An event
-    counts as outgoing when it is no longer unpublished, including after a replay. At the first reading, the rates are
+    counts as outgoing when it is published, even if a replay requeued it before. At the first reading, the rates are
     None.
     """
 

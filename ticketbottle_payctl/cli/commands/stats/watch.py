@@ -40,7 +40,7 @@ def draws(session: Session) -> bool:
 
 
 def watch_picture(session: Session, read: Read, pause: timedelta) -> NoReturn:
-    """Draw the state until a signal or a key ends this. The last state stays on the terminal."""
+    """Draw the state until the user presses ``q`` or a signal arrives. The last state stays on the terminal."""
     report, code = live_screen(session, read, pause)
     if report is not None:
         session.finish(Result(SCHEMA, code, human=brief(replace(report.stats, by=None))))
@@ -48,7 +48,7 @@ def watch_picture(session: Session, read: Read, pause: timedelta) -> NoReturn:
 
 
 def watch(session: Session, look: Callable[[], StatsReport], pause: timedelta) -> NoReturn:
-    """Print the state repeatedly until a signal. If the database becomes unavailable after a reading, keep trying."""
+    """Print the state until a signal arrives. If the database becomes unavailable after a reading, keep trying."""
     with stop_on_signals() as stop, _screen(session) as show:
         show(look())
         while not stop.event.wait(pause.total_seconds()):
