@@ -27,7 +27,7 @@ FORGERIES = {
 
 
 def headers(name: str) -> dict[str, str]:
-    """Return the headers of a forgery: the probe's user agent, and the type of the gateway's callbacks."""
+    """Return the headers of a forgery: the probe's user agent, and the content type of the gateway's callbacks."""
     return {"user-agent": USER_AGENT, "content-type": GATEWAYS[name].content_type}
 
 

@@ -33,7 +33,7 @@ def failures(session: Callable[[], Session], help_command: Callable[[], str]) ->
         raise
     except ReaderGoneError:  # the reader of a list or of the help has closed the pipe
         raise typer.Exit(int(ExitCode.DONE)) from None
-    except (Exception, KeyboardInterrupt, TerminatedError) as error:  # noqa: BLE001 - no other code catches it before the shell
+    except (Exception, KeyboardInterrupt, TerminatedError) as error:  # noqa: BLE001 - no other code would catch the error
         current = session()
         if current.shared.verbose >= TRACEBACK_VERBOSITY:
             sys.stderr.write(redacted_traceback(error))

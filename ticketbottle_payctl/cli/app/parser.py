@@ -232,7 +232,7 @@ class _Words(BashComplete):
     def get_completion_args(self) -> tuple[list[str], str]:
         """Return the words before the cursor, and the last word. An older completion script has already split them."""
         if "_TYPER_COMPLETE_ARGS" in os.environ:
-            return FishComplete.get_completion_args(self)  # type: ignore[arg-type]  # it reads only the variable
+            return FishComplete.get_completion_args(self)  # type: ignore[arg-type]  # reads only the variable
         return super().get_completion_args()
 
     def complete(self) -> str:

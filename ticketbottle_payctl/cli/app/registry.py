@@ -1,7 +1,7 @@
 """List all commands, with their words, functions and help. A command is imported when a user chooses it.
 
-A new command needs a file with a function, a line here that says whether the command writes, and a line in
-``docs/schemas.py`` that names the types of its output. A test compares each line with the function's docstring.
+A new command needs a file with a function, and a line here that says whether the command writes. It also needs a line
+in ``docs/schemas.py`` that names the types of its output. A test compares each line with the function's docstring.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ def find(words: tuple[str, ...]) -> CommandEntry | None:
 
 
 def near(prefix: tuple[str, ...], word: str) -> list[str]:
-    """Return the commands that a user may have meant by ``word`` after ``prefix``, the most likely first.
+    """Return the commands that a user may have meant by ``word`` after ``prefix``, most likely first.
 
     Prefer the commands that begin with the word. If no command does, return those that contain the word, or else those
     with a similar word.

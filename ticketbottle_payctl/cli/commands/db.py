@@ -41,7 +41,7 @@ class StatusCounts(TypedDict):
 
 
 class StatusFacts(TypedDict):
-    """The steps that the database has, and those that are missing."""
+    """The steps that the database has, and the missing steps."""
 
     up_to_date: bool
     applied: Sequence[str]

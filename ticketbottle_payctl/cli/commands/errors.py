@@ -36,7 +36,7 @@ class ErrorCounts(TypedDict):
     groups: Count
     """The number of groups in items."""
     events: Count
-    """Events in these groups."""
+    """The number of events in these groups."""
 
 
 class ErrorGroupItem(TypedDict):
@@ -59,7 +59,7 @@ class ErrorGroupItem(TypedDict):
     sample_id: str
     """The id of the newest event."""
     replay: str
-    """The command that replays these events, without the superseded ones."""
+    """The command that replays these events, except the superseded events."""
     superseded: NotRequired[Count]
     """The number of superseded events. A replay leaves them out, because their messages would take a paid customer's
     tickets away."""

@@ -19,7 +19,7 @@ INSTANTS = (
     *("2h", "90m", "3d", "2h ago", "now", "today", "yesterday", "09:00"),
     *("2026-11-22", "2026-11-22T10:00", "2026-11-22T03:00:00Z"),
 )
-"""One example of each form of an instant."""
+"""An example of each way to write an instant."""
 
 
 class HelpFacts(TypedDict):
@@ -28,7 +28,7 @@ class HelpFacts(TypedDict):
     topic: str
     """The topic or command of the page."""
     text: str
-    """The page."""
+    """The text of the page."""
 
 
 class HelpItem(TypedDict):

@@ -25,7 +25,7 @@ class VersionFacts(TypedDict):
     python: str
     """The interpreter's version."""
     platform: str
-    """System and machine."""
+    """The operating system and the machine type."""
     packages: Mapping[str, str]
 
 

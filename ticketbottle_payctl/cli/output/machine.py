@@ -62,9 +62,9 @@ class Envelope(TypedDict):
     run_id: str | None
     """The id of the recorded run, if the command records runs."""
     started_at: Annotated[str, Keywords(format="date-time", pattern="Z$")]
-    """A time in UTC."""
+    """When the command started, UTC."""
     duration_ms: Count
-    """Milliseconds of wall-clock time."""
+    """The duration of the command in milliseconds of wall-clock time."""
     counts: Annotated[Mapping[str, object], Keywords(additionalProperties={"type": "integer"})]
     result: Mapping[str, object]
     items: Sequence[Mapping[str, object]]
@@ -73,7 +73,7 @@ class Envelope(TypedDict):
     next: str | None
     """The value of --after that returns the next page."""
     warnings: Sequence[str]
-    """Warnings for a person."""
+    """Warnings for the operator."""
     error: ErrorFacts | None
     """The error; null if the command has an answer, even if the answer is no."""
 

@@ -17,7 +17,7 @@ _PLAIN_MARKS = str.maketrans(
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """The abilities of a stream: whether it is a terminal, has colour, and can encode payctl's marks."""
+    """The capabilities of a stream: whether it is a terminal, has colour, and can encode payctl's marks."""
 
     terminal: bool
     colour: bool
@@ -25,7 +25,7 @@ class Surface:
 
     @classmethod
     def of(cls, stream: TextIO, *, colour: bool) -> Surface:
-        """Return the abilities of ``stream``."""
+        """Return the capabilities of ``stream``."""
         encoding = (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "")
         return cls(is_terminal(stream), colour, encoding.startswith("utf"))
 
@@ -56,7 +56,7 @@ def is_terminal(stream: TextIO) -> bool:
 
 
 def surface_of(stream: TextIO, colour: Colour, environ: Mapping[str, str] | None = None) -> Surface:
-    """Return the abilities of ``stream``, given ``--color``, NO_COLOR (no-color.org) and TERM."""
+    """Return the capabilities of ``stream``, according to ``--color``, NO_COLOR (no-color.org) and TERM."""
     environ = os.environ if environ is None else environ
     match colour:
         case Colour.ALWAYS:

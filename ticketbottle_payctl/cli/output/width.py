@@ -1,4 +1,4 @@
-"""Count the columns that a text takes on a terminal. A wide character, such as a Chinese one, takes two."""
+"""Count the columns that a text takes on a terminal. A wide character, such as a Chinese character, takes two."""
 
 from __future__ import annotations
 

@@ -19,6 +19,6 @@ def same_brokers(one: str, other: str) -> bool:
 
 
 def brokers(text: str) -> frozenset[str]:
-    """Return each ``host:port`` of a list. A broker without a port gets Kafka's default, 9092."""
+    """Return each ``host:port`` in a list. A broker without a port gets Kafka's default port, 9092."""
     names = (each.strip().casefold() for each in text.split(","))
     return frozenset(name if ":" in name else f"{name}:{_KAFKA}" for name in names if name)

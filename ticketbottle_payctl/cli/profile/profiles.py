@@ -137,7 +137,7 @@ def refuse_writable(path: Path, name: str) -> None:
 
 
 def every(path: Path) -> list[Profile]:
-    """Return every profile of a file, without the environment.
+    """Return every profile in a file, without values from the environment.
 
     Raises:
         ConfigError: the file cannot be read, or a profile in it is wrong.
@@ -236,7 +236,7 @@ def _parse(path: Path) -> Mapping[str, object]:
         raise ConfigError(message, hint="payctl config path") from error
     except (
         ValueError
-    ) as error:  # the file is not TOML or not UTF-8. The error's text may quote a value, so it is dropped
+    ) as error:  # the file is not TOML or not UTF-8. The error's text may quote a value, so payctl drops the text
         message = f"{path} is not valid TOML{_place(error)}"
         raise ConfigError(message) from None
 

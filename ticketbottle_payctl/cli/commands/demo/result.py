@@ -23,11 +23,11 @@ class DemoCounts(TypedDict):
     already_settled: Count
     refused: Count
     published: Count
-    """Events that the broker acknowledged."""
+    """The number of events that the broker acknowledged."""
     arrived: Count
     """The number of messages that the demo read back."""
     differences: Count
-    """Differences from the expected results."""
+    """The number of differences from the expected results."""
 
 
 class BacklogFacts(TypedDict):
@@ -54,7 +54,7 @@ class DemoFacts(TypedDict):
     own_broker: bool
     """Whether the demo started its own broker; false if KAFKA_BROKERS was given."""
     seconds: Seconds
-    """Seconds from the first server's start to the last check."""
+    """The seconds from the first server's start to the last check."""
     differences: Sequence[str]
     """Each difference from the expected results."""
     settings: Mapping[str, str] | None
@@ -89,9 +89,9 @@ class CallbackItem(Decision):
 
     step: Literal["callback"]
     at_ms: Count
-    """Milliseconds since the start."""
+    """The milliseconds since the start of the demo."""
     provider: ProviderName
-    """The gateway."""
+    """The gateway that sends the callback."""
     says: str
     """The result that the callback reports."""
     about: str
@@ -102,7 +102,7 @@ class CallbackItem(Decision):
     reply: ShortReply
     """The reply to the gateway."""
     as_expected: bool
-    """Whether the decision and the reply are the expected ones."""
+    """Whether the decision and the reply are as expected."""
 
 
 class PublishedItem(TypedDict):

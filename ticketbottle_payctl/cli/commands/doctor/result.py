@@ -35,9 +35,9 @@ class DoctorCounts(FindingCounts, total=False):
     """The number of findings with each status, or after a repair, the numbers of events found and repaired."""
 
     matched: Count
-    """With --fix-published-flags: events that were half marked."""
+    """With --fix-published-flags: the number of events that were half marked."""
     repaired: Count
-    """With --fix-published-flags: events that the repair marked as published."""
+    """With --fix-published-flags: the number of events that the repair marked as published."""
 
 
 class DoctorFacts(TypedDict, total=False):
@@ -46,7 +46,7 @@ class DoctorFacts(TypedDict, total=False):
     healthy: bool
     """Whether no check failed."""
     bundle: str | None
-    """The file that was written."""
+    """The file that --bundle wrote; null without --bundle."""
 
 
 class FindingItem(TypedDict):
@@ -59,11 +59,11 @@ class FindingItem(TypedDict):
     fact: str
     """The fact that the check found."""
     meaning: str | None
-    """The consequence; null if nothing is wrong."""
+    """The consequence of the problem; null if nothing is wrong."""
     remedy: str | None
     """The command or SQL that fixes the problem."""
     command: NotRequired[str | None]
-    """The command to paste; null if no command fixes it."""
+    """The command to paste; null if no command fixes the problem."""
 
 
 class ShownFinding(NamedTuple):

@@ -1,4 +1,4 @@
-"""Describe the gateways' keys by fingerprint and length, and find missing ones."""
+"""Describe the gateways' keys by fingerprint and length, and find missing keys."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class KeyItem(TypedDict):
     """A key or another value of a gateway, even if it is not set."""
 
     gateway: ProviderName
-    """The gateway."""
+    """The gateway that the value belongs to."""
     state: State
     """Whether this payctl can check the gateway's callbacks: on, off (no value is set) or incomplete."""
     variable: str
@@ -30,7 +30,7 @@ class KeyItem(TypedDict):
     """The value's use: to check callbacks, or to query the gateway."""
     is_set: bool
     length: Count | None
-    """The length in characters."""
+    """The length of the value in characters."""
     fingerprint: str | None
     """The first eight hex digits of the value's SHA-256."""
 

@@ -20,9 +20,9 @@ class GatewayCounts(TypedDict):
     on: Count
     """The number of gateways whose callbacks this payctl can check."""
     off: Count
-    """Gateways without any of the keys that check callbacks."""
+    """The number of gateways without any of the keys that check callbacks."""
     incomplete: Count
-    """Gateways with some, but not all, of the keys that check callbacks."""
+    """The number of gateways with some, but not all, of the keys that check callbacks."""
 
 
 class RegistrationFacts(TypedDict):
@@ -33,11 +33,11 @@ class RegistrationFacts(TypedDict):
     url: str
     """The URL. The part after the gateway's name is hidden, because it may be a secret."""
     entered: bool
-    """Whether PayOS calls this address from now on. False in a dry run."""
+    """Whether PayOS calls this URL from now on. False in a dry run."""
     code: str | None
     """PayOS's own code, or the HTTP status. Null in a dry run."""
     said: str | None
-    """PayOS's text, if it refused."""
+    """PayOS's text, if PayOS refused the URL."""
 
 
 def listed(items: Sequence[KeyItem], states: Mapping[str, State], notes: Sequence[str]) -> Result:

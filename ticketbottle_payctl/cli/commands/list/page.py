@@ -117,8 +117,8 @@ def shows_in_brief(session: Session, *, wide: bool) -> bool:
 def finish_list(session: Session, kind: Kind, rows: Listing, columns: Sequence[str], *, wide: bool = False) -> NoReturn:
     """Write the rows while reading them, then the cursor of the next page.
 
-    On a terminal, the table has short ids, ages and the columns that fit, unless the user asked for full values with
-    ``wide`` or with chosen columns. Elsewhere, the table has full values.
+    On a terminal, the table has short ids, ages and the columns that fit. The user can ask for full values with
+    ``wide`` or with chosen columns. Elsewhere, the table always has full values.
     """
     terminal = shows_in_brief(session, wide=False)
     in_brief = terminal and not wide and tuple(columns) == kind.shown

@@ -56,7 +56,7 @@ class Answered(Decision):
     path: str
     """The path without its query, at most 200 characters."""
     provider: ProviderName | None
-    """The gateway."""
+    """The gateway; null if the request is not a callback."""
     outcome: AnyOutcome
     order_code: str | None
     """The order code. payctl does not interpret it."""
@@ -65,16 +65,16 @@ class Answered(Decision):
     payment_id: str | None
     """The payment's id in the payment service."""
     forwarded_to: str | None
-    """With --forward-to: the URL that the callback was sent to, without its query; null if it was not sent."""
+    """With --forward-to: the URL of the service without a query; null if the callback was not sent."""
     took_ms: Count | None
-    """With --forward-to: how long the service took to answer, in milliseconds."""
+    """With --forward-to: the time until the service's reply, in milliseconds."""
 
 
 class ListenCounts(TypedDict):
     """The number of requests."""
 
     requests: Count
-    """Requests that were answered."""
+    """The number of requests that were answered."""
 
 
 @dataclass(slots=True)

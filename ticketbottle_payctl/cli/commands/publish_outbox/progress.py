@@ -53,7 +53,7 @@ def watched(session: Session, options: PublishOptions, health_file: Path | None 
 
 @dataclass(slots=True)
 class _Log:
-    """An observer that logs the start, regular heartbeats, and each cause that begins or ends."""
+    """An observer that logs the start, regular heartbeats, and the beginning and end of each cause."""
 
     session: Session
     loop: bool = False

@@ -38,19 +38,19 @@ class ComparedCounts(TypedDict):
     """The numbers of events that were compared and that differ."""
 
     compared: Count
-    """Published events created in the window."""
+    """The number of published events that were created in the window."""
     lost: Count
-    """Events that are not in their topic."""
+    """The number of events that are not in their topic."""
     wrong: Count
-    """Events with another value, key or topic."""
+    """The number of events with a wrong value, key or topic."""
     double: Count
-    """Events sent more than once, not counting replays."""
+    """The number of events that were sent more than once, not counting replays."""
     out_of_order: Count
-    """Events sent before an earlier event of the payment."""
+    """The number of events that were sent before an earlier event of their payment."""
     unjudged: Count
-    """Events that were not found, but payctl cannot tell whether they are lost."""
+    """The number of events that were not found, and payctl cannot tell whether they are lost."""
     other: Count
-    """Records of events outside the window."""
+    """The number of records of events outside the window."""
 
 
 class ComparedFacts(TypedDict):
@@ -61,9 +61,9 @@ class ComparedFacts(TypedDict):
     not_judged: Mapping[str, Count]
     """The number of events that were not judged, by reason."""
     repairable: Count
-    """Lost or wrong events that a replay sends again. Their topics contain no record of these events."""
+    """The number of lost or wrong events that a replay sends again. Their topics contain no record of these events."""
     repair_file: str | None
-    """The file that the plan of the replay was written to; null without --repair-out."""
+    """The file with the plan of the replay; null without --repair-out."""
     repair: str | None
     """The command that applies the plan; null without --repair-out."""
 
@@ -81,13 +81,13 @@ class DifferenceItem(TypedDict):
     detail: str
     """The difference and the places of the records, or the reason why the event was not judged."""
     copies: Count
-    """The number of records of the event."""
+    """The number of the event's records in Kafka."""
     repairable: bool
     """Whether a replay repairs the difference."""
     created_at: datetime
-    """A time in UTC."""
+    """When the event was created, UTC."""
     published_at: datetime
-    """A time in UTC."""
+    """When the event was published, UTC."""
 
 
 class Repair(NamedTuple):

@@ -40,15 +40,15 @@ class PaymentItem(TypedDict):
     """A gateway's response about one payment, and what payctl did."""
 
     payment_id: str
-    """The payment service's id."""
+    """The payment's id in the payment service."""
     order_code: str
     """The order code. payctl does not interpret it."""
     provider: Annotated[str, Keywords(examples=[*PROVIDERS])]
-    """The gateway, or another name that the row has."""
+    """The gateway, or an unknown name in the payment's row."""
     amount: int
-    """The payment's amount, whole VND."""
+    """The payment's amount in whole VND."""
     created_at: datetime
-    """A time in UTC."""
+    """When the payment was created, UTC."""
     status: str
     """The payment's status when the gateway was asked."""
     says: Annotated[str, Keywords(enum=[*_ENDS, *NoVerdict, *_NOT_ASKED])]
@@ -58,7 +58,7 @@ class PaymentItem(TypedDict):
     gateway_amount: int | None
     """The paid amount that the gateway reports, in whole VND."""
     gateway_transaction_id: str | None
-    """The gateway's own number."""
+    """The gateway's own number of the transaction."""
     would_settle: bool
     """Whether the plan would settle the payment."""
     outcome: Annotated[str, Keywords(enum=["settled", "skipped"])] | None
@@ -67,7 +67,7 @@ class PaymentItem(TypedDict):
     status_after: str | None
     """The payment's status after the run."""
     event_id: str | None
-    """The outbox event that was written."""
+    """The id of the outbox event that was written."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,26 +14,26 @@ class ReplayCounts(TypedDict):
     """The numbers of events that were selected, requeued, skipped and failed."""
 
     matched: Count
-    """Selected events that exist."""
+    """The number of selected events that exist."""
     requeued: Count
-    """Events that were requeued (set back to pending)."""
+    """The number of events that were requeued (set back to pending)."""
     skipped: Count
-    """Events that were not requeued."""
+    """The number of events that were not requeued."""
     failed: Count
-    """Events that another session has locked, and events that are dead again."""
+    """The number of events that another session has locked, or that are dead again."""
     already_published: Count
-    """Planned events that were already published."""
+    """The number of planned events that were already published."""
 
 
 class ResumeCounts(TypedDict):
     """The numbers of events of the whole run, by outcome."""
 
     requeued: Count
-    """Events that the whole run has requeued."""
+    """The number of events that the whole run has requeued."""
     skipped: Count
     failed: Count
     remaining: Count
-    """Events that the run did not reach."""
+    """The number of events that the run did not reach."""
 
 
 class Ended(TypedDict):
@@ -44,7 +44,7 @@ class Ended(TypedDict):
     plan_file: str | None
     """The file that --plan-out wrote the plan to."""
     publisher_running: NotRequired[bool | None]
-    """Whether a publisher was running when the wait for the canary ended; null if not known, or without a wait."""
+    """Whether a publisher was running at the end of the wait for the canary; null if unknown, or without a wait."""
     superseded: NotRequired[Count]
     """The number of superseded events that --allow-superseded included."""
     superseded_ids: NotRequired[Sequence[str]]
@@ -55,11 +55,11 @@ class ResumeFacts(Ended):
     """The result of a resumed run."""
 
     remaining: Count
-    """Events of the plan that were not reached."""
+    """The number of planned events that were not reached."""
     published: Count
-    """Requeued events that are published now."""
+    """The number of requeued events that are published now."""
     dead_again: Count
-    """Requeued events that are dead again."""
+    """The number of requeued events that are dead again."""
     seconds: Seconds
 
 
@@ -67,20 +67,20 @@ class ReplayFacts(Ended):
     """The result of a replay, or the consequences of a plan."""
 
     remaining: NotRequired[Count]
-    """Events of the plan that were not reached."""
+    """The number of planned events that were not reached."""
     published: NotRequired[Count]
-    """Requeued events that are published now."""
+    """The number of requeued events that are published now."""
     dead_again: NotRequired[Count]
-    """Requeued events that are dead again."""
+    """The number of requeued events that are dead again."""
     seconds: NotRequired[Seconds]
     planned: NotRequired[Count]
-    """Events that would be requeued."""
+    """The number of events that would be requeued."""
     by_type: NotRequired[Mapping[str, Count]]
-    """Planned events by event type."""
+    """The number of planned events of each event type."""
     by_state: NotRequired[Mapping[str, Count]]
-    """Planned events by their current state."""
+    """The number of planned events in each current state."""
     keys_with_newer: NotRequired[Count]
-    """Payments that have an event newer than the planned ones."""
+    """The number of payments that have a newer event than the planned events."""
     oldest: NotRequired[datetime | None]
     """When the oldest planned event was created, UTC."""
     newest: NotRequired[datetime | None]

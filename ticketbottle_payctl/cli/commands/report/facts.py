@@ -36,7 +36,7 @@ class OpenOrderFacts(TypedDict):
     """The id of the event, the payment or the callback."""
     order_code: str | None
     amount: int | None
-    """An amount in whole VND."""
+    """The amount of the order, or of the refused callback, in whole VND."""
     at: datetime
     """The creation of the event, the completion of the payment, or the arrival of the callback, UTC."""
     why: str | None
@@ -64,7 +64,7 @@ class PointFacts(TypedDict):
     created: Count
     sent: Count
     waiting: Count
-    """Events that waited at the end of this part, without events that are dead now."""
+    """The number of events that waited at the end of this part, excluding events that are dead now."""
     lag_p50_s: Seconds | None
     lag_p95_s: Seconds | None
     lag_longest_s: Seconds | None
@@ -126,22 +126,22 @@ class ReportFacts(TypedDict):
     customers_without_ticket: Count
     """The number of customers who have paid or may have paid, and have no ticket."""
     amount: Count
-    """The sum of the amounts of these customers' orders, in whole VND."""
+    """The sum of the amounts of these customers' orders or refused callbacks, in whole VND."""
     orders: Sequence[OpenOrderFacts]
-    """The orders of these customers, at most 20 of each kind, the oldest first."""
+    """The orders of these customers, at most 20 of each kind, oldest first."""
     dead_groups: Sequence[DeadGroupFacts] | None
-    """Dead events by kind of error; null if they were not counted."""
+    """The dead events by kind of error; null if the dead events were not counted."""
     refused: Mapping[str, Count] | None
-    """Refused callbacks by reason; null if they were not counted."""
+    """The number of refused callbacks by reason; null if the callbacks were not counted."""
     points: Sequence[PointFacts]
-    """The parts of the window, in the order of time."""
+    """The parts of the window in chronological order."""
     timeline: Sequence[MomentFacts]
     runs: Sequence[ActedFacts] | None
-    """The runs of operators; null if they were not read."""
+    """The runs of operators; null if the runs were not read."""
     gaps: Sequence[GapFacts]
     """The parts that were not counted."""
     html: str | None
-    """The file that was written."""
+    """The file that --html wrote; null without --html."""
 
 
 def facts_of(report: Report, commands: Commands, html: str | None) -> ReportFacts:

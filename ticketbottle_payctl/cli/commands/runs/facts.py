@@ -26,7 +26,7 @@ class ActFacts(Person):
 
     deed: Annotated[str, Keywords(enum=[*RunAction])]
     at: datetime
-    """A time in UTC."""
+    """When the operator acted, UTC."""
 
 
 class RunFacts(Person):
@@ -41,7 +41,7 @@ class RunFacts(Person):
     options: Mapping[str, object]
     counts: Mapping[str, Count]
     started_at: datetime
-    """A time in UTC."""
+    """When the run started, UTC."""
     finished_at: datetime | None
     """When the run ended, UTC; null while it runs or can be resumed."""
     acts: NotRequired[Sequence[ActFacts]]
@@ -57,16 +57,16 @@ class RunItemFacts(TypedDict):
     before: Mapping[str, object] | None
     """The row's fields before the change."""
     after: Mapping[str, object] | None
-    """The row's fields after the change; null if it was not changed."""
+    """The row's fields after the change; null if the row was not changed."""
     at: datetime
-    """A time in UTC."""
+    """When the outcome was recorded, UTC."""
 
 
 class RemainingCounts(TypedDict):
     """The number of rows that a run has not reached."""
 
     remaining: Count
-    """Rows that the run has not reached."""
+    """The number of rows that the run has not reached."""
 
 
 RunCounts = Annotated[RemainingCounts, Keywords(additionalProperties={"type": "integer", "minimum": 0})]

@@ -35,11 +35,11 @@ class VerdictFacts(TypedDict):
     mark: Annotated[str, Keywords(enum=[*Mark])]
     """good: nothing is open; open: something is in progress or needs a check; bad: the operator must act."""
     text: str
-    """The sentence that people read."""
+    """The sentence for people."""
     at: datetime | None
     """The time of the deciding event, UTC."""
     paid: int | None
-    """The amount that the callback or answer reports as paid, in whole units."""
+    """The paid amount that the callback or the gateway's response reports, in whole units."""
     receipt_id: str | None
     event_id: str | None
     blocked_by: str | None
@@ -65,7 +65,7 @@ class ShowFacts(TypedDict):
     order_code: str | None
     status: str | None
     amount: int | None
-    """Whole units of the currency."""
+    """The order's amount in whole units of the currency."""
     currency: str | None
     provider: str | None
     provider_transaction_id: str | None
@@ -74,7 +74,7 @@ class ShowFacts(TypedDict):
     verdict: NotRequired[VerdictFacts]
     """The state of the order."""
     also: NotRequired[Sequence[VerdictFacts]]
-    """Other findings, the most urgent first."""
+    """Other findings, most urgent first."""
     paid: NotRequired[int | None]
     """The amount that the latest success reports, in whole units. The field amount is the order's amount."""
     settled_by: NotRequired[Annotated[str, Keywords(enum=[*SettledBy])] | None]
@@ -85,9 +85,9 @@ class StepItem(TypedDict):
     """A step in the history of the payment."""
 
     at: datetime
-    """A time in UTC."""
+    """When the step happened, UTC."""
     kind: Annotated[str, Keywords(enum=[*STEP_WORDS])]
     id: str
     """The id of the payment, callback or event."""
     facts: Mapping[str, object]
-    """The content. Its fields depend on the kind."""
+    """The details of the step. The fields depend on the kind."""

@@ -26,7 +26,7 @@ class SimulatedCallback(TypedDict, total=False):
     """The created callback."""
 
     provider: ProviderName
-    """The gateway."""
+    """The gateway that the callback imitates."""
     scenario: str
     """The scenario: what happened at the gateway."""
     method: Annotated[str, Keywords(enum=["GET", "POST"])]
@@ -57,11 +57,11 @@ class Delivery(Judged, Decision):
     reply_body: str
     """The reply's body, at most 4,096 characters."""
     provider: ProviderName
-    """The gateway."""
+    """The gateway that the callback imitates."""
     outcome: WebhookOutcome | None
     """The outcome, as in process-webhook; null if another process answered."""
     payment_id: str | None
-    """The payment service's id."""
+    """The payment's id in the payment service."""
     order_code: str | None
     """The order code. payctl does not interpret it."""
 

@@ -54,43 +54,43 @@ class StatsFacts(TypedDict):
     """The state of the outbox."""
 
     pending: Count
-    """Events that wait to be published."""
+    """The number of events that wait to be published."""
     dead: Count
-    """Events out of retries."""
+    """The number of events that are out of retries."""
     blocked: NotRequired[Count]
-    """Pending events behind a dead event of their payment."""
+    """The number of pending events behind a dead event of their payment."""
     superseded: NotRequired[Count]
-    """Dead events that do no harm, because their payment is COMPLETED now."""
+    """The number of dead events that do no harm, because their payment is COMPLETED now."""
     causes: NotRequired[Sequence[CauseFacts]]
-    """The causes of dead, blocked or overdue events, the most pressing first; empty if there are no such events."""
+    """The causes of dead, blocked or overdue events, most pressing first; empty if no event is in such a state."""
     idle: NotRequired[str | None]
     """A sentence that says that no publisher is working; null if a publisher is working or no event waits."""
     by_debezium: NotRequired[bool]
     """Whether Debezium publishes this outbox."""
     published: Count
-    """Published rows, including those that the replaced service did not mark."""
+    """The number of published rows, including rows that the replaced service did not mark."""
     total: Count
     """The number of all rows in the outbox."""
     exact: NotRequired[bool]
-    """Whether published and total are counted, not estimated."""
+    """Whether published and total are exact counts and not estimates."""
     sent_unmarked: NotRequired[Count]
-    """Rows that the replaced service sent without marking them."""
+    """The number of rows that the replaced service sent but did not mark."""
     late: NotRequired[Count]
-    """Events pending for more than an hour."""
+    """The number of events that have been pending for more than an hour."""
     oldest_pending_age_s: Seconds | None
-    """Age of the oldest pending event in seconds; null if nothing is pending."""
+    """The age of the oldest pending event in seconds; null if no event is pending."""
     oldest_pending_id: str | None
     """The id of the oldest pending event."""
     oldest_dead_age_s: NotRequired[Seconds | None]
-    """Age of the oldest dead event in seconds."""
+    """The age of the oldest dead event in seconds."""
     lag_s: LagFacts
-    """Seconds from an event's creation to its publishing, in the window."""
+    """The seconds from an event's creation to its publishing, in the window."""
     rate: RateFacts
     """Events created and published per second, in the window."""
     drain: NotRequired[Drain]
     """Whether the backlog grows or shrinks."""
     drain_eta_s: Seconds | None
-    """Seconds until nothing is pending, at the last minute's rate; null if the backlog does not shrink."""
+    """The seconds until no event is pending, at the last minute's rate; null if the backlog does not shrink."""
     window_s: NotRequired[Seconds | None]
     """The window of rates and lags in seconds; shorter than requested if the newest 10,000 sent events cover less."""
     history: NotRequired[HistoryFacts]
@@ -123,9 +123,9 @@ class StatsItem(TypedDict, total=False):
     dead: Count
     events: Count
     published: Count | None
-    """Published events in the window, among the newest 10,000."""
+    """The number of published events in the window, among the newest 10,000 published events."""
     oldest_age_s: Seconds | None
-    """Age of the oldest unpublished event in seconds."""
+    """The age of the oldest unpublished event in seconds."""
 
 
 def facts_of(report: StatsReport, session: Session) -> StatsFacts:
