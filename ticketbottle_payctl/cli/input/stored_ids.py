@@ -95,7 +95,7 @@ def _environ(ctx: typer.Context) -> Mapping[str, str]:
         while level is not None:
             if value := level.params.get(name):
                 return str(value)
-            level = level.parent  # type: ignore[assignment]  # Typer's Context has parents of its own kind
+            level = level.parent  # type: ignore[assignment]  # Typer's Context has its own type of parent
         return os.environ.get(f"PAYCTL_{name.upper()}")
 
     hide_secrets(os.environ)

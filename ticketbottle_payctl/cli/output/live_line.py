@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def live_line(colour: Colour, text: Callable[[], str]) -> Iterator[None]:
-    """While the block runs, write ``text()`` to stderr four times a second, cut to the terminal's width.
+    """Write ``text()`` to stderr four times a second while the block runs, cut to the terminal's width.
 
     The caller must first check that stderr is a terminal. ``text`` is called on another thread.
     """

@@ -24,7 +24,7 @@ def cut_to(text: str, width: int, mark: str = "…") -> str:
     room = max(0, width - len(mark))
     if _MEASURED.search(text) is None:
         return f"{text[:room]}{mark}"
-    from rich.cells import set_cell_size  # noqa: PLC0415 - as above
+    from rich.cells import set_cell_size  # noqa: PLC0415 - rich, only on a terminal
 
     return f"{set_cell_size(text, room)}{mark}"
 

@@ -31,7 +31,7 @@ class DemoCounts(TypedDict):
 
 
 class BacklogFacts(TypedDict):
-    """Events that are left for the user to repair."""
+    """The numbers of events that are left for the user to repair."""
 
     dead: Count
     pending: Count

@@ -68,7 +68,7 @@ _ENDED = {
 _PUBLISHER = {True: "a publisher is running", False: "no publisher is running", None: "is a publisher running?"}
 
 
-def result_of_plan(  # noqa: PLR0913 - each by its name
+def result_of_plan(  # noqa: PLR0913 - most are passed by name
     plan: ReplayPlan,
     options: ReplayOptions,
     *,
@@ -110,7 +110,7 @@ def result_of_plan(  # noqa: PLR0913 - each by its name
     )
 
 
-def result_of(  # noqa: PLR0913 - each by its name
+def result_of(  # noqa: PLR0913 - most are passed by name
     report: ReplayReport,
     *,
     plan: ReplayPlan | None,
