@@ -95,7 +95,7 @@ def profiles_file(data: bytes) -> None:
             guard = in_force(profile, str(path), {})
             assert guard.cap(1000).most >= 1
             assert guard.profiles
-            keeps_secrets(repr(profile) if not shown else "")
+            keeps_secrets(repr(profile) if not shown else "", given=profile.tz or "")
             _ = guard.on_server("7", "d").protected, profile.misled
 
 

@@ -49,7 +49,7 @@ def _member(content: bytes, draw: Draw, *, inside: bool) -> bytes:
         name = names[draw.byte() % len(names)] if draw.flag() else draw.text()
         target[name] = draw.value()
         return json.dumps(document, ensure_ascii=draw.flag()).encode()
-    except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError, RecursionError):
+    except (ValueError, LookupError, TypeError, AttributeError, ZeroDivisionError, RecursionError):
         return content
 
 

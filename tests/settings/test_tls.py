@@ -132,6 +132,8 @@ def test_strict_without_a_certificate_uses_the_machine_s_authorities():
         ({"sslcert": "/canary", "sslkey": "KEY"}, {}, "the file that DATABASE_URL names as sslcert cannot be read"),
         ({"sslcert": "OWN", "sslkey": "/canary"}, {}, "the file that DATABASE_URL names as sslkey cannot be read"),
         ({"sslcert": "/"}, {}, "cannot be read"),
+        ({"sslcert": "/" + "x" * 300}, {}, "cannot be read"),
+        ({"sslrootcert": "/" + "x" * 5000}, {}, "cannot be read"),
         ({"sslmode": "disable", "sslcert": "CA"}, {}, "sslmode=disable, but also a certificate"),
         ({"sslmode": "disable", "sslaccept": "strict"}, {}, "sslmode=disable, but also a certificate or sslaccept"),
     ],

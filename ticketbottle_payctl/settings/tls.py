@@ -168,7 +168,8 @@ def _system_authorities() -> str:
 
 
 def _require_file(path: str, name: str) -> None:
-    if not (Path(path).is_file() and os.access(path, os.R_OK)):
+    # os.access comes first, because Path.is_file raises an error for a name that is too long.
+    if not (os.access(path, os.R_OK) and Path(path).is_file()):
         message = f"the file that DATABASE_URL names as {name} cannot be read"
         raise ConfigError(message, hint="give an absolute path, and check the file's owner and mode")
 

@@ -119,6 +119,30 @@ def test_every_file_argument_must_be_a_regular_file(answer, tmp_path, command, k
     assert name in document["error"]["message"]
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 300 + "/x", "x/" * 3000 + "x"], ids=["name", "directory", "path"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("verify-signature", "{}"),
+        ("verify-signature", "--event", "{}"),
+        ("verify-signature", "--example", "zalopay", "--key-file", "{}"),
+        ("process-webhook", "{}"),
+        ("replay", "--from-file", "{}", "-n"),
+        ("replay", "--plan", "{}", "-n"),
+        ("list", "outbox", "--from-archive", "{}"),
+        ("--config", "{}", "config", "validate"),
+        ("doctor", "--bundle", "{}"),
+        ("report", "--html", "{}.html"),
+    ],
+    ids=lambda command: " ".join(command[:3]),
+)
+def test_every_file_argument_may_be_too_long(answer, command, name):
+    """A file option refuses a name that is too long for the operating system with exit code 2 or 3."""
+    document = answer(*[word.format(name) for word in command], DATABASE_URL="postgresql://u:p@127.0.0.1:1/x")
+    assert document["exit_code"] in {2, 3}
+    assert "cannot be" in document["error"]["message"]
+
+
 @pytest.mark.usefixtures("impatient")
 def test_a_silent_pipe_is_refused_after_a_while():
     """Payctl refuses a pipe that sends no data within the time limit."""

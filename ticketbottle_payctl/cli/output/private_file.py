@@ -19,10 +19,10 @@ def check_free(path: Path, *, force: bool) -> None:
     Raises:
         InputError: something exists at ``path`` that may not be replaced, or its directory does not exist.
     """
-    if not path.parent.is_dir():
-        message = f"{escape(path)} cannot be written: there is no directory {escape(path.parent)}"
-        raise InputError(message, hint=_ELSEWHERE)
     try:
+        if not path.parent.is_dir():
+            message = f"{escape(path)} cannot be written: there is no directory {escape(path.parent)}"
+            raise InputError(message, hint=_ELSEWHERE)
         mode = path.lstat().st_mode
     except FileNotFoundError:
         return

@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
@@ -121,9 +121,19 @@ def _plan(header: dict[str, object], events: list[PlannedEvent]) -> ReplayPlan:
         left_out=tuple(LeftOut(one[0], LeftOutReason(one[1]), one[2], one[3]) for one in left_out),
         by_type={str(name): int(count) for name, count in by_type.items()},
         keys_with_newer=int(str(header["keys_with_newer"])),
-        oldest=datetime.fromisoformat(str(header["oldest"])) if header["oldest"] else None,
-        newest=datetime.fromisoformat(str(header["newest"])) if header["newest"] else None,
+        oldest=_instant(header["oldest"]),
+        newest=_instant(header["newest"]),
     )
+
+
+def _instant(text: object) -> datetime | None:
+    """Read an instant. Only the form that :func:`_header` writes is accepted."""
+    if text is None:
+        return None
+    at = datetime.fromisoformat(str(text))
+    if at.tzinfo != UTC or rfc3339(at) != text:
+        raise ValueError
+    return at
 
 
 def _event(values: list[object]) -> PlannedEvent:
