@@ -1,4 +1,4 @@
-"""Judge a cleanup with an archive: rows that remain and rows in the archive are together all rows, as they were."""
+"""Check a cleanup with an archive: the table and the archive together contain every row unchanged."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ RESTORE = f"""
 
 @dataclass(frozen=True)
 class ArchiveFaults:
-    """Event ids with a fault, by its kind."""
+    """Ids of faulty events, one list for each kind of fault."""
 
     vanished: list[str] = field(default_factory=list)
-    """An event that was inserted is neither in the table nor in the archive."""
+    """Events that were inserted but are neither in the table nor in the archive."""
     deleted_unpublished: list[str] = field(default_factory=list)
-    """An event was deleted before it was published."""
+    """Events that were deleted before they were published."""
     deleted_unarchived: list[str] = field(default_factory=list)
-    """An event was deleted and is not in the archive."""
+    """Events that were deleted but are not in the archive."""
     unknown: list[str] = field(default_factory=list)
-    """An event is in the archive and was never inserted."""
+    """Events that are in the archive but were never inserted."""
 
 
 def archived_rows(engine: Engine, path: Path) -> list[Row]:
-    """Return the archive's rows as PostgreSQL restores them, each as it was archived last."""
+    """Return the archive's rows as PostgreSQL restores them. If a row was archived twice, return the last version."""
     if not path.exists():
         return []
     with gzip.open(path, "rt", encoding="utf-8") as archive:
@@ -45,7 +45,7 @@ def archived_rows(engine: Engine, path: Path) -> list[Row]:
 
 
 def all_rows(remaining: Sequence[Row], archived: Iterable[Row]) -> list[Row]:
-    """Return each row once, in the publishing order. If a row is in both places, it is as in the table."""
+    """Return each row once, in the publishing order. If a row is in both places, use the table's version."""
     rows = {row.id: row for row in archived} | {row.id: row for row in remaining}
     return sorted(rows.values(), key=lambda row: (row.created_at, row.id))
 

@@ -1,7 +1,7 @@
-"""An audit in the database under test: triggers note each change of a payment and each new or deleted event.
+"""An audit in the tested database. Triggers note each change of a payment and each inserted or deleted event.
 
-The notes are made in the transaction of the change, so they are committed or lost with it. They do not depend on
-payctl's own records.
+A note is written in the transaction of the change, so both are committed or rolled back together. The notes do not
+depend on payctl's own records.
 """
 
 from __future__ import annotations
@@ -65,14 +65,14 @@ class PaymentNote:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """All notes, in the order in which they were made."""
+    """All notes in insertion order."""
 
     events: list[EventNote]
     payments: list[PaymentNote]
 
 
 def install(engine: Engine) -> None:
-    """Create the notes' tables and the triggers."""
+    """Create the audit tables and the triggers."""
     with engine.begin() as connection:
         connection.exec_driver_sql(INSTALL.replace("%", "%%"))
 

@@ -1,4 +1,4 @@
-"""Sample a process from /proc, and judge whether its memory, descriptors, sockets and threads stay flat."""
+"""Sample a process from /proc, and judge whether its memory, descriptors, sockets and threads keep growing."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from statistics import median
 from typing import NamedTuple
 
 WARM_UP = 0.25
-"""The share of the samples that are not judged: the process loads code and fills its pools."""
+"""The share of samples at the start that is not judged, because the process still loads code and fills its pools."""
 
 ALLOWED = {"memory": (0.10, 8.0), "descriptors": (0.10, 4.0), "sockets": (0.10, 3.0), "threads": (0.10, 3.0)}
-"""The growth that is no leak: a share of the first value, plus an amount (MB, or a number)."""
+"""The growth that does not count as a leak: a share of the first value, plus an amount (for memory in MB)."""
 
 _FEWEST = 12
 
@@ -42,7 +42,7 @@ def sample(pid: int) -> Sample | None:
 
 
 def growth(samples: Sequence[Sample]) -> dict[str, str]:
-    """Return each grown value as ``from -> to``: the medians of the first quarter after warm-up and of the last one.
+    """Return each value that has grown as ``from -> to``, the medians of the first and the last quarter after warm-up.
 
     Fewer than twelve samples prove nothing, so the result is empty.
     """

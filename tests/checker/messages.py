@@ -1,11 +1,12 @@
-"""Compare the outbox with Kafka after any fault.
+"""Compare the outbox with Kafka after any fault. A :class:`Verdict` lists the faults by kind.
 
-``lost``        marked published and not in Kafka ``phantom``     in Kafka and not in the outbox ``altered``     topic,
-key, value or headers differ from the row, or between two copies ``reordered``   the first copies of a payment's events
-are not in the order of ``"createdAt"`` and id, across topics ``overtaken``   a copy of an event is behind a later event
-of its payment; copies that a replay asked for may be ``superseded``  a failed or cancelled event of a payment is behind
-its completed event, no matter which run asked for the copy ``duplicates``  event ids that arrived more than once; they
-are allowed only after a fault
+* ``lost``: events that are marked as published but are not in Kafka
+* ``phantom``: events that are in Kafka but not in the outbox
+* ``altered``: events with a topic, key, value or header that differs from the row, or between two copies
+* ``reordered``: payments whose first copies are not in the order of ``"createdAt"`` and id, across topics
+* ``overtaken``: payments with a copy behind a later event of the payment, except copies that a replay requested
+* ``superseded``: payments with a failed or cancelled event behind the completed event, for any run
+* ``duplicates``: events that arrived more than once, which is allowed only after a fault
 
 Offsets of two topics cannot be compared, but times can. The producer's time is the time when the client got the
 message, so it hides a publisher that did not wait for the acknowledgement. The broker's time
@@ -34,7 +35,7 @@ TOPIC_OF = {
 COLUMNS = """id, "aggregateId", "aggregateType", "eventType", payload::text, "createdAt", published, "publishedAt",
     "retryCount", "lastError", (SELECT ARRAY[correlation_id, traceparent, replay_run_id]
                                 FROM payctl.event_context WHERE event_id = id)"""
-"""The columns of a :class:`Row`, in a query on the outbox or on rows of the same form."""
+"""The columns of a :class:`Row`, for a query on the outbox or on rows of the same form."""
 
 BUT_PAID = {"PAYMENT_FAILED", "PAYMENT_CANCELLED"}
 
@@ -57,7 +58,7 @@ class Row:
 
     @property
     def state(self):
-        """``published``, ``dead`` or ``pending``, with the default of five retries."""
+        """The state ``published``, ``dead`` or ``pending``, with the default of five retries."""
         if self.published or self.published_at:
             return "published"
         return "dead" if self.retry_count >= 5 else "pending"
@@ -80,7 +81,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The faults that were found, as event ids or payments. ``duplicates`` counts the additional copies of an event."""
+    """The faults found, as ids of events or payments. ``duplicates`` counts the additional copies of each event."""
 
     lost: list[str] = field(default_factory=list)
     phantom: list[str] = field(default_factory=list)
@@ -110,9 +111,9 @@ def judge(
     """Compare the outbox with all messages in Kafka. ``sent_before`` are ids that another service published.
 
     With ``by_the_broker``, two events of a payment in two topics must be at least a millisecond apart. A publisher that
-    waits for an acknowledgement and a commit in between cannot be faster. ``replays`` has the planned events of each
-    run, so that a copy with another run's id is altered. ``payments`` are those with their own state: no failed or
-    cancelled event of theirs may be behind the completed one.
+    waits for an acknowledgement and a commit between them cannot be faster. ``replays`` maps each run to its planned
+    events. A copy with the id of any other run counts as altered. ``payments`` are the payments in the database. Their
+    failed or cancelled events may not be behind the completed one.
     """
     by_id = {row.id: row for row in rows}
     messages = list(messages)
@@ -151,7 +152,7 @@ def _faithful(row: Row, copies: list[Received], replays: Mapping[str, Collection
 
 
 def _headers_fit(row: Row, copy: Received, replays: Mapping[str, Collection[str]] | None) -> bool:
-    """Return whether a copy's headers are the row's. A copy of a replayed event may name the run that asked for it."""
+    """Return whether a copy's headers match the row. A replayed event's copy may name the run that requested it."""
     if replays is None:
         return copy.header == row.headers
     run = copy.header.get("replayRunId")
@@ -164,7 +165,7 @@ def _without_run(headers: Mapping[str, bytes | None]) -> dict[str, bytes | None]
 
 
 def _superseded(by_id: Mapping[str, Row], messages: list[Received], payments: Collection[str]) -> list[str]:
-    """Return the payments whose failed or cancelled event was sent after the completed one, by time."""
+    """Return the payments with a failed or cancelled event that was sent after the completed one, by time."""
     rows = [(message, by_id[_event_id(message)]) for message in messages if _event_id(message) in by_id]
     paid: dict[str, int] = {}
     for message, row in rows:
@@ -179,7 +180,7 @@ def _superseded(by_id: Mapping[str, Row], messages: list[Received], payments: Co
 
 
 def _out_of_order(rows: Sequence[Row], messages: list[Received], *, first_only: bool, ties: bool) -> list[str]:
-    """Return the payments whose events are in the wrong order: by offset in a topic, by time across topics."""
+    """Return the payments with events in the wrong order, by offset within a topic and by time across topics."""
     place = {row.id: (row.key, number) for number, row in enumerate(rows)}
     within: dict[tuple[str, str], list[int]] = defaultdict(list)
     for message, (key, number) in _placed(messages, place, lambda m: (m.topic, m.partition, m.offset), first_only):
@@ -197,7 +198,7 @@ def _placed(
     order: Callable[[Received], Any],
     first_only: bool,  # noqa: FBT001
 ) -> Iterator[tuple[Received, tuple[str, int]]]:
-    """Yield the messages of known events in the given order, with their payment and their position in the outbox."""
+    """Yield the messages of known events in the given order, each with its payment and position in the outbox."""
     seen: set[str] = set()
     for message in sorted(messages, key=order):
         id_ = _event_id(message)
@@ -207,7 +208,7 @@ def _placed(
 
 
 def _crossed(found: list[tuple[int, int, str]], *, ties: bool) -> bool:
-    """Return whether a copy is behind a copy of a later event, or tied with one in another topic."""
+    """Return whether a copy is behind a copy of a later event, or has the same time in another topic."""
     return any(
         a < b and (at > than or (at == than and topic != other and not ties))
         for (a, at, topic), (b, than, other) in permutations(found, 2)

@@ -1,4 +1,4 @@
-"""Check the payments: each change of state wrote one event, and the final states are the reported states."""
+"""Check the payments: each change of state wrote one event, and each final state equals the reported state."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ ALLOWED = {
 
 @dataclass(frozen=True)
 class PaymentFaults:
-    """The payments with a fault, by its kind."""
+    """Ids of faulty payments, one collection for each kind of fault."""
 
     without_event: list[str] = field(default_factory=list)
-    """A change of state whose transaction did not write exactly one event of that state."""
+    """Payments whose change of state did not write exactly one event of that state in its transaction."""
     without_change: list[str] = field(default_factory=list)
-    """An event of a payment that was written without a change of its state."""
+    """Payments with an event that was written without a change of their state."""
     forbidden: list[str] = field(default_factory=list)
-    """A forbidden change of state, such as a change of a completed payment."""
+    """Payments with a forbidden change of state, such as a change of a completed payment."""
     altered: list[str] = field(default_factory=list)
-    """A change of the amount, the currency, the gateway or a reference."""
+    """Payments with a changed amount, currency, gateway or reference."""
     wrong_state: dict[str, str] = field(default_factory=dict)
-    """A final state that differs from the reported state, as ``FAILED, not COMPLETED``."""
+    """Payments whose final state differs from the reported state, as ``FAILED, not COMPLETED``."""
 
 
 def states_of(engine: Engine) -> dict[str, str]:

@@ -17,7 +17,7 @@ STATUS_QUERY = "RECONCILE"
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A stored receipt. ``digest`` is of the callback's body or query."""
+    """A stored receipt. ``digest`` is the SHA-256 of the callback's body or query."""
 
     digest: bytes
     method: str
@@ -28,22 +28,22 @@ class Kept:
 
 @dataclass(frozen=True)
 class ReceiptFaults:
-    """Callbacks and events with a fault. Callbacks are named by the first digits of their digest."""
+    """Faulty callbacks and events. A callback is named by the first digits of its digest."""
 
     accepted_without_receipt: list[str] = field(default_factory=list)
-    """A genuine callback got a final reply, and no receipt says so."""
+    """Genuine callbacks that got a final reply but have no receipt."""
     other_result: list[str] = field(default_factory=list)
-    """A receipt has a result that its callback cannot have."""
+    """Receipts with a result that is not possible for their callback."""
     of_a_forgery: list[str] = field(default_factory=list)
-    """A forged callback has a receipt."""
+    """Forged callbacks that have a receipt."""
     forgery_accepted: list[str] = field(default_factory=list)
-    """A forged callback got the reply of a genuine one."""
+    """Forged callbacks that got the reply for a genuine one."""
     settled_without_proof: list[str] = field(default_factory=list)
-    """An event does not have exactly one receipt of a genuine callback or of a status query."""
+    """Events that do not have exactly one receipt of a genuine callback or a status query."""
 
 
 def digest(request: Request) -> bytes:
-    """Return the digest by which a receipt names its callback."""
+    """Return the digest that identifies the callback in a receipt."""
     return sha256(request.body or request.query.encode()).digest()
 
 
@@ -65,8 +65,8 @@ def judge_receipts(
 ) -> ReceiptFaults:
     """Compare the receipts with the callbacks.
 
-    ``sent`` has each genuine callback's possible results. ``answered`` are those with a final reply. ``forged`` says of
-    each forgery whether it was answered like a genuine callback.
+    ``sent`` maps each genuine callback to its possible results. ``answered`` are the callbacks with a final reply.
+    ``forged`` maps each forged callback to whether it got the reply for a genuine one.
     """
     receipts = list(receipts)
     by_digest: dict[bytes, list[Kept]] = {}

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 ENDED = {"done", "incomplete", "interrupted", "stopped", "cancelled"}
 OF_EXIT = {0: {"done"}, 6: {"done", "stopped"}, 10: {"incomplete", "stopped"}}
-"""The statuses that fit an exit code. A run without a row here may have any status that a run can end with."""
+"""The run statuses that fit an exit code. For any other exit code, every final status fits."""
 
 REPLAYS = """
     SELECT r.id::text, r.status,
@@ -37,18 +37,18 @@ class Replayed:
 
 @dataclass(frozen=True)
 class RunFaults:
-    """Run ids with a fault, by its kind."""
+    """Ids of faulty runs, one list for each kind of fault."""
 
     still_running: list[str] = field(default_factory=list)
-    """A run counts as running, and its process has ended."""
+    """Runs that are recorded as running although their process has ended."""
     other_status: list[str] = field(default_factory=list)
-    """The status does not fit the command's exit code."""
+    """Runs with a status that does not fit the command's exit code."""
     not_resumed: list[str] = field(default_factory=list)
-    """A replay is not done, although every interrupted replay was resumed to its end."""
+    """Replays that are not done, although every interrupted replay was resumed to its end."""
     undecided: list[str] = field(default_factory=list)
-    """A finished replay does not have exactly one item for each planned event."""
+    """Finished replays that do not have exactly one item for each planned event."""
     miscounted: list[str] = field(default_factory=list)
-    """A replay's counts differ from its items."""
+    """Replays with counts that differ from their items."""
 
 
 def replays_of(engine: Engine) -> list[Replayed]:
@@ -58,7 +58,7 @@ def replays_of(engine: Engine) -> list[Replayed]:
 
 
 def judge_runs(shown: Sequence[Mapping[str, Any]], replays: Sequence[Replayed], exits: Mapping[str, int]) -> RunFaults:
-    """Judge the items of ``payctl runs list``. ``exits`` has the last exit code of each run's command."""
+    """Judge the runs from ``payctl runs list``. ``exits`` has the last exit code of each run's command."""
     done = [replay for replay in replays if replay.status == "done"]
     return RunFaults(
         still_running=sorted(run["id"] for run in shown if run["status"] not in ENDED),
