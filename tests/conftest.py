@@ -1,7 +1,8 @@
-"""Real services for the tests, shared as far as possible, and a count of the tests that used them.
+"""Real services that the tests share where possible, and a count of the tests that used each service.
 
-If a service is missing, its tests are skipped at home and fail in CI (``CI=true``), where no test may be skipped. CI
-runs every test on a bare machine, and the tests that were skipped there on a full one: see the options.
+If a service is missing, its tests are skipped on a developer's machine. In CI (``CI=true``) they fail, because no test
+may be skipped there. CI runs the suite on a bare machine first. A full machine then runs the tests that were skipped.
+
 PAYCTL_TEST_POSTGRES chooses the PostgreSQL server: ``wheel`` (the default), ``system`` or ``auto``.
 """
 
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
 IN_CI = os.environ.get("CI") == "true"
 POSTGRES = os.environ.get("PAYCTL_TEST_POSTGRES", "wheel")
-"""The PostgreSQL for the tests. The variable is read here, because ``own_environment`` hides it from the tests."""
+"""The kind of PostgreSQL for the tests. It is read at import, because ``own_environment`` hides the variable later."""
 
 GROUPS = {
     "kafka_server": "kafka",
@@ -54,28 +55,37 @@ GROUPS = {
     **dict.fromkeys(("browser", "site", "draft"), "browser"),
     "cloud_server": "cloud",
 }
-"""A fixture that takes long to set up, and the group of tests that share it in one worker."""
+"""The group of each fixture that is slow to set up. All tests of a group run in one worker and share the fixture."""
 
 TOPICS = ("payment.completed", "payment.failed", "payment.cancelled")
 SERVICES = ("postgres", "mock_kafka", "kafka", "buildah", "gateway_libraries", "chromium")
 KAFKA_SECONDS = 180
-"""Time-out of a test with Apache Kafka, because the first one fetches the jars. Other tests: see pyproject.toml."""
+"""Time-out in seconds of a test with Apache Kafka. The first such test downloads the jars.
+
+pyproject.toml has the others.
+"""
 
 ON_EACH_SERVER = ("store/", "jobs/", "cdc/", "test_database_roles.py", "sandbox/test_postgres.py")
-"""The folders with the tests that send each SQL statement of the package ``store`` to a server."""
+"""The folders and files of the tests that send the SQL statements of the package ``store`` to a server."""
 
 CASES_ON_EACH_SERVER = 2
-"""How many parameter sets of each of them run on a second server: the others differ in what payctl does with a row."""
+"""The number of parameter sets of each of these tests that run on a second server.
+
+The other sets would send the same SQL there.
+"""
 
 LONG = (
     *("soak/", "docs/test_pictures.py", "docs/test_readme.py", "docs/test_tutorials.py", "interleavings/"),
     *("cli/test_one_form.py", "cli/commands/test_publish_outbox_waiting.py", "servers/test_local_functions.py"),
     *("test_division.py", "lambda_entrypoints/test_reconcile_payments.py", "lambda_entrypoints/test_runtime.py"),
 )
-"""Where the tests are that take several seconds each."""
+"""The folders and files of the tests that take several seconds each."""
 
 SHORT_LOGINS = {"listener.name.secure.scram-sha-512.connections.max.reauth.ms": "2000"}
-"""A SCRAM-SHA-512 client must log in again every two seconds, so that a test can change the password."""
+"""The broker's setting that makes a SCRAM-SHA-512 client log in again every two seconds.
+
+A test changes the password.
+"""
 CLEARED_PREFIXES = (
     *("DATABASE_", "KAFKA_", "OUTBOX_", "PAYCTL_", "ZALOPAY_", "PAYOS_", "VNPAY_", "MOMO_"),
     *("AWS_", "OTEL_", "PG"),
@@ -84,13 +94,13 @@ CLEARED_NAMES = ("LOG_LEVEL", "ENVIRONMENT")
 
 settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy machine")
-# How long an example takes says how busy the machine is, and nothing about payctl.
+# An example's duration depends on the load of the machine and not on payctl.
 
 ran: Counter[str] = Counter()
 
 
 def started_or_skipped(make):
-    """Start a service. If it is not installed, skip the test on a developer's machine and fail the test in CI."""
+    """Start a service. If it is not installed, skip the test on a developer's machine, and fail it in CI."""
     try:
         return make().start()
     except ConfigError as error:
@@ -102,7 +112,7 @@ def started_or_skipped(make):
 
 @pytest.fixture(scope="session")
 def made() -> Callable:
-    """Return ``made(make)``, which starts a service. If it is missing, the test is skipped at home and fails in CI."""
+    """Return ``made(make)``, which starts a service. If the service is missing, the test is skipped, or fails in CI."""
     return started_or_skipped
 
 
@@ -116,14 +126,14 @@ def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def own_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget the secrets that a test registers: in the next test's log they may be plain words."""
+    """Forget the secrets that a test registers, because they may be plain words in the next test's log."""
     for name in ("_registered", "_known_values"):
         monkeypatch.setattr(telemetry, name, copy(vars(telemetry)[name]))
 
 
 @pytest.fixture(autouse=True)
 def counted(request: pytest.FixtureRequest) -> None:
-    """Record on each test which services it used."""
+    """Record in each test the services that it used."""
     for name in SERVICES:
         if name in request.fixturenames:
             request.node.user_properties.append(("service", str(request.getfixturevalue(name))))
@@ -131,7 +141,7 @@ def counted(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Chromium]:
-    """Yield a browser for the tests of a file. Playwright occupies the thread's event loop, which others need."""
+    """Yield a browser for the tests of a file. Other tests need the thread's event loop, which Playwright occupies."""
     started = started_or_skipped(Chromium)
     yield started
     started.stop()
@@ -139,12 +149,12 @@ def chromium() -> Iterator[Chromium]:
 
 @pytest.fixture
 def browser(chromium: Chromium) -> Browser:
-    """Return the browser, as Playwright's own object."""
+    """Return Playwright's object of the browser."""
     return chromium.browser
 
 
 def new_postgres() -> Postgres:
-    """Start a PostgreSQL server of the chosen kind with its data in memory."""
+    """Start a PostgreSQL server of the chosen kind, with its data in memory."""
     return started_or_skipped(lambda: Postgres(binaries=POSTGRES, within=in_memory()))
 
 
@@ -158,7 +168,7 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def template_database(postgres: Postgres) -> str:
-    """Return the name of a database with the payment service's tables and payctl's schema, to be cloned."""
+    """Return the name of a database for cloning, with the payment service's tables and payctl's schema."""
     name = "template_payments"
     engine = engine_of(postgres.create_database(name))
     with engine.begin() as connection:
@@ -170,7 +180,7 @@ def template_database(postgres: Postgres) -> str:
 
 @pytest.fixture(scope="session")
 def clones(postgres: Postgres) -> Iterator[Clones]:
-    """Yield what makes and removes the databases of this worker's tests."""
+    """Yield an object that creates and removes the databases of this worker's tests."""
     made = Clones(postgres)
     yield made
     made.close()
@@ -194,7 +204,7 @@ def empty_database_url(postgres: Postgres, clones: Clones) -> Iterator[str]:
 
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
-    """Yield an engine on the test's database, made as payctl makes it."""
+    """Yield an engine on the test's database, created by payctl's own function."""
     engine = engine_of(database_url)
     yield engine
     engine.dispose()
@@ -224,13 +234,13 @@ def execute(engine: Engine) -> Callable[[str], list]:
 
 
 def engine_of(url: str) -> Engine:
-    """Return an engine on ``url``, made as payctl makes it."""
+    """Return an engine on ``url``, created by payctl's own function."""
     return make_engine(DatabaseSettings(Secret(url)))
 
 
 @pytest.fixture
 def mock_kafka() -> Iterator[MockKafka]:
-    """Yield a mock cluster for this test with the three topics. It starts within milliseconds."""
+    """Yield a new mock cluster with the three topics. The cluster starts within milliseconds."""
     cluster = started_or_skipped(MockKafka)
     for topic in TOPICS:
         cluster.create_topic(topic)
@@ -240,7 +250,7 @@ def mock_kafka() -> Iterator[MockKafka]:
 
 @pytest.fixture(scope="session")
 def fork_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
-    """Yield this worker's fork server, which starts payctl as a process within some 50 ms."""
+    """Yield this worker's fork server, which starts payctl as a process in about 50 ms."""
     with ForkServer(tmp_path_factory.mktemp("fork-server")) as server:
         yield server
 
@@ -253,7 +263,7 @@ def payctl_command(fork_server: ForkServer) -> list[str]:
 
 @pytest.fixture(scope="session")
 def payctl_path(fork_server: ForkServer, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return a PATH on which ``payctl`` is found, for a shell."""
+    """Return a PATH for a shell that contains ``payctl``."""
     return f"{fork_server.executable(tmp_path_factory.mktemp('bin'))}{os.pathsep}{os.environ['PATH']}"
 
 
@@ -285,7 +295,7 @@ def only_worker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture
 def kafka(kafka_server: ApacheKafka) -> ApacheKafka:
-    """Return the running Apache Kafka with three empty topics, whatever the previous test did to it."""
+    """Return the running Apache Kafka with three empty topics. Repair it first if the previous test stopped it."""
     kafka_server.revive()
     kafka_server.recreate_topics(TOPICS)
     return kafka_server
@@ -293,7 +303,7 @@ def kafka(kafka_server: ApacheKafka) -> ApacheKafka:
 
 @pytest.fixture
 def read_all() -> Callable[..., list[Received]]:
-    """Return ``read_all(bootstrap, topics)``, which returns all messages by topic, partition and offset."""
+    """Return ``read_all(bootstrap, topics)``, which returns all messages in order of topic, partition and offset."""
 
     def read(bootstrap: str, topics: tuple[str, ...] = TOPICS, **options) -> list[Received]:
         return kafka_messages.read_all(bootstrap, topics, **options)
@@ -302,7 +312,7 @@ def read_all() -> Callable[..., list[Received]]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options with which CI divides the tests between two machines, and samples them on other interpreters."""
+    """Add the options for CI that divide the tests between two machines, and that sample them on other interpreters."""
     parser.addoption("--skipped-to", metavar="FILE", type=Path, help="write the ids of the skipped tests to a file")
     about = "run only the tests that a file lists, and two cases of each that proves the SQL on this PostgreSQL server"
     parser.addoption("--skipped-in", metavar="FILE", type=Path, help=about)
@@ -324,7 +334,7 @@ def _deselect(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 
 def _first_cases(most: int) -> Callable[[pytest.Item], bool]:
-    """Return a function that says whether a test is among the first ``most`` cases that it is asked about."""
+    """Return a function that says whether a test is one of the first ``most`` cases of its test function."""
     seen: Counter[str] = Counter()
 
     def first(item: pytest.Item) -> bool:
@@ -336,9 +346,9 @@ def _first_cases(most: int) -> Callable[[pytest.Item], bool]:
 
 
 def _put_long_ones_first(items: list[pytest.Item]) -> None:
-    """Let the longest tests start first, so that at the end no worker waits for one of them.
+    """Move the longest tests to the front, so that no worker waits for a long test at the end.
 
-    Groups need no order here: xdist starts the one with the most tests first.
+    Groups need no sorting, because xdist starts the group with the most tests first.
     """
     items.sort(key=lambda item: not item.nodeid.removeprefix("tests/").startswith(LONG))
 
@@ -352,7 +362,7 @@ def _keep(config: pytest.Config, items: list[pytest.Item], wanted: Callable[[pyt
 
 
 def _without_group(nodeid: str) -> str:
-    """Return a test's id without the group that xdist appends, which no worker alone does."""
+    """Remove the group that xdist appends to a test's id. Without several workers, ids have no group."""
     return re.sub(r"@\w+$", "", nodeid)
 
 
@@ -362,14 +372,14 @@ def _proves_sql(item: pytest.Item) -> bool:
 
 
 def pytest_collection_finish() -> None:
-    """Let the garbage collector pass over what stays to the end: modules, and all tests."""
+    """Exclude the modules and the collected tests from garbage collection, because they live until the end."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
-    """Mark each test with its services, before ``-m`` selects, and with the group that shares them."""
+    """Add markers for a test's services and their group. This runs before ``-m`` selects tests."""
     for item in items:
         used = getattr(item, "fixturenames", ())
         if "postgres" in used or "own_server" in used:
@@ -387,20 +397,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Count the services of each test, also of the other workers' tests."""
+    """Count the services of each test, including the tests of other workers."""
     if report.when == "call" and not report.skipped:
         ran.update(str(service) for name, service in report.user_properties if name == "service")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print how many tests used each service, so that a test that did not run is noticed."""
+    """Print how many tests used each service, so that a developer notices tests that did not run."""
     services = ", ".join(f"{service} {number} tests" for service, number in sorted(ran.items()))
     terminalreporter.write_line(f"services: {services or 'none'}")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
-    """Fail on a skipped test in CI. Print how many tests were skipped, and which programs they need."""
+    """Fail the run in CI if a test was skipped. Print how many tests were skipped and which programs they need."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped", []) if reporter is not None else []
     if IN_CI and skipped and session.exitstatus == pytest.ExitCode.OK:

@@ -1,4 +1,4 @@
-"""A proxy between a client and a server on loopback. It can be slow or narrow, or drop the server's answers."""
+"""A proxy between a client and a server on loopback. It can delay or throttle data, or drop the server's answers."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ PIECE = 512
 class Proxy:
     """A proxy that listens on ``port`` of 127.0.0.1 and forwards to ``target``.
 
-    Its attributes may change while it runs. ``delay`` is in seconds for each direction, and ``rate`` in bytes per
-    second for each direction and connection. If ``answers`` is false, the client's bytes reach the server but the
-    server's do not reach the client. ``connections`` counts the connections.
+    Its attributes may change while it runs. ``delay`` is in seconds and applies to each direction. ``rate`` is in bytes
+    per second and applies to each direction of each connection. If ``answers`` is false, the proxy forwards the
+    client's bytes and drops the server's. ``connections`` counts the connections.
     """
 
     def __init__(self, port, target, *, delay=0.0, rate=None, answers=True):
@@ -28,7 +28,7 @@ class Proxy:
 
     @property
     def bootstrap(self):
-        """The value for KAFKA_BROKERS."""
+        """The proxy's address, for KAFKA_BROKERS."""
         return f"127.0.0.1:{self.port}"
 
     def __enter__(self):
@@ -44,7 +44,7 @@ class Proxy:
         self._thread.join(5)
 
     def cut(self):
-        """Reset every connection. New ones are accepted."""
+        """Reset every open connection. The proxy still accepts new connections."""
         cut, self._sockets = self._sockets, []
         for one in cut:
             _end(one)

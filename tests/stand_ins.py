@@ -1,6 +1,6 @@
 """Answer the four gateways' status queries over HTTP, with the gateways' own checks and signatures.
 
-They follow the gateways' documentation and share no line with payctl's own code.
+This code follows the gateways' documentation and shares no line with payctl's code.
 """
 
 from __future__ import annotations
@@ -78,15 +78,16 @@ STATES = {
 
 
 def mac(key, text, algorithm="sha256"):
-    """Return the hex HMAC in lower case."""
+    """Return the HMAC as lowercase hex digits."""
     return hmac.new(KEYS[key].encode(), text.encode(), algorithm).hexdigest()
 
 
 @dataclass
 class Gateways:
-    """All four gateways. ``states`` and ``amounts`` have a payment's state and paid amount by reference.
+    """The state of all four gateways.
 
-    If ``hostile`` is set, it answers instead.
+    ``states`` and ``amounts`` map a payment's reference to its state and paid amount. If ``hostile`` is set, this
+    function answers each request instead.
     """
 
     base: str = ""
@@ -97,23 +98,23 @@ class Gateways:
     hostile: Callable[[BaseHTTPRequestHandler], None] | None = None
     tamper: Callable[[dict[str, object]], None] = lambda _: None
     call: Callable[[str, bytes], int] = lambda _url, _body: 200
-    """The HTTP status with which an address answers PayOS's test callback."""
+    """A function that returns the HTTP status with which a webhook address answers PayOS's test callback."""
     entered: list[str] = field(default_factory=list)
-    """The addresses of webhooks that PayOS has taken."""
+    """The webhook addresses that PayOS has accepted."""
 
     @property
     def environment(self):
-        """The variables with the gateways' address and keys."""
+        """The environment variables with the gateways' addresses and keys."""
         return {**KEYS, **{f"PAYCTL_{name.upper()}_URL": self.base for name in STATES}}
 
     def facts(self, gateway, reference):
-        """Return a payment's state in the gateway's words, and its amount."""
+        """Record the query. Return the payment's state in the gateway's terms, and its amount."""
         self.asked.append((gateway, reference))
         state = STATES[gateway][self.states.get(reference, "pending")]
         return dict(state), self.amounts.get(reference, 250_000)
 
     def zalopay(self, form):
-        """Answer a query, or return -402 if the MAC is wrong."""
+        """Answer a query. Return -402 if the MAC is wrong."""
         fields = {name: values[0] for name, values in parse_qs(form).items()}
         text = f"{KEYS['ZALOPAY_APP_ID']}|{fields.get('app_trans_id')}|{KEYS['ZALOPAY_KEY1']}"
         if fields.get("mac") != mac("ZALOPAY_KEY1", text) or fields.get("app_id") != KEYS["ZALOPAY_APP_ID"]:
@@ -122,7 +123,7 @@ class Gateways:
         return {"amount": amount, "zp_trans_id": 261123000000077, "is_processing": False, **state}
 
     def payos(self, reference, headers):
-        """Answer a query, or return None for 401 if the client is unknown."""
+        """Answer a query. Return None, which means status 401, if the client is unknown."""
         if (headers["x-client-id"], headers["x-api-key"]) != (KEYS["PAYOS_CLIENT_ID"], KEYS["PAYOS_API_KEY"]):
             return None
         if self.states.get(reference) == "unknown":
@@ -137,7 +138,7 @@ class Gateways:
         return {"code": "00", "desc": "success", "data": data, "signature": mac("PAYOS_CHECKSUM_KEY", _pairs(data))}
 
     def confirm_webhook(self, body, headers):
-        """Call the address with the test callback, and enter it if that is answered with a 2xx."""
+        """Send the test callback to the address. Register the address if it answers with a 2xx status."""
         if (headers["x-client-id"], headers["x-api-key"]) != (KEYS["PAYOS_CLIENT_ID"], KEYS["PAYOS_API_KEY"]):
             return {"code": "401", "desc": "Unauthorized"}, 401
         url = body["webhookUrl"]
@@ -159,7 +160,7 @@ class Gateways:
         return {"code": "00", "desc": "success", "data": {"webhookUrl": url, **account}}, 200
 
     def vnpay(self, body):
-        """Answer a query, or return 97 if the hash is wrong and 94 if a request id is repeated."""
+        """Answer a query. Return 97 if the hash is wrong, and 94 if a request id is repeated."""
         text = "|".join(body[f"vnp_{name}"] for name in ASKED_OF_VNPAY)
         assert len(body["vnp_RequestId"]) <= 32
         assert len(body["vnp_TransactionDate"]) == len(body["vnp_CreateDate"]) == 14
@@ -181,7 +182,7 @@ class Gateways:
         return {**hashed, "vnp_SecureHash": mac("VNPAY_HASH_SECRET", text, "sha512")}
 
     def momo(self, body):
-        """Answer a query, or return 11 if the signature is wrong and 40 if a request id is repeated."""
+        """Answer a query. Return 11 if the signature is wrong, and 40 if a request id is repeated."""
         text = (
             f"accessKey={KEYS['MOMO_ACCESS_KEY']}&orderId={body['orderId']}&partnerCode={body['partnerCode']}"
             f"&requestId={body['requestId']}"
@@ -203,7 +204,7 @@ class Gateways:
 
 
 def _pairs(data):
-    """Return PayOS's signed text of a response: sorted pairs, null as empty, arrays as compact sorted JSON."""
+    """Return the text that PayOS signs: sorted pairs, with null as empty and arrays as compact sorted JSON."""
     texts = {name: _payos_text(value) for name, value in data.items()}
     return "&".join(f"{name}={texts[name]}" for name in sorted(texts))
 

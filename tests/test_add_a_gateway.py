@@ -54,14 +54,14 @@ PAGES = (
 )
 _BETWEEN = r"[^A-Za-z]+(?:and|or)?[^A-Za-z]*"
 LIST = _BETWEEN.join(f"(?i:{name})" for name in GATEWAYS)
-"""A list of all gateways in a text, with any marks between the names."""
+"""A regular expression for a list of all gateways, with any characters other than letters between the names."""
 WITH_ANOTHER = _BETWEEN.join((LIST, "(?i:another)"))
 
 PLACES_IN_THE_TEMPLATE = ("Path: /webhook/{name},", " /webhook/{name}: *throttle", ' /webhook/{name}", Target:')
 
 
 def table(place: str) -> set[str]:
-    """Return the gateways in a table, which is a variable of a file."""
+    """Return the gateways in a table. A place is a file and the name of a variable in the file."""
     file, name = place.split(" ")
     module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     return set(getattr(importlib.import_module(module), name))
@@ -70,7 +70,7 @@ def table(place: str) -> set[str]:
 @pytest.mark.parametrize("gateway", GATEWAYS)
 @pytest.mark.parametrize("place", TABLES)
 def test_every_table_of_the_code_has_the_gateway(place, gateway):
-    """A gateway that a table of the code does not have would be a KeyError for an operator."""
+    """Every gateway is in each table of the code. A missing gateway would be a KeyError for an operator."""
     assert gateway in table(place), f"add {gateway!r} to {place.replace(' ', ': ')}"
 
 
@@ -88,7 +88,7 @@ def test_every_gateway_has_its_data_files(name, gateway):
 @pytest.mark.parametrize("gateway", GATEWAYS)
 @pytest.mark.parametrize("name", PAGES)
 def test_every_page_that_compares_the_gateways_has_the_gateway(name, gateway):
-    """A page that compares the gateways has each of them, with its name for people."""
+    """A page that compares the gateways contains each gateway's display name."""
     label = formats.PROVIDERS.get(gateway, gateway)
     assert label in (ROOT / name).read_text("utf-8"), f"describe {label} in {name}"
 
@@ -96,7 +96,7 @@ def test_every_page_that_compares_the_gateways_has_the_gateway(name, gateway):
 @pytest.mark.parametrize("gateway", GATEWAYS)
 @pytest.mark.parametrize("place", PLACES_IN_THE_TEMPLATE)
 def test_the_template_has_the_gateway_s_routes(place, gateway):
-    """The open API and the hidden one have the gateway's route, and the open route has its own limit."""
+    """The public API and the hidden API have a route for each gateway. The public route has its own request limit."""
     wanted = place.format(name=gateway)
     assert wanted in (ROOT / "deploy/template.yaml").read_text("utf-8"), (
         f"deploy/template.yaml has no line with {wanted}"
@@ -116,13 +116,13 @@ def test_the_template_names_the_gateway_s_keys(gateway):
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_a_key_of_the_gateway_that_is_not_utf_8_is_refused(gateway):
-    """The command line checks every variable of a gateway, so that no key with odd bytes reaches a library."""
+    """The command line refuses a gateway variable that is not UTF-8, so that no such key reaches a library."""
     accepted = [field.env for field in GATEWAYS[gateway].fields if not is_refused(field.env)]
     assert accepted == [], "add their prefix to ticketbottle_payctl/cli/app/argv.py: _OURS"
 
 
 def is_refused(variable: str) -> bool:
-    """Return whether payctl refuses a value of this variable that is not UTF-8."""
+    """Return whether payctl refuses a value of this variable if it is not UTF-8."""
     try:
         require_utf8((), {variable: "\udcff"})
     except InputError:
@@ -132,7 +132,7 @@ def is_refused(variable: str) -> bool:
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_the_command_line_knows_where_the_webhook_s_address_is_entered(gateway):
-    """`gateways register-webhook` is for PayOS. For another gateway it says where to enter the address."""
+    """`gateways register-webhook` works for PayOS. For another gateway it says where to enter the address."""
     run = CliRunner().invoke(app, ["gateways", "register-webhook", gateway, "https://pay.example.com"])
     assert run.exit_code != 1, (  # the exit code of a bug
         f"add {gateway!r} to ticketbottle_payctl/cli/commands/gateways/command.py: _ELSEWHERE"
@@ -141,13 +141,13 @@ def test_the_command_line_knows_where_the_webhook_s_address_is_entered(gateway):
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_the_forgery_goes_to_the_gateway_s_own_path(gateway):
-    """The probe's forgery uses the path that the gateway calls."""
+    """The probe sends its forged callback to the path that the gateway calls."""
     assert gateway in FORGERIES, f"add {gateway!r} to lambda_entrypoints/forgeries.py: FORGERIES"
     assert FORGERIES[gateway].path == f"/webhook/{gateway}"
 
 
 def test_the_contributors_guide_names_every_place():
-    """CONTRIBUTING.md names each file that a new gateway needs."""
+    """CONTRIBUTING.md names each file that must change for a new gateway."""
     text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
     _, _, guide = text.partition("\n## Add a gateway\n")
     guide, _, _ = guide.partition("\n## ")
@@ -175,13 +175,13 @@ print(json.dumps(pages))
 
 @pytest.fixture(scope="module")
 def with_another():
-    """Return each help page and each JSON Schema, made in a process that has another gateway."""
+    """Return each help page and each JSON Schema from a process with one more gateway."""
     made = subprocess.run([sys.executable, "-c", ANOTHER], cwd=ROOT, capture_output=True, text=True, check=True)
     return json.loads(made.stdout)
 
 
 def test_every_help_and_schema_that_names_the_gateways_names_another_by_itself(with_another):
-    """A list of the gateways comes from the registry or from the table of names. None is written by hand."""
+    """A page that lists the gateways also lists a new one, because the list comes from a table in the code."""
     naming = {page: len(re.findall(LIST, text)) for page, text in with_another.items() if re.search(LIST, text)}
     assert {page for page in naming if page.endswith("--help")} >= {"payctl simulate --help", "payctl errors --help"}
     assert {page for page in naming if page.endswith(".json")} >= {"payctl.simulate-1.json", "payctl.listen-1.json"}

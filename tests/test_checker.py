@@ -29,7 +29,10 @@ FAILED = row("f", 1, event_type="PAYMENT_FAILED")
 
 
 def test_the_checker_accepts_a_complete_and_ordered_log():
-    """Published events are in Kafka once and in order. The checker does not expect the unpublished one."""
+    """The checker finds no fault if each published event is in Kafka once and in order.
+
+    It does not expect the unpublished event.
+    """
     assert judge([A, B, row("c", 3, published=False)], [message(A, 10, 0), message(B, 10, 1)]) == Verdict()
 
 
@@ -59,14 +62,17 @@ def test_the_checker_names_each_fault(fault, messages):
 
 
 def test_the_checker_compares_order_across_topics():
-    """A failed event behind the completed event of its payment is out of order, also in another topic."""
+    """The checker reports a failed event that is behind its payment's completed event, even in another topic."""
     failed = message(FAILED, 12, topic="payment.failed")
     assert judge([FAILED, B], [failed, message(B, 11)]).reordered == ["k"]
     assert judge([FAILED, B], [failed._replace(timestamp=10), message(B, 11)]) == Verdict()
 
 
 def test_the_checker_reports_equal_append_times_in_two_topics():
-    """Two events of a payment in two topics must not have the same append time. In one topic the offsets decide."""
+    """The checker reports two events of a payment with the same append time in two topics.
+
+    In one topic, offsets decide.
+    """
     failed = message(FAILED, 11, topic="payment.failed")
     assert judge([FAILED, B], [failed, message(B, 11)]) == Verdict()
     verdict = judge([FAILED, B], [failed, message(B, 11)], by_the_broker=True)
@@ -76,7 +82,7 @@ def test_the_checker_reports_equal_append_times_in_two_topics():
 
 
 def test_the_checker_finds_a_late_copy_by_the_broker_s_time():
-    """A second PAYMENT_FAILED behind PAYMENT_COMPLETED is overtaken, although the first copy was in order."""
+    """The checker reports a second PAYMENT_FAILED behind PAYMENT_COMPLETED, even if the first copy was in order."""
     failed = message(FAILED, 10, topic="payment.failed")
     copies = [failed, message(B, 11), failed._replace(offset=1, timestamp=11)]
     verdict = judge([FAILED, B], copies, by_the_broker=True)
@@ -84,5 +90,5 @@ def test_the_checker_finds_a_late_copy_by_the_broker_s_time():
 
 
 def test_the_checker_does_not_expect_events_that_another_service_sent():
-    """Events that the replaced service published do not count as lost."""
+    """The checker does not report events as lost if the replaced service published them."""
     assert judge([A, B], [message(A, 10)], sent_before=["b"]) == Verdict()

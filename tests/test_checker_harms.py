@@ -1,4 +1,4 @@
-"""Test that the checker finds each kind of harm, with one injected harm for each check."""
+"""Test that the checker finds each kind of harm. Each test injects one harm."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def row(id_, second, event_type="PAYMENT_COMPLETED", run=None):
 
 
 def message(of, at, run=None):
-    """Return a row's message, as a replay's copy if a run is given."""
+    """Return a row's message. If a run is given, the message is a copy that the run's replay sent."""
     headers = {name: value for name, value in of.headers.items() if name != "replayRunId"}
     headers |= {"replayRunId": run.encode()} if run else {}
     return Received(TOPIC_OF[of.event_type], 0, at, b"k", b"{}", tuple(headers.items()), timestamp=at)
@@ -67,13 +67,13 @@ SENT = [message(FAILED, 10), message(PAID, 20)]
     ids=["asked for", "of another run", "of an unknown run", "asked for but superseded", "late"],
 )
 def test_a_copy_that_no_replay_asked_for_is_seen(copy, harms):
-    """The checker accepts a copy from a planned replay, but not a failed event after the completed event."""
+    """The checker accepts a copy from a planned replay, but not a failed event behind the completed event."""
     verdict = judge([FAILED, PAID], [*SENT, copy], replays={"r1": {"f"}}, payments={"k"})
     assert found(verdict) == harms
 
 
 def test_order_and_superseded_events_of_other_payments_are_not_judged_by_state():
-    """A replayed copy of an event without a payment in the database may be behind a later one."""
+    """The checker allows a replayed copy behind a later event if the event's payment is not in the database."""
     assert found(judge([FAILED, PAID], [*SENT, message(FAILED, 30, "r1")], replays={"r1": {"f"}})) == {"duplicates"}
     assert judge([FAILED, PAID], SENT, replays={"r1": {"f"}}, payments={"k"}) == Verdict()
 
@@ -112,7 +112,7 @@ EVENT = EventNote("1", "INSERT", "e1", "a", "PAYMENT_COMPLETED", published=False
     ],
 )  # fmt: skip
 def test_the_checker_sees_each_harm_to_a_payment(harm, audit, states):
-    """A missing or second event, a forbidden or altered change, and another state than reported are found (I1, I6)."""
+    """The checker finds a missing or second event, a forbidden or altered change, and a wrong final state (I1, I6)."""
     assert found(judge_payments(audit, states, {"a": "COMPLETED"})) == harm
 
 
@@ -142,7 +142,7 @@ RECEIPT = Kept(GOOD, "POST", "settled", None, "e1")
     ],
 )  # fmt: skip
 def test_the_checker_sees_each_harm_to_a_receipt(harm, receipts, more):
-    """An accepted callback without its receipt, a state without a proof, and a forgery that left a trace (I7)."""
+    """The checker finds an accepted callback without receipt, a state without proof, and a trace of a forgery (I7)."""
     given = {"sent": {GOOD: {"settled", "already_settled"}}, "answered": {GOOD}, "forged": {BAD: False}} | more
     assert found(judge_receipts(receipts, Audit([EVENT], [CHANGE]), {"a"}, **given)) == harm
 
@@ -166,7 +166,7 @@ BORN = [EventNote("1", "INSERT", id_, "k", "PAYMENT_FAILED", published=False) fo
     ids=["sound", "archived, then rolled back", "vanished", "not archived", "not published", "made up"],
 )
 def test_the_checker_sees_each_harm_of_a_cleanup(harm, deleted, remaining, archived):
-    """A row that vanished, that was deleted unpublished or before it was archived, or that the archive made up."""
+    """The checker finds rows that vanished, were deleted before publishing or archiving, or are only in the archive."""
     assert found(judge_archive(Audit([*BORN, *deleted], []), remaining, archived)) == harm
 
 
@@ -189,7 +189,7 @@ RUN = Replayed("r1", "done", ["a", "b"], ["b", "a"], 1, 1)
     ],
 )
 def test_the_checker_sees_each_harm_to_a_run(harm, status, replay, code):
-    """A wrong status, a replay that is not done or lost a planned event, and wrong counts are found (I12)."""
+    """The checker finds a wrong status, a replay that is unfinished or lost a planned event, and wrong counts (I12)."""
     assert found(judge_runs([{"id": "r1", "status": status}], [replay], {"r1": code})) == harm
 
 
@@ -197,7 +197,7 @@ def test_the_checker_sees_each_harm_to_a_run(harm, status, replay, code):
 
 
 def test_the_checker_sees_a_part_of_a_secret():
-    """Six characters of a key in one log are reported with the key's and the log's names (I10)."""
+    """The checker reports six consecutive characters of a key in a log, with the names of the key and the log (I10)."""
     canaries = Canaries()
     key = canaries.letters("KEY")
     assert leaks(canaries, {"publisher": f"connecting with {key[3:9]}", "webhook": "settled"}) == {"publisher": ["KEY"]}
@@ -205,7 +205,10 @@ def test_the_checker_sees_a_part_of_a_secret():
 
 
 def test_the_server_s_log_may_have_account_numbers_and_no_key():
-    """PostgreSQL logs a statement that failed, with the callback's bytes. A key or a password is never in it."""
+    """The checker allows account numbers in PostgreSQL's log, but no key.
+
+    PostgreSQL logs a failed statement with the callback's bytes.
+    """
     canaries = Canaries()
     account, key = canaries.number("account"), canaries.letters("KEY")
     assert leaks_of_the_server(canaries, f"STATEMENT: {account}".encode()) == {}
@@ -225,13 +228,13 @@ def test_the_checker_sees_each_kind_of_growth(leak):
 
 
 def test_a_sample_counts_what_a_process_holds():
-    """The sample of a process has its memory, descriptors, sockets and threads. An ended process has none."""
+    """A process's sample has its memory, descriptors, sockets and threads. An ended process has no sample."""
     code = "import socket, sys; held = [socket.socket() for _ in range(7)]; print(flush=True); sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         process.stdout.readline()
         taken = sample(process.pid)
         os.kill(process.pid, signal.SIGKILL)
-        while sample(process.pid) is not None:  # until it is dead; nobody has waited for it yet
+        while sample(process.pid) is not None:  # until the process is a zombie
             time.sleep(0.01)
     assert (taken.sockets, taken.descriptors, taken.threads) == (7, 10, 1)
     assert 1 < taken.memory < 200
@@ -242,7 +245,7 @@ def test_a_sample_counts_what_a_process_holds():
 
 
 def test_the_audit_notes_what_payctl_does_not_record(engine, tmp_path):
-    """The triggers note changes made by hand, and rows restored from an archive are as they were."""
+    """The triggers note changes that were made by hand. The rows restored from an archive equal the deleted rows."""
     audits.install(engine)
     with engine.begin() as connection:
         payment = insert_payment(connection)
@@ -284,5 +287,5 @@ def test_a_replay_is_read_with_its_plan_and_its_items(engine):
 
 
 def test_a_sound_set_of_receipts_has_no_fault():
-    """The judgement of no callbacks and no events is empty."""
+    """Without callbacks and events, the checker reports no fault."""
     assert judge_receipts([], Audit([], []), set(), sent={}, answered=set(), forged={}) == ReceiptFaults()

@@ -1,4 +1,4 @@
-"""Test that docs/how-to/database-roles.md grants each role exactly the privileges that its part of payctl needs."""
+"""Test that the grants in docs/how-to/database-roles.md are enough for each role's part of payctl, and not more."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ NO_SUBJECT = Subject(engine=None, kafka=None, producer=None, credentials=None, n
 
 @pytest.fixture(scope="module")
 def engine_as(postgres):
-    """Yield ``engine_as("webhook")``, an engine of that role in a database with the grants that the page prints.
+    """Yield ``engine_as("webhook")``, which returns an engine of that role. The database has the grants of the page.
 
-    A user without the rights of a superuser runs the page's blocks, as the master user of RDS does.
+    A role without superuser rights runs the SQL of the page, like the master user of RDS.
     """
     url = postgres.create_database("roles")
     before, after = re.findall(r"```sql\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
@@ -74,7 +74,7 @@ def engine_as(postgres):
 
 
 def test_the_operator_role_makes_a_report(engine_as):
-    """The role of the on-call operator may read all that `payctl report` counts."""
+    """The role of the on-call operator may read everything that `payctl report` counts."""
     now = datetime.now(UTC)
     report = collect_report(
         engine_as("operator"), now - timedelta(hours=1), now, max_retries=5, retention=timedelta(days=7)
@@ -83,7 +83,7 @@ def test_the_operator_role_makes_a_report(engine_as):
 
 
 def test_the_webhook_role_settles_a_payment(engine_as):
-    """A callback and its repetition need only the privileges that the page grants."""
+    """The webhook role can settle a callback and answer its repetition with only the privileges of the page."""
     callback = sample("zalopay")
     data = json.loads(json.loads(callback.request.body)["data"])
     with engine_as("superuser").begin() as connection:
@@ -100,7 +100,7 @@ def test_the_webhook_role_settles_a_payment(engine_as):
 
 
 def test_the_publisher_role_publishes(engine_as, mock_kafka):
-    """Claiming, marking, releasing and recording the publisher need only the privileges that the page grants."""
+    """The publisher role can claim, release and record the publisher with only the privileges of the page."""
     with engine_as("superuser").begin() as connection:
         insert_events(connection, 3)
         insert_events(connection, 1, event_type="PAYMENT_UNHEARD_OF")
@@ -112,7 +112,7 @@ def test_the_publisher_role_publishes(engine_as, mock_kafka):
 
 @pytest.mark.parametrize("role", ["cleanup", "operator"])
 def test_the_cleanup_and_operator_roles_clean_up(engine_as, role, tmp_path):
-    """Counting, locking, archiving and deleting need only the granted privileges. The operator's run is recorded."""
+    """Both roles can archive and delete events with the privileges of the page. Only the operator's run is recorded."""
     with engine_as("superuser").begin() as connection:
         insert_events(connection, 2, state="published", age=timedelta(days=8))
     run = NewRun(str(uuid4()), "cleanup", Actor("me", "here"))
@@ -124,7 +124,7 @@ def test_the_cleanup_and_operator_roles_clean_up(engine_as, role, tmp_path):
 
 @pytest.mark.parametrize("role", ["publisher", "cleanup", "operator"])
 def test_three_roles_may_read_the_outboxs_statistics(engine_as, role):
-    """`payctl stats` needs only the privileges that the page grants."""
+    """These three roles can run `payctl stats` with only the privileges that the page grants."""
     assert collect_stats(engine_as(role), max_retries=5, by=By.ERROR).total >= 0
 
 
@@ -136,7 +136,7 @@ def test_the_watcher_role_measures_the_gateways(engine_as):
 
 
 def test_the_reconciler_role_settles_overdue_payments(engine_as):
-    """Asking, settling and recording the run need only the privileges that the page grants."""
+    """The reconciler role can ask a gateway, settle and record the run with only the privileges of the page."""
     with engine_as("superuser").begin() as connection:
         payment = insert_payment(connection, provider="MOMO", reference="overdue", age=timedelta(hours=1))
     with serving(Gateways(states={"overdue": "paid"})) as gateways:
@@ -152,9 +152,9 @@ def test_the_reconciler_role_settles_overdue_payments(engine_as):
 
 @pytest.mark.parametrize(("role", "seen"), [("publisher", True), ("cleanup", False), ("operator", True)])
 def test_a_role_sees_why_events_wait(engine_as, role, seen):
-    """Each role sees dead events and the locks of other sessions.
+    """Each role can see dead events and locks of other sessions.
 
-    The cleanup role does not see when a publisher ran.
+    Only the cleanup role cannot see when a publisher ran last.
     """
     with engine_as("superuser").begin() as connection:
         connection.exec_driver_sql("DELETE FROM outbox")
@@ -229,6 +229,6 @@ def test_the_doctor_accepts_every_role_of_the_page(engine_as, role, tasks):
     ],
 )
 def test_a_role_cannot_do_what_the_page_does_not_grant(engine_as, role, statement):
-    """If a privilege is missing, the database refuses the statement, and payctl raises ConfigError."""
+    """The database refuses a statement without a granted privilege, and payctl raises ConfigError."""
     with pytest.raises(ConfigError, match="lacks a privilege"), transaction(engine_as(role), Limits()) as connection:
         connection.exec_driver_sql(statement)

@@ -34,7 +34,7 @@ def test_of_a_statement(number):
 
 @pytest.fixture
 def ran(tmp_path):
-    """Return ``ran("--cases", "2")``, which runs seven tests with the suite's options and returns the last lines."""
+    """Return ``ran("--cases", "2")``, which runs seven tests with the suite's options and returns pytest's output."""
     (tmp_path / "test_some.py").write_text(TESTS, "utf-8")
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "test_sql.py").write_text(OF_SQL, "utf-8")
@@ -53,7 +53,10 @@ def ran(tmp_path):
 
 
 def test_a_skipped_test_is_listed_and_runs_elsewhere(ran, tmp_path):
-    """The list has the ids without the groups of xdist. With it the skipped tests run, and two cases of each of SQL."""
+    """`--skipped-to` writes ids without xdist's groups.
+
+    `--skipped-in` runs these tests and two cases of each SQL test.
+    """
     skipped = tmp_path / "skipped"
     assert "6 passed, 1 skipped" in ran("--skipped-to", str(skipped), "-n", "1", "--dist", "loadgroup")
     assert skipped.read_text("utf-8") == "test_some.py::test_with_a_service[2]\n"
@@ -61,5 +64,5 @@ def test_a_skipped_test_is_listed_and_runs_elsewhere(ran, tmp_path):
 
 
 def test_a_sample_runs_each_test_with_some_of_its_cases(ran):
-    """Other interpreters run every quick test, but only some of a test's cases."""
+    """`--cases` limits how many cases of each test run, as on the other interpreters in CI."""
     assert "3 passed, 4 deselected" in ran("--cases", "1")

@@ -29,7 +29,7 @@ AT = datetime(2026, 11, 22, 3, 4, 5, 678_000, tzinfo=UTC)
 
 @pytest.mark.parametrize(("amount", "text"), [(450_000, "450,000 VND"), (0, "0 VND"), (1, "1 VND")])
 def test_money_is_whole_units_with_separators(amount, text):
-    """An amount is shown in whole VND with separators and is never scaled."""
+    """An amount is shown in whole VND with separators. It is never scaled."""
     assert money(amount) == text
 
 
@@ -92,7 +92,7 @@ def test_an_instant_in_a_zone_shows_utc_too():
 
 
 def test_a_local_instant_has_milliseconds_and_an_offset():
-    """A local time is shown with its offset, because it would be ambiguous without it."""
+    """A local time is shown with its offset, because the time alone is ambiguous."""
     assert local(AT, ZoneInfo("Asia/Ho_Chi_Minh")) == "2026-11-22 10:04:05.678 +07:00"
 
 
@@ -104,7 +104,7 @@ def test_a_local_instant_has_milliseconds_and_an_offset():
     ],
 )  # fmt: skip
 def test_an_age_has_one_unit(seconds, text):
-    """An age is whole units of the largest unit that fits, and never negative."""
+    """An age is a whole number of the largest unit that fits. It is never negative."""
     assert age(seconds) == text
 
 
@@ -118,13 +118,13 @@ def test_an_age_has_one_unit(seconds, text):
     ],
 )
 def test_an_instant_in_a_list_is_a_clock_or_a_day_with_its_age(at, text):
-    """Today's instants show the clock of the zone, earlier ones their day there."""
+    """In a list, an instant of today is shown as a time of day in the zone, and an earlier one as a date."""
     now = datetime(2026, 11, 22, 4, 23, tzinfo=UTC)
     assert clock_and_age(datetime.fromisoformat(at), ZoneInfo("Asia/Ho_Chi_Minh"), now) == text
 
 
 def test_two_instants_with_their_ages_are_one_if_they_look_the_same():
-    """A period shows its start and its end as a list does. A period within one minute is shown once."""
+    """A period shows its start and its end with their ages. A period within one minute is shown as one instant."""
     now, zone = datetime(2026, 11, 22, 12, 0, tzinfo=UTC), UTC
     first = datetime(2026, 11, 22, 8, 23, tzinfo=UTC)
     assert span_and_age(first, first + timedelta(hours=2), zone, now) == "08:23, 3 h ago → 10:23, 1 h ago"
@@ -135,7 +135,7 @@ def test_two_instants_with_their_ages_are_one_if_they_look_the_same():
     ("text", "width", "shown"), [("abc", 3, "abc"), ("abcd", 3, "ab…"), ("", 3, ""), ("ab", 1, "…")]
 )
 def test_a_text_is_cut_to_a_width(text, width, shown):
-    """The function cut replaces the omitted text by an ellipsis, within the given width."""
+    """The function cut shortens a text to the given width and ends it with an ellipsis."""
     assert cut(text, width) == shown
 
 
@@ -150,7 +150,7 @@ def test_a_text_is_cut_to_a_width(text, width, shown):
     ],
 )
 def test_an_advised_command_quotes_its_operands(operands, options, text):
-    """The shell changes no operand, and payctl reads no operand as an option."""
+    """The command line quotes each operand for the shell and never lets payctl read an operand as an option."""
     assert command_line(["show"], operands, options) == text
 
 
@@ -170,13 +170,13 @@ def test_an_advised_command_quotes_its_operands(operands, options, text):
     ],
 )
 def test_a_rate_has_the_unit_in_which_it_is_at_least_one(per_second, text):
-    """A rate is never shown as 0.00027/s or 1e+06/s."""
+    """A rate is shown per second, minute, hour or less, and never as 0.00027/s or 1e+06/s."""
     assert formats.rate(per_second) == text
 
 
 @pytest.mark.parametrize("name", GATEWAYS)
 def test_each_gateway_has_a_name_for_people(name):
-    """A new gateway gets its own spelling in the table. Every spelling of the database is recognised."""
+    """Each gateway has a display name, and every spelling of it in the database gets that name."""
     shown = formats.PROVIDERS[name]
     assert shown.lower() == name
     assert {formats.gateway_name(each) for each in (name, name.upper(), shown, f"{name[:4]}-{name[4:]}")} == {shown}
@@ -184,7 +184,7 @@ def test_each_gateway_has_a_name_for_people(name):
 
 
 def test_two_instants_are_one_if_they_are_the_same():
-    """A span of one event does not repeat its instant."""
+    """A span whose two instants are equal shows the instant once."""
     first, last = datetime(2026, 11, 22, 3, 0, tzinfo=UTC), datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
     assert formats.span(first, first, UTC) == "2026-11-22 03:00:00.000 +00:00"
     assert formats.span(first, last, UTC) == "2026-11-22 03:00:00.000 +00:00 → 2026-11-22 04:00:00.000 +00:00"
@@ -193,5 +193,5 @@ def test_two_instants_are_one_if_they_are_the_same():
 
 @pytest.mark.parametrize(("width", "text"), [(20, "host.example:5432/db"), (11, "host.…32/db"), (1, "…"), (0, "…")])
 def test_an_address_is_cut_in_its_middle(width, text):
-    """The function cut_middle keeps the beginning and the end, which distinguish two addresses."""
+    """The function cut_middle keeps the beginning and the end of an address, because they differ between addresses."""
     assert formats.cut_middle("host.example:5432/db", width) == text

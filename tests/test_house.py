@@ -43,12 +43,12 @@ def read(path: Path) -> str:
 
 
 def name_of(path: Path) -> str:
-    """Return a file's path within the project."""
+    """Return a file's path relative to the project."""
     return path.relative_to(ROOT).as_posix()
 
 
 def text_files() -> list[Path]:
-    """Return the project's text files, without generated environments and caches."""
+    """Return the project's text files without generated environments and caches."""
     places = [path for path in ROOT.iterdir() if path.name not in SKIPPED and not path.name.startswith((".venv", "."))]
     places += [ROOT / ".ci", ROOT / ".github", ROOT / ".gitignore"]
     files = [file for place in places for file in ([place] if place.is_file() else place.rglob("*"))]
@@ -60,7 +60,7 @@ def text_files() -> list[Path]:
 
 @functools.cache
 def generated_pages() -> dict[str, str]:
-    """Return the pages that `make docs` would write now. They are made once, for all tests of their group."""
+    """Return the pages that `make docs` would write now. The result is cached for the tests of this group."""
     spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
     generate = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(generate)
@@ -68,7 +68,7 @@ def generated_pages() -> dict[str, str]:
 
 
 def wanted(use: str) -> list[Requirement]:
-    """Return the requirements of a lock: the package's own, its extras and its groups."""
+    """Return the requirements that a lock must contain: those of the package, its extras and its groups."""
     project, groups = PROJECT["project"], PROJECT["dependency-groups"]
     extras = {"cli": ["cli"], "demo": ["demo", "cli"], "lambda": ["lambda"], "msk": ["msk"], "otel": ["otel"]}
     extras |= {"test": ["cli", "msk", "otel", "report"], "dev": ["demo", "cli", "msk", "otel", "report"], "layer": []}
@@ -94,7 +94,7 @@ def test_imports_keep_to_the_layers():
 
 
 def test_one_file_imports_the_private_modules_of_typer():
-    """Only cli/app/parser.py has to change if a new version of Typer moves its private modules."""
+    """Only cli/app/parser.py must change if a new version of Typer moves its private modules."""
     files = [
         file for package in ("ticketbottle_payctl", "lambda_entrypoints") for file in (ROOT / package).rglob("*.py")
     ]
@@ -104,7 +104,7 @@ def test_one_file_imports_the_private_modules_of_typer():
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
 def test_a_lock_has_every_direct_dependency(lock):
-    """Every direct dependency is in its lock with a version that pyproject.toml allows."""
+    """Each direct dependency is in its lock, with a version that pyproject.toml allows."""
     pins = dict(PIN.findall(read(lock)))
     for requirement in wanted(lock.stem):
         pinned = pins.get(canonicalize_name(requirement.name))
@@ -148,7 +148,7 @@ def test_relative_links_of_a_page_are_not_broken(page):
 
 @pytest.mark.parametrize("page", DECISIONS, ids=name_of)
 def test_each_decision_has_a_section_reopen(page):
-    """The section contains the condition under which the decision should be made again."""
+    """The section Reopen says when to reconsider the decision."""
     assert re.search(r"^## Reopen\n\S", read(page), re.MULTILINE)
 
 
@@ -161,18 +161,18 @@ def test_every_decision_is_in_the_list():
 @pytest.mark.xdist_group("generated")
 @pytest.mark.parametrize("name", GENERATED)
 def test_generated_pages_are_current(name):
-    """The reference pages in docs are what `make docs` would write."""
+    """The reference pages in docs equal the output of `make docs`."""
     assert read(ROOT / "docs" / "reference" / name) == generated_pages()[name], "run `make docs`"
 
 
 @pytest.mark.xdist_group("generated")
 def test_each_generated_page_is_compared():
-    """The list of the test above has every page that the generator writes."""
+    """GENERATED in this file lists every page that the generator writes."""
     assert set(GENERATED) == generated_pages().keys()
 
 
 def test_a_log_event_without_a_meaning_stops_the_generator(monkeypatch):
-    """If the code has a log event that docs/log_events.py does not describe, the error names it."""
+    """If docs/log_events.py does not describe a log event of the code, the generator's error names the event."""
     monkeypatch.delitem(log_events.MEANINGS, "webhook_settled")
     with pytest.raises(log_events.NotDescribedError, match=r"\['webhook_settled'\]"):
         log_events.events()
@@ -180,7 +180,10 @@ def test_a_log_event_without_a_meaning_stops_the_generator(monkeypatch):
 
 @pytest.mark.parametrize("page", ["security.md", "reliability.md"])
 def test_every_line_of_a_page_about_proofs_names_its_tests(page):
-    """Each row of a table on these pages ends with test files that exist and have tests, or is written by a run."""
+    """Each table row on these pages ends with test files that exist and contain tests.
+
+    A run writes the other tables.
+    """
     text = read(ROOT / "docs" / "explanation" / page)
     for written in (soak, mutants):
         text = re.sub(f"{written.BEGIN}.*{written.END}", "", text, flags=re.DOTALL)
@@ -194,40 +197,40 @@ def test_every_line_of_a_page_about_proofs_names_its_tests(page):
 
 
 def test_the_soak_s_table_is_that_of_the_recorded_runs():
-    """The soak's table in docs/explanation/reliability.md is what `make soak ARGS=--page` makes from docs/soak.json."""
+    """The soak table in docs/explanation/reliability.md equals what `make soak ARGS=--page` writes."""
     page, runs = read(ROOT / "docs" / "explanation" / "reliability.md"), json.loads(read(ROOT / "docs" / "soak.json"))
     assert soak.rewritten(page, runs) == page
 
 
 def test_the_mutants_table_is_that_of_the_recorded_runs():
-    """The table in docs/explanation/reliability.md is what `make mutants ARGS=--page` makes from docs/mutants.json."""
+    """The mutants table in docs/explanation/reliability.md equals what `make mutants ARGS=--page` writes."""
     page, rooms = read(mutants.PAGE), json.loads(read(mutants.RUNS))
     assert mutants.rewritten(page, rooms) == page
     assert rooms.keys() == {room.name for room in ROOMS}
 
 
 def test_each_equal_mutant_is_a_change_of_the_code_as_it_is():
-    """The lines that tests/mutants/equal.toml names are in their file, so a reason does not outlive its code."""
+    """Each line that tests/mutants/equal.toml quotes is still in its file, so that no entry is outdated."""
     entries = tomllib.loads(read(ROOT / "tests" / "mutants" / "equal.toml"))["equal"]
     flat = {one["file"]: re.sub(r"\s+", " ", read(ROOT / one["file"])) for one in entries}
     assert [one for one in entries if one["was"] not in flat[one["file"]] or not one["why"]] == []
 
 
 def test_generated_schemas_are_current():
-    """The JSON Schemas in the package are what `make docs` would write from the report types."""
+    """The JSON Schemas in the package equal the output of `make docs`."""
     command = [sys.executable, "docs/schemas.py", "--check"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (result.stdout, result.returncode) == ("", 0), f"run `make docs` {result.stderr}"
 
 
 def test_every_command_is_in_the_handwritten_documents():
-    """Every command is mentioned on a page that a person wrote."""
+    """A handwritten page mentions every command."""
     handwritten = "\n".join(read(page) for page in PAGES if page.name not in GENERATED)
     assert [entry.name for entry in COMMANDS if f"payctl {entry.name}" not in handwritten] == []
 
 
 def test_code_on_the_architecture_page_is_in_the_package():
-    """Every line of code that the architecture page quotes is in the package, character by character."""
+    """Each code block on the architecture page is in the package, character for character."""
     quotes = re.findall(
         r"^```python\n(.*?)\n```", read(ROOT / "docs" / "explanation" / "architecture.md"), re.DOTALL | re.MULTILINE
     )
@@ -246,7 +249,7 @@ def test_the_architecture_page_draws_every_package():
 
 
 def test_every_file_that_the_architecture_page_names_exists():
-    """Every path in the page's table is a file of the package."""
+    """Every path that the architecture page names is a file of the package."""
     page = read(ROOT / "docs" / "explanation" / "architecture.md")
     named = set(re.findall(r"`((?:cli|store|jobs|domain|providers|broker)/[a-z_/]+\.py)`", page))
     assert len(named) > 10
@@ -261,6 +264,6 @@ def test_every_make_target_is_explained():
 
 
 def test_no_file_contains_a_path_of_one_machine():
-    """No text file contains an absolute path below a home or work directory."""
+    """No text file contains an absolute path in a home or work directory."""
     found = [name_of(file) for file in text_files() if MACHINE_PATH.search(read(file))]
     assert found == []

@@ -1,4 +1,4 @@
-"""Test requests over HTTP: allowed addresses, and servers that misbehave."""
+"""Test requests over HTTP: the allowed addresses, and servers that misbehave."""
 
 from __future__ import annotations
 
@@ -24,14 +24,17 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 @contextmanager
 def server(answer, wrap=lambda connection: connection):
-    """Run a server for one connection that sends these bytes and closes. Yield its port and the bytes that it read."""
+    """Run a server for one connection. It sends ``answer`` and closes. Yield its port and the bytes that it read."""
     with conversation(lambda connection: connection.sendall(answer), wrap) as found:
         yield found
 
 
 @contextmanager
 def conversation(talk, wrap=lambda connection: connection):
-    """Run a server for one connection that reads a request and calls ``talk``. Yield its port and what it read."""
+    """Run a server for one connection. It reads a request and calls ``talk``.
+
+    Yield its port and the bytes that it read.
+    """
     read = []
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(10)
@@ -62,7 +65,7 @@ def get(port, path="/", timeout=TIMEOUT):
 
 
 def test_a_request_arrives_and_its_response_is_returned():
-    """The headers and the body arrive as given, next to payctl's User-Agent."""
+    """The server gets the given headers and body, and payctl's User-Agent. The caller gets the response."""
     with server(OK) as (port, read):
         response = send(HttpRequest("POST", f"http://127.0.0.1:{port}/a?b=%2Fc", {"X-Y": "z"}, b"body"), TIMEOUT)
     assert (response.status, response.body) == (200, b"ok")
@@ -72,13 +75,13 @@ def test_a_request_arrives_and_its_response_is_returned():
 
 
 def test_a_redirect_is_not_followed():
-    """A redirect is returned like any other response."""
+    """The HTTP client returns a redirect like any other response."""
     with server(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n") as (port, _):
         assert get(port).status == 302
 
 
 def test_the_environment_does_not_change_where_a_request_goes(monkeypatch, tmp_path):
-    """Neither a proxy variable nor a password in .netrc is used."""
+    """The HTTP client ignores proxy variables and passwords in .netrc."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
     netrc = tmp_path / "netrc"
@@ -91,13 +94,13 @@ def test_the_environment_does_not_change_where_a_request_goes(monkeypatch, tmp_p
 
 @pytest.mark.parametrize("length", [b"", b"Content-Length: 2000000\r\n"], ids=["until it closes", "with a length"])
 def test_a_response_that_is_too_long_is_cut(length):
-    """A too long response is cut one byte past the limit."""
+    """A response that is too long is cut one byte after the limit."""
     with server(b"HTTP/1.1 200 OK\r\n" + length + b"\r\n" + b"x" * 2_000_000) as (port, _):
         assert get(port).body == b"x" * (MAX_BODY_BYTES + 1)
 
 
 def test_a_compressed_response_is_not_unpacked():
-    """The body is returned as it was sent, so a few bytes cannot become many."""
+    """The HTTP client returns a compressed body unchanged, so a few bytes cannot expand to many."""
     answer = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc"
     with server(answer) as (port, _):
         assert get(port).body == b"abc"
@@ -109,7 +112,7 @@ def test_a_compressed_response_is_not_unpacked():
     ids=["nothing", "in the headers", "in the body", "in a body with a length"],
 )
 def test_one_deadline_covers_a_response_that_comes_byte_by_byte(start):
-    """A response that arrives byte by byte does not extend the deadline of the exchange."""
+    """A response that arrives byte by byte does not extend the deadline for the whole exchange."""
     stop = Event()
 
     def trickle(connection):
@@ -128,7 +131,7 @@ def test_one_deadline_covers_a_response_that_comes_byte_by_byte(start):
 
 
 def test_the_deadline_covers_the_tls_handshake():
-    """A server that accepts the connection and does not answer cannot block payctl."""
+    """A server that accepts the connection but does not answer cannot block payctl."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         begun = time.monotonic()
         request = HttpRequest("GET", f"https://127.0.0.1:{listening.getsockname()[1]}/")
@@ -168,7 +171,7 @@ def test_a_certificate_must_be_trusted(trusted, tmp_path, monkeypatch):
     [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nnonsense"],
 )
 def test_an_incomplete_response_is_an_error(answer):
-    """An incomplete response raises UnavailableError, and the message quotes none of its bytes."""
+    """An incomplete response raises UnavailableError. The message quotes no byte of the response."""
     with server(answer) as (port, _), pytest.raises(UnavailableError, match="complete HTTP response") as caught:
         get(port)
     assert "nonsense" not in caught.value.message
@@ -192,7 +195,7 @@ def test_a_header_that_http_does_not_allow_is_not_quoted(value):
      "http://127.0.0.1.example.com/", "https://vé.example/"],
 )  # fmt: skip
 def test_a_forbidden_url_is_refused(url):
-    """Payctl refuses the URL before it connects. The error does not quote the URL, which can hold a password."""
+    """The client refuses the URL before it connects. The error does not quote the URL, which may contain a password."""
     with pytest.raises(InputError) as caught:
         checked_url(url)
     assert "secret" not in caught.value.message + caught.value.hint
@@ -200,5 +203,5 @@ def test_a_forbidden_url_is_refused(url):
 
 @pytest.mark.parametrize("url", ["https://example.com", "http://127.0.0.1:1/x", "http://[::1]/", "http://LOCALHOST:80"])
 def test_https_urls_and_local_http_urls_are_allowed(url):
-    """A URL may use https for every host, and http only for this machine."""
+    """A URL may use https for any host, and http only for this machine."""
     assert checked_url(url).hostname

@@ -1,4 +1,4 @@
-"""Test the list of metrics, and the log lines that are made from it."""
+"""Test the list of metrics and the log lines that report them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ AT = 1_795_402_800.25
 
 
 def test_a_metric_line_has_the_format_that_cloudwatch_reads():
-    """A line has the members of the embedded metric format, and its time is in milliseconds."""
+    """A metric line has the fields of the embedded metric format, and its time is in milliseconds."""
     (line,) = emf(Function.CLEANUP, {"CleanupDeleted": 3}, env="prod", at=AT)
     assert json.loads(line) == {
         "_aws": {
@@ -47,7 +47,7 @@ def test_a_metric_line_has_the_format_that_cloudwatch_reads():
 
 
 def test_a_webhook_is_counted_by_function_and_by_gateway():
-    """A webhook metric has two sets of dimensions only, because AWS charges for each combination."""
+    """A webhook metric has only two sets of dimensions, because AWS charges for each combination."""
     lines = [
         json.loads(each) for each in emf(Function.WEBHOOK, {"WebhookReceived": 1}, env="e", at=AT, provider="momo")
     ]
@@ -59,7 +59,7 @@ def test_a_webhook_is_counted_by_function_and_by_gateway():
 
 
 def test_a_metric_without_values_is_left_out():
-    """An empty list of latencies adds no metric, and a line without metrics is not written."""
+    """An empty list of latencies adds no metric. A line without metrics is not written."""
     assert emf(Function.PUBLISH_OUTBOX, {"PublishLatency": []}, env="e", at=AT) == []
     (line,) = emf(Function.PUBLISH_OUTBOX, {"PublishLatency": [], "OutboxDead": 0}, env="e", at=AT)
     assert "PublishLatency" not in line
@@ -70,13 +70,13 @@ def test_a_metric_without_values_is_left_out():
     [(Function.WEBHOOK, "WebhookUnheardOf", KeyError), (Function.CLEANUP, "WebhookReceived", ValueError)],
 )
 def test_a_metric_that_is_not_in_the_list_is_refused(function, name, error):
-    """Emitting an unknown metric, or one of another function, raises an error."""
+    """`emf` raises an error for an unknown metric and for a metric of another function."""
     with pytest.raises(error):
         emf(function, {name: 1}, env="e", at=AT)
 
 
 def test_the_list_of_metrics_is_within_cloudwatch_s_limits():
-    """Names are distinct, dimensions are known, and there are fewer than 100 metrics."""
+    """Metric names are distinct, their dimensions are known, and there are fewer than 100 metrics."""
     assert len(BY_NAME) == len(METRICS) < 100
     known = {BY_FUNCTION, BY_PROVIDER, BY_VERSION}
     assert all(metric.meaning and set(metric.dimensions) <= known for metric in METRICS)
@@ -84,7 +84,7 @@ def test_the_list_of_metrics_is_within_cloudwatch_s_limits():
 
 
 def test_every_metric_of_the_list_is_emitted_by_the_code():
-    """The name of every metric is in the functions' source or in the helper that they share."""
+    """The source of the Lambda functions or their shared helper contains the name of every metric."""
     emitted = {*ACCEPTED.values(), *REFUSED.values(), *of_outbox(0, 0, None)}
     for file in (ROOT / "lambda_entrypoints").glob("*.py"):
         emitted |= {node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant)}
@@ -92,7 +92,7 @@ def test_every_metric_of_the_list_is_emitted_by_the_code():
 
 
 def test_metrics_are_on_stdout_when_the_call_returns(capsys):
-    """The line is flushed at once, because Lambda may freeze the process after the call."""
+    """`emit` flushes the line at once, because Lambda may freeze the process after the call."""
     emit(Function.WEBHOOK, {"ColdStart": 1}, env="test")
     out, err = capsys.readouterr()
     assert (json.loads(out)["ColdStart"], err) == (1, "")

@@ -1,4 +1,4 @@
-"""Test the release: the sdist is complete, and the wheel built from it works without the checkout."""
+"""Test that the sdist is complete, and that the wheel built from it works without the checkout."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PACKAGES = ("ticketbottle_payctl", "lambda_entrypoints")
 
 
 def run(*command, cwd, **environment):
-    """Run a command without the variables that point to this checkout, and return its output."""
+    """Run a command without the variables that point to this checkout. Return its output."""
     bare = {"PATH": os.environ["PATH"], "HOME": str(cwd), **environment}
     done = subprocess.run(command, cwd=cwd, env=bare, capture_output=True, text=True, check=False, timeout=50)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -63,7 +63,7 @@ def installed(wheel, tmp_path_factory):
 
 
 def files_of(place):
-    """Return the files of both packages below a directory, without bytecode."""
+    """Return the relative paths of both packages' files below a directory, without bytecode."""
     found = [file for package in PACKAGES for file in (place / package).rglob("*") if file.is_file()]
     return {file.relative_to(place).as_posix() for file in found if "__pycache__" not in file.parts}
 

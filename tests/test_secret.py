@@ -11,12 +11,15 @@ SECRET = Secret("canary", "MOMO_SECRET_KEY")
 
 @pytest.mark.parametrize("shown", [str, repr, "{}".format, "{:>20}".format, lambda value: f"{[value]}"])
 def test_no_form_of_a_secret_shows_its_text(shown):
-    """A secret that is printed, formatted or listed shows asterisks."""
+    """A secret shows only asterisks when it is printed, formatted or inside a list."""
     assert "canary" not in shown(SECRET)
 
 
 def test_a_secret_has_the_name_of_its_source():
-    """The source can be shown. Two equal secrets from different sources are equal."""
+    """A secret has the name of its source, which may be shown.
+
+    Secrets with the same value are equal, whatever the source.
+    """
     assert SECRET.origin == "MOMO_SECRET_KEY"
     assert Secret("canary").origin == ""
     assert Secret("canary") == SECRET

@@ -19,9 +19,9 @@ CARD = "9704198526191432198"
 
 @pytest.fixture
 def lines():
-    """Set up logging into memory and yield a function that returns the JSON lines.
+    """Set up logging into memory, and yield a function that returns the JSON lines.
 
-    Logging is restored after the test.
+    Restore the logging after the test.
     """
     root, own = logging.getLogger(), logging.getLogger("ticketbottle_payctl")
     before = root.handlers[:], root.level, own.level
@@ -50,14 +50,14 @@ def test_a_log_line_is_one_json_object(lines):
 
 
 def test_a_null_inside_a_field_of_a_log_line_stays_null(lines):
-    """A program that reads the log must not read the text None where a number or nothing is meant."""
+    """A None inside a structure is logged as null and not as the text None, which a program would misread."""
     log_event("publish_outbox_waiting", blocked_by=[{"retry_in_s": None, "events": 1}], counts={"held": None})
     (line,) = lines()
     assert (line["blocked_by"], line["counts"]) == ([{"retry_in_s": None, "events": 1}], {"held": None})
 
 
 def test_a_log_context_is_on_every_line_inside_it(lines):
-    """Nested contexts are combined, and each one ends with its block."""
+    """Fields of nested log contexts are combined. A context ends with its block."""
     with log_context(function_request_id="r-1"):
         with log_context(correlation_id="c-1"):
             log_event("inner")
@@ -79,7 +79,7 @@ def test_lines_below_the_log_level_are_not_written(level, shown, lines):
 
 
 def test_only_warnings_of_libraries_are_logged(lines):
-    """A library's warning is logged in the same format with its logger's name and without secrets."""
+    """A library's warning is logged in payctl's format, with the logger's name and without secrets."""
     logging.getLogger("some.library").info("chatter")
     logging.getLogger("some.library").warning("password=%s", "canary-password")
     (line,) = lines()
@@ -88,7 +88,7 @@ def test_only_warnings_of_libraries_are_logged(lines):
 
 
 def test_an_event_can_be_left_out_of_the_log(lines):
-    """On a terminal the command's result already tells some events, so their lines are not written."""
+    """`without` suppresses events that a command's result already shows on the terminal."""
     stream = io.StringIO()
     setup_logging("info", stream=stream, json=False, without={"outbox_late_events"})
     log_event("outbox_late_events", level="error", events=3)
@@ -98,7 +98,7 @@ def test_an_event_can_be_left_out_of_the_log(lines):
 
 
 def test_log_lines_go_to_the_current_stderr(capsys):
-    """Logging follows sys.stderr if it is replaced after the setup."""
+    """Log lines go to the current sys.stderr, even if it is replaced after the setup."""
     root = logging.getLogger()
     before = root.handlers[:], root.level
     setup_logging("info")
@@ -113,7 +113,7 @@ def test_log_lines_go_to_the_current_stderr(capsys):
     "body", "query", "payload",
 ])  # fmt: skip
 def test_a_field_with_a_secret_name_is_blanked(name, lines):
-    """The field's value is blanked, of any type and also inside a structure."""
+    """The value of a field with a secret name is blanked, for any type and also inside a structure."""
     log_event("tried", **{name: "canary", "inner": {name: ["canary"]}})
     assert lines()[0][name] == "***"
     assert "canary" not in json.dumps(lines())
@@ -121,13 +121,13 @@ def test_a_field_with_a_secret_name_is_blanked(name, lines):
 
 @pytest.mark.parametrize("name", ["order_code", "event_id", "reference", "machine", "monkey", "idempotency_key_used"])
 def test_fields_with_harmless_names_are_shown(name, lines):
-    """A name that only resembles a secret's name keeps its value."""
+    """A field whose name only resembles a secret's name keeps its value."""
     log_event("tried", **{name: "shown"})
     assert lines()[0][name] == "shown"
 
 
 def test_a_gateway_transaction_id_is_not_blanked_as_a_card_number(lines):
-    """A transaction id that passes the card check by accident is still shown."""
+    """A transaction id that is by chance a valid card number is still shown."""
     log_event("tried", gateway_transaction_id=CARD, note=CARD)
     assert (lines()[0]["gateway_transaction_id"], lines()[0]["note"]) == (CARD, "***")
 
@@ -176,7 +176,7 @@ def test_harmless_text_is_not_redacted(text):
 
 
 def test_a_registered_value_is_blanked_wherever_it_appears():
-    """A registered secret is blanked, also in its URL-encoded form. Very short values are not."""
+    """A registered secret is blanked, also in its URL-encoded form. Very short values are not blanked."""
     register(Secret("canary/value+1"))
     register(Secret("short"))
     assert redact("a canary/value+1 b canary%2Fvalue%2B1 c short") == "a *** b *** c short"
@@ -196,7 +196,10 @@ def test_a_registered_value_is_blanked_wherever_it_appears():
     ],
 )
 def test_a_part_of_a_secret_is_blanked_in_the_words_of_a_gateway(text, shown):
-    """Six characters in a row of a registered secret are blanked, and so is all that is blanked elsewhere."""
+    """In a gateway's text, six consecutive characters of a registered secret are blanked.
+
+    Everything that `redact` blanks is blanked too.
+    """
     register(Secret("KeyOfTheShop-7"))
     assert redact_echo(text) == shown
 
@@ -221,7 +224,7 @@ def test_a_traceback_is_redacted(lines):
     ],
 )
 def test_instants_are_utc_with_milliseconds(at, shown):
-    """An instant of any time zone is logged in UTC with milliseconds."""
+    """An instant in any time zone is logged in UTC with milliseconds."""
     assert telemetry.rfc3339(at) == shown
 
 
@@ -248,7 +251,7 @@ def test_hostile_text_cannot_break_a_log_line(lines):
     ids=["letters", "schemes", "names", "blanks", "keys", "digits", "hex", "card groups", "long scheme", "ats"],
 )
 def test_redaction_takes_linear_time(text):
-    """Redacting a million characters ends within the time-out of a test."""
+    """Redacting a million characters ends before the test's time-out."""
     assert redact(text) is not None
 
 
@@ -264,12 +267,12 @@ def test_redaction_takes_linear_time(text):
     ],
 )
 def test_a_password_in_an_address_is_blanked_up_to_the_last_at(text, shown):
-    """Everything up to the last @ is blanked except the user, and the host stays readable."""
+    """The password in a URL is blanked up to the last @. The user and the host stay readable."""
     assert redact(text) == shown
 
 
 @pytest.mark.parametrize("which", ["first", "second"])
 def test_a_secret_of_one_test_is_a_plain_word_in_the_next(which):
-    """Each of both tests registers a word, and finds the other's word unchanged."""
+    """A word that one test registers is not redacted in another test."""
     register(Secret(f"the word of the {which}"))
     assert redact("the word of the first, the word of the second").count("***") == 1

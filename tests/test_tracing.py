@@ -45,7 +45,7 @@ MALFORMED = (
 
 @pytest.fixture
 def spans():
-    """Yield an exporter that keeps spans in memory, with a tracer that exports to it at once."""
+    """Yield an exporter that keeps spans in memory. Its tracer exports each span at once."""
     exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     exporter.tracer = provider.get_tracer("test")
@@ -55,7 +55,7 @@ def spans():
 
 @pytest.fixture
 def publish(engine, mock_kafka, spans):
-    """Yield a function that publishes pending events with tracing."""
+    """Yield a function that publishes the pending events with tracing."""
     producer = Producer(producer_config(KafkaSettings(mock_kafka.bootstrap)))
 
     def run(**options):
@@ -76,7 +76,7 @@ def settle(engine, traceparent):
 
 
 def trace_events(engine, traceparent):
-    """Give every outbox row a traceparent. ``%`` stands for the row's number."""
+    """Give every outbox row a traceparent. ``%`` is replaced by the row's number."""
     with engine.begin() as connection:
         connection.exec_driver_sql(
             "INSERT INTO payctl.event_context (event_id, traceparent) "
@@ -104,7 +104,7 @@ def test_a_callbacks_trace_reaches_kafka_and_the_span(engine, publish, spans, mo
 
 @pytest.mark.parametrize("traceparent", MALFORMED)
 def test_a_bad_traceparent_changes_nothing(traceparent, engine, publish, spans):
-    """If the traceparent is missing or malformed, the event is still published and its span has no link."""
+    """With a missing or malformed traceparent, the event is still published and its span has no link."""
     settle(engine, traceparent)
     assert publish().counts.published == 1
     (span,) = spans.get_finished_spans()
@@ -113,7 +113,7 @@ def test_a_bad_traceparent_changes_nothing(traceparent, engine, publish, spans):
 
 
 def test_each_batch_has_one_span_with_its_counts(engine, publish, spans):
-    """A span contains the numbers of events, published events and dead events, and the topics."""
+    """A batch's span contains the topics and the numbers of events, published events and dead events."""
     with engine.begin() as connection:
         insert_events(connection, 25, event_type="PAYMENT_FAILED")
         insert_events(connection, 5, event_type="PAYMENT_REFUNDED")
@@ -135,7 +135,7 @@ def test_each_batch_has_one_span_with_its_counts(engine, publish, spans):
 
 
 def test_the_links_of_a_span_are_bounded(engine, publish, spans):
-    """The span of a batch of 1,000 events has only as many links as the SDK keeps, and all links differ."""
+    """The span of a batch of 1,000 events has only as many links as the SDK keeps. All links differ."""
     with engine.begin() as connection:
         insert_events(connection, 1000)
     trace_events(engine, f"00-{TRACE}-%-01")
@@ -146,7 +146,7 @@ def test_the_links_of_a_span_are_bounded(engine, publish, spans):
 
 
 def test_an_error_ends_the_span_and_is_raised(spans):
-    """The span contains the class of the error and not its text. The error itself is raised unchanged."""
+    """The span contains the class of the error and not its text. The error is raised unchanged."""
     message = "canary"
     with pytest.raises(BrokerUnavailableError, match=message), traced_batch(spans.tracer, []):
         raise BrokerUnavailableError(message)
@@ -157,7 +157,7 @@ def test_an_error_ends_the_span_and_is_raised(spans):
 
 
 def test_the_span_of_an_unacknowledged_batch_is_an_error(spans):
-    """The span's status is an error if no event was published and some were not sent."""
+    """A span has the status error if no event was published and some events were not sent."""
     with traced_batch(spans.tracer, []) as ended:
         ended({"published": 0, "unsent": 3})
     with traced_batch(spans.tracer, []) as ended:
@@ -186,7 +186,7 @@ print(any(name.startswith("opentelemetry") for name in sys.modules))
     ],
 )
 def test_opentelemetry_is_not_imported_unless_it_is_configured(variables):
-    """Payctl does not import OpenTelemetry without its variables, or if they turn it off."""
+    """No module of OpenTelemetry is imported unless its variables are set and turn it on."""
     done = subprocess.run(
         [sys.executable, "-c", OFF], env=os.environ | variables, capture_output=True, text=True, check=True
     )
@@ -218,7 +218,7 @@ def publish_command(database_url, mock_kafka, **variables):
 
 
 def test_the_command_sends_its_spans_by_otlp(engine, database_url, mock_kafka):
-    """The spans reach an OTLP receiver over HTTP before the command ends, and the usual variables configure it."""
+    """The command sends its spans to an OTLP receiver before it ends. The usual variables configure the exporter."""
     with engine.begin() as connection:
         insert_events(connection, 30)
     trace_events(engine, f"00-{TRACE}-%-01")

@@ -15,7 +15,7 @@ from ticketbottle_payctl.wiring import Services, utc_now
 
 
 def test_a_missing_setting_is_an_error_only_when_it_is_used():
-    """Services accept an empty environment. Using the engine or the producer names the missing variable."""
+    """Services accept an empty environment. The first use of the engine or the producer names the missing variable."""
     services = Services({})
     assert services.settings.batch_size == 1000
     with pytest.raises(ConfigError, match="DATABASE_URL is not set"):
@@ -27,7 +27,7 @@ def test_a_missing_setting_is_an_error_only_when_it_is_used():
 
 @pytest.mark.postgres
 def test_the_engine_is_made_once_and_closed_once(database_url):
-    """Services return the same engine every time. After close, which may run twice, no connection is open."""
+    """Services always return the same engine. After `close`, which may run twice, no connection is open."""
     with Services({"DATABASE_URL": database_url}) as services:
         engine = services.engine
         assert engine is services.engine
@@ -49,14 +49,17 @@ def test_an_engine_that_was_passed_in_is_left_open(engine):
 
 
 def test_the_producer_is_made_once(mock_kafka):
-    """Services return the same producer every time, and it connects when it is first used."""
+    """Services always return the same producer, which connects when it is first used."""
     with Services({"KAFKA_BROKERS": mock_kafka.bootstrap}) as services:
         assert services.producer is services.producer
         assert services.producer.probe(10) == {}
 
 
 def test_credentials_come_from_the_environment_or_another_source():
-    """The current value comes before the previous one. Another source replaces the environment."""
+    """A key's current value comes before its previous value.
+
+    If another source is given, it replaces the environment.
+    """
     momo = GATEWAYS["momo"]
     environ = {"MOMO_SECRET_KEY": "new-value", "MOMO_SECRET_KEY_PREVIOUS": "old-value"}
     assert Services(environ).credentials(momo)["secret_key"] == (Secret("new-value"), Secret("old-value"))
@@ -66,7 +69,7 @@ def test_credentials_come_from_the_environment_or_another_source():
 
 
 def test_secrets_of_the_environment_are_redacted():
-    """Making the services registers the environment's secrets, so errors and log lines do not show them."""
+    """`Services` registers the secrets of the environment, so that errors and log lines do not show them."""
     Services(
         {
             "ZALOPAY_KEY2": "canary-of-zalopay",
@@ -88,7 +91,7 @@ def test_an_invalid_database_url_does_not_stop_the_services():
 
 
 def test_the_clock_is_utc_and_can_be_replaced():
-    """The services give the clock to the jobs, and its time is in UTC."""
+    """`Services` accepts another clock, and the default clock is in UTC."""
     noon = datetime(2026, 11, 22, 12, tzinfo=UTC)
     assert Services({}, now=lambda: noon).now() == noon
     assert utc_now().utcoffset() == timedelta(0)

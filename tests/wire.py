@@ -1,4 +1,4 @@
-"""Run a proxy in front of PostgreSQL that records the client's messages and can break the connection."""
+"""A proxy in front of PostgreSQL that records the client's messages and can break the connection."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _HANDSHAKE_REQUESTS = {80_877_103, 80_877_104}  # the client's requests for TLS 
 class Wire:
     """A proxy in front of a server that records each query message.
 
-    Each simple query of libpq is a round trip. When a query with the text ``break_at`` comes, the proxy cuts the
-    connection before the server sees the query. With ``after`` it cuts the connection after the server has answered, so
-    that only the answer is lost.
+    Each simple query of libpq is a round trip. The proxy cuts the connection before a query that contains the text
+    ``break_at`` reaches the server. With ``after``, it forwards the query and then cuts the connection, so that only
+    the answer is lost.
     """
 
     def __init__(self, port: int) -> None:
