@@ -1,4 +1,4 @@
-"""The causes of pending and dead events: a table of evidence from database and brokers, and the expected causes."""
+"""Test which causes payctl finds for pending and dead events, with evidence from the database and the brokers."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ NOT_LOCKED = "no row lock and no dead event is in the way"
 
 
 def seen(*waiting, **facts):
-    """Return evidence with these pending events and these other facts."""
+    """Return evidence with these pending events and other facts."""
     pending = sum(one.events for one in waiting)
     oldest = max((one.oldest_s for one in waiting), default=None)
     return Evidence(**{"pending": pending, "oldest_s": oldest, "oldest_id": "e1", "waiting": waiting, **facts})
@@ -102,7 +102,7 @@ def typed(command):
     ],
 )  # fmt: skip
 def test_each_state_of_the_outbox_has_its_causes(evidence, brokers, expected):
-    """The causes are sorted by urgency, and an idle publisher does not count as a missing publisher."""
+    """The causes are sorted by urgency. An idle publisher does not count as a missing publisher."""
     assert [cause.kind for cause in causes(evidence, brokers)] == expected
 
 
@@ -115,7 +115,7 @@ def test_each_state_of_the_outbox_has_its_causes(evidence, brokers, expected):
     sent=st.integers(0, 3),
 )
 def test_every_dead_or_overdue_event_has_a_cause(waiting, publishers, slot, brokers, dead, sent):
-    """With any evidence there is a known or an unknown cause, and each cause has advice or a command."""
+    """Every dead or overdue event has a known or an unknown cause, and each cause has advice or a command."""
     evidence = seen(*waiting, publishers=publishers, slot_active=slot, dead=dead, sent_lately=sent)
     found = causes(evidence, brokers)
     assert found or not (dead or (evidence.oldest_s or 0) > OVERDUE_AFTER.total_seconds())
@@ -161,7 +161,7 @@ def test_a_cause_names_the_process_and_the_time(evidence, words):
     ],
 )  # fmt: skip
 def test_no_replay_is_advised_for_an_event_that_would_die_again(group, blocked, advice, command):
-    """An event dies again if it is too large for payctl or has no topic. A superseded event is not replayed either."""
+    """No replay is advised for an event that is too large for payctl, has no topic, or is superseded."""
     waiting = [blocked] if blocked else []
     found = causes(seen(*waiting, dead=1, blocked=len(waiting), dead_groups=[group]), ANSWERED)
     dead = next(cause for cause in found if cause.kind is CauseKind.DEAD)
@@ -183,14 +183,17 @@ def test_no_replay_is_advised_for_an_event_that_would_die_again(group, blocked, 
     ],
 )  # fmt: skip
 def test_a_superseded_event_is_told_apart_if_it_blocks_nothing(evidence, expected):
-    """An operator must act if a superseded event blocks a success. Otherwise it is harmless, and no group counts it."""
+    """A superseded event is urgent if it blocks a success.
+
+    Otherwise it is reported as harmless, and no group counts it.
+    """
     facts = [cause.fact for cause in causes(evidence, ANSWERED)]
     assert len(facts) == len(expected)
     assert all(fact.startswith(start) for fact, start in zip(facts, expected, strict=True)), facts
 
 
 def test_no_release_is_advised_if_an_event_could_overtake_a_success():
-    """If another payment's event is behind a dead success, --on-dead release is not advised."""
+    """If an event of another payment is behind a dead success, `--on-dead release` is not advised."""
     group = TOO_LARGE._replace(event_types=[FAILED])
     found = causes(seen(SUPERSEDED, BLOCKED, dead=2, blocked=2, dead_groups=[group]), ANSWERED)
     assert not any("release" in typed(cause.command) for cause in found if cause.command)
@@ -210,7 +213,7 @@ def test_no_release_is_advised_if_an_event_could_overtake_a_success():
     ],
 )  # fmt: skip
 def test_an_event_that_waits_for_seconds_shows_that_no_publisher_is_working(evidence, words, expected):
-    """The sentence names a publisher's last activity. A publisher that was seen lately may be between two runs."""
+    """The sentence names the last publisher's activity. A publisher that was seen lately may be between two runs."""
     assert idle(evidence) == (words, expected)
 
 
@@ -226,12 +229,12 @@ def test_an_event_that_waits_for_seconds_shows_that_no_publisher_is_working(evid
     ],
 )
 def test_no_publisher_is_missed_without_an_event_to_send(evidence):
-    """A publisher that works, has just sent an event, or has nothing to send is not reported as idle."""
+    """`idle` reports no publisher as idle if it works, has just sent an event, or has no event to send."""
     assert idle(evidence) is None
 
 
 def test_a_young_event_has_no_cause_yet():
-    """A scheduled publisher may be between two runs, so only an overdue event has a cause."""
+    """Only an overdue event has a cause, because a scheduled publisher may be between two runs."""
     assert causes(seen(YOUNG, publishers=[GONE]), ANSWERED) == ()
 
 
@@ -327,7 +330,7 @@ def test_no_replay_is_advised_while_debezium_publishes():
     ],
 )  # fmt: skip
 def test_a_cause_says_what_it_means_and_which_command_helps(evidence, brokers, sentences, command):
-    """Each cause has its fact, meaning, advice and command, and says whether the command changes data."""
+    """Each cause has a fact, a meaning, advice and a command. It also says whether the command changes data."""
     (cause,) = causes(evidence, brokers)
     given = cause.command and (typed(cause.command), cause.command.changes, cause.command.rows)
     assert [cause.fact, cause.meaning, cause.advice] == sentences
@@ -346,7 +349,7 @@ def test_an_event_is_overdue_after_two_minutes_and_not_before():
 
 
 def test_a_publisher_counts_as_running_for_90_seconds():
-    """A publisher that was seen exactly 90 seconds ago is missing."""
+    """A publisher seen 90 seconds ago or earlier counts as missing."""
     assert SEEN_WITHIN.total_seconds() == 90
     kinds = [
         [cause.kind for cause in causes(seen(READY, publishers=[IDLES._replace(seconds=seconds)]), ANSWERED)]
@@ -356,7 +359,7 @@ def test_a_publisher_counts_as_running_for_90_seconds():
 
 
 def test_a_backlog_is_overtaken_if_a_newer_event_was_sent():
-    """A difference of exactly two minutes is not yet an overtaking."""
+    """A backlog has no known cause if an event more than two minutes younger was already sent."""
     newest = LATE - OVERDUE_AFTER.total_seconds()
     kinds = [
         causes(seen(READY, publishers=[WORKS], newest_sent_s=seconds), ANSWERED)[0].kind
@@ -366,7 +369,7 @@ def test_a_backlog_is_overtaken_if_a_newer_event_was_sent():
 
 
 def test_the_largest_message_with_its_envelope_is_not_too_large():
-    """A payload of 998,000 bytes can be replayed after the broker's limit is raised, one byte more cannot."""
+    """A payload of 998,000 bytes can be replayed after the broker's limit is raised. One byte more cannot be sent."""
     advice = [
         causes(seen(dead=1, dead_groups=[TOO_LARGE._replace(payload_bytes=size)]), ANSWERED)[0].advice
         for size in (998_000, 998_001)
@@ -378,13 +381,13 @@ def test_the_largest_message_with_its_envelope_is_not_too_large():
 
 
 def test_dead_events_of_other_errors_are_counted_apart():
-    """The database names only the largest groups of dead events. The others are one cause."""
+    """The database names only the largest groups of dead events. All others are counted as one cause."""
     first, rest = causes(seen(dead=5, dead_groups=[TOO_LARGE._replace(events=2)]), ANSWERED)
     assert (first.events, rest.events, rest.fact) == (2, 3, "3 more dead events with other errors")
 
 
 def test_release_is_advised_only_if_every_dead_type_is_superseded():
-    """No cause advises --on-dead release for a group with several dead types, or for a group that blocks nothing."""
+    """`--on-dead release` is not advised for a group with several event types, or for a group that blocks nothing."""
     both = TOO_LARGE._replace(event_types=[FAILED, "PAYMENT_CANCELLED"])
     nothing_blocked = causes(seen(dead=1, dead_groups=[both._replace(event_types=[])]), ANSWERED)
     found = causes(seen(SUPERSEDED, dead=1, blocked=1, dead_groups=[both]), ANSWERED)
@@ -393,12 +396,12 @@ def test_release_is_advised_only_if_every_dead_type_is_superseded():
 
 @pytest.mark.parametrize("kind", list(CauseKind))
 def test_events_that_are_sent_without_help_only_wait(kind):
-    """Only a later retry and a backlog that a publisher works through end by themselves."""
+    """Only a later retry and a backlog with a working publisher end by themselves."""
     assert Cause(kind, 1, "", "").ends_by_itself is (kind in {"not_due", "backlog"})
 
 
 def test_evidence_of_an_empty_outbox_has_no_events():
-    """Evidence without any facts has no causes, and nothing in it was sampled."""
+    """Evidence without any facts has no events and no causes."""
     nothing = Evidence()
     assert (nothing.pending, nothing.dead, nothing.blocked, nothing.sent_lately, nothing.sampled) == (0, 0, 0, 0, False)
     assert causes(nothing, ANSWERED) == ()

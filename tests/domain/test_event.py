@@ -12,7 +12,7 @@ ROW = OutboxEvent(
 
 
 def octets(value):
-    """Return a value as the Kafka client sends it, with text encoded as UTF-8."""
+    """Return a value as the Kafka client sends it. Text is encoded as UTF-8."""
     return value.encode() if isinstance(value, str) else value
 
 
@@ -24,7 +24,7 @@ def test_a_message_has_the_unchanged_payload():
 
 
 def test_a_message_has_the_headers_of_the_contract():
-    """The headers have the event's id, type, version and source, and the aggregate type as the row spells it."""
+    """The headers contain the event's id, type, version and source, and the aggregate type exactly as in the row."""
     assert [(name, octets(value)) for name, value in to_message(ROW).headers] == [
         ("id", b"event-id"),
         ("eventId", b"event-id"),
@@ -51,19 +51,19 @@ def test_a_message_has_a_header_for_each_known_part_of_the_trace(context, names)
 
 @pytest.mark.parametrize("event_type", ["PAYMENT_REFUNDED", "payment_completed", "PAYMENT_COMPLETED ", ""])
 def test_an_unknown_event_type_has_no_topic(event_type):
-    """Contract 6.6: an unknown type raises KeyError and is never sent to the topic of failures."""
+    """Contract 6.6: an unknown type raises KeyError, and its event is never sent to the topic of failures."""
     with pytest.raises(KeyError):
         to_message(ROW._replace(event_type=event_type))
 
 
 def test_an_event_s_position_is_its_instant_and_then_its_id():
-    """Events of one instant are in the order of their ids. The first position is before every event."""
+    """Events with the same instant are ordered by id. START is before every event."""
     assert ROW.position == (datetime(2026, 1, 1), "event-id")  # noqa: DTZ001
     assert (datetime(1970, 1, 1), "") == START  # noqa: DTZ001
 
 
 def test_a_message_has_at_most_a_million_bytes():
-    """A message has at most a million bytes, 2,000 of them for key and headers. The broker's default is larger."""
+    """A message has at most a million bytes, of which 2,000 are for key and headers. The broker's default is larger."""
     assert (LARGEST_MESSAGE, ENVELOPE) == (1_000_000, 2_000)
 
 

@@ -47,12 +47,12 @@ TABLE = [
 
 @pytest.mark.parametrize(("status", "outcome", "verdict"), TABLE)
 def test_settle_decides_every_state_with_every_outcome(status, outcome, verdict):
-    """A success completes a payment in any state, and nothing changes a completed payment."""
+    """A success completes a payment in any state. Nothing changes a completed payment."""
     assert settle(replace(PAYMENT, status=status), replace(CALLBACK, outcome=outcome), NOW) == verdict
 
 
 def test_the_table_of_states_and_outcomes_is_complete():
-    """If a new status or outcome is missing in the table, this test fails."""
+    """TABLE in this file has a row for every status with every outcome."""
     outcomes = set(Outcome) - {Outcome.IGNORED}
     assert {(status, outcome) for status, outcome, _ in TABLE} == {(s, o) for s in PaymentStatus for o in outcomes}
 
@@ -61,7 +61,7 @@ def test_the_table_of_states_and_outcomes_is_complete():
 @pytest.mark.parametrize("outcome", [Outcome.COMPLETED, Outcome.FAILED, Outcome.CANCELLED])
 @pytest.mark.parametrize("amount", [None, 0, -250_000, 249_999, 250_001, 25_000_000, 10**30])
 def test_a_wrong_amount_changes_nothing_in_any_state(status, outcome, amount):
-    """Contract 6.4: the amount is checked before the state, so a wrong amount is refused in every state."""
+    """Contract 6.4: `settle` checks the amount before the state, so it refuses a wrong amount in every state."""
     callback = replace(CALLBACK, outcome=outcome, amount=amount)
     assert settle(replace(PAYMENT, status=status), callback, NOW) == Refusal(RefusalReason.WRONG_AMOUNT)
 
@@ -73,35 +73,35 @@ def test_another_currency_is_refused_as_a_wrong_amount():
 
 @pytest.mark.parametrize("provider", ["MOMO", "ZALOPAY", "", "VNPAY2", "VN"])
 def test_a_payment_of_another_gateway_is_refused(provider):
-    """A gateway settles only its own payments. Payctl checks this before the amount."""
+    """A gateway settles only its own payments. `settle` checks this before the amount."""
     verdict = settle(replace(PAYMENT, provider=provider), replace(CALLBACK, amount=1), NOW)
     assert verdict == Refusal(RefusalReason.OTHER_PROVIDER)
 
 
 @pytest.mark.parametrize("provider", ["VNPAY", "vnpay", "VnPay", "vn-pay", "VN_PAY", "VN PAY"])
 def test_the_spelling_of_the_gateway_does_not_matter(provider):
-    """The payment's column is free text, so case, spaces and dashes are ignored."""
+    """The gateway's name in a payment is free text, so `settle` ignores case, spaces and dashes."""
     assert isinstance(settle(replace(PAYMENT, provider=provider), CALLBACK, NOW), Transition)
 
 
 @pytest.mark.parametrize("status", ["REFUNDED", "", "completed"])
 @pytest.mark.parametrize("outcome", [Outcome.COMPLETED, Outcome.FAILED])
 def test_a_payment_with_an_unknown_status_is_not_changed(status, outcome):
-    """A status that the payment service added later is refused as UNKNOWN_STATUS."""
+    """`settle` refuses a payment with a status that payctl does not know, with the reason UNKNOWN_STATUS."""
     verdict = settle(replace(PAYMENT, status=status_of(status)), replace(CALLBACK, outcome=outcome), NOW)
     assert verdict == Refusal(RefusalReason.UNKNOWN_STATUS)
 
 
 @pytest.mark.parametrize("status", list(PaymentStatus))
 def test_status_of_returns_every_known_status(status):
-    """Every status of the database becomes the status with the same value."""
+    """`status_of` returns the status with the same value for every status in the database."""
     assert status_of(status.value) is status
 
 
 @pytest.mark.parametrize("ahead", [timedelta(0), timedelta(milliseconds=1), timedelta(hours=7), timedelta(days=400)])
 @pytest.mark.parametrize("field", ["failed_at", "cancelled_at"])
 def test_a_transition_is_later_than_every_earlier_one(field, ahead):
-    """A new transition is at least one millisecond later than the previous one, whatever the clock says."""
+    """A new transition is at least one millisecond later than the previous one, even if the clock is behind."""
     payment = replace(PAYMENT, status=FAILED, **{field: NOW + ahead})
     assert settle(payment, CALLBACK, NOW).at == NOW + ahead + timedelta(milliseconds=1)
 
@@ -113,6 +113,6 @@ def test_a_transition_is_later_than_the_latest_of_several_instants():
 
 
 def test_a_transition_has_the_current_time_if_earlier_ones_are_in_the_past():
-    """An earlier transition in the past does not change the new one's instant."""
+    """If the previous transition is in the past, the new transition has the current time."""
     payment = replace(PAYMENT, status=FAILED, failed_at=NOW - timedelta(milliseconds=1))
     assert settle(payment, CALLBACK, NOW).at == NOW

@@ -16,7 +16,7 @@ limits = st.integers(1, 1000)
     ("failures", "seconds"), [(0, 5), (1, 5), (2, 10), (3, 20), (4, 40), (7, 320), (8, 600), (9, 600), (10**9, 600)]
 )
 def test_the_backoff_doubles_from_5_seconds_to_10_minutes(failures, seconds):
-    """However often an event has failed, its next retry is at most ten minutes away."""
+    """The backoff is never longer than ten minutes, however often an event has failed."""
     assert backoff(failures) == timedelta(seconds=seconds)
 
 
@@ -28,7 +28,7 @@ def test_more_failures_never_shorten_the_backoff(one, other):
 
 @given(st.sampled_from([Fault.TRANSPORT, Fault.CONFIGURATION]), counts, limits)
 def test_a_transport_or_configuration_fault_costs_no_retry(fault, count, limit):
-    """A transport failure does not change the retry count, however long an outage lasts."""
+    """A transport or configuration fault does not change the retry count, however long an outage lasts."""
     assert retry_count_after(fault, count, limit) == count
     assert not fault.is_the_events_own
 
@@ -51,23 +51,23 @@ def test_a_permanent_fault_makes_the_event_dead_at_once(count, limit):
 
 @given(st.text(), st.text())
 def test_an_error_text_is_one_line_of_at_most_500_characters(code, reason):
-    """``"lastError"`` has the error class and text without line breaks."""
+    """The text for ``lastError`` has the error's class and message, without line breaks."""
     text = error_text(code, reason)
     assert len(text) <= 500
     assert text.splitlines() in ([text], [])
 
 
 def test_a_permanent_fault_counts_as_one_if_no_retry_was_left():
-    """After a permanent fault, the retry count is the limit. If it was the limit already, it rises by one."""
+    """After a permanent fault, the retry count equals the limit. A count at or above the limit rises by one."""
     assert [retry_count_after(Fault.PERMANENT, count, 5) for count in (0, 4, 5, 7)] == [5, 5, 6, 8]
 
 
 def test_an_error_text_begins_with_its_class():
-    """Errors can be grouped by the text before the colon."""
+    """An error text begins with its class and a colon, so that errors can be grouped by class."""
     assert error_text("MSG_SIZE_TOO_LARGE", "Broker:\n too  large") == "MSG_SIZE_TOO_LARGE: Broker: too large"
 
 
 def test_a_long_error_text_is_cut_after_500_characters():
-    """The 500th character is kept."""
+    """A text keeps its 500th character and loses the 501st."""
     assert error_text("CODE", "x" * 494) == f"CODE: {'x' * 494}"
     assert error_text("CODE", "x" * 495) == f"CODE: {'x' * 494}"
