@@ -1,6 +1,6 @@
-"""The vectors, and a merchant's keys.
+"""The test vectors, and a merchant with keys.
 
-The signatures come from the standard library and not from the code under test.
+The signatures come from the standard library and not from the tested code.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DATA = Path(__file__).parent.parent / "data" / "gateway-vectors"
 
 @dataclass(frozen=True)
 class Vector:
-    """A recorded or documented callback, and the verdict that payctl must reach."""
+    """A recorded or documented callback, and payctl's expected verdict."""
 
     name: str
     gateway: str
@@ -33,11 +33,11 @@ class Vector:
 
     @property
     def credentials(self):
-        """Return the keys in the form that a gateway takes."""
+        """The keys in the form that a gateway takes."""
         return {name: (Secret(str(value)),) for name, value in self.keys.items()}
 
     def verify(self, **changes: object) -> Callback | Rejected:
-        """Return the gateway's verdict on the request, with changes."""
+        """Return the gateway's verdict on the request with these changes."""
         return GATEWAYS[self.gateway].verify(replace(self.request, **changes), self.credentials)
 
 
@@ -54,7 +54,7 @@ def _vector(record: dict[str, Any]) -> Vector:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give a test each vector as ``vector``, or each vector of PayOS as ``payos_vector``."""
+    """Parametrise tests that have the argument ``vector`` or ``payos_vector`` with the vectors."""
     for name, gateways in (("vector", GATEWAYS), ("payos_vector", {"payos"})):
         if name in metafunc.fixturenames:
             chosen = [one for one in vectors() if one.gateway in gateways]
@@ -68,7 +68,7 @@ KEYS = {
     "momo": {"partner_code": "TBMOMO", "access_key": "canary-momo-access", "secret_key": "canary-momo-secret"},
 }
 SIGNING = {"zalopay": "key2", "payos": "checksum_key", "vnpay": "hash_secret", "momo": "secret_key"}
-"""The name of the key that signs each gateway's callbacks."""
+"""The name of the key that signs callbacks, for each gateway."""
 
 
 ZALOPAY_DATA = {
@@ -116,7 +116,7 @@ MOMO_BODY = {
 
 
 class Merchant:
-    """A merchant with keys for every gateway. It can also sign as the gateways do."""
+    """A merchant with keys for every gateway. It can also sign callbacks like the gateways."""
 
     def __init__(self):
         self.zalopay_data = ZALOPAY_DATA
@@ -125,27 +125,30 @@ class Merchant:
         self.momo_body = MOMO_BODY
 
     def credentials(self, gateway: str, **changes: tuple[str, ...]):
-        """Return the keys of one gateway, with changes."""
+        """Return a gateway's keys, with these changes."""
         values = {name: (value,) for name, value in KEYS[gateway].items()} | changes
         return {name: tuple(map(Secret, each)) for name, each in values.items()}
 
     def verify(self, gateway: str, request: Request, **changes: tuple[str, ...]) -> Callback | Rejected:
-        """Return a gateway's verdict on a request under this merchant's keys."""
+        """Return a gateway's verdict on a request with this merchant's keys."""
         return GATEWAYS[gateway].verify(request, self.credentials(gateway, **changes))
 
     def mac(self, gateway: str, text: str | bytes, algorithm: str = "sha256", *, key: str | None = None) -> str:
-        """Return the hex HMAC of a text under the key that signs a gateway's callbacks."""
+        """Return the hex HMAC of a text with the key that signs a gateway's callbacks."""
         data = text.encode() if isinstance(text, str) else text
         return hmac.new((key or KEYS[gateway][SIGNING[gateway]]).encode(), data, algorithm).hexdigest()
 
     def zalopay(self, data: str | None = None, *, type: object = 1, mac: object = None, **changes: object) -> Request:  # noqa: A002
-        """Return a signed callback with changes in its data, or with another text as data."""
+        """Return a signed callback with these changes in its data, or with ``data`` as its text."""
         text = self.dumps({**self.zalopay_data, **changes}) if data is None else data
         envelope = {"data": text, "mac": self.mac("zalopay", text) if mac is None else mac, "type": type}
         return Request(body=self.dumps(envelope).encode())
 
     def payos(self, signed: str | None = None, *, key: str | None = None, **changes: object) -> Request:
-        """Return a webhook with changes in its data, signed over its text or another. ``...`` leaves a field out."""
+        """Return a webhook with these changes in its data. ``signed`` replaces the signed text.
+
+        ``...`` removes a field.
+        """
         data = {name: value for name, value in {**self.payos_data, **changes}.items() if value is not ...}
         text = self.payos_text(data) if signed is None else signed
         envelope = {"code": "00", "data": data, "signature": self.mac("payos", text, key=key)}
@@ -158,14 +161,14 @@ class Merchant:
         return "&".join(f"{name}={values[name]}" for name in sorted(values))
 
     def vnpay(self, signed: str | None = None, *, algorithm: str = "sha512", **changes: str | None) -> Request:
-        """Return a signed query with changes. None leaves a parameter out."""
+        """Return a signed query with these changes. None removes a parameter."""
         params = {name: value for name, value in {**self.vnpay_params, **changes}.items() if value is not None}
         query = self.form(params)
         text = self.form({name: value for name, value in params.items() if value}) if signed is None else signed
         return Request("GET", query=f"{query}&vnp_SecureHash={self.mac('vnpay', text, algorithm)}")
 
     def momo(self, signed: str | None = None, **changes: object) -> Request:
-        """Return a signed notification with changes. ``...`` leaves a field out."""
+        """Return a signed notification with these changes. ``...`` removes a field."""
         body = {name: value for name, value in {**self.momo_body, **changes}.items() if value is not ...}
         text = self.momo_text(body) if signed is None else signed
         return Request(body=self.dumps({**body, "signature": self.mac("momo", text)}).encode())
@@ -184,11 +187,11 @@ class Merchant:
         return "" if value is None else self.dumps(value)
 
     def form(self, params: dict[str, str]) -> str:
-        """Return the parameters in the order of their names, form-encoded."""
+        """Return the parameters sorted by name and form-encoded."""
         return "&".join(f"{name}={quote_plus(params[name], safe='*')}" for name in sorted(params))
 
     def dumps(self, value: object) -> str:
-        """Return compact JSON in which letters are not escaped."""
+        """Return compact JSON without escaped letters."""
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 

@@ -1,4 +1,4 @@
-"""Test callbacks with the same signed text: payctl settles both only if they have the same meaning."""
+"""Test that two callbacks with the same signed text are accepted only if they have the same meaning."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def body(data, signature):
 
 
 def accepted(merchant, text, signature):
-    """Return the order, amount and outcome of each reading that is accepted."""
+    """Return the order, reference, amount and outcome of each accepted reading."""
     verdicts = [merchant.verify("payos", body(data, signature)) for data in readings(text)]
     return {(one.order_ref, one.reference, one.amount, one.outcome) for one in verdicts if isinstance(one, Callback)}
 
 
 @pytest.mark.parametrize("description", CHOSEN_BY_THE_PAYER)
 def test_a_description_cannot_become_another_order(merchant, description):
-    """The payer chooses the description, and PayOS escapes nothing. At most one reading settles a payment."""
+    """The payer chooses the description and PayOS does not escape it, but at most one reading settles a payment."""
     genuine = merchant.payos(description=description)
     envelope = json.loads(genuine.body)
     assert len(accepted(merchant, payos.signed_text(envelope["data"]), envelope["signature"])) <= 1
@@ -59,14 +59,14 @@ def test_a_description_cannot_become_another_order(merchant, description):
 
 @pytest.mark.parametrize("description", CHOSEN_BY_THE_PAYER[:5])
 def test_an_ambiguous_callback_is_unclear_and_not_a_forgery(merchant, description):
-    """An ambiguous callback is genuine: it gets the reason ambiguous and not the reason of a forgery."""
+    """An ambiguous callback is genuine, so its reason is AMBIGUOUS and not the reason for a forgery."""
     verdict = merchant.verify("payos", merchant.payos(description=description))
     assert isinstance(verdict, Unclear)
     assert verdict.reason is UnclearReason.AMBIGUOUS
 
 
 def test_an_ampersand_in_a_harmless_field_is_accepted(merchant):
-    """A bank's name may contain &, because no deciding field can be cut out of it."""
+    """A bank's name may contain &, because it cannot be read as a field that decides the result."""
     verdict = merchant.verify("payos", merchant.payos(counterAccountBankName="A & B=C"))
     assert isinstance(verdict, Callback)
 
@@ -79,14 +79,14 @@ pieces = st.sampled_from(
 @settings(max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(description=st.lists(pieces, max_size=5).map("".join), name=st.lists(pieces, max_size=4).map("".join))
 def test_accepted_readings_of_one_signed_text_agree(merchant, description, name):
-    """Whatever two fields contain, all accepted readings have the same order, amount and outcome."""
+    """All accepted readings have the same order, amount and outcome, whatever the two free fields contain."""
     genuine = merchant.payos(description=description, counterAccountName=name)
     envelope = json.loads(genuine.body)
     assert len(accepted(merchant, payos.signed_text(envelope["data"]), envelope["signature"])) <= 1
 
 
 def momo_readings(text, signature):
-    """Return each notification whose signed text is this one. The names and their order are fixed."""
+    """Return each notification with this signed text. The names and their order are fixed."""
     starts = [[found.end() for found in re.finditer(f"(?:^|&){name}=", text)] for name in momo.SIGNED]
 
     def values(number, begin):
@@ -113,7 +113,7 @@ momo_texts = st.lists(momo_pieces, max_size=4).map("".join)
 @settings(max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(order_info=momo_texts, message=momo_texts, extra=momo_texts, pay_type=momo_texts)
 def test_accepted_readings_of_one_momo_text_agree(merchant, order_info, message, extra, pay_type):
-    """Whatever four free fields contain, all accepted readings have the same order, amount and outcome."""
+    """All accepted readings have the same order, amount and outcome, whatever the four free fields contain."""
     free = {"orderInfo": order_info, "message": message, "extraData": extra, "payType": pay_type}
     genuine = json.loads(merchant.momo(**free).body)
     text = momo.pairs_text(genuine)

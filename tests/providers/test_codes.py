@@ -1,4 +1,4 @@
-"""The gateways' result codes, written down from their documentation."""
+"""Test the gateways' result codes against their documentation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOMO = {
 
 @pytest.mark.parametrize(("result", "codes"), MOMO.items())
 def test_each_documented_code_of_momo_has_its_meaning(result, codes):
-    """Exactly MoMo's documented codes have this meaning, and no other number up to 10,000."""
+    """Exactly the documented codes have this meaning, of all numbers from -1 to 10,000."""
     wanted = (result, None) if isinstance(result, Outcome) else (Outcome.IGNORED, result)
     assert [code for code in range(-1, 10_001) if momo_codes.meaning(code) == wanted] == codes
 
@@ -41,5 +41,5 @@ def test_each_documented_code_of_momo_has_its_meaning(result, codes):
     ],
 )
 def test_vnpay_s_two_codes_are_read_together(response, status, outcome, because):
-    """The payment is paid only if both codes are 00."""
+    """The payment is paid only if VNPay's response code and transaction status are both 00."""
     assert vnpay_codes.meaning(response, status) == (outcome, because)

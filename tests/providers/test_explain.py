@@ -22,7 +22,7 @@ def codes(merchant, gateway, request, others=None, **keys):
 
 
 def signed_as(merchant, gateway, text, **changes):
-    """Return a request whose signature is right for ``text`` and not for the content that arrived."""
+    """Return a request with a signature of ``text``, which may differ from the request's own signed text."""
     made = getattr(merchant, gateway)
     if gateway == "zalopay":
         return made(mac=merchant.mac("zalopay", text), **changes)
@@ -31,7 +31,7 @@ def signed_as(merchant, gateway, text, **changes):
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_a_genuine_callback_gets_no_hint(merchant, gateway):
-    """A genuine callback has no hints, but its signed text is shown."""
+    """A genuine callback gets no hint. Its signed text is shown."""
     explanation = explain(GATEWAYS[gateway], getattr(merchant, gateway)(), merchant.credentials(gateway))
     assert explanation.hints == ()
     assert "TB-ROCK" in explanation.canonical_masked or "paymentLinkId" in explanation.canonical_masked
@@ -46,7 +46,7 @@ def test_a_signature_without_a_known_cause_gets_one_hint(merchant, gateway):
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_missing_keys_are_named_by_their_variable(merchant, gateway):
-    """If keys are missing, the explanation names each variable that is not set."""
+    """If keys are missing, the hint names each variable that is not set."""
     credentials = {field.name: () for field in GATEWAYS[gateway].fields}
     (hint,) = explain(GATEWAYS[gateway], getattr(merchant, gateway)(), credentials).hints
     needed = [field.env for field in GATEWAYS[gateway].fields if field.signs_callbacks]
@@ -78,7 +78,7 @@ def test_an_unreadable_callback_with_a_valid_signature_is_distinguished_from_a_f
 
 
 def test_the_explanation_finds_swapped_zalopay_keys(merchant):
-    """The most common mistake with ZaloPay is found: the two keys are swapped."""
+    """If ZaloPay's two keys are swapped, the hint names both. This is the most common mistake with ZaloPay."""
     text = merchant.dumps(merchant.zalopay_data)
     request = merchant.zalopay(text, mac=merchant.mac("zalopay", text, key="canary-zalopay-key-1"))
     hints = explain(GATEWAYS["zalopay"], request, merchant.credentials("zalopay")).hints
@@ -88,7 +88,7 @@ def test_the_explanation_finds_swapped_zalopay_keys(merchant):
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_the_explanation_finds_the_key_of_another_profile(merchant, gateway):
-    """A matching key of another profile or gateway is named by its label, and its value is not shown."""
+    """If the key of another profile or gateway matches, the hint names its label and never its value."""
     own = SIGNING[gateway]
     right = merchant.credentials(gateway)[own]
     explanation = explain(
@@ -103,14 +103,14 @@ def test_the_explanation_finds_the_key_of_another_profile(merchant, gateway):
 @pytest.mark.parametrize("around", ["{}\n", " {}", '"{}"', "'{}' \r\n"])
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_the_explanation_finds_a_key_with_extra_characters(merchant, gateway, around):
-    """A line break, a space or quotes around a key are found."""
+    """The explanation finds a line break, a space or quotes around a key."""
     own = SIGNING[gateway]
     value = merchant.credentials(gateway)[own][0].reveal()
     assert codes(merchant, gateway, getattr(merchant, gateway)(), **{own: (around.format(value),)}) == {"key_spaces"}
 
 
 def test_the_explanation_finds_an_access_key_with_a_line_break(merchant):
-    """MoMo's access key is part of the signed text, so a line break in it is found too."""
+    """The explanation finds a line break in MoMo's access key, because the key is part of the signed text."""
     assert codes(merchant, "momo", merchant.momo(), access_key=("canary-momo-access\n",)) == {"access_key_spaces"}
 
 
@@ -125,21 +125,21 @@ def test_the_explanation_finds_an_access_key_with_a_line_break(merchant):
     ],
 )
 def test_momo_values_in_each_others_variables_are_found(merchant, held, words):
-    """MoMo's portal shows three similar values. If two are exchanged, the hint names both variables."""
+    """MoMo's portal shows three similar values. If two are exchanged, the hint names their variables."""
     given = {name: (KEYS["momo"][other],) for name, other in zip(KEYS["momo"], held.split(), strict=True)}
     (hint,) = explain(GATEWAYS["momo"], merchant.momo(), merchant.credentials("momo", **given)).hints
     assert words in hint.text
 
 
 def test_momo_keys_swapped_in_both_places_of_a_rotation_are_found(merchant):
-    """The explanation exchanges the current and the previous keys with each other."""
+    """During a rotation, the explanation also tries exchanged keys, the current and the previous ones."""
     right = KEYS["momo"]
     given = {"access_key": ("new", right["secret_key"]), "secret_key": ("new too", right["access_key"])}
     assert codes(merchant, "momo", merchant.momo(), **given) == {"keys_swapped"}
 
 
 def test_momo_keys_that_end_with_a_carriage_return_are_found(merchant):
-    """A file with Windows line ends puts a carriage return behind each value."""
+    """The explanation finds a carriage return at the end of a key, as in a file with Windows line ends."""
     given = {name: (f"{KEYS['momo'][name]}\r",) for name in ("access_key", "secret_key")}
     assert codes(merchant, "momo", merchant.momo(), **given) == {"key_spaces"}
 
@@ -149,7 +149,7 @@ def test_momo_keys_that_end_with_a_carriage_return_are_found(merchant):
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_one_wrong_value_in_many_places_gives_one_hint(merchant, gateway):
-    """If several variables have the signing key, one hint names them all."""
+    """If several variables contain the matching key, one hint names them all."""
     own = SIGNING[gateway]
     right = merchant.credentials(gateway)[own]
     others = {"ONE": right, "TWO": right}
@@ -168,13 +168,16 @@ def test_one_wrong_value_in_many_places_gives_one_hint(merchant, gateway):
     ],
 )
 def test_one_change_on_the_way_gives_one_hint(merchant, change):
-    """A change on the way can have several effects, such as a cut signature. Payctl reports only the change."""
+    """A change on the way to payctl can have several effects, such as a cut signature.
+
+    The only hint names the change.
+    """
     request = merchant.vnpay()
     assert len(codes(merchant, "vnpay", replace(request, query=change(request.query)))) == 1
 
 
 def test_no_two_hints_have_the_same_code(vector):
-    """With wrong keys or a corrupted body, no hint appears twice."""
+    """With wrong keys or a corrupted body, no two hints have the same code."""
     for credentials in (vector.credentials, {name: (Secret("a"), Secret("b")) for name in vector.credentials}):
         for request in (vector.request, replace(vector.request, body=b"\xef\xbb\xbf" + vector.request.body)):
             found = explain(GATEWAYS[vector.gateway], request, credentials, others={"X": (Secret("a"),)}).hints
@@ -201,13 +204,13 @@ def presented(request, gateway, change):
     ],
 )
 def test_the_explanation_finds_a_right_signature_in_another_spelling(merchant, gateway, change, code):
-    """A signature in upper case, with white space or in base64 is recognised."""
+    """The explanation recognises a signature in upper case, with white space, or in base64."""
     assert codes(merchant, gateway, presented(getattr(merchant, gateway)(), gateway, change)) == {code}
 
 
 @pytest.mark.parametrize("gateway", ["zalopay", "payos", "momo"])
 def test_the_explanation_says_that_the_signature_is_missing(merchant, gateway):
-    """If a request has no signature, the explanation says this."""
+    """If a request has no signature, a hint says so."""
     assert "no_signature" in codes(merchant, gateway, presented(getattr(merchant, gateway)(), gateway, lambda _: None))
 
 
@@ -224,7 +227,7 @@ OLD_TERMINALS = {
 @pytest.mark.parametrize("encode", [str, quote_plus], ids=["decoded", "encoded"])
 @pytest.mark.parametrize("algorithm", OLD_TERMINALS)
 def test_a_terminal_of_an_older_vnpay_version_is_recognised_and_refused(merchant, algorithm, encode, empty, sent_as):
-    """The explanation recognises a terminal of an older VNPay version, and the callback stays refused."""
+    """The explanation recognises a terminal of an older VNPay version. The callback is still refused."""
     params = {**merchant.vnpay_params, **empty}
     text = "&".join(f"{name}={encode(params[name])}" for name in sorted(params))
     query = (
@@ -253,13 +256,13 @@ def test_a_terminal_of_an_older_vnpay_version_is_recognised_and_refused(merchant
     ],
 )
 def test_the_explanation_finds_a_body_that_was_changed_on_the_way(merchant, gateway, change, code):
-    """A byte order mark, another encoding and a wrapping object are found."""
+    """The explanation finds a byte order mark, another encoding, and JSON inside a JSON string."""
     request = getattr(merchant, gateway)(**{"description": "Vé"} if gateway == "payos" else {})
     assert code in codes(merchant, gateway, replace(request, body=change(request.body)))
 
 
 def test_the_explanation_finds_text_that_was_read_as_latin_1(merchant):
-    """UTF-8 that was read as Latin-1 and written again is found."""
+    """The explanation finds UTF-8 text that a program read as Latin-1 and wrote again."""
     request = merchant.payos(description="Vé")
     garbled = replace(request, body=request.body.decode("cp1252").encode())
     assert "latin_1" in codes(merchant, "payos", garbled)
@@ -275,7 +278,7 @@ def test_the_explanation_finds_text_that_was_read_as_latin_1(merchant):
     ],
 )
 def test_the_explanation_finds_a_query_that_was_changed_on_the_way(merchant, change, code):
-    """The explanation finds changes from copying a query out of a browser, a page or a log."""
+    """The explanation finds changes that happen when a query is copied from a browser, a page or a log."""
     request = merchant.vnpay()
     assert code in codes(merchant, "vnpay", replace(request, query=change(request.query)))
 
@@ -290,7 +293,7 @@ TEXT_CHANGES = [
 @pytest.mark.parametrize("gateway", ["zalopay", "payos", "momo"])
 @pytest.mark.parametrize(("change", "code"), TEXT_CHANGES)
 def test_the_explanation_finds_characters_around_the_signed_text(merchant, gateway, change, code):
-    """A line break or a byte order mark that was signed with the text and did not arrive is found."""
+    """The explanation finds a line break or a byte order mark that was signed but did not arrive."""
     text = {
         "zalopay": merchant.dumps(merchant.zalopay_data),
         "payos": merchant.payos_text(merchant.payos_data),
@@ -300,7 +303,7 @@ def test_the_explanation_finds_characters_around_the_signed_text(merchant, gatew
 
 
 def test_the_explanation_finds_changed_line_ends(merchant):
-    """ZaloPay's data may contain line breaks, and a change between LF and CR LF is found."""
+    """ZaloPay's data may contain line breaks. The explanation finds a change between LF and CR LF."""
     data = merchant.dumps(merchant.zalopay_data).replace(",", ",\n")
     assert "line_ends" in codes(
         merchant, "zalopay", merchant.zalopay(data, mac=merchant.mac("zalopay", data.replace("\n", "\r\n")))
@@ -316,7 +319,7 @@ PRIVATE = ("Nguyễn", "0123456789", "TB7K2M9QXA&", "Thanh toan", "Thanh+toan", 
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_the_explanation_masks_people_and_accounts(merchant, gateway):
-    """The order, the amount and the codes are shown. Names, accounts, descriptions and unknown fields are masked."""
+    """The explanation shows order, amount and codes. It masks names, accounts, descriptions and unknown fields."""
     new = {"counterAccountNumber": "0123456789", "newField": {"phone": "0123456789"}}
     changes = {"zalopay": new, "payos": new, "momo": {"extraData": "0123456789"}}.get(gateway, {})
     shown = explain(GATEWAYS[gateway], getattr(merchant, gateway)(**changes), merchant.credentials(gateway))
@@ -326,7 +329,7 @@ def test_the_explanation_masks_people_and_accounts(merchant, gateway):
 
 
 def test_masking_keeps_the_layout_of_zalopay_data(merchant):
-    """Changed white space often breaks the signature, so the explanation shows it unchanged."""
+    """The explanation shows white space unchanged, because changed white space often breaks the signature."""
     data = '{ "app_id" : 2900,\n  "app_user": "A B", "empty": "", "item":[1, {"a":2}] ,"amount":1 }'
     explanation = explain(GATEWAYS["zalopay"], merchant.zalopay(data), merchant.credentials("zalopay"))
     assert explanation.canonical_masked == (
@@ -342,7 +345,7 @@ def test_masking_shows_nothing_of_unreadable_content(merchant, data):
 
 
 def test_no_explanation_prints_a_key_or_a_mac(vector):
-    """An explanation contains no key, no MAC made with a key, and not the MAC that was sent."""
+    """An explanation contains no key, no MAC that a key made, and no received MAC."""
     others = {"another key": (Secret("canary-other"),)}
     for credentials in (vector.credentials, {name: (Secret("canary"),) for name in vector.credentials}):
         seen = repr(explain(GATEWAYS[vector.gateway], vector.request, credentials, others=others))
@@ -368,5 +371,5 @@ def test_no_explanation_prints_a_key_or_a_mac(vector):
     ],
 )
 def test_an_explanation_never_raises(merchant, gateway, request_):
-    """Any request that is refused gets at least one hint, and no exception."""
+    """Every refused request gets at least one hint, and `explain` never raises an exception."""
     assert explain(GATEWAYS[gateway], request_, merchant.credentials(gateway)).hints

@@ -16,7 +16,7 @@ from ticketbottle_payctl.domain.callback import (
 
 
 def reason(verdict):
-    """Return why a callback was not accepted, or None."""
+    """Return why a callback was not accepted. Return None for an accepted one."""
     return verdict.reason if isinstance(verdict, Rejected | Unclear) else None
 
 
@@ -34,7 +34,7 @@ def test_momo_accepts_any_combination_of_rotating_keys(merchant):
 
 @pytest.mark.parametrize("name", ["amount", "orderId", "resultCode", "transId", "message", "extraData", "responseTime"])
 def test_a_momo_callback_without_a_signed_field_is_unreadable(merchant, name):
-    """A genuine callback without one of the twelve signed fields is recorded and settles nothing."""
+    """A genuine callback without one of the twelve signed fields is unreadable and settles nothing."""
     assert reason(merchant.verify("momo", merchant.momo(**{name: ...}))) is UnclearReason.UNREADABLE
 
 
@@ -69,12 +69,12 @@ def test_a_momo_callback_without_a_signed_field_is_unreadable(merchant, name):
     ],
 )
 def test_a_signed_momo_callback_with_a_wrong_value_is_unreadable(merchant, changes):
-    """A signed callback with a wrong type, an undocumented order id or an invalid amount is unreadable."""
+    """A signed callback with a wrong type, an invalid order id or an invalid amount is unreadable."""
     assert reason(merchant.verify("momo", merchant.momo(**changes))) is UnclearReason.UNREADABLE
 
 
 def test_null_in_a_descriptive_momo_field_is_an_empty_text(merchant):
-    """MoMo signs null like an empty text. Payctl accepts null only in a field that decides nothing."""
+    """MoMo signs null like an empty text. payctl accepts null only in a field that does not decide the result."""
     text = merchant.momo_text(merchant.momo_body)
     assert isinstance(merchant.verify("momo", merchant.momo(text, extraData=None)), Callback)
 
@@ -93,7 +93,7 @@ def test_a_momo_amount_with_a_zero_fraction_is_accepted(merchant, signed):
     + [(code, Outcome.FAILED) for code in (98, 99, 1001, 1002, 1004, 1007, 1026, 2019, 4001, 4002, 4100)],
 )
 def test_a_documented_final_momo_code_decides_the_outcome(merchant, code, outcome):
-    """Code 0 is paid, four codes are cancellations, and eleven codes are final failures."""
+    """Code 0 means paid, four codes mean cancelled, and eleven codes mean finally failed."""
     verdict = merchant.verify("momo", merchant.momo(resultCode=code))
     assert (verdict.outcome, verdict.ignored_because) == (outcome, None)
 
@@ -106,13 +106,13 @@ def test_a_documented_final_momo_code_decides_the_outcome(merchant, code, outcom
     + [(code, IgnoredBecause.UNDOCUMENTED) for code in (1, 9, 44, 1008, 31337, -1)],
 )
 def test_a_momo_code_that_is_not_final_settles_nothing(merchant, code, because):
-    """A failure releases tickets, so only a documented final failure settles a payment as FAILED."""
+    """Only a documented final failure settles a payment as FAILED, because a failure releases the tickets."""
     verdict = merchant.verify("momo", merchant.momo(resultCode=code))
     assert (verdict.outcome, verdict.ignored_because) == (Outcome.IGNORED, because)
 
 
 def test_a_momo_wallet_agreement_is_ignored(merchant):
-    """A notification about linking a wallet has the amount 0, and payctl acknowledges it."""
+    """A notification that links a wallet has the amount 0. payctl acknowledges and ignores it."""
     verdict = merchant.verify("momo", merchant.momo(amount=0, resultCode=9000))
     assert (verdict.outcome, verdict.ignored_because) == (Outcome.IGNORED, IgnoredBecause.AGREEMENT)
     assert verdict.amount is None
@@ -127,12 +127,12 @@ def test_a_momo_amount_of_0_without_an_order_type_is_unreadable(merchant, order_
 
 @pytest.mark.parametrize("partner", ["OTHER", "tbmomo", ""])
 def test_a_momo_callback_for_another_merchant_is_refused(merchant, partner):
-    """A callback with a valid signature and another partnerCode is refused."""
+    """A callback for another partnerCode is refused, even with a valid signature."""
     assert reason(merchant.verify("momo", merchant.momo(partnerCode=partner))) is RejectReason.OTHER_MERCHANT
 
 
 def test_one_momo_signature_does_not_pay_two_orders(merchant):
-    """MoMo escapes no value, so the text of orderInfo could be read as another order. Neither reading settles."""
+    """MoMo escapes no value, so orderInfo could be read as another order. Neither reading settles a payment."""
     worded = "x&orderId=VICTIM-2&orderInfo=y"
     genuine = merchant.momo(orderInfo=worded)
     assert reason(merchant.verify("momo", genuine)) is UnclearReason.AMBIGUOUS
@@ -148,7 +148,7 @@ def test_one_momo_signature_does_not_pay_two_orders(merchant):
 
 
 def test_a_long_momo_order_id_is_checked_quickly(merchant):
-    """An order id that would make the documented pattern backtrack for ever is checked at once."""
+    """A long order id is checked at once, although the documented pattern would backtrack on it without end."""
     started = perf_counter()
     assert reason(merchant.verify("momo", merchant.momo(orderId="a" * 60_000 + "!"))) is UnclearReason.UNREADABLE
     assert perf_counter() - started < 1

@@ -1,7 +1,7 @@
-"""Test that payctl accepts no two callbacks with different meanings for one text that VNPay or ZaloPay signed.
+"""Test that one text that VNPay or ZaloPay signed never leads to two accepted callbacks with different meanings.
 
-A sender who knows one signature writes every request that could have the signed text, and payctl verifies each of them.
-``test_ambiguous_texts`` asks the same question of PayOS and MoMo.
+The tests send every request that could have the signed text to payctl's verification. ``test_ambiguous_texts`` does the
+same for PayOS and MoMo.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SPELLINGS = {
     "every character": lambda text: "".join(f"%{byte:02X}" for byte in text.encode()),
     "nothing": lambda text: text,
 }
-"""The ways in which a sender can spell a name or a value in the query."""
+"""The ways in which a sender can encode a name or a value in the query."""
 
 SIGNS = {
     "form": SPELLINGS["form"],
@@ -34,7 +34,7 @@ SIGNS = {
     "lower case": SPELLINGS["lower case"],
     "php": lambda text: quote_plus(text, safe=""),
 }
-"""The ways in which VNPay may spell a value in the text that it signs. None of them leaves & or = in a value."""
+"""The ways in which VNPay may encode a value in the text that it signs. Each of them escapes & and = in a value."""
 
 HIDDEN = (
     "x&vnp_ResponseCode=00&vnp_TmnCode=TBTEST01&vnp_TransactionNo=7&vnp_TransactionStatus=00&vnp_TxnRef=TB-2&vnp_Z=1"
@@ -59,7 +59,7 @@ WORDS = [
 
 
 def cuts(text):
-    """Return ways to cut a text into pairs: at every &, and with one value that contains some of them unescaped."""
+    """Yield ways to cut a text into pairs: at every &, and with one value that contains unescaped & signs."""
     pieces = text.split("&")
     runs = [(0, 0), *((a, b) for a in range(len(pieces)) for b in range(a + 1, len(pieces)))]
     for first, last in runs:
@@ -68,7 +68,7 @@ def cuts(text):
 
 
 def queries(text, mac):
-    """Return each query that could have this signed text: each cut, meaning and spelling, with other parameters."""
+    """Yield each query that could have this signed text: each cut, meaning and encoding, with other parameters."""
     around = ["", "&vnp_Empty=", "&vnp_Note", "&utm=vnp_Amount", "&vnp_SecureHashType=MD5"]
     for pairs in cuts(text):
         decoded = [(unquote_plus(name), unquote_plus(value)) for name, value in pairs]
@@ -80,7 +80,7 @@ def queries(text, mac):
 
 
 def vnpay_readings(merchant, text):
-    """Return all queries that payctl accepts with the signature of one text."""
+    """Return the results of all queries that payctl accepts with the signature of this text."""
     mac = merchant.mac("vnpay", text, "sha512")
     verdicts = [merchant.verify("vnpay", Request("GET", query=query)) for query in dict.fromkeys(queries(text, mac))]
     return {verdict for verdict in verdicts if isinstance(verdict, Callback)}
@@ -95,7 +95,7 @@ def vnpay_text(merchant, spell, *, empty, **changes):
 @pytest.mark.parametrize("info", WORDS)
 @pytest.mark.parametrize("spell", SIGNS)
 def test_one_vnpay_text_has_one_reading(merchant, spell, info):
-    """Whatever the description contains, every accepted query has the order, amount and outcome that VNPay signed."""
+    """Every accepted query has the order, amount and outcome that VNPay signed, whatever the description contains."""
     text = vnpay_text(merchant, SIGNS[spell], empty=False, vnp_OrderInfo=info, vnp_ResponseCode="24")
     (reading,) = vnpay_readings(merchant, text)
     assert (reading.order_ref, reading.amount) == ("TB-ROCK-20261205-7K2M9QXA", 450000)
@@ -104,7 +104,7 @@ def test_one_vnpay_text_has_one_reading(merchant, spell, info):
 
 @pytest.mark.parametrize("info", WORDS)
 def test_an_unescaped_vnpay_text_has_at_most_one_reading(merchant, info):
-    """A VNPay text with an unescaped & in a value is accepted in at most one reading."""
+    """A VNPay text with an unescaped & in a value has at most one accepted reading."""
     text = vnpay_text(merchant, SPELLINGS["nothing"], empty=False, vnp_OrderInfo=info, vnp_ResponseCode="24")
     assert len(vnpay_readings(merchant, text)) <= 1
 
@@ -116,7 +116,7 @@ words = st.lists(st.sampled_from(WORDS), max_size=2).map("".join)
 @given(info=words, bank=words, spell=st.sampled_from([*SIGNS.values(), SPELLINGS["nothing"]]), empty=st.booleans())
 @example(info=HIDDEN, bank="", spell=SPELLINGS["nothing"], empty=False)
 def test_accepted_readings_of_one_vnpay_text_agree(merchant, info, bank, spell, empty):
-    """Whatever two fields contain, and whichever encoding VNPay uses, all accepted queries mean the same."""
+    """All accepted queries mean the same, whatever two fields contain and whichever encoding VNPay uses."""
     text = vnpay_text(merchant, spell, empty=empty, vnp_OrderInfo=info, vnp_BankCode=bank)
     assert len(vnpay_readings(merchant, text)) <= 1
 
@@ -156,7 +156,7 @@ OTHER = json.dumps(f"{{{DATA}}}".replace("TB-1", "TB-2"))
 
 
 def envelopes(text, mac):
-    """Return bodies that contain this data and its mac: each type, extra fields, names given twice, other spellings."""
+    """Yield bodies with this data and its MAC, with each type, extra fields, repeated names and other encodings."""
     data, proof = json.dumps(text), json.dumps(mac)
     escaped = json.dumps("".join(text)).replace("a", "\\u0061")
     tails = ["", *[f',"type":{value}' for value in ("1", "2", '"1"', '"2"', "null", "[]", "{}", "true", "-1")]]
@@ -170,7 +170,7 @@ def envelopes(text, mac):
 
 
 def zalopay_readings(merchant, text):
-    """Return all bodies that payctl accepts with the mac of one data text."""
+    """Return the results of all bodies that payctl accepts with the MAC of this data text."""
     bodies = envelopes(text, merchant.mac("zalopay", text))
     verdicts = [merchant.verify("zalopay", Request(body=body.encode("utf-8", "surrogatepass"))) for body in bodies]
     return {verdict for verdict in verdicts if isinstance(verdict, Callback)}
@@ -178,7 +178,10 @@ def zalopay_readings(merchant, text):
 
 @pytest.mark.parametrize("name", DATA_TEXTS)
 def test_one_zalopay_text_has_one_reading(merchant, name):
-    """The signature covers only `data`, so no other field of the body changes the result. A doubled name is refused."""
+    """No field except `data` changes the result, because the signature covers only `data`.
+
+    A repeated name is refused.
+    """
     orders = [reading.order_ref for reading in zalopay_readings(merchant, DATA_TEXTS[name])]
     assert orders == ([READABLE[name]] if name in READABLE else [])
 

@@ -53,20 +53,20 @@ HOSTILE = {
 
 @pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE.keys())
 def test_a_hostile_body_raises_malformed_error(body):
-    """Each invalid body raises MalformedError, whose text quotes nothing of the body."""
+    """Each invalid body raises MalformedError, and the error quotes nothing of the body."""
     with pytest.raises(MalformedError) as refusal:
         read_body(body)
     assert refusal.value.detail == str(refusal.value)
 
 
 def test_numbers_in_a_body_keep_every_digit():
-    """No number is rounded: long whole numbers are exact, and fractions keep their characters."""
+    """No number is rounded. Long whole numbers are exact, and fractions keep their characters."""
     read = read_body(b'{"id":900719925474099312345,"amount":450000.00,"zero":-0,"tiny":1e-400}')
     assert read == {"id": 900719925474099312345, "amount": Real("450000.00"), "zero": 0, "tiny": Real("1e-400")}
 
 
 def test_an_escaped_surrogate_pair_equals_the_raw_letter():
-    """Escaped and raw letters beyond ASCII give the same text."""
+    """Escaped and unescaped letters beyond ASCII give the same text."""
     assert read_body(rb'{"a":"\ud83d\ude00"}') == read_body('{"a":"😀"}'.encode()) == {"a": "😀"}
 
 
@@ -90,7 +90,7 @@ def test_an_escaped_surrogate_pair_equals_the_raw_letter():
     ],
 )
 def test_a_whole_number_is_recognised_without_rounding(value, whole):
-    """450000.0 is 450000, true is not 1, and a text is not a number."""
+    """`whole_number` reads 450000.0 as 450000. It does not read true as 1, or a text as a number."""
     assert whole_number(value) == whole
 
 
@@ -98,39 +98,39 @@ def test_a_whole_number_is_recognised_without_rounding(value, whole):
     "text", ["0450000", "+1", "-1", " 1", "1 ", "1.0", "1e3", "", "\uff14\uff15", "٤٥", "1_0", "9" * 65]
 )
 def test_a_text_with_other_characters_than_digits_is_not_a_number(text):
-    """A text with a sign, a space, a leading zero or digits of other scripts is not accepted as a number."""
+    """`digits` refuses a text with a sign, a space, a leading zero, or digits of another script."""
     assert digits(text) is None
 
 
 @pytest.mark.parametrize("amount", [None, 0, -1, 10**15 + 1])
 def test_an_amount_is_positive_and_bounded(amount):
-    """amount_of refuses zero, negative and very large amounts."""
+    """`amount_of` refuses zero, negative and very large amounts."""
     with pytest.raises(MalformedError):
         amount_of(amount)
 
 
 def test_a_transaction_id_of_zero_becomes_none():
-    """A gateway sends 0 if there is no transaction, so payctl does not store 0 as an id."""
+    """payctl stores no transaction id for 0, because a gateway sends 0 if there is no transaction."""
     assert (transaction_id_of(0), transaction_id_of(2**53 + 1)) == (None, "9007199254740993")
 
 
 @pytest.mark.parametrize("value", ["", "a\x00b", "a\nb", "\x7f", None, 5, ["a"], {}])
 def test_a_text_with_control_characters_is_refused(value):
-    """A text with a control character is refused: PostgreSQL cannot store NUL, and a terminal obeys the others."""
+    """`text_of` refuses control characters. PostgreSQL cannot store NUL, and a terminal obeys the others."""
     with pytest.raises(MalformedError):
         text_of({"name": value}, "name")
 
 
 @pytest.mark.parametrize("read", [read_body, read_leniently])
 def test_a_body_of_64_kib_is_read(read):
-    """A body of exactly 65,536 bytes is read as a whole."""
+    """A body of exactly 65,536 bytes is read completely."""
     assert MAX_BODY_BYTES == 65_536
     text = "x" * (MAX_BODY_BYTES - len(b'{"a":""}'))
     assert read(f'{{"a":"{text}"}}'.encode()) == {"a": text}
 
 
 def test_a_larger_body_is_not_read():
-    """A body of 65,537 bytes is refused, and the lenient reader reads nothing of it either."""
+    """A body of 65,537 bytes is refused. The lenient reader ignores it."""
     body = b'{"a":1}'.ljust(MAX_BODY_BYTES + 1)
     assert read_leniently(body) == {}
     with pytest.raises(MalformedError, match="too large"):
@@ -144,7 +144,7 @@ def test_a_number_has_at_most_64_digits():
 
 
 def test_a_reference_has_at_most_100_printable_characters():
-    """A longer text, a text with a line break and a number are shown as nothing."""
+    """`printable` returns nothing for a longer text, a text with a line break, or a number."""
     assert printable("đ" * 100) == "đ" * 100
     assert [printable(value) for value in ("x" * 101, "a\nb", 5, None)] == ["", "", "", ""]
 
@@ -153,7 +153,7 @@ def test_a_reference_has_at_most_100_printable_characters():
     ("token", "whole"), [("1e15", 10**15), ("9999999999999999.0", 9_999_999_999_999_999), ("1e16", None)]
 )
 def test_a_number_of_16_digits_is_still_exact(token, whole):
-    """A whole number with a fraction or an exponent is read only below ten times the largest amount."""
+    """A whole number with a fraction or exponent is read only below ten times the largest amount."""
     assert whole_number(Real(token)) == whole
 
 
@@ -165,7 +165,7 @@ def test_the_smallest_and_the_largest_amount_are_accepted(amount):
 
 @pytest.mark.parametrize("number", [None, -1])
 def test_a_missing_or_negative_transaction_number_is_refused(number):
-    """A missing or negative transaction number raises MalformedError. Only zero means that there is no transaction."""
+    """A missing or negative transaction number raises MalformedError. Only zero means that no transaction exists."""
     with pytest.raises(MalformedError):
         transaction_id_of(number)
     assert transaction_id_of(1) == "1"

@@ -14,18 +14,18 @@ from ticketbottle_payctl.providers.payos import order_hint, signed_text
 
 
 def reason(verdict):
-    """Return why a callback was not accepted, or None."""
+    """Return why a callback was not accepted. Return None for an accepted one."""
     return verdict.reason if isinstance(verdict, Rejected | Unclear) else None
 
 
 def test_payos_needs_only_the_checksum_key(merchant):
-    """A webhook is verified without client_id and api_key. Without the checksum key PayOS is not configured."""
+    """A webhook is verified without client_id and api_key. Without the checksum key, PayOS is not configured."""
     request = merchant.payos()
     assert isinstance(merchant.verify("payos", request, client_id=(), api_key=()), Callback)
     assert reason(merchant.verify("payos", request, checksum_key=("",))) is RejectReason.NOT_CONFIGURED
 
 
-# payos-lib-node 2.0.5 signs and prints the right-hand side for each of these.
+# payos-lib-node 2.0.5 signs the right-hand side for each of these objects.
 TEXTS = [
     ({"b": 1, "a": 2, "Z": 3, "_": 4}, "Z=3&_=4&a=2&b=1"),
     ({"10": 1, "9": 2, "x": 3, "01": 4}, "9=2&10=1&01=4&x=3"),
@@ -44,7 +44,7 @@ TEXTS = [
 
 @pytest.mark.parametrize(("data", "text"), TEXTS)
 def test_the_payos_signed_text_equals_that_of_the_official_library(data, text):
-    """Order, null, numbers, arrays and objects are signed as PayOS's own JavaScript signs them."""
+    """`signed_text` writes order, null, numbers, arrays and objects like PayOS's own JavaScript."""
     assert signed_text(data) == text
 
 
@@ -75,13 +75,13 @@ def test_the_payos_signed_text_equals_that_of_the_official_library(data, text):
     ],
 )
 def test_a_signed_payos_webhook_with_a_wrong_value_is_unreadable(merchant, changes):
-    """A signed callback with a missing field, another currency or an invalid amount is unreadable."""
+    """A signed webhook with a missing field, another currency or an invalid amount is unreadable."""
     assert reason(merchant.verify("payos", merchant.payos(**changes))) is UnclearReason.UNREADABLE
 
 
 @pytest.mark.parametrize("description", [[], {}, ["VQRIO123"], 5, None, True])
 def test_a_payos_webhook_for_order_123_may_have_any_description(merchant, description):
-    """A webhook for order 123 is a ping only with the ping's own description.
+    """A webhook for order 123 is a ping only if it has the ping's description.
 
     A description of another type raises no error.
     """
@@ -92,7 +92,7 @@ def test_a_payos_webhook_for_order_123_may_have_any_description(merchant, descri
 
 @pytest.mark.parametrize("word", ["null", "undefined"])
 def test_a_payos_field_with_the_word_null_is_unreadable(merchant, word):
-    """PayOS signs the word null as an empty text, so a deciding field must not be that word."""
+    """PayOS signs the word null as an empty text, so a webhook with this word in a deciding field is unreadable."""
     text = merchant.payos_text({**merchant.payos_data, "paymentLinkId": ""})
     assert reason(merchant.verify("payos", merchant.payos(text, paymentLinkId=word))) is UnclearReason.UNREADABLE
 
@@ -134,7 +134,7 @@ def test_the_payos_ping_is_recognised_by_order_and_description(merchant, order, 
     ],
 )
 def test_a_payos_order_number_gives_the_date_and_the_end_of_the_order_code(merchant, number, hint):
-    """The payment service computes the number from the order code. Any other number gives no hint."""
+    """The payment service computes the order number from the order code. Any other number gives no hint."""
     assert merchant.verify("payos", merchant.payos(orderCode=number)).order_hint == hint
     if hint.day:
         assert int(hint.day) * 10**8 + int(hint.tail, 36) == number
@@ -148,7 +148,7 @@ def test_any_payos_code_but_00_is_a_failure(merchant, code):
 
 @pytest.mark.parametrize("items", [[None], ["a", None]])
 def test_a_payos_array_with_null_is_refused(merchant, items):
-    """PayOS's code fails on null in an array, so no such webhook can have been signed."""
+    """PayOS's own code fails on null in an array, so PayOS cannot have signed this webhook."""
     assert reason(merchant.verify("payos", merchant.payos("x", items=items))) is RejectReason.MALFORMED
 
 
@@ -164,19 +164,22 @@ def test_a_payos_array_with_null_is_refused(merchant, items):
     ],
 )
 def test_only_a_number_in_the_payment_service_s_format_is_a_hint(number, hint):
-    """The date has eight digits, and the rest is at most five characters in base 36."""
+    """`order_hint` accepts only a number with an eight-digit date and at most five characters in base 36."""
     assert order_hint(number) == hint
 
 
 def test_a_transfer_s_number_is_the_payment_number(merchant):
-    """Two numbers for one payment mean two transfers. Without one there is no number."""
+    """`payment_number` is the transfer's number, because two numbers for one payment mean two transfers."""
     references = ("FT26123", "", ...)
     numbers = [merchant.verify("payos", merchant.payos(reference=value)).payment_number for value in references]
     assert numbers == ["FT26123", None, None]
 
 
 def test_an_unreadable_webhook_of_payos_names_its_order(merchant):
-    """An operator finds the payment by the order's number, or by the link if the number is missing."""
+    """The verdict contains the order's number, so that an operator finds the payment.
+
+    Without a number it names no order.
+    """
     verdicts = [
         merchant.verify("payos", merchant.payos(amount="x", orderCode=code)) for code in (2026112300000035, "x")
     ]

@@ -4,7 +4,7 @@ from ticketbottle_payctl.domain.callback import Callback
 
 payos = pytest.importorskip("payos", reason="PayOS's own library is what this file compares with")
 
-# Vectors for which the official Python library 1.1.0 has another verdict, and the reason for payctl's verdict.
+# The vectors on which the official Python library 1.1.0 disagrees, and the reason why payctl's verdict is right.
 DISAGREEMENTS = {
     "payos-field-array-of-text-with-emoji": "it prints a text in an array as it is",
     "payos-success-optional-fields-absent": "it signs absent optional fields as empty ones",
@@ -27,6 +27,6 @@ def accepted_by_the_library(vector):
 
 
 def test_payos_s_own_library_agrees_with_payctl(payos_vector):
-    """PayOS's own Python library accepts and refuses the same webhooks, except for the listed ones."""
+    """PayOS's Python library and payctl accept and refuse the same webhooks, except for the listed ones."""
     agrees = accepted_by_the_library(payos_vector) == isinstance(payos_vector.verify(), Callback)
     assert agrees != (payos_vector.name in DISAGREEMENTS)

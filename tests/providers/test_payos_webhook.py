@@ -1,4 +1,4 @@
-"""PayOS's response to the registration of a webhook's URL."""
+"""Test how payctl reads PayOS's response to the registration of a webhook URL."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def answer(status, **fields):
 
 @pytest.mark.parametrize("status", [200, 201, 299])
 def test_a_success_with_code_00_is_a_registration(status):
-    """With code 00 the webhook is registered, whether or not PayOS returns the URL."""
+    """Code 00 means that the webhook is registered, even if PayOS does not return the URL."""
     assert read(answer(status, code="00", data={"webhookUrl": URL}), URL) == Registration(entered=True, code="00")
     assert read(answer(status, code="00"), URL) == Registration(entered=True, code="00")
 
@@ -34,26 +34,26 @@ def test_another_url_than_the_one_that_was_sent_is_not_a_registration():
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 503])
 def test_a_busy_payos_is_unavailable(status):
-    """If PayOS is busy, reading its response raises UnavailableError, whatever the body says."""
+    """A status that means busy raises UnavailableError, whatever the body says."""
     with pytest.raises(UnavailableError, match=f"HTTP {status}"):
         read(answer(status, code="00"), URL)
 
 
 @pytest.mark.parametrize("status", [400, 401, 499])
 def test_a_refusal_without_a_code_is_named_by_its_http_status(status):
-    """PayOS answers 401 without a code if the client is unknown."""
+    """If PayOS answers without a code, the result names the HTTP status."""
     assert read(answer(status, desc="no"), URL) == Registration(entered=False, code=f"HTTP {status}", said="no")
     assert read(HttpResponse(status, b"<html>"), URL) == Registration(entered=False, code=f"HTTP {status}")
 
 
 def test_a_refusal_with_a_code_has_payos_s_words():
-    """Its description and its data, cut after 200 characters."""
+    """The result contains the description and data of PayOS's refusal, cut to 200 characters."""
     found = read(answer(200, code="20", desc="invalid", data="x" * 300), URL)
     assert found == Registration(entered=False, code="20", said=("invalid: " + "x" * 300)[:200])
 
 
 @pytest.mark.parametrize("response", [answer(200), answer(300, code="00"), HttpResponse(200, b"[]")])
 def test_an_answer_that_is_neither_is_unavailable(response):
-    """PayOS may have registered the URL, so the error says where to look."""
+    """If the response cannot be read, PayOS may have registered the URL, so payctl raises UnavailableError."""
     with pytest.raises(UnavailableError, match="cannot read"):
         read(response, URL)

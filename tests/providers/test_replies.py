@@ -42,7 +42,7 @@ STATUS = {
 
 @pytest.mark.parametrize("answer", Answer)
 def test_zalopay_replies_have_a_return_code(answer):
-    """The HTTP status is always 200, and only return_code 0 asks for another call."""
+    """ZaloPay always gets HTTP status 200. Only return_code 0 asks ZaloPay to call again."""
     reply = GATEWAYS["zalopay"].reply(answer)
     code, message = ZALOPAY[answer]
     assert (reply.status, json.loads(reply.body)) == (200, {"return_code": code, "return_message": message})
@@ -50,7 +50,7 @@ def test_zalopay_replies_have_a_return_code(answer):
 
 @pytest.mark.parametrize("answer", Answer)
 def test_vnpay_replies_have_an_rspcode(answer):
-    """The HTTP status is always 200. RspCode 00 and 02 end the calls, so a received failed or held payment gets 00."""
+    """VNPay always gets HTTP status 200. RspCode 00 or 02 ends the calls, so a failed or held payment gets 00 too."""
     reply = GATEWAYS["vnpay"].reply(answer)
     code, message = VNPAY[answer]
     assert (reply.status, json.loads(reply.body)) == (200, {"RspCode": code, "Message": message})
@@ -58,7 +58,7 @@ def test_vnpay_replies_have_an_rspcode(answer):
 
 @pytest.mark.parametrize("answer", Answer)
 def test_payos_replies_have_an_http_status(answer):
-    """Each genuine webhook gets 200, also for an unknown order, because the URL could not be registered otherwise."""
+    """PayOS gets 200 for each genuine webhook, even for an unknown order. Otherwise its URL could not be registered."""
     reply = GATEWAYS["payos"].reply(answer)
     assert reply.status == STATUS[answer]
     assert json.loads(reply.body)["success"] is (reply.status == 200)
@@ -66,7 +66,7 @@ def test_payos_replies_have_an_http_status(answer):
 
 @pytest.mark.parametrize("answer", Answer)
 def test_momo_replies_to_genuine_notifications_are_204_without_body(answer):
-    """A genuine notification gets 204 without a body and without a content type."""
+    """MoMo gets 204 without body and content type for a genuine notification."""
     reply = GATEWAYS["momo"].reply(answer)
     expected = 204 if STATUS[answer] == 200 else STATUS[answer]
     assert reply.status == expected
@@ -75,7 +75,7 @@ def test_momo_replies_to_genuine_notifications_are_204_without_body(answer):
 
 @pytest.mark.parametrize("name", GATEWAYS)
 def test_every_reply_body_is_json(name):
-    """Each body is JSON with its content type. A gateway without keys answers "not configured"."""
+    """Each reply body is JSON with its content type. The reply of a gateway without keys says "not configured"."""
     replies = {answer: GATEWAYS[name].reply(answer) for answer in Answer}
     for reply in replies.values():
         if reply.body:
@@ -86,6 +86,6 @@ def test_every_reply_body_is_json(name):
 
 @pytest.mark.parametrize("name", GATEWAYS)
 def test_replies_do_not_share_their_headers(name):
-    """A header that is added to one reply does not appear in the next one."""
+    """A header that is added to one reply does not appear in the next reply."""
     GATEWAYS[name].reply(Answer.BAD_SIGNATURE).headers["x"] = "y"
     assert "x" not in GATEWAYS[name].reply(Answer.BAD_SIGNATURE).headers

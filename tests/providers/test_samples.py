@@ -22,7 +22,7 @@ CASES = [(name, field) for name, fields in FIELDS.items() for field in fields.sp
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_a_sample_is_genuine_under_its_own_keys(name):
-    """A reader without an account at a gateway can verify a genuine callback."""
+    """Each sample is genuine with its own keys, so a reader without a gateway account can verify it."""
     one = SAMPLES[name]
     verdict = GATEWAYS[one.gateway].verify(one.request, one.credentials)
     assert isinstance(verdict, Callback)
@@ -30,9 +30,9 @@ def test_a_sample_is_genuine_under_its_own_keys(name):
 
 
 def test_every_gateway_has_a_sample_with_its_name():
-    """--example accepts zalopay, payos, vnpay and momo.
+    """`--example` accepts the name of each gateway.
 
-    Only VNPay's sample is invented, because VNPay publishes none.
+    Only VNPay's sample is invented, because VNPay publishes no sample.
     """
     assert set(GATEWAYS) <= set(SAMPLES)
     assert {one.gateway for one in SAMPLES.values() if not one.genuine} == {"vnpay"}
@@ -42,7 +42,7 @@ def test_every_gateway_has_a_sample_with_its_name():
 
 @pytest.mark.parametrize(("name", "field"), CASES)
 def test_a_tampered_sample_is_refused_and_names_the_change(name, field):
-    """If one signed field is changed and the signature is not, the sample is refused."""
+    """A sample with a changed field and the old signature is refused, and the sentence names the field."""
     one = SAMPLES[name]
     tampered = tamper(one, field)
     verdict = GATEWAYS[one.gateway].verify(tampered.request, one.credentials)
@@ -54,7 +54,7 @@ def test_a_tampered_sample_is_refused_and_names_the_change(name, field):
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_tampering_changes_only_the_given_field(name):
-    """With the old value put back, the sample is genuine again."""
+    """If the old value is restored, the sample is genuine again."""
     one = SAMPLES[name]
     tampered = tamper(one, "amount")
     _, _, change = tampered.sentence.partition(" was changed from ")
@@ -74,7 +74,7 @@ def test_the_sentence_about_a_change_has_field_and_both_values():
 
 
 def test_the_error_for_an_unknown_sample_or_field_lists_the_known_ones():
-    """The error for an unknown example or field lists the known ones."""
+    """The error for an unknown example lists the examples, and the error for an unknown field lists the fields."""
     with pytest.raises(NotFoundError) as missing:
         sample("stripe")
     assert "zalopay" in (missing.value.hint or "")

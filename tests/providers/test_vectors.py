@@ -16,7 +16,7 @@ REJECTED = {
 
 
 def said(verdict):
-    """Return a verdict in the words of the vectors."""
+    """Return a verdict in the format of the vectors."""
     if not isinstance(verdict, Callback):
         return REJECTED
     return {
@@ -29,12 +29,15 @@ def said(verdict):
 
 
 def test_a_vector_gives_its_expected_verdict(vector):
-    """Each published, captured and constructed callback gets the verdict in its record."""
+    """Each published, captured or constructed callback gets the verdict in its record."""
     assert said(vector.verify()) == vector.expect
 
 
 def test_path_and_shape_of_a_vector_lead_to_the_same_gateway(vector):
-    """Path and shape lead to the same gateway. Only a callback without a signature has no shape."""
+    """The path and the shape of a callback lead to the same gateway.
+
+    Only a callback without a signature has no shape.
+    """
     assert resolve(vector.request).name == vector.gateway
     by_shape = resolve(replace(vector.request, path="/hook"))
     missing = "-missing-" in vector.name and vector.gateway != "vnpay"
@@ -42,7 +45,7 @@ def test_path_and_shape_of_a_vector_lead_to_the_same_gateway(vector):
 
 
 def test_the_previous_keys_verify_during_a_rotation(vector):
-    """If the old key is the second one, each vector gets the same verdict."""
+    """Each vector gets the same verdict if its key is the second of two keys."""
     credentials = {name: (Secret("the new value"), *values) for name, values in vector.credentials.items()}
     gateway = resolve(vector.request)
     assert said(gateway.verify(vector.request, credentials)) == vector.expect
@@ -58,7 +61,7 @@ def test_no_vector_verifies_at_another_gateway(vector):
 
 
 def test_every_gateway_has_valid_and_invalid_vectors(pytestconfig):
-    """Each gateway has vectors that are valid and vectors that are not, so a missing file is noticed."""
+    """Each gateway has at least seven valid and seven invalid vectors, so a missing file is noticed."""
     files = sorted((pytestconfig.rootpath / "tests/data/gateway-vectors").glob("*.json"))
     found = Counter(
         (one["gateway"], one["expect"]["valid"]) for path in files for one in loads(path.read_text("utf-8"))

@@ -18,7 +18,7 @@ def credentials_for(merchant):
 
 
 def test_the_verify_report_has_the_expected_verdict_of_a_vector(vector):
-    """The report contains the fields that scripts rely on. They are null if the callback is not valid."""
+    """The report contains the fields that scripts use. They are null if the callback is not valid."""
     report = verify_signature(vector.request, None, lambda _: vector.credentials)
     assert {name: getattr(report, name) for name in vector.expect} == vector.expect
     assert report.provider == vector.gateway
@@ -28,13 +28,13 @@ def test_the_verify_report_has_the_expected_verdict_of_a_vector(vector):
 
 
 def test_the_verify_report_gives_the_reason_of_an_ignored_callback(merchant, credentials_for):
-    """A ping is valid and changes no payment. Its reason in the report never changes, so scripts can rely on it."""
+    """A ping is valid but changes no payment. Its reason in the report is stable, so that scripts can use it."""
     report = verify_signature(merchant.payos(orderCode=123, description="VQRIO123"), None, credentials_for)
     assert (report.valid, report.outcome, report.reason) == (True, "IGNORED", "ping")
 
 
 def test_a_request_of_no_gateway_is_rejected_without_a_provider(credentials_for):
-    """A request with an unknown path and shape is rejected with a sentence and no exception."""
+    """A request with an unknown path and body is rejected with a sentence and no exception."""
     report = verify_signature(Request(body=b"hello"), None, credentials_for)
     assert report == VerifyReport(
         provider=None, valid=False, outcome="REJECTED", reason="malformed", detail=report.detail
@@ -43,7 +43,7 @@ def test_a_request_of_no_gateway_is_rejected_without_a_provider(credentials_for)
 
 
 def test_verify_signature_uses_the_given_gateway(merchant, credentials_for):
-    """A PayOS webhook that is checked as ZaloPay's is refused, whatever its shape."""
+    """A PayOS webhook that is checked as a ZaloPay callback is refused, whatever its shape."""
     report = verify_signature(merchant.payos(), GATEWAYS["zalopay"], credentials_for)
     assert (report.provider, report.valid) == ("zalopay", False)
 
@@ -68,7 +68,7 @@ def test_an_explanation_tries_the_other_gateways_keys(merchant):
 
 
 def test_a_broken_setting_of_another_gateway_does_not_stop_an_explanation(merchant):
-    """The explanation leaves out keys that cannot be read, and continues."""
+    """The explanation skips keys that cannot be read, and continues."""
 
     def credentials_for(gateway):
         if gateway.name != "momo":
@@ -101,7 +101,7 @@ def test_verification_loads_no_database_kafka_or_http_client():
     ],
 )
 def test_only_secret_keys_that_sign_callbacks_are_tried(merchant, gateway, variables):
-    """An id and a key for queries sign no callback."""
+    """`tried_keys` lists only secret keys that sign callbacks. It lists no id and no key for queries."""
     tried = tried_keys(GATEWAYS[gateway], getattr(merchant, gateway)(), merchant.credentials(gateway))
     assert [(key.variable, key.matched, key.generation) for key in tried] == [
         (name, True, "current") for name in variables

@@ -15,7 +15,7 @@ from ticketbottle_payctl.providers.vnpay import form_encoded
 
 
 def reason(verdict):
-    """Return why a callback was not accepted, or None."""
+    """Return why a callback was not accepted. Return None for an accepted one."""
     return verdict.reason if isinstance(verdict, Rejected | Unclear) else None
 
 
@@ -26,7 +26,7 @@ def test_vnpay_without_its_keys_is_not_configured(merchant, absent):
 
 
 def test_vnpay_values_are_form_encoded():
-    """Only letters, digits and * - . _ are not escaped. Python's own function differs for the tilde."""
+    """Only letters, digits and * - . _ are not escaped. Python's own function does not escape the tilde."""
     assert form_encoded("aZ09*-._ ~!'()/é+&=") == "aZ09*-._+%7E%21%27%28%29%2F%C3%A9%2B%26%3D"
 
 
@@ -41,7 +41,7 @@ def test_vnpay_values_are_form_encoded():
 )
 @pytest.mark.parametrize("empty", [{}, {"vnp_BankTranNo": "", "vnp_CardType": ""}], ids=["no_empty", "empty_signed"])
 def test_vnpay_signs_the_encoding_that_it_sends(merchant, encode, empty):
-    """The query is tried as received, with and without empty values, so each of VNPAY's samples is accepted."""
+    """The hash may cover the query as received, with or without empty values. Each of VNPay's samples needs this."""
     query = merchant.vnpay(vnp_OrderInfo="Vé * (2) ~ é", **empty).query.rpartition("&")[0]
     sent = encode(query)
     request = replace(merchant.vnpay(), query=f"{sent}&vnp_SecureHash={merchant.mac('vnpay', sent, 'sha512')}")
@@ -50,7 +50,7 @@ def test_vnpay_signs_the_encoding_that_it_sends(merchant, encode, empty):
 
 @pytest.mark.parametrize("empty", [{}, {"vnp_BankTranNo": "", "vnp_CardType": ""}], ids=["no_empty", "empty_signed"])
 def test_vnpay_may_send_another_encoding_than_it_signs(merchant, empty):
-    """The documented encoding is tried too, with and without empty values."""
+    """The hash may also cover the documented encoding, with or without empty values."""
     signed = merchant.vnpay(vnp_OrderInfo="Vé * (2) é", **empty).query.rpartition("&")[0]
     sent = signed.replace("*", "%2A").replace("+", "%20")
     request = replace(merchant.vnpay(), query=f"{sent}&vnp_SecureHash={merchant.mac('vnpay', signed, 'sha512')}")
@@ -92,7 +92,7 @@ def test_a_vnp_parameter_given_twice_is_refused(merchant, appended):
     ],
 )
 def test_unsigned_vnpay_parameters_change_nothing(merchant, beside):
-    """Foreign parameters, empty parameters and the hash type do not change VNPay's verification or its algorithm."""
+    """Foreign parameters, empty parameters and the hash type change neither VNPay's verification nor its algorithm."""
     genuine = merchant.vnpay()
     expected = merchant.verify("vnpay", genuine)
     assert isinstance(expected, Callback)
@@ -102,7 +102,7 @@ def test_unsigned_vnpay_parameters_change_nothing(merchant, beside):
 
 @pytest.mark.parametrize("appended", ["vnp_New=%FF", "vnp_%FF=1", "vnp_New=%C0%AF", "vnp_New=\ud800"])
 def test_a_vnp_parameter_that_is_not_utf_8_is_refused(merchant, appended):
-    """A parameter whose bytes are not UTF-8 is refused, because no documentation says how to read it."""
+    """A parameter that is not UTF-8 is refused, because no documentation says how to read it."""
     genuine = merchant.vnpay()
     request = replace(genuine, query=f"{genuine.query}&{appended}")
     assert reason(merchant.verify("vnpay", request)) is RejectReason.MALFORMED
@@ -133,7 +133,7 @@ def test_the_sender_of_a_vnpay_callback_does_not_choose_the_algorithm(merchant, 
 
 @pytest.mark.parametrize("terminal", ["OTHER", "tbtest01", None])
 def test_a_vnpay_callback_for_another_terminal_is_refused(merchant, terminal):
-    """A callback with a valid hash and another terminal is refused."""
+    """A callback for another terminal is refused, even with a valid hash."""
     assert reason(merchant.verify("vnpay", merchant.vnpay(vnp_TmnCode=terminal))) is RejectReason.OTHER_MERCHANT
 
 
@@ -149,7 +149,7 @@ def test_a_vnpay_callback_for_another_terminal_is_refused(merchant, terminal):
     + [(code, "02", Outcome.FAILED) for code in ("09", "10", "12", "13", "51", "65", "75", "79", "99")],
 )
 def test_two_documented_vnpay_codes_decide_the_outcome(merchant, response, status, outcome):
-    """A payment is paid only if both codes are 00. Codes 24 and 11 mean cancelled, and the other final codes failed."""
+    """A payment is paid only if both codes are 00. Codes 24 and 11 mean cancelled. Other final codes mean failed."""
     verdict = merchant.verify("vnpay", merchant.vnpay(vnp_ResponseCode=response, vnp_TransactionStatus=status))
     assert (verdict.outcome, verdict.ignored_because) == (outcome, None)
 
@@ -175,7 +175,7 @@ def test_two_documented_vnpay_codes_decide_the_outcome(merchant, response, statu
     ],
 )
 def test_a_vnpay_code_that_is_not_final_settles_nothing(merchant, response, status, because):
-    """Held money (code 04) and undocumented codes settle nothing, because a failure releases tickets."""
+    """Held money (code 04) and undocumented codes settle nothing, because a failure would release the tickets."""
     verdict = merchant.verify("vnpay", merchant.vnpay(vnp_ResponseCode=response, vnp_TransactionStatus=status))
     assert (verdict.outcome, verdict.ignored_because) == (Outcome.IGNORED, because)
 
@@ -192,12 +192,12 @@ def test_the_merchant_s_own_payment_url_is_not_a_callback(merchant):
 
 @pytest.mark.parametrize("number", ["0", "00"])
 def test_a_vnpay_transaction_number_of_zero_becomes_none(merchant, number):
-    """The transaction number 0 means that no transaction exists."""
+    """A transaction number of 0 means that no transaction exists."""
     assert merchant.verify("vnpay", merchant.vnpay(vnp_TransactionNo=number)).gateway_transaction_id is None
 
 
 def test_a_vnpay_query_that_is_too_large_is_refused(merchant):
-    """A query that is larger than any callback of VNPAY is not read."""
+    """A query that is larger than any VNPay callback is refused."""
     assert (
         reason(merchant.verify("vnpay", replace(merchant.vnpay(), query="vnp_A=1&" * 20_000))) is RejectReason.MALFORMED
     )
