@@ -110,7 +110,7 @@ def test_an_amount_is_positive_and_bounded(amount):
 
 
 def test_a_transaction_id_of_zero_becomes_none():
-    """payctl stores no transaction id for 0, because a gateway sends 0 if there is no transaction."""
+    """The transaction id 0 becomes None, because a gateway sends 0 if there is no transaction."""
     assert (transaction_id_of(0), transaction_id_of(2**53 + 1)) == (None, "9007199254740993")
 
 
