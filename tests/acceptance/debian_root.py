@@ -1,6 +1,6 @@
-"""``python -m tests.acceptance.debian_root DIRECTORY PACKAGE...`` unpacks a fresh Debian root into a directory.
+"""``python -m tests.acceptance.debian_root DIRECTORY PACKAGE...`` unpacks a new Debian system into a directory.
 
-The root has Python, pip and the given packages. debootstrap makes the base once, and the cache keeps it.
+The system contains Python, pip and the given packages. debootstrap builds the base once, and a cache keeps it.
 """
 
 from __future__ import annotations
@@ -20,21 +20,24 @@ BASE = ("python3", "python3-pip")
 
 
 def unpack(target: Path, packages: list[str]) -> None:
-    """Fill the empty directory ``target`` and install ``packages`` in it. This needs root and debootstrap."""
+    """Unpack Debian into the empty directory ``target`` and install ``packages`` in it.
+
+    This needs root and debootstrap.
+    """
     archive = cache_home() / f"debian-{SUITE}.tar"
     with archive.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not archive.exists():
             make(archive)
     run("tar", "-x", "-p", "-f", archive, "-C", target)
-    target.chmod(0o755)  # the archive's root was a private directory; every account of a machine may enter /
+    target.chmod(0o755)  # every user of a machine may enter /, but the directory in the archive was private
     shutil.copy("/etc/resolv.conf", target / "etc")
     run("chroot", target, "apt-get", "install", "--yes", "-qq", "--no-install-recommends", *packages)
     run("chroot", target, "apt-get", "clean")
 
 
 def make(archive: Path) -> None:
-    """Write ``archive``. A process that is killed leaves no archive."""
+    """Write ``archive``. A killed process leaves no incomplete archive."""
     unfinished = archive.with_suffix(".unfinished")
     with tempfile.TemporaryDirectory() as root:
         run("debootstrap", "--variant=minbase", f"--include={','.join(BASE)}", SUITE, root)
@@ -43,7 +46,7 @@ def make(archive: Path) -> None:
 
 
 def run(*command: str | Path) -> None:
-    """Run a command that must succeed and that must not ask questions."""
+    """Run a command without questions. Raise CalledProcessError if it fails."""
     environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environ)
 

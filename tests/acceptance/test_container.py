@@ -1,7 +1,7 @@
 """Build the container image without a container engine, and test its three uses.
 
-The tests pull nothing from an image registry. debootstrap builds a Debian with the base image's name instead. This
-needs root, buildah and debootstrap. The base is made once and kept in the cache.
+The tests download nothing from an image registry. Instead, debootstrap builds a Debian image with the base image's
+name. This needs root, buildah and debootstrap. The base image is built once and kept in a cache.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ CERTIFICATES = "/etc/ssl/certs:/etc/ssl/certs:ro"
 SETTINGS = {"STORAGE_DRIVER": "vfs", "BUILDAH_ISOLATION": "chroot", "BUILDAH_FORMAT": "docker"}
 
 IMAGE = f"payctl-test-{os.getpid()}"
-"""The image's name, different for each process, because another worker may build its own at the same time."""
+"""The image's name. It differs between processes, because two workers may build an image at the same time."""
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(900)]
 
 
 class Buildah:
-    """The program buildah with its own storage."""
+    """The program buildah with its own storage for images."""
 
     def __init__(self, storage: Path) -> None:
         missing = [name for name in ("buildah", "debootstrap") if shutil.which(name) is None]
@@ -46,11 +46,11 @@ class Buildah:
         return "buildah"
 
     def start(self) -> Buildah:
-        """Return the object itself. Nothing runs between two calls."""
+        """Return this object. Nothing keeps running between two calls."""
         return self
 
     def __call__(self, *words: str) -> str:
-        """Run a buildah command that must succeed and return its output."""
+        """Run a buildah command and return its output. Fail the test if the command fails."""
         environ = {**os.environ, **SETTINGS}
         ran = subprocess.run(
             [str(self), *self._storage, *words], check=False, capture_output=True, text=True, env=environ, cwd=ROOT
@@ -79,7 +79,7 @@ def buildah(made) -> Buildah:
 
 
 def make_base(tool: Buildah, base: Path) -> None:
-    """Build Debian with its own Python, under the name of the Dockerfile's base image."""
+    """Build a Debian image with Debian's Python, under the name of the Dockerfile's base image."""
     shutil.rmtree(base, ignore_errors=True)
     base.mkdir()
     debian_root.unpack(base, ["python3-venv"])
@@ -93,7 +93,7 @@ def make_base(tool: Buildah, base: Path) -> None:
 
 @pytest.fixture(scope="module")
 def container(buildah: Buildah):
-    """Build the image of the Dockerfile and yield the name of a container."""
+    """Build the image of the Dockerfile, and yield the name of a container with it."""
     buildah("bud", "--pull-never", "--layers=false", "-t", IMAGE, "-v", CERTIFICATES, ".")
     name = buildah("from", "--pull-never", IMAGE)
     yield name
@@ -110,7 +110,7 @@ def test_the_image_runs_the_command_line(buildah: Buildah, container: str):
 
 
 def test_the_image_contains_bytecode(buildah: Buildah, container: str):
-    """Every module of payctl has its bytecode in the image, so nothing is compiled at the start."""
+    """Every module of payctl has bytecode in the image, so Python compiles nothing at the start."""
     found = buildah.run(
         container, "sh", "-c", "cd /opt/payctl/lib/python3*/site-packages/ticketbottle_payctl && find . -name '*.py' | "
         "wc -l && find . -name '*.pyc' | wc -l"
@@ -120,7 +120,10 @@ def test_the_image_contains_bytecode(buildah: Buildah, container: str):
 
 
 def test_the_image_has_a_list_of_its_packages(buildah: Buildah, container: str):
-    """The image contains an SBOM and a list of licences. Both name payctl's packages with the versions of the lock."""
+    """The image contains an SBOM and a list of licences.
+
+    The SBOM lists payctl's packages with their locked versions.
+    """
     place = "/opt/payctl/share/payctl"
     document = json.loads(buildah.run(container, "cat", f"{place}/sbom.cdx.json").stdout)
     licences = buildah.run(container, "cat", f"{place}/licences.txt").stdout
@@ -132,7 +135,7 @@ def test_the_image_has_a_list_of_its_packages(buildah: Buildah, container: str):
 
 
 def test_the_image_can_run_as_a_lambda_function(buildah: Buildah, container: str):
-    """The image has Lambda's runtime client, botocore and the three handlers, but not pip."""
+    """The image contains Lambda's runtime client, botocore and the three handlers, but not pip."""
     script = (
         "import awslambdaric, botocore.session, importlib.util as u;"
         "import lambda_entrypoints.webhook as w, lambda_entrypoints.publish_outbox as p;"

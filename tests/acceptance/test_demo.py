@@ -1,4 +1,4 @@
-"""Test the demo as a new user runs it: in its own process, on a machine without any preparation."""
+"""Test the demo as a new user runs it: in its own process, on an unprepared machine."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PATIENCE = 30
 
 
 def clean(environment):
-    """Return the environment without payctl's own variables, plus these changes."""
+    """Return this process's environment with these changes, and with Python warnings as errors."""
     return {**os.environ, "PYTHONWARNINGS": "error", **environment}
 
 
@@ -55,7 +55,7 @@ def demo():
 
 @pytest.fixture
 def kept(tmp_path):
-    """Return a function that starts ``demo --keep`` and waits. It returns process, document and the stderr file."""
+    """Yield a function that starts ``demo --keep``. It returns the process, its JSON document and its stderr file."""
     processes = []
 
     def start(**environment):
@@ -73,7 +73,7 @@ def kept(tmp_path):
 
 
 def wait_until(happened, process=None):
-    """Wait until a condition holds. Fail if the process ends before."""
+    """Wait until a condition holds. Fail if the process ends first."""
     deadline = time.monotonic() + PATIENCE
     while not happened():
         assert time.monotonic() < deadline
@@ -88,7 +88,7 @@ def valid(document):
 
 
 def steps(document, kind):
-    """Return the document's items of one kind."""
+    """Return the document's items with this kind of step."""
     return [item for item in document["items"] if item["step"] == kind]
 
 
@@ -109,7 +109,7 @@ def accepts(url):
 
 
 def offered(text):
-    """Return the payctl commands that an output advises, without their options."""
+    """Return the payctl commands that an output advises, without options."""
     found = re.findall(r"payctl ([a-z][a-z -]*?)(?= -|\t|  |\.|$| TB-| payos)", text, re.MULTILINE)
     return {tuple(words.split()) for words in found}
 
@@ -137,7 +137,7 @@ def test_the_demo_shows_every_step_from_callback_to_kafka(demo):
 
 
 def test_the_demo_s_json_document_has_every_step(demo):
-    """The demo's JSON document is valid, and has seven callbacks and four messages in their topics."""
+    """The demo's JSON document matches its schema, and contains seven callbacks and four messages in their topics."""
     result = demo("-o", "json")
     document = valid(json.loads(result.stdout))
     assert (result.returncode, document["exit_code"], document["result"]["differences"]) == (0, 0, [])
@@ -158,7 +158,7 @@ def test_the_demo_s_json_document_has_every_step(demo):
 
 
 def test_the_demo_removes_its_servers_and_data_after_sigterm(kept):
-    """After SIGTERM the demo leaves no server and no data directory, and exits with 143."""
+    """After SIGTERM, the demo exits with 143 and leaves no server and no data directory."""
     process, document, talk = kept()
     url = valid(document)["result"]["settings"]["DATABASE_URL"]
     with psycopg2.connect(url) as connection, connection.cursor() as cursor:
@@ -173,7 +173,7 @@ def test_the_demo_removes_its_servers_and_data_after_sigterm(kept):
 
 
 def test_another_payctl_can_use_the_demo_s_servers(kept):
-    """With the printed settings, publish-outbox sends a replayed event and the demo shows its arrival."""
+    """With the settings that the demo prints, publish-outbox sends a replayed event, and the demo shows its arrival."""
     process, document, talk = kept()
     settings = valid(document)["result"]["settings"]
     assert document["result"]["backlog"] == {"dead": 2, "pending": 1}
@@ -194,7 +194,7 @@ def test_another_payctl_can_use_the_demo_s_servers(kept):
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_line_that_the_demo_prints_loads_its_settings(kept, shell):
-    """Each shell reads the settings file, which only its owner can read and which ends with the demo."""
+    """Each shell can read the settings file. Only the owner can read the file, and it disappears with the demo."""
     if shutil.which(shell) is None:
         reason = f"{shell} is not installed"
         pytest.fail(reason, pytrace=False) if IN_CI else pytest.skip(reason)
@@ -213,7 +213,7 @@ def test_the_line_that_the_demo_prints_loads_its_settings(kept, shell):
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_settings_file_puts_payctl_on_path(shell, tmp_path):
-    """After a shell has loaded the settings file, it finds payctl, even in a directory with a blank in its name."""
+    """A shell that has loaded the settings file finds payctl, even in a directory with a space in its name."""
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed")
     place = tmp_path / "a directory"
@@ -228,7 +228,7 @@ def test_the_settings_file_puts_payctl_on_path(shell, tmp_path):
 
 
 def test_each_command_that_the_demo_advises_exists(demo, tmp_path):
-    """The demo names the line that loads its settings, and only commands that payctl has."""
+    """The demo prints the line that loads its settings, and advises only commands that payctl has."""
     out = tmp_path / "out"
     with out.open("wb") as stdout:
         process = subprocess.Popen([*PAYCTL, "demo", "--keep", "-q"], env=clean({}), stdout=stdout)
@@ -245,7 +245,7 @@ def test_each_command_that_the_demo_advises_exists(demo, tmp_path):
 
 
 def test_the_demo_uses_the_brokers_of_kafka_brokers(demo, mock_kafka, read_all):
-    """The demo appends its messages to the topics of KAFKA_BROKERS and starts no mock cluster."""
+    """The demo appends its messages to the topics of the KAFKA_BROKERS cluster, and starts no mock cluster."""
     producer = Producer({"bootstrap.servers": mock_kafka.bootstrap, "log_level": 0})
     for number in range(20):
         producer.produce("payment.completed", b"somebody else's", str(number))
@@ -258,7 +258,7 @@ def test_the_demo_uses_the_brokers_of_kafka_brokers(demo, mock_kafka, read_all):
 
 
 def test_the_demo_names_a_message_that_does_not_arrive(demo, mock_kafka):
-    """The demo lists a message that the broker refuses as missing, and exits with 6."""
+    """The demo reports a message that the broker refuses as missing, and exits with 6."""
     # One failure for the whole batch, then one for each message, because payctl sends them again one by one.
     mock_kafka.fail_next(*[KafkaError.MSG_SIZE_TOO_LARGE] * 8)
     result = demo("-o", "json", KAFKA_BROKERS=mock_kafka.bootstrap)
@@ -292,7 +292,7 @@ def test_the_demo_names_missing_postgresql_programs(demo, tmp_path):
     ("options", "code"), [(["--color", "always"], 0), (["--color", "never"], 0), (["--keep"], 143)], ids=str
 )
 def test_the_demo_fits_a_terminal_of_80_columns(options, code):
-    """The demo's output contains no line of more than 80 columns, and follows --color."""
+    """The demo prints no line of more than 80 columns, and follows `--color`."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 80, 0, 0))
     process = subprocess.Popen([*PAYCTL, "demo", *options], env=clean({}), stdout=theirs, stderr=subprocess.PIPE)
@@ -307,7 +307,7 @@ def test_the_demo_fits_a_terminal_of_80_columns(options, code):
 
 
 def read_terminal(file, stop):
-    """Return everything that is written to a terminal until its other end is closed. Stop a demo that stays."""
+    """Return everything that is written to a terminal until its other end is closed. Call ``stop`` for a kept demo."""
     text = b""
     with suppress(OSError):  # Linux raises this error when the other end is closed
         while chunk := os.read(file, 65_536):
