@@ -1,4 +1,4 @@
-"""AWS's services on loopback: moto's server in its own environment (``make functions``)."""
+"""The AWS services on loopback, from moto's server in its own environment (``make functions``)."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ REGION = "ap-southeast-1"
 
 @cache
 def _client(service, url):
-    """Return a cached client, because a new client would read the description of its service again."""
+    """Return a cached client, because each new client would read its service's description again."""
     keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
     return botocore.session.Session().create_client(service, region_name=REGION, endpoint_url=url, **keys)
 
 
 @dataclass
 class Cloud:
-    """A moto server and the variables that point payctl to it."""
+    """A moto server, and the variables that make payctl use it."""
 
     url: str
 
     @property
     def environ(self):
-        """The environment variables of a function that uses this server."""
+        """The environment variables that make a function use this server."""
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_REGION": REGION,
@@ -44,11 +44,11 @@ class Cloud:
         }
 
     def client(self, service):
-        """Return a client for one service."""
+        """Return a client for a service."""
         return _client(service, self.url)
 
     def secret(self, value, name="payctl/test"):
-        """Create or update a secret and return its ARN."""
+        """Create or update a secret. Return its ARN."""
         client, text = self.client("secretsmanager"), value if isinstance(value, str) else json.dumps(value)
         try:
             return client.put_secret_value(SecretId=name, SecretString=text)["ARN"]
@@ -69,7 +69,7 @@ class Cloud:
         return found
 
     def topic(self):
-        """Create a topic with a queue that gets its messages. Return the ARN and the queue's URL."""
+        """Create a topic, and a queue that receives its messages. Return the topic's ARN and the queue's URL."""
         queue = self.queue("alerts")
         arn = self.client("sns").create_topic(Name="alerts")["TopicArn"]
         endpoint = f"arn:aws:sqs:{REGION}:123456789012:alerts"
@@ -84,7 +84,7 @@ class Cloud:
 
 @pytest.fixture(scope="session")
 def cloud_server():
-    """Start moto's server once for the whole run."""
+    """Yield moto's server, which is started once for the whole run."""
     if not PYTHON.exists():
         (pytest.fail if IN_CI else pytest.skip)("AWS's services are not there; make functions")
     port, server = free_port(), Server("moto")
@@ -105,7 +105,7 @@ def cloud_server():
 
 @pytest.fixture
 def cloud(cloud_server, monkeypatch):
-    """Return an empty moto server, with this process's environment pointing to it."""
+    """Return an empty moto server. This process's environment points to it."""
     cloud_server.reset()
     for name, value in cloud_server.environ.items():
         monkeypatch.setenv(name, value)

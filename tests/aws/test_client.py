@@ -22,7 +22,7 @@ def nowhere(monkeypatch, tmp_path):
 
 
 def test_each_variable_that_the_hint_names_sets_the_region(monkeypatch):
-    """Each variable that the hint names sets the region, even AWS_REGION, which botocore ignores."""
+    """Each variable that the hint names sets the region. This includes AWS_REGION, which botocore ignores."""
     with pytest.raises(ConfigError) as error:
         make_client("secretsmanager")
     named = re.findall(r"[A-Z_]+REGION", error.value.hint)
@@ -34,14 +34,14 @@ def test_each_variable_that_the_hint_names_sets_the_region(monkeypatch):
 
 
 def test_aws_region_overrides_aws_default_region(monkeypatch):
-    """Lambda sets both variables, and every other AWS SDK reads AWS_REGION."""
+    """If both variables are set, as in Lambda, AWS_REGION decides, as in every other AWS SDK."""
     monkeypatch.setenv("AWS_REGION", REGION)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     assert make_client("sqs").meta.region_name == REGION
 
 
 def test_the_region_of_an_aws_profile_is_used(monkeypatch, tmp_path):
-    """If no variable is set, botocore reads its own configuration file."""
+    """If no variable is set, the region comes from the AWS configuration file."""
     (tmp_path / "config").write_text(f"[default]\nregion = {REGION}\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     assert make_client("sns").meta.region_name == REGION

@@ -1,4 +1,4 @@
-"""Test secrets from Secrets Manager, with moto's server."""
+"""Test the secrets from Secrets Manager, with moto's server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RDS = {"username": "payctl", "password": "p@ss/word 1", "host": "db.internal", "
 
 
 class Counting:
-    """The real client with a counter of its calls. ``away`` makes it fail like a broken network."""
+    """The real client with a counter of its calls. If ``away`` is true, each call fails as without a network."""
 
     def __init__(self):
         self.client = make_client("secretsmanager")
@@ -25,7 +25,7 @@ class Counting:
         self.away = False
 
     def get_secret_value(self, **arguments):
-        """Count the call and pass it on, or raise OSError."""
+        """Count the call and forward it, or raise OSError."""
         self.calls += 1
         if self.away:
             message = "Could not connect to the endpoint URL"
@@ -42,7 +42,7 @@ def counting(cloud):
 
 @pytest.fixture
 def environment_of(counting, clock):
-    """Return ``environment_of(X="...")``, which creates an environment that reads secrets with the counting client."""
+    """Return ``environment_of(X="...")``, which returns an environment that reads secrets with the counting client."""
     return lambda **environ: SecretEnvironment(environ, client=lambda: counting, clock=clock)
 
 
@@ -62,7 +62,7 @@ def environment_of(counting, clock):
 def test_a_secret_may_be_text_or_json(cloud, environment_of, stored, current, previous):
     """A JSON secret has the variable's name as a key, or the keys current and previous.
 
-    A gateway without its key is off.
+    Without a value for a gateway's key, the key is not set.
     """
     environ = environment_of(**{f"{KEY}_SECRET_ARN": cloud.secret(stored)})
     assert (environ.get(KEY), environ.get(f"{KEY}_PREVIOUS")) == (current, previous)
@@ -71,14 +71,14 @@ def test_a_secret_may_be_text_or_json(cloud, environment_of, stored, current, pr
 
 
 def test_a_variable_overrides_its_secret(environment_of, counting):
-    """If the variable itself is set, Secrets Manager is not called."""
+    """If the variable itself is set, payctl does not call Secrets Manager."""
     environ = environment_of(**{KEY: "from-the-environment", f"{KEY}_SECRET_ARN": "arn:aws:secretsmanager:none"})
     assert (environ[KEY], environ.get(f"{KEY}_PREVIOUS"), environ.renew([KEY])) == ("from-the-environment", None, False)
     assert counting.calls == 0
 
 
 def test_a_secret_is_read_when_it_is_first_used(cloud, environment_of, counting):
-    """Creating the settings calls no AWS service. The first use reads all variables of a secret with one call."""
+    """Creating the settings calls no AWS service. The first use of a secret reads it once for all its variables."""
     arn = cloud.secret({KEY: "a", "ZALOPAY_APP_ID": "b"})
     environ = environment_of(**{f"{KEY}_SECRET_ARN": arn, "ZALOPAY_APP_ID_SECRET_ARN": arn})
     services = Services(environ)
@@ -87,7 +87,7 @@ def test_a_secret_is_read_when_it_is_first_used(cloud, environment_of, counting)
 
 
 def test_secrets_in_the_form_of_rds_and_msk_are_read(cloud, environment_of):
-    """An RDS secret becomes a database URL, and an MSK secret becomes user name and password."""
+    """An RDS secret becomes a database URL. An MSK secret becomes a user name and a password."""
     environ = environment_of(
         DATABASE_URL_SECRET_ARN=cloud.secret(RDS, "rds"),
         KAFKA_USERNAME_SECRET_ARN=cloud.secret({"username": "u", "password": "p"}, "AmazonMSK_payctl"),
@@ -100,7 +100,7 @@ def test_secrets_in_the_form_of_rds_and_msk_are_read(cloud, environment_of):
 
 
 def test_a_secret_is_cached_for_five_minutes(cloud, environment_of, counting, clock):
-    """A secret is cached for five minutes. Then the next use reads its current value."""
+    """A secret is read at most once in five minutes. After that, the next use reads its current value."""
     environ = environment_of(**{f"{KEY}_SECRET_ARN": cloud.secret("first")})
     assert environ[KEY] == "first"
     cloud.secret("second")
@@ -111,7 +111,7 @@ def test_a_secret_is_cached_for_five_minutes(cloud, environment_of, counting, cl
 
 
 def test_a_secret_is_renewed_at_most_once_in_thirty_seconds(cloud, environment_of, counting, clock):
-    """A thousand forged callbacks cause one call. renew returns whether the value changed."""
+    """A thousand forged callbacks cause one call to Secrets Manager. `renew` returns whether the value has changed."""
     environ = environment_of(**{f"{KEY}_SECRET_ARN": cloud.secret("first")})
     assert environ[KEY] == "first"
     assert [environ.renew([KEY]) for _ in range(1000)] == [False] * 1000
@@ -141,14 +141,14 @@ def test_a_missing_secret_is_a_config_error(environment_of):
 
 
 def test_a_binary_secret_is_a_config_error(cloud, environment_of):
-    """A binary secret raises ConfigError, because payctl does not guess its encoding."""
+    """A binary secret raises ConfigError, because payctl does not guess an encoding."""
     arn = cloud.client("secretsmanager").create_secret(Name="binary", SecretBinary=b"\x00\x01")["ARN"]
     with pytest.raises(ConfigError, match="not text"):
         environment_of(**{f"{KEY}_SECRET_ARN": arn}).get(KEY)
 
 
 def test_secrets_that_were_read_are_redacted(cloud, environment_of):
-    """Keys and the passwords in URLs are blanked in all later output. User and host names are not."""
+    """Keys, and passwords in URLs, are blanked in all later output. User and host names are not blanked."""
     fields = {KEY: "canary-of-a-key", "DATABASE_URL": "postgresql://u:canary-of-a-database@h/d", "host": "db.internal"}
     environ = environment_of(**{f"{KEY}_SECRET_ARN": cloud.secret(fields)})
     assert environ[KEY]

@@ -1,4 +1,4 @@
-"""Test Lambda's trace header, and spans that are sent to the X-Ray daemon."""
+"""Test Lambda's trace header, and the spans that are sent to the X-Ray daemon."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ with request_span(tracer_of(os.environ), "webhook momo", traceparent_of(os.envir
     ],
 )
 def test_a_trace_header_becomes_a_traceparent(header, expected):
-    """A malformed or missing header gives None and never an error."""
+    """A valid header becomes a traceparent. A malformed or missing header gives None and no error."""
     assert traceparent_of(header) == expected
 
 
 def test_the_traceparent_has_the_ids_of_the_trace_header():
-    """OpenTelemetry extracts the same trace and parent ids that X-Ray's header has."""
+    """OpenTelemetry reads the trace and parent ids of X-Ray's header from the traceparent."""
     words = pytest.importorskip("opentelemetry.trace.propagation.tracecontext")
     trace = pytest.importorskip("opentelemetry.trace")
     context = words.TraceContextTextMapPropagator().extract({"traceparent": traceparent_of(HEADER)})
@@ -52,14 +52,14 @@ def test_the_traceparent_has_the_ids_of_the_trace_header():
 
 
 def test_no_span_is_made_unless_traces_are_configured():
-    """If PAYCTL_TRACES is not set there is no tracer, and payctl passes the incoming traceparent on."""
+    """Without PAYCTL_TRACES there is no tracer, and payctl forwards the incoming traceparent."""
     assert tracer_of({}) is None
     with request_span(None, "webhook momo", "00-a-b-01") as handed_on:
         assert handed_on == "00-a-b-01"
 
 
 def test_a_span_is_sent_by_udp_when_it_ends():
-    """The span is a child of Lambda's segment in the format of the X-Ray daemon."""
+    """The span is a child of Lambda's segment and has the format of the X-Ray daemon."""
     proto = pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
         daemon.bind(("127.0.0.1", 0))
@@ -81,7 +81,7 @@ def test_a_span_is_sent_by_udp_when_it_ends():
 
 
 def test_a_missing_xray_daemon_delays_nothing():
-    """If no daemon listens, the packet is lost without an error."""
+    """If no daemon listens, the span is lost, but the program ends without an error."""
     pytest.importorskip("opentelemetry.sdk")
     environ = {"PAYCTL_TRACES": "xray-udp", "AWS_XRAY_DAEMON_ADDRESS": "127.0.0.1:1", "_X_AMZN_TRACE_ID": HEADER}
     done = subprocess.run([sys.executable, "-c", CODE], env=environ, capture_output=True, text=True, check=True)
