@@ -37,7 +37,7 @@ def test_a_kafka_error_is_classified_by_its_cause(fault):
 
 
 def test_every_kafka_error_has_exactly_one_fault():
-    """No error code is in two tables, and every code of the client has a fault."""
+    """No error code is in two tables, and every error code of the client has a fault."""
     tables = [codes for codes, _ in faults._TABLES]  # noqa: SLF001
     assert sum(map(len, tables)) == len(set().union(*tables))
     assert len(CODES) > 150
@@ -45,12 +45,12 @@ def test_every_kafka_error_has_exactly_one_fault():
 
 
 def test_an_unknown_kafka_error_is_a_transport_fault():
-    """An error code that payctl does not know costs no retry, because a newer broker may send it in an outage."""
+    """An unknown error code costs no retry, because a newer broker may send it during an outage."""
     assert fault_of(KafkaError(31_999)) is Fault.TRANSPORT
 
 
 def test_the_name_of_a_kafka_error_is_permanent_if_its_code_is():
-    """The row stores only the error's name. From the name, `payctl show` knows that the event was tried once."""
+    """The error's name alone shows whether it is permanent, because the outbox row stores only the name."""
     errors = [KafkaError(getattr(KafkaError, name)) for name in CODES]
     wrong = [each.name() for each in errors if is_permanent(each.name()) != (fault_of(each) is Fault.PERMANENT)]
     assert wrong == []

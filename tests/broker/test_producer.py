@@ -21,7 +21,7 @@ FATAL = KafkaError._FATAL  # noqa: SLF001 - the client's own name
 
 @pytest.fixture
 def make(mock_kafka):
-    """Yield a function that makes producers on the mock cluster. In ``config`` ``_`` replaces librdkafka's ``.``."""
+    """Yield a function that makes producers for the mock cluster. In ``config``, ``_`` replaces librdkafka's ``.``."""
     made = []
 
     def new(bootstrap=None, **config):
@@ -42,12 +42,12 @@ def wave(*keys):
 
 
 def keys_in(mock_kafka, read_all):
-    """Return the keys of all messages in Kafka."""
+    """Return the sorted keys of all messages in Kafka."""
     return sorted(message.key.decode() for message in read_all(mock_kafka.bootstrap))
 
 
 def test_sending_returns_no_failures_if_kafka_has_every_message(make, mock_kafka, read_all):
-    """An empty result means that Kafka appended every message."""
+    """`send` returns an empty result only if Kafka has appended every message."""
     producer = make()
     assert producer.send(wave("a", "b", ""), 10) == {}
     assert producer.send([], 10) == {}
@@ -56,7 +56,7 @@ def test_sending_returns_no_failures_if_kafka_has_every_message(make, mock_kafka
 
 @pytest.mark.parametrize("key", ["a", "", "đơn 💳"])
 def test_a_failure_has_the_message_key_and_its_fault(make, mock_kafka, key):
-    """A failed message is reported by its key with the kind of fault, the broker's error code and the reason."""
+    """A failed message is reported by its key, with the kind of fault, the broker's error code and the reason."""
     producer = make()
     mock_kafka.fail_next(KafkaError.INVALID_RECORD)
     failures = producer.send(wave(key), 10)
@@ -65,14 +65,14 @@ def test_a_failure_has_the_message_key_and_its_fault(make, mock_kafka, key):
 
 
 def test_a_message_that_the_client_refuses_does_not_stop_the_others(make, mock_kafka, read_all):
-    """The producer reports a too large message as failed before sending it, and delivers the other messages."""
+    """The client refuses a too large message before it is sent. The producer reports this and delivers the others."""
     failures = make().send([*wave("a"), Message(TOPIC, "large", "x" * 2_000_000, []), *wave("b")], 10)
     assert {key: failure.code for key, failure in failures.items()} == {"large": "MSG_SIZE_TOO_LARGE"}
     assert keys_in(mock_kafka, read_all) == ["a", "b"]
 
 
 def test_sending_to_a_hanging_broker_ends_at_the_timeout(make, mock_kafka):
-    """If the broker hangs, sending ends at the timeout, and all messages without a report are transport faults.
+    """If the broker hangs, `send` ends at the timeout. All messages without a report are transport faults.
 
     When the broker answers again, a new client works.
     """
@@ -89,7 +89,7 @@ def test_sending_to_a_hanging_broker_ends_at_the_timeout(make, mock_kafka):
 
 
 def test_a_stop_ends_the_wait_for_acknowledgements(make, mock_kafka, monkeypatch):
-    """After a stop, send waits briefly for messages in flight and then reports them as not delivered."""
+    """After a stop, `send` waits briefly for the messages in flight and then reports them as not delivered."""
     monkeypatch.setattr("ticketbottle_payctl.broker.producer._STOP_PATIENCE", 0.5)
     producer = make()
     producer.send(wave("before"), 10)
@@ -102,7 +102,7 @@ def test_a_stop_ends_the_wait_for_acknowledgements(make, mock_kafka, monkeypatch
 
 
 def test_a_lost_claim_ends_the_wait_and_nothing_is_sent_later(make, mock_kafka, read_all):
-    """If the claim is lost, the producer drops the waiting messages, so that the broker never gets them."""
+    """If the claim is lost, the producer drops the queued messages, so the broker never gets them."""
     producer = make()
     producer.send(wave("before"), 10)
     mock_kafka.down()
@@ -116,7 +116,7 @@ def test_a_lost_claim_ends_the_wait_and_nothing_is_sent_later(make, mock_kafka, 
 
 
 def test_nothing_is_sent_if_the_claim_is_already_lost(make, mock_kafka, read_all):
-    """The claim is checked before the first message."""
+    """`send` checks the claim before it sends the first message."""
     producer = make()
     failures = producer.send(wave("a"), 10, lost=lambda: True)
     assert {key: failure.fault for key, failure in failures.items()} == {"a": Fault.TRANSPORT}
@@ -125,7 +125,7 @@ def test_nothing_is_sent_if_the_claim_is_already_lost(make, mock_kafka, read_all
 
 
 def test_a_claim_that_is_lost_while_messages_are_queued_lets_none_of_them_leave(make, mock_kafka, read_all):
-    """A frozen publisher that lost its claim after it queued its messages sends none of them when it continues."""
+    """A frozen publisher that has lost its claim sends none of its queued messages when it continues."""
     producer = make()
     producer.send(wave("before"), 10)
     checks = count()
@@ -143,9 +143,9 @@ def test_a_claim_that_is_lost_while_messages_are_queued_lets_none_of_them_leave(
 
 
 def test_a_quick_delivery_checks_the_claim_twice(make):
-    """The claim is checked before the messages are queued and again before they leave.
+    """`send` checks the claim before it queues the messages and again before they leave.
 
-    It is not checked a third time if all messages are acknowledged at once.
+    It does not check a third time if all messages are acknowledged at once.
     """
 
     class Quick(Client):
@@ -173,7 +173,7 @@ def test_a_stop_or_a_lost_claim_ends_the_wait_for_a_full_queue(make, mock_kafka,
 
 
 def test_sending_waits_for_space_in_the_client_s_queue(make, mock_kafka, read_all):
-    """200 messages are delivered although the client's queue holds only 10."""
+    """The producer delivers 200 messages although the client's queue holds only 10."""
     producer = make(queue_buffering_max_messages=10, linger_ms=0)
     keys = [f"{number:03}" for number in range(200)]
     assert producer.send(wave(*keys), 20) == {}
@@ -181,7 +181,7 @@ def test_sending_waits_for_space_in_the_client_s_queue(make, mock_kafka, read_al
 
 
 def test_a_queue_that_stays_full_is_a_transport_fault(make, mock_kafka):
-    """If the broker is down, every message is reported as failed without a used retry."""
+    """If the broker is down and the queue stays full, every message is a transport fault, which costs no retry."""
     producer = make(queue_buffering_max_messages=2)
     mock_kafka.down()
     failures = producer.send(wave("a", "b", "c", "d"), 0.3)
@@ -190,7 +190,7 @@ def test_a_queue_that_stays_full_is_a_transport_fault(make, mock_kafka):
 
 
 class Deaf(Client):
-    """A Kafka client that never reports the result of a message, even after a purge."""
+    """A Kafka client that never reports a message's result, even after a purge."""
 
     def flush(self, *_):
         """Return 1, the number of messages without a result."""
@@ -198,14 +198,14 @@ class Deaf(Client):
 
 
 def test_a_message_without_a_report_has_failed(make):
-    """A message counts as acknowledged only after a delivery report."""
+    """A message without a delivery report counts as failed."""
     failures = make(new_client=Deaf).send(wave("a", "b"), 0.1)
     assert {key: failure.fault for key, failure in failures.items()} == dict.fromkeys("ab", Fault.TRANSPORT)
 
 
 @pytest.mark.parametrize("raised", [KafkaException(KafkaError(FATAL)), SystemError("with an exception set")])
 def test_a_new_client_sends_all_messages_again_after_a_fatal_error(make, mock_kafka, read_all, raised):
-    """After a fatal error, a new Kafka client sends all messages again, so a message may arrive twice."""
+    """After a fatal error, a new Kafka client sends all messages again, so some messages may arrive twice."""
     born = []
 
     class Mortal(Client):
@@ -225,7 +225,7 @@ def test_a_new_client_sends_all_messages_again_after_a_fatal_error(make, mock_ka
 
 
 def test_a_probe_names_the_event_types_that_cannot_be_sent(make, mock_kafka):
-    """A probe leaves a type out when its topic works again."""
+    """A probe reports an event type while its topic cannot be used, and no longer when the topic works again."""
     producer = make()
     assert producer.probe(5) == {}
     mock_kafka.fail_topic("payment.failed", KafkaError.TOPIC_AUTHORIZATION_FAILED)
@@ -236,13 +236,13 @@ def test_a_probe_names_the_event_types_that_cannot_be_sent(make, mock_kafka):
 
 
 def test_a_probe_accepts_a_topic_without_a_leader(make, mock_kafka):
-    """A missing leader is temporary, so the probe reports no fault."""
+    """The probe reports no fault for a topic without a leader, because this is temporary."""
     mock_kafka.fail_topic("payment.failed", KafkaError.LEADER_NOT_AVAILABLE)
     assert make().probe(5) == {}
 
 
 def test_a_probe_without_a_broker_ends_in_time_and_names_the_address(make, mock_kafka):
-    """A probe without a broker ends in time, and its error names the brokers but no credentials."""
+    """Without a broker, a probe ends in time. Its error names the brokers but no credentials."""
     mock_kafka.down()
     began = time.monotonic()
     with pytest.raises(BrokerUnavailableError) as caught:
@@ -267,7 +267,7 @@ def test_a_setting_that_the_client_rejects_is_a_config_error(make):
 
 
 def test_a_producer_closes_quickly_and_can_be_used_again(make, mock_kafka):
-    """Closing does not wait for a broker that is down. The next call makes a new client."""
+    """Closing does not wait for a broker that is down. The next call creates a new client."""
     producer = make()
     producer.close()
     producer.send(wave("a"), 10)

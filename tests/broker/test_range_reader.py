@@ -1,4 +1,4 @@
-"""Test the Kafka reader: exact ranges, a deadline for every reading, and a clear error for each cause."""
+"""Test the Kafka reader: exact ranges, a deadline for each read, and a clear error for each cause."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ PLACE = (TOPIC, 0)
 
 
 def config(bootstrap):
-    """Return the settings for a connection."""
+    """Return the client's settings for a connection without log lines."""
     return {"bootstrap.servers": bootstrap, "log_level": 0}
 
 
 def send(bootstrap, values, **options):
-    """Write values to the first partition, in a transaction if a transactional id is given."""
+    """Write values to the first partition, in a transaction if ``options`` has a transactional id."""
     producer = Producer({**config(bootstrap), **options})
     if options:
         producer.init_transactions(30)
@@ -39,18 +39,18 @@ def send(bootstrap, values, **options):
 
 @pytest.fixture
 def reader(mock_kafka):
-    """Yield a reader of the mock cluster."""
+    """Yield a range reader on the mock cluster."""
     with RangeReader(config(mock_kafka.bootstrap), "payctl-test", 5) as made:
         yield made
 
 
 def values(reader, limit=100, timeout=10):
-    """Return the values of all records up to the ends of the ranges."""
+    """Return the values of all records up to the ranges' ends, or until the timeout."""
     return [record.value for batch in reader.batches(limit, time.monotonic() + timeout) for record in batch]
 
 
 def test_a_range_is_read_exactly(reader, mock_kafka):
-    """The reader returns a range's first offset and ends before its last one, in batches of any size."""
+    """The reader starts at a range's first offset and stops before its end, with batches of any size."""
     send(mock_kafka.bootstrap, [b"0", b"1", b"2", b"3", b"4"])
     reader.start({PLACE: (1, 4)})
     assert reader.unread
@@ -60,7 +60,7 @@ def test_a_range_is_read_exactly(reader, mock_kafka):
 
 
 def test_reading_an_empty_range_does_not_wait(reader, mock_kafka):
-    """A range with equal start and end contains no record, so ``read`` returns at once."""
+    """A range with equal start and end has no records, so ``read`` returns at once."""
     send(mock_kafka.bootstrap, [b"0"])
     reader.start({PLACE: (1, 1)})
     assert not reader.unread
@@ -68,7 +68,7 @@ def test_reading_an_empty_range_does_not_wait(reader, mock_kafka):
 
 
 def test_a_range_without_an_end_stays_open(reader, mock_kafka):
-    """A range without an end also returns records that arrive later, and a read ends at its timeout."""
+    """A range without an end also returns records that arrive later. A read of it ends at the timeout."""
     reader.start({PLACE: (0, None)})
     begun = time.monotonic()
     assert reader.read(10, 0.3) == []
@@ -79,7 +79,7 @@ def test_a_range_without_an_end_stays_open(reader, mock_kafka):
 
 
 def test_the_deadline_ends_a_reading(reader, mock_kafka):
-    """If the brokers are down, the reading ends at the deadline and the range stays unread."""
+    """If the brokers are down, the read ends at the deadline and the range stays unread."""
     send(mock_kafka.bootstrap, [b"0"])
     mock_kafka.down()
     reader.start({PLACE: (0, 1)})
@@ -90,7 +90,7 @@ def test_the_deadline_ends_a_reading(reader, mock_kafka):
 
 
 def test_a_missing_topic_has_no_partitions(reader):
-    """A missing topic has an empty list of partitions, or is an error if the topic is required."""
+    """A missing topic has no partitions. If the topic is required, the reader raises an error."""
     assert reader.places("payment.unheard") == []
     with pytest.raises(BrokerUnavailableError, match="cannot be read"):
         reader.places("payment.unheard", required=True)
@@ -123,7 +123,7 @@ def test_a_refused_login_is_a_broker_refused_error(wrong, words, kafka_server):
 
 @pytest.mark.kafka
 def test_a_transaction_s_marker_does_not_keep_a_range_open(kafka):
-    """The last offset of a committed transaction has no record, and the range still ends."""
+    """A range ends after a committed transaction, although the transaction's last offset has no record."""
     send(kafka.bootstrap, [b"0", b"1"], **{"transactional.id": "payctl-test"})
     with RangeReader(config(kafka.bootstrap), "payctl-test", 10) as reader:
         # The coordinator writes the marker after it has confirmed the commit.

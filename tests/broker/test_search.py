@@ -1,4 +1,4 @@
-"""Test the partitions that `payctl show` searches for an event's record, and whether the search was complete."""
+"""Test which partitions `payctl show` searches for an event's record, and when the search is complete."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PATIENCE = timedelta(seconds=10)
 
 @pytest.fixture
 def send(mock_kafka):
-    """Return a function that writes records of an event into a partition."""
+    """Return a function that writes records of an event to a partition."""
 
     def put(count, event_id, partition):
         producer = Producer({"bootstrap.servers": mock_kafka.bootstrap})
@@ -31,7 +31,7 @@ def send(mock_kafka):
 
 @pytest.fixture
 def search(mock_kafka):
-    """Return a function that finds the records of an event that was published a moment ago."""
+    """Return a function that searches for the records of an event that was published a moment ago."""
 
     def find(patience=PATIENCE):
         now = datetime.now(UTC)
@@ -42,9 +42,9 @@ def search(mock_kafka):
 
 
 def test_the_search_reads_all_records_if_brokers_cannot_look_up_by_time(send, search):
-    """If the brokers cannot look up by time, the search reads all records and finds an old one.
+    """If the brokers cannot find offsets by time, the search reads all records and finds an old one.
 
-    The mock cluster cannot look up offsets by time.
+    The mock cluster cannot find offsets by time.
     """
     send(1, "wanted", HOME)
     send(3000, "another", HOME)
@@ -53,14 +53,14 @@ def test_the_search_reads_all_records_if_brokers_cannot_look_up_by_time(send, se
 
 
 def test_a_record_that_was_sent_before_partitions_were_added_is_found(send, search):
-    """The search also reads the partition that the key had before partitions were added."""
+    """The search also reads the partition that the key had before partitions were added to the topic."""
     send(1, "wanted", BEFORE)
     found = search()
     assert ([record.partition for record in found.records], found.partition, found.complete) == ([BEFORE], HOME, True)
 
 
 def test_the_search_is_complete_if_it_has_read_every_possible_partition(send, search):
-    """The search is complete if it has read every partition that the key may have had to its end."""
+    """The search is complete if it has read every partition that the key may have had to the end."""
     send(10, "another", HOME)
     found = search()
     assert (found.records, found.complete) == ((), True)

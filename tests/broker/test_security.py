@@ -19,17 +19,17 @@ from ticketbottle_payctl.settings import Settings
 MECHANISMS = ("plain", "scram-sha-256", "scram-sha-512")
 PROBE_SECONDS = 3.0
 SHORT_PROBE_SECONDS = 1.5
-"""The limit of a probe that ends only at its limit, because nothing refuses it."""
+"""The time limit in seconds for a probe that no broker refuses, so it ends only at the limit."""
 WRONG_PASSWORD = "not-the-one-canary"  # pragma: allowlist secret
 
 
 def producer_of(environment):
-    """Return the producer that payctl makes from these variables alone."""
+    """Return the producer that payctl creates from these variables alone."""
     return Producer(producer_config(Settings.from_env(environment).kafka))
 
 
 def outcome(environment, stopping=lambda: False, within=PROBE_SECONDS):
-    """Probe and send one message. Return the error, if any, and the duration in seconds."""
+    """Probe and send one message. Return the error, or None, and the duration in seconds."""
     producer, began = producer_of(environment), time.monotonic()
     try:
         producer.probe(within, stopping)
@@ -43,7 +43,7 @@ def outcome(environment, stopping=lambda: False, within=PROBE_SECONDS):
 
 
 def tls(kafka, **changed):
-    """Return the variables for the TLS listener, which needs no password."""
+    """Return the variables for the TLS listener, which requires no password."""
     return {"KAFKA_BROKERS": kafka.ssl_bootstrap, "KAFKA_SSL": "true", "KAFKA_CA_FILE": kafka.ca_file} | changed
 
 
@@ -84,7 +84,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused_credentials_or_certificates_are_a_config_error(case, kafka_server, caplog):
-    """If the brokers refuse credentials or a certificate, payctl soon exits with 3 and never shows the password."""
+    """If the brokers refuse the login or the certificate, payctl soon exits with 3 and never shows the password."""
     caplog.set_level(logging.DEBUG)
     error, seconds = outcome(REFUSED[case](kafka_server))
     assert isinstance(error, BrokerRefusedError)
@@ -98,7 +98,7 @@ def test_refused_credentials_or_certificates_are_a_config_error(case, kafka_serv
 
 @pytest.mark.parametrize("sasl", [False, True])
 def test_tls_to_a_plaintext_port_is_unavailable(sasl, kafka_server):
-    """If a listener does not answer the TLS handshake, the probe ends within its time limit with exit code 4."""
+    """If a listener does not answer the TLS handshake, the probe ends within its limit, with exit code 4."""
     environment = kafka_server.environment("scram-sha-256") if sasl else tls(kafka_server)
     error, seconds = outcome(environment | {"KAFKA_BROKERS": kafka_server.bootstrap}, within=SHORT_PROBE_SECONDS)
     assert type(error) is BrokerUnavailableError
@@ -117,7 +117,7 @@ def test_plaintext_to_a_tls_port_is_unavailable(listener, kafka_server):
 
 
 def test_a_certificate_of_another_host_is_refused(kafka_server):
-    """A certificate of the right authority for another host is refused, so nobody can impersonate the broker."""
+    """A certificate for another host is refused even from the right authority, so no host can pose as the broker."""
     with relay("127.0.0.2", int(kafka_server.ssl_bootstrap.rpartition(":")[2])) as address:
         error, _ = outcome(tls(kafka_server, KAFKA_BROKERS=address))
     assert isinstance(error, BrokerRefusedError)
@@ -126,7 +126,7 @@ def test_a_certificate_of_another_host_is_refused(kafka_server):
 
 @pytest.mark.parametrize("wrong", ["missing", "empty", "directory"])
 def test_a_ca_file_without_certificates_is_named(wrong, tmp_path):
-    """A CA file without certificates raises an error that names KAFKA_CA_FILE before payctl connects to a broker."""
+    """A CA file without certificates raises an error that names KAFKA_CA_FILE, before payctl connects."""
     paths = {"missing": tmp_path / "none.pem", "empty": tmp_path / "empty.pem", "directory": tmp_path}
     (tmp_path / "empty.pem").write_text("")
     error, seconds = _raised({"KAFKA_BROKERS": "127.0.0.1:1", "KAFKA_SSL": "true", "KAFKA_CA_FILE": str(paths[wrong])})
@@ -161,7 +161,7 @@ def test_credentials_are_not_sent_without_tls_outside_development(mechanism, env
 
 
 def test_a_refusal_is_forgotten_when_the_broker_accepts(kafka):
-    """A producer that was refused once reports no refusal after a successful connection."""
+    """After a successful connection, a producer no longer reports an earlier refusal."""
     producer = producer_of(kafka.environment("scram-sha-256"))
     producer._on_client_error(KafkaError(KafkaError._AUTHENTICATION))  # noqa: SLF001
     assert isinstance(producer.unavailable(), BrokerRefusedError)
@@ -171,14 +171,14 @@ def test_a_refusal_is_forgotten_when_the_broker_accepts(kafka):
 
 
 def test_no_repr_shows_the_kafka_password(kafka_server):
-    """The repr of the settings and the repr of the producer do not show the password."""
+    """Neither the repr of the settings nor the repr of the producer shows the password."""
     settings = Settings.from_env(kafka_server.environment("plain"))
     shown = f"{settings!r} {settings.kafka!r} {settings.kafka.password} {producer_of(settings.environ)!r}"
     assert kafka_server.password not in shown
 
 
 def test_publish_outbox_reports_refused_credentials(kafka, database_url, payctl_command):
-    """``payctl publish-outbox`` exits with 3 and names KAFKA_PASSWORD. The debug log contains no password."""
+    """``payctl publish-outbox`` exits with 3 and names KAFKA_PASSWORD. Its debug log contains no password."""
     variables = {"DATABASE_URL": database_url, **kafka.environment("plain"), "KAFKA_PASSWORD": WRONG_PASSWORD}
     command = [*payctl_command, "publish-outbox", "-vv", "-o", "json"]
     done = subprocess.run(
@@ -199,7 +199,7 @@ def _raised(environment):
 
 @contextmanager
 def relay(host, port):
-    """Listen on another address and forward connections to ``port`` of 127.0.0.1. Yield the address."""
+    """Listen on another address, and forward connections to ``port`` of 127.0.0.1. Yield the address."""
     with create_server((host, 0)) as server:
 
         def serve():
@@ -220,7 +220,7 @@ def relay(host, port):
 
 
 def pump(source, target):
-    """Copy bytes until either end is closed."""
+    """Copy bytes until one end is closed."""
     with source, target:
         try:
             while data := source.recv(65536):

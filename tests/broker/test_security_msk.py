@@ -20,7 +20,7 @@ SECRET_KEY = "canary/aws/secret/key"  # pragma: allowlist secret
 
 @pytest.fixture(autouse=True)
 def identity(monkeypatch, tmp_path):
-    """Set the temporary AWS credentials of a function in the environment."""
+    """Set the temporary AWS credentials of a Lambda function in the environment."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDCANARY")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
     monkeypatch.setenv("AWS_SESSION_TOKEN", "session-canary")
@@ -30,27 +30,27 @@ def identity(monkeypatch, tmp_path):
 
 
 def config_of(brokers=BROKERS, **more):
-    """Return the client's settings for brokers with AWS IAM."""
+    """Return the client's settings for a login with AWS IAM."""
     variables = {"KAFKA_BROKERS": brokers, "KAFKA_SASL_MECHANISM": "aws-iam", "ENVIRONMENT": "production", **more}
     return producer_config(Settings.from_env(variables).kafka)
 
 
 def url_of(token):
-    """Return the presigned URL inside a token, and its query."""
+    """Return the presigned URL in a token, and its query as a dictionary."""
     assert "=" not in token
     parts = urlsplit(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode())
     return parts, {name: values[0] for name, values in parse_qs(parts.query, strict_parsing=True).items()}
 
 
 def test_aws_iam_uses_oauthbearer_over_tls():
-    """AWS IAM implies TLS and needs neither user name nor password."""
+    """AWS IAM implies TLS, and needs neither user name nor password."""
     config = config_of()
     assert (config["security.protocol"], config["sasl.mechanism"]) == ("sasl_ssl", "OAUTHBEARER")
     assert not {"sasl.username", "sasl.password"} & config.keys()
 
 
 def test_the_token_is_a_presigned_url_of_15_minutes():
-    """The token allows only connecting, and it is valid for at most 900 seconds."""
+    """The token permits only connecting, and is valid for at most 900 seconds."""
     before = int(time.time())
     token, expires = config_of()["oauth_cb"]("")
     parts, query = url_of(token)
@@ -67,7 +67,7 @@ def test_the_token_is_a_presigned_url_of_15_minutes():
 
 
 def test_the_secret_key_is_not_in_the_token():
-    """The token contains the signature and not the AWS secret key."""
+    """The token contains a signature but not the AWS secret key."""
     parts, _ = url_of(config_of()["oauth_cb"]("")[0])
     assert SECRET_KEY not in parts.geturl()
 
@@ -83,19 +83,19 @@ def test_the_secret_key_is_not_in_the_token():
     ],
 )
 def test_the_region_comes_from_the_broker_s_name(brokers, variables, region):
-    """Payctl reads the region from an MSK host name, and otherwise from AWS_REGION."""
+    """The region comes from an MSK host name. For any other host name it comes from AWS_REGION."""
     parts, _ = url_of(config_of(brokers, **variables)["oauth_cb"]("")[0])
     assert parts.netloc == f"kafka.{region}.amazonaws.com"
 
 
 def test_an_unknown_region_is_a_configuration_error():
-    """If no region is known, payctl raises ConfigError and signs no token."""
+    """Without a known region, payctl raises ConfigError and signs no token."""
     with pytest.raises(ConfigError, match="AWS_REGION"):
         config_of("kafka.internal:9098")
 
 
 def test_missing_aws_credentials_are_a_config_error(monkeypatch):
-    """If AWS credentials are missing, payctl raises ConfigError before it connects."""
+    """Without AWS credentials, payctl raises ConfigError before it connects."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name)
     with pytest.raises(ConfigError, match="no AWS credentials"):
@@ -131,13 +131,13 @@ except ConfigError as error:
 
 
 def test_only_aws_iam_needs_the_msk_extra():
-    """Other login mechanisms work without botocore. The error for aws-iam names the extra to install."""
+    """All other login mechanisms work without botocore. The error for aws-iam names the extra to install."""
     done = subprocess.run([sys.executable, "-c", WITHOUT_EXTRA], capture_output=True, text=True, check=True)
     assert "payctl[msk]" in done.stdout
 
 
 def test_botocore_is_not_imported_for_other_mechanisms():
-    """An installed msk extra does not delay the start if aws-iam is not used."""
+    """Without aws-iam, payctl does not import botocore, so an installed msk extra does not slow down the start."""
     code = "import sys; import ticketbottle_payctl.broker.config; print('botocore' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
