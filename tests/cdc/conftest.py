@@ -41,7 +41,7 @@ PROVIDER = "org.apache.kafka.common.config.provider.FileConfigProvider"
 
 @dataclass(frozen=True)
 class Scene:
-    """An outbox and a Kafka broker, with payctl's cdc operations on both."""
+    """An outbox, a Kafka broker, and payctl's cdc operations on both."""
 
     engine: Engine
     kafka: ApacheKafka
@@ -50,11 +50,11 @@ class Scene:
     config: CdcConfig
 
     def connect(self, changes: Mapping[str, str] | None = None) -> KafkaConnect:
-        """Return a worker with the printed properties, read back from their text. Use it as a context manager."""
+        """Return a Kafka Connect worker with the printed properties. Use it as a context manager."""
         worker = {
             "config.providers": "file",
             "config.providers.file.class": PROVIDER,
-            # The worker has other converters of its own, because the connector must not depend on them.
+            # The worker's own converters differ, because the connector must not depend on them.
             "key.converter": "org.apache.kafka.connect.json.JsonConverter",
             "value.converter": "org.apache.kafka.connect.json.JsonConverter",
         }
@@ -67,7 +67,7 @@ class Scene:
         return cdc_cut_over(self.engine, self.producer, self.follower, **options)
 
     def mark(self, **options) -> MarkReport:
-        """Mark the events that Debezium has sent."""
+        """Mark the events that Debezium has sent as published."""
         return cdc_mark(self.engine, self.follower, MAX_RETRIES, **options)
 
     def cut_back(self, **options) -> MarkReport:
@@ -75,7 +75,7 @@ class Scene:
         return cdc_cut_back(self.engine, self.follower, MAX_RETRIES, **options)
 
     def messages(self) -> list[Received]:
-        """Return all messages in the topics of the events."""
+        """Return all messages in the event topics."""
         return read_all(self.kafka.bootstrap, ALL_TOPICS)
 
     def wait_for(self, count: int) -> None:
@@ -89,17 +89,17 @@ class Scene:
             return list(result.scalars()) if result.returns_rows else []
 
     def slots(self, condition: str = "true") -> list[str]:
-        """Return the names of the replication slots."""
+        """Return the names of the replication slots that match an SQL condition."""
         return self.query(f"SELECT slot_name FROM pg_replication_slots WHERE {condition}")  # noqa: S608
 
     def wait_until_the_connector_is_gone(self) -> None:
-        """Wait until PostgreSQL has noticed that the connector is gone."""
+        """Wait until PostgreSQL has noticed that the connector is disconnected."""
         wait_until(lambda: not self.slots("active"), what="the connector is gone", timeout=20)
 
 
 @pytest.fixture(scope="module")
 def logical(postgres):
-    """Yield PostgreSQL with the logical log that Debezium reads, for the tests of one file."""
+    """Yield PostgreSQL with ``wal_level`` logical, which Debezium needs, for the tests of a file."""
     postgres.restart(settings={"wal_level": "logical"})
     yield postgres
     postgres.restart(settings={"wal_level": "replica"})
@@ -107,7 +107,10 @@ def logical(postgres):
 
 @pytest.fixture
 def config(logical, database_url, tmp_path):  # noqa: ARG001 - restarts the server that the database is in
-    """Return the output of ``payctl cdc config`` for the test's database. The password is in the file that it names."""
+    """Return the output of ``payctl cdc config`` for the test's database.
+
+    Write the password to the file that it names.
+    """
     secrets = tmp_path / "cdc.properties"
     secrets.write_text(f"password={PASSWORD}\n")
     return cdc_config(DatabaseSettings(Secret(database_url)), password=f"${{file:{secrets}:password}}")
@@ -115,7 +118,7 @@ def config(logical, database_url, tmp_path):  # noqa: ARG001 - restarts the serv
 
 @pytest.fixture
 def scene(config, engine, kafka):
-    """Yield a scene with the SQL and the topics of ``payctl cdc config``. Everything is removed after the test."""
+    """Yield a scene with the roles and topics of ``payctl cdc config``. Remove everything after the test."""
     set_up_roles(engine, config)
     kafka.recreate_topics((UNROUTABLE, HEARTBEATS))
     settings = KafkaSettings(kafka.bootstrap)
@@ -131,7 +134,7 @@ def scene(config, engine, kafka):
 
 
 def set_up_roles(engine: Engine, config: CdcConfig) -> None:
-    """Run the page's grants for the publisher and then the printed SQL."""
+    """Run the publisher's grants from database-roles.md, and then the printed SQL."""
     page = Path(__file__).parents[2] / "docs" / "how-to" / "database-roles.md"
     statements = re.findall(rf"^(?:GRANT [^;]*) TO [^;]*{PUBLISHER}[^;]*;", page.read_text("utf-8"), re.MULTILINE)
     with engine.begin() as connection:
@@ -143,19 +146,19 @@ def set_up_roles(engine: Engine, config: CdcConfig) -> None:
 
 
 @pytest.fixture
-def own_url(scene, database_url):  # noqa: ARG001 - which makes the role
-    """Return the database's URL with the role that the printed SQL creates."""
+def own_url(scene, database_url):  # the fixture scene creates the role
+    """Return the database's URL for the role that the printed SQL creates."""
     parts = urlsplit(database_url)
     return parts._replace(netloc=f"{ROLE}:{PASSWORD}@{parts.hostname}:{parts.port}").geturl()
 
 
 @pytest.fixture
 def properties() -> Callable[[str], dict[str, str]]:
-    """Return a function that reads a Java properties file as Java does."""
+    """Return a function that reads a Java properties file like Java."""
     return read_properties
 
 
 def read_properties(content: str) -> dict[str, str]:
-    """Read a Java properties file as Java does."""
+    """Read a Java properties file like Java."""
     lines = [line for line in content.splitlines() if line and not line.startswith("#")]
     return {name: value.replace("\\\\", "\\") for name, value in (line.split("=", 1) for line in lines)}

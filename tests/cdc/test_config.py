@@ -36,12 +36,12 @@ DESIGN = {
 
 
 def made(url=URL, **options):
-    """Return the configuration for a database URL."""
+    """Return the cdc configuration for a database URL."""
     return cdc_config(Settings.from_env({"DATABASE_URL": url}).database, **options)
 
 
 def test_the_connector_s_configuration_comes_from_database_url():
-    """Host, port, database, schema and TLS come from DATABASE_URL. Role and password are the connector's own."""
+    """Host, port, database, schema and TLS mode come from DATABASE_URL. The connector has its own role and password."""
     connector = made().connector
     assert connector["database.hostname"] == "pooler.internal"
     assert connector["database.port"] == "6432"
@@ -57,14 +57,14 @@ def test_the_connector_s_configuration_comes_from_database_url():
     ("server", "place"), [("pg.internal", ("pg.internal", "5432")), ("pg.internal:5433", ("pg.internal", "5433"))]
 )
 def test_the_server_can_be_named_apart_from_database_url(server, place):
-    """--server names the server for replication if DATABASE_URL points to a pooler, which cannot replicate."""
+    """`--server` names the server for replication if DATABASE_URL points to a pooler, which cannot replicate."""
     connector = made(server=server).connector
     assert (connector["database.hostname"], connector["database.port"]) == place
 
 
 @pytest.mark.parametrize("query", ["host=/var/run/postgresql", "host=a,b"])
 def test_a_url_with_a_socket_or_a_list_needs_the_option_server(query):
-    """Debezium connects to one server by TCP, so a URL with a socket or a list needs --server."""
+    """Debezium connects to one server over TCP, so a URL with a socket or several hosts needs `--server`."""
     with pytest.raises(InputError, match="Debezium connects to one"):
         made(f"postgresql://u:p@localhost/d?{query}")
     assert made(f"postgresql://u:p@localhost/d?{query}", server="db:1").connector["database.hostname"] == "db"
@@ -72,7 +72,7 @@ def test_a_url_with_a_socket_or_a_list_needs_the_option_server(query):
 
 @pytest.mark.parametrize("password", ["hunter2", "", "${tail}", "${file:/a b:c}", "x${file:/a:b}"])
 def test_a_plain_password_is_refused(password):
-    """`payctl cdc config` accepts only a placeholder as password, and its error does not show the given value."""
+    """`payctl cdc config` accepts only a placeholder as the password. Its error does not show the given value."""
     with pytest.raises(InputError) as raised:
         made(password=password)
     assert not password or password not in raised.value.message
@@ -80,20 +80,20 @@ def test_a_plain_password_is_refused(password):
 
 @pytest.mark.parametrize("options", [{"role": 'x"; DROP'}, {"role": "Payctl"}, {"server": "h:port"}])
 def test_an_invalid_role_or_server_name_is_refused(options):
-    """Every value that is written into SQL or properties is checked."""
+    """`payctl cdc config` checks each value that it writes into SQL or properties."""
     with pytest.raises(InputError):
         made(**options)
 
 
 def test_printed_properties_are_read_back_unchanged(properties):
-    """A Java properties parser reads the same values from the printed text."""
+    """A parser for Java properties reads the original values from the printed text."""
     connector = made().connector
     assert properties(as_properties(connector)) == connector
 
 
 @pytest.mark.parametrize("form", ["table", "json"])
 def test_cdc_config_prints_properties_or_json(form, properties):
-    """The properties have SQL and topics as comments, JSON has the same content, and neither has a password."""
+    """The properties contain SQL and topics as comments. JSON has the same content. Neither contains a password."""
     result = CliRunner().invoke(app, ["cdc", "config", "-o", form], env={"DATABASE_URL": URL})
     assert result.exit_code == 0
     assert CANARY not in result.stdout + result.stderr
@@ -106,6 +106,6 @@ def test_cdc_config_prints_properties_or_json(form, properties):
 
 
 def test_cdc_config_can_print_only_the_sql():
-    """``payctl cdc config --sql`` prints nothing but the SQL."""
+    """``payctl cdc config --sql`` prints only the SQL."""
     result = CliRunner().invoke(app, ["cdc", "config", "--sql", "--role", "debezium"], env={"DATABASE_URL": URL})
     assert result.stdout == made(role="debezium").sql

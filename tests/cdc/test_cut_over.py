@@ -23,7 +23,7 @@ LIVES = (
 
 
 class Writers:
-    """Threads that settle payments, some of them twice, in transactions that stay open for up to 0.2 seconds."""
+    """Threads that insert events, several for some payments. A transaction stays open for up to 0.2 seconds."""
 
     def __init__(self, engine, count=4):
         self._engine, self._stop = engine, Event()
@@ -55,7 +55,7 @@ class Writers:
 
 @contextmanager
 def publisher(scene):
-    """Run payctl's own publisher as a service."""
+    """Run payctl's own publisher as a service during the block."""
     stop, reports = Event(), []
     arguments = (scene.engine, scene.producer, PublishOptions(loop=True))
     thread = Thread(target=lambda: reports.append(publish_outbox(*arguments, stop=stop)))
@@ -70,9 +70,9 @@ def publisher(scene):
 
 @pytest.mark.parametrize("end", ["stop", "close"])
 def test_cut_over_and_cut_back_lose_and_duplicate_no_event(end, scene):
-    """Under load each event arrives once, and a payment's events of one topic are in order.
+    """Under load, each event arrives once. A payment's events in one topic are in order.
 
-    The parameter ``close`` kills the worker, so that the slot's position lags behind the sent events.
+    The case ``close`` kills the worker, so that the slot's position lags behind the sent events.
     """
     with Writers(scene.engine) as writers:
         with publisher(scene):
@@ -104,7 +104,7 @@ def test_cut_over_and_cut_back_lose_and_duplicate_no_event(end, scene):
 
 
 def in_order(messages, committed):
-    """Return whether a payment's messages of one topic are in the order of its transactions."""
+    """Return whether a payment's messages in one topic are in the order of its transactions."""
     lying = defaultdict(list)
     for message in messages:  # read_all sorts by topic, partition and offset
         lying[message.topic, message.key.decode()].append(message.header["id"].decode())

@@ -29,9 +29,9 @@ ODD_PAYLOADS = (
 
 
 def test_debezium_and_payctl_send_the_same_messages(scene):
-    """Topic, partition, key, value and headers are the same whether payctl or Debezium sends an event.
+    """Debezium and payctl send an event with the same topic, partition, key, value and headers.
 
-    There are two exceptions: one constant header, and headers from payctl's own tables. scale.md explains them.
+    There are two exceptions, which scale.md explains: one constant header, and the headers from payctl's own tables.
     """
     assert scene.cut_over().sent == 0
     with scene.connect() as worker:
@@ -60,7 +60,7 @@ def test_debezium_and_payctl_send_the_same_messages(scene):
 
 
 def write_all_kinds(connection):
-    """Write events of every type, known or unknown, with both spellings of the aggregate and odd payloads."""
+    """Write events of every known and unknown type, with both spellings of the aggregate type and with odd payloads."""
     for event_type in (*TOPICS, *UNKNOWN):
         insert_events(connection, 20, event_type=event_type)
     insert_events(connection, 40, aggregates=7, aggregate_type="Payment")

@@ -1,4 +1,4 @@
-"""Kill a cut-over after each of its statements and sends. Then take the outbox back, publish, and judge."""
+"""Kill a cut-over after each of its statements and sends. Then take the outbox back, publish, and check the result."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ticketbottle_payctl.sandbox.payment_service import insert_events
 
 @pytest.mark.timeout(300)
 def test_a_cut_over_that_is_killed_at_any_point_loses_no_event(scene, own_url, payctl_command):
-    """If the slot exists, cut-back marks what was sent and removes it. The publisher sends the rest, each once."""
+    """After cut-back, which marks the sent events and drops the slot, the publisher sends each other event once."""
     environment = {"DATABASE_URL": own_url, "KAFKA_BROKERS": scene.kafka.bootstrap}
     shop = Shop(scene.engine, payctl_command, environment)
 

@@ -23,9 +23,9 @@ LATE = timedelta(minutes=10)
 
 @pytest.fixture
 def slot(logical, engine, database_url):  # noqa: ARG001 - restarts the server that the database is in
-    """Yield ``slot(active=True)``.
+    """Yield ``slot(active=True)``, which connects a reader to Debezium's replication slot if ``active`` is true.
 
-    The replication slot of Debezium exists, and with ``active`` a reader is connected.
+    The slot exists before the first call.
     """
     opened = []
     with engine.begin() as connection:
@@ -47,7 +47,7 @@ def slot(logical, engine, database_url):  # noqa: ARG001 - restarts the server t
 
 
 def drops(cursor):
-    """Drop the slot if no reader is connected to it any more."""
+    """Drop the slot if no reader is connected to it. Return the number of dropped slots."""
     cursor.execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE NOT active")
     return cursor.rowcount
 
@@ -65,7 +65,7 @@ def drops(cursor):
 def test_stats_and_doctor_recognise_an_outbox_that_debezium_publishes(
     slot, engine, database_url, active, event, headline, causes, check
 ):
-    """An active slot is healthy. An idle slot means that nothing is published, and payctl's publisher is not missed."""
+    """With an active slot, payctl reports no missing publisher. With an idle slot, it reports Debezium as the cause."""
     slot(active=active)
     with engine.begin() as connection:
         insert_events(connection, 1, **event)
@@ -80,7 +80,7 @@ def test_stats_and_doctor_recognise_an_outbox_that_debezium_publishes(
 
 
 def subject_of(engine):
-    """Return a subject with a database and without brokers."""
+    """Return a subject for `diagnose` with a database and without brokers."""
 
     def absent():
         message = "not configured"

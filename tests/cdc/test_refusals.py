@@ -15,7 +15,7 @@ from ticketbottle_payctl.store.outbox.debezium_names import SLOT, UNROUTABLE
 
 
 def states(scene):
-    """Return the number of rows in each state."""
+    """Return the number of outbox rows in each state."""
     sql = """
         SELECT CASE WHEN published AND "publishedAt" IS NOT NULL THEN 'published'
                     WHEN "retryCount" >= 5 THEN 'dead' ELSE 'pending' END AS state FROM outbox
@@ -31,7 +31,7 @@ def insert(scene, count, **options):
 
 
 def test_a_cut_over_sends_the_last_pending_events(scene):
-    """The cut-over sends and marks all pending events in order, so that Debezium does not send them."""
+    """The cut-over sends and marks all pending events in order, so that Debezium does not send them again."""
     insert(scene, 30, aggregates=10)
     insert(scene, 2, event_type="PAYMENT_REFUNDED")
     report = scene.cut_over()
@@ -41,7 +41,7 @@ def test_a_cut_over_sends_the_last_pending_events(scene):
 
 
 def test_a_dry_run_of_the_cut_over_changes_nothing(scene):
-    """A dry run checks and counts. It creates no slot and takes no shard from a publisher."""
+    """A dry run checks and counts. It creates no slot and enters no shard."""
     insert(scene, 3)
     assert scene.cut_over(dry_run=True).sent == 3
     assert (states(scene), scene.messages(), scene.slots()) == ({"pending": 3}, [], [])
@@ -61,21 +61,21 @@ def test_a_refused_event_stops_the_cut_over(scene):
 
 @contextmanager
 def publisher_at_work(scene):
-    """Hold the shard as another publisher."""
+    """Hold the shard as another publisher during the block."""
     with scene.engine.connect() as connection:
         shard_lock.enter(connection, 0, 1, 0, "somebody")
         yield
 
 
 def test_a_running_publisher_stops_the_cut_over(scene):
-    """The cut-over raises LockedError and creates no slot if a publisher holds a shard."""
+    """If a publisher holds a shard, the cut-over raises LockedError and creates no slot."""
     with publisher_at_work(scene), pytest.raises(LockedError):
         scene.cut_over()
     assert scene.slots() == []
 
 
 def test_events_behind_a_dead_event_stop_the_cut_over(scene):
-    """Debezium would send the events that payctl blocks, so the dead event must be handled first."""
+    """The cut-over refuses to start if a dead event blocks other events, because Debezium would send them."""
     insert(scene, 1, aggregates=1, state="dead")
     key = scene.query('SELECT "aggregateId" FROM outbox')[0]
     insert(scene, 1)
@@ -86,7 +86,7 @@ def test_events_behind_a_dead_event_stop_the_cut_over(scene):
 
 
 def test_a_large_backlog_stops_the_cut_over(scene, monkeypatch):
-    """The cut-over refuses a backlog that it could not send within seconds."""
+    """The cut-over refuses a backlog that is too large to send within seconds."""
     monkeypatch.setattr(cut_over, "MOST_PENDING", 4)
     insert(scene, 5)
     with pytest.raises(GuardError, match="more than 4"):
@@ -96,7 +96,7 @@ def test_a_large_backlog_stops_the_cut_over(scene, monkeypatch):
 
 @pytest.mark.parametrize("publish", [None, "insert, update"])
 def test_the_publication_must_be_for_inserts_only(publish, scene):
-    """The cut-over refuses a publication without inserts, or with updates, which would send payctl's marks."""
+    """The cut-over refuses a publication without inserts or with updates. Updates would send payctl's marks."""
     scene.query("DROP PUBLICATION payctl_outbox")
     if publish:
         scene.query(f"CREATE PUBLICATION payctl_outbox FOR TABLE outbox WITH (publish = '{publish}')")
@@ -106,7 +106,7 @@ def test_the_publication_must_be_for_inserts_only(publish, scene):
 
 
 def test_a_transaction_that_never_ends_stops_the_cut_over(scene, monkeypatch):
-    """PostgreSQL creates a slot only after older writing transactions end. The wait has a limit and leaves no slot."""
+    """A cut-over stops waiting for an old writing transaction after a time limit, and leaves no slot."""
     monkeypatch.setattr(cut_over, "PATIENCE", cut_over.PATIENCE / 60)
     with scene.engine.connect() as connection:
         connection.exec_driver_sql("CREATE TABLE another (id int)")
@@ -116,7 +116,7 @@ def test_a_transaction_that_never_ends_stops_the_cut_over(scene, monkeypatch):
 
 
 def test_a_second_cut_over_is_refused(scene):
-    """The slot exists already, and publishers are refused until the outbox is taken back."""
+    """A second cut-over is refused because the slot exists. Publishers are refused until the outbox is taken back."""
     scene.cut_over()
     with pytest.raises(GuardError, match="exists already"):
         scene.cut_over()
@@ -128,16 +128,16 @@ def test_a_second_cut_over_is_refused(scene):
 
 
 def test_mark_and_cut_back_need_a_replication_slot(scene):
-    """If no slot exists, payctl publishes and marks its own events, so both commands are refused."""
+    """Without a slot, payctl publishes and marks its own events, so it refuses both commands."""
     for command in (scene.mark, scene.cut_back):
         with pytest.raises(GuardError, match="no replication slot"):
             command()
 
 
 def test_mark_updates_the_events_that_are_in_kafka(scene):
-    """An event in Kafka is marked with its time there, and an unroutable event is dead. A second mark changes nothing.
+    """`mark` marks an event in Kafka with its time there, and makes an unroutable event dead.
 
-    If a connector still reads, cut-back is refused.
+    A second `mark` changes nothing. While a connector reads the slot, cut-back is refused.
     """
     scene.cut_over()
     with scene.connect():
@@ -159,7 +159,7 @@ def test_mark_updates_the_events_that_are_in_kafka(scene):
 
 
 def test_the_printed_role_may_run_every_cdc_command(scene, cdc):
-    """The printed SQL gives the role every privilege that the cdc commands need. Only a guard stops them."""
+    """The printed SQL gives the role every privilege that the cdc commands need."""
     insert(scene, 4)
     assert cdc("cut-over", "-n")["dry_run"]
     handed_over = cdc("cut-over", "-y")
@@ -172,7 +172,7 @@ def test_the_printed_role_may_run_every_cdc_command(scene, cdc):
 
 
 def test_cut_over_and_cut_back_need_yes(scene, cdc):
-    """If ``--yes`` is missing or the limit is exceeded, payctl exits with 7, even if no event is pending."""
+    """Without ``--yes``, or over the limit, payctl exits with 7, even if no event is pending."""
     insert(scene, 4)
     assert cdc("cut-over")["error"]["hint"] == "check with -n, then add --yes"
     assert "--max-affected 4" in cdc("cut-over", "-y", "--max-affected", "3")["error"]["hint"]
@@ -183,7 +183,7 @@ def test_cut_over_and_cut_back_need_yes(scene, cdc):
 
 
 def test_cdc_in_a_protected_profile_needs_reason_and_confirmation(cdc, tmp_path):
-    """cut-over, mark and cut-back need --reason and --confirm in a protected profile."""
+    """In a protected profile, cut-over, mark and cut-back need `--reason` and `--confirm`."""
     file = tmp_path / "config.toml"
     file.write_text("[profiles.prod.guard]\nprotected = true\n", "utf-8")
     named = ["-p", "prod", "--config", str(file)]
@@ -198,7 +198,10 @@ def test_cdc_in_a_protected_profile_needs_reason_and_confirmation(cdc, tmp_path)
 
 @pytest.fixture
 def cdc(scene, own_url):
-    """Return a function that runs ``payctl cdc`` as the connector's role and returns its valid document."""
+    """Return a function that runs ``payctl cdc`` with the connector's role.
+
+    It checks the JSON document and returns it.
+    """
     environment = {"DATABASE_URL": own_url, "KAFKA_BROKERS": scene.kafka.bootstrap}
 
     def run(*words):

@@ -7,10 +7,9 @@ A_LOT = 1_000_000
 
 
 def test_a_quiet_outbox_does_not_retain_the_write_ahead_log(scene):
-    """If programs write only to other tables, heartbeats move the slot, so the server can delete its log.
+    """While programs write only to other tables, heartbeats move the slot, so that the server can delete its log.
 
-    Heartbeats go to their own topic and not to the topic of unroutable events. The test changes only their
-    interval.
+    Heartbeats go to their own topic and not to the topic of unroutable events. The test changes only their interval.
     """
     scene.cut_over()
     scene.query("CREATE TABLE other (line text)")
