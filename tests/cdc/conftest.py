@@ -146,7 +146,7 @@ def set_up_roles(engine: Engine, config: CdcConfig) -> None:
 
 
 @pytest.fixture
-def own_url(scene, database_url):  # the fixture scene creates the role
+def own_url(scene, database_url):  # noqa: ARG001 - the fixture scene creates the role
     """Return the database's URL for the role that the printed SQL creates."""
     parts = urlsplit(database_url)
     return parts._replace(netloc=f"{ROLE}:{PASSWORD}@{parts.hostname}:{parts.port}").geturl()
