@@ -1,4 +1,4 @@
-"""The stack in the form that CloudFormation gets, and its generator. None of these tests talks to AWS."""
+"""The stack in the form that CloudFormation gets, and its generator. None of these tests calls AWS."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FUNCTIONS = (
     *("ReconcilePaymentsFunction", *OUTSIDE),
 )
 INSIDE = tuple(name for name in FUNCTIONS if name not in OUTSIDE)
-"""The functions in the VPC, with a database and secrets."""
+"""The names of the functions in the VPC, which have a database and secrets."""
 
 
 def missing(reason):
@@ -54,7 +54,7 @@ def of_type(template):
 
 @pytest.fixture(scope="session")
 def functions(of_type):
-    """Return the properties of the functions."""
+    """Return the properties of all functions by logical id."""
     found = of_type("Lambda::Function")
     assert sorted(found) == sorted(FUNCTIONS)
     return found
@@ -62,13 +62,13 @@ def functions(of_type):
 
 @pytest.fixture(scope="session")
 def inside(functions):
-    """Return the properties of the functions in the VPC."""
+    """Return the properties of the functions in the VPC by logical id."""
     return {name: functions[name] for name in INSIDE}
 
 
 @pytest.fixture(scope="session")
 def statements(of_type):
-    """Return each statement of a role's policies as ``(logical id, statement)``, with the conditional ones."""
+    """Return each statement of a role's policies as ``(logical id, statement)``. Include conditional statements."""
     found = []
     for logical, role in of_type("IAM::Role").items():
         for policy in role.get("Policies", []):
@@ -80,7 +80,7 @@ def statements(of_type):
 
 @pytest.fixture(scope="session")
 def tools():
-    """Return the Python interpreter of the environment with AWS's own transformation."""
+    """Return the Python interpreter of the environment that contains AWS's own transformation."""
     python = ROOT / ".venv-aws" / "bin" / "python"
     if not python.exists():
         missing("the template's tools are not installed: make template")
@@ -89,7 +89,7 @@ def tools():
 
 @pytest.fixture(scope="session")
 def generate(tools):
-    """Return ``generate(*arguments)``, which runs the generator in the environment of the template's tools."""
+    """Return ``generate(*arguments)``, which runs the generator with the interpreter of the template's tools."""
 
     def run(*arguments, **environ):
         command = [str(tools), "-m", "deploy.generate", *arguments]
@@ -101,7 +101,7 @@ def generate(tools):
 
 @pytest.fixture(scope="session")
 def sbom_python():
-    """Return the interpreter of the environment with the SBOM's tool."""
+    """Return the Python interpreter of the environment that contains the SBOM's tool."""
     python = ROOT / ".venv-sbom" / "bin" / "python"
     if not python.exists():
         missing("the SBOM's tool is not installed: make sbom")

@@ -1,8 +1,8 @@
-"""Print the functions' environments, with SAM CLI's own classes: in a container of `sam local`, and when deployed.
+"""Print each function's environment in a container of `sam local` and after deployment, with SAM CLI's own classes.
 
-Run by the interpreter of the template's tools: ``python -m tests.deploy.sam_local ENV_FILE``. The classes come from the
-environment of the runtime emulator, which has SAM CLI without the packages that it depends on. The result is a JSON
-object with "container" and "deployed", by function, and "routes".
+Run it with the interpreter of the template's tools: ``python -m tests.deploy.sam_local ENV_FILE``. The classes come
+from the environment of the runtime emulator, which contains SAM CLI without its dependencies. The result is a JSON
+object with "container" and "deployed", which have the variables by function, and with "routes".
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ REPAIR = {
 
 
 def container(stacks, overrides):
-    """Return the environment that SAM gives each function's container, and the functions' layers and code."""
+    """Return the environment that SAM gives each function's container."""
     runner = LocalLambdaRunner(None, None, str(TEMPLATE.parent), str(TEMPLATE.parent), env_vars_values=overrides)
     functions = SamFunctionProvider(stacks, use_raw_codeuri=True).get_all()
     return {one.name: runner._make_env_vars(one).resolve() for one in functions}  # noqa: SLF001 - not public in SAM
 
 
 def routes(stacks):
-    """Return ``METHOD path`` of each route that `sam local start-api` serves."""
+    """Return ``METHOD path`` for each route that `sam local start-api` serves."""
     api = ApiProvider(stacks, cwd=str(TEMPLATE.parent)).api
     return sorted(f"{method} {route.path}" for route in api.routes for method in route.methods)
 
 
 def deployed():
-    """Return each function's environment as CloudFormation gives it to Lambda in production, references left out."""
+    """Return each function's environment as CloudFormation gives it to Lambda in production, without references."""
     config = tomllib.loads(CONFIG.read_text("utf-8"))["prod"]["deploy"]["parameters"]["parameter_overrides"]
     values = {**parameters_of(TEMPLATE.read_text("utf-8"), config), **REPAIR}
     values |= {"CodeBucket": "b", "CodeKey": "c", "LayerKey": "l"}
@@ -60,7 +60,7 @@ def deployed():
 
 
 def main():
-    """Print the result."""
+    """Print the environments and routes as JSON."""
     overrides = json.loads(Path(sys.argv[1]).read_text("utf-8"))
     stacks, _ = SamLocalStackProvider.get_stacks(str(TEMPLATE))
     found = {"container": container(stacks, overrides), "deployed": deployed(), "routes": routes(stacks)}

@@ -1,4 +1,4 @@
-"""Test alarms, dashboard and logs, which are made from the list of emitted metrics."""
+"""Test the alarms, dashboard and logs, which are generated from the list of emitted metrics."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ticketbottle_payctl.providers import GATEWAYS
 
 
 def seen(alarm):
-    """Return the metrics that an alarm watches: its own metric or those of its expression."""
+    """Return the metrics that an alarm watches: either its own metric or the metrics of its expression."""
     if "Metrics" not in alarm:
         return [alarm]
     return [each["MetricStat"]["Metric"] for each in alarm["Metrics"] if "MetricStat" in each]
 
 
 def test_every_alarm_watches_a_metric_that_the_code_emits(of_type):
-    """The alarm's metric, function and dimensions are in the list. An alarm on another metric would never fire."""
+    """Each alarm watches a metric, function and dimensions in the list. Any other alarm would never fire."""
     checked = 0
     for alarm in of_type("CloudWatch::Alarm").values():
         for metric in seen(alarm):
@@ -39,7 +39,7 @@ def test_every_alarm_watches_a_metric_that_the_code_emits(of_type):
 
 
 def test_an_alarm_on_an_unknown_metric_is_refused():
-    """The generator of the template raises an error for a misspelt metric."""
+    """The template's generator raises an error for a misspelt metric and for a metric of another function."""
     with pytest.raises(KeyError):
         ours(Function.WEBHOOK, "WebhookAcepted")
     with pytest.raises(ValueError, match="does not emit"):
@@ -58,7 +58,7 @@ def test_every_metric_of_the_list_is_emitted_by_the_functions(root):
 
 
 def test_an_alarm_on_missing_data_watches_a_metric_that_is_always_emitted():
-    """Alarms on missing data watch only metrics that every run emits, so that a quiet night sets off no alarm."""
+    """An alarm on missing data watches only a metric that every run emits, so that a quiet night sets off no alarm."""
     strict = [alarm for alarm in ALARMS if alarm.silence == "breaching" and alarm.watch.namespace == NAMESPACE]
     assert strict
     assert all(BY_NAME[alarm.watch.name].always for alarm in strict)
@@ -88,7 +88,7 @@ def test_the_duration_alarms_fire_before_the_timeout(functions):
 
 
 def test_a_scheduled_function_that_does_not_run_sets_off_an_alarm():
-    """An alarm goes off if the schedule of a function is switched off."""
+    """An alarm fires if a scheduled function does not run, for example because its schedule is turned off."""
     watched = {alarm.watch.name: [] for alarm in ALARMS if alarm.below == 1 and alarm.silence == "breaching"}
     for alarm in ALARMS:
         if alarm.below == 1 and alarm.silence == "breaching":
@@ -110,7 +110,7 @@ def test_every_urgent_alarm_pages(of_type):
 
 
 def refused_share(refused, received, expression):
-    """Return the value of the alarm's expression, as CloudWatch computes it for one period."""
+    """Return the value that CloudWatch computes from the alarm's expression for one period."""
     found = re.fullmatch(r"IF\(all > 0 AND part >= (\d+), 100 \* part / all, 0\)", expression)
     return 100 * refused / received if received > 0 and refused >= int(found[1]) else 0
 
@@ -122,7 +122,7 @@ def refused_share(refused, received, expression):
 )  # fmt: skip
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_an_alarm_pages_if_a_gateway_s_callbacks_are_refused(of_type, gateway, refused, received, rings):
-    """A gateway's alarm pages if at least 3 callbacks and a fifth of all are refused within 15 minutes."""
+    """A gateway's alarm pages if at least 3 callbacks, and more than a fifth of all, are refused within 15 minutes."""
     alarm = of_type("CloudWatch::Alarm")[f"{NAMES[gateway]}RefusedAlarm"]
     share, part, whole = alarm["Metrics"]
     assert (alarm["ComparisonOperator"], whole["MetricStat"]["Period"]) == ("GreaterThanThreshold", 900)
@@ -139,7 +139,7 @@ def test_an_alarm_pages_if_a_gateway_s_callbacks_are_refused(of_type, gateway, r
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_an_alarm_pages_if_a_gateway_no_longer_calls(of_type, gateway):
-    """The alarms page after two hours of payments without a callback, or if most payments stay pending."""
+    """Two alarms page: after two hours of payments without a callback, and if most payments stay pending."""
     alarms, (composite,) = of_type("CloudWatch::Alarm"), of_type("CloudWatch::CompositeAlarm").values()
     for name, metric, threshold in (
         ("Silent", "CallbackSilence", 7200),
@@ -163,14 +163,14 @@ def test_an_alarm_pages_if_no_forgery_of_the_probe_is_refused(of_type):
 
 
 def test_an_alarm_fires_at_the_first_unreadable_callback(of_type):
-    """A genuine callback that payctl cannot read may mean that a gateway has changed its format."""
+    """An alarm fires at the first unreadable callback, because a gateway may have changed its format."""
     alarm = of_type("CloudWatch::Alarm")["UnreadableAlarm"]
     assert (alarm["MetricName"], alarm["Threshold"], alarm["Statistic"]) == ("WebhookUnreadable", 0, "Sum")
     assert (alarm["DatapointsToAlarm"], alarm["EvaluationPeriods"], alarm["Period"]) == (1, 1, 60)
 
 
 def dashboard_of(board, *, there):
-    """Return the dashboard's body as CloudFormation makes it, with or without the alarms that have a condition."""
+    """Return the dashboard's body as CloudFormation makes it. ``there`` includes the alarms with a condition."""
     body, sometimes = board["DashboardBody"]["Fn::Sub"]
     for name, choice in sometimes.items():
         _, yes, no = choice["Fn::If"]
@@ -179,7 +179,7 @@ def dashboard_of(board, *, there):
 
 
 def test_the_dashboard_shows_every_metric(of_type):
-    """The dashboard contains one graph for each metric of the list and shows the state of every alarm."""
+    """The dashboard has one graph for each metric in the list, and shows the state of every alarm."""
     (board,) = of_type("CloudWatch::Dashboard").values()
     widgets = json.loads(dashboard_of(board, there=True))["widgets"]
     graphs = [each["properties"] for each in widgets if each["type"] == "metric"]

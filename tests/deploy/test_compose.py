@@ -1,4 +1,4 @@
-"""Test docker-compose.yml, read as a file. The tests start no container."""
+"""Test docker-compose.yml by reading the file. The tests start no container."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def services(root):
 
 
 def test_compose_publishes_ports_on_loopback_only(services):
-    """Databases and brokers with public passwords can be reached from this machine only."""
+    """Databases and brokers, which have public passwords, are reachable only from this machine."""
     published = {name: [str(port) for port in service.get("ports", [])] for name, service in services.items()}
     assert published["postgres"]
     assert published["kafka"]
@@ -26,21 +26,21 @@ def test_compose_publishes_ports_on_loopback_only(services):
 
 
 def test_compose_pins_its_images(services):
-    """Every image that is pulled has a version, and PostgreSQL has production's major version."""
+    """Every image that is downloaded has a version. PostgreSQL has the same major version as in production."""
     fetched = [service["image"] for service in services.values() if "build" not in service]
     assert [image for image in fetched if not re.search(r":\d+\.\d+", image)] == []
     assert services["postgres"]["image"].startswith("postgres:15.")
 
 
 def test_the_compose_publisher_writes_the_image_s_health_file(services, root):
-    """The health file of the publisher is the one that the image's health check reads."""
+    """The publisher writes the health file that the image's health check reads."""
     command = services["publisher"]["command"]
     alive = command[command.index("--health-file") + 1]
     assert f"find {alive} " in re.search(r"^HEALTHCHECK.*\n.*$", (root / "Dockerfile").read_text(), re.MULTILINE)[0]
 
 
 def test_compose_creates_the_topics_of_the_events(services):
-    """The topics that are created at the start are those that payctl publishes to."""
+    """docker-compose creates exactly the topics that payctl publishes to."""
     created = re.search(r"for topic in ([a-z. ]+); do", services["topics"]["command"][0])[1].split()
     assert sorted(created) == ["payment.cancelled", "payment.completed", "payment.failed"]
 

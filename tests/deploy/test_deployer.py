@@ -15,23 +15,23 @@ def policy(root):
 
 
 def test_the_deployer_s_policy_is_current(root, tools):
-    """The policy for deployments is up to date: `make template` would not change it."""
+    """The policy file for deployments equals the output of `make template`."""
     command = [str(tools), "-m", "deploy.deployer", "--check"]
     done = subprocess.run(command, cwd=root, env={}, capture_output=True, text=True, check=False, timeout=50)
     assert done.returncode == 0, done.stderr
 
 
 def test_the_deployer_s_policy_has_no_wildcard_action(policy):
-    """The policy names each action and is shorter than IAM's limit of 10,240 characters."""
+    """The policy names each action in full and is shorter than IAM's limit of 10,240 characters."""
     assert [action for one in policy for action in one["Action"] if "*" in action] == []
     assert len(json.dumps(policy, separators=(",", ":"))) < 10_240
 
 
 @pytest.mark.parametrize("service", ["lambda", "iam", "sqs", "sns", "scheduler", "codedeploy", "cloudformation"])
 def test_the_deployer_s_policy_is_limited_to_one_stack(policy, service):
-    """In the policy, each action that accepts resources is limited to the stack's resources.
+    """Each action of the policy that accepts resources is limited to the stack's resources.
 
-    Reading a code signing configuration is the exception.
+    The only exception is reading a code signing configuration.
     """
     for one in policy:
         actions = {action for action in one["Action"] if action.startswith(f"{service}:")}
@@ -43,7 +43,7 @@ def test_the_deployer_s_policy_is_limited_to_one_stack(policy, service):
 
 
 def test_the_deployer_can_pass_roles_to_three_services_only(policy):
-    """A deployer cannot give the stack's roles to their own machine."""
+    """A deployer can pass roles only to three services, and so cannot use the stack's roles on their own machine."""
     (passing,) = (one for one in policy if "iam:PassRole" in one["Action"])
     assert passing["Condition"]["StringEquals"]["iam:PassedToService"] == [
         "lambda.amazonaws.com", "scheduler.amazonaws.com", "codedeploy.amazonaws.com",
@@ -58,10 +58,10 @@ def test_the_deployer_can_pass_roles_to_three_services_only(policy):
      "cloudformation:ExecuteChangeSet", "logs:PutMetricFilter"],
 )  # fmt: skip
 def test_the_deployer_s_policy_allows_each_step_of_a_deployment(policy, action):
-    """If an action were missing in the policy, a deployment would stop in the middle."""
+    """The policy allows each action of a deployment, which would otherwise stop in the middle."""
     assert action in {each for one in policy for each in one["Action"]}
 
 
 def test_the_deployer_s_policy_allows_reading_no_secret(policy):
-    """A deployer gives the ARN of a secret and cannot read its value."""
+    """A deployer can name a secret by its ARN but cannot read its value."""
     assert [action for one in policy for action in one["Action"] if action.startswith("secretsmanager:")] == []

@@ -1,4 +1,4 @@
-"""Test the stack's optional own domain in front of the API."""
+"""Test the stack's optional own domain for the API."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OUTPUTS = {"ZaloPayCallback": "zalopay", "PayOsWebhook": "payos", "VnPayIpn": "v
 
 
 def stages(of_type):
-    """Return the stages by their API."""
+    """Return each API's stage with its logical id, by the API's logical id."""
     return {one["ApiId"]["Ref"]: (name, one) for name, one in of_type("ApiGatewayV2::Stage").items()}
 
 
@@ -28,7 +28,10 @@ def stages(of_type):
     ],
 )
 def test_the_domain_leads_to_the_apis(template, of_type, mapping, api, key, condition):
-    """Open addresses start at the root of the domain, and hidden ones below the current or the previous hidden path."""
+    """Open addresses start at the domain's root.
+
+    Hidden addresses start with the current or the previous hidden path.
+    """
     ((name, domain),) = of_type("ApiGatewayV2::DomainName").items()
     (configuration,) = domain["DomainNameConfigurations"]
     assert configuration["CertificateArn"] == {"Ref": "CertificateArn"}
@@ -43,7 +46,7 @@ def test_the_domain_leads_to_the_apis(template, of_type, mapping, api, key, cond
 
 
 def test_the_hidden_api_has_every_gateway_and_limits_of_its_own(of_type):
-    """Requests of strangers to the open address do not use up the rate limit of the hidden address."""
+    """The hidden API has its own rate limit, so requests to the open address cannot exhaust it."""
     routes = {one["RouteKey"]: one for one in of_type("ApiGatewayV2::Route").values()}
     gateways = {resolve(Request(*key.split(" "), "", b"")).name for key in routes}
     assert gateways == set(GATEWAYS)
@@ -58,7 +61,7 @@ def test_the_hidden_api_has_every_gateway_and_limits_of_its_own(of_type):
 
 
 def test_only_the_hidden_path_leads_to_the_hidden_api(of_type):
-    """The hidden API's own address is closed. The open API's is closed too if open addresses are switched off."""
+    """The hidden API's own address is closed. The open API's address is closed if open addresses are turned off."""
     apis = of_type("ApiGatewayV2::Api")
     assert apis["HiddenApi"]["DisableExecuteApiEndpoint"] is True
     closed = {"disableExecuteApiEndpoint": {"Fn::If": ["HasOpenPaths", False, True]}}
@@ -67,13 +70,13 @@ def test_only_the_hidden_path_leads_to_the_hidden_api(of_type):
 
 @pytest.mark.parametrize("path", ["/webhook/zalopay", "/a-hidden-path-of-24-chars/webhook/zalopay"])
 def test_the_webhook_recognises_the_gateway_below_a_hidden_path(path):
-    """API Gateway may pass the path with or without the hidden part."""
+    """The webhook recognises the gateway in a path with or without the hidden part."""
     assert resolve(Request("POST", path, "", b"")).name == "zalopay"
 
 
 @pytest.mark.parametrize("name", ["HiddenPath", "PreviousHiddenPath"])
 def test_a_short_hidden_path_is_refused(template, name):
-    """A hidden path has the length of sixteen random bytes, so that it cannot be guessed."""
+    """A hidden path must be as long as sixteen random bytes, so that nobody can guess it."""
     pattern = template["Parameters"][name]["AllowedPattern"]
     assert re.fullmatch(pattern, secrets.token_urlsafe(16))
     assert re.fullmatch(pattern, "")
@@ -82,7 +85,7 @@ def test_a_short_hidden_path_is_refused(template, name):
 
 @pytest.mark.parametrize(("output", "path"), OUTPUTS.items())
 def test_the_stack_s_outputs_have_the_address_for_the_gateways(template, output, path):
-    """The stack's outputs have the hidden address, or else the domain's address, or else the API's own address."""
+    """The stack's outputs show the hidden address, else the domain's address, else the API's own address."""
     text, values = template["Outputs"][output]["Value"]["Fn::Sub"]
     assert text == f"https://${{Host}}${{Prefix}}/webhook/{path}"
     condition, domain, own = values["Host"]["Fn::If"]
@@ -110,12 +113,12 @@ def test_the_template_refuses_an_empty_parameter_that_is_needed(template, rule, 
 
 
 def test_production_needs_a_limit_of_concurrent_webhooks(template):
-    """If there were no limit, a flood of requests would open one database connection for each webhook."""
+    """Without a limit, a flood of requests would open one database connection for each webhook."""
     (assertion,) = template["Rules"]["ProductionBoundsItsConnections"]["Assertions"]
     assert assertion["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "ReservedWebhook"}, 0]}]}
 
 
 def test_the_api_has_no_metrics_for_each_route(of_type):
-    """Metrics of single routes cost extra, and no alarm and no graph uses them."""
+    """The API has no metrics for single routes, which cost extra and which no alarm and no graph uses."""
     assert "DetailedMetricsEnabled" not in json.dumps(of_type("ApiGatewayV2::Stage"))
     assert "Route" not in json.dumps(of_type("CloudWatch::Alarm"))

@@ -16,7 +16,7 @@ from ticketbottle_payctl.providers import GATEWAYS, resolve
 from ticketbottle_payctl.telemetry import LEVELS
 
 RUNTIMES = {"python3.12", "python3.13", "python3.14"}
-"""The runtimes for which the Kafka client has wheels."""
+"""The Lambda runtimes for which the Kafka client has wheels."""
 
 RESERVED = {"AWS_REGION", "AWS_DEFAULT_REGION", "LAMBDA_TASK_ROOT", "PATH", "PYTHONPATH", "_HANDLER", "TZ"}
 
@@ -32,13 +32,13 @@ def integrations(of_type):
 
 
 def test_each_function_has_explicit_basic_settings(functions):
-    """Every setting of a function that can cost money or fail has an explicit value in the template."""
+    """The template sets an explicit value for every setting of a function that can cost money or fail."""
     for function in functions.values():
         assert function["Runtime"] in RUNTIMES
         assert function["Architectures"] == [{"Ref": "Architecture"}]
         assert {"Timeout", "MemorySize", "VpcConfig", "Role", "Layers"} <= function.keys()
         assert function["LoggingConfig"]["LogFormat"] == "JSON"
-        # Lambda gives a line without a level, such as a metric, the level INFO. A stricter filter would drop it.
+        # Lambda treats a line without a level, such as a metric, as INFO. A stricter filter would drop the line.
         assert function["LoggingConfig"]["ApplicationLogLevel"] == "DEBUG"
         assert function["LoggingConfig"]["SystemLogLevel"] == "INFO"
         assert function["Environment"]["Variables"]["LOG_LEVEL"] == {"Ref": "LogLevel"}
@@ -47,7 +47,7 @@ def test_each_function_has_explicit_basic_settings(functions):
 
 
 def test_each_function_s_handler_exists(functions):
-    """Every handler of the template can be imported and called."""
+    """Every handler in the template can be imported and called."""
     for function in functions.values():
         module, name = function["Handler"].rsplit(".", 1)
         assert callable(getattr(importlib.import_module(module), name))
@@ -62,7 +62,7 @@ def test_the_layer_fits_the_functions(functions, of_type):
 
 
 def test_the_functions_environment_has_no_secret_value(functions, values):
-    """A secret variable has the ARN of its secret, and CloudFormation resolves no secret value."""
+    """A secret variable contains the ARN of its secret, and CloudFormation resolves no secret value."""
     for function in functions.values():
         named = function["Environment"]["Variables"]
         variables = {name: value for name, value in named.items() if value != {"Ref": "AWS::NoValue"}}
@@ -79,7 +79,7 @@ def test_the_functions_environment_has_no_secret_value(functions, values):
 
 
 def test_the_webhook_function_gets_every_key_that_signs_callbacks(functions):
-    """Exactly the fields that sign callbacks come from the gateways' secret."""
+    """The gateways' secret provides exactly the fields that sign callbacks."""
     signing = {field.env for gateway in GATEWAYS.values() for field in gateway.fields if field.signs_callbacks}
     variables = functions["WebhookFunction"]["Environment"]["Variables"]
     given = {name for name, value in variables.items() if value == {"Ref": "GatewaySecretArn"}}
@@ -87,7 +87,7 @@ def test_the_webhook_function_gets_every_key_that_signs_callbacks(functions):
 
 
 def test_every_variable_of_the_template_exists_in_the_code(functions, root):
-    """A misspelt variable of the template would have no effect and cause no error."""
+    """The code reads every variable of the template. A misspelt variable would have no effect and cause no error."""
     folders = (root / "ticketbottle_payctl", root / "lambda_entrypoints")
     known = "\n".join(path.read_text("utf-8") for folder in folders for path in folder.rglob("*.py"))
     for function in functions.values():
@@ -96,7 +96,7 @@ def test_every_variable_of_the_template_exists_in_the_code(functions, root):
 
 
 def test_the_template_s_defaults_equal_the_code_s_defaults(template):
-    """Batch size, retries, retention and loop seconds have the same defaults in the template and in the code."""
+    """Batch size, retries, retention, loop seconds and log level have the same defaults in template and code."""
     parsed = settings.Settings.from_env({})
     defaults = {name: parameter.get("Default") for name, parameter in template["Parameters"].items()}
     assert defaults["BatchSize"] == parsed.batch_size
@@ -141,7 +141,7 @@ def test_the_api_waits_longer_than_the_webhook_function_runs(of_type, functions)
     ],
 )
 def test_a_scheduled_run_that_fails_for_good_goes_to_the_dead_letter_queue(of_type, function, retries, age):
-    """Lambda retries a failed run a limited number of times. Then the run's event goes to the queue."""
+    """Lambda retries a failed run a limited number of times. After that, the run's event goes to the queue."""
     configs = {each["FunctionName"]["Ref"]: each for each in of_type("Lambda::EventInvokeConfig").values()}
     assert configs[function]["MaximumRetryAttempts"] == retries
     assert configs[function]["MaximumEventAgeInSeconds"] == age
@@ -149,7 +149,7 @@ def test_a_scheduled_run_that_fails_for_good_goes_to_the_dead_letter_queue(of_ty
 
 
 def test_the_functions_run_at_their_scheduled_times(of_type):
-    """Schedules run every minute, every five and every 15 minutes, and every night in Vietnam.
+    """The schedules run every minute, every 5 minutes, every 15 minutes, and every night in Vietnam's time.
 
     Their names contain the stack's name.
     """
@@ -170,7 +170,7 @@ def test_the_functions_run_at_their_scheduled_times(of_type):
 
 
 def test_the_processor_s_role_allows_exactly_the_topics_of_the_code(of_type, values):
-    """With aws-iam the role of the publisher's function allows writing to the code's topics and to no other one."""
+    """With aws-iam, the role of the publisher's function may write only to the code's topics."""
     policy = of_type("IAM::Role")["PublishOutboxRole"]["Policies"]
     named = {text for text in values(policy) if "${Topics}" in text}
     assert named == {",".join(f"${{Topics}}/{topic}" for topic in TOPICS.values())}
@@ -187,7 +187,7 @@ def test_the_processor_s_role_allows_exactly_the_topics_of_the_code(of_type, val
     ],
 )
 def test_a_function_s_permissions_exist_before_its_first_run(template, function, ways):
-    """The function depends on its network rules, and its role has all permissions from the start."""
+    """A function depends on its network rules, and its role has all permissions from the start."""
     resource = template["Resources"][function]
     assert set(resource["DependsOn"]) == ways
     schedules = {
@@ -202,7 +202,7 @@ def test_a_function_s_permissions_exist_before_its_first_run(template, function,
 
 @pytest.mark.parametrize("environment", ["dev", "staging", "prod"])
 def test_samconfig_is_complete(root, template, environment):
-    """Each environment gives every required parameter, only known ones, and no secret."""
+    """Each environment in samconfig.toml sets every required parameter, no unknown parameter, and no secret."""
     config = tomllib.loads((root / "deploy" / "samconfig.toml").read_text("utf-8"))
     assert config["version"] == 0.1
     deploy = config[environment]["deploy"]["parameters"]

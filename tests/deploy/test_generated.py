@@ -1,4 +1,4 @@
-"""Test that the files that are generated from the handwritten template are current."""
+"""Test that the files generated from the handwritten template are current."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import re
 
 
 def test_the_generated_template_is_current(generate):
-    """The generated files are up to date: `make template` would change no file."""
+    """The generated files equal the output of `make template`."""
     result = generate("--check", AWS_DEFAULT_REGION="eu-central-1")
     assert result.returncode == 0, result.stderr
 
 
 def test_the_generated_template_is_plain_cloudformation(template):
-    """Plain CloudFormation needs neither the SAM transform nor the permission to use it."""
+    """The generated template needs neither the SAM transform nor the permission to use it."""
     assert "Transform" not in template
     assert [one["Type"] for one in template["Resources"].values() if "Serverless" in one["Type"]] == []
 
 
 def test_every_parameter_and_condition_is_used(template):
-    """No parameter and no condition of the template is unused."""
+    """The template has no unused parameter and no unused condition."""
     text = json.dumps({part: template[part] for part in ("Conditions", "Resources", "Rules", "Outputs")})
     unused = [name for name in template["Parameters"] if f'"Ref": "{name}"' not in text and f"${{{name}}}" not in text]
     assert unused == []

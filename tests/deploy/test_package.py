@@ -1,4 +1,4 @@
-"""Test the zips for Lambda: they are built for both architectures and run on this machine without other packages."""
+"""Test the Lambda zips: their build for both architectures, and their start on this machine without other packages."""
 
 from __future__ import annotations
 
@@ -25,17 +25,20 @@ UNWANTED = (
     *("typer", "rich", "pygments", "click", "awslambdaric", "boto3", "botocore", "pip", "pytest", "hypothesis"),
 )
 ASKING = ("payos", "pydantic", "pydantic_core", "httpx")
-"""Libraries that only one function loads, and only when it asks a gateway. The import of a function loads none."""
+"""Libraries that a function loads only to ask a gateway. Importing a handler loads none of them."""
 
 PERMITTED = {
     *("MIT", "MIT License", "Apache-2.0", "Apache Software License", "PSF-2.0", "BSD-3-Clause", "MPL-2.0"),
     "GNU Library or Lesser General Public License (LGPL)",
 }
-"""The licences in the layer. A new one is a decision. psycopg2's permits linking by programs of any licence, and
-certifi's (MPL-2.0) asks for the source of changed files only, of which there are none."""
+"""The licences of the packages in the layer. A new licence needs a decision.
+
+psycopg2's licence permits programs with any licence to link to it. certifi's licence (MPL-2.0) requires the source of
+changed files only, and no file is changed.
+"""
 
 MACHINES = {"x86_64": 62, "arm64": 183}
-"""The value of ``e_machine`` in the ELF header of each architecture."""
+"""The value of ``e_machine`` in an ELF header, for each architecture."""
 
 FIRST_CALLS = """
 import importlib, json, sys
@@ -62,7 +65,7 @@ print(*{"payos", "pydantic", "pydantic_core", "httpx"} & sys.modules.keys())
 
 
 def interpreter():
-    """Return a CPython of the runtime's version, from the path or from pyenv, or None."""
+    """Return a CPython of the runtime's version from PATH or pyenv, or None."""
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     candidates = [*sorted(map(str, pyenv.glob(f"{RUNTIME}.*/bin/python"))), shutil.which(f"python{RUNTIME}")]
     for candidate in filter(None, candidates):
@@ -74,7 +77,7 @@ def interpreter():
 
 @pytest.fixture(scope="session")
 def python():
-    """Return the runtime's Python."""
+    """Return the path of a Python interpreter of the Lambda runtime's version."""
     found = interpreter()
     if found is not None:
         return found
@@ -86,7 +89,7 @@ def python():
 
 @pytest.fixture(scope="session")
 def built(python, root, tmp_path_factory):
-    """Build both zips for both architectures in directories of different names."""
+    """Return both zips for both architectures. Each architecture's directory has another name."""
     ca = root / "LICENSE"  # the build does not check the content of this file
     source = tmp_path_factory.mktemp("source")  # a copy, which cannot change between the two builds
     for package in ("ticketbottle_payctl", "lambda_entrypoints"):
@@ -100,7 +103,7 @@ def built(python, root, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def contents(built):
-    """Return ``contents[arch, zip]``, the files of a zip by name in their order."""
+    """Return a mapping from architecture and zip to the zip's files by name, in the zip's order."""
     found = {}
     for arch, artifacts in built.items():
         for name, made in artifacts.items():
@@ -110,7 +113,7 @@ def contents(built):
 
 
 def test_every_handler_starts_from_the_zips(built, python, tmp_path):
-    """With only the unpacked zips on the path, each handler imports and a request gets a reply."""
+    """With only the unpacked zips on the path, each handler can be imported, and a request gets a reply."""
     places = {LAYER: tmp_path / "opt", CODE: tmp_path / "task"}
     for name, place in places.items():
         with zipfile.ZipFile(built["x86_64"][name].path) as archive:
@@ -131,7 +134,7 @@ def test_every_handler_starts_from_the_zips(built, python, tmp_path):
 
 
 def test_every_module_in_the_zips_has_its_bytecode(contents):
-    """Python compiles nothing during a cold start."""
+    """The zips contain bytecode for every module, so Python compiles nothing during a cold start."""
     for entries in contents.values():
         modules = {name for name in entries if name.endswith(".py")}
         bytecode = [name.replace("__pycache__/", "") for name in entries if name.endswith(".pyc")]
@@ -150,7 +153,7 @@ def test_two_builds_of_the_same_sources_have_the_same_bytes(built, contents):
 
 
 def test_names_in_the_zips_are_sorted_and_times_are_fixed(built):
-    """The bytes of a zip do not depend on the time, the machine or the user of the build."""
+    """A zip's bytes do not depend on the time, the machine or the user of the build."""
     for artifacts in built.values():
         for made in artifacts.values():
             with zipfile.ZipFile(made.path) as archive:
@@ -163,7 +166,7 @@ def test_names_in_the_zips_are_sorted_and_times_are_fixed(built):
 
 @pytest.mark.parametrize("arch", MACHINES)
 def test_the_libraries_in_the_zips_match_the_architecture(contents, arch):
-    """Every shared library is for the zip's architecture, whatever machine built it."""
+    """Every shared library is for the zip's architecture, on whatever machine it was built."""
     libraries = {name: content for name, content in contents[arch, LAYER].items() if content[:4] == b"\x7fELF"}
     assert any("librdkafka" in name for name in libraries)
     assert any("libpq" in name for name in libraries)
@@ -184,7 +187,7 @@ def test_the_code_zip_has_the_modules_that_the_functions_load_and_no_others(cont
 
 
 def test_the_zips_hold_only_what_a_function_needs(contents):
-    """The zips have no command line, no sandbox, no tests and no part of Lambda's runtime."""
+    """The zips contain no command line, no sandbox, no tests and no part of Lambda's runtime."""
     for (_, name), entries in contents.items():
         folders = {part for entry in entries for part in entry.split("/")[:-1]}
         assert {"cli", "sandbox", "tests", "test", "testing", "schemas"}.isdisjoint(folders), name
@@ -195,7 +198,7 @@ def test_the_zips_hold_only_what_a_function_needs(contents):
 
 
 def test_the_sbom_of_the_layer_is_what_its_lock_names(built, make_sbom, root, tmp_path):
-    """`make package` lists the packages that were unpacked, each with the version of the lock and a known licence."""
+    """The layer's SBOM lists the unpacked packages, each with its locked version and a permitted licence."""
     make_sbom("--folder", str(built["arm64"][LAYER].path.parent / "layer" / "python"), "--target", str(tmp_path))
     listed = [line.split("\t") for line in (tmp_path / LICENCES).read_text("utf-8").splitlines()]
     pins = re.findall(r"^([a-z0-9._-]+)==(\S+)", (root / "locks" / "layer.txt").read_text("utf-8"), re.MULTILINE)
@@ -205,7 +208,7 @@ def test_the_sbom_of_the_layer_is_what_its_lock_names(built, make_sbom, root, tm
 
 
 def test_the_zips_are_within_the_size_budget(built):
-    """The project's budget is much smaller than Lambda's limit."""
+    """The zips are within the project's size budget, which is much smaller than Lambda's limit."""
     for artifacts in built.values():
         for name, made in artifacts.items():
             assert made.zipped <= BUDGETS[name][0]

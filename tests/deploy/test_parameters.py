@@ -1,4 +1,4 @@
-"""Test the values that each parameter of the template accepts, and the places that use them."""
+"""Test which values each parameter of the template accepts, and which functions get them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAYBE_SECRETS = (*OPTIONAL, *(f"Previous{name}" for name in (*SECRETS, *OPTIONAL
 
 
 def cases(names, accepted, refused):
-    """Return one case for each parameter and value."""
+    """Return one case for each parameter and value, as ``(name, value, accepted)``."""
     return [
         (name, value, expected)
         for name in names
@@ -110,27 +110,30 @@ def test_the_template_refuses_an_invalid_parameter(template, name, value, accept
 
 @pytest.mark.parametrize("value", ["b-1.example:9098", "b-1.example:9098,b-2.example:9098"])
 def test_the_template_and_the_code_accept_the_same_list_of_brokers(template, value):
-    """The template's pattern and the code accept one broker or several brokers with commas between them."""
+    """The template's pattern and the code accept one broker, or several brokers with commas between them."""
     assert re.fullmatch(template["Parameters"]["KafkaBrokers"]["AllowedPattern"], value)
     assert settings.Settings.from_env({"KAFKA_BROKERS": value}).kafka.brokers == value
 
 
 def test_every_function_but_the_publisher_and_the_cleanup_can_give_its_connection_back(template, functions):
-    """KeepConnections becomes PAYCTL_DB_POOL of the functions that may go through RDS Proxy."""
+    """KeepConnections becomes the variable PAYCTL_DB_POOL of each function that may connect through RDS Proxy."""
     given = {name for name, one in functions.items() if "PAYCTL_DB_POOL" in one["Environment"]["Variables"]}
     assert given == {"WebhookFunction", "WatchPaymentsFunction", "ReconcilePaymentsFunction"}
     assert template["Parameters"]["KeepConnections"]["Default"] == "true"
 
 
 def test_every_arn_has_a_pattern(template):
-    """CloudFormation names a mistyped ARN at once, before it creates any resource."""
+    """Every ARN parameter has a pattern, so CloudFormation names a mistyped ARN before it creates any resource."""
     arns = {name: one for name, one in template["Parameters"].items() if name.endswith("Arn")}
     assert len(arns) > 10
     assert [name for name, one in arns.items() if "AllowedPattern" not in one] == []
 
 
 def test_a_private_authority_reaches_the_kafka_client(functions):
-    """KafkaCaFile becomes KAFKA_CA_FILE of the publisher's function. If it is empty, the variable is absent."""
+    """KafkaCaFile becomes the variable KAFKA_CA_FILE of the publisher's function.
+
+    If it is empty, no variable is set.
+    """
     given = {name: each["Environment"]["Variables"].get("KAFKA_CA_FILE") for name, each in functions.items()}
     expected = {"Fn::If": ["HasKafkaCa", {"Ref": "KafkaCaFile"}, {"Ref": "AWS::NoValue"}]}
     assert {name: value for name, value in given.items() if value} == {"PublishOutboxFunction": expected}

@@ -13,7 +13,7 @@ CONDITION = "ReconcilesPayments"
 
 
 def test_nothing_of_the_scheduled_repair_is_there_by_default(template):
-    """Each resource of the scheduled repair, and each reference to such a resource, depends on its condition."""
+    """Each resource of the scheduled repair, and each reference to this resource, depends on the condition."""
     assert template["Parameters"]["ReconcilePayments"]["Default"] == "false"
     assert template["Conditions"][CONDITION] == {"Fn::Equals": [{"Ref": "ReconcilePayments"}, "true"]}
     own = {name for name, one in template["Resources"].items() if one.get("Condition") == CONDITION}
@@ -27,7 +27,7 @@ def test_nothing_of_the_scheduled_repair_is_there_by_default(template):
 
 
 def without(node):
-    """Return the template's tree without the parts that depend on the condition."""
+    """Return a part of the template without the parts that depend on the condition."""
     if isinstance(node, dict):
         if node.get("Fn::If", [None])[0] == CONDITION:
             return without(node["Fn::If"][2])
@@ -44,7 +44,7 @@ def test_the_scheduled_repair_needs_its_secrets_and_a_way_out(template):
 
 
 def test_the_scheduled_repair_runs_once_at_a_time_and_alone_has_a_way_out(functions):
-    """Only `reconcile-payments` has the security group for the gateways, and may have other subnets."""
+    """Only `reconcile-payments` has the security group for the gateways. It may also have other subnets."""
     function = functions["ReconcilePaymentsFunction"]
     assert function["ReservedConcurrentExecutions"] == 1
     assert function["VpcConfig"]["SubnetIds"]["Fn::If"] == [
@@ -57,7 +57,7 @@ def test_the_scheduled_repair_runs_once_at_a_time_and_alone_has_a_way_out(functi
 
 
 def test_the_scheduled_repair_gets_every_key_and_address_of_the_queries(functions):
-    """The secret of `reconcile-payments` provides exactly the credentials that the gateways' queries need."""
+    """The secret of `reconcile-payments` provides exactly the credentials that the queries to the gateways need."""
     variables = functions["ReconcilePaymentsFunction"]["Environment"]["Variables"]
     needed = {
         field.env for name, query in QUERIES.items() for field in GATEWAYS[name].fields if field.name in query.needs
@@ -71,7 +71,7 @@ def test_the_scheduled_repair_gets_every_key_and_address_of_the_queries(function
 
 
 def test_each_bad_result_of_the_scheduled_repair_has_an_alarm():
-    """A plan over the cap pages an operator. Other results that an operator must check send a mail."""
+    """A plan over the cap pages an operator. The other results that an operator must check send an e-mail."""
     watched = {alarm.watch.name: alarm.pages for alarm in ALARMS if alarm.watch.name.startswith("Reconcile")}
     emitted = {metric.name for metric in METRICS if metric.functions == (Function.RECONCILE_PAYMENTS,)}
     assert emitted - watched.keys() == {"ReconcileSettled", "ReconcileOpen"}

@@ -1,4 +1,4 @@
-"""A changed code, template or parameter publishes a new version of the webhook. Both tools deploy the same release."""
+"""Test when a deployment publishes a new version of the webhook, and that both tools deploy the same release."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ for line in sys.stdin:
 
 @pytest.fixture(scope="session")
 def forks(tools, tmp_path_factory):
-    """Yield a process that runs the script for each line. It has AWS's library loaded, half of the script's time."""
+    """Yield a process that runs the script once for each input line.
+
+    AWS's library, which loads slowly, is loaded once.
+    """
     command, pipe, place = [str(tools), "-c", FORKS], subprocess.PIPE, tmp_path_factory.mktemp("forks")
     with subprocess.Popen(command, cwd=place, env={}, stdin=pipe, stdout=pipe, text=True, bufsize=1) as process:
         yield process
@@ -46,7 +49,7 @@ def forks(tools, tmp_path_factory):
 
 
 def built_for(machine, path):
-    """Write a zip with one library for an architecture, given as the number in its ELF header."""
+    """Write a zip with one library for an architecture, which is the number in its ELF header."""
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("python/library.so", b"\x7fELF" + bytes(14) + machine.to_bytes(2, "little"))
         archive.writestr("python/module.py", "")
@@ -56,7 +59,7 @@ def built_for(machine, path):
 def checkout(root, tmp_path, forks):
     """Return a copy of the deployment files with a build.
 
-    ``checkout.deploy(...)`` runs it and ``edit`` changes a file.
+    ``checkout.deploy(...)`` runs the script, and ``checkout.edit(...)`` changes a file.
     """
     for folder in ("deploy", "ticketbottle_payctl"):
         shutil.copytree(root / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "cli"))
@@ -68,14 +71,14 @@ def checkout(root, tmp_path, forks):
         folder = tmp_path
 
         def edit(self, name, before, after):
-            """Replace a text of a file."""
+            """Replace a text in a file."""
             path = tmp_path / name
             text = path.read_text("utf-8")
             assert before in text
             path.write_text(text.replace(before, after), "utf-8")
 
         def deploy(self, *arguments, environ=None):
-            """Run the script as `make deploy` does."""
+            """Run the script like `make deploy`."""
             given = {"cwd": str(tmp_path), "arguments": arguments, "environ": environ or {}}
             forks.stdin.write(json.dumps(given) + "\n")
             code = int(forks.stdout.readline())
@@ -83,13 +86,13 @@ def checkout(root, tmp_path, forks):
             return subprocess.CompletedProcess(arguments, code, stdout, stderr)
 
         def planned(self, *arguments):
-            """Return the commands that the script would run, as lists."""
+            """Return the commands that the script would run, each as a list of words."""
             done = self.deploy(*arguments, "--print")
             assert done.returncode == 0, done.stderr
             return [shlex.split(line) for line in done.stdout.splitlines()]
 
         def given(self, *arguments):
-            """Return the parameters of the last command, without the quotes that SAM requires."""
+            """Return the last command's parameters, without the quotes that SAM requires."""
             command = self.planned(*arguments)[-1]
             pairs = command[command.index("--parameter-overrides") + 1 :]
             return {name: value.strip('"') for name, value in (pair.split("=", 1) for pair in pairs)}
@@ -98,7 +101,7 @@ def checkout(root, tmp_path, forks):
 
 
 def release(checkout, way, environment="dev"):
-    """Return the release that a tool would deploy."""
+    """Return the release that the given tool would deploy."""
     given = checkout.given(environment, *WAYS[way])
     if way == "sam":
         return given["Release"]
@@ -109,7 +112,7 @@ def release(checkout, way, environment="dev"):
 
 @pytest.fixture(scope="module", params=WAYS)
 def changes(request, root, tools):
-    """Return the logical ids of version and layer after each single change."""
+    """Return the logical ids of the version and the layer after each single change."""
     command = [str(tools), "-m", "tests.deploy.version_ids", request.param]
     done = subprocess.run(command, cwd=root, env={}, capture_output=True, text=True, check=False, timeout=170)
     assert done.returncode == 0, done.stderr
@@ -133,7 +136,7 @@ def test_each_changed_parameter_publishes_another_version(changes, template):
 @pytest.mark.xdist_group("version_ids")
 @pytest.mark.timeout(180)
 def test_the_layers_of_earlier_releases_survive(changes):
-    """A new layer has another logical id. The old layer is kept, so an earlier version still works."""
+    """A new layer has another logical id. CloudFormation keeps the old layer, so an earlier version still works."""
     layers = changes["layers"]
     assert layers["(layer)"][0] != layers["before"][0]
     assert layers["(code)"] == layers["before"]
@@ -144,7 +147,7 @@ def test_the_layers_of_earlier_releases_survive(changes):
 def test_a_changed_tag_publishes_no_version(checkout, way):
     """A changed tag does not change the release, because a tag is not a setting of a function.
 
-    A changed parameter gives a new release.
+    A changed parameter changes the release.
     """
     before = release(checkout, way)
     checkout.edit("deploy/samconfig.toml", '"environment=dev"]', '"environment=dev", "team=payments"]')
@@ -154,7 +157,7 @@ def test_a_changed_tag_publishes_no_version(checkout, way):
 
 
 def test_both_tools_deploy_the_same_release_and_parameters(checkout):
-    """SAM and plain CloudFormation get the same values, also the template's defaults, from one file."""
+    """SAM and plain CloudFormation get the same parameters from one file, including the template's defaults."""
     sam, plain = checkout.given("prod"), checkout.given("prod", "--bucket", "a-bucket")
     assert sam["Release"] == release(checkout, "cloudformation", "prod")
     assert {name: sam[name] for name in sam if name != "Release"} == {
@@ -164,7 +167,7 @@ def test_both_tools_deploy_the_same_release_and_parameters(checkout):
 
 
 def test_a_parameter_that_is_removed_from_the_file_gets_its_default(checkout):
-    """CloudFormation keeps the old value of a missing parameter, so the script names every parameter."""
+    """The script passes every parameter, because CloudFormation would keep the old value of a missing parameter."""
     before = checkout.given("prod")
     checkout.edit("deploy/samconfig.toml", '  "WebhookProvisioned=2",\n', "")
     after = checkout.given("prod")
@@ -173,7 +176,7 @@ def test_a_parameter_that_is_removed_from_the_file_gets_its_default(checkout):
 
 
 def test_plain_cloudformation_uploads_the_build_under_its_release(checkout):
-    """Each release has a separate address for its zips and template, so an earlier release can be deployed again."""
+    """Each release has its own address for its zips and template, so an earlier release can be deployed again."""
     *uploads, deployed = checkout.planned("dev", "--bucket", "a-bucket")
     place = f"s3://a-bucket/{release(checkout, 'cloudformation')}/"
     assert [command[:3] for command in uploads] == [["aws", "s3", "cp"]] * 3
@@ -195,7 +198,7 @@ def test_plain_cloudformation_uploads_the_build_under_its_release(checkout):
     ],
 )
 def test_a_wrong_parameter_stops_the_deployment_before_the_upload(checkout, before, after, words):
-    """`make deploy` names each parameter value that CloudFormation would refuse or ignore."""
+    """Before the upload, `make deploy` names each parameter value that CloudFormation would refuse or ignore."""
     checkout.edit("deploy/samconfig.toml", before, after)
     done = checkout.deploy("dev", "--bucket", "a-bucket", "--print")
     assert (done.returncode, done.stdout) == (2, "")
@@ -203,7 +206,7 @@ def test_a_wrong_parameter_stops_the_deployment_before_the_upload(checkout, befo
 
 
 def test_nothing_is_deployed_without_a_build(checkout):
-    """Without a build, nothing is deployed, and the error names the missing zip and `make package`."""
+    """Without a build, nothing is deployed. The error names the missing zip."""
     (checkout.folder / "build" / "package" / "code.zip").unlink()
     done = checkout.deploy("dev")
     assert (done.returncode, done.stdout) == (2, "")
@@ -233,7 +236,7 @@ def test_a_command_that_fails_ends_the_deployment(checkout):
 
 @pytest.mark.parametrize("name", SECRETS)
 def test_a_role_can_read_the_previous_secret_during_a_change(template, statements, name):
-    """The role that reads a secret may also read the previous one if it is given. Other roles may not."""
+    """A role that reads a secret may also read the previous secret, if it is given. Other roles may not."""
     condition = {"Fn::If": [f"Had{name}", {"Ref": f"Previous{name}SecretArn"}, {"Ref": "AWS::NoValue"}]}
     granted = [(role, each) for role, each in statements if f'"Previous{name}SecretArn"' in json.dumps(each)]
     ((role, statement),) = granted
@@ -245,7 +248,7 @@ def test_a_role_can_read_the_previous_secret_during_a_change(template, statement
 
 
 def test_the_webhook_can_decrypt_with_the_previous_key_during_a_change(of_type):
-    """An old version that still gets callbacks decrypts its environment with the previous key."""
+    """An old version that still gets callbacks can decrypt its environment with the previous key."""
     (policy,) = of_type("IAM::ManagedPolicy").values()
     keys = [each["Fn::If"] for each in policy["PolicyDocument"]["Statement"] if "Key" in json.dumps(each.get("Fn::If"))]
     granted = {condition: statement["Resource"] for condition, statement, _ in keys}

@@ -1,4 +1,4 @@
-"""Test requested features: VNPay, dead letter queue, SNS, tracing, provisioned concurrency, rate limits."""
+"""Test the requested features: VNPay, dead-letter queue, SNS, tracing, provisioned concurrency and rate limits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from deploy.package import BUDGETS, CODE
 
 
 def test_vnpay_has_a_route_and_its_keys(of_type, functions):
-    """VNPay's IPN, a GET request, has a route, and the webhook gets VNPay's keys."""
+    """The API has a GET route for VNPay's callbacks, and the webhook function gets VNPay's keys."""
     api = of_type("ApiGatewayV2::Api")["Api"]
     assert api["Body"]["paths"]["/webhook/vnpay"].keys() == {"get"}
     variables = functions["WebhookFunction"]["Environment"]["Variables"]
@@ -19,7 +19,7 @@ def test_vnpay_has_a_route_and_its_keys(of_type, functions):
 
 
 def test_dead_letter_queues_keep_messages_for_14_days(template, of_type, statements):
-    """Both dead-letter queues are encrypted and survive the stack, and their senders may send to them."""
+    """Both dead-letter queues are encrypted and survive the stack. Only the expected roles may send to them."""
     queues = of_type("SQS::Queue")
     assert sorted(queues) == ["DeadEventQueue", "InvocationDlq"]
     for name, queue in queues.items():
@@ -35,7 +35,7 @@ def test_dead_letter_queues_keep_messages_for_14_days(template, of_type, stateme
 
 
 def test_one_sns_topic_gets_all_alarms(template, of_type):
-    """The alarms go to one topic, which CloudWatch may publish to, and an e-mail address can subscribe."""
+    """All alarms go to one topic. CloudWatch may publish to it, and an e-mail address can subscribe to it."""
     assert list(of_type("SNS::Topic")) == ["AlarmTopic"]
     (subscription,) = of_type("SNS::Subscription").values()
     assert subscription["Protocol"] == "email"
@@ -57,7 +57,7 @@ def test_alerts_from_the_code_are_switched_on_by_one_condition(functions, inside
 
 
 def test_every_function_traces_with_x_ray(functions, statements):
-    """X-Ray is on for each function, and each role may send segments."""
+    """X-Ray tracing is on for each function, and each role may send segments."""
     for function in functions.values():
         assert function["TracingConfig"] == {"Mode": "Active"}
     senders = {logical for logical, each in statements if "xray:PutTraceSegments" in json.dumps(each)}
@@ -65,7 +65,7 @@ def test_every_function_traces_with_x_ray(functions, statements):
 
 
 def test_the_webhook_has_provisioned_concurrency_if_it_is_configured(template, of_type):
-    """A parameter sets the number of provisioned environments, and autoscaling adds more under load."""
+    """A parameter sets the number of provisioned environments. Autoscaling adds more under load."""
     (alias,) = of_type("Lambda::Alias").values()
     assert alias["Name"] == "live"
     chosen = alias["ProvisionedConcurrencyConfig"]["Fn::If"]
@@ -78,7 +78,7 @@ def test_the_webhook_has_provisioned_concurrency_if_it_is_configured(template, o
 
 
 def test_every_route_has_a_rate_limit(of_type, functions):
-    """Every route of the API has its own rate limit, and throttled requests set off an alarm."""
+    """Every route of the API has a rate limit, and throttled requests set off an alarm."""
     stage = of_type("ApiGatewayV2::Stage")["ApiApiGatewayDefaultStage"]
     api = of_type("ApiGatewayV2::Api")["Api"]
     routes = {f"{method.upper()} {path}" for path, methods in api["Body"]["paths"].items() for method in methods}
@@ -96,7 +96,7 @@ def test_every_route_has_a_rate_limit(of_type, functions):
 
 
 def test_a_bad_webhook_version_is_rolled_back(of_type):
-    """A new version gets a tenth of the callbacks first, and the alarms on replies and errors roll it back."""
+    """A new version first gets a tenth of the callbacks. The alarms on replies and errors roll it back."""
     (group,) = of_type("CodeDeploy::DeploymentGroup").values()
     assert json.dumps(group["DeploymentConfigName"]).count("Canary10Percent5Minutes") == 1
     assert '"ShiftsAtOnce"' in json.dumps(group["DeploymentConfigName"])
@@ -108,7 +108,7 @@ def test_a_bad_webhook_version_is_rolled_back(of_type):
         dimensions = {each["Name"]: each["Value"] for each in alarms[name]["Dimensions"]}
         newest = dimensions.get("ExecutedVersion", dimensions.get("version"))
         assert newest == {"Fn::GetAtt": [version, "Version"]}, name
-        # One bad minute of the five is enough, and silence before the first callback is fine.
+        # One bad minute of the five is enough. No data before the first callback is not a fault.
         assert (alarms[name]["DatapointsToAlarm"], alarms[name]["Period"]) == (1, 60)
         assert alarms[name]["TreatMissingData"] == "notBreaching"
     assert "DEPLOYMENT_STOP_ON_ALARM" in group["AutoRollbackConfiguration"]["Events"]
@@ -123,20 +123,20 @@ ASKED_FOR = (
 
 @pytest.fixture(scope="module")
 def where(root):
-    """Return the rows of the table of features in docs/deploy.md."""
+    """Return the table of features in docs/deploy.md, as a mapping from feature to place."""
     _, _, section = (root / "docs" / "deploy.md").read_text("utf-8").partition("\n## What is where\n")
     return dict(re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", section.partition("\n## ")[0], re.MULTILINE))
 
 
 @pytest.mark.parametrize("feature", ASKED_FOR)
 def test_the_deployment_page_names_the_place_of_each_feature(where, feature):
-    """Each row of the table "What is where" names an existing file, section or parameter."""
+    """The table "What is where" in docs/deploy.md names a place for each requested feature."""
     (place,) = [place for name, place in where.items() if feature in name]
     assert re.search(r"\]\([^)]+\)|`[A-Za-z-]+`", place)
 
 
 def test_the_sections_that_the_deployment_page_links_to_exist(root, where):
-    """A link to a renamed heading would fail without an error."""
+    """Each section that the table of features links to exists."""
     for page, anchor in re.findall(r"\]\(([a-z-]*(?:\.md)?)#([a-z0-9-]+)\)", "".join(where.values())):
         text = (root / "docs" / (page or "deploy.md")).read_text("utf-8")
         headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
@@ -144,12 +144,12 @@ def test_the_sections_that_the_deployment_page_links_to_exist(root, where):
 
 
 def test_the_code_archive_is_as_small_as_the_page_says():
-    """docs/deploy.md gives this size as the reason for a single archive."""
+    """The code archive is smaller than 1 MB, which docs/deploy.md gives as the reason for a single archive."""
     assert BUDGETS[CODE][0] < 1_000_000
 
 
 def test_a_new_version_is_checked_before_it_gets_callbacks(template, functions, statements):
-    """CodeDeploy invokes the check, and the check invokes the new version. Both have the necessary permissions."""
+    """CodeDeploy invokes the check, and the check invokes the new version. Both roles have the permission for this."""
     alias = template["Resources"]["WebhookFunctionAliaslive"]
     update = alias["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]
     assert update["BeforeAllowTrafficHook"] == {"Ref": "BeforeTrafficFunction"}

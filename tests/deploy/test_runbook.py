@@ -1,4 +1,4 @@
-"""Test that the runbook contains every alarm, and the list of the operators' pages is complete."""
+"""Test that the runbook contains every alarm, and that the list of how-to pages is complete."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HEADINGS = [*(alarm.name for alarm in ALARMS), "PaymentsUnhealthy", *MEANINGS]
 
 @pytest.fixture(scope="module")
 def sections(root):
-    """Return the text below each third-level heading. A heading without text shares the text of the next one."""
+    """Return the text of each third-level heading. A heading without text shares the next heading's text."""
     text = (root / "docs" / "runbook.md").read_text("utf-8")
     found, waiting = {}, []
     for name, words in re.findall(r"^### (.+)\n((?:(?!#).*\n)*)", text, re.MULTILINE):
@@ -31,19 +31,19 @@ def sections(root):
 
 @pytest.mark.parametrize("name", HEADINGS)
 def test_every_alarm_and_message_is_in_the_runbook(sections, name):
-    """The runbook has a heading with text below for each alarm and each kind of message."""
+    """The runbook has a heading with text for each alarm and each kind of message."""
     assert name in sections
 
 
 def test_the_runbook_marks_exactly_the_alarms_that_page(sections):
-    """The runbook marks exactly the alarms that page an operator in the template."""
+    """The runbook marks exactly those alarms that page an operator in the template."""
     marked = {name for name, words in sections.items() if words.startswith("●")}
     assert marked == set(PAGING)
 
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_the_runbook_has_each_reply_to_a_gateway(sections, gateway):
-    """The runbook contains the status and the body of each reply that a gateway's portal may show."""
+    """For each gateway, the runbook has the status and body of each reply that the gateway's portal may show."""
     (row,) = re.findall(rf"^\| {gateway} \| .*$", sections["WebhookTryAgain"], re.MULTILINE | re.IGNORECASE)
     for answer in (Answer.TRY_AGAIN, Answer.NOT_CONFIGURED):
         reply = GATEWAYS[gateway].reply(answer)
@@ -51,7 +51,7 @@ def test_the_runbook_has_each_reply_to_a_gateway(sections, gateway):
 
 
 def test_every_how_to_page_is_in_the_list(root):
-    """The README of docs/how-to links to every page."""
+    """The README of docs/how-to links to every how-to page."""
     folder = root / "docs" / "how-to"
     index = (folder / "README.md").read_text("utf-8")
     assert [
@@ -60,13 +60,13 @@ def test_every_how_to_page_is_in_the_list(root):
 
 
 def test_the_runbook_has_no_alarm_that_no_longer_exists(sections):
-    """Every heading that looks like an alarm's name is the name of an alarm."""
+    """Every runbook heading that looks like an alarm's name is the name of an alarm."""
     named = {name for name in sections if re.fullmatch(r"(?:[A-Z][a-z]+)+", name)}
     assert named <= set(HEADINGS)
 
 
 def test_the_deployment_page_names_existing_parameters_and_outputs(root, template):
-    """The page names only parameters and outputs of the template, and every required parameter."""
+    """docs/deploy.md names only existing parameters and outputs, and names every required parameter."""
     text = (root / "docs" / "deploy.md").read_text("utf-8")
     known = {*template["Parameters"], *template["Outputs"], *HEADINGS}
     words = {word for word in re.findall(r"`([A-Z][A-Za-z]+)(?:=[^`]*)?`", text) if re.search(r"[a-z][A-Z]", word)}

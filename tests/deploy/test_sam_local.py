@@ -1,4 +1,4 @@
-"""`sam local`: the settings of `payctl demo --keep` reach a function's container, and no deployed function has them.
+"""Test that `sam local` passes the settings of `payctl demo --keep` to a container, and deployed functions lack them.
 
 The tests ask SAM CLI's own classes which variables a container would get. They start no container.
 """
@@ -24,7 +24,7 @@ PASSED_ON = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
 
 
 def written(file, root, **environ):
-    """Run the documented command, and return its result."""
+    """Run the documented command that writes a settings file for SAM. Return the completed process."""
     return subprocess.run(
         [sys.executable, "-m", "tests.servers.local_functions", "--sam", str(file)],
         cwd=root,
@@ -38,7 +38,10 @@ def written(file, root, **environ):
 
 @pytest.fixture(scope="module")
 def made(root, tools, tmp_path_factory):
-    """Return ``made(DATABASE_URL)``: the file of the documented command, its output, and SAM's result for the file."""
+    """Return ``made(DATABASE_URL)``.
+
+    It runs the documented command and returns its file, its output, and SAM's result.
+    """
     if not PYTHON.exists():
         missing("the environment of AWS's runtime is missing: make functions")
 
@@ -63,7 +66,7 @@ def sam(made):
 
 
 def test_the_demo_s_settings_reach_the_container_of_each_function(sam):
-    """`--env-vars` sets only variables that the template names, so it names every one that a function needs."""
+    """The demo's settings reach each container. `--env-vars` sets only variables that the template names."""
     _, _, found = sam
     database = {"DATABASE_URL": "postgresql://payments@host.docker.internal:41876/payments?schema=public"}
     local = {"ENVIRONMENT": "dev", "PGSSLMODE": "prefer", "PGSSLROOTCERT": ""}
@@ -83,7 +86,7 @@ def test_the_demo_s_settings_reach_the_container_of_each_function(sam):
 
 
 def test_each_secret_variable_can_be_set_for_a_container_and_is_absent_when_deployed(sam, inside):
-    """A variable whose secret the template names can also be set directly. CloudFormation leaves it out."""
+    """A variable with a secret in the template can also be set directly. A deployed function does not have it."""
     _, _, found = sam
     for name, function in inside.items():
         of_secrets = {each for each in function["Environment"]["Variables"] if each.endswith("_SECRET_ARN")}
@@ -102,7 +105,10 @@ def test_the_local_api_has_the_gateways_routes(sam, of_type):
 
 
 def test_the_command_for_sam_is_printed_and_its_file_is_private(sam):
-    """The printed command names the file. Only the owner may read the file, because it has a database's password."""
+    """The printed command names the settings file.
+
+    Only its owner may read it, because it contains a database password.
+    """
     file, printed, _ = sam
     words = shlex.split(printed)
     assert words[:3] == ["sam", "local", "start-api"]
@@ -111,19 +117,19 @@ def test_the_command_for_sam_is_printed_and_its_file_is_private(sam):
 
 
 def test_the_settings_for_sam_need_a_database_on_this_machine(root, tmp_path):
-    """If the database runs on another machine, `make local` writes no settings file."""
+    """If the database runs on another machine, the documented command writes no settings file."""
     done = written(tmp_path / "file.json", root, DATABASE_URL="postgresql://u:p@db.example.com/payments")
     assert (done.returncode, done.stdout) == (3, "")
     assert not (tmp_path / "file.json").exists()
 
 
 def test_the_webhook_settles_a_payment_with_the_environment_of_its_container(made, database_url, engine):
-    """AWS's runtime with exactly these variables accepts a callback, with the keys and the database of the file."""
+    """The webhook accepts a callback in AWS's runtime with exactly the variables of its container."""
     _, _, found = made(database_url)
     shop = Shop(engine)
     shop.known()
     payment = events.PAYMENTS["zalopay"]
-    # Docker's name for this machine exists only in a container.
+    # Docker's name for this machine resolves only in a container.
     environ = {
         name: value.replace("host.docker.internal", "127.0.0.1")
         for name, value in found["container"]["WebhookFunction"].items()

@@ -1,4 +1,4 @@
-"""Test the SBOM of a release and its list of licences. CycloneDX's own library validates the document."""
+"""Test a release's SBOM and its list of licences. CycloneDX's own library validates the SBOM."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ METADATA = "Metadata-Version: 2.4\nName: {}\nVersion: {}\n{}\n"
 
 @pytest.fixture(scope="module")
 def valid(sbom_python):
-    """Return ``valid(document, ...)``, which asks CycloneDX's library which documents fit the schema of 1.6."""
+    """Return ``valid(document, ...)``, which returns for each document whether it is valid against CycloneDX 1.6."""
 
     def ask(*documents):
         command = [sbom_python, "-c", VALIDATE]
@@ -40,7 +40,7 @@ def valid(sbom_python):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Return a folder with three installed packages, which declare their licences in three ways."""
+    """Return a folder with three installed packages. Each declares its licence in another way."""
     place = tmp_path_factory.mktemp("folder")
     for name, version, licence in (
         ("first", "1.0", "License-Expression: MIT OR Apache-2.0"),
@@ -55,7 +55,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def own(make_sbom, tmp_path_factory):
-    """Return the SBOM of this test's own environment, and its list of licences."""
+    """Return the SBOM of this test's own environment and its list of licences."""
     target = tmp_path_factory.mktemp("own")
     make_sbom("--interpreter", sys.executable, "--target", str(target))
     return json.loads((target / SBOM).read_text("utf-8")), (target / LICENCES).read_text("utf-8").splitlines()
@@ -76,7 +76,7 @@ def _is_here(distribution):
 
 
 def test_an_sbom_is_valid_against_the_schema_of_cyclonedx(own, valid):
-    """A document without a component's name is not valid, so the check can fail."""
+    """CycloneDX's validator accepts the SBOM, and refuses a document with a component without a name."""
     document, _ = own
     assert document["specVersion"] == "1.6"
     nameless = {name: value for name, value in document["components"][0].items() if name != "name"}
@@ -84,21 +84,21 @@ def test_an_sbom_is_valid_against_the_schema_of_cyclonedx(own, valid):
 
 
 def test_an_sbom_names_what_payctl_needs_itself(own):
-    """The direct dependencies are those of pyproject.toml, as far as they are installed."""
+    """The SBOM lists the direct dependencies of pyproject.toml that are installed."""
     document, _ = own
     (needs,) = (each["dependsOn"] for each in document["dependencies"] if each["ref"] == "root-component")
     assert {"confluent-kafka", "psycopg2-binary", "SQLAlchemy", "tenacity"} <= {each.split("==")[0] for each in needs}
 
 
 def test_the_list_of_licences_has_a_line_for_each_package(own):
-    """The list of licences is made from the SBOM alone."""
+    """The list of licences has a line for each package and is made from the SBOM alone."""
     document, lines = own
     assert lines == licence_lines(document)
     assert len(lines) == len(document["components"]) > 20
 
 
 def test_the_sbom_of_a_folder_lists_its_packages_and_licences(make_sbom, folder, tmp_path):
-    """A package without a licence is listed as unknown. A second run gives the same bytes."""
+    """The SBOM lists a package without a licence as unknown. A second run writes the same bytes."""
     for name in ("a", "b"):
         make_sbom("--folder", str(folder), "--target", str(tmp_path / name))
     assert (tmp_path / "a" / LICENCES).read_text("utf-8").splitlines() == [
@@ -121,5 +121,5 @@ def test_the_sbom_of_a_folder_lists_its_packages_and_licences(make_sbom, folder,
     ],
 )
 def test_a_licence_is_an_expression_else_an_identifier_else_a_name(declared, shown):
-    """The most exact of the declarations of a package is shown."""
+    """The list shows a package's most exact declaration: an expression, else an identifier, else a name."""
     assert licence_of({"licenses": declared}) == shown

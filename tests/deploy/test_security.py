@@ -1,4 +1,4 @@
-"""Test the permissions, network and outputs of the stack."""
+"""Test the stack's permissions, network rules and outputs."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ ANYWHERE = {
     "xray:PutTraceSegments",
     "xray:PutTelemetryRecords",
 }
-"""Actions that cannot be limited to a resource."""
+"""The actions that IAM cannot limit to a resource."""
 
 
 def listed(value):
-    """Return a value as a list."""
+    """Return a value as a list. A list is returned unchanged."""
     return value if isinstance(value, list) else [value]
 
 
 def test_no_role_allows_every_action_or_resource(statements):
-    """No action contains "*". The resource is "*" only for actions that cannot be limited to a resource."""
+    """No action contains "*". The resource is "*" only for actions that IAM cannot limit to a resource."""
     for logical, statement in statements:
         actions = listed(statement["Action"])
         assert not any("*" in action for action in actions), logical
@@ -34,7 +34,7 @@ def test_no_role_allows_every_action_or_resource(statements):
 
 
 def test_each_function_has_a_role_of_its_own(functions):
-    """No function has the permissions of another function."""
+    """Each function has its own role, so no function has the permissions of another."""
     roles = {name: function["Role"]["Fn::GetAtt"][0] for name, function in functions.items()}
     assert len(set(roles.values())) == len(functions)
 
@@ -50,14 +50,14 @@ def test_each_function_has_a_role_of_its_own(functions):
     ],
 )
 def test_a_function_s_role_can_read_only_its_own_secrets(statements, role, secrets):
-    """An attacker who controls one function cannot read the secrets of the others."""
+    """A function's role can read only its own secrets, so an attacker in one function cannot read the others."""
     read = [each for logical, each in statements if logical == role and "GetSecretValue" in json.dumps(each)]
     named = re.findall(r'"Ref": "(\w+SecretArn)"', json.dumps(read))
     assert {name.removeprefix("Previous").removesuffix("SecretArn") for name in named} == secrets
 
 
 def test_a_function_s_role_can_read_each_secret_of_its_environment(inside, statements):
-    """Every secret in a function's environment may be read by its role."""
+    """A function's role can read every secret in the function's environment."""
     for function in inside.values():
         role = function["Role"]["Fn::GetAtt"][0]
         allowed = json.dumps([each for logical, each in statements if logical == role])
@@ -67,7 +67,7 @@ def test_a_function_s_role_can_read_each_secret_of_its_environment(inside, state
 
 
 def test_the_functions_can_connect_to_three_security_groups_only(of_type):
-    """Egress is allowed to the security groups of the database, Kafka and the endpoints, each on one port."""
+    """The functions may connect only to the security groups of database, Kafka and endpoints, each on one port."""
     groups = of_type("EC2::SecurityGroup")
     rules = [rule for group in groups.values() for rule in group["SecurityGroupEgress"]]
     assert {rule["DestinationSecurityGroupId"]["Ref"] for rule in rules} == {
@@ -81,7 +81,7 @@ def test_the_functions_can_connect_to_three_security_groups_only(of_type):
 
 
 def test_only_the_processor_reaches_kafka(functions, inside):
-    """The webhook is called from the internet, so it has no access to the brokers."""
+    """Only the publisher's function can reach the brokers. The webhook cannot, because the internet calls it."""
     kafka = {"Ref": "ProcessorSecurityGroup"}
     reaching = [name for name, each in functions.items() if kafka in each["VpcConfig"].get("SecurityGroupIds", [])]
     assert reaching == ["PublishOutboxFunction"]
@@ -94,7 +94,7 @@ def test_only_the_processor_reaches_kafka(functions, inside):
     [("Probe", {"logs", "xray", "kms", "sqs"}), ("BeforeTraffic", {"logs", "xray", "kms", "lambda", "codedeploy"})],
 )
 def test_a_function_outside_the_vpc_has_no_secret(functions, statements, name, services):
-    """A function with internet access can read no secret, send no alert and reach no database."""
+    """A function with internet access can read no secret, send no alert, and reach no database."""
     probe = functions[f"{name}Function"]
     assert probe["VpcConfig"] == {"Ref": "AWS::NoValue"}
     variables = probe["Environment"]["Variables"]
@@ -106,7 +106,7 @@ def test_a_function_outside_the_vpc_has_no_secret(functions, statements, name, s
 
 
 def test_every_role_has_the_permissions_boundary_and_a_limited_trust_policy(of_type):
-    """Every role has the company's permissions boundary, and a service may use it only for this account."""
+    """Every role has the company's permissions boundary. A service may use the role only for this account."""
     for logical, role in of_type("IAM::Role").items():
         assert role["PermissionsBoundary"]["Fn::If"][0] == "HasBoundary", logical
         (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
@@ -124,7 +124,10 @@ def test_the_scheduler_invokes_the_scheduled_functions(statements, of_type):
 
 
 def test_code_signing_and_encryption_keys_are_parameters(functions, of_type):
-    """If no KMS key is given, AWS's own encryption is used."""
+    """Parameters set the code signing configuration and the KMS key.
+
+    Without a KMS key, AWS's own encryption is used.
+    """
     for function in functions.values():
         assert function["CodeSigningConfigArn"]["Fn::If"][:2] == ["HasCodeSigning", {"Ref": "CodeSigningConfigArn"}]
         assert function["KmsKeyArn"]["Fn::If"][:2] == ["HasKms", {"Ref": "KmsKeyArn"}]

@@ -1,7 +1,8 @@
-"""Print the logical ids of the webhook's version and the layer after each change, as AWS's own transformation gives it.
+"""Print the logical ids of the webhook's version and layer after each change, from AWS's own transformation.
 
-Run by the interpreter that has AWS's library: ``python -m tests.deploy.version_ids sam|cloudformation``. The result is
-a JSON object with "versions" and "layers". Each has "before" and one key for each change.
+Run it with the interpreter that has AWS's library: ``python -m tests.deploy.version_ids sam
+cloudformation``. The result is a JSON object with "versions" and "layers". Each contains "before" and one key for each
+change.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _read = functools.cache(yaml_parse)
 
 
 def parsed(template):
-    """Return a template's content. Reading the same text for each change would take most of the time."""
+    """Return a template's content. Each text is parsed only once, because parsing would take most of the time."""
     return deepcopy(_read(template))
 
 
@@ -34,7 +35,7 @@ class _NoPolicies:
 
 
 def with_sam(template, parameters, release, build):
-    """Return AWS's transformation of a template that `sam deploy` has packaged, with its parameters."""
+    """Return AWS's transformation, with its parameters, of a template that `sam deploy` has packaged."""
     source = parsed(template)
     source["Globals"]["Function"]["CodeUri"] = f"s3://bucket/{build.code}"
     source["Resources"]["DependenciesLayer"]["Properties"]["ContentUri"] = f"s3://bucket/{build.layer}"
@@ -42,12 +43,12 @@ def with_sam(template, parameters, release, build):
 
 
 def with_cloudformation(template, parameters, release, build):  # noqa: ARG001 - the same call for both ways
-    """Return the template that is deployed without SAM."""
+    """Return the template for a deployment without SAM."""
     return json.loads(cloudformation(template, release, build))
 
 
 def version_id(made):
-    """Return the logical id of the version that the alias has."""
+    """Return the logical id of the alias's version."""
     (alias,) = (one for one in made["Resources"].values() if one["Type"] == "AWS::Lambda::Alias")
     version = alias["Properties"]["FunctionVersion"]["Fn::GetAtt"][0]
     assert made["Resources"][version]["Type"] == "AWS::Lambda::Version"
@@ -55,21 +56,21 @@ def version_id(made):
 
 
 def layer_of(made):
-    """Return the layer's logical id and deletion policy. With another id, the previous layer is kept."""
+    """Return the layer's logical id and deletion policy."""
     ((name, layer),) = ((n, one) for n, one in made["Resources"].items() if one["Type"] == "AWS::Lambda::LayerVersion")
     return [name, layer["DeletionPolicy"]]
 
 
 def other(declared, value):
-    """Return another value for a parameter."""
+    """Return a value for a parameter that differs from ``value``."""
     return next((str(each) for each in declared.get("AllowedValues", []) if str(each) != value), f"{value}1")
 
 
 def main(way):
-    """Print the version ids after a change of each parameter, zip and template."""
+    """Print the ids of version and layer after a change of each parameter, the template and each zip."""
     os.environ["AWS_DEFAULT_REGION"] = "ap-southeast-1"
     generate.yaml_parse = parsed
-    template = TEMPLATE.read_text("utf-8").partition(MARK)[0]  # alarms and dashboard would only make this slower
+    template = TEMPLATE.read_text("utf-8").partition(MARK)[0]  # alarms and dashboard would make this slower
     build = Build("c" * 64, "d" * 64)
     declared = {name: one for name, one in parsed(template)["Parameters"].items() if name != "Release"}
     before = {name: str(one.get("Default", one.get("AllowedValues", ["x"])[0])) for name, one in declared.items()}
