@@ -1,4 +1,4 @@
-"""Test the pages with commands: each command runs, and excerpts and pictures show its present output."""
+"""Test the pages with commands: each command runs, and each excerpt and picture shows its current output."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def loaded():
-    """Return the module that makes the excerpts and pictures."""
+    """Return the module docs/pictures.py, which makes the excerpts and pictures."""
     spec = importlib.util.spec_from_file_location("pictures", ROOT / "docs" / "pictures.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -25,7 +25,7 @@ PICTURES = loaded()
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("page", PICTURES.PAGES, ids=lambda page: page.name)
 def test_every_command_of_the_page_prints_what_the_page_shows(page, payctl_path):
-    """A page's commands run in order in a fresh demo. If an excerpt differs, `make pictures` updates the page."""
+    """The page's commands run in order in a new demo, and print what the page shows."""
     stale = PICTURES.differences([page], payctl_path)
     assert not stale, "run `make pictures` and read what changed:\n" + "\n\n".join(stale)
 
@@ -46,7 +46,7 @@ def test_every_command_of_the_page_prints_what_the_page_shows(page, payctl_path)
     ],
 )
 def test_only_ids_and_times_may_differ_between_two_runs(one, other, same):
-    """The comparison masks only the parts that differ between two runs."""
+    """The comparison masks only the parts that may differ between two runs, such as ids and times."""
     assert (PICTURES.masked(one) == PICTURES.masked(other)) is same
 
 
@@ -62,19 +62,19 @@ def test_only_ids_and_times_may_differ_between_two_runs(one, other, same):
     ],
 )
 def test_an_excerpt_is_rewritten_only_if_it_is_stale(old, new):
-    """If an excerpt differs from the command's output, it is replaced, unless only a duration differs."""
+    """A stale excerpt is replaced. An excerpt that differs only in a duration is kept."""
     ran = PICTURES.Ran("payctl x", "paid \x1b[31m5 VND\x1b[0m\nin 3 ms\nend\n", 0)
     assert PICTURES._excerpt(old, ran, ROOT / "README.md") == new  # noqa: SLF001 - the rule itself
 
 
 def test_an_excerpt_that_the_command_no_longer_prints_is_an_error():
-    """If the first line of an excerpt from the middle is gone, the error names the page, the command and the line."""
+    """If the command no longer prints an excerpt's first line, the error names the page, the command and the line."""
     with pytest.raises(AssertionError, match=r"README.md: payctl x no longer prints: gone"):
         PICTURES._excerpt("...\ngone\n", PICTURES.Ran("payctl x", "here\n", 0), ROOT / "README.md")  # noqa: SLF001
 
 
 def test_pictures_load_nothing_from_elsewhere():
-    """A picture is text, exists for light and dark pages, and names no address but the SVG namespace."""
+    """Each picture has a light and a dark version, and names no address except the SVG namespace."""
     names = {f"{picture.name}-{theme}.svg" for picture in PICTURES.TAKEN for theme in PICTURES.THEMES}
     files = {path.name: path.read_text("utf-8") for path in PICTURES.PICTURES.iterdir()}
     assert set(files) == names

@@ -1,4 +1,4 @@
-"""Test the documentation site, built as `make docs` builds it and opened in a real browser."""
+"""Test the documentation site, built like in `make docs` and opened in a real browser."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ pytestmark = pytest.mark.timeout(120)  # the first test builds the site and star
 
 
 def build(folder):
-    """Run the builder in a copy of the project."""
+    """Run the site's builder in a copy of the project. Return the completed process."""
     command = [sys.executable, "docs/build_site.py"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=90)
 
 
 def copied(folder):
-    """Return a copy of the project, so that a test writes nowhere else."""
+    """Copy the project to a folder, so that a test changes no other file. Return the copy's path."""
     kept_out = shutil.ignore_patterns(".*", "build", "dist", "__pycache__", "*.egg-info")
     return shutil.copytree(ROOT, folder, ignore=kept_out)
 
@@ -44,12 +44,12 @@ def site(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def draft(tmp_path_factory):
-    """Return a copy of the project whose pages a test may change."""
+    """Return a copy of the project. A test may change the copy's pages."""
     return copied(tmp_path_factory.mktemp("draft") / "payctl")
 
 
 class Page(HTMLParser):
-    """A page's anchors and links, and the files that a browser loads for the page."""
+    """A page's anchors and links, and the files that a browser loads for it."""
 
     def __init__(self, file):
         super().__init__()
@@ -57,7 +57,7 @@ class Page(HTMLParser):
         self.feed(file.read_text("utf-8"))
 
     def handle_starttag(self, tag, attrs):
-        """Record the anchor, the link or the loaded file of a tag."""
+        """Record the tag's anchor, link or loaded file."""
         given = dict(attrs)
         self.ids |= {given[name] for name in ("id", "name") if given.get(name)}
         pictures = [part.split()[0] for part in given.get("srcset", "").split(",") if part.strip()]
@@ -68,14 +68,14 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def pages(site):
-    """Return every page of the site, by its file."""
+    """Return every page of the site by its file."""
     found = {file: Page(file) for file in site.rglob("*.html")}
     assert len(found) > 40
     return found
 
 
 def test_each_link_and_anchor_of_the_site_leads_somewhere(site, pages):
-    """Every link in the site's HTML names a file of the site, and every anchor is on that page."""
+    """Every link on the site leads to a file of the site, and every anchor exists on its page."""
     broken = []
     for file, page in pages.items():
         base = site if file.name == "404.html" else file.parent
@@ -93,12 +93,12 @@ def test_each_link_and_anchor_of_the_site_leads_somewhere(site, pages):
 
 
 def test_the_site_loads_nothing_from_another_host(pages):
-    """No page names a script, a style sheet, a font or a picture of another host."""
+    """No page loads a script, a style sheet, a font or a picture from another host."""
     assert {link for page in pages.values() for link in page.loaded if urlsplit(link).netloc} == set()
 
 
 def test_every_page_in_the_navigation_exists():
-    """If a page of the navigation is renamed, the build of the site fails."""
+    """Every page in the navigation exists. A renamed page would make the build of the site fail."""
     pages = {place for _, place in builder.places()}
     named = {path for path in builder.listed(builder.NAVIGATION) if not path.endswith("*")}
     assert named - pages == set()
@@ -113,7 +113,7 @@ def test_every_page_in_the_navigation_exists():
     ],
 )
 def test_a_page_that_leads_nowhere_stops_the_build(draft, page, text, complaint):
-    """The builder names a broken link, a broken anchor, and a page that nobody can find."""
+    """The builder stops and names a broken link, a broken anchor, or a page that is not in the navigation."""
     file = draft / page
     before = file.read_text("utf-8") if file.exists() else None
     file.parent.mkdir(exist_ok=True)
@@ -128,7 +128,7 @@ def test_a_page_that_leads_nowhere_stops_the_build(draft, page, text, complaint)
 
 @pytest.fixture(scope="module")
 def address(site):
-    """Return the site's address on this machine."""
+    """Yield the site's address on this machine."""
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *_):
@@ -143,7 +143,7 @@ def address(site):
 
 @pytest.fixture
 def opened(browser, address):
-    """Return ``opened(path, scheme)``, a page in a browser window. A request to another host fails the test."""
+    """Yield ``opened(path, scheme)``, which opens a page in a browser. A request to another host fails the test."""
     asked, errors, contexts = [], [], []
 
     def open_page(path, scheme="light"):
@@ -165,7 +165,7 @@ def opened(browser, address):
 
 @pytest.mark.parametrize(("word", "title"), [("superseded", "DeadEvents"), ("OUTBOX_BATCH_SIZE", "The environment")])
 def test_a_reader_finds_a_word(opened, word, title):
-    """The search box finds the pages that have a word, without any other server."""
+    """The search box finds the pages that contain a word, without another server."""
     page = opened("index.html")
     page.get_by_role("button", name="Search").first.click()
     page.keyboard.type(word)
@@ -173,7 +173,7 @@ def test_a_reader_finds_a_word(opened, word, title):
 
 
 def test_a_reader_opens_a_page_from_the_navigation(opened):
-    """A click on a section and then on one of its pages shows that page."""
+    """A click on a section and then on one of its pages opens that page."""
     page = opened("index.html")
     page.get_by_role("link", name="Reference").first.click()
     page.get_by_role("link", name="Metrics").first.click()
@@ -194,7 +194,7 @@ def test_the_site_follows_the_reader_s_light_and_dark_colours(opened):
 
 
 def test_a_page_fits_a_phone(opened):
-    """On a narrow screen only wide tables and code scroll sideways, not the page."""
+    """On a narrow screen the page does not scroll sideways. Only wide tables and code do."""
     page = opened("reference/environment.html")
     page.set_viewport_size({"width": 400, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth <= 400")

@@ -1,4 +1,4 @@
-"""Test that the commands of a tutorial do what its page says, in the local world that the page starts."""
+"""Test that a tutorial's commands print what its page shows, in the local environment that the page starts."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^```(sh)?\n(.*?)^```", re.DOTALL | re.MULTILINE)
 VARIES = re.compile(r"[0-9.]+ (?:ms|s|min)(?: ago)?\b|just now")
-"""The ages in an output."""
+"""A regular expression for the durations and ages in an output."""
 
 
 @pytest.fixture
 def world(payctl_path):
-    """Return the environment in which a reader types, with `payctl demo --keep` running."""
+    """Yield the environment variables of a reader's shell, with `payctl demo --keep` running."""
     environ = {"PATH": payctl_path, "HOME": os.environ.get("HOME", "/")}
     command = ["payctl", "demo", "--keep", "-o", "json"]
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as demo:
@@ -41,7 +41,7 @@ def world(payctl_path):
 
 @pytest.mark.timeout(120)  # it starts the demo and runs nine commands
 def test_the_first_callback(world):
-    """If a reader pastes the page's commands in their order, each command prints the output that the page shows."""
+    """The page's commands, pasted in their order, print the output that the page shows."""
     page = (ROOT / "docs" / "tutorials" / "first-callback.md").read_text("utf-8")
     blocks = [(bool(shell), text) for shell, text in FENCE.findall(page) if "activate" not in text]
     # A mark after each command separates its output from the output of the next one.
