@@ -1,4 +1,4 @@
-"""Run normal work during a fault: customers whose gateways call until they get a reply, and a publisher."""
+"""Run normal work during a fault: a publisher, and customers whose gateways call again until they get a reply."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ AGAIN_AFTER = 0.05
 
 @dataclass
 class Business:
-    """Payments, their callbacks, and what the gateways were told. All use ``engine``."""
+    """Payments, their callbacks, and the replies to the gateways. All of them use ``engine``."""
 
     engine: Engine
     bootstrap: str
@@ -46,15 +46,15 @@ class Business:
     reported: dict[str, str] = field(default_factory=dict)
     payments: list[SandboxPayment] = field(default_factory=list)
     failures: list[UnavailableError] = field(default_factory=list)
-    """The errors of callbacks that the gateways repeated."""
+    """The errors of callbacks that the gateways will repeat."""
     refused: int = 0
-    """How many payments could not be stored."""
+    """The number of payments that could not be stored."""
     reports: list[PublishReport] = field(default_factory=list)
     waits: list[UnavailableError] = field(default_factory=list)
     _lock: Lock = field(default_factory=Lock)
 
     def pay(self, stop: Event) -> None:
-        """Create a payment, and let its gateway call until it is answered or ``stop`` is set."""
+        """Create a payment. Let its gateway call again until it gets a reply or ``stop`` is set."""
         try:
             with self.engine.begin() as connection:
                 payment = insert_payment(connection)
@@ -74,7 +74,7 @@ class Business:
             self.reported[payment.id] = "COMPLETED"
 
     def insert(self, number: int, *, age: timedelta) -> list[SandboxPayment]:
-        """Insert payments whose gateways have not called yet."""
+        """Insert payments without a callback. Their gateways have not called yet."""
         with self.engine.begin() as connection:
             made = [insert_payment(connection, age=age) for _ in range(number)]
         self.payments += made
@@ -82,7 +82,7 @@ class Business:
         return made
 
     def call_again(self) -> None:
-        """Let the gateways call for every payment that was not answered."""
+        """Let the gateways call again for every payment without a reply."""
         for payment in self.payments:
             if payment.id not in self.reported:
                 assert self._called(callback(payment)), self.failures[-1]
@@ -100,7 +100,7 @@ class Business:
 
     @contextmanager
     def running(self, customers: int = 4, publishers: int = 1) -> Iterator[None]:
-        """Let customers pay and publishers publish during the block. Afterwards, publish until nothing is pending."""
+        """Let customers pay and publishers publish during the block. After it, publish until nothing is pending."""
         closed, stop = Event(), Event()
 
         def buy() -> None:
@@ -126,17 +126,17 @@ class Business:
                     thread.join()
 
     def pending(self) -> int:
-        """Return how many events are not published."""
+        """Return the number of events that are not published."""
         with self.engine.connect() as connection:
             return int(connection.exec_driver_sql("SELECT count(*) FROM outbox WHERE NOT published").scalar_one())
 
     def wait_for(self, answers: int) -> None:
-        """Wait until this many more callbacks were answered."""
+        """Wait until this many more callbacks have a reply."""
         wanted = len(self.answered) + answers
         wait_until(lambda: len(self.answered) >= wanted, what=f"{answers} more answers", timeout=60, pause=0.02)
 
     def verdict(self) -> Verdict:
-        """Check the payments and the receipts. Return the judgement of the messages."""
+        """Check the payments and the receipts. Return the verdict on the messages."""
         noted, states = read(self.engine), states_of(self.engine)
         assert judge_payments(noted, states, self.reported) == PaymentFaults()
         receipts = receipts_of(self.engine)

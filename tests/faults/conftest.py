@@ -1,4 +1,4 @@
-"""A shop with the checker's audit."""
+"""Fixtures for a shop with the checker's audit, and for PgBouncer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ticketbottle_payctl.sandbox.callbacks import environment
 
 @pytest.fixture
 def shop(engine, database_url, payctl_command, tmp_path) -> Iterator[Shop]:
-    """Yield a shop on the test's own database. Logging is restored after the test."""
+    """Yield a shop on the test's own database. Restore the logging after the test."""
     root = logging.getLogger()
     before = root.handlers[:], root.level
     audit.install(engine)

@@ -18,7 +18,7 @@ from ticketbottle_payctl.cli.app.main import app
 from ticketbottle_payctl.sandbox.server import wait_until
 
 LAST_POINT = 200
-"""A command with more points than this has a loop that does not end."""
+"""The number of points after which a command fails the test, because it is in an endless loop."""
 
 OTHERS = """
     SELECT count(*) FROM pg_stat_activity
@@ -27,7 +27,7 @@ OTHERS = """
 
 
 class Command(NamedTuple):
-    """A command of payctl, and the exit codes that it may have without a fault."""
+    """A payctl command, and the exit codes that it may have without a fault."""
 
     arguments: tuple[str, ...]
     stdin: bytes = b""
@@ -43,7 +43,7 @@ class Shop:
     environment: Mapping[str, str] = field(repr=False)
 
     def run(self, command: Command, **changes: str) -> subprocess.CompletedProcess[bytes]:
-        """Run a command as a process to its end."""
+        """Run a command as a process to its end, and return the completed process."""
         return subprocess.run(
             [*self.command, *command.arguments],
             input=command.stdin,
@@ -54,7 +54,7 @@ class Shop:
         )
 
     def good(self, command: Command) -> str:
-        """Run a command in this process, which is faster. It must end as it should. Return its output."""
+        """Run a command in this process, which is faster. Check its exit code and return its output."""
         done = CliRunner().invoke(
             app, command.arguments, input=command.stdin, env=dict(self.environment), prog_name="payctl"
         )
@@ -62,9 +62,10 @@ class Shop:
         return done.stdout
 
     def points(self, begin: Callable[[int], Command]) -> Iterator[tuple[int, Command]]:
-        """Kill a command at its first point, at its second, and so on. Yield each number and command after the kill.
+        """Kill a command at its first point, then at its second, and so on.
 
-        ``begin`` prepares the database and returns the command. The last command ends before it reaches its point.
+        Yield the number and the command after each kill. ``begin`` prepares the database and returns the command. The
+        last run of the command ends before it reaches its point.
         """
         for number in range(1, LAST_POINT):
             command = begin(number)

@@ -1,4 +1,7 @@
-"""The clock of payctl's machine is a day wrong, jumps, or has another zone. The database's time decides."""
+"""Test payctl on a machine with a clock that is a day wrong, jumps, or has another zone.
+
+The database's time decides.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,10 @@ TOPICS = ("payment.completed", "payment.failed", "payment.cancelled")
 ANSWER = ("-y", "--reason", "a test", "-o", "json")
 VIETNAM = timezone(timedelta(hours=7))
 CLOCKS = [("+1d", "UTC"), ("-1d", "Asia/Ho_Chi_Minh"), ("@2026-11-01 01:59:59", "America/New_York")]
-"""The last one is a second before New York's clocks go back an hour."""
+"""Offsets of the machine's clock and its time zones.
+
+The last one is a second before New York's clocks go back an hour.
+"""
 
 FARTHEST = """
     SELECT extract(epoch FROM max(greatest(now - at, at - now))) FROM (
@@ -37,13 +43,13 @@ FARTHEST = """
 
 @pytest.fixture
 def clock(made, tmp_path):
-    """Return a clock for payctl's processes."""
+    """Return a fake clock for payctl's processes."""
     return made(lambda: FakeClock(tmp_path / "clock"))
 
 
 @pytest.fixture
 def elsewhere(shop, clock, tmp_path, monkeypatch):
-    """Yield the shop with a payctl on a machine with that clock."""
+    """Yield the shop with a payctl that runs with the fake clock."""
     with monkeypatch.context() as patch:
         for name, value in clock.environment.items():
             patch.setenv(name, value)
@@ -60,14 +66,14 @@ class DatedGateways(Gateways):
     dates: list[str]
 
     def vnpay(self, body):
-        """Record the date, and answer."""
+        """Record the date, then answer the query."""
         self.dates = [*getattr(self, "dates", []), body["vnp_CreateDate"]]
         return super().vnpay(body)
 
 
 @pytest.mark.parametrize(("offset", "zone"), CLOCKS)
 def test_a_wrong_clock_changes_no_instant_and_no_decision(elsewhere, clock, offset, zone):
-    """Events, receipts, ages, retention and questions to gateways use the database's time."""
+    """With a wrong clock, payctl takes the time of events, receipts, ages, retention and queries from the database."""
     shop = elsewhere
     shop.environment = {**shop.environment, "TZ": zone}
     clock.set(offset)
@@ -109,7 +115,7 @@ def test_a_wrong_clock_changes_no_instant_and_no_decision(elsewhere, clock, offs
 
 
 def test_a_publisher_survives_every_jump_of_its_clock(elsewhere, clock, mock_kafka):
-    """The clock goes back and ahead by a day, and back to the right time. Each event is still sent at once."""
+    """The publisher's clock jumps back and ahead by a day. The publisher still sends each event."""
     shop = elsewhere
     environment = {**shop.environment, "KAFKA_BROKERS": mock_kafka.bootstrap}
     publisher = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""The disk of the database, of the broker or of an archive becomes full, and gets space again."""
+"""Test a full disk of the database, of the broker or of an archive. Later the disk has free space again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ticketbottle_payctl.store.db.migrations import upgrade
 pytestmark = pytest.mark.timeout(180)
 
 TIGHT = {"max_wal_size": "32MB", "min_wal_size": "32MB"}
-"""The server keeps little of its log, so that the small disk has room for it."""
+"""PostgreSQL settings that limit the size of the server's log, so that the log fits on the small disk."""
 
 GROW = {
     "the tables": "INSERT INTO heap SELECT repeat('x', 900) FROM generate_series(1, 1000)",
@@ -48,7 +48,7 @@ def disk(made):
 
 @pytest.fixture
 def small_server(disk):
-    """Yield a small disk, and a PostgreSQL server whose data and log are on it."""
+    """Yield a small disk, and a PostgreSQL server with its data and log on this disk."""
     place = disk(160)
     server = started_or_skipped(lambda: Postgres(binaries=POSTGRES, within=place.path, settings=TIGHT))
     engine = engine_of(server.create_database("payments"))
@@ -63,7 +63,7 @@ def small_server(disk):
 
 
 def until_it_fails(engine, sql):
-    """Repeat a statement until the server has no space for it."""
+    """Repeat a statement until the server has no disk space for it."""
     with suppress(DBAPIError), engine.connect() as connection:
         while True:
             connection.exec_driver_sql(sql)
@@ -72,9 +72,9 @@ def until_it_fails(engine, sql):
 @pytest.mark.postgres
 @pytest.mark.parametrize("what", GROW)
 def test_a_full_disk_of_the_database_loses_nothing(small_server, mock_kafka, what):
-    """Callbacks are refused until there is space, and no event is marked that was not sent.
+    """Callbacks are refused until there is space, and no unsent event is marked as published.
 
-    If a table cannot grow, a statement fails. If the log cannot, the whole server crashes.
+    If a table cannot grow, the statement fails. If the log cannot grow, the whole server crashes.
     """
     place, server, engine = small_server
     business = Business(engine, mock_kafka.bootstrap)
@@ -97,9 +97,9 @@ def test_a_full_disk_of_the_database_loses_nothing(small_server, mock_kafka, wha
 @pytest.mark.kafka
 @pytest.mark.xdist_group("kafka")
 def test_a_full_disk_of_the_broker_loses_nothing(engine, disk):
-    """If the broker's disk is full, Apache Kafka stops.
+    """A full disk stops Apache Kafka, and no event is lost.
 
-    Callbacks continue, and events wait without losing a retry until it is back.
+    Callbacks continue. Events wait without losing a retry until Kafka runs again.
     """
     audit.install(engine)
     place = disk(64)
@@ -126,7 +126,7 @@ def test_a_full_disk_of_the_broker_loses_nothing(engine, disk):
 
 @pytest.mark.postgres
 def test_a_full_disk_of_an_archive_deletes_nothing(shop, disk):
-    """On a full disk, the cleanup exits with 4 and says what to do.
+    """On a full disk, the cleanup deletes nothing, exits with 4, and says what to do.
 
     With enough space, it archives and deletes the events.
     """

@@ -1,4 +1,7 @@
-"""Kill each command after each of its statements, writes, requests and sends. Then run it again, and judge."""
+"""Kill each command after each of its statements, writes, requests and sends.
+
+Then run it again and check the result.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ WHO = Actor("ops", "bastion", "Linh")
 
 
 def runs_of(shop):
-    """Return the judgement of all recorded runs."""
+    """Return the checker's verdict on all recorded runs."""
     shown = [{"id": run.id, "command": run.command, "status": run.status} for run in list_runs(shop.engine, 1000).runs]
     return judge_runs(shown, replays_of(shop.engine), {})
 
@@ -40,7 +43,7 @@ def runs_of(shop):
 def test_a_callback_is_processed_once_whatever_kills_its_process(shop, scenario, ends):
     """After a kill at any point, a callback is stored completely or not at all.
 
-    The gateway calls again, and the callback is settled.
+    When the gateway calls again, the callback is settled.
     """
     sent, reported = {}, {}
 
@@ -68,7 +71,7 @@ def test_a_callback_is_processed_once_whatever_kills_its_process(shop, scenario,
 def test_a_cleanup_that_is_killed_at_any_point_deletes_only_what_is_archived(shop, tmp_path):
     """After a kill, the next cleanup removes an incomplete batch and continues.
 
-    Each event is in the table or in the archive.
+    Each event is in the table, in the archive, or in both.
     """
     archive = tmp_path / "archive.ndjson.gz"
     command = Command(("cleanup", "--archive", str(archive), "--batch-size", "2", *ANSWER))
@@ -89,7 +92,7 @@ def test_a_cleanup_that_is_killed_at_any_point_deletes_only_what_is_archived(sho
 
 
 def requeued(shop):
-    """Return how often each event was requeued, by the record of the runs."""
+    """Return how often each event was requeued, according to the record of the runs."""
     return shop.query("SELECT count(*) FROM payctl.run_items WHERE outcome = 'requeued' GROUP BY item_id")
 
 
@@ -104,7 +107,7 @@ def resume(run_id):
 
 
 def test_a_replay_that_is_killed_at_any_point_requeues_each_event_once(shop):
-    """A recorded replay is shown as interrupted and can be resumed. Without a record nothing was requeued."""
+    """After a kill, a recorded replay can be resumed. Without a record, no event was requeued."""
 
     def begin(_number):
         with shop.engine.begin() as connection:
@@ -122,7 +125,7 @@ def test_a_replay_that_is_killed_at_any_point_requeues_each_event_once(shop):
 
 
 def test_a_resumed_replay_that_is_killed_at_any_point_can_be_resumed_again(shop):
-    """However often a replay is killed and resumed, each event is requeued once."""
+    """Each event is requeued once, however often the replay is killed and resumed."""
     stopped = Event()
     stopped.set()
 
@@ -144,7 +147,7 @@ def test_a_resumed_replay_that_is_killed_at_any_point_can_be_resumed_again(shop)
 
 
 def test_reconcile_payments_that_is_killed_at_any_point_settles_each_payment_once(shop):
-    """After a kill, settled payments stay settled with one event each. The next run asks about the other payments."""
+    """After a kill, settled payments stay settled with one event each. The next run queries the other payments."""
     sent, reported = {}, {}
     with serving(Gateways()) as gateways:
         shop.environment = {**shop.environment, **gateways.environment}

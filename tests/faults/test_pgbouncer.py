@@ -1,4 +1,4 @@
-"""payctl through PgBouncer in transaction mode, where a server's connection serves another client after each commit."""
+"""Test payctl through PgBouncer in transaction mode, where clients share server connections."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ COMMANDS = (
 
 
 def of_a_new_client(url):
-    """Return the settings that a client finds on a connection that others have used."""
+    """Return the settings of a connection that other clients have used before."""
     client = psycopg2.connect(url)
     client.autocommit = True
     with client.cursor() as cursor:
@@ -50,9 +50,9 @@ def of_a_new_client(url):
 
 @pytest.mark.parametrize("size", [4, 1])
 def test_callbacks_and_publishers_share_few_connections(shop, pooler, mock_kafka, size):
-    """Two publishers and six callbacks at once: each event is sent once, in order, also on a single connection.
+    """Two publishers and six customers at a time send each event once and in order, even on a single connection.
 
-    Afterwards no connection has a setting or a lock of a transaction.
+    Afterwards no connection keeps a setting or a lock of a transaction.
     """
     url = pooler(size).url
     business = Business(engine_of(url), mock_kafka.bootstrap)
@@ -66,7 +66,7 @@ def test_callbacks_and_publishers_share_few_connections(shop, pooler, mock_kafka
 
 
 def test_a_second_publisher_of_a_shard_is_kept_out(shop, pooler, mock_kafka):
-    """The advisory locks belong to transactions, so they hold through the pooler, and end with them."""
+    """A publisher's advisory locks work through the pooler, because they belong to a transaction."""
     engine = engine_of(pooler(4).url)
     with shop.engine.begin() as connection:
         insert_events(connection, 2)
@@ -81,7 +81,7 @@ def test_a_second_publisher_of_a_shard_is_kept_out(shop, pooler, mock_kafka):
 
 
 def test_the_commands_work_through_the_pooler(shop, pooler):
-    """Commands that read, commands that change, and the migrations need no session of their own."""
+    """Commands that read, commands that change, and migrations work without their own session."""
     with shop.engine.begin() as connection:
         insert_events(connection, 3, state="dead")
         insert_events(connection, 3, state="published", age=timedelta(days=9))
@@ -92,7 +92,7 @@ def test_the_commands_work_through_the_pooler(shop, pooler):
 
 
 def test_the_pooler_refuses_options_of_the_url_and_the_error_says_so(pooler):
-    """PgBouncer and RDS Proxy take no startup options, unless they are told to ignore them."""
+    """PgBouncer refuses startup options in the URL, and payctl's error names DATABASE_URL."""
     url = f"{pooler(2).url}?options=-c%20statement_timeout%3D1"
     engine = engine_of(url)
     with pytest.raises(ConfigError, match="unsupported startup parameter") as caught, transaction(engine, Limits()):
@@ -101,7 +101,7 @@ def test_the_pooler_refuses_options_of_the_url_and_the_error_says_so(pooler):
 
 
 def test_the_limits_of_each_transaction_hold_where_startup_options_are_ignored(pooler):
-    """Payctl sends its limits with each transaction, so they do not depend on options."""
+    """Each transaction sets its own time limits, so they do not depend on startup options."""
     engine = engine_of(f"{pooler(2, ignore_startup_parameters='options').url}?options=-c%20statement_timeout%3D1")
     with transaction(engine, Limits(statement=timedelta(seconds=7))) as connection:
         assert connection.exec_driver_sql("SHOW statement_timeout").scalar_one() == "7s"

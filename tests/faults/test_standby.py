@@ -1,4 +1,4 @@
-"""The primary database dies under load, and a streaming standby is promoted."""
+"""Test that payctl survives when the primary database dies under load and a streaming standby is promoted."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ IN_STEP = f"SELECT count(*) FROM pg_stat_replication WHERE application_name = '{
 
 @pytest.fixture
 def pair(made) -> Iterator:
-    """Yield a primary with the payment service's tables and an audit, and its standby."""
+    """Yield a primary with the payment service's tables and the audit, and its standby."""
     primary = new_postgres()
     try:
         engine = engine_of(primary.create_database(DATABASE))
@@ -48,7 +48,7 @@ def pair(made) -> Iterator:
 
 
 def synchronous(primary):
-    """Let each commit wait for the standby."""
+    """Make each commit wait for the standby."""
     url = primary.url()
     execute(url, f"ALTER SYSTEM SET synchronous_standby_names = '{NAME}'")
     execute(url, "SELECT pg_reload_conf()")
@@ -56,14 +56,14 @@ def synchronous(primary):
 
 
 def both(primary, standby):
-    """Return the URL with both servers, of which libpq chooses the one that can write."""
+    """Return a URL with both servers. libpq chooses the server that accepts writes."""
     parts = urlsplit(primary.url(DATABASE))
     query = f"host=127.0.0.1,127.0.0.1&port={primary.port},{standby.port}&target_session_attrs=read-write"
     return parts._replace(query=query).geturl()
 
 
 def caught_up(primary, standby):
-    """Wait until the standby has all that was committed so far."""
+    """Wait until the standby has received everything that is committed on the primary."""
     now = execute(primary.url(), "SELECT pg_current_wal_lsn()::text")
     behind = f"SELECT pg_last_wal_replay_lsn() < '{now}'"
     wait_until(lambda: not standby.execute(behind), what="the standby has all of it", timeout=30)
@@ -71,14 +71,17 @@ def caught_up(primary, standby):
 
 @contextmanager
 def through_a_proxy(primary):
-    """Yield a proxy in front of the primary, and the URL with its port. A cluster's address changes in the same way."""
+    """Yield a proxy in front of the primary, and a URL with the proxy's port.
+
+    The proxy stands for a cluster's address.
+    """
     parts, port = urlsplit(primary.url(DATABASE)), free_port()
     with Proxy(port, primary.port) as proxy:
         yield proxy, parts._replace(netloc=parts.netloc.replace(f":{primary.port}", f":{port}")).geturl()
 
 
 def test_a_synchronous_standby_s_promotion_loses_no_event(pair, mock_kafka):
-    """Callbacks and the publisher follow the promotion by the list of hosts. Nothing that was answered is lost."""
+    """Callbacks and the publisher find the promoted standby in the list of hosts. No acknowledged payment is lost."""
     primary, standby = pair
     synchronous(primary)
     engine = engine_of(both(primary, standby))
@@ -98,8 +101,7 @@ def test_a_synchronous_standby_s_promotion_loses_no_event(pair, mock_kafka):
 def test_reconcile_repairs_what_an_asynchronous_standby_had_not_received(pair, mock_kafka):
     """After a failover, lost payments are PENDING again. Reconcile settles them, and each gets a new event.
 
-    Kafka then contains two events of such a payment: the event that the failover lost, and the new event with another
-    id.
+    Kafka then contains two events for each payment: the event that the failover lost, and the new one with another id.
     """
     primary, standby = pair
     with through_a_proxy(primary) as (proxy, url), serving(Gateways()) as gateways:
