@@ -1,9 +1,9 @@
-"""``make fuzz``: inputs that an attacker or a mistake could make, guided by coverage, through payctl's own code.
+"""Run ``make fuzz``: try inputs from attackers or mistakes in payctl's own code, guided by coverage.
 
-Each target in tests/fuzz/targets.py is one family of inputs with a check of what must hold. No database and no broker
-is needed. A failed check ends with exit code 1, saves the input below build/fuzz/found, and prints the line that
+Each target in tests/fuzz/targets.py is one kind of input and a check of its guarantees. The targets need no database
+and no broker. A failed check ends with exit code 1, saves the input below build/fuzz/found, and prints the command that
 repeats it. Several runs add up: ``--page`` adds the run to those of docs/explanation/reliability.md. Ctrl-C ends a run
-early, and what was tried until then counts.
+early, and the inputs that were tried until then count.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ROW = "{:<14} {:>12} {:>9} {:>9} {:>7} {:>9}\n"
 
 
 def arguments() -> argparse.ArgumentParser:
-    """Return the parser of the options."""
+    """Return the parser for the command line."""
     parser = argparse.ArgumentParser(prog="make fuzz", description=(__doc__ or "").partition("\n\n")[2])
     parser.add_argument(
         "--inputs", type=int, default=1_000_000, help="number of inputs for all targets together [default: 1,000,000]"
@@ -40,7 +40,7 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def main() -> int:
-    """Run and report."""
+    """Run the targets and report the result. Return the exit code."""
     given = arguments().parse_args()
     if given.repeat:
         return repeat(given.repeat)
@@ -65,7 +65,7 @@ def main() -> int:
 
 
 def repeat(path: Path) -> int:
-    """Check one input again, without the fuzzer. Its error is raised as it is."""
+    """Check one input again without the fuzzer. Its error is raised unchanged."""
     TARGETS[path.resolve().parent.name].load()(path.read_bytes())
     sys.stdout.write("nothing wrong\n")
     return 0

@@ -1,4 +1,4 @@
-"""Build unsigned callbacks, changed genuine callbacks, and nonsense with a valid signature."""
+"""Build unsigned callbacks, changed genuine callbacks, and meaningless content with a valid signature."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LARGEST_AMOUNT = 10**15
 
 
 class NoDatabase:
-    """An engine that a refused callback must not touch."""
+    """An engine that fails the check, because a refused callback must not use the database."""
 
     def __getattr__(self, name: str) -> object:
         message = f"a refused callback reached SQL: {name}"
@@ -43,7 +43,10 @@ NO_DATABASE = NoDatabase()
 
 
 def request_in(data: bytes, largest: int = LARGEST) -> tuple[str, Request]:
-    """Return a gateway, and a request to it: the first byte chooses, the others are the body or the query."""
+    """Return a gateway and a request to it.
+
+    The first byte chooses the gateway, and the rest is the body or the query.
+    """
     name, content = merchant.NAMES[(data[0] - 65 if data else 0) % 4], expanded(data[1:], largest)
     if name == "vnpay":
         return name, Request("GET", "/", content.decode("utf-8", "surrogateescape"))
@@ -51,7 +54,7 @@ def request_in(data: bytes, largest: int = LARGEST) -> tuple[str, Request]:
 
 
 def forged(data: bytes) -> None:
-    """Assert that a request without a valid signature is refused, with one reply, and touches no table."""
+    """Assert that a request without a valid signature is refused, gets one reply, and changes no table."""
     name, request = request_in(data)
     report = process_webhook(NO_DATABASE, request, GATEWAYS[name], merchant.CREDENTIALS[name])  # type: ignore[arg-type]
     assert report.outcome is WebhookOutcome.REFUSED
@@ -64,7 +67,7 @@ def forged(data: bytes) -> None:
 
 
 def altered(data: bytes) -> None:
-    """Assert that a changed genuine callback is refused, or that nothing which is signed was changed."""
+    """Assert that a changed genuine callback is refused, or that the change affects no signed content."""
     draw = Draw(data, _SHORT)
     name = draw.pick(merchant.NAMES)
     number = draw.byte() % len(GENUINE[name])
@@ -84,7 +87,7 @@ def altered(data: bytes) -> None:
 
 
 def signed(data: bytes) -> None:
-    """Assert that validly signed content gives a correct callback, is kept for the operator, or is refused."""
+    """Assert that validly signed content gives a sound callback, is kept for the operator, or is refused."""
     name, request = with_signature(data)
     verdict = GATEWAYS[name].verify(request, merchant.CREDENTIALS[name])
     if isinstance(verdict, Callback):
@@ -98,7 +101,7 @@ def signed(data: bytes) -> None:
 
 
 def explained(data: bytes) -> None:
-    """Assert that the explanation of any request shows no key, and that it never raises."""
+    """Assert that the explanation of any request shows no key and raises no exception."""
     signs = bool(data) and data[0] >= ord("a")
     name, request = with_signature(data) if signs else request_in(data, _SHORT)
     report = verify_signature(request, GATEWAYS[name], lambda one: merchant.CREDENTIALS[one.name], explain=True)
@@ -111,7 +114,7 @@ def explained(data: bytes) -> None:
 
 
 def with_signature(data: bytes) -> tuple[str, Request]:
-    """Return a gateway, and a request to it that has a valid signature over the content, whatever it is."""
+    """Return a gateway and a request to it, with a valid signature for any content."""
     name, unsigned = request_in(data, _SHORT)
     content = unsigned.body.decode("utf-8", "replace")
     if name == "zalopay":
@@ -122,14 +125,17 @@ def with_signature(data: bytes) -> tuple[str, Request]:
 
 
 def _vnpay(query: str) -> Request:
-    """Sign the received text of the ``vnp_`` parameters, in the order of their names."""
+    """Return a query with a signature over its ``vnp_`` parameters, sorted by name and not decoded."""
     pairs = sorted(pair for pair in query.split("&") if pair.startswith("vnp_"))
     text = "&".join(pairs)
     return Request("GET", "/", f"{text}&vnp_SecureHash={merchant.vnpay_signature(text)}")
 
 
 def _payos(document: str) -> Request:
-    """Sign data as PayOS's server does. What payctl cannot print gets a wrong signature."""
+    """Return a body with data that is signed like on PayOS's server.
+
+    Data that payctl cannot print gets a wrong signature.
+    """
     whole = f'{{"code":"00","data":{document},"signature":"%s"}}'
     try:
         text = payos.signed_text(payos.data_of(payload.read_leniently(whole.encode())))
@@ -150,7 +156,7 @@ def _momo(document: str) -> Request:
 
 
 def _is_constant(detail: str) -> None:
-    """Assert that a detail is a text of payctl's own."""
+    """Assert that a detail is one of payctl's own short texts."""
     assert detail.isascii()
     assert detail.isprintable()
     assert len(detail) < _LONGEST_DETAIL
@@ -171,7 +177,7 @@ def _is_sound(callback: Callback) -> None:
 
 
 def _decides(name: str, callback: Callback) -> None:
-    """Assert that a decision keeps the rules of ``domain/payment.py``, whatever the payment's state is."""
+    """Assert that a decision obeys the rules of ``domain/payment.py`` in every state of the payment."""
     if callback.outcome is Outcome.IGNORED or callback.amount is None:
         return
     for status, amount in product((*PaymentStatus, "REFUNDED"), (callback.amount, callback.amount + 1)):

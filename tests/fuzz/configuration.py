@@ -1,4 +1,4 @@
-"""The configuration: environment variables, DATABASE_URL and the file of profiles."""
+"""Check the configuration: environment variables, DATABASE_URL and the file of profiles."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def environment(data: bytes) -> None:
 
 
 def database_url(data: bytes) -> None:
-    """Assert that any DATABASE_URL gives the parameters of a connection, or an error that quotes nothing of it."""
+    """Assert that any DATABASE_URL gives connection parameters, or an error that quotes nothing from the URL."""
     draw = Draw(data)
     text = draw.utf8()
     environ = {"PGSSLMODE": draw.variable(), "PGSSLROOTCERT": draw.variable()} if draw.left else {}
@@ -73,7 +73,7 @@ def database_url(data: bytes) -> None:
     assert len(found) <= len(text) + 2
     with only(ConfigError):
         settings = DatabaseSettings(Secret(text), environ)
-        # The name of an unknown parameter is shown, because it may be misspelled.
+        # The error shows the name of an unknown parameter, because it may be misspelled.
         named = " ".join(pair.partition("=")[0] for pair in re.split("[?&]", text)[1:])
         keeps_secrets(f"{settings.remarks} {settings.secrets}", given=named)
         assert not {"password", "sslpassword"} & settings.parameters.keys()
@@ -82,7 +82,7 @@ def database_url(data: bytes) -> None:
 
 
 def profiles_file(data: bytes) -> None:
-    """Assert that any file of profiles is read, or refused with an error that shows no value."""
+    """Assert that any file of profiles can be read, or is refused with an error that shows no value."""
     path = file_with(data, "config.toml")
     shown = _names_a_secret(data)
     with suppress(ConfigError) if shown else only(ConfigError):
@@ -100,7 +100,7 @@ def profiles_file(data: bytes) -> None:
 
 
 def _names_a_secret(data: bytes) -> bool:
-    """Return whether the secret is in the name of a table or a key, which an error may show."""
+    """Return whether the name of a table or key contains the secret. An error may show this name."""
     try:
         document = tomllib.loads(data.decode())
     except ValueError:

@@ -1,4 +1,4 @@
-"""Divide the inputs between the targets, and run the pieces in several processes."""
+"""Divide the inputs between the targets, and run the parts in several processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LARGEST_PIECE = 1_000_000
 
 
 class Course:
-    """A run of some targets. After a first short piece of each, a fast target gets more inputs than a slow one."""
+    """A run of some targets. Each target first gets a short piece. After that, faster targets get more inputs."""
 
     def __init__(self, names: Sequence[str], inputs: int, least: int, seed: int, workers: int) -> None:
         self._names = names
@@ -31,7 +31,7 @@ class Course:
         }
 
     def run(self) -> dict[str, Tried]:
-        """Run all pieces. Return what was tried and found for each target."""
+        """Run all pieces. Return the number of inputs and the findings for each target."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: self._stop())
         first = max(1, min(_FIRST, self._least or _FIRST, self._inputs // len(self._names)))
@@ -43,7 +43,10 @@ class Course:
         return self._found
 
     def _rest(self) -> Iterator[Piece]:
-        """Yield the other pieces, one of each target in turn: the least for each, and the rest by its speed."""
+        """Yield the remaining pieces, one of each target in turn.
+
+        Faster targets get more of the inputs above the minimum.
+        """
         left = self._inputs - sum(each["inputs"] for each in self._found.values())
         wanted = {name: max(0, self._least - each["inputs"]) for name, each in self._found.items()}
         left -= sum(wanted.values())
@@ -85,7 +88,7 @@ class Course:
         sys.stderr.write(f"{outcome.target}: {outcome.inputs:,} inputs in {outcome.seconds:.0f} s\n")
 
     def _stop(self) -> None:
-        """End the pieces that run, and begin no other."""
+        """End the running pieces and start no other piece."""
         self._enough = True
         for process in list(self._running):
             process.terminate()

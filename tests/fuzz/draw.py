@@ -1,7 +1,7 @@
 """Read values from the bytes of one input.
 
-The same bytes always give the same values, with and without a fuzzer. The byte FF ends a text. It is never part of
-UTF-8, so an input stays readable, and a fuzzer can insert and delete text without moving the other values.
+The same bytes always give the same values, with and without a fuzzer. The byte FF ends a text. It never occurs in
+UTF-8, so an input stays readable. A fuzzer can insert and delete text without changing the other values.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ T = TypeVar("T")
 
 END, TIMES = b"\xff", b"\xfe"
 LARGEST = 70_000
-"""The largest text in bytes. It is above every limit on the size of a callback."""
+"""The largest text in bytes, which is above every limit on the size of a callback."""
 
 _DEEPEST = 4
 
 
 def expanded(data: bytes, largest: int = LARGEST) -> bytes:
-    """Return bytes in which ``TIMES`` and a byte *n* repeat what is before them *n* times *n* times.
+    """Return the bytes, with the part before ``TIMES`` repeated.
 
-    So a short input can be a large one.
+    If the byte after ``TIMES`` is *n*, the part appears *n* x *n* times. So a short input can become a large text.
     """
     before, times, after = data.partition(TIMES)
     if not times:
@@ -31,7 +31,7 @@ def expanded(data: bytes, largest: int = LARGEST) -> bytes:
 
 
 class Draw:
-    """The values of one input. When its bytes are used up, every number is 0 and every text is empty."""
+    """The values of one input. After its last byte, every number is 0 and every text is empty."""
 
     def __init__(self, data: bytes, largest: int = LARGEST) -> None:
         self._data = data
@@ -40,20 +40,20 @@ class Draw:
 
     @property
     def left(self) -> bool:
-        """Whether there are more bytes."""
+        """Whether unread bytes are left."""
         return self._at < len(self._data)
 
     def byte(self) -> int:
-        """Return one byte."""
+        """Return the next byte, or 0 at the end."""
         self._at += 1
         return self._data[self._at - 1] if self._at <= len(self._data) else 0
 
     def flag(self) -> bool:
-        """Return a truth value."""
+        """Return a boolean."""
         return bool(self.byte() & 1)
 
     def pick(self, choices: Sequence[T]) -> T:
-        """Return one of the choices. The letters A, B, C, ... choose the first, second, third, ... one."""
+        """Return one of the choices. The letter A chooses the first, B the second, and so on."""
         return choices[(self.byte() - 65) % len(choices)]
 
     def raw(self) -> bytes:
@@ -64,11 +64,11 @@ class Draw:
         return expanded(piece, self._largest)
 
     def text(self) -> str:
-        """Return a text. A byte that is not UTF-8 becomes half of a surrogate pair."""
+        """Return a text. Each byte that is not UTF-8 becomes half of a surrogate pair."""
         return self.raw().decode("utf-8", "surrogateescape")
 
     def utf8(self) -> str:
-        """Return a text that can be encoded, as payctl requires of every variable and argument."""
+        """Return a text that can be encoded, because payctl requires this for every variable and argument."""
         return self.raw().decode("utf-8", "replace")
 
     def variable(self) -> str:
@@ -76,7 +76,7 @@ class Draw:
         return self.utf8().replace("\0", "")
 
     def value(self, depth: int = 0) -> object:  # noqa: PLR0911 - one for each kind
-        """Return a value as JSON may contain it."""
+        """Return a value that JSON may contain."""
         kind = self.byte() % (8 if depth < _DEEPEST else 6)
         match kind:
             case 0:

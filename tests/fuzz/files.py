@@ -1,4 +1,4 @@
-"""Files that an operator names: a plan of a replay, a list of ids, an archive."""
+"""Check the files that an operator names: a replay's plan, a list of ids, an archive."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _AS_IT_IS = b"#"
 
 
 def plans(data: bytes) -> None:
-    """Assert that any file is a plan that can be shown and written again, or is refused.
+    """Assert that any file is refused, or is a plan that can be shown and written again.
 
-    Unless the input begins with ``#``, the digest in its first line is made right. So the content is read too.
+    Unless the input begins with ``#``, the digest in its first line is corrected first, so that the content is read.
     """
     path = file_with(data[1:] if data[:1] == _AS_IT_IS else _with_digest(data), "plan")
     with only(InputError):
@@ -61,7 +61,10 @@ def _with_digest(data: bytes) -> bytes:
 
 
 def ids(data: bytes) -> None:
-    """Assert that each id that is read can be shown, stored and pasted, and that an error quotes no line."""
+    """Assert that each id from a file can be shown, stored and pasted.
+
+    Assert that an error quotes no line of the file.
+    """
     path = file_with(expanded(data, _LARGEST_LIST), "ids")
     with only(InputError):
         found = read_ids(str(path))
@@ -78,7 +81,7 @@ def ids(data: bytes) -> None:
 
 
 def archives(data: bytes) -> None:
-    """Assert that an archive is read and added to, or refused and left as it is."""
+    """Assert that an archive can be read and extended, or is refused and left unchanged."""
     content = data[1:] if data[:1] == _AS_IT_IS else b"".join(_members(Draw(data)))
     path = file_with(content, "archive.gz")
     before: list[object] | None = None
@@ -95,7 +98,7 @@ def archives(data: bytes) -> None:
 
 
 def _members(draw: Draw) -> Iterator[bytes]:
-    """Yield members of a file: whole, cut, changed, with another header, or not gzip at all."""
+    """Yield parts of a gzip file: whole, cut, changed, with another header, or not compressed."""
     while draw.left:
         kind = draw.byte() % 8
         text = draw.raw()

@@ -1,4 +1,4 @@
-"""A merchant whose keys are canaries, and genuine callbacks for it. They are signed without the verifiers' code."""
+"""A merchant with canaries as keys, and its genuine callbacks, which are signed without the verifiers' code."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def genuine(name: str) -> list[Request]:
 
 
 def signature(name: str, text: str) -> str:
-    """Return the gateway's hex HMAC of a text under the merchant's key."""
+    """Return the gateway's hex HMAC of a text with the merchant's key."""
     return hmac.digest(KEYS[SIGNING[name]].encode(), text.encode("utf-8", "replace"), "sha256").hex()
 
 
 def signed_fields(name: str, request: Request) -> object:
-    """Return what the signature of a request covers, read by the standard library only.
+    """Return the content that a request's signature covers. Read it with the standard library only.
 
-    Values that have the same signed text are equal. This is for accepted requests, which are valid JSON.
+    Values with the same signed text are equal. The request must be an accepted one, and therefore valid JSON.
     """
     if name == "vnpay":
         pairs = parse_qsl(request.query, keep_blank_values=False)
@@ -66,5 +66,5 @@ def _printed(value: object) -> str:
 
 
 def vnpay_signature(text: str) -> str:
-    """Return VNPay's hex HMAC of a text under the merchant's key."""
+    """Return VNPay's hex HMAC of a text with the merchant's key."""
     return hmac.digest(KEYS["VNPAY_HASH_SECRET"].encode(), text.encode(), "sha512").hex()

@@ -1,6 +1,6 @@
-"""One process of ``make fuzz``: try inputs of one target until a number of them, or the first finding.
+"""Run one process of ``make fuzz``. It tries inputs of a target up to a number of inputs or the first finding.
 
-The other arguments are libFuzzer's. atheris gives it the coverage of payctl's own code.
+The other arguments are libFuzzer's. atheris measures the coverage of payctl's own code for libFuzzer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ MOST_CPU = 2.0
 
 
 def main() -> None:
-    """Run libFuzzer. The process ends in it. The first argument is the target, the second the folder for findings."""
+    """Run libFuzzer, which ends the process.
+
+    The first argument is the target, and the second is the folder for findings.
+    """
     name, folder, *arguments = sys.argv[1:]
     with atheris.instrument_imports(include=["ticketbottle_payctl", "lambda_entrypoints"]):
         check = TARGETS[name].load()

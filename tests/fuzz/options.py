@@ -1,4 +1,4 @@
-"""What an operator types: times, durations, zones, selectors, and the fields of a simulated callback."""
+"""Check an operator's input: times, durations, zones, selectors, and the fields of a simulated callback."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _SESSION = Session("list outbox", Shared(quiet=True, tz="Asia/Ho_Chi_Minh"), Ser
 
 
 def times_and_zones(data: bytes) -> None:
-    """Assert that any text is read as an instant, a duration, a rate or a zone within bounds, or is refused."""
+    """Assert that any text is refused, or is an instant, a duration, a rate or a zone within its bounds."""
     draw = Draw(data)
     zone, text = draw.pick((*ZONES, None)), draw.utf8()
     if zone is None:
@@ -68,7 +68,7 @@ def _zone(text: str) -> None:
 
 
 def selectors(data: bytes) -> None:
-    """Assert that the options of a selection reach SQL as parameters only, and survive a shell."""
+    """Assert that the values of a selection reach SQL only as parameters, and that a shell does not change them."""
     draw = Draw(data, 400)  # shlex reads long texts slowly
     with suppress(typer.BadParameter), only(InputError):  # a typed value may be quoted
         chosen = _selector(draw)
@@ -105,7 +105,7 @@ def _selector(draw: Draw) -> Selector:
 
 
 def _harmless(chosen: Selector) -> Selector:
-    """Return the same options with other values."""
+    """Return a selector with the same options and harmless values."""
     values = {field.name: getattr(chosen, field.name) for field in fields(chosen)}
     changed: dict[str, object] = {}
     for name, value in values.items():
@@ -119,9 +119,9 @@ def _harmless(chosen: Selector) -> Selector:
 
 
 def changes(data: bytes) -> None:
-    """Assert that a simulated callback with any changed fields is signed as the gateway signs it, or is refused.
+    """Assert that a simulated callback with changed fields has the gateway's signature, or is refused.
 
-    The signature is checked by the verifier, which shares no code with the simulator.
+    The verifier, which shares no code with the simulator, checks the signature.
     """
     draw = Draw(data)
     name = draw.pick(merchant.NAMES)

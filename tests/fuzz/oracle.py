@@ -1,4 +1,4 @@
-"""Check what must hold for every input."""
+"""Check the guarantees for every input."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ KEYS = {
     "MOMO_ACCESS_KEY": CANARIES.letters("MOMO_ACCESS_KEY"),
     "MOMO_SECRET_KEY": CANARIES.letters("MOMO_SECRET_KEY"),
 }
-"""A merchant's settings at all gateways. Each secret of them is a canary."""
+"""A merchant's settings for all gateways. Each secret is a canary."""
 
 PASSWORD = CANARIES.letters("PASSWORD", 18)
 """A password that no input contains."""
 
 SECRET = CANARIES.letters("SECRET", 18)
-"""A secret that inputs contain. The words of the targets have it, so the fuzzer puts it anywhere."""
+"""A secret that inputs may contain. It is one of each target's words, so the fuzzer can put it anywhere."""
 
 _LIKE_A_CANARY = re.compile("[GHJKMNPQRSTVWXZghjkmnpqrstvwxz]{6}")
 OWN_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-"""How payctl colours a word."""
+"""The escape sequence that payctl uses to colour a word."""
 
 _NEVER_SHOWN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 @contextmanager
 def only(*kinds: type[Exception]) -> Iterator[None]:
-    """Run the block. Only these errors may come out of it, and their text must be harmless."""
+    """Run the block. Let only these errors out, and check that their text contains no secret."""
     try:
         yield
     except kinds as error:
@@ -49,19 +49,19 @@ def only(*kinds: type[Exception]) -> Iterator[None]:
 
 
 def text_of(error: Exception) -> str:
-    """Return all text of an error that a reader sees."""
+    """Return the text of an error that a user sees, which includes its hint."""
     hint = error.hint if isinstance(error, PayctlError) else ""
     return f"{error} {hint}"
 
 
 def keeps_secrets(text: str, *, given: str = "") -> None:
-    """Assert that no part of a canary is in the text, unless a part of it is in what was ``given`` in other places."""
+    """Assert that the text contains no part of a canary, unless ``given`` contains a part of the same canary."""
     if _LIKE_A_CANARY.search(text):
         assert not CANARIES.seen_in(text) - CANARIES.seen_in(given), text
 
 
 def is_harmless(text: str, *, colour: bool = False, tabs: bool = False) -> None:
-    """Assert that a terminal shows this text as it is: it has no control character except line ends and own colours."""
+    """Assert that the text has no control character except line ends, and colours or tabs if they are allowed."""
     shown = OWN_COLOUR.sub("", text) if colour else text
     if shown.isascii() and shown.replace("\n", "").replace("\t" if tabs else "", "").isprintable():
         return

@@ -1,4 +1,4 @@
-"""Text from outside on its way to a terminal, to a program and to a log."""
+"""Check how foreign text is written for a terminal, for a program and for a log."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ _KINDS = (OUTBOX, PAYMENTS, RECEIPTS)
 _NARROWEST = 40
 _LONGEST = 1500
 _SHORTEST_ALONE = 30
-"""The room in columns that folding leaves for what is indented. A word that is longer may not fit."""
+"""The width in columns that folding leaves for indented text. A longer word may not fit."""
 
 csv.field_size_limit(10**7)
 
 
 @contextmanager
 def columns(number: int) -> Iterator[None]:
-    """Give the terminal this many columns."""
+    """Set the terminal's width in columns during the block."""
     kept, os.environ = os.environ, {"COLUMNS": str(number), "LINES": "24"}  # type: ignore[assignment]
     try:
         yield
@@ -54,7 +54,7 @@ def columns(number: int) -> Iterator[None]:
 
 
 def surface_in(draw: Draw) -> Surface:
-    """Return a stream of any kind."""
+    """Return an output stream of some kind."""
     number = draw.byte()
     return Surface(terminal=not number & 1, colour=bool(number & 2), unicode=not number & 4)
 
@@ -66,12 +66,12 @@ def part_in(draw: Draw) -> Part:
 
 
 def text_of(part: Part) -> str:
-    """Return a part without its style."""
+    """Return a part's text without its style."""
     return part.text if isinstance(part, Styled) else part
 
 
 def terminal(data: bytes) -> None:
-    """Assert that lines and errors have no control character, and that a terminal's lines fit it."""
+    """Assert that lines and errors contain no control character, and that lines fit the terminal."""
     draw = Draw(data, _LONGEST)
     width, surface = _NARROWEST + draw.byte() % 120, surface_in(draw)
     failure = Failure("INPUT", draw.text(), ExitCode.USAGE, draw.text())
@@ -97,7 +97,7 @@ def terminal(data: bytes) -> None:
 
 
 def tables(data: bytes) -> None:
-    """Assert that no line of a table or a list is wider than the terminal, and that none has a control character."""
+    """Assert that no line of a table or list is wider than the terminal or contains a control character."""
     draw = Draw(data, _LONGEST)
     width, surface = 2 * _NARROWEST + draw.byte() % 80, Surface(terminal=True, colour=False, unicode=draw.flag())
     if draw.flag():
@@ -117,7 +117,7 @@ def tables(data: bytes) -> None:
 
 
 def machine(data: bytes) -> None:
-    """Assert that programs read back what was written, and that no cell is a formula."""
+    """Assert that programs read back exactly the written values, and that no CSV cell is a formula."""
     draw = Draw(data, _LONGEST)
     items = [{f"field{number}": draw.value() for number in range(draw.byte() % 4)} for _ in range(1 + draw.byte() % 2)]
     result = Result("payctl.test/1", items=items, result={"value": draw.value()}, warnings=[draw.text()])
@@ -132,7 +132,7 @@ def machine(data: bytes) -> None:
 
 
 def redaction(data: bytes) -> None:
-    """Assert that a registered secret, the password of a URL and a MAC are not shown, whatever stands around them."""
+    """Assert that redaction hides a registered secret, a URL's password and a MAC, whatever text is around them."""
     register(Secret(SECRET))
     draw = Draw(data, _LONGEST)
     before, after = draw.text(), draw.text()
@@ -148,7 +148,7 @@ def redaction(data: bytes) -> None:
 
 
 def _cell(draw: Draw) -> object:
-    """Return a value of a row: mostly a text, sometimes an instant or a number."""
+    """Return a value of a row, which is mostly a text, and sometimes an instant or a number."""
     match draw.byte() % 6:
         case 0:
             return None
@@ -161,7 +161,7 @@ def _cell(draw: Draw) -> object:
 
 
 def _fits(text: str, width: int) -> None:
-    """Assert that a line is wider than the terminal only because of its last word, or is a command to paste."""
+    """Assert that a line is wider than the terminal only if its last word is too long, or if the text has a command."""
     for line in OWN_COLOUR.sub("", text).split("\n"):
         if cell_len(line) > width and "payctl " not in text:
             *before, last = _WORD.findall(line)

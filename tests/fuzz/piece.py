@@ -1,4 +1,4 @@
-"""Run libFuzzer on one target in a process of its own, and read what it reports."""
+"""Run libFuzzer on one target in its own process, and read its report."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.fuzz.targets import FOUND, SEEDS, TARGETS, words
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build" / "fuzz"
 PATIENCE_S = 120
-"""The time limit of one input in seconds. ``one`` also checks the processor time, which a busy machine changes less."""
+"""The time limit in seconds for one input. ``one`` also limits the processor time, which depends less on the load."""
 
 MEMORY_MB = 1024
 _EDGES = re.compile(r" cov: (\d+) ")
@@ -26,7 +26,7 @@ _RAISED = re.compile(r"^ *=== Uncaught Python exception: ===\n(.*)", re.MULTILIN
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A number of inputs for one target. The seed and the corpus decide which inputs these are."""
+    """A number of inputs for one target. The seed and the corpus decide which inputs are tried."""
 
     target: str
     inputs: int
@@ -35,19 +35,19 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a piece has tried and found. ``edges`` are the branches of payctl's code that were taken."""
+    """The result of a piece. ``edges`` is the number of branches of payctl's code that were taken."""
 
     target: str
     inputs: int
     seconds: float
     edges: int
     finding: str | None = None
-    """The file with the input that failed, or None."""
+    """The path of the file with the failed input, or None."""
     error: str = ""
 
 
 def run(piece: Piece, started: Callable[[subprocess.Popen[bytes]], None]) -> Outcome:
-    """Run a piece and wait for its end."""
+    """Run a piece and wait for its end. Return its outcome."""
     folder = BUILD / "found" / piece.target
     corpus = BUILD / "corpus" / piece.target
     known = [each / piece.target for each in (SEEDS, FOUND)]
@@ -80,7 +80,7 @@ def _escaped(word: bytes) -> str:
 
 
 def _read(piece: Piece, log: str, code: int, seconds: float) -> Outcome:
-    """Read libFuzzer's report. A process that ends without one is a finding too."""
+    """Read libFuzzer's report. A process that ends without a report is a finding too."""
     edges = [int(each) for each in _EDGES.findall(log)]
     inputs = _INPUTS.search(log)
     saved, raised = _SAVED.search(log), _RAISED.search(log)

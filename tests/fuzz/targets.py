@@ -1,4 +1,4 @@
-"""The targets: for each, what it is given, the check of one input, and words that help the fuzzer."""
+"""The fuzz targets. Each one has a description, the check of one input, and words that help the fuzzer."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ _URLS = (
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One family of inputs."""
+    """One kind of input and its check."""
 
     module: str
     function: str
     given: str
-    """What the input is, for the page."""
+    """The description of the input, for the page."""
     words: tuple[str, ...] = ()
     longest: int = 2048
-    """The length of the longest input in bytes. A repeated piece makes it larger."""
+    """The length of the longest input in bytes. A repeated part makes the text longer."""
 
     def load(self) -> Callable[[bytes], None]:
-        """Return the check of one input. It raises if something does not hold."""
+        """Return the check of one input. The check raises an exception if a guarantee does not hold."""
         check: Callable[[bytes], None] = getattr(importlib.import_module(f"tests.fuzz.{self.module}"), self.function)
         return check
 
@@ -76,11 +76,11 @@ TARGETS = {
     "machine": Target("output", "machine", "JSON, NDJSON and CSV for programs", ("=1+1", "@x", "-2")),
     "redaction": Target("output", "redaction", "secrets in a line of the log", ("://", "password=", "41111111111111")),
 }
-"""Each target by its name."""
+"""The targets by name."""
 
 
 def words(target: Target) -> list[bytes]:
-    """Return the words of a target, and those that every target has."""
+    """Return a target's own words and the words that every target has."""
     from tests.fuzz.oracle import SECRET  # noqa: PLC0415 - a list of targets needs none of payctl
 
     own = target.words + (_JSON if target.words is _SIGNED or target.module == "files" else ())
@@ -88,5 +88,5 @@ def words(target: Target) -> list[bytes]:
 
 
 def kept(folder: Path, name: str) -> list[Path]:
-    """Return the inputs of a target that are in the tree."""
+    """Return the inputs of a target that are stored in the repository."""
     return sorted(path for path in (folder / name).glob("*") if path.is_file())

@@ -1,4 +1,4 @@
-"""Each target's check sees a fault of the code that it guards: the code is broken here on purpose."""
+"""Test that each target's check finds a fault in the code that it guards. Each test breaks the code on purpose."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ WIDE = b"\x00\x01\x01\x00a\xff\x01\x03" + b"x" * 300 + b"\xff"
 
 
 def says_the_value(environ, name, *_):
-    """Raise an error that quotes a setting."""
+    """Raise an error that quotes the value of a setting."""
     raise ConfigError(environ.get(name, ""))
 
 
@@ -43,7 +43,7 @@ def says_the_secret(*_):
 
 
 def forgets(archive):
-    """Cut off everything that is in an archive."""
+    """Make payctl overwrite the content of an archive."""
     archive._end = 0  # noqa: SLF001 - a fault on purpose
 
 
@@ -68,12 +68,12 @@ BROKEN = {
     "machine": (machine, "_inert", machine.cell, None),
     "redaction": (telemetry, "_redact_secrets", str, None),
 }
-"""For each target what is broken, how, and an input for which it matters, if the seeds do not have one."""
+"""The broken name and its replacement for each target, and an input that shows the fault if no seed does."""
 
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_check_sees_a_fault(name, monkeypatch):
-    """If the code is broken in one place, an input of the target fails."""
+    """If the code is broken in one place, an input of the target fails the check."""
     where, what, broken, given = BROKEN[name]
     inputs = [given] if given is not None else [path.read_bytes() for path in kept(SEEDS, name)]
     check = TARGETS[name].load()
@@ -90,7 +90,7 @@ def test_a_check_sees_a_fault(name, monkeypatch):
 
 
 def test_a_part_of_a_canary_is_seen():
-    """The check finds six characters of a canary in a text."""
+    """The check finds six consecutive characters of a canary in a text."""
     with pytest.raises(AssertionError):
         keeps_secrets(f"the key begins with {KEYS['ZALOPAY_KEY2'][3:9]}")
     keeps_secrets("the key begins with HTTPS and a number")
@@ -98,7 +98,7 @@ def test_a_part_of_a_canary_is_seen():
 
 @pytest.mark.parametrize("character", ["\x1b", "\x00", "\x7f", "\x9b", "\u202e", "\u200b", "\ud800", "\u2028"])
 def test_a_control_character_is_seen(character):
-    """Control, invisible and bidirectional characters are not harmless."""
+    """The check refuses control characters, invisible characters and bidirectional characters."""
     with pytest.raises(AssertionError):
         is_harmless(f"a{character}b")
     is_harmless("a\nvé → ✔ 票")

@@ -1,4 +1,4 @@
-"""Each kept input is checked as ``make fuzz`` checks it, and each check sees a fault."""
+"""Test each stored input, and random inputs, with the checks of ``make fuzz``."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ quick = settings(max_examples=60, database=None, suppress_health_check=list(Heal
 
 @pytest.mark.parametrize("path", INPUTS, ids=lambda path: "/".join(path.parts[-3:]))
 def test_a_kept_input_is_handled(path):
-    """The seeds of the corpus and all inputs that once failed are handled as the target requires."""
+    """The target's check accepts each seed and each input that once failed."""
     TARGETS[path.parent.name].load()(path.read_bytes())
 
 
 def test_every_kept_input_belongs_to_a_target():
-    """No input is left out, and each target has seeds."""
+    """Each stored input belongs to a target, and each target has seeds."""
     assert {path.name for folder in (SEEDS, FOUND) for path in folder.iterdir()} == TARGETS.keys()
     assert {path.parent.name for path in INPUTS if SEEDS in path.parents} == TARGETS.keys()
     assert sum(path.stat().st_size for path in INPUTS) < 40_000
@@ -29,7 +29,7 @@ def test_every_kept_input_belongs_to_a_target():
 @quick
 @given(data=st.data())
 def test_any_input_is_handled(name, data):
-    """Random bytes, words of the target and pieces of its seeds are handled, in any order."""
+    """The target's check accepts random bytes, words of the target and parts of its seeds, in any order."""
     seeds = [path.read_bytes() for path in kept(SEEDS, name)]
     seed = data.draw(st.sampled_from([b"", *seeds]))
     start = data.draw(st.integers(0, len(seed)))
