@@ -1,6 +1,6 @@
-"""Change the code in small ways, one at a time, and say which changes no test notices.
+"""Change the code in small ways, one at a time, and report the changes that no test notices.
 
-Results are kept in build/mutants, so a second run goes on where the first one ended.
+Results are kept in build/mutants, so a later run continues from there.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Todo = tuple[Mutant, str, str, Result]
 
 
 def arguments() -> argparse.Namespace:
-    """Return the options."""
+    """Return the parsed command line."""
     parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
     names = [room.name for room in ROOMS]
     parser.add_argument("--room", action="append", choices=names, help="only this room; may be repeated")
@@ -46,7 +46,10 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Try the mutants. Return 1 if a room notices less than 95 % of those that are not equal."""
+    """Try the mutants.
+
+    Return 1 if a room's tests notice less than 95 % of its mutants that are not equal to the code.
+    """
     given = arguments()
     BUILD.mkdir(parents=True, exist_ok=True)
     with (BUILD / "lock").open("w") as lock:
@@ -69,7 +72,7 @@ def _enough(given: argparse.Namespace) -> bool:
 
 
 def _sorted_out(room: Room, chosen: list[Mutant], *, again: bool) -> tuple[list[Result], list[Todo]]:
-    """Return the results of mutants that were tried before or are equal, and the mutants to try."""
+    """Return the results of mutants that are already tried or equal, and the mutants that are still to try."""
     kept, alike = read(RESULTS), equal_ones()
     results: list[Result] = []
     todo: list[Todo] = []
@@ -88,7 +91,7 @@ def _sorted_out(room: Room, chosen: list[Mutant], *, again: bool) -> tuple[list[
 
 
 def _try_all(room: Room, todo: list[Todo], given: argparse.Namespace) -> list[Result]:
-    """Try mutants in all workers at once. Keep and return the results."""
+    """Try the mutants in all workers at the same time. Store and return the results."""
     trees = [copied(ROOT, BUILD / f"tree-{number}") for number in range(given.workers)]
     known = measured(room.tests, trees[0], BUILD, given.workers)
     lock, unsteady = threading.Lock(), set[str]()
@@ -120,7 +123,7 @@ def _line(result: Result) -> str:
 
 
 def _told(room: Room, results: list[Result], whole: int, given: argparse.Namespace) -> bool:
-    """Print a room's figures, and what was not noticed. Return whether that is enough."""
+    """Print a room's figures and its unnoticed mutants. Return whether enough mutants were noticed."""
     alike = equal_ones()
     tried, noticed, equal = figures(results, alike)
     for result in sorted(results, key=lambda one: (one.file, one.line)):

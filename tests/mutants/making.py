@@ -1,4 +1,4 @@
-"""Make the mutants of a file with the operators of cosmic-ray and with our own."""
+"""Make the mutants of a file with cosmic-ray's operators and with payctl's own operators."""
 
 from __future__ import annotations
 
@@ -32,15 +32,18 @@ _THEIRS = (
         "Is_IsNot", "IsNot_Is",
     )),
 )  # fmt: skip
-"""The operators of cosmic-ray that are used. Others only multiply mutants that any test notices, such as ``a << b``."""
+"""The names of cosmic-ray's operators that are used.
+
+The others would only add mutants that any test notices, such as ``a << b``.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One small change. ``occurrence`` is the operator's position in the file.
+    """One small change. ``occurrence`` is the number of the operator's place in the file.
 
-    ``line`` and ``first`` are the line of the change and the first line of its function. ``shared`` is true if the code
-    runs when it is imported, or only in the first test that calls it.
+    ``line`` is the line of the change, and ``first`` is the first line of its function. ``shared`` is true if the code
+    runs at import, or only in the first test that calls it.
     """
 
     room: str
@@ -54,13 +57,13 @@ class Mutant:
 
     @property
     def id(self) -> str:
-        """The mutant's name, which stays when other functions of the file change."""
+        """The mutant's name, which stays the same when other functions of the file change."""
         return f"{self.file}:{self.where}"
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a mutant changes: the lines before and after, without their indentation, and the whole new file."""
+    """The lines before and after a change without indentation, and the whole new file."""
 
     was: str
     became: str
@@ -69,7 +72,7 @@ class Change:
 
 @cache
 def operators(*, sql: bool) -> dict[str, Operator]:
-    """Return the operators of a room by name."""
+    """Return a room's operators by name."""
     if sql:
         return {"ChangeSql": ChangeSql()}
     provider = OperatorProvider()
@@ -77,7 +80,7 @@ def operators(*, sql: bool) -> dict[str, Operator]:
 
 
 def mutants(room: Room, root: Path) -> list[Mutant]:
-    """Return all mutants of a room in the order of the files."""
+    """Return all mutants of a room, file by file."""
     return [mutant for file in room.files(root) for mutant in _of_file(room, file, (root / file).read_text("utf-8"))]
 
 
@@ -98,11 +101,11 @@ def _of_file(room: Room, file: str, source: str) -> Iterator[Mutant]:
 
 
 _BINARY = {"arith_expr", "term"}
-"""Where ``*`` multiplies. Elsewhere it is a part of a signature or of a call."""
+"""The syntax nodes in which ``*`` multiplies. In other nodes it belongs to a signature or a call."""
 
 
 def _never_run(node) -> bool:
-    """Return whether the code is in a decorator, which says how a class is stored, or in an annotation."""
+    """Return whether the code is in an annotation, or in a decorator, which says how a class is stored."""
     child, parent = node, node.parent
     while parent is not None:
         if parent.type in {"decorator", "tfpdef"} or (parent.type == "annassign" and parent.children[1] is child):
@@ -114,7 +117,10 @@ def _never_run(node) -> bool:
 
 
 def sampled(found: list[Mutant], number: int | None, seed: int) -> list[Mutant]:
-    """Return ``number`` mutants that the seed chooses, or all. A larger number only adds mutants."""
+    """Return ``number`` mutants that the seed chooses, or all mutants.
+
+    A larger number keeps the chosen ones and adds more.
+    """
 
     def rank(mutant: Mutant) -> bytes:
         return hashlib.sha256(f"{seed}:{mutant.id}".encode()).digest()
@@ -123,7 +129,7 @@ def sampled(found: list[Mutant], number: int | None, seed: int) -> list[Mutant]:
 
 
 def change(mutant: Mutant, source: str, *, sql: bool) -> Change:
-    """Return what a mutant changes in the source of its file."""
+    """Return the change that a mutant makes in its file's source."""
     new = mutate_code(source, operators(sql=sql)[mutant.operator], mutant.occurrence)
     if new is None:
         message = f"{mutant.id} is not in its file"

@@ -1,4 +1,4 @@
-"""Add what cosmic-ray lacks: a call that is left out, a function that returns nothing, and a change of SQL."""
+"""Operators that cosmic-ray lacks: drop a call, return nothing, negate a filter, and change SQL."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tests.mutants.sql import rewritten
 
 
 class DropCall(Operator):
-    """An operator that leaves out a statement that is only a call."""
+    """An operator that removes a statement if it consists only of a call."""
 
     def mutation_positions(self, node) -> Iterator[tuple]:
-        """Find statements that are only a call."""
+        """Find statements that consist only of a call."""
         if node.type == "simple_stmt" and _is_call(node.children[0]):
             yield node.start_pos, node.end_pos
 
@@ -26,7 +26,7 @@ class DropCall(Operator):
 
     @classmethod
     def examples(cls) -> tuple:
-        """Return an example."""
+        """Return an example of the change."""
         return (Example("f(x)\n", "pass\n"),)
 
 
@@ -34,7 +34,7 @@ class ReturnNone(Operator):
     """An operator that returns None instead of a value."""
 
     def mutation_positions(self, node) -> Iterator[tuple]:
-        """Find returns with a value other than None."""
+        """Find return statements with a value other than None."""
         if node.type == "return_stmt" and node.children[1].get_code().strip() != "None":
             yield node.start_pos, node.end_pos
 
@@ -46,15 +46,15 @@ class ReturnNone(Operator):
 
     @classmethod
     def examples(cls) -> tuple:
-        """Return an example."""
+        """Return an example of the change."""
         return (Example("return x\n", "return None\n"),)
 
 
 class TurnFilter(Operator):
-    """An operator that turns the condition of a comprehension around."""
+    """An operator that negates the condition of a comprehension."""
 
     def mutation_positions(self, node) -> Iterator[tuple]:
-        """Find conditions of comprehensions."""
+        """Find the conditions of comprehensions."""
         if node.type == "comp_if":
             yield node.start_pos, node.end_pos
 
@@ -66,7 +66,7 @@ class TurnFilter(Operator):
 
     @classmethod
     def examples(cls) -> tuple:
-        """Return an example."""
+        """Return an example of the change."""
         return (Example("[x for x in y if x]", "[x for x in y if not (x)]"),)
 
 
@@ -74,19 +74,19 @@ class ChangeSql(Operator):
     """An operator that makes one change to the SQL in a string literal."""
 
     def mutation_positions(self, node) -> Iterator[tuple]:
-        """Find literals with SQL, one position for each change."""
+        """Find string literals with SQL. Yield one position for each change."""
         if _is_literal(node):
             for _ in rewritten(node.value):
                 yield node.start_pos, node.end_pos
 
     def mutate(self, node, index):
-        """Make the change."""
+        """Make the change with this index."""
         node.value = rewritten(node.value)[index]
         return node
 
     @classmethod
     def examples(cls) -> tuple:
-        """Return examples."""
+        """Return examples of the change."""
         return (
             Example('"SELECT 1 WHERE a < b"', '"SELECT 1 WHERE a <= b"'),
             Example('"SELECT a FROM t WHERE a AND b FOR UPDATE"', '"SELECT a FROM t WHERE a OR b FOR UPDATE"'),

@@ -24,7 +24,7 @@ def add(name: str, figures: Mapping[str, Any]) -> None:
 
 
 def rewritten(page: str, rooms: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the page with the table of these rooms."""
+    """Return the page with a new table for these rooms."""
     lines = [
         "| room | mutants | tried | noticed | equal | of the others noticed | date |",
         "|---|---|---|---|---|---|---|",

@@ -1,4 +1,4 @@
-"""Keep what was tried, and read which mutants are equal to the code."""
+"""Store the results, and read which mutants are equal to the code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EQUAL = Path(__file__).with_name("equal.toml")
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A tried mutant, and the test that noticed it. ``by`` is None if no test did."""
+    """A tried mutant, and the test that noticed it. ``by`` is None if no test noticed it."""
 
     room: str
     id: str
@@ -24,23 +24,23 @@ class Result:
 
     @property
     def file(self) -> str:
-        """The changed file."""
+        """The path of the changed file."""
         return self.id.partition(":")[0]
 
 
 def same(one: Result, other: Result) -> bool:
-    """Return whether two results are about the same change."""
+    """Return whether two results belong to the same change."""
     return (one.id, one.was, one.became) == (other.id, other.was, other.became)
 
 
 def read(file: Path) -> dict[str, Result]:
-    """Return the kept results by the mutant's id. A later one replaces an earlier one."""
+    """Return the stored results by the mutant's id. A later result replaces an earlier one."""
     lines = file.read_text("utf-8").splitlines() if file.exists() else []
     return {one.id: one for one in (Result(**json.loads(line)) for line in lines)}
 
 
 def keep(file: Path, result: Result) -> None:
-    """Add a result to the file."""
+    """Append a result to the file."""
     with file.open("a", encoding="utf-8") as opened:
         opened.write(json.dumps(asdict(result), ensure_ascii=False) + "\n")
 
@@ -56,7 +56,7 @@ def _several(text: str | list[str]) -> list[str]:
 
 
 def figures(results: Iterable[Result], equal: Iterable[tuple[str, str, str]]) -> tuple[int, int, int]:
-    """Return how many were tried, noticed, and not noticed because they are equal."""
+    """Return the numbers of tried mutants, noticed mutants, and unnoticed mutants that are equal to the code."""
     some, known = list(results), set(equal)
     noticed = sum(one.by is not None for one in some)
     alike = sum(one.by is None and (one.file, one.was, one.became) in known for one in some)

@@ -1,4 +1,4 @@
-"""Define the rooms: which code is changed, how, and which tests should notice it."""
+"""Define the rooms: which code is changed, how it is changed, and which tests should notice the changes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PACKAGE = "ticketbottle_payctl"
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """A part of the package, and the folders and files of its tests. In a room of SQL only the statements change."""
+    """A part of the package, and the paths of its tests. In a room of SQL, only SQL statements are changed."""
 
     name: str
     code: tuple[str, ...]
@@ -18,7 +18,7 @@ class Room:
     sql: bool = False
 
     def files(self, root: Path) -> list[str]:
-        """Return the room's files by name, without the code of other rooms."""
+        """Return the paths of the room's Python files, sorted."""
         places = [root / PACKAGE / code for code in self.code]
         found = [file for place in places for file in ([place] if place.is_file() else place.rglob("*.py"))]
         return sorted(file.relative_to(root).as_posix() for file in found)

@@ -1,4 +1,4 @@
-"""Run chosen tests in a chosen order until the first one fails. This is a plugin of pytest."""
+"""Run chosen tests in a chosen order until the first failure. This is a pytest plugin."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import Phase, settings
 
 
 class Selection:
-    """The tests to run, by id, each with its time limit in seconds. ``failed`` is what failed first, or None."""
+    """The ids of the tests to run, each with its time limit in seconds. ``failed`` is the first failure, or None."""
 
     def __init__(self, limits: dict[str, float]) -> None:
         self._limits = limits
@@ -15,7 +15,7 @@ class Selection:
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self) -> None:
-        """Let hypothesis draw the same examples each time, and not simplify those that fail."""
+        """Make hypothesis draw the same examples each time, and not simplify failing examples."""
         phases = (Phase.explicit, Phase.generate)
         settings.register_profile("mutants", settings(), phases=phases, derandomize=True, database=None)
         settings.load_profile("mutants")
@@ -31,12 +31,12 @@ class Selection:
                 item.add_marker(pytest.mark.timeout(self._limits[item.nodeid]))
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Note a test file that cannot be imported."""
+        """Record a test file that cannot be imported."""
         if report.failed:
             self._note(f"import of {report.nodeid}")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note a test that fails."""
+        """Record a failing test."""
         if report.failed:
             self._note(report.nodeid)
 

@@ -1,6 +1,7 @@
 """Change SQL inside string literals: comparisons, guards, locks, orders, limits and constants.
 
-Each rule is a pattern and its replacement, for one place in a statement. A piece of an f-string is a literal too.
+Each rule is a pattern and its replacement, and changes one place in a statement. A part of an f-string counts as a
+literal too.
 """
 
 from __future__ import annotations
@@ -89,7 +90,10 @@ _COMPILED = tuple((re.compile(pattern), rewrite, allowed) for pattern, rewrite, 
 
 
 def rewritten(text: str) -> list[str]:
-    """Return every text that one rule makes of a literal that holds SQL."""
+    """Return each text that results from applying one rule once to a literal.
+
+    Return nothing for a literal without SQL.
+    """
     if not (_SQL.search(text) or _OPERATORS.search(text)):
         return []
     spans = [

@@ -31,5 +31,5 @@ from tests.mutants.sql import rewritten
     ],
 )  # fmt: skip
 def test_a_statement_is_changed_in_one_place_at_a_time(statement, changes):
-    """Comparisons, guards, locks, orders, limits and constants change. An assignment and plain words do not."""
+    """Comparisons, guards, locks, orders, limits and constants are changed. Assignments and plain words are not."""
     assert rewritten(statement) == changes

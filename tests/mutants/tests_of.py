@@ -25,25 +25,28 @@ PLUGIN = "tests.mutants.durations"
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """A test that passes without a mutant, its folder, and how long it takes in seconds."""
+    """A test that passes without a mutant, and its duration in seconds."""
 
     id: str
     seconds: float
 
     @property
     def file(self) -> str:
-        """The test's file."""
+        """The path of the test's file."""
         return self.id.partition("::")[0]
 
     @property
     def folder(self) -> str:
-        """The test's folder. One pytest runs the tests of one folder."""
+        """The path of the test's folder. One pytest process runs the tests of one folder."""
         return self.file.rpartition("/")[0]
 
 
 @dataclass(slots=True)
 class Map:
-    """Which tests run a line. A line is known by its text, so it is found again when it moves."""
+    """A map from lines to the tests that run them.
+
+    A line is identified by its text, so it is found again after a move.
+    """
 
     entries: dict[str, dict[str, Any]]
     tree: Path
@@ -58,12 +61,15 @@ class Map:
                         self.lines[file][text].append(Test(name, seconds))
 
     def tests_of(self, mutant: Mutant, source: str, room: Room, budget: float) -> list[Test]:
-        """Return tests that run a mutant, in the order in which to try them, for at most ``budget`` seconds."""
+        """Return the tests that run a mutant, in the order to try them.
+
+        Together they take at most ``budget`` seconds.
+        """
         lines = [line.strip() for line in source.splitlines()[mutant.first - 1 : mutant.line]]
         known = self.lines[mutant.file]
         chosen = _spread(next((known[line] for line in reversed(lines) if line in known), []), room)
         if mutant.shared or lines[-1] not in known:
-            # The nearest line above may be run by fewer tests, for example only by those that import the file.
+            # Fewer tests may run the nearest line above, for example only the tests that import the file.
             chosen += _spread({test.id: test for tests in known.values() for test in tests}.values(), room)
         if mutant.shared:
             chosen = [*self._that_name(lines[-1]), *chosen]
@@ -73,7 +79,7 @@ class Map:
         return _within(chosen, budget * (_MORE_IF_SHARED if mutant.shared else 1))
 
     def _that_name(self, line: str) -> list[Test]:
-        """Return tests whose own text has the name that begins a line, such as a constant's or a field's."""
+        """Return the tests that contain the name at the start of a line, such as a constant's or a field's."""
         name = re.match(r"\w{4,}", line)
         if name is None:
             return []
@@ -87,18 +93,18 @@ class Map:
 
 
 _MORE_IF_SHARED = 2
-"""What is computed once, such as a constant, may matter to only one of all tests that use its file."""
+"""The factor on the budget for code that runs once, such as a constant, because only one test may notice its change."""
 
 
 @cache
 def _texts(file: Path) -> dict[str, str]:
-    """Return the text of each test function of a file by its name."""
+    """Return the text of each test function in a file, by name."""
     parts = re.split(r"^def (test_\w+)", file.read_text("utf-8"), flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
 def _spread(tests: Iterable[Test], room: Room) -> list[Test]:
-    """Sort tests so that each file's fastest ones come first, and the room's own files before others."""
+    """Sort tests so that each file's fastest tests come first, and the room's own files come before other files."""
     of_file: dict[str, list[Test]] = defaultdict(list)
     for test in tests:
         of_file[test.file].append(test)
@@ -121,7 +127,7 @@ def _within(tests: Sequence[Test], budget: float) -> list[Test]:
 
 
 def measured(places: Iterable[str], tree: Path, build: Path, workers: int) -> Map:
-    """Return the map of the tests at ``places``. Run only test files that have changed since they were measured."""
+    """Return the map of the tests at ``places``. Run only test files that have changed since the last measurement."""
     store = build / "map.json"
     known = json.loads(store.read_text("utf-8")) if store.exists() else {}
     files = {file: _digest(tree / file) for place in sorted(set(places)) for file in _test_files(tree, place)}
@@ -129,7 +135,7 @@ def measured(places: Iterable[str], tree: Path, build: Path, workers: int) -> Ma
     if stale:
         sys.stderr.write(f"measuring {len(stale)} test files\n")
     for folder in dict.fromkeys(file.rpartition("/")[0] for file in stale):
-        # One folder at a time, because pytest finds a folder's fixtures more surely then.
+        # Run one folder at a time, because pytest then finds a folder's fixtures more reliably.
         some = [file for file in stale if file.rpartition("/")[0] == folder]
         found = _measure(some, tree, build, workers)
         known |= {file: {"digest": files[file], "tests": found.get(file, {})} for file in some}
@@ -148,7 +154,7 @@ def _digest(file: Path) -> str:
 
 
 def _measure(files: Sequence[str], tree: Path, build: Path, workers: int) -> dict[str, dict[str, Any]]:
-    """Run test files with coverage. Return for each test its duration and the lines that it runs."""
+    """Run test files with coverage. Return each test's duration and the lines that it runs."""
     data, durations = build / "coverage", build / "durations.json"
     data.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pytest", "-q", "-n", str(workers), "-m", "not kafka and not container"]

@@ -1,4 +1,4 @@
-"""Try one mutant: run its tests in a worker's copy of the project."""
+"""Try one mutant by running its tests in a worker's copy of the project."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ LEFT_OUT = shutil.ignore_patterns(".*", "build", "dist", "__pycache__", "*.egg-i
 
 
 class Worker:
-    """A copy of the project in ``tree``, and a process that runs tests in it.
+    """A copy of the project in ``tree``, and a process that runs tests in the copy.
 
-    ``unsteady`` are tests that also failed without a mutant. They count for nothing.
+    ``unsteady`` are tests that also failed without a mutant. Their failures are ignored.
     """
 
     def __init__(self, tree: Path, unsteady: set[str]) -> None:
@@ -43,7 +43,8 @@ class Worker:
     def noticed_by(self, file: str, source: str, tests: Sequence[Test]) -> str | None:
         """Return the test that notices a mutant, or None.
 
-        A slow test and a time-out must pass without the mutant, so that a busy machine is not taken for a mutant.
+        After a slow test's failure or a time-out, the tests must pass without the mutant. Otherwise the cause may be
+        the machine's load.
         """
         while True:
             steady = [test for test in tests if test.id not in self._unsteady]
@@ -72,11 +73,11 @@ class Worker:
 
 
 _QUICK = 1.0
-"""Tests that take more seconds are the ones that wait for something."""
+"""The duration in seconds above which a test may depend on the machine's load, because it waits for something."""
 
 
 def _calls(tests: Sequence[Test]) -> list[dict[str, Any]]:
-    """Return the runs of pytest, one for each folder."""
+    """Return the pytest runs, one for each folder."""
     folders = dict.fromkeys(test.folder for test in tests)
     calls = []
     for folder in folders:
@@ -92,7 +93,7 @@ def _calls(tests: Sequence[Test]) -> list[dict[str, Any]]:
 
 
 def copied(root: Path, tree: Path) -> Path:
-    """Copy the project to ``tree``, in place of what is there. A file that did not change keeps its time."""
+    """Copy the project to ``tree``, and replace its old content. The files keep their times."""
     shutil.rmtree(tree, ignore_errors=True)
     shutil.copytree(root, tree, ignore=LEFT_OUT, symlinks=True)
     return tree

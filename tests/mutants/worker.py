@@ -1,7 +1,7 @@
-"""Try mutants in this process's own copy of the project, one line of JSON on stdin for each.
+"""Try mutants in this process's own copy of the project. Each line on stdin is a task in JSON.
 
-The process has loaded pytest and the libraries, but nothing of the project. For each run of pytest it forks, so a
-child imports only the project, with the mutant.
+The process has imported pytest and the libraries, but no module of the project. It forks for each run of pytest, so
+that a child only needs to import the project with the mutant.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ALREADY = "ignore:Module already imported:pytest.PytestAssertRewriteWarning"
 
 
 def run(files: list[str], limits: dict[str, float], deadline: float) -> dict[str, object]:
-    """Run tests of one folder in a child. Return what failed first, and whether the child ended by itself."""
+    """Run tests of one folder in a child process. Return the first failure and pytest's exit code."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -63,7 +63,7 @@ def _in_child(writer: int, files: list[str], limits: dict[str, float]) -> None:
 
 
 def _wait(child: int, deadline: float) -> bool:
-    """Wait for a child. At the deadline kill it and everything in its session."""
+    """Wait for a child process. At the deadline, kill it and everything in its session."""
     end = time.monotonic() + deadline
     ended = False
     try:
@@ -79,7 +79,7 @@ def _wait(child: int, deadline: float) -> bool:
 
 
 def main() -> None:
-    """Answer each line with what noticed the mutant."""
+    """Answer each task on stdin with the test that noticed its mutant."""
     for name in LIBRARIES:
         importlib.import_module(name)
     answers = os.fdopen(os.dup(1), "w", buffering=1)
@@ -101,7 +101,7 @@ def main() -> None:
 
 
 def _write(file: Path, source: str, clock: int) -> int:
-    """Write a file with a time of its own, because Python compares times in whole seconds before it compiles."""
+    """Write a file with a new time, because Python compares whole seconds to decide whether to compile a file again."""
     file.write_text(source, "utf-8")
     os.utime(file, (clock + 1, clock + 1))
     return clock + 1
