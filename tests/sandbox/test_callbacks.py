@@ -55,14 +55,17 @@ def payment_at(provider, **changes):
 
 
 def verified(request, keys=KEYS):
-    """Return the verdict of the gateway that the request is for."""
+    """Return the verdict of the gateway to which the request belongs."""
     gateway = resolve(request)
     return gateway.verify(request, credentials(gateway, lambda name: (Secret(keys[name]),)))
 
 
 @pytest.mark.parametrize(("provider", "scenario"), SENT)
 def test_a_sandbox_callback_has_the_outcome_of_its_scenario(provider, scenario):
-    """Each callback is genuine and has the payment's reference and amount. The scenario bad-signature is refused."""
+    """Each callback is genuine and has the payment's reference and amount.
+
+    Only the scenario bad-signature is refused.
+    """
     payment = payment_at(provider)
     verdict = verified(callback(payment, scenario))
     if scenario is Scenario.BAD_SIGNATURE:
@@ -79,7 +82,7 @@ def test_a_sandbox_callback_has_the_outcome_of_its_scenario(provider, scenario):
 
 @pytest.mark.parametrize(("provider", "scenario"), DOCUMENTED)
 def test_a_callback_has_every_documented_field(provider, scenario):
-    """A merchant's library may require a field that the gateway calls optional."""
+    """A simulated callback has every documented field, because a merchant's library may require optional fields too."""
     request = callback(payment_at(provider), scenario)
     fields = json.loads(request.body) if request.body else dict(parse_qsl(request.query))
     content = {"zalopay": lambda: json.loads(fields["data"]), "payos": lambda: fields["data"]}
@@ -89,7 +92,7 @@ def test_a_callback_has_every_documented_field(provider, scenario):
 
 @pytest.mark.parametrize(("provider", "scenario"), SENT)
 def test_a_sandbox_callback_is_the_same_every_time(provider, scenario):
-    """A second callback for the same payment is an exact duplicate. Another payment gives other bytes."""
+    """A second callback for the same payment has the same bytes. A callback for another payment has other bytes."""
     payment = payment_at(provider)
     assert callback(payment, scenario) == callback(replace(payment), scenario)
     if scenario is not Scenario.PING:
@@ -98,7 +101,7 @@ def test_a_sandbox_callback_is_the_same_every_time(provider, scenario):
 
 @pytest.mark.parametrize("provider", list(GATEWAYS))
 def test_a_scenario_that_the_gateway_never_reports_is_an_error(provider):
-    """ZaloPay, for example, reports no failure. The error lists the gateway's scenarios."""
+    """A scenario that the gateway never reports is an error. For example, ZaloPay reports no failure."""
     assert set(scenarios(provider)) >= {Scenario.PAID, Scenario.WRONG_AMOUNT, Scenario.BAD_SIGNATURE}
     for scenario in set(Scenario) - set(scenarios(provider)):
         with pytest.raises(InputError, match=f"{provider} never sends"):
@@ -106,14 +109,14 @@ def test_a_scenario_that_the_gateway_never_reports_is_an_error(provider):
 
 
 def test_a_payment_of_an_unknown_gateway_has_no_callbacks():
-    """A payment of a gateway that payctl does not know raises NotFoundError."""
+    """A payment at an unknown gateway raises NotFoundError."""
     with pytest.raises(NotFoundError):
         callback(payment_at("STRIPE"))
 
 
 @pytest.mark.parametrize("provider", list(GATEWAYS))
 def test_a_merchants_own_keys_can_be_used(provider):
-    """A callback that is signed with other keys is genuine under those keys only."""
+    """A callback that is signed with other keys is genuine only with those keys."""
     own = {name: value if name.endswith(("_ID", "_CODE")) else f"own-{value}" for name, value in KEYS.items()}
     request = callback(payment_at(provider), environ=own)
     assert isinstance(verified(request, own), Callback)
@@ -121,13 +124,13 @@ def test_a_merchants_own_keys_can_be_used(provider):
 
 
 def test_the_sandbox_s_settings_verify_the_built_in_samples():
-    """The settings of the local world also verify the built-in genuine callbacks."""
+    """The sandbox's settings also verify the built-in genuine callbacks."""
     for name in GATEWAYS:
         assert isinstance(verified(samples()[name].request), Callback)
 
 
 def signed_again(vector):
-    """Return a vector's signature made by the local world's code, and the original one."""
+    """Return a signature that the sandbox makes for a vector, and the vector's own signature."""
     keys, request = vector["keys"], vector["request"]
     match vector["gateway"]:
         case "zalopay":
@@ -157,7 +160,7 @@ def signed_again(vector):
     ],
 )
 def test_the_sandbox_signs_as_the_gateways_do(name):
-    """The local world makes the same signature as the gateway."""
+    """The sandbox makes the same signature as the gateway."""
     records = [record for path in sorted(VECTORS.glob("*.json")) for record in json.loads(path.read_text("utf-8"))]
     (vector,) = [record for record in records if record["name"] == name]
     ours, theirs = signed_again(vector)

@@ -1,4 +1,4 @@
-"""Test simulated callbacks, checked by the libraries that merchants use."""
+"""Test simulated callbacks with the libraries that merchants use."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ticketbottle_payctl.sandbox.payment_service import SandboxPayment
 
 payos = pytest.importorskip("payos", reason="PayOS's own library is what this file compares with")
 
-pytestmark = pytest.mark.timeout(180)  # npm may have to fetch the libraries first
+pytestmark = pytest.mark.timeout(180)  # npm may need to download the libraries first
 
 KEYS = environment()
 JUDGED = ("zalopay", "payos", "vnpay", "momo")
-"""The gateways whose own JavaScript, a library or a sample, is in ``tests/servers/node/judge.cjs``."""
+"""The gateways with their own JavaScript, a library or a sample, in ``tests/servers/node/judge.cjs``."""
 
 SIGNATURES = {"mac", "signature", "vnp_SecureHash"}
 TEXTS = (
@@ -33,18 +33,18 @@ TEXTS = (
 NUMBERS = ("0", "-0", "1", "-5", "1.50", "1e3", "9007199254740991", "9007199254740992", "9223372036854775807")
 OTHERS = ("true", '"text"', '"null"', "[]", '[1,{"b":null}]', '{"b":1,"a":"c"}')
 VALUES = (*TEXTS, *NUMBERS, *OTHERS)
-"""Values that the encodings and the languages of the gateways treat differently."""
+"""Values that the gateways' encodings or programming languages treat differently."""
 
 
 def simulated(case):
-    """Return what ``payctl simulate`` prints: the body, or VNPay's query."""
+    """Return the output of ``payctl simulate``, which is the body, or VNPay's query."""
     gateway, scenario, path, value = case
     request = callback(SandboxPayment("an-id", "TB-1", 250_000, gateway, "261123_TB-1"), scenario)
     return text_of(alter(request, gateway, [(path, value)], KEYS) if path else request)
 
 
 def fields_of(gateway):
-    """Return the value of each field that --set can change, by its path."""
+    """Return the value of each field that `--set` can change, by the field's path."""
     sent = simulated((gateway, Scenario.PAID, "", ""))
     if gateway == "vnpay":
         return {name: value for name, value in parse_qsl(sent) if name not in SIGNATURES}
@@ -67,13 +67,13 @@ def name_of(case):
 
 
 def keys_of(gateway):
-    """Return the merchant's values by the names of the credentials."""
+    """Return the merchant's values by the names of the credential fields."""
     return {field.name: KEYS[field.env] for field in GATEWAYS[gateway].fields if field.env in KEYS}
 
 
 @pytest.fixture(scope="module")
 def gateway_libraries(made):
-    """Install the JavaScript libraries and yield them. They are removed after the tests."""
+    """Install the JavaScript libraries and yield them. Remove them after the tests."""
     installed = made(GatewayLibraries)
     yield installed
     installed.close()
@@ -81,7 +81,7 @@ def gateway_libraries(made):
 
 @pytest.fixture(scope="module")
 def verdicts(gateway_libraries):
-    """Return the verdict on each case from one run of Node.js. A case that --set refuses has none."""
+    """Return the verdict on each case from one run of Node.js. A case that `--set` refuses has no verdict."""
     sent = {}
     for case in (*GOOD, *BAD, *CHANGED):
         with suppress(InputError):
@@ -91,19 +91,19 @@ def verdicts(gateway_libraries):
 
 @pytest.mark.parametrize("case", GOOD, ids=name_of)
 def test_a_simulated_callback_is_accepted_by_the_gateways_javascript_library(case, verdicts):
-    """PayOS's library, vnpay, crypto-js and MoMo's sample accept each scenario."""
+    """The JavaScript code of each gateway accepts every scenario except bad_signature."""
     assert verdicts[case] == ""
 
 
 @pytest.mark.parametrize("case", BAD, ids=name_of)
 def test_a_simulated_bad_signature_is_refused_by_the_gateways_javascript_library(case, verdicts):
-    """The libraries refuse the scenario bad_signature, so they really compare the signature."""
+    """The libraries refuse the scenario bad_signature, which proves that they compare the signature."""
     assert verdicts[case] in {"mac not equal", "Error: Data not integrity", "Wrong checksum", "signature not equal"}
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=" ".join)
 def test_a_simulated_callback_with_any_value_of_a_field_is_accepted_or_refused_by_set(field, verdicts):
-    """The JavaScript library accepts each callback that --set makes. --set accepts any text for a field with a text."""
+    """The gateway's JavaScript accepts each callback that `--set` makes. `--set` accepts any text for a text field."""
     gateway, path = field
     found = {value: verdicts.get((gateway, Scenario.PAID, path, value)) for value in VALUES}
     if path == "vnp_Amount":  # the library expects digits and reads them as a JavaScript number
@@ -115,7 +115,7 @@ def test_a_simulated_callback_with_any_value_of_a_field_is_accepted_or_refused_b
 
 @pytest.fixture(scope="module")
 def pypi_payos():
-    """Return PayOS's Python library as a merchant uses it."""
+    """Yield PayOS's Python library, configured like a merchant's."""
     client = payos.PayOS(client_id="client", api_key="key", checksum_key=KEYS["PAYOS_CHECKSUM_KEY"])
     yield client
     client.close()
@@ -123,13 +123,13 @@ def pypi_payos():
 
 @pytest.mark.parametrize("case", [case for case in GOOD if case[0] == "payos"], ids=name_of)
 def test_a_simulated_webhook_is_accepted_by_payos_python_library(case, pypi_payos):
-    """PyPI's payos accepts each scenario of PayOS."""
+    """PayOS's Python library accepts each scenario of PayOS."""
     assert pypi_payos.webhooks.verify(simulated(case).encode())
 
 
 @pytest.mark.parametrize("path", [path for gateway, path in FIELDS if gateway == "payos"])
 def test_a_changed_webhook_is_accepted_by_payos_python_library(path, pypi_payos):
-    """PyPI's payos accepts any value that --set accepts, if the value is of the documented type."""
+    """PayOS's Python library accepts any value of the documented type that `--set` accepts."""
     accepted = 0
     for value in VALUES:
         with suppress(InputError):
@@ -143,7 +143,7 @@ def test_a_changed_webhook_is_accepted_by_payos_python_library(path, pypi_payos)
 
 
 def test_payos_python_library_refuses_the_simulated_bad_signature(pypi_payos):
-    """PyPI's payos refuses the scenario bad_signature, so it really compares the signature."""
+    """PayOS's Python library refuses the scenario bad_signature, which proves that it compares the signature."""
     with pytest.raises(payos.WebhookError):
         pypi_payos.webhooks.verify(simulated(("payos", Scenario.BAD_SIGNATURE, "", "")).encode())
 
@@ -169,14 +169,14 @@ def test_payos_python_library_refuses_the_simulated_bad_signature(pypi_payos):
     ids=lambda value: value[:40],
 )
 def test_a_value_without_one_clear_spelling_is_refused(gateway, change):
-    """--set refuses a number that languages print in different ways, and a text that has no form in UTF-8."""
+    """`--set` refuses a number that languages print differently, and a text that UTF-8 cannot encode."""
     path, _, value = change.partition("=")
     with pytest.raises(InputError):
         simulated((gateway, Scenario.PAID, path, value))
 
 
 def test_a_deeply_nested_value_is_refused_or_sent():
-    """A nested value raises no error but InputError, at any depth, also near Python's own limit."""
+    """A nested value of any depth is sent or raises InputError, even near Python's own limit."""
     for depth in range(900, 1100):
         with suppress(InputError):
             assert simulated(("zalopay", Scenario.PAID, "data.amount", "[" * depth + "]" * depth))

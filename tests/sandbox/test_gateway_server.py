@@ -1,4 +1,4 @@
-"""Test the demo's gateway server: payctl asks it in the same way as the gateways, and reads its responses."""
+"""Test the demo's gateway server: payctl queries it like the gateways and reads its responses."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ AMOUNTS = {PAID: 250_000, OPEN: 0, TOO_MUCH: 251_000}
 
 @pytest.fixture(scope="module")
 def addresses():
-    """Serve three orders, which every gateway knows, and yield the settings that lead to the server."""
+    """Serve three orders that every gateway knows. Yield the settings for the server's address."""
     orders = {
         reference: GatewayOrder(SandboxPayment("p", "TB-1", 250_000, "MOMO", reference), paid)
         for reference, paid in AMOUNTS.items()
@@ -36,7 +36,7 @@ def addresses():
 
 
 def ask(name, reference, addresses):
-    """Ask a gateway about a payment as payctl does, and return the meaning of the response."""
+    """Query a gateway about a payment like payctl. Return the meaning of the response."""
     query, now = QUERIES[name], datetime.now(UTC)
     credentials = Services(environment()).credentials(providers.by_name(name))
     asked = StatusRequest(reference, "TB-1", 250_000, now - PATIENCE, now, str(uuid4()))
@@ -51,7 +51,7 @@ def ask(name, reference, addresses):
 @pytest.mark.parametrize("reference", [PAID, TOO_MUCH])
 @pytest.mark.parametrize("name", QUERIES)
 def test_the_stand_in_reports_a_paid_order_with_its_amount(name, reference, addresses):
-    """Payctl reads the response of each gateway as completed, with the amount that the customer paid."""
+    """For each gateway, payctl reads the response of a paid order as completed, with the paid amount."""
     answer = ask(name, reference, addresses)
     assert isinstance(answer, Callback)
     assert (answer.outcome, int(answer.amount)) == (Outcome.COMPLETED, AMOUNTS[reference])
@@ -59,7 +59,7 @@ def test_the_stand_in_reports_a_paid_order_with_its_amount(name, reference, addr
 
 @pytest.mark.parametrize("name", QUERIES)
 def test_the_stand_in_knows_no_other_order(name, addresses):
-    """An order that nobody paid is pending, and an unknown reference is not found."""
+    """An unpaid order is pending, and an unknown reference is not found."""
     assert ask(name, OPEN, addresses).because is NoVerdict.PENDING
     assert ask(name, "nobody's", addresses).because is NoVerdict.NOT_FOUND
 
@@ -77,7 +77,7 @@ def test_the_stand_in_knows_no_other_order(name, addresses):
     ],
 )
 def test_the_stand_in_refuses_what_is_no_query(method, path, body, status, addresses):
-    """The gateway server answers a request that is not a status query with an HTTP error, and keeps running."""
+    """The gateway server answers a request that is no status query with an HTTP error, and keeps running."""
     connection = HTTPConnection(addresses["PAYCTL_MOMO_URL"].removeprefix("http://"), timeout=10)
     connection.request(method, path, body)
     assert connection.getresponse().status == status

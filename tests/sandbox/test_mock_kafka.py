@@ -41,7 +41,7 @@ def delivered(producer, reports):
 
 
 def test_the_mock_cluster_returns_what_was_sent(mock_kafka, producer, send, read_all):
-    """A message is read back with its key, value and headers in their order."""
+    """The mock cluster returns a message with its key, value and headers, in the headers' order."""
     assert delivered(producer, send(b"hello", [("id", b"1"), ("eventId", b"1")])) is None
     (message,) = read_all(mock_kafka.bootstrap)
     assert (message.topic, message.key, message.value) == (TOPIC, b"key", b"hello")
@@ -49,7 +49,7 @@ def test_the_mock_cluster_returns_what_was_sent(mock_kafka, producer, send, read
 
 
 def test_a_mock_cluster_that_is_down_acknowledges_nothing(mock_kafka, producer, send, read_all):
-    """A mock cluster that is down acknowledges nothing, and delivers the messages when it is up again."""
+    """A mock cluster that is down acknowledges nothing. It delivers the messages after it is up again."""
     mock_kafka.down()
     reports = send()
     producer.flush(0.3)
@@ -64,26 +64,26 @@ def test_a_mock_cluster_that_is_down_acknowledges_nothing(mock_kafka, producer, 
     [KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.INVALID_REQUIRED_ACKS],
 )
 def test_an_injected_error_reaches_the_delivery_report(mock_kafka, producer, send, error):
-    """A permanent error is reported for the message that caused it."""
+    """The delivery report of the message that caused a permanent error contains the error."""
     mock_kafka.fail_next(error)
     assert delivered(producer, send()).code() == error
 
 
 def test_an_injected_error_affects_one_request(mock_kafka, producer, send):
-    """After a failed message, the mock cluster delivers the next message."""
+    """After a failed message, the mock cluster accepts the next message."""
     mock_kafka.fail_next(KafkaError.MSG_SIZE_TOO_LARGE)
     assert [delivered(producer, send()) is None for _ in range(2)] == [False, True]
 
 
 def test_a_temporary_error_of_the_mock_cluster_is_retried(mock_kafka, producer, send, read_all):
-    """The client retries after a temporary error of the mock cluster and delivers the message once."""
+    """The client retries after a temporary error, and delivers the message once."""
     mock_kafka.fail_next(KafkaError.NOT_ENOUGH_REPLICAS, KafkaError.NOT_ENOUGH_REPLICAS)
     assert delivered(producer, send()) is None
     assert len(read_all(mock_kafka.bootstrap)) == 1
 
 
 def test_injected_errors_can_be_removed(mock_kafka, producer, send):
-    """After a test removes the injected errors, the mock cluster accepts the next message."""
+    """After a test has removed the injected errors, the mock cluster accepts the next message."""
     mock_kafka.fail_next(*[KafkaError.MSG_SIZE_TOO_LARGE] * 5)
     mock_kafka.fail_next(KafkaError.TOPIC_AUTHORIZATION_FAILED, request=KafkaRequest.METADATA)
     mock_kafka.forget_failures()
@@ -91,7 +91,7 @@ def test_injected_errors_can_be_removed(mock_kafka, producer, send):
 
 
 def test_using_a_mock_cluster_that_was_not_started_is_an_error():
-    """If the mock cluster is not running, payctl raises UnavailableError. The C library would crash the process."""
+    """A mock cluster that is not running raises UnavailableError. The C library would crash the process."""
     with pytest.raises(UnavailableError, match="not been started"):
         MockKafka().down()
 

@@ -18,13 +18,13 @@ HEAD = b"POST /webhook/momo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\
 
 @pytest.fixture
 def received():
-    """Return the list of bodies that reached the job."""
+    """Return the list of bodies that the handler has received."""
     return []
 
 
 @pytest.fixture
 def port(received):
-    """Run a server that accepts every callback, and yield its port."""
+    """Run a server that accepts every callback. Yield its port."""
 
     def handle(request, gateway, _headers):
         received.append(request.body)
@@ -35,7 +35,7 @@ def port(received):
 
 
 def status(port, sent):
-    """Send these bytes, close the writing side, and return the response's status."""
+    """Send these bytes and close the writing side. Return the response's status."""
     with closing(socket.create_connection(("127.0.0.1", port), 20)) as client:
         with suppress(OSError):  # the server may refuse the first bytes and close the connection
             client.sendall(sent)
@@ -57,7 +57,7 @@ def status(port, sent):
     ids=["one", "two", "extension", "trailer", "empty", "largest"],
 )
 def test_the_webhook_server_reads_a_chunked_body(port, received, chunks, body):
-    """Proxies and curl send chunked bodies. The job gets the bytes without the chunk framing."""
+    """The handler gets the bytes of a chunked body without the chunk framing. Proxies and curl send chunked bodies."""
     assert (status(port, HEAD + chunks), received) == (204, [body])
 
 
@@ -81,12 +81,12 @@ def test_the_webhook_server_reads_a_chunked_body(port, received, chunks, body):
          "cut short", "trailers", "long line"],
 )  # fmt: skip
 def test_the_webhook_server_refuses_a_malformed_chunked_body(port, received, chunks, refused):
-    """A malformed body gets 400 or 413 and does not reach the job."""
+    """A malformed chunked body gets 400 or 413 and does not reach the handler."""
     assert (status(port, HEAD + chunks), received) == (refused, [])
 
 
 def test_the_webhook_server_cuts_off_a_slow_client(port, received, monkeypatch):
-    """A request has one deadline. A client that sends single bytes does not extend it."""
+    """A request has one deadline. A client that sends single bytes cannot extend it."""
     monkeypatch.setattr(module, "_SLOWEST", 0.5)
     with closing(socket.create_connection(("127.0.0.1", port), 20)) as client:
         client.sendall(b"POST /webhook/momo HTTP/1.1\r\nContent-Length: 500\r\n\r\n")
@@ -109,7 +109,7 @@ def test_the_webhook_server_cuts_off_a_slow_client(port, received, monkeypatch):
 
 
 def test_the_webhook_server_ends_within_its_grace_period(monkeypatch):
-    """A client that holds a connection open without a request does not delay the end."""
+    """A client that keeps a connection open without a request does not delay the server's end."""
     monkeypatch.setattr(module, "GRACE", 0.3)
     clients = []
     with webhook_server(lambda *_: None, lambda *_: None) as base:
@@ -126,7 +126,7 @@ def test_the_webhook_server_ends_within_its_grace_period(monkeypatch):
 
 
 def test_the_webhook_server_answers_a_request_in_flight_before_it_ends(monkeypatch):
-    """The server stops after it has answered a callback that is being settled."""
+    """Before it ends, the server answers a callback that is in flight."""
     monkeypatch.setattr(module, "GRACE", 10.0)
     inside, answers = threading.Event(), []
 
