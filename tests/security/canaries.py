@@ -1,7 +1,7 @@
-"""Secrets that a search finds wherever a part of them occurs.
+"""Secrets of which a search finds every part.
 
-The letters are consonants that are no hexadecimal digits, so no id, MAC, instant or English word holds six of them in a
-row. A text is also searched for them in hexadecimal digits and in base64.
+The letters are consonants that are not hexadecimal digits. No id, MAC, instant or English word contains six of them in
+a row. A search also looks for them in hexadecimal digits and in base64.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import functools
 import random
 
 PART = 6
-"""The shortest part of a canary that counts as seen, in characters."""
+"""The number of characters in the shortest part of a secret that counts as seen."""
 
 _DIGITS = 8
-"""The canary for a number. It is longer, because every instant contains six digits in a row."""
+"""The same number for a secret of digits. It is larger, because every instant contains six digits in a row."""
 
 _BASE64 = 8
-"""The canary in base64."""
+"""The same number for a secret in base64."""
 
 _LETTERS = "GHJKMNPQRSTVWXZ" + "ghjkmnpqrstvwxz"
 
@@ -36,20 +36,23 @@ class Canaries:
         return iter(self._values)
 
     def letters(self, name: str, length: int = 24) -> str:
-        """Make and return a secret of letters."""
+        """Create a secret of letters and return it."""
         return self.add(name, "".join(self._random.choices(_LETTERS, k=length)))
 
     def number(self, name: str, length: int = 13) -> str:
-        """Make and return a secret of digits, such as an account number."""
+        """Create a secret of digits, such as an account number, and return it."""
         return self.add(name, "9" + "".join(self._random.choices("0123456789", k=length - 1)))
 
     def add(self, name: str, value: str) -> str:
-        """Add a secret and return it. Characters such as @ and / end a part."""
+        """Add a secret and return it. A part does not extend across characters such as @ and /."""
         self._values[name] = value
         return value
 
     def seen_in(self, text: str | bytes, *, only: str = "") -> set[str]:
-        """Return the names of the canaries of which a part is in the text. ``only`` is a prefix of these names."""
+        """Return the names of the secrets that have a part in the text.
+
+        ``only`` is a prefix of the names to consider.
+        """
         shown = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
         shown = shown.casefold()
         found = set()
@@ -61,13 +64,13 @@ class Canaries:
 
 @functools.cache
 def parts(value: str) -> set[str]:
-    """Return every part of a secret that counts as seen, in each of its forms."""
+    """Return every part of a secret that counts as seen, in each encoding."""
     length = _DIGITS if value.isdigit() else PART
     plain = {value[at : at + length] for at in range(len(value) - length + 1)}
     plain = {each for each in plain if each.isalnum()}
     encoded = {each.encode().hex() for each in plain}
     for shift in range(3):
-        # The characters at the ends also depend on what is before and after the secret.
+        # The characters at the ends also depend on the bytes before and after the secret.
         whole = base64.b64encode(b"." * shift + value.encode()).decode()
         inner = whole[-(-8 * shift // 6) : 8 * (shift + len(value)) // 6]
         encoded |= {inner[at : at + _BASE64] for at in range(len(inner) - _BASE64 + 1)}

@@ -1,8 +1,8 @@
 """Test that no part of a key, password, DSN or account number appears in any output.
 
-One world is made with them, and a broad set of commands and the functions run in it as processes. Then everything that
-can be seen is searched: what they print and log, rows, statements, messages, files and the list of processes. A receipt
-contains the bytes of its callback, so it has account numbers; it has no key.
+The tests create a database, Kafka and gateways with such secrets. They run many commands and functions there as
+processes. Then they search everything that is visible: printed output, logs, rows, statements, messages, files and the
+process list. A receipt contains the bytes of its callback, so it contains account numbers, but it contains no key.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ WORKS = {
     "cdc config": ["cdc", "config"],
     "doctor": ["doctor", "--bundle", "bundle.json"],
 }
-"""Commands that do their work, in this order."""
+"""The commands that succeed, in the order of their runs."""
 
 P = CANARIES.letters("password of a wrong URL")
 K = CANARIES.letters("key that is quoted")
@@ -149,7 +149,7 @@ FAILS = {
     "a key as ids": (["replay", "--from-file", "keys.txt"], {}),
     "a key as an event of AWS": (["verify-signature", "--event", "keys.txt"], {}),
 }
-"""Commands that must fail, and the changed environment for each."""
+"""The commands that must fail, each with its changes to the environment."""
 
 FUNCTIONS = """
 import importlib, json, sys
@@ -165,7 +165,7 @@ for name, event in json.load(sys.stdin):
 
 
 class Seen:
-    """The visible output after the commands and functions have run."""
+    """Everything that is visible after the commands and functions have run."""
 
     def __init__(self) -> None:
         self.output: dict[str, str] = {}
@@ -179,7 +179,7 @@ class Seen:
 
 @contextmanager
 def process_list(found: set[bytes]):
-    """Collect the command line of every process of the machine, while the block runs."""
+    """Collect the command line of every process of the machine during the block."""
     stop = Event()
 
     def watch():
@@ -201,7 +201,7 @@ def process_list(found: set[bytes]):
 
 @pytest.fixture(scope="module")
 def database(postgres, template_database):
-    """Yield the URL of a database whose role has the canary password. The server logs every statement there."""
+    """Yield the URL of a database. Its role has the secret password, and the server logs every statement."""
     admin = engine_of(postgres.create_database(DATABASE, template=template_database))
     with admin.begin() as connection:
         connection.execute(text(f"CREATE ROLE {ROLE} LOGIN SUPERUSER PASSWORD '{PASSWORD}'"))
@@ -217,7 +217,7 @@ def database(postgres, template_database):
 
 @pytest.fixture(scope="module")
 def seen(postgres, database, tmp_path_factory, payctl_command):
-    """Run all commands and functions once, and return their visible output."""
+    """Run all commands and functions once. Return everything that is then visible."""
     home, found = tmp_path_factory.mktemp("canaries"), Seen()
     logged = postgres.log.stat().st_size
     with ExitStack() as everything:
@@ -261,7 +261,10 @@ def seen(postgres, database, tmp_path_factory, payctl_command):
 
 
 def prepare(database, home):
-    """Insert payments and events, and write callbacks, keys and wrong configurations. Return ids by their words."""
+    """Insert payments and events, and write callbacks, keys and wrong configurations.
+
+    Return the values for ``run_all``.
+    """
     engine = engine_of(database)
     with engine.begin() as connection:
         paid = insert_payment(connection, provider="PAYOS", reference="124c33293c43417ab7879e14c8d9eb19")
@@ -288,7 +291,7 @@ def prepare(database, home):
 
 
 def run_all(found, payctl_command, environment, names, home, place):
-    """Run every command and every function as a process, one after the other."""
+    """Run every command and every function as a process, one after another."""
     steps = {name: (arguments, {}) for name, arguments in WORKS.items()} | FAILS
     for name, (arguments, changed) in steps.items():
         if "RUN" in arguments:
@@ -313,7 +316,7 @@ def run_all(found, payctl_command, environment, names, home, place):
 
 
 def run(command, environment, home, stdin=""):
-    """Run a process in the home directory of this test and return it when it has ended."""
+    """Run a process in this test's home directory to its end, and return the completed process."""
     variables = environment | {"PYTHONPATH": str(Path(__file__).parents[2])}
     return subprocess.run(
         command, env=variables, cwd=home, input=stdin, capture_output=True, text=True, timeout=120, check=False
@@ -321,7 +324,7 @@ def run(command, environment, home, stdin=""):
 
 
 def newest_run(url):
-    """Return the id of the replay that was recorded last."""
+    """Return the id of the latest recorded replay."""
     engine = engine_of(url)
     with engine.connect() as connection:
         query = "SELECT id FROM payctl.runs WHERE command = 'replay' ORDER BY started_at DESC LIMIT 1"
@@ -331,7 +334,7 @@ def newest_run(url):
 
 
 def rows_of(url):
-    """Return the rows of every table as text. Bytes are in hexadecimal."""
+    """Return the rows of every table as text. Bytes are shown as hexadecimal digits."""
     engine = engine_of(url)
     names = "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname IN ('public', 'payctl')"
     with engine.connect() as connection:
@@ -346,12 +349,12 @@ def rows_of(url):
 
 @pytest.mark.parametrize("step", [*WORKS, *FAILS, "functions", "functions that fail"])
 def test_no_output_has_a_part_of_a_secret(step, seen):
-    """Neither stdout nor stderr nor the log has six characters in a row of a key, a password or an account."""
+    """The output and the log contain no six consecutive characters of a key, a password or an account number."""
     assert CANARIES.seen_in(seen.output[step]) == set()
 
 
 def test_the_commands_did_their_work(seen):
-    """The commands and functions really used the canaries, so that the other tests of this file prove something."""
+    """The commands and functions did their work with the secrets, so the other tests of this file prove something."""
     odd = {name: code for name, code in seen.codes.items() if name in WORKS and code not in {0, 5, 6}}
     assert odd == {}, {name: seen.output[name][-400:] for name in odd}
     failed = {name for name in FAILS if seen.codes[name] == 0}
@@ -361,7 +364,7 @@ def test_the_commands_did_their_work(seen):
 
 
 def test_no_row_has_a_part_of_a_secret(seen):
-    """Only the errors in the outbox are as the replaced service wrote them. The record of a replay hides them."""
+    """No row contains a part of a secret, except the errors in the outbox that the replaced service wrote."""
     found = {table: CANARIES.seen_in(rows) for table, rows in seen.rows.items()}
     assert "payctl.run_items" in found
     allowed = defaultdict(set, {"public.outbox": {"password in a stored error"}})
@@ -370,32 +373,32 @@ def test_no_row_has_a_part_of_a_secret(seen):
 
 
 def test_a_receipt_has_the_bytes_of_its_callback(seen):
-    """The search finds the account numbers in a receipt, so it also sees bytes in a table."""
+    """The search finds the account numbers in a receipt, so it also finds text in the bytes of a table."""
     receipts = seen.rows["payctl.webhook_receipts"]
     assert CANARIES.seen_in(receipts) == {name for name in CANARIES if name.startswith("account")}
 
 
 def test_no_statement_has_a_key_or_a_password(seen):
-    """The database's log contains every statement with its values. Only receipts bring account numbers there."""
+    """The database's log of all statements contains no key and no password. Only receipts put account numbers there."""
     assert "INSERT INTO payctl.webhook_receipts" in seen.statements
     wrong = {name for name in CANARIES if name.startswith(("account", "password in a stored"))}
     assert CANARIES.seen_in(seen.statements) - wrong == set()
 
 
 def test_no_message_in_kafka_has_a_part_of_a_secret(seen):
-    """No key, value or header of a Kafka message contains a canary."""
+    """No key, value or header of a Kafka message contains a part of a secret."""
     assert seen.messages.count(b"order_code") >= 4
     assert CANARIES.seen_in(seen.messages) == set()
 
 
 def test_no_written_file_has_a_part_of_a_secret(seen):
-    """The archive, the plan, the bundle and the report page contain no canary, and no other file is left."""
+    """The archive, the plan, the bundle and the report contain no part of a secret, and no other file is left."""
     assert set(seen.files) == {"old.ndjson.gz", "replay.plan", "bundle.json", "report.html"}
     assert [(name, found) for name, content in seen.files.items() if (found := CANARIES.seen_in(content))] == []
 
 
 def test_no_command_line_of_a_process_has_a_part_of_a_secret(seen):
-    """No argument of any process contains a canary, because everybody on the machine can read the arguments."""
+    """No process argument contains a part of a secret, because everybody on the machine can read the arguments."""
     shown = b"\n".join(seen.processes)
     assert b"publish-outbox" in shown
     assert ROLE.encode() in shown
@@ -405,7 +408,7 @@ def test_no_command_line_of_a_process_has_a_part_of_a_secret(seen):
 @pytest.mark.parametrize("name", [*CANARIES])
 @pytest.mark.parametrize("form", ["as it is", "upper case", "hexadecimal", "base64", "in bytes"])
 def test_the_search_finds_a_part_of_every_canary(name, form):
-    """A part of a canary is found in each form, in the middle of other text."""
+    """The search finds a part of a secret in each form and inside other text."""
     value = max(CANARIES[name].split("@/"), key=len)
     part = value[2:10]
     shown = {
@@ -419,6 +422,6 @@ def test_the_search_finds_a_part_of_every_canary(name, form):
 
 
 def test_the_search_sees_nothing_in_ordinary_text():
-    """Ids, instants, MACs and sentences are no parts of a canary."""
+    """The search finds no secret in ids, instants, MACs and sentences."""
     shown = "123e4567-e89b-12d3-a456-426614174000 2026-11-23T03:00:00.000Z " + "0123456789abcdef" * 8 + __doc__
     assert CANARIES.seen_in(shown * 3) == set()

@@ -1,4 +1,4 @@
-"""A crash of the interpreter writes no core file, because keys and passwords would be in it."""
+"""Test that a crash of the interpreter writes no core file, because the file would contain keys and passwords."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="
 
 
 def most_of_a_core_file(pid):
-    """Return the soft limit of a process for core files."""
+    """Return a process's soft limit for core files."""
     lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
     return next(line.split()[4] for line in lines if line.startswith("Max core file size"))
 
 
 @pytest.fixture
 def waiting(tmp_path):
-    """Yield payctl as a process that waits for a callback on its stdin. It inherits that core files are allowed."""
+    """Yield a payctl process that waits for a callback on stdin. It inherits a limit that allows core files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
     command = [sys.executable, "-m", "ticketbottle_payctl", "verify-signature", "-"]
@@ -35,7 +35,7 @@ def waiting(tmp_path):
 
 
 def test_a_crash_writes_no_core_file(waiting, tmp_path):
-    """A payctl command lowers its limit for core files before it reads a key or a callback."""
+    """Before it reads a key or a callback, a payctl command lowers its limit for core files to zero."""
     wait_until(lambda: most_of_a_core_file(waiting.pid) == "0", what="core files are forbidden", timeout=30)
     os.kill(waiting.pid, signal.SIGABRT)
     _, status = os.waitpid(waiting.pid, 0)

@@ -1,4 +1,4 @@
-"""Test every file that payctl writes: its mode, and that payctl never writes through a link."""
+"""Test the mode of every file that payctl writes, and that payctl never writes through a link."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ WRITERS = {
     "health file": ["publish-outbox", "--health-file", "FILE"],
     "report": ["report", "--since", "90d", "--html", "FILE"],
 }
-"""A command for each kind of file. The repair of `payctl reconcile outbox` is a plan too."""
+"""A command for each kind of file. The repair plan of `payctl reconcile outbox` is of the kind plan."""
 
 WRITTEN = {"--archive", "--plan-out", "--repair-out", "--bundle", "--health-file", "--html"}
 READ = {"--config", "--from-file", "--from-archive", "--event", "--plan", "--key-file"}
-"""Every option that takes the name of a file."""
+"""The options with the name of a file that payctl reads. ``WRITTEN`` has those that payctl writes."""
 
 MAKERS = {
     "archive_file.py": "archive",
@@ -41,7 +41,7 @@ MAKERS = {
     "sandbox/postgres_binaries.py": "PostgreSQL's programs, in a cache",
     "sandbox/server.py": "inside the private directory of a local server",
 }
-"""The modules that create files, and the files that they create."""
+"""The modules that create files, each with a description of its files."""
 
 _CREATING = {"write_text", "write_bytes", "touch", "mkdtemp", "mkstemp", "NamedTemporaryFile", "TemporaryDirectory"}
 _CREATING |= {"mkdir", "makedirs", "copyfile", "copytree", "symlink", "symlink_to", "hardlink_to", "link"}
@@ -49,7 +49,7 @@ _CREATING |= {"mkdir", "makedirs", "copyfile", "copytree", "symlink", "symlink_t
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """Yield an empty directory, with a umask that takes no permission away."""
+    """Yield an empty directory. The umask permits every mode there."""
     monkeypatch.chdir(tmp_path)
     before = os.umask(0)
     yield tmp_path
@@ -58,7 +58,7 @@ def place(tmp_path, monkeypatch):
 
 @pytest.fixture
 def write(answer, engine, database_url, mock_kafka, place):  # noqa: F811 - a fixture
-    """Return ``write(kind)``, which runs the command that writes this kind of file. It returns code and path."""
+    """Return ``write(kind)``, which runs the command that writes this kind of file. It returns exit code and path."""
     with engine.begin() as connection:
         insert_events(connection, 2, state="published", age=timedelta(days=60))
         insert_events(connection, 2, state="dead", last_error="REFUSED: no")
@@ -73,14 +73,14 @@ def write(answer, engine, database_url, mock_kafka, place):  # noqa: F811 - a fi
 
 
 def path_of(kind, place):
-    """Return the path that the command of this kind writes to."""
+    """Return the path of the file that the command writes."""
     return place / WRITERS[kind][-1].replace("FILE", "file")
 
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("kind", WRITERS)
 def test_only_its_owner_can_read_a_file_that_payctl_writes(kind, write):
-    """The mode of the new file is 0600 although the umask takes nothing away."""
+    """A new file has mode 0600, even if the umask would permit more."""
     code, path = write(kind)
     assert code in ({6} if kind == "health file" else {0, 5})  # the outbox has dead events
     assert stat.S_IMODE(path.lstat().st_mode) == 0o600
@@ -107,7 +107,7 @@ def test_no_file_is_written_through_a_link(kind, target, write, place):
 @pytest.mark.postgres
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o620, 0o604, 0o601])
 def test_an_archive_is_not_continued_in_a_file_that_others_can_open(mode, answer, write, place, database_url):  # noqa: F811
-    """Another user may have made the file first. The events stay in the outbox, and the hint's command helps."""
+    """An archive that others can open is refused, and no event is deleted. The command in the hint fixes the mode."""
     path_of("archive", place).write_bytes(b"")
     path_of("archive", place).chmod(mode)
     code, path = write("archive")
@@ -121,7 +121,7 @@ def test_an_archive_is_not_continued_in_a_file_that_others_can_open(mode, answer
 @pytest.mark.postgres
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_an_archive_is_not_continued_in_the_file_of_another_user(write, place):
-    """An archive file of another user is refused, because this user could read the events."""
+    """An archive that belongs to another user is refused, because that user could read the events."""
     path_of("archive", place).write_bytes(b"")
     path_of("archive", place).chmod(0o600)
     os.chown(path_of("archive", place), 65534, 65534)
@@ -131,7 +131,7 @@ def test_an_archive_is_not_continued_in_the_file_of_another_user(write, place):
 
 @pytest.mark.usefixtures("place")
 def test_the_files_of_a_local_server_are_in_a_private_directory(tmp_path):
-    """Nobody else can enter the directory with the data, the log and the settings of a server of the demo."""
+    """The directory with a local server's data, log and settings has mode 0700, so no other user can enter it."""
     server = Server("test", within=tmp_path)
     try:
         assert stat.S_IMODE(server.home.stat().st_mode) == 0o700
@@ -141,7 +141,7 @@ def test_the_files_of_a_local_server_are_in_a_private_directory(tmp_path):
 
 
 def test_every_option_with_a_file_is_in_the_table():
-    """A new option that takes a file's name must be listed as read or written. The page is generated."""
+    """The tables in this file list every option with a file's name, as in the generated page."""
     page = (ROOT / "docs" / "reference" / "commands.md").read_text("utf-8")
     found = set(re.findall(r"^\| `(?:-\w, )?(--[a-z-]+) (?:FILE|PATH)\b(?!=)", page, re.MULTILINE))
     assert found - {"--path"} == WRITTEN | READ
@@ -149,7 +149,7 @@ def test_every_option_with_a_file_is_in_the_table():
 
 
 def test_every_place_in_the_code_that_creates_a_file_is_in_the_table():
-    """A new place that creates a file or directory must be listed, so that it gets a test."""
+    """The table MAKERS lists every module that creates a file or directory, so that a new one gets a test."""
     packages = [ROOT / "ticketbottle_payctl", ROOT / "lambda_entrypoints"]
     found = {
         file.relative_to(package).as_posix()
@@ -161,7 +161,7 @@ def test_every_place_in_the_code_that_creates_a_file_is_in_the_table():
 
 
 def creates(node):
-    """Return whether a node of the syntax tree is a call that can create a file."""
+    """Return whether a node of the syntax tree is a call that may create a file."""
     if not isinstance(node, ast.Call):
         return False
     words = ast.unparse(node)
