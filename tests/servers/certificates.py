@@ -1,4 +1,4 @@
-"""Make certificates for a broker on 127.0.0.1 with the openssl program. They are valid for two days."""
+"""Create certificates for a broker on 127.0.0.1 with the openssl program. They are valid for two days."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _SERVER: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
-    """PEM files. ``server`` holds the key (PKCS#8), the certificate and the CA, as Kafka's PEM key store wants them."""
+    """The paths of PEM files. ``server`` contains the key (PKCS#8), the certificate and the CA, as Kafka requires."""
 
     ca: Path
     server: Path
     stranger_ca: Path
-    """An authority that signed nothing here. A client that trusts only this one must refuse the broker."""
+    """An authority that signed no certificate here. A client that trusts only this authority must refuse the broker."""
 
 
 def make_certificates(directory: Path) -> Certificates:
-    """Make an authority, a server certificate signed by it, and a second authority that signed nothing.
+    """Create an authority, a server certificate from it, and a second authority that signs nothing.
 
     Raises:
-        ConfigError: the openssl program was not found.
+        ConfigError: The openssl program was not found.
     """
     directory.mkdir(mode=0o700, exist_ok=True)
     (directory / "server.ext").write_text(_SERVER)

@@ -15,16 +15,16 @@ _NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
 class Chromium:
-    """A browser without a window. Only one can run in a thread, so the tests of a worker share it."""
+    """A browser without a window. Only one browser can run in a thread, so the tests of a worker share it."""
 
     playwright: Playwright
     browser: Browser
 
     def start(self) -> Chromium:
-        """Start it.
+        """Start the browser.
 
         Raises:
-            ConfigError: no browser is installed.
+            ConfigError: No browser is installed.
         """
         path = next(filter(None, map(shutil.which, _NAMES)), None)
         if path is None:
@@ -38,10 +38,10 @@ class Chromium:
         return self
 
     def stop(self) -> None:
-        """End it."""
+        """Close the browser and stop Playwright."""
         self.browser.close()
         self.playwright.stop()
 
     def __str__(self) -> str:
-        """Return its name and version."""
+        """Return the browser's name and version."""
         return f"Chromium {self.browser.version}"

@@ -1,4 +1,4 @@
-"""Databases of tests: each one is a copy of a template, made and removed through one connection that stays open."""
+"""Databases for tests. Each one is a copy of a template. One open connection creates and removes them all."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 
 class Clones:
-    """Makes and removes databases on a server that a test may restart.
+    """A maker of databases on a server that a test may restart.
 
-    A new connection for each statement takes as much of the server's time as copying the files.
+    It keeps its connection, because a new connection for each statement takes as much of the server's time as copying
+    the files.
     """
 
     def __init__(self, postgres: Postgres) -> None:
@@ -24,7 +25,7 @@ class Clones:
         self._connection: psycopg2.extensions.connection | None = None
 
     def create(self, template: str = "template1", *, prefix: str = "clone") -> str:
-        """Create a copy of ``template``, which no session uses, and return its name."""
+        """Create a copy of ``template``, which no session may use, and return its name."""
         name = f"{prefix}_{next(self._numbers)}"
         # Without fsync, copying files is faster than writing them to the log.
         self._run(
@@ -35,7 +36,7 @@ class Clones:
         return name
 
     def drop(self, name: str) -> None:
-        """Drop a database and its connections."""
+        """Drop a database and close its connections."""
         self._run(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def close(self) -> None:

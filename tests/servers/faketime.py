@@ -1,4 +1,4 @@
-"""Give a process another wall clock with libfaketime, and change it while the process runs."""
+"""Give a process another wall clock with libfaketime, and change the clock while the process runs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _NAME: Final = "libfaketimeMT.so.1"
 
 
 class FakeClock:
-    """The clock of processes that are started with its :attr:`environment`. ``file`` has its offset.
+    """The clock of processes that start with its :attr:`environment`. ``file`` contains the clock's offset.
 
-    The monotonic clock is the real one, because a change of the wall clock does not change it.
+    The monotonic clock stays real, because a change of the wall clock does not affect it.
 
     Raises:
         ConfigError: libfaketime is not installed.
@@ -29,7 +29,7 @@ class FakeClock:
         return "libfaketime"
 
     def start(self) -> Self:
-        """Find the library. The clock shows the real time until :meth:`set`."""
+        """Find the library. The clock shows the real time until :meth:`set` is called."""
         found = [path for place in _PLACES for path in sorted(Path(place).glob(f"**/faketime/{_NAME}"))]
         if platform.system() != "Linux" or not found:
             message = "libfaketime was not found"
@@ -39,14 +39,14 @@ class FakeClock:
         return self
 
     def set(self, offset: str) -> None:
-        """Change the clock to an offset, such as ``+1d``, or to ``@2026-11-01 01:30:00`` from now on."""
+        """Set the clock's offset from now on, such as ``+1d``, or set the time, as ``@2026-11-01 01:30:00``."""
         new = self._file.with_suffix(".new")
         new.write_text(f"{offset}\n")
         new.rename(self._file)
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables of a process with this clock."""
+        """The environment variables for a process with this clock."""
         return {
             "LD_PRELOAD": self._library,
             "FAKETIME_TIMESTAMP_FILE": str(self._file),

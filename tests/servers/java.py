@@ -1,8 +1,8 @@
-"""Start Java programs for tests and benchmarks. Maven fetches their jars, and checksums prove them.
+"""Start Java programs for tests and benchmarks. Maven downloads their jars, and checksums verify them.
 
 Each program's package has a ``pom.xml`` with the versions and a ``jars.sha256`` with the expected checksums. The jars
-are stored in ``.kafka/`` in the current directory, or in the directory PAYCTL_KAFKA_HOME.
-``python -m tests.servers.java apache_kafka kafka_connect`` renews the checksums after a change.
+are stored in ``.kafka/`` in the current directory, or in the directory PAYCTL_KAFKA_HOME. After a change, ``python -m
+tests.servers.java apache_kafka kafka_connect`` updates the checksums.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ _QUICK_START: Final = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UseP
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A Java program described by the ``pom.xml`` and ``jars.sha256`` in ``directory``."""
+    """A Java program, described by the ``pom.xml`` and ``jars.sha256`` in ``directory``."""
 
     directory: Path
 
     @property
     def version(self) -> str:
-        """The program's version from its pom, the only place that has it."""
+        """The program's version. Only the pom contains it."""
         return self._tag("version")
 
     @property
     def home(self) -> Path:
-        """The directory of the program's jars."""
+        """The path of the directory with the program's jars."""
         base = Path(os.environ.get("PAYCTL_KAFKA_HOME") or ".kafka").absolute()
         return base / f"{self._tag('artifactId')}-{self.version}"
 
     def class_path(self) -> str:
-        """Return the class path. The jars are fetched the first time and verified each time.
+        """Return the class path. Download the jars the first time, and verify them each time.
 
         Raises:
-            ConfigError: Java or Maven is missing, or a jar is not the one whose checksum was recorded.
-            UnavailableError: Maven could not fetch them.
+            ConfigError: Java or Maven is missing, or a jar does not have the recorded checksum.
+            UnavailableError: Maven could not download the jars.
         """
         find_java()
         if not self.home.exists():
@@ -72,7 +72,7 @@ class Program:
             raise UnavailableError(message, hint="check the network, then try again")
 
     def record(self) -> int:
-        """Write the checksums of the jars that Maven fetches now. Return the number of jars."""
+        """Download the jars again and write their checksums. Return the number of jars."""
         shutil.rmtree(self.home, ignore_errors=True)
         self.fetch(self.home)
         found = _checksums(self.home)
@@ -98,12 +98,12 @@ class Program:
 
 
 def java(class_path: str, main: str, *arguments: str, options: tuple[str, ...] = ()) -> list[str]:
-    """Return the command that runs ``main`` with a quick start, at the cost of speed later."""
+    """Return the command that runs ``main`` with options for a quick start, which make the program slower later."""
     return [find_java(), *_QUICK_START, *options, "-cp", class_path, main, *arguments]
 
 
 def find_java() -> str:
-    """Return the java program of ``JAVA_HOME``, or otherwise the one on the path.
+    """Return the java program from ``JAVA_HOME``, or else from the path.
 
     Raises:
         ConfigError: Java is missing.

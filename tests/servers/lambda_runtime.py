@@ -1,4 +1,4 @@
-"""AWS's runtime on loopback: the interface emulator starts the Python client, which calls our handler.
+"""AWS's runtime on loopback. The interface emulator starts AWS's Python client, which calls payctl's handler.
 
 Both come from wheels in their own environment (``make functions``), with Lambda's version of Python.
 """
@@ -27,7 +27,7 @@ _INVOKE = "http://127.0.0.1:{port}/2015-03-31/functions/function/invocations"
 
 @dataclass(frozen=True)
 class Answer:
-    """The result of an invocation."""
+    """The result of an invocation. ``size`` is in bytes."""
 
     payload: object
     size: int
@@ -35,9 +35,9 @@ class Answer:
 
 
 class Function:
-    """One execution environment of a function, started by its first invocation.
+    """An execution environment of a function, which its first invocation initialises.
 
-    ``timeout`` is the function's time-out in whole seconds. :meth:`lines` returns what it prints.
+    ``timeout`` is the function's time-out in whole seconds. :meth:`lines` returns the function's output.
     """
 
     def __init__(self, name: str, environ: dict[str, str], *, timeout: int = 60) -> None:
@@ -57,7 +57,10 @@ class Function:
         self.server.wait_until(self._listens, what="the runtime interface emulator listens", timeout=20)
 
     def invoke(self, event: object, *, patience: float = 90.0) -> Answer:
-        """Invoke the function and wait. If the handler raises, the payload is Lambda's description of the error."""
+        """Invoke the function and wait.
+
+        If the handler raises an exception, the payload is Lambda's description of it.
+        """
         request = urllib.request.Request(_INVOKE.format(port=self.port), json.dumps(event).encode())  # noqa: S310 - ours
         began = time.monotonic()
         try:
@@ -73,7 +76,7 @@ class Function:
         return Answer(payload, len(data), time.monotonic() - began)
 
     def lines(self, **wanted: object) -> list[dict[str, Any]]:
-        """Return the JSON lines that the function printed, logs and metrics, or only those with these values."""
+        """Return the printed JSON lines, which are logs and metrics. ``wanted`` selects the lines with these values."""
         found = [_parsed(line) for line in self.server.log.read_text(errors="replace").splitlines()]
         return [line for line in found if line is not None and wanted.items() <= line.items()]
 
@@ -95,13 +98,13 @@ class Function:
 
     @property
     def pid(self) -> int | None:
-        """The runtime's process id, or None if it does not run."""
+        """The id of the runtime's process, or None if it does not run."""
         tasks = Path(f"/proc/{self.server.pid}/task")
         children = [pid for task in tasks.iterdir() for pid in (task / "children").read_text().split()]
         return int(children[0]) if children else None
 
     def signal(self, number: signal.Signals) -> None:
-        """Send the runtime a signal. STOP and CONT imitate the freeze between two invocations."""
+        """Send a signal to the runtime. STOP and CONT imitate Lambda's freeze between two invocations."""
         pid = self.pid
         assert pid is not None
         os.kill(pid, number)

@@ -1,6 +1,6 @@
-"""``make local``: the Lambda functions on this machine, under AWS's own runtime, without Docker.
+"""Run ``make local``: the Lambda functions on this machine, with AWS's own runtime and without Docker.
 
-The webhook's function answers on an HTTP address. ``--event FILE`` invokes one function once instead, as Lambda does.
+The webhook function answers on an HTTP address. With ``--event FILE``, one function is invoked once, like in Lambda.
 ``--sam FILE`` starts nothing. It writes the settings for `sam local`, which runs the functions in Docker.
 """
 
@@ -34,7 +34,7 @@ _PASSED_ON = (*_GATEWAYS, "DATABASE_URL", "KAFKA_", "PAYCTL_", "OUTBOX_", "PG", 
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run the function that the arguments name. Exit 3 if a setting is missing or names another machine."""
+    """Run the function that the arguments name. Return 3 if a setting is missing or names another machine."""
     arguments = _parser().parse_args(words)
     try:
         if arguments.sam:
@@ -54,7 +54,7 @@ def settings() -> dict[str, str]:
     """Return the functions' environment.
 
     Raises:
-        ConfigError: no database is configured, or it is on another machine.
+        ConfigError: No database is configured, or the database is on another machine.
     """
     found = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
     try:
@@ -68,10 +68,10 @@ def settings() -> dict[str, str]:
 
 
 def for_sam(found: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Return the contents of a file for ``sam local --env-vars``.
+    """Return the content of a file for ``sam local --env-vars``.
 
-    The addresses of this machine's servers are those that a container of Docker Desktop uses. The template asks for
-    certificates, which these servers do not have.
+    A container of Docker Desktop reaches this machine's servers under another host name, so the addresses use that
+    name. The settings turn off TLS, which the template requires but these servers do not have.
     """
     values = {"PGSSLMODE": "prefer", "PGSSLROOTCERT": "", "KAFKA_SSL": "false", "KAFKA_SASL_MECHANISM": "", **found}
     url = urlsplit(found["DATABASE_URL"])
@@ -87,7 +87,7 @@ def _in_docker(place: str) -> str:
 
 
 def _write_for_sam(file: Path) -> int:
-    """Write the file, which only its owner may read, and print the command that uses it."""
+    """Write the file so that only its owner may read it. Print the command that uses it."""
     text = json.dumps(for_sam(settings()), indent=1) + "\n"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.unlink(missing_ok=True)
@@ -100,7 +100,7 @@ def _write_for_sam(file: Path) -> int:
 
 
 def _once(name: str, event: object) -> int:
-    """Invoke one function with one event. Print its reply on stdout and its log on stderr."""
+    """Invoke a function once with an event. Print its reply on stdout and its log on stderr."""
     function = Function(name, settings())
     try:
         answer = function.invoke(event)
@@ -112,7 +112,7 @@ def _once(name: str, event: object) -> int:
 
 
 def _serve(port: int) -> int:
-    """Answer HTTP requests with the webhook's function, one at a time, until Ctrl-C or SIGTERM."""
+    """Answer HTTP requests with the webhook function, one at a time, until Ctrl-C or SIGTERM."""
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
@@ -134,16 +134,19 @@ def _handler(function: Function) -> type[BaseHTTPRequestHandler]:
     one_at_a_time = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
-        """API Gateway's part: an HTTP request becomes an event, and the function's answer becomes the response."""
+        """A replacement for API Gateway.
+
+        It turns an HTTP request into an event, and the function's answer into the response.
+        """
 
         timeout = 10
 
         def do_GET(self) -> None:
-            """Pass on VNPay's callback, which is a query."""
+            """Forward VNPay's callback, which is a query."""
             self._pass_on(b"")
 
         def do_POST(self) -> None:
-            """Pass on a callback with a body. Its length must be given."""
+            """Forward a callback with a body. The request must state the body's length."""
             length = int(self.headers.get("content-length", 0))
             if length > _LARGEST:
                 self.send_error(413)

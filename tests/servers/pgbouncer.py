@@ -1,4 +1,4 @@
-"""Run PgBouncer in transaction mode in front of a PostgreSQL server, as a stand-in for RDS Proxy too."""
+"""Run PgBouncer in transaction mode in front of a PostgreSQL server. It also stands in for RDS Proxy."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from ticketbottle_payctl.sandbox.server import Server, free_port
 _SETTINGS: Final = {
     "listen_addr": "127.0.0.1",
     "unix_socket_dir": "",
-    "auth_type": "any",  # PgBouncer itself logs in at the server with the user of the given URL
+    "auth_type": "any",  # PgBouncer logs in to the server with the user of the given URL
     "pool_mode": "transaction",
 }
 
 
 class PgBouncer:
-    """A pooler for all databases of the server in ``url``, with at most ``size`` connections to each.
+    """A pooler for all databases of the server in ``url``, with at most ``size`` connections to each database.
 
-    ``settings`` are lines of pgbouncer.ini.
+    ``settings`` are lines for pgbouncer.ini.
 
     Raises:
         ConfigError: PgBouncer is not installed.
-        UnavailableError: it did not start.
+        UnavailableError: PgBouncer did not start.
     """
 
     def __init__(self, url: str, *, size: int, settings: Mapping[str, str] | None = None) -> None:
@@ -57,7 +57,7 @@ class PgBouncer:
         return target._replace(netloc=f"{target.username}:{target.password}@127.0.0.1:{self.port}").geturl()
 
     def start(self) -> Self:
-        """Start, and return once PgBouncer accepts connections."""
+        """Start PgBouncer. Return when it accepts connections."""
         program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
         if program is None:
             message = "PgBouncer was not found"
@@ -74,13 +74,13 @@ class PgBouncer:
         return self
 
     def close(self) -> None:
-        """Stop PgBouncer and remove its files. Closing twice is no error."""
+        """Stop PgBouncer and remove its files. A second close has no effect."""
         if self._server is not None:
             self._server.close(signal.SIGKILL)
             self._server = None
 
     def command(self, sql: str) -> list[tuple[object, ...]]:
-        """Run a command of PgBouncer's own console, such as SHOW POOLS."""
+        """Run a command in PgBouncer's own console, such as SHOW POOLS. Return the rows."""
         connection = psycopg2.connect(host="127.0.0.1", port=self.port, user="pgbouncer", dbname="pgbouncer")
         try:
             connection.autocommit = True

@@ -1,4 +1,4 @@
-"""A small file system in memory that a test can fill, for servers whose disk becomes full."""
+"""A small file system in memory. A test can fill it to give a server a full disk."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class SmallDisk:
     """A tmpfs of ``megabytes`` at ``path``, as a context manager or with :meth:`start` and :meth:`close`.
 
     Raises:
-        ConfigError: this process may not mount a file system. Only root may.
+        ConfigError: This process may not mount a file system. Only root may.
     """
 
     def __init__(self, megabytes: int) -> None:
@@ -35,7 +35,7 @@ class SmallDisk:
         self.close()
 
     def start(self) -> Self:
-        """Mount the file system. Every account may write to it."""
+        """Mount the file system. Every user may write to it."""
         self.path = Path(tempfile.mkdtemp(prefix="payctl-small-disk-"))
         options = f"size={self._megabytes}m,mode=1777"
         command = ["/bin/mount", "-t", "tmpfs", "-o", options, "tmpfs", str(self.path)]
@@ -47,7 +47,7 @@ class SmallDisk:
         return self
 
     def close(self) -> None:
-        """Unmount it with everything in it."""
+        """Unmount the file system. Its content is lost."""
         subprocess.run(["/bin/umount", "--lazy", str(self.path)], check=True, capture_output=True)
         self.path.rmdir()
 
@@ -56,7 +56,7 @@ class SmallDisk:
         return self.path / "filler"
 
     def fill(self) -> None:
-        """Write until no byte is free."""
+        """Write to the file system until no byte is free."""
         with self._filler.open("ab", buffering=0) as file:
             piece = bytes(_PIECE)
             while piece:
@@ -69,5 +69,5 @@ class SmallDisk:
             os.fsync(file.fileno())
 
     def free(self) -> None:
-        """Give the space back."""
+        """Free the space again."""
         self._filler.unlink()

@@ -18,15 +18,15 @@ from ticketbottle_payctl.sandbox.postgres_binaries import Choice, find_binaries,
 from ticketbottle_payctl.sandbox.server import Server, as_account, free_port
 
 NAME: Final = "standby"
-"""The name that the primary knows it by, for ``synchronous_standby_names``."""
+"""The standby's name on the primary, for ``synchronous_standby_names``."""
 
 
 class Standby:
     """A copy of the server in ``url`` that follows it until :meth:`promote`.
 
     Raises:
-        ConfigError: the server's programs have no pg_basebackup.
-        UnavailableError: the copy could not be made, or did not start.
+        ConfigError: The server's programs do not include pg_basebackup.
+        UnavailableError: The copy could not be made, or the standby did not start.
     """
 
     def __init__(self, url: str, *, binaries: Choice, within: Path | None = None) -> None:
@@ -49,7 +49,7 @@ class Standby:
         return "standby"
 
     def start(self) -> Self:
-        """Copy the primary, start, and return once the standby follows it and answers."""
+        """Copy the primary and start the standby. Return when it follows the primary and answers."""
         if not (self._programs / "pg_basebackup").exists():
             message = "pg_basebackup was not found next to the PostgreSQL server"
             raise ConfigError(message, hint="on Debian: apt-get install postgresql")
@@ -65,24 +65,24 @@ class Standby:
         return self
 
     def close(self) -> None:
-        """Kill the server and remove its data. Closing twice is no error."""
+        """Kill the server and remove its data. A second close has no effect."""
         if self._server is not None:
             self._server.close(signal.SIGQUIT)
             self._server = None
 
     def promote(self) -> None:
-        """Make it a primary. Return when it can write."""
+        """Promote the standby to primary. Return when it accepts writes."""
         self.execute("SELECT pg_promote(true, 60)")
 
     def stop_following(self) -> None:
-        """Cut the replication: what the primary commits from now on does not arrive."""
+        """Stop the replication. Later commits of the primary do not arrive."""
         self.execute("ALTER SYSTEM SET primary_conninfo = ''")
         self.execute("SELECT pg_reload_conf()")
         assert self._server is not None
         self._server.wait_until(lambda: not self._receives(), what="the standby receives nothing", timeout=30)
 
     def execute(self, sql: str) -> object:
-        """Run a statement here as the superuser. Return the first value."""
+        """Run a statement on the standby as the superuser. Return the first value."""
         where = f"{self._primary.username}:{self._primary.password}@127.0.0.1:{self.port}"
         return execute(self._primary._replace(netloc=where).geturl(), sql)
 

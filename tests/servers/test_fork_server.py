@@ -20,7 +20,7 @@ READS = ("verify-signature", "-")
 
 @pytest.fixture
 def waiting(payctl_command):
-    """Yield a forked payctl that has read a byte of its stdin and waits for more."""
+    """Yield a forked payctl that has read a byte from stdin and waits for more."""
     with subprocess.Popen(
         [*payctl_command, *READS, "-o", "json"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
@@ -41,7 +41,7 @@ def waiting(payctl_command):
     ids=" ".join,
 )
 def test_a_forked_command_prints_and_exits_as_a_fresh_one(arguments, payctl_command, tmp_path):
-    """Stdout, stderr and exit code are equal, with the arguments, stdin, directory and environment of the caller."""
+    """A forked command gives the same stdout, stderr and exit code as a command in a new interpreter."""
     (tmp_path / "payctl.toml").write_text("[profiles.prod]\n", "utf-8")
     environment = {**os.environ, "PAYCTL_CONFIG": "payctl.toml", "COLUMNS": "100", "TZ": "Asia/Tokyo"}
     forked, fresh = (
@@ -57,7 +57,7 @@ def test_a_forked_command_prints_and_exits_as_a_fresh_one(arguments, payctl_comm
 @pytest.mark.parametrize("streams", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full", "2>/dev/full"])
 @pytest.mark.parametrize("arguments", ["--version", "verify-signature -"])
 def test_a_forked_command_behaves_on_an_unusable_stream_as_a_fresh_one(streams, arguments, payctl_command):
-    """A stream that the shell closed is closed for the command, too."""
+    """A forked command treats a closed or full stream like a command in a new interpreter."""
     forked, fresh = (
         subprocess.run(
             ["/bin/bash", "-c", f'"$@" {arguments} {streams}', "bash", *command],
@@ -78,7 +78,7 @@ def test_a_signal_reaches_the_forked_command(sent, code, waiting):
 
 
 def test_a_killed_client_takes_its_command_with_it(waiting):
-    """If the client is killed, the forked command's streams are closed, so no command outlives its test."""
+    """If the client is killed, the forked command ends too, so no command outlives its test."""
     waiting.kill()
     began = time.monotonic()
     assert waiting.stdout.read() == b""
@@ -86,7 +86,7 @@ def test_a_killed_client_takes_its_command_with_it(waiting):
 
 
 def test_a_shell_finds_the_forked_payctl_on_its_path(payctl_path):
-    """`payctl` in a pipe of a shell writes to the pipe."""
+    """A shell finds `payctl` on its PATH, and `payctl` can write to a pipe."""
     done = subprocess.run(
         ["/bin/sh", "-c", "payctl --version | tr a-z A-Z"], env={**os.environ, "PATH": payctl_path},
         capture_output=True, text=True, check=True,

@@ -21,7 +21,7 @@ SENT = {
 
 @pytest.fixture
 def logical(postgres):
-    """Yield PostgreSQL with the logical log that Debezium reads, for this test only."""
+    """Yield PostgreSQL with ``wal_level`` logical, which Debezium needs, for this test only."""
     postgres.restart(settings={"wal_level": "logical"})
     yield postgres
     postgres.restart(settings={"wal_level": "replica"})
@@ -29,7 +29,7 @@ def logical(postgres):
 
 @pytest.mark.usefixtures("logical")
 def test_debezium_sends_each_event_once_as_payctl_does(kafka, engine, database_url, read_all):
-    """Each message of Debezium has the topic, key, payload and headers of payctl's message."""
+    """Each of Debezium's messages has the same topic, key, payload and headers as payctl's message."""
     kafka.recreate_topics([UNROUTABLE])
     with engine.begin() as connection:
         create_publication(connection)

@@ -1,4 +1,4 @@
-"""Test ``make local``: the functions on this machine, called in the way of a developer."""
+"""Test ``make local``: the functions on this machine, called like by a developer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COMMAND = [sys.executable, "-m", "tests.servers.local_functions"]
 
 @pytest.fixture
 def shop(engine):
-    """The payment service's side of the database, with the payments of the event files."""
+    """Return the payment service's part of the database, with the payments of the event files."""
     shop = Shop(engine)
     shop.known()
     return shop
@@ -32,7 +32,7 @@ def shop(engine):
 
 @pytest.fixture
 def settings(database_url, monkeypatch):
-    """The variables that `payctl demo --keep` prints."""
+    """Set the variables that `payctl demo --keep` prints."""
     if not PYTHON.exists():
         (pytest.fail if IN_CI else pytest.skip)("the environment of AWS's runtime is missing: make functions")
     for name, value in {**environment(), "DATABASE_URL": database_url, "KAFKA_BROKERS": "127.0.0.1:1"}.items():
@@ -42,7 +42,7 @@ def settings(database_url, monkeypatch):
 
 @pytest.fixture
 def address(settings):  # noqa: ARG001 - the process inherits them
-    """The webhook's address while its function runs; in the end SIGTERM stops it."""
+    """Yield the webhook's address while its function runs. Stop the process with SIGTERM at the end."""
     with subprocess.Popen([*COMMAND, "--port", "0"], stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         yield process.stdout.readline().partition("/webhook/")[0]
         process.send_signal(signal.SIGTERM)
@@ -50,7 +50,7 @@ def address(settings):  # noqa: ARG001 - the process inherits them
 
 
 def sent(address, request):
-    """Send a gateway's request and return the status and the body of the response."""
+    """Send a gateway's request. Return the response's status and body."""
     url = f"{address}{request.path}" + (f"?{request.query}" if request.query else "")
     headers = {"content-type": "application/json"} if request.body else {}
     made = urllib.request.Request(url, request.body or None, headers, method=request.method)  # noqa: S310 - loopback
@@ -63,7 +63,7 @@ def sent(address, request):
 
 
 def test_each_gateways_callback_over_http_settles_its_payment(address, shop):
-    """A developer can send callbacks to this address with curl or a gateway's own tool."""
+    """Callbacks to the local HTTP address, as from curl or a gateway's tool, settle their payments."""
     for payment in events.PAYMENTS.values():
         status, _ = sent(address, callback(payment))
         assert status in {200, 204}
@@ -82,7 +82,7 @@ def test_each_gateways_callback_over_http_settles_its_payment(address, shop):
     ],
 )
 def test_an_event_file_is_invoked_once(function, file, reply):
-    """The reply is on stdout and the function's log on stderr."""
+    """The function's reply is on stdout and its log on stderr."""
     done = run("--function", function, "--event", f"tests/events/{file}")
     assert done.returncode == 0, done.stderr
     assert reply in done.stdout
@@ -91,7 +91,7 @@ def test_an_event_file_is_invoked_once(function, file, reply):
 
 @pytest.mark.usefixtures("settings", "shop")
 def test_a_function_that_raises_ends_with_exit_code_1():
-    """If the publisher cannot reach its broker, the error is printed in the same form as in Lambda."""
+    """An error of the function, such as an unreachable broker, is printed in Lambda's format."""
     done = run("--function", "publish_outbox", "--event", "tests/events/scheduler-publish-outbox.json")
     assert done.returncode == 1
     assert json.loads(done.stdout)["errorType"] == "BrokerUnavailableError"
@@ -101,7 +101,7 @@ def test_a_function_that_raises_ends_with_exit_code_1():
     "url", ["", "postgresql://u:p@db.example.com/payments", "postgresql:///payments", "http://[::"]
 )
 def test_the_local_functions_refuse_a_database_on_another_machine(settings, url, capsys):
-    """The local functions refuse a database on another machine and say how to start a local one."""
+    """The local functions refuse a database on another machine, and say how to start a local one."""
     settings.setenv("DATABASE_URL", url)
     assert local_functions.main(["--event", str(ROOT / "tests/events/zalopay.json")]) == 3
     printed = capsys.readouterr()
@@ -112,11 +112,11 @@ def test_the_local_functions_refuse_a_database_on_another_machine(settings, url,
 @pytest.mark.usefixtures("settings")
 @pytest.mark.parametrize("file", ["tests/events/missing.json", "README.md"])
 def test_a_file_that_is_not_an_event_ends_with_exit_code_2(file, capsys):
-    """`make local` exits with 2 for a file that is not an event, before a function starts."""
+    """`make local` exits with 2 for a file that is not an event, before it starts a function."""
     assert local_functions.main(["--event", str(ROOT / file)]) == 2
     assert capsys.readouterr().out == ""
 
 
 def run(*words):
-    """Run the module to its end."""
+    """Run the module to its end, and return the completed process."""
     return subprocess.run([*COMMAND, *words], capture_output=True, text=True, cwd=ROOT, timeout=90, check=False)

@@ -1,4 +1,4 @@
-"""Start one node of Apache Kafka on loopback, with broker and controller in one JVM, from Maven's jars."""
+"""Start one node of Apache Kafka on loopback. Broker and controller run in one JVM, from Maven's jars."""
 
 from __future__ import annotations
 

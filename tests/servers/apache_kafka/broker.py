@@ -41,13 +41,14 @@ _LOGGING: Final = f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2
 class ApacheKafka:
     """A single broker, as a context manager or with :meth:`start` and :meth:`close`.
 
-    ``secure`` adds a SASL_SSL listener (PLAIN, SCRAM-SHA-256, SCRAM-SHA-512) and a TLS one, with certificates and
-    their own password. ``proxied`` adds a plain listener at ``behind_proxy`` that tells its clients to connect
-    to ``proxy_port``, where a test's proxy may listen. ``settings`` are lines of server.properties and override ours.
+    ``secure`` adds a SASL_SSL listener (PLAIN, SCRAM-SHA-256, SCRAM-SHA-512) and a TLS listener, with new certificates
+    and a new password. ``proxied`` adds a plain listener on ``behind_proxy``. It tells its clients to connect to
+    ``proxy_port``, where a test's proxy may listen. ``settings`` are lines for server.properties that override the
+    defaults.
 
     Raises:
-        ConfigError: Java, Maven or openssl is missing; the hint says what to install.
-        UnavailableError: the jars could not be fetched, or the broker did not start.
+        ConfigError: Java, Maven or openssl is missing. The hint says what to install.
+        UnavailableError: The jars could not be downloaded, or the broker did not start.
     """
 
     def __init__(
@@ -91,27 +92,27 @@ class ApacheKafka:
 
     @property
     def ssl_bootstrap(self) -> str:
-        """The address of the TLS listener, which needs no password."""
+        """The address of the TLS listener, which requires no password."""
         return f"127.0.0.1:{self._ports.tls}"
 
     @property
     def running(self) -> bool:
-        """Whether the broker's process runs."""
+        """Whether the broker's process is running."""
         return self._started.running
 
     @property
     def proxy_port(self) -> int:
-        """The port that the proxied listener's clients are sent to. A test's proxy has to listen there."""
+        """The port to which the proxied listener sends its clients. A test's proxy must listen on this port."""
         return self._ports.proxy
 
     @property
     def behind_proxy(self) -> int:
-        """The port of 127.0.0.1 that the proxy has to connect to."""
+        """The port of 127.0.0.1 to which the proxy must connect."""
         return self._ports.proxied
 
     @property
     def certificates(self) -> Certificates:
-        """The authority to trust, and the one not to trust."""
+        """The trusted certificate authority, and an authority that clients must not trust."""
         if self._certificates is None:
             message = "this Apache Kafka was not started with secure=True"
             raise UnavailableError(message)
@@ -119,12 +120,12 @@ class ApacheKafka:
 
     @property
     def ca_file(self) -> str:
-        """The file of the authority to trust, for KAFKA_CA_FILE."""
+        """The path of the trusted authority's file, for KAFKA_CA_FILE."""
         return str(self.certificates.ca)
 
     @property
     def log(self) -> Path:
-        """The file with the broker's warnings and errors."""
+        """The path of the file with the broker's warnings and errors."""
         return self._started.log
 
     def environment(self, mechanism: str | None = None) -> dict[str, str]:
@@ -141,7 +142,7 @@ class ApacheKafka:
         }
 
     def start(self) -> Self:
-        """Format the storage, start, and return once the broker has answered."""
+        """Format the storage, start the broker, and return when it answers."""
         self._server = Server("kafka", within=self._within)
         try:
             self._configure(self._server.home)
@@ -153,37 +154,37 @@ class ApacheKafka:
         return self
 
     def close(self) -> None:
-        """Kill the broker and remove its data. Closing twice is no error."""
+        """Kill the broker and remove its data. A second close has no effect."""
         if self._server is not None:
             self._server.close()
             self._server = None
 
     def stop(self) -> None:
-        """Shut down in an orderly way and keep the data; :meth:`restart` brings it back."""
+        """Shut the broker down normally and keep its data for :meth:`restart`."""
         self._started.send(signal.SIGCONT)
         self._started.stop(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Crash the broker; :meth:`restart` recovers from its log."""
+        """Crash the broker. :meth:`restart` recovers its data from the log."""
         self._started.stop(signal.SIGKILL)
 
     def pause(self) -> None:
-        """Freeze the broker: connections stay open and nothing is answered."""
+        """Freeze the broker. Connections stay open, but the broker does not answer."""
         self._started.send(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Continue after :meth:`pause`."""
+        """Let the broker continue after :meth:`pause`."""
         self._started.send(signal.SIGCONT)
 
     def restart(self) -> None:
-        """Stop the broker if it runs, and start it with the same ports and data."""
+        """Stop the broker if it runs. Start it with the same ports and data."""
         self.stop()
         home = str(self._started.home / "server.properties")
         self._started.run(java(self._class_path, "kafka.Kafka", home, options=(*_HEAP, _LOGGING)))
         self._started.wait_until(self._answers, what="Apache Kafka answers", timeout=60)
 
     def revive(self) -> None:
-        """Make sure that the broker runs and answers, after any earlier fault."""
+        """Make sure that the broker runs and answers, even after an earlier fault."""
         self.resume()
         if not self._started.running:
             self.restart()
@@ -191,7 +192,7 @@ class ApacheKafka:
     def recreate_topics(
         self, names: Iterable[str], *, partitions: int = 3, config: Mapping[str, str] | None = None
     ) -> None:
-        """Delete these topics and create them again, empty, with ``partitions`` and ``config``."""
+        """Delete these topics and create them again with ``partitions`` and ``config``."""
         admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
         wanted = list(names)
         there = [name for name in wanted if name in admin.list_topics(timeout=10).topics]

@@ -1,6 +1,6 @@
-"""The broker's configuration: a single node in KRaft mode, and with ``secure`` listeners for TLS and SASL.
+"""The broker's configuration: a single node in KRaft mode, with optional listeners for TLS and SASL.
 
-The names are those of https://kafka.apache.org/documentation/#brokerconfigs.
+The names are documented at https://kafka.apache.org/documentation/#brokerconfigs.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _SINGLE_NODE: Final = {
     "share.coordinator.state.topic.replication.factor": "1",
     "share.coordinator.state.topic.min.isr": "1",
     "group.initial.rebalance.delay.ms": "0",
-    # After a crash the controller refuses the broker until its old session has ended, 9 seconds by default.
+    # After a crash, the controller refuses the broker until its old session ends, by default after 9 seconds.
     "broker.session.timeout.ms": "2000",
     "broker.heartbeat.interval.ms": "500",
 }
@@ -69,7 +69,7 @@ def broker_properties(ports: Ports, data: Path) -> dict[str, str]:
 
 
 def secure_properties(ports: Ports, certificates: Certificates, password: str) -> dict[str, str]:
-    """Return the additional settings for TLS and SASL. PLAIN and both SCRAM mechanisms know one user."""
+    """Return the additional settings for TLS and SASL. PLAIN and both SCRAM mechanisms accept the same user."""
     listeners = _listeners(PLAINTEXT=ports.plain, CONTROLLER=ports.controller, SECURE=ports.secure, TLS=ports.tls)
     plain = f'{_SECURITY}.plain.PlainLoginModule required user_{USERNAME}="{password}";'
     scram = f"{_SECURITY}.scram.ScramLoginModule required;"
@@ -87,7 +87,7 @@ def secure_properties(ports: Ports, certificates: Certificates, password: str) -
 
 
 def proxied_properties(ports: Ports, values: Mapping[str, str]) -> dict[str, str]:
-    """Return listeners with an additional plain one, which sends its clients to the proxy's port."""
+    """Return listeners that include another plain listener, which sends its clients to the proxy's port."""
     return {
         "listeners": f"{values['listeners']},{_listeners(PROXIED=ports.proxied)}",
         "advertised.listeners": f"{values['advertised.listeners']},{_listeners(PROXIED=ports.proxy)}",

@@ -1,7 +1,8 @@
-"""A process that has payctl's modules loaded and forks itself for each command: a start takes a tenth of the time.
+"""A process with payctl's modules loaded that forks for each command. A start takes a tenth of the usual time.
 
-A forked command has a process, streams, an environment, a directory and signals of its own, and it ends as an
-interpreter ends. What happens when an interpreter starts needs a fresh one: closed streams, encodings, what is loaded.
+A forked command has its own process, streams, environment, directory and signals, and it ends like an interpreter. A
+test of an interpreter's start needs a new interpreter. Such a test is about closed streams, encodings, or loaded
+modules.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ CLIENT: Final = Path(__file__).with_name("client.py")
 
 
 class ForkServer:
-    """The server, as a context manager. Its ``command`` runs payctl as ``python -m ticketbottle_payctl`` does.
+    """The server, as a context manager. Its ``command`` runs payctl like ``python -m ticketbottle_payctl``.
 
-    It ends together with the process that started it.
+    The server ends together with the process that started it.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -47,7 +48,7 @@ class ForkServer:
             self._process.communicate()
 
     def executable(self, directory: Path) -> Path:
-        """Write ``payctl`` into a directory for the PATH of a shell, and return the directory."""
+        """Write a script ``payctl`` into a directory for a shell's PATH, and return the directory."""
         words = " ".join(f"'{word}'" for word in self.command)
         script = directory / "payctl"
         script.write_text(f'#!/bin/sh\nexec {words} "$@"\n', "utf-8")

@@ -1,4 +1,4 @@
-"""The process that forks. It starts with the descriptor of its listening socket, and ends when its stdin does."""
+"""The process that forks. Its argument is the descriptor of its listening socket. It ends when its stdin is closed."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def load() -> None:
     for name in LOADED_LATE:
         import_module(name)
     gc.collect()
-    gc.freeze()  # so that a command neither collects nor copies what was loaded before it
+    gc.freeze()  # a command then neither collects nor copies the objects that were loaded before it
 
 
 def next_command(listener: socket.socket) -> None:
-    """Fork for each request. Return in the process of a command; the server itself never returns."""
+    """Fork for each request. Return in the process of a command. The server's own process never returns."""
     while True:
         readable, _, _ = select.select([listener.fileno(), 0], [], [])
         if 0 in readable:
@@ -56,9 +56,9 @@ def next_command(listener: socket.socket) -> None:
 
 
 def start(connection: socket.socket) -> None:
-    """Start a command and return in its process. The process between reports its id and its status to the client.
+    """Start a command and return in its process. The process in between reports the command's id and status.
 
-    A client that was killed takes its command with it.
+    If the client is killed, the command is killed too.
     """
     size, given, _, _ = socket.recv_fds(connection, LENGTH, STREAMS)
     content = b""
@@ -85,7 +85,7 @@ def start(connection: socket.socket) -> None:
 
 
 def become(streams: dict[int, int], arguments: list[str], environment: dict[str, str], directory: str) -> None:
-    """Set up this process like a new interpreter for a command."""
+    """Set up this process for a command, like a new interpreter."""
     moved = {number: fcntl.fcntl(descriptor, fcntl.F_DUPFD, STREAMS) for number, descriptor in streams.items()}
     for number in range(STREAMS):
         if number in moved:
@@ -105,7 +105,7 @@ def become(streams: dict[int, int], arguments: list[str], environment: dict[str,
 
 
 def opened(number: int, like: TextIO) -> TextIO:
-    """Return a standard stream as an interpreter makes it, with the encoding that this one chose when it started."""
+    """Return a standard stream like an interpreter's, with the encoding that this interpreter chose at its start."""
     raw = FileIO(number, "r" if like is sys.stdin else "w", closefd=False)
     buffered = BufferedReader(raw) if like is sys.stdin else BufferedWriter(raw)
     by_line = like is sys.stderr or raw.isatty()
@@ -113,7 +113,7 @@ def opened(number: int, like: TextIO) -> TextIO:
 
 
 def run() -> None:
-    """Run payctl. At the end its modules are not removed one by one, which would take as long as all the rest."""
+    """Run payctl. At the end, skip the removal of its modules, which would take as long as everything else."""
     status: list[int] = []
 
     def leave() -> None:
@@ -122,7 +122,7 @@ def run() -> None:
             sys.stderr.flush()
             os._exit(status[0])
 
-    atexit.register(leave)  # it is called after every other exit function, and after the threads have ended
+    atexit.register(leave)  # this runs after all other exit functions and after the threads have ended
     try:
         main()
     except SystemExit as error:

@@ -1,6 +1,6 @@
-"""Hand arguments, environment, directory and streams to the fork server, and behave as the command that it starts.
+"""Send arguments, environment, directory and streams to the fork server, and behave like the command that it starts.
 
-It uses what an interpreter has built in, because it starts for each command.
+It uses only built-in modules, because it starts for each command.
 """
 
 import _signal  # type: ignore[import-not-found]  # importing signal takes as long as all the others
@@ -15,7 +15,7 @@ LENGTH = 4
 
 
 def is_open(descriptor: int) -> bool:
-    """Say whether the caller gave this process the stream with this number."""
+    """Return whether the caller gave this process a stream with this number."""
     try:
         os.fstat(descriptor)
     except OSError:
@@ -24,7 +24,7 @@ def is_open(descriptor: int) -> bool:
 
 
 def read(connection: _socket.socket) -> int:
-    """Return the next number. If the server has ended, exit with 1."""
+    """Return the next number from the server. If the server has ended, exit with 1."""
     content = connection.recv(LENGTH, _socket.MSG_WAITALL)
     if len(content) < LENGTH:
         sys.stderr.write("the fork server has ended\n")
@@ -32,10 +32,10 @@ def read(connection: _socket.socket) -> int:
     return int.from_bytes(content, "big")
 
 
-_signal.pthread_sigmask(_signal.SIG_BLOCK, PASSED_ON)  # until their receiver is known
+_signal.pthread_sigmask(_signal.SIG_BLOCK, PASSED_ON)  # until the receiver of these signals is known
 streams = [number for number in (0, 1, 2) if is_open(number)]
 while os.open(os.devnull, os.O_RDWR) not in range(3, 6):
-    pass  # so that the socket does not get the number of a closed stream
+    pass  # the socket must not get the number of a closed stream
 with_streams = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
 with_streams.connect(sys.argv[1])
 request = marshal.dumps((streams, sys.argv[2:], dict(os.environ), os.getcwd()))  # noqa: PTH109 - pathlib takes longer to load than the rest
@@ -51,7 +51,7 @@ for number in PASSED_ON:
     _signal.signal(number, lambda number, _: os.kill(child, number))
 _signal.pthread_sigmask(_signal.SIG_UNBLOCK, PASSED_ON)
 for stream in streams:
-    os.close(stream)  # the command's reader or writer must see that the command closed it
+    os.close(stream)  # the other end must see that the command has closed the stream
 status = read(with_streams)
 if os.WIFSIGNALED(status):
     if os.WTERMSIG(status) in PASSED_ON:

@@ -1,8 +1,8 @@
 """Kill this process at its n-th point, so that a test can kill a command at each of its steps.
 
-A point is where something has just been done that a crash cannot undo, or can: a statement or a commit was answered, a
-file was written or synced, a half of a write is on the disk, a gateway has answered, Kafka has acknowledged. The hooks
-are installed only in a forked command whose environment has ``KILL_AT``. payctl itself contains none of these hooks.
+A point follows each step that a crash may interrupt or leave done. The steps are an answered statement or commit, a
+written or synced file, half of a write, a gateway's response, and Kafka's acknowledgement. Only a forked command with
+``KILL_AT`` in its environment has these hooks. payctl itself has none of them.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from ticketbottle_payctl.broker.producer import Producer
 from ticketbottle_payctl.store.db import driver
 
 KILL_AT: Final = "KILL_AT"
-"""The variable with the number of the point, from 1."""
+"""The name of the variable with the number of the point, which starts at 1."""
 
 Function = Callable[..., Any]
 
 
 class Fuse:
-    """A countdown of points. At zero the process is killed."""
+    """A countdown of points. When it reaches zero, it kills the process."""
 
     def __init__(self, points: int) -> None:
         self._left, self._lock = points, Lock()
 
     def point(self, almost: Callable[[], object] = lambda: None) -> None:
-        """Count a point. At the chosen point, call ``almost`` and kill the process."""
+        """Count a point. At the chosen point, call ``almost`` and then kill the process."""
         with self._lock:
             self._left -= 1
             if self._left == 0:
@@ -51,7 +51,7 @@ class Fuse:
         return wrapped
 
     def around(self, function: Function) -> Function:
-        """Return the function with a point before it and one after it."""
+        """Return the function with one point before it and one after it."""
         wrapped = self.after(function)
 
         def with_both(*arguments: Any, **named: Any) -> Any:
@@ -61,7 +61,7 @@ class Fuse:
         return with_both
 
     def halved(self, write: Callable[[int, memoryview, int], int]) -> Callable[[int, memoryview, int], int]:
-        """Return a write function with two points: when half of the data is on the disk, and after all of it is."""
+        """Return a write function with two points: after half of the data is on the disk, and after all of it."""
         whole = self.after(write)
 
         def wrapped(file: int, data: memoryview, at: int) -> int:
@@ -76,12 +76,12 @@ def install(points: int) -> None:
     fuse = Fuse(points)
 
     class Cursor(psycopg2.extensions.cursor):  # type: ignore[misc]  # the driver has no types
-        """A cursor with a point after each statement, also after COMMIT."""
+        """A cursor with a point after each statement, including COMMIT."""
 
         execute = fuse.after(psycopg2.extensions.cursor.execute)
 
     class Connection(driver.Connection):
-        """payctl's connection with such cursors."""
+        """A payctl connection whose cursors have points."""
 
         def __init__(self, *arguments: Any, **named: Any) -> None:
             super().__init__(*arguments, **named)

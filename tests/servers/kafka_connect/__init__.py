@@ -1,7 +1,7 @@
 """Run Kafka Connect with Debezium's PostgreSQL connector as one standalone worker on loopback.
 
-An outbox can be handed over to this engine. The benchmarks compare payctl with it, and the tests prove that its
-messages and payctl's are the same. PostgreSQL has to run with ``wal_level=logical``.
+An outbox can be handed over to Debezium. The benchmarks compare payctl with Debezium. The tests prove that both send
+the same messages. PostgreSQL must run with ``wal_level=logical``.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ _WORKER: Final = {
 class KafkaConnect:
     """A worker with one connector, as a context manager or with :meth:`start` and :meth:`close`.
 
-    ``connector`` are the connector's properties, ``name`` among them; ``worker`` adds to the worker's own.
+    ``connector`` has the connector's properties, including ``name``. ``worker`` adds to the worker's own properties.
 
     Raises:
         ConfigError: Java or Maven is missing.
-        UnavailableError: the jars could not be fetched, or the connector does not run.
+        UnavailableError: The jars could not be downloaded, or the connector does not run.
     """
 
     def __init__(
@@ -71,16 +71,16 @@ class KafkaConnect:
 
     @property
     def url(self) -> str:
-        """The worker's REST interface."""
+        """The URL of the worker's REST interface."""
         return f"http://127.0.0.1:{self._port}"
 
     @property
     def pid(self) -> int | None:
-        """The worker's process, whose CPU time a benchmark reads."""
+        """The id of the worker's process. A benchmark reads the CPU time of this process."""
         return self._server.pid if self._server else None
 
     def start(self) -> Self:
-        """Start the worker and return once the connector and its task are RUNNING."""
+        """Start the worker. Return when the connector and its task are RUNNING."""
         self._server = Server("connect")
         home = self._server.home
         own = {"listeners": self.url, "offset.storage.file.filename": str(home / "offsets")}
@@ -102,13 +102,16 @@ class KafkaConnect:
             self._server.stop(signal.SIGTERM)
 
     def close(self) -> None:
-        """Kill the worker and remove its files. Closing twice is no error."""
+        """Kill the worker and remove its files. A second close has no effect."""
         if self._server is not None:
             self._server.close()
             self._server = None
 
     def status(self) -> dict[str, str]:
-        """The state of the connector and of its tasks by name: RUNNING, FAILED and so on; empty until it is known."""
+        """Return the states of the connector and its tasks, such as RUNNING, by name.
+
+        Return nothing if they are unknown.
+        """
         request = f"{self.url}/connectors/{self._connector['name']}/status"
         try:
             with urllib.request.urlopen(request, timeout=2) as answer:  # noqa: S310 - our own http URL

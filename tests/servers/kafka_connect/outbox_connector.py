@@ -17,20 +17,20 @@ UNROUTABLE: Final = debezium_names.UNROUTABLE
 
 
 def create_publication(connection: Connection) -> None:
-    """Create a publication of inserts into the outbox. Updates and deletes are payctl's bookkeeping, not events."""
+    """Create a publication of inserts into the outbox. Updates and deletes are payctl's bookkeeping and no events."""
     connection.exec_driver_sql(
         f"CREATE PUBLICATION {debezium_names.PUBLICATION} FOR TABLE outbox WITH (publish = 'insert')"
     )
 
 
 def slot_is_active(connection: Connection) -> bool:
-    """Return whether the connector reads the log. It can miss an event that was inserted before, without a snapshot."""
+    """Return whether the connector reads the log. Without a snapshot, it can miss events that were inserted earlier."""
     query = "SELECT bool_or(active) FROM pg_replication_slots WHERE slot_name = %s"
     return bool(connection.exec_driver_sql(query, (debezium_names.SLOT,)).scalar())
 
 
 def outbox_connector(database_url: str) -> dict[str, str]:
-    """Return the connector's properties for the outbox in ``database_url``. It logs in as that URL's user."""
+    """Return the connector's properties for the outbox in ``database_url``. The connector logs in as the URL's user."""
     parts = urlsplit(database_url)
     own = {"database.user": parts.username or "", "database.password": parts.password or ""}
     return cdc_config(DatabaseSettings(Secret(database_url))).connector | own

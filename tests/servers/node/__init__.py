@@ -1,7 +1,7 @@
-"""The JavaScript libraries that merchants verify callbacks with, in a Node.js of the machine.
+"""The JavaScript libraries with which merchants verify callbacks, in the machine's Node.js.
 
-``package-lock.json`` has the exact version and the checksum of each package. After a change in ``package.json``,
-``npm install --package-lock-only`` in this directory renews it.
+``package-lock.json`` has the exact version and the checksum of each package. After a change in ``package.json``, run
+``npm install --package-lock-only`` in this directory to update it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _INSTALL: Final = "install Node.js 18 or newer and npm, on Debian: apt-get insta
 
 
 class SentCallback(TypedDict):
-    """A callback as the gateway sends it: ``sent`` is the body, or the query of VNPay. ``keys`` are the merchant's."""
+    """A callback as the gateway sends it. ``sent`` is the body, or VNPay's query. ``keys`` are the merchant's keys."""
 
     gateway: str
     sent: str
@@ -32,7 +32,7 @@ class SentCallback(TypedDict):
 
 
 class GatewayLibraries:
-    """The libraries, installed in their own directory. Use :meth:`start` and :meth:`close`.
+    """The installed libraries in their own directory. Use :meth:`start` and :meth:`close`.
 
     Raises:
         ConfigError: Node.js or npm is missing.
@@ -49,7 +49,7 @@ class GatewayLibraries:
         """Install the packages. npm verifies the checksums and runs no script of a package.
 
         Raises:
-            UnavailableError: npm could not fetch a package, or a checksum is wrong.
+            UnavailableError: npm could not download a package, or a checksum is wrong.
         """
         for name in _FILES:
             shutil.copy(_HERE / name, self._home)
@@ -62,7 +62,7 @@ class GatewayLibraries:
         return self
 
     def verdicts(self, callbacks: Sequence[SentCallback]) -> list[str]:
-        """Return the gateway library's result for each callback: an empty text, or the reason for a refusal."""
+        """Return the library's verdict on each callback, which is empty or the reason for a refusal."""
         done = self._run(self._node, "judge.cjs", sent=json.dumps(callbacks))
         if done.returncode != 0:
             message = f"node failed\n{done.stderr[-2000:]}"
@@ -71,7 +71,7 @@ class GatewayLibraries:
         return found
 
     def close(self) -> None:
-        """Remove the directory."""
+        """Remove the directory with the libraries."""
         shutil.rmtree(self._home, ignore_errors=True)
 
     def _run(self, *command: str, sent: str = "") -> subprocess.CompletedProcess[str]:
