@@ -16,7 +16,7 @@ from ticketbottle_payctl.settings.brokers import brokers
     ],
 )
 def test_kafka_brokers_may_have_blanks_and_empty_entries(text, read):
-    """Blanks around a comma and empty entries are ignored."""
+    """KAFKA_BROKERS may have spaces around a comma and empty entries, which are ignored."""
     assert brokers(text) == read
 
 
@@ -50,7 +50,7 @@ def test_kafka_brokers_may_have_blanks_and_empty_entries(text, read):
     ],
 )
 def test_the_error_for_kafka_brokers_names_the_wrong_entry(text, words):
-    """The error for KAFKA_BROKERS has the number of the wrong entry and its fault, but not its text."""
+    """The error for KAFKA_BROKERS contains the number of the wrong entry and its fault, but not its text."""
     with pytest.raises(ConfigError) as error:
         brokers(text)
     assert words in error.value.message

@@ -1,4 +1,4 @@
-"""Test the connection settings: each parameter of DATABASE_URL is passed on, translated, left out or refused."""
+"""Test how the connection settings pass on, translate, ignore or refuse each parameter of DATABASE_URL."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WHERE = {"host": "h", "hostaddr": "", "port": "5432", "dbname": "d", "user": "u"
 
 
 def made(query, **environ):
-    """Return the settings for a URL with these parameters."""
+    """Return the database settings for a URL with these parameters."""
     return DatabaseSettings(Secret(f"postgresql://u:p@h/d?{query}"), environ)
 
 
@@ -32,14 +32,14 @@ def made(query, **environ):
     ],
 )
 def test_libpq_parameters_are_passed_on_unchanged(name, value):
-    """Payctl passes libpq's parameters on without a remark."""
+    """The settings contain libpq's parameters unchanged, and no remark."""
     settings = made(f"{name}={value.replace(' ', '%20')}")
     assert settings.parameters == {**WHERE, name: value}
     assert settings.remarks == ()
 
 
 def test_every_listed_parameter_exists_in_libpq():
-    """The driver's libpq accepts each name of the list."""
+    """The driver's libpq accepts each parameter name in payctl's lists."""
     for name in sorted(LIBPQ | tls.NAMES - {"sslaccept", "sslidentity", "ssl", "requiressl"}):
         assert parse_dsn(f"{name}=1") == {name: "1"}
 
@@ -62,7 +62,7 @@ def test_prisma_parameters_are_left_out(name):
     ],
 )
 def test_an_unknown_parameter_is_ignored_with_a_remark(query, remark):
-    """Prisma ignores an unknown parameter, so payctl ignores it too. The remark does not show its value."""
+    """An unknown parameter is ignored, as in Prisma, and the remark does not show its value."""
     settings = made(query)
     assert settings.parameters == WHERE
     assert (len(settings.remarks), remark in settings.remarks[0]) == (1, True)
@@ -81,7 +81,7 @@ def test_an_unknown_parameter_is_ignored_with_a_remark(query, remark):
     ],
 )
 def test_a_wrong_parameter_value_is_a_config_error(query, name):
-    """The error names the parameter before payctl connects, and does not show the value."""
+    """The error for a wrong value names the parameter and does not show the value."""
     with pytest.raises(ConfigError, match=f"the {name} parameter of DATABASE_URL") as error:
         made(query)
     assert "canary" not in error.value.message
@@ -101,7 +101,7 @@ def test_a_wrong_parameter_value_is_a_config_error(query, name):
     ],
 )
 def test_the_connection_parameters_are_always_complete(url, parameters):
-    """Host, address, port and database are always set, so that PGHOST and similar variables have no effect."""
+    """Host, address, port and database are always set, so PGHOST and similar variables have no effect."""
     if parameters is None:
         with pytest.raises(ConfigError):
             DatabaseSettings(Secret(url))
@@ -110,7 +110,7 @@ def test_the_connection_parameters_are_always_complete(url, parameters):
 
 
 def test_passwords_are_stored_as_secrets(tmp_path):
-    """The printed database settings contain neither the user's password nor the password of the key file."""
+    """The repr of the settings shows neither the user's password nor the key file's password."""
     key = tmp_path / "key.pem"
     key.write_text("PEM", "utf-8")
     settings = DatabaseSettings(Secret(f"postgresql://u:canary@h/d?sslkey={key}&sslpassword=canary"))

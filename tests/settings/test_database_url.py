@@ -1,4 +1,4 @@
-"""Test the parser of DATABASE_URL, compared with Node.js's results for the same texts."""
+"""Test the parser of DATABASE_URL against Node.js's results for the same texts."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ RESERVED = ":/?#[]@!$&'()*+,;=%\"<>\\^`{|} ~-._"
 CUT = {f"postgresql://a{character}b:pw@db.example:5433/db" for character in "/?#"} | {
     "postgresql://us:pw@db.example:5433/a@b"
 }
-"""URLs with an ``@`` after the host. Node.js may read a part of the user name or password as the host or the database.
+"""URLs with an ``@`` after the host, which payctl refuses.
 
-payctl refuses them.
+Node.js may read a part of the user name or password as the host or the database.
 """
 
 
@@ -46,7 +46,7 @@ def test_database_url_is_parsed_as_node_js_parses_it(case):
 
 @pytest.mark.parametrize("character", RESERVED)
 def test_an_encoded_character_of_database_url_is_decoded_once(character):
-    """User name, password and database name may contain any encoded character."""
+    """User name, password and database name may contain any encoded character, which is decoded once."""
     text = quote(f"a{character}b", safe="")
     found = parse(f"postgresql://{text}:{text}@h/{text}")
     assert (found.user, found.password.reveal(), found.database) == (f"a{character}b",) * 3
@@ -84,7 +84,7 @@ def test_an_encoded_character_of_database_url_is_decoded_once(character):
     ],
 )
 def test_the_error_for_database_url_names_the_wrong_part(url, words):
-    """The error for DATABASE_URL says which part is wrong and contains no part of the URL."""
+    """The error for DATABASE_URL says which part is wrong, and quotes nothing from the URL."""
     with pytest.raises(ConfigError) as error:
         parse(url)
     assert words in error.value.message
@@ -102,7 +102,7 @@ def test_the_error_for_database_url_names_the_wrong_part(url, words):
     ],
 )
 def test_a_misleading_database_url_gets_a_remark(url, words):
-    """For a misleading DATABASE_URL, payctl connects as Prisma does and prints a warning."""
+    """For a misleading DATABASE_URL, payctl connects like Prisma and has a warning for the user."""
     remarks = parse(url).remarks
     assert (len(remarks), words is None or words in remarks[0]) == (0 if words is None else 1, True)
 
@@ -119,10 +119,10 @@ def test_a_misleading_database_url_gets_a_remark(url, words):
     ],
 )
 def test_every_spelling_and_part_of_a_password_is_a_secret(url, hidden):
-    """The whole password and its parts are found, encoded and decoded, even in an invalid URL."""
+    """`secrets_in` finds the whole password and its parts, encoded and decoded, even in an invalid URL."""
     assert {secret.reveal() for secret in secrets_in(url)} == hidden
 
 
 def test_the_repr_of_a_database_url_shows_no_user_or_password():
-    """The repr of a parsed URL has neither the user name nor the password."""
+    """The repr of a parsed URL shows neither the user name nor the password."""
     assert "canary" not in repr(parse("postgresql://canary-user:canary@h/d?password=canary"))

@@ -1,4 +1,4 @@
-"""Test the spellings of ENVIRONMENT that mean production. In production, development commands are refused."""
+"""Test which values of ENVIRONMENT mean production. In production, payctl refuses development commands."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ OTHERS = [
 
 @pytest.mark.parametrize("spelled", PRODUCTION)
 def test_production_is_recognised_in_every_spelling(spelled):
-    """Upper case, digits, a region, separators and full-width letters do not matter."""
+    """Upper case, digits, a region, separators and full-width letters do not hide a name of production."""
     assert Settings.from_env({"ENVIRONMENT": spelled}).is_production
 
 
 @pytest.mark.parametrize("spelled", OTHERS)
 def test_an_environment_before_production_is_not_production(spelled):
-    """A word that only contains one of production's names does not mean production."""
+    """A word that merely contains a name of production does not mean production."""
     assert not Settings.from_env({"ENVIRONMENT": spelled}).is_production
 
 
 def test_the_default_environment_is_dev():
-    """A developer does not need to set ENVIRONMENT."""
+    """Without ENVIRONMENT, the environment is not production, so a developer does not need to set it."""
     assert not Settings.from_env({}).is_production

@@ -1,4 +1,4 @@
-"""Test time zones, compared with the C library's results for the same TZ."""
+"""Test time zones against the C library's results for the same TZ."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OFFSETS = "import json, sys, time; print(json.dumps([time.localtime(at).tm_gmtof
 
 
 def of_the_c_library(tz):
-    """Return the C library's offset from UTC in seconds at each moment."""
+    """Return the C library's offset from UTC in seconds for each moment of YEAR."""
     moments = json.dumps([at.timestamp() for at in YEAR])
     environment = {**os.environ, "TZ": tz}
     command = [sys.executable, "-c", OFFSETS]
@@ -39,7 +39,7 @@ def of_the_c_library(tz):
     ],
 )  # fmt: skip
 def test_tz_gives_the_offsets_of_the_c_library(tz):
-    """Names and POSIX forms have the right offset during a whole year, with and without summer time."""
+    """Zone names and POSIX forms give the right offset for a whole year, with and without summer time."""
     zone = machine_zone({"TZ": tz})
     assert [at.astimezone(zone).utcoffset().total_seconds() for at in YEAR] == of_the_c_library(tz)
 
@@ -52,26 +52,26 @@ def test_tz_gives_the_offsets_of_the_c_library(tz):
     ],
 )  # fmt: skip
 def test_an_unknown_tz_is_a_config_error(tz):
-    """An unknown TZ raises ConfigError with examples, and payctl does not use UTC instead."""
+    """An unknown TZ raises ConfigError with an example. payctl does not fall back to UTC."""
     with pytest.raises(ConfigError, match="TZ is not a time zone") as error:
         machine_zone({"TZ": tz})
     assert "Asia/Ho_Chi_Minh" in error.value.hint
 
 
 def test_without_tz_the_machine_s_time_zone_is_used(tmp_path):
-    """The zone's name comes from the target of /etc/localtime."""
+    """Without TZ, the zone's name comes from the target of /etc/localtime."""
     link = tmp_path / "localtime"
     link.symlink_to("/usr/share/zoneinfo/Asia/Ho_Chi_Minh")
     assert str(machine_zone({}, localtime=str(link))) == "Asia/Ho_Chi_Minh"
 
 
 def test_a_time_zone_keeps_the_name_it_was_given():
-    """``payctl config show`` prints the time zone under the name that the user has set."""
+    """A time zone keeps the name that the user has set, and ``payctl config show`` prints it."""
     assert (str(time_zone("<+07>-7")), str(time_zone("Europe/Berlin"))) == ("<+07>-7", "Europe/Berlin")
 
 
 @pytest.mark.parametrize("text", ["a/" * 500 + "b", "America/" * 4 + "X", "../UTC", "/usr/share/zoneinfo/UTC"])
 def test_a_path_is_not_the_name_of_a_zone(text):
-    """A name has at most four parts, and no path is opened or imported for another text."""
+    """A zone's name has at most four parts. No other text makes payctl open or import a path."""
     with pytest.raises(ValueError, match="not a time zone"):
         time_zone(text)

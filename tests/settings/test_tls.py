@@ -1,4 +1,4 @@
-"""Test libpq's TLS parameters, computed from DATABASE_URL and the environment."""
+"""Test libpq's TLS parameters, which are computed from DATABASE_URL and the environment."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def files(tmp_path):
         ({"ssl": "true"}, {}, {"sslmode": "require"}, None),
         ({"ssl": "false"}, {}, {}, None),
         ({"requiressl": "1"}, {}, {"sslmode": "require"}, None),
-        # The stricter one of URL and environment is used.
+        # The stricter setting of URL and environment is used.
         ({}, {"PGSSLMODE": "verify-full"}, {"sslmode": "verify-full"}, None),
         ({"sslmode": "disable"}, {"PGSSLMODE": "verify-full"}, {"sslmode": "verify-full"}, None),
         ({"sslmode": "no-verify"}, {"PGSSLMODE": "verify-full"}, {"sslmode": "verify-full"}, None),
@@ -103,7 +103,7 @@ def files(tmp_path):
     ],
 )
 def test_the_stricter_tls_setting_of_url_and_environment_is_used(given, environ, found, remark, files):
-    """Prisma's words are translated to libpq's, and a named certificate is always used."""
+    """Prisma's values are translated to libpq's values, and a named certificate is always used."""
     made = tls(files(given), environ)
     assert made.parameters == files(found)
     assert (len(made.remarks), remark is None or remark in made.remarks[0]) == (0 if remark is None else 1, True)
