@@ -1,9 +1,10 @@
-"""``make soak``: callbacks, publishers, replay, cleanup and reconcile at once, under faults drawn by a seed.
+"""Run ``make soak``: callbacks, publishers, replay, cleanup and reconcile at the same time, under random faults.
 
-Real PostgreSQL and real Kafka. Everything runs on 127.0.0.1 and is removed at the end. The exit code is 0 if the
-checker finds no fault: in messages, payments, receipts, archive, runs, secrets, growth and times. Copies that a fault
-may cause are only counted. Ctrl-C ends the faults early, and the run so far is judged. ``--page`` adds the run to those
-of docs/explanation/reliability.md, so several short runs count like a long one.
+The soak uses a real PostgreSQL and a real Kafka. Everything runs on 127.0.0.1 and is removed at the end. The seed
+determines the faults. The exit code is 0 if the checker finds no fault in messages, payments, receipts, archive, runs,
+secrets, growth and times. Copies of a message that a fault may cause are only counted. Ctrl-C ends the faults early,
+and the run up to then is judged. ``--page`` adds the run to those of docs/explanation/reliability.md, so several short
+runs count like a long one.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ USUAL_PER_MINUTE = 12.0
 
 
 def arguments() -> argparse.ArgumentParser:
-    """Return the parser of the options."""
+    """Return the parser for the command line."""
     parser = argparse.ArgumentParser(prog="make soak", description=(__doc__ or "").partition("\n\n")[2])
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--faults", type=int, help="number of faults [default: 12 a minute]")
@@ -47,7 +48,7 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def main() -> int:
-    """Run the soak, print its report, and remove its servers and files."""
+    """Run the soak, print its report, and remove its servers and files. Return the exit code."""
     parser = arguments()
     given = parser.parse_args()
     given.faults = given.faults or round(USUAL_PER_MINUTE * given.minutes)

@@ -1,4 +1,4 @@
-"""The course of a soak: actors and faults for a time, then the end of all work, then the judgement."""
+"""The course of a soak: all participants run under faults, then their work ends, and then the result is checked."""
 
 from __future__ import annotations
 
@@ -33,15 +33,17 @@ from ticketbottle_payctl.store.db.engine import make_engine
 from ticketbottle_payctl.store.db.migrations import upgrade
 
 DRAINED_WITHIN = 15.0
-"""The most seconds until nothing waits for a publisher after the last fault, or until the backlog of an outage is
-published. They cover the longest wait between two probes of the broker, a probe, and the publishing."""
+"""The time limit in seconds for draining, after the last fault or after an outage.
+
+It covers the longest wait between two probes of the broker, a probe, and the publishing.
+"""
 
 REPLAYED_WITHIN = RESCAN_EVERY + DRAINED_WITHIN
-"""The time limit for replayed events, which a publisher finds at its next rescan."""
+"""The time limit in seconds for replayed events, which a publisher finds at its next rescan."""
 
 DATABASE = "payments"
 ROUNDS = 6
-"""The maximum number of rounds of the last commands."""
+"""The maximum number of rounds of the final commands."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +58,13 @@ class Size:
     events: float = 200.0
     payments: float = 8.0
     pause: tuple[float, float] = (1.0, 4.0)
-    """The shortest and the longest pause between two commands of an operator."""
+    """The shortest and the longest pause in seconds between two commands of an operator."""
     pace: float = 1.0
-    """A factor for the delays of callbacks."""
+    """A factor for the delays of the callbacks."""
 
 
 class Secrets:
-    """The secrets of a soak, all of them canaries."""
+    """The secrets of a soak. Each one is a canary."""
 
     def __init__(self) -> None:
         self.canaries = Canaries()
@@ -79,7 +81,7 @@ class Secrets:
 
 
 def prepare_database(postgres: Postgres, secrets: Secrets, *, name: str = DATABASE, template: str | None = None) -> str:
-    """Create the database with its audit, and a role with the canary password. Return the role's URL."""
+    """Create the database with its audit, and a role with the secret password. Return the role's URL."""
     url = postgres.create_database(name, template=template) if template else postgres.create_database(name)
     engine = make_engine(DatabaseSettings(Secret(url)))
     if template is None:
@@ -158,7 +160,7 @@ def run(
     for customer in customers:
         customer.join(60)
     course.finish_operators(ledger)
-    if hurry:  # a publisher that starts reads everything, so nothing waits for a rescan
+    if hurry:  # a new publisher reads everything, so no event waits for a rescan
         world.restart_publishers()
     replayed = course.wait("replayed", world.pending, 2 * REPLAYED_WITHIN * patience)
     world.operators["cleanup"].once(cleanup(world.operators["cleanup"]))
@@ -172,13 +174,16 @@ class _Course:
         self.world, self.quiet = world, quiet
 
     def say(self, what: str) -> None:
-        """Write a line of the log."""
+        """Print a line with the elapsed time, unless the soak is quiet."""
         if not self.quiet:
             sys.stderr.write(f"{Clock() - self.world.zero:7.1f} s  {what}\n")
             sys.stderr.flush()
 
     def live_through(self, faults: Sequence[Fault], seconds: float, enough: Event) -> list[tuple[float, float]]:
-        """Begin and end every fault at its instant. Return how long each outage's backlog took."""
+        """Begin and end every fault at its time.
+
+        Return the recovery time of each outage, and the allowed extra time.
+        """
         world = self.world
         world.zero = Clock()
         steps = [(fault.at, world.begin, fault) for fault in faults]
@@ -202,7 +207,7 @@ class _Course:
         return made_up
 
     def wait(self, what: str, going: Any, most: float) -> float:
-        """Wait while ``going()``, at most ``most`` seconds. Return the seconds it took."""
+        """Wait while ``going()`` is true, at most ``most`` seconds. Return the waiting time in seconds."""
         since = Clock()
         while (still := going()) and Clock() - since < most:
             self.world.replace_ended()
@@ -211,7 +216,7 @@ class _Course:
         return Clock() - since
 
     def finish_operators(self, ledger: Ledger) -> None:
-        """End the threads. Then resume interrupted runs, replay dead events, and settle overdue payments."""
+        """End the operators' threads. Then resume interrupted runs, replay dead events, and settle overdue payments."""
         operators = self.world.operators
         for operator in operators.values():
             operator.stop.set()

@@ -1,4 +1,4 @@
-"""The customers and their gateways: threads that create payments and send callbacks to the webhook's processes."""
+"""The customers and their gateways: threads that create payments and send callbacks to the webhook processes."""
 
 from __future__ import annotations
 
@@ -23,12 +23,15 @@ from tests.stand_ins import Gateways
 from ticketbottle_payctl.sandbox.payment_service import SandboxPayment, insert_payment
 
 REPLY_WITHIN = 12.0
-"""The seconds that a gateway waits for a reply."""
+"""The time in seconds that a gateway waits for a reply."""
 _AGAIN_AFTER = 1.0
 
 
 class Reply(NamedTuple):
-    """A reply. ``final``: the gateway does not call again. ``accepted``: payctl accepted the callback as genuine."""
+    """A reply to a callback. ``final`` is true if the gateway does not call again.
+
+    ``accepted`` is true if payctl accepted the callback as genuine.
+    """
 
     final: bool
     accepted: bool
@@ -38,7 +41,7 @@ NO_REPLY = Reply(final=False, accepted=False)
 
 
 class Ledger:
-    """The callbacks that all customers caused, and their expected results, for the checker."""
+    """The callbacks of all customers and their expected results, for the checker."""
 
     def __init__(self) -> None:
         self.lock = Lock()
@@ -49,7 +52,7 @@ class Ledger:
         self.requests = 0
 
     def note(self, sending: Sending, reply: Reply) -> None:
-        """Note a reply, or that there was none."""
+        """Record a reply, or that no reply came."""
         key = digest(sending.request)
         with self.lock:
             self.requests += 1
@@ -62,7 +65,7 @@ class Ledger:
 
 
 class Customer(Thread):
-    """A thread that creates payments, and sends their callbacks as their gateways would."""
+    """A thread that creates payments and sends their callbacks like the gateways."""
 
     def __init__(
         self,
@@ -87,7 +90,7 @@ class Customer(Thread):
         self._order = count()
 
     def run(self) -> None:
-        """Create payments until ``stop``, then wait until every genuine callback has a final reply."""
+        """Create payments until ``stop`` is set. Then wait until every genuine callback has a final reply."""
         next_one = time.monotonic()
         while not self.stop.is_set() or self._due:
             now = time.monotonic()
@@ -143,7 +146,10 @@ class Customer(Thread):
         heappush(self._due, (time.monotonic() + seconds, next(self._order), sending))
 
     def _send(self, sending: Sending) -> None:
-        """Send all copies at once, to different processes. Send it again later if no copy got a final reply."""
+        """Send all copies at the same time to different processes.
+
+        If no copy gets a final reply, send them again later.
+        """
         replies: list[Reply] = []
         threads = [
             Thread(target=lambda n=n: replies.append(self._post(sending, self.ports[n % len(self.ports)])), daemon=True)
@@ -175,7 +181,7 @@ class Customer(Thread):
 
 
 def read_reply(gateway: str, status: int, body: bytes) -> Reply:
-    """Return the gateway's reaction to a reply."""
+    """Return how the gateway understands a reply."""
     match gateway:
         case "zalopay":
             code = json.loads(body)["return_code"] if status == 200 else 0

@@ -1,11 +1,11 @@
-"""The schedule of faults: a pure function of the seed, so that a run with a finding can be repeated.
+"""The schedule of faults, which depends only on the seed, so that a run with a finding can be repeated.
 
-A fault begins at one instant and ends at another, and both are steps of the schedule. The broker gets no fault while it
-is down or has just returned. All other processes may get faults at any time. In the second half of the long outage no
-publisher is killed, so that the publishers have waited long and poll rarely when the broker returns.
+The begin and the end of a fault are steps of the schedule. The broker gets no fault while it is down or has just
+returned. All other processes may get faults at any time. No publisher is killed in the second half of the long outage.
+So the publishers have waited long, and poll rarely, when the broker returns.
 
-The first publisher and the first webhook process are frozen and cut off like the others but never killed, so that their
-memory, descriptors and threads are sampled over the whole run.
+The first publisher and the first webhook process may be frozen and lose connections, but they are never killed. Their
+memory, descriptors and threads are sampled during the whole run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 _BROKER_NEEDS = 12.0
-"""Seconds from the broker's return to its next fault. The broker needs 3 or 4 seconds to start."""
+"""The seconds from the broker's return to its next fault. The broker needs 3 or 4 seconds to start."""
 _LEAD_IN = 5.0
 _DRAWS = 40
 
@@ -42,17 +42,17 @@ class Kind(StrEnum):
 
     @property
     def stops_the_broker(self) -> bool:
-        """Whether the broker is down between begin and end."""
+        """Whether the broker is down between the begin and the end of the fault."""
         return self in {Kind.KILL_BROKER, Kind.STOP_BROKER}
 
     @property
     def kills_a_command(self) -> bool:
-        """Whether an operator's command is killed. Its thread does that; nothing has to be ended."""
+        """Whether an operator's command is killed. The operator's thread kills it, so nothing has to be ended."""
         return self in {Kind.KILL_REPLAY, Kind.KILL_CLEANUP, Kind.KILL_RECONCILE}
 
     @property
     def hits_the_broker(self) -> bool:
-        """Whether the publishers cannot reach the broker as usual between begin and end."""
+        """Whether the publishers cannot reach the broker normally between the begin and the end of the fault."""
         return self.stops_the_broker or self in {Kind.SLOW_BROKER, Kind.NARROW_BROKER, Kind.HALF_OPEN_BROKER}
 
 
@@ -73,18 +73,18 @@ USUAL = {
     Kind.NARROW_BROKER: 1,
     Kind.HALF_OPEN_BROKER: 1,
 }
-"""The kinds of a soak, and how often each is drawn."""
+"""The kinds of faults in a soak, each with its relative frequency."""
 
 QUICK = tuple(kind for kind in USUAL if not kind.hits_the_broker)
-"""The kinds that leave the broker alone."""
+"""The kinds of faults that do not affect the broker."""
 
 
 @dataclass(frozen=True, order=True, slots=True)
 class Fault:
     """A fault that begins ``at`` seconds after the start and lasts ``seconds``.
 
-    ``victim`` is a number from which the process is chosen. A killed command lives ``seconds`` after its first
-    database session.
+    ``victim`` is a number that selects the process. A doomed command is killed ``seconds`` after its first database
+    session begins.
     """
 
     at: float
@@ -94,17 +94,17 @@ class Fault:
 
     @property
     def end(self) -> float:
-        """The instant of its end."""
+        """The time of the fault's end, in seconds after the start."""
         return self.at + self.seconds
 
 
 def plan(seed: int, seconds: float, *, outage: float, number: int, kinds: Sequence[Kind] = tuple(USUAL)) -> list[Fault]:
-    """Return ``number`` faults for a run of ``seconds``, in order. One of them stops the broker for ``outage`` seconds.
+    """Return ``number`` faults for a run of ``seconds``, in order. One stops the broker for ``outage`` seconds.
 
-    Without an ``outage`` no fault is that long.
+    If ``outage`` is 0, there is no long outage.
 
     Raises:
-        ValueError: the run is too short for the outage.
+        ValueError: The run is too short for the outage.
     """
     latest = seconds - outage - _BROKER_NEEDS
     if outage and latest < _LEAD_IN:
@@ -123,7 +123,7 @@ def plan(seed: int, seconds: float, *, outage: float, number: int, kinds: Sequen
 def _fitting(
     chance: random.Random, at: float, seconds: float, faults: list[Fault], long: Fault | None, kinds: Sequence[Kind]
 ) -> Fault:
-    """Draw a fault until it fits to the others. A cut of sessions always fits."""
+    """Draw faults until one does not conflict with the others. If none does, return a cut of sessions."""
     for _ in range(_DRAWS):
         fault = _fault(chance, at, kinds)
         busy = fault.kind.hits_the_broker and _broker_is_busy(fault, faults)

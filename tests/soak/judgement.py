@@ -23,30 +23,30 @@ from ticketbottle_payctl.jobs.runs import list_runs
 from ticketbottle_payctl.sandbox.kafka_messages import read_all
 
 MOST_EXPLAINED = 5
-"""The number of payments with a wrong order whose history is shown."""
+"""The maximum number of payments with a wrong order for which the history is shown."""
 
 MOST_SHOWN = 20
-"""The number of failures of each kind that are listed."""
+"""The maximum number of failures that are listed for each kind."""
 
 TOPICS = ("payment.completed", "payment.failed", "payment.cancelled")
 
 
 @dataclass
 class Times:
-    """The seconds for recovery, and the allowed seconds."""
+    """The measured recovery times in seconds, and their limits."""
 
     drained: float
     replayed: float
     drained_within: float
     replayed_within: float
     made_up: list[tuple[float, float]] = field(default_factory=list)
-    """For each outage, the seconds until its backlog was published, and the additional time for other faults."""
+    """For each outage, the seconds until its backlog was published, and the extra seconds allowed for other faults."""
 
 
 def judgement(
     world: World, ledger: Ledger, sampler: Sampler | None, canaries: Canaries, times: Times, *, by_the_broker: bool
 ) -> dict[str, Any]:
-    """Compare the final state of the database and Kafka with all sent callbacks."""
+    """Compare the final state of the database and Kafka with all sent callbacks. Return the document."""
     audit, states = read(world.engine), states_of(world.engine)
     remaining, archived = rows_of(world.engine), archived_rows(world.engine, world.home / "archive.ndjson.gz")
     rows = all_rows(remaining, archived)
@@ -108,7 +108,7 @@ def judgement(
 
 
 def texts(world: World, rows: Collection[Any], messages: Collection[Any]) -> dict[str, str | bytes]:
-    """Return all text that was logged, printed, stored in an event or sent to the broker."""
+    """Return all text that was logged, printed, stored in an event, or sent to the broker."""
     servers = {f"publisher {n}": server for n, server in enumerate(world.publishers)}
     servers |= {f"webhook {n}": webhook.server for n, webhook in enumerate(world.webhooks)}
     found: dict[str, str | bytes] = {name: server.log.read_bytes() for name, server in servers.items()}
@@ -122,7 +122,7 @@ def texts(world: World, rows: Collection[Any], messages: Collection[Any]) -> dic
 
 
 def _history(key: str, rows: Collection[Any], messages: Collection[Any]) -> list[str]:
-    """Return a payment's events and its messages, each in order, so that a finding can be understood."""
+    """Return a payment's events and messages, each in order, to explain a finding."""
     events = [
         f"event {row.id} {row.event_type} created {row.created_at} published {row.published_at} {row.last_error or ''}"
         for row in rows
@@ -153,7 +153,7 @@ def _faults(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _short(found: Any) -> Any:
-    """Return at most some of many failures, with their number."""
+    """Return the first failures of a long list and their total number."""
     if isinstance(found, list) and len(found) > MOST_SHOWN:
         return [*found[:MOST_SHOWN], f"... {len(found)} in total"]
     return found

@@ -1,4 +1,4 @@
-"""The operators' commands: replay, cleanup with an archive, and reconcile, each run repeatedly as a process."""
+"""The operators' commands: replay, cleanup with an archive, and reconcile. Each runs repeatedly as a process."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from ticketbottle_payctl.jobs.runs import list_runs
 
 COMMON = ["-y", "--reason", "soak", "--max-affected", "1000000", "-o", "json"]
 EXPECTED = {0, 4, 5, 6, 9, 10}
-"""Exit codes that a fault or a race may cause. Any other exit code is a finding."""
+"""The exit codes that a fault or a race may cause. Any other exit code is a finding."""
 
 LONGEST = 120.0
-"""A command that runs for longer, in seconds, hangs."""
+"""The number of seconds after which a running command counts as hanging."""
 OVERDUE_AFTER = 5
-"""The seconds for which a payment must be pending before payctl asks its gateway."""
+"""The number of seconds for which a payment is pending before payctl queries its gateway."""
 
 _TRIES_TO_KILL = 4
 
 
 class Operator(Thread):
-    """A thread that runs commands one after the other, with pauses, until ``stop``.
+    """A thread that runs commands one after another, with pauses, until ``stop`` is set.
 
-    A doomed command is killed a little after its first database session, so in the middle of its work.
+    A doomed command is killed in the middle of its work, shortly after its first database session begins.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Operator(Thread):
         self._application = ""
 
     def run(self) -> None:
-        """Run the command until ``stop``."""
+        """Run commands until ``stop`` is set."""
         while not self.stop.wait(self.chance.uniform(*self.pause)):
             self.once(self.command(self))
 
@@ -96,7 +96,7 @@ class Operator(Thread):
         return code
 
     def send(self, number: signal.Signals) -> bool:
-        """Send a signal to the running command. Return whether one was running."""
+        """Send a signal to the running command. Return whether a command was running."""
         process = self.process
         if process is None or process.poll() is not None:
             return False
@@ -121,7 +121,7 @@ class Operator(Thread):
             self.unexpected.append(f"{' '.join(arguments)}: exit {code}: {tail}")
 
     def _kill_in_the_middle(self) -> bool:
-        """Kill the command after its first session. If it ends before, the next command is doomed."""
+        """Kill the command after its first session. If it ends earlier, doom the next command."""
         seconds = self.doomed.popleft()
         if self._first_session():
             time.sleep(seconds)
@@ -143,9 +143,10 @@ class Operator(Thread):
 
 
 def replays(operator: Operator) -> list[str]:
-    """Return the next command: resume an interrupted replay, or else replay dead or just published events.
+    """Return the next command. It resumes an interrupted replay, or replays dead or recently published events.
 
-    Half of the latter are failed and cancelled events of a gateway, whose payments may become paid at any moment.
+    Half of the replays of published events select failed and cancelled events of a gateway. Such a payment may become
+    paid at any moment.
     """
     left = interrupted(operator.engine)
     if left:
@@ -161,19 +162,19 @@ def replays(operator: Operator) -> list[str]:
 
 
 def resume(run_id: str) -> list[str]:
-    """Return the command that continues a replay."""
+    """Return the command that resumes a replay."""
     return ["runs", "resume", run_id, "-y", "--reason", "soak", "-o", "json"]
 
 
 def dead_again(operator: Operator) -> list[str]:
-    """Correct the events without a topic, as their team would. Return the replay of all dead events."""
+    """Correct the events without a topic, like the payment service's team. Return the replay of all dead events."""
     with suppress(DBAPIError), operator.engine.begin() as connection:
         connection.exec_driver_sql(CORRECT)
     return ["replay", "--failed", "--rate", "100/s", *COMMON]
 
 
 def interrupted(engine: Engine) -> list[str]:
-    """Return the replays that can be resumed, the oldest first."""
+    """Return the ids of the replays that can be resumed, the oldest first."""
     with suppress(PayctlError):
         found = [run for run in list_runs(engine, 10_000).runs if run.command == "replay"]
         return [run.id for run in reversed(found) if run.status in {"interrupted", "stopped"}]
@@ -181,7 +182,7 @@ def interrupted(engine: Engine) -> list[str]:
 
 
 def cleanups(operator: Operator) -> list[str]:
-    """Return a cleanup with a short retention, in small batches, that ends after some seconds."""
+    """Return a cleanup with a short retention and small batches that ends after 15 seconds."""
     return cleanup(operator, "--batch-size", "100", "--max-duration", "15s")
 
 
@@ -192,7 +193,7 @@ def cleanup(operator: Operator, *bounds: str) -> list[str]:
 
 
 def reconciles(_operator: Operator) -> list[str]:
-    """Return the queries for payments that are pending for too long."""
+    """Return a reconcile command for payments that have been pending for too long."""
     bounds = ["--older-than", f"{OVERDUE_AFTER}s", "--rate", "80/s", "--timeout", "5s", "--limit", "200"]
     return ["reconcile", "payments", *bounds, *COMMON]
 

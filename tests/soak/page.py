@@ -1,4 +1,4 @@
-"""Write the soak's rows in docs/explanation/reliability.md from the runs in docs/soak.json."""
+"""Write the soak's table in docs/explanation/reliability.md from the runs in docs/soak.json."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ HAPPENS = {
 
 
 def add(run: Mapping[str, Any]) -> None:
-    """Add a run to the record, without its evidence, and write the page."""
+    """Add a run without its evidence to the record, and write the page."""
     kept = {name: value for name, value in run.items() if name != "evidence"}
     runs = [*json.loads(RUNS.read_text("utf-8")), kept] if RUNS.exists() else [kept]
     RUNS.write_text(json.dumps(runs, indent=1) + "\n", "utf-8")
@@ -43,14 +43,14 @@ def add(run: Mapping[str, Any]) -> None:
 
 
 def rewritten(page: str, runs: Sequence[Mapping[str, Any]]) -> str:
-    """Return the page with the part between the marks made from the runs."""
+    """Return the page with a new part between the marks, made from the runs."""
     before, rest = page.split(BEGIN)
     _, after = rest.split(END)
     return f"{before}{BEGIN}\n\n{part(runs)}\n\n{END}{after}"
 
 
 def part(runs: Sequence[Mapping[str, Any]]) -> str:
-    """Return the summary and the table of all runs."""
+    """Return the summary, the table and the commands of all runs."""
     number: Counter[str] = Counter()
     failed: Counter[str] = Counter()
     latest: dict[str, str] = {}

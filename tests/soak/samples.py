@@ -1,4 +1,4 @@
-"""Samples of the processes that live through the whole soak."""
+"""Samples of the processes that run during the whole soak."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'p
 
 
 class Sampler(Thread):
-    """A thread that samples the first publisher, the first webhook process and the number of database sessions."""
+    """A thread that samples the first publisher, the first webhook process, and the number of database sessions."""
 
     def __init__(self, world: World, every: float) -> None:
         super().__init__(daemon=True)
@@ -24,7 +24,7 @@ class Sampler(Thread):
         self.most_sessions = 0
 
     def run(self) -> None:
-        """Sample until ``stop``."""
+        """Take samples until ``stop`` is set."""
         while not self.stop.wait(self.every):
             servers = {"publisher": self.world.publishers[0], "webhook": self.world.webhooks[0].server}
             for name, server in servers.items():
@@ -36,12 +36,12 @@ class Sampler(Thread):
                 self.most_sessions = max(self.most_sessions, sessions)
 
     def grown(self) -> dict[str, dict[str, str]]:
-        """Return the grown values of each process."""
+        """Return each process's values that have grown."""
         found = {name: growth(samples) for name, samples in self.samples.items()}
         return {name: grown for name, grown in found.items() if grown}
 
     def last(self) -> dict[str, dict[str, float]]:
-        """Return the last sample of each process."""
+        """Return each process's last sample."""
         return {
             name: {field: round(value, 1) for field, value in samples[-1]._asdict().items()}
             for name, samples in self.samples.items()

@@ -1,4 +1,4 @@
-"""Define the course of a customer's payment: the callbacks of its gateway, and the expected final state."""
+"""Define the course of a customer's payment: its gateway's callbacks, and the expected final state."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ SETTLES = frozenset({"settled", "already_settled"})
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """A callback that is sent ``after`` seconds, ``copies`` times at once, until it has a final reply.
+    """A callback that is sent ``after`` seconds later, ``copies`` times at once, until it gets a final reply.
 
-    ``results`` are what its receipts may say. A forgery has none, and is sent once.
+    ``results`` are the results that its receipt may have. A forgery has no results and is sent once.
     """
 
     gateway: str
@@ -39,13 +39,13 @@ class Sending:
 
     @property
     def genuine(self) -> bool:
-        """Whether the callback is signed with the merchant's key."""
+        """Whether the merchant's key signed the callback."""
         return bool(self.results)
 
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """The callbacks of a payment, its final state, and the state that its gateway reports to a status query.
+    """A payment's callbacks, its final state, and the state that its gateway reports in a status query.
 
     ``exists`` is false if the payment service never stored the payment.
     """
@@ -78,28 +78,28 @@ class _Teller:
         return self.payment.provider.lower()
 
     def paid(self) -> Story:
-        """The gateway reports the payment, sometimes twice at once, and sometimes later again."""
+        """Return a story in which the gateway reports the payment, sometimes several times at once or again later."""
         return Story(
             [self.send(Scenario.PAID, SETTLES, copies=self.chance.choice((1, 1, 3))), *self.again()], "COMPLETED"
         )
 
     def paid_and_asked(self) -> Story:
-        """The callback and the gateway's response to a query report the same payment."""
+        """Return a story in which the callback and a query's response report the same payment."""
         return Story([self.send(Scenario.PAID, SETTLES, after=self.chance.uniform(3, 8))], "COMPLETED", "paid")
 
     def lost(self) -> Story:
-        """The callback is lost. Only a query finds the payment."""
+        """Return a story in which the callback is lost, so that only a query finds the payment."""
         return Story([], "COMPLETED", "paid")
 
     def unpaid(self) -> Story:
-        """The payment fails or is cancelled."""
+        """Return a story in which the payment fails or is cancelled."""
         scenario = self._unpaid()
         if scenario is None:
             return self.paid()
         return Story([self.send(scenario, SETTLES, copies=self.chance.choice((1, 2)))], UNPAID[scenario])
 
     def late_money(self) -> Story:
-        """The payment fails, but the money arrives later."""
+        """Return a story in which the payment fails but the money arrives later."""
         scenario = self._unpaid()
         if scenario is None:
             return self.paid()
@@ -107,7 +107,7 @@ class _Teller:
         return Story([failed, self.send(Scenario.PAID, SETTLES, after=self.chance.uniform(0, 15))], "COMPLETED")
 
     def contradicted(self) -> Story:
-        """A failure is reported after the success."""
+        """Return a story in which the gateway reports a failure after the success."""
         scenario = self._unpaid()
         if scenario is None:
             return self.paid()
@@ -115,17 +115,17 @@ class _Teller:
         return Story([self.send(Scenario.PAID, SETTLES), failed], "COMPLETED")
 
     def wrong_amount(self) -> Story:
-        """The callback's amount differs from the payment's, so nothing changes."""
+        """Return a story in which the callback's amount differs from the payment's, so nothing changes."""
         return Story([self.send(Scenario.WRONG_AMOUNT, frozenset({"wrong_amount"}))], "PENDING")
 
     def ignored(self) -> Story:
-        """The gateway reports a state that is not a result."""
+        """Return a story in which the gateway reports a state that is not final."""
         possible = [one for one in scenarios(self.gateway) if one in IGNORED]
         scenario = self.chance.choice(possible)
         return Story([self.send(scenario, frozenset({IGNORED[scenario], "test_ping"}))], "PENDING")
 
     def unknown(self) -> Story:
-        """The payment is not in the database."""
+        """Return a story in which the payment is not in the database."""
         return Story([self.send(Scenario.PAID, frozenset({"unknown_order"}))], "PENDING", exists=False)
 
     def again(self) -> list[Sending]:
@@ -155,7 +155,10 @@ class _Teller:
         return Sending(self.gateway, request, frozenset(), after)
 
     def _unpaid(self) -> Scenario | None:
-        """Return a scenario of a payment that is not paid. ZaloPay reports none, and PayOS only failures."""
+        """Return a scenario of an unpaid payment, or None.
+
+        ZaloPay reports no such scenario, and PayOS only failures.
+        """
         possible = [one for one in scenarios(self.gateway) if one in UNPAID]
         return self.chance.choice(possible) if possible else None
 

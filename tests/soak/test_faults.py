@@ -24,7 +24,7 @@ def test_a_seed_determines_the_soak_s_faults(seed):
 
 
 def test_the_faults_of_an_hour_are_as_many_as_asked():
-    """A thousand faults in an hour include every kind, and no long pause is between two of them."""
+    """A thousand faults in an hour include every kind, without a long pause between two faults."""
     faults = plan(1, 3600, outage=120, number=1000)
     assert len(faults) == 1000
     assert {fault.kind for fault in faults} == set(USUAL)
@@ -32,11 +32,11 @@ def test_the_faults_of_an_hour_are_as_many_as_asked():
 
 
 def test_the_quick_kinds_leave_the_broker_alone():
-    """The small soak has no fault of the broker and no outage."""
+    """The faults of the small soak do not affect the broker and include no outage."""
     assert not any(fault.kind.hits_the_broker for fault in plan(3, 10, outage=0, number=40, kinds=QUICK))
 
 
 def test_a_soak_that_is_too_short_for_the_outage_is_refused():
-    """A run without its long outage would prove nothing, so plan raises ValueError."""
+    """`plan` raises ValueError for a run that is too short for its outage, because the run would prove nothing."""
     with pytest.raises(ValueError, match="too short"):
         plan(1, 60, outage=120, number=10)

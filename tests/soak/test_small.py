@@ -1,4 +1,4 @@
-"""A short soak: kills, freezes and cut sessions, each once, within seconds. The end kills the publisher too."""
+"""Test a short soak with each kill, freeze and cut of sessions once. At the end, the publisher is killed too."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ SIZE = Size(
 
 
 class MockBroker:
-    """The mock cluster, which has no faults."""
+    """The mock cluster, which gets no faults."""
 
     def __init__(self, cluster):
         self.bootstrap = self.direct = cluster.bootstrap
 
     def begin(self, fault):
-        """Fail: the schedule must not touch the broker."""
+        """Raise AssertionError, because this schedule must not affect the broker."""
         raise AssertionError(fault)
 
     end = begin
@@ -42,7 +42,7 @@ FAULTS = [
 
 @pytest.mark.timeout(180)
 def test_callbacks_publishers_and_operators_survive_kills_together(postgres, template_database, mock_kafka):
-    """Kills, freezes and cut sessions lose nothing, and nothing changes without a signature."""
+    """After kills, freezes and cut sessions nothing is lost, and nothing changes without a valid signature."""
     secrets = Secrets()
     url = prepare_database(postgres, secrets, name="small_soak", template=template_database)
     with ExitStack() as stack:

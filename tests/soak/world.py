@@ -37,7 +37,10 @@ BACKLOG = """
         SELECT e."aggregateId" FROM outbox AS e LEFT JOIN payctl.event_context AS x ON x.event_id = e.id
         WHERE NOT e.published AND e."retryCount" > 0 OR x.replay_run_id IS NOT NULL)
 """
-"""The oldest event that waits for a publisher only: no event of its payment is dead, or waits for a rescan."""
+"""The creation time of the oldest event that waits only for a publisher.
+
+An event does not count if an event of its payment has failed or waits for a rescan.
+"""
 
 CUT = """
     SELECT pg_terminate_backend(pid) FROM (
@@ -51,16 +54,16 @@ OPERATED = {
     Kind.KILL_RECONCILE: "reconcile payments",
 }
 READY_WITHIN = 60.0
-"""The most seconds until the processes are ready. Then the faults begin in any case."""
+"""The time limit in seconds for the start of the processes. After that, the faults begin in any case."""
 
 NO_DATABASE = "DATABASE_UNAVAILABLE"
 
 NARROW = 2000
-"""Bytes a second for each connection to a broker with a narrow network."""
+"""The rate in bytes per second for each connection to a broker with a narrow network."""
 
 
 class Broker(Protocol):
-    """A broker with its faults. Publishers use ``bootstrap``, and the checker reads from ``direct``."""
+    """A broker and its faults. Publishers use ``bootstrap``, and the checker reads from ``direct``."""
 
     bootstrap: str
     direct: str
@@ -96,7 +99,7 @@ class RealBroker:
                 self.proxy.answers = False
 
     def end(self, fault: Fault) -> None:
-        """End a fault. Connections whose answers were dropped are reset, because TCP leaves no gap."""
+        """End a fault. Reset connections that lost answers, because TCP allows no gap in a stream."""
         if fault.kind.stops_the_broker:
             self.kafka.restart()
         self.proxy.delay, self.proxy.rate = 0.0, None
@@ -117,7 +120,7 @@ class Webhook:
 class World:
     """The servers and processes of a soak, with methods to begin and end each kind of fault.
 
-    ``landed`` counts the faults that hit something.
+    ``landed`` counts the faults that had an effect.
     """
 
     def __init__(
@@ -156,16 +159,19 @@ class World:
         for operator in self.operators.values():
             stack.callback(operator.close)
         self.zero = Clock()
-        """The instant from which the schedule counts."""
+        """The start time of the schedule, on the monotonic clock."""
         self.landed: Counter[Kind] = Counter()
         self.begun: list[Fault] = []
         self._returning: Thread | None = None
         self.ended: list[str] = []
         self.returned: list[tuple[float, datetime | None]] = []
-        """The broker's returns, by our clock and the database's, until the backlog of the outage is published."""
+        """The times when the broker returned, by the monotonic clock and by the database's clock.
+
+        An entry is removed when the backlog of its outage is published.
+        """
 
     def start_publisher(self, publisher: Server) -> None:
-        """Start a publisher, which runs until it is killed."""
+        """Start a publisher that runs until it is killed."""
         publisher.run([sys.executable, "-m", "ticketbottle_payctl", "publish-outbox", "--loop"], self.environment)
 
     def restart_publishers(self) -> None:
@@ -175,13 +181,13 @@ class World:
             self.start_publisher(publisher)
 
     def start_webhook(self, webhook: Webhook) -> None:
-        """Start a process that receives callbacks, which runs until it is killed."""
+        """Start a process that receives callbacks and runs until it is killed."""
         webhook.started = Clock()
         listen = ["listen", "--port", str(webhook.port), "-o", "ndjson"]
         webhook.server.run([sys.executable, "-m", "ticketbottle_payctl", *listen], self.environment)
 
     def wait_until_ready(self) -> None:
-        """Wait until every publisher has a session and every webhook process a socket."""
+        """Wait until a publisher has entered a shard and every webhook process listens."""
         sql = "SELECT count(DISTINCT owner) FROM payctl.publishers"
         deadline = Clock() + READY_WITHIN
         while Clock() < deadline:
@@ -194,8 +200,8 @@ class World:
     def replace_ended(self) -> None:
         """Record each process that ended by itself as a finding, and start it again.
 
-        A webhook process needs the database to start. If the database is unavailable, the process reports it and ends.
-        That is not a finding.
+        A webhook process needs the database to start. If the database is unavailable, the process reports this and
+        ends, which is not a finding.
         """
         for publisher in self.publishers:
             if not publisher.running:
@@ -218,7 +224,7 @@ class World:
         self.landed[fault.kind] += self._begin(fault)
 
     def _begin(self, fault: Fault) -> bool:
-        """Begin a fault. Return whether it had an effect. A killed command is counted when it is killed."""
+        """Begin a fault. Return whether it had an effect. A doomed command is counted when it is killed."""
         match fault.kind:
             case Kind.KILL_PUBLISHER:
                 victim = self._killable(self.publishers, fault)
@@ -244,7 +250,7 @@ class World:
         return True
 
     def end(self, fault: Fault) -> None:
-        """End a fault. A process that was replaced since then is not affected."""
+        """End a fault. A process that has been replaced in the meantime is not affected."""
         match fault.kind:
             case Kind.FREEZE_PUBLISHER | Kind.FREEZE_WEBHOOK:
                 self._frozen(fault).send(signal.SIGCONT)
@@ -255,7 +261,10 @@ class World:
                 self._returning.start()
 
     def wait_for_the_broker(self) -> None:
-        """Wait until the broker is available. Its start takes some seconds, and other faults continue."""
+        """Wait until the broker is available again.
+
+        Its start takes some seconds, during which other faults continue.
+        """
         if self._returning is not None:
             self._returning.join(120)
 
@@ -272,22 +281,23 @@ class World:
         return {kind.name.lower(): found[kind] for kind in Kind if found[kind]}
 
     def pending(self) -> bool:
-        """Return whether any event is unpublished."""
+        """Return whether any event is not published."""
         with self.engine.connect() as connection:
             return bool(
                 connection.exec_driver_sql("SELECT EXISTS (SELECT FROM outbox WHERE NOT published)").scalar_one()
             )
 
     def backlog(self) -> datetime | None:
-        """Return the instant of the oldest event that waits for a publisher only."""
+        """Return the creation time of the oldest event that waits only for a publisher."""
         with self.engine.connect() as connection:
             oldest: datetime | None = connection.exec_driver_sql(BACKLOG).scalar_one()
             return oldest
 
     def caught_up(self) -> list[tuple[float, float]]:
-        """Return for each ended outage the seconds until its backlog was published, and the additional allowed seconds.
+        """Return the recovery time in seconds of each outage whose backlog is published, and the allowed extra seconds.
 
-        A fault that came in between may cost five seconds: the time for which a publisher is frozen.
+        Each fault that ended after the broker's return allows five more seconds, because a publisher may be frozen for
+        this time.
         """
         if not self.returned:
             return []

@@ -1,4 +1,4 @@
-"""The payment service's part of a soak: threads that commit outbox rows of their own payments."""
+"""The payment service's part of a soak: threads that commit outbox rows for their own payments."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ INSERT = """
     VALUES (%(id)s, %(key)s, 'payment', %(type)s, %(payload)s, clock_timestamp() AT TIME ZONE 'UTC')
 """
 STRANGE = "PAYMENT_STRANGE"
-"""An event type without a topic. Such an event is dead at its first try, and blocks the later events of its payment."""
+"""An event type without a topic. The event is dead after its first try and blocks its payment's later events."""
 
 STRANGE_SHARE = 0.005
 
 CORRECT = f"""
     UPDATE outbox SET "eventType" = 'PAYMENT_COMPLETED' WHERE "eventType" = '{STRANGE}' AND "retryCount" >= 5
 """  # noqa: S608 - a constant of ours
-"""Correct the events without a topic, as the payment service's team does before a replay."""
+"""The SQL that gives dead events without a topic a known type, like the payment service's team before a replay."""
 
 
 class Writer(Thread):
-    """A thread that commits events of its own payments until it must stop. A few events have no topic."""
+    """A thread that commits events of its own payments until ``stop`` is set. A few events have no topic."""
 
     def __init__(self, engine: Engine, number: int, seed: int, rate: float, stop: Event) -> None:
         super().__init__(daemon=True)
@@ -38,7 +38,7 @@ class Writer(Thread):
         self.open: list[str] = []
 
     def run(self) -> None:
-        """Commit events at random intervals. Retry if the database is unavailable, as the payment service does."""
+        """Commit events at random intervals. If the database is unavailable, try again, like the payment service."""
         while not self.stop.wait(self.chance.expovariate(self.rate / 2)):
             with suppress(DBAPIError):
                 self._commit(self.chance.choice((1, 1, 2, 4)))
