@@ -15,7 +15,7 @@ def test_no_two_kinds_of_lock_share_a_number():
 
 
 def test_lock_numbers_are_defined_in_one_file():
-    """Only advisory_locks.py has the numbers and the SQL of advisory locks, so a new kind of lock cannot collide."""
+    """Only advisory_locks.py contains lock numbers and the SQL of advisory locks, so a new kind cannot collide."""
     others = {path: path.read_text("utf-8") for path in PACKAGE.rglob("*.py") if path != HOME}
     assert not [path for path, text in others.items() if "7_262_00" in text or "pg_try_advisory" in text]
     assert not [path for path, text in others.items() if "'advisory'" in text]

@@ -16,7 +16,7 @@ from ticketbottle_payctl.errors import InputError, LockedError, UnavailableError
 
 
 def added(path, *batches):
-    """Open an archive, add each batch and close it."""
+    """Open an archive, add each batch, and close the archive."""
     with Archive(path) as archive:
         for batch in batches:
             archive.add(f'{{"id": "{name}"}}' for name in batch)
@@ -29,35 +29,35 @@ def ids(path):
 
 @pytest.fixture
 def path(tmp_path):
-    """Yield the path of an archive that does not exist yet. Only the owner may read the files that the test makes."""
+    """Yield the path of an archive that does not exist yet. The umask makes the test's files private."""
     before = os.umask(0o077)
     yield tmp_path / "events.ndjson.gz"
     os.umask(before)
 
 
 def test_events_are_read_back_in_the_order_they_were_added(path):
-    """Events keep their order across batches, also after the archive is opened again."""
+    """Events keep their order across batches, even after the archive is opened again."""
     added(path, "ab", "c")
     added(path, "de")
     assert ids(path) == ["a", "b", "c", "d", "e"]
 
 
 def test_zcat_reads_an_archive(path):
-    """An archive is a plain gzip file with one event on each line."""
+    """An archive is a plain gzip file with one event on each line, so zcat can read it."""
     added(path, "ab", "c")
     printed = subprocess.run(["/bin/zcat", path], check=True, capture_output=True, text=True).stdout
     assert printed == '{"id": "a"}\n{"id": "b"}\n{"id": "c"}\n'
 
 
 def test_only_the_owner_may_read_an_archive(path):
-    """An archive's file mode is 600, because payloads name customers' orders."""
+    """An archive's file mode is 600, because the payloads contain customers' orders."""
     added(path, "a")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize("kept", [1, 10, 17, -1, -8])
 def test_an_incomplete_batch_at_the_end_of_an_archive_is_cut_off(path, kept):
-    """After a crash during a write, complete batches stay readable and later batches can be added."""
+    """After a crash during a write, complete batches are readable and new batches can be added."""
     added(path, "ab")
     whole = path.read_bytes()
     path.write_bytes(whole + gzip.compress(b'{"id": "lost"}\n')[:kept])
@@ -86,7 +86,7 @@ def test_an_incomplete_batch_at_the_end_of_an_archive_is_cut_off(path, kept):
          "half a gzip", "two bytes of gzip", "zip", "one byte of gzip"],
 )  # fmt: skip
 def test_a_file_that_is_not_an_archive_is_not_changed(path, content):
-    """Opening a file that is not payctl's archive fails and does not change the file."""
+    """Opening a file that is not a payctl archive fails and does not change the file."""
     path.write_bytes(content)
     with pytest.raises(InputError, match="is not a payctl archive"):
         Archive(path)
@@ -95,7 +95,7 @@ def test_a_file_that_is_not_an_archive_is_not_changed(path, content):
 
 @pytest.mark.parametrize("length", [0, 4, 17, 30])
 def test_an_incomplete_first_batch_of_an_archive_is_cut_off(path, length):
-    """If the disk was full during the first batch, the next cleanup continues the same file."""
+    """If the disk became full during the first batch, the next cleanup continues the same file."""
     added(path, "ab")
     path.write_bytes(path.read_bytes()[:length])
     added(path, "c")
@@ -103,7 +103,7 @@ def test_an_incomplete_first_batch_of_an_archive_is_cut_off(path, length):
 
 
 def test_an_archive_of_an_earlier_version_is_continued(path):
-    """An older archive has no mark in its gzip members. Its first line shows that it is an archive."""
+    """An archive of an older version has no mark in its gzip members. Its first line shows that it is an archive."""
     event = {"id": "a", "aggregateId": "p", "eventType": "PAYMENT_COMPLETED", "payload": {}}
     path.write_bytes(gzip.compress(f"{json.dumps(event)}\n".encode()))
     added(path, "b")
@@ -111,7 +111,7 @@ def test_an_archive_of_an_earlier_version_is_continued(path):
 
 
 def test_an_archive_is_never_written_through_a_link(path, tmp_path):
-    """A symbolic link is refused, and the content of its target stays the same."""
+    """A symbolic link is refused, and its target's content does not change."""
     target = tmp_path / "target"
     added(target, "a")
     before = target.read_bytes()
@@ -123,7 +123,7 @@ def test_an_archive_is_never_written_through_a_link(path, tmp_path):
 
 @pytest.mark.parametrize("harm", ["removed", "replaced", "renamed", "linked"])
 def test_adding_a_batch_fails_if_the_file_was_removed_or_replaced(path, tmp_path, harm):
-    """Archive.add raises an error if its path leads to another file or to none, so the rows are not deleted."""
+    """`Archive.add` raises an error if its path no longer leads to its file, so that the rows are not deleted."""
     with Archive(path) as archive:
         archive.add(['{"id": "a"}'])
         path.rename(tmp_path / "elsewhere")
@@ -149,7 +149,7 @@ def test_the_error_for_a_damaged_archive_has_a_repair_command(path):
 
 
 def test_an_archive_that_is_damaged_in_the_middle_is_refused(path):
-    """If a batch of the archive cannot be read, payctl does not write behind it."""
+    """If a batch in the middle of the archive cannot be read, payctl writes nothing to the archive."""
     added(path, "ab", "cd")
     content = bytearray(path.read_bytes())
     content[len(content) // 2 - 6] ^= 0xFF
@@ -159,13 +159,13 @@ def test_an_archive_that_is_damaged_in_the_middle_is_refused(path):
 
 
 def test_a_second_writer_of_an_archive_is_refused(path):
-    """Two processes cannot write to one archive at the same time, because their batches would be mixed."""
+    """Two processes cannot write to an archive at the same time, because their batches would be mixed."""
     with Archive(path), pytest.raises(LockedError):
         Archive(path)
 
 
 def test_a_full_disk_leaves_the_archive_unchanged(path):
-    """If the disk is full, complete batches stay and no part of the failed batch stays."""
+    """If the disk is full, complete batches stay in the archive and no part of the failed batch does."""
     added(path, "ab")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     with Archive(path) as archive:
@@ -180,13 +180,13 @@ def test_a_full_disk_leaves_the_archive_unchanged(path):
 
 @pytest.mark.parametrize("place", ["missing/events.gz", "."])
 def test_a_path_that_is_not_a_file_is_refused(tmp_path, place):
-    """An archive cannot be a directory or be in a directory that does not exist."""
+    """An archive can neither be a directory nor be in a missing directory."""
     with pytest.raises(InputError, match="cannot be opened"):
         Archive(tmp_path / place)
 
 
 def test_a_device_or_a_pipe_is_refused(tmp_path):
-    """An archive must be a regular file, because payctl has to sync it to disk."""
+    """An archive must be a regular file, because payctl must sync it to disk."""
     os.mkfifo(tmp_path / "pipe")
     for place in (Path("/dev/null"), tmp_path / "pipe"):
         with pytest.raises(InputError, match="not a regular file"):
@@ -195,7 +195,7 @@ def test_a_device_or_a_pipe_is_refused(tmp_path):
 
 @pytest.mark.parametrize("line", [b"not json\n", b"[1]\n"])
 def test_a_line_that_is_not_an_event_is_an_error(path, line):
-    """Reading a gzip file whose lines are not events raises InputError."""
+    """Reading a gzip file with a line that is not an event raises InputError."""
     path.write_bytes(gzip.compress(line))
     with pytest.raises(InputError, match="contains a line"):
         ids(path)
@@ -221,14 +221,14 @@ def test_a_large_batch_does_not_fill_the_memory(path):
 
 
 def test_a_line_longer_than_any_event_is_an_error(path):
-    """Reading stops with InputError, because a few compressed kilobytes can hold gigabytes."""
+    """Reading an endless line stops with InputError, because a few compressed kilobytes can hold gigabytes."""
     path.write_bytes(gzip.compress(b'{"id": "' + b"x" * 40_000_000, 1))
     with pytest.raises(InputError, match="longer than any event"):
         ids(path)
 
 
 def test_lines_that_cross_buffers_and_members_are_read_whole(path):
-    """An event is read as it was written even if its line crosses a read buffer or ends without a newline."""
+    """An event is read completely even if its line crosses a read buffer or ends without a newline."""
     names = [f"{n}-{'y' * (n % 300_000)}" for n in range(0, 3_000_000, 99_991)]
     lines = [f'{{"id": "{name}"}}'.encode() for name in names]
     path.write_bytes(gzip.compress(b"\n".join(lines[:20])) + gzip.compress(b"\n".join(lines[20:])))

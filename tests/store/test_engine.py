@@ -26,7 +26,7 @@ def settings_of(connection):
 
 
 def backend(connection):
-    """Return the pid of the connection's server process without a round trip."""
+    """Return the process id of the connection's server process without a round trip."""
     return connection.connection.dbapi_connection.info.backend_pid
 
 
@@ -43,7 +43,7 @@ def outside(url, sql, *parameters):
 
 
 def test_limits_hold_from_the_first_statement_of_a_transaction(engine):
-    """A transaction has its timeouts and the time zone UTC from its first statement on."""
+    """From its first statement, a transaction has its timeouts and the time zone UTC."""
     with transaction(engine, LIMITS) as connection:
         shown = settings_of(connection)
     assert shown["statement_timeout"] == "150ms"
@@ -53,7 +53,7 @@ def test_limits_hold_from_the_first_statement_of_a_transaction(engine):
 
 
 def test_the_limits_end_with_the_transaction(engine):
-    """The connection's next transaction has the server's own timeouts, also behind a pooler."""
+    """After a transaction, the connection has the server's own timeouts again, even behind a pooler."""
     with transaction(engine, LIMITS) as connection:
         first = backend(connection)
     with engine.connect() as connection:
@@ -66,7 +66,7 @@ def test_the_limits_end_with_the_transaction(engine):
 
 
 def test_limits_hold_in_every_transaction_of_a_connection(engine):
-    """A second transaction and a transaction after a rollback have the same timeouts."""
+    """A second transaction, and a transaction after a rollback, have the same timeouts."""
     with engine.execution_options(payctl_limits=LIMITS).connect() as connection:
         for end in (connection.commit, connection.rollback, connection.commit):
             assert settings_of(connection)["lock_timeout"] == "100ms"
@@ -74,7 +74,7 @@ def test_limits_hold_in_every_transaction_of_a_connection(engine):
 
 
 def test_the_first_statement_is_limited(engine):
-    """The statement timeout ends even the statement that is sent together with the limits."""
+    """The statement timeout also ends the statement that is sent together with the limits."""
     began = time.monotonic()
     with pytest.raises(DatabaseUnavailableError, match="statement timeout"), transaction(engine, LIMITS) as connection:
         connection.exec_driver_sql("SELECT pg_sleep(30)")
@@ -82,7 +82,7 @@ def test_the_first_statement_is_limited(engine):
 
 
 def test_a_lock_timeout_is_distinguished_from_an_outage(engine):
-    """is_lock_timeout is true for a lock timeout and false for a lost connection."""
+    """`is_lock_timeout` is true for a lock timeout and false for a lost connection."""
     with transaction(engine, Limits()) as holder:
         holder.exec_driver_sql("LOCK TABLE payments")
         with pytest.raises(DatabaseUnavailableError) as failure, transaction(engine, LIMITS) as connection:
@@ -94,7 +94,7 @@ def test_a_lock_timeout_is_distinguished_from_an_outage(engine):
 
 
 def test_the_schema_of_the_url_is_searched(engine, database_url):
-    """Prisma's schema parameter chooses the schema of the tables payments and outbox."""
+    """Prisma's schema parameter chooses the schema with the tables payments and outbox."""
     with engine.begin() as connection:
         connection.exec_driver_sql("CREATE SCHEMA shop; CREATE TABLE shop.payments (here text)")
     settings = Settings.from_env({"DATABASE_URL": f"{database_url}?schema=shop&connection_limit=5"}).database
@@ -105,7 +105,7 @@ def test_the_schema_of_the_url_is_searched(engine, database_url):
 
 
 def test_a_connection_is_used_again(engine):
-    """Two transactions, one after the other, use the same pooled connection."""
+    """Two successive transactions use the same pooled connection."""
     pids = []
     for _ in range(2):
         with transaction(engine, LIMITS) as connection:
@@ -115,7 +115,7 @@ def test_a_connection_is_used_again(engine):
 
 
 def test_a_connection_that_the_server_closed_is_replaced(engine, database_url, caplog):
-    """After a server restart the next transaction succeeds without an extra query and without a warning."""
+    """After the server closed a connection, the next transaction succeeds without an extra query or a warning."""
     statements = []
     event.listen(engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
     with transaction(engine, LIMITS) as connection:
@@ -132,9 +132,9 @@ def test_a_connection_that_the_server_closed_is_replaced(engine, database_url, c
 
 @pytest.mark.parametrize("seconds", [61, 86_400, -86_400])
 def test_an_idle_connection_is_replaced(engine, monkeypatch, seconds):
-    """Payctl replaces a connection after 60 idle seconds, because a firewall may have dropped it.
+    """A connection is replaced after 60 idle seconds, because a firewall may have dropped it.
 
-    Clock jumps do no harm.
+    Jumps of the clock do no harm.
     """
     with transaction(engine, LIMITS) as connection:
         connection.exec_driver_sql("SELECT 1")
@@ -157,7 +157,7 @@ def test_a_full_pool_is_reported_as_unavailable(engine, monkeypatch):
 
 
 def test_an_idle_transaction_is_ended_by_the_server(engine, database_url):
-    """The server releases the locks of a process that hangs inside a transaction."""
+    """The server ends a transaction that idles too long, so that a hanging process releases its locks."""
 
     def hang(connection):
         connection.exec_driver_sql("LOCK TABLE payments")
@@ -173,7 +173,7 @@ def test_an_idle_transaction_is_ended_by_the_server(engine, database_url):
 
 @pytest.mark.parametrize("pooled", [True, False])
 def test_the_client_speaks_utf8(database_url, monkeypatch, pooled):
-    """Text is sent and received as UTF-8 even if PGCLIENTENCODING says otherwise."""
+    """Text is sent and received as UTF-8, even if PGCLIENTENCODING has another value."""
     monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
     engine = make_engine(DatabaseSettings(Secret(database_url), pooled=pooled))
     with transaction(engine, LIMITS) as connection:
@@ -182,7 +182,7 @@ def test_the_client_speaks_utf8(database_url, monkeypatch, pooled):
 
 
 def test_an_engine_shows_no_password(engine, database_url):
-    """Neither repr nor an error shows the password or a statement's values."""
+    """Neither the engine's repr nor an error shows the password or a statement's values."""
     assert database_url.split(":")[2].split("@")[0] not in repr(engine)
     with pytest.raises(Exception, match="division") as failure, transaction(engine, LIMITS) as connection:
         connection.exec_driver_sql("SELECT 1 / 0, %(value)s", {"value": "a-canary"})

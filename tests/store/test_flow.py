@@ -1,4 +1,4 @@
-"""The flow of events in a window of two hours with parts of an hour: each kind of event, and each boundary."""
+"""Test the flow of events in a window of two hours, in parts of an hour: each kind of event and each boundary."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ NOTHING = Flow({}, {}, {}, {}, 0, None, None, None, None, None)
 
 @pytest.fixture
 def read(engine):
-    """Return ``read((created, sent, retries), ...)``, the flow of these events in hours after the window's start.
+    """Return ``read((created, sent, retries), ...)``, which inserts events and returns their flow.
 
-    ``sent`` is None for an event that was not published. With ``half`` they are only half marked.
+    ``created`` and ``sent`` are hours after the window's start. ``sent`` is None for an event that was not published.
+    With ``half``, published events are only half marked.
     """
 
     def run(*events, half=False, most=100):
@@ -43,13 +44,13 @@ def read(engine):
 
 
 def numbers(found):
-    """Return a flow with its numbers only: without the slowest event, newcomers and the instants of sending."""
+    """Return a flow with its numbers only, without the slowest event, the newcomers and the sending times."""
     sent = {part: each[:4] for part, each in found.sent.items()}
     return found._replace(slowest=None, newcomers={}, sent=sent)
 
 
 def test_an_empty_outbox_has_no_flow(read):
-    """The flow of an empty outbox has no event in any part."""
+    """The flow of an empty outbox contains no events."""
     assert read() == NOTHING
 
 
@@ -80,12 +81,12 @@ def test_a_sent_event_counts_in_the_part_of_each_instant(read, half):
     ],
 )
 def test_a_window_begins_at_its_start_and_ends_before_its_end(read, created, sent, expected):
-    """An event that was created before the window and sent after its start waited at its start."""
+    """The window includes its start but not its end. An earlier event that is sent in the window waits at its start."""
     assert numbers(read((created, sent, 0))) == expected
 
 
 def test_an_event_that_was_sent_at_the_window_s_start_is_a_part_of_it(read):
-    """A lag is never negative, even if the clock of the database was set back."""
+    """A lag is never negative, even if the database's clock was set back."""
     found = read((0.5, 0, 0))
     assert (numbers(found).sent, found.lag_p50, found.created) == ({0: (1, 0, 0, 0)}, 0, {0: 1})
 
@@ -93,7 +94,7 @@ def test_an_event_that_was_sent_at_the_window_s_start_is_a_part_of_it(read):
 @pytest.mark.parametrize("half", [False, True], ids=["published", "half marked"])
 @pytest.mark.parametrize(("created", "counted"), [(16.999, True), (17, False)])
 def test_an_event_may_have_been_created_in_another_zone(read, half, created, counted):
-    """The replaced service wrote its own zone's time, which is less than 15 hours after UTC."""
+    """An event may be created less than 15 hours in the future, because the replaced service wrote its zone's time."""
     found = read((created, 1, 0), half=half)
     assert (numbers(found).sent, found.created) == ({1: (1, 0, 0, 0)} if counted else {}, {})
 
@@ -105,7 +106,7 @@ def test_a_dead_event_neither_waits_nor_joins(read):
 
 
 def test_lags_are_by_nearest_rank_and_the_slowest_is_named(read):
-    """For twenty events, the percentiles are the 10th, the 19th and the last lag."""
+    """For twenty events, the percentiles of the lag are the 10th, the 19th and the 20th lag."""
     found = read(*((0.5 - number / 100, 0.5, 0) for number in range(1, 21)))
     minutes = [round(each / 36) for each in (found.lag_p50, found.lag_p95, found.lag_p99)]
     assert minutes == [10, 19, 20]
@@ -115,14 +116,17 @@ def test_lags_are_by_nearest_rank_and_the_slowest_is_named(read):
 
 
 def test_only_the_newest_published_events_are_read(read):
-    """The flow says since when it is complete. Events that were not sent are read all the same."""
+    """If only the newest published events are read, the flow says from when it is complete.
+
+    All unpublished events are read.
+    """
     found = read((0.1, 0.5, 0), (0.2, 0.5, 0), (0.3, 0.5, 0), (0.05, None, 0), most=2)
     assert (found.sent[0].sent, found.joined, found.created) == (2, {0: 3}, {0: 4})
     assert found.read_since == SINCE + timedelta(hours=0.1)
 
 
 def test_a_part_has_its_first_and_last_sending_and_who_came_after(read):
-    """Two events were sent in the first hour, and two came after the last sending. One came before it."""
+    """A part of the flow has the times of its first and last sending, and the events created after the last sending."""
     found = read((0.1, 0.2, 0), (0.1, 0.6, 0), (0.5, None, 0), (0.7, None, 0), (0.8, None, 0), (1.5, None, 0))
     assert [at - SINCE for at in found.sent[0][4:]] == [timedelta(hours=0.2), timedelta(hours=0.6)]
     assert found.newcomers == {

@@ -30,20 +30,20 @@ def empty(empty_database_url):
 
 
 def catalog(engine):
-    """Return every column and index of the database."""
+    """Return every column and index of the database as text."""
     with engine.connect() as connection:
         return list(connection.exec_driver_sql(CATALOG).scalars())
 
 
 def test_steps_are_numbered_without_gaps():
-    """Migrations are numbered 1, 2, 3 and so on, in the order of their names."""
+    """The migrations are numbered 1, 2, 3 and so on, in the order of their names."""
     steps = migrations.known()
     assert [step.version for step in steps] == list(range(1, len(steps) + 1))
     assert [step.name for step in steps] == sorted(step.name for step in steps)
 
 
 def test_status_changes_nothing_and_upgrade_applies_every_step(empty):
-    """Status lists the pending steps of an empty database, and upgrade applies all of them."""
+    """`status` lists the pending steps of an empty database, and `upgrade` applies all of them."""
     assert status(empty) == SchemaStatus((), STEPS)
     assert catalog(empty) == []
     assert upgrade(empty) == SchemaStatus((), STEPS)
@@ -51,7 +51,7 @@ def test_status_changes_nothing_and_upgrade_applies_every_step(empty):
 
 
 def test_a_second_upgrade_changes_nothing(empty):
-    """A second upgrade finds every step applied and leaves the schema as it is."""
+    """A second upgrade finds every step applied and does not change the schema."""
     upgrade(empty)
     made = catalog(empty)
     assert upgrade(empty) == SchemaStatus(STEPS, ())
@@ -59,14 +59,14 @@ def test_a_second_upgrade_changes_nothing(empty):
 
 
 def test_a_dry_run_of_the_upgrade_changes_nothing(empty):
-    """A dry run executes every step, reports them and rolls back."""
+    """A dry run executes every step, reports the steps, and rolls back."""
     assert upgrade(empty, dry_run=True) == SchemaStatus((), STEPS)
     assert catalog(empty) == []
     assert upgrade(empty) == SchemaStatus((), STEPS)
 
 
 def test_only_one_of_four_concurrent_upgrades_runs_the_steps(empty):
-    """If four upgrades run at the same time, one runs each step, and the others find the steps applied."""
+    """If four upgrades run at the same time, one applies all steps, and the others find them applied."""
     barrier = Barrier(4)
 
     def run(_):
@@ -85,7 +85,7 @@ def test_only_one_of_four_concurrent_upgrades_runs_the_steps(empty):
 
 
 def test_an_upgrade_applies_only_the_missing_steps(empty, monkeypatch):
-    """If a database has only the first step, the upgrade applies the other steps."""
+    """If a database has only the first step, the upgrade applies only the other steps."""
     everything = migrations.known()
     with monkeypatch.context() as patch:
         patch.setattr(migrations, "known", lambda: everything[:1])
@@ -96,7 +96,7 @@ def test_an_upgrade_applies_only_the_missing_steps(empty, monkeypatch):
 
 
 def test_a_failed_step_rolls_back_the_whole_upgrade(empty, monkeypatch):
-    """All missing steps run in one transaction, so after a failed step the database is unchanged."""
+    """All missing steps run in one transaction, so a failed step leaves the database unchanged."""
     broken = migrations.Migration(9999, "9999_broken", "CREATE TABLE payctl.half (id int); SELECT 1 / 0")
     steps = [*migrations.known(), broken]
     monkeypatch.setattr(migrations, "known", lambda: steps)
@@ -106,7 +106,7 @@ def test_a_failed_step_rolls_back_the_whole_upgrade(empty, monkeypatch):
 
 
 def test_the_payment_services_tables_are_not_touched(engine):
-    """The upgrade changes only the schema payctl and none of the payment service's tables."""
+    """The upgrade changes only the schema payctl, and none of the payment service's tables."""
     before = [line for line in catalog(engine) if "payctl." not in line]
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP SCHEMA payctl CASCADE")
@@ -115,7 +115,7 @@ def test_the_payment_services_tables_are_not_touched(engine):
 
 
 def test_migrations_without_a_server_are_unavailable():
-    """Status and upgrade raise DatabaseUnavailableError if no server answers."""
+    """`status` and `upgrade` raise DatabaseUnavailableError if no server answers."""
     nobody = make_engine(DatabaseSettings(Secret("postgresql://nobody:nothing@127.0.0.1:1/payments")))
     for job in (status, upgrade):
         with pytest.raises(DatabaseUnavailableError):

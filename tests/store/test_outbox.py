@@ -20,7 +20,10 @@ ALL = Claim(after=START, limit=100, max_retries=5)
 
 @pytest.fixture
 def add(engine):
-    """Return ``add(id, second)``, which inserts a row that many seconds after noon and returns its id."""
+    """Return ``add(id, second)``, which inserts a row that was created that many seconds after noon.
+
+    It returns the id.
+    """
 
     def insert(id_, second=0.0, key=None, **columns):
         values = {
@@ -49,12 +52,12 @@ def connection(engine):
 
 
 def ids(claimed):
-    """Return the ids of the claimed events in their order."""
+    """Return the ids of the claimed events in the claim's order."""
     return [event.id for event in claimed.events]
 
 
 def test_a_claim_takes_the_oldest_events_in_order_and_marks_them(connection, add):
-    """A claim orders events by time and id, obeys its limit, and marks them published until a rollback."""
+    """A claim orders events by time and id, obeys its limit, and marks events as published until a rollback."""
     for id_, second in (("c", 2), ("a", 1), ("d", 3), ("b", 1)):
         add(id_, second)
     assert ids(outbox.claim(connection, replace(ALL, limit=3))) == ["a", "b", "c"]
@@ -67,7 +70,7 @@ def test_a_claim_takes_the_oldest_events_in_order_and_marks_them(connection, add
 
 
 def test_a_payload_is_the_text_that_postgresql_prints(connection, add):
-    """The payload is PostgreSQL's text of the JSON value. payctl does not re-serialize it."""
+    """A claimed event's payload is PostgreSQL's text of the JSON value, which payctl does not serialize again."""
     add("a", payload={"b": 1.50, "a": [1, {"đ": "\u0001"}]})
     (event,) = outbox.claim(connection, ALL).events
     assert event.payload == connection.exec_driver_sql("SELECT payload::text FROM outbox").scalar_one()
@@ -85,14 +88,14 @@ def test_a_payload_is_the_text_that_postgresql_prints(connection, add):
     ],
 )
 def test_published_and_dead_events_are_not_claimed(connection, add, columns):
-    """A row with only published or only publishedAt counts as published too."""
+    """A row with only ``published`` or only ``publishedAt`` also counts as published and is not claimed."""
     add("a", **columns)
     add("b", retryCount=4)
     assert ids(outbox.claim(connection, ALL)) == ["b"]
 
 
 def test_a_claim_begins_behind_a_position(connection, add):
-    """A claim starts behind one exact event, even if other events have the same instant."""
+    """A claim starts behind one exact event, even if other events have the same time."""
     for id_ in "abc":
         add(id_, 1)
     add("0", 2)
@@ -100,7 +103,7 @@ def test_a_claim_begins_behind_a_position(connection, add):
 
 
 def test_a_claim_leaves_out_excluded_keys_other_types_and_later_events(connection, add):
-    """A claim takes the wanted types up to an instant, and no event of an excluded payment."""
+    """A claim takes the wanted types up to a given time, and no event of an excluded payment."""
     add("a", 1, key="k")
     add("b", 2, eventType="PAYMENT_FAILED")
     add("c", 3)
@@ -124,7 +127,7 @@ def test_shards_divide_the_keys(connection, add, shards):
 
 
 def test_a_claim_waits_for_a_locked_row_or_skips_it(engine, connection, add):
-    """A claim waits up to the lock timeout, or skips the row and reports its key and position."""
+    """A claim waits up to the lock timeout, or skips a locked row and reports its key and position."""
     add("a", 1)
     add("b", 2)
     add("c", 3)
@@ -142,7 +145,7 @@ def test_a_claim_waits_for_a_locked_row_or_skips_it(engine, connection, add):
 
 
 def test_a_released_event_is_pending_again(connection, add):
-    """A released event gets the new retry count and keeps its last error if there is no new one."""
+    """A released event gets the new retry count. It keeps its last error if there is no new one."""
     add("a", 1, retryCount=1, lastError="before")
     add("b", 2)
     outbox.claim(connection, ALL)
@@ -160,7 +163,7 @@ def place(second, id_):
 
 
 def test_the_end_of_the_next_claim_is_found_in_advance(connection, add):
-    """The end is the position of the claim's last event, or None if too few events are pending."""
+    """The end of the next claim is its last event's position, or None if too few events are pending."""
     for number in range(5):
         add(str(number), number, retryCount=5 * (number == 1))
     two = replace(ALL, limit=2)
@@ -171,7 +174,7 @@ def test_the_end_of_the_next_claim_is_found_in_advance(connection, add):
 
 
 def test_finding_the_end_of_a_claim_also_takes_a_lock(connection):
-    """One statement takes the advisory lock and then finds the end, even if no event is pending."""
+    """One statement takes the advisory lock and then finds the end of the claim, even if no event is pending."""
     assert outbox.end_of_next(connection, ALL, "pg_advisory_xact_lock(1, 2)") is None
     held = connection.exec_driver_sql(
         "SELECT objid FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
@@ -180,7 +183,7 @@ def test_finding_the_end_of_a_claim_also_takes_a_lock(connection):
 
 
 def test_two_concurrent_claims_share_no_event(engine, connection, add):
-    """Two claims, one up to a position and one after it, do not wait for each other."""
+    """Two claims, one up to a position and one behind it, share no event and do not wait for each other."""
     for number in range(6):
         add(str(number), number)
     end = outbox.end_of_next(connection, replace(ALL, limit=3), "1")
@@ -196,7 +199,7 @@ def test_two_concurrent_claims_share_no_event(engine, connection, add):
 
 @pytest.mark.parametrize(("late", "complete"), [(1, True), (5, True), (6, False), (60, False)])
 def test_a_range_with_too_many_late_events_is_not_complete(connection, add, monkeypatch, late, complete):
-    """If many events commit into a range before it is claimed, the claim reports that it is not complete."""
+    """If too many events are committed into a range before it is claimed, the claim reports that it is not complete."""
     monkeypatch.setattr(outbox, "_MOST_MORE_IN_RANGE", 6)
     end = place(9, "end")
     for number in range(1, 2 + late):
@@ -207,7 +210,7 @@ def test_a_range_with_too_many_late_events_is_not_complete(connection, add, monk
 
 
 def test_failed_events_are_listed_oldest_first(connection, add):
-    """The list has events that wait for a retry and dead events, but no published ones."""
+    """The list contains events that wait for a retry and dead events, but no published events."""
     add("b", 2, retryCount=9)
     add("a", 1, retryCount=1)
     add("c", 3)
@@ -219,7 +222,7 @@ def test_failed_events_are_listed_oldest_first(connection, add):
 
 
 def test_only_unwanted_types_that_block_a_wanted_event_are_listed(connection, add):
-    """An event of another type is listed only if its payment has a pending event of a wanted type."""
+    """An event of an unwanted type is listed only if its payment has a pending event of a wanted type."""
     add("a", 1, key="k", eventType="PAYMENT_FAILED")
     add("b", 2, key="k")
     add("c", 3, key="m", eventType="PAYMENT_FAILED")
@@ -230,7 +233,7 @@ def test_only_unwanted_types_that_block_a_wanted_event_are_listed(connection, ad
 
 
 def test_the_age_of_the_oldest_pending_event(connection, add):
-    """The age is in seconds by the database's clock, never negative, and None if no event is pending."""
+    """The age is in seconds by the database's clock. It is never negative, and None if no event is pending."""
     assert outbox.oldest_pending(connection, 5) is None
     add("dead", -999_999, retryCount=5)
     assert outbox.oldest_pending(connection, 5) is None
@@ -246,7 +249,7 @@ def test_the_age_of_the_oldest_pending_event(connection, add):
 
 
 def test_the_sent_events_of_a_window_are_found_by_their_creation(connection, add):
-    """The window begins at its start and ends before its end. Half-marked events were sent, too."""
+    """The window includes its start but not its end. Half-marked events count as sent."""
     sent = {"published": True, "publishedAt": NOON + timedelta(days=9)}
     for id_, second in (("early", -1), ("first", 0), ("last", 59), ("late", 60)):
         add(id_, second, **sent)
@@ -259,7 +262,10 @@ def test_the_sent_events_of_a_window_are_found_by_their_creation(connection, add
 
 
 def test_a_short_id_is_replaced_by_the_only_id_that_begins_with_it(connection, add):
-    """An id that is whole, unknown or shorter than eight characters stays. Two ids that fit are an error."""
+    """An id that is complete, unknown or shorter than eight characters does not change.
+
+    Two matching ids are an error.
+    """
     whole = add("5f0c8b7e-zzzz")
     other = add("5f0c8b7f")
     given = ["5f0c8b7e", "5f0c8b7f", "00000000"]
@@ -271,7 +277,7 @@ def test_a_short_id_is_replaced_by_the_only_id_that_begins_with_it(connection, a
 
 
 def test_the_clock_is_the_database_s_in_utc(connection):
-    """outbox.now returns the database's time in UTC even if the session has another time zone."""
+    """`outbox.now` returns the database's time in UTC, even if the session has another time zone."""
     connection.exec_driver_sql("SET LOCAL timezone = 'Asia/Ho_Chi_Minh'")
     epoch = connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())").scalar_one()
     now = outbox.now(connection)

@@ -50,7 +50,7 @@ def counts(engine):
 
 
 def written(engine, payment, transition, receipt=RECEIPT, event_id="an-event"):
-    """Write a transition with its event and receipt."""
+    """Write a transition with its event and receipt in one transaction."""
     row = Payment(payment.id, "TB-1", 250_000, "VND", "VNPAY", "a-reference", transition.before)
     event = event_for(row, transition.after, transition.at, event_id)
     with transaction(engine, Limits()) as connection:
@@ -58,7 +58,7 @@ def written(engine, payment, transition, receipt=RECEIPT, event_id="an-event"):
 
 
 def test_locking_a_payment_returns_its_row_and_the_database_s_time(engine, payment):
-    """The row has its instants in UTC. The time is the database's, in whole milliseconds."""
+    """`lock` returns the payment's row, and the database's time in UTC and in whole milliseconds."""
     with transaction(engine, Limits()) as connection:
         row, now = payments.lock(connection, CALLBACK)
         clock = connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
@@ -68,7 +68,7 @@ def test_locking_a_payment_returns_its_row_and_the_database_s_time(engine, payme
 
 
 def test_earlier_transitions_are_read_in_utc(engine, payment):
-    """The columns failedAt and cancelledAt are read in UTC, because the next transition must be later than both."""
+    """The columns failedAt and cancelledAt are read as UTC, because the next transition must be later than both."""
     with engine.begin() as connection:
         sql = "UPDATE payments SET \"failedAt\" = '2126-11-22 03:04:05.678', \"cancelledAt\" = '2126-11-22 03:04:06'"
         connection.exec_driver_sql(sql)
@@ -79,7 +79,7 @@ def test_earlier_transitions_are_read_in_utc(engine, payment):
 
 @pytest.mark.usefixtures("payment")
 def test_locking_an_unknown_payment_returns_none(engine):
-    """If no payment matches the callback, lock returns None."""
+    """If no payment matches the callback, `lock` returns None."""
     with transaction(engine, Limits()) as connection:
         assert payments.lock(connection, replace(CALLBACK, reference="x", order_ref="y")) is None
 
@@ -102,7 +102,7 @@ def test_a_payment_is_found_by_an_index(engine):
 
 
 def test_a_transition_is_written_as_a_whole_or_not_at_all(engine, payment):
-    """Payment, event, context and receipt are one transaction. A duplicate event id rolls all of them back."""
+    """Payment, event, context and receipt are one transaction. A duplicate event id rolls back all of them."""
     traced = replace(RECEIPT, correlation_id="one")
     written(engine, payment, Transition(PaymentStatus.PENDING, PaymentStatus.FAILED, AT, late=False), traced)
     assert counts(engine) == (1, 1, 1, 1)
@@ -121,7 +121,7 @@ def test_nothing_is_written_if_the_payment_s_status_changed(engine, payment, bef
 
 
 def test_nothing_is_written_if_the_event_is_too_old(engine, payment):
-    """If a callback takes too long to write its event, payctl writes neither the receipt nor the event."""
+    """If writing a callback's event takes too long, neither receipt nor event is written."""
     long_ago = datetime.now(UTC) - WRITE_WITHIN
     with pytest.raises(DatabaseUnavailableError, match="too slow"):
         written(engine, payment, Transition(PaymentStatus.PENDING, PaymentStatus.COMPLETED, long_ago, late=False))
@@ -137,7 +137,7 @@ def test_nothing_is_written_if_the_event_is_too_old(engine, payment):
     ],
 )
 def test_a_transition_sets_its_own_instant(engine, payment, after, column):
-    """A transition sets updatedAt and the column of its own state, and no other instant."""
+    """A transition sets updatedAt and the column of its own state, and no other time."""
     written(engine, payment, Transition(PaymentStatus.PENDING, after, AT, late=False))
     with engine.connect() as connection:
         row = connection.exec_driver_sql("SELECT * FROM payments").mappings().one()

@@ -1,4 +1,4 @@
-"""Test the record of a run after its work has ended, failed or was killed."""
+"""Test the record of a run after its work has ended, failed, or was killed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,10 @@ def new_run(command="cleanup"):
 
 
 def fail(engine, run, error, *, cut=False, **counts):
-    """Run a command that raises ``error`` after some work. With ``cut`` its database sessions are ended first."""
+    """Run a command that raises ``error`` after some work.
+
+    With ``cut``, all other database sessions are ended before.
+    """
     with open_run(engine, run, Limits()) as opened:
         opened.counts |= counts
         if cut:
@@ -63,7 +66,7 @@ def recorded(engine, run):
     [(RunStatus.DONE, True), (RunStatus.INCOMPLETE, True), (RunStatus.STOPPED, False), (RunStatus.INTERRUPTED, False)],
 )
 def test_a_run_is_recorded_with_the_status_that_its_command_gives(engine, status, finished):
-    """The record of a run that can be resumed has no finished_at."""
+    """A run has the status that its command gives. A run that can be resumed has no finished_at."""
     run = new_run()
     with open_run(engine, run, Limits()) as opened:
         assert recorded(engine, run).status == "running"
@@ -83,7 +86,7 @@ def test_a_run_that_raises_is_interrupted_and_keeps_its_counts(engine, error):
 
 
 def test_a_run_that_is_killed_is_interrupted(engine, database_url):
-    """A killed process cannot record its end. Its lock is free, so the run shows as interrupted."""
+    """The lock of a killed process is free, so its run is shown as interrupted."""
     run = new_run()
     command = [sys.executable, "-c", KILLED, database_url, run.id]
     assert subprocess.run(command, check=False, timeout=30).returncode == -signal.SIGKILL
@@ -91,7 +94,7 @@ def test_a_run_that_is_killed_is_interrupted(engine, database_url):
 
 
 def test_a_run_whose_connections_are_cut_is_interrupted(engine):
-    """If the database ends every session, the run shows as interrupted and the work's own error is raised."""
+    """If the database ends every session, the run is shown as interrupted and the work's own error is raised."""
     run = new_run()
     with pytest.raises(RuntimeError, match="the work failed"):
         fail(engine, run, RuntimeError("the work failed"), cut=True)
@@ -99,7 +102,7 @@ def test_a_run_whose_connections_are_cut_is_interrupted(engine):
 
 
 def test_a_run_whose_plan_cannot_be_stored_is_not_recorded(engine):
-    """The run and its plan are stored in one transaction, so a failed plan leaves no run."""
+    """A run and its plan are stored in one transaction, so a failed plan leaves no run."""
     run = new_run("replay")
 
     def fails(_connection):
@@ -113,7 +116,7 @@ def test_a_run_whose_plan_cannot_be_stored_is_not_recorded(engine):
 
 
 def test_a_run_cannot_be_executed_twice_at_the_same_time(engine):
-    """The lock refuses a second process before it writes anything."""
+    """The lock refuses a second process before the process writes anything."""
     run = new_run()
     with open_run(engine, run, Limits()) as opened:
         with pytest.raises(LockedError), open_run(engine, run, Limits()):
@@ -123,7 +126,7 @@ def test_a_run_cannot_be_executed_twice_at_the_same_time(engine):
 
 
 def test_a_run_that_was_cancelled_stays_cancelled(engine):
-    """If an operator cancels a run while it works, the end of the work does not change its status."""
+    """If an operator cancels a running run, its status stays cancelled when the work ends."""
     run = new_run("replay")
     with open_run(engine, run, Limits()) as opened:
         with transaction(engine, Limits()) as connection:
@@ -133,7 +136,7 @@ def test_a_run_that_was_cancelled_stays_cancelled(engine):
 
 
 def test_an_incomplete_run_cannot_be_cancelled(engine):
-    """An incomplete run has ended. The next run of its command does the rest."""
+    """An incomplete run has ended and cannot be cancelled. The next run of its command does the rest."""
     run = new_run()
     with open_run(engine, run, Limits()) as opened:
         opened.end(RunStatus.INCOMPLETE)
@@ -173,7 +176,7 @@ def test_every_command_that_records_a_run_uses_the_same_lifecycle():
     ],
 )
 def test_a_run_is_in_a_window_if_it_began_or_ended_there(engine, began, ended, inside):
-    """The window begins at its start and ends before its end. The instants are hours after its start."""
+    """The window includes its start but not its end. The parameters are hours after its start."""
     since = datetime(2026, 11, 23, 10, tzinfo=UTC)
     run = new_run()
     with open_run(engine, run, Limits()):

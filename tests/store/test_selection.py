@@ -20,7 +20,7 @@ TIMEOUT = "_MSG_TIMED_OUT: Local: Message timed out on broker-{}:9092 for 8b1f6c
 
 @pytest.fixture
 def events(engine):
-    """Insert one event of each kind with its own payment, and return their ids by kind."""
+    """Insert one event of each kind with its own payment. Return the events' ids by kind."""
     made = [
         ("pending_now", {}),
         ("pending_old", {"age": HOUR}),
@@ -45,14 +45,14 @@ def events(engine):
 
 
 def of(engine, event_id, column):
-    """Return a column of an event."""
+    """Return the value of a column for an event and its payment."""
     with engine.connect() as connection:
         sql = f'SELECT {column} FROM outbox AS o JOIN payments AS p ON p.id = o."aggregateId" WHERE o.id = %(id)s'  # noqa: S608
         return connection.exec_driver_sql(sql, {"id": event_id}).scalar_one()
 
 
 def listed(engine, selector):
-    """Return the ids that a listing shows for a selector, newest first."""
+    """Return the ids of the events that a listing shows for a selector."""
     with transaction(engine, Limits(), commit=False) as connection:
         return [row.row["id"] for row in listing.outbox(connection, 100, None, selector=selector, max_retries=5)]
 
@@ -75,12 +75,12 @@ def listed(engine, selector):
     ids=lambda value: ",".join(value) if isinstance(value, list) else None,
 )  # fmt: skip
 def test_selectors_are_combined_with_and_and_states_with_or(engine, events, selector, expected):
-    """An event must match every selector. Of several given states it needs only one."""
+    """An event must match every selector. If several states are given, it must be in one of them."""
     assert sorted(listed(engine, selector)) == sorted(events[name] for name in expected)
 
 
 def test_events_are_selected_by_event_payment_or_order_code(engine, events):
-    """Each of the three kinds of id selects the same event, and an unknown id selects nothing."""
+    """Each of the three kinds of id selects the same event. An unknown id selects nothing."""
     wanted = events["dead_old"]
     payment, code = of(engine, wanted, 'o."aggregateId"'), of(engine, wanted, 'p."orderCode"')
     for selector in (Selector(ids=(wanted, "nope")), Selector(aggregates=(payment,)), Selector(order_codes=(code,))):
@@ -97,7 +97,7 @@ def test_events_are_selected_by_event_payment_or_order_code(engine, events):
     ],
 )
 def test_a_time_window_includes_its_start_and_not_its_end(engine, events, by, window, expected):
-    """A window applies to the creation or the publishing time. Unpublished events have no publishing time."""
+    """A window applies to the creation time or the publishing time. Unpublished events have no publishing time."""
     now = datetime.now(UTC)
     since, until = window
     selector = Selector(
@@ -109,7 +109,7 @@ def test_a_time_window_includes_its_start_and_not_its_end(engine, events, by, wi
 
 
 def test_errors_that_differ_in_ids_and_numbers_are_one_group(engine, events):
-    """The id of the error group selects exactly the events of the group."""
+    """Errors that differ only in ids and numbers form one group, and the group's id selects exactly their events."""
     with transaction(engine, Limits(), commit=False) as connection:
         found = error_groups.groups(connection, Selector(), 5, 10)
     assert [(group.count, group.dead) for group in found] == [(2, 2), (1, 1), (1, 1)]
@@ -121,7 +121,7 @@ def test_errors_that_differ_in_ids_and_numbers_are_one_group(engine, events):
 
 
 def test_a_group_shows_the_first_500_characters_of_an_error(engine):
-    """A longer text is cut."""
+    """A group's sample error is cut to 500 characters."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead", last_error="e" * 501)
         (group,) = error_groups.groups(connection, Selector(), 5, 10)
@@ -135,7 +135,7 @@ def test_a_group_shows_the_first_500_characters_of_an_error(engine):
     lambda connection, selector: error_groups.groups(connection, selector, 5, 9),
 ], ids=["list", "replay", "errors"])  # fmt: skip
 def test_an_invalid_regular_expression_is_an_input_error(engine, read, pattern):
-    """list, replay and errors refuse an invalid pattern even if the outbox is empty."""
+    """list, replay and errors refuse an invalid pattern, even if the outbox is empty."""
     with (
         pytest.raises(InputError, match="not a regular expression"),
         transaction(engine, Limits(), commit=False) as connection,
@@ -144,7 +144,10 @@ def test_an_invalid_regular_expression_is_an_input_error(engine, read, pattern):
 
 
 def test_a_pattern_that_takes_too_long_is_an_input_error(engine):
-    """The statement timeout ends a slow pattern. The error names the pattern and not an unavailable database."""
+    """The statement timeout ends a slow pattern.
+
+    The error names the pattern and does not say that the database is unavailable.
+    """
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead", last_error="a" * 301 + "b")
     limits = Limits(statement=timedelta(milliseconds=300))
@@ -156,7 +159,7 @@ def test_a_pattern_that_takes_too_long_is_an_input_error(engine):
 
 
 def test_hostile_selector_values_never_become_sql(engine, events):
-    """A selector whose value contains SQL matches no event and changes nothing."""
+    """A selector with SQL as its value matches no event and changes nothing."""
     hostile = "x'; DROP TABLE outbox; -- %s %(ids)s"
     for selector in (
         Selector(ids=(hostile,)),
@@ -172,7 +175,7 @@ def test_hostile_selector_values_never_become_sql(engine, events):
 
 @pytest.mark.parametrize("selector", [Selector(failed=True), Selector(stuck=HOUR)], ids=["failed", "stuck"])
 def test_unpublished_events_are_found_by_the_index(engine, selector):
-    """A search for unpublished events uses the index and does not read published rows."""
+    """A search for unpublished events uses the index and does not scan the table."""
     with engine.begin() as connection:
         insert_events(connection, 20_000, state="published", age=9 * HOUR)
         insert_events(connection, 20, state="dead", age=2 * HOUR)
@@ -185,7 +188,7 @@ def test_unpublished_events_are_found_by_the_index(engine, selector):
 
 
 def test_a_limit_or_a_choice_of_instant_is_not_a_selector():
-    """Selector.is_empty is true if only a limit or the choice between creation and publishing time is set."""
+    """`Selector.is_empty` is true if only a limit or the choice of creation or publishing time is set."""
     assert Selector(limit=5, by=WindowBy.PUBLISHED).is_empty
     assert not Selector(ids=()).is_empty
     assert not Selector(stuck=timedelta(0)).is_empty

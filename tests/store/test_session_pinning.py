@@ -36,14 +36,14 @@ PINS = re.compile(
     r"|\bCREATE\s+TEMP|\b(?:nextval|setval)\s*\(|\bpg_(?:try_)?advisory_(?:lock|unlock)",
     re.IGNORECASE,
 )
-"""Statements that pin for certain. Locks that end with their transaction, ``pg_advisory_xact_lock``, do not."""
+"""A pattern for statements that certainly pin a session. Locks that end with their transaction do not pin it."""
 
 LARGEST = 16 * 1024
 """The size in bytes above which any statement pins its session."""
 
 
 def webhook(engine, _kafka):
-    """Settle a payment by a callback, and answer its repetition."""
+    """Settle a payment with a callback, and process the callback again."""
     with engine.begin() as connection:
         payment = insert_payment(connection, provider="ZALOPAY", reference="261123_1")
     keys = environment()
@@ -54,7 +54,7 @@ def webhook(engine, _kafka):
 
 
 def watch(engine, _kafka):
-    """Measure the gateways."""
+    """Measure the gateways' payments and callbacks."""
     with engine.begin() as connection:
         insert_payment(connection, provider="MOMO", reference="watched")
     assert watch_payments(engine)
@@ -68,7 +68,7 @@ def clean(engine, _kafka):
 
 
 def reconcile(engine, _kafka):
-    """Settle an overdue payment, with the record of the run."""
+    """Settle an overdue payment, and record the run."""
     with engine.begin() as connection:
         insert_payment(connection, provider="MOMO", reference="overdue", age=timedelta(hours=1))
     with serving(Gateways(states={"overdue": "paid"})) as gateways:
@@ -91,7 +91,7 @@ def publish(engine, kafka):
 
 @pytest.fixture
 def wire(postgres):
-    """Yield a proxy to the server."""
+    """Yield a recording proxy in front of the server."""
     with_ends = Wire(postgres.port)
     yield with_ends
     with_ends.close()
@@ -99,7 +99,7 @@ def wire(postgres):
 
 @pytest.fixture
 def sent(wire, postgres, database_url, mock_kafka):
-    """Return ``sent(job)``, which runs a job and returns the messages that it sent to the database."""
+    """Return ``sent(job)``, which runs a job and returns the queries that it sent to the database."""
     url = database_url.replace(f":{postgres.port}/", f":{wire.port}/")
     engine = make_engine(DatabaseSettings(Secret(url)))
 
@@ -113,7 +113,7 @@ def sent(wire, postgres, database_url, mock_kafka):
 
 @pytest.mark.parametrize("job", [webhook, watch, clean, reconcile, publish])
 def test_no_statement_of_a_job_changes_the_session(sent, job):
-    """Every setting and every advisory lock that a job uses ends with the transaction."""
+    """Every setting and every advisory lock of a job ends with the transaction."""
     queries = sent(job)
     assert [query for query in queries if PINS.search(query)] == []
     settings = re.findall(r"set_config\((.*?)\)", "".join(queries))
@@ -123,7 +123,7 @@ def test_no_statement_of_a_job_changes_the_session(sent, job):
 
 @pytest.mark.parametrize("job", [webhook, watch, clean, reconcile, publish])
 def test_the_settings_of_a_transaction_are_one_statement_of_its_first_message(sent, job):
-    """A transaction sends its settings once, together with BEGIN, and never alone."""
+    """A transaction sends its settings once, in one message with BEGIN and its first statement."""
     queries = sent(job)
     begun = [query for query in queries if re.match(r"BEGIN\b", query)]
     assert begun
@@ -136,5 +136,5 @@ def test_the_settings_of_a_transaction_are_one_statement_of_its_first_message(se
 
 @pytest.mark.parametrize("job", [webhook, watch, clean, reconcile, publish])
 def test_a_job_s_statements_are_shorter_than_what_pins(sent, job):
-    """The publisher's statements do not grow with the batch, and a callback is much smaller than the limit."""
+    """Even for a full batch, each statement is less than half as long as the shortest statement that pins."""
     assert max(len(query.encode()) for query in sent(job)) < LARGEST / 2

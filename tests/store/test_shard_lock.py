@@ -26,7 +26,7 @@ def test_a_shard_has_one_publisher_at_a_time(session):
 
 
 def test_a_returning_publisher_learns_whether_another_one_held_the_shard(session):
-    """The entry is UNCHANGED if no other publisher entered since, and TAKEN_OVER if one did."""
+    """The entry is UNCHANGED if no other publisher has entered since, and TAKEN_OVER if another one has."""
     first, second = session(), session()
     enter(first, 0, 1, 0, "a")
     first.commit()
@@ -38,7 +38,7 @@ def test_a_returning_publisher_learns_whether_another_one_held_the_shard(session
 
 
 def test_a_publisher_that_rolled_back_does_not_count_as_holder(session):
-    """A publisher that crashes after it entered changes nothing, so the returning publisher's cached state is valid."""
+    """A publisher that enters and rolls back changes nothing, so the previous publisher's cached state stays valid."""
     first, second = session(), session()
     enter(first, 0, 1, 0, "a")
     first.commit()
@@ -48,7 +48,7 @@ def test_a_publisher_that_rolled_back_does_not_count_as_holder(session):
 
 
 def test_a_second_publisher_is_refused_while_the_first_one_changes_locks(session):
-    """The first publisher's next transaction takes its lock before the previous one commits.
+    """The first publisher's next transaction takes its lock before the previous transaction commits.
 
     The shard is never free.
     """
@@ -94,7 +94,7 @@ def test_publishers_with_different_numbers_of_shards_exclude_each_other(session,
 
 @pytest.mark.parametrize("clock_turned_back", [False, True])
 def test_a_returning_publisher_learns_of_one_with_another_number_of_shards(session, clock_turned_back):
-    """Two publishers with different numbers of shards learn of each other every time, whatever the clock says."""
+    """Two publishers with different numbers of shards learn of each other each time, even if the clock jumps."""
     one, two = session(), session()
     for _ in range(3):
         for shard in (0, 1):
@@ -111,7 +111,7 @@ def test_a_returning_publisher_learns_of_one_with_another_number_of_shards(sessi
 
 
 def test_a_rolled_back_publisher_with_other_shards_does_not_count(session):
-    """A publisher with another number of shards that rolled back published nothing, so cached state stays valid."""
+    """A publisher with another number of shards that rolled back published nothing, so cached state is still valid."""
     one, two = session(), session()
     enter(one, 0, 1, 0, "a")
     one.commit()
@@ -121,7 +121,7 @@ def test_a_rolled_back_publisher_with_other_shards_does_not_count(session):
 
 
 def test_a_publisher_of_another_shard_does_not_invalidate_cached_state(session):
-    """If the number of shards is the same, each publisher's cached state of its own shard stays valid."""
+    """A publisher's cached state stays valid after another publisher enters another of the same number of shards."""
     first, second = session(), session()
     enter(first, 0, 2, 0, "a")
     first.commit()
@@ -139,7 +139,7 @@ def test_four_publishers_hold_four_shards_at_once(session):
 
 
 def test_advisory_locks_of_other_applications_do_not_block_a_shard(session):
-    """A lock in another namespace or with one 64-bit number does not block a publisher."""
+    """A lock in another namespace, or with one 64-bit number, does not block a publisher."""
     first, second, space = session(), session(), Namespace.SHARDS.value
     first.exec_driver_sql(f"SELECT pg_advisory_xact_lock({space} + 1, 2000)")
     first.exec_driver_sql(f"SELECT pg_advisory_xact_lock(({space}::bigint << 32) + 2000)")
@@ -148,7 +148,7 @@ def test_advisory_locks_of_other_applications_do_not_block_a_shard(session):
 
 @pytest.mark.parametrize(("shard", "shards"), [(0, 1), (1, 2), (3, 4), (63, 64)])
 def test_a_lock_number_gives_the_shard_and_the_number_of_shards(session, shard, shards):
-    """shard_of returns the same shard and number of shards for both locks of a shard."""
+    """`shard_of` returns the same shard and number of shards for both locks of a shard."""
     first, second = session(), session()
     enter(first, shard, shards, 0, "a")
     second.exec_driver_sql(f"SELECT {keeping(shard, shards, 1)}")

@@ -1,4 +1,4 @@
-"""Test the states of an event, as SQL computes them."""
+"""Test the states of an event, which SQL computes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_every_row_is_in_exactly_one_state(engine, published, at, tried, state):
 
 @pytest.mark.parametrize(("published", "at", "tried", "state"), TABLE)
 def test_a_half_marked_row_counts_as_published(engine, published, at, tried, state):
-    """The replaced service left rows with ``"publishedAt"`` and without ``published``. Such an event was sent."""
+    """A row with ``publishedAt`` and without ``published`` counts as published. The replaced service left such rows."""
     parameters = {"published": published, "at": at, "tried": tried}
     with engine.connect() as connection:
         half = connection.exec_driver_sql(ROW.format(columns=states.half_marked("o.")), parameters).scalar_one()
