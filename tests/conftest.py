@@ -62,14 +62,14 @@ SERVICES = ("postgres", "mock_kafka", "kafka", "buildah", "gateway_libraries", "
 KAFKA_SECONDS = 180
 """Time-out in seconds of a test with Apache Kafka. The first such test downloads the jars.
 
-pyproject.toml has the others.
+The time-out of all other tests is in pyproject.toml.
 """
 
 ON_EACH_SERVER = ("store/", "jobs/", "cdc/", "test_database_roles.py", "sandbox/test_postgres.py")
 """The folders and files of the tests that send the SQL statements of the package ``store`` to a server."""
 
 CASES_ON_EACH_SERVER = 2
-"""The number of parameter sets of each of these tests that run on a second server.
+"""The number of parameter sets with which each of these tests runs on a second server.
 
 The other sets would send the same SQL there.
 """
@@ -84,7 +84,7 @@ LONG = (
 SHORT_LOGINS = {"listener.name.secure.scram-sha-512.connections.max.reauth.ms": "2000"}
 """The broker's setting that makes a SCRAM-SHA-512 client log in again every two seconds.
 
-A test changes the password.
+So a changed password soon takes effect.
 """
 CLEARED_PREFIXES = (
     *("DATABASE_", "KAFKA_", "OUTBOX_", "PAYCTL_", "ZALOPAY_", "PAYOS_", "VNPAY_", "MOMO_"),
@@ -149,7 +149,7 @@ def chromium() -> Iterator[Chromium]:
 
 @pytest.fixture
 def browser(chromium: Chromium) -> Browser:
-    """Return Playwright's object of the browser."""
+    """Return the browser as Playwright's object."""
     return chromium.browser
 
 
@@ -204,7 +204,7 @@ def empty_database_url(postgres: Postgres, clones: Clones) -> Iterator[str]:
 
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
-    """Yield an engine on the test's database, created by payctl's own function."""
+    """Yield an engine that payctl's own function creates for the test's database."""
     engine = engine_of(database_url)
     yield engine
     engine.dispose()
@@ -234,7 +234,7 @@ def execute(engine: Engine) -> Callable[[str], list]:
 
 
 def engine_of(url: str) -> Engine:
-    """Return an engine on ``url``, created by payctl's own function."""
+    """Return an engine that payctl's own function creates for ``url``."""
     return make_engine(DatabaseSettings(Secret(url)))
 
 
@@ -295,7 +295,7 @@ def only_worker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture
 def kafka(kafka_server: ApacheKafka) -> ApacheKafka:
-    """Return the running Apache Kafka with three empty topics. Repair it first if the previous test stopped it."""
+    """Return the running Apache Kafka with three empty topics. Restart it if the previous test stopped it."""
     kafka_server.revive()
     kafka_server.recreate_topics(TOPICS)
     return kafka_server
@@ -312,7 +312,7 @@ def read_all() -> Callable[..., list[Received]]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options for CI that divide the tests between two machines, and that sample them on other interpreters."""
+    """Add the options with which CI divides the tests between two machines and samples them on other interpreters."""
     parser.addoption("--skipped-to", metavar="FILE", type=Path, help="write the ids of the skipped tests to a file")
     about = "run only the tests that a file lists, and two cases of each that proves the SQL on this PostgreSQL server"
     parser.addoption("--skipped-in", metavar="FILE", type=Path, help=about)

@@ -1,4 +1,4 @@
-"""Test that the grants in docs/how-to/database-roles.md are enough for each role's part of payctl, and not more."""
+"""Test that the grants in docs/how-to/database-roles.md give each role exactly what its part of payctl needs."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def test_a_size_is_shown_in_decimal_units(amount, text):
 
 
 def test_an_instant_is_utc_with_milliseconds():
-    """rfc3339 shows UTC with milliseconds and Z, as JSON and as text."""
+    """`rfc3339` shows an instant in UTC with milliseconds and Z."""
     assert rfc3339(AT.astimezone(ZoneInfo("Asia/Ho_Chi_Minh"))) == "2026-11-22T03:04:05.678Z"
 
 
@@ -170,7 +170,7 @@ def test_an_advised_command_quotes_its_operands(operands, options, text):
     ],
 )
 def test_a_rate_has_the_unit_in_which_it_is_at_least_one(per_second, text):
-    """A rate is shown per second, minute, hour or less, and never as 0.00027/s or 1e+06/s."""
+    """A rate is shown per second, minute or hour, and never as 0.00027/s or 1e+06/s."""
     assert formats.rate(per_second) == text
 
 
@@ -184,7 +184,7 @@ def test_each_gateway_has_a_name_for_people(name):
 
 
 def test_two_instants_are_one_if_they_are_the_same():
-    """A span whose two instants are equal shows the instant once."""
+    """A span with two equal instants shows the instant once."""
     first, last = datetime(2026, 11, 22, 3, 0, tzinfo=UTC), datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
     assert formats.span(first, first, UTC) == "2026-11-22 03:00:00.000 +00:00"
     assert formats.span(first, last, UTC) == "2026-11-22 03:00:00.000 +00:00 → 2026-11-22 04:00:00.000 +00:00"

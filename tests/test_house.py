@@ -182,7 +182,7 @@ def test_a_log_event_without_a_meaning_stops_the_generator(monkeypatch):
 def test_every_line_of_a_page_about_proofs_names_its_tests(page):
     """Each table row on these pages ends with test files that exist and contain tests.
 
-    A run writes the other tables.
+    Tables that a run writes are not checked.
     """
     text = read(ROOT / "docs" / "explanation" / page)
     for written in (soak, mutants):

@@ -1,4 +1,4 @@
-"""Test the demo as a new user runs it: in its own process, on an unprepared machine."""
+"""Test the demo like a new user, in its own process on an unprepared machine."""
 
 from __future__ import annotations
 
@@ -258,7 +258,7 @@ def test_the_demo_uses_the_brokers_of_kafka_brokers(demo, mock_kafka, read_all):
 
 
 def test_the_demo_names_a_message_that_does_not_arrive(demo, mock_kafka):
-    """The demo reports a message that the broker refuses as missing, and exits with 6."""
+    """The demo reports a refused message as missing, and exits with 6."""
     # One failure for the whole batch, then one for each message, because payctl sends them again one by one.
     mock_kafka.fail_next(*[KafkaError.MSG_SIZE_TOO_LARGE] * 8)
     result = demo("-o", "json", KAFKA_BROKERS=mock_kafka.bootstrap)

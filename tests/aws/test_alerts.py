@@ -86,7 +86,7 @@ def test_alerts_of_one_kind_are_limited_to_one_in_five_minutes(cloud, clock):
 
 
 def test_an_unavailable_topic_raises_no_error_and_is_called_once(cloud, clock):
-    """If the alert topic is unavailable, payctl raises no error, and calls it again only after five minutes."""
+    """If the alert topic is unavailable, payctl raises no error, and calls the topic again only after five minutes."""
     asked = []
 
     def client(service):

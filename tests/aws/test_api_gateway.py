@@ -105,7 +105,7 @@ def test_a_value_that_is_not_an_event_is_an_input_error(whole):
     ],
 )
 def test_a_body_that_is_too_large_has_its_own_error(large):
-    """A too large body raises BodyTooLargeError with its own code, so that the webhook can answer 413."""
+    """A body that is too large raises BodyTooLargeError with its own code, so that the webhook can answer 413."""
     with pytest.raises(BodyTooLargeError) as refusal:
         to_request(event(**large))
     assert refusal.value.code == "BODY_TOO_LARGE"

@@ -17,7 +17,10 @@ RDS = {"username": "payctl", "password": "p@ss/word 1", "host": "db.internal", "
 
 
 class Counting:
-    """The real client with a counter of its calls. If ``away`` is true, each call fails as without a network."""
+    """The real client with a counter of its calls.
+
+    If ``away`` is true, each call fails like a broken network connection.
+    """
 
     def __init__(self):
         self.client = make_client("secretsmanager")
@@ -62,7 +65,7 @@ def environment_of(counting, clock):
 def test_a_secret_may_be_text_or_json(cloud, environment_of, stored, current, previous):
     """A JSON secret has the variable's name as a key, or the keys current and previous.
 
-    Without a value for a gateway's key, the key is not set.
+    If a secret has neither, the variable is not set.
     """
     environ = environment_of(**{f"{KEY}_SECRET_ARN": cloud.secret(stored)})
     assert (environ.get(KEY), environ.get(f"{KEY}_PREVIOUS")) == (current, previous)
@@ -78,7 +81,7 @@ def test_a_variable_overrides_its_secret(environment_of, counting):
 
 
 def test_a_secret_is_read_when_it_is_first_used(cloud, environment_of, counting):
-    """Creating the settings calls no AWS service. The first use of a secret reads it once for all its variables."""
+    """Creating the settings calls no AWS service. The first use of a secret sets all its variables with one call."""
     arn = cloud.secret({KEY: "a", "ZALOPAY_APP_ID": "b"})
     environ = environment_of(**{f"{KEY}_SECRET_ARN": arn, "ZALOPAY_APP_ID_SECRET_ARN": arn})
     services = Services(environ)

@@ -50,7 +50,7 @@ def test_an_unknown_kafka_error_is_a_transport_fault():
 
 
 def test_the_name_of_a_kafka_error_is_permanent_if_its_code_is():
-    """The error's name alone shows whether it is permanent, because the outbox row stores only the name."""
+    """The outbox row stores only the error's name, which is enough to tell whether the error is permanent."""
     errors = [KafkaError(getattr(KafkaError, name)) for name in CODES]
     wrong = [each.name() for each in errors if is_permanent(each.name()) != (fault_of(each) is Fault.PERMANENT)]
     assert wrong == []

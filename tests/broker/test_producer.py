@@ -65,7 +65,10 @@ def test_a_failure_has_the_message_key_and_its_fault(make, mock_kafka, key):
 
 
 def test_a_message_that_the_client_refuses_does_not_stop_the_others(make, mock_kafka, read_all):
-    """The client refuses a too large message before it is sent. The producer reports this and delivers the others."""
+    """The client refuses a message that is too large.
+
+    The producer reports it as failed and delivers the other messages.
+    """
     failures = make().send([*wave("a"), Message(TOPIC, "large", "x" * 2_000_000, []), *wave("b")], 10)
     assert {key: failure.code for key, failure in failures.items()} == {"large": "MSG_SIZE_TOO_LARGE"}
     assert keys_in(mock_kafka, read_all) == ["a", "b"]
@@ -225,7 +228,7 @@ def test_a_new_client_sends_all_messages_again_after_a_fatal_error(make, mock_ka
 
 
 def test_a_probe_names_the_event_types_that_cannot_be_sent(make, mock_kafka):
-    """A probe reports an event type while its topic cannot be used, and no longer when the topic works again."""
+    """A probe names the event types whose topic cannot be used. It names no type when all topics work again."""
     producer = make()
     assert producer.probe(5) == {}
     mock_kafka.fail_topic("payment.failed", KafkaError.TOPIC_AUTHORIZATION_FAILED)

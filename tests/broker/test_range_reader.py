@@ -68,7 +68,7 @@ def test_reading_an_empty_range_does_not_wait(reader, mock_kafka):
 
 
 def test_a_range_without_an_end_stays_open(reader, mock_kafka):
-    """A range without an end also returns records that arrive later. A read of it ends at the timeout."""
+    """A range without an end also returns records that arrive later. Each read ends at the timeout."""
     reader.start({PLACE: (0, None)})
     begun = time.monotonic()
     assert reader.read(10, 0.3) == []

@@ -19,7 +19,7 @@ from ticketbottle_payctl.settings import Settings
 MECHANISMS = ("plain", "scram-sha-256", "scram-sha-512")
 PROBE_SECONDS = 3.0
 SHORT_PROBE_SECONDS = 1.5
-"""The time limit in seconds for a probe that no broker refuses, so it ends only at the limit."""
+"""The time limit in seconds for a probe that only the limit can end, because no broker refuses it."""
 WRONG_PASSWORD = "not-the-one-canary"  # pragma: allowlist secret
 
 
@@ -117,7 +117,7 @@ def test_plaintext_to_a_tls_port_is_unavailable(listener, kafka_server):
 
 
 def test_a_certificate_of_another_host_is_refused(kafka_server):
-    """A certificate for another host is refused even from the right authority, so no host can pose as the broker."""
+    """A certificate for another host is refused, even from the right authority. No host can impersonate the broker."""
     with relay("127.0.0.2", int(kafka_server.ssl_bootstrap.rpartition(":")[2])) as address:
         error, _ = outcome(tls(kafka_server, KAFKA_BROKERS=address))
     assert isinstance(error, BrokerRefusedError)

@@ -23,7 +23,7 @@ LIVES = (
 
 
 class Writers:
-    """Threads that insert events, several for some payments. A transaction stays open for up to 0.2 seconds."""
+    """Threads that insert one to three events for each payment. A transaction stays open for up to 0.2 seconds."""
 
     def __init__(self, engine, count=4):
         self._engine, self._stop = engine, Event()

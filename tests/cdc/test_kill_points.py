@@ -12,7 +12,10 @@ from ticketbottle_payctl.sandbox.payment_service import insert_events
 
 @pytest.mark.timeout(300)
 def test_a_cut_over_that_is_killed_at_any_point_loses_no_event(scene, own_url, payctl_command):
-    """After cut-back, which marks the sent events and drops the slot, the publisher sends each other event once."""
+    """After a killed cut-over, cut-back marks the sent events and drops the slot.
+
+    The publisher then sends the rest once.
+    """
     environment = {"DATABASE_URL": own_url, "KAFKA_BROKERS": scene.kafka.bootstrap}
     shop = Shop(scene.engine, payctl_command, environment)
 

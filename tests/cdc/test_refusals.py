@@ -135,7 +135,7 @@ def test_mark_and_cut_back_need_a_replication_slot(scene):
 
 
 def test_mark_updates_the_events_that_are_in_kafka(scene):
-    """`mark` marks an event in Kafka with its time there, and makes an unroutable event dead.
+    """`mark` marks each event that is in Kafka, with the record's time, and makes each unroutable event dead.
 
     A second `mark` changes nothing. While a connector reads the slot, cut-back is refused.
     """

@@ -165,7 +165,7 @@ def _without_run(headers: Mapping[str, bytes | None]) -> dict[str, bytes | None]
 
 
 def _superseded(by_id: Mapping[str, Row], messages: list[Received], payments: Collection[str]) -> list[str]:
-    """Return the payments with a failed or cancelled event that was sent after the completed one, by time."""
+    """Return the payments with a failed or cancelled event whose message is later than the completed event's."""
     rows = [(message, by_id[_event_id(message)]) for message in messages if _event_id(message) in by_id]
     paid: dict[str, int] = {}
     for message, row in rows:

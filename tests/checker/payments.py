@@ -21,7 +21,7 @@ class PaymentFaults:
     """Ids of faulty payments, one collection for each kind of fault."""
 
     without_event: list[str] = field(default_factory=list)
-    """Payments whose change of state did not write exactly one event of that state in its transaction."""
+    """Payments with a change of state whose transaction did not write exactly one event of that state."""
     without_change: list[str] = field(default_factory=list)
     """Payments with an event that was written without a change of their state."""
     forbidden: list[str] = field(default_factory=list)
@@ -29,7 +29,7 @@ class PaymentFaults:
     altered: list[str] = field(default_factory=list)
     """Payments with a changed amount, currency, gateway or reference."""
     wrong_state: dict[str, str] = field(default_factory=dict)
-    """Payments whose final state differs from the reported state, as ``FAILED, not COMPLETED``."""
+    """Payments with a final state that differs from the reported state, shown as ``FAILED, not COMPLETED``."""
 
 
 def states_of(engine: Engine) -> dict[str, str]:

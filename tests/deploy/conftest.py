@@ -1,4 +1,4 @@
-"""The stack in the form that CloudFormation gets, and its generator. None of these tests calls AWS."""
+"""The stack as CloudFormation receives it, and its generator. None of these tests calls AWS."""
 
 from __future__ import annotations
 

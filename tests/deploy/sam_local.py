@@ -2,7 +2,7 @@
 
 Run it with the interpreter of the template's tools: ``python -m tests.deploy.sam_local ENV_FILE``. The classes come
 from the environment of the runtime emulator, which contains SAM CLI without its dependencies. The result is a JSON
-object with "container" and "deployed", which have the variables by function, and with "routes".
+object. Its members "container" and "deployed" map each function to its variables. Its member "routes" lists the routes.
 """
 
 from __future__ import annotations

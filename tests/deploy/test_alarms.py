@@ -21,7 +21,7 @@ def seen(alarm):
 
 
 def test_every_alarm_watches_a_metric_that_the_code_emits(of_type):
-    """Each alarm watches a metric, function and dimensions in the list. Any other alarm would never fire."""
+    """Each alarm watches a listed metric, with its function and dimensions. Any other alarm would never fire."""
     checked = 0
     for alarm in of_type("CloudWatch::Alarm").values():
         for metric in seen(alarm):
@@ -139,7 +139,7 @@ def test_an_alarm_pages_if_a_gateway_s_callbacks_are_refused(of_type, gateway, r
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_an_alarm_pages_if_a_gateway_no_longer_calls(of_type, gateway):
-    """Two alarms page: after two hours of payments without a callback, and if most payments stay pending."""
+    """One alarm pages after two hours of payments without a callback. The other pages if most payments stay pending."""
     alarms, (composite,) = of_type("CloudWatch::Alarm"), of_type("CloudWatch::CompositeAlarm").values()
     for name, metric, threshold in (
         ("Silent", "CallbackSilence", 7200),
@@ -152,7 +152,7 @@ def test_an_alarm_pages_if_a_gateway_no_longer_calls(of_type, gateway):
 
 
 def test_an_alarm_pages_if_no_forgery_of_the_probe_is_refused(of_type):
-    """The alarm DoorClosed also pages if the probe does not run."""
+    """The alarm DoorClosed pages if the probe's forgeries are not refused, or if the probe does not run."""
     alarm = of_type("CloudWatch::Alarm")["DoorClosedAlarm"]
     assert (alarm["MetricName"], alarm["Threshold"], alarm["Statistic"]) == ("ProbeRefused", 1, "Minimum")
     assert (alarm["ComparisonOperator"], alarm["TreatMissingData"]) == ("LessThanThreshold", "breaching")
@@ -170,7 +170,10 @@ def test_an_alarm_fires_at_the_first_unreadable_callback(of_type):
 
 
 def dashboard_of(board, *, there):
-    """Return the dashboard's body as CloudFormation makes it. ``there`` includes the alarms with a condition."""
+    """Return the dashboard's body as CloudFormation makes it.
+
+    If ``there`` is true, include the alarms with a condition.
+    """
     body, sometimes = board["DashboardBody"]["Fn::Sub"]
     for name, choice in sometimes.items():
         _, yes, no = choice["Fn::If"]

@@ -15,7 +15,7 @@ OUTPUTS = {"ZaloPayCallback": "zalopay", "PayOsWebhook": "payos", "VnPayIpn": "v
 
 
 def stages(of_type):
-    """Return each API's stage with its logical id, by the API's logical id."""
+    """Return the logical id and the properties of each API's stage, by the API's logical id."""
     return {one["ApiId"]["Ref"]: (name, one) for name, one in of_type("ApiGatewayV2::Stage").items()}
 
 
@@ -119,6 +119,6 @@ def test_production_needs_a_limit_of_concurrent_webhooks(template):
 
 
 def test_the_api_has_no_metrics_for_each_route(of_type):
-    """The API has no metrics for single routes, which cost extra and which no alarm and no graph uses."""
+    """The API has no metrics for single routes. They would cost extra, and no alarm and no graph would use them."""
     assert "DetailedMetricsEnabled" not in json.dumps(of_type("ApiGatewayV2::Stage"))
     assert "Route" not in json.dumps(of_type("CloudWatch::Alarm"))

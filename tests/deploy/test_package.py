@@ -89,7 +89,7 @@ def python():
 
 @pytest.fixture(scope="session")
 def built(python, root, tmp_path_factory):
-    """Return both zips for both architectures. Each architecture's directory has another name."""
+    """Return both zips for both architectures. The directories of the two architectures have different names."""
     ca = root / "LICENSE"  # the build does not check the content of this file
     source = tmp_path_factory.mktemp("source")  # a copy, which cannot change between the two builds
     for package in ("ticketbottle_payctl", "lambda_entrypoints"):
@@ -103,7 +103,7 @@ def built(python, root, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def contents(built):
-    """Return a mapping from architecture and zip to the zip's files by name, in the zip's order."""
+    """Return the files of each zip by name, in the zip's order. The keys are architecture and zip."""
     found = {}
     for arch, artifacts in built.items():
         for name, made in artifacts.items():

@@ -13,7 +13,7 @@ CONDITION = "ReconcilesPayments"
 
 
 def test_nothing_of_the_scheduled_repair_is_there_by_default(template):
-    """Each resource of the scheduled repair, and each reference to this resource, depends on the condition."""
+    """Each resource of the scheduled repair, and each reference to one, depends on the condition ReconcilesPayments."""
     assert template["Parameters"]["ReconcilePayments"]["Default"] == "false"
     assert template["Conditions"][CONDITION] == {"Fn::Equals": [{"Ref": "ReconcilePayments"}, "true"]}
     own = {name for name, one in template["Resources"].items() if one.get("Condition") == CONDITION}

@@ -49,7 +49,7 @@ def forks(tools, tmp_path_factory):
 
 
 def built_for(machine, path):
-    """Write a zip with one library for an architecture, which is the number in its ELF header."""
+    """Write a zip with one library. ``machine`` is the architecture's number in the library's ELF header."""
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("python/library.so", b"\x7fELF" + bytes(14) + machine.to_bytes(2, "little"))
         archive.writestr("python/module.py", "")

@@ -1,4 +1,4 @@
-"""Test that `sam local` passes the settings of `payctl demo --keep` to a container, and deployed functions lack them.
+"""Test that the settings of `payctl demo --keep` reach a container of `sam local`, but no deployed function.
 
 The tests ask SAM CLI's own classes which variables a container would get. They start no container.
 """
@@ -66,7 +66,7 @@ def sam(made):
 
 
 def test_the_demo_s_settings_reach_the_container_of_each_function(sam):
-    """The demo's settings reach each container. `--env-vars` sets only variables that the template names."""
+    """The template names every variable of the demo, so that `--env-vars` can set it in each container."""
     _, _, found = sam
     database = {"DATABASE_URL": "postgresql://payments@host.docker.internal:41876/payments?schema=public"}
     local = {"ENVIRONMENT": "dev", "PGSSLMODE": "prefer", "PGSSLROOTCERT": ""}
@@ -86,7 +86,7 @@ def test_the_demo_s_settings_reach_the_container_of_each_function(sam):
 
 
 def test_each_secret_variable_can_be_set_for_a_container_and_is_absent_when_deployed(sam, inside):
-    """A variable with a secret in the template can also be set directly. A deployed function does not have it."""
+    """A container can get the value of a secret variable directly. A deployed function gets only the secret's ARN."""
     _, _, found = sam
     for name, function in inside.items():
         of_secrets = {each for each in function["Environment"]["Variables"] if each.endswith("_SECRET_ARN")}

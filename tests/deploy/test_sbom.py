@@ -40,7 +40,7 @@ def valid(sbom_python):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Return a folder with three installed packages. Each declares its licence in another way."""
+    """Return a folder with three installed packages that declare their licences differently."""
     place = tmp_path_factory.mktemp("folder")
     for name, version, licence in (
         ("first", "1.0", "License-Expression: MIT OR Apache-2.0"),

@@ -81,7 +81,7 @@ def test_the_functions_can_connect_to_three_security_groups_only(of_type):
 
 
 def test_only_the_processor_reaches_kafka(functions, inside):
-    """Only the publisher's function can reach the brokers. The webhook cannot, because the internet calls it."""
+    """Only the publisher's function can reach the brokers. The webhook cannot, because it is open to the internet."""
     kafka = {"Ref": "ProcessorSecurityGroup"}
     reaching = [name for name, each in functions.items() if kafka in each["VpcConfig"].get("SecurityGroupIds", [])]
     assert reaching == ["PublishOutboxFunction"]

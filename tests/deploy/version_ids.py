@@ -1,8 +1,8 @@
 """Print the logical ids of the webhook's version and layer after each change, from AWS's own transformation.
 
-Run it with the interpreter that has AWS's library: ``python -m tests.deploy.version_ids sam
-cloudformation``. The result is a JSON object with "versions" and "layers". Each contains "before" and one key for each
-change.
+Run ``python -m tests.deploy.version_ids`` with the interpreter that has AWS's library, and with the argument ``sam`` or
+``cloudformation``. The result is a JSON object with "versions" and "layers". Each contains "before" and one key for
+each change.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class _NoPolicies:
 
 
 def with_sam(template, parameters, release, build):
-    """Return AWS's transformation, with its parameters, of a template that `sam deploy` has packaged."""
+    """Return a template that `sam deploy` has packaged, after AWS's transformation with these parameters."""
     source = parsed(template)
     source["Globals"]["Function"]["CodeUri"] = f"s3://bucket/{build.code}"
     source["Resources"]["DependenciesLayer"]["Properties"]["ContentUri"] = f"s3://bucket/{build.layer}"
@@ -67,7 +67,7 @@ def other(declared, value):
 
 
 def main(way):
-    """Print the ids of version and layer after a change of each parameter, the template and each zip."""
+    """Print the ids of the version and the layer after each change of a parameter, the template or a zip."""
     os.environ["AWS_DEFAULT_REGION"] = "ap-southeast-1"
     generate.yaml_parse = parsed
     template = TEMPLATE.read_text("utf-8").partition(MARK)[0]  # alarms and dashboard would make this slower

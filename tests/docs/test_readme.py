@@ -53,7 +53,7 @@ def test_the_installation_of_the_readme_gives_a_working_payctl(tmp_path):
 
 @pytest.mark.parametrize(("command", "file"), PICTURES.RUN_ELSEWHERE.items())
 def test_a_command_that_does_not_run_here_runs_elsewhere(command, file):
-    """The test file for a command on a page exists. If it is another file than this one, it contains the command."""
+    """Each command that is not run with its page is tested in the listed file."""
     assert any(command in page.read_text("utf-8") for page in PICTURES.PAGES)
     assert (ROOT / file).resolve() == Path(__file__).resolve() or command in (ROOT / file).read_text("utf-8")
 

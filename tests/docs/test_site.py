@@ -1,4 +1,4 @@
-"""Test the documentation site, built like in `make docs` and opened in a real browser."""
+"""Test the documentation site in a real browser. The site is built as in `make docs`."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def address(site):
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *_):
-            """Write no line for each request."""
+            """Log nothing."""
 
     handler = functools.partial(Quiet, directory=str(site))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:

@@ -229,7 +229,7 @@ def test_an_event_that_waits_for_seconds_shows_that_no_publisher_is_working(evid
     ],
 )
 def test_no_publisher_is_missed_without_an_event_to_send(evidence):
-    """`idle` reports no publisher as idle if it works, has just sent an event, or has no event to send."""
+    """`idle` returns None if a publisher works, has just sent an event, or has no event to send."""
     assert idle(evidence) is None
 
 
@@ -359,7 +359,7 @@ def test_a_publisher_counts_as_running_for_90_seconds():
 
 
 def test_a_backlog_is_overtaken_if_a_newer_event_was_sent():
-    """A backlog has no known cause if an event more than two minutes younger was already sent."""
+    """The cause backlog is not reported if an event that is more than two minutes younger was already sent."""
     newest = LATE - OVERDUE_AFTER.total_seconds()
     kinds = [
         causes(seen(READY, publishers=[WORKS], newest_sent_s=seconds), ANSWERED)[0].kind
@@ -396,7 +396,7 @@ def test_release_is_advised_only_if_every_dead_type_is_superseded():
 
 @pytest.mark.parametrize("kind", list(CauseKind))
 def test_events_that_are_sent_without_help_only_wait(kind):
-    """Only a later retry and a backlog with a working publisher end by themselves."""
+    """Only the causes `not_due` and `backlog` end without help."""
     assert Cause(kind, 1, "", "").ends_by_itself is (kind in {"not_due", "backlog"})
 
 

@@ -63,7 +63,7 @@ def test_an_event_s_position_is_its_instant_and_then_its_id():
 
 
 def test_a_message_has_at_most_a_million_bytes():
-    """A message has at most a million bytes, of which 2,000 are for key and headers. The broker's default is larger."""
+    """A message has at most a million bytes, including 2,000 for key and headers. The broker's default is larger."""
     assert (LARGEST_MESSAGE, ENVELOPE) == (1_000_000, 2_000)
 
 

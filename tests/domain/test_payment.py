@@ -67,7 +67,7 @@ def test_a_wrong_amount_changes_nothing_in_any_state(status, outcome, amount):
 
 
 def test_another_currency_is_refused_as_a_wrong_amount():
-    """250,000 USD does not pay 250,000 VND."""
+    """`settle` refuses 250,000 USD for a payment of 250,000 VND as a wrong amount."""
     assert settle(PAYMENT, replace(CALLBACK, currency="USD"), NOW) == Refusal(RefusalReason.WRONG_AMOUNT)
 
 

@@ -68,6 +68,6 @@ def test_an_error_text_begins_with_its_class():
 
 
 def test_a_long_error_text_is_cut_after_500_characters():
-    """A text keeps its 500th character and loses the 501st."""
+    """An error text is cut after its 500th character."""
     assert error_text("CODE", "x" * 494) == f"CODE: {'x' * 494}"
     assert error_text("CODE", "x" * 495) == f"CODE: {'x' * 494}"

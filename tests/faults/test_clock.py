@@ -1,7 +1,4 @@
-"""Test payctl on a machine with a clock that is a day wrong, jumps, or has another zone.
-
-The database's time decides.
-"""
+"""Test payctl on a machine whose clock is a day wrong, jumps, or has another zone. The database's time decides."""
 
 from __future__ import annotations
 
@@ -115,7 +112,7 @@ def test_a_wrong_clock_changes_no_instant_and_no_decision(elsewhere, clock, offs
 
 
 def test_a_publisher_survives_every_jump_of_its_clock(elsewhere, clock, mock_kafka):
-    """The publisher's clock jumps back and ahead by a day. The publisher still sends each event."""
+    """The publisher still sends each event when its clock jumps back and ahead by a day."""
     shop = elsewhere
     environment = {**shop.environment, "KAFKA_BROKERS": mock_kafka.bootstrap}
     publisher = subprocess.Popen(

@@ -50,9 +50,9 @@ def of_a_new_client(url):
 
 @pytest.mark.parametrize("size", [4, 1])
 def test_callbacks_and_publishers_share_few_connections(shop, pooler, mock_kafka, size):
-    """Two publishers and six customers at a time send each event once and in order, even on a single connection.
+    """Two publishers and six customers share few connections. Each event is sent once and in order.
 
-    Afterwards no connection keeps a setting or a lock of a transaction.
+    This is also true for a single connection. Afterwards no connection keeps a setting or a lock of a transaction.
     """
     url = pooler(size).url
     business = Business(engine_of(url), mock_kafka.bootstrap)

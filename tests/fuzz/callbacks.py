@@ -54,7 +54,7 @@ def request_in(data: bytes, largest: int = LARGEST) -> tuple[str, Request]:
 
 
 def forged(data: bytes) -> None:
-    """Assert that a request without a valid signature is refused, gets one reply, and changes no table."""
+    """Assert that a request without a valid signature gets the reply for a bad signature and changes no table."""
     name, request = request_in(data)
     report = process_webhook(NO_DATABASE, request, GATEWAYS[name], merchant.CREDENTIALS[name])  # type: ignore[arg-type]
     assert report.outcome is WebhookOutcome.REFUSED

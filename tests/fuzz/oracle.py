@@ -41,7 +41,7 @@ _NEVER_SHOWN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 @contextmanager
 def only(*kinds: type[Exception]) -> Iterator[None]:
-    """Run the block. Let only these errors out, and check that their text contains no secret."""
+    """Run the block and suppress these errors. Assert that the text of a suppressed error contains no secret."""
     try:
         yield
     except kinds as error:

@@ -68,7 +68,7 @@ BROKEN = {
     "machine": (machine, "_inert", machine.cell, None),
     "redaction": (telemetry, "_redact_secrets", str, None),
 }
-"""The broken name and its replacement for each target, and an input that shows the fault if no seed does."""
+"""The code to break for each target, its replacement, and an input that shows the fault if no seed does."""
 
 
 @pytest.mark.parametrize("name", TARGETS)

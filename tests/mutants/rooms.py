@@ -10,7 +10,7 @@ PACKAGE = "ticketbottle_payctl"
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """A part of the package, and the paths of its tests. In a room of SQL, only SQL statements are changed."""
+    """A part of the package, and the paths of its tests. If ``sql`` is true, only SQL statements are changed."""
 
     name: str
     code: tuple[str, ...]

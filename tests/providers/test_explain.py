@@ -132,7 +132,7 @@ def test_momo_values_in_each_others_variables_are_found(merchant, held, words):
 
 
 def test_momo_keys_swapped_in_both_places_of_a_rotation_are_found(merchant):
-    """During a rotation, the explanation also tries exchanged keys, the current and the previous ones."""
+    """During a rotation, the explanation also tries the current and the previous keys in exchanged roles."""
     right = KEYS["momo"]
     given = {"access_key": ("new", right["secret_key"]), "secret_key": ("new too", right["access_key"])}
     assert codes(merchant, "momo", merchant.momo(), **given) == {"keys_swapped"}
@@ -168,10 +168,7 @@ def test_one_wrong_value_in_many_places_gives_one_hint(merchant, gateway):
     ],
 )
 def test_one_change_on_the_way_gives_one_hint(merchant, change):
-    """A change on the way to payctl can have several effects, such as a cut signature.
-
-    The only hint names the change.
-    """
+    """The explanation gives one hint for one change on the way, even if the change has several effects."""
     request = merchant.vnpay()
     assert len(codes(merchant, "vnpay", replace(request, query=change(request.query)))) == 1
 

@@ -81,7 +81,7 @@ def test_the_explanation_finds_payos_numbers_signed_as_spelled(merchant):
 
 
 def vnpay_text(params, encode=lambda text: quote_plus(text, safe="*"), order=sorted):
-    """Return the parameters as text, encoded and ordered in this way, for signing."""
+    """Return the parameters as a text to sign, with this encoding and order."""
     return "&".join(f"{encode(name)}={encode(params[name])}" for name in order(params))
 
 

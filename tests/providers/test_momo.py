@@ -93,7 +93,7 @@ def test_a_momo_amount_with_a_zero_fraction_is_accepted(merchant, signed):
     + [(code, Outcome.FAILED) for code in (98, 99, 1001, 1002, 1004, 1007, 1026, 2019, 4001, 4002, 4100)],
 )
 def test_a_documented_final_momo_code_decides_the_outcome(merchant, code, outcome):
-    """Code 0 means paid, four codes mean cancelled, and eleven codes mean finally failed."""
+    """Code 0 means paid, four codes mean cancelled, and eleven codes mean a final failure."""
     verdict = merchant.verify("momo", merchant.momo(resultCode=code))
     assert (verdict.outcome, verdict.ignored_because) == (outcome, None)
 

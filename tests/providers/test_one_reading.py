@@ -68,7 +68,7 @@ def cuts(text):
 
 
 def queries(text, mac):
-    """Yield each query that could have this signed text: each cut, meaning and encoding, with other parameters."""
+    """Yield each query that could have this signed text, for each cut, meaning and encoding, with other parameters."""
     around = ["", "&vnp_Empty=", "&vnp_Note", "&utm=vnp_Amount", "&vnp_SecureHashType=MD5"]
     for pairs in cuts(text):
         decoded = [(unquote_plus(name), unquote_plus(value)) for name, value in pairs]

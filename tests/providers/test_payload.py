@@ -144,7 +144,7 @@ def test_a_number_has_at_most_64_digits():
 
 
 def test_a_reference_has_at_most_100_printable_characters():
-    """`printable` returns nothing for a longer text, a text with a line break, or a number."""
+    """`printable` returns an empty text for more than 100 characters, for a line break, or for a number."""
     assert printable("đ" * 100) == "đ" * 100
     assert [printable(value) for value in ("x" * 101, "a\nb", 5, None)] == ["", "", "", ""]
 

@@ -42,7 +42,10 @@ def test_the_error_for_an_unknown_gateway_lists_the_known_ones():
 
 
 def test_the_gateways_variables_have_their_deployed_names():
-    """The variables of the gateways have the names that deployments use. A new name would turn a gateway off."""
+    """The variables of the gateways have the names that deployments use.
+
+    A renamed variable would turn a gateway off.
+    """
     fields = {field.env: field.signs_callbacks for gateway in GATEWAYS.values() for field in gateway.fields}
     assert fields == {
         "ZALOPAY_APP_ID": True,

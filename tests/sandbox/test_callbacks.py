@@ -62,10 +62,7 @@ def verified(request, keys=KEYS):
 
 @pytest.mark.parametrize(("provider", "scenario"), SENT)
 def test_a_sandbox_callback_has_the_outcome_of_its_scenario(provider, scenario):
-    """Each callback is genuine and has the payment's reference and amount.
-
-    Only the scenario bad-signature is refused.
-    """
+    """Each callback except bad-signature is genuine and has the payment's reference and amount."""
     payment = payment_at(provider)
     verdict = verified(callback(payment, scenario))
     if scenario is Scenario.BAD_SIGNATURE:

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timeout(180)  # npm may need to download the libraries 
 
 KEYS = environment()
 JUDGED = ("zalopay", "payos", "vnpay", "momo")
-"""The gateways with their own JavaScript, a library or a sample, in ``tests/servers/node/judge.cjs``."""
+"""The gateways for which ``tests/servers/node/judge.cjs`` runs the gateway's own JavaScript, a library or a sample."""
 
 SIGNATURES = {"mac", "signature", "vnp_SecureHash"}
 TEXTS = (
@@ -169,7 +169,7 @@ def test_payos_python_library_refuses_the_simulated_bad_signature(pypi_payos):
     ids=lambda value: value[:40],
 )
 def test_a_value_without_one_clear_spelling_is_refused(gateway, change):
-    """`--set` refuses a number that languages print differently, and a text that UTF-8 cannot encode."""
+    """`--set` refuses a number that programming languages print differently, and a text that UTF-8 cannot encode."""
     path, _, value = change.partition("=")
     with pytest.raises(InputError):
         simulated((gateway, Scenario.PAID, path, value))

@@ -1,4 +1,4 @@
-"""Test the demo's gateway server: payctl queries it like the gateways and reads its responses."""
+"""Test the demo's gateway server. It answers payctl's status queries like the gateways."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def addresses():
 
 
 def ask(name, reference, addresses):
-    """Query a gateway about a payment like payctl. Return the meaning of the response."""
+    """Query a gateway about a payment in the same way as payctl. Return the meaning of the response."""
     query, now = QUERIES[name], datetime.now(UTC)
     credentials = Services(environment()).credentials(providers.by_name(name))
     asked = StatusRequest(reference, "TB-1", 250_000, now - PATIENCE, now, str(uuid4()))
@@ -77,7 +77,7 @@ def test_the_stand_in_knows_no_other_order(name, addresses):
     ],
 )
 def test_the_stand_in_refuses_what_is_no_query(method, path, body, status, addresses):
-    """The gateway server answers a request that is no status query with an HTTP error, and keeps running."""
+    """The gateway server answers a request that is not a status query with an HTTP error, and keeps running."""
     connection = HTTPConnection(addresses["PAYCTL_MOMO_URL"].removeprefix("http://"), timeout=10)
     connection.request(method, path, body)
     assert connection.getresponse().status == status

@@ -64,7 +64,7 @@ def test_a_mock_cluster_that_is_down_acknowledges_nothing(mock_kafka, producer, 
     [KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.INVALID_REQUIRED_ACKS],
 )
 def test_an_injected_error_reaches_the_delivery_report(mock_kafka, producer, send, error):
-    """The delivery report of the message that caused a permanent error contains the error."""
+    """A permanent error is in the delivery report of the message that caused it."""
     mock_kafka.fail_next(error)
     assert delivered(producer, send()).code() == error
 
@@ -91,7 +91,7 @@ def test_injected_errors_can_be_removed(mock_kafka, producer, send):
 
 
 def test_using_a_mock_cluster_that_was_not_started_is_an_error():
-    """A mock cluster that is not running raises UnavailableError. The C library would crash the process."""
+    """A mock cluster that is not running raises UnavailableError, because the C library would crash the process."""
     with pytest.raises(UnavailableError, match="not been started"):
         MockKafka().down()
 

@@ -1,4 +1,4 @@
-"""Secrets of which a search finds every part.
+"""Secrets that a search finds even if a text contains only a part of a secret.
 
 The letters are consonants that are not hexadecimal digits. No id, MAC, instant or English word contains six of them in
 a row. A search also looks for them in hexadecimal digits and in base64.
@@ -14,10 +14,13 @@ PART = 6
 """The number of characters in the shortest part of a secret that counts as seen."""
 
 _DIGITS = 8
-"""The same number for a secret of digits. It is larger, because every instant contains six digits in a row."""
+"""The number of characters in the shortest part of a secret of digits that counts as seen.
+
+The number is larger, because every instant contains six digits in a row.
+"""
 
 _BASE64 = 8
-"""The same number for a secret in base64."""
+"""The number of characters in the shortest part of a secret in base64 that counts as seen."""
 
 _LETTERS = "GHJKMNPQRSTVWXZ" + "ghjkmnpqrstvwxz"
 

@@ -27,7 +27,7 @@ WRITERS = {
 
 WRITTEN = {"--archive", "--plan-out", "--repair-out", "--bundle", "--health-file", "--html"}
 READ = {"--config", "--from-file", "--from-archive", "--event", "--plan", "--key-file"}
-"""The options with the name of a file that payctl reads. ``WRITTEN`` has those that payctl writes."""
+"""The options that name a file to read. ``WRITTEN`` has the options that name a file to write."""
 
 MAKERS = {
     "archive_file.py": "archive",
@@ -141,7 +141,7 @@ def test_the_files_of_a_local_server_are_in_a_private_directory(tmp_path):
 
 
 def test_every_option_with_a_file_is_in_the_table():
-    """The tables in this file list every option with a file's name, as in the generated page."""
+    """The sets READ and WRITTEN in this file contain every option with a file's name on the generated page."""
     page = (ROOT / "docs" / "reference" / "commands.md").read_text("utf-8")
     found = set(re.findall(r"^\| `(?:-\w, )?(--[a-z-]+) (?:FILE|PATH)\b(?!=)", page, re.MULTILINE))
     assert found - {"--path"} == WRITTEN | READ

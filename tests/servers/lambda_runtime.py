@@ -59,7 +59,7 @@ class Function:
     def invoke(self, event: object, *, patience: float = 90.0) -> Answer:
         """Invoke the function and wait.
 
-        If the handler raises an exception, the payload is Lambda's description of it.
+        If the handler raises an exception, the payload is Lambda's description of the error.
         """
         request = urllib.request.Request(_INVOKE.format(port=self.port), json.dumps(event).encode())  # noqa: S310 - ours
         began = time.monotonic()
@@ -76,7 +76,10 @@ class Function:
         return Answer(payload, len(data), time.monotonic() - began)
 
     def lines(self, **wanted: object) -> list[dict[str, Any]]:
-        """Return the printed JSON lines, which are logs and metrics. ``wanted`` selects the lines with these values."""
+        """Return the JSON lines that the function printed, which are logs and metrics.
+
+        ``wanted`` selects the lines with these values.
+        """
         found = [_parsed(line) for line in self.server.log.read_text(errors="replace").splitlines()]
         return [line for line in found if line is not None and wanted.items() <= line.items()]
 

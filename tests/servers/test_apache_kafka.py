@@ -40,7 +40,7 @@ def sasl(kafka, mechanism, **changed):
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
 def test_apache_kafka_accepts_each_login_mechanism(kafka, mechanism):
-    """With the right password, the broker accepts a message over TLS. Its authority is the only trusted one."""
+    """With the right password, the broker accepts a message over TLS. The client trusts only the broker's authority."""
     assert report_of(sasl(kafka, mechanism)) == (None, set())
 
 

@@ -1,4 +1,4 @@
-"""Test ``make local``: the functions on this machine, called like by a developer."""
+"""Test ``make local``, which runs the functions on this machine, like a developer."""
 
 from __future__ import annotations
 

@@ -180,7 +180,7 @@ class _Course:
             sys.stderr.flush()
 
     def live_through(self, faults: Sequence[Fault], seconds: float, enough: Event) -> list[tuple[float, float]]:
-        """Begin and end every fault at its time.
+        """Start and end every fault at its time.
 
         Return the recovery time of each outage, and the allowed extra time.
         """

@@ -1,6 +1,6 @@
 """The schedule of faults, which depends only on the seed, so that a run with a finding can be repeated.
 
-The begin and the end of a fault are steps of the schedule. The broker gets no fault while it is down or has just
+The start and the end of a fault are steps of the schedule. The broker gets no fault while it is down or has just
 returned. All other processes may get faults at any time. No publisher is killed in the second half of the long outage.
 So the publishers have waited long, and poll rarely, when the broker returns.
 
@@ -42,7 +42,7 @@ class Kind(StrEnum):
 
     @property
     def stops_the_broker(self) -> bool:
-        """Whether the broker is down between the begin and the end of the fault."""
+        """Whether the broker is down between the start and the end of the fault."""
         return self in {Kind.KILL_BROKER, Kind.STOP_BROKER}
 
     @property
@@ -52,7 +52,7 @@ class Kind(StrEnum):
 
     @property
     def hits_the_broker(self) -> bool:
-        """Whether the publishers cannot reach the broker normally between the begin and the end of the fault."""
+        """Whether the publishers cannot reach the broker normally between the start and the end of the fault."""
         return self.stops_the_broker or self in {Kind.SLOW_BROKER, Kind.NARROW_BROKER, Kind.HALF_OPEN_BROKER}
 
 

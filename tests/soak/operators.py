@@ -121,7 +121,7 @@ class Operator(Thread):
             self.unexpected.append(f"{' '.join(arguments)}: exit {code}: {tail}")
 
     def _kill_in_the_middle(self) -> bool:
-        """Kill the command after its first session. If it ends earlier, doom the next command."""
+        """Kill the command after its first session. If the command ends earlier, kill the next one instead."""
         seconds = self.doomed.popleft()
         if self._first_session():
             time.sleep(seconds)

@@ -221,7 +221,7 @@ def test_a_large_batch_does_not_fill_the_memory(path):
 
 
 def test_a_line_longer_than_any_event_is_an_error(path):
-    """Reading an endless line stops with InputError, because a few compressed kilobytes can hold gigabytes."""
+    """A line that is longer than any event raises InputError, because a few compressed kilobytes can hold gigabytes."""
     path.write_bytes(gzip.compress(b'{"id": "' + b"x" * 40_000_000, 1))
     with pytest.raises(InputError, match="longer than any event"):
         ids(path)

@@ -232,7 +232,7 @@ def over_tls(tls_server, certificates):
     ],
 )
 def test_a_trusted_server_is_reached_over_tls(query, environ, over_tls):
-    """Payctl uses TLS if the settings trust the server, even if they only name a certificate."""
+    """TLS is used if the settings trust the server, even if they only name a certificate."""
     assert over_tls(query, **environ)
 
 

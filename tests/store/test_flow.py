@@ -56,7 +56,7 @@ def test_an_empty_outbox_has_no_flow(read):
 
 @pytest.mark.parametrize("half", [False, True], ids=["published", "half marked"])
 def test_a_sent_event_counts_in_the_part_of_each_instant(read, half):
-    """An event counts as created in the first hour, and as sent in the second hour, half an hour later."""
+    """An event that was created in the first hour and sent in the second hour counts in both parts."""
     found = read((0.75, 1.25, 0), half=half)
     lag = 1800.0
     part = (1, lag, lag, lag)
@@ -81,7 +81,7 @@ def test_a_sent_event_counts_in_the_part_of_each_instant(read, half):
     ],
 )
 def test_a_window_begins_at_its_start_and_ends_before_its_end(read, created, sent, expected):
-    """The window includes its start but not its end. An earlier event that is sent in the window waits at its start."""
+    """The window includes its start but not its end. An earlier event that is sent in the window counts as waiting."""
     assert numbers(read((created, sent, 0))) == expected
 
 
@@ -94,7 +94,7 @@ def test_an_event_that_was_sent_at_the_window_s_start_is_a_part_of_it(read):
 @pytest.mark.parametrize("half", [False, True], ids=["published", "half marked"])
 @pytest.mark.parametrize(("created", "counted"), [(16.999, True), (17, False)])
 def test_an_event_may_have_been_created_in_another_zone(read, half, created, counted):
-    """An event may be created less than 15 hours in the future, because the replaced service wrote its zone's time."""
+    """An event's creation time may be up to 15 hours ahead, because the replaced service wrote its own zone's time."""
     found = read((created, 1, 0), half=half)
     assert (numbers(found).sent, found.created) == ({1: (1, 0, 0, 0)} if counted else {}, {})
 

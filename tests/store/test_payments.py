@@ -102,7 +102,10 @@ def test_a_payment_is_found_by_an_index(engine):
 
 
 def test_a_transition_is_written_as_a_whole_or_not_at_all(engine, payment):
-    """Payment, event, context and receipt are one transaction. A duplicate event id rolls back all of them."""
+    """Payment, event, context and receipt are written in one transaction.
+
+    A duplicate event id rolls back all of them.
+    """
     traced = replace(RECEIPT, correlation_id="one")
     written(engine, payment, Transition(PaymentStatus.PENDING, PaymentStatus.FAILED, AT, late=False), traced)
     assert counts(engine) == (1, 1, 1, 1)

@@ -44,7 +44,7 @@ def new_run(command="cleanup"):
 def fail(engine, run, error, *, cut=False, **counts):
     """Run a command that raises ``error`` after some work.
 
-    With ``cut``, all other database sessions are ended before.
+    With ``cut``, all other database sessions are ended first.
     """
     with open_run(engine, run, Limits()) as opened:
         opened.counts |= counts
@@ -116,7 +116,7 @@ def test_a_run_whose_plan_cannot_be_stored_is_not_recorded(engine):
 
 
 def test_a_run_cannot_be_executed_twice_at_the_same_time(engine):
-    """The lock refuses a second process before the process writes anything."""
+    """A second process that opens the same run is refused before it writes anything."""
     run = new_run()
     with open_run(engine, run, Limits()) as opened:
         with pytest.raises(LockedError), open_run(engine, run, Limits()):
@@ -126,7 +126,7 @@ def test_a_run_cannot_be_executed_twice_at_the_same_time(engine):
 
 
 def test_a_run_that_was_cancelled_stays_cancelled(engine):
-    """If an operator cancels a running run, its status stays cancelled when the work ends."""
+    """If an operator cancels a run while it works, its status stays cancelled at the end of the work."""
     run = new_run("replay")
     with open_run(engine, run, Limits()) as opened:
         with transaction(engine, Limits()) as connection:

@@ -121,7 +121,7 @@ def test_a_rolled_back_publisher_with_other_shards_does_not_count(session):
 
 
 def test_a_publisher_of_another_shard_does_not_invalidate_cached_state(session):
-    """A publisher's cached state stays valid after another publisher enters another of the same number of shards."""
+    """A publisher of another shard does not invalidate cached state if both use the same number of shards."""
     first, second = session(), session()
     enter(first, 0, 2, 0, "a")
     first.commit()

@@ -1,4 +1,4 @@
-"""Test the states of an event, which SQL computes."""
+"""Test the SQL that computes an event's state."""
 
 from __future__ import annotations
 

@@ -42,9 +42,9 @@ class ApacheKafka:
     """A single broker, as a context manager or with :meth:`start` and :meth:`close`.
 
     ``secure`` adds a SASL_SSL listener (PLAIN, SCRAM-SHA-256, SCRAM-SHA-512) and a TLS listener, with new certificates
-    and a new password. ``proxied`` adds a plain listener on ``behind_proxy``. It tells its clients to connect to
-    ``proxy_port``, where a test's proxy may listen. ``settings`` are lines for server.properties that override the
-    defaults.
+    and a new password. ``proxied`` adds a plain listener on ``behind_proxy``. This listener tells its clients to
+    connect to ``proxy_port``, where a test's proxy may listen. ``settings`` are lines for server.properties that
+    override the defaults.
 
     Raises:
         ConfigError: Java, Maven or openssl is missing. The hint says what to install.

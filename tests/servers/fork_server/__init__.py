@@ -1,8 +1,7 @@
 """A process with payctl's modules loaded that forks for each command. A start takes a tenth of the usual time.
 
 A forked command has its own process, streams, environment, directory and signals, and it ends like an interpreter. A
-test of an interpreter's start needs a new interpreter. Such a test is about closed streams, encodings, or loaded
-modules.
+test of an interpreter's start, for example of closed streams or encodings, needs a new interpreter.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Kill this process at its n-th point, so that a test can kill a command at each of its steps.
 
-A point follows each step that a crash may interrupt or leave done. The steps are an answered statement or commit, a
-written or synced file, half of a write, a gateway's response, and Kafka's acknowledgement. Only a forked command with
-``KILL_AT`` in its environment has these hooks. payctl itself has none of them.
+A point is just after a step of the command. The steps are an answered statement or commit, a written or synced file,
+half of a write, a gateway's response, and Kafka's acknowledgement. Only a forked command with ``KILL_AT`` in its
+environment has these hooks. payctl itself has none of them.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ class KafkaConnect:
     def status(self) -> dict[str, str]:
         """Return the states of the connector and its tasks, such as RUNNING, by name.
 
-        Return nothing if they are unknown.
+        The result is empty if they are unknown.
         """
         request = f"{self.url}/connectors/{self._connector['name']}/status"
         try:

@@ -17,7 +17,7 @@ UNROUTABLE: Final = debezium_names.UNROUTABLE
 
 
 def create_publication(connection: Connection) -> None:
-    """Create a publication of inserts into the outbox. Updates and deletes are payctl's bookkeeping and no events."""
+    """Create a publication of inserts into the outbox. Updates and deletes are payctl's bookkeeping and not events."""
     connection.exec_driver_sql(
         f"CREATE PUBLICATION {debezium_names.PUBLICATION} FOR TABLE outbox WITH (publish = 'insert')"
     )

@@ -62,7 +62,7 @@ class GatewayLibraries:
         return self
 
     def verdicts(self, callbacks: Sequence[SentCallback]) -> list[str]:
-        """Return the library's verdict on each callback, which is empty or the reason for a refusal."""
+        """Return the library's verdict on each callback: an empty text, or the reason for a refusal."""
         done = self._run(self._node, "judge.cjs", sent=json.dumps(callbacks))
         if done.returncode != 0:
             message = f"node failed\n{done.stderr[-2000:]}"
