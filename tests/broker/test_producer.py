@@ -109,7 +109,7 @@ def test_a_lost_claim_ends_the_wait_and_nothing_is_sent_later(make, mock_kafka, 
     producer = make()
     producer.send(wave("before"), 10)
     mock_kafka.down()
-    looks = iter([False, False, False])  # two checks are before sending, the third one during the wait
+    looks = iter([False, False, False])  # two checks before sending, and a third one during the wait
     began = time.monotonic()
     assert set(producer.send(wave("a", "b"), 60, lost=lambda: next(looks, True))) == {"a", "b"}
     assert time.monotonic() - began < 5

@@ -45,7 +45,7 @@ class Writers:
         while not self._stop.is_set():
             key = str(uuid4())
             for event_type in chance.choice(LIVES):
-                time.sleep(0.002)  # createdAt has milliseconds, and events with equal instants would have no order
+                time.sleep(0.002)  # createdAt has milliseconds, and equal instants would give no order
                 event_id = str(uuid4())
                 with self._engine.begin() as connection:
                     connection.exec_driver_sql(INSERT, (event_id, key, event_type))

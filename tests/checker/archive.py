@@ -17,7 +17,7 @@ RESTORE = f"""
         SELECT DISTINCT ON (o.id) o.* FROM unnest(%(lines)s::text[]) WITH ORDINALITY AS l (line, n),
             json_populate_record(NULL::outbox, l.line::json) AS o
         ORDER BY o.id, l.n DESC) AS archived
-"""  # noqa: S608 - a constant of ours
+"""  # noqa: S608 - the SQL is a constant
 
 
 @dataclass(frozen=True)

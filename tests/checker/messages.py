@@ -94,7 +94,7 @@ class Verdict:
 
 def rows_of(engine: Engine) -> list[Row]:
     """Return all rows of the outbox in the publishing order."""
-    sql = f'SELECT {COLUMNS} FROM outbox ORDER BY "createdAt", id COLLATE "C"'  # noqa: S608 - a constant of ours
+    sql = f'SELECT {COLUMNS} FROM outbox ORDER BY "createdAt", id COLLATE "C"'  # noqa: S608 - the SQL is a constant
     with engine.connect() as connection:
         return [Row(*row) for row in connection.exec_driver_sql(sql)]
 

@@ -197,7 +197,7 @@ def test_a_function_s_permissions_exist_before_its_first_run(template, function,
     }
     assert function == "WebhookFunction" or any(f'["{function}", "Arn"]' in one for one in schedules.values())
     kinds = {one["Type"] for one in template["Resources"].values()}
-    assert "AWS::IAM::Policy" not in kinds  # it would be attached after the role is in use
+    assert "AWS::IAM::Policy" not in kinds  # a separate policy would be attached after the role is in use
 
 
 @pytest.mark.parametrize("environment", ["dev", "staging", "prod"])
@@ -208,7 +208,7 @@ def test_samconfig_is_complete(root, template, environment):
     deploy = config[environment]["deploy"]["parameters"]
     given = dict(each.split("=", 1) for each in deploy["parameter_overrides"])
     required = {name for name, parameter in template["Parameters"].items() if "Default" not in parameter}
-    assert "Release" not in given  # `make deploy` gives it
+    assert "Release" not in given  # `make deploy` sets it
     assert required - {"CodeBucket", "CodeKey", "LayerKey"} <= given.keys() <= template["Parameters"].keys()
     assert given["Environment"] == environment
     for name, value in given.items():

@@ -86,7 +86,7 @@ def main(way):
         made = way(text, values, release, zips)
         found[name] = version_id(made)
         layers[name] = layer_of(made)
-    print(json.dumps({"versions": found, "layers": layers}))  # noqa: T201 - its result
+    print(json.dumps({"versions": found, "layers": layers}))  # noqa: T201 - prints the result
 
 
 if __name__ == "__main__":

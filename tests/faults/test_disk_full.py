@@ -84,7 +84,7 @@ def test_a_full_disk_of_the_database_loses_nothing(small_server, mock_kafka, wha
         until_it_fails(engine, GROW[what])
         wait_until(lambda: business.failures, what="a callback is not answered", timeout=30)
         place.free()
-        if what == "the log":  # the server has ended all sessions, and itself if it cannot recover
+        if what == "the log":  # the server has ended all sessions, or stopped if it could not recover
             server.restart("immediate")
         business.wait_for(20)
     verdict = business.verdict()

@@ -26,7 +26,7 @@ from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_pa
 from ticketbottle_payctl.store.outbox.selector import Selector
 from ticketbottle_payctl.store.payctl.runs import Actor, NewRun
 
-pytestmark = pytest.mark.timeout(300)  # a command for each point: a busy machine needs minutes
+pytestmark = pytest.mark.timeout(300)  # one command for each point takes minutes on a busy machine
 
 ANSWER = ("-y", "--reason", "a test", "-o", "json")
 OLD = timedelta(days=9)

@@ -50,7 +50,7 @@ def environment(data: bytes) -> None:
     with only(ConfigError):
         kafka = Settings.from_env(environ).kafka
         keeps_secrets(repr(kafka), given=" ".join(value for name, value in environ.items() if name != "KAFKA_PASSWORD"))
-        if kafka.mechanism != "aws-iam":  # it would look for credentials on this machine
+        if kafka.mechanism != "aws-iam":  # aws-iam would look for credentials on this machine
             assert all(":" in each for each in producer_config(kafka)["bootstrap.servers"].split(","))
     with only(ConfigError):
         assert machine_zone({"TZ": environ.get("TZ", "")})

@@ -49,7 +49,7 @@ def _environment() -> Iterator[None]:
     try:
         yield
     finally:
-        os.environ = kept  # noqa: B003 - it is the process's own object again
+        os.environ = kept  # noqa: B003 - restores the process's own object
 
 
 def event_in(data: bytes) -> object:

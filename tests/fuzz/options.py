@@ -58,11 +58,11 @@ def times_and_zones(data: bytes) -> None:
 
 
 def _zone(text: str) -> None:
-    with suppress(ValueError):  # its text is not shown
+    with suppress(ValueError):  # the error's text is not shown to a user
         found = time_zone(text)
         assert NOW.astimezone(found) == NOW
         assert local_and_utc(NOW, found)
-    if "/" not in text:  # a path would be a file of this machine
+    if "/" not in text:  # a path would name a file on this machine
         with only(ConfigError):
             assert machine_zone({"TZ": text}, localtime=str(folder()))
 

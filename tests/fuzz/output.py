@@ -50,7 +50,7 @@ def columns(number: int) -> Iterator[None]:
     try:
         yield
     finally:
-        os.environ = kept  # noqa: B003 - it is the process's own object again
+        os.environ = kept  # noqa: B003 - restores the process's own object
 
 
 def surface_in(draw: Draw) -> Surface:

@@ -81,7 +81,7 @@ TARGETS = {
 
 def words(target: Target) -> list[bytes]:
     """Return a target's own words and the words that every target has."""
-    from tests.fuzz.oracle import SECRET  # noqa: PLC0415 - a list of targets needs none of payctl
+    from tests.fuzz.oracle import SECRET  # noqa: PLC0415 - the list of targets does not need payctl
 
     own = target.words + (_JSON if target.words is _SIGNED or target.module == "files" else ())
     return [*_CONTROLS, *(each.encode() for each in (*own, *_MARKS, SECRET))]

@@ -215,7 +215,7 @@ SECRET = KEYS["vnpay"]["hash_secret"]
 OLD_TERMINALS = {
     "HMAC-SHA256": lambda text: hmac.new(SECRET.encode(), text.encode(), "sha256").hexdigest(),
     "SHA256": lambda text: sha256((SECRET + text).encode()).hexdigest(),
-    "MD5": lambda text: md5((SECRET + text).encode()).hexdigest(),  # noqa: S324 - it is what VNPay used
+    "MD5": lambda text: md5((SECRET + text).encode()).hexdigest(),  # noqa: S324 - VNPay used it
 }
 
 

@@ -29,7 +29,7 @@ class Canaries:
     """A set of invented secrets with names. The same seed gives the same secrets."""
 
     def __init__(self, seed: int = 14) -> None:
-        self._random = random.Random(seed)  # noqa: S311 - no secrets of ours
+        self._random = random.Random(seed)  # noqa: S311 - not for real secrets
         self._values: dict[str, str] = {}
 
     def __getitem__(self, name: str) -> str:

@@ -166,7 +166,7 @@ def creates(node):
         return False
     words = ast.unparse(node)
     of, _, name = ast.unparse(node.func).rpartition(".")
-    if of == "formatter":  # Click's writes a help page into its memory
+    if of == "formatter":  # Click's formatter writes a help page to memory
         return False
     if name == "open":
         return bool(re.search(r"O_CREAT|O_WRONLY|O_RDWR|['\"][rwaxbt+]*[wax+][rwaxbt+]*['\"]", words))

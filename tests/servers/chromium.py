@@ -30,7 +30,7 @@ class Chromium:
         if path is None:
             message = "no browser is installed"
             raise ConfigError(message, hint="install the package chromium")
-        from playwright.sync_api import sync_playwright  # noqa: PLC0415 - the quick tests do not have it
+        from playwright.sync_api import sync_playwright  # noqa: PLC0415 - the quick tests do not install it
 
         self.playwright = sync_playwright().start()
         flags = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium has no sandbox for root

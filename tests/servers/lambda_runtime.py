@@ -61,7 +61,7 @@ class Function:
 
         If the handler raises an exception, the payload is Lambda's description of the error.
         """
-        request = urllib.request.Request(_INVOKE.format(port=self.port), json.dumps(event).encode())  # noqa: S310 - ours
+        request = urllib.request.Request(_INVOKE.format(port=self.port), json.dumps(event).encode())  # noqa: S310 - our own server
         began = time.monotonic()
         try:
             with urllib.request.urlopen(request, timeout=patience) as answer:  # noqa: S310

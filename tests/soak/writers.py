@@ -23,7 +23,7 @@ STRANGE_SHARE = 0.005
 
 CORRECT = f"""
     UPDATE outbox SET "eventType" = 'PAYMENT_COMPLETED' WHERE "eventType" = '{STRANGE}' AND "retryCount" >= 5
-"""  # noqa: S608 - a constant of ours
+"""  # noqa: S608 - the SQL is a constant
 """The SQL that gives dead events without a topic a known type, like the payment service's team before a replay."""
 
 
