@@ -257,7 +257,7 @@ def fork_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer
 
 @pytest.fixture(scope="session")
 def payctl_command(fork_server: ForkServer) -> list[str]:
-    """Return the words that start payctl as a process."""
+    """Return the command line that starts payctl as a process, as a list of words."""
     return fork_server.command
 
 

@@ -112,7 +112,7 @@ def test_a_compressed_response_is_not_unpacked():
     ids=["nothing", "in the headers", "in the body", "in a body with a length"],
 )
 def test_one_deadline_covers_a_response_that_comes_byte_by_byte(start):
-    """A response that arrives byte by byte does not extend the deadline for the whole exchange."""
+    """The deadline covers the whole exchange, even if the response arrives byte by byte."""
     stop = Event()
 
     def trickle(connection):

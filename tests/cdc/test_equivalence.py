@@ -31,7 +31,7 @@ ODD_PAYLOADS = (
 def test_debezium_and_payctl_send_the_same_messages(scene):
     """Debezium and payctl send an event with the same topic, partition, key, value and headers.
 
-    There are two exceptions, which scale.md explains: one constant header, and the headers from payctl's own tables.
+    Two exceptions are explained in scale.md: one constant header, and the headers from payctl's own tables.
     """
     assert scene.cut_over().sent == 0
     with scene.connect() as worker:

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
     ],
 )
 def test_show_advises_cdc_commands_while_debezium_publishes(scene, state, error, commands):
-    """While Debezium publishes, `show` advises cdc commands. Debezium does not send a requeued event."""
+    """While Debezium publishes, `show` advises cdc commands and no replay, because Debezium sends no requeued event."""
     scene.cut_over()
     with scene.engine.begin() as connection:
         insert_events(connection, 1, state=state, last_error=error)

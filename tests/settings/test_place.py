@@ -63,7 +63,7 @@ LOCAL = (
 
 @pytest.mark.parametrize("host", LOCAL)
 def test_every_name_of_this_machine_is_one_server(host):
-    """Localhost, a loopback address and a socket count as the same host. Ports and databases still differ."""
+    """Localhost, a loopback address and a socket count as the same host. Other ports or databases are other places."""
     one = leads_to(f"postgresql://{host}/d")
     assert one.may_be(leads_to("postgresql://localhost/d"))
     assert leads_to("postgresql://localhost/d").may_be(one)

@@ -167,7 +167,7 @@ def resume(run_id: str) -> list[str]:
 
 
 def dead_again(operator: Operator) -> list[str]:
-    """Correct the events without a topic, like the payment service's team. Return the replay of all dead events."""
+    """Give the events without a topic a known type, and return the replay of all dead events."""
     with suppress(DBAPIError), operator.engine.begin() as connection:
         connection.exec_driver_sql(CORRECT)
     return ["replay", "--failed", "--rate", "100/s", *COMMON]

@@ -24,7 +24,7 @@ STRANGE_SHARE = 0.005
 CORRECT = f"""
     UPDATE outbox SET "eventType" = 'PAYMENT_COMPLETED' WHERE "eventType" = '{STRANGE}' AND "retryCount" >= 5
 """  # noqa: S608 - the SQL is a constant
-"""The SQL that gives dead events without a topic a known type, like the payment service's team before a replay."""
+"""The SQL that gives dead events without a topic a known type. The payment service's team does this before a replay."""
 
 
 class Writer(Thread):
