@@ -174,7 +174,7 @@ def test_the_libraries_in_the_zips_match_the_architecture(contents, arch):
 
 
 def test_the_code_zip_has_the_modules_that_the_functions_load_and_no_others(contents):
-    """The code's zip has each module of payctl that an entrypoint imports, as the linter's import graph knows it."""
+    """The code zip contains exactly the modules of payctl that an entrypoint imports, according to the import graph."""
     graph = grimp.build_graph("ticketbottle_payctl", "lambda_entrypoints")
     loaded, found = set(), {name for name in graph.modules if name.startswith("lambda_entrypoints")}
     while found:
