@@ -43,7 +43,7 @@ def test_the_deployer_s_policy_is_limited_to_one_stack(policy, service):
 
 
 def test_the_deployer_can_pass_roles_to_three_services_only(policy):
-    """A deployer can pass the stack's roles only to three services, and not to a machine of their own."""
+    """A deployer can pass the stack's roles only to three AWS services, and so cannot use the roles elsewhere."""
     (passing,) = (one for one in policy if "iam:PassRole" in one["Action"])
     assert passing["Condition"]["StringEquals"]["iam:PassedToService"] == [
         "lambda.amazonaws.com", "scheduler.amazonaws.com", "codedeploy.amazonaws.com",

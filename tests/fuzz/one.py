@@ -1,6 +1,7 @@
 """Run one process of ``make fuzz``. It tries inputs of a target up to a number of inputs or the first finding.
 
-The other arguments are libFuzzer's. atheris measures the coverage of payctl's own code for libFuzzer.
+The arguments after the target and the folder are passed to libFuzzer. atheris measures the coverage of payctl's own
+code for libFuzzer.
 """
 
 from __future__ import annotations
