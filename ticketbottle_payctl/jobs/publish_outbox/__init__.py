@@ -1,8 +1,8 @@
 """Publish pending events to Kafka, at least once and in order per payment.
 
-``run`` drains the shards repeatedly within its ``budget``. ``shard`` drains one shard: its ``pipeline`` claims batches,
-and ``batch`` sends a batch and decides about its events. Its ``backlog`` remembers where the next claim begins and
-which payments are blocked. ``obstacles`` finds out why events wait.
+``run`` drains the shards repeatedly within its ``budget``. ``shard`` drains one shard. Its ``pipeline`` claims batches,
+and ``batch`` sends a batch and decides the result of each event. Its ``backlog`` remembers where the next claim begins
+and which payments are blocked. ``obstacles`` finds out why events wait.
 """
 
 from __future__ import annotations
@@ -47,7 +47,10 @@ __all__ = [
 
 
 class Preview(NamedTuple):
-    """A preview of a run: the pending events by type, the waiting events, and the publishers that hold a shard now."""
+    """A preview of a run.
+
+    ``waiting`` lists the pending events by type. ``obstacles`` says which events cannot be sent, and who holds a shard.
+    """
 
     waiting: list[Waiting]
     obstacles: Obstacles
@@ -63,15 +66,16 @@ def publish_outbox(
 ) -> PublishReport:
     """Publish pending events until none is left, or in a loop until ``stop`` is set.
 
-    An event is committed as published only after the broker acknowledged it, and the next batch is sent only after that
-    commit. After a crash at most one batch is sent again. A repeated event has the same id, and is never sent after a
-    later event of its payment. If a broker is unavailable, no row is changed.
+    An event is committed as published only after the broker has acknowledged it. The next batch is sent only after that
+    commit, so a crash repeats at most one batch. A repeated event has the same id. It is never sent after a later event
+    of its payment. If no broker is available, the run changes no row.
 
-    The run ends within about fifteen seconds of a stop or of its budget, whatever the broker does. If it ended early,
-    the report's ``failure`` says why. Each run writes one line to the log, ``publish_outbox_ended``.
+    After a stop or the end of its budget, the run ends within about 15 seconds, even if the broker hangs. If an error
+    ended the run early, the report's ``failure`` contains the error. Each run logs one event, ``publish_outbox_ended``.
 
     Raises:
-        DatabaseUnavailableError: the database is unavailable and nothing was committed yet. A loop waits instead.
+        DatabaseUnavailableError: the database is unavailable and nothing was committed yet. A loop does not raise this
+            error: it waits and tries again.
         ConfigError: payctl's schema or a privilege is missing, and nothing was committed yet.
         GuardError: Debezium publishes this outbox, and nothing was committed yet.
     """
@@ -79,7 +83,9 @@ def publish_outbox(
 
 
 def preview_outbox(engine: Engine, options: PublishOptions) -> Preview:
-    """Return which events a run would claim and which are held now. Claim nothing, send nothing, and ask no broker.
+    """Return the events that a run would claim, and the reasons why other events cannot be sent.
+
+    This function claims nothing, sends nothing and connects to no broker.
 
     Raises:
         DatabaseUnavailableError: the database is unavailable.

@@ -1,8 +1,8 @@
 """Remember the state of a shard for its publisher: the position of the next claim, and the blocked payments.
 
-An event blocks the later events of its payment while it waits for its retry, is dead (unless dead events are released),
-or has a type that cannot be sent. It never blocks other payments. The memory only saves queries. If it is wrong or
-lost, a rescan reads everything again from the database.
+An event blocks the later events of its payment while it waits for its retry, or if its type cannot be sent. A dead
+event blocks them too, unless the option ``on_dead`` releases them. No event blocks another payment. The memory only
+saves queries. If the memory is wrong or lost, a rescan rebuilds it from the database.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ticketbottle_payctl.store.outbox.claim import Claim
 from ticketbottle_payctl.telemetry import log_event
 
 RESCAN_EVERY = 30.0
-"""The seconds after which a shard is read again from its oldest event, to find an event that was committed late."""
+"""The interval of rescans in seconds. A rescan reads a shard from its oldest event and finds events committed late."""
 
 _MOST_FAILED = 1_000_000
 _MOST_EXCLUDED = 1000
@@ -33,17 +33,17 @@ _BATCHES_PER_SECOND = 4
 
 
 class Cause(NamedTuple):
-    """The reason why an event blocks its payment. ``detail`` is an error's code and text, without payload."""
+    """The reason why an event blocks its payment. ``detail`` has an error's code and text, but no payload."""
 
     why: BlockReason
     detail: str | None = None
 
 
 class Block(NamedTuple):
-    """A payment's events after ``position`` are blocked until ``due`` (monotonic seconds).
+    """A block of a payment's events after ``position`` until ``due``, in monotonic seconds.
 
-    If ``due`` is None, only a replay ends the block. ``cause`` is None if they wait only for the commit of their own
-    batch.
+    If ``due`` is None, only a replay ends the block. If ``cause`` is None, the events wait only for the commit of their
+    own batch.
     """
 
     key: str
@@ -57,7 +57,7 @@ _OTHER_TYPE = Cause(BlockReason.OTHER_TYPE)
 
 
 class Backlog:
-    """One publisher's memory of one shard. Callers pass ``now``, which is always in monotonic seconds."""
+    """One publisher's memory of one shard. ``now`` is always in monotonic seconds."""
 
     def __init__(self, options: PublishOptions, shard: int = 0) -> None:
         self.options, self.shard = options, shard
@@ -75,7 +75,7 @@ class Backlog:
         self._scanned = START[0]
 
     def next_claim(self) -> Claim:
-        """Return the next claim. If the run has a rate, the claim covers a quarter of a second."""
+        """Return the next claim. If the run has a rate, limit the claim to a quarter of a second's events."""
         limit, rate = self.options.batch_size, self.options.rate
         return Claim(
             after=self.position,
@@ -89,14 +89,14 @@ class Backlog:
         )
 
     def rescan_is_due(self, now: float) -> bool:
-        """Return whether the shard should be read again from its oldest event."""
+        """Return whether the publisher must read the shard again from its oldest event."""
         return self._scanned_at is None or now - self._scanned_at >= RESCAN_EVERY
 
     def rescan(self, connection: Connection, now: float) -> None:
-        """Forget everything, and read the blocked payments from the database.
+        """Clear the memory, and read the blocked payments from the database.
 
-        A retry is due when its backoff has passed since the event was created. If the run itself saw the failure, the
-        backoff counts from the failure.
+        The backoff of a retry counts from the event's creation. If this run saw the failure, the backoff counts from
+        the failure.
 
         Raises:
             GuardError: Debezium publishes this outbox.
@@ -107,7 +107,7 @@ class Backlog:
             database_now = outbox.now(connection)
             self._block_failed(connection, now, database_now)
             if self.options.types:
-                # Claim only what is committed now: a later event could be behind an event of an excluded type.
+                # Claim no event that is newer than this rescan: it could follow an event of an excluded type.
                 self._until = database_now
                 for row in outbox.waiting_of_other_types(connection, self.options.types, self.options.max_retries):
                     self.block(Block(row.aggregate_id, row.position, None, _OTHER_TYPE))
@@ -115,31 +115,31 @@ class Backlog:
         self._scanned_at, self._scanned = now, database_now
 
     def database_time(self, at: float) -> datetime:
-        """Convert a monotonic instant to the database's clock, as the last rescan has read it."""
+        """Convert a monotonic instant to database time, with the clock reading of the last rescan."""
         return self._scanned + timedelta(seconds=at - (self._scanned_at or at))
 
     def may_claim_behind(self, end: Position, seen_at: float, now: float) -> bool:
         """Return whether events after ``end`` may be claimed before the batch that ends there is committed.
 
-        The result is False if a retry or a rescan is due, or if an event before ``end`` could still be committed. In
-        the last case, the publisher first reads the late-commit window again. ``seen_at`` is the instant when the claim
-        up to ``end`` began.
+        Return False if a retry or a rescan is due, or if an event before ``end`` could still be committed. In the last
+        case, the publisher first reads the late-commit window again. ``seen_at`` is when the claim that ends at ``end``
+        began.
         """
         due = self.next_due()
         settled = end[0] < self.database_time(seen_at) - LATE_COMMITS
         return settled and (due is None or due > now) and not self.rescan_is_due(now)
 
     def advance(self, last: Position) -> None:
-        """Begin the next claim after ``last``."""
+        """Record that the next claim begins after ``last``."""
         self.position = last
         if self._newest is None or last > self._newest:
             self._newest = last
 
     def rewind_for_late_commits(self, *, caught_up: bool) -> None:
-        """Move the next claim back, so that no event is sent before an earlier event that was committed late.
+        """Move the next claim back by :data:`LATE_COMMITS`, to find events that were committed late.
 
-        The next claim begins :data:`LATE_COMMITS` before the newest event seen if ``caught_up`` is true, because
-        nothing was left to claim. Otherwise it begins that long before the event that was claimed last.
+        If ``caught_up`` is true, nothing was left to claim, and the time counts back from the newest event seen.
+        Otherwise it counts back from the event that was claimed last.
         """
         newest = self._newest if caught_up and self._newest is not None else self.position
         if newest != START:
@@ -155,15 +155,15 @@ class Backlog:
             self._due[key, position] = due
 
     def exclude(self, key: str) -> None:
-        """Leave a blocked payment out of claims.
+        """Exclude a blocked payment from the next claims.
 
-        The number of these payments is limited. Events of other blocked payments are claimed and released.
+        At most 1,000 payments are excluded. Events of other blocked payments are claimed and then released.
         """
         if len(self._excluded) < _MOST_EXCLUDED:
             self._excluded[key] = None
 
     def has_blocks_of(self, keys: Iterable[str]) -> bool:
-        """Return whether any of these payments may be blocked. The cost does not grow with the number of blocks."""
+        """Return whether any of these payments has a block. The cost does not grow with the number of blocks."""
         return not self._blocks.keys().isdisjoint(keys)
 
     def is_blocked(self, event: OutboxEvent) -> bool:
@@ -171,20 +171,20 @@ class Backlog:
         blocks = self._blocks.get(event.aggregate_id)
         if blocks is None:
             return False
-        # An event that blocked without a time limit and is pending now was replayed by an operator.
+        # If a block has no due time and its event is pending again, an operator has replayed the event.
         return (
             any(position < event.position for position in blocks) or (event.aggregate_id, event.position) in self._due
         )
 
     def blocks(self) -> Iterator[Block]:
-        """Yield every block that has a cause, unordered."""
+        """Yield every block that has a cause, in no particular order."""
         for key, positions in self._blocks.items():
             for position, cause in positions.items():
                 if cause is not None:
                     yield Block(key, position, self._due.get((key, position)), cause)
 
     def release_due(self, now: float) -> None:
-        """Remove the blocks that are due, and move the next claim back before the earliest of them."""
+        """Remove the blocks that are due. If necessary, move the next claim back to the earliest of their events."""
         due = [place for place, at in self._due.items() if at <= now]
         for key, position in due:
             del self._due[key, position]
@@ -196,7 +196,7 @@ class Backlog:
                 self.position = (position[0], "")
 
     def next_due(self) -> float | None:
-        """Return when the next block is due, or None if no block has a time."""
+        """Return when the next block is due, or None if no block has a due time."""
         return min(self._due.values(), default=None)
 
     def _block_failed(self, connection: Connection, now: float, database_now: datetime) -> None:
@@ -209,6 +209,6 @@ class Backlog:
                     self.block(Block(row.aggregate_id, row.position, now + wait, _RETRY_LATER))
             elif options.on_dead is OnDead.BLOCK:
                 self.block(Block(row.aggregate_id, row.position, None, _DEAD))
-        if len(failed) == _MOST_FAILED:  # there may be more failed events, which would not block their payments
+        if len(failed) == _MOST_FAILED:  # more failed events may exist, and those do not block their payments
             shard, shards, known = self.shard, options.shards, len(failed)
             log_event("publish_outbox_too_many_failed", level="error", shard=shard, shards=shards, known=known)

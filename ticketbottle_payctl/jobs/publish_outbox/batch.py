@@ -1,9 +1,9 @@
 """Send one claimed batch, and decide the result for each event.
 
-A payment's event is sent only after every earlier event of the payment is committed as published. Therefore, after a
-crash, only the last event that a consumer received for this payment can arrive again, and never an older event. This
-matters because a repeated PAYMENT_FAILED would take a paid customer's tickets away. An event that was not acknowledged
-is released in the transaction that claimed it.
+An event is sent only after every earlier event of its payment is committed as published. Therefore, after a crash, only
+the last event that a consumer received for this payment can arrive again. An older event never arrives again. This
+matters because a repeated PAYMENT_FAILED would cancel a paid customer's tickets. If the broker does not acknowledge an
+event, the event is released in the transaction that claimed it.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ _NO_LEADER_PAUSE = 2.0
 class BatchOutcome:
     """The result of a batch.
 
-    ``retried`` and ``dead`` count failures of the event itself. ``unsent`` counts events that failed in transport, and
-    events of ``stopped`` types. ``blocked`` events wait for an earlier event of their payment or for their topic.
-    ``deferred`` events wait only for the commit of this batch. The backlog must remember ``blocks`` and ``excluded``
-    (payments that the next claims leave out).
+    ``retried`` counts events that failed because of their own content. ``dead`` lists events that are out of retries.
+    ``unsent`` counts events that failed in transport. ``stopped`` contains the event types whose topic cannot be
+    written to. ``blocked`` events wait for an earlier event of their payment or for their topic. ``deferred`` events
+    wait only for the commit of this batch. ``excluded`` contains the payments that the next claims leave out. The
+    caller stores ``blocks`` and ``excluded`` in the backlog.
     """
 
     published: list[OutboxEvent] = field(default_factory=list)
@@ -50,21 +51,21 @@ class BatchOutcome:
     broker_responded: bool = False
     """Whether a broker refused an event because of its content or a setting, or a partition has no leader."""
     partial_transport_failure: bool = False
-    """Whether only some events failed in transport, so that the brokers must be asked about the topics again."""
+    """Whether some events failed in transport and others did not. The run must then probe the brokers again."""
     acknowledged_at: datetime = START[0]
-    """The instant when the result of every delivery was known, by the database's clock."""
+    """The instant, in database time, when the result of every delivery was known."""
 
     @property
     def broker_away(self) -> bool:
-        """Whether no event was published, no broker refused one, and some failed in transport.
+        """Whether some events failed in transport, none was published, and no broker refused an event.
 
-        If so, the run stops, because the next batch would fail too.
+        In this case the run stops, because the next batch would fail too.
         """
         return not self.published and not self.broker_responded and self.unsent > 0
 
     @property
     def counts(self) -> dict[str, int]:
-        """The number of events by result, under the names that traces use."""
+        """The number of events for each result, with the names that traces use."""
         return {
             "published": len(self.published),
             "unsent": self.unsent,
@@ -74,13 +75,16 @@ class BatchOutcome:
         }
 
     def block(self, event: OutboxEvent) -> None:
-        """Release an event that is blocked, and leave its payment out of the next claims."""
+        """Release a blocked event, and exclude its payment from the next claims."""
         self.blocked += 1
         self.released.append(Released(event.id, event.retry_count, None))
         self.excluded.add(event.aggregate_id)
 
     def defer(self, event: OutboxEvent, now: float) -> None:
-        """Release an event that is behind another event of this batch. It is claimed again after the commit."""
+        """Release an event that follows another event of its payment in this batch.
+
+        The publisher claims the event again after the batch's commit.
+        """
         self.deferred += 1
         self.released.append(Released(event.id, event.retry_count, None))
         self.blocks.append(Block(event.aggregate_id, event.position, now))
@@ -114,12 +118,10 @@ class BatchOutcome:
 def send_batch(
     batch: OpenBatch, deadline: float, sender: Sender, backlog: Backlog, clock: Callable[[], float]
 ) -> BatchOutcome:
-    """Send one batch, oldest event first, and return for each event whether it is published, released or dead.
+    """Send one batch, oldest event first, and return which events are published, released or dead.
 
-    The previous batch must be committed.
-
-    Nothing is sent after ``deadline`` (on the clock). This function only reads the backlog. The outcome contains
-    everything that the backlog must remember.
+    The previous batch must be committed. Nothing is sent after ``deadline``, which is a time on ``clock``. This
+    function only reads the backlog. The caller must store the outcome's blocks in the backlog.
     """
     outcome = BatchOutcome()
     wave, later = _first_of_each_payment(batch.events, backlog, outcome)
@@ -142,10 +144,10 @@ def send_batch(
 def _first_of_each_payment(
     events: Sequence[OutboxEvent], backlog: Backlog, outcome: BatchOutcome
 ) -> tuple[dict[str, OutboxEvent], list[OutboxEvent]]:
-    """Return each payment's first event unless it is blocked, and the later events of these payments."""
+    """Return the first event of each payment that is not blocked, and the later events of these payments."""
     wave = {event.aggregate_id: event for event in events}
     if len(wave) == len(events) and not backlog.has_blocks_of(wave):
-        return wave, []  # a fast path for the usual batch; the loop below would take longer than sending the batch
+        return wave, []  # fast path for the usual batch: the loop below takes longer than sending the batch
     wave, later = {}, []
     for event in events:
         if event.aggregate_id in wave:

@@ -1,4 +1,4 @@
-"""Decide when a run ends: when it must stop, when its time is up, or after its number of batches."""
+"""Decide when a run ends: after a stop signal, at its deadline, or after its maximum number of batches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from ticketbottle_payctl.jobs.publish_outbox.options import PublishOptions
 
 
 class Budget:
-    """The remaining time and batches of a run. They count from its creation. ``clock`` returns monotonic seconds."""
+    """The remaining time and batches of a run.
+
+    The time starts when the budget is created. ``clock`` returns monotonic seconds.
+    """
 
     def __init__(self, options: PublishOptions, stop: Event, clock: Callable[[], float] = time.monotonic) -> None:
         self.stop, self.clock = stop, clock
@@ -25,7 +28,7 @@ class Budget:
         self._batches_left -= 1
 
     def must_stop(self, coming: int = 1) -> StoppedBecause | None:
-        """Return why the run may not process ``coming`` more batches, or None if it may."""
+        """Return why the run must not process ``coming`` more batches, or None if it may continue."""
         if self.stop.is_set():
             return StoppedBecause.SIGNAL
         if self._batches_left < coming:
@@ -33,7 +36,7 @@ class Budget:
         return StoppedBecause.DEADLINE if self.time_left() <= 0 else None
 
     def is_over(self) -> bool:
-        """Return whether the run must stop or its time is up, so that the current batch must be cut short."""
+        """Return whether the run must end now, even in the middle of a batch."""
         return self.stop.is_set() or self.time_left() <= 0
 
     def time_left(self) -> float:
@@ -41,5 +44,5 @@ class Budget:
         return self._ends - self.clock()
 
     def wait(self, seconds: float) -> None:
-        """Sleep, but not beyond a stop or the run's deadline."""
+        """Sleep for ``seconds``, but wake up at a stop signal and at the run's deadline."""
         self.stop.wait(max(0.0, min(seconds, self.time_left())))

@@ -1,4 +1,4 @@
-"""Define the facts of a publisher's run, with the field names that the outputs and the log share."""
+"""Define the facts of a publisher's run. Their field names are the same in the outputs and in the log."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ class BlockReason(StrEnum):
 
 
 class BlockerFacts(TypedDict):
-    """A cause that makes events wait: a blocking event, or an event type whose topic cannot be written to."""
+    """A reason why events wait: a blocking event, or an event type whose topic cannot be written to."""
 
     reason: BlockReason
     """Why the events wait, as one of six codes.
 
     dead: an event is out of retries. retry_later: it failed before and its retry is not due. failed: it failed in this
     run. topic: the topic of its type cannot be written to. row_locked: another session has locked its row. other_type:
-    --type leaves it out.
+    --type excludes its type.
     """
     events: Count
-    """Pending events that wait for this cause."""
+    """Pending events that wait for this reason."""
     event_id: str | None
     """The event that blocks its payment; null for a topic."""
     event_type: str | None
     detail: str | None
     """The last error, or the session that has locked the row."""
     retry_in_s: float | None
-    """Seconds until the event is tried again; null if waiting alone does not help."""
+    """Seconds until the event is sent again; null if waiting alone does not help."""
 
 
 class LockFacts(TypedDict):
@@ -60,11 +60,11 @@ class LockFacts(TypedDict):
 
     shard: Count
     holder: str
-    """The publisher, or the database session, that holds the lock."""
+    """The publisher or the database session that holds the lock."""
 
 
 class PublishedEvents(TypedDict):
-    """The number of events by result."""
+    """The number of events for each result."""
 
     claimed: Count
     """Events that the run claimed."""
@@ -73,7 +73,7 @@ class PublishedEvents(TypedDict):
     retried: Count
     """Events that failed and will be retried."""
     dead: Count
-    """Events that died in this run, because they are out of retries."""
+    """Events that became dead in this run, because they are out of retries."""
     held: Count
     """Pending events that cannot be sent at the end of the run.
 
@@ -81,7 +81,7 @@ class PublishedEvents(TypedDict):
     event counts once. An event that failed in this run is not counted.
     """
     pending: NotRequired[Count]
-    """With dry_run: events that wait."""
+    """With dry_run: pending events."""
 
 
 class LagFacts(TypedDict):
@@ -93,7 +93,7 @@ class LagFacts(TypedDict):
 
 
 class PublishFacts(TypedDict):
-    """The result of a run and why it ended."""
+    """The result of a run, and the reason why it ended."""
 
     batches: Count
     """Committed batches."""
@@ -105,15 +105,15 @@ class PublishFacts(TypedDict):
     """Age of the oldest pending event at the end, in seconds."""
     published_by_type: NotRequired[Mapping[str, Count]]
     stopped_types: NotRequired[Mapping[str, str]]
-    """Event types whose topic cannot be written to, and the reason."""
+    """Event types whose topic cannot be written to, each with the error."""
     blocked_by: NotRequired[Sequence[BlockerFacts]]
-    """Why events wait at the end: the twenty causes with the most events."""
+    """Why events wait at the end: the twenty reasons with the most events."""
     locked_by: NotRequired[Sequence[LockFacts]]
     """Shards that another process held at the end."""
     dead_in_outbox: NotRequired[Count | None]
-    """Dead events in the whole outbox at the end, including earlier ones; null if the database could not be asked."""
+    """All dead events in the outbox at the end of the run; null if the database could not be read."""
     dead_failures_in_outbox: NotRequired[Count | None]
-    """Those of the dead events that report a failed or cancelled payment. No paid customer waits for them."""
+    """Dead events that report a failed or cancelled payment. No paid customer waits for them."""
 
 
 class DeadItem(TypedDict):
@@ -126,10 +126,10 @@ class DeadItem(TypedDict):
 
 
 class ClaimableItem(TypedDict):
-    """With dry_run: events of one type that would be claimed."""
+    """With dry_run: the events of one type that a run would claim."""
 
     event_type: str
     topic: str | None
     events: Count
     oldest: datetime
-    """When the oldest was created, UTC."""
+    """The instant when the oldest event was created, UTC."""

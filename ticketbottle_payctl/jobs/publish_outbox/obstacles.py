@@ -30,7 +30,7 @@ _WAITS_ITSELF = frozenset({BlockReason.RETRY_LATER, BlockReason.ROW_LOCKED})
 
 
 class Blocker(NamedTuple):
-    """A cause that makes ``events`` pending events wait: an event of their payment, or the topic of their type."""
+    """A reason why ``events`` pending events wait: an earlier event of their payment, or the topic of their type."""
 
     reason: BlockReason
     events: int
@@ -42,7 +42,7 @@ class Blocker(NamedTuple):
 
     @property
     def facts(self) -> BlockerFacts:
-        """The blocker under the names of the JSON output."""
+        """The blocker with the field names of the JSON output."""
         return {
             "reason": self.reason,
             "events": self.events,
@@ -54,7 +54,10 @@ class Blocker(NamedTuple):
 
 
 class LockedShard(NamedTuple):
-    """A shard that another process holds. ``holder`` names the process for a person; ``who`` identifies it."""
+    """A shard that another process holds.
+
+    ``holder`` describes the process for a person. ``who`` identifies the process for comparisons.
+    """
 
     shard: int
     shards: int
@@ -63,21 +66,23 @@ class LockedShard(NamedTuple):
 
     @property
     def facts(self) -> LockFacts:
-        """The shard under the names of the JSON output."""
+        """The shard with the field names of the JSON output."""
         return {"shard": self.shard, "holder": self.holder}
 
 
 @dataclass(frozen=True)
 class Obstacles:
-    """The reasons why events wait. Without a reason, every pending event can be sent.
+    """The reasons why events wait. If there is no reason, every pending event can be sent.
 
-    ``held`` counts the pending events that cannot be sent now. ``failed`` counts other events that failed in this run
-    and are retried later. ``dead`` is the number of dead events in the outbox, which block only the events behind them.
-    ``dead_failures`` counts the dead events that no paid customer waits for.
-    ``blockers`` are the causes with the most events. ``stopped`` contains the types whose topic cannot be written to,
-    even if no event waits for it. ``away`` is the error of a service that is unavailable.
+    ``away`` is the error of an unavailable service. ``locked`` lists the shards that other processes hold. ``stopped``
+    contains the event types whose topic cannot be written to, even if no event waits for the topic. ``blockers`` are
+    the reasons with the most waiting events.
 
-    ``known`` is false if the database could not be asked. In that case only ``away`` is known.
+    ``held`` counts the pending events that cannot be sent now. ``failed`` counts events that failed in this run and
+    will be retried. ``dead`` counts the dead events in the outbox. ``dead_failures`` counts the dead events that no
+    paid customer waits for.
+
+    ``known`` is False if the database could not be read. In this case only ``away`` and ``stopped`` are set.
     """
 
     away: PayctlError | None = None
@@ -89,22 +94,22 @@ class Obstacles:
     dead: int = 0
     dead_failures: int = 0
     causes: int = 0
-    """The number of causes, including those that ``blockers`` does not name."""
+    """The number of reasons, including those that ``blockers`` does not list."""
     oldest_pending_age_s: float | None = None
     known: bool = True
 
     def __bool__(self) -> bool:
-        """Whether anything makes an event wait."""
+        """Return whether anything makes an event wait."""
         return bool(self.away or self.locked or self.stopped or self.blockers)
 
     @property
     def dead_successes(self) -> int:
-        """The number of dead events that a customer waits for: a payment succeeded, or the type is not known."""
+        """The number of dead events that a customer may wait for: their payment succeeded, or their type is unknown."""
         return self.dead - self.dead_failures
 
     @property
     def facts(self) -> dict[str, object]:
-        """The causes under the names that the JSON output and the log share."""
+        """The reasons with the field names of the JSON output and the log."""
         return {
             "code": self.away.code if self.away else None,
             "held": self.held,
@@ -115,10 +120,10 @@ class Obstacles:
         }
 
     def same_as(self, other: Obstacles) -> bool:
-        """Return whether both would give a person the same message. Counts and ages may differ.
+        """Return whether a person would get the same message about both. Counts and ages may differ.
 
-        All retries count as one cause, because they come and go. If there are too many blockers of a kind to name, they
-        count as one cause too.
+        All retries count as one reason, because they change constantly. If there are too many blockers to list, those
+        of one kind count as one reason too.
         """
         return self._causes() == other._causes()
 
@@ -137,7 +142,7 @@ class Obstacles:
 
 
 def _kind(error: PayctlError) -> tuple[str, str]:
-    """Return an error without the parts that differ at each attempt, such as the name of a broker or a time."""
+    """Return an error's code and its message without the parts that change with each attempt, such as times."""
     if isinstance(error, BrokerUnavailableError):
         return error.code, ""
     return error.code, _VARIES.sub("", error.message)
@@ -150,13 +155,14 @@ def look(
     stopped: Mapping[str, str],
     locked: Iterable[int] = (),
 ) -> Obstacles:
-    """Return the reasons why events wait. ``backlogs`` and ``stopped`` are the run's own knowledge at ``now``.
+    """Return the reasons why events wait at ``now``, in monotonic seconds.
 
-    ``now`` is in monotonic seconds. ``locked`` are the numbers of the shards that other publishers hold.
+    ``backlogs`` are the run's memory of its shards. ``stopped`` contains the event types whose topic cannot be written
+    to. ``locked`` are the numbers of the shards that other publishers hold.
     """
     options = backlogs[0].options
     blocks = list(islice((block for backlog in backlogs for block in backlog.blocks()), _MOST_BARRIERS))
-    # The topic of a type is one cause, however many of its events the run has found.
+    # A topic counts as one reason, no matter how many events wait for it.
     blocks = [block for block in blocks if block.cause and block.cause.why is not BlockReason.TOPIC]
     barriers = [
         Barrier(block.key, block.position, bool(block.cause and block.cause.why in _WAITS_ITSELF)) for block in blocks
@@ -195,7 +201,7 @@ def _of_block(block: Block, events: int, now: float) -> Blocker:
 
 
 def _explained(blocker: Blocker, known: Mapping[str, BlockingEvent]) -> Blocker:
-    """Add the database's facts about the blocking event."""
+    """Return the blocker with the type, order code and error that the database has for its event."""
     event = known.get(blocker.event_id or "")
     if event is None:
         return blocker
@@ -220,7 +226,7 @@ def _locked(connection: Connection, shard: int, shards: int) -> LockedShard:
 
 
 def _holder(holder: Holder, shards: int) -> str:
-    """Name a holder by its database session and by the publisher that took over the shard last."""
+    """Describe a holder with its database session and the publisher that took over the shard last."""
     said = []
     if holder.pid is not None:
         about = [holder.application, holder.address and f"from {holder.address}"]

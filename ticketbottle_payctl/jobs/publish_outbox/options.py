@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class OnDead(StrEnum):
-    """The setting that says whether a dead event blocks the later events of its payment."""
+    """The choice whether a dead event blocks the later events of its payment."""
 
     BLOCK = "block"
     RELEASE = "release"
@@ -16,7 +16,7 @@ class OnDead(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PublishOptions:
-    """The options of a run. ``rate`` is in events per second. ``budget`` is the time for the whole run."""
+    """The options of a run. ``rate`` is in events per second. ``budget`` is the time limit of the whole run."""
 
     batch_size: int = 1000
     max_retries: int = 5

@@ -1,9 +1,9 @@
-"""Claim the next batch on a second connection while the present batch is sent.
+"""Claim the next batch on a second connection while the current batch is sent.
 
-Both claims can run at the same time, because the publisher finds the end of a claim before it locks the claim's rows.
+Two claims can run at the same time, because the publisher finds the end of a claim before it locks the claim's rows.
 The next claim begins at this end, so the two claims never touch the same row. Each connection takes one of the shard's
-two locks, and a batch is committed only when the other connection has its lock. So the publisher always holds at least
-one lock, and no other publisher can take over the shard.
+two locks. A batch is committed only when the other connection holds its lock. Therefore the publisher always holds at
+least one lock, and no other publisher can take over the shard.
 """
 
 from __future__ import annotations
@@ -31,7 +31,11 @@ from ticketbottle_payctl.store.outbox.shard_lock import Entry
 LIMITS = Limits(
     statement=timedelta(seconds=30), lock=timedelta(seconds=2), idle=timedelta(seconds=60), index_only_plan=True
 )
-"""The idle limit is longer than sending a batch takes. A publisher that hangs longer loses its claim, but no event."""
+"""The limits of a claim's transaction.
+
+The idle limit is longer than sending a batch takes. If a publisher hangs for longer, it loses its claim, but no event
+is lost.
+"""
 
 _OLDEST_CLAIM = 10.0
 _SLICE = 1.0
@@ -39,11 +43,11 @@ _SLICE = 1.0
 
 @dataclass(slots=True)
 class OpenBatch:
-    """Claimed events, oldest first, in an open transaction. The caller must commit it or roll it back.
+    """A batch of claimed events, oldest first, in an open transaction. The caller must commit it or roll it back.
 
-    ``end`` is where the next claim begins, or None if nothing is left. ``seen_at`` is when the claim began,
-    ``claimed_at`` when it was done (monotonic seconds). ``passed_over`` are pending events that the claim left out
-    because another session has locked their rows.
+    ``end`` is where the next claim begins, or None if nothing is left. The claim began at ``seen_at`` and finished at
+    ``claimed_at``, both in monotonic seconds. ``passed_over`` are pending events that the claim left out because
+    another session has locked their rows.
     """
 
     events: list[OutboxEvent]
@@ -54,7 +58,7 @@ class OpenBatch:
     passed_over: list[tuple[str, Position]]
     connection: Connection
     other_lock: Future[Position | None] | None = None
-    """A future that is done when the other connection holds its lock of the shard."""
+    """A future that is done when the other connection holds the shard's other lock."""
 
     @property
     def last(self) -> Position:
@@ -62,11 +66,11 @@ class OpenBatch:
         return self.end or self.events[-1].position
 
     def is_lost(self) -> bool:
-        """Return whether the server ended the session and so released the claim. This takes no round trip."""
+        """Return whether the server ended the session, which released the claim. This needs no round trip."""
         return pool.is_closed_by_server(self.connection.connection.dbapi_connection)
 
     def commit(self, released: Sequence[Released]) -> None:
-        """Release some events and commit the others as published. The result is certain only after this returns."""
+        """Release the events in ``released``, and commit the others as published."""
         if self.other_lock is not None:
             self.other_lock.exception()  # wait for the lock; if that failed, the pipeline raises the error
         with translated_errors():
@@ -81,7 +85,7 @@ class OpenBatch:
 
 
 class _Ahead(NamedTuple):
-    """A claim that runs on another thread. When ``end`` is known, its connection holds the shard's other lock."""
+    """A claim that runs on another thread. Once ``end`` is known, its connection holds the shard's other lock."""
 
     end: Future[Position | None]
     batch: Future[OpenBatch]
@@ -91,15 +95,15 @@ class _Ahead(NamedTuple):
 class ClaimPipeline:
     """The open batches of one shard, in order: ``for batch in pipeline``.
 
-    The iteration ends when nothing is left, when the budget or the shard's turn is over, or at a batch that must not be
-    sent. At the end of the ``with`` block, open batches are rolled back.
+    The iteration ends when nothing is left, or when the budget or the shard's turn is over. It also ends at a batch
+    that must not be sent. The end of the ``with`` block rolls back open batches.
     """
 
     def __init__(self, engine: Engine, backlog: Backlog, budget: Budget, *, skip_locked: bool) -> None:
         self.caught_up = False
         """Whether nothing was left to claim."""
         self.passed_over: Sequence[tuple[str, Position]] = ()
-        """The events that the last claim left out, if it claimed nothing."""
+        """The locked events that the last claim left out. It is empty unless that claim found no other event."""
         self._engine, self._backlog, self._budget, self._skip_locked = engine, backlog, budget, skip_locked
         self._clock = budget.clock
         self._entered_at = self._clock()
@@ -125,12 +129,12 @@ class ClaimPipeline:
         return self._connections[lock]
 
     def enter(self, owner: str) -> Entry:
-        """Try to become the shard's publisher, in a transaction on connection 0, which then claims the first batch."""
+        """Try to become the shard's publisher, in the transaction on connection 0 that later claims the first batch."""
         with translated_errors():
             return shard_lock.enter(self.connection(), self._backlog.shard, self._backlog.options.shards, 0, owner)
 
     def show_life(self, owner: str) -> None:
-        """Record in the database that the shard's publisher runs. Call this in the transaction of :meth:`enter`."""
+        """Record a sign of life of the shard's publisher, in the transaction of :meth:`enter`."""
         with translated_errors():
             options = self._backlog.options
             shard_lock.show_life(self.connection(), self._backlog.shard, options.shards, owner)
@@ -169,7 +173,7 @@ class ClaimPipeline:
         return OpenBatch(events, complete, end, seen_at, self._clock(), passed_over, connection)
 
     def _claim_ahead(self, lock: int, after: Position | None, seen_at: float) -> _Ahead | None:
-        """Claim events after ``after`` on another thread, if that is allowed now."""
+        """Start to claim the events after ``after`` on another thread, or return None if this is not allowed now."""
         if after is None or not self._may_claim_behind(after, seen_at):
             return None
         wanted, now = replace(self._backlog.next_claim(), after=after), self._clock()
@@ -188,7 +192,11 @@ class ClaimPipeline:
         return _Ahead(end, self._threads.submit(claim), now)
 
     def _may_claim_behind(self, end: Position, seen_at: float) -> bool:
-        """Return False if the run ends, has a rate, must rescan or read back first, or the shard's turn is over."""
+        """Return whether the next batch may be claimed before the current one is committed.
+
+        Return False if the run skips locked rows, has a rate or ends soon, or if the shard's turn is over. The backlog
+        can also refuse.
+        """
         options, now = self._backlog.options, self._clock()
         return (
             not self._skip_locked
@@ -199,5 +207,5 @@ class ClaimPipeline:
         )
 
     def _may_be_sent(self, batch: OpenBatch) -> bool:
-        """Return False if the batch may miss an event, or is too old to be sent within its transaction's limit."""
+        """Return whether the batch misses no event, and can be sent within its transaction's time limit."""
         return batch.complete and self._clock() - batch.claimed_at < _OLDEST_CLAIM

@@ -18,7 +18,7 @@ _MOST_DEAD_LISTED = 1000
 
 @dataclass(frozen=True, slots=True)
 class DeadEvent:
-    """An event that died in this run. ``error`` is the error's code and text, without payload."""
+    """An event that became dead in this run. ``error`` has the error's code and text, but no payload."""
 
     id: str
     aggregate_id: str
@@ -27,7 +27,7 @@ class DeadEvent:
 
 
 class LagPercentiles(NamedTuple):
-    """Seconds from ``"createdAt"`` to the broker's acknowledgement, by the database's clock."""
+    """Percentiles of the lag: the seconds from ``"createdAt"`` to the broker's acknowledgement, in database time."""
 
     p50: float
     p95: float
@@ -35,14 +35,14 @@ class LagPercentiles(NamedTuple):
 
 
 class LagSample:
-    """The lag of every n-th published event. If the sample is full, n is doubled, so that memory stays limited."""
+    """The lags of every n-th published event. When the sample is full, n is doubled, so that memory stays limited."""
 
     def __init__(self) -> None:
         self._seconds: list[float] = []
         self._every, self._seen = 1, 0
 
     def pick(self, count: int) -> slice:
-        """Return the slice of the next ``count`` events that belongs to the sample."""
+        """Return a slice that selects the sampled events from the next ``count`` published events."""
         picked = slice(-self._seen % self._every, count, self._every)
         self._seen += count
         return picked
@@ -55,14 +55,14 @@ class LagSample:
             self._every *= 2
 
     def spread(self, most: int) -> list[float]:
-        """Return at most ``most`` of the sampled lags, evenly from the least to the greatest, both included."""
+        """Return at most ``most`` of the sampled lags, evenly spread from the smallest to the largest."""
         ordered = sorted(self._seconds)
         if len(ordered) <= most:
             return ordered
         return [ordered[number * (len(ordered) - 1) // (most - 1)] for number in range(most)]
 
     def percentiles(self) -> LagPercentiles | None:
-        """Return the percentiles by nearest rank, rounded to milliseconds, or None if nothing was published."""
+        """Return the nearest-rank percentiles, rounded to milliseconds, or None if nothing was published."""
         ordered = sorted(self._seconds)
         if not ordered:
             return None
@@ -74,9 +74,9 @@ class LagSample:
 class PublishCounts:
     """The counts of a run so far.
 
-    ``held`` is the number of pending events that waited when the run last asked: for an earlier event of their payment,
-    their topic, their own retry or a locked row. ``dead_events`` are the first thousand events that died in this run,
-    ``newly_dead`` those of the last committed batch.
+    ``held`` is the number of pending events that could not be sent when the run last read the database.
+    ``dead_events`` are the first 1,000 events that became dead in this run. ``newly_dead`` are the events that became
+    dead in the last committed batch.
     """
 
     claimed: int = 0
@@ -97,7 +97,7 @@ class PublishCounts:
 
     @property
     def by_name(self) -> PublishedEvents:
-        """The counts under the names of the JSON output."""
+        """The counts with the field names of the JSON output."""
         return {
             "claimed": self.claimed,
             "published": self.published,
@@ -108,12 +108,12 @@ class PublishCounts:
 
     @property
     def lag_s(self) -> LagFacts | None:
-        """The lag under the names of the JSON output; None if nothing was published."""
+        """The lag with the field names of the JSON output, or None if nothing was published."""
         lag = self.lag.percentiles()
         return None if lag is None else {"p50": lag.p50, "p95": lag.p95, "p99": lag.p99}
 
     def add_dead(self, events: list[DeadEvent]) -> None:
-        """Count the dead events of a committed batch. List only the first thousand: a loop may run for months."""
+        """Count the dead events of a committed batch. Keep only the first 1,000, because a loop may run for months."""
         self.dead += len(events)
         self.newly_dead = events
         self.dead_events += events[: _MOST_DEAD_LISTED - len(self.dead_events)]
@@ -123,8 +123,8 @@ class PublishCounts:
 class PublishReport:
     """The result of a run.
 
-    ``failure`` is the error that ended it early: the broker, the database, a setting or a guard. ``obstacles`` are the
-    reasons why events wait at the end.
+    ``failure`` is the error that ended the run early, or None. ``obstacles`` are the reasons why events wait at the
+    end.
     """
 
     counts: PublishCounts
@@ -135,12 +135,15 @@ class PublishReport:
 
     @property
     def oldest_pending_age_s(self) -> float | None:
-        """The age in seconds, or None if nothing is pending or the database was unavailable at the end."""
+        """The age of the oldest pending event in seconds.
+
+        It is None if no event is pending, or if the database was unavailable at the end of the run.
+        """
         return self.obstacles.oldest_pending_age_s
 
     @property
     def events_per_second(self) -> float:
-        """Published events per second over the whole run."""
+        """The number of published events per second over the whole run."""
         return round(self.counts.published / self.seconds, 1) if self.seconds > 0 else 0.0
 
     @property
@@ -150,7 +153,7 @@ class PublishReport:
 
     @property
     def facts(self) -> PublishFacts:
-        """Measures and the reason for the end, under the names that the JSON output and the log share."""
+        """The report with the field names of the JSON output and the log."""
         return {
             "batches": self.counts.batches,
             "stopped_because": self.stopped_because,
@@ -167,7 +170,7 @@ class PublishReport:
 
     @property
     def partial(self) -> bool:
-        """Whether some events could not be published. An event that was published by a retry does not count."""
+        """Whether some events could not be published. An event that a retry published does not count."""
         if not self.obstacles.known:
             return bool(self.counts.retried or self.counts.dead or self.counts.held or self.counts.stopped_types)
         return bool(self.counts.dead or self.obstacles.held or self.obstacles.failed)

@@ -1,7 +1,7 @@
-"""Run a publisher: drain the shards until they are empty, or in a loop until it must stop.
+"""Run a publisher once until the shards are empty, or in a loop until it must stop.
 
 No transaction is open between two drains. Therefore a run holds no lock while it waits for events, for a broker or for
-the database, and a stop ends the wait at once.
+the database. A stop ends the wait immediately.
 """
 
 from __future__ import annotations
@@ -52,16 +52,16 @@ _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 6.0
 """The longest wait in seconds between two attempts to reach an unavailable service.
 
-Together with the attempt this is at most ten seconds, so a backlog is drained soon after an outage.
+The wait and the attempt together take at most ten seconds, so publishing continues soon after an outage.
 """
 
 _LOOK_AGAIN, _LOOK_EVERY = 1.0, 5.0
 _LOOK_SHARE = 20
 _LOOK_LIMIT = timedelta(seconds=5)
-"""The time limit for finding out why events wait.
+"""The statement time limit for finding out why events wait.
 
-A loop does this every five seconds while events wait, and every second if events seem to wait. It works at least twenty
-times as long as this takes.
+A loop does this every five seconds while events wait, and within a second after the first sign that events wait. The
+pause between two reads is at least twenty times as long as one read.
 """
 
 _AWAY = (UnavailableError, BrokerRefusedError)
@@ -69,16 +69,19 @@ _AWAY = (UnavailableError, BrokerRefusedError)
 
 @dataclass(frozen=True, slots=True)
 class Observer:
-    """Functions that are called during a run. The run waits for each of them."""
+    """A set of callbacks that a run calls. The run waits until each callback returns."""
 
     on_ready: Callable[[], None] = lambda: None
     on_heartbeat: Callable[[PublishCounts], None] = lambda _counts: None
     on_progress: Callable[[PublishCounts], None] = lambda _counts: None
     on_wait: Callable[[PayctlError, float], None] = lambda _error, _seconds: None
     on_obstacles: Callable[[Obstacles], None] = lambda _obstacles: None
-    """Called in a loop when the reasons why events wait have changed, or when no event waits any more."""
+    """A function that is called when the reasons why events wait have changed, or when no event waits any more."""
     on_look: Callable[[Obstacles], None] | None = None
-    """Called in a loop at least every five seconds with the reasons why events wait. Each call reads the database."""
+    """A function that a loop calls about every five seconds with the reasons why events wait.
+
+    If it is set, the loop reads the database even when no event waits.
+    """
     span: BatchSpan = batch_span
 
 
@@ -113,7 +116,7 @@ class PublisherRun:
     def run(self) -> PublishReport:
         """Run to the end and return the report.
 
-        If nothing was committed, the error that ended the run is raised, unless the broker caused it.
+        If an error ends the run before anything is committed, raise the error, unless the broker caused it.
         """
         failure: PayctlError | None = None
         with _rare_garbage_collection():
@@ -128,7 +131,10 @@ class PublisherRun:
         return report
 
     def _sign_off(self, failure: PayctlError | None) -> None:
-        """Record that this publisher has ended. If this fails, it counts as running for another 90 seconds."""
+        """Record that this publisher has ended.
+
+        If this fails, other commands show the publisher as running for another 90 seconds.
+        """
         if not isinstance(failure, DatabaseUnavailableError):
             with suppress(PayctlError), transaction(self._engine, LIMITS) as connection:
                 shard_lock.sign_off(connection, self._owner)
@@ -153,7 +159,7 @@ class PublisherRun:
         return self._passes()
 
     def _loop(self) -> StoppedBecause:
-        """Run like ``_once``, but if a service is unavailable, wait some seconds without a claim and try again."""
+        """Drain the shards until the run must stop. If a service is unavailable, wait some seconds and try again."""
         ready = False
 
         def attempt() -> StoppedBecause:
@@ -201,7 +207,7 @@ class PublisherRun:
         return reason
 
     def _pass(self) -> list[DrainResult]:
-        """Drain each shard once, in random order, so that two publishers do not follow each other."""
+        """Drain each shard once. The order is random, so that two publishers do not compete for the same shard."""
         order = random.sample(self.shards, len(self.shards))
         return [self._drain(shard) for shard in order if self._budget.must_stop() is None]
 
@@ -236,29 +242,33 @@ class PublisherRun:
         self._keep_to_the_rate(len(published))
 
     def _keep_to_the_rate(self, published: int) -> None:
-        """Wait as the rate requires. Unused time is not saved up, so an idle hour allows no burst."""
+        """Wait until the rate allows the next batch. Idle time is not saved up, so no burst follows an idle hour."""
         if self._options.rate is not None:
             self._paced_until = max(self._paced_until, self._clock()) + published / self._options.rate
             self._budget.wait(self._paced_until - self._clock())
 
     def _wait_for_events(self, seconds: float) -> None:
-        """Wait, but only until the next retry is due."""
+        """Wait for ``seconds``, but not longer than until the next retry is due."""
         dues = [shard.backlog.next_due() for shard in self.shards]
         soonest = min((due - self._clock() for due in dues if due is not None), default=seconds)
         self._budget.wait(max(0.001, min(seconds, soonest)))
 
     def _probe(self) -> None:
-        """Check that the brokers answer, and which event types can be sent, so that no type waits for another one."""
+        """Ask the brokers which event types can be sent.
+
+        Raises:
+            BrokerUnavailableError, BrokerRefusedError: the brokers are unavailable, or refuse the connection.
+        """
         stopped = bool(self._sender.stopped_types)
         self._sender.probe(min(_PROBE_TIMEOUT, self._budget.time_left()))
         if stopped:
             for shard in self.shards:
-                shard.backlog.forget()  # the backlog blocks payments because of event types that may work again
+                shard.backlog.forget()  # it blocks payments because of event types that may work again
 
     def _next_wait(self, _state: RetryCallState) -> float:
-        """Return 0.5 to 6 seconds, with jitter.
+        """Return the wait before the next attempt: 0.5 to 6 seconds, with jitter.
 
-        The wait doubles with each failure; a committed batch or a successful pass resets it.
+        The wait doubles with each failure. A committed batch or a successful pass resets it.
         """
         self._failures_in_a_row += 1
         longest = min(_FIRST_WAIT * 2.0 ** min(self._failures_in_a_row, 10), _LONGEST_WAIT)
@@ -272,10 +282,9 @@ class PublisherRun:
             self._observer.on_wait(error, state.upcoming_sleep)
 
     def _look_if_due(self) -> None:
-        """In a loop, find out why events wait: soon after they begin to wait, then every few seconds.
+        """Find out why events wait, if the run is a loop: soon after they begin to wait, then every few seconds.
 
-        If no event waits, this reads nothing, unless the observer wants it. It takes only a small share of the time,
-        even if each read is slow.
+        If no event waits, read nothing, unless the observer has ``on_look``. If the reads are slow, read less often.
         """
         if not self._options.loop:
             return
@@ -287,7 +296,7 @@ class PublisherRun:
             self._tell(self._look_or_guess())
 
     def _look_or_guess(self) -> Obstacles:
-        """Do the same as :meth:`_look`. If the backlog takes too long to read, return only the stopped types."""
+        """Return the result of :meth:`_look`. If the database takes too long, return only the stopped types."""
         try:
             return self._look(locked=self._locked)
         except DatabaseUnavailableError:  # if the database is really unavailable, the next claim fails too
@@ -319,7 +328,7 @@ class PublisherRun:
             self._observer.on_look(found)
 
     def _obstacles_at_the_end(self, failure: PayctlError | None) -> Obstacles:
-        """Return why events wait now. A service that was unavailable when the run ended still counts as unavailable."""
+        """Return why events wait at the end of the run, including the error of an unavailable service."""
         away = failure if isinstance(failure, _AWAY) else self._obstacles.away
         try:
             return replace(self._look(locked=self._locked or not self._counts.batches), away=away)
@@ -334,9 +343,10 @@ class PublisherRun:
 
 @contextmanager
 def _rare_garbage_collection() -> Iterator[None]:
-    """Collect garbage rarely.
+    """Make Python collect garbage rarely.
 
-    A batch's small tuples have no cycles, and frequent collections take a third of a run's time.
+    The small tuples of a batch have no reference cycles. With the default threshold, collections take a third of a
+    run's time.
     """
     thresholds = gc.get_threshold()
     gc.set_threshold(200_000, *thresholds[1:])

@@ -1,7 +1,7 @@
-"""Handle one shard of the payments: become its publisher, drain the shard, and release it.
+"""Become the publisher of one shard, drain the shard, and release it.
 
-A publisher holds a shard through advisory locks. Batches are claimed in advance, but they are sent and committed
-strictly one after the other: a batch is sent only after the previous one is committed.
+A publisher holds a shard through advisory locks. It claims batches in advance. It sends a batch only after the previous
+batch is committed.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from ticketbottle_payctl.tracing import BatchSpan
 SEND_WITHIN = 45.0
 """The time limit in seconds from the beginning of a claim to its last delivery.
 
-A message may take 30 seconds, and the claim's transaction may be idle for 60 seconds. Therefore a publisher that was
-frozen for a minute, and lost its claim to another publisher, sends nothing of this claim.
+A message may take 30 seconds, and the claim's transaction may be idle for 60 seconds. If a publisher is frozen for a
+minute, another publisher can take over its claim. This limit stops the frozen publisher from sending the old claim.
 """
 
 _SKIP_LOCKED_ROWS_FOR = 10.0
@@ -46,7 +46,7 @@ class DrainResult(Enum):
 
 @dataclass(slots=True)
 class Shard:
-    """One shard, and what this run remembers about it between two drains."""
+    """One shard, with the state that the run keeps between two drains."""
 
     engine: Engine
     sender: Sender
@@ -64,7 +64,7 @@ class Shard:
         return self.backlog.shard
 
     def drain(self) -> Generator[BatchOutcome, None, None]:
-        """Drain the shard, or as much of it as its turn allows. Yield the result of each batch after its commit.
+        """Drain the shard until it is empty or its turn is over. Yield the result of each batch after its commit.
 
         Raises:
             BrokerUnavailableError, BrokerRefusedError: no message of a batch was delivered, and the batch was released.
@@ -78,8 +78,8 @@ class Shard:
             except DatabaseUnavailableError as error:
                 if skip_locked or not is_lock_timeout(error):
                     raise
-                # Another session holds a row, and nothing of its batch was sent. Continue without this row and its
-                # payment.
+                # Another session has locked a row, so the claim failed and nothing was sent. Continue without this row
+                # and its payment.
                 self._skip_locked_rows_until = self.budget.clock() + _SKIP_LOCKED_ROWS_FOR
                 yield from self._drain(skip_locked=True)
         except BaseException:
