@@ -2,6 +2,6 @@
 
 docs/explanation/scale.md describes the steps for an operator.
 
-``config`` prints Debezium's configuration, ``cut_over`` hands the outbox over to Debezium, ``mark`` marks the events
-that Debezium has sent, and ``cut_back`` takes the outbox back.
+``config`` generates Debezium's configuration. ``cut_over`` hands the outbox over to Debezium. ``mark`` marks the events
+that Debezium has sent. ``cut_back`` takes the outbox back.
 """

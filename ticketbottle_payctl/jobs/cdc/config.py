@@ -1,4 +1,4 @@
-r"""Generate a Debezium configuration that creates the same messages as payctl.
+r"""Generate a Debezium configuration that creates nearly the same messages as payctl.
 
 Topic, key, partition, value bytes and most headers are equal. The headers for correlation id, traceparent and replay
 run are missing, because Debezium does not read payctl's own tables. The header ``eventVersion`` is missing, because
@@ -40,7 +40,10 @@ _HEADERS = ("id:header:eventId", "eventType:header:eventType", "aggregateType:he
 
 @dataclass(frozen=True, slots=True)
 class CdcConfig:
-    """The connector's properties, the SQL that the owner of the table must run, and the required topics."""
+    """A Debezium configuration.
+
+    It has the connector's properties, the SQL that the outbox table's owner must run, and the required topics.
+    """
 
     connector: dict[str, str]
     sql: str
@@ -50,14 +53,14 @@ class CdcConfig:
 def cdc_config(
     database: DatabaseSettings, *, role: str = ROLE, password: str = PASSWORD, server: str | None = None
 ) -> CdcConfig:
-    """Return the configuration for the database in DATABASE_URL, without any password. Do not connect to the database.
+    """Return the configuration for the database in DATABASE_URL. It contains no password, and needs no connection.
 
     ``password`` is a placeholder that Kafka Connect's config provider replaces. If DATABASE_URL names a pooler,
     ``server`` (``host`` or ``host:port``) must name the database server, because replication does not work through a
     pooler.
 
     Raises:
-        InputError: ``password`` is not a placeholder, or ``role`` or ``server`` is not a name.
+        InputError: ``password`` is not a placeholder, or ``role`` or ``server`` is not a valid name.
     """
     if not _PLACEHOLDER.fullmatch(password):
         message = "the connector's password must be a placeholder of Kafka Connect, not the password itself"
@@ -117,10 +120,10 @@ def _only_server(database: DatabaseSettings) -> tuple[str, str]:
 
 
 def _capture(schema: str) -> dict[str, str]:
-    """Return the properties that make Debezium read inserts from the slot's position on, and write heartbeats.
+    """Return the properties that make Debezium read inserts after the slot's position, and write heartbeats.
 
-    Debezium takes no snapshot. PostgreSQL keeps its write-ahead log from the slot's position on. The position moves
-    only when Debezium sends a message. If programs write only to other tables, the heartbeats move the position.
+    Debezium takes no snapshot. PostgreSQL keeps the write-ahead log after the slot's position, which advances only when
+    Debezium sends a message. If programs write only to other tables, the heartbeats advance the position.
     """
     return {
         "topic.prefix": TOPIC_PREFIX,
@@ -162,7 +165,7 @@ def _transforms() -> dict[str, str]:
             "table.fields.additional.placement": ",".join(_HEADERS),
         }
     }
-    # Topics of unknown types are renamed first. Otherwise an event with a topic's name as its type would go to that
+    # Events of unknown types are routed first. Otherwise an event whose type equals a topic's name would go to that
     # topic.
     ours = "|".join([*(rf"payment\.{tail}" for tail in tails), HEARTBEATS.replace(".", r"\.")])
     steps["unroutable"] = {"type": _ROUTER, "regex": f"(?s)(?!(?:{ours})$).*", "replacement": UNROUTABLE}

@@ -1,7 +1,7 @@
 """Hand the outbox over to Debezium. payctl sends the events before the replication slot, and Debezium the later events.
 
 The slot has one position in the write-ahead log. Therefore each event is either before or after this position, even if
-transactions are open.
+other transactions are open at this moment.
 """
 
 from __future__ import annotations
@@ -33,29 +33,30 @@ LIMITS = Limits(statement=timedelta(seconds=30), lock=timedelta(seconds=5), idle
 
 PATIENCE = timedelta(seconds=30)
 SEND_WITHIN = 35.0
-"""The time limit of one wave in seconds. A single message may take 30 seconds."""
+"""The time limit of one wave in seconds. It is longer than the 30 seconds that one message may take."""
 
 MOST_PENDING = 10_000
 _OWNER = "payctl cdc cut-over"
 
 
 class CutOverCounts(TypedDict):
-    """The events that payctl sent before the handover."""
+    """The number of events before the slot, for each result."""
 
     sent: Count
     """The number of events before the slot that payctl sent; with dry_run, the number of pending events."""
     dead: Count
     """The number of events before the slot that became dead because their type is unknown."""
     failed: Count
-    """The number of events that the brokers did not accept; if not 0, payctl still owns the outbox."""
+    """The number of events before the slot that payctl did not send; if not 0, payctl still owns the outbox."""
 
 
 @dataclass(frozen=True, slots=True)
 class CutOverReport:
-    """The numbers of events before the slot that payctl ``sent``, and that are ``dead`` because they have no topic.
+    """The result of a cut-over.
 
-    If ``failed`` is not 0, the brokers did not accept all events. In that case, payctl has removed the slot and still
-    owns the outbox.
+    ``sent`` is the number of events before the slot that payctl sent. ``dead`` is the number of events that became dead
+    because they have no topic. If ``failed`` is not 0, the brokers did not accept all events. In that case, payctl has
+    removed the slot and still owns the outbox.
     """
 
     sent: int
@@ -66,7 +67,7 @@ class CutOverReport:
 
     @property
     def counts(self) -> CutOverCounts:
-        """The counts of the JSON output."""
+        """The counts with the field names of the JSON output."""
         return {"sent": self.sent, "dead": self.dead, "failed": self.failed}
 
 
@@ -81,13 +82,14 @@ def cdc_cut_over(  # noqa: PLR0913 - the job needs each of them
 ) -> CutOverReport:
     """Create the replication slot and send the events before it. The connector may start only after this call.
 
-    Before the call, the operator must stop every publisher, and the backlog must be small. Writers of events never
-    wait. With ``dry_run``, payctl runs the checks, creates no slot and writes nothing.
+    Before the call, the operator must stop every publisher, and the backlog must be small. The cut-over never blocks a
+    program that writes events. With ``dry_run``, payctl runs only the checks.
 
     Raises:
         LockedError: a publisher is running.
-        GuardError: more than ``MOST_PENDING`` events are pending, or an event waits behind a dead event.
-        ConfigError: the publication or a privilege is missing, or ``wal_level`` is not logical.
+        GuardError: the slot exists already, more than ``MOST_PENDING`` events are pending, or an event waits behind a
+            dead event.
+        ConfigError: the publication, a topic or a privilege is missing, or ``wal_level`` is not logical.
         BrokerUnavailableError, DatabaseUnavailableError: nothing was handed over.
     """
     if not dry_run:
@@ -114,7 +116,10 @@ def cdc_cut_over(  # noqa: PLR0913 - the job needs each of them
 
 
 def _enter(engine: Engine, shards: int) -> None:
-    """Write our name to every shard. A publisher that returns must then rescan the shard, and finds the slot."""
+    """Register payctl cdc cut-over as the publisher of every shard.
+
+    A publisher that returns must then rescan the shard, and the rescan finds the slot.
+    """
     with transaction(engine, LIMITS) as connection:
         for shard in range(shards):
             if shard_lock.enter(connection, shard, shards, 0, _OWNER) is Entry.REFUSED:
@@ -124,9 +129,9 @@ def _enter(engine: Engine, shards: int) -> None:
 def _keep_publishers_out(connection: Connection, shards: int, *, entered: bool) -> None:
     """Lock every shard without writing, so that no publisher can start.
 
-    PostgreSQL creates a slot only after every open transaction that has written has ended. Therefore this transaction
-    must not write before that, or it would wait for itself. A dry run has not called ``_enter``, so it writes our name
-    here and rolls back.
+    PostgreSQL creates a slot only when every open transaction that has written has ended. Therefore this transaction
+    must not write before the slot exists, or it would wait for itself. A dry run has not called ``_enter``. So it may
+    write here, and it rolls back.
     """
     allowed = {Entry.UNCHANGED} if entered else {Entry.UNCHANGED, Entry.TAKEN_OVER}
     if any(shard_lock.enter(connection, shard, shards, 0, _OWNER) not in allowed for shard in range(shards)):
@@ -168,7 +173,7 @@ def _check_topics(sender: Sender) -> None:
 
 
 def _send(engine: Engine, sender: Sender, pending: Sequence[cdc.Pending], max_retries: int) -> CutOverReport:
-    """Send and commit events in waves of one event for each payment. Skip a payment after its first failure."""
+    """Send and commit events in waves. A wave has one event of each payment. Skip a payment after its first failure."""
     sent = dead = behind = 0
     failures: dict[str, DeliveryFailure] = {}
     remaining = list(pending)

@@ -1,4 +1,4 @@
-"""Mark the events that Debezium has sent, by reading them from Kafka.
+"""Read the events that Debezium has sent from Kafka, and mark them in the outbox.
 
 Debezium does not write to the outbox table. Without this job, the events that Debezium has sent would stay pending. The
 cleanup would never delete them, and the next publisher would send them again.
@@ -25,7 +25,7 @@ _UNROUTABLE = f"UNKNOWN_EVENT_TYPE: Debezium sent it to {UNROUTABLE}"
 
 
 class MarkCounts(TypedDict):
-    """The numbers of read messages and of changed rows."""
+    """The counts of a marking run."""
 
     marked: Count
     """The number of rows marked as published."""
@@ -39,7 +39,11 @@ class MarkCounts(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class MarkReport:
-    """The number of messages ``read``, of rows newly ``marked`` or ``dead``, and of events still ``pending``."""
+    """The result of marking.
+
+    ``read`` is the number of messages read from Kafka. ``marked`` and ``dead`` are the numbers of rows that this run
+    has changed. ``pending`` is the number of events that are still pending.
+    """
 
     read: int
     marked: int
@@ -49,14 +53,14 @@ class MarkReport:
 
     @property
     def counts(self) -> MarkCounts:
-        """The counts of the JSON output."""
+        """The counts with the field names of the JSON output."""
         return {"marked": self.marked, "dead": self.dead, "read": self.read, "pending": self.pending}
 
 
 def cdc_mark(engine: Engine, follower: Follower, max_retries: int, *, dry_run: bool = False) -> MarkReport:
-    """Mark the events that are in Kafka as published. A second call does no harm.
+    """Mark the events that are in Kafka as published. Repeated calls do no harm.
 
-    An event in ``payment.unroutable`` becomes dead instead, as with payctl's own publisher.
+    An event in ``payment.unroutable`` becomes dead, because payctl's own publisher also makes such events dead.
 
     Raises:
         GuardError: Debezium does not publish this outbox.
@@ -70,7 +74,7 @@ def cdc_mark(engine: Engine, follower: Follower, max_retries: int, *, dry_run: b
 
 
 def mark_all(engine: Engine, follower: Follower, max_retries: int, *, dry_run: bool) -> MarkReport:
-    """Read the topics to their end, and mark events in batches. Commit the offsets only after the marks."""
+    """Read the topics to their end, and mark events in batches. Commit a batch's offsets only after its marks."""
     read = marked = dead = 0
     follower.open()
     while seen := follower.read(BATCH):

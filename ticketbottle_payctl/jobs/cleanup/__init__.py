@@ -1,7 +1,7 @@
-"""Delete old published events in short transactions, while publishers may run. Pending and dead events stay.
+"""Delete old published events in short transactions. Publishers may run. Pending and dead events stay.
 
-Only events that were published before the horizon are deleted. With an archive, a batch is deleted only after it is on
-disk. If the run is stopped or killed, committed batches stay deleted, and the next run deletes the rest.
+Only events that were published before the horizon are deleted. With an archive, a deletion is committed only after the
+events are on disk. If the run is stopped or killed, committed batches stay deleted, and the next run deletes the rest.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ticketbottle_payctl.telemetry import log_event
 __all__ = ["CleanupPreview", "CleanupReport", "CleanupStoppedBecause", "Swept", "cleanup", "preview_cleanup"]
 
 LATE_AFTER = timedelta(hours=1)
-"""The age from which a pending event is reported as late, because a publisher should have sent it."""
+"""The age from which payctl reports a pending event as late."""
 
 _READING = Limits(statement=timedelta(minutes=5))
 _MOST_LOGGED = 5
@@ -39,9 +39,10 @@ _MOST_LOGGED = 5
 
 @dataclass(frozen=True, slots=True)
 class CleanupPreview:
-    """A preview of a cleanup: the number of events, their approximate bytes, and the number of receipts.
+    """A preview of a cleanup: the number of events, their approximate size in bytes, and the number of receipts.
 
-    ``horizon`` and ``receipts_before`` are UTC. ``receipts_before`` is None if receipts are kept.
+    Events published before ``horizon`` and receipts stored before ``receipts_before`` would be deleted. Both instants
+    are UTC. ``receipts_before`` is None if receipts are kept.
     """
 
     horizon: datetime
@@ -56,9 +57,10 @@ class CleanupReport:
     """The number of deleted rows, and the unpublished events that need attention.
 
     Events published before ``horizon`` (UTC) are expired. ``matched`` counts the expired events that were found.
-    ``remaining`` counts those still in the table, because they were locked or not reached (up to 100,000). ``bytes`` is
-    the approximate size of the rows, ``receipts`` the number of deleted receipts. ``unpublished`` counts pending and
-    dead events, ``groups`` their types and errors. ``run_id`` is the recorded run, or None.
+    ``remaining`` counts the expired events that are still in the table, up to 100,000. They were locked, or the run
+    ended before it reached them. ``bytes`` is the approximate size of the deleted rows. ``receipts`` is the number of
+    deleted receipts. ``unpublished`` counts the pending and dead events, and ``groups`` groups these events by type and
+    error. ``run_id`` is the id of the recorded run, or None. With ``dry_run``, the numbers are a preview.
     """
 
     horizon: datetime
@@ -78,17 +80,17 @@ class CleanupReport:
 
     @property
     def pending(self) -> int:
-        """Return the number of events that wait to be published."""
+        """The number of events that wait to be published."""
         return self.unpublished.pending
 
     @property
     def dead(self) -> int:
-        """Return the number of events that are out of retries."""
+        """The number of events that are out of retries."""
         return self.unpublished.dead
 
     @property
     def counts(self) -> CleanupCounts:
-        """The counts that the JSON output and the Lambda function share."""
+        """The counts with the field names of the JSON output and of the Lambda function's result."""
         return {
             "matched": self.matched,
             "deleted": self.deleted,
@@ -118,14 +120,15 @@ def cleanup(  # noqa: PLR0913 - the job needs each of them
     done: Callable[[Swept], None] = lambda _: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> CleanupReport:
-    """Delete events that were published longer than ``retention`` ago, by the database's clock.
+    """Delete events that were published longer than ``retention`` ago, according to the database's clock.
 
-    ``keep_newest`` is a minimum retention: events published within it always stay. Receipts are deleted only if
-    ``receipts_older_than`` gives their minimum age. With ``planned``, the plan's instants are used, so events that
-    expired later are left to the next run. ``max_duration`` ends the run between two batches, and so does ``stop`` on a
-    signal. ``done`` is called after each committed batch. If the role may write ``run``, a run that deletes is
-    recorded. ``dry_run`` counts and deletes nothing. Dead and late events are logged as ``outbox_dead_events`` and
-    ``outbox_late_events``.
+    If ``keep_newest`` is longer than ``retention``, it applies instead. Receipts are deleted only if
+    ``receipts_older_than`` gives their minimum age. If ``planned`` is given, its instants apply, so the run keeps
+    events that expired after the preview. The run ends between two batches after ``max_duration``, or when ``stop`` is
+    set. ``done`` is called after each committed batch. The run is recorded as ``run`` if it deletes rows and the
+    database role may write the record. ``dry_run`` counts rows and deletes nothing.
+
+    Dead and late events are logged as ``outbox_dead_events`` and ``outbox_late_events``.
 
     Raises:
         InputError: ``archive`` cannot be opened, or is not an archive. Nothing was deleted.
@@ -155,7 +158,7 @@ def cleanup(  # noqa: PLR0913 - the job needs each of them
     try:
         with Archive(archive) if archive else nullcontext() as kept:
             reason = sweep.run(kept, receipts_before)
-    finally:  # nobody resumes an incomplete cleanup, because the next cleanup deletes the rest
+    finally:  # an incomplete cleanup is never resumed, because the next cleanup deletes the rest
         status = RunStatus.DONE if reason is CleanupStoppedBecause.EMPTY else RunStatus.INCOMPLETE
         record.close(status, sweep.swept)
     remaining, swept = sweep.remaining(), sweep.swept
@@ -183,7 +186,7 @@ def preview_cleanup(
     keep_newest: timedelta | None = None,
     receipts_older_than: timedelta | None = None,
 ) -> CleanupPreview:
-    """Return a preview of a cleanup. This reads every counted row and changes nothing.
+    """Return a preview of a cleanup. The preview reads every row that it counts, and changes nothing.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached, or counting took longer than five minutes.
@@ -234,7 +237,7 @@ def _previewed(preview: CleanupPreview, found: Unpublished, groups: Sequence[Gro
 
 
 def _alert(found: Unpublished, groups: Sequence[Group]) -> None:
-    """Log one line for dead events and one for late events, because a cleanup never removes them."""
+    """Log dead events and late events, because a cleanup never removes them."""
     if found.dead:
         reasons = [
             f"{group.events} {group.event_type}: {group.error or 'no reason noted'}" for group in groups if group.dead

@@ -1,4 +1,4 @@
-"""Delete expired events in batches until none is left. For each batch: delete, archive, commit, pause."""
+"""Delete expired events in batches until none is left. Delete, archive and commit each batch, then pause."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ticketbottle_payctl.store.outbox.retention import Expired
 LIMITS = Limits(
     statement=timedelta(seconds=10), lock=timedelta(seconds=1), idle=timedelta(seconds=60), index_only_plan=True
 )
-"""The limits of a batch's transaction. It never waits for a locked row, and has time to write to the archive."""
+"""The limits of a batch's transaction. The idle limit leaves time to write the archive."""
 
 _COUNTING = Limits(statement=timedelta(minutes=1), index_only_plan=True)
 _MOST_COUNTED = 100_000
@@ -39,7 +39,7 @@ class CleanupStoppedBecause(StrEnum):
 
 @dataclass(slots=True)
 class Swept:
-    """The counts so far: deleted and archived events, approximate bytes, committed batches, deleted receipts."""
+    """The counts of a cleanup so far. ``bytes`` is the approximate size of the deleted events."""
 
     deleted: int = 0
     archived: int = 0
@@ -49,15 +49,15 @@ class Swept:
 
 
 def kinds(horizon: datetime) -> tuple[Expired, Expired]:
-    """Return two selections: of fully marked events, and of half-marked events."""
+    """Return one selection of fully marked events and one of half-marked events, both published before ``horizon``."""
     return Expired(horizon), Expired(horizon, half_marked=True)
 
 
 @dataclass(slots=True)
 class Rest:
-    """The pause after a batch: a share of the batch's time, and more if the server has become slower.
+    """The pause after a batch, as a share of the batch's duration. The share grows if the server becomes slower.
 
-    While a publisher runs, the pause is twice the batch's time, because publishing is more urgent.
+    While a publisher runs, the pause is twice the batch's duration, because publishing is more urgent.
     """
 
     share: float = _LEAST_SHARE
@@ -75,7 +75,7 @@ class Rest:
 
 @dataclass(slots=True)
 class Sweep:
-    """One cleanup. ``deadline`` is an instant of ``clock``. ``done`` is called after each committed batch."""
+    """One cleanup. ``deadline`` is a time on ``clock``. ``done`` is called after each committed batch."""
 
     engine: Engine
     horizon: datetime
@@ -89,7 +89,7 @@ class Sweep:
     _publishing: bool = False
 
     def run(self, archive: Archive | None, receipts_before: datetime | None) -> CleanupStoppedBecause:
-        """Delete expired events, then receipts if requested. Return the reason why the run ended."""
+        """Delete expired events, then old receipts if ``receipts_before`` is given. Return why the run ended."""
         with translated_errors(), open_connection(self.engine, LIMITS) as connection:
             for kind in kinds(self.horizon):
                 reason = self._each(self._events(connection, kind, archive))
@@ -106,7 +106,7 @@ class Sweep:
         return min(found, _MOST_COUNTED)
 
     def _each(self, batches: Iterator[int]) -> CleanupStoppedBecause | None:
-        """Run batches with a pause after each. Stop when a batch is not full or the run must end."""
+        """Run batches with a pause after each one. Stop when a batch is not full or the run must end."""
         while (reason := self._must_stop()) is None:
             began = self.clock()
             rows = next(batches)
@@ -119,7 +119,7 @@ class Sweep:
         return reason
 
     def _events(self, connection: Connection, kind: Expired, archive: Archive | None) -> Iterator[int]:
-        """Delete one batch per step, each in its own transaction. Yield the number of rows that were found."""
+        """Delete one batch per iteration, in its own transaction. Yield the number of expired rows that were found."""
         after: Position = START
         while True:
             batch = store.delete_next(connection, kind, after, self.batch_size, whole=archive is not None)

@@ -1,4 +1,4 @@
-"""Define types for a cleanup's result. All its outputs share these field names."""
+"""Define the types of a cleanup's result. All outputs use the same field names."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from ticketbottle_payctl.jobs.cleanup.delete_batches import CleanupStoppedBecaus
 
 
 class CleanupCounts(TypedDict):
-    """The number of events by result."""
+    """The number of events for each result."""
 
     matched: Count
     """Expired events that were found."""
     deleted: Count
-    """Events deleted."""
+    """Deleted events."""
     archived: Count
     """Events added to the archive before they were deleted."""
     pending: Count
     """Events that wait to be published."""
     dead: Count
-    """Events out of retries."""
+    """Events that are out of retries."""
     late: Count
-    """Events pending for more than an hour."""
+    """Events that have been pending for more than an hour."""
     remaining: Count
     """Expired events that are still in the table, counted up to 100,000."""
     receipts: Count
-    """Stored callbacks that were deleted; with dry_run, that would be deleted."""
+    """Deleted receipts; with dry_run, receipts that would be deleted."""
 
 
 class CleanupFacts(TypedDict):
     """The result of a cleanup."""
 
     horizon: datetime
-    """Events published before this instant are expired, UTC."""
+    """The instant, UTC, before which events must have been published to be expired."""
     bytes: Count
     """The approximate size of the deleted rows in bytes; with dry_run, of the rows that would be deleted."""
     batches: Count
@@ -59,6 +59,6 @@ class UnpublishedItem(TypedDict):
     """The error's group, for replay --error-group."""
     events: Annotated[int, Keywords(minimum=1)]
     oldest: datetime
-    """When the oldest of these events was created, UTC."""
+    """The instant when the oldest of these events was created, UTC."""
     oldest_age_s: Seconds | None
     """The age of the oldest event in seconds."""

@@ -1,7 +1,7 @@
-"""Record a cleanup in ``payctl.runs``. The entry is written with the first batch and completed at the end.
+"""Record a cleanup in ``payctl.runs``. The entry is written after the first batch and completed at the end.
 
-A failed write is ignored: the role of the scheduled cleanup may have no permission to write the entry, and no cleanup
-should fail because of that.
+The database role of the scheduled cleanup may have no permission to write the entry. Therefore a failed write is only
+logged, and the cleanup continues.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ticketbottle_payctl.telemetry import log_event
 
 @dataclass(slots=True)
 class Record:
-    """The record of one run. ``id`` is None if nothing was deleted yet or the entry could not be written."""
+    """The record of one run. ``id`` is None until rows are deleted, and if the entry could not be written."""
 
     engine: Engine
     run: NewRun | None
@@ -30,11 +30,11 @@ class Record:
 
     @property
     def id(self) -> str | None:
-        """The recorded run's id."""
+        """The id of the recorded run, or None if no entry was written."""
         return self._opened.id if self._opened else None
 
     def begin(self) -> None:
-        """Record that the run began. Only the first call writes, and a failed write is not repeated."""
+        """Record that the run has begun. Only the first call writes the entry, and a failed write is not repeated."""
         run, self.run = self.run, None
         if run is None:
             return
