@@ -1,4 +1,4 @@
-"""Connect to the database before the first request needs it."""
+"""Connect to the database before the first request needs the connection."""
 
 from __future__ import annotations
 

@@ -17,19 +17,19 @@ _LIMITS = Limits(statement=timedelta(seconds=30))
 
 @dataclass(frozen=True, slots=True)
 class ErrorsReport:
-    """Groups of events with the same kind of error, the largest first. ``truncated``: there are more groups."""
+    """Groups of events with the same kind of error, the largest first. ``truncated`` is True if more groups exist."""
 
     groups: tuple[ErrorGroup, ...]
     truncated: bool
 
     @property
     def events(self) -> int:
-        """Return the number of events in these groups."""
+        """The number of events in these groups."""
         return sum(group.count for group in self.groups)
 
 
 def group_errors(engine: Engine, selector: Selector, *, max_retries: int, limit: int) -> ErrorsReport:
-    """Group unpublished events that failed at least once. Their last errors are compared without ids and numbers.
+    """Group the unpublished events that failed at least once by their last error, without its ids and numbers.
 
     Raises:
         InputError: the selector's pattern is not a regular expression.

@@ -15,10 +15,10 @@ _LIMITS = Limits(statement=timedelta(seconds=5))
 
 
 def find_order(engine: Engine, order_code: str) -> Unsettled:
-    """Return the payment of an order code, whatever its status.
+    """Return the payment with this order code, in any status.
 
     Raises:
-        NotFoundError: no payment has this order code. The hint names the order codes that end in it.
+        NotFoundError: no payment has this order code. The hint lists the order codes that end with the given text.
         DatabaseUnavailableError: the server cannot be reached.
     """
     with transaction(engine, _LIMITS, commit=False) as connection:

@@ -31,7 +31,7 @@ def find_receipt(engine: Engine, receipt_id: str) -> StoredRequest:
 
 
 def require_receipts(engine: Engine) -> None:
-    """Raise an error if callbacks cannot be stored.
+    """Raise an error if payctl cannot store callbacks.
 
     Raises:
         ConfigError: payctl's schema or a permission is missing.

@@ -1,4 +1,4 @@
-"""Mark half-marked events as published, because the replaced service has sent them. Nothing is sent again."""
+"""Mark half-marked events as published, because the service that payctl replaced has sent them. Send nothing again."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ _LIMITS = Limits()
 
 @dataclass(frozen=True, slots=True)
 class FlagsReport:
-    """The number of half-marked events before the run, and how many of them were repaired.
+    """The number of half-marked events before the run, and the number of repaired events.
 
-    The other events were locked, or the run was stopped. ``oldest`` and ``newest`` are instants of creation.
-    ``sent_until`` is the instant at which the last event was sent (UTC). ``run_id`` is the recorded run, or None.
+    An event was not repaired if its row was locked or the run was stopped. ``oldest`` and ``newest`` are when the
+    oldest and the newest of the events were created. ``sent_until`` is when the last of them was sent (UTC). ``run_id``
+    is the id of the recorded run, or None.
     """
 
     matched: int
@@ -33,7 +34,7 @@ class FlagsReport:
 
 
 def preview_published_flags(engine: Engine) -> FlagsReport:
-    """Count half-marked events. Change nothing.
+    """Count the half-marked events, and change nothing.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached.
@@ -55,9 +56,9 @@ def fix_published_flags(  # noqa: PLR0913 - the job needs each of them
 ) -> FlagsReport:
     """Repair the ``planned`` events, oldest first, in short transactions of ``batch_size`` events.
 
-    Events that were sent after the plan are not changed. If the run is stopped, the next run repairs the rest. The run
-    and each row that it changes are recorded, unless there is nothing to repair. ``done`` is called after each batch
-    with the number of repaired events.
+    Events that were sent after the preview are not changed. If the run is stopped, the next run repairs the rest. The
+    run and each changed row are recorded, unless there is nothing to repair. ``done`` is called after each batch with
+    the number of events repaired so far.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached. Committed repairs stay.

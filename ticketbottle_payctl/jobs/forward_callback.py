@@ -1,6 +1,6 @@
-"""Pass a genuine callback on to another service, unchanged, and return that service's reply.
+"""Forward a genuine callback unchanged to another service, and return that service's reply.
 
-payctl settles nothing here. A callback that is not genuine is not passed on.
+payctl does not settle the payment. It does not forward a callback that is not genuine.
 """
 
 from __future__ import annotations
@@ -22,11 +22,14 @@ _OF_THE_CONNECTION = frozenset({
     "accept-encoding", "connection", "content-length", "expect", "host", "keep-alive", "proxy-authorization",
     "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
 })  # fmt: skip
-"""Headers about the connection to payctl. The connection to the service has its own."""
+"""Headers of the connection between the gateway and payctl. They are not forwarded to the service."""
 
 
 class ForwardOutcome(StrEnum):
-    """The outcome for a callback: the service replied, the callback was not genuine, or no complete reply arrived."""
+    """The outcome of forwarding a callback.
+
+    FORWARDED: the service replied. REFUSED: the callback is not genuine. FAILED: no complete reply arrived in time.
+    """
 
     FORWARDED = "forwarded"
     REFUSED = "refused"
@@ -44,9 +47,10 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class ForwardReport:
-    """The result for one callback. ``reply`` is what the gateway gets.
+    """The result for one callback. ``reply`` is the reply to the gateway.
 
-    It is the service's own reply if the outcome is FORWARDED. ``url`` and ``took`` are None if nothing was sent.
+    If the outcome is FORWARDED, ``reply`` is the service's own reply. ``url`` and ``took`` are None if nothing was
+    sent.
     """
 
     outcome: ForwardOutcome
@@ -60,9 +64,9 @@ class ForwardReport:
 def forward_callback(
     request: Request, headers: Mapping[str, str], gateway: Gateway, credentials: Credentials, to: Destination
 ) -> ForwardReport:
-    """Verify a callback and send it to the service: the same bytes, query and headers.
+    """Verify a callback, and send it to the service with the same bytes, query and headers.
 
-    If no complete reply arrives in time, the gateway is asked to send the callback again.
+    If no complete reply arrives in time, the reply asks the gateway to send the callback again.
 
     Raises:
         InputError: the URL is not allowed.
@@ -87,14 +91,14 @@ def forward_callback(
 
 
 def _passed_on(headers: Mapping[str, str]) -> dict[str, bytes]:
-    """Return the headers to send, as the received bytes. HTTP servers decode header bytes as ISO 8859-1."""
+    """Return the headers to forward, with the received bytes. HTTP servers decode header bytes as ISO 8859-1."""
     return {
         name: value.encode("iso-8859-1") for name, value in headers.items() if name.lower() not in _OF_THE_CONNECTION
     }
 
 
 def _reply(response: HttpResponse) -> Reply:
-    """Return a response as a reply. The text keeps bytes that are not UTF-8."""
+    """Convert the service's response to a reply. Keep bytes that are not valid UTF-8."""
     kind = response.content_type
     headers = {"content-type": kind} if kind and kind.isascii() and kind.isprintable() else {}
     return Reply(response.status, response.body.decode("utf-8", "surrogateescape"), headers)

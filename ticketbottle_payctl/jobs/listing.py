@@ -1,4 +1,4 @@
-"""List any number of rows with only one page in memory at a time."""
+"""List any number of rows, and keep only one page in memory at a time."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _LIMITS = Limits(statement=timedelta(seconds=30))
 _PAGE = 2000
 
 Fetch = Callable[[Connection, int, PagePosition | None], list[Listed]]
-"""A function that fetches one page: at most the given number of rows, after the given position."""
+"""A function that returns one page: at most the given number of rows after the given position."""
 
 
 class Listing:
     """An iterator over rows.
 
-    After the last row, ``more`` is true if further rows exist, and ``next`` is the position to continue from.
+    After the iteration, ``more`` is true if further rows exist, and ``next`` is the position to continue from.
 
     Raises, during the iteration:
         InputError: the database does not accept the selector.
@@ -42,10 +42,10 @@ class Listing:
 def list_rows(
     engine: Engine, fetch: Fetch, *, limit: int | None, after: PagePosition | None = None, page_size: int = _PAGE
 ) -> Listing:
-    """Return at most ``limit`` rows, newest first, or all rows if it is None. Nothing is read before the iteration.
+    """Return at most ``limit`` rows, newest first. If ``limit`` is None, return all rows.
 
-    Each page is read in its own transaction, so a long listing does not delay vacuum. Rows that are added during the
-    listing are newer than the present page, so they do not disturb it.
+    The iteration reads each page in its own transaction, so a long listing does not delay vacuum. Rows added during the
+    listing are newer than the current page, so the listing neither repeats nor skips a row.
     """
 
     def rows(listing: Listing) -> Iterator[dict[str, object]]:

@@ -1,4 +1,4 @@
-"""Register the webhook's URL at PayOS. PayOS offers only its portal and this API for that."""
+"""Register the webhook's URL at PayOS. The only other way is the PayOS portal."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["Registration", "register_webhook"]
 
 
 def register_webhook(url: str, confirm: Callable[[str], HttpResponse]) -> Registration:
-    """Register ``url`` and return PayOS's decision. PayOS calls the URL at once. It is safe to register a URL again.
+    """Register ``url`` and return PayOS's decision. It is safe to register the same URL again.
 
-    ``confirm`` sends the request and returns the response.
+    ``confirm`` sends the request and returns the response. PayOS calls the URL before it responds.
 
     Raises:
         UnavailableError: PayOS did not answer, or payctl cannot read its response. PayOS may have registered the URL.

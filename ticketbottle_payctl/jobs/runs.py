@@ -19,7 +19,7 @@ _SHORTEST_PREFIX = 4
 
 @dataclass(frozen=True, slots=True)
 class RunPage:
-    """A page of runs, the latest first. ``more`` is true if there are older runs."""
+    """A page of runs, the latest first. ``more`` is True if older runs exist."""
 
     runs: tuple[Run, ...]
     more: bool
@@ -27,7 +27,7 @@ class RunPage:
 
 @dataclass(frozen=True, slots=True)
 class RunDetails:
-    """A run and its first rows. ``remaining`` counts the planned rows that the run did not reach."""
+    """A run and its first rows. ``remaining`` is the number of planned events that the run did not reach."""
 
     run: Run
     items: tuple[RunItem, ...]
@@ -64,7 +64,7 @@ def show_run(engine: Engine, prefix: str, limit: int) -> RunDetails:
 
 
 def count_remaining(engine: Engine, run: Run) -> int:
-    """Return how many events of its plan a run did not reach.
+    """Return the number of planned events that a run did not reach.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached.
@@ -79,7 +79,7 @@ def find_run(engine: Engine, prefix: str) -> Run:
 
     Raises:
         NotFoundError: no run has this id.
-        InputError: several runs match, the prefix is too short, or it is not part of an id.
+        InputError: several runs match, or the prefix is too short or has a character that no id contains.
         ConfigError: payctl's schema or a permission is missing.
         DatabaseUnavailableError: the server cannot be reached.
     """

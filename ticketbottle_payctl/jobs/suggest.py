@@ -1,4 +1,4 @@
-"""Suggest ids that an operator may want to type. Each query takes the server less than a second."""
+"""Suggest ids for the operator's command line. Each query is limited to less than a second."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Check whether a callback is genuine, and explain why if it is not. This needs keys, but no database or network."""
+"""Check whether a callback is genuine. If it is not, explain why. This needs keys, but no database or network."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class VerifyReport:
     hints: tuple[str, ...] = ()
     """The likely mistakes, if the callback is not genuine."""
     keys: tuple[TriedKey, ...] = ()
-    """The keys that the signature was compared with."""
+    """The keys that payctl used to check the signature."""
     canonical: str | None = None
-    """The text that was signed, personal data masked; only if an explanation was asked for."""
+    """The signed text with personal data masked; null if no explanation was requested."""
 
 
 def verify_signature(
@@ -61,14 +61,14 @@ def verify_signature(
     explain: bool = False,
     other_keys: Mapping[str, tuple[Secret, ...]] = _NO_OTHERS,
 ) -> VerifyReport:
-    """Verify a callback as the webhook does. Never raises because of the request.
+    """Verify a callback with the same code as the webhook. A bad request never causes an exception.
 
-    Without ``gateway``, the path or the format of the request decides. With ``explain``, a rejection has hints. To find
-    them, payctl also tries the merchant's other values, the keys of other gateways, and ``other_keys``, which are named
-    by their labels.
+    If ``gateway`` is None, the path or the format of the request decides. With ``explain``, a rejection has hints. To
+    find hints, payctl also tries the merchant's other values, the keys of other gateways, and ``other_keys``.
+    ``other_keys`` maps a label, which the hints show, to its keys.
 
     Raises:
-        ConfigError: from ``credentials_for``, if a setting is wrong.
+        ConfigError: ``credentials_for`` found a wrong setting.
     """
     gateway = gateway or resolve(request)
     if gateway is None:
@@ -91,7 +91,7 @@ def verify_signature(
 def _explained(
     gateway: Gateway, request: Request, credentials: Credentials, others: Mapping[str, tuple[Secret, ...]]
 ) -> Explanation:
-    # This is loaded late, because a check without an explanation must start fast.
+    # This import is late, because a check without an explanation must start fast.
     from ticketbottle_payctl.providers.explain import explain  # noqa: PLC0415
 
     return explain(gateway, request, credentials, others=others)
@@ -102,7 +102,7 @@ def _keys_of_others(
 ) -> dict[str, tuple[Secret, ...]]:
     keys: dict[str, tuple[Secret, ...]] = {}
     for other in GATEWAYS.values():
-        # A wrong setting of another gateway must not hide the problem of this callback.
+        # A wrong setting of another gateway must not hide this callback's problem.
         with suppress(PayctlError):
             if other is not gateway:
                 values = credentials_for(other)

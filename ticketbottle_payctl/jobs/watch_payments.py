@@ -1,4 +1,4 @@
-"""Find gateways whose callbacks no longer arrive: payments are created, but no callback settles them."""
+"""Find gateways whose callbacks no longer arrive. Payments are created there, but no callback settles them."""
 
 from __future__ import annotations
 
@@ -12,22 +12,24 @@ from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.payments import health as store
 
 OVERDUE_AFTER = timedelta(minutes=30)
-"""The age at which a payment should be settled. Most gateways close the payment page after 15 minutes."""
+"""The age at which an unsettled payment is overdue. Most gateways close the payment page after 15 minutes."""
 
 WINDOW = timedelta(hours=1)
-"""How long a payment counts as due after :data:`OVERDUE_AFTER`. So each measurement covers one hour of payments."""
+"""The measured period. A measurement covers the payments that reached :data:`OVERDUE_AFTER` in the last hour."""
 
 FEWEST = 5
-"""The minimum number of payments for a judgement, because gateways send no callback for unpaid ones."""
+"""The minimum number of payments for a measurement. A few unpaid payments without a callback prove nothing."""
 
 _LIMITS = Limits(statement=timedelta(seconds=20))
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayWatch:
-    """The measures of one gateway. ``unsettled_percent`` and ``silent_s`` are 0 if there are too few payments.
+    """The measurements of one gateway.
 
-    ``silent_s`` is how long payments have been created without a genuine callback, in seconds. It is at most a day.
+    ``overdue`` is the number of overdue payments in the window. ``unsettled_percent`` is their share. ``silent_s`` is
+    the number of seconds, at most a day, in which payments were created but no genuine callback arrived.
+    ``unsettled_percent`` and ``silent_s`` are 0 if the gateway has too few payments.
     """
 
     gateway: str
@@ -37,7 +39,7 @@ class GatewayWatch:
 
 
 def watch_payments(engine: Engine) -> list[GatewayWatch]:
-    """Return the measures of each known gateway that has payments from the last day. Change nothing.
+    """Return the measurements of each known gateway that has payments from the last day.
 
     Raises:
         DatabaseUnavailableError: the database cannot be reached, or the payments were not read within 20 seconds.
