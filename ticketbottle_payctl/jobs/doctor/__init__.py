@@ -1,6 +1,6 @@
-"""Check that everything that payctl needs exists and works. A finding describes each fault and its fix.
+"""Check that everything that payctl needs exists and works. Each finding describes one fact and, if needed, a fix.
 
-The doctor changes nothing. If a check cannot run, the doctor reports a finding and runs the other checks.
+The doctor changes nothing. If a check cannot run, the doctor reports this as a finding and runs the other checks.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ CHECKS = (
     "database", "columns", "grants", "schema", "time-zone", "clock", "kafka", "keys", "old-service", "index",
     "reference-index", "vacuum", "snapshot", "callbacks", "publishers", "backlog",
 )  # fmt: skip
-"""The checks, in order."""
+"""The names of the checks, in the order in which they run."""
 
 _NEEDS_DATABASE = frozenset({*_IN_DATABASE, "schema", "backlog"})
 
@@ -51,9 +51,9 @@ _NEEDS_DATABASE = frozenset({*_IN_DATABASE, "schema", "backlog"})
 def diagnose(
     subject: Subject, only: Sequence[str] = (), *, looking: Callable[[str], None] = lambda _: None
 ) -> DoctorReport:
-    """Run all checks, or only some of :data:`CHECKS`. A failed check is a finding, never an exception.
+    """Run all checks, or only those named in ``only``. A failed check is a finding, never an exception.
 
-    Before each check ``looking`` is called with its name.
+    ``looking`` is called with the name of each check before the check runs.
     """
     chosen = [name for name in CHECKS if not only or name in only]
     findings: list[Finding] = []

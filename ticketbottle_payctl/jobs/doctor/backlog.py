@@ -1,4 +1,4 @@
-"""Find out why events wait. If an event is overdue or dead, at least one finding is not ok."""
+"""Find out why events wait. If an event is overdue or dead, at least one finding is a warning or a failure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WINDOW = timedelta(minutes=5)
 
 
 def check(subject: Subject, probe: Probe) -> list[Finding]:
-    """Judge the pending and dead events. The brokers are asked only if an event is overdue.
+    """Explain why events are pending or dead. Probe the brokers only if an event is overdue.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached, or did not answer in time.

@@ -1,4 +1,4 @@
-"""Check that no genuine callback of the last days was stored without settling its payment."""
+"""Check that payctl has settled the payment of every genuine callback of the last seven days."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from ticketbottle_payctl.store.payments.unsettled_callbacks import UnsettledCall
 
 _NAME = "callbacks"
 _WITHIN = timedelta(days=7)
-"""The age up to which a callback is reported. payctl cannot see later refunds, so the time is limited."""
+"""The greatest age of a reported callback. The age is limited because payctl cannot see later refunds."""
 
 _NEEDED = (Privilege("payctl.webhook_receipts", "SELECT"), Privilege("payments", "SELECT"))
 _MONEY = (IgnoredBecause.HELD.value, IgnoredBecause.UNDOCUMENTED.value)
 
 
 def check(connection: Connection, _: Subject) -> list[Finding]:
-    """Name the callbacks that settled nothing.
+    """Report the genuine callbacks that settled no payment.
 
-    The check fails if a command can settle the payment now. Otherwise the operator must decide, and the check warns.
+    If a command can settle the payment now, the finding is a failure. Otherwise the operator must decide, and the
+    finding is a warning.
     """
     held = tables.privileges(connection, _NEEDED)
     if not all(held.get(one, False) for one in _NEEDED):

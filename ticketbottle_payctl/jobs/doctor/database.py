@@ -1,4 +1,4 @@
-"""Check the database: version, tables, permissions, and whether its clock and its time zone fit payctl."""
+"""Check the database: its version, tables, permissions, clock and time zone."""
 
 from __future__ import annotations
 
@@ -74,19 +74,19 @@ def _table(connection: Connection, table: str) -> list[Finding]:
 
 
 def grants(connection: Connection, subject: Subject) -> list[Finding]:
-    """Check that the role has every permission for at least one task, and no task only in part."""
+    """Check that the role has every permission for at least one task, and has no task's permissions only in part."""
     role = servers.server(connection).role
     held = {task: tables.privileges(connection, wanted) for task, wanted in PRIVILEGES.items()}
     may = [
         task
         for task, wanted in PRIVILEGES.items()
-        # payctl's own tables may be missing: the check of its schema reports that
+        # payctl's own tables may be missing: the check `schema` reports that
         if all(held[task].get(one, "." in one.table) for one in wanted)
     ]
     explained = {one for task in may for one in held[task]}
     missing = {task: [one for one, has in held[task].items() if not has] for task in held if task not in may}
     partly = []
-    # Two tasks can write the same columns. The role is meant for the task of which it lacks the least.
+    # Two tasks can write the same columns. The role is meant for the task for which it lacks the fewest permissions.
     for task in sorted(missing, key=lambda task: len(missing[task])):
         if _is_meant(held[task], explained):
             partly.append(_lacks(task, role, missing[task], subject.schema))
@@ -106,7 +106,10 @@ def grants(connection: Connection, subject: Subject) -> list[Finding]:
 
 
 def _is_meant(held: dict[Privilege, bool], explained: set[Privilege]) -> bool:
-    """Return whether the role is meant for this task: it has a write permission that no other task explains."""
+    """Return whether the role is probably meant for this task.
+
+    This is true if the role has a write permission on the service's tables that no task in ``explained`` needs.
+    """
     of_service = {one: has for one, has in held.items() if "." not in one.table and one.kind != "SELECT"}
     return any(has and one not in explained for one, has in of_service.items())
 
@@ -155,7 +158,7 @@ def own_schema(subject: Subject) -> list[Finding]:
 
 
 def time_zone(connection: Connection, _: Subject) -> list[Finding]:
-    """Check that sessions that write events use UTC: the default of ``"createdAt"`` follows the session's zone."""
+    """Check that sessions that write events use UTC. The default of ``"createdAt"`` follows the session's time zone."""
     found = servers.server(connection)
     settings = servers.zone_settings(connection)
     findings = []
@@ -192,7 +195,7 @@ _DEFAULT_FOLLOWS = 'a row with the default "createdAt" would get local time; pay
 
 
 def clock(connection: Connection, subject: Subject) -> list[Finding]:
-    """Check that this machine's clock and the server's clock agree, apart from half the round trip."""
+    """Check that this machine's clock and the server's clock agree. Correct the difference by half the round trip."""
     before = subject.now()
     there = servers.clock(connection)
     after = subject.now()

@@ -34,11 +34,11 @@ COLUMNS: dict[str, dict[str, str]] = {
     },
 }
 SAME_TYPE = {"character varying": _TEXT, "bigint": _WHOLE}
-"""The column types that payctl accepts instead of the expected type."""
+"""The column types that payctl accepts, each with the expected type that it may replace."""
 
 STATUSES = ("PENDING", "COMPLETED", "FAILED", "CANCELLED")
 WRITTEN = ("id", "aggregateId", "aggregateType", "eventType", "payload", "createdAt")
-"""The columns that payctl fills in a new event. Every other column must have a default or accept NULL."""
+"""The columns that payctl writes in a new event. Every other column must have a default or accept NULL."""
 
 _SETTLED = ("status", "updatedAt", "completedAt", "failedAt", "cancelledAt")
 _MARKED = ("published", "publishedAt", "retryCount", "lastError")
@@ -96,7 +96,7 @@ PRIVILEGES: dict[str, tuple[Privilege, ...]] = {
     ),
     "cleanup": (
         *_all("outbox", "SELECT", "DELETE"),
-        *_each("outbox", "UPDATE", ("lastError",)),  # without this permission, no row can be locked
+        *_each("outbox", "UPDATE", ("lastError",)),  # PostgreSQL requires an UPDATE permission to lock a row
         *_all("payctl.event_context", "SELECT", "DELETE"),
     ),
     "watch-payments": (
@@ -104,4 +104,4 @@ PRIVILEGES: dict[str, tuple[Privilege, ...]] = {
         *_each("payctl.webhook_receipts", "SELECT", ("provider", "received_at")),
     ),
 }
-"""For each task, every permission that its statements need. Tables that do not exist yet are not checked."""
+"""The permissions that each task needs. The doctor does not check tables that do not exist yet."""

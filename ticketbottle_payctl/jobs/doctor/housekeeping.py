@@ -26,9 +26,9 @@ _SETTINGS = (
 
 
 def old_service(connection: Connection, _: Subject) -> list[Finding]:
-    """Check that the replaced service left no rows with ``"publishedAt"`` but without ``published``.
+    """Check for half-marked rows: rows that have ``"publishedAt"``, but whose ``published`` is false.
 
-    The replaced service sent the events of such rows.
+    The service that payctl replaced left these rows, and it has sent their events.
     """
     half = half_marked.count(connection)
     if not half.events:
@@ -42,7 +42,7 @@ def old_service(connection: Connection, _: Subject) -> list[Finding]:
 
 
 def index(connection: Connection, subject: Subject) -> list[Finding]:
-    """Check that the claim has an index on (published, "createdAt")."""
+    """Check that the outbox has the index on (published, "createdAt") that claims use."""
     return [_claims(tables.indexes(connection, "outbox"), subject.schema)]
 
 
@@ -60,7 +60,7 @@ def _claims(found: list[Index], schema: str) -> Finding:
 
 
 def vacuum(connection: Connection, subject: Subject) -> list[Finding]:
-    """Check that the table has few dead rows and fresh statistics, or is small."""
+    """Check that the outbox is small, or has few dead rows and fresh statistics."""
     found = tables.housekeeping(connection, "outbox")
     if found is None:
         return [fail("vacuum", "table outbox does not exist", "see the finding of the check columns")]
@@ -90,7 +90,7 @@ def _advice(found: Housekeeping, subject: Subject) -> str | None:
 
 
 def snapshot(connection: Connection, _: Subject) -> list[Finding]:
-    """Check that no session has a snapshot so old that vacuum cannot remove dead rows."""
+    """Check that no session holds an old snapshot, because it would keep vacuum from removing dead rows."""
     holders = sessions.snapshot_holders(connection, _OLD_SNAPSHOT)
     findings = []
     for holder in holders[:_LISTED]:

@@ -1,4 +1,4 @@
-"""Check that the brokers can be reached, accept the login and have the topics of the events."""
+"""Check that the brokers can be reached, accept the credentials, and have payctl's topics."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ _PATIENCE = 5.0
 
 
 class Probe:
-    """A probe of the brokers, as the publisher makes it. It asks once, and all checks share the answer."""
+    """A probe of the brokers, the same as the publisher's. The first check runs it, and all checks share the result."""
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
         self._answer: dict[str, DeliveryFailure] | PayctlError | None = None
 
     def stopped_types(self) -> dict[str, DeliveryFailure]:
-        """Return the event types that cannot be sent, with the cause.
+        """Return the event types that cannot be sent, each with the reason.
 
         Raises:
-            ConfigError: Kafka is not configured, or refused the login.
+            ConfigError: Kafka is not configured.
+            BrokerRefusedError: a broker refused the credentials or the TLS connection.
             BrokerUnavailableError: no broker answered.
         """
         if self._answer is None:
@@ -36,10 +37,11 @@ class Probe:
 
 
 def check(subject: Subject, probe: Probe) -> list[Finding]:
-    """Probe the brokers as the publisher would, then check each topic.
+    """Probe the brokers in the same way as the publisher, then check each topic.
 
     Raises:
-        ConfigError: Kafka is not configured, or refused the login.
+        ConfigError: Kafka is not configured.
+        BrokerRefusedError: a broker refused the credentials or the TLS connection.
         BrokerUnavailableError: no broker answered.
     """
     settings = subject.kafka()

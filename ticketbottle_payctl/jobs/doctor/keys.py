@@ -1,7 +1,7 @@
-"""Check the gateways' keys: each key signs a test callback, which must be accepted with that key alone.
+"""Check the gateways' keys. Each key signs a test callback, and the gateway's verifier must accept it with this key.
 
-This proves that the key is usable. Only a genuine callback proves that the gateway uses the same key: use
-``payctl verify-signature`` with a received callback.
+This proves that the key is usable. It does not prove that the gateway uses the same key. Only a genuine callback proves
+that: ``payctl verify-signature`` verifies a received callback.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _QUOTES = ("'", '"', "`")
 
 
 def check(subject: Subject) -> list[Finding]:
-    """Check every gateway: its built-in example, then its configured keys.
+    """Check each gateway's built-in example, then its configured keys.
 
     Raises:
         ConfigError: a secret cannot be read.
@@ -59,7 +59,7 @@ def _examples_hold(gateway: Gateway) -> bool:
 
 
 def _combinations(needed: list[CredentialField], credentials: Credentials) -> list[tuple[Secret, ...]]:
-    """Return each current or previous value of each field, combined with the current values of the other fields."""
+    """Return the combinations of key values to check. A combination has at most one value that is not current."""
     every = product(*(credentials[field.name] for field in needed))
     current = tuple(credentials[field.name][0] for field in needed)
     return [one for one in every if sum(a is not b for a, b in zip(one, current, strict=True)) <= 1]
@@ -96,7 +96,7 @@ def _tampered(request: Request) -> Request:
 
 
 def _spoiled(gateway: Gateway, credentials: Credentials) -> list[Finding]:
-    """Return a warning for each value with spaces, line ends or quotes around it, as copy and paste adds them."""
+    """Return a warning for each value that begins or ends with white space or a quotation mark."""
     name = gateway_name(gateway.name)
     findings = []
     for field in gateway.fields:

@@ -13,7 +13,7 @@ from ticketbottle_payctl.domain.causes import Command
 from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.providers.gateway import Credentials, Gateway
 
-if TYPE_CHECKING:  # the check of the keys needs neither driver
+if TYPE_CHECKING:  # the check of the keys needs neither the database driver nor the Kafka client
     from sqlalchemy import Engine
 
     from ticketbottle_payctl.broker.producer import Producer
@@ -21,7 +21,10 @@ if TYPE_CHECKING:  # the check of the keys needs neither driver
 
 
 class Status(StrEnum):
-    """The severity of a finding. ``warn``: it needs attention but still works. ``fail``: it does not work."""
+    """The severity of a finding.
+
+    ``warn`` is for something that works but needs attention. ``fail`` is for something that does not work.
+    """
 
     OK = "ok"
     WARN = "warn"
@@ -30,9 +33,10 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A fact, its meaning, and its fix: words or SQL, a command of payctl, or both.
+    """A fact about the system, with its meaning and its fix.
 
-    All three are None if there is nothing to fix. ``off`` is true if the thing is not in use, so nothing was checked.
+    ``remedy`` is a fix in words or SQL. ``command`` is a payctl command that fixes the fault. ``meaning``, ``remedy``
+    and ``command`` are None if there is nothing to fix. ``off`` is True if the subject of the check is not in use.
     """
 
     check: str
@@ -54,7 +58,7 @@ class FindingCounts(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The services that the doctor examines. Each supplier connects when called, or raises ConfigError."""
+    """The services and settings that the doctor examines. Each function raises ConfigError if its setting is wrong."""
 
     engine: Callable[[], Engine]
     kafka: Callable[[], KafkaSettings]
@@ -68,24 +72,24 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class DoctorReport:
-    """All findings, in the order of the checks."""
+    """All findings of a run, in the order of the checks."""
 
     findings: tuple[Finding, ...]
 
     @property
     def counts(self) -> FindingCounts:
-        """Return the number of findings of each status."""
+        """The number of findings of each status."""
         found = Counter(finding.status for finding in self.findings)
         return {"ok": found[Status.OK], "warn": found[Status.WARN], "fail": found[Status.FAIL]}
 
     @property
     def off(self) -> int:
-        """Return the number of findings about things that are not in use. ``counts`` has them among ``ok``."""
+        """The number of findings about things that are not in use. ``counts`` counts them as ``ok``."""
         return sum(finding.off for finding in self.findings)
 
     @property
     def healthy(self) -> bool:
-        """Return whether no finding is a failure. A warning is not a failure."""
+        """Whether no finding is a failure. A warning is not a failure."""
         return all(finding.status is not Status.FAIL for finding in self.findings)
 
 
@@ -95,15 +99,15 @@ def ok(check: str, fact: str) -> Finding:
 
 
 def off(check: str, fact: str) -> Finding:
-    """Return a finding about a thing that is not in use. It has the status of a finding without a fault."""
+    """Return a finding about something that is not in use. Its status is ``ok``."""
     return Finding(check, Status.OK, fact, off=True)
 
 
 def warn(check: str, fact: str, meaning: str, remedy: str | None = None, command: Command | None = None) -> Finding:
-    """Return a warning: something needs attention but still works."""
+    """Return a finding about something that works but needs attention."""
     return Finding(check, Status.WARN, fact, meaning, remedy, command)
 
 
 def fail(check: str, fact: str, meaning: str, remedy: str | None = None, command: Command | None = None) -> Finding:
-    """Return a failure about a thing that does not work."""
+    """Return a finding about something that does not work."""
     return Finding(check, Status.FAIL, fact, meaning, remedy, command)

@@ -1,4 +1,4 @@
-"""Check that a publisher is running. An idle publisher counts as running, but only if it was seen lately."""
+"""Check that a publisher is running. An idle publisher counts as running if it has recently shown a sign of life."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _START = (
     Command(("publish-outbox",), changes=True),
 )
 _GONE_AFTER = 600.0
-"""The seconds without a sign of life after which a publisher counts as ended. Schedules have pauses."""
+"""The seconds without a sign of life after which the check warns. It allows for pauses between scheduled runs."""
 
 
 def check(connection: Connection, subject: Subject) -> list[Finding]:
-    """Name the running publishers, and check that they use the same number of shards as this machine."""
+    """List the running publishers, and check that they use the same number of shards as this machine."""
     working = publishers.working(connection)
     if not working:
         return [_not_working(connection, subject)]
@@ -32,7 +32,7 @@ def check(connection: Connection, subject: Subject) -> list[Finding]:
 
 
 def _running(fact: str, shards: int | None, subject: Subject) -> Finding:
-    """Return the finding about a running publisher. It must use the same number of shards as this machine."""
+    """Return the finding about a running publisher. Warn if it does not use this machine's number of shards."""
     if shards is None or shards == subject.shards:
         return ok("publishers", fact)
     meaning = f"PAYCTL_SHARDS is {subject.shards} here: a publisher that starts here would wait for that publisher"
@@ -67,7 +67,7 @@ def _not_working(connection: Connection, subject: Subject) -> Finding:
 
 
 def _absent(fact: str, connection: Connection, subject: Subject) -> Finding:
-    """Return the finding that no publisher is running. This is normal between scheduled runs if no event is overdue."""
+    """Return the finding that no publisher is running. Warn only if an event is overdue."""
     age = publishers.longest_wait_s(connection, subject.max_retries)
     if age is None or age <= OVERDUE_AFTER.total_seconds():
         return ok("publishers", fact)

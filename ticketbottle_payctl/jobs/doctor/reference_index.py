@@ -1,4 +1,4 @@
-"""Check the index on payments."providerTransactionId", which finds the payment of a PayOS callback."""
+"""Check the index on payments."providerTransactionId", which payctl uses to find the payment of a PayOS callback."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ _SMALL = 10_000
 
 
 def reference_index(connection: Connection, subject: Subject) -> list[Finding]:
-    """Check that payctl finds a callback's payment without reading a large table: with an index, or in a small table.
+    """Check that payctl can find a callback's payment without reading a large table.
 
-    The check fails if PayOS is in use and there are more than 100,000 payments. Only PayOS sends no order code.
+    If the index is missing, the check fails if PayOS is in use and there are more than 100,000 payments. Only PayOS
+    sends no order code.
     """
     found = tables.indexes(connection, "payments")
     serving = tables.serving(found, _COLUMN)

@@ -1,7 +1,7 @@
-"""Create test callbacks, signed by the gateways' documentation.
+"""Create test callbacks, signed according to the gateways' documentation.
 
-This code is separate from the verifiers in :mod:`ticketbottle_payctl.providers` on purpose. They share no line, so a
-mistake in one is not repeated in the other. Each callback is for an order that no shop has.
+This module shares no code with the verifiers in :mod:`ticketbottle_payctl.providers`, so that no mistake can be in
+both. The callbacks are for an order that no shop has.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _AMOUNT = 10_000
 
 
 def signed_callback(gateway: str, keys: Mapping[str, str]) -> Request:
-    """Return a success of 10,000 VND for the order ``payctl-doctor``, signed with the merchant's own values."""
+    """Return a success callback of 10,000 VND for the order ``payctl-doctor``, signed with the merchant's keys."""
     return _SIGNERS[gateway](keys)
 
 
