@@ -1,7 +1,7 @@
-"""Process a callback in one transaction: verify, lock the payment, settle, write event and receipt, commit, reply.
+"""Process a callback: verify it, then lock and settle the payment in one transaction, commit, and reply.
 
-payctl confirms a callback to the gateway only after the commit. For a forged callback, payctl reads and writes no
-table.
+The transaction also writes the event and the receipt. payctl confirms a callback to the gateway only after the commit.
+For a forged callback, payctl reads and writes no table.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ from ticketbottle_payctl.store.payments import settle as payments
 __all__ = ["Alert", "Trace", "WebhookFacts", "WebhookOutcome", "WebhookReport", "process_webhook"]
 
 LIMITS = Limits(statement=timedelta(seconds=4), lock=timedelta(seconds=3), idle=IDLE_WITHIN, jit=False)
-"""The transaction's limits, which are shorter than a gateway's ten seconds, so that "try again" arrives in time."""
+"""The transaction's limits. Gateways wait ten seconds, so the limits leave time for the reply "try again"."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """The ids that link a request to its receipt, its event and its message. Both are optional."""
+    """The optional ids that link a request to its receipt, its event and its message."""
 
     correlation_id: str | None = None
     traceparent: str | None = None
@@ -90,11 +90,12 @@ def process_webhook(  # noqa: PLR0913 - the job needs each of them
 
     The same bytes may arrive any number of times, at the same moment or years later.
 
-    With ``dry_run``, payctl also locks and writes, but rolls back at the end. ``stored_as`` is the receipt from which
-    this request was read. Then, if the callback is still unclear, payctl writes nothing.
+    With ``dry_run``, payctl also locks and writes, but rolls back at the end. ``stored_as`` is the id of the receipt
+    that contains this request, if the request comes from a receipt. In that case, payctl does not store a callback
+    again if it is still unclear.
 
     Raises:
-        DatabaseUnavailableError: nothing was written. The gateway must be told to call again.
+        DatabaseUnavailableError: nothing was written. The caller must ask the gateway to call again.
         ConfigError: payctl's schema or a permission is missing. Nothing was written.
     """
     verified = gateway.verify(request, credentials)
@@ -135,7 +136,7 @@ class _Work:
         )
 
     def _keep(self, connection: Connection, unclear: Unclear) -> WebhookReport:
-        """Store an unclear callback in one receipt with the payment that it names, for the operator to decide."""
+        """Store an unclear callback and the id of its payment in a receipt, so that the operator can decide."""
         payment = payments.find(connection, unclear)
         receipt = self._receipt(WebhookOutcome.REFUSED, unclear.reason.value, payment, None)
         if self.stored_as is None:

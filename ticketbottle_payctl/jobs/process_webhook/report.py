@@ -1,4 +1,4 @@
-"""The result of processing a callback, for people, programs, the Lambda functions and the log."""
+"""Define the result of processing a callback, for the command line, the Lambda functions and the log."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ticketbottle_payctl.domain.new_event import NewEvent
 
 
 class WebhookFacts(Decision):
-    """The decision about a callback, and its payment."""
+    """The decision about a callback, with its payment."""
 
     provider: ProviderName
     """The gateway."""
     outcome: WebhookOutcome
     payment_id: str | None
-    """The id in the payment service."""
+    """The payment's id in the payment service."""
     order_code: str | None
     """The order code. payctl does not interpret it."""
 
@@ -43,10 +43,10 @@ class ReplyFacts(TypedDict):
 
 
 class WebhookResult(WebhookFacts):
-    """The facts, with the complete event and the complete reply."""
+    """The decision about a callback, with the complete event and the complete reply."""
 
     detail: str | None
-    """The reason why payctl cannot read a genuine callback, without quoting it; null otherwise."""
+    """The reason why payctl cannot read a genuine callback; null otherwise. It never quotes the callback."""
     event: WrittenEvent | None
     reply: ReplyFacts
     """The exact reply to the gateway."""
@@ -54,7 +54,10 @@ class WebhookResult(WebhookFacts):
 
 @dataclass(frozen=True, slots=True)
 class WebhookReport:
-    """The decision and the reply to the gateway. ``event`` is the outbox row that was (or would be) written."""
+    """The decision about a callback, and the reply to the gateway.
+
+    ``event`` is the new outbox event. With ``dry_run``, it is the event that would be written.
+    """
 
     provider: str
     outcome: WebhookOutcome
@@ -70,13 +73,13 @@ class WebhookReport:
     detail: str | None = None
     dry_run: bool = False
     database_s: float | None = None
-    """Seconds from the request for a connection to the end of the transaction, or None without a transaction."""
+    """The seconds from the request for a connection to the end of the transaction; None without a transaction."""
     unindexed_payments: int = 0
-    """About how many payments a lookup for this gateway may read because an index is missing; 0 if the index exists."""
+    """The approximate number of payments that a lookup reads if the index is missing; 0 if the index exists."""
 
     @property
     def facts(self) -> WebhookFacts:
-        """The facts that the JSON outputs, the Lambda functions and the log share."""
+        """The decision with the field names of the JSON output, the Lambda functions and the log."""
         return {
             "provider": self.provider,
             "outcome": self.outcome,
@@ -92,7 +95,7 @@ class WebhookReport:
 
     @property
     def result(self) -> WebhookResult:
-        """The facts, the event and the reply, for the output of process-webhook."""
+        """The decision, the event and the reply, with the field names of process-webhook's JSON output."""
         reply = self.reply
         return {
             **self.facts,

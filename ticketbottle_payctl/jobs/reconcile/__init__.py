@@ -1,3 +1,3 @@
-"""Compare the database with the gateways (payments) and with Kafka (events)."""
+"""Compare the payments with the gateways, and the outbox events with Kafka."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Find the base URL of a gateway: its own host, or the URL in ``PAYCTL_{GATEWAY}_URL``. No driver is loaded here."""
+"""Find the base URL of a gateway. This module imports no database driver."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ticketbottle_payctl.providers.queries.status_query import StatusQuery
 
 
 def gateway_address(environ: Mapping[str, str], query: StatusQuery, *, production: bool) -> str | None:
-    """Return the base URL in ``PAYCTL_{GATEWAY}_URL``, or else the gateway's own.
+    """Return the base URL in ``PAYCTL_{GATEWAY}_URL``. If the variable is not set, return the gateway's own URL.
 
-    Return None if only the merchant knows the host.
+    Return None if the variable is not set and only the merchant knows the host.
 
     Raises:
-        ConfigError: the configured address is not a URL, or would be used without encryption.
+        ConfigError: the configured value is not a URL, is not encrypted, or has a query or a fragment.
     """
     configured = environ.get(query.url_variable)
     if not configured:

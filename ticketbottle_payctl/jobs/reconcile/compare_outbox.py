@@ -1,8 +1,8 @@
 """Compare the published events in the outbox with the records in Kafka. Change nothing.
 
-``lost``: the event is published in the outbox, but its topic has no record of it. ``wrong``: a record has another
-value, key or topic than the row. ``double``: the event was sent more than once, apart from replays; this is allowed,
-and consumers see it twice. ``out_of_order``: the event was sent before an earlier event of its payment.
+``lost``: the event is published in the outbox, but its topic has no record of it. ``wrong``: the value, key or topic of
+a record differs from the row. ``double``: the event was sent more than once without a replay. This is allowed, and
+consumers see the event twice. ``out_of_order``: the event was sent before an earlier event of its payment.
 
 A replay repairs a lost event. The other differences cannot be undone.
 """
@@ -32,7 +32,7 @@ _LIMITS = Limits(statement=timedelta(minutes=2), idle=timedelta(minutes=2))
 
 
 class Difference(StrEnum):
-    """The kind of difference between Kafka and the outbox for an event."""
+    """The kinds of difference between an event in the outbox and its records in Kafka."""
 
     LOST = "lost"
     WRONG = "wrong"
@@ -42,9 +42,9 @@ class Difference(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """An event and its difference. ``copies`` is the number of its records.
+    """An event and its difference. ``copies`` is the number of the event's records.
 
-    ``repairable`` is true if its topic has no record of it, so that a replay does not send it twice.
+    ``repairable`` is True if the event's topic has no record of the event. Only then does a replay not send it twice.
     """
 
     event: SentEvent
@@ -55,7 +55,7 @@ class Disagreement:
 
 
 class NotJudged(NamedTuple):
-    """An event that was not found, and the reason why it may still be in Kafka or was deleted there."""
+    """An event without a record in Kafka that may still not be lost, and the reason."""
 
     event: SentEvent
     reason: Unjudged
@@ -63,9 +63,11 @@ class NotJudged(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class OutboxComparison:
-    """The comparison. ``not_judged`` events are neither found nor lost. ``other`` records are outside the window.
+    """The result of a comparison.
 
-    ``complete`` is False if Kafka could not be read to its end in time.
+    ``compared`` is the number of compared events. ``not_judged`` are events that payctl did not find, but that may not
+    be lost. ``other`` is the number of records outside the window. ``complete`` is False if the topics could not be
+    read to their end in time.
     """
 
     compared: int
@@ -82,12 +84,13 @@ def compare_outbox(
     since: datetime,
     until: datetime,
 ) -> OutboxComparison:
-    """Compare the events created from ``since`` until ``until`` (UTC) with the topics, which are read after the table.
+    """Compare the events created from ``since`` until ``until`` (UTC) with their records in Kafka.
 
-    ``read`` gets topics, an instant, and the ids of the events whose records are needed.
+    ``read`` reads the topics after the table was read. Its arguments are the topics, the instant to start from, and the
+    ids of the events.
 
     Raises:
-        InputError: the window has more than a million events.
+        InputError: more than a million events were created in this window.
         DatabaseUnavailableError: the server cannot be reached.
         BrokerUnavailableError: Kafka cannot be read.
     """
@@ -96,7 +99,7 @@ def compare_outbox(
     if len(events) > MOST_EVENTS:
         message = f"more than {MOST_EVENTS:,} events were created in this window"
         raise InputError(message, hint="narrow it with --since and --until")
-    # The producer's clock differs from the database's, so a record may seem to be older than its row.
+    # The producer's clock may be behind the database's clock, so a record may seem to be older than its row.
     window = read(list(TOPICS.values()), since - SLACK, events.keys())
     copies: defaultdict[str, list[Copy]] = defaultdict(list)
     for copy in window.copies:
@@ -162,7 +165,7 @@ def _out_of_order(
 
 
 def _begins(event: SentEvent, copies: Mapping[str, Sequence[Copy]], coverage: Coverage) -> bool:
-    """Return whether the first record of an event is known. An earlier record may exist before a replay's record."""
+    """Return whether the event's first record was read. A replay's record may not be the first one."""
     has_original = any(not copy.replayed for copy in copies[event.id])
     return has_original or coverage.why_unjudged(event, event.created_at) is None
 
@@ -172,7 +175,7 @@ def _first(found: Sequence[Copy]) -> Copy:
 
 
 def _before(one: Copy, other: Copy) -> bool:
-    """Return whether one record was sent before the other. Across topics, timestamps decide."""
+    """Return whether ``one`` was sent before ``other``. Compare timestamps if they are in different partitions."""
     if (one.topic, one.partition) == (other.topic, other.partition):
         return one.offset < other.offset
     return one.at < other.at

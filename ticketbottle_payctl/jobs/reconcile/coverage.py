@@ -1,8 +1,8 @@
 """Decide whether payctl would have found an event's record if the record were in Kafka.
 
-The rules only compare records of one partition, because clocks differ. Kafka deletes the oldest records of a partition
-first. So if a partition still has the record of an event, it also has the records that were sent to it later. If
-partitions were added to the topic, the event may be in a partition that its key had before.
+The rules compare only records of one partition, because clocks differ. Kafka deletes the oldest records of a partition
+first. So if a partition still has the record of an event, it also has all records that were sent to it later. If
+partitions were added to the topic, the event's key may have had another partition before.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.store.outbox.sent_events import SentEvent
 
 SLACK = timedelta(minutes=10)
-"""How far the clocks of the database and of the records may differ."""
+"""The largest tolerated difference between the clocks of the database and of the records."""
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class Unjudged(StrEnum):
-    """The reason why payctl cannot tell whether a missing event is lost."""
+    """The reasons why payctl cannot tell whether a missing event is lost."""
 
     UNKNOWN_TYPE = "unknown_type"
     TOPIC_MISSING = "topic_missing"
@@ -38,7 +38,7 @@ class Unjudged(StrEnum):
 
 
 class Coverage:
-    """The facts about the topics after they were read."""
+    """The time ranges in which payctl knows every record of a partition, as a result of reading the topics."""
 
     def __init__(self, window: Window, events: Mapping[str, SentEvent], copies: Mapping[str, Sequence[Copy]]) -> None:
         self._partitions = window.partitions
@@ -53,9 +53,10 @@ class Coverage:
         }
 
     def why_unjudged(self, event: SentEvent, sent_at: datetime | None = None) -> Unjudged | None:
-        """Return the reason why the topic may contain, or may have contained, a record of this event that was not read.
+        """Return why the topic may have a record of this event that payctl could not read, or None.
 
-        None means that a record sent at ``sent_at`` (UTC; when the event was published, if None) would have been found.
+        None means that payctl would have found a record sent at ``sent_at`` (UTC). If ``sent_at`` is None, the instant
+        when the event was published applies.
         """
         topic = TOPICS.get(event.event_type)
         if topic is None:
@@ -75,27 +76,27 @@ class Coverage:
         return None
 
     def _unknown(self, topic: str, number: int, at: datetime) -> Unjudged | None:
-        """Return the reason why it is unknown whether a record sent at ``at`` is in this partition."""
+        """Return why payctl cannot tell whether this partition has a record sent at ``at``, or None if it can."""
         read = self._partitions[topic][number]
         if read.unread is not None:
             return Unjudged(read.unread.value)
-        # At offset 0 nothing was ever deleted, but the whole topic may have been deleted and created again.
+        # If the partition begins at offset 0, no record was deleted, but the topic may have been created again.
         known = self._known[topic, number] if read.begin else self._born[topic]
         if at >= known:
             return None
         return Unjudged.RECORD_LIMIT if read.begin > read.oldest else Unjudged.TOO_OLD
 
     def _existed(self, topic: str, number: int, read: PartitionRead, at: datetime) -> bool:
-        """Return whether the partition certainly existed at ``at``: it has older records, or has deleted some."""
+        """Return whether the partition certainly existed at ``at``, because it had older records."""
         return bool(read.oldest) or self._known[topic, number] <= at
 
 
 def _known_since(
     window: Window, events: Mapping[str, SentEvent], copies: Mapping[str, Sequence[Copy]]
 ) -> Mapping[Place, datetime]:
-    """Return an instant for each partition. The partition has every record that was sent to it after this instant.
+    """Return an instant, in database time, for each partition.
 
-    The instants are by the database's clock.
+    payctl has read every record that was sent to the partition after this instant.
     """
     known: defaultdict[Place, datetime] = defaultdict(lambda: _NEVER)
     behind = _behind(events, copies)
@@ -107,15 +108,15 @@ def _known_since(
         published_at = events[event_id].published_at
         for copy in found:
             place = (copy.topic, copy.partition)
-            if copy.at - SLACK <= published_at:  # a copy that was sent much later proves nothing about that time
+            if copy.at - SLACK <= published_at:  # a replay's record, sent much later, proves nothing about that time
                 known[place] = min(known[place], published_at)
     return known
 
 
 def _behind(events: Mapping[str, SentEvent], copies: Mapping[str, Sequence[Copy]]) -> timedelta:
-    """Return how far the clock of the records is behind the database's.
+    """Return how far the clock of the records is behind the database's clock.
 
-    A row is marked just after its record is sent.
+    The publisher marks a row just after its record is sent, so the smallest difference between both is the clocks' own.
     """
     lags = (events[event_id].published_at - max(copy.at for copy in found) for event_id, found in copies.items())
     return max(min(lags, default=timedelta(0)), timedelta(0))

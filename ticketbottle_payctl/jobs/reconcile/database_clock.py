@@ -1,4 +1,4 @@
-"""Return the database's time, because a wrong clock of this machine must not decide whether an order has expired."""
+"""Read the database's clock. A wrong clock of this machine must not decide whether an order has expired."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _READ = Limits(statement=timedelta(seconds=10))
 
 
 def database_clock(engine: Engine) -> Callable[[], datetime]:
-    """Read the database's clock once. Return a function that returns the present time by that clock, in UTC.
+    """Read the database's clock once. Return a function that returns the current database time in UTC.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached.

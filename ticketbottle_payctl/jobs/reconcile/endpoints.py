@@ -1,4 +1,4 @@
-"""Find the status endpoint of each gateway, or the reason why payctl cannot ask the gateway."""
+"""Find each gateway's status endpoint, or the reason why payctl cannot query the gateway."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ticketbottle_payctl.providers.queries.status_query import StatusQuery, Stat
 def status_endpoints(
     environ: Mapping[str, str], credentials: Callable[[Gateway], Credentials], *, production: bool
 ) -> dict[str, StatusEndpoint]:
-    """Return every gateway's status endpoint, with its credentials and its configured or usual address.
+    """Return every gateway's status endpoint with its credentials. A configured address replaces the usual one.
 
     Raises:
         ConfigError: an address is not a URL, or has no encryption.
@@ -45,7 +45,7 @@ def _endpoint(
 
 
 def _exchange(query: StatusQuery, credentials: Credentials, base: str) -> Exchange:
-    """Return the function that asks the gateway. Its first call loads httpx or PayOS's own library."""
+    """Return the function that queries the gateway. Its first call imports httpx or PayOS's own library."""
     ask = query.ask
 
     def by_payctl(asked: StatusRequest, timeout: timedelta) -> HttpResponse:

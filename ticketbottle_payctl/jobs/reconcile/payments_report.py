@@ -12,42 +12,45 @@ from ticketbottle_payctl.jobs.reconcile.settle_payments import Settled
 from ticketbottle_payctl.jobs.reconcile.status_poller import StatusFinding
 
 NO_ANSWER = frozenset({"off", "unreachable", "busy", "query_refused", "signature", "malformed", "other_payment"})
-"""Answers without a payment state. The operator must fix something, or ask again later."""
+"""The answers that contain no payment state. The operator must fix something, or ask again later."""
 
 FOR_A_PERSON = frozenset({"held", "refunded", "partly_paid", "unknown_state", "too_old"})
-"""Answers that a person must handle."""
+"""The answers that a person must handle."""
 
 
 class PaymentsCounts(TypedDict):
-    """The number of payments by result."""
+    """The number of payments for each result."""
 
     matched: Count
     """Payments that were selected."""
     to_settle: Count
     """Payments with a final state at the gateway."""
     settled: Count
-    """Payments settled now."""
+    """Payments settled by this run."""
     skipped: Count
-    """Payments that another session changed in the meantime or has locked."""
+    """Payments that another session had already changed or locked."""
     pending: Count
     """Payments that are also pending at the gateway, or that are unknown to the gateway."""
     refused: Count
-    """Answers with a wrong amount, or that contradict the payment."""
+    """Payments whose gateway reported a wrong amount or contradicts the payment's state."""
     for_a_person: Count
-    """Payments that a person must check: blocked by the gateway, refunded, partly paid, in an undocumented state, or
-    too old to query."""
+    """Payments that a person must check.
+
+    The gateway has blocked or refunded the payment, the customer has paid only a part, the state is undocumented, or
+    the payment is too old for a query.
+    """
     no_answer: Count
-    """Payments without a response, or with a response that could not be verified."""
+    """Payments without a response, or with a response that payctl cannot verify."""
     not_asked: Count
-    """Payments that were not asked about, because of the time limit or because the run was stopped."""
+    """Payments that payctl did not query, because the time limit was reached or the run was stopped."""
     too_old: Count
-    """Payments that were not selected: they are too old for the gateway to know them."""
+    """Payments that were not selected, because they are so old that the gateway no longer knows them."""
 
 
 def count_payments(
     findings: Sequence[StatusFinding], done: Mapping[str, Settled], *, too_old: int = 0
 ) -> PaymentsCounts:
-    """Return the number of payments by result. ``done`` has the settled and skipped payments by id."""
+    """Return the number of payments for each result. ``done`` maps payment ids to settled and skipped payments."""
     says = Counter(finding.says for finding in findings)
     return {
         "matched": len(findings),

@@ -1,8 +1,7 @@
-"""Ask the gateways about overdue payments and settle them without an operator.
+"""Query the gateways for overdue payments and settle the payments without an operator.
 
-A cap replaces the confirmation: if a plan contains more payments than the cap, nothing is changed. Each payment is
-settled in its own transaction, so a run that was killed needs no repair. The next run finds the payments that are still
-PENDING.
+A cap replaces the confirmation: if a plan contains more payments than the cap, payctl changes nothing. Each payment is
+settled in its own transaction, so a killed run needs no repair. The next run finds the payments that are still PENDING.
 """
 
 from __future__ import annotations
@@ -26,23 +25,23 @@ from ticketbottle_payctl.store.payctl.runs import Actor, NewRun
 from ticketbottle_payctl.store.payments.overdue import Overdue
 
 COMMAND = "reconcile payments"
-"""The command name in the record of a run. The function does the same work as this command."""
+"""The command name in the record of a run. The scheduled function does the same work as this command."""
 
 _FOR_ASKING = 2 / 3
-"""The share of the time for asking the gateways. The rest is for settling the payments."""
+"""The share of the time limit for querying the gateways. The rest is for settling the payments."""
 
 _NO_LOSS = "already_settled"
-"""The reason if a callback or another run settled the payment first."""
+"""The reason for skipping a payment that a callback or another run settled first."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnattendedOptions:
     """The limits of a run.
 
-    ``most_settled`` is the cap of the plan, and ``most_asked`` is the highest number of payments to ask about.
-    ``budget`` is the time for the whole run. The run asks only about payments that have been PENDING for longer than
-    ``older_than`` and not longer than ``younger_than``. Without the second limit it would ask forever about payments
-    whose gateway never reports a result.
+    ``most_settled`` is the cap of the plan. ``most_asked`` is the maximum number of payments to query. ``budget`` is
+    the time limit of the whole run. The run queries only payments that are older than ``older_than`` and younger than
+    ``younger_than``. Without the second limit, the run would forever query payments that never get a result. ``rate``
+    is in requests per second, and ``timeout`` is the limit for one response.
     """
 
     most_settled: int
@@ -57,9 +56,10 @@ class UnattendedOptions:
 
 @dataclass(frozen=True, slots=True)
 class UnattendedReport:
-    """The result of a run. ``over_cap`` is the size of a plan that was refused, otherwise 0.
+    """The result of a run.
 
-    ``more`` is true if there were more overdue payments than may be asked about.
+    ``over_cap`` is the size of a refused plan, otherwise 0. ``more`` is True if there were more overdue payments than
+    ``most_asked``.
     """
 
     findings: Sequence[StatusFinding]
@@ -71,7 +71,7 @@ class UnattendedReport:
 
     @property
     def failed(self) -> int:
-        """Return how many payments should have been settled but were not: they were locked, or the time was over."""
+        """Return how many payments the run failed to settle, because they were locked or the time limit was reached."""
         if self.over_cap:
             return 0
         lost = sum(one.outcome != "settled" and one.reason != _NO_LOSS for one in self.done.values())
@@ -79,14 +79,14 @@ class UnattendedReport:
 
     @property
     def unanswered(self) -> int:
-        """Return the number of payments without a response that can be trusted, or without a query."""
+        """Return the number of payments that payctl did not query, or for which it got no usable response."""
         return self.counts["no_answer"] + self.counts["not_asked"]
 
     @property
     def for_a_person(self) -> Sequence[StatusFinding]:
-        """Return the findings that an operator must look at.
+        """Return the findings that an operator must check.
 
-        payctl refused the response, has no rule for it, or settled a payment that was FAILED or CANCELLED before.
+        payctl refused the response, must not settle it, or settled a payment that was FAILED or CANCELLED before.
         """
         return [finding for finding in self.findings if self._needs_a_person(finding)]
 
@@ -107,10 +107,10 @@ def settle_overdue(
     options: UnattendedOptions,
     who: Actor,
 ) -> UnattendedReport:
-    """Ask about the overdue payments and settle those whose gateway knows the result.
+    """Query the overdue payments, and settle each payment for which its gateway reports a final result.
 
-    A plan with more than ``most_settled`` payments changes nothing and records no run. Otherwise one run records every
-    payment. If the time is too short for a payment, it stays PENDING until the next run.
+    If the plan has more than ``most_settled`` payments, payctl changes nothing and records no run. Otherwise one run
+    records every payment. When the time limit is reached, the remaining payments stay PENDING until the next run.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached. Committed payments stay settled.

@@ -1,7 +1,7 @@
-"""Settle payments as their gateways report, with the same lock, decision and statement as for a callback.
+"""Settle payments with the results that their gateways report.
 
-payctl decides about each payment again under its lock, because the payment may have changed since. A payment without a
-pending change stays unchanged.
+The lock, the decision and the SQL statement are the same as for a callback. payctl decides about each payment again
+while it holds the payment's lock, because the payment may have changed since the query.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ _WRITE = Limits(statement=timedelta(seconds=5), lock=timedelta(seconds=3), idle=
 class Settled:
     """The result for one payment.
 
-    ``reason`` says why it was left unchanged. ``late`` is true if money came after the payment failed or was cancelled.
+    ``reason`` says why the payment is unchanged. ``late`` is True if the success arrived after the payment failed or
+    was cancelled.
     """
 
     payment_id: str
@@ -52,9 +53,10 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Payments to ask about.
+    """The payments to query.
 
-    ``more`` is true if the limit left some out. ``too_old`` counts those that are too old for their gateway's query.
+    ``more`` is True if the limit excluded some payments. ``missing`` has the names that match no payment. ``too_old``
+    is the number of payments that are too old for their gateway's query.
     """
 
     payments: Sequence[Unsettled]
@@ -64,7 +66,7 @@ class Candidates:
 
 
 class _Change(NamedTuple):
-    """The changes for a settled payment, which one statement writes."""
+    """The changes for one settled payment. One SQL statement writes them all."""
 
     transition: Transition
     event: NewEvent
@@ -72,7 +74,7 @@ class _Change(NamedTuple):
 
 
 def find_overdue(engine: Engine, wanted: Overdue, limit: int) -> Candidates:
-    """Return payments that are PENDING for too long and that their gateway still knows, the latest first.
+    """Return the overdue payments that their gateways still know, the newest first.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached.
@@ -84,7 +86,7 @@ def find_overdue(engine: Engine, wanted: Overdue, limit: int) -> Candidates:
 
 
 def find_named(engine: Engine, names: Sequence[str]) -> Candidates:
-    """Return the payments with these ids or order codes. ``missing`` has the names without a payment.
+    """Return the payments with these ids or order codes. List the names that match no payment in ``missing``.
 
     Raises:
         InputError: a short id is ambiguous.
@@ -105,14 +107,14 @@ def settle_findings(
     stop: Event,
     tell: Callable[[int], None] = lambda _: None,
 ) -> list[Settled]:
-    """Settle each finding that would change its payment, each in its own transaction. One run records them all.
+    """Settle the payment of each finding that would change it, each in its own transaction. Record one run for all.
 
-    ``tell`` is called with the number of payments decided so far.
+    ``tell`` is called after each payment with the number of payments processed so far.
 
     Raises:
-        DatabaseUnavailableError: the server cannot be reached. Committed payments stay settled, and the run can be
-            repeated.
-        ConfigError: the role may not do this.
+        DatabaseUnavailableError: the server cannot be reached. Committed payments stay settled, and the caller can
+            repeat the run.
+        ConfigError: a permission is missing.
     """
     wanted = [finding for finding in findings if finding.settles and finding.callback]
     done: list[Settled] = []
@@ -140,7 +142,7 @@ def _settle(engine: Engine, run_id: str, place: int, finding: StatusFinding) -> 
             if change is not None:
                 payments.settle(
                     connection, *change
-                )  # written last, because the event must be committed soon afterwards
+                )  # this is the last write, because the event must be committed soon after its time
     except PayctlError as error:
         if not is_lock_timeout(error):
             raise
@@ -149,7 +151,7 @@ def _settle(engine: Engine, run_id: str, place: int, finding: StatusFinding) -> 
 
 
 def _decide(connection: Connection, finding: StatusFinding) -> tuple[Settled, _Change | None]:
-    """Lock the payment. Return the decision and what is to be written for it."""
+    """Lock the payment. Return the decision, and the changes to write if the payment must be settled."""
     callback = finding.callback
     if callback is None:
         return Settled(finding.payment.id, "skipped", "nothing"), None

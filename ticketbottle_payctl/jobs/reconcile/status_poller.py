@@ -1,6 +1,7 @@
-"""Ask the gateways about payments, at a limited rate and within a deadline. Ask again if a gateway is busy.
+"""Query the gateways about payments, at a limited rate and within a deadline. Retry if a gateway is busy.
 
-A query changes nothing, neither at the gateway nor in the database. An unverified or unknown response settles nothing.
+A query changes nothing, neither at the gateway nor in the database. payctl settles no payment because of a response
+that it cannot verify or does not know.
 """
 
 from __future__ import annotations
@@ -24,19 +25,21 @@ from ticketbottle_payctl.providers.queries.status_query import Inconclusive, NoV
 from ticketbottle_payctl.store.payments.overdue import Unsettled
 
 _GIVE_UP_AFTER = 3
-"""The number of payments in a row without a response after which payctl stops asking that gateway."""
+"""The number of consecutive payments without a response after which payctl stops querying the gateway."""
 
 
 Exchange = Callable[[StatusRequest, timedelta], HttpResponse]
-"""A function that asks a gateway about a payment. It waits at most the given time, and raises UnavailableError if no
-complete response comes."""
+"""A function that queries a gateway about one payment, within the given time.
+
+It raises UnavailableError if it gets no complete response.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class StatusEndpoint:
-    """The function that asks a gateway.
+    """A gateway's status query, with the function that runs it.
 
-    If ``exchange`` is None, the gateway is not asked, and ``closed`` is the reason.
+    If ``exchange`` is None, payctl does not query the gateway, and ``closed`` is the reason.
     """
 
     query: StatusQuery
@@ -47,7 +50,11 @@ class StatusEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class AskOptions:
-    """The limits: ``rate`` in requests a second, ``timeout`` for one response, ``deadline`` for all responses."""
+    """The limits of querying.
+
+    ``rate`` is in requests per second. ``timeout`` is the limit for one response, and ``deadline`` for all responses.
+    ``attempts`` is the maximum number of requests for one payment.
+    """
 
     rate: float = 5.0
     timeout: timedelta = timedelta(seconds=30)
@@ -59,8 +66,8 @@ class AskOptions:
 class StatusFinding:
     """A gateway's response about a payment.
 
-    ``says`` is ``completed``, ``failed`` or ``cancelled``, a word of :class:`NoVerdict`, or the reason why the gateway
-    was not asked: ``off``, ``too_old``, ``unreachable``, ``not_asked``. ``verdict`` is what settling would do now.
+    ``says`` is ``completed``, ``failed`` or ``cancelled``, or a value of :class:`NoVerdict`. If there is no response,
+    it is ``off``, ``too_old``, ``unreachable`` or ``not_asked``. ``verdict`` is how settling would change the payment.
     """
 
     payment: Unsettled
@@ -72,7 +79,7 @@ class StatusFinding:
 
     @property
     def settles(self) -> bool:
-        """Return whether the payment would change."""
+        """Return whether settling would change the payment."""
         return isinstance(self.verdict, Transition)
 
 
@@ -84,7 +91,7 @@ def ask_gateways(
     now: Callable[[], datetime],
     stop: Event,
 ) -> Iterator[StatusFinding]:
-    """Yield one finding for each payment, in their order, as the responses arrive."""
+    """Query the gateways, and yield one finding for each payment, in the order of ``payments``."""
     poller = _StatusPoller(options, now, stop, time.monotonic() + options.deadline.total_seconds())
     for payment in payments:
         yield poller.find(payment, endpoints.get(payment.gateway))
@@ -119,7 +126,7 @@ class _StatusPoller:
         return found
 
     def _ask_again(self, payment: Unsettled, endpoint: StatusEndpoint, exchange: Exchange) -> StatusFinding:
-        """Ask again if the gateway did not answer or is busy."""
+        """Query the gateway, and retry if it does not respond or is busy."""
         trying = Retrying(
             stop=stop_after_attempt(self.options.attempts),
             wait=wait_random_exponential(multiplier=1, max=4),
@@ -160,7 +167,7 @@ class _StatusPoller:
 
 
 def _last(state: RetryCallState) -> StatusFinding:
-    """Return the finding of the last attempt, instead of tenacity's error about the attempts."""
+    """Return the finding of the last attempt. By default, tenacity would raise its own error."""
     if state.outcome is None:
         message = "an attempt has an outcome"
         raise RuntimeError(message)
