@@ -1,6 +1,7 @@
-"""Set events back to pending: make a plan, apply it in limited transactions, resume a run, or cancel a run.
+"""Make events pending again: plan a replay, apply the plan in limited transactions, resume a run, or cancel a run.
 
-The plan lists the selected events and those left out. It is stored before it is applied. Both steps return reports.
+The plan lists the events to requeue, and the selected events that are left out. payctl stores the plan before it
+applies the plan.
 """
 
 from __future__ import annotations

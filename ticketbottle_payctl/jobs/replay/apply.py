@@ -1,4 +1,4 @@
-"""Apply a plan: one chunk in each transaction, a canary first, at a limited rate. Stop on too many errors.
+"""Apply a plan: a canary first, then one chunk per transaction, at a limited rate. Stop after too many failures.
 
 payctl stores the plan with the run before it changes the first row. Therefore a run that ends early can be resumed.
 """
@@ -49,11 +49,11 @@ _STATUS = {
     ReplayOutcome.CANCELLED: RunStatus.CANCELLED,
 }
 Tell = Callable[[int], None]
-"""Called after each transaction with the number of planned events that were decided."""
+"""A function that is called after each transaction with the number of planned events processed so far."""
 
 
 OnCanary = Callable[[CanaryWait], None]
-"""Called several times a second while the canary waits."""
+"""A function that is called several times a second while the run waits for the canary."""
 
 
 def _silent(_news: int | CanaryWait) -> None:
@@ -72,10 +72,10 @@ def replay(  # noqa: PLR0913 - what a run needs, each by its name
     on_canary: OnCanary = _silent,
     resume_with: str | None = None,
 ) -> ReplayReport:
-    """Record the run with its plan, then apply it. A row that changed after the plan is skipped and recorded as such.
+    """Record the run with its plan, then apply the plan. Skip each row that changed after the plan, and record this.
 
-    Each transaction changes at most 1,000 events and is committed or rolled back as a whole. ``resume_with`` is the
-    command to resume the run, for the hint of an error.
+    Each transaction changes at most 1,000 events. ``resume_with`` is the command that resumes the run. An error's hint
+    contains it.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached. The run can be resumed if it was recorded.
@@ -106,13 +106,13 @@ def resume_run(  # noqa: PLR0913 - as above
     on_canary: OnCanary = _silent,
     resume_with: str | None = None,
 ) -> ReplayReport:
-    """Apply the rest of a recorded run's plan, with the run's own options. Record who resumed it.
+    """Apply the rest of a recorded run's plan, with the run's own options. Record who resumed the run.
 
-    ``resume_with`` is the command to resume the run, for the hint of an error.
+    ``resume_with`` is the command that resumes the run. An error's hint contains it.
 
     Raises:
         GuardError: the run belongs to another command, or was cancelled.
-        LockedError: the run is running.
+        LockedError: the run is still running.
         DatabaseUnavailableError: the server cannot be reached. The run can be resumed again.
     """
     if run.command != COMMAND:
@@ -130,12 +130,12 @@ def resume_run(  # noqa: PLR0913 - as above
 
 
 def cancel_run(engine: Engine, run: Run, who: Actor, reason: str | None = None) -> int:
-    """Cancel a run for ever, even if it is running elsewhere. Return how many planned events it did not reach.
+    """Cancel a run permanently, even if it is running. Return the number of planned events that it did not reach.
 
-    Requeued events stay requeued. A run that is done stays done. The record says who cancelled it.
+    Requeued events stay requeued. The record says who cancelled the run. A run that is done stays done.
 
     Raises:
-        GuardError: the run is a running command of another kind, which does not check for a cancellation.
+        GuardError: the run belongs to another command and is running. Only a replay checks whether it was cancelled.
     """
     if run.command != COMMAND and run.status == RunStatus.RUNNING:
         message = f"run {run.id} is a running {run.command}, which this command cannot stop"
@@ -223,14 +223,14 @@ class _Application:
             return store.remaining(connection, self._run_id)[0] > 0
 
     def _canary_is_out(self) -> bool:
-        """Return whether an earlier attempt requeued the canary and ended before the other events."""
+        """Return whether an earlier attempt of this run has already applied the canary."""
         with transaction(self._engine, _LIMITS, commit=False) as connection:
             return bool(store.outcomes(connection, self._run_id, chunk=0))
 
     def _await_canary(self) -> ReplayOutcome | None:
-        """Wait until the canary is published.
+        """Wait until the canary's events are published. Return None if the run may continue, or else how it ends.
 
-        Return None if the canary had at least one event and all of them were published.
+        The run may continue if the canary has at least one requeued event and all of these events are published.
         """
         deadline = time.monotonic() + self._options.canary_patience.total_seconds()
         before: Progress | None = None
@@ -254,9 +254,9 @@ class _Application:
         return ReplayOutcome.SIGNAL
 
     def _canary_now(self) -> tuple[Progress, float | None]:
-        """Return the states of the canary's events, and how many seconds ago a publisher was seen.
+        """Return the states of the canary's events, and the number of seconds since a publisher was seen.
 
-        The seconds are infinite if no publisher was ever seen, and None if the role may not read it.
+        The number is infinite if no publisher was ever seen, and None if the role may not read this.
         """
         with transaction(self._engine, _LIMITS, commit=False) as connection:
             now = store.progress(connection, self._run_id, self._max_retries, chunk=0)
@@ -264,7 +264,7 @@ class _Application:
         return now, min((one.seconds for one in seen), default=math.inf if all_signs else None)
 
     def _check(self) -> ReplayOutcome | None:
-        """Count failures at most once a second. Return TOO_MANY_ERRORS if there are too many."""
+        """Return TOO_MANY_ERRORS if the run has too many failures. Query the database at most once a second."""
         most = self._options.max_errors
         if most is None:
             return None
@@ -275,9 +275,9 @@ class _Application:
         return ReplayOutcome.TOO_MANY_ERRORS if failed >= most else None
 
     def _pace(self, began: float, events: int) -> None:
-        """Wait until the next chunk is due, counted from this one's start.
+        """Wait until the next chunk is due, at the run's rate. ``began`` is when the last chunk began.
 
-        A late chunk does not shorten later waits.
+        A slow chunk does not shorten later waits.
         """
         if self._options.rate:
             due = began + events / self._options.rate

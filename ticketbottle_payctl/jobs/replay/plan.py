@@ -1,4 +1,4 @@
-"""Plan a replay from a selector: the events to requeue, and those left out with the reason. This only reads."""
+"""Plan a replay: select the events to requeue, and say which selected events are left out and why. Only read."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def plan_replay(
     allow_published: bool = False,
     allow_superseded: bool = False,
 ) -> ReplayPlan:
-    """Select events, and decide for each whether it goes into the plan.
+    """Select events, and decide for each event whether the plan contains it.
 
-    Published events and superseded events are left out unless they are allowed. The plan lists every event that is left
-    out and every id that does not exist.
+    Published events and superseded events are left out unless the caller allows them. The plan lists every event that
+    is left out, and every id that does not exist.
 
     Raises:
         InputError: the selector's pattern is not a regular expression.
@@ -71,7 +71,7 @@ def plan_replay(
 def count_replay(
     engine: Engine, selector: Selector, *, max_retries: int, allow_published: bool, allow_superseded: bool
 ) -> int:
-    """Count the events of a plan without reading them, so that a plan that is much too large is refused early.
+    """Count the events that a plan would contain, so that payctl can refuse a much too large plan early.
 
     Raises:
         InputError: the selector's pattern is not a regular expression.
@@ -88,7 +88,7 @@ def count_replay(
 
 
 def superseded_now(engine: Engine, plan: ReplayPlan) -> ReplayPlan:
-    """Refresh a stored plan's list of superseded events.
+    """Return the plan with a fresh list of its superseded events.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached.
@@ -120,7 +120,10 @@ def _left_out(found: Iterable[Candidate], *, allow_published: bool, allow_supers
 
 
 def _missing(selector: Selector, found: Iterable[Candidate]) -> Iterable[LeftOut]:
-    """Return the given ids that were not found. If the selector has other conditions, an id may exist but not match."""
+    """Yield the requested ids that the selector did not find.
+
+    Without other conditions, the events do not exist. With other conditions, they may exist but not match.
+    """
     if selector.ids is None:
         return
     only_ids = replace(selector, ids=None, limit=None).is_empty
@@ -132,7 +135,7 @@ def _missing(selector: Selector, found: Iterable[Candidate]) -> Iterable[LeftOut
 
 
 def _misnamed(connection: Connection, selector: Selector, missing: Sequence[str], max_retries: int) -> Misnamed:
-    """Find missing ids that are order codes or payment ids, and order codes that do not exist."""
+    """Find the missing ids that are order codes or payment ids, and the order codes that do not exist."""
     names = [*missing[:_MOST_LOOKED_UP], *selector.order_codes]
     if not names:
         return Misnamed()

@@ -16,7 +16,7 @@ _EVENTS_PER_SECOND = 20_000
 
 
 class ReplayOutcome(StrEnum):
-    """The way in which a replay ended."""
+    """The ways in which a replay can end."""
 
     DONE = "done"
     CANARY_EMPTY = "canary_empty"
@@ -28,7 +28,7 @@ class ReplayOutcome(StrEnum):
 
 
 class LeftOutReason(StrEnum):
-    """The reason why a selected event is not in the plan."""
+    """The reasons why a selected event is not in the plan."""
 
     PUBLISHED = "published"
     SUPERSEDED = "superseded"
@@ -37,14 +37,14 @@ class LeftOutReason(StrEnum):
 
 
 class PlannedEvent(NamedTuple):
-    """An event to be requeued, and the version that its row must still have."""
+    """An event to requeue, its current state, and the version that its row must still have when the plan is applied."""
 
     row: Row
     state: str
 
 
 class LeftOut(NamedTuple):
-    """A selected event that is not requeued. Type and payment are None if the event does not exist."""
+    """A selected event that is not in the plan. ``event_type`` and ``aggregate_id`` are None if it does not exist."""
 
     id: str
     reason: LeftOutReason
@@ -54,9 +54,10 @@ class LeftOut(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Misnamed:
-    """Names that were given as event ids but are order codes or payment ids, and order codes that no payment has.
+    """The names in a selector that are probably mistakes.
 
-    ``replayable`` counts the events of these orders and payments that a replay would requeue.
+    ``order_codes`` and ``payments`` were given as event ids, but are order codes and payment ids. ``replayable`` counts
+    the events of these payments that a replay would requeue. ``unknown_orders`` are order codes that no payment has.
     """
 
     order_codes: tuple[str, ...] = ()
@@ -67,10 +68,11 @@ class Misnamed:
 
 @dataclass(frozen=True, slots=True)
 class ReplayPlan:
-    """The events to requeue, oldest first, and the consequences. Instants are UTC.
+    """The events to requeue, oldest first, and the consequences of requeueing them. Instants are UTC.
 
-    ``keys_with_newer`` counts payments that have an event newer than those to be requeued. Their consumers receive the
-    older event again after the newer one. ``superseded`` lists the superseded ``events`` that the operator allowed.
+    ``keys_with_newer`` counts the payments that have an event newer than their requeued events. Consumers receive the
+    older events of such a payment again after the newer event. ``superseded`` lists the superseded ``events`` that the
+    operator allowed.
     """
 
     events: tuple[PlannedEvent, ...] = ()
@@ -84,7 +86,7 @@ class ReplayPlan:
 
     @property
     def by_state(self) -> Counter[str]:
-        """Return how many events are published, dead and pending now."""
+        """Return the number of planned events that were published, dead and pending when the plan was made."""
         return Counter(event.state for event in self.events)
 
     @property
@@ -94,7 +96,7 @@ class ReplayPlan:
         return len(self.events) + sum(left.reason not in missing for left in self.left_out)
 
     def seconds(self, rate: float | None) -> float:
-        """Return the estimated seconds for requeueing. This does not include the publishing afterwards."""
+        """Return the estimated number of seconds for requeueing. This does not include the time for publishing."""
         return len(self.events) / min(rate or _EVENTS_PER_SECOND, _EVENTS_PER_SECOND)
 
 
@@ -102,9 +104,10 @@ class ReplayPlan:
 class ReplayOptions:
     """The options of a run. ``rate`` is in events per second.
 
-    The first ``canary`` events must be published in time before the others follow. If no event of the canary could be
-    requeued, the run stops, because the canary tested nothing. The run also ends after ``max_errors`` failures. A
-    failure is an event that another session holds, or that is dead again.
+    The canary is the first ``canary`` events. They must be published within ``canary_patience`` before the run requeues
+    the other events. If payctl could requeue no event of the canary, the run stops, because the canary tested nothing.
+    The run also stops after ``max_errors`` failures. A failure is an event that another session has locked, or that is
+    dead again.
     """
 
     allow_published: bool = False
@@ -115,7 +118,7 @@ class ReplayOptions:
     max_errors: int | None = None
 
     def stored(self) -> dict[str, object]:
-        """Return the options as plain values for the record. :meth:`restored` reads them."""
+        """Return the options as plain values for the record of the run. :meth:`restored` reads them."""
         return {
             "allow_published": self.allow_published,
             "allow_superseded": self.allow_superseded,
@@ -129,7 +132,7 @@ class ReplayOptions:
     def restored(cls, stored: Mapping[str, object]) -> ReplayOptions:
         """Return the options that :meth:`stored` wrote.
 
-        Earlier versions did not record whether published events were allowed. Their plans already respect that option.
+        Earlier versions did not record ``allow_published``. Their plans already follow that option, so True is safe.
         """
         rate, canary, errors = (stored.get(name) for name in ("rate", "canary", "max_errors"))
         patience = stored.get("canary_patience_s")
@@ -144,18 +147,16 @@ class ReplayOptions:
 
     @property
     def chunk(self) -> int:
-        """Return the number of events in one transaction.
-
-        A low rate needs a smaller number, so that the rate is kept in every second.
-        """
+        """Return the number of events in one transaction: at most the events of one second at the run's rate."""
         return CHUNK if self.rate is None else max(1, min(CHUNK, int(self.rate)))
 
 
 class CanaryWait(NamedTuple):
-    """The state of a canary during the wait: ``published`` of ``events``, and how long the wait may still take.
+    """The state of a canary while the run waits for it.
 
-    ``publisher`` is true if a publisher is running. ``unseen_s`` is the seconds since a publisher was seen. Each is
-    None if it is not known.
+    ``published`` of ``events`` events are published. The wait may take ``left_s`` more seconds. ``publisher`` is True
+    if a publisher is running. ``unseen_s`` is the number of seconds since a publisher was seen. ``publisher`` and
+    ``unseen_s`` are None if payctl does not know them.
     """
 
     published: int
@@ -167,11 +168,12 @@ class CanaryWait(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ReplayReport:
-    """The result of a run. ``remaining`` counts the events of its plan that were not reached.
+    """The result of a run.
 
-    ``progress`` has the states of the other events. ``left_alone`` has the first rows that were not requeued.
-    ``publisher`` is true if a publisher was running when the wait for the canary ended. It is None if payctl
-    does not know this, or the run did not wait.
+    ``outcomes`` counts the processed events by outcome and reason. ``remaining`` counts the planned events that the run
+    did not reach. ``progress`` has the current states of the requeued events. ``left_alone`` has the first rows that
+    were not requeued. ``publisher`` is True if a publisher was running when the wait for the canary ended. It is None
+    if payctl does not know this, or if the run did not wait.
     """
 
     run_id: str
@@ -185,17 +187,17 @@ class ReplayReport:
 
     @property
     def requeued(self) -> int:
-        """Return the number of events that are pending again, or were published since."""
+        """Return the number of requeued events, whatever happened to them afterwards."""
         return self._count("requeued")
 
     @property
     def skipped(self) -> int:
-        """Return the number of events that were not requeued: changed after the plan, deleted or superseded."""
+        """Return the number of events that were skipped, because they were changed, deleted or superseded."""
         return self._count("skipped")
 
     @property
     def failed(self) -> int:
-        """Return the number of events that another session holds, plus the requeued events that are dead again."""
+        """Return the number of events that another session had locked, plus the requeued events that are dead again."""
         return self._count("failed") + self.progress.dead
 
     def _count(self, wanted: str) -> int:

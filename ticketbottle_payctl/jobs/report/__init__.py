@@ -1,4 +1,7 @@
-"""Report on a window for a hand-over or an incident: its events, the present state, and the waiting customers."""
+"""Collect the report of a time window for a hand-over or an incident.
+
+It covers the events in the window, the current state of the outbox, and the customers who wait for tickets.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +27,10 @@ from ticketbottle_payctl.store.payments.created import created
 __all__ = ["STATEMENT_LIMIT", "collect_report"]
 
 STATEMENT_LIMIT = timedelta(seconds=15)
-"""The time limit of each statement. If a section takes longer, it is not counted, and the report says so."""
+"""The time limit of each statement. If a section takes longer, the report says that the section is missing."""
 
 OVERDUE_AFTER = timedelta(minutes=20)
-"""A gateway's payment page is open for 15 minutes. A payment that is PENDING for longer is overdue."""
+"""The age from which a PENDING payment is overdue. A gateway's payment page is open for only 15 minutes."""
 
 MOST_RUNS = 200
 MOST_GROUPS = 20
@@ -46,11 +49,11 @@ def collect_report(  # noqa: PLR0913 - the window, and the settings that the fig
     most_events: int = MOST_READ,
     looking: Callable[[Section], None] = lambda _: None,
 ) -> Report:
-    """Read the facts of a time window and the present state.
+    """Read the facts about a time window, and the current state of the outbox.
 
-    Each section is read in its own transaction, so no long transaction holds back vacuum. A section that takes longer
-    than ``limit`` is left out. At most ``most_events`` published events are read, the newest first. ``looking`` is
-    called before each section.
+    Each section is read in its own transaction, so no long transaction delays vacuum. A section that takes longer than
+    ``limit`` is left out. At most ``most_events`` published events are read, the newest first. ``looking`` is called
+    before each section.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached, or counting the backlog took longer than ``limit``.

@@ -1,4 +1,4 @@
-"""Define types for the report of a window. Instants are aware, ages and lags are seconds, amounts are whole VND."""
+"""Define the types of a window's report. Instants have a time zone. Ages and lags are in seconds, amounts in VND."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Section(StrEnum):
 
 
 class GapReason(StrEnum):
-    """The reason why a part of the report was not counted."""
+    """The reasons why a part of the report is missing."""
 
     TIMED_OUT = "timed_out"
     TOO_MANY_EVENTS = "too_many_events"
@@ -39,7 +39,7 @@ class GapReason(StrEnum):
 
 
 class Gap(NamedTuple):
-    """A part that was not counted, and the reason. If ``before`` is given, only the time before it was not counted."""
+    """A part of the report that is missing, and the reason. With ``before``, only the time before it is missing."""
 
     section: Section
     reason: GapReason
@@ -47,7 +47,7 @@ class Gap(NamedTuple):
 
     @property
     def is_failure(self) -> bool:
-        """Whether a whole figure is missing. With any other gap, a figure covers only a part of the window."""
+        """Whether the whole section is missing. With any other gap, the section covers only a part of its data."""
         return self.reason is GapReason.TIMED_OUT
 
 
@@ -62,7 +62,7 @@ class Waiting(NamedTuple):
 
 
 class MomentKind(StrEnum):
-    """The kind of an entry in the timeline."""
+    """The kinds of entries in the timeline."""
 
     RUN_STARTED = "run_started"
     RUN_ENDED = "run_ended"
@@ -78,8 +78,8 @@ class MomentKind(StrEnum):
 class Moment(NamedTuple):
     """An entry in the timeline.
 
-    ``id`` is the id of the run, the callback or the event. ``number`` is a count or seconds. ``until`` is the end of a
-    pause. ``what`` is a command, a reason, an event type or an error.
+    ``id`` is the id of a run, a receipt or an event. ``number`` is a count, or a lag in seconds. ``until`` is the end
+    of a pause. ``what`` is a command, a reason, an event type or an error.
     """
 
     at: datetime
@@ -91,7 +91,7 @@ class Moment(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """The longest time in which no event was sent although events waited. ``waiting`` is their number at its end."""
+    """The longest time in which events waited but none was sent. ``waiting`` is the backlog at its end."""
 
     since: datetime
     until: datetime
@@ -99,7 +99,7 @@ class Pause(NamedTuple):
 
 
 class Point(NamedTuple):
-    """One part of the window. Lags are None if nothing was sent in it. ``waiting`` is the number at its end."""
+    """One part of the window. ``waiting`` is the backlog at its end. Lags are None if no event was sent."""
 
     at: datetime
     created: int
@@ -112,7 +112,10 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The facts of a window, and what is open at ``at``. A field is None if it was not counted; ``gaps`` says why."""
+    """The facts about a window, and the state of the outbox at ``at``.
+
+    A field is None if its section is missing. ``gaps`` says why.
+    """
 
     at: datetime
     parts: Parts
@@ -132,28 +135,28 @@ class Report:
 
     @property
     def without_ticket(self) -> int:
-        """The number of customers who have paid, or may have, and have no ticket. Each order is counted once."""
+        """The number of orders whose customers have paid, or may have paid, but have no ticket."""
         return sum(group.number for group in self._groups())
 
     @property
     def amount(self) -> int:
-        """The sum of the amounts of these customers' orders, in whole VND."""
+        """The sum of the amounts of the orders in ``without_ticket``, in whole VND."""
         return sum(group.amount for group in self._groups())
 
     @property
     def open_orders(self) -> tuple[OpenOrder, ...]:
-        """The oldest of these orders, sorted by group."""
+        """The oldest of the orders in ``without_ticket``, sorted by group."""
         return tuple(order for group in self._groups() for order in group.oldest)
 
     @property
     def is_quiet(self) -> bool:
-        """Whether no order lacks a ticket, no event waits or is dead, and every part was counted."""
+        """Whether every order has its ticket, no event is pending or dead, and no section is missing."""
         failed = any(gap.is_failure for gap in self.gaps)
         return not (self.without_ticket or self.waiting.pending or self.waiting.dead or failed)
 
     @property
     def dead_do_no_harm(self) -> bool:
-        """Whether all dead events are superseded and none of them blocks an event."""
+        """Whether all dead events are superseded and block no other event."""
         groups = self.dead_groups or ()
         superseded = sum(group.superseded for group in groups)
         return superseded == self.waiting.dead and not any(group.blocking for group in groups)

@@ -17,14 +17,14 @@ _SHORTEST_LAG_S = 1.0
 
 
 def parts_of(since: datetime, until: datetime) -> Parts:
-    """Cut a window into at most 96 parts of a round length. Parts of a very long window are whole days."""
+    """Divide a window into at most 96 parts of a round length. The parts of a very long window are whole days."""
     wanted = (until - since).total_seconds() / _MOST_PARTS
     step = next((step for step in _STEPS_S if step >= wanted), None)
     return Parts(since, until, step or -(-wanted // _STEPS_S[-1]) * _STEPS_S[-1])
 
 
 def points_of(flow: Flow, parts: Parts) -> tuple[Point, ...]:
-    """Return each part of the window with its counts, its lags, and how many events waited at its end."""
+    """Return the counts and lags of each part of the window, and the backlog at the end of the part."""
     waiting, points = flow.waiting, []
     for part in range(parts.number):
         found = flow.sent.get(part)
@@ -36,9 +36,9 @@ def points_of(flow: Flow, parts: Parts) -> tuple[Point, ...]:
 
 
 def pause_of(flow: Flow, points: Sequence[Point], parts: Parts) -> Pause | None:
-    """Return the longest time in which no event was sent although events waited, with its exact start and end.
+    """Return the longest time in which events waited but none was sent, with its exact start and end.
 
-    A pause that contains no whole part of the window is not found.
+    Do not find a pause that contains no whole part of the window.
     """
     longest: Pause | None = None
     began, before = None, flow.waiting
@@ -57,7 +57,7 @@ def pause_of(flow: Flow, points: Sequence[Point], parts: Parts) -> Pause | None:
 def _began(flow: Flow, points: Sequence[Point], parts: Parts, part: int) -> datetime:
     """Return when a pause began. ``part`` is its first whole part.
 
-    It began in the part before: when the last event was sent there, or when the first waiting event was created.
+    The pause began in the previous part: when its last event was sent, or when the first waiting event was created.
     """
     if part == 0:
         return parts.since
@@ -68,7 +68,7 @@ def _began(flow: Flow, points: Sequence[Point], parts: Parts, part: int) -> date
 
 
 def _ended(flow: Flow, parts: Parts, part: int) -> datetime:
-    """Return when a pause ended, given the part after its last whole part: when the next event was sent."""
+    """Return when a pause ended, which is when the next event was sent. ``part`` follows the last whole part."""
     sent = flow.sent.get(part)
     return sent.first if sent else parts.start(part)
 
@@ -85,7 +85,7 @@ def timeline_of(  # noqa: PLR0913 - what was read
     dead_groups: Sequence[ErrorGroup],
     runs: Sequence[Run],
 ) -> tuple[Moment, ...]:
-    """Return the moments in order of time. Moments outside the window are left out."""
+    """Return the moments within the window, sorted by time."""
     found = [*_of_runs(runs), *_of_callbacks(callbacks), *_of_flow(flow, points, pause, parts)]
     found += [
         Moment(group.first, MomentKind.FIRST_DEAD, what=group.pattern, number=group.dead) for group in dead_groups

@@ -1,7 +1,7 @@
 """Show the state of an order, its history in chronological order, and the next commands.
 
-``money`` checks the payment, ``delivery`` checks whether the order service received the event, and ``advice`` chooses
-the next commands.
+``money`` checks the payment. ``delivery`` checks whether the order service received the event. ``advice`` chooses the
+next commands.
 """
 
 from __future__ import annotations
@@ -56,15 +56,15 @@ def show(  # noqa: PLR0913 - one argument per source
     retention: timedelta | None = None,
     now: datetime,
 ) -> Timeline:
-    """Judge an order from its callbacks, payment, events, operators' runs and, if ``kafka`` is given, the topics.
+    """Return the state and history of an order. If ``kafka`` is given, also search the topics for its events.
 
-    ``name`` is the id of a payment, an event or a callback, an order code, its last characters in any case, or the
-    gateway's id of the payment. ``retention`` is how long published events are kept.
+    ``name`` is the id of a payment, an event or a receipt, the gateway's id of the payment, an order code, or the last
+    characters of an order code in any case. ``retention`` is how long published events are kept.
 
     Raises:
         NotFoundError: nothing has this name.
-        InputError: several order codes end in these characters. The message lists them.
-        DatabaseUnavailableError: the server cannot be reached. An unavailable broker is only a warning.
+        InputError: several order codes end with these characters. The message lists them.
+        DatabaseUnavailableError: the server cannot be reached. An unavailable broker causes only a warning.
     """
     with transaction(engine, _LIMITS, commit=False) as connection:
         found = find(connection, name, max_retries)

@@ -1,4 +1,4 @@
-"""Choose the next commands. A replay that would fail again is never among them."""
+"""Choose the next commands. Never advise a replay that would fail again."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def advise(
 
     The list is empty if no command helps, or nothing is open.
     """
-    # Advise to send a published event again only if no other finding is open, such as a refund or late money.
+    # Advise sending a published event again only if no other finding is open, such as a refund or late money.
     pressing = [each for number, each in enumerate(verdicts) if number == 0 or each.kind is not VerdictKind.PUBLISHED]
     advice = [each for verdict in pressing for each in _of(verdict, found, now, debezium_publishes=debezium_publishes)]
     return tuple({each.command: each for each in reversed(advice)}.values())[::-1]
@@ -77,9 +77,9 @@ def _ask(payment: PaymentRow, why: str, now: datetime) -> Iterator[Advice]:
 
 
 def _with_debezium(verdict: Verdict) -> Iterator[Advice]:
-    """Return the advice while Debezium publishes.
+    """Yield the advice for an outbox that Debezium publishes.
 
-    Debezium sends inserted events but no requeued ones, and payctl's publisher refuses to run.
+    Debezium sends inserted events but no requeued events, and payctl's publisher refuses to run.
     """
     match verdict.kind:
         case VerdictKind.WAITING | VerdictKind.RETRYING | VerdictKind.BEHIND | VerdictKind.OVERDUE:
@@ -92,7 +92,7 @@ def _with_debezium(verdict: Verdict) -> Iterator[Advice]:
 
 
 def _of_dead(dead: Sequence[EventRow], last: EventRow) -> Iterator[Advice]:
-    """Return the advice about the dead events up to the event that has to be sent."""
+    """Yield the advice about the ``dead`` events, which must be resolved before the event ``last`` can be sent."""
     replayable = [each.id for each in dead if not each.superseded and remedy_for(each) is None]
     if replayable:
         yield Advice(("replay",), "fix the cause, then requeue the dead events", tuple(replayable))

@@ -1,4 +1,4 @@
-"""Find an order by any of its names: an id, an order code or the code's last characters."""
+"""Find an order by an id, its order code, or the code's last characters."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ticketbottle_payctl.store.payments.history import History
 
 
 def find(connection: Connection, name: str, max_retries: int) -> History:
-    """Return the history of a name: an id, an order code, or a code's last characters in any case.
+    """Return the history of the order with this id, order code, or last characters of a code in any case.
 
     Raises:
         NotFoundError: nothing has this name.
-        InputError: several order codes end in these characters. The message lists them.
+        InputError: several order codes end with these characters. The message lists them.
     """
     return history.find(connection, name, max_retries) or _ending_in(connection, name, max_retries)
 

@@ -1,4 +1,4 @@
-"""Find out from the database why no publisher has sent an overdue event."""
+"""Find out from the database why an overdue event has not been sent."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _OF_EVERY_EVENT = {CauseKind.NO_PUBLISHER, CauseKind.TABLE_LOCK, CauseKind.SHARD
 
 
 def what_stops_every_event(engine: Engine, max_retries: int) -> Cause | None:
-    """Return the cause that stops all events, or None if the database shows none.
+    """Return the cause that stops all events, or None if the database does not show such a cause.
 
-    The brokers are not asked. The result is also None if the server does not answer in time or the role lacks a
+    Do not connect to the brokers. Return None, too, if the server does not answer in time or the role lacks a
     privilege.
     """
     try:

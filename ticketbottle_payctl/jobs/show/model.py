@@ -1,4 +1,4 @@
-"""Define types for ``payctl show``: the verdict, the steps and the advice."""
+"""Define the types of ``payctl show``: the verdict, the steps and the advice."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from ticketbottle_payctl.store.payments.history import EventRow, PaymentRow, Rec
 
 
 class Mark(StrEnum):
-    """The state of an order: nothing is open, something is in progress, or the operator must act."""
+    """The severity of an order's state.
+
+    GOOD: nothing is open. OPEN: something is in progress or may need a look. BAD: the operator must act.
+    """
 
     GOOD = "good"
     OPEN = "open"
@@ -59,7 +62,7 @@ class VerdictKind(StrEnum):
 
 
 class Remedy(StrEnum):
-    """An action that the operator must do, because no command can do it."""
+    """The actions that the operator must take, because no command can do them."""
 
     COMPARE_AMOUNT = "compare_amount"
     REFUND = "refund"
@@ -73,14 +76,14 @@ class Remedy(StrEnum):
 
 
 class SettledBy(StrEnum):
-    """The source of a payment's result."""
+    """The sources of a payment's result: a callback, or the response to a status query."""
 
     CALLBACK = "callback"
     RECONCILE = "reconcile"
 
 
 class Step(NamedTuple):
-    """An occurrence or a state. ``kind`` is a fixed code, ``id`` the row's id, ``facts`` its content."""
+    """A step in a payment's history. ``kind`` is a fixed code. ``id`` and ``facts`` are the row's id and content."""
 
     at: datetime
     kind: str
@@ -89,7 +92,7 @@ class Step(NamedTuple):
 
 
 class Advice(NamedTuple):
-    """A command to run next, and the reason. ``changes`` is true if the profile's guard applies to it."""
+    """A command to run next, and the reason. ``changes`` is True if the profile's guard applies to the command."""
 
     verb: tuple[str, ...]
     why: str
@@ -99,19 +102,19 @@ class Advice(NamedTuple):
 
     @property
     def command(self) -> str:
-        """The command without the options that a profile's guard requires."""
+        """The command line, without the options that a profile's guard requires."""
         return command_line(self.verb, self.operands, self.options)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The state of an order, and the evidence.
+    """The state of an order, with the evidence for it.
 
-    ``ticket_is_due`` is true if the customer paid or may have paid. ``at`` is the time of the deciding event. ``paid``
-    is the amount that a genuine callback or the gateway's response reports, in whole units. ``blocked_by`` is the
-    earlier event of the payment that ``event`` waits for. ``tries`` counts the failed tries of ``blocked_by`` if it is
-    set, otherwise of ``event``. ``due`` is the time of that event's next try. ``replays`` counts how often an operator
-    requeued the event.
+    ``ticket_is_due`` is True if the customer has paid or may have paid. ``at`` is when the order reached this state.
+    ``paid`` is the amount that a genuine callback or the gateway's response reports, in whole units. ``blocked_by`` is
+    the earlier event of the payment that ``event`` waits for. ``tries`` is the number of failed attempts to send
+    ``blocked_by``, or ``event`` if ``blocked_by`` is None. ``due`` is when the next attempt is due. ``replays`` is how
+    often an operator requeued ``event``.
     """
 
     kind: VerdictKind
@@ -127,19 +130,19 @@ class Verdict:
     due: datetime | None = None
     remedy: Remedy | DeliveryRemedy | None = None
     readers: tuple[str, ...] | None = None
-    """The consumer groups that have read past the record, or None if the brokers' answer is not reliable."""
+    """The consumer groups that have read past the event's record, or None if the brokers' answer is not reliable."""
     behind: tuple[str, ...] = ()
-    """The consumer groups that have not read past the record."""
+    """The consumer groups that have not read past the event's record."""
     cause: Cause | None = None
-    """The reason why an overdue event was not sent, or None if the database does not show the reason."""
+    """The cause that keeps an overdue event from being sent, or None if the database does not show the cause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """The history of a payment, oldest step first, and its verdict. ``warnings`` name what could not be read.
+    """The history of a payment, oldest step first, with the findings about it.
 
-    ``verdict`` is the most urgent finding, and ``also`` has the others. ``paid`` is the amount of the latest success,
-    in whole units.
+    ``verdict`` is the most urgent finding, and ``also`` has the other findings. ``paid`` is the amount of the latest
+    success, in whole units. ``warnings`` say which data payctl could not read.
     """
 
     payment: PaymentRow | None

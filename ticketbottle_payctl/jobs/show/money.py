@@ -1,4 +1,4 @@
-"""Check the money of a payment: compare the paid amount with the requested one, and find the callback."""
+"""Check a payment's money: whether the customer has paid, and whether payctl has settled the payment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from ticketbottle_payctl.providers.queries import QUERIES
 from ticketbottle_payctl.store.payments.history import PaymentRow, ReceiptRow
 
 _LONG_UNPAID = timedelta(minutes=20)
-"""Longer than the 15 minutes of a gateway's payment page. ``payctl reconcile payments`` uses the same time."""
+"""The age from which a PENDING payment should have a callback. A gateway's payment page is open for 15 minutes.
+
+``payctl reconcile payments`` uses the same age.
+"""
 
 _SETTLED = {"settled", "already_settled"}
 _REFUSED = {
@@ -42,7 +45,7 @@ _REMEDIES = {
 
 
 def judge_unsettled(payment: PaymentRow, receipts: Sequence[ReceiptRow], now: datetime) -> Verdict:
-    """Return why a PENDING payment is not settled: because of its last callback, or because no callback arrived."""
+    """Return why a PENDING payment is not settled: its last callback changed nothing, or no callback arrived."""
     told = list(_told(payment, receipts))
     final = [each for each in told if each.kind is not VerdictKind.IN_PROGRESS]
     if told:
@@ -58,13 +61,13 @@ def judge_unsettled(payment: PaymentRow, receipts: Sequence[ReceiptRow], now: da
 
 
 def judge_given_up(payment: PaymentRow, receipts: Sequence[ReceiptRow]) -> Iterator[Verdict]:
-    """Return at most one finding: money that arrived for a FAILED or CANCELLED payment and was not settled."""
+    """Yield a finding if money arrived for a FAILED or CANCELLED payment but was not settled. Yield at most one."""
     came = [each for each in _told(payment, receipts) if each.ticket_is_due and each.kind is not VerdictKind.REFUNDED]
     yield from came[-1:]
 
 
 def judge_completed(payment: PaymentRow, receipts: Sequence[ReceiptRow]) -> Iterator[Verdict]:
-    """Return the findings about the money of a COMPLETED payment that the operator must know about."""
+    """Yield the findings about a COMPLETED payment's money that the operator must know."""
     completed = payment.completed_at
     successes = [each for each in receipts if each.outcome == "COMPLETED" and each.result in _SETTLED]
     numbers = {each.payment_number for each in successes if each.payment_number}
@@ -95,7 +98,7 @@ def judge_completed(payment: PaymentRow, receipts: Sequence[ReceiptRow]) -> Iter
 
 
 def judge_stray(receipts: Sequence[ReceiptRow]) -> Verdict:
-    """Return the finding about a callback without a payment in this database."""
+    """Return the finding about a callback that has no payment in this database."""
     receipt = receipts[-1]
     if receipt.result == "test_ping":
         return _of(VerdictKind.TEST_PING, Mark.GOOD, receipt)
@@ -107,14 +110,17 @@ def judge_stray(receipts: Sequence[ReceiptRow]) -> Verdict:
 
 
 def paid_and_by(receipts: Sequence[ReceiptRow]) -> tuple[int | None, SettledBy | None]:
-    """Return the amount of the latest success, and the source of the result that settled the payment."""
+    """Return the amount of the latest success, and the source of the result that settled the payment.
+
+    Either is None if there is no success or the payment is not settled.
+    """
     paid = [each.amount for each in receipts if each.outcome == "COMPLETED" and each.amount is not None]
     settled = [each for each in receipts if each.result == "settled"]
     return (paid[-1] if paid else None), (source_of(settled[-1]) if settled else None)
 
 
 def can_be_asked(payment: PaymentRow, now: datetime) -> bool:
-    """Return whether the payment's gateway has a status query and the payment is recent enough for it."""
+    """Return whether payctl can query the gateway: it has a status query, and the payment is not too old for it."""
     query = QUERIES.get("".join(letter for letter in payment.provider.lower() if letter.isalnum()))
     return query is not None and (query.within is None or now - payment.created_at < query.within)
 

@@ -1,4 +1,4 @@
-"""Look for the Kafka records of a payment's published events."""
+"""Search Kafka for the records of a payment's published events."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ _READERS_PATIENCE = timedelta(seconds=2)
 
 @dataclass(slots=True)
 class Records:
-    """The records that were found (as steps), the latest record of each event, and the events without a record.
+    """The result of a search.
 
-    If an event is in neither, the search did not reach the end, and ``warnings`` has the reason. ``readers`` has the
-    consumer groups for the latest record of each event, if the brokers list them.
+    ``steps`` has one step for each record found. ``latest`` has the latest record of each event. ``missing`` has the
+    events without a record. If an event is in neither, the search did not finish, and ``warnings`` says why.
+    ``readers`` has the consumer groups for the latest record of each event, if the brokers list them.
     """
 
     steps: list[Step] = field(default_factory=list)
@@ -37,7 +38,10 @@ class Records:
 
 
 def find_all(found: History, kafka: Mapping[str, str | int | bool]) -> Records:
-    """Search the topics for each published event, for at most ten seconds. An unavailable broker is a warning."""
+    """Search the topics for each published event, at most ten seconds per event.
+
+    An unavailable broker causes only a warning.
+    """
     result = Records()
     for event in found.events:
         if event.state != "published" or event.event_type not in TOPICS:
@@ -65,7 +69,7 @@ def find_all(found: History, kafka: Mapping[str, str | int | bool]) -> Records:
 def _searched(
     event: EventRow, stretches: Sequence[tuple[datetime, datetime]], kafka: Mapping[str, str | int | bool]
 ) -> Iterator[Search]:
-    """Search the time ranges, the latest first, with one time limit for all."""
+    """Search the time ranges, the latest first, within one common time limit."""
     deadline = time.monotonic() + _PATIENCE.total_seconds()
     for since, until in reversed(stretches):
         left = timedelta(seconds=deadline - time.monotonic())
@@ -79,7 +83,7 @@ def _searched(
 def _stretches(event: EventRow, replays: Sequence[Replayed]) -> list[tuple[datetime, datetime]]:
     """Return the time ranges to search: around each publishing before a replay, and from the first replay to the last.
 
-    The ranges are in order. Ranges that touch are merged, so that no copy is found twice.
+    The ranges are sorted by time. Adjacent ranges are merged, so that no copy is found twice.
     """
     own = [each for each in replays if each.event_id == event.id]
     last = event.published_at or event.created_at

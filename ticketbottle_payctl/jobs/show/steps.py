@@ -1,4 +1,4 @@
-"""Build the steps of a payment's history: callbacks, rows, events and the operators' actions on them."""
+"""Build the steps of a payment's history from the payment, its callbacks, its events and the operators' replays."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def source_of(receipt: ReceiptRow) -> SettledBy:
 
 
 def in_order(found: History, steps: Iterable[Step]) -> Iterator[Step]:
-    """Return the steps in chronological order. A receipt comes before the settlement that it caused.
+    """Yield the steps in chronological order. A receipt comes before the settlement that it caused.
 
-    Both are of one transaction, which reads the receipt's instant a little later.
+    One transaction writes both, and it reads the receipt's instant a little later than the settlement's.
     """
     settled = [step for step in steps_of(found) if step.kind == "payment_settled"]
     caused = {
@@ -34,7 +34,7 @@ def in_order(found: History, steps: Iterable[Step]) -> Iterator[Step]:
 
 
 def steps_of(found: History) -> Iterator[Step]:
-    """Return the steps of a history, unordered."""
+    """Yield the steps of a history, in no particular order."""
     payment = found.payment
     if payment:
         facts = {"status": "PENDING", "amount": payment.amount, "currency": payment.currency}

@@ -1,4 +1,4 @@
-"""Sort the findings about an order by urgency. The first one is the verdict."""
+"""Sort the findings about an order by urgency. The first finding is the verdict."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _URGENCY = (Mark.BAD, Mark.OPEN, Mark.GOOD)
 
 
 def judge(found: History, records: Records, now: datetime, retention: timedelta | None) -> list[Verdict]:
-    """Return every finding about an order, the most urgent first. There is at least one."""
+    """Return every finding about an order, the most urgent first. There is always at least one finding."""
     findings = list(_findings(found, records, now, retention))
     return sorted(findings, key=lambda each: _URGENCY.index(each.mark))
 

@@ -1,4 +1,4 @@
-"""Report the state of the outbox: the backlog, its age, the rates, and the time when it will be empty."""
+"""Report the state of the outbox: the backlog, its age, the rates, and when the backlog will be empty."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ticketbottle_payctl.store.outbox.stats import PARTS, By, Group, Recent, Tot
 __all__ = ["By", "Drain", "Lag", "StatsReport", "Tally", "collect_stats", "followed", "follower"]
 
 WINDOW = timedelta(hours=1)
-"""The default window of rates and lags."""
+"""The default window for rates and lags."""
 
 LIMITS = Limits(statement=timedelta(seconds=30), index_only_plan=True)
 _LATE_AFTER = timedelta(hours=1)
@@ -30,7 +30,7 @@ _RECENT_S = 60.0
 
 
 class Drain(StrEnum):
-    """The trend of the backlog in the last minute. A single report estimates it from the rows that it reads."""
+    """The trend of the backlog in the last minute. A single report estimates the trend from the rows that it reads."""
 
     EMPTY = "empty"
     DRAINING = "draining"
@@ -40,7 +40,10 @@ class Drain(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """Seconds from an event's creation to its publishing, at three percentiles. None if nothing was sent."""
+    """Three percentiles of the lag, the seconds from an event's creation to its publishing.
+
+    The percentiles are None if nothing was sent.
+    """
 
     p50: float | None
     p95: float | None
@@ -66,18 +69,18 @@ class Tally:
 class StatsReport:
     """The state of the outbox.
 
-    Ages, lags and the forecast are seconds by the database's clock, rates are events a second.
+    Ages, lags and the forecast are in seconds, in database time. Rates are in events per second.
 
-    ``published`` includes rows that the replaced service left without their mark (``sent_unmarked``). ``published``
-    and ``total`` are estimates unless ``exact``. ``window_s`` is how far back rates and lags reach. It is less than
-    requested if the newest 10,000 published events do not go back that far. ``created`` and ``sent`` count the events
-    in each thirtieth of the window, the oldest first.
+    ``published`` includes the half-marked rows of the replaced service, which ``sent_unmarked`` counts. ``published``
+    and ``total`` are estimates unless ``exact`` is True. Rates and lags cover the last ``window_s`` seconds. This is
+    less than requested if the newest 10,000 published events do not go back that far. ``created`` and ``sent`` count
+    the events in each thirtieth of the window, the oldest first.
 
-    ``blocked`` are pending events behind a dead event of their payment. ``superseded`` are dead events that do no harm,
-    because their payment is COMPLETED now; 0 if an event is blocked or the role may not read payments. ``causes`` are
-    the reasons why events wait, the most pressing first. ``idle`` says that no publisher is working although an event
-    could be sent. ``by_debezium`` is true if Debezium publishes the outbox. All of them are known only if they were
-    requested.
+    The other fields have values only if the caller asked for an explanation. ``blocked`` counts pending events behind a
+    dead event of their payment. ``superseded`` counts harmless dead events: their payment is COMPLETED now. It is 0 if
+    an event is blocked or the role may not read payments. ``causes`` are the reasons why events wait, the most urgent
+    first. ``idle`` says that no publisher is working although an event could be sent. ``by_debezium`` is True if
+    Debezium publishes the outbox.
     """
 
     at: datetime
@@ -111,9 +114,9 @@ class StatsReport:
 def collect_stats(
     engine: Engine, *, max_retries: int, since: timedelta = WINDOW, by: By | None = None, explain: bool = False
 ) -> StatsReport:
-    """Read the state of the outbox. Only unpublished rows and the newest published rows are read.
+    """Read the state of the outbox from the unpublished rows and the newest published rows.
 
-    With ``explain`` the report also says why events wait. That reads locks and sessions, too.
+    With ``explain``, also read locks and sessions, and report why events wait.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached, or did not answer in time.
@@ -130,14 +133,14 @@ def collect_stats(
 
 
 def read_state(connection: Connection, max_retries: int, since: timedelta) -> tuple[Recent, Unpublished, StatsReport]:
-    """Read the outbox, without causes and groups, and also return the data that the report was made from."""
+    """Return the newest rows, the unpublished events, and a report about both without causes and groups."""
     recent = store.recent(connection, since.total_seconds())
     found = store.unpublished(connection, max_retries, late_after_s=_LATE_AFTER.total_seconds(), seen=recent)
     return recent, found, _report(recent, found, store.total(connection))
 
 
 def explained(report: StatsReport, seen: Evidence) -> StatsReport:
-    """Return the report with the causes that the evidence shows."""
+    """Return the report with the causes that follow from the evidence."""
     found = causes(seen)
     return replace(
         report,
@@ -150,7 +153,7 @@ def explained(report: StatsReport, seen: Evidence) -> StatsReport:
 
 
 def tallied(report: StatsReport, by: By | None, groups: Sequence[Group], sent: Mapping[str | None, int]) -> StatsReport:
-    """Return the report with its breakdown. ``sent`` counts published events by label."""
+    """Return the report with its breakdown. ``sent`` maps each label to its number of published events."""
     match by:
         case None:
             return report
@@ -166,16 +169,16 @@ def tallied(report: StatsReport, by: By | None, groups: Sequence[Group], sent: M
 
 
 def followed(look: Callable[[], StatsReport]) -> Callable[[], StatsReport]:
-    """Return a function that adds the forecast of a :func:`follower` to each report."""
+    """Return a function that reads a report with ``look`` and adds the forecast of a :func:`follower`."""
     follow = follower()
     return lambda: follow(look())
 
 
 def follower() -> Callable[[StatsReport], StatsReport]:
-    """Return a function that gives each report a forecast from the change of ``pending`` within the last minute.
+    """Return a function that adds a forecast to each report, from the change of ``pending`` in the last minute.
 
-    A single report reads only the newest events, so it misses how fast old events are sent, for example replayed ones.
-    The first report is unchanged.
+    A single report reads only the newest events. Therefore it misses how fast older events, such as replayed events,
+    are sent. The first report is unchanged.
     """
     before: deque[StatsReport] = deque()
 
@@ -228,7 +231,10 @@ def _report(recent: Recent, found: Unpublished, total: Total) -> StatsReport:
 
 
 def _forecast(recent: Recent, found: Unpublished) -> tuple[Drain, float | None]:
-    """Return when the backlog will be empty at the last minute's rate, or None if it does not shrink."""
+    """Return the backlog's trend, and the seconds until it is empty at the last minute's rate.
+
+    The seconds are None if the backlog does not shrink.
+    """
     if not found.pending:
         return Drain.EMPTY, 0.0
     inward = (recent.recent_created + found.recent_created) / min(
@@ -257,7 +263,7 @@ def _by_label(groups: Sequence[Group], sent: Mapping[str | None, int]) -> list[T
 
 
 def _merged(labelled: Sequence[tuple[str | None, Group]], sent: Mapping[str | None, int] | None) -> list[Tally]:
-    """Return one row for each label. Rows with the most dead and pending events come first."""
+    """Return one row for each label, sorted by the number of dead, then of pending events, the largest first."""
     rows = []
     for label in dict.fromkeys([*(label for label, _ in labelled), *(sent or ())]):
         of_it = [group for name, group in labelled if name == label]

@@ -1,4 +1,4 @@
-"""Read the data of a live screen: the state of the outbox, why events wait, publishers and refused callbacks."""
+"""Read the data for a live screen: the state of the outbox, why events wait, publishers and refused callbacks."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _MOST_REFUSED = 12
 
 @dataclass(frozen=True, slots=True)
 class LiveReport:
-    """The state of the outbox, its publishers and refused callbacks. ``stats`` counts only pending events by group.
+    """The state of the outbox, its publishers and refused callbacks.
 
-    ``created`` counts the events that were created after the requested instant, or is None. ``dead_groups`` are the
-    largest groups of dead events. ``publishers`` are in the order in which they were last seen, the latest first.
-    ``publishers_known`` is false if the role may not read when the last publisher ran. ``refused`` is None if the role
-    may not read callbacks.
+    The breakdown of ``stats`` has only pending events. ``created`` is the number of events created after the requested
+    instant, or None if no instant was requested. ``dead_groups`` are the largest groups of dead events. ``publishers``
+    are sorted by when they were last seen, the latest first. ``publishers_known`` is False if the role may not read
+    when the last publisher ran. ``refused`` is None if the role may not read callbacks.
     """
 
     stats: StatsReport
@@ -48,7 +48,7 @@ def collect_live(
     by: By = By.TYPE,
     created_after: datetime | None = None,
 ) -> LiveReport:
-    """Read a live screen's figures in one transaction. The number of published rows read does not grow with the table.
+    """Read a live screen's data in one transaction. The cost does not grow with the number of published rows.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached, or did not answer in time.
