@@ -1,1 +1,1 @@
-"""Define payments, callbacks, events and their rules as pure functions on frozen values, without driver or clock."""
+"""Define payments, callbacks, events and their rules. All functions are pure: they use no driver and no clock."""

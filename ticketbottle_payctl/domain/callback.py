@@ -1,7 +1,7 @@
 """Define a gateway's callback: the received bytes, its verified meaning, and payctl's possible replies.
 
-A :class:`Request` is raw and not trusted. Only a provider's ``verify`` turns it into a :class:`Callback`, after it has
-verified the signature over the received bytes.
+A :class:`Request` is not trusted. Only a provider's ``verify`` converts it to a :class:`Callback`, after checking the
+signature over the received bytes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The exact HTTP reply to a gateway."""
+    """The complete HTTP reply to a gateway."""
 
     status: int
     body: str = ""
@@ -33,7 +33,7 @@ class Reply:
 
 
 class Outcome(StrEnum):
-    """The result of a payment that a genuine callback reports."""
+    """The payment results that a genuine callback can report. IGNORED means that it reports no final result."""
 
     COMPLETED = "COMPLETED"
     FAILED = "FAILED"
@@ -42,7 +42,7 @@ class Outcome(StrEnum):
 
 
 class IgnoredBecause(StrEnum):
-    """The reason why a genuine callback changes no payment."""
+    """The reasons why payctl ignores a genuine callback, so that it changes no payment."""
 
     PING = "ping"
     AGREEMENT = "agreement"
@@ -53,7 +53,7 @@ class IgnoredBecause(StrEnum):
 
 
 class RejectReason(StrEnum):
-    """The reason why a callback is rejected. payctl does not tell it to the gateway."""
+    """The reasons why payctl rejects a callback. payctl does not tell the gateway the reason."""
 
     SIGNATURE = "signature"
     MALFORMED = "malformed"
@@ -79,7 +79,7 @@ class Callback:
     ``reference`` is the id with which the payment was created (``payments."providerTransactionId"``): ZaloPay
     ``app_trans_id``, PayOS ``paymentLinkId``, VNPay ``vnp_TxnRef``, MoMo ``orderId``. ``order_ref`` is the gateway's
     name for the order. ``gateway_transaction_id`` is the gateway's transaction number with all its digits, or None if
-    the gateway sends 0. ``amount`` is whole VND, or None if the callback has no amount.
+    the gateway sends 0. ``amount`` is in whole VND, or None if the callback has no amount.
     """
 
     provider: str
@@ -91,13 +91,13 @@ class Callback:
     currency: str = "VND"
     ignored_because: IgnoredBecause | None = None
     payment_number: str | None = None
-    """The gateway's number for this transfer of money. Two numbers for one payment mean two transfers."""
+    """The gateway's number for this money transfer. Two numbers for one payment mean that the customer paid twice."""
     order_hint: OrderHint | None = None
-    """A hint for finding the order, which may also match other orders. None if the gateway sends the order code."""
+    """A hint for finding the order. It may also match other orders. It is None if the gateway sends the order code."""
 
 
 class UnclearReason(StrEnum):
-    """The reason why a genuine callback cannot be settled without a status query."""
+    """The reasons why payctl cannot settle a genuine callback without a status query."""
 
     UNREADABLE = "unreadable"
     AMBIGUOUS = "ambiguous"
@@ -107,10 +107,10 @@ class UnclearReason(StrEnum):
 class Unclear:
     """A callback with a valid signature that payctl cannot act on.
 
-    UNREADABLE: the content breaks a rule of the gateway's documentation. AMBIGUOUS: the signed text has two
-    possible meanings. ``detail`` is a constant text and quotes nothing. ``order_ref``, ``reference`` and ``order_hint``
-    are as in :class:`Callback`, or empty if they cannot be read. payctl uses them only to show the payment to the
-    operator, and never to settle it.
+    UNREADABLE: the content breaks a rule of the gateway's documentation. AMBIGUOUS: the signed text has two possible
+    meanings. ``detail`` is a constant text and never quotes the callback. ``order_ref``, ``reference`` and
+    ``order_hint`` are the same as in :class:`Callback`, or empty if payctl cannot read them. payctl uses them only to
+    show the payment to the operator, and never to settle the payment.
     """
 
     provider: str
@@ -123,7 +123,7 @@ class Unclear:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A callback that is not genuine. ``detail`` is a constant text for operators, without received content."""
+    """A callback that is not genuine. ``detail`` is a constant text for operators and never quotes the callback."""
 
     provider: str | None
     reason: RejectReason
@@ -131,7 +131,7 @@ class Rejected:
 
 
 class Answer(StrEnum):
-    """A kind of reply that payctl can send to a gateway. Each provider has its own text for each kind."""
+    """The kinds of replies that payctl can send to a gateway. Each gateway has its own text for each kind."""
 
     DONE = "done"
     DUPLICATE = "duplicate"

@@ -1,4 +1,4 @@
-"""Define the decision about a callback, with the same field names in the output, the Lambda functions and the log."""
+"""Define the decision about a callback, with the field names of the JSON output, the Lambda functions and the log."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ class Alert(StrEnum):
 
 
 ProviderName = Annotated[str, Keywords(enum=[*PROVIDERS])]
-"""A gateway's name in the registry, such as momo."""
+"""The name of a gateway in the registry, such as momo."""
 
 
 class Decision(TypedDict):
-    """The decision about a callback, as its JSON fields."""
+    """The decision about a callback, with the field names of the JSON output."""
 
     reason: str | None
     """A stable code for the reason why payctl refused or ignored the callback."""
     status_before: str | None
-    """The payment's status before the callback. A status that payctl does not know is kept unchanged."""
+    """The payment's status before the callback. A status that payctl does not know is copied unchanged."""
     status_after: str | None
-    """The payment's status after the callback. A status that payctl does not know is kept unchanged."""
+    """The payment's status after the callback. A status that payctl does not know is copied unchanged."""
     event_id: str | None
-    """The outbox event that was written. With dry_run, the event that would be written."""
+    """The id of the new outbox event. With dry_run, the id of the event that would be written."""
     receipt_id: str | None
-    """The id of the stored callback; null if the callback was not genuine."""
+    """The id of the receipt; null if the callback was not genuine."""
     alert: Alert | None
     """The alert for the operator, or null."""
 
@@ -63,4 +63,4 @@ NO_DECISION: Decision = {
     "receipt_id": None,
     "alert": None,
 }
-"""The decision's fields, all null, for a request without a decision."""
+"""The fields of a request about which no decision was made. All are null."""

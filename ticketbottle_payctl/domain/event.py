@@ -1,4 +1,4 @@
-"""Define outbox events, and convert them to Kafka messages. An event always gives the same key, bytes and headers.
+"""Define outbox events, and convert them to Kafka messages. The same event always gives the same message.
 
 The message's value is the payload as PostgreSQL prints it. payctl does not parse the payload. The event type determines
 the topic. An event of an unknown type is dead, because it has no topic.
@@ -19,16 +19,16 @@ TOPICS = {
 """The topic of each event type. The order service reads these topics."""
 
 FAILURES = ("PAYMENT_FAILED", "PAYMENT_CANCELLED")
-"""The types of events that no paid customer waits for. A later success of the payment supersedes them."""
+"""The event types that no paid customer waits for. A later success of the payment supersedes such an event."""
 
 LARGEST_MESSAGE = 1_000_000
-"""The largest message in bytes that payctl sends, with its key and headers. A larger event is dead at once."""
+"""The size in bytes of the largest message that payctl sends, with its key and headers. A larger event becomes dead."""
 
 ENVELOPE = 2_000
-"""An upper limit for the size of a message's key and headers, in bytes."""
+"""The maximum size of a message's key and headers, in bytes."""
 
 SOURCE = "payment-service"
-"""The header ``source`` of every message, whichever publisher sends it."""
+"""The value of the header ``source`` in every message, no matter which publisher sends the message."""
 
 _CONTEXT_HEADERS = ("correlationId", "traceparent", "replayRunId")
 
@@ -41,7 +41,7 @@ START: Position = (datetime(1970, 1, 1), "")  # noqa: DTZ001 - the payment servi
 
 
 class OutboxEvent(NamedTuple):
-    """A claimed row of ``outbox``. It is a tuple, because a publisher creates tens of thousands of them per second."""
+    """A claimed row of ``outbox``. It is a tuple for speed: a publisher creates tens of thousands per second."""
 
     id: str
     aggregate_id: str
@@ -51,7 +51,7 @@ class OutboxEvent(NamedTuple):
     created_at: datetime
     retry_count: int
     context: Sequence[str | None] | None = None
-    """The correlation id, the traceparent and the replay run, if payctl knows them."""
+    """The correlation id, the traceparent and the id of the replay run, if payctl knows them."""
 
     @property
     def position(self) -> Position:
@@ -63,7 +63,7 @@ Header = tuple[str, str | bytes | None]
 
 
 class Message(NamedTuple):
-    """A Kafka message, all of it UTF-8 text. All events of a payment have one key, so they are in one partition."""
+    """A Kafka message with its topic. All events of a payment have the same key, so they are in the same partition."""
 
     topic: str
     key: str
@@ -72,10 +72,10 @@ class Message(NamedTuple):
 
 
 def to_message(event: OutboxEvent) -> Message:
-    """Return the message of an event whose type has a topic.
+    """Return the Kafka message of an event.
 
     Raises:
-        KeyError: the type has no topic. The caller makes the event dead.
+        KeyError: the event's type has no topic. The caller must make the event dead.
     """
     event_id, key, aggregate_type, event_type, payload, _, _, context = event
     headers = [("id", event_id), ("eventId", event_id), *_constant_headers(event_type, aggregate_type)]

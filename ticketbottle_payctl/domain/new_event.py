@@ -1,6 +1,6 @@
-"""Build the event about a payment's change of state. The order service depends on its field names.
+"""Build the event that reports a payment's change of state. The order service depends on its field names.
 
-This is not in :mod:`ticketbottle_payctl.domain.event`, because a publisher does not need the payment types.
+This module is separate from :mod:`ticketbottle_payctl.domain.event`, because a publisher does not need it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ AGGREGATE_TYPE = "payment"
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """An event to insert into the outbox, in the transaction that changes its payment."""
+    """A new event. It must be inserted into the outbox in the transaction that changes its payment."""
 
     id: str
     aggregate_id: str
@@ -33,7 +33,7 @@ class NewEvent:
 
 
 def event_for(payment: Payment, after: PaymentStatus, at: datetime, event_id: str) -> NewEvent:
-    """Return the event of a payment's change of state. The payload's field names are in snake_case."""
+    """Return the event that reports the payment's change to the status ``after`` at the instant ``at``."""
     return NewEvent(
         id=event_id,
         aggregate_id=payment.id,

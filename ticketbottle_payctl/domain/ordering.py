@@ -1,8 +1,8 @@
 """Limit how late an event may be committed, so that publishers still send it in order.
 
-Publishers read the outbox in the order of ``"createdAt"``. An event is committed a short time after its instant, and a
+Publishers read the outbox in the order of ``"createdAt"``. An event is committed a short time after this instant, and a
 publisher may have read later events by then. Therefore a writer must commit within a time window, or roll back. When a
-publisher has read all events, it reads the whole window again. This module defines all these limits.
+publisher has read all events, it reads the whole window again. This module defines the limits of this window.
 
 ::
 
@@ -20,13 +20,13 @@ from __future__ import annotations
 from datetime import timedelta
 
 WRITE_WITHIN = timedelta(seconds=1)
-"""The time limit from an event's instant to its INSERT, by the database's clock."""
+"""The time limit from an event's instant to its INSERT, in database time."""
 
 IDLE_WITHIN = timedelta(seconds=1.5)
-"""The time for which a writer's transaction may be idle before its commit."""
+"""The maximum time for which a writer's transaction may be idle before its commit."""
 
 COMMIT_WITHIN = timedelta(seconds=0.5)
 """The expected maximum time of a commit. payctl cannot enforce this limit, because a slow disk can delay a commit."""
 
 LATE_COMMITS = WRITE_WITHIN + IDLE_WITHIN + COMMIT_WITHIN
-"""The time limit from an event's instant to its commit. Publishers look back this far."""
+"""The time limit from an event's instant to its commit. Publishers read this much time again."""

@@ -6,7 +6,7 @@
     FAILED | CANCELLED ──success──▶ COMPLETED      late money: it is recorded, and the operator is alerted
     COMPLETED ──anything──▶ COMPLETED              a second success is a duplicate, a later failure is refused
 
-The amount is checked before the state, in the order of VNPay's own checks. A wrong amount changes nothing.
+payctl checks the amount before the state, in the order that VNPay documents. A wrong amount changes nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _ONE_MILLISECOND = timedelta(milliseconds=1)
 
 
 class PaymentStatus(StrEnum):
-    """``payments.status``; the names are the payment service's."""
+    """The values of ``payments.status``, as the payment service defines them."""
 
     PENDING = "PENDING"
     COMPLETED = "COMPLETED"
@@ -30,7 +30,7 @@ class PaymentStatus(StrEnum):
 
 
 class RefusalReason(StrEnum):
-    """The reason why a genuine callback that reports a result is refused."""
+    """The reasons why payctl refuses a genuine callback that reports a result."""
 
     UNKNOWN_ORDER = "unknown_order"
     OTHER_PROVIDER = "other_provider"
@@ -41,7 +41,7 @@ class RefusalReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """The columns of ``payments`` that a decision needs. ``amount`` is whole VND, instants are UTC.
+    """The columns of a payment that a decision needs. ``amount`` is in whole VND, and instants are UTC.
 
     ``status`` is plain text if payctl does not know the payment's status.
     """
@@ -59,7 +59,7 @@ class Payment:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A change of state to be written. ``late`` means that the money arrived after a failure or cancellation."""
+    """A change of state to write. ``late`` is True if the money arrived after a failure or a cancellation."""
 
     before: PaymentStatus
     after: PaymentStatus
@@ -69,9 +69,9 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """The callback does not change the payment.
+    """The decision that a callback does not change its payment, because it reports nothing new.
 
-    The payment already has the reported status. Or it has failed or was cancelled, and the callback reports no money.
+    Either the payment already has the reported status, or it is FAILED or CANCELLED and the callback reports no money.
     """
 
     status: PaymentStatus
@@ -79,7 +79,7 @@ class Duplicate:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The callback is genuine but must not change the payment. An operator should look at it."""
+    """The decision that a genuine callback must not change its payment. An operator should look at the payment."""
 
     reason: RefusalReason
 
@@ -90,8 +90,8 @@ Verdict = Transition | Duplicate | Refusal
 def settle(payment: Payment, callback: Callback, now: datetime) -> Verdict:
     """Decide how a genuine callback changes its payment.
 
-    ``now`` must be read while the payment's row is locked. The new transition is later than every earlier transition of
-    this payment, even if a clock was set back. Therefore the payment's events sort in the order in which they happened.
+    The caller must read ``now`` while it holds the lock on the payment's row. The new transition is later than every
+    earlier transition of this payment, even if a clock was set back. Therefore the payment's events keep their order.
     """
     if not is_of_gateway(payment, callback.provider):
         return Refusal(RefusalReason.OTHER_PROVIDER)
@@ -111,7 +111,7 @@ def settle(payment: Payment, callback: Callback, now: datetime) -> Verdict:
 
 
 def is_of_gateway(payment: Payment, gateway: str) -> bool:
-    """Return whether the payment was made at this gateway, however its provider is spelled."""
+    """Return whether the payment was made at this gateway. Ignore case and punctuation in the provider's name."""
     return _plain(payment.provider) == gateway
 
 

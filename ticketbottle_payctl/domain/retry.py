@@ -1,8 +1,8 @@
 """Decide how a failed delivery changes an event's retry count, and when the event is retried.
 
 A transport failure does not change the retry count. A configuration fault does not change the count either, but it
-stops all events of this type. A fault of the event itself raises the count by one, and a permanent fault makes the
-event dead at once.
+stops all events of this type. A fault of the event itself increments the count. A permanent fault makes the event dead
+immediately.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _LONGEST_ERROR = 500
 
 
 class Fault(StrEnum):
-    """The cause of a failed delivery."""
+    """The causes of a failed delivery."""
 
     TRANSPORT = "transport"
     CONFIGURATION = "configuration"
@@ -25,18 +25,18 @@ class Fault(StrEnum):
 
     @property
     def is_the_events_own(self) -> bool:
-        """Whether the event itself is the cause, so that the failure adds to its retry count."""
+        """Whether the event itself is the cause, so that the failure increments its retry count."""
         return self in {Fault.EVENT, Fault.PERMANENT}
 
 
 def backoff(retry_count: int) -> timedelta:
-    """Return how long an event waits for its next retry after ``retry_count`` failures: 5 s, 10 s, ... 10 min."""
+    """Return the wait before the next retry after ``retry_count`` failures: 5 s, doubled each time, at most 10 min."""
     doublings = min(max(retry_count - 1, 0), 16)
     return min(_FIRST_PAUSE * (1 << doublings), _LONGEST_PAUSE)
 
 
 def retry_count_after(fault: Fault, retry_count: int, max_retries: int) -> int:
-    """Return the row's new ``"retryCount"``: unchanged, one more, or at least ``max_retries`` for a permanent fault."""
+    """Return the event's new retry count. For a permanent fault, it is at least ``max_retries``."""
     match fault:
         case Fault.TRANSPORT | Fault.CONFIGURATION:
             return retry_count
@@ -47,5 +47,5 @@ def retry_count_after(fault: Fault, retry_count: int, max_retries: int) -> int:
 
 
 def error_text(code: str, reason: str) -> str:
-    """Return the text for ``"lastError"`` on one line: the error's code and the broker's text, without payload."""
+    """Return the text for ``"lastError"``: the error's code and the broker's text, on one line and without payload."""
     return " ".join(f"{code}: {reason}".split())[:_LONGEST_ERROR]

@@ -1,7 +1,7 @@
 """Find the reasons why events wait, from the evidence of the database and the brokers.
 
-The store collects :class:`Evidence` and :func:`causes` judges it, so ``stats`` and ``doctor`` report the same causes.
-This package opens no connection.
+The store collects the :class:`Evidence`, and :func:`causes` finds the causes in it. Therefore ``stats`` and ``doctor``
+report the same causes. This package opens no connection.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ __all__ = [
 
 
 def causes(evidence: Evidence, brokers: Brokers | None = None) -> tuple[Cause, ...]:
-    """Return the causes of waiting, most urgent first. The list is empty if no event is dead, blocked or overdue.
+    """Return the causes of waiting, most urgent first. The result is empty if no event is dead, blocked or overdue.
 
-    If ``brokers`` is None, the brokers were not asked, and the advice names the command that asks them.
+    If ``brokers`` is None, the brokers were not asked. Then the advice may name the command that asks them.
     """
     found = [*of_publishers(evidence)]
     found += of_brokers(evidence, brokers)

@@ -1,4 +1,4 @@
-"""Report dead events and the events that wait behind them as causes. Advise a replay if it can help."""
+"""Report dead events, and the events that wait behind them, as causes. Advise a replay only if it can help."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _CODES_OF_SIZE = ("MSG_SIZE_TOO_LARGE", "INVALID_MSG_SIZE", "RECORD_LIST_TOO_LAR
 
 
 def of_dead(evidence: Evidence) -> Iterator[Cause]:
-    """Return one cause for each kind of dead event, and one for the blocked events. Debezium does not block events."""
-    by_debezium = evidence.slot_active is not None  # Debezium does not block events and does not send replayed ones
+    """Yield a cause for each group of dead events, and causes for blocked and for harmless superseded events."""
+    by_debezium = evidence.slot_active is not None  # then no event is blocked, and replayed events are not sent
     blocked = [one for one in evidence.waiting if one.reason is Reason.BLOCKED and not by_debezium]
     apart = not evidence.blocked and not blocked  # otherwise a superseded event may block a success
     for group in evidence.dead_groups:
@@ -54,7 +54,7 @@ _RELEASE = (
 
 
 def _of_harmless(evidence: Evidence) -> Cause:
-    """Return the cause for superseded events that block nothing. Deleting them ends the warning."""
+    """Return the cause for superseded events that block nothing. Its advice is to delete them."""
     number, ids = evidence.superseded, evidence.superseded_ids
     if number == 1:
         orders = evidence.superseded_orders or (None,)
@@ -77,7 +77,7 @@ def _of_superseded(group: DeadGroup, blocked: Sequence[Waiting]) -> tuple[str, C
 
 
 def _of_error(group: DeadGroup) -> tuple[str, Command]:
-    """Return the advice with a replay command. If a replay would fail again, return a command that shows the event."""
+    """Return the advice for a group, with a replay command if a replay can help, or else with a show command."""
     code = (group.error or "").partition(":")[0]
     rows = group.events - group.superseded
     replay = Command(("replay",), (), ("--failed", "--error-group", group.group), changes=True, rows=rows)
@@ -99,7 +99,7 @@ def _of_blocked(evidence: Evidence, blocked: Sequence[Waiting]) -> Cause:
     oldest = max(blocked, key=lambda one: one.oldest_s)
     events = max(evidence.blocked, total(blocked))
     event, blocker = named(oldest.id, oldest.order_code), oldest.blocker or ""
-    if oldest.order_code:  # both events are of this order
+    if oldest.order_code:  # both events belong to this order
         blocker = short_id(blocker)
     if events == 1 and oldest.order_code:
         fact = f"{event} waits behind dead event {blocker}"

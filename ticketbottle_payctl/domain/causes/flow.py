@@ -1,4 +1,4 @@
-"""Find causes that stop publishing: no publisher, Debezium, unavailable brokers, a missing topic, or locks."""
+"""Find the causes that stop publishing: no publisher, Debezium, unavailable brokers, a missing topic, or locks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ticketbottle_payctl.formats import count, duration
 
 
 def of_publishers(evidence: Evidence) -> Iterator[Cause]:
-    """Return the cause if no publisher runs, or if running publishers have different shard counts."""
+    """Yield a cause if no publisher runs, if publishers have different shard counts, or if Debezium publishes."""
     if evidence.slot_active is not None:
         yield from _of_debezium(evidence, overdue(evidence, Reason.READY, Reason.FAILING, Reason.BLOCKED))
         return
@@ -76,7 +76,7 @@ def _of_debezium(evidence: Evidence, waiting: Sequence[Waiting]) -> Iterator[Cau
 
 
 def of_brokers(evidence: Evidence, brokers: Brokers | None) -> Iterator[Cause]:
-    """Return the causes that the brokers report, but only if overdue events wait because of them."""
+    """Yield the causes that the brokers report, but only if overdue events wait because of them."""
     waiting = overdue(evidence, Reason.READY, Reason.FAILING)
     if brokers is None or not waiting or evidence.slot_active is not None:
         return
@@ -99,7 +99,7 @@ def of_brokers(evidence: Evidence, brokers: Brokers | None) -> Iterator[Cause]:
 
 
 def of_table_locks(evidence: Evidence) -> Iterator[Cause]:
-    """Return a cause for each session that locks the whole outbox table."""
+    """Yield a cause for each session that locks the whole outbox table."""
     for holder in evidence.table_locks:
         meaning = "no event can be claimed, and no callback can be settled, until its transaction ends"
         yield Cause(
@@ -108,7 +108,7 @@ def of_table_locks(evidence: Evidence) -> Iterator[Cause]:
 
 
 def of_row_locks(evidence: Evidence) -> Iterator[Cause]:
-    """Return a cause for each session that locks overdue events."""
+    """Yield a cause for each session that locks overdue events."""
     for one in overdue(evidence, Reason.LOCKED):
         holder = one.holder or Holder(None, None, None, None, None)
         yield Cause(

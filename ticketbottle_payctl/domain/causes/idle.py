@@ -1,4 +1,4 @@
-"""Find out early that no publisher is working, long before an event is overdue."""
+"""Detect early that no publisher is working, long before an event is overdue."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from ticketbottle_payctl.formats import duration
 
 
 class Idle(NamedTuple):
-    """The finding that no publisher is working although an event could be sent. ``words`` also name the last activity.
+    """The finding that no publisher is working although an event could be sent.
 
-    ``expected`` is true if a publisher was seen lately. A scheduled one may then be between two runs.
+    ``words`` describe the finding and the last activity. ``expected`` is True if a publisher was seen recently, because
+    a scheduled publisher may be between two runs.
     """
 
     words: str
@@ -19,7 +20,7 @@ class Idle(NamedTuple):
 
 
 def idle(evidence: Evidence) -> Idle | None:
-    """Return the finding, or None if a publisher is working, if nothing could be sent, or if Debezium publishes."""
+    """Return the finding, or None if a publisher is working, no event could be sent, or Debezium publishes."""
     waits = any(one.reason in {Reason.READY, Reason.FAILING} for one in evidence.waiting)
     if not waits or evidence.slot_active is not None or any(one.working for one in evidence.publishers):
         return None

@@ -1,4 +1,4 @@
-"""Define types for causes of waiting and their evidence. Ages and waits are seconds by the database's clock."""
+"""Define the types of causes and of their evidence. Ages and waits are in seconds, in database time."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import NamedTuple
 from ticketbottle_payctl.formats import duration
 
 OVERDUE_AFTER = timedelta(minutes=2)
-"""An event that is pending for longer is overdue. A running publisher sends an event within seconds."""
+"""The age from which a pending event is overdue. A running publisher sends an event within seconds."""
 
 WAITS_AFTER = timedelta(seconds=10)
-"""If an event that could be sent is pending for longer, payctl asks whether a publisher is working."""
+"""The age from which a pending event that could be sent suggests that no publisher is working."""
 
 SEEN_WITHIN = timedelta(seconds=90)
-"""A publisher that was seen within this time counts as running. A running publisher reports every 30 seconds."""
+"""The time for which a publisher counts as running after its last report. A running publisher reports every 30 s."""
 
 
 class CauseKind(StrEnum):
@@ -40,7 +40,7 @@ class CauseKind(StrEnum):
 
 
 class Command(NamedTuple):
-    """A payctl command that helps. ``changes`` is true if it changes data, in about ``rows`` rows."""
+    """A payctl command that helps. ``changes`` is True if the command changes data, in about ``rows`` rows."""
 
     verb: tuple[str, ...]
     operands: tuple[str, ...] = ()
@@ -50,9 +50,9 @@ class Command(NamedTuple):
 
 
 class Cause(NamedTuple):
-    """One cause of waiting: the number of events, the fact, its meaning, and the advice.
+    """A reason why ``events`` events wait, with the observed fact, its meaning, and the advice.
 
-    If there is a ``command`` too, the operator follows ``advice`` before running it.
+    If both ``advice`` and ``command`` are given, the operator must follow ``advice`` first.
     """
 
     kind: CauseKind
@@ -64,17 +64,17 @@ class Cause(NamedTuple):
 
     @property
     def ends_by_itself(self) -> bool:
-        """Whether the events will be sent without action by the operator."""
+        """Whether the events will be sent without any action by the operator."""
         return self.kind in {CauseKind.NOT_DUE, CauseKind.BACKLOG}
 
     @property
     def is_harmless(self) -> bool:
-        """Whether no customer waits because of it."""
+        """Whether no customer waits because of this cause."""
         return self.kind is CauseKind.SUPERSEDED
 
 
 class Reason(StrEnum):
-    """The reason why a pending event waits, as its row shows it."""
+    """The reasons why a pending event waits, as its row shows them."""
 
     BLOCKED = "blocked"
     LOCKED = "locked"
@@ -84,7 +84,10 @@ class Reason(StrEnum):
 
 
 class Holder(NamedTuple):
-    """A session that holds a lock, and the age of its transaction. A field is None if the role may not see it."""
+    """A session that holds a lock, and the age of its transaction in seconds.
+
+    A field is None if the role may not see its value.
+    """
 
     pid: int | None
     application: str | None
@@ -93,7 +96,7 @@ class Holder(NamedTuple):
     seconds: float | None
 
     def __str__(self) -> str:
-        """Return the session in one line."""
+        """Return a description of the session on one line."""
         if self.pid is None:
             return "a prepared transaction"
         name = f"pid {self.pid}, {self.application or 'unnamed'}"
@@ -103,11 +106,11 @@ class Holder(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """Pending events of one type that wait for the same reason. ``id`` is the oldest of them.
+    """A group of pending events of one type that wait for the same reason. ``id`` is the oldest event.
 
-    ``blocker`` is the earlier event of the same payment that blocks the oldest one, with its type and error.
-    ``due_in_s`` is the time until the first of them is retried.
-    ``order_code`` is of the oldest one's payment, or None if its payload has none.
+    ``blocker`` is the earlier event of the same payment that the oldest event waits for. ``error`` is the last error of
+    the oldest event or of an earlier event of its payment. ``due_in_s`` is the number of seconds until the first event
+    of the group is retried. ``order_code`` belongs to the oldest event. It is None if its payload has no order code.
     """
 
     reason: Reason
@@ -124,9 +127,10 @@ class Waiting(NamedTuple):
 
 
 class DeadGroup(NamedTuple):
-    """Dead events with the same kind of error. ``id``, ``error`` and ``payload_bytes`` describe the newest of them.
+    """A group of dead events with the same kind of error.
 
-    ``superseded`` counts those that a replay leaves out, because their payments are COMPLETED now.
+    ``id``, ``error`` and ``payload_bytes`` describe the newest event. ``superseded`` counts the events that a replay
+    leaves out, because their payments are COMPLETED now.
     """
 
     group: str
@@ -139,9 +143,9 @@ class DeadGroup(NamedTuple):
 
 
 class SeenPublisher(NamedTuple):
-    """A publisher and the time since it was last seen. ``shards`` is None if the number is not known.
+    """A publisher, and the number of seconds since it was last seen.
 
-    ``ended`` is true if it shut down normally.
+    ``shards`` is None if the number of shards is not known. ``ended`` is True if the publisher has shut down normally.
     """
 
     name: str
@@ -162,13 +166,15 @@ class SeenPublisher(NamedTuple):
 class Evidence:
     """The facts that the database shows about waiting events.
 
-    ``blocked`` is exact. ``superseded`` counts the dead events whose payment is COMPLETED now, and
-    ``superseded_ids`` and ``superseded_orders`` name the oldest of them; 0 if the role may not read the payments.
-    ``waiting`` describes only the oldest pending events; ``sampled`` is true if there are more. ``sent_lately``
-    counts events that were published within the last minute. ``newest_sent_s`` is the age of the newest event that
-    was published within the last minute, and ``last_sent_s`` the time since the last one was published.
-    ``publishers_known`` is false if the role may not read when the last publisher ran. ``slot_active`` is None if
-    Debezium does not publish.
+    ``waiting`` describes only the oldest pending events, and ``sampled`` is True if there are more. ``blocked`` counts
+    all blocked events. ``superseded`` counts the dead events whose payment is COMPLETED now. It is 0 if the role may
+    not read the payments. ``superseded_ids`` and ``superseded_orders`` are the ids and order codes of the oldest
+    superseded events.
+
+    ``sent_lately`` counts the events published within the last minute, and ``newest_sent_s`` is the age of the newest
+    of these events. ``last_sent_s`` is the time since the last publishing. ``publishers_known`` is False if the role
+    may not read when the last publisher ran. ``slot_active`` says whether a connector reads Debezium's slot. It is None
+    if Debezium does not publish.
     """
 
     pending: int = 0
@@ -192,21 +198,21 @@ class Evidence:
 
     @property
     def running(self) -> Sequence[SeenPublisher]:
-        """The publishers that work now or were seen recently, such as scheduled ones between two runs."""
+        """The publishers that are working now or were seen recently. A scheduled publisher may be between two runs."""
         return [one for one in self.publishers if one.working or one.seconds < SEEN_WITHIN.total_seconds()]
 
     @property
     def last_seen_s(self) -> float | None:
-        """The time since any publisher was last seen, or None if no publisher was ever seen."""
+        """The seconds since any publisher was last seen, or None if no publisher was ever seen."""
         return min((one.seconds for one in self.publishers), default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Brokers:
-    """The brokers' answers. ``stopped`` maps each event type that cannot be sent to the reason.
+    """The result of asking the brokers. ``stopped`` maps each event type that cannot be sent to the reason.
 
     ``unavailable`` is the reason why the brokers did not answer. ``not_asked`` is the reason why payctl could not ask
-    them.
+    the brokers.
     """
 
     unavailable: str | None = None

@@ -1,4 +1,4 @@
-"""Find the causes of pending events that no fault stops: retries, a long backlog, or an unknown cause."""
+"""Find the causes of pending events that nothing stops: retries, a long backlog, or an unknown cause."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ticketbottle_payctl.formats import count, duration
 
 
 def of_failures(evidence: Evidence) -> Iterator[Cause]:
-    """Return causes for overdue events that are being retried, and for failed events whose retry is not due."""
+    """Yield a cause for overdue events that keep failing, and a cause for failed events whose retry is not due."""
     failing = overdue(evidence, Reason.FAILING)
     if failing and evidence.running and evidence.slot_active is None:
         oldest = max(failing, key=lambda one: one.oldest_s)
@@ -47,7 +47,7 @@ def _alive(evidence: Evidence) -> str:
 
 
 def unexplained(evidence: Evidence, ready: Sequence[Waiting], brokers: Brokers | None) -> Cause:
-    """Return the cause for the remaining overdue events: a publisher is sending them, or the cause is unknown."""
+    """Return the cause for overdue events without another cause: a long backlog, or an unknown cause."""
     events = total(ready)
     oldest = max(ready, key=lambda one: one.oldest_s)
     newest_sent = evidence.newest_sent_s

@@ -1,4 +1,4 @@
-"""Select overdue events and describe them in words, for all causes."""
+"""Select overdue events, and describe them in words. All causes use these functions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def overdue(evidence: Evidence, *reasons: Reason) -> list[Waiting]:
 
 
 def total(waiting: Sequence[Waiting]) -> int:
-    """Return the total number of events."""
+    """Return the total number of events in these groups."""
     return sum(one.events for one in waiting)
 
 
@@ -28,7 +28,7 @@ def waited(evidence: Evidence, waiting: Sequence[Waiting]) -> str:
 
 
 def named(event_id: str, order_code: str | None) -> str:
-    """Return the order code and the short id of an event, or its whole id if the order code is not known."""
+    """Return an event's order code and short id, or its full id if the order code is not known."""
     return f"{order_code} ({short_id(event_id)})" if order_code else event_id
 
 
@@ -38,7 +38,7 @@ def show(name: str) -> Command:
 
 
 PUBLISH = Command(("publish-outbox",), changes=True)
-"""The command that publishes by hand."""
+"""The command that publishes manually."""
 
 LOOK_AT_KAFKA = Command(("doctor",), options=("--only", "kafka"))
 """The command that asks the brokers."""
