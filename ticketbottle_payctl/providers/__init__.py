@@ -13,13 +13,13 @@ from ticketbottle_payctl.secret import Secret
 GATEWAYS: dict[str, Gateway] = {
     gateway.name: gateway for gateway in (zalopay.GATEWAY, payos.GATEWAY, vnpay.GATEWAY, momo.GATEWAY)
 }
-"""Every gateway by its name. A request is compared with their formats in this order."""
+"""Every gateway by its name. :func:`resolve` compares a request with their formats in this order."""
 
 _SPELLINGS = {spelling: gateway for gateway in GATEWAYS.values() for spelling in gateway.spellings}
 
 
 def by_name(name: str) -> Gateway:
-    """Return the gateway with this name, in any of its accepted spellings and any case.
+    """Return the gateway with this name. Accept every spelling of the gateway in any case.
 
     Raises:
         NotFoundError: no gateway has this name.
@@ -32,11 +32,11 @@ def by_name(name: str) -> Gateway:
 
 
 def resolve(request: Request) -> Gateway | None:
-    """Return the gateway of a request, or None.
+    """Return the gateway that must verify a request, or None if neither the path nor the format names a gateway.
 
-    The last path segment that names a gateway decides. If no segment does, the format of the request decides. The
-    result only chooses which gateway verifies the request and proves nothing. A stage prefix, a trailing slash and the
-    case of the path do not matter.
+    The last path segment that names a gateway decides. If no segment names a gateway, the format of the request
+    decides. A stage prefix, a trailing slash and the case of the path do not matter. The result does not prove that the
+    request is genuine.
     """
     for segment in reversed(request.path.casefold().split("/")):
         if segment in _SPELLINGS:
@@ -45,5 +45,5 @@ def resolve(request: Request) -> Gateway | None:
 
 
 def credentials(gateway: Gateway, lookup: Callable[[str], tuple[Secret, ...]]) -> Credentials:
-    """Return the merchant's values for a gateway, read from the gateway's environment variables with ``lookup``."""
+    """Return the merchant's values for a gateway. ``lookup`` reads the environment variable of each value."""
     return {field.name: lookup(field.env) for field in gateway.fields}

@@ -1,6 +1,6 @@
 """Define the type that describes a payment gateway. Each gateway's file creates one :class:`Gateway`.
 
-CONTRIBUTING.md lists every place that a new gateway needs. ``tests/test_add_a_gateway.py`` checks them.
+CONTRIBUTING.md lists every place to change for a new gateway. ``tests/test_add_a_gateway.py`` checks these places.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from ticketbottle_payctl.providers.reply_code import ReplyCode
 from ticketbottle_payctl.secret import Secret
 
 Credentials = Mapping[str, tuple[Secret, ...]]
-"""A merchant's credentials by field name: the current value first, then the previous one during a rotation."""
+"""The values of each credential by field name: the current value, then the previous value during a rotation."""
 
 
 @dataclass(frozen=True, slots=True)
 class CredentialField:
-    """A value that the gateway gives to a merchant.
+    """A credential that the gateway gives to a merchant.
 
-    ``signs_callbacks`` marks the values that verification needs. A value that is not ``secret`` identifies the
-    merchant.
+    ``signs_callbacks`` is True if verification needs the credential. If ``secret`` is False, the credential only
+    identifies the merchant.
     """
 
     name: str
@@ -34,8 +34,8 @@ class CredentialField:
 class Gateway:
     """A gateway's protocol, as functions without side effects.
 
-    ``verify`` never raises, whatever bytes it gets. ``recognises`` checks only the format and proves nothing. ``reply``
-    has a reply for every member of :class:`Answer`.
+    ``verify`` raises no exception for any input. ``recognises`` checks only the format, and does not prove that the
+    request is genuine. ``reply`` has a reply for every member of :class:`Answer`.
     """
 
     name: str
@@ -47,4 +47,4 @@ class Gateway:
     reply_code: ReplyCode | None
     """The code that the gateway reads in the body of a reply, or None if it reads only the HTTP status."""
     content_type: str = "application/json"
-    """The type of the body of a callback. payctl sends it with each callback that it makes."""
+    """The content type of a callback's body. payctl sends it with each callback that it simulates."""

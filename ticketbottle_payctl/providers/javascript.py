@@ -1,6 +1,6 @@
-"""Print values as JavaScript does.
+"""Print values in the same way as JavaScript.
 
-PayOS signs values as its Node.js server prints them, so these rules are part of its protocol.
+PayOS signs the text that its Node.js server prints. Therefore JavaScript's rules are part of the protocol.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MAX_DEPTH = 32
 
 
 def number_text(value: int | Real) -> str:
-    """Return ``String(value)``: the shortest digits of the same double. From 1e-7 up to 1e21 there is no exponent.
+    """Return the same text as JavaScript's ``String(value)``: the shortest digits that give the same double.
 
     Raises:
         MalformedError: the number is larger than any double.
@@ -42,7 +42,7 @@ def number_text(value: int | Real) -> str:
 
 
 def _positive(number: float) -> str:
-    # repr gives the shortest digits that round-trip, as JavaScript does. Only the layout differs.
+    # repr gives the same shortest round-trip digits as JavaScript. Only the layout differs.
     _, digits, exponent = Decimal(repr(number)).normalize().as_tuple()
     text = "".join(map(str, digits))
     point = len(text) + int(exponent)
@@ -57,7 +57,7 @@ def _positive(number: float) -> str:
 
 
 def sorted_names(names: list[str]) -> list[str]:
-    """Return ``names`` in the key order of a JavaScript object that was filled in sorted order: indexes first."""
+    """Return ``names`` in the key order of a JavaScript object: array indexes first, then the other names, sorted."""
     letters = "".join(names)
     if letters.isascii():
         return sorted(names) if letters.isalpha() else _listed(sorted(names))
@@ -74,13 +74,13 @@ def _is_index(name: str) -> bool:
 
 
 def utf16_units(text: str) -> list[str]:
-    """Return the UTF-16 units of a text. A character beyond U+FFFF has two."""
+    """Return the UTF-16 code units of a text. A character above U+FFFF has two code units."""
     encoded = text.encode("utf-16-le", "surrogatepass")
     return [chr(int.from_bytes(encoded[place : place + 2], "little")) for place in range(0, len(encoded), 2)]
 
 
 def stringify(value: object, depth: int = 0) -> str:
-    """Return ``JSON.stringify(value)``: compact, with as few escapes as possible, numbers as JavaScript prints them.
+    """Return the same text as JavaScript's ``JSON.stringify(value)``.
 
     Raises:
         MalformedError: the value is nested deeper than any payment needs.
@@ -97,5 +97,5 @@ def stringify(value: object, depth: int = 0) -> str:
         return "[" + ",".join(stringify(item, depth + 1) for item in value) + "]"
     if isinstance(value, Real) or (isinstance(value, int) and not isinstance(value, bool)):
         return number_text(value)
-    # Half of a surrogate pair is escaped, as in ECMAScript's well-formed JSON.stringify.
+    # A lone surrogate is escaped, because ECMAScript's well-formed JSON.stringify does this.
     return _HALF_PAIR.sub(lambda half: f"\\u{ord(half[0]):04x}", json.dumps(value, ensure_ascii=False))

@@ -1,4 +1,4 @@
-"""Compare hex MACs as bytes, in constant time, with every candidate key. Only this file uses ``hmac``."""
+"""Compute and compare hex MACs. Comparisons take constant time and try every key. Only this file uses ``hmac``."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ticketbottle_payctl.providers.gateway import Credentials
 
 Algorithm = Literal["sha256", "sha512"]
 OldHash = Literal["sha256", "md5"]
-"""The plain hashes that VNPay used before version 2.1.0. payctl accepts no callback with them."""
+"""The plain hashes that VNPay used before version 2.1.0. payctl accepts no callback with such a hash."""
 
 
 def keys(credentials: Credentials, name: str) -> tuple[bytes, ...]:
-    """Return a credential's values as key bytes, without empty ones, because anyone can sign with an empty key."""
+    """Return a credential's values as key bytes. Leave out empty values, because anyone can sign with an empty key."""
     return tuple([value.encode("utf-8", "surrogatepass") for value in texts(credentials, name)])
 
 
 def texts(credentials: Credentials, name: str) -> tuple[str, ...]:
-    """Return a credential's usable values as text, the current one first."""
+    """Return a credential's values as text, the current value first. Leave out empty values."""
     return tuple(filter(None, [secret.reveal() for secret in credentials.get(name, ())]))
 
 
@@ -37,15 +37,15 @@ def matches(algorithm: Algorithm, candidates: Iterable[bytes], presented: bytes,
 
 
 def sign(algorithm: Algorithm, credentials: Credentials, name: str, text: str) -> str:
-    """Return the lower-case hex HMAC of a request that payctl sends. The credential must have a value."""
+    """Return the lower-case hex HMAC for a request that payctl sends. The credential must have a value."""
     return _hex(algorithm, keys(credentials, name)[0], text.encode()).decode()
 
 
 def matches_unkeyed(algorithm: OldHash, candidates: Iterable[bytes], presented: bytes, text: bytes) -> bool:
-    """Return whether ``presented`` is the plain hash of one of the keys and the text, as VNPay signed before 2.1.0.
+    """Return whether ``presented`` is the plain hash of one of the keys followed by the text.
 
-    Use this only to explain a rejection. A plain hash proves nothing: anyone who knows one hash can compute the hash of
-    a longer text.
+    VNPay signed in this way before version 2.1.0. Use this function only to explain a rejection. A plain hash is not
+    secure, because anyone who knows one hash can compute the hash of a longer text.
     """
     found = False
     for key in candidates:
@@ -55,7 +55,7 @@ def matches_unkeyed(algorithm: OldHash, candidates: Iterable[bytes], presented: 
 
 
 def presented(value: object) -> bytes:
-    """Return the sender's MAC as bytes, because ``compare_digest`` raises on text that is not ASCII."""
+    """Convert the received MAC to bytes, because ``compare_digest`` raises an error for text that is not ASCII."""
     return value.encode("utf-8", "surrogatepass") if isinstance(value, str) else b""
 
 

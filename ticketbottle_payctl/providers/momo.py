@@ -1,9 +1,11 @@
-"""Verify MoMo AIO v2 callbacks: a POST with twelve signed fields, joined in a fixed order with the access key.
+"""Verify MoMo AIO v2 callbacks. A callback is a POST with twelve signed fields.
+
+The signed text has the access key and the twelve fields in a fixed order. It does not escape values. So the order id
+must have its documented form, and no value may contain another order id. Otherwise a customer could choose an order
+description that makes the signature valid for another order, too.
 
 Sources: developers.momo.vn v3, "Payment notification" (fields, signature, 204) and "Result codes". Details come from
-real callbacks of MoMo's sandbox. The signed text does not escape values. So the order id must have its documented form,
-and no value may contain another order id. Otherwise a customer could choose an order description so that the signature
-is also valid for another order.
+real callbacks of MoMo's sandbox.
 """
 
 from __future__ import annotations
@@ -44,9 +46,10 @@ SIGNED = (
     "resultCode",
     "transId",
 )
-"""The signed fields in order. The access key comes first and is not in the body."""
+"""The signed fields, in the order of the signed text. The text begins with the access key, which is not in the body."""
 
-# The documented pattern ^[0-9a-zA-Z]([-_.]*[0-9a-zA-Z]+)*$, written without its exponential backtracking.
+# This matches the same texts as the documented pattern ^[0-9a-zA-Z]([-_.]*[0-9a-zA-Z]+)*$, which backtracks
+# exponentially.
 _ORDER_ID = re.compile(r"[0-9A-Za-z](?:[-_.0-9A-Za-z]*[0-9A-Za-z])?", re.ASCII)
 _REPLIES: dict[Answer, tuple[int, str | None]] = {
     Answer.DONE: (204, None),
@@ -62,7 +65,7 @@ _REPLIES: dict[Answer, tuple[int, str | None]] = {
 
 
 def verify(request: Request, credentials: Credentials) -> Callback | Unclear | Rejected:
-    """Verify a callback, then read it. Never raises."""
+    """Verify a callback, then read its content. Raise no exception for any input."""
     secrets, access_keys = mac.keys(credentials, "secret_key"), mac.texts(credentials, "access_key")
     partners = mac.texts(credentials, "partner_code")
     if not secrets or not access_keys or not partners:
@@ -80,7 +83,7 @@ def _names(proven: tuple[dict[str, object], MalformedError | None]) -> Named:
 def _prove(
     received: bytes, secrets: tuple[bytes, ...], access_keys: tuple[str, ...], partners: tuple[str, ...]
 ) -> tuple[dict[str, object], MalformedError | None]:
-    """Return the body that MoMo signed for this merchant, and its format error or None."""
+    """Return the body that MoMo signed for this merchant, and the body's format error or None."""
     body, problem = payload.read_whatever(received)
     try:
         texts = signed_texts(body, access_keys)
@@ -98,8 +101,8 @@ def _prove(
 def signed_texts(body: dict[str, object], access_keys: tuple[str, ...]) -> list[bytes]:
     """Return the texts that MoMo may have signed, one for each access key.
 
-    MoMo does not document how it prints a number with a fraction or an exponent. If such a number is whole, the whole
-    number and the received characters are both tried.
+    MoMo does not document how it prints a number with a fraction or an exponent. If the value of such a number is
+    whole, the result has one text with the integer and one with the received characters.
     """
     pairs = [pairs_text(body)]
     if Real in map(type, body.values()):
@@ -108,8 +111,12 @@ def signed_texts(body: dict[str, object], access_keys: tuple[str, ...]) -> list[
 
 
 def pairs_text(body: dict[str, object], *, as_received: bool = False) -> str:
-    """Return the signed text after the access key: nothing is encoded, and an empty value keeps its name."""
-    # Most values are already text. A function call for each would take a fifth of the verification's time.
+    """Return the part of the signed text that follows the access key. Nothing is encoded or left out.
+
+    Raises:
+        MalformedError: a field is missing or has the wrong type.
+    """
+    # Most values are already text. A function call for each value would take a fifth of the verification's time.
     texts = [
         text if isinstance(text := body.get(name), str) else value_text(body, name, as_received=as_received)
         for name in SIGNED
@@ -118,7 +125,7 @@ def pairs_text(body: dict[str, object], *, as_received: bool = False) -> str:
 
 
 def _guessed_text(body: dict[str, object]) -> str:
-    """Return the signed text of a body that breaks the documentation, with each value as JavaScript would print it."""
+    """Return the probable signed text of a body that breaks the documentation: print values like JavaScript."""
     absent = {name: "" for name in SIGNED if body.get(name) is None}
     values = {**body, **absent}
     return "&".join([f"{name}={_printed(values[name])}" for name in SIGNED])
@@ -129,7 +136,11 @@ def _printed(value: object) -> str:
 
 
 def value_text(body: dict[str, object], name: str, *, as_received: bool = False) -> str:
-    """Return one field of the signed text, which must exist. A descriptive field may be null: an empty text."""
+    """Return the text that is signed for one field. For a descriptive field that is null, return an empty text.
+
+    Raises:
+        MalformedError: the field is missing or has the wrong type.
+    """
     value = body.get(name, ())
     if isinstance(value, str):
         return value
@@ -161,8 +172,8 @@ def _read(proven: tuple[dict[str, object], MalformedError | None]) -> Callback:
         raise MalformedError(detail)
     number = payload.transaction_id_of(payload.number_of(body.get("transId")))
     amount = payload.number_of(body.get("amount"))
-    if amount == 0 and body.get("orderType") not in ("", None):  # null and an empty text have the same signed text
-        # According to the documentation of account binding, a request that only links a wallet has the amount 0.
+    if amount == 0 and body.get("orderType") not in ("", None):  # null and an empty text are signed with the same text
+        # MoMo's documentation of account binding says that a request that only links a wallet has the amount 0.
         return Callback(NAME, Outcome.IGNORED, order, order, number, None, ignored_because=IgnoredBecause.AGREEMENT)
     outcome, because = momo_codes.meaning(code)
     return Callback(
@@ -180,8 +191,8 @@ def _read(proven: tuple[dict[str, object], MalformedError | None]) -> Callback:
 def _is_ambiguous(body: dict[str, object]) -> bool:
     """Return whether a value contains another order id, so that the signed text could mean another order.
 
-    The order of the fields is fixed, the amount comes before every free text, and the last three fields are numbers. So
-    only an order id can be hidden inside another value.
+    No other field needs this check. The order of the fields is fixed, the amount comes before every free text, and the
+    last three fields are numbers.
     """
     return any(isinstance(value := body.get(name), str) and "&orderId=" in value for name in SIGNED)
 
@@ -192,7 +203,7 @@ def recognises(request: Request) -> bool:
 
 
 def reply(answer: Answer) -> Reply:
-    """Return 204 without a body, so that MoMo stops calling.
+    """Return MoMo's reply for an answer. After status 204 without a body, MoMo does not call again.
 
     MoMo does not document whether it calls again after another status.
     """

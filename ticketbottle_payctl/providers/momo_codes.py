@@ -1,7 +1,7 @@
-"""Classify MoMo's result codes, for the callback and for the status query.
+"""Classify MoMo's result codes, for callbacks and for status queries.
 
-Source: developers.momo.vn v3, "Result codes", columns "Result code" and "Final Status". 8000 is only on the Vietnamese
-page.
+Source: developers.momo.vn v3, "Result codes", columns "Result code" and "Final Status". Only the Vietnamese page lists
+the code 8000.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _MEANINGS: dict[int, Meaning] = {
     **dict.fromkeys((1000, 7000, 7002, 8000, 9000), _PENDING),
     # Not final: MoMo did not process the request. The payment may still be paid.
     **dict.fromkeys((10, 11, 12, 13, 20, 21, 22, 40, 41, 42, 43, 45, 47), _PENDING),
-    # Final for a refund. A refused refund does not change the payment.
+    # Final, but for a refund. A refused refund does not change the payment.
     **dict.fromkeys((1080, 1081, 1088), _REFUND),
 }
 
 
 def meaning(code: int) -> Meaning:
-    """Return the payment's result for a code, or the reason why the code settles nothing."""
+    """Return the payment's result for a code. If the code settles nothing, return IGNORED and the reason."""
     return _MEANINGS.get(code, _UNDOCUMENTED)

@@ -1,9 +1,9 @@
 """Read untrusted input strictly, within size limits, and without loss of digits.
 
-Every problem raises the same exception with a constant text.
+Every problem raises :class:`MalformedError` with a constant text.
 
-A whole number is an ``int`` of any length. Another number is a :class:`Real` with the received characters. An amount or
-an id never passes through a float.
+An integer becomes an ``int`` of any length. Any other number becomes a :class:`Real`, which keeps the received
+characters. No amount or id is ever converted to a float.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from typing import NoReturn
 from ticketbottle_payctl.domain.callback import MAX_BODY_BYTES
 
 MAX_AMOUNT = 10**15
-"""An upper limit for amounts, far above any payment in VND. Every language represents smaller numbers exactly."""
+"""The largest accepted amount in VND, far above any payment. Every language represents such numbers exactly."""
 
 _DIGITS = re.compile(r"0|[1-9][0-9]*", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class MalformedError(Exception):
-    """The content does not match the gateway's documentation. ``detail`` is constant and has no received content."""
+    """The content does not match the gateway's documentation. ``detail`` has no received content."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -34,7 +34,7 @@ class MalformedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Real:
-    """A JSON number with a fraction or an exponent, as the received characters."""
+    """A JSON number with a fraction or an exponent. ``text`` has the received characters."""
 
     text: str
 
@@ -58,9 +58,9 @@ def read_object(text: str) -> dict[str, object]:
     """Return the JSON object in ``text``.
 
     Raises:
-        MalformedError: the text is not a JSON object, is nested too deep, or repeats a name within one object. Also
-            if it contains NaN, Infinity, a number beyond a double, a number with thousands of digits, or half of a
-            surrogate pair.
+        MalformedError: the text is not a JSON object, is nested too deep, or repeats a name within one object. It is
+            also raised for NaN, Infinity, a number outside the range of a double, a number with thousands of digits,
+            or half of a surrogate pair.
     """
     try:
         value: object = _DECODER.decode(text)
@@ -75,10 +75,10 @@ def read_object(text: str) -> dict[str, object]:
 
 
 def read_whatever(body: bytes) -> tuple[dict[str, object], MalformedError | None]:
-    """Return the JSON object in a body, and the problem if :func:`read_body` refuses it.
+    """Return the JSON object in a body, and the error if :func:`read_body` refuses the body.
 
-    A refused body is read as JavaScript's ``JSON.parse`` reads it, only to check whether its signature is genuine.
-    payctl never settles a payment from content that was read in this way.
+    If the body is refused, :func:`read_leniently` reads it, so that the caller can still check its signature. payctl
+    never settles a payment from such content.
     """
     try:
         return read_body(body), None
@@ -87,7 +87,10 @@ def read_whatever(body: bytes) -> tuple[dict[str, object], MalformedError | None
 
 
 def read_leniently(body: bytes) -> dict[str, object]:
-    """Return the JSON object in a body, or an empty one. If a name occurs twice, the last value counts."""
+    """Return the JSON object in a body, by the rules of JavaScript's ``JSON.parse``, or an empty object.
+
+    If a name occurs twice, the last value counts.
+    """
     if len(body) > MAX_BODY_BYTES:
         return {}
     try:
@@ -98,7 +101,7 @@ def read_leniently(body: bytes) -> dict[str, object]:
 
 
 def has_fields(body: bytes, *names: str) -> bool:
-    """Return whether a body is a JSON object that has all these keys. Never raises."""
+    """Return whether a body is a JSON object that has all these keys. Raise no exception for any input."""
     try:
         return read_body(body).keys() >= set(names)
     except MalformedError:
@@ -106,7 +109,11 @@ def has_fields(body: bytes, *names: str) -> bool:
 
 
 def text_of(fields: dict[str, object], name: str) -> str:
-    """Return a required text, which is not empty and has no control characters. PostgreSQL cannot store NUL."""
+    """Return the text of a required field.
+
+    Raises:
+        MalformedError: the value is not a text, is empty, or has a control character. PostgreSQL cannot store NUL.
+    """
     value = fields.get(name)
     if not isinstance(value, str) or not value or _CONTROL.search(value):
         _malformed(f"{name} is missing or not a usable string")
@@ -114,13 +121,13 @@ def text_of(fields: dict[str, object], name: str) -> str:
 
 
 def printable(value: object) -> str:
-    """Return ``value`` if it is a printable text of at most 100 characters, otherwise an empty text."""
+    """Return ``value`` if it is a printable text of at most 100 characters. Otherwise return an empty text."""
     usable = isinstance(value, str) and len(value) <= MAX_REFERENCE and value.isprintable()
     return value if usable and isinstance(value, str) else ""
 
 
 def whole_number(value: object) -> int | None:
-    """Return the value of a JSON number if it is whole (``450000.0`` and ``4.5e5`` are 450000), or None."""
+    """Return the value of a JSON number as an integer, or None if it is not whole. ``4.5e5`` becomes 450000."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     if not isinstance(value, Real):
@@ -134,7 +141,7 @@ def whole_number(value: object) -> int | None:
 
 
 def digits(value: object) -> int | None:
-    """Return the number in a text of ASCII digits without sign, space or leading zero, or None."""
+    """Return the integer that a text of ASCII digits represents. Return None for a sign, a space or a leading zero."""
     return int(value) if isinstance(value, str) and len(value) <= MAX_DIGITS and _DIGITS.fullmatch(value) else None
 
 
@@ -143,19 +150,22 @@ MAX_REFERENCE = 100
 
 
 def number_of(value: object) -> int | None:
-    """Return a whole number, or the number in a text of digits, or None. Gateways sign both with the same text."""
+    """Return the integer that a JSON number or a text of digits represents, or None.
+
+    Gateways sign a number and a text of the same digits in the same way.
+    """
     return digits(value) if isinstance(value, str) else whole_number(value)
 
 
 def amount_of(value: int | None) -> int:
-    """Return ``value`` if it is an amount: whole VND, positive."""
+    """Return ``value``, or raise MalformedError if it is not a possible amount in whole VND."""
     if value is None or not 0 < value <= MAX_AMOUNT:
         _malformed("the amount is not a positive whole number of VND")
     return value
 
 
 def transaction_id_of(value: int | None) -> str | None:
-    """Return the gateway's transaction number as exact text, or None for 0, which means no transaction."""
+    """Return the gateway's transaction number as text. Return None for 0, which means that there is no transaction."""
     if value is None or value < 0:
         _malformed("the gateway's transaction number is missing or not a number")
     return str(value) if value else None
@@ -164,7 +174,7 @@ def transaction_id_of(value: int | None) -> str | None:
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        # Two parsers could choose different values of the repeated name.
+        # Two parsers could choose different values for the repeated name.
         _malformed("a name occurs twice in one object")
     return fields
 

@@ -1,8 +1,10 @@
-"""Verify PayOS callbacks: a POST whose ``data`` object is signed with the checksum key as sorted ``name=value`` pairs.
+"""Verify PayOS callbacks. A callback is a POST with an object ``data``, which is signed with the checksum key.
+
+The signed text has the sorted ``name=value`` pairs of ``data``. The envelope's ``code`` and ``success`` are not signed,
+so payctl does not use them.
 
 Sources: payos.vn/docs, "Kiểm tra dữ liệu với signature" and "Webhook". The official payos-lib-node 2.0.5 shows what the
-documentation omits (null, numbers, arrays, the order of names). Only ``data`` is signed, so the envelope's ``code`` and
-``success`` are not used.
+documentation omits (null, numbers, arrays, the order of names).
 """
 
 from __future__ import annotations
@@ -31,13 +33,13 @@ from ticketbottle_payctl.providers.wording import json_reply
 NAME = "payos"
 PING_ORDER = "123"
 PING_DESCRIPTIONS = ("VQRIO123", "Ma giao dich thu nghiem")
-"""The descriptions of the test callback at registration, signed with the merchant's key.
+"""The descriptions of the test callback that PayOS sends at registration, signed with the merchant's key.
 
-PayOS used the second one earlier.
+PayOS used the second description earlier.
 """
 
 _DECIDING = ("amount", "code", "currency", "description", "orderCode", "paymentLinkId", "reference")
-"""The fields that identify the payment, its amount, or the test callback at registration."""
+"""The fields on which payctl's decision depends."""
 
 _BASE_36 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _SIGNED_AS_EMPTY = ("null", "undefined")
@@ -45,7 +47,7 @@ _REPLIES: dict[Answer, tuple[int, str | None]] = {
     Answer.DONE: (200, None),
     Answer.DUPLICATE: (200, None),
     Answer.IGNORED: (200, None),
-    # A callback for an unknown order needs a 2xx, because PayOS uses one to register the URL.
+    # A callback for an unknown order needs a 2xx, because PayOS sends such a callback when it registers the URL.
     Answer.UNKNOWN_ORDER: (200, None),
     Answer.WRONG_AMOUNT: (200, None),
     Answer.BAD_SIGNATURE: (400, "invalid signature"),
@@ -56,7 +58,7 @@ _REPLIES: dict[Answer, tuple[int, str | None]] = {
 
 
 def verify(request: Request, credentials: Credentials) -> Callback | Unclear | Rejected:
-    """Prove a callback, then read it. Never raises."""
+    """Verify a callback, then read its content. Raise no exception for any input."""
     keys = mac.keys(credentials, "checksum_key")
     if not keys:
         return Rejected(NAME, RejectReason.NOT_CONFIGURED, "checksum_key is not configured")
@@ -64,7 +66,7 @@ def verify(request: Request, credentials: Credentials) -> Callback | Unclear | R
 
 
 class _Proven(NamedTuple):
-    """Data that PayOS signed, its signed text, and the body's format error or None."""
+    """The data that PayOS signed, its signed text, and the body's format error or None."""
 
     data: dict[str, object]
     text: str
@@ -91,10 +93,10 @@ def _names(proven: _Proven) -> Named:
 
 
 def _is_ambiguous(data: dict[str, object], text: str) -> bool:
-    """Return whether data with another order, amount or outcome could have the same signed text.
+    """Return whether other data with another order, amount or outcome could have the same signed text.
 
-    The signed text escapes nothing, so ``&orderCode=5`` inside a value looks like a separate field. Each of these
-    fields must begin at only one place, and its value must end at the next ``&``.
+    The signed text escapes nothing, so ``&orderCode=5`` inside a value looks like a separate field. Therefore each of
+    the deciding fields must begin at only one place, and its value must end at the next ``&``.
     """
     if text.count("&") == len(data) - 1:
         return False
@@ -105,7 +107,11 @@ def _is_ambiguous(data: dict[str, object], text: str) -> bool:
 
 
 def data_of(envelope: dict[str, object]) -> dict[str, object]:
-    """Return the signed object."""
+    """Return the signed object ``data``.
+
+    Raises:
+        MalformedError: ``data`` is not an object.
+    """
     data = envelope.get("data")
     if not isinstance(data, dict):
         detail = "data is not an object"
@@ -114,12 +120,12 @@ def data_of(envelope: dict[str, object]) -> dict[str, object]:
 
 
 def signed_text(data: dict[str, object]) -> str:
-    """Return ``name=value`` of every field, sorted and joined by ``&``, without encoding."""
+    """Return the signed text: the sorted ``name=value`` pairs, joined with ``&``, without encoding."""
     return "&".join([f"{name}={value_text(data[name])}" for name in javascript.sorted_names(list(data))])
 
 
 def value_text(value: object) -> str:
-    """Return a value as PayOS's server prints it into the signed text. Null and "null" become an empty value."""
+    """Return a value in the form that PayOS signs. Null, "null" and "undefined" become an empty text."""
     if isinstance(value, str):
         return "" if value in _SIGNED_AS_EMPTY else value
     if value is None:
@@ -132,7 +138,7 @@ def value_text(value: object) -> str:
 
 
 def _sorted_element(element: object) -> object:
-    """Return an array's element in the form that PayOS signs: members sorted, texts split into UTF-16 units."""
+    """Return an array's element in the form that PayOS signs: sort its members, and split texts into UTF-16 units."""
     if isinstance(element, dict):
         return {name: element[name] for name in javascript.sorted_names(list(element))}
     if isinstance(element, str):
@@ -175,7 +181,7 @@ def _read(proven: _Proven) -> Callback:
 
 def _order_code(data: dict[str, object]) -> str:
     number = payload.number_of(data.get("orderCode"))
-    # Above 2^53 the server's text loses digits, so the signature does not prove the received digits.
+    # Above 2^53, the server's text loses digits, so the signature does not cover all received digits.
     if number is None or not 0 <= number <= javascript.MAX_SAFE_INTEGER:
         detail = "orderCode is missing or not a number that can be signed"
         raise MalformedError(detail)
@@ -183,10 +189,10 @@ def _order_code(data: dict[str, object]) -> str:
 
 
 def order_hint(number: int) -> OrderHint:
-    """Return the order's date and the last characters of its code, both read from PayOS's number.
+    """Return the order's date and the last five characters of its code, decoded from PayOS's order number.
 
-    The payment service computes the number as YYYYMMDD times 10^8, plus the last five characters read in base 36. For a
-    number in another format, both are None.
+    The payment service computes the number: YYYYMMDD times 10^8, plus the last five characters as a number in base 36.
+    If a number has another format, the date and the characters are None.
     """
     day, rest = divmod(number, 10**8)
     if not (10**7 <= day < 10**8 and rest < 36**5):
@@ -212,7 +218,10 @@ def recognises(request: Request) -> bool:
 
 
 def reply(answer: Answer) -> Reply:
-    """Return a 2xx reply, so that PayOS stops calling. PayOS does not document its reaction to another status."""
+    """Return PayOS's reply for an answer. After a 2xx status, PayOS does not call again.
+
+    PayOS does not document its reaction to another status.
+    """
     status, problem = _REPLIES[answer]
     return json_reply({"success": False, "message": problem} if problem else {"success": True}, status)
 

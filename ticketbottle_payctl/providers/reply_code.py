@@ -1,4 +1,4 @@
-"""Judge a reply to a callback as the gateway does: by its HTTP status, or by a code in its body."""
+"""Judge whether a gateway would accept a reply to a callback, from the HTTP status and a code in the body."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _STATUS = {
     404: "the service has nothing at this path; check the path of the URL",
     405: "the service does not accept this HTTP method at this path; check the path of the URL",
 }
-"""What a status means for a callback."""
+"""The meanings of HTTP statuses in the reply to a callback."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplyCode:
-    """A field of the reply's JSON body that a gateway reads.
+    """A field in a reply's JSON body that a gateway reads.
 
-    ``accepted`` are its values that acknowledge a callback. ``meanings`` says in words what other values mean, and
-    ``otherwise`` what all values mean that are not listed.
+    ``accepted`` are the values that acknowledge a callback. ``meanings`` describes other values in words.
+    ``otherwise`` describes all values that are not listed.
     """
 
     field: str
@@ -38,7 +38,10 @@ class ReplyCode:
 
 
 class Judgement(NamedTuple):
-    """Whether a gateway would accept a reply. ``code`` is the body's code as text; ``why`` says why it would not."""
+    """The decision whether a gateway would accept a reply.
+
+    ``code`` is the code in the reply's body, as text. ``why`` says why the gateway would not accept the reply.
+    """
 
     acknowledged: bool
     code: str | None
@@ -46,7 +49,7 @@ class Judgement(NamedTuple):
 
 
 def judge_reply(expected: ReplyCode | None, status: int, body: str) -> Judgement:
-    """Judge whether a gateway would accept a reply. ``expected`` is None if it reads only the HTTP status."""
+    """Judge whether a gateway would accept a reply. ``expected`` is None if the gateway reads only the HTTP status."""
     code = _code(expected, body)
     shown = None if code is None else str(code)
     if status // 100 != _SUCCESS:

@@ -1,7 +1,7 @@
 """Provide sample callbacks, so that users can try payctl without an account at a gateway.
 
-Every key in ``samples.json`` is public: sandbox and documentation keys that the gateways publish. VNPay publishes none,
-so its key is invented. ``genuine`` means that the gateway made the signature, not payctl.
+Every key in ``samples.json`` is public. The gateways publish these keys for their sandbox or in their documentation.
+VNPay publishes no key, so its key is invented. ``genuine`` means that the gateway itself made the signature.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Content = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A callback and the keys that verify it."""
+    """A sample callback, with the keys that verify it."""
 
     name: str
     gateway: str
@@ -37,14 +37,17 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Tampered:
-    """A sample with one field changed after signing, and a sentence that describes the change."""
+    """A sample whose signed content was changed after signing, with a sentence that describes the change."""
 
     request: Request
     sentence: str
 
 
 class SignedContent(NamedTuple):
-    """Functions that read the signed fields of a request, and replace them without changing the signature."""
+    """A pair of functions for the signed fields of a request.
+
+    ``read`` returns the fields. ``write`` replaces the fields and keeps the old signature.
+    """
 
     read: Callable[[Request], Content]
     write: Callable[[Request, Content], Request]
@@ -69,9 +72,9 @@ def sample(name: str) -> Sample:
 
 
 def tamper(original: Sample, field: str) -> Tampered:
-    """Return the sample with ``field`` changed and the old signature. Verification must reject it.
+    """Return the sample with one field changed and the old signature. Verification must reject the result.
 
-    ``field`` is the gateway's name for it, in any case. The prefix ``vnp_`` of VNPay may be left out.
+    ``field`` is the gateway's name of the field, in any case. VNPay's prefix ``vnp_`` may be left out.
 
     Raises:
         InputError: the content has no such field, or its value is neither a string nor a number.
@@ -118,7 +121,7 @@ _SIGNED: Mapping[str, SignedContent] = {
     "vnpay": SignedContent(_in_query, _into_query),
     "momo": SignedContent(_in_body, _into_body),
 }
-"""Where each gateway's signed fields are."""
+"""The functions that read and replace the signed fields of each gateway's callbacks."""
 
 
 def _name(content: dict[str, Any], field: str) -> str:

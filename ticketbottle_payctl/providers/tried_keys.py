@@ -1,4 +1,4 @@
-"""Describe the keys that a signature was compared with. Two people can compare the descriptions of their keys."""
+"""Describe the keys that payctl used to check a signature. Two people can compare descriptions instead of keys."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ PREVIOUS = "_PREVIOUS"
 
 @dataclass(frozen=True, slots=True)
 class TriedKey:
-    """A key that payctl compared a signature with. No field contains a part of the key."""
+    """A key that payctl used to check a signature. No field contains a part of the key."""
 
     variable: str
-    """The key's environment variable, or its other source."""
+    """The key's environment variable, or another source of the key."""
     generation: Literal["current", "previous"]
     """Whether this is the current or the previous key. During a rotation, payctl accepts both keys."""
     length: Count
-    """The length in characters."""
+    """The key's length in characters."""
     fingerprint: str
     """The first eight hex digits of the key's SHA-256."""
     matched: bool
@@ -39,9 +39,9 @@ class TriedKey:
 
 
 def tried_keys(gateway: Gateway, request: Request, credentials: Credentials) -> tuple[TriedKey, ...]:
-    """Return the gateway's keys that sign callbacks, the current one of each first.
+    """Return descriptions of the gateway's keys for callbacks. The current value of each key comes first.
 
-    The result is empty if the content cannot be read, because no signature was compared then.
+    If payctl cannot read the content, it checks no signature, and the result is empty.
     """
     verdict = gateway.verify(request, credentials)
     if isinstance(verdict, Rejected) and verdict.reason is RejectReason.MALFORMED:

@@ -12,7 +12,7 @@ Proven = TypeVar("Proven")
 
 
 class NotGenuineError(Exception):
-    """The callback is not from the gateway, or not for this merchant. ``detail`` contains nothing that was received."""
+    """The callback is not from the gateway, or not for this merchant. ``detail`` has no received content."""
 
     def __init__(self, reason: RejectReason, detail: str) -> None:
         super().__init__(detail)
@@ -25,7 +25,7 @@ class AmbiguousError(MalformedError):
 
 
 class Named(NamedTuple):
-    """The payment that a callback names, as it was received: each value may be anything. See :class:`Callback`."""
+    """The names of a payment in a callback. The values are not checked, so they may have any type."""
 
     reference: object
     order_ref: object
@@ -35,11 +35,11 @@ class Named(NamedTuple):
 def judge(
     gateway: str, prove: Callable[[], Proven], read: Callable[[Proven], Callback], names: Callable[[Proven], Named]
 ) -> Callback | Unclear | Rejected:
-    """Verify a callback with ``prove``, then read it with ``read``. Never raises the errors of these functions.
+    """Verify a callback with ``prove``, then read its content with ``read``. Return their errors as results.
 
-    If ``prove`` raises NotGenuineError or MalformedError, the callback is rejected and nothing of it is stored. If
-    ``read`` raises MalformedError or AmbiguousError, the signature is valid, so the callback is stored for the
-    operator and for the status query. ``names`` returns what such a callback says about its payment.
+    If ``prove`` raises NotGenuineError or MalformedError, the callback is rejected, and payctl stores nothing. If
+    ``read`` raises MalformedError or AmbiguousError, the signature is valid, and the callback is unclear. ``names``
+    returns the names of an unclear callback's payment, for the operator.
     """
     try:
         proven = prove()

@@ -1,9 +1,11 @@
-"""Verify VNPay 2.1.0 callbacks: a GET whose sorted, form-encoded ``vnp_`` parameters are signed with the hash secret.
+"""Verify VNPay 2.1.0 callbacks. A callback is a GET with ``vnp_`` parameters, which are signed with the hash secret.
+
+The signed text has the sorted and encoded parameters. VNPAY's samples encode values in different ways, and the server's
+encoding is not documented. So payctl first tries the received text of the query, then the decoded values in the
+documented encoding. Each text decodes to only one set of values, so payctl accepts no values that were not signed.
 
 Source: sandbox.vnpayment.vn/apis/docs, "Thanh toán PAY" (IPN, response codes, RspCode). VNPAY's own samples show what
-the documentation omits. The samples encode values in different ways, and the server's encoding is not documented. So
-payctl first tries the query as it was received, then its decoded values in the documented form encoding. Each text
-decodes to only one set of values, so the second try accepts nothing that was not signed.
+the documentation omits.
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ _REPLIES: dict[Answer, tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One ``vnp_`` parameter, as received and decoded."""
+    """One ``vnp_`` parameter, both as received and decoded."""
 
     raw_name: str
     raw_value: str
@@ -59,9 +61,9 @@ class Parameter:
 
 
 def verify(request: Request, credentials: Credentials) -> Callback | Unclear | Rejected:
-    """Verify a callback, then read it. Never raises. ``vnp_SecureHashType`` never chooses the algorithm.
+    """Verify a callback, then read its content. Raise no exception for any input.
 
-    Each tried text escapes names and values, so it can be read in only one way.
+    ``vnp_SecureHashType`` does not choose the algorithm, because it is not signed.
     """
     secrets, terminals = mac.keys(credentials, "hash_secret"), mac.texts(credentials, "tmn_code")
     if not secrets or not terminals:
@@ -75,7 +77,7 @@ def _names(values: dict[str, str]) -> Named:
 
 
 def _prove(query: str, secrets: tuple[bytes, ...], terminals: tuple[str, ...]) -> dict[str, str]:
-    """Return the values of a query that VNPay signed for this terminal."""
+    """Return the parameters of a query that VNPay signed for this terminal."""
     parameters = read_query(query)
     values = {parameter.name: parameter.value for parameter in parameters}
     # The hex digits may be in upper or lower case, because VNPAY's own C# sample ignores case.
@@ -87,16 +89,16 @@ def _prove(query: str, secrets: tuple[bytes, ...], terminals: tuple[str, ...]) -
         raise NotGenuineError(RejectReason.OTHER_MERCHANT, "vnp_TmnCode is not the configured terminal")
     if not values.get("vnp_ResponseCode") and not values.get("vnp_TransactionStatus"):
         # The merchant's own payment URL is signed with the same secret, and every customer sees such a URL. An empty
-        # parameter may be unsigned, so a customer could add it.
+        # parameter may be unsigned, so a customer could add one.
         raise NotGenuineError(RejectReason.MALFORMED, "the query has no result: it is a payment URL, not a callback")
     return values
 
 
 def read_query(query: str) -> list[Parameter]:
-    """Return the ``vnp_`` parameters in the order of their names. Ignore the others, because VNPAY did not sign them.
+    """Return the ``vnp_`` parameters, sorted by name. Ignore other parameters, because VNPAY did not sign them.
 
     Raises:
-        MalformedError: the query is too large, a ``vnp_`` parameter is not UTF-8, or one occurs twice.
+        MalformedError: the query is too large, or a ``vnp_`` parameter is not UTF-8 or occurs twice.
     """
     if len(query) > MAX_BODY_BYTES:
         detail = "the query is too large"
@@ -115,10 +117,10 @@ def read_query(query: str) -> list[Parameter]:
 
 
 def signed_texts(parameters: list[Parameter]) -> Iterator[str]:
-    """Yield the texts that VNPay may have signed, the most likely one first.
+    """Yield the texts that VNPay may have signed, the most likely text first.
 
     The Java and C# samples leave out empty values, but the PHP sample signs them. The documentation does not say which
-    is right. PHP also encodes some characters differently, such as ``*`` as ``%2A``.
+    sample is right. PHP also encodes some characters differently, such as ``*`` as ``%2A``.
     """
     yield received_text(parameters)
     yield canonical_text(parameters)
@@ -128,14 +130,14 @@ def signed_texts(parameters: list[Parameter]) -> Iterator[str]:
 
 
 def received_text(parameters: list[Parameter], *, empty: bool = False) -> str:
-    """Return the signed parameters as they were received. Include empty ones only if ``empty`` is true."""
+    """Return the signed parameters in their received encoding. Include empty values only if ``empty`` is True."""
     return "&".join(
         [f"{one.raw_name}={one.raw_value}" for one in parameters if (empty or one.value) and one.name not in UNSIGNED]
     )
 
 
 def canonical_text(parameters: list[Parameter], *, empty: bool = False) -> str:
-    """Return the signed parameters in the documented encoding. Include empty ones only if ``empty`` is true."""
+    """Return the signed parameters in the documented encoding. Include empty values only if ``empty`` is True."""
     return "&".join(
         [
             f"{form_encoded(one.name)}={form_encoded(one.value)}"
@@ -146,9 +148,9 @@ def canonical_text(parameters: list[Parameter], *, empty: bool = False) -> str:
 
 
 def form_encoded(text: str) -> str:
-    """Encode a text as an HTML form does.
+    """Encode a text in the form encoding of HTML.
 
-    A space is ``+``, and any other character outside ``A-Za-z0-9*-._`` is ``%XX`` in upper case.
+    A space becomes ``+``. Any other character outside ``A-Za-z0-9*-._`` becomes ``%XX`` in upper case.
     """
     return quote_plus(text, safe="*").replace("~", "%7E")
 
@@ -186,7 +188,7 @@ def _read(values: dict[str, str]) -> Callback:
 
 def _amount(text: str) -> int:
     hundredths = int(text) if _NUMBER.fullmatch(text) else 0
-    # vnp_Amount is VND x 100. A remainder would be a fraction of one VND, so the amount is invalid.
+    # vnp_Amount is 100 times the amount in VND. A remainder would be a fraction of one VND, so the amount is invalid.
     return payload.amount_of(None if hundredths % 100 else hundredths // 100)
 
 
@@ -203,11 +205,10 @@ def recognises(request: Request) -> bool:
 
 
 def reply(answer: Answer) -> Reply:
-    """Return HTTP 200 with an RspCode. After 00 or 02 VNPay stops calling.
+    """Return VNPay's reply for an answer: HTTP 200 with an RspCode.
 
-    After another code VNPay calls ten times, five minutes apart.
-
-    A recorded failure and a suspicious payment get 00 too, because payctl has received the callback.
+    After 00 or 02, VNPay does not call again. After any other code, it calls ten times, five minutes apart. A failed or
+    suspicious payment gets 00 too, because 00 only confirms that payctl has received the callback.
     """
     code, message = _REPLIES[answer]
     return json_reply({"RspCode": code, "Message": message})

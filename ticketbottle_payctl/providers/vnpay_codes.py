@@ -1,4 +1,4 @@
-"""Classify VNPay's codes, for the callback and for the status query.
+"""Classify VNPay's codes, for callbacks and for status queries.
 
 Sources: sandbox.vnpayment.vn/apis/docs, "Thanh toán PAY", tables "vnp_ResponseCode" and "vnp_TransactionStatus", and
 "querydr & refund", table "vnp_TransactionStatus".
@@ -11,10 +11,10 @@ from ticketbottle_payctl.domain.callback import IgnoredBecause, Outcome
 PAID = "00"
 
 _CANCELLED = frozenset({"11", "24"})
-"""The response codes of a payment that expired or that the customer cancelled."""
+"""The response codes of payments that expired or that the customer cancelled."""
 
 _FAILED = frozenset({"09", "10", "12", "13", "51", "65", "75", "79", "99"})
-"""The response codes of a final failure, in which the bank took no money."""
+"""The response codes of final failures. The bank took no money."""
 
 _RESPONSES = _CANCELLED | _FAILED | {PAID}
 
@@ -26,13 +26,16 @@ _NOT_FINAL = {
     "07": IgnoredBecause.HELD,
     "09": IgnoredBecause.REFUND,
 }
-"""States that settle nothing. 04: the bank charged the customer, but VNPay has not finished. 07: suspected fraud."""
+"""The statuses that settle nothing, each with the reason.
+
+04: the bank has charged the customer, but VNPay has not finished. 07: VNPay suspects fraud.
+"""
 
 _STATUS_FAILED = "02"
 
 
 def meaning(response: str, status: str) -> tuple[Outcome, IgnoredBecause | None]:
-    """Return the payment's result for the two codes, or the reason why they settle nothing.
+    """Return the payment's result for the two codes. If they settle nothing, return IGNORED and the reason.
 
     The payment is paid only if both codes are 00. If either code is 07, VNPay has the money but blocks it. An
     undocumented code settles nothing.

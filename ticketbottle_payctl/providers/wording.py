@@ -8,5 +8,5 @@ from ticketbottle_payctl.domain.callback import Reply
 
 
 def json_reply(content: dict[str, object], status: int = 200) -> Reply:
-    """Return a new reply with a compact JSON body. It is not shared, because its headers are a mutable dictionary."""
+    """Return a new reply with a compact JSON body. Callers cannot share a reply, because its headers are mutable."""
     return Reply(status, json.dumps(content, separators=(",", ":")), {"content-type": "application/json"})

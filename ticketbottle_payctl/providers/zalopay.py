@@ -1,8 +1,8 @@
-"""Verify ZaloPay v2 callbacks: a POST whose ``data`` is a JSON text. ZaloPay signs the text unchanged with key2.
+"""Verify ZaloPay v2 callbacks. A callback is a POST with a JSON text ``data``, which ZaloPay signs with key2.
 
 Sources: docs.zalopay.vn, "Callback" (mac, types, return codes) and "Status codes". According to the quickstart samples,
 ``return_code`` 0 makes ZaloPay call again, at most three times. ZaloPay sends no callback for a failed payment, so a
-callback for an order means that it was paid. key1 signs the merchant's requests, never a callback.
+callback for an order means that the order was paid. key1 signs the merchant's requests, never a callback.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ticketbottle_payctl.providers.wording import json_reply
 NAME = "zalopay"
 _DATED = re.compile(r"[0-9]{6}_(.+)", re.ASCII | re.DOTALL)
 _AGREEMENT = frozenset({"binding_id", "binding_type", "pay_token", "msg_type"})
-"""The fields in the data of an agreement, which links or unlinks a wallet and moves no money."""
+"""The fields that identify an agreement. An agreement links or unlinks a wallet, and moves no money."""
 
 _REPLIES: dict[Answer, tuple[int, str]] = {
     Answer.DONE: (1, "success"),
@@ -47,10 +47,11 @@ _REPLIES: dict[Answer, tuple[int, str]] = {
 
 
 def verify(request: Request, credentials: Credentials) -> Callback | Unclear | Rejected:
-    """Prove a callback, then read it. Never raises.
+    """Verify a callback, then read its content. Raise no exception for any input.
 
-    The mac is over the exact characters of ``data``, so ``data`` is parsed only after the mac is verified. ``type`` is
-    not signed, so it is not used. An order's data has an amount and ``zp_trans_id``; an agreement's has neither.
+    The mac covers the exact characters of ``data``, so payctl parses ``data`` only after it has verified the mac.
+    payctl does not use ``type``, because ``type`` is not signed. The data of an order has ``amount`` and
+    ``zp_trans_id``. The data of an agreement has neither.
     """
     keys, app_ids = mac.keys(credentials, "key2"), mac.texts(credentials, "app_id")
     if not keys or not app_ids:
@@ -76,13 +77,17 @@ def _names(proven: tuple[str, MalformedError | None]) -> Named:
 
 
 def _order_in(reference: str) -> str:
-    """Return the order. The documentation requires the yymmdd_ prefix, but its own sample is without it."""
+    """Return the reference without its date. The documentation requires the prefix yymmdd_, but its sample lacks it."""
     dated = _DATED.fullmatch(reference)
     return dated[1] if dated else reference
 
 
 def signed_text(envelope: dict[str, object]) -> str:
-    """Return the text in ``data`` unchanged, because the mac covers its exact characters."""
+    """Return the text in ``data`` unchanged, because the mac covers its exact characters.
+
+    Raises:
+        MalformedError: ``data`` is not a string.
+    """
     data = envelope.get("data")
     if not isinstance(data, str):
         detail = "data is not a string"
@@ -123,7 +128,7 @@ def recognises(request: Request) -> bool:
 
 
 def reply(answer: Answer) -> Reply:
-    """Return HTTP 200 with a return code. After code 0, ZaloPay calls again. After any other code, it stops calling."""
+    """Return ZaloPay's reply for an answer: HTTP 200 with a return code. Only after code 0 does ZaloPay call again."""
     code, message = _REPLIES[answer]
     return json_reply({"return_code": code, "return_message": message})
 

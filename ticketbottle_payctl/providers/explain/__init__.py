@@ -1,7 +1,7 @@
-"""Explain why a signature is not valid: find the change that would make it valid.
+"""Explain why a signature is not valid, by finding a change that would make the signature valid.
 
-The reader is a person who has the keys. The explanation names the variant that matches, and shows the signed text with
-personal data masked. It contains no key and no MAC, so it can be pasted into a ticket.
+The explanation is for a person who has the keys. It names the variants that match, and shows the signed text with
+personal data masked. It contains no key and no MAC, so a person can paste it into a ticket.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def explain(
 ) -> Explanation:
     """Explain why ``gateway.verify`` rejects the request. For a genuine callback, return only the signed text.
 
-    ``others`` are more keys to try; each has the label that its hint shows. No two hints have the same code. Never
-    raises.
+    ``others`` maps a label, which the hint shows, to more keys to try. Each hint has a different code. No request
+    causes an exception.
     """
     verdict = gateway.verify(request, credentials)
     reading = _read(gateway, request, credentials)
@@ -59,7 +59,7 @@ def explain(
 
 
 def _one_each(hints: Iterable[Hint]) -> tuple[Hint, ...]:
-    """Return the first hint with each code. A later hint differs only in its key or spelling."""
+    """Return the first hint for each code. Later hints with the same code describe the same mistake."""
     found: dict[str, Hint] = {}
     for hint in hints:
         found.setdefault(hint.code, hint)
@@ -88,7 +88,7 @@ def _hints(  # noqa: PLR0913, PLR0917 - everything that is known
         return [Hint("not_configured", f"payctl cannot verify anything without {', '.join(missing)}")]
     if verdict.reason is RejectReason.OTHER_MERCHANT:
         return [_OTHER_MERCHANT]
-    # A change in transit already explains the failure, so payctl does not search for other texts and keys.
+    # If a change in transit explains the failure, payctl does not search for other texts and keys.
     return (
         list(_on_the_way(gateway, request, credentials))
         or (list(search(reading, gateway, credentials, others)) if reading else [])

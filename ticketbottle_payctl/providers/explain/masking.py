@@ -1,4 +1,4 @@
-"""Mask personal data in a signed text. A value is shown only if its field is known to be harmless."""
+"""Mask personal data in a signed text. Show a value only if its field is known to be harmless."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _DECODER = json.JSONDecoder()
 
 
 def masked_pairs(pairs: Iterable[tuple[str, str]], shown: Collection[str]) -> str:
-    """Return ``name=value`` pairs joined by ``&``. An empty value is shown, because it is often the mistake."""
+    """Return masked ``name=value`` pairs, joined with ``&``. Show empty values, because they are often the mistake."""
     return "&".join(f"{name}={value if name in shown or not value else MASK}" for name, value in pairs)
 
 
 def masked_json(text: str, shown: Collection[str]) -> str:
-    """Return a JSON object's text, white space included, with each value masked unless its name is in ``shown``."""
+    """Return a JSON object's text. Mask each value unless its name is in ``shown``, and keep the white space."""
     try:
         return _masked_members(text, shown)
     except (ValueError, RecursionError):

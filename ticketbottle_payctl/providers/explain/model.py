@@ -1,4 +1,4 @@
-"""Define types for an explanation. They contain no key and no valid MAC, so they can be shown."""
+"""Define the types of an explanation. Their printed form contains no key and no valid MAC."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ticketbottle_payctl.providers.mac import Algorithm
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """A possible cause: a stable code for scripts and a sentence for people."""
+    """A possible reason why a signature is not valid, as a stable code for scripts and a text for people."""
 
     code: str
     text: str
@@ -17,9 +17,9 @@ class Hint:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The signed text as payctl builds it, and the changes that would make the signature valid.
+    """The signed text that payctl builds, and hints about changes that would make the signature valid.
 
-    Personal data in ``canonical_masked`` is masked. It is None if the content is too broken to build the signed text.
+    ``canonical_masked`` is the signed text with personal data masked. It is None if payctl cannot read the content.
     ``hints`` is empty only for a genuine callback.
     """
 
@@ -29,7 +29,7 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A text that explains the signature if it matches. A sender's mistake or a proxy's change leads to it."""
+    """A text that the sender may have signed by mistake. If the signature matches, the hint explains the mistake."""
 
     hint: Hint
     text: bytes = field(repr=False)
@@ -37,7 +37,7 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """Another key and its signed text, for a gateway whose signed text contains a key."""
+    """Another key with its own signed text, for a gateway whose signed text contains a key."""
 
     hint: Hint
     key: bytes = field(repr=False)
@@ -46,7 +46,11 @@ class Signer:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The signed parts of a request: the text, the key's name, the received signature, and the variants of the text."""
+    """The parts of a request that a search needs.
+
+    ``text`` is the signed text, and ``masked`` the same text with personal data masked. ``key_name`` is the credential
+    that signs it. ``presented`` is the received signature. ``variants`` and ``signers`` are possible mistakes to try.
+    """
 
     algorithm: Algorithm
     key_name: str
@@ -56,7 +60,7 @@ class Reading:
     variants: tuple[Variant, ...] = field(repr=False)
     signers: tuple[Signer, ...] = field(default=(), repr=False)
     older_texts: tuple[bytes, ...] = field(default=(), repr=False)
-    """The texts that older versions of the protocol would have signed, with other algorithms."""
+    """The texts that older versions of the protocol would sign with other algorithms."""
 
 
 def variant(code: str, text: str, signed: str) -> Variant:

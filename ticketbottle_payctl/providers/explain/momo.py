@@ -1,4 +1,4 @@
-"""Explain MoMo signatures. The signed text has a fixed order and includes the access key, which is not sent."""
+"""Explain MoMo signatures. The signed text begins with the access key, which MoMo does not send."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ SHOWN = frozenset(
         "transId",
     }
 )
-"""The fields that may be shown. They contain no personal names and no account numbers."""
+"""The fields that an explanation may show. They contain no personal names and no account numbers."""
 
 _VARIABLES = {field.name: field.env for field in momo.GATEWAY.fields}
 _RIGHT = ("access_key", "secret_key")
 
 
 def read(request: Request, credentials: Credentials) -> Reading:
-    """Return the signed text of a body and its variants.
+    """Return the signed text of a body and the text's variants.
 
     Raises:
-        MalformedError: the body is not a JSON object, or a signed field is missing or of another type.
+        MalformedError: the body is not a JSON object, or a signed field is missing or has the wrong type.
     """
     body = payload.read_body(request.body)
     values = {name: momo.value_text(body, name) for name in momo.SIGNED}
@@ -53,9 +53,9 @@ def read(request: Request, credentials: Credentials) -> Reading:
 
 
 def _signers(body: dict[str, object], credentials: Credentials) -> Iterator[Signer]:
-    """Yield a signer for each wrong choice of access key and secret key among the three credentials.
+    """Yield a signer for each way to confuse the three credentials.
 
-    The three look alike and are next to each other in MoMo's portal.
+    The three credentials look alike, and MoMo's portal shows them next to each other.
     """
     for access, secret in permutations(_VARIABLES, 2):
         text = f"would match with {_VARIABLES[access]} as access key and {_VARIABLES[secret]} as secret key"
@@ -64,13 +64,13 @@ def _signers(body: dict[str, object], credentials: Credentials) -> Iterator[Sign
         if access != "access_key":  # search() tries the other keys with the right access key
             hint = Hint("keys_swapped", text)
             yield from _pairs(body, hint, mac.texts(credentials, access), mac.texts(credentials, secret))
-    # If only one of the two values has extra characters, a variant or search() finds it.
+    # If only one of the two values has extra characters, a variant or search() finds this mistake.
     text = "would match if MOMO_ACCESS_KEY and MOMO_SECRET_KEY had no white space or quotes around them"
     yield from _pairs(body, Hint("key_spaces", text), *(_trimmed(mac.texts(credentials, name)) for name in _RIGHT))
 
 
 def _trimmed(values: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the values that have white space or quotes around them, without these characters."""
+    """Return each value that has white space or quotes around it, without these characters."""
     return tuple(trimmed for value in values if (trimmed := value.strip().strip("\"'")) not in {value, ""})
 
 

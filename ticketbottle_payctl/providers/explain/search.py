@@ -19,7 +19,7 @@ _OLD_HASHES: Final[tuple[tuple[mac.OldHash, str], ...]] = (("sha256", "SHA256"),
 def search(
     reading: Reading, gateway: Gateway, credentials: Credentials, others: Mapping[str, tuple[Secret, ...]]
 ) -> Iterator[Hint]:
-    """Yield a hint for each variant that matches."""
+    """Yield a hint for each change that makes the signature valid."""
     keys = mac.keys(credentials, reading.key_name)
     yield from _other_texts(reading, keys)
     yield from _other_keys(reading, gateway, credentials, others)
@@ -37,7 +37,7 @@ def _other_texts(reading: Reading, keys: tuple[bytes, ...]) -> Iterator[Hint]:
 
 
 def _older_algorithms(reading: Reading, keys: tuple[bytes, ...]) -> Iterator[Hint]:
-    """Yield a hint if VNPay signed with a version before 2.1.0. payctl never accepts such a signature."""
+    """Yield a hint if VNPay signed with the rules of a version before 2.1.0. payctl never accepts this signature."""
     advice = "payctl accepts only version 2.1.0 (HMAC-SHA512): ask VNPAY to change the terminal"
     texts = reading.older_texts
     if any([mac.matches("sha256", keys, reading.presented, text) for text in texts]):  # noqa: C419 - tries every text

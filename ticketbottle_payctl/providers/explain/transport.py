@@ -1,4 +1,4 @@
-"""Undo changes that proxies and tools make to a request: its encoding, line ends or byte order mark."""
+"""Undo the changes that proxies and tools may make to a request, such as to its encoding or its line ends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BOM = "\ufeff"
 
 
 def requests_before(request: Request) -> Iterator[tuple[Hint, Request]]:
-    """Yield each request that a change in transit could have turned into this one, with a hint about the change."""
+    """Yield the requests that may have been sent before a change in transit, each with a hint about the change."""
     for code, text, undo in _BODY:
         body = _undone(undo, request.body)
         if body is not None:
@@ -29,7 +29,7 @@ def requests_before(request: Request) -> Iterator[tuple[Hint, Request]]:
 
 
 def texts_before(text: str) -> Iterator[tuple[Hint, str]]:
-    """Yield each signed text that a change in transit could have turned into this one, with a hint about the change."""
+    """Yield the texts that may have been signed before a change in transit, each with a hint about the change."""
     for code, condition, near in (
         ("trailing_newline", "the signed text ended in a line break", f"{text}\n"),
         ("trailing_newline", "the signed text ended in a line break (CR LF)", f"{text}\r\n"),

@@ -1,4 +1,4 @@
-"""Explain VNPay signatures. Implementations sign different parameters and encode values in different ways."""
+"""Explain VNPay signatures. Senders sign different parameters and encode the values in different ways."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ SHOWN = frozenset(
         "vnp_TxnRef",
     }
 )
-"""The parameters that may be shown. They contain no personal names and no account numbers."""
+"""The parameters that an explanation may show. They contain no personal names and no account numbers."""
 
 
 def read(request: Request, _: Credentials) -> Reading:
-    """Return the signed text of a query and its variants.
+    """Return the signed text of a query and the text's variants.
 
     Raises:
-        MalformedError: a ``vnp_`` parameter occurs twice or is not UTF-8.
+        MalformedError: the query is too large, or a ``vnp_`` parameter occurs twice or is not UTF-8.
     """
     parameters = vnpay.read_query(request.query)
     values = {parameter.name: parameter.value for parameter in parameters}

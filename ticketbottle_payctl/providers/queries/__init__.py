@@ -1,4 +1,4 @@
-"""The gateways' status queries: ask a gateway about a payment, and interpret its response."""
+"""Build the gateways' status queries about payments, and read the responses."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ from ticketbottle_payctl.providers.queries.status_query import StatusQuery
 QUERIES: dict[str, StatusQuery] = {
     query.gateway: query for query in (zalopay.QUERY, payos.QUERY, vnpay.QUERY, momo.QUERY)
 }
-"""Every status query by the gateway's name."""
+"""The status query of each gateway, by the gateway's name."""

@@ -1,4 +1,4 @@
-"""Define types for an HTTP request and its response. They let a test check a protocol without a network."""
+"""Define the types of an HTTP request and its response. With them, tests can check a protocol without a network."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """A request to send. Headers and body can contain a key or a signature and are never shown.
+    """A request to send. The headers and the body can contain a key or a signature, so they are never printed.
 
-    The text of a header has ASCII characters only. Bytes are sent as they are.
+    A header's value is ASCII text or bytes. Bytes are sent unchanged.
     """
 
     method: str
@@ -21,7 +21,7 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """A response of any status. ``body`` has at most ``MAX_BODY_BYTES`` + 1 bytes and is not decoded."""
+    """A response with any status. ``body`` has at most ``MAX_BODY_BYTES`` + 1 bytes and is not decoded."""
 
     status: int
     body: bytes = field(default=b"", repr=False)

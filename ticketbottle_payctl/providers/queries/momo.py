@@ -1,7 +1,7 @@
 """Build MoMo v2's transaction query and read the response. MoMo documents a signature only for the query.
 
-Source: developers.momo.vn v3, "Check transaction status" and "Result codes". The codes 10 to 47 are about the query. A
-paid order that was refunded later still has the code 0, and the response lists the refund.
+Source: developers.momo.vn v3, "Check transaction status" and "Result codes". The codes 10 to 47 concern the query, not
+the payment. If a paid order was refunded later, its code is still 0, and the response lists the refund.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ _ABOUT_THE_QUESTION = {
     **dict.fromkeys((11, 12, 13, 20, 21, 22, 40, 41), NoVerdict.QUERY_REFUSED),
 }
 _UNKNOWN_ERROR = 99
-"""In a callback this code means that the payment failed. In a response it can also mean that the query failed."""
+"""The result code for an unknown error. In a response, either the payment or the query may have failed.
+
+In a callback, this code means that the payment failed.
+"""
 
 _NO_VERDICTS: dict[IgnoredBecause | None, NoVerdict] = {
     IgnoredBecause.PENDING: NoVerdict.PENDING,
@@ -39,7 +42,7 @@ _NO_VERDICTS: dict[IgnoredBecause | None, NoVerdict] = {
 
 
 def ask(asked: StatusRequest, credentials: Credentials, base: str) -> HttpRequest:
-    """Return the query. Its request id is always new, because MoMo refuses a repeated one with code 40."""
+    """Return the query. Its request id must be new, because MoMo refuses a repeated id with code 40."""
     partner, access = (mac.texts(credentials, name)[0] for name in ("partner_code", "access_key"))
     text = f"accessKey={access}&orderId={asked.reference}&partnerCode={partner}&requestId={asked.request_id}"
     fields = {"partnerCode": partner, "requestId": asked.request_id, "orderId": asked.reference, "lang": "vi"}
@@ -48,7 +51,7 @@ def ask(asked: StatusRequest, credentials: Credentials, base: str) -> HttpReques
 
 
 def read(response: HttpResponse, asked: StatusRequest, credentials: Credentials) -> Answer:
-    """Read a response. It must contain the order and the request id of the query."""
+    """Read a response. It must contain the query's order id, request id and partner code."""
     fields = read_json(response)
     if isinstance(fields, Inconclusive):
         return fields

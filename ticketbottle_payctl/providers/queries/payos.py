@@ -1,7 +1,8 @@
 """Read PayOS's response about a payment link. PayOS's own library sends the query (``payos_sdk``).
 
-The ``data`` of a payment link is signed in the same way as a webhook's. Source: payos.vn/docs, "Lấy thông tin link
-thanh toán". The states come from the official payos-lib-python. PayOS has no test host.
+PayOS signs ``data`` in a response in the same way as in a callback. PayOS has no test host.
+
+Source: payos.vn/docs, "Lấy thông tin link thanh toán". The states come from the official payos-lib-python.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _ENDED = {"CANCELLED": Outcome.CANCELLED, "EXPIRED": Outcome.CANCELLED, "FAILED"
 
 
 def read(response: HttpResponse, asked: StatusRequest, credentials: Credentials) -> Answer:
-    """Read a response. Until the signature over ``data`` is verified, use only the code."""
+    """Read a response. Before the signature over ``data`` is verified, use only the code."""
     envelope = read_json(response)
     if isinstance(envelope, Inconclusive):
         return envelope

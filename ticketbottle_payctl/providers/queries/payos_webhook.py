@@ -23,9 +23,10 @@ _SUCCESS = range(200, 300)
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """PayOS's decision.
+    """PayOS's decision about a webhook URL.
 
-    ``code`` is its code, or a text such as ``HTTP 401``. ``said`` is PayOS's text, redacted and shortened.
+    ``entered`` is True if PayOS has registered the URL. ``code`` is PayOS's code, or a text such as ``HTTP 401``.
+    ``said`` is PayOS's text, redacted and shortened.
     """
 
     entered: bool
@@ -37,7 +38,7 @@ def read(response: HttpResponse, url: str) -> Registration:
     """Read the response to the registration of ``url``.
 
     Raises:
-        UnavailableError: PayOS is busy, or payctl cannot read its response. PayOS may have registered the URL.
+        UnavailableError: PayOS is busy, or payctl cannot read the response. PayOS may have registered the URL.
     """
     if response.status in _BUSY or response.status >= _REFUSED.stop:
         message = f"PayOS is busy: it answered HTTP {response.status}"
@@ -61,6 +62,6 @@ def read(response: HttpResponse, url: str) -> Registration:
 
 
 def _words(*parts: object) -> str:
-    """Return PayOS's text, cut and redacted, because it can contain the URL and the key or a part of it."""
+    """Return PayOS's text, shortened and redacted, because it can contain the URL, or the key or a part of the key."""
     said = ": ".join(part for part in parts if isinstance(part, str) and part)
     return redact_echo(said[: 2 * _LONGEST])[:_LONGEST]

@@ -1,4 +1,4 @@
-"""Define types for a status query and its response. This module sends nothing."""
+"""Define the types of a status query and of its response. This module sends nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ JSON = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
 class NoVerdict(StrEnum):
-    """The reason why a response settles nothing."""
+    """The reasons why a response settles nothing."""
 
     PENDING = "pending"
     NOT_FOUND = "not_found"
@@ -44,10 +44,10 @@ class Inconclusive:
 
 @dataclass(frozen=True, slots=True)
 class StatusRequest:
-    """A payment to ask a gateway about.
+    """The facts about a payment that its gateway's status query needs.
 
-    ``reference`` is the id with which the payment was created. ``at`` is the present instant and ``created_at`` the
-    payment's creation, both UTC. ``request_id`` is new for every query, because gateways refuse a repeated one.
+    ``reference`` is the id with which the payment was created. ``created_at`` is when the payment was created, and
+    ``at`` is the current time, both UTC. ``request_id`` is new for every query, because gateways refuse a repeated id.
     """
 
     reference: str
@@ -63,11 +63,11 @@ Answer = Callback | Inconclusive
 
 @dataclass(frozen=True, slots=True)
 class StatusQuery:
-    """A gateway's status query. ``read`` never raises, whatever bytes it gets.
+    """A gateway's status query. ``read`` raises no exception for any response.
 
-    ``ask`` builds the request, or is None if the gateway's own library sends it. ``needs`` are the required
-    credentials. ``within`` is the age up to which the gateway answers about a payment. ``hosts`` are the base URLs for
-    tests and for production, or None if only the merchant knows them.
+    ``ask`` builds the request, or is None if the gateway's own library sends the query. ``needs`` are the required
+    credentials. ``within`` is the maximum age of a payment for which the gateway answers. ``hosts`` are the base URLs
+    for tests and for production. The second is None if only the merchant knows it.
     """
 
     gateway: str
@@ -85,7 +85,7 @@ def post(url: str, fields: Mapping[str, object]) -> HttpRequest:
 
 
 def read_json(response: HttpResponse) -> dict[str, object] | Inconclusive:
-    """Return the JSON object of a response with status 200, or an inconclusive result with the reason."""
+    """Return the JSON object of a response with status 200. Otherwise return an inconclusive result with the reason."""
     if response.status in {408, 425, 429} or response.status >= 500:  # noqa: PLR2004 - HTTP's "try later"
         return Inconclusive(NoVerdict.BUSY, f"HTTP {response.status}")
     if response.status != HTTP_OK:
@@ -99,9 +99,12 @@ def read_json(response: HttpResponse) -> dict[str, object] | Inconclusive:
 def verdict(
     gateway: str, asked: StatusRequest, outcome: Outcome, amount: int | None, transaction_id: str | None = None
 ) -> Callback:
-    """Return a callback with the content of the response.
+    """Return the content of a response as a callback.
 
     If the payment was not paid and the response contains no amount, use the payment's amount.
+
+    Raises:
+        MalformedError: the amount is not a positive whole number of VND.
     """
     if outcome is not Outcome.COMPLETED and not amount:
         amount = asked.amount

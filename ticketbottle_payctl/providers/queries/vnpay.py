@@ -1,8 +1,8 @@
-"""Build VNPay's querydr and read its response. Both are signed with the hash secret, each with its own order of fields.
+"""Build VNPay's status query (querydr) and read the response. The hash secret signs both, in different field orders.
 
-Source: sandbox.vnpayment.vn/apis/docs, "Truy vấn kết quả thanh toán (querydr)". VNPay gives the production host to each
-merchant. The query needs the creation time that was sent with the payment. The payment service does not store it, so
-payctl sends the row's ``"createdAt"`` in Vietnam's time.
+Source: sandbox.vnpayment.vn/apis/docs, "Truy vấn kết quả thanh toán (querydr)". VNPay gives the production host only to
+merchants. The query needs the creation time that was sent with the payment. The payment service does not store this
+time, so payctl sends the row's ``"createdAt"`` in Vietnamese time.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from ticketbottle_payctl.providers.queries.status_query import (
 
 NAME = "vnpay"
 ASKED = ("RequestId", "Version", "Command", "TmnCode", "TxnRef", "TransactionDate", "CreateDate", "IpAddr", "OrderInfo")
-"""The signed fields of a query, joined by ``|``."""
+"""The signed fields of a query, in the order of the signed text. The text joins their values with ``|``."""
 
 ANSWERED = (
     "ResponseId", "Command", "ResponseCode", "Message", "TmnCode", "TxnRef", "Amount", "BankCode", "PayDate",
     "TransactionNo", "TransactionType", "TransactionStatus", "OrderInfo", "PromotionCode", "PromotionAmount",
 )  # fmt: skip
-"""The signed fields of a response. An absent field counts as empty."""
+"""The signed fields of a response, in the order of the signed text. A missing field counts as empty."""
 
 _DONE, _NO_SUCH, _TOO_SOON = "00", "91", frozenset({"94", "99"})
 _PAYMENT = "01"
@@ -66,7 +66,7 @@ def ask(asked: StatusRequest, credentials: Credentials, base: str) -> HttpReques
 
 
 def read(response: HttpResponse, asked: StatusRequest, credentials: Credentials) -> Answer:
-    """Read a response. ResponseCode is about the query, TransactionStatus is about the payment."""
+    """Read a response. ResponseCode is the result of the query, and TransactionStatus is the status of the payment."""
     fields = read_json(response)
     if isinstance(fields, Inconclusive):
         return fields
@@ -104,7 +104,7 @@ def _read(fields: dict[str, object], asked: StatusRequest) -> Answer:
 
 
 def stamp(at: datetime) -> str:
-    """Return an instant as ``yyyyMMddHHmmss`` in Vietnam's time."""
+    """Return an instant as ``yyyyMMddHHmmss`` in Vietnamese time."""
     return at.astimezone(_VIETNAM).strftime("%Y%m%d%H%M%S")
 
 

@@ -1,10 +1,10 @@
-"""Build ZaloPay v2's order query, signed with key1, and read the response. Only TLS protects the unsigned response.
+"""Build ZaloPay v2's order query, signed with key1, and read the response. The response is not signed.
 
-Source: docs.zalopay.vn, "Query order's payment status" and "Status codes". ZaloPay knows an order for 48 hours after
-its creation. Later only the merchant portal shows it.
+Source: docs.zalopay.vn, "Query order's payment status" and "Status codes". ZaloPay answers queries about an order for
+48 hours after its creation. Later, only the merchant portal shows the order.
 
 For an unpaid order, only expiry is final, because the customer can pay again after a failed attempt. So return code 2
-with an undocumented sub code settles nothing: FAILED would release paid tickets.
+with an undocumented sub code settles nothing. If payctl set the payment to FAILED, a paid customer could lose tickets.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NAME = "zalopay"
 PAID, FAILED, UNPAID = 1, 2, 3
 EXPIRED = -54
 _PAYABLE = timedelta(hours=1)
-"""payctl treats an unpaid order as expired only after this time. ZaloPay expires it after 15 minutes."""
+"""The age from which payctl treats an unpaid order as expired. In ZaloPay, the order expires after 15 minutes."""
 
 _ABOUT_THE_QUESTION: dict[int | None, NoVerdict] = {
     -101: NoVerdict.NOT_FOUND,
@@ -42,7 +42,7 @@ _ABOUT_THE_QUESTION: dict[int | None, NoVerdict] = {
 
 
 def ask(asked: StatusRequest, credentials: Credentials, base: str) -> HttpRequest:
-    """Return the query. Its mac is over ``app_id|app_trans_id|key1`` with key1."""
+    """Return the query. Its mac covers ``app_id|app_trans_id|key1``, and key1 signs it."""
     app_id, key1 = (mac.texts(credentials, name)[0] for name in ("app_id", "key1"))
     text = f"{app_id}|{asked.reference}|{key1}"
     fields = {"app_id": app_id, "app_trans_id": asked.reference, "mac": mac.sign("sha256", credentials, "key1", text)}
@@ -51,9 +51,10 @@ def ask(asked: StatusRequest, credentials: Credentials, base: str) -> HttpReques
 
 
 def read(response: HttpResponse, asked: StatusRequest, _: Credentials) -> Answer:
-    """Read a response. Code 1 means paid.
+    """Read a response.
 
-    Code 2 with the sub code of expiry means expired. Code 3 means expired if the order is old enough.
+    Code 1 means that the order is paid. Code 2 with the sub code -54 means that the order has expired. Code 3 means
+    that the order is unpaid. payctl treats an unpaid order as expired if it is old enough.
     """
     fields = read_json(response)
     if isinstance(fields, Inconclusive):
@@ -87,7 +88,7 @@ def _code(sub: int | None) -> str:
 
 
 def _signed(value: object) -> int | None:
-    """Return a number, or the number in a text, which may be negative."""
+    """Return the integer that a JSON number or a text represents, or None. The integer may be negative."""
     if isinstance(value, str) and value.startswith("-"):
         found = payload.number_of(value[1:])
         return None if found is None else -found
