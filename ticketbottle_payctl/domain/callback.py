@@ -105,7 +105,7 @@ class UnclearReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Unclear:
-    """A callback with a valid signature that payctl cannot act on.
+    """A callback that has a valid signature, but that payctl cannot act on.
 
     UNREADABLE: the content breaks a rule of the gateway's documentation. AMBIGUOUS: the signed text has two possible
     meanings. ``detail`` is a constant text and never quotes the callback. ``order_ref``, ``reference`` and

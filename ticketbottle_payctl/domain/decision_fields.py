@@ -63,4 +63,4 @@ NO_DECISION: Decision = {
     "receipt_id": None,
     "alert": None,
 }
-"""The fields of a request about which no decision was made. All are null."""
+"""The decision fields of a request that payctl has not decided about. All fields are null."""

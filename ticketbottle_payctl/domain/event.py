@@ -34,7 +34,7 @@ _CONTEXT_HEADERS = ("correlationId", "traceparent", "replayRunId")
 
 
 Position = tuple[datetime, str]
-"""An event's position in the order of publishing: ``"createdAt"``, then id by code point."""
+"""An event's position in the order of publishing, which is by ``"createdAt"``, then by the id's code points."""
 
 START: Position = (datetime(1970, 1, 1), "")  # noqa: DTZ001 - the payment service's columns are UTC without a zone
 """A position before every event."""

@@ -29,7 +29,7 @@ class ErrorsReport:
 
 
 def group_errors(engine: Engine, selector: Selector, *, max_retries: int, limit: int) -> ErrorsReport:
-    """Group the unpublished events that failed at least once by their last error, without its ids and numbers.
+    """Group failed, unpublished events by their last error. Ignore ids and numbers in the errors.
 
     Raises:
         InputError: the selector's pattern is not a regular expression.

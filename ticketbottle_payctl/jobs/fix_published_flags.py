@@ -45,7 +45,7 @@ def preview_published_flags(engine: Engine) -> FlagsReport:
     return FlagsReport(found.events, 0, found.oldest, found.newest, found.sent_until)
 
 
-def fix_published_flags(  # noqa: PLR0913 - the job needs each of them
+def fix_published_flags(  # noqa: PLR0913 - one argument per option
     engine: Engine,
     planned: FlagsReport,
     run: NewRun,

@@ -47,7 +47,7 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class ForwardReport:
-    """The result for one callback. ``reply`` is the reply to the gateway.
+    """The result of forwarding one callback. ``reply`` is the reply to the gateway.
 
     If the outcome is FORWARDED, ``reply`` is the service's own reply. ``url`` and ``took`` are None if nothing was
     sent.

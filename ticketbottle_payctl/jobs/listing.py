@@ -18,7 +18,7 @@ Fetch = Callable[[Connection, int, PagePosition | None], list[Listed]]
 
 
 class Listing:
-    """An iterator over rows.
+    """A sequence of rows that can be iterated once.
 
     After the iteration, ``more`` is true if further rows exist, and ``next`` is the position to continue from.
 

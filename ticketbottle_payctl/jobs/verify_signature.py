@@ -30,7 +30,7 @@ class VerifyReport:
     """The result of a verification, with the content of a genuine callback. No field contains a key or a MAC."""
 
     provider: ProviderName | None
-    """The gateway."""
+    """The gateway's name; null if payctl does not recognise the gateway."""
     valid: bool
     outcome: Outcome | Literal["REJECTED"]
     order_ref: str | None = None
@@ -61,11 +61,11 @@ def verify_signature(
     explain: bool = False,
     other_keys: Mapping[str, tuple[Secret, ...]] = _NO_OTHERS,
 ) -> VerifyReport:
-    """Verify a callback with the same code as the webhook. A bad request never causes an exception.
+    """Verify a callback with the same code as the webhook. Do not raise an exception for an invalid request.
 
     If ``gateway`` is None, the path or the format of the request decides. With ``explain``, a rejection has hints. To
     find hints, payctl also tries the merchant's other values, the keys of other gateways, and ``other_keys``.
-    ``other_keys`` maps a label, which the hints show, to its keys.
+    ``other_keys`` maps labels, which the hints show, to keys.
 
     Raises:
         ConfigError: ``credentials_for`` found a wrong setting.

@@ -1,4 +1,4 @@
-"""Find gateways whose callbacks no longer arrive. Payments are created there, but no callback settles them."""
+"""Find gateways whose callbacks no longer arrive, although customers create new payments."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ _LIMITS = Limits(statement=timedelta(seconds=20))
 class GatewayWatch:
     """The measurements of one gateway.
 
-    ``overdue`` is the number of overdue payments in the window. ``unsettled_percent`` is their share. ``silent_s`` is
-    the number of seconds, at most a day, in which payments were created but no genuine callback arrived.
+    ``overdue`` is the number of overdue payments in the window. ``unsettled_percent`` is their percentage of all
+    payments in the window. ``silent_s`` is the number of seconds for which payments were created but no genuine
+    callback arrived. It is at most a day.
     ``unsettled_percent`` and ``silent_s`` are 0 if the gateway has too few payments.
     """
 

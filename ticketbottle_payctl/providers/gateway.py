@@ -34,8 +34,8 @@ class CredentialField:
 class Gateway:
     """A gateway's protocol, as functions without side effects.
 
-    ``verify`` raises no exception for any input. ``recognises`` checks only the format, and does not prove that the
-    request is genuine. ``reply`` has a reply for every member of :class:`Answer`.
+    ``verify`` never raises an exception, even for malformed input. ``recognises`` checks only the format, and does not
+    prove that the request is genuine. ``reply`` has a reply for every member of :class:`Answer`.
     """
 
     name: str

@@ -65,7 +65,7 @@ _REPLIES: dict[Answer, tuple[int, str | None]] = {
 
 
 def verify(request: Request, credentials: Credentials) -> Callback | Unclear | Rejected:
-    """Verify a callback, then read its content. Raise no exception for any input."""
+    """Verify a callback, then read its content. Never raise an exception, even for malformed input."""
     secrets, access_keys = mac.keys(credentials, "secret_key"), mac.texts(credentials, "access_key")
     partners = mac.texts(credentials, "partner_code")
     if not secrets or not access_keys or not partners:
@@ -101,8 +101,8 @@ def _prove(
 def signed_texts(body: dict[str, object], access_keys: tuple[str, ...]) -> list[bytes]:
     """Return the texts that MoMo may have signed, one for each access key.
 
-    MoMo does not document how it prints a number with a fraction or an exponent. If the value of such a number is
-    whole, the result has one text with the integer and one with the received characters.
+    MoMo does not document how it prints a number with a fraction or an exponent. Therefore, if a body has such numbers,
+    the result also has a text with the received characters instead of the integers.
     """
     pairs = [pairs_text(body)]
     if Real in map(type, body.values()):
@@ -125,7 +125,10 @@ def pairs_text(body: dict[str, object], *, as_received: bool = False) -> str:
 
 
 def _guessed_text(body: dict[str, object]) -> str:
-    """Return the probable signed text of a body that breaks the documentation: print values like JavaScript."""
+    """Return the text that MoMo probably signed for a body that breaks the documentation.
+
+    Print the values in the same way as JavaScript.
+    """
     absent = {name: "" for name in SIGNED if body.get(name) is None}
     values = {**body, **absent}
     return "&".join([f"{name}={_printed(values[name])}" for name in SIGNED])

@@ -57,10 +57,12 @@ def read_body(body: bytes) -> dict[str, object]:
 def read_object(text: str) -> dict[str, object]:
     """Return the JSON object in ``text``.
 
+    Refuse NaN, Infinity, numbers outside the range of a double, numbers with thousands of digits, and half of a
+    surrogate pair.
+
     Raises:
-        MalformedError: the text is not a JSON object, is nested too deep, or repeats a name within one object. It is
-            also raised for NaN, Infinity, a number outside the range of a double, a number with thousands of digits,
-            or half of a surrogate pair.
+        MalformedError: the text is not a JSON object, is nested too deep, repeats a name within one object, or has a
+            refused value.
     """
     try:
         value: object = _DECODER.decode(text)
@@ -87,7 +89,7 @@ def read_whatever(body: bytes) -> tuple[dict[str, object], MalformedError | None
 
 
 def read_leniently(body: bytes) -> dict[str, object]:
-    """Return the JSON object in a body, by the rules of JavaScript's ``JSON.parse``, or an empty object.
+    """Return the JSON object in a body, read like JavaScript's ``JSON.parse``, or an empty object.
 
     If a name occurs twice, the last value counts.
     """
@@ -101,7 +103,7 @@ def read_leniently(body: bytes) -> dict[str, object]:
 
 
 def has_fields(body: bytes, *names: str) -> bool:
-    """Return whether a body is a JSON object that has all these keys. Raise no exception for any input."""
+    """Return whether a body is a JSON object that has all these names. Return False for malformed input."""
     try:
         return read_body(body).keys() >= set(names)
     except MalformedError:

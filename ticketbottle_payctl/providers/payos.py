@@ -47,7 +47,7 @@ _REPLIES: dict[Answer, tuple[int, str | None]] = {
     Answer.DONE: (200, None),
     Answer.DUPLICATE: (200, None),
     Answer.IGNORED: (200, None),
-    # A callback for an unknown order needs a 2xx, because PayOS sends such a callback when it registers the URL.
+    # A callback for an unknown order needs a 2xx, because PayOS's test callback at registration is for no known order.
     Answer.UNKNOWN_ORDER: (200, None),
     Answer.WRONG_AMOUNT: (200, None),
     Answer.BAD_SIGNATURE: (400, "invalid signature"),
@@ -58,7 +58,7 @@ _REPLIES: dict[Answer, tuple[int, str | None]] = {
 
 
 def verify(request: Request, credentials: Credentials) -> Callback | Unclear | Rejected:
-    """Verify a callback, then read its content. Raise no exception for any input."""
+    """Verify a callback, then read its content. Never raise an exception, even for malformed input."""
     keys = mac.keys(credentials, "checksum_key")
     if not keys:
         return Rejected(NAME, RejectReason.NOT_CONFIGURED, "checksum_key is not configured")
@@ -93,7 +93,7 @@ def _names(proven: _Proven) -> Named:
 
 
 def _is_ambiguous(data: dict[str, object], text: str) -> bool:
-    """Return whether other data with another order, amount or outcome could have the same signed text.
+    """Return whether data with another order, amount or outcome could have the same signed text.
 
     The signed text escapes nothing, so ``&orderCode=5`` inside a value looks like a separate field. Therefore each of
     the deciding fields must begin at only one place, and its value must end at the next ``&``.
@@ -191,7 +191,7 @@ def _order_code(data: dict[str, object]) -> str:
 def order_hint(number: int) -> OrderHint:
     """Return the order's date and the last five characters of its code, decoded from PayOS's order number.
 
-    The payment service computes the number: YYYYMMDD times 10^8, plus the last five characters as a number in base 36.
+    The payment service computes this number as YYYYMMDD times 10^8, plus the last five characters as a base 36 number.
     If a number has another format, the date and the characters are None.
     """
     day, rest = divmod(number, 10**8)

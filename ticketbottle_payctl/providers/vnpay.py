@@ -61,7 +61,7 @@ class Parameter:
 
 
 def verify(request: Request, credentials: Credentials) -> Callback | Unclear | Rejected:
-    """Verify a callback, then read its content. Raise no exception for any input.
+    """Verify a callback, then read its content. Never raise an exception, even for malformed input.
 
     ``vnp_SecureHashType`` does not choose the algorithm, because it is not signed.
     """
@@ -88,7 +88,7 @@ def _prove(query: str, secrets: tuple[bytes, ...], terminals: tuple[str, ...]) -
     if values.get("vnp_TmnCode") not in terminals:
         raise NotGenuineError(RejectReason.OTHER_MERCHANT, "vnp_TmnCode is not the configured terminal")
     if not values.get("vnp_ResponseCode") and not values.get("vnp_TransactionStatus"):
-        # The merchant's own payment URL is signed with the same secret, and every customer sees such a URL. An empty
+        # The merchant's own payment URL is signed with the same secret, and the customer sees this URL. An empty
         # parameter may be unsigned, so a customer could add one.
         raise NotGenuineError(RejectReason.MALFORMED, "the query has no result: it is a payment URL, not a callback")
     return values

@@ -8,5 +8,5 @@ from ticketbottle_payctl.domain.callback import Reply
 
 
 def json_reply(content: dict[str, object], status: int = 200) -> Reply:
-    """Return a new reply with a compact JSON body. Callers cannot share a reply, because its headers are mutable."""
+    """Return a reply with a compact JSON body. Each call creates a new reply, because a reply's headers are mutable."""
     return Reply(status, json.dumps(content, separators=(",", ":")), {"content-type": "application/json"})

@@ -47,7 +47,7 @@ _REPLIES: dict[Answer, tuple[int, str]] = {
 
 
 def verify(request: Request, credentials: Credentials) -> Callback | Unclear | Rejected:
-    """Verify a callback, then read its content. Raise no exception for any input.
+    """Verify a callback, then read its content. Never raise an exception, even for malformed input.
 
     The mac covers the exact characters of ``data``, so payctl parses ``data`` only after it has verified the mac.
     payctl does not use ``type``, because ``type`` is not signed. The data of an order has ``amount`` and
@@ -77,7 +77,7 @@ def _names(proven: tuple[str, MalformedError | None]) -> Named:
 
 
 def _order_in(reference: str) -> str:
-    """Return the reference without its date. The documentation requires the prefix yymmdd_, but its sample lacks it."""
+    """Return the reference without the prefix yymmdd_. ZaloPay's documentation requires it, but its sample lacks it."""
     dated = _DATED.fullmatch(reference)
     return dated[1] if dated else reference
 

@@ -71,7 +71,7 @@ def _of_harmless(evidence: Evidence) -> Cause:
 
 
 def _of_superseded(group: DeadGroup, blocked: Sequence[Waiting]) -> tuple[str, Command] | None:
-    """Return the advice if every dead event of the group is superseded, otherwise None."""
+    """Return the advice to release the blocked events if the group's events are superseded, otherwise None."""
     released = {one.blocker_type for one in blocked} if all(map(_is_superseded, blocked)) else set()
     return _RELEASE if released and released >= {*group.event_types} else None
 

@@ -209,7 +209,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Brokers:
-    """The result of asking the brokers. ``stopped`` maps each event type that cannot be sent to the reason.
+    """The result of asking the brokers. ``stopped`` has the event types that cannot be sent, each with the reason.
 
     ``unavailable`` is the reason why the brokers did not answer. ``not_asked`` is the reason why payctl could not ask
     the brokers.

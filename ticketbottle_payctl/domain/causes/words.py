@@ -41,4 +41,4 @@ PUBLISH = Command(("publish-outbox",), changes=True)
 """The command that publishes manually."""
 
 LOOK_AT_KAFKA = Command(("doctor",), options=("--only", "kafka"))
-"""The command that asks the brokers."""
+"""The command that checks the brokers."""

@@ -71,7 +71,7 @@ class CutOverReport:
         return {"sent": self.sent, "dead": self.dead, "failed": self.failed}
 
 
-def cdc_cut_over(  # noqa: PLR0913 - the job needs each of them
+def cdc_cut_over(  # noqa: PLR0913 - one argument per option
     engine: Engine,
     producer: Producer,
     follower: Follower,

@@ -103,7 +103,7 @@ class CleanupReport:
         }
 
 
-def cleanup(  # noqa: PLR0913 - the job needs each of them
+def cleanup(  # noqa: PLR0913 - one argument per option
     engine: Engine,
     *,
     retention: timedelta,
@@ -122,11 +122,11 @@ def cleanup(  # noqa: PLR0913 - the job needs each of them
 ) -> CleanupReport:
     """Delete events that were published longer than ``retention`` ago, according to the database's clock.
 
-    If ``keep_newest`` is longer than ``retention``, it applies instead. Receipts are deleted only if
+    If ``keep_newest`` is longer than ``retention``, ``keep_newest`` applies instead. Receipts are deleted only if
     ``receipts_older_than`` gives their minimum age. If ``planned`` is given, its instants apply, so the run keeps
     events that expired after the preview. The run ends between two batches after ``max_duration``, or when ``stop`` is
     set. ``done`` is called after each committed batch. The run is recorded as ``run`` if it deletes rows and the
-    database role may write the record. ``dry_run`` counts rows and deletes nothing.
+    database role may write the record. With ``dry_run``, the cleanup counts rows and deletes nothing.
 
     Dead and late events are logged as ``outbox_dead_events`` and ``outbox_late_events``.
 

@@ -34,14 +34,14 @@ class CleanupFacts(TypedDict):
     """The result of a cleanup."""
 
     horizon: datetime
-    """The instant, UTC, before which events must have been published to be expired."""
+    """The end of the retention, UTC. Events that were published earlier are expired."""
     bytes: Count
     """The approximate size of the deleted rows in bytes; with dry_run, of the rows that would be deleted."""
     batches: Count
     """Committed transactions."""
     stopped_because: NotRequired[CleanupStoppedBecause]
     archive: NotRequired[str | None]
-    """The archive file that deleted events were added to."""
+    """The archive file to which the run added the deleted events."""
     oldest_pending_age_s: NotRequired[Seconds | None]
     """Age of the oldest pending event in seconds."""
     oldest_dead_age_s: NotRequired[Seconds | None]
@@ -54,7 +54,7 @@ class UnpublishedItem(TypedDict):
     status: Literal["pending", "dead"]
     event_type: str | None
     error: str | None
-    """The last error without ids and numbers; null for events that were never tried."""
+    """The last error without ids and numbers; null if the events have no error."""
     error_group: str | None
     """The error's group, for replay --error-group."""
     events: Annotated[int, Keywords(minimum=1)]

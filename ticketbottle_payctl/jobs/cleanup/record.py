@@ -21,7 +21,7 @@ from ticketbottle_payctl.telemetry import log_event
 
 @dataclass(slots=True)
 class Record:
-    """The record of one run. ``id`` is None until rows are deleted, and if the entry could not be written."""
+    """The record of one run. ``id`` is None until the entry is written."""
 
     engine: Engine
     run: NewRun | None

@@ -74,7 +74,10 @@ def _table(connection: Connection, table: str) -> list[Finding]:
 
 
 def grants(connection: Connection, subject: Subject) -> list[Finding]:
-    """Check that the role has every permission for at least one task, and has no task's permissions only in part."""
+    """Check that the role has every permission for at least one task.
+
+    Warn about each task for which the role has only a part of the permissions.
+    """
     role = servers.server(connection).role
     held = {task: tables.privileges(connection, wanted) for task, wanted in PRIVILEGES.items()}
     may = [

@@ -26,7 +26,7 @@ _SETTINGS = (
 
 
 def old_service(connection: Connection, _: Subject) -> list[Finding]:
-    """Check for half-marked rows: rows that have ``"publishedAt"``, but whose ``published`` is false.
+    """Check that no half-marked row exists. Such a row has ``"publishedAt"``, but its ``published`` is false.
 
     The service that payctl replaced left these rows, and it has sent their events.
     """
@@ -42,7 +42,7 @@ def old_service(connection: Connection, _: Subject) -> list[Finding]:
 
 
 def index(connection: Connection, subject: Subject) -> list[Finding]:
-    """Check that the outbox has the index on (published, "createdAt") that claims use."""
+    """Check that the outbox has the index on (published, "createdAt") that claims need."""
     return [_claims(tables.indexes(connection, "outbox"), subject.schema)]
 
 

@@ -12,7 +12,7 @@ _PATIENCE = 5.0
 
 
 class Probe:
-    """A probe of the brokers, the same as the publisher's. The first check runs it, and all checks share the result."""
+    """A probe of the brokers that works like the publisher's probe. It runs once, and all checks share the result."""
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject

@@ -19,8 +19,8 @@ _SMALL = 10_000
 def reference_index(connection: Connection, subject: Subject) -> list[Finding]:
     """Check that payctl can find a callback's payment without reading a large table.
 
-    If the index is missing, the check fails if PayOS is in use and there are more than 100,000 payments. Only PayOS
-    sends no order code.
+    Without the index, the check fails if PayOS is in use and there are more than 100,000 payments. PayOS is the only
+    gateway that sends no order code.
     """
     found = tables.indexes(connection, "payments")
     serving = tables.serving(found, _COLUMN)

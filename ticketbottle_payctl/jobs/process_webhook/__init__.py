@@ -75,7 +75,7 @@ _REFUSALS = {
 }
 
 
-def process_webhook(  # noqa: PLR0913 - the job needs each of them
+def process_webhook(  # noqa: PLR0913 - one argument per option
     engine: Engine,
     request: Request,
     gateway: Gateway,

@@ -16,7 +16,7 @@ class WebhookFacts(Decision):
     """The decision about a callback, with its payment."""
 
     provider: ProviderName
-    """The gateway."""
+    """The gateway's name."""
     outcome: WebhookOutcome
     payment_id: str | None
     """The payment's id in the payment service."""

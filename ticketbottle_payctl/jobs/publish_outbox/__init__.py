@@ -49,7 +49,8 @@ __all__ = [
 class Preview(NamedTuple):
     """A preview of a run.
 
-    ``waiting`` lists the pending events by type. ``obstacles`` says which events cannot be sent, and who holds a shard.
+    ``waiting`` lists the pending events by type. ``obstacles`` says why events cannot be sent, and which shards are
+    held.
     """
 
     waiting: list[Waiting]

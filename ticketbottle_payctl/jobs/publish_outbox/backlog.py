@@ -75,7 +75,7 @@ class Backlog:
         self._scanned = START[0]
 
     def next_claim(self) -> Claim:
-        """Return the next claim. If the run has a rate, limit the claim to a quarter of a second's events."""
+        """Return the next claim. If the run has a rate, the claim has at most the events of a quarter of a second."""
         limit, rate = self.options.batch_size, self.options.rate
         return Claim(
             after=self.position,
@@ -119,11 +119,11 @@ class Backlog:
         return self._scanned + timedelta(seconds=at - (self._scanned_at or at))
 
     def may_claim_behind(self, end: Position, seen_at: float, now: float) -> bool:
-        """Return whether events after ``end`` may be claimed before the batch that ends there is committed.
+        """Return whether events after ``end`` may be claimed before the batch that ends at ``end`` is committed.
 
         Return False if a retry or a rescan is due, or if an event before ``end`` could still be committed. In the last
-        case, the publisher first reads the late-commit window again. ``seen_at`` is when the claim that ends at ``end``
-        began.
+        case, the publisher first reads the late-commit window again. ``seen_at`` is the start of the claim that ends at
+        ``end``.
         """
         due = self.next_due()
         settled = end[0] < self.database_time(seen_at) - LATE_COMMITS
@@ -163,11 +163,11 @@ class Backlog:
             self._excluded[key] = None
 
     def has_blocks_of(self, keys: Iterable[str]) -> bool:
-        """Return whether any of these payments has a block. The cost does not grow with the number of blocks."""
+        """Return whether any of these payments may be blocked. The cost does not grow with the number of blocks."""
         return not self._blocks.keys().isdisjoint(keys)
 
     def is_blocked(self, event: OutboxEvent) -> bool:
-        """Return whether an event is behind a block of its payment, or is itself waiting for its retry."""
+        """Return whether an earlier event of the payment blocks this event, or this event waits for its own retry."""
         blocks = self._blocks.get(event.aggregate_id)
         if blocks is None:
             return False

@@ -104,7 +104,7 @@ class Obstacles:
 
     @property
     def dead_successes(self) -> int:
-        """The number of dead events that a customer may wait for: their payment succeeded, or their type is unknown."""
+        """The number of dead events that do not report a failed payment, so that a customer may wait for them."""
         return self.dead - self.dead_failures
 
     @property

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class OnDead(StrEnum):
-    """The choice whether a dead event blocks the later events of its payment."""
+    """The possible effects of a dead event on the later events of its payment."""
 
     BLOCK = "block"
     RELEASE = "release"

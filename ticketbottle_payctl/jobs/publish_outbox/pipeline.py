@@ -194,8 +194,8 @@ class ClaimPipeline:
     def _may_claim_behind(self, end: Position, seen_at: float) -> bool:
         """Return whether the next batch may be claimed before the current one is committed.
 
-        Return False if the run skips locked rows, has a rate or ends soon, or if the shard's turn is over. The backlog
-        can also refuse.
+        Return False if the run skips locked rows, has a rate or ends soon, or if the shard's turn is over. Also return
+        False if :meth:`Backlog.may_claim_behind` does.
         """
         options, now = self._backlog.options, self._clock()
         return (

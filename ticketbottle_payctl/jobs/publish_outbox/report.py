@@ -48,7 +48,7 @@ class LagSample:
         return picked
 
     def add(self, seconds: Iterable[float]) -> None:
-        """Add the lags of the picked events."""
+        """Add the lags of the sampled events."""
         self._seconds.extend(seconds)
         while len(self._seconds) > _MOST_SAMPLES:
             self._seconds = self._seconds[::2]

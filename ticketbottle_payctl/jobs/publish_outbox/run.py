@@ -58,10 +58,10 @@ The wait and the attempt together take at most ten seconds, so publishing contin
 _LOOK_AGAIN, _LOOK_EVERY = 1.0, 5.0
 _LOOK_SHARE = 20
 _LOOK_LIMIT = timedelta(seconds=5)
-"""The statement time limit for finding out why events wait.
+"""The time limit of the statements that find out why events wait.
 
-A loop does this every five seconds while events wait, and within a second after the first sign that events wait. The
-pause between two reads is at least twenty times as long as one read.
+A loop runs these statements every five seconds while events wait, and within a second after the first sign that events
+wait. The pause between two reads is at least twenty times as long as one read.
 """
 
 _AWAY = (UnavailableError, BrokerRefusedError)
@@ -69,7 +69,7 @@ _AWAY = (UnavailableError, BrokerRefusedError)
 
 @dataclass(frozen=True, slots=True)
 class Observer:
-    """A set of callbacks that a run calls. The run waits until each callback returns."""
+    """A set of functions that a run calls. The run waits until each function returns."""
 
     on_ready: Callable[[], None] = lambda: None
     on_heartbeat: Callable[[PublishCounts], None] = lambda _counts: None
@@ -88,7 +88,7 @@ class Observer:
 class PublisherRun:
     """One run, from the first probe of the broker to the report. All lasting state is in the database."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what a run needs
+    def __init__(  # noqa: PLR0913, PLR0917 - one argument per dependency
         self,
         engine: Engine,
         producer: Producer,
@@ -133,7 +133,7 @@ class PublisherRun:
     def _sign_off(self, failure: PayctlError | None) -> None:
         """Record that this publisher has ended.
 
-        If this fails, other commands show the publisher as running for another 90 seconds.
+        If the record cannot be written, other commands show the publisher as running for another 90 seconds.
         """
         if not isinstance(failure, DatabaseUnavailableError):
             with suppress(PayctlError), transaction(self._engine, LIMITS) as connection:

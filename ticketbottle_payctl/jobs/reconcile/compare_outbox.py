@@ -44,7 +44,7 @@ class Difference(StrEnum):
 class Disagreement:
     """An event and its difference. ``copies`` is the number of the event's records.
 
-    ``repairable`` is True if the event's topic has no record of the event. Only then does a replay not send it twice.
+    ``repairable`` is True if the event's topic has no record of the event, so that a replay does not send it twice.
     """
 
     event: SentEvent
@@ -55,7 +55,7 @@ class Disagreement:
 
 
 class NotJudged(NamedTuple):
-    """An event without a record in Kafka that may still not be lost, and the reason."""
+    """An event without a record in Kafka, and the reason why payctl cannot tell whether it is lost."""
 
     event: SentEvent
     reason: Unjudged
@@ -65,9 +65,9 @@ class NotJudged(NamedTuple):
 class OutboxComparison:
     """The result of a comparison.
 
-    ``compared`` is the number of compared events. ``not_judged`` are events that payctl did not find, but that may not
-    be lost. ``other`` is the number of records outside the window. ``complete`` is False if the topics could not be
-    read to their end in time.
+    ``compared`` is the number of compared events. ``not_judged`` are missing events for which payctl cannot tell
+    whether they are lost. ``other`` is the number of records outside the window. ``complete`` is False if payctl could
+    not read the topics to their end in time.
     """
 
     compared: int

@@ -2,7 +2,7 @@
 
 The rules compare only records of one partition, because clocks differ. Kafka deletes the oldest records of a partition
 first. So if a partition still has the record of an event, it also has all records that were sent to it later. If
-partitions were added to the topic, the event's key may have had another partition before.
+partitions were added to the topic, the event's key may have belonged to another partition before.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Unjudged(StrEnum):
 
 
 class Coverage:
-    """The time ranges in which payctl knows every record of a partition, as a result of reading the topics."""
+    """The state of the topics after payctl has read them: since when payctl knows every record of a partition."""
 
     def __init__(self, window: Window, events: Mapping[str, SentEvent], copies: Mapping[str, Sequence[Copy]]) -> None:
         self._partitions = window.partitions
@@ -116,7 +116,8 @@ def _known_since(
 def _behind(events: Mapping[str, SentEvent], copies: Mapping[str, Sequence[Copy]]) -> timedelta:
     """Return how far the clock of the records is behind the database's clock.
 
-    The publisher marks a row just after its record is sent, so the smallest difference between both is the clocks' own.
+    The publisher marks a row just after it has sent the record. Therefore the smallest difference between the two
+    instants is the difference of the clocks.
     """
     lags = (events[event_id].published_at - max(copy.at for copy in found) for event_id, found in copies.items())
     return max(min(lags, default=timedelta(0)), timedelta(0))

@@ -12,7 +12,7 @@ from ticketbottle_payctl.jobs.reconcile.settle_payments import Settled
 from ticketbottle_payctl.jobs.reconcile.status_poller import StatusFinding
 
 NO_ANSWER = frozenset({"off", "unreachable", "busy", "query_refused", "signature", "malformed", "other_payment"})
-"""The answers that contain no payment state. The operator must fix something, or ask again later."""
+"""The answers that contain no payment state. The operator must fix a problem, or query the gateway again later."""
 
 FOR_A_PERSON = frozenset({"held", "refunded", "partly_paid", "unknown_state", "too_old"})
 """The answers that a person must handle."""
@@ -32,12 +32,11 @@ class PaymentsCounts(TypedDict):
     pending: Count
     """Payments that are also pending at the gateway, or that are unknown to the gateway."""
     refused: Count
-    """Payments whose gateway reported a wrong amount or contradicts the payment's state."""
+    """Payments whose gateway reported a wrong amount, or a result that contradicts the payment's state."""
     for_a_person: Count
     """Payments that a person must check.
 
-    The gateway has blocked or refunded the payment, the customer has paid only a part, the state is undocumented, or
-    the payment is too old for a query.
+    The payment is blocked by the gateway, refunded, partly paid, in an undocumented state, or too old for a query.
     """
     no_answer: Count
     """Payments without a response, or with a response that payctl cannot verify."""

@@ -86,7 +86,8 @@ class UnattendedReport:
     def for_a_person(self) -> Sequence[StatusFinding]:
         """Return the findings that an operator must check.
 
-        payctl refused the response, must not settle it, or settled a payment that was FAILED or CANCELLED before.
+        payctl refused the response, cannot decide about the payment, or settled a payment that was FAILED or CANCELLED
+        before.
         """
         return [finding for finding in self.findings if self._needs_a_person(finding)]
 

@@ -107,7 +107,7 @@ def settle_findings(
     stop: Event,
     tell: Callable[[int], None] = lambda _: None,
 ) -> list[Settled]:
-    """Settle the payment of each finding that would change it, each in its own transaction. Record one run for all.
+    """Settle each finding that changes its payment. Use one transaction for each payment, and record one run for all.
 
     ``tell`` is called after each payment with the number of payments processed so far.
 

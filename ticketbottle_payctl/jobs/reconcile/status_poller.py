@@ -1,7 +1,7 @@
 """Query the gateways about payments, at a limited rate and within a deadline. Retry if a gateway is busy.
 
-A query changes nothing, neither at the gateway nor in the database. payctl settles no payment because of a response
-that it cannot verify or does not know.
+A query changes nothing, neither at the gateway nor in the database. A response that payctl cannot verify or does not
+know settles no payment.
 """
 
 from __future__ import annotations
@@ -66,8 +66,9 @@ class AskOptions:
 class StatusFinding:
     """A gateway's response about a payment.
 
-    ``says`` is ``completed``, ``failed`` or ``cancelled``, or a value of :class:`NoVerdict`. If there is no response,
-    it is ``off``, ``too_old``, ``unreachable`` or ``not_asked``. ``verdict`` is how settling would change the payment.
+    ``says`` is ``completed``, ``failed`` or ``cancelled``, or a value of :class:`NoVerdict`. Without a response,
+    ``says`` is ``off``, ``too_old``, ``unreachable`` or ``not_asked``. ``verdict`` is how settling would change the
+    payment.
     """
 
     payment: Unsettled
@@ -167,7 +168,7 @@ class _StatusPoller:
 
 
 def _last(state: RetryCallState) -> StatusFinding:
-    """Return the finding of the last attempt. By default, tenacity would raise its own error."""
+    """Return the finding of the last attempt. Without this function, tenacity raises its own error."""
     if state.outcome is None:
         message = "an attempt has an outcome"
         raise RuntimeError(message)

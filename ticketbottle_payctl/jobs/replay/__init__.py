@@ -1,7 +1,7 @@
 """Make events pending again: plan a replay, apply the plan in limited transactions, resume a run, or cancel a run.
 
-The plan lists the events to requeue, and the selected events that are left out. payctl stores the plan before it
-applies the plan.
+The plan lists the events to requeue, and the selected events that are left out. payctl stores the plan before applying
+it.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def _silent(_news: int | CanaryWait) -> None:
     pass
 
 
-def replay(  # noqa: PLR0913 - what a run needs, each by its name
+def replay(  # noqa: PLR0913 - one argument per option
     engine: Engine,
     plan: ReplayPlan,
     run: NewRun,
@@ -74,8 +74,8 @@ def replay(  # noqa: PLR0913 - what a run needs, each by its name
 ) -> ReplayReport:
     """Record the run with its plan, then apply the plan. Skip each row that changed after the plan, and record this.
 
-    Each transaction changes at most 1,000 events. ``resume_with`` is the command that resumes the run. An error's hint
-    contains it.
+    Each transaction changes at most 1,000 events. ``resume_with`` is the command that resumes the run. The hint of an
+    error shows this command.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached. The run can be resumed if it was recorded.
@@ -94,7 +94,7 @@ def replay(  # noqa: PLR0913 - what a run needs, each by its name
         ).run(resume_with)
 
 
-def resume_run(  # noqa: PLR0913 - as above
+def resume_run(  # noqa: PLR0913 - one argument per option
     engine: Engine,
     run: Run,
     who: Actor,
@@ -108,7 +108,7 @@ def resume_run(  # noqa: PLR0913 - as above
 ) -> ReplayReport:
     """Apply the rest of a recorded run's plan, with the run's own options. Record who resumed the run.
 
-    ``resume_with`` is the command that resumes the run. An error's hint contains it.
+    ``resume_with`` is the command that resumes the run. The hint of an error shows this command.
 
     Raises:
         GuardError: the run belongs to another command, or was cancelled.
@@ -162,7 +162,7 @@ def _chunks(events: Sequence[PlannedEvent], options: ReplayOptions) -> Iterator[
 
 
 class _Application:
-    def __init__(  # noqa: PLR0913 - as above
+    def __init__(  # noqa: PLR0913 - one argument per option
         self,
         engine: Engine,
         run_id: str,
@@ -228,9 +228,9 @@ class _Application:
             return bool(store.outcomes(connection, self._run_id, chunk=0))
 
     def _await_canary(self) -> ReplayOutcome | None:
-        """Wait until the canary's events are published. Return None if the run may continue, or else how it ends.
+        """Wait until the canary's events are published. Return how the run ends, or None if the run may continue.
 
-        The run may continue if the canary has at least one requeued event and all of these events are published.
+        The run may continue if at least one event of the canary was requeued and all requeued events are published.
         """
         deadline = time.monotonic() + self._options.canary_patience.total_seconds()
         before: Progress | None = None

@@ -1,4 +1,4 @@
-"""Plan a replay: select the events to requeue, and say which selected events are left out and why. Only read."""
+"""Plan a replay: select the events to requeue, and say which selected events are left out and why. Change nothing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def plan_replay(
     allow_published: bool = False,
     allow_superseded: bool = False,
 ) -> ReplayPlan:
-    """Select events, and decide for each event whether the plan contains it.
+    """Select events, and decide which of them the plan requeues.
 
     Published events and superseded events are left out unless the caller allows them. The plan lists every event that
     is left out, and every id that does not exist.
@@ -71,7 +71,7 @@ def plan_replay(
 def count_replay(
     engine: Engine, selector: Selector, *, max_retries: int, allow_published: bool, allow_superseded: bool
 ) -> int:
-    """Count the events that a plan would contain, so that payctl can refuse a much too large plan early.
+    """Count the events that a plan would contain, so that payctl can refuse a plan early if it is much too large.
 
     Raises:
         InputError: the selector's pattern is not a regular expression.

@@ -44,7 +44,7 @@ class PlannedEvent(NamedTuple):
 
 
 class LeftOut(NamedTuple):
-    """A selected event that is not in the plan. ``event_type`` and ``aggregate_id`` are None if it does not exist."""
+    """A selected event that is not requeued. If the event does not exist, its type and aggregate id are None."""
 
     id: str
     reason: LeftOutReason
@@ -70,9 +70,9 @@ class Misnamed:
 class ReplayPlan:
     """The events to requeue, oldest first, and the consequences of requeueing them. Instants are UTC.
 
-    ``keys_with_newer`` counts the payments that have an event newer than their requeued events. Consumers receive the
-    older events of such a payment again after the newer event. ``superseded`` lists the superseded ``events`` that the
-    operator allowed.
+    ``keys_with_newer`` counts the payments that have an event newer than their requeued events. For these payments,
+    consumers receive the older events again after the newer event. ``superseded`` lists the superseded ``events`` that
+    the operator allowed.
     """
 
     events: tuple[PlannedEvent, ...] = ()
@@ -187,7 +187,7 @@ class ReplayReport:
 
     @property
     def requeued(self) -> int:
-        """Return the number of requeued events, whatever happened to them afterwards."""
+        """Return the number of events that the run requeued. Some of them may already be published or dead again."""
         return self._count("requeued")
 
     @property

@@ -38,7 +38,7 @@ MOST_GROUPS = 20
 _Read = TypeVar("_Read")
 
 
-def collect_report(  # noqa: PLR0913 - the window, and the settings that the figures depend on
+def collect_report(  # noqa: PLR0913 - the window, and one argument per setting
     engine: Engine,
     since: datetime,
     until: datetime,

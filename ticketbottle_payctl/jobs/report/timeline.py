@@ -38,7 +38,7 @@ def points_of(flow: Flow, parts: Parts) -> tuple[Point, ...]:
 def pause_of(flow: Flow, points: Sequence[Point], parts: Parts) -> Pause | None:
     """Return the longest time in which events waited but none was sent, with its exact start and end.
 
-    Do not find a pause that contains no whole part of the window.
+    Ignore a pause that contains no whole part of the window.
     """
     longest: Pause | None = None
     began, before = None, flow.waiting
@@ -57,7 +57,7 @@ def pause_of(flow: Flow, points: Sequence[Point], parts: Parts) -> Pause | None:
 def _began(flow: Flow, points: Sequence[Point], parts: Parts, part: int) -> datetime:
     """Return when a pause began. ``part`` is its first whole part.
 
-    The pause began in the previous part: when its last event was sent, or when the first waiting event was created.
+    The pause began in the previous part, when the last event was sent there or the first waiting event was created.
     """
     if part == 0:
         return parts.since
@@ -73,7 +73,7 @@ def _ended(flow: Flow, parts: Parts, part: int) -> datetime:
     return sent.first if sent else parts.start(part)
 
 
-def timeline_of(  # noqa: PLR0913 - what was read
+def timeline_of(  # noqa: PLR0913 - one argument per section
     parts: Parts,
     at: datetime,
     *,

@@ -108,7 +108,7 @@ def _dead(event: EventRow, found: History, *, due: bool) -> Verdict:
 
 
 def tries_of(event: EventRow) -> int:
-    """Return the number of failed attempts to send an event. A permanent fault uses all retries at once."""
+    """Return the number of failed attempts to send an event. Only one attempt was made if the fault is permanent."""
     return 1 if event.state == "dead" and is_permanent(error_name(event.last_error)) else event.retry_count
 
 

@@ -18,10 +18,9 @@ _OF_EVERY_EVENT = {CauseKind.NO_PUBLISHER, CauseKind.TABLE_LOCK, CauseKind.SHARD
 
 
 def what_stops_every_event(engine: Engine, max_retries: int) -> Cause | None:
-    """Return the cause that stops all events, or None if the database does not show such a cause.
+    """Return the cause that stops all events, or None if the database shows no cause. Do not connect to the brokers.
 
-    Do not connect to the brokers. Return None, too, if the server does not answer in time or the role lacks a
-    privilege.
+    The result is also None if the server does not answer in time, or if the role lacks a privilege.
     """
     try:
         with transaction(engine, _LIMITS, commit=False) as connection:

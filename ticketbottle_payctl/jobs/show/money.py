@@ -112,7 +112,7 @@ def judge_stray(receipts: Sequence[ReceiptRow]) -> Verdict:
 def paid_and_by(receipts: Sequence[ReceiptRow]) -> tuple[int | None, SettledBy | None]:
     """Return the amount of the latest success, and the source of the result that settled the payment.
 
-    Either is None if there is no success or the payment is not settled.
+    The amount is None if there is no success. The source is None if the payment is not settled.
     """
     paid = [each.amount for each in receipts if each.outcome == "COMPLETED" and each.amount is not None]
     settled = [each for each in receipts if each.result == "settled"]
@@ -120,7 +120,7 @@ def paid_and_by(receipts: Sequence[ReceiptRow]) -> tuple[int | None, SettledBy |
 
 
 def can_be_asked(payment: PaymentRow, now: datetime) -> bool:
-    """Return whether payctl can query the gateway: it has a status query, and the payment is not too old for it."""
+    """Return whether the payment's gateway has a status query, and the payment is not too old for the query."""
     query = QUERIES.get("".join(letter for letter in payment.provider.lower() if letter.isalnum()))
     return query is not None and (query.within is None or now - payment.created_at < query.within)
 

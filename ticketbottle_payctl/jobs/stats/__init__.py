@@ -71,15 +71,15 @@ class StatsReport:
 
     Ages, lags and the forecast are in seconds, in database time. Rates are in events per second.
 
-    ``published`` includes the half-marked rows of the replaced service, which ``sent_unmarked`` counts. ``published``
-    and ``total`` are estimates unless ``exact`` is True. Rates and lags cover the last ``window_s`` seconds. This is
-    less than requested if the newest 10,000 published events do not go back that far. ``created`` and ``sent`` count
-    the events in each thirtieth of the window, the oldest first.
+    ``published`` includes events that the replaced service sent but did not mark as published, and ``sent_unmarked``
+    counts these events. ``published`` and ``total`` are estimates unless ``exact`` is True. Rates and lags cover the
+    last ``window_s`` seconds. This is less than requested if the newest 10,000 published events do not go back that
+    far. ``created`` and ``sent`` count the events in each thirtieth of the window, the oldest first.
 
-    The other fields have values only if the caller asked for an explanation. ``blocked`` counts pending events behind a
-    dead event of their payment. ``superseded`` counts harmless dead events: their payment is COMPLETED now. It is 0 if
-    an event is blocked or the role may not read payments. ``causes`` are the reasons why events wait, the most urgent
-    first. ``idle`` says that no publisher is working although an event could be sent. ``by_debezium`` is True if
+    The following fields have values only if the caller asked for an explanation. ``blocked`` counts pending events
+    behind a dead event of their payment. ``superseded`` counts harmless dead events, whose payment is COMPLETED now. It
+    is 0 if an event is blocked or the role may not read payments. ``causes`` are the reasons why events wait, the most
+    urgent first. ``idle`` says that no publisher is working although an event could be sent. ``by_debezium`` is True if
     Debezium publishes the outbox.
     """
 
@@ -133,7 +133,7 @@ def collect_stats(
 
 
 def read_state(connection: Connection, max_retries: int, since: timedelta) -> tuple[Recent, Unpublished, StatsReport]:
-    """Return the newest rows, the unpublished events, and a report about both without causes and groups."""
+    """Return the recent events, the unpublished events, and a report that has no causes and no groups yet."""
     recent = store.recent(connection, since.total_seconds())
     found = store.unpublished(connection, max_retries, late_after_s=_LATE_AFTER.total_seconds(), seen=recent)
     return recent, found, _report(recent, found, store.total(connection))

@@ -47,8 +47,8 @@ def explain(
 ) -> Explanation:
     """Explain why ``gateway.verify`` rejects the request. For a genuine callback, return only the signed text.
 
-    ``others`` maps a label, which the hint shows, to more keys to try. Each hint has a different code. No request
-    causes an exception.
+    ``others`` maps labels, which the hints show, to more keys to try. Each hint has a different code. Never raise an
+    exception, even for malformed input.
     """
     verdict = gateway.verify(request, credentials)
     reading = _read(gateway, request, credentials)
@@ -73,7 +73,7 @@ def _read(gateway: Gateway, request: Request, credentials: Credentials) -> Readi
         return None
 
 
-def _hints(  # noqa: PLR0913, PLR0917 - everything that is known
+def _hints(  # noqa: PLR0913, PLR0917 - one argument per fact
     gateway: Gateway,
     request: Request,
     credentials: Credentials,

@@ -63,7 +63,7 @@ Answer = Callback | Inconclusive
 
 @dataclass(frozen=True, slots=True)
 class StatusQuery:
-    """A gateway's status query. ``read`` raises no exception for any response.
+    """A gateway's status query. ``read`` never raises an exception, even for a malformed response.
 
     ``ask`` builds the request, or is None if the gateway's own library sends the query. ``needs`` are the required
     credentials. ``within`` is the maximum age of a payment for which the gateway answers. ``hosts`` are the base URLs

@@ -42,7 +42,7 @@ _ABOUT_THE_QUESTION: dict[int | None, NoVerdict] = {
 
 
 def ask(asked: StatusRequest, credentials: Credentials, base: str) -> HttpRequest:
-    """Return the query. Its mac covers ``app_id|app_trans_id|key1``, and key1 signs it."""
+    """Return the query. Its mac is computed from ``app_id|app_trans_id|key1`` with key1."""
     app_id, key1 = (mac.texts(credentials, name)[0] for name in ("app_id", "key1"))
     text = f"{app_id}|{asked.reference}|{key1}"
     fields = {"app_id": app_id, "app_trans_id": asked.reference, "mac": mac.sign("sha256", credentials, "key1", text)}
