@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.fuzz.targets import FOUND, SEEDS, TARGETS, words
+from ticketbottle_payctl.formats import cut
 
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build" / "fuzz"
@@ -18,6 +19,9 @@ PATIENCE_S = 120
 """The time limit in seconds for one input. ``one`` also limits the processor time, which depends less on the load."""
 
 MEMORY_MB = 1024
+_LONGEST_ERROR = 400
+"""The characters of an error that the report shows. An error may quote a whole input."""
+
 _EDGES = re.compile(r" cov: (\d+) ")
 _INPUTS = re.compile(r"stat::number_of_executed_units: +(\d+)")
 _SAVED = re.compile(r"(?:failed input:|Test unit written to) (\S+)")
@@ -84,6 +88,6 @@ def _read(piece: Piece, log: str, code: int, seconds: float) -> Outcome:
     edges = [int(each) for each in _EDGES.findall(log)]
     inputs = _INPUTS.search(log)
     saved, raised = _SAVED.search(log), _RAISED.search(log)
-    error = raised[1] if raised else f"the process ended with {code}"
+    error = cut(raised[1] if raised else f"the process ended with {code}", _LONGEST_ERROR)
     finding = saved[1] if saved else None if inputs else "no report"
     return Outcome(piece.target, int(inputs[1]) if inputs else 0, seconds, max(edges, default=0), finding, error)
