@@ -1,6 +1,6 @@
-"""Define every advisory lock of payctl: its namespace, and the SQL that takes it or looks for it.
+"""Define payctl's advisory locks, and the SQL that takes and finds them.
 
-Every lock belongs to a transaction and ends with this transaction. Therefore the locks work behind PgBouncer and RDS
+Every lock belongs to a transaction and ends with the transaction. Therefore the locks work behind PgBouncer and RDS
 Proxy, and a process that dies leaves no lock behind.
 """
 

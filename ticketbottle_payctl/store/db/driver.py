@@ -51,7 +51,7 @@ class Connection(connection):  # type: ignore[misc]  # the driver has no types
 
 @contextmanager
 def redacted(parameters: Mapping[str, str]) -> Iterator[None]:
-    """Blank the password, and parts of it with three or more characters, in libpq's text about a connection."""
+    """Mask the password, and its parts of three or more characters, in libpq's error messages."""
     try:
         yield
     except psycopg2.Error as error:

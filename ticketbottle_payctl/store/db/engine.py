@@ -29,7 +29,7 @@ from ticketbottle_payctl.store.db.pool import READ_ONLY
 _LIMITS, _SCHEMA, _SETTINGS = "payctl_limits", "payctl_schema", "payctl_settings"
 _DEFAULTS = {"connect_timeout": "3", "tcp_user_timeout": "5000", "keepalives_idle": "30"}
 _VARIABLES = {"connect_timeout": "PGCONNECT_TIMEOUT", "application_name": "PGAPPNAME"}
-"""libpq's own variables. If one is set, it overrides payctl's default."""
+"""libpq's environment variable for each parameter. If the variable is set, it overrides payctl's default."""
 _FRESH = "payctl_fresh"
 _AUTHENTICATION = {"28P01", "28000"}
 _MISSING_OBJECT = {"3F000", "42P01", "42703", "42704"}
@@ -41,7 +41,7 @@ _CANNOT_WRITE = {
     ),
     "53100": ("the database server's disk is full", "give the server's disk more space, then try again"),
 }
-"""The message and the hint for an error code of a read-only server."""
+"""The message and the hint for each error code of a server that cannot write."""
 
 # During a connection attempt the driver gives no error code, only the text of libpq or the server.
 _REFUSED = ("authentication failed", "no password supplied", "no pg_hba.conf entry", "is not permitted to log in")
@@ -74,7 +74,7 @@ class Limits:
 
 
 def make_engine(settings: DatabaseSettings, *, application: str = "payctl") -> Engine:
-    """Return an engine whose transactions have :class:`Limits`. It connects on first use.
+    """Return an engine whose transactions have :class:`Limits`. The engine connects on first use.
 
     Before use, a pooled connection is replaced if the server closed it or if it was idle for a minute. This check takes
     no round trip. ``tcp_user_timeout`` limits the wait on a connection that was lost without a message.
@@ -133,8 +133,9 @@ def open_connection(engine: Engine, limits: Limits) -> Connection:
 def fetch(connection: Connection, sql: str, parameters: Mapping[str, object]) -> list[tuple[Any, ...]]:
     """Run a statement on the driver's own cursor and return its rows.
 
-    The webhook runs its few statements in this way, because SQLAlchemy needs more time than such a statement. The
-    transaction and its limits are the same. A broken connection is removed from the pool, too.
+    The webhook uses this function for its few statements, because SQLAlchemy's overhead is larger than the time of a
+    statement. The transaction and its limits are the same as with SQLAlchemy. A broken connection is removed from the
+    pool too.
     """
     if not connection.in_transaction():
         connection.begin()
@@ -201,7 +202,7 @@ def _open_with_limits(
 
 
 def _opened(connection: Connection, statement: str) -> str:
-    """Return the statement. If it is the transaction's first, put BEGIN and the limits in front."""
+    """Return the statement. If it is the transaction's first statement, put BEGIN and the limits in front of it."""
     if not connection.info.pop(_FRESH, False):
         return statement
     options = connection.get_execution_options()
@@ -257,7 +258,10 @@ def _translate(error: DBAPIError) -> PayctlError | None:
 
 
 def _wrong_setting(state: str | None, text: str) -> ConfigError | None:
-    """Return an error if a connection attempt can never succeed, otherwise None. The driver gives only a text."""
+    """Return an error if a connection attempt can never succeed, otherwise None.
+
+    The driver often gives no error code for such an attempt, so payctl searches the error's text.
+    """
     if state in _AUTHENTICATION or any(words in text for words in _REFUSED):
         message = "PostgreSQL refused the credentials in DATABASE_URL"
         return ConfigError(message, hint="check the user and password in DATABASE_URL")
@@ -276,5 +280,5 @@ def _wrong_setting(state: str | None, text: str) -> ConfigError | None:
 
 
 def _is_passing(state: str | None) -> bool:
-    """Return whether a retry may succeed: after a serialization failure, a shortage, or an operator's intervention."""
+    """Return whether a retry may succeed, for example after a serialization failure or a shortage of resources."""
     return state is not None and (state[:2] in {"08", "40", "53", "55", "57", "58"})

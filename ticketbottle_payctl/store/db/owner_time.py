@@ -1,4 +1,4 @@
-"""Convert instants of the payment service's columns. They are UTC, in a type without a time zone."""
+"""Convert instants of the payment service's columns. The columns store UTC in a type without a time zone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, overload
 
 NOW = "(clock_timestamp() AT TIME ZONE 'UTC')"
-"""An SQL expression for the present instant, in the form of the payment service's columns."""
+"""The SQL expression for the current time, in UTC and without a time zone, as in the payment service's columns."""
 
 
 @overload

@@ -1,4 +1,4 @@
-"""Decide which pooled connections can be used again, without a round trip to the server."""
+"""Decide, without a round trip to the server, which pooled connections can be used again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def watch(engine: Engine) -> None:
 def is_closed_by_server(connection: Any) -> bool:  # noqa: ANN401 - the driver has no types
     """Return whether the server ended an idle session.
 
-    A server sends nothing between two statements, so readable data means that the connection has ended.
+    The server sends nothing between two statements, so readable data means that the server closed the connection.
     """
     if connection.closed:
         return True
@@ -42,7 +42,7 @@ def _note_return(connection: Any, record: Any) -> None:  # noqa: ANN401 - the dr
 
 
 def _refuse_stale(connection: Any, record: Any, _proxy: object) -> None:  # noqa: ANN401
-    """Refuse a connection that the server closed, or that was idle so long that a firewall may have dropped it."""
+    """Refuse a connection that the server closed, or that a firewall may have dropped because it was idle."""
     returned = record.info.pop(_RETURNED, None)
     if returned is not None and (abs(time.time() - returned) > _LONGEST_IDLE or is_closed_by_server(connection)):
         raise DisconnectionError

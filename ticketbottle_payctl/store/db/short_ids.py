@@ -27,7 +27,7 @@ _UUID = """SELECT DISTINCT id::text FROM unnest(%(low)s::uuid[], %(high)s::uuid[
 
 
 def whole(connection: Connection, table: str, given: Sequence[str], *, uuids: bool = False) -> tuple[str, ...]:
-    """Return the ids. Replace each short one by the only id of ``table`` that begins with it.
+    """Return the given ids, and replace each short id with the only id of ``table`` that begins with it.
 
     A short id stays unchanged if it is itself a whole id, or if no id begins with it. ``uuids`` is true if the column
     has the type uuid. ``table`` must be a constant, never a text from outside.

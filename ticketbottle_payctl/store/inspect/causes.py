@@ -1,8 +1,8 @@
-"""Collect evidence of why events wait.
+"""Collect evidence about why events are waiting.
 
-This reads a limited number of pending events, the oldest first. A row's lock is found without locking the row: the
-row's ``xmax`` is the transaction that has locked or changed it, and a running transaction holds a lock on its own
-number. A row that several sessions lock together is not found.
+Only a limited number of pending events is read, the oldest first. payctl finds a row's lock without locking the row.
+The row's ``xmax`` is the transaction that has locked or changed the row, and a running transaction holds a lock on its
+own number. payctl does not find a lock that several sessions share.
 """
 
 from __future__ import annotations
@@ -100,8 +100,8 @@ def table_locks(connection: Connection) -> list[Holder]:
 def evidence(connection: Connection, max_retries: int, found: Unpublished, recent: Recent) -> Evidence:
     """Return the database's evidence about pending and dead events.
 
-    ``found`` and ``recent`` must have been read in the same transaction. This changes the planner settings of the
-    transaction, so it must run no other statement afterwards. Error texts are redacted.
+    ``found`` and ``recent`` must have been read in the same transaction. This function changes the planner settings of
+    the transaction, so the caller must run no other statement in it afterwards. Error texts are redacted.
     """
     may = bool(found.dead and connection.exec_driver_sql(_MAY_READ_PAYMENTS).scalar_one())
     superseded = dead.superseded(connection, max_retries) if may else dead.SupersededDead()  # needs a nested loop
@@ -171,7 +171,7 @@ _MAY_READ_PAYMENTS = """
 
 
 def _dead_groups(connection: Connection, max_retries: int, *, with_payments: bool) -> list[DeadGroup]:
-    """Return the largest groups. Superseded events are counted only if the role may read the payments."""
+    """Return the largest groups of dead events. ``with_payments`` must be false if the role may not read payments."""
     found = error_groups.groups(
         connection, Selector(failed=True), max_retries, _MOST_DEAD_GROUPS, with_payments=with_payments
     )

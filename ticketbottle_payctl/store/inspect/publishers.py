@@ -1,10 +1,10 @@
-"""Read which publishers are working or idle, and when each was last seen.
+"""Find the working and the idle publishers, and the time when each was last seen.
 
-A working publisher holds the lock of its shard. An idle publisher holds it for only a millisecond per second, so the
-lock does not show an idle one reliably. But an idle publisher updates its instant in ``payctl.publishers`` every 30
-seconds. Without a pooler, its session also shows its application name.
+A working publisher holds the lock of its shard. An idle publisher holds the lock for only a millisecond per second, so
+the lock does not reliably show that it runs. But an idle publisher updates its instant in ``payctl.publishers`` every
+30 seconds. Without a pooler, its session also shows its application name.
 
-A publisher process has two sessions, and may hold several shards. It is one publisher here.
+A publisher process has two sessions, and may hold several shards. This module counts the process as one publisher.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ APPLICATION = "payctl publish-outbox"
 
 
 class Publisher(NamedTuple):
-    """A shard that is held, and its publisher's number of shards. ``pid`` is one of the sessions that hold it."""
+    """A shard that a publisher holds, the publisher's number of shards, and one of its sessions (``pid``)."""
 
     shard: int
     shards: int
@@ -35,7 +35,7 @@ class Publisher(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The session, for a person."""
+        """Return a description of the session for a person."""
         return f"pid {self.pid}, {self.application or 'unnamed'}"
 
 
@@ -49,14 +49,14 @@ class _Session(NamedTuple):
 
 @dataclass(slots=True)
 class _Noted:
-    """A row of ``payctl.publishers`` for each publisher. ``places`` are the shards that it has taken over last."""
+    """A publisher in ``payctl.publishers``. ``places`` are the shards that no other publisher has taken over since."""
 
     seen: SeenPublisher
     places: set[tuple[int, int]]
 
 
 def working(connection: Connection) -> list[Publisher]:
-    """Return each shard that a publisher holds now. It is found by the locks."""
+    """Return each shard that a publisher holds now. The publishers' locks show these shards."""
     rows = connection.exec_driver_sql(
         f"""
         SELECT l.objid::bigint, l.pid, nullif(a.application_name, ''), COALESCE(host(a.client_addr), '')
@@ -109,7 +109,7 @@ def _merged(at_work: Sequence[Publisher], sessions: Sequence[_Session], noted: S
 
 
 def _sessions(connection: Connection) -> list[_Session]:
-    """Return publishers' sessions, the last used first, if the role may see when each session was last used.
+    """Return the publishers' sessions, the last used first. Omit sessions whose last use the role may not see.
 
     A pooler keeps the session of a publisher that has ended, so a session alone does not show that its publisher runs.
     """
@@ -152,7 +152,7 @@ def _noted(connection: Connection) -> list[_Noted] | None:
 
 
 def longest_wait_s(connection: Connection, max_retries: int) -> float | None:
-    """Return the age of the oldest pending event in seconds; None if none is pending or the role may not read them."""
+    """Return the age in seconds of the oldest pending event, or None if none is pending or the role may not read it."""
     sql = """
         SELECT count(*) = 4 FROM pg_attribute
         WHERE attrelid = to_regclass('outbox') AND attname IN ('published', 'publishedAt', 'retryCount', 'createdAt')

@@ -40,7 +40,7 @@ class ZoneSetting(NamedTuple):
 
 
 def server(connection: Connection) -> ServerInfo:
-    """Return the server and database of a connection, and its role."""
+    """Return the server, database, role and time zone of a connection."""
     row = connection.exec_driver_sql(
         """
         SELECT current_setting('server_version_num')::int, current_user::text, current_database()::text,
@@ -84,7 +84,7 @@ def clock(connection: Connection) -> datetime:
 
 
 def seconds_ahead(connection: Connection) -> float:
-    """Return the seconds by which the newest event is in the future, or 0 or less if it is not in the future.
+    """Return how many seconds the newest event is in the future. The result is 0 or less if it is not in the future.
 
     This costs two index lookups.
     """

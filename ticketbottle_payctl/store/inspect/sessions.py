@@ -1,4 +1,4 @@
-"""Read which other sessions hold an old snapshot."""
+"""Find the sessions, prepared transactions and replication slots that hold an old snapshot."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ class SnapshotHolder(NamedTuple):
 
 
 def snapshot_holders(connection: Connection, older_than: float) -> list[SnapshotHolder]:
-    """Return everything that has held a snapshot for more than ``older_than`` seconds, the oldest first.
+    """Return the holders of snapshots that are older than ``older_than`` seconds, the oldest first.
 
-    Sessions of other roles are included only if the role has ``pg_read_all_stats``.
+    An inactive replication slot is included whatever its age. Sessions of other roles are included only if the role has
+    ``pg_read_all_stats``.
     """
     rows = connection.exec_driver_sql(
         """

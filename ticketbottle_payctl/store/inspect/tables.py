@@ -21,7 +21,7 @@ class Column(NamedTuple):
 
 
 class Privilege(NamedTuple):
-    """A privilege ``kind`` on a table, such as ``outbox`` or ``payctl.runs``, or on one of its columns."""
+    """A privilege, such as SELECT, on a table or on one of its columns. ``table`` is such as ``payctl.runs``."""
 
     table: str
     kind: str
@@ -76,7 +76,7 @@ def labels(connection: Connection, table: str, column: str) -> list[str]:
 
 
 def privileges(connection: Connection, wanted: Sequence[Privilege]) -> dict[Privilege, bool]:
-    """Return which of the ``wanted`` privileges the current role has, without those on missing tables."""
+    """Return whether the current role has each of the ``wanted`` privileges. Omit privileges on missing tables."""
     rows = connection.exec_driver_sql(
         """
         SELECT w.name, w.kind, w.attribute, has_schema_privilege(t.schema, 'USAGE') AND CASE
@@ -126,7 +126,7 @@ def indexes(connection: Connection, table: str) -> list[Index]:
 
 
 def serving(found: Sequence[Index], *columns: str) -> Index | None:
-    """Return an index that can be used and begins with these columns, or None."""
+    """Return a usable index that begins with these columns, or None if there is no such index."""
     usable = (one for one in found if one.columns[: len(columns)] == columns and one.valid and not one.partial)
     return next(usable, None)
 

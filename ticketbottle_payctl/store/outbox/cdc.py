@@ -48,7 +48,7 @@ class Marked(NamedTuple):
 
 
 def publishes_inserts(connection: Connection) -> bool:
-    """Return whether Debezium's publication exists, and contains only the outbox and only inserts."""
+    """Return whether Debezium's publication exists, contains the outbox, and publishes only inserts."""
     sql = """
         SELECT p.pubinsert AND NOT (p.pubupdate OR p.pubdelete OR p.pubtruncate)
         FROM pg_publication AS p JOIN pg_publication_rel AS r ON r.prpubid = p.oid
@@ -90,7 +90,7 @@ def table_name(connection: Connection) -> str:
 def make_slot(engine: Engine, table: str, max_retries: int, *, limit: int, patience: timedelta) -> list[Pending]:
     """Create the slot. Return at most ``limit`` events that were pending before it, oldest first.
 
-    This waits for the transactions that are writing at that moment. It blocks no other session.
+    The call waits for the transactions that are in progress. It blocks no other session.
 
     Raises:
         GuardError: the slot exists already.
@@ -174,7 +174,10 @@ def mark_published(connection: Connection, sent: Sequence[Marked]) -> int:
 
 
 def mark_dead(connection: Connection, ids: Sequence[str], max_retries: int, error: str) -> int:
-    """If Debezium sent an event to a topic that no consumer reads, mark it as dead. Return how many were marked."""
+    """Mark the pending events among ``ids`` as dead. Return how many were marked.
+
+    Debezium sent these events to a topic that no consumer reads.
+    """
     sql = f"""
         UPDATE outbox SET "retryCount" = %(max_retries)s, "lastError" = %(error)s
         WHERE id = ANY(%(ids)s) AND {states.pending()}

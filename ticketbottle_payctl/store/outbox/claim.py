@@ -28,8 +28,9 @@ _IN_SHARD = '(hashtextextended("aggregateId", 0) & 9223372036854775807) %% %(sha
 class Claim:
     """The selection of the pending events for the next claim.
 
-    ``excluded`` are blocked payments. If ``types`` is empty, events of every type are claimed. If ``end`` is given,
-    every event up to and including it is claimed, and ``limit`` is only the expected number.
+    ``excluded`` contains the ids of blocked payments. If ``types`` is empty, events of every type are claimed. If
+    ``end`` is given, every event up to and including that position is claimed, and ``limit`` is only the expected
+    number.
     """
 
     after: Position
@@ -75,9 +76,10 @@ class Claimed(NamedTuple):
 
 
 def end_of_next(connection: Connection, wanted: Claim, first: str) -> Position | None:
-    """Return where the next full claim will end, or None if there are too few pending events. Change nothing.
+    """Return the position at which the next full claim will end, or None if too few events are pending.
 
     A claim up to that position and a claim after it never touch the same row, so two connections can run them at once.
+    No row is changed.
     ``first`` is an SQL expression that the same statement evaluates. If it takes a lock, the transaction holds the lock
     afterwards.
     """
@@ -89,12 +91,12 @@ def end_of_next(connection: Connection, wanted: Claim, first: str) -> Position |
 def claim(connection: Connection, wanted: Claim, *, skip_locked: bool = False) -> Claimed:
     """Claim and mark the next pending events.
 
-    Guards, checked again on the locked row: the event is unpublished and below the retry limit. The claim waits for
-    rows that another session has locked, up to the transaction's lock timeout. With ``skip_locked`` it skips them.
+    After a row is locked, it is checked again: the event must be unpublished and below the retry limit. The claim waits
+    for rows that another session has locked, up to the transaction's lock timeout. With ``skip_locked`` it skips them.
 
-    ``complete`` is false in two cases, and then the caller must roll back. First, a row was changed while the claim
-    waited for it. Such a row is left out although it may still be pending, so later events would overtake it. Second,
-    the range contains far more events than expected.
+    If ``complete`` is false, the caller must roll back. This happens in two cases. In the first case, a row was changed
+    while the claim waited for it. The claim leaves this row out although its event may still be pending, so later
+    events would overtake the event. In the second case, the range contains far more events than expected.
     """
     most = wanted.limit if wanted.end is None else wanted.limit + _MOST_MORE_IN_RANGE
     parameters = _parameters(wanted) | {"limit": most}
@@ -143,7 +145,10 @@ def failed(connection: Connection, *, shard: int, shards: int, limit: int) -> li
 
 
 def waiting_of_other_types(connection: Connection, types: Sequence[str], max_retries: int) -> list[Failed]:
-    """Return pending events of other types that an event of ``types`` of their payment must not overtake."""
+    """Return the pending events of other types if their payment also has a pending event of ``types``.
+
+    The event of ``types`` must not overtake them.
+    """
     sql = f"""
         WITH pending AS (
             SELECT "aggregateId", "createdAt", id, "retryCount", "eventType" = ANY(%(types)s) AS wanted
@@ -158,7 +163,7 @@ def waiting_of_other_types(connection: Connection, types: Sequence[str], max_ret
 def locked_by_others(connection: Connection, wanted: Claim, last: Position | None) -> list[tuple[str, Position]]:
     """Return the payments and positions that a claim with ``skip_locked`` left out, up to ``last``.
 
-    If ``last`` is None, the claim took nothing. In that case return at most as many as the claim's limit.
+    If ``last`` is None, the claim took no event. Then the result contains at most ``wanted.limit`` events.
     """
     behind = 'AND ("createdAt", id COLLATE "C") < (%(last_at)s, %(last_id)s)' if last else "LIMIT %(limit)s"
     sql = f"""
@@ -169,7 +174,7 @@ def locked_by_others(connection: Connection, wanted: Claim, last: Position | Non
 
 
 def now(connection: Connection) -> datetime:
-    """Return the database's present instant in UTC, without a zone as in the payment service's columns."""
+    """Return the database's current time in UTC, without a time zone, as in the payment service's columns."""
     at = connection.exec_driver_sql(f"SELECT {NOW}").scalar_one()
     assert isinstance(at, datetime)  # noqa: S101 - for the type checker
     return at
@@ -186,7 +191,7 @@ def oldest_pending(connection: Connection, max_retries: int) -> float | None:
 
 
 _MOST_MORE_IN_RANGE = 1000
-"""How many more events than expected a claimed range may contain."""
+"""A claimed range may contain this many events more than expected."""
 
 _EVENT = itemgetter(slice(1, None))
 _BY_POSITION = itemgetter(5, 0)

@@ -1,4 +1,4 @@
-"""Count dead events, and find those that do no harm."""
+"""Count dead events, and find the superseded ones."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _MOST_NAMED = 5
 
 
 class DeadCount(NamedTuple):
-    """The number of dead events. ``failures`` counts those that say that a payment failed or was cancelled."""
+    """The number of dead events. ``failures`` counts those of type PAYMENT_FAILED or PAYMENT_CANCELLED."""
 
     events: int
     failures: int
 
 
 class SupersededDead(NamedTuple):
-    """Dead events whose payment is COMPLETED now: their number, and ids and order codes of the five oldest."""
+    """The number of superseded dead events, and the ids and order codes of the five oldest ones."""
 
     events: int = 0
     ids: Sequence[str] = ()

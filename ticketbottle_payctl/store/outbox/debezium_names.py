@@ -13,9 +13,9 @@ HEARTBEATS = f"__debezium-heartbeat.{TOPIC_PREFIX}"
 
 HEARTBEAT_MESSAGE = "payctl-heartbeat"
 UNROUTABLE = "payment.unroutable"
-"""The topic for events of an unknown type. payctl makes such an event dead, but Debezium must send it to some topic."""
+"""The topic for events of an unknown type. payctl marks such events as dead, but Debezium must send them to a topic."""
 
 MARKING_GROUP = "payctl-cdc-mark"
-"""The consumer group whose offsets store how far Debezium's events are marked as published."""
+"""The consumer group that marks Debezium's events as published. Its committed offsets store the progress."""
 
 ALL_TOPICS = (*TOPICS.values(), UNROUTABLE)

@@ -24,8 +24,9 @@ from ticketbottle_payctl.store.outbox.selector import (
 class ErrorGroup:
     """Unpublished events that failed in the same way. ``sample`` is the newest event's error. Instants are UTC.
 
-    ``superseded`` counts the events that a replay leaves out, and ``blocking`` the dead ones among them whose payment
-    has a pending event. ``sample_type`` and ``sample_bytes`` are the newest event's type and message size.
+    ``superseded`` counts the superseded events, which a replay leaves out. ``blocking`` counts the superseded dead
+    events that block a pending event of their payment. ``sample_type`` and ``sample_bytes`` are the newest event's type
+    and message size.
     """
 
     group: str

@@ -16,14 +16,14 @@ from ticketbottle_payctl.store.db.owner_time import aware, stored
 from ticketbottle_payctl.store.outbox import states
 
 MOST_READ = 1_000_000
-"""The number of published events that are read, the newest first."""
+"""The maximum number of published events that are read. The newest ones are read first."""
 
 # The replaced service stored "createdAt" in the session's time zone, and no zone is further from UTC than this.
 _WRONG_ZONE = timedelta(hours=15)
 
 
 class Parts(NamedTuple):
-    """A window that is cut into parts of ``step_s`` seconds. The first part, number 0, begins at ``since``."""
+    """A window that is divided into parts of ``step_s`` seconds. The first part, number 0, begins at ``since``."""
 
     since: datetime
     until: datetime
@@ -31,7 +31,7 @@ class Parts(NamedTuple):
 
     @property
     def number(self) -> int:
-        """The number of parts. The last one may be shorter."""
+        """Return the number of parts. The last part may be shorter."""
         return max(1, int(-(-(self.until - self.since).total_seconds() // self.step_s)))
 
     def start(self, part: int) -> datetime:
@@ -40,7 +40,7 @@ class Parts(NamedTuple):
 
 
 class SentPart(NamedTuple):
-    """The events that were sent in one part of the window: their lags in seconds, the first and the last sending."""
+    """The events that were sent in one part of the window, their lags in seconds, and the first and last sending."""
 
     sent: int
     lag_p50: float
@@ -51,7 +51,7 @@ class SentPart(NamedTuple):
 
 
 class Newcomers(NamedTuple):
-    """The events that joined after the last sending in a part, or in the whole part if none was sent."""
+    """The events that were created after a part's last sending, or in the whole part if no event was sent in it."""
 
     number: int
     first: datetime
@@ -68,13 +68,13 @@ class Slowest(NamedTuple):
 
 
 class Flow(NamedTuple):
-    """The flow of events in a window, by the number of the part. A part without events is absent.
+    """The flow of events in a window. The mappings have the number of a part as key, and omit parts without events.
 
     ``created`` counts all events that were created, ``joined`` only those that are not dead now, and
     ``newcomers`` those that were created after the part's last sending. ``waiting`` is the number of events that waited
-    at the start of the window and are not dead now. Lags are seconds from ``"createdAt"``
-    to ``"publishedAt"``, None if nothing was sent. ``read_since`` is the creation of the oldest published event
-    that was read, None if all were read.
+    at the start of the window and are not dead now. Lags are seconds from ``"createdAt"`` to ``"publishedAt"``, or None
+    if no event was sent. Only published events that were created after ``read_since`` were read. If all were read,
+    ``read_since`` is None.
     """
 
     created: Mapping[int, int]
@@ -90,7 +90,10 @@ class Flow(NamedTuple):
 
 
 def part_of(at: str, start: str = "%(since)s") -> str:
-    """Return an SQL expression for the number of the part in which an instant is. It needs ``since`` and ``step``."""
+    """Return the SQL expression for the number of the part that contains an instant.
+
+    The statement needs the parameters ``since`` and ``step``.
+    """
     return f"floor(date_part('epoch', {at} - {start}) / %(step)s::float8)::int"
 
 
@@ -145,7 +148,7 @@ _FLOW = f"""
 def flow(connection: Connection, parts: Parts, max_retries: int, most: int = MOST_READ) -> Flow:
     """Read the flow of events in a window, from at most ``most`` published events.
 
-    A row stores only the last time its event was sent.
+    If an event was sent more than once, only the last time counts, because the row stores no earlier one.
     """
     parameters: dict[str, object] = {
         "since": stored(parts.since),
@@ -179,5 +182,5 @@ def _sent(sent: int, p50: float, p95: float, longest: float, first: str, last: s
 
 
 def _read(text: str) -> datetime:
-    """Return an instant that PostgreSQL has written into a JSON document."""
+    """Return the instant for a text in PostgreSQL's JSON."""
     return aware(datetime.fromisoformat(text))

@@ -12,7 +12,7 @@ from ticketbottle_payctl.store.outbox import states
 
 
 class HalfMarked(NamedTuple):
-    """The number of half-marked events, when the first and last were created, and when the last was sent (UTC).
+    """The number of half-marked events, the creation of the oldest and newest one, and the latest sending (UTC).
 
     If there are no such events, the instants are None.
     """
@@ -46,11 +46,11 @@ def repair(  # noqa: PLR0913, PLR0917 - the statement needs each of them
     sent_until: datetime,
     after: tuple[datetime, str] | None,
 ) -> Repaired:
-    """Set ``published`` on the next ``limit`` half-marked events, in order, and record each under the run.
+    """Set ``published`` on the next ``limit`` half-marked events, in order, and record each one as a row of the run.
 
-    Guards: the row is still half marked and was sent no later than ``sent_until`` (UTC). A row that another session has
-    locked is left for later. ``after`` is where the previous batch ended. Without it, every batch would read the dead
-    index entries of the earlier batches.
+    A row is changed only if it is still half marked and was sent no later than ``sent_until`` (UTC). A row that another
+    session has locked is left for later. ``after`` is the position at which the previous batch ended. Without it, every
+    batch would read the dead index entries of the earlier batches.
     """
     bound = '("createdAt", id COLLATE "C") > (%(at)s, %(id)s) AND "createdAt" >= %(at)s' if after else "true"
     sql = f"""

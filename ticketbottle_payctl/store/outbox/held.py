@@ -12,7 +12,7 @@ from ticketbottle_payctl.store.outbox import states
 
 
 class Barrier(NamedTuple):
-    """An event that blocks the later events of its payment. If ``itself`` is true, the event waits too."""
+    """An event that blocks the later events of its payment. If ``itself`` is true, this event is pending too."""
 
     key: str
     position: Position
@@ -20,7 +20,10 @@ class Barrier(NamedTuple):
 
 
 class Held(NamedTuple):
-    """The pending events that wait for one cause: the barrier with this index, or an event type that cannot be sent."""
+    """The number of pending events that wait for the same cause.
+
+    The cause is the barrier with this index, or an event type that cannot be sent.
+    """
 
     barrier: int | None
     event_type: str | None
@@ -84,7 +87,10 @@ def held(
 
 
 def blocking_events(connection: Connection, ids: Sequence[str]) -> dict[str, BlockingEvent]:
-    """Return the events with these ids, and the sessions that lock their rows. A field that may not be read is None."""
+    """Return the events with these ids, and the sessions that lock their rows.
+
+    A field that the role may not read is None.
+    """
     rows = connection.exec_driver_sql(
         f"""
         SELECT o.id, o."eventType", o."retryCount", o."lastError", l.pid, nullif(a.application_name, ''), a.state,

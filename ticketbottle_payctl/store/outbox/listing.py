@@ -45,7 +45,7 @@ class Listed(NamedTuple):
     def position(self) -> PagePosition:
         """Return the row's position in the order of the listing."""
         at = aware_value(self.values[self.instant])
-        assert isinstance(at, datetime)  # noqa: S101 - the column is one
+        assert isinstance(at, datetime)  # noqa: S101 - for the type checker
         return PagePosition(at, str(self.values[0]))
 
     @property

@@ -1,4 +1,4 @@
-"""Set events back to pending: show the changes in advance, and apply a run's plan one chunk at a time.
+"""Find the events that a replay would requeue, and apply a run's plan one chunk at a time.
 
 ::
 
@@ -39,7 +39,7 @@ CHUNK = 1000
 class Row(NamedTuple):
     """A row as it was read: its id, its location in the table, and the transaction that wrote it.
 
-    Every change of the row changes the last two.
+    Every change of the row changes the location and the transaction.
     """
 
     id: str
@@ -75,7 +75,7 @@ class Chunk(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The present states of a run's events."""
+    """The numbers of a run's requeued events by their current state."""
 
     published: int
     dead: int
@@ -186,8 +186,8 @@ def store_plan(connection: Connection, run_id: str, chunks: Iterable[Sequence[Ro
 def apply_next(connection: Connection, run_id: str, *, allow_published: bool, allow_superseded: bool) -> Chunk | None:
     """Apply the run's next chunk. Return None if no chunk is left or the run was cancelled.
 
-    Guards on each row: it exists, no other session holds it, its version is the planned one, and it is neither
-    published nor superseded, unless that is allowed. A row that fails a guard is left unchanged, and the reason is
+    A row is requeued only if it exists, no other session has locked it, and it still has the planned version. It must
+    also be neither published nor superseded, unless that is allowed. Any other row is left unchanged, and the reason is
     recorded.
     """
     number = connection.exec_driver_sql(_NEXT, {"run": run_id}).scalar_one_or_none()
@@ -201,7 +201,7 @@ def apply_next(connection: Connection, run_id: str, *, allow_published: bool, al
 
 
 def remaining(connection: Connection, run_id: str) -> tuple[int, int]:
-    """Return how many chunks and events of the run's plan are not applied yet."""
+    """Return the numbers of chunks and events of the run's plan that are not applied yet."""
     row = connection.exec_driver_sql(
         """
         SELECT count(*), coalesce(sum(cardinality(event_ids)), 0)::bigint FROM payctl.run_chunks
@@ -250,9 +250,9 @@ def _chosen(selector: Selector, max_retries: int) -> tuple[str, dict[str, object
     return sql, wanted.parameters | {"limit": selector.limit}
 
 
-# If a run is resumed twice at the same time, the row lock makes sure that a chunk is applied once. Its commit does not
-# wait for the disk. If the server crashes, it loses the chunk's mark together with the rows. The last report of the run
-# is committed as usual.
+# If a run is resumed twice at the same time, the row lock makes sure that a chunk is applied once. The chunk's commit
+# does not wait for the disk. If the server crashes, it loses the chunk's mark together with the changes of the rows, so
+# the run applies the chunk again. The last report of the run is committed as usual.
 _NEXT = """
 SELECT c.number FROM payctl.run_chunks AS c JOIN payctl.runs AS r ON r.id = c.run_id,
     set_config('synchronous_commit', 'off', true)
@@ -260,15 +260,16 @@ WHERE c.run_id = %(run)s::uuid AND c.applied_at IS NULL AND r.status <> 'cancell
 ORDER BY c.number LIMIT 1 FOR UPDATE OF c
 """
 
-# After a failed event was published, the customer can still pay. Then this failed event must not be sent after the
-# success. An event that was dead needs no rescan: while publishers remember it as dead, it blocks its payment.
+# A customer can still pay after a failure was published. If a replay requeues the failure, publishers must rescan, so
+# that they do not send it after the success. A dead event needs no rescan. Publishers remember it as dead until they
+# rescan, so it blocks its payment.
 _RESCAN = shard_lock.MAKE_RESCAN.format(
     condition="""EXISTS (SELECT FROM judged
     WHERE reason IS NULL AND published AND type IN ('PAYMENT_FAILED', 'PAYMENT_CANCELLED'))"""
 )
 
-# A row that another session holds is skipped. The lock is taken first and the version is read from the locked row, so
-# the checked row is the updated row. Every change of a row changes its ctid.
+# A row that another session has locked is skipped. The statement locks the row first and then reads its version, so the
+# row that is checked is also the row that is updated. Every change of a row changes its ctid.
 _APPLY = f"""
 WITH chunk AS (
     UPDATE payctl.run_chunks SET applied_at = clock_timestamp()

@@ -37,8 +37,9 @@ class Expired:
 class DeletedBatch(NamedTuple):
     """Events that this transaction deletes when it commits.
 
-    ``found`` counts the events that were found, and ``deleted`` the events that are deleted. The search ended at
-    ``last``. ``lines`` contains each row as JSON, if requested. ``publishing`` is true if a publisher was running.
+    ``found`` counts the expired events that were found and locked, and ``deleted`` those that are deleted. ``last`` is
+    the position of the last found event. ``lines`` contains each row as JSON, if requested. ``publishing`` is true if a
+    publisher had an open batch.
     """
 
     found: int
@@ -59,8 +60,9 @@ class Amount(NamedTuple):
 def delete_next(connection: Connection, wanted: Expired, after: Position, limit: int, *, whole: bool) -> DeletedBatch:
     """Delete the next expired rows in the order of the index, together with their rows in ``payctl.event_context``.
 
-    Rows that another session has locked are skipped. Guard: each row is checked again after it is locked. ``after`` is
-    where the previous batch ended. Without it, every batch would read the dead index entries of the earlier batches.
+    Rows that another session has locked are skipped. Each row is checked again after it is locked. ``after`` is the
+    position at which the previous batch ended. Without it, every batch would read the dead index entries of the earlier
+    batches.
     With ``whole``, each row is also returned as one line of JSON, in order, with the payload as PostgreSQL prints it.
     """
     row, lines = ("row_to_json(o.*)::text", f"array_agg(line ORDER BY {_IN_ORDER})") if whole else ("NULL", "NULL")
@@ -88,7 +90,7 @@ def delete_next(connection: Connection, wanted: Expired, after: Position, limit:
 
 
 def measure(connection: Connection, wanted: Expired) -> Amount:
-    """Count all expired rows and their bytes. This reads every row, so it takes long if there are many."""
+    """Count all expired rows and their bytes. This reads every expired row, so it is slow if there are many."""
     sql = f"SELECT count(*), COALESCE(sum(pg_column_size(o.*)), 0) FROM outbox AS o WHERE {_condition(wanted)}"  # noqa: S608
     rows, size = connection.exec_driver_sql(sql, _parameters(wanted)).one()
     return Amount(int(rows), int(size))

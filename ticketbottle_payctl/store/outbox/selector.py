@@ -1,7 +1,7 @@
 """Compile a selector of outbox events to an SQL condition.
 
-A selector means all matching events, never one page. An event must match every condition of the selector. It needs to
-have only one of the given states (``failed``, ``stuck``, ``published``). Every value is passed as a parameter.
+A selector selects all matching events, never only one page. An event must match every condition of the selector, but
+only one of the given states (``failed``, ``stuck``, ``published``). Every value is passed as a parameter.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ GROUP = group_of(PATTERN)
 """The SQL expression for the id of an event's error group: eight hexadecimal digits."""
 
 SAME_GATEWAY = "translate(lower({}), '-_ ', '') = translate(lower(%(provider)s), '-_ ', '')"
-"""The SQL condition that two gateway names are equal, whether written ``ZALOPAY``, ``zalo-pay`` or ``ZaloPay``."""
+"""The SQL condition that two gateway names are equal in any spelling, such as ``ZALOPAY`` and ``zalo-pay``."""
 
 
 class WindowBy(StrEnum):
@@ -100,7 +100,7 @@ def with_whole_ids(connection: Connection, selector: Selector) -> Selector:
     """Return the selector with its short ids of events and payments expanded.
 
     Raises:
-        InputError: several ids begin with one of them.
+        InputError: several ids begin with one of the short ids.
     """
     ids = None if selector.ids is None else short_ids.whole(connection, "outbox", selector.ids)
     return replace(selector, ids=ids, aggregates=short_ids.whole(connection, "payments", selector.aggregates))
@@ -115,7 +115,7 @@ class Predicate:
 
 
 def predicate(selector: Selector, max_retries: int) -> Predicate:
-    """Return the selector as an SQL condition without its limit, which the caller adds with its own order."""
+    """Return the selector's SQL condition. The caller adds the selector's limit, together with an order."""
     conditions = [*_of_state(selector), *_of_row(selector), *_of_payment(selector), *_of_window(selector)]
     parameters: dict[str, object] = {
         "max_retries": max_retries,
@@ -136,7 +136,7 @@ def predicate(selector: Selector, max_retries: int) -> Predicate:
 
 @contextmanager
 def pattern_errors_as_input_errors(selector: Selector) -> Iterator[None]:
-    """Raise an input error if PostgreSQL cannot read the selector's pattern, or takes too long for it.
+    """Raise an input error if PostgreSQL cannot read the selector's pattern, or if the search takes too long.
 
     Raises:
         InputError: the ``--error`` pattern is not a regular expression, or the statement timed out because of it.
@@ -160,7 +160,7 @@ def pattern_errors_as_input_errors(selector: Selector) -> Iterator[None]:
 
 
 def check_pattern(connection: Connection, selector: Selector) -> None:
-    """Make PostgreSQL check the pattern, even if there is no row to compare it with.
+    """Check the selector's pattern in PostgreSQL, even if there is no row to compare with the pattern.
 
     Raises:
         InputError: the pattern is not a regular expression.

@@ -10,9 +10,9 @@ true if its name is still on the shard, and no publisher with another number of 
 later. ``payctl.publishers`` identifies a shard by the number of its lock 0. This number also contains the publisher's
 number of shards.
 
-A replay can put an event back that a publisher has read past. So it writes a name too, in the row of a publisher with
-no shards, and every publisher rescans before its next claim. The instant of that name is ahead of the clock, because a
-publisher may write its own name before the replay's transaction commits.
+A replay can requeue an event at a position that a publisher has already passed. Therefore a replay writes a name too,
+in a row that belongs to no shard, and every publisher rescans before its next claim. The instant in that row is ahead
+of the clock, because a publisher may write its own name before the replay's transaction commits.
 
 ``since`` in that table is the time when the publisher was last seen. A publisher writes this time when it takes over a
 shard, at each rescan, and when it ends. Therefore payctl can distinguish an idle publisher from a publisher that has
@@ -33,9 +33,10 @@ _ENDED = " ended"
 _LOCKS_PER_SHARD = 2
 _LOCKS_PER_COUNT = 1000
 
-# Two statements are sent in one message. The snapshot of the second is taken after the lock, so it sees an earlier
-# owner. The second lock is only read, because taking it would block our own second transaction. Publishers with
-# different numbers of shards divide the keys differently, so they exclude each other.
+# Two statements are sent in one message. PostgreSQL takes the second statement's snapshot after the lock, so this
+# statement sees the previous owner. It only looks at the shard's other lock, because taking that lock would block our
+# own second transaction. Publishers with different numbers of shards divide the keys differently, so they exclude each
+# other.
 _ENTER = f"""
 SELECT {advisory_locks.try_take(Namespace.SHARDS, "%(own)s")};
 SELECT COALESCE(bool_and(l.pid = pg_backend_pid()), false),
@@ -54,7 +55,7 @@ ON CONFLICT (shard) DO UPDATE SET owner = excluded.owner, since = excluded.since
 """
 
 REPLAY_PLACE = 0
-"""The row of ``payctl.publishers`` that belongs to replays. No publisher has no shards."""
+"""The number of the replays' row in ``payctl.publishers``. No publisher uses it, because it encodes zero shards."""
 
 MAKE_RESCAN = f"""
 INSERT INTO payctl.publishers (shard, owner, since)
@@ -62,7 +63,7 @@ SELECT {REPLAY_PLACE}, 'replay', GREATEST(clock_timestamp(), max(since)) + inter
 HAVING {{condition}}
 ON CONFLICT (shard) DO UPDATE SET owner = excluded.owner, since = excluded.since
 """  # noqa: S608 - only constants are put in
-"""Make every publisher rescan if the condition is true. The transaction must commit within 30 seconds."""
+"""An SQL statement that makes every publisher rescan if ``condition`` is true. It must be committed within 30 s."""
 
 IS_PUBLISHING = f"EXISTS (SELECT FROM pg_locks AS l WHERE {advisory_locks.held(Namespace.SHARDS)})"
 """An SQL expression that is true while any publisher has an open batch."""
@@ -108,7 +109,7 @@ def enter(connection: Connection, shard: int, shards: int, lock: int, owner: str
 
 
 def show_life(connection: Connection, shard: int, shards: int, owner: str) -> None:
-    """Write the present instant next to our name. Call this in a transaction that has entered the shard."""
+    """Record that this publisher is alive now. Call this in a transaction that has entered the shard."""
     _write_name(connection, shard, shards, owner)
 
 
@@ -136,7 +137,7 @@ def holders(connection: Connection, shard: int, shards: int) -> list[Holder]:
 
 
 def held_shards(connection: Connection, shards: int) -> list[int]:
-    """Return which of the ``shards`` shards a publisher holds now."""
+    """Return the numbers of the shards that publishers hold now. ``shards`` is the number of all shards."""
     return [
         shard for shard in range(shards) if any(each.pid is not None for each in holders(connection, shard, shards))
     ]
@@ -145,7 +146,7 @@ def held_shards(connection: Connection, shards: int) -> list[int]:
 def keeping(shard: int, shards: int, lock: int) -> str:
     """Return the SQL expression that takes one lock of a shard while our other transaction holds the other lock.
 
-    A new publisher may hold the lock until it is refused. The expression waits for that, up to the lock timeout.
+    A new publisher may hold the lock until it is refused. Meanwhile the expression waits, up to the lock timeout.
     """
     return advisory_locks.take(Namespace.SHARDS, _number(shard, shards, lock))
 

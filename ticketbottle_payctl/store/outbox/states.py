@@ -8,7 +8,7 @@
 
 The service that payctl replaces set only ``"publishedAt"``. Those events were sent, so they count as published and are
 called half marked. Each function returns an SQL condition on a row. ``row`` is the row's alias with its dot, ``"o."``.
-The condition of pending and of dead needs the parameter ``max_retries``.
+The conditions for pending and dead need the parameter ``max_retries``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Read the state of the outbox at a cost that does not grow with the number of published events.
 
 Pending and dead events are counted exactly, through the index on (published, "createdAt"), which skips published rows.
-Only a fixed number of the newest published rows is read. The total of a small table is counted, and that of a large one
-is estimated from its statistics.
+Only a fixed number of the newest published rows is read. The rows of a small table are counted. The number of rows in a
+large table is estimated from its statistics.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from ticketbottle_payctl.store.outbox import states
 from ticketbottle_payctl.store.outbox.selector import GROUP, PATTERN
 
 NEWEST = 10_000
-"""The number of published events that are read. More events would hardly change rates and lags."""
+"""The maximum number of published events that are read. More events would hardly change rates and lags."""
 
 PARTS = 30
-"""The number of equal parts of the window."""
+"""The number of equal parts into which the window is divided."""
 
 _MOST_GROUPS = 50
 _SMALL_BYTES = 16 * 1_048_576
@@ -68,8 +68,8 @@ class Unpublished(NamedTuple):
     """All events that are not marked published, counted exactly.
 
     Ages are seconds by the database's clock, or None. ``late`` counts pending events older than the given age.
-    ``sent_unmarked`` counts half-marked events of the replaced service, which were sent. ``created`` and
-    ``recent_created`` count the new events among all of these.
+    ``sent_unmarked`` counts half-marked events of the replaced service, which were sent. ``created`` counts the events
+    in all these states that were created in the window, and ``recent_created`` those created in the last minute.
     """
 
     pending: int
@@ -85,9 +85,9 @@ class Unpublished(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Unpublished events with the same state and the same values of the fields they are grouped by.
+    """Unpublished events with the same state and the same values in the grouping fields.
 
-    A field that they are not grouped by is None. ``error`` is the kind of the last error, and ``error_group`` its id.
+    Fields that are not used for grouping are None. ``error`` is the kind of the last error, and ``error_group`` its id.
     """
 
     dead: bool
@@ -126,7 +126,8 @@ _PART = """width_bucket(date_part('epoch', {at}), date_part('epoch', {start}), d
 def recent(connection: Connection, window_s: float) -> Recent:
     """Read the newest published events, at most :data:`NEWEST`.
 
-    "Newest" means created last, because creation has an index. So old events that were sent recently are not included.
+    The newest events are those created last, because only the creation time has an index. Therefore an old event that
+    was sent recently may be missing.
     """
     sql = f"""
         WITH newest AS MATERIALIZED (
@@ -167,7 +168,7 @@ def recent(connection: Connection, window_s: float) -> Recent:
 def unpublished(
     connection: Connection, max_retries: int, *, late_after_s: float, seen: Recent | None = None
 ) -> Unpublished:
-    """Count the events that are not marked published, and separately those created after the start of ``seen``."""
+    """Count the events that are not marked published, and those of them that were created in the window of ``seen``."""
     sql = f"""
         WITH each AS (
             SELECT CASE WHEN {states.half_marked()} THEN 'sent' ELSE {states.name()} END AS state, "createdAt" AS made
@@ -261,7 +262,7 @@ def sent_by(connection: Connection, by: By, since: datetime) -> dict[str | None,
 
 
 def total(connection: Connection) -> Total:
-    """Count all rows of a small table. Estimate a large one from its statistics and its present file size."""
+    """Count the rows of a small table. Estimate those of a large table from its statistics and its file size."""
     row = connection.exec_driver_sql(
         """
         SELECT pg_relation_size(oid), current_setting('block_size')::int, reltuples, relpages

@@ -23,7 +23,7 @@ INSERT = """
             %(body_sha256)s, %(payment_id)s, %(event_id)s, %(correlation_id)s, %(traceparent)s, %(payment_number)s)
 """
 
-# The subquery sees the receipts that existed before this one. Receipts of older versions have no payment_number.
+# The subquery sees only receipts that existed before this one. Receipts of older versions have no payment_number.
 _STORE = f"""
 WITH stored AS ({INSERT} RETURNING payment_id, outcome, payment_number)
 SELECT EXISTS (
@@ -37,7 +37,7 @@ UNCLEAR = "UNCLEAR"
 """The outcome in the receipt of a genuine callback that cannot be settled without a status query or an operator."""
 
 STATUS_QUERY = "RECONCILE"
-"""The method in the receipt of a status query's response. No gateway calls with this method."""
+"""The method that the receipt of a status query's response contains. No gateway sends this method."""
 
 _REQUEST = "SELECT provider, method, path, query, body FROM payctl.webhook_receipts WHERE id = %(id)s::uuid"
 
@@ -76,7 +76,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class StoredRequest:
-    """The request that is stored in a receipt, so that it can be processed again."""
+    """The request in a receipt. payctl can process it again."""
 
     receipt_id: str
     provider: str
@@ -94,7 +94,7 @@ class Refused(NamedTuple):
 
 
 class RefusedLately(NamedTuple):
-    """The number of the newest callbacks, the number of refused ones among them, and the newest refused ones."""
+    """The number of callbacks that were read, the number of refused ones, and the newest refused ones."""
 
     looked_at: int
     refused: int
@@ -104,8 +104,8 @@ class RefusedLately(NamedTuple):
 def store(connection: Connection, receipt: Receipt) -> bool:
     """Store the receipt of a callback that changed no payment.
 
-    Return whether it is the first to report a second transfer of money for a payment: an earlier receipt of the same
-    payment reports a success, and none has this payment number.
+    Return whether this receipt is the first one that reports a second transfer of money for its payment. This is true
+    if earlier receipts of the payment report a success, and none of them has this payment number.
     """
     ((second,),) = fetch(connection, _STORE, parameters(receipt))
     return bool(second)
@@ -120,7 +120,7 @@ def find_request(connection: Connection, receipt_id: str) -> StoredRequest | Non
     """Return the request in a stored receipt, or None. ``receipt_id`` can be the first characters of the id.
 
     Raises:
-        InputError: several receipts' ids begin with them.
+        InputError: the ids of several receipts begin with these characters.
     """
     (whole,) = short_ids.whole(connection, "payctl.webhook_receipts", [receipt_id], uuids=True)
     try:
@@ -135,7 +135,7 @@ def find_request(connection: Connection, receipt_id: str) -> StoredRequest | Non
 
 
 def refused_lately(connection: Connection, newest: int, most: int) -> RefusedLately | None:
-    """Return the refused ones among the ``newest`` callbacks. No more rows are read.
+    """Return the refused callbacks among the ``newest`` ones. Older callbacks are not read.
 
     Return None if the role may not read the table, or the table is missing.
     """
@@ -147,7 +147,7 @@ def refused_lately(connection: Connection, newest: int, most: int) -> RefusedLat
 
 
 def parameters(receipt: Receipt) -> dict[str, Any]:
-    """Return the statement's parameters. The statement that settles a payment uses them too."""
+    """Return the parameters of :data:`INSERT`. The statement that settles a payment uses them too."""
     request = receipt.request
     return _content(receipt.callback) | {
         "receipt_id": receipt.id,

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 
 class RefusedCallback(NamedTuple):
-    """A refused callback."""
+    """The receipt's id, the arrival, the gateway and the reason of a refused callback."""
 
     id: str
     at: datetime
@@ -19,7 +19,7 @@ class RefusedCallback(NamedTuple):
 
 
 class Received(NamedTuple):
-    """Callbacks of a window by result, the refused ones by reason and part, and the first and last refused one."""
+    """The numbers of a window's callbacks by result. Refused ones are also counted by reason and part of the window."""
 
     by_result: Mapping[str, int]
     refused: Mapping[str, Mapping[int, int]]
@@ -42,7 +42,7 @@ _END = f"""
 
 
 def received(connection: Connection, since: datetime, until: datetime, step_s: float) -> Received:
-    """Count the callbacks that arrived in a window. Its parts are ``step_s`` seconds long."""
+    """Count the callbacks that arrived in a window. The parts of the window are ``step_s`` seconds long."""
     parameters: dict[str, object] = {"since": since, "until": until, "step": step_s}
     results: dict[str, int] = {}
     refused: dict[str, dict[int, int]] = {}

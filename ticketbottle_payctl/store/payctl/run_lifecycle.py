@@ -60,7 +60,9 @@ def open_run(
 
 @contextmanager
 def reopened_run(engine: Engine, run_id: str, limits: Limits, begin: Callable[[Connection], None]) -> Iterator[OpenRun]:
-    """Hold the lock of a recorded run again, and end it as :func:`open_run` does. ``begin`` records who resumes it.
+    """Hold the lock of a recorded run again, and record its end as :func:`open_run` does.
+
+    ``begin`` records the operator who resumes the run.
 
     Raises:
         LockedError: another process is running this run.

@@ -18,13 +18,13 @@ from ticketbottle_payctl.store.db import advisory_locks
 from ticketbottle_payctl.store.db.advisory_locks import Namespace
 from ticketbottle_payctl.store.db.engine import Limits, open_connection, translated_errors
 
-# Nearly PostgreSQL's longest timeout, because a canary or a low rate can make a run very long.
+# This is nearly PostgreSQL's longest timeout, because a canary or a low rate can make a run very long.
 _LIMITS = Limits(idle=timedelta(days=24))
 _KEY = "('x' || left({id}, 8))::bit(32)"
 
 AT_WORK = f"""EXISTS (SELECT FROM pg_locks AS l WHERE {advisory_locks.held(Namespace.RUNS)}
     AND l.objid::bigint = {_KEY.format(id="r.id::text")}::bigint)"""
-"""An SQL expression that is true while a row ``r`` of ``payctl.runs`` is running."""
+"""An SQL expression that is true if the run in row ``r`` of ``payctl.runs`` is running."""
 
 _TRY = f"SELECT {advisory_locks.try_take(Namespace.RUNS, _KEY.format(id='%(run)s') + '::int')}"
 

@@ -1,4 +1,4 @@
-"""Write and read ``payctl.runs`` and ``payctl.run_items``: the operators' runs and the rows that each processed."""
+"""Write and read ``payctl.runs`` (the operators' runs) and ``payctl.run_items`` (the rows that each run processed)."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _COLUMNS = f"""r.id::text, r.command, {_STATUS}, r.os_user, r.host, r.actor, r.d
 class RunStatus(StrEnum):
     """The status of a run.
 
-    ``stopped``: the run ended itself because of errors. ``interrupted``: a signal or a crash ended it. A replay in one
-    of these states can be resumed. ``incomplete``: the run ended before all work was done, at its time limit or on a
-    signal. The command's next run does the rest.
+    A ``stopped`` run ended itself because of errors. A signal or a crash ended an ``interrupted`` run. A replay with
+    one of these statuses can be resumed. An ``incomplete`` run ended before all work was done, at its time limit or on
+    a signal. The command's next run does the rest.
     """
 
     RUNNING = "running"
@@ -80,8 +80,8 @@ class RunAct:
 class Run:
     """A recorded run. Instants are UTC. ``finished_at`` is None while the run is running or can be resumed.
 
-    A run that started but is not running and has not finished is ``interrupted``. ``acts`` lists the operators who
-    resumed or cancelled it, in order.
+    A run that started but is not running and has not finished is ``interrupted``. ``acts`` lists, in order, the
+    operators who resumed or cancelled the run.
     """
 
     id: str
@@ -168,7 +168,7 @@ def act(connection: Connection, run_id: str, deed: RunAction, who: Actor, reason
 
 
 def left_alone(connection: Connection, run_id: str, rows: Sequence[tuple[str, str]]) -> None:
-    """Record the rows, by id and reason, that were left out before the run began."""
+    """Record the ids of the rows that were left out before the run began, and the reasons."""
     connection.exec_driver_sql(
         """
         INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome, reason)
@@ -219,7 +219,7 @@ def page(connection: Connection, limit: int, before: tuple[datetime, str] | None
 
 
 def between(connection: Connection, since: datetime, until: datetime, limit: int) -> list[Run]:
-    """Return the runs that began or ended in a window, the first one first."""
+    """Return the runs that began or ended in a window, the earliest first."""
     sql = f"""
         SELECT {_COLUMNS} FROM payctl.runs AS r
         WHERE (r.started_at >= %(since)s AND r.started_at < %(until)s)

@@ -1,4 +1,4 @@
-"""Count the payments that were created in a window. ``"createdAt"`` has no index, so the whole table is read once."""
+"""Count the payments that were created in a window. ``"createdAt"`` has no index, so payctl reads the whole table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ticketbottle_payctl.store.db.owner_time import NOW, stored
 
 
 class CreatedPayments(NamedTuple):
-    """The payments that were created in a window, by their status now. ``overdue`` ones are PENDING for too long."""
+    """The numbers of a window's payments by current status. ``overdue`` counts those PENDING for too long."""
 
     by_status: Mapping[str, int]
     overdue: int

@@ -1,4 +1,4 @@
-"""Measure each gateway's health: its recent payments that no callback has settled, and its last callback."""
+"""Measure each gateway's health by its recent payments that no callback has settled, and by its last callback."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ticketbottle_payctl.store.db.owner_time import NOW
 
 _GATEWAY = "translate(lower(provider), '-_ ', '')"
 
-# This reads the day's payments once. A gateway's last callback counts only if it is of the same day.
+# This reads the payments of the last day once. A gateway's last callback counts only if it arrived in the last day.
 _HEALTH = f"""
     WITH day AS (
         SELECT {_GATEWAY} AS gateway, status::text AS status, "createdAt" AS created, {NOW} - "createdAt" AS age
@@ -32,11 +32,11 @@ _HEALTH = f"""
 
 @dataclass(frozen=True, slots=True)
 class GatewayHealth:
-    """The health of a gateway, from its payments from the last day.
+    """The health of a gateway, based on its payments of the last day.
 
     ``due`` payments are old enough to have been settled, and ``overdue`` counts the due payments that are still
     PENDING. ``created_since`` counts the payments that were created after the gateway's last genuine callback.
-    ``silent_s`` is the age in seconds of the oldest of these, or None if there are none.
+    ``silent_s`` is the age in seconds of the oldest of those payments, or None if there are no such payments.
     """
 
     gateway: str
@@ -47,7 +47,7 @@ class GatewayHealth:
 
 
 def health(connection: Connection, *, after: timedelta, window: timedelta) -> list[GatewayHealth]:
-    """Return the health of each gateway that has payments from the last day.
+    """Return the health of each gateway that has payments of the last day.
 
     A payment is due from ``after`` to ``after + window`` after its creation.
     """

@@ -16,8 +16,8 @@ from ticketbottle_payctl.store.outbox.selector import SUPERSEDED
 from ticketbottle_payctl.store.payctl import runs
 from ticketbottle_payctl.store.payctl.runs import Run
 
-# "providerTransactionId" has no index in production, so it is searched last. If payctl could not read a callback, the
-# receipt has an empty reference, which the index finds.
+# "providerTransactionId" has no index in production, so this column is searched last. If payctl could not read a
+# callback, the callback's receipt has an empty reference, which the index finds.
 _BY_NAME = (
     'SELECT id, NULL, NULL FROM payments WHERE id = %(name)s OR "orderCode" = %(name)s',
     'SELECT "aggregateId", NULL, NULL FROM outbox WHERE id = %(name)s',
@@ -30,13 +30,13 @@ _BY_NAME = (
 )
 _SHORTEST_ENDING = 4
 _MOST_NEAR = 10
-# An event is written after its payment was created. One day more covers instants that were stored in another zone.
+# An event is written after its payment was created. The extra day covers instants that were stored in another zone.
 _BEFORE_PAYMENT = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class PaymentRow:
-    """A payment. The amount is in whole units of its currency, instants are UTC."""
+    """A payment. The amount is in whole units of its currency. Instants are UTC."""
 
     id: str
     order_code: str
@@ -72,8 +72,8 @@ class EventRow:
 class ReceiptRow:
     """A receipt. ``body_bytes`` is the size of the callback's body.
 
-    ``method`` shows whether it is a callback or the response to a status query. ``payment_number`` identifies one
-    transfer of money.
+    ``method`` shows whether the receipt is for a callback or for the response to a status query. ``payment_number``
+    identifies one transfer of money.
     """
 
     id: str
@@ -93,7 +93,7 @@ class ReceiptRow:
 
 
 class NearOrder(NamedTuple):
-    """An order whose code ends in the given characters. The amount is in whole units, the instant is UTC."""
+    """An order whose code ends with the given characters. The amount is in whole units. The instant is UTC."""
 
     payment_id: str
     order_code: str
@@ -122,7 +122,7 @@ class History:
 
 
 def find(connection: Connection, name: str, max_retries: int) -> History | None:
-    """Return the rows that belong to a payment, order, event or callback with this id or code, or None."""
+    """Find a payment, order, event or callback by its id or code. Return all rows of the payment, or None."""
     found = _named(connection, name) or _named(connection, _whole(connection, name))
     if found is None:
         return None
@@ -137,10 +137,10 @@ def find(connection: Connection, name: str, max_retries: int) -> History | None:
 
 
 def orders_ending_in(connection: Connection, ending: str) -> list[NearOrder]:
-    """Return the orders whose code ends in these characters in any case, at most ten, the latest first.
+    """Return at most ten orders whose code ends with these characters, the latest first. Upper and lower case match.
 
-    If a whole code matches in another case, only that order is returned. With fewer than four characters the result is
-    empty. This has no index, so it reads the table.
+    If the characters are a whole code in another case, only that order is returned. With fewer than four characters the
+    result is empty. There is no index for this search, so it reads the whole table.
     """
     if len(ending) < _SHORTEST_ENDING:
         return []
@@ -170,7 +170,7 @@ def _whole(connection: Connection, name: str) -> str:
     """Return the id of a payment, event or callback that begins with ``name``, or ``name`` itself if none does.
 
     Raises:
-        InputError: several ids begin with it.
+        InputError: several ids begin with ``name``.
     """
     tables = (("payments", False), ("outbox", False), ("payctl.webhook_receipts", True))
     found = {short_ids.whole(connection, table, [name], uuids=uuids)[0] for table, uuids in tables}

@@ -1,12 +1,12 @@
-"""Find a callback's payment by an index, and without reading the whole table if possible.
+"""Find a callback's payment through an index, without reading the whole table if possible.
 
-``"orderCode"`` has a unique index. The reference ``"providerTransactionId"`` has none in production. A callback of
-ZaloPay, VNPay or MoMo contains the order code, so the index finds its row. PayOS's callback contains a number instead,
-which gives the order's date and the last five characters of its order code. Order codes are ``TB-{EVENT}-{YYYYMMDD}-{8
-letters or digits}``. So the index walk below goes from one ticket event to the next, and reads the codes of that date
-in each.
+``"orderCode"`` has a unique index. The reference ``"providerTransactionId"`` has no index in production. A callback of
+ZaloPay, VNPay or MoMo contains the order code, so the index finds its row. A PayOS callback contains a number instead,
+which gives the order's date and the last five characters of its order code. Order codes have the form
+``TB-{EVENT}-{YYYYMMDD}-{8 letters or digits}``. Therefore the index walk below goes from one ticket event to the next.
+For each ticket event it reads the order codes of that date.
 
-Every search gives the same result, because every search compares the reference. If several payments have the same
+Every search finds the same payment, because every search compares the reference. If several payments have the same
 reference, every search prefers the payment whose order code matches the number.
 """
 
@@ -17,11 +17,11 @@ from sqlalchemy import Connection
 from ticketbottle_payctl.domain.callback import Callback, OrderHint, Unclear
 
 LARGE = 100_000
-"""If there are more payments, a lookup that reads the whole table takes longer than the rest of a callback."""
+"""The number of payments above which reading the whole table takes longer than the rest of a callback."""
 
 _WORTH_A_WALK = 10_000
 _MOST_EVENTS = 500
-"""The maximum number of ticket events in an index walk, which takes about 15 µs for each of them."""
+"""The maximum number of ticket events in an index walk. The walk takes about 15 µs for each ticket event."""
 
 _UNINDEXED = "payctl_unindexed_payments"
 
@@ -78,7 +78,7 @@ def parameters(callback: Callback | Unclear) -> dict[str, object]:
 
 
 def needs_walk(connection: Connection, callback: Callback | Unclear) -> bool:
-    """Return whether the callback has no order code, and the reference may have no index, so that a walk is needed.
+    """Return whether an index walk is needed: the callback has no order code, and the reference may have no index.
 
     Each connection learns from its first walk whether the reference is indexed. A pooled connection lives for a few
     minutes, so payctl notices a new index soon.
@@ -87,12 +87,15 @@ def needs_walk(connection: Connection, callback: Callback | Unclear) -> bool:
 
 
 def learn(connection: Connection, payments: int, *, indexed: bool) -> None:
-    """Store the facts about the table that a walk has read, for later callbacks on this connection."""
+    """Remember the table facts that a walk has read, for later callbacks on this connection."""
     connection.info[_UNINDEXED] = 0 if indexed or payments <= _WORTH_A_WALK else payments
 
 
 def unindexed_payments(connection: Connection) -> int:
-    """Return about how many payments PayOS's lookup may read without an index, or 0 if it is fast. No round trip."""
+    """Return the approximate number of payments that PayOS's lookup reads without an index, or 0 if it is fast.
+
+    This takes no round trip.
+    """
     payments = connection.info.get(_UNINDEXED, 0)
     return payments if payments > LARGE else 0
 
@@ -107,6 +110,6 @@ def count_roughly(connection: Connection) -> int:
 
 
 def has_any_of(connection: Connection, gateway: str) -> bool:
-    """Return whether this gateway has any payment. If it has none, this reads the whole table."""
+    """Return whether this gateway has any payment. If the gateway has none, the query reads the whole table."""
     sql = "SELECT EXISTS (SELECT FROM payments WHERE translate(lower(provider), '-_ ', '') = %(gateway)s)"
     return bool(connection.exec_driver_sql(sql, {"gateway": gateway}).scalar_one())

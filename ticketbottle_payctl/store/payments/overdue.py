@@ -1,4 +1,4 @@
-"""Find payments whose result no callback has reported, so that payctl can ask their gateways."""
+"""Find payments without a final result from a callback, so that payctl can ask their gateways."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _COLUMNS = f"""id, "orderCode", "amountCents", {_GATEWAY}, "providerTransactionI
 
 @dataclass(frozen=True, slots=True)
 class Unsettled:
-    """A payment to ask a gateway about.
+    """A payment about which payctl asks the gateway.
 
-    ``gateway`` is payctl's name for the gateway, ``amount`` is whole VND, instants are UTC.
+    ``gateway`` is payctl's name for the gateway. ``amount`` is in whole VND. Instants are UTC.
     """
 
     id: str
@@ -40,10 +40,10 @@ _OVERDUE = f"""status = 'PENDING' AND "createdAt" < %(before)s
 
 @dataclass(frozen=True, slots=True)
 class Overdue:
-    """PENDING payments of one gateway or of all, created before ``before``.
+    """PENDING payments of one gateway or of all gateways that were created before ``before``.
 
-    Some gateways forget old payments. ``known_since`` has an instant for each such gateway. The gateway no longer knows
-    payments that were created before this instant.
+    Some gateways forget old payments. For each such gateway, ``known_since`` has an instant. The gateway no longer
+    knows payments that were created earlier.
     """
 
     before: datetime
@@ -79,7 +79,7 @@ def _parameters(wanted: Overdue) -> dict[str, object]:
 
 
 def named(connection: Connection, names: Sequence[str]) -> list[Unsettled]:
-    """Return the payments with these ids or order codes, whatever their status, oldest first."""
+    """Return the payments with these ids or order codes in any status, oldest first."""
     rows = connection.exec_driver_sql(
         f"""
         SELECT {_COLUMNS} FROM payments WHERE id = ANY(%(names)s) OR "orderCode" = ANY(%(names)s)
@@ -105,7 +105,7 @@ def record(  # noqa: PLR0913, PLR0917 - one argument per column
     before: Mapping[str, object] | None = None,
     after: Mapping[str, object] | None = None,
 ) -> None:
-    """Record a payment's change under a run, or the reason why the payment was left unchanged."""
+    """Record in a run how a payment was changed, or why it was left unchanged."""
     connection.exec_driver_sql(
         """
         INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome, reason, before, after)

@@ -19,8 +19,8 @@ from ticketbottle_payctl.store.payctl.receipts import Receipt
 from ticketbottle_payctl.store.payments import lookup
 
 # COALESCE stops at the first match. The first search needs both the reference and the order code, which is the usual
-# case and uses an index. The second one uses only the reference, the third only the order code. The instant is read
-# outside the locking subquery, so after the wait for the lock.
+# case and uses an index. The second search uses only the reference, and the third only the order code. The instant is
+# read outside the locking subquery. Therefore it is read after the wait for the lock.
 _FIND = """
 {walk}SELECT held.*, date_trunc('milliseconds', {now}) AS now{learned}
 FROM (
@@ -48,10 +48,10 @@ def _find_sql(*, walk: bool, lock: bool) -> str:
 _LOCK_DIRECTLY, _LOCK_BY_WALK = (_find_sql(walk=walk, lock=True) for walk in (False, True))
 _FIND_DIRECTLY, _FIND_BY_WALK = (_find_sql(walk=walk, lock=False) for walk in (False, True))
 
-# Guards: the status is still the one that the decision was based on, and the event was written in time. The clock is
-# read after all rows are written, so a slow write counts too. The instant can be later than the clock if the payment's
-# previous event is. The event, its context and the receipt are in one statement, so no change of state is committed
-# without its event.
+# The statement checks that the status is still the one that the decision was based on, and that the event was written
+# in time. The clock is read after all rows are written, so a slow write counts too. The event's instant is later than
+# the clock if the payment's previous event is. The event, its context and the receipt are in one statement, so no
+# change of status is committed without its event.
 _SETTLE = f"""
 WITH settled AS (
     UPDATE payments
@@ -78,7 +78,7 @@ WITH settled AS (
 
 
 def lock(connection: Connection, callback: Callback) -> tuple[Payment, datetime] | None:
-    """Lock the row of a callback's payment. Return the payment and the database's instant (UTC) after the lock.
+    """Lock the row of a callback's payment. Return the payment, and the database's time (UTC) after the row was locked.
 
     The payment is found by the reference with which it was created, or else by its order code. The result is None if
     there is no such payment.
@@ -117,15 +117,15 @@ def _found(
 
 
 def settle(connection: Connection, transition: Transition, event: NewEvent, receipt: Receipt) -> None:
-    """Write the change of state, its one outbox event, the event's trace, and the receipt, in one statement.
+    """Write the change of status, its one outbox event, the event's trace, and the receipt, in one statement.
 
-    This must be the last statement of its transaction. :mod:`ticketbottle_payctl.domain.ordering` defines the idle
-    limit of the transaction.
+    This must be the last statement of its transaction. :mod:`ticketbottle_payctl.domain.ordering` defines the
+    transaction's idle limit.
 
     Raises:
-        DatabaseUnavailableError: the event was written more than ``WRITE_WITHIN`` after the transition's instant.
-            Or the payment was not updated although :func:`lock` holds its row, because a trigger or policy in the
-            database prevents it. The caller must roll the transaction back.
+        DatabaseUnavailableError: the event was written more than ``WRITE_WITHIN`` after the transition's instant, or a
+            trigger or policy in the database prevented the update of the payment. The caller must roll the transaction
+            back.
     """
     parameters = receipts.parameters(receipt) | {
         "before": transition.before.value,

@@ -1,4 +1,4 @@
-"""Find genuine callbacks that were kept and settled nothing."""
+"""Find genuine callbacks that payctl stored but that settled no payment."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-# The same bytes are one callback, however often they arrived. A callback is settled if its bytes settled a payment
-# later, or if its payment is COMPLETED. The unique index on "orderCode" finds a payment that was written after its
-# callback.
+# Callbacks with the same bytes count as one callback. A callback is no longer unsettled if the same bytes settled a
+# payment later, or if its payment is COMPLETED. The unique index on "orderCode" finds a payment that was written after
+# its callback.
 _FOUND = """
 WITH refused AS (
     SELECT DISTINCT ON (provider, body_sha256) id, received_at, reason, payment_id, order_ref, body_sha256
@@ -34,7 +34,7 @@ ORDER BY r.received_at, r.id
 
 
 class UnsettledCallback(NamedTuple):
-    """A stored callback that settled nothing, its age in seconds, and its payment's order and status, or None."""
+    """A stored callback that settled no payment, its age in seconds, and its payment's order and status, if any."""
 
     receipt_id: str
     reason: str
@@ -48,7 +48,7 @@ def unsettled_callbacks(
 ) -> list[UnsettledCallback]:
     """Return refused callbacks of the last ``within`` whose payment is not COMPLETED, the oldest first.
 
-    A callback that was acknowledged counts too if its reason is one of ``ignored_reasons``.
+    An acknowledged callback is included too if its reason is one of ``ignored_reasons``.
     """
     rows = connection.exec_driver_sql(_FOUND, {"within": within, "reasons": list(ignored_reasons)})
     return [UnsettledCallback(*row) for row in rows]

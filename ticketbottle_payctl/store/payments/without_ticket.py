@@ -1,4 +1,4 @@
-"""Find customers who paid and have no ticket: the event is unpublished or missing, or the callback was refused."""
+"""Find customers who paid but have no ticket. The event is unpublished or missing, or the callback was refused."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ticketbottle_payctl.store.db.owner_time import NOW, aware, stored
 from ticketbottle_payctl.store.outbox import states
 
 MOST_SHOWN = 20
-"""The number of orders of each kind that are named. All are counted."""
+"""The maximum number of orders of each kind that are listed. All orders are counted."""
 
 WAITS_AFTER = timedelta(seconds=1)
-"""A pending event counts as waiting if it is older. A publisher is probably sending a newer one right now."""
+"""The age above which a pending event counts as waiting. A publisher is probably sending a newer event right now."""
 
 _CLOCKS_DIFFER = timedelta(hours=1)
 
@@ -47,7 +47,7 @@ class OpenOrder(NamedTuple):
 
 
 class OpenOrders(NamedTuple):
-    """Orders without a ticket: their number, the sum of their amounts in whole VND, and the oldest of them."""
+    """The number of orders without a ticket, the sum of their amounts in whole VND, and the oldest ones."""
 
     number: int
     amount: int
@@ -68,9 +68,8 @@ _UNPUBLISHED = f"""
     FROM open LEFT JOIN payments AS p ON p.id = open.payment ORDER BY at, open.id LIMIT {MOST_SHOWN}
 """  # noqa: S608 - only constants are put in
 
-# The outbox has no index on the payment's id. So the statement reads the events since the window's start once, and
-# finds each payment's events with a hash join.
-# A receipt that names an event shows that there was one.
+# The outbox has no index on the payment's id. Therefore the statement reads the events since the window's start once,
+# and finds each payment's events with a hash join. If a receipt names an event, the event existed.
 _NO_EVENT = f"""
     SELECT 'no_event', p.id, p."orderCode", p."amountCents", p."completedAt", NULL, count(*) OVER (),
         sum(p."amountCents") OVER ()
@@ -100,12 +99,12 @@ _REFUSED = f"""
 
 
 def unpublished(connection: Connection, max_retries: int) -> OpenOrders:
-    """Return the orders whose event about the success is pending or dead now."""
+    """Return the orders whose PAYMENT_COMPLETED event is pending or dead now."""
     return _orders(connection, _UNPUBLISHED, {"max_retries": max_retries, "waits_after": WAITS_AFTER})
 
 
 def no_event(connection: Connection, since: datetime, until: datetime) -> OpenOrders:
-    """Return the payments that were completed in the window and have no event about it, so nothing can be published.
+    """Return the payments that were completed in the window but have no PAYMENT_COMPLETED event.
 
     The window must not begin before the retention period, because a cleanup deletes older events.
     """
@@ -114,7 +113,7 @@ def no_event(connection: Connection, since: datetime, until: datetime) -> OpenOr
 
 
 def refused(connection: Connection, since: datetime, until: datetime) -> OpenOrders:
-    """Return the orders whose callback reported money in the window and was refused, if they are not completed now."""
+    """Return the orders that are not COMPLETED now, and whose callback reported money in the window but was refused."""
     return _orders(connection, _REFUSED, {"since": since, "until": until})
 
 

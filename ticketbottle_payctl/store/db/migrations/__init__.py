@@ -44,7 +44,7 @@ def known() -> list[Migration]:
 def upgrade(engine: Engine, *, dry_run: bool = False) -> SchemaStatus:
     """Run the steps that are missing in the database, and return them as ``pending``. With ``dry_run``, roll back.
 
-    A second call does no harm, even at the same time.
+    A second call has no effect, even if both run at the same time.
 
     Raises:
         ConfigError: the role may not create the schema or its tables.
@@ -63,7 +63,7 @@ def upgrade(engine: Engine, *, dry_run: bool = False) -> SchemaStatus:
 
 
 def status(engine: Engine) -> SchemaStatus:
-    """Return which steps were applied to the database and which were not. Change nothing."""
+    """Return the steps that were applied to the database, and those that were not. Change nothing."""
     with transaction(engine, _LIMITS) as connection:
         exists = connection.exec_driver_sql("SELECT to_regclass('payctl.migrations') IS NOT NULL").scalar_one()
         applied = _applied(connection) if exists else []
