@@ -1,6 +1,6 @@
 """Translate payctl's settings into librdkafka's configuration.
 
-The names are those of https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md.
+https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md explains the names.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ def connection_config(settings: KafkaSettings) -> ClientConfig:
 def producer_config(settings: KafkaSettings, message_timeout_ms: int = MESSAGE_TIMEOUT_MS) -> ClientConfig:
     """Return a producer's settings. The delivery guarantee needs acks=all, idempotence and Java's partitioner.
 
-    The client keeps messages until the producer flushes them, because it lingers for as long as a message may wait.
-    So the producer can check its claim again before the first message leaves. Without this check, a publisher that was
-    frozen for a while could send its queued messages behind those of the publisher that took over.
+    The client keeps messages in its queue until the producer flushes, because ``linger.ms`` is as long as a message may
+    wait. So the producer can check its claim again before the first message is sent. Without this check, a publisher
+    that was frozen for a while could send its queued messages after those of the publisher that took over.
     """
     return connection_config(settings) | {
         "acks": "all",
@@ -75,7 +75,7 @@ def _protocol(settings: KafkaSettings) -> str:
 
 
 def _trust(settings: KafkaSettings) -> ClientConfig:
-    """Return the TLS settings. Certificate and host name are always checked, by default against the system's CAs."""
+    """Return the TLS settings. The client always checks certificate and host name. The default CAs are the system's."""
     if not settings.ssl:
         return {}
     checked = {"enable.ssl.certificate.verification": True, "ssl.endpoint.identification.algorithm": "https"}

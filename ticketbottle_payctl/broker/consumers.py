@@ -14,12 +14,12 @@ from confluent_kafka.admin import AclOperation, AdminClient  # type: ignore[attr
 _MOST_GROUPS = 100
 _LOGIN = 0.5
 _OWN = "payctl-"
-"""The prefix of payctl's own groups, such as that of ``payctl cdc mark``. They do not serve the order service."""
+"""The prefix of payctl's own groups, such as the group of ``payctl cdc mark``. No order service uses these groups."""
 
 
 @dataclass(frozen=True, slots=True)
 class Readers:
-    """The consumer groups of a partition: those that have committed past a record, and those that have not.
+    """The consumer groups of a partition, divided into those that have committed past a record and those that have not.
 
     A group can commit past a record without having handled it.
     """
@@ -32,8 +32,8 @@ def readers_of(config: Mapping[str, Any], topic: str, partition: int, offset: in
     """Return the groups that have an offset in the partition, or None if the answer is not reliable.
 
     The brokers list only the groups that the user may describe. If the user may not describe the cluster and sees no
-    group of the partition, there may be other groups, so the result is None. It is also None if the brokers do not
-    answer within ``limit``.
+    group of the partition, there may be other groups, so the result is None. The result is also None if the brokers do
+    not answer within ``limit``.
     """
     deadline = time.monotonic() + limit.total_seconds()
     settings: dict[str, Any] = {**config, "error_cb": _ignore}
@@ -63,7 +63,7 @@ def _groups(client: AdminClient, deadline: float) -> list[str]:
 
 
 def _committed(client: AdminClient, group: str, place: TopicPartition, deadline: float) -> int | None:
-    """Return the group's next offset in the partition, or None if it has no offset or the user may not read it."""
+    """Return the group's committed offset in the partition, or None if there is none or the user may not read it."""
     asked = [ConsumerGroupTopicPartitions(group, [place])]
     answers = client.list_consumer_group_offsets(asked, request_timeout=_left(deadline))
     try:

@@ -1,4 +1,4 @@
-"""Classify a delivery error by a table, as a fault of transport, of configuration or of the event itself.
+"""Classify a delivery error with a table, as a fault of the transport, of the configuration or of the event itself.
 
 An error that is not in the table is a transport fault, and payctl counts no retry for a transport fault. Therefore an
 outage, a refused login or a quota makes no event dead, even if the broker reports an unknown code.

@@ -1,4 +1,4 @@
-"""Read which events are in Kafka, starting where the last read ended.
+"""Read the events that are in Kafka. Each read begins at the position at which the last read ended.
 
 The position is stored in Kafka as the offsets of a consumer group. No reader joins the group, so two readers can read
 at the same time.
@@ -24,7 +24,7 @@ class Seen(NamedTuple):
 
 
 class Follower:
-    """A reader of ``topics`` that stores its position for ``group``. It connects on first use.
+    """A reader of ``topics`` that stores its position for ``group``. The reader connects on first use.
 
     Every method raises BrokerUnavailableError if no broker answers, BrokerRefusedError if the brokers refuse the
     connection, and ConfigError if the user may not read the group or a topic.
@@ -39,7 +39,7 @@ class Follower:
         self._reader.commit({place: end for place, (_, end) in self._bounds().items()})
 
     def open(self) -> None:
-        """Begin at the stored position, or else at the oldest record, and set the present ends as the end."""
+        """Begin at the stored position, or else at the oldest record. The read ends at each topic's current end."""
         self._reader.stop()
         bounds = {place: (oldest, end) for place, (oldest, end) in self._bounds().items() if end > oldest}
         stored = self._reader.committed(bounds)
@@ -50,7 +50,7 @@ class Follower:
     def read(self, limit: int) -> list[Seen]:
         """Return the next events in no particular order. An empty list means that the end is reached.
 
-        If no record arrives for 10 seconds before the end, BrokerUnavailableError is raised.
+        Raise BrokerUnavailableError if no record arrives for 10 seconds although the end is not reached.
         """
         seen: list[Seen] = []
         while self._reader.unread and len(seen) < limit:

@@ -1,7 +1,7 @@
 """Remember which partitions had no leader when the brokers were last asked.
 
 A message to a partition without a leader delays its whole batch until the time-out. Therefore the publisher checks the
-leaders first. It postpones such an event and sends the other events.
+leaders first. It postpones events for partitions without a leader and sends the other events.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Leaders:
 
     @property
     def missing(self) -> bool:
-        """Whether any partition has no leader."""
+        """Return whether any partition has no leader."""
         return bool(self._without)
 
     def learn(self, topic: str, leaders: Mapping[int, int]) -> None:

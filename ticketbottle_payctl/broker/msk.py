@@ -1,7 +1,7 @@
 """Log in to Amazon MSK with the process's AWS credentials. The OAuth token is a presigned URL and is renewed in time.
 
-The steps are those of https://github.com/aws/aws-msk-iam-sasl-signer-python, but only with botocore. The token is
-signed locally, without a call to AWS. The token is a secret, because anyone who has it can connect for 15 minutes.
+The token is created like in https://github.com/aws/aws-msk-iam-sasl-signer-python, but only with botocore. It is signed
+locally, without a call to AWS. The token is a secret, because anyone who has it can connect for 15 minutes.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from ticketbottle_payctl import __version__
 from ticketbottle_payctl.errors import ConfigError
 
 LIFETIME_SECONDS = 900
-"""The longest token lifetime that MSK accepts."""
+"""The longest token lifetime that MSK accepts, in seconds."""
 
 _SERVICE = "kafka-cluster"
 _ACTION = "kafka-cluster:Connect"
 _REGION_IN_NAME = re.compile(r"\.kafka(?:-serverless)?\.([a-z0-9-]+)\.amazonaws\.com")
 
 TokenSource = Callable[[str], tuple[str, float]]
-"""librdkafka's ``oauth_cb``: returns a token and its expiry in seconds since 1970. The argument is not used."""
+"""The type of librdkafka's ``oauth_cb``, which returns a token and its expiry in seconds since 1970."""
 
 
 def token_source(brokers: str, region: str | None) -> TokenSource:
     """Return the function that creates the client's next token.
 
-    The region is taken from the brokers' names. If the names contain no region (an alias or a tunnel), ``region`` is
-    used.
+    The region comes from the brokers' names. If the names contain no region, as with an alias or a tunnel, ``region``
+    is used.
 
     Raises:
         ConfigError: the msk extra is not installed, the region is unknown, or no AWS credentials were found.

@@ -1,4 +1,4 @@
-"""Compute a key's partition as Java's client, kafkajs and librdkafka's ``murmur2_random`` do.
+"""Compute a key's partition in the same way as Java's client, kafkajs and librdkafka's ``murmur2_random``.
 
 Source: Kafka's ``Utils.murmur2`` and ``BuiltInPartitioner.partitionForKey`` (32-bit murmur2, seed 0x9747b28c, the sign
 bit cleared, modulo the number of partitions).
@@ -19,7 +19,7 @@ def partition_of(key: bytes, partitions: int) -> int:
 
 
 def possible_partitions(key: bytes, partitions: int, *, at_least: int = 1) -> list[int]:
-    """Return the partitions where a message with this key may be, if partitions were added. The present one is first.
+    """Return the partitions that may contain a message with this key if partitions were added, the current one first.
 
     The topic had ``at_least`` partitions when the message was sent, and has ``partitions`` now.
     """

@@ -29,7 +29,7 @@ _STOP_PATIENCE = 5.0
 _MOST_NEW_CLIENTS = 2
 
 # Any call that runs the client's callbacks can raise a fatal error of the idempotent producer. If one of our callbacks
-# is running, the interpreter wraps it into a SystemError.
+# is running, the interpreter wraps the error in a SystemError.
 _FATAL = (KafkaException, SystemError)
 
 # librdkafka logs a fatal error even with log_level 0.
@@ -41,7 +41,7 @@ def _never() -> bool:
 
 
 class DeliveryFailure(NamedTuple):
-    """A message that was not acknowledged. ``reason`` is the broker's or client's text without the payload."""
+    """The failure of one message. ``reason`` is the broker's or the client's text without the payload."""
 
     fault: Fault
     code: str
@@ -49,7 +49,7 @@ class DeliveryFailure(NamedTuple):
 
 
 class _Patience:
-    """The time left for a wave: its timeout, 5 seconds after a stop request, or no time if its claim is lost."""
+    """The time that is left for a wave. A stop request shortens it to 5 seconds, and a lost claim ends it."""
 
     def __init__(self, timeout: float, stopping: Callable[[], bool], lost: Callable[[], bool]) -> None:
         self._deadline = time.monotonic() + timeout
@@ -68,7 +68,7 @@ _UNKNOWN = DeliveryFailure(Fault.TRANSPORT, "_UNKNOWN", "the client was closed b
 
 
 class Producer:
-    """An idempotent producer. It connects on first use, and again after a fatal error or a purge."""
+    """An idempotent producer. It connects on first use, and reconnects after a fatal error or a purge."""
 
     def __init__(self, config: Mapping[str, Any], *, new_client: Callable[..., Client] = Client) -> None:
         self._config = dict(config)
@@ -81,9 +81,9 @@ class Producer:
     def probe(self, timeout: float, stopping: Callable[[], bool] = _never) -> dict[str, DeliveryFailure]:
         """Ask the brokers for payctl's topics. Return the event types that cannot be sent, with the cause.
 
-        The requests take at most ``timeout`` seconds together, and a few seconds after a stop request. Each request
-        gets at least as much time as the previous one needed, so slow brokers can answer. Afterwards ``leaders``
-        contains the partitions without a leader.
+        All requests together take at most ``timeout`` seconds, or a few seconds after a stop request. Each request gets
+        at least as much time as the previous one needed, so slow brokers can answer. Afterwards ``leaders`` contains
+        the partitions without a leader.
 
         Raises:
             BrokerUnavailableError: no broker answered.
@@ -105,12 +105,12 @@ class Producer:
         stopping: Callable[[], bool] = _never,
         lost: Callable[[], bool] = _never,
     ) -> dict[str, DeliveryFailure]:
-        """Send messages with distinct keys and wait. Return the failures by key.
+        """Send messages with distinct keys and wait for the deliveries. Return the failures by key.
 
-        The result is empty if every message was acknowledged. The call takes at most ``timeout`` seconds and a short
-        purge, and a few seconds after a stop request. ``lost`` returns True if the claim of the wave is lost. Then no
-        more messages are sent, and queued ones are dropped. A message without a result by then counts as failed. If the
-        broker received it nevertheless, the retry is a duplicate with the same event id.
+        The result is empty if every message was acknowledged. The call takes at most ``timeout`` seconds plus a short
+        purge, or a few seconds after a stop request. ``lost`` returns True if the wave's claim is lost. Then no more
+        messages are sent, and queued messages are dropped. A message without a result at the end of the call counts as
+        failed. If the broker received this message, its retry is a duplicate with the same event id.
         """
         if lost():
             return dict.fromkeys((message.key for message in wave), _LOST)
@@ -126,11 +126,11 @@ class Producer:
         return failures
 
     def unavailable(self) -> BrokerUnavailableError | BrokerRefusedError:
-        """Return an error with the reason why no message arrives, from the client's last report."""
+        """Return an error that says why no message arrives. The reason comes from the client's last report."""
         return unreachable(self._config["bootstrap.servers"], self._client_error)
 
     def close(self) -> None:
-        """Close the client. No message is lost, because none is in flight between two calls of :meth:`send`."""
+        """Close the client. No message is lost, because no message is in flight between two calls of :meth:`send`."""
         client, self._client = self._client, None
         if client is not None:
             client.purge()
@@ -152,14 +152,14 @@ class Producer:
         self._client_error = error
 
     def _send_once(self, wave: Sequence[Message], patience: _Patience) -> tuple[dict[str, DeliveryFailure], bool]:
-        """Send the wave. Return the failures, and whether the client met a fatal error."""
+        """Send the wave. Return the failures, and whether the client hit a fatal error."""
         failures: dict[str, DeliveryFailure] = {}
         self._failures = failures
         client = self._healthy()
         died = False
         try:
             self._produce(client, wave, patience)
-            # Nothing has left the client yet. A claim that is lost by now may be with another publisher.
+            # No message has left the client yet. If the claim is lost now, another publisher may have the events.
             sent = not patience.is_over() and self._flushed(client, patience)
             known = sent or self._give_up(client)
         except _FATAL as error:
@@ -173,7 +173,7 @@ class Producer:
         return failures, died
 
     def _healthy(self) -> Client:
-        """Return the client. Recreate it if the previous one met a fatal error."""
+        """Return the client. Recreate it if the previous one hit a fatal error."""
         client = self._connected()
         try:
             client.poll(0)
@@ -190,7 +190,7 @@ class Producer:
                     produce(topic, value=value, key=key, headers=headers, on_delivery=report)
                 except BufferError:
                     if not patience.is_over():
-                        client.flush(0.05)  # sends what is queued
+                        client.flush(0.05)  # sends queued messages
                         continue
                     self._failures[key] = _QUEUE_FULL
                 except KafkaException as error:
@@ -209,9 +209,9 @@ class Producer:
         return left == 0
 
     def _give_up(self, client: Client) -> bool:
-        """Drop the queued messages and the client. After a purge the client's next message would fail too.
+        """Drop the queued messages and the client. Return whether every result is known now.
 
-        Return whether every result is known now.
+        The client cannot be used again, because its next message would fail too after the purge.
         """
         self._client = None
         client.purge()

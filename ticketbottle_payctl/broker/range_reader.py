@@ -1,7 +1,7 @@
 """Read ranges of offsets from Kafka.
 
-Only this file uses a Kafka consumer. The modules search, window and follower and the demo call this file. The consumer
-never joins a group, so two readers do not affect each other.
+Only this module uses a Kafka consumer. The modules search, window and follower and the demo use this module. The
+consumer never joins a group, so two readers do not affect each other.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ class Received(NamedTuple):
 
     @property
     def place(self) -> Place:
-        """The partition that holds the record."""
+        """Return the topic and partition that contain the record."""
         return (self.topic, self.partition)
 
     @property
     def at(self) -> datetime:
-        """The record's timestamp in UTC."""
+        """Return the record's timestamp in UTC."""
         return datetime.fromtimestamp(self.timestamp / 1000, UTC)
 
     @property
     def header(self) -> dict[str, bytes | None]:
-        """The headers by name."""
+        """Return the headers by name."""
         return dict(self.headers)
 
     def text(self, name: str) -> str | None:
@@ -66,10 +66,10 @@ class Received(NamedTuple):
 
 
 class RangeReader:
-    """A consumer that reads given ranges. It connects on first use and is closed by ``with`` or :meth:`close`.
+    """A consumer that reads given ranges. It connects on first use. Close it with ``with`` or :meth:`close`.
 
-    ``group`` names the consumer in the brokers' logs and permissions, and :meth:`commit` stores offsets for it. Each
-    request to the brokers takes at most ``timeout`` seconds.
+    ``group`` names the consumer in the brokers' logs and permissions, and :meth:`commit` stores offsets for this group.
+    Each request to the brokers takes at most ``timeout`` seconds.
 
     Every method raises:
         BrokerUnavailableError: the brokers did not answer in time, or reported an error.
@@ -93,17 +93,17 @@ class RangeReader:
 
     @property
     def unread(self) -> bool:
-        """Whether any range has not been read to its end."""
+        """Return whether any range has not been read to its end."""
         return bool(self._ends)
 
     @property
     def unread_places(self) -> frozenset[Place]:
-        """The partitions whose ranges have not been read to their ends."""
+        """Return the partitions whose ranges have not been read to their ends."""
         return frozenset(self._ends)
 
     @property
     def positions(self) -> Mapping[Place, int]:
-        """The next offset to read in each partition that was given to :meth:`start`."""
+        """Return the next offset to read in each partition that was given to :meth:`start`."""
         return self._next
 
     def places(self, topic: str, *, required: bool = False) -> list[Place]:
@@ -135,23 +135,23 @@ class RangeReader:
         return {(each.topic, each.partition): each.offset if each.offset >= 0 else None for each in found}
 
     def committed(self, places: Iterable[Place]) -> dict[Place, int | None]:
-        """Return the offset that the group has stored for each partition, or None if it has stored none."""
+        """Return the offset that the group has stored for each partition, or None if the group has stored no offset."""
         asked = [TopicPartition(*place) for place in places]
         with self._named_errors():
             found = self._connected().committed(asked, timeout=self._timeout) if asked else []
         return {(each.topic, each.partition): each.offset if each.offset >= 0 else None for each in found}
 
     def commit(self, offsets: Mapping[Place, int]) -> None:
-        """Store offsets for the group. Return after the brokers have stored them."""
+        """Store offsets for the group. Return when the brokers have stored the offsets."""
         places = [TopicPartition(*place, offset) for place, offset in offsets.items()]
         with self._named_errors():
             if places:
                 self._connected().commit(offsets=places, asynchronous=False)
 
     def start(self, ranges: Mapping[Place, tuple[int, int | None]]) -> None:
-        """Read these ranges from now on: from the first offset up to the second, which is not included.
+        """Begin to read these ranges. A range is its first offset and its end, which is not included.
 
-        If the second is None, the range has no end.
+        If the end is None, the range has no end.
         """
         ranges = {place: (begin, end) for place, (begin, end) in ranges.items() if end is None or begin < end}
         self._ends = {place: end for place, (_, end) in ranges.items()}
@@ -194,7 +194,7 @@ class RangeReader:
             client.close()
 
     def unavailable(self, error: KafkaException | None = None) -> PayctlError:
-        """Return an error with the reason why Kafka cannot be read: ``error``, or the client's last error."""
+        """Return an error that says why Kafka cannot be read. The reason is ``error`` or the client's last error."""
         if self._client is not None:
             self._client.poll(0)  # polling lets the client report a failed connection or login
         servers, group = self._config["bootstrap.servers"], self._config["group.id"]
@@ -234,8 +234,8 @@ class RangeReader:
             return None
         end = self._ends[place]
         if error is not None or (end is not None and offset >= end):
-            # The last offsets of a range may belong to a transaction or to removed records, which a consumer never
-            # sees.
+            # The last offsets of a range may belong to a transaction or to removed records. A consumer never sees these
+            # offsets.
             if end is not None:
                 self._next[place] = max(self._next[place], min(offset, end))
                 del self._ends[place]

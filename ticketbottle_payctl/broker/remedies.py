@@ -1,4 +1,4 @@
-"""Name what to fix before a dead event is replayed, so that it does not fail again for the same reason."""
+"""Name the cause that must be fixed before a dead event is replayed. Otherwise the event would fail again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def error_name(last_error: str | None) -> str:
 
 
 def remedy_of(last_error: str | None, event_type: str, payload_bytes: int) -> DeliveryRemedy | None:
-    """Return what to fix before an event is replayed, or None if a replay may help at once."""
+    """Return the cause that must be fixed before an event is replayed, or None if a replay may help at once."""
     name = error_name(last_error)
     if event_type not in TOPICS:
         return DeliveryRemedy.KNOW_EVENT_TYPE

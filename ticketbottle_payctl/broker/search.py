@@ -17,7 +17,7 @@ _BATCH = 500
 
 @dataclass(frozen=True, slots=True)
 class SearchQuery:
-    """An event, and the earliest and latest time when it may have been sent (UTC). ``key`` determines the partition."""
+    """An event, and the earliest and latest time at which it may have been sent (UTC)."""
 
     topic: str
     key: str

@@ -1,7 +1,7 @@
 """Send outbox events and return those that were not acknowledged. Every command that publishes uses this module.
 
-The sender knows in advance that it cannot send some events: their type has no topic, payctl cannot write to their
-topic, or their partition has no leader. Therefore no other event waits for them.
+The sender knows in advance that it cannot send some events. Their type has no topic, payctl cannot write to their
+topic, or their partition has no leader. The sender leaves these events out, so no other event waits for them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ticketbottle_payctl.domain.event import TOPICS, OutboxEvent, to_message
 from ticketbottle_payctl.domain.retry import Fault
 
 PROBE_EVERY = 30.0
-"""The time between two probes of payctl's topics, in seconds. A stopped event type is tried again after a probe."""
+"""The time between two probes of payctl's topics, in seconds. After a probe, stopped event types are tried again."""
 
 LOOK_FOR_LEADERS_EVERY = 2.0
 """The time between two probes while a partition has no leader, in seconds.
@@ -34,7 +34,7 @@ def _never() -> bool:
 
 
 class SendResult(NamedTuple):
-    """The result of a send. ``failures`` is keyed by payment; all other events were acknowledged.
+    """The result of a send. ``failures`` is keyed by payment. All other events were acknowledged.
 
     ``broker_responded`` is true if a broker refused an event because of its content or a setting, or if the brokers
     reported a partition without a leader.
@@ -45,9 +45,9 @@ class SendResult(NamedTuple):
 
 
 class Sender:
-    """A producer, and what the brokers reported about payctl's topics.
+    """A producer, and the event types that it cannot send.
 
-    ``stopped_types`` are the event types whose topic cannot be written to, as of the last :meth:`probe`. If
+    ``stopped_types`` are the event types to whose topic payctl could not write at the last :meth:`probe`. If
     ``stopping`` returns true, a send or probe ends early. ``clock`` returns monotonic seconds.
     """
 
@@ -65,13 +65,13 @@ class Sender:
 
     @property
     def probe_is_due(self) -> bool:
-        """Whether the next probe of payctl's topics is due."""
+        """Return whether the next probe of payctl's topics is due."""
         every = LOOK_FOR_LEADERS_EVERY if self.producer.leaders.missing else PROBE_EVERY
         return self._probed_at is None or self._clock() - self._probed_at >= every
 
     @property
     def leader_may_be_back(self) -> bool:
-        """Whether a partition has no leader and the next probe for a leader is due."""
+        """Return whether a partition has no leader and the next probe for a leader is due."""
         return self.producer.leaders.missing and self.probe_is_due
 
     def probe(self, timeout: float) -> None:
@@ -91,9 +91,9 @@ class Sender:
     def send(self, events: Mapping[str, OutboxEvent], deadline: float, lost: Callable[[], bool] = _never) -> SendResult:
         """Send one event of each payment (``events`` is keyed by payment) and wait for the brokers.
 
-        Nothing is sent after ``deadline`` (by the clock), or after ``lost`` returns True because the claim is lost. A
-        broker refuses a whole batch. Therefore, if a broker refuses an event because of its content, the sender sends
-        the event again alone. The event is faulty only if the broker refuses it again.
+        No event is sent after the clock reaches ``deadline``, or after ``lost`` returns True because the claim is lost.
+        A broker always refuses a whole batch. Therefore, if a broker refuses an event because of its content, the
+        sender sends this event again alone. The event is faulty only if the broker refuses it again.
         """
         obstacles = self._obstacles(events)
         ready = {key: event for key, event in events.items() if key not in obstacles} if obstacles else events

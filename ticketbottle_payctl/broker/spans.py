@@ -10,7 +10,7 @@ from ticketbottle_payctl.broker.range_reader import Place, RangeReader
 from ticketbottle_payctl.errors import BrokerUnavailableError
 
 _EARLIER = 1000
-"""The number of extra records to read before the instant, because the clocks of producers and brokers can differ."""
+"""The number of records to read before the instant, because the clocks of producers and brokers can differ."""
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -25,7 +25,7 @@ class Span(NamedTuple):
 def spans_since(
     reader: RangeReader, places: Iterable[Place], since: datetime, *, most: int | None = None
 ) -> dict[Place, Span | None]:
-    """Return for each partition a span with every record since ``since`` (UTC), or None for an unreadable partition.
+    """Return each partition's span with all records since ``since`` (UTC), or None if the partition is unreadable.
 
     Some brokers cannot look up an offset by time. In this case the span is the whole partition, but at most its last
     ``most`` records.
@@ -50,7 +50,7 @@ def spans_since(
 
 
 def readable_bounds(reader: RangeReader, places: Iterable[Place]) -> dict[Place, tuple[int, int] | None]:
-    """Return the oldest offset and the next new one of each partition, or None if the partition has no leader.
+    """Return each partition's oldest offset and next new offset, or None if the partition has no leader.
 
     Raises:
         BrokerUnavailableError: the brokers did not answer, or no partition can be read.
@@ -69,6 +69,6 @@ def readable_bounds(reader: RangeReader, places: Iterable[Place]) -> dict[Place,
 
 
 def _without_lookup(reader: RangeReader, filled: Iterable[Place], begins: dict[Place, int | None]) -> set[Place]:
-    """Return the partitions whose brokers cannot look up offsets by time: they find no record even since 1970."""
+    """Return the partitions whose brokers cannot look up offsets by time. They find no record even since 1970."""
     silent = [place for place in filled if begins[place] is None]
     return {place for place, offset in reader.offsets_at(silent, _EPOCH).items() if offset is None}

@@ -17,7 +17,7 @@ _STEP = 1.0
 
 
 class Topic(NamedTuple):
-    """A topic as the brokers describe it. ``problem`` is their text if the topic cannot be used.
+    """A topic as the brokers describe it. If the topic cannot be used, ``problem`` is the brokers' error text.
 
     ``replicas`` is the lowest number of replicas of any partition. ``leaderless`` counts partitions without a leader,
     and ``lagging`` counts partitions whose replicas are not all in sync.
@@ -39,7 +39,7 @@ class Cluster(NamedTuple):
 
 
 def describe(settings: KafkaSettings, timeout: float) -> Cluster:
-    """Ask the brokers for each topic of :data:`TOPICS`, with ``timeout`` seconds for each.
+    """Ask the brokers for each topic of :data:`TOPICS`. Each request takes at most ``timeout`` seconds.
 
     Raises:
         BrokerUnavailableError: no broker answered.

@@ -1,7 +1,7 @@
-"""Read the records of given events since an instant. Keep only ids, keys, offsets and digests, but no values.
+"""Read the records of given events since an instant. Keep their ids, keys, offsets and digests, but not their values.
 
 Every partition is read up to the end that it has when the read starts. Records of other events are only counted, so
-memory grows only with the number of given events. For each partition the result says what could not be read.
+memory grows only with the number of given events. For each partition, the result says whether it was read completely.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from ticketbottle_payctl.broker.spans import Span, readable_bounds, spans_since
 _TIMEOUT = 5.0
 _BATCH = 1000
 _MOST = 200_000
-"""The maximum number of records to read of a partition if the brokers cannot look up offsets by time."""
+"""The maximum number of records to read from a partition if the brokers cannot look up offsets by time."""
 
 
 class Copy(NamedTuple):
-    """A record of an event. ``at`` is its timestamp (UTC), ``digest`` the SHA-256 of its value."""
+    """A record of an event. ``at`` is the record's timestamp (UTC), and ``digest`` the SHA-256 of its value."""
 
     event_id: str
     topic: str
@@ -38,7 +38,7 @@ class Copy(NamedTuple):
 
 
 class Unread(StrEnum):
-    """The reason why a partition's content is not known."""
+    """The reason why a partition was not read completely."""
 
     UNREADABLE = "unreadable"
     DEADLINE = "deadline"
@@ -47,10 +47,10 @@ class Unread(StrEnum):
 
 
 class PartitionRead(NamedTuple):
-    """How much of a partition was read.
+    """The part of a partition that was read.
 
-    ``oldest`` is the oldest offset that it contains, and ``begin`` the first that was read. ``first_at`` is the
-    timestamp of the first record that was read (UTC). ``unread`` is None if all records from there to the end were
+    ``oldest`` is the oldest offset in the partition, and ``begin`` the first offset that was read. ``first_at`` is the
+    timestamp of the first record that was read (UTC). ``unread`` is None if all records from ``begin`` to the end were
     read.
     """
 
@@ -62,7 +62,7 @@ class PartitionRead(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class WindowQuery:
-    """The records to read: those of ``events`` in ``topics``, since ``since`` (UTC)."""
+    """The selection of the records to read, by their topics, events and time. ``since`` is UTC."""
 
     topics: Sequence[str]
     since: datetime
@@ -71,9 +71,9 @@ class WindowQuery:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The result. ``other`` counts the records of other events.
+    """The records that were found. ``other`` counts the records of other events.
 
-    ``partitions`` holds the partitions of each topic in order. A topic that does not exist has none.
+    ``partitions`` contains the partitions of each topic in order. A topic that does not exist has no partitions.
     """
 
     copies: Sequence[Copy]
@@ -82,7 +82,7 @@ class Window:
 
     @property
     def complete(self) -> bool:
-        """Whether every readable partition was read to its end in time."""
+        """Return whether every readable partition was read to its end in time."""
         return all(each.unread is not Unread.DEADLINE for reads in self.partitions.values() for each in reads)
 
 
@@ -93,9 +93,9 @@ def read_window(
     *,
     on_progress: Callable[[int, int | None], None] = lambda *_: None,
 ) -> Window:
-    """Read the records of ``query``, as many as ``timeout`` allows.
+    """Read the records that ``query`` selects, until ``timeout`` at the latest.
 
-    ``on_progress`` is called with the number of records read and the number of records to read.
+    ``on_progress`` is called with the number of records that were read and the number of all records to read.
 
     Raises:
         BrokerUnavailableError: the brokers did not answer.
@@ -141,7 +141,7 @@ def read_window(
 def _unread(span: Span, records: int, *, late: bool) -> Unread | None:
     if late:
         return Unread.DEADLINE
-    # Some offsets have no record: the topic was compacted, or a transaction was written to it.
+    # Some offsets have no record, because the topic was compacted or a transaction was written to the topic.
     return Unread.GAPS if records < span.end - span.begin else None
 
 
