@@ -1,14 +1,16 @@
-"""A file of events that were deleted from the outbox: gzipped NDJSON, one gzip member for each batch.
+"""Write and read an archive of events that were deleted from the outbox.
+
+An archive is gzipped NDJSON, with one gzip member for each batch.
 
 When :meth:`Archive.add` returns, the batch is on disk and the path still names that file. Then the caller may delete
-the batch's rows. After an earlier crash, the file ends with an incomplete member. Its rows are still in the outbox, and
-the next run removes the member. After a later crash, the rows may be in both places. Therefore the archive may contain
-an event twice, but no event is missing.
+the batch's rows. If payctl crashes before that, the file ends with an incomplete member. The member's rows are still in
+the outbox, and the next run removes the member. If payctl crashes later, the rows may be in both places. Therefore the
+archive may contain an event twice, but no event is missing.
 
 Each member has payctl's mark in its gzip header. payctl never changes a file that begins without this mark.
 
-Each line is a row with the table's column names, so ``json_populate_record(NULL::outbox, line)`` restores it. Instants
-are UTC, without a zone as in the table.
+Each line is a row with the table's column names, so ``json_populate_record(NULL::outbox, line)`` restores the row.
+Instants are UTC, without a time zone, as in the table.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ class Archive:
     Raises:
         InputError: the file cannot be opened, is a link or not a regular file, belongs to another user, may be read by
             others, or is not an archive. payctl does not change the file.
-        LockedError: another process is adding to it.
+        LockedError: another process is adding to the file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -72,7 +74,7 @@ class Archive:
         os.close(self._file)
 
     def add(self, lines: Iterable[str]) -> None:
-        """Append a batch. Return after it is on disk.
+        """Append a batch. Return when the batch is on disk.
 
         Raises:
             UnavailableError: the batch could not be written, for example because the disk is full. The file is then
@@ -134,10 +136,10 @@ def _member(content: bytes) -> bytes:
 
 
 def _refuse_foreign(file: int, path: Path, end: int) -> None:
-    """Raise an error if the file has content but does not begin like an archive.
+    """Raise an error if the file has content but is not an archive.
 
-    An archive of an earlier version of payctl has no mark, so its first line is checked. payctl does not remove an
-    incomplete member without a mark.
+    An archive of an earlier payctl version has no mark, so its first line is checked. payctl does not remove an
+    incomplete member that has no mark.
     """
     first = os.pread(file, len(_HEADER), 0)
     if not first or (len(first) >= _TELLING and first == _HEADER[: len(first)]):
@@ -224,7 +226,7 @@ def _lock(file: int, path: Path) -> None:
 
 
 class _Piece(NamedTuple):
-    """A part of a gzip member's content. ``end`` is the member's end in the file, or None before its last part."""
+    """A part of a gzip member's content. ``end`` is None, or the member's end in the file if this is the last part."""
 
     content: bytes
     end: int | None
@@ -256,7 +258,7 @@ def _lines(file: int, path: Path, end: int) -> Iterator[bytes]:
 
 
 def _pieces(file: int, path: Path) -> Iterator[_Piece]:
-    """Yield the content of the members, complete or not, in parts.
+    """Yield the content of complete and incomplete members in parts.
 
     Raises:
         InputError: the content is not gzip, or is damaged. The file is not changed.

@@ -15,9 +15,9 @@
         BrokerUnavailableError
       OutputError            stdout cannot be written
 
-An error has no exit code and no HTTP status, because the command line and the functions have tables for these. The
-message says what failed, and ``hint`` says what to do next. Neither ever contains a key, a MAC, a password or an
-account number.
+An error has no exit code and no HTTP status. The command line and the functions have tables for the codes. The message
+says what failed, and ``hint`` says what to do next. The two texts never contain a key, a MAC, a password or an account
+number.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import ClassVar
 
 
 class PayctlError(Exception):
-    """The base of every error that payctl raises on purpose."""
+    """The base class of every error that payctl raises on purpose."""
 
     code: ClassVar[str] = "INTERNAL"
     retryable: ClassVar[bool] = False

@@ -2,7 +2,8 @@
 
 The facts of a report are a ``TypedDict`` next to the report. ``make docs`` reads these types and their docstrings and
 writes the JSON Schemas from them. A field that was added within version 1 is ``NotRequired``, because earlier documents
-of this version do not have it. At run time such a type is a plain dictionary, and no schema library is imported.
+of this version do not have the field. At run time these types are plain dictionaries, and payctl imports no schema
+library.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Annotated
 
 
 class Keywords:
-    """JSON Schema keywords for a type, which Python's types cannot express."""
+    """JSON Schema keywords for a type that Python's types cannot express."""
 
     def __init__(self, **keywords: object) -> None:
         self._keywords = keywords

@@ -39,7 +39,7 @@ def wall_clock(at: datetime, zone: tzinfo) -> str:
 
 
 def clock_and_age(at: datetime, zone: tzinfo, now: datetime) -> str:
-    """Return a time and its age for a list: ``08:23, 3 h ago`` today, otherwise the day, ``22 Nov, 7 d ago``."""
+    """Return a time and its age for a list: ``08:23, 3 h ago`` for today, ``22 Nov, 7 d ago`` for another day."""
     there, today = at.astimezone(zone), now.astimezone(zone)
     if there.date() == today.date():
         day = f"{there:%H:%M}"
@@ -62,13 +62,13 @@ def span(first: datetime, last: datetime, zone: tzinfo) -> str:
 
 
 def span_and_age(first: datetime, last: datetime, zone: tzinfo, now: datetime) -> str:
-    """Return two instants with their ages, or one if both look the same: ``08:23, 3 h ago → 10:40, 45 min ago``."""
+    """Return two instants with their ages, or one if both read the same: ``08:23, 3 h ago → 10:40, 45 min ago``."""
     start, end = clock_and_age(first, zone, now), clock_and_age(last, zone, now)
     return start if start == end else f"{start} → {end}"
 
 
 def age(seconds: float) -> str:
-    """Return an age in its largest unit: ``3 h ago``. Less than a second is ``now``."""
+    """Return an age in its largest unit: ``3 h ago``. An age of less than a second is ``now``."""
     whole = int(seconds)
     for unit, length in _UNITS:
         if whole >= length:
@@ -82,12 +82,12 @@ def short_id(text: str) -> str:
 
 
 def cut(text: str, width: int) -> str:
-    """Return a text of at most ``width`` characters. If it is longer, replace its end by ``…``."""
+    """Shorten a text to at most ``width`` characters by replacing its end with ``…``."""
     return text if len(text) <= width else f"{text[: max(0, width - 1)]}…"
 
 
 def cut_middle(text: str, width: int) -> str:
-    """Return a text of at most ``width`` characters. If it is longer, replace its middle by ``…``."""
+    """Shorten a text to at most ``width`` characters by replacing its middle with ``…``."""
     if len(text) <= width:
         return text
     left = max(0, width - 1)
@@ -108,7 +108,7 @@ def duration(seconds: float) -> str:
 
 
 def rate(per_second: float) -> str:
-    """Return a rate in the largest unit that gives at least one: ``1,234/s``, ``12.5/s``, ``3.5/min``, ``4/h``."""
+    """Return a rate per second, minute or hour, so that the number is at least 1: ``12.5/s``, ``3.5/min``, ``4/h``."""
     for unit, seconds in (("s", 1), ("min", 60), ("h", 3600)):
         if per_second * seconds >= 1:
             return f"{_short(per_second * seconds)}/{unit}"
@@ -131,7 +131,7 @@ def size(count: int) -> str:
 
 
 def money(amount: int, currency: str | None = "VND") -> str:
-    """Return whole units with separators: ``450,000 VND``."""
+    """Return an amount with separators and its currency: ``450,000 VND``."""
     return f"{amount:,} {currency or 'VND'}"
 
 
@@ -146,9 +146,9 @@ def _short(amount: float) -> str:
 
 
 def command_line(verb: Sequence[str], operands: Sequence[str] = (), options: Sequence[str] = ()) -> str:
-    """Return a payctl command with shell quotes, so that it can be pasted. Ids and order codes are not interpreted.
+    """Return a payctl command with shell quotes, so that a person can paste it.
 
-    An operand that begins with a hyphen comes after ``--``, so that it is not read as an option.
+    If an operand begins with a hyphen, ``--`` precedes the operands, so that payctl does not read it as an option.
     """
     if any(each.startswith("-") for each in operands):
         return shlex.join(["payctl", *verb, *options, "--", *operands])

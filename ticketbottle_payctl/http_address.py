@@ -12,8 +12,7 @@ def checked_url(url: str) -> SplitResult:
     """Return the parts of an https URL, or of an http URL with a loopback host.
 
     Raises:
-        InputError: the value is not such a URL, or it has a user or a password. The message does not contain the
-            value.
+        InputError: the URL is not allowed, or it contains a user or a password. The message does not contain the URL.
     """
     try:
         parts = urlsplit(url)

@@ -1,7 +1,7 @@
 """Send one HTTP request with httpx. The response size and the total time are limited.
 
-There are no redirects, no proxies and no cookies. TLS certificates are always verified. Only a loopback address may be
-used without TLS.
+The client follows no redirects and uses no proxies and no cookies. It always verifies TLS certificates. Only a loopback
+address may be used without TLS.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def send(request: HttpRequest, timeout: timedelta) -> HttpResponse:
     or received.
 
     Raises:
-        InputError: the URL is not allowed, see :func:`checked_url`.
+        InputError: the URL is not allowed. :func:`checked_url` has the rules.
         UnavailableError: no connection, an untrusted certificate, or no complete HTTP response in time.
     """
     host = checked_url(request.url).hostname
@@ -60,7 +60,7 @@ async def _exchange(request: HttpRequest, seconds: float) -> HttpResponse:
             connections.append(details["return_value"])
 
     try:
-        # httpx's own timeout applies to each operation. A server that sends a byte now and then would never reach it.
+        # httpx's own timeout applies to each operation. If a server sent one byte now and then, it would never expire.
         async with (
             asyncio.timeout(seconds),
             httpx.AsyncClient(verify=ssl.create_default_context(), trust_env=False, timeout=seconds) as client,
@@ -105,7 +105,7 @@ def _cause(error: httpx.TransportError) -> str:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and its causes, the outermost first. httpx and anyio wrap the system's error."""
+    """Yield an error and its causes, the outermost first. httpx and anyio wrap the operating system's error."""
     while error is not None:
         yield error
         error = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__ or error.__context__

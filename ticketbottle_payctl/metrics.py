@@ -1,6 +1,7 @@
 """List the metrics of the Lambda functions. The template's alarms and dashboard are generated from this list.
 
-A metric is a line of JSON on stdout in CloudWatch's embedded metric format. It needs no call, agent or endpoint.
+A function writes a metric as a line of JSON to stdout, in CloudWatch's embedded metric format. This needs no request,
+no agent and no endpoint.
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
 
@@ -16,14 +17,14 @@ from enum import StrEnum
 NAMESPACE = "Payctl"
 
 Amount = float | Sequence[float]
-"""One value, or up to :data:`MOST_VALUES` of them."""
+"""One value, or a sequence of at most :data:`MOST_VALUES` values."""
 
 MOST_VALUES = 100
 """The maximum number of values that a metric can have in one line."""
 
 
 class Function(StrEnum):
-    """The functions, by the name in the ``function`` dimension."""
+    """A Lambda function. The value is its name in the ``function`` dimension."""
 
     WEBHOOK = "webhook"
     PUBLISH_OUTBOX = "publish_outbox"
@@ -35,7 +36,7 @@ class Function(StrEnum):
 
 
 class Unit(StrEnum):
-    """CloudWatch's names of the units in use."""
+    """The unit of a metric, by CloudWatch's name."""
 
     COUNT = "Count"
     MILLISECONDS = "Milliseconds"
@@ -44,7 +45,7 @@ class Unit(StrEnum):
 
 
 class Statistic(StrEnum):
-    """The statistic that summarises the values of a period. There is no average, because it hides the worst values."""
+    """The statistic that summarises a period's values. There is no average, because it would hide the worst values."""
 
     SUM = "Sum"
     MAXIMUM = "Maximum"
@@ -60,7 +61,7 @@ BY_VERSION = ("env", "version")
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric: what it measures, its functions, dimensions, unit and statistic.
+    """A metric of one or more functions. ``meaning`` says what it measures.
 
     Every run of a function emits its ``always`` metrics, even if they are zero. So a missing value shows a fault.
     """
@@ -205,7 +206,7 @@ BY_NAME = {metric.name: metric for metric in METRICS}
 
 
 def of_outbox(pending: int, dead: int, oldest_pending_age_s: float | None) -> dict[str, Amount]:
-    """Return the outbox's present state as amounts."""
+    """Return the metrics of the outbox's current state, by name."""
     age = round(oldest_pending_age_s or 0.0, 3)
     return {"OutboxPending": pending, "OutboxDeadTotal": dead, "OutboxOldestPendingAge": age}
 
@@ -219,11 +220,11 @@ def emf(  # noqa: PLR0913 - one argument for each dimension
     provider: str | None = None,
     version: str | None = None,
 ) -> list[str]:
-    """Return the lines for some amounts, one for each set of dimensions. ``at`` is seconds since 1970.
+    """Return the JSON lines for some amounts, one for each set of dimensions. ``at`` is in seconds since 1970.
 
     Raises:
         KeyError: no metric in :data:`METRICS` has this name.
-        ValueError: the metric is not in the list for this function.
+        ValueError: the metric is not listed for this function.
     """
     values = {"env": env, "function": function.value, "provider": provider, "version": version}
     chosen = [BY_NAME[name] for name in amounts]
@@ -255,7 +256,7 @@ def emit(
     provider: str | None = None,
     version: str | None = None,
 ) -> None:
-    """Print the lines to stdout and flush them, because the process can be frozen or end right after."""
+    """Write the lines to stdout and flush, because the process can be frozen or ended right afterwards."""
     for line in emf(function, amounts, env=env, at=time.time(), provider=provider, version=version):
         sys.stdout.write(line + "\n")
     sys.stdout.flush()

@@ -1,8 +1,8 @@
-"""Ask PayOS through its own library (``payos`` on PyPI), with payctl's HTTP client underneath.
+"""Send requests to PayOS with PayOS's own library (``payos`` on PyPI) and payctl's HTTP client.
 
-The library builds the request: path, headers and body. :func:`ticketbottle_payctl.http_client.send` sends it, so its
-limits apply: one deadline, a bounded response, no redirect, verified TLS. payctl ignores the library's own result,
-because the library refuses a genuine response that has an unknown field. The functions return the response's bytes.
+The library builds the request. :func:`ticketbottle_payctl.http_client.send` sends the request, so its limits apply: one
+deadline, a bounded response, no redirect, and verified TLS. payctl ignores the library's own result, because the
+library refuses a genuine response that has an unknown field. The functions return the response's bytes.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _answer(account: PayosAccount, timeout: timedelta, ask: Callable[[PayOS], ob
             ask(payos)
         except PayctlError:
             raise
-        except Exception as error:  # noqa: BLE001 - its verdict on the response, or its bug; payctl reads the bytes itself
+        except Exception as error:  # noqa: BLE001 - payctl reads the response itself, whatever the library says about it
             log_event(
                 "payos_sdk_raised", level="debug", kind=type(error).__name__
             )  # the text of such an error can quote keys and names

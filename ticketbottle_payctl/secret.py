@@ -1,4 +1,4 @@
-"""Define a secret value that nobody can print, log, pickle or serialise by accident."""
+"""Define a secret value that cannot be printed, logged, pickled or serialised by accident."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NoReturn, final
 
 @final
 class Secret:
-    """A secret text. Only :meth:`reveal` returns it, so a text search finds every use.
+    """A secret text. Only :meth:`reveal` returns the text, so a search for this name finds every use.
 
     ``origin`` names the source of the text, such as a variable. The source is not secret.
     """

@@ -1,7 +1,8 @@
-"""Write log lines to stderr: one JSON object for each, with an event name and fields. Secrets are redacted.
+"""Write log lines to stderr as JSON objects with an event name and fields. Secrets are redacted.
 
-The code logs no secret. As a second protection this module redacts everything that looks like one: registered values,
-passwords in connection URLs, MACs (64 or 128 hexadecimal digits), card numbers, and fields with the name of a secret.
+The code logs no secret. As a second protection, this module redacts everything that looks like a secret: registered
+values, passwords in connection URLs, MACs (64 or 128 hexadecimal digits), card numbers, and fields with the name of a
+secret.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ LEVELS = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
-"""The values of LOG_LEVEL."""
+"""The logging level for each value of LOG_LEVEL."""
 
 _LEVEL_NAMES = {logging.WARNING: "WARN", logging.CRITICAL: "FATAL"}
 _LOGGER = logging.getLogger("ticketbottle_payctl")
 _SHORTEST_REGISTERED = 6
 
-# The time for each pattern grows linearly with the text. A scheme, a card number and a MAC have a maximum length, and
-# the last @ of a word is found without backtracking.
+# The time that a pattern takes grows linearly with the text's length. A scheme, a card number and a MAC have a maximum
+# length, and the last @ of a word is found without backtracking.
 _WORD = re.compile(r"[^\s\"']+")
 _USER_IN_URL = re.compile(r"[a-z][a-z0-9+.-]{0,30}://[^:/@]{0,255}:", re.IGNORECASE)
 _NAMED = re.compile(
@@ -61,7 +62,7 @@ _context: ContextVar[Mapping[str, object] | None] = ContextVar("payctl_log_conte
 
 
 def register(secret: Secret) -> None:
-    """Redact this value in every later line, also if it is URL-encoded.
+    """Redact this value in every later line, even if it is URL-encoded.
 
     Values of fewer than six characters are not redacted, because they also occur in ordinary words.
     """
@@ -81,9 +82,10 @@ def redact(text: str) -> str:
 
 
 def redact_echo(text: str) -> str:
-    """Return a short text from a system that knows our secrets, redacted more strictly than by :func:`redact`.
+    """Redact a short text from a system that knows our secrets, more strictly than :func:`redact`.
 
-    This also redacts parts of a registered secret from six characters on, because a gateway may quote half a key.
+    This also redacts every part of a registered secret with six or more characters, because a gateway may quote half a
+    key.
     """
     length = _SHORTEST_REGISTERED
     known = {value[at : at + length] for value in _registered for at in range(len(value) - length + 1)}
@@ -104,9 +106,9 @@ def setup_logging(
 ) -> None:
     """Send every log record to stderr (or ``stream``) as JSON. Replace any other handler.
 
-    ``level`` is a key of :data:`LEVELS`. ``always`` is on every line (``service``, ``env``). If ``json`` is false, a
-    line is plain text for a person. If ``tracebacks`` is false, only the last line of a traceback is written. Events
-    whose names are in ``without`` are not written.
+    ``level`` is a key of :data:`LEVELS`. Every line contains the fields ``always``, such as ``service`` and ``env``. If
+    ``json`` is false, a line is plain text for a person. If ``tracebacks`` is false, only the last line of a traceback
+    is written. Events with a name in ``without`` are not written.
     """
     handler = _Handler(stream)
     handler.addFilter(lambda record: record.getMessage() not in without)
@@ -118,7 +120,7 @@ def setup_logging(
 
 
 def log_event(event: str, *, level: str = "info", error: BaseException | None = None, **fields: object) -> None:
-    """Write one line. ``event`` is a name such as ``webhook_settled``, not a sentence."""
+    """Write one log line. ``event`` is a name such as ``webhook_settled``, not a sentence."""
     _LOGGER.log(LEVELS[level], event, exc_info=error, extra={"payctl_fields": fields})
 
 
@@ -203,7 +205,7 @@ def _redact_secrets(text: str) -> str:
 
 
 def _hide_password(found: re.Match[str]) -> str:
-    """Return a word without the password of its URL, which is the text between the user and the last @."""
+    """Replace the password of a URL in a word. The password is the text between the user and the last @."""
     word = found[0]
     end = word.rfind("@")
     user = _USER_IN_URL.search(word, 0, end) if end > 0 else None

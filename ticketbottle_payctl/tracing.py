@@ -1,9 +1,9 @@
-"""Optional OpenTelemetry spans: one for each batch that is sent, with links to the callbacks of its events.
+"""Create an optional OpenTelemetry span for each batch that is sent, with links to the callbacks of its events.
 
 Tracing is on if OpenTelemetry's variables turn it on (such as OTEL_TRACES_EXPORTER or OTEL_EXPORTER_OTLP_ENDPOINT), or
-if a host program has already set it up. Otherwise nothing is imported. Tracing needs the otel extra. If a trace cannot
-be made or delivered, the traced work does not fail. The variables:
-https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
+if a host program has already set it up. Otherwise payctl does not import OpenTelemetry. Tracing needs the otel extra.
+If a span cannot be created or delivered, the traced work does not fail.
+https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/ lists the variables.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Link, SpanContext, Tracer
 
 MOST_LINKS = 128
-"""The maximum number of links in a span, as in the SDK. A batch can have thousands of events."""
+"""The maximum number of links in a span, which is also the SDK's maximum. A batch can have thousands of events."""
 
 Ended = Callable[[Mapping[str, int]], None]
-"""Called with the batch's result, as counts by name."""
+"""The type of a function that gets the batch's result as counts by name."""
 
 BatchSpan = Callable[[Sequence[OutboxEvent]], AbstractContextManager[Ended]]
 
@@ -40,7 +40,7 @@ _HINT = "pip install 'payctl[otel]'"
 
 
 def batch_span(events: Sequence[OutboxEvent]) -> AbstractContextManager[Ended]:
-    """Open a span for sending ``events`` if tracing is on. If it is off, do nothing."""
+    """Open a span for sending ``events`` if tracing is on. Otherwise do nothing."""
     tracer = _tracer()
     return nullcontext(_ignore) if tracer is None else traced_batch(tracer, events)
 
@@ -76,9 +76,9 @@ def flush(seconds: float = 2.0) -> None:
 
 
 def span_context(traceparent: str | None) -> SpanContext | None:
-    """Return the span context that a ``traceparent`` names, or None if it is absent or malformed.
+    """Return the span context that a ``traceparent`` names, or None if the text is absent or malformed.
 
-    The format: https://www.w3.org/TR/trace-context/
+    https://www.w3.org/TR/trace-context/ defines the format.
     """
     from opentelemetry.trace import SpanContext, TraceFlags  # noqa: PLC0415 - only where tracing is on
 
@@ -103,7 +103,7 @@ def _links(events: Sequence[OutboxEvent]) -> list[Link]:
 
 
 def _about(events: Sequence[OutboxEvent]) -> dict[str, str | int]:
-    """Return attributes, named as in https://opentelemetry.io/docs/specs/semconv/messaging/kafka/ if possible."""
+    """Return the span's attributes. Most names come from https://opentelemetry.io/docs/specs/semconv/messaging/kafka/."""
     topics = Counter(TOPICS.get(event.event_type, "none") for event in events)
     one = {"messaging.destination.name": next(iter(topics))} if len(topics) == 1 else {}
     return {

@@ -1,7 +1,7 @@
 """Create the real engine, producer and clock. No other module creates them.
 
-This module imports the others on first use. Therefore the webhook's function never loads the Kafka client, and
-``verify-signature`` never loads SQLAlchemy.
+This module imports the modules that it needs on first use. Therefore the webhook's function never loads the Kafka
+client, and ``verify-signature`` never loads SQLAlchemy.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ def utc_now() -> datetime:
 
 
 class Services:
-    """The resources of the jobs. Each is created on first use. The owner of this object must call :meth:`close`.
+    """The resources that jobs need, each created on first use. The owner of this object must call :meth:`close`.
 
-    ``secrets`` returns the values of a credential's variable, the current one first. By default it reads the
-    environment. An ``engine`` that is passed in is used but not closed. ``application`` is the name of payctl's
-    sessions in ``pg_stat_activity``.
+    ``secrets`` returns the values of a credential's variable, the current value first. By default it reads the
+    environment. If an ``engine`` is given, it is used but not closed. ``application`` is the name of payctl's sessions
+    in ``pg_stat_activity``.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Services:
 
     @cached_property
     def settings(self) -> Settings:
-        """The settings, read once from the environment.
+        """Return the settings, which are read once from the environment.
 
         Raises:
             ConfigError: a value is wrong.
@@ -72,7 +72,7 @@ class Services:
 
     @cached_property
     def engine(self) -> Engine:
-        """The payment service's database. It connects when a job first uses it.
+        """Return the engine for the payment service's database. It connects when a job first uses it.
 
         Raises:
             ConfigError: ``DATABASE_URL`` is missing or wrong.
@@ -86,7 +86,7 @@ class Services:
 
     @cached_property
     def producer(self) -> Producer:
-        """The Kafka producer. It connects when a job first uses it.
+        """Return the Kafka producer. It connects when a job first uses it.
 
         Raises:
             ConfigError: ``KAFKA_*`` is missing or wrong.
@@ -101,7 +101,7 @@ class Services:
 
     @cached_property
     def follower(self) -> Follower:
-        """The reader of events in Kafka. It connects when a job first uses it.
+        """Return the reader of events in Kafka. It connects when a job first uses it.
 
         Raises:
             ConfigError: ``KAFKA_*`` is missing or wrong.
@@ -115,13 +115,13 @@ class Services:
         return follower
 
     def credentials(self, gateway: Gateway) -> Credentials:
-        """Return the merchant's credentials for one gateway. The tuples are empty if the gateway is not configured."""
+        """Return the merchant's credentials for a gateway. The tuples are empty if the gateway is not configured."""
         from ticketbottle_payctl import providers  # noqa: PLC0415 - most commands never need it
 
         return providers.credentials(gateway, self._secrets or self.settings.secrets)
 
     def close(self) -> None:
-        """Close everything that was opened. Closing twice is not an error."""
+        """Close every resource that was opened. Closing twice is not an error."""
         self._open.close()
 
     def __enter__(self) -> Self:

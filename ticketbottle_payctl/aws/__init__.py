@@ -1,1 +1,1 @@
-"""AWS services for the Lambda functions: Secrets Manager, SQS, SNS and X-Ray. botocore is loaded on first use."""
+"""Use Secrets Manager, SQS, SNS and X-Ray in the Lambda functions. botocore is loaded on first use."""

@@ -1,4 +1,4 @@
-"""Report problems: send the id of each newly dead event to an SQS queue, and alerts to an SNS topic.
+"""Report problems. payctl sends the id of each newly dead event to an SQS queue, and alerts to an SNS topic.
 
 The queue and the topic are optional, because the database has the state of every event. If a message cannot be sent,
 payctl counts and logs this, and the job continues. No message contains a payload, an account number or a name.
@@ -15,7 +15,7 @@ from ticketbottle_payctl.aws.client import make_client
 from ticketbottle_payctl.telemetry import log_event, redact
 
 SHORTEST_BETWEEN = 300.0
-"""The minimum seconds between two messages of a kind from one process. The next message counts the omitted ones."""
+"""The minimum time in seconds between two alerts of a kind from one process. The next alert counts the omitted ones."""
 
 EVENT_DEAD = "event_dead"
 
@@ -32,7 +32,7 @@ MEANINGS = {
     "ambiguous": "The signed text of a callback has two possible meanings. Run payctl reconcile payments.",
     EVENT_DEAD: "Events are out of retries, and stay in the outbox. Customers may have paid without getting tickets.",
 }
-"""The text for people for each kind of alert. The runbook has a heading for each."""
+"""The explanation of each kind of alert. The runbook has a heading for each kind."""
 
 _MOST_IN_A_BATCH = 10  # SQS accepts no more at once
 
@@ -48,7 +48,7 @@ class Pointer(NamedTuple):
 
     @property
     def body(self) -> str:
-        """The message's text. ``eventId`` lets a consumer recognise duplicates."""
+        """Return the message's text. ``eventId`` lets a consumer recognise duplicates."""
         return json.dumps(
             {
                 "eventId": self.event_id,
@@ -66,7 +66,7 @@ def quick_client(service: str) -> Any:  # noqa: ANN401 - botocore has no types
 
 
 class DeadEventQueue:
-    """The queue for one run. After the first failed request, it sends nothing more, so that the run can continue."""
+    """The queue for one run. After a request fails, no more are sent, so that the run can continue."""
 
     def __init__(self, url: str | None, *, client: Callable[[str], Any] = quick_client) -> None:
         self._url = url
@@ -75,7 +75,7 @@ class DeadEventQueue:
         self.failed = 0
 
     def send(self, pointers: Sequence[Pointer]) -> None:
-        """Send the pointers of committed events. ``failed`` counts those that were not sent."""
+        """Send the pointers of committed events. ``failed`` counts the pointers that were not sent."""
         if self._url is None:
             return
         for start in range(0, len(pointers), _MOST_IN_A_BATCH):
@@ -98,7 +98,7 @@ class DeadEventQueue:
 
 
 class AlertTopic:
-    """The alert topic. It lives as long as the process, and sends one message of each kind in five minutes.
+    """The alert topic of a process. It sends at most one message of each kind in five minutes.
 
     ``clock`` is the wall clock, because the monotonic clock of a frozen function can stand still.
     """

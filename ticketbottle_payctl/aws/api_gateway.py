@@ -1,4 +1,4 @@
-"""Convert API Gateway HTTP API events, payload format 2.0, to a request, and a reply to a response.
+"""Convert events of an API Gateway HTTP API (payload format 2.0) to requests, and replies to responses.
 
 Source: "Create AWS Lambda proxy integrations for HTTP APIs in API Gateway". The query is ``rawQueryString``, because
 ``queryStringParameters`` is decoded and joins repeated names, which breaks signatures.
@@ -38,7 +38,7 @@ def to_request(event: object) -> Request:
 
 
 def to_response(reply: Reply) -> dict[str, object]:
-    """Return the function's result that makes API Gateway send ``reply``."""
+    """Return the function result with which API Gateway sends ``reply``."""
     return {
         "statusCode": reply.status,
         "headers": dict(reply.headers),

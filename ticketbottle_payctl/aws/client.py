@@ -19,7 +19,7 @@ _CONFIGURED = frozenset(
 
 
 def make_client(service: str, *, connect_s: float = 2, read_s: float = 3, tries: int = 2) -> Any:  # noqa: ANN401 - botocore has no types
-    """Return a client of one service, with the credentials of the function.
+    """Return a client for one AWS service, with the function's credentials.
 
     The region comes from AWS_REGION, AWS_DEFAULT_REGION or the AWS profile. AWS_ENDPOINT_URL applies.
 

@@ -1,8 +1,8 @@
 """Read settings from Secrets Manager. ``X_SECRET_ARN`` names the secret that contains the value of ``X``.
 
-A secret is a plain string or a JSON object. The object has the value under the variable's name (``X``, during a
-rotation also ``X_PREVIOUS``) or under ``current`` and ``previous``. An object with many variables is fetched once.
-payctl also reads the user and password of an MSK or RDS secret in AWS's own format.
+A secret is a plain string or a JSON object. The object's key for the value is the variable's name (``X``) or
+``current``. During a rotation, the previous value has the key ``X_PREVIOUS`` or ``previous``. An object with many
+variables is fetched once. payctl also reads the user and password of an MSK or RDS secret in AWS's own format.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ KEPT_SECONDS = 300.0
 SHORTEST_BETWEEN = 30.0
 """The minimum time in seconds between two early reads of a secret.
 
-A forged callback causes an early read, but many forged callbacks must not cause many reads.
+A forged callback causes an early read. Without a limit, many forged callbacks would cause many reads.
 """
 
 _ARN, _PREVIOUS = "_SECRET_ARN", "_PREVIOUS"
@@ -46,9 +46,9 @@ class _Kept:
 class SecretEnvironment(Mapping[str, str]):
     """An environment that reads a variable from Secrets Manager on first use, if only the variable's ARN is set.
 
-    A variable that is set is used first. Iteration yields only variables that are set, so it fetches nothing. ``clock``
-    is the wall clock, because the monotonic clock can stand still in a frozen function. A lookup raises KeyError if
-    there is no value. It raises ConfigError if the role may not read the secret or the secret is not usable, and
+    If a variable itself is set, its value is used. Iteration yields only variables that are set, so it fetches nothing.
+    ``clock`` is the wall clock, because the monotonic clock can stop in a frozen function. A lookup raises KeyError if
+    there is no value. It raises ConfigError if the role may not read the secret or the secret is not usable. It raises
     UnavailableError if Secrets Manager is unavailable and no earlier value is known.
     """
 
@@ -92,8 +92,8 @@ class SecretEnvironment(Mapping[str, str]):
     def renew(self, names: Iterable[str]) -> bool:
         """Read the secrets of these variables again. Return whether a value has changed.
 
-        Each secret is read at most once in :data:`SHORTEST_BETWEEN` seconds. This never raises. If Secrets Manager
-        cannot be read, the values stay unchanged.
+        Each secret is read at most once in :data:`SHORTEST_BETWEEN` seconds. If Secrets Manager cannot be read, the
+        values stay unchanged and no error is raised.
         """
         changed = False
         for arn in {arn for name in names if (arn := self._arn(name))}:
@@ -157,7 +157,7 @@ class SecretEnvironment(Mapping[str, str]):
 
 
 def _value(text: str, variable: str, name: str, field: str) -> str | None:
-    """Return a secret's value for ``name``, which is a variable or a variable with ``_PREVIOUS``."""
+    """Return a secret's value for ``name``. The name is ``variable``, or ``variable`` with ``_PREVIOUS``."""
     fields = _fields(text)
     if fields is None:
         return text if field == "current" else None
@@ -176,7 +176,7 @@ def _fields(text: str) -> dict[str, Any] | None:
 
 
 def _database_url(fields: Mapping[str, Any]) -> str | None:
-    """Return the database URL of an RDS secret. If it has no ``dbname``, the database is ``postgres``."""
+    """Return the database URL of an RDS secret. If the secret has no ``dbname``, the database is ``postgres``."""
     user, password, host = (fields.get(name) for name in ("username", "password", "host"))
     if not (user and password and host):
         return None
@@ -185,7 +185,7 @@ def _database_url(fields: Mapping[str, Any]) -> str | None:
 
 
 def _hide(text: str) -> None:
-    """Register the value's secrets and the passwords in its URLs, so that logs and errors do not show them."""
+    """Register the secrets in a text, and the passwords in its URLs, so that logs and errors do not show them."""
     fields = _fields(text)
     hidden = {"": text} if fields is None else {name: value for name, value in fields.items() if isinstance(value, str)}
     for name, value in hidden.items():

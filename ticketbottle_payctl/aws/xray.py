@@ -1,8 +1,8 @@
-"""Trace on Lambda: read X-Ray's trace header, and send OpenTelemetry spans to Lambda's UDP address.
+"""Read X-Ray's trace header on Lambda, and send OpenTelemetry spans to Lambda's UDP address.
 
 The header becomes a ``traceparent``. A packet is a line of JSON, then ``T1S`` (sampled) or ``T1U``, then OTLP in
-base64. AWS's OpenTelemetry distribution sends the same format. This needs no collector and no endpoint, and it cannot
-delay a reply. https://github.com/aws-observability/aws-otel-python-instrumentation
+base64. AWS's OpenTelemetry distribution sends the same format. This way of tracing needs no collector and no endpoint,
+and cannot delay a reply. https://github.com/aws-observability/aws-otel-python-instrumentation
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SAMPLED = re.compile(r"(?:^|;)Sampled=1(?:;|$)")
 
 
 def traceparent_of(header: str | None) -> str | None:
-    """Return X-Ray's header as a W3C ``traceparent``, or None if it is absent or malformed."""
+    """Return X-Ray's header as a W3C ``traceparent``, or None if the header is absent or malformed."""
     text = header or ""
     root, parent = _ROOT.search(text), _PARENT.search(text)
     if root is None or parent is None or set(parent[1]) == {"0"}:
@@ -43,7 +43,7 @@ def traceparent_of(header: str | None) -> str | None:
 
 
 def tracer_of(environ: Mapping[str, str]) -> Tracer | None:
-    """Set up tracing if the environment asks for tracing. Otherwise, or without the otel extra, return None."""
+    """Set up tracing and return a tracer. Return None if tracing is off or the otel extra is not installed."""
     if environ.get(ASKED_FOR) != BY_UDP:
         return None
     try:
@@ -101,9 +101,9 @@ class UdpExporter:
 
 @contextmanager
 def request_span(tracer: Tracer | None, name: str, traceparent: str | None) -> Iterator[str | None]:
-    """Open a span for a request, as a child of the caller's. Yield the ``traceparent`` to pass on.
+    """Open a span for a request, as a child of the caller's span. Yield the ``traceparent`` to pass on.
 
-    Without a tracer, this is the caller's ``traceparent``.
+    Without a tracer, yield the caller's ``traceparent``.
     """
     if tracer is None:
         yield traceparent

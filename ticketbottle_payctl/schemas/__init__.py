@@ -1,1 +1,1 @@
-"""The JSON Schemas of the outputs, one file each: ``payctl.<command>-<version>.json``. ``make docs`` writes them."""
+"""Contain the outputs' JSON Schemas in files named ``payctl.<command>-<version>.json``. ``make docs`` writes them."""

@@ -37,12 +37,12 @@ class KafkaSettings:
     ca_file: str | None = None
     client_id: str = "payctl"
     region: str | None = None
-    """The AWS region, for brokers whose names do not contain it."""
+    """The AWS region. It is used only if the brokers' names contain no region."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The settings of one process. ``database`` and ``kafka`` are read on first use, and raise if they are not set."""
+    """The settings of one process. ``database`` and ``kafka`` are read on each use, and raise if they are not set."""
 
     environ: Mapping[str, str] = field(repr=False)
     environment: str
@@ -52,10 +52,9 @@ class Settings:
     retention: timedelta
     shards: int
     loop: timedelta
-    """The time for which one invocation of the publisher's function publishes. With zero, it drains the backlog once.
-    """
+    """The time for which one invocation of the publisher's function publishes. Zero means that it drains once."""
     reconcile_cap: int
-    """The largest number of payments that one run of the scheduled `reconcile payments` may settle."""
+    """The maximum number of payments that one run of the scheduled `reconcile payments` may settle."""
     dead_events_queue: str | None
     """The SQS queue that receives the id of each dead event."""
     alerts_topic: str | None
@@ -63,9 +62,9 @@ class Settings:
 
     @property
     def is_production(self) -> bool:
-        """Whether ``ENVIRONMENT`` names a production environment, in any spelling."""
-        # This matches PRODUCTION, prod-eu, Prod2, eu_live and full-width letters. In ProdEu the change of case ends the
-        # word.
+        """Return whether ``ENVIRONMENT`` names a production environment, in any spelling."""
+        # This matches PRODUCTION, prod-eu, Prod2, eu_live and full-width letters. A change of case ends a word, so
+        # ProdEu matches too.
         spelled = re.sub("(?<=[a-z])(?=[A-Z])", " ", unicodedata.normalize("NFKC", self.environment))
         words = set(re.findall("[a-z]+", spelled.casefold()))
         return bool(words & _PRODUCTION) and not words & _NOT_YET
@@ -93,7 +92,7 @@ class Settings:
 
     @property
     def database(self) -> DatabaseSettings:
-        """The database settings: ``DATABASE_URL``, read as Prisma reads it, with the PGSSL variables.
+        """Return the database settings from ``DATABASE_URL`` (parsed as Prisma parses it) and the PGSSL variables.
 
         Raises:
             ConfigError: the URL is absent or wrong, or a PGSSL variable is wrong.
@@ -103,11 +102,11 @@ class Settings:
 
     @property
     def kafka(self) -> KafkaSettings:
-        """The broker settings, from the variables whose names begin with ``KAFKA_``.
+        """Return the broker settings from the variables whose names begin with ``KAFKA_``.
 
         Raises:
-            ConfigError: the list of brokers is empty or wrong, or the mechanism is unknown. Or the credentials do
-                not match the mechanism, or would be sent without encryption.
+            ConfigError: the list of brokers is empty or wrong, the mechanism is unknown, or the credentials are missing
+                or would be sent without encryption.
         """
         return _kafka(self.environ)
 

@@ -1,4 +1,4 @@
-"""Read and check ``KAFKA_BROKERS``, a list of ``host:port``. Each kind of mistake has its own message."""
+"""Read and check ``KAFKA_BROKERS``, a list of ``host:port`` entries. Each kind of mistake has its own message."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ _SCHEMA_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}")
 _PARAMETER_NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 
 _ELSEWHERE = frozenset({"host", "hostaddr", "port", "dbname", "user", "password", "schema"})
-"""Parameters that would change the server, the database, the user or the schema."""
+"""The parameters that determine the server, the database, the user or the schema. Other functions read them."""
 
 _COUNTS = frozenset(
     {
@@ -38,7 +38,7 @@ _TEXTS = frozenset(
     }
 )
 LIBPQ = _COUNTS | set(_CHOICES) | _TEXTS
-"""libpq's own parameters, which are passed on unchanged. The TLS parameters are in ``tls``."""
+"""The libpq parameters that payctl passes on unchanged. The TLS parameters are in module ``tls``."""
 
 PRISMA = frozenset(
     {
@@ -47,9 +47,9 @@ PRISMA = frozenset(
         *("statement_cache_size", "statement_cache_mode", "uselibpqcompat"),
     }
 )
-"""Parameters of Prisma's own pool, its statement cache and its driver.
+"""The parameters of Prisma's pool, statement cache and driver.
 
-payctl ignores them, because it has its own pool and prepares no statements.
+payctl ignores them, because payctl has its own pool and prepares no statements.
 """
 
 _IGNORED = {
@@ -60,9 +60,9 @@ _IGNORED = {
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSettings:
-    """The settings for connecting to the database. Only this class parses the URL; other code uses the parts.
+    """The settings for connecting to the database. Only this class parses the URL. Other code uses the parts.
 
-    PGSSLMODE and the other PG variables are read from ``environ``.
+    PGSSLMODE and the other TLS variables are read from ``environ``.
 
     Raises:
         ConfigError: the URL, or one of its parameters, is wrong. The message contains no value.
@@ -76,7 +76,7 @@ class DatabaseSettings:
     parameters: Mapping[str, str] = field(init=False, repr=False)
     """libpq's parameters, without the secret ones."""
     secrets: Mapping[str, Secret] = field(init=False, repr=False)
-    """libpq's parameters that must not be shown: ``password`` and ``sslpassword``."""
+    """libpq's secret parameters, ``password`` and ``sslpassword``."""
     remarks: tuple[str, ...] = field(init=False, repr=False)
     """Warnings about the URL. None of them prevents a connection."""
 
@@ -99,7 +99,7 @@ class DatabaseSettings:
 
 
 def _location(url: DatabaseUrl, place: DatabasePlace) -> dict[str, str]:
-    """Return host, address, port, database and user, so that libpq takes none of them from a PG variable or a file."""
+    """Return all parameters of the place, so that libpq takes none of them from a PG variable or a file."""
     hosts = (url.parameters.get("host") or url.host or "").split(",")
     if len(hosts) != len(place.servers):
         hosts = [host for host, _ in place.servers]

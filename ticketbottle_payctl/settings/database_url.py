@@ -1,9 +1,10 @@
-"""Parse ``DATABASE_URL`` by the WHATWG URL rules, as the payment service's Prisma does. No other code parses it.
+"""Parse ``DATABASE_URL`` according to the WHATWG URL rules, as the payment service's Prisma does.
 
-The authority ends at the first ``/``, ``?`` or ``#``. The user name and password end at the last ``@`` in it. Each part
-is percent-decoded once. A ``%`` without two hexadecimal digits stays as it is. The first segment of the path is the
-name of the database. See https://url.spec.whatwg.org/#concept-basic-url-parser: payctl implements the rules for schemes
-that are not special. docs/decisions/0012-database-url.md says why payctl does not use a library.
+No other module parses this URL. The authority ends at the first ``/``, ``?`` or ``#``. The user name and password end
+at the last ``@`` in the authority. Each part is percent-decoded once. A ``%`` without two hexadecimal digits stays as
+it is. The first segment of the path is the name of the database. payctl implements the rules for schemes that are not
+special (https://url.spec.whatwg.org/#concept-basic-url-parser). docs/decisions/0012-database-url.md says why payctl
+does not use a library.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ def parse(text: str) -> DatabaseUrl:
     """Parse a database URL.
 
     Raises:
-        ConfigError: the text is not a PostgreSQL URL, or a part of it cannot be decoded. The message contains no
-            part of it.
+        ConfigError: the text is not a PostgreSQL URL, or a part cannot be decoded. The message contains no part of the
+            text.
     """
     text = _TAB_OR_NEWLINE.sub("", text.strip(_C0_OR_SPACE))
     scheme = _SCHEME.match(text)
@@ -92,9 +93,9 @@ def parse(text: str) -> DatabaseUrl:
 
 
 def secrets_in(text: str) -> Iterator[Secret]:
-    """Yield the secrets of a URL, even if the URL is wrong: the password, its other spellings, and parts of it.
+    """Yield the password in a URL, its other spellings, and its parts. The URL may be invalid.
 
-    Another parser may read a longer password. So everything up to the last ``@`` counts as part of the password.
+    Another parser may read a longer password. Therefore everything up to the last ``@`` counts as part of the password.
     """
     scheme = re.match(r"\s*[A-Za-z][A-Za-z0-9+.-]*://", text)
     userinfo, at, _ = text[scheme.end() if scheme else 0 :].rpartition("@")
@@ -107,7 +108,7 @@ def secrets_in(text: str) -> Iterator[Secret]:
 
 
 def spellings(password: str) -> set[str]:
-    """Return a password, raw and decoded, and the parts of both between reserved characters."""
+    """Return a password in raw and decoded form, and the parts of both forms between reserved characters."""
     decoded = unquote_to_bytes(password.encode("utf-8", "replace")).decode("utf-8", "replace")
     return {piece for whole in (password, decoded) for piece in (whole, *_RESERVED.split(whole)) if piece}
 
@@ -118,7 +119,7 @@ def _refuse(what: str, hint: str) -> NoReturn:
 
 
 def _segments(path: str) -> list[str]:
-    """Return the path's segments. ``.`` and ``..`` are resolved, even if they are encoded, as the standard requires."""
+    """Return the path's segments. Resolve ``.`` and ``..`` even if they are encoded, as the standard requires."""
     found: list[str] = []
     parts = path.split("/")
     for number, part in enumerate(parts, 1):
@@ -133,10 +134,10 @@ def _segments(path: str) -> list[str]:
 
 
 def _refuse_stray_at(path: str, query: str, fragment: str) -> None:
-    """Raise an error if an ``@`` follows the host. It shows that the password has an unencoded ``/``, ``?`` or ``#``.
+    """Raise an error if an ``@`` follows the host, because the password then has an unencoded ``/``, ``?`` or ``#``.
 
-    Prisma would read the rest of such a password as a database or a parameter. payctl must not print it as one. A
-    database name with an ``@`` is refused too, because it looks the same.
+    Prisma would read the rest of this password as a database or a parameter. payctl must not print the rest as a
+    database or a parameter. A database name with an ``@`` is refused too, because it looks the same.
     """
     names = (pair.partition("=")[0] for pair in query.split("&"))
     if "@" in path or "@" in fragment or any("@" in name for name in names):

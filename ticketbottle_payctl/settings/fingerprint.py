@@ -11,7 +11,7 @@ DIGITS = 8
 
 
 def fingerprint(key: Secret | bytes) -> str:
-    """Return the first eight hex digits of the key's SHA-256 digest. These digits reveal nothing about the key.
+    """Return the first eight hex digits of the key's SHA-256 digest. The digits do not reveal the key.
 
     ``printf %s "$KEY" | sha256sum`` prints the same digits on any machine.
     """

@@ -1,4 +1,4 @@
-"""Find the servers and the database of a URL, for the guard, ``config show`` and ``cdc config``."""
+"""Find the servers and the database in a URL, for the guard, ``config show`` and ``cdc config``."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _THIS_MACHINE = "localhost"
 
 @dataclass(frozen=True, slots=True)
 class DatabasePlace:
-    """Servers and a database. libpq tries the servers in order. A host that begins with ``/`` or ``@`` is a socket."""
+    """A database and its servers, in libpq's order. A host that begins with ``/`` or ``@`` is a socket."""
 
     servers: tuple[tuple[str, str], ...]
-    """Each server's host or address, and port."""
+    """The host or address and the port of each server."""
     database: str
 
     def __str__(self) -> str:
@@ -41,11 +41,11 @@ class DatabasePlace:
 def place_of(url: DatabaseUrl) -> DatabasePlace:
     """Return the place to which libpq connects for this URL.
 
-    A parameter replaces a part of the URL, and ``hostaddr`` replaces a host's name. payctl connects in such a way that
-    libpq ignores PGHOST, PGHOSTADDR, PGPORT and PGDATABASE.
+    A parameter overrides the corresponding part of the URL, and ``hostaddr`` overrides the host. payctl passes all of
+    these values to libpq, so libpq ignores PGHOST, PGHOSTADDR, PGPORT and PGDATABASE.
 
     Raises:
-        ConfigError: no database is named, or the numbers of hosts, addresses and ports differ.
+        ConfigError: the URL names no database, or its numbers of hosts, addresses and ports differ.
     """
     database = url.parameters.get("dbname") or url.database
     if not database:

@@ -1,6 +1,6 @@
-"""Read the name of a time zone: an IANA name, or a POSIX form as in the variable TZ.
+"""Find a time zone by its IANA name, or by a POSIX form such as in the variable TZ.
 
-A POSIX form means the same as for ``date``: ``ICT-7`` and ``<+07>-7`` are seven hours ahead of UTC,
+A POSIX form has the same meaning as in ``date``. ``ICT-7`` and ``<+07>-7`` are seven hours ahead of UTC.
 ``EST5EDT,M3.2.0,M11.1.0`` has its own rules for summer time, and ``EST5EDT`` uses the rules of the United States.
 """
 
@@ -41,9 +41,9 @@ def time_zone(text: str) -> tzinfo:
 
 
 def machine_zone(environ: Mapping[str, str] | None = None, *, localtime: str = "/etc/localtime") -> tzinfo:
-    """Return the machine's zone: TZ, or the zone that ``localtime`` links to, or today's offset from UTC.
+    """Return the machine's zone from TZ, or else the zone that ``localtime`` links to, or else the offset from UTC.
 
-    An empty TZ means UTC, as for ``date``.
+    An empty TZ means UTC, as in ``date``.
 
     Raises:
         ConfigError: TZ is neither a known name nor a POSIX form. ``date`` would use UTC without a warning.
@@ -67,7 +67,7 @@ def machine_zone(environ: Mapping[str, str] | None = None, *, localtime: str = "
 
 
 def _posix(text: str) -> tzinfo:
-    """Return the zone of a POSIX form. The standard library can read such a form only from a file."""
+    """Return the zone of a POSIX form. The standard library can read POSIX forms only from a file."""
     found = _POSIX.fullmatch(text)
     if found is None:
         message = "not a time zone"

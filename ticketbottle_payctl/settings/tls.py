@@ -1,4 +1,4 @@
-"""Decide how a database connection uses TLS, from DATABASE_URL and from the PG variables of the environment.
+"""Decide how a database connection uses TLS, based on DATABASE_URL and the environment's PG variables.
 
 Prisma's parameters are translated to libpq's. If the URL and the environment differ, the stricter value is used. If the
 URL names a certificate, the connection always uses TLS.
@@ -37,14 +37,14 @@ NAMES = frozenset(
 
 
 class Tls(NamedTuple):
-    """libpq's parameters, and warnings about them."""
+    """The TLS parameters for libpq, and warnings about them."""
 
     parameters: dict[str, str]
     remarks: tuple[str, ...]
 
 
 class _Asked(NamedTuple):
-    """The URL's TLS parameters. ``root`` is a file of CA certificates, ``own`` has those of a client certificate."""
+    """The URL's TLS parameters. ``root`` is a file of CA certificates. ``own`` is for a client certificate."""
 
     mode: str | None
     root: str | None
@@ -58,8 +58,8 @@ def tls(given: Mapping[str, str], environ: Mapping[str, str]) -> Tls:
     """Return libpq's TLS parameters for a URL's parameters and an environment.
 
     Raises:
-        ConfigError: a value is not known, two of them contradict each other, a certificate file cannot be read, or
-            a PKCS#12 identity is given.
+        ConfigError: a value is unknown, two values contradict each other, a certificate file cannot be read, or a
+            PKCS#12 identity is given.
     """
     asked = _asked(given)
     remarks = list(asked.remarks)
@@ -114,8 +114,8 @@ def _asked(given: Mapping[str, str]) -> _Asked:
 def _certificates(given: Mapping[str, str]) -> tuple[str | None, dict[str, str]]:
     """Return the file of CA certificates, and the parameters of a client certificate.
 
-    With Prisma ``sslcert`` is the CA's certificate, with libpq the client's. It is read as the client's if ``sslkey``
-    or ``sslrootcert`` is given too.
+    In Prisma, ``sslcert`` is the CA's certificate. In libpq, it is the client's certificate. payctl uses libpq's
+    meaning if ``sslkey`` or ``sslrootcert`` is given too.
     """
     certificate, key, root = (given.get(name) or None for name in ("sslcert", "sslkey", "sslrootcert"))
     if given.get("sslidentity") or (given.get("sslpassword") and not key):
@@ -160,7 +160,7 @@ def _stricter(first: str | None, second: str | None) -> str | None:
 
 
 def _system_authorities() -> str:
-    """Return the file of the CAs that this machine trusts. The driver's own OpenSSL does not find that file."""
+    """Return the file of the CAs that this machine trusts. The driver's own OpenSSL does not find this file."""
     import ssl  # noqa: PLC0415 - it loads slowly, and few URLs need it
 
     known = (ssl.get_default_verify_paths().cafile, *_AUTHORITIES)
