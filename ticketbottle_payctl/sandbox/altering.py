@@ -1,6 +1,6 @@
 """Change fields of a simulated callback by path, such as ``data.amount=5``, and sign the callback again.
 
-A path to the signature replaces the signature itself. VNPay's fields are the parameters of the query.
+If a path names the signature, its value replaces the signature itself. VNPay's fields are the query's parameters.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from ticketbottle_payctl.sandbox import signing
 Tree = dict[str, Any]
 
 _LARGEST_EXACT = 2**53 - 1
-"""The largest whole number that JavaScript, the language of many merchants, prints exactly."""
+"""The largest whole number that JavaScript prints exactly. Many merchants verify signatures in JavaScript."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """The form of a gateway's callback: the signature's field, and how fields are read, written and signed."""
+    """The form of a gateway's callback, with functions that read, write and sign its fields."""
 
     signature: str
     read: Callable[[Request], Tree]
@@ -33,10 +33,10 @@ class _Form:
 
 
 def alter(request: Request, gateway: str, changes: Sequence[tuple[str, str]], keys: Mapping[str, str]) -> Request:
-    """Return the request with each ``(path, value)`` applied, signed with ``keys`` (by the names of their variables).
+    """Apply each ``(path, value)`` to the request and sign it. ``keys`` has the names of the keys' variables.
 
-    A value that replaces a text is used as it is. Any other value is read as JSON if it is valid JSON, otherwise as a
-    string.
+    A value that replaces a text is used as it is. Any other value is read as JSON if it is valid JSON, and otherwise as
+    a string.
 
     Raises:
         InputError: a path matches no field, the value cannot be sent, or the gateway cannot sign it.
@@ -112,7 +112,7 @@ _FORMS: Mapping[str, _Form] = {
 
 
 def _require_signable(fields: Tree, prefix: str, kinds: tuple[type, ...], wanted: str) -> None:
-    """Reject a value that languages print in different ways, because the signed text consists of printed values."""
+    """Reject values that languages print differently, because the signed text consists of printed values."""
     for name, value in fields.items():
         exact = not isinstance(value, int) or abs(value) <= _LARGEST_EXACT
         if isinstance(value, bool) or not isinstance(value, kinds) or not exact:

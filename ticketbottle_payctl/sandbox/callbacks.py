@@ -1,6 +1,6 @@
-"""Create signed callbacks like the gateways' own, in every variation that a test or the demo needs.
+"""Create signed callbacks like the gateways' own, for tests and the demo.
 
-The same payment and scenario give the same bytes, so a second call is an exact duplicate.
+The same payment and scenario always give the same bytes, so a second callback is an exact duplicate.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _MOMO_CODES = {
     Scenario.PENDING: (9000, "Authorised."),
 }
 _KEYS = frozenset(field.env for gateway in GATEWAYS.values() for field in gateway.fields if field.secret)
-_MILLISECONDS = 1_795_400_000_000  # this is an instant in November 2026
+_MILLISECONDS = 1_795_400_000_000  # an instant in November 2026
 _WRONG_BY = 1000
 _ZALOPAY_USER = "4n2LtVGwMfjZhIs7wv82hA"
 
@@ -71,7 +71,7 @@ def environment() -> dict[str, str]:
 
 
 def scenarios(provider: str) -> tuple[Scenario, ...]:
-    """Return the scenarios that this gateway reports. ZaloPay and PayOS, for example, never report a cancelled payment.
+    """Return the scenarios that a gateway reports. For example, ZaloPay and PayOS never report a cancelled payment.
 
     Raises:
         NotFoundError: no gateway has this name.
@@ -85,7 +85,7 @@ def callback(payment: SandboxPayment, scenario: Scenario = Scenario.PAID, enviro
     The default keys are those of :func:`environment`. The amount is the payment's, except in ``WRONG_AMOUNT``.
 
     Raises:
-        InputError: the payment's gateway never sends this.
+        InputError: the payment's gateway never reports this scenario.
         NotFoundError: payctl does not know the payment's gateway.
     """
     name = by_name(payment.provider).name
@@ -99,7 +99,7 @@ def callback(payment: SandboxPayment, scenario: Scenario = Scenario.PAID, enviro
 
 
 def with_wrong_keys(keys: Environ) -> dict[str, str]:
-    """Return the same merchant's settings with wrong keys. payctl must reject a callback that is signed with them."""
+    """Return the merchant's settings with wrong keys. payctl must reject a callback that is signed with these keys."""
     return {**keys, **{variable: "not-the-merchants-key" for variable in keys if variable in _KEYS}}
 
 
@@ -206,13 +206,13 @@ def _amount(payment: SandboxPayment, scenario: Scenario) -> int:
 
 
 def _payos_number(payment: SandboxPayment) -> int:
-    """Return the number that the payment service gives PayOS: the order's date, and the end of its code in base 36."""
+    """Return the number that the payment service sends to PayOS. It encodes the order's date and the code's end."""
     code = re.fullmatch(r"TB-.*-(\d{8})-\w*([0-9A-Z]{5})", payment.order_code, re.ASCII)
     return int(code[1]) * 10**8 + int(code[2], 36) if code else gateway_number(payment, 14)
 
 
 def gateway_number(payment: SandboxPayment, digits: int) -> int:
-    """Return the gateway's number for a payment: always the same number with this many digits."""
+    """Return a gateway's number with this many digits for a payment. The same payment always has the same number."""
     least: int = 10 ** (digits - 1)
     return least + int.from_bytes(sha256(payment.reference.encode()).digest()) % (9 * least)
 

@@ -1,6 +1,6 @@
 """Answer the status queries of all four gateways on this machine, so that a demo needs no gateway.
 
-The responses are signed as the gateways sign theirs. The queries' signatures are not checked.
+The responses are signed in the gateways' own way. The signatures of the queries are not checked.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PAYOS = "/v2/payment-requests/"
 
 @dataclass(frozen=True, slots=True)
 class GatewayOrder:
-    """An order as its gateway knows it. ``paid`` is the paid amount in VND; with 0 the customer can still pay."""
+    """An order as its gateway knows it. ``paid`` is the paid amount in VND. If it is 0, the customer can still pay."""
 
     payment: SandboxPayment
     paid: int
@@ -35,7 +35,7 @@ class GatewayOrder:
 
 @dataclass(frozen=True, slots=True)
 class GatewayRecords:
-    """The gateways' data: their orders by reference, and the merchant's settings, whose keys sign the responses."""
+    """The gateways' orders by reference, and the merchant's settings with the keys that sign the responses."""
 
     orders: Mapping[str, GatewayOrder]
     keys: Mapping[str, str]
@@ -43,7 +43,7 @@ class GatewayRecords:
 
 @contextmanager
 def gateway_server(records: GatewayRecords) -> Iterator[dict[str, str]]:
-    """Serve on a free port of 127.0.0.1 during the block. Yield the ``PAYCTL_*_URL`` settings that lead to it."""
+    """Serve on a free port of 127.0.0.1 during the block. Yield the ``PAYCTL_*_URL`` settings with its address."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("_BoundHandler", (_Handler,), {"records": records}))
     server.daemon_threads = True
     server.block_on_close = False

@@ -1,4 +1,4 @@
-"""Create topics and read records back, from the mock cluster and from Apache Kafka alike."""
+"""Create topics and read records, both in the mock cluster and in Apache Kafka."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def create_topics(
     config: Mapping[str, str] | None = None,
     client: Mapping[str, str] | None = None,
 ) -> None:
-    """Create topics with one replica and return when the broker has confirmed each.
+    """Create topics with one replica. Return when the broker has confirmed every topic.
 
     Raises:
         KafkaException: a topic exists already, or the broker refused to create it.

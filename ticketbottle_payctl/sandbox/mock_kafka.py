@@ -1,8 +1,8 @@
-"""Run librdkafka's mock cluster: brokers in this process that speak Kafka's protocol and can fail on request.
+"""Run librdkafka's mock cluster in this process. Its brokers speak Kafka's protocol and can fail on request.
 
-It starts in a millisecond and needs no Java. It keeps messages, offsets and consumer groups in memory, and other
-processes can use it. It has neither TLS nor SASL. Tests that need more use Apache Kafka. The calls are those of
-rdkafka_mock.h, https://github.com/confluentinc/librdkafka/blob/master/src/rdkafka_mock.h
+The cluster starts in a millisecond and needs no Java. It keeps messages, offsets and consumer groups in memory, and
+other processes can use it. It has no TLS and no SASL, so tests of these use Apache Kafka. rdkafka_mock.h defines the
+calls: https://github.com/confluentinc/librdkafka/blob/master/src/rdkafka_mock.h
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class KafkaRequest(IntEnum):
 
 
 class MockKafka:
-    """A mock cluster, as a context manager or with :meth:`start` and :meth:`close`.
+    """A mock cluster. Use it as a context manager, or call :meth:`start` and :meth:`close`.
 
     Raises:
         ConfigError: the librdkafka that the Kafka client uses cannot be found as a shared library.
@@ -63,9 +63,9 @@ class MockKafka:
         return "mock Kafka"
 
     def start(self) -> Self:
-        """Start the brokers. They are ready when this returns."""
+        """Start the brokers. Return when they are ready."""
         words = ctypes.create_string_buffer(256)
-        # The brokers belong to a client without a connection, which would otherwise log that to stderr.
+        # The brokers belong to a client without a connection. By default this client logs the missing connection.
         quiet = self._library.rd_kafka_conf_new()
         self._library.rd_kafka_conf_set(quiet, b"log_level", b"0", words, len(words))
         self._client = self._library.rd_kafka_new(_PRODUCER, quiet, words, len(words))
@@ -83,7 +83,7 @@ class MockKafka:
 
     @property
     def bootstrap(self) -> str:
-        """The value for KAFKA_BROKERS: ``127.0.0.1:port`` of each broker, separated by commas."""
+        """Return the value for KAFKA_BROKERS, which is each broker's ``127.0.0.1:port``, separated by commas."""
         found: bytes = self._library.rd_kafka_mock_cluster_bootstraps(self._running)
         return found.decode()
 
@@ -93,7 +93,7 @@ class MockKafka:
         return name
 
     def down(self) -> None:
-        """Close every connection and accept none, like an unavailable cluster. The data stays."""
+        """Close every connection and accept no new one, like an unavailable cluster. The data stays."""
         for broker in self._each():
             self._command("broker_set_down", broker)
 
@@ -103,20 +103,21 @@ class MockKafka:
             self._command("broker_set_up", broker)
 
     def set_rtt(self, milliseconds: int) -> None:
-        """Delay every answer by this many milliseconds. The default is 0."""
+        """Delay every response by this many milliseconds. The default is 0."""
         for broker in self._each():
             self._command("broker_set_rtt", broker, milliseconds)
 
     def fail_next(self, *errors: int, request: KafkaRequest = KafkaRequest.PRODUCE) -> None:
-        """Answer the next requests of a kind with these errors, one each, such as ``KafkaError.MSG_SIZE_TOO_LARGE``.
+        """Answer each of the next requests of a kind with one of these errors, in order.
 
-        ``KafkaError.NO_ERROR`` lets one request succeed, and ``KafkaError._TRANSPORT`` closes the connection.
+        An example is ``KafkaError.MSG_SIZE_TOO_LARGE``. ``KafkaError.NO_ERROR`` lets one request succeed, and
+        ``KafkaError._TRANSPORT`` closes the connection.
         """
         numbers = (ctypes.c_int * len(errors))(*errors)
         self._library.rd_kafka_mock_push_request_errors_array(self._running, request, len(errors), numbers)
 
     def forget_failures(self) -> None:
-        """Remove the errors that no request has received yet, and the delay of the answers."""
+        """Remove the errors that no request has received yet, and the delay of the responses."""
         for request in KafkaRequest:
             self._library.rd_kafka_mock_clear_request_errors(self._running, request)
         self.set_rtt(0)
@@ -126,7 +127,7 @@ class MockKafka:
         self._command("topic_set_error", name.encode(), error)
 
     def set_leader(self, topic: str, partition: int, broker: int) -> None:
-        """Make ``broker`` (1, 2, ...) the leader of a partition; -1 leaves it without a leader."""
+        """Make ``broker`` (1, 2, ...) the leader of a partition. With -1 the partition has no leader."""
         self._command("partition_set_leader", topic.encode(), partition, broker)
 
     @property
@@ -140,9 +141,9 @@ class MockKafka:
         return range(1, self._brokers + 1)
 
     def _command(self, name: str, *arguments: bytes | int) -> None:
-        """Let the cluster's thread run a command, and wait for its end.
+        """Run a command in the cluster's thread, and wait for its end.
 
-        Sometimes the thread misses the command and sleeps for another second. A new connection wakes it.
+        Sometimes the thread misses the command and sleeps for another second. A new connection wakes the thread.
         """
         wake = threading.Timer(0.02, self._connect)
         wake.start()

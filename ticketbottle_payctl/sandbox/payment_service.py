@@ -1,7 +1,7 @@
-"""Write to the database like the payment service: create its tables, payments and outbox rows.
+"""Create the payment service's tables, payments and outbox rows, as the payment service does.
 
-The demo, the tests and the benchmarks use this. Amounts are whole VND, and instants are UTC without a zone, as in
-production.
+The demo, the tests and the benchmarks use this module. Amounts are whole VND, and instants are UTC without a time zone,
+as in production.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
 EventState = Literal["pending", "published", "dead", "sent_unmarked"]
-"""A state of an event. ``sent_unmarked`` is a row of the replaced service: ``"publishedAt"`` set and ``published``
-false."""
+"""A state of an event. ``sent_unmarked`` is a half-marked row of the replaced service."""
 
 _INSERT_PAYMENT: Final = text("""
     INSERT INTO payments (
@@ -84,7 +83,7 @@ _INSERT_PAYMENTS_OF_EVENTS: Final = text("""
 
 @dataclass(frozen=True, slots=True)
 class SandboxPayment:
-    """A new payment. ``reference`` is its ``"providerTransactionId"``."""
+    """A new payment. ``reference`` is the payment's ``"providerTransactionId"``."""
 
     id: str
     order_code: str
@@ -110,7 +109,7 @@ def insert_payment(  # noqa: PLR0913 - a factory: every argument has a default a
     metadata: Mapping[str, object] | None = None,
     age: timedelta = timedelta(0),
 ) -> SandboxPayment:
-    """Insert a payment as the payment service does when a customer starts to pay. Return its ids.
+    """Insert a payment as the payment service does when a customer starts to pay. Return the payment.
 
     ``provider`` is upper case: ZALOPAY, PAYOS, VNPAY or MOMO. A value that is not given is generated and unique.
     """
@@ -149,10 +148,10 @@ def insert_events(  # noqa: PLR0913 - a factory: every argument has a default an
     retry_count: int | None = None,
     last_error: str | None = None,
 ) -> None:
-    """Insert ``count`` outbox rows in one statement, a millisecond apart. The last one is ``age`` old.
+    """Insert ``count`` outbox rows in one statement, a millisecond apart. The newest row is ``age`` old.
 
-    ``aggregates`` is the number of payments that the events belong to in turn. With 0 each event has its own payment.
-    Shorter payloads are padded to ``payload_bytes``. A dead row has 5 retries unless ``retry_count`` says otherwise.
+    The events belong to ``aggregates`` payments in turn. With 0, each event has its own payment. Shorter payloads are
+    padded to ``payload_bytes``. If ``retry_count`` is None, a dead row has 5 retries.
     """
     dead = state == "dead"
     values = {
@@ -173,5 +172,5 @@ def insert_events(  # noqa: PLR0913 - a factory: every argument has a default an
 
 
 def insert_payments_of_events(connection: Connection) -> int:
-    """Insert the missing payments of all outbox rows, in the state of their latest event. Return how many."""
+    """Insert the missing payments of all outbox rows, with the status of their latest event. Return their number."""
     return connection.execute(_INSERT_PAYMENTS_OF_EVENTS).rowcount

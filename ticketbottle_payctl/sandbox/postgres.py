@@ -1,7 +1,7 @@
 """Run a private PostgreSQL server on loopback. It starts in 0.2 s and leaves no files.
 
-The start is fast because the data directory that ``initdb`` made is cached and copied. At each start the superuser
-gets a new random password, and every TCP connection needs it.
+The start is fast, because a data directory of ``initdb`` is cached and copied. Each server has its own random password,
+which every TCP connection needs.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ USER: Final = "postgres"
 _SIGNALS: Final = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
 _QUICK: Final = {"fsync": "off", "timezone": "UTC", "log_timezone": "UTC", "max_connections": "200"}
-"""The data need not survive a power failure. Crash recovery after ``immediate`` still works without fsync."""
+"""The default settings. fsync is off, because the data need not survive a power failure. Crash recovery still works."""
 
 _WITH_SCRAM_ITERATIONS: Final = 16
-"""The first major version with this setting. More iterations would only make each connection 3 ms slower."""
+"""The first major version with ``scram_iterations``. One iteration makes each connection 3 ms faster."""
 
 _WHO_MAY_CONNECT: Final = """\
 local all all trust
@@ -52,16 +52,15 @@ host replication all 127.0.0.1/32 scram-sha-256
 
 
 class Postgres:
-    """A server, as a context manager or with :meth:`start` and :meth:`close`.
+    """A server. Use it as a context manager, or call :meth:`start` and :meth:`close`.
 
-    Its data is in a new directory ``within`` the given one, by default the system's temporary directory. If the
-    directory is in memory (:func:`~ticketbottle_payctl.sandbox.server.in_memory`), a start does not wait for a busy
-    disk. ``settings`` are lines of postgresql.conf, such as ``{"wal_level": "logical"}``. They override the defaults
-    here.
+    The data is in a new directory inside ``within``, by default the system's temporary directory. If ``within`` is in
+    memory (:func:`~ticketbottle_payctl.sandbox.server.in_memory`), a start does not wait for a busy disk. ``settings``
+    are settings of postgresql.conf, such as ``{"wal_level": "logical"}``. They override the defaults of this module.
 
     Raises:
         ConfigError: PostgreSQL's programs of the chosen kind were not found.
-        UnavailableError: the server did not start; the message ends with its log.
+        UnavailableError: the server did not start. The message ends with the server's log.
     """
 
     def __init__(
@@ -88,25 +87,25 @@ class Postgres:
 
     @property
     def version(self) -> str:
-        """The server's version, such as ``15.18``."""
+        """Return the server's version, such as ``15.18``."""
         return self._binaries.version
 
     @property
     def log(self) -> Path:
-        """The file with everything that the server has logged."""
+        """Return the path of the server's log."""
         return self._started.log
 
     @property
     def pid(self) -> int | None:
-        """Return the postmaster's process id while it runs."""
+        """Return the postmaster's process id, or None if the server is not running."""
         return self._started.pid
 
     def url(self, database: str = "postgres") -> str:
-        """Return the URL of ``database``. It contains the password: pass it to a client and never print it."""
+        """Return the URL of ``database``. The URL contains the password, so never print it."""
         return f"postgresql://{USER}:{self._password}@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> Self:
-        """Make the data directory, start, and return once connections are accepted."""
+        """Create the data directory and start the server. Return when it accepts connections."""
         self._server = Server("pg", account=self._account, within=self._within, last_signal=signal.SIGQUIT)
         try:
             data = self._server.home / "data"
@@ -126,20 +125,20 @@ class Postgres:
             self._server = None
 
     def stop(self, mode: Mode = "fast") -> None:
-        """Stop the server as ``pg_ctl stop -m mode`` does, and keep its data; :meth:`restart` brings it back."""
+        """Stop the server as ``pg_ctl stop -m mode`` does, and keep its data. :meth:`restart` starts it again."""
         self._started.stop(_SIGNALS[mode])
 
     def restart(self, mode: Mode = "fast", *, settings: Mapping[str, str] | None = None) -> None:
         """Stop the server if it runs, change ``settings``, and start it with the same port, data and password.
 
-        ``immediate`` is a crash: nothing is flushed, and the start recovers from the log.
+        ``immediate`` is like a crash. The server flushes nothing, and its next start recovers from the log.
         """
         self.stop(mode)
         self._settings.update(settings or {})
         self._run()
 
     def create_database(self, name: str, *, template: str = "template1") -> str:
-        """Create a database, as a copy of ``template``, and return its URL.
+        """Create a database as a copy of ``template``, and return the URL of the database.
 
         No session may be connected to the template.
         """
@@ -152,7 +151,7 @@ class Postgres:
         return self.url(name)
 
     def drop_database(self, name: str) -> None:
-        """Drop a database and its connections. If it does not exist, do nothing."""
+        """Drop a database and end its connections. If the database does not exist, do nothing."""
         self._administer(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     @property
@@ -199,7 +198,7 @@ def _quoted(value: str) -> str:
 
 
 def _make_data(data: Path, binaries: Binaries, account: Account | None) -> None:
-    """Fill ``data`` from the cache, or with initdb the first time."""
+    """Fill ``data`` from the cache, or run initdb if the cache is empty."""
     cached = cache_home() / f"data-{binaries.fingerprint}-{account.name if account else os.geteuid()}"
     if cached.exists():
         _copy(cached, data)
@@ -222,5 +221,5 @@ def _make_data(data: Path, binaries: Binaries, account: Account | None) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a data directory and its owner. ``cp`` needs a third of the time of Python's copytree."""
+    """Copy a data directory and keep its owner. ``cp`` needs a third of the time of Python's copytree."""
     subprocess.run(["/bin/cp", "-pPR", source, target], check=True)  # noqa: S603 - the command is ours

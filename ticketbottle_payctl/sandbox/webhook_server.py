@@ -1,8 +1,7 @@
-"""Serve the webhook over HTTP on this machine only. The callbacks are processed by the same code as in production.
+"""Serve the webhook over HTTP on this machine only. The production code processes the callbacks.
 
-A request that cannot be a callback gets the status that API Gateway and the webhook's function would give: 404 for a
-path without a gateway, 405 for a wrong method, 413 for a body that is too large. A body may be
-chunked.
+A request that cannot be a callback gets the same status as from API Gateway and the webhook's function: 404 for a path
+without a gateway, 405 for a wrong method, 413 for a body that is too large. A body may be chunked.
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ from ticketbottle_payctl.errors import UnavailableError
 from ticketbottle_payctl.providers.gateway import Gateway
 
 Handle = Callable[[Request, Gateway, Mapping[str, str]], Reply]
-"""A function that processes one callback with its headers, and never raises. Several threads call it at once."""
+"""The type of a function that processes a callback with its headers. It never raises. Several threads may call it."""
 
 Refused = Callable[[str, str, int], None]
-"""A function that is called with the method, path and status of each request that is not a callback."""
+"""The type of a function that gets the method, path and status of each request that is not a callback."""
 
 _METHODS = {"vnpay": "GET"}
 _SLOWEST = 10.0
-"""The time that a client has to send its request, in seconds."""
+"""The time limit for a client to send its request, in seconds."""
 
 GRACE = 5.0
-"""The time that requests in flight have to end when the server stops, in seconds."""
+"""The time limit for requests in flight after the server stops, in seconds."""
 
 _AFTER_CUT = 1.0
 _LONGEST_LINE = 1024
@@ -45,10 +44,10 @@ _CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,8}")
 def webhook_server(handle: Handle, refused: Refused, *, port: int = 0) -> Iterator[str]:
     """Serve on 127.0.0.1 while the block runs, and yield the base URL.
 
-    Leaving the block waits at most :data:`GRACE` seconds for requests in flight.
+    At the end of the block, wait at most :data:`GRACE` seconds for requests in flight.
 
     Raises:
-        UnavailableError: the port is taken or may not be used.
+        UnavailableError: the port is in use, or this process may not use it.
     """
     handler = type("_BoundHandler", (_Handler,), {"handle_callback": staticmethod(handle), "refused": refused})
     try:
@@ -82,7 +81,7 @@ class _Server(ThreadingHTTPServer):
     def process_request_thread(
         self, request: socket.socket | tuple[bytes, socket.socket], client_address: object
     ) -> None:
-        """Serve one request. It counts as in flight until this returns."""
+        """Serve one request. The request is in flight until this method returns."""
         if not isinstance(request, socket.socket):  # only a datagram server passes something else
             return
         with self._idle:
@@ -95,7 +94,7 @@ class _Server(ThreadingHTTPServer):
                 self._idle.notify_all()
 
     def end_requests(self, grace: float) -> None:
-        """Wait until no request is in flight, at most ``grace`` seconds; then cut the connections that are left."""
+        """Wait at most ``grace`` seconds until no request is in flight. Then cut the remaining connections."""
         with self._idle:
             self._idle.wait_for(lambda: not self._open, grace)
             for connection in self._open:
@@ -115,14 +114,14 @@ class _Handler(BaseHTTPRequestHandler):
     refused: ClassVar[Refused]
 
     def setup(self) -> None:
-        """Start the deadline of the whole request. A client that sends single bytes cannot extend it."""
+        """Start the timer for the whole request. A client that sends single bytes cannot extend the time."""
         super().setup()
         self._deadline = Timer(_SLOWEST, self._end_reading)
         self._deadline.daemon = True
         self._deadline.start()
 
     def finish(self) -> None:
-        """Finish the request and cancel its deadline."""
+        """Finish the request and cancel its timer."""
         self._deadline.cancel()
         super().finish()
 
@@ -159,7 +158,7 @@ class _Handler(BaseHTTPRequestHandler):
         announced = self.headers.get_all("Content-Length") or []
         coding = self.headers.get("Transfer-Encoding")
         if coding is not None:
-            # A request with both headers is refused: such requests can be smuggled past a proxy (RFC 9112, 6.3).
+            # A request with both headers is refused, because it can be smuggled past a proxy (RFC 9112, 6.3).
             plain = coding.strip().lower() == "chunked" and not announced
             return self._chunked() if plain else HTTPStatus.BAD_REQUEST
         return self._sized(announced) if announced else HTTPStatus.LENGTH_REQUIRED

@@ -45,7 +45,7 @@ _PASS: Final = tuple(
 
 
 class Fault(StrEnum):
-    """The fault of an order. In each case, the customer has paid and has no ticket."""
+    """The fault of an order. In each case, the customer has paid but has no ticket."""
 
     DEAD_EVENT = "dead_event"
     BLOCKED_PAYMENT = "blocked_payment"
@@ -63,7 +63,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """The faulty orders, the one to repair first at the front, and the numbers of their dead and pending events.
+    """The orders to repair, the most urgent first, and the numbers of their dead and pending events.
 
     The demo's gateways answer status queries about ``payments``.
     """

@@ -1,4 +1,4 @@
-"""Compare results with expectations. Messages are compared with the text in the database, not with payctl's."""
+"""Compare results with expectations. A message is compared with the text that the database prints."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _RECEIPTS: Final = "SELECT count(*) FROM payctl.webhook_receipts"
 
 
 class OutboxRow(NamedTuple):
-    """An outbox row. The payload is as PostgreSQL prints it."""
+    """An outbox row. ``value`` is the payload in the form in which PostgreSQL prints it."""
 
     id: str
     aggregate_id: str
@@ -39,7 +39,7 @@ def read_rows(connection: Connection) -> dict[str, OutboxRow]:
 
 
 def of_callback(scene: Scene, report: WebhookReport) -> Iterator[str]:
-    """Yield each problem of the decision about a callback, or of its reply."""
+    """Yield each difference between a callback's decision and reply and the expected ones."""
     expected = scene.expected
     yield from _compare("outcome", report.outcome.value, expected.outcome.value)
     yield from _compare("reason", report.reason, expected.reason)
@@ -49,7 +49,10 @@ def of_callback(scene: Scene, report: WebhookReport) -> Iterator[str]:
 
 
 def of_event(row: OutboxRow | None, messages: Sequence[Received], correlation_id: str) -> Iterator[str]:
-    """Yield each problem of an event's messages. There must be exactly one, with the right key, headers and payload."""
+    """Yield each problem with an event's messages.
+
+    There must be exactly one message, with the right topic, key, headers and payload.
+    """
     if row is None:
         yield "it is not in the outbox"
         return

@@ -1,4 +1,4 @@
-"""Keep a demo for other commands: leave orders to repair, let the gateways answer, and write the settings file."""
+"""Keep a demo for other commands, with orders to repair, gateways that answer, and a settings file."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from ticketbottle_payctl.sandbox.server import Server
 class Kept:
     """A demo that other commands can use.
 
-    ``settings`` are the environment variables of its servers. ``file`` sets them in bash, zsh and fish. ``left``
-    are the orders to repair.
+    ``settings`` are the environment variables for its servers. ``file`` sets these variables in bash, zsh and fish.
+    ``left`` are the orders to repair.
     """
 
     settings: Mapping[str, str]
@@ -34,15 +34,15 @@ class Kept:
 def keep(world: World, report: DemoReport, path_entry: Path | None = None) -> Iterator[Kept]:
     """Prepare the demo for other commands during the block.
 
-    The settings file has the mode 0600. It is removed at the end, even if this process is killed. It also puts
-    ``path_entry`` on PATH, if given.
+    The settings file has the mode 0600. It is removed at the end, even if this process is killed. If ``path_entry`` is
+    given, the file also adds it to PATH.
     """
     left = leave_cases(world)
     with ExitStack() as everything:
         records = GatewayRecords(_orders(report, left), callbacks.environment())
         addresses = everything.enter_context(gateway_server(records))
         settings = {"ENVIRONMENT": "demo", **world.settings, **addresses}
-        directory = Server("demo")  # removes its directory at the end, whatever happens to this process
+        directory = Server("demo")  # removes its directory at the end, even if this process is killed
         everything.callback(directory.close)
         yield Kept(settings, write_settings(directory.home / "settings", settings, path_entry), left)
 
@@ -56,7 +56,7 @@ def _orders(report: DemoReport, left: Left) -> dict[str, GatewayOrder]:
 
 
 def write_settings(file: Path, settings: Mapping[str, str], path_entry: Path | None) -> Path:
-    """Write the settings for a shell into a new file with the mode 0600: bash, zsh and fish read them alike."""
+    """Write the settings into a new file with the mode 0600. bash, zsh and fish can read the file."""
     lines = [f"export {name}={shlex.quote(value)}" for name, value in settings.items()]
     if path_entry is not None:
         lines.append(f'export PATH={shlex.quote(str(path_entry))}":$PATH"')

@@ -28,7 +28,7 @@ class TopicReader:
         return self._reader.read(_BATCH, timeout)
 
     def ends(self) -> dict[Place, int]:
-        """Return the end of each partition at this moment."""
+        """Return the current end of each partition."""
         return {place: end for place, (_, end) in self._reader.bounds(self._places).items()}
 
     def has_reached(self, ends: Mapping[Place, int]) -> bool:

@@ -1,4 +1,4 @@
-"""Define the demo's report: every step and its differences from the expectation. Times are seconds since the start."""
+"""Define the demo's report, with each step's differences from the expectation. Times are seconds since the start."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ticketbottle_payctl.sandbox.demo.world import Started
 
 @dataclass(frozen=True, slots=True)
 class CallbackStep:
-    """A callback and the job's result."""
+    """A callback and the result of its job."""
 
     at: float
     scene: Scene
@@ -31,7 +31,7 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class MessageStep:
-    """The event that a callback wrote, and its messages. There should be exactly one."""
+    """The event that a callback wrote, and the event's messages. There should be exactly one message."""
 
     scene: Scene
     event_id: str
@@ -42,9 +42,9 @@ class MessageStep:
 
 @dataclass(frozen=True, slots=True)
 class DemoReport:
-    """The whole report.
+    """The report of a demo.
 
-    ``own_broker`` is False if the brokers were given. ``strays`` are differences that belong to no single step.
+    ``own_broker`` is False if the operator gave the brokers. ``strays`` are differences that belong to no single step.
     """
 
     own_broker: bool
@@ -58,7 +58,7 @@ class DemoReport:
 
     @property
     def differences(self) -> list[str]:
-        """All differences from the expectation. The list is empty if the demo succeeded."""
+        """Return all differences from the expectation. The list is empty if the demo succeeded."""
         callbacks = [f"{step.scene.about}: {text}" for step in self.callbacks for text in step.differences]
         messages = [f"event {step.event_id}: {text}" for step in self.messages for text in step.differences]
         return [*callbacks, *messages, *self.strays]

@@ -1,6 +1,6 @@
 """Define the gateways' callbacks in the demo, and the expected results.
 
-Two of the callbacks were recorded from the gateways' own sandboxes. The others are signed here, with public test keys.
+Two of the callbacks were recorded from the gateways' own sandboxes. The demo signs the others with public test keys.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ticketbottle_payctl.sandbox.callbacks import Scenario, callback
 from ticketbottle_payctl.sandbox.payment_service import SandboxPayment, insert_payment
 
 WRONG_AMOUNT_ORDER: Final = "TB-AMOUNT"
-"""The order of the callback with a wrong amount."""
+"""The code of the order whose callback has a wrong amount."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +31,13 @@ class Expected:
 
     @property
     def writes_event(self) -> bool:
-        """Whether the callback writes an event. Every change of state writes exactly one."""
+        """Return whether the callback writes an event. Every change of status writes exactly one event."""
         return self.outcome is WebhookOutcome.SETTLED
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A callback: the result it reports (``says``), its real origin (``about``), its bytes, and the expected result."""
+    """A callback and its expected result. ``says`` is the reported result, and ``about`` the callback's real origin."""
 
     payment: SandboxPayment
     says: str
@@ -49,7 +49,7 @@ class Scene:
 
     @property
     def failed(self) -> bool:
-        """Whether the payment has ended without money."""
+        """Return whether the payment failed or was cancelled."""
         return self.expected.status in {"FAILED", "CANCELLED"}
 
 
@@ -62,7 +62,7 @@ WRONG_AMOUNT = Expected(WebhookOutcome.REFUSED, Answer.WRONG_AMOUNT, "PENDING", 
 
 
 def write_story(connection: Connection) -> list[Scene]:
-    """Insert the pending payments as the payment service does. Return the callbacks about them, in order."""
+    """Insert the pending payments as the payment service does. Return their callbacks in order."""
     recorded = insert_payment(
         connection,
         provider="ZALOPAY",

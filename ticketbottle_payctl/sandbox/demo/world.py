@@ -27,7 +27,7 @@ from ticketbottle_payctl.wiring import Services
 
 LIMITS: Final = Limits()
 Say = Callable[[str], None]
-"""A function that is called with a short text about the demo's present step."""
+"""The type of a function that shows a short text about the demo's current step."""
 
 _PROBE_TIMEOUT: Final = 10.0
 
@@ -47,7 +47,7 @@ class World:
 
     ``settings`` are the environment variables with which another process can use these servers. They contain the
     gateways' public test keys and the password of this temporary database, but no secret of a given broker.
-    ``own_broker`` is False if the brokers were given.
+    ``own_broker`` is False if the operator gave the brokers.
     """
 
     services: Services
@@ -60,7 +60,9 @@ class World:
 
 @contextmanager
 def local_world(kafka: Mapping[str, str], say: Say) -> Iterator[World]:
-    """Start everything, and remove it when the block ends. ``kafka`` is ``KAFKA_*`` of a given cluster, or empty.
+    """Start the servers, and remove them when the block ends.
+
+    ``kafka`` contains the ``KAFKA_*`` variables of a given cluster. If it is empty, a mock cluster is started.
 
     Raises:
         ConfigError: PostgreSQL's programs are missing, or the given cluster refused the connection.
