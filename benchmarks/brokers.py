@@ -1,4 +1,4 @@
-"""Start the brokers: librdkafka's mock cluster in its own process, and Apache Kafka."""
+"""Start librdkafka's mock cluster in its own process, or Apache Kafka."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ticketbottle_payctl.sandbox.server import wait_until
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """A broker's address, name, and the process whose CPU time is its cost."""
+    """A broker's name, its address, and the id of its process, for measuring CPU time."""
 
     name: str
     bootstrap: str
     pid: int
 
     def messages(self) -> int:
-        """Return the number of messages that were ever written to payctl's topics."""
+        """Return the number of messages that have been written to payctl's topics since they were created."""
         settings = {"bootstrap.servers": self.bootstrap, "group.id": "benchmarks", "log_level": 0}
         consumer = Consumer(settings)
         try:
@@ -34,7 +34,7 @@ class Broker:
 
 
 def _ends(consumer: Consumer) -> int | None:
-    """Return the sum of all partitions' ends, or None if a partition of a new topic has no leader yet."""
+    """Return the sum of all partitions' end offsets, or None if a partition of a new topic has no leader yet."""
     try:
         return sum(
             consumer.get_watermark_offsets(TopicPartition(topic, partition), 10)[1]
@@ -47,7 +47,7 @@ def _ends(consumer: Consumer) -> int | None:
 
 @contextmanager
 def mock_broker() -> Iterator[Broker]:
-    """Run librdkafka's mock cluster. It keeps messages in memory and runs in another process than the publisher."""
+    """Run librdkafka's mock cluster in its own process. The cluster keeps messages in memory."""
     process = subprocess.Popen(  # noqa: S603 - our own module
         python("benchmarks.mock_broker"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
     )
@@ -60,7 +60,7 @@ def mock_broker() -> Iterator[Broker]:
 
 @contextmanager
 def apache_kafka() -> Iterator[Broker]:
-    """Run one node of Apache Kafka. Its messages carry the time at which the broker appended them.
+    """Run one node of Apache Kafka. A message's timestamp is the time at which the broker appended the message.
 
     Raises:
         ConfigError: Java or Maven is missing.

@@ -1,7 +1,7 @@
 """Drain an outbox with one contender: ``python -m benchmarks.contenders NAME ROWS BATCH``.
 
 ``DATABASE_URL`` and ``KAFKA_BROKERS`` name the servers. Each contender runs in its own process and prints one line of
-JSON: the number of events, and the seconds and CPU seconds without the start of the interpreters.
+JSON. The line has the number of events, and the seconds and CPU seconds without the start of the interpreter.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def payctl_beside_cleanup(rows: int, batch: int, _other: Other) -> int:
 
 
 def payctl_one_of_two(rows: int, batch: int) -> int:
-    """Publish as one of two publishers that share the payments. Begin after a signal."""
+    """Publish as one of two publishers that share the payments. Begin when the parent process sends a line."""
     _tell()
     sys.stdin.readline()
     return payctl(rows, batch, shards=2)
@@ -75,7 +75,10 @@ def clean_up_telling(_rows: int, _batch: int) -> int:
 
 @contextmanager
 def beside(name: str) -> Iterator[Other]:
-    """Run another contender in its own process. Yield after its first output; it must still run at the end."""
+    """Run another contender in its own process. Yield after its first output. Stop it when the block ends.
+
+    It must not have failed by then.
+    """
     with subprocess.Popen(  # noqa: S603 - our own module
         [sys.executable, "-m", "benchmarks.contenders", name, "0", "1000"],
         stdin=subprocess.PIPE,
@@ -107,7 +110,7 @@ _OTHERS = {"payctl-beside-cleanup": "cleanup-telling", "payctl-two": "payctl-one
 
 
 def main() -> None:
-    """Do one contender's work and print its cost."""
+    """Run one contender and print its cost."""
     name, rows, batch = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     with _other(name) as other:
         cpu, began = time.process_time(), time.perf_counter()
@@ -127,7 +130,7 @@ def _tell() -> None:
 
 
 def _highest_memory() -> float | None:
-    """Return the maximum memory in MiB since the program's start. wait4 would include the parent's memory."""
+    """Return the maximum memory in MiB since the program started. wait4 would include the parent's memory."""
     status = Path("/proc/self/status")
     found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
     return int(found.group(1)) / 1024 if found else None

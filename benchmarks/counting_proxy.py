@@ -1,4 +1,4 @@
-"""A proxy in front of PostgreSQL that counts round trips, whatever driver is used."""
+"""Count the round trips to PostgreSQL with a proxy, so that every driver can be measured."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CHUNK = 1 << 16
 
 @dataclass(slots=True)
 class CountingProxy:
-    """A proxy. ``turns`` is the number of round trips. ``said`` has the bytes that clients sent."""
+    """A proxy. ``turns`` is the number of round trips. ``said`` contains the bytes that clients sent."""
 
     upstream: int
     port: int = 0
@@ -24,7 +24,7 @@ class CountingProxy:
     _stopped: threading.Event = field(default_factory=threading.Event)
 
     def serve(self, listener: socket.socket) -> None:
-        """Forward every connection on its own thread until it is stopped."""
+        """Forward every connection on its own thread until :meth:`stop` is called."""
         listener.settimeout(0.1)
         while not self._stopped.is_set():
             with suppress(TimeoutError):
@@ -71,7 +71,7 @@ class CountingProxy:
 
 @contextmanager
 def counting_proxy(upstream: int) -> Iterator[CountingProxy]:
-    """Run a proxy on a free loopback port. It forwards to the server at port ``upstream``."""
+    """Run a proxy on a free loopback port. The proxy forwards to the server at port ``upstream``."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         proxy = CountingProxy(upstream, listener.getsockname()[1])
         thread = threading.Thread(target=proxy.serve, args=(listener,), daemon=True)

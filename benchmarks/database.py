@@ -1,7 +1,7 @@
 """Start the database with the durability settings of production, and fill its outbox for each turn.
 
-Autovacuum is off, because it could run in one contender's turn and not in another's. A separate benchmark holds an old
-snapshot, to measure a publisher without vacuum.
+Autovacuum is off, because it could run in one contender's turn but not in another's. A separate benchmark holds an old
+snapshot, to measure a publisher when vacuum cannot remove rows.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _OLDER = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """A running server with the payment service's tables and payctl's."""
+    """A running server with the tables of the payment service and of payctl."""
 
     server: Postgres
     engine: Engine
 
     @property
     def url(self) -> str:
-        """The URL with its password. Pass it in a child's environment, never in arguments or a report."""
+        """Return the URL with its password. Pass it in a child's environment, never in arguments or a report."""
         return self.server.url()
 
     def cpu(self) -> float:
@@ -47,11 +47,11 @@ class Database:
         return cpu_of(self.server.pid or 0)
 
     def wal(self) -> int:
-        """Return the bytes of write-ahead log written so far."""
+        """Return the number of bytes that have been written to the write-ahead log."""
         return int(self.one("SELECT pg_current_wal_lsn() - '0/0'"))
 
     def one(self, statement: str) -> Any:  # noqa: ANN401 - the type depends on the statement
-        """Return the first value of a statement's result, or None. It runs outside of a transaction."""
+        """Run a statement outside a transaction. Return the first value of its result, or None."""
         connection = psycopg2.connect(self.url)
         connection.autocommit = True
         try:
@@ -63,9 +63,9 @@ class Database:
             connection.close()
 
     def fill(self, rows: int, *, beside: int, dead: int = 0, analyze: bool = True) -> None:
-        """Empty the outbox except for ``beside`` old published rows, then write a backlog of ``rows``.
+        """Empty the outbox except for ``beside`` old published rows. Then write a backlog of ``rows`` events.
 
-        ``dead`` events come before the backlog. If ``analyze`` is false, the statistics do not include the backlog.
+        ``dead`` events precede the backlog. If ``analyze`` is false, the statistics do not include the backlog.
         """
         old = self.one("""SELECT count(*) FROM outbox WHERE "createdAt" < now() - interval '36 hours'""")
         with transaction(self.engine, _PATIENT) as connection:
@@ -84,13 +84,13 @@ class Database:
         self.one("CHECKPOINT")
 
     def pending(self) -> int:
-        """Return the number of rows that are not published."""
+        """Return the number of pending events."""
         return int(self.one('SELECT count(*) FROM outbox WHERE NOT published AND "retryCount" < 5'))
 
 
 @contextmanager
 def database(**settings: str) -> Iterator[Database]:
-    """Start the system's PostgreSQL, or the one in the wheel if the system has none."""
+    """Start the system's PostgreSQL. If the system has none, start the PostgreSQL from the wheel."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
     ours = {
         "fsync": "on",

@@ -1,4 +1,4 @@
-"""Drain a backlog: compare payctl with the limits of the same run, then measure it under difficult conditions."""
+"""Drain a backlog. Compare payctl with the limits of the same run, then measure it under difficult conditions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _UNDISTURBED = "undisturbed"
 
 
 def drain(options: Options) -> list[Section]:
-    """Measure a drain with each broker, and return one section for each."""
+    """Measure a drain with each broker, and return one section for each broker."""
     with database() as server:
         sections = [_into(server, mock_broker, options, 0.9, "the mock broker")]
         try:
@@ -37,7 +37,7 @@ def drain(options: Options) -> list[Section]:
 
 
 def disturbed(options: Options) -> list[Section]:
-    """Drain while an old snapshot is held, with stale statistics, and with dead events in front of the backlog."""
+    """Measure a drain with an old snapshot held, with stale statistics, and with dead events before the backlog."""
     with database() as server, mock_broker() as broker, closing(Snapshot(server)) as snapshot:
         fill = partial(server.fill, options.rows, beside=options.beside)
 
@@ -106,7 +106,7 @@ def _into(
 
 
 def _messages(server: Database, broker: Broker, options: Options) -> float:
-    """Return how many times a drain waits for PostgreSQL for each event, counted on the wire.
+    """Return the number of round trips to PostgreSQL per event, counted on the network.
 
     Two backlogs are drained, and the difference is counted. So the connection and the first queries of each run are not
     included.
@@ -124,7 +124,7 @@ def _messages(server: Database, broker: Broker, options: Options) -> float:
 
 
 class Snapshot:
-    """A session with an old snapshot. Vacuum cannot remove any row version that is newer than the snapshot."""
+    """A session with an old snapshot. Vacuum cannot remove rows that were deleted after the snapshot was taken."""
 
     def __init__(self, server: Database) -> None:
         self._url = server.url

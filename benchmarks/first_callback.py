@@ -1,4 +1,4 @@
-"""Measure the CPU time of an execution environment's first callback, as a multiple of the next callbacks'."""
+"""Measure the CPU time of an execution environment's first callback, as a multiple of a later callback's CPU time."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ print("\\n" + json.dumps(spent))
 
 
 def first_callback(options: Options) -> list[Section]:
-    """Start a new interpreter for each kind of INIT in turn, and let it settle some payments."""
+    """Start a new interpreter for each kind of INIT in turn. Each interpreter settles some payments."""
     taken: dict[str, list[list[float]]] = {name: [] for name in _KINDS}
     with database() as server:
         engine = make_engine(DatabaseSettings(Secret(server.url)))
@@ -72,7 +72,7 @@ def first_callback(options: Options) -> list[Section]:
 
 
 def _figures(spent: list[float]) -> tuple[float, float, float]:
-    """Return the CPU seconds of the import, of the first callback, and of a warm one."""
+    """Return the CPU seconds of the import, of the first callback, and of a warm callback."""
     return spent[0], spent[1], median(spent[2:])
 
 

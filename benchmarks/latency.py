@@ -1,4 +1,4 @@
-"""Measure the time from a writer's commit until Kafka has the message, while ``payctl publish-outbox --loop`` runs."""
+"""Measure the time from an event's commit to its message in Kafka, while ``payctl publish-outbox --loop`` runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _HALF_A_MILLISECOND = 0.0005  # the broker cuts its timestamp to whole milliseco
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """One round at one rate. Delays are in milliseconds, and ``cpu`` is the publisher's share of a core."""
+    """The results of one round at one rate. Delays are in milliseconds. ``cpu`` is the publisher's share of a core."""
 
     rate: int
     events: int
@@ -39,7 +39,7 @@ class Taken:
 
 
 def latency(options: Options) -> list[Section]:
-    """Measure the rates in turns, and return one row for each."""
+    """Measure the rates in turns. Return a section with one row for each rate."""
     section = Section("latency", "Latency from commit to append (Apache Kafka, acks=all)")
     section.columns = ("events/s asked", "written", "p50 ms", "p99 ms", "highest ms", "CPU of one core", "others")
     try:
@@ -63,7 +63,7 @@ def _measure(server: Database, broker: Broker, rate: int, options: Options) -> T
         loop, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT, env={**processes.inherited(), **environ}
     )
     try:
-        # After this the publisher has started and its connections are open.
+        # When this returns, the publisher has started and its connections are open.
         processes.run(python("benchmarks.writer", "20", "1"), environ)
         cpu, busy, began = processes.cpu_of(publisher.pid), processes.busy(), time.perf_counter()
         database_cpu, broker_cpu = server.cpu(), processes.cpu_of(broker.pid)
@@ -107,7 +107,7 @@ def _tell(section: Section, taken: Sequence[Taken]) -> None:
 
 
 def _delays(broker: Broker, written: dict[str, float]) -> list[float]:
-    """Return the seconds from each event's commit to its message. Every event must have a message."""
+    """Return the seconds from each event's commit to its message's timestamp. Every event must have a message."""
     appended: dict[str, float] = {}
     for message in read_all(broker.bootstrap, TOPICS.values(), timeout=60):
         event_id = (message.header["eventId"] or b"").decode()

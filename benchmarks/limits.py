@@ -1,4 +1,4 @@
-"""Measure the limits of a drain: the database's work without a broker, and the broker's work without a database."""
+"""Measure the limits of a drain, with a database but no broker, and with a broker but no database."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ticketbottle_payctl.broker.producer import Producer
 from ticketbottle_payctl.domain.event import OutboxEvent, to_message
 from ticketbottle_payctl.settings import Settings
 
-# These are the claim's own conditions and order. The plan is forced in the same way as by the publisher.
+# The conditions and the order are those of a claim. The plan is forced in the same way as in the publisher.
 _PLAN = "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off; SET jit = off"
 _READ = """
     SELECT ctid, id, "aggregateId", "aggregateType", "eventType", payload::text, "createdAt", "retryCount" FROM outbox
@@ -42,17 +42,17 @@ def serial(_rows: int, batch: int) -> int:
 
 
 def overlapped_by_id(_rows: int, batch: int) -> int:
-    """Read the next batch on one connection while another marks the present batch by id and commits."""
+    """Read the next batch on one connection while another connection marks the current batch by id and commits."""
     return _overlapped(batch, _BY_ID, _ID)
 
 
 def overlapped_by_ctid(_rows: int, batch: int) -> int:
-    """Do the same as :func:`overlapped_by_id`, but mark each row by its ctid."""
+    """Read and mark batches as :func:`overlapped_by_id` does, but mark each row by its ctid."""
     return _overlapped(batch, _BY_CTID, _CTID)
 
 
 def producer(rows: int, batch: int) -> int:
-    """Send messages of rows that are in memory with payctl's producer. Wait for each batch."""
+    """Send messages from memory with payctl's producer. Wait for each batch."""
     messages = [to_message(_event(number)) for number in range(batch)]
     client = Producer(producer_config(Settings.from_env(environ).kafka))
     client.probe(10)

@@ -1,4 +1,4 @@
-"""Facts about the machine and the versions, without its name or paths."""
+"""Describe the machine and the versions of programs, without the machine's name and paths."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _commit() -> str:
 
 
 def _postgres() -> str:
-    """Return the version of the server that ``database`` would start."""
+    """Return the version of the server that :func:`benchmarks.database.database` would start."""
     try:
         return find_binaries("system").version
     except ConfigError:

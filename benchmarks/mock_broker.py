@@ -1,4 +1,4 @@
-"""The mock broker in its own process. It prints its address, and ends when its standard input ends."""
+"""Run the mock broker in its own process. The process prints the broker's address, and ends when stdin is closed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The options of a benchmark run."""
+"""Define the options of a benchmark run."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ class Options:
 
     @classmethod
     def quick(cls) -> Options:
-        """Return small options to check that everything works. The results mean little."""
+        """Return small sizes, to check that the benchmarks work. Their results are not meaningful."""
         return cls(rows=20_000, beside=20_000, runs=1, many=50_000, seconds=3.0, patience=2.0)

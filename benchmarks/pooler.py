@@ -1,7 +1,7 @@
-"""Measure the settings at the beginning of each transaction, directly and through PgBouncer in transaction mode.
+"""Measure the cost of the settings at the beginning of each transaction, with and without PgBouncer.
 
-The contenders take turns in one run. "Without" sends BEGIN alone, which would be enough if the role itself had the
-limits.
+PgBouncer runs in transaction mode. The contenders take turns in one run. The contender "without" sends only BEGIN. That
+would be enough if the role itself had the limits.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from ticketbottle_payctl.store.db import driver
 from ticketbottle_payctl.store.db import engine as engines
 
 _WAYS = {"with": (True, False), "without": (True, True), "with, a connection for each": (False, False)}
-"""For each contender: whether it keeps its connection, and whether it leaves out the settings."""
+"""The contenders. The first value is true if the connection is kept, the second if the settings are left out."""
 
 _TURN = 15
-"""Callbacks of one contender before the next one takes over: so short that all of them see the same load."""
+"""The number of callbacks in one contender's turn. Turns are short, so that all contenders have the same load."""
 
 
 def pooler(options: Options) -> list[Section]:
-    """Measure turns of callbacks. Return one callback's time for each way, directly and through PgBouncer.
+    """Measure the time of a callback for each contender, directly and through PgBouncer.
 
-    Only the fastest tenth counts, because other programs on the machine disturb it least.
+    The tenth percentile is compared, because other programs on the machine affect the fastest callbacks least.
     """
     section = Section(
         "pooler",
@@ -87,7 +87,7 @@ def _turn(engine: Engine, numbers: list[int], *, bare: bool) -> list[float]:
 
 
 def _bare(connection: object, statement: str) -> str:
-    """Return the statement with BEGIN alone in front, where payctl adds the settings too."""
+    """Put only BEGIN in front of a transaction's first statement. payctl would add the settings too."""
     fresh = getattr(connection, "info", {}).pop("payctl_fresh", False)
     return f"{driver.BEGIN};\n{statement}" if fresh else statement
 
@@ -106,7 +106,7 @@ def _trips(server: Database, warm: int, number: int, *, bare: bool) -> int:
 
 @contextmanager
 def _pgbouncer(server: Database) -> Iterator[str | None]:
-    """Start PgBouncer in front of the database, or yield None if it is not installed."""
+    """Start PgBouncer in front of the database and yield its URL. Yield None if PgBouncer is not installed."""
     try:
         pooler = PgBouncer(server.url, size=4).start()
     except ConfigError:

@@ -1,4 +1,4 @@
-"""Measure processes: a child's time, CPU and memory, a server's CPU, and the load of other processes."""
+"""Measure a child's CPU time, a server's CPU time, and the load of other processes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ChildFailedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A child that has ended: its output, and its CPU time in seconds, including its own start."""
+    """A child process that has ended, with its output and its CPU time in seconds. The CPU time includes its start."""
 
     output: str
     cpu: float
@@ -36,16 +36,16 @@ class Ended:
 def inherited() -> dict[str, str]:
     """Return the environment without payctl's settings, because every contender gets its own settings.
 
-    Variables that keep Python from using bytecode are removed too, because an installed package has its bytecode.
+    The variable that keeps Python from writing bytecode is removed too, because an installed package has its bytecode.
     """
     return {name: value for name, value in os.environ.items() if not _OURS.match(name) and name != _NO_BYTECODE}
 
 
 def run(command: Sequence[str], environ: Mapping[str, str] | None = None, *, check: bool = True) -> Ended:
-    """Run a child to its end. Its CPU time is the kernel's figure for it and its ended children.
+    """Run a child process to its end. The kernel's figure for its CPU time includes its own ended children.
 
     Raises:
-        ChildFailedError: it failed, and ``check`` is true.
+        ChildFailedError: the child failed, and ``check`` is true.
     """
     with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as complained:
         child = subprocess.Popen(  # noqa: S603 - the commands are our own
@@ -72,7 +72,7 @@ def python(module: str, *arguments: str) -> list[str]:
 
 
 def cpu_of(pid: int) -> float:
-    """Return the CPU seconds of a process and all its descendants, ended ones included. Return 0 without /proc."""
+    """Return the CPU seconds of a process and all its descendants, including ended ones. Return 0 without /proc."""
     children = _children()
     found, waiting = 0.0, [pid]
     while waiting:
@@ -91,7 +91,7 @@ def busy() -> float:
 
 
 def wait_for_quiet(patience: float) -> None:
-    """Wait until other processes use less than a tenth of the machine, at most ``patience`` seconds."""
+    """Wait at most ``patience`` seconds until the machine uses less than a tenth of its CPU time."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         before, began = busy(), time.monotonic()
@@ -106,7 +106,7 @@ def _children() -> dict[int, list[int]]:
         try:
             fields = place.read_text().rpartition(")")[2].split()
         except OSError:
-            continue  # it has ended in the meantime
+            continue  # the process has ended
         found.setdefault(int(fields[1]), []).append(int(place.parent.name))
     return found
 

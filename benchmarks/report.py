@@ -17,7 +17,7 @@ _PREFACE = (
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A goal and its measured value. ``met`` is None if this run did not measure it."""
+    """A goal and its measured value. ``met`` is None if this run did not measure the value."""
 
     about: str
     wanted: str
@@ -27,7 +27,7 @@ class Goal:
 
 @dataclass(slots=True)
 class Section:
-    """A benchmark's table, goals, omissions with their reasons, and samples."""
+    """A benchmark's table, goals, notes and samples."""
 
     name: str
     title: str
@@ -76,7 +76,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def write(sections: Sequence[Section], about: dict[str, str], at: datetime, directory: Path, label: str = "") -> Path:
-    """Write both files, named by the date and the label. Return the path of the page."""
+    """Write the page and the JSON file, named after the date and the label. Return the path of the page."""
     directory.mkdir(parents=True, exist_ok=True)
     page = directory / f"{at:%Y-%m-%d}{label and '-'}{label}.md"
     page.write_text(markdown(sections, about, at), "utf-8")

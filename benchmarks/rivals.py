@@ -1,4 +1,4 @@
-"""Compare payctl with its peers on one server and one broker, in turns. For a missing peer, give the reason."""
+"""Compare payctl with its peers on one server and one broker, in turns. The report says why a peer is missing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _GOALS = {DEBEZIUM: 3, FASTSTREAM: 8, ONE_BY_ONE: 40}
 
 
 def peers(options: Options) -> list[Section]:
-    """Publish to Apache Kafka. Without Java, publish to the mock broker and leave out Debezium."""
+    """Compare the peers on Apache Kafka. If Apache Kafka is missing, use the mock broker and leave out Debezium."""
     with database(wal_level="logical") as server:
         try:
             with apache_kafka() as broker:
@@ -111,5 +111,5 @@ def _where(server: Database, broker: Broker) -> dict[str, str]:
 
 
 def _few(options: Options, most: int) -> int:
-    """Return a smaller number of events for a slow peer. Its rate does not depend on the number."""
+    """Return a smaller number of events for a slow peer. The peer's rate does not depend on this number."""
     return min(options.rows // 10, most)

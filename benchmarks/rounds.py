@@ -1,7 +1,7 @@
 """Run the contenders in turns, every second round in reverse order, and compare the medians of undisturbed samples.
 
-The CPU time of other processes is measured during each sample. A sample in which they used more than a tenth of the
-machine counts only if no better sample exists.
+The CPU time of other processes is measured during each sample. If other processes used more than a tenth of the
+machine, the sample counts only if no better sample exists.
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ class Sample:
 
     @property
     def disturbed(self) -> bool:
-        """Whether other processes used too much of the machine."""
+        """Return whether other processes used too much of the machine."""
         return self.others > _DISTURBED
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A contender: its command, its settings, and how to prepare the table for it.
+    """A contender with its command and settings. ``prepare`` prepares the table for a turn.
 
-    If ``drains`` is true, nothing may be pending afterwards. If ``sends`` is true, the topics must have grown by its
-    count.
+    If ``drains`` is true, no event may be pending after a turn. If ``sends`` is true, the topics must have grown by at
+    least the contender's number of events.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Contender:
 
 
 class Rounds:
-    """All samples of some contenders, taken in turns."""
+    """The samples of some contenders, taken in turns."""
 
     def __init__(self, database: Database, broker: Broker, options: Options) -> None:
         self._database, self._broker, self._options = database, broker, options
@@ -96,12 +96,12 @@ class Rounds:
                     self.failed[contender.name] = " ".join(str(error).split())[-200:]
 
     def best(self, name: str) -> list[Sample]:
-        """Return the samples that count: the undisturbed ones, or all if none is undisturbed."""
+        """Return a contender's undisturbed samples. If there are none, return all its samples."""
         found = [sample for sample in self.samples if sample.contender == name]
         return [sample for sample in found if not sample.disturbed] or found
 
     def rate(self, name: str) -> float:
-        """Return the median number of events per second."""
+        """Return a contender's median number of events per second."""
         return median(sample.rate for sample in self.best(name))
 
     def ratio(self, name: str, to: str) -> float:
@@ -109,7 +109,7 @@ class Rounds:
         return self.rate(name) / self.rate(to)
 
     def row(self, name: str, *, to: str) -> tuple[str, ...]:
-        """Return a table row with the usual columns."""
+        """Return a contender's table row with the columns of :data:`COLUMNS`."""
         best = self.best(name)
         costs = [
             median(values)

@@ -1,4 +1,4 @@
-"""Measure the CPU time of starting a command, as a multiple of an interpreter that does nothing."""
+"""Measure the CPU time of a command's start, as a multiple of the start of a bare interpreter."""
 
 from __future__ import annotations
 

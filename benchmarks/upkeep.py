@@ -30,7 +30,7 @@ _LOCK_WAIT = re.compile(r"still waiting for (\w+) .* after ([\d.]+) ms")
 
 
 def cleanup(options: Options) -> list[Section]:
-    """Measure a drain alone, a drain while a million published rows are deleted, and the deletion itself."""
+    """Measure a drain alone, a drain during a cleanup of a million published rows, and the cleanup itself."""
     with (
         database(log_lock_waits="on", deadlock_timeout="100ms") as server,
         mock_broker() as broker,

@@ -22,7 +22,7 @@ _ROUNDS = 9
 
 
 def verify(options: Options) -> list[Section]:
-    """Return one row for each gateway. Its values are medians of many calls, made in turns."""
+    """Measure every gateway. Return a section with one row for each gateway, with medians of many calls."""
     section = Section("verify", "Verifying a signature", ("gateway", "µs", "only HMAC and parsing, µs", "ratio"))
     processes.wait_for_quiet(options.patience)
     for name in GATEWAYS:

@@ -1,8 +1,8 @@
 """Commit events one by one at a steady rate: ``python -m benchmarks.writer EVENTS_A_SECOND SECONDS``.
 
-First it writes for two seconds that are not counted, because an idle publisher needs that long to notice new events. It
-prints a JSON object that maps each event id to the instant (seconds since 1970) when its commit returned. Its commits
-do not wait for the disk, because they are only the load.
+The events of the first two seconds are not counted, because an idle publisher may need that long to notice new events.
+The script prints a JSON object that maps each event id to the time (seconds since 1970) at which its commit returned.
+The commits do not wait for the disk, because they are not what is measured.
 """
 
 from __future__ import annotations

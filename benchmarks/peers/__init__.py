@@ -1,1 +1,1 @@
-"""Other programs that do the same work. Each has its own environment, which is made on first use."""
+"""Run other programs that do the same work as payctl. Each has its own environment, which is created on first use."""

@@ -1,4 +1,4 @@
-"""Make a virtual environment for each peer from its exact requirements, on first use."""
+"""Create a virtual environment for each peer from its exact requirements, on first use."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def interpreter(peer: str) -> str:
     """Return the Python interpreter of the environment for ``requirements-PEER.txt``.
 
     Raises:
-        PeerMissingError: the environment could not be made.
+        PeerMissingError: the environment could not be created.
     """
     requirements = _HERE / f"requirements-{peer}.txt"
     name = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()[:12]
@@ -30,8 +30,8 @@ def interpreter(peer: str) -> str:
     python = home / "bin" / "python"
     if not (home / "ready").exists():
         venv.create(home, clear=True)
-        # The other environment may have no pip, because its interpreter may lack ensurepip. So our own pip installs
-        # there.
+        # The new environment may have no pip, because its interpreter may lack ensurepip. So this environment's pip
+        # installs the packages.
         command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "-r", str(requirements)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ours
         if done.returncode != 0:

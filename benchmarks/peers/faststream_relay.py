@@ -1,7 +1,7 @@
-"""faststream-outbox with its Confluent broker, built as its own documentation describes and tuned for throughput.
+"""Publish with faststream-outbox and its Confluent broker, built as its documentation describes, for high throughput.
 
-``relay create`` makes its table, ``relay fill N`` writes events of the same size, ``relay run N`` sends them.
-``DATABASE_URL`` and ``KAFKA_BROKERS`` name the servers. It needs only requirements-faststream-outbox.txt.
+The argument ``create`` creates the table, ``fill N`` writes N events of the same size, and ``run N`` sends N events.
+``DATABASE_URL`` and ``KAFKA_BROKERS`` name the servers. The script needs only requirements-faststream-outbox.txt.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ def engine() -> AsyncEngine:
 
 
 async def create() -> None:
-    """Make an empty outbox table."""
+    """Create an empty outbox table."""
     async with engine().begin() as connection:
         await connection.run_sync(metadata.drop_all)
         await connection.run_sync(metadata.create_all)
 
 
 async def fill(count: int) -> None:
-    """Write ``count`` events."""
+    """Empty the outbox table and write ``count`` events."""
     async with engine().begin() as connection:
         await connection.execute(text(f"TRUNCATE {TABLE}"))
         await connection.execute(_FILL, {"queue": QUEUE, "count": count})

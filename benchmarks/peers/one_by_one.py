@@ -1,6 +1,6 @@
-"""The design that payctl replaces: one send, one wait and one UPDATE with its commit for every event.
+"""Publish events in the way that payctl replaces, with one send, one wait, one UPDATE and one commit for each event.
 
-``DATABASE_URL`` and ``KAFKA_BROKERS`` name the servers. The argument is the number of events. It needs only
+``DATABASE_URL`` and ``KAFKA_BROKERS`` name the servers. The argument is the number of events. The script needs only
 requirements-one-by-one.txt.
 """
 
@@ -30,7 +30,7 @@ _MARK = """UPDATE outbox SET published = true, "publishedAt" = clock_timestamp()
 
 
 def publish(limit: int) -> int:
-    """Send events one by one. Each is acknowledged and marked before the next is sent."""
+    """Send events one by one. Each event is acknowledged and marked before the next event is sent."""
     producer = Producer(
         {"bootstrap.servers": environ["KAFKA_BROKERS"], "acks": "all", "enable.idempotence": True, "linger.ms": 0}
     )
