@@ -1,1 +1,1 @@
-"""Deploy payctl to AWS: the build, the template, and the files generated from them. This is not part of the package."""
+"""Build payctl for AWS, generate files from the template, and deploy. The wheel does not contain this package."""

@@ -1,4 +1,4 @@
-"""Make the dashboard: a graph for each metric, by function and by gateway, and the state of the alarms."""
+"""Create the dashboard with the state of the alarms, and a graph of each metric by function and by gateway."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ticketbottle_payctl.providers import GATEWAYS
 
 _WIDTH, _HEIGHT, _COLUMNS = 8, 5, 3
 _ABOVE = 4
-"""The height of the row of alarms."""
+"""The height of the alarms' row, in the dashboard's grid units."""
 
 
 def dashboard(alarms: list[tuple[str, str | None]]) -> dict[str, Any]:
-    """Return the dashboard's resource. ``alarms`` are the alarms' names in the template, each with its condition."""
+    """Return the dashboard's resource. ``alarms`` has each alarm's name in the template and its condition."""
     state = {"title": "Alarms", "alarms": [f"${{{name}.Arn}}" for name, condition in alarms if condition is None]}
     widgets = [{"type": "alarm", "x": 0, "y": 0, "width": 24, "height": _ABOVE, "properties": state}]
     widgets += [_graph(metric, number) for number, metric in enumerate(METRICS)]
@@ -29,7 +29,7 @@ def dashboard(alarms: list[tuple[str, str | None]]) -> dict[str, Any]:
 
 
 def _if_there(name: str, condition: str) -> dict[str, Any]:
-    """Return one more entry of the alarms' list, or nothing if the alarm does not exist."""
+    """Return an expression for an entry of the alarms' list, or for an empty text if the alarm does not exist."""
     return {"Fn::If": [condition, {"Fn::Sub": f',"${{{name}.Arn}}"'}, ""]}
 
 

@@ -1,10 +1,10 @@
-"""Make the policy for deployments: only the actions that CloudFormation needs for the template's resources.
+"""Create the policy for deployments. It allows only the actions that CloudFormation needs for the template's resources.
 
     python -m deploy.deployer            write deploy/deployer-policy.json
     python -m deploy.deployer --check    write nothing; exit 1 if something would change
 
-The actions come from CloudFormation's own resource schemas, which are part of cfn-lint. Each service is limited to the
-names of one stack if its actions allow that.
+The actions come from CloudFormation's own resource schemas, which are part of cfn-lint. If a service's actions allow
+this, the policy limits them to the resources of one stack.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 POLICY = HERE / "deployer-policy.json"
 
 REGION = "ap-southeast-1"
-"""The region whose resource schemas are read. The policy itself names no region."""
+"""The AWS region whose resource schemas are read. The policy itself names no region."""
 
 _HANDLERS = ("create", "read", "update", "delete")
 _HERE = "arn:aws:{service}:REGION:ACCOUNT:"
@@ -40,7 +40,7 @@ _ANYWHERE = {
     *("lambda:GetCodeSigningConfig", "logs:DescribeLogGroups", "logs:CreateLogDelivery", "logs:PutResourcePolicy"),
     "logs:DescribeResourcePolicies",
 }
-"""Actions that cannot be limited to a resource of the stack, although other actions of their service can."""
+"""The actions that cannot be limited to a resource of the stack, although other actions of their service can be."""
 
 _BY_HAND = {
     "cloudformation": (
@@ -61,7 +61,7 @@ _NOT_NEEDED = (
     *("logs:PutIndex", "logs:DeleteIndex", "logs:PutBearer", "logs:PutLogGroupDeletion", "sns:PutDataProtection"),
     *("codedeploy:RegisterOnPremises", "ec2:DescribeInstances"),
 )
-"""Prefixes of actions for features that no resource of this template uses."""
+"""The prefixes of actions for features that no resource of this template uses."""
 
 
 def needed(template: Mapping[str, Any]) -> set[str]:
@@ -74,7 +74,7 @@ def needed(template: Mapping[str, Any]) -> set[str]:
 
 
 def policy(template: Mapping[str, Any]) -> str:
-    """Return the policy as JSON. Replace REGION, ACCOUNT, STACK and BUCKET in it."""
+    """Return the policy as JSON. The deployer must replace REGION, ACCOUNT, STACK and BUCKET in the text."""
     actions = needed(template)
     by_service: dict[str, list[str]] = {}
     for action in sorted(actions - {"iam:PassRole", "iam:CreateServiceLinkedRole"}):

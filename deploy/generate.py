@@ -1,9 +1,9 @@
-"""Write the parts that are made from the template: its alarms and dashboard, and the stack as plain CloudFormation.
+"""Generate the alarms and the dashboard in the template, and the stack as plain CloudFormation.
 
     python -m deploy.generate            write deploy/template.yaml (below its mark) and deploy/cloudformation.json
     python -m deploy.generate --check    write nothing; exit 1 if something would change
 
-This works without a connection to AWS, because it uses AWS's own library for the transformation.
+This needs no connection to AWS, because AWS's own library does the transformation.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ HERE = Path(__file__).resolve().parent
 TEMPLATE, GENERATED = HERE / "template.yaml", HERE / "cloudformation.json"
 MARK = "# -- made by `make template`"
 NO_RELEASE = "0" * 64
-"""The release of the committed template. A deployment replaces it, so that a new version gets traffic."""
+"""The release in the committed template. A deployment replaces it, so that a new version gets traffic."""
 
 NO_BUILD = Build(NO_RELEASE, NO_RELEASE)
 PLACE = ("CodeBucket", "CodeKey", "LayerKey")
@@ -37,14 +37,14 @@ Template = dict[str, Any]
 
 
 class _Yaml(yaml.SafeDumper):
-    """A YAML dumper without references, because CloudFormation does not read them."""
+    """A YAML dumper that writes no references, because CloudFormation cannot read references."""
 
     def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - PyYAML's signature
         return True
 
 
 def template_text(current: str) -> str:
-    """Return the template with the part below its mark generated again."""
+    """Return the template with a newly generated part below its mark."""
     above, mark, below = current.partition(MARK)
     made = yaml.dump(resources(), Dumper=_Yaml, sort_keys=False, width=110)
     return above + mark + below.partition("\n")[0] + "\n" + "".join(f"  {line}\n" for line in made.splitlines())
@@ -84,7 +84,7 @@ class _NoManagedPolicies:
 
 
 def main() -> int:
-    """Write or check the generated files, and name those that differ."""
+    """Write the generated files. With ``--check``, only name the files that differ."""
     parser = argparse.ArgumentParser(
         prog="make template", description="Write the files that are generated from deploy/template.yaml."
     )

@@ -1,10 +1,10 @@
-"""Build the zips that Lambda runs: one with the dependencies (the layer) and one with the code.
+"""Build the two zips for Lambda. One has the dependencies (the layer), and the other has the code.
 
     python -m deploy.package --interpreter python3.13 [--arch x86_64] [--lock locks/otel.txt] [--ca bundle.pem]
 
 The dependencies are the locked wheels for Amazon Linux 2023, checked by hash. Both zips contain bytecode of the
-runtime's own Python. Lambda's folders are read-only, so without bytecode every cold start would compile again. The same
-sources give the same bytes, because names are sorted and times are fixed.
+runtime's own Python. Lambda's folders are read-only, so without bytecode every cold start would compile the code again.
+The same sources give the same bytes, because names are sorted and times are fixed.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ ROOT = Path(__file__).resolve().parents[1]
 RUNTIME = "3.13"
 ARCHITECTURES = {"arm64": "aarch64", "x86_64": "x86_64"}
 GLIBC = ("manylinux_2_28", "manylinux2014", "manylinux_2_17")
-"""The wheels' platform tags. With only an old tag, pip silently installs a much older Kafka client, or none."""
+"""The platform tags of the wheels. With only an old tag, pip would install a much older Kafka client, or no client."""
 
 LAYER, CODE = "dependencies.zip", "code.zip"
 CA_FILE = "payctl-ca.pem"
-"""The name of the file of ``--ca`` in the layer. The function reads it as ``/opt/payctl-ca.pem``."""
+"""The name that the file given as ``--ca`` has in the layer. The function reads it as ``/opt/payctl-ca.pem``."""
 
 BUDGETS = {LAYER: (29_000_000, 84_000_000), CODE: (900_000, 2_000_000)}
-"""The maximum bytes, zipped and unzipped, with spans. About 5 and 15 MB of the layer are the libraries that ask the
-gateways. Lambda accepts 50 MB in one request and 250 MB unzipped in all."""
+"""The maximum bytes of each zip, zipped and unzipped, with the otel extra. The libraries for requests to the gateways
+take about 5 and 15 MB of the layer. Lambda accepts 50 MB in one request, and 250 MB unzipped in all."""
 
 _DOORS = "lambda_entrypoints"
 _TEST_FOLDERS = {"test", "tests", "testing"}
@@ -78,7 +78,7 @@ def build(  # noqa: PLR0913 - each is a choice for the caller
     ca: Path | None = None,
     source: Path = ROOT,
 ) -> tuple[Artifact, ...]:
-    """Build both zips in ``target`` from the packages in ``source``; ``interpreter`` is the runtime's CPython.
+    """Build both zips in ``target`` from the packages in ``source``. ``interpreter`` is the runtime's CPython.
 
     Raises:
         OverBudgetError: a zip is larger than its budget.
@@ -123,7 +123,7 @@ def _loaded_by_functions(source: Path) -> list[Path]:
 
 
 def _compile(folder: Path, interpreter: str, seen_as: str) -> None:
-    """Compile without a check of the source's time, because the zip does not keep that time."""
+    """Compile the folder. The bytecode ignores the sources' times, because the zip does not keep these times."""
     command = [interpreter, "-I", "-m", "compileall", "-qq", "-j", "1", "--invalidation-mode", "unchecked-hash"]
     subprocess.run([*command, "-s", str(folder), "-p", seen_as, str(folder)], check=True)  # noqa: S603
 

@@ -1,11 +1,12 @@
-"""Deploy a build: its zips, the template, and the parameters that ``deploy/samconfig.toml`` has for one environment.
+"""Deploy a build with the template and with one environment's parameters from ``deploy/samconfig.toml``.
 
     python -m deploy.release dev                      with the SAM CLI
     python -m deploy.release dev --bucket BUCKET      with the AWS CLI and plain CloudFormation
     python -m deploy.release dev --print              print the commands and run none of them
 
-The alias ``live`` keeps its version of the webhook until another version is published. The parameter ``Release``
-publishes one. It is a hash of the code, the template and every parameter, so every change of them is deployed.
+The alias ``live`` keeps its version of the webhook until another version is published. A new value of the parameter
+``Release`` publishes a new version. The value is a hash of the code, the template and every parameter, so every change
+is deployed.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ CONFIG = ROOT / "deploy" / "samconfig.toml"
 PACKAGE = ROOT / "build" / "package"
 
 _MACHINES = {62: "x86_64", 183: "arm64"}
-"""``e_machine`` of an ELF header."""
+"""The architecture for each value of ``e_machine`` in an ELF header."""
 
 Parameters = dict[str, str]
 Command = list[str]
@@ -45,8 +46,8 @@ class NotDeployableError(Exception):
 def parameters_of(template: str, given: Sequence[str]) -> Parameters:
     """Return the value of every parameter except ``Release``, from ``Name=value`` texts and the template's defaults.
 
-    If a deployment does not name a parameter, CloudFormation keeps its deployed value. So the defaults are included,
-    and a line that was removed from the configuration has an effect.
+    If a deployment does not name a parameter, CloudFormation keeps the deployed value. Therefore the defaults are
+    included. Otherwise removing a line from the configuration would have no effect.
 
     Raises:
         NotDeployableError: a parameter is missing or unknown, or its value is not allowed.
@@ -64,7 +65,7 @@ def parameters_of(template: str, given: Sequence[str]) -> Parameters:
 
 
 def release_of(build: Build, template: str, parameters: Mapping[str, str]) -> str:
-    """Return the release: 64 hexadecimal digits that change with the build, the template or a parameter."""
+    """Return a hash of the build, the template and the parameters, as 64 hexadecimal digits."""
     parts = {"build": build, "template": template, "parameters": parameters}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -82,7 +83,7 @@ def architectures_of(layer: Path) -> set[str]:
 
 
 def with_sam(file: Path, environment: str, parameters: Mapping[str, str], release: str) -> list[Command]:
-    """Return the command of the SAM CLI. It reads everything but the parameters from the configuration file."""
+    """Return the SAM CLI's command. The SAM CLI reads all settings but the parameters from the configuration file."""
     # The SAM CLI refuses `Name=`, but accepts quotes inside the argument as an empty value.
     given = [f'{name}="{value}"' for name, value in parameters.items()]
     config = ["--config-file", str(file), "--config-env", environment]
@@ -92,7 +93,7 @@ def with_sam(file: Path, environment: str, parameters: Mapping[str, str], releas
 def with_cloudformation(
     config: Mapping[str, Any], parameters: Mapping[str, str], release: str, bucket: str
 ) -> list[Command]:
-    """Return the commands of the AWS CLI: upload the build under its release, then deploy its own template."""
+    """Return the AWS CLI's commands, which upload the build under its release and then deploy its own template."""
     folder, place = PACKAGE.relative_to(ROOT), f"s3://{bucket}/{release}/"
     region, deploy = ["--region", config["global"]["parameters"]["region"]], config["deploy"]["parameters"]
     uploads = [["aws", "s3", "cp", str(folder / name), place, *region] for name in (CODE, LAYER, GENERATED.name)]
@@ -106,7 +107,7 @@ def with_cloudformation(
 
 
 def _fault(name: str, declared: Mapping[str, Any], value: str) -> str | None:
-    """Return the reason why CloudFormation would refuse a value, or None, so that no build is uploaded in vain."""
+    """Return the reason why CloudFormation would refuse a value, or None. This is checked before an upload."""
     if not re.fullmatch(declared.get("AllowedPattern", "(?s:.*)"), value):
         return f"{name} does not match {declared['AllowedPattern']}"
     allowed = [str(each) for each in declared.get("AllowedValues", [value])]
@@ -114,7 +115,7 @@ def _fault(name: str, declared: Mapping[str, Any], value: str) -> str | None:
 
 
 def main() -> int:
-    """Deploy, or print the commands that would deploy. Return the exit code of the command that failed, or 0."""
+    """Deploy, or print the commands that would deploy. Return the exit code of a failed command, or 0."""
     parser = argparse.ArgumentParser(prog="make deploy", description="Deploy what `make package` has built.")
     parser.add_argument("environment", help="a section of deploy/samconfig.toml: dev, staging or prod")
     parser.add_argument("--bucket", help="deploy with plain CloudFormation, and upload the build to this S3 bucket")

@@ -3,8 +3,8 @@
     .venv-sbom/bin/python -m deploy.sbom --folder build/package/layer/python --target build/package
     sbom/bin/python deploy/sbom.py --interpreter /opt/payctl/bin/python --target /opt/payctl/share/payctl
 
-cyclonedx-py reads the metadata of the installed packages, not a lock. So the document lists what is shipped.
-It validates the document against CycloneDX's schema before it writes it. The same packages give the same bytes.
+cyclonedx-py reads the metadata of the installed packages and not a lock, so the document lists what is shipped. It
+validates the document against CycloneDX's schema before it writes the file. The same packages give the same bytes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _DYNAMIC = 'dynamic = ["version"]'
 
 
 def write(interpreter: str, target: Path) -> tuple[Path, Path]:
-    """Write both files about the packages that ``interpreter`` can import. Return their paths.
+    """Write the SBOM and the licences of the packages that ``interpreter`` can import. Return the two paths.
 
     Raises:
         subprocess.CalledProcessError: the document is not valid, or the interpreter does not run.
@@ -55,7 +55,7 @@ def write(interpreter: str, target: Path) -> tuple[Path, Path]:
 def environment_of(folder: Path) -> Iterator[str]:
     """Yield an interpreter with only the packages in ``folder``.
 
-    The packages are not run, so they may be for any platform.
+    The packages do not run, so they may be for any platform.
     """
     with tempfile.TemporaryDirectory() as place:
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)  # noqa: S603 - our own
@@ -65,16 +65,17 @@ def environment_of(folder: Path) -> Iterator[str]:
 
 
 def licence_lines(document: Mapping[str, Any]) -> list[str]:
-    """Return a line for each component of an SBOM: name, version and licence, with tabs between them."""
+    """Return a line with the name, version and licence of each component of an SBOM, separated by tabs."""
     return sorted(
         (f"{each['name']}\t{each['version']}\t{licence_of(each)}" for each in document["components"]), key=str.lower
     )
 
 
 def licence_of(component: Mapping[str, Any]) -> str:
-    """Return the licence that a component declares: its expression, or else its identifiers or names.
+    """Return the licence that a component declares.
 
-    Older packages declare it in a classifier and again in free text. An identifier is preferred.
+    This is the component's licence expression, or else its licence identifiers, or else its licence names. Older
+    packages declare the licence twice, in a classifier and in free text.
     """
     found = component.get("licenses", [])
     expressions = [each["expression"] for each in found if "expression" in each]
@@ -85,7 +86,7 @@ def licence_of(component: Mapping[str, Any]) -> str:
 
 
 def _about() -> str:
-    """Return pyproject.toml with the version in it, because cyclonedx-py does not read it from the package."""
+    """Return pyproject.toml with the version added, because cyclonedx-py does not read the version from the package."""
     package = (ROOT / "ticketbottle_payctl" / "__init__.py").read_text("utf-8")
     version = re.search(r'^__version__ = "([^"]+)"$', package, re.MULTILINE)
     project = (ROOT / "pyproject.toml").read_text("utf-8")

@@ -1,10 +1,10 @@
-"""Build the documentation site in ``build/site``: the pages of docs, and a few of the project's other pages.
+"""Build the documentation site in ``build/site`` from the pages of docs and a few other pages of the project.
 
-    python docs/build_site.py            build it; exit 1 if a link or an anchor leads nowhere
+    python docs/build_site.py            build the site; exit 1 if a link or an anchor leads nowhere
 
-A page may link to a file of the project that is not a page, such as a template. The site gets a copy of that file. A
-link to a folder becomes plain text, and a link whose text is a file's name gets the title of that page.
-``docs/site.toml`` has the settings of the builder.
+A page may link to a file of the project that is not a page, such as a template. The site gets a copy of this file. A
+link to a folder becomes plain text. If the text of a link is the name of a page's file, the text becomes the page's
+title. ``docs/site.toml`` has the settings of the builder.
 """
 
 from __future__ import annotations
@@ -53,9 +53,10 @@ NAVIGATION: tuple[Entry, ...] = (
     ("Runbook", ("runbook.md",)),
     ("Decisions", ("index", "*")),
 )
-"""The sections. A name without ``.md`` is a page in the section's folder; ``*`` is every page there that is not listed.
+"""The sections of the site. A name without ``.md`` is a page in the section's folder.
 
-A listed page that is missing is left out. A page that is in no section stops the build.
+``*`` means every other page of the folder. A listed page that does not exist is left out. If a page is in no section,
+the build fails.
 """
 
 ELSEWHERE = {
@@ -64,14 +65,14 @@ ELSEWHERE = {
     "README.md": "index.md",
     "benchmarks/README.md": "benchmarks/running.md",
 }
-"""Pages of the project outside docs, and their place in the site. The site's own first page stands for the README."""
+"""The pages of the project outside docs, and their paths in the site. The site's own first page replaces the README."""
 
 _LINK = re.compile(r"(?P<image>!?)\[(?P<text>(?:[^\[\]]|\[[^\]]*\])*)\]\((?P<target>[^)\s]+)\)")
 _FENCE = re.compile(r"(^```.*?^```)", re.DOTALL | re.MULTILINE)
 
 
 def main() -> int:
-    """Build the site. Return 1 if the builder prints a warning."""
+    """Build the site. Return 1 if the builder prints a warning or a page is in no section."""
     shutil.rmtree(PAGES, ignore_errors=True)
     shutil.rmtree(SITE, ignore_errors=True)
     pages = collect()
@@ -106,7 +107,7 @@ def collect() -> set[str]:
 
 
 def places() -> Iterator[tuple[Path, str]]:
-    """Yield the files of the site, each with its place."""
+    """Yield the files of the site, each with its path in the site."""
     for file in sorted(DOCS.rglob("*")):
         if file.is_file() and file.suffix in {".md", ".svg", ".png", ".css"}:
             place = file.relative_to(DOCS).as_posix()
@@ -117,7 +118,7 @@ def places() -> Iterator[tuple[Path, str]]:
 
 
 def _linked(file: Path, place: str, place_of: dict[Path, str]) -> str:
-    """Return a page's text with its links as they are in the site."""
+    """Return a page's text with its links changed for the site."""
 
     def changed(link: re.Match[str]) -> str:
         path, mark, anchor = link["target"].partition("#")
@@ -149,7 +150,7 @@ def _title(page: Path) -> str:
 
 
 def _copied(file: Path) -> str:
-    """Copy a file that is not a page, as text that every browser shows. Return its place."""
+    """Copy a file that is not a page, as text that every browser shows. Return its path in the site."""
     place = f"files/{file.relative_to(ROOT).as_posix()}.txt"
     (PAGES / place).parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(file, PAGES / place)
@@ -157,7 +158,7 @@ def _copied(file: Path) -> str:
 
 
 def listed(entries: Sequence[Entry], folder: str = "") -> Iterator[str]:
-    """Yield the path of every page that the navigation names, whether it exists or not."""
+    """Yield the path of every page that the navigation names, even if the page does not exist."""
     for entry in entries:
         if isinstance(entry, str):
             yield _path(entry, folder)
@@ -170,9 +171,9 @@ def _path(entry: str, folder: str) -> str:
 
 
 def _navigation(entries: Sequence[Entry], pages: set[str], named: set[str], folder: str = "") -> Iterator[object]:
-    """Yield the navigation that exists: paths, and sections as ``{title: [...]}``.
+    """Yield the navigation without missing pages, as paths and as sections of the form ``{title: [...]}``.
 
-    Each page that it yields is removed from ``pages``.
+    Each page that is yielded is removed from ``pages``.
     """
     for entry in entries:
         if isinstance(entry, tuple):

@@ -1,4 +1,4 @@
-"""Find every log event in the code: its name, level, fields, and who writes it. The meanings are written here."""
+"""Find every log event in the code, with its name, levels, fields and writers. This file contains the meanings."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ _SPREAD: dict[str, Iterable[str]] = {
     "publish_outbox_ended": PublishFacts.__annotations__,
     "publish_outbox_waiting": Obstacles().facts,
 }
-"""The fields of a mapping that is passed to ``log_event`` as ``**mapping``."""
+"""The fields of each mapping that the code passes to ``log_event`` as ``**mapping``."""
 
 
 _ORDER = ("debug", "info", "warning", "error")
@@ -92,7 +92,7 @@ class NotDescribedError(Exception):
 
 
 def events() -> list[LogEvent]:
-    """Return every log event, by name.
+    """Return every log event, sorted by name.
 
     Raises:
         NotDescribedError: the code and the meanings above differ.
@@ -125,7 +125,7 @@ def _fields(name: str, call: ast.Call) -> Iterator[str]:
 
 
 def _calls() -> Iterator[tuple[str, ast.Call]]:
-    """Yield each call of ``log_event`` with the file that has it."""
+    """Yield each call of ``log_event`` with the path of its file."""
     for package in ("lambda_entrypoints", "ticketbottle_payctl"):
         for file in sorted((ROOT / package).rglob("*.py")):
             for node in ast.walk(ast.parse(file.read_text("utf-8"))):
@@ -147,6 +147,6 @@ def _names(node: ast.expr) -> list[str]:
 def _levels(call: ast.Call) -> list[str]:
     given = next((keyword.value for keyword in call.keywords if keyword.arg == "level"), ast.Constant("info"))
     if isinstance(given, ast.Name):
-        return ["info", "error"]  # the webhook's, which depends on the alert
+        return ["info", "error"]  # the level of the webhook's events depends on the alert
     found = {node.value for node in ast.walk(given) if isinstance(node, ast.Constant)}
     return [level for level in _ORDER if level in found]

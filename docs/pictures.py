@@ -1,12 +1,12 @@
-"""Run the commands of the README and of the tutorials, and make their excerpts and the pictures from what they print.
+"""Run the commands of the README and the tutorials, and create the excerpts and pictures from their output.
 
-Run by ``make pictures``. With ``--check`` nothing is written: the files that would change are named, and the exit code
-is 1 if there are any.
+``make pictures`` runs this script. With ``--check``, it writes nothing and names the files that would change. Then the
+exit code is 1 if a file would change.
 
-A page contains its commands in blocks marked ``sh``. A block marked ``text`` after one is an excerpt: the first lines
-of what the last command prints, or, if it begins with ``...``, lines from its middle. The commands run in the world of
-one ``payctl demo --keep``, one after the other. A command must end with exit code 0, unless the words after its block
-say "exit code N". An excerpt or picture is kept as it is if only ids, times and the like differ.
+A page contains its commands in blocks marked ``sh``. A following block marked ``text`` is an excerpt of the last
+command's output. The excerpt has the first lines of the output, or lines from the middle if it begins with ``...``. The
+commands of a page run in order in one ``payctl demo --keep``. A command must end with exit code 0, unless the text
+after its block says "exit code N". If only ids, times and similar values differ, an excerpt or picture stays unchanged.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ RUN_ELSEWHERE = {
     ".venv/bin/pip install": "tests/docs/test_readme.py",
     "export PATH=": "tests/docs/test_readme.py",
 }
-"""Commands of the pages that do not run here, and the files that run them."""
+"""The commands of the pages that this script does not run, and the files that run them."""
 
 BLOCK = re.compile(r"^```(sh|text)\n(.*?)^```\n", re.DOTALL | re.MULTILINE)
 EXIT_CODE = re.compile(r"exit\s+code\s+(?:is\s+)?(\d+)")
@@ -78,11 +78,11 @@ VARYING = tuple(
         (r" (?=\n|$)", ""),
     )
 )
-"""What differs between two runs of the same command, and what stands for it in a comparison."""
+"""The patterns of texts that differ between two runs of the same command, and their masks for a comparison."""
 
 
 class Ran(NamedTuple):
-    """A command, what it printed on a terminal of 80 columns with its colours, and its exit code."""
+    """A command, its coloured output on a terminal of 80 columns, and its exit code."""
 
     command: str
     output: str
@@ -90,12 +90,12 @@ class Ran(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The output without colours."""
+        """Return the output without colours."""
         return ANSI.sub("", self.output)
 
 
 class Picture(NamedTuple):
-    """A picture of a command. ``begin`` is text of its first line, ``end`` of the line after its last one."""
+    """A picture of a command's output, from the first line with the text ``begin`` to the line before ``end``."""
 
     name: str
     command: str
@@ -122,7 +122,7 @@ _DARK = (
      (177, 186, 196)],
 )  # fmt: skip
 THEMES = {"light": _LIGHT, "dark": _DARK}
-"""The background, the foreground and the eight colours of each theme."""
+"""The background colour, the foreground colour and the eight other colours of each theme."""
 
 SVG = """\
 <svg viewBox="0 0 {{width}} {{height}}" xmlns="http://www.w3.org/2000/svg" role="img">
@@ -155,14 +155,14 @@ SVG = """\
 
 
 def masked(text: str) -> str:
-    """Return the text with everything that differs between two runs replaced by a mask."""
+    """Replace every text that differs between two runs with its mask."""
     for pattern, mask in VARYING:
         text = pattern.sub(mask, text)
     return text
 
 
 def essence(output: str) -> str:
-    """Return what must be equal in two runs: the masked text, however its lines are folded, and its styles in order."""
+    """Return the parts of an output that must be equal in two runs: the masked text without spaces, and its styles."""
     text = masked(re.sub(r"\s+", " ", ANSI.sub("", output))).replace(" ", "")
     styles = [style for style, _ in groupby(code for code in ANSI.findall(output) if code != RESET)]
     return text + "".join(styles)
@@ -171,10 +171,10 @@ def essence(output: str) -> str:
 def fresh(pages: Sequence[Path] = PAGES, path: str = "") -> dict[Path, str]:
     """Run the pages, and return the content that each page and picture should have now.
 
-    ``path`` is a PATH on which payctl is found, instead of the payctl next to this interpreter.
+    ``path`` is the PATH on which payctl is found. By default the payctl next to this interpreter is used.
 
     Raises:
-        AssertionError: a command ended with another exit code than its page says, or an excerpt was not found.
+        AssertionError: a command's exit code differs from the page's, or an excerpt was not found in the output.
     """
     files: dict[Path, str] = {}
     for page in pages:
@@ -188,7 +188,7 @@ def fresh(pages: Sequence[Path] = PAGES, path: str = "") -> dict[Path, str]:
 
 
 def differences(pages: Sequence[Path] = PAGES, path: str = "") -> list[str]:
-    """Run the pages, and return what ``make pictures`` would change, as text for a person."""
+    """Run the pages, and return the changes that ``make pictures`` would make, as text for a person."""
     found = []
     for file, text in fresh(pages, path).items():
         before = file.read_text("utf-8") if file.exists() else ""
@@ -200,13 +200,13 @@ def differences(pages: Sequence[Path] = PAGES, path: str = "") -> list[str]:
 
 
 def _shown(content: str) -> list[str]:
-    """Return a page's lines, or the text of a picture without what differs between runs."""
+    """Return the lines of a page, or of a picture's masked text."""
     described = re.search(r"<desc>(.*?)</desc>", content, re.DOTALL)
     return masked(described[1]).splitlines() if described else content.splitlines()
 
 
 def _refreshed(page: Path, path: str) -> tuple[str, list[Ran]]:
-    """Run a page's commands in order. Return the page with fresh excerpts, and the runs."""
+    """Run a page's commands in order. Return the page with new excerpts, and the runs."""
     text, done = page.read_text("utf-8"), ""
     ran: list[Ran] = []
     with demo(path) as world:
@@ -230,7 +230,7 @@ def _refreshed(page: Path, path: str) -> tuple[str, list[Ran]]:
 
 
 def _excerpt(old: str, ran: Ran, page: Path) -> str:
-    """Return the excerpt of a run. It has as many lines as before."""
+    """Return the new excerpt of a run. It has as many lines as the old excerpt."""
     lines, wanted = ran.text.splitlines(), old.splitlines()
     middle, open_end = wanted[0] == "...", wanted[-1] == "..."
     kept = wanted[middle : len(wanted) - open_end]
@@ -246,7 +246,7 @@ def _excerpt(old: str, ran: Ran, page: Path) -> str:
 
 
 def _pictures(picture: Picture, ran: Ran) -> Iterator[tuple[Path, str]]:
-    """Yield the path and content of a picture in each theme. A picture that still shows the same stays as it is."""
+    """Yield the path and content of a picture in each theme. If the output has not changed, the content stays."""
     lines = ran.output.splitlines()
     plain = ran.text.splitlines()
     start = next(number for number, line in enumerate(plain) if picture.begin in line)
@@ -260,10 +260,10 @@ def _pictures(picture: Picture, ran: Ran) -> Iterator[tuple[Path, str]]:
 
 
 def svg(picture: Picture, output: str, theme: TerminalTheme, digest: str, unique_id: str) -> str:
-    """Return a picture of a terminal with this output."""
+    """Return an SVG picture of a terminal with this output."""
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     for line in Text.from_ansi(output).split("\n", allow_blank=True):
-        for part in line.divide(range(COLUMNS, len(line), COLUMNS)):  # as a terminal does
+        for part in line.divide(range(COLUMNS, len(line), COLUMNS)):  # a terminal folds long lines too
             console.print(part, no_wrap=True, overflow="ignore", crop=False, highlight=False)
     code = SVG.format(digest=digest, title=escape(picture.command), text=_braced(escape(ANSI.sub("", output))))
     made = console.export_svg(title=picture.command, theme=theme, code_format=code, unique_id=unique_id)
@@ -277,7 +277,7 @@ def _braced(text: str) -> str:
 
 @contextmanager
 def demo(path: str = "") -> Iterator[Callable[[str], Ran]]:
-    """Keep a demo running during the block, and yield a function that runs a command with the demo's settings."""
+    """Run a demo during the block, and yield a function that runs a command with the demo's settings."""
     with tempfile.TemporaryDirectory() as home:
         environ = {
             "HOME": home,
@@ -308,7 +308,7 @@ def demo(path: str = "") -> Iterator[Callable[[str], Ran]]:
 
 
 def in_terminal(line: str, environ: Mapping[str, str], command: str) -> Ran:
-    """Run a line in bash, with a terminal of 80 columns as stdout."""
+    """Run a shell line in bash, with a terminal of 80 columns as stdout."""
     ours, theirs = terminal()
     process = subprocess.Popen(
         ["bash", "-c", line],
@@ -326,14 +326,14 @@ def in_terminal(line: str, environ: Mapping[str, str], command: str) -> Ran:
 
 
 def terminal() -> tuple[int, int]:
-    """Open a terminal of 80 columns, and return its two ends."""
+    """Open a pseudo-terminal of 80 columns, and return its two ends."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
     return ours, theirs
 
 
 def _read(file: int, until: str = "") -> str:
-    """Return what is written to a terminal, until its other end is closed or the text ``until`` has arrived."""
+    """Read a terminal until its other end is closed or the text ``until`` has arrived. Return the output."""
     content = b""
     with suppress(OSError):  # Linux raises this error when the other end is closed
         while (chunk := os.read(file, 65_536)) and not (until and until.encode() in content + chunk):

@@ -1,7 +1,7 @@
 """Write the JSON Schemas that ``payctl schema`` prints, from the types of the facts next to the reports.
 
-Run by ``make docs``. With ``--check`` nothing is written: the files that would change are named, and the exit code is
-1 if there are any.
+``make docs`` runs this script. With ``--check``, it writes nothing and names the files that would change. Then the exit
+code is 1 if a file would change.
 """
 
 # ruff: noqa: E402 - on Python 3.11 pydantic reads only the TypedDict of typing_extensions, so it comes first
@@ -67,10 +67,10 @@ Schema = dict[str, Any]
 
 
 class Contract(NamedTuple):
-    """A description of an output, and the types of its parts.
+    """The description of a command's JSON output, and the types of its parts.
 
-    The fields of several ``result`` types are combined, and ``item`` may be a union. With ``when``, only some
-    documents have counts and a result. Otherwise every document without an error has them.
+    The fields of several ``result`` types are combined, and ``item`` may be a union. Every document without an error
+    has counts and a result. If ``when`` is given, only documents that match it have them.
     """
 
     title: str
@@ -161,7 +161,7 @@ CONTRACTS = {
     "help": Contract("A page of help", help_page.HelpFacts, None, help_page.HelpItem),
     "error": Contract("A command line that was not understood"),
 }
-"""One for each command, and one for a command line that names none."""
+"""The contract of each command, and the contract for a command line that names no command."""
 
 
 def documents() -> dict[str, Schema]:
@@ -203,10 +203,10 @@ def _together(kinds: tuple[type, ...]) -> Schema:
 
 
 def schema_of(kind: Any) -> Schema:  # noqa: ANN401 - a class or a union of classes
-    """Return the schema of a type, complete in itself, with the docstrings of its fields and of those it inherits."""
+    """Return the schema of a type without references. It contains the docstrings of own and inherited fields."""
     if isinstance(kind, UnionType):
         return {"oneOf": [schema_of(form) for form in get_args(kind)]}
-    # A field of a dataclass is always written; one of a TypedDict only if it is required.
+    # A field of a dataclass is always written. A field of a TypedDict is always written only if it is required.
     mode: Any = "serialization" if is_dataclass(kind) else "validation"
     generated = TypeAdapter(list[kind], config=_CONFIG).json_schema(mode=mode)
     found: Schema = _plain(generated["items"], generated["$defs"])
@@ -221,7 +221,7 @@ _CONFIG = ConfigDict(use_attribute_docstrings=True, json_schema_serialization_de
 
 
 def _plain(node: Any, kinds: Schema) -> Any:  # noqa: ANN401 - any part of a schema
-    """Replace each reference by the schema that it names, and drop keywords that add nothing."""
+    """Replace each reference with the schema that it names, and drop redundant keywords."""
     if isinstance(node, list):
         return [_plain(each, kinds) for each in node]
     if not isinstance(node, dict):
@@ -240,7 +240,7 @@ def _plain(node: Any, kinds: Schema) -> Any:  # noqa: ANN401 - any part of a sch
 
 
 def _one_of(forms: list[Schema]) -> Schema:
-    """Return one schema for several simple ones: "or null" becomes a second type, and constants become one list."""
+    """Combine several simple schemas into one. "or null" becomes a second type, and constants become one list."""
     words = [word for form in forms for word in form.get("enum", [form["const"]] if "const" in form else [])]
     nullable = {"type": "null"} in forms
     merged: Schema = {}
@@ -261,7 +261,7 @@ def main() -> int:
     changed = sorted(name for name in wanted.keys() | kept.keys() if wanted.get(name) != kept.get(name))
     for name in changed:
         if check:
-            print(name)  # noqa: T201 - that is the answer
+            print(name)  # noqa: T201 - the name is the script's output
         elif name in wanted:
             (HERE / name).write_text(wanted[name], "utf-8")
         else:

@@ -1,6 +1,6 @@
-"""The alarms: which metric each watches, and when it alerts the on-call engineer. Each subject has a file.
+"""Define the alarms, each with the metric that it watches and the threshold. Each subject has a file.
 
-Alarms and dashboard are made from the list in ``ticketbottle_payctl.metrics``, so they cannot name a metric that no
+The alarms and the dashboard use the list in ``ticketbottle_payctl.metrics``, so they cannot name a metric that no
 function emits.
 """
 

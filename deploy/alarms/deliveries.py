@@ -1,4 +1,4 @@
-"""Alarms about ticks, messages and metric lines that did not arrive."""
+"""Define the alarms about lost ticks, undelivered messages, and metric lines that CloudWatch cannot read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Types of the alarms, and the metrics that they watch."""
+"""Define the types for alarms and for the metrics that they watch."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ LOGICAL = {
     Function.PROBE: "ProbeFunction",
     Function.BEFORE_TRAFFIC: "BeforeTrafficFunction",
 }
-"""The functions' names in the template."""
+"""The name of each function in the template."""
 
 
 NAMES = {name: re.sub("[A-Z]+(?=[A-Z][a-z]|$)", lambda run: run[0].capitalize(), PROVIDERS[name]) for name in GATEWAYS}
-"""The gateways' names in the names of their alarms: ``PayOs`` for PayOS, as the other names in the template."""
+"""The spelling of each gateway in the names of its alarms, such as ``PayOs`` for PayOS."""
 
 
 class Silence(StrEnum):
-    """The meaning of a missing value: nothing happened, or nothing works."""
+    """The meaning of a missing value. Either nothing happened, or something is broken."""
 
     IS_FINE = "notBreaching"
     IS_A_FAULT = "breaching"
@@ -38,7 +38,7 @@ class Silence(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """A metric with its dimensions and its statistic, which give one value for each period."""
+    """A metric with its dimensions and its statistic. It has one value for each period."""
 
     namespace: str | Json
     name: str
@@ -48,11 +48,12 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """An alarm on ``watch``: above ``above`` or below ``below`` in ``bad`` of ``of`` periods of ``period`` seconds.
+    """An alarm that starts if ``watch`` is above ``above`` or below ``below`` in ``bad`` of ``of`` periods.
 
-    With ``share_of``, the value is ``watch`` in percent of it, or 0 if ``watch`` is below ``at_least``: a few values of
-    a quiet hour make no meaningful share. ``pages`` marks alarms that cannot wait until morning. ``condition`` is the
-    template's condition for the watched resource. The alarm exists only if this condition is true.
+    A period has ``period`` seconds. With ``share_of``, the value is ``watch`` in percent of ``share_of``. It is 0 if
+    ``watch`` is below ``at_least``, because a share of few values means little. ``pages`` marks alarms that cannot wait
+    until morning. ``condition`` is the template's condition for the watched resource. The alarm exists only if this
+    condition is true.
     """
 
     name: str
@@ -71,7 +72,7 @@ class Alarm:
 
     @property
     def logical_id(self) -> str:
-        """The alarm's name in the template."""
+        """Return the alarm's name in the template."""
         return f"{self.name}Alarm"
 
 
@@ -80,7 +81,7 @@ def ours(function: Function, name: str) -> Watch:
 
     Raises:
         KeyError: there is no such metric.
-        ValueError: this function does not emit it.
+        ValueError: this function does not emit the metric.
     """
     metric = BY_NAME[name]
     if function not in metric.functions:
@@ -94,7 +95,7 @@ def of_gateway(gateway: str, name: str) -> Watch:
 
     Raises:
         KeyError: there is no such metric.
-        ValueError: it is not emitted for each gateway.
+        ValueError: the metric is not emitted for each gateway, or the gateway is unknown.
     """
     metric = BY_NAME[name]
     if BY_PROVIDER not in metric.dimensions or gateway not in GATEWAYS:

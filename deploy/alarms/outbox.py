@@ -1,4 +1,4 @@
-"""Alarms about the outbox: the publisher, the cleanup, and the events that wait."""
+"""Define the alarms about pending and dead events, the publisher and the cleanup."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ ALARMS: tuple[Alarm, ...] = (
         of_lambda(_CLEANUP, "Invocations"),
         below=1,
         period=3600,
-        bad=27,  # a day, plus the window of the schedule
+        bad=27,  # hours: one day and the schedule's window
         of=27,
         silence=Silence.IS_A_FAULT,
     ),

@@ -1,4 +1,4 @@
-"""Alarms about missing callbacks, from the measures of ``watch_payments``."""
+"""Define the alarms about missing callbacks, which use the metrics of ``watch_payments``."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _WATCH = Function.WATCH_PAYMENTS
 
 
 def _of_each_gateway(name: str, meaning: str, metric: str, above: float) -> Iterator[Alarm]:
-    """Yield an alarm about callbacks for each gateway, which pages the on-call engineer.
+    """Yield an alarm about callbacks for each gateway. The alarm pages the on-call engineer.
 
-    ``{}`` in its meaning stands for the gateway.
+    ``{}`` in ``meaning`` is replaced by the gateway's name.
     """
     for gateway in GATEWAYS:
         watch = of_gateway(gateway, metric)

@@ -1,4 +1,4 @@
-"""Alarms about the scheduled repair of payments. They exist only if the function does."""
+"""Define the alarms about the scheduled repair of payments. They exist only if its function exists."""
 
 from __future__ import annotations
 

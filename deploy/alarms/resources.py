@@ -1,4 +1,4 @@
-"""Make the template's resources from the list of alarms."""
+"""Create the template's resources from the list of alarms."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from deploy.dashboard import dashboard
 
 
 def resources() -> dict[str, Json]:
-    """Return the template's resources that are made from this list: alarms, the pager's alarm, and dashboard."""
+    """Return the template's generated resources, which are the alarms, the pager's alarm and the dashboard."""
     made = {alarm.logical_id: _alarm(alarm) for alarm in ALARMS}
     made["PaymentsUnhealthyAlarm"] = _composite([alarm for alarm in ALARMS if alarm.pages])
     made["Dashboard"] = dashboard([(alarm.logical_id, alarm.condition) for alarm in ALARMS])
@@ -16,7 +16,7 @@ def resources() -> dict[str, Json]:
 
 
 def _alarm(alarm: Alarm) -> Json:
-    """Return an alarm's resource. It sends a message when the alarm starts and when it ends."""
+    """Return an alarm's resource. The alarm sends a message when it starts and when it ends."""
     topic = [{"Ref": "AlarmTopic"}]
     properties: Json = {
         "AlarmName": {"Fn::Sub": f"${{AWS::StackName}}-{alarm.name}"},
@@ -75,8 +75,8 @@ def _rings(alarm: Alarm) -> str:
 
 
 def _if_there(alarm: Alarm, text: str) -> Json:
-    """Return the text.
+    """Return an expression for the text, or for an empty text if the alarm does not exist.
 
-    If the alarm does not exist, return an empty text, because CloudFormation would refuse its name.
+    CloudFormation would refuse the name of an alarm that does not exist.
     """
     return {"Fn::If": [alarm.condition, {"Fn::Sub": text}, ""]}

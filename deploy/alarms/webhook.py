@@ -1,4 +1,4 @@
-"""Alarms about callbacks: the webhook, its new versions, and the API in front."""
+"""Define the alarms about callbacks, the webhook's function, its new versions, and the API."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _OWN = {"Fn::Sub": f"{NAMESPACE}/${{AWS::StackName}}"}
 
 
 def _share(name: str, meaning: str, part: Watch, whole: Watch) -> Alarm:
-    """Return an alarm that pages on-call if a part is more than 1 % of the whole in three of five minutes."""
+    """Return an alarm that pages the on-call engineer if ``part`` exceeds 1 % of ``whole`` in three of five minutes."""
     return Alarm(name, meaning, part, 1, bad=3, of=5, share_of=whole, pages=True)
 
 
@@ -57,8 +57,7 @@ ALARMS: tuple[Alarm, ...] = (
         ours(_WEBHOOK, "WebhookTransientError"),
         ours(_WEBHOOK, "WebhookReceived"),
     ),
-    # These two alarms watch only the newest version. They have no data until it gets callbacks, and ignore the previous
-    # version.
+    # These two alarms watch only the newest version. They have no data until the newest version gets callbacks.
     Alarm(
         "NewVersionTryAgain",
         "the newest version of the webhook replies: try again",
