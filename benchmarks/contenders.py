@@ -75,9 +75,10 @@ def clean_up_telling(_rows: int, _batch: int) -> int:
 
 @contextmanager
 def beside(name: str) -> Iterator[Other]:
-    """Run another contender in its own process. Yield after its first output. Stop it when the block ends.
+    """Run another contender in its own process during the block. Yield after its first output.
 
-    It must not have failed by then.
+    Raises:
+        SystemExit: the other contender did not begin, or failed before the end of the block.
     """
     with subprocess.Popen(  # noqa: S603 - our own module
         [sys.executable, "-m", "benchmarks.contenders", name, "0", "1000"],

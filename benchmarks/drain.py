@@ -37,7 +37,7 @@ def drain(options: Options) -> list[Section]:
 
 
 def disturbed(options: Options) -> list[Section]:
-    """Measure a drain with an old snapshot held, with stale statistics, and with dead events before the backlog."""
+    """Measure drains with an old snapshot, with stale statistics, and with dead events before the backlog."""
     with database() as server, mock_broker() as broker, closing(Snapshot(server)) as snapshot:
         fill = partial(server.fill, options.rows, beside=options.beside)
 

@@ -42,7 +42,7 @@ def inherited() -> dict[str, str]:
 
 
 def run(command: Sequence[str], environ: Mapping[str, str] | None = None, *, check: bool = True) -> Ended:
-    """Run a child process to its end. The kernel's figure for its CPU time includes its own ended children.
+    """Run a child process to its end. The kernel measures its CPU time, including its own ended children.
 
     Raises:
         ChildFailedError: the child failed, and ``check`` is true.

@@ -2,7 +2,7 @@
 
 The events of the first two seconds are not counted, because an idle publisher may need that long to notice new events.
 The script prints a JSON object that maps each event id to the time (seconds since 1970) at which its commit returned.
-The commits do not wait for the disk, because they are not what is measured.
+The commits do not wait for the disk, because this benchmark does not measure them.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def architectures_of(layer: Path) -> set[str]:
 
 
 def with_sam(file: Path, environment: str, parameters: Mapping[str, str], release: str) -> list[Command]:
-    """Return the SAM CLI's command. The SAM CLI reads all settings but the parameters from the configuration file."""
+    """Return the SAM CLI's command. The SAM CLI reads all other settings from the configuration file."""
     # The SAM CLI refuses `Name=`, but accepts quotes inside the argument as an empty value.
     given = [f'{name}="{value}"' for name, value in parameters.items()]
     config = ["--config-file", str(file), "--config-env", environment]

@@ -191,7 +191,7 @@ def _log_events() -> Iterator[str]:
 
 
 def _failures() -> Iterator[tuple[Failure, str]]:
-    """Yield every failure in the command line's words, together with its meaning."""
+    """Yield every failure as the command line describes it, together with its meaning."""
     for kind in _tree(PayctlError):
         if kind is not PayctlError:
             yield describe(kind(""), ""), (kind.__doc__ or "").splitlines()[0]

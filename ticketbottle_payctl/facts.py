@@ -13,7 +13,7 @@ from typing import Annotated
 
 
 class Keywords:
-    """JSON Schema keywords for a type that Python's types cannot express."""
+    """Keywords of JSON Schema that Python's types cannot express."""
 
     def __init__(self, **keywords: object) -> None:
         self._keywords = keywords
@@ -32,4 +32,4 @@ Seconds = Annotated[float, Keywords(minimum=0)]
 """A duration in seconds."""
 
 Rate = Annotated[float, Keywords(minimum=0)]
-"""Events per second."""
+"""A rate in events per second."""

@@ -13,7 +13,7 @@ _EXACT = 100
 _SHORT_ID = 8
 
 PROVIDERS = {"zalopay": "ZaloPay", "payos": "PayOS", "vnpay": "VNPay", "momo": "MoMo"}
-"""Each gateway's name for people."""
+"""The name of each gateway as people write it."""
 
 
 def rfc3339(at: datetime) -> str:
@@ -34,7 +34,7 @@ def local_and_utc(at: datetime, zone: tzinfo) -> str:
 
 
 def wall_clock(at: datetime, zone: tzinfo) -> str:
-    """Return an instant to the second, for a page that names its zone: ``2026-11-22 10:04:05``."""
+    """Return an instant to the second, without its zone: ``2026-11-22 10:04:05``."""
     return f"{at.astimezone(zone):%Y-%m-%d %H:%M:%S}"
 
 

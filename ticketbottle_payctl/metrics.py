@@ -36,7 +36,7 @@ class Function(StrEnum):
 
 
 class Unit(StrEnum):
-    """The unit of a metric, by CloudWatch's name."""
+    """The unit of a metric, as CloudWatch names it."""
 
     COUNT = "Count"
     MILLISECONDS = "Milliseconds"

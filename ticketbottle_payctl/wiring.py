@@ -1,7 +1,7 @@
 """Create the real engine, producer and clock. No other module creates them.
 
-This module imports the modules that it needs on first use. Therefore the webhook's function never loads the Kafka
-client, and ``verify-signature`` never loads SQLAlchemy.
+The imports happen on first use. Therefore the webhook's function never loads the Kafka client, and
+``verify-signature`` never loads SQLAlchemy.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ class DeadEventQueue:
 class AlertTopic:
     """The alert topic of a process. It sends at most one message of each kind in five minutes.
 
-    ``clock`` is the wall clock, because the monotonic clock of a frozen function can stand still.
+    ``clock`` is the wall clock, because the monotonic clock of a frozen function can stop.
     """
 
     def __init__(

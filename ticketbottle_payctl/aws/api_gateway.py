@@ -20,7 +20,7 @@ def to_request(event: object) -> Request:
 
     Raises:
         BodyTooLargeError: body or query is larger than ``MAX_BODY_BYTES``.
-        InputError: the event does not have this format. No other exception is raised, whatever ``event`` is.
+        InputError: the event does not have this format. No ``event`` causes another exception.
     """
     fields = _mapping(event, "the event")
     if fields.get("version", "2.0") != "2.0":

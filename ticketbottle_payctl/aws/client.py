@@ -42,7 +42,7 @@ def make_client(service: str, *, connect_s: float = 2, read_s: float = 3, tries:
 
 
 def translated(error: Exception, what: str) -> ConfigError | UnavailableError:
-    """Return payctl's error for an error of botocore: ConfigError if AWS refused, otherwise UnavailableError."""
+    """Translate botocore's error to ConfigError if AWS refused the request, and otherwise to UnavailableError."""
     response = getattr(error, "response", None)
     code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
     message = f"{what}: {code or type(error).__name__}"

@@ -14,20 +14,20 @@ from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.settings import KafkaSettings
 
 MESSAGE_TIMEOUT_MS = 30_000
-"""The time limit for one message, including retries and a change of leader. It is longer than the socket timeout."""
+"""The time limit for one message in ms, including retries and a new leader. It is longer than the socket timeout."""
 
 _SOCKET_TIMEOUT_MS = 10_000
 
 ClientConfig = dict[str, Any]
-"""librdkafka's settings. With aws-iam, one setting is the function that signs the next token."""
+"""The type of librdkafka's settings. With aws-iam, one setting is the function that signs the next token."""
 
 
 def connection_config(settings: KafkaSettings) -> ClientConfig:
     """Return the settings for connection, TLS and login. Producers, consumers and admin clients share them.
 
     Raises:
-        ConfigError: the CA file contains no certificates. Or the mechanism is aws-iam, and the msk extra, a region or
-            AWS credentials are missing.
+        ConfigError: the CA file contains no certificates, or the mechanism is aws-iam without the msk extra, a region
+            or AWS credentials.
     """
     return {
         "bootstrap.servers": settings.brokers,
@@ -75,7 +75,7 @@ def _protocol(settings: KafkaSettings) -> str:
 
 
 def _trust(settings: KafkaSettings) -> ClientConfig:
-    """Return the TLS settings. The client always checks certificate and host name. The default CAs are the system's."""
+    """Return the TLS settings. The client always checks certificate and host name, by default with the system's CAs."""
     if not settings.ssl:
         return {}
     checked = {"enable.ssl.certificate.verification": True, "ssl.endpoint.identification.algorithm": "https"}

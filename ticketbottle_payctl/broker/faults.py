@@ -57,7 +57,7 @@ _TABLES = (
 
 
 def fault_of(error: KafkaError) -> Fault:
-    """Return the kind of fault. It determines whether the error uses up one of the event's retries."""
+    """Return the kind of fault. The kind determines whether the error uses up one of the event's retries."""
     code = error.code()
     return next((fault for codes, fault in _TABLES if code in codes), Fault.TRANSPORT)
 

@@ -16,7 +16,7 @@ _TIMEOUT = 10.0
 
 
 class Seen(NamedTuple):
-    """An event in Kafka: its id, its topic, and the record's timestamp (UTC)."""
+    """The id of an event in Kafka, its topic, and its record's timestamp (UTC)."""
 
     event_id: str
     topic: str

@@ -1,6 +1,6 @@
 """Log in to Amazon MSK with the process's AWS credentials. The OAuth token is a presigned URL and is renewed in time.
 
-The token is created like in https://github.com/aws/aws-msk-iam-sasl-signer-python, but only with botocore. It is signed
+The steps come from https://github.com/aws/aws-msk-iam-sasl-signer-python, but use only botocore. The token is signed
 locally, without a call to AWS. The token is a secret, because anyone who has it can connect for 15 minutes.
 """
 

@@ -79,7 +79,7 @@ class Producer:
         self._client_error: KafkaError | None = None
 
     def probe(self, timeout: float, stopping: Callable[[], bool] = _never) -> dict[str, DeliveryFailure]:
-        """Ask the brokers for payctl's topics. Return the event types that cannot be sent, with the cause.
+        """Ask the brokers about payctl's topics. Return the event types that cannot be sent, with the cause.
 
         All requests together take at most ``timeout`` seconds, or a few seconds after a stop request. Each request gets
         at least as much time as the previous one needed, so slow brokers can answer. Afterwards ``leaders`` contains
@@ -211,7 +211,7 @@ class Producer:
     def _give_up(self, client: Client) -> bool:
         """Drop the queued messages and the client. Return whether every result is known now.
 
-        The client cannot be used again, because its next message would fail too after the purge.
+        The client cannot be used again, because after a purge its next message would fail too.
         """
         self._client = None
         client.purge()

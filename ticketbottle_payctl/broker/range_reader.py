@@ -32,7 +32,7 @@ Place = tuple[str, int]
 
 
 class Received(NamedTuple):
-    """A record that was read from Kafka. ``timestamp`` is milliseconds since 1970 in UTC."""
+    """A record that was read from Kafka. ``timestamp`` is in milliseconds since 1970 (UTC)."""
 
     topic: str
     partition: int
@@ -149,9 +149,9 @@ class RangeReader:
                 self._connected().commit(offsets=places, asynchronous=False)
 
     def start(self, ranges: Mapping[Place, tuple[int, int | None]]) -> None:
-        """Begin to read these ranges. A range is its first offset and its end, which is not included.
+        """Begin to read these ranges. A range is a first offset and an end offset, which is not included.
 
-        If the end is None, the range has no end.
+        If the end offset is None, the range has no end.
         """
         ranges = {place: (begin, end) for place, (begin, end) in ranges.items() if end is None or begin < end}
         self._ends = {place: end for place, (_, end) in ranges.items()}
@@ -166,7 +166,7 @@ class RangeReader:
             self._connected().unassign()
 
     def read(self, limit: int, timeout: float) -> list[Received]:
-        """Return at most ``limit`` next records. Wait at most ``timeout`` seconds for the first record.
+        """Return the next records, at most ``limit``. Wait at most ``timeout`` seconds for the first record.
 
         The list is empty if no record arrived in time, or if every range was read.
         """
@@ -183,7 +183,7 @@ class RangeReader:
         return found
 
     def batches(self, limit: int, deadline: float) -> Iterator[list[Received]]:
-        """Yield records until every range is read or ``deadline`` (monotonic) is reached. See :attr:`unread`."""
+        """Yield records until every range is read or ``deadline`` (monotonic) is reached. Then check :attr:`unread`."""
         while self.unread and (left := deadline - time.monotonic()) > 0:
             yield self.read(limit, left)
 

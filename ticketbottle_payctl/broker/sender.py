@@ -47,7 +47,7 @@ class SendResult(NamedTuple):
 class Sender:
     """A producer, and the event types that it cannot send.
 
-    ``stopped_types`` are the event types to whose topic payctl could not write at the last :meth:`probe`. If
+    ``stopped_types`` are the event types with a topic that payctl could not write to at the last :meth:`probe`. If
     ``stopping`` returns true, a send or probe ends early. ``clock`` returns monotonic seconds.
     """
 

@@ -15,7 +15,7 @@ _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 class Span(NamedTuple):
-    """Three offsets of a partition: the oldest offset, the first offset to read, and the next new offset."""
+    """The oldest offset of a partition, the first offset to read, and the next new offset."""
 
     oldest: int
     begin: int

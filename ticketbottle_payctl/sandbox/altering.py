@@ -33,7 +33,7 @@ class _Form:
 
 
 def alter(request: Request, gateway: str, changes: Sequence[tuple[str, str]], keys: Mapping[str, str]) -> Request:
-    """Apply each ``(path, value)`` to the request and sign it. ``keys`` has the names of the keys' variables.
+    """Apply each ``(path, value)`` to the request and sign it. ``keys`` has each key under its variable's name.
 
     A value that replaces a text is used as it is. Any other value is read as JSON if it is valid JSON, and otherwise as
     a string.

@@ -43,7 +43,7 @@ class GatewayRecords:
 
 @contextmanager
 def gateway_server(records: GatewayRecords) -> Iterator[dict[str, str]]:
-    """Serve on a free port of 127.0.0.1 during the block. Yield the ``PAYCTL_*_URL`` settings with its address."""
+    """Serve on a free port of 127.0.0.1 during the block. Yield the ``PAYCTL_*_URL`` settings for this server."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("_BoundHandler", (_Handler,), {"records": records}))
     server.daemon_threads = True
     server.block_on_close = False

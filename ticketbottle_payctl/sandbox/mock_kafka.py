@@ -1,8 +1,8 @@
 """Run librdkafka's mock cluster in this process. Its brokers speak Kafka's protocol and can fail on request.
 
 The cluster starts in a millisecond and needs no Java. It keeps messages, offsets and consumer groups in memory, and
-other processes can use it. It has no TLS and no SASL, so tests of these use Apache Kafka. rdkafka_mock.h defines the
-calls: https://github.com/confluentinc/librdkafka/blob/master/src/rdkafka_mock.h
+other processes can use it. It has no TLS and no SASL, so tests of TLS and SASL use Apache Kafka.
+https://github.com/confluentinc/librdkafka/blob/master/src/rdkafka_mock.h defines the functions.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ _QUICK: Final = {"fsync": "off", "timezone": "UTC", "log_timezone": "UTC", "max_
 """The default settings. fsync is off, because the data need not survive a power failure. Crash recovery still works."""
 
 _WITH_SCRAM_ITERATIONS: Final = 16
-"""The first major version with ``scram_iterations``. One iteration makes each connection 3 ms faster."""
+"""The first major version with ``scram_iterations``. With one iteration, each connection is 3 ms faster."""
 
 _WHO_MAY_CONNECT: Final = """\
 local all all trust

@@ -1,7 +1,7 @@
 """Serve the webhook over HTTP on this machine only. The production code processes the callbacks.
 
-A request that cannot be a callback gets the same status as from API Gateway and the webhook's function: 404 for a path
-without a gateway, 405 for a wrong method, 413 for a body that is too large. A body may be chunked.
+A request that cannot be a callback gets the same status as from API Gateway and the webhook's function. The status is
+404 for a path without a gateway, 405 for a wrong method, and 413 for a body that is too large. A body may be chunked.
 """
 
 from __future__ import annotations

@@ -52,7 +52,10 @@ class Settings:
     retention: timedelta
     shards: int
     loop: timedelta
-    """The time for which one invocation of the publisher's function publishes. Zero means that it drains once."""
+    """The time for which one invocation of the publisher's function publishes.
+
+    If the time is zero, the function drains the backlog once.
+    """
     reconcile_cap: int
     """The maximum number of payments that one run of the scheduled `reconcile payments` may settle."""
     dead_events_queue: str | None
@@ -111,7 +114,7 @@ class Settings:
         return _kafka(self.environ)
 
     def secrets(self, name: str) -> tuple[Secret, ...]:
-        """Return the values of ``name`` and, during a rotation, of ``NAME_PREVIOUS``, or an empty tuple."""
+        """Return the values of ``name`` and, during a rotation, of ``NAME_PREVIOUS``. Omit unset variables."""
         names = (name, f"{name}_PREVIOUS")
         return tuple(Secret(value, origin) for origin in names if (value := self.environ.get(origin)))
 

@@ -78,7 +78,7 @@ class DatabaseSettings:
     secrets: Mapping[str, Secret] = field(init=False, repr=False)
     """libpq's secret parameters, ``password`` and ``sslpassword``."""
     remarks: tuple[str, ...] = field(init=False, repr=False)
-    """Warnings about the URL. None of them prevents a connection."""
+    """Warnings about the URL. A warning does not prevent a connection."""
 
     def __post_init__(self, url: Secret, environ: Mapping[str, str] | None) -> None:
         parts = parse(url.reveal())
@@ -99,7 +99,7 @@ class DatabaseSettings:
 
 
 def _location(url: DatabaseUrl, place: DatabasePlace) -> dict[str, str]:
-    """Return all parameters of the place, so that libpq takes none of them from a PG variable or a file."""
+    """Return the servers, the database and the user. libpq then takes none of them from a PG variable or a file."""
     hosts = (url.parameters.get("host") or url.host or "").split(",")
     if len(hosts) != len(place.servers):
         hosts = [host for host, _ in place.servers]

@@ -1,4 +1,4 @@
-"""Find a time zone by its IANA name, or by a POSIX form such as in the variable TZ.
+"""Find a time zone by its IANA name, or by a POSIX form as in the variable TZ.
 
 A POSIX form has the same meaning as in ``date``. ``ICT-7`` and ``<+07>-7`` are seven hours ahead of UTC.
 ``EST5EDT,M3.2.0,M11.1.0`` has its own rules for summer time, and ``EST5EDT`` uses the rules of the United States.

@@ -1,1 +1,1 @@
-"""Contain all SQL. A function gets an open connection and never commits. Its docstring names its statements' guards."""
+"""Contain all SQL. Functions get an open connection and never commit. Their docstrings say what the SQL checks."""

@@ -39,7 +39,7 @@ def read_rows(connection: Connection) -> dict[str, OutboxRow]:
 
 
 def of_callback(scene: Scene, report: WebhookReport) -> Iterator[str]:
-    """Yield each difference between a callback's decision and reply and the expected ones."""
+    """Yield each difference from the expected decision about a callback and the expected reply."""
     expected = scene.expected
     yield from _compare("outcome", report.outcome.value, expected.outcome.value)
     yield from _compare("reason", report.reason, expected.reason)

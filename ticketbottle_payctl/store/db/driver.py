@@ -1,8 +1,8 @@
-"""Save the round trip for BEGIN by sending it together with the first statement.
+"""Send BEGIN together with the first statement, to save a round trip.
 
-By default the driver sends ``BEGIN`` alone and waits for the answer. Here the driver is in autocommit mode and sends no
-BEGIN. :mod:`ticketbottle_payctl.store.db.engine` puts ``BEGIN`` in front of the first statement, and this connection
-ends the transaction that the server reports as open.
+By default the driver sends ``BEGIN`` alone and waits for the answer. This connection is in autocommit mode, so the
+driver sends no ``BEGIN``. :mod:`ticketbottle_payctl.store.db.engine` puts ``BEGIN`` in front of the first statement.
+The connection ends the transaction that the server reports as open.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class Connection(connection):  # type: ignore[misc]  # the driver has no types
         self.autocommit = True
 
     def commit(self) -> None:
-        """Commit the open transaction. Raise on a broken connection, because the commit may not have happened."""
+        """Commit the open transaction. Raise an error if the connection is broken, because the commit may have failed."""
         self._end("COMMIT")
 
     def rollback(self) -> None:
-        """Roll the open transaction back."""
+        """Roll back the open transaction."""
         self._end("ROLLBACK")
 
     def _end(self, how: str) -> None:

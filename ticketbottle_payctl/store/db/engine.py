@@ -60,7 +60,7 @@ _NO_SUCH = ('FATAL:  database "', 'FATAL:  role "')
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Time limits of one transaction: for a statement, for a lock, and for being idle.
+    """The time limits of a transaction for each statement, for each lock wait, and for idle time.
 
     If ``jit`` is false, the server does not compile statements. Compilation takes tens of milliseconds, and the server
     compiles a statement if its estimated cost is high.
@@ -77,7 +77,7 @@ def make_engine(settings: DatabaseSettings, *, application: str = "payctl") -> E
     """Return an engine whose transactions have :class:`Limits`. The engine connects on first use.
 
     Before use, a pooled connection is replaced if the server closed it or if it was idle for a minute. This check takes
-    no round trip. ``tcp_user_timeout`` limits the wait on a connection that was lost without a message.
+    no round trip. ``tcp_user_timeout`` limits the wait on a connection that broke without notice.
     """
     pool_options: dict[str, Any] = (
         {"pool_size": 4, "pool_recycle": 240, "pool_timeout": 5} if settings.pooled else {"poolclass": NullPool}
@@ -103,14 +103,14 @@ def load_driver() -> None:
 
 
 def connection_parameters(engine: Engine) -> dict[str, str]:
-    """Return the engine's connection parameters, password included, to open a connection outside the engine."""
+    """Return the engine's connection parameters, including the password, to open a connection outside the engine."""
     settings, application = engine.get_execution_options()[_SETTINGS]
     return _parameters(settings, application)
 
 
 @contextmanager
 def transaction(engine: Engine, limits: Limits, *, commit: bool = True) -> Iterator[Connection]:
-    """Run a block in one transaction. Commit at its end; roll back if it raises or if ``commit`` is false.
+    """Run a block in one transaction. Commit at the end. Roll back if the block raises or ``commit`` is false.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached, refused the connection, or closed it.

@@ -14,7 +14,7 @@ def aware(at: datetime) -> datetime: ...
 @overload
 def aware(at: datetime | None) -> datetime | None: ...
 def aware(at: datetime | None) -> datetime | None:
-    """Return the instant of a column with the time zone UTC. None stays None."""
+    """Return a column's instant with the time zone UTC. None stays None."""
     return at.replace(tzinfo=UTC) if at else None
 
 

@@ -1,6 +1,6 @@
-"""Expand short ids. A short id is the first characters of an id, as lists show it.
+"""Expand short ids. A short id is the beginning of an id, as lists show it.
 
-The search uses the table's primary key: it reads the rows between the prefix and its last possible continuation.
+The search reads only the range of the primary key that contains the ids with this beginning.
 """
 
 from __future__ import annotations

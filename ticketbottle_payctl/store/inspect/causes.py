@@ -93,7 +93,7 @@ _TABLE_LOCKS = """
 
 
 def table_locks(connection: Connection) -> list[Holder]:
-    """Return the sessions that lock the whole outbox table and so block its writers."""
+    """Return the sessions whose lock on the whole outbox table blocks its writers."""
     return [Holder(*row) for row in connection.exec_driver_sql(_TABLE_LOCKS)]
 
 

@@ -1,8 +1,8 @@
 """Find the working and the idle publishers, and the time when each was last seen.
 
 A working publisher holds the lock of its shard. An idle publisher holds the lock for only a millisecond per second, so
-the lock does not reliably show that it runs. But an idle publisher updates its instant in ``payctl.publishers`` every
-30 seconds. Without a pooler, its session also shows its application name.
+the lock does not reliably show that the publisher runs. But an idle publisher updates its instant in
+``payctl.publishers`` every 30 seconds. Without a pooler, its session also shows its application name.
 
 A publisher process has two sessions, and may hold several shards. This module counts the process as one publisher.
 """
@@ -70,7 +70,7 @@ def working(connection: Connection) -> list[Publisher]:
 
 
 def seen(connection: Connection) -> tuple[list[SeenPublisher], bool]:
-    """Return each publisher that was seen, the latest first, and whether the role may see all of them."""
+    """Return the publishers that were seen, the most recent first, and whether the role may see all publishers."""
     at_work = working(connection)
     sessions = _sessions(connection)
     noted = _noted(connection)
@@ -81,9 +81,9 @@ def seen(connection: Connection) -> tuple[list[SeenPublisher], bool]:
 def _merged(at_work: Sequence[Publisher], sessions: Sequence[_Session], noted: Sequence[_Noted]) -> list[SeenPublisher]:
     """Return one entry for each publisher.
 
-    The name on a held shard belongs to its publisher, unless that publisher has signed off. A session does not show its
-    process, so it counts for the publisher that was seen last. If no publisher was seen lately, the session is a
-    separate entry.
+    The last name on a held shard is the holder's name, unless the publisher of this name has signed off. A session does
+    not show its process, so the session counts for the publisher that was seen last. If no publisher was seen lately,
+    the session is a separate entry.
     """
     found = {id(one): one.seen for one in noted}
     unnamed: dict[str, SeenPublisher] = {}

@@ -20,7 +20,7 @@ class SnapshotHolder(NamedTuple):
 def snapshot_holders(connection: Connection, older_than: float) -> list[SnapshotHolder]:
     """Return the holders of snapshots that are older than ``older_than`` seconds, the oldest first.
 
-    An inactive replication slot is included whatever its age. Sessions of other roles are included only if the role has
+    Inactive replication slots of any age are included. Sessions of other roles are included only if the role has
     ``pg_read_all_stats``.
     """
     rows = connection.exec_driver_sql(

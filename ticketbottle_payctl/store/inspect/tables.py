@@ -13,7 +13,7 @@ REFERENCE_INDEX = "payments_providerTransactionId_idx"
 
 
 class Column(NamedTuple):
-    """A column. If ``required`` is true, an INSERT must give a value for it."""
+    """A column. If ``required`` is true, an INSERT must give a value for the column."""
 
     name: str
     type: str
@@ -21,7 +21,7 @@ class Column(NamedTuple):
 
 
 class Privilege(NamedTuple):
-    """A privilege, such as SELECT, on a table or on one of its columns. ``table`` is such as ``payctl.runs``."""
+    """A privilege, such as SELECT, on a table, such as ``payctl.runs``, or on one of its columns."""
 
     table: str
     kind: str
@@ -29,7 +29,7 @@ class Privilege(NamedTuple):
 
 
 class Index(NamedTuple):
-    """An index: its name, its columns in order, and whether it is usable."""
+    """The name of an index, its columns in order, and whether it is usable."""
 
     name: str
     columns: tuple[str, ...]
@@ -38,7 +38,7 @@ class Index(NamedTuple):
 
 
 class Housekeeping(NamedTuple):
-    """The last ANALYZE of a table and its size, from PostgreSQL's statistics. Row counts are estimates."""
+    """PostgreSQL's statistics about a table's rows, size and last ANALYZE. The numbers of rows are estimates."""
 
     live: int
     dead: int

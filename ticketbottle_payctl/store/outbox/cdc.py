@@ -1,7 +1,8 @@
 """Read Debezium's publication and slot, and find the events that payctl or Debezium must send.
 
 A slot begins at a position of the write-ahead log. Debezium sends the events of transactions that commit later, and
-payctl sends the earlier ones. A timestamp or an id cannot separate the two, but the snapshot of a new slot can.
+payctl sends the earlier events. A timestamp or an id cannot separate these two groups, but the snapshot of a new slot
+can.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Pending(NamedTuple):
 
 
 class Marked(NamedTuple):
-    """An event that is in Kafka, and its record's time (UTC, without a zone as in the column)."""
+    """An event that is in Kafka, and the time of its record (UTC, without a zone, as in the column)."""
 
     id: str
     at: datetime
@@ -119,7 +120,7 @@ def make_slot(engine: Engine, table: str, max_retries: int, *, limit: int, patie
 
 
 def drop_slot(engine: Engine, limits: Limits) -> None:
-    """Drop the slot, so that the server can remove the log. Do nothing if the slot does not exist.
+    """Drop the slot, so that the server can remove old log files. Do nothing if the slot does not exist.
 
     Raises:
         GuardError: a connector reads from the slot.

@@ -181,7 +181,7 @@ def now(connection: Connection) -> datetime:
 
 
 def oldest_pending(connection: Connection, max_retries: int) -> float | None:
-    """Return the age of the oldest pending event in seconds, by the database's clock; None if nothing is pending."""
+    """Return the oldest pending event's age in seconds by the database's clock, or None if no event is pending."""
     sql = f"""
         SELECT EXTRACT(epoch FROM {NOW} - "createdAt") FROM outbox
         WHERE {states.pending()} ORDER BY "createdAt" LIMIT 1

@@ -1,4 +1,4 @@
-"""Count and repair half-marked events: the replaced service sent them, but left ``published`` false."""
+"""Count and repair half-marked events. The replaced service sent these events, but left ``published`` false."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ticketbottle_payctl.store.outbox import states
 
 
 class HalfMarked(NamedTuple):
-    """The number of half-marked events, the creation of the oldest and newest one, and the latest sending (UTC).
+    """The number of half-marked events, the creation times of the oldest and newest, and the latest publishing time.
 
-    If there are no such events, the instants are None.
+    Instants are UTC. If there are no half-marked events, the instants are None.
     """
 
     events: int

@@ -46,7 +46,7 @@ class BlockingEvent(NamedTuple):
 def held(
     connection: Connection, barriers: Sequence[Barrier], stopped: Sequence[str], types: Sequence[str], max_retries: int
 ) -> list[Held]:
-    """Count the pending events that wait, by cause. An event counts once, for its payment's earliest barrier.
+    """Count the waiting pending events by cause. Each event counts once, under its payment's earliest barrier.
 
     A pending event of a ``stopped`` type is a barrier itself. If ``types`` is not empty, only events of these types are
     counted.

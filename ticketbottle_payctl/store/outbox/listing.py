@@ -25,14 +25,14 @@ from ticketbottle_payctl.store.outbox.selector import (
 
 
 class PagePosition(NamedTuple):
-    """The position after which the next page begins: the instant (with time zone) and the id of the last row."""
+    """The instant (with time zone) and the id of a page's last row. The next page begins after this row."""
 
     at: datetime
     id: str
 
 
 class Listed(NamedTuple):
-    """A row as it was read.
+    """A row of a list.
 
     ``names`` are the names of the values. The rows are sorted by the value with the index ``instant``.
     """

@@ -37,7 +37,7 @@ CHUNK = 1000
 
 
 class Row(NamedTuple):
-    """A row as it was read: its id, its location in the table, and the transaction that wrote it.
+    """The id of a row, its location in the table, and the id of the transaction that wrote it.
 
     Every change of the row changes the location and the transaction.
     """
@@ -67,7 +67,7 @@ class Superseded(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """The result of one transaction: the number of events by outcome and reason."""
+    """The result of one transaction, as the number of events by outcome and reason."""
 
     number: int
     outcomes: dict[tuple[str, str | None], int]
@@ -83,7 +83,7 @@ class Progress:
 
 
 def candidates(connection: Connection, selector: Selector, max_retries: int) -> list[Candidate]:
-    """Return the selected events, oldest first. Published events are included only if selected by state or by id.
+    """Return the selected events, oldest first. Published events need a selector by state or id.
 
     Raises:
         InputError: the ``error`` pattern is not a regular expression.
@@ -213,7 +213,7 @@ def remaining(connection: Connection, run_id: str) -> tuple[int, int]:
 
 
 def progress(connection: Connection, run_id: str, max_retries: int, *, chunk: int | None = None) -> Progress:
-    """Return the states of the requeued events of a run, or of one chunk. A deleted event counts as published."""
+    """Count the requeued events of a run, or of one chunk, by state. A deleted event counts as published."""
     row = connection.exec_driver_sql(
         f"""
         SELECT count(*) FILTER (WHERE o.id IS NULL OR {states.published("o.")}),
@@ -228,7 +228,7 @@ def progress(connection: Connection, run_id: str, max_retries: int, *, chunk: in
 
 
 def outcomes(connection: Connection, run_id: str, *, chunk: int | None = None) -> dict[tuple[str, str | None], int]:
-    """Return how many events of a run, or of one chunk, had each outcome and reason."""
+    """Count the events of a run, or of one chunk, by outcome and reason."""
     rows = connection.exec_driver_sql(
         """
         SELECT outcome, reason, count(*) FROM payctl.run_items

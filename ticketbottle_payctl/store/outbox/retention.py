@@ -1,4 +1,4 @@
-"""Delete events that were published, and receipts that arrived, before a horizon.
+"""Delete published events and receipts that are older than a horizon.
 
 An event's age counts from ``"publishedAt"``, or from ``"createdAt"`` if a published event has no ``"publishedAt"``.
 Half-marked rows of the replaced service are included, because they were sent. Pending and dead events are never
@@ -28,7 +28,10 @@ _IN_ORDER = '"createdAt", id COLLATE "C"'
 
 @dataclass(frozen=True, slots=True)
 class Expired:
-    """The selection of events to delete: published before ``horizon`` (aware), and fully marked or half marked."""
+    """The selection of the events to delete. They were published before ``horizon`` (aware).
+
+    ``half_marked`` selects the half-marked events instead of the fully marked ones.
+    """
 
     horizon: datetime
     half_marked: bool = False

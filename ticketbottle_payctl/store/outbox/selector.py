@@ -41,7 +41,7 @@ def group_of(pattern: str) -> str:
 
 
 GROUP = group_of(PATTERN)
-"""The SQL expression for the id of an event's error group: eight hexadecimal digits."""
+"""The SQL expression for the id of an event's error group, which has eight hexadecimal digits."""
 
 SAME_GATEWAY = "translate(lower({}), '-_ ', '') = translate(lower(%(provider)s), '-_ ', '')"
 """The SQL condition that two gateway names are equal in any spelling, such as ``ZALOPAY`` and ``zalo-pay``."""
@@ -84,7 +84,7 @@ class Selector:
         return self == nothing
 
     def described(self) -> dict[str, object]:
-        """Return the selector's conditions for the record of a run. Many ids are recorded only as a number."""
+        """Return the selector's conditions for the record of a run. Of many ids, only the number is recorded."""
         said = {field.name: getattr(self, field.name) for field in fields(self)}
         nothing = Selector()
         given = {name: value for name, value in said.items() if value != getattr(nothing, name)}

@@ -2,8 +2,8 @@
 
 A shard has two locks, numbered 0 and 1. A publisher uses two transactions in turn, and each of them takes one of the
 locks. It claims the next batch before it commits the previous one, so it always holds at least one lock. A new
-publisher must get one lock and must see the other one free. It never waits. If it is refused, it ends its transaction
-at once, so the working publisher waits for its lock only some microseconds.
+publisher must get one lock and must see that the other lock is free. It never waits. If it is refused, it ends its
+transaction at once, so the working publisher waits for its lock for only some microseconds.
 
 A returning publisher reuses its cached state of the shard only if no other publisher has held the shard since. This is
 true if its name is still on the shard, and no publisher with another number of shards has written its name on a shard
@@ -146,7 +146,7 @@ def held_shards(connection: Connection, shards: int) -> list[int]:
 def keeping(shard: int, shards: int, lock: int) -> str:
     """Return the SQL expression that takes one lock of a shard while our other transaction holds the other lock.
 
-    A new publisher may hold the lock until it is refused. Meanwhile the expression waits, up to the lock timeout.
+    A new publisher may hold the lock until it is refused. If so, the expression waits, up to the lock timeout.
     """
     return advisory_locks.take(Namespace.SHARDS, _number(shard, shards, lock))
 

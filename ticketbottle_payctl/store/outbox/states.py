@@ -15,7 +15,7 @@ from __future__ import annotations
 
 
 def published(row: str = "") -> str:
-    """Return the condition that an event was sent, whichever service marked it."""
+    """Return the condition that an event was sent, no matter which service marked the event."""
     return f'({row}published OR {row}"publishedAt" IS NOT NULL)'
 
 
@@ -25,7 +25,7 @@ def half_marked(row: str = "") -> str:
 
 
 def unpublished(row: str = "") -> str:
-    """Return the condition that an event is pending or dead. It can use the index on ``published``."""
+    """Return the condition that an event is pending or dead. The condition can use the index on ``published``."""
     return f'({row}published = false AND {row}"publishedAt" IS NULL)'
 
 
@@ -50,5 +50,5 @@ def name(row: str = "") -> str:
 
 
 def order_code(row: str = "") -> str:
-    """Return the SQL expression for the order code in an event's payload. It is NULL if the payload has none."""
+    """Return the SQL expression for the order code in an event's payload. It is NULL if there is no order code."""
     return f"left({row}payload->>'order_code', 60)"

@@ -42,10 +42,11 @@ class By(StrEnum):
 class Recent(NamedTuple):
     """Counts and lags of the newest published events. Instants are UTC without a zone, as in the table.
 
-    ``created_since`` and ``sent_since`` are the instants from which events were read: the window's start, or later if
-    the window has more than :data:`NEWEST` events. The ``recent`` counts cover the last minute. Lags are seconds from
-    ``"createdAt"`` to ``"publishedAt"``, or None if nothing was sent. ``newest_sent`` is the creation time of the
-    newest event that was sent in the last minute. ``last_sent`` is when the last event was sent, or None.
+    ``created_since`` and ``sent_since`` are the instants from which events were read. They are later than the window's
+    start if the window has more than :data:`NEWEST` events. The ``recent`` counts cover the last minute. Lags are
+    seconds from ``"createdAt"`` to ``"publishedAt"``, or None if no event was sent. ``newest_sent`` is the creation time
+    of the newest event that was sent in the last minute. ``last_sent`` is the time at which the last event was sent, or
+    None.
     """
 
     now: datetime

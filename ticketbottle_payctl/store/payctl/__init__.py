@@ -1,1 +1,1 @@
-"""Contain the SQL on payctl's own tables: receipts and runs."""
+"""Contain the SQL on payctl's own tables for receipts and runs."""

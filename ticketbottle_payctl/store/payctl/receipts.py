@@ -1,4 +1,4 @@
-"""Read and write ``payctl.webhook_receipts``: every genuine callback, and payctl's decision about the callback."""
+"""Read and write ``payctl.webhook_receipts``, which has every genuine callback and payctl's decision about it."""
 
 from __future__ import annotations
 

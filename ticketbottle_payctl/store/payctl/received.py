@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 
 class RefusedCallback(NamedTuple):
-    """The receipt's id, the arrival, the gateway and the reason of a refused callback."""
+    """A refused callback, with its receipt's id, its arrival time, its gateway and the reason."""
 
     id: str
     at: datetime

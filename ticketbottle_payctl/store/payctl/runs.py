@@ -38,7 +38,7 @@ class RunStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """The operator of a command: the account, the machine, and the person's name if PAYCTL_ACTOR is set."""
+    """The account and the machine from which a command was run, and the person's name if PAYCTL_ACTOR is set."""
 
     os_user: str
     host: str
@@ -47,7 +47,7 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
-    """A run to be recorded. ``selector`` and ``options`` are plain values that are needed to show and resume it."""
+    """A run to be recorded. ``selector`` and ``options`` are the plain values needed to show and resume the run."""
 
     id: str
     command: str
@@ -101,7 +101,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class RunItem:
-    """A row that a run processed: its values before and after, or the reason why it was left unchanged.
+    """A row that a run processed, with its values before and after, or the reason why it was left unchanged.
 
     ``chunk`` is -1 if the row was left out of the plan.
     """
@@ -138,7 +138,7 @@ def start(connection: Connection, run: NewRun) -> None:
 
 
 def act(connection: Connection, run_id: str, deed: RunAction, who: Actor, reason: str | None) -> bool:
-    """Resume or cancel a run, and record who did it. Return False if the run was cancelled or has ended.
+    """Resume or cancel a run, and record the operator. Return False if the run was cancelled or has ended.
 
     A run that is done keeps its status. If it is resumed to search for remaining rows, this is recorded too.
     """

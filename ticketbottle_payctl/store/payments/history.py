@@ -1,4 +1,4 @@
-"""Read the history of one payment: its row, its callbacks, its events, and the operators' runs on them."""
+"""Read a payment's row, its callbacks and events, and the operators' runs that changed the events."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class Replayed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """All rows that belong to a name. ``payment`` is None if this database has no payment for the other rows."""
+    """All rows about one payment. ``payment`` is None if this database has only receipts or events of the payment."""
 
     payment: PaymentRow | None
     receipts: tuple[ReceiptRow, ...]
@@ -137,7 +137,7 @@ def find(connection: Connection, name: str, max_retries: int) -> History | None:
 
 
 def orders_ending_in(connection: Connection, ending: str) -> list[NearOrder]:
-    """Return at most ten orders whose code ends with these characters, the latest first. Upper and lower case match.
+    """Return at most ten orders whose code ends with these characters, the latest first. Ignore the case.
 
     If the characters are a whole code in another case, only that order is returned. With fewer than four characters the
     result is empty. There is no index for this search, so it reads the whole table.

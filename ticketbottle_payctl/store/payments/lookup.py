@@ -92,9 +92,9 @@ def learn(connection: Connection, payments: int, *, indexed: bool) -> None:
 
 
 def unindexed_payments(connection: Connection) -> int:
-    """Return the approximate number of payments that PayOS's lookup reads without an index, or 0 if it is fast.
+    """Return the approximate number of payments that PayOS's lookup reads without an index. This takes no round trip.
 
-    This takes no round trip.
+    If the lookup is fast, return 0.
     """
     payments = connection.info.get(_UNINDEXED, 0)
     return payments if payments > LARGE else 0

@@ -46,7 +46,7 @@ class UnsettledCallback(NamedTuple):
 def unsettled_callbacks(
     connection: Connection, within: timedelta, ignored_reasons: Sequence[str]
 ) -> list[UnsettledCallback]:
-    """Return refused callbacks of the last ``within`` whose payment is not COMPLETED, the oldest first.
+    """Return refused callbacks that are not older than ``within``, if their payment is not COMPLETED, the oldest first.
 
     An acknowledged callback is included too if its reason is one of ``ignored_reasons``.
     """

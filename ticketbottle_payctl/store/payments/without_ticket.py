@@ -31,7 +31,7 @@ class WithoutTicket(StrEnum):
 
 
 class OpenOrder(NamedTuple):
-    """An order that was paid, or may have been, and has no ticket.
+    """An order that was paid or may have been paid, and that has no ticket.
 
     ``id`` is the id of the event, payment or receipt that shows the fault. ``at`` is the creation of the event, the
     completion of the payment, or the arrival of the callback. ``amount`` is whole VND. ``why`` is the last error or the

@@ -1,7 +1,7 @@
 """Run the numbered steps that create payctl's own schema. No step changes the payment service's tables.
 
 Each ``NNNN_name.sql`` in this folder runs once, in order. All steps run in one transaction, which holds a lock.
-Therefore two upgrades can run at the same time.
+Therefore it is safe to run two upgrades at the same time.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def known() -> list[Migration]:
 
 
 def upgrade(engine: Engine, *, dry_run: bool = False) -> SchemaStatus:
-    """Run the steps that are missing in the database, and return them as ``pending``. With ``dry_run``, roll back.
+    """Run the steps that are missing in the database, and return them as ``pending``. With ``dry_run``, roll them back.
 
     A second call has no effect, even if both run at the same time.
 
