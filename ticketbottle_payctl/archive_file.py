@@ -32,7 +32,7 @@ from ticketbottle_payctl.errors import InputError, LockedError, UnavailableError
 
 _CHUNK = 1 << 20
 _MARK = b"PC\x01\x001"
-"""A gzip extra field (RFC 1952, 2.3.1.1): identifier PC, one byte long, format 1."""
+"""The gzip extra field of an archive (RFC 1952, 2.3.1.1), with the identifier PC and one byte for format 1."""
 
 _HEADER = b"\x1f\x8b\x08\x04" + bytes(4) + b"\x00\xff" + len(_MARK).to_bytes(2, "little") + _MARK
 _TELLING = 4  # the bytes that identify an archive; other gzip files have a different fourth byte

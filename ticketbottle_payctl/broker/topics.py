@@ -39,7 +39,7 @@ class Cluster(NamedTuple):
 
 
 def describe(settings: KafkaSettings, timeout: float) -> Cluster:
-    """Ask the brokers for each topic of :data:`TOPICS`. Each request takes at most ``timeout`` seconds.
+    """Ask the brokers about each topic of :data:`TOPICS`. Each request takes at most ``timeout`` seconds.
 
     Raises:
         BrokerUnavailableError: no broker answered.

@@ -62,7 +62,7 @@ _IGNORED = {
 class DatabaseSettings:
     """The settings for connecting to the database. Only this class parses the URL. Other code uses the parts.
 
-    PGSSLMODE and the other TLS variables are read from ``environ``.
+    PGSSLMODE and the other variables of module ``tls`` are read from ``environ``.
 
     Raises:
         ConfigError: the URL, or one of its parameters, is wrong. The message contains no value.

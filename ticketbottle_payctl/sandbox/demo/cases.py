@@ -63,7 +63,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """The orders to repair, the most urgent first, and the numbers of their dead and pending events.
+    """The orders to repair, in the order of repair, and the numbers of their dead and pending events.
 
     The demo's gateways answer status queries about ``payments``.
     """

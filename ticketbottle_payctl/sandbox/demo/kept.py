@@ -1,4 +1,4 @@
-"""Keep a demo for other commands, with orders to repair, gateways that answer, and a settings file."""
+"""Keep a demo running for other commands, with orders to repair, gateways that answer, and a settings file."""
 
 from __future__ import annotations
 

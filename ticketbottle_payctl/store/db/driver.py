@@ -35,7 +35,7 @@ class Connection(connection):  # type: ignore[misc]  # the driver has no types
         self.autocommit = True
 
     def commit(self) -> None:
-        """Commit the open transaction. Raise an error if the connection is broken, because the commit may have failed."""
+        """Commit the open transaction. Raise an error on a broken connection, because the commit may have failed."""
         self._end("COMMIT")
 
     def rollback(self) -> None:

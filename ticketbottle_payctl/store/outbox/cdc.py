@@ -91,7 +91,7 @@ def table_name(connection: Connection) -> str:
 def make_slot(engine: Engine, table: str, max_retries: int, *, limit: int, patience: timedelta) -> list[Pending]:
     """Create the slot. Return at most ``limit`` events that were pending before it, oldest first.
 
-    The call waits for the transactions that are in progress. It blocks no other session.
+    The call waits for the transactions that are writing at that time. It blocks no other session.
 
     Raises:
         GuardError: the slot exists already.

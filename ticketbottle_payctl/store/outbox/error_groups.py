@@ -25,8 +25,8 @@ class ErrorGroup:
     """Unpublished events that failed in the same way. ``sample`` is the newest event's error. Instants are UTC.
 
     ``superseded`` counts the superseded events, which a replay leaves out. ``blocking`` counts the superseded dead
-    events that block a pending event of their payment. ``sample_type`` and ``sample_bytes`` are the newest event's type
-    and message size.
+    events whose payment has a pending event. ``sample_type`` and ``sample_bytes`` are the newest event's type and
+    message size.
     """
 
     group: str

@@ -90,7 +90,7 @@ class ListedEvent(TypedDict, total=False):
     id: str
     event_type: str
     state: Literal["pending", "dead", "published"]
-    """pending, dead (out of retries) or published."""
+    """The event's state: pending, dead (out of retries) or published."""
     order_code: str | None
     aggregate_id: str
     """The payment's id, and the message's key."""
@@ -111,7 +111,7 @@ class ListedPayment(TypedDict, total=False):
     order_code: str
     status: str
     amount: int
-    """Whole units of the currency."""
+    """The amount in whole units of the currency."""
     currency: str
     provider: str
     provider_transaction_id: str

@@ -44,8 +44,8 @@ class Recent(NamedTuple):
 
     ``created_since`` and ``sent_since`` are the instants from which events were read. They are later than the window's
     start if the window has more than :data:`NEWEST` events. The ``recent`` counts cover the last minute. Lags are
-    seconds from ``"createdAt"`` to ``"publishedAt"``, or None if no event was sent. ``newest_sent`` is the creation time
-    of the newest event that was sent in the last minute. ``last_sent`` is the time at which the last event was sent, or
+    seconds from ``"createdAt"`` to ``"publishedAt"``, or None if no event was sent. ``newest_sent`` is the creation
+    time of the newest event that was sent in the last minute. ``last_sent`` is the publishing time of the last event, or
     None.
     """
 
@@ -169,7 +169,7 @@ def recent(connection: Connection, window_s: float) -> Recent:
 def unpublished(
     connection: Connection, max_retries: int, *, late_after_s: float, seen: Recent | None = None
 ) -> Unpublished:
-    """Count the events that are not marked published, and those of them that were created in the window of ``seen``."""
+    """Count the events that are not marked published, and how many of them were created in the window of ``seen``."""
     sql = f"""
         WITH each AS (
             SELECT CASE WHEN {states.half_marked()} THEN 'sent' ELSE {states.name()} END AS state, "createdAt" AS made

@@ -37,7 +37,7 @@ UNCLEAR = "UNCLEAR"
 """The outcome in the receipt of a genuine callback that cannot be settled without a status query or an operator."""
 
 STATUS_QUERY = "RECONCILE"
-"""The method that the receipt of a status query's response contains. No gateway sends this method."""
+"""The value of ``method`` in the receipt of a status query's response. No gateway uses this method."""
 
 _REQUEST = "SELECT provider, method, path, query, body FROM payctl.webhook_receipts WHERE id = %(id)s::uuid"
 

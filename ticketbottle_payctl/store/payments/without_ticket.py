@@ -106,7 +106,7 @@ def unpublished(connection: Connection, max_retries: int) -> OpenOrders:
 def no_event(connection: Connection, since: datetime, until: datetime) -> OpenOrders:
     """Return the payments that were completed in the window but have no PAYMENT_COMPLETED event.
 
-    The window must not begin before the retention period, because a cleanup deletes older events.
+    The window must be inside the retention period, because a cleanup deletes older events.
     """
     parameters = {"since": stored(since), "until": stored(until), "events_since": stored(since - _CLOCKS_DIFFER)}
     return _orders(connection, _NO_EVENT, parameters)
