@@ -114,7 +114,7 @@ def _install(folder: Path, interpreter: str, arch: str, lock: Path) -> None:
 
 
 def _loaded_by_functions(source: Path) -> list[Path]:
-    """Return the entrypoints' files and each module of payctl that one of them imports, also inside a function."""
+    """Return the entrypoints' files and each payctl module that they import, including imports inside functions."""
     finder = ModuleFinder(path=[str(source)])
     for entrypoint in sorted((source / _DOORS).rglob("*.py")):
         finder.import_hook(".".join(entrypoint.relative_to(source).with_suffix("").parts).removesuffix(".__init__"))

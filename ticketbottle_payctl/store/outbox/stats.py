@@ -45,8 +45,7 @@ class Recent(NamedTuple):
     ``created_since`` and ``sent_since`` are the instants from which events were read. They are later than the window's
     start if the window has more than :data:`NEWEST` events. The ``recent`` counts cover the last minute. Lags are
     seconds from ``"createdAt"`` to ``"publishedAt"``, or None if no event was sent. ``newest_sent`` is the creation
-    time of the newest event that was sent in the last minute. ``last_sent`` is the publishing time of the last event, or
-    None.
+    time of the newest event that was sent in the last minute. ``last_sent`` is the time of the last sending, or None.
     """
 
     now: datetime
