@@ -1,8 +1,8 @@
 """Write log lines to stderr as JSON objects with an event name and fields. Secrets are redacted.
 
-The code logs no secret. As a second protection, this module redacts everything that looks like a secret: registered
-values, passwords in connection URLs, MACs (64 or 128 hexadecimal digits), card numbers, and fields with the name of a
-secret.
+The code logs no secret. As a second protection, this module redacts everything that looks like a secret. This includes
+registered values, passwords in connection URLs, MACs (64 or 128 hexadecimal digits), card numbers, and fields with the
+name of a secret.
 """
 
 from __future__ import annotations

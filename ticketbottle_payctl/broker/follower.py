@@ -26,8 +26,8 @@ class Seen(NamedTuple):
 class Follower:
     """A reader of ``topics`` that stores its position for ``group``. The reader connects on first use.
 
-    Every method raises BrokerUnavailableError if no broker answers, BrokerRefusedError if the brokers refuse the
-    connection, and ConfigError if the user may not read the group or a topic.
+    Every method raises BrokerUnavailableError if no broker answers, and BrokerRefusedError if the brokers refuse the
+    connection. It raises ConfigError if the user may not read the group or a topic.
     """
 
     def __init__(self, config: Mapping[str, Any], group: str, topics: Sequence[str]) -> None:

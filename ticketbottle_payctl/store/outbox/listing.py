@@ -101,7 +101,7 @@ class ListedEvent(TypedDict, total=False):
     retry_count: Count
     last_error: str | None
     superseded: bool | None
-    """Whether this is a failure or cancellation of a payment that is COMPLETED now; null in an archive."""
+    """Whether this is a failure or cancellation of a payment that is COMPLETED now. It is null in an archive."""
 
 
 class ListedPayment(TypedDict, total=False):
@@ -143,7 +143,7 @@ class ListedReceipt(TypedDict, total=False):
     event_id: str | None
     correlation_id: str | None
     order_code: str | None
-    """The order of the payment; null if the callback belongs to no payment of this database."""
+    """The payment's order code. It is null if the callback belongs to no payment of this database."""
 
 
 OUTBOX_FIELDS = tuple(ListedEvent.__annotations__)

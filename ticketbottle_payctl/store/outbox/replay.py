@@ -2,7 +2,7 @@
 
 ::
 
-    published = false, "publishedAt" = null, "retryCount" = 0      "lastError" stays: it says why the event is replayed
+    published = false, "publishedAt" = null, "retryCount" = 0    "lastError" stays, because it says why the event failed
 
 An event is changed only if its row still has the planned version. The id never changes. The run's id goes
 into the message's headers through ``payctl.event_context``.
