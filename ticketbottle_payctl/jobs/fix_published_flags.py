@@ -20,9 +20,9 @@ _LIMITS = Limits()
 class FlagsReport:
     """The number of half-marked events before the run, and the number of repaired events.
 
-    An event was not repaired if its row was locked or the run was stopped. ``oldest`` and ``newest`` are when the
-    oldest and the newest of the events were created. ``sent_until`` is when the last of them was sent (UTC). ``run_id``
-    is the id of the recorded run, or None.
+    An event was not repaired if its row was locked or the run was stopped. ``oldest`` and ``newest`` are the times when
+    the oldest and the newest event were created. ``sent_until`` is the time when the last event was sent. All times are
+    UTC. ``run_id`` is the id of the recorded run, or None.
     """
 
     matched: int
@@ -38,7 +38,7 @@ def preview_published_flags(engine: Engine) -> FlagsReport:
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached.
-        ConfigError: the role may not read the outbox.
+        ConfigError: the role is not allowed to read the outbox.
     """
     with transaction(engine, _LIMITS, commit=False) as connection:
         found = half_marked.count(connection)
@@ -62,7 +62,7 @@ def fix_published_flags(  # noqa: PLR0913 - one argument per option
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached. Committed repairs stay.
-        ConfigError: the role may not update the outbox.
+        ConfigError: the role is not allowed to update the outbox.
     """
     if planned.sent_until is None:
         return planned

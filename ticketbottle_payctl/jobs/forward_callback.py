@@ -22,7 +22,7 @@ _OF_THE_CONNECTION = frozenset({
     "accept-encoding", "connection", "content-length", "expect", "host", "keep-alive", "proxy-authorization",
     "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
 })  # fmt: skip
-"""Headers of the connection between the gateway and payctl. They are not forwarded to the service."""
+"""Headers that apply only to the connection between the gateway and payctl. payctl does not forward them."""
 
 
 class ForwardOutcome(StrEnum):
@@ -66,7 +66,7 @@ def forward_callback(
 ) -> ForwardReport:
     """Verify a callback, and send it to the service with the same bytes, query and headers.
 
-    If no complete reply arrives in time, the reply asks the gateway to send the callback again.
+    If no complete reply arrives in time, the returned reply asks the gateway to send the callback again.
 
     Raises:
         InputError: the URL is not allowed.
@@ -91,7 +91,10 @@ def forward_callback(
 
 
 def _passed_on(headers: Mapping[str, str]) -> dict[str, bytes]:
-    """Return the headers to forward, with the received bytes. HTTP servers decode header bytes as ISO 8859-1."""
+    """Return the headers to forward.
+
+    HTTP servers decode header bytes as ISO 8859-1, so this encoding restores the received bytes.
+    """
     return {
         name: value.encode("iso-8859-1") for name, value in headers.items() if name.lower() not in _OF_THE_CONNECTION
     }

@@ -1,4 +1,4 @@
-"""List any number of rows, and keep only one page in memory at a time."""
+"""List any number of rows with only one page in memory at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Register the webhook's URL at PayOS. The only other way is the PayOS portal."""
+"""Register the webhook's URL with PayOS. The only other way is through the PayOS portal."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ __all__ = ["Registration", "register_webhook"]
 
 
 def register_webhook(url: str, confirm: Callable[[str], HttpResponse]) -> Registration:
-    """Register ``url`` and return PayOS's decision. It is safe to register the same URL again.
+    """Register ``url`` and return PayOS's decision. Registering the same URL again is safe.
 
-    ``confirm`` sends the request and returns the response. PayOS calls the URL before it responds.
+    ``confirm`` sends the request to PayOS and returns the response. PayOS calls the URL before it responds to the
+    request.
 
     Raises:
         UnavailableError: PayOS did not answer, or payctl cannot read its response. PayOS may have registered the URL.

@@ -1,10 +1,10 @@
 r"""Generate a Debezium configuration that creates nearly the same messages as payctl.
 
-Topic, key, partition, value bytes and most headers are equal. The headers for correlation id, traceparent and replay
-run are missing, because Debezium does not read payctl's own tables. The header ``eventVersion`` is missing, because
-Kafka Connect reads ``1.0`` as a number and would write ``1``.
+The topic, key, partition, value bytes and most headers are the same. The headers for correlation id, traceparent and
+replay run are missing, because Debezium does not read payctl's own tables. The ``eventVersion`` header is missing,
+because Kafka Connect reads ``1.0`` as a number and would write ``1``.
 
-Debezium's outbox router builds the topic's name from the last part of the event's type, such as ``COMPLETED`` of
+Debezium's outbox router builds the topic's name from the last part of the event's type, such as ``COMPLETED`` in
 ``PAYMENT_COMPLETED``. No Kafka Connect transform can convert text to lower case, so each known last part has its own
 router. An event of an unknown type goes to ``payment.unroutable``, which no consumer reads. See
 https://debezium.io/documentation/reference/stable/transformations/outbox-event-router.html.
@@ -53,7 +53,9 @@ class CdcConfig:
 def cdc_config(
     database: DatabaseSettings, *, role: str = ROLE, password: str = PASSWORD, server: str | None = None
 ) -> CdcConfig:
-    """Return the configuration for the database in DATABASE_URL. It contains no password, and needs no connection.
+    """Return the configuration for the database in DATABASE_URL. Do not connect to the database.
+
+    The configuration contains no password.
 
     ``password`` is a placeholder that Kafka Connect's config provider replaces. If DATABASE_URL names a pooler,
     ``server`` (``host`` or ``host:port``) must name the database server, because replication does not work through a

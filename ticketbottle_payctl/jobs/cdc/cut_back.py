@@ -1,4 +1,7 @@
-"""Take the outbox back from Debezium. Mark the events that are in Kafka, so that payctl publishes only the others."""
+"""Take the outbox back from Debezium.
+
+The events that are already in Kafka are marked, so that payctl does not publish them again.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,8 @@ from ticketbottle_payctl.store.outbox import cdc
 def cdc_cut_back(engine: Engine, follower: Follower, max_retries: int, *, dry_run: bool = False) -> MarkReport:
     """Mark every event that Debezium has sent, then remove Debezium's slot. Afterwards, publishers may start again.
 
-    Before the call, the operator must delete the connector or stop its worker. payctl reads the sent events from Kafka
-    and not from the slot, because the slot's position can be older than the last sent event.
+    Before the call, the operator must delete the connector or stop its worker. payctl uses Kafka, not the slot, to find
+    the sent events, because the slot's position can be older than the last sent event.
 
     Raises:
         GuardError: no slot exists, or a connector still reads from the slot.

@@ -1,7 +1,9 @@
-"""Hand the outbox over to Debezium. payctl sends the events before the replication slot, and Debezium the later events.
+"""Hand the outbox over to Debezium.
+
+payctl sends the events before the replication slot's position, and Debezium sends the later events.
 
 The slot has one position in the write-ahead log. Therefore each event is either before or after this position, even if
-other transactions are open at this moment.
+other transactions are open when payctl creates the slot.
 """
 
 from __future__ import annotations
@@ -33,30 +35,33 @@ LIMITS = Limits(statement=timedelta(seconds=30), lock=timedelta(seconds=5), idle
 
 PATIENCE = timedelta(seconds=30)
 SEND_WITHIN = 35.0
-"""The time limit of one wave in seconds. It is longer than the 30 seconds that one message may take."""
+"""The time limit for one wave, in seconds. It is longer than the limit of 30 seconds for one message."""
 
 MOST_PENDING = 10_000
 _OWNER = "payctl cdc cut-over"
 
 
 class CutOverCounts(TypedDict):
-    """The number of events before the slot, for each result."""
+    """The number of events before the slot's position, for each result."""
 
     sent: Count
-    """The number of events before the slot that payctl sent; with dry_run, the number of pending events."""
+    """The number of events before the slot's position that payctl sent; with dry_run, the number of pending events."""
     dead: Count
-    """The number of events before the slot that became dead because their type is unknown."""
+    """The number of events before the slot's position that became dead because their type is unknown."""
     failed: Count
-    """The number of events before the slot that payctl did not send; if not 0, payctl still owns the outbox."""
+    """The number of events before the slot's position that payctl did not send.
+
+    If this number is not 0, payctl still owns the outbox.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class CutOverReport:
     """The result of a cut-over.
 
-    ``sent`` is the number of events before the slot that payctl sent. ``dead`` is the number of events that became dead
-    because they have no topic. If ``failed`` is not 0, the brokers did not accept all events. In that case, payctl has
-    removed the slot and still owns the outbox.
+    ``sent`` is the number of events before the slot's position that payctl sent. ``dead`` is the number of events that
+    became dead because they have no topic. If ``failed`` is not 0, the brokers did not accept all events. In that case,
+    payctl has removed the slot and still owns the outbox.
     """
 
     sent: int
@@ -80,14 +85,16 @@ def cdc_cut_over(  # noqa: PLR0913 - one argument per option
     shards: int,
     dry_run: bool = False,
 ) -> CutOverReport:
-    """Create the replication slot and send the events before it. The connector may start only after this call.
+    """Create the replication slot and send the events before its position.
+
+    The connector must not start before this call has returned.
 
     Before the call, the operator must stop every publisher, and the backlog must be small. The cut-over never blocks a
     program that writes events. With ``dry_run``, payctl runs only the checks.
 
     Raises:
         LockedError: a publisher is running.
-        GuardError: the slot exists already, more than ``MOST_PENDING`` events are pending, or an event waits behind a
+        GuardError: the slot already exists, more than ``MOST_PENDING`` events are pending, or an event waits behind a
             dead event.
         ConfigError: the publication, a topic or a privilege is missing, or ``wal_level`` is not logical.
         BrokerUnavailableError, DatabaseUnavailableError: nothing was handed over.
@@ -116,9 +123,9 @@ def cdc_cut_over(  # noqa: PLR0913 - one argument per option
 
 
 def _enter(engine: Engine, shards: int) -> None:
-    """Register payctl cdc cut-over as the publisher of every shard.
+    """Register ``payctl cdc cut-over`` as the publisher of every shard.
 
-    A publisher that returns must then rescan the shard, and the rescan finds the slot.
+    A returning publisher must then rescan its shard, and the rescan finds the slot.
     """
     with transaction(engine, LIMITS) as connection:
         for shard in range(shards):
@@ -129,9 +136,9 @@ def _enter(engine: Engine, shards: int) -> None:
 def _keep_publishers_out(connection: Connection, shards: int, *, entered: bool) -> None:
     """Lock every shard without writing, so that no publisher can start.
 
-    PostgreSQL creates a slot only when every open transaction that has written has ended. Therefore this transaction
-    must not write before the slot exists, or it would wait for itself. A dry run has not called ``_enter``. So it may
-    write here, and it rolls back.
+    PostgreSQL creates a slot only after every open transaction with writes has ended. Therefore this transaction must
+    not write before the slot exists, or it would wait for itself. A dry run creates no slot and has not called
+    ``_enter``, so it can write here. Its writes are rolled back.
     """
     allowed = {Entry.UNCHANGED} if entered else {Entry.UNCHANGED, Entry.TAKEN_OVER}
     if any(shard_lock.enter(connection, shard, shards, 0, _OWNER) not in allowed for shard in range(shards)):
@@ -173,7 +180,7 @@ def _check_topics(sender: Sender) -> None:
 
 
 def _send(engine: Engine, sender: Sender, pending: Sequence[cdc.Pending], max_retries: int) -> CutOverReport:
-    """Send and commit events in waves. A wave has one event of each payment. Skip a payment after its first failure."""
+    """Send and commit events in waves. A wave has one event per payment. Skip a payment after its first failure."""
     sent = dead = behind = 0
     failures: dict[str, DeliveryFailure] = {}
     remaining = list(pending)
@@ -199,7 +206,7 @@ def _send(engine: Engine, sender: Sender, pending: Sequence[cdc.Pending], max_re
 def _released(event: OutboxEvent, failure: DeliveryFailure, max_retries: int) -> Released:
     """Return the new state of a failed event: dead if its type is unknown, otherwise unchanged.
 
-    The next run of ``payctl publish-outbox`` decides about an unchanged event.
+    The next run of ``payctl publish-outbox`` decides what happens to an unchanged event.
     """
     if failure is UNKNOWN_TYPE:
         return Released(event.id, max_retries, error_text(failure.code, failure.reason))

@@ -41,8 +41,9 @@ class MarkCounts(TypedDict):
 class MarkReport:
     """The result of marking.
 
-    ``read`` is the number of messages read from Kafka. ``marked`` and ``dead`` are the numbers of rows that this run
-    has changed. ``pending`` is the number of events that are still pending.
+    ``read`` is the number of messages read from Kafka. ``marked`` is the number of rows that this run marked as
+    published. ``dead`` is the number of events that became dead. ``pending`` is the number of events that are still
+    pending.
     """
 
     read: int
@@ -60,7 +61,7 @@ class MarkReport:
 def cdc_mark(engine: Engine, follower: Follower, max_retries: int, *, dry_run: bool = False) -> MarkReport:
     """Mark the events that are in Kafka as published. Repeated calls do no harm.
 
-    An event in ``payment.unroutable`` becomes dead, because payctl's own publisher also makes such events dead.
+    An event in the ``payment.unroutable`` topic becomes dead, as it would with payctl's own publisher.
 
     Raises:
         GuardError: Debezium does not publish this outbox.
@@ -74,7 +75,7 @@ def cdc_mark(engine: Engine, follower: Follower, max_retries: int, *, dry_run: b
 
 
 def mark_all(engine: Engine, follower: Follower, max_retries: int, *, dry_run: bool) -> MarkReport:
-    """Read the topics to their end, and mark events in batches. Commit a batch's offsets only after its marks."""
+    """Read the topics to the end, and mark events in batches. Commit a batch's offsets only after its marked events."""
     read = marked = dead = 0
     follower.open()
     while seen := follower.read(BATCH):

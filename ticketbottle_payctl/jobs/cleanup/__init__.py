@@ -1,7 +1,8 @@
-"""Delete old published events in short transactions. Publishers may run. Pending and dead events stay.
+"""Delete old published events in short transactions. Publishers can keep running. Pending and dead events are kept.
 
 Only events that were published before the horizon are deleted. With an archive, a deletion is committed only after the
-events are on disk. If the run is stopped or killed, committed batches stay deleted, and the next run deletes the rest.
+events are in the archive on disk. If the run is stopped or killed, committed batches stay deleted, and the next run
+deletes the rest.
 """
 
 from __future__ import annotations
@@ -57,10 +58,10 @@ class CleanupReport:
     """The number of deleted rows, and the unpublished events that need attention.
 
     Events published before ``horizon`` (UTC) are expired. ``matched`` counts the expired events that were found.
-    ``remaining`` counts the expired events that are still in the table, up to 100,000. They were locked, or the run
-    ended before it reached them. ``bytes`` is the approximate size of the deleted rows. ``receipts`` is the number of
-    deleted receipts. ``unpublished`` counts the pending and dead events, and ``groups`` groups these events by type and
-    error. ``run_id`` is the id of the recorded run, or None. With ``dry_run``, the numbers are a preview.
+    ``remaining`` counts the expired events that are still in the table, up to 100,000. Those events were locked, or the
+    run ended before it reached them. ``bytes`` is the approximate size of the deleted rows. ``receipts`` is the number
+    of deleted receipts. ``unpublished`` counts the pending and dead events, and ``groups`` groups these events by type
+    and error. ``run_id`` is the id of the recorded run, or None. With ``dry_run``, the numbers are a preview.
     """
 
     horizon: datetime
@@ -80,7 +81,7 @@ class CleanupReport:
 
     @property
     def pending(self) -> int:
-        """The number of events that wait to be published."""
+        """The number of events that are waiting to be published."""
         return self.unpublished.pending
 
     @property
@@ -123,12 +124,13 @@ def cleanup(  # noqa: PLR0913 - one argument per option
     """Delete events that were published longer than ``retention`` ago, according to the database's clock.
 
     If ``keep_newest`` is longer than ``retention``, ``keep_newest`` applies instead. Receipts are deleted only if
-    ``receipts_older_than`` gives their minimum age. If ``planned`` is given, its instants apply, so the run keeps
-    events that expired after the preview. The run ends between two batches after ``max_duration``, or when ``stop`` is
-    set. ``done`` is called after each committed batch. The run is recorded as ``run`` if it deletes rows and the
-    database role may write the record. With ``dry_run``, the cleanup counts rows and deletes nothing.
+    ``receipts_older_than`` gives their minimum age. If ``planned`` is given, its ``horizon`` and ``receipts_before``
+    apply, so the run keeps events that expired after the preview. The run ends between two batches after
+    ``max_duration``, or when ``stop`` is set. ``done`` is called after each committed batch. The run is recorded as
+    ``run`` if it deletes rows and the database role is allowed to write the record. With ``dry_run``, the cleanup
+    counts rows and deletes nothing.
 
-    Dead and late events are logged as ``outbox_dead_events`` and ``outbox_late_events``.
+    If dead or late events exist, the cleanup logs ``outbox_dead_events`` or ``outbox_late_events``.
 
     Raises:
         InputError: ``archive`` cannot be opened, or is not an archive. Nothing was deleted.

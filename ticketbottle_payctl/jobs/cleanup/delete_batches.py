@@ -19,7 +19,7 @@ from ticketbottle_payctl.store.outbox.retention import Expired
 LIMITS = Limits(
     statement=timedelta(seconds=10), lock=timedelta(seconds=1), idle=timedelta(seconds=60), index_only_plan=True
 )
-"""The limits of a batch's transaction. The idle limit leaves time to write the archive."""
+"""The limits for a batch's transaction. The idle limit leaves time to write the archive."""
 
 _COUNTING = Limits(statement=timedelta(minutes=1), index_only_plan=True)
 _MOST_COUNTED = 100_000
@@ -75,7 +75,7 @@ class Rest:
 
 @dataclass(slots=True)
 class Sweep:
-    """One cleanup. ``deadline`` is a time on ``clock``. ``done`` is called after each committed batch."""
+    """One cleanup. ``deadline`` is a time as returned by ``clock``. ``done`` is called after each committed batch."""
 
     engine: Engine
     horizon: datetime

@@ -19,7 +19,7 @@ class CleanupCounts(TypedDict):
     archived: Count
     """Events added to the archive before they were deleted."""
     pending: Count
-    """Events that wait to be published."""
+    """Events that are waiting to be published."""
     dead: Count
     """Events that are out of retries."""
     late: Count
@@ -34,7 +34,7 @@ class CleanupFacts(TypedDict):
     """The result of a cleanup."""
 
     horizon: datetime
-    """The end of the retention, UTC. Events that were published earlier are expired."""
+    """The retention horizon (UTC). Events that were published earlier are expired."""
     bytes: Count
     """The approximate size of the deleted rows in bytes; with dry_run, of the rows that would be deleted."""
     batches: Count
@@ -43,9 +43,9 @@ class CleanupFacts(TypedDict):
     archive: NotRequired[str | None]
     """The archive file to which the run added the deleted events."""
     oldest_pending_age_s: NotRequired[Seconds | None]
-    """Age of the oldest pending event in seconds."""
+    """Age of the oldest pending event, in seconds."""
     oldest_dead_age_s: NotRequired[Seconds | None]
-    """Age of the oldest dead event in seconds."""
+    """Age of the oldest dead event, in seconds."""
 
 
 class UnpublishedItem(TypedDict):
@@ -59,6 +59,6 @@ class UnpublishedItem(TypedDict):
     """The error's group, for replay --error-group."""
     events: Annotated[int, Keywords(minimum=1)]
     oldest: datetime
-    """The instant when the oldest of these events was created, UTC."""
+    """When the oldest of these events was created (UTC)."""
     oldest_age_s: Seconds | None
-    """The age of the oldest event in seconds."""
+    """The age of the oldest event, in seconds."""

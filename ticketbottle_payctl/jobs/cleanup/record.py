@@ -1,6 +1,6 @@
 """Record a cleanup in ``payctl.runs``. The entry is written after the first batch and completed at the end.
 
-The database role of the scheduled cleanup may have no permission to write the entry. Therefore a failed write is only
+The scheduled cleanup's database role might not have permission to write the entry. Therefore a failed write is only
 logged, and the cleanup continues.
 """
 

@@ -1,4 +1,4 @@
-"""Find out why events wait. If an event is overdue or dead, at least one finding is a warning or a failure."""
+"""Find out why events are waiting. If an event is overdue or dead, at least one finding is a warning or a failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Check that payctl has settled the payment of every genuine callback of the last seven days."""
+"""Check that payctl has settled the payment for every genuine callback from the last seven days."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ticketbottle_payctl.store.payments.unsettled_callbacks import UnsettledCall
 
 _NAME = "callbacks"
 _WITHIN = timedelta(days=7)
-"""The greatest age of a reported callback. The age is limited because payctl cannot see later refunds."""
+"""The maximum age of a reported callback. The age is limited because payctl cannot see later refunds."""
 
 _NEEDED = (Privilege("payctl.webhook_receipts", "SELECT"), Privilege("payments", "SELECT"))
 _MONEY = (IgnoredBecause.HELD.value, IgnoredBecause.UNDOCUMENTED.value)

@@ -76,7 +76,7 @@ def _table(connection: Connection, table: str) -> list[Finding]:
 def grants(connection: Connection, subject: Subject) -> list[Finding]:
     """Check that the role has every permission for at least one task.
 
-    Warn about each task for which the role has only a part of the permissions.
+    Warn about each task for which the role has only some of the permissions.
     """
     role = servers.server(connection).role
     held = {task: tables.privileges(connection, wanted) for task, wanted in PRIVILEGES.items()}
@@ -140,7 +140,7 @@ def _grant(role: str, table: str, missing: list[Privilege], schema: str) -> str:
 
 
 def own_schema(subject: Subject) -> list[Finding]:
-    """Check that schema ``payctl`` has every migration of this version."""
+    """Check that the ``payctl`` schema has every migration of this version."""
     status = migrations.status(subject.engine())
     unknown = sorted(set(status.applied) - {step.name for step in migrations.known()})
     if status.pending:
@@ -161,7 +161,10 @@ def own_schema(subject: Subject) -> list[Finding]:
 
 
 def time_zone(connection: Connection, _: Subject) -> list[Finding]:
-    """Check that sessions that write events use UTC. The default of ``"createdAt"`` follows the session's time zone."""
+    """Check that sessions that write events use UTC.
+
+    The default value of ``"createdAt"`` depends on the session's time zone.
+    """
     found = servers.server(connection)
     settings = servers.zone_settings(connection)
     findings = []
@@ -198,7 +201,10 @@ _DEFAULT_FOLLOWS = 'a row with the default "createdAt" would get local time; pay
 
 
 def clock(connection: Connection, subject: Subject) -> list[Finding]:
-    """Check that this machine's clock and the server's clock agree. Correct the difference by half the round trip."""
+    """Check that this machine's clock and the server's clock agree.
+
+    The check corrects the difference by half of the round-trip time.
+    """
     before = subject.now()
     there = servers.clock(connection)
     after = subject.now()

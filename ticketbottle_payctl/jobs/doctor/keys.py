@@ -1,7 +1,7 @@
 """Check the gateways' keys. Each key signs a test callback, and the gateway's verifier must accept it with this key.
 
-This proves that the key is usable. It does not prove that the gateway uses the same key. Only a genuine callback proves
-that: ``payctl verify-signature`` verifies a received callback.
+This proves that the key is usable. It does not prove that the gateway uses the same key. Only a genuine callback can
+prove that. ``payctl verify-signature`` verifies a received callback.
 """
 
 from __future__ import annotations

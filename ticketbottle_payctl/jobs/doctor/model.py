@@ -84,7 +84,7 @@ class DoctorReport:
 
     @property
     def off(self) -> int:
-        """The number of findings about things that are not in use. ``counts`` counts them as ``ok``."""
+        """The number of findings whose subject is not in use. ``counts`` counts them as ``ok``."""
         return sum(finding.off for finding in self.findings)
 
     @property
@@ -99,7 +99,7 @@ def ok(check: str, fact: str) -> Finding:
 
 
 def off(check: str, fact: str) -> Finding:
-    """Return a finding about something that is not in use. Its status is ``ok``."""
+    """Return a finding whose subject is not in use. The finding's status is ``ok``."""
     return Finding(check, Status.OK, fact, off=True)
 
 

@@ -15,7 +15,10 @@ _START = (
     Command(("publish-outbox",), changes=True),
 )
 _GONE_AFTER = 600.0
-"""The seconds without a sign of life after which the check warns. It allows for pauses between scheduled runs."""
+"""The number of seconds without a sign of life after which the check warns.
+
+The limit allows for pauses between scheduled runs.
+"""
 
 
 def check(connection: Connection, subject: Subject) -> list[Finding]:
@@ -32,7 +35,7 @@ def check(connection: Connection, subject: Subject) -> list[Finding]:
 
 
 def _running(fact: str, shards: int | None, subject: Subject) -> Finding:
-    """Return the finding about a running publisher. Warn if it does not use this machine's number of shards."""
+    """Return the finding about a running publisher. Warn if its number of shards differs from this machine's."""
     if shards is None or shards == subject.shards:
         return ok("publishers", fact)
     meaning = f"PAYCTL_SHARDS is {subject.shards} here: a publisher that starts here would wait for that publisher"

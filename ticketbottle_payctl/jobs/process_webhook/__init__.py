@@ -88,7 +88,7 @@ def process_webhook(  # noqa: PLR0913 - one argument per option
 ) -> WebhookReport:
     """Process one callback completely.
 
-    The same bytes may arrive any number of times, at the same moment or years later.
+    The same callback can arrive any number of times, at the same moment or years later.
 
     With ``dry_run``, payctl also locks and writes, but rolls back at the end. ``stored_as`` is the id of the receipt
     that contains this request, if the request comes from a receipt. In that case, payctl does not store a callback

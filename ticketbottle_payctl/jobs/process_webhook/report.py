@@ -46,7 +46,7 @@ class WebhookResult(WebhookFacts):
     """The decision about a callback, with the complete event and the complete reply."""
 
     detail: str | None
-    """The reason why payctl cannot read a genuine callback; null otherwise. It never quotes the callback."""
+    """The reason why payctl cannot read a genuine callback; null otherwise. The reason never quotes the callback."""
     event: WrittenEvent | None
     reply: ReplyFacts
     """The exact reply to the gateway."""

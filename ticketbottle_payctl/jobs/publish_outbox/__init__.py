@@ -1,8 +1,8 @@
 """Publish pending events to Kafka, at least once and in order per payment.
 
-``run`` drains the shards repeatedly within its ``budget``. ``shard`` drains one shard. Its ``pipeline`` claims batches,
-and ``batch`` sends a batch and decides the result of each event. Its ``backlog`` remembers where the next claim begins
-and which payments are blocked. ``obstacles`` finds out why events wait.
+``run`` drains the shards repeatedly within its ``budget``. ``shard`` drains one shard. ``pipeline`` claims the shard's
+batches. ``batch`` sends a batch and decides the result for each event. ``backlog`` remembers where the shard's next
+claim begins and which payments are blocked. ``obstacles`` finds out why events are waiting.
 """
 
 from __future__ import annotations
@@ -68,15 +68,16 @@ def publish_outbox(
     """Publish pending events until none is left, or in a loop until ``stop`` is set.
 
     An event is committed as published only after the broker has acknowledged it. The next batch is sent only after that
-    commit, so a crash repeats at most one batch. A repeated event has the same id. It is never sent after a later event
-    of its payment. If no broker is available, the run changes no row.
+    commit, so a crash repeats at most one batch. A repeated event has the same id, and is never sent after a later
+    event of the same payment. If no broker is available, the run changes no row.
 
-    After a stop or the end of its budget, the run ends within about 15 seconds, even if the broker hangs. If an error
-    ended the run early, the report's ``failure`` contains the error. Each run logs one event, ``publish_outbox_ended``.
+    After a stop signal, or when its time is up, the run ends within about 15 seconds, even if the broker hangs. If an
+    error ended the run early, the report's ``failure`` contains the error. Each run logs one event,
+    ``publish_outbox_ended``.
 
     Raises:
         DatabaseUnavailableError: the database is unavailable and nothing was committed yet. A loop does not raise this
-            error: it waits and tries again.
+            error, but waits and tries again.
         ConfigError: payctl's schema or a privilege is missing, and nothing was committed yet.
         GuardError: Debezium publishes this outbox, and nothing was committed yet.
     """

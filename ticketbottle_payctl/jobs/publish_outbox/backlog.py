@@ -1,8 +1,8 @@
 """Remember the state of a shard for its publisher: the position of the next claim, and the blocked payments.
 
 An event blocks the later events of its payment while it waits for its retry, or if its type cannot be sent. A dead
-event blocks them too, unless the option ``on_dead`` releases them. No event blocks another payment. The memory only
-saves queries. If the memory is wrong or lost, a rescan rebuilds it from the database.
+event also blocks the later events, unless the ``on_dead`` option releases them. No event blocks another payment. The
+memory serves only to avoid queries. If the memory is wrong or lost, a rescan rebuilds it from the database.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ from ticketbottle_payctl.store.outbox.claim import Claim
 from ticketbottle_payctl.telemetry import log_event
 
 RESCAN_EVERY = 30.0
-"""The interval of rescans in seconds. A rescan reads a shard from its oldest event and finds events committed late."""
+"""The interval between rescans, in seconds.
+
+A rescan reads a shard from its oldest event and finds events that were committed late.
+"""
 
 _MOST_FAILED = 1_000_000
 _MOST_EXCLUDED = 1000
@@ -40,10 +43,12 @@ class Cause(NamedTuple):
 
 
 class Block(NamedTuple):
-    """A block of a payment's events after ``position`` until ``due``, in monotonic seconds.
+    """A block that keeps a payment's events after ``position`` from being sent.
 
-    If ``due`` is None, only a replay ends the block. If ``cause`` is None, the events wait only for the commit of their
-    own batch.
+    The block ends at ``due``, in monotonic seconds.
+
+    If ``due`` is None, only a replay ends the block. If ``cause`` is None, the events wait only until their own batch
+    is committed.
     """
 
     key: str
@@ -75,7 +80,10 @@ class Backlog:
         self._scanned = START[0]
 
     def next_claim(self) -> Claim:
-        """Return the next claim. If the run has a rate, the claim has at most the events of a quarter of a second."""
+        """Return the next claim.
+
+        If the run has a rate, the claim is limited to the events that the rate allows in a quarter of a second.
+        """
         limit, rate = self.options.batch_size, self.options.rate
         return Claim(
             after=self.position,
@@ -95,8 +103,8 @@ class Backlog:
     def rescan(self, connection: Connection, now: float) -> None:
         """Clear the memory, and read the blocked payments from the database.
 
-        The backoff of a retry counts from the event's creation. If this run saw the failure, the backoff counts from
-        the failure.
+        A retry's backoff starts when the event was created. If this run saw the failure, the backoff starts at the
+        failure.
 
         Raises:
             GuardError: Debezium publishes this outbox.
@@ -115,15 +123,15 @@ class Backlog:
         self._scanned_at, self._scanned = now, database_now
 
     def database_time(self, at: float) -> datetime:
-        """Convert a monotonic instant to database time, with the clock reading of the last rescan."""
+        """Convert a monotonic time to database time, based on the clocks at the last rescan."""
         return self._scanned + timedelta(seconds=at - (self._scanned_at or at))
 
     def may_claim_behind(self, end: Position, seen_at: float, now: float) -> bool:
         """Return whether events after ``end`` may be claimed before the batch that ends at ``end`` is committed.
 
         Return False if a retry or a rescan is due, or if an event before ``end`` could still be committed. In the last
-        case, the publisher first reads the late-commit window again. ``seen_at`` is the start of the claim that ends at
-        ``end``.
+        case, the publisher first reads the late-commit window again. ``seen_at`` is when the claim that ends at ``end``
+        started.
         """
         due = self.next_due()
         settled = end[0] < self.database_time(seen_at) - LATE_COMMITS
@@ -138,8 +146,8 @@ class Backlog:
     def rewind_for_late_commits(self, *, caught_up: bool) -> None:
         """Move the next claim back by :data:`LATE_COMMITS`, to find events that were committed late.
 
-        If ``caught_up`` is true, nothing was left to claim, and the time counts back from the newest event seen.
-        Otherwise it counts back from the event that was claimed last.
+        If ``caught_up`` is true, nothing was left to claim, and the new start is relative to the newest event seen.
+        Otherwise it is relative to the event that was claimed last.
         """
         newest = self._newest if caught_up and self._newest is not None else self.position
         if newest != START:
@@ -163,7 +171,7 @@ class Backlog:
             self._excluded[key] = None
 
     def has_blocks_of(self, keys: Iterable[str]) -> bool:
-        """Return whether any of these payments may be blocked. The cost does not grow with the number of blocks."""
+        """Return whether any of these payments might be blocked. The cost does not grow with the number of blocks."""
         return not self._blocks.keys().isdisjoint(keys)
 
     def is_blocked(self, event: OutboxEvent) -> bool:

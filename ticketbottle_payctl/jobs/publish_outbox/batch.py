@@ -34,7 +34,7 @@ class BatchOutcome:
     ``retried`` counts events that failed because of their own content. ``dead`` lists events that are out of retries.
     ``unsent`` counts events that failed in transport. ``stopped`` contains the event types whose topic cannot be
     written to. ``blocked`` events wait for an earlier event of their payment or for their topic. ``deferred`` events
-    wait only for the commit of this batch. ``excluded`` contains the payments that the next claims leave out. The
+    wait only until this batch is committed. ``excluded`` contains the payments that the next claims leave out. The
     caller stores ``blocks`` and ``excluded`` in the backlog.
     """
 
@@ -83,7 +83,7 @@ class BatchOutcome:
     def defer(self, event: OutboxEvent, now: float) -> None:
         """Release an event that follows another event of its payment in this batch.
 
-        The publisher claims the event again after the batch's commit.
+        The publisher claims the event again after the batch is committed.
         """
         self.deferred += 1
         self.released.append(Released(event.id, event.retry_count, None))
@@ -120,8 +120,8 @@ def send_batch(
 ) -> BatchOutcome:
     """Send one batch, oldest event first, and return which events are published, released or dead.
 
-    The previous batch must be committed. Nothing is sent after ``deadline``, which is a time on ``clock``. This
-    function only reads the backlog. The caller must store the outcome's blocks in the backlog.
+    The previous batch must be committed. Nothing is sent after ``deadline``, which is a time as returned by ``clock``.
+    This function only reads the backlog. The caller must store the outcome's blocks in the backlog.
     """
     outcome = BatchOutcome()
     wave, later = _first_of_each_payment(batch.events, backlog, outcome)
@@ -144,7 +144,7 @@ def send_batch(
 def _first_of_each_payment(
     events: Sequence[OutboxEvent], backlog: Backlog, outcome: BatchOutcome
 ) -> tuple[dict[str, OutboxEvent], list[OutboxEvent]]:
-    """Return the first event of each payment that is not blocked, and the later events of these payments."""
+    """Return the first event and the later events of the payments that are not blocked."""
     wave = {event.aggregate_id: event for event in events}
     if len(wave) == len(events) and not backlog.has_blocks_of(wave):
         return wave, []  # fast path for the usual batch: the loop below takes longer than sending the batch

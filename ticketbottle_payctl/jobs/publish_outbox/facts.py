@@ -1,4 +1,4 @@
-"""Define the facts of a publisher's run. Their field names are the same in the outputs and in the log."""
+"""Define the facts of a publisher's run. All outputs and the log use the same field names."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ class BlockerFacts(TypedDict):
     reason: BlockReason
     """Why the events wait, as one of six codes.
 
-    dead: an event is out of retries. retry_later: it failed before and its retry is not due. failed: it failed in this
-    run. topic: the topic of its type cannot be written to. row_locked: another session has locked its row. other_type:
-    --type excludes its type.
+    dead: an event is out of retries. retry_later: an event failed before and its retry is not due. failed: an event
+    failed in this run. topic: the topic for the event type cannot be written to. row_locked: another session has locked
+    an event's row. other_type: --type excludes an event's type.
     """
     events: Count
-    """Pending events that wait for this reason."""
+    """The number of pending events that are waiting because of this reason."""
     event_id: str | None
     """The event that blocks its payment; null for a topic."""
     event_type: str | None
     detail: str | None
     """The last error, or the session that has locked the row."""
     retry_in_s: float | None
-    """Seconds until the event is sent again; null if waiting alone does not help."""
+    """Seconds until the event is sent again; null if no retry is scheduled."""
 
 
 class LockFacts(TypedDict):
@@ -85,7 +85,7 @@ class PublishedEvents(TypedDict):
 
 
 class LagFacts(TypedDict):
-    """Percentiles of the publish lag in seconds."""
+    """Percentiles of the publish lag, in seconds."""
 
     p50: float
     p95: float
@@ -102,18 +102,18 @@ class PublishFacts(TypedDict):
     lag_s: LagFacts | None
     """Seconds from an event's creation to the brokers' acknowledgement; null if nothing was published."""
     oldest_pending_age_s: float | None
-    """Age of the oldest pending event at the end, in seconds."""
+    """Age of the oldest pending event at the end of the run, in seconds."""
     published_by_type: NotRequired[Mapping[str, Count]]
     stopped_types: NotRequired[Mapping[str, str]]
     """Event types whose topic cannot be written to, each with the error."""
     blocked_by: NotRequired[Sequence[BlockerFacts]]
-    """Why events wait at the end: the twenty reasons with the most events."""
+    """Why events are waiting at the end of the run: the twenty reasons with the most events."""
     locked_by: NotRequired[Sequence[LockFacts]]
-    """Shards that another process held at the end."""
+    """Shards that another process held at the end of the run."""
     dead_in_outbox: NotRequired[Count | None]
     """All dead events in the outbox at the end of the run; null if the database could not be read."""
     dead_failures_in_outbox: NotRequired[Count | None]
-    """Dead events that report a failed or cancelled payment. No paid customer waits for them."""
+    """Dead events that report a failed or cancelled payment. No paid customer is waiting for these events."""
 
 
 class DeadItem(TypedDict):
@@ -132,4 +132,4 @@ class ClaimableItem(TypedDict):
     topic: str | None
     events: Count
     oldest: datetime
-    """The instant when the oldest event was created, UTC."""
+    """When the oldest event was created (UTC)."""

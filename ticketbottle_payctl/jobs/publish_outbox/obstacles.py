@@ -1,4 +1,4 @@
-"""Find out why events wait now: blocking events, locked shards, and unavailable services."""
+"""Find out why events are waiting now: blocking events, locked shards, and unavailable services."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ _WAITS_ITSELF = frozenset({BlockReason.RETRY_LATER, BlockReason.ROW_LOCKED})
 
 
 class Blocker(NamedTuple):
-    """A reason why ``events`` pending events wait: an earlier event of their payment, or the topic of their type."""
+    """A reason why pending events are waiting: an earlier event of their payment, or the topic for their type.
+
+    ``events`` is the number of waiting events.
+    """
 
     reason: BlockReason
     events: int
@@ -56,7 +59,7 @@ class Blocker(NamedTuple):
 class LockedShard(NamedTuple):
     """A shard that another process holds.
 
-    ``holder`` describes the process for a person. ``who`` identifies the process for comparisons.
+    ``holder`` describes the process for people. ``who`` identifies the process for comparisons.
     """
 
     shard: int
@@ -72,7 +75,7 @@ class LockedShard(NamedTuple):
 
 @dataclass(frozen=True)
 class Obstacles:
-    """The reasons why events wait. If there is no reason, every pending event can be sent.
+    """The reasons why events are waiting. If there is no reason, every pending event can be sent.
 
     ``away`` is the error of an unavailable service. ``locked`` lists the shards that other processes hold. ``stopped``
     contains the event types whose topic cannot be written to, even if no event waits for the topic. ``blockers`` are
@@ -80,7 +83,7 @@ class Obstacles:
 
     ``held`` counts the pending events that cannot be sent now. ``failed`` counts events that failed in this run and
     will be retried. ``dead`` counts the dead events in the outbox. ``dead_failures`` counts the dead events that no
-    paid customer waits for.
+    paid customer is waiting for.
 
     ``known`` is False if the database could not be read. In this case only ``away`` and ``stopped`` are set.
     """
@@ -104,7 +107,10 @@ class Obstacles:
 
     @property
     def dead_successes(self) -> int:
-        """The number of dead events that do not report a failed payment, so that a customer may wait for them."""
+        """The number of dead events that do not report a failed payment.
+
+        A customer could be waiting for such an event.
+        """
         return self.dead - self.dead_failures
 
     @property
@@ -120,10 +126,10 @@ class Obstacles:
         }
 
     def same_as(self, other: Obstacles) -> bool:
-        """Return whether a person would get the same message about both. Counts and ages may differ.
+        """Return whether ``other`` would lead to the same message to the operator. Counts and ages can differ.
 
-        All retries count as one reason, because they change constantly. If there are too many blockers to list, those
-        of one kind count as one reason too.
+        All retries count as one reason, because they change constantly. If there are too many blockers to list, all
+        blockers of one kind also count as one reason.
         """
         return self._causes() == other._causes()
 
@@ -155,7 +161,7 @@ def look(
     stopped: Mapping[str, str],
     locked: Iterable[int] = (),
 ) -> Obstacles:
-    """Return the reasons why events wait at ``now``, in monotonic seconds.
+    """Return the reasons why events are waiting at ``now``, which is in monotonic seconds.
 
     ``backlogs`` are the run's memory of its shards. ``stopped`` contains the event types whose topic cannot be written
     to. ``locked`` are the numbers of the shards that other publishers hold.
@@ -201,7 +207,7 @@ def _of_block(block: Block, events: int, now: float) -> Blocker:
 
 
 def _explained(blocker: Blocker, known: Mapping[str, BlockingEvent]) -> Blocker:
-    """Return the blocker with the type, order code and error that the database has for its event."""
+    """Return the blocker, completed with the type, order code and error of its event from the database."""
     event = known.get(blocker.event_id or "")
     if event is None:
         return blocker
@@ -226,7 +232,7 @@ def _locked(connection: Connection, shard: int, shards: int) -> LockedShard:
 
 
 def _holder(holder: Holder, shards: int) -> str:
-    """Describe a holder with its database session and the publisher that took over the shard last."""
+    """Describe a shard's holder: its database session, and the publisher that last took over the shard."""
     said = []
     if holder.pid is not None:
         about = [holder.application, holder.address and f"from {holder.address}"]

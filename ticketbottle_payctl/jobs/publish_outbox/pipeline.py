@@ -1,9 +1,9 @@
-"""Claim the next batch on a second connection while the current batch is sent.
+"""Claim the next batch on a second connection while the current batch is being sent.
 
 Two claims can run at the same time, because the publisher finds the end of a claim before it locks the claim's rows.
 The next claim begins at this end, so the two claims never touch the same row. Each connection takes one of the shard's
-two locks. A batch is committed only when the other connection holds its lock. Therefore the publisher always holds at
-least one lock, and no other publisher can take over the shard.
+two locks. One connection commits a batch only while the other connection holds the other lock. Therefore the publisher
+always holds at least one lock, and no other publisher can take over the shard.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from ticketbottle_payctl.store.outbox.shard_lock import Entry
 LIMITS = Limits(
     statement=timedelta(seconds=30), lock=timedelta(seconds=2), idle=timedelta(seconds=60), index_only_plan=True
 )
-"""The limits of a claim's transaction.
+"""The limits for a claim's transaction.
 
-The idle limit is longer than sending a batch takes. If a publisher hangs for longer, it loses its claim, but no event
-is lost.
+The idle limit is longer than the time needed to send a batch. If a publisher hangs for longer, it loses its claim, but
+no event is lost.
 """
 
 _OLDEST_CLAIM = 10.0
@@ -66,7 +66,10 @@ class OpenBatch:
         return self.end or self.events[-1].position
 
     def is_lost(self) -> bool:
-        """Return whether the server ended the session, which released the claim. This needs no round trip."""
+        """Return whether the server ended the session, which released the claim.
+
+        This check needs no round trip to the server.
+        """
         return pool.is_closed_by_server(self.connection.connection.dbapi_connection)
 
     def commit(self, released: Sequence[Released]) -> None:
@@ -85,7 +88,7 @@ class OpenBatch:
 
 
 class _Ahead(NamedTuple):
-    """A claim that runs on another thread. Once ``end`` is known, its connection holds the shard's other lock."""
+    """A claim that runs in another thread. Once ``end`` is known, its connection holds the shard's other lock."""
 
     end: Future[Position | None]
     batch: Future[OpenBatch]
@@ -93,10 +96,10 @@ class _Ahead(NamedTuple):
 
 
 class ClaimPipeline:
-    """The open batches of one shard, in order: ``for batch in pipeline``.
+    """An iterable of one shard's open batches, in order.
 
     The iteration ends when nothing is left, or when the budget or the shard's turn is over. It also ends at a batch
-    that must not be sent. The end of the ``with`` block rolls back open batches.
+    that must not be sent. Batches that are still open at the end of the ``with`` block are rolled back.
     """
 
     def __init__(self, engine: Engine, backlog: Backlog, budget: Budget, *, skip_locked: bool) -> None:
@@ -123,7 +126,7 @@ class ClaimPipeline:
             self._open.close()
 
     def connection(self, lock: int = 0) -> Connection:
-        """Return the connection that takes one of the shard's locks, 0 or 1. Open it on first use."""
+        """Return the connection that takes lock 0 or lock 1 of the shard. Open the connection on first use."""
         if lock not in self._connections:
             self._connections[lock] = self._open.enter_context(open_connection(self._engine, LIMITS))
         return self._connections[lock]
@@ -173,7 +176,7 @@ class ClaimPipeline:
         return OpenBatch(events, complete, end, seen_at, self._clock(), passed_over, connection)
 
     def _claim_ahead(self, lock: int, after: Position | None, seen_at: float) -> _Ahead | None:
-        """Start to claim the events after ``after`` on another thread, or return None if this is not allowed now."""
+        """Start to claim the events after ``after`` in another thread, or return None if this is not allowed now."""
         if after is None or not self._may_claim_behind(after, seen_at):
             return None
         wanted, now = replace(self._backlog.next_claim(), after=after), self._clock()
@@ -207,5 +210,5 @@ class ClaimPipeline:
         )
 
     def _may_be_sent(self, batch: OpenBatch) -> bool:
-        """Return whether the batch misses no event, and can be sent within its transaction's time limit."""
+        """Return whether the batch is complete and can be sent within its transaction's time limit."""
         return batch.complete and self._clock() - batch.claimed_at < _OLDEST_CLAIM

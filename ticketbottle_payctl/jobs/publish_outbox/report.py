@@ -113,7 +113,7 @@ class PublishCounts:
         return None if lag is None else {"p50": lag.p50, "p95": lag.p95, "p99": lag.p99}
 
     def add_dead(self, events: list[DeadEvent]) -> None:
-        """Count the dead events of a committed batch. Keep only the first 1,000, because a loop may run for months."""
+        """Count the dead events of a committed batch. Keep only the first 1,000, because a loop can run for months."""
         self.dead += len(events)
         self.newly_dead = events
         self.dead_events += events[: _MOST_DEAD_LISTED - len(self.dead_events)]
@@ -123,8 +123,8 @@ class PublishCounts:
 class PublishReport:
     """The result of a run.
 
-    ``failure`` is the error that ended the run early, or None. ``obstacles`` are the reasons why events wait at the
-    end.
+    ``failure`` is the error that ended the run early, or None. ``obstacles`` are the reasons why events are waiting at
+    the end of the run.
     """
 
     counts: PublishCounts
@@ -135,9 +135,9 @@ class PublishReport:
 
     @property
     def oldest_pending_age_s(self) -> float | None:
-        """The age of the oldest pending event in seconds.
+        """The age of the oldest pending event, in seconds.
 
-        It is None if no event is pending, or if the database was unavailable at the end of the run.
+        The value is None if no event is pending, or if the database was unavailable at the end of the run.
         """
         return self.obstacles.oldest_pending_age_s
 
@@ -170,7 +170,7 @@ class PublishReport:
 
     @property
     def partial(self) -> bool:
-        """Whether some events could not be published. An event that a retry published does not count."""
+        """Whether some events could not be published. An event that was published by a retry does not count."""
         if not self.obstacles.known:
             return bool(self.counts.retried or self.counts.dead or self.counts.held or self.counts.stopped_types)
         return bool(self.counts.dead or self.obstacles.held or self.obstacles.failed)

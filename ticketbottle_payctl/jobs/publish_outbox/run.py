@@ -1,7 +1,7 @@
 """Run a publisher once until the shards are empty, or in a loop until it must stop.
 
 No transaction is open between two drains. Therefore a run holds no lock while it waits for events, for a broker or for
-the database. A stop ends the wait immediately.
+the database. A stop signal ends the wait immediately.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _LOCKED_PATIENCE = 2.0
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.005, 1.0
 _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 6.0
-"""The longest wait in seconds between two attempts to reach an unavailable service.
+"""The longest wait between two attempts to reach an unavailable service, in seconds.
 
 The wait and the attempt together take at most ten seconds, so publishing continues soon after an outage.
 """
@@ -58,10 +58,10 @@ The wait and the attempt together take at most ten seconds, so publishing contin
 _LOOK_AGAIN, _LOOK_EVERY = 1.0, 5.0
 _LOOK_SHARE = 20
 _LOOK_LIMIT = timedelta(seconds=5)
-"""The time limit of the statements that find out why events wait.
+"""The time limit for the statements that find out why events are waiting.
 
-A loop runs these statements every five seconds while events wait, and within a second after the first sign that events
-wait. The pause between two reads is at least twenty times as long as one read.
+A loop runs these statements within a second after the first sign of waiting events, and then every five seconds. The
+pause between two reads is at least twenty times as long as one read.
 """
 
 _AWAY = (UnavailableError, BrokerRefusedError)
@@ -76,11 +76,11 @@ class Observer:
     on_progress: Callable[[PublishCounts], None] = lambda _counts: None
     on_wait: Callable[[PayctlError, float], None] = lambda _error, _seconds: None
     on_obstacles: Callable[[Obstacles], None] = lambda _obstacles: None
-    """A function that is called when the reasons why events wait have changed, or when no event waits any more."""
+    """A function that is called when the reasons why events are waiting change, or when no event is waiting."""
     on_look: Callable[[Obstacles], None] | None = None
-    """A function that a loop calls about every five seconds with the reasons why events wait.
+    """A function that a loop calls about every five seconds with the reasons why events are waiting.
 
-    If it is set, the loop reads the database even when no event waits.
+    If this function is set, the loop reads the database even when no event is waiting.
     """
     span: BatchSpan = batch_span
 
@@ -159,7 +159,7 @@ class PublisherRun:
         return self._passes()
 
     def _loop(self) -> StoppedBecause:
-        """Drain the shards until the run must stop. If a service is unavailable, wait some seconds and try again."""
+        """Drain the shards until the run must stop. If a service is unavailable, wait a few seconds and try again."""
         ready = False
 
         def attempt() -> StoppedBecause:
@@ -242,7 +242,7 @@ class PublisherRun:
         self._keep_to_the_rate(len(published))
 
     def _keep_to_the_rate(self, published: int) -> None:
-        """Wait until the rate allows the next batch. Idle time is not saved up, so no burst follows an idle hour."""
+        """Wait until the rate allows the next batch. Idle time is not credited, so no burst follows an idle hour."""
         if self._options.rate is not None:
             self._paced_until = max(self._paced_until, self._clock()) + published / self._options.rate
             self._budget.wait(self._paced_until - self._clock())
@@ -254,7 +254,7 @@ class PublisherRun:
         self._budget.wait(max(0.001, min(seconds, soonest)))
 
     def _probe(self) -> None:
-        """Ask the brokers which event types can be sent.
+        """Find out from the brokers which event types can be sent.
 
         Raises:
             BrokerUnavailableError, BrokerRefusedError: the brokers are unavailable, or refuse the connection.
@@ -268,7 +268,7 @@ class PublisherRun:
     def _next_wait(self, _state: RetryCallState) -> float:
         """Return the wait before the next attempt: 0.5 to 6 seconds, with jitter.
 
-        The wait doubles with each failure. A committed batch or a successful pass resets it.
+        The wait doubles with each failure. A committed batch or a successful pass resets the wait.
         """
         self._failures_in_a_row += 1
         longest = min(_FIRST_WAIT * 2.0 ** min(self._failures_in_a_row, 10), _LONGEST_WAIT)
@@ -282,9 +282,10 @@ class PublisherRun:
             self._observer.on_wait(error, state.upcoming_sleep)
 
     def _look_if_due(self) -> None:
-        """Find out why events wait, if the run is a loop: soon after they begin to wait, then every few seconds.
+        """In a loop, find out why events are waiting: soon after they start waiting, then every few seconds.
 
-        If no event waits, read nothing, unless the observer has ``on_look``. If the reads are slow, read less often.
+        If no event is waiting, read nothing, unless the observer has ``on_look``. If the reads are slow, read less
+        often.
         """
         if not self._options.loop:
             return
@@ -307,7 +308,7 @@ class PublisherRun:
         return {name: error_text(why.code, why.reason) for name, why in self._sender.stopped_types.items()}
 
     def _look(self, *, locked: bool) -> Obstacles:
-        """Read why events wait, and count the events that are held.
+        """Read why events are waiting, and count the events that are held.
 
         Raises:
             DatabaseUnavailableError: the database is unavailable, or took too long.
@@ -328,7 +329,7 @@ class PublisherRun:
             self._observer.on_look(found)
 
     def _obstacles_at_the_end(self, failure: PayctlError | None) -> Obstacles:
-        """Return why events wait at the end of the run, including the error of an unavailable service."""
+        """Return why events are waiting at the end of the run, including the error of an unavailable service."""
         away = failure if isinstance(failure, _AWAY) else self._obstacles.away
         try:
             return replace(self._look(locked=self._locked or not self._counts.batches), away=away)
@@ -343,7 +344,7 @@ class PublisherRun:
 
 @contextmanager
 def _rare_garbage_collection() -> Iterator[None]:
-    """Make Python collect garbage rarely.
+    """Make Python collect garbage less often.
 
     The small tuples of a batch have no reference cycles. With the default threshold, collections take a third of a
     run's time.

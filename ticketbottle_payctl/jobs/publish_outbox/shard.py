@@ -25,10 +25,11 @@ from ticketbottle_payctl.store.outbox.shard_lock import Entry
 from ticketbottle_payctl.tracing import BatchSpan
 
 SEND_WITHIN = 45.0
-"""The time limit in seconds from the beginning of a claim to its last delivery.
+"""The time limit from the beginning of a claim to its last delivery, in seconds.
 
-A message may take 30 seconds, and the claim's transaction may be idle for 60 seconds. If a publisher is frozen for a
-minute, another publisher can take over its claim. This limit stops the frozen publisher from sending the old claim.
+Sending a message can take 30 seconds, and the claim's transaction can be idle for 60 seconds. If a publisher is frozen
+for a minute, another publisher can take over its claim. This limit stops the frozen publisher from sending the old
+claim.
 """
 
 _SKIP_LOCKED_ROWS_FOR = 10.0
@@ -64,7 +65,7 @@ class Shard:
         return self.backlog.shard
 
     def drain(self) -> Generator[BatchOutcome, None, None]:
-        """Drain the shard until it is empty or its turn is over. Yield the result of each batch after its commit.
+        """Drain the shard until it is empty or its turn is over. Yield the result of each batch after it is committed.
 
         Raises:
             BrokerUnavailableError, BrokerRefusedError: no message of a batch was delivered, and the batch was released.

@@ -1,10 +1,10 @@
 """Compare the published events in the outbox with the records in Kafka. Change nothing.
 
-``lost``: the event is published in the outbox, but its topic has no record of it. ``wrong``: the value, key or topic of
-a record differs from the row. ``double``: the event was sent more than once without a replay. This is allowed, and
-consumers see the event twice. ``out_of_order``: the event was sent before an earlier event of its payment.
+``lost``: the event is marked as published in the outbox, but its topic has no record of it. ``wrong``: the value, key
+or topic of a record differs from the row. ``double``: the event was sent more than once without a replay. This is
+allowed, and consumers see the event twice. ``out_of_order``: the event was sent before an earlier event of its payment.
 
-A replay repairs a lost event. The other differences cannot be undone.
+A replay repairs a lost event. The other differences cannot be repaired.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class OutboxComparison:
 
     ``compared`` is the number of compared events. ``not_judged`` are missing events for which payctl cannot tell
     whether they are lost. ``other`` is the number of records outside the window. ``complete`` is False if payctl could
-    not read the topics to their end in time.
+    not read the topics to the end in time.
     """
 
     compared: int
@@ -165,7 +165,7 @@ def _out_of_order(
 
 
 def _begins(event: SentEvent, copies: Mapping[str, Sequence[Copy]], coverage: Coverage) -> bool:
-    """Return whether the event's first record was read. A replay's record may not be the first one."""
+    """Return whether the event's first record was read. A replay's record might not be the first one."""
     has_original = any(not copy.replayed for copy in copies[event.id])
     return has_original or coverage.why_unjudged(event, event.created_at) is None
 
@@ -175,7 +175,10 @@ def _first(found: Sequence[Copy]) -> Copy:
 
 
 def _before(one: Copy, other: Copy) -> bool:
-    """Return whether ``one`` was sent before ``other``. Compare timestamps if they are in different partitions."""
+    """Return whether ``one`` was sent before ``other``.
+
+    If the records are in different partitions, compare their timestamps.
+    """
     if (one.topic, one.partition) == (other.topic, other.partition):
         return one.offset < other.offset
     return one.at < other.at

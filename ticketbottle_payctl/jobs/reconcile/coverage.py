@@ -1,8 +1,8 @@
 """Decide whether payctl would have found an event's record if the record were in Kafka.
 
-The rules compare only records of one partition, because clocks differ. Kafka deletes the oldest records of a partition
-first. So if a partition still has the record of an event, it also has all records that were sent to it later. If
-partitions were added to the topic, the event's key may have belonged to another partition before.
+The rules compare only records from the same partition, because clocks differ. Kafka deletes the oldest records of a
+partition first. So if a partition still has an event's record, the partition also has all later records. If partitions
+were added to the topic, the event's key may have belonged to a different partition before.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.store.outbox.sent_events import SentEvent
 
 SLACK = timedelta(minutes=10)
-"""The largest tolerated difference between the clocks of the database and of the records."""
+"""The largest tolerated difference between the database's clock and the records' clock."""
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -38,7 +38,10 @@ class Unjudged(StrEnum):
 
 
 class Coverage:
-    """The state of the topics after payctl has read them: since when payctl knows every record of a partition."""
+    """The state of the topics after payctl has read them.
+
+    It says, for each partition, from which time payctl knows every record.
+    """
 
     def __init__(self, window: Window, events: Mapping[str, SentEvent], copies: Mapping[str, Sequence[Copy]]) -> None:
         self._partitions = window.partitions
@@ -53,9 +56,9 @@ class Coverage:
         }
 
     def why_unjudged(self, event: SentEvent, sent_at: datetime | None = None) -> Unjudged | None:
-        """Return why the topic may have a record of this event that payctl could not read, or None.
+        """Return why the topic might have a record of this event that payctl could not read, or None.
 
-        None means that payctl would have found a record sent at ``sent_at`` (UTC). If ``sent_at`` is None, the instant
+        None means that payctl would have found a record sent at ``sent_at`` (UTC). If ``sent_at`` is None, the time
         when the event was published applies.
         """
         topic = TOPICS.get(event.event_type)
@@ -87,16 +90,16 @@ class Coverage:
         return Unjudged.RECORD_LIMIT if read.begin > read.oldest else Unjudged.TOO_OLD
 
     def _existed(self, topic: str, number: int, read: PartitionRead, at: datetime) -> bool:
-        """Return whether the partition certainly existed at ``at``, because it had older records."""
+        """Return whether older records prove that the partition existed at ``at``."""
         return bool(read.oldest) or self._known[topic, number] <= at
 
 
 def _known_since(
     window: Window, events: Mapping[str, SentEvent], copies: Mapping[str, Sequence[Copy]]
 ) -> Mapping[Place, datetime]:
-    """Return an instant, in database time, for each partition.
+    """Return a time, in database time, for each partition.
 
-    payctl has read every record that was sent to the partition after this instant.
+    payctl has read every record that was sent to the partition after this time.
     """
     known: defaultdict[Place, datetime] = defaultdict(lambda: _NEVER)
     behind = _behind(events, copies)
@@ -114,10 +117,10 @@ def _known_since(
 
 
 def _behind(events: Mapping[str, SentEvent], copies: Mapping[str, Sequence[Copy]]) -> timedelta:
-    """Return how far the clock of the records is behind the database's clock.
+    """Return how far the records' clock is behind the database's clock.
 
     The publisher marks a row just after it has sent the record. Therefore the smallest difference between the two
-    instants is the difference of the clocks.
+    timestamps is the difference between the clocks.
     """
     lags = (events[event_id].published_at - max(copy.at for copy in found) for event_id, found in copies.items())
     return max(min(lags, default=timedelta(0)), timedelta(0))

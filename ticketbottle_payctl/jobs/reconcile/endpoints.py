@@ -17,10 +17,10 @@ from ticketbottle_payctl.providers.queries.status_query import StatusQuery, Stat
 def status_endpoints(
     environ: Mapping[str, str], credentials: Callable[[Gateway], Credentials], *, production: bool
 ) -> dict[str, StatusEndpoint]:
-    """Return every gateway's status endpoint with its credentials. A configured address replaces the usual one.
+    """Return every gateway's status endpoint with its credentials. A configured address replaces the default address.
 
     Raises:
-        ConfigError: an address is not a URL, or has no encryption.
+        ConfigError: an address is not a URL, or does not use encryption.
     """
     return {name: _endpoint(environ, credentials, query, production=production) for name, query in QUERIES.items()}
 

@@ -15,7 +15,7 @@ NO_ANSWER = frozenset({"off", "unreachable", "busy", "query_refused", "signature
 """The answers that contain no payment state. The operator must fix a problem, or query the gateway again later."""
 
 FOR_A_PERSON = frozenset({"held", "refunded", "partly_paid", "unknown_state", "too_old"})
-"""The answers that a person must handle."""
+"""The answers that an operator must handle."""
 
 
 class PaymentsCounts(TypedDict):
@@ -30,11 +30,11 @@ class PaymentsCounts(TypedDict):
     skipped: Count
     """Payments that another session had already changed or locked."""
     pending: Count
-    """Payments that are also pending at the gateway, or that are unknown to the gateway."""
+    """Payments that are also pending at the gateway, or that the gateway does not know."""
     refused: Count
     """Payments whose gateway reported a wrong amount, or a result that contradicts the payment's state."""
     for_a_person: Count
-    """Payments that a person must check.
+    """Payments that an operator must check.
 
     The payment is blocked by the gateway, refunded, partly paid, in an undocumented state, or too old for a query.
     """

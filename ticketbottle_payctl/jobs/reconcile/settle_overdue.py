@@ -1,7 +1,8 @@
 """Query the gateways for overdue payments and settle the payments without an operator.
 
-A cap replaces the confirmation: if a plan contains more payments than the cap, payctl changes nothing. Each payment is
-settled in its own transaction, so a killed run needs no repair. The next run finds the payments that are still PENDING.
+A cap replaces the operator's confirmation. If a plan contains more payments than the cap, payctl changes nothing. Each
+payment is settled in its own transaction, so a killed run needs no repair. The next run finds the payments that are
+still PENDING.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ COMMAND = "reconcile payments"
 """The command name in the record of a run. The scheduled function does the same work as this command."""
 
 _FOR_ASKING = 2 / 3
-"""The share of the time limit for querying the gateways. The rest is for settling the payments."""
+"""The share of the time limit that is for querying the gateways. The rest is for settling the payments."""
 
 _NO_LOSS = "already_settled"
 """The reason for skipping a payment that a callback or another run settled first."""
@@ -38,10 +39,10 @@ _NO_LOSS = "already_settled"
 class UnattendedOptions:
     """The limits of a run.
 
-    ``most_settled`` is the cap of the plan. ``most_asked`` is the maximum number of payments to query. ``budget`` is
-    the time limit of the whole run. The run queries only payments that are older than ``older_than`` and younger than
-    ``younger_than``. Without the second limit, the run would forever query payments that never get a result. ``rate``
-    is in requests per second, and ``timeout`` is the limit for one response.
+    ``most_settled`` is the cap on the number of payments in the plan. ``most_asked`` is the maximum number of payments
+    to query. ``budget`` is the time limit of the whole run. The run queries only payments that are older than
+    ``older_than`` and younger than ``younger_than``. Without the second limit, every run would query payments that
+    never get a result. ``rate`` is in requests per second, and ``timeout`` is the limit for one response.
     """
 
     most_settled: int
@@ -58,8 +59,8 @@ class UnattendedOptions:
 class UnattendedReport:
     """The result of a run.
 
-    ``over_cap`` is the size of a refused plan, otherwise 0. ``more`` is True if there were more overdue payments than
-    ``most_asked``.
+    ``over_cap`` is the number of payments in a refused plan, otherwise 0. ``more`` is True if there were more overdue
+    payments than ``most_asked``.
     """
 
     findings: Sequence[StatusFinding]
@@ -79,15 +80,15 @@ class UnattendedReport:
 
     @property
     def unanswered(self) -> int:
-        """Return the number of payments that payctl did not query, or for which it got no usable response."""
+        """Return the number of payments that payctl did not query, or for which payctl got no usable response."""
         return self.counts["no_answer"] + self.counts["not_asked"]
 
     @property
     def for_a_person(self) -> Sequence[StatusFinding]:
         """Return the findings that an operator must check.
 
-        payctl refused the response, cannot decide about the payment, or settled a payment that was FAILED or CANCELLED
-        before.
+        In these cases, payctl refused the response, cannot decide about the payment, or settled a payment that was
+        FAILED or CANCELLED before.
         """
         return [finding for finding in self.findings if self._needs_a_person(finding)]
 

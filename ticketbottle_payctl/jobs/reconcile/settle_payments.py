@@ -38,8 +38,8 @@ _WRITE = Limits(statement=timedelta(seconds=5), lock=timedelta(seconds=3), idle=
 class Settled:
     """The result for one payment.
 
-    ``reason`` says why the payment is unchanged. ``late`` is True if the success arrived after the payment failed or
-    was cancelled.
+    ``reason`` says why the payment is unchanged. ``late`` is True if the gateway reported success after the payment had
+    failed or was cancelled.
     """
 
     payment_id: str
@@ -56,7 +56,7 @@ class Candidates:
     """The payments to query.
 
     ``more`` is True if the limit excluded some payments. ``missing`` has the names that match no payment. ``too_old``
-    is the number of payments that are too old for their gateway's query.
+    is the number of payments that are too old to query at their gateway.
     """
 
     payments: Sequence[Unsettled]
@@ -74,7 +74,7 @@ class _Change(NamedTuple):
 
 
 def find_overdue(engine: Engine, wanted: Overdue, limit: int) -> Candidates:
-    """Return the overdue payments that their gateways still know, the newest first.
+    """Return the overdue payments that their gateways still know, newest first.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached.

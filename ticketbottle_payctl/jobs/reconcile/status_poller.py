@@ -1,7 +1,7 @@
 """Query the gateways about payments, at a limited rate and within a deadline. Retry if a gateway is busy.
 
-A query changes nothing, neither at the gateway nor in the database. A response that payctl cannot verify or does not
-know settles no payment.
+A query changes nothing at the gateway or in the database. A response that payctl cannot verify or does not recognise
+settles no payment.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _GIVE_UP_AFTER = 3
 Exchange = Callable[[StatusRequest, timedelta], HttpResponse]
 """A function that queries a gateway about one payment, within the given time.
 
-It raises UnavailableError if it gets no complete response.
+The function raises UnavailableError if no complete response arrives.
 """
 
 
@@ -50,10 +50,10 @@ class StatusEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class AskOptions:
-    """The limits of querying.
+    """The limits for queries.
 
-    ``rate`` is in requests per second. ``timeout`` is the limit for one response, and ``deadline`` for all responses.
-    ``attempts`` is the maximum number of requests for one payment.
+    ``rate`` is in requests per second. ``timeout`` is the time limit for one response. ``deadline`` is the time limit
+    for all responses. ``attempts`` is the maximum number of requests for one payment.
     """
 
     rate: float = 5.0
@@ -67,7 +67,7 @@ class StatusFinding:
     """A gateway's response about a payment.
 
     ``says`` is ``completed``, ``failed`` or ``cancelled``, or a value of :class:`NoVerdict`. Without a response,
-    ``says`` is ``off``, ``too_old``, ``unreachable`` or ``not_asked``. ``verdict`` is how settling would change the
+    ``says`` is ``off``, ``too_old``, ``unreachable`` or ``not_asked``. ``verdict`` says how settling would change the
     payment.
     """
 

@@ -72,7 +72,7 @@ def replay(  # noqa: PLR0913 - one argument per option
     on_canary: OnCanary = _silent,
     resume_with: str | None = None,
 ) -> ReplayReport:
-    """Record the run with its plan, then apply the plan. Skip each row that changed after the plan, and record this.
+    """Record the run with its plan, then apply the plan. Skip and record each row that changed after the plan.
 
     Each transaction changes at most 1,000 events. ``resume_with`` is the command that resumes the run. The hint of an
     error shows this command.
@@ -130,12 +130,13 @@ def resume_run(  # noqa: PLR0913 - one argument per option
 
 
 def cancel_run(engine: Engine, run: Run, who: Actor, reason: str | None = None) -> int:
-    """Cancel a run permanently, even if it is running. Return the number of planned events that it did not reach.
+    """Cancel a run permanently, even if it is running. Return the number of planned events that the run did not reach.
 
     Requeued events stay requeued. The record says who cancelled the run. A run that is done stays done.
 
     Raises:
-        GuardError: the run belongs to another command and is running. Only a replay checks whether it was cancelled.
+        GuardError: the run belongs to another command and is running. Only a replay checks whether it has been
+            cancelled.
     """
     if run.command != COMMAND and run.status == RunStatus.RUNNING:
         message = f"run {run.id} is a running {run.command}, which this command cannot stop"
@@ -228,9 +229,9 @@ class _Application:
             return bool(store.outcomes(connection, self._run_id, chunk=0))
 
     def _await_canary(self) -> ReplayOutcome | None:
-        """Wait until the canary's events are published. Return how the run ends, or None if the run may continue.
+        """Wait until the canary's events are published. Return how the run ends, or None if the run can continue.
 
-        The run may continue if at least one event of the canary was requeued and all requeued events are published.
+        The run can continue if at least one of the canary's events was requeued and all requeued events are published.
         """
         deadline = time.monotonic() + self._options.canary_patience.total_seconds()
         before: Progress | None = None
@@ -256,7 +257,8 @@ class _Application:
     def _canary_now(self) -> tuple[Progress, float | None]:
         """Return the states of the canary's events, and the number of seconds since a publisher was seen.
 
-        The number is infinite if no publisher was ever seen, and None if the role may not read this.
+        The number is infinite if no publisher was ever seen, and None if the role is not allowed to read this
+        information.
         """
         with transaction(self._engine, _LIMITS, commit=False) as connection:
             now = store.progress(connection, self._run_id, self._max_retries, chunk=0)

@@ -122,7 +122,7 @@ def _left_out(found: Iterable[Candidate], *, allow_published: bool, allow_supers
 def _missing(selector: Selector, found: Iterable[Candidate]) -> Iterable[LeftOut]:
     """Yield the requested ids that the selector did not find.
 
-    Without other conditions, the events do not exist. With other conditions, they may exist but not match.
+    Without other conditions, the events do not exist. With other conditions, the events might exist but not match.
     """
     if selector.ids is None:
         return

@@ -70,9 +70,9 @@ class Misnamed:
 class ReplayPlan:
     """The events to requeue, oldest first, and the consequences of requeueing them. Instants are UTC.
 
-    ``keys_with_newer`` counts the payments that have an event newer than their requeued events. For these payments,
-    consumers receive the older events again after the newer event. ``superseded`` lists the superseded ``events`` that
-    the operator allowed.
+    ``keys_with_newer`` counts the payments that also have an event that is newer than the requeued events. For these
+    payments, consumers receive older events again after the newer event. ``superseded`` lists the superseded ``events``
+    that the operator allowed.
     """
 
     events: tuple[PlannedEvent, ...] = ()
@@ -96,7 +96,7 @@ class ReplayPlan:
         return len(self.events) + sum(left.reason not in missing for left in self.left_out)
 
     def seconds(self, rate: float | None) -> float:
-        """Return the estimated number of seconds for requeueing. This does not include the time for publishing."""
+        """Return the estimated time for requeueing, in seconds. This does not include the time for publishing."""
         return len(self.events) / min(rate or _EVENTS_PER_SECOND, _EVENTS_PER_SECOND)
 
 
@@ -104,10 +104,10 @@ class ReplayPlan:
 class ReplayOptions:
     """The options of a run. ``rate`` is in events per second.
 
-    The canary is the first ``canary`` events. They must be published within ``canary_patience`` before the run requeues
-    the other events. If payctl could requeue no event of the canary, the run stops, because the canary tested nothing.
-    The run also stops after ``max_errors`` failures. A failure is an event that another session has locked, or that is
-    dead again.
+    The canary is the first ``canary`` events. The run requeues the other events only if the canary is published within
+    ``canary_patience``. If payctl could requeue none of the canary's events, the run stops, because the canary tested
+    nothing. The run also stops after ``max_errors`` failures. An event counts as a failure if another session has
+    locked it, or if it is dead again.
     """
 
     allow_published: bool = False
@@ -147,16 +147,16 @@ class ReplayOptions:
 
     @property
     def chunk(self) -> int:
-        """Return the number of events in one transaction: at most the events of one second at the run's rate."""
+        """Return the number of events in one transaction, which is limited to one second's events at the run's rate."""
         return CHUNK if self.rate is None else max(1, min(CHUNK, int(self.rate)))
 
 
 class CanaryWait(NamedTuple):
     """The state of a canary while the run waits for it.
 
-    ``published`` of ``events`` events are published. The wait may take ``left_s`` more seconds. ``publisher`` is True
-    if a publisher is running. ``unseen_s`` is the number of seconds since a publisher was seen. ``publisher`` and
-    ``unseen_s`` are None if payctl does not know them.
+    ``published`` is how many of the canary's ``events`` are published. The wait ends after at most ``left_s`` more
+    seconds. ``publisher`` is True if a publisher is running. ``unseen_s`` is the number of seconds since a publisher
+    was seen. ``publisher`` and ``unseen_s`` are None if payctl does not know them.
     """
 
     published: int
@@ -172,8 +172,8 @@ class ReplayReport:
 
     ``outcomes`` counts the processed events by outcome and reason. ``remaining`` counts the planned events that the run
     did not reach. ``progress`` has the current states of the requeued events. ``left_alone`` has the first rows that
-    were not requeued. ``publisher`` is True if a publisher was running when the wait for the canary ended. It is None
-    if payctl does not know this, or if the run did not wait.
+    were not requeued. ``publisher`` is True if a publisher was running when the wait for the canary ended.
+    ``publisher`` is None if payctl does not know this, or if the run did not wait.
     """
 
     run_id: str

@@ -1,6 +1,7 @@
-"""Collect the report of a time window for a hand-over or an incident.
+"""Collect a report about a time window, for a hand-over or an incident.
 
-It covers the events in the window, the current state of the outbox, and the customers who wait for tickets.
+The report covers the events in the window, the current state of the outbox, and the customers who are waiting for
+tickets.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ from ticketbottle_payctl.store.payments.created import created
 __all__ = ["STATEMENT_LIMIT", "collect_report"]
 
 STATEMENT_LIMIT = timedelta(seconds=15)
-"""The time limit of each statement. If a section takes longer, the report says that the section is missing."""
+"""The time limit for each statement. If a section takes longer, the report says that the section is missing."""
 
 OVERDUE_AFTER = timedelta(minutes=20)
-"""The age from which a PENDING payment is overdue. A gateway's payment page is open for only 15 minutes."""
+"""The age at which a PENDING payment becomes overdue. A gateway's payment page is open for only 15 minutes."""
 
 MOST_RUNS = 200
 MOST_GROUPS = 20
