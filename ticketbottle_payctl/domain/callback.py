@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 MAX_BODY_BYTES = 65_536
-"""The maximum size of a body or query string in bytes, after base64 decoding. Gateways send less than 4 kB."""
+"""The maximum size of a body or a query string, in bytes, after base64 decoding. Gateways send less than 4 kB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Reply:
 
 
 class Outcome(StrEnum):
-    """The payment results that a genuine callback can report. IGNORED means that it reports no final result."""
+    """The payment results that a genuine callback can report. IGNORED means that there is no final result."""
 
     COMPLETED = "COMPLETED"
     FAILED = "FAILED"
@@ -42,7 +42,7 @@ class Outcome(StrEnum):
 
 
 class IgnoredBecause(StrEnum):
-    """The reasons why payctl ignores a genuine callback, so that it changes no payment."""
+    """The reasons why payctl ignores a genuine callback. An ignored callback changes no payment."""
 
     PING = "ping"
     AGREEMENT = "agreement"
@@ -65,7 +65,7 @@ class RejectReason(StrEnum):
 class OrderHint:
     """The parts of an order code that a gateway's number contains: the date (YYYYMMDD) and the last five characters.
 
-    Both are None if the number has another format.
+    Both fields are None if the number has a different format.
     """
 
     day: str | None = None
@@ -76,10 +76,11 @@ class OrderHint:
 class Callback:
     """A genuine, well-formed callback for this merchant.
 
-    ``reference`` is the id with which the payment was created (``payments."providerTransactionId"``): ZaloPay
-    ``app_trans_id``, PayOS ``paymentLinkId``, VNPay ``vnp_TxnRef``, MoMo ``orderId``. ``order_ref`` is the gateway's
-    name for the order. ``gateway_transaction_id`` is the gateway's transaction number with all its digits, or None if
-    the gateway sends 0. ``amount`` is in whole VND, or None if the callback has no amount.
+    ``reference`` is the id with which the payment was created, and is also in ``payments."providerTransactionId"``. The
+    gateways call it ``app_trans_id`` (ZaloPay), ``paymentLinkId`` (PayOS), ``vnp_TxnRef`` (VNPay) and ``orderId``
+    (MoMo). ``order_ref`` is the gateway's name for the order. ``gateway_transaction_id`` is the gateway's transaction
+    number with all its digits, or None if the gateway sends 0. ``amount`` is in whole VND, or None if the callback has
+    no amount.
     """
 
     provider: str
@@ -93,7 +94,10 @@ class Callback:
     payment_number: str | None = None
     """The gateway's number for this money transfer. Two numbers for one payment mean that the customer paid twice."""
     order_hint: OrderHint | None = None
-    """A hint for finding the order. It may also match other orders. It is None if the gateway sends the order code."""
+    """A hint for finding the order, or None if the gateway sends the order code.
+
+    The hint can also match other orders.
+    """
 
 
 class UnclearReason(StrEnum):
@@ -107,10 +111,10 @@ class UnclearReason(StrEnum):
 class Unclear:
     """A callback that has a valid signature, but that payctl cannot act on.
 
-    UNREADABLE: the content breaks a rule of the gateway's documentation. AMBIGUOUS: the signed text has two possible
-    meanings. ``detail`` is a constant text and never quotes the callback. ``order_ref``, ``reference`` and
-    ``order_hint`` are the same as in :class:`Callback`, or empty if payctl cannot read them. payctl uses them only to
-    show the payment to the operator, and never to settle the payment.
+    UNREADABLE: the content breaks a rule in the gateway's documentation. AMBIGUOUS: the signed text has two possible
+    meanings. ``detail`` is a constant string and never quotes the callback. ``order_ref``, ``reference`` and
+    ``order_hint`` are the same as in :class:`Callback`, or empty if payctl cannot read them. payctl uses these fields
+    only to show the payment to the operator, and never to settle the payment.
     """
 
     provider: str
@@ -123,7 +127,7 @@ class Unclear:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A callback that is not genuine. ``detail`` is a constant text for operators and never quotes the callback."""
+    """A callback that is not genuine. ``detail`` is a constant string for operators and never quotes the callback."""
 
     provider: str | None
     reason: RejectReason

@@ -35,14 +35,14 @@ class Alert(StrEnum):
 
 
 ProviderName = Annotated[str, Keywords(enum=[*PROVIDERS])]
-"""The name of a gateway in the registry, such as momo."""
+"""A gateway's name in the registry, such as momo."""
 
 
 class Decision(TypedDict):
     """The decision about a callback, with the field names of the JSON output."""
 
     reason: str | None
-    """A stable code for the reason why payctl refused or ignored the callback."""
+    """A stable code that says why payctl refused or ignored the callback."""
     status_before: str | None
     """The payment's status before the callback. A status that payctl does not know is copied unchanged."""
     status_after: str | None

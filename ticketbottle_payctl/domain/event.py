@@ -1,7 +1,7 @@
-"""Define outbox events, and convert them to Kafka messages. The same event always gives the same message.
+"""Define outbox events, and convert them to Kafka messages. The same event is always converted to the same message.
 
-The message's value is the payload as PostgreSQL prints it. payctl does not parse the payload. The event type determines
-the topic. An event of an unknown type is dead, because it has no topic.
+The message's value is the payload exactly as PostgreSQL prints it. payctl does not parse the payload. The event type
+determines the topic. An event of an unknown type is dead, because it has no topic.
 """
 
 from __future__ import annotations
@@ -22,13 +22,16 @@ FAILURES = ("PAYMENT_FAILED", "PAYMENT_CANCELLED")
 """The event types that no paid customer waits for. A later success of the payment supersedes such an event."""
 
 LARGEST_MESSAGE = 1_000_000
-"""The size in bytes of the largest message that payctl sends, with its key and headers. A larger event becomes dead."""
+"""The size of the largest message that payctl sends, in bytes.
+
+The size includes the key and the headers. A larger event becomes dead.
+"""
 
 ENVELOPE = 2_000
 """The maximum size of a message's key and headers, in bytes."""
 
 SOURCE = "payment-service"
-"""The value of the header ``source`` in every message, no matter which publisher sends the message."""
+"""The value of the ``source`` header in every message, no matter which publisher sends the message."""
 
 _CONTEXT_HEADERS = ("correlationId", "traceparent", "replayRunId")
 
@@ -41,7 +44,10 @@ START: Position = (datetime(1970, 1, 1), "")  # noqa: DTZ001 - the payment servi
 
 
 class OutboxEvent(NamedTuple):
-    """A claimed row of ``outbox``. It is a tuple for speed: a publisher creates tens of thousands per second."""
+    """A claimed row of the outbox.
+
+    The type is a tuple, because tuples are fast to create. A publisher creates tens of thousands per second.
+    """
 
     id: str
     aggregate_id: str
@@ -63,7 +69,7 @@ Header = tuple[str, str | bytes | None]
 
 
 class Message(NamedTuple):
-    """A Kafka message with its topic. All events of a payment have the same key, so they are in the same partition."""
+    """A Kafka message with its topic. All events of a payment have the same key, so they go to the same partition."""
 
     topic: str
     key: str

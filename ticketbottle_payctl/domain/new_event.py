@@ -1,4 +1,4 @@
-"""Build the event that reports a payment's change of state. The order service depends on its field names.
+"""Build the event that reports a payment's change of state. The order service depends on the event's field names.
 
 This module is separate from :mod:`ticketbottle_payctl.domain.event`, because a publisher does not need it.
 """
@@ -33,7 +33,7 @@ class NewEvent:
 
 
 def event_for(payment: Payment, after: PaymentStatus, at: datetime, event_id: str) -> NewEvent:
-    """Return the event that reports the payment's change to the status ``after`` at the instant ``at``."""
+    """Return the event that reports that the payment's status changed to ``after`` at ``at``."""
     return NewEvent(
         id=event_id,
         aggregate_id=payment.id,

@@ -1,8 +1,9 @@
-"""Limit how late an event may be committed, so that publishers still send it in order.
+"""Limit how late an event can be committed, so that publishers still send it in order.
 
-Publishers read the outbox in the order of ``"createdAt"``. An event is committed a short time after this instant, and a
-publisher may have read later events by then. Therefore a writer must commit within a time window, or roll back. When a
-publisher has read all events, it reads the whole window again. This module defines the limits of this window.
+Publishers read the outbox in the order of ``"createdAt"``. An event is committed a short time after its
+``"createdAt"``, and a publisher may have read later events by then. Therefore a writer must commit within a time
+window, or roll back. When a publisher has read all events, it reads the whole window again. This module defines the
+limits of this window.
 
 ::
 
@@ -10,9 +11,9 @@ publisher has read all events, it reads the whole window again. This module defi
        |--- WRITE_WITHIN ---|--- IDLE_WITHIN ---|--- COMMIT_WITHIN ---|
        |------------------------ LATE_COMMITS ------------------------|
 
-A writer must do three things. It reads the instant while it holds the lock on the payment's row. It writes the event in
-the last statement of its transaction, which fails after ``WRITE_WITHIN``. It sets ``IDLE_WITHIN`` as the transaction's
-idle limit, so the server ends the transaction of a writer that hangs before its commit.
+A writer must do three things. It reads the clock for ``"createdAt"`` while it holds the lock on the payment's row. It
+writes the event in the last statement of its transaction, which fails after ``WRITE_WITHIN``. It sets ``IDLE_WITHIN``
+as the transaction's idle limit, so the server ends the transaction if the writer hangs before it commits.
 """
 
 from __future__ import annotations
@@ -20,13 +21,16 @@ from __future__ import annotations
 from datetime import timedelta
 
 WRITE_WITHIN = timedelta(seconds=1)
-"""The time limit from an event's instant to its INSERT, in database time."""
+"""The time limit from an event's ``"createdAt"`` to its INSERT, in database time."""
 
 IDLE_WITHIN = timedelta(seconds=1.5)
-"""The maximum time for which a writer's transaction may be idle before its commit."""
+"""The maximum time for which a writer's transaction can be idle before it commits."""
 
 COMMIT_WITHIN = timedelta(seconds=0.5)
 """The expected maximum time of a commit. payctl cannot enforce this limit, because a slow disk can delay a commit."""
 
 LATE_COMMITS = WRITE_WITHIN + IDLE_WITHIN + COMMIT_WITHIN
-"""The time limit from an event's instant to its commit. Publishers read this much time again."""
+"""The time limit from an event's ``"createdAt"`` to its commit.
+
+Publishers read a window of this length again.
+"""

@@ -6,7 +6,7 @@
     FAILED | CANCELLED ──success──▶ COMPLETED      late money: it is recorded, and the operator is alerted
     COMPLETED ──anything──▶ COMPLETED              a second success is a duplicate, a later failure is refused
 
-payctl checks the amount before the state, in the order that VNPay documents. A wrong amount changes nothing.
+payctl checks the amount first and then the state, in the order that VNPay documents. A wrong amount changes nothing.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ class Transition:
 class Duplicate:
     """The decision that a callback does not change its payment, because it reports nothing new.
 
-    Either the payment already has the reported status, or it is FAILED or CANCELLED and the callback reports no money.
+    Either the payment already has the reported status, or the payment is FAILED or CANCELLED and the callback reports
+    no success.
     """
 
     status: PaymentStatus
@@ -116,7 +117,7 @@ def is_of_gateway(payment: Payment, gateway: str) -> bool:
 
 
 def status_of(name: str) -> PaymentStatus | str:
-    """Return the status with this name, or the name itself if payctl does not know it."""
+    """Return the status with this name, or the name itself if payctl does not know the status."""
     return next((status for status in PaymentStatus if status.value == name), name)
 
 

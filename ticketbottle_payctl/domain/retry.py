@@ -1,7 +1,7 @@
 """Decide how a failed delivery changes an event's retry count, and when the event is retried.
 
-A transport failure does not change the retry count. A configuration fault does not change the count either, but it
-stops all events of this type. A fault of the event itself increments the count. A permanent fault makes the event dead
+A transport failure does not change the retry count. A configuration fault does not change the count either, but stops
+all events of the event's type. A fault in the event itself increments the count. A permanent fault makes the event dead
 immediately.
 """
 
@@ -36,7 +36,7 @@ def backoff(retry_count: int) -> timedelta:
 
 
 def retry_count_after(fault: Fault, retry_count: int, max_retries: int) -> int:
-    """Return the event's new retry count. For a permanent fault, it is at least ``max_retries``."""
+    """Return the event's new retry count. For a permanent fault, the new count is at least ``max_retries``."""
     match fault:
         case Fault.TRANSPORT | Fault.CONFIGURATION:
             return retry_count
@@ -47,5 +47,5 @@ def retry_count_after(fault: Fault, retry_count: int, max_retries: int) -> int:
 
 
 def error_text(code: str, reason: str) -> str:
-    """Return the text for ``"lastError"``: the error's code and the broker's text, on one line and without payload."""
+    """Return the text for ``"lastError"``: the error's code and the broker's message, on one line, without payload."""
     return " ".join(f"{code}: {reason}".split())[:_LONGEST_ERROR]

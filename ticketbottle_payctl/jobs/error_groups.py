@@ -17,7 +17,7 @@ _LIMITS = Limits(statement=timedelta(seconds=30))
 
 @dataclass(frozen=True, slots=True)
 class ErrorsReport:
-    """Groups of events with the same kind of error, the largest first. ``truncated`` is True if more groups exist."""
+    """Groups of events with the same kind of error, largest first. ``truncated`` is True if more groups exist."""
 
     groups: tuple[ErrorGroup, ...]
     truncated: bool

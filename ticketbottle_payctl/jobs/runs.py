@@ -19,7 +19,7 @@ _SHORTEST_PREFIX = 4
 
 @dataclass(frozen=True, slots=True)
 class RunPage:
-    """A page of runs, the latest first. ``more`` is True if older runs exist."""
+    """A page of runs, latest first. ``more`` is True if older runs exist."""
 
     runs: tuple[Run, ...]
     more: bool
@@ -36,7 +36,7 @@ class RunDetails:
 
 
 def list_runs(engine: Engine, limit: int, before: tuple[datetime, str] | None = None) -> RunPage:
-    """Return at most ``limit`` runs, the latest first. With ``before`` (instant and id), return only older runs.
+    """Return at most ``limit`` runs, latest first. With ``before`` (time and id), return only older runs.
 
     Raises:
         ConfigError: payctl's schema or a permission is missing.

@@ -1,4 +1,4 @@
-"""Read the identity of the database server. Commands check it before they change data."""
+"""Read the identity of the database server. Commands check the identity before they change data."""
 
 from __future__ import annotations
 

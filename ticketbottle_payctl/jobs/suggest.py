@@ -29,7 +29,7 @@ def latest_runs(engine: Engine) -> list[Run]:
 
 
 def largest_error_groups(engine: Engine, max_retries: int) -> list[ErrorGroup]:
-    """Return the error groups of unpublished events, the largest first.
+    """Return the error groups of unpublished events, largest first.
 
     Raises:
         PayctlError: the database did not answer in time.

@@ -1,4 +1,4 @@
-"""Check whether a callback is genuine. If it is not, explain why. This needs keys, but no database or network."""
+"""Check whether a callback is genuine. If it is not, explain why. This check needs keys, but no database or network."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class VerifyReport:
     currency: str | None = None
     """The currency's ISO 4217 code."""
     reason: str | None = None
-    """A stable code: why the callback was rejected, or why it changes no payment."""
+    """A stable code that says why the callback was rejected or why it changes no payment."""
     detail: str | None = None
     """The reason for a rejection, as a sentence."""
     hints: tuple[str, ...] = ()
@@ -64,8 +64,8 @@ def verify_signature(
     """Verify a callback with the same code as the webhook. Do not raise an exception for an invalid request.
 
     If ``gateway`` is None, the path or the format of the request decides. With ``explain``, a rejection has hints. To
-    find hints, payctl also tries the merchant's other values, the keys of other gateways, and ``other_keys``.
-    ``other_keys`` maps labels, which the hints show, to keys.
+    find hints, payctl also tries the merchant's other values, other gateways' keys, and ``other_keys``. ``other_keys``
+    maps labels, which the hints show, to keys.
 
     Raises:
         ConfigError: ``credentials_for`` found a wrong setting.

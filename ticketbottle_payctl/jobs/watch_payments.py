@@ -12,7 +12,7 @@ from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.payments import health as store
 
 OVERDUE_AFTER = timedelta(minutes=30)
-"""The age at which an unsettled payment is overdue. Most gateways close the payment page after 15 minutes."""
+"""The age at which an unsettled payment becomes overdue. Most gateways close the payment page after 15 minutes."""
 
 WINDOW = timedelta(hours=1)
 """The measured period. A measurement covers the payments that reached :data:`OVERDUE_AFTER` in the last hour."""
@@ -29,8 +29,7 @@ class GatewayWatch:
 
     ``overdue`` is the number of overdue payments in the window. ``unsettled_percent`` is their percentage of all
     payments in the window. ``silent_s`` is the number of seconds for which payments were created but no genuine
-    callback arrived. It is at most a day.
-    ``unsettled_percent`` and ``silent_s`` are 0 if the gateway has too few payments.
+    callback arrived, at most a day. ``unsettled_percent`` and ``silent_s`` are 0 if the gateway has too few payments.
     """
 
     gateway: str

@@ -1,4 +1,4 @@
-"""List the gateways that payctl supports, and choose the gateway of a request."""
+"""List the gateways that payctl supports, and choose the gateway for a request."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ticketbottle_payctl.secret import Secret
 GATEWAYS: dict[str, Gateway] = {
     gateway.name: gateway for gateway in (zalopay.GATEWAY, payos.GATEWAY, vnpay.GATEWAY, momo.GATEWAY)
 }
-"""Every gateway by its name. :func:`resolve` compares a request with their formats in this order."""
+"""Every gateway by its name. :func:`resolve` compares a request with the gateways' formats in this order."""
 
 _SPELLINGS = {spelling: gateway for gateway in GATEWAYS.values() for spelling in gateway.spellings}
 
 
 def by_name(name: str) -> Gateway:
-    """Return the gateway with this name. Accept every spelling of the gateway in any case.
+    """Return the gateway with this name. Accept every spelling of the gateway's name in any case.
 
     Raises:
         NotFoundError: no gateway has this name.
@@ -45,5 +45,5 @@ def resolve(request: Request) -> Gateway | None:
 
 
 def credentials(gateway: Gateway, lookup: Callable[[str], tuple[Secret, ...]]) -> Credentials:
-    """Return the merchant's values for a gateway. ``lookup`` reads the environment variable of each value."""
+    """Return the merchant's credentials for a gateway. ``lookup`` reads the values of an environment variable."""
     return {field.name: lookup(field.env) for field in gateway.fields}

@@ -1,6 +1,7 @@
 """Define the type that describes a payment gateway. Each gateway's file creates one :class:`Gateway`.
 
-CONTRIBUTING.md lists every place to change for a new gateway. ``tests/test_add_a_gateway.py`` checks these places.
+CONTRIBUTING.md lists every place that must change for a new gateway. ``tests/test_add_a_gateway.py`` checks these
+places.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from ticketbottle_payctl.providers.reply_code import ReplyCode
 from ticketbottle_payctl.secret import Secret
 
 Credentials = Mapping[str, tuple[Secret, ...]]
-"""The values of each credential by field name: the current value, then the previous value during a rotation."""
+"""Each credential's values by field name: the current value, then the previous value during a rotation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,6 @@ class Gateway:
     verify: Callable[[Request, Credentials], Callback | Unclear | Rejected]
     reply: Callable[[Answer], Reply]
     reply_code: ReplyCode | None
-    """The code that the gateway reads in the body of a reply, or None if it reads only the HTTP status."""
+    """The code that the gateway reads from a reply's body, or None if the gateway reads only the HTTP status."""
     content_type: str = "application/json"
-    """The content type of a callback's body. payctl sends it with each callback that it simulates."""
+    """The content type of a callback's body. payctl sends this content type with each callback that it simulates."""

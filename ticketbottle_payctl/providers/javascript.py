@@ -22,10 +22,10 @@ _MAX_DEPTH = 32
 
 
 def number_text(value: int | Real) -> str:
-    """Return the same text as JavaScript's ``String(value)``: the shortest digits that give the same double.
+    """Return the same string as JavaScript's ``String(value)``: the shortest digits that represent the same double.
 
     Raises:
-        MalformedError: the number is larger than any double.
+        MalformedError: the number is outside the range of a double.
     """
     if isinstance(value, int) and abs(value) <= MAX_SAFE_INTEGER:
         return str(value)
@@ -74,16 +74,16 @@ def _is_index(name: str) -> bool:
 
 
 def utf16_units(text: str) -> list[str]:
-    """Return the UTF-16 code units of a text. A character above U+FFFF has two code units."""
+    """Return the UTF-16 code units of a string. A character above U+FFFF has two code units."""
     encoded = text.encode("utf-16-le", "surrogatepass")
     return [chr(int.from_bytes(encoded[place : place + 2], "little")) for place in range(0, len(encoded), 2)]
 
 
 def stringify(value: object, depth: int = 0) -> str:
-    """Return the same text as JavaScript's ``JSON.stringify(value)``.
+    """Return the same string as JavaScript's ``JSON.stringify(value)``.
 
     Raises:
-        MalformedError: the value is nested deeper than any payment needs.
+        MalformedError: the value is nested more deeply than any payment needs.
     """
     if depth > _MAX_DEPTH:
         detail = "nested too deep"

@@ -21,12 +21,14 @@ def keys(credentials: Credentials, name: str) -> tuple[bytes, ...]:
 
 
 def texts(credentials: Credentials, name: str) -> tuple[str, ...]:
-    """Return a credential's values as text, the current value first. Leave out empty values."""
+    """Return a credential's values as strings, current value first. Leave out empty values."""
     return tuple(filter(None, [secret.reveal() for secret in credentials.get(name, ())]))
 
 
 def matches(algorithm: Algorithm, candidates: Iterable[bytes], presented: bytes, *texts: bytes) -> bool:
-    """Return whether ``presented`` is the lower-case hex HMAC of one of the texts with one of the keys.
+    """Return whether ``presented`` is the lower-case hex HMAC of one of ``texts``.
+
+    The keys to try are in ``candidates``.
 
     Every pair is compared, even after a match, so the time does not reveal which pair matched.
     """
@@ -42,10 +44,10 @@ def sign(algorithm: Algorithm, credentials: Credentials, name: str, text: str) -
 
 
 def matches_unkeyed(algorithm: OldHash, candidates: Iterable[bytes], presented: bytes, text: bytes) -> bool:
-    """Return whether ``presented`` is the plain hash of one of the keys followed by the text.
+    """Return whether ``presented`` is the plain hash of one of the ``candidates`` followed by ``text``.
 
     VNPay signed in this way before version 2.1.0. Use this function only to explain a rejection. A plain hash is not
-    secure, because anyone who knows one hash can compute the hash of a longer text.
+    secure, because anyone who knows one hash can compute the hash of a longer string.
     """
     found = False
     for key in candidates:

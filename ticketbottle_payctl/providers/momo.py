@@ -1,11 +1,11 @@
 """Verify MoMo AIO v2 callbacks. A callback is a POST with twelve signed fields.
 
-The signed text has the access key and the twelve fields in a fixed order. It does not escape values. So the order id
-must have its documented form, and no value may contain another order id. Otherwise a customer could choose an order
-description that makes the signature valid for another order, too.
+The signed text has the access key and the twelve fields in a fixed order. Its values are not escaped. So the order id
+must have its documented format, and no value is allowed to contain another order id. Otherwise a customer could choose
+an order description that makes the signature also valid for another order.
 
-Sources: developers.momo.vn v3, "Payment notification" (fields, signature, 204) and "Result codes". Details come from
-real callbacks of MoMo's sandbox.
+Sources: developers.momo.vn v3, "Payment notification" (fields, signature, 204) and "Result codes". Further details come
+from real callbacks from MoMo's sandbox.
 """
 
 from __future__ import annotations
@@ -99,10 +99,10 @@ def _prove(
 
 
 def signed_texts(body: dict[str, object], access_keys: tuple[str, ...]) -> list[bytes]:
-    """Return the texts that MoMo may have signed, one for each access key.
+    """Return the strings that MoMo may have signed, one for each access key.
 
     MoMo does not document how it prints a number with a fraction or an exponent. Therefore, if a body has such numbers,
-    the result also has a text with the received characters instead of the integers.
+    the result also has strings with the received characters instead of the integers.
     """
     pairs = [pairs_text(body)]
     if Real in map(type, body.values()):
@@ -139,7 +139,7 @@ def _printed(value: object) -> str:
 
 
 def value_text(body: dict[str, object], name: str, *, as_received: bool = False) -> str:
-    """Return the text that is signed for one field. For a descriptive field that is null, return an empty text.
+    """Return the text that is signed for one field. For a descriptive field that is null, return an empty string.
 
     Raises:
         MalformedError: the field is missing or has the wrong type.
@@ -194,8 +194,8 @@ def _read(proven: tuple[dict[str, object], MalformedError | None]) -> Callback:
 def _is_ambiguous(body: dict[str, object]) -> bool:
     """Return whether a value contains another order id, so that the signed text could mean another order.
 
-    No other field needs this check. The order of the fields is fixed, the amount comes before every free text, and the
-    last three fields are numbers.
+    No other field name needs this check. The order of the fields is fixed, the amount comes before every free-text
+    field, and the last three fields are numbers.
     """
     return any(isinstance(value := body.get(name), str) and "&orderId=" in value for name in SIGNED)
 
@@ -206,7 +206,7 @@ def recognises(request: Request) -> bool:
 
 
 def reply(answer: Answer) -> Reply:
-    """Return MoMo's reply for an answer. After status 204 without a body, MoMo does not call again.
+    """Return the reply to MoMo for an answer. After status 204 without a body, MoMo does not call again.
 
     MoMo does not document whether it calls again after another status.
     """

@@ -1,7 +1,7 @@
 """Classify MoMo's result codes, for callbacks and for status queries.
 
 Source: developers.momo.vn v3, "Result codes", columns "Result code" and "Final Status". Only the Vietnamese page lists
-the code 8000.
+code 8000.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Read untrusted input strictly, within size limits, and without loss of digits.
+"""Read untrusted input strictly, within size limits, and without losing digits.
 
-Every problem raises :class:`MalformedError` with a constant text.
+Every problem raises :class:`MalformedError` with a constant message.
 
 An integer becomes an ``int`` of any length. Any other number becomes a :class:`Real`, which keeps the received
 characters. No amount or id is ever converted to a float.
@@ -18,7 +18,7 @@ from typing import NoReturn
 from ticketbottle_payctl.domain.callback import MAX_BODY_BYTES
 
 MAX_AMOUNT = 10**15
-"""The largest accepted amount in VND, far above any payment. Every language represents such numbers exactly."""
+"""The largest accepted amount in VND, far above any payment. Every language can represent this number exactly."""
 
 _DIGITS = re.compile(r"0|[1-9][0-9]*", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -43,7 +43,7 @@ def read_body(body: bytes) -> dict[str, object]:
     """Return the JSON object in a request body.
 
     Raises:
-        MalformedError: the body is larger than ``MAX_BODY_BYTES``, is not UTF-8, or :func:`read_object` refuses it.
+        MalformedError: the body is larger than ``MAX_BODY_BYTES``, is not UTF-8, or is refused by :func:`read_object`.
     """
     if len(body) > MAX_BODY_BYTES:
         _malformed("the body is too large")
@@ -57,11 +57,10 @@ def read_body(body: bytes) -> dict[str, object]:
 def read_object(text: str) -> dict[str, object]:
     """Return the JSON object in ``text``.
 
-    Refuse NaN, Infinity, numbers outside the range of a double, numbers with thousands of digits, and half of a
-    surrogate pair.
+    Refuse NaN, Infinity, numbers outside the range of a double, numbers with thousands of digits, and lone surrogates.
 
     Raises:
-        MalformedError: the text is not a JSON object, is nested too deep, repeats a name within one object, or has a
+        MalformedError: the text is not a JSON object, is nested too deeply, repeats a name within one object, or has a
             refused value.
     """
     try:
@@ -79,8 +78,8 @@ def read_object(text: str) -> dict[str, object]:
 def read_whatever(body: bytes) -> tuple[dict[str, object], MalformedError | None]:
     """Return the JSON object in a body, and the error if :func:`read_body` refuses the body.
 
-    If the body is refused, :func:`read_leniently` reads it, so that the caller can still check its signature. payctl
-    never settles a payment from such content.
+    If the body is refused, :func:`read_leniently` reads the body, so that the caller can still check the signature.
+    payctl never settles a payment from such content.
     """
     try:
         return read_body(body), None
@@ -89,7 +88,7 @@ def read_whatever(body: bytes) -> tuple[dict[str, object], MalformedError | None
 
 
 def read_leniently(body: bytes) -> dict[str, object]:
-    """Return the JSON object in a body, read like JavaScript's ``JSON.parse``, or an empty object.
+    """Return the JSON object in a body, read as JavaScript's ``JSON.parse`` would read it, or an empty object.
 
     If a name occurs twice, the last value counts.
     """
@@ -114,7 +113,7 @@ def text_of(fields: dict[str, object], name: str) -> str:
     """Return the text of a required field.
 
     Raises:
-        MalformedError: the value is not a text, is empty, or has a control character. PostgreSQL cannot store NUL.
+        MalformedError: the value is not a string, is empty, or has a control character. PostgreSQL cannot store NUL.
     """
     value = fields.get(name)
     if not isinstance(value, str) or not value or _CONTROL.search(value):
@@ -123,7 +122,7 @@ def text_of(fields: dict[str, object], name: str) -> str:
 
 
 def printable(value: object) -> str:
-    """Return ``value`` if it is a printable text of at most 100 characters. Otherwise return an empty text."""
+    """Return ``value`` if it is a printable string of at most 100 characters. Otherwise return an empty string."""
     usable = isinstance(value, str) and len(value) <= MAX_REFERENCE and value.isprintable()
     return value if usable and isinstance(value, str) else ""
 
@@ -143,7 +142,7 @@ def whole_number(value: object) -> int | None:
 
 
 def digits(value: object) -> int | None:
-    """Return the integer that a text of ASCII digits represents. Return None for a sign, a space or a leading zero."""
+    """Return the integer that a string of ASCII digits represents. Signs, spaces and leading zeros give None."""
     return int(value) if isinstance(value, str) and len(value) <= MAX_DIGITS and _DIGITS.fullmatch(value) else None
 
 
@@ -152,9 +151,9 @@ MAX_REFERENCE = 100
 
 
 def number_of(value: object) -> int | None:
-    """Return the integer that a JSON number or a text of digits represents, or None.
+    """Return the integer that a JSON number or a string of digits represents, or None.
 
-    Gateways sign a number and a text of the same digits in the same way.
+    Gateways sign a number and a string with the same digits in the same way.
     """
     return digits(value) if isinstance(value, str) else whole_number(value)
 

@@ -1,4 +1,4 @@
-"""Verify PayOS callbacks. A callback is a POST with an object ``data``, which is signed with the checksum key.
+"""Verify PayOS callbacks. A callback is a POST with a ``data`` object, which is signed with the checksum key.
 
 The signed text has the sorted ``name=value`` pairs of ``data``. The envelope's ``code`` and ``success`` are not signed,
 so payctl does not use them.
@@ -33,9 +33,9 @@ from ticketbottle_payctl.providers.wording import json_reply
 NAME = "payos"
 PING_ORDER = "123"
 PING_DESCRIPTIONS = ("VQRIO123", "Ma giao dich thu nghiem")
-"""The descriptions of the test callback that PayOS sends at registration, signed with the merchant's key.
+"""The descriptions of the test callback that PayOS sends when a URL is registered.
 
-PayOS used the second description earlier.
+PayOS signs the test callback with the merchant's key. Earlier, PayOS used the second description.
 """
 
 _DECIDING = ("amount", "code", "currency", "description", "orderCode", "paymentLinkId", "reference")
@@ -95,8 +95,8 @@ def _names(proven: _Proven) -> Named:
 def _is_ambiguous(data: dict[str, object], text: str) -> bool:
     """Return whether data with another order, amount or outcome could have the same signed text.
 
-    The signed text escapes nothing, so ``&orderCode=5`` inside a value looks like a separate field. Therefore each of
-    the deciding fields must begin at only one place, and its value must end at the next ``&``.
+    The signed text escapes nothing, so ``&orderCode=5`` inside a value looks like a separate field. Therefore each
+    deciding field must begin in only one place, and its value must end at the next ``&``.
     """
     if text.count("&") == len(data) - 1:
         return False
@@ -107,7 +107,7 @@ def _is_ambiguous(data: dict[str, object], text: str) -> bool:
 
 
 def data_of(envelope: dict[str, object]) -> dict[str, object]:
-    """Return the signed object ``data``.
+    """Return the signed ``data`` object.
 
     Raises:
         MalformedError: ``data`` is not an object.
@@ -125,7 +125,7 @@ def signed_text(data: dict[str, object]) -> str:
 
 
 def value_text(value: object) -> str:
-    """Return a value in the form that PayOS signs. Null, "null" and "undefined" become an empty text."""
+    """Return a value in the format that PayOS signs. Null, "null" and "undefined" become an empty string."""
     if isinstance(value, str):
         return "" if value in _SIGNED_AS_EMPTY else value
     if value is None:
@@ -138,7 +138,10 @@ def value_text(value: object) -> str:
 
 
 def _sorted_element(element: object) -> object:
-    """Return an array's element in the form that PayOS signs: sort its members, and split texts into UTF-16 units."""
+    """Return an array's element in the format that PayOS signs.
+
+    PayOS sorts the element's members, and splits strings into UTF-16 units.
+    """
     if isinstance(element, dict):
         return {name: element[name] for name in javascript.sorted_names(list(element))}
     if isinstance(element, str):
@@ -191,8 +194,8 @@ def _order_code(data: dict[str, object]) -> str:
 def order_hint(number: int) -> OrderHint:
     """Return the order's date and the last five characters of its code, decoded from PayOS's order number.
 
-    The payment service computes this number as YYYYMMDD times 10^8, plus the last five characters as a base 36 number.
-    If a number has another format, the date and the characters are None.
+    The payment service computes this number as YYYYMMDD times 10^8, plus the last five characters as a base-36 number.
+    If a number has a different format, the date and the characters are None.
     """
     day, rest = divmod(number, 10**8)
     if not (10**7 <= day < 10**8 and rest < 36**5):
@@ -218,9 +221,9 @@ def recognises(request: Request) -> bool:
 
 
 def reply(answer: Answer) -> Reply:
-    """Return PayOS's reply for an answer. After a 2xx status, PayOS does not call again.
+    """Return the reply to PayOS for an answer. After a 2xx status, PayOS does not call again.
 
-    PayOS does not document its reaction to another status.
+    PayOS does not document what it does after another status.
     """
     status, problem = _REPLIES[answer]
     return json_reply({"success": False, "message": problem} if problem else {"success": True}, status)

@@ -1,4 +1,4 @@
-"""Judge whether a gateway would accept a reply to a callback, from the HTTP status and a code in the body."""
+"""Judge whether a gateway would accept a reply to a callback, based on the HTTP status and a code in the body."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _STATUS = {
     404: "the service has nothing at this path; check the path of the URL",
     405: "the service does not accept this HTTP method at this path; check the path of the URL",
 }
-"""The meanings of HTTP statuses in the reply to a callback."""
+"""The meanings of the HTTP statuses of a reply to a callback."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,9 @@ class ReplyCode:
 
 
 class Judgement(NamedTuple):
-    """The decision whether a gateway would accept a reply.
+    """The verdict on whether a gateway would accept a reply.
 
-    ``code`` is the code in the reply's body, as text. ``why`` says why the gateway would not accept the reply.
+    ``code`` is the code in the reply's body, as a string. ``why`` says why the gateway would not accept the reply.
     """
 
     acknowledged: bool

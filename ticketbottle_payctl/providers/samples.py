@@ -1,4 +1,4 @@
-"""Provide sample callbacks, so that users can try payctl without an account at a gateway.
+"""Provide sample callbacks, so that users can try payctl without a gateway account.
 
 Every key in ``samples.json`` is public. The gateways publish these keys for their sandbox or in their documentation.
 VNPay publishes no key, so its key is invented. ``genuine`` means that the gateway itself made the signature.
@@ -98,7 +98,7 @@ def _into_query(request: Request, content: Content) -> Request:
 
 
 def _into_body(request: Request, content: Content) -> Request:
-    """Return the request with these fields of its JSON body replaced."""
+    """Return the request with these fields in its JSON body replaced."""
     return replace(request, body=_compact({**json.loads(request.body), **content}).encode())
 
 

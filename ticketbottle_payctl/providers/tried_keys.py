@@ -1,4 +1,4 @@
-"""Describe the keys that payctl used to check a signature. Two people can compare descriptions instead of keys."""
+"""Describe the keys that payctl used to check a signature, so that people can compare keys without showing them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PREVIOUS = "_PREVIOUS"
 
 @dataclass(frozen=True, slots=True)
 class TriedKey:
-    """A key that payctl used to check a signature. No field contains a part of the key."""
+    """A key that payctl used to check a signature. No field contains any part of the key."""
 
     variable: str
     """The key's environment variable, or another source of the key."""
@@ -29,11 +29,14 @@ class TriedKey:
     fingerprint: str
     """The first eight hex digits of the key's SHA-256."""
     matched: bool
-    """Whether the signature is valid with this key. For MoMo, a signature is valid only with both keys together."""
+    """Whether the signature is valid with this key.
+
+    A MoMo signature depends on the access key and the secret key together.
+    """
 
     @property
     def description(self) -> str:
-        """The key in words: ``MOMO_SECRET_KEY (current), 32 characters, fingerprint 1a2b3c4d``."""
+        """The key in words, such as ``MOMO_SECRET_KEY (current), 32 characters, fingerprint 1a2b3c4d``."""
         name = f"{self.variable} ({self.generation})" if self.variable.isidentifier() else self.variable
         return f"{name}, {count(self.length, 'character')}, fingerprint {self.fingerprint}"
 

@@ -21,11 +21,11 @@ class NotGenuineError(Exception):
 
 
 class AmbiguousError(MalformedError):
-    """The signed text can also be read as a callback with another order, amount or outcome."""
+    """The signed text can also be read as a callback with a different order, amount or outcome."""
 
 
 class Named(NamedTuple):
-    """The names of a payment in a callback. The values are not checked, so they may have any type."""
+    """The names of a payment in a callback. The values are not checked, so they can have any type."""
 
     reference: object
     order_ref: object
@@ -35,7 +35,7 @@ class Named(NamedTuple):
 def judge(
     gateway: str, prove: Callable[[], Proven], read: Callable[[Proven], Callback], names: Callable[[Proven], Named]
 ) -> Callback | Unclear | Rejected:
-    """Verify a callback with ``prove``, then read its content with ``read``. Return their errors as results.
+    """Verify a callback with ``prove``, then read its content with ``read``. Return errors as results.
 
     If ``prove`` raises NotGenuineError or MalformedError, the callback is rejected, and payctl stores nothing. If
     ``read`` raises MalformedError or AmbiguousError, the signature is valid, and the callback is unclear. ``names``

@@ -1,11 +1,12 @@
 """Verify VNPay 2.1.0 callbacks. A callback is a GET with ``vnp_`` parameters, which are signed with the hash secret.
 
-The signed text has the sorted and encoded parameters. VNPAY's samples encode values in different ways, and the server's
-encoding is not documented. So payctl first tries the received text of the query, then the decoded values in the
-documented encoding. Each text decodes to only one set of values, so payctl accepts no values that were not signed.
+The signed text consists of the sorted and encoded parameters. VNPAY's samples encode values in different ways, and the
+server's encoding is not documented. So payctl first tries the query's text as received, then the decoded values in the
+documented encoding. Each of these strings decodes to only one set of values, so payctl accepts no values that were not
+signed.
 
-Source: sandbox.vnpayment.vn/apis/docs, "Thanh toán PAY" (IPN, response codes, RspCode). VNPAY's own samples show what
-the documentation omits.
+Source: sandbox.vnpayment.vn/apis/docs, "Thanh toán PAY" (IPN, response codes, RspCode). The details that the
+documentation omits come from VNPAY's own samples.
 """
 
 from __future__ import annotations
@@ -117,7 +118,7 @@ def read_query(query: str) -> list[Parameter]:
 
 
 def signed_texts(parameters: list[Parameter]) -> Iterator[str]:
-    """Yield the texts that VNPay may have signed, the most likely text first.
+    """Yield the strings that VNPay may have signed, the most likely string first.
 
     The Java and C# samples leave out empty values, but the PHP sample signs them. The documentation does not say which
     sample is right. PHP also encodes some characters differently, such as ``*`` as ``%2A``.
@@ -148,7 +149,7 @@ def canonical_text(parameters: list[Parameter], *, empty: bool = False) -> str:
 
 
 def form_encoded(text: str) -> str:
-    """Encode a text in the form encoding of HTML.
+    """Encode a string as HTML forms do (``application/x-www-form-urlencoded``).
 
     A space becomes ``+``. Any other character outside ``A-Za-z0-9*-._`` becomes ``%XX`` in upper case.
     """
@@ -205,7 +206,7 @@ def recognises(request: Request) -> bool:
 
 
 def reply(answer: Answer) -> Reply:
-    """Return VNPay's reply for an answer: HTTP 200 with an RspCode.
+    """Return the reply to VNPay for an answer: HTTP 200 with an RspCode.
 
     After 00 or 02, VNPay does not call again. After any other code, it calls ten times, five minutes apart. A failed or
     suspicious payment gets 00 too, because 00 only confirms that payctl has received the callback.

@@ -35,7 +35,7 @@ _STATUS_FAILED = "02"
 
 
 def meaning(response: str, status: str) -> tuple[Outcome, IgnoredBecause | None]:
-    """Return the payment's result for the two codes. If they settle nothing, return IGNORED and the reason.
+    """Return the payment's result for the two codes. If the codes settle nothing, return IGNORED and the reason.
 
     The payment is paid only if both codes are 00. If either code is 07, VNPay has the money but blocks it. An
     undocumented code settles nothing.

@@ -1,4 +1,4 @@
-"""Verify ZaloPay v2 callbacks. A callback is a POST with a JSON text ``data``, which ZaloPay signs with key2.
+"""Verify ZaloPay v2 callbacks. A callback is a POST with a JSON string in ``data``, which ZaloPay signs with key2.
 
 Sources: docs.zalopay.vn, "Callback" (mac, types, return codes) and "Status codes". According to the quickstart samples,
 ``return_code`` 0 makes ZaloPay call again, at most three times. ZaloPay sends no callback for a failed payment, so a
@@ -77,13 +77,16 @@ def _names(proven: tuple[str, MalformedError | None]) -> Named:
 
 
 def _order_in(reference: str) -> str:
-    """Return the reference without the prefix yymmdd_. ZaloPay's documentation requires it, but its sample lacks it."""
+    """Return the reference without its yymmdd_ prefix, if any.
+
+    ZaloPay's documentation requires the prefix, but its sample lacks it.
+    """
     dated = _DATED.fullmatch(reference)
     return dated[1] if dated else reference
 
 
 def signed_text(envelope: dict[str, object]) -> str:
-    """Return the text in ``data`` unchanged, because the mac covers its exact characters.
+    """Return the string in ``data`` unchanged, because the mac covers its exact characters.
 
     Raises:
         MalformedError: ``data`` is not a string.
@@ -128,7 +131,7 @@ def recognises(request: Request) -> bool:
 
 
 def reply(answer: Answer) -> Reply:
-    """Return ZaloPay's reply for an answer: HTTP 200 with a return code. Only after code 0 does ZaloPay call again."""
+    """Return the reply to ZaloPay for an answer: HTTP 200 with a return code. ZaloPay calls again only after code 0."""
     code, message = _REPLIES[answer]
     return json_reply({"return_code": code, "return_message": message})
 

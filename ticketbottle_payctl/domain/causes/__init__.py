@@ -1,6 +1,6 @@
-"""Find the reasons why events wait, from the evidence of the database and the brokers.
+"""Find the reasons why events are waiting, from the evidence of the database and the brokers.
 
-The store collects the :class:`Evidence`, and :func:`causes` finds the causes in it. Therefore ``stats`` and ``doctor``
+The store collects the :class:`Evidence`, and :func:`causes` derives the causes. Therefore ``stats`` and ``doctor``
 report the same causes. This package opens no connection.
 """
 
@@ -34,9 +34,12 @@ __all__ = [
 
 
 def causes(evidence: Evidence, brokers: Brokers | None = None) -> tuple[Cause, ...]:
-    """Return the causes of waiting, most urgent first. The result is empty if no event is dead, blocked or overdue.
+    """Return the reasons why events are waiting, most urgent first.
 
-    If ``brokers`` is None, the brokers were not asked. Then the advice may name the command that asks them.
+    The result is empty if no event is dead, blocked or overdue.
+
+    If ``brokers`` is None, the brokers were not checked. In this case, the advice can name the command that checks
+    them.
     """
     found = [*of_publishers(evidence)]
     found += of_brokers(evidence, brokers)

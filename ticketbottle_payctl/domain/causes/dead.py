@@ -1,4 +1,4 @@
-"""Report dead events, and the events that wait behind them, as causes. Advise a replay only if it can help."""
+"""Report dead events, and the events that wait behind them, as causes. Advise a replay only if a replay can help."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CODES_OF_SIZE = ("MSG_SIZE_TOO_LARGE", "INVALID_MSG_SIZE", "RECORD_LIST_TOO_LAR
 
 
 def of_dead(evidence: Evidence) -> Iterator[Cause]:
-    """Yield a cause for each group of dead events, and causes for blocked and for harmless superseded events."""
+    """Yield a cause for each group of dead events, and causes for blocked events and for harmless superseded events."""
     by_debezium = evidence.slot_active is not None  # then no event is blocked, and replayed events are not sent
     blocked = [one for one in evidence.waiting if one.reason is Reason.BLOCKED and not by_debezium]
     apart = not evidence.blocked and not blocked  # otherwise a superseded event may block a success
@@ -54,7 +54,7 @@ _RELEASE = (
 
 
 def _of_harmless(evidence: Evidence) -> Cause:
-    """Return the cause for superseded events that block nothing. Its advice is to delete them."""
+    """Return the cause for superseded events that block nothing. The advice is to delete these events."""
     number, ids = evidence.superseded, evidence.superseded_ids
     if number == 1:
         orders = evidence.superseded_orders or (None,)
@@ -77,7 +77,7 @@ def _of_superseded(group: DeadGroup, blocked: Sequence[Waiting]) -> tuple[str, C
 
 
 def _of_error(group: DeadGroup) -> tuple[str, Command]:
-    """Return the advice for a group, with a replay command if a replay can help, or else with a show command."""
+    """Return the advice for a group. Add a replay command if a replay can help, and otherwise a show command."""
     code = (group.error or "").partition(":")[0]
     rows = group.events - group.superseded
     replay = Command(("replay",), (), ("--failed", "--error-group", group.group), changes=True, rows=rows)

@@ -76,7 +76,7 @@ def _of_debezium(evidence: Evidence, waiting: Sequence[Waiting]) -> Iterator[Cau
 
 
 def of_brokers(evidence: Evidence, brokers: Brokers | None) -> Iterator[Cause]:
-    """Yield the causes that the brokers report, but only if overdue events wait because of them."""
+    """Yield each cause that the brokers report, but only if overdue events are waiting because of it."""
     waiting = overdue(evidence, Reason.READY, Reason.FAILING)
     if brokers is None or not waiting or evidence.slot_active is not None:
         return

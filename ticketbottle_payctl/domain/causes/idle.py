@@ -12,7 +12,7 @@ class Idle(NamedTuple):
     """The finding that no publisher is working although an event could be sent.
 
     ``words`` describe the finding and the last activity. ``expected`` is True if a publisher was seen recently, because
-    a scheduled publisher may be between two runs.
+    a scheduled publisher might be between two runs.
     """
 
     words: str
@@ -20,7 +20,7 @@ class Idle(NamedTuple):
 
 
 def idle(evidence: Evidence) -> Idle | None:
-    """Return the finding, or None if a publisher is working, no event could be sent, or Debezium publishes."""
+    """Return the finding, or None if a publisher is working, no event could be sent, or Debezium is the publisher."""
     waits = any(one.reason in {Reason.READY, Reason.FAILING} for one in evidence.waiting)
     if not waits or evidence.slot_active is not None or any(one.working for one in evidence.publishers):
         return None

@@ -1,4 +1,4 @@
-"""Define the types of causes and of their evidence. Ages and waits are in seconds, in database time."""
+"""Define the types of causes and of their evidence. Ages and waiting times are in seconds, in database time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WAITS_AFTER = timedelta(seconds=10)
 """The age from which a pending event that could be sent suggests that no publisher is working."""
 
 SEEN_WITHIN = timedelta(seconds=90)
-"""The time for which a publisher counts as running after its last report. A running publisher reports every 30 s."""
+"""How long a publisher counts as running after its last report. A running publisher reports every 30 s."""
 
 
 class CauseKind(StrEnum):
@@ -40,7 +40,7 @@ class CauseKind(StrEnum):
 
 
 class Command(NamedTuple):
-    """A payctl command that helps. ``changes`` is True if the command changes data, in about ``rows`` rows."""
+    """A payctl command that the operator can run. ``changes`` is True if it changes data, in about ``rows`` rows."""
 
     verb: tuple[str, ...]
     operands: tuple[str, ...] = ()
@@ -50,9 +50,10 @@ class Command(NamedTuple):
 
 
 class Cause(NamedTuple):
-    """A reason why ``events`` events wait, with the observed fact, its meaning, and the advice.
+    """A reason why events are waiting, with the observed fact, its meaning, and the advice.
 
-    If both ``advice`` and ``command`` are given, the operator must follow ``advice`` first.
+    ``events`` is the number of waiting events. If both ``advice`` and ``command`` are given, the operator must follow
+    ``advice`` first.
     """
 
     kind: CauseKind
@@ -69,12 +70,12 @@ class Cause(NamedTuple):
 
     @property
     def is_harmless(self) -> bool:
-        """Whether no customer waits because of this cause."""
+        """Whether this cause makes no customer wait."""
         return self.kind is CauseKind.SUPERSEDED
 
 
 class Reason(StrEnum):
-    """The reasons why a pending event waits, as its row shows them."""
+    """The reasons why a pending event is waiting, as its row shows them."""
 
     BLOCKED = "blocked"
     LOCKED = "locked"
@@ -86,7 +87,7 @@ class Reason(StrEnum):
 class Holder(NamedTuple):
     """A session that holds a lock, and the age of its transaction in seconds.
 
-    A field is None if the role may not see its value.
+    A field is None if the role is not allowed to see its value.
     """
 
     pid: int | None
@@ -106,11 +107,12 @@ class Holder(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """A group of pending events of one type that wait for the same reason. ``id`` is the oldest event.
+    """A group of pending events of one type that are waiting for the same reason. ``id`` is the oldest event's id.
 
     ``blocker`` is the earlier event of the same payment that the oldest event waits for. ``error`` is the last error of
     the oldest event or of an earlier event of its payment. ``due_in_s`` is the number of seconds until the first event
-    of the group is retried. ``order_code`` belongs to the oldest event. It is None if its payload has no order code.
+    of the group is retried. ``order_code`` belongs to the oldest event. ``order_code`` is None if the event's payload
+    has no order code.
     """
 
     reason: Reason
@@ -164,17 +166,17 @@ class SeenPublisher(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The facts that the database shows about waiting events.
+    """The facts about waiting events, as the database shows them.
 
-    ``waiting`` describes only the oldest pending events, and ``sampled`` is True if there are more. ``blocked`` counts
-    all blocked events. ``superseded`` counts the dead events whose payment is COMPLETED now. It is 0 if the role may
-    not read the payments. ``superseded_ids`` and ``superseded_orders`` are the ids and order codes of the oldest
-    superseded events.
+    ``waiting`` describes only the oldest pending events, and ``sampled`` is True if more pending events exist.
+    ``blocked`` counts all blocked events. ``superseded`` counts the dead events whose payment is COMPLETED now.
+    ``superseded`` is 0 if the role is not allowed to read the payments. ``superseded_ids`` and ``superseded_orders``
+    are the ids and order codes of the oldest superseded events.
 
     ``sent_lately`` counts the events published within the last minute, and ``newest_sent_s`` is the age of the newest
-    of these events. ``last_sent_s`` is the time since the last publishing. ``publishers_known`` is False if the role
-    may not read when the last publisher ran. ``slot_active`` says whether a connector reads Debezium's slot. It is None
-    if Debezium does not publish.
+    of these events. ``last_sent_s`` is the time since an event was last published. ``publishers_known`` is False if the
+    role is not allowed to read when the last publisher ran. ``slot_active`` says whether a connector reads from
+    Debezium's slot. It is None if Debezium does not publish the outbox.
     """
 
     pending: int = 0
@@ -198,20 +200,23 @@ class Evidence:
 
     @property
     def running(self) -> Sequence[SeenPublisher]:
-        """The publishers that are working now or were seen recently. A scheduled publisher may be between two runs."""
+        """The publishers that are working now or were seen recently.
+
+        A scheduled publisher might be between two runs.
+        """
         return [one for one in self.publishers if one.working or one.seconds < SEEN_WITHIN.total_seconds()]
 
     @property
     def last_seen_s(self) -> float | None:
-        """The seconds since any publisher was last seen, or None if no publisher was ever seen."""
+        """The number of seconds since any publisher was last seen, or None if no publisher was ever seen."""
         return min((one.seconds for one in self.publishers), default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Brokers:
-    """The result of asking the brokers. ``stopped`` has the event types that cannot be sent, each with the reason.
+    """The result of checking the brokers. ``stopped`` has the event types that cannot be sent, each with the reason.
 
-    ``unavailable`` is the reason why the brokers did not answer. ``not_asked`` is the reason why payctl could not ask
+    ``unavailable`` is the reason why the brokers did not answer. ``not_asked`` is the reason why payctl could not check
     the brokers.
     """
 

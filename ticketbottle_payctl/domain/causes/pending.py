@@ -1,4 +1,4 @@
-"""Report pending events that are retried, that wait in a long backlog, or that wait for an unknown reason."""
+"""Report pending events that are being retried, are in a long backlog, or are waiting for an unknown reason."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _alive(evidence: Evidence) -> str:
 
 
 def unexplained(evidence: Evidence, ready: Sequence[Waiting], brokers: Brokers | None) -> Cause:
-    """Return the cause for overdue events that no other cause explains: a long backlog, or an unknown cause."""
+    """Return the cause for overdue events that no other cause explains. The cause is a long backlog or is unknown."""
     events = total(ready)
     oldest = max(ready, key=lambda one: one.oldest_s)
     newest_sent = evidence.newest_sent_s

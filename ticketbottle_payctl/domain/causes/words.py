@@ -9,7 +9,7 @@ from ticketbottle_payctl.formats import count, duration, short_id
 
 
 def overdue(evidence: Evidence, *reasons: Reason) -> list[Waiting]:
-    """Return the overdue events that wait for one of these reasons."""
+    """Return the overdue events that are waiting for one of these reasons."""
     late = OVERDUE_AFTER.total_seconds()
     return [one for one in evidence.waiting if one.reason in reasons and one.oldest_s > late]
 
@@ -20,7 +20,7 @@ def total(waiting: Sequence[Waiting]) -> int:
 
 
 def waited(evidence: Evidence, waiting: Sequence[Waiting]) -> str:
-    """Return the number of waiting events and their age, in words. Add "at least" if only a sample was read."""
+    """Describe the number of waiting events and their age in words. Add "at least" if only a sample was read."""
     events = total(waiting)
     verb = "has waited for" if events == 1 else "have waited for up to"
     least = "at least " if evidence.sampled else ""
@@ -38,7 +38,7 @@ def show(name: str) -> Command:
 
 
 PUBLISH = Command(("publish-outbox",), changes=True)
-"""The command that publishes manually."""
+"""The command with which the operator can publish the pending events."""
 
 LOOK_AT_KAFKA = Command(("doctor",), options=("--only", "kafka"))
 """The command that checks the brokers."""

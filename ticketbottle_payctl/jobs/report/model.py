@@ -39,7 +39,10 @@ class GapReason(StrEnum):
 
 
 class Gap(NamedTuple):
-    """A part of the report that is missing, and the reason. With ``before``, only the time before it is missing."""
+    """A part of the report that is missing, and the reason.
+
+    If ``before`` is set, only the data from before that time is missing.
+    """
 
     section: Section
     reason: GapReason
@@ -47,12 +50,12 @@ class Gap(NamedTuple):
 
     @property
     def is_failure(self) -> bool:
-        """Whether the whole section is missing. With any other gap, the section covers only a part of its data."""
+        """Whether the whole section is missing. For any other gap, the section covers only some of its data."""
         return self.reason is GapReason.TIMED_OUT
 
 
 class Waiting(NamedTuple):
-    """The backlog at the moment of the report. ``oldest_id`` is the oldest pending event."""
+    """The backlog when the report was made. ``oldest_id`` is the id of the oldest pending event."""
 
     pending: int
     dead: int
@@ -91,7 +94,10 @@ class Moment(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """The longest time in which events waited but none was sent. ``waiting`` is the backlog at its end."""
+    """The longest time in which events were waiting but none was sent.
+
+    ``waiting`` is the backlog at the end of the pause.
+    """
 
     since: datetime
     until: datetime
@@ -99,7 +105,7 @@ class Pause(NamedTuple):
 
 
 class Point(NamedTuple):
-    """One part of the window. ``waiting`` is the backlog at its end. Lags are None if no event was sent."""
+    """One part of the window. ``waiting`` is the backlog at the end of the part. Lags are None if no event was sent."""
 
     at: datetime
     created: int
@@ -114,7 +120,7 @@ class Point(NamedTuple):
 class Report:
     """The facts about a window, and the state of the outbox at ``at``.
 
-    A field is None if its section is missing. ``gaps`` says why.
+    A field is None if its section is missing. ``gaps`` says why the section is missing.
     """
 
     at: datetime
@@ -135,12 +141,12 @@ class Report:
 
     @property
     def without_ticket(self) -> int:
-        """The number of orders whose customers have paid, or may have paid, but have no ticket."""
+        """The number of orders whose customers have paid, or might have paid, but have no ticket."""
         return sum(group.number for group in self._groups())
 
     @property
     def amount(self) -> int:
-        """The sum of the amounts of the orders in ``without_ticket``, in whole VND."""
+        """The total amount of the orders in ``without_ticket``, in whole VND."""
         return sum(group.amount for group in self._groups())
 
     @property

@@ -17,7 +17,7 @@ _SHORTEST_LAG_S = 1.0
 
 
 def parts_of(since: datetime, until: datetime) -> Parts:
-    """Divide a window into at most 96 parts of a round length. The parts of a very long window are whole days."""
+    """Divide a window into at most 96 parts with a round length. The parts of a very long window are whole days."""
     wanted = (until - since).total_seconds() / _MOST_PARTS
     step = next((step for step in _STEPS_S if step >= wanted), None)
     return Parts(since, until, step or -(-wanted // _STEPS_S[-1]) * _STEPS_S[-1])
@@ -36,7 +36,7 @@ def points_of(flow: Flow, parts: Parts) -> tuple[Point, ...]:
 
 
 def pause_of(flow: Flow, points: Sequence[Point], parts: Parts) -> Pause | None:
-    """Return the longest time in which events waited but none was sent, with its exact start and end.
+    """Return the longest time in which events were waiting but none was sent, with its exact start and end.
 
     Ignore a pause that contains no whole part of the window.
     """
@@ -55,9 +55,10 @@ def pause_of(flow: Flow, points: Sequence[Point], parts: Parts) -> Pause | None:
 
 
 def _began(flow: Flow, points: Sequence[Point], parts: Parts, part: int) -> datetime:
-    """Return when a pause began. ``part`` is its first whole part.
+    """Return when a pause began. ``part`` is the first part that lies completely in the pause.
 
-    The pause began in the previous part, when the last event was sent there or the first waiting event was created.
+    The pause began in the previous part, either when its last event was sent or when the first waiting event was
+    created.
     """
     if part == 0:
         return parts.since
@@ -68,7 +69,10 @@ def _began(flow: Flow, points: Sequence[Point], parts: Parts, part: int) -> date
 
 
 def _ended(flow: Flow, parts: Parts, part: int) -> datetime:
-    """Return when a pause ended, which is when the next event was sent. ``part`` follows the last whole part."""
+    """Return when a pause ended, which is when the next event was sent.
+
+    ``part`` is the part after the last part that lies completely in the pause.
+    """
     sent = flow.sent.get(part)
     return sent.first if sent else parts.start(part)
 

@@ -27,7 +27,7 @@ _DOCTOR = Advice(
 def advise(
     found: History, verdicts: Sequence[Verdict], now: datetime, *, debezium_publishes: bool
 ) -> tuple[Advice, ...]:
-    """Return the commands that help, the most urgent first.
+    """Return the commands to run next, most urgent first.
 
     The list is empty if no command helps, or nothing is open.
     """
@@ -92,7 +92,7 @@ def _with_debezium(verdict: Verdict) -> Iterator[Advice]:
 
 
 def _of_dead(dead: Sequence[EventRow], last: EventRow) -> Iterator[Advice]:
-    """Yield the advice about the ``dead`` events, which must be resolved before the event ``last`` can be sent."""
+    """Yield the advice about the ``dead`` events, which must be resolved before the ``last`` event can be sent."""
     replayable = [each.id for each in dead if not each.superseded and remedy_for(each) is None]
     if replayable:
         yield Advice(("replay",), "fix the cause, then requeue the dead events", tuple(replayable))

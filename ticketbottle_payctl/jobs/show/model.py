@@ -17,7 +17,8 @@ from ticketbottle_payctl.store.payments.history import EventRow, PaymentRow, Rec
 class Mark(StrEnum):
     """The severity of an order's state.
 
-    GOOD: nothing is open. OPEN: something is in progress or may need a look. BAD: the operator must act.
+    GOOD: nothing is open. OPEN: something is in progress, or the operator should perhaps check the order. BAD: the
+    operator must act.
     """
 
     GOOD = "good"
@@ -62,7 +63,7 @@ class VerdictKind(StrEnum):
 
 
 class Remedy(StrEnum):
-    """The actions that the operator must take, because no command can do them."""
+    """The actions that the operator must take because no command can take them."""
 
     COMPARE_AMOUNT = "compare_amount"
     REFUND = "refund"
@@ -110,11 +111,11 @@ class Advice(NamedTuple):
 class Verdict:
     """The state of an order, with the evidence for it.
 
-    ``ticket_is_due`` is True if the customer has paid or may have paid. ``at`` is when the order reached this state.
+    ``ticket_is_due`` is True if the customer has paid or might have paid. ``at`` is when the order reached this state.
     ``paid`` is the amount that a genuine callback or the gateway's response reports, in whole units. ``blocked_by`` is
     the earlier event of the payment that ``event`` waits for. ``tries`` is the number of failed attempts to send
-    ``blocked_by``, or ``event`` if ``blocked_by`` is None. ``due`` is when the next attempt is due. ``replays`` is how
-    often an operator requeued ``event``.
+    ``blocked_by``, or to send ``event`` if ``blocked_by`` is None. ``due`` is when the next attempt is due. ``replays``
+    is how often an operator requeued ``event``.
     """
 
     kind: VerdictKind
@@ -139,7 +140,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """The history of a payment, oldest step first, with the findings about it.
+    """The history of a payment, oldest step first, with the findings about the payment.
 
     ``verdict`` is the most urgent finding, and ``also`` has the other findings. ``paid`` is the amount of the latest
     success, in whole units. ``warnings`` say which data payctl could not read.

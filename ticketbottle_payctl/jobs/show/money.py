@@ -12,7 +12,9 @@ from ticketbottle_payctl.providers.queries import QUERIES
 from ticketbottle_payctl.store.payments.history import PaymentRow, ReceiptRow
 
 _LONG_UNPAID = timedelta(minutes=20)
-"""The age from which a PENDING payment should have a callback. A gateway's payment page is open for 15 minutes.
+"""The age from which a PENDING payment should have a callback.
+
+A gateway's payment page is open for 15 minutes.
 
 ``payctl reconcile payments`` uses the same age.
 """
@@ -45,7 +47,7 @@ _REMEDIES = {
 
 
 def judge_unsettled(payment: PaymentRow, receipts: Sequence[ReceiptRow], now: datetime) -> Verdict:
-    """Return why a PENDING payment is not settled: its last callback changed nothing, or no callback arrived."""
+    """Return why a PENDING payment is not settled: either its last callback changed nothing, or no callback arrived."""
     told = list(_told(payment, receipts))
     final = [each for each in told if each.kind is not VerdictKind.IN_PROGRESS]
     if told:
@@ -98,7 +100,7 @@ def judge_completed(payment: PaymentRow, receipts: Sequence[ReceiptRow]) -> Iter
 
 
 def judge_stray(receipts: Sequence[ReceiptRow]) -> Verdict:
-    """Return the finding about a callback that has no payment in this database."""
+    """Return the finding about a callback whose payment is not in this database."""
     receipt = receipts[-1]
     if receipt.result == "test_ping":
         return _of(VerdictKind.TEST_PING, Mark.GOOD, receipt)

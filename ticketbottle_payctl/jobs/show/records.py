@@ -26,8 +26,9 @@ class Records:
     """The result of a search.
 
     ``steps`` has one step for each record found. ``latest`` has the latest record of each event. ``missing`` has the
-    events without a record. If an event is in neither, the search did not finish, and ``warnings`` says why.
-    ``readers`` has the consumer groups for the latest record of each event, if the brokers list them.
+    events without a record. If an event is in neither ``latest`` nor ``missing``, the search did not finish, and
+    ``warnings`` says why. ``readers`` has the consumer groups for the latest record of each event, if the brokers list
+    them.
     """
 
     steps: list[Step] = field(default_factory=list)
@@ -69,7 +70,7 @@ def find_all(found: History, kafka: Mapping[str, str | int | bool]) -> Records:
 def _searched(
     event: EventRow, stretches: Sequence[tuple[datetime, datetime]], kafka: Mapping[str, str | int | bool]
 ) -> Iterator[Search]:
-    """Search the time ranges, the latest first, within one common time limit."""
+    """Search the time ranges, latest first, within one common time limit."""
     deadline = time.monotonic() + _PATIENCE.total_seconds()
     for since, until in reversed(stretches):
         left = timedelta(seconds=deadline - time.monotonic())
@@ -81,7 +82,10 @@ def _searched(
 
 
 def _stretches(event: EventRow, replays: Sequence[Replayed]) -> list[tuple[datetime, datetime]]:
-    """Return the time ranges to search: around each publishing before a replay, and from the first replay to the last.
+    """Return the time ranges in which the event can have been sent.
+
+    One range surrounds each time when the event was published before a replay. Another range extends from the first
+    replay to the last time when the event was published.
 
     The ranges are sorted by time. Adjacent ranges are merged, so that no copy is found twice.
     """

@@ -21,7 +21,8 @@ def source_of(receipt: ReceiptRow) -> SettledBy:
 def in_order(found: History, steps: Iterable[Step]) -> Iterator[Step]:
     """Yield the steps in chronological order. A receipt comes before the settlement that it caused.
 
-    One transaction writes both, and it reads the receipt's instant a little later than the settlement's.
+    One transaction writes the settlement and the receipt. The receipt's timestamp is a little later than the
+    settlement's.
     """
     settled = [step for step in steps_of(found) if step.kind == "payment_settled"]
     caused = {

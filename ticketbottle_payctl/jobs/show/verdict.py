@@ -16,7 +16,7 @@ _URGENCY = (Mark.BAD, Mark.OPEN, Mark.GOOD)
 
 
 def judge(found: History, records: Records, now: datetime, retention: timedelta | None) -> list[Verdict]:
-    """Return every finding about an order, the most urgent first. There is always at least one finding."""
+    """Return every finding about an order, most urgent first. There is always at least one finding."""
     findings = list(_findings(found, records, now, retention))
     return sorted(findings, key=lambda each: _URGENCY.index(each.mark))
 

@@ -1,4 +1,4 @@
-"""Report the state of the outbox: the backlog, its age, the rates, and when the backlog will be empty."""
+"""Report the state of the outbox: the backlog and its age, the rates, and when the backlog will be empty."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Drain(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """Three percentiles of the lag, the seconds from an event's creation to its publishing.
+    """Three percentiles of the lag, which is the time from when an event is created to when it is published.
 
     The percentiles are None if nothing was sent.
     """
@@ -54,7 +54,7 @@ class Lag:
 class Tally:
     """A row of a breakdown.
 
-    ``published`` counts the events published in the window. It is None in a breakdown of unpublished events.
+    ``published`` counts the events published in the window. ``published`` is None in a breakdown of unpublished events.
     """
 
     label: str | None
@@ -73,14 +73,14 @@ class StatsReport:
 
     ``published`` includes events that the replaced service sent but did not mark as published, and ``sent_unmarked``
     counts these events. ``published`` and ``total`` are estimates unless ``exact`` is True. Rates and lags cover the
-    last ``window_s`` seconds. This is less than requested if the newest 10,000 published events do not go back that
-    far. ``created`` and ``sent`` count the events in each thirtieth of the window, the oldest first.
+    last ``window_s`` seconds. The window is shorter than requested if the newest 10,000 published events do not go back
+    that far. ``created`` and ``sent`` count the events in each thirtieth of the window, oldest first.
 
     The following fields have values only if the caller asked for an explanation. ``blocked`` counts pending events
-    behind a dead event of their payment. ``superseded`` counts harmless dead events, whose payment is COMPLETED now. It
-    is 0 if an event is blocked or the role may not read payments. ``causes`` are the reasons why events wait, the most
-    urgent first. ``idle`` says that no publisher is working although an event could be sent. ``by_debezium`` is True if
-    Debezium publishes the outbox.
+    behind a dead event of their payment. ``superseded`` counts harmless dead events, whose payment is COMPLETED now.
+    ``superseded`` is 0 if an event is blocked or the role is not allowed to read payments. ``causes`` are the reasons
+    why events are waiting, most urgent first. ``idle`` says that no publisher is working although an event could be
+    sent. ``by_debezium`` is True if Debezium publishes the outbox.
     """
 
     at: datetime
@@ -116,7 +116,7 @@ def collect_stats(
 ) -> StatsReport:
     """Read the state of the outbox from the unpublished rows and the newest published rows.
 
-    With ``explain``, also read locks and sessions, and report why events wait.
+    With ``explain``, also read locks and sessions, and report why events are waiting.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached, or did not answer in time.
@@ -153,7 +153,7 @@ def explained(report: StatsReport, seen: Evidence) -> StatsReport:
 
 
 def tallied(report: StatsReport, by: By | None, groups: Sequence[Group], sent: Mapping[str | None, int]) -> StatsReport:
-    """Return the report with its breakdown. ``sent`` maps each label to its number of published events."""
+    """Return the report with its breakdown. ``sent`` maps each label to the number of its published events."""
     match by:
         case None:
             return report
@@ -169,16 +169,16 @@ def tallied(report: StatsReport, by: By | None, groups: Sequence[Group], sent: M
 
 
 def followed(look: Callable[[], StatsReport]) -> Callable[[], StatsReport]:
-    """Return a function that reads a report with ``look`` and adds the forecast of a :func:`follower`."""
+    """Return a function that reads a report with ``look`` and adds a forecast as :func:`follower` does."""
     follow = follower()
     return lambda: follow(look())
 
 
 def follower() -> Callable[[StatsReport], StatsReport]:
-    """Return a function that adds a forecast to each report, from the change of ``pending`` in the last minute.
+    """Return a function that adds a forecast to each report, based on how ``pending`` changed in the last minute.
 
-    A single report reads only the newest events. Therefore it misses how fast older events, such as replayed events,
-    are sent. The first report is unchanged.
+    A single report reads only the newest events. Therefore it does not show how fast older events, such as replayed
+    events, are sent. The function returns the first report unchanged.
     """
     before: deque[StatsReport] = deque()
 
@@ -231,9 +231,9 @@ def _report(recent: Recent, found: Unpublished, total: Total) -> StatsReport:
 
 
 def _forecast(recent: Recent, found: Unpublished) -> tuple[Drain, float | None]:
-    """Return the backlog's trend, and the seconds until it is empty at the last minute's rate.
+    """Return the backlog's trend, and the number of seconds until the backlog is empty at the last minute's rate.
 
-    The seconds are None if the backlog does not shrink.
+    The number is None if the backlog is not shrinking.
     """
     if not found.pending:
         return Drain.EMPTY, 0.0
@@ -263,7 +263,7 @@ def _by_label(groups: Sequence[Group], sent: Mapping[str | None, int]) -> list[T
 
 
 def _merged(labelled: Sequence[tuple[str | None, Group]], sent: Mapping[str | None, int] | None) -> list[Tally]:
-    """Return one row for each label, sorted by the number of dead, then of pending events, the largest first."""
+    """Return one row for each label, sorted by the number of dead events, then of pending events, largest first."""
     rows = []
     for label in dict.fromkeys([*(label for label, _ in labelled), *(sent or ())]):
         of_it = [group for name, group in labelled if name == label]

@@ -1,4 +1,4 @@
-"""Read the data for a live screen: the state of the outbox, why events wait, publishers and refused callbacks."""
+"""Read the data for a live screen: the outbox's state, why events are waiting, publishers and refused callbacks."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class LiveReport:
     """The state of the outbox, its publishers and refused callbacks.
 
     The breakdown of ``stats`` has only pending events. ``created`` is the number of events created after the requested
-    instant, or None if no instant was requested. ``dead_groups`` are the largest groups of dead events. ``publishers``
-    are sorted by when they were last seen, the latest first. ``publishers_known`` is False if the role may not read
-    when the last publisher ran. ``refused`` is None if the role may not read callbacks.
+    time, or None if no time was requested. ``dead_groups`` are the largest groups of dead events. ``publishers`` are
+    sorted by when they were last seen, latest first. ``publishers_known`` is False if the role is not allowed to read
+    when the last publisher ran. ``refused`` is None if the role is not allowed to read callbacks.
     """
 
     stats: StatsReport

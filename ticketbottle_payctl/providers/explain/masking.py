@@ -17,7 +17,7 @@ def masked_pairs(pairs: Iterable[tuple[str, str]], shown: Collection[str]) -> st
 
 
 def masked_json(text: str, shown: Collection[str]) -> str:
-    """Return a JSON object's text. Mask each value unless its name is in ``shown``, and keep the white space."""
+    """Return the text of a JSON object, with its white space. Mask each value unless its name is in ``shown``."""
     try:
         return _masked_members(text, shown)
     except (ValueError, RecursionError):

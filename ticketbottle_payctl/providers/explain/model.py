@@ -1,4 +1,4 @@
-"""Define the types of an explanation. Their printed form contains no key and no valid MAC."""
+"""Define the types for an explanation. Their string representations contain no key and no valid MAC."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ticketbottle_payctl.providers.mac import Algorithm
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """A possible reason why a signature is not valid, as a stable code for scripts and a text for people."""
+    """A possible reason why a signature is not valid, as a stable code for scripts and a sentence for people."""
 
     code: str
     text: str
@@ -19,8 +19,8 @@ class Hint:
 class Explanation:
     """The signed text that payctl builds, and hints about changes that would make the signature valid.
 
-    ``canonical_masked`` is the signed text with personal data masked. It is None if payctl cannot read the content.
-    ``hints`` is empty only for a genuine callback.
+    ``canonical_masked`` is the signed text with personal data masked. ``canonical_masked`` is None if payctl cannot
+    read the content. ``hints`` is empty only for a genuine callback.
     """
 
     canonical_masked: str | None
@@ -29,7 +29,7 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A text that the sender may have signed by mistake. If the signature matches, the hint explains the mistake."""
+    """A string that the sender may have signed by mistake. If the signature matches, the hint explains the mistake."""
 
     hint: Hint
     text: bytes = field(repr=False)
@@ -48,8 +48,9 @@ class Signer:
 class Reading:
     """The parts of a request that a search needs.
 
-    ``text`` is the signed text, and ``masked`` the same text with personal data masked. ``key_name`` is the credential
-    that signs it. ``presented`` is the received signature. ``variants`` and ``signers`` are possible mistakes to try.
+    ``text`` is the signed text, and ``masked`` is the same text with personal data masked. ``key_name`` is the
+    credential that signs the text. ``presented`` is the received signature. ``variants`` and ``signers`` are possible
+    mistakes to try.
     """
 
     algorithm: Algorithm
@@ -60,7 +61,7 @@ class Reading:
     variants: tuple[Variant, ...] = field(repr=False)
     signers: tuple[Signer, ...] = field(default=(), repr=False)
     older_texts: tuple[bytes, ...] = field(default=(), repr=False)
-    """The texts that older versions of the protocol would sign with other algorithms."""
+    """The strings that older versions of the protocol would sign with other algorithms."""
 
 
 def variant(code: str, text: str, signed: str) -> Variant:

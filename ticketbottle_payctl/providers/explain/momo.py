@@ -26,14 +26,14 @@ SHOWN = frozenset(
         "transId",
     }
 )
-"""The fields that an explanation may show. They contain no personal names and no account numbers."""
+"""The fields that an explanation is allowed to show. They contain no personal names and no account numbers."""
 
 _VARIABLES = {field.name: field.env for field in momo.GATEWAY.fields}
 _RIGHT = ("access_key", "secret_key")
 
 
 def read(request: Request, credentials: Credentials) -> Reading:
-    """Return the signed text of a body and the text's variants.
+    """Return the signed text for a body, and the variants of the text.
 
     Raises:
         MalformedError: the body is not a JSON object, or a signed field is missing or has the wrong type.
@@ -53,9 +53,9 @@ def read(request: Request, credentials: Credentials) -> Reading:
 
 
 def _signers(body: dict[str, object], credentials: Credentials) -> Iterator[Signer]:
-    """Yield a signer for each way to confuse the three credentials.
+    """Yield a signer for each way in which the three credentials can be confused.
 
-    The three credentials look alike, and MoMo's portal shows them next to each other.
+    The credentials look alike, and MoMo's portal shows them next to each other.
     """
     for access, secret in permutations(_VARIABLES, 2):
         text = f"would match with {_VARIABLES[access]} as access key and {_VARIABLES[secret]} as secret key"
@@ -70,7 +70,7 @@ def _signers(body: dict[str, object], credentials: Credentials) -> Iterator[Sign
 
 
 def _trimmed(values: tuple[str, ...]) -> tuple[str, ...]:
-    """Return each value that has white space or quotes around it, without these characters."""
+    """Return each value that is surrounded by white space or quotes, without these characters."""
     return tuple(trimmed for value in values if (trimmed := value.strip().strip("\"'")) not in {value, ""})
 
 

@@ -1,4 +1,4 @@
-"""Explain PayOS signatures. Senders' implementations differ in how they sign null, numbers and the order of names."""
+"""Explain PayOS signatures. Senders differ in how they sign null and numbers, and in the order of names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHOWN = frozenset(
         "reference",
     }
 )
-"""The fields that an explanation may show. They contain no personal names and no account numbers."""
+"""The fields that an explanation is allowed to show. They contain no personal names and no account numbers."""
 
 OPTIONAL = (
     "counterAccountBankId",
@@ -37,7 +37,7 @@ OPTIONAL = (
 
 
 def read(request: Request, _: Credentials) -> Reading:
-    """Return the signed text of a callback and the text's variants.
+    """Return the signed text for a callback, and the variants of the text.
 
     Raises:
         MalformedError: the body or its ``data`` is not a JSON object.

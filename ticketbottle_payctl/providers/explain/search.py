@@ -1,4 +1,4 @@
-"""Search for a change that makes a signature valid: another key, another text, or another spelling of the MAC."""
+"""Search for a change that makes a signature valid: a different key, signed text, or spelling of the MAC."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _other_texts(reading: Reading, keys: tuple[bytes, ...]) -> Iterator[Hint]:
 
 
 def _older_algorithms(reading: Reading, keys: tuple[bytes, ...]) -> Iterator[Hint]:
-    """Yield a hint if VNPay signed with the rules of a version before 2.1.0. payctl never accepts this signature."""
+    """Yield a hint if VNPay signed with the rules of a version before 2.1.0. payctl never accepts such a signature."""
     advice = "payctl accepts only version 2.1.0 (HMAC-SHA512): ask VNPAY to change the terminal"
     texts = reading.older_texts
     if any([mac.matches("sha256", keys, reading.presented, text) for text in texts]):  # noqa: C419 - tries every text

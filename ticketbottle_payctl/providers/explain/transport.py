@@ -1,4 +1,4 @@
-"""Undo the changes that proxies and tools may make to a request, such as to its encoding or its line ends."""
+"""Undo the changes that proxies and tools can make to a request, such as to its encoding or its line endings."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def requests_before(request: Request) -> Iterator[tuple[Hint, Request]]:
 
 
 def texts_before(text: str) -> Iterator[tuple[Hint, str]]:
-    """Yield the texts that may have been signed before a change in transit, each with a hint about the change."""
+    """Yield the strings that may have been signed before a change in transit, each with a hint about the change."""
     for code, condition, near in (
         ("trailing_newline", "the signed text ended in a line break", f"{text}\n"),
         ("trailing_newline", "the signed text ended in a line break (CR LF)", f"{text}\r\n"),

@@ -25,11 +25,11 @@ SHOWN = frozenset(
         "vnp_TxnRef",
     }
 )
-"""The parameters that an explanation may show. They contain no personal names and no account numbers."""
+"""The parameters that an explanation is allowed to show. They contain no personal names and no account numbers."""
 
 
 def read(request: Request, _: Credentials) -> Reading:
-    """Return the signed text of a query and the text's variants.
+    """Return the signed text for a query, and the variants of the text.
 
     Raises:
         MalformedError: the query is too large, or a ``vnp_`` parameter occurs twice or is not UTF-8.
@@ -49,7 +49,7 @@ def read(request: Request, _: Credentials) -> Reading:
 
 
 def _older_texts(parameters: list[Parameter], signed: list[Parameter]) -> tuple[bytes, ...]:
-    """Return the texts that versions before 2.1.0 may have signed. VNPAY's old samples sign decoded values."""
+    """Return the strings that versions before 2.1.0 may have signed. VNPAY's old samples sign decoded values."""
     with_empty = [one for one in parameters if one.name not in vnpay.UNSIGNED]
     texts = [
         _join([(one.name, one.value) for one in chosen], encode)

@@ -1,4 +1,7 @@
-"""Define the types of an HTTP request and its response. With them, tests can check a protocol without a network."""
+"""Define the types for an HTTP request and its response.
+
+With these types, tests can check a protocol without a network.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,9 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """A request to send. The headers and the body can contain a key or a signature, so they are never printed.
+    """A request to send. Its headers and body can contain a key or a signature, so they are never printed.
 
-    A header's value is ASCII text or bytes. Bytes are sent unchanged.
+    A header's value is an ASCII string, or bytes that are sent unchanged.
     """
 
     method: str

@@ -1,6 +1,6 @@
 """Build MoMo v2's transaction query and read the response. MoMo documents a signature only for the query.
 
-Source: developers.momo.vn v3, "Check transaction status" and "Result codes". The codes 10 to 47 concern the query, not
+Source: developers.momo.vn v3, "Check transaction status" and "Result codes". Codes 10 to 47 are about the query, not
 the payment. If a paid order was refunded later, its code is still 0, and the response lists the refund.
 """
 
@@ -42,7 +42,7 @@ _NO_VERDICTS: dict[IgnoredBecause | None, NoVerdict] = {
 
 
 def ask(asked: StatusRequest, credentials: Credentials, base: str) -> HttpRequest:
-    """Return the query. Its request id must be new, because MoMo refuses a repeated id with code 40."""
+    """Return the query. The request id must be new, because MoMo refuses a repeated id with code 40."""
     partner, access = (mac.texts(credentials, name)[0] for name in ("partner_code", "access_key"))
     text = f"accessKey={access}&orderId={asked.reference}&partnerCode={partner}&requestId={asked.request_id}"
     fields = {"partnerCode": partner, "requestId": asked.request_id, "orderId": asked.reference, "lang": "vi"}
@@ -51,7 +51,7 @@ def ask(asked: StatusRequest, credentials: Credentials, base: str) -> HttpReques
 
 
 def read(response: HttpResponse, asked: StatusRequest, credentials: Credentials) -> Answer:
-    """Read a response. It must contain the query's order id, request id and partner code."""
+    """Read a response. The response must contain the query's order id, request id and partner code."""
     fields = read_json(response)
     if isinstance(fields, Inconclusive):
         return fields

@@ -29,7 +29,7 @@ _ENDED = {"CANCELLED": Outcome.CANCELLED, "EXPIRED": Outcome.CANCELLED, "FAILED"
 
 
 def read(response: HttpResponse, asked: StatusRequest, credentials: Credentials) -> Answer:
-    """Read a response. Before the signature over ``data`` is verified, use only the code."""
+    """Read a response. The code is used before the signature is verified, and ``data`` only afterwards."""
     envelope = read_json(response)
     if isinstance(envelope, Inconclusive):
         return envelope

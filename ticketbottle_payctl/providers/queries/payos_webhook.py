@@ -1,7 +1,7 @@
-"""Read PayOS's response to the registration of a webhook URL. The response is not signed.
+"""Read PayOS's response to a request to register a webhook URL. The response is not signed.
 
 Source: payos.vn/docs, "Kiểm tra và thêm hoặc cập nhật Webhook url", and the official payos-lib-python. PayOS calls the
-URL with a signed test callback, and registers it if the reply is a 2xx within ten seconds.
+URL with a signed test callback. It registers the URL if it gets a 2xx reply within ten seconds.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _SUCCESS = range(200, 300)
 class Registration:
     """PayOS's decision about a webhook URL.
 
-    ``entered`` is True if PayOS has registered the URL. ``code`` is PayOS's code, or a text such as ``HTTP 401``.
-    ``said`` is PayOS's text, redacted and shortened.
+    ``entered`` is True if PayOS has registered the URL. ``code`` is PayOS's code, or a string such as ``HTTP 401``.
+    ``said`` is PayOS's message, redacted and shortened.
     """
 
     entered: bool
@@ -35,7 +35,7 @@ class Registration:
 
 
 def read(response: HttpResponse, url: str) -> Registration:
-    """Read the response to the registration of ``url``.
+    """Read the response to the request to register ``url``.
 
     Raises:
         UnavailableError: PayOS is busy, or payctl cannot read the response. PayOS may have registered the URL.
@@ -62,6 +62,9 @@ def read(response: HttpResponse, url: str) -> Registration:
 
 
 def _words(*parts: object) -> str:
-    """Return PayOS's text, shortened and redacted, because it can contain the URL, or the key or a part of the key."""
+    """Return PayOS's message, shortened and redacted.
+
+    The message can contain the URL, the key or a part of the key.
+    """
     said = ": ".join(part for part in parts if isinstance(part, str) and part)
     return redact_echo(said[: 2 * _LONGEST])[:_LONGEST]

@@ -1,4 +1,4 @@
-"""Define the types of a status query and of its response. This module sends nothing."""
+"""Define the types for a status query and its response. This module sends nothing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class NoVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Inconclusive:
-    """A response that settles nothing. ``detail`` is a constant text or the gateway's own code."""
+    """A response that settles nothing. ``detail`` is a constant string or the gateway's own code."""
 
     because: NoVerdict
     detail: str = ""
@@ -44,7 +44,7 @@ class Inconclusive:
 
 @dataclass(frozen=True, slots=True)
 class StatusRequest:
-    """The facts about a payment that its gateway's status query needs.
+    """The facts about a payment that are needed for its gateway's status query.
 
     ``reference`` is the id with which the payment was created. ``created_at`` is when the payment was created, and
     ``at`` is the current time, both UTC. ``request_id`` is new for every query, because gateways refuse a repeated id.
@@ -67,7 +67,7 @@ class StatusQuery:
 
     ``ask`` builds the request, or is None if the gateway's own library sends the query. ``needs`` are the required
     credentials. ``within`` is the maximum age of a payment for which the gateway answers. ``hosts`` are the base URLs
-    for tests and for production. The second is None if only the merchant knows it.
+    for tests and for production. The production URL is None if only the merchant knows the URL.
     """
 
     gateway: str
@@ -85,7 +85,7 @@ def post(url: str, fields: Mapping[str, object]) -> HttpRequest:
 
 
 def read_json(response: HttpResponse) -> dict[str, object] | Inconclusive:
-    """Return the JSON object of a response with status 200. Otherwise return an inconclusive result with the reason."""
+    """Return the JSON object in a response with status 200. For another status, return Inconclusive with the reason."""
     if response.status in {408, 425, 429} or response.status >= 500:  # noqa: PLR2004 - HTTP's "try later"
         return Inconclusive(NoVerdict.BUSY, f"HTTP {response.status}")
     if response.status != HTTP_OK:
@@ -119,6 +119,6 @@ def verdict(
 
 
 def identifier(value: object) -> str | None:
-    """Return the gateway's transaction number as text, or None if there is no number."""
+    """Return the gateway's transaction number as a string, or None if there is no number."""
     found = payload.number_of(value)
     return str(found) if found is not None and found > 0 else None

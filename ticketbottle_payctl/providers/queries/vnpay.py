@@ -1,4 +1,4 @@
-"""Build VNPay's status query (querydr) and read the response. The hash secret signs both, in different field orders.
+"""Build VNPay's status query (querydr) and read the response. Their signed fields have different orders.
 
 Source: sandbox.vnpayment.vn/apis/docs, "Truy vấn kết quả thanh toán (querydr)". VNPay gives the production host only to
 merchants. The query needs the creation time that was sent with the payment. The payment service does not store this
@@ -28,7 +28,7 @@ from ticketbottle_payctl.providers.queries.status_query import (
 
 NAME = "vnpay"
 ASKED = ("RequestId", "Version", "Command", "TmnCode", "TxnRef", "TransactionDate", "CreateDate", "IpAddr", "OrderInfo")
-"""The signed fields of a query, in the order of the signed text. The text joins their values with ``|``."""
+"""The signed fields of a query, in the order of the signed text. In the text, the values are joined with ``|``."""
 
 ANSWERED = (
     "ResponseId", "Command", "ResponseCode", "Message", "TmnCode", "TxnRef", "Amount", "BankCode", "PayDate",
@@ -104,7 +104,7 @@ def _read(fields: dict[str, object], asked: StatusRequest) -> Answer:
 
 
 def stamp(at: datetime) -> str:
-    """Return an instant as ``yyyyMMddHHmmss`` in Vietnamese time."""
+    """Return a time as ``yyyyMMddHHmmss`` in Vietnamese time."""
     return at.astimezone(_VIETNAM).strftime("%Y%m%d%H%M%S")
 
 

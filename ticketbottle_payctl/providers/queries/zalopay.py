@@ -1,7 +1,7 @@
 """Build ZaloPay v2's order query, signed with key1, and read the response. The response is not signed.
 
 Source: docs.zalopay.vn, "Query order's payment status" and "Status codes". ZaloPay answers queries about an order for
-48 hours after its creation. Later, only the merchant portal shows the order.
+48 hours after the order is created. Later, only the merchant portal shows the order.
 
 For an unpaid order, only expiry is final, because the customer can pay again after a failed attempt. So return code 2
 with an undocumented sub code settles nothing. If payctl set the payment to FAILED, a paid customer could lose tickets.
@@ -32,7 +32,7 @@ NAME = "zalopay"
 PAID, FAILED, UNPAID = 1, 2, 3
 EXPIRED = -54
 _PAYABLE = timedelta(hours=1)
-"""The age from which payctl treats an unpaid order as expired. In ZaloPay, the order expires after 15 minutes."""
+"""The age from which payctl treats an unpaid order as expired. At ZaloPay, the order expires after 15 minutes."""
 
 _ABOUT_THE_QUESTION: dict[int | None, NoVerdict] = {
     -101: NoVerdict.NOT_FOUND,
@@ -88,7 +88,7 @@ def _code(sub: int | None) -> str:
 
 
 def _signed(value: object) -> int | None:
-    """Return the integer that a JSON number or a text represents, or None. The integer may be negative."""
+    """Return the integer that a JSON number or a string represents, or None. The integer can be negative."""
     if isinstance(value, str) and value.startswith("-"):
         found = payload.number_of(value[1:])
         return None if found is None else -found
