@@ -76,11 +76,11 @@ class OrderHint:
 class Callback:
     """A genuine, well-formed callback for this merchant.
 
-    ``reference`` is the id with which the payment was created, and is also in ``payments."providerTransactionId"``. The
-    gateways call it ``app_trans_id`` (ZaloPay), ``paymentLinkId`` (PayOS), ``vnp_TxnRef`` (VNPay) and ``orderId``
-    (MoMo). ``order_ref`` is the gateway's name for the order. ``gateway_transaction_id`` is the gateway's transaction
-    number with all its digits, or None if the gateway sends 0. ``amount`` is in whole VND, or None if the callback has
-    no amount.
+    ``reference`` is the id with which the payment was created, which is stored in ``payments."providerTransactionId"``.
+    The gateways call this id ``app_trans_id`` (ZaloPay), ``paymentLinkId`` (PayOS), ``vnp_TxnRef`` (VNPay) and
+    ``orderId`` (MoMo). ``order_ref`` is the gateway's name for the order. ``gateway_transaction_id`` is the gateway's
+    transaction number with all its digits, or None if the gateway sends 0. ``amount`` is in whole VND, or None if the
+    callback has no amount.
     """
 
     provider: str

@@ -46,7 +46,7 @@ START: Position = (datetime(1970, 1, 1), "")  # noqa: DTZ001 - the payment servi
 class OutboxEvent(NamedTuple):
     """A claimed row of the outbox.
 
-    The type is a tuple, because tuples are fast to create. A publisher creates tens of thousands per second.
+    The type is a tuple, because tuples are fast to create. A publisher creates tens of thousands of tuples per second.
     """
 
     id: str

@@ -33,7 +33,7 @@ class NewEvent:
 
 
 def event_for(payment: Payment, after: PaymentStatus, at: datetime, event_id: str) -> NewEvent:
-    """Return the event that reports that the payment's status changed to ``after`` at ``at``."""
+    """Return the event that reports the payment's change to status ``after``. ``at`` is the time of the change."""
     return NewEvent(
         id=event_id,
         aggregate_id=payment.id,

@@ -7,13 +7,14 @@ limits of this window.
 
 ::
 
-    instant       event written      idle ends     committed
+    createdAt       event written      idle ends     committed
        |--- WRITE_WITHIN ---|--- IDLE_WITHIN ---|--- COMMIT_WITHIN ---|
        |------------------------ LATE_COMMITS ------------------------|
 
-A writer must do three things. It reads the clock for ``"createdAt"`` while it holds the lock on the payment's row. It
-writes the event in the last statement of its transaction, which fails after ``WRITE_WITHIN``. It sets ``IDLE_WITHIN``
-as the transaction's idle limit, so the server ends the transaction if the writer hangs before it commits.
+A writer must follow three rules. It reads the clock for ``"createdAt"`` while it holds the lock on the payment's row.
+It writes the event in the last statement of its transaction, which fails after ``WRITE_WITHIN``. It sets
+``IDLE_WITHIN`` as the transaction's idle limit, so the server ends the transaction if the writer hangs before it
+commits.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ IDLE_WITHIN = timedelta(seconds=1.5)
 """The maximum time for which a writer's transaction can be idle before it commits."""
 
 COMMIT_WITHIN = timedelta(seconds=0.5)
-"""The expected maximum time of a commit. payctl cannot enforce this limit, because a slow disk can delay a commit."""
+"""The longest time that a commit should take.
+
+payctl cannot enforce this limit, because a slow disk can delay a commit.
+"""
 
 LATE_COMMITS = WRITE_WITHIN + IDLE_WITHIN + COMMIT_WITHIN
 """The time limit from an event's ``"createdAt"`` to its commit.

@@ -41,9 +41,9 @@ class RefusalReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """The columns of a payment that a decision needs. ``amount`` is in whole VND, and instants are UTC.
+    """The columns of a payment that are needed for a decision. ``amount`` is in whole VND, and times are UTC.
 
-    ``status`` is plain text if payctl does not know the payment's status.
+    ``status`` is a plain string if payctl does not know the payment's status.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""List any number of rows with only one page in memory at a time."""
+"""List any number of rows, with only one page of them in memory at a time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Fetch = Callable[[Connection, int, PagePosition | None], list[Listed]]
 class Listing:
     """A sequence of rows that can be iterated once.
 
-    After the iteration, ``more`` is true if further rows exist, and ``next`` is the position to continue from.
+    After the iteration, ``more`` is true if more rows exist, and ``next`` is the position to continue from.
 
     Raises, during the iteration:
         InputError: the database does not accept the selector.

@@ -61,7 +61,7 @@ def verify_signature(
     explain: bool = False,
     other_keys: Mapping[str, tuple[Secret, ...]] = _NO_OTHERS,
 ) -> VerifyReport:
-    """Verify a callback with the same code as the webhook. Do not raise an exception for an invalid request.
+    """Verify a callback with the code that the webhook uses. Do not raise an exception for an invalid request.
 
     If ``gateway`` is None, the path or the format of the request decides. With ``explain``, a rejection has hints. To
     find hints, payctl also tries the merchant's other values, other gateways' keys, and ``other_keys``. ``other_keys``

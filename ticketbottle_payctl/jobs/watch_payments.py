@@ -27,8 +27,8 @@ _LIMITS = Limits(statement=timedelta(seconds=20))
 class GatewayWatch:
     """The measurements of one gateway.
 
-    ``overdue`` is the number of overdue payments in the window. ``unsettled_percent`` is their percentage of all
-    payments in the window. ``silent_s`` is the number of seconds for which payments were created but no genuine
+    ``overdue`` is the number of overdue payments in the window. ``unsettled_percent`` is the percentage of all payments
+    in the window that are overdue. ``silent_s`` is the number of seconds for which payments were created but no genuine
     callback arrived, at most a day. ``unsettled_percent`` and ``silent_s`` are 0 if the gateway has too few payments.
     """
 
@@ -39,7 +39,7 @@ class GatewayWatch:
 
 
 def watch_payments(engine: Engine) -> list[GatewayWatch]:
-    """Return the measurements of each known gateway that has payments from the last day.
+    """Return the measurements for each known gateway that has payments from the last day.
 
     Raises:
         DatabaseUnavailableError: the database cannot be reached, or the payments were not read within 20 seconds.

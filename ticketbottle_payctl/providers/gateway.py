@@ -1,4 +1,4 @@
-"""Define the type that describes a payment gateway. Each gateway's file creates one :class:`Gateway`.
+"""Define the type that describes a payment gateway. Each gateway's module creates one :class:`Gateway`.
 
 CONTRIBUTING.md lists every place that must change for a new gateway. ``tests/test_add_a_gateway.py`` checks these
 places.

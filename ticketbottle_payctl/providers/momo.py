@@ -48,7 +48,7 @@ SIGNED = (
 )
 """The signed fields, in the order of the signed text. The text begins with the access key, which is not in the body."""
 
-# This matches the same texts as the documented pattern ^[0-9a-zA-Z]([-_.]*[0-9a-zA-Z]+)*$, which backtracks
+# This matches the same strings as the documented pattern ^[0-9a-zA-Z]([-_.]*[0-9a-zA-Z]+)*$, which backtracks
 # exponentially.
 _ORDER_ID = re.compile(r"[0-9A-Za-z](?:[-_.0-9A-Za-z]*[0-9A-Za-z])?", re.ASCII)
 _REPLIES: dict[Answer, tuple[int, str | None]] = {
@@ -175,7 +175,7 @@ def _read(proven: tuple[dict[str, object], MalformedError | None]) -> Callback:
         raise MalformedError(detail)
     number = payload.transaction_id_of(payload.number_of(body.get("transId")))
     amount = payload.number_of(body.get("amount"))
-    if amount == 0 and body.get("orderType") not in ("", None):  # null and an empty text are signed with the same text
+    if amount == 0 and body.get("orderType") not in ("", None):  # null and an empty string are signed as the same text
         # MoMo's documentation of account binding says that a request that only links a wallet has the amount 0.
         return Callback(NAME, Outcome.IGNORED, order, order, number, None, ignored_because=IgnoredBecause.AGREEMENT)
     outcome, because = momo_codes.meaning(code)

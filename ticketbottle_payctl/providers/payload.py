@@ -142,7 +142,10 @@ def whole_number(value: object) -> int | None:
 
 
 def digits(value: object) -> int | None:
-    """Return the integer that a string of ASCII digits represents. Signs, spaces and leading zeros give None."""
+    """Return the integer that a string of ASCII digits represents.
+
+    Return None if the string has a sign, a space or a leading zero.
+    """
     return int(value) if isinstance(value, str) and len(value) <= MAX_DIGITS and _DIGITS.fullmatch(value) else None
 
 
@@ -166,7 +169,7 @@ def amount_of(value: int | None) -> int:
 
 
 def transaction_id_of(value: int | None) -> str | None:
-    """Return the gateway's transaction number as text. Return None for 0, which means that there is no transaction."""
+    """Return the gateway's transaction number as a string, or None for 0, which means that no transaction exists."""
     if value is None or value < 0:
         _malformed("the gateway's transaction number is missing or not a number")
     return str(value) if value else None

@@ -93,7 +93,7 @@ def _names(proven: _Proven) -> Named:
 
 
 def _is_ambiguous(data: dict[str, object], text: str) -> bool:
-    """Return whether data with another order, amount or outcome could have the same signed text.
+    """Return whether data with a different order, amount or outcome could have the same signed text.
 
     The signed text escapes nothing, so ``&orderCode=5`` inside a value looks like a separate field. Therefore each
     deciding field must begin in only one place, and its value must end at the next ``&``.

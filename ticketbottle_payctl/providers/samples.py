@@ -1,7 +1,7 @@
 """Provide sample callbacks, so that users can try payctl without a gateway account.
 
 Every key in ``samples.json`` is public. The gateways publish these keys for their sandbox or in their documentation.
-VNPay publishes no key, so its key is invented. ``genuine`` means that the gateway itself made the signature.
+VNPay publishes no key, so its key is invented. ``genuine`` means that the gateway itself created the signature.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def sample(name: str) -> Sample:
 def tamper(original: Sample, field: str) -> Tampered:
     """Return the sample with one field changed and the old signature. Verification must reject the result.
 
-    ``field`` is the gateway's name of the field, in any case. VNPay's prefix ``vnp_`` may be left out.
+    ``field`` is the gateway's name for the field, in any case. The ``vnp_`` prefix of VNPay's fields can be left out.
 
     Raises:
         InputError: the content has no such field, or its value is neither a string nor a number.

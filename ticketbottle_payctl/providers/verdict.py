@@ -38,7 +38,7 @@ def judge(
     """Verify a callback with ``prove``, then read its content with ``read``. Return errors as results.
 
     If ``prove`` raises NotGenuineError or MalformedError, the callback is rejected, and payctl stores nothing. If
-    ``read`` raises MalformedError or AmbiguousError, the signature is valid, and the callback is unclear. ``names``
+    ``read`` raises MalformedError or AmbiguousError, the signature is valid but the callback is unclear. ``names``
     returns the names of an unclear callback's payment, for the operator.
     """
     try:

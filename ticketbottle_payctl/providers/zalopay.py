@@ -50,8 +50,8 @@ def verify(request: Request, credentials: Credentials) -> Callback | Unclear | R
     """Verify a callback, then read its content. Never raise an exception, even for malformed input.
 
     The mac covers the exact characters of ``data``, so payctl parses ``data`` only after it has verified the mac.
-    payctl does not use ``type``, because ``type`` is not signed. The data of an order has ``amount`` and
-    ``zp_trans_id``. The data of an agreement has neither.
+    payctl does not use ``type``, because ``type`` is not signed. The data for an order has ``amount`` and
+    ``zp_trans_id``. The data for an agreement has neither.
     """
     keys, app_ids = mac.keys(credentials, "key2"), mac.texts(credentials, "app_id")
     if not keys or not app_ids:

@@ -15,7 +15,7 @@ from ticketbottle_payctl.store.outbox import cdc
 
 
 def cdc_cut_back(engine: Engine, follower: Follower, max_retries: int, *, dry_run: bool = False) -> MarkReport:
-    """Mark every event that Debezium has sent, then remove Debezium's slot. Afterwards, publishers may start again.
+    """Mark every event that Debezium has sent, then remove Debezium's slot. Afterwards, publishers can start again.
 
     Before the call, the operator must delete the connector or stop its worker. payctl uses Kafka, not the slot, to find
     the sent events, because the slot's position can be older than the last sent event.

@@ -39,7 +39,7 @@ class MarkCounts(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class MarkReport:
-    """The result of marking.
+    """The result of a marking run.
 
     ``read`` is the number of messages read from Kafka. ``marked`` is the number of rows that this run marked as
     published. ``dead`` is the number of events that became dead. ``pending`` is the number of events that are still
@@ -75,7 +75,10 @@ def cdc_mark(engine: Engine, follower: Follower, max_retries: int, *, dry_run: b
 
 
 def mark_all(engine: Engine, follower: Follower, max_retries: int, *, dry_run: bool) -> MarkReport:
-    """Read the topics to the end, and mark events in batches. Commit a batch's offsets only after its marked events."""
+    """Read the topics to the end, and mark events in batches.
+
+    A batch's offsets are committed only after its marks.
+    """
     read = marked = dead = 0
     follower.open()
     while seen := follower.read(BATCH):

@@ -42,8 +42,8 @@ _MOST_LOGGED = 5
 class CleanupPreview:
     """A preview of a cleanup: the number of events, their approximate size in bytes, and the number of receipts.
 
-    Events published before ``horizon`` and receipts stored before ``receipts_before`` would be deleted. Both instants
-    are UTC. ``receipts_before`` is None if receipts are kept.
+    Events published before ``horizon`` and receipts stored before ``receipts_before`` would be deleted. Both times are
+    UTC. ``receipts_before`` is None if receipts are kept.
     """
 
     horizon: datetime
@@ -121,7 +121,7 @@ def cleanup(  # noqa: PLR0913 - one argument per option
     done: Callable[[Swept], None] = lambda _: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> CleanupReport:
-    """Delete events that were published longer than ``retention`` ago, according to the database's clock.
+    """Delete events that were published more than ``retention`` ago, according to the database's clock.
 
     If ``keep_newest`` is longer than ``retention``, ``keep_newest`` applies instead. Receipts are deleted only if
     ``receipts_older_than`` gives their minimum age. If ``planned`` is given, its ``horizon`` and ``receipts_before``
@@ -130,13 +130,13 @@ def cleanup(  # noqa: PLR0913 - one argument per option
     ``run`` if it deletes rows and the database role is allowed to write the record. With ``dry_run``, the cleanup
     counts rows and deletes nothing.
 
-    If dead or late events exist, the cleanup logs ``outbox_dead_events`` or ``outbox_late_events``.
+    The cleanup logs dead events as ``outbox_dead_events`` and late events as ``outbox_late_events``.
 
     Raises:
         InputError: ``archive`` cannot be opened, or is not an archive. Nothing was deleted.
         LockedError: another process is adding to ``archive``. Nothing was deleted.
-        UnavailableError: ``archive`` cannot be written, or (as its subclass) the database cannot be reached.
-            Committed batches stay deleted and are in the archive.
+        UnavailableError: ``archive`` cannot be written. Committed batches stay deleted and are in the archive.
+        DatabaseUnavailableError: the server cannot be reached. Committed batches stay deleted and are in the archive.
         ConfigError: payctl's schema or a permission is missing.
     """
     began = clock()

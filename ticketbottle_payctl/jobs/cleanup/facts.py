@@ -56,7 +56,7 @@ class UnpublishedItem(TypedDict):
     error: str | None
     """The last error without ids and numbers; null if the events have no error."""
     error_group: str | None
-    """The error's group, for replay --error-group."""
+    """The error's group, as a value for replay --error-group."""
     events: Annotated[int, Keywords(minimum=1)]
     oldest: datetime
     """When the oldest of these events was created (UTC)."""

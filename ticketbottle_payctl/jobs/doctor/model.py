@@ -84,7 +84,7 @@ class DoctorReport:
 
     @property
     def off(self) -> int:
-        """The number of findings whose subject is not in use. ``counts`` counts them as ``ok``."""
+        """The number of findings whose subject is not in use. ``counts`` counts these findings as ``ok``."""
         return sum(finding.off for finding in self.findings)
 
     @property

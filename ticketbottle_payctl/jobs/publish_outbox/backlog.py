@@ -192,7 +192,7 @@ class Backlog:
                     yield Block(key, position, self._due.get((key, position)), cause)
 
     def release_due(self, now: float) -> None:
-        """Remove the blocks that are due. If necessary, move the next claim back to the earliest of their events."""
+        """Remove the blocks that are due. If necessary, move the next claim back to the earliest unblocked event."""
         due = [place for place, at in self._due.items() if at <= now]
         for key, position in due:
             del self._due[key, position]

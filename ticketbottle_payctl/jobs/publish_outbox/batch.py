@@ -53,7 +53,7 @@ class BatchOutcome:
     partial_transport_failure: bool = False
     """Whether some events failed in transport and others did not. The run must then probe the brokers again."""
     acknowledged_at: datetime = START[0]
-    """The instant, in database time, when the result of every delivery was known."""
+    """The database time at which the result of every delivery was known."""
 
     @property
     def broker_away(self) -> bool:

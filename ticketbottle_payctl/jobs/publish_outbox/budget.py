@@ -40,9 +40,9 @@ class Budget:
         return self.stop.is_set() or self.time_left() <= 0
 
     def time_left(self) -> float:
-        """Return the seconds until the run's deadline."""
+        """Return the number of seconds until the run's deadline."""
         return self._ends - self.clock()
 
     def wait(self, seconds: float) -> None:
-        """Sleep for ``seconds``, but wake up at a stop signal and at the run's deadline."""
+        """Sleep for ``seconds``, but wake up early at a stop signal or at the run's deadline."""
         self.stop.wait(max(0.0, min(seconds, self.time_left())))

@@ -24,7 +24,7 @@ class StoppedBecause(StrEnum):
 
 
 class BlockReason(StrEnum):
-    """The reason why an event waits, or why the events behind it wait."""
+    """The reason why an event or the events behind it are waiting."""
 
     DEAD = "dead"
     RETRY_LATER = "retry_later"
@@ -35,10 +35,10 @@ class BlockReason(StrEnum):
 
 
 class BlockerFacts(TypedDict):
-    """A reason why events wait: a blocking event, or an event type whose topic cannot be written to."""
+    """A reason why events are waiting: a blocking event, or an event type whose topic cannot be written to."""
 
     reason: BlockReason
-    """Why the events wait, as one of six codes.
+    """Why the events are waiting, as one of six codes.
 
     dead: an event is out of retries. retry_later: an event failed before and its retry is not due. failed: an event
     failed in this run. topic: the topic for the event type cannot be written to. row_locked: another session has locked

@@ -102,7 +102,7 @@ class Obstacles:
     known: bool = True
 
     def __bool__(self) -> bool:
-        """Return whether anything makes an event wait."""
+        """Return whether there is any reason why an event is waiting."""
         return bool(self.away or self.locked or self.stopped or self.blockers)
 
     @property
@@ -126,7 +126,7 @@ class Obstacles:
         }
 
     def same_as(self, other: Obstacles) -> bool:
-        """Return whether ``other`` would lead to the same message to the operator. Counts and ages can differ.
+        """Return whether the operator would get the same message for ``other``. Counts and ages can differ.
 
         All retries count as one reason, because they change constantly. If there are too many blockers to list, all
         blockers of one kind also count as one reason.

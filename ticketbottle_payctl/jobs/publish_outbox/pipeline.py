@@ -62,7 +62,7 @@ class OpenBatch:
 
     @property
     def last(self) -> Position:
-        """The position of the last event of the batch."""
+        """The position of the batch's last event."""
         return self.end or self.events[-1].position
 
     def is_lost(self) -> bool:
@@ -106,7 +106,10 @@ class ClaimPipeline:
         self.caught_up = False
         """Whether nothing was left to claim."""
         self.passed_over: Sequence[tuple[str, Position]] = ()
-        """The locked events that the last claim left out. It is empty unless that claim found no other event."""
+        """The locked events that the last claim left out.
+
+        The sequence is empty unless that claim found no other event.
+        """
         self._engine, self._backlog, self._budget, self._skip_locked = engine, backlog, budget, skip_locked
         self._clock = budget.clock
         self._entered_at = self._clock()

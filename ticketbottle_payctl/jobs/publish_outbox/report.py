@@ -148,7 +148,7 @@ class PublishReport:
 
     @property
     def lag(self) -> LagPercentiles | None:
-        """The lag of the events of this run, or None if nothing was published."""
+        """The lag of this run's events, or None if nothing was published."""
         return self.counts.lag.percentiles()
 
     @property

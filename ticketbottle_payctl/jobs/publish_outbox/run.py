@@ -248,7 +248,7 @@ class PublisherRun:
             self._budget.wait(self._paced_until - self._clock())
 
     def _wait_for_events(self, seconds: float) -> None:
-        """Wait for ``seconds``, but not longer than until the next retry is due."""
+        """Wait for ``seconds``, or until the next retry is due if that is sooner."""
         dues = [shard.backlog.next_due() for shard in self.shards]
         soonest = min((due - self._clock() for due in dues if due is not None), default=seconds)
         self._budget.wait(max(0.001, min(seconds, soonest)))

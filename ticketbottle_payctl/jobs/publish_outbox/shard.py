@@ -131,7 +131,7 @@ class Shard:
         return outcome
 
     def _block_passed_over(self, passed_over: Iterable[tuple[str, Position]]) -> None:
-        """Block the payments whose rows another session has locked."""
+        """Block each payment that has an event whose row another session has locked."""
         for key, position in passed_over:
             self.backlog.block(Block(key, position, self.budget.clock() + _LOCKED_ROW_PAUSE, _ROW_LOCKED))
 

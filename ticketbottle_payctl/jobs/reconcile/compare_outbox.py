@@ -86,8 +86,8 @@ def compare_outbox(
 ) -> OutboxComparison:
     """Compare the events created from ``since`` until ``until`` (UTC) with their records in Kafka.
 
-    ``read`` reads the topics after the table was read. Its arguments are the topics, the instant to start from, and the
-    ids of the events.
+    This function reads the table first, and then calls ``read`` to read the topics. The arguments of ``read`` are the
+    topics, the time to start from, and the ids of the events.
 
     Raises:
         InputError: more than a million events were created in this window.

@@ -45,7 +45,7 @@ def _endpoint(
 
 
 def _exchange(query: StatusQuery, credentials: Credentials, base: str) -> Exchange:
-    """Return the function that queries the gateway. Its first call imports httpx or PayOS's own library."""
+    """Return the function that queries the gateway. The first call imports httpx or PayOS's own library."""
     ask = query.ask
 
     def by_payctl(asked: StatusRequest, timeout: timedelta) -> HttpResponse:

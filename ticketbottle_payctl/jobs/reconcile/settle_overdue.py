@@ -1,4 +1,4 @@
-"""Query the gateways for overdue payments and settle the payments without an operator.
+"""Query the gateways about overdue payments, and settle these payments without an operator.
 
 A cap replaces the operator's confirmation. If a plan contains more payments than the cap, payctl changes nothing. Each
 payment is settled in its own transaction, so a killed run needs no repair. The next run finds the payments that are
@@ -29,7 +29,7 @@ COMMAND = "reconcile payments"
 """The command name in the record of a run. The scheduled function does the same work as this command."""
 
 _FOR_ASKING = 2 / 3
-"""The share of the time limit that is for querying the gateways. The rest is for settling the payments."""
+"""The share of the time limit that is reserved for querying the gateways. The rest is for settling the payments."""
 
 _NO_LOSS = "already_settled"
 """The reason for skipping a payment that a callback or another run settled first."""

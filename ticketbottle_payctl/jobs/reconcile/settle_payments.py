@@ -107,7 +107,7 @@ def settle_findings(
     stop: Event,
     tell: Callable[[int], None] = lambda _: None,
 ) -> list[Settled]:
-    """Settle each finding that changes its payment. Use one transaction for each payment, and record one run for all.
+    """Settle each finding that changes its payment. Use one transaction per payment, and record a single run.
 
     ``tell`` is called after each payment with the number of payments processed so far.
 

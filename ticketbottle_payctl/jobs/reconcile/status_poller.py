@@ -168,7 +168,7 @@ class _StatusPoller:
 
 
 def _last(state: RetryCallState) -> StatusFinding:
-    """Return the finding of the last attempt. Without this function, tenacity raises its own error."""
+    """Return the finding of the last attempt. Without this function, tenacity would raise its own error."""
     if state.outcome is None:
         message = "an attempt has an outcome"
         raise RuntimeError(message)

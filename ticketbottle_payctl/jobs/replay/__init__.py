@@ -1,4 +1,4 @@
-"""Make events pending again: plan a replay, apply the plan in limited transactions, resume a run, or cancel a run.
+"""Make events pending again: plan a replay, apply the plan in small transactions, resume a run, or cancel a run.
 
 The plan lists the events to requeue, and the selected events that are left out. payctl stores the plan before applying
 it.

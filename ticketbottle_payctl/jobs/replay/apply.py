@@ -74,8 +74,8 @@ def replay(  # noqa: PLR0913 - one argument per option
 ) -> ReplayReport:
     """Record the run with its plan, then apply the plan. Skip and record each row that changed after the plan.
 
-    Each transaction changes at most 1,000 events. ``resume_with`` is the command that resumes the run. The hint of an
-    error shows this command.
+    Each transaction changes at most 1,000 events. ``resume_with`` is the command that resumes the run. Error messages
+    show this command as a hint.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached. The run can be resumed if it was recorded.
@@ -108,7 +108,7 @@ def resume_run(  # noqa: PLR0913 - one argument per option
 ) -> ReplayReport:
     """Apply the rest of a recorded run's plan, with the run's own options. Record who resumed the run.
 
-    ``resume_with`` is the command that resumes the run. The hint of an error shows this command.
+    ``resume_with`` is the command that resumes the run. Error messages show this command as a hint.
 
     Raises:
         GuardError: the run belongs to another command, or was cancelled.

@@ -53,8 +53,8 @@ def collect_report(  # noqa: PLR0913 - the window, and one argument per setting
     """Read the facts about a time window, and the current state of the outbox.
 
     Each section is read in its own transaction, so no long transaction delays vacuum. A section that takes longer than
-    ``limit`` is left out. At most ``most_events`` published events are read, the newest first. ``looking`` is called
-    before each section.
+    ``limit`` is left out. At most ``most_events`` published events are read, newest first. ``looking`` is called before
+    each section.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached, or counting the backlog took longer than ``limit``.

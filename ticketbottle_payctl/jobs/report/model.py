@@ -1,4 +1,4 @@
-"""Define the types of a window's report. Instants have a time zone. Ages and lags are in seconds, amounts in VND."""
+"""Define the types for a window's report. Times have a time zone. Ages and lags are in seconds, amounts in VND."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Gap(NamedTuple):
 
     @property
     def is_failure(self) -> bool:
-        """Whether the whole section is missing. For any other gap, the section covers only some of its data."""
+        """Whether the whole section is missing. If not, the section covers only some of its data."""
         return self.reason is GapReason.TIMED_OUT
 
 

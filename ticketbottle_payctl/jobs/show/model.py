@@ -17,8 +17,8 @@ from ticketbottle_payctl.store.payments.history import EventRow, PaymentRow, Rec
 class Mark(StrEnum):
     """The severity of an order's state.
 
-    GOOD: nothing is open. OPEN: something is in progress, or the operator should perhaps check the order. BAD: the
-    operator must act.
+    GOOD: nothing is open. OPEN: something is in progress or might need the operator's attention. BAD: the operator must
+    act.
     """
 
     GOOD = "good"
@@ -84,7 +84,7 @@ class SettledBy(StrEnum):
 
 
 class Step(NamedTuple):
-    """A step in a payment's history. ``kind`` is a fixed code. ``id`` and ``facts`` are the row's id and content."""
+    """A step in a payment's history. ``kind`` is a fixed code. ``id`` and ``facts`` come from the step's row."""
 
     at: datetime
     kind: str

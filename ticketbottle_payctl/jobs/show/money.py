@@ -63,13 +63,13 @@ def judge_unsettled(payment: PaymentRow, receipts: Sequence[ReceiptRow], now: da
 
 
 def judge_given_up(payment: PaymentRow, receipts: Sequence[ReceiptRow]) -> Iterator[Verdict]:
-    """Yield a finding if money arrived for a FAILED or CANCELLED payment but was not settled. Yield at most one."""
+    """Yield one finding if money arrived for a FAILED or CANCELLED payment, but the payment was not settled."""
     came = [each for each in _told(payment, receipts) if each.ticket_is_due and each.kind is not VerdictKind.REFUNDED]
     yield from came[-1:]
 
 
 def judge_completed(payment: PaymentRow, receipts: Sequence[ReceiptRow]) -> Iterator[Verdict]:
-    """Yield the findings about a COMPLETED payment's money that the operator must know."""
+    """Yield the findings about a COMPLETED payment's money that the operator must know about."""
     completed = payment.completed_at
     successes = [each for each in receipts if each.outcome == "COMPLETED" and each.result in _SETTLED]
     numbers = {each.payment_number for each in successes if each.payment_number}

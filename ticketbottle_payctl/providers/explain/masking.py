@@ -1,4 +1,4 @@
-"""Mask personal data in a signed text. Show a value only if its field is known to be harmless."""
+"""Mask personal data in signed text. Show a value only if its field is known to be harmless."""
 
 from __future__ import annotations
 

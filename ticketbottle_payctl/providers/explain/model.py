@@ -19,8 +19,8 @@ class Hint:
 class Explanation:
     """The signed text that payctl builds, and hints about changes that would make the signature valid.
 
-    ``canonical_masked`` is the signed text with personal data masked. ``canonical_masked`` is None if payctl cannot
-    read the content. ``hints`` is empty only for a genuine callback.
+    ``canonical_masked`` is the signed text with personal data masked, or None if payctl cannot read the content.
+    ``hints`` is empty only for a genuine callback.
     """
 
     canonical_masked: str | None
@@ -37,7 +37,7 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """Another key with its own signed text, for a gateway whose signed text contains a key."""
+    """Another key to try, with its own signed text, for a gateway whose signed text contains a key."""
 
     hint: Hint
     key: bytes = field(repr=False)

@@ -66,8 +66,8 @@ class StatusQuery:
     """A gateway's status query. ``read`` never raises an exception, even for a malformed response.
 
     ``ask`` builds the request, or is None if the gateway's own library sends the query. ``needs`` are the required
-    credentials. ``within`` is the maximum age of a payment for which the gateway answers. ``hosts`` are the base URLs
-    for tests and for production. The production URL is None if only the merchant knows the URL.
+    credentials. ``within`` is the maximum age at which the gateway still answers queries about a payment. ``hosts`` are
+    the base URLs for tests and for production. The production URL is None if only the merchant knows the URL.
     """
 
     gateway: str

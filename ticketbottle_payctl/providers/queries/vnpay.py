@@ -1,4 +1,6 @@
-"""Build VNPay's status query (querydr) and read the response. Their signed fields have different orders.
+"""Build VNPay's status query (querydr) and read the response.
+
+The hash secret signs the query and the response. The signed fields of the response are in a different order.
 
 Source: sandbox.vnpayment.vn/apis/docs, "Truy vấn kết quả thanh toán (querydr)". VNPay gives the production host only to
 merchants. The query needs the creation time that was sent with the payment. The payment service does not store this
