@@ -83,7 +83,7 @@ def _names(proven: tuple[dict[str, object], MalformedError | None]) -> Named:
 def _prove(
     received: bytes, secrets: tuple[bytes, ...], access_keys: tuple[str, ...], partners: tuple[str, ...]
 ) -> tuple[dict[str, object], MalformedError | None]:
-    """Return the body that MoMo signed for this merchant, and the body's format error or None."""
+    """Return the body that MoMo signed for this merchant, and the error if the body has the wrong format."""
     body, problem = payload.read_whatever(received)
     try:
         texts = signed_texts(body, access_keys)

@@ -66,7 +66,7 @@ def verify(request: Request, credentials: Credentials) -> Callback | Unclear | R
 
 
 class _Proven(NamedTuple):
-    """The data that PayOS signed, its signed text, and the body's format error or None."""
+    """The data that PayOS signed, its signed text, and the error if the body has the wrong format."""
 
     data: dict[str, object]
     text: str

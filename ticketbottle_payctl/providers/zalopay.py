@@ -60,7 +60,7 @@ def verify(request: Request, credentials: Credentials) -> Callback | Unclear | R
 
 
 def _prove(body: bytes, keys: tuple[bytes, ...]) -> tuple[str, MalformedError | None]:
-    """Return the data that ZaloPay signed, and the body's format error or None."""
+    """Return the data that ZaloPay signed, and the error if the body has the wrong format."""
     envelope, problem = payload.read_whatever(body)
     try:
         data = signed_text(envelope)

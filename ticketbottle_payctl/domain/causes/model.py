@@ -70,7 +70,7 @@ class Cause(NamedTuple):
 
     @property
     def is_harmless(self) -> bool:
-        """Whether this cause makes no customer wait."""
+        """Whether no customer is waiting because of this cause."""
         return self.kind is CauseKind.SUPERSEDED
 
 

@@ -34,7 +34,7 @@ class Record:
         return self._opened.id if self._opened else None
 
     def begin(self) -> None:
-        """Record that the run has begun. Only the first call writes the entry, and a failed write is not repeated."""
+        """Record that the run has begun. Only the first call writes the entry. A failed write is not retried."""
         run, self.run = self.run, None
         if run is None:
             return

@@ -103,8 +103,7 @@ class Backlog:
     def rescan(self, connection: Connection, now: float) -> None:
         """Clear the memory, and read the blocked payments from the database.
 
-        A retry's backoff starts when the event was created. If this run saw the failure, the backoff starts at the
-        failure.
+        A retry's backoff starts at the failure if this run saw the failure, and otherwise when the event was created.
 
         Raises:
             GuardError: Debezium publishes this outbox.
@@ -127,7 +126,7 @@ class Backlog:
         return self._scanned + timedelta(seconds=at - (self._scanned_at or at))
 
     def may_claim_behind(self, end: Position, seen_at: float, now: float) -> bool:
-        """Return whether events after ``end`` may be claimed before the batch that ends at ``end`` is committed.
+        """Return whether events after ``end`` can be claimed before the batch that ends at ``end`` is committed.
 
         Return False if a retry or a rescan is due, or if an event before ``end`` could still be committed. In the last
         case, the publisher first reads the late-commit window again. ``seen_at`` is when the claim that ends at ``end``
@@ -147,7 +146,7 @@ class Backlog:
         """Move the next claim back by :data:`LATE_COMMITS`, to find events that were committed late.
 
         If ``caught_up`` is true, nothing was left to claim, and the new start is relative to the newest event seen.
-        Otherwise it is relative to the event that was claimed last.
+        Otherwise the new start is relative to the event that was claimed last.
         """
         newest = self._newest if caught_up and self._newest is not None else self.position
         if newest != START:

@@ -51,7 +51,7 @@ class BatchOutcome:
     broker_responded: bool = False
     """Whether a broker refused an event because of its content or a setting, or a partition has no leader."""
     partial_transport_failure: bool = False
-    """Whether some events failed in transport and others did not. The run must then probe the brokers again."""
+    """Whether some but not all events failed in transport. In this case, the run must probe the brokers again."""
     acknowledged_at: datetime = START[0]
     """The database time at which the result of every delivery was known."""
 

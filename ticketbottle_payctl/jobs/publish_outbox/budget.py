@@ -13,7 +13,7 @@ from ticketbottle_payctl.jobs.publish_outbox.options import PublishOptions
 class Budget:
     """The remaining time and batches of a run.
 
-    The time starts when the budget is created. ``clock`` returns monotonic seconds.
+    The time limit starts when the budget is created. ``clock`` returns monotonic seconds.
     """
 
     def __init__(self, options: PublishOptions, stop: Event, clock: Callable[[], float] = time.monotonic) -> None:

@@ -73,7 +73,7 @@ class OpenBatch:
         return pool.is_closed_by_server(self.connection.connection.dbapi_connection)
 
     def commit(self, released: Sequence[Released]) -> None:
-        """Release the events in ``released``, and commit the others as published."""
+        """Release the events in ``released``, and commit the other events as published."""
         if self.other_lock is not None:
             self.other_lock.exception()  # wait for the lock; if that failed, the pipeline raises the error
         with translated_errors():
@@ -198,7 +198,7 @@ class ClaimPipeline:
         return _Ahead(end, self._threads.submit(claim), now)
 
     def _may_claim_behind(self, end: Position, seen_at: float) -> bool:
-        """Return whether the next batch may be claimed before the current one is committed.
+        """Return whether the next batch can be claimed before the current batch is committed.
 
         Return False if the run skips locked rows, has a rate or ends soon, or if the shard's turn is over. Also return
         False if :meth:`Backlog.may_claim_behind` does.

@@ -12,10 +12,10 @@ from ticketbottle_payctl.jobs.reconcile.settle_payments import Settled
 from ticketbottle_payctl.jobs.reconcile.status_poller import StatusFinding
 
 NO_ANSWER = frozenset({"off", "unreachable", "busy", "query_refused", "signature", "malformed", "other_payment"})
-"""The answers that contain no payment state. The operator must fix a problem, or query the gateway again later."""
+"""The query results without a payment state. The operator must fix a problem, or query the gateway again later."""
 
 FOR_A_PERSON = frozenset({"held", "refunded", "partly_paid", "unknown_state", "too_old"})
-"""The answers that an operator must handle."""
+"""The query results that an operator must handle."""
 
 
 class PaymentsCounts(TypedDict):

@@ -39,7 +39,7 @@ class Settled:
     """The result for one payment.
 
     ``reason`` says why the payment is unchanged. ``late`` is True if the gateway reported success after the payment had
-    failed or was cancelled.
+    failed or had been cancelled.
     """
 
     payment_id: str
