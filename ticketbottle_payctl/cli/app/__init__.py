@@ -1,1 +1,1 @@
-"""The process, the parser, the list of commands, and the session that a command runs in."""
+"""Start payctl, parse the command line, list the commands, and run a command in its session."""

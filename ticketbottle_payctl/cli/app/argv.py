@@ -1,7 +1,7 @@
 """Refuse arguments and settings that are not UTF-8.
 
-The operating system passes bytes. Python keeps bytes that are not UTF-8 as lone surrogates, which no database, broker
-or JSON document accepts.
+The operating system passes arguments as bytes. Python decodes bytes that are not UTF-8 as lone surrogates, which no
+database, broker or JSON document accepts.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from ticketbottle_payctl.errors import InputError
 
 ARGUMENTS = "payctl.arguments"
-"""The key in a context's ``meta`` for the arguments as typed."""
+"""The key under which a context's ``meta`` holds the arguments as the user typed them."""
 
 _OURS = (
     *("PAYCTL_", "DATABASE_URL", "KAFKA_", "OUTBOX_", "ZALOPAY_", "PAYOS_", "VNPAY_", "MOMO_"),
@@ -23,7 +23,8 @@ def require_utf8(arguments: Iterable[str], environ: Mapping[str, str]) -> None:
     """Raise an error if an argument, or a variable that payctl reads, is not UTF-8.
 
     Raises:
-        InputError: a value is not UTF-8. The message names the variable and never contains its value.
+        InputError: an argument or a value is not UTF-8. The message names the variable but does not contain the
+            variable's value.
     """
     for argument in arguments:
         if not _is_text(argument):

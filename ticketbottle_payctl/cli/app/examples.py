@@ -1,6 +1,6 @@
-"""The examples in the help of each command. A test runs each of them.
+"""The examples in each command's help. A test runs every example.
 
-payctl loads this module only for the help of one command, so it does not slow down other commands.
+payctl loads this module only to show the help of a single command, so the module does not slow down any other run.
 """
 
 from __future__ import annotations
@@ -233,4 +233,4 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
         Example("payctl help runs show", "Show the help of a command."),
     ),
 }
-"""The examples of each command. Each key contains the command's words."""
+"""The examples for each command. Each key is the command as typed, without ``payctl``."""

@@ -26,7 +26,10 @@ class TerminatedError(BaseException):
 
 @contextmanager
 def failures(session: Callable[[], Session], help_command: Callable[[], str]) -> Iterator[None]:
-    """Print the error that the block raises, and raise ``typer.Exit``. A ``typer.Exit`` passes unchanged."""
+    """Print any error that the block raises, and raise ``typer.Exit``.
+
+    If the block raises ``typer.Exit``, print nothing.
+    """
     try:
         yield
     except typer.Exit:
@@ -41,7 +44,7 @@ def failures(session: Callable[[], Session], help_command: Callable[[], str]) ->
 
 
 def describe(error: BaseException, help_command: str) -> Failure:
-    """Return the failure that payctl reports to people and programs for ``error``."""
+    """Convert ``error`` into the failure that payctl reports to people and programs."""
     match error:
         case PayctlError():
             code = exit_codes.of_error(error)
@@ -61,7 +64,7 @@ def describe(error: BaseException, help_command: str) -> Failure:
 
 
 def _abort(error: BaseException) -> Failure:
-    """Return the failure for a prompt that was not answered because of Ctrl-C or the end of the input."""
+    """Return the failure for a prompt that got no answer, because the user pressed Ctrl-C or the input ended."""
     if isinstance(error.__context__, KeyboardInterrupt):
         return _interrupted()
     return Failure("GUARD", "not confirmed: the input ended before an answer", ExitCode.GUARD, "answer y, or add --yes")

@@ -21,7 +21,7 @@ VERSION_LINE = f"payctl {__version__}"
 
 
 def zone(name: str | None) -> str | None:
-    """Return ``name`` if it is a time zone of the IANA database, such as ``Asia/Ho_Chi_Minh``.
+    """Return ``name`` if it is a time zone in the IANA database, such as ``Asia/Ho_Chi_Minh``.
 
     Raises:
         typer.BadParameter: the name is not a time zone.

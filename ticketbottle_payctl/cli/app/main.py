@@ -1,4 +1,4 @@
-"""Define the root command, and run it as the process ``payctl``."""
+"""Define the root command, and run it as the ``payctl`` process."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ enable_completion()
 
 
 _GC_THRESHOLD = 200_000
-"""The number of new objects that starts a garbage collection.
+"""The number of new objects that triggers a garbage collection.
 
-Python's default would collect while modules load, which takes 7 % of a command's start-up time.
+With Python's default, garbage collection while modules load takes 7 % of a command's start-up time.
 """
 
 

@@ -1,7 +1,7 @@
 """Build the tree of commands for Typer.
 
-A command is imported when it is chosen, and every command takes the shared options. Typer 0.26 and later contain their
-own copy of Click in private modules. This is the only file that imports them.
+A command is imported when a user chooses it, and every command takes the shared options. Typer 0.26 and later contain
+their own copy of Click in private modules. No other file imports these private modules.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ TOPICS = ("options", "exit-codes", "times")
 
 
 class PayctlCommand(TyperCommand):
-    """A command of the registry."""
+    """A command from the registry."""
 
     def invoke(self, ctx: Context) -> Any:  # noqa: ANN401 - Typer's signature
         """Start the session and run the command in it."""
@@ -65,7 +65,7 @@ class PayctlCommand(TyperCommand):
 
 
 class PayctlGroup(TyperGroup):
-    """A command group, such as ``runs``. A command of the group is imported when a user chooses it."""
+    """A command group, such as ``runs``. A command in the group is imported when a user chooses it."""
 
     prefix: tuple[str, ...] = ()
 
@@ -77,7 +77,7 @@ class PayctlGroup(TyperGroup):
         return super().parse_args(ctx, args)
 
     def refuse_no_arguments(self, ctx: Context) -> None:
-        """Raise the error for a command that is missing after the group's name."""
+        """Raise the error for a group's name that is not followed by a command."""
         sys.stderr.write("\n")
         ctx.fail(" ".join(["missing command", *(["after"] if self.prefix else []), *self.prefix]))
 
@@ -86,7 +86,7 @@ class PayctlGroup(TyperGroup):
         return _page(self, ctx, sys.stderr)
 
     def list_commands(self, ctx: Context) -> list[str]:
-        """Return the next possible words, in the registry's order."""
+        """Return the words that can come next, in the registry's order."""
         del ctx
         return list(registry.children(self.prefix))
 
@@ -159,7 +159,10 @@ class PayctlRoot(PayctlGroup):
         return formatter.getvalue().rstrip("\n")
 
     def refuse_no_arguments(self, ctx: Context) -> None:
-        """Exit with the code for wrong usage. Only JSON output has an error, because the page says what to type."""
+        """Exit with the code for wrong usage.
+
+        Only JSON output contains an error message, because people have just seen the help.
+        """
         if guess_form([], os.environ) in {OutputFormat.JSON, OutputFormat.NDJSON}:
             super().refuse_no_arguments(ctx)
         raise typer.Exit(int(exit_codes.ExitCode.USAGE))
@@ -230,13 +233,19 @@ class _Words(BashComplete):
     """The completions for bash, with one word on each line."""
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        """Return the words before the cursor, and the last word. An older completion script has already split them."""
+        """Return the words before the cursor, and the last word.
+
+        Older completion scripts pass the command line as words, and not as one string.
+        """
         if "_TYPER_COMPLETE_ARGS" in os.environ:
             return FishComplete.get_completion_args(self)  # type: ignore[arg-type]  # reads only the variable
         return super().get_completion_args()
 
     def complete(self) -> str:
-        """Return the completions. If anything fails, return no text, so that nothing appears in the user's line."""
+        """Return the completions.
+
+        If anything fails, return an empty string, so that the user's command line does not change.
+        """
         try:
             args, incomplete = self.get_completion_args()
             items = self.get_completions(args, incomplete)
@@ -312,7 +321,10 @@ def _chain(ctx: Context) -> list[Context]:
 
 
 def _given(level: Context, *, everything: bool) -> dict[str, Any]:
-    """Return the options of a level. Below the root only typed options count, because they override the root's."""
+    """Return the options given at one level.
+
+    Below the root, return only typed options, because they override the root's.
+    """
     return {
         name: level.params.get(name)
         for name in NAMES

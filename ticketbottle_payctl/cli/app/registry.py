@@ -132,7 +132,7 @@ GROUPS: dict[tuple[str, ...], str] = {
     ("cdc",): "Let Debezium publish the outbox, or take it back.",
     ("db",): "Manage payctl's own tables in the payment database.",
 }
-"""The first words of the command groups, with their help."""
+"""The first words of each command group, with the group's help."""
 
 PANELS: dict[str, tuple[str, ...]] = {
     "Every day": ("stats", "show", "report", "doctor"),
@@ -169,9 +169,9 @@ FIRST_SCREEN: dict[str, dict[str, str]] = {
         "payctl reconcile payments --dry-run": "which callbacks never came?",
     },
 }
-"""The groups of command lines that `payctl` shows without arguments. Each line has the question that it answers.
+"""The groups of command lines that `payctl` shows if it is run without arguments.
 
-A test runs the command lines.
+Next to each command line is its effect, or the question that it answers. A test runs the command lines.
 """
 
 
@@ -193,8 +193,8 @@ def find(words: tuple[str, ...]) -> CommandEntry | None:
 def near(prefix: tuple[str, ...], word: str) -> list[str]:
     """Return the commands that a user may have meant by ``word`` after ``prefix``, most likely first.
 
-    Prefer the commands that begin with the word. If no command does, return those that contain the word, or else those
-    with a similar word.
+    Prefer the commands that begin with the word. If no command begins with the word, return the commands that contain
+    it. If no command contains the word, return the commands with a similar word.
     """
     here = list(children(prefix))
     lowered = word.lower()
@@ -216,7 +216,7 @@ def _parts(entry: CommandEntry) -> list[str]:
 
 
 def alike(word: str, known: list[str]) -> list[str]:
-    """Return the known words that begin with ``word``, or else the known words with a similar spelling."""
+    """Return the known words that begin with ``word``. If no known word does, return those with a similar spelling."""
     lowered = word.lower()
     return [each for each in known if lowered and each.startswith(lowered)] or get_close_matches(lowered, known)
 
@@ -227,5 +227,5 @@ def did_you_mean(near: Sequence[str]) -> str:
 
 
 def schema_name(command: str) -> str:
-    """Return the schema name of a command's output in its first version, such as ``payctl.db-upgrade/1``."""
+    """Return the name of the first version of a command's output schema, such as ``payctl.db-upgrade/1``."""
     return f"payctl.{command.replace(' ', '-')}/1"

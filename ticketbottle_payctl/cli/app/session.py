@@ -36,7 +36,7 @@ TRACEBACK_VERBOSITY = 2
 """The number of ``-v`` flags that makes payctl show tracebacks."""
 
 _TOLD_BY_RESULTS = frozenset({"outbox_dead_events", "outbox_late_events"})
-"""Log events that repeat the command's own result."""
+"""The names of log events that only repeat the command's result."""
 
 _WORK_STANDS = "free some space; the command's work is done, and its exit code shows the result"
 
@@ -49,7 +49,7 @@ class _Target(NamedTuple):
 
 
 class Session:
-    """One run of a command. A test may pass its own :class:`Services` through the context."""
+    """One run of a command. A test can pass its own :class:`Services` through the context."""
 
     def __init__(self, command: str | None, shared: Shared, services: Services | None = None) -> None:
         self.command = command
@@ -103,7 +103,7 @@ class Session:
 
     @property
     def zone(self) -> tzinfo:
-        """The time zone for reading and showing times, from ``--tz``, or else the profile, or else the machine.
+        """The time zone for reading and showing times: ``--tz``, then the profile's zone, then the machine's.
 
         Raises:
             ConfigError: the profile or its file is missing or wrong, or TZ is not a time zone.
@@ -140,9 +140,10 @@ class Session:
     def begin(self) -> None:
         """Start the log, show instants in this run's zone, and load the profile if one was given.
 
-        On a terminal, log lines are JSON only if the user asks for the log. Otherwise the log leaves out events that
-        repeat the command's result. Tracebacks need -vv. The profile is loaded now, so that a wrong name is never
-        ignored. If an environment variable overrides the profile, payctl prints a warning.
+        On a terminal, log lines are JSON only if the user asked for the log with -v or LOG_LEVEL. Otherwise the log
+        leaves out events that repeat the command's result. The log contains tracebacks only with -vv. The profile is
+        loaded now, so that a wrong name is never ignored. If an environment variable overrides the profile, payctl
+        prints a warning.
 
         Raises:
             ConfigError: the profile or its file is missing or cannot be read.
@@ -170,13 +171,13 @@ class Session:
         self._last.append(parts)
 
     def note_target(self, *, brokers: bool = False, told: ToldAt | None = None) -> None:
-        """Print the profile, the database and, with ``brokers``, the brokers on stderr.
+        """Print a line on stderr that names the profile, the database and, if ``brokers`` is True, the brokers.
 
         A command that changes data prints this line at once. A command that only reads prints the line below its answer
         or error.
 
         Raises:
-            ConfigError: the line is printed at once, and no database, or no broker, is configured.
+            ConfigError: the line must be printed at once, but the database or the brokers are not configured.
         """
         self._target = _Target(brokers, told is not None and told.below_headline)
         if told is None or told.once:
@@ -208,10 +209,10 @@ class Session:
         raise typer.Exit(int(failure.exit_code))
 
     def answer(self, result: Result) -> ExitCode:
-        """Write this run's only document. Return the exit code, which is normally the result's.
+        """Write this run's only document. Return the exit code, which is normally the result's exit code.
 
-        If stdout cannot be written, report this on stderr. A command that changed nothing then does not return 0,
-        because its answer is lost. A command that made changes keeps its exit code.
+        If stdout cannot be written, report this on stderr. In this case, a command that changed nothing does not return
+        0, because its answer is lost. A command that made changes keeps its exit code.
         """
         self._answered = True
         below = self.shared.output is OutputFormat.TABLE and not result.error  # a screen begins with the answer
@@ -239,7 +240,7 @@ class Session:
             self._services.close()
 
     def invocation(self) -> Invocation:
-        """Return the command, the profile, the start and the duration of this run."""
+        """Return the command, the profile, the start time and the duration of this run."""
         duration = round((time.monotonic() - self._started) * 1000)
         return Invocation(self.command, self.shared.profile, self.started_at, duration)
 

@@ -24,7 +24,7 @@ def finish_stream(
     close: Callable[[], Result],
     draw: Callable[[Sequence[Mapping[str, object]]], Sequence[Block]],
 ) -> NoReturn:
-    """Write the rows, then the result that ``close`` returns after the last row, and exit with its code.
+    """Write the rows and then the result that ``close`` returns after the last row. Exit with the result's exit code.
 
     ``draw`` formats the rows for people. If reading fails after some rows, ndjson ends with a summary that contains the
     error. csv ends without a summary, and only the exit code shows that rows are missing.

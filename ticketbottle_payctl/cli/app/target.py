@@ -1,4 +1,4 @@
-"""Build the line that names the profile, the database and the brokers of a command."""
+"""Build the line that names the profile, the database and the brokers that a command uses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SHORTEST = 12
 
 
 class ToldAt(Enum):
-    """The place of the line in the output: before a change, below the answer's first line, or below the answer."""
+    """The position of the line in the output: before a change, below the answer's first line, or below the answer."""
 
     ONCE = "once"
     BELOW_HEADLINE = "below headline"
@@ -38,7 +38,7 @@ class ToldAt(Enum):
 
     @classmethod
     def of(cls, *, dry_run: bool) -> ToldAt:
-        """Return the place for a command that changes data. In a dry run, the place is below the headline."""
+        """Return the line's position for a command that changes data. In a dry run, the line is below the headline."""
         return cls.BELOW_HEADLINE if dry_run else cls.ONCE
 
 
@@ -50,9 +50,10 @@ def target(
     brokers: bool,
     width: int | None = None,
 ) -> list[Part]:
-    """Return the parts of the line. They are dim, but a protected profile is red. Without a ``width``, cut nothing.
+    """Return the parts of the line. A protected profile is red, and all other parts are dim.
 
-    A setting that is missing or wrong is shown as *not set*, because the command itself reports the error.
+    If ``width`` is None, no part is shortened. A setting that is missing or wrong is shown as *not set*, because the
+    command reports the error.
     """
     places = [("database", lambda: str(settings().database.place))]
     if brokers:
@@ -87,7 +88,10 @@ def _or_not_set(read: Callable[[], str]) -> str:
 
 
 def _fitted(shown: list[tuple[str, str]], room: int) -> list[tuple[str, str]]:
-    """Cut the texts to fit into ``room`` columns. A long text can use the columns that a short text leaves free."""
+    """Shorten the values to fit into ``room`` columns.
+
+    A long value can use the columns that a short value leaves free.
+    """
     left = room
     fitted: dict[str, str] = {}
     for number, (word, text) in enumerate(sorted(shown, key=lambda each: len(each[1]))):
