@@ -1,1 +1,4 @@
-"""Implement each command in one file or package. A command reads its options, calls one job and returns its result."""
+"""Implement each command in one file or package.
+
+A command reads its options, calls one job and prints the job's result.
+"""

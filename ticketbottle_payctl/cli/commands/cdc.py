@@ -35,11 +35,11 @@ class ConfigFacts(TypedDict):
     """Debezium's configuration."""
 
     connector: Mapping[str, str]
-    """The connector's properties, in the form of Kafka Connect's REST interface."""
+    """The connector's properties, in the format of Kafka Connect's REST interface."""
     sql: str
-    """The SQL to run once, as the owner of the outbox."""
+    """The SQL to run once as the outbox's owner."""
     topics: Sequence[str]
-    """Topics that must exist."""
+    """The topics that must exist."""
 
 
 def config_command(
@@ -158,7 +158,10 @@ def cut_back_command(  # noqa: PLR0913 - one argument per option
 
 
 def _act(verb: str, events: int, also: str) -> Act:
-    """Return the change to approve. It needs approval even without events, because the outbox gets a new publisher."""
+    """Return the change that needs approval.
+
+    Approval is needed even without events, because the outbox changes publishers.
+    """
     plan = [line(f"would {verb}", bold(count(events, "event"))), line("and", also)]
     return Act(verb, events, "event", plan, beyond_rows=True)
 

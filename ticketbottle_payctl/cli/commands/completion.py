@@ -71,7 +71,10 @@ complete --command payctl --no-files --keep-order --arguments '(__payctl_complet
 """
 
 _SCRIPTS = {Shell.BASH: _BASH, Shell.ZSH: _ZSH, Shell.FISH: _FISH}
-"""The completion script of each shell. It asks payctl for matching words. If no word matches, it offers file names."""
+"""The completion script for each shell. A script asks payctl for matching words.
+
+If no word matches, it offers file names.
+"""
 
 
 class CompletionFacts(TypedDict):

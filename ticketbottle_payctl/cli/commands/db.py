@@ -25,12 +25,12 @@ class UpgradeCounts(TypedDict):
 
 
 class UpgradeFacts(TypedDict):
-    """The steps of an upgrade."""
+    """The migrations of an upgrade."""
 
     applied: Sequence[str]
-    """The steps that this run applied."""
+    """The migrations that this run applied."""
     already_applied: Sequence[str]
-    """The steps that were applied before."""
+    """The migrations that an earlier run applied."""
 
 
 class StatusCounts(TypedDict):
@@ -41,13 +41,13 @@ class StatusCounts(TypedDict):
 
 
 class StatusFacts(TypedDict):
-    """The steps that the database has, and the missing steps."""
+    """The migrations that the database has, and those that are missing."""
 
     up_to_date: bool
     applied: Sequence[str]
-    """Steps that the database has."""
+    """The migrations that the database has."""
     pending: Sequence[str]
-    """Steps that are missing."""
+    """The migrations that are missing."""
 
 
 def upgrade_command(

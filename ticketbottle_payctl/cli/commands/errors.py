@@ -31,7 +31,7 @@ _DEFAULT_LIMIT = 50
 
 
 class ErrorCounts(TypedDict):
-    """The numbers of groups and events."""
+    """The number of groups, and the number of events in them."""
 
     groups: Count
     """The number of groups in items."""
@@ -64,11 +64,11 @@ class ErrorGroupItem(TypedDict):
     """The number of superseded events. A replay leaves them out, because their messages would take a paid customer's
     tickets away."""
     blocking: NotRequired[Count]
-    """The number of dead superseded events that block a pending event of their payment."""
+    """The number of dead superseded events that block a pending event of the same payment."""
     remedy: NotRequired[Annotated[str, Keywords(enum=[*DeliveryRemedy])] | None]
     """What to fix before the replay; otherwise the events fail again."""
     todo: NotRequired[str | None]
-    """The fix before the replay, as a sentence."""
+    """What to fix before the replay, as a sentence."""
 
 
 def errors_command(  # noqa: PLR0913 - one argument per option
@@ -128,7 +128,10 @@ def _item(group: ErrorGroup, replay: str) -> ErrorGroupItem:
 
 
 def _replay(group: ErrorGroup, selector: Selector, adviser: Adviser) -> str:
-    """Return the command that replays the counted events. It has the same selectors and the resolved window."""
+    """Return the command that replays the counted events.
+
+    The command has the same selectors, and exact times as its window.
+    """
     words = ["--error-group", group.group, *(["--failed"] if selector.failed else [])]
     for each in selector.types:
         words += ["--type", each]
@@ -149,22 +152,25 @@ def _todo(group: ErrorGroup) -> str | None:
 
 
 def _blocks(group: ErrorGroup) -> str:
-    """Return a text that says which events wait behind superseded events."""
+    """Return a phrase that says which events wait behind superseded events."""
     if not group.blocking:
         return "nothing: no event waits behind a superseded one"
     return f"the later events of {count(group.blocking, 'payment')}"
 
 
 def _written(at: datetime) -> str:
-    """Return a bound of the window as text.
+    """Return the start or the end of the window as text.
 
-    Events have whole milliseconds, so a bound rounded up to a millisecond selects the same events.
+    Event times are whole milliseconds, so a time that is rounded up to a millisecond selects the same events.
     """
     return rfc3339(at + timedelta(microseconds=999))
 
 
 def _created(group: ErrorGroup, now: datetime | None) -> str:
-    """Return when the events were created, as text. With ``now``, the text is for a terminal and contains ages."""
+    """Return when the events were created, as text.
+
+    If ``now`` is given, the text is for a terminal and contains ages.
+    """
     if now is None:
         return span(group.first, group.last, zone_shown())
     return span_and_age(group.first, group.last, zone_shown(), now)

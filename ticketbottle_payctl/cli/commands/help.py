@@ -84,7 +84,7 @@ def _page(ctx: typer.Context, session: Session, topic: str) -> tuple[str, str, l
 
 
 def _times(session: Session) -> tuple[str, list[tuple[str, str]]]:
-    """Return an introduction, and the current meaning of each example in this run's zone."""
+    """Return an introduction, and what each example means now in this run's zone."""
     zone, now = zone_of(session), session.services.now()
     about = (
         f"payctl reads days and clock times in one zone, now {zone}. It is the zone of --tz, else the profile's"

@@ -1,4 +1,4 @@
-"""Implement ``payctl process-webhook``, which processes one callback with the webhook function's job."""
+"""Implement ``payctl process-webhook``, which processes one callback in the same way as the webhook function."""
 
 from __future__ import annotations
 
@@ -143,7 +143,10 @@ def _human(report: WebhookReport, keys: Sequence[TriedKey], source: Source, advi
 
 
 def _advice(source: Source, provider: str) -> str:
-    """Return the command that explains the refusal, without the query, because a query may contain personal data."""
+    """Return the command that explains the refusal.
+
+    It never contains a query string, which can contain personal data.
+    """
     file = source.event or source.file
     if file is None or file == "-":
         return "give the same callback to payctl verify-signature, which shows the reason"
@@ -152,7 +155,7 @@ def _advice(source: Source, provider: str) -> str:
 
 
 def _settling(report: WebhookReport, adviser: Adviser) -> list[str]:
-    """Return the command that settles the payment of an unclear callback by asking its gateway."""
+    """Return the command that asks the gateway about the payment of an unclear callback, and settles the payment."""
     if report.status_before == PaymentStatus.COMPLETED:
         return []
     options = [] if report.order_code else ["--provider", report.provider]

@@ -14,7 +14,7 @@ from ticketbottle_payctl.cli.output.schemas import complete_names, load, names
 
 
 class SchemaItem(TypedDict):
-    """A schema's name."""
+    """The name of a schema."""
 
     schema: str
 

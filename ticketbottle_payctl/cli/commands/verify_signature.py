@@ -83,7 +83,7 @@ def _key_source(key_file: str | None, source: Source, *, stdin: bool) -> str:
 
 
 def _with_keys(name: str, gateway: Gateway | None, otherwise: CredentialsFor) -> CredentialsFor:
-    """Return credentials with the file's values for this gateway. They override the environment's values."""
+    """Return credentials in which the file's values for this gateway override the environment's values."""
     if gateway is None:
         return otherwise
     from_file = read_keys(name, gateway)
@@ -99,11 +99,11 @@ class OfTheCommand(TypedDict):
     """The fields that the command adds to the report."""
 
     example: str | None
-    """The built-in example that was checked, and the field that was changed in it."""
+    """The built-in example that was checked, and which of its fields was changed."""
     keys: NotRequired[tuple[TriedKey, ...]]
     """The keys that the signature was compared with, without their values."""
     canonical: NotRequired[str | None]
-    """With --explain: the signed text, with personal data masked."""
+    """With --explain: the signed string, in which personal data is masked."""
 
 
 def _result(report: VerifyReport, about: str | None, *, explain: bool) -> Result:

@@ -129,7 +129,7 @@ def cleanup_command(  # noqa: PLR0913 - one argument per option
 
 
 def _kept_for(session: Session) -> timedelta:
-    """Return the effective retention, or the profile's own if the environment overrides it with a shorter one.
+    """Return the effective retention period. If the environment shortens the profile's period, return the profile's.
 
     Raises:
         ConfigError: a setting is wrong.
@@ -163,6 +163,6 @@ def _allow(
 
 @contextmanager
 def _watched(session: Session, planned: CleanupPreview | None, word: str) -> Iterator[Callable[[Swept], None]]:
-    """Draw a progress bar. The bar has a total only if a plan was made, because counting rows takes long."""
+    """Draw a progress bar. The bar has a total only if a plan was made, because counting rows takes a long time."""
     with bar(word, planned.matched + planned.receipts if planned else None, quiet=session.shared.quiet) as tell:
         yield lambda swept: tell(swept.deleted + swept.receipts)

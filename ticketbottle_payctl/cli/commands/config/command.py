@@ -1,4 +1,4 @@
-"""Implement ``payctl config``, which shows the settings and their origins. It shows only whether a secret is set."""
+"""Implement ``payctl config``, which shows each setting and its origin. The value of a secret is never shown."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ class PathFacts(TypedDict):
     """The path of the configuration file."""
 
     path: str
-    """The absolute path, or the path that was given."""
+    """The path that was given, or the absolute default path."""
     exists: bool
 
 
 class CheckedCounts(TypedDict):
-    """The numbers of settings groups and of unknown names."""
+    """The number of checked groups of settings, including unknown names."""
 
     checked: Count
-    """The number of checked groups of settings and unknown names."""
+    """The number of items: groups of settings and unknown names."""
     wrong: Count
-    """The number of wrong groups of settings and unknown names."""
+    """The number of wrong items: groups with an error, and unknown names."""
 
 
 class CheckedItem(TypedDict):
-    """The check of a group of settings."""
+    """The result of checking a group of settings or an unknown name."""
 
     name: str
-    """A group of settings, or a name that is not a setting."""
+    """The name of the group, or a name that is not a setting."""
     ok: bool
     message: str
-    """The value of the setting, or the problem with it."""
+    """The value that was checked, or the problem."""
 
 
 def show_command(ctx: typer.Context) -> None:

@@ -1,4 +1,4 @@
-"""List the names that payctl reads from the environment or a profile, and find names that it does not read."""
+"""List the names that payctl reads from the environment or a profile, and find names that payctl does not read."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ _SURELY_MEANT = 0.9
 def unknown(profile: Profile) -> Iterator[tuple[str, str]]:
     """Yield the names that no part of payctl reads, each with a message.
 
-    payctl reports each unknown name of the profile. Other programs use the environment too. Therefore payctl reports a
-    name of the environment only if it is similar to one of payctl's names.
+    payctl reports each unknown name in the profile. Other programs use the environment too. Therefore payctl reports a
+    name in the environment only if the name starts with ``PAYCTL_`` and is similar to one that payctl reads.
     """
     for name in sorted({*profile.origins, *profile.hidden} - _OF_A_PROFILE):
         if name.isupper():

@@ -1,4 +1,4 @@
-"""List every variable that payctl reads, with its form, default, readers, example and meaning.
+"""List every variable that payctl reads, with its type, default, example and meaning, and the programs that read it.
 
 docs/reference/environment.md is generated from this list. Defaults come from the settings if possible, so that the page
 and the settings always agree.
@@ -17,7 +17,10 @@ from ticketbottle_payctl.providers.queries import QUERIES
 
 WHOLE, TEXT, FLAG, URL, FILE, ARN, SECRET = "whole number", "text", "true or false", "URL", "file", "ARN", "secret"
 NONE = ""
-"""The text for a variable without a default. Such a variable is required, or its feature is off."""
+"""The ``default`` of a variable that has none.
+
+Such a variable is required, or its feature is off while it is not set.
+"""
 
 CLI = "the command line"
 WEBHOOK, PUBLISH, CLEANUP, WATCH, PROBE = "webhook", "publish-outbox", "cleanup", "watch-payments", "probe"
@@ -26,11 +29,11 @@ IN_THE_VPC = (WEBHOOK, PUBLISH, CLEANUP, WATCH, RECONCILE)
 BEFORE = "before-traffic"
 FUNCTIONS = (*IN_THE_VPC, PROBE, BEFORE)
 ALL = (CLI, *FUNCTIONS)
-"""All programs that read variables: the command line (also in a container) and each function."""
+"""All programs that read variables: each function, and the command line, which can run in a container."""
 
 
 class Variable(NamedTuple):
-    """An environment variable. ``default`` is text for people, or :data:`NONE`."""
+    """An environment variable. ``default`` is a description for people, or :data:`NONE`."""
 
     name: str
     kind: str
@@ -49,7 +52,7 @@ class Section(NamedTuple):
 
 
 def _known(name: str, kind: str, readers: tuple[str, ...], example: str, meaning: str) -> Variable:
-    """Return a variable with the default from the settings."""
+    """Return a variable whose default comes from the settings."""
     return Variable(name, kind, default_of(name), readers, example, meaning)
 
 

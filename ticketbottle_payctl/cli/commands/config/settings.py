@@ -65,7 +65,7 @@ def setting_of(row: Shown) -> SettingItem:
 
 
 def default_of(name: str) -> str:
-    """Return the default of a setting, as a text.
+    """Return a setting's default as a string.
 
     Raises:
         KeyError: the setting has no default.
@@ -118,7 +118,10 @@ def _row(profile: Profile, name: str, value: str | None) -> Shown:
 
 
 def _guard(profile: Profile, guard: GuardInForce, name: str) -> Shown:
-    """Return one setting of the guard. Its origin is the profile that sets it, even if another profile is in use."""
+    """Return one setting of the guard.
+
+    The origin names the profile that sets it, even if another is in use.
+    """
     cap = guard.cap(DEFAULT_MAX_AFFECTED)
     value, owner = {
         "protected": (str(guard.protected is not None).lower(), guard.protected),
@@ -136,7 +139,10 @@ def _of_profile(profile: Profile, name: str, value: str) -> Shown:
 
 
 def _place(profile: Profile, name: str) -> str | None:
-    """Return the ARN in this variable, because an ARN is not secret. For a previous key, return None."""
+    """Return the ARN in this variable, because an ARN is not secret.
+
+    If the variable holds a previous key, return None.
+    """
     return profile.environ[name] if name in names.ARNS else None
 
 
@@ -146,7 +152,7 @@ def _address(value: str | None) -> str | None:
 
 
 def _database(settings: Settings) -> str | None:
-    """Return the server and database, without user and password."""
+    """Return the server and the database name, without the user and the password."""
     try:
         return str(settings.database.place)
     except ConfigError:

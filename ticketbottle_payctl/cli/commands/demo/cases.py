@@ -1,4 +1,4 @@
-"""Describe the orders that the user of ``demo --keep`` can repair, and the commands that find and repair each fault."""
+"""Describe the orders that a user of ``demo --keep`` can repair, and the commands that find and repair each fault."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ticketbottle_payctl.sandbox.demo import Case, Fault
 
 @dataclass(frozen=True, slots=True)
 class CaseWords:
-    """A sentence about an order, the command that finds its fault, and the command that repairs the order."""
+    """The description of an order's fault, the command that finds the fault, and the command that repairs the order."""
 
     says: str
     find: str
@@ -17,7 +17,7 @@ class CaseWords:
 
 
 def case_words(case: Case) -> CaseWords:
-    """Return the description of an order to repair, with its two commands."""
+    """Return the description of an order's fault, with the two commands."""
     match case.fault:
         case Fault.DEAD_EVENT:
             return CaseWords("its event is dead: Kafka was unavailable", "payctl errors", "payctl replay --failed")

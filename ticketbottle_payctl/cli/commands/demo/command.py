@@ -48,7 +48,10 @@ def demo_command(ctx: typer.Context, *, keep: Keep = False, yes: change_options.
 
 
 def _stay(session: Session, world: World, result: Result) -> NoReturn:
-    """Print the result, then wait for a signal and show the messages that arrive. A failed demo keeps its exit code."""
+    """Print the result. Then show the messages that arrive, until a signal ends the demo.
+
+    A failed demo keeps its exit code.
+    """
 
     def show(arrival: Arrival) -> None:
         for shown in arrival_lines(arrival):

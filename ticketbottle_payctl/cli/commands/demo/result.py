@@ -15,7 +15,7 @@ from ticketbottle_payctl.sandbox.demo import Arrival, CallbackStep, Case, DemoRe
 
 
 class DemoCounts(TypedDict):
-    """The numbers of callbacks, events, messages and differences of the demo."""
+    """The number of callbacks, events, messages and unexpected results in the demo."""
 
     callbacks: Count
     """The number of callbacks that the demo sent."""
@@ -23,7 +23,7 @@ class DemoCounts(TypedDict):
     already_settled: Count
     refused: Count
     published: Count
-    """The number of events that the broker acknowledged."""
+    """The number of events that the broker acknowledged during the demo."""
     arrived: Count
     """The number of messages that the demo read back."""
     differences: Count
@@ -31,7 +31,7 @@ class DemoCounts(TypedDict):
 
 
 class BacklogFacts(TypedDict):
-    """The numbers of events that are left for the user to repair."""
+    """The number of events that are left for the user to repair."""
 
     dead: Count
     pending: Count
@@ -95,14 +95,14 @@ class CallbackItem(Decision):
     says: str
     """The result that the callback reports."""
     about: str
-    """The callback's real origin, such as a forgery."""
+    """What the callback really is, such as a forgery."""
     payment_id: str
     order_code: str
     outcome: WebhookOutcome
     reply: ShortReply
     """The reply to the gateway."""
     as_expected: bool
-    """Whether the decision and the reply are as expected."""
+    """Whether both the decision and the reply are as expected."""
 
 
 class PublishedItem(TypedDict):
@@ -144,7 +144,7 @@ def result_of(report: DemoReport) -> Result:
 
 
 def result_of_kept(report: DemoReport, kept: Kept) -> Result:
-    """Return the result of a demo that keeps running, with the settings to use it."""
+    """Return the result of a demo that keeps running, with the settings that other commands need to use its servers."""
     return _result(report, kept)
 
 

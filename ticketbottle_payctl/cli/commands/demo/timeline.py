@@ -39,7 +39,7 @@ def story(report: DemoReport) -> Iterator[Block]:
 
 
 def way_on(kept: Kept | None) -> Iterator[Block]:
-    """Return the commands that the user can type next."""
+    """Return the lines that show the commands to type next."""
     yield _BLANK
     if kept is None:
         yield line(bold("Try next"))
@@ -108,7 +108,7 @@ def _message(step: MessageStep) -> Iterator[Block]:
 
 
 def arrival_lines(arrival: Arrival) -> Iterator[Line]:
-    """Return a message with its partition, offset and value."""
+    """Return the lines that show a message with its partition, offset and value."""
     message = arrival.message
     place = f"partition {message.partition}, offset {message.offset}"
     yield line(_at(arrival.at), good("→"), f"{message.topic:<17}", place)
@@ -133,7 +133,7 @@ def _differences(differences: Sequence[str]) -> Iterator[Block]:
 
 
 def _details(texts: Sequence[str], indent: int, *, faint: bool = False) -> Iterator[Line]:
-    """Return the texts below a step, wrapped to the terminal's width. Without a terminal, each text is one line."""
+    """Return the details of a step, wrapped to the terminal's width. Without a terminal, each detail is one line."""
     for text in texts:
         for part in _folded(text, indent):
             yield line(" " * (indent - 2), dim(part) if faint else part)

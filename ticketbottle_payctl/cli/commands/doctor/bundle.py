@@ -1,4 +1,4 @@
-"""Write findings, settings and versions to a file without secrets. Only the owner of the file can read it."""
+"""Write findings, settings and versions to a file without secrets. Only the file's owner can read it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Implement ``payctl doctor --fix-published-flags``, which marks the rows that the replaced service half marked."""
+"""Implement ``payctl doctor --fix-published-flags``, which sets missing published flags."""
 
 from __future__ import annotations
 

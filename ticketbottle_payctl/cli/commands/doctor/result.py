@@ -32,16 +32,16 @@ _SAID = {Status.OK: good, Status.WARN: warn, Status.FAIL: bad}
 
 
 class DoctorCounts(FindingCounts, total=False):
-    """The number of findings with each status, or after a repair, the numbers of events found and repaired."""
+    """The number of findings with each status. After a repair, the number of events found and repaired."""
 
     matched: Count
-    """With --fix-published-flags: the number of events that were half marked."""
+    """With --fix-published-flags: the number of events that were sent, but not marked as published."""
     repaired: Count
     """With --fix-published-flags: the number of events that the repair marked as published."""
 
 
 class DoctorFacts(TypedDict, total=False):
-    """The result of the checks. After a repair, the result is absent."""
+    """The result of the checks. A repair has no such result."""
 
     healthy: bool
     """Whether no check failed."""
@@ -55,11 +55,11 @@ class FindingItem(TypedDict):
     check: str
     """The check's name for --only."""
     status: Status
-    """ok, warn or fail. With warn, the checked thing works today. With fail, it does not work."""
+    """ok, warn (it works, but needs attention) or fail (it does not work)."""
     fact: str
-    """The fact that the check found."""
+    """What the check found."""
     meaning: str | None
-    """The consequence of the problem; null if nothing is wrong."""
+    """What the problem leads to; null if nothing is wrong."""
     remedy: str | None
     """The command or SQL that fixes the problem."""
     command: NotRequired[str | None]
@@ -67,7 +67,7 @@ class FindingItem(TypedDict):
 
 
 class ShownFinding(NamedTuple):
-    """A finding and its fix: words or SQL, and a command with the options that the guard needs."""
+    """A finding and its fix: advice or SQL, and a command with the options that the guard needs."""
 
     finding: Finding
     words: str | None
@@ -133,7 +133,10 @@ def _blocks(shown: ShownFinding, width: int) -> Iterator[Block]:
 
 
 def _headline(report: DoctorReport) -> Line:
-    """Return the headline for the worst finding. The backlog comes first, because customers wait for its events."""
+    """Return the headline for the worst finding.
+
+    A backlog comes first, because customers are waiting for its events.
+    """
     for status in (Status.FAIL, Status.WARN):
         found = [finding for finding in report.findings if finding.status is status]
         if found:

@@ -16,18 +16,18 @@ _SUFFIXES: dict[Literal["current", "previous"], str] = {"current": "", "previous
 
 
 class KeyItem(TypedDict):
-    """A key or another value of a gateway, even if it is not set."""
+    """A key or another setting of a gateway, even if it has no value."""
 
     gateway: ProviderName
     """The gateway that the value belongs to."""
     state: State
-    """Whether this payctl can check the gateway's callbacks: on, off (no value is set) or incomplete."""
+    """Whether this payctl can check the gateway's callbacks: on, off (no key is set) or incomplete."""
     variable: str
     """The variable that holds the value, without _PREVIOUS."""
     rotation: Literal["current", "previous"]
     """Whether this is the current or the previous value in a key rotation."""
     needed_for: Literal["callbacks", "queries"]
-    """The value's use: to check callbacks, or to query the gateway."""
+    """What the value is for: to check callbacks, or to query the gateway."""
     is_set: bool
     length: Count | None
     """The length of the value in characters."""
@@ -36,7 +36,7 @@ class KeyItem(TypedDict):
 
 
 def keys_of(gateway: Gateway, environ: Mapping[str, str]) -> list[KeyItem]:
-    """Return every current value of the gateway, and each previous value that is set."""
+    """Return every current value of the gateway, and each previous value that is still set."""
     return [item for field in gateway.fields for item in _values(gateway, field, environ)]
 
 
@@ -47,7 +47,7 @@ def state_of(gateway: Gateway, environ: Mapping[str, str]) -> State:
 
 
 def only_for_functions(gateway: Gateway, environ: Mapping[str, str]) -> list[str]:
-    """Return the variables that name a secret in Secrets Manager, which only the functions read."""
+    """Return the variables that name a secret in Secrets Manager. Only the functions read such a secret."""
     names = (f"{field.env}_SECRET_ARN" for field in gateway.fields if not _is_set(field, environ))
     return [name for name in names if environ.get(name)]
 

@@ -35,9 +35,9 @@ class RegistrationFacts(TypedDict):
     entered: bool
     """Whether PayOS calls this URL from now on. False in a dry run."""
     code: str | None
-    """PayOS's own code, or the HTTP status. Null in a dry run."""
+    """The code in PayOS's reply, or the HTTP status. Null in a dry run."""
     said: str | None
-    """PayOS's text, if PayOS refused the URL."""
+    """PayOS's message, if PayOS refused the URL."""
 
 
 def listed(items: Sequence[KeyItem], states: Mapping[str, State], notes: Sequence[str]) -> Result:

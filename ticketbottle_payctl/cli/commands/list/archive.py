@@ -1,4 +1,4 @@
-"""List the events of an archive that a cleanup wrote. This needs no database."""
+"""List the events in an archive that a cleanup wrote. No database is needed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Event = Mapping[str, object]
 
 
 def list_archived(path: Path, selector: Selector, limit: int | None, after: str | None) -> Listing:
-    """Return the selected events in the order of the archive, oldest first.
+    """Return the selected events in the archive's order, oldest first.
 
     Raises:
         typer.BadParameter: a selector needs a database.

@@ -1,6 +1,6 @@
-"""Define the columns of each list: all fields, the fields of a table in a pipe, and the columns on a terminal.
+"""Define each list's fields, the fields that its table shows in a pipe, and the columns that it shows on a terminal.
 
-To add a field, add it to the SQL and its fields in ``store/outbox/listing.py``, and here to the columns that show it.
+To add a field, add it to the SQL and the field names in ``store/outbox/listing.py``. Then add it to the columns here.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _type(row: Row, _zone: tzinfo, _now: datetime) -> str:
 
 
 def _order(row: Row, _zone: tzinfo, _now: datetime) -> str:
-    """Return the order of a callback's payment, or the gateway's own reference if the callback has no payment."""
+    """Return the order code of a callback's payment, or the gateway's own reference if the callback has no payment."""
     return str(row.get("order_code") or row.get("order_ref") or "")
 
 

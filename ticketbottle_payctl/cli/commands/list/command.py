@@ -47,7 +47,7 @@ FromArchive = Annotated[
 
 
 def _one_of(known: Sequence[str]) -> Callable[[str], str]:
-    """Return a parser that accepts only these words, in upper or lower case, and refuses a misspelt word."""
+    """Return a parser that accepts only these words, in upper or lower case."""
 
     def read(text: str) -> str:
         for word in known:

@@ -38,7 +38,7 @@ class ListedCounts(TypedDict):
 
 
 def fields_option(kind: Kind) -> typer.models.OptionInfo:
-    """Return the option ``--fields`` of this list. A shell completes the name after the last comma."""
+    """Return this list's ``--fields`` option. A shell completes the name after the last comma."""
 
     def complete(incomplete: str) -> list[str]:
         done, comma, begun = incomplete.rpartition(",")
@@ -53,7 +53,7 @@ def fields_option(kind: Kind) -> typer.models.OptionInfo:
 
 
 def columns_of(session: Session, kind: Kind, given: str | None) -> tuple[str, ...]:
-    """Return the given fields. Without given fields, return all fields, or in a table the default fields.
+    """Return the requested fields. If none were requested, return the default fields for a table, or else all fields.
 
     Raises:
         typer.BadParameter: a field does not exist.
@@ -81,15 +81,18 @@ def limit_of(given: int | None, *, everything: bool) -> int | None:
 
 
 def cursor(at: datetime, row_id: str) -> str:
-    """Return the cursor ``next`` for a page with this last row. It has microseconds, so no row appears twice."""
+    """Return the ``next`` cursor for a page that ends with this row.
+
+    Its time has microseconds, so no row appears twice.
+    """
     return f"{at.astimezone(UTC).isoformat().replace('+00:00', 'Z')}~{row_id}"
 
 
 def position_of(after: str | None, *, is_id: Callable[[str], bool] = str.isprintable) -> PagePosition | None:
-    """Return the position for a page's cursor ``next``. ``is_id`` tells whether a text may be a row's id.
+    """Return the position that a page's ``next`` cursor refers to. ``is_id`` checks whether a string can be a row's id.
 
     Raises:
-        typer.BadParameter: the text is not a cursor.
+        typer.BadParameter: the value is not a cursor.
     """
     if after is None:
         return None
@@ -105,7 +108,10 @@ def position_of(after: str | None, *, is_id: Callable[[str], bool] = str.isprint
 
 
 def is_uuid(text: str) -> bool:
-    """Return whether a text may identify a row of payctl's own tables. The payment service's ids may be any text."""
+    """Return whether a string can be an id in payctl's own tables.
+
+    In the payment service's tables, any string can be an id.
+    """
     return _UUID.fullmatch(text) is not None
 
 
@@ -117,8 +123,8 @@ def shows_in_brief(session: Session, *, wide: bool) -> bool:
 def finish_list(session: Session, kind: Kind, rows: Listing, columns: Sequence[str], *, wide: bool = False) -> NoReturn:
     """Write the rows while reading them, then the cursor of the next page.
 
-    On a terminal, the table has short ids, ages and the columns that fit. The user can ask for full values with
-    ``wide`` or with chosen columns. Elsewhere, the table always has full values.
+    On a terminal, the table has short ids, ages and the columns that fit. With ``wide`` or with columns that the user
+    chose, it has full values. Elsewhere, the table always has full values.
     """
     terminal = shows_in_brief(session, wide=False)
     in_brief = terminal and not wide and tuple(columns) == kind.shown
@@ -145,5 +151,5 @@ def finish_list(session: Session, kind: Kind, rows: Listing, columns: Sequence[s
 
 
 def _safe(name: str, value: object) -> object:
-    """Redact an error's text, which may quote a secret."""
+    """Redact the value if it is an error message, because an error message can quote a secret."""
     return redact(value) if name == "last_error" and isinstance(value, str) else value

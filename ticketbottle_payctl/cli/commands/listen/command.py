@@ -164,7 +164,7 @@ class _Forwarder:
     service: _Service
 
     def handle(self, request: Request, gateway: Gateway, headers: Mapping[str, str]) -> Reply:
-        """Pass one callback on. If this fails, the reply asks the gateway to send the callback again."""
+        """Pass one callback on. After an error, the reply asks the gateway to send the callback again."""
         try:
             report = self.service.forward(request, gateway, headers)
         except Exception as error:  # noqa: BLE001 - every callback gets a reply
@@ -179,7 +179,7 @@ class _Settler:
     log: Log
 
     def handle(self, request: Request, gateway: Gateway, _: Mapping[str, str]) -> Reply:
-        """Process one callback. If this fails, the reply asks the gateway to send the callback again."""
+        """Process one callback. After an error, the reply asks the gateway to send the callback again."""
         services = self.session.services
         try:
             report = process_webhook(services.engine, request, gateway, services.credentials(gateway))

@@ -34,7 +34,7 @@ COLUMNS = (
 )  # fmt: skip
 _KEPT = 1000
 SUCCESS = 2
-"""The first digit of the HTTP statuses that mean success."""
+"""The first digit of every HTTP status that means success."""
 
 _WORDS = {"settled": good, "already_settled": good, "forwarded": good, "refused": bad, "failed": bad}
 
@@ -67,7 +67,7 @@ class Answered(Decision):
     forwarded_to: str | None
     """With --forward-to: the URL of the service without a query; null if the callback was not sent."""
     took_ms: Count | None
-    """With --forward-to: the time until the service's reply, in milliseconds."""
+    """With --forward-to: how long the service took to reply, in milliseconds."""
 
 
 class ListenCounts(TypedDict):
@@ -128,7 +128,7 @@ class Log:
             self.session.answer(whole)
 
     def _request(self, method: str, path: str, status: int) -> Answered:
-        """Return the record of a request that has only a reply and no decision yet."""
+        """Return the record of a request that got a reply, but about which payctl made no decision."""
         return {
             "at": self.session.services.now(),
             "method": method,
@@ -160,7 +160,7 @@ class Log:
                     return
 
     def _put(self, text: str, *, json: bool) -> None:
-        """Write to stdout. If this fails, payctl still replies to callbacks."""
+        """Write to stdout. If stdout cannot be written, payctl still replies to callbacks."""
         try:
             writer.write_part(text, json=json)
         except ReaderGoneError:

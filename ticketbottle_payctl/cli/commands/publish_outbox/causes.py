@@ -14,7 +14,10 @@ _MOST_TOLD = 10
 
 
 def causes(obstacles: Obstacles) -> list[Block]:
-    """Return a line for each cause, and the next commands. The cause of the most waiting events comes first."""
+    """Return a line for each cause, then the commands to type next.
+
+    The cause that holds back the most events comes first.
+    """
     told = obstacles.blockers[:_MOST_TOLD]
     lines: list[Block] = [Line((f"  {sentence(each)}",)) for each in told]
     more = obstacles.causes - len(told)
@@ -24,7 +27,7 @@ def causes(obstacles: Obstacles) -> list[Block]:
 
 
 def sentence(blocker: Blocker) -> str:
-    """Return a sentence with the waiting events, their cause and the reason."""
+    """Return a sentence that says how many events wait, what they wait for, and why."""
     waiting = f"{count(blocker.events, 'event')} {'waits' if blocker.events == 1 else 'wait'}"
     detail = f": {blocker.detail}" if blocker.detail else ""
     event = named(blocker.event_id or "", blocker.order_code)
@@ -62,12 +65,12 @@ def reasons(obstacles: Obstacles) -> list[str]:
 
 
 def first_words(obstacles: Obstacles) -> str:
-    """Return the most important cause in one sentence. Without a cause, return an empty text."""
+    """Return the most important cause as one sentence, or an empty string if there is no cause."""
     return next(iter(reasons(obstacles)), "")
 
 
 def locked_words(obstacles: Obstacles) -> str:
-    """Return a sentence that names the held shards and their holder."""
+    """Return a sentence that names the held shards and the process that holds them."""
     first = obstacles.locked[0]
     if first.shards == 1:
         return f"another process holds the outbox: {first.holder}"

@@ -27,7 +27,7 @@ from ticketbottle_payctl.jobs.publish_outbox.facts import ClaimableItem, DeadIte
 SCHEMA = "payctl.publish-outbox/1"
 _MOST_LISTED = 100
 _LEAST_EVENTS, _LEAST_SECONDS = 100, 1.0
-"""The fewest events and the fewest seconds for which a rate is shown. Less would measure only the start of the run."""
+"""The smallest numbers of events and seconds for which a rate is shown. A shorter run measures only its own start."""
 _STOPPED = {StoppedBecause.EMPTY: "no event is left that can be sent now"}
 """The text for a reason whose name would mislead. An *empty* outbox may still have events that are held back."""
 _UNFINISHED = {
@@ -167,7 +167,7 @@ def _trouble(report: PublishReport) -> str | None:
 
 
 def _pace(report: PublishReport) -> str:
-    """Return the time and the batches, and the rate if the run was long enough to measure it."""
+    """Return the duration, the number of batches, and the rate if the run was long enough to measure a rate."""
     measured = report.counts.published >= _LEAST_EVENTS and report.seconds >= _LEAST_SECONDS
     said = [
         f"in {duration(report.seconds)}",
@@ -186,7 +186,7 @@ def _lag(report: PublishReport) -> str | None:
 
 
 def _dead(report: PublishReport) -> list[Block]:
-    """Return a line about the dead events that no other line names, and the commands that show more about them."""
+    """Return a line about the dead events that no other line mentions, and the commands that show more."""
     obstacles, died = report.obstacles, report.counts.dead
     if any(each.reason in {BlockReason.DEAD, BlockReason.FAILED} for each in obstacles.blockers):
         return []  # the lines above name the dead events

@@ -87,7 +87,10 @@ def outbox_command(  # noqa: PLR0913 - one argument per option
 
 
 def _repair(session: Session, report: OutboxComparison) -> ReplayPlan:
-    """Return the plan that sends the lost events again, without events whose rows changed since the comparison."""
+    """Return the plan that sends the lost events again.
+
+    Leave out events whose rows have changed since the comparison.
+    """
     ids = outbox_result.to_repair(report)
     if not ids:
         return ReplayPlan()

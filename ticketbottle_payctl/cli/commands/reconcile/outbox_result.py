@@ -35,7 +35,7 @@ _WHY = {
 
 
 class ComparedCounts(TypedDict):
-    """The numbers of events that were compared and that differ."""
+    """The number of events that were compared, and the number with each kind of difference."""
 
     compared: Count
     """The number of published events that were created in the window."""
@@ -46,24 +46,24 @@ class ComparedCounts(TypedDict):
     double: Count
     """The number of events that were sent more than once, not counting replays."""
     out_of_order: Count
-    """The number of events that were sent before an earlier event of their payment."""
+    """The number of events that were sent before an earlier event of the same payment."""
     unjudged: Count
-    """The number of events that were not found, and payctl cannot tell whether they are lost."""
+    """The number of events that were not found, but may not be lost."""
     other: Count
-    """The number of records of events outside the window."""
+    """The number of records in Kafka whose events are outside the window."""
 
 
 class ComparedFacts(TypedDict):
     """The result of the comparison."""
 
     complete: bool
-    """Whether Kafka was read to its end."""
+    """Whether the topics were read to the end."""
     not_judged: Mapping[str, Count]
     """The number of events that were not judged, by reason."""
     repairable: Count
-    """The number of lost or wrong events that a replay sends again. Their topics contain no record of these events."""
+    """The number of lost or wrong events that a replay can repair, because the right topic has no record of them."""
     repair_file: str | None
-    """The file with the plan of the replay; null without --repair-out."""
+    """The file with the plan for the replay; null without --repair-out."""
     repair: str | None
     """The command that applies the plan; null without --repair-out."""
 
@@ -76,10 +76,10 @@ class DifferenceItem(TypedDict):
     aggregate_id: str
     """The payment's id."""
     event_type: str
-    """The event type of the row."""
+    """The event type in the row."""
     difference: Difference | Literal["not_judged"]
     detail: str
-    """The difference and the places of the records, or the reason why the event was not judged."""
+    """What differs and where the records are, or why the event was not judged."""
     copies: Count
     """The number of the event's records in Kafka."""
     repairable: bool
@@ -109,9 +109,9 @@ def to_repair(report: OutboxComparison) -> list[str]:
 
 
 def unchanged(plan: ReplayPlan, report: OutboxComparison) -> ReplayPlan:
-    """Return the plan without the events whose rows have changed since they were compared.
+    """Return the plan without the events whose rows have changed since the comparison.
 
-    For example, another operator may have replayed an event since then.
+    For example, another operator may have replayed such an event.
     """
     compared = {each.event.id: each.event.version for each in report.disagreements}
     events = tuple(event for event in plan.events if event.row.version == compared.get(event.row.id))

@@ -56,11 +56,11 @@ class PaymentItem(TypedDict):
     detail: str | None
     """The gateway's own code, or the reason why the gateway was not asked or its response was rejected."""
     gateway_amount: int | None
-    """The paid amount that the gateway reports, in whole VND."""
+    """The amount paid according to the gateway, in whole VND."""
     gateway_transaction_id: str | None
-    """The gateway's own number of the transaction."""
+    """The gateway's own id for the transaction."""
     would_settle: bool
-    """Whether the plan would settle the payment."""
+    """Whether the plan settles the payment."""
     outcome: Annotated[str, Keywords(enum=["settled", "skipped"])] | None
     reason: str | None
     """The reason why payctl skipped or refused the payment."""
@@ -82,7 +82,7 @@ class Reconciled:
     run_id: str | None = None
     stopped: ExitCode | None = None
     publish: str | None = None
-    """The command that publishes the events of settled payments."""
+    """The command that publishes the settled payments' events."""
 
 
 def result_of(it: Reconciled) -> Result:

@@ -171,7 +171,7 @@ class _Allowed:
 def _planned(
     session: Session, selector: Selector, allowed: _Allowed, approval: Approval | None, *, everything: bool
 ) -> StoredPlan:
-    """Make a plan. Without an ``approval`` the plan is only shown, so it may have any length.
+    """Make a plan. If ``approval`` is None, the plan is only shown, so it can have any length.
 
     Raises:
         InputError: no selector was given, or --all contradicts a selector.
@@ -199,7 +199,7 @@ def _planned(
 
 
 def _names_a_part(selector: Selector) -> bool:
-    """Return whether the selector contradicts --all, which means every unpublished event."""
+    """Return whether the selector contradicts --all, because --all means every unpublished event."""
     return selector.ids is not None or selector.failed or selector.stuck is not None or selector.published
 
 
@@ -207,8 +207,8 @@ def _read(session: Session, selector: Selector, allowed: _Allowed, path: Path, *
     """Read the plan from a file.
 
     Raises:
-        InputError: selectors or permissions were given too, the file is not a plan or was changed, or it is for
-            another database.
+        InputError: selectors or --allow options were also given, the file is not a plan or was changed, or the plan is
+            for another database.
     """
     if selector != Selector() or everything or allowed != _Allowed():
         message = "--plan cannot be combined with selectors, --all, --allow-published or --allow-superseded"

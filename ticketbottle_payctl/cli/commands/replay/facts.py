@@ -11,7 +11,7 @@ from ticketbottle_payctl.jobs.replay import LeftOutReason, ReplayOutcome
 
 
 class ReplayCounts(TypedDict):
-    """The numbers of events that were selected, requeued, skipped and failed."""
+    """The number of events that were selected, requeued and skipped, and the number that failed."""
 
     matched: Count
     """The number of selected events that exist."""
@@ -20,13 +20,13 @@ class ReplayCounts(TypedDict):
     skipped: Count
     """The number of events that were not requeued."""
     failed: Count
-    """The number of events that another session has locked, or that are dead again."""
+    """The number of events that another session had locked, or that are dead again."""
     already_published: Count
     """The number of planned events that were already published."""
 
 
 class ResumeCounts(TypedDict):
-    """The numbers of events of the whole run, by outcome."""
+    """The number of events in the whole run, by outcome."""
 
     requeued: Count
     """The number of events that the whole run has requeued."""
@@ -37,14 +37,14 @@ class ResumeCounts(TypedDict):
 
 
 class Ended(TypedDict):
-    """The facts about the end of a run."""
+    """How a run ended."""
 
     outcome: ReplayOutcome | None
     """The outcome; null if nothing was changed."""
     plan_file: str | None
     """The file that --plan-out wrote the plan to."""
     publisher_running: NotRequired[bool | None]
-    """Whether a publisher was running at the end of the wait for the canary; null if unknown, or without a wait."""
+    """Whether a publisher was running when the wait for the canary ended; null if unknown, or if there was no wait."""
     superseded: NotRequired[Count]
     """The number of superseded events that --allow-superseded included."""
     superseded_ids: NotRequired[Sequence[str]]
@@ -80,14 +80,14 @@ class ReplayFacts(Ended):
     by_state: NotRequired[Mapping[str, Count]]
     """The number of planned events in each current state."""
     keys_with_newer: NotRequired[Count]
-    """The number of payments that have a newer event than the planned events."""
+    """The number of payments with an event that is newer than their planned events."""
     oldest: NotRequired[datetime | None]
     """When the oldest planned event was created, UTC."""
     newest: NotRequired[datetime | None]
     """When the newest planned event was created, UTC."""
     estimated_seconds: NotRequired[Seconds]
     meant: NotRequired[str | None]
-    """The right command, if an order code or a payment id was given as an event id."""
+    """The command to use instead, if an order code or a payment id was given as an event id."""
 
 
 class LeftAloneItem(TypedDict):

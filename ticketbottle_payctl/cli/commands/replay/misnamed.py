@@ -1,4 +1,4 @@
-"""Explain that an order code or a payment id was given as an event id, and give the right command."""
+"""Explain that an order code or a payment id was given as an event id, and name the right command."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ticketbottle_payctl.jobs.replay import Misnamed
 
 
 def misnamed_sentence(found: Misnamed) -> str:
-    """Return a sentence that says what kind of id the first wrong name is."""
+    """Return a sentence that says whether the first wrong id is an order code or a payment id."""
     kinds = (
         *((name, "an order code") for name in found.order_codes),
         *((name, "a payment") for name in found.payments),
@@ -21,7 +21,7 @@ def misnamed_sentence(found: Misnamed) -> str:
 
 
 def meant_command(found: Misnamed, adviser: Adviser) -> str | None:
-    """Return the right command, or None if every name was an event id.
+    """Return the right command, or None if every given id was an event id.
 
     If a replay of these orders would requeue nothing, return the command that shows the reason.
     """
@@ -39,7 +39,10 @@ def meant_command(found: Misnamed, adviser: Adviser) -> str | None:
 
 
 def misnamed_blocks(found: Misnamed, adviser: Adviser, *, said: bool) -> Iterator[Block]:
-    """Yield the right command, or nothing if every name was an event id. Unless ``said``, yield the sentence first."""
+    """Yield the right command, or nothing if every given id was an event id.
+
+    Unless ``said`` is True, yield the sentence first.
+    """
     command = meant_command(found, adviser)
     if command is None:
         return

@@ -1,8 +1,8 @@
 """Write and read the plan of a replay, so that a second person can review it before it is applied.
 
-The first line is a header. Each other line is an event. The header has a digest of everything else in the file, so
-payctl refuses a file that was edited. The digest protects only against mistakes, because anyone who may apply a plan
-may also make one. payctl skips an event if its row has changed since the plan was made.
+The first line is a header. Each line after the header is an event. The header contains a digest of the rest of the
+file, so payctl can refuse a file that was edited. The digest protects only against mistakes, because any operator who
+is allowed to apply a plan can also make one. payctl skips an event if its row has changed since the plan was made.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class StoredPlan:
 
 
 def write_plan(path: Path, stored: StoredPlan) -> None:
-    """Write a plan to a new file that only its owner may read.
+    """Write a plan to a new file that only the file's owner can read.
 
     Raises:
         InputError: the file exists or cannot be written.
@@ -127,7 +127,7 @@ def _plan(header: dict[str, object], events: list[PlannedEvent]) -> ReplayPlan:
 
 
 def _instant(text: object) -> datetime | None:
-    """Read an instant. Only the form that :func:`_header` writes is accepted."""
+    """Read an instant. Accept only the format that :func:`_header` writes."""
     if text is None:
         return None
     at = datetime.fromisoformat(str(text))

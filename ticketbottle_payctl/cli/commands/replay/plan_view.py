@@ -24,7 +24,7 @@ WHY = {
 
 
 def plan_blocks(plan: ReplayPlan, options: ReplayOptions) -> list[Block]:
-    """Return the plan as text, with its counts and its forecast."""
+    """Return the plan as text, with the number of events and a forecast."""
     return [line(bold("Plan"), f"set {count(len(plan.events), 'event')} back to pending"), _forecast(plan, options),
             *superseded_blocks(plan.superseded), *left_out_blocks(plan.left_out)]  # fmt: skip
 
@@ -48,14 +48,14 @@ def superseded_warning(found: Sequence[Superseded]) -> str:
 
 
 def superseded_row(found: Sequence[Superseded], options: ReplayOptions) -> tuple[str, object]:
-    """Return a row with the number of superseded events. Its value is None if the options do not allow such events."""
+    """Return a row with the number of superseded events. The value is None if the options do not allow such events."""
     if found:
         return "superseded", bad(f"{len(found):,} INCLUDED")
     return "superseded", "allowed, none now" if options.allow_superseded else None
 
 
 def superseded_note(found: Sequence[Superseded]) -> str:
-    """Return a note for the confirmation question that names the harm of superseded events."""
+    """Return a note for the confirmation question that names the harm that superseded events would do."""
     return f"{len(found):,} of them superseded: paid customers lose their tickets" if found else ""
 
 
@@ -70,7 +70,7 @@ def left_out_blocks(left_out: Sequence[LeftOut]) -> Iterator[Block]:
 
 
 def skipped_rows(outcomes: Mapping[tuple[str, str | None], int], outcome: str) -> list[tuple[str, object]]:
-    """Return a row for each reason for this outcome. The most frequent reason comes first."""
+    """Return a row for each reason that led to this outcome. The most frequent reason comes first."""
     found = sorted(((number, reason) for (each, reason), number in outcomes.items() if each == outcome), reverse=True)
     return [(outcome, f"{number:,} {WHY.get(reason or '', reason or '')}".rstrip()) for number, reason in found]
 

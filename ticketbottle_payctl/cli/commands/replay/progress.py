@@ -1,4 +1,7 @@
-"""Show the wait for the canary and then a bar during a replay. Without a terminal, print lines and log events."""
+"""During a replay, show the wait for the canary, then a progress bar.
+
+Without a terminal, print lines and log events.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ def watched(session: Session, events: int, options: ReplayOptions, *, resumed: b
 
 @dataclass(slots=True)
 class Watch:
-    """The live line and the bar of one replay. A terminal shows only one of the two at a time."""
+    """The live line and the progress bar of one replay. Only one of the two is shown at a time."""
 
     _session: Session
     _events: int

@@ -119,7 +119,10 @@ def result_of(  # noqa: PLR0913 - most are passed by name
     superseded: Sequence[Superseded] = (),
     schema: str = SCHEMA,
 ) -> Result:
-    """Return the result of a run. ``plan`` is None for a resumed run. ``superseded`` lists the superseded events."""
+    """Return the result of a run. ``plan`` is None for a resumed run.
+
+    ``superseded`` lists the included superseded events.
+    """
     code = exit_codes.of_outcome(report.outcome)
     if code is ExitCode.DONE and (_went_wrong(report) or (plan and _code_of_plan(plan, named=named))):
         code = ExitCode.PARTIAL
@@ -150,7 +153,7 @@ def result_of(  # noqa: PLR0913 - most are passed by name
 
 
 def signalled(result: Result, report: ReplayReport, code: ExitCode | None) -> Result:
-    """Return the result with the exit code of the signal, if a signal ended the run."""
+    """Return the result. If a signal ended the run, the result has the signal's exit code."""
     return replace(result, exit_code=code) if code and report.outcome is ReplayOutcome.SIGNAL else result
 
 
@@ -191,7 +194,7 @@ def _ended(report: ReplayReport) -> str | None:
 
 
 def _may_publish(report: ReplayReport) -> bool:
-    """Return whether only publishing remains."""
+    """Return whether a publisher can do all the remaining work."""
     progress = report.progress
     waited = report.outcome is ReplayOutcome.CANARY_TIMEOUT
     return bool(progress.pending and not progress.dead and not report.remaining and not waited)
@@ -211,7 +214,7 @@ def _next(report: ReplayReport, adviser: Adviser) -> str | None:
 
 
 def _nothing(plan: ReplayPlan, code: ExitCode) -> Line:
-    """Return the first line of a replay without events. The mark agrees with the exit code."""
+    """Return the first line for a replay that has no events. The mark agrees with the exit code."""
     if code is ExitCode.DONE:
         return line(good("✔"), "nothing to replay: no event matches")
     if plan.misnamed.order_codes or plan.misnamed.payments:

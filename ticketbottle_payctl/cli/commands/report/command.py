@@ -1,4 +1,4 @@
-"""Implement ``payctl report``, which reports on a time window, for a hand-over or an incident.
+"""Implement ``payctl report``, which reports on a time window, for example at a hand-over or after an incident.
 
 The report is text on a terminal, Markdown elsewhere, and an HTML file on request.
 """
@@ -104,7 +104,7 @@ def report_command(
 
 
 def _window(session: Session, since: str | None, until: str | None) -> tuple[datetime, datetime]:
-    """Return the window in whole milliseconds, so that the advised commands have exactly the same window.
+    """Return the window in whole milliseconds, so that the suggested commands have exactly the same window.
 
     Raises:
         typer.BadParameter: an instant cannot be read, or the window is empty or in the future.
@@ -120,7 +120,7 @@ def _window(session: Session, since: str | None, until: str | None) -> tuple[dat
 
 
 def _typed(since: str | None, until: str | None) -> list[str]:
-    """Return the options of the window as the user typed them."""
+    """Return the window's options as the user typed them."""
     given = (("--since", since), ("--until", until))
     return [word for option, value in given if value is not None for word in (option, value)]
 

@@ -1,4 +1,4 @@
-"""Write the report as Markdown sections. A text from outside is in a code span, so Markdown does not interpret it."""
+"""Write the report as Markdown sections. External text is put in code spans, so that Markdown does not interpret it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Section(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The database and profile that the report is about, and the zone of its clock times."""
+    """The database and the profile that the report is about, and the time zone that it uses."""
 
     zone: tzinfo
     zone_name: str
@@ -65,27 +65,30 @@ def markdown(found: Sequence[Section]) -> str:
 
 
 def cell(text: object) -> str:
-    """Return a text from outside as :func:`code` for a table cell, with escaped vertical bars."""
+    """Return external text for a table cell: a :func:`code` span in which vertical bars are escaped."""
     return code(text).replace("|", "\\|")
 
 
 def code(text: object) -> str:
-    """Return a text from outside as a code span. The text is redacted, joined into one line, and cut."""
+    """Return external text as a code span. The text is redacted, joined into one line, and shortened."""
     return _span(plain(text))
 
 
 def plain(text: object) -> str:
-    """Return a text from outside for a terminal. The text is redacted, joined into one line, and cut."""
+    """Return external text for a terminal. The text is redacted, joined into one line, and shortened."""
     return cut(" ".join(escape(redact(str(text))).split()) or "(none)", _LONGEST)
 
 
 def pasted(command: str) -> str:
-    """Return a command as a code span that can be pasted. Use this only outside tables."""
+    """Return a command as a code span that can be pasted.
+
+    Do not use this in a table, because vertical bars are not escaped.
+    """
     return _span(escape(command))
 
 
 def _span(text: str) -> str:
-    """Return a code span. Its fence is longer than every series of backticks in the text."""
+    """Return a code span. Its fence is longer than any run of backticks in the text."""
     fence = "`" * (max((len(each) for each in _TICKS.findall(text)), default=0) + 1)
     pad = " " if text.startswith("`") or text.endswith("`") else ""
     return f"{fence}{pad}{text}{pad}{fence}"
@@ -154,7 +157,7 @@ def _figures(figures: Sequence[Figure]) -> str:
 
 
 def _label(label: str) -> str:
-    """Return a label. The text after ``refused:`` or ``with the error`` comes from outside, so it is a code span."""
+    """Return a label. The text after ``refused:`` or ``with the error`` is external, so it is put in a code span."""
     for word in ("refused: ", "with the error "):
         head, found, tail = label.partition(word)
         if found:

@@ -18,9 +18,9 @@ class FigureItem(TypedDict):
     """One figure, and the command that prints it."""
 
     name: str
-    """The figure's fixed name."""
+    """The figure's name, which never changes."""
     label: str
-    """The meaning of the figure."""
+    """What the figure measures."""
     value: float | None
     """The figure's value, in seconds if the name ends in _s; null if there is nothing to measure."""
     command: str
@@ -31,16 +31,16 @@ class OpenOrderFacts(TypedDict):
     """A customer who has paid or may have paid, and has no ticket."""
 
     kind: WithoutTicket
-    """pending, dead: the event's state. no_event: the payment has no event. refused: the callback was refused."""
+    """pending or dead: the event's state; no_event: the payment has no event; refused: the callback was refused."""
     id: str
     """The id of the event, the payment or the callback."""
     order_code: str | None
     amount: int | None
     """The amount of the order, or of the refused callback, in whole VND."""
     at: datetime
-    """The creation of the event, the completion of the payment, or the arrival of the callback, UTC."""
+    """When the event was created, the payment was completed, or the callback arrived, UTC."""
     why: str | None
-    """The last error, or the reason for the refusal."""
+    """The last error, or why the callback was refused."""
     command: str
     """The command that says what to do."""
 
@@ -57,14 +57,14 @@ class DeadGroupFacts(TypedDict):
 
 
 class PointFacts(TypedDict):
-    """A part of the window."""
+    """One part of the window. All parts have the same length."""
 
     at: datetime
     """The start of this part, UTC."""
     created: Count
     sent: Count
     waiting: Count
-    """The number of events that waited at the end of this part, excluding events that are dead now."""
+    """The number of events that were waiting at the end of this part, without events that are dead now."""
     lag_p50_s: Seconds | None
     lag_p95_s: Seconds | None
     lag_longest_s: Seconds | None
@@ -80,9 +80,9 @@ class MomentFacts(TypedDict):
     what: str | None
     """A command, a reason, an event type or an error."""
     number: float | None
-    """A number of events, or seconds."""
+    """The number of events, or the lag in seconds."""
     until: datetime | None
-    """The end of a pause."""
+    """When the pause ended, UTC."""
 
 
 class ActedFacts(TypedDict):
@@ -105,16 +105,16 @@ class GapFacts(TypedDict):
     section: Section
     reason: GapReason
     before: datetime | None
-    """Nothing before this instant was counted; null if the reason is not a limit of time."""
+    """Nothing before this instant was counted; null if there is no such instant."""
     said: str
-    """The section and the reason as one sentence."""
+    """A sentence that names the section and the reason."""
 
 
 class ReportFacts(TypedDict):
-    """The facts of a report about a window and the current state."""
+    """A report about a window and the current state."""
 
     verdict: str
-    """The answer in one line."""
+    """The report's main result in one line."""
     quiet: bool
     """True if nothing needs attention."""
     at: datetime
@@ -137,7 +137,7 @@ class ReportFacts(TypedDict):
     """The parts of the window in chronological order."""
     timeline: Sequence[MomentFacts]
     runs: Sequence[ActedFacts] | None
-    """The runs of operators; null if the runs were not read."""
+    """The operators' runs; null if the runs were not read."""
     gaps: Sequence[GapFacts]
     """The parts that were not counted."""
     html: str | None
@@ -145,7 +145,7 @@ class ReportFacts(TypedDict):
 
 
 def facts_of(report: Report, commands: Commands, html: str | None) -> ReportFacts:
-    """Return the report as JSON. Ids are not shortened, and texts from outside are redacted."""
+    """Return the report as JSON. Ids are not shortened, and external text is redacted."""
     return {
         "verdict": verdict(report),
         "quiet": report.is_quiet,

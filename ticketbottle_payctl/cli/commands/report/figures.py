@@ -19,7 +19,7 @@ _STATUSES = ("PENDING", "COMPLETED", "FAILED", "CANCELLED")
 
 
 class Figure(NamedTuple):
-    """A figure: its fixed name, what it measures, its value as a number and as text, and the command that prints it."""
+    """A figure: its name, what it measures, its value as a number and as text, and the command that prints it."""
 
     name: str
     label: str
@@ -30,7 +30,10 @@ class Figure(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """The commands that print the figures of a report. They can be pasted, and include the window and the profile."""
+    """The commands that print a report's figures.
+
+    A command can be pasted, because it has the window and the profile.
+    """
 
     adviser: Adviser
     report: Report
@@ -40,7 +43,7 @@ class Commands:
         return self.adviser.reading(["report"], options=self.window)
 
     def again(self, options: Sequence[str]) -> str:
-        """Return the command that makes this report in another form. ``options`` contains the options as typed."""
+        """Return the command that makes this report in another format. ``options`` contains the options as typed."""
         return self.adviser.reading(["report"], options=options)
 
     def stats(self) -> str:
@@ -64,7 +67,7 @@ class Commands:
         return self.adviser.reading(["runs", "show"], [short_id(run_id)])
 
     def counted(self, rows: str, options: Sequence[str], *, distinct: str | None = None) -> str:
-        """Return the command that counts listed rows, or the distinct values of one field."""
+        """Return the command that counts the rows of a list, or the distinct values of one field."""
         field = ["--all", "--fields", distinct or "id", "-o", "csv"]
         return self.adviser.reading(["list", rows], options=[*options, *field]) + (
             _COUNT_DISTINCT if distinct else _COUNT_LINES
@@ -72,16 +75,16 @@ class Commands:
 
     @property
     def window(self) -> list[str]:
-        """The options of the window."""
+        """The options that select the report's window."""
         return ["--since", rfc3339(self.report.parts.since), "--until", rfc3339(self.report.parts.until)]
 
 
 NOT_PUBLISHED = ("--type", "PAYMENT_COMPLETED", "--failed", "--stuck", "--age", "1s")
-"""The selector of success events that are dead, or have been pending for more than a second."""
+"""The options that select success events that are dead, or have been pending for more than a second."""
 
 
 def figures(report: Report, commands: Commands) -> list[Figure]:
-    """Return the figures of the current state, then those of the window. A figure that was not read is absent."""
+    """Return the figures for the current state, then those for the window. A figure that was not read is left out."""
     return [
         *_now(report, commands),
         *_flow(report, commands),

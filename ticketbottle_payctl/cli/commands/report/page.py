@@ -1,4 +1,4 @@
-"""Write the report as one HTML file with plots as SVG. The file runs no script and sends no request."""
+"""Write the report as one HTML file with SVG plots. The file runs no script and sends no request."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def require_libraries() -> None:
 
 
 def page(title: str, sections: Sequence[Section], plots: Mapping[str, Plot]) -> str:
-    """Return the whole page. HTML in texts from outside is shown as text.
+    """Return the whole page. HTML in external text is shown as plain text.
 
     Raises:
         ConfigError: the extra ``report`` is missing.
@@ -70,7 +70,7 @@ def _drawn(svg: str, about: str, name: str) -> str:
 
 
 def _libraries() -> tuple[Callable[[str], str], Callable[[Plot, int], str]]:
-    """Import the libraries. Return two functions: from Markdown to HTML, and from a plot to SVG."""
+    """Import the libraries. Return a function that converts Markdown to HTML, and one that converts a plot to SVG."""
     try:
         import vl_convert  # noqa: PLC0415 - the extra `report`, and only for --html
         from markdown_it import MarkdownIt  # noqa: PLC0415
@@ -100,7 +100,7 @@ def _text(_renderer: object, tokens: Sequence[Token], place: int, *_: object) ->
 
 
 def _words(text: str) -> str:
-    """Return HTML for a text. An instant in the text never breaks at a hyphen."""
+    """Return text as HTML. A date in the text never breaks at a hyphen."""
     words = text.split(" ")
     return " ".join(_unbroken(word) if _DATE.search(word) else escape_html(word) for word in words)
 
@@ -110,5 +110,5 @@ def _unbroken(word: str) -> str:
 
 
 def _unwanted() -> Iterator[str]:
-    """Yield the Markdown rules to switch off, so that no text from outside can become a link or an image."""
+    """Yield the Markdown rules to switch off, so that external text cannot become a link or an image."""
     yield from ("link", "image", "autolink", "linkify", "html_block", "html_inline", "reference", "entity")

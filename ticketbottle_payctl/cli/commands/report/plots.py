@@ -1,6 +1,6 @@
-"""Build the plots of a report as Vega-Lite specifications. Colours are CSS variables, for a light and a dark page.
+"""Build a report's plots as Vega-Lite specifications. Colours are CSS variables, for a light and a dark page.
 
-The library shows every instant in UTC. Therefore payctl shifts each instant by the offset of the report's zone.
+Vega-Lite shows every instant in UTC. Therefore payctl shifts each instant by the offset of the report's zone.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ _CONFIG: Spec = {
 
 
 def plots(report: Report, zone: tzinfo, zone_name: str) -> dict[str, Plot]:
-    """Return the plots by name. A plot without data is absent."""
+    """Return the plots by name. A plot that has no data is left out."""
     drawn = _Drawn(report, zone, escape(zone_name))
     found = {
         "waiting": drawn.waiting(),
@@ -278,7 +278,7 @@ class _Drawn:
 
     @property
     def _shaded(self) -> str:
-        """The end of a caption, with the exact times of the shaded pause."""
+        """The end of the caption, which gives the exact times of the shaded pause."""
         pause = self.report.pause
         if pause is None:
             return ""
@@ -314,7 +314,7 @@ class _Drawn:
 
 
 def _y(field: str, title: str, most: int | None = None) -> Spec:
-    """Return the vertical axis. If the highest count is given as ``most``, ticks are whole numbers."""
+    """Return the vertical axis. If ``most``, the highest count, is given, the ticks are whole numbers."""
     ticks: Spec = {"format": ",~g"}
     if most is not None:
         ticks = {"format": ",d", **({"values": [*range(most + 1)]} if most <= _FEW else {})}
@@ -322,7 +322,10 @@ def _y(field: str, title: str, most: int | None = None) -> Spec:
 
 
 def _labelled(rows: Sequence[Spec], name: str, order: str, bar: Spec) -> Spec:
-    """Return a plot with one row for each name. The name is above its bars, which can then use the whole width."""
+    """Return a plot with one row for each name.
+
+    Each name is above its bars, so that the bars can use the whole width.
+    """
     label = {
         "mark": {
             "type": "text",

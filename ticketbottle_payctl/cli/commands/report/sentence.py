@@ -1,6 +1,7 @@
-"""Build the sentences of a report: the verdict, what is open, what happened, and what was not counted.
+"""Build a report's sentences: the verdict, what is open, what happened, and what was not counted.
 
-``quote`` makes a text from outside safe. It returns a code span for Markdown, and plain text for a terminal.
+The functions' ``quote`` parameter makes external text safe: as a code span for Markdown, or as plain text for a
+terminal.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ _SAID: Mapping[MomentKind, str] = {
 
 
 def verdict(report: Report) -> str:
-    """Return the report's answer in one line."""
+    """Return the report's main result in one line."""
     if report.is_quiet:
         whole = report.no_event is not None
         each = "each paid order has its event, " if whole else ""
@@ -80,20 +81,20 @@ def overdue_sentence(report: Report) -> str | None:
 
 
 def order_sentence(order: OpenOrder, zone: tzinfo, quote: Quote) -> str:
-    """Return a sentence with an order's code, its amount, and the reason why it has no ticket."""
+    """Return a sentence with an order's code, its amount, and the reason why the customer has no ticket."""
     amount = "amount unknown" if order.amount is None else money(order.amount)
     named = f"order {quote(order.order_code)}" if order.order_code else "order unknown"
     return f"{named}, {amount}: {why_open(order, zone, quote)}"
 
 
 def why_open(order: OpenOrder, zone: tzinfo, quote: Quote) -> str:
-    """Return the reason why an order has no ticket."""
+    """Return the reason why the order's customer has no ticket."""
     why = f": {quote(order.why)}" if order.why else ""
     return f"{_WHY[order.kind].format(wall_clock(order.at, zone))}{why}"
 
 
 def moment_sentence(moment: Moment, zone: tzinfo, quote: Quote) -> str:
-    """Return a sentence that says what happened at a moment."""
+    """Return a sentence that says what happened, for one entry of the timeline."""
     number = moment.number or 0
     return _SAID[moment.kind].format(
         what=quote(moment.what) if moment.what else "event",
@@ -106,7 +107,7 @@ def moment_sentence(moment: Moment, zone: tzinfo, quote: Quote) -> str:
 
 
 def look(moment: Moment, commands: Commands) -> str | None:
-    """Return the command that shows more about a moment, or None."""
+    """Return the command that shows more about an entry of the timeline, or None."""
     if moment.id is None:
         return commands.errors() if moment.kind is MomentKind.FIRST_DEAD else None
     if moment.kind in {MomentKind.RUN_STARTED, MomentKind.RUN_ENDED}:
@@ -126,7 +127,7 @@ def act_sentence(run: Run, act: RunAct, quote: Quote) -> str:
 
 
 def gap_sentence(gap: Gap, zone: tzinfo = UTC) -> str:
-    """Return a sentence that says which part was not counted, and why. Instants are shown in ``zone``."""
+    """Return a sentence that says which part of the report was not counted, and why. Times are shown in ``zone``."""
     what, before = _SECTIONS[gap.section], wall_clock(gap.before, zone) if gap.before else None
     match gap.reason:
         case GapReason.TIMED_OUT:

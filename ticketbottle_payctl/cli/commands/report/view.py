@@ -37,7 +37,7 @@ from ticketbottle_payctl.store.payments.without_ticket import OpenOrder
 _CLOCK = len("2026-11-29 13:17:28")
 _LONGEST_CODE = 28
 _SAID = 1
-"""The index of the part of a line that follows the clock time."""
+"""The index of the part that follows the clock time in a line."""
 
 
 def first_line(report: Report) -> Line:
@@ -152,5 +152,5 @@ def _heading(text: str) -> list[Block]:
 
 
 def _command(command: str, indent: int = 2) -> Line:
-    """Return a line with a command. Such a line is never broken into several lines."""
+    """Return a line with a command. Such a line is never wrapped."""
     return Line((f"{'':{indent}}{command}",))

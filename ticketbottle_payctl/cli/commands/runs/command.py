@@ -106,7 +106,7 @@ def resume_command(  # noqa: PLR0913 - one argument per option
 
 
 def _approved_rows(run: Run) -> int | None:
-    """Return the approved number of rows of the run. Older versions of payctl did not record this number."""
+    """Return the number of rows that was approved for the run, or None if an older payctl did not record it."""
     approved = run.options.get(APPROVED_ROWS)
     return approved if isinstance(approved, int) and approved > 0 else None
 

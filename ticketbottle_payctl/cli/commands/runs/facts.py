@@ -22,7 +22,7 @@ class Person(TypedDict):
 
 
 class ActFacts(Person):
-    """An action of an operator on a run that has already begun."""
+    """An operator's action on a run that had already started."""
 
     deed: Annotated[str, Keywords(enum=[*RunAction])]
     at: datetime
@@ -37,7 +37,7 @@ class RunFacts(Person):
     status: Annotated[str, Keywords(enum=[*RunStatus])]
     profile: str | None
     selector: Mapping[str, object]
-    """The selector of the run."""
+    """The selector that the run used."""
     options: Mapping[str, object]
     counts: Mapping[str, Count]
     started_at: datetime
@@ -45,7 +45,7 @@ class RunFacts(Person):
     finished_at: datetime | None
     """When the run ended, UTC; null while it runs or can be resumed."""
     acts: NotRequired[Sequence[ActFacts]]
-    """The operators who resumed or cancelled the run, in order."""
+    """Each time that an operator resumed or cancelled the run, oldest first."""
 
 
 class RunItemFacts(TypedDict):
@@ -70,7 +70,7 @@ class RemainingCounts(TypedDict):
 
 
 RunCounts = Annotated[RemainingCounts, Keywords(additionalProperties={"type": "integer", "minimum": 0})]
-"""The remaining rows, and the run's counts under its command's names (requeued, settled, repaired, skipped, ...)."""
+"""The remaining rows, and the counts that the run's command records, such as requeued, settled and skipped."""
 
 
 class CancelFacts(TypedDict):

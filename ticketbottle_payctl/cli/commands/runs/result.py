@@ -18,8 +18,8 @@ from ticketbottle_payctl.telemetry import redact
 def listed(found: Sequence[Run], *, more: bool, brief: tuple[tzinfo, datetime] | None = None) -> Result:
     """Return a page of runs and the cursor of the next page.
 
-    On a terminal, ``brief`` contains the zone and the current instant. With ``brief``, ids are short and instants are
-    shown as ages.
+    On a terminal, ``brief`` contains the time zone and the current time. If ``brief`` is given, ids are short and times
+    are shown as ages.
     """
     after = cursor(found[-1].started_at, found[-1].id) if found and more else None
     rows = tuple(
@@ -103,7 +103,7 @@ def _item_row(item: RunItem, brief: tuple[tzinfo, datetime] | None) -> tuple[obj
 
 
 def facts(run: Run) -> RunFacts:
-    """Return a run's fields for JSON output."""
+    """Return a run's fields for the JSON output."""
     return {
         "id": run.id,
         "command": run.command,

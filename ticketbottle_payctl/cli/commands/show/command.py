@@ -1,4 +1,4 @@
-"""Implement ``payctl show``, which shows an order's state, and its history from the callback to the Kafka message."""
+"""Implement ``payctl show``, which shows an order's state and history, from the callback to the Kafka message."""
 
 from __future__ import annotations
 

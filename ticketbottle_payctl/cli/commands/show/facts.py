@@ -39,27 +39,27 @@ class VerdictFacts(TypedDict):
     at: datetime | None
     """The time of the deciding event, UTC."""
     paid: int | None
-    """The paid amount that the callback or the gateway's response reports, in whole units."""
+    """The amount paid according to the callback or the gateway's response, in whole units of the currency."""
     receipt_id: str | None
     event_id: str | None
     blocked_by: str | None
-    """The id of the earlier event of the same payment that this event waits for."""
+    """The id of the earlier event that this event waits for. Both events belong to the same payment."""
     tries: Count
-    """The number of failed tries of the event, or of the event that it waits for."""
+    """How many times the event failed, or the event that it waits for."""
     due: datetime | None
     """The time of the next try, UTC."""
     readers: Sequence[str] | None
-    """Consumer groups that have read past the record; null if the brokers do not report this."""
+    """The consumer groups that have read the record; null if the brokers do not report this."""
     behind: Sequence[str]
-    """Consumer groups of the partition that have not read the record."""
+    """The consumer groups that read the partition, but have not yet read the record."""
     remedy: Annotated[str, Keywords(enum=[*Remedy, *DeliveryRemedy])] | None
-    """The action for the operator, if no command can do it."""
+    """What the operator must do, if no command can do it."""
     todo: str | None
-    """The action for the operator, as a sentence."""
+    """What the operator must do, as a sentence."""
 
 
 class ShowFacts(TypedDict):
-    """The payment and the verdict. The payment's fields are null if the payment has no row."""
+    """The payment and the verdict. If the payment has no row, its fields are null."""
 
     payment_id: str | None
     order_code: str | None
@@ -76,9 +76,9 @@ class ShowFacts(TypedDict):
     also: NotRequired[Sequence[VerdictFacts]]
     """Other findings, most urgent first."""
     paid: NotRequired[int | None]
-    """The amount that the latest success reports, in whole units. The field amount is the order's amount."""
+    """The amount in the latest report of success, in whole units. The amount field is the order's amount."""
     settled_by: NotRequired[Annotated[str, Keywords(enum=[*SettledBy])] | None]
-    """The source of the result that settled the payment, if payctl settled it."""
+    """Where the result that settled the payment came from, if payctl settled the payment."""
 
 
 class StepItem(TypedDict):

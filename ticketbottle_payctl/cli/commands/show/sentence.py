@@ -1,4 +1,4 @@
-"""Write one sentence with the verdict about an order, and one sentence with the action for the operator."""
+"""Write a sentence with the verdict about an order, and a sentence that says what the operator must do."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _WITHOUT_MONEY = {
     VerdictKind.NOT_APPLIED: "{gateway}'s callback was refused {ago}, but would be accepted now",
     VerdictKind.UNKNOWN_ORDER: "{gateway} reports an order that this database does not have; callback {ago}",
 }
-"""The sentences if the callback does not say that money was paid."""
+"""The sentences to use if the callback does not say that money was paid."""
 
 _COMPLETE = {
     VerdictKind.NOT_PAID, VerdictKind.IN_PROGRESS, VerdictKind.PUBLISHED, VerdictKind.UNREAD, VerdictKind.ENDED,
@@ -92,7 +92,7 @@ def sentence(verdict: Verdict, timeline: Timeline, now: datetime) -> str:
 
 
 def todo(verdict: Verdict, timeline: Timeline) -> str | None:
-    """Return the action for the operator, or None if a command does the action or no action is needed."""
+    """Return what the operator must do, or None if a command can do it or nothing needs to be done."""
     remedy, event = verdict.remedy, verdict.blocked_by or verdict.event
     if isinstance(remedy, DeliveryRemedy) and event is not None:
         return remedy_sentence(remedy, event.event_type, event.payload_bytes)
@@ -104,7 +104,7 @@ def todo(verdict: Verdict, timeline: Timeline) -> str | None:
 
 
 def _prefix(verdict: Verdict, timeline: Timeline) -> str:
-    """Return what the finding means for the customer, or an empty text if the sentence already says this."""
+    """Return what the finding means for the customer, or an empty string if the sentence already says this."""
     status = timeline.payment.status if timeline.payment else None
     if verdict.kind in _COMPLETE:
         return ""

@@ -33,7 +33,7 @@ from ticketbottle_payctl.telemetry import redact
 
 _MASK = "***"
 _SAID = 2
-"""The index of the first part after the step's name in a line of the history."""
+"""In a line of the history, the index of the first part after the step's name."""
 _HARMLESS = {
     "payment_id", "order_code", "amount_cents", "currency", "provider", "transaction_id", "completed_at", "failed_at",
     "cancelled_at", "paymentId", "orderCode", "amountCents", "transactionId", "completedAt", "failedAt", "cancelledAt",
@@ -85,7 +85,7 @@ def _masked(step: Step, *, unmask: bool) -> Step:
 
 
 def _advice(advice: Advice, timeline: Timeline, session: Session) -> AdviceFacts:
-    """Return a command with the options that the guard needs, and the reason to type it."""
+    """Return a command with the options that the guard needs, and the reason for running the command."""
     adviser = Adviser(session, f"show: {timeline.verdict.kind.value.replace('_', ' ')}")
     if not advice.changes:
         return {"command": adviser.reading(advice.verb, advice.operands, advice.options), "why": advice.why}
@@ -184,7 +184,7 @@ def _next(timeline: Timeline, advice: Sequence[AdviceFacts]) -> Iterator[Block]:
 
 
 def _said(step: Step) -> list[Part]:
-    """Return the text after the step's name."""
+    """Return the part of a step's line that follows the step's name."""
     facts = step.facts
     parts: list[Part] = [str(facts.get("event_type", ""))]
     match step.kind:

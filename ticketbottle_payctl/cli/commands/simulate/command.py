@@ -48,13 +48,13 @@ _MADE_UP = {
     "vnpay": "TB-TEST-20261123-SIMULATE",
     "momo": "TB-TEST-20261123-SIMULATE",
 }
-"""The reference of an invented payment, for each gateway."""
+"""The reference of the invented payment for each gateway."""
 
 SCENARIOS = tuple(sorted({each.value.replace("_", "-") for each in Scenario} | {DUPLICATE}))
 
 
 class Destination(StrEnum):
-    """The destination of the callback, unless --url is given."""
+    """Where the callback goes, unless --url is given."""
 
     STDOUT = "stdout"
     PROCESS_WEBHOOK = "process-webhook"
@@ -162,10 +162,10 @@ def simulate_command(  # noqa: PLR0913 - one argument per option
 
 
 def _keys(session: Session, gateway: Gateway) -> dict[str, str]:
-    """Return the gateway's settings by variable.
+    """Return the gateway's settings. The key of each setting is its variable.
 
     Raises:
-        ConfigError: a key that signs is not set, or ZALOPAY_APP_ID is not a number.
+        ConfigError: a signing key is not set, or ZALOPAY_APP_ID is not a number.
     """
     credentials = session.services.credentials(gateway)
     keys = {field.env: credentials[field.name][0].reveal() for field in gateway.fields if credentials[field.name]}
@@ -186,7 +186,7 @@ def _payment(  # noqa: PLR0913, PLR0917 - the options that describe the payment
     reference: str | None,
     onward: Sequence[str],
 ) -> SandboxPayment:
-    """Return the payment of the order, or an invented one. A command in an error's hint repeats ``onward``.
+    """Return the order's payment, or an invented one. If an error's hint contains a command, it ends with ``onward``.
 
     Raises:
         NotFoundError: no payment has this order code.

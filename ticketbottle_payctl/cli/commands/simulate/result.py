@@ -28,7 +28,7 @@ class SimulatedCallback(TypedDict, total=False):
     provider: ProviderName
     """The gateway that the callback imitates."""
     scenario: str
-    """The scenario: what happened at the gateway."""
+    """The scenario, which says what happened at the gateway."""
     method: Annotated[str, Keywords(enum=["GET", "POST"])]
     path: str
     """The webhook's path."""
@@ -100,7 +100,7 @@ def _judged(gateway: Gateway, status: int, body: str) -> Judged:
 
 
 def facts_of(gateway: Gateway, scenario: str, request: Request) -> SimulatedCallback:
-    """Return the fields of the callback."""
+    """Return the callback's fields."""
     return {
         "provider": gateway.name,
         "scenario": scenario,

@@ -128,10 +128,10 @@ def _live_reader(session: Session, reach: Callable[[], timedelta], by: By | None
 
 
 def _reach(session: Session, since: str | None) -> Callable[[], timedelta]:
-    """Return a function that gives the window's length at each reading. The window has a fixed length or a fixed start.
+    """Return a function that returns the window's current length. The window has a fixed length or a fixed start.
 
     Raises:
-        typer.BadParameter: the text is not an instant, or the instant is in the future.
+        typer.BadParameter: the value is not an instant, or the instant is in the future.
     """
     if since is None:
         return lambda: WINDOW

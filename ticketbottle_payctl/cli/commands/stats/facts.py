@@ -30,24 +30,24 @@ class RateFacts(TypedDict):
 
 
 class HistoryFacts(TypedDict):
-    """The numbers of events in 30 equal parts of the window, oldest part first."""
+    """The number of events in each of 30 equal parts of the window, oldest part first."""
 
     created: NotRequired[Sequence[Count]]
     sent: NotRequired[Sequence[Count]]
 
 
 class CauseFacts(TypedDict):
-    """A cause that makes events wait, and what to do."""
+    """A reason why events wait, and what to do about it."""
 
     cause: CauseKind
     events: Count
-    """The number of affected events; a minimum if the backlog is over 20,000."""
+    """The number of affected events. If the backlog is over 20,000, the true number may be higher."""
     fact: str
     meaning: str
     advice: str | None
-    """The advice in words."""
+    """What to do, in words."""
     command: str | None
-    """A command to paste after following the advice."""
+    """A command to run after following the advice."""
 
 
 class StatsFacts(TypedDict):
@@ -58,9 +58,9 @@ class StatsFacts(TypedDict):
     dead: Count
     """The number of events that are out of retries."""
     blocked: NotRequired[Count]
-    """The number of pending events behind a dead event of their payment."""
+    """The number of pending events that wait behind a dead event of the same payment."""
     superseded: NotRequired[Count]
-    """The number of dead events that do no harm, because their payment is COMPLETED now."""
+    """The number of dead events that do no harm, because the payment is COMPLETED now."""
     causes: NotRequired[Sequence[CauseFacts]]
     """The causes of dead, blocked or overdue events, most pressing first; empty if no event is in such a state."""
     idle: NotRequired[str | None]
@@ -84,23 +84,23 @@ class StatsFacts(TypedDict):
     oldest_dead_age_s: NotRequired[Seconds | None]
     """The age of the oldest dead event in seconds."""
     lag_s: LagFacts
-    """The seconds from an event's creation to its publishing, in the window."""
+    """Within the window, the seconds from when an event was created until it was published."""
     rate: RateFacts
-    """Events created and published per second, in the window."""
+    """Within the window, the number of events created and published per second."""
     drain: NotRequired[Drain]
     """Whether the backlog grows or shrinks."""
     drain_eta_s: Seconds | None
-    """The seconds until no event is pending, at the last minute's rate; null if the backlog does not shrink."""
+    """The seconds until no event is pending, at the rate of the last minute; null if the backlog does not shrink."""
     window_s: NotRequired[Seconds | None]
-    """The window of rates and lags in seconds; shorter than requested if the newest 10,000 sent events cover less."""
+    """The window in seconds; shorter than requested if the requested window has over 10,000 published events."""
     history: NotRequired[HistoryFacts]
-    """The numbers of events in 30 equal parts of the window, oldest part first."""
+    """The number of events in each of 30 equal parts of the window, oldest part first."""
     at: NotRequired[datetime]
-    """The instant of this state, on the database's clock, UTC."""
+    """When this state was read, on the database's clock, UTC."""
     healthy: NotRequired[bool]
     """With --check: whether the outbox is within its limits."""
     reasons: NotRequired[Sequence[str]]
-    """With --check: the limits that are exceeded."""
+    """With --check: the limits that were exceeded."""
     waited_for: NotRequired[str]
     """With --wait: the condition."""
     reached: NotRequired[bool]
@@ -108,7 +108,7 @@ class StatsFacts(TypedDict):
 
 
 class StatsItem(TypedDict, total=False):
-    """A row of --by. With --watch and -o ndjson, each item line has the fields of a whole result."""
+    """A row of --by. With --watch and -o ndjson, each item has the fields of a whole result instead."""
 
     event_type: str | None
     """An event type."""
@@ -173,7 +173,7 @@ def _cause(cause: Cause, session: Session) -> CauseFacts:
 
 
 def item_of(by: By, row: Tally) -> StatsItem:
-    """Return a row of the counts by group as JSON."""
+    """Return one group's counts as JSON."""
     age = _seconds(row.oldest_age_s)
     match by:
         case By.STATUS:

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 _TICK = 0.2
-"""The seconds that one read of the keyboard waits. payctl notices a signal or a key within this time."""
+"""How many seconds one read of the keyboard waits. payctl notices a signal or a key within this time."""
 
 
 @dataclass(slots=True)
@@ -28,7 +28,10 @@ class Keyboard:
     """Whether Ctrl-Z was pressed."""
 
     def pressed(self, key: bytes) -> bool:
-        """Wait for up to 0.2 seconds. Return True if the key was pressed in either case, or the terminal is closed."""
+        """Wait up to 0.2 seconds.
+
+        Return True if the upper- or lower-case key was pressed, or the terminal was closed.
+        """
         if self.number is None:
             time.sleep(_TICK)
             return False
@@ -37,7 +40,10 @@ class Keyboard:
         return typed is not None and (not typed or key in typed.lower())
 
     def suspend(self) -> None:
-        """Stop this process until the shell continues it. Until then, the terminal has its earlier settings."""
+        """Stop this process until the shell continues it.
+
+        While the process is stopped, the terminal has its earlier settings.
+        """
         self.restore()
         os.kill(os.getpid(), signal.SIGSTOP)
         self.suspension_asked = False
@@ -75,7 +81,10 @@ def keyboard() -> Iterator[Keyboard]:
 
 
 def _foreground() -> int | None:
-    """Return stdin's file descriptor if stdin is a terminal and this process is in its foreground, or else None."""
+    """Return stdin's file descriptor if stdin is a terminal with this process in the foreground.
+
+    Otherwise return None.
+    """
     try:
         number = sys.stdin.fileno()
         return number if os.isatty(number) and os.tcgetpgrp(number) == os.getpgrp() else None

@@ -26,13 +26,16 @@ Read = Callable[[datetime | None], LiveReport]
 """A function that reads the figures and counts the events created after a given instant."""
 
 _REST = 4
-"""The pause after a reading, as a multiple of the reading's duration. So payctl reads a slow database less often."""
+"""The shortest pause after a reading, as a multiple of the reading's duration.
+
+It limits the load on a slow database.
+"""
 
 
 class _Reading(Thread):
     """One reading in a separate thread, so that the screen reacts to keys even if the database does not answer.
 
-    The thread does not keep the process alive. After Ctrl-C, payctl ends at once, and the server rolls the reading
+    The thread does not keep the process alive. After Ctrl-C, payctl ends at once, and the server rolls the transaction
     back.
     """
 
@@ -56,7 +59,7 @@ class _Reading(Thread):
 def live_screen(session: Session, read: Read, pause: timedelta) -> tuple[LiveReport | None, ExitCode]:
     """Show the figures until the user presses ``q`` or a signal arrives. Return the last figures and the exit code.
 
-    If the database is unavailable after the first reading, the screen says so, and the reading is repeated.
+    If the database becomes unavailable after the first reading, the screen says so, and payctl keeps trying.
 
     Raises:
         DatabaseUnavailableError: the first reading failed.
@@ -78,7 +81,7 @@ def live_screen(session: Session, read: Read, pause: timedelta) -> tuple[LiveRep
 
 @dataclass(slots=True)
 class _Loop:
-    """The loop that starts a reading after each pause, takes its figures, and draws them."""
+    """A loop that starts a reading after each pause, collects the figures, and draws the screen."""
 
     now: Callable[[], datetime]
     read: Read
@@ -89,7 +92,10 @@ class _Loop:
     _drawn: float = 0.0
 
     def step(self) -> None:
-        """Start or finish a reading if it is due, and draw the screen if something changed. Never wait."""
+        """Start a reading if one is due, collect a finished reading, and draw the screen if something changed.
+
+        Never wait.
+        """
         news = self._reading is not None and not self._reading.is_alive()
         if self._reading is not None and news:
             self._take(self._reading)
@@ -104,7 +110,7 @@ class _Loop:
             self.screen.draw(self.view.rows(columns, lines, self.now()))
 
     def redraw(self) -> None:
-        """Make the next step draw the screen."""
+        """Make the next :meth:`step` draw the screen."""
         self._drawn = 0.0
 
     def _take(self, reading: _Reading) -> None:

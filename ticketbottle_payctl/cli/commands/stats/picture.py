@@ -29,7 +29,7 @@ _LEAST_ROWS = 2
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The error of a database that does not answer, and the instant when the error first occurred."""
+    """The error from a database that does not answer, and when the error first occurred."""
 
     message: str
     since: datetime
@@ -37,10 +37,10 @@ class Lost:
 
 @dataclass(slots=True)
 class LiveView:
-    """The data of the live screen.
+    """The data that the live screen shows.
 
     ``target`` names the profile, the database and the brokers. ``command`` returns the command that fixes a cause, or
-    None. ``pause`` is the time between two readings.
+    None. ``pause`` is the shortest time between two readings.
     """
 
     target: Sequence[Part]
@@ -76,7 +76,7 @@ class LiveView:
         return _spaced(headline_parts(self.report.stats, mark=True), "  ")
 
     def _why(self, width: int) -> Iterator[Row]:
-        """Return the most pressing causes. Each has its command, if the command fits into the terminal's width."""
+        """Return the most pressing causes, each with its command if the command fits into the terminal's width."""
         if self.lost is not None:
             yield ["   ", bold(self.lost.message)]
             yield []
@@ -209,7 +209,10 @@ def _spaced(parts: Sequence[Part], gap: str = " ") -> Row:
 
 
 def _columns(pairs: Sequence[tuple[list[Row], list[Row]]], width: int, height: int) -> Iterator[Row]:
-    """Return the pairs of lists, one below the other. A long pair can use the rows that a short pair does not need."""
+    """Return the pairs of lists. The pairs are one below the other.
+
+    A long pair can use rows that a short pair does not need.
+    """
     needs = [max(len(left), len(right)) for left, right in pairs]
     half = min((width - _GAP) // 2, max(_width(row) for rows, _ in pairs for row in rows) + 2)
     left = height - len(pairs) + 1

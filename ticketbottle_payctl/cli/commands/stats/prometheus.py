@@ -1,7 +1,7 @@
 """Write the outbox's state in the text format that Prometheus and its push gateway read.
 
 Format: https://prometheus.io/docs/instrumenting/exposition_formats/ (version 0.0.4). A metric without a value is left
-out. Label values are escaped first for a terminal, and then according to that page.
+out. Label values are escaped first for a terminal, and then as this format requires.
 """
 
 from __future__ import annotations
@@ -60,6 +60,9 @@ def _lines(name: str, text: str, samples: list[_Sample]) -> Iterator[str]:
 
 
 def _escaped(label: str) -> str:
-    """Escape a label for a terminal and for the format. The format alone does not escape control characters."""
+    """Escape a label's value for a terminal and for the format.
+
+    The format's own rules leave control characters unchanged.
+    """
     safe = "\n".join(escape(line) for line in label.split("\n"))
     return safe.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -1,4 +1,4 @@
-"""Keep the rates and the lag of a live screen, from its first reading to its last."""
+"""Keep a live screen's rates and lag, from the first reading to the last."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _MOST = 240
 
 @dataclass(slots=True)
 class Series:
-    """A series of values since the screen started. When the series reaches its limit, pairs of points are merged.
+    """A series of values since the screen started. When the series is full, each two values are merged into one.
 
-    ``merge`` combines several values into one value, which is their mean, or their maximum if peaks matter.
+    ``merge`` combines several values into one. It returns their mean, or their maximum if peaks matter.
     """
 
     merge: Callable[[Sequence[float]], float]
@@ -28,7 +28,7 @@ class Series:
     _of_each: int = 1
 
     def add(self, value: float) -> None:
-        """Add the value of a reading."""
+        """Add a reading's value."""
         self._waiting.append(value)
         if len(self._waiting) >= self._of_each:
             self._points.append(self.merge(self._waiting))
@@ -47,7 +47,7 @@ class Series:
 
 
 def mean(values: Sequence[float]) -> float:
-    """Return the mean of at least one value."""
+    """Return the mean of one or more values."""
     return sum(values) / len(values)
 
 
@@ -62,8 +62,8 @@ class Watched:
     """The readings of a session.
 
     The rates are events per second over the last ten seconds. An event counts as incoming when it is created. An event
-    counts as outgoing when it is published, even if a replay requeued it before. At the first reading, the rates are
-    None.
+    counts as outgoing when it is published, also if it is published again after a replay. At the first reading, the
+    rates are None.
     """
 
     in_per_s: float | None = None
@@ -77,7 +77,7 @@ class Watched:
 
     @property
     def counted_from(self) -> datetime | None:
-        """The instant after which the next reading counts created events, on the database's clock."""
+        """The next reading counts the events that were created after this instant on the database's clock."""
         return self._lately[0].at if self._lately else None
 
     def add(self, report: LiveReport) -> LiveReport:

@@ -74,7 +74,10 @@ def checked(report: StatsReport, session: Session, limits: HealthLimits) -> Resu
 
 
 def label_name(by: By) -> str:
-    """Return the field name of a group's label. The name is not ``type``, which every ndjson line already uses."""
+    """Return the name of the field with a group's label.
+
+    The name is not ``type``, which every ndjson line already uses.
+    """
     return "event_type" if by is By.TYPE else by.value
 
 
@@ -90,7 +93,7 @@ def needs_attention(report: StatsReport) -> bool:
 
 
 def _within(report: StatsReport) -> Line:
-    """Return the verdict of a check within its limits. The limits may allow dead events."""
+    """Return the verdict of a check that exceeds no limit. The limits can allow dead events."""
     return line(good("✔ within the limits")) if needs_attention(report) else line(good("✔ healthy"))
 
 
@@ -100,7 +103,7 @@ def without_mark(report: StatsReport, session: Session) -> list[Block]:
 
 
 def brief(report: StatsReport) -> list[Block]:
-    """Return a short report for a redrawn screen. It contains only the fact of each cause."""
+    """Return a short report for a redrawn screen. For each cause, it contains only the fact."""
     return [_headline(report, mark=True), *(line(" ", bold(cause.fact)) for cause in report.causes), *_details(report)]
 
 
@@ -190,7 +193,7 @@ def lag_words(report: StatsReport) -> str:
 
 
 def forecast(report: StatsReport) -> Part:
-    """Return a text that says when the backlog will be empty, or that no publisher is working."""
+    """Return a phrase that says when the backlog will be empty, or that no publisher is working."""
     if report.idle is not None:
         return warn(report.idle.words)
     match report.drain:

@@ -34,13 +34,13 @@ _TERM = re.compile(rf"\s*({'|'.join(_VALUES)})\s*(<=|>=|==|=|<|>)\s*(\w+)\s*")
 
 @dataclass(frozen=True, slots=True)
 class WaitCondition:
-    """A condition for ``--wait``, as text and as terms."""
+    """A condition for ``--wait``, as the user typed it and as a list of terms."""
 
     text: str
     terms: tuple[tuple[str, str, float], ...]
 
     def holds(self, report: StatsReport) -> bool:
-        """Return whether every term is true for ``report``."""
+        """Return whether ``report`` satisfies every term."""
         return all(_COMPARE[sign](_VALUES[name](report), value) for name, sign, value in self.terms)
 
 
@@ -48,7 +48,7 @@ def wait_condition(text: str) -> WaitCondition:
     """Parse a condition such as ``pending=0`` or ``age<30s``. If commas separate several terms, all must hold.
 
     Raises:
-        typer.BadParameter: the text is not a condition.
+        typer.BadParameter: the value is not a condition.
     """
     return WaitCondition(text, tuple(_term(term) for term in text.split(",")))
 
@@ -85,7 +85,10 @@ def _answer(session: Session, report: StatsReport, condition: WaitCondition, sto
 
 
 def _reached(condition: WaitCondition, report: StatsReport) -> Line:
-    """Return the verdict of a reached condition. The verdict is not green if an event is dead, blocked or overdue."""
+    """Return the verdict when the condition is reached.
+
+    The verdict is not green if an event is dead, blocked or overdue.
+    """
     if needs_attention(report):
         return line(warn("!"), condition.text, "is reached; what is left:")
     return line(good("✔"), condition.text)

@@ -34,13 +34,16 @@ _COLUMNS = ("at", "pending", "dead", "oldest_pending_age_s", "in_per_s", "out_pe
 
 
 def draws(session: Session) -> bool:
-    """Return whether --watch draws a screen. This needs text output on a terminal that can move its cursor."""
+    """Return whether --watch draws a screen. A screen needs text output on a terminal that can move the cursor."""
     for_people = session.shared.output is OutputFormat.TABLE
     return for_people and is_terminal(sys.stdout) and os.environ.get("TERM") not in {None, "", "dumb"}
 
 
 def watch_picture(session: Session, read: Read, pause: timedelta) -> NoReturn:
-    """Draw the state until the user presses ``q`` or a signal arrives. The last state stays on the terminal."""
+    """Draw the outbox's state until the user presses ``q`` or a signal arrives.
+
+    The last state stays on the terminal.
+    """
     report, code = live_screen(session, read, pause)
     if report is not None:
         session.finish(Result(SCHEMA, code, human=brief(replace(report.stats, by=None))))
@@ -48,7 +51,10 @@ def watch_picture(session: Session, read: Read, pause: timedelta) -> NoReturn:
 
 
 def watch(session: Session, look: Callable[[], StatsReport], pause: timedelta) -> NoReturn:
-    """Print the state until a signal arrives. If the database becomes unavailable after a reading, keep trying."""
+    """Print the outbox's state repeatedly until a signal arrives.
+
+    If the database becomes unavailable later, keep trying.
+    """
     with stop_on_signals() as stop, _screen(session) as show:
         show(look())
         while not stop.event.wait(pause.total_seconds()):
