@@ -1,4 +1,4 @@
-"""Read a small file without blocking forever and without filling memory."""
+"""Read a small file without blocking forever or filling the memory."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ from ticketbottle_payctl.errors import BodyTooLargeError, InputError
 from ticketbottle_payctl.formats import count, duration
 
 PATIENCE = 10.0
-"""The time in seconds within which the command in a shell's ``<(command)`` must send data."""
+"""How many seconds payctl waits for data from the command in a shell's ``<(command)``."""
 
 _CHUNK = 65_536
 _INHERITED = ("/dev/fd/", "/proc/self/fd/")
-"""The paths of a shell's ``<(command)``. Such a path is a pipe with a writer."""
+"""The prefixes of the paths that a shell passes for ``<(command)``.
+
+Such a path is a pipe that the command writes to.
+"""
 _STDIN = "stdin"
 
 
 def read_bounded(name: str, limit: int) -> bytes:
-    """Return the content of a file, or of stdin for ``-``. At most ``limit`` bytes are kept.
+    """Return the content of a file, or of stdin if ``name`` is ``-``.
 
     Raises:
         BodyTooLargeError: the content is longer than ``limit`` bytes.

@@ -1,4 +1,4 @@
-"""Define the options for the source and the gateway of a callback.
+"""Define the options that name a callback's source and gateway.
 
 These options are in a separate file, because importing the gateways' names loads code that most commands do not need.
 """

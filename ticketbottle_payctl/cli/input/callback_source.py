@@ -1,4 +1,4 @@
-"""Read the request of a callback from a file, stdin, a query string or an API Gateway event."""
+"""Read a callback's request from a file, stdin, a query string or an API Gateway event."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SOURCES = "give a FILE, - for stdin, --query STRING or --event FILE"
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The source of a callback, as typed. Exactly one of ``file``, ``query`` and ``event`` must be given."""
+    """A callback's source, as the user typed it. Exactly one of ``file``, ``query`` and ``event`` must be given."""
 
     file: str | None = None
     query: str | None = None
@@ -32,10 +32,10 @@ class Source:
 def read_request(source: Source, provider: str) -> Request:
     """Read the request from the given source.
 
-    ``provider`` is a gateway's name or ``auto``. It decides whether a file contains a body or a query string.
+    ``provider`` is a gateway's name or ``auto``. The gateway decides whether a file contains a body or a query string.
 
     Raises:
-        InputError: no source or several sources were given, the source is empty or cannot be read, or it is not a
+        InputError: no source or several sources were given, or the source is empty, cannot be read, or is not a
             callback.
         BodyTooLargeError: the callback is larger than 64 KiB.
     """
@@ -51,7 +51,7 @@ def read_request(source: Source, provider: str) -> Request:
 
 
 def resolve(request: Request, provider: str) -> Gateway:
-    """Return the gateway with the given name, or find the gateway by the request's path or format.
+    """Return the gateway with the given name. For ``auto``, find the gateway by the request's path or format.
 
     Raises:
         InputError: the request does not look like a callback of any gateway.
@@ -82,7 +82,7 @@ def _read(source: Source, provider: str) -> Request:
 
 
 def _query(text: str) -> Request:
-    """Make a request from a query string, with or without ``?``, or from the whole URL."""
+    """Make a request from a query string, with or without ``?``, or from a whole URL."""
     text = text.strip()
     path = ""
     if text.lower().startswith(("https://", "http://")):
@@ -103,7 +103,7 @@ def _query(text: str) -> Request:
 
 
 def _is_query(content: bytes) -> bool:
-    """Return whether the content is a URL or a query string and not JSON. Only VNPay sends query strings."""
+    """Return whether the content is a URL or a query string, and not JSON. Only VNPay sends query strings."""
     start = content.lstrip(b"\xef\xbb\xbf \t\r\n")
     return not start.startswith((b"{", b"[")) and b"vnp_" in start
 

@@ -1,4 +1,4 @@
-"""Check the URL of a service that receives a callback."""
+"""Check the URL of the service to send a callback to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LONGEST = 60
 
 
 def callback_url(url: str, gateway: Gateway, *, option: str, allow_remote: bool) -> str:
-    """Return the URL for sending a gateway's callback. A URL without a path gets the webhook's usual path.
+    """Return the URL to send a gateway's callback to. Add the webhook's usual path if the URL has no path.
 
     Raises:
         InputError: the value is not an http or https URL, has a query, or is on another machine without --allow-remote.

@@ -11,16 +11,16 @@ _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _PART = re.compile(r"(\d{1,9})(ms|[smhdw])")
 _DURATION = re.compile(rf"(?:{_PART.pattern})+")
 _LONGEST_S = 36_525 * 86_400
-"""The longest accepted duration in seconds: 100 years. Longer durations would overflow the libraries' instants."""
+"""The longest accepted duration in seconds: 100 years. A longer duration would overflow ``datetime``."""
 
 _RATE = re.compile(r"(\d{1,7})(?:/(s|m|h))")
 
 
 def duration(text: str) -> timedelta:
-    """Return the duration that a text such as ``50s``, ``90m`` or ``1h30m`` names. The longest is 100 years.
+    """Parse a duration such as ``50s``, ``90m`` or ``1h30m``. The longest accepted duration is 100 years.
 
     Raises:
-        typer.BadParameter: the text is not a duration, or the duration is zero or too long.
+        typer.BadParameter: the value is not a duration, or the duration is zero or too long.
     """
     seconds = sum(int(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
     if not _DURATION.fullmatch(text) or seconds <= 0:
@@ -34,10 +34,10 @@ def duration(text: str) -> timedelta:
 
 
 def per_second(text: str) -> float:
-    """Return the rate per second that a text such as ``500/s`` or ``100/m`` names.
+    """Parse a rate such as ``500/s`` or ``100/m``, and return the rate per second.
 
     Raises:
-        typer.BadParameter: the text is not a rate, or the rate is zero.
+        typer.BadParameter: the value is not a rate, or the rate is zero.
     """
     found = _RATE.fullmatch(text)
     if found is None or int(found[1]) == 0:

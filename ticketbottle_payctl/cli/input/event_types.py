@@ -1,4 +1,4 @@
-"""Complete event types in a shell. This file is separate, because importing the other options loads the gateways."""
+"""Complete event types for a shell. This file is separate, because importing the other options loads the gateways."""
 
 from __future__ import annotations
 

@@ -13,10 +13,10 @@ from ticketbottle_payctl.providers.samples import sample, tamper
 
 
 def choose(name: str | None, field: str | None, source: Source) -> tuple[Request, CredentialsFor, str]:
-    """Return the callback to check, its keys, and a sentence about it.
+    """Return the callback to check, its keys, and a sentence about the callback.
 
     Raises:
-        InputError: another callback was given too, ``--tamper`` was given without an example, or the field does not
+        InputError: another callback was also given, ``--tamper`` was given without an example, or the field does not
             exist.
         NotFoundError: no example has this name.
     """

@@ -1,4 +1,4 @@
-"""Read ids from a file or stdin: one per line, the ndjson of another command, or messages about dead events."""
+"""Read ids from a file or stdin: one id per line, another command's ndjson, or messages about dead events."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def named_ids(arguments: list[str] | None, from_file: str | None) -> tuple[str, 
 
 
 def read_ids(name: str) -> tuple[str, ...]:
-    """Return the ids in a file, or in stdin for ``-``. Each line has one id, and ``#`` starts a comment.
+    """Return the ids in a file, or in stdin if ``name`` is ``-``. Each line has one id, and ``#`` starts a comment.
 
-    If a line is a JSON object, as in the output of ``-o ndjson``, its ``id`` is read. A summary line has no id, but it
-    must not say that more rows exist. The file can also be one JSON value, or a message about dead events that payctl's
-    functions sent to SQS or SNS (:mod:`queue_messages`).
+    If a line is a JSON object, as in the output of ``-o ndjson``, the object's ``id`` is read. A summary line has no
+    id. If a summary line says that more rows exist, the list is refused as incomplete. The file can also be one JSON
+    value, or a message about dead events that payctl's functions sent to SQS or SNS (:mod:`queue_messages`).
 
     Raises:
         InputError: the file cannot be read or has no id, a line is not an id, or the list is incomplete.
@@ -57,7 +57,7 @@ def read_ids(name: str) -> tuple[str, ...]:
 
 
 def _found(text: str, where: str) -> Iterator[tuple[str, str]]:
-    """Yield each id with its place in the file, for error messages."""
+    """Yield each id with its position in the file, which error messages show."""
     if is_alert(text):
         yield from ((each, where) for each in ids_of_alert(text, where))
         return
@@ -74,7 +74,7 @@ def _found(text: str, where: str) -> Iterator[tuple[str, str]]:
 
 
 def _whole(text: str) -> object | None:
-    """Return the JSON value of the whole file, such as an array or a value on several lines, or None."""
+    """Return the file's content as one JSON value, such as an array. Return None if the file is not one JSON value."""
     start = text.lstrip()[:1]
     if start != "[" and not (start == "{" and "\n" in text.strip()):
         return None
@@ -95,7 +95,7 @@ def _json(line: str, where: str) -> object:
 
 
 def _checked(text: str, where: str) -> str:
-    """Return ``text`` if it can be an id. An id may contain spaces, because the payment service chooses the ids.
+    """Return ``text`` if it can be an id. An id can contain spaces, because the payment service chooses the ids.
 
     A line such as ``MOMO_SECRET_KEY=...`` is refused, because ids are printed and sent to the database.
     """

@@ -1,7 +1,7 @@
 """Read a merchant's keys from a small file or stdin, so that no key has to be an argument.
 
-The file has ``NAME=value`` lines. NAME is the variable (``ZALOPAY_KEY2``) or the gateway's name for the key (``key2``).
-Alternatively, the file contains only the key that signs the gateway's callbacks.
+The file has ``NAME=value`` lines. NAME is the environment variable (``ZALOPAY_KEY2``) or the gateway's name for the key
+(``key2``). Alternatively, the file contains only the key that signs the gateway's callbacks.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _LARGEST = 65_536
 
 
 def read_keys(name: str, gateway: Gateway) -> Credentials:
-    """Return the values of ``gateway`` in the file (``-`` is stdin). Other names are ignored.
+    """Return the values in the file that belong to ``gateway``. Other values are ignored. ``-`` means stdin.
 
     Raises:
-        InputError: the file cannot be read, is not UTF-8, or has no value of this gateway.
+        InputError: the file cannot be read, is not UTF-8, or has no value for this gateway.
     """
     try:
         text = read_bounded(name, _LARGEST).decode("utf-8-sig")
@@ -51,7 +51,7 @@ def _parse(text: str, gateway: Gateway) -> Credentials:
 
 
 def signing_field(gateway: Gateway) -> str:
-    """Return the field for a key without a name, which is the last field that signs callbacks."""
+    """Return the field that a key without a name belongs to: the last field that signs callbacks."""
     return [field.name for field in gateway.fields if field.signs_callbacks][-1]
 
 

@@ -1,7 +1,7 @@
-"""Read event ids from JSON: payctl's lists, messages of the dead-event queue, and the envelopes around them.
+"""Read event ids from JSON: payctl's lists, messages from the dead-event queue, and envelopes around such messages.
 
-The function ``publish-outbox`` sends the id of each newly dead event to an SQS queue, and a message to an SNS topic.
-The input can be the output of ``aws sqs receive-message``, a function's event, or the text of a mail.
+The ``publish-outbox`` function sends the id of each newly dead event to an SQS queue, and a message to an SNS topic.
+The input can be the output of ``aws sqs receive-message``, a function's event, or the text of an email.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ALERT_EVENTS = re.compile(r"^events: (\d{1,9})$", re.MULTILINE)
 
 
 def ids_in(value: object, where: str, depth: int = 0) -> Iterator[str]:
-    """Yield the ids in a JSON value. A summary and an empty list have no ids.
+    """Yield the ids in a JSON value. A summary or an empty list has no ids.
 
     Raises:
         InputError: an object has no id, or the list is incomplete.
@@ -41,7 +41,7 @@ def ids_in(value: object, where: str, depth: int = 0) -> Iterator[str]:
 
 
 def is_alert(text: str) -> bool:
-    """Return whether a text is the alert topic's message about dead events."""
+    """Return whether ``text`` is an alert about dead events, as sent to the SNS topic."""
     return _ALERT.search(text) is not None
 
 
@@ -77,7 +77,7 @@ def _of_object(value: Mapping[str, object], where: str, depth: int) -> Iterator[
 
 
 def _of_text(text: str, where: str, depth: int) -> Iterator[str]:
-    """Yield the ids in the text of an envelope. The text is JSON or an alert."""
+    """Yield the ids in an envelope's text, which is JSON or an alert."""
     if is_alert(text):
         yield from ids_of_alert(text, where)
         return
@@ -89,7 +89,7 @@ def _of_text(text: str, where: str, depth: int) -> Iterator[str]:
 
 
 def _check_whole(summary: Mapping[str, object], where: str) -> None:
-    """Raise an error if the list before this summary is incomplete.
+    """Raise an error if the list that this summary ends is incomplete.
 
     Raises:
         InputError: not all rows were listed, or the listing ended with an error.

@@ -64,7 +64,7 @@ def selector_of(  # noqa: PLR0913 - one argument per option
 
 
 def stuck_for(*, stuck: bool, age: timedelta | None) -> timedelta | None:
-    """Return how long an event must have been pending, or None without --stuck.
+    """Return how long an event must have been pending to be selected, or None without --stuck.
 
     Raises:
         typer.BadParameter: --age was given without --stuck.

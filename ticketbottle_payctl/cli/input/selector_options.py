@@ -19,7 +19,7 @@ def text(value: str) -> str:
     """Return ``value`` if the database can store it.
 
     Raises:
-        typer.BadParameter: the value is empty, or has a NUL character, which PostgreSQL cannot store.
+        typer.BadParameter: the value is empty, or contains a NUL character, which PostgreSQL cannot store.
     """
     if not value or "\x00" in value:
         message = "the value has a NUL character" if value else "the value is empty"
@@ -28,7 +28,7 @@ def text(value: str) -> str:
 
 
 def provider(value: str | None) -> str | None:
-    """Return the name of a gateway, given in any accepted spelling.
+    """Return the name of the gateway. ``value`` is any accepted spelling of the name.
 
     Raises:
         typer.BadParameter: no gateway has this name.

@@ -1,7 +1,7 @@
-"""Complete ids of runs, error groups and stored callbacks for a shell. The ids are read from the database.
+"""Complete the ids of runs, error groups and stored callbacks for a shell. The ids are read from the database.
 
-A shell waits for the answer while the user types. Therefore the answer takes at most a second. If anything fails, the
-answer is empty.
+The user's shell is blocked until the answer arrives. Therefore payctl answers within about a second. If anything fails,
+the answer is empty.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ticketbottle_payctl.telemetry import redact
 from ticketbottle_payctl.wiring import Services, hide_secrets
 
 PATIENCE = 1.0
-"""The longest time in seconds that a shell waits for the database."""
+"""The longest time in seconds that payctl waits for the database's answer."""
 
 Described = tuple[str, str]
 
@@ -69,7 +69,10 @@ def receipt_ids(ctx: typer.Context, incomplete: str) -> list[Described]:
 
 
 def _begin(ctx: typer.Context, incomplete: str, read: Callable[[Services], list[Described]]) -> list[Described]:
-    """Return the ids that ``read`` finds within :data:`PATIENCE`. The reading thread does not delay payctl's exit."""
+    """Return the ids that ``read`` finds within :data:`PATIENCE`.
+
+    The thread that calls ``read`` does not delay payctl's exit.
+    """
     found: list[Described] = []
 
     def ask() -> None:
@@ -88,7 +91,7 @@ def _begin(ctx: typer.Context, incomplete: str, read: Callable[[Services], list[
 
 
 def _environ(ctx: typer.Context) -> Mapping[str, str]:
-    """Return the environment of the profile that was given before or after the command."""
+    """Return the environment with the settings of the profile that was given before or after the command's name."""
 
     def typed(name: str) -> str | None:
         level: typer.Context | None = ctx

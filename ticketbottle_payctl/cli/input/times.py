@@ -1,7 +1,7 @@
 """Read instants in a known time zone, and print how payctl understood them.
 
 Examples are ``2h``, ``90m``, ``3d``, ``2h ago``, ``now``, ``today``, ``yesterday``, ``09:00``, ``2026-11-22``,
-``2026-11-22T10:00`` and RFC 3339 (which has its own zone). An ambiguous text is refused.
+``2026-11-22T10:00`` and RFC 3339 (which has its own zone). Ambiguous input is refused.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ticketbottle_payctl.cli.output.result import dim
 from ticketbottle_payctl.formats import local_and_utc
 
 _EARLIEST, _LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
-"""The range of accepted instants. Near the ends of the calendar, time zones cannot be computed."""
+"""The range of accepted instants. Closer to the first and last years of ``datetime``, a zone's offset can overflow."""
 
 _EXAMPLES = "examples are 2h, yesterday, 09:00, 2026-11-22, 2026-11-22T10:00, 2026-11-22T03:00:00Z"
 _CLOCK = re.compile(r"\d{2}:\d{2}(:\d{2})?")
@@ -29,13 +29,13 @@ _ORDER_UNKNOWN = re.compile(r"\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4}|\d{4}/\d{1,2}/\d{1
 
 
 def instant(text: str, zone: tzinfo, now: datetime, *, option: str | None = None) -> datetime:
-    """Return the instant that ``text`` names, in UTC. A day means its first moment, and a duration means a time ago.
+    """Return the instant that ``text`` names, in UTC. A day means its start, and a duration means that long ago.
 
     Days and clock times are read in ``zone``. ``2h ago`` and ``today`` are relative to ``now``, which must have a zone.
     An error message names ``option``.
 
     Raises:
-        typer.BadParameter: the text has no accepted form, is ambiguous, does not exist in ``zone``, or is not
+        typer.BadParameter: the value has no accepted format, is ambiguous, does not exist in ``zone``, or is not
             :func:`in_reach`.
     """
     try:
@@ -54,16 +54,16 @@ def in_reach(moment: datetime) -> bool:
 
 
 def age(text: str) -> timedelta:
-    """Return the duration that a text such as ``2h``, ``90m`` or ``3d ago`` names.
+    """Parse a duration such as ``2h``, ``90m`` or ``3d ago``.
 
     Raises:
-        typer.BadParameter: the text is not a duration, or the duration is zero.
+        typer.BadParameter: the value is not a duration, or the duration is zero.
     """
     return duration(text.strip().removesuffix("ago").strip())
 
 
 def is_age(text: str) -> bool:
-    """Return whether a text is a duration such as ``2h``, and not an instant."""
+    """Return whether ``text`` is a duration such as ``2h``, and not an instant."""
     try:
         age(text)
     except typer.BadParameter:
@@ -72,7 +72,7 @@ def is_age(text: str) -> bool:
 
 
 def zone_of(session: Session) -> tzinfo:
-    """Return the zone for reading and showing times, from ``--tz``, or else the profile, or else the machine.
+    """Return the zone for reading and showing times: ``--tz``, then the profile's zone, then the machine's.
 
     Raises:
         ConfigError: the profile or its file is missing or wrong, or TZ is not a time zone.
@@ -121,9 +121,9 @@ def _today(zone: tzinfo, now: datetime) -> date:
 
 
 def _local(day: date, clock: time, zone: tzinfo, *, first: bool = False) -> datetime:
-    """Return a clock time of a day in ``zone``.
+    """Return the instant of a clock time on a day in ``zone``.
 
-    Unless ``first`` is True, refuse a time that a clock change skips or repeats.
+    If a clock change skips or repeats the time, refuse it unless ``first`` is True.
     """
     early, late = (datetime.combine(day, clock.replace(fold=fold), zone) for fold in (0, 1))
     if early.utcoffset() != late.utcoffset() and not first:
