@@ -112,11 +112,11 @@ OUTCOMES: Mapping[str, Mapping[str, ExitCode]] = {
         "signal": ExitCode.TERMINATED,
     },
 }
-"""The exit code of each outcome, by the name of its type. The keys are text, so that this module imports no job."""
+"""The exit code for each outcome of each type. The keys are strings, so that this module does not import the jobs."""
 
 
 def of_error(error: PayctlError) -> ExitCode:
-    """Return the exit code of an error, from the row of its class or of its nearest base class."""
+    """Return the exit code for an error, from the row for the error's class or its nearest base class."""
     return next(ERRORS[kind] for kind in type(error).__mro__ if kind in ERRORS)
 
 
@@ -126,7 +126,7 @@ def of_outcome(outcome: StrEnum) -> ExitCode:
 
 
 def of_answer(*, yes: bool) -> ExitCode:
-    """Return the exit code of a command that answers a question with yes or no."""
+    """Return the exit code for a command whose answer is yes or no."""
     return ExitCode.DONE if yes else ExitCode.NO
 
 

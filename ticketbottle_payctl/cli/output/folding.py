@@ -22,9 +22,9 @@ def folded(parts: Sequence[Part], between: int, width: int, hang: int | None = N
     """Break one line into lines of at most ``width`` columns. Each line is a list of adjacent parts.
 
     ``between`` is the number of spaces between two parts. A line never breaks inside a word, inside text in backquotes,
-    or between a number and its unit. It breaks between a name and its value in JSON only if a line has no room for
+    or between a number and its unit. A line breaks between a JSON name and its value only if one line has no room for
     both. If ``hang`` is given, the following lines start under the part with this index, unless too little room is
-    left. A command is never broken, because a shell would run its first half when a user pastes it.
+    left. A command is never broken, because a shell would run the first half when a user pastes the command.
     """
     texts = [_text(part) for part in parts]
     whole = (" " * between).join(texts)
@@ -45,8 +45,8 @@ def folded(parts: Sequence[Part], between: int, width: int, hang: int | None = N
 def _indent(texts: Sequence[str], between: int, width: int, hang: int | None) -> int:
     """Return the column where the following lines begin.
 
-    This is the start of the part with index ``hang``, or else of the longest part. If the longest word does not fit
-    there, this is the start of an earlier part.
+    They begin under the part with index ``hang``. If ``hang`` is None, they begin under the longest part. If the
+    longest word would not fit there, they begin under an earlier part.
     """
     start_at = texts.index(max(texts, key=columns_of)) if hang is None else min(hang, len(texts) - 1)
     words = [columns_of(word) for text in texts[start_at:] for word in text.split(" ")]
@@ -77,7 +77,10 @@ def _words(parts: Sequence[Part], between: int, room: int) -> Iterator[tuple[Par
 
 
 def _pieces(word: str, room: int) -> list[str]:
-    """Return the word as one piece. Split a JSON name from its value if a line has no room for both."""
+    """Return the word as one piece.
+
+    If the word is a JSON name with its value, and a line has no room for it, return two.
+    """
     return re.findall(r" *[^ ]+", word) if columns_of(word) > room and re.fullmatch(f" *{_PAIR}", word) else [word]
 
 
@@ -89,7 +92,7 @@ def _joined(parts: Sequence[Part], between: int) -> list[Part]:
 
 
 def _like(part: Part, text: str) -> Part:
-    """Return text in the style of a part."""
+    """Return ``text`` in the style of ``part``."""
     return Styled(text, part.style) if isinstance(part, Styled) else text
 
 

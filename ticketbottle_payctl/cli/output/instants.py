@@ -1,4 +1,7 @@
-"""Show times to people in the zone of ``--tz``, with the zone's offset. Programs get times in UTC (:mod:`machine`)."""
+"""Show times to people in the zone from ``--tz``, with the zone's offset.
+
+Programs get times in UTC (:mod:`machine`).
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,12 @@ _zone: ContextVar[Callable[[], tzinfo] | None] = ContextVar("payctl_zone_shown",
 
 
 def show_in(zone: Callable[[], tzinfo]) -> None:
-    """Show all later times in the zone that ``zone()`` returns. ``zone`` is called when the first time is shown."""
+    """From now on, show times in the zone that ``zone()`` returns. ``zone`` is not called before a time is shown."""
     _zone.set(zone)
 
 
 def instant(at: datetime) -> str:
-    """Return a time as text such as ``2026-11-22T10:04:05.678+07:00``. UTC has ``Z`` as its offset."""
+    """Return a time as text such as ``2026-11-22T10:04:05.678+07:00``. In UTC, the offset is ``Z``."""
     return at.astimezone(zone_shown()).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -34,5 +37,5 @@ def clock(at: datetime) -> str:
 
 
 def shown(value: object) -> str:
-    """Return a value as the text of one table cell."""
+    """Return a value as the text for one table cell."""
     return instant(value) if isinstance(value, datetime) else cell(value)

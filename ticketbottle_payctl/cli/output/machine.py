@@ -33,7 +33,7 @@ class Invocation:
 
 
 class ErrorFacts(TypedDict):
-    """The error of a command that could not give an answer."""
+    """The error from a command that could not give an answer."""
 
     code: Annotated[str, Keywords(pattern="^[A-Z_]+$")]
     message: str
@@ -48,7 +48,7 @@ class Envelope(TypedDict):
     """The fields that every JSON document of payctl has."""
 
     schema: Annotated[str, Keywords(pattern=r"^payctl\.[a-z-]+/[0-9]+$")]
-    """The name of this output and its version."""
+    """The name and the version of this output's schema."""
     ok: bool
     """Whether exit_code is 0."""
     exit_code: ExitCode
@@ -64,18 +64,18 @@ class Envelope(TypedDict):
     started_at: Annotated[str, Keywords(format="date-time", pattern="Z$")]
     """When the command started, UTC."""
     duration_ms: Count
-    """The duration of the command in milliseconds of wall-clock time."""
+    """How long the command took, in milliseconds of wall-clock time."""
     counts: Annotated[Mapping[str, object], Keywords(additionalProperties={"type": "integer"})]
     result: Mapping[str, object]
     items: Sequence[Mapping[str, object]]
     truncated: bool
-    """Whether more items exist than this document contains."""
+    """Whether there are more items than this document contains."""
     next: str | None
-    """The value of --after that returns the next page."""
+    """The value for --after that lists the next page."""
     warnings: Sequence[str]
     """Warnings for the operator."""
     error: ErrorFacts | None
-    """The error; null if the command has an answer, even if the answer is no."""
+    """The error; null if the command gave an answer, even if the answer is no."""
 
 
 def envelope(result: Result, invocation: Invocation) -> Envelope:
@@ -111,7 +111,7 @@ def as_ndjson(result: Result, invocation: Invocation) -> str:
 
 
 def item_line(item: Mapping[str, object]) -> str:
-    """Return one item as a JSON line with its type."""
+    """Return an item as a JSON line with ``"type": "item"``."""
     return _dump({"type": "item", **item})
 
 
@@ -122,7 +122,7 @@ def summary_line(result: Result, invocation: Invocation) -> str:
 
 
 def as_csv(result: Result) -> str:
-    """Return the items as CSV under a header. Without items, return one row with the counts and the result."""
+    """Return the items as CSV with a header. If there are no items, return one row with the counts and the result."""
     rows = [dict(item) for item in result.items] or [{**result.counts, **result.result}]
     flat = [dict(_flat(row)) for row in rows]
     columns = list(dict.fromkeys(name for row in flat for name in row))
@@ -132,17 +132,17 @@ def as_csv(result: Result) -> str:
 
 
 def csv_header(columns: Iterable[str]) -> str:
-    """Return the header line of a CSV output."""
+    """Return the header line of the CSV output."""
     return _csv_lines([list(columns)])
 
 
 def csv_row(columns: Iterable[str], item: Mapping[str, object]) -> str:
-    """Return the CSV line of an item, with the columns of the header."""
+    """Return the CSV line for an item, with the same columns as the header."""
     return _csv_lines([[_inert(item.get(name)) for name in columns]])
 
 
 def cell(value: object) -> str:
-    """Return a value as escaped text. None becomes empty text, and a list or an object becomes JSON."""
+    """Return a value as escaped text. None becomes an empty string, and a list or an object becomes JSON."""
     match value:
         case None:
             return ""
@@ -165,7 +165,7 @@ def _flat(row: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, st
 
 
 def _inert(value: object) -> str:
-    """Return a cell that no spreadsheet runs as a formula. Text that begins like a formula gets an apostrophe first.
+    """Return a cell that no spreadsheet runs as a formula. Put an apostrophe before text that begins like a formula.
 
     See https://owasp.org/www-community/attacks/CSV_Injection. Numbers stay numbers.
     """

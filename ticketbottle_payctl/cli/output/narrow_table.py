@@ -37,9 +37,9 @@ class Column:
     styled: bool = False
     right: bool = False
     brief: Callable[[Row, tzinfo, datetime], str] | None = None
-    """A function for a shorter text, used if a column of low rank would not fit otherwise."""
+    """A function that returns a shorter text, used if a column with a low rank would not fit otherwise."""
     rest: bool = False
-    """Whether the column takes the remaining width. Its text is then cut at the end of the line."""
+    """Whether the column takes the remaining width. The column's text is then cut off at the end of the line."""
 
 
 def narrow(columns: Sequence[Column], rows: Sequence[Row], zone: tzinfo, now: datetime) -> list[Block]:
@@ -68,7 +68,7 @@ def _needs(cells: Mapping[Column, Sequence[str]]) -> dict[Column, int]:
 
 
 def _fitting(columns: Sequence[Column], needs: Mapping[Column, int], width: int) -> list[Column]:
-    """Choose the columns that fit into one line, beginning with the lowest ranks. Return them in their usual order."""
+    """Choose the columns that fit into one line, lowest ranks first. Return the chosen columns in their usual order."""
     kept: list[Column] = []
     for column in sorted(columns, key=lambda each: each.rank):
         need = len(column.title) if column.rest else needs[column]
@@ -99,7 +99,7 @@ def _part(column: Column, text: str, width: int, mark: str) -> Part:
 
 
 def _line(columns: Sequence[Column], parts: Sequence[Part]) -> Line:
-    """Return a line without trailing spaces, because spaces would wrap on a terminal of exactly this width."""
+    """Return a line without trailing spaces, because they would wrap if the terminal is exactly as wide as the text."""
     *before, last = parts
     if columns[-1].right:
         return line(*before, last)
@@ -108,17 +108,17 @@ def _line(columns: Sequence[Column], parts: Sequence[Part]) -> Line:
 
 
 def plain(name: str) -> Callable[[Row, tzinfo, datetime], str]:
-    """Return a function that gives the unchanged value of a field as a column's text."""
+    """Return a function that shows a field's value unchanged."""
     return lambda row, _zone, _now: "" if row.get(name) is None else str(row[name])
 
 
 def short(name: str) -> Callable[[Row, tzinfo, datetime], str]:
-    """Return a function that gives the first eight characters of an id field as a column's text."""
+    """Return a function that shows the first eight characters of an id field."""
     return lambda row, _zone, _now: short_id(str(row.get(name) or ""))
 
 
 def when(name: str) -> Callable[[Row, tzinfo, datetime], str]:
-    """Return a function that gives a time field as a column's text: the time of day or the date, and the age."""
+    """Return a function that shows a time field as the time of day or the date, with the age."""
 
     def text(row: Row, zone: tzinfo, now: datetime) -> str:
         at = row.get(name)
@@ -128,7 +128,7 @@ def when(name: str) -> Callable[[Row, tzinfo, datetime], str]:
 
 
 def ago(name: str) -> Callable[[Row, tzinfo, datetime], str]:
-    """Return a function that gives the age of a time field as a column's text."""
+    """Return a function that shows a time field as an age."""
 
     def text(row: Row, _zone: tzinfo, now: datetime) -> str:
         at = row.get(name)

@@ -1,4 +1,4 @@
-"""Write a file that only its owner may read."""
+"""Write a file that only its owner can read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def check_free(path: Path, *, force: bool) -> None:
     """Raise an error if :func:`write_private` would refuse the path. Call this before a long job.
 
     Raises:
-        InputError: something exists at ``path`` that may not be replaced, or its directory does not exist.
+        InputError: something exists at ``path`` that must not be replaced, or the directory does not exist.
     """
     try:
         if not path.parent.is_dir():
@@ -39,10 +39,10 @@ def check_free(path: Path, *, force: bool) -> None:
 def write_private(path: Path, text: str, *, force: bool) -> None:
     """Write a file with mode 0600, completely or not at all. With ``force``, replace a regular file.
 
-    A link is never followed. The text goes into a temporary file, which then gets the name ``path``.
+    A link is never followed. The text is written to a temporary file, which is then renamed to ``path``.
 
     Raises:
-        InputError: something exists at ``path`` that may not be replaced, or the file cannot be written.
+        InputError: something exists at ``path`` that must not be replaced, or the file cannot be written.
     """
     check_free(path, force=force)
     try:

@@ -1,4 +1,4 @@
-"""Draw a progress bar and a status line on stderr during long work, but only on a terminal."""
+"""Draw a progress bar or a status line on stderr during a long job, if stderr is a terminal."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def bar(word: str, total: int | None = None, *, quiet: bool = False) -> Iterator
     from rich.text import Text  # noqa: PLC0415
 
     class Figures(TextColumn):
-        """A column of the bar with the finished amount and the remaining time, in payctl's own formats."""
+        """A column next to the bar, with the amount of finished work and the remaining time in payctl's own formats."""
 
         def render(self, task: Task) -> Text:
             of = "?" if task.total is None else f"{task.total:,.0f}"
@@ -51,7 +51,10 @@ def bar(word: str, total: int | None = None, *, quiet: bool = False) -> Iterator
 
 @contextmanager
 def status(*, quiet: bool = False) -> Iterator[Callable[[str], None]]:
-    """Yield a function that shows the current step in a line on stderr. Without a terminal, it shows nothing."""
+    """Yield a function that shows the current step in a line on stderr.
+
+    Without a terminal, the function shows nothing.
+    """
     if quiet or not is_terminal(sys.stderr):
         yield lambda _step: None
         return

@@ -1,4 +1,4 @@
-"""Define the result of a command: fields for programs, and blocks of text for people."""
+"""Define a command's result: fields for programs, and blocks of text for people."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _HEADLINE = 80
 
 @dataclass(frozen=True, slots=True)
 class Styled:
-    """A text with a style."""
+    """Text with a style."""
 
     text: str
     style: Style
@@ -24,7 +24,7 @@ Part = str | Styled
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of text. Two spaces separate its parts, on a terminal and in a pipe.
+    """A line of text. Two spaces separate the parts, on a terminal and in a pipe.
 
     On a terminal, a long line breaks between words, at the terminal's width or at ``most`` columns. The following lines
     are indented to the part with index ``hang``, or to the longest part.
@@ -44,10 +44,10 @@ class Fields:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table, drawn on a terminal, and tab-separated with full values elsewhere.
+    """A table. On a terminal it is drawn, and elsewhere it has tab-separated full values.
 
-    On a narrow terminal, the columns of ``spare`` are left out, in their order, until the others fit. With ``whole``,
-    each row is one line with full values, even if the line is wider than the terminal.
+    On a narrow terminal, the columns in ``spare`` are left out one by one, until the remaining columns fit. If
+    ``whole`` is True, each row is one line with full values, even if the line is wider than the terminal.
     """
 
     columns: tuple[str, ...]
@@ -58,7 +58,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """Text that payctl itself creates, such as a script. It is not escaped, so never use it for text from outside."""
+    """Text that payctl itself creates, such as a script.
+
+    The text is not escaped, so never use this for external text.
+    """
 
     text: str
 
@@ -68,7 +71,7 @@ Block = Line | Fields | Table | Raw
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The reason why a command failed. In the JSON document, this is ``error``."""
+    """The reason why a command failed. The JSON document contains it as ``error``."""
 
     code: str
     message: str
@@ -79,7 +82,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The result of a command. A command with one answer fills ``result``. A list fills ``items``.
+    """A command's result. A command with one answer fills ``result``. A command that lists rows fills ``items``.
 
     ``schema`` is the output's name and version, such as ``payctl.stats/1``. ``-o table`` shows ``human``. If ``human``
     is empty, payctl shows the items as a table, or the result as fields. ``next`` is the cursor of the next page.
@@ -100,7 +103,7 @@ class Result:
 
 
 def line(*parts: Part | None) -> Line:
-    """Return a line with all parts that are not empty."""
+    """Return a line with the given parts, without empty parts."""
     return Line(tuple(part for part in parts if part))
 
 

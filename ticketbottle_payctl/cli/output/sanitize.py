@@ -20,7 +20,10 @@ def escape(value: object) -> str:
 
 
 def escape_json(text: str) -> str:
-    """Return JSON text with unsafe characters as JSON escapes. Unsafe characters occur only inside strings."""
+    """Return JSON text with unsafe characters as JSON escapes.
+
+    In JSON text, unsafe characters occur only inside strings.
+    """
     return _SUSPECT.sub(_json_escaped, text)
 
 

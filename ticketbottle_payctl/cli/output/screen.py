@@ -1,6 +1,7 @@
-"""Draw frames on the whole terminal. Only changed rows are written, so a slow connection is enough.
+"""Draw frames on the whole terminal. Only changed rows are written, so that a slow connection is sufficient.
 
-The frames are on the terminal's second screen, so the old content is visible again at the end. Lines do not wrap.
+The frames are drawn on the terminal's alternate screen, so the old content is visible again at the end. Lines do not
+wrap.
 """
 
 from __future__ import annotations
@@ -23,24 +24,24 @@ _CLEAR = "\x1b[2J"
 _EMPTY_LINE = "\x1b[K"
 """The control sequence that clears a row before its new text is written.
 
-Clearing after the text would delete the last character of a row as wide as the terminal.
+Clearing the row afterwards would delete the last character of text that is as wide as the terminal.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A group of parts that is exactly ``width`` columns wide."""
+    """A group of parts that together take exactly ``width`` columns."""
 
     parts: Row
     width: int
 
 
 Row = Sequence["Part | Cell"]
-"""A row of a frame, as parts next to each other."""
+"""A row of a frame: parts and cells from left to right."""
 
 
 class Screen:
-    """The terminal's second screen. :func:`full_screen` opens and closes it."""
+    """The terminal's alternate screen. :func:`full_screen` opens and closes it."""
 
     def __init__(self, stream: TextIO, surface: Surface) -> None:
         self._stream = stream
@@ -81,12 +82,12 @@ class Screen:
         self._write(out)
 
     def open(self) -> None:
-        """Switch to the empty second screen."""
+        """Switch to the alternate screen, which is empty."""
         self._drawn = []
         self._write(_ENTER)
 
     def close(self) -> None:
-        """Switch back to the first screen."""
+        """Switch back to the normal screen."""
         self._write(_LEAVE)
 
     def _line(self, row: Row) -> str:
@@ -99,7 +100,7 @@ class Screen:
 
 
 def fitted(row: Row, width: int, surface: Surface) -> list[Part]:
-    """Return the row with escaped text, cut at the terminal's width. A wide character counts as two columns."""
+    """Return the row with escaped text, cut off at the terminal's width. A wide character counts as two columns."""
     from rich.cells import cell_len, set_cell_size  # noqa: PLC0415 - rich, only on a terminal
 
     kept: list[Part] = []
@@ -133,7 +134,7 @@ def _text(part: Part) -> str:
 
 @contextmanager
 def full_screen(stream: TextIO, surface: Surface) -> Iterator[Screen]:
-    """Yield the open screen. Restore the terminal at the end, even after an error."""
+    """Yield an open alternate screen. Restore the terminal at the end, even after an error."""
     screen = Screen(stream, surface)
     screen.open()
     try:

@@ -23,11 +23,11 @@ _READER_GONE = {errno.EPIPE, errno.ECONNRESET}
 
 
 class ReaderGoneError(BrokenPipeError):
-    """The error for a reader of stdout that closed the pipe, as ``head`` does. This is not a failure."""
+    """The error that is raised if the reader of stdout closes the pipe, as ``head`` does. This is not a failure."""
 
 
 class ResultStream(TextIOWrapper):
-    """A stdout that raises only :class:`ReaderGoneError` or :class:`OutputError` if it cannot be written."""
+    """A stdout that raises :class:`ReaderGoneError` or :class:`OutputError`, and no other error, if a write fails."""
 
     def write(self, text: str, /) -> int:
         """Write text. The text may stay in the buffer until :meth:`flush`.
@@ -44,16 +44,16 @@ class ResultStream(TextIOWrapper):
 
 
 class TalkStream(TextIOWrapper):
-    """A stderr that never raises an error. After a failed write, it tries again with the next message."""
+    """A stderr that never raises an error. After a failed write, it still tries to write the next message."""
 
     def write(self, text: str, /) -> int:
-        """Write text. If this fails, drop the text."""
+        """Write text. If the write fails, drop the text."""
         with suppress(OSError):
             return super().write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Write the buffered text, or keep it for the next call."""
+        """Write the buffered text. If the write fails, keep the text for the next call."""
         with suppress(OSError):
             super().flush()
 
@@ -61,8 +61,8 @@ class TalkStream(TextIOWrapper):
 def protect_streams() -> None:
     """Make stdin, stdout and stderr usable, even if the caller closed them.
 
-    A closed stream is replaced by ``/dev/null``. Otherwise a new socket or file could get the stream's number, and
-    would then receive the messages. A character that a stream cannot encode is escaped.
+    A closed stream is replaced by ``/dev/null``. Otherwise a new socket or file could get the stream's file descriptor,
+    and would then receive the messages. A character that a stream cannot encode is escaped.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         _open_if_closed(number)
@@ -76,7 +76,7 @@ def protect_streams() -> None:
 
 
 def leave_streams() -> None:
-    """Flush both streams before the process ends. If this fails, the exit code does not change."""
+    """Flush stdout and stderr before the process ends. If a flush fails, the exit code does not change."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -95,7 +95,7 @@ def silence(stream: TextIO) -> None:
 
 
 def write_failure(error: OSError) -> ReaderGoneError | OutputError:
-    """Return the error for a stdout that could not be written."""
+    """Return the error to raise if stdout could not be written."""
     if error.errno in _READER_GONE or isinstance(error, BrokenPipeError):
         return ReaderGoneError(error.errno, error.strerror)
     return OutputError(f"stdout cannot be written: {(error.strerror or type(error).__name__).lower()}")
@@ -110,7 +110,7 @@ def _written(stream: TextIO, write: Callable[[], _T]) -> _T:
 
 
 def _as(kind: type[TextIOWrapper], stream: TextIO) -> TextIO:
-    """Return the stream as another stream class with the same encoding. A stream without a file stays unchanged."""
+    """Convert the stream to another stream class with the same encoding. A stream without a file stays unchanged."""
     if not isinstance(stream, TextIOWrapper):
         return stream
     encoding, lines, through = stream.encoding, stream.line_buffering, stream.write_through

@@ -30,7 +30,7 @@ class Surface:
         return cls(is_terminal(stream), colour, encoding.startswith("utf"))
 
     def marks(self, text: str) -> str:
-        """Return payctl's own text, with marks that the stream can encode."""
+        """Return payctl's own text. If the stream cannot encode payctl's marks, replace them."""
         return text if self.unicode else text.translate(_PLAIN_MARKS)
 
 
@@ -38,7 +38,7 @@ _asked: ContextVar[Colour] = ContextVar("payctl_colour", default=Colour.AUTO)
 
 
 def ask_colour(colour: Colour) -> None:
-    """Store the value of ``--color`` for code that draws bars, because this code does not have the options."""
+    """Store the value of ``--color`` for the code that draws bars, because that code cannot see the options."""
     _asked.set(colour)
 
 
@@ -56,7 +56,7 @@ def is_terminal(stream: TextIO) -> bool:
 
 
 def surface_of(stream: TextIO, colour: Colour, environ: Mapping[str, str] | None = None) -> Surface:
-    """Return the capabilities of ``stream``, according to ``--color``, NO_COLOR (no-color.org) and TERM."""
+    """Return the capabilities of ``stream``. Colour depends on ``--color``, NO_COLOR (no-color.org) and TERM."""
     environ = os.environ if environ is None else environ
     match colour:
         case Colour.ALWAYS:

@@ -1,6 +1,7 @@
-"""Draw tables on a terminal with rich. Cells break between words and are never cut. Markup is shown as plain text.
+"""Draw tables on a terminal with rich. Text in cells wraps between words and is never cut off.
 
-A line breaks inside a word only if the longest words of all columns do not fit into one line.
+Markup is shown as plain text. Text wraps inside a word only if the columns' longest words do not fit into one line
+together.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _WIDEST = 10_000
 
 
 def draw(table: Table, surface: Surface) -> str:
-    """Return the table as text that is as wide as the terminal."""
+    """Return the table as text that fits the terminal's width."""
     width = _WIDEST if table.whole else get_terminal_size().columns
     table = _fitted(table, width)
     drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, highlight=False)
@@ -45,7 +46,7 @@ def draw(table: Table, surface: Surface) -> str:
 def _widths(table: Table, surface: Surface, width: int) -> list[int] | None:
     """Return column widths that break no word, or None if the terminal is too narrow.
 
-    The remaining width goes first to the columns that need the least to show each cell in one line.
+    The remaining width goes first to the columns that need the least extra width to show each cell in one line.
     """
     cells = [[surface.marks(cell) for cell in column] for column in _cells(table)]
     widths = [max(map(_longest_word, column)) for column in cells]
@@ -77,8 +78,8 @@ def _fitted(table: Table, width: int) -> Table:
 def _kept_whole(table: Table, width: int) -> set[int]:
     """Return the indexes of the single-word columns, such as ids, whose cells are never broken.
 
-    Columns are chosen from the left, as long as the other columns still fit. A user could not copy an id that is split
-    over two lines.
+    Columns are chosen from left to right, as long as the other columns still fit. Ids are kept whole, because a user
+    cannot copy an id that is split over two lines.
     """
     columns = _cells(table)
     needs = [max(map(columns_of, words)) + _BETWEEN for words in columns]
@@ -91,7 +92,7 @@ def _kept_whole(table: Table, width: int) -> set[int]:
 
 
 def _cells(table: Table) -> list[list[str]]:
-    """Return the texts of each column. The first text is the column's name."""
+    """Return the cells of each column as strings. The first string is the column's name."""
     return [[shown(name), *(_word(row[place]) for row in table.rows)] for place, name in enumerate(table.columns)]
 
 

@@ -1,4 +1,4 @@
-"""Write a result for people. It is aligned and coloured on a terminal, and has tab-separated full values elsewhere.
+"""Write a result for people: aligned and coloured on a terminal, and with tab-separated full values elsewhere.
 
 This module escapes all text, so its callers need not escape it.
 """
@@ -23,19 +23,19 @@ def as_text(result: Result, surface: Surface) -> str:
 
 
 def paint(part: Part, surface: Surface) -> str:
-    """Return one word, escaped, and in its colour if the stream shows colour."""
+    """Return a part with escaped text, and in its colour if the stream shows colour."""
     return coloured(escaped(part, surface), surface)
 
 
 def escaped(part: Part, surface: Surface) -> Part:
-    """Return a part with escaped text that the stream can encode."""
+    """Return a part whose text is escaped and can be encoded by the stream."""
     if isinstance(part, Styled):
         return Styled(surface.marks(escape(part.text)), part.style)
     return surface.marks(escape(part))
 
 
 def coloured(part: Part, surface: Surface) -> str:
-    """Return a part that is already escaped, in its colour if the stream shows colour."""
+    """Return a part, in its colour if the stream shows colour. The part's text must already be escaped."""
     if isinstance(part, str):
         return part
     return f"\x1b[{ANSI[part.style]}m{part.text}\x1b[0m" if surface.colour else part.text
@@ -44,7 +44,7 @@ def coloured(part: Part, surface: Surface) -> str:
 def lines_of(
     parts: Sequence[Part], surface: Surface, *, between: int, most: int | None = None, hang: int | None = None
 ) -> str:
-    """Return parts as one line. On a terminal, break it into lines that fit. ``most`` is the largest width."""
+    """Return parts as one line. On a terminal, break the line into lines that fit. ``most`` is the largest width."""
     if not surface.terminal:
         return (" " * between).join(paint(part, surface) for part in parts) + "\n"
     from ticketbottle_payctl.cli.output.folding import folded  # noqa: PLC0415 - only on a terminal

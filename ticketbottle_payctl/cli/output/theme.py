@@ -1,7 +1,7 @@
 """Define the look of each style: dim labels, plain values, coloured states, and one accent colour.
 
-payctl uses only the terminal's own sixteen colours, because they are readable on the terminal's background. It does not
-use black or white. Colour alone never shows a state. Each state also has a word or a mark.
+payctl uses only the terminal's own sixteen colours, because they are readable on the terminal's background. payctl does
+not use black or white. Colour alone never shows a state. Each state also has a word or a mark.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ RICH: Mapping[Style, str] = {
     Style.DIM: "dim",
     Style.ACCENT: "cyan",
 }
-"""rich's name for each style."""
+"""The name that rich uses for each style."""
 
 ANSI: Mapping[Style, str] = {
     Style.GOOD: "32",

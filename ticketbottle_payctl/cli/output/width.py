@@ -1,15 +1,15 @@
-"""Count the columns that a text takes on a terminal. A wide character, such as a Chinese character, takes two."""
+"""Count the columns that text takes on a terminal. A wide character, such as a Chinese character, takes two."""
 
 from __future__ import annotations
 
 import re
 
 _MEASURED = re.compile(r"[^ -\u02ff\u1e00-\u1eff→…✔✘▁-█]")
-"""A pattern for the characters that rich must measure. Other characters take one column."""
+"""A pattern for the characters that rich must measure. Every other character takes one column."""
 
 
 def columns_of(text: str) -> int:
-    """Return how many columns an escaped text takes."""
+    """Return how many columns ``text`` takes. The text must already be escaped."""
     if _MEASURED.search(text) is None:
         return len(text)
     from rich.cells import cell_len  # noqa: PLC0415 - rich, only on a terminal
@@ -18,7 +18,7 @@ def columns_of(text: str) -> int:
 
 
 def cut_to(text: str, width: int, mark: str = "…") -> str:
-    """Return a text of at most ``width`` columns. A longer text is cut and ends in ``mark``."""
+    """Return ``text`` in at most ``width`` columns. Longer text is cut off and ends in ``mark``."""
     if columns_of(text) <= width:
         return text
     room = max(0, width - len(mark))
@@ -30,6 +30,9 @@ def cut_to(text: str, width: int, mark: str = "…") -> str:
 
 
 def filled(text: str, width: int, *, right: bool = False) -> str:
-    """Add spaces at the right end of a text, or at its left end, so that it takes ``width`` columns."""
+    """Pad ``text`` to ``width`` columns.
+
+    With ``right``, add the spaces on the left, so that the text is right-aligned.
+    """
     spaces = " " * (width - columns_of(text))
     return f"{spaces}{text}" if right else f"{text}{spaces}"

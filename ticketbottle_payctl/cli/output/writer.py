@@ -1,6 +1,6 @@
 """Write a result to stdout in the requested format, and everything else to stderr.
 
-Only ``-o`` and PAYCTL_OUTPUT change the format. Output into a pipe has the same format as on a terminal.
+Only ``-o`` and PAYCTL_OUTPUT change the format. Output to a pipe has the same format as on a terminal.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def emit(
 ) -> None:
     """Write the result to stdout. A closed pipe is not an error, because the command's work is done.
 
-    ``below_headline`` is called after the first line of text for people. It may write to stderr.
+    ``below_headline`` is called after the first line of text for people. This callback can write to stderr.
 
     Raises:
         OutputError: stdout cannot be written.
