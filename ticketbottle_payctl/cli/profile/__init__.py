@@ -1,1 +1,1 @@
-"""Profiles, their guards, and the servers in their settings."""
+"""Read profiles, decide which guards apply, and compare the servers in settings."""

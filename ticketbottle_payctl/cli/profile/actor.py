@@ -1,4 +1,4 @@
-"""Identify the operator for a run's record: account, machine, and the person in PAYCTL_ACTOR."""
+"""Identify the operator for a run's record: the account, the machine, and the person named in PAYCTL_ACTOR."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ticketbottle_payctl.store.payctl.runs import Actor
 
 
 def who_runs(environ: Mapping[str, str]) -> Actor:
-    """Return the account, the machine, and the person if PAYCTL_ACTOR is set."""
+    """Return the account and the machine, and the person if PAYCTL_ACTOR is set."""
     try:
         account = getpass.getuser()
     except (KeyError, OSError):  # in a container an account may have a number but no name

@@ -1,4 +1,4 @@
-"""Compare addresses of databases and brokers. Two spellings of one address count as equal."""
+"""Compare the addresses of databases and brokers. Different spellings of the same address count as equal."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ _KAFKA = "9092"
 
 
 def same_database(one: str, other: str) -> bool:
-    """Return whether two database URLs name the same database. A text that is not a URL equals no other text."""
+    """Return whether two URLs name the same database. Two values that are not database URLs also count as equal."""
     first, second = leads_to(one), leads_to(other)
     return first is second if first is None or second is None else first.may_be(second)
 
 
 def same_brokers(one: str, other: str) -> bool:
-    """Return whether two lists name the same brokers. Their order does not matter."""
+    """Return whether two lists name the same brokers. The order does not matter."""
     return brokers(one) == brokers(other)
 
 
 def brokers(text: str) -> frozenset[str]:
-    """Return each ``host:port`` in a list. A broker without a port gets Kafka's default port, 9092."""
+    """Return each ``host:port`` in a comma-separated list. A broker without a port gets Kafka's default port, 9092."""
     names = (each.strip().casefold() for each in text.split(","))
     return frozenset(name if ":" in name else f"{name}:{_KAFKA}" for name in names if name)

@@ -1,9 +1,9 @@
-"""Decide which guards apply. A guard protects a database, not only the profile that contains it.
+"""Decide which guards apply. A profile's guard protects the profile's database, even if another profile is in use.
 
 If several profiles in the file name the database of DATABASE_URL, all their guards apply. If their limits differ, the
 strictest limit applies. Two URLs name the same database if their host, port and database name are equal; localhost,
-127.0.0.1, ::1 and a socket count as one host. If a profile contains its server's system identifier, its guard also
-applies to a connection through a tunnel.
+127.0.0.1, ::1 and a socket count as one host. If a profile contains its server's system identifier, the profile's guard
+also applies to a connection through a tunnel.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ticketbottle_payctl.settings.place import leads_to
 
 
 class Cap(NamedTuple):
-    """The largest number of rows that one command may change, and the profile that sets this limit."""
+    """The largest number of rows that one command is allowed to change, and the profile that sets this limit."""
 
     most: int
     owner: str | None
@@ -27,19 +27,22 @@ class Cap(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class GuardInForce:
-    """The profiles whose guards apply. ``recognisable`` contains the other profiles with a system identifier."""
+    """The profiles whose guards apply. ``recognisable`` contains other profiles that have a system identifier."""
 
     profiles: tuple[Profile, ...]
     recognisable: tuple[Profile, ...] = ()
 
     @property
     def protected(self) -> str | None:
-        """The name of the first protected profile, or None. A change needs a reason, and this name as confirmation."""
+        """The first protected profile's name, or None.
+
+        If not None, a change needs a reason, and this name to confirm it.
+        """
         return next((each.name for each in self.profiles if each.guard.protected), None)
 
     @property
     def read_only(self) -> str | None:
-        """The name of the first ``read_only`` profile, or None. With such a profile, no command may change data."""
+        """The first ``read_only`` profile's name, or None. If not None, no command is allowed to change data."""
         return next((each.name for each in self.profiles if each.guard.read_only), None)
 
     @property
@@ -58,8 +61,8 @@ class GuardInForce:
     def on_server(self, system_identifier: str | None, database: str) -> GuardInForce:
         """Return the guards that apply to the server that a connection has reached.
 
-        ``system_identifier`` is None if the role may not read it. In this case, the guard of every profile with this
-        database name applies.
+        ``system_identifier`` is None if the role is not allowed to read it. In this case, the guard of every
+        recognisable profile with this database name applies.
         """
         found = tuple(
             each
@@ -73,12 +76,12 @@ class GuardInForce:
 def in_force(profile: Profile, given: str | None, environ: Mapping[str, str]) -> GuardInForce:
     """Return the guards that apply to the database of ``profile``. ``given`` is the path from ``--config``.
 
-    An operator must type the name of the first profile to confirm. ``profile`` is first if its entry in the file names
-    this database. Otherwise the profiles that name this database are first.
+    To confirm a change, an operator must type the name of the first protected profile. ``profile`` comes first if its
+    entry in the file names this database. Otherwise the profiles that name this database come first.
 
     Raises:
-        ConfigError: the file cannot be read or understood. Or it has a protected profile for this database, and
-            another user may write the file.
+        ConfigError: the file cannot be read or understood, or the file has a protected profile for this database and
+            another user can write to the file.
     """
     url = profile.environ.get("DATABASE_URL", "")
     path = _file(given, environ) if leads_to(url) else None
@@ -101,7 +104,7 @@ def _database(profile: Profile) -> str | None:
 
 
 def _file(given: str | None, environ: Mapping[str, str]) -> Path | None:
-    """Return the configuration file, or None if it does not exist or this account has no permission to look for it."""
+    """Return the configuration file, or None if there is no such file or this account is not allowed to look for it."""
     try:
         path = config_path(given, environ)
         return path if path.is_file() else None

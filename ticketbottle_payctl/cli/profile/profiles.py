@@ -1,4 +1,4 @@
-"""Read profiles, which are named settings in a TOML file. The environment overrides them. Guards limit changes.
+"""Read profiles, which are named groups of settings in a TOML file. The environment overrides a profile's settings.
 
 ::
 
@@ -38,20 +38,21 @@ _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """The guard of a profile. If ``max_affected`` is None, the default of the command applies."""
+    """A profile's guard, which limits changes. If ``max_affected`` is None, each command's own default applies."""
 
     protected: bool = False
     read_only: bool = False
     max_affected: int | None = None
     system_identifier: str | None = None
-    """The server's system identifier. The guard applies to every connection to that server, whatever the URL is."""
+    """The server's system identifier. The guard applies to every connection to that server, whatever the URL."""
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """The effective settings. ``origins`` maps each value that comes from the profile to its file.
+    """The effective settings.
 
-    ``hidden`` contains the profile's values that the environment overrides.
+    ``origins`` maps the name of each setting that comes from the profile to the profile's file. ``hidden`` contains the
+    profile's values that the environment overrides.
     """
 
     name: str | None
@@ -76,7 +77,7 @@ class Profile:
 
 
 def config_path(given: str | None, environ: Mapping[str, str]) -> Path:
-    """Return the given path of the configuration file, or else ``$XDG_CONFIG_HOME/payctl/config.toml``."""
+    """Return the configuration file's path. If no path was given, return ``$XDG_CONFIG_HOME/payctl/config.toml``."""
     if given is not None:
         return Path(given)
     base = environ.get("XDG_CONFIG_HOME") or ""
