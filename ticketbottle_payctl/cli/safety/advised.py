@@ -1,8 +1,8 @@
-"""Write the commands that payctl advises, so that they work when they are pasted.
+"""Build the commands that payctl suggests, so that they work when a user pastes them.
 
-A command contains this run's profile and file, and the options that the guard needs. For a protected profile, these are
-a reason and the profile's name. For more rows than the limit, the command has a higher --max-affected. A bulk change
-still shows its plan and asks for confirmation.
+A command contains this run's profile and configuration file, and the options that the guard needs. For a protected
+profile, these options are a reason and the profile's name. If the command changes more rows than the limit, it has a
+higher --max-affected. A bulk change still shows its plan and asks for confirmation.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from ticketbottle_payctl.formats import command_line
 
 @dataclass(frozen=True, slots=True)
 class Adviser:
-    """A writer of commands for the session's profile. ``reason`` is for ``--reason``, if a guard needs a reason.
+    """An adviser, which builds commands for the session's profile.
 
-    Every method raises:
+    ``reason`` is the value of ``--reason``, if a guard needs one. Every method raises:
         ConfigError: the profile or its file is missing or cannot be read.
         DatabaseUnavailableError: a profile contains a server identifier, and the server cannot be reached.
     """
@@ -35,7 +35,7 @@ class Adviser:
         return self.session.guard.read_only
 
     def reading(self, verb: Sequence[str], operands: Sequence[str] = (), options: Sequence[str] = ()) -> str:
-        """Return a command that only reads."""
+        """Return a command that changes nothing."""
         return command_line(verb, operands, [*options, *self._profile()])
 
     def changing(
@@ -45,10 +45,10 @@ class Adviser:
         return command_line(verb, operands, [*options, *self._profile(), *self._guard(rows)])
 
     def again(self, arguments: Sequence[str], *, without: Collection[str], rows: int = 1) -> str | None:
-        """Return the typed command without the options ``without``, and with the guard's options for ``rows`` rows.
+        """Return the command that the user typed, without the options in ``without``, and with the guard's options.
 
-        Return None if the command cannot be repeated, because it reads stdin or has none of these options as a separate
-        word.
+        The guard's options are for a change of ``rows`` rows. Return None if the command cannot be repeated, because it
+        reads stdin or has none of the ``without`` options as a separate word.
         """
         typed = [each for each in arguments if each not in without]
         if len(typed) == len(arguments) or "-" in typed:

@@ -9,11 +9,11 @@
     more rows than the limit   refused; the message names the option to raise
     a read-only profile        always refused
 
-A guard belongs to a database, so the guard of another profile of the same database applies too
-(``profile.guard_in_force``). The message then names that profile.
+A guard belongs to a database, so the guard of another profile with the same database also applies
+(``profile.guard_in_force``). In this case, the message names the other profile.
 
 If no person can answer (no terminal, ``--no-input``, a format for programs), payctl prints the plan. Without ``--yes``,
-the command then ends. If a function of this module raises an error, payctl has changed nothing.
+the command then ends. If a function in this module raises an error, payctl has changed nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from ticketbottle_payctl.telemetry import log_event
 DEFAULT_MAX_AFFECTED = 1000
 
 APPROVED_ROWS = "max_affected"
-"""The key under which a run records its approved number of rows, so that a resumed run needs no new approval."""
+"""The key under which a run records how many rows were approved, so that a resumed run needs no new approval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +47,9 @@ class Act:
     noun: str
     plan: Sequence[Block] = ()
     note: str = ""
-    """A note that the question shows in brackets after the count."""
+    """A note that the question shows in parentheses after the count."""
     beyond_rows: bool = False
-    """Whether the change needs approval even if it affects no row."""
+    """Whether the change needs approval even if no row is affected."""
 
     @property
     def text(self) -> str:
@@ -68,10 +68,10 @@ class Approval:
 
 
 def permit(session: Session, verb: str, approval: Approval | None = None) -> None:
-    """Raise an error if a routine change is not allowed. A protected profile needs its name and a reason.
+    """Raise an error if a routine change is not allowed. If the profile is protected, its name and a reason are needed.
 
     Raises:
-        GuardError: the profile is read-only, or is protected and its name or the reason is missing.
+        GuardError: the profile is read-only, or the profile is protected and its name or a reason is missing.
         ConfigError: the profile or its file is missing or cannot be read.
     """
     approval = approval or Approval()
@@ -91,8 +91,8 @@ def approve(session: Session, act: Act, approval: Approval) -> None:
     A change that affects nothing needs no approval.
 
     Raises:
-        GuardError: the profile is read-only, the change is over the limit, the reason or name of a protected
-            profile is missing, or the answer was not yes.
+        GuardError: the profile is read-only, the change is over the limit, a protected profile's name or a reason is
+            missing, or the answer was not yes.
         ConfigError: the profile or its file is missing or cannot be read.
     """
     refuse_read_only(session, act.verb)
@@ -130,7 +130,10 @@ def can_ask(session: Session) -> bool:
 
 
 def max_affected(session: Session, approval: Approval) -> int:
-    """Return how many rows one command may change, from the option, or else the profile, or else 1,000."""
+    """Return how many rows one command is allowed to change.
+
+    The option overrides the guard's limit or the default of 1,000.
+    """
     return approval.max_affected or session.guard.cap(DEFAULT_MAX_AFFECTED).most
 
 
@@ -157,7 +160,7 @@ def _refuse_over_cap(session: Session, act: Act, approval: Approval) -> None:
 
 
 def _missing(session: Session, approval: Approval, *, yes: bool) -> list[str]:
-    """Return the missing options as the operator would type them."""
+    """Return the options that are missing, as the operator would type them."""
     missing = [] if yes else ["--yes"]
     if session.guard.protected is not None:
         if not (approval.reason or "").strip():
@@ -174,7 +177,7 @@ def _require(what: str, missing: list[str]) -> None:
 
 
 def _refuse_other_name(session: Session, approval: Approval) -> None:
-    """Raise an error if --confirm names another profile, even if no confirmation is needed."""
+    """Raise an error if --confirm names the wrong profile, even if no confirmation is needed."""
     names = [each.name for each in session.guard.profiles]
     if approval.confirm is not None and session.guard.protected is None and approval.confirm not in names:
         message = (
@@ -196,12 +199,15 @@ def _check_name(session: Session, approval: Approval) -> None:
 
 
 def _profile(session: Session, name: str) -> str:
-    """Return a profile's name. If it is not the profile in use, add the reason why its guard applies."""
+    """Return a profile's name. If the profile is not in use, add the reason why the profile's guard applies."""
     return f"profile {name}" if name == session.profile.name else f"profile {name}, which has the same database,"
 
 
 def _ask(session: Session, question: str) -> str:
-    """Read a line from the terminal. The question goes to stderr, because stdout is for the result."""
+    """Ask a question and return the line that the user types.
+
+    Write the question to stderr, because stdout is for the result.
+    """
     writer.ask(session.shared.color, question)
     answer = sys.stdin.readline()
     if not answer:

@@ -37,7 +37,7 @@ def advice_text(session: Session, words: str | None, command: Command | None) ->
 
 
 def next_lines(indent: str, label: Styled, words: str | None, command: str | None) -> Iterator[Line]:
-    """Yield the advice after the label, and the command on its own line, so that it is easy to copy."""
+    """Yield the label with the advice, then a separate line with the command, so that the command is easy to copy."""
     if words and command:
         yield line(indent, label, f"{words}:")
         yield line(f"{indent}{' ' * (len(label.text) + 2)}", accent(command))
@@ -48,5 +48,5 @@ def next_lines(indent: str, label: Styled, words: str | None, command: str | Non
 
 
 def remedy_text(words: str | None, command: str | None) -> str | None:
-    """Return the advice followed by the command in one text, or None if both are missing."""
+    """Return the advice followed by the command as one string, or None if both are missing."""
     return ": ".join(part for part in (words, command) if part) or None
