@@ -1,7 +1,7 @@
-"""Test a new version of the webhook for CodeDeploy. The version must refuse forged callbacks.
+"""Test a new version of the webhook for CodeDeploy. The new version must refuse forged callbacks.
 
-CodeDeploy waits up to an hour for a result, so every error is reported as a failure. Callbacks then stay with the
-previous version.
+Every error is reported to CodeDeploy as a failure, because CodeDeploy would wait up to an hour for a result. After a
+failure, callbacks still go to the previous version.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from ticketbottle_payctl.telemetry import log_event
 
 
 def handler(event: dict[str, str], context: object) -> dict[str, str]:
-    """Send every forgery to the version in PAYCTL_NEW_VERSION, and tell CodeDeploy whether the version may get traffic.
+    """Send every forgery to the version in PAYCTL_NEW_VERSION, and tell CodeDeploy whether the version can get traffic.
 
-    The version may get traffic if it refused the forged callback of at least one gateway, and if the other gateways are
-    not configured.
+    The version can get traffic if it refused at least one forgery, and if every gateway whose forgery was not refused
+    is not configured.
 
     Raises:
         ConfigError: the result could not be reported, or the AWS client cannot be made.

@@ -12,11 +12,11 @@ from ticketbottle_payctl.metrics import Amount, Function, emit, of_outbox
 from ticketbottle_payctl.wiring import Services
 
 RESERVE_SECONDS = 30.0
-"""The seconds reserved for the batch that is running at the time limit, and for counting the remaining events."""
+"""The seconds reserved to finish the batch that is running at the time limit, and to count the remaining events."""
 
 
 def handler(event: object, context: object) -> dict[str, object]:  # noqa: ARG001 - a schedule's event has no data
-    """Run one cleanup. The next cleanup deletes the events that this one does not reach.
+    """Run one cleanup. The next cleanup deletes the events that this cleanup does not reach.
 
     Raises:
         UnavailableError: the database cannot be reached. Committed batches stay deleted.
@@ -48,6 +48,6 @@ def _amounts(report: CleanupReport) -> dict[str, Amount]:
 
 
 def _told(warm: Warm, report: CleanupReport) -> int:
-    """Send an alert if events are still dead. Return how many alerts could not be sent."""
+    """Send an alert if there are still dead events. Return how many alerts could not be sent."""
     age = round(report.unpublished.oldest_dead_age_s or 0)
     return int(report.dead > 0 and not warm.topic.tell(EVENT_DEAD, events=report.dead, oldest_age_s=age))

@@ -1,4 +1,4 @@
-"""Define a forged callback for each gateway. payctl must refuse it after reading the gateway's key, and not before."""
+"""Define a forged callback for each gateway. payctl must read the gateway's key before it can refuse the forgery."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ def headers(name: str) -> dict[str, str]:
 
 
 def judged(name: str, status: object, body: object) -> str:
-    """Return the verdict on the reply to a forgery. A refusal counts only if it is exactly the gateway's own reply."""
+    """Return the verdict on the reply to a forgery.
+
+    The reply must be exactly what the gateway expects for a refusal.
+    """
     for answer, verdict in ((Answer.BAD_SIGNATURE, REFUSED), (Answer.NOT_CONFIGURED, OFF)):
         expected = GATEWAYS[name].reply(answer)
         if (status, body) == (expected.status, expected.body):

@@ -30,7 +30,7 @@ class Call(NamedTuple):
 
 
 def read(event: object) -> Call | Reply:
-    """Return the request and its gateway, or a refusal if no gateway sent the request. Never raise an error."""
+    """Return the request and its gateway, or a refusal if the request is not a callback. Never raise an error."""
     try:
         request = to_request(event)
     except BodyTooLargeError:
@@ -48,13 +48,13 @@ def _is_probe(event: object) -> bool:
 
 
 def refusal(status: HTTPStatus) -> Reply:
-    """Return a refusal. Its text depends only on the status and does not give the reason."""
+    """Return a refusal. The text depends only on the status and does not reveal the reason."""
     body = json.dumps({"message": status.phrase})
     return Reply(status.value, body, {"content-type": "application/json"})
 
 
 def correlation_id(event: object) -> str | None:
-    """Return ``x-correlation-id`` if all its characters are allowed, or else API Gateway's request id."""
+    """Return ``x-correlation-id`` if all its characters are allowed. Otherwise return API Gateway's request id."""
     fields = event if isinstance(event, dict) else {}
     headers, context = fields.get("headers"), fields.get("requestContext")
     sent = headers.get("x-correlation-id") if isinstance(headers, dict) else None
@@ -65,5 +65,5 @@ def correlation_id(event: object) -> str | None:
 
 
 def traceparent() -> str | None:
-    """Return the ``traceparent`` of this invocation. Lambda sets its trace header for each invocation."""
+    """Return the ``traceparent`` of this invocation. Lambda sets the trace variable again for each invocation."""
     return traceparent_of(os.environ.get("_X_AMZN_TRACE_ID"))

@@ -1,6 +1,6 @@
-"""Prepare the webhook's function in Lambda's INIT phase, before the first callback.
+"""Prepare the webhook function in Lambda's INIT phase, before the first callback.
 
-INIT runs on a whole CPU, even if the function's memory setting gives it less later. With provisioned concurrency, no
+INIT runs on a full CPU, even if the memory setting gives the function less CPU later. With provisioned concurrency, no
 gateway waits for INIT.
 """
 
@@ -22,8 +22,8 @@ def prepare_webhook() -> None:
     """Load the driver and the AWS client.
 
     In a provisioned environment, also read the secrets and connect to the database. Outside Lambda, do nothing. Never
-    raise an error, because a failed INIT would stop a deployment. The first callback then reports the same error with
-    its own reply.
+    raise an error, because a failed INIT would stop a deployment. If the error lasts, the function reports it when it
+    processes the first callback.
     """
     how = os.environ.get(_HOW)
     if not how:

@@ -10,7 +10,10 @@ from ticketbottle_payctl.telemetry import log_event
 
 
 class NewlyDead:
-    """The events that become dead during a run. Each is reported once to the queue and the topic, after the commit."""
+    """The events that become dead during a run.
+
+    After the commit, each event is reported once to the queue and the topic.
+    """
 
     def __init__(self, warm: Warm, queue_url: str | None, max_retries: int) -> None:
         self._topic = warm.topic
@@ -24,7 +27,7 @@ class NewlyDead:
         return self._queue.failed + self._not_told
 
     def on_progress(self, counts: PublishCounts) -> None:
-        """Report the dead events of the batch that was committed last."""
+        """Report the dead events in the batch that was committed last."""
         dead = counts.newly_dead
         if not dead:
             return
@@ -39,7 +42,7 @@ class NewlyDead:
 
 
 def log_obstacles(obstacles: Obstacles) -> None:
-    """Log why events wait, or that no event waits any more."""
+    """Log why events are waiting, or that no event is waiting any more."""
     if obstacles:
         log_event("publish_outbox_waiting", level="warning", error=None, **obstacles.facts)
     else:

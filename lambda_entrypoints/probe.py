@@ -1,7 +1,7 @@
 """Send a forgery to each gateway's route every five minutes. The webhook must answer and refuse each forgery.
 
-The function runs outside the VPC and calls the webhook over the internet, as the gateways do. It has no secret and no
-database.
+The function runs outside the VPC and calls the webhook over the internet, as the gateways do. The function reads no
+secrets and uses no database.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from ticketbottle_payctl.metrics import Function, emit
 from ticketbottle_payctl.telemetry import log_event
 
 TIMEOUT_S = 12.0
-"""The time limit of one request in seconds. The API's own limit is the same."""
+"""The time limit for one request in seconds. The API has the same limit."""
 
 
 def handler(event: object, context: object) -> dict[str, object]:  # noqa: ARG001 - a schedule's event has no data
-    """Send every forgery once and judge the replies. A gateway without keys is off, which is not a failure.
+    """Send every forgery once, and check the replies. A gateway without keys is off, which is not a failure.
 
     Raises:
         ConfigError: PAYCTL_PROBE_URL is not set.

@@ -14,16 +14,16 @@ from ticketbottle_payctl.metrics import Amount, Function, emit, of_outbox
 from ticketbottle_payctl.wiring import Services
 
 RESERVE_SECONDS = 20.0
-"""The seconds reserved for the end of a run after its time budget is spent."""
+"""The seconds reserved to finish a run after the time budget is spent."""
 
 _SECRETS = ("DATABASE_URL", "KAFKA_USERNAME", "KAFKA_PASSWORD")
 
 
 def handler(event: object, context: object) -> dict[str, object]:  # noqa: ARG001 - a schedule's event has no data
-    """Run one publisher. Published events are counted even if the rest of the run fails.
+    """Run one publisher. Metrics are sent even if a part of the run fails.
 
-    It is not a failure if events wait, or if another publisher holds a shard. The log then has
-    ``publish_outbox_waiting``, and alarms watch the age of the oldest pending event.
+    It is not a failure if events are waiting, or if another publisher holds a shard. In these cases, the log contains
+    ``publish_outbox_waiting``. Alarms watch the age of the oldest pending event.
 
     Raises:
         UnavailableError: the database or the brokers cannot be reached.

@@ -15,15 +15,17 @@ from ticketbottle_payctl.telemetry import log_context, log_event, redact
 
 
 class FunctionFailedError(Exception):
-    """An unexpected error. The log contains the traceback. This error contains no secret."""
+    """An unexpected error. The log contains its traceback. The error's message contains no secret."""
 
 
 @contextmanager
 def invocation(function: Function, context: object, **on_every_line: object) -> Iterator[Warm]:
-    """Yield the objects that are kept between invocations. Log an error and raise it again, so that Lambda counts it.
+    """Yield the objects that are kept between invocations.
+
+    If the block raises an error, log and raise it for Lambda to count.
 
     Raises:
-        FunctionFailedError: the block raised an error that is not payctl's. All connections are closed.
+        FunctionFailedError: the block raised an error that is not a ``PayctlError``. All connections are closed.
     """
     kept = warm.kept(function)
     cold, kept.cold = kept.cold, False

@@ -1,4 +1,4 @@
-"""Keep connections, secrets and the times of recent alerts between invocations."""
+"""Keep connections, secrets and the times of recent alerts and warnings between invocations."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _kept: dict[Function, Warm] = {}
 
 
 class Warm:
-    """The objects that are kept between invocations. ``cold`` is True until the first invocation begins."""
+    """The objects that are kept between invocations. ``cold`` is True until the first invocation starts."""
 
     def __init__(self, environ: Mapping[str, str], function: Function, *, cold: bool) -> None:
         self.given = environ
@@ -39,12 +39,12 @@ class Warm:
         self._made_from: dict[str, str | None] = {}
 
     def services(self, *names: str) -> Services:
-        """Return the engine and the keys. Make them again if one of the variables ``names`` has changed.
+        """Return the engine and the keys. Create both again if the value of a variable in ``names`` has changed.
 
-        The values of these variables may come from secrets.
+        The values of these variables can come from Secrets Manager.
 
         Raises:
-            ConfigError: the function may not read a secret, or the secret does not exist.
+            ConfigError: the function is not allowed to read a secret, or the secret does not exist.
             UnavailableError: Secrets Manager is unavailable and no earlier value is known.
         """
         found = {name: self.environ.get(name) for name in names}
@@ -54,7 +54,7 @@ class Warm:
         return self._services
 
     def attempt(self, job: Callable[[Services], T], *names: str) -> T:
-        """Run the job. If it fails because of a setting and one of these secrets has changed, run it again."""
+        """Run the job. If a setting makes the job fail, and a secret in ``names`` has changed, run the job again."""
         try:
             return job(self.services(*names))
         except ConfigError:
@@ -63,9 +63,9 @@ class Warm:
             return job(self.services(*names))
 
     def once_a_day(self, name: str) -> bool:
-        """Return True at most once in 24 hours for each ``name``.
+        """Return True for each ``name`` at most once in 24 hours.
 
-        Each execution environment has its own memory, so this can be True in several environments on the same day.
+        Each execution environment has its own memory, so several environments can return True on the same day.
         """
         now = time.time()  # not the monotonic clock, which may stop while Lambda freezes the environment
         due = now - self._said.get(name, -_DAY) >= _DAY
@@ -81,7 +81,10 @@ class Warm:
 
 
 def kept(function: Function) -> Warm:
-    """Return the objects of the last invocation. Make them again if the environment variables have changed."""
+    """Return the objects from the last invocation.
+
+    If the environment variables have changed, create the objects again.
+    """
     environ = {name: value for name, value in os.environ.items() if name not in _OF_EACH_INVOCATION}
     last = _kept.get(function)
     if last is not None and last.given == environ:

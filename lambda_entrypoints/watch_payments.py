@@ -8,7 +8,7 @@ from ticketbottle_payctl.metrics import Function, emit
 
 
 def handler(event: object, context: object) -> dict[str, object]:  # noqa: ARG001 - a schedule's event has no data
-    """Measure each gateway that has payments from the last day.
+    """Measure overdue payments and missing callbacks for each gateway that had payments during the last day.
 
     Raises:
         UnavailableError: the database cannot be reached.

@@ -1,4 +1,4 @@
-"""Answer the requests to the webhook's routes. Every callback gets a reply in the gateway's format."""
+"""Answer requests to the webhook's routes. Every callback gets a reply in the gateway's format."""
 
 from __future__ import annotations
 

@@ -39,11 +39,14 @@ COUNTED_AS_REFUSED = {
     "WebhookRejectedAmount",
     "WebhookUnknownOrder",
 }
-"""The counters that add up to ``WebhookRefused``. A high share means that payctl refuses a gateway's callbacks."""
+"""The counters that add up to ``WebhookRefused``. If their share is high, payctl may be refusing genuine callbacks."""
 
 
 def note_probe(report: WebhookReport, seconds: float) -> None:
-    """Log a forgery from payctl's own probe. A forgery is not counted as a callback, so it cannot affect an alarm."""
+    """Log a forgery from payctl's own probe.
+
+    Such a forgery is not counted as a callback, so it cannot trigger an alarm.
+    """
     log_event("webhook_probed", duration_ms=round(seconds * 1000, 3), provider=report.provider, reason=report.reason)
 
 
