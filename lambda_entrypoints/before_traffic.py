@@ -20,8 +20,8 @@ from ticketbottle_payctl.telemetry import log_event
 def handler(event: dict[str, str], context: object) -> dict[str, str]:
     """Send every forgery to the version in PAYCTL_NEW_VERSION, and tell CodeDeploy whether the version can get traffic.
 
-    The version can get traffic if it refused at least one forgery, and if every gateway whose forgery was not refused
-    is not configured.
+    The version can get traffic if at least one gateway is configured, and if the version refused the forgery for every
+    configured gateway.
 
     Raises:
         ConfigError: the result could not be reported, or the AWS client cannot be made.

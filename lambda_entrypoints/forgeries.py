@@ -1,4 +1,7 @@
-"""Define a forged callback for each gateway. payctl must read the gateway's key before it can refuse the forgery."""
+"""Define a forged callback for each gateway.
+
+The forgery has the right format, so only the gateway's key can expose it.
+"""
 
 from __future__ import annotations
 
@@ -32,10 +35,7 @@ def headers(name: str) -> dict[str, str]:
 
 
 def judged(name: str, status: object, body: object) -> str:
-    """Return the verdict on the reply to a forgery.
-
-    The reply must be exactly what the gateway expects for a refusal.
-    """
+    """Return the verdict on the reply to a forgery. Any reply except the two expected ones is a failure."""
     for answer, verdict in ((Answer.BAD_SIGNATURE, REFUSED), (Answer.NOT_CONFIGURED, OFF)):
         expected = GATEWAYS[name].reply(answer)
         if (status, body) == (expected.status, expected.body):

@@ -22,8 +22,8 @@ def prepare_webhook() -> None:
     """Load the driver and the AWS client.
 
     In a provisioned environment, also read the secrets and connect to the database. Outside Lambda, do nothing. Never
-    raise an error, because a failed INIT would stop a deployment. If the error lasts, the function reports it when it
-    processes the first callback.
+    raise an error, because a failed INIT would stop a deployment. If the error persists, the first callback's
+    invocation reports it.
     """
     how = os.environ.get(_HOW)
     if not how:

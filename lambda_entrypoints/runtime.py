@@ -22,7 +22,7 @@ class FunctionFailedError(Exception):
 def invocation(function: Function, context: object, **on_every_line: object) -> Iterator[Warm]:
     """Yield the objects that are kept between invocations.
 
-    If the block raises an error, log and raise it for Lambda to count.
+    If the block raises an error, log the error and raise it again, so that Lambda counts it.
 
     Raises:
         FunctionFailedError: the block raised an error that is not a ``PayctlError``. All connections are closed.

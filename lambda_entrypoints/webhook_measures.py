@@ -1,4 +1,4 @@
-"""Convert a callback's report into metrics, log lines and messages. They contain only ids and counts."""
+"""Convert a callback's report into metrics, log lines and messages. All three contain only ids and counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Convert any exception into one printed failure and one exit code. Only this file catches all exceptions."""
+"""Convert any exception that ends a command into one printed failure and one exit code."""
 
 from __future__ import annotations
 

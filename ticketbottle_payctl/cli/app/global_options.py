@@ -144,7 +144,7 @@ def guess_form(arguments: list[str], environ: Mapping[str, str]) -> OutputFormat
 
 
 def guess_colour(arguments: list[str]) -> Colour:
-    """Return the value of ``--color`` for a help text, which is printed before the options are parsed."""
+    """Return the value of ``--color`` for help, which is printed before the options are parsed."""
     try:
         return Colour(_last_value(arguments, None, "--color"))
     except ValueError:

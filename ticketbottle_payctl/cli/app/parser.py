@@ -132,10 +132,10 @@ class PayctlGroup(TyperGroup):
 
 
 class PayctlRoot(PayctlGroup):
-    """The root command ``payctl``. It handles the exceptions of every command."""
+    """The ``payctl`` root command. It handles the exceptions from every command."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - Typer's signature
-        """Run one command line in its own context, so that its ``--tz`` does not affect the next command line."""
+        """Run one command line in its own context, so that ``--tz`` does not affect the next command line."""
         return copy_context().run(super().main, *args, **kwargs)
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
@@ -148,7 +148,7 @@ class PayctlRoot(PayctlGroup):
             return super().parse_args(ctx, args)
 
     def without_arguments(self, ctx: Context) -> str:
-        """Return a page of at most 24 lines that says what payctl is and lists a few first commands."""
+        """Return a page of at most 24 lines that says what payctl is and lists a few commands to start with."""
         formatter = _Page(sys.stderr)
         formatter.write(f"{formatter.bold(ctx.command_path)}  {self.help}\n")
         widest = max(len(line) for lines in registry.FIRST_SCREEN.values() for line in lines)

@@ -142,7 +142,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Set up": ("config", "db", "gateways", "cdc", "completion"),
     "Build": ("demo", "simulate", "listen", "schema", "version", "help"),
 }
-"""The headings of `payctl --help` and the first words of their commands. A test checks that no command is missing."""
+"""The headings in `payctl --help`, each with its commands' first words. A test checks that no command is missing."""
 
 START: dict[str, str] = {
     "payctl demo": "see payctl work, without any setup",
@@ -176,7 +176,7 @@ Next to each command line is its effect, or the question that it answers. A test
 
 
 def children(prefix: tuple[str, ...]) -> dict[str, str]:
-    """Return the words that can follow ``prefix``, with their help, in the order of the list."""
+    """Return the words that can follow ``prefix``, with their help, in the order of ``COMMANDS``."""
     found: dict[str, str] = {}
     for entry in COMMANDS:
         if entry.words[: len(prefix)] == prefix and len(entry.words) > len(prefix):

@@ -114,7 +114,7 @@ class Session:
         return time_zone(name) if name else machine_zone()
 
     def recognise_server(self) -> None:
-        """Read the server's identifier if another profile contains one, because that profile's guard may apply here.
+        """Read the server's identifier if another profile contains one, because that profile's guard may also apply.
 
         Raises:
             DatabaseUnavailableError: the server cannot be reached.

@@ -1,4 +1,4 @@
-"""Implement ``payctl db``, which manages payctl's own schema. It never changes the payment service's tables."""
+"""Implement ``payctl db``, which manages payctl's own schema and never changes the payment service's tables."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ticketbottle_payctl.store.db import migrations
 
 
 class UpgradeCounts(TypedDict):
-    """The numbers of migrations."""
+    """The number of migrations that this run applied, and of those that earlier runs applied."""
 
     applied: Count
     already_applied: Count
@@ -34,7 +34,7 @@ class UpgradeFacts(TypedDict):
 
 
 class StatusCounts(TypedDict):
-    """The numbers of migrations."""
+    """The number of applied and of pending migrations."""
 
     applied: Count
     pending: Count

@@ -26,13 +26,13 @@ class HelpFacts(TypedDict):
     """A page of help."""
 
     topic: str
-    """The topic or command of the page."""
+    """The topic or the command that the page explains."""
     text: str
-    """The text of the page."""
+    """The page's text."""
 
 
 class HelpItem(TypedDict):
-    """A row of a page: an option, an exit code or a time."""
+    """A row of a help page, which explains an option, an exit code or a time."""
 
     name: str
     meaning: str

@@ -18,7 +18,10 @@ from ticketbottle_payctl.cli.output.result import dim
 from ticketbottle_payctl.formats import local_and_utc
 
 _EARLIEST, _LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
-"""The range of accepted instants. Closer to the first and last years of ``datetime``, a zone's offset can overflow."""
+"""The range of accepted instants.
+
+Near the ends of the range of ``datetime``, converting to another zone can overflow.
+"""
 
 _EXAMPLES = "examples are 2h, yesterday, 09:00, 2026-11-22, 2026-11-22T10:00, 2026-11-22T03:00:00Z"
 _CLOCK = re.compile(r"\d{2}:\d{2}(:\d{2})?")
@@ -81,7 +84,7 @@ def zone_of(session: Session) -> tzinfo:
 
 
 def note_window(session: Session, since: datetime | None, until: datetime | None, *, by: str | None = None) -> None:
-    """Print the window on stderr, in local time and UTC, if it has a start or an end."""
+    """Print the window on stderr, in local time and in UTC, unless the window has no start and no end."""
     if since is None and until is None:
         return
     zone = zone_of(session)

@@ -1,1 +1,1 @@
-"""Write a result as text for people, as JSON, NDJSON or CSV for programs, and return it as an exit code."""
+"""Write a result as text for people or as JSON, NDJSON or CSV for programs, and define the exit codes."""

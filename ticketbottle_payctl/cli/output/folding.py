@@ -45,8 +45,8 @@ def folded(parts: Sequence[Part], between: int, width: int, hang: int | None = N
 def _indent(texts: Sequence[str], between: int, width: int, hang: int | None) -> int:
     """Return the column where the following lines begin.
 
-    They begin under the part with index ``hang``. If ``hang`` is None, they begin under the longest part. If the
-    longest word would not fit there, they begin under an earlier part.
+    These lines begin under the part with index ``hang``, or under the longest part if ``hang`` is None. If the longest
+    word would not fit there, the lines begin under an earlier part.
     """
     start_at = texts.index(max(texts, key=columns_of)) if hang is None else min(hang, len(texts) - 1)
     words = [columns_of(word) for text in texts[start_at:] for word in text.split(" ")]
@@ -79,7 +79,7 @@ def _words(parts: Sequence[Part], between: int, room: int) -> Iterator[tuple[Par
 def _pieces(word: str, room: int) -> list[str]:
     """Return the word as one piece.
 
-    If the word is a JSON name with its value, and a line has no room for it, return two.
+    Return two pieces if the word is a JSON name with its value and too wide for a line.
     """
     return re.findall(r" *[^ ]+", word) if columns_of(word) > room and re.fullmatch(f" *{_PAIR}", word) else [word]
 

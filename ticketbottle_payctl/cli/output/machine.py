@@ -41,11 +41,11 @@ class ErrorFacts(TypedDict):
     hint: str | None
     """A sentence that tells the user what to do."""
     retryable: bool
-    """Whether the same command may succeed later."""
+    """Whether the same command can succeed later."""
 
 
 class Envelope(TypedDict):
-    """The fields that every JSON document of payctl has."""
+    """The fields of every JSON document that payctl writes."""
 
     schema: Annotated[str, Keywords(pattern=r"^payctl\.[a-z-]+/[0-9]+$")]
     """The name and the version of this output's schema."""

@@ -99,7 +99,7 @@ def _part(column: Column, text: str, width: int, mark: str) -> Part:
 
 
 def _line(columns: Sequence[Column], parts: Sequence[Part]) -> Line:
-    """Return a line without trailing spaces, because they would wrap if the terminal is exactly as wide as the text."""
+    """Return a line without trailing spaces, because they would wrap onto the next line of a narrow terminal."""
     *before, last = parts
     if columns[-1].right:
         return line(*before, last)

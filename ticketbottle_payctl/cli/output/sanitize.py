@@ -15,7 +15,7 @@ _SHOWN_ESCAPED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def escape(value: object) -> str:
-    """Return ``value`` as text that cannot move the terminal's cursor or change its colours."""
+    """Return ``value`` as text that cannot move the terminal's cursor or change the terminal's colours."""
     return _SUSPECT.sub(_escaped, str(value))
 
 

@@ -1,7 +1,7 @@
-"""Draw frames on the whole terminal. Only changed rows are written, so that a slow connection is sufficient.
+"""Draw frames on the whole terminal.
 
-The frames are drawn on the terminal's alternate screen, so the old content is visible again at the end. Lines do not
-wrap.
+Only changed rows are written, so that the screen also works over a slow connection. The frames are drawn on the
+terminal's alternate screen, so the old content is visible again at the end. Lines do not wrap.
 """
 
 from __future__ import annotations

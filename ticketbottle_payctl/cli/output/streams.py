@@ -30,7 +30,7 @@ class ResultStream(TextIOWrapper):
     """A stdout that raises :class:`ReaderGoneError` or :class:`OutputError`, and no other error, if a write fails."""
 
     def write(self, text: str, /) -> int:
-        """Write text. The text may stay in the buffer until :meth:`flush`.
+        """Write text. The text can stay in the buffer until :meth:`flush` is called.
 
         Empty text is ignored, because a library that writes empty text to test the stream would hide the error.
         """

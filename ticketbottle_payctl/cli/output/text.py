@@ -1,6 +1,6 @@
 """Write a result for people: aligned and coloured on a terminal, and with tab-separated full values elsewhere.
 
-This module escapes all text, so its callers need not escape it.
+This module escapes all text, so callers do not have to.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from ticketbottle_payctl.cli.output.theme import ANSI, Style
 
 
 def as_text(result: Result, surface: Surface) -> str:
-    """Return the whole result for people."""
+    """Return the whole result as text for people."""
     return "".join(_block(block, surface) for block in result.human or _default(result))
 
 
 def paint(part: Part, surface: Surface) -> str:
-    """Return a part with escaped text, and in its colour if the stream shows colour."""
+    """Return a part as escaped text, in the part's colour if the stream shows colour."""
     return coloured(escaped(part, surface), surface)
 
 
@@ -35,7 +35,7 @@ def escaped(part: Part, surface: Surface) -> Part:
 
 
 def coloured(part: Part, surface: Surface) -> str:
-    """Return a part, in its colour if the stream shows colour. The part's text must already be escaped."""
+    """Return a part as text, in the part's colour if the stream shows colour. The part must already be escaped."""
     if isinstance(part, str):
         return part
     return f"\x1b[{ANSI[part.style]}m{part.text}\x1b[0m" if surface.colour else part.text

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Style(Enum):
-    """A style, named after its meaning and not its look."""
+    """A style, which is named after its meaning and not after its look."""
 
     GOOD = "good"
     BAD = "bad"

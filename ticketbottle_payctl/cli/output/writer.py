@@ -78,7 +78,7 @@ def tell_blocks(colour: Colour, blocks: Sequence[Block]) -> None:
 
 
 def ask(colour: Colour, question: str) -> None:
-    """Write a question to stderr without a newline, so that the answer is typed next to it."""
+    """Write a question to stderr without a newline, so that the user types the answer next to the question."""
     _say(f"{paint(question, surface_of(sys.stderr, colour))} ")
 
 

@@ -1,9 +1,9 @@
 """Decide which guards apply. A profile's guard protects the profile's database, even if another profile is in use.
 
-If several profiles in the file name the database of DATABASE_URL, all their guards apply. If their limits differ, the
-strictest limit applies. Two URLs name the same database if their host, port and database name are equal; localhost,
-127.0.0.1, ::1 and a socket count as one host. If a profile contains its server's system identifier, the profile's guard
-also applies to a connection through a tunnel.
+If several profiles in the file name the database of DATABASE_URL, the guards of all these profiles apply. If the
+guards' limits differ, the strictest limit applies. Two URLs name the same database if their host, port and database
+name are equal; localhost, 127.0.0.1, ::1 and a socket count as one host. If a profile contains its server's system
+identifier, the profile's guard also applies to a connection through a tunnel.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class GuardInForce:
     def protected(self) -> str | None:
         """The first protected profile's name, or None.
 
-        If not None, a change needs a reason, and this name to confirm it.
+        Such a profile requires a reason and its name before a change.
         """
         return next((each.name for each in self.profiles if each.guard.protected), None)
 
     @property
     def read_only(self) -> str | None:
-        """The first ``read_only`` profile's name, or None. If not None, no command is allowed to change data."""
+        """The first ``read_only`` profile's name, or None. Such a profile forbids every change."""
         return next((each.name for each in self.profiles if each.guard.read_only), None)
 
     @property

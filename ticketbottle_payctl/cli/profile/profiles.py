@@ -87,7 +87,7 @@ def config_path(given: str | None, environ: Mapping[str, str]) -> Path:
 
 
 def load(name: str | None, given: str | None, environ: Mapping[str, str]) -> Profile:
-    """Return the environment with a profile's values added. If no profile and no file was given, read no file.
+    """Return the environment with a profile's values added. If neither a profile nor a file was given, read no file.
 
     Raises:
         ConfigError: the file cannot be read, or the profile is not in it.
@@ -108,10 +108,10 @@ def load(name: str | None, given: str | None, environ: Mapping[str, str]) -> Pro
 
 
 def refuse_writable(path: Path, name: str) -> None:
-    """Raise an error if any account except this one and root may change the file with the guard of ``name``.
+    """Raise an error if any account except this one and root can change the file that contains the guard of ``name``.
 
     Raises:
-        ConfigError: another account may write or replace the file, or the file cannot be inspected.
+        ConfigError: another account can write or replace the file, or the file cannot be inspected.
     """
     try:
         real = path.resolve()

@@ -1,7 +1,7 @@
 """Build the commands that payctl suggests, so that they work when a user pastes them.
 
 A command contains this run's profile and configuration file, and the options that the guard needs. For a protected
-profile, these options are a reason and the profile's name. If the command changes more rows than the limit, it has a
+profile, these options are a reason and the profile's name. A command that changes more rows than the limit contains a
 higher --max-affected. A bulk change still shows its plan and asks for confirmation.
 """
 

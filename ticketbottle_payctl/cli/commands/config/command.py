@@ -25,12 +25,12 @@ class PathFacts(TypedDict):
 
 
 class CheckedCounts(TypedDict):
-    """The number of checked groups of settings, including unknown names."""
+    """The number of checked items, and the number of wrong items."""
 
     checked: Count
-    """The number of items: groups of settings and unknown names."""
+    """The number of checked items, which are groups of settings and unknown names."""
     wrong: Count
-    """The number of wrong items: groups with an error, and unknown names."""
+    """The number of wrong items, which are groups with an error and unknown names."""
 
 
 class CheckedItem(TypedDict):

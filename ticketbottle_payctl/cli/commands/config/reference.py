@@ -17,10 +17,7 @@ from ticketbottle_payctl.providers.queries import QUERIES
 
 WHOLE, TEXT, FLAG, URL, FILE, ARN, SECRET = "whole number", "text", "true or false", "URL", "file", "ARN", "secret"
 NONE = ""
-"""The ``default`` of a variable that has none.
-
-Such a variable is required, or its feature is off while it is not set.
-"""
+"""The ``default`` of a variable without a default. The variable is required, or a feature is off until it is set."""
 
 CLI = "the command line"
 WEBHOOK, PUBLISH, CLEANUP, WATCH, PROBE = "webhook", "publish-outbox", "cleanup", "watch-payments", "probe"
@@ -325,7 +322,7 @@ _CLI = (
 
 
 def sections() -> Iterator[Section]:
-    """Yield every variable, in sections."""
+    """Yield every variable, grouped into sections."""
     yield Section("General", "", _GENERAL)
     yield Section("Database", "If `DATABASE_URL` and a `PG` variable differ, the stricter value applies.", _DATABASE)
     yield Section("Kafka", "", _KAFKA)

@@ -29,7 +29,7 @@ _VALUES: dict[str, Callable[[Settings], object]] = {
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A setting to show. ``value`` is None if it is secret or not set."""
+    """A setting to show. ``value`` is None if the setting is secret or not set."""
 
     name: str
     value: str | None
@@ -118,10 +118,7 @@ def _row(profile: Profile, name: str, value: str | None) -> Shown:
 
 
 def _guard(profile: Profile, guard: GuardInForce, name: str) -> Shown:
-    """Return one setting of the guard.
-
-    The origin names the profile that sets it, even if another is in use.
-    """
+    """Return one setting of the guard. If it comes from a profile that is not in use, the origin names that profile."""
     cap = guard.cap(DEFAULT_MAX_AFFECTED)
     value, owner = {
         "protected": (str(guard.protected is not None).lower(), guard.protected),

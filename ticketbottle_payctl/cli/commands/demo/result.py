@@ -58,13 +58,13 @@ class DemoFacts(TypedDict):
     differences: Sequence[str]
     """Each difference from the expected results."""
     settings: Mapping[str, str] | None
-    """With --keep: the environment variables with which another process can use these servers."""
+    """With --keep: the environment variables that another process needs to use these servers."""
     backlog: BacklogFacts | None
-    """With --keep: events left to repair."""
+    """With --keep: the events that are left to repair."""
     settings_file: str | None
     """With --keep: a file that sets the variables of ``settings`` in bash, zsh and fish."""
     cases: Sequence[CaseFacts] | None
-    """With --keep: orders left to repair, in the order to repair them."""
+    """With --keep: the orders that are left to repair. Repair them in this sequence."""
 
 
 class StartedItem(TypedDict):
@@ -91,7 +91,7 @@ class CallbackItem(Decision):
     at_ms: Count
     """The milliseconds since the start of the demo."""
     provider: ProviderName
-    """The gateway that sends the callback."""
+    """The gateway that sent the callback."""
     says: str
     """The result that the callback reports."""
     about: str
@@ -102,7 +102,7 @@ class CallbackItem(Decision):
     reply: ShortReply
     """The reply to the gateway."""
     as_expected: bool
-    """Whether both the decision and the reply are as expected."""
+    """Whether both the decision and the reply were as expected."""
 
 
 class PublishedItem(TypedDict):

@@ -1,4 +1,4 @@
-"""Write findings, settings and versions to a file without secrets. Only the file's owner can read it."""
+"""Write findings, settings and versions, but no secrets, to a file that only its owner can read."""
 
 from __future__ import annotations
 

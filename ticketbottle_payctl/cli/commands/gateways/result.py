@@ -29,7 +29,7 @@ class RegistrationFacts(TypedDict):
     """PayOS's decision about the webhook's URL."""
 
     gateway: str
-    """The gateway: payos."""
+    """The gateway, which is always payos."""
     url: str
     """The URL. The part after the gateway's name is hidden, because it may be a secret."""
     entered: bool

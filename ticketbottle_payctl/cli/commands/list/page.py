@@ -1,4 +1,4 @@
-"""Provide the options, the limit and the cursor that all lists share. :mod:`columns` defines their columns."""
+"""Provide the options, the limit and the cursor that all lists share. :mod:`columns` defines each list's columns."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class ListedCounts(TypedDict):
-    """The number of rows of a list."""
+    """The number of rows in a list."""
 
     listed: Count
     """The number of rows in items."""

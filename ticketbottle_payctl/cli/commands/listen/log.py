@@ -128,7 +128,7 @@ class Log:
             self.session.answer(whole)
 
     def _request(self, method: str, path: str, status: int) -> Answered:
-        """Return the record of a request that got a reply, but about which payctl made no decision."""
+        """Return the record of a request and the reply's status, without any decision."""
         return {
             "at": self.session.services.now(),
             "method": method,

@@ -48,7 +48,7 @@ class ComparedCounts(TypedDict):
     out_of_order: Count
     """The number of events that were sent before an earlier event of the same payment."""
     unjudged: Count
-    """The number of events that were not found, but may not be lost."""
+    """The number of missing events for which payctl cannot tell whether they are lost."""
     other: Count
     """The number of records in Kafka whose events are outside the window."""
 

@@ -72,7 +72,10 @@ class PaymentItem(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """The facts of one run. ``done`` contains the settled payments. ``too_old`` counts payments too old for a query."""
+    """The facts of one run. ``done`` contains the settled payments.
+
+    ``too_old`` counts payments too old to ask about.
+    """
 
     findings: Sequence[StatusFinding]
     more: bool = False

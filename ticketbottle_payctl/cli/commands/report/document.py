@@ -37,7 +37,7 @@ class Section(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The database and the profile that the report is about, and the time zone that it uses."""
+    """The database and the profile that a report is about, and the time zone in which the report shows times."""
 
     zone: tzinfo
     zone_name: str
@@ -46,7 +46,7 @@ class Place:
 
 
 def sections(report: Report, figures: Sequence[Figure], commands: Commands, place: Place) -> list[Section]:
-    """Return the sections of the report. The first line is the verdict with its mark."""
+    """Return the report's sections. The first line is the verdict with its mark."""
     found = [
         Section(_opening(report, place)),
         Section(_open(report, commands, place.zone), ("dead",)),

@@ -64,7 +64,7 @@ class PointFacts(TypedDict):
     created: Count
     sent: Count
     waiting: Count
-    """The number of events that were waiting at the end of this part, without events that are dead now."""
+    """The number of events that were waiting at the end of this part, not counting events that are dead now."""
     lag_p50_s: Seconds | None
     lag_p95_s: Seconds | None
     lag_longest_s: Seconds | None
@@ -92,7 +92,7 @@ class ActedFacts(TypedDict):
     command: str
     status: str
     who: str
-    """The person in PAYCTL_ACTOR, or else the account."""
+    """The person named in PAYCTL_ACTOR, or the account if PAYCTL_ACTOR is not set."""
     reason: str | None
     counts: Mapping[str, Count]
     started_at: datetime
@@ -105,7 +105,7 @@ class GapFacts(TypedDict):
     section: Section
     reason: GapReason
     before: datetime | None
-    """Nothing before this instant was counted; null if there is no such instant."""
+    """Nothing before this instant was counted; null if the gap is not a period of time."""
     said: str
     """A sentence that names the section and the reason."""
 
@@ -126,7 +126,7 @@ class ReportFacts(TypedDict):
     customers_without_ticket: Count
     """The number of customers who have paid or may have paid, and have no ticket."""
     amount: Count
-    """The sum of the amounts of these customers' orders or refused callbacks, in whole VND."""
+    """The total amount of these customers' orders or refused callbacks, in whole VND."""
     orders: Sequence[OpenOrderFacts]
     """The orders of these customers, at most 20 of each kind, oldest first."""
     dead_groups: Sequence[DeadGroupFacts] | None
@@ -139,7 +139,7 @@ class ReportFacts(TypedDict):
     runs: Sequence[ActedFacts] | None
     """The operators' runs; null if the runs were not read."""
     gaps: Sequence[GapFacts]
-    """The parts that were not counted."""
+    """The parts of the report that were not counted."""
     html: str | None
     """The file that --html wrote; null without --html."""
 

@@ -1,4 +1,4 @@
-"""Compute the figures of a report, each with the command that prints it."""
+"""Compute a report's figures, each with the command that prints the figure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Figure(NamedTuple):
 class Commands:
     """The commands that print a report's figures.
 
-    A command can be pasted, because it has the window and the profile.
+    Each command contains the window and the profile.
     """
 
     adviser: Adviser
@@ -187,6 +187,6 @@ def _said(value: float | None) -> str:
 
 
 def counts_of(counts: dict[str, int]) -> str:
-    """Return the counts of a run that are not zero, as text such as ``requeued 3, skipped 1``."""
+    """Return a run's counts as text, such as ``requeued 3, skipped 1``. Leave out zeros."""
     said = (f"{name.replace('_', ' ')} {number:,}" for name, number in counts.items() if number)
     return ", ".join(said) or count(0, "row")

@@ -1,4 +1,4 @@
-"""Show the report on a terminal of 80 columns. Files and pipes get Markdown (:mod:`document`)."""
+"""Show the report on a terminal with 80 columns. Files and pipes get Markdown (:mod:`document`)."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from ticketbottle_payctl.store.payctl.runs import RunAction, RunStatus
 
 
 class Person(TypedDict):
-    """The operator and the reason."""
+    """The operator, and the reason that the operator gave."""
 
     os_user: str
     host: str

@@ -35,9 +35,9 @@ class VerdictFacts(TypedDict):
     mark: Annotated[str, Keywords(enum=[*Mark])]
     """good: nothing is open; open: something is in progress or needs a check; bad: the operator must act."""
     text: str
-    """The sentence for people."""
+    """The finding as a sentence."""
     at: datetime | None
-    """The time of the deciding event, UTC."""
+    """When the order reached this state, UTC."""
     paid: int | None
     """The amount paid according to the callback or the gateway's response, in whole units of the currency."""
     receipt_id: str | None
@@ -45,9 +45,9 @@ class VerdictFacts(TypedDict):
     blocked_by: str | None
     """The id of the earlier event that this event waits for. Both events belong to the same payment."""
     tries: Count
-    """How many times the event failed, or the event that it waits for."""
+    """The number of failed attempts to send the event, or the event that blocks it."""
     due: datetime | None
-    """The time of the next try, UTC."""
+    """When the next attempt is due, UTC."""
     readers: Sequence[str] | None
     """The consumer groups that have read the record; null if the brokers do not report this."""
     behind: Sequence[str]

@@ -1,4 +1,4 @@
-"""Implement ``payctl simulate``, which makes a signed callback to test the payment service and payctl."""
+"""Implement ``payctl simulate``, which creates a signed callback to test the payment service and payctl."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def simulate_command(  # noqa: PLR0913 - one argument per option
 
 
 def _keys(session: Session, gateway: Gateway) -> dict[str, str]:
-    """Return the gateway's settings. The key of each setting is its variable.
+    """Return the gateway's settings, by variable name.
 
     Raises:
         ConfigError: a signing key is not set, or ZALOPAY_APP_ID is not a number.
@@ -186,7 +186,9 @@ def _payment(  # noqa: PLR0913, PLR0917 - the options that describe the payment
     reference: str | None,
     onward: Sequence[str],
 ) -> SandboxPayment:
-    """Return the order's payment, or an invented one. If an error's hint contains a command, it ends with ``onward``.
+    """Return the order's payment, or an invented one.
+
+    If an error suggests a command, that command ends with ``onward``.
 
     Raises:
         NotFoundError: no payment has this order code.

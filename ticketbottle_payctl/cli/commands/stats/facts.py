@@ -118,7 +118,7 @@ class StatsItem(TypedDict, total=False):
     error: str | None
     """A kind of error, without ids and numbers; null for events that never failed."""
     error_group: str | None
-    """The error's short name, for replay --error-group."""
+    """The error group's id, for replay --error-group."""
     pending: Count
     dead: Count
     events: Count

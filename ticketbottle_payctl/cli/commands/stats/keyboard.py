@@ -1,4 +1,4 @@
-"""Read keys while the live screen is shown. Ctrl-Z restores the terminal's settings and then stops payctl."""
+"""Read keys while the live screen is shown. Ctrl-Z restores the terminal's settings and then suspends payctl."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Keyboard:
     """Whether Ctrl-Z was pressed."""
 
     def pressed(self, key: bytes) -> bool:
-        """Wait up to 0.2 seconds.
+        """Wait up to 0.2 seconds for a key.
 
-        Return True if the upper- or lower-case key was pressed, or the terminal was closed.
+        Return True if ``key`` was pressed in upper or lower case, or the terminal is closed.
         """
         if self.number is None:
             time.sleep(_TICK)

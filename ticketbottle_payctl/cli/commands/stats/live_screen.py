@@ -1,4 +1,4 @@
-"""Implement ``stats --watch`` on a terminal, which reads the figures repeatedly and draws them."""
+"""Implement ``stats --watch`` on a terminal. Read the figures repeatedly, and draw them."""
 
 from __future__ import annotations
 

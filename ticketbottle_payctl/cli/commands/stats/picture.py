@@ -209,10 +209,7 @@ def _spaced(parts: Sequence[Part], gap: str = " ") -> Row:
 
 
 def _columns(pairs: Sequence[tuple[list[Row], list[Row]]], width: int, height: int) -> Iterator[Row]:
-    """Return the pairs of lists. The pairs are one below the other.
-
-    A long pair can use rows that a short pair does not need.
-    """
+    """Return the pairs of lists, one pair below the other. A long pair can use rows that a short pair does not need."""
     needs = [max(len(left), len(right)) for left, right in pairs]
     half = min((width - _GAP) // 2, max(_width(row) for rows, _ in pairs for row in rows) + 2)
     left = height - len(pairs) + 1

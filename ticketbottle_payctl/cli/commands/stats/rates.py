@@ -17,7 +17,7 @@ _MOST = 240
 
 @dataclass(slots=True)
 class Series:
-    """A series of values since the screen started. When the series is full, each two values are merged into one.
+    """A series of values since the screen started. When the series is full, every two values are merged into one.
 
     ``merge`` combines several values into one. It returns their mean, or their maximum if peaks matter.
     """
@@ -62,7 +62,7 @@ class Watched:
     """The readings of a session.
 
     The rates are events per second over the last ten seconds. An event counts as incoming when it is created. An event
-    counts as outgoing when it is published, also if it is published again after a replay. At the first reading, the
+    counts as outgoing when it is published, even if it is published again after a replay. At the first reading, the
     rates are None.
     """
 

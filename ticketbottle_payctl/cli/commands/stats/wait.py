@@ -56,7 +56,7 @@ def wait_condition(text: str) -> WaitCondition:
 def wait_for(
     session: Session, look: Callable[[], StatsReport], condition: WaitCondition, pause: timedelta, timeout: timedelta
 ) -> Result:
-    """Read the state until the condition is true, and return the last state.
+    """Read the state repeatedly until the condition is true, and return the last state.
 
     Exit 10 if the time limit is reached first.
     """
