@@ -21,7 +21,10 @@ _AGAIN = "run the command again: it continues where it stopped"
 
 
 class TerminatedError(BaseException):
-    """The error that SIGTERM raises. It is not an ``Exception``, so no ``except Exception`` catches it."""
+    """The error that SIGTERM raises.
+
+    This class is not an ``Exception``, so that no ``except Exception`` catches the error.
+    """
 
 
 @contextmanager

@@ -132,7 +132,7 @@ class PayctlGroup(TyperGroup):
 
 
 class PayctlRoot(PayctlGroup):
-    """The ``payctl`` root command. It handles the exceptions from every command."""
+    """The ``payctl`` root command, which handles the exceptions from every command."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - Typer's signature
         """Run one command line in its own context, so that ``--tz`` does not affect the next command line."""
@@ -184,7 +184,7 @@ class PayctlRoot(PayctlGroup):
     def format_epilog(self, ctx: Context, formatter: HelpFormatter) -> None:
         """Write the exit codes, then the commands to try next.
 
-        These commands come last, because a terminal of 24 lines shows only the end of the help.
+        These commands come last, because a terminal with 24 lines shows only the end of the help.
         """
         del ctx
         with formatter.section("Exit codes"):

@@ -1,7 +1,8 @@
 """List all commands, with their words, functions and help. A command is imported when a user chooses it.
 
-A new command needs a file with a function, and a line here that says whether the command writes. It also needs a line
-in ``docs/schemas.py`` that names the types of its output. A test compares each line with the function's docstring.
+A new command needs a file with a function, and a line here that says whether the command writes. A new command also
+needs a line in ``docs/schemas.py`` that names its output types. A test compares the help in each line with the
+function's docstring.
 """
 
 from __future__ import annotations
@@ -169,7 +170,7 @@ FIRST_SCREEN: dict[str, dict[str, str]] = {
         "payctl reconcile payments --dry-run": "which callbacks never came?",
     },
 }
-"""The groups of command lines that `payctl` shows if it is run without arguments.
+"""The groups of command lines that `payctl` shows if no arguments are given.
 
 Next to each command line is its effect, or the question that it answers. A test runs the command lines.
 """

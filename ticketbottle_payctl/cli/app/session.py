@@ -127,7 +127,7 @@ class Session:
 
     @property
     def services(self) -> Services:
-        """The engine, producer, clock and credentials of the profile."""
+        """The engine, producer, clock and credentials for the profile."""
         if self._services is None:
             self._services = Services(self.profile.environ, application=f"payctl {self.command or ''}".rstrip())
         return self._services
@@ -138,7 +138,7 @@ class Session:
         return self.services.settings
 
     def begin(self) -> None:
-        """Start the log, show instants in this run's zone, and load the profile if one was given.
+        """Set up the log, show instants in this run's zone, and load the profile if one was given.
 
         On a terminal, log lines are JSON only if the user asked for the log with -v or LOG_LEVEL. Otherwise the log
         leaves out events that repeat the command's result. The log contains tracebacks only with -vv. The profile is
@@ -197,7 +197,7 @@ class Session:
         raise typer.Exit(int(self.answer(result)))
 
     def fail(self, failure: Failure) -> NoReturn:
-        """Print the failure and exit with its code."""
+        """Print the failure, and exit with the failure's exit code."""
         writer.tell_failure(failure, self.shared.color, self._tell_target)
         if not self._answered:
             safe = replace(

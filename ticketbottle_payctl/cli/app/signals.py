@@ -1,6 +1,7 @@
 """Handle Ctrl-C and SIGTERM for commands that work in batches.
 
-After the first signal, the command ends after its current batch. After a second signal, it ends at once.
+After the first signal, a command finishes the current batch and then ends. After a second signal, the command ends at
+once.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Stop:
 
 @contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """Set the event on the first signal. A second signal has its default effect."""
+    """Set the event on the first signal. A second signal has the default effect."""
     stop = Stop()
     before = {number: signal.getsignal(number) for number in _CODES}
 

@@ -1,4 +1,4 @@
-"""Implement ``payctl help``, which shows the help of a command or a page on a shared topic."""
+"""Implement ``payctl help``, which shows a command's help or a page on a shared topic."""
 
 from __future__ import annotations
 

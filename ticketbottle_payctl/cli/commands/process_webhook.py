@@ -145,7 +145,7 @@ def _human(report: WebhookReport, keys: Sequence[TriedKey], source: Source, advi
 def _advice(source: Source, provider: str) -> str:
     """Return the command that explains the refusal.
 
-    It never contains a query string, which can contain personal data.
+    A query string is left out, because it can contain personal data.
     """
     file = source.event or source.file
     if file is None or file == "-":

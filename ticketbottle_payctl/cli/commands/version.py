@@ -1,4 +1,4 @@
-"""Implement ``payctl version``, which shows the versions of payctl and of its packages."""
+"""Implement ``payctl version``, which shows the versions of payctl and the packages that it uses."""
 
 from __future__ import annotations
 

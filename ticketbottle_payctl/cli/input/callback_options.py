@@ -17,7 +17,7 @@ NAMES_OF_GATEWAYS = (AUTO, *providers.GATEWAYS)
 
 
 def gateway_name(value: str) -> str:
-    """Return ``auto``, or the name of a gateway in any accepted spelling.
+    """Return ``auto``, or the name of the gateway for which ``value`` is an accepted spelling.
 
     Raises:
         typer.BadParameter: no gateway has this name.

@@ -54,7 +54,7 @@ def resolve(request: Request, provider: str) -> Gateway:
     """Return the gateway with the given name. For ``auto``, find the gateway by the request's path or format.
 
     Raises:
-        InputError: the request does not look like a callback of any gateway.
+        InputError: the request does not look like a callback from any gateway.
     """
     if provider != AUTO:
         return providers.by_name(provider)

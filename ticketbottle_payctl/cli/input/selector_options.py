@@ -28,7 +28,7 @@ def text(value: str) -> str:
 
 
 def provider(value: str | None) -> str | None:
-    """Return the name of the gateway. ``value`` is any accepted spelling of the name.
+    """Return the name of the gateway for which ``value`` is an accepted spelling.
 
     Raises:
         typer.BadParameter: no gateway has this name.

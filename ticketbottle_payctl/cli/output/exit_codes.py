@@ -26,7 +26,7 @@ from ticketbottle_payctl.errors import (
 
 
 class ExitCode(IntEnum):
-    """The exit codes of payctl."""
+    """payctl's exit codes."""
 
     DONE = 0
     BUG = 1

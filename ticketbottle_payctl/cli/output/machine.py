@@ -37,7 +37,7 @@ class ErrorFacts(TypedDict):
 
     code: Annotated[str, Keywords(pattern="^[A-Z_]+$")]
     message: str
-    """A sentence that names the failure and the value or service."""
+    """A sentence that says what failed, and for which value or service."""
     hint: str | None
     """A sentence that tells the user what to do."""
     retryable: bool

@@ -18,7 +18,7 @@ from ticketbottle_payctl.formats import command_line
 
 @dataclass(frozen=True, slots=True)
 class Adviser:
-    """An adviser, which builds commands for the session's profile.
+    """A builder of commands for the session's profile.
 
     ``reason`` is the value of ``--reason``, if a guard needs one. Every method raises:
         ConfigError: the profile or its file is missing or cannot be read.

@@ -114,7 +114,9 @@ def approve(session: Session, act: Act, approval: Approval) -> None:
 
 
 def refuse_early(session: Session, act: Act, approval: Approval) -> None:
-    """Raise the errors that :func:`approve` would raise for any plan. Call this before making an expensive plan.
+    """Raise the errors that :func:`approve` would raise whatever the plan is.
+
+    Call this before making an expensive plan.
 
     Raises:
         GuardError: the profile is read-only, or the change is over the limit.

@@ -29,7 +29,7 @@ _MOST_LISTED = 100
 _LEAST_EVENTS, _LEAST_SECONDS = 100, 1.0
 """The smallest numbers of events and seconds for which a rate is shown. A shorter run measures only its own start."""
 _STOPPED = {StoppedBecause.EMPTY: "no event is left that can be sent now"}
-"""The text for a reason whose name would mislead. An *empty* outbox may still have events that are held back."""
+"""The text for a reason whose name would mislead. An *empty* outbox can still have events that are held back."""
 _UNFINISHED = {
     StoppedBecause.DEADLINE: "the time was up, more events are pending",
     StoppedBecause.MAX_BATCHES: "more events are pending",

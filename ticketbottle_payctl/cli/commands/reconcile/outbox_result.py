@@ -40,7 +40,7 @@ class ComparedCounts(TypedDict):
     compared: Count
     """The number of published events that were created in the window."""
     lost: Count
-    """The number of events that are not in their topic."""
+    """The number of events that are missing from their topic."""
     wrong: Count
     """The number of events with a wrong value, key or topic."""
     double: Count

@@ -54,7 +54,7 @@ class PaymentItem(TypedDict):
     says: Annotated[str, Keywords(enum=[*_ENDS, *NoVerdict, *_NOT_ASKED])]
     """The gateway's response, or the reason why the gateway gave no response."""
     detail: str | None
-    """The gateway's own code, or the reason why the gateway was not asked or its response was rejected."""
+    """The gateway's own code, or why the gateway was not asked, or why the response was rejected."""
     gateway_amount: int | None
     """The amount paid according to the gateway, in whole VND."""
     gateway_transaction_id: str | None

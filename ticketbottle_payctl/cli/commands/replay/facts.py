@@ -80,7 +80,7 @@ class ReplayFacts(Ended):
     by_state: NotRequired[Mapping[str, Count]]
     """The number of planned events in each current state."""
     keys_with_newer: NotRequired[Count]
-    """The number of payments with an event that is newer than their planned events."""
+    """The number of payments that have an event that is newer than the planned events for the payment."""
     oldest: NotRequired[datetime | None]
     """When the oldest planned event was created, UTC."""
     newest: NotRequired[datetime | None]

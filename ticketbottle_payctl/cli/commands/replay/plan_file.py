@@ -31,7 +31,7 @@ _PLACE = re.compile(r"\(\d{1,10},\d{1,5}\)")
 
 @dataclass(frozen=True, slots=True)
 class StoredPlan:
-    """A plan, its database, its selector, and whether it may include published and superseded events."""
+    """A plan, its database, its selector, and whether published and superseded events are allowed in the plan."""
 
     plan: ReplayPlan
     database: str

@@ -1,4 +1,4 @@
-"""Show the plan of a replay to people: its events, its consequences, and the events that it leaves out."""
+"""Show a replay's plan to people: the planned events, the consequences, and the events that are left out."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def superseded_blocks(found: Sequence[Superseded]) -> Iterator[Block]:
 
 
 def superseded_warning(found: Sequence[Superseded]) -> str:
-    """Return the warning about superseded events that are included."""
+    """Return the warning about superseded events in the plan."""
     return (
         f"{count(len(found), 'superseded event')} INCLUDED by --allow-superseded. A superseded event's payment is "
         "COMPLETED now; if the event is sent again, the paid customer loses the tickets"

@@ -292,7 +292,7 @@ def _forecast(plan: ReplayPlan, options: ReplayOptions, plan_file: Path | None, 
 
 
 def _code_of_plan(plan: ReplayPlan, *, named: bool) -> ExitCode:
-    """Return the exit code of a plan. It is not 0 if a named event is left out or a named order is unknown."""
+    """Return a plan's exit code, which is not 0 if a named event is left out or a named order is unknown."""
     if plan.misnamed.unknown_orders:
         return ExitCode.PARTIAL if plan.events else ExitCode.NOT_FOUND
     if not (named and plan.left_out):

@@ -45,7 +45,7 @@ class VerdictFacts(TypedDict):
     blocked_by: str | None
     """The id of the earlier event that this event waits for. Both events belong to the same payment."""
     tries: Count
-    """The number of failed attempts to send the event, or the event that blocks it."""
+    """The number of failed attempts to send the event, or to send the event that blocks it."""
     due: datetime | None
     """When the next attempt is due, UTC."""
     readers: Sequence[str] | None

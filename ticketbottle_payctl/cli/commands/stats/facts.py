@@ -72,7 +72,7 @@ class StatsFacts(TypedDict):
     total: Count
     """The number of all rows in the outbox."""
     exact: NotRequired[bool]
-    """Whether published and total are exact counts and not estimates."""
+    """Whether published and total are exact counts rather than estimates."""
     sent_unmarked: NotRequired[Count]
     """The number of rows that the replaced service sent but did not mark."""
     late: NotRequired[Count]
@@ -92,7 +92,7 @@ class StatsFacts(TypedDict):
     drain_eta_s: Seconds | None
     """The seconds until no event is pending, at the rate of the last minute; null if the backlog does not shrink."""
     window_s: NotRequired[Seconds | None]
-    """The window in seconds; shorter than requested if the requested window has over 10,000 published events."""
+    """The window's length in seconds; shorter than requested if over 10,000 events were published in that time."""
     history: NotRequired[HistoryFacts]
     """The number of events in each of 30 equal parts of the window, oldest part first."""
     at: NotRequired[datetime]
@@ -114,7 +114,7 @@ class StatsItem(TypedDict, total=False):
     """An event type."""
     status: Annotated[str, Keywords(enum=["pending", "dead", "published"])]
     provider: str | None
-    """The gateway's name in the payment; null if the gateway is not known."""
+    """The gateway's name in the payment's row; null if the gateway is not known."""
     error: str | None
     """A kind of error, without ids and numbers; null for events that never failed."""
     error_group: str | None

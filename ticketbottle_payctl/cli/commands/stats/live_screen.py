@@ -26,10 +26,7 @@ Read = Callable[[datetime | None], LiveReport]
 """A function that reads the figures and counts the events created after a given instant."""
 
 _REST = 4
-"""The shortest pause after a reading, as a multiple of the reading's duration.
-
-It limits the load on a slow database.
-"""
+"""The shortest pause after a reading, as a multiple of the reading's duration. The pause limits the database's load."""
 
 
 class _Reading(Thread):

@@ -19,7 +19,7 @@ _MOST = 240
 class Series:
     """A series of values since the screen started. When the series is full, every two values are merged into one.
 
-    ``merge`` combines several values into one. It returns their mean, or their maximum if peaks matter.
+    ``merge`` combines several values into one: into the mean, or into the maximum if peaks matter.
     """
 
     merge: Callable[[Sequence[float]], float]
