@@ -76,8 +76,9 @@ class GuardInForce:
 def in_force(profile: Profile, given: str | None, environ: Mapping[str, str]) -> GuardInForce:
     """Return the guards that apply to the database of ``profile``. ``given`` is the path from ``--config``.
 
-    To confirm a change, an operator must type the name of the first protected profile. ``profile`` comes first if its
-    entry in the file names this database. Otherwise the profiles that name this database come first.
+    To confirm a change, an operator must type the name of the first protected profile. In the list of profiles,
+    ``profile`` comes first if its entry in the file names this database. Otherwise the profiles that name this database
+    come before ``profile``.
 
     Raises:
         ConfigError: the file cannot be read or understood, or the file has a protected profile for this database and

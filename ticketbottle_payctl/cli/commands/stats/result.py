@@ -98,7 +98,7 @@ def _within(report: StatsReport) -> Line:
 
 
 def without_mark(report: StatsReport, session: Session) -> list[Block]:
-    """Return the report for people without a mark, because the verdict above the report already has a mark."""
+    """Return the report for people, but without its mark, because the verdict above the report already has a mark."""
     return [*_human(report, session, mark=False)]
 
 
