@@ -1,7 +1,7 @@
 """Define payctl's advisory locks, and the SQL that takes and finds them.
 
-Every lock belongs to a transaction and ends with the transaction. Therefore the locks work behind PgBouncer and RDS
-Proxy, and a process that dies leaves no lock behind.
+Every lock is held by a transaction and released when the transaction ends. Therefore the locks work behind PgBouncer
+and RDS Proxy, and a process that dies leaves no lock behind.
 """
 
 from __future__ import annotations
@@ -9,28 +9,28 @@ from __future__ import annotations
 from enum import IntEnum
 
 MIGRATIONS = 7_262_001
-"""The lock of a schema upgrade. It is the only lock with a single 64-bit key."""
+"""The key of the lock for schema upgrades. Only this lock has a single 64-bit key."""
 
 
 class Namespace(IntEnum):
-    """The first of a lock's two keys. The second key is the number of the shard or of the run."""
+    """The first of a lock's two keys. The second key is the shard's number or the run's number."""
 
     SHARDS = 7_262_002
     RUNS = 7_262_004
 
 
 def take(namespace: Namespace, key: int | str) -> str:
-    """Return the SQL expression that waits for a lock, up to the transaction's lock timeout. ``key`` may be SQL."""
+    """Return an SQL expression that waits for a lock, up to the transaction's lock timeout. ``key`` can be SQL."""
     return f"pg_advisory_xact_lock({namespace:d}, {key})"
 
 
 def try_take(namespace: Namespace, key: int | str) -> str:
-    """Return the SQL expression that takes a lock if it is free, and is true if it was taken. ``key`` may be SQL."""
+    """Return an SQL expression that tries to take a lock, and is true if it succeeded. ``key`` can be SQL."""
     return f"pg_try_advisory_xact_lock({namespace:d}, {key})"
 
 
 def held(namespace: Namespace) -> str:
-    """Return the SQL condition that a row ``l`` of ``pg_locks`` is a held lock of this namespace in this database.
+    """Return the SQL condition that row ``l`` of ``pg_locks`` is a lock of this namespace, held in this database.
 
     The lock's second key is ``l.objid``.
     """

@@ -1,8 +1,8 @@
 """Send BEGIN together with the first statement, to save a round trip.
 
-By default the driver sends ``BEGIN`` alone and waits for the answer. This connection is in autocommit mode, so the
-driver sends no ``BEGIN``. :mod:`ticketbottle_payctl.store.db.engine` puts ``BEGIN`` in front of the first statement.
-The connection ends the transaction that the server reports as open.
+By default the driver sends ``BEGIN`` separately and waits for the reply. This module's connection is in autocommit
+mode, so the driver sends no ``BEGIN``. :mod:`ticketbottle_payctl.store.db.engine` puts ``BEGIN`` in front of the first
+statement. On commit or rollback, the connection ends the transaction if the server reports one as open.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SECRETS = ("password", "sslpassword")
 
 
 class Connection(connection):  # type: ignore[misc]  # the driver has no types
-    """A connection in SQLAlchemy's pool. No transaction is open until a statement begins with ``BEGIN``."""
+    """A connection in SQLAlchemy's pool. A transaction is open only after a statement that begins with ``BEGIN``."""
 
     def __init__(self, dsn: str, *arguments: Any, **settings: Any) -> None:  # noqa: ANN401 - the driver's own
         with redacted(parse_dsn(dsn)):
@@ -51,7 +51,10 @@ class Connection(connection):  # type: ignore[misc]  # the driver has no types
 
 @contextmanager
 def redacted(parameters: Mapping[str, str]) -> Iterator[None]:
-    """Mask the password, and its parts of three or more characters, in libpq's error messages."""
+    """Mask the password in libpq's error messages.
+
+    Parts of the password with three or more characters are masked too.
+    """
     try:
         yield
     except psycopg2.Error as error:

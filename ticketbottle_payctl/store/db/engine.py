@@ -1,7 +1,7 @@
 """Connect to PostgreSQL, begin transactions, and translate errors.
 
 The first statement of each transaction is sent together with ``BEGIN`` and the limits (``set_config(..., true)``). The
-limits need no extra round trip and end with the transaction, so they work behind PgBouncer and RDS Proxy.
+limits need no extra round trip and apply only to this transaction, so they work behind PgBouncer and RDS Proxy.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ticketbottle_payctl.store.db.pool import READ_ONLY
 _LIMITS, _SCHEMA, _SETTINGS = "payctl_limits", "payctl_schema", "payctl_settings"
 _DEFAULTS = {"connect_timeout": "3", "tcp_user_timeout": "5000", "keepalives_idle": "30"}
 _VARIABLES = {"connect_timeout": "PGCONNECT_TIMEOUT", "application_name": "PGAPPNAME"}
-"""libpq's environment variable for each parameter. If the variable is set, it overrides payctl's default."""
+"""libpq's environment variable for each parameter. A variable that is set overrides payctl's default."""
 _FRESH = "payctl_fresh"
 _AUTHENTICATION = {"28P01", "28000"}
 _MISSING_OBJECT = {"3F000", "42P01", "42703", "42704"}
@@ -41,7 +41,7 @@ _CANNOT_WRITE = {
     ),
     "53100": ("the database server's disk is full", "give the server's disk more space, then try again"),
 }
-"""The message and the hint for each error code of a server that cannot write."""
+"""The message and the hint for each error code that means that the server cannot write."""
 
 # During a connection attempt the driver gives no error code, only the text of libpq or the server.
 _REFUSED = ("authentication failed", "no password supplied", "no pg_hba.conf entry", "is not permitted to log in")
@@ -60,10 +60,10 @@ _NO_SUCH = ('FATAL:  database "', 'FATAL:  role "')
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The time limits of a transaction for each statement, for each lock wait, and for idle time.
+    """The time limits in a transaction for each statement, for each lock wait, and for idle time.
 
-    If ``jit`` is false, the server does not compile statements. Compilation takes tens of milliseconds, and the server
-    compiles a statement if its estimated cost is high.
+    If ``jit`` is false, the server compiles no statement. Otherwise it compiles every statement with a high estimated
+    cost, which takes tens of milliseconds.
     """
 
     statement: timedelta = timedelta(seconds=30)
@@ -77,7 +77,7 @@ def make_engine(settings: DatabaseSettings, *, application: str = "payctl") -> E
     """Return an engine whose transactions have :class:`Limits`. The engine connects on first use.
 
     Before use, a pooled connection is replaced if the server closed it or if it was idle for a minute. This check takes
-    no round trip. ``tcp_user_timeout`` limits the wait on a connection that broke without notice.
+    no round trip. ``tcp_user_timeout`` limits how long payctl waits on a connection that broke without notice.
     """
     pool_options: dict[str, Any] = (
         {"pool_size": 4, "pool_recycle": 240, "pool_timeout": 5} if settings.pooled else {"poolclass": NullPool}
@@ -103,7 +103,7 @@ def load_driver() -> None:
 
 
 def connection_parameters(engine: Engine) -> dict[str, str]:
-    """Return the engine's connection parameters, including the password, to open a connection outside the engine."""
+    """Return the connection parameters, including the password, for opening a connection outside the engine."""
     settings, application = engine.get_execution_options()[_SETTINGS]
     return _parameters(settings, application)
 
@@ -125,7 +125,7 @@ def transaction(engine: Engine, limits: Limits, *, commit: bool = True) -> Itera
 def open_connection(engine: Engine, limits: Limits) -> Connection:
     """Return a connection whose transactions have ``limits``, for a caller that commits more than once.
 
-    Use it inside :func:`translated_errors`.
+    Use the connection inside :func:`translated_errors`.
     """
     return engine.connect().execution_options(**{_LIMITS: limits})
 
@@ -133,9 +133,9 @@ def open_connection(engine: Engine, limits: Limits) -> Connection:
 def fetch(connection: Connection, sql: str, parameters: Mapping[str, object]) -> list[tuple[Any, ...]]:
     """Run a statement on the driver's own cursor and return its rows.
 
-    The webhook uses this function for its few statements, because SQLAlchemy's overhead is larger than the time of a
-    statement. The transaction and its limits are the same as with SQLAlchemy. A broken connection is removed from the
-    pool too.
+    The webhook uses this function, because SQLAlchemy's overhead is larger than the time that the webhook's statements
+    take. The transaction and its limits are the same as with SQLAlchemy. As with SQLAlchemy, a broken connection is
+    removed from the pool.
     """
     if not connection.in_transaction():
         connection.begin()
@@ -153,7 +153,7 @@ def fetch(connection: Connection, sql: str, parameters: Mapping[str, object]) ->
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Translate the driver's errors to payctl's own, with the original as the cause."""
+    """Translate the driver's errors into payctl's errors. Each new error has the driver's error as its cause."""
     try:
         yield
     except DBAPIError as error:
@@ -179,7 +179,7 @@ def is_statement_timeout(error: PayctlError) -> bool:
 
 
 def _parameters(settings: DatabaseSettings, application: str) -> dict[str, str]:
-    """Return libpq's parameters from DATABASE_URL first, then from libpq's own variables, then payctl's defaults."""
+    """Return libpq's parameters. DATABASE_URL comes first, then libpq's own variables, then payctl's defaults."""
     defaults = {"application_name": application, **_DEFAULTS}
     ours = {name: value for name, value in defaults.items() if not os.environ.get(_VARIABLES.get(name, ""))}
     secrets = {name: secret.reveal() for name, secret in settings.secrets.items()}
@@ -202,7 +202,7 @@ def _open_with_limits(
 
 
 def _opened(connection: Connection, statement: str) -> str:
-    """Return the statement. If it is the transaction's first statement, put BEGIN and the limits in front of it."""
+    """Return the statement. If no transaction is open, put BEGIN and the limits in front of the statement."""
     if not connection.info.pop(_FRESH, False):
         return statement
     options = connection.get_execution_options()
@@ -258,9 +258,9 @@ def _translate(error: DBAPIError) -> PayctlError | None:
 
 
 def _wrong_setting(state: str | None, text: str) -> ConfigError | None:
-    """Return an error if a connection attempt can never succeed, otherwise None.
+    """Return an error if no attempt to connect with these settings can succeed. Otherwise return None.
 
-    The driver often gives no error code for such an attempt, so payctl searches the error's text.
+    The driver often gives no error code for such an attempt, so this function searches the error's text.
     """
     if state in _AUTHENTICATION or any(words in text for words in _REFUSED):
         message = "PostgreSQL refused the credentials in DATABASE_URL"

@@ -1,4 +1,4 @@
-"""Convert instants of the payment service's columns. The columns store UTC in a type without a time zone."""
+"""Convert instants from and to the payment service's columns, which store UTC in a type without a time zone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def aware(at: datetime) -> datetime: ...
 @overload
 def aware(at: datetime | None) -> datetime | None: ...
 def aware(at: datetime | None) -> datetime | None:
-    """Return a column's instant with the time zone UTC. None stays None."""
+    """Return a column's instant with UTC as its time zone. If ``at`` is None, return None."""
     return at.replace(tzinfo=UTC) if at else None
 
 
@@ -23,10 +23,10 @@ def stored(at: datetime) -> datetime: ...
 @overload
 def stored(at: datetime | None) -> datetime | None: ...
 def stored(at: datetime | None) -> datetime | None:
-    """Return an aware instant as a column stores it: UTC, without a zone. None stays None."""
+    """Return an aware instant as a column stores it, in UTC and without a zone. If ``at`` is None, return None."""
     return at.astimezone(UTC).replace(tzinfo=None) if at else None
 
 
 def aware_value(value: Any) -> Any:  # noqa: ANN401 - a column of any type
-    """Return a column's value, with the time zone UTC if it is an instant of the payment service."""
+    """Return a column's value. If the value is an instant without a zone, add UTC as its time zone."""
     return aware(value) if isinstance(value, datetime) and value.tzinfo is None else value

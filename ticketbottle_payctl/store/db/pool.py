@@ -1,4 +1,4 @@
-"""Decide, without a round trip to the server, which pooled connections can be used again."""
+"""Decide without a round trip to the server whether a pooled connection can be used again."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _LONGEST_IDLE = 60.0
 
 
 def watch(engine: Engine) -> None:
-    """Make the engine's pool replace a connection that is closed, was idle for a minute, or leads to a standby."""
+    """Make the engine's pool replace a connection that is closed, was idle for over a minute, or leads to a standby."""
     event.listen(engine, "checkin", _note_return)
     event.listen(engine, "checkout", _refuse_stale)
     event.listen(engine, "handle_error", _leave_standby)
 
 
 def is_closed_by_server(connection: Any) -> bool:  # noqa: ANN401 - the driver has no types
-    """Return whether the server ended an idle session.
+    """Return whether the server closed an idle connection.
 
     The server sends nothing between two statements, so readable data means that the server closed the connection.
     """

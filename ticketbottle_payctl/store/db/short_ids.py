@@ -1,6 +1,6 @@
-"""Expand short ids. A short id is the beginning of an id, as lists show it.
+"""Expand short ids. A short id is the first characters of an id, as a list shows them.
 
-The search reads only the range of the primary key that contains the ids with this beginning.
+The search reads only the range of the primary key in which the matching ids are.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def whole(connection: Connection, table: str, given: Sequence[str], *, uuids: bo
     """Return the given ids, and replace each short id with the only id of ``table`` that begins with it.
 
     A short id stays unchanged if it is itself a whole id, or if no id begins with it. ``uuids`` is true if the column
-    has the type uuid. ``table`` must be a constant, never a text from outside.
+    has the type uuid. ``table`` must be a constant, never user input.
 
     Raises:
         InputError: several ids begin with one of the short ids.
@@ -43,7 +43,7 @@ def whole(connection: Connection, table: str, given: Sequence[str], *, uuids: bo
 
 
 def is_short(text: str, *, uuids: bool = False) -> bool:
-    """Return whether a text may be a short id."""
+    """Return whether a string has the format of a short id."""
     return _PREFIX.fullmatch(text) is not None and (not uuids or _OF_UUID.fullmatch(text.lower()) is not None)
 
 

@@ -1,8 +1,8 @@
 """Collect evidence about why events are waiting.
 
-Only a limited number of pending events is read, the oldest first. payctl finds a row's lock without locking the row.
-The row's ``xmax`` is the transaction that has locked or changed the row, and a running transaction holds a lock on its
-own number. payctl does not find a lock that several sessions share.
+payctl reads only a limited number of pending events, the oldest first. It finds out who has locked a row without
+locking the row. The row's ``xmax`` is the id of the transaction that has locked or changed the row, and a running
+transaction holds a lock on its own id. payctl does not find a row lock that several sessions share.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ticketbottle_payctl.telemetry import redact
 _MOST_LOOKED_AT = 20_000
 _MOST_DEAD_GROUPS = 3
 _MOST_RETRIES = 20
-"""After this many retries, the wait before the next retry does not grow any more."""
+"""After this many retries, the wait before the next retry no longer grows."""
 
 _HOLDER = "h.pid, h.application, h.usename, h.state, h.seconds"
 _WAITING = f"""
@@ -171,7 +171,10 @@ _MAY_READ_PAYMENTS = """
 
 
 def _dead_groups(connection: Connection, max_retries: int, *, with_payments: bool) -> list[DeadGroup]:
-    """Return the largest groups of dead events. ``with_payments`` must be false if the role may not read payments."""
+    """Return the largest groups of dead events.
+
+    If the role is not allowed to read payments, ``with_payments`` must be false.
+    """
     found = error_groups.groups(
         connection, Selector(failed=True), max_retries, _MOST_DEAD_GROUPS, with_payments=with_payments
     )

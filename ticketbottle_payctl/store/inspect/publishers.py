@@ -1,10 +1,10 @@
-"""Find the working and the idle publishers, and the time when each was last seen.
+"""Find the working and the idle publishers, and find out when each of them was last seen.
 
 A working publisher holds the lock of its shard. An idle publisher holds the lock for only a millisecond per second, so
-the lock does not reliably show that the publisher runs. But an idle publisher updates its instant in
-``payctl.publishers`` every 30 seconds. Without a pooler, its session also shows its application name.
+the lock does not reliably show that the publisher is running. However, an idle publisher updates its time in
+``payctl.publishers`` every 30 seconds. Without a pooler, the publisher's sessions also show its application name.
 
-A publisher process has two sessions, and may hold several shards. This module counts the process as one publisher.
+A publisher process has two sessions, and can hold several shards. This module counts the process as one publisher.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Publisher(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Return a description of the session for a person."""
+        """Return a readable name for the session."""
         return f"pid {self.pid}, {self.application or 'unnamed'}"
 
 
@@ -56,7 +56,7 @@ class _Noted:
 
 
 def working(connection: Connection) -> list[Publisher]:
-    """Return each shard that a publisher holds now. The publishers' locks show these shards."""
+    """Return each shard that a publisher holds now, as the publishers' locks show."""
     rows = connection.exec_driver_sql(
         f"""
         SELECT l.objid::bigint, l.pid, nullif(a.application_name, ''), COALESCE(host(a.client_addr), '')
@@ -70,7 +70,7 @@ def working(connection: Connection) -> list[Publisher]:
 
 
 def seen(connection: Connection) -> tuple[list[SeenPublisher], bool]:
-    """Return the publishers that were seen, the most recent first, and whether the role may see all publishers."""
+    """Return the publishers that were seen, the most recent first, and whether the role can see all publishers."""
     at_work = working(connection)
     sessions = _sessions(connection)
     noted = _noted(connection)
@@ -81,9 +81,9 @@ def seen(connection: Connection) -> tuple[list[SeenPublisher], bool]:
 def _merged(at_work: Sequence[Publisher], sessions: Sequence[_Session], noted: Sequence[_Noted]) -> list[SeenPublisher]:
     """Return one entry for each publisher.
 
-    The last name on a held shard is the holder's name, unless the publisher of this name has signed off. A session does
-    not show its process, so the session counts for the publisher that was seen last. If no publisher was seen lately,
-    the session is a separate entry.
+    The last name that was written on a held shard is the holder's name, unless the publisher with this name has signed
+    off. An idle session does not show to which process it belongs, so it counts for the publisher that was seen last.
+    If no publisher was seen lately, the session gets its own entry.
     """
     found = {id(one): one.seen for one in noted}
     unnamed: dict[str, SeenPublisher] = {}
@@ -109,9 +109,11 @@ def _merged(at_work: Sequence[Publisher], sessions: Sequence[_Session], noted: S
 
 
 def _sessions(connection: Connection) -> list[_Session]:
-    """Return the publishers' sessions, the last used first. Omit sessions whose last use the role may not see.
+    """Return the publishers' sessions, the last used first.
 
-    A pooler keeps the session of a publisher that has ended, so a session alone does not show that its publisher runs.
+    Omit sessions whose last use the role is not allowed to see.
+
+    A pooler keeps sessions open after their publisher ends, so a session does not prove that its publisher is running.
     """
     rows = connection.exec_driver_sql(
         """
@@ -127,7 +129,7 @@ def _sessions(connection: Connection) -> list[_Session]:
 
 
 def _noted(connection: Connection) -> list[_Noted] | None:
-    """Return the last publisher of each shard without duplicates, or None if the role may not read the table."""
+    """Return the last publisher of each shard without duplicates, or None if the role cannot read the table."""
     may_read = connection.exec_driver_sql(
         """
         SELECT has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
@@ -152,7 +154,7 @@ def _noted(connection: Connection) -> list[_Noted] | None:
 
 
 def longest_wait_s(connection: Connection, max_retries: int) -> float | None:
-    """Return the age in seconds of the oldest pending event, or None if none is pending or the role may not read it."""
+    """Return the oldest pending event's age in seconds, or None if no event is pending or the role cannot read it."""
     sql = """
         SELECT count(*) = 4 FROM pg_attribute
         WHERE attrelid = to_regclass('outbox') AND attname IN ('published', 'publishedAt', 'retryCount', 'createdAt')

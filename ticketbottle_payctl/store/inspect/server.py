@@ -11,10 +11,10 @@ from ticketbottle_payctl.store.db.owner_time import NOW, aware
 
 
 class ServerInfo(NamedTuple):
-    """A server, and the current session's role and zone.
+    """A server, and the current session's role and time zone.
 
-    ``version`` is PostgreSQL's number, such as 150004. ``zone`` is the time zone in which a session of this role
-    starts.
+    ``version`` is PostgreSQL's number, such as 150004. ``zone`` is the time zone that a session of this role has when
+    it starts.
     """
 
     version: int
@@ -25,14 +25,14 @@ class ServerInfo(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """A server's system identifier and a database's name. ``system`` is None if the role may not read it."""
+    """A server's system identifier and a database's name. ``system`` is None if the role cannot read it."""
 
     system: str | None
     database: str
 
 
 class ZoneSetting(NamedTuple):
-    """A time zone setting for the sessions of a role, of a database, or of both."""
+    """A time zone setting for sessions of a role, in a database, or of a role in a database."""
 
     role: str | None
     database: str | None
@@ -84,9 +84,9 @@ def clock(connection: Connection) -> datetime:
 
 
 def seconds_ahead(connection: Connection) -> float:
-    """Return how many seconds the newest event is in the future. The result is 0 or less if it is not in the future.
+    """Return how many seconds the newest event is in the future. If it is not in the future, the result is 0 or less.
 
-    This costs two index lookups.
+    The query takes two index lookups.
     """
     ahead = connection.exec_driver_sql(
         f"""

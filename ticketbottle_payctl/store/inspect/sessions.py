@@ -47,5 +47,5 @@ def snapshot_holders(connection: Connection, older_than: float) -> list[Snapshot
 
 
 def sees_other_sessions(connection: Connection) -> bool:
-    """Return whether the current role may see the activity of other roles' sessions."""
+    """Return whether the current role is allowed to see the activity of other roles' sessions."""
     return bool(connection.exec_driver_sql("SELECT pg_has_role('pg_read_all_stats', 'USAGE')").scalar_one())

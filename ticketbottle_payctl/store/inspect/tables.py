@@ -13,7 +13,7 @@ REFERENCE_INDEX = "payments_providerTransactionId_idx"
 
 
 class Column(NamedTuple):
-    """A column. If ``required`` is true, an INSERT must give a value for the column."""
+    """A column of a table. If ``required`` is true, an INSERT must give a value for the column."""
 
     name: str
     type: str
@@ -102,7 +102,7 @@ def privileges(connection: Connection, wanted: Sequence[Privilege]) -> dict[Priv
 
 
 def may_create(connection: Connection) -> bool:
-    """Return whether the current role may create tables in schema ``payctl``, or create the schema if it is missing."""
+    """Return whether the current role can create tables in the ``payctl`` schema, or can create the missing schema."""
     sql = """
         SELECT COALESCE((SELECT has_schema_privilege(oid, 'CREATE') FROM pg_namespace WHERE nspname = 'payctl'),
                         has_database_privilege(current_database(), 'CREATE'))

@@ -1,8 +1,8 @@
 """Read Debezium's publication and slot, and find the events that payctl or Debezium must send.
 
-A slot begins at a position of the write-ahead log. Debezium sends the events of transactions that commit later, and
-payctl sends the earlier events. A timestamp or an id cannot separate these two groups, but the snapshot of a new slot
-can.
+A slot begins at a position in the write-ahead log. Debezium sends the events of transactions that commit after this
+position, and payctl sends the earlier events. Timestamps or ids cannot separate these two groups, but the snapshot of a
+new slot can.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Pending(NamedTuple):
 
 
 class Marked(NamedTuple):
-    """An event that is in Kafka, and the time of its record (UTC, without a zone, as in the column)."""
+    """An event that is in Kafka, and the timestamp of its record (UTC, without a zone, as in the column)."""
 
     id: str
     at: datetime
@@ -59,7 +59,7 @@ def publishes_inserts(connection: Connection) -> bool:
 
 
 def slot(connection: Connection) -> SlotState | None:
-    """Return Debezium's slot in this database, or None if Debezium does not publish."""
+    """Return Debezium's slot in this database, or None if the slot does not exist."""
     sql = """
         SELECT active FROM pg_replication_slots
         WHERE slot_name = %(name)s AND database = current_database()
@@ -80,7 +80,7 @@ def refuse_while_debezium_publishes(connection: Connection) -> None:
 
 
 def table_name(connection: Connection) -> str:
-    """Return the outbox's quoted name with its schema, for a connection with another search path."""
+    """Return the outbox's quoted name with its schema, for a connection with a different search path."""
     sql = """
         SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname)
         FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = 'outbox'::regclass
@@ -89,14 +89,15 @@ def table_name(connection: Connection) -> str:
 
 
 def make_slot(engine: Engine, table: str, max_retries: int, *, limit: int, patience: timedelta) -> list[Pending]:
-    """Create the slot. Return at most ``limit`` events that were pending before it, oldest first.
+    """Create the slot. Return the events that were already pending then, at most ``limit``, oldest first.
 
-    The call waits for the transactions that are writing at that time. It blocks no other session.
+    This call waits until the transactions that are writing now have ended. It blocks no other session.
 
     Raises:
         GuardError: the slot exists already.
-        ConfigError: ``wal_level`` is not logical, or the role may not replicate.
-        DatabaseUnavailableError: a transaction wrote for longer than ``patience``, or the server cannot be reached.
+        ConfigError: ``wal_level`` is not logical, or the role lacks the REPLICATION attribute.
+        DatabaseUnavailableError: a writing transaction did not end within ``patience``, or the server cannot be
+            reached.
     """
     sql = f"""
         SELECT id, "aggregateId" FROM {table} WHERE {states.pending()}
@@ -120,7 +121,7 @@ def make_slot(engine: Engine, table: str, max_retries: int, *, limit: int, patie
 
 
 def drop_slot(engine: Engine, limits: Limits) -> None:
-    """Drop the slot, so that the server can remove old log files. Do nothing if the slot does not exist.
+    """Drop the slot. Then the server can remove old log files. Do nothing if the slot does not exist.
 
     Raises:
         GuardError: a connector reads from the slot.
@@ -135,7 +136,7 @@ def drop_slot(engine: Engine, limits: Limits) -> None:
 
 
 def waiting_behind_dead(connection: Connection, max_retries: int) -> int:
-    """Count pending events that follow a dead event of their payment."""
+    """Count pending events that come after a dead event of the same payment."""
     sql = f"""
         SELECT count(*) FROM outbox AS o WHERE {states.pending()} AND EXISTS (
             SELECT FROM outbox AS d WHERE {states.dead("d.")}
@@ -166,7 +167,7 @@ def claim_these(connection: Connection, ids: Sequence[str]) -> list[OutboxEvent]
 
 
 def mark_published(connection: Connection, sent: Sequence[Marked]) -> int:
-    """Mark events that are in Kafka as published. Return how many were not marked before."""
+    """Mark events that are in Kafka as published. Return how many of them were unpublished before."""
     sql = f"""
         UPDATE outbox AS o SET published = true, "publishedAt" = s.at
         FROM unnest(%(ids)s::text[], %(at)s::timestamp[]) AS s (id, at) WHERE o.id = s.id AND {states.unpublished("o.")}

@@ -1,8 +1,8 @@
 """Claim pending events of the payment service's ``outbox``, and release those that were not published.
 
-One statement claims and marks the events. A claimed row is already marked as published, in a transaction that is
-committed only after the broker acknowledged the event. Until then no other session sees the mark, and a crash undoes
-it. The order of events is always ``"createdAt"``, then id by code point.
+One statement claims the events and marks them as published. The transaction is committed only after the broker has
+acknowledged the events. Until then no other session sees the mark, and a crash undoes the mark. Events are always
+sorted by ``"createdAt"``, then by id in code point order.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _IN_SHARD = '(hashtextextended("aggregateId", 0) & 9223372036854775807) %% %(sha
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The selection of the pending events for the next claim.
+    """The conditions that select the pending events for the next claim.
 
     ``excluded`` contains the ids of blocked payments. If ``types`` is empty, events of every type are claimed. If
-    ``end`` is given, every event up to and including that position is claimed, and ``limit`` is only the expected
-    number.
+    ``end`` is given, every event up to and including that position is claimed. Then ``limit`` is only the expected
+    number of events.
     """
 
     after: Position
@@ -45,7 +45,7 @@ class Claim:
 
 
 class Released(NamedTuple):
-    """A claimed event that was not published. If ``error`` is None, ``"lastError"`` is not changed."""
+    """A claimed event that was not published. If ``error`` is None, ``"lastError"`` stays unchanged."""
 
     id: str
     retry_count: int
@@ -53,7 +53,7 @@ class Released(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """An unpublished event that failed before. It waits for its retry, or it is dead."""
+    """An unpublished event that has failed at least once. The event either waits for its retry or is dead."""
 
     aggregate_id: str
     position: Position
@@ -61,7 +61,7 @@ class Failed(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """The number of pending events of one type, and the instant of the oldest one (UTC)."""
+    """The number of pending events of one type, and the creation time of the oldest one (UTC)."""
 
     event_type: str
     events: int
@@ -69,7 +69,7 @@ class Waiting(NamedTuple):
 
 
 class Claimed(NamedTuple):
-    """Claimed events, oldest first. ``complete`` is false if a pending event of the range may be missing."""
+    """Claimed events, oldest first. ``complete`` is false if a pending event in the range may be missing."""
 
     events: list[OutboxEvent]
     complete: bool
@@ -78,10 +78,9 @@ class Claimed(NamedTuple):
 def end_of_next(connection: Connection, wanted: Claim, first: str) -> Position | None:
     """Return the position at which the next full claim will end, or None if too few events are pending.
 
-    A claim up to that position and a claim after it never touch the same row, so two connections can run them at once.
-    No row is changed.
-    ``first`` is an SQL expression that the same statement evaluates. If it takes a lock, the transaction holds the lock
-    afterwards.
+    A claim that ends at this position and a claim that begins after it never touch the same row. Therefore two
+    connections can run these claims at the same time. No row is changed. The same statement also evaluates the SQL
+    expression ``first``. If ``first`` takes a lock, the transaction keeps the lock.
     """
     sql = _end_sql(_where(wanted), first)
     _, created_at, event_id = connection.exec_driver_sql(sql, _parameters(wanted)).one()
@@ -91,12 +90,14 @@ def end_of_next(connection: Connection, wanted: Claim, first: str) -> Position |
 def claim(connection: Connection, wanted: Claim, *, skip_locked: bool = False) -> Claimed:
     """Claim and mark the next pending events.
 
-    After a row is locked, it is checked again: the event must be unpublished and below the retry limit. The claim waits
-    for rows that another session has locked, up to the transaction's lock timeout. With ``skip_locked`` it skips them.
+    After the claim has locked a row, it checks again that the event is unpublished and below the retry limit. The claim
+    waits for rows that another session has locked, up to the transaction's lock timeout. With ``skip_locked``, the
+    claim skips these rows.
 
-    If ``complete`` is false, the caller must roll back. This happens in two cases. In the first case, a row was changed
-    while the claim waited for it. The claim leaves this row out although its event may still be pending, so later
-    events would overtake the event. In the second case, the range contains far more events than expected.
+    If ``complete`` is false, the caller must roll back. This happens in two cases. In the first case, another session
+    changed a row while the claim waited for the row. The claim leaves this row out although its event may still be
+    pending, so later events would overtake the event. In the second case, the range contains far more events than
+    expected.
     """
     most = wanted.limit if wanted.end is None else wanted.limit + _MOST_MORE_IN_RANGE
     parameters = _parameters(wanted) | {"limit": most}
@@ -116,7 +117,7 @@ def preview(connection: Connection, wanted: Claim) -> list[Waiting]:
 
 
 def release(connection: Connection, rows: Sequence[Released]) -> None:
-    """Undo the mark of claimed events that were not acknowledged. Use the transaction that claimed them."""
+    """Unmark claimed events that were not acknowledged. Call this in the transaction that claimed the events."""
     connection.exec_driver_sql(
         """
         UPDATE outbox AS o
@@ -134,7 +135,7 @@ def release(connection: Connection, rows: Sequence[Released]) -> None:
 
 
 def failed(connection: Connection, *, shard: int, shards: int, limit: int) -> list[Failed]:
-    """Return a shard's unpublished events that failed before, oldest first."""
+    """Return a shard's unpublished events that have failed at least once, oldest first."""
     mine = _IN_SHARD if shards > 1 else "true"
     sql = f"""
         SELECT "aggregateId", "createdAt", id, "retryCount" FROM outbox
@@ -145,9 +146,9 @@ def failed(connection: Connection, *, shard: int, shards: int, limit: int) -> li
 
 
 def waiting_of_other_types(connection: Connection, types: Sequence[str], max_retries: int) -> list[Failed]:
-    """Return the pending events of other types if their payment also has a pending event of ``types``.
+    """Return each pending event of another type whose payment also has a pending event of one of the ``types``.
 
-    The event of ``types`` must not overtake them.
+    The caller must not send an event of these types before an earlier event of another type.
     """
     sql = f"""
         WITH pending AS (
@@ -163,7 +164,7 @@ def waiting_of_other_types(connection: Connection, types: Sequence[str], max_ret
 def locked_by_others(connection: Connection, wanted: Claim, last: Position | None) -> list[tuple[str, Position]]:
     """Return the payments and positions that a claim with ``skip_locked`` left out, up to ``last``.
 
-    If ``last`` is None, the claim took no event. Then the result contains at most ``wanted.limit`` events.
+    If ``last`` is None, the claim took no event, and the result contains at most ``wanted.limit`` events.
     """
     behind = 'AND ("createdAt", id COLLATE "C") < (%(last_at)s, %(last_id)s)' if last else "LIMIT %(limit)s"
     sql = f"""
@@ -191,14 +192,14 @@ def oldest_pending(connection: Connection, max_retries: int) -> float | None:
 
 
 _MOST_MORE_IN_RANGE = 1000
-"""A claimed range may contain this many events more than expected."""
+"""The maximum number of events by which a claimed range may exceed the expected number."""
 
 _EVENT = itemgetter(slice(1, None))
 _BY_POSITION = itemgetter(5, 0)
 
 
 def _where(wanted: Claim) -> str:
-    """Return only the conditions that this claim needs, because the server evaluates each one for every row."""
+    """Return only the conditions that this claim needs, because the server evaluates each condition for every row."""
     return _conditions(
         bool(wanted.excluded), bool(wanted.types), wanted.until is not None, wanted.end is not None, wanted.shards > 1
     )

@@ -22,7 +22,7 @@ class DeadCount(NamedTuple):
 
 
 class SupersededDead(NamedTuple):
-    """The number of superseded dead events, and the ids and order codes of the five oldest ones."""
+    """The number of superseded dead events, with the ids and order codes of the five oldest ones."""
 
     events: int = 0
     ids: Sequence[str] = ()
@@ -30,7 +30,7 @@ class SupersededDead(NamedTuple):
 
 
 def count(connection: Connection, max_retries: int) -> DeadCount:
-    """Count the dead events of the whole outbox. The role needs no privilege on the payments."""
+    """Count the dead events in the whole outbox. The role needs no privilege on the ``payments`` table."""
     sql = f"""
         SELECT count(*), count(*) FILTER (WHERE "eventType" = ANY(%(failures)s)) FROM outbox WHERE {states.dead()}
     """  # noqa: S608 - built from constants only
@@ -39,7 +39,7 @@ def count(connection: Connection, max_retries: int) -> DeadCount:
 
 
 def superseded(connection: Connection, max_retries: int) -> SupersededDead:
-    """Find the dead events that are superseded. The role must be allowed to read the payments' ids and states."""
+    """Find the superseded dead events. The role must be allowed to read the payments' ids and statuses."""
     sql = f"""
         SELECT events, ids, ARRAY(
             SELECT {states.order_code("e.")} FROM unnest(ids) WITH ORDINALITY AS named (id, place)

@@ -9,7 +9,7 @@ SLOT = "payctl_outbox"
 ROLE = "payctl_cdc"
 TOPIC_PREFIX = "payctl"
 HEARTBEATS = f"__debezium-heartbeat.{TOPIC_PREFIX}"
-"""The topic of the connector's heartbeats. No consumer has to read it."""
+"""The topic for the connector's heartbeats. No consumer needs to read this topic."""
 
 HEARTBEAT_MESSAGE = "payctl-heartbeat"
 UNROUTABLE = "payment.unroutable"

@@ -1,4 +1,7 @@
-"""Group unpublished events by their last error. Parts that differ between events, such as ids, are ignored."""
+"""Group unpublished events by their last error.
+
+Parts of an error that differ between events, such as ids, are ignored.
+"""
 
 from __future__ import annotations
 
@@ -49,8 +52,8 @@ def groups(
 ) -> list[ErrorGroup]:
     """Return groups of unpublished events that failed at least once, one for each kind of error, the largest first.
 
-    ``first`` and ``last`` are the creation instants of the group's oldest and newest event. Without ``with_payments``
-    no superseded event is counted, and the role needs no privilege on the payments.
+    ``first`` and ``last`` are the creation instants of the group's oldest and newest event. Without ``with_payments``,
+    superseded events are not counted, and the role needs no privilege on the ``payments`` table.
 
     Raises:
         InputError: the selector's pattern is not a regular expression.

@@ -1,7 +1,7 @@
-"""Read the flow of events in a window: the numbers of created, sent and waiting events, and the lags.
+"""Read how many events were created, were sent and waited in a time window, and read their lags.
 
-The creation time has an index, but the publishing time has no index. Therefore payctl reads the :data:`MOST_READ`
-newest published events by creation time, and checks for each event when it was sent.
+The creation time has an index, but the publishing time does not. Therefore payctl reads the :data:`MOST_READ` newest
+published events by creation time, and checks when each event was sent.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _WRONG_ZONE = timedelta(hours=15)
 
 
 class Parts(NamedTuple):
-    """A window that is divided into parts of ``step_s`` seconds. The first part, number 0, begins at ``since``."""
+    """A time window that is divided into parts of ``step_s`` seconds. The first part, number 0, begins at ``since``."""
 
     since: datetime
     until: datetime
@@ -40,7 +40,10 @@ class Parts(NamedTuple):
 
 
 class SentPart(NamedTuple):
-    """The events that were sent in one part of the window, their lags in seconds, and the first and last sending."""
+    """The number of events that were sent in one part of the window, and their lags in seconds.
+
+    The first of these events was sent at ``first``, and the last at ``last``.
+    """
 
     sent: int
     lag_p50: float
@@ -51,7 +54,10 @@ class SentPart(NamedTuple):
 
 
 class Newcomers(NamedTuple):
-    """The events that were created after a part's last sending, or in the whole part if no event was sent in it."""
+    """The number of events that were created in a part after the last event of the part was sent.
+
+    If no event was sent in the part, all events that were created in it count. The oldest one was created at ``first``.
+    """
 
     number: int
     first: datetime
@@ -68,13 +74,13 @@ class Slowest(NamedTuple):
 
 
 class Flow(NamedTuple):
-    """The flow of events in a window. The mappings have the number of a part as key, and omit parts without events.
+    """The flow of events in a window. The keys of the mappings are part numbers.
 
-    ``created`` counts all events that were created, ``joined`` only those that are not dead now, and
-    ``newcomers`` those that were created after the part's last sending. ``waiting`` is the number of events that waited
-    at the start of the window and are not dead now. Lags are seconds from ``"createdAt"`` to ``"publishedAt"``, or None
-    if no event was sent. Only published events that were created after ``read_since`` were read. If all were read,
-    ``read_since`` is None.
+    The mappings omit parts without events. ``created`` counts all events that were created, and ``joined`` only those
+    that are not dead now. ``newcomers`` counts those that were created after the last event of their part was sent.
+    ``waiting`` counts the events that were waiting when the window started and are not dead now. Lags are seconds from
+    ``"createdAt"`` to ``"publishedAt"``, or None if no event was sent. Only published events that were created after
+    ``read_since`` were read. If all published events were read, ``read_since`` is None.
     """
 
     created: Mapping[int, int]
@@ -92,7 +98,7 @@ class Flow(NamedTuple):
 def part_of(at: str, start: str = "%(since)s") -> str:
     """Return the SQL expression for the number of the part that contains an instant.
 
-    The statement needs the parameters ``since`` and ``step``.
+    The statement that contains the expression needs the ``since`` and ``step`` parameters.
     """
     return f"floor(date_part('epoch', {at} - {start}) / %(step)s::float8)::int"
 
@@ -146,9 +152,9 @@ _FLOW = f"""
 
 
 def flow(connection: Connection, parts: Parts, max_retries: int, most: int = MOST_READ) -> Flow:
-    """Read the flow of events in a window, from at most ``most`` published events.
+    """Read the flow of events in a window. At most ``most`` published events are read.
 
-    If an event was sent more than once, only the last time counts, because the row stores no earlier one.
+    If an event was sent more than once, only the last time counts, because the row does not store the earlier times.
     """
     parameters: dict[str, object] = {
         "since": stored(parts.since),
@@ -182,5 +188,5 @@ def _sent(sent: int, p50: float, p95: float, longest: float, first: str, last: s
 
 
 def _read(text: str) -> datetime:
-    """Return the instant for a text in PostgreSQL's JSON."""
+    """Parse an instant from PostgreSQL's JSON."""
     return aware(datetime.fromisoformat(text))

@@ -12,7 +12,7 @@ from ticketbottle_payctl.store.outbox import states
 
 
 class HalfMarked(NamedTuple):
-    """The number of half-marked events, the creation times of the oldest and newest, and the latest publishing time.
+    """The number of half-marked events, the oldest and newest creation times, and the latest publishing time.
 
     Instants are UTC. If there are no half-marked events, the instants are None.
     """
@@ -46,11 +46,11 @@ def repair(  # noqa: PLR0913, PLR0917 - the statement needs each of them
     sent_until: datetime,
     after: tuple[datetime, str] | None,
 ) -> Repaired:
-    """Set ``published`` on the next ``limit`` half-marked events, in order, and record each one as a row of the run.
+    """Set ``published`` on the next ``limit`` half-marked events, in order, and record each event as a row of the run.
 
     A row is changed only if it is still half marked and was sent no later than ``sent_until`` (UTC). A row that another
-    session has locked is left for later. ``after`` is the position at which the previous batch ended. Without it, every
-    batch would read the dead index entries of the earlier batches.
+    session has locked is left for later. ``after`` is the position at which the previous batch ended. Without this
+    position, every batch would read the dead index entries of the earlier batches.
     """
     bound = '("createdAt", id COLLATE "C") > (%(at)s, %(id)s) AND "createdAt" >= %(at)s' if after else "true"
     sql = f"""

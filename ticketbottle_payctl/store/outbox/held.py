@@ -1,4 +1,4 @@
-"""Count the pending events that a publisher cannot send yet, and find what blocks them."""
+"""Count the pending events that a publisher cannot send yet, and find the causes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from ticketbottle_payctl.store.outbox import states
 
 
 class Barrier(NamedTuple):
-    """An event that blocks the later events of its payment. If ``itself`` is true, this event is pending too."""
+    """An event that blocks the later events of its payment.
+
+    If ``itself`` is true, the barrier is a pending event too.
+    """
 
     key: str
     position: Position
@@ -20,9 +23,9 @@ class Barrier(NamedTuple):
 
 
 class Held(NamedTuple):
-    """The number of pending events that wait for the same cause.
+    """The number of pending events that wait because of the same cause.
 
-    The cause is the barrier with this index, or an event type that cannot be sent.
+    The cause is the barrier with the index ``barrier``, or an event type that cannot be sent.
     """
 
     barrier: int | None
@@ -46,9 +49,9 @@ class BlockingEvent(NamedTuple):
 def held(
     connection: Connection, barriers: Sequence[Barrier], stopped: Sequence[str], types: Sequence[str], max_retries: int
 ) -> list[Held]:
-    """Count the waiting pending events by cause. Each event counts once, under its payment's earliest barrier.
+    """Count the pending events that wait, by cause. Each event counts once, under the earliest barrier of its payment.
 
-    A pending event of a ``stopped`` type is a barrier itself. If ``types`` is not empty, only events of these types are
+    A pending event of a ``stopped`` type is also a barrier. If ``types`` is not empty, only events of these types are
     counted.
     """
     if not barriers and not stopped:
@@ -89,7 +92,7 @@ def held(
 def blocking_events(connection: Connection, ids: Sequence[str]) -> dict[str, BlockingEvent]:
     """Return the events with these ids, and the sessions that lock their rows.
 
-    A field that the role may not read is None.
+    A field that the role cannot read is None.
     """
     rows = connection.exec_driver_sql(
         f"""

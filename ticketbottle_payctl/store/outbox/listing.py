@@ -1,4 +1,4 @@
-"""List rows, newest first, one page at a time. Each page is its own transaction, so no transaction stays open."""
+"""List rows, newest first, one page at a time. Each page has its own transaction, so no transaction stays open."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ticketbottle_payctl.store.outbox.selector import (
 
 
 class PagePosition(NamedTuple):
-    """The instant (with time zone) and the id of a page's last row. The next page begins after this row."""
+    """The instant (aware) and the id of a page's last row. The next page begins after this row."""
 
     at: datetime
     id: str
@@ -34,7 +34,7 @@ class PagePosition(NamedTuple):
 class Listed(NamedTuple):
     """A row of a list.
 
-    ``names`` are the names of the values. The rows are sorted by the value with the index ``instant``.
+    ``names`` contains the names of the values. The rows are sorted by the value at the index ``instant``.
     """
 
     names: tuple[str, ...]
@@ -55,12 +55,15 @@ class Listed(NamedTuple):
 
 
 PAYMENTS_PAGE = 50_000
-"""The number of payments on a page. Creation times have no index, so each page sorts the rest of the table."""
+"""The number of payments on a page.
+
+Creation times have no index, so the query for each page sorts the rest of the table.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class PaymentSelector:
-    """A selector of payments. ``stuck`` is the minimum time that a payment has been PENDING."""
+    """A selector of payments. ``stuck`` is the minimum time that a payment must have been PENDING."""
 
     ids: tuple[str, ...] | None = None
     order_codes: tuple[str, ...] = ()
@@ -73,7 +76,7 @@ class PaymentSelector:
 
 @dataclass(frozen=True, slots=True)
 class ReceiptSelector:
-    """A selector of receipts. ``results`` are outcomes of ``process-webhook``."""
+    """A selector of receipts. ``results`` contains results of ``process-webhook``."""
 
     ids: tuple[str, ...] | None = None
     order_codes: tuple[str, ...] = ()
@@ -101,7 +104,10 @@ class ListedEvent(TypedDict, total=False):
     retry_count: Count
     last_error: str | None
     superseded: bool | None
-    """Whether this is a failure or cancellation of a payment that is COMPLETED now. It is null in an archive."""
+    """Whether this event reports a failure or cancellation of a payment that is COMPLETED now.
+
+    The value is null in an archive.
+    """
 
 
 class ListedPayment(TypedDict, total=False):
@@ -130,9 +136,9 @@ class ListedReceipt(TypedDict, total=False):
     received_at: datetime
     provider: str
     outcome: str
-    """The result that the callback reports for its payment."""
+    """The outcome that the callback reports for its payment."""
     result: str
-    """The decision about the callback."""
+    """payctl's decision about the callback."""
     reason: str | None
     order_ref: str
     reference: str
@@ -143,7 +149,7 @@ class ListedReceipt(TypedDict, total=False):
     event_id: str | None
     correlation_id: str | None
     order_code: str | None
-    """The payment's order code. It is null if the callback belongs to no payment of this database."""
+    """The payment's order code. The value is null if the callback's payment is not in this database."""
 
 
 OUTBOX_FIELDS = tuple(ListedEvent.__annotations__)

@@ -4,8 +4,8 @@
 
     published = false, "publishedAt" = null, "retryCount" = 0    "lastError" stays, because it says why the event failed
 
-An event is changed only if its row still has the planned version. The id never changes. The run's id goes
-into the message's headers through ``payctl.event_context``.
+An event is changed only if its row still has the planned version. The event's id never changes. A publisher copies the
+run's id from ``payctl.event_context`` to the message's headers.
 """
 
 from __future__ import annotations
@@ -59,7 +59,10 @@ class Candidate(NamedTuple):
 
 
 class Superseded(NamedTuple):
-    """An event whose payment is COMPLETED now. If it were sent again, a paid customer would lose the tickets."""
+    """A failure or cancellation event whose payment is COMPLETED now.
+
+    If the event were sent again, a customer who has paid would lose the tickets.
+    """
 
     id: str
     event_type: str
@@ -67,7 +70,7 @@ class Superseded(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """The result of one transaction, as the number of events by outcome and reason."""
+    """The result of one transaction. ``outcomes`` has the number of events by outcome and reason."""
 
     number: int
     outcomes: dict[tuple[str, str | None], int]
@@ -75,7 +78,7 @@ class Chunk(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The numbers of a run's requeued events by their current state."""
+    """The number of a run's requeued events in each state now."""
 
     published: int
     dead: int
@@ -83,7 +86,7 @@ class Progress:
 
 
 def candidates(connection: Connection, selector: Selector, max_retries: int) -> list[Candidate]:
-    """Return the selected events, oldest first. Published events need a selector by state or id.
+    """Return the selected events, oldest first. Include published events only if the selector names the state or ids.
 
     Raises:
         InputError: the ``error`` pattern is not a regular expression.
@@ -103,7 +106,7 @@ def candidates(connection: Connection, selector: Selector, max_retries: int) -> 
 def count_candidates(
     connection: Connection, selector: Selector, max_retries: int, *, published: bool, superseded: bool
 ) -> int:
-    """Count the selected events that a replay with these permissions would requeue.
+    """Count the selected events that a replay with these options would requeue.
 
     Raises:
         InputError: the ``error`` pattern is not a regular expression.
@@ -120,7 +123,7 @@ def count_candidates(
 
 
 def keys_with_newer_events(connection: Connection, planned: Sequence[Candidate]) -> int:
-    """Count the payments of these events that have a newer event outside the plan."""
+    """Count the payments in the plan that have a newer event outside the plan."""
     if not planned:
         return 0
     newest: dict[str, datetime] = {}
@@ -149,7 +152,7 @@ def superseded_among(connection: Connection, ids: Sequence[str]) -> tuple[Supers
 
 
 def superseded_left(connection: Connection, run_id: str) -> tuple[Superseded, ...]:
-    """Return the events of the run's plan that are superseded now and not applied yet, oldest first."""
+    """Return the superseded events in the run's plan that are not applied yet, oldest first."""
     left = """o.id = ANY(ARRAY(SELECT unnest(event_ids) FROM payctl.run_chunks
         WHERE run_id = %(run)s::uuid AND applied_at IS NULL))"""
     return _superseded(connection, left, {"run": run_id})
@@ -186,9 +189,9 @@ def store_plan(connection: Connection, run_id: str, chunks: Iterable[Sequence[Ro
 def apply_next(connection: Connection, run_id: str, *, allow_published: bool, allow_superseded: bool) -> Chunk | None:
     """Apply the run's next chunk. Return None if no chunk is left or the run was cancelled.
 
-    A row is requeued only if it exists, no other session has locked it, and it still has the planned version. It must
-    also be neither published nor superseded, unless that is allowed. Any other row is left unchanged, and the reason is
-    recorded.
+    A row is requeued only if it exists, no other session has locked it, and it still has the planned version. A
+    published or superseded event is requeued only if this is allowed. Any other row is left unchanged, and the reason
+    is recorded.
     """
     number = connection.exec_driver_sql(_NEXT, {"run": run_id}).scalar_one_or_none()
     if number is None:
@@ -201,7 +204,7 @@ def apply_next(connection: Connection, run_id: str, *, allow_published: bool, al
 
 
 def remaining(connection: Connection, run_id: str) -> tuple[int, int]:
-    """Return the numbers of chunks and events of the run's plan that are not applied yet."""
+    """Return how many chunks of the run's plan are not applied yet, and how many events these chunks contain."""
     row = connection.exec_driver_sql(
         """
         SELECT count(*), coalesce(sum(cardinality(event_ids)), 0)::bigint FROM payctl.run_chunks
@@ -213,7 +216,7 @@ def remaining(connection: Connection, run_id: str) -> tuple[int, int]:
 
 
 def progress(connection: Connection, run_id: str, max_retries: int, *, chunk: int | None = None) -> Progress:
-    """Count the requeued events of a run, or of one chunk, by state. A deleted event counts as published."""
+    """Count the requeued events of a run or of one chunk by state. A deleted event counts as published."""
     row = connection.exec_driver_sql(
         f"""
         SELECT count(*) FILTER (WHERE o.id IS NULL OR {states.published("o.")}),
@@ -228,7 +231,7 @@ def progress(connection: Connection, run_id: str, max_retries: int, *, chunk: in
 
 
 def outcomes(connection: Connection, run_id: str, *, chunk: int | None = None) -> dict[tuple[str, str | None], int]:
-    """Count the events of a run, or of one chunk, by outcome and reason."""
+    """Count the events of a run or of one chunk by outcome and reason."""
     rows = connection.exec_driver_sql(
         """
         SELECT outcome, reason, count(*) FROM payctl.run_items

@@ -1,8 +1,8 @@
 """Delete published events and receipts that are older than a horizon.
 
-An event's age counts from ``"publishedAt"``, or from ``"createdAt"`` if a published event has no ``"publishedAt"``.
-Half-marked rows of the replaced service are included, because they were sent. Pending and dead events are never
-deleted.
+An event's age is measured from ``"publishedAt"``, or from ``"createdAt"`` if a published event has no
+``"publishedAt"``. Half-marked rows of the replaced service are included, because they were sent. Pending and dead
+events are never deleted.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _IN_ORDER = '"createdAt", id COLLATE "C"'
 
 @dataclass(frozen=True, slots=True)
 class Expired:
-    """The selection of the events to delete. They were published before ``horizon`` (aware).
+    """The condition for events to be deleted, which were published before ``horizon`` (aware).
 
-    ``half_marked`` selects the half-marked events instead of the fully marked ones.
+    If ``half_marked`` is true, half-marked events are selected instead of fully marked ones.
     """
 
     horizon: datetime
@@ -38,11 +38,11 @@ class Expired:
 
 
 class DeletedBatch(NamedTuple):
-    """Events that this transaction deletes when it commits.
+    """A batch of events that are deleted when the transaction commits.
 
-    ``found`` counts the expired events that were found and locked, and ``deleted`` those that are deleted. ``last`` is
-    the position of the last found event. ``lines`` contains each row as JSON, if requested. ``publishing`` is true if a
-    publisher had an open batch.
+    ``found`` counts the expired events that were found and locked, and ``deleted`` those that will be deleted. ``last``
+    is the position of the last found event. ``lines`` contains each row as JSON, if requested. ``publishing`` is true
+    if a publisher had an open batch.
     """
 
     found: int
@@ -61,12 +61,12 @@ class Amount(NamedTuple):
 
 
 def delete_next(connection: Connection, wanted: Expired, after: Position, limit: int, *, whole: bool) -> DeletedBatch:
-    """Delete the next expired rows in the order of the index, together with their rows in ``payctl.event_context``.
+    """Delete the next expired rows in index order, together with their rows in ``payctl.event_context``.
 
     Rows that another session has locked are skipped. Each row is checked again after it is locked. ``after`` is the
-    position at which the previous batch ended. Without it, every batch would read the dead index entries of the earlier
-    batches.
-    With ``whole``, each row is also returned as one line of JSON, in order, with the payload as PostgreSQL prints it.
+    position at which the previous batch ended. Without this position, every batch would read the dead index entries of
+    the earlier batches. With ``whole``, each row is also returned as one line of JSON, in order, with the payload as
+    PostgreSQL prints it.
     """
     row, lines = ("row_to_json(o.*)::text", f"array_agg(line ORDER BY {_IN_ORDER})") if whole else ("NULL", "NULL")
     sql = f"""
@@ -93,7 +93,10 @@ def delete_next(connection: Connection, wanted: Expired, after: Position, limit:
 
 
 def measure(connection: Connection, wanted: Expired) -> Amount:
-    """Count all expired rows and their bytes. This reads every expired row, so it is slow if there are many."""
+    """Count all expired rows and their bytes.
+
+    This reads every expired row, so it is slow if there are many such rows.
+    """
     sql = f"SELECT count(*), COALESCE(sum(pg_column_size(o.*)), 0) FROM outbox AS o WHERE {_condition(wanted)}"  # noqa: S608
     rows, size = connection.exec_driver_sql(sql, _parameters(wanted)).one()
     return Amount(int(rows), int(size))

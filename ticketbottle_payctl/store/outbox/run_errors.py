@@ -18,7 +18,7 @@ WHERE i.run_id = %(run)s::uuid AND i.chunk = %(chunk)s AND i.before->>'last_erro
 
 
 def hide_secrets(connection: Connection, run_id: str, chunk: int, errors: Iterable[str]) -> None:
-    """Redact texts that look like secrets in the recorded errors of a chunk, before the chunk is committed."""
+    """Redact everything that looks like a secret in a chunk's recorded errors, before the chunk is committed."""
     hidden = {error: text for error in errors if (text := redact(error)) != error}
     if hidden:
         given = {"errors": list(hidden), "hidden": list(hidden.values()), "run": run_id, "chunk": chunk}

@@ -1,4 +1,4 @@
-"""Compile a selector of outbox events to an SQL condition.
+"""Compile a selector of outbox events into an SQL condition.
 
 A selector selects all matching events, never only one page. An event must match every condition of the selector, but
 only one of the given states (``failed``, ``stuck``, ``published``). Every value is passed as a parameter.
@@ -27,12 +27,15 @@ _TIMED_OUT = "57014"
 
 SUPERSEDED = """(o."eventType" IN ('PAYMENT_FAILED', 'PAYMENT_CANCELLED') AND EXISTS (
     SELECT 1 FROM payments AS p WHERE p.id = o."aggregateId" AND p.status::text = 'COMPLETED'))"""
-"""The SQL condition that an event is superseded. If it were sent again, a paid customer would lose the tickets."""
+"""The SQL condition that an event is superseded.
+
+If the event were sent again, a customer who has paid would lose the tickets.
+"""
 
 # A word with a digit is an id, a number, an address or an instant. The other words describe the kind of error.
 PATTERN = r"""regexp_replace(regexp_replace(left(coalesce(o."lastError", ''), 500),
     '[[:alnum:]_-]*[0-9][[:alnum:]_-]*', '#', 'g'), '\s+', ' ', 'g')"""
-"""The SQL expression for an error's text without the parts that differ between events."""
+"""The SQL expression for the text of an event's last error without the parts that differ between events."""
 
 
 def group_of(pattern: str) -> str:
@@ -44,11 +47,11 @@ GROUP = group_of(PATTERN)
 """The SQL expression for the id of an event's error group, which has eight hexadecimal digits."""
 
 SAME_GATEWAY = "translate(lower({}), '-_ ', '') = translate(lower(%(provider)s), '-_ ', '')"
-"""The SQL condition that two gateway names are equal in any spelling, such as ``ZALOPAY`` and ``zalo-pay``."""
+"""The SQL condition that two spellings name the same gateway, such as ``ZALOPAY`` and ``zalo-pay``."""
 
 
 class WindowBy(StrEnum):
-    """The instant of an event to which a time window applies."""
+    """The timestamp of an event to which a time window applies."""
 
     CREATED = "created"
     PUBLISHED = "published"
@@ -58,8 +61,9 @@ class WindowBy(StrEnum):
 class Selector:
     """A selector of events.
 
-    ``ids`` is None if no id was given. Instants are aware. ``limit`` selects the oldest events. ``stuck`` is the
-    minimum time that an event has been pending. ``provider`` is a gateway's name in any spelling.
+    ``ids`` is None if no id was given. Instants are aware. ``limit`` selects only this many events, the oldest ones.
+    ``stuck`` is the minimum time that an event must have been pending. ``provider`` is a gateway's name in any
+    spelling.
     """
 
     ids: tuple[str, ...] | None = None
@@ -84,7 +88,7 @@ class Selector:
         return self == nothing
 
     def described(self) -> dict[str, object]:
-        """Return the selector's conditions for the record of a run. Of many ids, only the number is recorded."""
+        """Return the selector's conditions for the record of a run. If there are many ids, return only their number."""
         said = {field.name: getattr(self, field.name) for field in fields(self)}
         nothing = Selector()
         given = {name: value for name, value in said.items() if value != getattr(nothing, name)}
@@ -115,7 +119,7 @@ class Predicate:
 
 
 def predicate(selector: Selector, max_retries: int) -> Predicate:
-    """Return the selector's SQL condition. The caller adds the selector's limit, together with an order."""
+    """Return the selector's SQL condition. The caller must add the ORDER BY clause and the selector's limit."""
     conditions = [*_of_state(selector), *_of_row(selector), *_of_payment(selector), *_of_window(selector)]
     parameters: dict[str, object] = {
         "max_retries": max_retries,
@@ -139,7 +143,7 @@ def pattern_errors_as_input_errors(selector: Selector) -> Iterator[None]:
     """Raise an input error if PostgreSQL cannot read the selector's pattern, or if the search takes too long.
 
     Raises:
-        InputError: the ``--error`` pattern is not a regular expression, or the statement timed out because of it.
+        InputError: the ``--error`` pattern is not a regular expression, or the pattern made the statement time out.
     """
     try:
         yield

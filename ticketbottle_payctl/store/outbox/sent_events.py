@@ -14,7 +14,7 @@ _AT_ONCE = 5000
 
 
 class SentEvent(NamedTuple):
-    """A published event. ``digest`` is the SHA-256 of its record's expected value. Instants are UTC.
+    """A published event. ``digest`` is the SHA-256 hash of the value that its record must have. Instants are UTC.
 
     ``version`` is the id of the transaction that wrote the row, so it differs after every change of the row.
     """
@@ -29,10 +29,12 @@ class SentEvent(NamedTuple):
 
 
 def created_between(connection: Connection, since: datetime, until: datetime, limit: int) -> Iterator[SentEvent]:
-    """Yield at most ``limit`` published events that were created in the window, unordered, in constant memory.
+    """Yield at most ``limit`` published events that were created in the window. The events are not sorted.
 
-    Half-marked rows of the replaced service are included, because they were sent. The index on (published, "createdAt")
-    is used.
+    Memory use is constant.
+
+    Half-marked rows of the replaced service are included, because they were sent. The query uses the index on
+    (published, "createdAt").
     """
     connection.exec_driver_sql(
         """

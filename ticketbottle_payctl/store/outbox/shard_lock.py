@@ -1,22 +1,23 @@
 """Lock a shard for one publisher at a time, so that no event is sent before an earlier event of its payment.
 
-A shard has two locks, numbered 0 and 1. A publisher uses two transactions in turn, and each of them takes one of the
-locks. It claims the next batch before it commits the previous one, so it always holds at least one lock. A new
-publisher must get one lock and must see that the other lock is free. It never waits. If it is refused, it ends its
-transaction at once, so the working publisher waits for its lock for only some microseconds.
+A shard has two locks, numbered 0 and 1. A publisher alternates between two transactions, and each of them takes one of
+the locks. The publisher claims the next batch before it commits the previous one, so it always holds at least one lock.
+A new publisher must get one lock and must see that the other lock is free. The new publisher never waits for a lock. If
+it is refused, it ends its transaction at once. Therefore the working publisher waits only a few microseconds for its
+lock.
 
 A returning publisher reuses its cached state of the shard only if no other publisher has held the shard since. This is
-true if its name is still on the shard, and no publisher with another number of shards has written its name on a shard
-later. ``payctl.publishers`` identifies a shard by the number of its lock 0. This number also contains the publisher's
-number of shards.
+true under two conditions. The returning publisher's name must still be on the shard, and no publisher with a different
+number of shards has written its own name on any shard since. ``payctl.publishers`` identifies a shard by the number of
+its lock 0. This number also contains the publisher's number of shards.
 
-A replay can requeue an event at a position that a publisher has already passed. Therefore a replay writes a name too,
-in a row that belongs to no shard, and every publisher rescans before its next claim. The instant in that row is ahead
-of the clock, because a publisher may write its own name before the replay's transaction commits.
+A replay can requeue an event at a position that a publisher has already passed. Therefore a replay also writes a name,
+in a row that belongs to no shard, and every publisher rescans before its next claim. The time in this row is ahead of
+the clock, because a publisher may write its own name before the replay's transaction commits.
 
-``since`` in that table is the time when the publisher was last seen. A publisher writes this time when it takes over a
-shard, at each rescan, and when it ends. Therefore payctl can distinguish an idle publisher from a publisher that has
-died.
+The ``since`` column of ``payctl.publishers`` is the time when the publisher was last seen. A publisher writes this time
+when it takes over a shard, when it rescans, and when it ends. Therefore payctl can distinguish an idle publisher from a
+publisher that has died.
 """
 
 from __future__ import annotations
@@ -55,7 +56,10 @@ ON CONFLICT (shard) DO UPDATE SET owner = excluded.owner, since = excluded.since
 """
 
 REPLAY_PLACE = 0
-"""The number of the replays' row in ``payctl.publishers``. No publisher uses it, because it encodes zero shards."""
+"""The number of the row for replays in ``payctl.publishers``.
+
+No publisher uses this number, because it encodes zero shards.
+"""
 
 MAKE_RESCAN = f"""
 INSERT INTO payctl.publishers (shard, owner, since)
@@ -63,17 +67,20 @@ SELECT {REPLAY_PLACE}, 'replay', GREATEST(clock_timestamp(), max(since)) + inter
 HAVING {{condition}}
 ON CONFLICT (shard) DO UPDATE SET owner = excluded.owner, since = excluded.since
 """  # noqa: S608 - only constants are put in
-"""An SQL statement that makes every publisher rescan if ``condition`` is true. It must be committed within 30 s."""
+"""An SQL statement that makes every publisher rescan if ``condition`` is true. The caller must commit within 30 s."""
 
 IS_PUBLISHING = f"EXISTS (SELECT FROM pg_locks AS l WHERE {advisory_locks.held(Namespace.SHARDS)})"
 """An SQL expression that is true while any publisher has an open batch."""
 
 
 class Holder(NamedTuple):
-    """A session that keeps another publisher out of a shard. ``shards`` is its PAYCTL_SHARDS.
+    """A session that keeps another publisher out of a shard.
 
-    ``owner`` is the name of the last publisher that took over the shard: host, process id and a random number. Until
-    the holder commits its first batch, this is the previous publisher. ``pid`` is None if the lock is free now.
+    ``shards`` is the number of shards that the session's publisher uses.
+
+    ``owner`` is the name of the last publisher that took over the shard. The name has the host, the process id and a
+    random number. Until the holder commits its first batch, ``owner`` is the previous publisher. ``pid`` is None if the
+    lock is free now.
     """
 
     pid: int | None
@@ -92,7 +99,7 @@ class Entry(Enum):
 
 
 def enter(connection: Connection, shard: int, shards: int, lock: int, owner: str) -> Entry:
-    """Try to lock a free shard as its publisher. If the result is REFUSED, end this transaction at once."""
+    """Try to lock a shard for this publisher. If the result is REFUSED, the caller must end the transaction at once."""
     parameters = {
         "own": _number(shard, shards, lock),
         "other": _number(shard, shards, 1 - lock),
@@ -109,12 +116,15 @@ def enter(connection: Connection, shard: int, shards: int, lock: int, owner: str
 
 
 def show_life(connection: Connection, shard: int, shards: int, owner: str) -> None:
-    """Record that this publisher is alive now. Call this in a transaction that has entered the shard."""
+    """Record that this publisher is alive now. Call this in a transaction in which :func:`enter` succeeded."""
     _write_name(connection, shard, shards, owner)
 
 
 def holders(connection: Connection, shard: int, shards: int) -> list[Holder]:
-    """Return the sessions that keep a new publisher out of a shard, or its last publisher if the lock is free now."""
+    """Return the sessions that keep a new publisher out of a shard.
+
+    If the shard is free now, return its last publisher.
+    """
     rows = connection.exec_driver_sql(
         f"""
         WITH lock AS (
@@ -137,16 +147,16 @@ def holders(connection: Connection, shard: int, shards: int) -> list[Holder]:
 
 
 def held_shards(connection: Connection, shards: int) -> list[int]:
-    """Return the numbers of the shards that publishers hold now. ``shards`` is the number of all shards."""
+    """Return the numbers of the shards that publishers hold now. ``shards`` is the total number of shards."""
     return [
         shard for shard in range(shards) if any(each.pid is not None for each in holders(connection, shard, shards))
     ]
 
 
 def keeping(shard: int, shards: int, lock: int) -> str:
-    """Return the SQL expression that takes one lock of a shard while our other transaction holds the other lock.
+    """Return the SQL expression that takes one of a shard's two locks while this publisher holds the other.
 
-    A new publisher may hold the lock until it is refused. If so, the expression waits, up to the lock timeout.
+    A new publisher may hold the lock until it is refused. In that case the expression waits, up to the lock timeout.
     """
     return advisory_locks.take(Namespace.SHARDS, _number(shard, shards, lock))
 

@@ -7,15 +7,15 @@
     published  "published" or "publishedAt" is set
 
 The service that payctl replaces set only ``"publishedAt"``. Those events were sent, so they count as published and are
-called half marked. Each function returns an SQL condition on a row. ``row`` is the row's alias with its dot, ``"o."``.
-The conditions for pending and dead need the parameter ``max_retries``.
+called half marked. Each function returns an SQL condition or expression for a row. ``row`` is the row's alias with a
+dot, such as ``"o."``. The conditions for pending and dead events need the ``max_retries`` parameter.
 """
 
 from __future__ import annotations
 
 
 def published(row: str = "") -> str:
-    """Return the condition that an event was sent, no matter which service marked the event."""
+    """Return the condition that an event was sent, no matter whether payctl or the replaced service marked it."""
     return f'({row}published OR {row}"publishedAt" IS NOT NULL)'
 
 
@@ -30,7 +30,7 @@ def unpublished(row: str = "") -> str:
 
 
 def has_retries(row: str = "") -> str:
-    """Return the condition that an unpublished event is pending and not dead."""
+    """Return the condition that an unpublished event has retries left."""
     return f'{row}"retryCount" < %(max_retries)s'
 
 
@@ -50,5 +50,8 @@ def name(row: str = "") -> str:
 
 
 def order_code(row: str = "") -> str:
-    """Return the SQL expression for the order code in an event's payload. It is NULL if there is no order code."""
+    """Return the SQL expression for the order code in an event's payload.
+
+    The expression is NULL if the payload has no order code.
+    """
     return f"left({row}payload->>'order_code', 60)"

@@ -1,8 +1,8 @@
 """Read the state of the outbox at a cost that does not grow with the number of published events.
 
 Pending and dead events are counted exactly, through the index on (published, "createdAt"), which skips published rows.
-Only a fixed number of the newest published rows is read. The rows of a small table are counted. The number of rows in a
-large table is estimated from its statistics.
+Of the published rows, only a fixed number is read, the newest first. The total number of rows is counted if the table
+is small, and is estimated from the table's statistics if the table is large.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ticketbottle_payctl.store.outbox import states
 from ticketbottle_payctl.store.outbox.selector import GROUP, PATTERN
 
 NEWEST = 10_000
-"""The maximum number of published events that are read. More events would hardly change rates and lags."""
+"""The maximum number of published events that are read. More events would hardly change the rates and lags."""
 
 PARTS = 30
 """The number of equal parts into which the window is divided."""
@@ -42,10 +42,11 @@ class By(StrEnum):
 class Recent(NamedTuple):
     """Counts and lags of the newest published events. Instants are UTC without a zone, as in the table.
 
-    ``created_since`` and ``sent_since`` are the instants from which events were read. They are later than the window's
-    start if the window has more than :data:`NEWEST` events. The ``recent`` counts cover the last minute. Lags are
-    seconds from ``"createdAt"`` to ``"publishedAt"``, or None if no event was sent. ``newest_sent`` is the creation
-    time of the newest event that was sent in the last minute. ``last_sent`` is the time of the last sending, or None.
+    ``created_since`` and ``sent_since`` are the earliest instants for which the counts are complete. They are later
+    than the window's start if the window has more than :data:`NEWEST` events. The ``recent`` counts cover the last
+    minute. Lags are seconds from ``"createdAt"`` to ``"publishedAt"``, or None if no event was sent. ``newest_sent`` is
+    the creation time of the newest event that was sent in the last minute. ``last_sent`` is the time when an event was
+    last sent, or None.
     """
 
     now: datetime
@@ -67,9 +68,10 @@ class Recent(NamedTuple):
 class Unpublished(NamedTuple):
     """All events that are not marked published, counted exactly.
 
-    Ages are seconds by the database's clock, or None. ``late`` counts pending events older than the given age.
-    ``sent_unmarked`` counts half-marked events of the replaced service, which were sent. ``created`` counts the events
-    in all these states that were created in the window, and ``recent_created`` those created in the last minute.
+    Ages are in seconds by the database's clock, or None. ``late`` counts pending events that are older than
+    ``late_after_s``. ``sent_unmarked`` counts half-marked events of the replaced service, which were sent. ``created``
+    counts the events of all these states that were created in the window, and ``recent_created`` those that were
+    created in the last minute.
     """
 
     pending: int
@@ -85,7 +87,7 @@ class Unpublished(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Unpublished events with the same state and the same values in the grouping fields.
+    """Unpublished events that have the same state and the same values in the grouping fields.
 
     Fields that are not used for grouping are None. ``error`` is the kind of the last error, and ``error_group`` its id.
     """
@@ -101,7 +103,10 @@ class Group(NamedTuple):
 
 
 class Total(NamedTuple):
-    """The number of rows in the table. ``exact`` is true if it was counted and false if it was estimated."""
+    """The number of rows in the table.
+
+    ``exact`` is true if the rows were counted, and false if the number was estimated.
+    """
 
     rows: int
     exact: bool
@@ -126,8 +131,8 @@ _PART = """width_bucket(date_part('epoch', {at}), date_part('epoch', {start}), d
 def recent(connection: Connection, window_s: float) -> Recent:
     """Read the newest published events, at most :data:`NEWEST`.
 
-    The newest events are those created last, because only the creation time has an index. Therefore an old event that
-    was sent recently may be missing.
+    The newest events are those that were created last, because only the creation time has an index. Therefore an old
+    event that was sent recently may be missing.
     """
     sql = f"""
         WITH newest AS MATERIALIZED (
@@ -219,7 +224,7 @@ def unpublished(
 
 
 def created_after(connection: Connection, at: datetime) -> int:
-    """Count the events that were created after an aware instant, published or not. Only those rows are read."""
+    """Count the published and unpublished events that were created after an aware instant. Only those rows are read."""
     sql = """
         SELECT (SELECT count(*) FROM outbox WHERE published = true AND "createdAt" > %(at)s)
             + (SELECT count(*) FROM outbox WHERE published = false AND "createdAt" > %(at)s)
@@ -228,7 +233,10 @@ def created_after(connection: Connection, at: datetime) -> int:
 
 
 def groups(connection: Connection, max_retries: int, by: Sequence[By]) -> list[Group]:
-    """Return the largest groups of unpublished events, dead ones first, at most 50 of each state."""
+    """Return the largest groups of unpublished events, at most 50 groups of each state.
+
+    Groups of dead events come first.
+    """
     asked = {name: column for each in by for name, column in _COLUMNS[each].items()}
     columns = ", ".join(f"{asked.get(name, 'NULL::text')} AS {name}" for name in _LABELS)
     sql = f"""
@@ -262,7 +270,10 @@ def sent_by(connection: Connection, by: By, since: datetime) -> dict[str | None,
 
 
 def total(connection: Connection) -> Total:
-    """Count the rows of a small table. Estimate those of a large table from its statistics and its file size."""
+    """Count the rows if the table is small.
+
+    Otherwise estimate their number from the table's statistics and file size.
+    """
     row = connection.exec_driver_sql(
         """
         SELECT pg_relation_size(oid), current_setting('block_size')::int, reltuples, relpages

@@ -1,4 +1,4 @@
-"""Read and write ``payctl.webhook_receipts``, which has every genuine callback and payctl's decision about it."""
+"""Read and write ``payctl.webhook_receipts``, which contains each genuine callback and payctl's decision about it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _REFUSED = """
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A genuine callback and the decision about it. ``result`` and ``reason`` are values of the job's enums."""
+    """A genuine callback and payctl's decision about it. ``result`` and ``reason`` are values of the job's enums."""
 
     id: str
     callback: Callback | Unclear
@@ -76,7 +76,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class StoredRequest:
-    """The request in a receipt. payctl can process it again."""
+    """The request in a receipt. payctl can process the request again."""
 
     receipt_id: str
     provider: str
@@ -104,23 +104,23 @@ class RefusedLately(NamedTuple):
 def store(connection: Connection, receipt: Receipt) -> bool:
     """Store the receipt of a callback that changed no payment.
 
-    Return whether this receipt is the first one that reports a second transfer of money for its payment. This is true
-    if earlier receipts of the payment report a success, and none of them has this payment number.
+    Return whether this receipt is the first to report another transfer of money for an already paid payment. This is
+    true if earlier receipts of the payment report a success, and none of them has this payment number.
     """
     ((second,),) = fetch(connection, _STORE, parameters(receipt))
     return bool(second)
 
 
 def require(connection: Connection) -> None:
-    """Raise an error if the table is missing or the role may not read it. No row is read."""
+    """Raise an error if the table is missing or the role is not allowed to read it. No row is read."""
     connection.exec_driver_sql("SELECT FROM payctl.webhook_receipts LIMIT 0")
 
 
 def find_request(connection: Connection, receipt_id: str) -> StoredRequest | None:
-    """Return the request in a stored receipt, or None. ``receipt_id`` can be the first characters of the id.
+    """Return the request in a stored receipt, or None if there is no such receipt. ``receipt_id`` can be a short id.
 
     Raises:
-        InputError: the ids of several receipts begin with these characters.
+        InputError: the ids of several receipts begin with ``receipt_id``.
     """
     (whole,) = short_ids.whole(connection, "payctl.webhook_receipts", [receipt_id], uuids=True)
     try:
@@ -135,9 +135,9 @@ def find_request(connection: Connection, receipt_id: str) -> StoredRequest | Non
 
 
 def refused_lately(connection: Connection, newest: int, most: int) -> RefusedLately | None:
-    """Return the refused callbacks among the ``newest`` ones. Older callbacks are not read.
+    """Return the refused callbacks among the ``newest`` callbacks, at most ``most``.
 
-    Return None if the role may not read the table, or the table is missing.
+    Return None if the table is missing or the role is not allowed to read it.
     """
     if not connection.exec_driver_sql(_MAY_READ).scalar_one():
         return None
@@ -147,7 +147,7 @@ def refused_lately(connection: Connection, newest: int, most: int) -> RefusedLat
 
 
 def parameters(receipt: Receipt) -> dict[str, Any]:
-    """Return the parameters of :data:`INSERT`. The statement that settles a payment uses them too."""
+    """Return the parameters for :data:`INSERT`. The statement that settles a payment uses the same parameters."""
     request = receipt.request
     return _content(receipt.callback) | {
         "receipt_id": receipt.id,
@@ -190,5 +190,5 @@ def _content(callback: Callback | Unclear) -> dict[str, Any]:
 
 
 def _text(value: str) -> str:
-    """Return a text that PostgreSQL can store, without NUL and lone surrogates. Signed parts never contain them."""
+    """Replace NUL and lone surrogates, which PostgreSQL cannot store. Signed parts never contain these characters."""
     return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()

@@ -1,4 +1,4 @@
-"""Count the callbacks of a window in ``payctl.webhook_receipts``. Only genuine callbacks have a receipt."""
+"""Count a time window's callbacks in ``payctl.webhook_receipts``. Only genuine callbacks have a receipt."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 
 class RefusedCallback(NamedTuple):
-    """A refused callback, with its receipt's id, its arrival time, its gateway and the reason."""
+    """A refused callback, with the id of its receipt, its arrival time, its gateway and the reason."""
 
     id: str
     at: datetime
@@ -19,7 +19,10 @@ class RefusedCallback(NamedTuple):
 
 
 class Received(NamedTuple):
-    """The numbers of a window's callbacks by result. Refused ones are also counted by reason and part of the window."""
+    """The number of callbacks in a window by result.
+
+    Refused callbacks are also counted by reason and part of the window.
+    """
 
     by_result: Mapping[str, int]
     refused: Mapping[str, Mapping[int, int]]

@@ -1,4 +1,4 @@
-"""Record a run from its beginning to its end, in the same way for every command."""
+"""Record how a run begins and ends, in the same way for every command."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ticketbottle_payctl.store.payctl.runs import NewRun, RunStatus
 
 @dataclass(slots=True)
 class OpenRun:
-    """A run whose lock is held. ``counts`` are recorded if the work raises an error."""
+    """A run whose lock this process holds. ``counts`` are recorded if the work raises an error."""
 
     engine: Engine
     id: str
@@ -25,7 +25,7 @@ class OpenRun:
     counts: dict[str, int] = field(default_factory=dict)
 
     def end(self, status: RunStatus, counts: Mapping[str, int] | None = None) -> None:
-        """Record how the run ended. A run that an operator cancelled stays cancelled.
+        """Record the status and the counts with which the run ended. A run that an operator cancelled stays cancelled.
 
         Raises:
             DatabaseUnavailableError: the server cannot be reached. The run is then shown as interrupted.
@@ -38,11 +38,13 @@ class OpenRun:
 def open_run(
     engine: Engine, run: NewRun, limits: Limits, *, also: Callable[[Connection], None] = lambda _: None
 ) -> Iterator[OpenRun]:
-    """Hold the run's lock and record its beginning. ``also`` writes more rows in the same transaction.
+    """Record that a run has begun, and hold the run's lock during the block.
 
-    The block must call :meth:`OpenRun.end`. If it raises, the run is recorded as interrupted with the counts so far. If
-    the process is killed or the database is unavailable, the record still says ``running``, but the lock is free, so
-    readers see ``interrupted``.
+    ``also`` writes more rows in the same transaction.
+
+    The block must call :meth:`OpenRun.end`. If the block raises, the run is recorded as interrupted with the counts so
+    far. If the process is killed or the database is unavailable, the record still says ``running``, but the lock is
+    free, so readers see ``interrupted``.
 
     Raises:
         LockedError: another process is running this run.
@@ -60,7 +62,7 @@ def open_run(
 
 @contextmanager
 def reopened_run(engine: Engine, run_id: str, limits: Limits, begin: Callable[[Connection], None]) -> Iterator[OpenRun]:
-    """Hold the lock of a recorded run again, and record its end as :func:`open_run` does.
+    """Hold the lock of an earlier run during the block, and record how the run ends as :func:`open_run` does.
 
     ``begin`` records the operator who resumes the run.
 

@@ -1,7 +1,7 @@
 """Lock a run while it is running.
 
-The lock's transaction does nothing else, so it does not delay vacuum. The lock ends with the process or its connection,
-so a killed run does not count as running.
+The transaction that holds the lock does nothing else, so it does not delay vacuum. The lock is released when the
+process or its connection ends, so a killed run does not count as running.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _KEY = "('x' || left({id}, 8))::bit(32)"
 
 AT_WORK = f"""EXISTS (SELECT FROM pg_locks AS l WHERE {advisory_locks.held(Namespace.RUNS)}
     AND l.objid::bigint = {_KEY.format(id="r.id::text")}::bigint)"""
-"""An SQL expression that is true if the run in row ``r`` of ``payctl.runs`` is running."""
+"""An SQL expression that is true if row ``r`` of ``payctl.runs`` is a run that is running now."""
 
 _TRY = f"SELECT {advisory_locks.try_take(Namespace.RUNS, _KEY.format(id='%(run)s') + '::int')}"
 

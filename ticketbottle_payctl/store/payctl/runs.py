@@ -1,4 +1,4 @@
-"""Write and read ``payctl.runs`` (the operators' runs) and ``payctl.run_items`` (the rows that each run processed)."""
+"""Write and read ``payctl.runs`` (operators' runs) and ``payctl.run_items`` (the rows that each run processed)."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _COLUMNS = f"""r.id::text, r.command, {_STATUS}, r.os_user, r.host, r.actor, r.d
 class RunStatus(StrEnum):
     """The status of a run.
 
-    A ``stopped`` run ended itself because of errors. A signal or a crash ended an ``interrupted`` run. A replay with
-    one of these statuses can be resumed. An ``incomplete`` run ended before all work was done, at its time limit or on
-    a signal. The command's next run does the rest.
+    A ``stopped`` run stopped because of errors. An ``interrupted`` run was ended by a signal or a crash. A replay with
+    one of these two statuses can be resumed. An ``incomplete`` run ended at its time limit or on a signal before all
+    work was done. The next run of the same command does the rest.
     """
 
     RUNNING = "running"
@@ -47,7 +47,10 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
-    """A run to be recorded. ``selector`` and ``options`` are the plain values needed to show and resume the run."""
+    """A run to be recorded.
+
+    ``selector`` and ``options`` are the plain values that are needed to show and resume the run.
+    """
 
     id: str
     command: str
@@ -59,7 +62,7 @@ class NewRun:
 
 
 class RunAction(StrEnum):
-    """An action of an operator on a run after its start."""
+    """An operator's action on a run that has already begun."""
 
     RESUMED = "resumed"
     CANCELLED = "cancelled"
@@ -67,7 +70,7 @@ class RunAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunAct:
-    """A recorded action of an operator on a run after its start, with the time (UTC) and the reason."""
+    """A recorded action of an operator on a run that had already begun, with the time (UTC) and the reason."""
 
     deed: str
     at: datetime
@@ -80,8 +83,8 @@ class RunAct:
 class Run:
     """A recorded run. Instants are UTC. ``finished_at`` is None while the run is running or can be resumed.
 
-    A run that started but is not running and has not finished is ``interrupted``. ``acts`` lists, in order, the
-    operators who resumed or cancelled the run.
+    A run that is recorded as running, but whose lock no process holds, is shown as ``interrupted``. ``acts`` lists, in
+    order, when operators resumed or cancelled the run.
     """
 
     id: str
@@ -101,7 +104,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class RunItem:
-    """A row that a run processed, with its values before and after, or the reason why it was left unchanged.
+    """A row that a run processed, with its values before and after. If the row was left unchanged, ``reason`` says why.
 
     ``chunk`` is -1 if the row was left out of the plan.
     """
@@ -138,9 +141,9 @@ def start(connection: Connection, run: NewRun) -> None:
 
 
 def act(connection: Connection, run_id: str, deed: RunAction, who: Actor, reason: str | None) -> bool:
-    """Resume or cancel a run, and record the operator. Return False if the run was cancelled or has ended.
+    """Record that an operator resumes or cancels a run. Return False if the run's status does not allow this.
 
-    A run that is done keeps its status. If it is resumed to search for remaining rows, this is recorded too.
+    A run that is done keeps its status if it is resumed to search for remaining rows. The action is recorded too.
     """
     row = connection.exec_driver_sql(
         """
@@ -168,7 +171,7 @@ def act(connection: Connection, run_id: str, deed: RunAction, who: Actor, reason
 
 
 def left_alone(connection: Connection, run_id: str, rows: Sequence[tuple[str, str]]) -> None:
-    """Record the ids of the rows that were left out before the run began, and the reasons."""
+    """Record the ids of the rows that were left out of the run's plan, and the reasons."""
     connection.exec_driver_sql(
         """
         INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome, reason)
@@ -180,7 +183,7 @@ def left_alone(connection: Connection, run_id: str, rows: Sequence[tuple[str, st
 
 
 def update(connection: Connection, run_id: str, status: RunStatus, counts: Mapping[str, int]) -> None:
-    """Record the status and the counts of a run. A run that was cancelled stays cancelled."""
+    """Record a run's status and counts. A cancelled run stays cancelled."""
     connection.exec_driver_sql(
         """
         UPDATE payctl.runs SET status = %(status)s, counts = counts || %(counts)s::jsonb,
@@ -193,7 +196,7 @@ def update(connection: Connection, run_id: str, status: RunStatus, counts: Mappi
 
 
 def count(connection: Connection, run_id: str, counts: Mapping[str, int]) -> None:
-    """Add these values to a run's counts."""
+    """Store these values among a run's counts. A value replaces an earlier value with the same name."""
     connection.exec_driver_sql(
         "UPDATE payctl.runs SET counts = counts || %(counts)s::jsonb WHERE id = %(id)s::uuid",
         {"id": run_id, "counts": json.dumps(dict(counts))},
@@ -201,7 +204,7 @@ def count(connection: Connection, run_id: str, counts: Mapping[str, int]) -> Non
 
 
 def find(connection: Connection, prefix: str) -> list[Run]:
-    """Return the runs whose id begins with ``prefix``, at most two."""
+    """Return at most two runs whose ids begin with ``prefix``."""
     sql = f"SELECT {_COLUMNS} FROM payctl.runs AS r WHERE r.id::text LIKE %(prefix)s ORDER BY r.started_at LIMIT 2"  # noqa: S608
     escaped = prefix.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return [_run(row) for row in connection.exec_driver_sql(sql, {"prefix": f"{escaped}%"})]
@@ -231,7 +234,7 @@ def between(connection: Connection, since: datetime, until: datetime, limit: int
 
 
 def items(connection: Connection, run_id: str, limit: int, *, left: bool = False) -> list[RunItem]:
-    """Return rows of a run in order. With ``left``, return only those that were left unchanged."""
+    """Return the first ``limit`` rows of a run in order. With ``left``, return only rows that were left unchanged."""
     condition = "AND after IS NULL" if left else ""
     rows = connection.exec_driver_sql(
         f"""
@@ -245,7 +248,10 @@ def items(connection: Connection, run_id: str, limit: int, *, left: bool = False
 
 
 def of_item(connection: Connection, item_ids: list[str]) -> list[tuple[str, Run, datetime | None]]:
-    """Return the runs that changed any of these rows, oldest first, with the row's id and its last publishing time."""
+    """Return the runs that changed any of these rows, oldest first.
+
+    Each run comes with the row's id, and with the row's publishing time before the change.
+    """
     rows = connection.exec_driver_sql(
         f"""
         SELECT i.item_id, (i.before->>'published_at')::timestamp, {_COLUMNS}

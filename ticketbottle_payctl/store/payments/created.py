@@ -1,4 +1,4 @@
-"""Count the payments that were created in a window. ``"createdAt"`` has no index, so payctl reads the whole table."""
+"""Count the payments that were created in a time window. ``"createdAt"`` has no index, so the whole table is read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from ticketbottle_payctl.store.db.owner_time import NOW, stored
 
 
 class CreatedPayments(NamedTuple):
-    """The numbers of a window's payments by current status. ``overdue`` counts those PENDING for too long."""
+    """The number of a window's payments by current status.
+
+    ``overdue`` counts those that have been PENDING for too long.
+    """
 
     by_status: Mapping[str, int]
     overdue: int

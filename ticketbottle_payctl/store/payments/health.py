@@ -1,4 +1,4 @@
-"""Measure each gateway's health by its recent payments that no callback has settled, and by its last callback."""
+"""Measure each gateway's health by its last callback, and by its recent payments that no callback has settled."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _HEALTH = f"""
 
 @dataclass(frozen=True, slots=True)
 class GatewayHealth:
-    """The health of a gateway, based on its payments of the last day.
+    """A gateway's health, based on the payments of the last day.
 
-    ``due`` payments are old enough to have been settled, and ``overdue`` counts the due payments that are still
-    PENDING. ``created_since`` counts the payments that were created after the gateway's last genuine callback.
-    ``silent_s`` is the age in seconds of the oldest of those payments, or None if there are no such payments.
+    ``due`` counts the payments that are old enough to have been settled, and ``overdue`` those that are still PENDING.
+    ``created_since`` counts the payments that were created after the gateway's last genuine callback. ``silent_s`` is
+    the age in seconds of the oldest of those payments, or None if there are no such payments.
     """
 
     gateway: str
@@ -47,9 +47,9 @@ class GatewayHealth:
 
 
 def health(connection: Connection, *, after: timedelta, window: timedelta) -> list[GatewayHealth]:
-    """Return the health of each gateway that has payments of the last day.
+    """Return the health of each gateway that has payments from the last day.
 
-    A payment is due from ``after`` to ``after + window`` after its creation.
+    A payment is due if its age is between ``after`` and ``after + window``.
     """
     rows = fetch(connection, _HEALTH, {"after": after, "window": window})
     return [

@@ -1,4 +1,4 @@
-"""Read a payment's row, its callbacks and events, and the operators' runs that changed the events."""
+"""Read a payment's row, callbacks and events, and the operators' runs that changed the events."""
 
 from __future__ import annotations
 
@@ -93,7 +93,10 @@ class ReceiptRow:
 
 
 class NearOrder(NamedTuple):
-    """An order whose code ends with the given characters. The amount is in whole units. The instant is UTC."""
+    """An order whose code ends with the given characters. The amount is in whole units of its currency.
+
+    The instant is UTC.
+    """
 
     payment_id: str
     order_code: str
@@ -104,7 +107,7 @@ class NearOrder(NamedTuple):
 
 
 class Replayed(NamedTuple):
-    """A run that changed an event, and the event's publishing time before the change, or None."""
+    """A run that changed an event. ``published_before`` is the event's publishing time before the change, if any."""
 
     event_id: str
     run: Run
@@ -113,7 +116,7 @@ class Replayed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """All rows about one payment. ``payment`` is None if this database has only receipts or events of the payment."""
+    """All rows about one payment. If the database has only the payment's receipts or events, ``payment`` is None."""
 
     payment: PaymentRow | None
     receipts: tuple[ReceiptRow, ...]
@@ -122,7 +125,10 @@ class History:
 
 
 def find(connection: Connection, name: str, max_retries: int) -> History | None:
-    """Find a payment, order, event or callback by its id or code. Return all rows of the payment, or None."""
+    """Find the payment that ``name`` identifies. Return all rows about the payment, or None if nothing was found.
+
+    ``name`` can be the id of a payment, event or callback, an order code, or a reference.
+    """
     found = _named(connection, name) or _named(connection, _whole(connection, name))
     if found is None:
         return None
@@ -137,9 +143,9 @@ def find(connection: Connection, name: str, max_retries: int) -> History | None:
 
 
 def orders_ending_in(connection: Connection, ending: str) -> list[NearOrder]:
-    """Return at most ten orders whose code ends with these characters, the latest first. Ignore the case.
+    """Return at most ten orders whose code ends with these characters in upper or lower case, the latest first.
 
-    If the characters are a whole code in another case, only that order is returned. With fewer than four characters the
+    If the characters are a complete code, only that order is returned. If there are fewer than four characters, the
     result is empty. There is no index for this search, so it reads the whole table.
     """
     if len(ending) < _SHORTEST_ENDING:
@@ -167,7 +173,7 @@ def _named(connection: Connection, name: str) -> tuple[str | None, str | None, s
 
 
 def _whole(connection: Connection, name: str) -> str:
-    """Return the id of a payment, event or callback that begins with ``name``, or ``name`` itself if none does.
+    """Return the id of a payment, event or callback that begins with ``name``, or ``name`` if no id does.
 
     Raises:
         InputError: several ids begin with ``name``.

@@ -1,13 +1,13 @@
-"""Find a callback's payment through an index, without reading the whole table if possible.
+"""Find a callback's payment. If possible, use an index and do not read the whole table.
 
-``"orderCode"`` has a unique index. The reference ``"providerTransactionId"`` has no index in production. A callback of
-ZaloPay, VNPay or MoMo contains the order code, so the index finds its row. A PayOS callback contains a number instead,
-which gives the order's date and the last five characters of its order code. Order codes have the form
-``TB-{EVENT}-{YYYYMMDD}-{8 letters or digits}``. Therefore the index walk below goes from one ticket event to the next.
-For each ticket event it reads the order codes of that date.
+``"orderCode"`` has a unique index. The reference ``"providerTransactionId"`` has no index in production. A callback
+from ZaloPay, VNPay or MoMo contains the order code, so the unique index finds the payment. A PayOS callback contains a
+number instead, from which payctl can compute the order's date and the last five characters of the order code. Order
+codes have the format ``TB-{EVENT}-{YYYYMMDD}-{8 letters or digits}``. Therefore the index walk below goes from one
+ticket event to the next. For each ticket event, it reads the order codes with that date.
 
-Every search finds the same payment, because every search compares the reference. If several payments have the same
-reference, every search prefers the payment whose order code matches the number.
+All searches find the same payment, because all of them compare the reference. If several payments have the same
+reference, all searches prefer the payment whose order code matches the number.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from sqlalchemy import Connection
 from ticketbottle_payctl.domain.callback import Callback, OrderHint, Unclear
 
 LARGE = 100_000
-"""The number of payments above which reading the whole table takes longer than the rest of a callback."""
+"""The number of payments above which reading the whole table takes longer than all other work for a callback."""
 
 _WORTH_A_WALK = 10_000
 _MOST_EVENTS = 500
-"""The maximum number of ticket events in an index walk. The walk takes about 15 µs for each ticket event."""
+"""The maximum number of ticket events in an index walk. The walk takes about 15 µs per ticket event."""
 
 _UNINDEXED = "payctl_unindexed_payments"
 
@@ -64,7 +64,7 @@ BY_NUMBER = f"""SELECT id FROM payments WHERE "orderCode" = ANY (SELECT code FRO
 
 
 def parameters(callback: Callback | Unclear) -> dict[str, object]:
-    """Return the parameters of this module's statements."""
+    """Return the parameters for this module's statements."""
     hint = callback.order_hint or OrderHint()
     return {
         # An empty name of an unclear callback must not find a payment with an empty reference.
@@ -78,7 +78,9 @@ def parameters(callback: Callback | Unclear) -> dict[str, object]:
 
 
 def needs_walk(connection: Connection, callback: Callback | Unclear) -> bool:
-    """Return whether an index walk is needed: the callback has no order code, and the reference may have no index.
+    """Return whether an index walk is needed.
+
+    This is true if the callback has no order code and the reference may have no index.
 
     Each connection learns from its first walk whether the reference is indexed. A pooled connection lives for a few
     minutes, so payctl notices a new index soon.
@@ -87,14 +89,14 @@ def needs_walk(connection: Connection, callback: Callback | Unclear) -> bool:
 
 
 def learn(connection: Connection, payments: int, *, indexed: bool) -> None:
-    """Remember the table facts that a walk has read, for later callbacks on this connection."""
+    """Remember what a walk has learned about the table, for later callbacks on this connection."""
     connection.info[_UNINDEXED] = 0 if indexed or payments <= _WORTH_A_WALK else payments
 
 
 def unindexed_payments(connection: Connection) -> int:
-    """Return the approximate number of payments that PayOS's lookup reads without an index. This takes no round trip.
+    """Return the approximate number of payments that a PayOS lookup reads without an index.
 
-    If the lookup is fast, return 0.
+    If the lookup is fast, return 0. This call takes no round trip.
     """
     payments = connection.info.get(_UNINDEXED, 0)
     return payments if payments > LARGE else 0
@@ -110,6 +112,6 @@ def count_roughly(connection: Connection) -> int:
 
 
 def has_any_of(connection: Connection, gateway: str) -> bool:
-    """Return whether this gateway has any payment. If the gateway has none, the query reads the whole table."""
+    """Return whether this gateway has any payments. If the gateway has no payments, the query reads the whole table."""
     sql = "SELECT EXISTS (SELECT FROM payments WHERE translate(lower(provider), '-_ ', '') = %(gateway)s)"
     return bool(connection.exec_driver_sql(sql, {"gateway": gateway}).scalar_one())

@@ -1,4 +1,4 @@
-"""Find payments without a final result from a callback, so that payctl can ask their gateways."""
+"""Find payments that no callback has settled. payctl can then query the gateways of these payments."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COLUMNS = f"""id, "orderCode", "amountCents", {_GATEWAY}, "providerTransactionI
 
 @dataclass(frozen=True, slots=True)
 class Unsettled:
-    """A payment about which payctl asks the gateway.
+    """A payment whose status payctl queries at the gateway.
 
     ``gateway`` is payctl's name for the gateway. ``amount`` is in whole VND. Instants are UTC.
     """
@@ -40,10 +40,10 @@ _OVERDUE = f"""status = 'PENDING' AND "createdAt" < %(before)s
 
 @dataclass(frozen=True, slots=True)
 class Overdue:
-    """PENDING payments of one gateway or of all gateways that were created before ``before``.
+    """The condition for overdue payments, which are PENDING and were created before ``before``.
 
-    Some gateways forget old payments. For each such gateway, ``known_since`` has an instant. The gateway no longer
-    knows payments that were created earlier.
+    If ``gateway`` is None, payments of all gateways are included. Some gateways no longer know old payments. For each
+    such gateway, ``known_since`` has the creation time of the oldest payment that the gateway can still know.
     """
 
     before: datetime
@@ -79,7 +79,7 @@ def _parameters(wanted: Overdue) -> dict[str, object]:
 
 
 def named(connection: Connection, names: Sequence[str]) -> list[Unsettled]:
-    """Return the payments with these ids or order codes in any status, oldest first."""
+    """Return the payments with these ids or order codes, oldest first. A payment can have any status."""
     rows = connection.exec_driver_sql(
         f"""
         SELECT {_COLUMNS} FROM payments WHERE id = ANY(%(names)s) OR "orderCode" = ANY(%(names)s)

@@ -78,16 +78,16 @@ WITH settled AS (
 
 
 def lock(connection: Connection, callback: Callback) -> tuple[Payment, datetime] | None:
-    """Lock the row of a callback's payment. Return the payment, and the database's time (UTC) after the row was locked.
+    """Lock the row of a callback's payment. Return the payment, and the database's time (UTC) when the row was locked.
 
-    The payment is found by the reference with which it was created, or else by its order code. The result is None if
-    there is no such payment.
+    The payment is found by its reference, or by its order code if no payment has this reference. If there is no such
+    payment, return None.
     """
     return _found(connection, callback, _LOCK_DIRECTLY, _LOCK_BY_WALK)
 
 
 def find(connection: Connection, callback: Unclear) -> Payment | None:
-    """Return the payment that an unclear callback names, if it is a payment of the same gateway. Lock no row."""
+    """Return the payment that an unclear callback names, if both have the same gateway. Lock no row."""
     found = _found(connection, callback, _FIND_DIRECTLY, _FIND_BY_WALK)
     return found[0] if found and is_of_gateway(found[0], callback.provider) else None
 
@@ -117,15 +117,14 @@ def _found(
 
 
 def settle(connection: Connection, transition: Transition, event: NewEvent, receipt: Receipt) -> None:
-    """Write the change of status, its one outbox event, the event's trace, and the receipt, in one statement.
+    """Write the payment's new status, its outbox event, the event's trace and the receipt in one statement.
 
-    This must be the last statement of its transaction. :mod:`ticketbottle_payctl.domain.ordering` defines the
+    This must be the last statement in the transaction. :mod:`ticketbottle_payctl.domain.ordering` defines the
     transaction's idle limit.
 
     Raises:
         DatabaseUnavailableError: the event was written more than ``WRITE_WITHIN`` after the transition's instant, or a
-            trigger or policy in the database prevented the update of the payment. The caller must roll the transaction
-            back.
+            trigger or policy in the database prevented the update of the payment. The caller must then roll back.
     """
     parameters = receipts.parameters(receipt) | {
         "before": transition.before.value,

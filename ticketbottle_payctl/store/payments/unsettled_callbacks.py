@@ -1,4 +1,4 @@
-"""Find genuine callbacks that payctl stored but that settled no payment."""
+"""Find genuine callbacks that payctl has stored but that have settled no payment."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ORDER BY r.received_at, r.id
 
 
 class UnsettledCallback(NamedTuple):
-    """A stored callback that settled no payment, its age in seconds, and its payment's order and status, if any."""
+    """A stored callback that has settled no payment. ``order_code`` and ``status`` are those of its payment, if any."""
 
     receipt_id: str
     reason: str
@@ -46,9 +46,9 @@ class UnsettledCallback(NamedTuple):
 def unsettled_callbacks(
     connection: Connection, within: timedelta, ignored_reasons: Sequence[str]
 ) -> list[UnsettledCallback]:
-    """Return refused callbacks that are not older than ``within``, if their payment is not COMPLETED, the oldest first.
+    """Return refused callbacks that are not older than ``within`` and whose payment is not COMPLETED, the oldest first.
 
-    An acknowledged callback is included too if its reason is one of ``ignored_reasons``.
+    Include acknowledged callbacks with one of the ``ignored_reasons``.
     """
     rows = connection.exec_driver_sql(_FOUND, {"within": within, "reasons": list(ignored_reasons)})
     return [UnsettledCallback(*row) for row in rows]

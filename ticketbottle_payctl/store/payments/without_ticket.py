@@ -1,4 +1,4 @@
-"""Find customers who paid but have no ticket. The event is unpublished or missing, or the callback was refused."""
+"""Find customers who paid but have no ticket: the event is unpublished or missing, or the callback was refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ MOST_SHOWN = 20
 """The maximum number of orders of each kind that are listed. All orders are counted."""
 
 WAITS_AFTER = timedelta(seconds=1)
-"""The age above which a pending event counts as waiting. A publisher is probably sending a newer event right now."""
+"""The age above which a pending event counts as waiting.
+
+A publisher is probably already sending a newer pending event.
+"""
 
 _CLOCKS_DIFFER = timedelta(hours=1)
 
@@ -33,9 +36,9 @@ class WithoutTicket(StrEnum):
 class OpenOrder(NamedTuple):
     """An order that was paid or may have been paid, and that has no ticket.
 
-    ``id`` is the id of the event, payment or receipt that shows the fault. ``at`` is the creation of the event, the
-    completion of the payment, or the arrival of the callback. ``amount`` is whole VND. ``why`` is the last error or the
-    reason.
+    ``id`` is the id of the event, payment or receipt that shows the fault. ``at`` is the time when the event was
+    created, the payment was completed, or the callback arrived. ``amount`` is in whole VND. ``why`` is the event's last
+    error, or the reason why the callback was refused.
     """
 
     kind: WithoutTicket
@@ -47,7 +50,7 @@ class OpenOrder(NamedTuple):
 
 
 class OpenOrders(NamedTuple):
-    """The number of orders without a ticket, the sum of their amounts in whole VND, and the oldest ones."""
+    """The number of orders without a ticket, the sum of their amounts in whole VND, and the oldest of these orders."""
 
     number: int
     amount: int
@@ -106,14 +109,14 @@ def unpublished(connection: Connection, max_retries: int) -> OpenOrders:
 def no_event(connection: Connection, since: datetime, until: datetime) -> OpenOrders:
     """Return the payments that were completed in the window but have no PAYMENT_COMPLETED event.
 
-    The window must be inside the retention period, because a cleanup deletes older events.
+    The window must be within the retention period, because a cleanup deletes older events.
     """
     parameters = {"since": stored(since), "until": stored(until), "events_since": stored(since - _CLOCKS_DIFFER)}
     return _orders(connection, _NO_EVENT, parameters)
 
 
 def refused(connection: Connection, since: datetime, until: datetime) -> OpenOrders:
-    """Return the orders that are not COMPLETED now, and whose callback reported money in the window but was refused."""
+    """Return the orders that are not COMPLETED now and whose callback in the window reported money but was refused."""
     return _orders(connection, _REFUSED, {"since": since, "until": until})
 
 

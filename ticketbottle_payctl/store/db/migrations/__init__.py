@@ -1,7 +1,7 @@
 """Run the numbered steps that create payctl's own schema. No step changes the payment service's tables.
 
 Each ``NNNN_name.sql`` in this folder runs once, in order. All steps run in one transaction, which holds a lock.
-Therefore it is safe to run two upgrades at the same time.
+Therefore two upgrades can safely run at the same time.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Migration:
 
 @dataclass(frozen=True, slots=True)
 class SchemaStatus:
-    """The names of the steps that were applied to the database, and of those that were not."""
+    """The names of the steps that were applied to the database, and the names of the pending steps."""
 
     applied: tuple[str, ...]
     pending: tuple[str, ...]
@@ -42,12 +42,12 @@ def known() -> list[Migration]:
 
 
 def upgrade(engine: Engine, *, dry_run: bool = False) -> SchemaStatus:
-    """Run the steps that are missing in the database, and return them as ``pending``. With ``dry_run``, roll them back.
+    """Apply the pending steps to the database, and return their names as ``pending``.
 
-    A second call has no effect, even if both run at the same time.
+    With ``dry_run``, roll the steps back. A second call has no effect, even if it runs at the same time.
 
     Raises:
-        ConfigError: the role may not create the schema or its tables.
+        ConfigError: the role is not allowed to create the schema or its tables.
         DatabaseUnavailableError: the server cannot be reached.
     """
     with transaction(engine, _LIMITS, commit=not dry_run) as connection:
@@ -63,7 +63,7 @@ def upgrade(engine: Engine, *, dry_run: bool = False) -> SchemaStatus:
 
 
 def status(engine: Engine) -> SchemaStatus:
-    """Return the steps that were applied to the database, and those that were not. Change nothing."""
+    """Return the names of the applied steps and of the pending steps. Change nothing."""
     with transaction(engine, _LIMITS) as connection:
         exists = connection.exec_driver_sql("SELECT to_regclass('payctl.migrations') IS NOT NULL").scalar_one()
         applied = _applied(connection) if exists else []
