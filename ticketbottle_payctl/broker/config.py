@@ -1,6 +1,6 @@
 """Translate payctl's settings into librdkafka's configuration.
 
-https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md explains the names.
+https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md explains librdkafka's options.
 """
 
 from __future__ import annotations
@@ -14,20 +14,23 @@ from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.settings import KafkaSettings
 
 MESSAGE_TIMEOUT_MS = 30_000
-"""The time limit for one message in ms, including retries and a new leader. It is longer than the socket timeout."""
+"""The time limit for delivering one message in ms, including retries and the election of a new leader.
+
+This limit is longer than the socket timeout.
+"""
 
 _SOCKET_TIMEOUT_MS = 10_000
 
 ClientConfig = dict[str, Any]
-"""The type of librdkafka's settings. With aws-iam, one setting is the function that signs the next token."""
+"""The type of librdkafka's settings. With aws-iam, one of the settings is the function that signs the next token."""
 
 
 def connection_config(settings: KafkaSettings) -> ClientConfig:
-    """Return the settings for connection, TLS and login. Producers, consumers and admin clients share them.
+    """Return the settings for connection, TLS and login, which producers, consumers and admin clients share.
 
     Raises:
-        ConfigError: the CA file contains no certificates, or the mechanism is aws-iam without the msk extra, a region
-            or AWS credentials.
+        ConfigError: the CA file contains no certificates, or the mechanism is aws-iam and the msk extra, the region or
+            the AWS credentials are missing.
     """
     return {
         "bootstrap.servers": settings.brokers,
@@ -47,11 +50,14 @@ def connection_config(settings: KafkaSettings) -> ClientConfig:
 
 
 def producer_config(settings: KafkaSettings, message_timeout_ms: int = MESSAGE_TIMEOUT_MS) -> ClientConfig:
-    """Return a producer's settings. The delivery guarantee needs acks=all, idempotence and Java's partitioner.
+    """Return a producer's settings.
 
-    The client keeps messages in its queue until the producer flushes, because ``linger.ms`` is as long as a message may
-    wait. So the producer can check its claim again before the first message is sent. Without this check, a publisher
-    that was frozen for a while could send its queued messages after those of the publisher that took over.
+    For its delivery guarantee, payctl needs acks=all, idempotence and Java's partitioner.
+
+    The client keeps messages in its queue until the producer flushes, because ``linger.ms`` is almost as long as the
+    message timeout. Therefore the producer can check its claim again before the first message is sent. Without this
+    check, a publisher that was frozen for a while could send its queued messages after another publisher has taken over
+    and sent newer ones.
     """
     return connection_config(settings) | {
         "acks": "all",
@@ -75,7 +81,10 @@ def _protocol(settings: KafkaSettings) -> str:
 
 
 def _trust(settings: KafkaSettings) -> ClientConfig:
-    """Return the TLS settings. The client always checks certificate and host name, by default with the system's CAs."""
+    """Return the TLS settings.
+
+    The client always verifies the certificate and host name, by default with the system's CAs.
+    """
     if not settings.ssl:
         return {}
     checked = {"enable.ssl.certificate.verification": True, "ssl.endpoint.identification.algorithm": "https"}

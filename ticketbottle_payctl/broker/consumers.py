@@ -1,4 +1,4 @@
-"""Ask the brokers which consumer groups have read past a record. This writes nothing and joins no group."""
+"""Find out which consumer groups have read past a record. The functions write nothing and join no group."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from confluent_kafka.admin import AclOperation, AdminClient  # type: ignore[attr
 _MOST_GROUPS = 100
 _LOGIN = 0.5
 _OWN = "payctl-"
-"""The prefix of payctl's own groups, such as the group of ``payctl cdc mark``. No order service uses these groups."""
+"""The prefix of payctl's own groups, such as the one for ``payctl cdc mark``. No order service uses these groups."""
 
 
 @dataclass(frozen=True, slots=True)
 class Readers:
-    """The consumer groups of a partition, divided into those that have committed past a record and those that have not.
+    """The consumer groups that read a partition.
 
-    A group can commit past a record without having handled it.
+    ``past`` are the groups that have committed past a record, and ``behind`` are the other groups. A group can commit
+    past a record that it has not handled.
     """
 
     past: tuple[str, ...]
@@ -29,11 +30,11 @@ class Readers:
 
 
 def readers_of(config: Mapping[str, Any], topic: str, partition: int, offset: int, limit: timedelta) -> Readers | None:
-    """Return the groups that have an offset in the partition, or None if the answer is not reliable.
+    """Return the groups that have an offset in the partition, or None if the groups are not known.
 
-    The brokers list only the groups that the user may describe. If the user may not describe the cluster and sees no
-    group of the partition, there may be other groups, so the result is None. The result is also None if the brokers do
-    not answer within ``limit``.
+    The brokers list only the groups that the user is allowed to describe. If the user is not allowed to describe the
+    cluster and sees no group for the partition, other groups may exist, so the result is None. The result is also None
+    if the brokers do not answer within ``limit``.
     """
     deadline = time.monotonic() + limit.total_seconds()
     settings: dict[str, Any] = {**config, "error_cb": _ignore}
@@ -63,7 +64,7 @@ def _groups(client: AdminClient, deadline: float) -> list[str]:
 
 
 def _committed(client: AdminClient, group: str, place: TopicPartition, deadline: float) -> int | None:
-    """Return the group's committed offset in the partition, or None if there is none or the user may not read it."""
+    """Return the group's committed offset in the partition, or None if it does not exist or the user cannot read it."""
     asked = [ConsumerGroupTopicPartitions(group, [place])]
     answers = client.list_consumer_group_offsets(asked, request_timeout=_left(deadline))
     try:
@@ -74,7 +75,7 @@ def _committed(client: AdminClient, group: str, place: TopicPartition, deadline:
 
 
 def _sees_all(client: AdminClient, deadline: float) -> bool:
-    """Return whether the user may describe the cluster, and therefore sees every group."""
+    """Return whether the user is allowed to describe the cluster. Such a user sees every group."""
     described = client.describe_cluster(include_authorized_operations=True, request_timeout=_left(deadline))
     return AclOperation.DESCRIBE in (described.result(_left(deadline)).authorized_operations or ())
 
@@ -88,4 +89,4 @@ def _left(deadline: float) -> float:
 
 
 def _ignore(_error: object) -> None:
-    """Ignore errors that the client reports through callbacks. Its answers contain the same errors."""
+    """Ignore errors that the client reports through callbacks. The client's results contain the same errors."""

@@ -1,7 +1,7 @@
-"""Classify a delivery error with a table, as a fault of the transport, of the configuration or of the event itself.
+"""Use a table to classify a delivery error as a fault in the transport, in the configuration or in the event.
 
-An error that is not in the table is a transport fault, and payctl counts no retry for a transport fault. Therefore an
-outage, a refused login or a quota makes no event dead, even if the broker reports an unknown code.
+An error that is not in the table is a transport fault, and a transport fault does not use up a retry. Therefore no
+event becomes dead because of an outage, a refused login or a quota, even if the broker reports an unknown code.
 """
 
 from __future__ import annotations
@@ -57,16 +57,16 @@ _TABLES = (
 
 
 def fault_of(error: KafkaError) -> Fault:
-    """Return the kind of fault. The kind determines whether the error uses up one of the event's retries."""
+    """Return the kind of fault, which determines whether the error uses up one of the event's retries."""
     code = error.code()
     return next((fault for codes, fault in _TABLES if code in codes), Fault.TRANSPORT)
 
 
 def is_permanent(name: str) -> bool:
-    """Return whether an error of this name makes an event dead at its first attempt."""
+    """Return whether an error with this name makes an event dead at the first attempt."""
     return name == UNKNOWN_EVENT_TYPE or name in {KafkaError(code).name() for code in _PERMANENT}
 
 
 def is_too_large(name: str) -> bool:
-    """Return whether an error of this name means that the message is too large."""
+    """Return whether an error with this name means that the message is too large."""
     return name in _TOO_LARGE

@@ -1,7 +1,7 @@
-"""Read the events that are in Kafka. Each read begins at the position at which the last read ended.
+"""Read the events that are in Kafka. Each read begins at the position where the previous read ended.
 
-The position is stored in Kafka as the offsets of a consumer group. No reader joins the group, so two readers can read
-at the same time.
+The position is stored in Kafka as the offsets of a consumer group. The reader does not join the group, so two readers
+can read at the same time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _TIMEOUT = 10.0
 
 
 class Seen(NamedTuple):
-    """The id of an event in Kafka, its topic, and its record's timestamp (UTC)."""
+    """The id of an event in Kafka, with the topic and timestamp (UTC) of its record."""
 
     event_id: str
     topic: str
@@ -24,10 +24,10 @@ class Seen(NamedTuple):
 
 
 class Follower:
-    """A reader of ``topics`` that stores its position for ``group``. The reader connects on first use.
+    """A reader of ``topics`` that stores its position as the offsets of ``group``. The reader connects on first use.
 
     Every method raises BrokerUnavailableError if no broker answers, and BrokerRefusedError if the brokers refuse the
-    connection. It raises ConfigError if the user may not read the group or a topic.
+    connection. Every method raises ConfigError if the user is not allowed to use the group or to read a topic.
     """
 
     def __init__(self, config: Mapping[str, Any], group: str, topics: Sequence[str]) -> None:
@@ -35,11 +35,14 @@ class Follower:
         self._topics = topics
 
     def begin_at_end(self) -> None:
-        """Skip the records that are in the topics now. The next read begins after them."""
+        """Skip the records that are in the topics now. The next read begins after these records."""
         self._reader.commit({place: end for place, (_, end) in self._bounds().items()})
 
     def open(self) -> None:
-        """Begin at the stored position, or else at the oldest record. The read ends at each topic's current end."""
+        """Begin a read at the stored position, or at the oldest record if no position is stored.
+
+        The read ends where each topic ends now.
+        """
         self._reader.stop()
         bounds = {place: (oldest, end) for place, (oldest, end) in self._bounds().items() if end > oldest}
         stored = self._reader.committed(bounds)
@@ -48,9 +51,9 @@ class Follower:
         self._reader.start(ranges)
 
     def read(self, limit: int) -> list[Seen]:
-        """Return the next events in no particular order. An empty list means that the end is reached.
+        """Return the next events in no particular order. An empty list means that the read has reached the end.
 
-        Raise BrokerUnavailableError if no record arrives for 10 seconds although the end is not reached.
+        If no record arrives for 10 seconds before the end is reached, raise BrokerUnavailableError.
         """
         seen: list[Seen] = []
         while self._reader.unread and len(seen) < limit:
@@ -61,7 +64,7 @@ class Follower:
         return seen
 
     def keep(self) -> None:
-        """Store the position. Call this after the changes for the events that were read are committed."""
+        """Store the position. Call this after committing the changes for the events that were read."""
         self._reader.commit(self._reader.positions)
 
     def close(self) -> None:

@@ -1,7 +1,8 @@
-"""Log in to Amazon MSK with the process's AWS credentials. The OAuth token is a presigned URL and is renewed in time.
+"""Log in to Amazon MSK with the process's AWS credentials.
 
-The steps come from https://github.com/aws/aws-msk-iam-sasl-signer-python, but use only botocore. The token is signed
-locally, without a call to AWS. The token is a secret, because anyone who has it can connect for 15 minutes.
+The OAuth token is a presigned URL, which is renewed before it expires. The code follows the steps of
+https://github.com/aws/aws-msk-iam-sasl-signer-python, but needs only botocore. The token is signed locally, without a
+request to AWS. The token is a secret, because anyone who has it can connect for 15 minutes.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ _ACTION = "kafka-cluster:Connect"
 _REGION_IN_NAME = re.compile(r"\.kafka(?:-serverless)?\.([a-z0-9-]+)\.amazonaws\.com")
 
 TokenSource = Callable[[str], tuple[str, float]]
-"""The type of librdkafka's ``oauth_cb``, which returns a token and its expiry in seconds since 1970."""
+"""The type of librdkafka's ``oauth_cb``, which returns a token and its expiry time in seconds since 1970."""
 
 
 def token_source(brokers: str, region: str | None) -> TokenSource:
     """Return the function that creates the client's next token.
 
-    The region comes from the brokers' names. If the names contain no region, as with an alias or a tunnel, ``region``
+    The region comes from the brokers' host names. If these contain no region, as with an alias or a tunnel, ``region``
     is used.
 
     Raises:

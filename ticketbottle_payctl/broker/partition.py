@@ -1,4 +1,4 @@
-"""Compute a key's partition in the same way as Java's client, kafkajs and librdkafka's ``murmur2_random``.
+"""Compute a key's partition in the same way as Kafka's Java client, kafkajs and librdkafka's ``murmur2_random``.
 
 Source: Kafka's ``Utils.murmur2`` and ``BuiltInPartitioner.partitionForKey`` (32-bit murmur2, seed 0x9747b28c, the sign
 bit cleared, modulo the number of partitions).
@@ -19,9 +19,9 @@ def partition_of(key: bytes, partitions: int) -> int:
 
 
 def possible_partitions(key: bytes, partitions: int, *, at_least: int = 1) -> list[int]:
-    """Return the partitions that may contain a message with this key if partitions were added, the current one first.
+    """Return the partitions that may contain a message with this key, the current one first.
 
-    The topic had ``at_least`` partitions when the message was sent, and has ``partitions`` now.
+    The topic had at least ``at_least`` partitions when the message was sent, and has ``partitions`` now.
     """
     number = _murmur2(key) & _POSITIVE
     return list(dict.fromkeys(number % count for count in range(partitions, max(at_least, 1) - 1, -1)))

@@ -1,7 +1,7 @@
 """Send messages to Kafka and return those that the brokers did not acknowledge.
 
-The client reports only failures, because a report for each message would take longer than sending the message. When the
-client's queue is empty, every message without a reported failure is acknowledged.
+The client reports only failures, because reporting each message would take longer than sending it. When the client's
+queue is empty, every message without a reported failure has been acknowledged.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _never() -> bool:
 
 
 class DeliveryFailure(NamedTuple):
-    """The failure of one message. ``reason`` is the broker's or the client's text without the payload."""
+    """The failure to deliver one message. ``reason`` is the broker's or the client's error text without the payload."""
 
     fault: Fault
     code: str
@@ -49,7 +49,10 @@ class DeliveryFailure(NamedTuple):
 
 
 class _Patience:
-    """The time that is left for a wave. A stop request shortens it to 5 seconds, and a lost claim ends it."""
+    """The remaining time for a wave. A stop request shortens the time to 5 seconds.
+
+    If the claim is lost, no time remains.
+    """
 
     def __init__(self, timeout: float, stopping: Callable[[], bool], lost: Callable[[], bool]) -> None:
         self._deadline = time.monotonic() + timeout
@@ -68,7 +71,7 @@ _UNKNOWN = DeliveryFailure(Fault.TRANSPORT, "_UNKNOWN", "the client was closed b
 
 
 class Producer:
-    """An idempotent producer. It connects on first use, and reconnects after a fatal error or a purge."""
+    """An idempotent producer, which connects on first use, and reconnects after a fatal error or a purge."""
 
     def __init__(self, config: Mapping[str, Any], *, new_client: Callable[..., Client] = Client) -> None:
         self._config = dict(config)
@@ -79,11 +82,11 @@ class Producer:
         self._client_error: KafkaError | None = None
 
     def probe(self, timeout: float, stopping: Callable[[], bool] = _never) -> dict[str, DeliveryFailure]:
-        """Ask the brokers about payctl's topics. Return the event types that cannot be sent, with the cause.
+        """Query the brokers for payctl's topics. Return the event types that cannot be sent, each with the cause.
 
-        All requests together take at most ``timeout`` seconds, or a few seconds after a stop request. Each request gets
-        at least as much time as the previous one needed, so slow brokers can answer. Afterwards ``leaders`` contains
-        the partitions without a leader.
+        All requests together take at most ``timeout`` seconds, or a few seconds after a stop request. The timeout of a
+        request is doubled until the brokers answer, and later requests keep this timeout. Afterwards ``leaders``
+        contains the partitions without a leader.
 
         Raises:
             BrokerUnavailableError: no broker answered.
@@ -107,10 +110,10 @@ class Producer:
     ) -> dict[str, DeliveryFailure]:
         """Send messages with distinct keys and wait for the deliveries. Return the failures by key.
 
-        The result is empty if every message was acknowledged. The call takes at most ``timeout`` seconds plus a short
-        purge, or a few seconds after a stop request. ``lost`` returns True if the wave's claim is lost. Then no more
-        messages are sent, and queued messages are dropped. A message without a result at the end of the call counts as
-        failed. If the broker received this message, its retry is a duplicate with the same event id.
+        If every message was acknowledged, the result is empty. The call takes at most ``timeout`` seconds and a short
+        purge, or a few seconds after a stop request. When ``lost`` returns True, the wave's claim is lost. Then no more
+        messages are sent, and queued messages are dropped. If a message has no result when the call ends, the message
+        counts as failed. If the broker did receive the message, the retry creates a duplicate with the same event id.
         """
         if lost():
             return dict.fromkeys((message.key for message in wave), _LOST)
@@ -126,7 +129,7 @@ class Producer:
         return failures
 
     def unavailable(self) -> BrokerUnavailableError | BrokerRefusedError:
-        """Return an error that says why no message arrives. The reason comes from the client's last report."""
+        """Return an error that says why no message can be sent. The reason comes from the client's last report."""
         return unreachable(self._config["bootstrap.servers"], self._client_error)
 
     def close(self) -> None:
@@ -173,7 +176,7 @@ class Producer:
         return failures, died
 
     def _healthy(self) -> Client:
-        """Return the client. Recreate it if the previous one hit a fatal error."""
+        """Return the client. If the client has hit a fatal error, replace it first."""
         client = self._connected()
         try:
             client.poll(0)
@@ -202,7 +205,10 @@ class Producer:
             self._failures[(message.key() or b"").decode()] = _failure(error)
 
     def _flushed(self, client: Client, patience: _Patience) -> bool:
-        """Wait for every delivery in short steps, so that signals are handled. Return whether every result is known."""
+        """Wait for all deliveries. Return whether every result is known.
+
+        Wait in short steps, so that signals are handled.
+        """
         while left := client.flush(_STEP):
             if patience.is_over():
                 break
@@ -220,7 +226,7 @@ class Producer:
     def _topic_problem(
         self, topic: str, patience: float, deadline: float, stopping: Callable[[], bool]
     ) -> tuple[KafkaError | None, float]:
-        """Return the topic's error, or None, and the timeout for the next request."""
+        """Return the topic's error, if any, and the timeout for the next request."""
         while True:
             try:
                 metadata = self._connected().list_topics(topic, timeout=patience)

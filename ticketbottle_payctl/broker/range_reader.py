@@ -1,7 +1,7 @@
 """Read ranges of offsets from Kafka.
 
-Only this module uses a Kafka consumer. The modules search, window and follower and the demo use this module. The
-consumer never joins a group, so two readers do not affect each other.
+Only this module uses a Kafka consumer directly. The search, window and follower modules and the demo use this module.
+The consumer never joins a group, so two readers do not affect each other.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Received(NamedTuple):
         return dict(self.headers)
 
     def text(self, name: str) -> str | None:
-        """Return a header as text, or None if the record does not have it."""
+        """Return a header as a string, or None if the record does not have the header."""
         for found, value in self.headers:
             if found == name and value is not None:
                 return value.decode("utf-8", "backslashreplace")
@@ -66,15 +66,14 @@ class Received(NamedTuple):
 
 
 class RangeReader:
-    """A consumer that reads given ranges. It connects on first use. Close it with ``with`` or :meth:`close`.
+    """A consumer that reads given ranges and connects on first use. Use it in a ``with`` block or call :meth:`close`.
 
-    ``group`` names the consumer in the brokers' logs and permissions, and :meth:`commit` stores offsets for this group.
-    Each request to the brokers takes at most ``timeout`` seconds.
+    The brokers' logs and permissions use the name ``group``, and :meth:`commit` stores offsets for this group. Each
+    request to the brokers takes at most ``timeout`` seconds.
 
-    Every method raises:
-        BrokerUnavailableError: the brokers did not answer in time, or reported an error.
-        BrokerRefusedError: the brokers refused the credentials, or the TLS handshake failed.
-        ConfigError: the user may not read a topic, or may not use the group.
+    Every method raises: BrokerUnavailableError: the brokers did not answer in time, or reported an error.
+    BrokerRefusedError: the brokers refused the credentials, or the TLS handshake failed. ConfigError: the user is not
+    allowed to read a topic or to use the group.
     """
 
     def __init__(self, config: Mapping[str, Any], group: str, timeout: float) -> None:
@@ -93,12 +92,12 @@ class RangeReader:
 
     @property
     def unread(self) -> bool:
-        """Return whether any range has not been read to its end."""
+        """Return whether any range is not fully read yet."""
         return bool(self._ends)
 
     @property
     def unread_places(self) -> frozenset[Place]:
-        """Return the partitions whose ranges have not been read to their ends."""
+        """Return the partitions whose ranges are not fully read yet."""
         return frozenset(self._ends)
 
     @property
@@ -107,7 +106,10 @@ class RangeReader:
         return self._next
 
     def places(self, topic: str, *, required: bool = False) -> list[Place]:
-        """Return the partitions of a topic. For an unknown topic, return an empty list, or raise if ``required``."""
+        """Return a topic's partitions.
+
+        If the topic is unknown, return an empty list, or raise an error if ``required``.
+        """
         with self._named_errors():
             found = self._connected().list_topics(topic, self._timeout).topics[topic]
             if found.error is not None and (required or found.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART):
@@ -115,7 +117,7 @@ class RangeReader:
         return [(topic, partition) for partition in found.partitions]
 
     def bounds(self, places: Iterable[Place]) -> dict[Place, tuple[int, int]]:
-        """Return the oldest offset and the next new offset of each partition, as they are now."""
+        """Return the current oldest offset and next new offset of each partition."""
         with self._named_errors():
             client = self._connected()
             return {place: client.get_watermark_offsets(TopicPartition(*place), self._timeout) for place in places}
@@ -123,7 +125,7 @@ class RangeReader:
     def offsets_at(self, places: Iterable[Place], instant: datetime) -> dict[Place, int | None]:
         """Return the offset of the first record at or after ``instant`` in each partition.
 
-        None means that no record is at or after ``instant``, or that the brokers cannot look up offsets by time.
+        None means that the partition has no such record, or that the brokers cannot look up offsets by time.
         """
         stamp = int(instant.timestamp() * 1000)
         asked = [TopicPartition(*place, stamp) for place in places]
@@ -135,7 +137,7 @@ class RangeReader:
         return {(each.topic, each.partition): each.offset if each.offset >= 0 else None for each in found}
 
     def committed(self, places: Iterable[Place]) -> dict[Place, int | None]:
-        """Return the offset that the group has stored for each partition, or None if the group has stored no offset."""
+        """Return the offset that is stored for the group in each partition, or None if no offset is stored."""
         asked = [TopicPartition(*place) for place in places]
         with self._named_errors():
             found = self._connected().committed(asked, timeout=self._timeout) if asked else []
@@ -149,7 +151,7 @@ class RangeReader:
                 self._connected().commit(offsets=places, asynchronous=False)
 
     def start(self, ranges: Mapping[Place, tuple[int, int | None]]) -> None:
-        """Begin to read these ranges. A range is a first offset and an end offset, which is not included.
+        """Begin to read these ranges. A range has a first offset, and an end offset that is not included.
 
         If the end offset is None, the range has no end.
         """
@@ -160,7 +162,7 @@ class RangeReader:
             self._connected().assign([TopicPartition(*place, begin) for place, begin in self._next.items()])
 
     def stop(self) -> None:
-        """Stop reading, because a fetch in progress would delay each request for an offset."""
+        """Stop reading. Call this before requesting offsets, because a fetch in progress would delay each request."""
         self._ends, self._next = {}, {}
         with self._named_errors():
             self._connected().unassign()
@@ -183,7 +185,10 @@ class RangeReader:
         return found
 
     def batches(self, limit: int, deadline: float) -> Iterator[list[Received]]:
-        """Yield records until every range is read or ``deadline`` (monotonic) is reached. Then check :attr:`unread`."""
+        """Yield records until all ranges are read or ``deadline`` (monotonic) is reached.
+
+        :attr:`unread` tells which happened.
+        """
         while self.unread and (left := deadline - time.monotonic()) > 0:
             yield self.read(limit, left)
 
@@ -194,7 +199,7 @@ class RangeReader:
             client.close()
 
     def unavailable(self, error: KafkaException | None = None) -> PayctlError:
-        """Return an error that says why Kafka cannot be read. The reason is ``error`` or the client's last error."""
+        """Return an error that says why Kafka cannot be read. The cause is ``error`` or the client's last error."""
         if self._client is not None:
             self._client.poll(0)  # polling lets the client report a failed connection or login
         servers, group = self._config["bootstrap.servers"], self._config["group.id"]

@@ -1,4 +1,4 @@
-"""Name the cause that must be fixed before a dead event is replayed. Otherwise the event would fail again."""
+"""Tell what an operator must fix before replaying a dead event. Without this fix, the event would fail again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ticketbottle_payctl.domain.event import ENVELOPE, LARGEST_MESSAGE, TOPICS
 
 
 class DeliveryRemedy(StrEnum):
-    """A cause that payctl cannot fix. A replay helps only after the operator has fixed it."""
+    """A fix that payctl cannot make. A replay helps only after the operator has made this fix."""
 
     RAISE_TOPIC_LIMIT = "raise_topic_limit"
     SHRINK_PAYLOAD = "shrink_payload"
@@ -18,12 +18,12 @@ class DeliveryRemedy(StrEnum):
 
 
 def error_name(last_error: str | None) -> str:
-    """Return the class of an event's last error, which is the text before the colon."""
+    """Return the name of an event's last error, which is the part before the colon."""
     return (last_error or "").partition(":")[0]
 
 
 def remedy_of(last_error: str | None, event_type: str, payload_bytes: int) -> DeliveryRemedy | None:
-    """Return the cause that must be fixed before an event is replayed, or None if a replay may help at once."""
+    """Return the fix that must be made before an event is replayed, or None if a replay may help immediately."""
     name = error_name(last_error)
     if event_type not in TOPICS:
         return DeliveryRemedy.KNOW_EVENT_TYPE

@@ -17,7 +17,7 @@ _BATCH = 500
 
 @dataclass(frozen=True, slots=True)
 class SearchQuery:
-    """An event, and the earliest and latest time at which it may have been sent (UTC)."""
+    """An event, with the earliest and latest time (UTC) at which it can have been sent."""
 
     topic: str
     key: str
@@ -30,7 +30,8 @@ class SearchQuery:
 class Search:
     """The records that were found, oldest first, and the key's partition.
 
-    ``complete`` is False if the search timed out before the end of the range, or if a partition cannot be read.
+    ``complete`` is False if the search timed out before it reached the end of the range, or if a partition cannot be
+    read.
     """
 
     partition: int
@@ -39,13 +40,14 @@ class Search:
 
 
 def find_records(connection: Mapping[str, str | int | bool], query: SearchQuery, timeout: timedelta) -> Search:
-    """Find every record of the event within its time range, if ``timeout`` is long enough.
+    """Find every record of the event within the query's time range. A search that times out is not complete.
 
-    If the key's partition has no record, search the partitions that the key had before partitions were added.
+    If the key's current partition has no record, search the key's possible earlier partitions, in case partitions were
+    added.
 
     Raises:
         BrokerUnavailableError: the brokers did not answer, or the topic does not exist.
-        ConfigError: the brokers refused the connection, or the user may not read the topic.
+        ConfigError: the brokers refused the connection, or the user is not allowed to read the topic.
     """
     deadline = time.monotonic() + timeout.total_seconds()
     with RangeReader(connection, "payctl-show", _TIMEOUT) as reader:
@@ -65,7 +67,7 @@ def find_records(connection: Mapping[str, str | int | bool], query: SearchQuery,
 
 
 def _read(reader: RangeReader, query: SearchQuery, deadline: float) -> tuple[list[Received], bool]:
-    """Return the event's records in the started ranges, and whether the time range was read to its end."""
+    """Return the event's records in the started range, and whether the whole time range was read."""
     records: list[Received] = []
     for batch in reader.batches(_BATCH, deadline):
         for record in batch:

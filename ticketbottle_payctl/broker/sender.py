@@ -1,7 +1,7 @@
-"""Send outbox events and return those that were not acknowledged. Every command that publishes uses this module.
+"""Send outbox events, and return those that were not acknowledged. Every command that publishes uses this module.
 
-The sender knows in advance that it cannot send some events. Their type has no topic, payctl cannot write to their
-topic, or their partition has no leader. The sender leaves these events out, so no other event waits for them.
+The sender knows in advance that it cannot send some events. The event's type has no topic, payctl cannot write to the
+topic, or the partition has no leader. The sender leaves these events out, so that they do not delay other events.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from ticketbottle_payctl.domain.event import TOPICS, OutboxEvent, to_message
 from ticketbottle_payctl.domain.retry import Fault
 
 PROBE_EVERY = 30.0
-"""The time between two probes of payctl's topics, in seconds. After a probe, stopped event types are tried again."""
+"""The time between two probes for payctl's topics, in seconds. After a probe, stopped event types can be sent again."""
 
 LOOK_FOR_LEADERS_EVERY = 2.0
 """The time between two probes while a partition has no leader, in seconds.
 
-This time is short, because the events of the partition wait only for a leader.
+This time is short, because the partition's events wait only until a leader is elected.
 """
 
 UNKNOWN_TYPE = DeliveryFailure(Fault.PERMANENT, UNKNOWN_EVENT_TYPE, "no topic is known for this event type")
@@ -34,10 +34,10 @@ def _never() -> bool:
 
 
 class SendResult(NamedTuple):
-    """The result of a send. ``failures`` is keyed by payment. All other events were acknowledged.
+    """The result of sending events. ``failures`` is keyed by payment. All events without a failure were acknowledged.
 
-    ``broker_responded`` is true if a broker refused an event because of its content or a setting, or if the brokers
-    reported a partition without a leader.
+    ``broker_responded`` is true if a broker refused an event because of the event's content or a setting, or if the
+    brokers reported a partition without a leader.
     """
 
     failures: dict[str, DeliveryFailure]
@@ -47,8 +47,8 @@ class SendResult(NamedTuple):
 class Sender:
     """A producer, and the event types that it cannot send.
 
-    ``stopped_types`` are the event types with a topic that payctl could not write to at the last :meth:`probe`. If
-    ``stopping`` returns true, a send or probe ends early. ``clock`` returns monotonic seconds.
+    ``stopped_types`` are the event types whose topic payctl could not use at the last :meth:`probe` or later. If
+    ``stopping`` returns true, :meth:`send` and :meth:`probe` end early. ``clock`` returns monotonic seconds.
     """
 
     def __init__(
@@ -71,11 +71,11 @@ class Sender:
 
     @property
     def leader_may_be_back(self) -> bool:
-        """Return whether a partition has no leader and the next probe for a leader is due."""
+        """Return whether a partition had no leader and the next probe is due."""
         return self.producer.leaders.missing and self.probe_is_due
 
     def probe(self, timeout: float) -> None:
-        """Ask the brokers about payctl's topics, within ``timeout`` seconds.
+        """Query the brokers for payctl's topics, within ``timeout`` seconds.
 
         Raises:
             BrokerUnavailableError: no broker answered.
@@ -85,15 +85,15 @@ class Sender:
         self._probed_at = self._clock()
 
     def probe_soon(self) -> None:
-        """Make the next probe due now."""
+        """Make the next probe due immediately."""
         self._probed_at = None
 
     def send(self, events: Mapping[str, OutboxEvent], deadline: float, lost: Callable[[], bool] = _never) -> SendResult:
-        """Send one event of each payment (``events`` is keyed by payment) and wait for the brokers.
+        """Send one event for each payment (``events`` is keyed by payment) and wait for the brokers to respond.
 
         No event is sent after the clock reaches ``deadline``, or after ``lost`` returns True because the claim is lost.
         A broker always refuses a whole batch. Therefore, if a broker refuses an event because of its content, the
-        sender sends this event again alone. The event is faulty only if the broker refuses it again.
+        sender sends this event again in its own batch. Only an event that is refused again is faulty.
         """
         obstacles = self._obstacles(events)
         ready = {key: event for key, event in events.items() if key not in obstacles} if obstacles else events
@@ -117,7 +117,7 @@ class Sender:
         return self.producer.send([to_message(event) for event in events.values()], left, self._stopping, lost)
 
     def _obstacles(self, events: Mapping[str, OutboxEvent]) -> dict[str, DeliveryFailure]:
-        """Return the events that cannot be sent now, with the reasons."""
+        """Return the events that cannot be sent now, each with the reason."""
         types = {event.event_type for event in events.values()}
         if not self.producer.leaders.missing and types <= TOPICS.keys() - self.stopped_types:
             return {}  # the usual case

@@ -1,4 +1,4 @@
-"""Choose the first offset to read in each partition, so that no record since an instant is missed."""
+"""Choose the first offset to read in each partition, so that no record from after an instant is missed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ticketbottle_payctl.broker.range_reader import Place, RangeReader
 from ticketbottle_payctl.errors import BrokerUnavailableError
 
 _EARLIER = 1000
-"""The number of records to read before the instant, because the clocks of producers and brokers can differ."""
+"""The number of records to read before the instant, because producers' and brokers' clocks can differ."""
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 class Span(NamedTuple):
-    """The oldest offset of a partition, the first offset to read, and the next new offset."""
+    """A partition's oldest offset, the first offset to read, and the next new offset."""
 
     oldest: int
     begin: int
@@ -25,10 +25,10 @@ class Span(NamedTuple):
 def spans_since(
     reader: RangeReader, places: Iterable[Place], since: datetime, *, most: int | None = None
 ) -> dict[Place, Span | None]:
-    """Return each partition's span with all records since ``since`` (UTC), or None if the partition is unreadable.
+    """Return the span in each partition with all records since ``since`` (UTC), or None if the partition is unreadable.
 
-    Some brokers cannot look up an offset by time. In this case the span is the whole partition, but at most its last
-    ``most`` records.
+    Some brokers cannot look up an offset by time. In this case the span is the whole partition, or only its last
+    ``most`` records if ``most`` is given.
 
     Raises:
         BrokerUnavailableError: the brokers did not answer, or no partition can be read.
@@ -69,6 +69,9 @@ def readable_bounds(reader: RangeReader, places: Iterable[Place]) -> dict[Place,
 
 
 def _without_lookup(reader: RangeReader, filled: Iterable[Place], begins: dict[Place, int | None]) -> set[Place]:
-    """Return the partitions whose brokers cannot look up offsets by time. They find no record even since 1970."""
+    """Return the partitions whose brokers cannot look up offsets by time.
+
+    Such brokers find no record even since 1970.
+    """
     silent = [place for place in filled if begins[place] is None]
     return {place for place, offset in reader.offsets_at(silent, _EPOCH).items() if offset is None}

@@ -11,16 +11,16 @@ _REFUSED = {*_CREDENTIALS, KafkaError._SSL}
 
 
 def is_refusal(error: KafkaError | None) -> bool:
-    """Return whether the brokers refused the credentials or the certificate, so that another attempt cannot help."""
+    """Return whether the brokers refused the credentials or the TLS connection. Then another attempt cannot help."""
     return error is not None and error.code() in _REFUSED
 
 
 def unreachable(
     servers: str, error: KafkaError | None, what: str = "is not available"
 ) -> BrokerUnavailableError | BrokerRefusedError:
-    """Return payctl's error for the client's last report, or for brokers that did not answer.
+    """Return payctl's error for the client's last error, or for brokers that did not answer.
 
-    ``what`` ends the message "Kafka at ..." if the brokers did not refuse the client.
+    If the brokers did not refuse the client, the message is "Kafka at ..." and then ``what``.
     """
     if error is not None and error.code() in _CREDENTIALS:
         message = f"Kafka at {servers} refused the credentials"

@@ -1,7 +1,8 @@
-"""Read the records of given events since an instant. Keep their ids, keys, offsets and digests, but not their values.
+"""Read the records of given events since an instant. Keep ids, keys, offsets and digests, but not the values.
 
-Every partition is read up to the end that it has when the read starts. Records of other events are only counted, so
-memory grows only with the number of given events. For each partition, the result says whether it was read completely.
+Every partition is read up to where it ends when the read starts. Records of other events are only counted, so memory
+use grows only with the number of records of the given events. For each partition, the result says whether it was read
+completely.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _MOST = 200_000
 
 
 class Copy(NamedTuple):
-    """A record of an event. ``at`` is the record's timestamp (UTC), and ``digest`` the SHA-256 of its value."""
+    """A record of an event. ``at`` is the record's timestamp (UTC), and ``digest`` is the SHA-256 hash of its value."""
 
     event_id: str
     topic: str
@@ -50,7 +51,7 @@ class PartitionRead(NamedTuple):
     """The part of a partition that was read.
 
     ``oldest`` is the oldest offset in the partition, and ``begin`` the first offset that was read. ``first_at`` is the
-    timestamp of the first record that was read (UTC). ``unread`` is None if all records from ``begin`` to the end were
+    timestamp (UTC) of the first record that was read. ``unread`` is None if all records from ``begin`` to the end were
     read.
     """
 
@@ -62,7 +63,7 @@ class PartitionRead(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class WindowQuery:
-    """The selection of the records to read, by their topics, events and time. ``since`` is UTC."""
+    """The topics, the events and the start time (UTC) of the records to read."""
 
     topics: Sequence[str]
     since: datetime
@@ -82,7 +83,7 @@ class Window:
 
     @property
     def complete(self) -> bool:
-        """Return whether every readable partition was read to its end in time."""
+        """Return whether every readable partition was read to its end before the timeout."""
         return all(each.unread is not Unread.DEADLINE for reads in self.partitions.values() for each in reads)
 
 
@@ -93,13 +94,13 @@ def read_window(
     *,
     on_progress: Callable[[int, int | None], None] = lambda *_: None,
 ) -> Window:
-    """Read the records that ``query`` selects, until ``timeout`` at the latest.
+    """Read the records that ``query`` selects. Stop after ``timeout``.
 
-    ``on_progress`` is called with the number of records that were read and the number of all records to read.
+    ``on_progress`` is called with the number of records that were read so far and the total number of records to read.
 
     Raises:
         BrokerUnavailableError: the brokers did not answer.
-        ConfigError: the brokers refused the connection, or the user may not read a topic.
+        ConfigError: the brokers refused the connection, or the user is not allowed to read a topic.
     """
     deadline = time.monotonic() + timeout.total_seconds()
     with (
