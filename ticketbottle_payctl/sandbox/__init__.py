@@ -1,4 +1,5 @@
-"""Provide a local PostgreSQL, Kafka and the payment service's tables for the demo, the tests and the benchmarks.
+"""Provide local servers for PostgreSQL and Kafka, and the payment service's tables.
 
-Servers listen on 127.0.0.1 only and end with the process that started them. No code of this package runs in production.
+The demo, the tests and the benchmarks use this package. Servers listen only on 127.0.0.1, and stop when the process
+that started them ends. No code in this package runs in production.
 """

@@ -1,6 +1,7 @@
 """Change fields of a simulated callback by path, such as ``data.amount=5``, and sign the callback again.
 
-If a path names the signature, its value replaces the signature itself. VNPay's fields are the query's parameters.
+If a path names the signature, the given value replaces the signature. For VNPay, the fields are the parameters in the
+query string.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _LARGEST_EXACT = 2**53 - 1
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """The form of a gateway's callback, with functions that read, write and sign its fields."""
+    """The format of a gateway's callback, with functions that read, write and sign the callback's fields."""
 
     signature: str
     read: Callable[[Request], Tree]
@@ -33,13 +34,15 @@ class _Form:
 
 
 def alter(request: Request, gateway: str, changes: Sequence[tuple[str, str]], keys: Mapping[str, str]) -> Request:
-    """Apply each ``(path, value)`` to the request and sign it. ``keys`` has each key under its variable's name.
+    """Apply each ``(path, value)`` to the request, and sign the request.
 
-    A value that replaces a text is used as it is. Any other value is read as JSON if it is valid JSON, and otherwise as
-    a string.
+    ``keys`` has each key under its variable's name.
+
+    A value that replaces a string is used unchanged. Any other value is parsed as JSON if it is valid JSON. Otherwise
+    it is used as a string.
 
     Raises:
-        InputError: a path matches no field, the value cannot be sent, or the gateway cannot sign it.
+        InputError: a path matches no field, or a value cannot be sent or signed.
     """
     try:
         return _altered(request, gateway, changes, keys)
@@ -112,7 +115,7 @@ _FORMS: Mapping[str, _Form] = {
 
 
 def _require_signable(fields: Tree, prefix: str, kinds: tuple[type, ...], wanted: str) -> None:
-    """Reject values that languages print differently, because the signed text consists of printed values."""
+    """Reject values that programming languages print differently. The signature is computed from printed values."""
     for name, value in fields.items():
         exact = not isinstance(value, int) or abs(value) <= _LARGEST_EXACT
         if isinstance(value, bool) or not isinstance(value, kinds) or not exact:

@@ -1,6 +1,6 @@
-"""Create signed callbacks like the gateways' own, for tests and the demo.
+"""Create signed callbacks like those of the gateways, for the tests and the demo.
 
-The same payment and scenario always give the same bytes, so a second callback is an exact duplicate.
+The same payment and scenario always give the same bytes, so a second callback is an exact duplicate of the first.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Environ = Mapping[str, str]
 
 
 class Scenario(StrEnum):
-    """A case that a gateway reports. payctl must reject the last two."""
+    """A case that a gateway reports. payctl must reject WRONG_AMOUNT and BAD_SIGNATURE."""
 
     PAID = "paid"
     FAILED = "failed"
@@ -61,7 +61,7 @@ _ZALOPAY_USER = "4n2LtVGwMfjZhIs7wv82hA"
 
 
 def environment() -> dict[str, str]:
-    """Return a merchant's settings at all four gateways, with the public keys of the built-in samples."""
+    """Return a merchant's settings for all four gateways, with the public keys from the built-in samples."""
     return {
         field.env: values[0].reveal()
         for gateway in GATEWAYS.values()
@@ -80,9 +80,11 @@ def scenarios(provider: str) -> tuple[Scenario, ...]:
 
 
 def callback(payment: SandboxPayment, scenario: Scenario = Scenario.PAID, environ: Environ | None = None) -> Request:
-    """Return the request in which the payment's gateway reports ``scenario``, signed with the keys in ``environ``.
+    """Return the request in which the payment's gateway reports ``scenario``.
 
-    The default keys are those of :func:`environment`. The amount is the payment's, except in ``WRONG_AMOUNT``.
+    It is signed with the keys in ``environ``.
+
+    The default keys come from :func:`environment`. Except in ``WRONG_AMOUNT``, the request has the payment's amount.
 
     Raises:
         InputError: the payment's gateway never reports this scenario.
@@ -206,13 +208,16 @@ def _amount(payment: SandboxPayment, scenario: Scenario) -> int:
 
 
 def _payos_number(payment: SandboxPayment) -> int:
-    """Return the number that the payment service sends to PayOS. It encodes the order's date and the code's end."""
+    """Return the number that the payment service sends to PayOS.
+
+    The number encodes the order's date and the last characters of the order code.
+    """
     code = re.fullmatch(r"TB-.*-(\d{8})-\w*([0-9A-Z]{5})", payment.order_code, re.ASCII)
     return int(code[1]) * 10**8 + int(code[2], 36) if code else gateway_number(payment, 14)
 
 
 def gateway_number(payment: SandboxPayment, digits: int) -> int:
-    """Return a gateway's number with this many digits for a payment. The same payment always has the same number."""
+    """Return a gateway's number for a payment, with this many digits. The same payment always gets the same number."""
     least: int = 10 ** (digits - 1)
     return least + int.from_bytes(sha256(payment.reference.encode()).digest()) % (9 * least)
 

@@ -1,6 +1,6 @@
 """Answer the status queries of all four gateways on this machine, so that a demo needs no gateway.
 
-The responses are signed in the gateways' own way. The signatures of the queries are not checked.
+The responses are signed in the same way as the gateways' responses. The queries' signatures are not checked.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ _PAYOS = "/v2/payment-requests/"
 
 @dataclass(frozen=True, slots=True)
 class GatewayOrder:
-    """An order as its gateway knows it. ``paid`` is the paid amount in VND. If it is 0, the customer can still pay."""
+    """An order as its gateway knows it. ``paid`` is the paid amount in VND.
+
+    If ``paid`` is 0, the customer can still pay.
+    """
 
     payment: SandboxPayment
     paid: int
@@ -35,7 +38,7 @@ class GatewayOrder:
 
 @dataclass(frozen=True, slots=True)
 class GatewayRecords:
-    """The gateways' orders by reference, and the merchant's settings with the keys that sign the responses."""
+    """The gateways' orders by reference, and the merchant's settings with the keys for signing the responses."""
 
     orders: Mapping[str, GatewayOrder]
     keys: Mapping[str, str]
@@ -43,7 +46,7 @@ class GatewayRecords:
 
 @contextmanager
 def gateway_server(records: GatewayRecords) -> Iterator[dict[str, str]]:
-    """Serve on a free port of 127.0.0.1 during the block. Yield the ``PAYCTL_*_URL`` settings for this server."""
+    """Serve on a free port on 127.0.0.1 during the block. Yield the ``PAYCTL_*_URL`` settings for this server."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("_BoundHandler", (_Handler,), {"records": records}))
     server.daemon_threads = True
     server.block_on_close = False
@@ -63,14 +66,14 @@ class _Handler(BaseHTTPRequestHandler):
     records: ClassVar[GatewayRecords]
 
     def do_GET(self) -> None:
-        """Answer PayOS's query."""
+        """Answer a status query for PayOS."""
         if not self.path.startswith(_PAYOS):
             self.send_error(HTTPStatus.NOT_FOUND)
             return
         self._answer(_payos(unquote(self.path.removeprefix(_PAYOS)), type(self).records))
 
     def do_POST(self) -> None:
-        """Answer the query of ZaloPay, VNPay or MoMo."""
+        """Answer a status query for ZaloPay, VNPay or MoMo."""
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
             self.send_error(HTTPStatus.BAD_REQUEST)

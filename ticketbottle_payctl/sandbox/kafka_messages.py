@@ -40,10 +40,10 @@ def create_topics(
 def read_all(
     bootstrap: str, topics: Iterable[str], *, timeout: float = 15.0, client: Mapping[str, str] | None = None
 ) -> list[Received]:
-    """Return every record that is in ``topics`` now, sorted by partition and offset.
+    """Return all records that are in ``topics`` now, sorted by partition and offset.
 
     Raises:
-        UnavailableError: the records could not all be read within ``timeout`` seconds.
+        UnavailableError: not all records could be read within ``timeout`` seconds.
     """
     deadline = time.monotonic() + timeout
     connection = {**_QUIET, "bootstrap.servers": bootstrap, **(client or {})}

@@ -1,8 +1,8 @@
 """Run librdkafka's mock cluster in this process. Its brokers speak Kafka's protocol and can fail on request.
 
-The cluster starts in a millisecond and needs no Java. It keeps messages, offsets and consumer groups in memory, and
-other processes can use it. It has no TLS and no SASL, so tests of TLS and SASL use Apache Kafka.
-https://github.com/confluentinc/librdkafka/blob/master/src/rdkafka_mock.h defines the functions.
+The cluster starts in a millisecond and does not need Java. It keeps messages, offsets and consumer groups in memory,
+and other processes can connect to it. It does not support TLS or SASL, so tests for TLS and SASL use Apache Kafka.
+https://github.com/confluentinc/librdkafka/blob/master/src/rdkafka_mock.h declares the functions.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class MockKafka:
     """A mock cluster. Use it as a context manager, or call :meth:`start` and :meth:`close`.
 
     Raises:
-        ConfigError: the librdkafka that the Kafka client uses cannot be found as a shared library.
+        ConfigError: the shared library of the librdkafka that the Kafka client uses cannot be found.
     """
 
     def __init__(self, *, brokers: int = 1) -> None:
@@ -83,7 +83,7 @@ class MockKafka:
 
     @property
     def bootstrap(self) -> str:
-        """Return the value for KAFKA_BROKERS, which is each broker's ``127.0.0.1:port``, separated by commas."""
+        """Return the value for KAFKA_BROKERS, which is a comma-separated list of the brokers' ``127.0.0.1:port``."""
         found: bytes = self._library.rd_kafka_mock_cluster_bootstraps(self._running)
         return found.decode()
 
@@ -93,7 +93,7 @@ class MockKafka:
         return name
 
     def down(self) -> None:
-        """Close every connection and accept no new one, like an unavailable cluster. The data stays."""
+        """Close all connections and accept no new ones, like an unavailable cluster. Keep the data."""
         for broker in self._each():
             self._command("broker_set_down", broker)
 
@@ -108,26 +108,29 @@ class MockKafka:
             self._command("broker_set_rtt", broker, milliseconds)
 
     def fail_next(self, *errors: int, request: KafkaRequest = KafkaRequest.PRODUCE) -> None:
-        """Answer each of the next requests of a kind with one of these errors, in order.
+        """Answer the next requests of this type with these errors, one error per request, in order.
 
-        An example is ``KafkaError.MSG_SIZE_TOO_LARGE``. ``KafkaError.NO_ERROR`` lets one request succeed, and
-        ``KafkaError._TRANSPORT`` closes the connection.
+        An example of an error is ``KafkaError.MSG_SIZE_TOO_LARGE``. With ``KafkaError.NO_ERROR``, a request succeeds,
+        and with ``KafkaError._TRANSPORT``, the connection is closed.
         """
         numbers = (ctypes.c_int * len(errors))(*errors)
         self._library.rd_kafka_mock_push_request_errors_array(self._running, request, len(errors), numbers)
 
     def forget_failures(self) -> None:
-        """Remove the errors that no request has received yet, and the delay of the responses."""
+        """Remove the errors that no request has received yet. Respond without a delay again."""
         for request in KafkaRequest:
             self._library.rd_kafka_mock_clear_request_errors(self._running, request)
         self.set_rtt(0)
 
     def fail_topic(self, name: str, error: int) -> None:
-        """Report this error in a topic's metadata, such as ``KafkaError.TOPIC_AUTHORIZATION_FAILED``. 0 removes it."""
+        """Report this error, such as ``KafkaError.TOPIC_AUTHORIZATION_FAILED``, in a topic's metadata.
+
+        0 removes the error.
+        """
         self._command("topic_set_error", name.encode(), error)
 
     def set_leader(self, topic: str, partition: int, broker: int) -> None:
-        """Make ``broker`` (1, 2, ...) the leader of a partition. With -1 the partition has no leader."""
+        """Make ``broker`` (1, 2, ...) the leader of a partition. If ``broker`` is -1, the partition has no leader."""
         self._command("partition_set_leader", topic.encode(), partition, broker)
 
     @property
@@ -141,7 +144,7 @@ class MockKafka:
         return range(1, self._brokers + 1)
 
     def _command(self, name: str, *arguments: bytes | int) -> None:
-        """Run a command in the cluster's thread, and wait for its end.
+        """Run a command in the cluster's thread, and wait for it to finish.
 
         Sometimes the thread misses the command and sleeps for another second. A new connection wakes the thread.
         """
@@ -163,7 +166,7 @@ class MockKafka:
 
 
 def _library() -> ctypes.CDLL:
-    """Return the librdkafka that confluent_kafka has loaded, so that both have the same version."""
+    """Return the librdkafka library that confluent_kafka uses, so that both have the same version."""
     for place in _places():
         with suppress(OSError):
             return _declare(ctypes.CDLL(str(place)))
@@ -181,7 +184,7 @@ def _places() -> Iterable[str | Path]:
 
 
 def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
-    """Declare the functions' C types. Otherwise a pointer would be truncated to 32 bits."""
+    """Declare the functions' C types. Without these declarations, pointers would be truncated to 32 bits."""
     pointer, number, text, short = ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int16
     for name, result, arguments in (
         ("rd_kafka_conf_new", pointer, ()),

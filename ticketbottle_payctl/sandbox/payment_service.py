@@ -1,7 +1,7 @@
-"""Create the payment service's tables, payments and outbox rows, as the payment service does.
+"""Create tables, payments and outbox rows as the payment service does.
 
-The demo, the tests and the benchmarks use this module. Amounts are whole VND, and instants are UTC without a time zone,
-as in production.
+The demo, the tests and the benchmarks use this module. As in production, amounts are in whole VND, and instants are UTC
+without a time zone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
 EventState = Literal["pending", "published", "dead", "sent_unmarked"]
-"""A state of an event. ``sent_unmarked`` is a half-marked row of the replaced service."""
+"""A state of an event. ``sent_unmarked`` is a half-marked row from the replaced service."""
 
 _INSERT_PAYMENT: Final = text("""
     INSERT INTO payments (
@@ -109,9 +109,10 @@ def insert_payment(  # noqa: PLR0913 - a factory: every argument has a default a
     metadata: Mapping[str, object] | None = None,
     age: timedelta = timedelta(0),
 ) -> SandboxPayment:
-    """Insert a payment as the payment service does when a customer starts to pay. Return the payment.
+    """Insert and return a payment as the payment service does when a customer starts to pay.
 
-    ``provider`` is upper case: ZALOPAY, PAYOS, VNPAY or MOMO. A value that is not given is generated and unique.
+    ``provider`` is in upper case: ZALOPAY, PAYOS, VNPAY or MOMO. An id, order code or reference that is not given is
+    generated and unique.
     """
     made = SandboxPayment(
         id=id or str(uuid4()),
@@ -148,10 +149,13 @@ def insert_events(  # noqa: PLR0913 - a factory: every argument has a default an
     retry_count: int | None = None,
     last_error: str | None = None,
 ) -> None:
-    """Insert ``count`` outbox rows in one statement, a millisecond apart. The newest row is ``age`` old.
+    """Insert ``count`` outbox rows in one statement. Their creation times are a millisecond apart.
 
-    The events belong to ``aggregates`` payments in turn. With 0, each event has its own payment. Shorter payloads are
-    padded to ``payload_bytes``. If ``retry_count`` is None, a dead row has 5 retries.
+    The newest row is ``age`` old.
+
+    The events are distributed in turn over ``aggregates`` payments. If ``aggregates`` is 0, each event has its own
+    payment. Shorter payloads are padded to ``payload_bytes``. If ``retry_count`` is None, a dead row has a retry count
+    of 5.
     """
     dead = state == "dead"
     values = {
@@ -172,5 +176,8 @@ def insert_events(  # noqa: PLR0913 - a factory: every argument has a default an
 
 
 def insert_payments_of_events(connection: Connection) -> int:
-    """Insert the missing payments of all outbox rows, with the status of their latest event. Return their number."""
+    """Insert the missing payments for all outbox rows. Return how many were inserted.
+
+    A payment's status comes from its latest event.
+    """
     return connection.execute(_INSERT_PAYMENTS_OF_EVENTS).rowcount

@@ -1,7 +1,7 @@
 """Run a private PostgreSQL server on loopback. It starts in 0.2 s and leaves no files.
 
-The start is fast, because a data directory of ``initdb`` is cached and copied. Each server has its own random password,
-which every TCP connection needs.
+The server starts quickly because the data directory that ``initdb`` creates is cached and copied. Each server has its
+own random password, which is required for every TCP connection.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ USER: Final = "postgres"
 _SIGNALS: Final = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
 _QUICK: Final = {"fsync": "off", "timezone": "UTC", "log_timezone": "UTC", "max_connections": "200"}
-"""The default settings. fsync is off, because the data need not survive a power failure. Crash recovery still works."""
+"""The default settings. fsync is off because the data need not survive a power failure. Crash recovery still works."""
 
 _WITH_SCRAM_ITERATIONS: Final = 16
 """The first major version with ``scram_iterations``. With one iteration, each connection is 3 ms faster."""
@@ -52,14 +52,15 @@ host replication all 127.0.0.1/32 scram-sha-256
 
 
 class Postgres:
-    """A server. Use it as a context manager, or call :meth:`start` and :meth:`close`.
+    """A PostgreSQL server. Use it as a context manager, or call :meth:`start` and :meth:`close`.
 
-    The data is in a new directory inside ``within``, by default the system's temporary directory. If ``within`` is in
-    memory (:func:`~ticketbottle_payctl.sandbox.server.in_memory`), a start does not wait for a busy disk. ``settings``
-    are settings of postgresql.conf, such as ``{"wal_level": "logical"}``. They override the defaults of this module.
+    The data is in a new directory inside ``within``. The default is the system's temporary directory. If ``within`` is
+    in memory (:func:`~ticketbottle_payctl.sandbox.server.in_memory`), the server starts without waiting for a busy
+    disk. ``settings`` are parameters of postgresql.conf, such as ``{"wal_level": "logical"}``. They override this
+    module's defaults.
 
     Raises:
-        ConfigError: PostgreSQL's programs of the chosen kind were not found.
+        ConfigError: PostgreSQL's programs were not found in the place that ``binaries`` chooses.
         UnavailableError: the server did not start. The message ends with the server's log.
     """
 
@@ -105,7 +106,7 @@ class Postgres:
         return f"postgresql://{USER}:{self._password}@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> Self:
-        """Create the data directory and start the server. Return when it accepts connections."""
+        """Create the data directory and start the server. Return when the server accepts connections."""
         self._server = Server("pg", account=self._account, within=self._within, last_signal=signal.SIGQUIT)
         try:
             data = self._server.home / "data"
@@ -125,22 +126,26 @@ class Postgres:
             self._server = None
 
     def stop(self, mode: Mode = "fast") -> None:
-        """Stop the server as ``pg_ctl stop -m mode`` does, and keep its data. :meth:`restart` starts it again."""
+        """Stop the server as ``pg_ctl stop -m mode`` does, and keep the data.
+
+        :meth:`restart` starts the server again.
+        """
         self._started.stop(_SIGNALS[mode])
 
     def restart(self, mode: Mode = "fast", *, settings: Mapping[str, str] | None = None) -> None:
         """Stop the server if it runs, change ``settings``, and start it with the same port, data and password.
 
-        ``immediate`` is like a crash. The server flushes nothing, and its next start recovers from the log.
+        With the ``immediate`` mode, the server stops as in a crash. It flushes nothing, and recovers from the
+        write-ahead log when it starts again.
         """
         self.stop(mode)
         self._settings.update(settings or {})
         self._run()
 
     def create_database(self, name: str, *, template: str = "template1") -> str:
-        """Create a database as a copy of ``template``, and return the URL of the database.
+        """Create a database as a copy of ``template``, and return the new database's URL.
 
-        No session may be connected to the template.
+        The template must have no open session.
         """
         # Without fsync, copying files is faster than writing them to the log: 27 ms instead of 33.
         self._administer(
@@ -151,7 +156,7 @@ class Postgres:
         return self.url(name)
 
     def drop_database(self, name: str) -> None:
-        """Drop a database and end its connections. If the database does not exist, do nothing."""
+        """Close all connections to a database and drop it. If the database does not exist, do nothing."""
         self._administer(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     @property
@@ -221,5 +226,5 @@ def _make_data(data: Path, binaries: Binaries, account: Account | None) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a data directory and keep its owner. ``cp`` needs a third of the time of Python's copytree."""
+    """Copy a data directory and keep its owner. ``cp`` takes a third of the time that Python's copytree takes."""
     subprocess.run(["/bin/cp", "-pPR", source, target], check=True)  # noqa: S603 - the command is ours

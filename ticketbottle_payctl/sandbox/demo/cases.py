@@ -1,4 +1,4 @@
-"""Create orders to repair, for a demo that keeps running. Each order has a fault that operators see in practice."""
+"""Create orders to repair, for a demo that keeps running. Each order has a fault that occurs in practice."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """The orders to repair, in the order of repair, and the numbers of their dead and pending events.
+    """The orders to repair, in the order in which to repair them, and the number of their dead and pending events.
 
-    The demo's gateways answer status queries about ``payments``.
+    The demo's gateways answer status queries for ``payments``.
     """
 
     cases: tuple[Case, ...]
@@ -75,7 +75,10 @@ class Left:
 
 
 def leave_cases(world: World) -> Left:
-    """Create the orders to repair. The demo's own callbacks already include the order with the wrong amount."""
+    """Create the orders to repair.
+
+    The order with the wrong amount already exists, because the story includes its callback.
+    """
     with transaction(world.services.engine, LIMITS) as connection:
         dead = insert_payment(connection, order_code="TB-DEAD", amount=600_000, age=_TO_PAY)
         blocked = insert_payment(connection, order_code="TB-BLOCKED", amount=750_000, provider="MOMO", age=_TO_PAY)
@@ -107,7 +110,7 @@ def _lose_broker_and_wait(world: World, *payments: SandboxPayment) -> None:
 
 
 def _wait(world: World, *payments: SandboxPayment) -> None:
-    """Move everything that happened to the payments an hour into the past."""
+    """Move the timestamps in the payments' rows, events and receipts an hour into the past."""
     with transaction(world.services.engine, LIMITS) as connection:
         for statement in _PASS:
             connection.execute(statement, [{"id": payment.id, "by": _HOUR} for payment in payments])

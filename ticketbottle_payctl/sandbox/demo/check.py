@@ -1,4 +1,4 @@
-"""Compare results with expectations. A message is compared with the text that the database prints."""
+"""Compare results with expectations. A message's value is compared with the payload as PostgreSQL prints it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _RECEIPTS: Final = "SELECT count(*) FROM payctl.webhook_receipts"
 
 
 class OutboxRow(NamedTuple):
-    """An outbox row. ``value`` is the payload in the form in which PostgreSQL prints it."""
+    """An outbox row. ``value`` is the payload as PostgreSQL prints it."""
 
     id: str
     aggregate_id: str
@@ -39,7 +39,7 @@ def read_rows(connection: Connection) -> dict[str, OutboxRow]:
 
 
 def of_callback(scene: Scene, report: WebhookReport) -> Iterator[str]:
-    """Yield each difference from the expected decision about a callback and the expected reply."""
+    """Yield each difference from the expected decision about a callback and from the expected reply."""
     expected = scene.expected
     yield from _compare("outcome", report.outcome.value, expected.outcome.value)
     yield from _compare("reason", report.reason, expected.reason)

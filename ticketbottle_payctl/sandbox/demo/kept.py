@@ -21,8 +21,8 @@ from ticketbottle_payctl.sandbox.server import Server
 class Kept:
     """A demo that other commands can use.
 
-    ``settings`` are the environment variables for its servers. ``file`` sets these variables in bash, zsh and fish.
-    ``left`` are the orders to repair.
+    ``settings`` contains the environment variables for the demo's servers. ``file`` sets these variables in bash, zsh
+    and fish. ``left`` contains the orders to repair.
     """
 
     settings: Mapping[str, str]
@@ -34,8 +34,8 @@ class Kept:
 def keep(world: World, report: DemoReport, path_entry: Path | None = None) -> Iterator[Kept]:
     """Prepare the demo for other commands during the block.
 
-    The settings file has the mode 0600. It is removed at the end, even if this process is killed. If ``path_entry`` is
-    given, the file also adds it to PATH.
+    The settings file has mode 0600, and is removed at the end, even if this process is killed. If ``path_entry`` is
+    given, the file also adds this folder to PATH.
     """
     left = leave_cases(world)
     with ExitStack() as everything:
@@ -48,7 +48,7 @@ def keep(world: World, report: DemoReport, path_entry: Path | None = None) -> It
 
 
 def _orders(report: DemoReport, left: Left) -> dict[str, GatewayOrder]:
-    """Return the gateways' data about the demo's orders, without the orders whose payment failed."""
+    """Return the gateways' data about the demo's orders. Orders whose payment failed are left out."""
     scenes = [step.scene for step in report.callbacks if not step.scene.failed]
     orders = [GatewayOrder(scene.payment, scene.paid) for scene in scenes]
     orders += [GatewayOrder(payment, payment.amount) for payment in left.payments]
@@ -56,7 +56,7 @@ def _orders(report: DemoReport, left: Left) -> dict[str, GatewayOrder]:
 
 
 def write_settings(file: Path, settings: Mapping[str, str], path_entry: Path | None) -> Path:
-    """Write the settings into a new file with the mode 0600. bash, zsh and fish can read the file."""
+    """Write the settings to a new file with mode 0600, in a format that bash, zsh and fish can read."""
     lines = [f"export {name}={shlex.quote(value)}" for name, value in settings.items()]
     if path_entry is not None:
         lines.append(f'export PATH={shlex.quote(str(path_entry))}":$PATH"')

@@ -1,4 +1,4 @@
-"""Process the story's callbacks with the production job, run the publisher once, and read the topics."""
+"""Process the callbacks from ``story`` with the production job, run the publisher once, and read the topics."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _GLANCE: Final = 0.2
 
 
 def play(world: World, say: Say) -> DemoReport:
-    """Play the story once and return the report. The report names each difference from the expected results.
+    """Process the callbacks once, and return a report that names each difference from the expected results.
 
     Raises:
         UnavailableError: the database or the given brokers cannot be reached.
@@ -76,7 +76,10 @@ def _publish(world: World) -> PublishReport:
 
 
 def _read_back(world: World, keys: Sequence[bytes], expected: int) -> list[Arrival]:
-    """Return the messages about the demo's payments. Stop at the topics' end, or when all have arrived."""
+    """Return the messages about the demo's payments.
+
+    Stop at the end of the topics, or when all messages have arrived.
+    """
     ends, deadline = world.reader.ends(), world.elapsed() + _PATIENCE
     arrivals: list[Arrival] = []
     while not world.reader.has_reached(ends) and world.elapsed() < deadline:
@@ -90,7 +93,7 @@ def _read_back(world: World, keys: Sequence[bytes], expected: int) -> list[Arriv
 def _compare(
     world: World, callbacks: Sequence[CallbackStep], arrivals: Sequence[Arrival]
 ) -> tuple[tuple[MessageStep, ...], tuple[str, ...]]:
-    """Return a step for each event that a callback wrote, and the differences that belong to no event."""
+    """Return a step for each event that was written for a callback, and the differences that belong to no event."""
     scenes = [step.scene for step in callbacks]
     with transaction(world.services.engine, LIMITS, commit=False) as connection:
         rows = check.read_rows(connection)

@@ -1,4 +1,4 @@
-"""Read the records that arrive in topics from now on. Existing records are skipped."""
+"""Read the records that arrive in topics from now on, and skip existing records."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _BATCH = 1000
 
 
 class TopicReader:
-    """A reader that begins at the topics' ends.
+    """A reader that begins at the current end of each topic.
 
     Raises:
         BrokerUnavailableError: the brokers did not answer in time.
-        ConfigError: the brokers refused the connection, or the user may not read a topic.
+        ConfigError: the brokers refused the connection, or the user is not allowed to read a topic.
     """
 
     def __init__(self, connection: Mapping[str, str | int | bool], topics: Iterable[str]) -> None:

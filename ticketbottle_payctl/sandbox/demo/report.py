@@ -1,4 +1,7 @@
-"""Define the demo's report, with each step's differences from the expectation. Times are seconds since the start."""
+"""Define the demo's report, with each step's differences from the expected result.
+
+Times are seconds since the start.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from ticketbottle_payctl.sandbox.demo.world import Started
 
 @dataclass(frozen=True, slots=True)
 class CallbackStep:
-    """A callback and the result of its job."""
+    """A callback and the result of processing it."""
 
     at: float
     scene: Scene
@@ -31,7 +34,7 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class MessageStep:
-    """The event that a callback wrote, and the event's messages. There should be exactly one message."""
+    """The event that was written for a callback, and the event's messages. There should be exactly one message."""
 
     scene: Scene
     event_id: str
@@ -44,7 +47,7 @@ class MessageStep:
 class DemoReport:
     """The report of a demo.
 
-    ``own_broker`` is False if the operator gave the brokers. ``strays`` are differences that belong to no single step.
+    ``own_broker`` is False if the operator named the brokers. ``strays`` are differences that belong to no single step.
     """
 
     own_broker: bool
@@ -58,7 +61,7 @@ class DemoReport:
 
     @property
     def differences(self) -> list[str]:
-        """Return all differences from the expectation. The list is empty if the demo succeeded."""
+        """Return all differences from the expected results. If the demo succeeded, the list is empty."""
         callbacks = [f"{step.scene.about}: {text}" for step in self.callbacks for text in step.differences]
         messages = [f"event {step.event_id}: {text}" for step in self.messages for text in step.differences]
         return [*callbacks, *messages, *self.strays]

@@ -1,6 +1,7 @@
-"""Define the gateways' callbacks in the demo, and the expected results.
+"""Define the gateways' callbacks in the demo, and their expected results.
 
-Two of the callbacks were recorded from the gateways' own sandboxes. The demo signs the others with public test keys.
+Two of the callbacks were recorded from the gateways' own sandboxes. The demo signs the other callbacks with public test
+keys.
 """
 
 from __future__ import annotations
@@ -31,13 +32,16 @@ class Expected:
 
     @property
     def writes_event(self) -> bool:
-        """Return whether the callback writes an event. Every change of status writes exactly one event."""
+        """Return whether an event is written for the callback. Every change of status writes exactly one event."""
         return self.outcome is WebhookOutcome.SETTLED
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A callback and its expected result. ``says`` is the reported result, and ``about`` the callback's real origin."""
+    """A callback and its expected result.
+
+    ``says`` is what the callback reports, and ``about`` describes its real origin.
+    """
 
     payment: SandboxPayment
     says: str
@@ -62,7 +66,7 @@ WRONG_AMOUNT = Expected(WebhookOutcome.REFUSED, Answer.WRONG_AMOUNT, "PENDING", 
 
 
 def write_story(connection: Connection) -> list[Scene]:
-    """Insert the pending payments as the payment service does. Return their callbacks in order."""
+    """Insert the pending payments as the payment service does. Return their callbacks in the order of arrival."""
     recorded = insert_payment(
         connection,
         provider="ZALOPAY",

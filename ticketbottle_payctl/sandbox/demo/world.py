@@ -27,7 +27,7 @@ from ticketbottle_payctl.wiring import Services
 
 LIMITS: Final = Limits()
 Say = Callable[[str], None]
-"""The type of a function that shows a short text about the demo's current step."""
+"""The type of a function that shows a short message about the demo's current step."""
 
 _PROBE_TIMEOUT: Final = 10.0
 
@@ -43,11 +43,11 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """A database with payctl's schema, a broker with the three topics, and the services as in production.
+    """A database with payctl's schema, a broker with payctl's topics, and the same services as in production.
 
-    ``settings`` are the environment variables with which another process can use these servers. They contain the
-    gateways' public test keys and the password of this temporary database, but no secret of a given broker.
-    ``own_broker`` is False if the operator gave the brokers.
+    ``settings`` contains the environment variables that another process needs to use these servers. They include the
+    gateways' public test keys and the password for this temporary database, but no secret for brokers that the operator
+    named. ``own_broker`` is False if the operator named the brokers.
     """
 
     services: Services
@@ -62,11 +62,12 @@ class World:
 def local_world(kafka: Mapping[str, str], say: Say) -> Iterator[World]:
     """Start the servers, and remove them when the block ends.
 
-    ``kafka`` contains the ``KAFKA_*`` variables of a given cluster. If it is empty, a mock cluster is started.
+    ``kafka`` contains the ``KAFKA_*`` variables for an existing cluster. If ``kafka`` is empty, a mock cluster is
+    started.
 
     Raises:
-        ConfigError: PostgreSQL's programs are missing, or the given cluster refused the connection.
-        UnavailableError: a server did not start, or the given cluster is unavailable.
+        ConfigError: PostgreSQL's programs are missing, or the existing cluster refused the connection.
+        UnavailableError: a server did not start, or the existing cluster is unavailable.
     """
     began = time.monotonic()
     started: list[Started] = []
@@ -114,7 +115,7 @@ def _create_schema(services: Services) -> None:
 
 
 def _create_missing_topics(services: Services) -> list[str]:
-    """Create the topics that the given cluster lacks, and return their names."""
+    """Create the topics that are missing in the existing cluster, and return their names."""
     missing = [TOPICS[event_type] for event_type in services.producer.probe(_PROBE_TIMEOUT)]
     if not missing:
         return missing
