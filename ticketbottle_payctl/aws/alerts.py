@@ -1,7 +1,7 @@
 """Report problems. payctl sends the id of each newly dead event to an SQS queue, and alerts to an SNS topic.
 
 The queue and the topic are optional, because the database has the state of every event. If a message cannot be sent,
-payctl counts and logs this, and the job continues. No message contains a payload, an account number or a name.
+payctl counts and logs the failure, and the job continues. No message contains a payload, an account number or a name.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from ticketbottle_payctl.aws.client import make_client
 from ticketbottle_payctl.telemetry import log_event, redact
 
 SHORTEST_BETWEEN = 300.0
-"""The minimum time in seconds between two alerts of a kind from one process. The next alert counts the omitted ones."""
+"""The minimum time in seconds between two alerts of the same kind from one process.
+
+The next alert says how many were left out.
+"""
 
 EVENT_DEAD = "event_dead"
 
@@ -48,7 +51,7 @@ class Pointer(NamedTuple):
 
     @property
     def body(self) -> str:
-        """Return the message's text. ``eventId`` lets a consumer recognise duplicates."""
+        """Return the message's text. Consumers can recognise duplicates by ``eventId``."""
         return json.dumps(
             {
                 "eventId": self.event_id,
@@ -66,7 +69,10 @@ def quick_client(service: str) -> Any:  # noqa: ANN401 - botocore has no types
 
 
 class DeadEventQueue:
-    """The queue for one run. After a request fails, no more are sent, so that the run can continue."""
+    """The queue for one run.
+
+    After a failed request, no more requests are sent, so that the run does not wait for them.
+    """
 
     def __init__(self, url: str | None, *, client: Callable[[str], Any] = quick_client) -> None:
         self._url = url
@@ -98,9 +104,9 @@ class DeadEventQueue:
 
 
 class AlertTopic:
-    """The alert topic of a process. It sends at most one message of each kind in five minutes.
+    """A process's connection to the alert topic. It sends at most one message of each kind in five minutes.
 
-    ``clock`` is the wall clock, because the monotonic clock of a frozen function can stop.
+    ``clock`` is the wall clock, because the monotonic clock can stop while a function is frozen.
     """
 
     def __init__(
@@ -120,9 +126,9 @@ class AlertTopic:
         self._left_out: dict[str, int] = {}
 
     def tell(self, kind: str, **facts: object) -> bool:
-        """Publish a message of a kind in :data:`MEANINGS`. Return False if a due message could not be sent.
+        """Publish a message of a kind from :data:`MEANINGS`. Return False if a due message could not be sent.
 
-        After a failure, payctl also waits before the next message, so that an unavailable topic does not delay
+        The minimum time between messages also applies after a failure, so that an unavailable topic does not delay
         callbacks.
         """
         if self._arn is None:

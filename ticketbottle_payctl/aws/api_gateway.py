@@ -1,7 +1,8 @@
-"""Convert events of an API Gateway HTTP API (payload format 2.0) to requests, and replies to responses.
+"""Convert an API Gateway HTTP API's events (payload format 2.0) to requests, and convert replies to responses.
 
-Source: "Create AWS Lambda proxy integrations for HTTP APIs in API Gateway". The query is ``rawQueryString``, because
-``queryStringParameters`` is decoded and joins repeated names, which breaks signatures.
+Source: "Create AWS Lambda proxy integrations for HTTP APIs in API Gateway". The query comes from ``rawQueryString``.
+``queryStringParameters`` would break signatures, because there the names and values are decoded and repeated names are
+joined.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ _MAX_BASE64 = (MAX_BODY_BYTES + 2) // 3 * 4
 
 
 def to_request(event: object) -> Request:
-    """Return the HTTP request in an event.
+    """Return the HTTP request that an event contains.
 
     Raises:
-        BodyTooLargeError: body or query is larger than ``MAX_BODY_BYTES``.
-        InputError: the event does not have this format. No ``event`` causes another exception.
+        BodyTooLargeError: the body or the query is larger than ``MAX_BODY_BYTES``.
+        InputError: the event does not have this format. No other exception can occur.
     """
     fields = _mapping(event, "the event")
     if fields.get("version", "2.0") != "2.0":
@@ -38,7 +39,7 @@ def to_request(event: object) -> Request:
 
 
 def to_response(reply: Reply) -> dict[str, object]:
-    """Return the function result with which API Gateway sends ``reply``."""
+    """Return the function result that makes API Gateway send ``reply``."""
     return {
         "statusCode": reply.status,
         "headers": dict(reply.headers),

@@ -1,4 +1,4 @@
-"""Create AWS clients with short timeouts, so that a function survives a service that does not answer."""
+"""Create AWS clients with short timeouts, so that a function can continue if an AWS service does not answer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CONFIGURED = frozenset(
 def make_client(service: str, *, connect_s: float = 2, read_s: float = 3, tries: int = 2) -> Any:  # noqa: ANN401 - botocore has no types
     """Return a client for one AWS service, with the function's credentials.
 
-    The region comes from AWS_REGION, AWS_DEFAULT_REGION or the AWS profile. AWS_ENDPOINT_URL applies.
+    The region comes from AWS_REGION, AWS_DEFAULT_REGION or the AWS profile. AWS_ENDPOINT_URL can set another endpoint.
 
     Raises:
         ConfigError: botocore is not installed, or the region is not set.
@@ -42,7 +42,10 @@ def make_client(service: str, *, connect_s: float = 2, read_s: float = 3, tries:
 
 
 def translated(error: Exception, what: str) -> ConfigError | UnavailableError:
-    """Translate botocore's error to ConfigError if AWS refused the request, and otherwise to UnavailableError."""
+    """Translate botocore's error into a ConfigError if AWS refused the request.
+
+    Otherwise return an UnavailableError.
+    """
     response = getattr(error, "response", None)
     code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
     message = f"{what}: {code or type(error).__name__}"

@@ -1,8 +1,8 @@
 """Read settings from Secrets Manager. ``X_SECRET_ARN`` names the secret that contains the value of ``X``.
 
-A secret is a plain string or a JSON object. The object's key for the value is the variable's name (``X``) or
+A secret is a plain string or a JSON object. In an object, the value's key is the variable's name (``X``) or
 ``current``. During a rotation, the previous value has the key ``X_PREVIOUS`` or ``previous``. An object with many
-variables is fetched once. payctl also reads the user and password of an MSK or RDS secret in AWS's own format.
+variables is fetched only once. payctl also reads the user and password from an MSK or RDS secret in AWS's own format.
 """
 
 from __future__ import annotations
@@ -44,12 +44,15 @@ class _Kept:
 
 
 class SecretEnvironment(Mapping[str, str]):
-    """An environment that reads a variable from Secrets Manager on first use, if only the variable's ARN is set.
+    """An environment that can read variables from Secrets Manager.
 
-    If a variable itself is set, its value is used. Iteration yields only variables that are set, so it fetches nothing.
-    ``clock`` is the wall clock, because the monotonic clock can stop in a frozen function. A lookup raises KeyError if
-    there is no value. It raises ConfigError if the role may not read the secret or the secret is not usable. It raises
-    UnavailableError if Secrets Manager is unavailable and no earlier value is known.
+    A variable is read on first use if only its ARN is set.
+
+    If the variable is set, the variable's own value is used. Iteration yields only variables that are set, so it
+    fetches nothing. ``clock`` is the wall clock, because the monotonic clock can stop while a function is frozen. A
+    lookup raises KeyError if there is no value. It raises ConfigError if the role is not allowed to read the secret or
+    the secret is not usable. It raises UnavailableError if Secrets Manager is unavailable and no earlier value is
+    known.
     """
 
     def __init__(
@@ -81,7 +84,7 @@ class SecretEnvironment(Mapping[str, str]):
         return len(self._environ)
 
     def load_client(self) -> None:
-        """Create the client for Secrets Manager if any variable names a secret. This sends no request.
+        """Create the client for Secrets Manager if any variable names a secret. No request is sent.
 
         Raises:
             ConfigError: botocore is not installed, or the region is not set.
@@ -157,7 +160,10 @@ class SecretEnvironment(Mapping[str, str]):
 
 
 def _value(text: str, variable: str, name: str, field: str) -> str | None:
-    """Return a secret's value for ``name``. The name is ``variable``, or ``variable`` with ``_PREVIOUS``."""
+    """Return the value for ``name`` from a secret.
+
+    The name is ``variable``, or ``variable`` with ``_PREVIOUS`` appended.
+    """
     fields = _fields(text)
     if fields is None:
         return text if field == "current" else None
@@ -176,7 +182,7 @@ def _fields(text: str) -> dict[str, Any] | None:
 
 
 def _database_url(fields: Mapping[str, Any]) -> str | None:
-    """Return the database URL of an RDS secret. If the secret has no ``dbname``, the database is ``postgres``."""
+    """Build the database URL from an RDS secret. If the secret has no ``dbname``, the database is ``postgres``."""
     user, password, host = (fields.get(name) for name in ("username", "password", "host"))
     if not (user and password and host):
         return None
@@ -185,7 +191,7 @@ def _database_url(fields: Mapping[str, Any]) -> str | None:
 
 
 def _hide(text: str) -> None:
-    """Register the secrets in a text, and the passwords in its URLs, so that logs and errors do not show them."""
+    """Register a secret's values and the passwords in their URLs, so that logs and errors do not show them."""
     fields = _fields(text)
     hidden = {"": text} if fields is None else {name: value for name, value in fields.items() if isinstance(value, str)}
     for name, value in hidden.items():

@@ -1,8 +1,9 @@
-"""Read X-Ray's trace header on Lambda, and send OpenTelemetry spans to Lambda's UDP address.
+"""Read X-Ray's trace header on Lambda, and send OpenTelemetry spans to the UDP address of Lambda's X-Ray daemon.
 
-The header becomes a ``traceparent``. A packet is a line of JSON, then ``T1S`` (sampled) or ``T1U``, then OTLP in
-base64. AWS's OpenTelemetry distribution sends the same format. This way of tracing needs no collector and no endpoint,
-and cannot delay a reply. https://github.com/aws-observability/aws-otel-python-instrumentation
+The header is converted to a ``traceparent``. A packet has a line of JSON, then ``T1S`` (sampled) or ``T1U``
+(unsampled), then OTLP data in base64. AWS's OpenTelemetry distribution sends the same format. Tracing in this way needs
+no collector and no endpoint, and cannot delay a reply.
+https://github.com/aws-observability/aws-otel-python-instrumentation
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 ASKED_FOR = "PAYCTL_TRACES"
 BY_UDP = "xray-udp"
-"""The value of :data:`ASKED_FOR` that turns spans on. Spans need the otel extra."""
+"""The value of the variable :data:`ASKED_FOR` that turns tracing on. Tracing needs the otel extra."""
 
 _HEADER = b'{"format":"json","version":1}\n'
 _DEFAULT_ADDRESS, _DEFAULT_PORT = "127.0.0.1:2000", 2000
@@ -66,7 +67,9 @@ def tracer_of(environ: Mapping[str, str]) -> Tracer | None:
 
 
 class UdpExporter:
-    """An exporter for the SDK's span processor. It sends spans to ``host:port``, never waits and never raises an error.
+    """An exporter for the SDK's span processor.
+
+    It sends spans to ``host:port`` without waiting, and never raises an error.
 
     A span that is larger than a datagram is dropped.
     """
@@ -78,7 +81,7 @@ class UdpExporter:
         self._socket.setblocking(False)  # noqa: FBT003 - the socket's own signature
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send the spans that ended. Sampled and unsampled spans go into separate packets."""
+        """Send spans that have ended. Sampled and unsampled spans are sent in separate packets."""
         from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans  # noqa: PLC0415 - only
         from opentelemetry.sdk.trace.export import SpanExportResult  # noqa: PLC0415 - where tracing is on
 
@@ -101,9 +104,9 @@ class UdpExporter:
 
 @contextmanager
 def request_span(tracer: Tracer | None, name: str, traceparent: str | None) -> Iterator[str | None]:
-    """Open a span for a request, as a child of the caller's span. Yield the ``traceparent`` to pass on.
+    """Open a span for a request, as a child of the span in ``traceparent``. Yield the new ``traceparent`` to pass on.
 
-    Without a tracer, yield the caller's ``traceparent``.
+    Without a tracer, yield ``traceparent`` unchanged.
     """
     if tracer is None:
         yield traceparent
