@@ -1,6 +1,6 @@
 """Read the settings from the environment. This module defines every default.
 
-payctl uses the variable names of the deployed payment service. payctl's own names begin with ``PAYCTL_``.
+payctl uses the same variable names as the deployed payment service. payctl's own variables begin with ``PAYCTL_``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", 
 
 @dataclass(frozen=True, slots=True)
 class KafkaSettings:
-    """The settings for reaching the brokers. ``mechanism`` is one of the names that kafkajs uses."""
+    """The settings for connecting to the brokers. ``mechanism`` is a name that kafkajs uses."""
 
     brokers: str
     ssl: bool = False
@@ -37,12 +37,15 @@ class KafkaSettings:
     ca_file: str | None = None
     client_id: str = "payctl"
     region: str | None = None
-    """The AWS region. It is used only if the brokers' names contain no region."""
+    """The AWS region, which is used only if the brokers' host names contain no region."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The settings of one process. ``database`` and ``kafka`` are read on each use, and raise if they are not set."""
+    """The settings of one process.
+
+    ``database`` and ``kafka`` are read on each use, and raise an error if they are not set.
+    """
 
     environ: Mapping[str, str] = field(repr=False)
     environment: str
@@ -52,20 +55,20 @@ class Settings:
     retention: timedelta
     shards: int
     loop: timedelta
-    """The time for which one invocation of the publisher's function publishes.
+    """How long one invocation of the publisher's function publishes.
 
-    If the time is zero, the function drains the backlog once.
+    If this time is zero, the function drains the backlog once.
     """
     reconcile_cap: int
-    """The maximum number of payments that one run of the scheduled `reconcile payments` may settle."""
+    """The maximum number of payments that one scheduled run of `reconcile payments` can settle."""
     dead_events_queue: str | None
     """The SQS queue that receives the id of each dead event."""
     alerts_topic: str | None
-    """The SNS topic for alerts to a person."""
+    """The SNS topic for alerts to people."""
 
     @property
     def is_production(self) -> bool:
-        """Return whether ``ENVIRONMENT`` names a production environment, in any spelling."""
+        """Return whether ``ENVIRONMENT`` names a production environment in any spelling."""
         # This matches PRODUCTION, prod-eu, Prod2, eu_live and full-width letters. A change of case ends a word, so
         # ProdEu matches too.
         spelled = re.sub("(?<=[a-z])(?=[A-Z])", " ", unicodedata.normalize("NFKC", self.environment))
@@ -105,7 +108,7 @@ class Settings:
 
     @property
     def kafka(self) -> KafkaSettings:
-        """Return the broker settings from the variables whose names begin with ``KAFKA_``.
+        """Return the broker settings from the ``KAFKA_*`` variables.
 
         Raises:
             ConfigError: the list of brokers is empty or wrong, the mechanism is unknown, or the credentials are missing
@@ -114,7 +117,10 @@ class Settings:
         return _kafka(self.environ)
 
     def secrets(self, name: str) -> tuple[Secret, ...]:
-        """Return the values of ``name`` and, during a rotation, of ``NAME_PREVIOUS``. Omit unset variables."""
+        """Return the value of the variable ``name`` and, during a rotation, of its ``_PREVIOUS`` variable.
+
+        Omit unset variables.
+        """
         names = (name, f"{name}_PREVIOUS")
         return tuple(Secret(value, origin) for origin in names if (value := self.environ.get(origin)))
 

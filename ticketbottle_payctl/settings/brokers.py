@@ -16,7 +16,7 @@ _LAST_PORT = 65_535
 
 
 def brokers(text: str) -> str:
-    """Return the list in librdkafka's format, without spaces and empty entries.
+    """Return the list in librdkafka's format, without spaces or empty entries.
 
     Raises:
         ConfigError: the list is empty, is not separated by commas, or an entry is not ``host:port``. The message

@@ -1,4 +1,4 @@
-"""Read the parameters of a connection to the payment service's database."""
+"""Read the parameters for connecting to the payment service's database."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SCHEMA_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}")
 _PARAMETER_NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 
 _ELSEWHERE = frozenset({"host", "hostaddr", "port", "dbname", "user", "password", "schema"})
-"""The parameters that determine the server, the database, the user or the schema. Other functions read them."""
+"""The parameters that name the server, the database, the user or the schema. Other functions read these parameters."""
 
 _COUNTS = frozenset(
     {
@@ -38,7 +38,7 @@ _TEXTS = frozenset(
     }
 )
 LIBPQ = _COUNTS | set(_CHOICES) | _TEXTS
-"""The libpq parameters that payctl passes on unchanged. The TLS parameters are in module ``tls``."""
+"""The libpq parameters that payctl passes on unchanged. The TLS parameters are in the ``tls`` module."""
 
 PRISMA = frozenset(
     {
@@ -47,9 +47,9 @@ PRISMA = frozenset(
         *("statement_cache_size", "statement_cache_mode", "uselibpqcompat"),
     }
 )
-"""The parameters of Prisma's pool, statement cache and driver.
+"""The parameters for Prisma's pool, statement cache and driver.
 
-payctl ignores them, because payctl has its own pool and prepares no statements.
+payctl ignores these parameters, because it has its own pool and prepares no statements.
 """
 
 _IGNORED = {
@@ -60,12 +60,13 @@ _IGNORED = {
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSettings:
-    """The settings for connecting to the database. Only this class parses the URL. Other code uses the parts.
+    """The settings for connecting to the database. Only this class parses the URL.
 
-    PGSSLMODE and the other variables of module ``tls`` are read from ``environ``.
+    Other code uses the parts of the URL. PGSSLMODE and the other variables that the ``tls`` module reads come from
+    ``environ``.
 
     Raises:
-        ConfigError: the URL, or one of its parameters, is wrong. The message contains no value.
+        ConfigError: the URL or one of its parameters is wrong. The message contains no value.
     """
 
     url: InitVar[Secret]
@@ -99,7 +100,10 @@ class DatabaseSettings:
 
 
 def _location(url: DatabaseUrl, place: DatabasePlace) -> dict[str, str]:
-    """Return the servers, the database and the user. libpq then takes none of them from a PG variable or a file."""
+    """Return libpq's parameters for the servers, the database and the user.
+
+    Then libpq ignores PG variables and files.
+    """
     hosts = (url.parameters.get("host") or url.host or "").split(",")
     if len(hosts) != len(place.servers):
         hosts = [host for host, _ in place.servers]

@@ -1,8 +1,8 @@
 """Parse ``DATABASE_URL`` according to the WHATWG URL rules, as the payment service's Prisma does.
 
 No other module parses this URL. The authority ends at the first ``/``, ``?`` or ``#``. The user name and password end
-at the last ``@`` in the authority. Each part is percent-decoded once. A ``%`` without two hexadecimal digits stays as
-it is. The first segment of the path is the name of the database. payctl implements the rules for schemes that are not
+at the last ``@`` in the authority. Each part is percent-decoded once. A ``%`` without two hexadecimal digits stays
+unchanged. The first segment of the path is the database name. payctl implements the rules for URLs whose scheme is not
 special (https://url.spec.whatwg.org/#concept-basic-url-parser). docs/decisions/0012-database-url.md says why payctl
 does not use a library.
 """
@@ -37,7 +37,7 @@ _C0_OR_SPACE = "".join(map(chr, range(0x21)))
 
 @dataclass(frozen=True, slots=True)
 class DatabaseUrl:
-    """The parts of a database URL, percent-decoded. A part that is absent is None."""
+    """The percent-decoded parts of a database URL. A missing part is None."""
 
     user: str | None = field(repr=False)
     password: Secret | None
@@ -45,17 +45,17 @@ class DatabaseUrl:
     port: int | None
     database: str | None
     parameters: dict[str, str] = field(repr=False)
-    """The parameters of the query. If a name occurs twice, the last value is used."""
+    """The parameters in the query. If a name occurs twice, the last value is used."""
     remarks: tuple[str, ...] = ()
-    """A warning for each part that the author of the URL may have meant differently."""
+    """A warning for each part with which the URL's author may have meant something else."""
 
 
 def parse(text: str) -> DatabaseUrl:
     """Parse a database URL.
 
     Raises:
-        ConfigError: the text is not a PostgreSQL URL, or a part cannot be decoded. The message contains no part of the
-            text.
+        ConfigError: ``text`` is not a PostgreSQL URL, or a part cannot be decoded. The message contains no part of the
+            URL.
     """
     text = _TAB_OR_NEWLINE.sub("", text.strip(_C0_OR_SPACE))
     scheme = _SCHEME.match(text)
@@ -93,9 +93,10 @@ def parse(text: str) -> DatabaseUrl:
 
 
 def secrets_in(text: str) -> Iterator[Secret]:
-    """Yield the password in a URL, its other spellings, and its parts. The URL may be invalid.
+    """Yield the password in a URL, its other spellings, and its parts. The URL can be invalid.
 
-    Another parser may read a longer password. Therefore everything up to the last ``@`` counts as part of the password.
+    Another parser may consider more characters as the password. Therefore everything up to the last ``@`` counts as
+    part of the password.
     """
     scheme = re.match(r"\s*[A-Za-z][A-Za-z0-9+.-]*://", text)
     userinfo, at, _ = text[scheme.end() if scheme else 0 :].rpartition("@")
@@ -108,7 +109,7 @@ def secrets_in(text: str) -> Iterator[Secret]:
 
 
 def spellings(password: str) -> set[str]:
-    """Return a password in raw and decoded form, and the parts of both forms between reserved characters."""
+    """Return a password, its percent-decoded spelling, and the parts of both spellings between reserved characters."""
     decoded = unquote_to_bytes(password.encode("utf-8", "replace")).decode("utf-8", "replace")
     return {piece for whole in (password, decoded) for piece in (whole, *_RESERVED.split(whole)) if piece}
 
@@ -134,10 +135,10 @@ def _segments(path: str) -> list[str]:
 
 
 def _refuse_stray_at(path: str, query: str, fragment: str) -> None:
-    """Raise an error if an ``@`` follows the host, because the password then has an unencoded ``/``, ``?`` or ``#``.
+    """Raise an error if an ``@`` follows the host, because the password may have an unencoded ``/``, ``?`` or ``#``.
 
-    Prisma would read the rest of this password as a database or a parameter. payctl must not print the rest as a
-    database or a parameter. A database name with an ``@`` is refused too, because it looks the same.
+    The rest of this password would be parsed as a database name or a parameter, and payctl could print it. A database
+    name with an ``@`` is refused too, because payctl cannot tell the two cases apart.
     """
     names = (pair.partition("=")[0] for pair in query.split("&"))
     if "@" in path or "@" in fragment or any("@" in name for name in names):
@@ -175,7 +176,7 @@ def _port(text: str | None) -> int | None:
 
 
 def _decoded(text: str, part: str) -> str:
-    """Decode a part once.
+    """Percent-decode a part once.
 
     Raises:
         ConfigError: the part is not UTF-8, or contains a null character, which PostgreSQL does not accept.

@@ -15,21 +15,24 @@ _THIS_MACHINE = "localhost"
 
 @dataclass(frozen=True, slots=True)
 class DatabasePlace:
-    """A database and its servers, in libpq's order. A host that begins with ``/`` or ``@`` is a socket."""
+    """A database and its servers, in the order in which libpq tries them.
+
+    A host that begins with ``/`` or ``@`` is a socket.
+    """
 
     servers: tuple[tuple[str, str], ...]
-    """The host or address and the port of each server."""
+    """The host or address of each server, and its port."""
     database: str
 
     def __str__(self) -> str:
-        """Return ``host:port/database``, without user, password and parameters."""
+        """Return ``host:port/database`` without the user, password and parameters."""
         named = ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.servers)
         return f"{named}/{self.database}"
 
     def may_be(self, other: DatabasePlace) -> bool:
-        """Return whether both places have the same database and share a server.
+        """Return whether both places name the same database and have a server in common.
 
-        The spelling of a host does not matter.
+        Different spellings of a host count as the same host.
         """
         return self.database == other.database and not self._known_servers.isdisjoint(other._known_servers)
 
@@ -41,11 +44,11 @@ class DatabasePlace:
 def place_of(url: DatabaseUrl) -> DatabasePlace:
     """Return the place to which libpq connects for this URL.
 
-    A parameter overrides the corresponding part of the URL, and ``hostaddr`` overrides the host. payctl passes all of
+    A parameter overrides the corresponding part of the URL, and ``hostaddr`` overrides the host. payctl passes all
     these values to libpq, so libpq ignores PGHOST, PGHOSTADDR, PGPORT and PGDATABASE.
 
     Raises:
-        ConfigError: the URL names no database, or its numbers of hosts, addresses and ports differ.
+        ConfigError: the URL names no database, or has different numbers of hosts, addresses and ports.
     """
     database = url.parameters.get("dbname") or url.database
     if not database:
@@ -70,7 +73,7 @@ def place_of(url: DatabaseUrl) -> DatabasePlace:
 
 
 def leads_to(text: str) -> DatabasePlace | None:
-    """Return the place that a URL names, or None if the text is not a database URL."""
+    """Return the place that a URL names, or None if ``text`` is not a database URL."""
     try:
         return place_of(parse(text))
     except ConfigError:
@@ -95,7 +98,10 @@ def _port(text: str) -> str:
 
 
 def _canonical(host: str) -> str:
-    """Return the canonical spelling of a host. All names of this machine, sockets included, have the same spelling."""
+    """Return a host's canonical spelling.
+
+    All names for this machine and all sockets have the same canonical spelling.
+    """
     name = host.casefold().rstrip(".")
     if not name or name.startswith(("/", "@")) or name == _THIS_MACHINE or name.endswith(f".{_THIS_MACHINE}"):
         return _THIS_MACHINE

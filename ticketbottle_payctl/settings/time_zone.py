@@ -1,6 +1,6 @@
-"""Find a time zone by its IANA name, or by a POSIX form as in the variable TZ.
+"""Find a time zone by an IANA name or a POSIX string, as the TZ variable has it.
 
-A POSIX form has the same meaning as in ``date``. ``ICT-7`` and ``<+07>-7`` are seven hours ahead of UTC.
+A POSIX string has the same meaning as for the ``date`` command. ``ICT-7`` and ``<+07>-7`` are seven hours ahead of UTC.
 ``EST5EDT,M3.2.0,M11.1.0`` has its own rules for summer time, and ``EST5EDT`` uses the rules of the United States.
 """
 
@@ -26,10 +26,10 @@ _HINT = "examples are Asia/Ho_Chi_Minh, UTC and <+07>-7; names need the system's
 
 
 def time_zone(text: str) -> tzinfo:
-    """Return the time zone with this name or POSIX form.
+    """Return the time zone with this name or POSIX string.
 
     Raises:
-        ValueError: there is no such zone, or the POSIX form is wrong.
+        ValueError: there is no such zone, or the POSIX string is wrong.
     """
     # ZoneInfo imports a package for each part of an unknown name, so a long path would exhaust the stack.
     if _IANA.fullmatch(text):
@@ -41,12 +41,14 @@ def time_zone(text: str) -> tzinfo:
 
 
 def machine_zone(environ: Mapping[str, str] | None = None, *, localtime: str = "/etc/localtime") -> tzinfo:
-    """Return the machine's zone from TZ, or else the zone that ``localtime`` links to, or else the offset from UTC.
+    """Return the machine's time zone. It comes from TZ.
 
-    An empty TZ means UTC, as in ``date``.
+    If TZ is not set, the zone is the one that ``localtime`` links to. If there is no such link, the current offset from
+    UTC is used. An empty TZ means UTC, as for the ``date`` command.
 
     Raises:
-        ConfigError: TZ is neither a known name nor a POSIX form. ``date`` would use UTC without a warning.
+        ConfigError: TZ is neither a known name nor a POSIX string. The ``date`` command would use UTC without a
+            warning.
     """
     given = (os.environ if environ is None else environ).get("TZ")
     if given is None:
@@ -67,7 +69,7 @@ def machine_zone(environ: Mapping[str, str] | None = None, *, localtime: str = "
 
 
 def _posix(text: str) -> tzinfo:
-    """Return the zone of a POSIX form. The standard library can read POSIX forms only from a file."""
+    """Return the zone for a POSIX string. The standard library can read POSIX strings only from a file."""
     found = _POSIX.fullmatch(text)
     if found is None:
         message = "not a time zone"

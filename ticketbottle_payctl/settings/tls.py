@@ -1,7 +1,7 @@
-"""Decide how a database connection uses TLS, based on DATABASE_URL and the environment's PG variables.
+"""Decide how a database connection uses TLS, based on DATABASE_URL and the PG environment variables.
 
-Prisma's parameters are translated to libpq's. If the URL and the environment differ, the stricter value is used. If the
-URL names a certificate, the connection always uses TLS.
+Prisma's parameters are translated into libpq's parameters. If the URL and the environment differ, the stricter value is
+used. If the URL names a certificate, the connection always uses TLS.
 """
 
 from __future__ import annotations
@@ -37,14 +37,17 @@ NAMES = frozenset(
 
 
 class Tls(NamedTuple):
-    """The TLS parameters for libpq, and warnings about them."""
+    """The TLS parameters for libpq, and warnings about the URL's parameters."""
 
     parameters: dict[str, str]
     remarks: tuple[str, ...]
 
 
 class _Asked(NamedTuple):
-    """The URL's TLS parameters. ``root`` is a file of CA certificates. ``own`` is for a client certificate."""
+    """The URL's TLS parameters. ``root`` is the file with CA certificates.
+
+    ``own`` has the client certificate's parameters.
+    """
 
     mode: str | None
     root: str | None
@@ -55,7 +58,7 @@ class _Asked(NamedTuple):
 
 
 def tls(given: Mapping[str, str], environ: Mapping[str, str]) -> Tls:
-    """Return libpq's TLS parameters for a URL's parameters and an environment.
+    """Return the TLS parameters for libpq that follow from a URL's parameters and an environment.
 
     Raises:
         ConfigError: a value is unknown, two values contradict each other, a certificate file cannot be read, or a
@@ -112,10 +115,10 @@ def _asked(given: Mapping[str, str]) -> _Asked:
 
 
 def _certificates(given: Mapping[str, str]) -> tuple[str | None, dict[str, str]]:
-    """Return the file of CA certificates, and the parameters of a client certificate.
+    """Return the file with CA certificates, and the parameters for a client certificate.
 
-    In Prisma, ``sslcert`` is the CA's certificate. In libpq, it is the client's certificate. payctl uses libpq's
-    meaning if ``sslkey`` or ``sslrootcert`` is given too.
+    For Prisma, ``sslcert`` is the CA's certificate. For libpq, ``sslcert`` is the client's certificate. If ``sslkey``
+    or ``sslrootcert`` is also given, libpq's meaning applies.
     """
     certificate, key, root = (given.get(name) or None for name in ("sslcert", "sslkey", "sslrootcert"))
     if given.get("sslidentity") or (given.get("sslpassword") and not key):
@@ -160,7 +163,7 @@ def _stricter(first: str | None, second: str | None) -> str | None:
 
 
 def _system_authorities() -> str:
-    """Return the file of the CAs that this machine trusts. The driver's own OpenSSL does not find this file."""
+    """Return the file with the CAs that this machine trusts. The driver's bundled OpenSSL does not find this file."""
     import ssl  # noqa: PLC0415 - it loads slowly, and few URLs need it
 
     known = (ssl.get_default_verify_paths().cafile, *_AUTHORITIES)
