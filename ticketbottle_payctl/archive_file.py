@@ -1,13 +1,14 @@
 """Write and read an archive of events that were deleted from the outbox.
 
-An archive is gzipped NDJSON, with one gzip member for each batch.
+An archive is a gzipped NDJSON file, with one gzip member for each batch.
 
-When :meth:`Archive.add` returns, the batch is on disk and the path still names that file. Then the caller may delete
-the batch's rows. If payctl crashes before that, the file ends with an incomplete member. The member's rows are still in
-the outbox, and the next run removes the member. If payctl crashes later, the rows may be in both places. Therefore the
-archive may contain an event twice, but no event is missing.
+When :meth:`Archive.add` returns, the batch is on disk and the path still names the same file. Only then can the caller
+delete the batch's rows. If payctl crashes while it writes a batch, the file ends with an incomplete member. The
+member's rows are still in the outbox, and the next run removes the member. If payctl crashes after it has written a
+batch, the rows may be in both the archive and the outbox. Therefore the archive may contain an event twice, but no
+event is missing.
 
-Each member has payctl's mark in its gzip header. payctl never changes a file that begins without this mark.
+Each member has payctl's mark in its gzip header. payctl never changes a file that does not begin with this mark.
 
 Each line is a row with the table's column names, so ``json_populate_record(NULL::outbox, line)`` restores the row.
 Instants are UTC, without a time zone, as in the table.
@@ -32,7 +33,7 @@ from ticketbottle_payctl.errors import InputError, LockedError, UnavailableError
 
 _CHUNK = 1 << 20
 _MARK = b"PC\x01\x001"
-"""The gzip extra field of an archive (RFC 1952, 2.3.1.1), with the identifier PC and one byte for format 1."""
+"""The gzip extra field of an archive (RFC 1952, 2.3.1.1), with the identifier PC and a one-byte format number, 1."""
 
 _HEADER = b"\x1f\x8b\x08\x04" + bytes(4) + b"\x00\xff" + len(_MARK).to_bytes(2, "little") + _MARK
 _TELLING = 4  # the bytes that identify an archive; other gzip files have a different fourth byte
@@ -43,13 +44,13 @@ _LONGEST_LINE = 16 * 1024 * 1024
 
 
 class Archive:
-    """An archive file that one process at a time can append to.
+    """An archive file to which only one process at a time can append.
 
-    Only its owner may read it, because payloads name orders.
+    Only the file's owner is allowed to read it, because payloads name orders.
 
     Raises:
-        InputError: the file cannot be opened, is a link or not a regular file, belongs to another user, may be read by
-            others, or is not an archive. payctl does not change the file.
+        InputError: the file cannot be opened, is a link or not a regular file, belongs to another user, is accessible
+            to other users, or is not an archive. payctl does not change the file.
         LockedError: another process is adding to the file.
     """
 
@@ -77,8 +78,8 @@ class Archive:
         """Append a batch. Return when the batch is on disk.
 
         Raises:
-            UnavailableError: the batch could not be written, for example because the disk is full. The file is then
-                unchanged. This error is also raised if the file was removed or replaced.
+            UnavailableError: the batch could not be written, for example because the disk is full. In this case the
+                file stays unchanged. This error is also raised if the file was removed or replaced.
         """
         member = _member("".join(f"{line}\n" for line in lines).encode())
         try:
@@ -108,7 +109,7 @@ class Archive:
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the events of an archive in the order of the file. Leave out an incomplete last batch.
+    """Yield the events in an archive, in the order of the file. Leave out an incomplete last batch.
 
     The file is read twice, because the first pass finds the last complete batch. Only the current event is in memory.
 
@@ -128,7 +129,7 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _member(content: bytes) -> bytes:
-    """Return a gzip member with payctl's mark."""
+    """Compress the content into a gzip member with payctl's mark."""
     packer = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
     packed = packer.compress(content) + packer.flush()
     check = zlib.crc32(content).to_bytes(4, "little") + (len(content) & 0xFFFFFFFF).to_bytes(4, "little")
@@ -138,8 +139,8 @@ def _member(content: bytes) -> bytes:
 def _refuse_foreign(file: int, path: Path, end: int) -> None:
     """Raise an error if the file has content but is not an archive.
 
-    An archive of an earlier payctl version has no mark, so its first line is checked. payctl does not remove an
-    incomplete member that has no mark.
+    An archive from an earlier payctl version has no mark, so its first line is checked. payctl does not remove an
+    incomplete member without a mark.
     """
     first = os.pread(file, len(_HEADER), 0)
     if not first or (len(first) >= _TELLING and first == _HEADER[: len(first)]):
@@ -188,9 +189,9 @@ def _open(path: Path) -> int:
 
 
 def _refuse_unsafe(found: os.stat_result, path: Path) -> None:
-    """Raise an error unless the file is regular and only this user can read it.
+    """Raise an error unless the file is a regular file that only this user can access.
 
-    In a directory that several users may write to, another user could create the file first and then read the events.
+    In a directory that several users can write to, another user could create the file first and then read the events.
     """
     _refuse_irregular(found, path, "an archive must be a file that can be synced to the disk")
     if found.st_uid != os.geteuid():
@@ -202,14 +203,14 @@ def _refuse_unsafe(found: os.stat_result, path: Path) -> None:
 
 
 def _refuse_irregular(found: os.stat_result, path: Path, hint: str) -> None:
-    """Raise an error unless the file is regular."""
+    """Raise an error unless the file is a regular file."""
     if not stat.S_ISREG(found.st_mode):
         message = f"{path} is not a regular file"
         raise InputError(message, hint=hint)
 
 
 def _sync_directory(path: Path) -> None:
-    """Sync a directory to disk. Without this step, a new file may be lost in a power cut."""
+    """Sync a directory to disk. Without this step, a new file could be lost in a power failure."""
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(directory)
@@ -226,23 +227,26 @@ def _lock(file: int, path: Path) -> None:
 
 
 class _Piece(NamedTuple):
-    """A part of a gzip member's content. ``end`` is None, or the member's end in the file if this is the last part."""
+    """A part of a gzip member's content.
+
+    For a member's last part, ``end`` is the position in the file where the member ends. Otherwise ``end`` is None.
+    """
 
     content: bytes
     end: int | None
 
 
 def _whole(file: int, path: Path) -> int:
-    """Return the position of the end of the last complete member.
+    """Return the position in the file where the last complete member ends.
 
     Raises:
-        InputError: the content is not gzip, or is damaged. The file is not changed.
+        InputError: the content is damaged or not in gzip format. The file is not changed.
     """
     return max((piece.end for piece in _pieces(file, path) if piece.end is not None), default=0)
 
 
 def _lines(file: int, path: Path, end: int) -> Iterator[bytes]:
-    """Yield the lines of the members up to ``end``. Only one part and one line are in memory."""
+    """Yield the lines in the members up to ``end``. Only one part and one line are in memory at a time."""
     rest = b""
     for piece in _pieces(file, path) if end else ():
         *lines, rest = (rest + piece.content).split(b"\n")
@@ -258,10 +262,10 @@ def _lines(file: int, path: Path, end: int) -> Iterator[bytes]:
 
 
 def _pieces(file: int, path: Path) -> Iterator[_Piece]:
-    """Yield the content of complete and incomplete members in parts.
+    """Yield the content of all members in parts. The last member can be incomplete.
 
     Raises:
-        InputError: the content is not gzip, or is damaged. The file is not changed.
+        InputError: the content is damaged or not in gzip format. The file is not changed.
     """
     end = at = 0
     member = zlib.decompressobj(_GZIP)
@@ -291,7 +295,7 @@ def _write(file: int, data: bytes, at: int) -> None:
 
 
 def _only(path: Path, act: Callable[[], None]) -> None:
-    """Run ``act``. Raise an error if the file cannot be written."""
+    """Call ``act``, and raise payctl's error if the file cannot be written."""
     try:
         act()
     except OSError as error:

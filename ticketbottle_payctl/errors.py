@@ -1,4 +1,4 @@
-"""Define payctl's errors. Expected outcomes (refused, duplicate, dead) are values and not errors.
+"""Define payctl's errors. Expected outcomes (refused, duplicate, dead) are values, not errors.
 
 ::
 
@@ -15,9 +15,9 @@
         BrokerUnavailableError
       OutputError            stdout cannot be written
 
-An error has no exit code and no HTTP status. The command line and the functions have tables for the codes. The message
-says what failed, and ``hint`` says what to do next. The two texts never contain a key, a MAC, a password or an account
-number.
+An error has no exit code or HTTP status. The command line and the Lambda functions look up these codes in tables. The
+message says what failed, and ``hint`` says what to do next. Neither of them ever contains a key, a MAC, a password or
+an account number.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class PayctlError(Exception):
     code: ClassVar[str] = "INTERNAL"
     retryable: ClassVar[bool] = False
     advice: ClassVar[str] = "run the command again with -vv and report the output"
-    """The hint of an error that was raised without a hint."""
+    """The hint for an error that was raised without a hint."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)

@@ -1,9 +1,8 @@
 """Define types for a report's fields in the JSON output, the Lambda functions' results and the log.
 
-The facts of a report are a ``TypedDict`` next to the report. ``make docs`` reads these types and their docstrings and
-writes the JSON Schemas from them. A field that was added within version 1 is ``NotRequired``, because earlier documents
-of this version do not have the field. At run time these types are plain dictionaries, and payctl imports no schema
-library.
+A report's facts are a ``TypedDict`` next to the report. ``make docs`` generates the JSON Schemas from these types and
+their docstrings. A field that was added within version 1 is ``NotRequired``, because earlier documents of this version
+do not have the field. At run time, values of these types are plain dictionaries, and payctl imports no schema library.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import Annotated
 
 
 class Keywords:
-    """Keywords of JSON Schema that Python's types cannot express."""
+    """JSON Schema keywords that Python's types cannot express."""
 
     def __init__(self, **keywords: object) -> None:
         self._keywords = keywords
@@ -21,7 +20,7 @@ class Keywords:
     def __get_pydantic_json_schema__(
         self, core: object, schema_of: Callable[[object], dict[str, object]]
     ) -> dict[str, object]:
-        """Add the keywords to the type's schema. Only pydantic calls this, when the documents are generated."""
+        """Add the keywords to the type's schema. pydantic calls this method when the schemas are generated."""
         return {**schema_of(core), **self._keywords}
 
 

@@ -30,7 +30,7 @@ def checked_url(url: str) -> SplitResult:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether ``host`` is this machine: ``localhost``, or an address of the loopback network."""
+    """Return whether ``host`` is this machine: ``localhost``, or an address in the loopback network."""
     if host.casefold() == "localhost":
         return True
     try:

@@ -1,7 +1,7 @@
 """Send one HTTP request with httpx. The response size and the total time are limited.
 
-The client follows no redirects and uses no proxies and no cookies. It always verifies TLS certificates. Only a loopback
-address may be used without TLS.
+The client follows no redirects and uses no proxies and no cookies. It always verifies TLS certificates. Only requests
+to a loopback address are allowed without TLS.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ def send(request: HttpRequest, timeout: timedelta) -> HttpResponse:
     """Send ``request`` and return its response.
 
     ``timeout`` covers the whole exchange: connection, TLS, request, and the last byte of the response. Only the DNS
-    lookup can take longer, because the system's resolver cannot be interrupted. An error contains nothing that was sent
-    or received.
+    lookup can take longer, because the system's resolver cannot be interrupted. The error contains nothing that was
+    sent or received.
 
     Raises:
-        InputError: the URL is not allowed. :func:`checked_url` has the rules.
-        UnavailableError: no connection, an untrusted certificate, or no complete HTTP response in time.
+        InputError: the URL is not allowed. :func:`checked_url` defines which URLs are allowed.
+        UnavailableError: the connection failed, the certificate is not trusted, or no complete response arrived in
+            time.
     """
     host = checked_url(request.url).hostname
     seconds = timeout.total_seconds()
@@ -90,7 +91,7 @@ def _bytes(value: str | bytes) -> bytes:
 
 
 def _cause(error: httpx.TransportError) -> str:
-    """Return the cause of the failure as text. The text quotes nothing that was sent or received."""
+    """Describe the cause of the failure. The description quotes nothing that was sent or received."""
     for each in _chain(error):
         match each:
             case ssl.SSLCertVerificationError():
@@ -105,7 +106,7 @@ def _cause(error: httpx.TransportError) -> str:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and its causes, the outermost first. httpx and anyio wrap the operating system's error."""
+    """Yield an error and its causes, the outermost error first. httpx and anyio wrap the operating system's error."""
     while error is not None:
         yield error
         error = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__ or error.__context__

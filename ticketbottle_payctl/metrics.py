@@ -1,4 +1,4 @@
-"""List the metrics of the Lambda functions. The template's alarms and dashboard are generated from this list.
+"""List the Lambda functions' metrics. The template's alarms and dashboard are generated from this list.
 
 A function writes a metric as a line of JSON to stdout, in CloudWatch's embedded metric format. This needs no request,
 no agent and no endpoint.
@@ -24,7 +24,7 @@ MOST_VALUES = 100
 
 
 class Function(StrEnum):
-    """A Lambda function. The value is its name in the ``function`` dimension."""
+    """A Lambda function. The value is the function's name in the ``function`` dimension."""
 
     WEBHOOK = "webhook"
     PUBLISH_OUTBOX = "publish_outbox"
@@ -45,7 +45,10 @@ class Unit(StrEnum):
 
 
 class Statistic(StrEnum):
-    """The statistic that summarises a period's values. There is no average, because it would hide the worst values."""
+    """The statistic that summarises the values in a period.
+
+    There is no average, because an average would hide the worst values.
+    """
 
     SUM = "Sum"
     MAXIMUM = "Maximum"
@@ -56,14 +59,18 @@ class Statistic(StrEnum):
 BY_FUNCTION = ("env", "function")
 BY_PROVIDER = ("env", "provider")
 BY_VERSION = ("env", "version")
-"""The only sets of dimensions. CloudWatch bills each combination of values as a separate metric."""
+"""The only sets of dimensions that are used.
+
+CloudWatch bills each combination of dimension values as a separate metric.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric of one or more functions. ``meaning`` says what it measures.
+    """A metric that one or more functions emit. ``meaning`` says what the metric measures.
 
-    Every run of a function emits its ``always`` metrics, even if they are zero. So a missing value shows a fault.
+    Every run of a function emits the metrics with ``always``, even if they are zero. Therefore a missing value means a
+    fault.
     """
 
     name: str
@@ -220,11 +227,11 @@ def emf(  # noqa: PLR0913 - one argument for each dimension
     provider: str | None = None,
     version: str | None = None,
 ) -> list[str]:
-    """Return the JSON lines for some amounts, one for each set of dimensions. ``at`` is in seconds since 1970.
+    """Return JSON lines with these amounts, one line for each set of dimensions. ``at`` is in seconds since 1970.
 
     Raises:
         KeyError: no metric in :data:`METRICS` has this name.
-        ValueError: the metric is not listed for this function.
+        ValueError: :data:`METRICS` does not list the metric for this function.
     """
     values = {"env": env, "function": function.value, "provider": provider, "version": version}
     chosen = [BY_NAME[name] for name in amounts]
@@ -256,7 +263,7 @@ def emit(
     provider: str | None = None,
     version: str | None = None,
 ) -> None:
-    """Write the lines to stdout and flush, because the process can be frozen or ended right afterwards."""
+    """Write the lines to stdout and flush. The process can be frozen or can end immediately afterwards."""
     for line in emf(function, amounts, env=env, at=time.time(), provider=provider, version=version):
         sys.stdout.write(line + "\n")
     sys.stdout.flush()

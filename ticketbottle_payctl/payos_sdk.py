@@ -1,7 +1,7 @@
-"""Send requests to PayOS with PayOS's own library (``payos`` on PyPI) and payctl's HTTP client.
+"""Send requests to PayOS, with PayOS's own library (``payos`` on PyPI) and payctl's HTTP client.
 
-The library builds the request. :func:`ticketbottle_payctl.http_client.send` sends the request, so its limits apply: one
-deadline, a bounded response, no redirect, and verified TLS. payctl ignores the library's own result, because the
+The library builds the request. :func:`ticketbottle_payctl.http_client.send` sends the request and sets the limits: one
+deadline, a maximum response size, no redirects, and verified TLS. payctl ignores the library's own result, because the
 library refuses a genuine response that has an unknown field. The functions return the response's bytes.
 """
 
@@ -27,14 +27,14 @@ _ITS_HEADERS = ("x-client-id", "x-api-key", "x-partner-code", "content-type")
 
 @dataclass(frozen=True, slots=True)
 class PayosAccount:
-    """The address and the credentials for requests to PayOS. ``base`` is an allowed URL, with or without a path."""
+    """The base URL and the credentials for requests to PayOS. ``base`` must be an allowed URL, and can have a path."""
 
     base: str
     credentials: Credentials = field(repr=False)
 
 
 def payment_link(account: PayosAccount, link: str, timeout: timedelta) -> HttpResponse:
-    """Return PayOS's response about a payment link as bytes. ``timeout`` covers the whole exchange.
+    """Query PayOS for a payment link, and return PayOS's response as bytes. ``timeout`` covers the whole exchange.
 
     Raises:
         UnavailableError: no connection, or no complete response in time.
@@ -43,12 +43,13 @@ def payment_link(account: PayosAccount, link: str, timeout: timedelta) -> HttpRe
 
 
 def confirm_webhook(account: PayosAccount, url: str, timeout: timedelta) -> HttpResponse:
-    """Register the webhook's URL at PayOS. Return PayOS's response as bytes. ``timeout`` covers the whole exchange.
+    """Register the webhook's URL with PayOS. Return PayOS's response as bytes. ``timeout`` covers the whole exchange.
 
-    PayOS calls the address with a test callback before it answers.
+    PayOS sends a test callback to the URL before it answers.
 
     Raises:
-        UnavailableError: no connection, or no complete response in time. PayOS may have registered the URL.
+        UnavailableError: the connection failed, or no complete response arrived in time. PayOS may have registered the
+            URL.
     """
     return _answer(account, timeout, lambda payos: payos.webhooks.confirm(url))
 
@@ -82,7 +83,7 @@ def _answer(account: PayosAccount, timeout: timedelta, ask: Callable[[PayOS], ob
 
 
 class _Transport(httpx.BaseTransport):
-    """A transport that sends the library's request with payctl's HTTP client, and keeps the response unchanged."""
+    """A transport that sends the library's request with payctl's HTTP client, and stores the unchanged response."""
 
     def __init__(self, timeout: timedelta) -> None:
         self.timeout = timeout

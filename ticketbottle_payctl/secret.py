@@ -1,4 +1,4 @@
-"""Define a secret value that cannot be printed, logged, pickled or serialised by accident."""
+"""Define a type for secret values that cannot be printed, logged, pickled or serialised by accident."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import NoReturn, final
 
 @final
 class Secret:
-    """A secret text. Only :meth:`reveal` returns the text, so a search for this name finds every use.
+    """A secret string. Only :meth:`reveal` returns the string, so a search for ``reveal`` finds every use.
 
-    ``origin`` names the source of the text, such as a variable. The source is not secret.
+    ``origin`` names the source of the secret, such as a variable. The source is not secret.
     """
 
     __slots__ = ("__value", "origin")
@@ -19,7 +19,7 @@ class Secret:
         self.origin = origin
 
     def reveal(self) -> str:
-        """Return the text. Pass it only to the library or function that needs it."""
+        """Return the secret string. Pass it only to the library or function that needs it."""
         return self.__value
 
     def __bool__(self) -> bool:

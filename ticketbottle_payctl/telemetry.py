@@ -1,8 +1,8 @@
 """Write log lines to stderr as JSON objects with an event name and fields. Secrets are redacted.
 
-The code logs no secret. As a second protection, this module redacts everything that looks like a secret. This includes
-registered values, passwords in connection URLs, MACs (64 or 128 hexadecimal digits), card numbers, and fields with the
-name of a secret.
+payctl's code does not log secrets. As a second protection, this module redacts everything that looks like a secret.
+This includes registered values, passwords in connection URLs, MACs (64 or 128 hexadecimal digits), card numbers, and
+fields whose names indicate a secret.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ _context: ContextVar[Mapping[str, object] | None] = ContextVar("payctl_log_conte
 
 
 def register(secret: Secret) -> None:
-    """Redact this value in every later line, even if it is URL-encoded.
+    """Redact this secret in every later line, even if it is URL-encoded there.
 
-    Values of fewer than six characters are not redacted, because they also occur in ordinary words.
+    Secrets with fewer than six characters are not redacted, because they also occur in ordinary words.
     """
     global _known_values  # noqa: PLW0603 - one process, one set of secrets
     value = secret.reveal()
@@ -77,15 +77,14 @@ def register(secret: Secret) -> None:
 
 
 def redact(text: str) -> str:
-    """Return ``text`` without anything that looks like a secret. Valid card numbers count as secrets."""
+    """Mask everything in ``text`` that looks like a secret. Valid card numbers count as secrets."""
     return _CARD.sub(_hide_card, _redact_secrets(text))
 
 
 def redact_echo(text: str) -> str:
-    """Redact a short text from a system that knows our secrets, more strictly than :func:`redact`.
+    """Redact a short text from a system that knows payctl's secrets. This function is stricter than :func:`redact`.
 
-    This also redacts every part of a registered secret with six or more characters, because a gateway may quote half a
-    key.
+    It also redacts parts of registered secrets with six or more characters, because a gateway may quote half a key.
     """
     length = _SHORTEST_REGISTERED
     known = {value[at : at + length] for value in _registered for at in range(len(value) - length + 1)}
@@ -106,9 +105,9 @@ def setup_logging(
 ) -> None:
     """Send every log record to stderr (or ``stream``) as JSON. Replace any other handler.
 
-    ``level`` is a key of :data:`LEVELS`. Every line contains the fields ``always``, such as ``service`` and ``env``. If
-    ``json`` is false, a line is plain text for a person. If ``tracebacks`` is false, only the last line of a traceback
-    is written. Events with a name in ``without`` are not written.
+    ``level`` is a key of :data:`LEVELS`. Every line contains the ``always`` fields, such as ``service`` and ``env``. If
+    ``json`` is false, lines are plain text for people. If ``tracebacks`` is false, only the last line of a traceback is
+    written. Events whose names are in ``without`` are not written.
     """
     handler = _Handler(stream)
     handler.addFilter(lambda record: record.getMessage() not in without)
@@ -135,12 +134,12 @@ def log_context(**fields: object) -> Iterator[None]:
 
 
 def redacted_traceback(error: BaseException) -> str:
-    """Return the traceback of ``error`` without secrets."""
+    """Return the error's traceback, with secrets redacted."""
     return redact("".join(traceback.format_exception(error)))
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """A handler that writes to the current ``sys.stderr``, even if it was replaced."""
+    """A handler that writes to the current ``sys.stderr``, even if the stream was replaced."""
 
     def __init__(self, stream: TextIO | None) -> None:
         super().__init__(stream)
@@ -176,7 +175,7 @@ class _Formatter(logging.Formatter):
 
 
 def _plain(line: dict[str, object]) -> str:
-    """Return a line for a person: ``warn: publish_outbox_waiting held=3``. Control characters are escaped."""
+    """Format a line as plain text: ``warn: publish_outbox_waiting held=3``. Control characters are escaped."""
     head = (str(line.pop(name)) for name in ("timestamp", "level", "message"))
     _, level, message = head
     rest = " ".join(f"{name}={json.dumps(value, ensure_ascii=False, default=str)}" for name, value in line.items())
@@ -205,7 +204,7 @@ def _redact_secrets(text: str) -> str:
 
 
 def _hide_password(found: re.Match[str]) -> str:
-    """Replace the password of a URL in a word. The password is the text between the user and the last @."""
+    """Mask the password of a URL in a word. The password is everything between the user and the last @."""
     word = found[0]
     end = word.rfind("@")
     user = _USER_IN_URL.search(word, 0, end) if end > 0 else None

@@ -1,8 +1,8 @@
-"""Create an optional OpenTelemetry span for each batch that is sent, with links to the callbacks of its events.
+"""Create an optional OpenTelemetry span for each batch that is sent, with links to the callbacks behind its events.
 
-Tracing is on if OpenTelemetry's variables turn it on (such as OTEL_TRACES_EXPORTER or OTEL_EXPORTER_OTLP_ENDPOINT), or
-if a host program has already set it up. Otherwise payctl does not import OpenTelemetry. Tracing needs the otel extra.
-If a span cannot be created or delivered, the traced work does not fail.
+Tracing is on if OpenTelemetry's variables (such as OTEL_TRACES_EXPORTER or OTEL_EXPORTER_OTLP_ENDPOINT) turn it on, or
+if a host program has already set up tracing. Otherwise payctl does not import OpenTelemetry. Tracing needs the otel
+extra. If a span cannot be created or delivered, the traced work does not fail.
 https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/ lists the variables.
 """
 
@@ -26,10 +26,13 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Link, SpanContext, Tracer
 
 MOST_LINKS = 128
-"""The maximum number of links in a span, which is also the SDK's maximum. A batch can have thousands of events."""
+"""The maximum number of links in a span, although a batch can have thousands of events.
+
+The SDK has the same maximum.
+"""
 
 Ended = Callable[[Mapping[str, int]], None]
-"""The type of a function that gets the batch's result as counts by name."""
+"""The type of a function that receives the batch's result, as counts by name."""
 
 BatchSpan = Callable[[Sequence[OutboxEvent]], AbstractContextManager[Ended]]
 
@@ -47,7 +50,7 @@ def batch_span(events: Sequence[OutboxEvent]) -> AbstractContextManager[Ended]:
 
 @contextmanager
 def traced_batch(tracer: Tracer, events: Sequence[OutboxEvent]) -> Iterator[Ended]:
-    """Open a span in a new trace, with links to the first :data:`MOST_LINKS` traces that led to these events."""
+    """Open a span in a new trace, with links to the traces that led to these events, at most :data:`MOST_LINKS`."""
     from opentelemetry.trace import SpanKind, Status, StatusCode  # noqa: PLC0415 - only where tracing is on
 
     span = tracer.start_span("publish_outbox", kind=SpanKind.PRODUCER, links=_links(events), attributes=_about(events))
@@ -76,7 +79,7 @@ def flush(seconds: float = 2.0) -> None:
 
 
 def span_context(traceparent: str | None) -> SpanContext | None:
-    """Return the span context that a ``traceparent`` names, or None if the text is absent or malformed.
+    """Return the span context that a ``traceparent`` names, or None if it is missing or malformed.
 
     https://www.w3.org/TR/trace-context/ defines the format.
     """
@@ -128,7 +131,7 @@ def _tracer() -> Tracer | None:
 
 @cache
 def _provider() -> TracerProvider | None:
-    """Return a provider with the exporter that the environment names. The SDK reads the other variables itself."""
+    """Return a provider with the exporter that the environment names. The SDK reads the other variables."""
     name = _exporter(os.environ)
     if name is None:
         return None
@@ -150,7 +153,7 @@ def _provider() -> TracerProvider | None:
 
 
 def _exporter(environ: Mapping[str, str]) -> str | None:
-    """Return the exporter class that the environment names, or None if tracing is off."""
+    """Return the name of the exporter that the environment chooses, or None if tracing is off."""
     named = environ.get("OTEL_TRACES_EXPORTER", "").strip()
     endpoint = environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
     if environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or named == "none" or not (named or endpoint):
@@ -171,4 +174,4 @@ def _make_exporter(name: str) -> Any:  # noqa: ANN401 - a class that an installe
 
 
 def _ignore(_counts: Mapping[str, int]) -> None:
-    """Ignore the result, because tracing is off."""
+    """Ignore the batch's result, because tracing is off."""

@@ -1,6 +1,6 @@
-"""Create the real engine, producer and clock. No other module creates them.
+"""Create the real engine, producer and clock. No other module creates these objects.
 
-The imports happen on first use. Therefore the webhook's function never loads the Kafka client, and
+Modules are imported on first use. Therefore the webhook's function never loads the Kafka client, and
 ``verify-signature`` never loads SQLAlchemy.
 """
 
@@ -31,16 +31,16 @@ _SECRET_NAME = re.compile(r"SECRET|PASSWORD|TOKEN|_KEY\d?(?:_PREVIOUS)?$")
 
 
 def utc_now() -> datetime:
-    """Return the time of the machine's clock in UTC."""
+    """Return the current time by the machine's clock, in UTC."""
     return datetime.now(UTC)
 
 
 class Services:
-    """The resources that jobs need, each created on first use. The owner of this object must call :meth:`close`.
+    """The resources that jobs need. Each resource is created on first use.
 
-    ``secrets`` returns the values of a credential's variable, the current value first. By default it reads the
-    environment. If an ``engine`` is given, it is used but not closed. ``application`` is the name of payctl's sessions
-    in ``pg_stat_activity``.
+    The owner of this object must call :meth:`close`. ``secrets`` returns the values of a credential's variable, the
+    current value first. By default, ``secrets`` reads the environment. An ``engine`` that is given is used, but not
+    closed. ``application`` is the name of payctl's sessions in ``pg_stat_activity``.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Services:
 
     @cached_property
     def engine(self) -> Engine:
-        """Return the engine for the payment service's database. It connects when a job first uses it.
+        """Return the engine for the payment service's database. The engine connects when a job first uses it.
 
         Raises:
             ConfigError: ``DATABASE_URL`` is missing or wrong.
@@ -86,7 +86,7 @@ class Services:
 
     @cached_property
     def producer(self) -> Producer:
-        """Return the Kafka producer. It connects when a job first uses it.
+        """Return the Kafka producer, which connects when a job first uses it.
 
         Raises:
             ConfigError: ``KAFKA_*`` is missing or wrong.
@@ -101,7 +101,7 @@ class Services:
 
     @cached_property
     def follower(self) -> Follower:
-        """Return the reader of events in Kafka. It connects when a job first uses it.
+        """Return the reader of events in Kafka, which connects when a job first uses it.
 
         Raises:
             ConfigError: ``KAFKA_*`` is missing or wrong.
@@ -121,7 +121,7 @@ class Services:
         return providers.credentials(gateway, self._secrets or self.settings.secrets)
 
     def close(self) -> None:
-        """Close every resource that was opened. Closing twice is not an error."""
+        """Close all resources that were opened. Closing twice is not an error."""
         self._open.close()
 
     def __enter__(self) -> Self:
@@ -134,7 +134,7 @@ class Services:
 
 
 def hide_secrets(environ: Mapping[str, str]) -> None:
-    """Register the secrets of an environment, so that log lines, errors and tracebacks do not show them."""
+    """Register the secrets in an environment, so that log lines, errors and tracebacks do not show them."""
     for name, value in environ.items():
         if value and _SECRET_NAME.search(name) and not name.endswith("_ARN"):
             telemetry.register(Secret(value))
