@@ -1,4 +1,4 @@
-"""Start librdkafka's mock cluster in its own process, or Apache Kafka."""
+"""Start a broker, which is either Apache Kafka or librdkafka's mock cluster in its own process."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ticketbottle_payctl.sandbox.server import wait_until
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """A broker's name, its address, and the id of its process, for measuring CPU time."""
+    """A broker's name and address, and its process id for measuring CPU time."""
 
     name: str
     bootstrap: str
     pid: int
 
     def messages(self) -> int:
-        """Return the number of messages that have been written to payctl's topics since they were created."""
+        """Return the number of messages that have been written to payctl's topics since the topics were created."""
         settings = {"bootstrap.servers": self.bootstrap, "group.id": "benchmarks", "log_level": 0}
         consumer = Consumer(settings)
         try:
@@ -60,7 +60,7 @@ def mock_broker() -> Iterator[Broker]:
 
 @contextmanager
 def apache_kafka() -> Iterator[Broker]:
-    """Run one node of Apache Kafka. A message's timestamp is the time at which the broker appended the message.
+    """Run one Apache Kafka node. A message's timestamp is the time when the broker appended the message.
 
     Raises:
         ConfigError: Java or Maven is missing.

@@ -1,7 +1,8 @@
 """Drain an outbox with one contender: ``python -m benchmarks.contenders NAME ROWS BATCH``.
 
 ``DATABASE_URL`` and ``KAFKA_BROKERS`` name the servers. Each contender runs in its own process and prints one line of
-JSON. The line has the number of events, and the seconds and CPU seconds without the start of the interpreter.
+JSON. The line has the number of events, and the elapsed time and CPU time in seconds. The time that the interpreter
+needs to start is not included.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ Other = subprocess.Popen[bytes]
 
 
 def payctl(_rows: int, batch: int, shards: int = 1) -> int:
-    """Run the job of ``payctl publish-outbox``, from connecting to the report."""
+    """Run the same job as ``payctl publish-outbox``, from connecting to the report."""
     settings = Settings.from_env(environ)
     engine = make_engine(settings.database)
     client = Producer(producer_config(settings.kafka))
@@ -46,7 +47,7 @@ def payctl_beside_cleanup(rows: int, batch: int, _other: Other) -> int:
 
 
 def payctl_one_of_two(rows: int, batch: int) -> int:
-    """Publish as one of two publishers that share the payments. Begin when the parent process sends a line."""
+    """Publish as one of two publishers that share the payments. Start when the parent process sends a line."""
     _tell()
     sys.stdin.readline()
     return payctl(rows, batch, shards=2)
@@ -62,13 +63,13 @@ def payctl_two(rows: int, batch: int, other: Other) -> int:
 
 
 def clean_up(_rows: int, _batch: int) -> int:
-    """Run the job of ``payctl cleanup``."""
+    """Run the same job as ``payctl cleanup``."""
     engine = make_engine(Settings.from_env(environ).database)
     return cleanup(engine, retention=timedelta(days=1), max_retries=5).deleted
 
 
 def clean_up_telling(_rows: int, _batch: int) -> int:
-    """Run ``payctl cleanup`` and report each batch to the parent process."""
+    """Run the same job as ``payctl cleanup``, and tell the parent process when a batch is done."""
     engine = make_engine(Settings.from_env(environ).database)
     return cleanup(engine, retention=timedelta(days=1), max_retries=5, done=lambda _: _tell()).deleted
 
@@ -78,7 +79,7 @@ def beside(name: str) -> Iterator[Other]:
     """Run another contender in its own process during the block. Yield after its first output.
 
     Raises:
-        SystemExit: the other contender did not begin, or failed before the end of the block.
+        SystemExit: the other contender did not start, or failed before the block ended.
     """
     with subprocess.Popen(  # noqa: S603 - our own module
         [sys.executable, "-m", "benchmarks.contenders", name, "0", "1000"],
@@ -131,7 +132,7 @@ def _tell() -> None:
 
 
 def _highest_memory() -> float | None:
-    """Return the maximum memory in MiB since the program started. wait4 would include the parent's memory."""
+    """Return the program's peak memory use so far, in MiB. The value from wait4 would include the parent's memory."""
     status = Path("/proc/self/status")
     found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
     return int(found.group(1)) / 1024 if found else None

@@ -1,4 +1,4 @@
-"""Count the round trips to PostgreSQL with a proxy, so that every driver can be measured."""
+"""Count round trips to PostgreSQL with a proxy, which works for every driver."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CHUNK = 1 << 16
 
 @dataclass(slots=True)
 class CountingProxy:
-    """A proxy. ``turns`` is the number of round trips. ``said`` contains the bytes that clients sent."""
+    """A proxy that counts round trips in ``turns``. ``said`` contains the bytes that clients have sent."""
 
     upstream: int
     port: int = 0
@@ -32,7 +32,7 @@ class CountingProxy:
                 threading.Thread(target=self._forward, args=(client,), daemon=True).start()
 
     def statements(self, since: int) -> list[str]:
-        """Return the simple queries that one connection sent after its first ``since`` bytes."""
+        """Return the simple queries that a connection sent after its first ``since`` bytes."""
         found, place = [], since
         while place < len(self.said):
             (length,) = struct.unpack_from("!i", self.said, place + 1)
@@ -42,7 +42,7 @@ class CountingProxy:
         return found
 
     def stop(self) -> None:
-        """Accept no more connections."""
+        """Stop accepting connections."""
         self._stopped.set()
 
     def _forward(self, client: socket.socket) -> None:
@@ -71,7 +71,7 @@ class CountingProxy:
 
 @contextmanager
 def counting_proxy(upstream: int) -> Iterator[CountingProxy]:
-    """Run a proxy on a free loopback port. The proxy forwards to the server at port ``upstream``."""
+    """Run a proxy on a free loopback port. The proxy forwards connections to the server on port ``upstream``."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         proxy = CountingProxy(upstream, listener.getsockname()[1])
         thread = threading.Thread(target=proxy.serve, args=(listener,), daemon=True)

@@ -1,7 +1,7 @@
-"""Start the database with the durability settings of production, and fill its outbox for each turn.
+"""Start the database with the same durability settings as in production, and fill the outbox before each turn.
 
 Autovacuum is off, because it could run in one contender's turn but not in another's. A separate benchmark holds an old
-snapshot, to measure a publisher when vacuum cannot remove rows.
+snapshot. It measures the publisher while vacuum cannot remove rows.
 """
 
 from __future__ import annotations
@@ -32,18 +32,21 @@ _OLDER = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """A running server with the tables of the payment service and of payctl."""
+    """A running server with the payment service's tables and payctl's tables."""
 
     server: Postgres
     engine: Engine
 
     @property
     def url(self) -> str:
-        """Return the URL with its password. Pass it in a child's environment, never in arguments or a report."""
+        """Return the URL, including the password.
+
+        Pass the URL in a child's environment, never in arguments or a report.
+        """
         return self.server.url()
 
     def cpu(self) -> float:
-        """Return the CPU seconds of the server and all its backends, including those that ended."""
+        """Return the CPU time in seconds of the server and all its backends, including backends that have ended."""
         return cpu_of(self.server.pid or 0)
 
     def wal(self) -> int:
@@ -63,9 +66,10 @@ class Database:
             connection.close()
 
     def fill(self, rows: int, *, beside: int, dead: int = 0, analyze: bool = True) -> None:
-        """Empty the outbox except for ``beside`` old published rows. Then write a backlog of ``rows`` events.
+        """Empty the outbox except for ``beside`` old published rows.
 
-        ``dead`` events precede the backlog. If ``analyze`` is false, the statistics do not include the backlog.
+        Then write a backlog of ``rows`` events, after ``dead`` dead events. If ``analyze`` is false, the statistics do
+        not include the backlog.
         """
         old = self.one("""SELECT count(*) FROM outbox WHERE "createdAt" < now() - interval '36 hours'""")
         with transaction(self.engine, _PATIENT) as connection:
@@ -90,7 +94,7 @@ class Database:
 
 @contextmanager
 def database(**settings: str) -> Iterator[Database]:
-    """Start the system's PostgreSQL. If the system has none, start the PostgreSQL from the wheel."""
+    """Start the system's PostgreSQL. If PostgreSQL is not installed on the system, start it from the wheel."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
     ours = {
         "fsync": "on",

@@ -1,4 +1,7 @@
-"""Drain a backlog. Compare payctl with the limits of the same run, then measure it under difficult conditions."""
+"""Drain a backlog.
+
+Compare payctl with the limits from the same run, and then measure payctl under difficult conditions.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ _UNDISTURBED = "undisturbed"
 
 
 def drain(options: Options) -> list[Section]:
-    """Measure a drain with each broker, and return one section for each broker."""
+    """Measure how fast payctl drains a backlog with each broker. Return one section for each broker."""
     with database() as server:
         sections = [_into(server, mock_broker, options, 0.9, "the mock broker")]
         try:
@@ -37,7 +40,7 @@ def drain(options: Options) -> list[Section]:
 
 
 def disturbed(options: Options) -> list[Section]:
-    """Measure drains with an old snapshot, with stale statistics, and with dead events before the backlog."""
+    """Measure drains with an old snapshot, with stale statistics, and with dead events that precede the backlog."""
     with database() as server, mock_broker() as broker, closing(Snapshot(server)) as snapshot:
         fill = partial(server.fill, options.rows, beside=options.beside)
 
@@ -63,7 +66,7 @@ def disturbed(options: Options) -> list[Section]:
 
 
 def contender(server: Database, broker: Broker, kind: str, options: Options) -> Contender:
-    """Return a contender of ``contenders.py`` against this database and broker."""
+    """Return a contender from ``contenders.py`` that uses this database and broker."""
     return Contender(
         kind,
         python("benchmarks.contenders", kind, str(options.rows), str(BATCH)),
@@ -106,10 +109,10 @@ def _into(
 
 
 def _messages(server: Database, broker: Broker, options: Options) -> float:
-    """Return the number of round trips to PostgreSQL per event, counted on the network.
+    """Return the number of round trips to PostgreSQL per event, as counted by a proxy.
 
-    Two backlogs are drained, and the difference is counted. So the connection and the first queries of each run are not
-    included.
+    The result is the difference between draining a larger and a smaller backlog. Therefore it does not include
+    connecting and the first queries of each run.
     """
     payctl = contender(server, broker, "payctl", options)
     half = options.rows // 2
@@ -131,7 +134,7 @@ class Snapshot:
         self._connection = psycopg2.connect(self._url)
 
     def hold(self) -> None:
-        """Take the snapshot and keep it."""
+        """Take the snapshot, and hold it until :meth:`close` is called."""
         self._connection = psycopg2.connect(self._url)
         self._connection.set_session(isolation_level="REPEATABLE READ")
         with self._connection.cursor() as cursor:

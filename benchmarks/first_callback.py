@@ -1,4 +1,4 @@
-"""Measure the CPU time of an execution environment's first callback, as a multiple of a later callback's CPU time."""
+"""Measure the CPU time for an execution environment's first callback, as a multiple of the CPU time for a later one."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ print("\\n" + json.dumps(spent))
 
 
 def first_callback(options: Options) -> list[Section]:
-    """Start a new interpreter for each kind of INIT in turn. Each interpreter settles some payments."""
+    """Start a new interpreter for each kind of INIT in turn. Each interpreter processes some callbacks."""
     taken: dict[str, list[list[float]]] = {name: [] for name in _KINDS}
     with database() as server:
         engine = make_engine(DatabaseSettings(Secret(server.url)))
@@ -72,7 +72,7 @@ def first_callback(options: Options) -> list[Section]:
 
 
 def _figures(spent: list[float]) -> tuple[float, float, float]:
-    """Return the CPU seconds of the import, of the first callback, and of a warm callback."""
+    """Return the CPU time in seconds for the import, for the first callback, and for a warm callback."""
     return spent[0], spent[1], median(spent[2:])
 
 

@@ -1,4 +1,4 @@
-"""Measure the time from an event's commit to its message in Kafka, while ``payctl publish-outbox --loop`` runs."""
+"""Measure the time from when an event is committed to when its message is in Kafka."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ _HALF_A_MILLISECOND = 0.0005  # the broker cuts its timestamp to whole milliseco
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The results of one round at one rate. Delays are in milliseconds. ``cpu`` is the publisher's share of a core."""
+    """The results of one round at one rate. Delays are in milliseconds.
+
+    ``cpu`` is the publisher's CPU use as a share of one core.
+    """
 
     rate: int
     events: int
@@ -39,7 +42,10 @@ class Taken:
 
 
 def latency(options: Options) -> list[Section]:
-    """Measure the rates in turns. Return a section with one row for each rate."""
+    """Measure each rate in turn, in several rounds, while ``payctl publish-outbox --loop`` runs.
+
+    Return a section with one row for each rate.
+    """
     section = Section("latency", "Latency from commit to append (Apache Kafka, acks=all)")
     section.columns = ("events/s asked", "written", "p50 ms", "p99 ms", "highest ms", "CPU of one core", "others")
     try:
@@ -85,7 +91,7 @@ def _measure(server: Database, broker: Broker, rate: int, options: Options) -> T
 
 
 def _tell(section: Section, taken: Sequence[Taken]) -> None:
-    """Add the medians of a rate's rounds, and the maximum delay, to the section."""
+    """Add a row for one rate to the section, with the medians of all rounds and the maximum delay."""
     rate = taken[0].rate
     p50, p99, cpu = (median(values) for values in zip(*((t.p50, t.p99, t.cpu) for t in taken), strict=True))
     section.rows.append(
@@ -107,7 +113,7 @@ def _tell(section: Section, taken: Sequence[Taken]) -> None:
 
 
 def _delays(broker: Broker, written: dict[str, float]) -> list[float]:
-    """Return the seconds from each event's commit to its message's timestamp. Every event must have a message."""
+    """Return the seconds between each event's commit and its message's timestamp. Every event must have a message."""
     appended: dict[str, float] = {}
     for message in read_all(broker.bootstrap, TOPICS.values(), timeout=60):
         event_id = (message.header["eventId"] or b"").decode()

@@ -1,4 +1,4 @@
-"""Measure the limits of a drain, with a database but no broker, and with a broker but no database."""
+"""Measure how fast a drain could be at most, with a database but no broker, and with a broker but no database."""
 
 from __future__ import annotations
 
@@ -42,17 +42,20 @@ def serial(_rows: int, batch: int) -> int:
 
 
 def overlapped_by_id(_rows: int, batch: int) -> int:
-    """Read the next batch on one connection while another connection marks the current batch by id and commits."""
+    """Read the next batch on one connection.
+
+    Meanwhile, mark the current batch by id and commit on another connection.
+    """
     return _overlapped(batch, _BY_ID, _ID)
 
 
 def overlapped_by_ctid(_rows: int, batch: int) -> int:
-    """Read and mark batches as :func:`overlapped_by_id` does, but mark each row by its ctid."""
+    """Read and mark batches as :func:`overlapped_by_id` does, but mark rows by ctid."""
     return _overlapped(batch, _BY_CTID, _CTID)
 
 
 def producer(rows: int, batch: int) -> int:
-    """Send messages from memory with payctl's producer. Wait for each batch."""
+    """Send messages from memory with payctl's producer. Wait until each batch is acknowledged."""
     messages = [to_message(_event(number)) for number in range(batch)]
     client = Producer(producer_config(Settings.from_env(environ).kafka))
     client.probe(10)

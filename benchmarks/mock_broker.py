@@ -1,4 +1,4 @@
-"""Run the mock broker in its own process. The process prints the broker's address, and ends when stdin is closed."""
+"""Run the mock broker. Print its address, and stop it when stdin is closed."""
 
 from __future__ import annotations
 

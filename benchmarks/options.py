@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class Options:
     """The sizes of a benchmark run.
 
-    ``rows`` is the size of the backlog, ``beside`` the number of published rows in the table, and ``runs`` the number
-    of rounds.
+    ``rows`` is the size of the backlog, ``beside`` is the number of published rows in the table, and ``runs`` is the
+    number of rounds.
     """
 
     rows: int = 200_000
@@ -22,5 +22,5 @@ class Options:
 
     @classmethod
     def quick(cls) -> Options:
-        """Return small sizes, to check that the benchmarks work. Their results are not meaningful."""
+        """Return small sizes, for checking that the benchmarks work. Results with these sizes are not meaningful."""
         return cls(rows=20_000, beside=20_000, runs=1, many=50_000, seconds=3.0, patience=2.0)

@@ -1,7 +1,7 @@
-"""Measure the cost of the settings at the beginning of each transaction, with and without PgBouncer.
+"""Measure what the settings at the beginning of each transaction cost, with and without PgBouncer.
 
-PgBouncer runs in transaction mode. The contenders take turns in one run. The contender "without" sends only BEGIN. That
-would be enough if the role itself had the limits.
+PgBouncer runs in transaction mode. The contenders take turns in one run. The "without" contender sends only BEGIN,
+which would be enough if the limits were set on the database role.
 """
 
 from __future__ import annotations
@@ -27,16 +27,22 @@ from ticketbottle_payctl.store.db import driver
 from ticketbottle_payctl.store.db import engine as engines
 
 _WAYS = {"with": (True, False), "without": (True, True), "with, a connection for each": (False, False)}
-"""The contenders. The first value is true if the connection is kept, the second if the settings are left out."""
+"""The contenders.
+
+The first value says whether connections are pooled, and the second whether the settings are left out.
+"""
 
 _TURN = 15
-"""The number of callbacks in one contender's turn. Turns are short, so that all contenders have the same load."""
+"""The number of callbacks in one contender's turn.
+
+Turns are short, so that the machine's load is similar for all contenders.
+"""
 
 
 def pooler(options: Options) -> list[Section]:
-    """Measure the time of a callback for each contender, directly and through PgBouncer.
+    """Measure how long each contender takes to process a callback, directly and through PgBouncer.
 
-    The tenth percentile is compared, because other programs on the machine affect the fastest callbacks least.
+    The tenth percentiles are compared, because other programs on the machine affect the fastest callbacks least.
     """
     section = Section(
         "pooler",
@@ -87,7 +93,7 @@ def _turn(engine: Engine, numbers: list[int], *, bare: bool) -> list[float]:
 
 
 def _bare(connection: object, statement: str) -> str:
-    """Put only BEGIN in front of a transaction's first statement. payctl would add the settings too."""
+    """Put only BEGIN in front of a transaction's first statement, without the settings that payctl would add."""
     fresh = getattr(connection, "info", {}).pop("payctl_fresh", False)
     return f"{driver.BEGIN};\n{statement}" if fresh else statement
 
@@ -106,7 +112,7 @@ def _trips(server: Database, warm: int, number: int, *, bare: bool) -> int:
 
 @contextmanager
 def _pgbouncer(server: Database) -> Iterator[str | None]:
-    """Start PgBouncer in front of the database and yield its URL. Yield None if PgBouncer is not installed."""
+    """Start PgBouncer in front of the database and yield PgBouncer's URL. If PgBouncer is not installed, yield None."""
     try:
         pooler = PgBouncer(server.url, size=4).start()
     except ConfigError:

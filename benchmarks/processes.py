@@ -1,4 +1,4 @@
-"""Measure a child's CPU time, a server's CPU time, and the load of other processes."""
+"""Measure the CPU time of child processes and servers, and the load that other processes cause."""
 
 from __future__ import annotations
 
@@ -22,12 +22,15 @@ CORES = os.cpu_count() or 1
 
 
 class ChildFailedError(Exception):
-    """A contender failed. The message ends with its output."""
+    """A contender failed. The message ends with the contender's output."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A child process that has ended, with its output and its CPU time in seconds. The CPU time includes its start."""
+    """A child process that has ended, with its output and its CPU time in seconds.
+
+    The CPU time includes starting the process.
+    """
 
     output: str
     cpu: float
@@ -36,13 +39,13 @@ class Ended:
 def inherited() -> dict[str, str]:
     """Return the environment without payctl's settings, because every contender gets its own settings.
 
-    The variable that keeps Python from writing bytecode is removed too, because an installed package has its bytecode.
+    The variable that keeps Python from writing bytecode is removed too, because an installed package has bytecode.
     """
     return {name: value for name, value in os.environ.items() if not _OURS.match(name) and name != _NO_BYTECODE}
 
 
 def run(command: Sequence[str], environ: Mapping[str, str] | None = None, *, check: bool = True) -> Ended:
-    """Run a child process to its end. The kernel measures its CPU time, including its own ended children.
+    """Run a child process and wait for it to finish. Its CPU time includes that of its own children that have ended.
 
     Raises:
         ChildFailedError: the child failed, and ``check`` is true.
@@ -67,12 +70,15 @@ def run(command: Sequence[str], environ: Mapping[str, str] | None = None, *, che
 
 
 def python(module: str, *arguments: str) -> list[str]:
-    """Return the command that runs one of our modules with this Python."""
+    """Return the command that runs one of payctl's modules with the current interpreter."""
     return [sys.executable, "-m", module, *arguments]
 
 
 def cpu_of(pid: int) -> float:
-    """Return the CPU seconds of a process and all its descendants, including ended ones. Return 0 without /proc."""
+    """Return the CPU time in seconds of a process and all its descendants, including those that have ended.
+
+    If /proc does not exist, return 0.
+    """
     children = _children()
     found, waiting = 0.0, [pid]
     while waiting:
@@ -83,7 +89,7 @@ def cpu_of(pid: int) -> float:
 
 
 def busy() -> float:
-    """Return the CPU seconds that the whole machine has used since it started."""
+    """Return the CPU time in seconds that the whole machine has used since it booted."""
     if not _PROC.joinpath("stat").exists():
         return 0.0
     fields = [int(word) for word in _PROC.joinpath("stat").read_text().split("\n", 1)[0].split()[1:9]]
@@ -91,7 +97,7 @@ def busy() -> float:
 
 
 def wait_for_quiet(patience: float) -> None:
-    """Wait at most ``patience`` seconds until the machine uses less than a tenth of its CPU time."""
+    """Wait until the machine uses less than a tenth of its CPU capacity, but at most ``patience`` seconds."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         before, began = busy(), time.monotonic()

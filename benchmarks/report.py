@@ -1,4 +1,4 @@
-"""Write the results as Markdown for people and as JSON for comparisons."""
+"""Write the results as a Markdown page for people and as JSON for comparisons."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Section:
 
 
 def markdown(sections: Sequence[Section], about: dict[str, str], at: datetime) -> str:
-    """Return the page as Markdown."""
+    """Return the results page as Markdown."""
     goals = [goal for section in sections for goal in section.goals]
     parts = [
         f"# Benchmarks of {at:%Y-%m-%d %H:%M} UTC",
@@ -76,7 +76,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def write(sections: Sequence[Section], about: dict[str, str], at: datetime, directory: Path, label: str = "") -> Path:
-    """Write the page and the JSON file, named after the date and the label. Return the path of the page."""
+    """Write the page and the JSON file, which are named after the date and the label. Return the page's path."""
     directory.mkdir(parents=True, exist_ok=True)
     page = directory / f"{at:%Y-%m-%d}{label and '-'}{label}.md"
     page.write_text(markdown(sections, about, at), "utf-8")

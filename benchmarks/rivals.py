@@ -1,4 +1,7 @@
-"""Compare payctl with its peers on one server and one broker, in turns. The report says why a peer is missing."""
+"""Compare payctl with its peers, which take turns on the same server and broker.
+
+The report says why a peer is missing.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,10 @@ _GOALS = {DEBEZIUM: 3, FASTSTREAM: 8, ONE_BY_ONE: 40}
 
 
 def peers(options: Options) -> list[Section]:
-    """Compare the peers on Apache Kafka. If Apache Kafka is missing, use the mock broker and leave out Debezium."""
+    """Compare the peers with Apache Kafka as the broker.
+
+    If Apache Kafka is missing, use the mock broker, without Debezium.
+    """
     with database(wal_level="logical") as server:
         try:
             with apache_kafka() as broker:
@@ -111,5 +117,5 @@ def _where(server: Database, broker: Broker) -> dict[str, str]:
 
 
 def _few(options: Options, most: int) -> int:
-    """Return a smaller number of events for a slow peer. The peer's rate does not depend on this number."""
+    """Return the reduced number of events for a slow peer. The peer's rate does not depend on this number."""
     return min(options.rows // 10, most)

@@ -1,7 +1,7 @@
-"""Run the contenders in turns, every second round in reverse order, and compare the medians of undisturbed samples.
+"""Let the contenders take turns in several rounds, and compare the medians of their undisturbed samples.
 
-The CPU time of other processes is measured during each sample. If other processes used more than a tenth of the
-machine, the sample counts only if no better sample exists.
+Every second round is in reverse order. The CPU time of other processes is measured during each sample. If other
+processes used more than a tenth of the machine's CPU capacity, the sample counts only if no better sample exists.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The measurements of one turn of a contender.
+    """The measurements from one turn of a contender.
 
-    CPU time is in microseconds and ``wal`` in bytes, both for each event. ``others`` is the share of the machine that
-    other processes used.
+    CPU times are in microseconds per event, and ``wal`` is in bytes per event. ``others`` is the share of the machine's
+    CPU capacity that other processes used.
     """
 
     contender: str
@@ -47,7 +47,7 @@ class Sample:
 
     @property
     def disturbed(self) -> bool:
-        """Return whether other processes used too much of the machine."""
+        """Return whether other processes used too much of the machine's CPU capacity."""
         return self.others > _DISTURBED
 
 
@@ -55,8 +55,8 @@ class Sample:
 class Contender:
     """A contender with its command and settings. ``prepare`` prepares the table for a turn.
 
-    If ``drains`` is true, no event may be pending after a turn. If ``sends`` is true, the topics must have grown by at
-    least the contender's number of events.
+    If ``drains`` is true, no event must be pending after a turn. If ``sends`` is true, the topics must have grown by at
+    least the number of events that the contender reports.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Contender:
 
 
 class Rounds:
-    """The samples of some contenders, taken in turns."""
+    """The samples from contenders that take turns."""
 
     def __init__(self, database: Database, broker: Broker, options: Options) -> None:
         self._database, self._broker, self._options = database, broker, options
@@ -76,7 +76,7 @@ class Rounds:
         self.failed: dict[str, str] = {}
 
     def warm_up(self, contender: Contender) -> None:
-        """Run one turn that does not count. A Java broker is slow until its code is compiled."""
+        """Run one turn without recording the sample. A Java broker is slow until its code is compiled."""
         self._sample(contender)
 
     def run(self, contenders: Sequence[Contender], *, may_fail: bool = False) -> None:
@@ -96,12 +96,12 @@ class Rounds:
                     self.failed[contender.name] = " ".join(str(error).split())[-200:]
 
     def best(self, name: str) -> list[Sample]:
-        """Return a contender's undisturbed samples. If there are none, return all its samples."""
+        """Return a contender's undisturbed samples. If all its samples are disturbed, return all of them."""
         found = [sample for sample in self.samples if sample.contender == name]
         return [sample for sample in found if not sample.disturbed] or found
 
     def rate(self, name: str) -> float:
-        """Return a contender's median number of events per second."""
+        """Return a contender's median rate in events per second."""
         return median(sample.rate for sample in self.best(name))
 
     def ratio(self, name: str, to: str) -> float:
@@ -109,7 +109,7 @@ class Rounds:
         return self.rate(name) / self.rate(to)
 
     def row(self, name: str, *, to: str) -> tuple[str, ...]:
-        """Return a contender's table row with the columns of :data:`COLUMNS`."""
+        """Return a contender's table row, with the columns in :data:`COLUMNS`."""
         best = self.best(name)
         costs = [
             median(values)

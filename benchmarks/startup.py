@@ -1,4 +1,4 @@
-"""Measure the CPU time of a command's start, as a multiple of the start of a bare interpreter."""
+"""Measure how much CPU time a command needs to start, as a multiple of what a bare interpreter needs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ _GOALS = {
 
 
 def startup(options: Options) -> list[Section]:
-    """Start every command and import every Lambda module, in turns. Bytecode and files are already cached."""
+    """Start each command and import each Lambda module in turn, in several rounds.
+
+    Bytecode and files are already cached.
+    """
     with database() as server:
         environ = {
             **environment(),

@@ -1,4 +1,4 @@
-"""Measure the effect of a cleanup on the publisher, and the time of ``stats`` with millions of rows."""
+"""Measure how a cleanup affects the publisher, and how long ``stats`` takes with millions of rows."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LOCK_WAIT = re.compile(r"still waiting for (\w+) .* after ([\d.]+) ms")
 
 
 def cleanup(options: Options) -> list[Section]:
-    """Measure a drain alone, a drain during a cleanup of a million published rows, and the cleanup itself."""
+    """Measure a drain and a cleanup of a million published rows, each separately and both at the same time."""
     with (
         database(log_lock_waits="on", deadlock_timeout="100ms") as server,
         mock_broker() as broker,
@@ -64,7 +64,7 @@ def cleanup(options: Options) -> list[Section]:
 
 
 def stats(options: Options) -> list[Section]:
-    """Measure the database time of one ``stats`` query with warm caches."""
+    """Measure how long the database takes for one run of ``stats`` with warm caches."""
     section = Section("stats", f"`stats` over {options.many:,} rows", ("what", "median ms", "highest ms"))
     with database() as server:
         server.fill(1000, beside=options.many, dead=1000)

@@ -1,4 +1,4 @@
-"""Compare the verification of a signature with the minimum: one HMAC and one parse."""
+"""Compare how long it takes to verify a signature with the minimum, which is one HMAC and one parse."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ _ROUNDS = 9
 
 
 def verify(options: Options) -> list[Section]:
-    """Measure every gateway. Return a section with one row for each gateway, with medians of many calls."""
+    """Measure the verification for every gateway.
+
+    Return a section with the medians of many calls, one row for each gateway.
+    """
     section = Section("verify", "Verifying a signature", ("gateway", "µs", "only HMAC and parsing, µs", "ratio"))
     processes.wait_for_quiet(options.patience)
     for name in GATEWAYS:

@@ -1,4 +1,4 @@
-"""Compare the webhook's transaction with pgbench, which runs the same SQL over one connection."""
+"""Compare payctl's transaction for a callback with pgbench, which runs the same SQL over one connection."""
 
 from __future__ import annotations
 
@@ -53,7 +53,10 @@ _CREDENTIALS = providers.credentials(_GATEWAY, lambda name: (Secret(_KEYS[name])
 
 
 def webhook(options: Options) -> list[Section]:
-    """Measure payctl and pgbench in turns of a few hundred callbacks. Return the p50 and the mean of one callback."""
+    """Measure payctl and pgbench in alternating turns of a few hundred callbacks.
+
+    Return a section with the p50 and mean times for one callback.
+    """
     section = Section(
         "webhook", "The webhook's transaction (one connection)", ("who", "p50 ms", "mean ms", "of pgbench's p50")
     )
@@ -102,7 +105,7 @@ def _payment(number: int) -> tuple[SandboxPayment, Request]:
 
 
 def settle_callbacks(engine: Engine, numbers: list[int]) -> list[float]:
-    """Process a callback for each of these payments. Return each callback's time in milliseconds."""
+    """Process a callback for each of these payments. Return how long each callback took in milliseconds."""
     requests = [_payment(number)[1] for number in numbers]
     taken = []
     for request in requests:
@@ -135,7 +138,7 @@ def _theirs(server: Database, pgbench: str, script: str, numbers: list[int]) -> 
 
 
 def _script(server: Database, warm: int, number: int) -> tuple[str, int]:
-    """Return the SQL of one callback as a pgbench script with a payment number, and the number of its round trips."""
+    """Return the SQL for one callback as a pgbench script with a payment number, and the number of its round trips."""
     payment, request = _payment(number)
     event_id, receipt_id = (f"{first}0000000-0000-4000-8000-{number:012d}" for first in (1, 2))
     ids = {event_id: _EVENT_ID, receipt_id: _RECEIPT_ID}
@@ -158,7 +161,7 @@ def _script(server: Database, warm: int, number: int) -> tuple[str, int]:
 
 
 def _verifying(options: Options) -> float:
-    """Return the median time of one verification in milliseconds."""
+    """Return the median time for verifying one signature, in milliseconds."""
     request = _payment(1)[1]
     taken = []
     for _ in range(100 * options.runs):

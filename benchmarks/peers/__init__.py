@@ -1,1 +1,4 @@
-"""Run other programs that do the same work as payctl. Each has its own environment, which is created on first use."""
+"""Run other programs that do the same work as payctl.
+
+Each program has its own environment, which is created on first use.
+"""

@@ -1,4 +1,4 @@
-"""Create a virtual environment for each peer from its exact requirements, on first use."""
+"""Create a virtual environment for each peer on first use, with the versions that the peer's requirements file pins."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class PeerMissingError(Exception):
 
 
 def interpreter(peer: str) -> str:
-    """Return the Python interpreter of the environment for ``requirements-PEER.txt``.
+    """Return the Python interpreter in the environment for ``requirements-PEER.txt``.
 
     Raises:
         PeerMissingError: the environment could not be created.

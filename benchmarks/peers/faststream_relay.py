@@ -1,7 +1,8 @@
-"""Publish with faststream-outbox and its Confluent broker, built as its documentation describes, for high throughput.
+"""Publish with faststream-outbox and its Confluent broker, with the settings that its documentation gives.
 
-The argument ``create`` creates the table, ``fill N`` writes N events of the same size, and ``run N`` sends N events.
-``DATABASE_URL`` and ``KAFKA_BROKERS`` name the servers. The script needs only requirements-faststream-outbox.txt.
+With the argument ``create``, the script creates the table. With ``fill N``, it writes N events that have the same size
+as payctl's, and with ``run N`` it sends N events. ``DATABASE_URL`` and ``KAFKA_BROKERS`` name the servers. The script
+needs only the packages in requirements-faststream-outbox.txt.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ async def fill(count: int) -> None:
 
 
 async def run(count: int) -> int:
-    """Relay until ``count`` events were sent to Kafka and acknowledged."""
+    """Relay events until ``count`` events have been sent to Kafka and acknowledged."""
     outbox = OutboxBroker(engine(), outbox_table=table, logger=None)
     kafka = KafkaBroker(environ["KAFKA_BROKERS"], acks="all", enable_idempotence=True, linger_ms=5, logger=None)
     publisher = kafka.publisher(_TOPIC)
@@ -84,7 +85,7 @@ async def run(count: int) -> int:
 
 
 def main() -> None:
-    """Run the action that the first argument names."""
+    """Perform the action that the first argument names."""
     if sys.argv[1] == "create":
         asyncio.run(create())
         return
