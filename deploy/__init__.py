@@ -1,1 +1,4 @@
-"""Build payctl for AWS, generate files from the template, and deploy. The wheel does not contain this package."""
+"""Build payctl for AWS, generate files from the template, and deploy payctl.
+
+The wheel does not contain this package.
+"""

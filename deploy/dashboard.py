@@ -1,4 +1,4 @@
-"""Create the dashboard with the state of the alarms, and a graph of each metric by function and by gateway."""
+"""Create the dashboard, which shows the state of the alarms and a graph of each metric by function and by gateway."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from ticketbottle_payctl.providers import GATEWAYS
 
 _WIDTH, _HEIGHT, _COLUMNS = 8, 5, 3
 _ABOVE = 4
-"""The height of the alarms' row, in the dashboard's grid units."""
+"""The height of the row that shows the alarms, in the dashboard's grid units."""
 
 
 def dashboard(alarms: list[tuple[str, str | None]]) -> dict[str, Any]:
-    """Return the dashboard's resource. ``alarms`` has each alarm's name in the template and its condition."""
+    """Return the dashboard's resource.
+
+    ``alarms`` has each alarm's logical id in the template, and its condition or None.
+    """
     state = {"title": "Alarms", "alarms": [f"${{{name}.Arn}}" for name, condition in alarms if condition is None]}
     widgets = [{"type": "alarm", "x": 0, "y": 0, "width": 24, "height": _ABOVE, "properties": state}]
     widgets += [_graph(metric, number) for number, metric in enumerate(METRICS)]
@@ -29,7 +32,10 @@ def dashboard(alarms: list[tuple[str, str | None]]) -> dict[str, Any]:
 
 
 def _if_there(name: str, condition: str) -> dict[str, Any]:
-    """Return an expression for an entry of the alarms' list, or for an empty text if the alarm does not exist."""
+    """Return an expression for an alarm's entry in the list.
+
+    If the alarm does not exist, its value is an empty string.
+    """
     return {"Fn::If": [condition, {"Fn::Sub": f',"${{{name}.Arn}}"'}, ""]}
 
 

@@ -1,10 +1,10 @@
-"""Create the policy for deployments. It allows only the actions that CloudFormation needs for the template's resources.
+"""Create the policy for deployments. The policy allows only actions that CloudFormation needs for the template.
 
     python -m deploy.deployer            write deploy/deployer-policy.json
     python -m deploy.deployer --check    write nothing; exit 1 if something would change
 
-The actions come from CloudFormation's own resource schemas, which are part of cfn-lint. If a service's actions allow
-this, the policy limits them to the resources of one stack.
+The actions come from CloudFormation's own resource schemas, which are part of cfn-lint. If an action can be limited to
+certain resources, the policy limits it to the resources of one stack.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 POLICY = HERE / "deployer-policy.json"
 
 REGION = "ap-southeast-1"
-"""The AWS region whose resource schemas are read. The policy itself names no region."""
+"""The AWS region whose resource schemas are read. The policy does not contain this region."""
 
 _HANDLERS = ("create", "read", "update", "delete")
 _HERE = "arn:aws:{service}:REGION:ACCOUNT:"
@@ -40,7 +40,7 @@ _ANYWHERE = {
     *("lambda:GetCodeSigningConfig", "logs:DescribeLogGroups", "logs:CreateLogDelivery", "logs:PutResourcePolicy"),
     "logs:DescribeResourcePolicies",
 }
-"""The actions that cannot be limited to a resource of the stack, although other actions of their service can be."""
+"""The actions that cannot be limited to the stack's resources, although other actions of the same service can."""
 
 _BY_HAND = {
     "cloudformation": (
@@ -61,11 +61,11 @@ _NOT_NEEDED = (
     *("logs:PutIndex", "logs:DeleteIndex", "logs:PutBearer", "logs:PutLogGroupDeletion", "sns:PutDataProtection"),
     *("codedeploy:RegisterOnPremises", "ec2:DescribeInstances"),
 )
-"""The prefixes of actions for features that no resource of this template uses."""
+"""The prefixes of actions for features that no resource in the template uses."""
 
 
 def needed(template: Mapping[str, Any]) -> set[str]:
-    """Return every action that CloudFormation may call to create, read, change or delete the template's resources."""
+    """Return every action that CloudFormation can call to create, read, change or delete the template's resources."""
     found = {f"{service}:{name}" for service, names in _BY_HAND.items() for name in names}
     for kind in {resource["Type"] for resource in template["Resources"].values()}:
         handlers = PROVIDER_SCHEMA_MANAGER.get_resource_schema(REGION, kind).schema["handlers"]
@@ -74,7 +74,10 @@ def needed(template: Mapping[str, Any]) -> set[str]:
 
 
 def policy(template: Mapping[str, Any]) -> str:
-    """Return the policy as JSON. The deployer must replace REGION, ACCOUNT, STACK and BUCKET in the text."""
+    """Return the policy as JSON.
+
+    The person who deploys must replace REGION, ACCOUNT, STACK and BUCKET in the policy.
+    """
     actions = needed(template)
     by_service: dict[str, list[str]] = {}
     for action in sorted(actions - {"iam:PassRole", "iam:CreateServiceLinkedRole"}):
@@ -103,7 +106,7 @@ def _statement(actions: Iterable[str], resources: list[str]) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Write or check the policy."""
+    """Write the policy, or check whether the written policy is up to date."""
     made = policy(json.loads((HERE / "cloudformation.json").read_text("utf-8")))
     if "--check" not in sys.argv:
         POLICY.write_text(made, "utf-8")

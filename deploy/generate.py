@@ -1,9 +1,9 @@
-"""Generate the alarms and the dashboard in the template, and the stack as plain CloudFormation.
+"""Generate the alarms and the dashboard in the template, and convert the template to plain CloudFormation.
 
     python -m deploy.generate            write deploy/template.yaml (below its mark) and deploy/cloudformation.json
     python -m deploy.generate --check    write nothing; exit 1 if something would change
 
-This needs no connection to AWS, because AWS's own library does the transformation.
+No connection to AWS is needed, because AWS's own library converts the template locally.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ HERE = Path(__file__).resolve().parent
 TEMPLATE, GENERATED = HERE / "template.yaml", HERE / "cloudformation.json"
 MARK = "# -- made by `make template`"
 NO_RELEASE = "0" * 64
-"""The release in the committed template. A deployment replaces it, so that a new version gets traffic."""
+"""The release in the committed template. A deployment replaces this release, so that a new version gets traffic."""
 
 NO_BUILD = Build(NO_RELEASE, NO_RELEASE)
 PLACE = ("CodeBucket", "CodeKey", "LayerKey")
@@ -51,7 +51,10 @@ def template_text(current: str) -> str:
 
 
 def cloudformation(template: str, release: str = NO_RELEASE, build: Build = NO_BUILD) -> str:
-    """Return the template as plain CloudFormation JSON for this release. The location of the zips is a parameter."""
+    """Return the template as plain CloudFormation JSON for this release.
+
+    The location of the zips is given by parameters.
+    """
     source = yaml_parse(template)
     del source["Parameters"]["Release"], source["Globals"]["Function"]["CodeUri"]
     source["Outputs"]["Release"]["Value"] = release
@@ -84,7 +87,7 @@ class _NoManagedPolicies:
 
 
 def main() -> int:
-    """Write the generated files. With ``--check``, only name the files that differ."""
+    """Write the generated files. With ``--check``, only name the files that are out of date."""
     parser = argparse.ArgumentParser(
         prog="make template", description="Write the files that are generated from deploy/template.yaml."
     )

@@ -1,10 +1,10 @@
-"""Build the two zips for Lambda. One has the dependencies (the layer), and the other has the code.
+"""Build the two zips for Lambda. One zip contains the dependencies (the layer), and the other contains the code.
 
     python -m deploy.package --interpreter python3.13 [--arch x86_64] [--lock locks/otel.txt] [--ca bundle.pem]
 
-The dependencies are the locked wheels for Amazon Linux 2023, checked by hash. Both zips contain bytecode of the
-runtime's own Python. Lambda's folders are read-only, so without bytecode every cold start would compile the code again.
-The same sources give the same bytes, because names are sorted and times are fixed.
+The dependencies are the locked wheels for Amazon Linux 2023, which are checked by hash. Both zips contain bytecode for
+the runtime's Python version. Lambda's folders are read-only, so without bytecode every cold start would compile the
+code again. The same sources give the same bytes, because file names are sorted and timestamps are fixed.
 """
 
 from __future__ import annotations
@@ -23,15 +23,18 @@ ROOT = Path(__file__).resolve().parents[1]
 RUNTIME = "3.13"
 ARCHITECTURES = {"arm64": "aarch64", "x86_64": "x86_64"}
 GLIBC = ("manylinux_2_28", "manylinux2014", "manylinux_2_17")
-"""The platform tags of the wheels. With only an old tag, pip would install a much older Kafka client, or no client."""
+"""The platform tags of the wheels. With only an old tag, pip would find a much older Kafka client, or no client."""
 
 LAYER, CODE = "dependencies.zip", "code.zip"
 CA_FILE = "payctl-ca.pem"
-"""The name that the file given as ``--ca`` has in the layer. The function reads it as ``/opt/payctl-ca.pem``."""
+"""The layer's name for the file that is given as ``--ca``. The functions read this file as ``/opt/payctl-ca.pem``."""
 
 BUDGETS = {LAYER: (29_000_000, 84_000_000), CODE: (900_000, 2_000_000)}
-"""The maximum bytes of each zip, zipped and unzipped, with the otel extra. The libraries for requests to the gateways
-take about 5 and 15 MB of the layer. Lambda accepts 50 MB in one request, and 250 MB unzipped in all."""
+"""The maximum size of each zip in bytes, zipped and unzipped, with the otel extra.
+
+In the layer, the libraries for sending requests to the gateways take about 5 MB zipped and 15 MB unzipped. Lambda
+accepts 50 MB in one request, and 250 MB unzipped in all.
+"""
 
 _DOORS = "lambda_entrypoints"
 _TEST_FOLDERS = {"test", "tests", "testing"}
@@ -41,7 +44,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 class Artifact(NamedTuple):
-    """A zip and its size. ``sha256`` is the hash of the whole file."""
+    """A zip and its sizes. ``sha256`` is the hash of the zip file."""
 
     path: Path
     zipped: int
@@ -78,7 +81,9 @@ def build(  # noqa: PLR0913 - each is a choice for the caller
     ca: Path | None = None,
     source: Path = ROOT,
 ) -> tuple[Artifact, ...]:
-    """Build both zips in ``target`` from the packages in ``source``. ``interpreter`` is the runtime's CPython.
+    """Build both zips in ``target`` from the packages in ``source``.
+
+    ``interpreter`` is a CPython of the runtime's version.
 
     Raises:
         OverBudgetError: a zip is larger than its budget.
@@ -114,7 +119,7 @@ def _install(folder: Path, interpreter: str, arch: str, lock: Path) -> None:
 
 
 def _loaded_by_functions(source: Path) -> list[Path]:
-    """Return the entrypoints' files and each payctl module that they import, including imports inside functions."""
+    """Return the entrypoints' files and all payctl modules that they import, including imports inside functions."""
     finder = ModuleFinder(path=[str(source)])
     for entrypoint in sorted((source / _DOORS).rglob("*.py")):
         finder.import_hook(".".join(entrypoint.relative_to(source).with_suffix("").parts).removesuffix(".__init__"))
@@ -123,7 +128,10 @@ def _loaded_by_functions(source: Path) -> list[Path]:
 
 
 def _compile(folder: Path, interpreter: str, seen_as: str) -> None:
-    """Compile the folder. The bytecode ignores the sources' times, because the zip does not keep these times."""
+    """Compile the folder.
+
+    The bytecode does not depend on the sources' timestamps, because the zip does not keep them.
+    """
     command = [interpreter, "-I", "-m", "compileall", "-qq", "-j", "1", "--invalidation-mode", "unchecked-hash"]
     subprocess.run([*command, "-s", str(folder), "-p", seen_as, str(folder)], check=True)  # noqa: S603
 

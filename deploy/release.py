@@ -4,8 +4,8 @@
     python -m deploy.release dev --bucket BUCKET      with the AWS CLI and plain CloudFormation
     python -m deploy.release dev --print              print the commands and run none of them
 
-The alias ``live`` keeps its version of the webhook until another version is published. A new value of the parameter
-``Release`` publishes a new version. The value is a hash of the code, the template and every parameter, so every change
+The ``live`` alias keeps its version of the webhook until another version is published. A new value of the ``Release``
+parameter publishes a new version. This value is a hash of the code, the template and every parameter, so every change
 is deployed.
 """
 
@@ -40,14 +40,14 @@ Command = list[str]
 
 
 class NotDeployableError(Exception):
-    """The build is missing or has another architecture, or a parameter is missing, unknown or has a wrong format."""
+    """The build is missing or has the wrong architecture, or a parameter is missing, unknown or not allowed."""
 
 
 def parameters_of(template: str, given: Sequence[str]) -> Parameters:
-    """Return the value of every parameter except ``Release``, from ``Name=value`` texts and the template's defaults.
+    """Return the value of every parameter except ``Release``, from ``Name=value`` strings and the template's defaults.
 
-    If a deployment does not name a parameter, CloudFormation keeps the deployed value. Therefore the defaults are
-    included. Otherwise removing a line from the configuration would have no effect.
+    The defaults are included, because CloudFormation keeps the deployed value if a deployment does not name a
+    parameter. Without the defaults, removing a line from the configuration would have no effect.
 
     Raises:
         NotDeployableError: a parameter is missing or unknown, or its value is not allowed.
@@ -71,7 +71,7 @@ def release_of(build: Build, template: str, parameters: Mapping[str, str]) -> st
 
 
 def architectures_of(layer: Path) -> set[str]:
-    """Return the architectures of the native libraries in a zip. A correct build has only one."""
+    """Return the architectures of the native libraries in a zip. A correct build has only one architecture."""
     found = set()
     with zipfile.ZipFile(layer) as archive:
         for name in archive.namelist():
@@ -83,7 +83,7 @@ def architectures_of(layer: Path) -> set[str]:
 
 
 def with_sam(file: Path, environment: str, parameters: Mapping[str, str], release: str) -> list[Command]:
-    """Return the SAM CLI's command. The SAM CLI reads all other settings from the configuration file."""
+    """Return the SAM CLI command to deploy. The SAM CLI reads all other settings from the configuration file."""
     # The SAM CLI refuses `Name=`, but accepts quotes inside the argument as an empty value.
     given = [f'{name}="{value}"' for name, value in parameters.items()]
     config = ["--config-file", str(file), "--config-env", environment]
@@ -93,7 +93,7 @@ def with_sam(file: Path, environment: str, parameters: Mapping[str, str], releas
 def with_cloudformation(
     config: Mapping[str, Any], parameters: Mapping[str, str], release: str, bucket: str
 ) -> list[Command]:
-    """Return the AWS CLI's commands, which upload the build under its release and then deploy its own template."""
+    """Return the AWS CLI commands that upload the build under its release and then deploy the build's template."""
     folder, place = PACKAGE.relative_to(ROOT), f"s3://{bucket}/{release}/"
     region, deploy = ["--region", config["global"]["parameters"]["region"]], config["deploy"]["parameters"]
     uploads = [["aws", "s3", "cp", str(folder / name), place, *region] for name in (CODE, LAYER, GENERATED.name)]
@@ -107,7 +107,10 @@ def with_cloudformation(
 
 
 def _fault(name: str, declared: Mapping[str, Any], value: str) -> str | None:
-    """Return the reason why CloudFormation would refuse a value, or None. This is checked before an upload."""
+    """Return the reason why CloudFormation would refuse a value, or None.
+
+    Values are checked before anything is uploaded.
+    """
     if not re.fullmatch(declared.get("AllowedPattern", "(?s:.*)"), value):
         return f"{name} does not match {declared['AllowedPattern']}"
     allowed = [str(each) for each in declared.get("AllowedValues", [value])]
@@ -115,7 +118,7 @@ def _fault(name: str, declared: Mapping[str, Any], value: str) -> str | None:
 
 
 def main() -> int:
-    """Deploy, or print the commands that would deploy. Return the exit code of a failed command, or 0."""
+    """Deploy the build, or print the commands that would deploy it. Return the exit code of a failed command, or 0."""
     parser = argparse.ArgumentParser(prog="make deploy", description="Deploy what `make package` has built.")
     parser.add_argument("environment", help="a section of deploy/samconfig.toml: dev, staging or prod")
     parser.add_argument("--bucket", help="deploy with plain CloudFormation, and upload the build to this S3 bucket")

@@ -1,10 +1,10 @@
-"""Write the SBOM (CycloneDX 1.6, JSON) of installed packages, and a list of their licences.
+"""Write an SBOM (CycloneDX 1.6, JSON) for installed packages, and a list of the packages' licences.
 
     .venv-sbom/bin/python -m deploy.sbom --folder build/package/layer/python --target build/package
     sbom/bin/python deploy/sbom.py --interpreter /opt/payctl/bin/python --target /opt/payctl/share/payctl
 
-cyclonedx-py reads the metadata of the installed packages and not a lock, so the document lists what is shipped. It
-validates the document against CycloneDX's schema before it writes the file. The same packages give the same bytes.
+cyclonedx-py reads the metadata of the installed packages, not a lock file, so the SBOM lists what is shipped. It
+validates the SBOM against CycloneDX's schema before it writes the file. The same packages give the same bytes.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _DYNAMIC = 'dynamic = ["version"]'
 
 
 def write(interpreter: str, target: Path) -> tuple[Path, Path]:
-    """Write the SBOM and the licences of the packages that ``interpreter`` can import. Return the two paths.
+    """Write the SBOM and the licences for the packages that ``interpreter`` can import. Return the two paths.
 
     Raises:
-        subprocess.CalledProcessError: the document is not valid, or the interpreter does not run.
-        ValueError: the version of payctl was not found.
+        subprocess.CalledProcessError: the SBOM is not valid, or the interpreter cannot be run.
+        ValueError: payctl's version was not found.
     """
     target.mkdir(parents=True, exist_ok=True)
     sbom, licences = target / SBOM, target / LICENCES
@@ -55,7 +55,7 @@ def write(interpreter: str, target: Path) -> tuple[Path, Path]:
 def environment_of(folder: Path) -> Iterator[str]:
     """Yield an interpreter with only the packages in ``folder``.
 
-    The packages do not run, so they may be for any platform.
+    The packages are not run, so they can be for any platform.
     """
     with tempfile.TemporaryDirectory() as place:
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)  # noqa: S603 - our own
@@ -65,7 +65,7 @@ def environment_of(folder: Path) -> Iterator[str]:
 
 
 def licence_lines(document: Mapping[str, Any]) -> list[str]:
-    """Return a line with the name, version and licence of each component of an SBOM, separated by tabs."""
+    """Return one line for each component in an SBOM, with the name, version and licence separated by tabs."""
     return sorted(
         (f"{each['name']}\t{each['version']}\t{licence_of(each)}" for each in document["components"]), key=str.lower
     )
@@ -74,8 +74,8 @@ def licence_lines(document: Mapping[str, Any]) -> list[str]:
 def licence_of(component: Mapping[str, Any]) -> str:
     """Return the licence that a component declares.
 
-    This is the component's licence expression, or else its licence identifiers, or else its licence names. Older
-    packages declare the licence twice, in a classifier and in free text.
+    The licence expression is preferred. If it is missing, the licence identifiers are used, and then the licence names.
+    Older packages declare the licence twice, in a classifier and in free text.
     """
     found = component.get("licenses", [])
     expressions = [each["expression"] for each in found if "expression" in each]

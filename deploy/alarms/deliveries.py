@@ -1,4 +1,4 @@
-"""Define the alarms about lost ticks, undelivered messages, and metric lines that CloudWatch cannot read."""
+"""Define the alarms about lost invocations, undelivered messages, and metric lines that CloudWatch cannot read."""
 
 from __future__ import annotations
 

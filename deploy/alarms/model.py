@@ -22,11 +22,11 @@ LOGICAL = {
     Function.PROBE: "ProbeFunction",
     Function.BEFORE_TRAFFIC: "BeforeTrafficFunction",
 }
-"""The name of each function in the template."""
+"""The logical id of each function in the template."""
 
 
 NAMES = {name: re.sub("[A-Z]+(?=[A-Z][a-z]|$)", lambda run: run[0].capitalize(), PROVIDERS[name]) for name in GATEWAYS}
-"""The spelling of each gateway in the names of its alarms, such as ``PayOs`` for PayOS."""
+"""The spelling of each gateway's name in alarm names, such as ``PayOs`` for PayOS."""
 
 
 class Silence(StrEnum):
@@ -38,7 +38,7 @@ class Silence(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """A metric with its dimensions and its statistic. It has one value for each period."""
+    """A metric with its dimensions and statistic. The statistic gives one value for each period."""
 
     namespace: str | Json
     name: str
@@ -48,12 +48,12 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """An alarm that starts if ``watch`` is above ``above`` or below ``below`` in ``bad`` of ``of`` periods.
+    """An alarm that starts if the value is higher than ``above`` or lower than ``below`` in ``bad`` of ``of`` periods.
 
-    A period has ``period`` seconds. With ``share_of``, the value is ``watch`` in percent of ``share_of``. It is 0 if
-    ``watch`` is below ``at_least``, because a share of few values means little. ``pages`` marks alarms that cannot wait
-    until morning. ``condition`` is the template's condition for the watched resource. The alarm exists only if this
-    condition is true.
+    The value is that of ``watch``. With ``share_of``, the value is ``watch`` as a percentage of ``share_of``. This
+    percentage is 0 if ``watch`` is less than ``at_least``, because a percentage means little if the numbers are small.
+    A period has ``period`` seconds. ``pages`` marks alarms that cannot wait until morning. ``condition`` is the
+    template's condition for creating the watched resource. The alarm exists only if this condition is true.
     """
 
     name: str
@@ -72,12 +72,12 @@ class Alarm:
 
     @property
     def logical_id(self) -> str:
-        """Return the alarm's name in the template."""
+        """Return the alarm's logical id in the template."""
         return f"{self.name}Alarm"
 
 
 def ours(function: Function, name: str) -> Watch:
-    """Return a metric that a function emits, with the statistic from the list.
+    """Return a metric that a function emits, with the statistic from the list of metrics.
 
     Raises:
         KeyError: there is no such metric.
@@ -91,7 +91,7 @@ def ours(function: Function, name: str) -> Watch:
 
 
 def of_gateway(gateway: str, name: str) -> Watch:
-    """Return a metric that a function emits for each gateway, with the statistic from the list.
+    """Return a metric that a function emits for each gateway, with the statistic from the list of metrics.
 
     Raises:
         KeyError: there is no such metric.
@@ -110,6 +110,6 @@ def of_lambda(function: Function, name: str, statistic: str = "Sum") -> Watch:
 
 
 def unreadable_metrics(name: str) -> Alarm:
-    """Return the alarm about a function's metric lines that CloudWatch cannot read."""
+    """Return an alarm that starts if CloudWatch cannot read a function's metric lines."""
     watch = Watch("AWS/Logs", "EMFParsingErrors", {"LogGroupName": {"Ref": f"{name}LogGroup"}}, "Sum")
     return Alarm(f"{name}Metrics", "metric lines that CloudWatch cannot parse", watch, 0, period=300)

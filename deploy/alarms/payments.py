@@ -1,4 +1,4 @@
-"""Define the alarms about missing callbacks, which use the metrics of ``watch_payments``."""
+"""Define the alarms about missing callbacks, which use the metrics from ``watch_payments``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _WATCH = Function.WATCH_PAYMENTS
 
 
 def _of_each_gateway(name: str, meaning: str, metric: str, above: float) -> Iterator[Alarm]:
-    """Yield an alarm about callbacks for each gateway. The alarm pages the on-call engineer.
+    """Yield one alarm about missing callbacks for each gateway. The alarms page the on-call engineer.
 
     ``{}`` in ``meaning`` is replaced by the gateway's name.
     """

@@ -1,4 +1,7 @@
-"""Define the alarms about the scheduled repair of payments. They exist only if its function exists."""
+"""Define the alarms about the scheduled repair of payments.
+
+The alarms exist only if the function for this repair exists.
+"""
 
 from __future__ import annotations
 

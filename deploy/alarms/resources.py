@@ -8,7 +8,7 @@ from deploy.dashboard import dashboard
 
 
 def resources() -> dict[str, Json]:
-    """Return the template's generated resources, which are the alarms, the pager's alarm and the dashboard."""
+    """Return the template's generated resources, which are the alarms, an alarm for the pager, and the dashboard."""
     made = {alarm.logical_id: _alarm(alarm) for alarm in ALARMS}
     made["PaymentsUnhealthyAlarm"] = _composite([alarm for alarm in ALARMS if alarm.pages])
     made["Dashboard"] = dashboard([(alarm.logical_id, alarm.condition) for alarm in ALARMS])
@@ -16,7 +16,7 @@ def resources() -> dict[str, Json]:
 
 
 def _alarm(alarm: Alarm) -> Json:
-    """Return an alarm's resource. The alarm sends a message when it starts and when it ends."""
+    """Return the resource for an alarm. The alarm sends a message when it starts and when it ends."""
     topic = [{"Ref": "AlarmTopic"}]
     properties: Json = {
         "AlarmName": {"Fn::Sub": f"${{AWS::StackName}}-{alarm.name}"},
@@ -55,7 +55,7 @@ def _series(name: str, watch: Watch, period: int) -> Json:
 
 
 def _composite(alarms: list[Alarm]) -> Json:
-    """Return the alarm for a pager, which combines all alarms that cannot wait."""
+    """Return the alarm for the pager, which combines all alarms that cannot wait until morning."""
     always = " OR ".join(_rings(alarm) for alarm in alarms if alarm.condition is None)
     sometimes = {alarm.name: _if_there(alarm, f" OR {_rings(alarm)}") for alarm in alarms if alarm.condition}
     rule = always + "".join(f"${{{name}}}" for name in sometimes)
@@ -75,8 +75,8 @@ def _rings(alarm: Alarm) -> str:
 
 
 def _if_there(alarm: Alarm, text: str) -> Json:
-    """Return an expression for the text, or for an empty text if the alarm does not exist.
+    """Return an expression whose value is ``text``, or an empty string if the alarm does not exist.
 
-    CloudFormation would refuse the name of an alarm that does not exist.
+    CloudFormation would refuse the name of a missing alarm.
     """
     return {"Fn::If": [alarm.condition, {"Fn::Sub": text}, ""]}
