@@ -1,10 +1,10 @@
-"""Build the documentation site in ``build/site`` from the pages of docs and a few other pages of the project.
+"""Build the documentation site in ``build/site`` from the pages in docs and a few other pages of the project.
 
     python docs/build_site.py            build the site; exit 1 if a link or an anchor leads nowhere
 
-A page may link to a file of the project that is not a page, such as a template. The site gets a copy of this file. A
-link to a folder becomes plain text. If the text of a link is the name of a page's file, the text becomes the page's
-title. ``docs/site.toml`` has the settings of the builder.
+A page can link to a file in the project that is not a page, such as a template. Then the site gets a copy of this file.
+A link to a folder becomes plain text. If a link's text is the file name of a page, the text is replaced by the page's
+title. ``docs/site.toml`` has the builder's settings.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ NAVIGATION: tuple[Entry, ...] = (
 )
 """The sections of the site. A name without ``.md`` is a page in the section's folder.
 
-``*`` means every other page of the folder. A listed page that does not exist is left out. If a page is in no section,
+``*`` means all other pages in the folder. A listed page that does not exist is left out. If a page is in no section,
 the build fails.
 """
 
@@ -65,7 +65,10 @@ ELSEWHERE = {
     "README.md": "index.md",
     "benchmarks/README.md": "benchmarks/running.md",
 }
-"""The pages of the project outside docs, and their paths in the site. The site's own first page replaces the README."""
+"""The project's pages outside docs, and their paths in the site.
+
+The README is left out, because the site has its own first page.
+"""
 
 _LINK = re.compile(r"(?P<image>!?)\[(?P<text>(?:[^\[\]]|\[[^\]]*\])*)\]\((?P<target>[^)\s]+)\)")
 _FENCE = re.compile(r"(^```.*?^```)", re.DOTALL | re.MULTILINE)
@@ -107,7 +110,7 @@ def collect() -> set[str]:
 
 
 def places() -> Iterator[tuple[Path, str]]:
-    """Yield the files of the site, each with its path in the site."""
+    """Yield the site's source files, each with its path in the site."""
     for file in sorted(DOCS.rglob("*")):
         if file.is_file() and file.suffix in {".md", ".svg", ".png", ".css"}:
             place = file.relative_to(DOCS).as_posix()
@@ -118,7 +121,7 @@ def places() -> Iterator[tuple[Path, str]]:
 
 
 def _linked(file: Path, place: str, place_of: dict[Path, str]) -> str:
-    """Return a page's text with its links changed for the site."""
+    """Return a page's text, with the links changed for the site."""
 
     def changed(link: re.Match[str]) -> str:
         path, mark, anchor = link["target"].partition("#")
@@ -150,7 +153,10 @@ def _title(page: Path) -> str:
 
 
 def _copied(file: Path) -> str:
-    """Copy a file that is not a page, as text that every browser shows. Return its path in the site."""
+    """Copy a file that is not a page to a text file, which every browser can show.
+
+    Return the copy's path in the site.
+    """
     place = f"files/{file.relative_to(ROOT).as_posix()}.txt"
     (PAGES / place).parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(file, PAGES / place)
@@ -158,7 +164,7 @@ def _copied(file: Path) -> str:
 
 
 def listed(entries: Sequence[Entry], folder: str = "") -> Iterator[str]:
-    """Yield the path of every page that the navigation names, even if the page does not exist."""
+    """Yield the paths of all pages that the navigation names, even if a page does not exist."""
     for entry in entries:
         if isinstance(entry, str):
             yield _path(entry, folder)
@@ -171,7 +177,7 @@ def _path(entry: str, folder: str) -> str:
 
 
 def _navigation(entries: Sequence[Entry], pages: set[str], named: set[str], folder: str = "") -> Iterator[object]:
-    """Yield the navigation without missing pages, as paths and as sections of the form ``{title: [...]}``.
+    """Yield the navigation without missing pages. An entry is a path, or a section in the format ``{title: [...]}``.
 
     Each page that is yielded is removed from ``pages``.
     """

@@ -1,6 +1,6 @@
-"""Write the pages in ``docs/reference`` that are generated from the code.
+"""Write the pages in ``docs/reference`` that are generated from the code. ``make docs`` runs this script.
 
-``make docs`` runs this script. A test generates the pages in memory and fails if a page in the tree differs.
+A test generates the pages in memory, and fails if a committed page differs.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ _PARTS = {
     "result": "The answer of a command that has one answer.",
     "items": "The rows of a list, or the parts of an answer.",
 }
-"""The descriptions of the fields that each form describes in its own schema."""
+"""The descriptions of the fields that each command's own schema defines in detail."""
 
 
 def _metrics() -> Iterator[str]:
@@ -191,7 +191,7 @@ def _log_events() -> Iterator[str]:
 
 
 def _failures() -> Iterator[tuple[Failure, str]]:
-    """Yield every failure as the command line describes it, together with its meaning."""
+    """Yield every failure as the command line describes it, together with what it means."""
     for kind in _tree(PayctlError):
         if kind is not PayctlError:
             yield describe(kind(""), ""), (kind.__doc__ or "").splitlines()[0]

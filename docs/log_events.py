@@ -1,4 +1,7 @@
-"""Find every log event in the code, with its name, levels, fields and writers. This file contains the meanings."""
+"""Find every log event in the code, with the name, levels, fields and writers.
+
+This file contains the events' meanings.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +73,7 @@ _SPREAD: dict[str, Iterable[str]] = {
     "publish_outbox_ended": PublishFacts.__annotations__,
     "publish_outbox_waiting": Obstacles().facts,
 }
-"""The fields of each mapping that the code passes to ``log_event`` as ``**mapping``."""
+"""The fields in each mapping that the code passes to ``log_event`` as ``**mapping``."""
 
 
 _ORDER = ("debug", "info", "warning", "error")
@@ -78,7 +81,7 @@ _ORDER = ("debug", "info", "warning", "error")
 
 @dataclass(frozen=True)
 class LogEvent:
-    """A log event with its levels, fields and writers."""
+    """A log event, with the levels, the fields, and the files that write the event."""
 
     name: str
     levels: tuple[str, ...]
@@ -88,14 +91,14 @@ class LogEvent:
 
 
 class NotDescribedError(Exception):
-    """The code has a log event without a meaning in this file, or this file contains a meaning without an event."""
+    """A log event in the code has no meaning in this file, or a meaning in this file has no log event in the code."""
 
 
 def events() -> list[LogEvent]:
     """Return every log event, sorted by name.
 
     Raises:
-        NotDescribedError: the code and the meanings above differ.
+        NotDescribedError: the events in the code and in ``MEANINGS`` differ.
     """
     found: dict[str, list[tuple[str, ast.Call]]] = {}
     for writer, call in _calls():
@@ -125,7 +128,7 @@ def _fields(name: str, call: ast.Call) -> Iterator[str]:
 
 
 def _calls() -> Iterator[tuple[str, ast.Call]]:
-    """Yield each call of ``log_event`` with the path of its file."""
+    """Yield each call of ``log_event``, with the path of the file that contains the call."""
     for package in ("lambda_entrypoints", "ticketbottle_payctl"):
         for file in sorted((ROOT / package).rglob("*.py")):
             for node in ast.walk(ast.parse(file.read_text("utf-8"))):
@@ -134,7 +137,7 @@ def _calls() -> Iterator[tuple[str, ast.Call]]:
 
 
 def _names(node: ast.expr) -> list[str]:
-    """Return the names that the first argument can have."""
+    """Return all values that the first argument can have."""
     if isinstance(node, ast.Constant):
         return [str(node.value)]
     pattern = ast.unparse(node).removeprefix("f").strip("'\"")

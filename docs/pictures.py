@@ -1,12 +1,12 @@
-"""Run the commands of the README and the tutorials, and create the excerpts and pictures from their output.
+"""Run the commands in the README and the tutorials, and create the excerpts and pictures from the output.
 
-``make pictures`` runs this script. With ``--check``, it writes nothing and names the files that would change. Then the
-exit code is 1 if a file would change.
+``make pictures`` runs this script. With ``--check``, the script only names the files that would change, and exits with
+1 if there are any.
 
-A page contains its commands in blocks marked ``sh``. A following block marked ``text`` is an excerpt of the last
-command's output. The excerpt has the first lines of the output, or lines from the middle if it begins with ``...``. The
-commands of a page run in order in one ``payctl demo --keep``. A command must end with exit code 0, unless the text
-after its block says "exit code N". If only ids, times and similar values differ, an excerpt or picture stays unchanged.
+A page has its commands in ``sh`` blocks. A ``text`` block after them is an excerpt from the last command's output. The
+excerpt has the first lines of the output, or lines from the middle if the excerpt begins with ``...``. A page's
+commands run in order in one ``payctl demo --keep``. A command must exit with 0, unless the text after the command's
+block says "exit code N". If only ids, times and similar values have changed, an excerpt or picture stays unchanged.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ RUN_ELSEWHERE = {
     ".venv/bin/pip install": "tests/docs/test_readme.py",
     "export PATH=": "tests/docs/test_readme.py",
 }
-"""The commands of the pages that this script does not run, and the files that run them."""
+"""The commands in the pages that this script does not run, and the files that run these commands."""
 
 BLOCK = re.compile(r"^```(sh|text)\n(.*?)^```\n", re.DOTALL | re.MULTILINE)
 EXIT_CODE = re.compile(r"exit\s+code\s+(?:is\s+)?(\d+)")
@@ -78,11 +78,11 @@ VARYING = tuple(
         (r" (?=\n|$)", ""),
     )
 )
-"""The patterns of texts that differ between two runs of the same command, and their masks for a comparison."""
+"""The patterns of values that differ between two runs of the same command, and the masks that replace the values."""
 
 
 class Ran(NamedTuple):
-    """A command, its coloured output on a terminal of 80 columns, and its exit code."""
+    """A command, its coloured output on an 80-column terminal, and its exit code."""
 
     command: str
     output: str
@@ -90,12 +90,12 @@ class Ran(NamedTuple):
 
     @property
     def text(self) -> str:
-        """Return the output without colours."""
+        """Return the output as plain text without colours."""
         return ANSI.sub("", self.output)
 
 
 class Picture(NamedTuple):
-    """A picture of a command's output, from the first line with the text ``begin`` to the line before ``end``."""
+    """A picture of a command's output, from the first line that contains ``begin`` to the line before ``end``."""
 
     name: str
     command: str
@@ -155,26 +155,29 @@ SVG = """\
 
 
 def masked(text: str) -> str:
-    """Replace every text that differs between two runs with its mask."""
+    """Replace every value that differs between two runs with the value's mask."""
     for pattern, mask in VARYING:
         text = pattern.sub(mask, text)
     return text
 
 
 def essence(output: str) -> str:
-    """Return the parts of an output that must be equal in two runs: the masked text without spaces, and its styles."""
+    """Return the parts of an output that must be equal in two runs.
+
+    These are the masked text without spaces, and the styles.
+    """
     text = masked(re.sub(r"\s+", " ", ANSI.sub("", output))).replace(" ", "")
     styles = [style for style, _ in groupby(code for code in ANSI.findall(output) if code != RESET)]
     return text + "".join(styles)
 
 
 def fresh(pages: Sequence[Path] = PAGES, path: str = "") -> dict[Path, str]:
-    """Run the pages, and return the content that each page and picture should have now.
+    """Run the pages' commands, and return the content that each page and picture should have now.
 
-    ``path`` is the PATH on which payctl is found. By default the payctl next to this interpreter is used.
+    ``path`` is the PATH variable for finding payctl. By default, the payctl next to this interpreter is used.
 
     Raises:
-        AssertionError: a command's exit code differs from the page's, or an excerpt was not found in the output.
+        AssertionError: a command's exit code is not the expected one, or an excerpt was not found in the output.
     """
     files: dict[Path, str] = {}
     for page in pages:
@@ -188,7 +191,7 @@ def fresh(pages: Sequence[Path] = PAGES, path: str = "") -> dict[Path, str]:
 
 
 def differences(pages: Sequence[Path] = PAGES, path: str = "") -> list[str]:
-    """Run the pages, and return the changes that ``make pictures`` would make, as text for a person."""
+    """Run the pages' commands, and describe the changes that ``make pictures`` would make."""
     found = []
     for file, text in fresh(pages, path).items():
         before = file.read_text("utf-8") if file.exists() else ""
@@ -200,13 +203,13 @@ def differences(pages: Sequence[Path] = PAGES, path: str = "") -> list[str]:
 
 
 def _shown(content: str) -> list[str]:
-    """Return the lines of a page, or of a picture's masked text."""
+    """Return the lines of a page, or the lines of the masked text in a picture."""
     described = re.search(r"<desc>(.*?)</desc>", content, re.DOTALL)
     return masked(described[1]).splitlines() if described else content.splitlines()
 
 
 def _refreshed(page: Path, path: str) -> tuple[str, list[Ran]]:
-    """Run a page's commands in order. Return the page with new excerpts, and the runs."""
+    """Run a page's commands in order. Return the page with new excerpts, and the commands' runs."""
     text, done = page.read_text("utf-8"), ""
     ran: list[Ran] = []
     with demo(path) as world:
@@ -230,7 +233,7 @@ def _refreshed(page: Path, path: str) -> tuple[str, list[Ran]]:
 
 
 def _excerpt(old: str, ran: Ran, page: Path) -> str:
-    """Return the new excerpt of a run. It has as many lines as the old excerpt."""
+    """Return the new excerpt from a run's output, with as many lines as the old excerpt."""
     lines, wanted = ran.text.splitlines(), old.splitlines()
     middle, open_end = wanted[0] == "...", wanted[-1] == "..."
     kept = wanted[middle : len(wanted) - open_end]
@@ -246,7 +249,7 @@ def _excerpt(old: str, ran: Ran, page: Path) -> str:
 
 
 def _pictures(picture: Picture, ran: Ran) -> Iterator[tuple[Path, str]]:
-    """Yield the path and content of a picture in each theme. If the output has not changed, the content stays."""
+    """Yield a picture's path and content for each theme. If the output has not changed, the content stays unchanged."""
     lines = ran.output.splitlines()
     plain = ran.text.splitlines()
     start = next(number for number, line in enumerate(plain) if picture.begin in line)
@@ -260,7 +263,7 @@ def _pictures(picture: Picture, ran: Ran) -> Iterator[tuple[Path, str]]:
 
 
 def svg(picture: Picture, output: str, theme: TerminalTheme, digest: str, unique_id: str) -> str:
-    """Return an SVG picture of a terminal with this output."""
+    """Return an SVG picture of a terminal that shows this output."""
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     for line in Text.from_ansi(output).split("\n", allow_blank=True):
         for part in line.divide(range(COLUMNS, len(line), COLUMNS)):  # a terminal folds long lines too
@@ -308,7 +311,7 @@ def demo(path: str = "") -> Iterator[Callable[[str], Ran]]:
 
 
 def in_terminal(line: str, environ: Mapping[str, str], command: str) -> Ran:
-    """Run a shell line in bash, with a terminal of 80 columns as stdout."""
+    """Run a shell command line in bash, with an 80-column terminal as stdout."""
     ours, theirs = terminal()
     process = subprocess.Popen(
         ["bash", "-c", line],
@@ -326,14 +329,14 @@ def in_terminal(line: str, environ: Mapping[str, str], command: str) -> Ran:
 
 
 def terminal() -> tuple[int, int]:
-    """Open a pseudo-terminal of 80 columns, and return its two ends."""
+    """Open an 80-column pseudo-terminal, and return its two ends."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
     return ours, theirs
 
 
 def _read(file: int, until: str = "") -> str:
-    """Read a terminal until its other end is closed or the text ``until`` has arrived. Return the output."""
+    """Read from a terminal until its other end is closed or the output contains ``until``. Return the output."""
     content = b""
     with suppress(OSError):  # Linux raises this error when the other end is closed
         while (chunk := os.read(file, 65_536)) and not (until and until.encode() in content + chunk):

@@ -1,7 +1,7 @@
-"""Write the JSON Schemas that ``payctl schema`` prints, from the types of the facts next to the reports.
+"""Write the JSON Schemas that ``payctl schema`` prints.
 
-``make docs`` runs this script. With ``--check``, it writes nothing and names the files that would change. Then the exit
-code is 1 if a file would change.
+The schemas come from the types of the facts next to the reports. ``make docs`` runs this script. With ``--check``, the
+script only names the files that would change, and exits with 1 if there are any.
 """
 
 # ruff: noqa: E402 - on Python 3.11 pydantic reads only the TypedDict of typing_extensions, so it comes first
@@ -69,8 +69,8 @@ Schema = dict[str, Any]
 class Contract(NamedTuple):
     """The description of a command's JSON output, and the types of its parts.
 
-    The fields of several ``result`` types are combined, and ``item`` may be a union. Every document without an error
-    has counts and a result. If ``when`` is given, only documents that match it have them.
+    If there are several ``result`` types, their fields are combined. ``item`` can be a union. Every document without an
+    error has counts and a result. If ``when`` is given, only documents that match ``when`` have counts and a result.
     """
 
     title: str
@@ -193,7 +193,10 @@ def _document(name: str, contract: Contract) -> Schema:
 
 
 def _together(kinds: tuple[type, ...]) -> Schema:
-    """Return one schema with the fields of several types. If two types have a field, the later type defines it."""
+    """Return one schema with the fields of several types.
+
+    If two types have the same field, the later type defines the field.
+    """
     first, *others = map(schema_of, kinds)
     for other in others:
         first["properties"] |= other["properties"]
@@ -203,7 +206,10 @@ def _together(kinds: tuple[type, ...]) -> Schema:
 
 
 def schema_of(kind: Any) -> Schema:  # noqa: ANN401 - a class or a union of classes
-    """Return the schema of a type without references. It contains the docstrings of own and inherited fields."""
+    """Return a type's schema without references.
+
+    The schema contains the docstrings of the type's own and inherited fields.
+    """
     if isinstance(kind, UnionType):
         return {"oneOf": [schema_of(form) for form in get_args(kind)]}
     # A field of a dataclass is always written. A field of a TypedDict is always written only if it is required.
@@ -221,7 +227,7 @@ _CONFIG = ConfigDict(use_attribute_docstrings=True, json_schema_serialization_de
 
 
 def _plain(node: Any, kinds: Schema) -> Any:  # noqa: ANN401 - any part of a schema
-    """Replace each reference with the schema that it names, and drop redundant keywords."""
+    """Replace each reference with the schema that it points to, and remove redundant keywords."""
     if isinstance(node, list):
         return [_plain(each, kinds) for each in node]
     if not isinstance(node, dict):
@@ -240,7 +246,10 @@ def _plain(node: Any, kinds: Schema) -> Any:  # noqa: ANN401 - any part of a sch
 
 
 def _one_of(forms: list[Schema]) -> Schema:
-    """Combine several simple schemas into one. "or null" becomes a second type, and constants become one list."""
+    """Combine several simple schemas into one. If a value can be null, ``null`` becomes a second type.
+
+    Constants become one list.
+    """
     words = [word for form in forms for word in form.get("enum", [form["const"]] if "const" in form else [])]
     nullable = {"type": "null"} in forms
     merged: Schema = {}
@@ -254,7 +263,7 @@ def _one_of(forms: list[Schema]) -> Schema:
 
 
 def main() -> int:
-    """Write the files, or name those that would change."""
+    """Write the files. With ``--check``, only name the files that would change."""
     check = "--check" in sys.argv
     wanted = {name: json.dumps(found) + "\n" for name, found in documents().items()}
     kept = {path.name: path.read_text("utf-8") for path in HERE.glob("*.json")}
