@@ -24,7 +24,7 @@ class Broker:
     pid: int
 
     def messages(self) -> int:
-        """Return the number of messages that have been written to payctl's topics since the topics were created."""
+        """Return the number of messages that were written to payctl's topics since the topics were created."""
         settings = {"bootstrap.servers": self.bootstrap, "group.id": "benchmarks", "log_level": 0}
         consumer = Consumer(settings)
         try:
@@ -34,7 +34,7 @@ class Broker:
 
 
 def _ends(consumer: Consumer) -> int | None:
-    """Return the sum of all partitions' end offsets, or None if a partition of a new topic has no leader yet."""
+    """Return the sum of all partitions' end offsets, or None if a partition in a new topic has no leader yet."""
     try:
         return sum(
             consumer.get_watermark_offsets(TopicPartition(topic, partition), 10)[1]

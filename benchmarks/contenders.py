@@ -112,7 +112,7 @@ _OTHERS = {"payctl-beside-cleanup": "cleanup-telling", "payctl-two": "payctl-one
 
 
 def main() -> None:
-    """Run one contender and print its cost."""
+    """Run one contender and print what it used."""
     name, rows, batch = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     with _other(name) as other:
         cpu, began = time.process_time(), time.perf_counter()

@@ -54,7 +54,10 @@ class Database:
         return int(self.one("SELECT pg_current_wal_lsn() - '0/0'"))
 
     def one(self, statement: str) -> Any:  # noqa: ANN401 - the type depends on the statement
-        """Run a statement outside a transaction. Return the first value of its result, or None."""
+        """Run a statement outside a transaction.
+
+        Return the first value in the result, or None if there is no result.
+        """
         connection = psycopg2.connect(self.url)
         connection.autocommit = True
         try:
@@ -68,8 +71,8 @@ class Database:
     def fill(self, rows: int, *, beside: int, dead: int = 0, analyze: bool = True) -> None:
         """Empty the outbox except for ``beside`` old published rows.
 
-        Then write a backlog of ``rows`` events, after ``dead`` dead events. If ``analyze`` is false, the statistics do
-        not include the backlog.
+        Then write ``dead`` dead events and a backlog of ``rows`` pending events. If ``analyze`` is false, the
+        statistics do not include the backlog.
         """
         old = self.one("""SELECT count(*) FROM outbox WHERE "createdAt" < now() - interval '36 hours'""")
         with transaction(self.engine, _PATIENT) as connection:

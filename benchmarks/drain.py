@@ -29,7 +29,7 @@ _UNDISTURBED = "undisturbed"
 
 
 def drain(options: Options) -> list[Section]:
-    """Measure how fast payctl drains a backlog with each broker. Return one section for each broker."""
+    """Measure how fast payctl drains a backlog into each broker. Return one section for each broker."""
     with database() as server:
         sections = [_into(server, mock_broker, options, 0.9, "the mock broker")]
         try:
@@ -111,7 +111,7 @@ def _into(
 def _messages(server: Database, broker: Broker, options: Options) -> float:
     """Return the number of round trips to PostgreSQL per event, as counted by a proxy.
 
-    The result is the difference between draining a larger and a smaller backlog. Therefore it does not include
+    The result is the difference between draining a larger and a smaller backlog. Therefore the result does not include
     connecting and the first queries of each run.
     """
     payctl = contender(server, broker, "payctl", options)

@@ -1,4 +1,4 @@
-"""Measure the time from when an event is committed to when its message is in Kafka."""
+"""Measure the time between an event's commit and the arrival of its message in Kafka."""
 
 from __future__ import annotations
 

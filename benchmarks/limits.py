@@ -1,4 +1,4 @@
-"""Measure how fast a drain could be at most, with a database but no broker, and with a broker but no database."""
+"""Measure the upper limits for a drain's speed, with a database but no broker, and with a broker but no database."""
 
 from __future__ import annotations
 
@@ -42,10 +42,7 @@ def serial(_rows: int, batch: int) -> int:
 
 
 def overlapped_by_id(_rows: int, batch: int) -> int:
-    """Read the next batch on one connection.
-
-    Meanwhile, mark the current batch by id and commit on another connection.
-    """
+    """Read the next batch on one connection while another connection marks the current batch by id and commits it."""
     return _overlapped(batch, _BY_ID, _ID)
 
 

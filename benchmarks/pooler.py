@@ -29,7 +29,7 @@ from ticketbottle_payctl.store.db import engine as engines
 _WAYS = {"with": (True, False), "without": (True, True), "with, a connection for each": (False, False)}
 """The contenders.
 
-The first value says whether connections are pooled, and the second whether the settings are left out.
+The first value says whether connections are pooled, and the second says whether the settings are left out.
 """
 
 _TURN = 15

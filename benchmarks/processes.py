@@ -45,7 +45,7 @@ def inherited() -> dict[str, str]:
 
 
 def run(command: Sequence[str], environ: Mapping[str, str] | None = None, *, check: bool = True) -> Ended:
-    """Run a child process and wait for it to finish. Its CPU time includes that of its own children that have ended.
+    """Run a child process and wait for it to finish. The CPU time includes the child's own children that have ended.
 
     Raises:
         ChildFailedError: the child failed, and ``check`` is true.
@@ -97,7 +97,7 @@ def busy() -> float:
 
 
 def wait_for_quiet(patience: float) -> None:
-    """Wait until the machine uses less than a tenth of its CPU capacity, but at most ``patience`` seconds."""
+    """Wait at most ``patience`` seconds until less than a tenth of the machine's CPU capacity is in use."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         before, began = busy(), time.monotonic()

@@ -1,7 +1,8 @@
 """Let the contenders take turns in several rounds, and compare the medians of their undisturbed samples.
 
-Every second round is in reverse order. The CPU time of other processes is measured during each sample. If other
-processes used more than a tenth of the machine's CPU capacity, the sample counts only if no better sample exists.
+In every second round, the contenders take turns in reverse order. The CPU time of other processes is measured during
+each sample. If other processes used more than a tenth of the machine's CPU capacity, the sample counts only if no
+better sample exists.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A contender with its command and settings. ``prepare`` prepares the table for a turn.
+    """A contender's name, command and settings. ``prepare`` prepares the table for a turn.
 
     If ``drains`` is true, no event must be pending after a turn. If ``sends`` is true, the topics must have grown by at
     least the number of events that the contender reports.
@@ -80,7 +81,7 @@ class Rounds:
         self._sample(contender)
 
     def run(self, contenders: Sequence[Contender], *, may_fail: bool = False) -> None:
-        """Run the rounds, every second one in reverse order.
+        """Run the rounds, with the contenders in reverse order in every second round.
 
         If ``may_fail`` is true, a contender that fails is left out of later rounds, and :attr:`failed` says why.
         """

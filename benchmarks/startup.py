@@ -27,7 +27,7 @@ _GOALS = {
 def startup(options: Options) -> list[Section]:
     """Start each command and import each Lambda module in turn, in several rounds.
 
-    Bytecode and files are already cached.
+    Bytecode and files are cached beforehand.
     """
     with database() as server:
         environ = {

@@ -138,7 +138,7 @@ def _theirs(server: Database, pgbench: str, script: str, numbers: list[int]) -> 
 
 
 def _script(server: Database, warm: int, number: int) -> tuple[str, int]:
-    """Return the SQL for one callback as a pgbench script with a payment number, and the number of its round trips."""
+    """Return a pgbench script with the SQL for one callback, and the number of the script's round trips."""
     payment, request = _payment(number)
     event_id, receipt_id = (f"{first}0000000-0000-4000-8000-{number:012d}" for first in (1, 2))
     ids = {event_id: _EVENT_ID, receipt_id: _RECEIPT_ID}

@@ -27,7 +27,10 @@ GLIBC = ("manylinux_2_28", "manylinux2014", "manylinux_2_17")
 
 LAYER, CODE = "dependencies.zip", "code.zip"
 CA_FILE = "payctl-ca.pem"
-"""The layer's name for the file that is given as ``--ca``. The functions read this file as ``/opt/payctl-ca.pem``."""
+"""The name in the layer for the file that is given as ``--ca``.
+
+The functions read this file as ``/opt/payctl-ca.pem``.
+"""
 
 BUDGETS = {LAYER: (29_000_000, 84_000_000), CODE: (900_000, 2_000_000)}
 """The maximum size of each zip in bytes, zipped and unzipped, with the otel extra.
@@ -83,11 +86,11 @@ def build(  # noqa: PLR0913 - each is a choice for the caller
 ) -> tuple[Artifact, ...]:
     """Build both zips in ``target`` from the packages in ``source``.
 
-    ``interpreter`` is a CPython of the runtime's version.
+    ``interpreter`` is a CPython interpreter with the same version as the runtime.
 
     Raises:
         OverBudgetError: a zip is larger than its budget.
-        subprocess.CalledProcessError: a wheel is missing or has another hash, or the interpreter cannot compile.
+        subprocess.CalledProcessError: a wheel is missing or has the wrong hash, or a file cannot be compiled.
     """
     shutil.rmtree(target, ignore_errors=True)
     layer, code = target / "layer", target / "code"

@@ -1,4 +1,4 @@
-"""Deploy a build with the template and with one environment's parameters from ``deploy/samconfig.toml``.
+"""Deploy a build with the template and one environment's parameters from ``deploy/samconfig.toml``.
 
     python -m deploy.release dev                      with the SAM CLI
     python -m deploy.release dev --bucket BUCKET      with the AWS CLI and plain CloudFormation

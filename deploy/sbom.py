@@ -86,7 +86,7 @@ def licence_of(component: Mapping[str, Any]) -> str:
 
 
 def _about() -> str:
-    """Return pyproject.toml with the version added, because cyclonedx-py does not read the version from the package."""
+    """Return pyproject.toml with the version added, because cyclonedx-py does not read the version from the code."""
     package = (ROOT / "ticketbottle_payctl" / "__init__.py").read_text("utf-8")
     version = re.search(r'^__version__ = "([^"]+)"$', package, re.MULTILINE)
     project = (ROOT / "pyproject.toml").read_text("utf-8")

@@ -31,7 +31,7 @@ NOTICE = "<!-- `make docs` writes this page from the code. Do not edit it. -->"
 
 
 def pages() -> dict[str, str]:
-    """Return every generated page by its file name."""
+    """Return all generated pages by file name."""
     made = {
         "commands.md": _cli(),
         "environment.md": _environment(),
@@ -208,7 +208,7 @@ _NOT_OURS: tuple[tuple[BaseException, str], ...] = (
 
 
 def _tree(kind: type[PayctlError]) -> Iterator[type[PayctlError]]:
-    """Yield the class and its subclasses in the same file."""
+    """Yield the class and all its subclasses that are defined in the same file."""
     yield kind
     for below in kind.__subclasses__():
         if below.__module__ == PayctlError.__module__:

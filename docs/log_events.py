@@ -128,7 +128,7 @@ def _fields(name: str, call: ast.Call) -> Iterator[str]:
 
 
 def _calls() -> Iterator[tuple[str, ast.Call]]:
-    """Yield each call of ``log_event``, with the path of the file that contains the call."""
+    """Yield each call to ``log_event``, with the path of the file that contains the call."""
     for package in ("lambda_entrypoints", "ticketbottle_payctl"):
         for file in sorted((ROOT / package).rglob("*.py")):
             for node in ast.walk(ast.parse(file.read_text("utf-8"))):

@@ -161,11 +161,11 @@ CONTRACTS = {
     "help": Contract("A page of help", help_page.HelpFacts, None, help_page.HelpItem),
     "error": Contract("A command line that was not understood"),
 }
-"""The contract of each command, and the contract for a command line that names no command."""
+"""The contract for each command, and the contract for a command line that names no command."""
 
 
 def documents() -> dict[str, Schema]:
-    """Return every schema by its file name."""
+    """Return all schemas by file name."""
     found = {"envelope-1.json": schema_of(Envelope)}
     for command, contract in CONTRACTS.items():
         name = registry.schema_name(command)

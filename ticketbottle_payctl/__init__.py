@@ -1,3 +1,3 @@
-"""Verify gateway callbacks, settle payments, and publish their events to Kafka."""
+"""Verify gateways' callbacks, settle payments, and publish the payments' events to Kafka."""
 
 __version__ = "0.2.0"

@@ -33,7 +33,7 @@ from ticketbottle_payctl.errors import InputError, LockedError, UnavailableError
 
 _CHUNK = 1 << 20
 _MARK = b"PC\x01\x001"
-"""The gzip extra field of an archive (RFC 1952, 2.3.1.1), with the identifier PC and a one-byte format number, 1."""
+"""The gzip extra field of an archive (RFC 1952, 2.3.1.1). It has the identifier PC and one byte for the format, 1."""
 
 _HEADER = b"\x1f\x8b\x08\x04" + bytes(4) + b"\x00\xff" + len(_MARK).to_bytes(2, "little") + _MARK
 _TELLING = 4  # the bytes that identify an archive; other gzip files have a different fourth byte
@@ -44,9 +44,9 @@ _LONGEST_LINE = 16 * 1024 * 1024
 
 
 class Archive:
-    """An archive file to which only one process at a time can append.
+    """An archive file to which only one process can append at a time.
 
-    Only the file's owner is allowed to read it, because payloads name orders.
+    Only the file's owner must be able to read the file, because payloads name orders.
 
     Raises:
         InputError: the file cannot be opened, is a link or not a regular file, belongs to another user, is accessible
@@ -93,7 +93,7 @@ class Archive:
         self._refuse_moved()
 
     def _refuse_moved(self) -> None:
-        """Raise an error if the path no longer names the file that is being written."""
+        """Raise an error if the path no longer leads to the file that is being written."""
         try:
             there = self.path.lstat()
         except OSError:
@@ -109,9 +109,9 @@ class Archive:
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the events in an archive, in the order of the file. Leave out an incomplete last batch.
+    """Yield the events in an archive, in the order of the file. If the last batch is incomplete, leave it out.
 
-    The file is read twice, because the first pass finds the last complete batch. Only the current event is in memory.
+    The file is read twice, because the first pass finds the last complete batch. Only one event is in memory at a time.
 
     Raises:
         InputError: the file cannot be read, or is not an archive.

@@ -6,14 +6,14 @@
       ConfigError            a setting is missing or wrong
         BrokerRefusedError   Kafka refused the credentials, or its certificate is not trusted
       InputError             a file, an argument or a callback cannot be used
-        BodyTooLargeError    larger than any callback of a gateway
-      NotFoundError          the named thing does not exist
-      GuardError             stopped by a guard: not confirmed, protected, over the limit
+        BodyTooLargeError    the request is larger than any gateway's callback
+      NotFoundError          something that the command or callback names does not exist
+      GuardError             a guard stopped the command: not confirmed, protected, over the limit
       LockedError            another process holds the lock
       UnavailableError       a dependency is unavailable; trying again is safe
         DatabaseUnavailableError
         BrokerUnavailableError
-      OutputError            stdout cannot be written
+      OutputError            payctl cannot write to stdout
 
 An error has no exit code or HTTP status. The command line and the Lambda functions look up these codes in tables. The
 message says what failed, and ``hint`` says what to do next. Neither of them ever contains a key, a MAC, a password or
@@ -68,7 +68,7 @@ class BodyTooLargeError(InputError):
 
 
 class NotFoundError(PayctlError):
-    """The named thing does not exist."""
+    """Something that the command or callback names does not exist, such as an event, a run or a gateway."""
 
     code = "NOT_FOUND"
     advice = "check the name; the list commands show what exists"
@@ -90,7 +90,7 @@ class LockedError(PayctlError):
 
 
 class UnavailableError(PayctlError):
-    """A dependency cannot be reached. Nothing was left half done, so trying again is safe."""
+    """A dependency cannot be reached. No work was left half done, so trying again is safe."""
 
     code = "UNAVAILABLE"
     advice = "try again later; payctl doctor says what is unavailable"
@@ -105,14 +105,14 @@ class DatabaseUnavailableError(UnavailableError):
 
 
 class BrokerUnavailableError(UnavailableError):
-    """Kafka cannot be reached, or did not acknowledge in time."""
+    """Kafka cannot be reached, or did not acknowledge messages in time."""
 
     code = "KAFKA_UNAVAILABLE"
     advice = "check that the brokers are running and reachable, then try again; payctl doctor --only kafka checks this"
 
 
 class OutputError(PayctlError):
-    """stdout cannot be written, for example because the disk is full. The result is lost, but no work is lost."""
+    """payctl cannot write to stdout, for example because the disk is full. The output is lost, but no work is lost."""
 
     code = "OUTPUT"
     advice = "free some space or name another file, then run the command again"

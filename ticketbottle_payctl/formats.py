@@ -39,7 +39,7 @@ def wall_clock(at: datetime, zone: tzinfo) -> str:
 
 
 def clock_and_age(at: datetime, zone: tzinfo, now: datetime) -> str:
-    """Format a time with its age, for lists: ``08:23, 3 h ago`` for today, ``22 Nov, 7 d ago`` for another day."""
+    """Format an instant with its age, for lists: ``08:23, 3 h ago`` for today, ``22 Nov, 7 d ago`` for another day."""
     there, today = at.astimezone(zone), now.astimezone(zone)
     if there.date() == today.date():
         day = f"{there:%H:%M}"
@@ -142,7 +142,10 @@ def money(amount: int, currency: str | None = "VND") -> str:
 
 
 def count(number: int, noun: str, many: str | None = None) -> str:
-    """Format a number with its noun: ``1 event``, ``1,234 events``. ``many`` is the plural if it is irregular."""
+    """Format a number with its noun: ``1 event``, ``1,234 events``.
+
+    ``many`` is the noun's plural if it is irregular.
+    """
     return f"{number:,} {noun if number == 1 else many or noun + 's'}"
 
 

@@ -12,7 +12,7 @@ def checked_url(url: str) -> SplitResult:
     """Return the parts of an https URL, or of an http URL with a loopback host.
 
     Raises:
-        InputError: the URL is not allowed, or it contains a user or a password. The message does not contain the URL.
+        InputError: the URL is not allowed, or contains a user or a password. The message does not contain the URL.
     """
     try:
         parts = urlsplit(url)

@@ -1,7 +1,7 @@
 """List the Lambda functions' metrics. The template's alarms and dashboard are generated from this list.
 
-A function writes a metric as a line of JSON to stdout, in CloudWatch's embedded metric format. This needs no request,
-no agent and no endpoint.
+A function writes a metric as a line of JSON to stdout, in CloudWatch's embedded metric format. This format needs no
+request, no agent and no endpoint.
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
 
@@ -213,7 +213,7 @@ BY_NAME = {metric.name: metric for metric in METRICS}
 
 
 def of_outbox(pending: int, dead: int, oldest_pending_age_s: float | None) -> dict[str, Amount]:
-    """Return the metrics of the outbox's current state, by name."""
+    """Return the metrics that describe the outbox's current state, by name."""
     age = round(oldest_pending_age_s or 0.0, 3)
     return {"OutboxPending": pending, "OutboxDeadTotal": dead, "OutboxOldestPendingAge": age}
 

@@ -2,7 +2,7 @@
 
 The library builds the request. :func:`ticketbottle_payctl.http_client.send` sends the request and sets the limits: one
 deadline, a maximum response size, no redirects, and verified TLS. payctl ignores the library's own result, because the
-library refuses a genuine response that has an unknown field. The functions return the response's bytes.
+library refuses a genuine response that has an unknown field. This module's functions return the response's bytes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def payment_link(account: PayosAccount, link: str, timeout: timedelta) -> HttpRe
     """Query PayOS for a payment link, and return PayOS's response as bytes. ``timeout`` covers the whole exchange.
 
     Raises:
-        UnavailableError: no connection, or no complete response in time.
+        UnavailableError: the connection failed, or no complete response arrived in time.
     """
     return _answer(account, timeout, lambda payos: payos.payment_requests.get(quote(link, safe="")))
 

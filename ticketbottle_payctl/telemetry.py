@@ -1,8 +1,8 @@
 """Write log lines to stderr as JSON objects with an event name and fields. Secrets are redacted.
 
-payctl's code does not log secrets. As a second protection, this module redacts everything that looks like a secret.
-This includes registered values, passwords in connection URLs, MACs (64 or 128 hexadecimal digits), card numbers, and
-fields whose names indicate a secret.
+payctl's code does not log secrets. As a second line of defence, this module redacts everything that looks like a
+secret. This includes registered values, passwords in connection URLs, MACs (64 or 128 hexadecimal digits), card
+numbers, and fields whose names indicate a secret.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def setup_logging(
     without: Collection[str] = (),
     **always: str,
 ) -> None:
-    """Send every log record to stderr (or ``stream``) as JSON. Replace any other handler.
+    """Send every log record to stderr (or ``stream``) as JSON. Replace all other handlers.
 
     ``level`` is a key of :data:`LEVELS`. Every line contains the ``always`` fields, such as ``service`` and ``env``. If
     ``json`` is false, lines are plain text for people. If ``tracebacks`` is false, only the last line of a traceback is

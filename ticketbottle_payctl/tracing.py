@@ -2,7 +2,7 @@
 
 Tracing is on if OpenTelemetry's variables (such as OTEL_TRACES_EXPORTER or OTEL_EXPORTER_OTLP_ENDPOINT) turn it on, or
 if a host program has already set up tracing. Otherwise payctl does not import OpenTelemetry. Tracing needs the otel
-extra. If a span cannot be created or delivered, the traced work does not fail.
+extra. The traced work does not fail if a span cannot be created or delivered.
 https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/ lists the variables.
 """
 
@@ -71,7 +71,10 @@ def traced_batch(tracer: Tracer, events: Sequence[OutboxEvent]) -> Iterator[Ende
 
 
 def flush(seconds: float = 2.0) -> None:
-    """Send the waiting spans. Call this before a Lambda function is frozen, and when a process ends."""
+    """Send all spans that have not been sent yet.
+
+    Call this before a Lambda function is frozen and before a process ends.
+    """
     if "opentelemetry.sdk.trace" in sys.modules and _provider.cache_info().currsize:
         provider = _provider()
         if provider is not None:

@@ -31,7 +31,7 @@ _SECRET_NAME = re.compile(r"SECRET|PASSWORD|TOKEN|_KEY\d?(?:_PREVIOUS)?$")
 
 
 def utc_now() -> datetime:
-    """Return the current time by the machine's clock, in UTC."""
+    """Return the current time in UTC, from the machine's clock."""
     return datetime.now(UTC)
 
 
@@ -40,7 +40,7 @@ class Services:
 
     The owner of this object must call :meth:`close`. ``secrets`` returns the values of a credential's variable, the
     current value first. By default, ``secrets`` reads the environment. An ``engine`` that is given is used, but not
-    closed. ``application`` is the name of payctl's sessions in ``pg_stat_activity``.
+    closed. ``application`` is the application name of payctl's sessions in ``pg_stat_activity``.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Services:
         """Return the Kafka producer, which connects when a job first uses it.
 
         Raises:
-            ConfigError: ``KAFKA_*`` is missing or wrong.
+            ConfigError: a ``KAFKA_*`` variable is missing or wrong.
         """
         kafka = self.settings.kafka
         from ticketbottle_payctl.broker.config import producer_config  # noqa: PLC0415 - the Kafka client, likewise
@@ -104,7 +104,7 @@ class Services:
         """Return the reader of events in Kafka, which connects when a job first uses it.
 
         Raises:
-            ConfigError: ``KAFKA_*`` is missing or wrong.
+            ConfigError: a ``KAFKA_*`` variable is missing or wrong.
         """
         kafka = self.settings.kafka
         from ticketbottle_payctl.broker.config import connection_config  # noqa: PLC0415 - as above

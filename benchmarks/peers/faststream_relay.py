@@ -1,7 +1,7 @@
-"""Publish with faststream-outbox and its Confluent broker, with the settings that its documentation gives.
+"""Publish with faststream-outbox and its Confluent broker, using the settings from its documentation.
 
-With the argument ``create``, the script creates the table. With ``fill N``, it writes N events that have the same size
-as payctl's, and with ``run N`` it sends N events. ``DATABASE_URL`` and ``KAFKA_BROKERS`` name the servers. The script
+With the argument ``create``, the script creates the table. With ``fill N``, it writes N events that are as large as
+payctl's, and with ``run N`` it sends N events. ``DATABASE_URL`` and ``KAFKA_BROKERS`` name the servers. The script
 needs only the packages in requirements-faststream-outbox.txt.
 """
 

@@ -50,7 +50,7 @@ class Watch:
 class Alarm:
     """An alarm that starts if the value is higher than ``above`` or lower than ``below`` in ``bad`` of ``of`` periods.
 
-    The value is that of ``watch``. With ``share_of``, the value is ``watch`` as a percentage of ``share_of``. This
+    The value comes from ``watch``. With ``share_of``, the value is ``watch`` as a percentage of ``share_of``. This
     percentage is 0 if ``watch`` is less than ``at_least``, because a percentage means little if the numbers are small.
     A period has ``period`` seconds. ``pages`` marks alarms that cannot wait until morning. ``condition`` is the
     template's condition for creating the watched resource. The alarm exists only if this condition is true.
@@ -105,7 +105,7 @@ def of_gateway(gateway: str, name: str) -> Watch:
 
 
 def of_lambda(function: Function, name: str, statistic: str = "Sum") -> Watch:
-    """Return a metric that Lambda itself emits for a function."""
+    """Return a metric that the Lambda service emits for a function."""
     return Watch("AWS/Lambda", name, {"FunctionName": {"Ref": LOGICAL[function]}}, statistic)
 
 

@@ -14,7 +14,7 @@ _OWN = {"Fn::Sub": f"{NAMESPACE}/${{AWS::StackName}}"}
 def _share(name: str, meaning: str, part: Watch, whole: Watch) -> Alarm:
     """Return an alarm that starts if ``part`` exceeds 1 % of ``whole`` in three of five minutes.
 
-    It pages the on-call engineer.
+    The alarm pages the on-call engineer.
     """
     return Alarm(name, meaning, part, 1, bad=3, of=5, share_of=whole, pages=True)
 

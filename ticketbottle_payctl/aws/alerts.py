@@ -1,4 +1,4 @@
-"""Report problems. payctl sends the id of each newly dead event to an SQS queue, and alerts to an SNS topic.
+"""Report problems. The id of each newly dead event is sent to an SQS queue, and alerts are sent to an SNS topic.
 
 The queue and the topic are optional, because the database has the state of every event. If a message cannot be sent,
 payctl counts and logs the failure, and the job continues. No message contains a payload, an account number or a name.
@@ -17,7 +17,7 @@ from ticketbottle_payctl.telemetry import log_event, redact
 SHORTEST_BETWEEN = 300.0
 """The minimum time in seconds between two alerts of the same kind from one process.
 
-The next alert says how many were left out.
+The next alert says how many alerts were left out.
 """
 
 EVENT_DEAD = "event_dead"
@@ -35,7 +35,7 @@ MEANINGS = {
     "ambiguous": "The signed text of a callback has two possible meanings. Run payctl reconcile payments.",
     EVENT_DEAD: "Events are out of retries, and stay in the outbox. Customers may have paid without getting tickets.",
 }
-"""The explanation of each kind of alert. The runbook has a heading for each kind."""
+"""An explanation of each kind of alert. The runbook has a section for each kind."""
 
 _MOST_IN_A_BATCH = 10  # SQS accepts no more at once
 
@@ -81,7 +81,10 @@ class DeadEventQueue:
         self.failed = 0
 
     def send(self, pointers: Sequence[Pointer]) -> None:
-        """Send the pointers of committed events. ``failed`` counts the pointers that were not sent."""
+        """Send pointers to dead events. Call this after the events are committed.
+
+        ``failed`` counts the pointers that were not sent.
+        """
         if self._url is None:
             return
         for start in range(0, len(pointers), _MOST_IN_A_BATCH):
@@ -104,7 +107,7 @@ class DeadEventQueue:
 
 
 class AlertTopic:
-    """A process's connection to the alert topic. It sends at most one message of each kind in five minutes.
+    """A sender of alerts to the topic. It sends at most one message of each kind in five minutes.
 
     ``clock`` is the wall clock, because the monotonic clock can stop while a function is frozen.
     """

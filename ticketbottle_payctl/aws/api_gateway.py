@@ -1,8 +1,7 @@
-"""Convert an API Gateway HTTP API's events (payload format 2.0) to requests, and convert replies to responses.
+"""Convert events from an API Gateway HTTP API (payload format 2.0) to requests, and convert replies to responses.
 
 Source: "Create AWS Lambda proxy integrations for HTTP APIs in API Gateway". The query comes from ``rawQueryString``.
-``queryStringParameters`` would break signatures, because there the names and values are decoded and repeated names are
-joined.
+``queryStringParameters`` would break signatures, because its values are decoded, and repeated parameters are joined.
 """
 
 from __future__ import annotations

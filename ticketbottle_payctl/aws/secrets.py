@@ -22,7 +22,7 @@ from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings.database_url import secrets_in
 
 KEPT_SECONDS = 300.0
-"""The time in seconds after which a value is read again."""
+"""The time in seconds after which a secret is read again."""
 
 SHORTEST_BETWEEN = 30.0
 """The minimum time in seconds between two early reads of a secret.
@@ -48,10 +48,10 @@ class SecretEnvironment(Mapping[str, str]):
 
     A variable is read on first use if only its ARN is set.
 
-    If the variable is set, the variable's own value is used. Iteration yields only variables that are set, so it
-    fetches nothing. ``clock`` is the wall clock, because the monotonic clock can stop while a function is frozen. A
-    lookup raises KeyError if there is no value. It raises ConfigError if the role is not allowed to read the secret or
-    the secret is not usable. It raises UnavailableError if Secrets Manager is unavailable and no earlier value is
+    If a variable itself is set, this value is used. Iterating yields only variables that are set, and fetches nothing.
+    ``clock`` is the wall clock, because the monotonic clock can stop while a function is frozen. A lookup raises
+    KeyError if there is no value. A lookup raises ConfigError if the role is not allowed to read the secret or the
+    secret is not usable. A lookup raises UnavailableError if Secrets Manager is unavailable and no earlier value is
     known.
     """
 

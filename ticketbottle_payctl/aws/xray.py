@@ -1,8 +1,8 @@
 """Read X-Ray's trace header on Lambda, and send OpenTelemetry spans to the UDP address of Lambda's X-Ray daemon.
 
 The header is converted to a ``traceparent``. A packet has a line of JSON, then ``T1S`` (sampled) or ``T1U``
-(unsampled), then OTLP data in base64. AWS's OpenTelemetry distribution sends the same format. Tracing in this way needs
-no collector and no endpoint, and cannot delay a reply.
+(unsampled), then OTLP data in base64. AWS's OpenTelemetry distribution sends the same format. This method needs no
+collector and no endpoint, and cannot delay a reply.
 https://github.com/aws-observability/aws-otel-python-instrumentation
 """
 
@@ -104,7 +104,9 @@ class UdpExporter:
 
 @contextmanager
 def request_span(tracer: Tracer | None, name: str, traceparent: str | None) -> Iterator[str | None]:
-    """Open a span for a request, as a child of the span in ``traceparent``. Yield the new ``traceparent`` to pass on.
+    """Open a span for a request, as a child of the span that ``traceparent`` names.
+
+    Yield the new ``traceparent`` to pass on.
 
     Without a tracer, yield ``traceparent`` unchanged.
     """

@@ -1,4 +1,4 @@
-"""Find out which consumer groups have read past a record. The functions write nothing and join no group."""
+"""Find out which consumer groups have read past a record. This module writes nothing and joins no group."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Readers:
 
 
 def readers_of(config: Mapping[str, Any], topic: str, partition: int, offset: int, limit: timedelta) -> Readers | None:
-    """Return the groups that have an offset in the partition, or None if the groups are not known.
+    """Return the groups that have committed an offset in the partition, or None if not all groups are known.
 
     The brokers list only the groups that the user is allowed to describe. If the user is not allowed to describe the
     cluster and sees no group for the partition, other groups may exist, so the result is None. The result is also None

@@ -43,7 +43,7 @@ _EVENT = {
 }
 
 UNKNOWN_EVENT_TYPE = "UNKNOWN_EVENT_TYPE"
-"""The name of payctl's own permanent fault for an event type without a topic."""
+"""The name of payctl's own permanent error for an event type without a topic."""
 
 _TOO_LARGE = {KafkaError(code).name() for code in (
     KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE, KafkaError.RECORD_LIST_TOO_LARGE,

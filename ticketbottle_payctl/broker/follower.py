@@ -1,7 +1,7 @@
 """Read the events that are in Kafka. Each read begins at the position where the previous read ended.
 
-The position is stored in Kafka as the offsets of a consumer group. The reader does not join the group, so two readers
-can read at the same time.
+The position is stored in Kafka as the offsets of a consumer group. A reader does not join the group, so two readers can
+read at the same time.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Follower:
     def open(self) -> None:
         """Begin a read at the stored position, or at the oldest record if no position is stored.
 
-        The read ends where each topic ends now.
+        The read ends at each topic's current end.
         """
         self._reader.stop()
         bounds = {place: (oldest, end) for place, (oldest, end) in self._bounds().items() if end > oldest}

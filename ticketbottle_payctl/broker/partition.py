@@ -14,7 +14,7 @@ _POSITIVE = 0x7FFFFFFF
 
 
 def partition_of(key: bytes, partitions: int) -> int:
-    """Return the partition of a message with this key, from 0 to ``partitions`` - 1."""
+    """Return the partition for a message with this key, a number from 0 to ``partitions`` - 1."""
     return (_murmur2(key) & _POSITIVE) % partitions
 
 

@@ -82,11 +82,13 @@ class Producer:
         self._client_error: KafkaError | None = None
 
     def probe(self, timeout: float, stopping: Callable[[], bool] = _never) -> dict[str, DeliveryFailure]:
-        """Query the brokers for payctl's topics. Return the event types that cannot be sent, each with the cause.
+        """Ask the brokers for the state of payctl's topics.
 
-        All requests together take at most ``timeout`` seconds, or a few seconds after a stop request. The timeout of a
-        request is doubled until the brokers answer, and later requests keep this timeout. Afterwards ``leaders``
-        contains the partitions without a leader.
+        Return the event types that cannot be sent, each with the cause.
+
+        All requests together take at most ``timeout`` seconds, or a few seconds after a stop request. A request's
+        timeout is doubled until the brokers answer. Later requests keep this timeout. Afterwards ``leaders`` contains
+        the partitions without a leader.
 
         Raises:
             BrokerUnavailableError: no broker answered.
@@ -133,7 +135,7 @@ class Producer:
         return unreachable(self._config["bootstrap.servers"], self._client_error)
 
     def close(self) -> None:
-        """Close the client. No message is lost, because no message is in flight between two calls of :meth:`send`."""
+        """Close the client. No message is lost, because no message is in flight between two calls to :meth:`send`."""
         client, self._client = self._client, None
         if client is not None:
             client.purge()
@@ -215,9 +217,9 @@ class Producer:
         return left == 0
 
     def _give_up(self, client: Client) -> bool:
-        """Drop the queued messages and the client. Return whether every result is known now.
+        """Drop the queued messages and discard the client. Return whether every result is known now.
 
-        The client cannot be used again, because after a purge its next message would fail too.
+        The client cannot be used again, because the next message after a purge would fail too.
         """
         self._client = None
         client.purge()

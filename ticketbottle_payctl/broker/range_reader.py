@@ -54,7 +54,7 @@ class Received(NamedTuple):
 
     @property
     def header(self) -> dict[str, bytes | None]:
-        """Return the headers by name."""
+        """Return the record's headers as a mapping."""
         return dict(self.headers)
 
     def text(self, name: str) -> str | None:
@@ -187,7 +187,7 @@ class RangeReader:
     def batches(self, limit: int, deadline: float) -> Iterator[list[Received]]:
         """Yield records until all ranges are read or ``deadline`` (monotonic) is reached.
 
-        :attr:`unread` tells which happened.
+        Then :attr:`unread` tells which happened.
         """
         while self.unread and (left := deadline - time.monotonic()) > 0:
             yield self.read(limit, left)
@@ -230,7 +230,7 @@ class RangeReader:
             raise self.unavailable(error) from error
 
     def _take(self, message: Message) -> Received | None:
-        """Return the record if its range is still being read, and advance the range's position."""
+        """Return the record and advance the range's position, or return None if the range is not being read."""
         error = message.error()
         place, offset = (message.topic() or "", message.partition() or 0), message.offset() or 0
         if error is not None and error.code() != KafkaError._PARTITION_EOF:

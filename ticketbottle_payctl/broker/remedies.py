@@ -1,4 +1,4 @@
-"""Tell what an operator must fix before replaying a dead event. Without this fix, the event would fail again."""
+"""Determine what an operator must fix before replaying a dead event. Without this fix, the event would fail again."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Send outbox events, and return those that were not acknowledged. Every command that publishes uses this module.
 
-The sender knows in advance that it cannot send some events. The event's type has no topic, payctl cannot write to the
-topic, or the partition has no leader. The sender leaves these events out, so that they do not delay other events.
+The sender knows in advance that it cannot send some events. There are three reasons: the event's type has no topic,
+payctl cannot write to the topic, or the partition has no leader. The sender leaves these events out, so that they do
+not delay other events.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from ticketbottle_payctl.domain.event import TOPICS, OutboxEvent, to_message
 from ticketbottle_payctl.domain.retry import Fault
 
 PROBE_EVERY = 30.0
-"""The time between two probes for payctl's topics, in seconds. After a probe, stopped event types can be sent again."""
+"""The time between two probes of payctl's topics, in seconds. After a probe, stopped event types are tried again."""
 
 LOOK_FOR_LEADERS_EVERY = 2.0
 """The time between two probes while a partition has no leader, in seconds.
@@ -47,7 +48,7 @@ class SendResult(NamedTuple):
 class Sender:
     """A producer, and the event types that it cannot send.
 
-    ``stopped_types`` are the event types whose topic payctl could not use at the last :meth:`probe` or later. If
+    ``stopped_types`` are the event types whose topic payctl could not use at the last :meth:`probe` or since then. If
     ``stopping`` returns true, :meth:`send` and :meth:`probe` end early. ``clock`` returns monotonic seconds.
     """
 
@@ -75,7 +76,7 @@ class Sender:
         return self.producer.leaders.missing and self.probe_is_due
 
     def probe(self, timeout: float) -> None:
-        """Query the brokers for payctl's topics, within ``timeout`` seconds.
+        """Ask the brokers for the state of payctl's topics, within ``timeout`` seconds.
 
         Raises:
             BrokerUnavailableError: no broker answered.
@@ -85,7 +86,7 @@ class Sender:
         self._probed_at = self._clock()
 
     def probe_soon(self) -> None:
-        """Make the next probe due immediately."""
+        """Make the next probe due now."""
         self._probed_at = None
 
     def send(self, events: Mapping[str, OutboxEvent], deadline: float, lost: Callable[[], bool] = _never) -> SendResult:

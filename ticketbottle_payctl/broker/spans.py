@@ -32,7 +32,7 @@ def spans_since(
 
     Raises:
         BrokerUnavailableError: the brokers did not answer, or no partition can be read.
-        ConfigError: the user may not read a topic.
+        ConfigError: the user is not allowed to read a topic.
     """
     bounds = readable_bounds(reader, places)
     readable = {place: found for place, found in bounds.items() if found is not None}
@@ -54,7 +54,7 @@ def readable_bounds(reader: RangeReader, places: Iterable[Place]) -> dict[Place,
 
     Raises:
         BrokerUnavailableError: the brokers did not answer, or no partition can be read.
-        ConfigError: the user may not read a topic.
+        ConfigError: the user is not allowed to read a topic.
     """
     bounds: dict[Place, tuple[int, int] | None] = {}
     failed: BrokerUnavailableError | None = None
@@ -71,7 +71,7 @@ def readable_bounds(reader: RangeReader, places: Iterable[Place]) -> dict[Place,
 def _without_lookup(reader: RangeReader, filled: Iterable[Place], begins: dict[Place, int | None]) -> set[Place]:
     """Return the partitions whose brokers cannot look up offsets by time.
 
-    Such brokers find no record even since 1970.
+    Such brokers find no record even for 1970.
     """
     silent = [place for place in filled if begins[place] is None]
     return {place for place, offset in reader.offsets_at(silent, _EPOCH).items() if offset is None}

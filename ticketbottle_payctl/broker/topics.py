@@ -19,8 +19,8 @@ _STEP = 1.0
 class Topic(NamedTuple):
     """A topic as the brokers describe it. If the topic cannot be used, ``problem`` is the brokers' error text.
 
-    ``replicas`` is the number of replicas of the partition that has the fewest. ``leaderless`` counts partitions
-    without a leader, and ``lagging`` counts partitions with a replica that is not in sync.
+    ``replicas`` is the smallest number of replicas that a partition has. ``leaderless`` counts partitions without a
+    leader, and ``lagging`` counts partitions with a replica that is not in sync.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Cluster(NamedTuple):
 
 
 def describe(settings: KafkaSettings, timeout: float) -> Cluster:
-    """Query the brokers for each topic in :data:`TOPICS`. Each query takes at most about ``timeout`` seconds.
+    """Ask the brokers to describe each topic in :data:`TOPICS`. Each request takes at most about ``timeout`` seconds.
 
     Raises:
         BrokerUnavailableError: no broker answered.

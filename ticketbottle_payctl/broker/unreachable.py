@@ -11,7 +11,7 @@ _REFUSED = {*_CREDENTIALS, KafkaError._SSL}
 
 
 def is_refusal(error: KafkaError | None) -> bool:
-    """Return whether the brokers refused the credentials or the TLS connection. Then another attempt cannot help."""
+    """Return whether the brokers refused the credentials or the TLS connection. If so, another attempt cannot help."""
     return error is not None and error.code() in _REFUSED
 
 
@@ -20,7 +20,7 @@ def unreachable(
 ) -> BrokerUnavailableError | BrokerRefusedError:
     """Return payctl's error for the client's last error, or for brokers that did not answer.
 
-    If the brokers did not refuse the client, the message is "Kafka at ..." and then ``what``.
+    If the brokers did not refuse the client, the message begins with "Kafka at", the servers and ``what``.
     """
     if error is not None and error.code() in _CREDENTIALS:
         message = f"Kafka at {servers} refused the credentials"

@@ -1,7 +1,7 @@
 """Read the records of given events since an instant. Keep ids, keys, offsets and digests, but not the values.
 
 Every partition is read up to where it ends when the read starts. Records of other events are only counted, so memory
-use grows only with the number of records of the given events. For each partition, the result says whether it was read
+use grows only with the number of records of the given events. The result says for each partition whether it was read
 completely.
 """
 
@@ -83,7 +83,7 @@ class Window:
 
     @property
     def complete(self) -> bool:
-        """Return whether every readable partition was read to its end before the timeout."""
+        """Return whether every readable partition was completely read before the timeout."""
         return all(each.unread is not Unread.DEADLINE for reads in self.partitions.values() for each in reads)
 
 

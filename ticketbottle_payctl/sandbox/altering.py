@@ -36,7 +36,7 @@ class _Form:
 def alter(request: Request, gateway: str, changes: Sequence[tuple[str, str]], keys: Mapping[str, str]) -> Request:
     """Apply each ``(path, value)`` to the request, and sign the request.
 
-    ``keys`` has each key under its variable's name.
+    ``keys`` maps the names of variables to the gateways' keys.
 
     A value that replaces a string is used unchanged. Any other value is parsed as JSON if it is valid JSON. Otherwise
     it is used as a string.

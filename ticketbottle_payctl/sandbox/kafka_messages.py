@@ -29,7 +29,7 @@ def create_topics(
     """Create topics with one replica. Return when the broker has confirmed every topic.
 
     Raises:
-        KafkaException: a topic exists already, or the broker refused to create it.
+        KafkaException: a topic already exists, or the broker refused to create a topic.
     """
     admin = AdminClient({**_QUIET, "bootstrap.servers": bootstrap, **(client or {})})
     topics = [NewTopic(name, partitions, 1, config=dict(config or {})) for name in names]

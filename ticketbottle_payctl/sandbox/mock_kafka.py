@@ -28,7 +28,10 @@ _PRODUCER: Final = 0
 
 
 class KafkaRequest(IntEnum):
-    """The number of a request in Kafka's protocol, https://kafka.apache.org/protocol.html#protocol_api_keys."""
+    """The number of a request type in Kafka's protocol.
+
+    https://kafka.apache.org/protocol.html#protocol_api_keys lists the numbers.
+    """
 
     PRODUCE = 0
     FETCH = 1
@@ -42,7 +45,7 @@ class MockKafka:
     """A mock cluster. Use it as a context manager, or call :meth:`start` and :meth:`close`.
 
     Raises:
-        ConfigError: the shared library of the librdkafka that the Kafka client uses cannot be found.
+        ConfigError: the shared library of librdkafka that the Kafka client uses was not found.
     """
 
     def __init__(self, *, brokers: int = 1) -> None:
@@ -108,7 +111,7 @@ class MockKafka:
             self._command("broker_set_rtt", broker, milliseconds)
 
     def fail_next(self, *errors: int, request: KafkaRequest = KafkaRequest.PRODUCE) -> None:
-        """Answer the next requests of this type with these errors, one error per request, in order.
+        """Answer the next requests of this type with these errors in order, one error per request.
 
         An example of an error is ``KafkaError.MSG_SIZE_TOO_LARGE``. With ``KafkaError.NO_ERROR``, a request succeeds,
         and with ``KafkaError._TRANSPORT``, the connection is closed.
@@ -117,7 +120,7 @@ class MockKafka:
         self._library.rd_kafka_mock_push_request_errors_array(self._running, request, len(errors), numbers)
 
     def forget_failures(self) -> None:
-        """Remove the errors that no request has received yet. Respond without a delay again."""
+        """Remove the errors that no request has received yet, and respond without delay again."""
         for request in KafkaRequest:
             self._library.rd_kafka_mock_clear_request_errors(self._running, request)
         self.set_rtt(0)

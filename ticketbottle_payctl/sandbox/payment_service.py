@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
 EventState = Literal["pending", "published", "dead", "sent_unmarked"]
-"""A state of an event. ``sent_unmarked`` is a half-marked row from the replaced service."""
+"""An event's state. ``sent_unmarked`` means that the event is half marked, as the replaced service left it."""
 
 _INSERT_PAYMENT: Final = text("""
     INSERT INTO payments (
@@ -153,9 +153,8 @@ def insert_events(  # noqa: PLR0913 - a factory: every argument has a default an
 
     The newest row is ``age`` old.
 
-    The events are distributed in turn over ``aggregates`` payments. If ``aggregates`` is 0, each event has its own
-    payment. Shorter payloads are padded to ``payload_bytes``. If ``retry_count`` is None, a dead row has a retry count
-    of 5.
+    The events are assigned to ``aggregates`` payments in turn. If ``aggregates`` is 0, each event has its own payment.
+    Shorter payloads are padded to ``payload_bytes``. If ``retry_count`` is None, a dead row has a retry count of 5.
     """
     dead = state == "dead"
     values = {

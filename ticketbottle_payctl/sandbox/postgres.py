@@ -1,4 +1,4 @@
-"""Run a private PostgreSQL server on loopback. It starts in 0.2 s and leaves no files.
+"""Run a private PostgreSQL server on a loopback address. The server starts in 0.2 s and leaves no files behind.
 
 The server starts quickly because the data directory that ``initdb`` creates is cached and copied. Each server has its
 own random password, which is required for every TCP connection.
@@ -60,7 +60,7 @@ class Postgres:
     module's defaults.
 
     Raises:
-        ConfigError: PostgreSQL's programs were not found in the place that ``binaries`` chooses.
+        ConfigError: PostgreSQL's programs were not found.
         UnavailableError: the server did not start. The message ends with the server's log.
     """
 
@@ -133,7 +133,7 @@ class Postgres:
         self._started.stop(_SIGNALS[mode])
 
     def restart(self, mode: Mode = "fast", *, settings: Mapping[str, str] | None = None) -> None:
-        """Stop the server if it runs, change ``settings``, and start it with the same port, data and password.
+        """Stop the server if it is running, change ``settings``, and start it with the same port, data and password.
 
         With the ``immediate`` mode, the server stops as in a crash. It flushes nothing, and recovers from the
         write-ahead log when it starts again.

@@ -1,4 +1,4 @@
-"""Run a server as a child process in a temporary directory. At the end, stop the server and remove the directory.
+"""Run a server as a child process in a temporary directory. Afterwards, stop the server and remove the directory.
 
 A small shell process next to the server reads from a pipe that the current process holds open. When the current process
 ends, even because of SIGKILL, the kernel closes the pipe. The shell then stops the server and removes the directory.
@@ -50,7 +50,7 @@ class Account:
 
 
 class AccountArguments(TypedDict):
-    """The arguments of ``subprocess.Popen`` that choose an account."""
+    """The arguments for ``subprocess.Popen`` that select an account."""
 
     user: int | None
     group: int | None
@@ -60,8 +60,8 @@ class AccountArguments(TypedDict):
 class Server:
     """A server process that runs in the directory ``home``. At most one process runs at a time.
 
-    Its output is appended to ``log``. When payctl's process ends, the server gets ``last_signal``. If the server is
-    still running a second later, it is killed.
+    The process's output is appended to ``log``. When payctl's process ends, the server receives ``last_signal``. If the
+    server is still running a second later, it is killed.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Server:
         (self.home / "pid").write_text(str(self._process.pid))
 
     def wait_until(self, ready: Callable[[], bool], *, what: str, timeout: float) -> None:
-        """Wait until the process is ``ready``.
+        """Wait until ``ready`` returns true.
 
         Raises:
             UnavailableError: the process ended or was not ready in time. If it ended, the message contains the last
@@ -196,9 +196,9 @@ def open_to_all(directory: Path) -> bool:
 
 
 def in_memory(*, least: int = 2 << 30) -> Path | None:
-    """Return a directory in memory with at least ``least`` free bytes, such as /dev/shm on Linux.
+    """Return a directory in memory with at least ``least`` free bytes, or None.
 
-    Return None if there is no such directory.
+    On Linux, this directory is /dev/shm.
     """
     shared = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a private directory in it
     if shared.is_dir() and shutil.disk_usage(shared).free >= least:

@@ -1,8 +1,8 @@
 """Serve the webhook over HTTP on this machine only. The production code processes the callbacks.
 
-A request that cannot be a callback gets the same status as in production, where API Gateway and the webhook's function
-respond. The status is 404 for a path without a gateway, 405 for a wrong method, and 413 for a body that is too large. A
-body can be chunked.
+A request that cannot be a callback gets the same status as in production, where API Gateway or the webhook's function
+responds. The status is 404 for a path without a gateway, 405 for a wrong method, and 413 for a body that is too large.
+A body can be chunked.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ The function never raises, and must be thread-safe.
 """
 
 Refused = Callable[[str, str, int], None]
-"""The type of a function that gets the method, path and status of each request that is not a callback."""
+"""The type of a function that receives the method, path and status of each request that is not a callback."""
 
 _METHODS = {"vnpay": "GET"}
 _SLOWEST = 10.0
@@ -51,7 +51,7 @@ def webhook_server(handle: Handle, refused: Refused, *, port: int = 0) -> Iterat
     At the end of the block, wait at most :data:`GRACE` seconds for requests in flight.
 
     Raises:
-        UnavailableError: the port is in use, or this process is not allowed to use it.
+        UnavailableError: the port is in use, or this process is not allowed to use the port.
     """
     handler = type("_BoundHandler", (_Handler,), {"handle_callback": staticmethod(handle), "refused": refused})
     try:
@@ -98,7 +98,7 @@ class _Server(ThreadingHTTPServer):
                 self._idle.notify_all()
 
     def end_requests(self, grace: float) -> None:
-        """Wait until no request is in flight, but at most ``grace`` seconds. Then close the remaining connections."""
+        """Wait at most ``grace`` seconds for requests in flight. Then close the remaining connections."""
         with self._idle:
             self._idle.wait_for(lambda: not self._open, grace)
             for connection in self._open:
@@ -159,7 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(type(self).handle_callback(Request(self.command, path, query, body), gateway, headers))
 
     def _body(self) -> bytes | HTTPStatus:
-        """Return the whole body. If it cannot be read, return the HTTP status for the reason."""
+        """Return the whole body. If the body cannot be read, return the HTTP status that tells the client why."""
         if self.command == "GET":
             return b""
         announced = self.headers.get_all("Content-Length") or []

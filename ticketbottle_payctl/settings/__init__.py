@@ -55,7 +55,7 @@ class Settings:
     retention: timedelta
     shards: int
     loop: timedelta
-    """How long one invocation of the publisher's function publishes.
+    """The time for which the publisher's function publishes in one invocation.
 
     If this time is zero, the function drains the backlog once.
     """
@@ -77,7 +77,7 @@ class Settings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
-        """Read the environment once.
+        """Read the settings from ``environ`` once.
 
         Raises:
             ConfigError: a value is wrong. The message names the variable and never contains the value.
@@ -101,7 +101,7 @@ class Settings:
         """Return the database settings from ``DATABASE_URL`` (parsed as Prisma parses it) and the PGSSL variables.
 
         Raises:
-            ConfigError: the URL is absent or wrong, or a PGSSL variable is wrong.
+            ConfigError: the URL is missing or wrong, or a PGSSL variable is wrong.
         """
         url = Secret(_required(self.environ, "DATABASE_URL"))
         return DatabaseSettings(url, self.environ, pooled=_flag(self.environ, "PAYCTL_DB_POOL", default=True))
@@ -117,9 +117,9 @@ class Settings:
         return _kafka(self.environ)
 
     def secrets(self, name: str) -> tuple[Secret, ...]:
-        """Return the value of the variable ``name`` and, during a rotation, of its ``_PREVIOUS`` variable.
+        """Return the value of the variable ``name``.
 
-        Omit unset variables.
+        During a rotation, also return the value of its ``_PREVIOUS`` variable. Omit unset variables.
         """
         names = (name, f"{name}_PREVIOUS")
         return tuple(Secret(value, origin) for origin in names if (value := self.environ.get(origin)))

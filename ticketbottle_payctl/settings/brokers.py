@@ -19,8 +19,8 @@ def brokers(text: str) -> str:
     """Return the list in librdkafka's format, without spaces or empty entries.
 
     Raises:
-        ConfigError: the list is empty, is not separated by commas, or an entry is not ``host:port``. The message
-            gives the position of the entry, but not its text.
+        ConfigError: the list is empty, is not separated by commas, or an entry is not ``host:port``. The message gives
+            the position of the wrong entry, but not its text.
     """
     if any(quote in text for quote in "\"'"):
         if text.lstrip().startswith("["):

@@ -75,7 +75,7 @@ class DatabaseSettings:
     schema: str = field(init=False)
     place: DatabasePlace = field(init=False)
     parameters: Mapping[str, str] = field(init=False, repr=False)
-    """libpq's parameters, without the secret ones."""
+    """libpq's parameters, except for the secret ones."""
     secrets: Mapping[str, Secret] = field(init=False, repr=False)
     """libpq's secret parameters, ``password`` and ``sslpassword``."""
     remarks: tuple[str, ...] = field(init=False, repr=False)
@@ -102,7 +102,7 @@ class DatabaseSettings:
 def _location(url: DatabaseUrl, place: DatabasePlace) -> dict[str, str]:
     """Return libpq's parameters for the servers, the database and the user.
 
-    Then libpq ignores PG variables and files.
+    They keep libpq from using PG variables and files.
     """
     hosts = (url.parameters.get("host") or url.host or "").split(",")
     if len(hosts) != len(place.servers):

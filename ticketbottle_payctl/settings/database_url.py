@@ -47,7 +47,7 @@ class DatabaseUrl:
     parameters: dict[str, str] = field(repr=False)
     """The parameters in the query. If a name occurs twice, the last value is used."""
     remarks: tuple[str, ...] = ()
-    """A warning for each part with which the URL's author may have meant something else."""
+    """A warning for each part of the URL that may not mean what the author intended."""
 
 
 def parse(text: str) -> DatabaseUrl:
@@ -95,7 +95,7 @@ def parse(text: str) -> DatabaseUrl:
 def secrets_in(text: str) -> Iterator[Secret]:
     """Yield the password in a URL, its other spellings, and its parts. The URL can be invalid.
 
-    Another parser may consider more characters as the password. Therefore everything up to the last ``@`` counts as
+    Another parser may read a longer password from the same URL. Therefore everything up to the last ``@`` counts as
     part of the password.
     """
     scheme = re.match(r"\s*[A-Za-z][A-Za-z0-9+.-]*://", text)
@@ -109,7 +109,7 @@ def secrets_in(text: str) -> Iterator[Secret]:
 
 
 def spellings(password: str) -> set[str]:
-    """Return a password, its percent-decoded spelling, and the parts of both spellings between reserved characters."""
+    """Return a password, its percent-decoded spelling, and the parts between reserved characters in both spellings."""
     decoded = unquote_to_bytes(password.encode("utf-8", "replace")).decode("utf-8", "replace")
     return {piece for whole in (password, decoded) for piece in (whole, *_RESERVED.split(whole)) if piece}
 

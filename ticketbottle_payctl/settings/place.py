@@ -1,4 +1,4 @@
-"""Find the servers and the database in a URL, for the guard, ``config show`` and ``cdc config``."""
+"""Find the servers and the database that a URL names, for the guard, ``config show`` and ``cdc config``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Find a time zone by an IANA name or a POSIX string, as the TZ variable has it.
+"""Find a time zone by its IANA name or by a POSIX string, which are the values that the TZ variable can have.
 
 A POSIX string has the same meaning as for the ``date`` command. ``ICT-7`` and ``<+07>-7`` are seven hours ahead of UTC.
 ``EST5EDT,M3.2.0,M11.1.0`` has its own rules for summer time, and ``EST5EDT`` uses the rules of the United States.
@@ -41,10 +41,9 @@ def time_zone(text: str) -> tzinfo:
 
 
 def machine_zone(environ: Mapping[str, str] | None = None, *, localtime: str = "/etc/localtime") -> tzinfo:
-    """Return the machine's time zone. It comes from TZ.
+    """Return the machine's time zone. TZ names the zone. If TZ is not set, the link ``localtime`` names it.
 
-    If TZ is not set, the zone is the one that ``localtime`` links to. If there is no such link, the current offset from
-    UTC is used. An empty TZ means UTC, as for the ``date`` command.
+    Without such a link, the zone is the current offset from UTC. An empty TZ means UTC, as for the ``date`` command.
 
     Raises:
         ConfigError: TZ is neither a known name nor a POSIX string. The ``date`` command would use UTC without a

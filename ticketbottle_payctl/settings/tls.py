@@ -33,7 +33,7 @@ NAMES = frozenset(
     | set(_ORDERED)
     | set(_ENVIRONMENT_WINS)
 )
-"""The parameters of DATABASE_URL that this module reads."""
+"""The parameters in DATABASE_URL that this module reads."""
 
 
 class Tls(NamedTuple):

@@ -1,1 +1,4 @@
-"""Contain all SQL. Functions get an open connection and never commit. Their docstrings say what the SQL checks."""
+"""Run all SQL. Functions get an open connection and never commit.
+
+Their docstrings describe the conditions in the SQL.
+"""

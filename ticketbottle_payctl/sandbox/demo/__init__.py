@@ -1,4 +1,4 @@
-"""Show the whole path in a local environment, from signed callbacks to Kafka messages, and check every step.
+"""Show payctl's whole path in a local environment, from signed callbacks to Kafka messages, and check every step.
 
 ``world`` starts the servers, ``story`` contains the gateways' callbacks, ``play`` runs the production jobs, and
 ``check`` compares the results. ``cases`` creates orders to repair, and ``kept`` keeps the demo ready for other

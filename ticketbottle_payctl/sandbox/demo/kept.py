@@ -1,4 +1,4 @@
-"""Keep a demo running for other commands, with orders to repair, gateways that answer, and a settings file."""
+"""Keep a demo running for other commands, with orders to repair, simulated gateways, and a settings file."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def keep(world: World, report: DemoReport, path_entry: Path | None = None) -> It
 
 
 def _orders(report: DemoReport, left: Left) -> dict[str, GatewayOrder]:
-    """Return the gateways' data about the demo's orders. Orders whose payment failed are left out."""
+    """Return the gateways' data about the demo's orders, except for orders whose payment failed."""
     scenes = [step.scene for step in report.callbacks if not step.scene.failed]
     orders = [GatewayOrder(scene.payment, scene.paid) for scene in scenes]
     orders += [GatewayOrder(payment, payment.amount) for payment in left.payments]

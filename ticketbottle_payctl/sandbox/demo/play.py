@@ -93,7 +93,7 @@ def _read_back(world: World, keys: Sequence[bytes], expected: int) -> list[Arriv
 def _compare(
     world: World, callbacks: Sequence[CallbackStep], arrivals: Sequence[Arrival]
 ) -> tuple[tuple[MessageStep, ...], tuple[str, ...]]:
-    """Return a step for each event that was written for a callback, and the differences that belong to no event."""
+    """Return a step for each event that was written for a callback, and all differences that concern no event."""
     scenes = [step.scene for step in callbacks]
     with transaction(world.services.engine, LIMITS, commit=False) as connection:
         rows = check.read_rows(connection)

@@ -47,7 +47,8 @@ class MessageStep:
 class DemoReport:
     """The report of a demo.
 
-    ``own_broker`` is False if the operator named the brokers. ``strays`` are differences that belong to no single step.
+    ``own_broker`` is False if the operator named the brokers. ``strays`` are differences that do not belong to a single
+    step.
     """
 
     own_broker: bool

@@ -1,4 +1,4 @@
-"""Start the demo's servers with their schemas and topics, and remove them at the end."""
+"""Start the demo's servers, create schemas and topics, and remove everything at the end."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ class Started:
 class World:
     """A database with payctl's schema, a broker with payctl's topics, and the same services as in production.
 
-    ``settings`` contains the environment variables that another process needs to use these servers. They include the
-    gateways' public test keys and the password for this temporary database, but no secret for brokers that the operator
-    named. ``own_broker`` is False if the operator named the brokers.
+    ``settings`` contains the environment variables that another process needs to use these servers. The variables
+    include the gateways' public test keys and the password for this temporary database, but no secret for brokers that
+    the operator named. ``own_broker`` is False if the operator named the brokers.
     """
 
     services: Services

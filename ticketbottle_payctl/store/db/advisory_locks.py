@@ -1,4 +1,4 @@
-"""Define payctl's advisory locks, and the SQL that takes and finds them.
+"""Define payctl's advisory locks, and the SQL for taking and finding these locks.
 
 Every lock is held by a transaction and released when the transaction ends. Therefore the locks work behind PgBouncer
 and RDS Proxy, and a process that dies leaves no lock behind.
@@ -25,7 +25,7 @@ def take(namespace: Namespace, key: int | str) -> str:
 
 
 def try_take(namespace: Namespace, key: int | str) -> str:
-    """Return an SQL expression that tries to take a lock, and is true if it succeeded. ``key`` can be SQL."""
+    """Return an SQL expression that tries to take a lock. It is true if the lock was taken. ``key`` can be SQL."""
     return f"pg_try_advisory_xact_lock({namespace:d}, {key})"
 
 

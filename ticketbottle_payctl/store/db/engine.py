@@ -29,7 +29,7 @@ from ticketbottle_payctl.store.db.pool import READ_ONLY
 _LIMITS, _SCHEMA, _SETTINGS = "payctl_limits", "payctl_schema", "payctl_settings"
 _DEFAULTS = {"connect_timeout": "3", "tcp_user_timeout": "5000", "keepalives_idle": "30"}
 _VARIABLES = {"connect_timeout": "PGCONNECT_TIMEOUT", "application_name": "PGAPPNAME"}
-"""libpq's environment variable for each parameter. A variable that is set overrides payctl's default."""
+"""libpq's environment variables, by parameter. A variable that is set overrides payctl's default."""
 _FRESH = "payctl_fresh"
 _AUTHENTICATION = {"28P01", "28000"}
 _MISSING_OBJECT = {"3F000", "42P01", "42703", "42704"}
@@ -41,7 +41,7 @@ _CANNOT_WRITE = {
     ),
     "53100": ("the database server's disk is full", "give the server's disk more space, then try again"),
 }
-"""The message and the hint for each error code that means that the server cannot write."""
+"""The message and the hint for each error code of a server that cannot write data."""
 
 # During a connection attempt the driver gives no error code, only the text of libpq or the server.
 _REFUSED = ("authentication failed", "no password supplied", "no pg_hba.conf entry", "is not permitted to log in")
@@ -97,7 +97,7 @@ def make_engine(settings: DatabaseSettings, *, application: str = "payctl") -> E
 
 
 def load_driver() -> None:
-    """Load the modules that :func:`make_engine` needs, so that a later call is fast. No connection is opened."""
+    """Load the modules that :func:`make_engine` needs, so that later calls are fast. No connection is opened."""
     for module in ("sqlalchemy.dialects.postgresql.psycopg2", "psycopg2.extras"):
         import_module(module)
 
@@ -169,17 +169,17 @@ def translated_errors() -> Iterator[None]:
 
 
 def is_lock_timeout(error: PayctlError) -> bool:
-    """Return whether the error means that another session held a lock for too long."""
+    """Return whether the error means that the wait for another session's lock timed out."""
     return _sqlstate(error.__cause__) == "55P03"
 
 
 def is_statement_timeout(error: PayctlError) -> bool:
-    """Return whether the error means that the server ended a statement at its time limit."""
+    """Return whether the error means that a statement exceeded its time limit."""
     return _sqlstate(error.__cause__) == "57014"
 
 
 def _parameters(settings: DatabaseSettings, application: str) -> dict[str, str]:
-    """Return libpq's parameters. DATABASE_URL comes first, then libpq's own variables, then payctl's defaults."""
+    """Return libpq's parameters. DATABASE_URL overrides libpq's own variables, which override payctl's defaults."""
     defaults = {"application_name": application, **_DEFAULTS}
     ours = {name: value for name, value in defaults.items() if not os.environ.get(_VARIABLES.get(name, ""))}
     secrets = {name: secret.reveal() for name, secret in settings.secrets.items()}
@@ -280,5 +280,5 @@ def _wrong_setting(state: str | None, text: str) -> ConfigError | None:
 
 
 def _is_passing(state: str | None) -> bool:
-    """Return whether a retry may succeed, for example after a serialization failure or a shortage of resources."""
+    """Return whether the error is temporary, such as a serialization failure or a shortage of resources."""
     return state is not None and (state[:2] in {"08", "40", "53", "55", "57", "58"})

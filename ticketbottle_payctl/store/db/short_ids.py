@@ -1,6 +1,6 @@
-"""Expand short ids. A short id is the first characters of an id, as a list shows them.
+"""Expand short ids. A short id consists of an id's first characters, as lists show them.
 
-The search reads only the range of the primary key in which the matching ids are.
+The search reads only the part of the primary key's index that has the matching ids.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from ticketbottle_payctl.errors import InputError
 
 _SHORTEST = 8
-"""The number of characters of an id that a list shows on a terminal (``formats.short_id``)."""
+"""The number of characters that a list on a terminal shows of an id (``formats.short_id``)."""
 
 _PREFIX = re.compile(rf"[0-9A-Za-z_-]{{{_SHORTEST},35}}")
 _OF_UUID = re.compile(r"[0-9a-f-]+")
@@ -27,9 +27,9 @@ _UUID = """SELECT DISTINCT id::text FROM unnest(%(low)s::uuid[], %(high)s::uuid[
 
 
 def whole(connection: Connection, table: str, given: Sequence[str], *, uuids: bool = False) -> tuple[str, ...]:
-    """Return the given ids, and replace each short id with the only id of ``table`` that begins with it.
+    """Replace each short id among the given ids with the only id in ``table`` that begins with the short id.
 
-    A short id stays unchanged if it is itself a whole id, or if no id begins with it. ``uuids`` is true if the column
+    A short id stays unchanged if it is a complete id, or if no id begins with it. ``uuids`` must be true if the column
     has the type uuid. ``table`` must be a constant, never user input.
 
     Raises:

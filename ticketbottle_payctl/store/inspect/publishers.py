@@ -40,7 +40,7 @@ class Publisher(NamedTuple):
 
 
 class _Session(NamedTuple):
-    """A session with a publisher's application name, and the seconds since it was last used."""
+    """A session with a publisher's application name, and the seconds since the session was last used."""
 
     pid: int
     address: str
@@ -56,7 +56,7 @@ class _Noted:
 
 
 def working(connection: Connection) -> list[Publisher]:
-    """Return each shard that a publisher holds now, as the publishers' locks show."""
+    """Return each shard that a publisher holds now, based on the publishers' locks."""
     rows = connection.exec_driver_sql(
         f"""
         SELECT l.objid::bigint, l.pid, nullif(a.application_name, ''), COALESCE(host(a.client_addr), '')

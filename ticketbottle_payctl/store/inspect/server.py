@@ -13,8 +13,7 @@ from ticketbottle_payctl.store.db.owner_time import NOW, aware
 class ServerInfo(NamedTuple):
     """A server, and the current session's role and time zone.
 
-    ``version`` is PostgreSQL's number, such as 150004. ``zone`` is the time zone that a session of this role has when
-    it starts.
+    ``version`` is PostgreSQL's number, such as 150004. ``zone`` is the initial time zone of this role's sessions.
     """
 
     version: int
@@ -40,7 +39,7 @@ class ZoneSetting(NamedTuple):
 
 
 def server(connection: Connection) -> ServerInfo:
-    """Return the server, database, role and time zone of a connection."""
+    """Return a connection's server, database, role and time zone."""
     row = connection.exec_driver_sql(
         """
         SELECT current_setting('server_version_num')::int, current_user::text, current_database()::text,

@@ -1,4 +1,4 @@
-"""Read the tables' columns, the current role's privileges, indexes, and vacuum statistics."""
+"""Read the tables' columns, indexes and vacuum statistics, and the current role's privileges."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Privilege(NamedTuple):
 
 
 class Index(NamedTuple):
-    """The name of an index, its columns in order, and whether it is usable."""
+    """An index, with its name, its columns in order, and whether it is usable."""
 
     name: str
     columns: tuple[str, ...]
@@ -38,7 +38,7 @@ class Index(NamedTuple):
 
 
 class Housekeeping(NamedTuple):
-    """PostgreSQL's statistics about a table's rows, size and last ANALYZE. The numbers of rows are estimates."""
+    """PostgreSQL's statistics about a table's rows, size and last ANALYZE. The row counts are estimates."""
 
     live: int
     dead: int
@@ -49,7 +49,7 @@ class Housekeeping(NamedTuple):
 
 
 def columns(connection: Connection, table: str) -> list[Column]:
-    """Return the columns of a table of the payment service, or an empty list if the table does not exist."""
+    """Return the columns of one of the payment service's tables, or an empty list if the table does not exist."""
     rows = connection.exec_driver_sql(
         """
         SELECT attname::text, replace(format_type(atttypid, NULL), '"', ''),
@@ -111,7 +111,7 @@ def may_create(connection: Connection) -> bool:
 
 
 def indexes(connection: Connection, table: str) -> list[Index]:
-    """Return the indexes of a table of the payment service. Expressions in an index are not listed."""
+    """Return the indexes of one of the payment service's tables. Expressions in an index are not listed."""
     rows = connection.exec_driver_sql(
         """
         SELECT c.relname::text, i.indisvalid AND i.indisready, i.indpred IS NOT NULL,
@@ -132,7 +132,7 @@ def serving(found: Sequence[Index], *columns: str) -> Index | None:
 
 
 def housekeeping(connection: Connection, table: str) -> Housekeeping | None:
-    """Return the statistics of a table, or None if the table does not exist."""
+    """Return a table's statistics, or None if the table does not exist."""
     row = connection.exec_driver_sql(
         """
         SELECT s.n_live_tup, s.n_dead_tup, pg_table_size(s.relid),

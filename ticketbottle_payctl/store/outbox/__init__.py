@@ -1,1 +1,1 @@
-"""Contain the SQL on the payment service's ``outbox`` table."""
+"""Read and write the payment service's ``outbox`` table."""

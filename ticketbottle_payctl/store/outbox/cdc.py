@@ -89,12 +89,12 @@ def table_name(connection: Connection) -> str:
 
 
 def make_slot(engine: Engine, table: str, max_retries: int, *, limit: int, patience: timedelta) -> list[Pending]:
-    """Create the slot. Return the events that were already pending then, at most ``limit``, oldest first.
+    """Create the slot. Return the events that were pending when the slot was created, at most ``limit``, oldest first.
 
     This call waits until the transactions that are writing now have ended. It blocks no other session.
 
     Raises:
-        GuardError: the slot exists already.
+        GuardError: the slot already exists.
         ConfigError: ``wal_level`` is not logical, or the role lacks the REPLICATION attribute.
         DatabaseUnavailableError: a writing transaction did not end within ``patience``, or the server cannot be
             reached.

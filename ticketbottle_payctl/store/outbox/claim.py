@@ -2,7 +2,7 @@
 
 One statement claims the events and marks them as published. The transaction is committed only after the broker has
 acknowledged the events. Until then no other session sees the mark, and a crash undoes the mark. Events are always
-sorted by ``"createdAt"``, then by id in code point order.
+sorted by ``"createdAt"`` and then by id in code point order.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def claim(connection: Connection, wanted: Claim, *, skip_locked: bool = False) -
 
 
 def preview(connection: Connection, wanted: Claim) -> list[Waiting]:
-    """Count all events that claims would take, by event type. Change nothing."""
+    """Count, by event type, all events that claims would take. Change nothing."""
     sql = f'SELECT "eventType", count(*), min("createdAt") FROM outbox WHERE {_where(wanted)} GROUP BY 1 ORDER BY 1'  # noqa: S608
     rows = connection.exec_driver_sql(sql, _parameters(wanted))
     return [Waiting(event_type, events, aware(oldest)) for event_type, events, oldest in rows]
@@ -162,7 +162,7 @@ def waiting_of_other_types(connection: Connection, types: Sequence[str], max_ret
 
 
 def locked_by_others(connection: Connection, wanted: Claim, last: Position | None) -> list[tuple[str, Position]]:
-    """Return the payments and positions that a claim with ``skip_locked`` left out, up to ``last``.
+    """Return the payment and position of each event that a claim with ``skip_locked`` left out, up to ``last``.
 
     If ``last`` is None, the claim took no event, and the result contains at most ``wanted.limit`` events.
     """

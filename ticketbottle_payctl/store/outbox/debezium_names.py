@@ -16,6 +16,9 @@ UNROUTABLE = "payment.unroutable"
 """The topic for events of an unknown type. payctl marks such events as dead, but Debezium must send them to a topic."""
 
 MARKING_GROUP = "payctl-cdc-mark"
-"""The consumer group that marks Debezium's events as published. Its committed offsets store the progress."""
+"""The consumer group that marks Debezium's events as published.
+
+The group's committed offsets store how far the marking has come.
+"""
 
 ALL_TOPICS = (*TOPICS.values(), UNROUTABLE)

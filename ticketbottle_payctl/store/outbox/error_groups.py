@@ -27,7 +27,7 @@ from ticketbottle_payctl.store.outbox.selector import (
 class ErrorGroup:
     """Unpublished events that failed in the same way. ``sample`` is the newest event's error. Instants are UTC.
 
-    ``superseded`` counts the superseded events, which a replay leaves out. ``blocking`` counts the superseded dead
+    ``superseded`` counts the superseded events, which a replay leaves out. ``blocking`` counts those superseded dead
     events whose payment has a pending event. ``sample_type`` and ``sample_bytes`` are the newest event's type and
     message size.
     """
@@ -52,8 +52,8 @@ def groups(
 ) -> list[ErrorGroup]:
     """Return groups of unpublished events that failed at least once, one for each kind of error, the largest first.
 
-    ``first`` and ``last`` are the creation instants of the group's oldest and newest event. Without ``with_payments``,
-    superseded events are not counted, and the role needs no privilege on the ``payments`` table.
+    ``first`` and ``last`` are the times when the group's oldest and newest events were created. Without
+    ``with_payments``, superseded events are not counted, and the role needs no privilege on the ``payments`` table.
 
     Raises:
         InputError: the selector's pattern is not a regular expression.

@@ -1,4 +1,4 @@
-"""Read how many events were created, were sent and waited in a time window, and read their lags.
+"""Read how many events were created, sent and waiting in a time window, and how long their lags were.
 
 The creation time has an index, but the publishing time does not. Therefore payctl reads the :data:`MOST_READ` newest
 published events by creation time, and checks when each event was sent.
@@ -16,7 +16,7 @@ from ticketbottle_payctl.store.db.owner_time import aware, stored
 from ticketbottle_payctl.store.outbox import states
 
 MOST_READ = 1_000_000
-"""The maximum number of published events that are read. The newest ones are read first."""
+"""The maximum number of published events that are read, starting with the newest."""
 
 # The replaced service stored "createdAt" in the session's time zone, and no zone is further from UTC than this.
 _WRONG_ZONE = timedelta(hours=15)
@@ -54,9 +54,10 @@ class SentPart(NamedTuple):
 
 
 class Newcomers(NamedTuple):
-    """The number of events that were created in a part after the last event of the part was sent.
+    """The number of events that were created in a part after the last event was sent in this part.
 
-    If no event was sent in the part, all events that were created in it count. The oldest one was created at ``first``.
+    If no event was sent in the part, ``number`` counts all events that were created in the part. The oldest of the
+    counted events was created at ``first``.
     """
 
     number: int
@@ -77,7 +78,7 @@ class Flow(NamedTuple):
     """The flow of events in a window. The keys of the mappings are part numbers.
 
     The mappings omit parts without events. ``created`` counts all events that were created, and ``joined`` only those
-    that are not dead now. ``newcomers`` counts those that were created after the last event of their part was sent.
+    that are not dead now. ``newcomers`` counts those that were created after the last event was sent in the same part.
     ``waiting`` counts the events that were waiting when the window started and are not dead now. Lags are seconds from
     ``"createdAt"`` to ``"publishedAt"``, or None if no event was sent. Only published events that were created after
     ``read_since`` were read. If all published events were read, ``read_since`` is None.

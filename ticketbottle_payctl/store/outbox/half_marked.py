@@ -31,7 +31,10 @@ class Repaired(NamedTuple):
 
 
 def count(connection: Connection) -> HalfMarked:
-    """Count half-marked events through the index on (published, "createdAt"). Only unpublished rows are read."""
+    """Count half-marked events through the index on (published, "createdAt").
+
+    Only rows with ``published = false`` are read.
+    """
     instants = 'min("createdAt"), max("createdAt"), max("publishedAt")'
     sql = f"SELECT count(*), {instants} FROM outbox WHERE {states.half_marked()}"  # noqa: S608 - built from constants only
     events, *found = connection.exec_driver_sql(sql).one()

@@ -49,7 +49,7 @@ class BlockingEvent(NamedTuple):
 def held(
     connection: Connection, barriers: Sequence[Barrier], stopped: Sequence[str], types: Sequence[str], max_retries: int
 ) -> list[Held]:
-    """Count the pending events that wait, by cause. Each event counts once, under the earliest barrier of its payment.
+    """Count the events that wait by cause. Each event counts once, under the earliest barrier of its payment.
 
     A pending event of a ``stopped`` type is also a barrier. If ``types`` is not empty, only events of these types are
     counted.
@@ -90,7 +90,7 @@ def held(
 
 
 def blocking_events(connection: Connection, ids: Sequence[str]) -> dict[str, BlockingEvent]:
-    """Return the events with these ids, and the sessions that lock their rows.
+    """Return the events with these ids, and the sessions that have locked the events' rows.
 
     A field that the role cannot read is None.
     """

@@ -43,7 +43,7 @@ class Listed(NamedTuple):
 
     @property
     def position(self) -> PagePosition:
-        """Return the row's position in the order of the listing."""
+        """Return the row's position in the list."""
         at = aware_value(self.values[self.instant])
         assert isinstance(at, datetime)  # noqa: S101 - for the type checker
         return PagePosition(at, str(self.values[0]))
@@ -88,7 +88,7 @@ class ReceiptSelector:
 
 
 class ListedEvent(TypedDict, total=False):
-    """An event of the outbox, with the requested fields. Instants are UTC."""
+    """An event in the outbox, with the requested fields. Instants are UTC."""
 
     id: str
     event_type: str

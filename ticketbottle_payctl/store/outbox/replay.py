@@ -78,7 +78,7 @@ class Chunk(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The number of a run's requeued events in each state now."""
+    """The number of a run's requeued events by current state."""
 
     published: int
     dead: int
@@ -147,12 +147,12 @@ def keys_with_newer_events(connection: Connection, planned: Sequence[Candidate])
 
 
 def superseded_among(connection: Connection, ids: Sequence[str]) -> tuple[Superseded, ...]:
-    """Return the given events that are superseded now, oldest first."""
+    """Return those of the given events that are superseded now, oldest first."""
     return _superseded(connection, "o.id = ANY(%(ids)s)", {"ids": list(ids)})
 
 
 def superseded_left(connection: Connection, run_id: str) -> tuple[Superseded, ...]:
-    """Return the superseded events in the run's plan that are not applied yet, oldest first."""
+    """Return the superseded events in the part of the run's plan that is not applied yet, oldest first."""
     left = """o.id = ANY(ARRAY(SELECT unnest(event_ids) FROM payctl.run_chunks
         WHERE run_id = %(run)s::uuid AND applied_at IS NULL))"""
     return _superseded(connection, left, {"run": run_id})

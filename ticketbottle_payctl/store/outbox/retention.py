@@ -1,7 +1,7 @@
 """Delete published events and receipts that are older than a horizon.
 
 An event's age is measured from ``"publishedAt"``, or from ``"createdAt"`` if a published event has no
-``"publishedAt"``. Half-marked rows of the replaced service are included, because they were sent. Pending and dead
+``"publishedAt"``. Half-marked events from the replaced service are included, because they were sent. Pending and dead
 events are never deleted.
 """
 
@@ -42,7 +42,7 @@ class DeletedBatch(NamedTuple):
 
     ``found`` counts the expired events that were found and locked, and ``deleted`` those that will be deleted. ``last``
     is the position of the last found event. ``lines`` contains each row as JSON, if requested. ``publishing`` is true
-    if a publisher had an open batch.
+    if a publisher had an open batch at that time.
     """
 
     found: int

@@ -35,7 +35,7 @@ If the event were sent again, a customer who has paid would lose the tickets.
 # A word with a digit is an id, a number, an address or an instant. The other words describe the kind of error.
 PATTERN = r"""regexp_replace(regexp_replace(left(coalesce(o."lastError", ''), 500),
     '[[:alnum:]_-]*[0-9][[:alnum:]_-]*', '#', 'g'), '\s+', ' ', 'g')"""
-"""The SQL expression for the text of an event's last error without the parts that differ between events."""
+"""The SQL expression for an event's last error, without the parts that differ between events."""
 
 
 def group_of(pattern: str) -> str:
@@ -101,7 +101,7 @@ _MOST_IDS_NOTED = 20
 
 
 def with_whole_ids(connection: Connection, selector: Selector) -> Selector:
-    """Return the selector with its short ids of events and payments expanded.
+    """Return the selector with the short ids of events and payments expanded.
 
     Raises:
         InputError: several ids begin with one of the short ids.
@@ -164,7 +164,7 @@ def pattern_errors_as_input_errors(selector: Selector) -> Iterator[None]:
 
 
 def check_pattern(connection: Connection, selector: Selector) -> None:
-    """Check the selector's pattern in PostgreSQL, even if there is no row to compare with the pattern.
+    """Check in PostgreSQL that the selector's pattern is valid, even if there are no rows to match.
 
     Raises:
         InputError: the pattern is not a regular expression.

@@ -16,7 +16,7 @@ _AT_ONCE = 5000
 class SentEvent(NamedTuple):
     """A published event. ``digest`` is the SHA-256 hash of the value that its record must have. Instants are UTC.
 
-    ``version`` is the id of the transaction that wrote the row, so it differs after every change of the row.
+    ``version`` is the id of the transaction that wrote the row, so every change of the row changes the version.
     """
 
     id: str
@@ -33,7 +33,7 @@ def created_between(connection: Connection, since: datetime, until: datetime, li
 
     Memory use is constant.
 
-    Half-marked rows of the replaced service are included, because they were sent. The query uses the index on
+    Half-marked events from the replaced service are included, because they were sent. The query uses the index on
     (published, "createdAt").
     """
     connection.exec_driver_sql(

@@ -1,4 +1,4 @@
-"""Lock a shard for one publisher at a time, so that no event is sent before an earlier event of its payment.
+"""Lock a shard for one publisher at a time, so that no event is sent before an earlier event of the same payment.
 
 A shard has two locks, numbered 0 and 1. A publisher alternates between two transactions, and each of them takes one of
 the locks. The publisher claims the next batch before it commits the previous one, so it always holds at least one lock.
@@ -74,7 +74,7 @@ IS_PUBLISHING = f"EXISTS (SELECT FROM pg_locks AS l WHERE {advisory_locks.held(N
 
 
 class Holder(NamedTuple):
-    """A session that keeps another publisher out of a shard.
+    """A session that prevents another publisher from using a shard.
 
     ``shards`` is the number of shards that the session's publisher uses.
 
@@ -121,9 +121,9 @@ def show_life(connection: Connection, shard: int, shards: int, owner: str) -> No
 
 
 def holders(connection: Connection, shard: int, shards: int) -> list[Holder]:
-    """Return the sessions that keep a new publisher out of a shard.
+    """Return the sessions that prevent a new publisher from using a shard.
 
-    If the shard is free now, return its last publisher.
+    If the shard is free, return its last publisher.
     """
     rows = connection.exec_driver_sql(
         f"""
@@ -162,13 +162,13 @@ def keeping(shard: int, shards: int, lock: int) -> str:
 
 
 def shard_of(number: int) -> tuple[int, int]:
-    """Return the shard and the number of shards that are encoded in a lock's number."""
+    """Decode a lock's number. Return the shard and the number of shards."""
     shards, rest = divmod(number, _LOCKS_PER_COUNT)
     return rest // _LOCKS_PER_SHARD, shards
 
 
 def sign_off(connection: Connection, owner: str) -> None:
-    """Record that this publisher has ended. This needs no lock, because no publisher uses the same name again."""
+    """Record that this publisher has ended. No lock is needed, because no other publisher ever uses this name."""
     connection.exec_driver_sql(
         """
         UPDATE payctl.publishers SET owner = owner || %(mark)s, since = GREATEST(since, clock_timestamp())
@@ -179,7 +179,7 @@ def sign_off(connection: Connection, owner: str) -> None:
 
 
 def name_of(owner: str) -> tuple[str, bool]:
-    """Return a publisher's host and process id, and whether it has signed off."""
+    """Return a publisher's host and process id, and whether the publisher has signed off."""
     own, mark, _ = owner.partition(_ENDED)
     return own.rpartition(":")[0] or own, bool(mark)
 

@@ -6,9 +6,9 @@
     dead       not published, out of retries
     published  "published" or "publishedAt" is set
 
-The service that payctl replaces set only ``"publishedAt"``. Those events were sent, so they count as published and are
-called half marked. Each function returns an SQL condition or expression for a row. ``row`` is the row's alias with a
-dot, such as ``"o."``. The conditions for pending and dead events need the ``max_retries`` parameter.
+The replaced service set only ``"publishedAt"`` when it sent an event. Such events count as published, and are called
+half marked. Each function returns an SQL condition or expression for a row. ``row`` is the row's alias with a dot, such
+as ``"o."``. The conditions for pending and dead events need the ``max_retries`` parameter.
 """
 
 from __future__ import annotations

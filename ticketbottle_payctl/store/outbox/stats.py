@@ -1,6 +1,6 @@
 """Read the state of the outbox at a cost that does not grow with the number of published events.
 
-Pending and dead events are counted exactly, through the index on (published, "createdAt"), which skips published rows.
+Pending and dead events are counted exactly. This uses the index on (published, "createdAt") and skips published rows.
 Of the published rows, only a fixed number is read, the newest first. The total number of rows is counted if the table
 is small, and is estimated from the table's statistics if the table is large.
 """
@@ -66,12 +66,12 @@ class Recent(NamedTuple):
 
 
 class Unpublished(NamedTuple):
-    """All events that are not marked published, counted exactly.
+    """Exact counts of the events that are not marked as published.
 
     Ages are in seconds by the database's clock, or None. ``late`` counts pending events that are older than
-    ``late_after_s``. ``sent_unmarked`` counts half-marked events of the replaced service, which were sent. ``created``
-    counts the events of all these states that were created in the window, and ``recent_created`` those that were
-    created in the last minute.
+    ``late_after_s``. ``sent_unmarked`` counts half-marked events, which the replaced service sent. ``created`` counts
+    the events of all these states that were created in the window, and ``recent_created`` those that were created in
+    the last minute.
     """
 
     pending: int
@@ -89,7 +89,8 @@ class Unpublished(NamedTuple):
 class Group(NamedTuple):
     """Unpublished events that have the same state and the same values in the grouping fields.
 
-    Fields that are not used for grouping are None. ``error`` is the kind of the last error, and ``error_group`` its id.
+    Fields that are not used for grouping are None. ``error`` is the kind of the last error, and ``error_group`` is the
+    id of this kind.
     """
 
     dead: bool
@@ -173,7 +174,7 @@ def recent(connection: Connection, window_s: float) -> Recent:
 def unpublished(
     connection: Connection, max_retries: int, *, late_after_s: float, seen: Recent | None = None
 ) -> Unpublished:
-    """Count the events that are not marked published, and how many of them were created in the window of ``seen``."""
+    """Count the events that are not marked as published, and those that were created in the window of ``seen``."""
     sql = f"""
         WITH each AS (
             SELECT CASE WHEN {states.half_marked()} THEN 'sent' ELSE {states.name()} END AS state, "createdAt" AS made

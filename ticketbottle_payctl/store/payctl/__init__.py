@@ -1,1 +1,1 @@
-"""Contain the SQL on payctl's own tables for receipts and runs."""
+"""Read and write payctl's own tables for receipts and runs."""

@@ -34,10 +34,10 @@ SELECT EXISTS (
       AND bool_and(earlier.payment_number IS DISTINCT FROM stored.payment_number))
 """  # noqa: S608 - a constant of ours
 UNCLEAR = "UNCLEAR"
-"""The outcome in the receipt of a genuine callback that cannot be settled without a status query or an operator."""
+"""The outcome in the receipt for a genuine callback that only a status query or an operator can settle."""
 
 STATUS_QUERY = "RECONCILE"
-"""The value of ``method`` in the receipt of a status query's response. No gateway uses this method."""
+"""The value of ``method`` in a receipt for the response to a status query. No gateway uses this HTTP method."""
 
 _REQUEST = "SELECT provider, method, path, query, body FROM payctl.webhook_receipts WHERE id = %(id)s::uuid"
 
@@ -102,10 +102,10 @@ class RefusedLately(NamedTuple):
 
 
 def store(connection: Connection, receipt: Receipt) -> bool:
-    """Store the receipt of a callback that changed no payment.
+    """Store the receipt for a callback that changed no payment.
 
-    Return whether this receipt is the first to report another transfer of money for an already paid payment. This is
-    true if earlier receipts of the payment report a success, and none of them has this payment number.
+    Return whether this receipt is the first to report a second transfer of money for the payment. This is true if
+    earlier receipts for the payment report a success, and none of them has the same payment number.
     """
     ((second,),) = fetch(connection, _STORE, parameters(receipt))
     return bool(second)

@@ -70,7 +70,7 @@ class RunAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunAct:
-    """A recorded action of an operator on a run that had already begun, with the time (UTC) and the reason."""
+    """An operator's recorded action on a run that had already begun, with the time (UTC) and the reason."""
 
     deed: str
     at: datetime
@@ -83,8 +83,8 @@ class RunAct:
 class Run:
     """A recorded run. Instants are UTC. ``finished_at`` is None while the run is running or can be resumed.
 
-    A run that is recorded as running, but whose lock no process holds, is shown as ``interrupted``. ``acts`` lists, in
-    order, when operators resumed or cancelled the run.
+    If a run is recorded as running but no process holds its lock, its status is shown as ``interrupted``. ``acts``
+    lists the operators' actions on the run, in order.
     """
 
     id: str
@@ -143,7 +143,7 @@ def start(connection: Connection, run: NewRun) -> None:
 def act(connection: Connection, run_id: str, deed: RunAction, who: Actor, reason: str | None) -> bool:
     """Record that an operator resumes or cancels a run. Return False if the run's status does not allow this.
 
-    A run that is done keeps its status if it is resumed to search for remaining rows. The action is recorded too.
+    A run that is done keeps its status if it is resumed to search for remaining rows.
     """
     row = connection.exec_driver_sql(
         """
@@ -196,7 +196,7 @@ def update(connection: Connection, run_id: str, status: RunStatus, counts: Mappi
 
 
 def count(connection: Connection, run_id: str, counts: Mapping[str, int]) -> None:
-    """Store these values among a run's counts. A value replaces an earlier value with the same name."""
+    """Add these counts to a run's record. A count replaces an earlier count with the same name."""
     connection.exec_driver_sql(
         "UPDATE payctl.runs SET counts = counts || %(counts)s::jsonb WHERE id = %(id)s::uuid",
         {"id": run_id, "counts": json.dumps(dict(counts))},
@@ -250,7 +250,7 @@ def items(connection: Connection, run_id: str, limit: int, *, left: bool = False
 def of_item(connection: Connection, item_ids: list[str]) -> list[tuple[str, Run, datetime | None]]:
     """Return the runs that changed any of these rows, oldest first.
 
-    Each run comes with the row's id, and with the row's publishing time before the change.
+    Return the row's id with each run, and the row's publishing time before the change.
     """
     rows = connection.exec_driver_sql(
         f"""

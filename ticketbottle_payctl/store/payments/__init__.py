@@ -1,1 +1,1 @@
-"""Contain the SQL on the payment service's ``payments`` table."""
+"""Read and write the payment service's ``payments`` table."""

@@ -47,7 +47,7 @@ class GatewayHealth:
 
 
 def health(connection: Connection, *, after: timedelta, window: timedelta) -> list[GatewayHealth]:
-    """Return the health of each gateway that has payments from the last day.
+    """Return the health of each gateway with payments from the last day.
 
     A payment is due if its age is between ``after`` and ``after + window``.
     """

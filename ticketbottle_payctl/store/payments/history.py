@@ -53,7 +53,10 @@ class PaymentRow:
 
 @dataclass(frozen=True, slots=True)
 class EventRow:
-    """An outbox event. ``state`` is pending, dead or published. ``payload_bytes`` is the size of its message."""
+    """An outbox event. ``state`` is pending, dead or published.
+
+    ``payload_bytes`` is the size of the event's message.
+    """
 
     id: str
     aggregate_id: str
@@ -73,7 +76,7 @@ class ReceiptRow:
     """A receipt. ``body_bytes`` is the size of the callback's body.
 
     ``method`` shows whether the receipt is for a callback or for the response to a status query. ``payment_number``
-    identifies one transfer of money.
+    identifies a single transfer of money.
     """
 
     id: str
@@ -146,7 +149,7 @@ def orders_ending_in(connection: Connection, ending: str) -> list[NearOrder]:
     """Return at most ten orders whose code ends with these characters in upper or lower case, the latest first.
 
     If the characters are a complete code, only that order is returned. If there are fewer than four characters, the
-    result is empty. There is no index for this search, so it reads the whole table.
+    result is empty. There is no index for this search, so the whole table is read.
     """
     if len(ending) < _SHORTEST_ENDING:
         return []

@@ -1,4 +1,4 @@
-"""Find a callback's payment. If possible, use an index and do not read the whole table.
+"""Find a callback's payment, if possible through an index and without reading the whole table.
 
 ``"orderCode"`` has a unique index. The reference ``"providerTransactionId"`` has no index in production. A callback
 from ZaloPay, VNPay or MoMo contains the order code, so the unique index finds the payment. A PayOS callback contains a
@@ -82,8 +82,8 @@ def needs_walk(connection: Connection, callback: Callback | Unclear) -> bool:
 
     This is true if the callback has no order code and the reference may have no index.
 
-    Each connection learns from its first walk whether the reference is indexed. A pooled connection lives for a few
-    minutes, so payctl notices a new index soon.
+    Each connection learns from its first walk whether the reference is indexed. A pooled connection is open for only a
+    few minutes, so payctl soon notices a new index.
     """
     return callback.order_hint is not None and connection.info.get(_UNINDEXED) != 0
 

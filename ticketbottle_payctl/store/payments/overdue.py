@@ -1,4 +1,4 @@
-"""Find payments that no callback has settled. payctl can then query the gateways of these payments."""
+"""Find payments that no callback has settled, so that payctl can query their gateways."""
 
 from __future__ import annotations
 
@@ -42,8 +42,9 @@ _OVERDUE = f"""status = 'PENDING' AND "createdAt" < %(before)s
 class Overdue:
     """The condition for overdue payments, which are PENDING and were created before ``before``.
 
-    If ``gateway`` is None, payments of all gateways are included. Some gateways no longer know old payments. For each
-    such gateway, ``known_since`` has the creation time of the oldest payment that the gateway can still know.
+    If ``gateway`` is None, payments of all gateways are included. Some gateways no longer know old payments.
+    ``known_since`` has an instant for each such gateway. The gateway no longer knows payments that were created before
+    this instant.
     """
 
     before: datetime
@@ -79,7 +80,7 @@ def _parameters(wanted: Overdue) -> dict[str, object]:
 
 
 def named(connection: Connection, names: Sequence[str]) -> list[Unsettled]:
-    """Return the payments with these ids or order codes, oldest first. A payment can have any status."""
+    """Return the payments with these ids or order codes, whatever their status, oldest first."""
     rows = connection.exec_driver_sql(
         f"""
         SELECT {_COLUMNS} FROM payments WHERE id = ANY(%(names)s) OR "orderCode" = ANY(%(names)s)

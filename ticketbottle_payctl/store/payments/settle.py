@@ -87,7 +87,7 @@ def lock(connection: Connection, callback: Callback) -> tuple[Payment, datetime]
 
 
 def find(connection: Connection, callback: Unclear) -> Payment | None:
-    """Return the payment that an unclear callback names, if both have the same gateway. Lock no row."""
+    """Return the payment that an unclear callback names, if it is a payment of the callback's gateway. Lock no row."""
     found = _found(connection, callback, _FIND_DIRECTLY, _FIND_BY_WALK)
     return found[0] if found and is_of_gateway(found[0], callback.provider) else None
 

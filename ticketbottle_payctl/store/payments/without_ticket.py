@@ -13,12 +13,12 @@ from ticketbottle_payctl.store.db.owner_time import NOW, aware, stored
 from ticketbottle_payctl.store.outbox import states
 
 MOST_SHOWN = 20
-"""The maximum number of orders of each kind that are listed. All orders are counted."""
+"""The maximum number of orders that are listed for each kind. All orders are counted."""
 
 WAITS_AFTER = timedelta(seconds=1)
 """The age above which a pending event counts as waiting.
 
-A publisher is probably already sending a newer pending event.
+A publisher is probably sending newer pending events already.
 """
 
 _CLOCKS_DIFFER = timedelta(hours=1)
@@ -34,7 +34,7 @@ class WithoutTicket(StrEnum):
 
 
 class OpenOrder(NamedTuple):
-    """An order that was paid or may have been paid, and that has no ticket.
+    """An order that was paid, or that may have been paid, but has no ticket.
 
     ``id`` is the id of the event, payment or receipt that shows the fault. ``at`` is the time when the event was
     created, the payment was completed, or the callback arrived. ``amount`` is in whole VND. ``why`` is the event's last

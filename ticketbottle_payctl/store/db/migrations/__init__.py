@@ -36,7 +36,7 @@ class SchemaStatus:
 
 
 def known() -> list[Migration]:
-    """Return every step of this version of payctl, in order."""
+    """Return all steps that this version of payctl knows, in order."""
     steps = sorted((entry for entry in files(__name__).iterdir() if entry.name.endswith(".sql")), key=lambda e: e.name)
     return [Migration(int(entry.name[:4]), entry.name[:-4], entry.read_text("utf-8")) for entry in steps]
 
