@@ -1,7 +1,7 @@
 """Start the database with the same durability settings as in production, and fill the outbox before each turn.
 
 Autovacuum is off, because it could run in one contender's turn but not in another's. A separate benchmark holds an old
-snapshot. It measures the publisher while vacuum cannot remove rows.
+snapshot, and measures the publisher while vacuum cannot remove rows.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def run(command: Sequence[str], environ: Mapping[str, str] | None = None, *, che
 
 
 def python(module: str, *arguments: str) -> list[str]:
-    """Return the command that runs one of payctl's modules with the current interpreter."""
+    """Return the command that runs one of the project's modules with the current interpreter."""
     return [sys.executable, "-m", module, *arguments]
 
 

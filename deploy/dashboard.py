@@ -34,7 +34,7 @@ def dashboard(alarms: list[tuple[str, str | None]]) -> dict[str, Any]:
 def _if_there(name: str, condition: str) -> dict[str, Any]:
     """Return an expression for an alarm's entry in the list.
 
-    Its value is an empty string if the alarm does not exist.
+    If the alarm does not exist, the expression's value is an empty string.
     """
     return {"Fn::If": [condition, {"Fn::Sub": f',"${{{name}.Arn}}"'}, ""]}
 

@@ -53,7 +53,7 @@ def template_text(current: str) -> str:
 def cloudformation(template: str, release: str = NO_RELEASE, build: Build = NO_BUILD) -> str:
     """Return the template as plain CloudFormation JSON for this release.
 
-    The location of the zips is given by parameters.
+    Parameters give the location of the zips.
     """
     source = yaml_parse(template)
     del source["Parameters"]["Release"], source["Globals"]["Function"]["CodeUri"]

@@ -3,8 +3,9 @@
     .venv-sbom/bin/python -m deploy.sbom --folder build/package/layer/python --target build/package
     sbom/bin/python deploy/sbom.py --interpreter /opt/payctl/bin/python --target /opt/payctl/share/payctl
 
-cyclonedx-py reads the metadata of the installed packages, not a lock file, so the SBOM lists what is shipped. It
-validates the SBOM against CycloneDX's schema before it writes the file. The same packages give the same bytes.
+cyclonedx-py reads the metadata of the installed packages, not a lock file, so the SBOM lists what is shipped.
+cyclonedx-py validates the SBOM against CycloneDX's schema before it writes the file. The same packages give the same
+bytes.
 """
 
 from __future__ import annotations

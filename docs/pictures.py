@@ -209,7 +209,7 @@ def _shown(content: str) -> list[str]:
 
 
 def _refreshed(page: Path, path: str) -> tuple[str, list[Ran]]:
-    """Run a page's commands in order. Return the page with new excerpts, and the commands' runs."""
+    """Run a page's commands in order. Return the page with new excerpts, and the result of each command."""
     text, done = page.read_text("utf-8"), ""
     ran: list[Ran] = []
     with demo(path) as world:

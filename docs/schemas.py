@@ -1,6 +1,6 @@
 """Write the JSON Schemas that ``payctl schema`` prints.
 
-The schemas come from the types of the facts next to the reports. ``make docs`` runs this script. With ``--check``, the
+The schemas are generated from the types of the reports' facts. ``make docs`` runs this script. With ``--check``, the
 script only names the files that would change, and exits with 1 if there are any.
 """
 

@@ -46,7 +46,7 @@ _LONGEST_LINE = 16 * 1024 * 1024
 class Archive:
     """An archive file to which only one process can append at a time.
 
-    Only the file's owner must be able to read the file, because payloads name orders.
+    The file must be readable only by its owner, because payloads name orders.
 
     Raises:
         InputError: the file cannot be opened, is a link or not a regular file, belongs to another user, is accessible

@@ -1,7 +1,7 @@
 """Send one HTTP request with httpx. The response size and the total time are limited.
 
-The client does not follow redirects, and does not use proxies or cookies. It always verifies TLS certificates. Only
-requests to a loopback address are allowed without TLS.
+The client does not follow redirects, and does not use proxies or cookies. The client always verifies TLS certificates.
+Only requests to a loopback address are allowed without TLS.
 """
 
 from __future__ import annotations

@@ -29,8 +29,8 @@ def connection_config(settings: KafkaSettings) -> ClientConfig:
     """Return the settings for connection, TLS and login, which producers, consumers and admin clients share.
 
     Raises:
-        ConfigError: the CA file contains no certificates, or the mechanism is aws-iam and the msk extra, the region or
-            the AWS credentials are missing.
+        ConfigError: the CA file contains no certificates, or the msk extra, the region or the AWS credentials for
+            aws-iam are missing.
     """
     return {
         "bootstrap.servers": settings.brokers,

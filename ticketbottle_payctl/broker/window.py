@@ -1,8 +1,8 @@
-"""Read the records of given events since an instant. Keep ids, keys, offsets and digests, but not the values.
+"""Read the records of given events that were written since an instant.
 
-Every partition is read up to where it ends when the read starts. Records of other events are only counted, so memory
-use grows only with the number of records of the given events. The result says for each partition whether it was read
-completely.
+Keep ids, keys, offsets and digests, but not the values. Every partition is read up to where it ends when the read
+starts. Records of other events are only counted, so memory use grows only with the number of records of the given
+events. The result says for each partition whether it was read completely.
 """
 
 from __future__ import annotations

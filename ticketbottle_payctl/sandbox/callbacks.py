@@ -82,7 +82,7 @@ def scenarios(provider: str) -> tuple[Scenario, ...]:
 def callback(payment: SandboxPayment, scenario: Scenario = Scenario.PAID, environ: Environ | None = None) -> Request:
     """Return the request in which the payment's gateway reports ``scenario``.
 
-    It is signed with the keys in ``environ``.
+    The request is signed with the keys in ``environ``.
 
     The default keys come from :func:`environment`. Except in ``WRONG_AMOUNT``, the request has the payment's amount.
 

@@ -56,8 +56,8 @@ class Postgres:
 
     The data is in a new directory inside ``within``. The default is the system's temporary directory. If ``within`` is
     in memory (:func:`~ticketbottle_payctl.sandbox.server.in_memory`), the server starts without waiting for a busy
-    disk. ``settings`` are parameters of postgresql.conf, such as ``{"wal_level": "logical"}``. They override this
-    module's defaults.
+    disk. ``settings`` are parameters of postgresql.conf, such as ``{"wal_level": "logical"}``. These settings override
+    this module's defaults.
 
     Raises:
         ConfigError: PostgreSQL's programs were not found.
@@ -135,8 +135,8 @@ class Postgres:
     def restart(self, mode: Mode = "fast", *, settings: Mapping[str, str] | None = None) -> None:
         """Stop the server if it is running, change ``settings``, and start it with the same port, data and password.
 
-        With the ``immediate`` mode, the server stops as in a crash. It flushes nothing, and recovers from the
-        write-ahead log when it starts again.
+        With the ``immediate`` mode, the server stops as in a crash. The server flushes nothing, and recovers from the
+        write-ahead log at the next start.
         """
         self.stop(mode)
         self._settings.update(settings or {})

@@ -102,7 +102,7 @@ class DatabaseSettings:
 def _location(url: DatabaseUrl, place: DatabasePlace) -> dict[str, str]:
     """Return libpq's parameters for the servers, the database and the user.
 
-    They keep libpq from using PG variables and files.
+    These parameters keep libpq from using PG variables and files.
     """
     hosts = (url.parameters.get("host") or url.host or "").split(",")
     if len(hosts) != len(place.servers):

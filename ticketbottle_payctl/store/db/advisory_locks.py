@@ -25,7 +25,10 @@ def take(namespace: Namespace, key: int | str) -> str:
 
 
 def try_take(namespace: Namespace, key: int | str) -> str:
-    """Return an SQL expression that tries to take a lock. It is true if the lock was taken. ``key`` can be SQL."""
+    """Return an SQL expression that tries to take a lock. The expression is true if the lock was taken.
+
+    ``key`` can be SQL.
+    """
     return f"pg_try_advisory_xact_lock({namespace:d}, {key})"
 
 

@@ -91,7 +91,7 @@ def table_name(connection: Connection) -> str:
 def make_slot(engine: Engine, table: str, max_retries: int, *, limit: int, patience: timedelta) -> list[Pending]:
     """Create the slot. Return the events that were pending when the slot was created, at most ``limit``, oldest first.
 
-    This call waits until the transactions that are writing now have ended. It blocks no other session.
+    This call waits until the transactions that are writing now have ended, but blocks no other session.
 
     Raises:
         GuardError: the slot already exists.

@@ -192,7 +192,7 @@ def oldest_pending(connection: Connection, max_retries: int) -> float | None:
 
 
 _MOST_MORE_IN_RANGE = 1000
-"""The maximum number of events by which a claimed range may exceed the expected number."""
+"""The maximum number of events by which a claimed range can exceed the expected number."""
 
 _EVENT = itemgetter(slice(1, None))
 _BY_POSITION = itemgetter(5, 0)

@@ -31,7 +31,7 @@ class Parts(NamedTuple):
 
     @property
     def number(self) -> int:
-        """Return the number of parts. The last part may be shorter."""
+        """Return the number of parts. The last part can be shorter."""
         return max(1, int(-(-(self.until - self.since).total_seconds() // self.step_s)))
 
     def start(self, part: int) -> datetime:

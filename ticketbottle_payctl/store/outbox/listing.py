@@ -121,7 +121,7 @@ class ListedPayment(TypedDict, total=False):
     currency: str
     provider: str
     provider_transaction_id: str
-    """The reference under which the gateway knows the payment."""
+    """The gateway's reference for the payment."""
     created_at: datetime
     updated_at: datetime
     completed_at: datetime | None

@@ -42,11 +42,11 @@ class By(StrEnum):
 class Recent(NamedTuple):
     """Counts and lags of the newest published events. Instants are UTC without a zone, as in the table.
 
-    ``created_since`` and ``sent_since`` are the earliest instants for which the counts are complete. They are later
-    than the window's start if the window has more than :data:`NEWEST` events. The ``recent`` counts cover the last
-    minute. Lags are seconds from ``"createdAt"`` to ``"publishedAt"``, or None if no event was sent. ``newest_sent`` is
-    the creation time of the newest event that was sent in the last minute. ``last_sent`` is the time when an event was
-    last sent, or None.
+    ``created_since`` and ``sent_since`` are the earliest instants for which the counts are complete. Both instants are
+    later than the window's start if the window has more than :data:`NEWEST` events. The ``recent`` counts cover the
+    last minute. Lags are seconds from ``"createdAt"`` to ``"publishedAt"``, or None if no event was sent.
+    ``newest_sent`` is the creation time of the newest event that was sent in the last minute. ``last_sent`` is the time
+    when an event was last sent, or None.
     """
 
     now: datetime
@@ -174,7 +174,10 @@ def recent(connection: Connection, window_s: float) -> Recent:
 def unpublished(
     connection: Connection, max_retries: int, *, late_after_s: float, seen: Recent | None = None
 ) -> Unpublished:
-    """Count the events that are not marked as published, and those that were created in the window of ``seen``."""
+    """Count the events that are not marked as published.
+
+    Among these events, also count those that were created in the window of ``seen``.
+    """
     sql = f"""
         WITH each AS (
             SELECT CASE WHEN {states.half_marked()} THEN 'sent' ELSE {states.name()} END AS state, "createdAt" AS made
