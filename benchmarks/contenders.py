@@ -69,7 +69,7 @@ def clean_up(_rows: int, _batch: int) -> int:
 
 
 def clean_up_telling(_rows: int, _batch: int) -> int:
-    """Run the same job as ``payctl cleanup``, and tell the parent process when a batch is done."""
+    """Run the same job as ``payctl cleanup``, and notify the parent process after each batch."""
     engine = make_engine(Settings.from_env(environ).database)
     return cleanup(engine, retention=timedelta(days=1), max_retries=5, done=lambda _: _tell()).deleted
 

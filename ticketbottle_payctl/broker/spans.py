@@ -1,4 +1,4 @@
-"""Choose the first offset to read in each partition, so that no record from after an instant is missed."""
+"""Choose the first offset to read in each partition, so that no record since a given instant is missed."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Read the state of the outbox at a cost that does not grow with the number of published events.
 
-Pending and dead events are counted exactly. This uses the index on (published, "createdAt") and skips published rows.
-Of the published rows, only a fixed number is read, the newest first. The total number of rows is counted if the table
-is small, and is estimated from the table's statistics if the table is large.
+Pending and dead events are counted exactly. The counts use the index on (published, "createdAt"), which skips published
+rows. Of the published rows, only a fixed number is read, the newest first. The total number of rows is counted if the
+table is small, and is estimated from the table's statistics if the table is large.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ WITH settled AS (
 
 
 def lock(connection: Connection, callback: Callback) -> tuple[Payment, datetime] | None:
-    """Lock the row of a callback's payment. Return the payment, and the database's time (UTC) when the row was locked.
+    """Lock the row of a callback's payment. Return the payment, and the database's time (UTC) after locking.
 
     The payment is found by its reference, or by its order code if no payment has this reference. If there is no such
     payment, return None.
