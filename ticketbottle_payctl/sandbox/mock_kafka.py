@@ -169,7 +169,7 @@ class MockKafka:
 
 
 def _library() -> ctypes.CDLL:
-    """Return the librdkafka library that confluent_kafka uses, so that both have the same version."""
+    """Return the librdkafka that confluent_kafka uses, so that the mock cluster and the client share one version."""
     for place in _places():
         with suppress(OSError):
             return _declare(ctypes.CDLL(str(place)))
