@@ -84,10 +84,10 @@ def _options(parameters: Sequence[Any], context: Any) -> Iterator[str]:  # noqa:
 
 def _environment() -> Iterator[str]:
     yield from ("# The environment", "", NOTICE, "")
-    yield "Every variable that payctl reads. An empty value counts as not set; for `true or false` it means false. In a"
-    yield "profile the same names are keys ([guards](../how-to/guards.md)). A variable that is set overrides the"
-    yield "profile, and `payctl config show` says where each value comes from. Each function on AWS but `probe` is in"
-    yield "the VPC."
+    yield "This page lists every variable that payctl reads. An empty value counts as not set. If the form is `true or"
+    yield "false`, an empty value means false. A profile uses the same names as keys ([guards](../how-to/guards.md)). A"
+    yield "variable in the environment overrides the profile. `payctl config show` says where each value comes from. On"
+    yield "AWS, every function except `probe` is in the VPC."
     for section in reference.sections():
         yield from ("", f"## {section.title}", "")
         if section.introduction:
@@ -110,20 +110,21 @@ def _readers(readers: Sequence[str]) -> str:
 
 def _errors() -> Iterator[str]:
     yield from ("# Errors and exit codes", "", NOTICE, "")
-    yield from ("## Exit codes", "", "A command ends with one of these:", "", "| code | |", "|---|---|")
+    yield from ("## Exit codes", "", "A command exits with one of these codes:", "", "| code | |", "|---|---|")
     for code, meaning in exit_codes.rows():
         yield f"| {code} | {meaning} |"
     yield from (
         "",
         "Three exit codes are answers and not errors: 5 means no, 6 means that some of the work failed, and 10 means",
     )
-    yield "that the time was up. Then `error` is null, and the result has the details. With `publish-outbox`, 9 is such"
-    yield from ("an answer too: another process holds a shard, and `result.locked_by` names it.", "")
-    yield "If the result cannot be written to stdout, finished work keeps its exit code. A command that changed"
-    yield "nothing then ends with 4 and the error `OUTPUT`. A closed stdout is not an error."
+    yield "that the time was up. With these codes, `error` is null, and the result has the details. With"
+    yield "`publish-outbox`, exit code 9 is an answer too. It means that another process holds a shard, which"
+    yield from ("`result.locked_by` names.", "")
+    yield "If payctl cannot write the result to stdout, a command that changed something keeps its exit code. A command"
+    yield "that changed nothing exits with 4 and the error `OUTPUT`. A closed stdout is not an error."
     yield from ("", "## Errors", "")
-    yield "An error on stderr, and `error` in the JSON document, has one of these codes, a message that says what"
-    yield "failed, and a hint. The table has the usual hints. If payctl knows more, the error has a more exact hint."
+    yield "Each error, on stderr and as `error` in the JSON document, has one of these codes, a message that says what"
+    yield "failed, and a hint. The table shows the usual hints. If payctl knows more, it gives a more precise hint."
     yield from (
         "",
         "| error | exit code | trying again may help | what it means | what to do |",
@@ -137,9 +138,9 @@ def _errors() -> Iterator[str]:
 
 def _schemas() -> Iterator[str]:
     yield from ("# Schemas", "", NOTICE, "")
-    yield "With `-o json` a command prints one JSON document. Its field `schema` names its form, for example"
-    yield "`payctl.stats/1`. Within a version, fields are only added. `payctl schema NAME` prints the JSON Schema of a"
-    yield "form, and `payctl schema` lists them. Every document has the fields of the first table."
+    yield "With `-o json`, a command prints one JSON document. The document's `schema` field names its form, for"
+    yield "example `payctl.stats/1`. Within a version, we only add fields. `payctl schema NAME` prints the JSON Schema"
+    yield "of a form, and `payctl schema` lists all forms. Every document has the fields in the first table."
     folder = "../../ticketbottle_payctl/schemas"
     envelope = json.loads((HERE / folder / "envelope-1.json").read_text("utf-8"))
     yield from ("", "## Every document", "", "| field | meaning |", "|---|---|")
@@ -153,8 +154,8 @@ def _schemas() -> Iterator[str]:
 
 
 _PARTS = {
-    "counts": "Numbers of the things that the command did.",
-    "result": "The answer of a command that has one answer.",
+    "counts": "The command's counts, such as the number of published events.",
+    "result": "The answer, if the command has a single answer.",
     "items": "The rows of a list, or the parts of an answer.",
 }
 """The descriptions of the fields that each command's own schema defines in detail."""
@@ -163,12 +164,11 @@ _PARTS = {
 def _metrics() -> Iterator[str]:
     yield from ("# Metrics", "", NOTICE, "")
     yield "The functions write these metrics in CloudWatch's embedded metric format, in the namespace"
-    yield f"`{metrics.NAMESPACE}`. The alarms and the dashboard are made from the same list. Every metric has the"
+    yield f"`{metrics.NAMESPACE}`. The alarms and the dashboard are generated from the same list. Every metric has the"
     yield "dimension `env`, and one of the dimensions in the column *by*. The column *statistic* names the statistic"
-    yield "that is useful for a period."
-    yield "A metric marked ● is written by every run of its functions, even if it is 0."
+    yield "that is useful for a period. Every run of a function writes the metrics marked ●, even if the value is 0."
     yield ""
-    yield "On a machine without CloudWatch, `payctl stats` and `payctl stats --prometheus` have the outbox's numbers."
+    yield "Without CloudWatch, use `payctl stats` and `payctl stats --prometheus`, which show the outbox's numbers."
     yield from ("", "| metric | meaning | unit | statistic | by | functions |", "|---|---|---|---|---|---|")
     for one in metrics.METRICS:
         by = " or ".join(each[-1] for each in one.dimensions)
@@ -180,11 +180,11 @@ def _metrics() -> Iterator[str]:
 
 def _log_events() -> Iterator[str]:
     yield from ("# Log events", "", NOTICE, "")
-    yield "The functions and `payctl publish-outbox --loop` write one line of JSON for each log event. The field"
-    yield "`message` is its name. Each line also has `timestamp` (UTC), `level`, `service` and `env`, and inside a"
-    yield "function `function`, `function_request_id` and `cold_start`. Lines about a callback have `correlation_id`. A"
-    yield "field without a value is left out. No line contains a secret."
-    yield from ("", "| log event | level | meaning | fields of its own |", "|---|---|---|---|")
+    yield "The functions and `payctl publish-outbox --loop` write one line of JSON for each log event. The `message`"
+    yield "field contains the event's name. Each line also has `timestamp` (UTC), `level`, `service` and `env`. A"
+    yield "function's lines also have `function`, `function_request_id` and `cold_start`. Lines about a callback have"
+    yield "`correlation_id`. payctl leaves out a field without a value. No line contains a secret."
+    yield from ("", "| log event | level | meaning | its own fields |", "|---|---|---|---|")
     for one in log_events.events():
         levels = ", ".join("WARN" if level == "warning" else level.upper() for level in one.levels)
         yield f"| `{one.name}` | {levels} | {_cell(one.meaning)} | {', '.join(f'`{each}`' for each in one.fields)} |"
@@ -200,7 +200,7 @@ def _failures() -> Iterator[tuple[Failure, str]]:
 
 
 _NOT_OURS: tuple[tuple[BaseException, str], ...] = (
-    (typer.BadParameter(""), "The command line is not understood."),
+    (typer.BadParameter(""), "payctl does not understand the command line."),
     (KeyboardInterrupt(), "Ctrl-C. payctl first finished or rolled back the work in flight."),
     (TerminatedError(), "SIGTERM. payctl first finished or rolled back the work in flight."),
     (RuntimeError(), "A bug: something that payctl did not expect."),

@@ -71,7 +71,7 @@ _DATABASE = (
         NONE,
         (CLI, *IN_THE_VPC),
         "postgresql://payctl_operator:...@db.example:5432/payments",
-        "The database's URL, in Prisma's form. See [database-url.md](../how-to/database-url.md).",
+        "The database's URL, in Prisma's format. See [database-url.md](../how-to/database-url.md).",
     ),
     Variable(
         "PAYCTL_DB_POOL",
@@ -79,7 +79,7 @@ _DATABASE = (
         "true",
         (CLI, *IN_THE_VPC),
         "false",
-        "If true, payctl keeps connections open. If false, it opens one for each transaction, for a pooler.",
+        "If true, payctl keeps connections open. If false, it opens one for each transaction.",
     ),
     Variable(
         "PGSSLMODE",
@@ -114,7 +114,7 @@ _DATABASE = (
                 "PGREQUIREPEER",
                 TEXT,
                 "postgres",
-                "The required owner of the server process, for a connection by socket.",
+                "The required owner of the server process, for a connection through a socket.",
             ),
             ("PGSSLCRL", FILE, "/etc/payctl/revoked.pem", "A file with revoked certificates."),
             ("PGSSLCRLDIR", "directory", "/etc/payctl/revoked", "A directory with revoked certificates."),
@@ -162,7 +162,7 @@ _OUTBOX = (
         WHOLE,
         (CLI, CLEANUP),
         "30",
-        "The time after which the cleanup deletes published events.",
+        "The number of days after which the cleanup deletes published events.",
     ),
     _known("PAYCTL_SHARDS", WHOLE, (CLI, PUBLISH), "4", "The number of shards. All publishers need the same number."),
     _known(
@@ -177,7 +177,7 @@ _OUTBOX = (
         WHOLE,
         (PUBLISH,),
         "50",
-        "The time that one tick publishes. With 0, a tick publishes the backlog once.",
+        "The number of seconds for which one tick publishes. With 0, a tick publishes the backlog once.",
     ),
 )
 _AWS = (
@@ -237,7 +237,7 @@ _OF_LAMBDA = (
         "provisioned-concurrency",
         "The start type. With provisioned concurrency, the webhook connects before its first callback.",
     ),
-    Variable("AWS_XRAY_DAEMON_ADDRESS", "host:port", NONE, FUNCTIONS, "169.254.100.1:2000", "Where spans are sent."),
+    Variable("AWS_XRAY_DAEMON_ADDRESS", "host:port", NONE, FUNCTIONS, "169.254.100.1:2000", "The address for spans."),
     Variable(
         "_X_AMZN_TRACE_ID",
         TEXT,
@@ -260,12 +260,12 @@ _TRACING = (
     *(
         Variable(name, kind, NONE, (CLI,), example, meaning)
         for name, kind, example, meaning in (
-            ("OTEL_TRACES_EXPORTER", "otlp, console or none", "otlp", "The exporter for spans; needs the extra otel."),
+            ("OTEL_TRACES_EXPORTER", "otlp, console or none", "otlp", "The exporter for spans; needs the otel extra."),
             (
                 "OTEL_EXPORTER_OTLP_ENDPOINT",
                 URL,
                 "http://127.0.0.1:4318",
-                "The address for spans. Setting it switches spans on.",
+                "The address for spans. Setting this variable turns spans on.",
             ),
             ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", URL, "http://127.0.0.1:4318/v1/traces", "The same, for spans only."),
             (
