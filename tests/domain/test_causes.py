@@ -39,7 +39,7 @@ LOCKED = Waiting(
     Reason.LOCKED, COMPLETED, 1, LATE, "e4", holder=Holder(4711, "psql", "minh", "idle in transaction", 90)
 )
 BLOCKED = Waiting(Reason.BLOCKED, COMPLETED, 1, 5.0, "e5", blocker="d1", blocker_type=COMPLETED)
-SUPERSEDED = BLOCKED._replace(blocker_type=FAILED)
+SUPERSEDED = BLOCKED._replace(blocker_type=FAILED, error="MSG_SIZE_TOO_LARGE: Broker: Message size too large")
 TOO_LARGE = DeadGroup("0a1b2c3d", 1, [COMPLETED], "d1", "MSG_SIZE_TOO_LARGE: Broker: Message size too large", 2_000)
 OLD_FAILURE = TOO_LARGE._replace(event_types=[FAILED], superseded=1)
 NO_TOPIC = Brokers(stopped={COMPLETED: "Broker: Unknown topic or partition"})
@@ -179,7 +179,7 @@ def test_no_replay_is_advised_for_an_event_that_would_die_again(group, blocked, 
         (seen(dead=9, superseded=8, superseded_ids=["d1", "d2"], dead_groups=[OLD_FAILURE]),
          ["1 more dead event with other errors", "8 dead events do no harm"]),
         (seen(SUPERSEDED, dead=1, blocked=1, superseded=1, superseded_ids=["d1"], dead_groups=[OLD_FAILURE]),
-         ["1 event is dead: MSG_SIZE", "event e5 waits behind dead event d1"]),
+         ["event e5 waits behind dead event d1 of its payment"]),
     ],
 )  # fmt: skip
 def test_a_superseded_event_is_told_apart_if_it_blocks_nothing(evidence, expected):
@@ -190,6 +190,35 @@ def test_a_superseded_event_is_told_apart_if_it_blocks_nothing(evidence, expecte
     facts = [cause.fact for cause in causes(evidence, ANSWERED)]
     assert len(facts) == len(expected)
     assert all(fact.startswith(start) for fact, start in zip(facts, expected, strict=True)), facts
+
+
+@pytest.mark.parametrize(
+    ("blocked", "groups"),
+    [
+        (SUPERSEDED, [OLD_FAILURE]),
+        (SUPERSEDED, [OLD_FAILURE._replace(events=2)]),
+        (SUPERSEDED, [TOO_LARGE, OLD_FAILURE]),
+        (BLOCKED, [TOO_LARGE]),
+    ],
+)
+def test_a_dead_event_in_the_way_is_told_once_with_its_command(blocked, groups):
+    """Only the cause of the blocked events says that a dead event is in the way, and no two causes name one command."""
+    superseded = sum(group.superseded for group in groups)
+    found = causes(seen(blocked, dead=3, blocked=1, superseded=superseded, dead_groups=groups), ANSWERED)
+    commands = [typed(cause.command) for cause in found if cause.command]
+    assert len({*commands}) == len(commands) == len(found)
+    words = [f"{cause.fact} {cause.meaning}" for cause in found]
+    assert [each for each in words if "blocks the later events" in each] == []
+    assert sum("waits behind dead event" in each for each in words) == 1
+    assert len(found) > 1 or "PAYMENT_FAILED (MSG_SIZE_TOO_LARGE: Broker: Message size too large)" in found[0].meaning
+
+
+def test_no_release_is_advised_for_dead_events_that_are_not_superseded():
+    """A group of two dead failures, of which one is superseded, is replayed: the replay leaves the superseded out."""
+    mixed = OLD_FAILURE._replace(events=2, error="NO: reply")
+    found = causes(seen(SUPERSEDED, dead=2, blocked=1, superseded=1, dead_groups=[mixed]), ANSWERED)
+    assert typed(found[0].command) == "payctl replay --failed --error-group 0a1b2c3d"
+    assert found[0].command.rows == 1
 
 
 def test_no_release_is_advised_if_an_event_could_overtake_a_success():

@@ -17,14 +17,16 @@ def of_dead(evidence: Evidence) -> Iterator[Cause]:
     by_debezium = evidence.slot_active is not None  # then no event is blocked, and replayed events are not sent
     blocked = [one for one in evidence.waiting if one.reason is Reason.BLOCKED and not by_debezium]
     apart = not evidence.blocked and not blocked  # otherwise a superseded event may block a success
-    for group in evidence.dead_groups:
+    groups = [group for group in evidence.dead_groups if not _is_only_in_the_way(group, blocked)]
+    for group in groups:
         dead = group.events - (group.superseded if apart else 0)
         if not dead:
             continue
         verb = "is" if dead == 1 else "are"
         fact = f"{count(dead, 'event')} {verb} dead: {group.error or 'no error was recorded'}"
-        meaning = "no publisher sends a dead event, and it blocks the later events of its payment"
-        advice, command = _of_superseded(group, blocked) or _of_error(group)
+        meaning = _NOT_SENT if blocked else f"{_NOT_SENT}, and it blocks the later events of its payment"
+        unknown = not evidence.superseded  # or the role may not read the payments
+        advice, command = (_of_superseded(group, blocked) if unknown else None) or _of_error(group)
         if by_debezium:
             advice, command = "do not replay: payctl publishes nothing here; see its payment", show(group.id)
         yield Cause(CauseKind.DEAD, dead, fact, meaning, advice, command)
@@ -37,16 +39,17 @@ def of_dead(evidence: Evidence) -> Iterator[Cause]:
             CauseKind.DEAD,
             rest,
             fact,
-            "each dead event blocks the later events of its payment",
+            _NOT_SENT if blocked else "each dead event blocks the later events of its payment",
             None,
             Command(("errors",)),
         )
     if blocked:
-        yield _of_blocked(evidence, blocked)
+        yield _of_blocked(evidence, blocked, with_error=groups != [*evidence.dead_groups])
     if apart and evidence.superseded:
         yield _of_harmless(evidence)
 
 
+_NOT_SENT = "no publisher sends a dead event"
 _RELEASE = (
     "skip the dead failure and send the success",
     Command(("publish-outbox",), options=("--on-dead", "release"), changes=True),
@@ -95,7 +98,12 @@ def _of_error(group: DeadGroup) -> tuple[str, Command]:
     return "remove the cause, then", replay
 
 
-def _of_blocked(evidence: Evidence, blocked: Sequence[Waiting]) -> Cause:
+def _is_only_in_the_way(group: DeadGroup, blocked: Sequence[Waiting]) -> bool:
+    """Return whether the cause of the blocked events says all about this group: each event is a superseded failure."""
+    return group.superseded == group.events and _of_superseded(group, blocked) is not None
+
+
+def _of_blocked(evidence: Evidence, blocked: Sequence[Waiting], *, with_error: bool) -> Cause:
     oldest = max(blocked, key=lambda one: one.oldest_s)
     events = max(evidence.blocked, total(blocked))
     event, blocker = named(oldest.id, oldest.order_code), oldest.blocker or ""
@@ -108,7 +116,8 @@ def _of_blocked(evidence: Evidence, blocked: Sequence[Waiting]) -> Cause:
     else:
         fact = f"{events:,} events wait behind a dead event of their payment; {event} waits behind {blocker}"
     if all(map(_is_superseded, blocked)):
-        meaning = f"a later success supersedes the dead {oldest.blocker_type}: do not replay it"
+        error = f" ({oldest.error})" if with_error and oldest.error else ""
+        meaning = f"a later success supersedes the dead {oldest.blocker_type}{error}: do not replay it"
         return Cause(CauseKind.BLOCKED, events, fact, meaning, *_RELEASE)
     meaning = "an event is sent only after the earlier events of its payment"
     return Cause(CauseKind.BLOCKED, events, fact, meaning, "resolve the dead event first", show(oldest.blocker or ""))

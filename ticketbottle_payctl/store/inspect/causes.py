@@ -49,7 +49,7 @@ _WAITING = f"""
           AND NOT EXISTS (SELECT FROM pg_locks AS l WHERE l.pid = t.pid AND {advisory_locks.held(Namespace.SHARDS)})
     ), judged AS (
         SELECT w.*, now, COALESCE(d.id, f.id) AS blocker, COALESCE(d.type, f.type) AS blocker_type,
-            COALESCE(w.error, f.error) AS last_error, w.made + b.wait * interval '1 second' AS due, {_HOLDER},
+            COALESCE(d.error, w.error, f.error) AS last_error, w.made + b.wait * interval '1 second' AS due, {_HOLDER},
             CASE WHEN d.id IS NOT NULL THEN 'blocked'
                  WHEN h.xid IS NOT NULL THEN 'locked'
                  WHEN w.tries > 0 AND w.made + b.wait * interval '1 second' > now THEN 'not_due'
