@@ -146,6 +146,41 @@ def test_a_backlog_without_created_or_published_events_is_stalled(stats, insert)
     assert (stats().drain, stats().drain_eta_s) == (Drain.STALLED, None)
 
 
+BLOCK = """UPDATE outbox SET "aggregateId" = 'one' WHERE id IN (
+    (SELECT id FROM outbox WHERE "retryCount" > 0) UNION ALL
+    (SELECT id FROM outbox WHERE NOT published AND "retryCount" = 0 ORDER BY id LIMIT {}))"""
+
+
+@pytest.mark.parametrize(
+    ("blocked", "expected"),
+    [(20, (Drain.DRAINING, pytest.approx(40 / (10 - 1), abs=0.2))), (60, (Drain.BLOCKED, None))],
+)
+def test_the_forecast_leaves_out_blocked_events(stats, backlog, insert, execute, blocked, expected):
+    """Only events that a publisher can send count. If only blocked ones are left, the forecast says so."""
+    backlog(600, 60)
+    insert(1, state="dead", age=timedelta(hours=1))
+    execute(BLOCK.format(blocked))
+    report = stats(explain=True)
+    assert (report.blocked, report.pending) == (blocked, 60)
+    assert (report.drain, report.drain_eta_s) == expected
+
+
+def test_two_samples_forecast_only_events_that_can_be_sent(stats):
+    """A backlog of 100 events, of which 60 are blocked, is gone when 40 more are sent."""
+    start = stats()
+    late = start.at + timedelta(seconds=30)
+
+    def second(**facts):
+        looks = iter([replace(start, pending=400), replace(start, at=late, **facts)])
+        look = followed(lambda: next(looks))
+        return [look(), look()][-1]
+
+    draining = second(pending=100, blocked=60)
+    assert (draining.drain, draining.drain_eta_s) == (Drain.DRAINING, 4.0)
+    left = second(pending=100, blocked=100)
+    assert (left.drain, left.drain_eta_s) == (Drain.BLOCKED, None)
+
+
 def rows(report):
     """Return the rows of a breakdown without their ages."""
     return [(row.label, row.pending, row.dead, row.published) for row in report.items]

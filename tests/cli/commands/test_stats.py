@@ -79,6 +79,17 @@ def test_stats_begin_with_the_age_of_the_oldest_pending_event(shown, insert):
     assert re.match(r"!  oldest pending event: 42 min 1\d s  3 dead\n", shown().stdout)
 
 
+def test_stats_say_that_nothing_can_be_sent_if_every_event_is_blocked(shown, stats, insert, execute):
+    """The forecast is no time, although a publisher has sent events within the last minute."""
+    insert(600, state="published", age=timedelta(seconds=10))
+    insert(1, state="dead", age=timedelta(hours=2))
+    insert(1, age=timedelta(hours=1))
+    execute("""UPDATE outbox SET "aggregateId" = 'one' WHERE NOT published""")
+    result = stats()["result"]
+    assert (result["blocked"], result["drain"], result["drain_eta_s"]) == (1, "blocked", None)
+    assert "\ndrain\tnothing can be sent: each event waits behind a dead one\n" in shown().stdout
+
+
 def test_stats_escape_control_characters_of_error_texts(shown, insert):
     """`payctl stats` escapes control characters in an event's error."""
     insert(1, state="dead", last_error="odd \x1b[2J[red]text")

@@ -30,9 +30,13 @@ _RECENT_S = 60.0
 
 
 class Drain(StrEnum):
-    """The trend of the backlog in the last minute. A single report estimates the trend from the rows that it reads."""
+    """The trend of the backlog in the last minute. A single report estimates the trend from the rows that it reads.
+
+    ``BLOCKED`` means that each pending event is blocked, so no publisher can send any of them.
+    """
 
     EMPTY = "empty"
+    BLOCKED = "blocked"
     DRAINING = "draining"
     GROWING = "growing"
     STALLED = "stalled"
@@ -69,7 +73,8 @@ class Tally:
 class StatsReport:
     """The state of the outbox.
 
-    Ages, lags and the forecast are in seconds, in database time. Rates are in events per second.
+    Ages, lags and the forecast are in seconds, in database time. Rates are in events per second. The forecast covers
+    the pending events that are not blocked.
 
     ``published`` includes events that the replaced service sent but did not mark as published, and ``sent_unmarked``
     counts these events. ``published`` and ``total`` are estimates unless ``exact`` is True. Rates and lags cover the
@@ -142,8 +147,11 @@ def read_state(connection: Connection, max_retries: int, since: timedelta) -> tu
 def explained(report: StatsReport, seen: Evidence) -> StatsReport:
     """Return the report with the causes that follow from the evidence."""
     found = causes(seen)
+    drain, eta = _without_blocked(report.drain, report.drain_eta_s, report.pending, seen.blocked)
     return replace(
         report,
+        drain=drain,
+        drain_eta_s=eta,
         blocked=seen.blocked,
         superseded=sum(cause.events for cause in found if cause.is_harmless),
         causes=found,
@@ -198,15 +206,22 @@ def _forecast_since(earlier: StatsReport, now: StatsReport) -> tuple[Drain, floa
     gone = earlier.pending - now.pending
     if gone > 0:
         elapsed = (now.at - earlier.at).total_seconds()
-        return Drain.DRAINING, round(now.pending * elapsed / gone, 1)
-    return (Drain.GROWING if gone < 0 else Drain.STALLED), None
+        return _without_blocked(Drain.DRAINING, now.pending * elapsed / gone, now.pending, now.blocked)
+    return _without_blocked(Drain.GROWING if gone < 0 else Drain.STALLED, None, now.pending, now.blocked)
+
+
+def _without_blocked(drain: Drain, eta: float | None, pending: int, blocked: int) -> tuple[Drain, float | None]:
+    """Return the forecast for the events that a publisher can send, from a forecast for all pending events."""
+    if pending and blocked >= pending:
+        return Drain.BLOCKED, None
+    return drain, None if eta is None else round(eta * (pending - blocked) / max(1, pending), 1)
 
 
 def _report(recent: Recent, found: Unpublished, total: Total) -> StatsReport:
     window_s = _seconds(recent.now - recent.created_since)
     sent_s = _seconds(recent.now - recent.sent_since)
     created = recent.created + found.created
-    drain, eta = _forecast(recent, found)
+    drain, eta = _without_blocked(*_forecast(recent, found), found.pending, 0)
     return StatsReport(
         at=aware(recent.now),
         pending=found.pending,
@@ -242,7 +257,7 @@ def _forecast(recent: Recent, found: Unpublished) -> tuple[Drain, float | None]:
     )
     outward = recent.recent_sent / min(_RECENT_S, _seconds(recent.now - recent.sent_since))
     if outward > inward:
-        return Drain.DRAINING, round(found.pending / (outward - inward), 1)
+        return Drain.DRAINING, found.pending / (outward - inward)
     return (Drain.GROWING if inward > outward else Drain.STALLED), None
 
 

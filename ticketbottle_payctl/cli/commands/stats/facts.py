@@ -88,9 +88,9 @@ class StatsFacts(TypedDict):
     rate: RateFacts
     """Within the window, the number of events created and published per second."""
     drain: NotRequired[Drain]
-    """Whether the backlog grows or shrinks."""
+    """Whether the backlog grows or shrinks; blocked if every pending event is blocked."""
     drain_eta_s: Seconds | None
-    """The seconds until no event is pending, at the rate of the last minute; null if the backlog does not shrink."""
+    """Seconds until only blocked events are pending, at the last minute's rate; null if the backlog does not shrink."""
     window_s: NotRequired[Seconds | None]
     """The window's length in seconds; shorter than requested if over 10,000 events were published in that time."""
     history: NotRequired[HistoryFacts]

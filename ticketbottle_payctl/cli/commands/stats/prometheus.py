@@ -36,7 +36,7 @@ def _metrics(report: StatsReport) -> Iterator[tuple[str, str, list[_Sample]]]:
     yield "sent_events_per_second", "Events published, in the window.", [("", report.out_per_s)]
     yield (
         "drain_eta_seconds",
-        "Time until the backlog is gone; absent if it is not shrinking.",
+        "Time until only blocked events are pending; absent if the backlog is not shrinking.",
         [("", report.drain_eta_s)],
     )
     if report.by is not None and report.by is not By.STATUS:

@@ -199,6 +199,8 @@ def forecast(report: StatsReport) -> Part:
     match report.drain:
         case Drain.EMPTY:
             return good("empty")
+        case Drain.BLOCKED:
+            return warn("nothing can be sent: each event waits behind a dead one")
         case Drain.DRAINING:
             return good(f"empty in {duration(report.drain_eta_s or 0)}")
         case Drain.GROWING:
