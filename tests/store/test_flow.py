@@ -132,3 +132,46 @@ def test_a_part_has_its_first_and_last_sending_and_who_came_after(read):
     assert found.newcomers == {
         0: Newcomers(2, SINCE + timedelta(hours=0.7)), 1: Newcomers(1, SINCE + timedelta(hours=1.5))
     }  # fmt: skip
+
+
+REQUEUED = """
+    INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome, before, after, at)
+    SELECT gen_random_uuid(), 0, 1, id, %(outcome)s, jsonb_build_object('published_at', %(sent)s::timestamp), '{}', %(at)s
+    FROM outbox
+"""
+
+
+@pytest.mark.parametrize(
+    ("outcome", "sent", "expected"),
+    [
+        ("requeued", -3, NOTHING._replace(created={0: 1}, joined={1: 1}, sent={1: (1, None, None, None)})),
+        ("requeued", None, NOTHING._replace(created={0: 1}, joined={0: 1}, sent={1: (1, 4320, 4320, 4320)},
+                                            lag_p50=4320, lag_p95=4320, lag_p99=4320)),
+        ("marked", -3, NOTHING._replace(created={0: 1}, joined={0: 1}, sent={1: (1, 4320, 4320, 4320)},
+                                        lag_p50=4320, lag_p95=4320, lag_p99=4320)),
+    ],
+    ids=["sent before", "dead before", "not requeued"],
+)  # fmt: skip
+def test_an_event_that_a_replay_sends_again_has_no_lag(read, engine, outcome, sent, expected):
+    """It waited only since it was requeued. If it had not been sent before, the customer waited since its creation."""
+    read((0.5, 1.7, 0))
+    first = None if sent is None else (SINCE + timedelta(hours=sent)).replace(tzinfo=None)
+    with engine.begin() as connection:
+        at = SINCE + timedelta(hours=1.2)
+        connection.exec_driver_sql(REQUEUED, {"outcome": outcome, "sent": first, "at": at})
+    with transaction(engine, Limits(), commit=False) as connection:
+        found = flow(connection, WINDOW, 5)
+    assert numbers(found) == expected
+    assert (found.slowest is None) is (expected.lag_p50 is None)
+
+
+def test_a_requeued_event_that_is_still_pending_waits_since_its_requeue(read, engine):
+    """An event that was sent before the window and requeued in its second hour did not wait in the first hour."""
+    read((-5, None, 0))
+    with engine.begin() as connection:
+        values = {"outcome": "requeued", "sent": SINCE.replace(tzinfo=None), "at": SINCE + timedelta(hours=1.2)}
+        connection.exec_driver_sql(REQUEUED, values)
+    with transaction(engine, Limits(), commit=False) as connection:
+        found = flow(connection, WINDOW, 5)
+    assert numbers(found) == NOTHING._replace(joined={1: 1})
+    assert found.newcomers == {1: Newcomers(1, SINCE + timedelta(hours=1.2))}

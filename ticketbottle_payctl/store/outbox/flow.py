@@ -13,7 +13,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.store.db.owner_time import aware, stored
-from ticketbottle_payctl.store.outbox import states
+from ticketbottle_payctl.store.outbox import republished, states
 
 MOST_READ = 1_000_000
 """The maximum number of published events that are read, starting with the newest."""
@@ -42,13 +42,14 @@ class Parts(NamedTuple):
 class SentPart(NamedTuple):
     """The number of events that were sent in one part of the window, and their lags in seconds.
 
-    The first of these events was sent at ``first``, and the last at ``last``.
+    The first of these events was sent at ``first``, and the last at ``last``. The lags are None if each event had been
+    sent before.
     """
 
     sent: int
-    lag_p50: float
-    lag_p95: float
-    longest: float
+    lag_p50: float | None
+    lag_p95: float | None
+    longest: float | None
     first: datetime
     last: datetime
 
@@ -79,9 +80,10 @@ class Flow(NamedTuple):
 
     The mappings omit parts without events. ``created`` counts all events that were created, and ``joined`` only those
     that are not dead now. ``newcomers`` counts those that were created after the last event was sent in the same part.
-    ``waiting`` counts the events that were waiting when the window started and are not dead now. Lags are seconds from
-    ``"createdAt"`` to ``"publishedAt"``, or None if no event was sent. Only published events that were created after
-    ``read_since`` were read. If all published events were read, ``read_since`` is None.
+    ``waiting`` counts the events that were waiting when the window started and are not dead now. Lags are seconds
+    from ``"createdAt"`` to ``"publishedAt"``, or None if no event was sent. An event that a replay sent again has no
+    lag, and waited only since it was requeued. Only published events that were created after ``read_since`` were
+    read. If all published events were read, ``read_since`` is None.
     """
 
     created: Mapping[int, int]
@@ -115,17 +117,24 @@ _CREATED = f"""
 """  # noqa: S608 - only constants are put in
 
 # Each event that waited or was sent in the window. The index skips the published events when it reads the others.
+# An event that a replay sends again joined when it was requeued, and has no lag. The customer did not wait for it.
 _FLOW = f"""
-    WITH touched AS MATERIALIZED (
-        SELECT ctid AS place, "createdAt" AS made, "publishedAt" AS sent FROM outbox
-        WHERE published = true AND "createdAt" > %(read_since)s AND "createdAt" < %(until_created)s
-          AND "publishedAt" >= %(since)s
+    WITH again AS MATERIALIZED (
+        SELECT item_id, max(at) AT TIME ZONE 'UTC' AS requeued FROM payctl.run_items
+        WHERE {republished.IS_REPUBLISHED} GROUP BY item_id
+    ), touched AS MATERIALIZED (
+        SELECT o.ctid AS place, COALESCE(requeued, o."createdAt") AS made, o."publishedAt" AS sent,
+            requeued IS NULL AS first
+        FROM outbox AS o LEFT JOIN again ON item_id = o.id
+        WHERE o.published = true AND o."createdAt" > %(read_since)s AND o."createdAt" < %(until_created)s
+          AND o."publishedAt" >= %(since)s
         UNION ALL
-        SELECT ctid, "createdAt", "publishedAt" FROM outbox
-        WHERE published = false AND "createdAt" < %(until_created)s
-          AND ("publishedAt" >= %(since)s OR {states.pending()})
+        SELECT o.ctid, COALESCE(requeued, o."createdAt"), o."publishedAt", requeued IS NULL
+        FROM outbox AS o LEFT JOIN again ON item_id = o.id
+        WHERE o.published = false AND o."createdAt" < %(until_created)s
+          AND (o."publishedAt" >= %(since)s OR {states.pending("o.")})
     ), sent AS NOT MATERIALIZED (
-        SELECT *, GREATEST(0, date_part('epoch', sent - made)) AS lag FROM touched
+        SELECT *, CASE WHEN first THEN GREATEST(0, date_part('epoch', sent - made)) END AS lag FROM touched
         WHERE sent >= %(since)s AND sent < %(until)s
     ), parts AS (
         SELECT {part_of("sent")} AS part, count(*) AS n, max(lag) AS longest, min(sent) AS first, max(sent) AS last,
@@ -147,7 +156,8 @@ _FLOW = f"""
         (SELECT json_object_agg(part, json_build_array(n, first)) FROM newcomers),
         (SELECT count(*) FROM touched WHERE made < %(since)s), p[1], p[2], p[3],
         o.id, o."eventType", o."createdAt", o."publishedAt", slowest.lag
-    FROM lags LEFT JOIN (SELECT place, lag FROM sent ORDER BY lag DESC, sent, made LIMIT 1) AS slowest ON true
+    FROM lags LEFT JOIN (
+        SELECT place, lag FROM sent WHERE lag IS NOT NULL ORDER BY lag DESC, sent, made LIMIT 1) AS slowest ON true
     LEFT JOIN outbox AS o ON o.ctid = slowest.place
 """  # noqa: S608 - only constants are put in
 
@@ -184,7 +194,9 @@ def flow(connection: Connection, parts: Parts, max_retries: int, most: int = MOS
     )
 
 
-def _sent(sent: int, p50: float, p95: float, longest: float, first: str, last: str) -> SentPart:  # noqa: PLR0913, PLR0917 - a row
+def _sent(  # noqa: PLR0913, PLR0917 - a row
+    sent: int, p50: float | None, p95: float | None, longest: float | None, first: str, last: str
+) -> SentPart:
     return SentPart(sent, p50, p95, longest, _read(first), _read(last))
 
 

@@ -1,0 +1,33 @@
+"""Tell apart the events that a replay sends again although they had been published before.
+
+An outbox row stores only the last time its event was sent. The record of a replay has the row as it was before, so it
+shows that an event had been sent. The customer of such an event did not wait until the second publication.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+IS_REPUBLISHED = "outcome = 'requeued' AND before->>'published_at' IS NOT NULL"
+"""The condition on a row of ``payctl.run_items`` that its event had been published before it was requeued."""
+
+
+def may_be_read(connection: Connection) -> bool:
+    """Return whether payctl's schema exists and the role may read the rows of runs. A publisher's role may not."""
+    found = connection.exec_driver_sql(
+        """
+        SELECT has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = 'payctl' AND c.relname = 'run_items'
+        """
+    ).scalar_one_or_none()
+    return bool(found)
+
+
+def was_sent_before(event_id: str) -> str:
+    """Return the condition that the event with this id had been published before its last replay.
+
+    It is a scalar subquery, so the server looks up each event in the index on the item's id.
+    """
+    return f"""COALESCE((SELECT true FROM payctl.run_items WHERE item_id = {event_id} AND {IS_REPUBLISHED} LIMIT 1), false)
+    """  # noqa: S608 - built from constants only
