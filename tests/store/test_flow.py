@@ -136,7 +136,8 @@ def test_a_part_has_its_first_and_last_sending_and_who_came_after(read):
 
 REQUEUED = """
     INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome, before, after, at)
-    SELECT gen_random_uuid(), 0, 1, id, %(outcome)s, jsonb_build_object('published_at', %(sent)s::timestamp), '{}', %(at)s
+    SELECT gen_random_uuid(), 0, 1, id, %(outcome)s, jsonb_build_object('published_at', %(sent)s::timestamp), '{}',
+        %(at)s
     FROM outbox
 """
 

@@ -29,5 +29,6 @@ def was_sent_before(event_id: str) -> str:
 
     It is a scalar subquery, so the server looks up each event in the index on the item's id.
     """
-    return f"""COALESCE((SELECT true FROM payctl.run_items WHERE item_id = {event_id} AND {IS_REPUBLISHED} LIMIT 1), false)
+    return f"""COALESCE((
+        SELECT true FROM payctl.run_items WHERE item_id = {event_id} AND {IS_REPUBLISHED} LIMIT 1), false)
     """  # noqa: S608 - built from constants only

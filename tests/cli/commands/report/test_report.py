@@ -248,6 +248,61 @@ def test_the_report_and_stats_say_the_same_about_superseded_events(engine, invok
     assert ("superseded: no harm" in said[0], "superseded: no harm" in said[1]) == (bool(harm), bool(harm))
 
 
+@pytest.mark.parametrize(
+    ("superseded", "pending", "words"),
+    [
+        (0, 0, "2 dead events, group"),
+        (1, 0, "2 dead events, 1 superseded, group"),
+        (2, 0, "2 dead events, superseded: no harm, group"),
+        (2, 1, "2 dead events, superseded, group"),
+    ],
+)
+def test_open_now_says_which_dead_events_are_superseded(engine, invoke, ask, database_url, superseded, pending, words):
+    """Only if an event waits does the section name the command that says why events wait."""
+    with engine.begin() as connection:
+        insert_events(connection, 2, state="dead", event_type="PAYMENT_FAILED", last_error="x", age=timedelta(hours=1))
+        insert_payments_of_events(connection)
+        connection.exec_driver_sql(
+            "UPDATE payments SET status = 'COMPLETED' WHERE id IN (SELECT id FROM payments ORDER BY id LIMIT %(n)s)",
+            {"n": superseded},
+        )
+        insert_events(connection, pending)
+        connection.exec_driver_sql(
+            'UPDATE outbox SET "aggregateId" = (SELECT min(id) FROM payments) WHERE NOT "retryCount" > 0'
+        )
+    text = invoke("report", "--since", "2h", DATABASE_URL=database_url).stdout
+    assert f"* {words} " in text
+    assert ("Why events wait" in text) is bool(pending)
+    (group,) = ask("report", "--since", "2h")["result"]["dead_groups"]
+    assert (group["dead"], group["superseded"]) == (2, superseded)
+
+
+def test_a_replay_of_published_events_lengthens_no_lag(engine, invoke, ask, database_url, mock_kafka):
+    """The customers of these events did not wait for the second publication, so no lag counts it."""
+    names = ("lag_p50_s", "lag_p95_s", "lag_p99_s", "lag_longest_s")
+    with engine.begin() as connection:
+        insert_events(connection, 1, state="published", age=timedelta(hours=3))
+        connection.exec_driver_sql("""UPDATE outbox SET "publishedAt" = "createdAt" + interval '9 seconds'""")
+        insert_events(connection, 4, state="published", age=timedelta(hours=2))
+        insert_events(connection, 1, state="dead", last_error="x", age=timedelta(hours=1))
+    world = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap}
+
+    def lags():
+        facts = {item["name"]: item["value"] for item in ask("report", "--since", "5h")["items"]}
+        stats = ask("stats", "--since", "5h")["result"]["lag_s"]
+        return [facts[name] for name in names], list(stats.values())
+
+    again = ("replay", "--published", "--allow-published", "--since", "150m", "-y", "--reason", "lost in Kafka")
+    assert invoke(*again, **world).exit_code == 0
+    assert invoke("publish-outbox", **world).exit_code == 6
+    first = lags()
+    assert max(first[0] + first[1]) == 9
+    assert invoke("replay", "--failed", "-y", "--reason", "x", **world).exit_code == 0
+    assert invoke("publish-outbox", **world).exit_code == 0
+    late = lags()
+    assert (late[0][3] > 3599, late[1][2] > 3599) == (True, True)
+
+
 def test_a_window_across_vietnam_s_midnight_is_read_and_shown_in_its_zone(story, ask, invoke, database_url):
     """The report reads --since and --until in the zone of --tz, and shows its times in that zone."""
     midnight = datetime.now(VIETNAM).replace(hour=0, minute=0, second=0, microsecond=0)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from ticketbottle_payctl.cli.commands.report.figures import Commands, Figure
 from ticketbottle_payctl.cli.commands.report.sentence import (
     act_sentence,
+    dead_words,
     gap_sentence,
     look,
     moment_sentence,
@@ -20,7 +21,7 @@ from ticketbottle_payctl.cli.commands.report.sentence import (
     verdict,
 )
 from ticketbottle_payctl.cli.output.sanitize import escape
-from ticketbottle_payctl.formats import count, cut, duration, local_and_utc, wall_clock
+from ticketbottle_payctl.formats import cut, duration, local_and_utc, wall_clock
 from ticketbottle_payctl.jobs.report.model import Report
 from ticketbottle_payctl.telemetry import redact
 
@@ -122,11 +123,11 @@ def _open(report: Report, commands: Commands, zone: tzinfo) -> str:
         for order in orders:
             lines += [f"* {order_sentence(order, zone, code)}  ", f"  {pasted(commands.show(order.id))}"]
         lines.append("")
-    if report.waiting.pending or report.waiting.dead:
+    if report.waiting.pending:
         lines += [f"Why events wait, and the command that helps: {pasted(commands.stats())}", ""]
     for group in report.dead_groups or ():
-        dead = count(group.dead, "dead event")
-        lines.append(f"* {dead}, group {code(group.group)}: {code(group.pattern)}  \n  {pasted(commands.errors())}")
+        said = f"* {dead_words(group)}, group {code(group.group)}: {code(group.pattern)}"
+        lines.append(f"{said}  \n  {pasted(commands.errors())}")
     if report.dead_groups:
         lines.append("")
     overdue = overdue_sentence(report)

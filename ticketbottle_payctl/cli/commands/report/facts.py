@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from ticketbottle_payctl.cli.commands.report.figures import Commands, Figure
 from ticketbottle_payctl.cli.commands.report.sentence import gap_sentence, verdict
@@ -51,6 +51,8 @@ class DeadGroupFacts(TypedDict):
     group: str
     error: str
     dead: Count
+    superseded: NotRequired[Count]
+    """The dead events that a replay leaves out, because their payment is COMPLETED now."""
     event_types: Sequence[str]
     command: str
     """The command that shows the cause, and what to do."""
@@ -174,6 +176,7 @@ def facts_of(report: Report, commands: Commands, html: str | None) -> ReportFact
                 "group": group.group,
                 "error": redact(group.pattern),
                 "dead": group.dead,
+                "superseded": group.superseded,
                 "event_types": list(group.event_types),
                 "command": commands.errors(),
             }

@@ -12,6 +12,7 @@ from datetime import UTC, tzinfo
 from ticketbottle_payctl.cli.commands.report.figures import Commands, counts_of
 from ticketbottle_payctl.formats import count, duration, money, short_id, wall_clock
 from ticketbottle_payctl.jobs.report.model import Gap, GapReason, Moment, MomentKind, Report, Section
+from ticketbottle_payctl.store.outbox.error_groups import ErrorGroup
 from ticketbottle_payctl.store.outbox.flow import MOST_READ
 from ticketbottle_payctl.store.payctl.runs import Run, RunAct
 from ticketbottle_payctl.store.payments.without_ticket import OpenOrder, WithoutTicket
@@ -85,6 +86,16 @@ def order_sentence(order: OpenOrder, zone: tzinfo, quote: Quote) -> str:
     amount = "amount unknown" if order.amount is None else money(order.amount)
     named = f"order {quote(order.order_code)}" if order.order_code else "order unknown"
     return f"{named}, {amount}: {why_open(order, zone, quote)}"
+
+
+def dead_words(group: ErrorGroup) -> str:
+    """Return the number of a group's dead events, and how many of them a later success supersedes."""
+    dead = count(group.dead, "dead event")
+    if not group.superseded:
+        return dead
+    if group.superseded < group.dead:
+        return f"{dead}, {group.superseded:,} superseded"
+    return f"{dead}, superseded" + ("" if group.blocking else ": no harm")
 
 
 def why_open(order: OpenOrder, zone: tzinfo, quote: Quote) -> str:

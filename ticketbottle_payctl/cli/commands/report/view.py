@@ -9,6 +9,7 @@ from ticketbottle_payctl.cli.commands.report.document import Place, plain
 from ticketbottle_payctl.cli.commands.report.figures import Commands, Figure
 from ticketbottle_payctl.cli.commands.report.sentence import (
     act_sentence,
+    dead_words,
     gap_sentence,
     look,
     moment_sentence,
@@ -30,7 +31,7 @@ from ticketbottle_payctl.cli.output.result import (
     line,
     warn,
 )
-from ticketbottle_payctl.formats import count, duration, local_and_utc, money, wall_clock
+from ticketbottle_payctl.formats import duration, local_and_utc, money, wall_clock
 from ticketbottle_payctl.jobs.report.model import Report
 from ticketbottle_payctl.store.payments.without_ticket import OpenOrder
 
@@ -83,9 +84,9 @@ def _open(report: Report, commands: Commands, zone: tzinfo) -> Iterator[Block]:
         yield line(f"  The oldest {len(orders):,} are listed, at most 20 of each kind.")
     yield from _orders(orders, commands, zone)
     for group in report.dead_groups or ():
-        yield Line((f"  {count(group.dead, 'dead event')}", plain(group.pattern)), hang=1)
+        yield Line((f"  {dead_words(group)}", plain(group.pattern)), hang=1)
         yield _command(commands.errors(), 4)
-    if report.waiting.pending or report.waiting.dead:
+    if report.waiting.pending:
         yield line("  why events wait, and what helps")
         yield _command(commands.stats(), 4)
 
