@@ -17,7 +17,7 @@ from ticketbottle_payctl.cli.input import selector_options
 from ticketbottle_payctl.cli.input.selector import selector_of
 from ticketbottle_payctl.cli.output.instants import zone_shown
 from ticketbottle_payctl.cli.output.remedies import remedy_sentence
-from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bold, dim, good, line
+from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bold, dim, good, headline, line, warn
 from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.facts import Count, Keywords
@@ -55,9 +55,9 @@ class ErrorGroupItem(TypedDict):
     """When the newest of the events was created, UTC."""
     event_types: Sequence[str]
     sample: str | None
-    """The error of the newest event."""
+    """The error of the newest event that is not superseded, or of the newest event if all are superseded."""
     sample_id: str
-    """The id of the newest event."""
+    """The id of this event."""
     replay: str
     """The command that replays these events, except the superseded events."""
     superseded: NotRequired[Count]
@@ -178,9 +178,9 @@ def _created(group: ErrorGroup, now: datetime | None) -> str:
 
 def _human(report: ErrorsReport, selector: Selector, adviser: Adviser, now: datetime | None) -> list[Block]:
     if not report.groups:
-        return [line(good("✔"), "no unpublished event has failed")]
+        return [headline(good("✔"), "no unpublished event has failed")]
     kinds = count(len(report.groups), "kind of error", "kinds of error")
-    blocks: list[Block] = [line(bold(count(report.events, "event")), kinds)]
+    blocks: list[Block] = [headline(warn("!"), bold(count(report.events, "event")), kinds)]
     for group in report.groups:
         all_superseded = group.superseded == group.count
         useless = all_superseded or _remedy(group) is DeliveryRemedy.SHRINK_PAYLOAD

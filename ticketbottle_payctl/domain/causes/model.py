@@ -131,7 +131,7 @@ class Waiting(NamedTuple):
 class DeadGroup(NamedTuple):
     """A group of dead events with the same kind of error.
 
-    ``id``, ``error`` and ``payload_bytes`` describe the newest event. ``superseded`` counts the events that a replay
+    ``id``, ``error`` and ``payload_bytes`` describe one event. ``superseded`` counts the events that a replay
     leaves out, because their payments are COMPLETED now.
     """
 

@@ -25,11 +25,13 @@ from ticketbottle_payctl.store.outbox.selector import (
 
 @dataclass(frozen=True, slots=True)
 class ErrorGroup:
-    """Unpublished events that failed in the same way. ``sample`` is the newest event's error. Instants are UTC.
+    """Unpublished events that failed in the same way. Instants are UTC.
+
+    ``sample`` is the error of the newest event that is not superseded, or of the newest event if all are superseded.
 
     ``superseded`` counts the superseded events, which a replay leaves out. ``blocking`` counts those superseded dead
-    events whose payment has a pending event. ``sample_type`` and ``sample_bytes`` are the newest event's type and
-    message size.
+    events whose payment has a pending event. ``sample_type`` and ``sample_bytes`` are the type and the message size of
+    the sampled event.
     """
 
     group: str
@@ -61,34 +63,36 @@ def groups(
     check_pattern(connection, selector)
     wanted = predicate(selector, max_retries)
     failed = f'{states.unpublished("o.")} AND o."retryCount" > 0 AND {wanted.sql}'
-    superseded = f"count(*) FILTER (WHERE {SUPERSEDED})" if with_payments else "0"
+    is_superseded = SUPERSEDED if with_payments else "(NOT true)"  # ORDER BY accepts no constant
+    superseded = f"count(*) FILTER (WHERE {is_superseded})"
     # The IN is a filter of a count, so the server reads the pending events once, and only if an event is superseded.
     waits = f'o."aggregateId" IN (SELECT w."aggregateId" FROM outbox AS w WHERE {states.pending("w.")})'  # noqa: S608
     blocking = f"count(*) FILTER (WHERE {states.dead('o.')} AND {SUPERSEDED} AND {waits})" if with_payments else "0"
-    # Grouping keeps only counts and bounds, not the rows. The newest event is then found by its instant.
+    # Grouping keeps only counts and bounds, not the rows. The sample is then found by its instant.
     sql = f"""
         WITH part AS (
             SELECT {PATTERN} AS pattern, o."eventType" AS type, count(*) AS events,
                 count(*) FILTER (WHERE o."retryCount" >= %(max_retries)s) AS dead,
                 {superseded} AS superseded, {blocking} AS blocking,
-                min(o."createdAt") AS first, max(o."createdAt") AS last
+                min(o."createdAt") AS first, max(o."createdAt") AS last,
+                max(o."createdAt") FILTER (WHERE NOT {is_superseded}) AS sampled
             FROM outbox AS o WHERE {failed} GROUP BY 1, 2
         ), kind AS (
             SELECT {group_of("pattern")} AS id, pattern, sum(events)::bigint AS events, sum(dead)::bigint AS dead,
                 sum(superseded)::bigint AS superseded, sum(blocking)::bigint AS blocking,
-                min(first) AS first, max(last) AS last,
+                min(first) AS first, max(last) AS last, COALESCE(max(sampled), max(last)) AS sampled,
                 array_agg(type ORDER BY type) AS types
             FROM part GROUP BY 2 ORDER BY 3 DESC, 1 LIMIT %(limit)s
         )
-        SELECT k.id, k.pattern, k.events, k.dead, k.first, k.last, k.types, newest.error, newest.id,
-            k.superseded, newest.type, newest.bytes, k.blocking
+        SELECT k.id, k.pattern, k.events, k.dead, k.first, k.last, k.types, sample.error, sample.id,
+            k.superseded, sample.type, sample.bytes, k.blocking
         FROM kind AS k CROSS JOIN LATERAL (
             SELECT left(o."lastError", 500) AS error, o.id, o."eventType" AS type,
                 octet_length(o.payload::text) AS bytes
             FROM outbox AS o
-            WHERE o."createdAt" = k.last AND {failed} AND {PATTERN} = k.pattern
-            ORDER BY o.id COLLATE "C" DESC LIMIT 1
-        ) AS newest
+            WHERE o."createdAt" = k.sampled AND {failed} AND {PATTERN} = k.pattern
+            ORDER BY {is_superseded}, o.id COLLATE "C" DESC LIMIT 1
+        ) AS sample
         ORDER BY k.events DESC, k.id
     """  # noqa: S608 - built from constants only
     with pattern_errors_as_input_errors(selector):

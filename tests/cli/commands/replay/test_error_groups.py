@@ -128,6 +128,22 @@ def test_errors_count_the_superseded_events_of_a_group(ask, invoke, database_url
         assert rows["blocks"].startswith("the later events of 1 payment" if waits else "nothing")
 
 
+def test_the_sample_of_a_mixed_group_is_not_superseded(ask, invoke, database_url, engine):
+    """The superseded event is newer, but only the other one needs the operator. The first line has the mark `!`."""
+    with engine.begin() as connection:
+        insert_events(connection, 1, state="dead", last_error="x 1", age=timedelta(hours=2))
+        (wanted,) = connection.exec_driver_sql("SELECT id FROM outbox").scalars()
+        insert_events(connection, 1, state="dead", event_type="PAYMENT_FAILED", last_error="x 2")
+        insert_payments_of_events(connection)
+        connection.exec_driver_sql("UPDATE payments SET status = 'COMPLETED'")
+    (group,) = ask("errors")["items"]
+    assert (group["count"], group["superseded"]) == (2, 1)
+    assert (group["sample_id"], group["sample"]) == (wanted, "x 1")
+    lines = invoke("errors", DATABASE_URL=database_url).stdout.splitlines()
+    assert lines[0] == "!  2 events  1 kind of error"
+    assert f"event\tpayctl show {wanted}" in lines
+
+
 def test_the_advised_replay_of_a_large_group_has_its_max_affected(ask, engine):
     """If a group has more events than the limit, the suggested replay has a sufficient --max-affected."""
     with engine.begin() as connection:
