@@ -125,6 +125,18 @@ def test_a_replay_says_why_events_are_left_out(invoke, database_url, dead):
     assert f"{dead[3]}\tskipped\tsuperseded" in invoke("runs", "show", run, DATABASE_URL=database_url).stdout
 
 
+@pytest.mark.parametrize("by_id", [True, False], ids=["by id", "by state"])
+@pytest.mark.parametrize("option", ["-n", "-y"])
+def test_a_replay_whose_events_are_all_left_out_exits_with_7(invoke, ask, database_url, dead, by_id, option):
+    """A preview exits as the replay would, however the superseded event was selected. The first line has a cross."""
+    assert ask("replay", *dead[:3], "-y")["counts"]["requeued"] == 3
+    selector = [dead[3]] if by_id else ["--failed"]
+    document = ask("replay", *selector, option)
+    assert (document["exit_code"], document["ok"], document["counts"]["skipped"]) == (7, False, 1)
+    first, *_ = invoke("replay", *selector, option, DATABASE_URL=database_url).stdout.splitlines()
+    assert first == f"✘  nothing to replay: every {'named' if by_id else 'matching'} event is left out"
+
+
 @pytest.mark.parametrize("option", ["-n", "--dry-run"])
 def test_a_dry_run_of_a_replay_names_the_command_that_applies_it(invoke, database_url, dead, engine, option):
     """After a dry run, `replay` suggests the typed command without -n."""

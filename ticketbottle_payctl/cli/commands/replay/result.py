@@ -85,7 +85,7 @@ def result_of_plan(  # noqa: PLR0913 - most are passed by name
     code = _code_of_plan(plan, named=named)
     human = plan_blocks(plan, options)
     if not plan.events and plan_file is None:
-        human = [_nothing(plan, code), *left_out_blocks(plan.left_out)]
+        human = [_nothing(plan, code, named=named), *left_out_blocks(plan.left_out)]
     there = [left.id for left in plan.left_out if left.reason not in _NOT_THERE]
     if there:
         human.append(line(dim("see why:"), accent(adviser.reading(["show"], [there[0]]))))
@@ -213,7 +213,7 @@ def _next(report: ReplayReport, adviser: Adviser) -> str | None:
     return adviser.changing(["publish-outbox"]) if report.progress.pending else None
 
 
-def _nothing(plan: ReplayPlan, code: ExitCode) -> Line:
+def _nothing(plan: ReplayPlan, code: ExitCode, *, named: bool) -> Line:
     """Return the first line for a replay that has no events. The mark agrees with the exit code."""
     if code is ExitCode.DONE:
         return line(good("✔"), "nothing to replay: no event matches")
@@ -221,7 +221,8 @@ def _nothing(plan: ReplayPlan, code: ExitCode) -> Line:
         return line(bad("✘"), "nothing to replay:", misnamed_sentence(plan.misnamed))
     if plan.misnamed.unknown_orders:
         return line(bad("✘"), "nothing to replay: no payment has the order code", plan.misnamed.unknown_orders[0])
-    why = "no event has this id" if code is ExitCode.NOT_FOUND else "every named event is left out"
+    left_out = f"every {'named' if named else 'matching'} event is left out"
+    why = "no event has this id" if code is ExitCode.NOT_FOUND else left_out
     return line(bad("✘"), f"nothing to replay: {why}")
 
 
@@ -292,13 +293,17 @@ def _forecast(plan: ReplayPlan, options: ReplayOptions, plan_file: Path | None, 
 
 
 def _code_of_plan(plan: ReplayPlan, *, named: bool) -> ExitCode:
-    """Return a plan's exit code, which is not 0 if a named event is left out or a named order is unknown."""
+    """Return the exit code of a plan.
+
+    A plan whose events are all left out is stopped by a guard. Next to other events, only a named event that is left
+    out counts as a failure.
+    """
     if plan.misnamed.unknown_orders:
         return ExitCode.PARTIAL if plan.events else ExitCode.NOT_FOUND
-    if not (named and plan.left_out):
+    if not plan.left_out:
         return ExitCode.DONE
     if plan.events:
-        return ExitCode.PARTIAL
+        return ExitCode.PARTIAL if named else ExitCode.DONE
     missing = all(left.reason in _NOT_THERE for left in plan.left_out)
     return ExitCode.NOT_FOUND if missing else ExitCode.GUARD
 
