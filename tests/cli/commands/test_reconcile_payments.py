@@ -131,10 +131,40 @@ def test_a_dry_run_of_reconcile_payments_changes_nothing(gateways, overdue, reco
     assert status_of(engine, payment) == ("PENDING", 0, 0)
 
 
+def test_a_dry_run_of_reconcile_payments_names_the_command_that_applies_it(
+    gateways, overdue, invoke, database_url, engine
+):
+    """The command works when it is pasted. If nothing can be settled, no command is named."""
+    payment = overdue(state="paid")
+    world = {"DATABASE_URL": database_url, **gateways.environment}
+    typed = (*RECONCILE, "--provider", "momo", "--rate", "1000/s")
+    lines = invoke(*typed, "-n", **world).stdout.splitlines()
+    assert lines[-2] == "dry run:  the gateways were asked; nothing was changed. To apply it:"
+    assert lines[-1] == "  payctl reconcile payments --provider momo --rate 1000/s"
+    assert invoke(*lines[-1].split()[1:], "-y", **world).exit_code == 0
+    assert status_of(engine, payment)[0] == "COMPLETED"
+    overdue(reference="order-2")
+    last = invoke(*typed, "-n", **world).stdout.splitlines()[-1]
+    assert last == "dry run:  the gateways were asked; nothing was changed"
+
+
+def test_no_bar_is_drawn_if_no_payment_is_overdue(gateways, database_url, terminal):
+    """A bar of zero payments would say nothing."""
+    with terminal(*RECONCILE, DATABASE_URL=database_url, **gateways.environment) as it:
+        assert it.finish() == 0
+        assert b"asking" not in it.sent
+        assert it.text().startswith("✔  no payment is overdue")
+
+
 @pytest.mark.parametrize(
     ("state", "options", "first"),
-    [("paid", ["-n"], "1 payment"), ("pending", [], "✔  1 payment"), ("paid", ["--yes"], "profile none")],
-    ids=["dry run", "nothing to settle", "settles"],
+    [
+        ("paid", ["-n"], "!  1 payment"),
+        ("pending", ["-n"], "✔  1 payment"),
+        ("pending", [], "✔  1 payment"),
+        ("paid", ["--yes"], "profile none"),
+    ],
+    ids=["dry run", "idle dry run", "nothing to settle", "settles"],
 )
 def test_the_target_s_line_is_above_a_change_and_below_an_answer(
     overdue, invoke, database_url, gateways, state, options, first
@@ -158,7 +188,7 @@ def test_reconcile_payments_begins_with_what_it_did(gateways, overdue, invoke, d
     overdue("momo", state="paid")
     environment = {"DATABASE_URL": database_url, **gateways.environment}
     planned = invoke(*RECONCILE, "-n", **environment).stdout.splitlines()
-    assert planned[0] == "1 payment  1 to settle"
+    assert planned[0] == "!  1 payment  1 to settle"
     done = invoke(*RECONCILE, "-y", **environment).stdout.splitlines()
     assert (done[0], done[-2:]) == (
         "✔  1 payment  1 settled",

@@ -76,6 +76,17 @@ def test_the_plan_of_reconcile_payments_folds_no_word():
     holds(lines, "query refused", "unknown state (4711)", "a person must check it")
 
 
+def test_a_figure_of_the_plan_is_not_folded():
+    """An amount stays together with its currency if the table has room for it."""
+    wrong = finding("TB-AMOUNT", "completed", "321,000 VND", Refusal(RefusalReason.WRONG_AMOUNT), amount=320_000)
+    right = Transition(PaymentStatus.PENDING, PaymentStatus.COMPLETED, NOW, late=False)
+    lines = lines_of(plan_blocks([finding("TB-MISSING", "completed", "", right, amount=450_000), wrong]))
+    assert sum("(321,000 VND)" in line for line in lines) == 1, lines
+    assert sum("320,000 VND" in line for line in lines) == 1
+    assert sum("settle: COMPLETED" in line for line in lines) == 1, "no column takes room that saves it no line"
+    assert max(map(len, lines)) <= 80
+
+
 def test_the_outcome_of_reconcile_payments_folds_no_word():
     """At 80 columns, the outcome of `reconcile payments` folds no order, answer or status."""
     done = {

@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from ticketbottle_payctl.cli.output.result import Part, Styled
 from ticketbottle_payctl.cli.output.width import columns_of
 
-_FIGURE = (
+FIGURE = (
     r"\(?\d[\d,.]* (?:[A-Z]{3}|ms|s|min|h|d|batch(?:es)?|events?|tr(?:y|ies))\b(?: \d+ (?:ms|s|min|h)\b)?(?: ago\b)?"
 )
+"""A pattern for a number and its unit, which stay together."""
 _PAIR = r"[^ \"]*\"[^\" ]+\": [^ ]+"
 # A match begins only where a run of spaces begins. Otherwise the time would grow with the square of the run's length.
-_WORD = re.compile(rf"(?<! ) *+(?:`[^`]*`[^ ]*|{_FIGURE}[^ ]*|{_PAIR}|[^ ]+)")
+_WORD = re.compile(rf"(?<! ) *+(?:`[^`]*`[^ ]*|{FIGURE}[^ ]*|{_PAIR}|[^ ]+)")
 _COMMAND = "payctl "
 _NARROWEST = 30
 

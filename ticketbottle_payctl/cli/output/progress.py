@@ -24,8 +24,11 @@ class Tell(Protocol):
 
 @contextmanager
 def bar(word: str, total: int | None = None, *, quiet: bool = False) -> Iterator[Tell]:
-    """Draw a progress bar while the block runs. If the total is unknown, show only the amount of finished work."""
-    if quiet or not is_terminal(sys.stderr):
+    """Draw a progress bar while the block runs. If the total is unknown, show only the amount of finished work.
+
+    If there is nothing to do, draw nothing.
+    """
+    if quiet or total == 0 or not is_terminal(sys.stderr):
         yield _nobody
         return
     from rich.progress import BarColumn, Progress, Task, TextColumn  # noqa: PLC0415 - rich, only if a bar is drawn

@@ -15,6 +15,9 @@ from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.safety.confirm import DEFAULT_MAX_AFFECTED
 from ticketbottle_payctl.formats import command_line
 
+DRY_RUN = frozenset({"-n", "--dry-run"})
+"""The option of a dry run, without which its command applies what it has shown."""
+
 
 @dataclass(frozen=True, slots=True)
 class Adviser:

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import typer
 
+from ticketbottle_payctl.cli.app.argv import ARGUMENTS
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.signals import stop_on_signals
 from ticketbottle_payctl.cli.app.target import ToldAt
@@ -17,7 +18,7 @@ from ticketbottle_payctl.cli.input.durations import duration, per_second
 from ticketbottle_payctl.cli.input.times import age
 from ticketbottle_payctl.cli.output.progress import bar
 from ticketbottle_payctl.cli.profile.actor import who_runs
-from ticketbottle_payctl.cli.safety.advised import Adviser
+from ticketbottle_payctl.cli.safety.advised import DRY_RUN, Adviser
 from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve
 from ticketbottle_payctl.errors import NotFoundError
 from ticketbottle_payctl.jobs.reconcile.database_clock import database_clock
@@ -91,11 +92,14 @@ def payments_command(  # noqa: PLR0913 - one argument per option
             for finding in ask_gateways(chosen.payments, endpoints, asking, now=now, stop=stop.event):
                 found.append(finding)
                 tell(len(found))
-        if dry_run or stop.event.is_set() or not any(finding.settles for finding in found):
-            it = Reconciled(found, chosen.more, chosen.too_old, dry_run=dry_run, stopped=stop.exit_code)
+        to_settle = sum(finding.settles for finding in found)
+        if dry_run or stop.event.is_set() or not to_settle:
+            again = Adviser(session, reason or "reconcile payments").again
+            apply = again(ctx.meta[ARGUMENTS], without=DRY_RUN, rows=to_settle) if dry_run and to_settle else None
+            it = Reconciled(found, chosen.more, chosen.too_old, dry_run=dry_run, stopped=stop.exit_code, apply=apply)
             session.finish(result_of(it))
     session.note_target()  # print the line before the change
-    act = Act("settle", sum(finding.settles for finding in found), "payment", plan_blocks(found))
+    act = Act("settle", to_settle, "payment", plan_blocks(found))
     approve(session, act, Approval(yes, reason, max_affected, confirm))
     _settle(session, found, reason, chosen)
 

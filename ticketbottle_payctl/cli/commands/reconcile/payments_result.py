@@ -86,6 +86,8 @@ class Reconciled:
     stopped: ExitCode | None = None
     publish: str | None = None
     """The command that publishes the settled payments' events."""
+    apply: str | None = None
+    """The command that settles what the dry run has found, or None if there is nothing to settle."""
 
 
 def result_of(it: Reconciled) -> Result:
@@ -126,7 +128,7 @@ def plan_blocks(findings: Sequence[StatusFinding]) -> list[Block]:
 
 def _human(it: Reconciled, counts: PaymentsCounts, code: ExitCode) -> list[Block]:
     if not it.findings:
-        return [line(good("✔"), "no payment is overdue", dim("nothing to do")), *_older(it)]
+        return [headline(good("✔"), "no payment is overdue", dim("nothing to do")), *_older(it)]
     names = (
         "settled" if it.done else "to_settle",
         "skipped",
@@ -139,14 +141,16 @@ def _human(it: Reconciled, counts: PaymentsCounts, code: ExitCode) -> list[Block
     named = dict[str, Any](counts)
     words: list[Part] = [bold(count(counts["matched"], "payment"))]
     words += [f"{number:,} {name.replace('_', ' ')}" for name in names if (number := named[name])]
-    mark = good("✔") if code is ExitCode.DONE else warn("!")
-    blocks: list[Block] = [headline(None if it.dry_run and code is ExitCode.DONE else mark, *words)]
+    open_still = it.dry_run and counts["to_settle"]
+    blocks: list[Block] = [headline(good("✔") if code is ExitCode.DONE and not open_still else warn("!"), *words)]
     blocks += [_outcomes(it)] if it.done else plan_blocks(it.findings)
     blocks += _older(it)
     if it.publish and counts["settled"]:
         blocks.append(Fields((("next", it.publish), ("unless", "a publisher is running"))))
     if it.dry_run:
-        blocks.append(line(warn("dry run:"), "the gateways were asked; nothing was changed"))
+        to_apply = ". To apply it:" if it.apply else ""
+        blocks.append(line(warn("dry run:"), f"the gateways were asked; nothing was changed{to_apply}"))
+        blocks += [line(f"  {it.apply}")] if it.apply else []
     return blocks
 
 

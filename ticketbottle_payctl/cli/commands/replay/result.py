@@ -38,7 +38,7 @@ from ticketbottle_payctl.cli.output.result import (
     line,
     warn,
 )
-from ticketbottle_payctl.cli.safety.advised import Adviser
+from ticketbottle_payctl.cli.safety.advised import DRY_RUN, Adviser
 from ticketbottle_payctl.formats import count, duration
 from ticketbottle_payctl.jobs.replay import (
     LeftOut,
@@ -53,7 +53,6 @@ from ticketbottle_payctl.store.payctl.runs import RunItem
 
 SCHEMA = "payctl.replay/1"
 _MOST_LISTED = 100
-_DRY_RUN = frozenset({"-n", "--dry-run"})
 _NOT_THERE = {LeftOutReason.NOT_FOUND, LeftOutReason.NOT_SELECTED}
 _ENDED = {
     ReplayOutcome.DONE: "done",
@@ -93,7 +92,7 @@ def result_of_plan(  # noqa: PLR0913 - most are passed by name
         apply = adviser.changing(["replay"], options=["--plan", str(plan_file)], rows=len(plan.events))
         human += [line(good("✔"), "plan written; nothing was changed. To apply it:"), line(f"  {apply}")]
     elif plan.events:
-        command = adviser.again(typed, without=_DRY_RUN, rows=len(plan.events))
+        command = adviser.again(typed, without=DRY_RUN, rows=len(plan.events))
         human.append(line(warn("dry run:"), f"nothing was changed{'. To apply it:' if command else ''}"))
         human += [line(f"  {command}")] if command else []
     human += misnamed_blocks(plan.misnamed, adviser, said=not plan.events)
