@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -16,16 +17,19 @@ from ticketbottle_payctl.errors import NotFoundError
 from ticketbottle_payctl.jobs.process_webhook import process_webhook
 from ticketbottle_payctl.jobs.publish_outbox import PublishOptions, publish_outbox
 from ticketbottle_payctl.jobs.replay import ReplayOptions, plan_replay, replay
-from ticketbottle_payctl.jobs.show import show
+from ticketbottle_payctl.jobs.show import Step, show
+from ticketbottle_payctl.jobs.show.steps import in_order, steps_of
 from ticketbottle_payctl.providers import by_name
 from ticketbottle_payctl.providers.samples import sample
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment, insert_payments_of_events
 from ticketbottle_payctl.settings import KafkaSettings
 from ticketbottle_payctl.store.outbox.selector import Selector
 from ticketbottle_payctl.store.payctl.runs import Actor, NewRun
+from ticketbottle_payctl.store.payments.history import EventRow, History, PaymentRow, ReceiptRow
 
 pytestmark = pytest.mark.postgres
 CALLBACK = sample("zalopay")
+MS = timedelta(milliseconds=1)
 DATA = json.loads(json.loads(CALLBACK.request.body)["data"])
 
 
@@ -57,7 +61,8 @@ def test_every_id_of_a_payment_shows_the_same_timeline(engine, settled, mock_kaf
     steps = timeline.steps
     assert [step for step in steps if step.kind != "record"] == list(timelines[0].steps)
     assert [step.kind for step in steps[:4]] == ["payment_created", "callback", "payment_settled", "event_written"]
-    assert [step.at for step in steps[2:]] == sorted(step.at for step in steps[2:])
+    assert [step.at for step in steps[2:-1]] == sorted(step.at for step in steps[2:-1])
+    assert [step.kind for step in steps[-2:]] == ["event_published", "record"]
     assert {step.kind for step in steps} == {
         "payment_created", "callback", "payment_settled", "event_written", "event_published", "record",
     }  # fmt: skip
@@ -68,6 +73,47 @@ def test_every_id_of_a_payment_shows_the_same_timeline(engine, settled, mock_kaf
     )  # fmt: skip
     assert timeline.warnings == ()
     assert timeline.advice[0].command == f"payctl replay {report.event.id} --allow-published"
+
+
+START = datetime(2026, 11, 29, 12, tzinfo=UTC)
+PAYMENT = PaymentRow("p", "TB-1", "COMPLETED", 9, "VND", "MOMO", "r", START, START + MS, None, None)
+SENT = ("e", "p", "PAYMENT_COMPLETED", "published", False, START + MS, START + 5 * MS, 0, None, {}, 2)
+EVENT = EventRow(*SENT)
+CAUSE = ReceiptRow(
+    "c1", START + 2 * MS, "momo", "COMPLETED", "settled", None, 9, "VND", None, "e", 2, "POST", None, "p"
+)
+COPY = replace(CAUSE, id="c2", event_id=None, result="already_settled")
+
+
+def record(milliseconds, run=None):
+    """Return the step of a record that was written this long after the start."""
+    return Step(START + milliseconds * MS, "record", "e", {"replay_run_id": run})
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+@pytest.mark.parametrize("settled_at", [0, 1, 2])
+@pytest.mark.parametrize("received_at", [2, 3])
+@pytest.mark.parametrize("sent_at", [2, 4, 5, 6])
+def test_the_history_has_one_order(settled_at, received_at, sent_at, shuffled):
+    """A cause comes before its effect, although some instants are equal, or some milliseconds in the wrong order."""
+    at = START + settled_at * MS
+    payment, event = replace(PAYMENT, completed_at=at), replace(EVENT, created_at=at)
+    receipts = tuple(replace(each, received_at=START + received_at * MS) for each in (CAUSE, COPY))
+    found = History(payment, receipts, (event,), ())
+    steps = [*steps_of(found), record(sent_at)]
+    names = [
+        step.id if step.kind == "callback" else step.kind for step in in_order(found, steps[:: -1 if shuffled else 1])
+    ]
+    assert names == [
+        "payment_created", "c1", "payment_settled", "event_written", "c2", "event_published", "record"
+    ]  # fmt: skip
+
+
+def test_the_record_of_an_earlier_publication_stays_where_it_was():
+    """Only the latest record of an event belongs to its last publication."""
+    found = History(PAYMENT, (CAUSE,), (EVENT,), ())
+    last = [(step.kind, step.at) for step in in_order(found, [*steps_of(found), record(4, "run"), record(3)])][-3:]
+    assert last == [("record", START + 3 * MS), ("event_published", START + 5 * MS), ("record", START + 4 * MS)]
 
 
 @pytest.mark.kafka

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from ticketbottle_payctl.domain.ordering import LATE_COMMITS
 from ticketbottle_payctl.jobs.show.delivery import tries_of
@@ -18,20 +18,42 @@ def source_of(receipt: ReceiptRow) -> SettledBy:
     return SettledBy.RECONCILE if receipt.method == STATUS_QUERY else SettledBy.CALLBACK
 
 
-def in_order(found: History, steps: Iterable[Step]) -> Iterator[Step]:
-    """Yield the steps in chronological order. A receipt comes before the settlement that it caused.
+_RANKS = {
+    "payment_created": 0, "callback": 1, "payment_settled": 2, "event_written": 3, "event_replayed": 5,
+    "event_published": 6, "record": 7,
+}  # fmt: skip
+_SETTLED_NOTHING = 4
+"""The rank of a callback that did not settle the payment. It waited for the payment's lock."""
+_CLOCK_GAP = timedelta(minutes=1)
+
+
+def in_order(found: History, steps: Iterable[Step]) -> list[Step]:
+    """Return the steps in chronological order. Of steps at one instant, the cause comes before its effect.
 
     One transaction writes the settlement and the receipt. The receipt's timestamp is a little later than the
-    settlement's.
+    settlement's. A record comes after its publication, although a producer's clock may be behind the database's.
     """
-    settled = [step for step in steps_of(found) if step.kind == "payment_settled"]
+    steps = list(steps)
+    settled = [step.at for step in steps if step.kind == "payment_settled"]
     caused = {
-        receipt.id: end.at
+        receipt.id: end
         for receipt in found.receipts
         for end in settled
-        if receipt.event_id and timedelta(0) <= receipt.received_at - end.at <= LATE_COMMITS
+        if receipt.event_id and timedelta(0) <= receipt.received_at - end <= LATE_COMMITS
     }
-    yield from sorted(steps, key=lambda step: (caused.get(step.id, step.at), step.id not in caused))
+    published = {step.id: step.at for step in steps if step.kind == "event_published"}
+    latest = {step.id: step for step in sorted(steps, key=lambda step: step.at) if step.kind == "record"}
+
+    def place(step: Step) -> tuple[datetime, int]:
+        at, rank = step.at, _RANKS[step.kind]
+        if step.kind == "callback":
+            return (caused[step.id], rank) if step.id in caused else (at, _SETTLED_NOTHING)
+        sent = published.get(step.id)
+        if step is latest.get(step.id) and sent is not None and at >= sent - _CLOCK_GAP:
+            return max(at, sent), rank
+        return at, rank
+
+    return sorted(steps, key=place)
 
 
 def steps_of(found: History) -> Iterator[Step]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -48,6 +49,20 @@ def test_show_says_that_a_callback_settled_the_payment(orders, screen):
     """If a callback settled a payment, `payctl show` prints "settled by a callback"."""
     orders.pay("COMPLETED").event(state="published").callback()
     assert "settled by\ta callback" in screen()
+
+
+def test_the_instants_of_the_history_never_go_back(orders, screen, engine):
+    """A callback is shown above the settlement that it caused, and not with a later instant."""
+    orders.pay("COMPLETED").event(age=timedelta(minutes=4)).callback(event=orders.events[0])
+    with engine.begin() as connection:
+        connection.exec_driver_sql("""UPDATE payments SET "completedAt" = (SELECT received_at AT TIME ZONE 'UTC'
+            - interval '1 millisecond' FROM payctl.webhook_receipts)""")
+        connection.exec_driver_sql('UPDATE outbox SET "createdAt" = (SELECT "completedAt" FROM payments)')
+    history = [line for line in screen() if re.match(r"\d{4}-\d\d-\d\d \d\d:", line)]
+    assert [re.split("  +", line)[1] for line in history] == [
+        "payment created", "callback", "payment settled", "event written"
+    ]  # fmt: skip
+    assert [line[:23] for line in history] == sorted(line[:23] for line in history)
 
 
 @pytest.mark.parametrize(

@@ -162,9 +162,11 @@ def _head(timeline: Timeline, now: datetime) -> Iterator[Block]:
 
 def _history(session: Session, steps: Sequence[Step]) -> Iterator[Block]:
     zone = zone_of(session)
-    for step in steps:
+    for step, after in zip(steps, [*steps[1:], None], strict=True):
+        # The receipt's instant is read after the settlement that the callback caused, in the same transaction.
+        at = min(step.at, after.at) if after and step.kind == "callback" else step.at
         word = "gateway asked" if step.facts.get("source") is SettledBy.RECONCILE else STEP_WORDS[step.kind]
-        said = line(dim(local(step.at, zone)), f"{word:<15}", *_said(step))
+        said = line(dim(local(at, zone)), f"{word:<15}", *_said(step))
         yield replace(said, hang=_SAID)
         if step.facts.get("payload") is not None:
             yield Fields((("id", step.id), ("payload", step.facts["payload"])))
