@@ -299,7 +299,7 @@ def test_no_replay_is_advised_while_debezium_publishes():
         (seen(LOCKED._replace(events=2, holder=Holder(9, None, None, None, None)), publishers=[IDLES]), ANSWERED,
          ["2 events are locked by pid 9, unnamed",
           "the oldest is e4; publishers skip locked rows and try them again later",
-          "ask its owner to end it, or in psql: SELECT pg_terminate_backend(9)"], None),
+          "ask its owner to end it, or in psql", "SELECT pg_terminate_backend(9)"], None),
         (seen(dead=2, dead_groups=[TOO_LARGE._replace(events=2, error=None)]), ANSWERED,
          ["2 events are dead: no error was recorded",
           "no publisher sends a dead event, and it blocks the later events of its payment",
@@ -362,7 +362,7 @@ def test_a_cause_says_what_it_means_and_which_command_helps(evidence, brokers, s
     """Each cause has a fact, a meaning, advice and a command. It also says whether the command changes data."""
     (cause,) = causes(evidence, brokers)
     given = cause.command and (typed(cause.command), cause.command.changes, cause.command.rows)
-    assert [cause.fact, cause.meaning, cause.advice] == sentences
+    assert [cause.fact, cause.meaning, cause.advice, *([cause.sql] if cause.sql else [])] == sentences
     assert given == command
 
 

@@ -169,7 +169,7 @@ def test_the_doctor_names_the_session_that_locks_outbox_rows(engine, look, inser
     assert [finding.status for finding in locks] == ([Status.FAIL] if words else [])
     for finding in locks:
         assert words.format(pid=pid) in finding.fact
-        assert f"pg_terminate_backend({pid})" in finding.remedy
+        assert f"pg_terminate_backend({pid})" in finding.sql
     assert "no known cause" in look()[0].fact
 
 

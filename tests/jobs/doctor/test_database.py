@@ -106,13 +106,13 @@ def test_each_database_fault_has_a_finding_with_its_repair(statement, check, sta
     assert [finding.status.value for finding in findings] == [status]
     assert words in findings[0].fact
     assert findings[0].meaning
-    assert findings[0].remedy or findings[0].command
+    assert findings[0].remedy or findings[0].command or findings[0].sql
 
 
 def test_the_advised_sql_creates_the_missing_index(broken, found, database_url):
     """The SQL statement in the finding about a missing index creates the index."""
     broken('DROP INDEX "outbox_published_createdAt_idx"')
-    remedy = found("index")[0].remedy.partition(": ")[2]
+    remedy = found("index")[0].sql
     with closing(psycopg2.connect(database_url)) as connection:
         connection.autocommit = True
         connection.cursor().execute(remedy)
@@ -156,7 +156,7 @@ def test_the_doctor_requires_an_index_on_the_reference_for_payos(
         return
     with closing(psycopg2.connect(database_url)) as connection:
         connection.autocommit = True
-        connection.cursor().execute(finding.remedy.partition(": ")[2])
+        connection.cursor().execute(finding.sql)
     assert found("reference-index")[0].fact == "payments_providerTransactionId_idx exists and is valid"
 
 
@@ -168,10 +168,10 @@ def test_the_advised_sql_replaces_an_invalid_index_on_the_reference(payments, br
     )
     payments(200_000, "PAYOS")
     (finding,) = found("reference-index")
-    assert (finding.status, "REINDEX INDEX CONCURRENTLY" in finding.remedy) == (Status.FAIL, True)
+    assert (finding.status, "REINDEX INDEX CONCURRENTLY" in finding.sql) == (Status.FAIL, True)
     with closing(psycopg2.connect(database_url)) as connection:
         connection.autocommit = True
-        connection.cursor().execute(finding.remedy.partition(": ")[2])
+        connection.cursor().execute(finding.sql)
     assert found("reference-index")[0].status is Status.OK
 
 
@@ -203,7 +203,7 @@ def test_the_doctor_names_a_role_with_a_local_time_zone(database_url, engine, fo
     (finding,) = found("time-zone")
     assert finding.fact == f"sessions of {role} start in zone Asia/Ho_Chi_Minh"
     with engine.begin() as connection:
-        connection.exec_driver_sql(finding.remedy)
+        connection.exec_driver_sql(finding.sql)
     assert found("time-zone")[0].status is Status.OK
     with engine.begin() as connection:
         connection.exec_driver_sql(f"DROP ROLE {role}")
@@ -310,7 +310,7 @@ def test_the_advised_grant_adds_the_missing_privileges_of_a_role(engine_as, engi
     publish = next(finding for finding in findings if "publish-outbox" in finding.fact)
     assert 'it lacks UPDATE on outbox ("publishedAt")' in publish.fact
     with engine.begin() as connection:
-        connection.exec_driver_sql(publish.remedy)
+        connection.exec_driver_sql(publish.sql)
     (mended,) = diagnose(subject_of(limited), ["grants"]).findings
     assert mended.fact.endswith("may: publish-outbox · stats")
 

@@ -27,12 +27,14 @@ class Line:
     """A line of text. Two spaces separate the parts, on a terminal and in a pipe.
 
     On a terminal, a long line breaks between words, at the terminal's width or at ``most`` columns. The following lines
-    are indented to the part with index ``hang``, or to the longest part.
+    are indented to the part with index ``hang``, or to the longest part. A line that is ``whole`` does not break, so
+    that its command can be copied.
     """
 
     parts: tuple[Part, ...]
     most: int | None = None
     hang: int | None = None
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)

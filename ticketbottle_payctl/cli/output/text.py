@@ -65,6 +65,8 @@ def _default(result: Result) -> Iterable[Block]:
 
 def _block(block: Block, surface: Surface) -> str:
     match block:
+        case Line(whole=True):
+            return "  ".join(paint(part, surface) for part in block.parts) + "\n"
         case Line():
             return lines_of(block.parts, surface, between=2, most=block.most, hang=block.hang)
         case Fields():

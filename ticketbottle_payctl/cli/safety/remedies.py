@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.output.result import Line, Styled, accent, line
@@ -36,17 +37,23 @@ def advice_text(session: Session, words: str | None, command: Command | None) ->
     return "; ".join(part for part in (words, other) if part) or None
 
 
-def next_lines(indent: str, label: Styled, words: str | None, command: str | None) -> Iterator[Line]:
-    """Yield the label with the advice, then a separate line with the command, so that the command is easy to copy."""
-    if words and command:
+def next_lines(
+    indent: str, label: Styled, words: str | None, command: str | None, sql: str | None = None
+) -> Iterator[Line]:
+    """Yield the label with the advice, then a separate line with the command or the SQL, which is never broken.
+
+    So it is easy to copy. SQL ends in a semicolon, so that psql runs it at once.
+    """
+    pasted = command or (f"{sql};" if sql else None)
+    if words and pasted:
         yield line(indent, label, f"{words}:")
-        yield line(f"{indent}{' ' * (len(label.text) + 2)}", accent(command))
-    elif command:
-        yield line(indent, label, accent(command))
+        yield replace(line(f"{indent}{' ' * (len(label.text) + 2)}", accent(pasted)), whole=True)
+    elif pasted:
+        yield replace(line(indent, label, accent(pasted)), whole=True)
     elif words:
         yield line(indent, label, words)
 
 
-def remedy_text(words: str | None, command: str | None) -> str | None:
-    """Return the advice followed by the command as one string, or None if both are missing."""
-    return ": ".join(part for part in (words, command) if part) or None
+def remedy_text(words: str | None, pasted: str | None) -> str | None:
+    """Return the advice followed by the command or the SQL as one string, or None if both are missing."""
+    return ": ".join(part for part in (words, pasted) if part) or None

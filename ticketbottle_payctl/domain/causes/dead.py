@@ -68,9 +68,9 @@ def _of_harmless(evidence: Evidence) -> Cause:
         meaning = "the customers have paid since, so no publisher and no replay sends them"
     listed = ", ".join(f"'{event_id}'" for event_id in ids)
     some = "" if len(ids) == number else f" the oldest {len(ids)}"
-    advice = f"to end this warning, delete{some or (' it' if number == 1 else ' them')} in psql:"
+    advice = f"to end this warning, delete{some or (' it' if number == 1 else ' them')} in psql"
     statement = f"DELETE FROM outbox WHERE id IN ({listed}) AND NOT published"  # noqa: S608 - shown, never run here
-    return Cause(CauseKind.SUPERSEDED, number, fact, meaning, f"{advice} {statement}")
+    return Cause(CauseKind.SUPERSEDED, number, fact, meaning, advice, sql=statement)
 
 
 def _of_superseded(group: DeadGroup, blocked: Sequence[Waiting]) -> tuple[str, Command] | None:

@@ -102,25 +102,23 @@ def of_table_locks(evidence: Evidence) -> Iterator[Cause]:
     """Yield a cause for each session that locks the whole outbox table."""
     for holder in evidence.table_locks:
         meaning = "no event can be claimed, and no callback can be settled, until its transaction ends"
-        yield Cause(
-            CauseKind.TABLE_LOCK, evidence.pending, f"the table outbox is locked by {holder}", meaning, _end(holder)
-        )
+        fact = f"the table outbox is locked by {holder}"
+        advice, sql = _end(holder)
+        yield Cause(CauseKind.TABLE_LOCK, evidence.pending, fact, meaning, advice, sql=sql)
 
 
 def of_row_locks(evidence: Evidence) -> Iterator[Cause]:
     """Yield a cause for each session that locks overdue events."""
     for one in overdue(evidence, Reason.LOCKED):
         holder = one.holder or Holder(None, None, None, None, None)
-        yield Cause(
-            CauseKind.ROW_LOCK,
-            one.events,
-            f"{count(one.events, 'event')} {'is' if one.events == 1 else 'are'} locked by {holder}",
-            f"the oldest is {one.id}; publishers skip locked rows and try them again later",
-            _end(holder),
-        )
+        fact = f"{count(one.events, 'event')} {'is' if one.events == 1 else 'are'} locked by {holder}"
+        meaning = f"the oldest is {one.id}; publishers skip locked rows and try them again later"
+        advice, sql = _end(holder)
+        yield Cause(CauseKind.ROW_LOCK, one.events, fact, meaning, advice, sql=sql)
 
 
-def _end(holder: Holder) -> str:
+def _end(holder: Holder) -> tuple[str, str | None]:
+    """Return how to end the holder's transaction: the advice, and the statement if there is one."""
     if holder.pid is None:
-        return "find it in pg_prepared_xacts; its owner must commit it or roll it back"
-    return f"ask its owner to end it, or in psql: SELECT pg_terminate_backend({holder.pid})"
+        return "find it in pg_prepared_xacts; its owner must commit it or roll it back", None
+    return "ask its owner to end it, or in psql", f"SELECT pg_terminate_backend({holder.pid})"

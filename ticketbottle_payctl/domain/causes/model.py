@@ -52,8 +52,8 @@ class Command(NamedTuple):
 class Cause(NamedTuple):
     """A reason why events are waiting, with the observed fact, its meaning, and the advice.
 
-    ``events`` is the number of waiting events. If both ``advice`` and ``command`` are given, the operator must follow
-    ``advice`` first.
+    ``events`` is the number of waiting events. If ``advice`` and a ``command`` or an ``sql`` statement are given, the
+    operator must follow ``advice`` first.
     """
 
     kind: CauseKind
@@ -62,6 +62,7 @@ class Cause(NamedTuple):
     meaning: str
     advice: str | None = None
     command: Command | None = None
+    sql: str | None = None
 
     @property
     def ends_by_itself(self) -> bool:

@@ -59,7 +59,7 @@ def _brokers(probe: Probe) -> Brokers:
 
 def _finding(cause: Cause) -> Finding:
     return (warn if cause.ends_by_itself or cause.is_harmless else fail)(
-        "backlog", cause.fact, cause.meaning, cause.advice, cause.command
+        "backlog", cause.fact, cause.meaning, cause.advice, cause.command, sql=cause.sql
     )
 
 

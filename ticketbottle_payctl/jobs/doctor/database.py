@@ -127,7 +127,7 @@ def _lacks(task: str, role: str, missing: list[Privilege], schema: str) -> Findi
     statements = [_grant(role, table, [one for one in missing if one.table == table], schema) for table in tables_of]
     if any("." in table for table in tables_of):
         statements.append(f'GRANT USAGE ON SCHEMA payctl TO "{role}"')
-    return warn("grants", fact, meaning, "; ".join(statements))
+    return warn("grants", fact, meaning, sql="; ".join(statements))
 
 
 def _grant(role: str, table: str, missing: list[Privilege], schema: str) -> str:
@@ -170,19 +170,13 @@ def time_zone(connection: Connection, _: Subject) -> list[Finding]:
     findings = []
     if found.zone.lower() not in _UTC and found.role not in {one.role for one in settings}:
         fact = f"sessions of {found.role} start in zone {found.zone}"
-        remedy = f"ALTER DATABASE \"{found.database}\" SET timezone TO 'UTC'"
-        findings.append(warn("time-zone", fact, _DEFAULT_FOLLOWS, remedy))
+        sql = f"ALTER DATABASE \"{found.database}\" SET timezone TO 'UTC'"
+        findings.append(warn("time-zone", fact, _DEFAULT_FOLLOWS, sql=sql))
     for setting in settings:
         if setting.zone.lower() not in _UTC and setting.role is not None:
             fact = f"sessions of {setting.role} start in zone {setting.zone}"
-            findings.append(
-                warn(
-                    "time-zone",
-                    fact,
-                    _DEFAULT_FOLLOWS,
-                    f"ALTER ROLE {setting.role}{_where(setting)} SET timezone TO 'UTC'",
-                )
-            )
+            sql = f"ALTER ROLE {setting.role}{_where(setting)} SET timezone TO 'UTC'"
+            findings.append(warn("time-zone", fact, _DEFAULT_FOLLOWS, sql=sql))
     ahead = servers.seconds_ahead(connection)
     if ahead > _FUTURE:
         meaning = "a program writes events in local time; they are published late and their age is wrong"

@@ -52,11 +52,11 @@ def _claims(found: list[Index], schema: str) -> Finding:
         return ok("index", f"{good.name} exists and is valid")
     broken = next((one for one in found if one.columns[:2] == ("published", "createdAt") and not one.valid), None)
     if broken:
-        fact, remedy = f"{broken.name} is not valid", f'REINDEX INDEX CONCURRENTLY "{schema}"."{broken.name}"'
+        fact, sql = f"{broken.name} is not valid", f'REINDEX INDEX CONCURRENTLY "{schema}"."{broken.name}"'
     else:
         fact = 'outbox has no index on (published, "createdAt")'
-        remedy = f'CREATE INDEX CONCURRENTLY "{OUTBOX_INDEX}" ON "{schema}".outbox (published, "createdAt")'
-    return fail("index", fact, "every claim reads the whole outbox", f"as the tables' owner: {remedy}")
+        sql = f'CREATE INDEX CONCURRENTLY "{OUTBOX_INDEX}" ON "{schema}".outbox (published, "createdAt")'
+    return fail("index", fact, "every claim reads the whole outbox", "as the tables' owner", sql=sql)
 
 
 def vacuum(connection: Connection, subject: Subject) -> list[Finding]:
@@ -69,10 +69,10 @@ def vacuum(connection: Connection, subject: Subject) -> list[Finding]:
     if advice:
         table = f'"{subject.schema}".outbox'
         on = "autovacuum_enabled = true, " if _OFF in found.options else ""
-        remedy = f"VACUUM (ANALYZE) {table}; ALTER TABLE {table} SET ({on}{_SETTINGS})"
+        sql, who = f"VACUUM (ANALYZE) {table}; ALTER TABLE {table} SET ({on}{_SETTINGS})", "as the tables' owner"
         if not found.autovacuum:
-            remedy += "; and for the whole server: ALTER SYSTEM SET autovacuum = on"
-        return [warn("vacuum", about, advice, f"as the tables' owner: {remedy}")]
+            sql, who = f"{sql}; ALTER SYSTEM SET autovacuum = on", f"{who}, and the last one as a superuser"
+        return [warn("vacuum", about, advice, who, sql=sql)]
     return [ok("vacuum", about)]
 
 
@@ -99,10 +99,11 @@ def snapshot(connection: Connection, _: Subject) -> list[Finding]:
         state = f", {holder.state}" if holder.state else ""
         fact = f"{holder.kind} {holder.name}{pid}{since}{state} holds an old snapshot"
         meaning = "vacuum cannot remove rows deleted since then: claims and cleanups slow down"
-        findings.append(warn("snapshot", fact, meaning, _release(holder)))
+        remedy, sql = _release(holder)
+        findings.append(warn("snapshot", fact, meaning, remedy, sql=sql))
     if not sessions.sees_other_sessions(connection):
         fact = "other roles' sessions cannot be seen"
-        remedy = "GRANT pg_read_all_stats TO the role in DATABASE_URL"
+        remedy = "grant pg_read_all_stats to the role in DATABASE_URL"
         findings.append(
             warn(
                 "snapshot",
@@ -114,11 +115,12 @@ def snapshot(connection: Connection, _: Subject) -> list[Finding]:
     return findings or [ok("snapshot", f"no session has a snapshot older than {duration(_OLD_SNAPSHOT)}")]
 
 
-def _release(holder: sessions.SnapshotHolder) -> str:
+def _release(holder: sessions.SnapshotHolder) -> tuple[str, str]:
+    """Return how to end a snapshot: the words, and the statement."""
     match holder.kind:
         case "session":
-            return f"ask its owner to end it, or: SELECT pg_terminate_backend({holder.pid})"
+            return "ask its owner to end it, or", f"SELECT pg_terminate_backend({holder.pid})"
         case "prepared transaction":
-            return f"ROLLBACK PREPARED '{holder.name}' (or COMMIT PREPARED), as its owner decides"
+            return "commit it or roll it back, as its owner decides", f"ROLLBACK PREPARED '{holder.name}'"
         case _:
-            return f"start its consumer, or: SELECT pg_drop_replication_slot('{holder.name}')"
+            return "start its consumer, or", f"SELECT pg_drop_replication_slot('{holder.name}')"

@@ -35,8 +35,9 @@ class Status(StrEnum):
 class Finding:
     """A fact about the system, with its meaning and its fix.
 
-    ``remedy`` is a fix in words or SQL. ``command`` is a payctl command that fixes the fault. ``meaning``, ``remedy``
-    and ``command`` are None if there is nothing to fix. ``off`` is True if the subject of the check is not in use.
+    ``remedy`` is a fix in words. ``command`` is a payctl command that fixes the fault, and ``sql`` a statement that does.
+    ``meaning`` and these three are None if there is nothing to fix. ``off`` is True if the subject of the check is not
+    in use.
     """
 
     check: str
@@ -46,6 +47,7 @@ class Finding:
     remedy: str | None = None
     command: Command | None = None
     off: bool = False
+    sql: str | None = None
 
 
 class FindingCounts(TypedDict, total=False):
@@ -103,11 +105,27 @@ def off(check: str, fact: str) -> Finding:
     return Finding(check, Status.OK, fact, off=True)
 
 
-def warn(check: str, fact: str, meaning: str, remedy: str | None = None, command: Command | None = None) -> Finding:
+def warn(  # noqa: PLR0913 - each part of a finding
+    check: str,
+    fact: str,
+    meaning: str,
+    remedy: str | None = None,
+    command: Command | None = None,
+    *,
+    sql: str | None = None,
+) -> Finding:
     """Return a finding about something that works but needs attention."""
-    return Finding(check, Status.WARN, fact, meaning, remedy, command)
+    return Finding(check, Status.WARN, fact, meaning, remedy, command, sql=sql)
 
 
-def fail(check: str, fact: str, meaning: str, remedy: str | None = None, command: Command | None = None) -> Finding:
+def fail(  # noqa: PLR0913 - each part of a finding
+    check: str,
+    fact: str,
+    meaning: str,
+    remedy: str | None = None,
+    command: Command | None = None,
+    *,
+    sql: str | None = None,
+) -> Finding:
     """Return a finding about something that does not work."""
-    return Finding(check, Status.FAIL, fact, meaning, remedy, command)
+    return Finding(check, Status.FAIL, fact, meaning, remedy, command, sql=sql)

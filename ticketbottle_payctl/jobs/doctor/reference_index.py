@@ -14,6 +14,7 @@ from ticketbottle_payctl.store.payments import lookup
 _NAME = "reference-index"
 _COLUMN = "providerTransactionId"
 _SMALL = 10_000
+_UNKNOWN_ORDER = "payctl reads the whole table for a callback with an unknown order code"
 
 
 def reference_index(connection: Connection, subject: Subject) -> list[Finding]:
@@ -30,11 +31,11 @@ def reference_index(connection: Connection, subject: Subject) -> list[Finding]:
     fact = f'payments (about {count(rows, "row")}) has no index on "{_COLUMN}"'
     if rows <= _SMALL:
         return [ok(_NAME, f"{fact}, and does not need one yet")]
-    remedy = f"as the tables' owner: {_sql(found, subject.schema)}"
+    remedy, sql = "as the tables' owner", _sql(found, subject.schema)
     if not _uses_payos(connection, subject):
-        return [warn(_NAME, fact, "payctl reads the whole table for a callback with an unknown order code", remedy)]
+        return [warn(_NAME, fact, _UNKNOWN_ORDER, remedy, sql=sql)]
     meaning = "PayOS sends no order code, so payctl may read the whole table to find the payment of its callback"
-    return [(fail if rows > lookup.LARGE else warn)(_NAME, fact, meaning, remedy)]
+    return [(fail if rows > lookup.LARGE else warn)(_NAME, fact, meaning, remedy, sql=sql)]
 
 
 def _uses_payos(connection: Connection, subject: Subject) -> bool:

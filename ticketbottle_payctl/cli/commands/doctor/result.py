@@ -61,9 +61,11 @@ class FindingItem(TypedDict):
     meaning: str | None
     """What the problem leads to; null if nothing is wrong."""
     remedy: str | None
-    """The command or SQL that fixes the problem."""
+    """The command or SQL that fixes the problem, after the words about it."""
     command: NotRequired[str | None]
     """The command to paste; null if no command fixes the problem."""
+    sql: NotRequired[str | None]
+    """The SQL to paste into psql; null if no SQL fixes the problem."""
 
 
 class ShownFinding(NamedTuple):
@@ -117,8 +119,9 @@ def item(shown: ShownFinding) -> FindingItem:
         "status": finding.status,
         "fact": finding.fact,
         "meaning": finding.meaning,
-        "remedy": remedy_text(shown.words, shown.command),
+        "remedy": remedy_text(shown.words, shown.command or finding.sql),
         "command": shown.command,
+        "sql": finding.sql,
     }
 
 
@@ -129,7 +132,7 @@ def _blocks(shown: ShownFinding, width: int) -> Iterator[Block]:
     indent = " " * (width + 3)
     if finding.meaning:
         yield line(indent, finding.meaning)
-    yield from next_lines(indent, dim("fix:"), shown.words, shown.command)
+    yield from next_lines(indent, dim("fix:"), shown.words, shown.command, finding.sql)
 
 
 def _headline(report: DoctorReport) -> Line:

@@ -97,7 +97,8 @@ def todo(verdict: Verdict, timeline: Timeline) -> str | None:
     if isinstance(remedy, DeliveryRemedy) and event is not None:
         return remedy_sentence(remedy, event.event_type, event.payload_bytes)
     if verdict.cause is not None and verdict.cause.command is None:
-        return verdict.cause.advice
+        cause = verdict.cause
+        return f"{cause.advice}: `{cause.sql}`" if cause.sql else cause.advice
     if remedy is Remedy.COMPARE_AMOUNT and timeline.payment and (verdict.paid or 0) > timeline.payment.amount:
         return _TOO_MUCH
     return _TODO[remedy] if isinstance(remedy, Remedy) else None

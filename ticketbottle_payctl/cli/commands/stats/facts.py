@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated, NotRequired, TypedDict
 
 from ticketbottle_payctl.cli.app.session import Session
-from ticketbottle_payctl.cli.safety.remedies import advice_text, command_text
+from ticketbottle_payctl.cli.safety.remedies import advice_text, command_text, remedy_text
 from ticketbottle_payctl.domain.causes import Cause, CauseKind
 from ticketbottle_payctl.facts import Count, Keywords, Rate, Seconds
 from ticketbottle_payctl.jobs.stats import By, Drain, StatsReport, Tally
@@ -48,6 +48,8 @@ class CauseFacts(TypedDict):
     """What to do, in words."""
     command: str | None
     """A command to run after following the advice."""
+    sql: NotRequired[str | None]
+    """SQL to run in psql after following the advice."""
 
 
 class StatsFacts(TypedDict):
@@ -167,8 +169,9 @@ def _cause(cause: Cause, session: Session) -> CauseFacts:
         "events": cause.events,
         "fact": cause.fact,
         "meaning": cause.meaning,
-        "advice": advice_text(session, cause.advice, cause.command),
+        "advice": remedy_text(advice_text(session, cause.advice, cause.command), cause.sql),
         "command": command_of(cause, session),
+        "sql": cause.sql,
     }
 
 

@@ -174,7 +174,7 @@ def _cause(cause: Cause, session: Session) -> Iterator[Block]:
     yield line(" ", bold(cause.fact))
     yield line("   ", cause.meaning)
     words, command = advice_text(session, cause.advice, cause.command), command_of(cause, session)
-    yield from next_lines("   ", bold("next:"), words, command)
+    yield from next_lines("   ", bold("next:"), words, command, cause.sql)
 
 
 def _dead(report: StatsReport) -> object:
