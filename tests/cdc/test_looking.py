@@ -52,6 +52,17 @@ def drops(cursor):
     return cursor.rowcount
 
 
+@pytest.mark.usefixtures("slot")
+def test_a_list_shows_no_event_as_blocked_while_debezium_publishes(engine, database_url):
+    """Debezium sends an event although a dead event of its payment was created before."""
+    with engine.begin() as connection:
+        insert_events(connection, 1, state="dead", age=LATE)
+        insert_events(connection, 1)
+        connection.exec_driver_sql("""UPDATE outbox SET "aggregateId" = 'one'""")
+    ran = CliRunner().invoke(app, ["list", "outbox", "-o", "json"], env={"DATABASE_URL": database_url})
+    assert [item["blocked"] for item in json.loads(ran.stdout)["items"]] == [False, False]
+
+
 @pytest.mark.parametrize(
     ("active", "event", "headline", "causes", "check"),
     [

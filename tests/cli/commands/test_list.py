@@ -50,6 +50,25 @@ def test_every_kind_of_row_is_listed(ask, engine):
     assert ask("list", "receipts", "--failed", "--provider", "zalo-pay")["counts"] == {"listed": 0}
 
 
+def test_a_list_says_which_pending_events_are_blocked(ask, invoke, database_url, engine):
+    """An event is blocked if a dead event of its payment was created before it. Its state stays pending."""
+    with engine.begin() as connection:
+        story = (
+            ("pending", "a"), ("dead", "a"), ("pending", "a"), ("pending", "b"), ("dead", "c"), ("published", "c")
+        )  # fmt: skip
+        for number, (state, payment) in enumerate(story):
+            insert_events(connection, 1, state=state, age=timedelta(minutes=10 - number))
+            connection.exec_driver_sql(
+                'UPDATE outbox SET "aggregateId" = %(payment)s WHERE length("aggregateId") > 1', {"payment": payment}
+            )
+    items = ask("list", "outbox")["items"][::-1]
+    assert [(item["aggregate_id"], item["state"]) for item in items if item["blocked"]] == [("a", "pending")]
+    assert [item["blocked"] for item in items] == [False, False, True, False, False, False]
+    assert [item["blocked"] for item in ask("list", "outbox", "--failed")["items"]] == [False, False]
+    table = invoke("list", "outbox", "--fields", "state,blocked", "-o", "csv", DATABASE_URL=database_url).stdout
+    assert table.count("pending,true") == 1, table
+
+
 @pytest.mark.usefixtures("events")
 def test_a_list_as_ndjson_has_typed_lines_and_a_summary(invoke, database_url):
     """Each ndjson line of a list has a type. CSV has the fields of --fields in the given order."""

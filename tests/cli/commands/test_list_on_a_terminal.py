@@ -113,6 +113,19 @@ def test_a_state_has_its_colour(shown):
     assert "\x1b" not in shown("list", "outbox", NO_COLOR="1")
 
 
+def test_a_blocked_event_is_shown_as_blocked(shown, engine):
+    """On a terminal its state is red, as in stats and show. Another pending event is yellow."""
+    with engine.begin() as connection:
+        insert_events(connection, 2)
+        connection.exec_driver_sql("""
+            UPDATE outbox SET "aggregateId" = (SELECT "aggregateId" FROM outbox WHERE "retryCount" >= 5 LIMIT 1)
+            WHERE id = (SELECT max(id) FROM outbox WHERE NOT published AND "retryCount" = 0 AND "publishedAt" IS NULL)
+        """)
+    text = shown("list", "outbox")
+    states = re.findall(r"\x1b\[(\d+)m(\w+) *\x1b\[0m", text)
+    assert (states.count(("31", "blocked")), states.count(("33", "pending"))) == (1, 2), states
+
+
 @pytest.mark.parametrize("arguments", LISTS, ids=" ".join)
 def test_wide_shows_full_values(arguments, shown, ask):
     """With --wide, each row is one line with its whole id, even on a narrow terminal."""

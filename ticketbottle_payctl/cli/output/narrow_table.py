@@ -21,7 +21,7 @@ _LONGEST = 32
 _WANTED = 4
 _STYLES = {
     **dict.fromkeys(("published", "COMPLETED", "settled", "done"), Style.GOOD),
-    **dict.fromkeys(("dead", "FAILED", "refused"), Style.BAD),
+    **dict.fromkeys(("dead", "blocked", "FAILED", "refused"), Style.BAD),
     **dict.fromkeys(("pending", "PENDING", "running", "stopped", "interrupted", "incomplete"), Style.WARN),
     **dict.fromkeys(("CANCELLED", "already_settled", "ignored", "test_ping", "cancelled"), Style.DIM),
 }

@@ -35,9 +35,9 @@ class Status(StrEnum):
 class Finding:
     """A fact about the system, with its meaning and its fix.
 
-    ``remedy`` is a fix in words. ``command`` is a payctl command that fixes the fault, and ``sql`` a statement that does.
-    ``meaning`` and these three are None if there is nothing to fix. ``off`` is True if the subject of the check is not
-    in use.
+    ``remedy`` is a fix in words, ``command`` a payctl command that fixes the fault, and ``sql`` a statement that fixes
+    it. These and ``meaning`` are None if there is nothing to fix. ``off`` is True if the subject of the check is not in
+    use.
     """
 
     check: str

@@ -13,6 +13,7 @@ from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.store.db import short_ids
 from ticketbottle_payctl.store.db.owner_time import NOW, aware_value, stored
 from ticketbottle_payctl.store.outbox import states
+from ticketbottle_payctl.store.outbox.blocked import Pending, blocked_among
 from ticketbottle_payctl.store.outbox.selector import (
     SAME_GATEWAY,
     SUPERSEDED,
@@ -108,6 +109,8 @@ class ListedEvent(TypedDict, total=False):
 
     The value is null in an archive.
     """
+    blocked: bool
+    """Whether this event is pending and waits behind a dead event of its payment."""
 
 
 class ListedPayment(TypedDict, total=False):
@@ -155,7 +158,7 @@ class ListedReceipt(TypedDict, total=False):
 OUTBOX_FIELDS = tuple(ListedEvent.__annotations__)
 PAYMENT_FIELDS = tuple(ListedPayment.__annotations__)
 RECEIPT_FIELDS = tuple(ListedReceipt.__annotations__)
-"""The column names, in the order of the SELECT statements below."""
+"""The column names, in the order of the SELECT statements below. The last one of the outbox is read separately."""
 
 
 def outbox(
@@ -184,7 +187,9 @@ def outbox(
     """  # noqa: S608 - built from constants only
     with pattern_errors_as_input_errors(selector):
         rows = connection.exec_driver_sql(sql, wanted.parameters | _page(limit, before)).all()
-    return [Listed(OUTBOX_FIELDS, row, 7) for row in rows]
+    pending = [Pending(row[0], row[4], row[7]) for row in rows if row[2] == "pending"]
+    blocked = blocked_among(connection, pending, max_retries)
+    return [Listed(OUTBOX_FIELDS, (*row, row[0] in blocked), 7) for row in rows]
 
 
 def payments(

@@ -91,6 +91,7 @@ def _row(event: Event) -> dict[str, object]:
         "retry_count": event.get("retryCount"),
         "last_error": event.get("lastError"),
         "superseded": None,
+        "blocked": False,
     }
 
 

@@ -41,6 +41,11 @@ def _type(row: Row, _zone: tzinfo, _now: datetime) -> str:
     return str(row.get("event_type") or "").removeprefix("PAYMENT_")
 
 
+def _state(row: Row, _zone: tzinfo, _now: datetime) -> str:
+    """Return the state of an event. A pending event behind a dead one is blocked."""
+    return "blocked" if row.get("blocked") else str(row.get("state") or "")
+
+
 def _order(row: Row, _zone: tzinfo, _now: datetime) -> str:
     """Return the order code of a callback's payment, or the gateway's own reference if the callback has no payment."""
     return str(row.get("order_code") or row.get("order_ref") or "")
@@ -52,7 +57,7 @@ def _gateway(row: Row, _zone: tzinfo, _now: datetime) -> str:
 
 _OUTBOX = (
     Column("order", plain("order_code"), 1),
-    Column("state", plain("state"), 0, styled=True),
+    Column("state", _state, 0, styled=True),
     Column("event", _type, 4),
     Column("created", when("created_at"), 3, brief=ago("created_at")),
     Column("id", short("id"), 2),

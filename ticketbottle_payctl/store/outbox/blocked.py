@@ -1,0 +1,45 @@
+"""Find out which pending events are blocked: a dead event of their payment was created before them.
+
+While Debezium publishes, no event is blocked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from ticketbottle_payctl.store.outbox import cdc, states
+
+
+class Pending(NamedTuple):
+    """A pending event: its id, its payment, and its creation as the table stores it."""
+
+    id: str
+    aggregate_id: str
+    created_at: datetime
+
+
+# The planner expects few unpublished rows. With a nested loop it would search all of them again for each event.
+_JOIN_BY_HASH = "SELECT set_config('enable_nestloop', 'off', true)"
+_BLOCKED = f"""
+    SELECT DISTINCT p.id FROM unnest(%(ids)s::text[], %(keys)s::text[], %(ats)s::timestamp[]) AS p (id, key, at)
+    JOIN outbox AS d ON d."aggregateId" = p.key
+    WHERE {states.dead("d.")} AND (d."createdAt", d.id COLLATE "C") < (p.at, p.id COLLATE "C")
+"""  # noqa: S608 - built from constants only
+
+
+def blocked_among(connection: Connection, pending: Sequence[Pending], max_retries: int) -> frozenset[str]:
+    """Return the ids of those of these pending events that are blocked.
+
+    The unpublished rows are read once. This changes the planner settings of the transaction, so only short statements
+    may follow in it.
+    """
+    if not pending or cdc.slot(connection) is not None:
+        return frozenset()
+    connection.exec_driver_sql(_JOIN_BY_HASH)
+    ids, keys, ats = zip(*pending, strict=True)
+    parameters = {"ids": [*ids], "keys": [*keys], "ats": [*ats], "max_retries": max_retries}
+    return frozenset(connection.exec_driver_sql(_BLOCKED, parameters).scalars())
