@@ -261,6 +261,35 @@ def test_the_sent_events_of_a_window_are_found_by_their_creation(connection, add
     assert len([*created_between(*window, 2)]) == 2
 
 
+@pytest.mark.parametrize("tooshort", ["", "5", "5f0c8b7"])
+def test_a_text_of_fewer_than_eight_characters_is_no_short_id(connection, add, tooshort):
+    """It is not expanded next to a short id either, although the found id begins with it."""
+    whole = "5f0c8b7e-43a1-4d7a-9a53-1f6f4b1b2c3d"
+    add("p1", id=whole)
+    assert short_ids.whole(connection, "outbox", [whole[:8], tooshort]) == (whole, tooshort)
+
+
+RECEIPT = "5f0c8b7e-43a1-4d7a-9a53-1f6f4b1b2c3d"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("5f0c8b7e", RECEIPT), ("5F0C8B7E-43A1", RECEIPT), ("5f0c8b7", "5f0c8b7"), ("5f0c8b7f", "5f0c8b7f"),
+        (RECEIPT[:35], RECEIPT), ("5f0c8b7e" * 4, "5f0c8b7e" * 4), (f"{'5f0c8b7e' * 4}5f0", f"{'5f0c8b7e' * 4}5f0"),
+    ],
+)  # fmt: skip
+def test_a_short_id_of_a_uuid_column_has_at_most_32_digits(connection, given, expected):
+    """Letters may be in upper case. A text with more digits is no UUID, and not the beginning of one."""
+    connection.exec_driver_sql(
+        """INSERT INTO payctl.webhook_receipts (id, provider, order_ref, reference, currency, outcome, result, method,
+            path, query, body, body_sha256) VALUES (%(id)s, '', '', '', '', '', '', '', '', '', '', '')""",
+        {"id": RECEIPT},
+    )
+    found = short_ids.whole(connection, "payctl.webhook_receipts", [given], uuids=True)
+    assert found == (expected,)
+
+
 def test_a_short_id_is_replaced_by_the_only_id_that_begins_with_it(connection, add):
     """An id that is complete, unknown or shorter than eight characters does not change.
 

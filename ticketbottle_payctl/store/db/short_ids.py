@@ -17,6 +17,9 @@ _SHORTEST = 8
 
 _PREFIX = re.compile(rf"[0-9A-Za-z_-]{{{_SHORTEST},35}}")
 _OF_UUID = re.compile(r"[0-9a-f-]+")
+_DIGITS = 32
+"""The number of hexadecimal digits of a UUID."""
+
 _MOST_NAMED = 3
 
 # In every collation, an id with this prefix sorts no later than the prefix followed by many z.
@@ -39,12 +42,21 @@ def whole(connection: Connection, table: str, given: Sequence[str], *, uuids: bo
     if not short:
         return tuple(given)
     found = _beginning_with(connection, table, short, uuids=uuids)
-    return tuple(only(each, found) for each in given)
+    return tuple(_only_short(each, found, uuids=uuids) if each in short else each for each in given)
+
+
+def _only_short(given: str, found: Iterable[str], *, uuids: bool) -> str:
+    """Return the only id that begins with a short id, which may have upper case letters if ids are UUIDs."""
+    written = given.lower() if uuids else given
+    whole = only(written, found)
+    return given if whole == written else whole
 
 
 def is_short(text: str, *, uuids: bool = False) -> bool:
     """Return whether a string has the format of a short id."""
-    return _PREFIX.fullmatch(text) is not None and (not uuids or _OF_UUID.fullmatch(text.lower()) is not None)
+    if _PREFIX.fullmatch(text) is None:
+        return False
+    return not uuids or (_OF_UUID.fullmatch(text.lower()) is not None and len(text.replace("-", "")) <= _DIGITS)
 
 
 def only(given: str, found: Iterable[str]) -> str:
