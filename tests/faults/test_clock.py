@@ -94,6 +94,13 @@ def test_a_wrong_clock_changes_no_instant_and_no_decision(elsewhere, clock, offs
         insert_events(connection, 5, age=timedelta(hours=2))
     assert ask("cleanup", *ANSWER)["counts"]["deleted"] == 2
     assert ask("replay", "--stuck", "--age", "1h", "-n", "-o", "json")["counts"]["matched"] == 5
+    assert ask("replay", "--all", "--since", "1h", "-n", "-o", "json")["counts"]["matched"] == 1 + 4
+    assert ask("list", "outbox", "--since", "1h", "--until", "10m ago", "-o", "json")["counts"]["listed"] == 4
+    assert sum(ask("stats", "--since", "3h", "-o", "json")["result"]["history"]["created"]) == 1 + 4 + 5
+    figures = {item["name"]: item["value"] for item in ask("report", "--since", "1h", "-o", "json")["items"]}
+    assert figures["created"] == 1 + 4
+    shown = json.loads(shop.run(Command(("show", payment.order_code, "-o", "json"))).stdout)
+    assert shown["result"]["verdict"]["kind"] == "waiting"
     age = ask("stats", "-o", "json")["result"]["oldest_pending_age_s"]
     assert 7200 <= age < 7300
 

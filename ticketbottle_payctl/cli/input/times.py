@@ -56,6 +56,23 @@ def in_reach(moment: datetime) -> bool:
     return _EARLIEST <= moment < _LATEST
 
 
+def is_fixed(text: str) -> bool:
+    """Return whether a text names the same instant at any time of reading, such as a date or an RFC 3339 instant."""
+    return any(form.fullmatch(text.strip()) for form in (_RFC_3339, _LOCAL, _DAY))
+
+
+def database_clock_of(session: Session) -> Callable[[], datetime]:
+    """Return the clock of the session's database, because its rows have its time and this machine's clock may be wrong.
+
+    Raises:
+        ConfigError: the database is not configured.
+        DatabaseUnavailableError: the server cannot be reached.
+    """
+    from ticketbottle_payctl.jobs.reconcile.database_clock import database_clock  # noqa: PLC0415 - loads the driver
+
+    return database_clock(session.services.engine)
+
+
 def age(text: str) -> timedelta:
     """Parse a duration such as ``2h``, ``90m`` or ``3d ago``.
 

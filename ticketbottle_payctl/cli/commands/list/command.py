@@ -119,6 +119,7 @@ def outbox_command(  # noqa: PLR0913 - one argument per option
         by=by,
         error=error,
         error_group=error_group,
+        stored=from_archive is None,
     )
     columns = columns_of(session, OUTBOX, fields)
     most = limit_of(limit, everything=everything)

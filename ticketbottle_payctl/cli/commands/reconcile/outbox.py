@@ -18,6 +18,7 @@ from ticketbottle_payctl.cli.commands.replay.plan_file import StoredPlan, write_
 from ticketbottle_payctl.cli.input import selector_options
 from ticketbottle_payctl.cli.input.durations import duration
 from ticketbottle_payctl.cli.input.selector import window
+from ticketbottle_payctl.cli.input.times import database_clock_of
 from ticketbottle_payctl.cli.output.progress import bar
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.formats import rfc3339
@@ -60,7 +61,7 @@ def outbox_command(  # noqa: PLR0913 - one argument per option
         outbox_result.refuse_existing(repair_out)
     start, end = window(session, since, until, by="created")
     session.note_target(brokers=True, told=ToldAt.BELOW_HEADLINE)
-    now = session.services.now()
+    now = database_clock_of(session)()
     config = connection_config(session.settings.kafka)
     patience = deadline or _READING
 

@@ -21,7 +21,7 @@ from ticketbottle_payctl.cli.commands.report.figures import Commands, figures
 from ticketbottle_payctl.cli.commands.report.plots import plots
 from ticketbottle_payctl.cli.commands.report.sentence import gap_sentence, verdict
 from ticketbottle_payctl.cli.commands.report.view import first_line, view
-from ticketbottle_payctl.cli.input.times import instant, note_window, zone_of
+from ticketbottle_payctl.cli.input.times import database_clock_of, instant, note_window, zone_of
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.format import OutputFormat
 from ticketbottle_payctl.cli.output.private_file import check_free, write_private
@@ -109,7 +109,11 @@ def _window(session: Session, since: str | None, until: str | None) -> tuple[dat
     Raises:
         typer.BadParameter: an instant cannot be read, or the window is empty or in the future.
     """
-    zone, now = zone_of(session), session.services.now()
+    zone = zone_of(session)
+    for option, text in (("--since", since), ("--until", until)):
+        if text:  # a wrong option is found before the database is asked
+            instant(text, zone, session.services.now(), option=option)
+    now = database_clock_of(session)()
     last = min(now, instant(until, zone, now, option="--until")) if until else now
     first = instant(since, zone, now, option="--since") if since else last - _WINDOW
     first, last = (at.replace(microsecond=at.microsecond // 1000 * 1000) for at in (first, last))

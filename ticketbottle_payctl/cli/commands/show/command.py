@@ -12,6 +12,7 @@ from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.target import ToldAt
 from ticketbottle_payctl.cli.commands.show.view import Reader, result_of
 from ticketbottle_payctl.cli.input.selector_options import text
+from ticketbottle_payctl.cli.input.times import database_clock_of
 from ticketbottle_payctl.jobs.show import show as show_history
 
 
@@ -39,7 +40,7 @@ def show_command(
     session = Session.of(ctx)
     kafka = _kafka(session)
     session.note_target(brokers=kafka is not None, told=ToldAt.BELOW_HEADLINE)
-    now = session.services.now()
+    now = database_clock_of(session)()
     timeline = show_history(
         session.services.engine,
         name,

@@ -18,7 +18,7 @@ from ticketbottle_payctl.cli.commands.stats.wait import WaitCondition, wait_cond
 from ticketbottle_payctl.cli.commands.stats.watch import draws, watch, watch_picture
 from ticketbottle_payctl.cli.input.durations import duration
 from ticketbottle_payctl.cli.input.selector import window
-from ticketbottle_payctl.cli.input.times import is_age
+from ticketbottle_payctl.cli.input.times import age, database_clock_of, is_age
 from ticketbottle_payctl.cli.output.format import OutputFormat
 from ticketbottle_payctl.cli.output.result import Raw
 from ticketbottle_payctl.cli.output.surface import is_terminal
@@ -63,6 +63,7 @@ Prometheus = Annotated[bool, typer.Option("--prometheus", help="Print metrics in
 
 _INTERVAL = timedelta(seconds=2)
 _SHORTEST_INTERVAL = timedelta(milliseconds=200)
+_SHORTEST_WINDOW = timedelta(seconds=1)
 _MAX_AGE = timedelta(minutes=5)
 _TIMEOUT = timedelta(minutes=5)
 
@@ -135,13 +136,15 @@ def _reach(session: Session, since: str | None) -> Callable[[], timedelta]:
     """
     if since is None:
         return lambda: WINDOW
-    now = session.services.now()
     first, _ = window(session, since, None)
-    if first is None or first >= now:
+    if is_age(since):
+        span = age(since)
+        return lambda: span
+    clock = database_clock_of(session)
+    if first is None or clock() - first < _SHORTEST_WINDOW:
         message = f"{since!r} is not in the past"
         raise typer.BadParameter(message, param_hint="--since")
-    span = now - first
-    return lambda: span if is_age(since) else session.services.now() - first
+    return lambda: clock() - first
 
 
 def _one_of(**modes: bool) -> None:
