@@ -242,6 +242,18 @@ def test_a_missing_publisher_is_a_warning_if_an_event_is_overdue(look, insert, e
     assert finding.command.verb == ("publish-outbox",)
 
 
+def test_no_publisher_is_missed_if_every_event_is_blocked(look, insert, execute):
+    """A publisher could send nothing, so the doctor does not advise to start one."""
+    insert(1, state="dead", age=timedelta(hours=2))
+    insert(1, age=timedelta(hours=1))
+    execute("""UPDATE outbox SET "aggregateId" = 'one'""")
+    (finding,) = look("publishers")
+    assert finding.status is Status.OK
+    insert(1, age=timedelta(hours=3))
+    (finding,) = look("publishers")
+    assert (finding.status, finding.meaning) == (Status.WARN, "an event has waited for 3 h")
+
+
 @pytest.mark.parametrize("lock", [nullcontext, transaction])
 def test_an_overdue_backlog_is_a_warning_while_a_publisher_drains_it(look, engine, insert, execute, lock):
     """An overdue backlog is a warning if a publisher holds its shard, and a failure if the publisher is idle."""

@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from ticketbottle_payctl.domain.causes import SEEN_WITHIN, SeenPublisher
 from ticketbottle_payctl.store.db import advisory_locks
 from ticketbottle_payctl.store.db.advisory_locks import Namespace
-from ticketbottle_payctl.store.outbox import claim, shard_lock
+from ticketbottle_payctl.store.outbox import blocked, shard_lock
 
 APPLICATION = "payctl publish-outbox"
 """The application name of a publisher's sessions."""
@@ -154,11 +154,14 @@ def _noted(connection: Connection) -> list[_Noted] | None:
 
 
 def longest_wait_s(connection: Connection, max_retries: int) -> float | None:
-    """Return the oldest pending event's age in seconds, or None if no event is pending or the role cannot read it."""
+    """Return the age in seconds of the oldest pending event that is not blocked.
+
+    It is None if there is no such event, or if the role may not read the events.
+    """
     sql = """
-        SELECT count(*) = 4 FROM pg_attribute
-        WHERE attrelid = to_regclass('outbox') AND attname IN ('published', 'publishedAt', 'retryCount', 'createdAt')
-          AND has_column_privilege(attrelid, attnum, 'SELECT')
+        SELECT count(*) = 6 FROM pg_attribute
+        WHERE attrelid = to_regclass('outbox') AND has_column_privilege(attrelid, attnum, 'SELECT')
+          AND attname IN ('id', 'aggregateId', 'published', 'publishedAt', 'retryCount', 'createdAt')
     """
     may = connection.exec_driver_sql(sql).scalar_one()
-    return claim.oldest_pending(connection, max_retries) if may else None
+    return blocked.oldest_to_send(connection, max_retries) if may else None

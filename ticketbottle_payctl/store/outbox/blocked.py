@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
+from ticketbottle_payctl.store.db.owner_time import NOW
 from ticketbottle_payctl.store.outbox import cdc, states
 
 
@@ -43,3 +44,16 @@ def blocked_among(connection: Connection, pending: Sequence[Pending], max_retrie
     ids, keys, ats = zip(*pending, strict=True)
     parameters = {"ids": [*ids], "keys": [*keys], "ats": [*ats], "max_retries": max_retries}
     return frozenset(connection.exec_driver_sql(_BLOCKED, parameters).scalars())
+
+
+def oldest_to_send(connection: Connection, max_retries: int) -> float | None:
+    """Return the age in seconds of the oldest pending event that no dead event blocks, or None if there is none."""
+    sql = f"""
+        SELECT EXTRACT(epoch FROM {NOW} - o."createdAt") FROM outbox AS o
+        WHERE {states.pending("o.")} AND NOT EXISTS (
+            SELECT FROM outbox AS d WHERE {states.dead("d.")} AND d."aggregateId" = o."aggregateId"
+              AND (d."createdAt", d.id COLLATE "C") < (o."createdAt", o.id COLLATE "C"))
+        ORDER BY o."createdAt" LIMIT 1
+    """  # noqa: S608 - built from constants only
+    age = connection.exec_driver_sql(sql, {"max_retries": max_retries}).scalar_one_or_none()
+    return None if age is None else max(0.0, float(age))
