@@ -26,7 +26,6 @@ MEANINGS = {
     "before_traffic_error": "The new version of the webhook failed when it got a forged callback.",
     "cleanup_failed": "The cleanup's function failed.",
     "before_traffic_failed": "The function that checks a new version failed.",
-    "cleanup_not_recorded": "The cleanup deleted its rows, but could not record in `payctl.runs` that it ended.",
     "dead_event_not_sent": "A message about a dead event could not be sent to the SQS queue.",
     "event_dead": "An event has just become dead.",
     "outbox_dead_events": "The cleanup found dead events, with their reasons.",
@@ -47,8 +46,9 @@ MEANINGS = {
     "reconcile_payments": "The result of one tick of the function `reconcile-payments`.",
     "reconcile_payments_failed": "The function `reconcile-payments` failed.",
     "reconcile_unanswered": "A gateway sent no response about a payment, or a response that payctl cannot use.",
-    "replay_canary_waiting": "A replay is waiting until its first events are published.",
-    "secret_not_renewed": "payctl could not read Secrets Manager, and keeps the old value.",  # pragma: allowlist secret
+    "replay_canary_waiting": "A replay waits until its first events are published.",
+    "run_not_recorded": "A command did its work, but its run could not be recorded in `payctl.runs`.",
+    "secret_not_renewed": "Secrets Manager could not be read. payctl keeps the old value.",  # pragma: allowlist secret
     "tracing_is_off": "The settings turn spans on, but the exporter cannot be used.",
     "watch_payments_failed": "The function `watch-payments` failed.",
     "webhook_already_settled": "A genuine callback arrived for an already settled payment. payctl changed nothing.",

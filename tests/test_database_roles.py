@@ -99,6 +99,22 @@ def test_the_webhook_role_settles_a_payment(engine_as):
         assert receipts.find_request(connection, reports[0].receipt_id).request == callback.request
 
 
+@pytest.mark.parametrize(("role", "recorded"), [("reconciler", True), ("webhook", False)])
+def test_an_operator_settles_by_hand_with_a_record_if_the_role_may_write_it(engine_as, role, recorded):
+    """The webhook's role may not write the record of a run, and settles the payment all the same."""
+    callback = sample("momo")
+    data = json.loads(callback.request.body)
+    with engine_as("superuser").begin() as connection:
+        connection.exec_driver_sql('DELETE FROM payments WHERE "providerTransactionId" = %s', (data["orderId"],))
+        insert_payment(connection, provider="MOMO", amount=data["amount"], reference=data["orderId"])
+    run = NewRun(str(uuid4()), "process-webhook", Actor("me", "here"))
+    report = process_webhook(engine_as(role), callback.request, by_name("momo"), callback.credentials, run=run)
+    assert (report.outcome, report.run_id) == (WebhookOutcome.SETTLED, run.id if recorded else None)
+    with transaction(engine_as("superuser"), Limits()) as connection:
+        found = connection.exec_driver_sql("SELECT status FROM payctl.runs WHERE id = %s::uuid", (run.id,)).scalars()
+        assert list(found) == (["done"] if recorded else [])
+
+
 def test_the_publisher_role_publishes(engine_as, mock_kafka):
     """The publisher role can claim, release and record the publisher with only the privileges of the page."""
     with engine_as("superuser").begin() as connection:
@@ -186,7 +202,7 @@ def test_every_role_may_read_the_schema_status(engine_as, role):
     ("role", "tasks"),
     [
         ("owner", "db upgrade"),
-        ("reconciler", "reconcile payments"),
+        ("reconciler", "process-webhook · reconcile payments · watch-payments"),
         ("webhook", "process-webhook · watch-payments"),
         ("publisher", "publish-outbox · stats"),
         ("cleanup", "stats · cleanup"),

@@ -196,6 +196,15 @@ def test_cdc_in_a_protected_profile_needs_reason_and_confirmation(cdc, tmp_path)
     assert cdc("cut-back", "-y", *given)["exit_code"] == 0
 
 
+def test_cut_over_and_cut_back_are_recorded_and_mark_is_not(cdc, scene):
+    """The connector's role may record who handed the outbox over. `cdc mark` runs every minute and is not recorded."""
+    over = cdc("cut-over", "-y", "--reason", "peak")
+    assert cdc("mark")["run_id"] is None
+    back = cdc("cut-back", "-y", "--reason", "over")
+    found = scene.query("SELECT concat_ws(' ', id, command, status, reason) FROM payctl.runs ORDER BY started_at")
+    assert found == [f"{over['run_id']} cdc cut-over done peak", f"{back['run_id']} cdc cut-back done over"]
+
+
 @pytest.fixture
 def cdc(scene, own_url):
     """Return a function that runs ``payctl cdc`` with the connector's role.

@@ -16,7 +16,7 @@ import ticketbottle_payctl
 from ticketbottle_payctl.errors import InputError, LockedError
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.payctl import runs
-from ticketbottle_payctl.store.payctl.run_lifecycle import open_run
+from ticketbottle_payctl.store.payctl.run_lifecycle import open_run, optional_run
 from ticketbottle_payctl.store.payctl.runs import Actor, NewRun, RunAction, RunStatus
 
 ME = Actor("tester", "here")
@@ -125,6 +125,53 @@ def test_a_run_cannot_be_executed_twice_at_the_same_time(engine):
     assert recorded(engine, run).status == "done"
 
 
+UNWRITABLE = {
+    "the table is missing": "ALTER TABLE payctl.runs RENAME TO gone",
+    "the schema is missing": "ALTER SCHEMA payctl RENAME TO gone",
+    "every write is refused": """
+        CREATE FUNCTION payctl.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN RAISE insufficient_privilege USING MESSAGE = 'read-only'; END $$;
+        CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON payctl.runs EXECUTE FUNCTION payctl.refuse()""",
+}
+
+
+@pytest.mark.parametrize("how", UNWRITABLE)
+def test_work_with_an_optional_record_goes_on_without_it(engine, execute, how):
+    """If the record cannot be written at the start, the work is done and there is no id."""
+    execute(UNWRITABLE[how])
+    done = []
+    with optional_run(engine, new_run(), Limits()) as record:
+        done.append(record.id)
+        record.end(RunStatus.DONE, {"settled": 1})
+    assert done == [None]
+
+
+@pytest.mark.parametrize("how", UNWRITABLE)
+def test_work_with_an_optional_record_is_done_even_if_its_end_cannot_be_recorded(engine, execute, how):
+    """If the record becomes unwritable during the work, the work raises no error."""
+    run = new_run()
+    with optional_run(engine, run, Limits()) as record:
+        execute(UNWRITABLE[how])
+        record.end(RunStatus.DONE, {"settled": 1})
+    assert record.id == run.id
+
+
+@pytest.mark.parametrize("error", [InputError("no"), KeyboardInterrupt()])
+def test_work_with_an_optional_record_that_raises_is_interrupted(engine, error):
+    """An optional record has the same end as every other record, and the error is raised again."""
+    run = new_run()
+    with pytest.raises(type(error)), optional_run(engine, run, Limits()):
+        raise error
+    assert recorded(engine, run).status == "interrupted"
+
+
+def test_without_a_run_nothing_is_recorded(engine, execute):
+    """The webhook's function and the scheduled publisher give no run, so they write none."""
+    with optional_run(engine, None, Limits()) as record:
+        record.end(RunStatus.DONE, {})
+    assert (record.id, execute("SELECT * FROM payctl.runs")) == (None, [])
+
+
 def test_a_run_that_was_cancelled_stays_cancelled(engine):
     """If an operator cancels a run while it works, its status stays cancelled at the end of the work."""
     run = new_run("replay")
@@ -146,19 +193,22 @@ def test_an_incomplete_run_cannot_be_cancelled(engine):
 
 
 def test_every_command_that_records_a_run_uses_the_same_lifecycle():
-    """Replay, cleanup, reconcile and fix_published_flags use run_lifecycle, and no other file starts a run."""
+    """These jobs use run_lifecycle, and no other file starts a run."""
     users, others = set(), set()
     for file in PACKAGE.rglob("*.py"):
         text = file.read_text("utf-8")
         name = file.relative_to(PACKAGE).as_posix()
-        if "import" in text and re.search(r"run_lifecycle import .*open", text):
+        if re.search(r"run_lifecycle import .*(open|optional)_run", text):
             users.add(name.split("/")[1].removesuffix(".py"))
         if re.search(r"\bruns\.start\(|\bat_work\(", text) and name not in {
             "store/payctl/run_lifecycle.py",
             "store/payctl/run_lock.py",
         }:
             others.add(name)
-    assert (users, others) == ({"replay", "cleanup", "reconcile", "fix_published_flags"}, set())
+    assert users == {
+        "replay", "cleanup", "reconcile", "fix_published_flags", "process_webhook", "publish_outbox", "cdc",
+    }  # fmt: skip
+    assert not others
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,54 @@ def test_process_webhook_settles_a_payment(settle, pending, engine):
     assert rows(engine, "payctl.webhook_receipts") == 1
 
 
+def test_process_webhook_records_who_settled_which_payment(settle, pending, answer, database_url):
+    """`payctl runs show` has the operator, the reason, and the payment before and after. The callback is left out."""
+    document = settle("--reason", "callback from the gateway's portal", PAYCTL_ACTOR="Lan")
+    shown = answer("runs", "show", document["run_id"], DATABASE_URL=database_url)
+    run, (row,) = shown["result"], shown["items"]
+    assert (run["command"], run["status"], run["actor"]) == ("process-webhook", "done", "Lan")
+    assert (run["reason"], run["counts"]) == ("callback from the gateway's portal", {"settled": 1})
+    assert (run["selector"], run["options"]) == ({"provider": "zalopay"}, {})
+    assert (row["id"], row["outcome"], row["before"]) == (pending.id, "settled", {"status": "PENDING"})
+    assert row["after"] == {"status": "COMPLETED", "event_id": document["result"]["event_id"]}
+
+
+def test_process_webhook_records_a_refused_and_a_repeated_callback(settle, answer, engine, database_url):
+    """A genuine callback that changes nothing is recorded too, with the receipt that was processed."""
+    refused = settle()
+    with engine.begin() as connection:
+        insert_payment(
+            connection, amount=DATA["amount"], reference=DATA["app_trans_id"], order_code=DATA["app_trans_id"][7:]
+        )
+    settle("--receipt", refused["result"]["receipt_id"])
+    settle()
+    items = answer("runs", "list", DATABASE_URL=database_url)["items"]
+    assert [(run["counts"], run["status"]) for run in items] == [
+        ({"already_settled": 1}, "done"), ({"settled": 1}, "done"), ({"refused": 1}, "done"),
+    ]  # fmt: skip
+    assert items[1]["selector"] == {"provider": "zalopay", "receipt": refused["result"]["receipt_id"]}
+    shown = answer("runs", "show", items[2]["id"], DATABASE_URL=database_url)["items"]
+    assert [(row["id"], row["reason"]) for row in shown] == [(refused["result"]["receipt_id"], "unknown_order")]
+
+
+def test_a_forged_callback_is_not_recorded(settle, answer, database_url):
+    """A forged callback changes no table, so it leaves no record either."""
+    assert settle(ZALOPAY_KEY2="another key")["run_id"] is None
+    assert answer("runs", "list", DATABASE_URL=database_url)["items"] == []
+
+
+@pytest.mark.parametrize("table", ["payctl.runs", "payctl.run_items"])
+def test_process_webhook_settles_even_if_the_run_cannot_be_recorded(settle, pending, engine, table):
+    """If a table of the record is missing, the payment is settled and exit is 0."""
+    with engine.begin() as connection:
+        connection.execute(text(f"ALTER TABLE {table} RENAME TO gone"))
+    document = settle()
+    assert (document["exit_code"], document["result"]["outcome"]) == (0, "settled")
+    with engine.connect() as connection:
+        status = connection.execute(text("SELECT status::text FROM payments WHERE id = :id"), {"id": pending.id})
+        assert status.scalar_one() == "COMPLETED"
+
+
 @pytest.mark.usefixtures("pending")
 def test_a_dry_run_of_process_webhook_writes_nothing(settle, engine):
     """With -n, `process-webhook` shows the change and the event, but rolls everything back."""

@@ -63,6 +63,17 @@ def test_publish_outbox_publishes_all_pending_events(process, places, insert, re
     assert answer(process("publish-outbox", "-o", "json", **places))["counts"]["published"] == 0
 
 
+def test_a_release_is_recorded_even_if_the_brokers_are_unavailable(process, places, insert):
+    """The run of an operator that could send nothing is recorded as incomplete, with its options."""
+    insert(1, state="dead")
+    insert(1)
+    ran = process("publish-outbox", "--on-dead", "release", "-o", "json", **{**places, "KAFKA_BROKERS": NOBODY})
+    document = answer(ran)
+    run = answer(process("runs", "show", document["run_id"], "-o", "json", **places))["result"]
+    assert (ran.returncode, run["command"], run["status"]) == (4, "publish-outbox", "incomplete")
+    assert (run["options"]["on_dead"], run["counts"]["published"]) == ("release", 0)
+
+
 @pytest.fixture
 def loop(invoke, places, monkeypatch):
     """Return a function that runs a loop inside the test's process, and returns its document and its log lines."""

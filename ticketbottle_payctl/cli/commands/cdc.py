@@ -15,6 +15,7 @@ from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import Block, Failure, Fields, Raw, Result, bad, bold, good, line, warn
 from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve, permit, refuse_read_only
+from ticketbottle_payctl.cli.safety.recorded import new_run
 from ticketbottle_payctl.errors import PayctlError
 from ticketbottle_payctl.formats import count
 from ticketbottle_payctl.jobs.cdc import config
@@ -93,7 +94,7 @@ def cut_over_command(  # noqa: PLR0913 - one argument per option
         refuse_read_only(session, "cdc cut-over")
         act = _act("hand over to Debezium and send", hand_over(dry_run=True).sent, "create the replication slot")
         approve(session, act, Approval(yes, reason, max_affected, confirm))
-    report = hand_over(dry_run=dry_run)
+    report = hand_over(dry_run=dry_run, run=new_run(session, "cdc cut-over", reason))
     headline = (
         line(bad("✘"), "not handed over; payctl still publishes")
         if report.failure
@@ -103,7 +104,17 @@ def cut_over_command(  # noqa: PLR0913 - one argument per option
     counts = report.counts
     code = failure.exit_code if failure else ExitCode.PARTIAL if report.dead else ExitCode.DONE
     human: list[Block] = [headline, Fields(tuple(counts.items()))]
-    session.finish(Result("payctl.cdc-cut-over/1", code, counts=counts, human=human, dry_run=dry_run, error=failure))
+    session.finish(
+        Result(
+            "payctl.cdc-cut-over/1",
+            code,
+            counts=counts,
+            human=human,
+            dry_run=dry_run,
+            error=failure,
+            run_id=report.run_id,
+        )
+    )
 
 
 def mark_command(
@@ -154,7 +165,8 @@ def cut_back_command(  # noqa: PLR0913 - one argument per option
         found = take_back(dry_run=True)
         act = _act("take back from Debezium and mark", found.marked + found.dead, "drop the replication slot")
         approve(session, act, Approval(yes, reason, max_affected, confirm))
-    _finish_marking(session, "payctl.cdc-cut-back/1", take_back(dry_run=dry_run))
+    run = new_run(session, "cdc cut-back", reason)
+    _finish_marking(session, "payctl.cdc-cut-back/1", take_back(dry_run=dry_run, run=run))
 
 
 def _act(verb: str, events: int, also: str) -> Act:
@@ -186,7 +198,7 @@ def _finish_marking(session: Session, schema: str, report: MarkReport) -> None:
             )
         )
     code = ExitCode.PARTIAL if report.dead else ExitCode.DONE
-    session.finish(Result(schema, code, counts=counts, human=human, dry_run=report.dry_run))
+    session.finish(Result(schema, code, counts=counts, human=human, dry_run=report.dry_run, run_id=report.run_id))
 
 
 def _properties(made: config.CdcConfig) -> str:

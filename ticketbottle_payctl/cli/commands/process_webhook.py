@@ -20,6 +20,7 @@ from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bad, bold, dim, good, line, warn
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.cli.safety.confirm import Approval, permit
+from ticketbottle_payctl.cli.safety.recorded import new_run
 from ticketbottle_payctl.domain.callback import RejectReason
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.domain.payment import PaymentStatus
@@ -68,7 +69,8 @@ def process_webhook_command(  # noqa: PLR0913 - one argument per option
     """Settle a payment from a gateway's callback.
 
     Checks the callback, locks its payment, writes the new status and one outbox event, and shows the reply to the
-    gateway. Processing the same callback twice is harmless. Exit 0 if it was accepted, 5 if it was refused.
+    gateway. Processing the same callback twice is harmless. The run is recorded: `payctl runs`. Exit 0 if it was
+    accepted, 5 if it was refused.
     """
     session = Session.of(ctx)
     source = Source(file, query, event, path)
@@ -80,8 +82,15 @@ def process_webhook_command(  # noqa: PLR0913 - one argument per option
     if not dry_run:
         permit(session, "process-webhook", Approval(reason=reason, confirm=confirm))
     stored_as = stored.receipt_id if stored else None
+    selector = {"provider": gateway.name} | ({"receipt": stored_as} if stored_as else {})
     report = process_webhook(
-        session.services.engine, request, gateway, credentials, dry_run=dry_run, stored_as=stored_as
+        session.services.engine,
+        request,
+        gateway,
+        credentials,
+        dry_run=dry_run,
+        stored_as=stored_as,
+        run=new_run(session, "process-webhook", reason, selector=selector),
     )
     if report.reason == "not_configured":
         raise missing_keys(gateway, credentials)
@@ -112,6 +121,7 @@ def _result(report: WebhookReport, keys: Sequence[TriedKey], source: Source, adv
         human=_human(report, keys, source, adviser),
         warnings=[ALERTS[report.alert]] if report.alert else [],
         dry_run=report.dry_run,
+        run_id=report.run_id,
     )
 
 
@@ -134,6 +144,7 @@ def _human(report: WebhookReport, keys: Sequence[TriedKey], source: Source, advi
                 ("event value", event.payload if event else None),
                 ("reply", f"{report.reply.status} {report.reply.body}".rstrip()),
                 ("receipt", None if report.dry_run else report.receipt_id),
+                ("run", report.run_id),
             )
         )
     )

@@ -185,6 +185,7 @@ def _sql(schema: str, role: str) -> str:
 -- As the owner of {table} or a superuser, once. SHOW wal_level must say logical.
 CREATE ROLE {role} LOGIN REPLICATION;  -- on Amazon RDS: CREATE ROLE {role} LOGIN; GRANT rds_replication TO {role};
 GRANT payctl_publisher TO {role};  -- for `payctl cdc cut-over`, `mark` and `cut-back`
+GRANT SELECT, INSERT, UPDATE ON payctl.runs TO {role};  -- for the record of who handed the outbox over
 GRANT USAGE ON SCHEMA "{schema}" TO {role};
 GRANT SELECT ON {table} TO {role};
 CREATE PUBLICATION {PUBLICATION} FOR TABLE {table} WITH (publish = 'insert');

@@ -5,6 +5,8 @@ The events that are already in Kafka are marked, so that payctl does not publish
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sqlalchemy import Engine
 
 from ticketbottle_payctl.broker.follower import Follower
@@ -12,19 +14,31 @@ from ticketbottle_payctl.errors import GuardError
 from ticketbottle_payctl.jobs.cdc.mark import LIMITS, MarkReport, mark_all
 from ticketbottle_payctl.store.db.engine import transaction
 from ticketbottle_payctl.store.outbox import cdc
+from ticketbottle_payctl.store.payctl.run_lifecycle import optional_run
+from ticketbottle_payctl.store.payctl.runs import NewRun, RunStatus
 
 
-def cdc_cut_back(engine: Engine, follower: Follower, max_retries: int, *, dry_run: bool = False) -> MarkReport:
+def cdc_cut_back(
+    engine: Engine, follower: Follower, max_retries: int, *, dry_run: bool = False, run: NewRun | None = None
+) -> MarkReport:
     """Mark every event that Debezium has sent, then remove Debezium's slot. Afterwards, publishers can start again.
 
     Before the call, the operator must delete the connector or stop its worker. payctl uses Kafka, not the slot, to find
-    the sent events, because the slot's position can be older than the last sent event.
+    the sent events, because the slot's position can be older than the last sent event. ``run`` is recorded if the role
+    may do this.
 
     Raises:
         GuardError: no slot exists, or a connector still reads from the slot.
         BrokerUnavailableError, DatabaseUnavailableError: the slot still exists, and the operator can run the command
             again.
     """
+    with optional_run(engine, None if dry_run else run, LIMITS) as record:
+        report = _take_back(engine, follower, max_retries, dry_run=dry_run)
+        record.end(RunStatus.DONE, report.counts)
+    return replace(report, run_id=record.id)
+
+
+def _take_back(engine: Engine, follower: Follower, max_retries: int, *, dry_run: bool) -> MarkReport:
     with transaction(engine, LIMITS, commit=False) as connection:
         slot = cdc.slot(connection)
     if slot is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypedDict
 
@@ -29,6 +29,8 @@ from ticketbottle_payctl.store.outbox import cdc, shard_lock
 from ticketbottle_payctl.store.outbox import claim as outbox
 from ticketbottle_payctl.store.outbox.claim import Released
 from ticketbottle_payctl.store.outbox.shard_lock import Entry
+from ticketbottle_payctl.store.payctl.run_lifecycle import optional_run
+from ticketbottle_payctl.store.payctl.runs import NewRun, RunStatus
 
 LIMITS = Limits(statement=timedelta(seconds=30), lock=timedelta(seconds=5), idle=timedelta(minutes=3))
 """The transaction's limits. The idle limit is long, because the shards stay locked until the last event is sent."""
@@ -69,6 +71,7 @@ class CutOverReport:
     failed: int
     failure: PayctlError | None = None
     dry_run: bool = False
+    run_id: str | None = None
 
     @property
     def counts(self) -> CutOverCounts:
@@ -84,13 +87,15 @@ def cdc_cut_over(  # noqa: PLR0913 - one argument per option
     max_retries: int,
     shards: int,
     dry_run: bool = False,
+    run: NewRun | None = None,
 ) -> CutOverReport:
     """Create the replication slot and send the events before its position.
 
     The connector must not start before this call has returned.
 
     Before the call, the operator must stop every publisher, and the backlog must be small. The cut-over never blocks a
-    program that writes events. With ``dry_run``, payctl runs only the checks.
+    program that writes events. With ``dry_run``, payctl runs only the checks. ``run`` is recorded if the
+    role may do this.
 
     Raises:
         LockedError: a publisher is running.
@@ -99,6 +104,15 @@ def cdc_cut_over(  # noqa: PLR0913 - one argument per option
         ConfigError: the publication, a topic or a privilege is missing, or ``wal_level`` is not logical.
         BrokerUnavailableError, DatabaseUnavailableError: nothing was handed over.
     """
+    with optional_run(engine, None if dry_run else run, LIMITS) as record:
+        report = _hand_over(engine, producer, follower, max_retries, shards, dry_run=dry_run)
+        record.end(RunStatus.INCOMPLETE if report.failed else RunStatus.DONE, report.counts)
+    return replace(report, run_id=record.id)
+
+
+def _hand_over(  # noqa: PLR0913 - as above
+    engine: Engine, producer: Producer, follower: Follower, max_retries: int, shards: int, *, dry_run: bool
+) -> CutOverReport:
     if not dry_run:
         _enter(engine, shards)
     with transaction(engine, LIMITS, commit=not dry_run) as connection:

@@ -51,6 +51,7 @@ class MarkReport:
     dead: int
     pending: int
     dry_run: bool = False
+    run_id: str | None = None
 
     @property
     def counts(self) -> MarkCounts:

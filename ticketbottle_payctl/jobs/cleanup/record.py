@@ -11,12 +11,10 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Engine
 
-from ticketbottle_payctl.errors import PayctlError
 from ticketbottle_payctl.jobs.cleanup.delete_batches import Swept
 from ticketbottle_payctl.store.db.engine import Limits
-from ticketbottle_payctl.store.payctl.run_lifecycle import OpenRun, open_run
+from ticketbottle_payctl.store.payctl.run_lifecycle import OptionalRun, optional_run
 from ticketbottle_payctl.store.payctl.runs import NewRun, RunStatus
-from ticketbottle_payctl.telemetry import log_event
 
 
 @dataclass(slots=True)
@@ -25,7 +23,7 @@ class Record:
 
     engine: Engine
     run: NewRun | None
-    _opened: OpenRun | None = None
+    _opened: OptionalRun | None = None
     _held: ExitStack = field(default_factory=ExitStack)
 
     @property
@@ -36,24 +34,12 @@ class Record:
     def begin(self) -> None:
         """Record that the run has begun. Only the first call writes the entry. A failed write is not retried."""
         run, self.run = self.run, None
-        if run is None:
-            return
-        try:
-            self._opened = self._held.enter_context(open_run(self.engine, run, Limits()))
-        except PayctlError as error:
-            _log(error)
+        if run is not None:
+            self._opened = self._held.enter_context(optional_run(self.engine, run, Limits()))
 
     def close(self, status: RunStatus, swept: Swept) -> None:
         """Record how the run ended and how many rows were deleted."""
         with self._held:
-            if self._opened is None:
-                return
-            try:
+            if self._opened is not None:
                 counts = {"deleted": swept.deleted, "archived": swept.archived, "receipts": swept.receipts}
                 self._opened.end(status, counts)
-            except PayctlError as error:
-                _log(error)
-
-
-def _log(error: PayctlError) -> None:
-    log_event("cleanup_not_recorded", code=error.code, error=error)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import assert_never
 from uuid import uuid4
 
@@ -33,8 +34,10 @@ from ticketbottle_payctl.domain.payment import Duplicate, Payment, Refusal, Refu
 from ticketbottle_payctl.jobs.process_webhook.report import WebhookFacts, WebhookReport
 from ticketbottle_payctl.providers.gateway import Credentials, Gateway
 from ticketbottle_payctl.store.db.engine import Limits, transaction
-from ticketbottle_payctl.store.payctl import receipts
+from ticketbottle_payctl.store.payctl import receipts, run_items
 from ticketbottle_payctl.store.payctl.receipts import Receipt
+from ticketbottle_payctl.store.payctl.run_lifecycle import optional_run
+from ticketbottle_payctl.store.payctl.runs import NewRun, RunStatus
 from ticketbottle_payctl.store.payments import lookup
 from ticketbottle_payctl.store.payments import settle as payments
 
@@ -84,6 +87,7 @@ def process_webhook(  # noqa: PLR0913 - one argument per option
     trace: Trace | None = None,
     dry_run: bool = False,
     stored_as: str | None = None,
+    run: NewRun | None = None,
     new_id: Callable[[], str] = lambda: str(uuid4()),
 ) -> WebhookReport:
     """Process one callback completely.
@@ -93,6 +97,9 @@ def process_webhook(  # noqa: PLR0913 - one argument per option
     With ``dry_run``, payctl also locks and writes, but rolls back at the end. ``stored_as`` is the id of the receipt
     that contains this request, if the request comes from a receipt. In that case, payctl does not store a callback
     again if it is still unclear.
+
+    With ``run``, the processing of a genuine callback is recorded as this run, in transactions of its own. If the
+    record cannot be written, the payment is settled all the same.
 
     Raises:
         DatabaseUnavailableError: nothing was written. The caller must ask the gateway to call again.
@@ -108,11 +115,23 @@ def process_webhook(  # noqa: PLR0913 - one argument per option
             dry_run=dry_run,
         )
     work = _Work(gateway, request, verified, trace or Trace(), new_id, dry_run, stored_as)
-    began = time.monotonic()
-    with transaction(engine, LIMITS, commit=not dry_run) as connection:
-        report = work.do(connection)
-        unindexed = lookup.unindexed_payments(connection)
-    return replace(report, unindexed_payments=unindexed, database_s=time.monotonic() - began)
+    with optional_run(engine, None if dry_run else run, LIMITS) as record:
+        began = time.monotonic()
+        with transaction(engine, LIMITS, commit=not dry_run) as connection:
+            report = work.do(connection)
+            unindexed = lookup.unindexed_payments(connection)
+        database_s = time.monotonic() - began
+        record.end(RunStatus.DONE, {report.outcome.value: 1}, also=partial(_note_payment, report))
+    return replace(report, unindexed_payments=unindexed, database_s=database_s, run_id=record.id)
+
+
+def _note_payment(report: WebhookReport, connection: Connection, run_id: str) -> None:
+    """Record the payment under the run, or the receipt if no payment belongs to the callback."""
+    before = {"status": report.status_before} if report.event else None
+    after = {"status": report.status_after, "event_id": report.event.id} if report.event else None
+    row_id = report.payment_id or report.receipt_id
+    if row_id is not None:
+        run_items.record_payment(connection, run_id, 0, row_id, report.outcome.value, report.reason, before, after)
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,8 @@ class WebhookReport:
     """The seconds from the request for a connection to the end of the transaction; None without a transaction."""
     unindexed_payments: int = 0
     """The approximate number of payments that a lookup reads if the index is missing; 0 if the index exists."""
+    run_id: str | None = None
+    """The id of the recorded run; None if the processing was not recorded."""
 
     @property
     def facts(self) -> WebhookFacts:

@@ -8,6 +8,7 @@ claim begins and which payments are blocked. ``obstacles`` finds out why events 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from threading import Event
 from typing import NamedTuple
 
@@ -26,6 +27,8 @@ from ticketbottle_payctl.store.db.engine import transaction
 from ticketbottle_payctl.store.outbox import claim as outbox
 from ticketbottle_payctl.store.outbox import shard_lock
 from ticketbottle_payctl.store.outbox.claim import Claim, Waiting
+from ticketbottle_payctl.store.payctl.run_lifecycle import optional_run
+from ticketbottle_payctl.store.payctl.runs import NewRun, RunStatus
 
 __all__ = [
     "BlockReason",
@@ -57,13 +60,14 @@ class Preview(NamedTuple):
     obstacles: Obstacles
 
 
-def publish_outbox(
+def publish_outbox(  # noqa: PLR0913 - the job needs each of them
     engine: Engine,
     producer: Producer,
     options: PublishOptions,
     *,
     stop: Event | None = None,
     observer: Observer | None = None,
+    recorded_as: NewRun | None = None,
 ) -> PublishReport:
     """Publish pending events until none is left, or in a loop until ``stop`` is set.
 
@@ -73,7 +77,8 @@ def publish_outbox(
 
     After a stop signal, or when its time is up, the run ends within about 15 seconds, even if the broker hangs. If an
     error ended the run early, the report's ``failure`` contains the error. Each run logs one event,
-    ``publish_outbox_ended``.
+    ``publish_outbox_ended``. With ``recorded_as``, the run is also recorded in ``payctl.runs``, if the role may do
+    this.
 
     Raises:
         DatabaseUnavailableError: the database is unavailable and nothing was committed yet. A loop does not raise this
@@ -81,7 +86,11 @@ def publish_outbox(
         ConfigError: payctl's schema or a privilege is missing, and nothing was committed yet.
         GuardError: Debezium publishes this outbox, and nothing was committed yet.
     """
-    return PublisherRun(engine, producer, options, stop or Event(), observer or Observer()).run()
+    with optional_run(engine, recorded_as, LIMITS) as record:
+        report = PublisherRun(engine, producer, options, stop or Event(), observer or Observer()).run()
+        complete = report.stopped_because is StoppedBecause.EMPTY
+        record.end(RunStatus.DONE if complete else RunStatus.INCOMPLETE, report.counts.by_name)
+    return replace(report, run_id=record.id)
 
 
 def preview_outbox(engine: Engine, options: PublishOptions) -> Preview:

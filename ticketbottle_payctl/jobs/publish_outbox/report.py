@@ -132,6 +132,8 @@ class PublishReport:
     seconds: float
     obstacles: Obstacles
     failure: PayctlError | None = None
+    run_id: str | None = None
+    """The recorded run, or None if the run was not recorded."""
 
     @property
     def oldest_pending_age_s(self) -> float | None:

@@ -23,6 +23,7 @@ from ticketbottle_payctl.errors import PayctlError
 from ticketbottle_payctl.jobs.reconcile.status_poller import StatusFinding
 from ticketbottle_payctl.store.db import short_ids
 from ticketbottle_payctl.store.db.engine import Limits, is_lock_timeout, transaction
+from ticketbottle_payctl.store.payctl import run_items
 from ticketbottle_payctl.store.payctl.receipts import STATUS_QUERY, Receipt
 from ticketbottle_payctl.store.payctl.run_lifecycle import open_run
 from ticketbottle_payctl.store.payctl.runs import NewRun, RunStatus
@@ -136,7 +137,7 @@ def _settle(engine: Engine, run_id: str, place: int, finding: StatusFinding) -> 
             outcome, change = _decide(connection, finding)
             before = {"status": outcome.status_before} if outcome.event_id else None
             after = {"status": outcome.status_after, "event_id": outcome.event_id} if outcome.event_id else None
-            overdue.record(
+            run_items.record_payment(
                 connection, run_id, place, finding.payment.id, outcome.outcome, outcome.reason, before, after
             )
             if change is not None:

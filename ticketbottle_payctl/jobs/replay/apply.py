@@ -29,7 +29,7 @@ from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.inspect import publishers
 from ticketbottle_payctl.store.outbox import replay as store
 from ticketbottle_payctl.store.outbox.replay import CHUNK, Progress, Row
-from ticketbottle_payctl.store.payctl import runs
+from ticketbottle_payctl.store.payctl import run_items, runs
 from ticketbottle_payctl.store.payctl.run_lifecycle import open_run, reopened_run
 from ticketbottle_payctl.store.payctl.runs import Actor, NewRun, Run, RunAction, RunStatus
 
@@ -86,7 +86,7 @@ def replay(  # noqa: PLR0913 - one argument per option
         store.store_plan(connection, run.id, _chunks(plan.events, options))
         for start in range(0, len(plan.left_out), CHUNK):
             left = plan.left_out[start : start + CHUNK]
-            runs.left_alone(connection, run.id, [(one.id, one.reason.value) for one in left])
+            run_items.left_alone(connection, run.id, [(one.id, one.reason.value) for one in left])
 
     with open_run(engine, run, _LIMITS, also=store_plan):
         return _Application(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, Engine
@@ -13,6 +13,7 @@ from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.payctl import runs
 from ticketbottle_payctl.store.payctl.run_lock import at_work
 from ticketbottle_payctl.store.payctl.runs import NewRun, RunStatus
+from ticketbottle_payctl.telemetry import log_event
 
 
 @dataclass(slots=True)
@@ -24,14 +25,51 @@ class OpenRun:
     limits: Limits
     counts: dict[str, int] = field(default_factory=dict)
 
-    def end(self, status: RunStatus, counts: Mapping[str, int] | None = None) -> None:
-        """Record the status and the counts with which the run ended. A run that an operator cancelled stays cancelled.
+    def end(
+        self,
+        status: RunStatus,
+        counts: Mapping[str, object] | None = None,
+        *,
+        also: Callable[[Connection, str], None] = lambda _connection, _run_id: None,
+    ) -> None:
+        """Record how the run ended. A run that an operator cancelled stays cancelled.
+
+        ``also`` writes more rows in the same transaction, and gets the run's id.
 
         Raises:
             DatabaseUnavailableError: the server cannot be reached. The run is then shown as interrupted.
         """
         with transaction(self.engine, self.limits) as connection:
             runs.update(connection, self.id, status, self.counts if counts is None else counts)
+            also(connection, self.id)
+
+
+@dataclass(slots=True)
+class OptionalRun:
+    """A run whose work goes on if its record cannot be written. ``opened`` is None if there is no record."""
+
+    command: str
+    opened: OpenRun | None
+
+    @property
+    def id(self) -> str | None:
+        """The recorded run's id, or None if there is no record."""
+        return self.opened.id if self.opened else None
+
+    def end(
+        self,
+        status: RunStatus,
+        counts: Mapping[str, object],
+        *,
+        also: Callable[[Connection, str], None] = lambda _connection, _run_id: None,
+    ) -> None:
+        """Record how the run ended, as :meth:`OpenRun.end` does. A failed write is only logged."""
+        if self.opened is None:
+            return
+        try:
+            self.opened.end(status, counts, also=also)
+        except PayctlError as error:
+            _log(self.command, error)
 
 
 @contextmanager
@@ -61,6 +99,23 @@ def open_run(
 
 
 @contextmanager
+def optional_run(engine: Engine, run: NewRun | None, limits: Limits) -> Iterator[OptionalRun]:
+    """Record a run as :func:`open_run` does, but do the work even if the record cannot be written.
+
+    payctl's tables may be missing or read-only, and no payment may be lost because of a record. The failed write is
+    logged. Without ``run``, nothing is written.
+    """
+    with ExitStack() as stack:
+        opened = None
+        if run is not None:
+            try:
+                opened = stack.enter_context(open_run(engine, run, limits))
+            except PayctlError as error:
+                _log(run.command, error)
+        yield OptionalRun(run.command if run else "", opened)
+
+
+@contextmanager
 def reopened_run(engine: Engine, run_id: str, limits: Limits, begin: Callable[[Connection], None]) -> Iterator[OpenRun]:
     """Hold the lock of an earlier run during the block, and record how the run ends as :func:`open_run` does.
 
@@ -86,3 +141,7 @@ def _held(engine: Engine, run_id: str, limits: Limits, begin: Callable[[Connecti
             with suppress(PayctlError):  # report the error that ended the work
                 opened.end(RunStatus.INTERRUPTED)
             raise
+
+
+def _log(command: str, error: PayctlError) -> None:
+    log_event("run_not_recorded", level="warning", command=command, code=error.code, error=error)

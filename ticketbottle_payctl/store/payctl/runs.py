@@ -170,19 +170,7 @@ def act(connection: Connection, run_id: str, deed: RunAction, who: Actor, reason
     return row is not None
 
 
-def left_alone(connection: Connection, run_id: str, rows: Sequence[tuple[str, str]]) -> None:
-    """Record the ids of the rows that were left out of the run's plan, and the reasons."""
-    connection.exec_driver_sql(
-        """
-        INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome, reason)
-        SELECT %(run)s::uuid, -1, place, id, 'skipped', reason
-        FROM unnest(%(ids)s::text[], %(reasons)s::text[]) WITH ORDINALITY AS r (id, reason, place)
-        """,
-        {"run": run_id, "ids": [row[0] for row in rows], "reasons": [row[1] for row in rows]},
-    )
-
-
-def update(connection: Connection, run_id: str, status: RunStatus, counts: Mapping[str, int]) -> None:
+def update(connection: Connection, run_id: str, status: RunStatus, counts: Mapping[str, object]) -> None:
     """Record a run's status and counts. A cancelled run stays cancelled."""
     connection.exec_driver_sql(
         """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -94,31 +93,3 @@ def named(connection: Connection, names: Sequence[str]) -> list[Unsettled]:
 def _payment(row: Sequence[Any]) -> Unsettled:
     payment_id, order_code, amount, gateway, reference, status, created_at = row
     return Unsettled(payment_id, order_code, amount, gateway, reference, status, aware(created_at))
-
-
-def record(  # noqa: PLR0913, PLR0917 - one argument per column
-    connection: Connection,
-    run_id: str,
-    place: int,
-    payment_id: str,
-    outcome: str,
-    reason: str | None,
-    before: Mapping[str, object] | None = None,
-    after: Mapping[str, object] | None = None,
-) -> None:
-    """Record in a run how a payment was changed, or why it was left unchanged."""
-    connection.exec_driver_sql(
-        """
-        INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome, reason, before, after)
-        VALUES (%(run)s::uuid, 0, %(place)s, %(id)s, %(outcome)s, %(reason)s, %(before)s::jsonb, %(after)s::jsonb)
-        """,
-        {
-            "run": run_id,
-            "place": place,
-            "id": payment_id,
-            "outcome": outcome,
-            "reason": reason,
-            "before": None if before is None else json.dumps(dict(before)),
-            "after": None if after is None else json.dumps(dict(after)),
-        },
-    )

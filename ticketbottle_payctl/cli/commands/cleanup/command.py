@@ -8,7 +8,6 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
-from uuid import uuid4
 
 import typer
 
@@ -20,12 +19,11 @@ from ticketbottle_payctl.cli.input import change_options
 from ticketbottle_payctl.cli.input.durations import duration
 from ticketbottle_payctl.cli.input.times import age, zone_of
 from ticketbottle_payctl.cli.output.progress import bar
-from ticketbottle_payctl.cli.profile.actor import who_runs
 from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve, permit
+from ticketbottle_payctl.cli.safety.recorded import new_run
 from ticketbottle_payctl.formats import count
 from ticketbottle_payctl.jobs.cleanup import CleanupPreview, Swept, cleanup, preview_cleanup
 from ticketbottle_payctl.settings import Settings
-from ticketbottle_payctl.store.payctl.runs import NewRun
 
 OlderThan = Annotated[
     timedelta | None,
@@ -100,14 +98,7 @@ def cleanup_command(  # noqa: PLR0913 - one argument per option
         routine = retention >= _kept_for(session) and receipts_older_than is None
         planned = _allow(session, approval, preview, routine=routine)
     told = {"older_than": older_than, "keep_newest": keep_newest, "receipts_older_than": receipts_older_than}
-    run = NewRun(
-        str(uuid4()),
-        "cleanup",
-        who_runs(session.services.environ),
-        reason,
-        session.profile.name,
-        options=told | {"archive": archive},
-    )
+    run = new_run(session, "cleanup", reason, options=told | {"archive": archive})
     with stop_on_signals() as stop, _watched(session, planned, "counting" if dry_run else "deleting") as done:
         report = cleanup(
             session.services.engine,

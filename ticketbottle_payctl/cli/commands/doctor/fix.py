@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import NoReturn
-from uuid import uuid4
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.signals import stop_on_signals
@@ -13,11 +12,10 @@ from ticketbottle_payctl.cli.commands.doctor.result import SCHEMA, DoctorCounts
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.progress import bar
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bold, dim, good, line, warn
-from ticketbottle_payctl.cli.profile.actor import who_runs
 from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve
+from ticketbottle_payctl.cli.safety.recorded import new_run
 from ticketbottle_payctl.formats import count
 from ticketbottle_payctl.jobs.fix_published_flags import FlagsReport, fix_published_flags, preview_published_flags
-from ticketbottle_payctl.store.payctl.runs import NewRun
 
 
 def fix(session: Session, approval: Approval, *, dry_run: bool) -> NoReturn:
@@ -33,19 +31,10 @@ def fix(session: Session, approval: Approval, *, dry_run: bool) -> NoReturn:
         session.finish(_result(before, dry_run=True))
     approve(session, Act("repair", before.matched, "event", _plan(before)), approval)
     with stop_on_signals() as stop, bar("repairing", before.matched, quiet=session.shared.quiet) as done:
-        report = fix_published_flags(engine, before, _run(session, approval), stopping=stop.event.is_set, done=done)
+        run = new_run(session, "doctor --fix-published-flags", approval.reason)
+        report = fix_published_flags(engine, before, run, stopping=stop.event.is_set, done=done)
     result = _result(report, dry_run=False)
     session.finish(replace(result, exit_code=stop.exit_code or result.exit_code))
-
-
-def _run(session: Session, approval: Approval) -> NewRun:
-    return NewRun(
-        str(uuid4()),
-        "doctor --fix-published-flags",
-        who_runs(session.services.environ),
-        reason=approval.reason,
-        profile=session.profile.name,
-    )
 
 
 def _plan(report: FlagsReport) -> list[Block]:

@@ -17,6 +17,7 @@ from ticketbottle_payctl.cli.input import change_options
 from ticketbottle_payctl.cli.input.durations import duration, per_second
 from ticketbottle_payctl.cli.input.event_types import event_types
 from ticketbottle_payctl.cli.safety.confirm import Approval, permit
+from ticketbottle_payctl.cli.safety.recorded import new_run
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.formats import count
 from ticketbottle_payctl.jobs.publish_outbox import OnDead, PublishOptions, preview_outbox, publish_outbox
@@ -70,7 +71,8 @@ def publish_outbox_command(  # noqa: PLR0913 - one argument per option
 
     Delivery is at least once: an event is marked published after the brokers acknowledged it. An unavailable broker
     uses up no retries. Ctrl-C and SIGTERM finish or release the batch first. Exit 6 if some events failed or were held
-    back, or a customer waits for a dead one, 9 if another publisher holds the outbox; the first line says why.
+    back, or a customer waits for a dead one, 9 if another publisher holds the outbox; the first line says why. A run
+    with --on-dead release is recorded: `payctl runs`.
     """
     session = Session.of(ctx)
     types = _known_types(event_type or [], loop=loop)
@@ -90,9 +92,18 @@ def publish_outbox_command(  # noqa: PLR0913 - one argument per option
     if dry_run:
         session.finish(result_of_preview(preview_outbox(session.services.engine, wanted)))
     permit(session, "publish-outbox", Approval(reason=reason, confirm=confirm))
+    run = None
+    if on_dead is OnDead.RELEASE:
+        told = {"on_dead": on_dead, "type": types, "loop": loop}
+        run = new_run(session, "publish-outbox", reason, options=told)
     with stop_on_signals() as stop, watched(session, wanted, health_file) as observer:
         report = publish_outbox(
-            session.services.engine, session.services.producer, wanted, stop=stop.event, observer=observer
+            session.services.engine,
+            session.services.producer,
+            wanted,
+            stop=stop.event,
+            observer=observer,
+            recorded_as=run,
         )
     if report.failure is not None and report.counts.published:
         session.note(f"published {count(report.counts.published, 'event')} before this:")

@@ -58,6 +58,7 @@ def result_of(report: PublishReport, *, loop: bool, signalled: ExitCode | None =
         human=_human(report, code),
         warnings=_warnings(report),
         error=_failure(report),
+        run_id=report.run_id,
     )
 
 

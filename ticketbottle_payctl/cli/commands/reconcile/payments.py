@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Annotated
-from uuid import uuid4
 
 import typer
 
@@ -17,16 +16,15 @@ from ticketbottle_payctl.cli.input import change_options, selector_options
 from ticketbottle_payctl.cli.input.durations import duration, per_second
 from ticketbottle_payctl.cli.input.times import age
 from ticketbottle_payctl.cli.output.progress import bar
-from ticketbottle_payctl.cli.profile.actor import who_runs
-from ticketbottle_payctl.cli.safety.advised import DRY_RUN, Adviser
+from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve
+from ticketbottle_payctl.cli.safety.recorded import new_run
 from ticketbottle_payctl.errors import NotFoundError
 from ticketbottle_payctl.jobs.reconcile.database_clock import database_clock
 from ticketbottle_payctl.jobs.reconcile.endpoints import status_endpoints
 from ticketbottle_payctl.jobs.reconcile.settle_payments import Candidates, find_named, find_overdue, settle_findings
 from ticketbottle_payctl.jobs.reconcile.status_poller import AskOptions, StatusFinding, ask_gateways
 from ticketbottle_payctl.providers.queries import QUERIES
-from ticketbottle_payctl.store.payctl.runs import NewRun
 from ticketbottle_payctl.store.payments.overdue import Overdue
 
 _OVERDUE = timedelta(minutes=20)
@@ -118,13 +116,7 @@ def _named(session: Session, names: list[str]) -> Candidates:
 
 
 def _settle(session: Session, found: list[StatusFinding], reason: str | None, chosen: Candidates) -> None:
-    run = NewRun(
-        str(uuid4()),
-        "reconcile payments",
-        who_runs(session.services.environ),
-        reason=reason,
-        profile=session.profile.name,
-    )
+    run = new_run(session, "reconcile payments", reason)
     with (
         stop_on_signals() as stop,
         bar("settling", sum(each.settles for each in found), quiet=session.shared.quiet) as tell,

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
-from uuid import uuid4
 
 import typer
 
@@ -21,14 +20,13 @@ from ticketbottle_payctl.cli.commands.replay.result import result_of, result_of_
 from ticketbottle_payctl.cli.input import change_options, selector_options
 from ticketbottle_payctl.cli.input.durations import duration, per_second
 from ticketbottle_payctl.cli.input.selector import selector_of
-from ticketbottle_payctl.cli.profile.actor import who_runs
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.cli.safety.confirm import APPROVED_ROWS, Act, Approval, approve, max_affected, refuse_early
+from ticketbottle_payctl.cli.safety.recorded import new_run
 from ticketbottle_payctl.errors import GuardError, InputError
 from ticketbottle_payctl.jobs.replay import ReplayOptions, count_replay, plan_replay, superseded_now
 from ticketbottle_payctl.jobs.replay import replay as apply_replay
 from ticketbottle_payctl.store.outbox.selector import Selector, WindowBy
-from ticketbottle_payctl.store.payctl.runs import NewRun
 
 Rate = Annotated[
     float | None, typer.Option(parser=per_second, metavar="500/s", help="Limit the rate at which events are requeued.")
@@ -227,15 +225,8 @@ def _read(session: Session, selector: Selector, allowed: _Allowed, path: Path, *
 
 def _run(adviser: Adviser, stored: StoredPlan, wanted: ReplayOptions, approval: Approval, *, named: bool) -> None:
     session = adviser.session
-    run = NewRun(
-        id=str(uuid4()),
-        command="replay",
-        who=who_runs(session.services.environ),
-        reason=approval.reason,
-        profile=session.profile.name,
-        selector=stored.selector,
-        options=wanted.stored() | {APPROVED_ROWS: max_affected(session, approval)},
-    )
+    options = wanted.stored() | {APPROVED_ROWS: max_affected(session, approval)}
+    run = new_run(session, "replay", approval.reason, selector=stored.selector, options=options)
     with stop_on_signals() as stop, watched(session, len(stored.plan.events), wanted) as watch:
         report = apply_replay(
             session.services.engine,

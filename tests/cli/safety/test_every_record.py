@@ -1,0 +1,142 @@
+"""Test every command that writes: it records its run if it changes payments or events, unless that is routine."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from enum import StrEnum
+
+import pytest
+
+from tests.stand_ins import Gateways, serving
+from ticketbottle_payctl.cli.app import registry
+from ticketbottle_payctl.providers import GATEWAYS
+from ticketbottle_payctl.providers.samples import samples
+from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment
+
+pytestmark = pytest.mark.postgres
+
+ORDER = "TB-TEST-20261123-RECORDED"
+CONFIG = "[profiles.prod.guard]\nprotected = true\n"
+SAMPLE = samples()["zalopay"]
+DATA = json.loads(json.loads(SAMPLE.request.body)["data"])
+REASON = ["--reason", "ticket 4711"]
+
+
+class Record(StrEnum):
+    """The record that a command leaves."""
+
+    RUN = "its own run"
+    ACT = "an action on the run that it names"
+    NOTHING = "no record: a deployment runs this command all the time"
+    NO_ROW = "no record: it changes no payment and no event"
+    REFUSED = "no record: it is for development, and refused in production"
+    ELSEWHERE = "tests/cdc, because it needs a logical log and Apache Kafka"
+
+
+EVERY = {
+    "process-webhook": [(["process-webhook", "CALLBACK", *REASON], Record.RUN)],
+    "publish-outbox": [
+        (["publish-outbox"], Record.NOTHING),
+        (["publish-outbox", "--on-dead", "block", *REASON], Record.NOTHING),
+        (["publish-outbox", "--on-dead", "release", *REASON], Record.RUN),
+    ],
+    "replay": [(["replay", "--failed", "-y", *REASON], Record.RUN)],
+    "runs resume": [(["runs", "resume", "RUN", "-y", *REASON], Record.ACT)],
+    "runs cancel": [(["runs", "cancel", "RUN", "-y", *REASON], Record.ACT)],
+    "cleanup": [
+        (["cleanup", *REASON], Record.RUN),
+        (["cleanup", "--older-than", "1d", "-y", *REASON], Record.RUN),
+    ],
+    "reconcile payments": [(["reconcile", "payments", "-y", *REASON], Record.RUN)],
+    "doctor": [(["doctor", "--fix-published-flags", "-y", *REASON], Record.RUN)],
+    "gateways register-webhook": [
+        (["gateways", "register-webhook", "payos", "https://shop.example/webhook/payos", "-y"], Record.NO_ROW)
+    ],
+    "db upgrade": [(["db", "upgrade"], Record.NO_ROW)],
+    "simulate": [(["simulate", "momo", "paid", "--order-code", ORDER, "--to", "process-webhook"], Record.REFUSED)],
+    "listen": [(["listen", "--port", "0"], Record.REFUSED)],
+    "demo": [(["demo"], Record.REFUSED)],
+    "cdc cut-over": [([], Record.ELSEWHERE)],
+    "cdc mark": [([], Record.ELSEWHERE)],
+    "cdc cut-back": [([], Record.ELSEWHERE)],
+}
+CODES = {"publish-outbox": 6, "runs resume": 10}
+"""The exit codes that are not 0: a customer waits for a dead event, and the canary is not published yet."""
+
+CASES = [
+    pytest.param(name, arguments, record, id=" ".join(arguments))
+    for name, every in EVERY.items()
+    for arguments, record in every
+    if record is not Record.ELSEWHERE
+]
+
+
+@pytest.fixture
+def world(engine, database_url, mock_kafka, tmp_path, answer):
+    """Yield an environment with work for every command. ``RUN`` is a run that has not ended."""
+    with engine.begin() as connection:
+        insert_payment(connection, provider="MOMO", order_code=ORDER, reference=ORDER, age=timedelta(hours=1))
+        insert_payment(
+            connection, amount=DATA["amount"], reference=DATA["app_trans_id"], order_code=DATA["app_trans_id"][7:]
+        )
+        insert_events(connection, 2, state="dead")
+        insert_events(connection, 2)
+        insert_events(connection, 2, state="sent_unmarked")
+        insert_events(connection, 2, state="published", age=timedelta(days=30))
+    config, callback = tmp_path / "config.toml", tmp_path / "callback.json"
+    config.write_text(CONFIG, "utf-8")
+    callback.write_bytes(SAMPLE.request.body)
+    with serving(Gateways(states={ORDER: "paid"})) as gateways:
+        environment = {
+            "DATABASE_URL": database_url, "PAYCTL_CONFIG": str(config), "KAFKA_BROKERS": mock_kafka.bootstrap,
+            **gateways.environment,
+        }  # fmt: skip
+        canary = ["replay", "--failed", "-y", "--canary", "1", "--canary-timeout", "1ms"]
+        run = answer(*canary, **environment)["run_id"]
+        keys = {field.env: SAMPLE.credentials[field.name][0].reveal() for field in GATEWAYS[SAMPLE.gateway].fields}
+        yield {"environment": environment, "keys": keys, "words": {"RUN": run, "CALLBACK": str(callback)}}
+
+
+@pytest.fixture
+def recorded(answer, world):
+    """Return a function that returns the recorded runs by id, as `payctl runs list` shows them."""
+
+    def read():
+        return {run["id"]: run for run in answer("runs", "list", **world["environment"])["items"]}
+
+    return read
+
+
+@pytest.mark.parametrize(("name", "arguments", "record"), CASES)
+def test_a_command_that_changes_payments_or_events_is_recorded(
+    name, arguments, record, world, recorded, answer, content
+):
+    """The record names the command, the operator and the reason, and has counts. A routine command leaves no record."""
+    before, rows = recorded(), content()
+    typed = [world["words"].get(word, word) for word in arguments]
+    environment = world["environment"] | (world["keys"] if name == "process-webhook" else {})
+    if record is Record.REFUSED:
+        typed += ["-p", "prod"]
+    document = answer(*typed, **environment, PAYCTL_ACTOR="an operator")
+    assert document["exit_code"] == CODES.get(name, 7 if record is Record.REFUSED else 0), document
+    new = {run_id: run for run_id, run in recorded().items() if run_id not in before}
+    if record is not Record.RUN:
+        assert (new, document["run_id"]) == ({}, world["words"]["RUN"] if record is Record.ACT else None)
+    if record is Record.ACT:
+        (act,) = recorded()[world["words"]["RUN"]]["acts"]
+        assert (act["actor"], act["reason"]) == ("an operator", "ticket 4711")
+    elif record is Record.RUN:
+        (run,) = new.values()
+        assert run["command"].startswith(name)
+        assert (run["id"], run["actor"], run["reason"]) == (document["run_id"], "an operator", "ticket 4711")
+        assert run["status"] == "done"
+        assert sum(run["counts"].values()) > 0
+    elif record is Record.NO_ROW:
+        after = content()
+        assert all(after[table] == rows[table] for table in ("public.payments", "public.outbox"))
+
+
+def test_every_writing_command_has_a_record_test():
+    """If a new writing command is missing in the list of this file, this test fails."""
+    assert set(EVERY) == {entry.name for entry in registry.COMMANDS if entry.writes}
