@@ -114,7 +114,7 @@ def _zalopay(payment: SandboxPayment, scenario: Scenario, keys: Environ) -> Requ
         "amount": _amount(payment, scenario),
         "embed_data": "{}",
         "item": "[]",
-        "zp_trans_id": gateway_number(payment, 15),
+        "zp_trans_id": gateway_number(payment, 15, scenario),
         "server_time": _MILLISECONDS + 20_000,
         "channel": 41,
         "merchant_user_id": _ZALOPAY_USER,
@@ -146,7 +146,7 @@ def _payos(payment: SandboxPayment, scenario: Scenario, keys: Environ) -> Reques
         "amount": 3000 if ping else _amount(payment, scenario),
         "description": "VQRIO123" if ping else "Thanh toán vé",
         "accountNumber": "00000000",
-        "reference": f"FT{gateway_number(payment, 12)}",
+        "reference": f"FT{gateway_number(payment, 12, scenario)}",
         "transactionDateTime": "2026-11-23 10:00:00",
         "currency": "VND",
         "paymentLinkId": "124c33293c43417ab7879e14c8d9eb18" if ping else payment.reference,
@@ -169,12 +169,12 @@ def _vnpay(payment: SandboxPayment, scenario: Scenario, keys: Environ) -> Reques
         "vnp_TmnCode": keys["VNPAY_TMN_CODE"],
         "vnp_Amount": str(_amount(payment, scenario) * 100),
         "vnp_BankCode": "VNPAY" if unpaid else "NCB",
-        "vnp_BankTranNo": "" if unpaid else f"VNP{gateway_number(payment, 8)}",
+        "vnp_BankTranNo": "" if unpaid else f"VNP{gateway_number(payment, 8, scenario)}",
         "vnp_CardType": "QRCODE" if unpaid else "ATM",
         "vnp_OrderInfo": f"Thanh toan don hang {payment.order_code}",
         "vnp_PayDate": "20261123100000",
         "vnp_ResponseCode": response,
-        "vnp_TransactionNo": "0" if unpaid else str(gateway_number(payment, 8)),
+        "vnp_TransactionNo": "0" if unpaid else str(gateway_number(payment, 8, scenario)),
         "vnp_TransactionStatus": status,
         "vnp_TxnRef": payment.reference,
     }
@@ -190,7 +190,7 @@ def _momo(payment: SandboxPayment, scenario: Scenario, keys: Environ) -> Request
         "amount": _amount(payment, scenario),
         "orderInfo": f"Thanh toán đơn hàng {payment.order_code}",
         "orderType": "momo_wallet",
-        "transId": gateway_number(payment, 10),
+        "transId": gateway_number(payment, 10, scenario),
         "resultCode": code,
         "message": message,
         "payType": "" if code else "qr",
@@ -216,10 +216,14 @@ def _payos_number(payment: SandboxPayment) -> int:
     return int(code[1]) * 10**8 + int(code[2], 36) if code else gateway_number(payment, 14)
 
 
-def gateway_number(payment: SandboxPayment, digits: int) -> int:
-    """Return a gateway's number for a payment, with this many digits. The same payment always gets the same number."""
+def gateway_number(payment: SandboxPayment, digits: int, scenario: Scenario = Scenario.PAID) -> int:
+    """Return the gateway's number for a transfer of money: always the same number with this many digits.
+
+    Money of a wrong amount is another transfer of the payment, so it has another number.
+    """
     least: int = 10 ** (digits - 1)
-    return least + int.from_bytes(sha256(payment.reference.encode()).digest()) % (9 * least)
+    named = payment.reference + ("/wrong" if scenario is Scenario.WRONG_AMOUNT else "")
+    return least + int.from_bytes(sha256(named.encode()).digest()) % (9 * least)
 
 
 _MAKERS: dict[str, Callable[[SandboxPayment, Scenario, Environ], Request]] = {

@@ -134,6 +134,8 @@ class Verdict:
     """The consumer groups that have read past the event's record, or None if the brokers' answer is not reliable."""
     behind: tuple[str, ...] = ()
     """The consumer groups that have not read past the event's record."""
+    transfers: int = 1
+    """The number of transfers of money that a finding about several transfers counts."""
     cause: Cause | None = None
     """The cause that keeps an overdue event from being sent, or None if the database does not show the cause."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -46,14 +46,20 @@ _REMEDIES = {
 }
 
 
-def judge_unsettled(payment: PaymentRow, receipts: Sequence[ReceiptRow], now: datetime) -> Verdict:
-    """Return why a PENDING payment is not settled: either its last callback changed nothing, or no callback arrived."""
+def judge_unsettled(payment: PaymentRow, receipts: Sequence[ReceiptRow], now: datetime) -> Iterator[Verdict]:
+    """Return why a PENDING payment is not settled: because of its callbacks, or because no callback arrived.
+
+    Each transfer of money has its own finding. Of the callbacks without money, only the last one counts.
+    """
     told = list(_told(payment, receipts))
     final = [each for each in told if each.kind is not VerdictKind.IN_PROGRESS]
     if told:
-        return (final or told)[-1]
+        latest = (final or told)[-1]
+        money = _each_transfer(each for each in final if each.ticket_is_due)
+        yield from money if latest.ticket_is_due and money else [*money, latest]
+        return
     overdue = now - payment.created_at > _LONG_UNPAID
-    return Verdict(
+    yield Verdict(
         kind=VerdictKind.NO_CALLBACK if overdue else VerdictKind.NOT_PAID,
         mark=Mark.BAD if overdue else Mark.OPEN,
         at=payment.created_at,
@@ -63,9 +69,10 @@ def judge_unsettled(payment: PaymentRow, receipts: Sequence[ReceiptRow], now: da
 
 
 def judge_given_up(payment: PaymentRow, receipts: Sequence[ReceiptRow]) -> Iterator[Verdict]:
-    """Yield one finding if money arrived for a FAILED or CANCELLED payment, but the payment was not settled."""
-    came = [each for each in _told(payment, receipts) if each.ticket_is_due and each.kind is not VerdictKind.REFUNDED]
-    yield from came[-1:]
+    """Return a finding about each transfer of money for a FAILED or CANCELLED payment that was not settled."""
+    yield from _each_transfer(
+        each for each in _told(payment, receipts) if each.ticket_is_due and each.kind is not VerdictKind.REFUNDED
+    )
 
 
 def judge_completed(payment: PaymentRow, receipts: Sequence[ReceiptRow]) -> Iterator[Verdict]:
@@ -74,34 +81,37 @@ def judge_completed(payment: PaymentRow, receipts: Sequence[ReceiptRow]) -> Iter
     successes = [each for each in receipts if each.outcome == "COMPLETED" and each.result in _SETTLED]
     numbers = {each.payment_number for each in successes if each.payment_number}
     if len(numbers) > 1:
-        yield _of(VerdictKind.SECOND_PAYMENT, Mark.OPEN, successes[-1])
+        yield replace(_of(VerdictKind.SECOND_PAYMENT, Mark.OPEN, successes[-1]), transfers=len(numbers))
     given_up = [at for at in (payment.failed_at, payment.cancelled_at) if at and completed and at < completed]
     if given_up:
         yield Verdict(VerdictKind.LATE_MONEY, Mark.OPEN, completed, remedy=_REMEDIES[VerdictKind.LATE_MONEY])
-    known = {each.gateway_transaction_id for each in successes}
-    for receipt in _latest_of_each_reason(receipts):
+    settled = {_transfer(each) for each in successes} - {None}
+    for receipt in _latest_of_each_transfer(receipts):
         after = completed is None or receipt.received_at > completed
+        other_money = _transfer(receipt) not in settled
         match _REFUSED.get(receipt.reason or ""):
             case VerdictKind.NOT_APPLIED if receipt.reason == "contradicts_completed":
                 yield _of(VerdictKind.CONTRADICTED, Mark.OPEN, receipt)
             case VerdictKind.WRONG_AMOUNT | VerdictKind.OTHER_PROVIDER as kind if (
-                receipt.outcome == "COMPLETED" and receipt.gateway_transaction_id not in known
+                receipt.outcome == "COMPLETED" and other_money
             ):
                 yield _of(kind, Mark.OPEN, receipt)
             case VerdictKind.REFUNDED:
                 yield _of(VerdictKind.REFUNDED, Mark.OPEN, receipt)
-            case (
-                VerdictKind.UNREADABLE
-                | VerdictKind.AMBIGUOUS
-                | VerdictKind.MONEY_HELD
-                | VerdictKind.UNDOCUMENTED_CODE as kind
-            ) if after:
+            case VerdictKind.MONEY_HELD if after or (_transfer(receipt) and other_money):
+                yield _of(VerdictKind.MONEY_HELD, Mark.OPEN, receipt)
+            case VerdictKind.UNREADABLE | VerdictKind.AMBIGUOUS | VerdictKind.UNDOCUMENTED_CODE as kind if after:
                 yield _of(kind, Mark.OPEN, receipt)
 
 
-def judge_stray(receipts: Sequence[ReceiptRow]) -> Verdict:
-    """Return the finding about a callback whose payment is not in this database."""
-    receipt = receipts[-1]
+def judge_stray(receipts: Sequence[ReceiptRow]) -> Iterator[Verdict]:
+    """Return the findings about callbacks without a payment in this database: the last one, and each other transfer."""
+    findings = [_stray(receipt) for receipt in receipts]
+    money = _each_transfer(each for each in findings if each.mark is Mark.BAD)
+    yield from money if findings[-1].mark is Mark.BAD else [findings[-1], *money]
+
+
+def _stray(receipt: ReceiptRow) -> Verdict:
     if receipt.result == "test_ping":
         return _of(VerdictKind.TEST_PING, Mark.GOOD, receipt)
     kind = _REFUSED.get(receipt.reason or "", VerdictKind.UNKNOWN_ORDER)
@@ -150,5 +160,28 @@ def _of(kind: VerdictKind, mark: Mark, receipt: ReceiptRow) -> Verdict:
     )
 
 
-def _latest_of_each_reason(receipts: Sequence[ReceiptRow]) -> list[ReceiptRow]:
-    return list({receipt.reason: receipt for receipt in receipts}.values())
+def _transfer(receipt: ReceiptRow) -> str | None:
+    """Return the gateway's number for the transfer of money, or None if the callback has none.
+
+    PayOS's other number is the same for every transfer of an order. Receipts of older versions have only that one.
+    """
+    return receipt.payment_number or receipt.gateway_transaction_id
+
+
+def _each_transfer(findings: Iterable[Verdict]) -> list[Verdict]:
+    """Return the last finding about each transfer, the latest first. A gateway may repeat a callback many times."""
+    last: dict[object, Verdict] = {}
+    for each in findings:
+        key = each.kind, each.receipt and _transfer(each.receipt), each.paid
+        last.pop(key, None)
+        last[key] = each
+    return list(last.values())[::-1]
+
+
+def _latest_of_each_transfer(receipts: Sequence[ReceiptRow]) -> list[ReceiptRow]:
+    """Return the last receipt of each reason, and if the callback reports money, of each transfer."""
+    last: dict[object, ReceiptRow] = {}
+    for each in receipts:
+        money = each.outcome == "COMPLETED" or each.reason == "held"
+        last[(each.reason, _transfer(each), each.amount) if money else each.reason] = each
+    return list(last.values())

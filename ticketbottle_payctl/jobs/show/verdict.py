@@ -24,12 +24,15 @@ def judge(found: History, records: Records, now: datetime, retention: timedelta 
 def _findings(found: History, records: Records, now: datetime, retention: timedelta | None) -> Iterator[Verdict]:
     payment, receipts = found.payment, found.receipts
     if payment is None:
-        yield judge_delivery(found, records, now, retention) if found.events else judge_stray(receipts)
+        if found.events:
+            yield judge_delivery(found, records, now, retention)
+        else:
+            yield from judge_stray(receipts)
         return
     receipts = tuple(each for each in receipts if each.payment_id in {None, payment.id})
     match status_of(payment.status):
         case PaymentStatus.PENDING:
-            yield judge_unsettled(payment, receipts, now)
+            yield from judge_unsettled(payment, receipts, now)
             if found.events:
                 yield judge_delivery(found, records, now, retention)
         case PaymentStatus.COMPLETED:

@@ -25,7 +25,7 @@ _RECEIPT = text("""
         id, received_at, provider, order_ref, reference, gateway_transaction_id, amount, currency,
         outcome, result, reason, method, path, query, body, body_sha256, payment_id, event_id, payment_number)
     VALUES (CAST(:id AS uuid), clock_timestamp() - :age, :provider, :order_ref, :reference, :number, :amount, 'VND',
-        :outcome, :result, :reason, :method, '/webhook', '', '', '', :payment, :event, :number)
+        :outcome, :result, :reason, :method, '/webhook', '', '', '', :payment, :event, :payment_number)
 """)
 _ENDS = {"COMPLETED": "completedAt", "FAILED": "failedAt", "CANCELLED": "cancelledAt"}
 
@@ -88,7 +88,7 @@ class Orders:
             "event": None,
         }
         with self._engine.begin() as connection:
-            connection.execute(_RECEIPT, values | more)
+            connection.execute(_RECEIPT, {"payment_number": (values | more)["number"], **values, **more})
         self.receipts.append(values["id"])
         return self
 

@@ -43,7 +43,7 @@ _SENTENCES = {
     VerdictKind.ENDED: "nothing is open: {type} was published {ago}{read}",
     VerdictKind.RELEASED_AFTER_SUCCESS: "{type} was published {ago}, after the success, and released the tickets",
     VerdictKind.LATE_MONEY: "PAID TOO LATE: the money arrived {ago}, after the payment had failed or was cancelled",
-    VerdictKind.SECOND_PAYMENT: "PAID TWICE: two transfers for one order; the latest callback arrived {ago}",
+    VerdictKind.SECOND_PAYMENT: "PAID {often}: {transfers} transfers for one order; the latest callback arrived {ago}",
     VerdictKind.CONTRADICTED: "{gateway} reports a failure {ago}, but the payment is COMPLETED; nothing was changed",
     VerdictKind.REFUNDED: "{gateway} reports a refund; callback {ago}",
 }
@@ -65,7 +65,7 @@ _COMPLETE = {
 _TODO = {
     Remedy.COMPARE_AMOUNT: "compare with the gateway's portal; collect the rest, or refund the money there",
     Remedy.REFUND: "find out whose order it is, or refund the money in the gateway's portal",
-    Remedy.REFUND_SECOND: "refund the second transfer in the gateway's portal",
+    Remedy.REFUND_SECOND: "keep one transfer, and refund the rest in the gateway's portal",
     Remedy.LOOK_IN_PORTAL: "look in the gateway's portal: payctl cannot find out more",
     Remedy.DECIDE_IN_PORTAL: "decide in the gateway's portal whether the money is accepted",
     Remedy.ASK_GATEWAY: "ask the gateway what the code means",
@@ -86,6 +86,8 @@ def sentence(verdict: Verdict, timeline: Timeline, now: datetime) -> str:
         **_of_receipt(verdict),
         **_of_event(verdict),
         "why": f": {verdict.cause.fact}" if verdict.cause else ", and no publisher has sent it",
+        "often": "TWICE" if verdict.transfers == 2 else f"{verdict.transfers} TIMES",  # noqa: PLR2004
+        "transfers": "two" if verdict.transfers == 2 else str(verdict.transfers),  # noqa: PLR2004
         **_of_time(verdict, now),
     }
     return _prefix(verdict, timeline) + template.format_map(words)

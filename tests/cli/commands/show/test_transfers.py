@@ -1,0 +1,125 @@
+"""Test that `payctl show` has a finding, with advice, for each transfer of money that is open for a payment."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+pytestmark = pytest.mark.postgres
+HOURS = timedelta(hours=1)
+
+
+def wrong(order, amount, number, *, age=1.0, **more):
+    """Insert a refused success with another amount."""
+    return order.callback(
+        "COMPLETED", "refused", "wrong_amount", amount=amount, number=number, age=age * HOURS, **more
+    )
+
+
+def paid(order, number="4711", *, result="settled", age=1.0):
+    """Insert a success with the right amount."""
+    return order.callback("COMPLETED", result, number=number, age=age * HOURS)
+
+
+def done(order, **options):
+    """Insert a COMPLETED payment whose event is published."""
+    return order.pay("COMPLETED", age=HOURS, **options).event(state="published", age=HOURS / 2)
+
+
+LATE = {"ended": {"CANCELLED": 3 * HOURS}}
+
+# name: how to write the order, the kind and the amount of each finding in order
+CASES = {
+    "two wrong amounts": (
+        lambda o: wrong(wrong(o.pay(), 321_000, "1", age=2), 5, "2"),
+        [("wrong_amount", 5), ("wrong_amount", 321_000)]),
+    "one wrong amount, reported twice": (
+        lambda o: wrong(wrong(o.pay(), 321_000, "1", age=2), 321_000, "1"),
+        [("wrong_amount", 321_000)]),
+    "two transfers of the same wrong amount": (
+        lambda o: wrong(wrong(o.pay(), 5, "1", age=2), 5, "2"),
+        [("wrong_amount", 5), ("wrong_amount", 5)]),
+    "a wrong amount, and money that the gateway holds": (
+        lambda o: wrong(o.pay(), 5, "1", age=2).callback("IGNORED", "ignored", "held", number="2"),
+        [("money_held", 320_000), ("wrong_amount", 5)]),
+    "a wrong amount, and a failure with a wrong amount": (
+        lambda o: wrong(o.pay(), 321_000, "1", age=2).callback("FAILED", "refused", "wrong_amount", amount=1),
+        [("wrong_amount", 321_000), ("wrong_amount", None)]),
+    "a wrong amount, and an unreadable callback twice": (
+        lambda o: wrong(o.pay(), 5, "1", age=2).unclear("unreadable").unclear("unreadable"),
+        [("unreadable", None), ("wrong_amount", 5)]),
+    "a wrong amount, and a payment in progress": (
+        lambda o: wrong(o.pay(), 5, "1").callback("IGNORED", "ignored", "pending"),
+        [("wrong_amount", 5)]),
+    "cancelled, and two wrong amounts": (
+        lambda o: wrong(wrong(o.pay("CANCELLED").event("CANCELLED", "published"), 321_000, "1", age=2), 5, "2"),
+        [("wrong_amount", 5), ("wrong_amount", 321_000), ("ended", None)]),
+    "paid after a wrong amount": (
+        lambda o: paid(wrong(done(o), 321_000, "1", age=2), "2"),
+        [("wrong_amount", 321_000), ("published", None)]),
+    "paid after two wrong amounts": (
+        lambda o: paid(wrong(wrong(done(o), 321_000, "1", age=3), 5, "2", age=2), "3"),
+        [("wrong_amount", 321_000), ("wrong_amount", 5), ("published", None)]),
+    "paid after a wrong amount, and PayOS's other number is the same for both": (
+        lambda o: wrong(done(o), 321_000, "link", age=2, payment_number="FT1").callback(
+            number="link", payment_number="FT2"),
+        [("wrong_amount", 321_000), ("published", None)]),
+    "paid, and the same transfer was reported with a wrong amount before": (
+        lambda o: paid(wrong(done(o), 321_000, "1", age=2), "1"),
+        [("published", None)]),
+    "paid after a wrong amount, both without a number": (
+        lambda o: paid(wrong(done(o), 321_000, None, age=2), None),
+        [("wrong_amount", 321_000), ("published", None)]),
+    "paid after the gateway held other money": (
+        lambda o: paid(done(o).callback("IGNORED", "ignored", "held", number="1", age=9 * HOURS), "2", age=8),
+        [("money_held", 320_000), ("published", None)]),
+    "paid after the gateway held the same money": (
+        lambda o: paid(done(o).callback("IGNORED", "ignored", "held", number="1", age=9 * HOURS), "1", age=8),
+        [("published", None)]),
+    "paid twice": (
+        lambda o: paid(paid(done(o)), "4712", result="already_settled"),
+        [("second_payment", 320_000), ("published", None)]),
+    "paid twice, and reported twice": (
+        lambda o: paid(paid(paid(done(o)), "4712", result="already_settled"), "4712", result="already_settled"),
+        [("second_payment", 320_000), ("published", None)]),
+    "paid twice, and a wrong amount": (
+        lambda o: wrong(paid(paid(done(o)), "4712", result="already_settled"), 5, "4713"),
+        [("second_payment", 320_000), ("wrong_amount", 5), ("published", None)]),
+    "paid too late": (
+        lambda o: paid(done(o, **LATE)),
+        [("late_money", None), ("published", None)]),
+    "paid too late, then a wrong amount": (
+        lambda o: wrong(paid(done(o, **LATE), age=2), 5, "4712"),
+        [("late_money", None), ("wrong_amount", 5), ("published", None)]),
+    "paid too late, then paid again": (
+        lambda o: paid(paid(done(o, **LATE), age=2), "4712", result="already_settled"),
+        [("second_payment", 320_000), ("late_money", None), ("published", None)]),
+    "no payment, and two transfers": (
+        lambda o: o.callback("COMPLETED", "refused", "unknown_order", amount=5, number="1", age=2 * HOURS)
+        .callback("COMPLETED", "refused", "unknown_order", amount=6, number="2"),
+        [("unknown_order", 6), ("unknown_order", 5)]),
+    "no payment, a transfer, and a failure": (
+        lambda o: o.callback("COMPLETED", "refused", "unknown_order", amount=5, number="1", age=2 * HOURS)
+        .callback("FAILED", "refused", "unknown_order", amount=5, number="1"),
+        [("unknown_order", 5), ("unknown_order", None)]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_transfer_that_is_open_has_a_finding_with_advice(name, orders, ask):
+    """A later callback of the payment hides no transfer of an earlier one. A repeated callback is one transfer."""
+    write, expected = CASES[name]
+    write(orders)
+    result = ask("show", orders.name)["result"]
+    findings = [result["verdict"], *result["also"]]
+    assert [(each["kind"], each["paid"]) for each in findings] == expected
+    assert all(each["todo"] or result["next"] for each in findings if each["mark"] != "good")
+
+
+def test_three_transfers_are_counted(orders, ask):
+    """The finding says how many transfers there are, and that all but one must be refunded."""
+    paid(paid(paid(done(orders)), "4712", result="already_settled"), "4713", result="already_settled")
+    verdict = ask("show", orders.name)["result"]["verdict"]
+    assert verdict["text"].startswith("PAID 3 TIMES: 3 transfers for one order")
+    assert verdict["todo"] == "keep one transfer, and refund the rest in the gateway's portal"
