@@ -26,6 +26,7 @@ from ticketbottle_payctl import schemas
 from ticketbottle_payctl.cli.app import registry
 from ticketbottle_payctl.cli.commands import (
     cdc,
+    close,
     completion,
     db,
     errors,
@@ -101,6 +102,7 @@ CONTRACTS = {
     "list payments": Contract("Payments", (), ListedCounts, listing.ListedPayment),
     "list receipts": Contract("Stored callbacks", (), ListedCounts, listing.ListedReceipt),
     "show": Contract("The state of an order and its history, oldest first", show.ShowFacts, None, show.StepItem),
+    "close": Contract("The findings that a person closed", close.CloseFacts, close.CloseCounts, close.ClosedItem),
     "errors": Contract("Why events are not published", (), errors.ErrorCounts, errors.ErrorGroupItem),
     "runs list": Contract("Recorded runs, the latest first", (), ListedCounts, runs.RunFacts),
     "runs show": Contract("One recorded run and its rows", runs.RunFacts, runs.RunCounts, runs.RunItemFacts),

@@ -41,6 +41,7 @@ NOT_RUN = {
     "listen": "a server",
     "reconcile payments": "asks the gateways",
     "gateways register-webhook": "calls PayOS",
+    "close": "prints what show prints",
     "runs resume": "prints what replay prints",
     "runs cancel": "has no figures",
     "cdc cut-over": "needs logical replication",

@@ -17,6 +17,7 @@ from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_pa
 READ = {
     "verify-signature": ["--example", "momo"],
     "show": ["no-such-order"],
+    "close": ["no-such-order"],
     "runs show": ["no-such-run"],
     "runs resume": ["no-such-run"],
     "runs cancel": ["no-such-run", "-y"],

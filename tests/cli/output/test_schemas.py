@@ -157,6 +157,7 @@ RUNS = {
     "list payments": [["list", "payments"]],
     "list receipts": [["list", "receipts"]],
     "show": [["show", ORDER], ["show", "EVENT"]],
+    "close": [["close", ORDER, "-n"], ["close", ORDER, "-y", "--reason", "done"]],
     "errors": [["errors"]],
     "report": [["report"]],
     "runs list": [["runs", "list"]],

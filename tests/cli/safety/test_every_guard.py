@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from tests.cli.money import refused_money
 from tests.stand_ins import Gateways, serving
 from ticketbottle_payctl.cli.app import registry
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment
@@ -26,6 +27,7 @@ WRITING = {
     "process-webhook": [["process-webhook", "--query", "vnp_x=1", "--provider", "vnpay"]],
     "publish-outbox": [["publish-outbox"]],
     "replay": [["replay", "--failed", "-y"]],
+    "close": [["close", ORDER, "-y"]],
     "runs resume": [["runs", "resume", "RUN", "-y"]],
     "runs cancel": [["runs", "cancel", "RUN", "-y"]],
     "cleanup": [["cleanup"], ["cleanup", "--older-than", "1d", "-y"]],
@@ -56,7 +58,10 @@ def each(but=frozenset()):
 def world(engine, database_url, tmp_path, answer):
     """Yield an environment with work for every command. ``RUN`` is the id of a run that can be resumed."""
     with engine.begin() as connection:
-        insert_payment(connection, provider="MOMO", order_code=ORDER, reference=ORDER, age=timedelta(hours=1))
+        refused_money(
+            connection,
+            insert_payment(connection, provider="MOMO", order_code=ORDER, reference=ORDER, age=timedelta(hours=1)),
+        )
         insert_events(connection, 2, state="dead")
         insert_events(connection, 2, state="sent_unmarked")
         insert_events(connection, 2, state="published", age=timedelta(days=30))

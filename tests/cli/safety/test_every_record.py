@@ -8,6 +8,7 @@ from enum import StrEnum
 
 import pytest
 
+from tests.cli.money import refused_money
 from tests.stand_ins import Gateways, serving
 from ticketbottle_payctl.cli.app import registry
 from ticketbottle_payctl.providers import GATEWAYS
@@ -42,6 +43,7 @@ EVERY = {
         (["publish-outbox", "--on-dead", "release", *REASON], Record.RUN),
     ],
     "replay": [(["replay", "--failed", "-y", *REASON], Record.RUN)],
+    "close": [(["close", ORDER, "-y", *REASON], Record.RUN)],
     "runs resume": [(["runs", "resume", "RUN", "-y", *REASON], Record.ACT)],
     "runs cancel": [(["runs", "cancel", "RUN", "-y", *REASON], Record.ACT)],
     "cleanup": [
@@ -76,7 +78,10 @@ CASES = [
 def world(engine, database_url, mock_kafka, tmp_path, answer):
     """Yield an environment with work for every command. ``RUN`` is a run that has not ended."""
     with engine.begin() as connection:
-        insert_payment(connection, provider="MOMO", order_code=ORDER, reference=ORDER, age=timedelta(hours=1))
+        refused_money(
+            connection,
+            insert_payment(connection, provider="MOMO", order_code=ORDER, reference=ORDER, age=timedelta(hours=1)),
+        )
         insert_payment(
             connection, amount=DATA["amount"], reference=DATA["app_trans_id"], order_code=DATA["app_trans_id"][7:]
         )

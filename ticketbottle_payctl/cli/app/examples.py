@@ -99,6 +99,13 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
             'payctl runs resume 5d0c7a12 --yes --reason "broker is back"', "Continue a run, and record the reason."
         ),
     ),
+    "close": (
+        Example("payctl close TB-DEMO-20261123-9E641D25 --dry-run", "Show which findings would be closed."),
+        Example(
+            'payctl close TB-DEMO-20261123-9E641D25 --yes --reason "refunded in the portal"',
+            "Record that the customer got the money back.",
+        ),
+    ),
     "runs cancel": (
         Example(
             'payctl runs cancel 5d0c7a12 --yes --reason "wrong error group"', "Cancel a run, and record the reason."

@@ -67,6 +67,7 @@ COMMANDS: tuple[CommandEntry, ...] = (
     _reads("list payments", "list.command:payments_command", "Show payments, newest first."),
     _reads("list receipts", "list.command:receipts_command", "Show stored callbacks, newest first."),
     _reads("show", "show.command:show_command", "Show an order's state, and the history of its payment."),
+    _writes("close", "close:close_command", "Record that a person has dealt with an order, for the next shift."),
     _reads("errors", "errors:errors_command", "Show the last errors of unpublished events, grouped."),
     _reads("runs list", "runs.command:list_command", "Show the recorded runs, newest first."),
     _reads(
@@ -138,7 +139,7 @@ GROUPS: dict[tuple[str, ...], str] = {
 PANELS: dict[str, tuple[str, ...]] = {
     "Every day": ("stats", "show", "report", "doctor"),
     "Look closer": ("list", "errors", "runs", "verify-signature"),
-    "Repair": ("replay", "reconcile", "process-webhook"),
+    "Repair": ("replay", "reconcile", "process-webhook", "close"),
     "Run by schedule": ("publish-outbox", "cleanup"),
     "Set up": ("config", "db", "gateways", "cdc", "completion"),
     "Build": ("demo", "simulate", "listen", "schema", "version", "help"),

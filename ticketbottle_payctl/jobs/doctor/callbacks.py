@@ -19,9 +19,9 @@ from ticketbottle_payctl.store.payments.unsettled_callbacks import UnsettledCall
 
 _NAME = "callbacks"
 _WITHIN = timedelta(days=7)
-"""The maximum age of a reported callback. The age is limited because payctl cannot see later refunds."""
+"""The maximum age of a reported callback, unless a person has closed its order with ``payctl close`` before."""
 
-_NEEDED = (Privilege("payctl.webhook_receipts", "SELECT"), Privilege("payments", "SELECT"))
+_NEEDED = tuple(Privilege(table, "SELECT") for table in ("payctl.webhook_receipts", "payctl.run_items", "payments"))
 _MONEY = (IgnoredBecause.HELD.value, IgnoredBecause.UNDOCUMENTED.value)
 
 
@@ -33,7 +33,7 @@ def check(connection: Connection, _: Subject) -> list[Finding]:
     """
     held = tables.privileges(connection, _NEEDED)
     if not all(held.get(one, False) for one in _NEEDED):
-        fact = "the stored callbacks cannot be read: the table is missing, or the role may not read it"
+        fact = "the stored callbacks or their closings cannot be read: a table is missing, or the role may not read it"
         return [
             warn(
                 _NAME,

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Engine
 
 from ticketbottle_payctl.jobs.show.advice import advise
+from ticketbottle_payctl.jobs.show.closing import OpenFindings, close_findings
 from ticketbottle_payctl.jobs.show.find import find
 from ticketbottle_payctl.jobs.show.flow import what_stops_every_event
 from ticketbottle_payctl.jobs.show.model import (
@@ -35,12 +36,15 @@ from ticketbottle_payctl.store.outbox import cdc
 __all__ = [
     "Advice",
     "Mark",
+    "OpenFindings",
     "Remedy",
     "SettledBy",
     "Step",
     "Timeline",
     "Verdict",
     "VerdictKind",
+    "close_findings",
+    "find_open",
     "show",
 ]
 
@@ -84,3 +88,22 @@ def show(  # noqa: PLR0913 - one argument per source
         settled_by=settled_by,
         warnings=tuple(records.warnings),
     )
+
+
+def find_open(
+    engine: Engine, name: str, *, max_retries: int, retention: timedelta | None = None, now: datetime
+) -> OpenFindings:
+    """Return the findings about an order that a person may close. Ask no broker.
+
+    Raises:
+        NotFoundError: nothing has this name.
+        InputError: several order codes end in these characters. The message lists them.
+        DatabaseUnavailableError: the server cannot be reached.
+    """
+    with transaction(engine, _LIMITS, commit=False) as connection:
+        found = find(connection, name, max_retries)
+    first, *also = judge(found, Records(), now, retention)
+    findings = tuple(each for each in (first, *also) if each.can_be_closed)
+    times = [each.at for each in findings if each.at]
+    timeline = Timeline(found.payment, first, (), (), tuple(also))
+    return OpenFindings(timeline, found.subject, findings, max(times, default=None))

@@ -32,6 +32,7 @@ def advise(
     The list is empty if no command helps, or nothing is open.
     """
     # Advise sending a published event again only if no other finding is open, such as a refund or late money.
+    verdicts = [each for each in verdicts if each.closing is None]
     pressing = [each for number, each in enumerate(verdicts) if number == 0 or each.kind is not VerdictKind.PUBLISHED]
     advice = [each for verdict in pressing for each in _of(verdict, found, now, debezium_publishes=debezium_publishes)]
     return tuple({each.command: each for each in reversed(advice)}.values())[::-1]

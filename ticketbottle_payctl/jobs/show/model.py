@@ -11,6 +11,7 @@ from typing import NamedTuple
 from ticketbottle_payctl.broker.remedies import DeliveryRemedy
 from ticketbottle_payctl.domain.causes import Cause
 from ticketbottle_payctl.formats import command_line
+from ticketbottle_payctl.store.payctl.runs import Closing
 from ticketbottle_payctl.store.payments.history import EventRow, PaymentRow, ReceiptRow
 
 
@@ -60,6 +61,15 @@ class VerdictKind(StrEnum):
     SECOND_PAYMENT = "second_payment"
     CONTRADICTED = "contradicted"
     REFUNDED = "refunded"
+
+
+_FOR_A_PERSON = {
+    VerdictKind.WRONG_AMOUNT, VerdictKind.OTHER_PROVIDER, VerdictKind.UNREADABLE, VerdictKind.AMBIGUOUS,
+    VerdictKind.MONEY_HELD, VerdictKind.UNDOCUMENTED_CODE, VerdictKind.NOT_APPLIED, VerdictKind.UNKNOWN_ORDER,
+    VerdictKind.LATE_MONEY, VerdictKind.SECOND_PAYMENT, VerdictKind.CONTRADICTED, VerdictKind.REFUNDED,
+    VerdictKind.RELEASED_AFTER_SUCCESS,
+}  # fmt: skip
+"""The findings that stay until a person records that they are dealt with. payctl cannot see a refund, for example."""
 
 
 class Remedy(StrEnum):
@@ -138,6 +148,13 @@ class Verdict:
     """The number of transfers of money that a finding about several transfers counts."""
     cause: Cause | None = None
     """The cause that keeps an overdue event from being sent, or None if the database does not show the cause."""
+    closing: Closing | None = None
+    """The run that recorded that a person has dealt with this finding."""
+
+    @property
+    def can_be_closed(self) -> bool:
+        """Whether a person must deal with the finding outside payctl, and has not recorded this yet."""
+        return self.kind in _FOR_A_PERSON and self.closing is None
 
 
 @dataclass(frozen=True, slots=True)

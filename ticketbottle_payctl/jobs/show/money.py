@@ -85,10 +85,10 @@ def judge_completed(payment: PaymentRow, receipts: Sequence[ReceiptRow]) -> Iter
     given_up = [at for at in (payment.failed_at, payment.cancelled_at) if at and completed and at < completed]
     if given_up:
         yield Verdict(VerdictKind.LATE_MONEY, Mark.OPEN, completed, remedy=_REMEDIES[VerdictKind.LATE_MONEY])
-    settled = {_transfer(each) for each in successes} - {None}
+    settled = {transfer_of(each) for each in successes} - {None}
     for receipt in _latest_of_each_transfer(receipts):
         after = completed is None or receipt.received_at > completed
-        other_money = _transfer(receipt) not in settled
+        other_money = transfer_of(receipt) not in settled
         match _REFUSED.get(receipt.reason or ""):
             case VerdictKind.NOT_APPLIED if receipt.reason == "contradicts_completed":
                 yield _of(VerdictKind.CONTRADICTED, Mark.OPEN, receipt)
@@ -98,7 +98,7 @@ def judge_completed(payment: PaymentRow, receipts: Sequence[ReceiptRow]) -> Iter
                 yield _of(kind, Mark.OPEN, receipt)
             case VerdictKind.REFUNDED:
                 yield _of(VerdictKind.REFUNDED, Mark.OPEN, receipt)
-            case VerdictKind.MONEY_HELD if after or (_transfer(receipt) and other_money):
+            case VerdictKind.MONEY_HELD if after or (transfer_of(receipt) and other_money):
                 yield _of(VerdictKind.MONEY_HELD, Mark.OPEN, receipt)
             case VerdictKind.UNREADABLE | VerdictKind.AMBIGUOUS | VerdictKind.UNDOCUMENTED_CODE as kind if after:
                 yield _of(kind, Mark.OPEN, receipt)
@@ -160,7 +160,7 @@ def _of(kind: VerdictKind, mark: Mark, receipt: ReceiptRow) -> Verdict:
     )
 
 
-def _transfer(receipt: ReceiptRow) -> str | None:
+def transfer_of(receipt: ReceiptRow) -> str | None:
     """Return the gateway's number for the transfer of money, or None if the callback has none.
 
     PayOS's other number is the same for every transfer of an order. Receipts of older versions have only that one.
@@ -172,7 +172,7 @@ def _each_transfer(findings: Iterable[Verdict]) -> list[Verdict]:
     """Return the last finding about each transfer, the latest first. A gateway may repeat a callback many times."""
     last: dict[object, Verdict] = {}
     for each in findings:
-        key = each.kind, each.receipt and _transfer(each.receipt), each.paid
+        key = each.kind, each.receipt and transfer_of(each.receipt), each.paid
         last.pop(key, None)
         last[key] = each
     return list(last.values())[::-1]
@@ -183,5 +183,5 @@ def _latest_of_each_transfer(receipts: Sequence[ReceiptRow]) -> list[ReceiptRow]
     last: dict[object, ReceiptRow] = {}
     for each in receipts:
         money = each.outcome == "COMPLETED" or each.reason == "held"
-        last[(each.reason, _transfer(each), each.amount) if money else each.reason] = each
+        last[(each.reason, transfer_of(each), each.amount) if money else each.reason] = each
     return list(last.values())

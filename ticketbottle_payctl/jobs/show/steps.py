@@ -83,6 +83,8 @@ def steps_of(found: History) -> Iterator[Step]:
             yield Step(event.published_at, "event_published", event.id, {"event_type": event.event_type})
     for event_id, run, _ in found.replays:
         yield Step(run.started_at, "event_replayed", event_id, _of_run(run))
+    for _, run in found.closings:
+        yield Step(run.started_at, "closed", found.subject, _of_run(run))
 
 
 def _of_run(run: Run) -> dict[str, object]:

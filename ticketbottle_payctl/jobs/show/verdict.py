@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from ticketbottle_payctl.domain.payment import PaymentStatus, status_of
+from ticketbottle_payctl.jobs.show.closing import closed
 from ticketbottle_payctl.jobs.show.delivery import judge_delivery
 from ticketbottle_payctl.jobs.show.model import Mark, Remedy, Verdict, VerdictKind
 from ticketbottle_payctl.jobs.show.money import judge_completed, judge_given_up, judge_stray, judge_unsettled
@@ -16,9 +17,9 @@ _URGENCY = (Mark.BAD, Mark.OPEN, Mark.GOOD)
 
 
 def judge(found: History, records: Records, now: datetime, retention: timedelta | None) -> list[Verdict]:
-    """Return every finding about an order, most urgent first. There is always at least one finding."""
-    findings = list(_findings(found, records, now, retention))
-    return sorted(findings, key=lambda each: _URGENCY.index(each.mark))
+    """Return every finding about an order, the most urgent first, the closed ones last. There is at least one."""
+    findings = closed(list(_findings(found, records, now, retention)), found)
+    return sorted(findings, key=lambda each: (_URGENCY.index(each.mark), each.closing is not None))
 
 
 def _findings(found: History, records: Records, now: datetime, retention: timedelta | None) -> Iterator[Verdict]:

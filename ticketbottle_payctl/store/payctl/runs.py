@@ -7,12 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.store.db.owner_time import aware
 from ticketbottle_payctl.store.payctl.run_lock import AT_WORK
+
+CLOSED = "closed"
+"""The outcome in the rows of a run that closed the findings about an order."""
+
+IS_CLOSED = f"""EXISTS (SELECT FROM payctl.run_items AS i WHERE i.item_id = ANY({{subjects}}) AND i.outcome = '{CLOSED}'
+    AND (i.after->>'until')::timestamptz >= {{since}})"""
+"""An SQL expression that is true if a person closed what was reported at ``since`` about one of the ``subjects``."""
 
 # If the process of a run was killed, the run is not running, even if its record still says so.
 _STATUS = f"CASE WHEN r.status = 'running' AND NOT {AT_WORK} THEN 'interrupted' ELSE r.status END"
@@ -116,6 +123,13 @@ class RunItem:
     after: Mapping[str, object] | None
     at: datetime
     chunk: int
+
+
+class Closing(NamedTuple):
+    """A run that recorded that a person has dealt with an order. ``until`` is the latest instant that it covers."""
+
+    until: datetime
+    run: Run
 
 
 def start(connection: Connection, run: NewRun) -> None:
@@ -249,6 +263,19 @@ def of_item(connection: Connection, item_ids: list[str]) -> list[tuple[str, Run,
         {"ids": item_ids},
     )
     return [(row[0], _run(row[2:]), aware(row[1])) for row in rows]
+
+
+def closings(connection: Connection, subjects: Sequence[str]) -> list[Closing]:
+    """Return the closings of these payments or order references, the earliest first."""
+    rows = connection.exec_driver_sql(
+        f"""
+        SELECT DISTINCT ON (r.started_at, r.id) (i.after->>'until')::timestamptz, {_COLUMNS}
+        FROM payctl.run_items AS i JOIN payctl.runs AS r ON r.id = i.run_id
+        WHERE i.item_id = ANY(%(subjects)s) AND i.outcome = '{CLOSED}' ORDER BY r.started_at, r.id
+        """,  # noqa: S608 - built from constants only
+        {"subjects": list(subjects)},
+    )
+    return [Closing(row[0], _run(row[1:])) for row in rows]
 
 
 def _run(row: Sequence[Any]) -> Run:

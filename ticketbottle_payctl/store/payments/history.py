@@ -14,7 +14,7 @@ from ticketbottle_payctl.store.db.owner_time import aware_value, stored
 from ticketbottle_payctl.store.outbox import states
 from ticketbottle_payctl.store.outbox.selector import SUPERSEDED
 from ticketbottle_payctl.store.payctl import runs
-from ticketbottle_payctl.store.payctl.runs import Run
+from ticketbottle_payctl.store.payctl.runs import Closing, Run
 
 # "providerTransactionId" has no index in production, so this column is searched last. If payctl could not read a
 # callback, the callback's receipt has an empty reference, which the index finds.
@@ -93,6 +93,7 @@ class ReceiptRow:
     method: str
     payment_number: str | None
     payment_id: str | None
+    order_ref: str
 
 
 class NearOrder(NamedTuple):
@@ -125,6 +126,12 @@ class History:
     receipts: tuple[ReceiptRow, ...]
     events: tuple[EventRow, ...]
     replays: tuple[Replayed, ...]
+    closings: tuple[Closing, ...] = ()
+
+    @property
+    def subject(self) -> str:
+        """The name under which a closing is recorded: the payment's id, or else the gateway's name for the order."""
+        return self.payment.id if self.payment else next((each.order_ref for each in self.receipts[::-1]), "")
 
 
 def find(connection: Connection, name: str, max_retries: int) -> History | None:
@@ -142,7 +149,8 @@ def find(connection: Connection, name: str, max_retries: int) -> History | None:
     receipts = _receipts(connection, payment_id, reference, order_ref)
     events = _events(connection, payment_id, payment, max_retries) if payment_id else ()
     replays = tuple(Replayed(*each) for each in runs.of_item(connection, [event.id for event in events]))
-    return History(payment, receipts, events, replays)
+    subjects = {payment_id or "", *(receipt.order_ref for receipt in receipts)} - {""}
+    return History(payment, receipts, events, replays, tuple(runs.closings(connection, sorted(subjects))))
 
 
 def orders_ending_in(connection: Connection, ending: str) -> list[NearOrder]:
@@ -226,7 +234,7 @@ def _receipts(
         """
         SELECT id::text, received_at, provider, outcome, result, reason, amount, currency, gateway_transaction_id,
             event_id, octet_length(body) + octet_length(query), method, payment_number,
-            payment_id
+            payment_id, order_ref
         FROM payctl.webhook_receipts
         WHERE payment_id = %(payment)s OR reference = NULLIF(%(reference)s, '')
             OR (reference = '' AND order_ref = NULLIF(%(order_ref)s, ''))

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from ticketbottle_payctl.store.db.owner_time import NOW, aware, stored
 from ticketbottle_payctl.store.outbox import states
+from ticketbottle_payctl.store.payctl.runs import IS_CLOSED
 
 MOST_SHOWN = 20
 """The maximum number of orders that are listed for each kind. All orders are counted."""
@@ -88,7 +89,7 @@ _NO_EVENT = f"""
 _REFUSED = f"""
     WITH refused AS (
         SELECT DISTINCT ON (COALESCE(r.payment_id, r.order_ref)) r.id::text, r.payment_id, r.order_ref, r.amount,
-            r.received_at, r.reason
+            r.received_at, r.reason, min(r.received_at) OVER (PARTITION BY r.body_sha256) AS since
         FROM payctl.webhook_receipts AS r
         WHERE r.received_at >= %(since)s AND r.received_at < %(until)s AND r.result = 'refused'
           AND (r.outcome IN ('COMPLETED', 'UNCLEAR') OR r.reason = 'held') AND r.reason IS DISTINCT FROM 'refund'
@@ -97,7 +98,9 @@ _REFUSED = f"""
     SELECT 'refused', r.id, COALESCE(p."orderCode", r.order_ref), r.amount, r.received_at AT TIME ZONE 'UTC', r.reason,
         count(*) OVER (), COALESCE(sum(r.amount) OVER (), 0)::bigint
     FROM refused AS r LEFT JOIN payments AS p ON p.id = r.payment_id
-    WHERE p.status::text IS DISTINCT FROM 'COMPLETED' ORDER BY r.received_at, r.id LIMIT {MOST_SHOWN}
+    WHERE p.status::text IS DISTINCT FROM 'COMPLETED'
+        AND NOT {IS_CLOSED.format(subjects="ARRAY[r.payment_id, r.order_ref]", since="r.since")}
+    ORDER BY r.received_at, r.id LIMIT {MOST_SHOWN}
 """  # noqa: S608 - only constants are put in
 
 
@@ -116,7 +119,10 @@ def no_event(connection: Connection, since: datetime, until: datetime) -> OpenOr
 
 
 def refused(connection: Connection, since: datetime, until: datetime) -> OpenOrders:
-    """Return the orders that are not COMPLETED now and whose callback in the window reported money but was refused."""
+    """Return the orders that are not COMPLETED now and whose callback in the window reported money but was refused.
+
+    An order that a person has closed since is left out.
+    """
     return _orders(connection, _REFUSED, {"since": since, "until": until})
 
 

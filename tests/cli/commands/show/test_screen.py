@@ -27,13 +27,13 @@ def test_show_begins_with_the_verdict_and_shows_both_amounts(orders, screen):
     lines = screen()
     assert lines[0].startswith("✘  NO TICKET: paid 321,000 VND, the order is 320,000 VND; callback refused 3 min ago")
     assert {"asked\t320,000 VND", "paid\t321,000 VND"} < set(lines)
-    assert lines[-1].startswith("to do:  compare with the gateway's portal, and refund the money there")
+    assert lines[-3].startswith("to do:  compare with the gateway's portal, and refund the money there")
 
 
 def test_a_payment_that_is_too_small_may_be_completed(orders, screen):
     """If the customer paid too little, the task is to collect the rest or to refund the money."""
     orders.pay().callback("COMPLETED", "refused", "wrong_amount", amount=319_000)
-    assert screen()[-1].startswith("to do:  compare with the gateway's portal; collect the rest, or refund the money")
+    assert screen()[-3].startswith("to do:  compare with the gateway's portal; collect the rest, or refund the money")
 
 
 def test_a_settlement_by_reconcile_is_not_called_a_callback(orders, screen):

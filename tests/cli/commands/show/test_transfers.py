@@ -12,9 +12,7 @@ HOURS = timedelta(hours=1)
 
 def wrong(order, amount, number, *, age=1.0, **more):
     """Insert a refused success with another amount."""
-    return order.callback(
-        "COMPLETED", "refused", "wrong_amount", amount=amount, number=number, age=age * HOURS, **more
-    )
+    return order.callback("COMPLETED", "refused", "wrong_amount", amount=amount, number=number, age=age * HOURS, **more)
 
 
 def paid(order, number="4711", *, result="settled", age=1.0):

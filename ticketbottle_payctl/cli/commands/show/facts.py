@@ -17,6 +17,7 @@ STEP_WORDS = {
     "event_written": "event written",
     "event_published": "event published",
     "event_replayed": "event replayed",
+    "closed": "closed",
     "record": "in Kafka",
 }
 
@@ -56,6 +57,8 @@ class VerdictFacts(TypedDict):
     """What the operator must do, if no command can do it."""
     todo: str | None
     """What the operator must do, as a sentence."""
+    closed_by_run: NotRequired[str | None]
+    """The run in which a person recorded that the finding is dealt with, or null."""
 
 
 class ShowFacts(TypedDict):

@@ -9,6 +9,7 @@ from ticketbottle_payctl.cli.output.remedies import remedy_sentence
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.formats import age, count, duration, gateway_name, money
 from ticketbottle_payctl.jobs.show import Mark, Remedy, Timeline, Verdict, VerdictKind
+from ticketbottle_payctl.store.payctl.runs import Closing
 from ticketbottle_payctl.store.payments.history import EventRow, PaymentRow, ReceiptRow
 from ticketbottle_payctl.telemetry import redact
 
@@ -90,7 +91,16 @@ def sentence(verdict: Verdict, timeline: Timeline, now: datetime) -> str:
         "transfers": "two" if verdict.transfers == 2 else str(verdict.transfers),  # noqa: PLR2004
         **_of_time(verdict, now),
     }
-    return _prefix(verdict, timeline) + template.format_map(words)
+    return _prefix(verdict, timeline) + template.format_map(words) + _closed(verdict.closing, now)
+
+
+def _closed(closing: Closing | None, now: datetime) -> str:
+    """Return who has dealt with the finding, and how."""
+    if closing is None:
+        return ""
+    run, seconds = closing.run, max(0.0, (now - closing.run.started_at).total_seconds())
+    ago = "just now" if seconds < 1 else age(seconds)
+    return f"; closed {ago} by {run.who.actor or run.who.os_user}: {redact(run.reason or 'no reason given')}"
 
 
 def todo(verdict: Verdict, timeline: Timeline) -> str | None:
@@ -109,7 +119,7 @@ def todo(verdict: Verdict, timeline: Timeline) -> str | None:
 def _prefix(verdict: Verdict, timeline: Timeline) -> str:
     """Return what the finding means for the customer, or an empty string if the sentence already says this."""
     status = timeline.payment.status if timeline.payment else None
-    if verdict.kind in _COMPLETE:
+    if verdict.kind in _COMPLETE or verdict.closing is not None:
         return ""
     about_event = verdict.event is not None or verdict.kind is VerdictKind.NO_EVENT
     if status == "COMPLETED" and not about_event:

@@ -63,7 +63,11 @@ def result_of(timeline: Timeline, reader: Reader) -> Result:
         exit_codes.of_answer(yes=timeline.verdict.mark is Mark.GOOD),
         result=_facts(timeline, advice, reader.now),
         items=[_item(step) for step in steps],
-        human=[*_head(timeline, reader.now), *_history(reader.session, steps), *_next(timeline, advice)],
+        human=[
+            *_head(timeline, reader.now),
+            *_history(reader.session, steps),
+            *_next(timeline, advice, reader.session),
+        ],
         warnings=timeline.warnings,
     )
 
@@ -132,6 +136,7 @@ def _verdict(verdict: Verdict, timeline: Timeline, now: datetime) -> VerdictFact
         "behind": verdict.behind,
         "remedy": verdict.remedy,
         "todo": todo(verdict, timeline),
+        "closed_by_run": verdict.closing.run.id if verdict.closing else None,
     }
 
 
@@ -172,12 +177,27 @@ def _history(session: Session, steps: Sequence[Step]) -> Iterator[Block]:
             yield Fields((("id", step.id), ("payload", step.facts["payload"])))
 
 
-def _next(timeline: Timeline, advice: Sequence[AdviceFacts]) -> Iterator[Block]:
+def _closing(timeline: Timeline, session: Session) -> str | None:
+    """Return the command that closes the findings of this order, or None if a person can close none of them."""
+    open_ones = [each for each in (timeline.verdict, *timeline.also) if each.can_be_closed]
+    if not open_ones:
+        return None
+    receipt = open_ones[0].receipt
+    name = timeline.payment.order_code if timeline.payment else receipt.id if receipt else ""
+    options = [] if session.guard.protected is not None else ["--reason", "TEXT"]
+    return Adviser(session, "TEXT").changing(["close"], [name], options)
+
+
+def _next(timeline: Timeline, advice: Sequence[AdviceFacts], session: Session) -> Iterator[Block]:
     verdicts = (timeline.verdict, *timeline.also)
     sentences = dict.fromkeys(said for said in (todo(each, timeline) for each in verdicts) if said)
     yield line()
     for said in sentences:
         yield line(bold("to do:"), said)
+    close = _closing(timeline, session)
+    if close:
+        yield line(bold("then:"), "record for the next shift that it is done")
+        yield line(accent(f"  {close}"))
     for each in advice:
         yield line(bold("next:"), each["why"])
         yield line(accent(f"  {each['command']}"))
@@ -198,7 +218,7 @@ def _said(step: Step) -> list[Part]:
             parts = list(_of_callback(step))
         case "event_written":
             parts += _state(facts)
-        case "event_replayed":
+        case "event_replayed" | "closed":
             reason = f"reason: {facts['reason']}" if facts["reason"] else "no reason given"
             parts = [f"by {facts['who']}, {reason}", dim(f"run {short_id(str(facts['run_id']))}")]
         case "record":

@@ -1,0 +1,114 @@
+"""Implement ``payctl close``: record that a person has dealt with the findings about an order."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypedDict
+
+import typer
+
+from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.app.target import ToldAt
+from ticketbottle_payctl.cli.commands.show.sentence import sentence
+from ticketbottle_payctl.cli.input import change_options
+from ticketbottle_payctl.cli.input.selector_options import text
+from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bold, dim, good, line, warn
+from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve, refuse_read_only
+from ticketbottle_payctl.cli.safety.recorded import new_run
+from ticketbottle_payctl.facts import Count
+from ticketbottle_payctl.formats import count
+from ticketbottle_payctl.jobs.show import close_findings, find_open
+
+SCHEMA = "payctl.close/1"
+
+
+class CloseFacts(TypedDict):
+    """The order whose findings were closed."""
+
+    order_code: str | None
+    """The order code, or null if this database has no payment for it."""
+    payment_id: str | None
+
+
+class CloseCounts(TypedDict):
+    """The number of closed findings."""
+
+    closed: Count
+    """Findings that were closed, or with dry_run would be closed."""
+
+
+class ClosedItem(TypedDict):
+    """A finding that was closed."""
+
+    kind: str
+    """The finding's code, as in `payctl show`."""
+    text: str
+    """The sentence that people read."""
+
+
+def close_command(  # noqa: PLR0913 - one argument per option
+    ctx: typer.Context,
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID|ORDER-CODE",
+            parser=text,
+            help="The id of a payment or callback, or an order code or its last characters.",
+        ),
+    ],
+    *,
+    dry_run: change_options.DryRun = False,
+    yes: change_options.Yes = False,
+    reason: change_options.Reason = None,
+    confirm: change_options.Confirm = None,
+) -> None:
+    """Record that a person has dealt with an order, for the next shift.
+
+    For what payctl cannot see, such as a refund in the gateway's portal. Closes the order's findings about money, and
+    changes no payment. `payctl show` then names you and the reason, and `payctl report` leaves the order out. Money
+    that arrives later is open again.
+    """
+    session = Session.of(ctx)
+    session.note_target(told=ToldAt.of(dry_run=dry_run))
+    if not dry_run:
+        refuse_read_only(session, "close")
+    now = session.services.now()
+    settings = session.settings
+    found = find_open(
+        session.services.engine, name, max_retries=settings.max_retries, retention=settings.retention, now=now
+    )
+    items: list[ClosedItem] = [
+        {"kind": each.kind, "text": sentence(each, found.timeline, now)} for each in found.findings
+    ]
+    number = len(items)
+    plan: list[Block] = [line(each["text"]) for each in items]
+    run = None
+    if number and not dry_run:
+        if session.guard.protected is None and not (reason or "").strip():
+            message = "say what was done: the next shift reads it"
+            raise typer.BadParameter(message, param_hint="--reason")
+        approve(session, Act("close", number, "finding", plan), Approval(yes=yes, reason=reason, confirm=confirm))
+        run = new_run(session, "close", reason, selector={"subject": found.subject})
+        close_findings(session.services.engine, found, run)
+    payment = found.timeline.payment
+    facts: CloseFacts = {
+        "order_code": payment.order_code if payment else None,
+        "payment_id": payment.id if payment else None,
+    }
+    counts: CloseCounts = {"closed": number}
+    human: list[Block] = [line(good("✔"), "nothing is open that a person can close")]
+    if number:
+        word = "would be closed" if dry_run else "closed"
+        order = f"order {payment.order_code}" if payment else None
+        human = [line(good("✔"), bold(count(number, "finding")), word, order), *plan]
+        human.append(line(warn("dry run:"), "nothing was recorded") if run is None else Fields((("run", dim(run.id)),)))
+    session.finish(
+        Result(
+            SCHEMA,
+            counts=counts,
+            result=facts,
+            items=items,
+            human=human,
+            dry_run=dry_run,
+            run_id=run.id if run else None,
+        )
+    )
