@@ -9,8 +9,8 @@ from lambda_entrypoints import outbox_measures, runtime
 from lambda_entrypoints.warm import Warm
 from ticketbottle_payctl.errors import ConfigError, PayctlError
 from ticketbottle_payctl.jobs.publish_outbox import Observer, PublishOptions, PublishReport, publish_outbox
-from ticketbottle_payctl.jobs.stats import collect_stats
-from ticketbottle_payctl.metrics import Amount, Function, emit, of_outbox
+from ticketbottle_payctl.jobs.stats import collect_stats, count_harmless_dead
+from ticketbottle_payctl.metrics import Amount, Function, emit, of_dead, of_outbox
 from ticketbottle_payctl.wiring import Services
 
 RESERVE_SECONDS = 20.0
@@ -58,6 +58,8 @@ def _publish(warm: Warm, services: Services, context: object) -> PublishReport:
         amounts = outbox_measures.of_publishing(report, dead.failed)
         stats = collect_stats(services.engine, max_retries=settings.max_retries)
         amounts |= of_outbox(stats.pending, stats.dead, stats.oldest_pending_age_s)
+        harmless = count_harmless_dead(services.engine, settings.max_retries) if stats.dead else 0
+        amounts |= of_dead(stats.dead, harmless)
     finally:
         emit(Function.PUBLISH_OUTBOX, amounts, env=warm.env)
     if stop.is_set():

@@ -151,6 +151,22 @@ METRICS: tuple[Metric, ...] = (
     Metric("OutboxPending", Unit.COUNT, Statistic.MAXIMUM, _WATCHERS, "events that wait to be published", always=True),
     Metric("OutboxDeadTotal", Unit.COUNT, Statistic.MAXIMUM, _WATCHERS, "events out of retries", always=True),
     Metric(
+        "OutboxDeadHarmful",
+        Unit.COUNT,
+        Statistic.MAXIMUM,
+        (Function.PUBLISH_OUTBOX,),
+        "events out of retries, without OutboxDeadSuperseded",
+        always=True,
+    ),
+    Metric(
+        "OutboxDeadSuperseded",
+        Unit.COUNT,
+        Statistic.MAXIMUM,
+        (Function.PUBLISH_OUTBOX,),
+        "events out of retries that do no harm: the customer has paid since, and no event waits behind them",
+        always=True,
+    ),
+    Metric(
         "OutboxOldestPendingAge",
         Unit.SECONDS,
         Statistic.MAXIMUM,
@@ -216,6 +232,11 @@ def of_outbox(pending: int, dead: int, oldest_pending_age_s: float | None) -> di
     """Return the metrics that describe the outbox's current state, by name."""
     age = round(oldest_pending_age_s or 0.0, 3)
     return {"OutboxPending": pending, "OutboxDeadTotal": dead, "OutboxOldestPendingAge": age}
+
+
+def of_dead(dead: int, harmless: int) -> dict[str, Amount]:
+    """Return how many dead events do harm, and how many do none."""
+    return {"OutboxDeadHarmful": dead - harmless, "OutboxDeadSuperseded": harmless}
 
 
 def emf(  # noqa: PLR0913 - one argument for each dimension

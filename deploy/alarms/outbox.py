@@ -28,7 +28,13 @@ ALARMS: tuple[Alarm, ...] = (
         silence=Silence.IS_A_FAULT,
         pages=True,
     ),
-    Alarm("DeadEvents", "events are out of retries", ours(_OUTBOX, "OutboxDeadTotal"), 0, pages=True),
+    Alarm(
+        "DeadEvents",
+        "events are out of retries, and do harm",
+        ours(_OUTBOX, "OutboxDeadHarmful"),
+        0,
+        pages=True,
+    ),
     Alarm(
         "PublishOutboxSlow",
         "near its timeout of 120 s",

@@ -11,11 +11,17 @@ import pytest
 
 from tests.checker import Verdict, judge, rows_of
 from tests.lambda_entrypoints import events
-from ticketbottle_payctl.sandbox.payment_service import insert_events
+from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
 from ticketbottle_payctl.sandbox.server import wait_until
 
 SCHEDULED = events.read("scheduler-publish-outbox.json")
 DAILY = events.read("scheduler-cleanup.json")
+BEHIND = """
+    INSERT INTO outbox (id, "aggregateId", "aggregateType", "eventType", payload, "createdAt")
+    SELECT 'behind', "aggregateId", 'payment', 'PAYMENT_COMPLETED', '{}', clock_timestamp() AT TIME ZONE 'UTC'
+    FROM outbox
+    WHERE "eventType" = 'PAYMENT_FAILED'
+"""
 ONE_PASS = {"PAYCTL_LOOP_SECONDS": "0"}
 
 
@@ -67,6 +73,32 @@ def test_the_processor_publishes_and_emits_the_outbox_gauges(lambda_, engine, da
     assert {"OutboxOldestPendingAge", "PublishLatency", "OutboxFailed", "OutboxBatches"} <= sums.keys()
     assert processor.invoke(SCHEDULED).payload == {"stopped_because": "deadline", "published": 0}
     assert judge(rows_of(engine), read_all(mock_kafka.bootstrap)) == Verdict()
+
+
+@pytest.mark.parametrize(
+    ("status", "waiting", "gauges"),
+    [
+        ("COMPLETED", False, (2, 1, 1)),
+        ("COMPLETED", True, (2, 2, 0)),
+        ("FAILED", False, (2, 2, 0)),
+    ],
+    ids=["superseded", "superseded, but an event waits behind it", "not superseded"],
+)
+def test_the_processor_counts_dead_events_that_do_no_harm_apart(
+    lambda_, engine, database_url, mock_kafka, status, waiting, gauges
+):
+    """A dead failure does no harm if the customer has paid since. The alarm's gauge leaves it out."""
+    with engine.begin() as connection:
+        insert_events(connection, 1, state="dead")
+        insert_events(connection, 1, state="dead", event_type="PAYMENT_FAILED")
+        insert_payments_of_events(connection)
+        connection.exec_driver_sql(f"UPDATE payments SET status = '{status}'")  # noqa: S608
+        if waiting:
+            connection.exec_driver_sql(BEHIND)
+    processor = lambda_("publish_outbox", DATABASE_URL=database_url, KAFKA_BROKERS=mock_kafka.bootstrap, **ONE_PASS)
+    processor.invoke(SCHEDULED)
+    sums = processor.sums()
+    assert tuple(sums[f"OutboxDead{name}"] for name in ("Total", "Harmful", "Superseded")) == gauges
 
 
 def test_the_cleanup_function_deletes_old_events_and_counts_dead_ones(lambda_, engine, database_url):

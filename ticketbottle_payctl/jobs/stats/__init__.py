@@ -14,11 +14,11 @@ from sqlalchemy import Connection, Engine
 from ticketbottle_payctl.domain.causes import Cause, Evidence, Idle, causes, idle
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.db.owner_time import aware
-from ticketbottle_payctl.store.inspect.causes import evidence
+from ticketbottle_payctl.store.inspect.causes import evidence, harmless_dead
 from ticketbottle_payctl.store.outbox import stats as store
 from ticketbottle_payctl.store.outbox.stats import PARTS, By, Group, Recent, Total, Unpublished
 
-__all__ = ["By", "Drain", "Lag", "StatsReport", "Tally", "collect_stats", "followed", "follower"]
+__all__ = ["By", "Drain", "Lag", "StatsReport", "Tally", "collect_stats", "count_harmless_dead", "followed", "follower"]
 
 WINDOW = timedelta(hours=1)
 """The default window for rates and lags."""
@@ -135,6 +135,18 @@ def collect_stats(
     if seen is not None:
         report = explained(report, seen)
     return tallied(report, by, groups, sent)
+
+
+def count_harmless_dead(engine: Engine, max_retries: int) -> int:
+    """Count the dead events that do no harm: their payment is COMPLETED, and no event waits behind a dead one.
+
+    The result is 0 if the role may not read the payments.
+
+    Raises:
+        DatabaseUnavailableError: the server cannot be reached, or did not answer in time.
+    """
+    with transaction(engine, LIMITS, commit=False) as connection:
+        return harmless_dead(connection, max_retries)
 
 
 def read_state(connection: Connection, max_retries: int, since: timedelta) -> tuple[Recent, Unpublished, StatsReport]:

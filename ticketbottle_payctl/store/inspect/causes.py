@@ -97,6 +97,17 @@ def table_locks(connection: Connection) -> list[Holder]:
     return [Holder(*row) for row in connection.exec_driver_sql(_TABLE_LOCKS)]
 
 
+def harmless_dead(connection: Connection, max_retries: int) -> int:
+    """Count the dead events that do no harm: their payment is COMPLETED, and no event waits behind a dead one.
+
+    Return 0 if the role may not read the payments.
+    """
+    if not connection.exec_driver_sql(_MAY_READ_PAYMENTS).scalar_one():
+        return 0
+    found = dead.superseded(connection, max_retries).events
+    return 0 if found and cdc.waiting_behind_dead(connection, max_retries) else found
+
+
 def evidence(connection: Connection, max_retries: int, found: Unpublished, recent: Recent) -> Evidence:
     """Return the database's evidence about pending and dead events.
 
