@@ -100,9 +100,9 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
         ),
     ),
     "close": (
-        Example("payctl close TB-DEMO-20261123-9E641D25 --dry-run", "Show which findings would be closed."),
+        Example("payctl close TB-2041 --dry-run", "Show which findings would be closed."),
         Example(
-            'payctl close TB-DEMO-20261123-9E641D25 --yes --reason "refunded in the portal"',
+            'payctl close TB-2041 --yes --reason "refunded in the portal"',
             "Record that the customer got the money back.",
         ),
     ),

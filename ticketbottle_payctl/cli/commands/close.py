@@ -61,11 +61,11 @@ def close_command(  # noqa: PLR0913 - one argument per option
     reason: change_options.Reason = None,
     confirm: change_options.Confirm = None,
 ) -> None:
-    """Record that a person has dealt with an order, for the next shift.
+    """Record that a person has dealt with an order.
 
     For what payctl cannot see, such as a refund in the gateway's portal. Closes the order's findings about money, and
-    changes no payment. `payctl show` then names you and the reason, and `payctl report` leaves the order out. Money
-    that arrives later is open again.
+    changes no payment. The next shift sees it: `payctl show` names you and the reason, and `payctl report` leaves the
+    order out. Money that arrives later is open again.
     """
     session = Session.of(ctx)
     session.note_target(told=ToldAt.of(dry_run=dry_run))
