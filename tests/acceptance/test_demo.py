@@ -172,6 +172,20 @@ def test_the_demo_removes_its_servers_and_data_after_sigterm(kept):
     assert "stopping: the servers are stopped" in talk.read_text("utf-8")
 
 
+def test_the_demo_says_how_many_of_its_customers_the_report_counts(kept):
+    """`payctl report` counts every order to repair but one. Without a callback, only the gateway knows that it is paid."""
+    process, document, _ = kept()
+    result = valid(document)["result"]
+    words = [*PAYCTL, "report", "-o", "json"]
+    ran = subprocess.run(words, env=clean(result["settings"]), capture_output=True, timeout=PATIENCE, check=False)
+    figures = {each["name"]: each["value"] for each in json.loads(ran.stdout)["items"]}
+    counted = sum(figures[name] for name in ("unpublished_orders", "orders_without_event", "refused_orders"))
+    assert (counted, figures["payments_overdue"]) == (len(result["cases"]) - 1, 1)
+    assert [each["fault"] for each in result["cases"]].count("missing_callback") == 1
+    process.send_signal(signal.SIGINT)
+    assert process.wait(PATIENCE) == 130
+
+
 def test_another_payctl_can_use_the_demo_s_servers(kept):
     """With the settings that the demo prints, publish-outbox sends a replayed event, and the demo shows its arrival."""
     process, document, talk = kept()

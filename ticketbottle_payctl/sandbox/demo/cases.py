@@ -73,6 +73,11 @@ class Left:
     pending: int
     payments: tuple[SandboxPayment, ...]
 
+    @property
+    def known(self) -> int:
+        """The number of orders that the database knows to be paid. Without a callback, only the gateway knows it."""
+        return sum(case.fault is not Fault.MISSING_CALLBACK for case in self.cases)
+
 
 def leave_cases(world: World) -> Left:
     """Create the orders to repair.

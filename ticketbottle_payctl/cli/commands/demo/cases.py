@@ -29,7 +29,7 @@ def case_words(case: Case) -> CaseWords:
             )
         case Fault.MISSING_CALLBACK:
             return CaseWords(
-                "its callback never arrived",
+                "its callback never arrived: only the gateway knows that it is paid",
                 "payctl list payments --stuck --age 20m",
                 "payctl reconcile payments",
             )

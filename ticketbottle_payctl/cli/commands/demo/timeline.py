@@ -54,7 +54,8 @@ def way_on(kept: Kept | None) -> Iterator[Block]:
     yield line(bold("In another terminal"), dim("bash, zsh or fish; the gateways' keys are public test keys"))
     yield line(f"  source {shlex.quote(str(kept.file))}")
     yield _BLANK
-    yield line(bold("For you to repair"), f"{count(len(kept.left.cases), 'customer')} paid, but got no ticket")
+    paid = f"{count(len(kept.left.cases), 'customer')} paid, but got no ticket"
+    yield line(bold("For you to repair"), f"{paid}; payctl report counts {kept.left.known}")
     for case in kept.left.cases:
         words = case_words(case)
         yield line(f" {case.order_code:<11}", words.says)

@@ -165,11 +165,12 @@ def _word(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+_CHANGED = ("requeued", "settled", "repaired", "deleted", "published", "closed", "sent", "marked")
+
+
 def _changed(run: Run) -> int | None:
     """Return the number of rows that the run changed. Each command has its own name for this count."""
-    return next(
-        (run.counts[word] for word in ("requeued", "settled", "repaired", "deleted") if word in run.counts), None
-    )
+    return next((run.counts[word] for word in _CHANGED if word in run.counts), None)
 
 
 def _acted(act: RunAct) -> tuple[object, ...]:

@@ -194,13 +194,13 @@ def _next(timeline: Timeline, advice: Sequence[AdviceFacts], session: Session) -
     yield line()
     for said in sentences:
         yield line(bold("to do:"), said)
-    close = _closing(timeline, session)
-    if close:
-        yield line(bold("then:"), "record for the next shift that it is done")
-        yield line(accent(f"  {close}"))
     for each in advice:
         yield line(bold("next:"), each["why"])
         yield line(accent(f"  {each['command']}"))
+    close = _closing(timeline, session)
+    if close:
+        yield line(bold("then:"), "record for the next shift what a person has done")
+        yield line(accent(f"  {close}"))
     if not advice and not sentences:
         yield line("nothing to do" if timeline.verdict.mark is Mark.GOOD else "nothing to do, only wait")
 
