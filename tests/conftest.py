@@ -45,7 +45,10 @@ if TYPE_CHECKING:
 
 IN_CI = os.environ.get("CI") == "true"
 POSTGRES = os.environ.get("PAYCTL_TEST_POSTGRES", "wheel")
-"""The kind of PostgreSQL for the tests. It is read at import, because ``own_environment`` hides the variable later."""
+"""The kind of PostgreSQL for the tests.
+
+This module reads the variable at import, because ``own_environment`` hides it later.
+"""
 
 GROUPS = {
     "kafka_server": "kafka",
@@ -60,18 +63,18 @@ GROUPS = {
 TOPICS = ("payment.completed", "payment.failed", "payment.cancelled")
 SERVICES = ("postgres", "mock_kafka", "kafka", "buildah", "gateway_libraries", "chromium")
 KAFKA_SECONDS = 180
-"""Time-out in seconds of a test with Apache Kafka. The first such test downloads the jars.
+"""Timeout, in seconds, for a test that uses Apache Kafka. The first such test downloads the jars.
 
-The time-out of all other tests is in pyproject.toml.
+pyproject.toml has the timeout for all other tests.
 """
 
 ON_EACH_SERVER = ("store/", "jobs/", "cdc/", "test_database_roles.py", "sandbox/test_postgres.py")
-"""The folders and files of the tests that send the SQL statements of the package ``store`` to a server."""
+"""The folders and files of the tests that send SQL statements from the ``store`` package to a server."""
 
 CASES_ON_EACH_SERVER = 2
-"""The number of parameter sets with which each of these tests runs on a second server.
+"""The number of parameter sets per test that also run on a second server.
 
-The other sets would send the same SQL there.
+The remaining sets would send the same SQL to that server.
 """
 
 LONG = (
@@ -84,7 +87,7 @@ LONG = (
 SHORT_LOGINS = {"listener.name.secure.scram-sha-512.connections.max.reauth.ms": "2000"}
 """The broker's setting that makes a SCRAM-SHA-512 client log in again every two seconds.
 
-So a changed password soon takes effect.
+As a result, a changed password soon takes effect.
 """
 CLEARED_PREFIXES = (
     *("DATABASE_", "KAFKA_", "OUTBOX_", "PAYCTL_", "ZALOPAY_", "PAYOS_", "VNPAY_", "MOMO_"),
@@ -100,7 +103,7 @@ ran: Counter[str] = Counter()
 
 
 def started_or_skipped(make):
-    """Start a service. If it is not installed, skip the test on a developer's machine, and fail it in CI."""
+    """Start a service. If it is not installed, skip the test on a developer's machine and fail the test in CI."""
     try:
         return make().start()
     except ConfigError as error:
@@ -118,7 +121,7 @@ def made() -> Callable:
 
 @pytest.fixture(autouse=True)
 def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Remove the variables of payctl, PostgreSQL, Kafka and AWS that the developer's shell has."""
+    """Remove the developer's environment variables for payctl, PostgreSQL, Kafka and AWS."""
     for name in list(os.environ):
         if name.startswith(CLEARED_PREFIXES) or name in CLEARED_NAMES:
             monkeypatch.delenv(name)
@@ -126,14 +129,14 @@ def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def own_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget the secrets that a test registers, because they may be plain words in the next test's log."""
+    """Forget the secrets that a test registers, because the next test may log the same words."""
     for name in ("_registered", "_known_values"):
         monkeypatch.setattr(telemetry, name, copy(vars(telemetry)[name]))
 
 
 @pytest.fixture(autouse=True)
 def counted(request: pytest.FixtureRequest) -> None:
-    """Record in each test the services that it used."""
+    """Record which services each test used."""
     for name in SERVICES:
         if name in request.fixturenames:
             request.node.user_properties.append(("service", str(request.getfixturevalue(name))))
@@ -141,7 +144,7 @@ def counted(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Chromium]:
-    """Yield a browser for the tests of a file. Other tests need the thread's event loop, which Playwright occupies."""
+    """Yield a browser for the tests in one file. Playwright blocks the thread's event loop, which other tests need."""
     started = started_or_skipped(Chromium)
     yield started
     started.stop()
@@ -149,7 +152,7 @@ def chromium() -> Iterator[Chromium]:
 
 @pytest.fixture
 def browser(chromium: Chromium) -> Browser:
-    """Return the browser as Playwright's object."""
+    """Return Playwright's browser object."""
     return chromium.browser
 
 
@@ -312,7 +315,7 @@ def read_all() -> Callable[..., list[Received]]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options with which CI divides the tests between two machines and samples them on other interpreters."""
+    """Add the options that CI uses to split the tests between two machines and to sample them on other interpreters."""
     parser.addoption("--skipped-to", metavar="FILE", type=Path, help="write the ids of the skipped tests to a file")
     about = "run only the tests that a file lists, and two cases of each that proves the SQL on this PostgreSQL server"
     parser.addoption("--skipped-in", metavar="FILE", type=Path, help=about)
@@ -320,7 +323,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def _deselect(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect the tests that the options leave out."""
+    """Deselect the tests that the command-line options exclude."""
     file, most = config.getoption("skipped_in"), config.getoption("cases")
     if file is not None:
         skipped, among_first = {*file.read_text("utf-8").splitlines()}, _first_cases(CASES_ON_EACH_SERVER)
@@ -348,7 +351,7 @@ def _first_cases(most: int) -> Callable[[pytest.Item], bool]:
 def _put_long_ones_first(items: list[pytest.Item]) -> None:
     """Move the longest tests to the front, so that no worker waits for a long test at the end.
 
-    Groups need no sorting, because xdist starts the group with the most tests first.
+    Groups need no sorting, because xdist starts the largest group first.
     """
     items.sort(key=lambda item: not item.nodeid.removeprefix("tests/").startswith(LONG))
 
@@ -379,7 +382,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
-    """Add markers for a test's services and their group. This runs before ``-m`` selects tests."""
+    """Add markers for each test's services and their group, before ``-m`` selects tests."""
     for item in items:
         used = getattr(item, "fixturenames", ())
         if "postgres" in used or "own_server" in used:
@@ -397,7 +400,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Count the services of each test, including the tests of other workers."""
+    """Count the services that each test used, including tests in other workers."""
     if report.when == "call" and not report.skipped:
         ran.update(str(service) for name, service in report.user_properties if name == "service")
 

@@ -1,6 +1,6 @@
 """Answer the four gateways' status queries over HTTP, with the gateways' own checks and signatures.
 
-This code follows the gateways' documentation and shares no line with payctl's code.
+This code follows the gateways' documentation and shares no code with payctl.
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ def mac(key, text, algorithm="sha256"):
 class Gateways:
     """The state of all four gateways.
 
-    ``states`` and ``amounts`` map a payment's reference to its state and paid amount. If ``hostile`` is set, this
-    function answers each request instead.
+    ``states`` and ``amounts`` map a payment's reference to its state and paid amount. If ``hostile`` is set, that
+    function answers every request.
     """
 
     base: str = ""
@@ -123,7 +123,7 @@ class Gateways:
         return {"amount": amount, "zp_trans_id": 261123000000077, "is_processing": False, **state}
 
     def payos(self, reference, headers):
-        """Answer a query. Return None, which means status 401, if the client is unknown."""
+        """Answer a query. If the client is unknown, return None, which means status 401."""
         if (headers["x-client-id"], headers["x-api-key"]) != (KEYS["PAYOS_CLIENT_ID"], KEYS["PAYOS_API_KEY"]):
             return None
         if self.states.get(reference) == "unknown":
@@ -138,7 +138,7 @@ class Gateways:
         return {"code": "00", "desc": "success", "data": data, "signature": mac("PAYOS_CHECKSUM_KEY", _pairs(data))}
 
     def confirm_webhook(self, body, headers):
-        """Send the test callback to the address. Register the address if it answers with a 2xx status."""
+        """Send the test callback to the address. Register the address if the response has a 2xx status."""
         if (headers["x-client-id"], headers["x-api-key"]) != (KEYS["PAYOS_CLIENT_ID"], KEYS["PAYOS_API_KEY"]):
             return {"code": "401", "desc": "Unauthorized"}, 401
         url = body["webhookUrl"]
@@ -204,7 +204,10 @@ class Gateways:
 
 
 def _pairs(data):
-    """Return the text that PayOS signs: sorted pairs, with null as empty and arrays as compact sorted JSON."""
+    """Return the string that PayOS signs.
+
+    The string has sorted pairs, with null as an empty string and arrays as compact sorted JSON.
+    """
     texts = {name: _payos_text(value) for name, value in data.items()}
     return "&".join(f"{name}={texts[name]}" for name in sorted(texts))
 

@@ -1,6 +1,6 @@
-"""Test that a new gateway has an entry in every table of the code, and in every page that compares the gateways.
+"""Test that every gateway is in each table of the code and on each page that compares the gateways.
 
-Run this file first if you add a gateway. It needs no service, and each failure names the file to change.
+Run this file first when you add a gateway. These tests need no service, and each failure names the file to change.
 """
 
 from __future__ import annotations
@@ -54,14 +54,17 @@ PAGES = (
 )
 _BETWEEN = r"[^A-Za-z]+(?:and|or)?[^A-Za-z]*"
 LIST = _BETWEEN.join(f"(?i:{name})" for name in GATEWAYS)
-"""A regular expression for a list of all gateways, with any characters other than letters between the names."""
+"""A regular expression that matches a list of all gateways.
+
+Any characters other than letters can be between the names.
+"""
 WITH_ANOTHER = _BETWEEN.join((LIST, "(?i:another)"))
 
 PLACES_IN_THE_TEMPLATE = ("Path: /webhook/{name},", " /webhook/{name}: *throttle", ' /webhook/{name}", Target:')
 
 
 def table(place: str) -> set[str]:
-    """Return the gateways in a table. A place is a file and the name of a variable in the file."""
+    """Return the gateways in a table. ``place`` is a file and the name of a variable in that file."""
     file, name = place.split(" ")
     module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     return set(getattr(importlib.import_module(module), name))
@@ -70,7 +73,7 @@ def table(place: str) -> set[str]:
 @pytest.mark.parametrize("gateway", GATEWAYS)
 @pytest.mark.parametrize("place", TABLES)
 def test_every_table_of_the_code_has_the_gateway(place, gateway):
-    """Every gateway is in each table of the code. A missing gateway would be a KeyError for an operator."""
+    """Every gateway is in each table of the code. A missing gateway would cause a KeyError."""
     assert gateway in table(place), f"add {gateway!r} to {place.replace(' ', ': ')}"
 
 
@@ -105,7 +108,7 @@ def test_the_template_has_the_gateway_s_routes(place, gateway):
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_the_template_names_the_gateway_s_keys(gateway):
-    """Each function that reads a key gets the ARN of its secret, and `sam local` can set the key itself."""
+    """Each function that reads a key gets the ARN of the key's secret, and `sam local` can set the key directly."""
     text = (ROOT / "deploy/template.yaml").read_text("utf-8")
     asks = QUERIES[gateway].needs if gateway in QUERIES else ()
     for field in GATEWAYS[gateway].fields:
@@ -116,7 +119,7 @@ def test_the_template_names_the_gateway_s_keys(gateway):
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_a_key_of_the_gateway_that_is_not_utf_8_is_refused(gateway):
-    """The command line refuses a gateway variable that is not UTF-8, so that no such key reaches a library."""
+    """The command line refuses a gateway variable that is not UTF-8, and so never passes it to a library."""
     accepted = [field.env for field in GATEWAYS[gateway].fields if not is_refused(field.env)]
     assert accepted == [], "add their prefix to ticketbottle_payctl/cli/app/argv.py: _OURS"
 
@@ -132,7 +135,10 @@ def is_refused(variable: str) -> bool:
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_the_command_line_knows_where_the_webhook_s_address_is_entered(gateway):
-    """`gateways register-webhook` works for PayOS. For another gateway it says where to enter the address."""
+    """`gateways register-webhook` works for PayOS.
+
+    For any other gateway, the command says where to enter the address.
+    """
     run = CliRunner().invoke(app, ["gateways", "register-webhook", gateway, "https://pay.example.com"])
     assert run.exit_code != 1, (  # the exit code of a bug
         f"add {gateway!r} to ticketbottle_payctl/cli/commands/gateways/command.py: _ELSEWHERE"
@@ -147,7 +153,7 @@ def test_the_forgery_goes_to_the_gateway_s_own_path(gateway):
 
 
 def test_the_contributors_guide_names_every_place():
-    """CONTRIBUTING.md names each file that must change for a new gateway."""
+    """CONTRIBUTING.md names each file that a new gateway requires you to change."""
     text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
     _, _, guide = text.partition("\n## Add a gateway\n")
     guide, _, _ = guide.partition("\n## ")
@@ -175,13 +181,16 @@ print(json.dumps(pages))
 
 @pytest.fixture(scope="module")
 def with_another():
-    """Return each help page and each JSON Schema from a process with one more gateway."""
+    """Return each help page and each JSON Schema from a process in which payctl has one more gateway."""
     made = subprocess.run([sys.executable, "-c", ANOTHER], cwd=ROOT, capture_output=True, text=True, check=True)
     return json.loads(made.stdout)
 
 
 def test_every_help_and_schema_that_names_the_gateways_names_another_by_itself(with_another):
-    """A page that lists the gateways also lists a new one, because the list comes from a table in the code."""
+    """A help page or JSON Schema that lists the gateways also lists a new one.
+
+    The list comes from a table in the code.
+    """
     naming = {page: len(re.findall(LIST, text)) for page, text in with_another.items() if re.search(LIST, text)}
     assert {page for page in naming if page.endswith("--help")} >= {"payctl simulate --help", "payctl errors --help"}
     assert {page for page in naming if page.endswith(".json")} >= {"payctl.simulate-1.json", "payctl.listen-1.json"}

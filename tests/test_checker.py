@@ -57,21 +57,21 @@ def test_the_checker_accepts_a_complete_and_ordered_log():
     ],
 )
 def test_the_checker_names_each_fault(fault, messages):
-    """The checker finds lost, phantom, altered, reordered, overtaken and duplicate messages."""
+    """The checker reports lost, phantom, altered, reordered, overtaken and duplicate messages."""
     assert judge([A, B], messages) == replace(Verdict(), **fault)
 
 
 def test_the_checker_compares_order_across_topics():
-    """The checker reports a failed event that is behind its payment's completed event, even in another topic."""
+    """The checker reports a failed event that follows its payment's completed event, even in another topic."""
     failed = message(FAILED, 12, topic="payment.failed")
     assert judge([FAILED, B], [failed, message(B, 11)]).reordered == ["k"]
     assert judge([FAILED, B], [failed._replace(timestamp=10), message(B, 11)]) == Verdict()
 
 
 def test_the_checker_reports_equal_append_times_in_two_topics():
-    """The checker reports two events of a payment with the same append time in two topics.
+    """The checker reports two events of a payment that have the same append time in two topics.
 
-    In one topic, offsets decide.
+    Within one topic, offsets decide.
     """
     failed = message(FAILED, 11, topic="payment.failed")
     assert judge([FAILED, B], [failed, message(B, 11)]) == Verdict()
@@ -82,7 +82,7 @@ def test_the_checker_reports_equal_append_times_in_two_topics():
 
 
 def test_the_checker_finds_a_late_copy_by_the_broker_s_time():
-    """The checker reports a second PAYMENT_FAILED behind PAYMENT_COMPLETED, even if the first copy was in order."""
+    """The checker reports a second PAYMENT_FAILED after PAYMENT_COMPLETED, even if the first copy was in order."""
     failed = message(FAILED, 10, topic="payment.failed")
     copies = [failed, message(B, 11), failed._replace(offset=1, timestamp=11)]
     verdict = judge([FAILED, B], copies, by_the_broker=True)

@@ -1,4 +1,4 @@
-"""Test that the checker finds each kind of harm. Each test injects one harm."""
+"""Test that the checker finds each kind of harm. Each test injects one kind of harm."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def row(id_, second, event_type="PAYMENT_COMPLETED", run=None):
 
 
 def message(of, at, run=None):
-    """Return a row's message. If a run is given, the message is a copy that the run's replay sent."""
+    """Return a row's message. If a run is given, the message is a copy that this replay run sent."""
     headers = {name: value for name, value in of.headers.items() if name != "replayRunId"}
     headers |= {"replayRunId": run.encode()} if run else {}
     return Received(TOPIC_OF[of.event_type], 0, at, b"k", b"{}", tuple(headers.items()), timestamp=at)
@@ -67,13 +67,13 @@ SENT = [message(FAILED, 10), message(PAID, 20)]
     ids=["asked for", "of another run", "of an unknown run", "asked for but superseded", "late"],
 )
 def test_a_copy_that_no_replay_asked_for_is_seen(copy, harms):
-    """The checker accepts a copy from a planned replay, but not a failed event behind the completed event."""
+    """The checker accepts a copy from a planned replay, but not a failed event after the completed event."""
     verdict = judge([FAILED, PAID], [*SENT, copy], replays={"r1": {"f"}}, payments={"k"})
     assert found(verdict) == harms
 
 
 def test_order_and_superseded_events_of_other_payments_are_not_judged_by_state():
-    """The checker allows a replayed copy behind a later event if the event's payment is not in the database."""
+    """The checker allows a replayed copy after a later event if the copy's payment is not in the database."""
     assert found(judge([FAILED, PAID], [*SENT, message(FAILED, 30, "r1")], replays={"r1": {"f"}})) == {"duplicates"}
     assert judge([FAILED, PAID], SENT, replays={"r1": {"f"}}, payments={"k"}) == Verdict()
 
@@ -142,7 +142,7 @@ RECEIPT = Kept(GOOD, "POST", "settled", None, "e1")
     ],
 )  # fmt: skip
 def test_the_checker_sees_each_harm_to_a_receipt(harm, receipts, more):
-    """The checker finds an accepted callback without receipt, a state without proof, and a trace of a forgery (I7)."""
+    """The checker finds an accepted callback without a receipt, a state without proof, and traces of a forgery (I7)."""
     given = {"sent": {GOOD: {"settled", "already_settled"}}, "answered": {GOOD}, "forged": {BAD: False}} | more
     assert found(judge_receipts(receipts, Audit([EVENT], [CHANGE]), {"a"}, **given)) == harm
 
@@ -166,7 +166,10 @@ BORN = [EventNote("1", "INSERT", id_, "k", "PAYMENT_FAILED", published=False) fo
     ids=["sound", "archived, then rolled back", "vanished", "not archived", "not published", "made up"],
 )
 def test_the_checker_sees_each_harm_of_a_cleanup(harm, deleted, remaining, archived):
-    """The checker finds rows that vanished, were deleted before publishing or archiving, or are only in the archive."""
+    """The checker finds rows that vanished, were deleted too early, or exist only in the archive.
+
+    A deletion is too early before the event is published and archived.
+    """
     assert found(judge_archive(Audit([*BORN, *deleted], []), remaining, archived)) == harm
 
 
@@ -189,7 +192,7 @@ RUN = Replayed("r1", "done", ["a", "b"], ["b", "a"], 1, 1)
     ],
 )
 def test_the_checker_sees_each_harm_to_a_run(harm, status, replay, code):
-    """The checker finds a wrong status, a replay that is unfinished or lost a planned event, and wrong counts (I12)."""
+    """The checker finds a wrong status, wrong counts, and a replay that is unfinished or lost a planned event (I12)."""
     assert found(judge_runs([{"id": "r1", "status": status}], [replay], {"r1": code})) == harm
 
 
@@ -207,7 +210,7 @@ def test_the_checker_sees_a_part_of_a_secret():
 def test_the_server_s_log_may_have_account_numbers_and_no_key():
     """The checker allows account numbers in PostgreSQL's log, but no key.
 
-    PostgreSQL logs a failed statement with the callback's bytes.
+    PostgreSQL logs a failed statement together with the callback's bytes.
     """
     canaries = Canaries()
     account, key = canaries.number("account"), canaries.letters("KEY")
@@ -220,7 +223,10 @@ FLAT = [Sample(60.0 + n % 3, 20, 6, 9) for n in range(40)]
 
 @pytest.mark.parametrize("leak", ["memory", "descriptors", "sockets", "threads"])
 def test_the_checker_sees_each_kind_of_growth(leak):
-    """The checker finds a value that grows with each sample, but not one that varies or grows only at first (I11)."""
+    """The checker reports a value that grows with each sample.
+
+    It does not report one that varies or grows only at first (I11).
+    """
     growing = [one._replace(**{leak: getattr(one, leak) + n}) for n, one in enumerate(FLAT)]
     started = [one._replace(**{leak: 1}) if n < 8 else one for n, one in enumerate(FLAT)]
     assert (set(growth(growing)), growth(FLAT), growth(started)) == ({leak}, {}, {})
@@ -228,7 +234,10 @@ def test_the_checker_sees_each_kind_of_growth(leak):
 
 
 def test_a_sample_counts_what_a_process_holds():
-    """A process's sample has its memory, descriptors, sockets and threads. An ended process has no sample."""
+    """A process sample contains the process's memory, descriptors, sockets and threads.
+
+    A process that has ended has no sample.
+    """
     code = "import socket, sys; held = [socket.socket() for _ in range(7)]; print(flush=True); sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         process.stdout.readline()
@@ -245,7 +254,7 @@ def test_a_sample_counts_what_a_process_holds():
 
 
 def test_the_audit_notes_what_payctl_does_not_record(engine, tmp_path):
-    """The triggers note changes that were made by hand. The rows restored from an archive equal the deleted rows."""
+    """The triggers record changes made by hand. The rows restored from an archive equal the deleted rows."""
     audits.install(engine)
     with engine.begin() as connection:
         payment = insert_payment(connection)
@@ -268,7 +277,7 @@ def test_the_audit_notes_what_payctl_does_not_record(engine, tmp_path):
 
 
 def test_a_replay_is_read_with_its_plan_and_its_items(engine):
-    """The checker reads the planned and the decided events of a replay from the database."""
+    """The checker reads the planned events and the decided events of a replay from the database."""
     with engine.begin() as connection:
         run = "11111111-1111-4111-8111-111111111111"
         connection.exec_driver_sql(

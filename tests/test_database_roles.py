@@ -50,9 +50,11 @@ NO_SUBJECT = Subject(engine=None, kafka=None, producer=None, credentials=None, n
 
 @pytest.fixture(scope="module")
 def engine_as(postgres):
-    """Yield ``engine_as("webhook")``, which returns an engine of that role. The database has the grants of the page.
+    """Yield ``engine_as("webhook")``, which returns a database engine for that role.
 
-    A role without superuser rights runs the SQL of the page, like the master user of RDS.
+    The database has the grants from docs/how-to/database-roles.md.
+
+    A role without superuser rights runs the page's SQL, like the RDS master user.
     """
     url = postgres.create_database("roles")
     before, after = re.findall(r"```sql\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
@@ -79,7 +81,7 @@ def engine_as(postgres):
 
 
 def test_the_operator_role_makes_a_report(engine_as):
-    """The role of the on-call operator may read everything that `payctl report` counts."""
+    """The on-call operator's role can read everything that `payctl report` counts."""
     now = datetime.now(UTC)
     report = collect_report(
         engine_as("operator"), now - timedelta(hours=1), now, max_retries=5, retention=timedelta(days=7)
@@ -88,7 +90,7 @@ def test_the_operator_role_makes_a_report(engine_as):
 
 
 def test_the_webhook_role_settles_a_payment(engine_as):
-    """The webhook role can settle a callback and answer its repetition with only the privileges of the page."""
+    """The webhook role can settle a callback and answer a repeated one with only its documented privileges."""
     callback = sample("zalopay")
     data = json.loads(json.loads(callback.request.body)["data"])
     with engine_as("superuser").begin() as connection:
@@ -121,7 +123,7 @@ def test_an_operator_settles_by_hand_with_a_record_if_the_role_may_write_it(engi
 
 
 def test_the_publisher_role_publishes(engine_as, mock_kafka):
-    """The publisher role can claim, release and record the publisher with only the privileges of the page."""
+    """The publisher role can claim and release events and record itself with only its documented privileges."""
     with engine_as("superuser").begin() as connection:
         insert_events(connection, 3)
         insert_events(connection, 1, event_type="PAYMENT_UNHEARD_OF")
@@ -133,7 +135,10 @@ def test_the_publisher_role_publishes(engine_as, mock_kafka):
 
 @pytest.mark.parametrize("role", ["cleanup", "operator"])
 def test_the_cleanup_and_operator_roles_clean_up(engine_as, role, tmp_path):
-    """Both roles can archive and delete events with the privileges of the page. Only the operator's run is recorded."""
+    """The cleanup and operator roles can archive and delete events with only the privileges from database-roles.md.
+
+    Only the operator's run is recorded.
+    """
     with engine_as("superuser").begin() as connection:
         insert_events(connection, 2, state="published", age=timedelta(days=8))
     run = NewRun(str(uuid4()), "cleanup", Actor("me", "here"))
@@ -145,7 +150,7 @@ def test_the_cleanup_and_operator_roles_clean_up(engine_as, role, tmp_path):
 
 @pytest.mark.parametrize("role", ["publisher", "cleanup", "operator"])
 def test_three_roles_may_read_the_outboxs_statistics(engine_as, role):
-    """These three roles can run `payctl stats` with only the privileges that the page grants."""
+    """Three roles can run `payctl stats` with only the privileges from database-roles.md."""
     assert collect_stats(engine_as(role), max_retries=5, by=By.ERROR).total >= 0
 
 
@@ -157,7 +162,7 @@ def test_the_watcher_role_measures_the_gateways(engine_as):
 
 
 def test_the_reconciler_role_settles_overdue_payments(engine_as):
-    """The reconciler role can ask a gateway, settle and record the run with only the privileges of the page."""
+    """The reconciler role can query a gateway, settle and record the run with only its documented privileges."""
     with engine_as("superuser").begin() as connection:
         payment = insert_payment(connection, provider="MOMO", reference="overdue", age=timedelta(hours=1))
     with serving(Gateways(states={"overdue": "paid"})) as gateways:
@@ -184,9 +189,9 @@ def test_the_publisher_role_counts_the_dead_events_that_do_no_harm(engine_as, ro
 
 @pytest.mark.parametrize(("role", "seen"), [("publisher", True), ("cleanup", False), ("operator", True)])
 def test_a_role_sees_why_events_wait(engine_as, role, seen):
-    """Each role can see dead events and locks of other sessions.
+    """Each role can see dead events and other sessions' locks.
 
-    Only the cleanup role cannot see when a publisher ran last.
+    Every role except cleanup can see when a publisher last ran.
     """
     with engine_as("superuser").begin() as connection:
         connection.exec_driver_sql("DELETE FROM outbox")
@@ -230,7 +235,7 @@ def test_every_role_may_read_the_schema_status(engine_as, role):
     ],
 )
 def test_the_doctor_accepts_every_role_of_the_page(engine_as, role, tasks):
-    """`payctl doctor` finds that each role has all privileges for its tasks."""
+    """`payctl doctor` finds that each role in database-roles.md has all privileges for its tasks."""
     with transaction(engine_as(role), Limits()) as connection:
         (finding,) = grants(connection, NO_SUBJECT)
     assert (finding.status.value, finding.fact) == ("ok", f"role payctl_{role} may: {tasks}")
@@ -261,6 +266,6 @@ def test_the_doctor_accepts_every_role_of_the_page(engine_as, role, tasks):
     ],
 )
 def test_a_role_cannot_do_what_the_page_does_not_grant(engine_as, role, statement):
-    """The database refuses a statement without a granted privilege, and payctl raises ConfigError."""
+    """If a role lacks a privilege, the database refuses the statement and payctl raises ConfigError."""
     with pytest.raises(ConfigError, match="lacks a privilege"), transaction(engine_as(role), Limits()) as connection:
         connection.exec_driver_sql(statement)

@@ -53,9 +53,9 @@ def ran(tmp_path):
 
 
 def test_a_skipped_test_is_listed_and_runs_elsewhere(ran, tmp_path):
-    """`--skipped-to` writes ids without xdist's groups.
+    """`--skipped-to` writes test ids without xdist's groups.
 
-    `--skipped-in` runs these tests and two cases of each SQL test.
+    `--skipped-in` runs the listed tests and two cases of each SQL test.
     """
     skipped = tmp_path / "skipped"
     assert "6 passed, 1 skipped" in ran("--skipped-to", str(skipped), "-n", "1", "--dist", "loadgroup")

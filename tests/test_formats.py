@@ -1,4 +1,4 @@
-"""Test the formats of money, counts, durations, sizes and instants."""
+"""Test how money, counts, durations, sizes and instants are formatted."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ AT = datetime(2026, 11, 22, 3, 4, 5, 678_000, tzinfo=UTC)
 
 @pytest.mark.parametrize(("amount", "text"), [(450_000, "450,000 VND"), (0, "0 VND"), (1, "1 VND")])
 def test_money_is_whole_units_with_separators(amount, text):
-    """An amount is shown in whole VND with separators. It is never scaled."""
+    """An amount in VND is shown in whole units with separators and is never scaled."""
     assert money(amount) == text
 
 
@@ -118,13 +118,13 @@ def test_an_age_has_one_unit(seconds, text):
     ],
 )
 def test_an_instant_in_a_list_is_a_clock_or_a_day_with_its_age(at, text):
-    """In a list, an instant of today is shown as a time of day in the zone, and an earlier one as a date."""
+    """In a list, an instant from today is shown as a local time of day, and an earlier instant as a date."""
     now = datetime(2026, 11, 22, 4, 23, tzinfo=UTC)
     assert clock_and_age(datetime.fromisoformat(at), ZoneInfo("Asia/Ho_Chi_Minh"), now) == text
 
 
 def test_two_instants_with_their_ages_are_one_if_they_look_the_same():
-    """A period shows its start and its end with their ages. A period within one minute is shown as one instant."""
+    """A period is shown as its start and end, each with its age. A period within one minute is shown as one instant."""
     now, zone = datetime(2026, 11, 22, 12, 0, tzinfo=UTC), UTC
     first = datetime(2026, 11, 22, 8, 23, tzinfo=UTC)
     assert span_and_age(first, first + timedelta(hours=2), zone, now) == "08:23, 3 h ago → 10:23, 1 h ago"
@@ -135,7 +135,7 @@ def test_two_instants_with_their_ages_are_one_if_they_look_the_same():
     ("text", "width", "shown"), [("abc", 3, "abc"), ("abcd", 3, "ab…"), ("", 3, ""), ("ab", 1, "…")]
 )
 def test_a_text_is_cut_to_a_width(text, width, shown):
-    """The function cut shortens a text to the given width and ends it with an ellipsis."""
+    """`cut` shortens a string to the given width and ends it with an ellipsis."""
     assert cut(text, width) == shown
 
 
@@ -150,7 +150,7 @@ def test_a_text_is_cut_to_a_width(text, width, shown):
     ],
 )
 def test_an_advised_command_quotes_its_operands(operands, options, text):
-    """The command line quotes each operand for the shell and never lets payctl read an operand as an option."""
+    """An advised command quotes each operand for the shell, and payctl never reads an operand as an option."""
     assert command_line(["show"], operands, options) == text
 
 
@@ -193,5 +193,5 @@ def test_two_instants_are_one_if_they_are_the_same():
 
 @pytest.mark.parametrize(("width", "text"), [(20, "host.example:5432/db"), (11, "host.…32/db"), (1, "…"), (0, "…")])
 def test_an_address_is_cut_in_its_middle(width, text):
-    """The function cut_middle keeps the beginning and the end of an address, because they differ between addresses."""
+    """`cut_middle` keeps the beginning and the end of an address, because these parts differ between addresses."""
     assert formats.cut_middle("host.example:5432/db", width) == text

@@ -60,7 +60,7 @@ def text_files() -> list[Path]:
 
 @functools.cache
 def generated_pages() -> dict[str, str]:
-    """Return the pages that `make docs` would write now. The result is cached for the tests of this group."""
+    """Return the pages that `make docs` would write now. The tests in this group share the cached result."""
     spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
     generate = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(generate)
@@ -68,7 +68,7 @@ def generated_pages() -> dict[str, str]:
 
 
 def wanted(use: str) -> list[Requirement]:
-    """Return the requirements that a lock must contain: those of the package, its extras and its groups."""
+    """Return the requirements that a lock must contain, from the package, its extras and its dependency groups."""
     project, groups = PROJECT["project"], PROJECT["dependency-groups"]
     extras = {"cli": ["cli"], "demo": ["demo", "cli"], "lambda": ["lambda"], "msk": ["msk"], "otel": ["otel"]}
     extras |= {"test": ["cli", "msk", "otel", "report"], "dev": ["demo", "cli", "msk", "otel", "report"], "layer": []}
@@ -104,7 +104,7 @@ def test_one_file_imports_the_private_modules_of_typer():
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
 def test_a_lock_has_every_direct_dependency(lock):
-    """Each direct dependency is in its lock, with a version that pyproject.toml allows."""
+    """Each lock contains its direct dependencies, in versions that pyproject.toml allows."""
     pins = dict(PIN.findall(read(lock)))
     for requirement in wanted(lock.stem):
         pinned = pins.get(canonicalize_name(requirement.name))
@@ -131,7 +131,7 @@ def test_every_pin_has_hashes_and_no_index(lock):
 
 
 def test_lambda_and_command_line_have_separate_libraries():
-    """The Lambda lock has no command line library, and the command line lock has no Lambda or AWS library."""
+    """The Lambda lock has no command-line library, and the command-line lock has no Lambda or AWS library."""
     lambda_pins = dict(PIN.findall(read(ROOT / "locks" / "lambda.txt")))
     cli_pins = dict(PIN.findall(read(ROOT / "locks" / "cli.txt")))
     assert {"typer", "rich", "click"} & lambda_pins.keys() == set()
@@ -148,12 +148,12 @@ def test_relative_links_of_a_page_are_not_broken(page):
 
 @pytest.mark.parametrize("page", DECISIONS, ids=name_of)
 def test_each_decision_has_a_section_reopen(page):
-    """The section Reopen says when to reconsider the decision."""
+    """Each decision has a "Reopen" section, which says when to reconsider the decision."""
     assert re.search(r"^## Reopen\n\S", read(page), re.MULTILINE)
 
 
 def test_every_decision_is_in_the_list():
-    """The README of the decisions links to each of them."""
+    """The README of docs/decisions links to every decision."""
     index = read(ROOT / "docs" / "decisions" / "README.md")
     assert [page.name for page in DECISIONS if f"({page.name})" not in index] == []
 
@@ -172,7 +172,10 @@ def test_each_generated_page_is_compared():
 
 
 def test_a_log_event_without_a_meaning_stops_the_generator(monkeypatch):
-    """If docs/log_events.py does not describe a log event of the code, the generator's error names the event."""
+    """The generator fails if docs/log_events.py does not describe one of the code's log events.
+
+    The error names the event.
+    """
     monkeypatch.delitem(log_events.MEANINGS, "webhook_settled")
     with pytest.raises(log_events.NotDescribedError, match=r"\['webhook_settled'\]"):
         log_events.events()
@@ -180,9 +183,9 @@ def test_a_log_event_without_a_meaning_stops_the_generator(monkeypatch):
 
 @pytest.mark.parametrize("page", ["security.md", "reliability.md"])
 def test_every_line_of_a_page_about_proofs_names_its_tests(page):
-    """Each table row on these pages ends with test files that exist and contain tests.
+    """Each table row on the pages about proofs ends with test files that exist and contain tests.
 
-    Tables that a run writes are not checked.
+    Generated tables are not checked.
     """
     text = read(ROOT / "docs" / "explanation" / page)
     for written in (soak, mutants):
@@ -210,7 +213,7 @@ def test_the_mutants_table_is_that_of_the_recorded_runs():
 
 
 def test_each_equal_mutant_is_a_change_of_the_code_as_it_is():
-    """Each line that tests/mutants/equal.toml quotes is still in its file, so that no entry is outdated."""
+    """Each line that tests/mutants/equal.toml quotes is still in its source file."""
     entries = tomllib.loads(read(ROOT / "tests" / "mutants" / "equal.toml"))["equal"]
     flat = {one["file"]: re.sub(r"\s+", " ", read(ROOT / one["file"])) for one in entries}
     assert [one for one in entries if one["was"] not in flat[one["file"]] or not one["why"]] == []
@@ -230,7 +233,7 @@ def test_every_command_is_in_the_handwritten_documents():
 
 
 def test_code_on_the_architecture_page_is_in_the_package():
-    """Each code block on the architecture page is in the package, character for character."""
+    """Each code block on the architecture page matches the package's code character for character."""
     quotes = re.findall(
         r"^```python\n(.*?)\n```", read(ROOT / "docs" / "explanation" / "architecture.md"), re.DOTALL | re.MULTILINE
     )
@@ -249,7 +252,7 @@ def test_the_architecture_page_draws_every_package():
 
 
 def test_every_file_that_the_architecture_page_names_exists():
-    """Every path that the architecture page names is a file of the package."""
+    """Every path that the architecture page names exists in the package."""
     page = read(ROOT / "docs" / "explanation" / "architecture.md")
     named = set(re.findall(r"`((?:cli|store|jobs|domain|providers|broker)/[a-z_/]+\.py)`", page))
     assert len(named) > 10
@@ -264,6 +267,6 @@ def test_every_make_target_is_explained():
 
 
 def test_no_file_contains_a_path_of_one_machine():
-    """No text file contains an absolute path in a home or work directory."""
+    """No text file contains an absolute path to a home or work directory."""
     found = [name_of(file) for file in text_files() if MACHINE_PATH.search(read(file))]
     assert found == []

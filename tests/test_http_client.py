@@ -24,14 +24,17 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 @contextmanager
 def server(answer, wrap=lambda connection: connection):
-    """Run a server for one connection. It sends ``answer`` and closes. Yield its port and the bytes that it read."""
+    """Run a server for one connection. The server sends ``answer`` and closes.
+
+    Yield its port and the bytes that it read.
+    """
     with conversation(lambda connection: connection.sendall(answer), wrap) as found:
         yield found
 
 
 @contextmanager
 def conversation(talk, wrap=lambda connection: connection):
-    """Run a server for one connection. It reads a request and calls ``talk``.
+    """Run a server for one connection. The server reads a request and calls ``talk``.
 
     Yield its port and the bytes that it read.
     """
@@ -60,7 +63,7 @@ def conversation(talk, wrap=lambda connection: connection):
 
 
 def get(port, path="/", timeout=TIMEOUT):
-    """Send a GET request to this machine."""
+    """Send a GET request to a port of 127.0.0.1."""
     return send(HttpRequest("GET", f"http://127.0.0.1:{port}{path}"), timeout)
 
 
@@ -81,7 +84,7 @@ def test_a_redirect_is_not_followed():
 
 
 def test_the_environment_does_not_change_where_a_request_goes(monkeypatch, tmp_path):
-    """The HTTP client ignores proxy variables and passwords in .netrc."""
+    """The HTTP client ignores proxy variables and any passwords in .netrc."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
     netrc = tmp_path / "netrc"
@@ -100,7 +103,7 @@ def test_a_response_that_is_too_long_is_cut(length):
 
 
 def test_a_compressed_response_is_not_unpacked():
-    """The HTTP client returns a compressed body unchanged, so a few bytes cannot expand to many."""
+    """The HTTP client returns a compressed body unchanged, so a small response cannot expand to a large one."""
     answer = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc"
     with server(answer) as (port, _):
         assert get(port).body == b"abc"
@@ -150,7 +153,7 @@ def test_the_error_for_a_refused_connection_has_the_reason():
 
 @pytest.mark.parametrize("trusted", [False, True])
 def test_a_certificate_must_be_trusted(trusted, tmp_path, monkeypatch):
-    """An untrusted certificate ends the exchange before the request is sent."""
+    """If the server's certificate is not trusted, the HTTP client raises an error before it sends the request."""
     certificates = make_certificates(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates.server)
@@ -171,7 +174,7 @@ def test_a_certificate_must_be_trusted(trusted, tmp_path, monkeypatch):
     [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nnonsense"],
 )
 def test_an_incomplete_response_is_an_error(answer):
-    """An incomplete response raises UnavailableError. The message quotes no byte of the response."""
+    """An incomplete response raises UnavailableError. The message does not quote the response."""
     with server(answer) as (port, _), pytest.raises(UnavailableError, match="complete HTTP response") as caught:
         get(port)
     assert "nonsense" not in caught.value.message
@@ -179,7 +182,7 @@ def test_an_incomplete_response_is_an_error(answer):
 
 @pytest.mark.parametrize("value", ["hidden\r\nX: y", "hiddén"])
 def test_a_header_that_http_does_not_allow_is_not_quoted(value):
-    """A header value with a forbidden character raises an error that does not show the value."""
+    """If a header value has a forbidden character, the HTTP client raises an error that does not show the value."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         request = HttpRequest("GET", f"http://127.0.0.1:{listening.getsockname()[1]}/", {"x-api-key": value})
         with pytest.raises(UnavailableError, match="character that HTTP does not allow") as caught:
@@ -195,7 +198,10 @@ def test_a_header_that_http_does_not_allow_is_not_quoted(value):
      "http://127.0.0.1.example.com/", "https://vé.example/"],
 )  # fmt: skip
 def test_a_forbidden_url_is_refused(url):
-    """The client refuses the URL before it connects. The error does not quote the URL, which may contain a password."""
+    """The HTTP client refuses a forbidden URL before it connects.
+
+    The error does not quote the URL, which may contain a password.
+    """
     with pytest.raises(InputError) as caught:
         checked_url(url)
     assert "secret" not in caught.value.message + caught.value.hint
@@ -203,5 +209,5 @@ def test_a_forbidden_url_is_refused(url):
 
 @pytest.mark.parametrize("url", ["https://example.com", "http://127.0.0.1:1/x", "http://[::1]/", "http://LOCALHOST:80"])
 def test_https_urls_and_local_http_urls_are_allowed(url):
-    """A URL may use https for any host, and http only for this machine."""
+    """The HTTP client allows https for any host, but http only for this machine."""
     assert checked_url(url).hostname

@@ -48,7 +48,7 @@ def test_a_metric_line_has_the_format_that_cloudwatch_reads():
 
 
 def test_a_webhook_is_counted_by_function_and_by_gateway():
-    """A webhook metric has only two sets of dimensions, because AWS charges for each combination."""
+    """A webhook metric has only two sets of dimensions, because AWS charges for every combination of values."""
     lines = [
         json.loads(each) for each in emf(Function.WEBHOOK, {"WebhookReceived": 1}, env="e", at=AT, provider="momo")
     ]
@@ -71,13 +71,13 @@ def test_a_metric_without_values_is_left_out():
     [(Function.WEBHOOK, "WebhookUnheardOf", KeyError), (Function.CLEANUP, "WebhookReceived", ValueError)],
 )
 def test_a_metric_that_is_not_in_the_list_is_refused(function, name, error):
-    """`emf` raises an error for an unknown metric and for a metric of another function."""
+    """`emf` raises an error for an unknown metric and for another function's metric."""
     with pytest.raises(error):
         emf(function, {name: 1}, env="e", at=AT)
 
 
 def test_the_list_of_metrics_is_within_cloudwatch_s_limits():
-    """Metric names are distinct, their dimensions are known, and there are fewer than 100 metrics."""
+    """Metric names are distinct, every dimension is known, and the list has fewer than 100 metrics."""
     assert len(BY_NAME) == len(METRICS) < 100
     known = {BY_FUNCTION, BY_PROVIDER, BY_VERSION}
     assert all(metric.meaning and set(metric.dimensions) <= known for metric in METRICS)
@@ -85,7 +85,7 @@ def test_the_list_of_metrics_is_within_cloudwatch_s_limits():
 
 
 def test_every_metric_of_the_list_is_emitted_by_the_code():
-    """The source of the Lambda functions or their shared helper contains the name of every metric."""
+    """Every metric name appears in the source code of the Lambda functions or their shared helper."""
     emitted = {*ACCEPTED.values(), *REFUSED.values(), *of_outbox(0, 0, None), *of_dead(0, 0)}
     for file in (ROOT / "lambda_entrypoints").glob("*.py"):
         emitted |= {node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant)}
@@ -93,7 +93,7 @@ def test_every_metric_of_the_list_is_emitted_by_the_code():
 
 
 def test_metrics_are_on_stdout_when_the_call_returns(capsys):
-    """`emit` flushes the line at once, because Lambda may freeze the process after the call."""
+    """`emit` flushes its metric line at once, because Lambda may freeze the process after the call."""
     emit(Function.WEBHOOK, {"ColdStart": 1}, env="test")
     out, err = capsys.readouterr()
     assert (json.loads(out)["ColdStart"], err) == (1, "")

@@ -1,4 +1,4 @@
-"""Test PayOS's own library over payctl's HTTP client: the requests, the responses and the limits."""
+"""Test the requests, responses and limits of PayOS's own library on top of payctl's HTTP client."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ HOOK = "https://shop.example/webhook/payos"
 
 
 def account(base, **changes):
-    """Return the merchant's account at PayOS."""
+    """Return the merchant's PayOS account."""
     names = ("client_id", "api_key", "checksum_key")
     return PayosAccount(base, {name: (Secret(changes.get(name, KEYS[f"PAYOS_{name.upper()}"])),) for name in names})
 
 
 @pytest.fixture
 def gateways():
-    """Yield a test server for PayOS on loopback."""
+    """Yield a loopback server that acts as PayOS."""
     with serving(Gateways()) as served:
         yield served
 
@@ -52,7 +52,7 @@ def replying(gateways, *, status=200, body=b"", headers=()):
 @pytest.mark.parametrize("prefix", ["", "/", "/proxy/payos"])
 @pytest.mark.parametrize(("link", "sent"), [("a-link", "a-link"), ("a/b?c#d%", "a%2Fb%3Fc%23d%25"), ("vé", "v%C3%A9")])
 def test_the_library_asks_for_a_payment_link(gateways, link, sent, prefix):
-    """The request contains the merchant's keys, and its path is correct for any character in the link's id."""
+    """A payment link request contains the merchant's keys, and the path is correct for any character in the link id."""
     came = replying(gateways, body=b"{}")
     payment_link(account(gateways.base + prefix), link, TIMEOUT)
     ((method, path, headers),) = came
@@ -82,9 +82,9 @@ def test_the_library_asks_for_a_payment_link(gateways, link, sent, prefix):
     ],
 )
 def test_each_answer_of_payos_is_returned_unchanged(gateways, ask, status, body):
-    """The library sends one request and returns the response byte for byte.
+    """PayOS's library sends one request and returns the response byte for byte.
 
-    This is also true for responses that the library itself would refuse or retry.
+    This is also true for responses that the library would normally refuse or retry.
     """
     came = replying(
         gateways, status=status, body=body, headers=[("Location", "http://127.0.0.1:1/"), ("Retry-After", "9")]
@@ -95,14 +95,14 @@ def test_each_answer_of_payos_is_returned_unchanged(gateways, ask, status, body)
 
 @pytest.mark.parametrize("ask", [payment_link, confirm_webhook])
 def test_a_compressed_or_very_long_answer_of_payos_is_cut(gateways, ask):
-    """The client does not decompress a response, and stops reading one byte after its limit."""
+    """The PayOS client does not decompress a response, and stops reading one byte after its size limit."""
     replying(gateways, body=b"\x1f\x8b" + b"x" * 2_000_000, headers=[("Content-Encoding", "gzip")])
     assert len(ask(account(gateways.base), HOOK, TIMEOUT).body) == MAX_BODY_BYTES + 1
 
 
 @pytest.mark.parametrize("ask", [payment_link, confirm_webhook])
 def test_one_deadline_covers_an_answer_of_payos_that_comes_byte_by_byte(gateways, ask):
-    """The deadline covers the whole response, although the library's own timeout covers only each read."""
+    """The deadline covers PayOS's whole response, although the library's own timeout covers only each read."""
 
     def drip(handler):
         handler.send_response(200)
@@ -125,7 +125,7 @@ def test_one_deadline_covers_an_answer_of_payos_that_comes_byte_by_byte(gateways
     [("http://payos.example", InputError), ("ftp://127.0.0.1", InputError), ("http://127.0.0.1:1", UnavailableError)],
 )
 def test_payos_s_address_needs_tls(ask, base, error):
-    """Plain http is allowed only for this machine. A failed connection raises payctl's own UnavailableError."""
+    """PayOS's address may use plain http only for this machine. A failed connection raises UnavailableError."""
     with pytest.raises(error):
         ask(account(base), HOOK, TIMEOUT)
 
@@ -142,7 +142,7 @@ def test_the_environment_does_not_change_the_requests_to_payos(gateways, monkeyp
 @pytest.mark.parametrize("name", ["client_id", "api_key"])
 @pytest.mark.parametrize("value", ["hidden\r\nX: y", "hiddén"])
 def test_the_error_for_a_payos_key_that_http_does_not_allow_hides_it(name, value):
-    """A key with a forbidden character raises an error before a connection is opened. The error hides the key."""
+    """A PayOS key with a forbidden character raises an error before a connection is opened. The error hides the key."""
     with socket.create_server(("127.0.0.1", 0)) as listening, pytest.raises(UnavailableError) as caught:
         payment_link(account(f"http://127.0.0.1:{listening.getsockname()[1]}", **{name: value}), "a-link", TIMEOUT)
     assert "character that HTTP does not allow" in caught.value.message
@@ -151,7 +151,7 @@ def test_the_error_for_a_payos_key_that_http_does_not_allow_hides_it(name, value
 
 
 def test_the_payos_library_logs_no_secret(gateways, caplog):
-    """Even at log level DEBUG, no line contains a key or an account number."""
+    """Even at log level DEBUG, the PayOS library logs no key and no account number."""
     caplog.set_level("DEBUG")
     replying(gateways, body=json.dumps({"code": "00", "data": {"accountNumber": "0071000"}}).encode())
     payment_link(account(gateways.base), "a-link", TIMEOUT)

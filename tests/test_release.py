@@ -41,7 +41,7 @@ def sdist(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def wheel(sdist, tmp_path_factory):
-    """Return the wheel that is built from the unpacked sdist."""
+    """Return the wheel built from the unpacked sdist."""
     place = tmp_path_factory.mktemp("wheel")
     run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(place), cwd=sdist)
     return place / f"payctl-{__version__}-py3-none-any.whl"
@@ -63,26 +63,26 @@ def installed(wheel, tmp_path_factory):
 
 
 def files_of(place):
-    """Return the relative paths of both packages' files below a directory, without bytecode."""
+    """Return the relative paths of files below a directory that belong to either package, without bytecode."""
     found = [file for package in PACKAGES for file in (place / package).rglob("*") if file.is_file()]
     return {file.relative_to(place).as_posix() for file in found if "__pycache__" not in file.parts}
 
 
 def test_the_sdist_is_complete(sdist):
-    """The sdist contains all files of both packages and everything that a build needs."""
+    """The sdist contains all files from both packages and everything that a build needs."""
     assert files_of(sdist) == files_of(ROOT)
     for name in ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "Makefile", "locks/cli.txt", "tests"):
         assert (sdist / name).exists(), name
 
 
 def test_the_wheel_holds_both_packages_and_nothing_else(wheel):
-    """The wheel contains the files of both packages, and no server for tests or benchmarks."""
+    """The wheel contains the files of both packages but no servers for tests or benchmarks."""
     names = zipfile.ZipFile(wheel).namelist()
     assert {name for name in names if ".dist-info/" not in name} == files_of(ROOT)
 
 
 def test_the_installed_environment_uses_the_wheel(installed):
-    """Python imports payctl from the installed wheel and not from this checkout."""
+    """Python imports payctl from the installed wheel, not from this checkout."""
     code = (
         "import ticketbottle_payctl, lambda_entrypoints.webhook as it; print(ticketbottle_payctl.__file__, it.__file__)"
     )

@@ -16,9 +16,9 @@ def test_no_form_of_a_secret_shows_its_text(shown):
 
 
 def test_a_secret_has_the_name_of_its_source():
-    """A secret has the name of its source, which may be shown.
+    """A secret stores its source's name, which may be shown.
 
-    Secrets with the same value are equal, whatever the source.
+    Secrets with the same value are equal, whatever their sources.
     """
     assert SECRET.origin == "MOMO_SECRET_KEY"
     assert Secret("canary").origin == ""
@@ -26,6 +26,6 @@ def test_a_secret_has_the_name_of_its_source():
 
 
 def test_a_secret_cannot_be_pickled():
-    """Pickling a secret raises an error, because the pickle would contain its text."""
+    """Pickling a secret raises an error, because the pickle would contain the secret's value."""
     with pytest.raises(TypeError, match="not pickled"):
         pickle.dumps(SECRET)

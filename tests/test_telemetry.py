@@ -19,10 +19,7 @@ CARD = "9704198526191432198"
 
 @pytest.fixture
 def lines():
-    """Set up logging into memory, and yield a function that returns the JSON lines.
-
-    Restore the logging after the test.
-    """
+    """Log to memory, and yield a function that returns the JSON lines. Restore the logging setup after the test."""
     root, own = logging.getLogger(), logging.getLogger("ticketbottle_payctl")
     before = root.handlers[:], root.level, own.level
     stream = io.StringIO()
@@ -50,14 +47,14 @@ def test_a_log_line_is_one_json_object(lines):
 
 
 def test_a_null_inside_a_field_of_a_log_line_stays_null(lines):
-    """A None inside a structure is logged as null and not as the text None, which a program would misread."""
+    """A None inside a structure is logged as null, not as the string "None", which a program would misread."""
     log_event("publish_outbox_waiting", blocked_by=[{"retry_in_s": None, "events": 1}], counts={"held": None})
     (line,) = lines()
     assert (line["blocked_by"], line["counts"]) == ([{"retry_in_s": None, "events": 1}], {"held": None})
 
 
 def test_a_log_context_is_on_every_line_inside_it(lines):
-    """Fields of nested log contexts are combined. A context ends with its block."""
+    """Nested log contexts combine their fields. A context ends when its block ends."""
     with log_context(function_request_id="r-1"):
         with log_context(correlation_id="c-1"):
             log_event("inner")
@@ -98,7 +95,7 @@ def test_an_event_can_be_left_out_of_the_log(lines):
 
 
 def test_log_lines_go_to_the_current_stderr(capsys):
-    """Log lines go to the current sys.stderr, even if it is replaced after the setup."""
+    """Log lines go to the current sys.stderr, even if sys.stderr is replaced after logging is set up."""
     root = logging.getLogger()
     before = root.handlers[:], root.level
     setup_logging("info")
@@ -113,7 +110,7 @@ def test_log_lines_go_to_the_current_stderr(capsys):
     "body", "query", "payload",
 ])  # fmt: skip
 def test_a_field_with_a_secret_name_is_blanked(name, lines):
-    """The value of a field with a secret name is blanked, for any type and also inside a structure."""
+    """The value of a field with a secret name is blanked, whatever its type and even inside a structure."""
     log_event("tried", **{name: "canary", "inner": {name: ["canary"]}})
     assert lines()[0][name] == "***"
     assert "canary" not in json.dumps(lines())
@@ -127,7 +124,7 @@ def test_fields_with_harmless_names_are_shown(name, lines):
 
 
 def test_a_gateway_transaction_id_is_not_blanked_as_a_card_number(lines):
-    """A transaction id that is by chance a valid card number is still shown."""
+    """A transaction id is shown even if it happens to be a valid card number."""
     log_event("tried", gateway_transaction_id=CARD, note=CARD)
     assert (lines()[0]["gateway_transaction_id"], lines()[0]["note"]) == (CARD, "***")
 
@@ -171,12 +168,12 @@ def test_text_that_looks_like_a_secret_is_blanked(text, shown):
     ],
 )
 def test_harmless_text_is_not_redacted(text):
-    """Ids, order codes, instants and digits that are not a card number are not changed."""
+    """Ids, order codes, instants and digits that are not a card number stay unchanged."""
     assert redact(text) == text
 
 
 def test_a_registered_value_is_blanked_wherever_it_appears():
-    """A registered secret is blanked, also in its URL-encoded form. Very short values are not blanked."""
+    """A registered secret is blanked, even if it is URL-encoded. Very short values are not blanked."""
     register(Secret("canary/value+1"))
     register(Secret("short"))
     assert redact("a canary/value+1 b canary%2Fvalue%2B1 c short") == "a *** b *** c short"
@@ -196,16 +193,16 @@ def test_a_registered_value_is_blanked_wherever_it_appears():
     ],
 )
 def test_a_part_of_a_secret_is_blanked_in_the_words_of_a_gateway(text, shown):
-    """In a gateway's text, six consecutive characters of a registered secret are blanked.
+    """In a gateway's message, any six consecutive characters of a registered secret are blanked.
 
-    Everything that `redact` blanks is blanked too.
+    Everything else that `redact` blanks is blanked as well.
     """
     register(Secret("KeyOfTheShop-7"))
     assert redact_echo(text) == shown
 
 
 def test_a_traceback_is_redacted(lines):
-    """The traceback in a log line shows no registered secret and no password of a URL."""
+    """The traceback in a log line shows no registered secret and no password from a URL."""
     register(Secret("canary-in-error"))
     cause = ConnectionError("postgresql://u:canary@h/d")
     error = ConfigError("the value was canary-in-error")
@@ -229,7 +226,7 @@ def test_instants_are_utc_with_milliseconds(at, shown):
 
 
 def test_hostile_text_cannot_break_a_log_line(lines):
-    """Line breaks and control characters are escaped, so one event is always one line."""
+    """Line breaks and control characters are escaped, so one log event is always one line."""
     log_event("tried", order_code="a\nb\x1b[31m\u202e\x9b")
     assert lines()[0]["order_code"] == "a\nb\x1b[31m\u202e\x9b"
 
@@ -251,7 +248,7 @@ def test_hostile_text_cannot_break_a_log_line(lines):
     ids=["letters", "schemes", "names", "blanks", "keys", "digits", "hex", "card groups", "long scheme", "ats"],
 )
 def test_redaction_takes_linear_time(text):
-    """Redacting a million characters ends before the test's time-out."""
+    """Redacting a million characters finishes within the test's timeout."""
     assert redact(text) is not None
 
 
@@ -267,7 +264,7 @@ def test_redaction_takes_linear_time(text):
     ],
 )
 def test_a_password_in_an_address_is_blanked_up_to_the_last_at(text, shown):
-    """The password in a URL is blanked up to the last @. The user and the host stay readable."""
+    """The password in a URL is blanked up to the last @. The user name and the host stay readable."""
     assert redact(text) == shown
 
 

@@ -45,7 +45,7 @@ MALFORMED = (
 
 @pytest.fixture
 def spans():
-    """Yield an exporter that keeps spans in memory. Its tracer exports each span at once."""
+    """Yield an exporter that keeps spans in memory. The tracer exports each span at once."""
     exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     exporter.tracer = provider.get_tracer("test")
@@ -113,7 +113,7 @@ def test_a_bad_traceparent_changes_nothing(traceparent, engine, publish, spans):
 
 
 def test_each_batch_has_one_span_with_its_counts(engine, publish, spans):
-    """A batch's span contains the topics and the numbers of events, published events and dead events."""
+    """A batch's span contains the topics and the numbers of all events, published events and dead events."""
     with engine.begin() as connection:
         insert_events(connection, 25, event_type="PAYMENT_FAILED")
         insert_events(connection, 5, event_type="PAYMENT_REFUNDED")
@@ -135,7 +135,7 @@ def test_each_batch_has_one_span_with_its_counts(engine, publish, spans):
 
 
 def test_the_links_of_a_span_are_bounded(engine, publish, spans):
-    """The span of a batch of 1,000 events has only as many links as the SDK keeps. All links differ."""
+    """The span of a batch of 1,000 events has only as many links as the SDK keeps. All links are different."""
     with engine.begin() as connection:
         insert_events(connection, 1000)
     trace_events(engine, f"00-{TRACE}-%-01")
@@ -146,7 +146,10 @@ def test_the_links_of_a_span_are_bounded(engine, publish, spans):
 
 
 def test_an_error_ends_the_span_and_is_raised(spans):
-    """The span contains the class of the error and not its text. The error is raised unchanged."""
+    """If an error ends a span, the span contains the error's class but not its message.
+
+    The error is raised unchanged.
+    """
     message = "canary"
     with pytest.raises(BrokerUnavailableError, match=message), traced_batch(spans.tracer, []):
         raise BrokerUnavailableError(message)
@@ -186,7 +189,7 @@ print(any(name.startswith("opentelemetry") for name in sys.modules))
     ],
 )
 def test_opentelemetry_is_not_imported_unless_it_is_configured(variables):
-    """Without its variables, or if they turn it off, no module of OpenTelemetry is imported."""
+    """If OpenTelemetry's variables are missing or turn it off, payctl imports none of its modules."""
     done = subprocess.run(
         [sys.executable, "-c", OFF], env=os.environ | variables, capture_output=True, text=True, check=True
     )
@@ -218,7 +221,10 @@ def publish_command(database_url, mock_kafka, **variables):
 
 
 def test_the_command_sends_its_spans_by_otlp(engine, database_url, mock_kafka):
-    """The command sends its spans to an OTLP receiver before it ends. The usual variables configure the exporter."""
+    """The command sends its spans to an OTLP receiver before it exits.
+
+    The standard OTEL_* variables configure the exporter.
+    """
     with engine.begin() as connection:
         insert_events(connection, 30)
     trace_events(engine, f"00-{TRACE}-%-01")
@@ -237,7 +243,7 @@ def test_the_command_sends_its_spans_by_otlp(engine, database_url, mock_kafka):
 
 
 def test_an_unavailable_collector_does_not_fail_a_command(engine, database_url, mock_kafka):
-    """The command publishes the events and exits with 0, although it cannot send spans."""
+    """The command publishes the events and exits with 0 even if it cannot send spans."""
     with engine.begin() as connection:
         insert_events(connection, 3)
     done = publish_command(
@@ -263,7 +269,7 @@ def receiver():
             self.end_headers()
 
         def log_message(self, *_):
-            """Print nothing."""
+            """Suppress the server's log output."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = Thread(target=server.serve_forever, args=(0.01,))

@@ -15,7 +15,10 @@ from ticketbottle_payctl.wiring import Services, utc_now
 
 
 def test_a_missing_setting_is_an_error_only_when_it_is_used():
-    """Services accept an empty environment. The first use of the engine or the producer names the missing variable."""
+    """`Services` accepts an empty environment.
+
+    The first use of the engine or producer raises an error that names the missing variable.
+    """
     services = Services({})
     assert services.settings.batch_size == 1000
     with pytest.raises(ConfigError, match="DATABASE_URL is not set"):
@@ -27,7 +30,7 @@ def test_a_missing_setting_is_an_error_only_when_it_is_used():
 
 @pytest.mark.postgres
 def test_the_engine_is_made_once_and_closed_once(database_url):
-    """Services always return the same engine. After `close`, which may run twice, no connection is open."""
+    """`Services` always returns the same engine. After `close`, which can be called twice, no connection is open."""
     with Services({"DATABASE_URL": database_url}) as services:
         engine = services.engine
         assert engine is services.engine
@@ -40,7 +43,7 @@ def test_the_engine_is_made_once_and_closed_once(database_url):
 
 @pytest.mark.postgres
 def test_an_engine_that_was_passed_in_is_left_open(engine):
-    """Services do not close an engine that the caller passed in."""
+    """`Services` does not close an engine that the caller passed in."""
     with engine.connect() as connection:
         connection.execute(text("SELECT 1"))
     with Services({}, engine=engine) as services:
@@ -49,14 +52,14 @@ def test_an_engine_that_was_passed_in_is_left_open(engine):
 
 
 def test_the_producer_is_made_once(mock_kafka):
-    """Services always return the same producer, which connects when it is first used."""
+    """`Services` always returns the same producer, which connects when it is first used."""
     with Services({"KAFKA_BROKERS": mock_kafka.bootstrap}) as services:
         assert services.producer is services.producer
         assert services.producer.probe(10) == {}
 
 
 def test_credentials_come_from_the_environment_or_another_source():
-    """A key's current value comes before its previous value.
+    """The list of credentials has a key's current value before its previous value.
 
     If another source is given, it replaces the environment.
     """
@@ -69,7 +72,7 @@ def test_credentials_come_from_the_environment_or_another_source():
 
 
 def test_secrets_of_the_environment_are_redacted():
-    """`Services` registers the secrets of the environment, so that errors and log lines do not show them."""
+    """`Services` registers the secrets from the environment, so that errors and log lines do not show them."""
     Services(
         {
             "ZALOPAY_KEY2": "canary-of-zalopay",
@@ -98,7 +101,7 @@ def test_the_clock_is_utc_and_can_be_replaced():
 
 
 def test_importing_the_wiring_loads_no_driver():
-    """Importing wiring loads neither SQLAlchemy nor Kafka nor the command line."""
+    """Importing `wiring` loads none of SQLAlchemy, the Kafka client and the command line."""
     code = "import sys, ticketbottle_payctl.wiring; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"sqlalchemy", "psycopg2", "confluent_kafka", "typer", "rich"} & set(loaded)

@@ -12,9 +12,8 @@ _HANDSHAKE_REQUESTS = {80_877_103, 80_877_104}  # the client's requests for TLS 
 class Wire:
     """A proxy in front of a server that records each query message.
 
-    Each simple query of libpq is a round trip. The proxy cuts the connection before a query that contains the text
-    ``break_at`` reaches the server. With ``after``, it forwards the query and then cuts the connection, so that only
-    the answer is lost.
+    Each simple query of libpq is a round trip. Before a query that contains ``break_at`` reaches the server, the proxy
+    cuts the connection. With ``after``, the proxy forwards the query first, so that only the answer is lost.
     """
 
     def __init__(self, port: int) -> None:
@@ -29,7 +28,7 @@ class Wire:
         self._threads[0].start()
 
     def close(self):
-        """Cut all connections and wait until the threads end."""
+        """Cut all connections and wait for the threads to end."""
         for one in self._sockets:
             _cut(one)
         for thread in self._threads:
@@ -49,7 +48,7 @@ class Wire:
 
 
 class _Link:
-    """A connection through the proxy."""
+    """One client's connection through the proxy."""
 
     def __init__(self, wire, client, server) -> None:
         self.wire, self.client, self.server = wire, client, server

@@ -1,6 +1,6 @@
 """``python -m tests.acceptance.debian_root DIRECTORY PACKAGE...`` unpacks a new Debian system into a directory.
 
-The system contains Python, pip and the given packages. debootstrap builds the base once, and a cache keeps it.
+The system contains Python, pip and the given packages. debootstrap builds the base system once, and a cache keeps it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ BASE = ("python3", "python3-pip")
 def unpack(target: Path, packages: list[str]) -> None:
     """Unpack Debian into the empty directory ``target`` and install ``packages`` in it.
 
-    This needs root and debootstrap.
+    The function needs root rights and debootstrap.
     """
     archive = cache_home() / f"debian-{SUITE}.tar"
     with archive.with_suffix(".lock").open("w") as lock:
@@ -37,7 +37,7 @@ def unpack(target: Path, packages: list[str]) -> None:
 
 
 def make(archive: Path) -> None:
-    """Write ``archive``. A killed process leaves no incomplete archive."""
+    """Write ``archive``. If the process is killed, it leaves no incomplete archive."""
     unfinished = archive.with_suffix(".unfinished")
     with tempfile.TemporaryDirectory() as root:
         run("debootstrap", "--variant=minbase", f"--include={','.join(BASE)}", SUITE, root)
@@ -46,7 +46,7 @@ def make(archive: Path) -> None:
 
 
 def run(*command: str | Path) -> None:
-    """Run a command without questions. Raise CalledProcessError if it fails."""
+    """Run a command that asks no questions. Raise CalledProcessError if it fails."""
     environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environ)
 

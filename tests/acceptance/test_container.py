@@ -1,7 +1,7 @@
 """Build the container image without a container engine, and test its three uses.
 
 The tests download nothing from an image registry. Instead, debootstrap builds a Debian image with the base image's
-name. This needs root, buildah and debootstrap. The base image is built once and kept in a cache.
+name. The tests need root rights, buildah and debootstrap. The base image is built once and cached.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ CERTIFICATES = "/etc/ssl/certs:/etc/ssl/certs:ro"
 SETTINGS = {"STORAGE_DRIVER": "vfs", "BUILDAH_ISOLATION": "chroot", "BUILDAH_FORMAT": "docker"}
 
 IMAGE = f"payctl-test-{os.getpid()}"
-"""The image's name. It differs between processes, because two workers may build an image at the same time."""
+"""The image's name. The name differs between processes, because two workers may build an image at the same time."""
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(900)]
 
 
 class Buildah:
-    """The program buildah with its own storage for images."""
+    """The buildah program with its own image storage."""
 
     def __init__(self, storage: Path) -> None:
         missing = [name for name in ("buildah", "debootstrap") if shutil.which(name) is None]
@@ -93,7 +93,7 @@ def make_base(tool: Buildah, base: Path) -> None:
 
 @pytest.fixture(scope="module")
 def container(buildah: Buildah):
-    """Build the image of the Dockerfile, and yield the name of a container with it."""
+    """Build the image from the Dockerfile, and yield the name of a container that uses it."""
     buildah("bud", "--pull-never", "--layers=false", "-t", IMAGE, "-v", CERTIFICATES, ".")
     name = buildah("from", "--pull-never", IMAGE)
     yield name
@@ -110,7 +110,7 @@ def test_the_image_runs_the_command_line(buildah: Buildah, container: str):
 
 
 def test_the_image_contains_bytecode(buildah: Buildah, container: str):
-    """Every module of payctl has bytecode in the image, so Python compiles nothing at the start."""
+    """Every module of payctl has bytecode in the image, so Python compiles nothing at startup."""
     found = buildah.run(
         container, "sh", "-c", "cd /opt/payctl/lib/python3*/site-packages/ticketbottle_payctl && find . -name '*.py' | "
         "wc -l && find . -name '*.pyc' | wc -l"

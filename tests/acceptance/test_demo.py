@@ -1,4 +1,4 @@
-"""Test the demo like a new user, in its own process on an unprepared machine."""
+"""Test the demo as a new user runs it, in its own process on an unprepared machine."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def clean(environment):
 
 @pytest.fixture
 def demo():
-    """Return a function that runs the demo to its end without a terminal."""
+    """Return a function that runs the demo without a terminal until it exits."""
 
     def run(*arguments, **environment):
         command = [*PAYCTL, "demo", *arguments]
@@ -55,7 +55,10 @@ def demo():
 
 @pytest.fixture
 def kept(tmp_path):
-    """Yield a function that starts ``demo --keep``. It returns the process, its JSON document and its stderr file."""
+    """Yield a function that starts ``demo --keep``.
+
+    The function returns the process, its JSON document and its stderr file.
+    """
     processes = []
 
     def start(**environment):
@@ -88,7 +91,7 @@ def valid(document):
 
 
 def steps(document, kind):
-    """Return the document's items with this kind of step."""
+    """Return the document's items for this kind of step."""
     return [item for item in document["items"] if item["step"] == kind]
 
 
@@ -109,13 +112,13 @@ def accepts(url):
 
 
 def offered(text):
-    """Return the payctl commands that an output advises, without options."""
+    """Return the payctl commands that the output recommends, without options."""
     found = re.findall(r"payctl ([a-z][a-z -]*?)(?= -|\t|  |\.|$| TB-| payos)", text, re.MULTILINE)
     return {tuple(words.split()) for words in found}
 
 
 def test_the_demo_shows_every_step_from_callback_to_kafka(demo):
-    """The demo exits with 0, writes nothing to stderr, and shows each callback, its reply and its message."""
+    """The demo exits with 0, writes nothing to stderr, and shows each callback with its reply and its Kafka message."""
     result = demo()
     assert (result.returncode, result.stderr) == (0, "")
     for words in [
@@ -137,7 +140,7 @@ def test_the_demo_shows_every_step_from_callback_to_kafka(demo):
 
 
 def test_the_demo_s_json_document_has_every_step(demo):
-    """The demo's JSON document matches its schema, and contains seven callbacks and four messages in their topics."""
+    """The demo's JSON document matches its schema. It contains seven callbacks, and four messages in their topics."""
     result = demo("-o", "json")
     document = valid(json.loads(result.stdout))
     assert (result.returncode, document["exit_code"], document["result"]["differences"]) == (0, 0, [])
@@ -208,7 +211,10 @@ def test_another_payctl_can_use_the_demo_s_servers(kept):
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_line_that_the_demo_prints_loads_its_settings(kept, shell):
-    """Each shell can read the settings file. Only the owner can read the file, and it disappears with the demo."""
+    """Every kind of shell can load the demo's settings file.
+
+    Only the owner can read the file, and the demo removes it at the end.
+    """
     if shutil.which(shell) is None:
         reason = f"{shell} is not installed"
         pytest.fail(reason, pytrace=False) if IN_CI else pytest.skip(reason)
@@ -242,7 +248,7 @@ def test_the_settings_file_puts_payctl_on_path(shell, tmp_path):
 
 
 def test_each_command_that_the_demo_advises_exists(demo, tmp_path):
-    """The demo prints the line that loads its settings, and advises only commands that payctl has."""
+    """The demo prints the line that loads its settings, and recommends only commands that exist."""
     out = tmp_path / "out"
     with out.open("wb") as stdout:
         process = subprocess.Popen([*PAYCTL, "demo", "--keep", "-q"], env=clean({}), stdout=stdout)
@@ -259,7 +265,7 @@ def test_each_command_that_the_demo_advises_exists(demo, tmp_path):
 
 
 def test_the_demo_uses_the_brokers_of_kafka_brokers(demo, mock_kafka, read_all):
-    """The demo appends its messages to the topics of the KAFKA_BROKERS cluster, and starts no mock cluster."""
+    """If KAFKA_BROKERS is set, the demo sends its messages to that cluster and starts no mock cluster."""
     producer = Producer({"bootstrap.servers": mock_kafka.bootstrap, "log_level": 0})
     for number in range(20):
         producer.produce("payment.completed", b"somebody else's", str(number))
@@ -283,7 +289,7 @@ def test_the_demo_names_a_message_that_does_not_arrive(demo, mock_kafka):
 
 
 def test_the_demo_needs_yes_for_a_remote_cluster(demo):
-    """The demo sends messages to a cluster on another machine only with --yes."""
+    """Without --yes, the demo sends no messages to a cluster on another machine."""
     result = demo("-o", "json", KAFKA_BROKERS="127.0.0.1:9092,kafka.invalid:9092")
     error = json.loads(result.stdout)["error"]
     assert (result.returncode, error["code"]) == (7, "GUARD")
@@ -321,7 +327,7 @@ def test_the_demo_fits_a_terminal_of_80_columns(options, code):
 
 
 def read_terminal(file, stop):
-    """Return everything that is written to a terminal until its other end is closed. Call ``stop`` for a kept demo."""
+    """Return everything that is written to a terminal until the other end closes it. For a kept demo, call ``stop``."""
     text = b""
     with suppress(OSError):  # Linux raises this error when the other end is closed
         while chunk := os.read(file, 65_536):

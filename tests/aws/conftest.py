@@ -1,4 +1,4 @@
-"""The AWS services on loopback, from moto's server in its own environment (``make functions``)."""
+"""AWS services on loopback, from a moto server in its own environment (``make functions``)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REGION = "ap-southeast-1"
 
 @cache
 def _client(service, url):
-    """Return a cached client, because each new client would read its service's description again."""
+    """Return a cached AWS client, because each new client reads its service's description again."""
     keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
     return botocore.session.Session().create_client(service, region_name=REGION, endpoint_url=url, **keys)
 
@@ -34,7 +34,7 @@ class Cloud:
 
     @property
     def environ(self):
-        """The environment variables that make a function use this server."""
+        """The environment variables that make a function use this moto server."""
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_REGION": REGION,
@@ -44,7 +44,7 @@ class Cloud:
         }
 
     def client(self, service):
-        """Return a client for a service."""
+        """Return a client for an AWS service."""
         return _client(service, self.url)
 
     def secret(self, value, name="payctl/test"):
@@ -60,7 +60,7 @@ class Cloud:
         return self.client("sqs").create_queue(QueueName=name)["QueueUrl"]
 
     def messages(self, queue):
-        """Receive and delete all messages of a queue, and return their bodies."""
+        """Receive and delete all messages in a queue, and return their bodies."""
         client, found = self.client("sqs"), []
         while batch := client.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
             found += [json.loads(message["Body"]) for message in batch]
@@ -69,7 +69,7 @@ class Cloud:
         return found
 
     def topic(self):
-        """Create a topic, and a queue that receives its messages. Return the topic's ARN and the queue's URL."""
+        """Create a topic and a queue that receives the topic's messages. Return the topic's ARN and the queue's URL."""
         queue = self.queue("alerts")
         arn = self.client("sns").create_topic(Name="alerts")["TopicArn"]
         endpoint = f"arn:aws:sqs:{REGION}:123456789012:alerts"
@@ -84,7 +84,7 @@ class Cloud:
 
 @pytest.fixture(scope="session")
 def cloud_server():
-    """Yield moto's server, which is started once for the whole run."""
+    """Yield moto's server, which starts once for the whole test run."""
     if not PYTHON.exists():
         (pytest.fail if IN_CI else pytest.skip)("AWS's services are not there; make functions")
     port, server = free_port(), Server("moto")
@@ -119,7 +119,7 @@ class Clock:
         self.now = 1_000_000.0
 
     def __call__(self):
-        """Return the current time."""
+        """Return the time that the test set."""
         return self.now
 
 

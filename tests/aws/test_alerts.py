@@ -1,4 +1,4 @@
-"""Test the pointers to dead events on SQS, and the alerts on SNS, with moto's server."""
+"""Test the pointers to dead events in SQS and the alerts in SNS, with moto's server."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def pointers(count):
 
 @pytest.mark.parametrize("count", [0, 1, 10, 25])
 def test_each_dead_event_is_one_pointer_on_the_queue(cloud, count):
-    """The queue gets one message for each dead event, with the event's ids and without its payload."""
+    """The SQS queue gets one message for each dead event, with the event's ids but not its payload."""
     queue = cloud.queue()
     sender = DeadEventQueue(queue)
     sender.send(pointers(count))
@@ -35,7 +35,7 @@ def test_each_dead_event_is_one_pointer_on_the_queue(cloud, count):
 
 
 def test_a_missing_queue_raises_no_error_and_is_called_once(cloud):
-    """`DeadEventQueue` counts the pointers that it could not send, and does not call the missing queue again."""
+    """`DeadEventQueue` counts the pointers that it cannot send, and does not call a missing queue again."""
     asked = []
 
     def client(service):
@@ -49,19 +49,19 @@ def test_a_missing_queue_raises_no_error_and_is_called_once(cloud):
 
 
 def test_without_queue_or_topic_no_alert_is_sent():
-    """Without queue and topic, which are optional, payctl creates no AWS client and raises no error."""
+    """The queue and the topic are optional. Without them, payctl creates no AWS client and raises no error."""
     DeadEventQueue(None, client=None).send(pointers(3))
     assert AlertTopic(None, env="test", client=None).tell("late_money")
 
 
 def published(cloud, queue):
-    """Return the subject and the text of each message that the topic delivered."""
+    """Return the subject and the body of each message that the topic delivered."""
     return [(json.loads(json.dumps(m))["Subject"], m["Message"]) for m in cloud.messages(queue)]
 
 
 @pytest.mark.parametrize("kind", sorted(MEANINGS))
 def test_an_alert_has_its_kind_ids_meaning_and_runbook_entry(cloud, clock, kind):
-    """An alert has its kind in the subject and its ids in the text, and contains no secret."""
+    """An alert has its kind in the subject and its ids in the body. It contains no secret."""
     arn, queue = cloud.topic()
     topic = AlertTopic(arn, env="test", clock=clock)
     assert topic.tell(kind, order_code="TB-1", payment_id=None, note="line\none  key=" + "a" * 64)
@@ -73,7 +73,10 @@ def test_an_alert_has_its_kind_ids_meaning_and_runbook_entry(cloud, clock, kind)
 
 
 def test_alerts_of_one_kind_are_limited_to_one_in_five_minutes(cloud, clock):
-    """The next alert contains the number of suppressed alerts. The limit for one kind does not delay another kind."""
+    """Only one alert of each kind is sent in five minutes.
+
+    The next one contains the number of suppressed alerts. // The limit for one kind does not delay another kind.
+    """
     arn, queue = cloud.topic()
     topic = AlertTopic(arn, env="test", clock=clock)
     assert all(topic.tell("wrong_amount") for _ in range(50))

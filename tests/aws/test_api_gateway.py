@@ -14,7 +14,7 @@ quick = settings(max_examples=200, deadline=None, database=None)
 
 
 def event(**changes):
-    """Return an event in API Gateway's format. ``...`` removes a field."""
+    """Return an event in API Gateway's format. A field with the value ``...`` is removed."""
     made = {
         "version": "2.0",
         "routeKey": "POST /webhook/payos",
@@ -29,7 +29,7 @@ def event(**changes):
 
 
 def test_an_event_becomes_the_request_that_was_sent():
-    """Method, path, query and body stay exactly as the gateway sent them, because a signature may cover them."""
+    """Method, path, query and body stay exactly as the sender sent them, because a signature can cover them."""
     sent = event(rawQueryString="vnp_OrderInfo=a+b%20c&x=1", queryStringParameters={"x": "1"}, body='{"a":"é"}')
     assert to_request(sent) == Request("POST", "/prod/webhook/payos", "vnp_OrderInfo=a+b%20c&x=1", '{"a":"é"}'.encode())
 
@@ -89,7 +89,7 @@ def test_a_body_that_is_not_strict_base64_is_an_input_error(body):
 
 @pytest.mark.parametrize("whole", [None, 5, "x", [], [("rawPath", "/")], b"", object()])
 def test_a_value_that_is_not_an_event_is_an_input_error(whole):
-    """A handler may get any value. `to_request` raises InputError for None, numbers, text and lists."""
+    """A handler can get any value. `to_request` raises InputError for None, numbers, strings and lists."""
     with pytest.raises(InputError):
         to_request(whole)
 
@@ -105,14 +105,14 @@ def test_a_value_that_is_not_an_event_is_an_input_error(whole):
     ],
 )
 def test_a_body_that_is_too_large_has_its_own_error(large):
-    """A body that is too large raises BodyTooLargeError with its own code, so that the webhook can answer 413."""
+    """A body that is too large raises BodyTooLargeError with its own code, so that the webhook can respond with 413."""
     with pytest.raises(BodyTooLargeError) as refusal:
         to_request(event(**large))
     assert refusal.value.code == "BODY_TOO_LARGE"
 
 
 def test_a_body_of_the_largest_size_is_read():
-    """A body of exactly the largest size is accepted, both plain and base64-encoded."""
+    """A body of exactly the largest size is accepted, whether it is plain or base64-encoded."""
     content = b"x" * MAX_BODY_BYTES
     assert to_request(event(body=content.decode())).body == content
     assert to_request(event(body=base64.b64encode(content).decode(), isBase64Encoded=True)).body == content
@@ -148,7 +148,10 @@ def test_no_value_raises_anything_but_an_input_error(whole):
 
 
 def test_a_reply_becomes_the_functions_return_value():
-    """The return value has status, headers and body, and can be written as JSON, as the Lambda runtime requires."""
+    """The function's return value has a status, headers and a body.
+
+    It can be written as JSON, as the Lambda runtime requires.
+    """
     response = to_response(Reply(200, '{"return_code":1}', {"content-type": "application/json"}))
     assert response == {
         "statusCode": 200,

@@ -1,4 +1,4 @@
-"""Test the AWS clients: their region, and the error if no region is configured."""
+"""Test the region of the AWS clients, and the error if no region is configured."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def test_each_variable_that_the_hint_names_sets_the_region(monkeypatch):
 
 
 def test_aws_region_overrides_aws_default_region(monkeypatch):
-    """If both variables are set, as in Lambda, AWS_REGION decides, as in every other AWS SDK."""
+    """If AWS_REGION and AWS_DEFAULT_REGION are both set, as in Lambda, AWS_REGION applies, as in other AWS SDKs."""
     monkeypatch.setenv("AWS_REGION", REGION)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     assert make_client("sqs").meta.region_name == REGION
 
 
 def test_the_region_of_an_aws_profile_is_used(monkeypatch, tmp_path):
-    """If no variable is set, the region comes from the AWS configuration file."""
+    """If no variable sets the region, it comes from the AWS configuration file."""
     (tmp_path / "config").write_text(f"[default]\nregion = {REGION}\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     assert make_client("sns").meta.region_name == REGION

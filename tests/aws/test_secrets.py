@@ -1,4 +1,4 @@
-"""Test the secrets from Secrets Manager, with moto's server."""
+"""Test reading secrets from Secrets Manager, with moto's server."""
 
 from __future__ import annotations
 
@@ -17,10 +17,7 @@ RDS = {"username": "payctl", "password": "p@ss/word 1", "host": "db.internal", "
 
 
 class Counting:
-    """The real client with a counter of its calls.
-
-    If ``away`` is true, each call fails like a broken network connection.
-    """
+    """The real client with a call counter. If ``away`` is true, each call fails as if the network were down."""
 
     def __init__(self):
         self.client = make_client("secretsmanager")
@@ -65,7 +62,7 @@ def environment_of(counting, clock):
 def test_a_secret_may_be_text_or_json(cloud, environment_of, stored, current, previous):
     """A JSON secret has the variable's name as a key, or the keys current and previous.
 
-    If a secret has neither, the variable is not set.
+    If it has none of these keys, the variable is not set.
     """
     environ = environment_of(**{f"{KEY}_SECRET_ARN": cloud.secret(stored)})
     assert (environ.get(KEY), environ.get(f"{KEY}_PREVIOUS")) == (current, previous)
@@ -74,14 +71,14 @@ def test_a_secret_may_be_text_or_json(cloud, environment_of, stored, current, pr
 
 
 def test_a_variable_overrides_its_secret(environment_of, counting):
-    """If the variable itself is set, payctl does not call Secrets Manager."""
+    """If an environment variable is set directly, payctl does not call Secrets Manager."""
     environ = environment_of(**{KEY: "from-the-environment", f"{KEY}_SECRET_ARN": "arn:aws:secretsmanager:none"})
     assert (environ[KEY], environ.get(f"{KEY}_PREVIOUS"), environ.renew([KEY])) == ("from-the-environment", None, False)
     assert counting.calls == 0
 
 
 def test_a_secret_is_read_when_it_is_first_used(cloud, environment_of, counting):
-    """Creating the settings calls no AWS service. The first use of a secret sets all its variables with one call."""
+    """Creating the settings calls no AWS service. When a secret is first used, one call sets all its variables."""
     arn = cloud.secret({KEY: "a", "ZALOPAY_APP_ID": "b"})
     environ = environment_of(**{f"{KEY}_SECRET_ARN": arn, "ZALOPAY_APP_ID_SECRET_ARN": arn})
     services = Services(environ)
@@ -114,7 +111,7 @@ def test_a_secret_is_cached_for_five_minutes(cloud, environment_of, counting, cl
 
 
 def test_a_secret_is_renewed_at_most_once_in_thirty_seconds(cloud, environment_of, counting, clock):
-    """A thousand forged callbacks cause one call to Secrets Manager. `renew` returns whether the value has changed."""
+    """A thousand forged callbacks cause one call to Secrets Manager. `renew` returns whether the value changed."""
     environ = environment_of(**{f"{KEY}_SECRET_ARN": cloud.secret("first")})
     assert environ[KEY] == "first"
     assert [environ.renew([KEY]) for _ in range(1000)] == [False] * 1000
@@ -125,7 +122,7 @@ def test_a_secret_is_renewed_at_most_once_in_thirty_seconds(cloud, environment_o
 
 
 def test_the_last_known_secret_is_used_during_an_outage(cloud, environment_of, counting, clock):
-    """During an outage, payctl uses the last known secret. If no value is known, it raises UnavailableError."""
+    """During an outage, payctl uses the last known secret. If payctl knows no value, it raises UnavailableError."""
     environ = environment_of(**{f"{KEY}_SECRET_ARN": cloud.secret("first")})
     assert environ[KEY] == "first"
     counting.away = True
@@ -151,7 +148,10 @@ def test_a_binary_secret_is_a_config_error(cloud, environment_of):
 
 
 def test_secrets_that_were_read_are_redacted(cloud, environment_of):
-    """Keys, and passwords in URLs, are blanked in all later output. User and host names are not blanked."""
+    """Keys and passwords in URLs that come from Secrets Manager are blanked in all later output.
+
+    User and host names are not.
+    """
     fields = {KEY: "canary-of-a-key", "DATABASE_URL": "postgresql://u:canary-of-a-database@h/d", "host": "db.internal"}
     environ = environment_of(**{f"{KEY}_SECRET_ARN": cloud.secret(fields)})
     assert environ[KEY]

@@ -38,12 +38,12 @@ with request_span(tracer_of(os.environ), "webhook momo", traceparent_of(os.envir
     ],
 )
 def test_a_trace_header_becomes_a_traceparent(header, expected):
-    """A valid header becomes a traceparent. A malformed or missing header gives None and no error."""
+    """A valid trace header becomes a traceparent. A malformed or missing header becomes None without an error."""
     assert traceparent_of(header) == expected
 
 
 def test_the_traceparent_has_the_ids_of_the_trace_header():
-    """OpenTelemetry reads the trace and parent ids of X-Ray's header from the traceparent."""
+    """The traceparent has the trace id and the parent id from X-Ray's header, and OpenTelemetry can read both ids."""
     words = pytest.importorskip("opentelemetry.trace.propagation.tracecontext")
     trace = pytest.importorskip("opentelemetry.trace")
     context = words.TraceContextTextMapPropagator().extract({"traceparent": traceparent_of(HEADER)})
@@ -81,7 +81,7 @@ def test_a_span_is_sent_by_udp_when_it_ends():
 
 
 def test_a_missing_xray_daemon_delays_nothing():
-    """If no daemon listens, the span is lost, but the program ends without an error."""
+    """If no X-Ray daemon is listening, the span is lost and the program ends without an error."""
     pytest.importorskip("opentelemetry.sdk")
     environ = {"PAYCTL_TRACES": "xray-udp", "AWS_XRAY_DAEMON_ADDRESS": "127.0.0.1:1", "_X_AMZN_TRACE_ID": HEADER}
     done = subprocess.run([sys.executable, "-c", CODE], env=environ, capture_output=True, text=True, check=True)

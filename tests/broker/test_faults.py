@@ -37,7 +37,7 @@ def test_a_kafka_error_is_classified_by_its_cause(fault):
 
 
 def test_every_kafka_error_has_exactly_one_fault():
-    """No error code is in two tables, and every error code of the client has a fault."""
+    """Each of the Kafka client's error codes has a fault, and no error code is in two tables."""
     tables = [codes for codes, _ in faults._TABLES]  # noqa: SLF001
     assert sum(map(len, tables)) == len(set().union(*tables))
     assert len(CODES) > 150
@@ -45,7 +45,7 @@ def test_every_kafka_error_has_exactly_one_fault():
 
 
 def test_an_unknown_kafka_error_is_a_transport_fault():
-    """An unknown error code costs no retry, because a newer broker may send it during an outage."""
+    """An unknown Kafka error code does not use up a retry, because a newer broker can send it during an outage."""
     assert fault_of(KafkaError(31_999)) is Fault.TRANSPORT
 
 

@@ -56,7 +56,7 @@ def test_sending_returns_no_failures_if_kafka_has_every_message(make, mock_kafka
 
 @pytest.mark.parametrize("key", ["a", "", "đơn 💳"])
 def test_a_failure_has_the_message_key_and_its_fault(make, mock_kafka, key):
-    """A failed message is reported by its key, with the kind of fault, the broker's error code and the reason."""
+    """A failure report has the message's key, the kind of fault, the broker's error code and the reason."""
     producer = make()
     mock_kafka.fail_next(KafkaError.INVALID_RECORD)
     failures = producer.send(wave(key), 10)
@@ -65,9 +65,9 @@ def test_a_failure_has_the_message_key_and_its_fault(make, mock_kafka, key):
 
 
 def test_a_message_that_the_client_refuses_does_not_stop_the_others(make, mock_kafka, read_all):
-    """The client refuses a message that is too large.
+    """The Kafka client refuses a message that is too large.
 
-    The producer reports it as failed and delivers the other messages.
+    The producer reports the refused message and delivers the rest.
     """
     failures = make().send([*wave("a"), Message(TOPIC, "large", "x" * 2_000_000, []), *wave("b")], 10)
     assert {key: failure.code for key, failure in failures.items()} == {"large": "MSG_SIZE_TOO_LARGE"}
@@ -75,9 +75,9 @@ def test_a_message_that_the_client_refuses_does_not_stop_the_others(make, mock_k
 
 
 def test_sending_to_a_hanging_broker_ends_at_the_timeout(make, mock_kafka):
-    """If the broker hangs, `send` ends at the timeout. All messages without a report are transport faults.
+    """If the broker hangs, `send` ends at the timeout. All messages without a delivery report are transport faults.
 
-    When the broker answers again, a new client works.
+    After the broker recovers, a new client works.
     """
     producer = make()
     producer.send(wave("before"), 10)
@@ -105,7 +105,7 @@ def test_a_stop_ends_the_wait_for_acknowledgements(make, mock_kafka, monkeypatch
 
 
 def test_a_lost_claim_ends_the_wait_and_nothing_is_sent_later(make, mock_kafka, read_all):
-    """If the claim is lost, the producer drops the queued messages, so the broker never gets them."""
+    """If the claim is lost, the producer drops the queued messages, and the broker never gets them."""
     producer = make()
     producer.send(wave("before"), 10)
     mock_kafka.down()
@@ -119,7 +119,7 @@ def test_a_lost_claim_ends_the_wait_and_nothing_is_sent_later(make, mock_kafka, 
 
 
 def test_nothing_is_sent_if_the_claim_is_already_lost(make, mock_kafka, read_all):
-    """`send` checks the claim before it sends the first message."""
+    """`send` checks the claim first. If the claim is already lost, it sends no message."""
     producer = make()
     failures = producer.send(wave("a"), 10, lost=lambda: True)
     assert {key: failure.fault for key, failure in failures.items()} == {"a": Fault.TRANSPORT}
@@ -128,7 +128,7 @@ def test_nothing_is_sent_if_the_claim_is_already_lost(make, mock_kafka, read_all
 
 
 def test_a_claim_that_is_lost_while_messages_are_queued_lets_none_of_them_leave(make, mock_kafka, read_all):
-    """A frozen publisher that has lost its claim sends none of its queued messages when it continues."""
+    """A publisher that lost its claim while frozen sends none of its queued messages when it continues."""
     producer = make()
     producer.send(wave("before"), 10)
     checks = count()
@@ -146,9 +146,9 @@ def test_a_claim_that_is_lost_while_messages_are_queued_lets_none_of_them_leave(
 
 
 def test_a_quick_delivery_checks_the_claim_twice(make):
-    """`send` checks the claim before it queues the messages and again before they leave.
+    """`send` checks the claim before it queues the messages and again before it sends them.
 
-    It does not check a third time if all messages are acknowledged at once.
+    It does not check a third time if Kafka acknowledges all messages at once.
     """
 
     class Quick(Client):
@@ -196,19 +196,19 @@ class Deaf(Client):
     """A Kafka client that never reports a message's result, even after a purge."""
 
     def flush(self, *_):
-        """Return 1, the number of messages without a result."""
+        """Return 1, which means that one message has no result yet."""
         return 1
 
 
 def test_a_message_without_a_report_has_failed(make):
-    """A message without a delivery report counts as failed."""
+    """A Kafka message without a delivery report counts as failed."""
     failures = make(new_client=Deaf).send(wave("a", "b"), 0.1)
     assert {key: failure.fault for key, failure in failures.items()} == dict.fromkeys("ab", Fault.TRANSPORT)
 
 
 @pytest.mark.parametrize("raised", [KafkaException(KafkaError(FATAL)), SystemError("with an exception set")])
 def test_a_new_client_sends_all_messages_again_after_a_fatal_error(make, mock_kafka, read_all, raised):
-    """After a fatal error, a new Kafka client sends all messages again, so some messages may arrive twice."""
+    """After a fatal error, a new Kafka client sends all messages again, so some messages can arrive twice."""
     born = []
 
     class Mortal(Client):
@@ -228,7 +228,7 @@ def test_a_new_client_sends_all_messages_again_after_a_fatal_error(make, mock_ka
 
 
 def test_a_probe_names_the_event_types_that_cannot_be_sent(make, mock_kafka):
-    """A probe names the event types whose topic cannot be used. It names no type when all topics work again."""
+    """A probe names the event types whose topics cannot be used. When all topics work again, it names no type."""
     producer = make()
     assert producer.probe(5) == {}
     mock_kafka.fail_topic("payment.failed", KafkaError.TOPIC_AUTHORIZATION_FAILED)
@@ -239,13 +239,13 @@ def test_a_probe_names_the_event_types_that_cannot_be_sent(make, mock_kafka):
 
 
 def test_a_probe_accepts_a_topic_without_a_leader(make, mock_kafka):
-    """The probe reports no fault for a topic without a leader, because this is temporary."""
+    """The probe reports no fault for a topic without a leader, because that state is temporary."""
     mock_kafka.fail_topic("payment.failed", KafkaError.LEADER_NOT_AVAILABLE)
     assert make().probe(5) == {}
 
 
 def test_a_probe_without_a_broker_ends_in_time_and_names_the_address(make, mock_kafka):
-    """Without a broker, a probe ends in time. Its error names the brokers but no credentials."""
+    """Without a broker, a probe ends in time. The probe's error names the brokers but no credentials."""
     mock_kafka.down()
     began = time.monotonic()
     with pytest.raises(BrokerUnavailableError) as caught:
@@ -270,7 +270,7 @@ def test_a_setting_that_the_client_rejects_is_a_config_error(make):
 
 
 def test_a_producer_closes_quickly_and_can_be_used_again(make, mock_kafka):
-    """Closing does not wait for a broker that is down. The next call creates a new client."""
+    """Closing a producer does not wait for a broker that is down. The next call creates a new client."""
     producer = make()
     producer.close()
     producer.send(wave("a"), 10)

@@ -1,4 +1,4 @@
-"""Test the Kafka reader: exact ranges, a deadline for each read, and a clear error for each cause."""
+"""Test that the Kafka reader reads exact ranges, meets its deadline, and raises a clear error for each cause."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ PLACE = (TOPIC, 0)
 
 
 def config(bootstrap):
-    """Return the client's settings for a connection without log lines."""
+    """Return client settings that connect without log lines."""
     return {"bootstrap.servers": bootstrap, "log_level": 0}
 
 
 def send(bootstrap, values, **options):
-    """Write values to the first partition, in a transaction if ``options`` has a transactional id."""
+    """Write values to the first partition. If ``options`` has a transactional id, use a transaction."""
     producer = Producer({**config(bootstrap), **options})
     if options:
         producer.init_transactions(30)
@@ -45,12 +45,12 @@ def reader(mock_kafka):
 
 
 def values(reader, limit=100, timeout=10):
-    """Return the values of all records up to the ranges' ends, or until the timeout."""
+    """Return the values of all records up to the ends of the ranges, or until the timeout."""
     return [record.value for batch in reader.batches(limit, time.monotonic() + timeout) for record in batch]
 
 
 def test_a_range_is_read_exactly(reader, mock_kafka):
-    """The reader starts at a range's first offset and stops before its end, with batches of any size."""
+    """The reader starts at a range's first offset and stops before its end, whatever the batch size."""
     send(mock_kafka.bootstrap, [b"0", b"1", b"2", b"3", b"4"])
     reader.start({PLACE: (1, 4)})
     assert reader.unread
@@ -90,14 +90,14 @@ def test_the_deadline_ends_a_reading(reader, mock_kafka):
 
 
 def test_a_missing_topic_has_no_partitions(reader):
-    """A missing topic has no partitions. If the topic is required, the reader raises an error."""
+    """For a missing topic, the reader returns no partitions. If the topic is required, the reader raises an error."""
     assert reader.places("payment.unheard") == []
     with pytest.raises(BrokerUnavailableError, match="cannot be read"):
         reader.places("payment.unheard", required=True)
 
 
 def test_brokers_that_do_not_answer_are_named():
-    """If the brokers do not answer, the error names their address."""
+    """If the brokers do not answer, the reader's error names their address."""
     with (
         RangeReader(config("127.0.0.1:1"), "payctl-test", 0.5) as reader,
         pytest.raises(BrokerUnavailableError, match=r"127\.0\.0\.1:1 cannot be read"),
@@ -110,7 +110,7 @@ def test_brokers_that_do_not_answer_are_named():
     ("wrong", "words"), [("KAFKA_PASSWORD", "refused the credentials"), ("KAFKA_CA_FILE", "no trusted TLS connection")]
 )
 def test_a_refused_login_is_a_broker_refused_error(wrong, words, kafka_server):
-    """A wrong password or an unknown authority raises BrokerRefusedError, which does not show the password."""
+    """A wrong password or an untrusted authority raises BrokerRefusedError, which does not show the password."""
     values = {"KAFKA_PASSWORD": "not-the-password", "KAFKA_CA_FILE": str(kafka_server.certificates.stranger_ca)}
     settings = Settings.from_env(kafka_server.environment("scram-sha-256") | {wrong: values[wrong]}).kafka
     with (

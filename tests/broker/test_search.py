@@ -31,7 +31,7 @@ def send(mock_kafka):
 
 @pytest.fixture
 def search(mock_kafka):
-    """Return a function that searches for the records of an event that was published a moment ago."""
+    """Return a function that searches for the records of an event that was published just now."""
 
     def find(patience=PATIENCE):
         now = datetime.now(UTC)
@@ -42,9 +42,9 @@ def search(mock_kafka):
 
 
 def test_the_search_reads_all_records_if_brokers_cannot_look_up_by_time(send, search):
-    """If the brokers cannot find offsets by time, the search reads all records and finds an old one.
+    """If the brokers cannot look up offsets by time, as in the mock cluster, the search reads all records.
 
-    The mock cluster cannot find offsets by time.
+    It then also finds an old record.
     """
     send(1, "wanted", HOME)
     send(3000, "another", HOME)

@@ -19,12 +19,12 @@ from ticketbottle_payctl.settings import Settings
 MECHANISMS = ("plain", "scram-sha-256", "scram-sha-512")
 PROBE_SECONDS = 3.0
 SHORT_PROBE_SECONDS = 1.5
-"""The time limit in seconds for a probe that only the limit can end, because no broker refuses it."""
+"""The time limit, in seconds, for a probe that no broker refuses, so that only the limit ends it."""
 WRONG_PASSWORD = "not-the-one-canary"  # pragma: allowlist secret
 
 
 def producer_of(environment):
-    """Return the producer that payctl creates from these variables alone."""
+    """Return the producer that payctl creates from only these variables."""
     return Producer(producer_config(Settings.from_env(environment).kafka))
 
 
@@ -43,13 +43,13 @@ def outcome(environment, stopping=lambda: False, within=PROBE_SECONDS):
 
 
 def tls(kafka, **changed):
-    """Return the variables for the TLS listener, which requires no password."""
+    """Return the environment variables for the TLS listener, which requires no password."""
     return {"KAFKA_BROKERS": kafka.ssl_bootstrap, "KAFKA_SSL": "true", "KAFKA_CA_FILE": kafka.ca_file} | changed
 
 
 @pytest.mark.parametrize("way", ["plaintext", "tls", *MECHANISMS])
 def test_a_message_is_delivered_over_each_kind_of_connection(way, kafka, read_all):
-    """A message that is acknowledged over plaintext, TLS or SASL is in Kafka."""
+    """A message that is acknowledged over plaintext, TLS or SASL can be read from Kafka."""
     ways = {"plaintext": {"KAFKA_BROKERS": kafka.bootstrap}, "tls": tls(kafka)}
     error, _ = outcome(ways[way] if way in ways else kafka.environment(way))
     assert error is None
@@ -57,7 +57,7 @@ def test_a_message_is_delivered_over_each_kind_of_connection(way, kafka, read_al
 
 
 def without_ca(environment):
-    """Return the variables without KAFKA_CA_FILE, so that only the system's authorities are trusted."""
+    """Return these variables without KAFKA_CA_FILE, so that only the system's authorities are trusted."""
     return {name: value for name, value in environment.items() if name != "KAFKA_CA_FILE"}
 
 
@@ -84,7 +84,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused_credentials_or_certificates_are_a_config_error(case, kafka_server, caplog):
-    """If the brokers refuse the login or the certificate, payctl soon exits with 3 and never shows the password."""
+    """If the brokers refuse the login or the certificate, payctl promptly exits with 3 and never shows the password."""
     caplog.set_level(logging.DEBUG)
     error, seconds = outcome(REFUSED[case](kafka_server))
     assert isinstance(error, BrokerRefusedError)
@@ -98,7 +98,10 @@ def test_refused_credentials_or_certificates_are_a_config_error(case, kafka_serv
 
 @pytest.mark.parametrize("sasl", [False, True])
 def test_tls_to_a_plaintext_port_is_unavailable(sasl, kafka_server):
-    """If a listener does not answer the TLS handshake, the probe ends within its limit, with exit code 4."""
+    """If a plaintext listener does not answer the TLS handshake, the probe ends within its limit.
+
+    Its error has exit code 4.
+    """
     environment = kafka_server.environment("scram-sha-256") if sasl else tls(kafka_server)
     error, seconds = outcome(environment | {"KAFKA_BROKERS": kafka_server.bootstrap}, within=SHORT_PROBE_SECONDS)
     assert type(error) is BrokerUnavailableError
@@ -117,7 +120,10 @@ def test_plaintext_to_a_tls_port_is_unavailable(listener, kafka_server):
 
 
 def test_a_certificate_of_another_host_is_refused(kafka_server):
-    """A certificate for another host is refused, even from the right authority. No host can impersonate the broker."""
+    """A certificate for another host is refused, even if a trusted authority issued it.
+
+    This prevents a host from impersonating the broker.
+    """
     with relay("127.0.0.2", int(kafka_server.ssl_bootstrap.rpartition(":")[2])) as address:
         error, _ = outcome(tls(kafka_server, KAFKA_BROKERS=address))
     assert isinstance(error, BrokerRefusedError)
@@ -126,7 +132,7 @@ def test_a_certificate_of_another_host_is_refused(kafka_server):
 
 @pytest.mark.parametrize("wrong", ["missing", "empty", "directory"])
 def test_a_ca_file_without_certificates_is_named(wrong, tmp_path):
-    """A CA file without certificates raises an error that names KAFKA_CA_FILE, before payctl connects."""
+    """A CA file without certificates raises an error that names KAFKA_CA_FILE before payctl connects."""
     paths = {"missing": tmp_path / "none.pem", "empty": tmp_path / "empty.pem", "directory": tmp_path}
     (tmp_path / "empty.pem").write_text("")
     error, seconds = _raised({"KAFKA_BROKERS": "127.0.0.1:1", "KAFKA_SSL": "true", "KAFKA_CA_FILE": str(paths[wrong])})
@@ -199,7 +205,7 @@ def _raised(environment):
 
 @contextmanager
 def relay(host, port):
-    """Listen on another address, and forward connections to ``port`` of 127.0.0.1. Yield the address."""
+    """Listen on another address, and forward each connection to ``port`` of 127.0.0.1. Yield that address."""
     with create_server((host, 0)) as server:
 
         def serve():
@@ -220,7 +226,7 @@ def relay(host, port):
 
 
 def pump(source, target):
-    """Copy bytes until one end is closed."""
+    """Copy bytes until either side closes the connection."""
     with source, target:
         try:
             while data := source.recv(65536):

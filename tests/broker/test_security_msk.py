@@ -30,27 +30,27 @@ def identity(monkeypatch, tmp_path):
 
 
 def config_of(brokers=BROKERS, **more):
-    """Return the client's settings for a login with AWS IAM."""
+    """Return the Kafka client's settings for an AWS IAM login."""
     variables = {"KAFKA_BROKERS": brokers, "KAFKA_SASL_MECHANISM": "aws-iam", "ENVIRONMENT": "production", **more}
     return producer_config(Settings.from_env(variables).kafka)
 
 
 def url_of(token):
-    """Return the presigned URL in a token, and its query as a dictionary."""
+    """Return the presigned URL in a token, and the URL's query as a dictionary."""
     assert "=" not in token
     parts = urlsplit(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode())
     return parts, {name: values[0] for name, values in parse_qs(parts.query, strict_parsing=True).items()}
 
 
 def test_aws_iam_uses_oauthbearer_over_tls():
-    """AWS IAM implies TLS, and needs neither user name nor password."""
+    """The aws-iam mechanism implies TLS and needs no user name or password."""
     config = config_of()
     assert (config["security.protocol"], config["sasl.mechanism"]) == ("sasl_ssl", "OAUTHBEARER")
     assert not {"sasl.username", "sasl.password"} & config.keys()
 
 
 def test_the_token_is_a_presigned_url_of_15_minutes():
-    """The token permits only connecting, and is valid for at most 900 seconds."""
+    """The AWS IAM token permits only connecting and is valid for at most 900 seconds."""
     before = int(time.time())
     token, expires = config_of()["oauth_cb"]("")
     parts, query = url_of(token)
@@ -67,7 +67,7 @@ def test_the_token_is_a_presigned_url_of_15_minutes():
 
 
 def test_the_secret_key_is_not_in_the_token():
-    """The token contains a signature but not the AWS secret key."""
+    """The AWS IAM token contains a signature but not the AWS secret key."""
     parts, _ = url_of(config_of()["oauth_cb"]("")[0])
     assert SECRET_KEY not in parts.geturl()
 
@@ -83,7 +83,7 @@ def test_the_secret_key_is_not_in_the_token():
     ],
 )
 def test_the_region_comes_from_the_broker_s_name(brokers, variables, region):
-    """The region comes from an MSK host name. For any other host name it comes from AWS_REGION."""
+    """The AWS region comes from the MSK host name. For any other host name, the region comes from AWS_REGION."""
     parts, _ = url_of(config_of(brokers, **variables)["oauth_cb"]("")[0])
     assert parts.netloc == f"kafka.{region}.amazonaws.com"
 
@@ -95,7 +95,7 @@ def test_an_unknown_region_is_a_configuration_error():
 
 
 def test_missing_aws_credentials_are_a_config_error(monkeypatch):
-    """Without AWS credentials, payctl raises ConfigError before it connects."""
+    """If AWS credentials are missing, payctl raises ConfigError before it connects."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name)
     with pytest.raises(ConfigError, match="no AWS credentials"):
@@ -103,7 +103,7 @@ def test_missing_aws_credentials_are_a_config_error(monkeypatch):
 
 
 def test_the_kafka_client_requests_a_token():
-    """The real client accepts the configuration and requests a token before it connects."""
+    """The real Kafka client accepts the aws-iam configuration and requests a token before it connects."""
     config, asked = config_of(), Event()
 
     def watched(setting):
@@ -131,13 +131,16 @@ except ConfigError as error:
 
 
 def test_only_aws_iam_needs_the_msk_extra():
-    """All other login mechanisms work without botocore. The error for aws-iam names the extra to install."""
+    """All other login mechanisms work without botocore.
+
+    If botocore is missing, the error for aws-iam names the extra to install.
+    """
     done = subprocess.run([sys.executable, "-c", WITHOUT_EXTRA], capture_output=True, text=True, check=True)
     assert "payctl[msk]" in done.stdout
 
 
 def test_botocore_is_not_imported_for_other_mechanisms():
-    """Without aws-iam, payctl does not import botocore, so an installed msk extra does not slow down the start."""
+    """Without aws-iam, payctl does not import botocore, so an installed msk extra does not slow down payctl's start."""
     code = "import sys; import ticketbottle_payctl.broker.config; print('botocore' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

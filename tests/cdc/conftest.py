@@ -1,4 +1,4 @@
-"""PostgreSQL with a logical log, and a real Kafka Connect with the configuration that payctl prints."""
+"""A PostgreSQL with logical replication, and a real Kafka Connect with the configuration that payctl prints."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PROVIDER = "org.apache.kafka.common.config.provider.FileConfigProvider"
 
 @dataclass(frozen=True)
 class Scene:
-    """An outbox, a Kafka broker, and payctl's cdc operations on both."""
+    """An outbox, a Kafka broker, and the operations of `payctl cdc` on the outbox and the broker."""
 
     engine: Engine
     kafka: ApacheKafka
@@ -50,7 +50,7 @@ class Scene:
     config: CdcConfig
 
     def connect(self, changes: Mapping[str, str] | None = None) -> KafkaConnect:
-        """Return a Kafka Connect worker with the printed properties. Use it as a context manager."""
+        """Return a Kafka Connect worker that uses the printed properties. Use the worker as a context manager."""
         worker = {
             "config.providers": "file",
             "config.providers.file.class": PROVIDER,
@@ -67,7 +67,7 @@ class Scene:
         return cdc_cut_over(self.engine, self.producer, self.follower, **options)
 
     def mark(self, **options) -> MarkReport:
-        """Mark the events that Debezium has sent as published."""
+        """Mark as published the events that Debezium has sent."""
         return cdc_mark(self.engine, self.follower, MAX_RETRIES, **options)
 
     def cut_back(self, **options) -> MarkReport:
@@ -99,7 +99,7 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def logical(postgres):
-    """Yield PostgreSQL with ``wal_level`` logical, which Debezium needs, for the tests of a file."""
+    """Yield a PostgreSQL for the tests of one file. Its ``wal_level`` is logical, which Debezium needs."""
     postgres.restart(settings={"wal_level": "logical"})
     yield postgres
     postgres.restart(settings={"wal_level": "replica"})
@@ -109,7 +109,7 @@ def logical(postgres):
 def config(logical, database_url, tmp_path):  # noqa: ARG001 - restarts the server that the database is in
     """Return the output of ``payctl cdc config`` for the test's database.
 
-    Write the password to the file that it names.
+    Write the password to the file that the configuration names.
     """
     secrets = tmp_path / "cdc.properties"
     secrets.write_text(f"password={PASSWORD}\n")
@@ -118,7 +118,7 @@ def config(logical, database_url, tmp_path):  # noqa: ARG001 - restarts the serv
 
 @pytest.fixture
 def scene(config, engine, kafka):
-    """Yield a scene with the roles and topics of ``payctl cdc config``. Remove everything after the test."""
+    """Yield a scene with the roles and topics from ``payctl cdc config``. Remove all of them after the test."""
     set_up_roles(engine, config)
     kafka.recreate_topics((UNROUTABLE, HEARTBEATS))
     settings = KafkaSettings(kafka.bootstrap)
@@ -154,11 +154,11 @@ def own_url(scene, database_url):  # noqa: ARG001 - the fixture scene creates th
 
 @pytest.fixture
 def properties() -> Callable[[str], dict[str, str]]:
-    """Return a function that reads a Java properties file like Java."""
+    """Return a function that reads a Java properties file as Java does."""
     return read_properties
 
 
 def read_properties(content: str) -> dict[str, str]:
-    """Read a Java properties file like Java."""
+    """Read a Java properties file as Java does."""
     lines = [line for line in content.splitlines() if line and not line.startswith("#")]
     return {name: value.replace("\\\\", "\\") for name, value in (line.split("=", 1) for line in lines)}

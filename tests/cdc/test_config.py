@@ -41,7 +41,10 @@ def made(url=URL, **options):
 
 
 def test_the_connector_s_configuration_comes_from_database_url():
-    """Host, port, database, schema and TLS mode come from DATABASE_URL. The connector has its own role and password."""
+    """Host, port, database, schema and TLS mode come from DATABASE_URL.
+
+    The connector has a separate role and password.
+    """
     connector = made().connector
     assert connector["database.hostname"] == "pooler.internal"
     assert connector["database.port"] == "6432"
@@ -57,7 +60,7 @@ def test_the_connector_s_configuration_comes_from_database_url():
     ("server", "place"), [("pg.internal", ("pg.internal", "5432")), ("pg.internal:5433", ("pg.internal", "5433"))]
 )
 def test_the_server_can_be_named_apart_from_database_url(server, place):
-    """`--server` names the server for replication if DATABASE_URL points to a pooler, which cannot replicate."""
+    """`--server` names the replication server if DATABASE_URL points to a pooler, which cannot replicate."""
     connector = made(server=server).connector
     assert (connector["database.hostname"], connector["database.port"]) == place
 
@@ -86,14 +89,17 @@ def test_an_invalid_role_or_server_name_is_refused(options):
 
 
 def test_printed_properties_are_read_back_unchanged(properties):
-    """A parser for Java properties reads the original values from the printed text."""
+    """A Java properties parser reads the original values back from the printed properties."""
     connector = made().connector
     assert properties(as_properties(connector)) == connector
 
 
 @pytest.mark.parametrize("form", ["table", "json"])
 def test_cdc_config_prints_properties_or_json(form, properties):
-    """The properties contain SQL and topics as comments. JSON has the same content. Neither contains a password."""
+    """The printed properties include SQL and topics as comments. The JSON document has the same content.
+
+    Neither output contains a password.
+    """
     result = CliRunner().invoke(app, ["cdc", "config", "-o", form], env={"DATABASE_URL": URL})
     assert result.exit_code == 0
     assert CANARY not in result.stdout + result.stderr

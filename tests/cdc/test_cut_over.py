@@ -55,7 +55,7 @@ class Writers:
 
 @contextmanager
 def publisher(scene):
-    """Run payctl's own publisher as a service during the block."""
+    """Run payctl's own publisher as a service during the ``with`` block."""
     stop, reports = Event(), []
     arguments = (scene.engine, scene.producer, PublishOptions(loop=True))
     thread = Thread(target=lambda: reports.append(publish_outbox(*arguments, stop=stop)))
@@ -70,7 +70,7 @@ def publisher(scene):
 
 @pytest.mark.parametrize("end", ["stop", "close"])
 def test_cut_over_and_cut_back_lose_and_duplicate_no_event(end, scene):
-    """Under load, each event arrives once. A payment's events in one topic are in order.
+    """Under load, each event arrives once, and a payment's events in one topic are in order.
 
     The case ``close`` kills the worker, so that the slot's position lags behind the sent events.
     """

@@ -31,7 +31,7 @@ ODD_PAYLOADS = (
 def test_debezium_and_payctl_send_the_same_messages(scene):
     """Debezium and payctl send an event with the same topic, partition, key, value and headers.
 
-    Two exceptions are explained in scale.md: one constant header, and the headers from payctl's own tables.
+    The exceptions are one constant header and the headers from payctl's own tables. The page scale.md explains them.
     """
     assert scene.cut_over().sent == 0
     with scene.connect() as worker:
@@ -60,7 +60,7 @@ def test_debezium_and_payctl_send_the_same_messages(scene):
 
 
 def write_all_kinds(connection):
-    """Write events of every known and unknown type, with both spellings of the aggregate type and with odd payloads."""
+    """Write events of each known type and one unknown type, with both aggregate type spellings and odd payloads."""
     for event_type in (*TOPICS, *UNKNOWN):
         insert_events(connection, 20, event_type=event_type)
     insert_events(connection, 40, aggregates=7, aggregate_type="Payment")

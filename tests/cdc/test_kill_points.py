@@ -1,4 +1,7 @@
-"""Kill a cut-over after each of its statements and sends. Then take the outbox back, publish, and check the result."""
+"""Test that no event is lost if a cut-over is killed after any of its SQL statements or sends.
+
+Each test then takes the outbox back from Debezium, publishes, and checks the result.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from ticketbottle_payctl.sandbox.payment_service import insert_events
 def test_a_cut_over_that_is_killed_at_any_point_loses_no_event(scene, own_url, payctl_command):
     """After a killed cut-over, cut-back marks the sent events and drops the slot.
 
-    The publisher then sends the rest once.
+    The publisher then sends the remaining events once.
     """
     environment = {"DATABASE_URL": own_url, "KAFKA_BROKERS": scene.kafka.bootstrap}
     shop = Shop(scene.engine, payctl_command, environment)

@@ -76,7 +76,10 @@ def test_a_list_shows_no_event_as_blocked_while_debezium_publishes(engine, datab
 def test_stats_and_doctor_recognise_an_outbox_that_debezium_publishes(
     slot, engine, database_url, active, event, headline, causes, check
 ):
-    """With an active slot, payctl reports no missing publisher. With an idle slot, it reports Debezium as the cause."""
+    """If Debezium's slot is active, payctl reports no missing publisher.
+
+    If the slot is idle, payctl names Debezium as the cause.
+    """
     slot(active=active)
     with engine.begin() as connection:
         insert_events(connection, 1, **event)
@@ -91,7 +94,7 @@ def test_stats_and_doctor_recognise_an_outbox_that_debezium_publishes(
 
 
 def subject_of(engine):
-    """Return a subject for `diagnose` with a database and without brokers."""
+    """Return a subject for `diagnose` with a database but no brokers."""
 
     def absent():
         message = "not configured"

@@ -31,7 +31,7 @@ def insert(scene, count, **options):
 
 
 def test_a_cut_over_sends_the_last_pending_events(scene):
-    """The cut-over sends and marks all pending events in order, so that Debezium does not send them again."""
+    """The cut-over sends all pending events in order and marks them, so that Debezium does not send them again."""
     insert(scene, 30, aggregates=10)
     insert(scene, 2, event_type="PAYMENT_REFUNDED")
     report = scene.cut_over()
@@ -41,7 +41,7 @@ def test_a_cut_over_sends_the_last_pending_events(scene):
 
 
 def test_a_dry_run_of_the_cut_over_changes_nothing(scene):
-    """A dry run checks and counts. It creates no slot and enters no shard."""
+    """A dry run of the cut-over only checks and counts. It creates no slot and locks no shard."""
     insert(scene, 3)
     assert scene.cut_over(dry_run=True).sent == 3
     assert (states(scene), scene.messages(), scene.slots()) == ({"pending": 3}, [], [])
@@ -49,7 +49,7 @@ def test_a_dry_run_of_the_cut_over_changes_nothing(scene):
 
 
 def test_a_refused_event_stops_the_cut_over(scene):
-    """If Kafka refuses an event, the cut-over marks the sent events, leaves the others pending, and creates no slot."""
+    """If Kafka refuses an event, the cut-over marks the sent events, keeps the rest pending, and creates no slot."""
     insert(scene, 5)
     insert(scene, 1, payload_bytes=2_000_000)
     report = scene.cut_over()
@@ -61,7 +61,7 @@ def test_a_refused_event_stops_the_cut_over(scene):
 
 @contextmanager
 def publisher_at_work(scene):
-    """Hold the shard as another publisher during the block."""
+    """Hold the shard's lock as another publisher during the ``with`` block."""
     with scene.engine.connect() as connection:
         shard_lock.enter(connection, 0, 1, 0, "somebody")
         yield
@@ -96,7 +96,10 @@ def test_a_large_backlog_stops_the_cut_over(scene, monkeypatch):
 
 @pytest.mark.parametrize("publish", [None, "insert, update"])
 def test_the_publication_must_be_for_inserts_only(publish, scene):
-    """The cut-over refuses a publication without inserts or with updates. Updates would send payctl's marks."""
+    """The cut-over refuses a publication without inserts or with updates.
+
+    Debezium would send payctl's marks as updates.
+    """
     scene.query("DROP PUBLICATION payctl_outbox")
     if publish:
         scene.query(f"CREATE PUBLICATION payctl_outbox FOR TABLE outbox WITH (publish = '{publish}')")
@@ -116,7 +119,10 @@ def test_a_transaction_that_never_ends_stops_the_cut_over(scene, monkeypatch):
 
 
 def test_a_second_cut_over_is_refused(scene):
-    """A second cut-over is refused because the slot exists. Publishers are refused until the outbox is taken back."""
+    """A second cut-over is refused because the replication slot exists.
+
+    Publishers are refused until payctl takes the outbox back.
+    """
     scene.cut_over()
     with pytest.raises(GuardError, match="exists already"):
         scene.cut_over()
@@ -128,16 +134,16 @@ def test_a_second_cut_over_is_refused(scene):
 
 
 def test_mark_and_cut_back_need_a_replication_slot(scene):
-    """Without a slot, payctl publishes and marks its own events, so it refuses both commands."""
+    """Without a replication slot, payctl refuses `cdc mark` and `cdc cut-back`, because it marks events itself."""
     for command in (scene.mark, scene.cut_back):
         with pytest.raises(GuardError, match="no replication slot"):
             command()
 
 
 def test_mark_updates_the_events_that_are_in_kafka(scene):
-    """`mark` marks each event that is in Kafka, with the record's time, and makes each unroutable event dead.
+    """`cdc mark` marks each event in Kafka with its record's time, and makes each unroutable event dead.
 
-    A second `mark` changes nothing. While a connector reads the slot, cut-back is refused.
+    A second `cdc mark` changes nothing. While a connector reads the slot, `cdc cut-back` is refused.
     """
     scene.cut_over()
     with scene.connect():
@@ -172,7 +178,7 @@ def test_the_printed_role_may_run_every_cdc_command(scene, cdc):
 
 
 def test_cut_over_and_cut_back_need_yes(scene, cdc):
-    """Without ``--yes``, or over the limit, payctl exits with 7, even if no event is pending."""
+    """Without ``--yes``, or above the limit, cut-over and cut-back exit with 7, even if no event is pending."""
     insert(scene, 4)
     assert cdc("cut-over")["error"]["hint"] == "check with -n, then add --yes"
     assert "--max-affected 4" in cdc("cut-over", "-y", "--max-affected", "3")["error"]["hint"]
@@ -209,7 +215,7 @@ def test_cut_over_and_cut_back_are_recorded_and_mark_is_not(cdc, scene):
 def cdc(scene, own_url):
     """Return a function that runs ``payctl cdc`` with the connector's role.
 
-    It checks the JSON document and returns it.
+    The function checks the JSON document and returns it.
     """
     environment = {"DATABASE_URL": own_url, "KAFKA_BROKERS": scene.kafka.bootstrap}
 

@@ -1,4 +1,4 @@
-"""Test that ``payctl show`` advises no command that fails while Debezium publishes the outbox."""
+"""Test that ``payctl show`` recommends no command that fails while Debezium publishes the outbox."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
     ],
 )
 def test_show_advises_cdc_commands_while_debezium_publishes(scene, state, error, commands):
-    """While Debezium publishes, `show` advises cdc commands and no replay, because Debezium sends no requeued event."""
+    """While Debezium publishes, `show` recommends cdc commands but no replay.
+
+    Debezium does not send requeued events.
+    """
     scene.cut_over()
     with scene.engine.begin() as connection:
         insert_events(connection, 1, state=state, last_error=error)

@@ -1,4 +1,4 @@
-"""Check a cleanup with an archive: the table and the archive together contain every row unchanged."""
+"""Check that, after a cleanup, the table and the archive together contain every row unchanged."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ArchiveFaults:
 
 
 def archived_rows(engine: Engine, path: Path) -> list[Row]:
-    """Return the archive's rows as PostgreSQL restores them. If a row was archived twice, return the last version."""
+    """Return the archive's rows as PostgreSQL restores them. If a row was archived twice, return its last version."""
     if not path.exists():
         return []
     with gzip.open(path, "rt", encoding="utf-8") as archive:
@@ -45,13 +45,16 @@ def archived_rows(engine: Engine, path: Path) -> list[Row]:
 
 
 def all_rows(remaining: Sequence[Row], archived: Iterable[Row]) -> list[Row]:
-    """Return each row once, in the publishing order. If a row is in both places, use the table's version."""
+    """Return each row once, in publishing order.
+
+    If a row is in the table and in the archive, use the table's version.
+    """
     rows = {row.id: row for row in archived} | {row.id: row for row in remaining}
     return sorted(rows.values(), key=lambda row: (row.created_at, row.id))
 
 
 def judge_archive(audit: Audit, remaining: Iterable[Row], archived: Iterable[Row]) -> ArchiveFaults:
-    """Compare the notes of inserted and deleted events with the rows in both places."""
+    """Compare the notes of inserted and deleted events with the rows in the table and the archive."""
     inserted = {note.id for note in audit.events if note.deed == "INSERT"}
     deleted = [note for note in audit.events if note.deed == "DELETE"]
     here, there = {row.id for row in remaining}, {row.id for row in archived}

@@ -1,7 +1,7 @@
-"""An audit in the tested database. Triggers note each change of a payment and each inserted or deleted event.
+"""An audit in the tested database. Triggers record each update of a payment and each inserted or deleted event.
 
-A note is written in the transaction of the change, so both are committed or rolled back together. The notes do not
-depend on payctl's own records.
+A trigger writes its note in the same transaction as the change, so the database commits or rolls back both. The notes
+do not depend on payctl's own records.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ CREATE TRIGGER audit_payments AFTER UPDATE ON payments FOR EACH ROW EXECUTE FUNC
 
 @dataclass(frozen=True, slots=True)
 class EventNote:
-    """An event that was inserted or deleted. ``published`` is its state at that instant."""
+    """A note that an event was inserted or deleted. ``published`` is the event's state at that instant."""
 
     tx: str
     deed: str
@@ -54,7 +54,7 @@ class EventNote:
 
 @dataclass(frozen=True, slots=True)
 class PaymentNote:
-    """An update of a payment. ``kept`` is false if its amount, currency, gateway or references changed."""
+    """A note that a payment was updated. ``kept`` is false if its amount, currency, gateway or references changed."""
 
     tx: str
     id: str
@@ -65,7 +65,7 @@ class PaymentNote:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """All notes in insertion order."""
+    """All notes, in the order in which the triggers wrote them."""
 
     events: list[EventNote]
     payments: list[PaymentNote]

@@ -1,4 +1,4 @@
-"""Sample a process from /proc, and judge whether its memory, descriptors, sockets and threads keep growing."""
+"""Sample a process from /proc, and decide whether its memory, descriptors, sockets and threads keep growing."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from statistics import median
 from typing import NamedTuple
 
 WARM_UP = 0.25
-"""The share of samples at the start that is not judged, because the process still loads code and fills its pools."""
+"""The share of samples that is ignored at the start, while the process still loads code and fills its pools."""
 
 ALLOWED = {"memory": (0.10, 8.0), "descriptors": (0.10, 4.0), "sockets": (0.10, 3.0), "threads": (0.10, 3.0)}
-"""The growth that does not count as a leak: a share of the first value, plus an amount (for memory in MB)."""
+"""The growth that does not count as a leak.
+
+It is a share of the first value plus a fixed amount, which is in MB for memory.
+"""
 
 _FEWEST = 12
 
 
 class Sample(NamedTuple):
-    """One sample of a process. ``memory`` is its resident set in MB."""
+    """One sample of a process. ``memory`` is the process's resident set size in MB."""
 
     memory: float
     descriptors: int
@@ -42,9 +45,10 @@ def sample(pid: int) -> Sample | None:
 
 
 def growth(samples: Sequence[Sample]) -> dict[str, str]:
-    """Return each value that has grown as ``from -> to``, the medians of the first and the last quarter after warm-up.
+    """Return each value that has grown, as ``from -> to``.
 
-    Fewer than twelve samples prove nothing, so the result is empty.
+    The two numbers are the medians of the first and last quarters after warm-up. With fewer than twelve samples, the
+    result is empty.
     """
     steady = samples[int(len(samples) * WARM_UP) :]
     quarter = len(steady) // 4

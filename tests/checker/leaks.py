@@ -8,12 +8,12 @@ from tests.security.canaries import Canaries
 
 
 def leaks(canaries: Canaries, texts: Mapping[str, str | bytes]) -> dict[str, list[str]]:
-    """Return the names of the secrets found in each text, by the name of the text."""
+    """Return the names of the secrets that each output contains, by the output's name."""
     found = {name: sorted(canaries.seen_in(text)) for name, text in texts.items()}
     return {name: seen for name, seen in found.items() if seen}
 
 
 def leaks_of_the_server(canaries: Canaries, log: bytes) -> dict[str, list[str]]:
-    """Return the secrets in PostgreSQL's log. Account numbers are allowed there, in failed statements."""
+    """Return the secrets in PostgreSQL's log. Account numbers in failed statements are allowed."""
     seen = [name for name in sorted(canaries.seen_in(log)) if not name.startswith("account")]
     return {"the server's log": seen} if seen else {}

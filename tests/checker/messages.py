@@ -35,14 +35,14 @@ TOPIC_OF = {
 COLUMNS = """id, "aggregateId", "aggregateType", "eventType", payload::text, "createdAt", published, "publishedAt",
     "retryCount", "lastError", (SELECT ARRAY[correlation_id, traceparent, replay_run_id]
                                 FROM payctl.event_context WHERE event_id = id)"""
-"""The columns of a :class:`Row`, for a query on the outbox or on rows of the same form."""
+"""The columns of a :class:`Row`, for a query on the outbox or on rows with the same columns."""
 
 BUT_PAID = {"PAYMENT_FAILED", "PAYMENT_CANCELLED"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the outbox with its payload as PostgreSQL prints it."""
+    """An outbox row. The payload is the string that PostgreSQL prints."""
 
     id: str
     key: str
@@ -58,7 +58,7 @@ class Row:
 
     @property
     def state(self):
-        """The state ``published``, ``dead`` or ``pending``, with the default of five retries."""
+        """The state ``published``, ``dead`` or ``pending``. An event is dead after five retries, the default."""
         if self.published or self.published_at:
             return "published"
         return "dead" if self.retry_count >= 5 else "pending"
@@ -81,7 +81,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The faults found, as ids of events or payments. ``duplicates`` counts the additional copies of each event."""
+    """The faults that were found, as ids of events or payments.
+
+    ``duplicates`` counts the additional copies of each event.
+    """
 
     lost: list[str] = field(default_factory=list)
     phantom: list[str] = field(default_factory=list)
@@ -93,7 +96,7 @@ class Verdict:
 
 
 def rows_of(engine: Engine) -> list[Row]:
-    """Return all rows of the outbox in the publishing order."""
+    """Return all rows of the outbox in publishing order."""
     sql = f'SELECT {COLUMNS} FROM outbox ORDER BY "createdAt", id COLLATE "C"'  # noqa: S608 - the SQL is a constant
     with engine.connect() as connection:
         return [Row(*row) for row in connection.exec_driver_sql(sql)]
@@ -108,12 +111,14 @@ def judge(
     replays: Mapping[str, Collection[str]] | None = None,
     payments: Collection[str] = (),
 ) -> Verdict:
-    """Compare the outbox with all messages in Kafka. ``sent_before`` are ids that another service published.
+    """Compare the outbox with all messages in Kafka.
 
-    With ``by_the_broker``, two events of a payment in two topics must be at least a millisecond apart. A publisher that
-    waits for an acknowledgement and a commit between them cannot be faster. ``replays`` maps each run to its planned
-    events. A copy with the id of any other run counts as altered. ``payments`` are the payments in the database. Their
-    failed or cancelled events may not be behind the completed one.
+    ``sent_before`` has the ids of events that another service published.
+
+    With ``by_the_broker``, two events of a payment in two topics must be at least a millisecond apart. A publisher
+    cannot be faster if it waits for an acknowledgement and a commit between the two events. ``replays`` maps each run
+    to its planned events. A copy with the id of any other run counts as altered. ``payments`` has the payments in the
+    database. Their failed or cancelled events must not follow the completed event.
     """
     by_id = {row.id: row for row in rows}
     messages = list(messages)
@@ -152,7 +157,7 @@ def _faithful(row: Row, copies: list[Received], replays: Mapping[str, Collection
 
 
 def _headers_fit(row: Row, copy: Received, replays: Mapping[str, Collection[str]] | None) -> bool:
-    """Return whether a copy's headers match the row. A replayed event's copy may name the run that requested it."""
+    """Return whether a copy's headers match the row. A replayed event's copy can name the run that requested it."""
     if replays is None:
         return copy.header == row.headers
     run = copy.header.get("replayRunId")
@@ -165,7 +170,7 @@ def _without_run(headers: Mapping[str, bytes | None]) -> dict[str, bytes | None]
 
 
 def _superseded(by_id: Mapping[str, Row], messages: list[Received], payments: Collection[str]) -> list[str]:
-    """Return the payments with a failed or cancelled event whose message is later than the completed event's."""
+    """Return the payments that have a failed or cancelled event with a message after the completed event's message."""
     rows = [(message, by_id[_event_id(message)]) for message in messages if _event_id(message) in by_id]
     paid: dict[str, int] = {}
     for message, row in rows:
@@ -208,7 +213,7 @@ def _placed(
 
 
 def _crossed(found: list[tuple[int, int, str]], *, ties: bool) -> bool:
-    """Return whether a copy is behind a copy of a later event, or has the same time in another topic."""
+    """Return whether a copy follows a copy of a later event, or has the same time as one in another topic."""
     return any(
         a < b and (at > than or (at == than and topic != other and not ties))
         for (a, at, topic), (b, than, other) in permutations(found, 2)

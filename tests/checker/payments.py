@@ -1,4 +1,4 @@
-"""Check the payments: each change of state wrote one event, and each final state equals the reported state."""
+"""Check that each payment's state change wrote one event and that its final state equals the reported state."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ class PaymentFaults:
     """Ids of faulty payments, one collection for each kind of fault."""
 
     without_event: list[str] = field(default_factory=list)
-    """Payments with a change of state whose transaction did not write exactly one event of that state."""
+    """Payments that changed state in a transaction that did not write exactly one event for the new state."""
     without_change: list[str] = field(default_factory=list)
-    """Payments with an event that was written without a change of their state."""
+    """Payments for which an event was written although their state did not change."""
     forbidden: list[str] = field(default_factory=list)
-    """Payments with a forbidden change of state, such as a change of a completed payment."""
+    """Payments with a forbidden state change, for example from the state COMPLETED."""
     altered: list[str] = field(default_factory=list)
     """Payments with a changed amount, currency, gateway or reference."""
     wrong_state: dict[str, str] = field(default_factory=dict)
-    """Payments with a final state that differs from the reported state, shown as ``FAILED, not COMPLETED``."""
+    """Payments whose final state differs from the reported state, shown as ``FAILED, not COMPLETED``."""
 
 
 def states_of(engine: Engine) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Check the receipts: each accepted callback and each settled event has a receipt, and no forged callback has one."""
+"""Check that each accepted callback and each settled event has a receipt, and that no forged callback has one."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ class Kept:
 
 @dataclass(frozen=True)
 class ReceiptFaults:
-    """Faulty callbacks and events. A callback is named by the first digits of its digest."""
+    """Faulty callbacks and events. The first digits of a callback's digest identify it."""
 
     accepted_without_receipt: list[str] = field(default_factory=list)
     """Genuine callbacks that got a final reply but have no receipt."""
     other_result: list[str] = field(default_factory=list)
-    """Receipts with a result that is not possible for their callback."""
+    """Receipts whose result is impossible for their callback."""
     of_a_forgery: list[str] = field(default_factory=list)
     """Forged callbacks that have a receipt."""
     forgery_accepted: list[str] = field(default_factory=list)
-    """Forged callbacks that got the reply for a genuine one."""
+    """Forged callbacks that got the reply for a genuine callback."""
     settled_without_proof: list[str] = field(default_factory=list)
-    """Events that do not have exactly one receipt of a genuine callback or a status query."""
+    """Events that do not have exactly one receipt for a genuine callback or a status query."""
 
 
 def digest(request: Request) -> bytes:
@@ -65,8 +65,8 @@ def judge_receipts(
 ) -> ReceiptFaults:
     """Compare the receipts with the callbacks.
 
-    ``sent`` maps each genuine callback to its possible results. ``answered`` are the callbacks with a final reply.
-    ``forged`` maps each forged callback to whether it got the reply for a genuine one.
+    ``sent`` maps each genuine callback to its possible results. ``answered`` has the callbacks that got a final reply.
+    ``forged`` says for each forged callback whether it got the reply for a genuine one.
     """
     receipts = list(receipts)
     by_digest: dict[bytes, list[Kept]] = {}

@@ -1,4 +1,4 @@
-"""Check the operators' runs: each ended run has the right status, and the record of a replay is correct."""
+"""Check that each finished run has the right status and that the record of each replay is correct."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ REPLAYS = """
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """A replay with its planned and decided events, and the numbers of requeued events in its items and counts."""
+    """A replay with its planned and decided events.
+
+    It also has the requeued counts according to its items and its record.
+    """
 
     id: str
     status: str
@@ -44,7 +47,7 @@ class RunFaults:
     other_status: list[str] = field(default_factory=list)
     """Runs with a status that does not fit the command's exit code."""
     not_resumed: list[str] = field(default_factory=list)
-    """Replays that are not done, although every interrupted replay was resumed to its end."""
+    """Replays that are not done, although every interrupted replay was resumed until it finished."""
     undecided: list[str] = field(default_factory=list)
     """Finished replays that do not have exactly one item for each planned event."""
     miscounted: list[str] = field(default_factory=list)
@@ -58,7 +61,7 @@ def replays_of(engine: Engine) -> list[Replayed]:
 
 
 def judge_runs(shown: Sequence[Mapping[str, Any]], replays: Sequence[Replayed], exits: Mapping[str, int]) -> RunFaults:
-    """Judge the runs from ``payctl runs list``. ``exits`` has the last exit code of each run's command."""
+    """Check the runs that ``payctl runs list`` shows. ``exits`` has the last exit code of each run's command."""
     done = [replay for replay in replays if replay.status == "done"]
     return RunFaults(
         still_running=sorted(run["id"] for run in shown if run["status"] not in ENDED),

@@ -1,4 +1,4 @@
-"""The stack as CloudFormation receives it, and its generator. None of these tests calls AWS."""
+"""The stack as CloudFormation receives it, and the stack's generator. No test in this folder calls AWS."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ FUNCTIONS = (
     *("ReconcilePaymentsFunction", *OUTSIDE),
 )
 INSIDE = tuple(name for name in FUNCTIONS if name not in OUTSIDE)
-"""The names of the functions in the VPC, which have a database and secrets."""
+"""The names of the functions in the VPC, which use a database and secrets."""
 
 
 def missing(reason):
-    """Skip the test on a developer's machine and fail it in CI."""
+    """Skip the test on a developer's machine, or fail the test in CI."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
@@ -68,7 +68,7 @@ def inside(functions):
 
 @pytest.fixture(scope="session")
 def statements(of_type):
-    """Return each statement of a role's policies as ``(logical id, statement)``. Include conditional statements."""
+    """Return each statement in a role's policies as ``(logical id, statement)``. Include conditional statements."""
     found = []
     for logical, role in of_type("IAM::Role").items():
         for policy in role.get("Policies", []):
@@ -80,7 +80,7 @@ def statements(of_type):
 
 @pytest.fixture(scope="session")
 def tools():
-    """Return the Python interpreter of the environment that contains AWS's own transformation."""
+    """Return the Python interpreter from the environment that contains AWS's SAM transformation."""
     python = ROOT / ".venv-aws" / "bin" / "python"
     if not python.exists():
         missing("the template's tools are not installed: make template")
@@ -89,7 +89,7 @@ def tools():
 
 @pytest.fixture(scope="session")
 def generate(tools):
-    """Return ``generate(*arguments)``, which runs the generator with the interpreter of the template's tools."""
+    """Return ``generate(*arguments)``, which runs the generator with the Python interpreter for the template tools."""
 
     def run(*arguments, **environ):
         command = [str(tools), "-m", "deploy.generate", *arguments]
@@ -101,7 +101,7 @@ def generate(tools):
 
 @pytest.fixture(scope="session")
 def sbom_python():
-    """Return the Python interpreter of the environment that contains the SBOM's tool."""
+    """Return the Python interpreter from the environment that contains the SBOM tool."""
     python = ROOT / ".venv-sbom" / "bin" / "python"
     if not python.exists():
         missing("the SBOM's tool is not installed: make sbom")
@@ -122,7 +122,7 @@ def make_sbom(sbom_python):
 
 @pytest.fixture(scope="session")
 def values():
-    """Return ``values(node)``, which returns every string in a tree."""
+    """Return ``values(node)``, which returns every string in a nested structure."""
 
     def walk(node):
         if isinstance(node, dict):

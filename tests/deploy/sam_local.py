@@ -1,8 +1,8 @@
 """Print each function's environment in a container of `sam local` and after deployment, with SAM CLI's own classes.
 
-Run it with the interpreter of the template's tools: ``python -m tests.deploy.sam_local ENV_FILE``. The classes come
-from the environment of the runtime emulator, which contains SAM CLI without its dependencies. The result is a JSON
-object. Its members "container" and "deployed" map each function to its variables. Its member "routes" lists the routes.
+Run it with the Python interpreter for the template tools: ``python -m tests.deploy.sam_local ENV_FILE``. The classes
+come from the environment of the runtime emulator, which contains SAM CLI without its dependencies. The result is a JSON
+object. The members "container" and "deployed" map each function to its variables. The member "routes" lists the routes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ REPAIR = {
         "arn:aws:secretsmanager:ap-southeast-1:111122223333:secret:example-AbCdEf",
     ),
 }
-"""The parameters that turn on the function `reconcile-payments`, which is off by default."""
+"""The parameters that turn on the `reconcile-payments` function, which is off by default."""
 
 
 def container(stacks, overrides):

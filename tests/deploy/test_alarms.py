@@ -1,4 +1,4 @@
-"""Test the alarms, dashboard and logs, which are generated from the list of emitted metrics."""
+"""Test the alarms, the dashboard and the logs. They are generated from the list of emitted metrics."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from ticketbottle_payctl.providers import GATEWAYS
 
 
 def seen(alarm):
-    """Return the metrics that an alarm watches: either its own metric or the metrics of its expression."""
+    """Return the metrics that an alarm watches, either its single metric or the metrics in its expression."""
     if "Metrics" not in alarm:
         return [alarm]
     return [each["MetricStat"]["Metric"] for each in alarm["Metrics"] if "MetricStat" in each]
 
 
 def test_every_alarm_watches_a_metric_that_the_code_emits(of_type):
-    """Each alarm watches a listed metric, with its function and dimensions. Any other alarm would never fire."""
+    """Each alarm watches a listed metric, with the right function and dimensions.
+
+    Otherwise the alarm would never fire.
+    """
     checked = 0
     for alarm in of_type("CloudWatch::Alarm").values():
         for metric in seen(alarm):
@@ -39,7 +42,7 @@ def test_every_alarm_watches_a_metric_that_the_code_emits(of_type):
 
 
 def test_an_alarm_on_an_unknown_metric_is_refused():
-    """The template's generator raises an error for a misspelt metric and for a metric of another function."""
+    """The template's generator raises an error for a misspelt metric and for another function's metric."""
     with pytest.raises(KeyError):
         ours(Function.WEBHOOK, "WebhookAcepted")
     with pytest.raises(ValueError, match="does not emit"):
@@ -51,14 +54,17 @@ def test_an_alarm_on_an_unknown_metric_is_refused():
 
 
 def test_every_metric_of_the_list_is_emitted_by_the_functions(root):
-    """The code of the functions contains the name of every metric in the list."""
+    """The Lambda functions' code contains the name of every metric in the list."""
     _, _, after_the_list = (root / "ticketbottle_payctl" / "metrics.py").read_text("utf-8").partition("\nBY_NAME = ")
     code = after_the_list + "".join(path.read_text("utf-8") for path in (root / "lambda_entrypoints").glob("*.py"))
     assert [metric.name for metric in METRICS if f'"{metric.name}"' not in code] == []
 
 
 def test_an_alarm_on_missing_data_watches_a_metric_that_is_always_emitted():
-    """An alarm on missing data watches only a metric that every run emits, so that a quiet night sets off no alarm."""
+    """An alarm on missing data watches only a metric that every run emits.
+
+    A quiet night therefore sets off no alarm.
+    """
     strict = [alarm for alarm in ALARMS if alarm.silence == "breaching" and alarm.watch.namespace == NAMESPACE]
     assert strict
     assert all(BY_NAME[alarm.watch.name].always for alarm in strict)
@@ -77,7 +83,7 @@ def test_every_alarm_has_an_action_and_a_rule_for_missing_data(of_type):
 
 
 def test_the_duration_alarms_fire_before_the_timeout(functions):
-    """The alarm on a function's duration fires before Lambda ends the function."""
+    """A function's duration alarm fires before Lambda ends the function."""
     slow = {alarm.name: alarm for alarm in ALARMS if alarm.watch.name == "Duration"}
     watched = {alarm.watch.dimensions["FunctionName"]["Ref"] for alarm in slow.values()}
     assert watched == set(functions) - {"BeforeTrafficFunction"}  # CodeDeploy reacts to this alarm
@@ -88,7 +94,7 @@ def test_the_duration_alarms_fire_before_the_timeout(functions):
 
 
 def test_a_scheduled_function_that_does_not_run_sets_off_an_alarm():
-    """An alarm fires if a scheduled function does not run, for example because its schedule is turned off."""
+    """An alarm fires if a scheduled function does not run, for example, because its schedule is turned off."""
     watched = {alarm.watch.name: [] for alarm in ALARMS if alarm.below == 1 and alarm.silence == "breaching"}
     for alarm in ALARMS:
         if alarm.below == 1 and alarm.silence == "breaching":
@@ -101,7 +107,7 @@ def test_a_scheduled_function_that_does_not_run_sets_off_an_alarm():
 
 
 def test_every_urgent_alarm_pages(of_type):
-    """The composite alarm contains every alarm that means lost money or lost tickets."""
+    """The composite alarm, which pages, contains every alarm that means lost money or lost tickets."""
     (composite,) = of_type("CloudWatch::CompositeAlarm").values()
     rule, sometimes = composite["AlarmRule"]["Fn::Sub"]
     named = set(re.findall(r'ALARM\("\$\{(\w+)\}"\)', rule + json.dumps(sometimes).replace("\\", "")))
@@ -110,7 +116,7 @@ def test_every_urgent_alarm_pages(of_type):
 
 
 def refused_share(refused, received, expression):
-    """Return the value that CloudWatch computes from the alarm's expression for one period."""
+    """Return the value that CloudWatch computes for one period from the alarm's expression."""
     found = re.fullmatch(r"IF\(all > 0 AND part >= (\d+), 100 \* part / all, 0\)", expression)
     return 100 * refused / received if received > 0 and refused >= int(found[1]) else 0
 
@@ -122,7 +128,7 @@ def refused_share(refused, received, expression):
 )  # fmt: skip
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_an_alarm_pages_if_a_gateway_s_callbacks_are_refused(of_type, gateway, refused, received, rings):
-    """A gateway's alarm pages if at least 3 callbacks, and more than a fifth of all, are refused within 15 minutes."""
+    """A gateway's alarm pages if, within 15 minutes, at least 3 callbacks and more than a fifth of all are refused."""
     alarm = of_type("CloudWatch::Alarm")[f"{NAMES[gateway]}RefusedAlarm"]
     share, part, whole = alarm["Metrics"]
     assert (alarm["ComparisonOperator"], whole["MetricStat"]["Period"]) == ("GreaterThanThreshold", 900)
@@ -139,7 +145,10 @@ def test_an_alarm_pages_if_a_gateway_s_callbacks_are_refused(of_type, gateway, r
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_an_alarm_pages_if_a_gateway_no_longer_calls(of_type, gateway):
-    """One alarm pages after two hours of payments without a callback. The other pages if most payments stay pending."""
+    """One alarm pages after two hours with payments but no callbacks.
+
+    A second alarm pages if most payments stay pending.
+    """
     alarms, (composite,) = of_type("CloudWatch::Alarm"), of_type("CloudWatch::CompositeAlarm").values()
     for name, metric, threshold in (
         ("Silent", "CallbackSilence", 7200),
@@ -152,7 +161,7 @@ def test_an_alarm_pages_if_a_gateway_no_longer_calls(of_type, gateway):
 
 
 def test_an_alarm_pages_if_no_forgery_of_the_probe_is_refused(of_type):
-    """The alarm DoorClosed pages if the probe's forgeries are not refused, or if the probe does not run."""
+    """The DoorClosed alarm pages if the probe's forgeries are not refused, or if the probe does not run."""
     alarm = of_type("CloudWatch::Alarm")["DoorClosedAlarm"]
     assert (alarm["MetricName"], alarm["Threshold"], alarm["Statistic"]) == ("ProbeRefused", 1, "Minimum")
     assert (alarm["ComparisonOperator"], alarm["TreatMissingData"]) == ("LessThanThreshold", "breaching")
@@ -163,17 +172,14 @@ def test_an_alarm_pages_if_no_forgery_of_the_probe_is_refused(of_type):
 
 
 def test_an_alarm_fires_at_the_first_unreadable_callback(of_type):
-    """An alarm fires at the first unreadable callback, because a gateway may have changed its format."""
+    """An alarm fires at the first unreadable callback, because a gateway may have changed its callback format."""
     alarm = of_type("CloudWatch::Alarm")["UnreadableAlarm"]
     assert (alarm["MetricName"], alarm["Threshold"], alarm["Statistic"]) == ("WebhookUnreadable", 0, "Sum")
     assert (alarm["DatapointsToAlarm"], alarm["EvaluationPeriods"], alarm["Period"]) == (1, 1, 60)
 
 
 def dashboard_of(board, *, there):
-    """Return the dashboard's body as CloudFormation makes it.
-
-    If ``there`` is true, include the alarms with a condition.
-    """
+    """Return the dashboard body that CloudFormation creates. If ``there`` is true, include the conditional alarms."""
     body, sometimes = board["DashboardBody"]["Fn::Sub"]
     for name, choice in sometimes.items():
         _, yes, no = choice["Fn::If"]
@@ -182,7 +188,7 @@ def dashboard_of(board, *, there):
 
 
 def test_the_dashboard_shows_every_metric(of_type):
-    """The dashboard has one graph for each metric in the list, and shows the state of every alarm."""
+    """The dashboard has one graph for each metric in the list and shows the state of every alarm."""
     (board,) = of_type("CloudWatch::Dashboard").values()
     widgets = json.loads(dashboard_of(board, there=True))["widgets"]
     graphs = [each["properties"] for each in widgets if each["type"] == "metric"]
@@ -197,13 +203,13 @@ def test_the_dashboard_shows_every_metric(of_type):
 
 
 def test_every_function_of_the_code_is_in_the_template(functions):
-    """The functions that the metrics name are exactly the functions of the template."""
+    """The functions that the metrics name are exactly the functions in the template."""
     assert set(LOGICAL.values()) == set(functions)
     assert set(LOGICAL) == set(Function)
 
 
 def test_the_retention_of_logs_depends_on_the_environment(template, of_type):
-    """Each log group has a retention time, which in production is at least 30 days."""
+    """Each log group has a retention time. In production, it is at least 30 days."""
     for logical, group in of_type("Logs::LogGroup").items():
         assert group["RetentionInDays"] == {"Ref": "LogRetentionDays"}, logical
     days = template["Parameters"]["LogRetentionDays"]

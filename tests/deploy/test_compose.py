@@ -1,4 +1,4 @@
-"""Test docker-compose.yml by reading the file. The tests start no container."""
+"""Test docker-compose.yml by reading the file. These tests start no container."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ LOOPBACK = re.compile(r"127\.0\.0\.1:\d+:\d+")
 
 @pytest.fixture(scope="module")
 def services(root):
-    """Return the services by name."""
+    """Return the docker-compose services by name."""
     return yaml.safe_load((root / "docker-compose.yml").read_text("utf-8"))["services"]
 
 
 def test_compose_publishes_ports_on_loopback_only(services):
-    """Databases and brokers, which have public passwords, are reachable only from this machine."""
+    """In docker-compose, databases and brokers have public passwords, so they are reachable only from this machine."""
     published = {name: [str(port) for port in service.get("ports", [])] for name, service in services.items()}
     assert published["postgres"]
     assert published["kafka"]
@@ -26,14 +26,14 @@ def test_compose_publishes_ports_on_loopback_only(services):
 
 
 def test_compose_pins_its_images(services):
-    """Every image that is downloaded has a version. PostgreSQL has the same major version as in production."""
+    """Every downloaded image has a version. PostgreSQL has the same major version as in production."""
     fetched = [service["image"] for service in services.values() if "build" not in service]
     assert [image for image in fetched if not re.search(r":\d+\.\d+", image)] == []
     assert services["postgres"]["image"].startswith("postgres:15.")
 
 
 def test_the_compose_publisher_writes_the_image_s_health_file(services, root):
-    """The publisher writes the health file that the image's health check reads."""
+    """The publisher in docker-compose writes the health file that the image's health check reads."""
     command = services["publisher"]["command"]
     alive = command[command.index("--health-file") + 1]
     assert f"find {alive} " in re.search(r"^HEALTHCHECK.*\n.*$", (root / "Dockerfile").read_text(), re.MULTILINE)[0]

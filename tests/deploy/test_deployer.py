@@ -22,16 +22,16 @@ def test_the_deployer_s_policy_is_current(root, tools):
 
 
 def test_the_deployer_s_policy_has_no_wildcard_action(policy):
-    """The policy names each action in full and is shorter than IAM's limit of 10,240 characters."""
+    """The deployer's policy names each action in full and stays below IAM's limit of 10,240 characters."""
     assert [action for one in policy for action in one["Action"] if "*" in action] == []
     assert len(json.dumps(policy, separators=(",", ":"))) < 10_240
 
 
 @pytest.mark.parametrize("service", ["lambda", "iam", "sqs", "sns", "scheduler", "codedeploy", "cloudformation"])
 def test_the_deployer_s_policy_is_limited_to_one_stack(policy, service):
-    """Each action of the policy that accepts resources is limited to the stack's resources.
+    """In the deployer's policy, each action that accepts resources is limited to the stack's resources.
 
-    The only exception is reading a code signing configuration.
+    The only exception is the permission to read a code signing configuration.
     """
     for one in policy:
         actions = {action for action in one["Action"] if action.startswith(f"{service}:")}
@@ -58,10 +58,13 @@ def test_the_deployer_can_pass_roles_to_three_services_only(policy):
      "cloudformation:ExecuteChangeSet", "logs:PutMetricFilter"],
 )  # fmt: skip
 def test_the_deployer_s_policy_allows_each_step_of_a_deployment(policy, action):
-    """The policy allows each action of a deployment, which would otherwise stop in the middle."""
+    """The deployer's policy allows each action in a deployment.
+
+    If one is missing, the deployment stops in the middle.
+    """
     assert action in {each for one in policy for each in one["Action"]}
 
 
 def test_the_deployer_s_policy_allows_reading_no_secret(policy):
-    """A deployer can name a secret by its ARN but cannot read its value."""
+    """A deployer can refer to a secret by its ARN but cannot read its value."""
     assert [action for one in policy for action in one["Action"] if action.startswith("secretsmanager:")] == []

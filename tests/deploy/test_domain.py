@@ -1,4 +1,4 @@
-"""Test the stack's optional own domain for the API."""
+"""Test the stack's optional custom domain for the API."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def stages(of_type):
     ],
 )
 def test_the_domain_leads_to_the_apis(template, of_type, mapping, api, key, condition):
-    """Open addresses start at the domain's root.
+    """Open addresses start at the custom domain's root.
 
     Hidden addresses start with the current or the previous hidden path.
     """
@@ -61,7 +61,10 @@ def test_the_hidden_api_has_every_gateway_and_limits_of_its_own(of_type):
 
 
 def test_only_the_hidden_path_leads_to_the_hidden_api(of_type):
-    """The hidden API's own address is closed. The open API's address is closed if open addresses are turned off."""
+    """The hidden API's own address is closed.
+
+    If open addresses are turned off, the open API's address is closed too.
+    """
     apis = of_type("ApiGatewayV2::Api")
     assert apis["HiddenApi"]["DisableExecuteApiEndpoint"] is True
     closed = {"disableExecuteApiEndpoint": {"Fn::If": ["HasOpenPaths", False, True]}}
@@ -70,13 +73,13 @@ def test_only_the_hidden_path_leads_to_the_hidden_api(of_type):
 
 @pytest.mark.parametrize("path", ["/webhook/zalopay", "/a-hidden-path-of-24-chars/webhook/zalopay"])
 def test_the_webhook_recognises_the_gateway_below_a_hidden_path(path):
-    """The webhook recognises the gateway in a path with or without the hidden part."""
+    """The webhook recognises the gateway in a path with or without the hidden prefix."""
     assert resolve(Request("POST", path, "", b"")).name == "zalopay"
 
 
 @pytest.mark.parametrize("name", ["HiddenPath", "PreviousHiddenPath"])
 def test_a_short_hidden_path_is_refused(template, name):
-    """A hidden path must be as long as sixteen random bytes, so that nobody can guess it."""
+    """A hidden path must be at least as long as sixteen random bytes, so that nobody can guess it."""
     pattern = template["Parameters"][name]["AllowedPattern"]
     assert re.fullmatch(pattern, secrets.token_urlsafe(16))
     assert re.fullmatch(pattern, "")
@@ -85,7 +88,10 @@ def test_a_short_hidden_path_is_refused(template, name):
 
 @pytest.mark.parametrize(("output", "path"), OUTPUTS.items())
 def test_the_stack_s_outputs_have_the_address_for_the_gateways(template, output, path):
-    """The stack's outputs show the hidden address, else the domain's address, else the API's own address."""
+    """The stack's outputs show the hidden address.
+
+    Without one, they show the domain's address or, failing that, the API's own.
+    """
     text, values = template["Outputs"][output]["Value"]["Fn::Sub"]
     assert text == f"https://${{Host}}${{Prefix}}/webhook/{path}"
     condition, domain, own = values["Host"]["Fn::If"]
@@ -95,7 +101,7 @@ def test_the_stack_s_outputs_have_the_address_for_the_gateways(template, output,
 
 
 def test_the_probe_calls_the_address_that_the_gateways_call(functions, template):
-    """The probe calls the same address as the gateways, so it also detects an expired certificate."""
+    """The probe calls the same address as the gateways, so the probe also detects an expired certificate."""
     text, values = functions["ProbeFunction"]["Environment"]["Variables"]["PAYCTL_PROBE_URL"]["Fn::Sub"]
     assert text == "https://${Host}${Prefix}"
     assert values == template["Outputs"]["ZaloPayCallback"]["Value"]["Fn::Sub"][1]
@@ -106,19 +112,25 @@ def test_the_probe_calls_the_address_that_the_gateways_call(functions, template)
     [("ADomainNeedsACertificate", "CertificateArn"), ("ProductionTellsSomebody", "AlarmEmail")],
 )
 def test_the_template_refuses_an_empty_parameter_that_is_needed(template, rule, parameter):
-    """A domain needs CertificateArn, and production needs AlarmEmail. CloudFormation names the empty parameter."""
+    """CloudFormation names an empty parameter that is needed.
+
+    A domain needs CertificateArn, and production needs AlarmEmail.
+    """
     ((assertion,),) = [template["Rules"][rule]["Assertions"]]
     assert assertion["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": parameter}, ""]}]}
     assert parameter in assertion["AssertDescription"]
 
 
 def test_production_needs_a_limit_of_concurrent_webhooks(template):
-    """Without a limit, a flood of requests would open one database connection for each webhook."""
+    """Production needs a concurrency limit.
+
+    Without one, a flood of requests would open a database connection for each webhook.
+    """
     (assertion,) = template["Rules"]["ProductionBoundsItsConnections"]["Assertions"]
     assert assertion["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "ReservedWebhook"}, 0]}]}
 
 
 def test_the_api_has_no_metrics_for_each_route(of_type):
-    """The API has no metrics for single routes. They would cost extra, and no alarm and no graph would use them."""
+    """The API has no per-route metrics, because they cost extra and no alarm or graph would use them."""
     assert "DetailedMetricsEnabled" not in json.dumps(of_type("ApiGatewayV2::Stage"))
     assert "Route" not in json.dumps(of_type("CloudWatch::Alarm"))

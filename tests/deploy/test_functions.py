@@ -22,7 +22,7 @@ RESERVED = {"AWS_REGION", "AWS_DEFAULT_REGION", "LAMBDA_TASK_ROOT", "PATH", "PYT
 
 
 def integrations(of_type):
-    """Return the API's operations as ``(method, path, integration)``."""
+    """Return each API operation as ``(method, path, integration)``."""
     api = of_type("ApiGatewayV2::Api")["Api"]
     return [
         (method.upper(), path, operation["x-amazon-apigateway-integration"])
@@ -32,7 +32,7 @@ def integrations(of_type):
 
 
 def test_each_function_has_explicit_basic_settings(functions):
-    """The template sets an explicit value for every setting of a function that can cost money or fail."""
+    """The template explicitly sets every function setting that can cost money or cause a failure."""
     for function in functions.values():
         assert function["Runtime"] in RUNTIMES
         assert function["Architectures"] == [{"Ref": "Architecture"}]
@@ -79,7 +79,7 @@ def test_the_functions_environment_has_no_secret_value(functions, values):
 
 
 def test_the_webhook_function_gets_every_key_that_signs_callbacks(functions):
-    """The gateways' secret provides exactly the fields that sign callbacks."""
+    """The webhook function gets exactly the fields of the gateways' secret that sign callbacks."""
     signing = {field.env for gateway in GATEWAYS.values() for field in gateway.fields if field.signs_callbacks}
     variables = functions["WebhookFunction"]["Environment"]["Variables"]
     given = {name for name, value in variables.items() if value == {"Ref": "GatewaySecretArn"}}
@@ -87,7 +87,10 @@ def test_the_webhook_function_gets_every_key_that_signs_callbacks(functions):
 
 
 def test_every_variable_of_the_template_exists_in_the_code(functions, root):
-    """The code reads every variable of the template. A misspelt variable would have no effect and cause no error."""
+    """The code reads every variable in the template.
+
+    Otherwise, a misspelt variable would have no effect and cause no error.
+    """
     folders = (root / "ticketbottle_payctl", root / "lambda_entrypoints")
     known = "\n".join(path.read_text("utf-8") for folder in folders for path in folder.rglob("*.py"))
     for function in functions.values():
@@ -109,12 +112,12 @@ def test_the_template_s_defaults_equal_the_code_s_defaults(template):
 
 
 def test_the_publishing_loop_ends_60_seconds_before_the_function(template, functions):
-    """The publishing loop ends 60 seconds before the function, so that events in flight survive a leader change."""
+    """The publishing loop ends 60 seconds before the function. Events in flight therefore survive a leader change."""
     assert functions["PublishOutboxFunction"]["Timeout"] - template["Parameters"]["LoopSeconds"]["MaxValue"] >= 60
 
 
 def test_each_gateway_has_a_route_of_the_api(of_type):
-    """Every gateway has a route with its method, and every route leads to a gateway."""
+    """Every gateway has an API route with its method, and every route leads to a gateway."""
     called = {(method, path) for method, path, _ in integrations(of_type)}
     gateways = {(method, resolve(Request(method, path, "", b"")).name) for method, path in called}
     assert gateways == {("POST", "zalopay"), ("POST", "payos"), ("POST", "momo"), ("GET", "vnpay")}
@@ -123,7 +126,7 @@ def test_each_gateway_has_a_route_of_the_api(of_type):
 
 
 def test_the_api_waits_longer_than_the_webhook_function_runs(of_type, functions):
-    """The function's timeout is shorter than the API's, so the gateway always gets payctl's reply."""
+    """The webhook function's timeout is shorter than the API's, so the gateway always gets payctl's reply."""
     for _, _, integration in integrations(of_type):
         assert integration["payloadFormatVersion"] == "2.0"
         assert functions["WebhookFunction"]["Timeout"] * 1000 < integration["timeoutInMillis"] <= 30_000
@@ -141,7 +144,10 @@ def test_the_api_waits_longer_than_the_webhook_function_runs(of_type, functions)
     ],
 )
 def test_a_scheduled_run_that_fails_for_good_goes_to_the_dead_letter_queue(of_type, function, retries, age):
-    """Lambda retries a failed run a limited number of times. After that, the run's event goes to the queue."""
+    """Lambda retries a failed run a limited number of times.
+
+    After that, the run's event goes to the dead-letter queue.
+    """
     configs = {each["FunctionName"]["Ref"]: each for each in of_type("Lambda::EventInvokeConfig").values()}
     assert configs[function]["MaximumRetryAttempts"] == retries
     assert configs[function]["MaximumEventAgeInSeconds"] == age
@@ -149,9 +155,9 @@ def test_a_scheduled_run_that_fails_for_good_goes_to_the_dead_letter_queue(of_ty
 
 
 def test_the_functions_run_at_their_scheduled_times(of_type):
-    """The schedules run every minute, every 5 minutes, every 15 minutes, and every night in Vietnam's time.
+    """The schedules run every minute, every 5 minutes, every 15 minutes, and every night (Vietnam time).
 
-    Their names contain the stack's name.
+    The schedule names contain the stack's name.
     """
     schedules = of_type("Scheduler::Schedule")
     assert len(schedules) == 5
@@ -170,7 +176,7 @@ def test_the_functions_run_at_their_scheduled_times(of_type):
 
 
 def test_the_processor_s_role_allows_exactly_the_topics_of_the_code(of_type, values):
-    """With aws-iam, the role of the publisher's function may write only to the code's topics."""
+    """With aws-iam, the role of the publisher's function can write only to the topics in the code."""
     policy = of_type("IAM::Role")["PublishOutboxRole"]["Policies"]
     named = {text for text in values(policy) if "${Topics}" in text}
     assert named == {",".join(f"${{Topics}}/{topic}" for topic in TOPICS.values())}
@@ -187,7 +193,7 @@ def test_the_processor_s_role_allows_exactly_the_topics_of_the_code(of_type, val
     ],
 )
 def test_a_function_s_permissions_exist_before_its_first_run(template, function, ways):
-    """A function depends on its network rules, and its role has all permissions from the start."""
+    """A function is created after its network rules, and its role has all permissions from the start."""
     resource = template["Resources"][function]
     assert set(resource["DependsOn"]) == ways
     schedules = {

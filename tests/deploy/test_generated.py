@@ -28,7 +28,7 @@ def test_every_parameter_and_condition_is_used(template):
 
 
 def test_each_suppressed_finding_has_its_reason(template):
-    """Every suppressed finding of the linter has a written reason."""
+    """Every suppressed linter finding has a written reason."""
     skips = [
         skip
         for resource in template["Resources"].values()

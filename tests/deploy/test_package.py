@@ -1,4 +1,4 @@
-"""Test the Lambda zips: their build for both architectures, and their start on this machine without other packages."""
+"""Test that the Lambda zips build for both architectures and start on this machine without other packages."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from deploy.sbom import LICENCES
 from ticketbottle_payctl.metrics import Function
 
 pytestmark = pytest.mark.timeout(300)
-"""The time limit in seconds. The first test builds both zips for both architectures."""
+"""The time limit, in seconds, is long because the first test builds both zips for both architectures."""
 
 UNWANTED = (
     *("typer", "rich", "pygments", "click", "awslambdaric", "boto3", "botocore", "pip", "pytest", "hypothesis"),
 )
 ASKING = ("payos", "pydantic", "pydantic_core", "httpx")
-"""Libraries that a function loads only to ask a gateway. Importing a handler loads none of them."""
+"""Libraries that a function loads only to query a gateway. Importing a handler loads none of them."""
 
 PERMITTED = {
     *("MIT", "MIT License", "Apache-2.0", "Apache Software License", "PSF-2.0", "BSD-3-Clause", "MPL-2.0"),
     "GNU Library or Lesser General Public License (LGPL)",
 }
-"""The licences of the packages in the layer. A new licence needs a decision.
+"""The licences of the packages in the layer. Any new licence requires a decision.
 
-psycopg2's licence permits programs with any licence to link to it. certifi's licence (MPL-2.0) requires the source of
-changed files only, and no file is changed.
+psycopg2's licence permits programs with any licence to link to it. certifi's licence (MPL-2.0) requires the source only
+of changed files, and payctl changes no file.
 """
 
 MACHINES = {"x86_64": 62, "arm64": 183}
@@ -65,7 +65,7 @@ print(*{"payos", "pydantic", "pydantic_core", "httpx"} & sys.modules.keys())
 
 
 def interpreter():
-    """Return a CPython of the runtime's version from PATH or pyenv, or None."""
+    """Return a CPython from PATH or pyenv with the Lambda runtime's version, or None."""
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     candidates = [*sorted(map(str, pyenv.glob(f"{RUNTIME}.*/bin/python"))), shutil.which(f"python{RUNTIME}")]
     for candidate in filter(None, candidates):
@@ -89,7 +89,7 @@ def python():
 
 @pytest.fixture(scope="session")
 def built(python, root, tmp_path_factory):
-    """Return both zips for both architectures. The directories of the two architectures have different names."""
+    """Return both zips for both architectures. The build directories of the two architectures have different names."""
     ca = root / "LICENSE"  # the build does not check the content of this file
     source = tmp_path_factory.mktemp("source")  # a copy, which cannot change between the two builds
     for package in ("ticketbottle_payctl", "lambda_entrypoints"):
@@ -103,7 +103,7 @@ def built(python, root, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def contents(built):
-    """Return the files of each zip by name, in the zip's order. The keys are architecture and zip."""
+    """Return the files of each zip by name, in the zip's order. The keys are the architecture and the zip."""
     found = {}
     for arch, artifacts in built.items():
         for name, made in artifacts.items():
@@ -113,7 +113,7 @@ def contents(built):
 
 
 def test_every_handler_starts_from_the_zips(built, python, tmp_path):
-    """With only the unpacked zips on the path, each handler can be imported, and a request gets a reply."""
+    """With only the unpacked zips on the path, each Lambda handler can be imported and replies to a request."""
     places = {LAYER: tmp_path / "opt", CODE: tmp_path / "task"}
     for name, place in places.items():
         with zipfile.ZipFile(built["x86_64"][name].path) as archive:
@@ -143,7 +143,7 @@ def test_every_module_in_the_zips_has_its_bytecode(contents):
 
 
 def test_two_builds_of_the_same_sources_have_the_same_bytes(built, contents):
-    """The code zips of both architectures are identical, and so is every Python module of the dependencies."""
+    """The code zips of both architectures are identical, and so is every Python module in the dependency zips."""
     arm, other = built["arm64"], built["x86_64"]
     assert arm[CODE].sha256 == other[CODE].sha256
     ours, theirs = contents["arm64", LAYER], contents["x86_64", LAYER]
@@ -166,7 +166,7 @@ def test_names_in_the_zips_are_sorted_and_times_are_fixed(built):
 
 @pytest.mark.parametrize("arch", MACHINES)
 def test_the_libraries_in_the_zips_match_the_architecture(contents, arch):
-    """Every shared library is for the zip's architecture, on whatever machine it was built."""
+    """Every shared library in a zip is for the zip's architecture, whatever machine built the zip."""
     libraries = {name: content for name, content in contents[arch, LAYER].items() if content[:4] == b"\x7fELF"}
     assert any("librdkafka" in name for name in libraries)
     assert any("libpq" in name for name in libraries)
@@ -187,7 +187,7 @@ def test_the_code_zip_has_the_modules_that_the_functions_load_and_no_others(cont
 
 
 def test_the_zips_hold_only_what_a_function_needs(contents):
-    """The zips contain no command line, no sandbox, no tests and no part of Lambda's runtime."""
+    """The zips contain no command-line code, no sandbox, no tests and no part of Lambda's runtime."""
     for (_, name), entries in contents.items():
         folders = {part for entry in entries for part in entry.split("/")[:-1]}
         assert {"cli", "sandbox", "tests", "test", "testing", "schemas"}.isdisjoint(folders), name
@@ -208,7 +208,7 @@ def test_the_sbom_of_the_layer_is_what_its_lock_names(built, make_sbom, root, tm
 
 
 def test_the_zips_are_within_the_size_budget(built):
-    """The zips are within the project's size budget, which is much smaller than Lambda's limit."""
+    """The Lambda zips stay within the project's size budget, which is much smaller than Lambda's limit."""
     for artifacts in built.values():
         for name, made in artifacts.items():
             assert made.zipped <= BUDGETS[name][0]

@@ -1,4 +1,4 @@
-"""Test which values each parameter of the template accepts, and which functions get them."""
+"""Test which values each template parameter accepts, and which functions get the values."""
 
 from __future__ import annotations
 
@@ -104,19 +104,19 @@ def cases(names, accepted, refused):
     ],
 )
 def test_the_template_refuses_an_invalid_parameter(template, name, value, accepted):
-    """The parameter's pattern refuses a value that would otherwise fail only when a function runs."""
+    """A template parameter's pattern refuses a value that would otherwise fail only when a function runs."""
     assert bool(re.fullmatch(template["Parameters"][name]["AllowedPattern"], value)) is accepted
 
 
 @pytest.mark.parametrize("value", ["b-1.example:9098", "b-1.example:9098,b-2.example:9098"])
 def test_the_template_and_the_code_accept_the_same_list_of_brokers(template, value):
-    """The template's pattern and the code accept one broker, or several brokers with commas between them."""
+    """The template's pattern and the code accept one broker or a comma-separated list of brokers."""
     assert re.fullmatch(template["Parameters"]["KafkaBrokers"]["AllowedPattern"], value)
     assert settings.Settings.from_env({"KAFKA_BROKERS": value}).kafka.brokers == value
 
 
 def test_every_function_but_the_publisher_and_the_cleanup_can_give_its_connection_back(template, functions):
-    """KeepConnections becomes the variable PAYCTL_DB_POOL of each function that may connect through RDS Proxy."""
+    """KeepConnections becomes the variable PAYCTL_DB_POOL of each function that can connect through RDS Proxy."""
     given = {name for name, one in functions.items() if "PAYCTL_DB_POOL" in one["Environment"]["Variables"]}
     assert given == {"WebhookFunction", "WatchPaymentsFunction", "ReconcilePaymentsFunction"}
     assert template["Parameters"]["KeepConnections"]["Default"] == "true"
@@ -132,7 +132,7 @@ def test_every_arn_has_a_pattern(template):
 def test_a_private_authority_reaches_the_kafka_client(functions):
     """KafkaCaFile becomes the variable KAFKA_CA_FILE of the publisher's function.
 
-    If it is empty, no variable is set.
+    If KafkaCaFile is empty, the variable is not set.
     """
     given = {name: each["Environment"]["Variables"].get("KAFKA_CA_FILE") for name, each in functions.items()}
     expected = {"Fn::If": ["HasKafkaCa", {"Ref": "KafkaCaFile"}, {"Ref": "AWS::NoValue"}]}

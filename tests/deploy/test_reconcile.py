@@ -1,4 +1,4 @@
-"""Test the scheduled repair in the template: off by default, one run at a time, with its own security group."""
+"""Test that the template's scheduled repair is off by default, runs once at a time, and has its own security group."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_nothing_of_the_scheduled_repair_is_there_by_default(template):
 
 
 def without(node):
-    """Return a part of the template without the parts that depend on the condition."""
+    """Return a template node without the parts that depend on the condition."""
     if isinstance(node, dict):
         if node.get("Fn::If", [None])[0] == CONDITION:
             return without(node["Fn::If"][2])
@@ -44,7 +44,7 @@ def test_the_scheduled_repair_needs_its_secrets_and_a_way_out(template):
 
 
 def test_the_scheduled_repair_runs_once_at_a_time_and_alone_has_a_way_out(functions):
-    """Only `reconcile-payments` has the security group for the gateways. It may also have other subnets."""
+    """Only `reconcile-payments` has the security group for the gateways. It can also run in other subnets."""
     function = functions["ReconcilePaymentsFunction"]
     assert function["ReservedConcurrentExecutions"] == 1
     assert function["VpcConfig"]["SubnetIds"]["Fn::If"] == [
@@ -57,7 +57,7 @@ def test_the_scheduled_repair_runs_once_at_a_time_and_alone_has_a_way_out(functi
 
 
 def test_the_scheduled_repair_gets_every_key_and_address_of_the_queries(functions):
-    """The secret of `reconcile-payments` provides exactly the credentials that the queries to the gateways need."""
+    """`reconcile-payments` gets a secret with exactly the credentials that it needs to query the gateways."""
     variables = functions["ReconcilePaymentsFunction"]["Environment"]["Variables"]
     needed = {
         field.env for name, query in QUERIES.items() for field in GATEWAYS[name].fields if field.name in query.needs
@@ -71,7 +71,10 @@ def test_the_scheduled_repair_gets_every_key_and_address_of_the_queries(function
 
 
 def test_each_bad_result_of_the_scheduled_repair_has_an_alarm():
-    """A plan over the cap pages an operator. The other results that an operator must check send an e-mail."""
+    """A repair plan that exceeds the cap pages an operator.
+
+    Other results that an operator must check send an e-mail.
+    """
     watched = {alarm.watch.name: alarm.pages for alarm in ALARMS if alarm.watch.name.startswith("Reconcile")}
     emitted = {metric.name for metric in METRICS if metric.functions == (Function.RECONCILE_PAYMENTS,)}
     assert emitted - watched.keys() == {"ReconcileSettled", "ReconcileOpen"}

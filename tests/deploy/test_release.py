@@ -1,4 +1,4 @@
-"""Test when a deployment publishes a new version of the webhook, and that both tools deploy the same release."""
+"""Test when a deployment publishes a new webhook version, and that both deployment tools deploy the same release."""
 
 from __future__ import annotations
 
@@ -38,10 +38,7 @@ for line in sys.stdin:
 
 @pytest.fixture(scope="session")
 def forks(tools, tmp_path_factory):
-    """Yield a process that runs the script once for each input line.
-
-    AWS's library, which loads slowly, is loaded once.
-    """
+    """Yield a process that runs the script once for each input line. The process loads AWS's slow library only once."""
     command, pipe, place = [str(tools), "-c", FORKS], subprocess.PIPE, tmp_path_factory.mktemp("forks")
     with subprocess.Popen(command, cwd=place, env={}, stdin=pipe, stdout=pipe, text=True, bufsize=1) as process:
         yield process
@@ -57,7 +54,7 @@ def built_for(machine, path):
 
 @pytest.fixture
 def checkout(root, tmp_path, forks):
-    """Return a copy of the deployment files with a build.
+    """Return a copy of the deployment files together with a build.
 
     ``checkout.deploy(...)`` runs the script, and ``checkout.edit(...)`` changes a file.
     """
@@ -71,14 +68,14 @@ def checkout(root, tmp_path, forks):
         folder = tmp_path
 
         def edit(self, name, before, after):
-            """Replace a text in a file."""
+            """Replace a string in a file."""
             path = tmp_path / name
             text = path.read_text("utf-8")
             assert before in text
             path.write_text(text.replace(before, after), "utf-8")
 
         def deploy(self, *arguments, environ=None):
-            """Run the script like `make deploy`."""
+            """Run the script as `make deploy` does."""
             given = {"cwd": str(tmp_path), "arguments": arguments, "environ": environ or {}}
             forks.stdin.write(json.dumps(given) + "\n")
             code = int(forks.stdout.readline())
@@ -92,7 +89,7 @@ def checkout(root, tmp_path, forks):
             return [shlex.split(line) for line in done.stdout.splitlines()]
 
         def given(self, *arguments):
-            """Return the last command's parameters, without the quotes that SAM requires."""
+            """Return the parameters of the last planned command, without the quotes that SAM requires."""
             command = self.planned(*arguments)[-1]
             pairs = command[command.index("--parameter-overrides") + 1 :]
             return {name: value.strip('"') for name, value in (pair.split("=", 1) for pair in pairs)}
@@ -112,7 +109,7 @@ def release(checkout, way, environment="dev"):
 
 @pytest.fixture(scope="module", params=WAYS)
 def changes(request, root, tools):
-    """Return the logical ids of the version and the layer after each single change."""
+    """Return the logical ids of the webhook's version and layer after each change."""
     command = [str(tools), "-m", "tests.deploy.version_ids", request.param]
     done = subprocess.run(command, cwd=root, env={}, capture_output=True, text=True, check=False, timeout=170)
     assert done.returncode == 0, done.stderr
@@ -122,7 +119,7 @@ def changes(request, root, tools):
 @pytest.mark.xdist_group("version_ids")
 @pytest.mark.timeout(180)  # the tool transforms the template once for each parameter
 def test_each_changed_parameter_publishes_another_version(changes, template):
-    """After a change of a parameter, the template or a zip, the alias has a version with another logical id."""
+    """After a change to a parameter, the template or a zip, the alias points to a version with a new logical id."""
     found = changes["versions"]
     places = {
         "CodeBucket",
@@ -136,7 +133,7 @@ def test_each_changed_parameter_publishes_another_version(changes, template):
 @pytest.mark.xdist_group("version_ids")
 @pytest.mark.timeout(180)
 def test_the_layers_of_earlier_releases_survive(changes):
-    """A new layer has another logical id. CloudFormation keeps the old layer, so an earlier version still works."""
+    """A new layer has a new logical id. CloudFormation keeps the old layer, so an earlier version still works."""
     layers = changes["layers"]
     assert layers["(layer)"][0] != layers["before"][0]
     assert layers["(code)"] == layers["before"]
@@ -145,7 +142,7 @@ def test_the_layers_of_earlier_releases_survive(changes):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_changed_tag_publishes_no_version(checkout, way):
-    """A changed tag does not change the release, because a tag is not a setting of a function.
+    """A changed tag does not change the release, because a tag is not a function setting.
 
     A changed parameter changes the release.
     """
@@ -157,7 +154,10 @@ def test_a_changed_tag_publishes_no_version(checkout, way):
 
 
 def test_both_tools_deploy_the_same_release_and_parameters(checkout):
-    """SAM and plain CloudFormation get the same parameters from one file, including the template's defaults."""
+    """SAM and plain CloudFormation deploy the same release with the same parameters.
+
+    Both get the parameters from one file and use the defaults from the template.
+    """
     sam, plain = checkout.given("prod"), checkout.given("prod", "--bucket", "a-bucket")
     assert sam["Release"] == release(checkout, "cloudformation", "prod")
     assert {name: sam[name] for name in sam if name != "Release"} == {
@@ -167,7 +167,10 @@ def test_both_tools_deploy_the_same_release_and_parameters(checkout):
 
 
 def test_a_parameter_that_is_removed_from_the_file_gets_its_default(checkout):
-    """The script passes every parameter, because CloudFormation would keep the old value of a missing parameter."""
+    """The script passes every parameter to CloudFormation.
+
+    Otherwise CloudFormation would keep a removed one's old value.
+    """
     before = checkout.given("prod")
     checkout.edit("deploy/samconfig.toml", '  "WebhookProvisioned=2",\n', "")
     after = checkout.given("prod")
@@ -176,7 +179,7 @@ def test_a_parameter_that_is_removed_from_the_file_gets_its_default(checkout):
 
 
 def test_plain_cloudformation_uploads_the_build_under_its_release(checkout):
-    """Each release has its own address for its zips and template, so an earlier release can be deployed again."""
+    """Each release has its own S3 address for its zips and template, so an earlier release can be deployed again."""
     *uploads, deployed = checkout.planned("dev", "--bucket", "a-bucket")
     place = f"s3://a-bucket/{release(checkout, 'cloudformation')}/"
     assert [command[:3] for command in uploads] == [["aws", "s3", "cp"]] * 3
@@ -225,7 +228,7 @@ def test_a_build_for_another_architecture_is_not_deployed(checkout, machine, nam
 
 
 def test_a_command_that_fails_ends_the_deployment(checkout):
-    """If an upload fails, the script does not deploy."""
+    """If an upload fails, the deployment script does not deploy."""
     folder = checkout.folder / "bin"
     folder.mkdir()
     (folder / "aws").write_text('#!/bin/sh\necho "called $2" >&2\nexit 3\n')
@@ -236,7 +239,10 @@ def test_a_command_that_fails_ends_the_deployment(checkout):
 
 @pytest.mark.parametrize("name", SECRETS)
 def test_a_role_can_read_the_previous_secret_during_a_change(template, statements, name):
-    """A role that reads a secret may also read the previous secret, if it is given. Other roles may not."""
+    """If a previous secret is given, a role that can read the current secret can also read the previous one.
+
+    Other roles cannot.
+    """
     condition = {"Fn::If": [f"Had{name}", {"Ref": f"Previous{name}SecretArn"}, {"Ref": "AWS::NoValue"}]}
     granted = [(role, each) for role, each in statements if f'"Previous{name}SecretArn"' in json.dumps(each)]
     ((role, statement),) = granted
@@ -248,7 +254,7 @@ def test_a_role_can_read_the_previous_secret_during_a_change(template, statement
 
 
 def test_the_webhook_can_decrypt_with_the_previous_key_during_a_change(of_type):
-    """An old version that still gets callbacks can decrypt its environment with the previous key."""
+    """An old webhook version that still gets callbacks can decrypt its environment with the previous key."""
     (policy,) = of_type("IAM::ManagedPolicy").values()
     keys = [each["Fn::If"] for each in policy["PolicyDocument"]["Statement"] if "Key" in json.dumps(each.get("Fn::If"))]
     granted = {condition: statement["Resource"] for condition, statement, _ in keys}

@@ -19,7 +19,10 @@ def test_vnpay_has_a_route_and_its_keys(of_type, functions):
 
 
 def test_dead_letter_queues_keep_messages_for_14_days(template, of_type, statements):
-    """Both dead-letter queues are encrypted and survive the stack. Only the expected roles may send to them."""
+    """Both dead-letter queues are encrypted and survive the stack.
+
+    Only the expected roles can send messages to them.
+    """
     queues = of_type("SQS::Queue")
     assert sorted(queues) == ["DeadEventQueue", "InvocationDlq"]
     for name, queue in queues.items():
@@ -35,7 +38,10 @@ def test_dead_letter_queues_keep_messages_for_14_days(template, of_type, stateme
 
 
 def test_one_sns_topic_gets_all_alarms(template, of_type):
-    """All alarms go to one topic. CloudWatch may publish to it, and an e-mail address can subscribe to it."""
+    """All alarms go to one topic.
+
+    CloudWatch is allowed to publish to this topic, and an e-mail address can subscribe.
+    """
     assert list(of_type("SNS::Topic")) == ["AlarmTopic"]
     (subscription,) = of_type("SNS::Subscription").values()
     assert subscription["Protocol"] == "email"
@@ -47,7 +53,7 @@ def test_one_sns_topic_gets_all_alarms(template, of_type):
 
 
 def test_alerts_from_the_code_are_switched_on_by_one_condition(functions, inside, statements):
-    """One condition of the template sets both the variables and the permissions for alerts from the code."""
+    """A single template condition sets both the variables and the permissions for alerts that the code sends."""
     switch = "TellsDirectly"
     for function in inside.values():
         assert function["Environment"]["Variables"]["PAYCTL_ALERTS_TOPIC_ARN"]["Fn::If"][0] == switch
@@ -57,7 +63,7 @@ def test_alerts_from_the_code_are_switched_on_by_one_condition(functions, inside
 
 
 def test_every_function_traces_with_x_ray(functions, statements):
-    """X-Ray tracing is on for each function, and each role may send segments."""
+    """X-Ray tracing is on for each function, and each function's role is allowed to send segments."""
     for function in functions.values():
         assert function["TracingConfig"] == {"Mode": "Active"}
     senders = {logical for logical, each in statements if "xray:PutTraceSegments" in json.dumps(each)}
@@ -65,7 +71,7 @@ def test_every_function_traces_with_x_ray(functions, statements):
 
 
 def test_the_webhook_has_provisioned_concurrency_if_it_is_configured(template, of_type):
-    """A parameter sets the number of provisioned environments. Autoscaling adds more under load."""
+    """A parameter sets the number of provisioned environments. Autoscaling adds more environments under load."""
     (alias,) = of_type("Lambda::Alias").values()
     assert alias["Name"] == "live"
     chosen = alias["ProvisionedConcurrencyConfig"]["Fn::If"]
@@ -96,7 +102,10 @@ def test_every_route_has_a_rate_limit(of_type, functions):
 
 
 def test_a_bad_webhook_version_is_rolled_back(of_type):
-    """A new version first gets a tenth of the callbacks. The alarms on replies and errors roll it back."""
+    """A new version first gets a tenth of the callbacks.
+
+    If an alarm on replies or errors fires, the version is rolled back.
+    """
     (group,) = of_type("CodeDeploy::DeploymentGroup").values()
     assert json.dumps(group["DeploymentConfigName"]).count("Canary10Percent5Minutes") == 1
     assert '"ShiftsAtOnce"' in json.dumps(group["DeploymentConfigName"])
@@ -136,7 +145,7 @@ def test_the_deployment_page_names_the_place_of_each_feature(where, feature):
 
 
 def test_the_sections_that_the_deployment_page_links_to_exist(root, where):
-    """Each section that the table of features links to exists."""
+    """Each section that the feature table links to exists."""
     for page, anchor in re.findall(r"\]\(([a-z-]*(?:\.md)?)#([a-z0-9-]+)\)", "".join(where.values())):
         text = (root / "docs" / (page or "deploy.md")).read_text("utf-8")
         headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
@@ -144,12 +153,15 @@ def test_the_sections_that_the_deployment_page_links_to_exist(root, where):
 
 
 def test_the_code_archive_is_as_small_as_the_page_says():
-    """The code archive is smaller than 1 MB, which docs/deploy.md gives as the reason for a single archive."""
+    """The code archive is smaller than 1 MB. docs/deploy.md gives this size as the reason for a single archive."""
     assert BUDGETS[CODE][0] < 1_000_000
 
 
 def test_a_new_version_is_checked_before_it_gets_callbacks(template, functions, statements):
-    """CodeDeploy invokes the check, and the check invokes the new version. Both roles have the permission for this."""
+    """CodeDeploy invokes the check function, which invokes the new version.
+
+    The roles of CodeDeploy and the check permit this.
+    """
     alias = template["Resources"]["WebhookFunctionAliaslive"]
     update = alias["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]
     assert update["BeforeAllowTrafficHook"] == {"Ref": "BeforeTrafficFunction"}

@@ -18,7 +18,7 @@ HEADINGS = [*(alarm.name for alarm in ALARMS), "PaymentsUnhealthy", *MEANINGS]
 
 @pytest.fixture(scope="module")
 def sections(root):
-    """Return the text of each third-level heading. A heading without text shares the next heading's text."""
+    """Return the text below each third-level heading. A heading without text shares the next heading's text."""
     text = (root / "docs" / "runbook.md").read_text("utf-8")
     found, waiting = {}, []
     for name, words in re.findall(r"^### (.+)\n((?:(?!#).*\n)*)", text, re.MULTILINE):
@@ -43,7 +43,7 @@ def test_the_runbook_marks_exactly_the_alarms_that_page(sections):
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_the_runbook_has_each_reply_to_a_gateway(sections, gateway):
-    """For each gateway, the runbook has the status and body of each reply that the gateway's portal may show."""
+    """For each gateway, the runbook has the status and body of each reply that the gateway's portal can show."""
     (row,) = re.findall(rf"^\| {gateway} \| .*$", sections["WebhookTryAgain"], re.MULTILINE | re.IGNORECASE)
     for answer in (Answer.TRY_AGAIN, Answer.NOT_CONFIGURED):
         reply = GATEWAYS[gateway].reply(answer)

@@ -24,7 +24,7 @@ PASSED_ON = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
 
 
 def written(file, root, **environ):
-    """Run the documented command that writes a settings file for SAM. Return the completed process."""
+    """Run the documented command that writes a SAM settings file. Return the completed process."""
     return subprocess.run(
         [sys.executable, "-m", "tests.servers.local_functions", "--sam", str(file)],
         cwd=root,
@@ -40,7 +40,7 @@ def written(file, root, **environ):
 def made(root, tools, tmp_path_factory):
     """Return ``made(DATABASE_URL)``.
 
-    It runs the documented command and returns its file, its output, and SAM's result.
+    The function runs the documented command and returns its file, its output, and SAM's result.
     """
     if not PYTHON.exists():
         missing("the environment of AWS's runtime is missing: make functions")
@@ -66,7 +66,7 @@ def sam(made):
 
 
 def test_the_demo_s_settings_reach_the_container_of_each_function(sam):
-    """The template names every variable of the demo, so that `--env-vars` can set it in each container."""
+    """The template names every variable that the demo sets, so that `--env-vars` can set them in each container."""
     _, _, found = sam
     database = {"DATABASE_URL": "postgresql://payments@host.docker.internal:41876/payments?schema=public"}
     local = {"ENVIRONMENT": "dev", "PGSSLMODE": "prefer", "PGSSLROOTCERT": ""}
@@ -107,7 +107,7 @@ def test_the_local_api_has_the_gateways_routes(sam, of_type):
 def test_the_command_for_sam_is_printed_and_its_file_is_private(sam):
     """The printed command names the settings file.
 
-    Only its owner may read it, because it contains a database password.
+    Only the file's owner can read it, because the file contains a database password.
     """
     file, printed, _ = sam
     words = shlex.split(printed)
@@ -124,7 +124,7 @@ def test_the_settings_for_sam_need_a_database_on_this_machine(root, tmp_path):
 
 
 def test_the_webhook_settles_a_payment_with_the_environment_of_its_container(made, database_url, engine):
-    """The webhook accepts a callback in AWS's runtime with exactly the variables of its container."""
+    """The webhook accepts a callback in AWS's runtime with exactly its container's variables."""
     _, _, found = made(database_url)
     shop = Shop(engine)
     shop.known()

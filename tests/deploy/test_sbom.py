@@ -40,7 +40,7 @@ def valid(sbom_python):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Return a folder with three installed packages that declare their licences differently."""
+    """Return a folder with three installed packages that declare their licences in different ways."""
     place = tmp_path_factory.mktemp("folder")
     for name, version, licence in (
         ("first", "1.0", "License-Expression: MIT OR Apache-2.0"),
@@ -55,14 +55,14 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def own(make_sbom, tmp_path_factory):
-    """Return the SBOM of this test's own environment and its list of licences."""
+    """Return the SBOM and the list of licences of this test's own environment."""
     target = tmp_path_factory.mktemp("own")
     make_sbom("--interpreter", sys.executable, "--target", str(target))
     return json.loads((target / SBOM).read_text("utf-8")), (target / LICENCES).read_text("utf-8").splitlines()
 
 
 def test_an_sbom_lists_every_installed_package_with_its_version(own):
-    """The SBOM lists exactly the installed packages, and describes payctl."""
+    """The SBOM lists exactly the installed packages and describes payctl."""
     document, _ = own
     installed = {canonicalize_name(each.name): each.version for each in distributions() if _is_here(each)}
     assert installed.pop("payctl") == __version__
@@ -76,7 +76,7 @@ def _is_here(distribution):
 
 
 def test_an_sbom_is_valid_against_the_schema_of_cyclonedx(own, valid):
-    """CycloneDX's validator accepts the SBOM, and refuses a document with a component without a name."""
+    """CycloneDX's validator accepts the SBOM. It refuses a document in which a component has no name."""
     document, _ = own
     assert document["specVersion"] == "1.6"
     nameless = {name: value for name, value in document["components"][0].items() if name != "name"}
@@ -84,7 +84,7 @@ def test_an_sbom_is_valid_against_the_schema_of_cyclonedx(own, valid):
 
 
 def test_an_sbom_names_what_payctl_needs_itself(own):
-    """The SBOM lists the direct dependencies of pyproject.toml that are installed."""
+    """The SBOM lists the direct dependencies from pyproject.toml that are installed."""
     document, _ = own
     (needs,) = (each["dependsOn"] for each in document["dependencies"] if each["ref"] == "root-component")
     assert {"confluent-kafka", "psycopg2-binary", "SQLAlchemy", "tenacity"} <= {each.split("==")[0] for each in needs}
@@ -98,7 +98,7 @@ def test_the_list_of_licences_has_a_line_for_each_package(own):
 
 
 def test_the_sbom_of_a_folder_lists_its_packages_and_licences(make_sbom, folder, tmp_path):
-    """The SBOM lists a package without a licence as unknown. A second run writes the same bytes."""
+    """The SBOM lists a package without a licence as unknown. A second run writes identical bytes."""
     for name in ("a", "b"):
         make_sbom("--folder", str(folder), "--target", str(tmp_path / name))
     assert (tmp_path / "a" / LICENCES).read_text("utf-8").splitlines() == [
@@ -121,5 +121,5 @@ def test_the_sbom_of_a_folder_lists_its_packages_and_licences(make_sbom, folder,
     ],
 )
 def test_a_licence_is_an_expression_else_an_identifier_else_a_name(declared, shown):
-    """The list shows a package's most exact declaration: an expression, else an identifier, else a name."""
+    """The list shows the most precise licence declaration, in the order expression, identifier, name."""
     assert licence_of({"licenses": declared}) == shown

@@ -21,12 +21,15 @@ ANYWHERE = {
 
 
 def listed(value):
-    """Return a value as a list. A list is returned unchanged."""
+    """Return the value in a list, or the value itself if it is a list."""
     return value if isinstance(value, list) else [value]
 
 
 def test_no_role_allows_every_action_or_resource(statements):
-    """No action contains "*". The resource is "*" only for actions that IAM cannot limit to a resource."""
+    """In the roles, no action contains "*".
+
+    The resource is "*" only for actions that IAM cannot limit to a resource.
+    """
     for logical, statement in statements:
         actions = listed(statement["Action"])
         assert not any("*" in action for action in actions), logical
@@ -34,7 +37,7 @@ def test_no_role_allows_every_action_or_resource(statements):
 
 
 def test_each_function_has_a_role_of_its_own(functions):
-    """Each function has its own role, so no function has the permissions of another."""
+    """Each function has its own role, so no function has another function's permissions."""
     roles = {name: function["Role"]["Fn::GetAtt"][0] for name, function in functions.items()}
     assert len(set(roles.values())) == len(functions)
 
@@ -50,7 +53,7 @@ def test_each_function_has_a_role_of_its_own(functions):
     ],
 )
 def test_a_function_s_role_can_read_only_its_own_secrets(statements, role, secrets):
-    """A function's role can read only its own secrets, so an attacker in one function cannot read the others."""
+    """A function's role can read only its own secrets. An attacker in one function cannot read the other secrets."""
     read = [each for logical, each in statements if logical == role and "GetSecretValue" in json.dumps(each)]
     named = re.findall(r'"Ref": "(\w+SecretArn)"', json.dumps(read))
     assert {name.removeprefix("Previous").removesuffix("SecretArn") for name in named} == secrets
@@ -67,7 +70,7 @@ def test_a_function_s_role_can_read_each_secret_of_its_environment(inside, state
 
 
 def test_the_functions_can_connect_to_three_security_groups_only(of_type):
-    """The functions may connect only to the security groups of database, Kafka and endpoints, each on one port."""
+    """The functions can connect only to the database, Kafka and endpoint security groups, each on a single port."""
     groups = of_type("EC2::SecurityGroup")
     rules = [rule for group in groups.values() for rule in group["SecurityGroupEgress"]]
     assert {rule["DestinationSecurityGroupId"]["Ref"] for rule in rules} == {
@@ -106,7 +109,7 @@ def test_a_function_outside_the_vpc_has_no_secret(functions, statements, name, s
 
 
 def test_every_role_has_the_permissions_boundary_and_a_limited_trust_policy(of_type):
-    """Every role has the company's permissions boundary. A service may use the role only for this account."""
+    """Every role has the company's permissions boundary. A service can assume the role only for this account."""
     for logical, role in of_type("IAM::Role").items():
         assert role["PermissionsBoundary"]["Fn::If"][0] == "HasBoundary", logical
         (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
@@ -116,7 +119,7 @@ def test_every_role_has_the_permissions_boundary_and_a_limited_trust_policy(of_t
 
 
 def test_the_scheduler_invokes_the_scheduled_functions(statements, of_type):
-    """The scheduler's role may only invoke the scheduled functions."""
+    """The scheduler's role can only invoke the scheduled functions."""
     invoked = [each for logical, each in statements if logical == "SchedulerRole" and "Invoke" in json.dumps(each)]
     targets = {each["Target"]["Arn"]["Fn::GetAtt"][0] for each in of_type("Scheduler::Schedule").values()}
     named = [each["Fn::If"][1] if "Fn::If" in each else each for each in invoked[0]["Resource"]]
@@ -126,7 +129,7 @@ def test_the_scheduler_invokes_the_scheduled_functions(statements, of_type):
 def test_code_signing_and_encryption_keys_are_parameters(functions, of_type):
     """Parameters set the code signing configuration and the KMS key.
 
-    Without a KMS key, AWS's own encryption is used.
+    Without a KMS key, the stack uses AWS's own encryption.
     """
     for function in functions.values():
         assert function["CodeSigningConfigArn"]["Fn::If"][:2] == ["HasCodeSigning", {"Ref": "CodeSigningConfigArn"}]

@@ -1,8 +1,8 @@
-"""Print the logical ids of the webhook's version and layer after each change, from AWS's own transformation.
+"""Print the logical ids of the webhook's version and layer after each change, as AWS's transformation computes them.
 
-Run ``python -m tests.deploy.version_ids`` with the interpreter that has AWS's library, and with the argument ``sam`` or
-``cloudformation``. The result is a JSON object with "versions" and "layers". Each contains "before" and one key for
-each change.
+Run ``python -m tests.deploy.version_ids`` with the Python interpreter that has AWS's library, and with the argument
+``sam`` or ``cloudformation``. The result is a JSON object with "versions" and "layers". Each of them contains "before"
+and one key for each change.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _read = functools.cache(yaml_parse)
 
 
 def parsed(template):
-    """Return a template's content. Each text is parsed only once, because parsing would take most of the time."""
+    """Return a template's content. Parse each distinct template only once, because parsing is slow."""
     return deepcopy(_read(template))
 
 
@@ -35,7 +35,7 @@ class _NoPolicies:
 
 
 def with_sam(template, parameters, release, build):
-    """Return a template that `sam deploy` has packaged, after AWS's transformation with these parameters."""
+    """Return a template that `sam deploy` has packaged, after applying AWS's transformation with these parameters."""
     source = parsed(template)
     source["Globals"]["Function"]["CodeUri"] = f"s3://bucket/{build.code}"
     source["Resources"]["DependenciesLayer"]["Properties"]["ContentUri"] = f"s3://bucket/{build.layer}"
@@ -48,7 +48,7 @@ def with_cloudformation(template, parameters, release, build):  # noqa: ARG001 -
 
 
 def version_id(made):
-    """Return the logical id of the alias's version."""
+    """Return the logical id of the version that the alias points to."""
     (alias,) = (one for one in made["Resources"].values() if one["Type"] == "AWS::Lambda::Alias")
     version = alias["Properties"]["FunctionVersion"]["Fn::GetAtt"][0]
     assert made["Resources"][version]["Type"] == "AWS::Lambda::Version"
@@ -62,12 +62,12 @@ def layer_of(made):
 
 
 def other(declared, value):
-    """Return a value for a parameter that differs from ``value``."""
+    """Return a parameter value that differs from ``value``."""
     return next((str(each) for each in declared.get("AllowedValues", []) if str(each) != value), f"{value}1")
 
 
 def main(way):
-    """Print the ids of the version and the layer after each change of a parameter, the template or a zip."""
+    """Print the ids of the version and the layer after each change to a parameter, the template or a zip."""
     os.environ["AWS_DEFAULT_REGION"] = "ap-southeast-1"
     generate.yaml_parse = parsed
     template = TEMPLATE.read_text("utf-8").partition(MARK)[0]  # alarms and dashboard would make this slower

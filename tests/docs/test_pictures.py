@@ -1,4 +1,4 @@
-"""Test the pages with commands: each command runs, and each excerpt and picture shows its current output."""
+"""Test that each command on a page runs, and that each excerpt and picture shows the current output."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def loaded():
-    """Return the module docs/pictures.py, which makes the excerpts and pictures."""
+    """Return the docs/pictures.py module, which makes the excerpts and pictures."""
     spec = importlib.util.spec_from_file_location("pictures", ROOT / "docs" / "pictures.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -25,7 +25,7 @@ PICTURES = loaded()
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("page", PICTURES.PAGES, ids=lambda page: page.name)
 def test_every_command_of_the_page_prints_what_the_page_shows(page, payctl_path):
-    """The page's commands run in order in a new demo, and print what the page shows."""
+    """A page's commands run in order in a new demo and print what the page shows."""
     stale = PICTURES.differences([page], payctl_path)
     assert not stale, "run `make pictures` and read what changed:\n" + "\n\n".join(stale)
 
@@ -46,7 +46,7 @@ def test_every_command_of_the_page_prints_what_the_page_shows(page, payctl_path)
     ],
 )
 def test_only_ids_and_times_may_differ_between_two_runs(one, other, same):
-    """The comparison masks only the parts that may differ between two runs, such as ids and times."""
+    """The page comparison masks only the parts that can differ between two runs, such as ids and times."""
     assert (PICTURES.masked(one) == PICTURES.masked(other)) is same
 
 
@@ -74,7 +74,7 @@ def test_an_excerpt_that_the_command_no_longer_prints_is_an_error():
 
 
 def test_pictures_load_nothing_from_elsewhere():
-    """Each picture has a light and a dark version, and names no address except the SVG namespace."""
+    """Each picture has a light and a dark version, and contains no URL except the SVG namespace."""
     names = {f"{picture.name}-{theme}.svg" for picture in PICTURES.TAKEN for theme in PICTURES.THEMES}
     files = {path.name: path.read_text("utf-8") for path in PICTURES.PICTURES.iterdir()}
     assert set(files) == names

@@ -1,4 +1,4 @@
-"""Test the README: its installation works, and its figures and exit codes are correct."""
+"""Test that the README's installation works and that its figures and exit codes are correct."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ NEEDED = ("ticketbottle_payctl", "lambda_entrypoints", "locks", "pyproject.toml"
 
 
 def section(title):
-    """Return the text of a section of the README."""
+    """Return the text of a README section."""
     return README.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
 
 
 @pytest.mark.timeout(300)
 def test_the_installation_of_the_readme_gives_a_working_payctl(tmp_path):
-    """The commands of the section Install install payctl in a clone and verify a callback."""
+    """The commands in the README's Install section install payctl in a clone and verify a callback."""
     if importlib.util.find_spec("ensurepip") is None:
         reason = "this Python has no ensurepip, which Debian has in python3-venv"
         pytest.fail(reason, pytrace=False) if IN_CI else pytest.skip(reason)
@@ -53,13 +53,13 @@ def test_the_installation_of_the_readme_gives_a_working_payctl(tmp_path):
 
 @pytest.mark.parametrize(("command", "file"), PICTURES.RUN_ELSEWHERE.items())
 def test_a_command_that_does_not_run_here_runs_elsewhere(command, file):
-    """Each command that is not run with its page is tested in the listed file."""
+    """If a page's command is not run along with the page, the listed test file tests the command."""
     assert any(command in page.read_text("utf-8") for page in PICTURES.PAGES)
     assert (ROOT / file).resolve() == Path(__file__).resolve() or command in (ROOT / file).read_text("utf-8")
 
 
 def test_the_benchmarks_are_those_of_the_newest_page():
-    """Every figure in the README is on the newest page of benchmarks, and the README links to that page."""
+    """Every benchmark figure in the README is on the newest benchmarks page, and the README links to that page."""
     pages = sorted((ROOT / "docs" / "benchmarks").glob("20*.md"))
     newest = pages[-1].read_text("utf-8")
     text = section("Benchmarks")
@@ -77,11 +77,11 @@ def test_the_exit_codes_are_those_of_the_code():
 
 
 def test_ci_stops_the_tests_after_the_minutes_that_the_readme_names():
-    """The time limit for `make test` in the README equals the time limit of the tests in CI."""
+    """The time limit for `make test` in the README equals the time limit for the tests in CI."""
     limit = re.search(r"timeout-minutes: (\d+)", (ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8"))
     assert f"CI stops after {limit[1]} minutes" in README
 
 
 def test_the_readme_is_short():
-    """The README has at most 160 lines. Longer text belongs on a page of docs."""
+    """The README has at most 160 lines. Longer text belongs on a page in docs."""
     assert len(README.splitlines()) <= 160

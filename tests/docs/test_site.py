@@ -1,4 +1,4 @@
-"""Test the documentation site in a real browser. The site is built as in `make docs`."""
+"""Test the documentation site in a real browser. `make docs` builds the site in the same way."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ pytestmark = pytest.mark.timeout(120)  # the first test builds the site and star
 
 
 def build(folder):
-    """Run the site's builder in a copy of the project. Return the completed process."""
+    """Run the site builder in a copy of the project. Return the completed process."""
     command = [sys.executable, "docs/build_site.py"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=90)
 
 
 def copied(folder):
-    """Copy the project to a folder, so that a test changes no other file. Return the copy's path."""
+    """Copy the project to a folder, so that a test cannot change the original. Return the copy's path."""
     kept_out = shutil.ignore_patterns(".*", "build", "dist", "__pycache__", "*.egg-info")
     return shutil.copytree(ROOT, folder, ignore=kept_out)
 
@@ -44,7 +44,7 @@ def site(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def draft(tmp_path_factory):
-    """Return a copy of the project. A test may change the copy's pages."""
+    """Return a copy of the project whose pages a test can change."""
     return copied(tmp_path_factory.mktemp("draft") / "payctl")
 
 
@@ -68,14 +68,14 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def pages(site):
-    """Return every page of the site by its file."""
+    """Return a mapping from each file of the site to its parsed page."""
     found = {file: Page(file) for file in site.rglob("*.html")}
     assert len(found) > 40
     return found
 
 
 def test_each_link_and_anchor_of_the_site_leads_somewhere(site, pages):
-    """Every link on the site leads to a file of the site, and every anchor exists on its page."""
+    """Every link on the site leads to a file in the site, and every anchor exists on its page."""
     broken = []
     for file, page in pages.items():
         base = site if file.name == "404.html" else file.parent
@@ -98,7 +98,7 @@ def test_the_site_loads_nothing_from_another_host(pages):
 
 
 def test_every_page_in_the_navigation_exists():
-    """Every page in the navigation exists. A renamed page would make the build of the site fail."""
+    """Every page in the navigation exists. Otherwise, for example after a rename, the site's build would fail."""
     pages = {place for _, place in builder.places()}
     named = {path for path in builder.listed(builder.NAVIGATION) if not path.endswith("*")}
     assert named - pages == set()
@@ -113,7 +113,10 @@ def test_every_page_in_the_navigation_exists():
     ],
 )
 def test_a_page_that_leads_nowhere_stops_the_build(draft, page, text, complaint):
-    """The builder stops and names a broken link, a broken anchor, or a page that is not in the navigation."""
+    """The builder stops at a broken link, a broken anchor, or a page that is not in the navigation.
+
+    Its error names the cause.
+    """
     file = draft / page
     before = file.read_text("utf-8") if file.exists() else None
     file.parent.mkdir(exist_ok=True)
@@ -143,7 +146,10 @@ def address(site):
 
 @pytest.fixture
 def opened(browser, address):
-    """Yield ``opened(path, scheme)``, which opens a page in a browser. A request to another host fails the test."""
+    """Yield ``opened(path, scheme)``, which opens a page in a browser.
+
+    If the page requests another host, the test fails.
+    """
     asked, errors, contexts = [], [], []
 
     def open_page(path, scheme="light"):
@@ -165,7 +171,7 @@ def opened(browser, address):
 
 @pytest.mark.parametrize(("word", "title"), [("superseded", "DeadEvents"), ("OUTBOX_BATCH_SIZE", "The environment")])
 def test_a_reader_finds_a_word(opened, word, title):
-    """The search box finds the pages that contain a word, without another server."""
+    """The search box finds the pages that contain a word, without a search server."""
     page = opened("index.html")
     page.get_by_role("button", name="Search").first.click()
     page.keyboard.type(word)
@@ -173,7 +179,7 @@ def test_a_reader_finds_a_word(opened, word, title):
 
 
 def test_a_reader_opens_a_page_from_the_navigation(opened):
-    """A click on a section and then on one of its pages opens that page."""
+    """Clicking a section of the navigation and then one of its pages opens that page."""
     page = opened("index.html")
     page.get_by_role("link", name="Reference").first.click()
     page.get_by_role("link", name="Metrics").first.click()
@@ -182,7 +188,7 @@ def test_a_reader_opens_a_page_from_the_navigation(opened):
 
 
 def test_the_site_follows_the_reader_s_light_and_dark_colours(opened):
-    """Text is darker than its background in the light theme, and lighter in the dark theme."""
+    """On the site, text is darker than its background in the light theme and lighter in the dark theme."""
     brightness = """() => {
       const of = (text) => text.match(/[0-9.]+/g).slice(0, 3).reduce((sum, each) => sum + Number(each), 0)
       const body = getComputedStyle(document.body)
@@ -194,7 +200,7 @@ def test_the_site_follows_the_reader_s_light_and_dark_colours(opened):
 
 
 def test_a_page_fits_a_phone(opened):
-    """On a narrow screen the page does not scroll sideways. Only wide tables and code do."""
+    """On a narrow screen, a page does not scroll sideways. Only wide tables and code blocks do."""
     page = opened("reference/environment.html")
     page.set_viewport_size({"width": 400, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth <= 400")

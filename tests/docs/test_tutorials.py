@@ -1,4 +1,4 @@
-"""Test that a tutorial's commands print what its page shows, in the local environment that the page starts."""
+"""Test that a tutorial's commands print what its page shows, in the local environment that the page sets up."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^```(sh)?\n(.*?)^```", re.DOTALL | re.MULTILINE)
 VARIES = re.compile(r"[0-9.]+ (?:ms|s|min)(?: ago)?\b|just now")
-"""A regular expression for the durations and ages in an output."""
+"""A regular expression for the durations and ages in a command's output."""
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def world(payctl_path):
 
 @pytest.mark.timeout(120)  # it starts the demo and runs nine commands
 def test_the_first_callback(world):
-    """The page's commands, pasted in their order, print the output that the page shows."""
+    """The tutorial's commands, pasted in order, print the output that the page shows."""
     page = (ROOT / "docs" / "tutorials" / "first-callback.md").read_text("utf-8")
     blocks = [(bool(shell), text) for shell, text in FENCE.findall(page) if "activate" not in text]
     # A mark after each command separates its output from the output of the next one.

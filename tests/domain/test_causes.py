@@ -49,7 +49,7 @@ NOT_LOCKED = "no row lock and no dead event is in the way"
 
 
 def seen(*waiting, **facts):
-    """Return evidence with these pending events and other facts."""
+    """Return evidence with these pending events and these other facts."""
     pending = sum(one.events for one in waiting)
     oldest = max((one.oldest_s for one in waiting), default=None)
     return Evidence(**{"pending": pending, "oldest_s": oldest, "oldest_id": "e1", "waiting": waiting, **facts})
@@ -102,7 +102,7 @@ def typed(command):
     ],
 )  # fmt: skip
 def test_each_state_of_the_outbox_has_its_causes(evidence, brokers, expected):
-    """The causes are sorted by urgency. An idle publisher does not count as a missing publisher."""
+    """Each outbox state has the expected causes, sorted by urgency. An idle publisher does not count as missing."""
     assert [cause.kind for cause in causes(evidence, brokers)] == expected
 
 
@@ -138,7 +138,7 @@ def test_every_dead_or_overdue_event_has_a_cause(waiting, publishers, slot, brok
     ],
 )
 def test_a_cause_names_the_process_and_the_time(evidence, words):
-    """The sentence about a cause names the event ids, the process, its application and the time."""
+    """The sentence about a cause names the event ids, the process, the process's application and the time."""
     assert words in " | ".join(cause.fact for cause in causes(evidence, ANSWERED))
 
 
@@ -161,7 +161,7 @@ def test_a_cause_names_the_process_and_the_time(evidence, words):
     ],
 )  # fmt: skip
 def test_no_replay_is_advised_for_an_event_that_would_die_again(group, blocked, advice, command):
-    """No replay is advised for an event that is too large for payctl, has no topic, or is superseded."""
+    """payctl recommends no replay for an event that is too large for payctl, has no topic, or is superseded."""
     waiting = [blocked] if blocked else []
     found = causes(seen(*waiting, dead=1, blocked=len(waiting), dead_groups=[group]), ANSWERED)
     dead = next(cause for cause in found if cause.kind is CauseKind.DEAD)
@@ -185,7 +185,7 @@ def test_no_replay_is_advised_for_an_event_that_would_die_again(group, blocked, 
 def test_a_superseded_event_is_told_apart_if_it_blocks_nothing(evidence, expected):
     """A superseded event is urgent if it blocks a success.
 
-    Otherwise it is reported as harmless, and no group counts it.
+    Otherwise payctl reports it as harmless and counts it in no group.
     """
     facts = [cause.fact for cause in causes(evidence, ANSWERED)]
     assert len(facts) == len(expected)
@@ -222,7 +222,7 @@ def test_no_release_is_advised_for_dead_events_that_are_not_superseded():
 
 
 def test_no_release_is_advised_if_an_event_could_overtake_a_success():
-    """If an event of another payment is behind a dead success, `--on-dead release` is not advised."""
+    """If another payment's event waits behind a dead success, payctl does not recommend `--on-dead release`."""
     group = TOO_LARGE._replace(event_types=[FAILED])
     found = causes(seen(SUPERSEDED, BLOCKED, dead=2, blocked=2, dead_groups=[group]), ANSWERED)
     assert not any("release" in typed(cause.command) for cause in found if cause.command)
@@ -242,7 +242,10 @@ def test_no_release_is_advised_if_an_event_could_overtake_a_success():
     ],
 )  # fmt: skip
 def test_an_event_that_waits_for_seconds_shows_that_no_publisher_is_working(evidence, words, expected):
-    """The sentence names the last publisher's activity. A publisher that was seen lately may be between two runs."""
+    """The sentence names the last publisher's activity.
+
+    A publisher that was seen recently might be between two runs.
+    """
     assert idle(evidence) == (words, expected)
 
 
@@ -258,17 +261,17 @@ def test_an_event_that_waits_for_seconds_shows_that_no_publisher_is_working(evid
     ],
 )
 def test_no_publisher_is_missed_without_an_event_to_send(evidence):
-    """`idle` returns None if a publisher works, has just sent an event, or has no event to send."""
+    """`idle` returns None if a publisher is working, if it has just sent an event, or if no event is pending."""
     assert idle(evidence) is None
 
 
 def test_a_young_event_has_no_cause_yet():
-    """Only an overdue event has a cause, because a scheduled publisher may be between two runs."""
+    """Only an overdue event has a cause, because a scheduled publisher might be between two runs."""
     assert causes(seen(YOUNG, publishers=[GONE]), ANSWERED) == ()
 
 
 def test_no_replay_is_advised_while_debezium_publishes():
-    """While Debezium publishes, no replay is suggested, because a replayed event would stay pending."""
+    """While Debezium publishes, payctl recommends no replay, because a replayed event would stay pending."""
     (cause,) = causes(seen(dead=1, dead_groups=[TOO_LARGE], slot_active=True), ANSWERED)
     assert ("do not replay" in cause.advice, typed(cause.command)) == (True, "payctl show d1")
 
@@ -359,7 +362,7 @@ def test_no_replay_is_advised_while_debezium_publishes():
     ],
 )  # fmt: skip
 def test_a_cause_says_what_it_means_and_which_command_helps(evidence, brokers, sentences, command):
-    """Each cause has a fact, a meaning, advice and a command. It also says whether the command changes data."""
+    """Each cause has a fact, a meaning, advice and a command. The cause also says whether the command changes data."""
     (cause,) = causes(evidence, brokers)
     given = cause.command and (typed(cause.command), cause.command.changes, cause.command.rows)
     assert [cause.fact, cause.meaning, cause.advice, *([cause.sql] if cause.sql else [])] == sentences
@@ -378,7 +381,7 @@ def test_an_event_is_overdue_after_two_minutes_and_not_before():
 
 
 def test_a_publisher_counts_as_running_for_90_seconds():
-    """A publisher seen 90 seconds ago or earlier counts as missing."""
+    """A publisher counts as missing if it was last seen 90 seconds ago or earlier."""
     assert SEEN_WITHIN.total_seconds() == 90
     kinds = [
         [cause.kind for cause in causes(seen(READY, publishers=[IDLES._replace(seconds=seconds)]), ANSWERED)]
@@ -388,7 +391,7 @@ def test_a_publisher_counts_as_running_for_90_seconds():
 
 
 def test_a_backlog_is_overtaken_if_a_newer_event_was_sent():
-    """The cause backlog is not reported if an event that is more than two minutes younger was already sent."""
+    """payctl does not report the `backlog` cause if an event that is over two minutes younger was already sent."""
     newest = LATE - OVERDUE_AFTER.total_seconds()
     kinds = [
         causes(seen(READY, publishers=[WORKS], newest_sent_s=seconds), ANSWERED)[0].kind
@@ -398,7 +401,10 @@ def test_a_backlog_is_overtaken_if_a_newer_event_was_sent():
 
 
 def test_the_largest_message_with_its_envelope_is_not_too_large():
-    """A payload of 998,000 bytes can be replayed after the broker's limit is raised. One byte more cannot be sent."""
+    """A payload of 998,000 bytes can be replayed after the broker's limit is raised.
+
+    A larger payload cannot be sent.
+    """
     advice = [
         causes(seen(dead=1, dead_groups=[TOO_LARGE._replace(payload_bytes=size)]), ANSWERED)[0].advice
         for size in (998_000, 998_001)
@@ -410,13 +416,13 @@ def test_the_largest_message_with_its_envelope_is_not_too_large():
 
 
 def test_dead_events_of_other_errors_are_counted_apart():
-    """The database names only the largest groups of dead events. All others are counted as one cause."""
+    """The database names only the largest groups of dead events. All remaining groups count as one cause."""
     first, rest = causes(seen(dead=5, dead_groups=[TOO_LARGE._replace(events=2)]), ANSWERED)
     assert (first.events, rest.events, rest.fact) == (2, 3, "3 more dead events with other errors")
 
 
 def test_release_is_advised_only_if_every_dead_type_is_superseded():
-    """`--on-dead release` is not advised for a group with several event types, or for a group that blocks nothing."""
+    """payctl does not recommend `--on-dead release` for a group with several event types or one that blocks nothing."""
     both = TOO_LARGE._replace(event_types=[FAILED, "PAYMENT_CANCELLED"])
     nothing_blocked = causes(seen(dead=1, dead_groups=[both._replace(event_types=[])]), ANSWERED)
     found = causes(seen(SUPERSEDED, dead=1, blocked=1, dead_groups=[both]), ANSWERED)
@@ -425,7 +431,7 @@ def test_release_is_advised_only_if_every_dead_type_is_superseded():
 
 @pytest.mark.parametrize("kind", list(CauseKind))
 def test_events_that_are_sent_without_help_only_wait(kind):
-    """Only the causes `not_due` and `backlog` end without help."""
+    """Only the `not_due` and `backlog` causes go away without an operator's help."""
     assert Cause(kind, 1, "", "").ends_by_itself is (kind in {"not_due", "backlog"})
 
 

@@ -12,19 +12,19 @@ ROW = OutboxEvent(
 
 
 def octets(value):
-    """Return a value as the Kafka client sends it. Text is encoded as UTF-8."""
+    """Return the bytes that the Kafka client sends for a value. Encode strings as UTF-8."""
     return value.encode() if isinstance(value, str) else value
 
 
 def test_a_message_has_the_unchanged_payload():
-    """The payload keeps its spaces and escapes, and the key is the aggregate's id in UTF-8."""
+    """A message's payload keeps its spaces and escapes, and the key is the aggregate id in UTF-8."""
     message = to_message(ROW)
     assert (message.topic, octets(message.key)) == ("payment.failed", "payment-ié".encode())
     assert octets(message.value) == '{"a":  1, "đ": "\\u0111"}'.encode()
 
 
 def test_a_message_has_the_headers_of_the_contract():
-    """The headers contain the event's id, type, version and source, and the aggregate type exactly as in the row."""
+    """A message's headers contain the event's id, type, version and source, and the row's exact aggregate type."""
     assert [(name, octets(value)) for name, value in to_message(ROW).headers] == [
         ("id", b"event-id"),
         ("eventId", b"event-id"),
@@ -45,13 +45,13 @@ def test_a_message_has_the_headers_of_the_contract():
     ],
 )
 def test_a_message_has_a_header_for_each_known_part_of_the_trace(context, names):
-    """Correlation id, traceparent and replay run id become headers only if they are known."""
+    """The correlation id, the traceparent and the replay run id each become a header only if they are known."""
     assert [name for name, _ in to_message(ROW._replace(context=context)).headers[6:]] == names
 
 
 @pytest.mark.parametrize("event_type", ["PAYMENT_REFUNDED", "payment_completed", "PAYMENT_COMPLETED ", ""])
 def test_an_unknown_event_type_has_no_topic(event_type):
-    """Contract 6.6: an unknown type raises KeyError, and its event is never sent to the topic of failures."""
+    """Contract 6.6: an unknown event type raises KeyError, and its event is never sent to the topic for failures."""
     with pytest.raises(KeyError):
         to_message(ROW._replace(event_type=event_type))
 
@@ -63,11 +63,14 @@ def test_an_event_s_position_is_its_instant_and_then_its_id():
 
 
 def test_a_message_has_at_most_a_million_bytes():
-    """A message has at most a million bytes, including 2,000 for key and headers. The broker's default is larger."""
+    """A message has at most a million bytes, including 2,000 for the key and the headers.
+
+    The broker's default is larger.
+    """
     assert (LARGEST_MESSAGE, ENVELOPE) == (1_000_000, 2_000)
 
 
 def test_a_trace_with_a_missing_part_is_an_error():
-    """A trace with two of its three parts raises ValueError, because the database returns all parts or none."""
+    """A trace with only two of its three parts raises ValueError, because the database returns all parts or none."""
     with pytest.raises(ValueError, match="shorter"):
         to_message(ROW._replace(context=("one", "00-two")))

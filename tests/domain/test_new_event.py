@@ -23,7 +23,10 @@ PAYMENT = Payment("payment-id", "TB_1-Đ", 250_000, "VND", "ZALOPAY", "261122_TB
     ],
 )
 def test_a_new_event_has_seven_fields_in_its_payload(after, event_type, at_field):
-    """The payload of a new event has its amount as a whole number and its instant in UTC with milliseconds and Z."""
+    """A new event's payload has seven fields.
+
+    The amount is a whole number, and the instant is in UTC with milliseconds and Z.
+    """
     event = event_for(PAYMENT, after, AT, "event-id")
     assert (event.id, event.aggregate_id, event.aggregate_type) == ("event-id", "payment-id", "payment")
     assert (event.event_type, event.created_at) == (event_type, AT)
@@ -41,5 +44,5 @@ def test_every_event_we_write_has_a_topic():
 
 @pytest.mark.parametrize(("microsecond", "text"), [(0, "000"), (999, "000"), (1000, "001"), (999_999, "999")])
 def test_an_instant_always_has_three_decimals(microsecond, text):
-    """An instant in an event has three decimals. It is never rounded up to the next second."""
+    """An instant in an event has three decimals. The instant is never rounded up to the next second."""
     assert rfc3339(AT.replace(microsecond=microsecond)) == f"2026-11-22T03:04:05.{text}Z"

@@ -6,7 +6,7 @@ from ticketbottle_payctl.domain.ordering import COMMIT_WITHIN, IDLE_WITHIN, LATE
 
 
 def test_publishers_look_back_three_seconds():
-    """Publishers look back three seconds, because a writer has three seconds to write, idle and commit."""
+    """Publishers look back three seconds, because a writer's transaction can last three seconds until its commit."""
     limits = [limit.total_seconds() for limit in (WRITE_WITHIN, IDLE_WITHIN, COMMIT_WITHIN)]
     assert limits == [1, 1.5, 0.5]
     assert timedelta(seconds=sum(limits)) == LATE_COMMITS

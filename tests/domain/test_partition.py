@@ -18,12 +18,15 @@ JAVA = {
 
 @pytest.mark.parametrize(("key", "hashed"), JAVA.items())
 def test_the_partition_hash_equals_java_s_murmur2(key, hashed):
-    """With 2^31 partitions, the partition number is the hash without its sign bit."""
+    """The partition hash equals Java's murmur2.
+
+    With 2^31 partitions, the partition number is the hash without its sign bit.
+    """
     assert partition_of(key.encode(), 2**31) == hashed & 0x7FFFFFFF
 
 
 def test_librdkafka_chooses_the_same_partition(mock_kafka, read_all):
-    """The partitioner of librdkafka and `partition_of` agree on every key, including keys beyond ASCII."""
+    """librdkafka's partitioner and `partition_of` agree on every key, including non-ASCII keys."""
     client = Producer({"bootstrap.servers": mock_kafka.bootstrap, "partitioner": "murmur2_random"})
     for number in range(200):
         client.produce("payment.completed", key=f"đơn-{number}-{'x' * (number % 7)}", value="{}")

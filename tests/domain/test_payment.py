@@ -25,7 +25,7 @@ CONTRADICTION = Refusal(RefusalReason.CONTRADICTS_COMPLETED)
 
 
 def moved(before, after, *, late=False):
-    """Return a transition at NOW."""
+    """Return a transition whose time is NOW."""
     return Transition(before, after, NOW, late)
 
 
@@ -52,7 +52,7 @@ def test_settle_decides_every_state_with_every_outcome(status, outcome, verdict)
 
 
 def test_the_table_of_states_and_outcomes_is_complete():
-    """TABLE in this file has a row for every status with every outcome."""
+    """TABLE in this file has a row for each combination of status and outcome."""
     outcomes = set(Outcome) - {Outcome.IGNORED}
     assert {(status, outcome) for status, outcome, _ in TABLE} == {(s, o) for s in PaymentStatus for o in outcomes}
 
@@ -67,20 +67,20 @@ def test_a_wrong_amount_changes_nothing_in_any_state(status, outcome, amount):
 
 
 def test_another_currency_is_refused_as_a_wrong_amount():
-    """`settle` refuses 250,000 USD for a payment of 250,000 VND as a wrong amount."""
+    """`settle` refuses 250,000 USD as a wrong amount for a payment of 250,000 VND."""
     assert settle(PAYMENT, replace(CALLBACK, currency="USD"), NOW) == Refusal(RefusalReason.WRONG_AMOUNT)
 
 
 @pytest.mark.parametrize("provider", ["MOMO", "ZALOPAY", "", "VNPAY2", "VN"])
 def test_a_payment_of_another_gateway_is_refused(provider):
-    """A gateway settles only its own payments. `settle` checks this before the amount."""
+    """A gateway settles only its own payments. `settle` checks the gateway before the amount."""
     verdict = settle(replace(PAYMENT, provider=provider), replace(CALLBACK, amount=1), NOW)
     assert verdict == Refusal(RefusalReason.OTHER_PROVIDER)
 
 
 @pytest.mark.parametrize("provider", ["VNPAY", "vnpay", "VnPay", "vn-pay", "VN_PAY", "VN PAY"])
 def test_the_spelling_of_the_gateway_does_not_matter(provider):
-    """The gateway's name in a payment is free text, so `settle` ignores case, spaces and dashes."""
+    """A payment's gateway name is free text, so `settle` ignores case, spaces and dashes."""
     assert isinstance(settle(replace(PAYMENT, provider=provider), CALLBACK, NOW), Transition)
 
 
@@ -94,7 +94,7 @@ def test_a_payment_with_an_unknown_status_is_not_changed(status, outcome):
 
 @pytest.mark.parametrize("status", list(PaymentStatus))
 def test_status_of_returns_every_known_status(status):
-    """`status_of` returns the status with the same value for every status in the database."""
+    """For every known status in the database, `status_of` returns the status with the same value."""
     assert status_of(status.value) is status
 
 

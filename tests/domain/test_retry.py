@@ -16,13 +16,13 @@ limits = st.integers(1, 1000)
     ("failures", "seconds"), [(0, 5), (1, 5), (2, 10), (3, 20), (4, 40), (7, 320), (8, 600), (9, 600), (10**9, 600)]
 )
 def test_the_backoff_doubles_from_5_seconds_to_10_minutes(failures, seconds):
-    """The backoff is never longer than ten minutes, however often an event has failed."""
+    """The backoff doubles from 5 seconds up to ten minutes, however often an event has failed."""
     assert backoff(failures) == timedelta(seconds=seconds)
 
 
 @given(counts, counts)
 def test_more_failures_never_shorten_the_backoff(one, other):
-    """The backoff stays the same or grows with each failure."""
+    """With each failure, the backoff stays the same or grows."""
     assert (backoff(one) <= backoff(other)) or one > other
 
 
@@ -35,7 +35,7 @@ def test_a_transport_or_configuration_fault_costs_no_retry(fault, count, limit):
 
 @given(counts, limits)
 def test_the_event_s_own_fault_is_counted(count, limit):
-    """A fault of the event adds one to its retry count."""
+    """A fault that the event itself causes adds one to the event's retry count."""
     assert retry_count_after(Fault.EVENT, count, limit) == count + 1
     assert Fault.EVENT.is_the_events_own
     assert Fault.PERMANENT.is_the_events_own
@@ -43,7 +43,7 @@ def test_the_event_s_own_fault_is_counted(count, limit):
 
 @given(counts, limits)
 def test_a_permanent_fault_makes_the_event_dead_at_once(count, limit):
-    """A permanent fault raises the retry count to the limit, and always above its old value."""
+    """A permanent fault raises the retry count to the limit, and always above the old count."""
     after = retry_count_after(Fault.PERMANENT, count, limit)
     assert after >= limit
     assert after > count
@@ -51,7 +51,7 @@ def test_a_permanent_fault_makes_the_event_dead_at_once(count, limit):
 
 @given(st.text(), st.text())
 def test_an_error_text_is_one_line_of_at_most_500_characters(code, reason):
-    """The text for ``lastError`` has the error's class and message, without line breaks."""
+    """The error text for ``lastError`` has the error's class and message, without line breaks."""
     text = error_text(code, reason)
     assert len(text) <= 500
     assert text.splitlines() in ([text], [])

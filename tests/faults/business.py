@@ -1,4 +1,4 @@
-"""Run normal work during a fault: a publisher, and customers whose gateways call again until they get a reply."""
+"""Run normal work during a fault: a publisher, and customers whose gateways repeat each call until payctl replies."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ AGAIN_AFTER = 0.05
 
 @dataclass
 class Business:
-    """Payments, their callbacks, and the replies to the gateways. All of them use ``engine``."""
+    """Payments, their callbacks, and the replies to the gateways. All of these use ``engine``."""
 
     engine: Engine
     bootstrap: str
@@ -46,7 +46,7 @@ class Business:
     reported: dict[str, str] = field(default_factory=dict)
     payments: list[SandboxPayment] = field(default_factory=list)
     failures: list[UnavailableError] = field(default_factory=list)
-    """The errors of callbacks that the gateways will repeat."""
+    """The errors from callbacks that the gateways will repeat."""
     refused: int = 0
     """The number of payments that could not be stored."""
     reports: list[PublishReport] = field(default_factory=list)
@@ -54,7 +54,7 @@ class Business:
     _lock: Lock = field(default_factory=Lock)
 
     def pay(self, stop: Event) -> None:
-        """Create a payment. Let its gateway call again until it gets a reply or ``stop`` is set."""
+        """Create a payment. Let the payment's gateway call again until it gets a reply or ``stop`` is set."""
         try:
             with self.engine.begin() as connection:
                 payment = insert_payment(connection)
@@ -74,7 +74,7 @@ class Business:
             self.reported[payment.id] = "COMPLETED"
 
     def insert(self, number: int, *, age: timedelta) -> list[SandboxPayment]:
-        """Insert payments without a callback. Their gateways have not called yet."""
+        """Insert payments whose gateways have not called back yet."""
         with self.engine.begin() as connection:
             made = [insert_payment(connection, age=age) for _ in range(number)]
         self.payments += made
@@ -100,7 +100,10 @@ class Business:
 
     @contextmanager
     def running(self, customers: int = 4, publishers: int = 1) -> Iterator[None]:
-        """Let customers pay and publishers publish during the block. After it, publish until nothing is pending."""
+        """Let customers pay and publishers publish during the ``with`` block.
+
+        After the block, publish until no event is pending.
+        """
         closed, stop = Event(), Event()
 
         def buy() -> None:

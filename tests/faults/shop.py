@@ -1,4 +1,4 @@
-"""A shop's database, payctl's commands on it as processes, and a kill at each of their points."""
+"""A shop's database, and payctl processes that use this database and can be killed at each point."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ticketbottle_payctl.cli.app.main import app
 from ticketbottle_payctl.sandbox.server import wait_until
 
 LAST_POINT = 200
-"""The number of points after which a command fails the test, because it is in an endless loop."""
+"""The number of points after which a command counts as an endless loop and fails the test."""
 
 OTHERS = """
     SELECT count(*) FROM pg_stat_activity
@@ -27,7 +27,7 @@ OTHERS = """
 
 
 class Command(NamedTuple):
-    """A payctl command, and the exit codes that it may have without a fault."""
+    """A payctl command, and the exit codes that are valid when no fault is injected."""
 
     arguments: tuple[str, ...]
     stdin: bytes = b""
@@ -36,14 +36,14 @@ class Command(NamedTuple):
 
 @dataclass
 class Shop:
-    """A database with the checker's audit, and payctl's commands on it."""
+    """A database with the checker's audit, and payctl commands that use this database."""
 
     engine: Engine
     command: list[str]
     environment: Mapping[str, str] = field(repr=False)
 
     def run(self, command: Command, **changes: str) -> subprocess.CompletedProcess[bytes]:
-        """Run a command as a process to its end, and return the completed process."""
+        """Run a command as a process, wait for it to finish, and return the completed process."""
         return subprocess.run(
             [*self.command, *command.arguments],
             input=command.stdin,
@@ -65,7 +65,7 @@ class Shop:
         """Kill a command at its first point, then at its second, and so on.
 
         Yield the number and the command after each kill. ``begin`` prepares the database and returns the command. The
-        last run of the command ends before it reaches its point.
+        last run ends before it reaches its point.
         """
         for number in range(1, LAST_POINT):
             command = begin(number)

@@ -1,4 +1,4 @@
-"""Test payctl on a machine whose clock is a day wrong, jumps, or has another zone. The database's time decides."""
+"""Test payctl on a machine whose clock is a day off, jumps, or has another time zone. The database's time applies."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ VIETNAM = timezone(timedelta(hours=7))
 CLOCKS = [("+1d", "UTC"), ("-1d", "Asia/Ho_Chi_Minh"), ("@2026-11-01 01:59:59", "America/New_York")]
 """Offsets of the machine's clock and its time zones.
 
-The last one is a second before New York's clocks go back an hour.
+The last entry is one second before New York's clocks go back an hour.
 """
 
 FARTHEST = """
@@ -46,7 +46,7 @@ def clock(made, tmp_path):
 
 @pytest.fixture
 def elsewhere(shop, clock, tmp_path, monkeypatch):
-    """Yield the shop with a payctl that runs with the fake clock."""
+    """Yield a shop whose payctl processes run with the fake clock."""
     with monkeypatch.context() as patch:
         for name, value in clock.environment.items():
             patch.setenv(name, value)
@@ -70,7 +70,7 @@ class DatedGateways(Gateways):
 
 @pytest.mark.parametrize(("offset", "zone"), CLOCKS)
 def test_a_wrong_clock_changes_no_instant_and_no_decision(elsewhere, clock, offset, zone):
-    """With a wrong clock, payctl takes the time of events, receipts, ages, retention and queries from the database."""
+    """With a wrong clock, payctl takes the time for events, receipts, ages, retention and queries from the database."""
     shop = elsewhere
     shop.environment = {**shop.environment, "TZ": zone}
     clock.set(offset)

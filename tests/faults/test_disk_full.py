@@ -1,4 +1,7 @@
-"""Test a full disk of the database, of the broker or of an archive. Later the disk has free space again."""
+"""Test that payctl survives a full disk of the database, the broker or an archive.
+
+In each test, the disk later has free space again.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ from ticketbottle_payctl.store.db.migrations import upgrade
 pytestmark = pytest.mark.timeout(180)
 
 TIGHT = {"max_wal_size": "32MB", "min_wal_size": "32MB"}
-"""PostgreSQL settings that limit the size of the server's log, so that the log fits on the small disk."""
+"""PostgreSQL settings that limit the write-ahead log's size, so that the log fits on the small disk."""
 
 GROW = {
     "the tables": "INSERT INTO heap SELECT repeat('x', 900) FROM generate_series(1, 1000)",
@@ -48,7 +51,7 @@ def disk(made):
 
 @pytest.fixture
 def small_server(disk):
-    """Yield a small disk, and a PostgreSQL server with its data and log on this disk."""
+    """Yield a small disk, and a PostgreSQL server with its data and write-ahead log on this disk."""
     place = disk(160)
     server = started_or_skipped(lambda: Postgres(binaries=POSTGRES, within=place.path, settings=TIGHT))
     engine = engine_of(server.create_database("payments"))
@@ -72,9 +75,9 @@ def until_it_fails(engine, sql):
 @pytest.mark.postgres
 @pytest.mark.parametrize("what", GROW)
 def test_a_full_disk_of_the_database_loses_nothing(small_server, mock_kafka, what):
-    """Callbacks are refused until there is space, and no unsent event is marked as published.
+    """While the database's disk is full, callbacks are refused, and no unsent event is marked as published.
 
-    If a table cannot grow, the statement fails. If the log cannot grow, the whole server crashes.
+    If a table cannot grow, the statement fails. If the write-ahead log cannot grow, the whole server crashes.
     """
     place, server, engine = small_server
     business = Business(engine, mock_kafka.bootstrap)
@@ -97,9 +100,9 @@ def test_a_full_disk_of_the_database_loses_nothing(small_server, mock_kafka, wha
 @pytest.mark.kafka
 @pytest.mark.xdist_group("kafka")
 def test_a_full_disk_of_the_broker_loses_nothing(engine, disk):
-    """A full disk stops Apache Kafka, and no event is lost.
+    """A full disk stops Apache Kafka, but payctl loses no event and still settles callbacks.
 
-    Callbacks continue. Events wait without losing a retry until Kafka runs again.
+    Events use up no retry while they wait for Kafka to run again.
     """
     audit.install(engine)
     place = disk(64)
@@ -128,7 +131,7 @@ def test_a_full_disk_of_the_broker_loses_nothing(engine, disk):
 def test_a_full_disk_of_an_archive_deletes_nothing(shop, disk):
     """On a full disk, the cleanup deletes nothing, exits with 4, and says what to do.
 
-    With enough space, it archives and deletes the events.
+    Once there is enough space, the cleanup archives and deletes the events.
     """
     place = disk(1)
     archive = place.path / "archive.ndjson.gz"

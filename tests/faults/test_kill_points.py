@@ -1,6 +1,6 @@
-"""Kill each command after each of its statements, writes, requests and sends.
+"""Test each command by killing it after each SQL statement, write, request and send.
 
-Then run it again and check the result.
+Each test then runs the command again and checks the result.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def test_a_callback_is_processed_once_whatever_kills_its_process(shop, scenario,
 def test_a_cleanup_that_is_killed_at_any_point_deletes_only_what_is_archived(shop, tmp_path):
     """After a kill, the next cleanup removes an incomplete batch and continues.
 
-    Each event is in the table, in the archive, or in both.
+    Every event is still in the table, in the archive, or in both.
     """
     archive = tmp_path / "archive.ndjson.gz"
     command = Command(("cleanup", "--archive", str(archive), "--batch-size", "2", *ANSWER))
@@ -92,7 +92,7 @@ def test_a_cleanup_that_is_killed_at_any_point_deletes_only_what_is_archived(sho
 
 
 def requeued(shop):
-    """Return how often each event was requeued, according to the record of the runs."""
+    """Return how often each event was requeued, according to the recorded runs."""
     return shop.query("SELECT count(*) FROM payctl.run_items WHERE outcome = 'requeued' GROUP BY item_id")
 
 
@@ -107,7 +107,7 @@ def resume(run_id):
 
 
 def test_a_replay_that_is_killed_at_any_point_requeues_each_event_once(shop):
-    """After a kill, a recorded replay can be resumed. Without a record, no event was requeued."""
+    """A replay that was recorded before the kill can be resumed. If it was not recorded, no event was requeued."""
 
     def begin(_number):
         with shop.engine.begin() as connection:
@@ -147,7 +147,10 @@ def test_a_resumed_replay_that_is_killed_at_any_point_can_be_resumed_again(shop)
 
 
 def test_reconcile_payments_that_is_killed_at_any_point_settles_each_payment_once(shop):
-    """After a kill, settled payments stay settled with one event each. The next run queries the other payments."""
+    """After a kill, settled payments stay settled, with one event each.
+
+    The next run queries the gateways about the rest.
+    """
     sent, reported = {}, {}
     with serving(Gateways()) as gateways:
         shop.environment = {**shop.environment, **gateways.environment}

@@ -50,9 +50,9 @@ def of_a_new_client(url):
 
 @pytest.mark.parametrize("size", [4, 1])
 def test_callbacks_and_publishers_share_few_connections(shop, pooler, mock_kafka, size):
-    """Two publishers and six customers share few connections. Each event is sent once and in order.
+    """Even if two publishers and six customers share a few connections, each event is sent once and in order.
 
-    This is also true for a single connection. Afterwards no connection keeps a setting or a lock of a transaction.
+    This is also true for a single connection. Afterwards, no connection keeps a transaction's settings or locks.
     """
     url = pooler(size).url
     business = Business(engine_of(url), mock_kafka.bootstrap)
@@ -66,7 +66,7 @@ def test_callbacks_and_publishers_share_few_connections(shop, pooler, mock_kafka
 
 
 def test_a_second_publisher_of_a_shard_is_kept_out(shop, pooler, mock_kafka):
-    """A publisher's advisory locks work through the pooler, because they belong to a transaction."""
+    """A publisher's advisory locks work through PgBouncer, because the locks belong to a transaction."""
     engine = engine_of(pooler(4).url)
     with shop.engine.begin() as connection:
         insert_events(connection, 2)
@@ -81,7 +81,7 @@ def test_a_second_publisher_of_a_shard_is_kept_out(shop, pooler, mock_kafka):
 
 
 def test_the_commands_work_through_the_pooler(shop, pooler):
-    """Commands that read, commands that change, and migrations work without their own session."""
+    """Commands that read data, commands that change data, and migrations work without their own database session."""
     with shop.engine.begin() as connection:
         insert_events(connection, 3, state="dead")
         insert_events(connection, 3, state="published", age=timedelta(days=9))
@@ -101,7 +101,7 @@ def test_the_pooler_refuses_options_of_the_url_and_the_error_says_so(pooler):
 
 
 def test_the_limits_of_each_transaction_hold_where_startup_options_are_ignored(pooler):
-    """Each transaction sets its own time limits, so they do not depend on startup options."""
+    """If startup options are ignored, each transaction still has its time limits, because payctl sets them itself."""
     engine = engine_of(f"{pooler(2, ignore_startup_parameters='options').url}?options=-c%20statement_timeout%3D1")
     with transaction(engine, Limits(statement=timedelta(seconds=7))) as connection:
         assert connection.exec_driver_sql("SHOW statement_timeout").scalar_one() == "7s"

@@ -56,7 +56,7 @@ def synchronous(primary):
 
 
 def both(primary, standby):
-    """Return a URL with both servers. libpq chooses the server that accepts writes."""
+    """Return a URL with the primary and the standby. libpq chooses the server that accepts writes."""
     parts = urlsplit(primary.url(DATABASE))
     query = f"host=127.0.0.1,127.0.0.1&port={primary.port},{standby.port}&target_session_attrs=read-write"
     return parts._replace(query=query).geturl()
@@ -73,7 +73,7 @@ def caught_up(primary, standby):
 def through_a_proxy(primary):
     """Yield a proxy in front of the primary, and a URL with the proxy's port.
 
-    The proxy stands for a cluster's address.
+    The proxy acts as the cluster's address.
     """
     parts, port = urlsplit(primary.url(DATABASE)), free_port()
     with Proxy(port, primary.port) as proxy:
@@ -101,7 +101,8 @@ def test_a_synchronous_standby_s_promotion_loses_no_event(pair, mock_kafka):
 def test_reconcile_repairs_what_an_asynchronous_standby_had_not_received(pair, mock_kafka):
     """After a failover, lost payments are PENDING again. Reconcile settles them, and each gets a new event.
 
-    Kafka then contains two events for each payment: the event that the failover lost, and the new one with another id.
+    Kafka then contains two events for each payment. One is the event that the failover lost, and the other has a new
+    id.
     """
     primary, standby = pair
     with through_a_proxy(primary) as (proxy, url), serving(Gateways()) as gateways:

@@ -1,9 +1,9 @@
-"""Run ``make fuzz``: try inputs from attackers or mistakes in payctl's own code, guided by coverage.
+"""Run ``make fuzz``, which tests payctl's code with the inputs of attackers and of careless users, guided by coverage.
 
-Each target in tests/fuzz/targets.py is one kind of input and a check of its guarantees. The targets need no database
-and no broker. A failed check ends with exit code 1, saves the input below build/fuzz/found, and prints the command that
-repeats it. Several runs add up: ``--page`` adds the run to those of docs/explanation/reliability.md. Ctrl-C ends a run
-early, and the inputs that were tried until then count.
+Each target in tests/fuzz/targets.py is one kind of input with a check of payctl's guarantees. The targets need no
+database and no broker. If a check fails, the run saves the input below build/fuzz/found, prints the command that
+repeats the check, and exits with 1. ``--page`` adds the run to the runs in docs/explanation/reliability.md. Ctrl-C ends
+a run early, and the inputs that were already tried still count.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def main() -> int:
 
 
 def repeat(path: Path) -> int:
-    """Check one input again without the fuzzer. Its error is raised unchanged."""
+    """Check one input again without the fuzzer. An error of the check is raised unchanged."""
     TARGETS[path.resolve().parent.name].load()(path.read_bytes())
     sys.stdout.write("nothing wrong\n")
     return 0

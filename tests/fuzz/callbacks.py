@@ -43,9 +43,9 @@ NO_DATABASE = NoDatabase()
 
 
 def request_in(data: bytes, largest: int = LARGEST) -> tuple[str, Request]:
-    """Return a gateway and a request to it.
+    """Return a gateway and a request from it.
 
-    The first byte chooses the gateway, and the rest is the body or the query.
+    The first byte chooses the gateway, and the remaining bytes are the body or the query.
     """
     name, content = merchant.NAMES[(data[0] - 65 if data else 0) % 4], expanded(data[1:], largest)
     if name == "vnpay":
@@ -54,7 +54,7 @@ def request_in(data: bytes, largest: int = LARGEST) -> tuple[str, Request]:
 
 
 def forged(data: bytes) -> None:
-    """Assert that a request without a valid signature gets the reply for a bad signature and changes no table."""
+    """Assert that a request without a valid signature gets the bad-signature reply and changes no table."""
     name, request = request_in(data)
     report = process_webhook(NO_DATABASE, request, GATEWAYS[name], merchant.CREDENTIALS[name])  # type: ignore[arg-type]
     assert report.outcome is WebhookOutcome.REFUSED
@@ -87,7 +87,7 @@ def altered(data: bytes) -> None:
 
 
 def signed(data: bytes) -> None:
-    """Assert that validly signed content gives a sound callback, is kept for the operator, or is refused."""
+    """Assert that validly signed content becomes a valid callback, is kept for the operator, or is refused."""
     name, request = with_signature(data)
     verdict = GATEWAYS[name].verify(request, merchant.CREDENTIALS[name])
     if isinstance(verdict, Callback):
@@ -114,7 +114,7 @@ def explained(data: bytes) -> None:
 
 
 def with_signature(data: bytes) -> tuple[str, Request]:
-    """Return a gateway and a request to it, with a valid signature for any content."""
+    """Return a gateway and a request whose signature is valid, whatever its content."""
     name, unsigned = request_in(data, _SHORT)
     content = unsigned.body.decode("utf-8", "replace")
     if name == "zalopay":
@@ -125,16 +125,16 @@ def with_signature(data: bytes) -> tuple[str, Request]:
 
 
 def _vnpay(query: str) -> Request:
-    """Return a query with a signature over its ``vnp_`` parameters, sorted by name and not decoded."""
+    """Return a query with a signature over its ``vnp_`` parameters, which are sorted by name and not decoded."""
     pairs = sorted(pair for pair in query.split("&") if pair.startswith("vnp_"))
     text = "&".join(pairs)
     return Request("GET", "/", f"{text}&vnp_SecureHash={merchant.vnpay_signature(text)}")
 
 
 def _payos(document: str) -> Request:
-    """Return a body with data that is signed like on PayOS's server.
+    """Return a body whose data is signed as PayOS's server signs it.
 
-    Data that payctl cannot print gets a wrong signature.
+    If payctl cannot print the data, use a wrong signature.
     """
     whole = f'{{"code":"00","data":{document},"signature":"%s"}}'
     try:
@@ -156,7 +156,7 @@ def _momo(document: str) -> Request:
 
 
 def _is_constant(detail: str) -> None:
-    """Assert that a detail is one of payctl's own short texts."""
+    """Assert that a detail is one of payctl's own short strings."""
     assert detail.isascii()
     assert detail.isprintable()
     assert len(detail) < _LONGEST_DETAIL
@@ -177,7 +177,7 @@ def _is_sound(callback: Callback) -> None:
 
 
 def _decides(name: str, callback: Callback) -> None:
-    """Assert that a decision obeys the rules of ``domain/payment.py`` in every state of the payment."""
+    """Assert that a decision obeys the rules of ``domain/payment.py`` for every payment state."""
     if callback.outcome is Outcome.IGNORED or callback.amount is None:
         return
     for status, amount in product((*PaymentStatus, "REFUNDED"), (callback.amount, callback.amount + 1)):

@@ -1,4 +1,4 @@
-"""Check the configuration: environment variables, DATABASE_URL and the file of profiles."""
+"""Check the configuration, which is environment variables, DATABASE_URL and the profiles file."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _URL = "postgresql://u@h/d"
 
 
 def environment(data: bytes) -> None:
-    """Assert that any environment gives settings, or an error that names a variable and shows no value."""
+    """Assert that any environment produces settings, or an error that names a variable and shows no value."""
     draw, environ = Draw(data), {}
     while draw.left:
         name = draw.pick(VARIABLES)
@@ -57,7 +57,7 @@ def environment(data: bytes) -> None:
 
 
 def database_url(data: bytes) -> None:
-    """Assert that any DATABASE_URL gives connection parameters, or an error that quotes nothing from the URL."""
+    """Assert that any DATABASE_URL produces connection parameters, or an error that quotes nothing from the URL."""
     draw = Draw(data)
     text = draw.utf8()
     environ = {"PGSSLMODE": draw.variable(), "PGSSLROOTCERT": draw.variable()} if draw.left else {}
@@ -82,7 +82,7 @@ def database_url(data: bytes) -> None:
 
 
 def profiles_file(data: bytes) -> None:
-    """Assert that any file of profiles can be read, or is refused with an error that shows no value."""
+    """Assert that any profiles file either can be read or is refused with an error that shows no value."""
     path = file_with(data, "config.toml")
     shown = _names_a_secret(data)
     with suppress(ConfigError) if shown else only(ConfigError):
@@ -100,7 +100,7 @@ def profiles_file(data: bytes) -> None:
 
 
 def _names_a_secret(data: bytes) -> bool:
-    """Return whether the name of a table or key contains the secret. An error may show this name."""
+    """Return whether the name of a table or key contains the secret. An error is allowed to show that name."""
     try:
         document = tomllib.loads(data.decode())
     except ValueError:

@@ -16,7 +16,7 @@ _LARGEST_PIECE = 1_000_000
 
 
 class Course:
-    """A run of some targets. Each target first gets a short piece. After that, faster targets get more inputs."""
+    """A run of some targets. Each target first gets a few inputs. After that, faster targets get more inputs."""
 
     def __init__(self, names: Sequence[str], inputs: int, least: int, seed: int, workers: int) -> None:
         self._names = names
@@ -31,7 +31,7 @@ class Course:
         }
 
     def run(self) -> dict[str, Tried]:
-        """Run all pieces. Return the number of inputs and the findings for each target."""
+        """Run all pieces of work. Return the number of inputs and the findings for each target."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: self._stop())
         first = max(1, min(_FIRST, self._least or _FIRST, self._inputs // len(self._names)))
@@ -43,7 +43,7 @@ class Course:
         return self._found
 
     def _rest(self) -> Iterator[Piece]:
-        """Yield the remaining pieces, one of each target in turn.
+        """Yield the remaining pieces, one target after another.
 
         Faster targets get more of the inputs above the minimum.
         """
@@ -88,7 +88,7 @@ class Course:
         sys.stderr.write(f"{outcome.target}: {outcome.inputs:,} inputs in {outcome.seconds:.0f} s\n")
 
     def _stop(self) -> None:
-        """End the running pieces and start no other piece."""
+        """End the running pieces and start no new piece."""
         self._enough = True
         for process in list(self._running):
             process.terminate()

@@ -1,7 +1,7 @@
 """Read values from the bytes of one input.
 
-The same bytes always give the same values, with and without a fuzzer. The byte FF ends a text. It never occurs in
-UTF-8, so an input stays readable. A fuzzer can insert and delete text without changing the other values.
+The same bytes always give the same values, with and without a fuzzer. The byte FF ends a string. This byte never occurs
+in UTF-8, so an input stays readable. A fuzzer can insert and delete text without changing the other values.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 END, TIMES = b"\xff", b"\xfe"
 LARGEST = 70_000
-"""The largest text in bytes, which is above every limit on the size of a callback."""
+"""The length, in bytes, of the largest string. It is above every limit on a callback's size."""
 
 _DEEPEST = 4
 
@@ -21,7 +21,8 @@ _DEEPEST = 4
 def expanded(data: bytes, largest: int = LARGEST) -> bytes:
     """Return the bytes, with the part before ``TIMES`` repeated.
 
-    If the byte after ``TIMES`` is *n*, the part appears *n* x *n* times. So a short input can become a large text.
+    If the byte after ``TIMES`` is *n*, the part appears *n* x *n* times. A short input can therefore become a large
+    string.
     """
     before, times, after = data.partition(TIMES)
     if not times:
@@ -31,7 +32,7 @@ def expanded(data: bytes, largest: int = LARGEST) -> bytes:
 
 
 class Draw:
-    """The values of one input. After its last byte, every number is 0 and every text is empty."""
+    """The values of one input. After the input's last byte, every number is 0 and every string is empty."""
 
     def __init__(self, data: bytes, largest: int = LARGEST) -> None:
         self._data = data
@@ -40,35 +41,35 @@ class Draw:
 
     @property
     def left(self) -> bool:
-        """Whether unread bytes are left."""
+        """Whether the input has unread bytes."""
         return self._at < len(self._data)
 
     def byte(self) -> int:
-        """Return the next byte, or 0 at the end."""
+        """Return the next byte, or 0 at the end of the input."""
         self._at += 1
         return self._data[self._at - 1] if self._at <= len(self._data) else 0
 
     def flag(self) -> bool:
-        """Return a boolean."""
+        """Return a drawn boolean."""
         return bool(self.byte() & 1)
 
     def pick(self, choices: Sequence[T]) -> T:
-        """Return one of the choices. The letter A chooses the first, B the second, and so on."""
+        """Return one of the choices. The byte A selects the first choice, B the second, and so on."""
         return choices[(self.byte() - 65) % len(choices)]
 
     def raw(self) -> bytes:
-        """Return the bytes up to the next ``END``, expanded."""
+        """Return the expanded bytes up to the next ``END``."""
         end = self._data.find(END, self._at)
         piece = self._data[self._at : end if end >= 0 else len(self._data)]
         self._at += len(piece) + 1
         return expanded(piece, self._largest)
 
     def text(self) -> str:
-        """Return a text. Each byte that is not UTF-8 becomes half of a surrogate pair."""
+        """Return a string. Each byte that is not valid UTF-8 becomes a lone surrogate."""
         return self.raw().decode("utf-8", "surrogateescape")
 
     def utf8(self) -> str:
-        """Return a text that can be encoded, because payctl requires this for every variable and argument."""
+        """Return a string that UTF-8 can encode, because payctl requires this for every variable and argument."""
         return self.raw().decode("utf-8", "replace")
 
     def variable(self) -> str:
@@ -76,7 +77,7 @@ class Draw:
         return self.utf8().replace("\0", "")
 
     def value(self, depth: int = 0) -> object:  # noqa: PLR0911 - one for each kind
-        """Return a value that JSON may contain."""
+        """Return a value that JSON can contain."""
         kind = self.byte() % (8 if depth < _DEEPEST else 6)
         match kind:
             case 0:

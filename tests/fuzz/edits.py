@@ -1,4 +1,4 @@
-"""Change a genuine callback step by step, like an attacker."""
+"""Change a genuine callback step by step, as an attacker would."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MOST = 6
 
 
 def edited(request: Request, name: str, draw: Draw) -> Request:
-    """Return the request after up to six changes of its bytes, its fields or its encoding."""
+    """Return the request after up to six changes to its bytes, its fields or its encoding."""
     in_query = name == "vnpay"
     content = request.query.encode() if in_query else request.body
     for _ in range(_MOST):
@@ -41,7 +41,7 @@ def _body(content: bytes, draw: Draw) -> bytes:
 
 
 def _member(content: bytes, draw: Draw, *, inside: bool) -> bytes:
-    """Set one field of the object, or of the object in ``data``. A byte may choose an existing field."""
+    """Set one field of the object, or of the object in ``data``. The input can select an existing field."""
     try:
         document = json.loads(content)
         target = document["data"] if inside else document
@@ -54,7 +54,7 @@ def _member(content: bytes, draw: Draw, *, inside: bool) -> bytes:
 
 
 def _spelled(content: bytes, draw: Draw) -> bytes:
-    """Encode the whole content in another way."""
+    """Encode the whole content in a different way."""
     match draw.byte() % 5:
         case 0:
             return b"\xef\xbb\xbf" + content
@@ -89,7 +89,7 @@ def _query(content: bytes, draw: Draw) -> bytes:
 
 
 def _bytes(content: bytes, draw: Draw) -> bytes:
-    """Replace, insert, delete or copy bytes at some place."""
+    """Replace, insert, delete or copy bytes at a drawn position."""
     place = (draw.byte() * 256 + draw.byte()) % (len(content) + 1)
     match draw.byte() % 4:
         case 0:

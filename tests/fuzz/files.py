@@ -1,4 +1,4 @@
-"""Check the files that an operator names: a replay's plan, a list of ids, an archive."""
+"""Check the files that an operator names, such as a replay plan, a list of ids or an archive."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _AS_IT_IS = b"#"
 
 
 def plans(data: bytes) -> None:
-    """Assert that any file is refused, or is a plan that can be shown and written again.
+    """Assert that any file either is refused or is a plan that can be shown and written again.
 
-    Unless the input begins with ``#``, the digest in its first line is corrected first, so that the content is read.
+    Unless the input begins with ``#``, correct the digest in the first line first, so that payctl reads the content.
     """
     path = file_with(data[1:] if data[:1] == _AS_IT_IS else _with_digest(data), "plan")
     with only(InputError):
@@ -81,7 +81,7 @@ def ids(data: bytes) -> None:
 
 
 def archives(data: bytes) -> None:
-    """Assert that an archive can be read and extended, or is refused and left unchanged."""
+    """Assert that an archive either can be read and extended, or is refused and left unchanged."""
     content = data[1:] if data[:1] == _AS_IT_IS else b"".join(_members(Draw(data)))
     path = file_with(content, "archive.gz")
     before: list[object] | None = None
@@ -98,7 +98,7 @@ def archives(data: bytes) -> None:
 
 
 def _members(draw: Draw) -> Iterator[bytes]:
-    """Yield parts of a gzip file: whole, cut, changed, with another header, or not compressed."""
+    """Yield gzip members that are whole, cut, changed, uncompressed, or have another header."""
     while draw.left:
         kind = draw.byte() % 8
         text = draw.raw()

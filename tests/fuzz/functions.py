@@ -1,4 +1,4 @@
-"""Check API Gateway's events and headers, as the webhook function receives them."""
+"""Check API Gateway events and headers as the webhook function receives them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]")
 
 
 def events(data: bytes) -> None:
-    """Assert that the webhook function answers any event, and prints only JSON lines without a secret."""
+    """Assert that the webhook function answers any event and prints only JSON lines without secrets."""
     event = event_in(data)
     printed = io.StringIO()
     with _environment(), redirect_stdout(printed), redirect_stderr(printed):
@@ -44,7 +44,10 @@ def events(data: bytes) -> None:
 
 @contextmanager
 def _environment() -> Iterator[None]:
-    """Give the function its own variables. Replacing the whole mapping is faster than setting each variable."""
+    """Give the function its own environment variables.
+
+    Replacing the whole mapping is faster than setting each variable.
+    """
     kept, os.environ = os.environ, ENVIRONMENT  # type: ignore[assignment]
     try:
         yield
@@ -53,10 +56,7 @@ def _environment() -> Iterator[None]:
 
 
 def event_in(data: bytes) -> object:
-    """Return an event. An input that is JSON is the event itself.
-
-    Otherwise the event is drawn from the input's bytes.
-    """
+    """Return an event. If the input is JSON, it is the event. Otherwise, draw the event from the input's bytes."""
     if data[:1] in {b"{", b"[", b'"'}:
         try:
             return json.loads(data)
@@ -79,7 +79,7 @@ def event_in(data: bytes) -> object:
 
 
 def headers(data: bytes) -> None:
-    """Assert that a header value for logs, rows and messages has its documented form, or is left out."""
+    """Assert that a header value for logs, rows and messages has its documented format or is left out."""
     draw = Draw(data)
     sent, own, trace = draw.text(), draw.text(), draw.text()
     event = {"headers": {"x-correlation-id": sent}, "requestContext": {"requestId": own}}

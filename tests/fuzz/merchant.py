@@ -1,4 +1,7 @@
-"""A merchant with canaries as keys, and its genuine callbacks, which are signed without the verifiers' code."""
+"""A merchant whose keys are canaries, and the merchant's genuine callbacks.
+
+The callbacks are signed without the verifiers' code.
+"""
 
 from __future__ import annotations
 
@@ -26,21 +29,22 @@ _REFERENCES = {"zalopay": f"261205_{CODE}", "payos": "9f2c4e6a8b0d1f3a"}
 
 
 def genuine(name: str) -> list[Request]:
-    """Return a gateway's callbacks in every scenario, signed with the merchant's keys."""
+    """Return a gateway's callbacks for every scenario, signed with the merchant's keys."""
     payment = SandboxPayment("p-1", CODE, 450_000, name, _REFERENCES.get(name, CODE))
     wanted = [each for each in scenarios(name) if each is not Scenario.BAD_SIGNATURE]
     return [callback(payment, scenario, KEYS) for scenario in wanted]
 
 
 def signature(name: str, text: str) -> str:
-    """Return the gateway's hex HMAC of a text with the merchant's key."""
+    """Return the gateway's hex HMAC of a string, computed with the merchant's key."""
     return hmac.digest(KEYS[SIGNING[name]].encode(), text.encode("utf-8", "replace"), "sha256").hex()
 
 
 def signed_fields(name: str, request: Request) -> object:
-    """Return the content that a request's signature covers. Read it with the standard library only.
+    """Return the content that a request's signature covers. Use only the standard library to read it.
 
-    Values with the same signed text are equal. The request must be an accepted one, and therefore valid JSON.
+    Values with the same signed string are equal. The request must be one that payctl accepted, so its body is valid
+    JSON.
     """
     if name == "vnpay":
         pairs = parse_qsl(request.query, keep_blank_values=False)
@@ -66,5 +70,5 @@ def _printed(value: object) -> str:
 
 
 def vnpay_signature(text: str) -> str:
-    """Return VNPay's hex HMAC of a text with the merchant's key."""
+    """Return VNPay's hex HMAC of a string, computed with the merchant's key."""
     return hmac.digest(KEYS["VNPAY_HASH_SECRET"].encode(), text.encode(), "sha512").hex()

@@ -1,4 +1,6 @@
-"""Run one process of ``make fuzz``. It tries inputs of a target up to a number of inputs or the first finding.
+"""Run one process of ``make fuzz``.
+
+The process tries inputs for a target until it reaches a number of inputs or the first finding.
 
 The arguments after the target and the folder are passed to libFuzzer. atheris measures the coverage of payctl's own
 code for libFuzzer.
@@ -16,7 +18,7 @@ import atheris
 from tests.fuzz.targets import TARGETS
 
 MOST_CPU = 2.0
-"""The processor time in seconds that one input may take."""
+"""The maximum processor time, in seconds, for one input."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Check an operator's input: times, durations, zones, selectors, and the fields of a simulated callback."""
+"""Check an operator's input, which is times, durations, zones, selectors, and the fields of a simulated callback."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _SESSION = Session("list outbox", Shared(quiet=True, tz="Asia/Ho_Chi_Minh"), Ser
 
 
 def times_and_zones(data: bytes) -> None:
-    """Assert that any text is refused, or is an instant, a duration, a rate or a zone within its bounds."""
+    """Assert that any string is refused, or is an instant, a duration, a rate or a zone within its bounds."""
     draw = Draw(data)
     zone, text = draw.pick((*ZONES, None)), draw.utf8()
     if zone is None:
@@ -68,7 +68,7 @@ def _zone(text: str) -> None:
 
 
 def selectors(data: bytes) -> None:
-    """Assert that the values of a selection reach SQL only as parameters, and that a shell does not change them."""
+    """Assert that selector values reach SQL only as parameters, and that a shell does not change the values."""
     draw = Draw(data, 400)  # shlex reads long texts slowly
     with suppress(typer.BadParameter), only(InputError):  # a typed value may be quoted
         chosen = _selector(draw)
@@ -121,7 +121,7 @@ def _harmless(chosen: Selector) -> Selector:
 def changes(data: bytes) -> None:
     """Assert that a simulated callback with changed fields has the gateway's signature, or is refused.
 
-    The verifier, which shares no code with the simulator, checks the signature.
+    The verifier checks the signature and shares no code with the simulator.
     """
     draw = Draw(data)
     name = draw.pick(merchant.NAMES)
