@@ -161,7 +161,7 @@ def test_a_cause_names_the_process_and_the_time(evidence, words):
     ],
 )  # fmt: skip
 def test_no_replay_is_advised_for_an_event_that_would_die_again(group, blocked, advice, command):
-    """payctl recommends no replay for an event that is too large for payctl, has no topic, or is superseded."""
+    """The diagnosis recommends no replay for an event that is too large for payctl, has no topic, or is superseded."""
     waiting = [blocked] if blocked else []
     found = causes(seen(*waiting, dead=1, blocked=len(waiting), dead_groups=[group]), ANSWERED)
     dead = next(cause for cause in found if cause.kind is CauseKind.DEAD)
@@ -391,7 +391,7 @@ def test_a_publisher_counts_as_running_for_90_seconds():
 
 
 def test_a_backlog_is_overtaken_if_a_newer_event_was_sent():
-    """payctl does not report the `backlog` cause if an event that is over two minutes younger was already sent."""
+    """The `backlog` cause is not reported if an event that is over two minutes younger was already sent."""
     newest = LATE - OVERDUE_AFTER.total_seconds()
     kinds = [
         causes(seen(READY, publishers=[WORKS], newest_sent_s=seconds), ANSWERED)[0].kind
@@ -422,7 +422,7 @@ def test_dead_events_of_other_errors_are_counted_apart():
 
 
 def test_release_is_advised_only_if_every_dead_type_is_superseded():
-    """payctl does not recommend `--on-dead release` for a group with several event types or one that blocks nothing."""
+    """`--on-dead release` is not recommended for a group with several event types or one that blocks nothing."""
     both = TOO_LARGE._replace(event_types=[FAILED, "PAYMENT_CANCELLED"])
     nothing_blocked = causes(seen(dead=1, dead_groups=[both._replace(event_types=[])]), ANSWERED)
     found = causes(seen(SUPERSEDED, dead=1, blocked=1, dead_groups=[both]), ANSWERED)

@@ -24,24 +24,27 @@ KEYS = {
     "MOMO_ACCESS_KEY": CANARIES.letters("MOMO_ACCESS_KEY"),
     "MOMO_SECRET_KEY": CANARIES.letters("MOMO_SECRET_KEY"),
 }
-"""A merchant's settings for all gateways. Each secret is a canary."""
+"""A merchant's settings for all gateways. Each secret value is a canary."""
 
 PASSWORD = CANARIES.letters("PASSWORD", 18)
 """A password that no input contains."""
 
 SECRET = CANARIES.letters("SECRET", 18)
-"""A secret that inputs may contain. It is one of each target's words, so the fuzzer can put it anywhere."""
+"""A secret that inputs may contain. The secret is one of each target's words, so the fuzzer can put it anywhere."""
 
 _LIKE_A_CANARY = re.compile("[GHJKMNPQRSTVWXZghjkmnpqrstvwxz]{6}")
 OWN_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-"""The escape sequence that payctl uses to colour a word."""
+"""A pattern for the escape sequences with which payctl colours a word."""
 
 _NEVER_SHOWN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 @contextmanager
 def only(*kinds: type[Exception]) -> Iterator[None]:
-    """Run the block and suppress these errors. Assert that the text of a suppressed error contains no secret."""
+    """Run the ``with`` block and suppress these errors.
+
+    Assert that the text of a suppressed error contains no secret.
+    """
     try:
         yield
     except kinds as error:
@@ -49,7 +52,7 @@ def only(*kinds: type[Exception]) -> Iterator[None]:
 
 
 def text_of(error: Exception) -> str:
-    """Return the text of an error that a user sees, which includes its hint."""
+    """Return the text that a user sees for an error, including the hint."""
     hint = error.hint if isinstance(error, PayctlError) else ""
     return f"{error} {hint}"
 
@@ -61,7 +64,7 @@ def keeps_secrets(text: str, *, given: str = "") -> None:
 
 
 def is_harmless(text: str, *, colour: bool = False, tabs: bool = False) -> None:
-    """Assert that the text has no control character except line ends, and colours or tabs if they are allowed."""
+    """Assert that the text has no control characters except line ends, and colours or tabs where these are allowed."""
     shown = OWN_COLOUR.sub("", text) if colour else text
     if shown.isascii() and shown.replace("\n", "").replace("\t" if tabs else "", "").isprintable():
         return
@@ -71,6 +74,6 @@ def is_harmless(text: str, *, colour: bool = False, tabs: bool = False) -> None:
 
 
 def is_text(text: str) -> None:
-    """Assert that PostgreSQL can store this text."""
+    """Assert that PostgreSQL can store this string."""
     assert "\0" not in text
     text.encode()

@@ -1,4 +1,4 @@
-"""Check how foreign text is written for a terminal, for a program and for a log."""
+"""Check how payctl writes untrusted text for a terminal, for a program and for a log."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ _KINDS = (OUTBOX, PAYMENTS, RECEIPTS)
 _NARROWEST = 40
 _LONGEST = 1500
 _SHORTEST_ALONE = 30
-"""The width in columns that folding leaves for indented text. A longer word may not fit."""
+"""The width, in columns, that folding leaves for indented text. A longer word might not fit."""
 
 csv.field_size_limit(10**7)
 
 
 @contextmanager
 def columns(number: int) -> Iterator[None]:
-    """Set the terminal's width in columns during the block."""
+    """Set the terminal's width, in columns, during the ``with`` block."""
     kept, os.environ = os.environ, {"COLUMNS": str(number), "LINES": "24"}  # type: ignore[assignment]
     try:
         yield
@@ -60,13 +60,13 @@ def surface_in(draw: Draw) -> Surface:
 
 
 def part_in(draw: Draw) -> Part:
-    """Return a text with or without a style."""
+    """Return a string with or without a style."""
     style, text = draw.pick(_STYLES), draw.text()
     return text if style is None else Styled(text, style)
 
 
 def text_of(part: Part) -> str:
-    """Return a part's text without its style."""
+    """Return the text of a part without its style."""
     return part.text if isinstance(part, Styled) else part
 
 
@@ -132,7 +132,7 @@ def machine(data: bytes) -> None:
 
 
 def redaction(data: bytes) -> None:
-    """Assert that redaction hides a registered secret, a URL's password and a MAC, whatever text is around them."""
+    """Assert that redaction hides a registered secret, a URL's password and a MAC, whatever text surrounds them."""
     register(Secret(SECRET))
     draw = Draw(data, _LONGEST)
     before, after = draw.text(), draw.text()
@@ -148,7 +148,7 @@ def redaction(data: bytes) -> None:
 
 
 def _cell(draw: Draw) -> object:
-    """Return a value of a row, which is mostly a text, and sometimes an instant or a number."""
+    """Return a cell value, which is usually a string and sometimes an instant or a number."""
     match draw.byte() % 6:
         case 0:
             return None
@@ -161,7 +161,7 @@ def _cell(draw: Draw) -> object:
 
 
 def _fits(text: str, width: int) -> None:
-    """Assert that a line is wider than the terminal only if its last word is too long, or if the text has a command."""
+    """Assert that a line is too wide for the terminal only if its last word is too long or the line has a command."""
     for line in OWN_COLOUR.sub("", text).split("\n"):
         if cell_len(line) > width and "payctl " not in text:
             *before, last = _WORD.findall(line)

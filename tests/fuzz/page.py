@@ -16,7 +16,7 @@ BEGIN, END = "<!-- written by make fuzz: begin -->", "<!-- written by make fuzz:
 
 
 class Tried(TypedDict):
-    """The number of inputs that a run tried for one target, and its findings."""
+    """The number of inputs that a run tried for one target, and the run's findings."""
 
     inputs: int
     seconds: float
@@ -32,7 +32,7 @@ def add(run: Mapping[str, Any]) -> None:
 
 
 def rewritten(page: str, runs: Sequence[Mapping[str, Any]]) -> str:
-    """Return the page with the part between the marks generated again from the runs."""
+    """Return the page with the part between the marks regenerated from the runs."""
     before, rest = page.split(BEGIN)
     _, after = rest.split(END)
     return f"{before}{BEGIN}\n\n{part(runs)}\n\n{END}{after}"

@@ -16,11 +16,14 @@ from ticketbottle_payctl.formats import cut
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build" / "fuzz"
 PATIENCE_S = 120
-"""The time limit in seconds for one input. ``one`` also limits the processor time, which depends less on the load."""
+"""The time limit, in seconds, for one input.
+
+``one`` also limits the processor time, which depends less on the machine's load.
+"""
 
 MEMORY_MB = 1024
 _LONGEST_ERROR = 400
-"""The characters of an error that the report shows. An error may quote a whole input."""
+"""The number of an error's characters that the report shows. An error can quote a whole input."""
 
 _EDGES = re.compile(r" cov: (\d+) ")
 _INPUTS = re.compile(r"stat::number_of_executed_units: +(\d+)")
@@ -30,7 +33,7 @@ _RAISED = re.compile(r"^ *=== Uncaught Python exception: ===\n(.*)", re.MULTILIN
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A number of inputs for one target. The seed and the corpus decide which inputs are tried."""
+    """A number of inputs for one target. The seed and the corpus determine which inputs are tried."""
 
     target: str
     inputs: int
@@ -39,7 +42,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of a piece. ``edges`` is the number of branches of payctl's code that were taken."""
+    """The result of a piece. ``edges`` is the number of branches taken in payctl's code."""
 
     target: str
     inputs: int
@@ -51,7 +54,7 @@ class Outcome:
 
 
 def run(piece: Piece, started: Callable[[subprocess.Popen[bytes]], None]) -> Outcome:
-    """Run a piece and wait for its end. Return its outcome."""
+    """Run a piece and wait for it to finish. Return its outcome."""
     folder = BUILD / "found" / piece.target
     corpus = BUILD / "corpus" / piece.target
     known = [each / piece.target for each in (SEEDS, FOUND)]
@@ -84,7 +87,7 @@ def _escaped(word: bytes) -> str:
 
 
 def _read(piece: Piece, log: str, code: int, seconds: float) -> Outcome:
-    """Read libFuzzer's report. A process that ends without a report is a finding too."""
+    """Read libFuzzer's report. A process that ends without a report also counts as a finding."""
     edges = [int(each) for each in _EDGES.findall(log)]
     inputs = _INPUTS.search(log)
     saved, raised = _SAVED.search(log), _RAISED.search(log)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 @cache
 def folder() -> Path:
-    """Return this process's folder, which is removed when the process ends."""
+    """Return this process's scratch folder, which is removed when the process ends."""
     shared = Path("/dev/shm")  # noqa: S108 - the folder inside has a random name and mode 0700
     path = Path(tempfile.mkdtemp(prefix="payctl-fuzz-", dir=shared if shared.is_dir() else None))
     atexit.register(shutil.rmtree, path, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The fuzz targets. Each one has a description, the check of one input, and words that help the fuzzer."""
+"""The fuzz targets. Each target has a description, a check for one input, and words that help the fuzzer."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _URLS = (
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One kind of input and its check."""
+    """One kind of input, and the check for an input of this kind."""
 
     module: str
     function: str
@@ -47,10 +47,10 @@ class Target:
     """The description of the input, for the page."""
     words: tuple[str, ...] = ()
     longest: int = 2048
-    """The length of the longest input in bytes. A repeated part makes the text longer."""
+    """The length, in bytes, of the longest input. A repeated part makes the expanded string longer."""
 
     def load(self) -> Callable[[bytes], None]:
-        """Return the check of one input. The check raises an exception if a guarantee does not hold."""
+        """Return the function that checks one input. The check raises an exception if a guarantee does not hold."""
         check: Callable[[bytes], None] = getattr(importlib.import_module(f"tests.fuzz.{self.module}"), self.function)
         return check
 
@@ -88,5 +88,5 @@ def words(target: Target) -> list[bytes]:
 
 
 def kept(folder: Path, name: str) -> list[Path]:
-    """Return the inputs of a target that are stored in the repository."""
+    """Return a target's inputs that are stored in the repository."""
     return sorted(path for path in (folder / name).glob("*") if path.is_file())

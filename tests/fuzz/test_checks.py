@@ -1,4 +1,4 @@
-"""Test that each target's check finds a fault in the code that it guards. Each test breaks the code on purpose."""
+"""Test that each target's check finds a fault in the code under test. Each test breaks the code on purpose."""
 
 from __future__ import annotations
 
@@ -68,12 +68,12 @@ BROKEN = {
     "machine": (machine, "_inert", machine.cell, None),
     "redaction": (telemetry, "_redact_secrets", str, None),
 }
-"""The code to break for each target, its replacement, and an input that shows the fault if no seed does."""
+"""For each target, the code to break, its replacement, and an input that shows the fault if no seed does."""
 
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_check_sees_a_fault(name, monkeypatch):
-    """If the code is broken in one place, an input of the target fails the check."""
+    """If the code is broken in one place, one of the fuzz target's inputs fails the check."""
     where, what, broken, given = BROKEN[name]
     inputs = [given] if given is not None else [path.read_bytes() for path in kept(SEEDS, name)]
     check = TARGETS[name].load()
@@ -90,7 +90,7 @@ def test_a_check_sees_a_fault(name, monkeypatch):
 
 
 def test_a_part_of_a_canary_is_seen():
-    """The check finds six consecutive characters of a canary in a text."""
+    """`keeps_secrets` finds six consecutive characters of a canary in a string."""
     with pytest.raises(AssertionError):
         keeps_secrets(f"the key begins with {KEYS['ZALOPAY_KEY2'][3:9]}")
     keeps_secrets("the key begins with HTTPS and a number")
@@ -98,7 +98,7 @@ def test_a_part_of_a_canary_is_seen():
 
 @pytest.mark.parametrize("character", ["\x1b", "\x00", "\x7f", "\x9b", "\u202e", "\u200b", "\ud800", "\u2028"])
 def test_a_control_character_is_seen(character):
-    """The check refuses control characters, invisible characters and bidirectional characters."""
+    """`is_harmless` refuses control characters, invisible characters and bidirectional characters."""
     with pytest.raises(AssertionError):
         is_harmless(f"a{character}b")
     is_harmless("a\nvé → ✔ 票")

@@ -14,12 +14,12 @@ quick = settings(max_examples=60, database=None, suppress_health_check=list(Heal
 
 @pytest.mark.parametrize("path", INPUTS, ids=lambda path: "/".join(path.parts[-3:]))
 def test_a_kept_input_is_handled(path):
-    """The target's check accepts each seed and each input that once failed."""
+    """A fuzz target's check accepts each seed and each input that once failed."""
     TARGETS[path.parent.name].load()(path.read_bytes())
 
 
 def test_every_kept_input_belongs_to_a_target():
-    """Each stored input belongs to a target, and each target has seeds."""
+    """Each stored fuzz input belongs to a target, and each target has seeds."""
     assert {path.name for folder in (SEEDS, FOUND) for path in folder.iterdir()} == TARGETS.keys()
     assert {path.parent.name for path in INPUTS if SEEDS in path.parents} == TARGETS.keys()
     assert sum(path.stat().st_size for path in INPUTS) < 40_000
@@ -29,7 +29,7 @@ def test_every_kept_input_belongs_to_a_target():
 @quick
 @given(data=st.data())
 def test_any_input_is_handled(name, data):
-    """The target's check accepts random bytes, words of the target and parts of its seeds, in any order."""
+    """A fuzz target's check accepts random bytes, the target's words and parts of its seeds, in any order."""
     seeds = [path.read_bytes() for path in kept(SEEDS, name)]
     seed = data.draw(st.sampled_from([b"", *seeds]))
     start = data.draw(st.integers(0, len(seed)))

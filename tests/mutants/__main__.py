@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build" / "mutants"
 RESULTS = BUILD / "results.jsonl"
 Todo = tuple[Mutant, str, str, Result]
-"""A mutant, its file's text without and with the change, and the result so far."""
+"""A mutant, the file's text without and with the change, and the result so far."""
 
 
 def arguments() -> argparse.Namespace:
@@ -48,7 +48,7 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     """Try the mutants.
 
-    Return 1 if a room's tests notice less than 95 % of its mutants that are not equal to the code.
+    Return 1 if a room's tests notice less than 95 % of its mutants, not counting mutants that are equal to the code.
     """
     given = arguments()
     BUILD.mkdir(parents=True, exist_ok=True)
@@ -72,7 +72,7 @@ def _enough(given: argparse.Namespace) -> bool:
 
 
 def _sorted_out(room: Room, chosen: list[Mutant], *, again: bool) -> tuple[list[Result], list[Todo]]:
-    """Return the results of mutants that are already tried or equal, and the mutants that are still to try."""
+    """Return the results for mutants that are already tried or are equal, and the mutants that must still be tried."""
     kept, alike = read(RESULTS), equal_ones()
     results: list[Result] = []
     todo: list[Todo] = []
@@ -91,7 +91,7 @@ def _sorted_out(room: Room, chosen: list[Mutant], *, again: bool) -> tuple[list[
 
 
 def _try_all(room: Room, todo: list[Todo], given: argparse.Namespace) -> list[Result]:
-    """Try the mutants in all workers at the same time. Store and return the results."""
+    """Try the mutants in all workers in parallel. Store and return the results."""
     trees = [copied(ROOT, BUILD / f"tree-{number}") for number in range(given.workers)]
     known = measured(room.tests, trees[0], BUILD, given.workers)
     lock, unsteady = threading.Lock(), set[str]()

@@ -15,7 +15,7 @@ _not_passed: set[str] = set()
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Add up the durations of a test's call and its fixtures."""
+    """Add up the durations of a test and its fixtures."""
     name = re.sub(r"@\w+$", "", report.nodeid)
     _seconds[name] += report.duration
     if not report.passed:
@@ -23,7 +23,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the file, but only in the process that collects the workers' reports."""
+    """Write the durations file, but only in the process that collects the workers' reports."""
     if not hasattr(session.config, "workerinput"):
         passed = {name: seconds for name, seconds in _seconds.items() if name not in _not_passed}
         Path(os.environ["MUTANTS_DURATIONS"]).write_text(json.dumps(passed), "utf-8")

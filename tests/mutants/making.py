@@ -32,15 +32,15 @@ _THEIRS = (
         "Is_IsNot", "IsNot_Is",
     )),
 )  # fmt: skip
-"""The names of cosmic-ray's operators that are used.
+"""The names of the cosmic-ray operators in use.
 
-The others would only add mutants that any test notices, such as ``a << b``.
+The remaining operators would only add mutants that any test notices, such as ``a << b``.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One small change. ``occurrence`` is the number of the operator's place in the file.
+    """One small change. ``occurrence`` selects one of the places in the file where the operator applies.
 
     ``line`` is the line of the change, and ``first`` is the first line of its function. ``shared`` is true if the code
     runs at import, or only in the first test that calls it.
@@ -57,13 +57,13 @@ class Mutant:
 
     @property
     def id(self) -> str:
-        """The mutant's name, which stays the same when other functions of the file change."""
+        """The mutant's name, which does not change when other functions in the file change."""
         return f"{self.file}:{self.where}"
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The lines before and after a change without indentation, and the whole new file."""
+    """The lines before and after the change, without indentation, and the whole new file."""
 
     was: str
     became: str
@@ -101,11 +101,11 @@ def _of_file(room: Room, file: str, source: str) -> Iterator[Mutant]:
 
 
 _BINARY = {"arith_expr", "term"}
-"""The syntax nodes in which ``*`` multiplies. In other nodes it belongs to a signature or a call."""
+"""The syntax nodes in which ``*`` multiplies. In other nodes, ``*`` belongs to a signature or a call."""
 
 
 def _never_run(node) -> bool:
-    """Return whether the code is in an annotation, or in a decorator, which says how a class is stored."""
+    """Return whether the code is in an annotation, or in a decorator that only says how a class is stored."""
     child, parent = node, node.parent
     while parent is not None:
         if parent.type in {"decorator", "tfpdef"} or (parent.type == "annassign" and parent.children[1] is child):
@@ -117,9 +117,9 @@ def _never_run(node) -> bool:
 
 
 def sampled(found: list[Mutant], number: int | None, seed: int) -> list[Mutant]:
-    """Return ``number`` mutants that the seed chooses, or all mutants.
+    """Return ``number`` mutants that the seed selects, or all mutants.
 
-    A larger number keeps the chosen ones and adds more.
+    A larger number keeps these mutants and adds more.
     """
 
     def rank(mutant: Mutant) -> bytes:

@@ -1,4 +1,4 @@
-"""Operators that cosmic-ray lacks: drop a call, return nothing, negate a filter, and change SQL."""
+"""Operators that cosmic-ray lacks. They drop a call, return nothing, negate a filter, or change SQL."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class DropCall(Operator):
 
     @classmethod
     def examples(cls) -> tuple:
-        """Return an example of the change."""
+        """Return an example of a dropped call."""
         return (Example("f(x)\n", "pass\n"),)
 
 
@@ -46,7 +46,7 @@ class ReturnNone(Operator):
 
     @classmethod
     def examples(cls) -> tuple:
-        """Return an example of the change."""
+        """Return an example of a replaced return value."""
         return (Example("return x\n", "return None\n"),)
 
 
@@ -66,7 +66,7 @@ class TurnFilter(Operator):
 
     @classmethod
     def examples(cls) -> tuple:
-        """Return an example of the change."""
+        """Return an example of a negated filter."""
         return (Example("[x for x in y if x]", "[x for x in y if not (x)]"),)
 
 
@@ -86,7 +86,7 @@ class ChangeSql(Operator):
 
     @classmethod
     def examples(cls) -> tuple:
-        """Return examples of the change."""
+        """Return examples of changed SQL."""
         return (
             Example('"SELECT 1 WHERE a < b"', '"SELECT 1 WHERE a <= b"'),
             Example('"SELECT a FROM t WHERE a AND b FOR UPDATE"', '"SELECT a FROM t WHERE a OR b FOR UPDATE"'),

@@ -1,4 +1,4 @@
-"""Write the table of the mutants in docs/explanation/reliability.md from docs/mutants.json."""
+"""Write the mutants table in docs/explanation/reliability.md from docs/mutants.json."""
 
 from __future__ import annotations
 

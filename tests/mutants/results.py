@@ -13,7 +13,7 @@ EQUAL = Path(__file__).with_name("equal.toml")
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A tried mutant, and the test that noticed it. ``by`` is None if no test noticed it."""
+    """A mutant that was tried, and the test that noticed it. ``by`` is None if no test noticed the mutant."""
 
     room: str
     id: str
@@ -34,19 +34,19 @@ def same(one: Result, other: Result) -> bool:
 
 
 def read(file: Path) -> dict[str, Result]:
-    """Return the stored results by the mutant's id. A later result replaces an earlier one."""
+    """Return the stored results by mutant id. A later result replaces an earlier one."""
     lines = file.read_text("utf-8").splitlines() if file.exists() else []
     return {one.id: one for one in (Result(**json.loads(line)) for line in lines)}
 
 
 def keep(file: Path, result: Result) -> None:
-    """Append a result to the file."""
+    """Append a result to the results file."""
     with file.open("a", encoding="utf-8") as opened:
         opened.write(json.dumps(asdict(result), ensure_ascii=False) + "\n")
 
 
 def equal_ones() -> dict[tuple[str, str, str], str]:
-    """Return the reason for each change that no test can notice, by file and lines."""
+    """Return, by file and lines, why no test can notice each change that equals the code."""
     entries = tomllib.loads(EQUAL.read_text("utf-8")).get("equal", [])
     return {(one["file"], one["was"], became): one["why"] for one in entries for became in _several(one["became"])}
 
@@ -56,7 +56,7 @@ def _several(text: str | list[str]) -> list[str]:
 
 
 def figures(results: Iterable[Result], equal: Iterable[tuple[str, str, str]]) -> tuple[int, int, int]:
-    """Return the numbers of tried mutants, noticed mutants, and unnoticed mutants that are equal to the code."""
+    """Return how many mutants were tried, how many were noticed, and how many unnoticed ones are equal to the code."""
     some, known = list(results), set(equal)
     noticed = sum(one.by is not None for one in some)
     alike = sum(one.by is None and (one.file, one.was, one.became) in known for one in some)

@@ -1,4 +1,7 @@
-"""Define the rooms: which code is changed, how it is changed, and which tests should notice the changes."""
+"""Define the rooms.
+
+Each room says which code is changed, how it is changed, and which tests should notice the changes.
+"""
 
 from __future__ import annotations
 

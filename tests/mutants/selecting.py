@@ -7,7 +7,7 @@ from hypothesis import Phase, settings
 
 
 class Selection:
-    """The ids of the tests to run, each with its time limit in seconds. ``failed`` is the first failure, or None."""
+    """The ids of the tests to run, each with a time limit in seconds. ``failed`` is the first failure, or None."""
 
     def __init__(self, limits: dict[str, float]) -> None:
         self._limits = limits
@@ -15,14 +15,14 @@ class Selection:
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self) -> None:
-        """Make hypothesis draw the same examples each time, and not simplify failing examples."""
+        """Make hypothesis draw the same examples each time and not simplify failing examples."""
         phases = (Phase.explicit, Phase.generate)
         settings.register_profile("mutants", settings(), phases=phases, derandomize=True, database=None)
         settings.load_profile("mutants")
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]):
-        """Keep only the chosen tests, in their order."""
+        """Keep only the chosen tests, in the chosen order."""
         yield
         found = {item.nodeid: item for item in items}
         items[:] = [found[name] for name in self._limits if name in found]

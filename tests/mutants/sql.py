@@ -1,7 +1,7 @@
-"""Change SQL inside string literals: comparisons, guards, locks, orders, limits and constants.
+"""Change comparisons, guards, locks, orders, limits and constants in SQL inside string literals.
 
-Each rule is a pattern and its replacement, and changes one place in a statement. A part of an f-string counts as a
-literal too.
+Each rule is a pattern with a replacement and changes one place in a statement. A part of an f-string also counts as a
+literal.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ _COMPILED = tuple((re.compile(pattern), rewrite, allowed) for pattern, rewrite, 
 
 
 def rewritten(text: str) -> list[str]:
-    """Return each text that results from applying one rule once to a literal.
+    """Return each string that results from applying one rule once to a literal.
 
     Return nothing for a literal without SQL.
     """

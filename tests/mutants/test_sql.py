@@ -31,5 +31,8 @@ from tests.mutants.sql import rewritten
     ],
 )  # fmt: skip
 def test_a_statement_is_changed_in_one_place_at_a_time(statement, changes):
-    """Comparisons, guards, locks, orders, limits and constants are changed. Assignments and plain words are not."""
+    """The SQL mutants change comparisons, guards, locks, orders, limits and constants.
+
+    They leave other SQL unchanged.
+    """
     assert rewritten(statement) == changes

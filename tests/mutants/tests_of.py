@@ -45,7 +45,7 @@ class Test:
 class Map:
     """A map from lines to the tests that run them.
 
-    A line is identified by its text, so it is found again after a move.
+    A line's text identifies it, so the map still finds a line that has moved.
     """
 
     entries: dict[str, dict[str, Any]]
@@ -63,7 +63,7 @@ class Map:
     def tests_of(self, mutant: Mutant, source: str, room: Room, budget: float) -> list[Test]:
         """Return the tests that run a mutant, in the order to try them.
 
-        Together they take at most ``budget`` seconds.
+        Together these tests take at most ``budget`` seconds.
         """
         lines = [line.strip() for line in source.splitlines()[mutant.first - 1 : mutant.line]]
         known = self.lines[mutant.file]
@@ -93,7 +93,10 @@ class Map:
 
 
 _MORE_IF_SHARED = 2
-"""The factor on the budget for code that runs once, such as a constant, because only one test may notice its change."""
+"""The factor by which the budget grows for code that runs once, such as a constant.
+
+Only a single test might notice a change to such code.
+"""
 
 
 @cache
@@ -104,7 +107,7 @@ def _texts(file: Path) -> dict[str, str]:
 
 
 def _spread(tests: Iterable[Test], room: Room) -> list[Test]:
-    """Sort tests so that each file's fastest tests come first, and the room's own files come before other files."""
+    """Sort tests so that each file's fastest tests come first, and the room's own tests come before other tests."""
     of_file: dict[str, list[Test]] = defaultdict(list)
     for test in tests:
         of_file[test.file].append(test)
@@ -172,7 +175,7 @@ def _measure(files: Sequence[str], tree: Path, build: Path, workers: int) -> dic
 
 
 def _lines_of_tests(data: Path, tree: Path) -> dict[str, dict[str, set[str]]]:
-    """Return the texts of the lines that each test runs, by file."""
+    """Return, by file, the text of each line that each test runs."""
     lines: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     recorded = CoverageData(str(data))
     recorded.read()

@@ -17,9 +17,9 @@ LEFT_OUT = shutil.ignore_patterns(".*", "build", "dist", "__pycache__", "*.egg-i
 
 
 class Worker:
-    """A copy of the project in ``tree``, and a process that runs tests in the copy.
+    """A copy of the project in ``tree``, and a process that runs tests in this copy.
 
-    ``unsteady`` are tests that also failed without a mutant. Their failures are ignored.
+    ``unsteady`` has tests that also failed without a mutant. The failures of these tests are ignored.
     """
 
     def __init__(self, tree: Path, unsteady: set[str]) -> None:
@@ -43,8 +43,8 @@ class Worker:
     def noticed_by(self, file: str, source: str, tests: Sequence[Test]) -> str | None:
         """Return the test that notices a mutant, or None.
 
-        After a slow test's failure or a time-out, the tests must pass without the mutant. Otherwise the cause may be
-        the machine's load.
+        After a slow test fails or a test times out, the tests must pass without the mutant. Otherwise, the machine's
+        load might be the cause.
         """
         while True:
             steady = [test for test in tests if test.id not in self._unsteady]
@@ -73,11 +73,11 @@ class Worker:
 
 
 _QUICK = 1.0
-"""The duration in seconds above which a test may depend on the machine's load, because it waits for something."""
+"""The duration, in seconds, above which a test might depend on the machine's load, because it waits for an event."""
 
 
 def _calls(tests: Sequence[Test]) -> list[dict[str, Any]]:
-    """Return the pytest runs, one for each folder."""
+    """Return the arguments for the pytest runs, one run for each folder."""
     folders = dict.fromkeys(test.folder for test in tests)
     calls = []
     for folder in folders:
@@ -93,7 +93,7 @@ def _calls(tests: Sequence[Test]) -> list[dict[str, Any]]:
 
 
 def copied(root: Path, tree: Path) -> Path:
-    """Copy the project to ``tree``, and replace its old content. The files keep their times."""
+    """Copy the project to ``tree`` and replace the old content. The files keep their modification times."""
     shutil.rmtree(tree, ignore_errors=True)
     shutil.copytree(root, tree, ignore=LEFT_OUT, symlinks=True)
     return tree

@@ -1,7 +1,7 @@
 """Try mutants in this process's own copy of the project. Each line on stdin is a task in JSON.
 
-The process has imported pytest and the libraries, but no module of the project. It forks for each run of pytest, so
-that a child only needs to import the project with the mutant.
+The process has imported pytest and the libraries, but no module of the project. It forks for each pytest run, so that a
+child process only needs to import the project with the mutant.
 """
 
 from __future__ import annotations
@@ -101,7 +101,10 @@ def main() -> None:
 
 
 def _write(file: Path, source: str, clock: int) -> int:
-    """Write a file with a new time, because Python compares whole seconds to decide whether to compile a file again."""
+    """Write a file with a new modification time.
+
+    Python compares whole seconds to decide whether to recompile a file.
+    """
     file.write_text(source, "utf-8")
     os.utime(file, (clock + 1, clock + 1))
     return clock + 1

@@ -1,7 +1,4 @@
-"""The test vectors, and a merchant with keys.
-
-The signatures come from the standard library and not from the tested code.
-"""
+"""The test vectors, and a merchant with keys. The standard library computes the signatures, not the tested code."""
 
 from __future__ import annotations
 
@@ -33,7 +30,7 @@ class Vector:
 
     @property
     def credentials(self):
-        """The keys in the form that a gateway takes."""
+        """The keys in the format that a gateway takes."""
         return {name: (Secret(str(value)),) for name, value in self.keys.items()}
 
     def verify(self, **changes: object) -> Callback | Rejected:
@@ -42,7 +39,7 @@ class Vector:
 
 
 def vectors() -> list[Vector]:
-    """Return every vector of every file."""
+    """Return every vector from every file."""
     return [_vector(record) for path in sorted(DATA.glob("*.json")) for record in json.loads(path.read_text("utf-8"))]
 
 
@@ -54,7 +51,7 @@ def _vector(record: dict[str, Any]) -> Vector:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Parametrise tests that have the argument ``vector`` or ``payos_vector`` with the vectors."""
+    """Parametrise tests that have a ``vector`` or ``payos_vector`` argument with the vectors."""
     for name, gateways in (("vector", GATEWAYS), ("payos_vector", {"payos"})):
         if name in metafunc.fixturenames:
             chosen = [one for one in vectors() if one.gateway in gateways]
@@ -116,7 +113,7 @@ MOMO_BODY = {
 
 
 class Merchant:
-    """A merchant with keys for every gateway. It can also sign callbacks like the gateways."""
+    """A merchant with keys for every gateway. It can also sign callbacks as the gateways do."""
 
     def __init__(self):
         self.zalopay_data = ZALOPAY_DATA
@@ -134,20 +131,20 @@ class Merchant:
         return GATEWAYS[gateway].verify(request, self.credentials(gateway, **changes))
 
     def mac(self, gateway: str, text: str | bytes, algorithm: str = "sha256", *, key: str | None = None) -> str:
-        """Return the hex HMAC of a text with the key that signs a gateway's callbacks."""
+        """Return the hex HMAC of a string, computed with the key that signs a gateway's callbacks."""
         data = text.encode() if isinstance(text, str) else text
         return hmac.new((key or KEYS[gateway][SIGNING[gateway]]).encode(), data, algorithm).hexdigest()
 
     def zalopay(self, data: str | None = None, *, type: object = 1, mac: object = None, **changes: object) -> Request:  # noqa: A002
-        """Return a signed callback with these changes in its data, or with ``data`` as its text."""
+        """Return a signed callback with these changes in its data, or with the string ``data`` as its data."""
         text = self.dumps({**self.zalopay_data, **changes}) if data is None else data
         envelope = {"data": text, "mac": self.mac("zalopay", text) if mac is None else mac, "type": type}
         return Request(body=self.dumps(envelope).encode())
 
     def payos(self, signed: str | None = None, *, key: str | None = None, **changes: object) -> Request:
-        """Return a webhook with these changes in its data. ``signed`` replaces the signed text.
+        """Return a webhook with these changes in its data. ``signed`` replaces the signed string.
 
-        ``...`` removes a field.
+        The value ``...`` removes a field.
         """
         data = {name: value for name, value in {**self.payos_data, **changes}.items() if value is not ...}
         text = self.payos_text(data) if signed is None else signed
@@ -155,7 +152,7 @@ class Merchant:
         return Request(body=self.dumps(envelope).encode())
 
     def payos_text(self, data: dict[str, Any]) -> str:
-        """Return the signed text of data without arrays and objects."""
+        """Return the signed string for data without arrays and objects."""
         words = {None: "", True: "true", False: "false"}
         values = {name: words[v] if v is None or isinstance(v, bool) else v for name, v in data.items()}
         return "&".join(f"{name}={values[name]}" for name in sorted(values))
@@ -168,20 +165,20 @@ class Merchant:
         return Request("GET", query=f"{query}&vnp_SecureHash={self.mac('vnpay', text, algorithm)}")
 
     def momo(self, signed: str | None = None, **changes: object) -> Request:
-        """Return a signed notification with these changes. ``...`` removes a field."""
+        """Return a signed notification with these changes. The value ``...`` removes a field."""
         body = {name: value for name, value in {**self.momo_body, **changes}.items() if value is not ...}
         text = self.momo_text(body) if signed is None else signed
         return Request(body=self.dumps({**body, "signature": self.mac("momo", text)}).encode())
 
     def momo_text(self, body: dict[str, Any]) -> str:
-        """Return the signed text of a body."""
+        """Return the signed string for a body."""
         names = sorted(self.momo_body)
         return f"accessKey={KEYS['momo']['access_key']}&" + "&".join(
             f"{name}={self.printed(body.get(name))}" for name in names
         )
 
     def printed(self, value: object) -> str:
-        """Return a value as JavaScript prints it into a signed text."""
+        """Return a value as JavaScript prints it in a signed string."""
         if isinstance(value, str | float):
             return str(value)
         return "" if value is None else self.dumps(value)
@@ -191,7 +188,7 @@ class Merchant:
         return "&".join(f"{name}={quote_plus(params[name], safe='*')}" for name in sorted(params))
 
     def dumps(self, value: object) -> str:
-        """Return compact JSON without escaped letters."""
+        """Return compact JSON with unescaped non-ASCII letters."""
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 

@@ -1,4 +1,4 @@
-"""Test that two callbacks with the same signed text are accepted only if they have the same meaning."""
+"""Test that two callbacks with the same signed string are accepted only if they have the same meaning."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CHOSEN_BY_THE_PAYER = [
 
 
 def readings(text):
-    """Return each way to cut a text into name=value pairs."""
+    """Return each way to cut a string into name=value pairs."""
     pieces = text.split("&")
     joints = [place for place in range(1, len(pieces)) if "=" in pieces[place]][:MOST_CUTS]
     for count in range(len(joints) + 1):
@@ -51,7 +51,7 @@ def accepted(merchant, text, signature):
 
 @pytest.mark.parametrize("description", CHOSEN_BY_THE_PAYER)
 def test_a_description_cannot_become_another_order(merchant, description):
-    """The payer chooses the description and PayOS does not escape it, but at most one reading settles a payment."""
+    """PayOS does not escape the payer's description. Even so, at most one reading of a callback settles a payment."""
     genuine = merchant.payos(description=description)
     envelope = json.loads(genuine.body)
     assert len(accepted(merchant, payos.signed_text(envelope["data"]), envelope["signature"])) <= 1
@@ -59,14 +59,14 @@ def test_a_description_cannot_become_another_order(merchant, description):
 
 @pytest.mark.parametrize("description", CHOSEN_BY_THE_PAYER[:5])
 def test_an_ambiguous_callback_is_unclear_and_not_a_forgery(merchant, description):
-    """An ambiguous callback is genuine, so its reason is AMBIGUOUS and not the reason for a forgery."""
+    """An ambiguous callback is genuine, so it is refused as AMBIGUOUS and not as a forgery."""
     verdict = merchant.verify("payos", merchant.payos(description=description))
     assert isinstance(verdict, Unclear)
     assert verdict.reason is UnclearReason.AMBIGUOUS
 
 
 def test_an_ampersand_in_a_harmless_field_is_accepted(merchant):
-    """A bank's name may contain &, because it cannot be read as a field that decides the result."""
+    """A bank's name can contain "&", because the name cannot be read as a field that decides the result."""
     verdict = merchant.verify("payos", merchant.payos(counterAccountBankName="A & B=C"))
     assert isinstance(verdict, Callback)
 
@@ -79,14 +79,14 @@ pieces = st.sampled_from(
 @settings(max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(description=st.lists(pieces, max_size=5).map("".join), name=st.lists(pieces, max_size=4).map("".join))
 def test_accepted_readings_of_one_signed_text_agree(merchant, description, name):
-    """All accepted readings have the same order, amount and outcome, whatever the two free fields contain."""
+    """All accepted readings of a PayOS string have the same order, amount and outcome, whatever two fields contain."""
     genuine = merchant.payos(description=description, counterAccountName=name)
     envelope = json.loads(genuine.body)
     assert len(accepted(merchant, payos.signed_text(envelope["data"]), envelope["signature"])) <= 1
 
 
 def momo_readings(text, signature):
-    """Return each notification with this signed text. The names and their order are fixed."""
+    """Return each notification with this signed string. The field names and their order are fixed."""
     starts = [[found.end() for found in re.finditer(f"(?:^|&){name}=", text)] for name in momo.SIGNED]
 
     def values(number, begin):
@@ -113,7 +113,7 @@ momo_texts = st.lists(momo_pieces, max_size=4).map("".join)
 @settings(max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(order_info=momo_texts, message=momo_texts, extra=momo_texts, pay_type=momo_texts)
 def test_accepted_readings_of_one_momo_text_agree(merchant, order_info, message, extra, pay_type):
-    """All accepted readings have the same order, amount and outcome, whatever the four free fields contain."""
+    """All accepted readings of a MoMo string have the same order, amount and outcome, whatever four fields contain."""
     free = {"orderInfo": order_info, "message": message, "extraData": extra, "payType": pay_type}
     genuine = json.loads(merchant.momo(**free).body)
     text = momo.pairs_text(genuine)

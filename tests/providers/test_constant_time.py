@@ -18,14 +18,14 @@ def imports(tree):
 
 
 def test_only_one_file_computes_or_compares_macs():
-    """Only mac.py imports hmac and hashlib, so only one file must be reviewed for constant-time comparison."""
+    """Only mac.py imports hmac and hashlib, so reviewers check just one file for constant-time comparison."""
     using = {path.name for path in FILES if {"hmac", "hashlib"} & set(imports(ast.parse(path.read_text("utf-8"))))}
     assert len(FILES) > 10
     assert using == {"mac.py"}
 
 
 def test_macs_are_compared_with_compare_digest_only():
-    """mac.py contains no ==, !=, in or startswith, because it compares secret values."""
+    """The file mac.py contains no ==, !=, in or startswith, because it compares secret values."""
     tree = ast.parse(Path(mac.__file__).read_text("utf-8"))
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.Compare | ast.Match)]
     called = {
@@ -36,7 +36,7 @@ def test_macs_are_compared_with_compare_digest_only():
 
 
 def test_a_received_signature_is_compared_as_bytes(merchant):
-    """A signature with non-ASCII letters or half a surrogate pair does not match, and raises no error."""
+    """A signature with non-ASCII letters or a lone surrogate does not match and raises no error."""
     for value in ("é" * 64, "\ud800", "", None, 5, True, ["a"], {}):
         assert isinstance(mac.presented(value), bytes)
         assert not mac.matches("sha256", [b"key"], mac.presented(value), b"text")
@@ -44,5 +44,5 @@ def test_a_received_signature_is_compared_as_bytes(merchant):
 
 
 def test_an_empty_key_counts_as_missing():
-    """An empty key counts as missing, because anybody can sign with it."""
+    """An empty key counts as missing, because anyone can sign with an empty key."""
     assert mac.keys({"key2": (Secret(""), Secret("k"))}, "key2") == (b"k",)

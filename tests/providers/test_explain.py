@@ -22,7 +22,7 @@ def codes(merchant, gateway, request, others=None, **keys):
 
 
 def signed_as(merchant, gateway, text, **changes):
-    """Return a request with a signature of ``text``, which may differ from the request's own signed text."""
+    """Return a request with a signature of ``text``, which can differ from the request's own signed string."""
     made = getattr(merchant, gateway)
     if gateway == "zalopay":
         return made(mac=merchant.mac("zalopay", text), **changes)
@@ -31,7 +31,7 @@ def signed_as(merchant, gateway, text, **changes):
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_a_genuine_callback_gets_no_hint(merchant, gateway):
-    """A genuine callback gets no hint. Its signed text is shown."""
+    """A genuine callback gets no hint. The explanation shows its signed string."""
     explanation = explain(GATEWAYS[gateway], getattr(merchant, gateway)(), merchant.credentials(gateway))
     assert explanation.hints == ()
     assert "TB-ROCK" in explanation.canonical_masked or "paymentLinkId" in explanation.canonical_masked
@@ -78,7 +78,7 @@ def test_an_unreadable_callback_with_a_valid_signature_is_distinguished_from_a_f
 
 
 def test_the_explanation_finds_swapped_zalopay_keys(merchant):
-    """If ZaloPay's two keys are swapped, the hint names both. This is the most common mistake with ZaloPay."""
+    """If ZaloPay's two keys are swapped, the hint names both keys. Swapping them is the most common ZaloPay mistake."""
     text = merchant.dumps(merchant.zalopay_data)
     request = merchant.zalopay(text, mac=merchant.mac("zalopay", text, key="canary-zalopay-key-1"))
     hints = explain(GATEWAYS["zalopay"], request, merchant.credentials("zalopay")).hints
@@ -88,7 +88,7 @@ def test_the_explanation_finds_swapped_zalopay_keys(merchant):
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_the_explanation_finds_the_key_of_another_profile(merchant, gateway):
-    """If the key of another profile or gateway matches, the hint names its label and never its value."""
+    """If the key of another profile or gateway matches, the hint gives the key's label but never its value."""
     own = SIGNING[gateway]
     right = merchant.credentials(gateway)[own]
     explanation = explain(
@@ -110,7 +110,7 @@ def test_the_explanation_finds_a_key_with_extra_characters(merchant, gateway, ar
 
 
 def test_the_explanation_finds_an_access_key_with_a_line_break(merchant):
-    """The explanation finds a line break in MoMo's access key, because the key is part of the signed text."""
+    """The explanation finds a line break in MoMo's access key, because the key is part of the signed string."""
     assert codes(merchant, "momo", merchant.momo(), access_key=("canary-momo-access\n",)) == {"access_key_spaces"}
 
 
@@ -125,21 +125,21 @@ def test_the_explanation_finds_an_access_key_with_a_line_break(merchant):
     ],
 )
 def test_momo_values_in_each_others_variables_are_found(merchant, held, words):
-    """MoMo's portal shows three similar values. If two are exchanged, the hint names their variables."""
+    """MoMo's portal shows three similar values. If two of them are swapped, the hint names their variables."""
     given = {name: (KEYS["momo"][other],) for name, other in zip(KEYS["momo"], held.split(), strict=True)}
     (hint,) = explain(GATEWAYS["momo"], merchant.momo(), merchant.credentials("momo", **given)).hints
     assert words in hint.text
 
 
 def test_momo_keys_swapped_in_both_places_of_a_rotation_are_found(merchant):
-    """During a rotation, the explanation also tries the current and the previous keys in exchanged roles."""
+    """During a key rotation, the explanation also tries the current and the previous keys with their roles swapped."""
     right = KEYS["momo"]
     given = {"access_key": ("new", right["secret_key"]), "secret_key": ("new too", right["access_key"])}
     assert codes(merchant, "momo", merchant.momo(), **given) == {"keys_swapped"}
 
 
 def test_momo_keys_that_end_with_a_carriage_return_are_found(merchant):
-    """The explanation finds a carriage return at the end of a key, as in a file with Windows line ends."""
+    """The explanation finds a carriage return at the end of a key, as in a file with Windows line endings."""
     given = {name: (f"{KEYS['momo'][name]}\r",) for name in ("access_key", "secret_key")}
     assert codes(merchant, "momo", merchant.momo(), **given) == {"key_spaces"}
 
@@ -168,13 +168,13 @@ def test_one_wrong_value_in_many_places_gives_one_hint(merchant, gateway):
     ],
 )
 def test_one_change_on_the_way_gives_one_hint(merchant, change):
-    """The explanation gives one hint for one change on the way, even if the change has several effects."""
+    """The explanation gives one hint for a change in transit, even if the change has several effects."""
     request = merchant.vnpay()
     assert len(codes(merchant, "vnpay", replace(request, query=change(request.query)))) == 1
 
 
 def test_no_two_hints_have_the_same_code(vector):
-    """With wrong keys or a corrupted body, no two hints have the same code."""
+    """If keys are wrong or the body is corrupted, no two hints have the same code."""
     for credentials in (vector.credentials, {name: (Secret("a"), Secret("b")) for name in vector.credentials}):
         for request in (vector.request, replace(vector.request, body=b"\xef\xbb\xbf" + vector.request.body)):
             found = explain(GATEWAYS[vector.gateway], request, credentials, others={"X": (Secret("a"),)}).hints
@@ -207,7 +207,7 @@ def test_the_explanation_finds_a_right_signature_in_another_spelling(merchant, g
 
 @pytest.mark.parametrize("gateway", ["zalopay", "payos", "momo"])
 def test_the_explanation_says_that_the_signature_is_missing(merchant, gateway):
-    """If a request has no signature, a hint says so."""
+    """If a request has no signature, the hint says that it is missing."""
     assert "no_signature" in codes(merchant, gateway, presented(getattr(merchant, gateway)(), gateway, lambda _: None))
 
 
@@ -224,7 +224,7 @@ OLD_TERMINALS = {
 @pytest.mark.parametrize("encode", [str, quote_plus], ids=["decoded", "encoded"])
 @pytest.mark.parametrize("algorithm", OLD_TERMINALS)
 def test_a_terminal_of_an_older_vnpay_version_is_recognised_and_refused(merchant, algorithm, encode, empty, sent_as):
-    """The explanation recognises a terminal of an older VNPay version. The callback is still refused."""
+    """The explanation recognises a terminal with an older VNPay version, but the callback is still refused."""
     params = {**merchant.vnpay_params, **empty}
     text = "&".join(f"{name}={encode(params[name])}" for name in sorted(params))
     query = (
@@ -259,7 +259,7 @@ def test_the_explanation_finds_a_body_that_was_changed_on_the_way(merchant, gate
 
 
 def test_the_explanation_finds_text_that_was_read_as_latin_1(merchant):
-    """The explanation finds UTF-8 text that a program read as Latin-1 and wrote again."""
+    """The explanation finds UTF-8 text that a program read as Latin-1 and then re-encoded."""
     request = merchant.payos(description="Vé")
     garbled = replace(request, body=request.body.decode("cp1252").encode())
     assert "latin_1" in codes(merchant, "payos", garbled)
@@ -290,7 +290,7 @@ TEXT_CHANGES = [
 @pytest.mark.parametrize("gateway", ["zalopay", "payos", "momo"])
 @pytest.mark.parametrize(("change", "code"), TEXT_CHANGES)
 def test_the_explanation_finds_characters_around_the_signed_text(merchant, gateway, change, code):
-    """The explanation finds a line break or a byte order mark that was signed but did not arrive."""
+    """The explanation finds a line break or a byte order mark that the sender signed but that did not arrive."""
     text = {
         "zalopay": merchant.dumps(merchant.zalopay_data),
         "payos": merchant.payos_text(merchant.payos_data),
@@ -300,7 +300,7 @@ def test_the_explanation_finds_characters_around_the_signed_text(merchant, gatew
 
 
 def test_the_explanation_finds_changed_line_ends(merchant):
-    """ZaloPay's data may contain line breaks. The explanation finds a change between LF and CR LF."""
+    """ZaloPay's data can contain line breaks. The explanation finds a change between LF and CR LF."""
     data = merchant.dumps(merchant.zalopay_data).replace(",", ",\n")
     assert "line_ends" in codes(
         merchant, "zalopay", merchant.zalopay(data, mac=merchant.mac("zalopay", data.replace("\n", "\r\n")))
@@ -316,7 +316,7 @@ PRIVATE = ("Nguyễn", "0123456789", "TB7K2M9QXA&", "Thanh toan", "Thanh+toan", 
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_the_explanation_masks_people_and_accounts(merchant, gateway):
-    """The explanation shows order, amount and codes. It masks names, accounts, descriptions and unknown fields."""
+    """The explanation shows the order, amount and codes. It masks names, accounts, descriptions and unknown fields."""
     new = {"counterAccountNumber": "0123456789", "newField": {"phone": "0123456789"}}
     changes = {"zalopay": new, "payos": new, "momo": {"extraData": "0123456789"}}.get(gateway, {})
     shown = explain(GATEWAYS[gateway], getattr(merchant, gateway)(**changes), merchant.credentials(gateway))
@@ -342,7 +342,7 @@ def test_masking_shows_nothing_of_unreadable_content(merchant, data):
 
 
 def test_no_explanation_prints_a_key_or_a_mac(vector):
-    """An explanation contains no key, no MAC that a key made, and no received MAC."""
+    """An explanation contains no key, no MAC computed with a key, and no received MAC."""
     others = {"another key": (Secret("canary-other"),)}
     for credentials in (vector.credentials, {name: (Secret("canary"),) for name in vector.credentials}):
         seen = repr(explain(GATEWAYS[vector.gateway], vector.request, credentials, others=others))

@@ -26,7 +26,7 @@ def codes(merchant, gateway, request):
     ],
 )
 def test_the_explanation_finds_reformatted_zalopay_data(merchant, sent, signed, code):
-    """If a program reformatted ZaloPay's data, the hint names the layout that was signed."""
+    """If a program reformatted ZaloPay's data, the hint names the layout that ZaloPay signed."""
     content = merchant.zalopay_data
     arrived = json.dumps(content, **{"ensure_ascii": False, **sent})
     mac = merchant.mac("zalopay", json.dumps(content, **{"ensure_ascii": False, **signed}))
@@ -34,7 +34,7 @@ def test_the_explanation_finds_reformatted_zalopay_data(merchant, sent, signed, 
 
 
 def test_the_explanation_finds_zalopay_data_that_is_an_object(merchant):
-    """If a program replaced the text in ZaloPay's data with an object, the hint says so."""
+    """If a program replaced ZaloPay's data string with an object, the hint says so."""
     genuine = json.loads(merchant.zalopay().body)
     body = merchant.dumps({**genuine, "data": json.loads(genuine["data"])}).encode()
     assert codes(merchant, "zalopay", Request(body=body)) == {"data_object"}
@@ -62,13 +62,13 @@ PAYOS = [
 
 @pytest.mark.parametrize(("code", "text_of"), PAYOS)
 def test_the_explanation_names_the_wrong_payos_signing_rule(merchant, code, text_of):
-    """Mistakes with null, order, encoding and absent fields each have their own hint."""
+    """Mistakes with null, order, encoding and absent fields in a PayOS signature each have their own hint."""
     data = {**merchant.payos_data, "description": "Vé & 2"}
     assert codes(merchant, "payos", merchant.payos(text_of(merchant, data), description="Vé & 2")) == {code}
 
 
 def test_the_explanation_finds_payos_names_sorted_without_case(merchant):
-    """JavaScript sorts capital letters first. The explanation recognises a sender that sorts without regard to case."""
+    """JavaScript sorts capital letters first. The explanation recognises a sender that ignores case when it sorts."""
     data = {**merchant.payos_data, "Zone": "a"}
     text = "&".join(f"{k}={'' if data[k] is None else data[k]}" for k in sorted(data, key=str.casefold))
     assert codes(merchant, "payos", merchant.payos(text, Zone="a")) == {"sorted_ignoring_case"}
@@ -81,7 +81,7 @@ def test_the_explanation_finds_payos_numbers_signed_as_spelled(merchant):
 
 
 def vnpay_text(params, encode=lambda text: quote_plus(text, safe="*"), order=sorted):
-    """Return the parameters as a text to sign, with this encoding and order."""
+    """Return the parameters as a string to sign, with this encoding and order."""
     return "&".join(f"{encode(name)}={encode(params[name])}" for name in order(params))
 
 
@@ -98,7 +98,7 @@ VNPAY = [
 
 @pytest.mark.parametrize(("code", "text_of"), VNPAY)
 def test_the_explanation_names_the_wrong_vnpay_signing_rule(merchant, code, text_of):
-    """Mistakes with encoding, empty parameters, foreign parameters and order each have their own hint."""
+    """VNPay signature mistakes in encoding, empty or foreign parameters, and order each have their own hint."""
     params = {**merchant.vnpay_params, "vnp_OrderInfo": "ve * (2)!"}
     every = {**params, "vnp_BankTranNo": "", "vnp_SecureHashType": "HMACSHA512", "utm": "x"}
     query = vnpay_text(every, order=lambda names: sorted(names, reverse=True))
@@ -125,6 +125,6 @@ MOMO = [
 
 @pytest.mark.parametrize(("code", "text_of"), MOMO)
 def test_the_explanation_names_the_wrong_momo_signing_rule(merchant, code, text_of):
-    """Mistakes with the access key, order, extra fields, empty values and encoding each have their own hint."""
+    """MoMo signature mistakes in access key, order, extra fields, empty values and encoding each have their hint."""
     body = {**merchant.momo_body, "paymentOption": "momo"}
     assert codes(merchant, "momo", merchant.momo(text_of(merchant, body), paymentOption="momo")) == {code}

@@ -27,13 +27,16 @@ NUMBERS = {
 
 @pytest.mark.parametrize(("token", "text"), NUMBERS.items())
 def test_a_number_is_written_as_javascript_writes_it(token, text):
-    """`number_text` prints fractions and exponents like JavaScript, which differs from Python."""
+    """`number_text` prints fractions and exponents as JavaScript does, which differs from Python."""
     assert number_text(Real(token)) == text
 
 
 @pytest.mark.parametrize("number", [Real("1e309"), Real("-1e999"), Real("2021e505"), 10**309])
 def test_a_number_beyond_a_double_is_refused(number):
-    """A number too large for a double is refused. JavaScript reads it as Infinity, which no gateway sends."""
+    """A number too large for a double is refused.
+
+    JavaScript reads such a number as Infinity, which no gateway sends.
+    """
     with pytest.raises(MalformedError, match="out of range"):
         number_text(number)
 
@@ -55,13 +58,16 @@ def test_integers_beyond_two_to_the_53_lose_digits_as_in_javascript(number, text
 
 @pytest.mark.parametrize("number", [10**400, -(10**400), Real("1e400"), Real("-1.5E400")])
 def test_a_number_that_is_too_large_for_a_double_is_refused(number):
-    """A number too large for a double is refused, because JavaScript would sign it as Infinity."""
+    """A number too large for a double is refused, because JavaScript would sign the number as Infinity."""
     with pytest.raises(MalformedError, match="out of range"):
         number_text(number)
 
 
 def test_names_are_sorted_as_in_a_javascript_object():
-    """Array indexes come first, by value. Other names are sorted by UTF-16 units, so an emoji comes before U+FFFF."""
+    """Names that are array indexes come first, by value.
+
+    Other names are sorted by UTF-16 code units, so an emoji precedes U+FFFF.
+    """
     names = ["a", "_", "Z", "10", "9", "01", "4294967295", "4294967294", "\uffee", "😀", "é"]
     assert sorted_names(names) == ["9", "10", "4294967294", "01", "4294967295", "Z", "_", "a", "é", "😀", "\uffee"]
 
@@ -82,7 +88,7 @@ def test_deep_nesting_is_refused():
 
 
 def test_a_document_may_be_nested_32_levels_deep():
-    """A document with 32 levels is accepted. A further level is refused."""
+    """A document with 32 nesting levels is accepted. One with 33 levels is refused."""
     deepest: object = 1
     for _ in range(16):
         deepest = [{"a": deepest}]
@@ -93,13 +99,13 @@ def test_a_document_may_be_nested_32_levels_deep():
 
 
 def test_a_text_is_split_into_units_of_utf_16():
-    """A letter beyond U+FFFF has two UTF-16 units. Every other letter has one."""
+    """A character beyond U+FFFF has two UTF-16 code units. Every other character has one."""
     assert utf16_units("aé😀") == ["a", "é", "\ud83d", "\ude00"]
 
 
 def test_half_of_a_surrogate_pair_is_escaped():
-    """The first and last surrogates are printed as four hexadecimal digits.
+    """The first and last surrogates are escaped as four hexadecimal digits.
 
-    The characters next to their range are unchanged.
+    Characters next to the surrogate range are unchanged.
     """
     assert stringify("\ud7ff\ud800\udfff\ue000") == '"\ud7ff\\ud800\\udfff\ue000"'

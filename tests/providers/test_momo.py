@@ -16,7 +16,7 @@ from ticketbottle_payctl.domain.callback import (
 
 
 def reason(verdict):
-    """Return why a callback was not accepted. Return None for an accepted one."""
+    """Return why a callback was not accepted, or None if it was accepted."""
     return verdict.reason if isinstance(verdict, Rejected | Unclear) else None
 
 
@@ -27,14 +27,14 @@ def test_momo_without_its_keys_is_not_configured(merchant, absent):
 
 
 def test_momo_accepts_any_combination_of_rotating_keys(merchant):
-    """The signed text contains the access key, so payctl tries each access key with each secret key."""
+    """MoMo's signed string contains the access key, so payctl tries each access key with each secret key."""
     keys = {"access_key": ("new", "canary-momo-access"), "secret_key": ("new", "canary-momo-secret")}
     assert isinstance(merchant.verify("momo", merchant.momo(), **keys), Callback)
 
 
 @pytest.mark.parametrize("name", ["amount", "orderId", "resultCode", "transId", "message", "extraData", "responseTime"])
 def test_a_momo_callback_without_a_signed_field_is_unreadable(merchant, name):
-    """A genuine callback without one of the twelve signed fields is unreadable and settles nothing."""
+    """A genuine MoMo callback that lacks one of the twelve signed fields is unreadable and settles nothing."""
     assert reason(merchant.verify("momo", merchant.momo(**{name: ...}))) is UnclearReason.UNREADABLE
 
 
@@ -69,19 +69,19 @@ def test_a_momo_callback_without_a_signed_field_is_unreadable(merchant, name):
     ],
 )
 def test_a_signed_momo_callback_with_a_wrong_value_is_unreadable(merchant, changes):
-    """A signed callback with a wrong type, an invalid order id or an invalid amount is unreadable."""
+    """A signed MoMo callback with a wrong type, an invalid order id or an invalid amount is unreadable."""
     assert reason(merchant.verify("momo", merchant.momo(**changes))) is UnclearReason.UNREADABLE
 
 
 def test_null_in_a_descriptive_momo_field_is_an_empty_text(merchant):
-    """MoMo signs null like an empty text. payctl accepts null only in a field that does not decide the result."""
+    """MoMo signs null like an empty string. payctl accepts null only in a field that does not decide the result."""
     text = merchant.momo_text(merchant.momo_body)
     assert isinstance(merchant.verify("momo", merchant.momo(text, extraData=None)), Callback)
 
 
 @pytest.mark.parametrize("signed", ["450000", "450000.0"])
 def test_a_momo_amount_with_a_zero_fraction_is_accepted(merchant, signed):
-    """450000.0 is accepted, whether MoMo signs it as 450000 or as 450000.0."""
+    """A MoMo amount of 450000.0 is accepted, whether MoMo signs it as 450000 or as 450000.0."""
     text = merchant.momo_text({**merchant.momo_body, "amount": signed})
     assert merchant.verify("momo", merchant.momo(text, amount=450000.0)).amount == 450000
 
@@ -93,7 +93,7 @@ def test_a_momo_amount_with_a_zero_fraction_is_accepted(merchant, signed):
     + [(code, Outcome.FAILED) for code in (98, 99, 1001, 1002, 1004, 1007, 1026, 2019, 4001, 4002, 4100)],
 )
 def test_a_documented_final_momo_code_decides_the_outcome(merchant, code, outcome):
-    """Code 0 means paid, four codes mean cancelled, and eleven codes mean a final failure."""
+    """For MoMo, code 0 means paid, four codes mean cancelled, and eleven codes mean a final failure."""
     verdict = merchant.verify("momo", merchant.momo(resultCode=code))
     assert (verdict.outcome, verdict.ignored_because) == (outcome, None)
 
@@ -106,13 +106,13 @@ def test_a_documented_final_momo_code_decides_the_outcome(merchant, code, outcom
     + [(code, IgnoredBecause.UNDOCUMENTED) for code in (1, 9, 44, 1008, 31337, -1)],
 )
 def test_a_momo_code_that_is_not_final_settles_nothing(merchant, code, because):
-    """Only a documented final failure settles a payment as FAILED, because a failure releases the tickets."""
+    """Only a documented final MoMo code settles a payment as FAILED, because a failure releases the tickets."""
     verdict = merchant.verify("momo", merchant.momo(resultCode=code))
     assert (verdict.outcome, verdict.ignored_because) == (Outcome.IGNORED, because)
 
 
 def test_a_momo_wallet_agreement_is_ignored(merchant):
-    """A notification that links a wallet has the amount 0. payctl acknowledges and ignores it."""
+    """A MoMo notification that links a wallet has the amount 0. payctl acknowledges and ignores this notification."""
     verdict = merchant.verify("momo", merchant.momo(amount=0, resultCode=9000))
     assert (verdict.outcome, verdict.ignored_because) == (Outcome.IGNORED, IgnoredBecause.AGREEMENT)
     assert verdict.amount is None
@@ -120,14 +120,17 @@ def test_a_momo_wallet_agreement_is_ignored(merchant):
 
 @pytest.mark.parametrize("order_type", ["", None])
 def test_a_momo_amount_of_0_without_an_order_type_is_unreadable(merchant, order_type):
-    """MoMo signs null and an empty text alike, so payctl reads them alike. Neither of them marks an agreement."""
+    """MoMo signs null and an empty string in the same way, so payctl reads them in the same way.
+
+    Neither value marks an agreement.
+    """
     verdict = merchant.verify("momo", merchant.momo(amount=0, orderType=order_type))
     assert reason(verdict) is UnclearReason.UNREADABLE
 
 
 @pytest.mark.parametrize("partner", ["OTHER", "tbmomo", ""])
 def test_a_momo_callback_for_another_merchant_is_refused(merchant, partner):
-    """A callback for another partnerCode is refused, even with a valid signature."""
+    """A MoMo callback for another partnerCode is refused, even if its signature is valid."""
     assert reason(merchant.verify("momo", merchant.momo(partnerCode=partner))) is RejectReason.OTHER_MERCHANT
 
 
@@ -148,7 +151,7 @@ def test_one_momo_signature_does_not_pay_two_orders(merchant):
 
 
 def test_a_long_momo_order_id_is_checked_quickly(merchant):
-    """A long order id is checked at once, although the documented pattern would backtrack on it without end."""
+    """A long MoMo order id is checked at once, although the documented pattern would backtrack endlessly on it."""
     started = perf_counter()
     assert reason(merchant.verify("momo", merchant.momo(orderId="a" * 60_000 + "!"))) is UnclearReason.UNREADABLE
     assert perf_counter() - started < 1

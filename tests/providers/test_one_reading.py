@@ -1,7 +1,7 @@
-"""Test that one text that VNPay or ZaloPay signed never leads to two accepted callbacks with different meanings.
+"""Test that a string that VNPay or ZaloPay signed never leads to two accepted callbacks with different meanings.
 
-The tests send every request that could have the signed text to payctl's verification. ``test_ambiguous_texts`` does the
-same for PayOS and MoMo.
+The tests verify every request that could have the signed string. ``test_ambiguous_texts`` does the same for PayOS and
+MoMo.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SIGNS = {
     "lower case": SPELLINGS["lower case"],
     "php": lambda text: quote_plus(text, safe=""),
 }
-"""The ways in which VNPay may encode a value in the text that it signs. Each of them escapes & and = in a value."""
+"""The ways in which VNPay can encode a value in the string that it signs. Each way escapes "&" and "=" in a value."""
 
 HIDDEN = (
     "x&vnp_ResponseCode=00&vnp_TmnCode=TBTEST01&vnp_TransactionNo=7&vnp_TransactionStatus=00&vnp_TxnRef=TB-2&vnp_Z=1"
@@ -59,7 +59,7 @@ WORDS = [
 
 
 def cuts(text):
-    """Yield ways to cut a text into pairs: at every &, and with one value that contains unescaped & signs."""
+    """Yield ways to cut a string into pairs. Cut at every "&", or let one value contain unescaped "&" signs."""
     pieces = text.split("&")
     runs = [(0, 0), *((a, b) for a in range(len(pieces)) for b in range(a + 1, len(pieces)))]
     for first, last in runs:
@@ -68,7 +68,10 @@ def cuts(text):
 
 
 def queries(text, mac):
-    """Yield each query that could have this signed text, for each cut, meaning and encoding, with other parameters."""
+    """Yield each query that could have this signed string, for each cut, meaning and encoding.
+
+    The queries also have different additional parameters.
+    """
     around = ["", "&vnp_Empty=", "&vnp_Note", "&utm=vnp_Amount", "&vnp_SecureHashType=MD5"]
     for pairs in cuts(text):
         decoded = [(unquote_plus(name), unquote_plus(value)) for name, value in pairs]
@@ -80,14 +83,14 @@ def queries(text, mac):
 
 
 def vnpay_readings(merchant, text):
-    """Return the results of all queries that payctl accepts with the signature of this text."""
+    """Return the results of all queries that payctl accepts with this string's signature."""
     mac = merchant.mac("vnpay", text, "sha512")
     verdicts = [merchant.verify("vnpay", Request("GET", query=query)) for query in dict.fromkeys(queries(text, mac))]
     return {verdict for verdict in verdicts if isinstance(verdict, Callback)}
 
 
 def vnpay_text(merchant, spell, *, empty, **changes):
-    """Return the text that VNPay signs for these values."""
+    """Return the string that VNPay signs for these values."""
     values = {**merchant.vnpay_params, **changes}
     return "&".join(f"{spell(name)}={spell(values[name])}" for name in sorted(values) if values[name] or empty)
 
@@ -95,7 +98,7 @@ def vnpay_text(merchant, spell, *, empty, **changes):
 @pytest.mark.parametrize("info", WORDS)
 @pytest.mark.parametrize("spell", SIGNS)
 def test_one_vnpay_text_has_one_reading(merchant, spell, info):
-    """Every accepted query has the order, amount and outcome that VNPay signed, whatever the description contains."""
+    """Every accepted VNPay query has the signed order, amount and outcome, whatever the description contains."""
     text = vnpay_text(merchant, SIGNS[spell], empty=False, vnp_OrderInfo=info, vnp_ResponseCode="24")
     (reading,) = vnpay_readings(merchant, text)
     assert (reading.order_ref, reading.amount) == ("TB-ROCK-20261205-7K2M9QXA", 450000)
@@ -104,7 +107,7 @@ def test_one_vnpay_text_has_one_reading(merchant, spell, info):
 
 @pytest.mark.parametrize("info", WORDS)
 def test_an_unescaped_vnpay_text_has_at_most_one_reading(merchant, info):
-    """A VNPay text with an unescaped & in a value has at most one accepted reading."""
+    """If VNPay signs a string with an unescaped "&" in a value, payctl accepts at most one reading of it."""
     text = vnpay_text(merchant, SPELLINGS["nothing"], empty=False, vnp_OrderInfo=info, vnp_ResponseCode="24")
     assert len(vnpay_readings(merchant, text)) <= 1
 
@@ -116,7 +119,7 @@ words = st.lists(st.sampled_from(WORDS), max_size=2).map("".join)
 @given(info=words, bank=words, spell=st.sampled_from([*SIGNS.values(), SPELLINGS["nothing"]]), empty=st.booleans())
 @example(info=HIDDEN, bank="", spell=SPELLINGS["nothing"], empty=False)
 def test_accepted_readings_of_one_vnpay_text_agree(merchant, info, bank, spell, empty):
-    """All accepted queries mean the same, whatever two fields contain and whichever encoding VNPay uses."""
+    """All accepted VNPay queries mean the same, whatever two fields contain and whichever encoding VNPay uses."""
     text = vnpay_text(merchant, spell, empty=empty, vnp_OrderInfo=info, vnp_BankCode=bank)
     assert len(vnpay_readings(merchant, text)) <= 1
 
@@ -156,7 +159,7 @@ OTHER = json.dumps(f"{{{DATA}}}".replace("TB-1", "TB-2"))
 
 
 def envelopes(text, mac):
-    """Yield bodies with this data and its MAC, with each type, extra fields, repeated names and other encodings."""
+    """Yield bodies with this data and its MAC, with each type, extra fields, repeated names and different encodings."""
     data, proof = json.dumps(text), json.dumps(mac)
     escaped = json.dumps("".join(text)).replace("a", "\\u0061")
     tails = ["", *[f',"type":{value}' for value in ("1", "2", '"1"', '"2"', "null", "[]", "{}", "true", "-1")]]
@@ -170,7 +173,7 @@ def envelopes(text, mac):
 
 
 def zalopay_readings(merchant, text):
-    """Return the results of all bodies that payctl accepts with the MAC of this data text."""
+    """Return the results of all bodies that payctl accepts with this data string's MAC."""
     bodies = envelopes(text, merchant.mac("zalopay", text))
     verdicts = [merchant.verify("zalopay", Request(body=body.encode("utf-8", "surrogatepass"))) for body in bodies]
     return {verdict for verdict in verdicts if isinstance(verdict, Callback)}
@@ -178,9 +181,9 @@ def zalopay_readings(merchant, text):
 
 @pytest.mark.parametrize("name", DATA_TEXTS)
 def test_one_zalopay_text_has_one_reading(merchant, name):
-    """No field except `data` changes the result, because the signature covers only `data`.
+    """No field except ZaloPay's `data` changes the result, because the MAC covers only `data`.
 
-    A repeated name is refused.
+    Repeated names are refused.
     """
     orders = [reading.order_ref for reading in zalopay_readings(merchant, DATA_TEXTS[name])]
     assert orders == ([READABLE[name]] if name in READABLE else [])
@@ -209,5 +212,5 @@ members = st.sampled_from(
 @thorough
 @given(members=st.lists(members, max_size=8))
 def test_accepted_readings_of_one_zalopay_text_agree(merchant, members):
-    """All accepted bodies with the same signed data have the same order, amount and outcome."""
+    """All accepted ZaloPay bodies with the same signed data have the same order, amount and outcome."""
     assert len(zalopay_readings(merchant, f"{{{','.join(members)}}}")) <= 1

@@ -53,20 +53,20 @@ HOSTILE = {
 
 @pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE.keys())
 def test_a_hostile_body_raises_malformed_error(body):
-    """Each invalid body raises MalformedError, and the error quotes nothing of the body."""
+    """Each invalid body raises MalformedError, and the error quotes nothing from the body."""
     with pytest.raises(MalformedError) as refusal:
         read_body(body)
     assert refusal.value.detail == str(refusal.value)
 
 
 def test_numbers_in_a_body_keep_every_digit():
-    """No number is rounded. Long whole numbers are exact, and fractions keep their characters."""
+    """No number in a body is rounded. Long whole numbers stay exact, and fractions keep every digit."""
     read = read_body(b'{"id":900719925474099312345,"amount":450000.00,"zero":-0,"tiny":1e-400}')
     assert read == {"id": 900719925474099312345, "amount": Real("450000.00"), "zero": 0, "tiny": Real("1e-400")}
 
 
 def test_an_escaped_surrogate_pair_equals_the_raw_letter():
-    """Escaped and unescaped letters beyond ASCII give the same text."""
+    """Escaped and unescaped non-ASCII letters produce the same string."""
     assert read_body(rb'{"a":"\ud83d\ude00"}') == read_body('{"a":"😀"}'.encode()) == {"a": "😀"}
 
 
@@ -90,7 +90,7 @@ def test_an_escaped_surrogate_pair_equals_the_raw_letter():
     ],
 )
 def test_a_whole_number_is_recognised_without_rounding(value, whole):
-    """`whole_number` reads 450000.0 as 450000. It does not read true as 1, or a text as a number."""
+    """`whole_number` reads 450000.0 as 450000. It does not read true as 1 or a string as a number."""
     assert whole_number(value) == whole
 
 
@@ -98,7 +98,7 @@ def test_a_whole_number_is_recognised_without_rounding(value, whole):
     "text", ["0450000", "+1", "-1", " 1", "1 ", "1.0", "1e3", "", "\uff14\uff15", "٤٥", "1_0", "9" * 65]
 )
 def test_a_text_with_other_characters_than_digits_is_not_a_number(text):
-    """`digits` refuses a text with a sign, a space, a leading zero, or digits of another script."""
+    """`digits` refuses a string with a sign, a space, a leading zero, or digits from another script."""
     assert digits(text) is None
 
 
@@ -116,7 +116,10 @@ def test_a_transaction_id_of_zero_becomes_none():
 
 @pytest.mark.parametrize("value", ["", "a\x00b", "a\nb", "\x7f", None, 5, ["a"], {}])
 def test_a_text_with_control_characters_is_refused(value):
-    """`text_of` refuses control characters. PostgreSQL cannot store NUL, and a terminal obeys the others."""
+    """`text_of` refuses control characters.
+
+    PostgreSQL cannot store NUL, and terminals obey the other control characters.
+    """
     with pytest.raises(MalformedError):
         text_of({"name": value}, "name")
 
@@ -130,7 +133,7 @@ def test_a_body_of_64_kib_is_read(read):
 
 
 def test_a_larger_body_is_not_read():
-    """A body of 65,537 bytes is refused. The lenient reader ignores it."""
+    """A body of 65,537 bytes is refused. For such a body, the lenient reader returns an empty object."""
     body = b'{"a":1}'.ljust(MAX_BODY_BYTES + 1)
     assert read_leniently(body) == {}
     with pytest.raises(MalformedError, match="too large"):
@@ -138,13 +141,13 @@ def test_a_larger_body_is_not_read():
 
 
 def test_a_number_has_at_most_64_digits():
-    """A text of 64 digits is a number, and so is a single zero."""
+    """A string of 64 digits is read as a number, and so is a single zero."""
     assert digits("9" * 64) == int("9" * 64)
     assert digits("0") == 0
 
 
 def test_a_reference_has_at_most_100_printable_characters():
-    """`printable` returns an empty text for more than 100 characters, for a line break, or for a number."""
+    """`printable` returns an empty string for a number, a line break, or more than 100 characters."""
     assert printable("đ" * 100) == "đ" * 100
     assert [printable(value) for value in ("x" * 101, "a\nb", 5, None)] == ["", "", "", ""]
 
@@ -153,13 +156,13 @@ def test_a_reference_has_at_most_100_printable_characters():
     ("token", "whole"), [("1e15", 10**15), ("9999999999999999.0", 9_999_999_999_999_999), ("1e16", None)]
 )
 def test_a_number_of_16_digits_is_still_exact(token, whole):
-    """A whole number with a fraction or exponent is read only below ten times the largest amount."""
+    """A whole number that is written with a fraction or exponent is read only below ten times the largest amount."""
     assert whole_number(Real(token)) == whole
 
 
 @pytest.mark.parametrize("amount", [1, 10**15])
 def test_the_smallest_and_the_largest_amount_are_accepted(amount):
-    """An amount may be from 1 VND to a million billion VND."""
+    """An amount can be from 1 VND to a million billion VND."""
     assert amount_of(amount) == amount
 
 

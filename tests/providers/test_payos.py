@@ -14,12 +14,12 @@ from ticketbottle_payctl.providers.payos import order_hint, signed_text
 
 
 def reason(verdict):
-    """Return why a callback was not accepted. Return None for an accepted one."""
+    """Return why a callback was not accepted, or None if it was accepted."""
     return verdict.reason if isinstance(verdict, Rejected | Unclear) else None
 
 
 def test_payos_needs_only_the_checksum_key(merchant):
-    """A webhook is verified without client_id and api_key. Without the checksum key, PayOS is not configured."""
+    """PayOS webhooks are verified without client_id and api_key. Without the checksum key, PayOS is not configured."""
     request = merchant.payos()
     assert isinstance(merchant.verify("payos", request, client_id=(), api_key=()), Callback)
     assert reason(merchant.verify("payos", request, checksum_key=("",))) is RejectReason.NOT_CONFIGURED
@@ -44,7 +44,7 @@ TEXTS = [
 
 @pytest.mark.parametrize(("data", "text"), TEXTS)
 def test_the_payos_signed_text_equals_that_of_the_official_library(data, text):
-    """`signed_text` writes order, null, numbers, arrays and objects like PayOS's own JavaScript."""
+    """`signed_text` writes order, null, numbers, arrays and objects as PayOS's own JavaScript does."""
     assert signed_text(data) == text
 
 
@@ -75,15 +75,15 @@ def test_the_payos_signed_text_equals_that_of_the_official_library(data, text):
     ],
 )
 def test_a_signed_payos_webhook_with_a_wrong_value_is_unreadable(merchant, changes):
-    """A signed webhook with a missing field, another currency or an invalid amount is unreadable."""
+    """A signed PayOS webhook with a missing field, another currency or an invalid amount is unreadable."""
     assert reason(merchant.verify("payos", merchant.payos(**changes))) is UnclearReason.UNREADABLE
 
 
 @pytest.mark.parametrize("description", [[], {}, ["VQRIO123"], 5, None, True])
 def test_a_payos_webhook_for_order_123_may_have_any_description(merchant, description):
-    """A webhook for order 123 is a ping only if it has the ping's description.
+    """A PayOS webhook for order 123 is a ping only if it has the ping's description.
 
-    A description of another type raises no error.
+    A description that is not a string raises no error.
     """
     data = {**merchant.payos_data, "orderCode": 123, "description": description}
     request = merchant.payos(signed_text(data), orderCode=123, description=description)
@@ -92,13 +92,16 @@ def test_a_payos_webhook_for_order_123_may_have_any_description(merchant, descri
 
 @pytest.mark.parametrize("word", ["null", "undefined"])
 def test_a_payos_field_with_the_word_null_is_unreadable(merchant, word):
-    """PayOS signs the word null as an empty text, so a webhook with this word in a deciding field is unreadable."""
+    """PayOS signs the word null like an empty string.
+
+    A webhook with that word in a deciding field is therefore unreadable.
+    """
     text = merchant.payos_text({**merchant.payos_data, "paymentLinkId": ""})
     assert reason(merchant.verify("payos", merchant.payos(text, paymentLinkId=word))) is UnclearReason.UNREADABLE
 
 
 def test_payos_amounts_may_be_numbers_or_text(merchant):
-    """PayOS signs 450000 and "450000" alike, so payctl reads both alike."""
+    """PayOS signs 450000 and "450000" in the same way, so payctl reads both as the same amount."""
     verdict = merchant.verify("payos", merchant.payos(amount="450000", orderCode="7"))
     assert (verdict.amount, verdict.order_ref) == (450000, "7")
 
@@ -113,7 +116,7 @@ def test_payos_amounts_may_be_numbers_or_text(merchant):
     ],
 )
 def test_the_payos_ping_is_recognised_by_order_and_description(merchant, order, description, ping):
-    """Only order 123 with the ping's description is a ping. Any other callback for order 123 is a payment."""
+    """Only order 123 with the ping's description is a ping. Any other PayOS callback for order 123 is a payment."""
     verdict = merchant.verify("payos", merchant.payos(orderCode=order, description=description))
     assert verdict.outcome is (Outcome.IGNORED if ping else Outcome.COMPLETED)
     assert verdict.ignored_because is (IgnoredBecause.PING if ping else None)
@@ -134,7 +137,10 @@ def test_the_payos_ping_is_recognised_by_order_and_description(merchant, order, 
     ],
 )
 def test_a_payos_order_number_gives_the_date_and_the_end_of_the_order_code(merchant, number, hint):
-    """The payment service computes the order number from the order code. Any other number gives no hint."""
+    """PayOS's order number contains a date and the end of the order code.
+
+    Any number in another format gives no hint.
+    """
     assert merchant.verify("payos", merchant.payos(orderCode=number)).order_hint == hint
     if hint.day:
         assert int(hint.day) * 10**8 + int(hint.tail, 36) == number
@@ -142,13 +148,13 @@ def test_a_payos_order_number_gives_the_date_and_the_end_of_the_order_code(merch
 
 @pytest.mark.parametrize("code", ["01", "0", "000", " 00", "99", "PAID"])
 def test_any_payos_code_but_00_is_a_failure(merchant, code):
-    """The field data.code alone decides whether a PayOS payment succeeded."""
+    """Only the data.code field decides whether a PayOS payment succeeded."""
     assert merchant.verify("payos", merchant.payos(code=code)).outcome is Outcome.FAILED
 
 
 @pytest.mark.parametrize("items", [[None], ["a", None]])
 def test_a_payos_array_with_null_is_refused(merchant, items):
-    """PayOS's own code fails on null in an array, so PayOS cannot have signed this webhook."""
+    """PayOS's own code fails on null in an array, so PayOS cannot have signed such a webhook."""
     assert reason(merchant.verify("payos", merchant.payos("x", items=items))) is RejectReason.MALFORMED
 
 
@@ -169,16 +175,16 @@ def test_only_a_number_in_the_payment_service_s_format_is_a_hint(number, hint):
 
 
 def test_a_transfer_s_number_is_the_payment_number(merchant):
-    """`payment_number` is the transfer's number, because two numbers for one payment mean two transfers."""
+    """`payment_number` is the bank transfer's number, because two numbers for one payment mean two transfers."""
     references = ("FT26123", "", ...)
     numbers = [merchant.verify("payos", merchant.payos(reference=value)).payment_number for value in references]
     assert numbers == ["FT26123", None, None]
 
 
 def test_an_unreadable_webhook_of_payos_names_its_order(merchant):
-    """The verdict contains the order's number, so that an operator finds the payment.
+    """The verdict on an unreadable webhook contains the order number, so that an operator can find the payment.
 
-    Without a number it names no order.
+    If the webhook has no number, the verdict names no order.
     """
     verdicts = [
         merchant.verify("payos", merchant.payos(amount="x", orderCode=code)) for code in (2026112300000035, "x")

@@ -27,6 +27,6 @@ def accepted_by_the_library(vector):
 
 
 def test_payos_s_own_library_agrees_with_payctl(payos_vector):
-    """PayOS's Python library and payctl accept and refuse the same webhooks, except for the listed ones."""
+    """PayOS's Python library and payctl accept and refuse the same webhooks, except for those listed in this test."""
     agrees = accepted_by_the_library(payos_vector) == isinstance(payos_vector.verify(), Callback)
     assert agrees != (payos_vector.name in DISAGREEMENTS)

@@ -26,7 +26,7 @@ def test_a_success_with_code_00_is_a_registration(status):
 
 
 def test_another_url_than_the_one_that_was_sent_is_not_a_registration():
-    """If PayOS returns another URL, the webhook does not count as registered."""
+    """If PayOS returns a different URL, the webhook does not count as registered."""
     said = "PayOS returned another URL than the one that was sent"
     found = read(answer(200, code="00", data={"webhookUrl": "https://other"}), URL)
     assert found == Registration(entered=False, code="00", said=said)
@@ -34,14 +34,14 @@ def test_another_url_than_the_one_that_was_sent_is_not_a_registration():
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 503])
 def test_a_busy_payos_is_unavailable(status):
-    """A status that means busy raises UnavailableError, whatever the body says."""
+    """If PayOS's HTTP status means busy, payctl raises UnavailableError, whatever the body says."""
     with pytest.raises(UnavailableError, match=f"HTTP {status}"):
         read(answer(status, code="00"), URL)
 
 
 @pytest.mark.parametrize("status", [400, 401, 499])
 def test_a_refusal_without_a_code_is_named_by_its_http_status(status):
-    """If PayOS answers without a code, the result names the HTTP status."""
+    """If PayOS refuses the URL without a code, the result names the HTTP status."""
     assert read(answer(status, desc="no"), URL) == Registration(entered=False, code=f"HTTP {status}", said="no")
     assert read(HttpResponse(status, b"<html>"), URL) == Registration(entered=False, code=f"HTTP {status}")
 
@@ -54,6 +54,6 @@ def test_a_refusal_with_a_code_has_payos_s_words():
 
 @pytest.mark.parametrize("response", [answer(200), answer(300, code="00"), HttpResponse(200, b"[]")])
 def test_an_answer_that_is_neither_is_unavailable(response):
-    """If the response cannot be read, PayOS may have registered the URL, so payctl raises UnavailableError."""
+    """If payctl cannot read the response, PayOS might have registered the URL, so payctl raises UnavailableError."""
     with pytest.raises(UnavailableError, match="cannot read"):
         read(response, URL)

@@ -22,7 +22,7 @@ json_values = st.recursive(
 
 
 def signed_text(gateway, request):
-    """Return the signed text of a request, which shows whether a change affects it."""
+    """Return the string that a request's signature covers, to show whether a change affects the signature."""
     if gateway == "vnpay":
         return vnpay.canonical_text(vnpay.read_query(request.query))
     body = json.loads(request.body)
@@ -35,7 +35,7 @@ def signed_text(gateway, request):
 @quick
 @given(data=st.data())
 def test_changing_a_signed_byte_is_refused(merchant, gateway, data):
-    """If one byte is replaced, the callback is refused or keeps the same signed text."""
+    """If one byte of a callback is replaced, the callback is refused or keeps the same signed string."""
     genuine = getattr(merchant, gateway)()
     expected = merchant.verify(gateway, genuine)
     raw = genuine.query.encode() if gateway == "vnpay" else genuine.body
@@ -54,7 +54,7 @@ def test_changing_a_signed_byte_is_refused(merchant, gateway, data):
 @pytest.mark.parametrize("number", [b"1e400", b"-1E999"])
 @pytest.mark.parametrize("gateway", ["payos", "momo"])
 def test_a_number_beyond_a_double_is_refused_without_an_exception(merchant, gateway, number):
-    """A number too large for a double is refused without an exception. Anyone can send this number."""
+    """A number too large for a double is refused without an exception. Anyone can send such a number."""
     genuine = getattr(merchant, gateway)()
     assert isinstance(
         merchant.verify(gateway, replace(genuine, body=genuine.body.replace(b"450000", number))), Rejected
@@ -67,7 +67,7 @@ def test_a_number_beyond_a_double_is_refused_without_an_exception(merchant, gate
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_a_signature_with_a_changed_digit_or_length_is_refused(merchant, gateway):
-    """A signature with a changed digit or another length is refused."""
+    """A signature with a changed digit or a different length is refused."""
     genuine = getattr(merchant, gateway)()
     if genuine.query:
         head, _, mac = genuine.query.rpartition("=")
@@ -89,7 +89,7 @@ def test_a_signature_with_a_changed_digit_or_length_is_refused(merchant, gateway
 @quick
 @given(body=st.binary(max_size=200), query=st.text(st.characters(), max_size=200), path=st.text(max_size=20))
 def test_verifying_random_bytes_never_raises(merchant, gateway, body, query, path):
-    """Any body, query and path is refused without an exception."""
+    """A request with random bytes as its body, query or path is refused without an exception."""
     request = Request(path=path, query=query, body=body)
     assert isinstance(merchant.verify(gateway, request), Rejected)
     resolve(request)
@@ -99,7 +99,7 @@ def test_verifying_random_bytes_never_raises(merchant, gateway, body, query, pat
 @quick
 @given(data=st.data())
 def test_verifying_random_json_never_raises(merchant, gateway, data):
-    """Any value in any field of the body gives a verdict and no exception."""
+    """Verifying any value in any body field returns a verdict and raises no exception."""
     body = json.loads(getattr(merchant, gateway)().body)
     name = data.draw(st.sampled_from(sorted(body)) | st.text(max_size=8))
     inner = gateway == "payos" and data.draw(st.booleans())
@@ -113,7 +113,7 @@ def test_verifying_random_json_never_raises(merchant, gateway, data):
 @quick
 @given(data=st.data())
 def test_reading_signed_random_json_never_raises(merchant, gateway, data):
-    """Any value in a signed field gives a verdict, even with a valid signature."""
+    """Any value in a signed field leads to a verdict and no exception, even if the signature is valid."""
     fields = dict(getattr(merchant, f"{gateway}_{'body' if gateway == 'momo' else 'data'}"))
     for name in data.draw(st.lists(st.sampled_from(sorted(fields)), min_size=1, max_size=3)):
         fields[name] = data.draw(json_values | st.sampled_from([0, 1, 123, "123", "VQRIO123", "00", ""]))
@@ -160,7 +160,7 @@ def test_an_unknown_unsigned_field_changes_nothing(merchant, gateway, name, valu
     )
 )
 def test_a_new_signed_payos_field_is_accepted(merchant, fields):
-    """A webhook with a new field in data is accepted if the field is signed according to PayOS's rules."""
+    """A PayOS webhook with a new field in data is accepted if the field is signed according to PayOS's rules."""
     data = {**fields, **merchant.payos_data}
     words = {None: "", True: "true", False: "false"}
     empty = ("null", "undefined")
@@ -181,14 +181,14 @@ def test_a_new_signed_payos_field_is_accepted(merchant, fields):
     )
 )
 def test_a_new_signed_vnpay_parameter_is_accepted(merchant, params):
-    """A callback with a new vnp_ parameter is accepted if the parameter is signed according to VNPay's rules."""
+    """A VNPay callback with a new vnp_ parameter is accepted if the parameter is signed according to VNPay's rules."""
     added = {name: value for name, value in params.items() if name not in merchant.vnpay_params}
     expected = merchant.verify("vnpay", merchant.vnpay())
     assert merchant.verify("vnpay", merchant.vnpay(**added)) == expected
 
 
 def test_a_rejection_contains_no_key(vector):
-    """A rejection names the gateway and contains no value of a key."""
+    """A rejection names the gateway and contains no key."""
     verdict = vector.verify()
     if isinstance(verdict, Rejected):
         assert verdict.provider == vector.gateway

@@ -1,4 +1,4 @@
-"""Test the gateways' status queries without a network: payctl's requests, and how it reads each response."""
+"""Test the gateways' status queries without a network, both payctl's requests and how it reads each response."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def keys(gateway):
 
 
 def answered(gateway, change=lambda _: None, *, state="paid", asked=ASKED, paid=250_000):
-    """Return payctl's reading of a stand-in's response to its query, after ``change`` has modified the response."""
+    """Return payctl's reading of a stand-in gateway's response, after ``change`` has modified the response."""
     gateways = Gateways(states={asked.reference: state}, amounts={asked.reference: paid})
     if gateway == "payos":
         sent = {"x-client-id": KEYS["PAYOS_CLIENT_ID"], "x-api-key": KEYS["PAYOS_API_KEY"]}
@@ -65,7 +65,7 @@ def test_a_paid_order_completes_the_payment(gateway, number):
     ],
 )
 def test_a_query_is_a_post_to_the_documented_address(gateway, url):
-    """The query for ZaloPay is a form, and the query for VNPay or MoMo is JSON."""
+    """A status query is a POST to the documented address. ZaloPay gets a form, and VNPay and MoMo get JSON."""
     request = QUERIES[gateway].ask(ASKED, keys(gateway), "https://gateway")
     kind = "application/x-www-form-urlencoded" if gateway == "zalopay" else "application/json"
     assert (request.method, request.url) == ("POST", url)
@@ -73,7 +73,10 @@ def test_a_query_is_a_post_to_the_documented_address(gateway, url):
 
 
 def test_vnpay_is_asked_in_vietnam_s_time():
-    """VNPay's query has Vietnamese time: 20:00:01 UTC is 03:00:01 on the next day. Its request id has 32 characters."""
+    """VNPay's query uses Vietnam time, in which 20:00:01 UTC is 03:00:01 on the next day.
+
+    The request id has 32 characters.
+    """
     asked = json.loads(QUERIES["vnpay"].ask(ASKED, keys("vnpay"), "").body)
     assert (asked["vnp_CreateDate"], asked["vnp_TransactionDate"]) == ("20261124030001", "20261124010001")
     assert asked["vnp_RequestId"] == ASKED.request_id.replace("-", "")
@@ -86,14 +89,14 @@ def test_vnpay_is_asked_in_vietnam_s_time():
     [(408, BUSY), (425, BUSY), (429, BUSY), (500, BUSY), (503, BUSY), (201, REFUSED), (404, REFUSED), (499, REFUSED)],
 )
 def test_another_http_status_than_200_settles_nothing(gateway, status, because):
-    """A status other than 200 settles nothing. For 408, 425, 429 and 5xx, payctl may ask again."""
+    """An HTTP status other than 200 settles nothing. For 408, 425, 429 and 5xx, payctl can query again."""
     assert read(gateway, {"return_code": 1, "resultCode": 0}, status) == Inconclusive(because, f"HTTP {status}")
 
 
 @pytest.mark.parametrize("gateway", sorted(QUERIES))
 @pytest.mark.parametrize("body", [b"", b"[]", b"<html>", b'{"a":1e400}'])
 def test_an_answer_that_is_not_a_json_object_is_malformed(gateway, body):
-    """A response that is not a JSON object gives the reason MALFORMED and no exception."""
+    """A response that is not a JSON object has the reason MALFORMED and raises no exception."""
     assert read(gateway, body).because is NoVerdict.MALFORMED
 
 
@@ -150,7 +153,7 @@ def test_an_answer_that_is_not_a_json_object_is_malformed(gateway, body):
     ],
 )  # fmt: skip
 def test_an_answer_that_decides_nothing_has_its_reason(gateway, fields, because, detail):
-    """A response with a code that decides nothing gives the documented reason and shows the code."""
+    """If a response's code decides nothing, the result has the documented reason and shows the code."""
     assert answered(gateway, lambda document: document.update(fields)) == Inconclusive(because, detail)
 
 
@@ -174,10 +177,7 @@ def test_an_answer_that_decides_nothing_has_its_reason(gateway, fields, because,
     ],
 )
 def test_an_order_that_was_not_paid_is_read_by_its_state(gateway, state, result):
-    """Without an amount in the response, the payment's own amount is used.
-
-    Only PayOS returns its own id as the number.
-    """
+    """If the response has no amount, payctl uses the payment's amount. Only PayOS returns its own id as the number."""
     verdict = answered(gateway, state=state, paid=0)
     if isinstance(result, Outcome):
         number = "order-1" if gateway == "payos" else None
@@ -186,7 +186,7 @@ def test_an_order_that_was_not_paid_is_read_by_its_state(gateway, state, result)
 
 
 def test_an_unpaid_order_of_zalopay_expires_after_an_hour():
-    """An unpaid ZaloPay order counts as cancelled after an hour, because a customer can still pay a younger order."""
+    """An unpaid ZaloPay order counts as cancelled after an hour. Until then, the customer can still pay the order."""
     verdicts = [
         answered("zalopay", state="abandoned", asked=replace(ASKED, created_at=NOW - age))
         for age in (timedelta(hours=1), timedelta(minutes=59, seconds=59))
@@ -196,19 +196,19 @@ def test_an_unpaid_order_of_zalopay_expires_after_an_hour():
 
 @pytest.mark.parametrize(("state", "paid"), [("partly", 1000), ("pending", 1), ("expired", 1000)])
 def test_a_link_of_payos_with_some_money_needs_a_person(state, paid):
-    """A link with some money but without the status PAID does not settle its payment."""
+    """A PayOS link that got some money but does not have the status PAID does not settle its payment."""
     expected = Inconclusive(NoVerdict.PARTLY_PAID, "the customer paid, but the status of the link is not PAID")
     assert signed_payos(state=state, amountPaid=paid) == expected
 
 
 def test_an_answer_of_payos_about_another_link_is_not_used():
-    """A response about another payment link is not used, although its signature is valid."""
+    """A PayOS response about another payment link is ignored, even if the response's signature is valid."""
     expected = Inconclusive(NoVerdict.OTHER_PAYMENT, "id is not the requested payment link")
     assert signed_payos(id="other") == expected
 
 
 def signed_payos(*, state="paid", **changes):
-    """Return payctl's reading of a signed PayOS response with these changes in its data."""
+    """Return payctl's reading of a signed PayOS response whose data has these changes."""
     gateways = Gateways(states={"order-1": state})
     honest = gateways.facts
     gateways.facts = lambda gateway, reference: ({**honest(gateway, reference)[0], **changes}, 250_000)
@@ -228,7 +228,7 @@ def test_vnpay_s_amount_is_a_hundredth_of_its_number(hundredths, amount):
 
 
 def test_a_number_with_a_fraction_is_signed_as_it_was_received():
-    """A number with a fraction is signed with its original digits, and a boolean is signed as an empty text."""
+    """A number with a fraction is signed with its original digits, and a boolean is signed as an empty string."""
     gateways = Gateways()
     gateways.facts = lambda *_: ({"TransactionStatus": "00", "BankCode": "1.50", "PromotionCode": ""}, 250_000)
     document = gateways.vnpay(json.loads(QUERIES["vnpay"].ask(ASKED, keys("vnpay"), "").body))
@@ -238,7 +238,7 @@ def test_a_number_with_a_fraction_is_signed_as_it_was_received():
 
 @pytest.mark.parametrize("field", ["TxnRef", "TmnCode"])
 def test_an_answer_of_vnpay_about_another_payment_is_not_used(field):
-    """A response about another payment is not used, although its signature is valid."""
+    """A VNPay response about another payment is ignored, even if the response's signature is valid."""
     gateways = Gateways()
     gateways.facts = lambda *_: ({"TransactionStatus": "00", field: "other"}, 1)
     verdict = read("vnpay", gateways.vnpay(json.loads(QUERIES["vnpay"].ask(ASKED, keys("vnpay"), "").body)))
@@ -247,7 +247,7 @@ def test_an_answer_of_vnpay_about_another_payment_is_not_used(field):
 
 @pytest.mark.parametrize("gateway", ["zalopay", "vnpay", "momo"])
 def test_a_query_is_signed_with_the_current_keys(gateway):
-    """During a rotation, a query is signed with the current key, which is the first of two values."""
+    """During a key rotation, a query is signed with the current key, which is the first of two values."""
     rotated = {name: (*values, Secret("previous")) for name, values in keys(gateway).items()}
     ask = QUERIES[gateway].ask
     assert ask(ASKED, rotated, "") == ask(ASKED, keys(gateway), "")
@@ -266,5 +266,5 @@ def test_a_request_and_a_response_do_not_show_their_content():
     ("number", "shown"), [(0, None), (-1, None), ("x", None), (None, None), (1, "1"), ("12", "12")]
 )
 def test_a_transaction_number_is_positive_or_absent(number, shown):
-    """A transaction number that is not positive becomes None, because ZaloPay sends 0 if it has no number."""
+    """A transaction number that is not positive becomes None, because ZaloPay sends 0 if there is no number."""
     assert answered("zalopay", lambda document: document.update(zp_trans_id=number)).gateway_transaction_id == shown

@@ -22,14 +22,14 @@ from ticketbottle_payctl.secret import Secret
     ],
 )
 def test_the_path_names_the_gateway(path, name):
-    """Spelling, case, stage and trailing slashes do not matter. The last known path segment names the gateway."""
+    """The last known path segment names the gateway, whatever its spelling and case, the stage or trailing slashes."""
     assert resolve(Request(path=path)).name == name
 
 
 @pytest.mark.parametrize("path", ["", "/", "/webhook", "/webhook/zalopays", "/webhook/zalo%70ay", "/webhook/stripe"])
 @pytest.mark.parametrize("body", [b"", b"[]", b"\xff", b'{"data":1}', b"not json"])
 def test_a_request_of_no_gateway_is_not_resolved(path, body):
-    """A request with an unknown path and body gives None and no exception."""
+    """For a request with an unknown path and body, the registry returns None and raises no exception."""
     assert resolve(Request(path=path, body=body)) is None
 
 
@@ -42,10 +42,7 @@ def test_the_error_for_an_unknown_gateway_lists_the_known_ones():
 
 
 def test_the_gateways_variables_have_their_deployed_names():
-    """The variables of the gateways have the names that deployments use.
-
-    A renamed variable would turn a gateway off.
-    """
+    """The gateways' variables have the names that deployments use. Renaming a variable would turn a gateway off."""
     fields = {field.env: field.signs_callbacks for gateway in GATEWAYS.values() for field in gateway.fields}
     assert fields == {
         "ZALOPAY_APP_ID": True,
@@ -63,7 +60,7 @@ def test_the_gateways_variables_have_their_deployed_names():
 
 
 def test_credentials_are_looked_up_by_environment_name():
-    """A credential has the values of its environment variable, or no value if the variable is not set."""
+    """A credential has its environment variable's values. If the variable is not set, the credential has no value."""
     known = {"MOMO_SECRET_KEY": (Secret("new"), Secret("old"))}
     found = credentials(GATEWAYS["momo"], lambda env: known.get(env, ()))
     assert found == {"partner_code": (), "access_key": (), "secret_key": (Secret("new"), Secret("old"))}

@@ -42,7 +42,7 @@ STATUS = {
 
 @pytest.mark.parametrize("answer", Answer)
 def test_zalopay_replies_have_a_return_code(answer):
-    """ZaloPay always gets HTTP status 200. Only return_code 0 asks ZaloPay to call again."""
+    """ZaloPay always gets HTTP status 200. Only return_code 0 makes ZaloPay call again."""
     reply = GATEWAYS["zalopay"].reply(answer)
     code, message = ZALOPAY[answer]
     assert (reply.status, json.loads(reply.body)) == (200, {"return_code": code, "return_message": message})
@@ -50,7 +50,10 @@ def test_zalopay_replies_have_a_return_code(answer):
 
 @pytest.mark.parametrize("answer", Answer)
 def test_vnpay_replies_have_an_rspcode(answer):
-    """VNPay always gets HTTP status 200. RspCode 00 or 02 ends the calls, so a failed or held payment gets 00 too."""
+    """VNPay always gets HTTP status 200.
+
+    RspCode 00 or 02 makes VNPay stop calling, so a failed or held payment also gets 00.
+    """
     reply = GATEWAYS["vnpay"].reply(answer)
     code, message = VNPAY[answer]
     assert (reply.status, json.loads(reply.body)) == (200, {"RspCode": code, "Message": message})
@@ -58,7 +61,10 @@ def test_vnpay_replies_have_an_rspcode(answer):
 
 @pytest.mark.parametrize("answer", Answer)
 def test_payos_replies_have_an_http_status(answer):
-    """PayOS gets 200 for each genuine webhook, even for an unknown order. Otherwise its URL could not be registered."""
+    """PayOS gets 200 for each genuine webhook, even for an unknown order.
+
+    Otherwise, the webhook URL could not be registered.
+    """
     reply = GATEWAYS["payos"].reply(answer)
     assert reply.status == STATUS[answer]
     assert json.loads(reply.body)["success"] is (reply.status == 200)
@@ -66,7 +72,7 @@ def test_payos_replies_have_an_http_status(answer):
 
 @pytest.mark.parametrize("answer", Answer)
 def test_momo_replies_to_genuine_notifications_are_204_without_body(answer):
-    """MoMo gets 204 without body and content type for a genuine notification."""
+    """For a genuine notification, MoMo gets 204 without a body or content type."""
     reply = GATEWAYS["momo"].reply(answer)
     expected = 204 if STATUS[answer] == 200 else STATUS[answer]
     assert reply.status == expected
@@ -75,7 +81,7 @@ def test_momo_replies_to_genuine_notifications_are_204_without_body(answer):
 
 @pytest.mark.parametrize("name", GATEWAYS)
 def test_every_reply_body_is_json(name):
-    """Each reply body is JSON with its content type. The reply of a gateway without keys says "not configured"."""
+    """Each reply body is JSON with the JSON content type. If a gateway has no keys, the reply says "not configured"."""
     replies = {answer: GATEWAYS[name].reply(answer) for answer in Answer}
     for reply in replies.values():
         if reply.body:

@@ -1,4 +1,4 @@
-"""Test that payctl judges a reply like the gateway: by the HTTP status, or by a code in the body."""
+"""Test that payctl evaluates a reply as the gateway does, by the HTTP status or by a code in the body."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ REPEATED = {Answer.BAD_SIGNATURE, Answer.UNCLEAR, Answer.NOT_CONFIGURED, Answer.
 @pytest.mark.parametrize("answer", sorted(ACKNOWLEDGED | REPEATED))
 @pytest.mark.parametrize("name", GATEWAYS)
 def test_payctl_s_own_replies_are_judged_as_they_are_meant(name, answer):
-    """A reply for a processed callback counts as an acknowledgement. Any other reply gets a reason in words."""
+    """A reply for a processed callback counts as an acknowledgement.
+
+    For any other reply, payctl gives a reason in words.
+    """
     gateway = GATEWAYS[name]
     reply = gateway.reply(answer)
     found = judge_reply(gateway.reply_code, reply.status, reply.body)
@@ -49,7 +52,7 @@ def test_payctl_s_own_replies_are_judged_as_they_are_meant(name, answer):
     ],
 )
 def test_a_reply_that_does_not_acknowledge_says_why(name, status, body, code, words):
-    """The reason names the HTTP status or the gateway's code, and its meaning."""
+    """If a reply does not acknowledge, the reason has the HTTP status or the gateway's code, and the meaning."""
     found = judge_reply(GATEWAYS[name].reply_code, status, body)
     assert (found.acknowledged, found.code) == (False, code)
     assert words in found.why

@@ -32,7 +32,7 @@ def test_a_sample_is_genuine_under_its_own_keys(name):
 def test_every_gateway_has_a_sample_with_its_name():
     """`--example` accepts the name of each gateway.
 
-    Only VNPay's sample is invented, because VNPay publishes no sample.
+    Only VNPay's sample is made up, because VNPay publishes no sample.
     """
     assert set(GATEWAYS) <= set(SAMPLES)
     assert {one.gateway for one in SAMPLES.values() if not one.genuine} == {"vnpay"}
@@ -42,7 +42,7 @@ def test_every_gateway_has_a_sample_with_its_name():
 
 @pytest.mark.parametrize(("name", "field"), CASES)
 def test_a_tampered_sample_is_refused_and_names_the_change(name, field):
-    """A sample with a changed field and the old signature is refused, and the sentence names the field."""
+    """A sample with a changed field and the old signature is refused, and a sentence names the changed field."""
     one = SAMPLES[name]
     tampered = tamper(one, field)
     verdict = GATEWAYS[one.gateway].verify(tampered.request, one.credentials)
@@ -54,7 +54,7 @@ def test_a_tampered_sample_is_refused_and_names_the_change(name, field):
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_tampering_changes_only_the_given_field(name):
-    """If the old value is restored, the sample is genuine again."""
+    """If a tampered sample's old value is restored, the sample is genuine again."""
     one = SAMPLES[name]
     tampered = tamper(one, "amount")
     _, _, change = tampered.sentence.partition(" was changed from ")
@@ -67,7 +67,7 @@ def test_tampering_changes_only_the_given_field(name):
 
 
 def test_the_sentence_about_a_change_has_field_and_both_values():
-    """The sentence about a tampered sample has the field, its old value and its new value."""
+    """The sentence about a tampered sample names the field, its old value and its new value."""
     assert tamper(sample("vnpay"), "amount").sentence == (
         "vnp_Amount was changed from 45000000 to 45000100 after signing"
     )

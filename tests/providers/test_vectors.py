@@ -29,15 +29,12 @@ def said(verdict):
 
 
 def test_a_vector_gives_its_expected_verdict(vector):
-    """Each published, captured or constructed callback gets the verdict in its record."""
+    """Each published, captured or constructed test vector gets the verdict in its record."""
     assert said(vector.verify()) == vector.expect
 
 
 def test_path_and_shape_of_a_vector_lead_to_the_same_gateway(vector):
-    """The path and the shape of a callback lead to the same gateway.
-
-    Only a callback without a signature has no shape.
-    """
+    """A callback's path and shape lead to the same gateway. Only a callback without a signature has no known shape."""
     assert resolve(vector.request).name == vector.gateway
     by_shape = resolve(replace(vector.request, path="/hook"))
     missing = "-missing-" in vector.name and vector.gateway != "vnpay"
@@ -45,14 +42,14 @@ def test_path_and_shape_of_a_vector_lead_to_the_same_gateway(vector):
 
 
 def test_the_previous_keys_verify_during_a_rotation(vector):
-    """Each vector gets the same verdict if its key is the second of two keys."""
+    """Each vector gets the same verdict if its key is the previous one of two keys."""
     credentials = {name: (Secret("the new value"), *values) for name, values in vector.credentials.items()}
     gateway = resolve(vector.request)
     assert said(gateway.verify(vector.request, credentials)) == vector.expect
 
 
 def test_no_vector_verifies_at_another_gateway(vector):
-    """A callback that is sent to another gateway's path is refused, even if both have the same keys."""
+    """A callback that is sent to another gateway's path is refused, even if both gateways have the same keys."""
     for name, gateway in GATEWAYS.items():
         if name != vector.gateway:
             keys = tuple(value for values in vector.credentials.values() for value in values)
@@ -61,7 +58,7 @@ def test_no_vector_verifies_at_another_gateway(vector):
 
 
 def test_every_gateway_has_valid_and_invalid_vectors(pytestconfig):
-    """Each gateway has at least seven valid and seven invalid vectors, so a missing file is noticed."""
+    """Each gateway has at least seven valid and seven invalid vectors, so a missing file makes this test fail."""
     files = sorted((pytestconfig.rootpath / "tests/data/gateway-vectors").glob("*.json"))
     found = Counter(
         (one["gateway"], one["expect"]["valid"]) for path in files for one in loads(path.read_text("utf-8"))

@@ -18,7 +18,7 @@ def credentials_for(merchant):
 
 
 def test_the_verify_report_has_the_expected_verdict_of_a_vector(vector):
-    """The report contains the fields that scripts use. They are null if the callback is not valid."""
+    """The report contains the fields that scripts use. These fields are null if the callback is not valid."""
     report = verify_signature(vector.request, None, lambda _: vector.credentials)
     assert {name: getattr(report, name) for name in vector.expect} == vector.expect
     assert report.provider == vector.gateway
@@ -28,13 +28,16 @@ def test_the_verify_report_has_the_expected_verdict_of_a_vector(vector):
 
 
 def test_the_verify_report_gives_the_reason_of_an_ignored_callback(merchant, credentials_for):
-    """A ping is valid but changes no payment. Its reason in the report is stable, so that scripts can use it."""
+    """A ping is valid but changes no payment.
+
+    The report's reason for it is stable, so that scripts can rely on the reason.
+    """
     report = verify_signature(merchant.payos(orderCode=123, description="VQRIO123"), None, credentials_for)
     assert (report.valid, report.outcome, report.reason) == (True, "IGNORED", "ping")
 
 
 def test_a_request_of_no_gateway_is_rejected_without_a_provider(credentials_for):
-    """A request with an unknown path and body is rejected with a sentence and no exception."""
+    """A request with an unknown path and body is rejected with an explanatory sentence and without an exception."""
     report = verify_signature(Request(body=b"hello"), None, credentials_for)
     assert report == VerifyReport(
         provider=None, valid=False, outcome="REJECTED", reason="malformed", detail=report.detail
@@ -49,7 +52,7 @@ def test_verify_signature_uses_the_given_gateway(merchant, credentials_for):
 
 
 def test_an_explanation_tries_the_other_gateways_keys(merchant):
-    """If the keys of two gateways are exchanged, the hint names both variables."""
+    """If the keys of two gateways are swapped, the hint names both variables."""
     request = merchant.momo()
     mixed = {"secret_key": ("wrong",)}
 
@@ -68,7 +71,7 @@ def test_an_explanation_tries_the_other_gateways_keys(merchant):
 
 
 def test_a_broken_setting_of_another_gateway_does_not_stop_an_explanation(merchant):
-    """The explanation skips keys that cannot be read, and continues."""
+    """The explanation skips another gateway's keys if they cannot be read."""
 
     def credentials_for(gateway):
         if gateway.name != "momo":
@@ -82,7 +85,7 @@ def test_a_broken_setting_of_another_gateway_does_not_stop_an_explanation(mercha
 
 
 def test_verification_loads_no_database_kafka_or_http_client():
-    """verify-signature imports only the modules that it needs, so that it starts fast."""
+    """`verify-signature` imports only the modules that it needs, so that it starts quickly."""
     code = "import sys, ticketbottle_payctl.jobs.verify_signature as _; print(*{m.split('.')[0] for m in sys.modules})"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "ticketbottle_payctl" in loaded
@@ -101,7 +104,7 @@ def test_verification_loads_no_database_kafka_or_http_client():
     ],
 )
 def test_only_secret_keys_that_sign_callbacks_are_tried(merchant, gateway, variables):
-    """`tried_keys` lists only secret keys that sign callbacks. It lists no id and no key for queries."""
+    """`tried_keys` lists only secret keys that sign callbacks. It lists no ids and no keys for status queries."""
     tried = tried_keys(GATEWAYS[gateway], getattr(merchant, gateway)(), merchant.credentials(gateway))
     assert [(key.variable, key.matched, key.generation) for key in tried] == [
         (name, True, "current") for name in variables
@@ -109,7 +112,7 @@ def test_only_secret_keys_that_sign_callbacks_are_tried(merchant, gateway, varia
 
 
 def test_a_reading_does_not_show_signatures_keys_and_texts():
-    """The repr of a reading contains no signature, no key and no signed text."""
+    """The repr of a reading contains no signature, no key and no signed string."""
     hint = Hint("code", "words")
     signer = Signer(hint, b"canary", b"canary")
     reading = Reading(

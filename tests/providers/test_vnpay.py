@@ -15,18 +15,18 @@ from ticketbottle_payctl.providers.vnpay import form_encoded
 
 
 def reason(verdict):
-    """Return why a callback was not accepted. Return None for an accepted one."""
+    """Return why a callback was not accepted, or None if it was accepted."""
     return verdict.reason if isinstance(verdict, Rejected | Unclear) else None
 
 
 @pytest.mark.parametrize("absent", ["tmn_code", "hash_secret"])
 def test_vnpay_without_its_keys_is_not_configured(merchant, absent):
-    """VNPay is not configured without the terminal code or the secret."""
+    """VNPay is not configured if the terminal code or the secret is missing."""
     assert reason(merchant.verify("vnpay", merchant.vnpay(), **{absent: ()})) is RejectReason.NOT_CONFIGURED
 
 
 def test_vnpay_values_are_form_encoded():
-    """Only letters, digits and * - . _ are not escaped. Python's own function does not escape the tilde."""
+    """VNPay's encoding escapes all but letters, digits and * - . _ although Python's own function keeps the tilde."""
     assert form_encoded("aZ09*-._ ~!'()/é+&=") == "aZ09*-._+%7E%21%27%28%29%2F%C3%A9%2B%26%3D"
 
 
@@ -41,7 +41,10 @@ def test_vnpay_values_are_form_encoded():
 )
 @pytest.mark.parametrize("empty", [{}, {"vnp_BankTranNo": "", "vnp_CardType": ""}], ids=["no_empty", "empty_signed"])
 def test_vnpay_signs_the_encoding_that_it_sends(merchant, encode, empty):
-    """The hash may cover the query as received, with or without empty values. Each of VNPay's samples needs this."""
+    """VNPay's hash can cover the query as received, with or without empty values.
+
+    Each VNPay sample needs one of these rules.
+    """
     query = merchant.vnpay(vnp_OrderInfo="Vé * (2) ~ é", **empty).query.rpartition("&")[0]
     sent = encode(query)
     request = replace(merchant.vnpay(), query=f"{sent}&vnp_SecureHash={merchant.mac('vnpay', sent, 'sha512')}")
@@ -50,7 +53,7 @@ def test_vnpay_signs_the_encoding_that_it_sends(merchant, encode, empty):
 
 @pytest.mark.parametrize("empty", [{}, {"vnp_BankTranNo": "", "vnp_CardType": ""}], ids=["no_empty", "empty_signed"])
 def test_vnpay_may_send_another_encoding_than_it_signs(merchant, empty):
-    """The hash may also cover the documented encoding, with or without empty values."""
+    """VNPay's hash can also cover the documented encoding, with or without empty values."""
     signed = merchant.vnpay(vnp_OrderInfo="Vé * (2) é", **empty).query.rpartition("&")[0]
     sent = signed.replace("*", "%2A").replace("+", "%20")
     request = replace(merchant.vnpay(), query=f"{sent}&vnp_SecureHash={merchant.mac('vnpay', signed, 'sha512')}")
@@ -70,7 +73,7 @@ def test_vnpay_may_send_another_encoding_than_it_signs(merchant, empty):
     ],
 )
 def test_a_vnp_parameter_given_twice_is_refused(merchant, appended):
-    """A repeated parameter is refused in any spelling, even with the same value."""
+    """A repeated vnp_ parameter is refused, however it is spelled and even if it repeats the same value."""
     genuine = merchant.vnpay()
     request = replace(genuine, query=f"{genuine.query}&{appended}")
     assert reason(merchant.verify("vnpay", request)) is RejectReason.MALFORMED
@@ -102,7 +105,7 @@ def test_unsigned_vnpay_parameters_change_nothing(merchant, beside):
 
 @pytest.mark.parametrize("appended", ["vnp_New=%FF", "vnp_%FF=1", "vnp_New=%C0%AF", "vnp_New=\ud800"])
 def test_a_vnp_parameter_that_is_not_utf_8_is_refused(merchant, appended):
-    """A parameter that is not UTF-8 is refused, because no documentation says how to read it."""
+    """A parameter that is not UTF-8 is refused, because no documentation says how to decode it."""
     genuine = merchant.vnpay()
     request = replace(genuine, query=f"{genuine.query}&{appended}")
     assert reason(merchant.verify("vnpay", request)) is RejectReason.MALFORMED
@@ -119,13 +122,13 @@ def test_a_vnp_parameter_that_is_not_utf_8_is_refused(merchant, appended):
     + [{"vnp_TransactionNo": "abc"}, {"vnp_TransactionNo": "-1"}],
 )
 def test_a_signed_vnpay_callback_with_a_wrong_value_is_unreadable(merchant, changes):
-    """A callback with a missing field or an invalid amount is unreadable, even if its hash is valid."""
+    """A VNPay callback with a missing field or an invalid amount is unreadable, even if its hash is valid."""
     assert reason(merchant.verify("vnpay", merchant.vnpay(**changes))) is UnclearReason.UNREADABLE
 
 
 @pytest.mark.parametrize("algorithm", ["sha256", "md5", "sha1"])
 def test_the_sender_of_a_vnpay_callback_does_not_choose_the_algorithm(merchant, algorithm):
-    """An older or weaker hash is refused, whatever vnp_SecureHashType says."""
+    """An older or weaker VNPay hash is refused, whatever vnp_SecureHashType says."""
     request = merchant.vnpay(algorithm=algorithm)
     request = replace(request, query=f"{request.query}&vnp_SecureHashType={algorithm.upper()}")
     assert reason(merchant.verify("vnpay", request)) is RejectReason.SIGNATURE
@@ -133,7 +136,7 @@ def test_the_sender_of_a_vnpay_callback_does_not_choose_the_algorithm(merchant, 
 
 @pytest.mark.parametrize("terminal", ["OTHER", "tbtest01", None])
 def test_a_vnpay_callback_for_another_terminal_is_refused(merchant, terminal):
-    """A callback for another terminal is refused, even with a valid hash."""
+    """A VNPay callback for another terminal is refused, even if its hash is valid."""
     assert reason(merchant.verify("vnpay", merchant.vnpay(vnp_TmnCode=terminal))) is RejectReason.OTHER_MERCHANT
 
 
@@ -149,7 +152,10 @@ def test_a_vnpay_callback_for_another_terminal_is_refused(merchant, terminal):
     + [(code, "02", Outcome.FAILED) for code in ("09", "10", "12", "13", "51", "65", "75", "79", "99")],
 )
 def test_two_documented_vnpay_codes_decide_the_outcome(merchant, response, status, outcome):
-    """A payment is paid only if both codes are 00. Codes 24 and 11 mean cancelled. Other final codes mean failed."""
+    """A VNPay payment is paid only if both codes are 00. Codes 24 and 11 mean cancelled.
+
+    Other final codes mean failed.
+    """
     verdict = merchant.verify("vnpay", merchant.vnpay(vnp_ResponseCode=response, vnp_TransactionStatus=status))
     assert (verdict.outcome, verdict.ignored_because) == (outcome, None)
 
@@ -175,13 +181,13 @@ def test_two_documented_vnpay_codes_decide_the_outcome(merchant, response, statu
     ],
 )
 def test_a_vnpay_code_that_is_not_final_settles_nothing(merchant, response, status, because):
-    """Held money (code 04) and undocumented codes settle nothing, because a failure would release the tickets."""
+    """VNPay's code 04 (held money) and undocumented codes settle nothing. A failure would release the tickets."""
     verdict = merchant.verify("vnpay", merchant.vnpay(vnp_ResponseCode=response, vnp_TransactionStatus=status))
     assert (verdict.outcome, verdict.ignored_because) == (Outcome.IGNORED, because)
 
 
 def test_the_merchant_s_own_payment_url_is_not_a_callback(merchant):
-    """A payment URL is refused as a callback, although the same secret signs it, because it has no result."""
+    """A VNPay payment URL is refused as a callback because it has no result, although the same secret signs it."""
     absent = dict.fromkeys(("vnp_ResponseCode", "vnp_TransactionStatus", "vnp_TransactionNo"))
     request = merchant.vnpay(**absent, vnp_Command="pay", vnp_CreateDate="20261205100000")
     assert reason(merchant.verify("vnpay", request)) is RejectReason.MALFORMED
@@ -192,7 +198,7 @@ def test_the_merchant_s_own_payment_url_is_not_a_callback(merchant):
 
 @pytest.mark.parametrize("number", ["0", "00"])
 def test_a_vnpay_transaction_number_of_zero_becomes_none(merchant, number):
-    """A transaction number of 0 means that no transaction exists."""
+    """A VNPay transaction number of 0 becomes None, because no transaction exists."""
     assert merchant.verify("vnpay", merchant.vnpay(vnp_TransactionNo=number)).gateway_transaction_id is None
 
 

@@ -15,7 +15,7 @@ from ticketbottle_payctl.domain.callback import (
 
 
 def reason(verdict):
-    """Return why a callback was not accepted. Return None for an accepted one."""
+    """Return why a callback was not accepted, or None if it was accepted."""
     return verdict.reason if isinstance(verdict, Rejected | Unclear) else None
 
 
@@ -27,18 +27,18 @@ def test_zalopay_without_its_keys_is_not_configured(merchant, absent, value):
 
 
 def test_zalopay_verification_does_not_need_key1(merchant):
-    """Verification does not need key1, which signs the merchant's own requests."""
+    """ZaloPay verification does not need key1, which signs the merchant's own requests."""
     assert isinstance(merchant.verify("zalopay", merchant.zalopay(), key1=()), Callback)
 
 
 def test_zalopay_accepts_any_combination_of_rotating_values(merchant):
-    """During a rotation, app_id and key2 have two values each. Each combination is accepted."""
+    """During a rotation, ZaloPay's app_id and key2 have two values each. Each combination is accepted."""
     keys = {"app_id": ("1", "2900"), "key2": ("x", "canary-zalopay-key-2")}
     assert isinstance(merchant.verify("zalopay", merchant.zalopay(), **keys), Callback)
 
 
 def test_the_zalopay_reference_keeps_its_date(merchant):
-    """The reference keeps its date, because the payment was created with it and a status query needs it."""
+    """A ZaloPay reference keeps its date, because the payment was created with the date and a status query needs it."""
     verdict = merchant.verify("zalopay", merchant.zalopay())
     assert (verdict.reference, verdict.order_ref) == ("261205_TB-ROCK-20261205-7K2M9QXA", "TB-ROCK-20261205-7K2M9QXA")
 
@@ -66,13 +66,13 @@ def test_the_zalopay_reference_keeps_its_date(merchant):
     ],
 )
 def test_a_signed_zalopay_callback_with_a_wrong_value_is_unreadable(merchant, changes):
-    """A callback with a wrong type, a missing value or an invalid amount is unreadable, even with a valid MAC."""
+    """A ZaloPay callback with a wrong type, missing value or invalid amount is unreadable, even with a valid MAC."""
     assert reason(merchant.verify("zalopay", merchant.zalopay(**changes))) is UnclearReason.UNREADABLE
 
 
 @pytest.mark.parametrize("app_id", [2901, "2900", True, None, [2900], 2900.5])
 def test_a_zalopay_callback_for_another_application_is_refused(merchant, app_id):
-    """A callback for another app_id is refused, even with a valid MAC."""
+    """A ZaloPay callback for another app_id is refused, even if its MAC is valid."""
     assert reason(merchant.verify("zalopay", merchant.zalopay(app_id=app_id))) is RejectReason.OTHER_MERCHANT
 
 
@@ -81,12 +81,12 @@ def test_a_zalopay_callback_for_another_application_is_refused(merchant, app_id)
     ["", "null", "[]", '"x"', "not json", '{"app_id":2900', '{"amount":1,"amount":2}', '{"amount":NaN}', "[" * 9000],
 )
 def test_signed_zalopay_data_that_is_not_a_json_object_is_unreadable(merchant, data):
-    """Data that is not a JSON object settles nothing, even with a valid MAC."""
+    """ZaloPay data that is not a JSON object settles nothing, even if its MAC is valid."""
     assert reason(merchant.verify("zalopay", merchant.zalopay(data))) is UnclearReason.UNREADABLE
 
 
 def test_zalopay_data_with_two_amounts_is_unreadable(merchant):
-    """Data with two amounts settles nothing, because some JSON parsers take the first amount and others the last."""
+    """ZaloPay data with two amounts settles nothing, because JSON parsers disagree on which amount applies."""
     text = merchant.dumps(merchant.zalopay_data)
     doubled = text.replace('"amount":450000', '"amount":450000,"amount":1')
     assert reason(merchant.verify("zalopay", merchant.zalopay(doubled))) is UnclearReason.UNREADABLE
@@ -94,20 +94,20 @@ def test_zalopay_data_with_two_amounts_is_unreadable(merchant):
 
 @pytest.mark.parametrize("mac", ["", 5, ["x"], {}, True, "é", "\ud800"])
 def test_a_zalopay_mac_that_is_not_text_is_refused(merchant, mac):
-    """A missing MAC, a number and half a surrogate pair are refused without an exception."""
+    """A ZaloPay MAC that is missing, a number or a lone surrogate is refused without an exception."""
     body = json.dumps({"data": merchant.dumps(merchant.zalopay_data), "mac": mac, "type": 1}).encode()
     assert reason(merchant.verify("zalopay", Request(body=body))) in {RejectReason.SIGNATURE, RejectReason.MALFORMED}
 
 
 def test_white_space_around_a_zalopay_mac_is_refused(merchant):
-    """A MAC with a space or a line break is refused."""
+    """A ZaloPay MAC with a space or a line break around it is refused."""
     mac = merchant.mac("zalopay", merchant.dumps(merchant.zalopay_data))
     assert reason(merchant.verify("zalopay", merchant.zalopay(mac=f" {mac}"))) is RejectReason.SIGNATURE
 
 
 @pytest.mark.parametrize(("sent", "text"), [(0, None), (9007199254740993, "9007199254740993"), ("77", "77")])
 def test_the_zalopay_transaction_id_keeps_every_digit(merchant, sent, text):
-    """A transaction id beyond 2^53 keeps every digit, as a number or as text.
+    """A ZaloPay transaction id above 2^53 keeps every digit, whether it is a number or a string.
 
     The transaction number 0 means that no transaction exists.
     """
@@ -116,7 +116,7 @@ def test_the_zalopay_transaction_id_keeps_every_digit(merchant, sent, text):
 
 @pytest.mark.parametrize("kind", [1, "1", 2, "2", 3, None, True, [], {}])
 def test_the_unsigned_zalopay_type_decides_nothing(merchant, kind):
-    """Any ``type`` gives the same result, because ZaloPay signs only the data of an order."""
+    """ZaloPay's ``type`` does not change the result, because ZaloPay signs only an order's data."""
     verdict = merchant.verify("zalopay", merchant.zalopay(type=kind))
     assert (verdict.outcome, verdict.order_ref) == (Outcome.COMPLETED, "TB-ROCK-20261205-7K2M9QXA")
 
@@ -130,7 +130,7 @@ def test_a_zalopay_reference_without_a_date_is_the_order_code(merchant, referenc
 
 @pytest.mark.parametrize("kind", [2, "2", 1, None])
 def test_a_zalopay_agreement_is_ignored(merchant, kind):
-    """An agreement links a wallet and moves no money, so its callback has no amount and no transaction id."""
+    """A ZaloPay agreement links a wallet and moves no money, so its callback has no amount and no transaction id."""
     verdict = merchant.verify(
         "zalopay", merchant.zalopay(type=kind, amount=None, zp_trans_id=None, binding_id="261205000000017")
     )

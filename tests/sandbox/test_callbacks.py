@@ -79,7 +79,7 @@ def test_a_sandbox_callback_has_the_outcome_of_its_scenario(provider, scenario):
 
 @pytest.mark.parametrize(("provider", "scenario"), DOCUMENTED)
 def test_a_callback_has_every_documented_field(provider, scenario):
-    """A simulated callback has every documented field, because a merchant's library may require optional fields too."""
+    """A simulated callback has every documented field, because merchants' libraries can require optional fields."""
     request = callback(payment_at(provider), scenario)
     fields = json.loads(request.body) if request.body else dict(parse_qsl(request.query))
     content = {"zalopay": lambda: json.loads(fields["data"]), "payos": lambda: fields["data"]}
@@ -89,7 +89,7 @@ def test_a_callback_has_every_documented_field(provider, scenario):
 
 @pytest.mark.parametrize(("provider", "scenario"), SENT)
 def test_a_sandbox_callback_is_the_same_every_time(provider, scenario):
-    """A second callback for the same payment has the same bytes. A callback for another payment has other bytes."""
+    """A second callback for the same payment has the same bytes. A callback for another payment has different bytes."""
     payment = payment_at(provider)
     assert callback(payment, scenario) == callback(replace(payment), scenario)
     if scenario is not Scenario.PING:
@@ -127,7 +127,7 @@ def test_the_sandbox_s_settings_verify_the_built_in_samples():
 
 
 def signed_again(vector):
-    """Return a signature that the sandbox makes for a vector, and the vector's own signature."""
+    """Return the signature that the sandbox computes for a vector, and the vector's own signature."""
     keys, request = vector["keys"], vector["request"]
     match vector["gateway"]:
         case "zalopay":
@@ -157,7 +157,7 @@ def signed_again(vector):
     ],
 )
 def test_the_sandbox_signs_as_the_gateways_do(name):
-    """The sandbox makes the same signature as the gateway."""
+    """The sandbox computes the same signature as each gateway."""
     records = [record for path in sorted(VECTORS.glob("*.json")) for record in json.loads(path.read_text("utf-8"))]
     (vector,) = [record for record in records if record["name"] == name]
     ours, theirs = signed_again(vector)

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timeout(180)  # npm may need to download the libraries 
 
 KEYS = environment()
 JUDGED = ("zalopay", "payos", "vnpay", "momo")
-"""The gateways for which ``tests/servers/node/judge.cjs`` runs the gateway's own JavaScript, a library or a sample."""
+"""The gateways whose own JavaScript ``tests/servers/node/judge.cjs`` runs. The JavaScript is a library or a sample."""
 
 SIGNATURES = {"mac", "signature", "vnp_SecureHash"}
 TEXTS = (
@@ -37,7 +37,7 @@ VALUES = (*TEXTS, *NUMBERS, *OTHERS)
 
 
 def simulated(case):
-    """Return the output of ``payctl simulate``, which is the body, or VNPay's query."""
+    """Return the output of ``payctl simulate``, which is the callback's body or VNPay's query."""
     gateway, scenario, path, value = case
     request = callback(SandboxPayment("an-id", "TB-1", 250_000, gateway, "261123_TB-1"), scenario)
     return text_of(alter(request, gateway, [(path, value)], KEYS) if path else request)
@@ -62,18 +62,18 @@ CHANGED = [(gateway, Scenario.PAID, path, value) for (gateway, path), value in p
 
 
 def name_of(case):
-    """Return the case as a test's name."""
+    """Return a test name for the case."""
     return f"{case[0]} {case[1]}"
 
 
 def keys_of(gateway):
-    """Return the merchant's values by the names of the credential fields."""
+    """Return the merchant's values by credential field name."""
     return {field.name: KEYS[field.env] for field in GATEWAYS[gateway].fields if field.env in KEYS}
 
 
 @pytest.fixture(scope="module")
 def gateway_libraries(made):
-    """Install the JavaScript libraries and yield them. Remove them after the tests."""
+    """Install the JavaScript libraries and yield them. Remove the libraries after the tests."""
     installed = made(GatewayLibraries)
     yield installed
     installed.close()
@@ -91,19 +91,22 @@ def verdicts(gateway_libraries):
 
 @pytest.mark.parametrize("case", GOOD, ids=name_of)
 def test_a_simulated_callback_is_accepted_by_the_gateways_javascript_library(case, verdicts):
-    """The JavaScript code of each gateway accepts every scenario except bad_signature."""
+    """The JavaScript code of each gateway accepts every simulated scenario except bad_signature."""
     assert verdicts[case] == ""
 
 
 @pytest.mark.parametrize("case", BAD, ids=name_of)
 def test_a_simulated_bad_signature_is_refused_by_the_gateways_javascript_library(case, verdicts):
-    """The libraries refuse the scenario bad_signature, which proves that they compare the signature."""
+    """The JavaScript libraries refuse the bad_signature scenario, which proves that they compare the signature."""
     assert verdicts[case] in {"mac not equal", "Error: Data not integrity", "Wrong checksum", "signature not equal"}
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=" ".join)
 def test_a_simulated_callback_with_any_value_of_a_field_is_accepted_or_refused_by_set(field, verdicts):
-    """The gateway's JavaScript accepts each callback that `--set` makes. `--set` accepts any text for a text field."""
+    """The gateway's JavaScript accepts each callback that `--set` makes.
+
+    `--set` accepts any string for a string field.
+    """
     gateway, path = field
     found = {value: verdicts.get((gateway, Scenario.PAID, path, value)) for value in VALUES}
     if path == "vnp_Amount":  # the library expects digits and reads them as a JavaScript number
@@ -115,7 +118,7 @@ def test_a_simulated_callback_with_any_value_of_a_field_is_accepted_or_refused_b
 
 @pytest.fixture(scope="module")
 def pypi_payos():
-    """Yield PayOS's Python library, configured like a merchant's."""
+    """Yield PayOS's Python library, configured as a merchant would configure it."""
     client = payos.PayOS(client_id="client", api_key="key", checksum_key=KEYS["PAYOS_CHECKSUM_KEY"])
     yield client
     client.close()
@@ -123,7 +126,7 @@ def pypi_payos():
 
 @pytest.mark.parametrize("case", [case for case in GOOD if case[0] == "payos"], ids=name_of)
 def test_a_simulated_webhook_is_accepted_by_payos_python_library(case, pypi_payos):
-    """PayOS's Python library accepts each scenario of PayOS."""
+    """PayOS's Python library accepts each simulated PayOS scenario except bad_signature."""
     assert pypi_payos.webhooks.verify(simulated(case).encode())
 
 
@@ -143,7 +146,7 @@ def test_a_changed_webhook_is_accepted_by_payos_python_library(path, pypi_payos)
 
 
 def test_payos_python_library_refuses_the_simulated_bad_signature(pypi_payos):
-    """PayOS's Python library refuses the scenario bad_signature, which proves that it compares the signature."""
+    """PayOS's Python library refuses the bad_signature scenario, so the library does compare the signature."""
     with pytest.raises(payos.WebhookError):
         pypi_payos.webhooks.verify(simulated(("payos", Scenario.BAD_SIGNATURE, "", "")).encode())
 
@@ -169,14 +172,14 @@ def test_payos_python_library_refuses_the_simulated_bad_signature(pypi_payos):
     ids=lambda value: value[:40],
 )
 def test_a_value_without_one_clear_spelling_is_refused(gateway, change):
-    """`--set` refuses a number that programming languages print differently, and a text that UTF-8 cannot encode."""
+    """`--set` refuses a number that programming languages print differently, and a string that UTF-8 cannot encode."""
     path, _, value = change.partition("=")
     with pytest.raises(InputError):
         simulated((gateway, Scenario.PAID, path, value))
 
 
 def test_a_deeply_nested_value_is_refused_or_sent():
-    """A nested value of any depth is sent or raises InputError, even near Python's own limit."""
+    """A value with any nesting depth is sent or raises InputError, even near Python's own limit."""
     for depth in range(900, 1100):
         with suppress(InputError):
             assert simulated(("zalopay", Scenario.PAID, "data.amount", "[" * depth + "]" * depth))

@@ -1,4 +1,4 @@
-"""Test the demo's gateway server. It answers payctl's status queries like the gateways."""
+"""Test the demo's gateway server. The server answers payctl's status queries as the gateways do."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def addresses():
 
 
 def ask(name, reference, addresses):
-    """Query a gateway about a payment in the same way as payctl. Return the meaning of the response."""
+    """Query a gateway about a payment as payctl does. Return what the response means."""
     query, now = QUERIES[name], datetime.now(UTC)
     credentials = Services(environment()).credentials(providers.by_name(name))
     asked = StatusRequest(reference, "TB-1", 250_000, now - PATIENCE, now, str(uuid4()))
@@ -51,7 +51,7 @@ def ask(name, reference, addresses):
 @pytest.mark.parametrize("reference", [PAID, TOO_MUCH])
 @pytest.mark.parametrize("name", QUERIES)
 def test_the_stand_in_reports_a_paid_order_with_its_amount(name, reference, addresses):
-    """For each gateway, payctl reads the response of a paid order as completed, with the paid amount."""
+    """For each gateway, payctl reads the response for a paid order as completed, with the paid amount."""
     answer = ask(name, reference, addresses)
     assert isinstance(answer, Callback)
     assert (answer.outcome, int(answer.amount)) == (Outcome.COMPLETED, AMOUNTS[reference])
@@ -59,7 +59,7 @@ def test_the_stand_in_reports_a_paid_order_with_its_amount(name, reference, addr
 
 @pytest.mark.parametrize("name", QUERIES)
 def test_the_stand_in_knows_no_other_order(name, addresses):
-    """An unpaid order is pending, and an unknown reference is not found."""
+    """The gateway server reports an unpaid order as pending and an unknown reference as not found."""
     assert ask(name, OPEN, addresses).because is NoVerdict.PENDING
     assert ask(name, "nobody's", addresses).because is NoVerdict.NOT_FOUND
 

@@ -17,7 +17,7 @@ def producer(mock_kafka):
 
 @pytest.fixture
 def send(producer):
-    """Return a function that sends a message and returns the list for its delivery report."""
+    """Return a function that sends a message and returns the list that will contain its delivery report."""
 
     def send(value=b"value", headers=None):
         reports = []
@@ -49,7 +49,7 @@ def test_the_mock_cluster_returns_what_was_sent(mock_kafka, producer, send, read
 
 
 def test_a_mock_cluster_that_is_down_acknowledges_nothing(mock_kafka, producer, send, read_all):
-    """A mock cluster that is down acknowledges nothing. It delivers the messages after it is up again."""
+    """A mock cluster that is down acknowledges nothing. When it is up again, it delivers the messages."""
     mock_kafka.down()
     reports = send()
     producer.flush(0.3)
@@ -64,7 +64,7 @@ def test_a_mock_cluster_that_is_down_acknowledges_nothing(mock_kafka, producer, 
     [KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.INVALID_REQUIRED_ACKS],
 )
 def test_an_injected_error_reaches_the_delivery_report(mock_kafka, producer, send, error):
-    """A permanent error is in the delivery report of the message that caused it."""
+    """An injected permanent error is in the delivery report for the affected message."""
     mock_kafka.fail_next(error)
     assert delivered(producer, send()).code() == error
 
@@ -83,7 +83,7 @@ def test_a_temporary_error_of_the_mock_cluster_is_retried(mock_kafka, producer, 
 
 
 def test_injected_errors_can_be_removed(mock_kafka, producer, send):
-    """After a test has removed the injected errors, the mock cluster accepts the next message."""
+    """After a test removes the injected errors, the mock cluster accepts the next message."""
     mock_kafka.fail_next(*[KafkaError.MSG_SIZE_TOO_LARGE] * 5)
     mock_kafka.fail_next(KafkaError.TOPIC_AUTHORIZATION_FAILED, request=KafkaRequest.METADATA)
     mock_kafka.forget_failures()
@@ -91,7 +91,7 @@ def test_injected_errors_can_be_removed(mock_kafka, producer, send):
 
 
 def test_using_a_mock_cluster_that_was_not_started_is_an_error():
-    """A mock cluster that is not running raises UnavailableError, because the C library would crash the process."""
+    """A mock cluster that is not running raises UnavailableError. Otherwise, the C library would crash the process."""
     with pytest.raises(UnavailableError, match="not been started"):
         MockKafka().down()
 

@@ -16,7 +16,7 @@ ROW = text("""
 
 
 def test_the_sandbox_s_tables_are_those_of_production(engine):
-    """The sandbox's tables have the enum and the indexes of production. The payment's reference has no index."""
+    """The sandbox's tables have the same enum and indexes as production. The payment's reference has no index."""
     with engine.connect() as connection:
         labels = connection.execute(text('SELECT enum_range(NULL::"PaymentStatus")::text')).scalar_one()
         indexes = connection.execute(
@@ -43,14 +43,14 @@ def test_the_sandbox_s_tables_are_those_of_production(engine):
     ],
 )
 def test_the_sandbox_inserts_events_of_each_state(engine, state, row):
-    """`insert_events` sets the columns of the requested state, and a payload of the requested size."""
+    """`insert_events` sets the columns for the requested state and a payload of the requested size."""
     with engine.begin() as connection:
         insert_events(connection, 20, state=state, payload_bytes=350)
         assert {tuple(found) for found in connection.execute(ROW)} == {row}
 
 
 def test_events_are_distributed_over_their_payments(engine):
-    """Ten events of three payments have ten different instants."""
+    """If ten events are distributed over three payments, they have ten different instants."""
     with engine.begin() as connection:
         insert_events(connection, 10, aggregates=3, age=timedelta(hours=1))
         different = connection.execute(text('SELECT count(DISTINCT "createdAt") FROM outbox')).scalar_one()
@@ -61,7 +61,7 @@ def test_events_are_distributed_over_their_payments(engine):
     ("status", "column"), [("COMPLETED", "completedAt"), ("FAILED", "failedAt"), ("CANCELLED", "cancelledAt")]
 )
 def test_a_settled_payment_has_the_instant_of_its_state(engine, status, column):
-    """A payment in a final state has the timestamp of that state and no other timestamp."""
+    """A payment in a final state has that state's timestamp and no other state's timestamp."""
     with engine.begin() as connection:
         payment = insert_payment(connection, status=status, metadata={"campaign": "summer"})
         row = connection.execute(text("SELECT * FROM payments WHERE id = :id"), {"id": payment.id}).mappings().one()

@@ -62,7 +62,7 @@ def test_a_postgresql_restart_keeps_data_port_and_password(postgres, empty_datab
 
 
 def test_a_postgresql_setting_changes_at_a_restart(postgres, empty_database_url):
-    """A setting that is passed to `restart` applies until a restart with another value."""
+    """A setting that is passed to `restart` applies until `restart` is called with another value."""
     postgres.restart(settings={"default_transaction_read_only": "on"})
     seen = ask(empty_database_url, "SHOW default_transaction_read_only")
     postgres.restart(settings={"default_transaction_read_only": "off"})
@@ -70,7 +70,7 @@ def test_a_postgresql_setting_changes_at_a_restart(postgres, empty_database_url)
 
 
 def test_a_connection_without_the_password_is_refused(postgres):
-    """The server requires its random password over TCP."""
+    """The PostgreSQL server requires its random password over TCP."""
     with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
         psycopg2.connect(f"postgresql://postgres:wrong@127.0.0.1:{postgres.port}/postgres")
 
@@ -88,7 +88,10 @@ def test_a_postgresql_server_ends_when_its_parent_is_killed():
 
 
 def running(pid):
-    """Return whether a process runs. A zombie does not count, because it stays if no init process reaps it."""
+    """Return whether a process is running.
+
+    A zombie does not count, because a zombie stays if no init process reaps it.
+    """
     state = Path(f"/proc/{pid}/stat")
     return state.exists() and state.read_text().rpartition(")")[2].split()[0] != "Z"
 

@@ -1,4 +1,4 @@
-"""Test the local webhook server over real HTTP: chunked bodies, slow clients and a stop within a grace period."""
+"""Test how the local webhook server handles chunked bodies, slow clients and a stop, over real HTTP."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_the_webhook_server_refuses_a_malformed_chunked_body(port, received, chu
 
 
 def test_the_webhook_server_cuts_off_a_slow_client(port, received, monkeypatch):
-    """A request has one deadline. A client that sends single bytes cannot extend it."""
+    """A request has one deadline. A client that sends one byte at a time cannot extend this deadline."""
     monkeypatch.setattr(module, "_SLOWEST", 0.5)
     with closing(socket.create_connection(("127.0.0.1", port), 20)) as client:
         client.sendall(b"POST /webhook/momo HTTP/1.1\r\nContent-Length: 500\r\n\r\n")
@@ -109,7 +109,7 @@ def test_the_webhook_server_cuts_off_a_slow_client(port, received, monkeypatch):
 
 
 def test_the_webhook_server_ends_within_its_grace_period(monkeypatch):
-    """A client that keeps a connection open without a request does not delay the server's end."""
+    """A client that keeps a connection open without sending a request does not delay the server's shutdown."""
     monkeypatch.setattr(module, "GRACE", 0.3)
     clients = []
     with webhook_server(lambda *_: None, lambda *_: None) as base:
@@ -126,7 +126,7 @@ def test_the_webhook_server_ends_within_its_grace_period(monkeypatch):
 
 
 def test_the_webhook_server_answers_a_request_in_flight_before_it_ends(monkeypatch):
-    """Before it ends, the server answers a callback that is in flight."""
+    """Before the webhook server stops, it answers a callback that is in flight."""
     monkeypatch.setattr(module, "GRACE", 10.0)
     inside, answers = threading.Event(), []
 

@@ -1,7 +1,7 @@
-"""Secrets that a search finds even if a text contains only a part of a secret.
+"""Secrets that a search finds even if the searched text contains only part of a secret.
 
-The letters are consonants that are not hexadecimal digits. No id, MAC, instant or English word contains six of them in
-a row. A search also looks for them in hexadecimal digits and in base64.
+The letters are consonants that are not hexadecimal digits. No id, MAC, instant or English word contains six of these
+letters in a row. A search also finds secrets in hexadecimal and base64.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ import functools
 import random
 
 PART = 6
-"""The number of characters in the shortest part of a secret that counts as seen."""
+"""The smallest number of consecutive characters of a secret that counts as seen."""
 
 _DIGITS = 8
-"""The number of characters in the shortest part of a secret of digits that counts as seen.
+"""The smallest number of consecutive digits of a numeric secret that counts as seen.
 
-The number is larger, because every instant contains six digits in a row.
+It is larger than ``PART``, because every instant contains six digits in a row.
 """
 
 _BASE64 = 8
-"""The number of characters in the shortest part of a secret in base64 that counts as seen."""
+"""The smallest number of consecutive base64 characters of a secret that counts as seen."""
 
 _LETTERS = "GHJKMNPQRSTVWXZ" + "ghjkmnpqrstvwxz"
 
 
 class Canaries:
-    """A set of invented secrets with names. The same seed gives the same secrets."""
+    """A set of made-up secrets with names. The same seed gives the same secrets."""
 
     def __init__(self, seed: int = 14) -> None:
         self._random = random.Random(seed)  # noqa: S311 - not for real secrets
@@ -39,20 +39,20 @@ class Canaries:
         return iter(self._values)
 
     def letters(self, name: str, length: int = 24) -> str:
-        """Create a secret of letters and return it."""
+        """Create a secret that consists of letters, and return it."""
         return self.add(name, "".join(self._random.choices(_LETTERS, k=length)))
 
     def number(self, name: str, length: int = 13) -> str:
-        """Create a secret of digits, such as an account number, and return it."""
+        """Create a secret that consists of digits, such as an account number, and return it."""
         return self.add(name, "9" + "".join(self._random.choices("0123456789", k=length - 1)))
 
     def add(self, name: str, value: str) -> str:
-        """Add a secret and return it. A part does not extend across characters such as @ and /."""
+        """Add a secret and return it. No searched part extends across characters such as @ and /."""
         self._values[name] = value
         return value
 
     def seen_in(self, text: str | bytes, *, only: str = "") -> set[str]:
-        """Return the names of the secrets that have a part in the text.
+        """Return the names of the secrets of which the text contains a part.
 
         ``only`` is a prefix of the names to consider.
         """

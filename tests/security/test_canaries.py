@@ -1,8 +1,8 @@
 """Test that no part of a key, password, DSN or account number appears in any output.
 
-The tests create a database, Kafka and gateways with such secrets. They run many commands and functions there as
-processes. Then they search everything that is visible: printed output, logs, rows, statements, messages, files and the
-process list. A receipt contains the bytes of its callback, so it contains account numbers, but it contains no key.
+The tests create a database, Kafka and gateways with such secrets. They run many commands and functions as processes
+with these secrets. Then they search printed output, logs, rows, statements, messages, files and the process list. A
+receipt contains the bytes of its callback, so it contains account numbers, but it contains no key.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ WORKS = {
     "cdc config": ["cdc", "config"],
     "doctor": ["doctor", "--bundle", "bundle.json"],
 }
-"""The commands that succeed, in the order of their runs."""
+"""The commands that succeed, in the order in which they run."""
 
 P = CANARIES.letters("password of a wrong URL")
 K = CANARIES.letters("key that is quoted")
@@ -149,7 +149,7 @@ FAILS = {
     "a key as ids": (["replay", "--from-file", "keys.txt"], {}),
     "a key as an event of AWS": (["verify-signature", "--event", "keys.txt"], {}),
 }
-"""The commands that must fail, each with its changes to the environment."""
+"""The commands that must fail, each with changes to the environment."""
 
 FUNCTIONS = """
 import importlib, json, sys
@@ -179,7 +179,7 @@ class Seen:
 
 @contextmanager
 def process_list(found: set[bytes]):
-    """Collect the command line of every process of the machine during the block."""
+    """Collect the command line of every process on the machine during the ``with`` block."""
     stop = Event()
 
     def watch():
@@ -201,7 +201,7 @@ def process_list(found: set[bytes]):
 
 @pytest.fixture(scope="module")
 def database(postgres, template_database):
-    """Yield the URL of a database. Its role has the secret password, and the server logs every statement."""
+    """Yield the URL of a database. The database's role has the secret password, and the server logs every statement."""
     admin = engine_of(postgres.create_database(DATABASE, template=template_database))
     with admin.begin() as connection:
         connection.execute(text(f"CREATE ROLE {ROLE} LOGIN SUPERUSER PASSWORD '{PASSWORD}'"))
@@ -217,7 +217,7 @@ def database(postgres, template_database):
 
 @pytest.fixture(scope="module")
 def seen(postgres, database, tmp_path_factory, payctl_command):
-    """Run all commands and functions once. Return everything that is then visible."""
+    """Run all commands and functions once. Return everything that is visible afterwards."""
     home, found = tmp_path_factory.mktemp("canaries"), Seen()
     logged = postgres.log.stat().st_size
     with ExitStack() as everything:
@@ -261,7 +261,7 @@ def seen(postgres, database, tmp_path_factory, payctl_command):
 
 
 def prepare(database, home):
-    """Insert payments and events, and write callbacks, keys and wrong configurations.
+    """Insert payments and events, and write files with callbacks, keys and wrong configurations.
 
     Return the values for ``run_all``.
     """
@@ -316,7 +316,7 @@ def run_all(found, payctl_command, environment, names, home, place):
 
 
 def run(command, environment, home, stdin=""):
-    """Run a process in this test's home directory to its end, and return the completed process."""
+    """Run a process in this test's home directory until it ends, and return the completed process."""
     variables = environment | {"PYTHONPATH": str(Path(__file__).parents[2])}
     return subprocess.run(
         command, env=variables, cwd=home, input=stdin, capture_output=True, text=True, timeout=120, check=False
@@ -354,7 +354,7 @@ def test_no_output_has_a_part_of_a_secret(step, seen):
 
 
 def test_the_commands_did_their_work(seen):
-    """The commands and functions did their work with the secrets, so the other tests of this file prove something."""
+    """The commands and functions did their work with the secrets, so the other tests in this file prove something."""
     odd = {name: code for name, code in seen.codes.items() if name in WORKS and code not in {0, 5, 6}}
     assert odd == {}, {name: seen.output[name][-400:] for name in odd}
     failed = {name for name in FAILS if seen.codes[name] == 0}
@@ -364,7 +364,7 @@ def test_the_commands_did_their_work(seen):
 
 
 def test_no_row_has_a_part_of_a_secret(seen):
-    """No row contains a part of a secret, except the errors in the outbox that the replaced service wrote."""
+    """No database row contains a part of a secret, except for outbox errors that the replaced service wrote."""
     found = {table: CANARIES.seen_in(rows) for table, rows in seen.rows.items()}
     assert "payctl.run_items" in found
     allowed = defaultdict(set, {"public.outbox": {"password in a stored error"}})
@@ -373,13 +373,16 @@ def test_no_row_has_a_part_of_a_secret(seen):
 
 
 def test_a_receipt_has_the_bytes_of_its_callback(seen):
-    """The search finds the account numbers in a receipt, so it also finds text in the bytes of a table."""
+    """The search for secrets finds the account numbers in a receipt, so it also finds text inside binary columns."""
     receipts = seen.rows["payctl.webhook_receipts"]
     assert CANARIES.seen_in(receipts) == {name for name in CANARIES if name.startswith("account")}
 
 
 def test_no_statement_has_a_key_or_a_password(seen):
-    """The database's log of all statements contains no key and no password. Only receipts put account numbers there."""
+    """The database's log of all statements contains no key and no password.
+
+    Account numbers appear in this log only because of receipts.
+    """
     assert "INSERT INTO payctl.webhook_receipts" in seen.statements
     wrong = {name for name in CANARIES if name.startswith(("account", "password in a stored"))}
     assert CANARIES.seen_in(seen.statements) - wrong == set()
@@ -392,13 +395,13 @@ def test_no_message_in_kafka_has_a_part_of_a_secret(seen):
 
 
 def test_no_written_file_has_a_part_of_a_secret(seen):
-    """The archive, the plan, the bundle and the report contain no part of a secret, and no other file is left."""
+    """The archive, the plan, the bundle and the report contain no part of a secret, and payctl leaves no other file."""
     assert set(seen.files) == {"old.ndjson.gz", "replay.plan", "bundle.json", "report.html"}
     assert [(name, found) for name, content in seen.files.items() if (found := CANARIES.seen_in(content))] == []
 
 
 def test_no_command_line_of_a_process_has_a_part_of_a_secret(seen):
-    """No process argument contains a part of a secret, because everybody on the machine can read the arguments."""
+    """No process argument contains a part of a secret, because every user on the machine can read the arguments."""
     shown = b"\n".join(seen.processes)
     assert b"publish-outbox" in shown
     assert ROLE.encode() in shown
@@ -408,7 +411,7 @@ def test_no_command_line_of_a_process_has_a_part_of_a_secret(seen):
 @pytest.mark.parametrize("name", [*CANARIES])
 @pytest.mark.parametrize("form", ["as it is", "upper case", "hexadecimal", "base64", "in bytes"])
 def test_the_search_finds_a_part_of_every_canary(name, form):
-    """The search finds a part of a secret in each form and inside other text."""
+    """The search for secrets finds a part of a secret in each encoding and inside other text."""
     value = max(CANARIES[name].split("@/"), key=len)
     part = value[2:10]
     shown = {
@@ -422,6 +425,6 @@ def test_the_search_finds_a_part_of_every_canary(name, form):
 
 
 def test_the_search_sees_nothing_in_ordinary_text():
-    """The search finds no secret in ids, instants, MACs and sentences."""
+    """The search for secrets finds nothing in ids, instants, MACs and sentences."""
     shown = "123e4567-e89b-12d3-a456-426614174000 2026-11-23T03:00:00.000Z " + "0123456789abcdef" * 8 + __doc__
     assert CANARIES.seen_in(shown * 3) == set()

@@ -1,4 +1,4 @@
-"""Test that a crash of the interpreter writes no core file, because the file would contain keys and passwords."""
+"""Test that a crash of the interpreter writes no core file, because such a file would contain keys and passwords."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ def most_of_a_core_file(pid):
 
 @pytest.fixture
 def waiting(tmp_path):
-    """Yield a payctl process that waits for a callback on stdin. It inherits a limit that allows core files."""
+    """Yield a payctl process that waits for a callback on stdin.
+
+    The process inherits a limit that allows core files.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
     command = [sys.executable, "-m", "ticketbottle_payctl", "verify-signature", "-"]
@@ -35,7 +38,7 @@ def waiting(tmp_path):
 
 
 def test_a_crash_writes_no_core_file(waiting, tmp_path):
-    """Before it reads a key or a callback, a payctl command lowers its limit for core files to zero."""
+    """A payctl command lowers its core file limit to zero before it reads a key or a callback."""
     wait_until(lambda: most_of_a_core_file(waiting.pid) == "0", what="core files are forbidden", timeout=30)
     os.kill(waiting.pid, signal.SIGABRT)
     _, status = os.waitpid(waiting.pid, 0)

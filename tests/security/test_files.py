@@ -23,7 +23,7 @@ WRITERS = {
     "health file": ["publish-outbox", "--health-file", "FILE"],
     "report": ["report", "--since", "90d", "--html", "FILE"],
 }
-"""A command for each kind of file. The repair plan of `payctl reconcile outbox` is of the kind plan."""
+"""A command for each kind of file. The repair plan from `payctl reconcile outbox` is of the `plan` kind."""
 
 WRITTEN = {"--archive", "--plan-out", "--repair-out", "--bundle", "--health-file", "--html"}
 READ = {"--config", "--from-file", "--from-archive", "--event", "--plan", "--key-file"}
@@ -41,7 +41,7 @@ MAKERS = {
     "sandbox/postgres_binaries.py": "PostgreSQL's programs, in a cache",
     "sandbox/server.py": "inside the private directory of a local server",
 }
-"""The modules that create files, each with a description of its files."""
+"""The modules that create files, each with a description of the files that it creates."""
 
 _CREATING = {"write_text", "write_bytes", "touch", "mkdtemp", "mkstemp", "NamedTemporaryFile", "TemporaryDirectory"}
 _CREATING |= {"mkdir", "makedirs", "copyfile", "copytree", "symlink", "symlink_to", "hardlink_to", "link"}
@@ -49,7 +49,7 @@ _CREATING |= {"mkdir", "makedirs", "copyfile", "copytree", "symlink", "symlink_t
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """Yield an empty directory. The umask permits every mode there."""
+    """Yield an empty directory. During the test, the umask permits every file mode."""
     monkeypatch.chdir(tmp_path)
     before = os.umask(0)
     yield tmp_path
@@ -58,7 +58,10 @@ def place(tmp_path, monkeypatch):
 
 @pytest.fixture
 def write(answer, engine, database_url, mock_kafka, place):  # noqa: F811 - a fixture
-    """Return ``write(kind)``, which runs the command that writes this kind of file. It returns exit code and path."""
+    """Return ``write(kind)``, which runs the command that writes this kind of file.
+
+    The function returns the exit code and the path.
+    """
     with engine.begin() as connection:
         insert_events(connection, 2, state="published", age=timedelta(days=60))
         insert_events(connection, 2, state="dead", last_error="REFUSED: no")
@@ -80,7 +83,7 @@ def path_of(kind, place):
 @pytest.mark.postgres
 @pytest.mark.parametrize("kind", WRITERS)
 def test_only_its_owner_can_read_a_file_that_payctl_writes(kind, write):
-    """A new file has mode 0600, even if the umask would permit more."""
+    """A new file that payctl writes has mode 0600, even if the umask permits more."""
     code, path = write(kind)
     assert code in ({6} if kind == "health file" else {0, 5})  # the outbox has dead events
     assert stat.S_IMODE(path.lstat().st_mode) == 0o600
@@ -90,7 +93,7 @@ def test_only_its_owner_can_read_a_file_that_payctl_writes(kind, write):
 @pytest.mark.parametrize("target", ["a file", "nothing"])
 @pytest.mark.parametrize("kind", WRITERS)
 def test_no_file_is_written_through_a_link(kind, target, write, place):
-    """`payctl` refuses to write through a symbolic link, with exit code 2.
+    """If the output path is a symbolic link, `payctl` exits with 2.
 
     The link's target is neither changed nor created.
     """
@@ -107,7 +110,10 @@ def test_no_file_is_written_through_a_link(kind, target, write, place):
 @pytest.mark.postgres
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o620, 0o604, 0o601])
 def test_an_archive_is_not_continued_in_a_file_that_others_can_open(mode, answer, write, place, database_url):  # noqa: F811
-    """An archive that others can open is refused, and no event is deleted. The command in the hint fixes the mode."""
+    """An archive that others can open is refused, and no event is deleted.
+
+    The command in the error's hint fixes the mode.
+    """
     path_of("archive", place).write_bytes(b"")
     path_of("archive", place).chmod(mode)
     code, path = write("archive")
@@ -141,7 +147,7 @@ def test_the_files_of_a_local_server_are_in_a_private_directory(tmp_path):
 
 
 def test_every_option_with_a_file_is_in_the_table():
-    """The sets READ and WRITTEN in this file contain every option with a file's name on the generated page."""
+    """The READ and WRITTEN sets in this file contain every option on the generated page that takes a file name."""
     page = (ROOT / "docs" / "reference" / "commands.md").read_text("utf-8")
     found = set(re.findall(r"^\| `(?:-\w, )?(--[a-z-]+) (?:FILE|PATH)\b(?!=)", page, re.MULTILINE))
     assert found - {"--path"} == WRITTEN | READ
@@ -149,7 +155,7 @@ def test_every_option_with_a_file_is_in_the_table():
 
 
 def test_every_place_in_the_code_that_creates_a_file_is_in_the_table():
-    """The table MAKERS lists every module that creates a file or directory, so that a new one gets a test."""
+    """The MAKERS table lists every module that creates a file or directory, so that a new module gets a test."""
     packages = [ROOT / "ticketbottle_payctl", ROOT / "lambda_entrypoints"]
     found = {
         file.relative_to(package).as_posix()
@@ -161,7 +167,7 @@ def test_every_place_in_the_code_that_creates_a_file_is_in_the_table():
 
 
 def creates(node):
-    """Return whether a node of the syntax tree is a call that may create a file."""
+    """Return whether a syntax tree node is a call that can create a file."""
     if not isinstance(node, ast.Call):
         return False
     words = ast.unparse(node)

@@ -1,4 +1,4 @@
-"""Create certificates for a broker on 127.0.0.1 with the openssl program. They are valid for two days."""
+"""Create certificates for a broker on 127.0.0.1 with the openssl program. The certificates are valid for two days."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ class Certificates:
     ca: Path
     server: Path
     stranger_ca: Path
-    """An authority that signed no certificate here. A client that trusts only this authority must refuse the broker."""
+    """An authority that did not sign the server's certificate.
+
+    A client that trusts only this authority must refuse the broker.
+    """
 
 
 def make_certificates(directory: Path) -> Certificates:

@@ -1,4 +1,4 @@
-"""Drive the system's Chromium with Playwright, for pages that a test serves on this machine."""
+"""Drive the system's Chromium with Playwright, so that tests can open pages that they serve on this machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
 class Chromium:
-    """A browser without a window. Only one browser can run in a thread, so the tests of a worker share it."""
+    """A headless browser. Only one browser can run in a thread, so a worker's tests share it."""
 
     playwright: Playwright
     browser: Browser

@@ -1,4 +1,4 @@
-"""Databases for tests. Each one is a copy of a template. One open connection creates and removes them all."""
+"""Create databases for tests as copies of a template. One open connection creates and removes all of them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class Clones:
-    """A maker of databases on a server that a test may restart.
+    """A maker of databases on a server that a test can restart.
 
-    It keeps its connection, because a new connection for each statement takes as much of the server's time as copying
-    the files.
+    The maker keeps its connection, because connecting for each statement costs the server as much time as copying the
+    files.
     """
 
     def __init__(self, postgres: Postgres) -> None:
@@ -25,7 +25,7 @@ class Clones:
         self._connection: psycopg2.extensions.connection | None = None
 
     def create(self, template: str = "template1", *, prefix: str = "clone") -> str:
-        """Create a copy of ``template``, which no session may use, and return its name."""
+        """Create a copy of ``template``, which no session may be using, and return its name."""
         name = f"{prefix}_{next(self._numbers)}"
         # Without fsync, copying files is faster than writing them to the log.
         self._run(
@@ -40,7 +40,7 @@ class Clones:
         self._run(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def close(self) -> None:
-        """Close the connection. The next statement opens another one."""
+        """Close the connection. The next statement opens a new connection."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None

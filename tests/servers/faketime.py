@@ -13,7 +13,7 @@ _NAME: Final = "libfaketimeMT.so.1"
 
 
 class FakeClock:
-    """The clock of processes that start with its :attr:`environment`. ``file`` contains the clock's offset.
+    """The clock for processes that start with its :attr:`environment`. ``file`` contains the clock's offset.
 
     The monotonic clock stays real, because a change of the wall clock does not affect it.
 
@@ -39,7 +39,7 @@ class FakeClock:
         return self
 
     def set(self, offset: str) -> None:
-        """Set the clock's offset from now on, such as ``+1d``, or set the time, as ``@2026-11-01 01:30:00``."""
+        """Set the clock's offset, such as ``+1d``, or set its time, such as ``@2026-11-01 01:30:00``."""
         new = self._file.with_suffix(".new")
         new.write_text(f"{offset}\n")
         new.rename(self._file)

@@ -1,8 +1,8 @@
-"""Start Java programs for tests and benchmarks. Maven downloads their jars, and checksums verify them.
+"""Start Java programs for tests and benchmarks. Maven downloads the jars, and recorded checksums verify them.
 
 Each program's package has a ``pom.xml`` with the versions and a ``jars.sha256`` with the expected checksums. The jars
-are stored in ``.kafka/`` in the current directory, or in the directory PAYCTL_KAFKA_HOME. After a change, ``python -m
-tests.servers.java apache_kafka kafka_connect`` updates the checksums.
+are stored in ``.kafka/`` in the current directory, or in the directory PAYCTL_KAFKA_HOME. After you change a version,
+run ``python -m tests.servers.java apache_kafka kafka_connect`` to update the checksums.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Program:
 
     @property
     def version(self) -> str:
-        """The program's version. Only the pom contains it."""
+        """The program's version. Only ``pom.xml`` contains the version."""
         return self._tag("version")
 
     @property
@@ -44,7 +44,7 @@ class Program:
         return base / f"{self._tag('artifactId')}-{self.version}"
 
     def class_path(self) -> str:
-        """Return the class path. Download the jars the first time, and verify them each time.
+        """Return the class path. Download the jars only the first time, and verify them each time.
 
         Raises:
             ConfigError: Java or Maven is missing, or a jar does not have the recorded checksum.
@@ -98,12 +98,12 @@ class Program:
 
 
 def java(class_path: str, main: str, *arguments: str, options: tuple[str, ...] = ()) -> list[str]:
-    """Return the command that runs ``main`` with options for a quick start, which make the program slower later."""
+    """Return the command that runs ``main`` with options for a quick start, which make the running program slower."""
     return [find_java(), *_QUICK_START, *options, "-cp", class_path, main, *arguments]
 
 
 def find_java() -> str:
-    """Return the java program from ``JAVA_HOME``, or else from the path.
+    """Return the path of the java program in ``JAVA_HOME``, or in PATH if ``JAVA_HOME`` is not set.
 
     Raises:
         ConfigError: Java is missing.

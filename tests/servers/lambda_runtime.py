@@ -1,6 +1,7 @@
 """AWS's runtime on loopback. The interface emulator starts AWS's Python client, which calls payctl's handler.
 
-Both come from wheels in their own environment (``make functions``), with Lambda's version of Python.
+The emulator and the client come from wheels in a separate environment (``make functions``), which has Lambda's Python
+version.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ class Answer:
 
 
 class Function:
-    """An execution environment of a function, which its first invocation initialises.
+    """A function's execution environment. The first invocation initialises it.
 
-    ``timeout`` is the function's time-out in whole seconds. :meth:`lines` returns the function's output.
+    ``timeout`` is the function's timeout in whole seconds. :meth:`lines` returns the function's output.
     """
 
     def __init__(self, name: str, environ: dict[str, str], *, timeout: int = 60) -> None:
@@ -57,7 +58,7 @@ class Function:
         self.server.wait_until(self._listens, what="the runtime interface emulator listens", timeout=20)
 
     def invoke(self, event: object, *, patience: float = 90.0) -> Answer:
-        """Invoke the function and wait.
+        """Invoke the function and wait for its result.
 
         If the handler raises an exception, the payload is Lambda's description of the error.
         """
@@ -76,9 +77,9 @@ class Function:
         return Answer(payload, len(data), time.monotonic() - began)
 
     def lines(self, **wanted: object) -> list[dict[str, Any]]:
-        """Return the JSON lines that the function printed, which are logs and metrics.
+        """Return the JSON lines that the function printed. These are logs and metrics.
 
-        ``wanted`` selects the lines with these values.
+        ``wanted`` selects the lines that have these values.
         """
         found = [_parsed(line) for line in self.server.log.read_text(errors="replace").splitlines()]
         return [line for line in found if line is not None and wanted.items() <= line.items()]
@@ -88,7 +89,7 @@ class Function:
         return self.server.log.read_text(errors="replace")
 
     def sums(self, dimension: str = "function") -> dict[str, float]:
-        """Return the sum of each metric over all invocations, for one dimension."""
+        """Return, for one dimension, the sum of each metric over all invocations."""
         found: dict[str, float] = {}
         for line in self.lines():
             for directive in line.get("_aws", {}).get("CloudWatchMetrics", []):
@@ -101,13 +102,13 @@ class Function:
 
     @property
     def pid(self) -> int | None:
-        """The id of the runtime's process, or None if it does not run."""
+        """The id of the runtime's process, or None if it is not running."""
         tasks = Path(f"/proc/{self.server.pid}/task")
         children = [pid for task in tasks.iterdir() for pid in (task / "children").read_text().split()]
         return int(children[0]) if children else None
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the runtime. STOP and CONT imitate Lambda's freeze between two invocations."""
+        """Send a signal to the runtime. STOP and CONT imitate how Lambda freezes a function between two invocations."""
         pid = self.pid
         assert pid is not None
         os.kill(pid, number)
@@ -117,7 +118,7 @@ class Function:
         self.server.wait_until(lambda: text in self.text(), what=f"it prints {text}", timeout=timeout)
 
     def close(self) -> None:
-        """End the function and its processes."""
+        """Stop the function and its processes."""
         pid = self.pid if self.server.running else None
         self.server.stop(signal.SIGTERM, timeout=5)
         if pid is not None:

@@ -1,7 +1,7 @@
 """Run ``make local``: the Lambda functions on this machine, with AWS's own runtime and without Docker.
 
-The webhook function answers on an HTTP address. With ``--event FILE``, one function is invoked once, like in Lambda.
-``--sam FILE`` starts nothing. It writes the settings for `sam local`, which runs the functions in Docker.
+The webhook function listens on an HTTP address. With ``--event FILE``, ``make local`` invokes one function once, as
+Lambda would. With ``--sam FILE``, it only writes the settings for `sam local`, which runs the functions in Docker.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _PASSED_ON = (*_GATEWAYS, "DATABASE_URL", "KAFKA_", "PAYCTL_", "OUTBOX_", "PG", 
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run the function that the arguments name. Return 3 if a setting is missing or names another machine."""
+    """Run the function that the arguments name. Return 3 if a setting is missing or points to another machine."""
     arguments = _parser().parse_args(words)
     try:
         if arguments.sam:
@@ -70,8 +70,8 @@ def settings() -> dict[str, str]:
 def for_sam(found: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """Return the content of a file for ``sam local --env-vars``.
 
-    A container of Docker Desktop reaches this machine's servers under another host name, so the addresses use that
-    name. The settings turn off TLS, which the template requires but these servers do not have.
+    A Docker Desktop container reaches this machine's servers under a special host name, so the addresses use that name.
+    The settings turn off TLS, which the template requires but these servers do not support.
     """
     values = {"PGSSLMODE": "prefer", "PGSSLROOTCERT": "", "KAFKA_SSL": "false", "KAFKA_SASL_MECHANISM": "", **found}
     url = urlsplit(found["DATABASE_URL"])
@@ -87,7 +87,7 @@ def _in_docker(place: str) -> str:
 
 
 def _write_for_sam(file: Path) -> int:
-    """Write the file so that only its owner may read it. Print the command that uses it."""
+    """Write the file so that only its owner can read it. Print the command that uses the file."""
     text = json.dumps(for_sam(settings()), indent=1) + "\n"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.unlink(missing_ok=True)
@@ -100,7 +100,7 @@ def _write_for_sam(file: Path) -> int:
 
 
 def _once(name: str, event: object) -> int:
-    """Invoke a function once with an event. Print its reply on stdout and its log on stderr."""
+    """Invoke a function once with an event. Print the function's reply to stdout and its log to stderr."""
     function = Function(name, settings())
     try:
         answer = function.invoke(event)
@@ -136,7 +136,7 @@ def _handler(function: Function) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         """A replacement for API Gateway.
 
-        It turns an HTTP request into an event, and the function's answer into the response.
+        It turns an HTTP request into an event and the function's answer into an HTTP response.
         """
 
         timeout = 10

@@ -1,4 +1,7 @@
-"""Run PgBouncer in transaction mode in front of a PostgreSQL server. It also stands in for RDS Proxy."""
+"""Run PgBouncer in transaction mode in front of a PostgreSQL server.
+
+In the tests, PgBouncer also replaces RDS Proxy.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ _SETTINGS: Final = {
 
 
 class PgBouncer:
-    """A pooler for all databases of the server in ``url``, with at most ``size`` connections to each database.
+    """A pooler for all databases on the server in ``url``, with at most ``size`` connections to each database.
 
     ``settings`` are lines for pgbouncer.ini.
 

@@ -16,10 +16,9 @@ _PIECE: Final = 64 * 1024
 
 
 class SmallDisk:
-    """A tmpfs of ``megabytes`` at ``path``, as a context manager or with :meth:`start` and :meth:`close`.
+    """A tmpfs of ``megabytes`` at ``path``. Use it as a context manager or with :meth:`start` and :meth:`close`.
 
-    Raises:
-        ConfigError: This process may not mount a file system. Only root may.
+    Raises: ConfigError: This process is not allowed to mount a file system. Only root is.
     """
 
     def __init__(self, megabytes: int) -> None:
@@ -35,7 +34,7 @@ class SmallDisk:
         self.close()
 
     def start(self) -> Self:
-        """Mount the file system. Every user may write to it."""
+        """Mount the file system. Every user can write to it."""
         self.path = Path(tempfile.mkdtemp(prefix="payctl-small-disk-"))
         options = f"size={self._megabytes}m,mode=1777"
         command = ["/bin/mount", "-t", "tmpfs", "-o", options, "tmpfs", str(self.path)]
@@ -69,5 +68,5 @@ class SmallDisk:
             os.fsync(file.fileno())
 
     def free(self) -> None:
-        """Free the space again."""
+        """Remove the file with which :meth:`fill` used up the space."""
         self._filler.unlink()

@@ -22,7 +22,7 @@ NAME: Final = "standby"
 
 
 class Standby:
-    """A copy of the server in ``url`` that follows it until :meth:`promote`.
+    """A copy of the server in ``url``. The copy follows the server until :meth:`promote` is called.
 
     Raises:
         ConfigError: The server's programs do not include pg_basebackup.
@@ -49,7 +49,7 @@ class Standby:
         return "standby"
 
     def start(self) -> Self:
-        """Copy the primary and start the standby. Return when it follows the primary and answers."""
+        """Copy the primary and start the standby. Return when the standby follows the primary and answers."""
         if not (self._programs / "pg_basebackup").exists():
             message = "pg_basebackup was not found next to the PostgreSQL server"
             raise ConfigError(message, hint="on Debian: apt-get install postgresql")
@@ -65,17 +65,17 @@ class Standby:
         return self
 
     def close(self) -> None:
-        """Kill the server and remove its data. A second close has no effect."""
+        """Kill the standby and remove its data. A second close has no effect."""
         if self._server is not None:
             self._server.close(signal.SIGQUIT)
             self._server = None
 
     def promote(self) -> None:
-        """Promote the standby to primary. Return when it accepts writes."""
+        """Promote the standby to primary. Return when the server accepts writes."""
         self.execute("SELECT pg_promote(true, 60)")
 
     def stop_following(self) -> None:
-        """Stop the replication. Later commits of the primary do not arrive."""
+        """Stop the replication. The primary's later commits do not reach the standby."""
         self.execute("ALTER SYSTEM SET primary_conninfo = ''")
         self.execute("SELECT pg_reload_conf()")
         assert self._server is not None

@@ -12,7 +12,7 @@ TOPIC = "payment.completed"
 
 
 def report_of(settings, *, timeout=60.0):
-    """Send one message. Return its delivery error or None, and the error codes that the client reported."""
+    """Send one message. Return its delivery error or None, and the error codes that the Kafka client reported."""
     reports, complaints = [], set()
     producer = Producer({"log_level": 0, **settings, "error_cb": lambda error: complaints.add(error.code())})
     producer.produce(TOPIC, b"value", on_delivery=lambda error, _: reports.append(error))
@@ -26,7 +26,7 @@ def report_of(settings, *, timeout=60.0):
 
 
 def sasl(kafka, mechanism, **changed):
-    """Return the client's settings for the listener with SASL and TLS."""
+    """Return client settings for the listener with SASL and TLS."""
     return {
         "bootstrap.servers": kafka.secure_bootstrap,
         "security.protocol": "SASL_SSL",
@@ -40,12 +40,15 @@ def sasl(kafka, mechanism, **changed):
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
 def test_apache_kafka_accepts_each_login_mechanism(kafka, mechanism):
-    """With the right password, the broker accepts a message over TLS. The client trusts only the broker's authority."""
+    """With the right password, the broker accepts a message over TLS with each SASL mechanism.
+
+    The client trusts only the broker's authority.
+    """
     assert report_of(sasl(kafka, mechanism)) == (None, set())
 
 
 def test_apache_kafka_accepts_tls_without_a_password(kafka):
-    """A client can use the TLS listener without a user name."""
+    """A Kafka client can use the TLS listener without a user name or password."""
     tls = {"security.protocol": "SSL", "ssl.ca.location": kafka.ca_file}
     assert report_of({"bootstrap.servers": kafka.ssl_bootstrap, **tls}) == (None, set())
 
@@ -58,7 +61,10 @@ def test_apache_kafka_accepts_tls_without_a_password(kafka):
     ],
 )
 def test_a_wrong_password_and_a_wrong_authority_have_different_errors(kafka, changed, complaint):
-    """The client's error callback gets the reason. The delivery report contains only a time-out."""
+    """A wrong password and a wrong authority have different reasons in the Kafka client's error callback.
+
+    The delivery report contains only a timeout.
+    """
     if "ssl.ca.location" in changed:
         changed = {"ssl.ca.location": str(kafka.certificates.stranger_ca)}
     error, complaints = report_of(sasl(kafka, "SCRAM-SHA-256", **changed, **{"message.timeout.ms": 1000}))
@@ -67,7 +73,7 @@ def test_a_wrong_password_and_a_wrong_authority_have_different_errors(kafka, cha
 
 
 def test_a_crash_of_apache_kafka_loses_no_acknowledged_message(kafka, read_all):
-    """After a kill and a restart, the broker still has every acknowledged message."""
+    """After the broker is killed and restarted, it still has every acknowledged message."""
     assert report_of({"bootstrap.servers": kafka.bootstrap, "acks": "all"})[0] is None
     kafka.kill()
     kafka.restart()
@@ -75,7 +81,7 @@ def test_a_crash_of_apache_kafka_loses_no_acknowledged_message(kafka, read_all):
 
 
 def test_a_paused_apache_kafka_acknowledges_nothing(kafka, read_all):
-    """A message that is sent during the pause times out, and is not in Kafka afterwards."""
+    """A message that is sent to a paused broker times out and is not in Kafka afterwards."""
     kafka.pause()
     error, _ = report_of({"bootstrap.servers": kafka.bootstrap, "message.timeout.ms": 500})
     kafka.resume()
@@ -86,7 +92,7 @@ def test_a_paused_apache_kafka_acknowledges_nothing(kafka, read_all):
 @pytest.mark.kafka
 @pytest.mark.usefixtures("kafka_server")
 def test_make_kafka_prints_the_line_to_export():
-    """``make kafka`` prints one line for the shell, runs until SIGTERM, and exits with 0."""
+    """``make kafka`` prints one line with the variables to export, runs until SIGTERM, and exits with 0."""
     command = [sys.executable, "-m", "tests.servers.apache_kafka"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         line = process.stdout.readline()
@@ -99,7 +105,10 @@ def test_make_kafka_prints_the_line_to_export():
 
 @pytest.mark.parametrize(("ci", "code", "words"), [("", 0, "1 skipped"), ("true", 1, "1 error")])
 def test_a_missing_java_is_a_skip_at_home_and_an_error_in_ci(ci, code, words, tmp_path):
-    """Without Java, a Kafka test names the missing program. It is skipped on a developer's machine and fails in CI."""
+    """Without Java, a Kafka test names the missing program.
+
+    The test is skipped on a developer's machine and fails in CI.
+    """
     here = os.path.relpath(__file__)
     command = [sys.executable, "-m", "pytest", f"{here}::test_apache_kafka_accepts_tls_without_a_password"]
     bare = {"PATH": str(tmp_path), "CI": ci, "HOME": str(tmp_path)}

@@ -41,7 +41,7 @@ def waiting(payctl_command):
     ids=" ".join,
 )
 def test_a_forked_command_prints_and_exits_as_a_fresh_one(arguments, payctl_command, tmp_path):
-    """A forked command gives the same stdout, stderr and exit code as a command in a new interpreter."""
+    """A forked command has the same stdout, stderr and exit code as a command in a new interpreter."""
     (tmp_path / "payctl.toml").write_text("[profiles.prod]\n", "utf-8")
     environment = {**os.environ, "PAYCTL_CONFIG": "payctl.toml", "COLUMNS": "100", "TZ": "Asia/Tokyo"}
     forked, fresh = (
@@ -57,7 +57,7 @@ def test_a_forked_command_prints_and_exits_as_a_fresh_one(arguments, payctl_comm
 @pytest.mark.parametrize("streams", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full", "2>/dev/full"])
 @pytest.mark.parametrize("arguments", ["--version", "verify-signature -"])
 def test_a_forked_command_behaves_on_an_unusable_stream_as_a_fresh_one(streams, arguments, payctl_command):
-    """A forked command treats a closed or full stream like a command in a new interpreter."""
+    """A forked command treats a closed or full stream just as a command in a new interpreter does."""
     forked, fresh = (
         subprocess.run(
             ["/bin/bash", "-c", f'"$@" {arguments} {streams}', "bash", *command],
@@ -71,14 +71,14 @@ def test_a_forked_command_behaves_on_an_unusable_stream_as_a_fresh_one(streams, 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_reaches_the_forked_command(sent, code, waiting):
-    """After a signal, a forked command prints its document, and the client exits with the command's exit code."""
+    """After a signal, a forked command prints its JSON document, and the client exits with the command's exit code."""
     waiting.send_signal(sent)
     stdout, _ = waiting.communicate(timeout=20)
     assert (waiting.returncode, json.loads(stdout)["exit_code"]) == (code, code)
 
 
 def test_a_killed_client_takes_its_command_with_it(waiting):
-    """If the client is killed, the forked command ends too, so no command outlives its test."""
+    """If the fork server's client is killed, the forked command ends too, so no command outlives its test."""
     waiting.kill()
     began = time.monotonic()
     assert waiting.stdout.read() == b""
@@ -86,7 +86,7 @@ def test_a_killed_client_takes_its_command_with_it(waiting):
 
 
 def test_a_shell_finds_the_forked_payctl_on_its_path(payctl_path):
-    """A shell finds `payctl` on its PATH, and `payctl` can write to a pipe."""
+    """A shell finds the forked `payctl` on its PATH, and this `payctl` can write to a pipe."""
     done = subprocess.run(
         ["/bin/sh", "-c", "payctl --version | tr a-z A-Z"], env={**os.environ, "PATH": payctl_path},
         capture_output=True, text=True, check=True,

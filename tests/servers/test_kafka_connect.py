@@ -21,7 +21,7 @@ SENT = {
 
 @pytest.fixture
 def logical(postgres):
-    """Yield PostgreSQL with ``wal_level`` logical, which Debezium needs, for this test only."""
+    """Yield a PostgreSQL server for this test only. Its ``wal_level`` is logical, which Debezium needs."""
     postgres.restart(settings={"wal_level": "logical"})
     yield postgres
     postgres.restart(settings={"wal_level": "replica"})

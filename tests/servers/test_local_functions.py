@@ -1,4 +1,4 @@
-"""Test ``make local``, which runs the functions on this machine, like a developer."""
+"""Test ``make local``, which runs the Lambda functions on a developer's machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COMMAND = [sys.executable, "-m", "tests.servers.local_functions"]
 
 @pytest.fixture
 def shop(engine):
-    """Return the payment service's part of the database, with the payments of the event files."""
+    """Return the payment service's part of the database, with the payments from the event files."""
     shop = Shop(engine)
     shop.known()
     return shop
@@ -42,7 +42,7 @@ def settings(database_url, monkeypatch):
 
 @pytest.fixture
 def address(settings):  # noqa: ARG001 - the process inherits them
-    """Yield the webhook's address while its function runs. Stop the process with SIGTERM at the end."""
+    """Yield the webhook's address while its function runs. Stop the process with SIGTERM after the test."""
     with subprocess.Popen([*COMMAND, "--port", "0"], stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         yield process.stdout.readline().partition("/webhook/")[0]
         process.send_signal(signal.SIGTERM)
@@ -82,7 +82,10 @@ def test_each_gateways_callback_over_http_settles_its_payment(address, shop):
     ],
 )
 def test_an_event_file_is_invoked_once(function, file, reply):
-    """The function's reply is on stdout and its log on stderr."""
+    """`make local` with an event file invokes the function once.
+
+    The function's reply is on stdout and its log on stderr.
+    """
     done = run("--function", function, "--event", f"tests/events/{file}")
     assert done.returncode == 0, done.stderr
     assert reply in done.stdout
@@ -91,7 +94,10 @@ def test_an_event_file_is_invoked_once(function, file, reply):
 
 @pytest.mark.usefixtures("settings", "shop")
 def test_a_function_that_raises_ends_with_exit_code_1():
-    """An error of the function, such as an unreachable broker, is printed in Lambda's format."""
+    """If the function raises an error, `make local` prints it in Lambda's format and exits with 1.
+
+    An example is an unreachable broker.
+    """
     done = run("--function", "publish_outbox", "--event", "tests/events/scheduler-publish-outbox.json")
     assert done.returncode == 1
     assert json.loads(done.stdout)["errorType"] == "BrokerUnavailableError"
@@ -112,11 +118,11 @@ def test_the_local_functions_refuse_a_database_on_another_machine(settings, url,
 @pytest.mark.usefixtures("settings")
 @pytest.mark.parametrize("file", ["tests/events/missing.json", "README.md"])
 def test_a_file_that_is_not_an_event_ends_with_exit_code_2(file, capsys):
-    """`make local` exits with 2 for a file that is not an event, before it starts a function."""
+    """If the file is not an event, `make local` exits with 2 before it starts a function."""
     assert local_functions.main(["--event", str(ROOT / file)]) == 2
     assert capsys.readouterr().out == ""
 
 
 def run(*words):
-    """Run the module to its end, and return the completed process."""
+    """Run the module, wait for it to finish, and return the completed process."""
     return subprocess.run([*COMMAND, *words], capture_output=True, text=True, cwd=ROOT, timeout=90, check=False)

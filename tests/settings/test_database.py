@@ -1,4 +1,4 @@
-"""Test how the connection settings pass on, translate, ignore or refuse each parameter of DATABASE_URL."""
+"""Test how the connection settings pass on, translate, ignore or refuse each parameter in DATABASE_URL."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def made(query, **environ):
     ],
 )
 def test_libpq_parameters_are_passed_on_unchanged(name, value):
-    """The settings contain libpq's parameters unchanged, and no remark."""
+    """The database settings contain libpq's parameters unchanged and no remark."""
     settings = made(f"{name}={value.replace(' ', '%20')}")
     assert settings.parameters == {**WHERE, name: value}
     assert settings.remarks == ()
@@ -62,7 +62,7 @@ def test_prisma_parameters_are_left_out(name):
     ],
 )
 def test_an_unknown_parameter_is_ignored_with_a_remark(query, remark):
-    """An unknown parameter is ignored, as in Prisma, and the remark does not show its value."""
+    """An unknown parameter is ignored, as in Prisma. The remark about it does not show the parameter's value."""
     settings = made(query)
     assert settings.parameters == WHERE
     assert (len(settings.remarks), remark in settings.remarks[0]) == (1, True)
@@ -81,7 +81,7 @@ def test_an_unknown_parameter_is_ignored_with_a_remark(query, remark):
     ],
 )
 def test_a_wrong_parameter_value_is_a_config_error(query, name):
-    """The error for a wrong value names the parameter and does not show the value."""
+    """The error for a wrong DATABASE_URL parameter names the parameter but does not show its value."""
     with pytest.raises(ConfigError, match=f"the {name} parameter of DATABASE_URL") as error:
         made(query)
     assert "canary" not in error.value.message

@@ -1,4 +1,4 @@
-"""Test the parser of DATABASE_URL against Node.js's results for the same texts."""
+"""Test the parser of DATABASE_URL against Node.js's results for the same strings."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ CUT = {f"postgresql://a{character}b:pw@db.example:5433/db" for character in "/?#
 }
 """URLs with an ``@`` after the host, which payctl refuses.
 
-Node.js may read a part of the user name or password as the host or the database.
+Node.js can read part of the user name or password as the host or the database.
 """
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["url"].encode("unicode_escape").decode())
 def test_database_url_is_parsed_as_node_js_parses_it(case):
-    """Node.js and payctl read the same parts from a URL, and refuse the same URLs."""
+    """Node.js and payctl read the same parts from a URL, and both refuse the same URLs."""
     if "error" in case or case["url"] in CUT:
         with pytest.raises(ConfigError, match="DATABASE_URL"):
             parse(case["url"])
@@ -46,7 +46,7 @@ def test_database_url_is_parsed_as_node_js_parses_it(case):
 
 @pytest.mark.parametrize("character", RESERVED)
 def test_an_encoded_character_of_database_url_is_decoded_once(character):
-    """User name, password and database name may contain any encoded character, which is decoded once."""
+    """The user name, password and database name can contain any encoded character. Each character is decoded once."""
     text = quote(f"a{character}b", safe="")
     found = parse(f"postgresql://{text}:{text}@h/{text}")
     assert (found.user, found.password.reveal(), found.database) == (f"a{character}b",) * 3
@@ -84,7 +84,7 @@ def test_an_encoded_character_of_database_url_is_decoded_once(character):
     ],
 )
 def test_the_error_for_database_url_names_the_wrong_part(url, words):
-    """The error for DATABASE_URL says which part is wrong, and quotes nothing from the URL."""
+    """The error for DATABASE_URL says which part is wrong but quotes nothing from the URL."""
     with pytest.raises(ConfigError) as error:
         parse(url)
     assert words in error.value.message
@@ -102,7 +102,7 @@ def test_the_error_for_database_url_names_the_wrong_part(url, words):
     ],
 )
 def test_a_misleading_database_url_gets_a_remark(url, words):
-    """For a misleading DATABASE_URL, payctl connects like Prisma and adds a remark."""
+    """For a misleading DATABASE_URL, payctl connects as Prisma does and adds a remark."""
     remarks = parse(url).remarks
     assert (len(remarks), words is None or words in remarks[0]) == (0 if words is None else 1, True)
 
@@ -119,7 +119,7 @@ def test_a_misleading_database_url_gets_a_remark(url, words):
     ],
 )
 def test_every_spelling_and_part_of_a_password_is_a_secret(url, hidden):
-    """`secrets_in` finds the whole password and its parts, encoded and decoded, even in an invalid URL."""
+    """`secrets_in` finds the whole password and its parts, in encoded and decoded form, even in an invalid URL."""
     assert {secret.reveal() for secret in secrets_in(url)} == hidden
 
 

@@ -1,4 +1,4 @@
-"""Test which values of ENVIRONMENT mean production. In production, payctl refuses development commands."""
+"""Test which values of ENVIRONMENT mean production. In production, payctl refuses development-only commands."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ OTHERS = [
 
 @pytest.mark.parametrize("spelled", PRODUCTION)
 def test_production_is_recognised_in_every_spelling(spelled):
-    """Upper case, digits, a region, separators and full-width letters do not hide a name of production."""
+    """Upper case, digits, a region, separators and full-width letters do not hide a name for production."""
     assert Settings.from_env({"ENVIRONMENT": spelled}).is_production
 
 
 @pytest.mark.parametrize("spelled", OTHERS)
 def test_an_environment_before_production_is_not_production(spelled):
-    """A word that merely contains a name of production does not mean production."""
+    """A value of ENVIRONMENT that merely contains a name for production does not mean production."""
     assert not Settings.from_env({"ENVIRONMENT": spelled}).is_production
 
 
 def test_the_default_environment_is_dev():
-    """Without ENVIRONMENT, the environment is not production, so a developer does not need to set it."""
+    """If ENVIRONMENT is not set, the environment is dev and not production, so developers do not need to set it."""
     assert not Settings.from_env({}).is_production

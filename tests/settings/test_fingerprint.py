@@ -14,10 +14,10 @@ from ticketbottle_payctl.settings.fingerprint import fingerprint
     ],
 )
 def test_a_fingerprint_is_the_beginning_of_sha256sum_s_output(key, printed):
-    """A fingerprint is the start of the key's SHA-256, so that people can compare two keys."""
+    """A fingerprint is the beginning of the key's SHA-256 hash, so that people can compare two keys."""
     assert fingerprint(Secret(key)) == fingerprint(key.encode()) == printed[:8]
 
 
 def test_a_key_that_is_not_utf_8_has_a_fingerprint():
-    """A key with bytes that are not UTF-8 has a fingerprint, and raises no error."""
+    """A key with bytes that are not UTF-8 also has a fingerprint and raises no error."""
     assert fingerprint(Secret("key\udcff")) != fingerprint(Secret("key"))

@@ -30,7 +30,7 @@ from ticketbottle_payctl.settings.place import leads_to, place_of
     ],
 )
 def test_a_database_url_leads_to_one_place(url, place):
-    """A parameter overrides the same part of the URL, and an address overrides a host name, as in libpq."""
+    """A parameter overrides the same part of DATABASE_URL, and an address overrides a host name, as in libpq."""
     assert str(place_of(parse(url))) == place
 
 
@@ -48,7 +48,7 @@ def test_a_database_url_leads_to_one_place(url, place):
     ],
 )
 def test_an_inconsistent_place_is_a_config_error(url, words):
-    """If the server parameters contradict each other, the error names the parameter and not its value."""
+    """If the server parameters contradict each other, the error names the parameter but not its value."""
     with pytest.raises(ConfigError, match=words) as error:
         place_of(parse(url))
     assert "canary" not in error.value.message
@@ -63,7 +63,10 @@ LOCAL = (
 
 @pytest.mark.parametrize("host", LOCAL)
 def test_every_name_of_this_machine_is_one_server(host):
-    """Localhost, a loopback address and a socket count as the same host. Other ports or databases are other places."""
+    """Localhost, a loopback address and a socket count as the same host.
+
+    Different ports or databases are different places.
+    """
     one = leads_to(f"postgresql://{host}/d")
     assert one.may_be(leads_to("postgresql://localhost/d"))
     assert leads_to("postgresql://localhost/d").may_be(one)
@@ -86,5 +89,8 @@ def test_every_name_of_this_machine_is_one_server(host):
     ],
 )
 def test_different_spellings_of_a_place_are_equal(one, other, same):
-    """Equivalent spellings count as the same place. Two lists of hosts may be the same place if they share a server."""
+    """Equivalent spellings of a database URL count as the same place.
+
+    Two host lists can be the same place if they share a server.
+    """
     assert leads_to(f"postgresql://u:p@{one}").may_be(leads_to(f"postgresql://{other}")) is same

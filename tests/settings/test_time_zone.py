@@ -1,4 +1,4 @@
-"""Test time zones against the C library's results for the same TZ."""
+"""Test time zones against the C library's results for the same TZ variable."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OFFSETS = "import json, sys, time; print(json.dumps([time.localtime(at).tm_gmtof
 
 
 def of_the_c_library(tz):
-    """Return the C library's offset from UTC in seconds for each moment of YEAR."""
+    """Return the C library's offsets from UTC, in seconds, for instants throughout YEAR."""
     moments = json.dumps([at.timestamp() for at in YEAR])
     environment = {**os.environ, "TZ": tz}
     command = [sys.executable, "-c", OFFSETS]
@@ -39,7 +39,7 @@ def of_the_c_library(tz):
     ],
 )  # fmt: skip
 def test_tz_gives_the_offsets_of_the_c_library(tz):
-    """Zone names and POSIX forms give the right offset for a whole year, with and without summer time."""
+    """Zone names and POSIX formats in TZ give the right offset for a whole year, with and without summer time."""
     zone = machine_zone({"TZ": tz})
     assert [at.astimezone(zone).utcoffset().total_seconds() for at in YEAR] == of_the_c_library(tz)
 
@@ -66,12 +66,12 @@ def test_without_tz_the_machine_s_time_zone_is_used(tmp_path):
 
 
 def test_a_time_zone_keeps_the_name_it_was_given():
-    """A time zone keeps the name that the user has set, and ``payctl config show`` prints it."""
+    """A time zone keeps the name that the user set, and ``payctl config show`` prints it."""
     assert (str(time_zone("<+07>-7")), str(time_zone("Europe/Berlin"))) == ("<+07>-7", "Europe/Berlin")
 
 
 @pytest.mark.parametrize("text", ["a/" * 500 + "b", "America/" * 4 + "X", "../UTC", "/usr/share/zoneinfo/UTC"])
 def test_a_path_is_not_the_name_of_a_zone(text):
-    """A zone's name has at most four parts. No other text makes payctl open or import a path."""
+    """A time zone's name has at most four parts. payctl opens no file and imports no module for any other string."""
     with pytest.raises(ValueError, match="not a time zone"):
         time_zone(text)

@@ -1,4 +1,4 @@
-"""Test libpq's TLS parameters, which are computed from DATABASE_URL and the environment."""
+"""Test libpq's TLS parameters, which payctl computes from DATABASE_URL and the environment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CHECKED_NOT = "DATABASE_URL turns off the check of the server's certificate"
 
 @pytest.fixture
 def files(tmp_path):
-    """Return ``files(values)``, which replaces ``CA``, ``OWN`` and ``KEY`` with paths of existing files."""
+    """Return ``files(values)``, which replaces ``CA``, ``OWN`` and ``KEY`` with the paths of existing files."""
     for name in ("CA", "OWN", "KEY"):
         (tmp_path / name).write_text("PEM", "utf-8")
 
@@ -103,7 +103,10 @@ def files(tmp_path):
     ],
 )
 def test_the_stricter_tls_setting_of_url_and_environment_is_used(given, environ, found, remark, files):
-    """Prisma's values are translated to libpq's values, and a named certificate is always used."""
+    """The stricter TLS setting applies.
+
+    Prisma's values are translated to libpq's values, and a named certificate is always used.
+    """
     made = tls(files(given), environ)
     assert made.parameters == files(found)
     assert (len(made.remarks), remark is None or remark in made.remarks[0]) == (0 if remark is None else 1, True)

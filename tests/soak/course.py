@@ -1,4 +1,4 @@
-"""The course of a soak: all participants run under faults, then their work ends, and then the result is checked."""
+"""Run a soak. All participants work under faults, then they finish, and then the soak checks the result."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ from ticketbottle_payctl.store.db.engine import make_engine
 from ticketbottle_payctl.store.db.migrations import upgrade
 
 DRAINED_WITHIN = 15.0
-"""The time limit in seconds for draining, after the last fault or after an outage.
+"""The time limit, in seconds, for draining the outbox after the last fault or after an outage.
 
-It covers the longest wait between two probes of the broker, a probe, and the publishing.
+It covers the longest wait between two broker probes, a probe, and the time to publish.
 """
 
 REPLAYED_WITHIN = RESCAN_EVERY + DRAINED_WITHIN
-"""The time limit in seconds for replayed events, which a publisher finds at its next rescan."""
+"""The time limit, in seconds, for replayed events, which a publisher finds at its next rescan."""
 
 DATABASE = "payments"
 ROUNDS = 6
-"""The maximum number of rounds of the final commands."""
+"""The maximum number of times that the final commands run."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """The size of a soak. Rates are per second."""
+    """The size of a soak. All rates are per second."""
 
     publishers: int = 3
     webhooks: int = 3
@@ -58,9 +58,9 @@ class Size:
     events: float = 200.0
     payments: float = 8.0
     pause: tuple[float, float] = (1.0, 4.0)
-    """The shortest and the longest pause in seconds between two commands of an operator."""
+    """The shortest and the longest pause, in seconds, between two of an operator's commands."""
     pace: float = 1.0
-    """A factor for the delays of the callbacks."""
+    """A factor for callback delays."""
 
 
 class Secrets:
@@ -81,7 +81,7 @@ class Secrets:
 
 
 def prepare_database(postgres: Postgres, secrets: Secrets, *, name: str = DATABASE, template: str | None = None) -> str:
-    """Create the database with its audit, and a role with the secret password. Return the role's URL."""
+    """Create the database with the audit, and a role that has the secret password. Return the role's URL."""
     url = postgres.create_database(name, template=template) if template else postgres.create_database(name)
     engine = make_engine(DatabaseSettings(Secret(url)))
     if template is None:
@@ -112,7 +112,7 @@ def run(
     quiet: bool = False,
     hurry: bool = False,
 ) -> dict[str, Any]:
-    """Run all participants under the faults, until ``seconds`` are over or ``enough`` is set. Return the result."""
+    """Run all participants under faults until ``seconds`` are over or ``enough`` is set. Return the result."""
     before = dict(stand_ins.KEYS)
     stack.callback(stand_ins.KEYS.update, before)
     stand_ins.KEYS.update(secrets.keys)
@@ -182,7 +182,7 @@ class _Course:
     def live_through(self, faults: Sequence[Fault], seconds: float, enough: Event) -> list[tuple[float, float]]:
         """Start and end every fault at its time.
 
-        Return the recovery time of each outage, and the allowed extra time.
+        Return each outage's recovery time and the extra time allowed for it.
         """
         world = self.world
         world.zero = Clock()
@@ -207,7 +207,7 @@ class _Course:
         return made_up
 
     def wait(self, what: str, going: Any, most: float) -> float:
-        """Wait while ``going()`` is true, at most ``most`` seconds. Return the waiting time in seconds."""
+        """Wait while ``going()`` is true, but at most ``most`` seconds. Return the waiting time in seconds."""
         since = Clock()
         while (still := going()) and Clock() - since < most:
             self.world.replace_ended()
@@ -216,7 +216,10 @@ class _Course:
         return Clock() - since
 
     def finish_operators(self, ledger: Ledger) -> None:
-        """End the operators' threads. Then resume interrupted runs, replay dead events, and settle overdue payments."""
+        """Stop the operators' threads and wait for them.
+
+        Then resume interrupted runs, replay dead events, and settle overdue payments.
+        """
         operators = self.world.operators
         for operator in operators.values():
             operator.stop.set()

@@ -1,4 +1,4 @@
-"""The customers and their gateways: threads that create payments and send callbacks to the webhook processes."""
+"""Simulate customers and their gateways with threads that create payments and send callbacks to webhook processes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.stand_ins import Gateways
 from ticketbottle_payctl.sandbox.payment_service import SandboxPayment, insert_payment
 
 REPLY_WITHIN = 12.0
-"""The time in seconds that a gateway waits for a reply."""
+"""How long, in seconds, a gateway waits for a reply."""
 _AGAIN_AFTER = 1.0
 
 
@@ -41,7 +41,7 @@ NO_REPLY = Reply(final=False, accepted=False)
 
 
 class Ledger:
-    """The callbacks of all customers and their expected results, for the checker."""
+    """All customers' callbacks and the expected results, for the checker."""
 
     def __init__(self) -> None:
         self.lock = Lock()
@@ -52,7 +52,7 @@ class Ledger:
         self.requests = 0
 
     def note(self, sending: Sending, reply: Reply) -> None:
-        """Record a reply, or that no reply came."""
+        """Record a reply, or record that no reply came."""
         key = digest(sending.request)
         with self.lock:
             self.requests += 1
@@ -65,7 +65,7 @@ class Ledger:
 
 
 class Customer(Thread):
-    """A thread that creates payments and sends their callbacks like the gateways."""
+    """A thread that creates payments and sends their callbacks as the gateways would."""
 
     def __init__(
         self,
@@ -181,7 +181,7 @@ class Customer(Thread):
 
 
 def read_reply(gateway: str, status: int, body: bytes) -> Reply:
-    """Return how the gateway understands a reply."""
+    """Return how the gateway interprets a reply."""
     match gateway:
         case "zalopay":
             code = json.loads(body)["return_code"] if status == 200 else 0

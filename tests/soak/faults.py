@@ -1,10 +1,10 @@
-"""The schedule of faults, which depends only on the seed, so that a run with a finding can be repeated.
+"""Plan the faults. The schedule depends only on the seed, so that a run with a finding can be repeated.
 
-The start and the end of a fault are steps of the schedule. The broker gets no fault while it is down or has just
-returned. All other processes may get faults at any time. No publisher is killed in the second half of the long outage.
-So the publishers have waited long, and poll rarely, when the broker returns.
+The start and the end of a fault are separate steps in the schedule. The broker gets no fault while it is down or has
+just returned. All other processes can get faults at any time. No publisher is killed in the second half of the long
+outage. When the broker returns, the publishers have therefore waited for a long time and poll rarely.
 
-The first publisher and the first webhook process may be frozen and lose connections, but they are never killed. Their
+The first publisher and the first webhook process can be frozen and lose connections, but they are never killed. Their
 memory, descriptors and threads are sampled during the whole run.
 """
 
@@ -16,7 +16,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 _BROKER_NEEDS = 12.0
-"""The seconds from the broker's return to its next fault. The broker needs 3 or 4 seconds to start."""
+"""The minimum number of seconds between the broker's return and its next fault.
+
+The broker needs 3 or 4 seconds to start.
+"""
 _LEAD_IN = 5.0
 _DRAWS = 40
 
@@ -42,17 +45,20 @@ class Kind(StrEnum):
 
     @property
     def stops_the_broker(self) -> bool:
-        """Whether the broker is down between the start and the end of the fault."""
+        """Whether the broker is down while the fault lasts."""
         return self in {Kind.KILL_BROKER, Kind.STOP_BROKER}
 
     @property
     def kills_a_command(self) -> bool:
-        """Whether an operator's command is killed. The operator's thread kills it, so nothing has to be ended."""
+        """Whether an operator's command is killed.
+
+        The operator's thread kills the command, so the schedule does not have to end the fault.
+        """
         return self in {Kind.KILL_REPLAY, Kind.KILL_CLEANUP, Kind.KILL_RECONCILE}
 
     @property
     def hits_the_broker(self) -> bool:
-        """Whether the publishers cannot reach the broker normally between the start and the end of the fault."""
+        """Whether the fault prevents publishers from reaching the broker normally while it lasts."""
         return self.stops_the_broker or self in {Kind.SLOW_BROKER, Kind.NARROW_BROKER, Kind.HALF_OPEN_BROKER}
 
 
@@ -83,8 +89,8 @@ QUICK = tuple(kind for kind in USUAL if not kind.hits_the_broker)
 class Fault:
     """A fault that begins ``at`` seconds after the start and lasts ``seconds``.
 
-    ``victim`` is a number that selects the process. A doomed command is killed ``seconds`` after its first database
-    session begins.
+    ``victim`` is a number that selects the affected process. An operator's command is killed ``seconds`` after its
+    first database session begins.
     """
 
     at: float
@@ -94,12 +100,14 @@ class Fault:
 
     @property
     def end(self) -> float:
-        """The time of the fault's end, in seconds after the start."""
+        """When the fault ends, in seconds after the start."""
         return self.at + self.seconds
 
 
 def plan(seed: int, seconds: float, *, outage: float, number: int, kinds: Sequence[Kind] = tuple(USUAL)) -> list[Fault]:
-    """Return ``number`` faults for a run of ``seconds``, in order. One stops the broker for ``outage`` seconds.
+    """Return ``number`` faults for a run of ``seconds``, in order.
+
+    One of these faults stops the broker for ``outage`` seconds.
 
     If ``outage`` is 0, there is no long outage.
 
@@ -123,7 +131,10 @@ def plan(seed: int, seconds: float, *, outage: float, number: int, kinds: Sequen
 def _fitting(
     chance: random.Random, at: float, seconds: float, faults: list[Fault], long: Fault | None, kinds: Sequence[Kind]
 ) -> Fault:
-    """Draw faults until one does not conflict with the others. If none does, return a cut of sessions."""
+    """Draw faults until one does not conflict with the planned faults.
+
+    If each one conflicts, cut the database sessions instead.
+    """
     for _ in range(_DRAWS):
         fault = _fault(chance, at, kinds)
         busy = fault.kind.hits_the_broker and _broker_is_busy(fault, faults)

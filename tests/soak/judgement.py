@@ -1,4 +1,4 @@
-"""Check the result of a soak, and return one document with all failures under ``wrong``."""
+"""Check the result of a soak, and return a document that lists all failures under ``wrong``."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from ticketbottle_payctl.jobs.runs import list_runs
 from ticketbottle_payctl.sandbox.kafka_messages import read_all
 
 MOST_EXPLAINED = 5
-"""The maximum number of payments with a wrong order for which the history is shown."""
+"""The maximum number of out-of-order payments whose history is shown."""
 
 MOST_SHOWN = 20
-"""The maximum number of failures that are listed for each kind."""
+"""The maximum number of failures that are listed for each kind of failure."""
 
 TOPICS = ("payment.completed", "payment.failed", "payment.cancelled")
 
@@ -40,13 +40,13 @@ class Times:
     drained_within: float
     replayed_within: float
     made_up: list[tuple[float, float]] = field(default_factory=list)
-    """For each outage, the seconds until its backlog was published, and the extra seconds allowed for other faults."""
+    """For each outage, how many seconds publishing the backlog took, and how many extra seconds other faults allow."""
 
 
 def judgement(
     world: World, ledger: Ledger, sampler: Sampler | None, canaries: Canaries, times: Times, *, by_the_broker: bool
 ) -> dict[str, Any]:
-    """Compare the final state of the database and Kafka with all sent callbacks. Return the document."""
+    """Compare the final state of the database and Kafka with all sent callbacks. Return the result document."""
     audit, states = read(world.engine), states_of(world.engine)
     remaining, archived = rows_of(world.engine), archived_rows(world.engine, world.home / "archive.ndjson.gz")
     rows = all_rows(remaining, archived)

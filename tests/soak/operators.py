@@ -1,4 +1,7 @@
-"""The operators' commands: replay, cleanup with an archive, and reconcile. Each runs repeatedly as a process."""
+"""Run the operators' commands, which are replay, cleanup with an archive, and reconcile.
+
+Each command runs repeatedly as a process.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +26,12 @@ from ticketbottle_payctl.jobs.runs import list_runs
 
 COMMON = ["-y", "--reason", "soak", "--max-affected", "1000000", "-o", "json"]
 EXPECTED = {0, 4, 5, 6, 9, 10}
-"""The exit codes that a fault or a race may cause. Any other exit code is a finding."""
+"""The exit codes that a fault or a race can cause. Any other exit code is a finding."""
 
 LONGEST = 120.0
-"""The number of seconds after which a running command counts as hanging."""
+"""The number of seconds after which a running command counts as stuck."""
 OVERDUE_AFTER = 5
-"""The number of seconds for which a payment is pending before payctl queries its gateway."""
+"""How many seconds a payment must be pending before payctl queries its gateway."""
 
 _TRIES_TO_KILL = 4
 
@@ -36,7 +39,8 @@ _TRIES_TO_KILL = 4
 class Operator(Thread):
     """A thread that runs commands one after another, with pauses, until ``stop`` is set.
 
-    A doomed command is killed in the middle of its work, shortly after its first database session begins.
+    If a fault selects a command, the thread kills it in the middle of its work, shortly after its first database
+    session begins.
     """
 
     def __init__(
@@ -104,7 +108,7 @@ class Operator(Thread):
         return True
 
     def close(self) -> None:
-        """Stop the operator, and kill its running command."""
+        """Stop the operator and kill the running command."""
         self.stop.set()
         self.send(signal.SIGCONT)
         self.send(signal.SIGKILL)
@@ -143,10 +147,10 @@ class Operator(Thread):
 
 
 def replays(operator: Operator) -> list[str]:
-    """Return the next command. It resumes an interrupted replay, or replays dead or recently published events.
+    """Return the next command. The command resumes an interrupted replay, or replays dead or recently published events.
 
-    Half of the replays of published events select failed and cancelled events of a gateway. Such a payment may become
-    paid at any moment.
+    Half of the replays of published events select one gateway's failed and cancelled events. Their payments can become
+    paid at any time.
     """
     left = interrupted(operator.engine)
     if left:
@@ -167,14 +171,14 @@ def resume(run_id: str) -> list[str]:
 
 
 def dead_again(operator: Operator) -> list[str]:
-    """Give the events without a topic a known type, and return the replay of all dead events."""
+    """Give the events without a topic a known type, and return the command that replays all dead events."""
     with suppress(DBAPIError), operator.engine.begin() as connection:
         connection.exec_driver_sql(CORRECT)
     return ["replay", "--failed", "--rate", "100/s", *COMMON]
 
 
 def interrupted(engine: Engine) -> list[str]:
-    """Return the ids of the replays that can be resumed, the oldest first."""
+    """Return the ids of the replays that can be resumed, oldest first."""
     with suppress(PayctlError):
         found = [run for run in list_runs(engine, 10_000).runs if run.command == "replay"]
         return [run.id for run in reversed(found) if run.status in {"interrupted", "stopped"}]
@@ -182,12 +186,12 @@ def interrupted(engine: Engine) -> list[str]:
 
 
 def cleanups(operator: Operator) -> list[str]:
-    """Return a cleanup with a short retention and small batches that ends after 15 seconds."""
+    """Return a cleanup command with a short retention and small batches that ends after 15 seconds."""
     return cleanup(operator, "--batch-size", "100", "--max-duration", "15s")
 
 
 def cleanup(operator: Operator, *bounds: str) -> list[str]:
-    """Return a cleanup with a short retention and an archive."""
+    """Return a cleanup command with a short retention and an archive."""
     archive = str(operator.home / "archive.ndjson.gz")
     return ["cleanup", "--older-than", "8s", *bounds, "--archive", archive, *COMMON]
 

@@ -35,7 +35,7 @@ HAPPENS = {
 
 
 def add(run: Mapping[str, Any]) -> None:
-    """Add a run without its evidence to the record, and write the page."""
+    """Add a run to the record, without its evidence, and write the page."""
     kept = {name: value for name, value in run.items() if name != "evidence"}
     runs = [*json.loads(RUNS.read_text("utf-8")), kept] if RUNS.exists() else [kept]
     RUNS.write_text(json.dumps(runs, indent=1) + "\n", "utf-8")
@@ -43,7 +43,7 @@ def add(run: Mapping[str, Any]) -> None:
 
 
 def rewritten(page: str, runs: Sequence[Mapping[str, Any]]) -> str:
-    """Return the page with the part between the marks generated again from the runs."""
+    """Return the page with the part between the marks regenerated from the runs."""
     before, rest = page.split(BEGIN)
     _, after = rest.split(END)
     return f"{before}{BEGIN}\n\n{part(runs)}\n\n{END}{after}"

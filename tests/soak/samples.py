@@ -1,4 +1,4 @@
-"""Samples of the processes that run during the whole soak."""
+"""Sample the processes that run during the whole soak."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Sampler(Thread):
                 self.most_sessions = max(self.most_sessions, sessions)
 
     def grown(self) -> dict[str, dict[str, str]]:
-        """Return each process's values that have grown."""
+        """Return the values that have grown, for each process."""
         found = {name: growth(samples) for name, samples in self.samples.items()}
         return {name: grown for name, grown in found.items() if grown}
 

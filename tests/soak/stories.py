@@ -1,4 +1,4 @@
-"""Define the course of a customer's payment: its gateway's callbacks, and the expected final state."""
+"""Define what happens to a customer's payment, which is the gateway's callbacks and the expected final state."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ SETTLES = frozenset({"settled", "already_settled"})
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """A callback that is sent ``after`` seconds later, ``copies`` times at once, until it gets a final reply.
+    """A callback that is sent ``after`` seconds later, ``copies`` times at once, until one copy gets a final reply.
 
-    ``results`` are the results that its receipt may have. A forgery has no results and is sent once.
+    ``results`` has the results that the callback's receipt can have. A forgery has no results and is sent once.
     """
 
     gateway: str
@@ -45,7 +45,7 @@ class Sending:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """A payment's callbacks, its final state, and the state that its gateway reports in a status query.
+    """A payment's callbacks, the payment's final state, and the state that its gateway reports in a status query.
 
     ``exists`` is false if the payment service never stored the payment.
     """
@@ -84,7 +84,7 @@ class _Teller:
         )
 
     def paid_and_asked(self) -> Story:
-        """Return a story in which the callback and a query's response report the same payment."""
+        """Return a story in which the callback and the response to a query report the same payment."""
         return Story([self.send(Scenario.PAID, SETTLES, after=self.chance.uniform(3, 8))], "COMPLETED", "paid")
 
     def lost(self) -> Story:
@@ -155,9 +155,9 @@ class _Teller:
         return Sending(self.gateway, request, frozenset(), after)
 
     def _unpaid(self) -> Scenario | None:
-        """Return a scenario of an unpaid payment, or None.
+        """Return a scenario for an unpaid payment, or None.
 
-        ZaloPay reports no such scenario, and PayOS only failures.
+        ZaloPay reports no unpaid payments, and PayOS reports only failures.
         """
         possible = [one for one in scenarios(self.gateway) if one in UNPAID]
         return self.chance.choice(possible) if possible else None

@@ -9,7 +9,10 @@ from tests.soak.faults import QUICK, USUAL, Kind, plan
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_seed_determines_the_soak_s_faults(seed):
-    """The same seed gives the same faults, with one long outage and enough time between two broker faults."""
+    """The same seed plans the same faults for a soak.
+
+    They include one long outage and leave enough time between two broker faults.
+    """
     faults = plan(seed, 600, outage=120, number=300)
     assert faults == plan(seed, 600, outage=120, number=300) != plan(seed + 1, 600, outage=120, number=300)
     assert len(faults) == 300
@@ -24,7 +27,7 @@ def test_a_seed_determines_the_soak_s_faults(seed):
 
 
 def test_the_faults_of_an_hour_are_as_many_as_asked():
-    """A thousand faults in an hour include every kind, without a long pause between two faults."""
+    """A thousand faults planned for an hour include every kind, with no long pause between two faults."""
     faults = plan(1, 3600, outage=120, number=1000)
     assert len(faults) == 1000
     assert {fault.kind for fault in faults} == set(USUAL)

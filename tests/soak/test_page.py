@@ -10,7 +10,7 @@ RUN = {
 
 
 def test_the_page_adds_up_all_runs():
-    """The page shows the sum of all runs, and names the runs with a finding."""
+    """The soak page shows the sum of all runs and names the runs with a finding."""
     page = f"above\n\n{BEGIN}\nold\n{END}\n\nbelow\n"
     bad = RUN | {"date": "2026-11-30", "wrong": {"payments": {"altered": ["a"]}}, "faults": {"kill_webhook": 2}}
     written = rewritten(page, [RUN, bad])

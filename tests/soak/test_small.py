@@ -1,4 +1,7 @@
-"""Test a short soak with each kill, freeze and cut of sessions once. At the end, the publisher is killed too."""
+"""Test a short soak in which each kill, freeze and session cut happens once.
+
+At the end, the publisher is killed too.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +20,13 @@ SIZE = Size(
 
 
 class MockBroker:
-    """The mock cluster, which gets no faults."""
+    """A broker that is the mock cluster and gets no faults."""
 
     def __init__(self, cluster):
         self.bootstrap = self.direct = cluster.bootstrap
 
     def begin(self, fault):
-        """Raise AssertionError, because this schedule must not affect the broker."""
+        """Raise AssertionError, because the small soak's schedule must not affect the broker."""
         raise AssertionError(fault)
 
     end = begin
@@ -42,7 +45,7 @@ FAULTS = [
 
 @pytest.mark.timeout(180)
 def test_callbacks_publishers_and_operators_survive_kills_together(postgres, template_database, mock_kafka):
-    """After kills, freezes and cut sessions nothing is lost, and nothing changes without a valid signature."""
+    """After kills, freezes and cut sessions, no event is lost, and no payment changes without a valid signature."""
     secrets = Secrets()
     url = prepare_database(postgres, secrets, name="small_soak", template=template_database)
     with ExitStack() as stack:

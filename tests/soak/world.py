@@ -39,7 +39,7 @@ BACKLOG = """
 """
 """The creation time of the oldest event that waits only for a publisher.
 
-An event does not count if an event of its payment has failed or waits for a rescan.
+An event does not count if another event of its payment has failed or waits for a rescan.
 """
 
 CUT = """
@@ -54,25 +54,25 @@ OPERATED = {
     Kind.KILL_RECONCILE: "reconcile payments",
 }
 READY_WITHIN = 60.0
-"""The time limit in seconds for the start of the processes. After that, the faults begin in any case."""
+"""The time limit, in seconds, for starting the processes. After that, the faults begin in any case."""
 
 NO_DATABASE = "DATABASE_UNAVAILABLE"
 
 NARROW = 2000
-"""The rate in bytes per second for each connection to a broker with a narrow network."""
+"""The rate, in bytes per second, of each connection to the broker while its network is slow."""
 
 
 class Broker(Protocol):
-    """A broker and its faults. Publishers use ``bootstrap``, and the checker reads from ``direct``."""
+    """A broker and its faults. Publishers connect to ``bootstrap``, and the checker reads from ``direct``."""
 
     bootstrap: str
     direct: str
 
     def begin(self, fault: Fault) -> None:
-        """Begin a fault."""
+        """Begin a fault of this broker."""
 
     def end(self, fault: Fault) -> None:
-        """End a fault."""
+        """End a fault of this broker."""
 
 
 class RealBroker:
@@ -99,7 +99,7 @@ class RealBroker:
                 self.proxy.answers = False
 
     def end(self, fault: Fault) -> None:
-        """End a fault. Reset connections that lost answers, because TCP allows no gap in a stream."""
+        """End a fault. Reset connections on which answers were lost, because a TCP stream cannot have a gap."""
         if fault.kind.stops_the_broker:
             self.kafka.restart()
         self.proxy.delay, self.proxy.rate = 0.0, None
@@ -120,7 +120,7 @@ class Webhook:
 class World:
     """The servers and processes of a soak, with methods to begin and end each kind of fault.
 
-    ``landed`` counts the faults that had an effect.
+    ``landed`` counts the faults that took effect.
     """
 
     def __init__(
@@ -167,27 +167,27 @@ class World:
         self.returned: list[tuple[float, datetime | None]] = []
         """The times when the broker returned, by the monotonic clock and by the database's clock.
 
-        An entry is removed when the backlog of its outage is published.
+        An entry is removed when its outage's backlog is published.
         """
 
     def start_publisher(self, publisher: Server) -> None:
-        """Start a publisher that runs until it is killed."""
+        """Start a publisher process that runs until it is killed."""
         publisher.run([sys.executable, "-m", "ticketbottle_payctl", "publish-outbox", "--loop"], self.environment)
 
     def restart_publishers(self) -> None:
-        """Kill every publisher and start it again."""
+        """Kill every publisher process and start it again."""
         for publisher in self.publishers:
             publisher.stop(signal.SIGKILL)
             self.start_publisher(publisher)
 
     def start_webhook(self, webhook: Webhook) -> None:
-        """Start a process that receives callbacks and runs until it is killed."""
+        """Start a webhook process that runs until it is killed."""
         webhook.started = Clock()
         listen = ["listen", "--port", str(webhook.port), "-o", "ndjson"]
         webhook.server.run([sys.executable, "-m", "ticketbottle_payctl", *listen], self.environment)
 
     def wait_until_ready(self) -> None:
-        """Wait until a publisher has entered a shard and every webhook process listens."""
+        """Wait until a publisher holds a shard and every webhook process is listening."""
         sql = "SELECT count(DISTINCT owner) FROM payctl.publishers"
         deadline = Clock() + READY_WITHIN
         while Clock() < deadline:
@@ -198,7 +198,7 @@ class World:
             time.sleep(0.1)
 
     def replace_ended(self) -> None:
-        """Record each process that ended by itself as a finding, and start it again.
+        """Restart each process that ended by itself, and record this as a finding.
 
         A webhook process needs the database to start. If the database is unavailable, the process reports this and
         ends, which is not a finding.
@@ -224,7 +224,10 @@ class World:
         self.landed[fault.kind] += self._begin(fault)
 
     def _begin(self, fault: Fault) -> bool:
-        """Begin a fault. Return whether it had an effect. A doomed command is counted when it is killed."""
+        """Begin a fault. Return whether it had an effect.
+
+        If the fault kills a command, it is counted when the command is killed.
+        """
         match fault.kind:
             case Kind.KILL_PUBLISHER:
                 victim = self._killable(self.publishers, fault)
@@ -250,7 +253,7 @@ class World:
         return True
 
     def end(self, fault: Fault) -> None:
-        """End a fault. A process that has been replaced in the meantime is not affected."""
+        """End a fault. If the process has been replaced in the meantime, it is not affected."""
         match fault.kind:
             case Kind.FREEZE_PUBLISHER | Kind.FREEZE_WEBHOOK:
                 self._frozen(fault).send(signal.SIGCONT)
@@ -263,7 +266,7 @@ class World:
     def wait_for_the_broker(self) -> None:
         """Wait until the broker is available again.
 
-        Its start takes some seconds, during which other faults continue.
+        The broker needs some seconds to start, and other faults continue during this time.
         """
         if self._returning is not None:
             self._returning.join(120)
@@ -294,10 +297,10 @@ class World:
             return oldest
 
     def caught_up(self) -> list[tuple[float, float]]:
-        """Return the recovery time in seconds of each outage whose backlog is published, and the allowed extra seconds.
+        """Return the recovery time and the allowed extra time, in seconds, of each outage whose backlog is published.
 
-        Each fault that ended after the broker's return allows five more seconds, because a publisher may be frozen for
-        this time.
+        Each fault that ended after the broker's return allows five more seconds, because a fault can freeze a publisher
+        for that long.
         """
         if not self.returned:
             return []

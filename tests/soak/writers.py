@@ -1,4 +1,4 @@
-"""The payment service's part of a soak: threads that commit outbox rows for their own payments."""
+"""Play the payment service's part in a soak, with threads that commit outbox rows for their own payments."""
 
 from __future__ import annotations
 
@@ -17,18 +17,21 @@ INSERT = """
     VALUES (%(id)s, %(key)s, 'payment', %(type)s, %(payload)s, clock_timestamp() AT TIME ZONE 'UTC')
 """
 STRANGE = "PAYMENT_STRANGE"
-"""An event type without a topic. The event is dead after its first try and blocks its payment's later events."""
+"""An event type without a topic. Such an event is dead after its first try and blocks its payment's later events."""
 
 STRANGE_SHARE = 0.005
 
 CORRECT = f"""
     UPDATE outbox SET "eventType" = 'PAYMENT_COMPLETED' WHERE "eventType" = '{STRANGE}' AND "retryCount" >= 5
 """  # noqa: S608 - the SQL is a constant
-"""The SQL that gives dead events without a topic a known type. The payment service's team does this before a replay."""
+"""The SQL that gives dead events without a topic a known type.
+
+The payment service's team runs this SQL before a replay.
+"""
 
 
 class Writer(Thread):
-    """A thread that commits events of its own payments until ``stop`` is set. A few events have no topic."""
+    """A thread that commits events for its own payments until ``stop`` is set. A few events have no topic."""
 
     def __init__(self, engine: Engine, number: int, seed: int, rate: float, stop: Event) -> None:
         super().__init__(daemon=True)
@@ -38,7 +41,7 @@ class Writer(Thread):
         self.open: list[str] = []
 
     def run(self) -> None:
-        """Commit events at random intervals. If the database is unavailable, try again, like the payment service."""
+        """Commit events at random intervals. If the database is unavailable, try again, as the payment service does."""
         while not self.stop.wait(self.chance.expovariate(self.rate / 2)):
             with suppress(DBAPIError):
                 self._commit(self.chance.choice((1, 1, 2, 4)))

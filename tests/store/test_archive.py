@@ -36,28 +36,28 @@ def path(tmp_path):
 
 
 def test_events_are_read_back_in_the_order_they_were_added(path):
-    """Events keep their order across batches, even after the archive is opened again."""
+    """Events in an archive keep their order across batches, even after the archive is reopened."""
     added(path, "ab", "c")
     added(path, "de")
     assert ids(path) == ["a", "b", "c", "d", "e"]
 
 
 def test_zcat_reads_an_archive(path):
-    """An archive is a plain gzip file with one event on each line, so zcat can read it."""
+    """An archive is a plain gzip file with one event per line, so zcat can read it."""
     added(path, "ab", "c")
     printed = subprocess.run(["/bin/zcat", path], check=True, capture_output=True, text=True).stdout
     assert printed == '{"id": "a"}\n{"id": "b"}\n{"id": "c"}\n'
 
 
 def test_only_the_owner_may_read_an_archive(path):
-    """An archive's file mode is 600, because the payloads contain customers' orders."""
+    """An archive's file mode is 0600, because the payloads contain customers' orders."""
     added(path, "a")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize("kept", [1, 10, 17, -1, -8])
 def test_an_incomplete_batch_at_the_end_of_an_archive_is_cut_off(path, kept):
-    """After a crash during a write, complete batches are readable and new batches can be added."""
+    """After a crash while a batch is written, the complete batches are readable and new batches can be added."""
     added(path, "ab")
     whole = path.read_bytes()
     path.write_bytes(whole + gzip.compress(b'{"id": "lost"}\n')[:kept])
@@ -95,7 +95,7 @@ def test_a_file_that_is_not_an_archive_is_not_changed(path, content):
 
 @pytest.mark.parametrize("length", [0, 4, 17, 30])
 def test_an_incomplete_first_batch_of_an_archive_is_cut_off(path, length):
-    """If the disk became full during the first batch, the next cleanup continues the same file."""
+    """If the disk fills up during an archive's first batch, the next cleanup continues the same file."""
     added(path, "ab")
     path.write_bytes(path.read_bytes()[:length])
     added(path, "c")
@@ -103,7 +103,7 @@ def test_an_incomplete_first_batch_of_an_archive_is_cut_off(path, length):
 
 
 def test_an_archive_of_an_earlier_version_is_continued(path):
-    """An archive of an older version has no mark in its gzip members. Its first line shows that it is an archive."""
+    """An archive from an older payctl version has no mark in its gzip members, but its first line identifies it."""
     event = {"id": "a", "aggregateId": "p", "eventType": "PAYMENT_COMPLETED", "payload": {}}
     path.write_bytes(gzip.compress(f"{json.dumps(event)}\n".encode()))
     added(path, "b")
@@ -111,7 +111,7 @@ def test_an_archive_of_an_earlier_version_is_continued(path):
 
 
 def test_an_archive_is_never_written_through_a_link(path, tmp_path):
-    """A symbolic link is refused, and its target's content does not change."""
+    """If an archive's path is a symbolic link, it is refused, and the target's content does not change."""
     target = tmp_path / "target"
     added(target, "a")
     before = target.read_bytes()
@@ -123,7 +123,7 @@ def test_an_archive_is_never_written_through_a_link(path, tmp_path):
 
 @pytest.mark.parametrize("harm", ["removed", "replaced", "renamed", "linked"])
 def test_adding_a_batch_fails_if_the_file_was_removed_or_replaced(path, tmp_path, harm):
-    """`Archive.add` raises an error if its path no longer leads to its file, so that the rows are not deleted."""
+    """`Archive.add` raises an error if the archive's path no longer leads to its file, so that no rows are deleted."""
     with Archive(path) as archive:
         archive.add(['{"id": "a"}'])
         path.rename(tmp_path / "elsewhere")
@@ -180,7 +180,7 @@ def test_a_full_disk_leaves_the_archive_unchanged(path):
 
 @pytest.mark.parametrize("place", ["missing/events.gz", "."])
 def test_a_path_that_is_not_a_file_is_refused(tmp_path, place):
-    """An archive can neither be a directory nor be in a missing directory."""
+    """An archive cannot be a directory and cannot be in a missing directory."""
     with pytest.raises(InputError, match="cannot be opened"):
         Archive(tmp_path / place)
 
@@ -202,7 +202,7 @@ def test_a_line_that_is_not_an_event_is_an_error(path, line):
 
 
 def test_a_large_batch_does_not_fill_the_memory(path):
-    """Reading or opening an archive with a member of 40 MB takes less than 10 MiB of memory."""
+    """Reading or opening an archive with a 40 MB gzip member uses less than 10 MiB of memory."""
     line = b'{"id": "%d", "aggregateId": "p", "eventType": "t", "payload": "%s"}\n'
     path.write_bytes(gzip.compress(b"".join(line % (n, b"x" * 2000) for n in range(20_000)), 1))
 
@@ -221,14 +221,14 @@ def test_a_large_batch_does_not_fill_the_memory(path):
 
 
 def test_a_line_longer_than_any_event_is_an_error(path):
-    """A line that is longer than any event raises InputError, because a few compressed kilobytes can hold gigabytes."""
+    """An archive line longer than any event raises InputError, because a few kilobytes can expand to gigabytes."""
     path.write_bytes(gzip.compress(b'{"id": "' + b"x" * 40_000_000, 1))
     with pytest.raises(InputError, match="longer than any event"):
         ids(path)
 
 
 def test_lines_that_cross_buffers_and_members_are_read_whole(path):
-    """An event is read completely even if its line crosses a read buffer or ends without a newline."""
+    """An archived event is read completely even if its line spans several read buffers or has no final newline."""
     names = [f"{n}-{'y' * (n % 300_000)}" for n in range(0, 3_000_000, 99_991)]
     lines = [f'{{"id": "{name}"}}'.encode() for name in names]
     path.write_bytes(gzip.compress(b"\n".join(lines[:20])) + gzip.compress(b"\n".join(lines[20:])))

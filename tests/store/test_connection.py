@@ -1,4 +1,4 @@
-"""Test connections from DATABASE_URL to real servers: the user, the address and TLS."""
+"""Test that connections to real servers have the user, address and TLS settings from DATABASE_URL."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ OVER_TLS = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
 
 
 def answer(url, statement=WHO, **environ):
-    """Connect like payctl, run a statement, and return its only row."""
+    """Connect as payctl does, run a statement, and return its only row."""
     engine = make_engine(DatabaseSettings(Secret(url), environ, pooled=False))
     with transaction(engine, Limits(), commit=False) as connection:
         return tuple(connection.exec_driver_sql(statement).one())
 
 
 def administer(url, *statements):
-    """Run each statement as the superuser, in a transaction of its own."""
+    """Run each statement as the superuser, each in its own transaction."""
     connection = psycopg2.connect(url)
     connection.autocommit = True
     with connection.cursor() as cursor:
@@ -45,7 +45,7 @@ def administer(url, *statements):
 def account(postgres):
     """Yield ``account(name, password, database)``, which creates a role and a database.
 
-    Both are dropped after the test.
+    The role and the database are dropped after the test.
     """
     made = []
 
@@ -65,7 +65,10 @@ def account(postgres):
 
 @pytest.mark.parametrize("character", RESERVED)
 def test_a_reserved_character_reaches_the_server(character, account, postgres):
-    """User name, password and database name may contain any reserved character, encoded or, if allowed, plain."""
+    """The user name, password and database name can contain any reserved character.
+
+    The character is percent-encoded or, if allowed, plain.
+    """
     name, password, database = (f"{part}{character}x" for part in ("user", "pass", "data"))
     account(name, password, database)
     encoded = [quote(part, safe="") for part in (name, password, database)]
@@ -104,7 +107,7 @@ def test_libpq_variables_do_not_change_the_server(name, value, postgres, databas
 
 
 def test_a_service_file_does_not_change_the_server(postgres, database_url, monkeypatch, tmp_path):
-    """Host, port and database come from DATABASE_URL, even if PGSERVICE names others."""
+    """The host, port and database come from DATABASE_URL, even if PGSERVICE names a different server."""
     file = tmp_path / "services"
     file.write_text("[one]\nhost=127.0.0.3\nport=1\ndbname=elsewhere\napplication_name=from-service\n", "utf-8")
     monkeypatch.setenv("PGSERVICEFILE", str(file))
@@ -122,13 +125,13 @@ def test_a_service_file_does_not_change_the_server(postgres, database_url, monke
     ],
 )
 def test_a_parameter_overrides_a_variable_and_a_variable_the_default(query, variable, seen, database_url, monkeypatch):
-    """The application name comes from DATABASE_URL, else from PGAPPNAME, else it is payctl."""
+    """The application name comes from DATABASE_URL or, failing that, from PGAPPNAME. Otherwise, it is payctl."""
     monkeypatch.setenv("PGAPPNAME", variable)
     assert answer(f"{database_url}?{query}")[2] == seen
 
 
 def test_host_parameters_override_the_host_of_the_url(postgres, database_url):
-    """The parameters host, port and hostaddr choose the server. In a list, the first server may be down."""
+    """The host, port and hostaddr parameters select the server. In a list of hosts, the first server can be down."""
     plain = database_url.replace(f"127.0.0.1:{postgres.port}", "whatever.invalid:1")
     for query in (
         f"host=127.0.0.1&port={postgres.port}",
@@ -149,13 +152,13 @@ def test_host_parameters_override_the_host_of_the_url(postgres, database_url):
     ],
 )
 def test_a_setting_that_the_server_rejects_is_a_config_error(query, database_url):
-    """A setting that the server rejects raises ConfigError and not an outage, because a retry would not help."""
+    """A setting that the server rejects raises ConfigError and does not count as an outage. A retry would not help."""
     with pytest.raises(ConfigError):
         answer(f"{database_url}?{query}")
 
 
 def test_a_libpq_message_contains_no_part_of_the_password():
-    """No message of libpq shows a part of the password with at least three characters."""
+    """No libpq message shows three or more consecutive characters of the password."""
     url = "postgresql://u:mirror%2Finvalid@nowhere.mirror.invalid/d?connect_timeout=5"
     with pytest.raises(DatabaseUnavailableError) as error:
         answer(url)
@@ -175,7 +178,11 @@ def test_an_unencoded_at_sign_in_a_password_works(account, postgres):
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory):
-    """Return an authority, its server certificate for 127.0.0.1 and localhost, and an authority that signed nothing."""
+    """Return three paths.
+
+    They are a certificate authority, its server certificate for 127.0.0.1 and localhost, and an authority that signed
+    nothing.
+    """
     return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
@@ -201,7 +208,7 @@ def tls_server(made, certificates):
 def over_tls(tls_server, certificates):
     """Return ``over_tls(query, **environ)``, which connects and returns whether TLS is used.
 
-    CA and STRANGER are replaced with the paths of certificates.
+    In the query, CA and STRANGER are replaced with certificate paths.
     """
 
     def connect(query, **environ):
@@ -232,7 +239,7 @@ def over_tls(tls_server, certificates):
     ],
 )
 def test_a_trusted_server_is_reached_over_tls(query, environ, over_tls):
-    """TLS is used if the settings trust the server, even if they only name a certificate."""
+    """A trusted server is reached over TLS, even if the settings only name a certificate."""
     assert over_tls(query, **environ)
 
 
@@ -252,13 +259,13 @@ def test_a_trusted_server_is_reached_over_tls(query, environ, over_tls):
     ],
 )
 def test_an_untrusted_server_is_a_config_error(query, environ, over_tls):
-    """If the server's certificate is not trusted, payctl does not connect, and raises ConfigError."""
+    """If the server's certificate is not trusted, payctl does not connect and raises ConfigError."""
     with pytest.raises(ConfigError, match="TLS settings"):
         over_tls(query, **environ)
 
 
 @pytest.mark.parametrize("query", ["sslcert={}", "sslrootcert={}", "sslcert={}&sslmode=prefer", "sslaccept=strict"])
 def test_a_server_without_tls_is_refused_if_a_certificate_was_named(query, database_url, certificates):
-    """If a certificate is named but the server has no TLS, payctl does not connect."""
+    """If the settings name a certificate but the server does not support TLS, payctl does not connect."""
     with pytest.raises(ConfigError, match="does not support SSL"):
         answer(f"{database_url}?{query.format(certificates.ca)}")

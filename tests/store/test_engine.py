@@ -21,12 +21,12 @@ LIMITS = Limits(
 
 
 def settings_of(connection):
-    """Return the session's current settings."""
+    """Return the database session's current settings."""
     return {name: connection.exec_driver_sql(f"SHOW {name}").scalar_one() for name in SHOWN}
 
 
 def backend(connection):
-    """Return the process id of the connection's server process without a round trip."""
+    """Return the id of the connection's server process, without a round trip."""
     return connection.connection.dbapi_connection.info.backend_pid
 
 
@@ -43,7 +43,7 @@ def outside(url, sql, *parameters):
 
 
 def test_limits_hold_from_the_first_statement_of_a_transaction(engine):
-    """From its first statement, a transaction has its timeouts and the time zone UTC."""
+    """From its first statement, a transaction has payctl's timeouts and the time zone UTC."""
     with transaction(engine, LIMITS) as connection:
         shown = settings_of(connection)
     assert shown["statement_timeout"] == "150ms"
@@ -74,7 +74,7 @@ def test_limits_hold_in_every_transaction_of_a_connection(engine):
 
 
 def test_the_first_statement_is_limited(engine):
-    """The statement timeout also ends the statement that is sent together with the limits."""
+    """The statement timeout also ends a transaction's first statement, which is sent together with the limits."""
     began = time.monotonic()
     with pytest.raises(DatabaseUnavailableError, match="statement timeout"), transaction(engine, LIMITS) as connection:
         connection.exec_driver_sql("SELECT pg_sleep(30)")
@@ -94,7 +94,7 @@ def test_a_lock_timeout_is_distinguished_from_an_outage(engine):
 
 
 def test_the_schema_of_the_url_is_searched(engine, database_url):
-    """Prisma's schema parameter chooses the schema with the tables payments and outbox."""
+    """Prisma's schema parameter selects the schema with the payments and outbox tables."""
     with engine.begin() as connection:
         connection.exec_driver_sql("CREATE SCHEMA shop; CREATE TABLE shop.payments (here text)")
     settings = Settings.from_env({"DATABASE_URL": f"{database_url}?schema=shop&connection_limit=5"}).database
@@ -115,7 +115,7 @@ def test_a_connection_is_used_again(engine):
 
 
 def test_a_connection_that_the_server_closed_is_replaced(engine, database_url, caplog):
-    """After the server closed a connection, the next transaction succeeds without an extra query or a warning."""
+    """After the server closes a connection, the next transaction succeeds without an extra query or a warning."""
     statements = []
     event.listen(engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
     with transaction(engine, LIMITS) as connection:
@@ -132,9 +132,9 @@ def test_a_connection_that_the_server_closed_is_replaced(engine, database_url, c
 
 @pytest.mark.parametrize("seconds", [61, 86_400, -86_400])
 def test_an_idle_connection_is_replaced(engine, monkeypatch, seconds):
-    """A connection is replaced after 60 idle seconds, because a firewall may have dropped it.
+    """A connection is replaced after 60 idle seconds, because a firewall might have dropped it.
 
-    Jumps of the clock do no harm.
+    Clock jumps do no harm.
     """
     with transaction(engine, LIMITS) as connection:
         connection.exec_driver_sql("SELECT 1")
@@ -147,7 +147,7 @@ def test_an_idle_connection_is_replaced(engine, monkeypatch, seconds):
 
 
 def test_a_full_pool_is_reported_as_unavailable(engine, monkeypatch):
-    """If no connection becomes free within the limit, payctl raises DatabaseUnavailableError."""
+    """If no pooled connection becomes free within the time limit, payctl raises DatabaseUnavailableError."""
     monkeypatch.setattr(engine.pool, "_timeout", 0.05)
     with ExitStack() as stack:
         for _ in range(14):
@@ -157,7 +157,7 @@ def test_a_full_pool_is_reported_as_unavailable(engine, monkeypatch):
 
 
 def test_an_idle_transaction_is_ended_by_the_server(engine, database_url):
-    """The server ends a transaction that idles too long, so that a hanging process releases its locks."""
+    """The server ends a transaction that is idle for too long, so that a stuck process releases its locks."""
 
     def hang(connection):
         connection.exec_driver_sql("LOCK TABLE payments")

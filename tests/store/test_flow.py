@@ -1,4 +1,4 @@
-"""Test the flow of events in a window of two hours, in parts of an hour: each kind of event and each boundary."""
+"""Test the event flow in a window of two hours with one-hour parts, for each kind of event and each boundary."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def read(engine):
     """Return ``read((created, sent, retries), ...)``, which inserts events and returns their flow.
 
     ``created`` and ``sent`` are hours after the window's start. ``sent`` is None for an event that was not published.
-    With ``half``, published events are only half marked.
+    With ``half``, published events have only one of the two publication marks.
     """
 
     def run(*events, half=False, most=100):
@@ -44,7 +44,7 @@ def read(engine):
 
 
 def numbers(found):
-    """Return a flow with its numbers only, without the slowest event, the newcomers and the sending times."""
+    """Return only the numbers of a flow, without the slowest event, the newcomers and the publishing times."""
     sent = {part: each[:4] for part, each in found.sent.items()}
     return found._replace(slowest=None, newcomers={}, sent=sent)
 
@@ -81,12 +81,18 @@ def test_a_sent_event_counts_in_the_part_of_each_instant(read, half):
     ],
 )
 def test_a_window_begins_at_its_start_and_ends_before_its_end(read, created, sent, expected):
-    """The window includes its start but not its end. An earlier event that is sent in the window counts as waiting."""
+    """A flow's window includes its start but not its end.
+
+    An earlier event that is sent in the window counts as waiting.
+    """
     assert numbers(read((created, sent, 0))) == expected
 
 
 def test_an_event_that_was_sent_at_the_window_s_start_is_a_part_of_it(read):
-    """A lag is never negative, even if the database's clock was set back."""
+    """An event that was sent at the window's start counts.
+
+    A lag is never negative, even if the database's clock was set back.
+    """
     found = read((0.5, 0, 0))
     assert (numbers(found).sent, found.lag_p50, found.created) == ({0: (1, 0, 0, 0)}, 0, {0: 1})
 
@@ -94,7 +100,7 @@ def test_an_event_that_was_sent_at_the_window_s_start_is_a_part_of_it(read):
 @pytest.mark.parametrize("half", [False, True], ids=["published", "half marked"])
 @pytest.mark.parametrize(("created", "counted"), [(16.999, True), (17, False)])
 def test_an_event_may_have_been_created_in_another_zone(read, half, created, counted):
-    """An event's creation time may be up to 15 hours ahead, because the replaced service wrote its own zone's time."""
+    """An event's creation time can be up to 15 hours ahead, because the replaced service wrote its local time."""
     found = read((created, 1, 0), half=half)
     assert (numbers(found).sent, found.created) == ({1: (1, 0, 0, 0)} if counted else {}, {})
 
@@ -106,7 +112,7 @@ def test_a_dead_event_neither_waits_nor_joins(read):
 
 
 def test_lags_are_by_nearest_rank_and_the_slowest_is_named(read):
-    """For twenty events, the percentiles of the lag are the 10th, the 19th and the 20th lag."""
+    """For twenty events, the flow's lag percentiles are the 10th, the 19th and the 20th lag."""
     found = read(*((0.5 - number / 100, 0.5, 0) for number in range(1, 21)))
     minutes = [round(each / 36) for each in (found.lag_p50, found.lag_p95, found.lag_p99)]
     assert minutes == [10, 19, 20]
@@ -116,7 +122,7 @@ def test_lags_are_by_nearest_rank_and_the_slowest_is_named(read):
 
 
 def test_only_the_newest_published_events_are_read(read):
-    """If only the newest published events are read, the flow says from when it is complete.
+    """If only the newest published events are read, the flow gives the time since which it is complete.
 
     All unpublished events are read.
     """
@@ -126,7 +132,7 @@ def test_only_the_newest_published_events_are_read(read):
 
 
 def test_a_part_has_its_first_and_last_sending_and_who_came_after(read):
-    """A part of the flow has the times of its first and last sending, and the events created after the last sending."""
+    """Each part of the flow says when its first and last events were published, and which events were created later."""
     found = read((0.1, 0.2, 0), (0.1, 0.6, 0), (0.5, None, 0), (0.7, None, 0), (0.8, None, 0), (1.5, None, 0))
     assert [at - SINCE for at in found.sent[0][4:]] == [timedelta(hours=0.2), timedelta(hours=0.6)]
     assert found.newcomers == {

@@ -23,7 +23,7 @@ CATALOG = """
 
 @pytest.fixture
 def empty(empty_database_url):
-    """Yield an engine on an empty database."""
+    """Yield a database engine for an empty database."""
     engine = make_engine(DatabaseSettings(Secret(empty_database_url), pooled=False))
     yield engine
     engine.dispose()
@@ -43,7 +43,7 @@ def test_steps_are_numbered_without_gaps():
 
 
 def test_status_changes_nothing_and_upgrade_applies_every_step(empty):
-    """`status` lists the pending steps of an empty database, and `upgrade` applies all of them."""
+    """For an empty database, `status` lists every migration step as pending, and `upgrade` applies all of them."""
     assert status(empty) == SchemaStatus((), STEPS)
     assert catalog(empty) == []
     assert upgrade(empty) == SchemaStatus((), STEPS)
@@ -59,14 +59,14 @@ def test_a_second_upgrade_changes_nothing(empty):
 
 
 def test_a_dry_run_of_the_upgrade_changes_nothing(empty):
-    """A dry run executes every step, reports the steps, and rolls back."""
+    """A dry run of the upgrade executes and reports every step and then rolls back."""
     assert upgrade(empty, dry_run=True) == SchemaStatus((), STEPS)
     assert catalog(empty) == []
     assert upgrade(empty) == SchemaStatus((), STEPS)
 
 
 def test_only_one_of_four_concurrent_upgrades_runs_the_steps(empty):
-    """If four upgrades run at the same time, one applies all steps, and the others find them applied."""
+    """If four upgrades run at the same time, one applies all steps, and the other three find the steps applied."""
     barrier = Barrier(4)
 
     def run(_):
@@ -85,7 +85,7 @@ def test_only_one_of_four_concurrent_upgrades_runs_the_steps(empty):
 
 
 def test_an_upgrade_applies_only_the_missing_steps(empty, monkeypatch):
-    """If a database has only the first step, the upgrade applies only the other steps."""
+    """If a database has only the first step, the upgrade applies only the missing steps."""
     everything = migrations.known()
     with monkeypatch.context() as patch:
         patch.setattr(migrations, "known", lambda: everything[:1])
@@ -106,7 +106,7 @@ def test_a_failed_step_rolls_back_the_whole_upgrade(empty, monkeypatch):
 
 
 def test_the_payment_services_tables_are_not_touched(engine):
-    """The upgrade changes only the schema payctl, and none of the payment service's tables."""
+    """The upgrade changes only the payctl schema and none of the payment service's tables."""
     before = [line for line in catalog(engine) if "payctl." not in line]
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP SCHEMA payctl CASCADE")

@@ -22,7 +22,7 @@ ALL = Claim(after=START, limit=100, max_retries=5)
 def add(engine):
     """Return ``add(id, second)``, which inserts a row that was created that many seconds after noon.
 
-    It returns the id.
+    The function returns the id.
     """
 
     def insert(id_, second=0.0, key=None, **columns):
@@ -52,12 +52,12 @@ def connection(engine):
 
 
 def ids(claimed):
-    """Return the ids of the claimed events in the claim's order."""
+    """Return the ids of the claimed events, in the order of the claim."""
     return [event.id for event in claimed.events]
 
 
 def test_a_claim_takes_the_oldest_events_in_order_and_marks_them(connection, add):
-    """A claim orders events by time and id, obeys its limit, and marks events as published until a rollback."""
+    """A claim orders events by time and id, obeys its limit, and marks the events as published until it rolls back."""
     for id_, second in (("c", 2), ("a", 1), ("d", 3), ("b", 1)):
         add(id_, second)
     assert ids(outbox.claim(connection, replace(ALL, limit=3))) == ["a", "b", "c"]
@@ -70,7 +70,7 @@ def test_a_claim_takes_the_oldest_events_in_order_and_marks_them(connection, add
 
 
 def test_a_payload_is_the_text_that_postgresql_prints(connection, add):
-    """A claimed event's payload is PostgreSQL's text of the JSON value, which payctl does not serialize again."""
+    """A claimed event's payload is the JSON text that PostgreSQL prints. payctl does not serialize it again."""
     add("a", payload={"b": 1.50, "a": [1, {"đ": "\u0001"}]})
     (event,) = outbox.claim(connection, ALL).events
     assert event.payload == connection.exec_driver_sql("SELECT payload::text FROM outbox").scalar_one()
@@ -95,7 +95,7 @@ def test_published_and_dead_events_are_not_claimed(connection, add, columns):
 
 
 def test_a_claim_begins_behind_a_position(connection, add):
-    """A claim starts behind one exact event, even if other events have the same time."""
+    """A claim starts immediately after one exact event, even if other events have the same time."""
     for id_ in "abc":
         add(id_, 1)
     add("0", 2)
@@ -103,7 +103,7 @@ def test_a_claim_begins_behind_a_position(connection, add):
 
 
 def test_a_claim_leaves_out_excluded_keys_other_types_and_later_events(connection, add):
-    """A claim takes the wanted types up to a given time, and no event of an excluded payment."""
+    """A claim takes events of the wanted types up to a given time, but none from an excluded payment."""
     add("a", 1, key="k")
     add("b", 2, eventType="PAYMENT_FAILED")
     add("c", 3)
@@ -145,7 +145,7 @@ def test_a_claim_waits_for_a_locked_row_or_skips_it(engine, connection, add):
 
 
 def test_a_released_event_is_pending_again(connection, add):
-    """A released event gets the new retry count. It keeps its last error if there is no new one."""
+    """A released event gets the new retry count. It keeps its last error if no new error is given."""
     add("a", 1, retryCount=1, lastError="before")
     add("b", 2)
     outbox.claim(connection, ALL)
@@ -163,7 +163,7 @@ def place(second, id_):
 
 
 def test_the_end_of_the_next_claim_is_found_in_advance(connection, add):
-    """The end of the next claim is its last event's position, or None if too few events are pending."""
+    """The next claim's end is its last event's position, or None if too few events are pending."""
     for number in range(5):
         add(str(number), number, retryCount=5 * (number == 1))
     two = replace(ALL, limit=2)
@@ -183,7 +183,7 @@ def test_finding_the_end_of_a_claim_also_takes_a_lock(connection):
 
 
 def test_two_concurrent_claims_share_no_event(engine, connection, add):
-    """Two claims, one up to a position and one behind it, share no event and do not wait for each other."""
+    """Two concurrent claims, one up to a position and one after it, share no event and do not wait for each other."""
     for number in range(6):
         add(str(number), number)
     end = outbox.end_of_next(connection, replace(ALL, limit=3), "1")
@@ -210,7 +210,7 @@ def test_a_range_with_too_many_late_events_is_not_complete(connection, add, monk
 
 
 def test_failed_events_are_listed_oldest_first(connection, add):
-    """The list contains events that wait for a retry and dead events, but no published events."""
+    """The list of failed events contains dead events and events that wait for a retry, but no published events."""
     add("b", 2, retryCount=9)
     add("a", 1, retryCount=1)
     add("c", 3)
@@ -233,7 +233,10 @@ def test_only_unwanted_types_that_block_a_wanted_event_are_listed(connection, ad
 
 
 def test_the_age_of_the_oldest_pending_event(connection, add):
-    """The age is in seconds by the database's clock. It is never negative, and None if no event is pending."""
+    """The age of the oldest pending event is in seconds by the database's clock.
+
+    It is never negative. If no event is pending, it is None.
+    """
     assert outbox.oldest_pending(connection, 5) is None
     add("dead", -999_999, retryCount=5)
     assert outbox.oldest_pending(connection, 5) is None
@@ -249,7 +252,10 @@ def test_the_age_of_the_oldest_pending_event(connection, add):
 
 
 def test_the_sent_events_of_a_window_are_found_by_their_creation(connection, add):
-    """The window includes its start but not its end. Half-marked events count as sent."""
+    """Sent events are found by their creation time in a window that includes its start but not its end.
+
+    Half-marked events count as sent.
+    """
     sent = {"published": True, "publishedAt": NOON + timedelta(days=9)}
     for id_, second in (("early", -1), ("first", 0), ("last", 59), ("late", 60)):
         add(id_, second, **sent)
@@ -291,9 +297,9 @@ def test_a_short_id_of_a_uuid_column_has_at_most_32_digits(connection, given, ex
 
 
 def test_a_short_id_is_replaced_by_the_only_id_that_begins_with_it(connection, add):
-    """An id that is complete, unknown or shorter than eight characters does not change.
+    """A short id is completed if one id begins with it, and two matching ids are an error.
 
-    Two matching ids are an error.
+    An id that is complete, unknown or shorter than eight characters does not change.
     """
     whole = add("5f0c8b7e-zzzz")
     other = add("5f0c8b7f")

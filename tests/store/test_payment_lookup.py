@@ -1,4 +1,4 @@
-"""Test the search for a PayOS callback's payment in a large table without an index on the payment reference."""
+"""Test how payctl finds a PayOS callback's payment in a large table without an index on the payment reference."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ INDEX = 'CREATE INDEX ON payments ("providerTransactionId")'
 def make(engine):
     """Return ``make("TB-ROCK-20251123-ABC7K9M2", reference="a-link")``, which inserts a PayOS payment.
 
-    It returns the payment's id.
+    The function returns the payment's id.
     """
 
     def insert(order_code, reference="other", provider="PAYOS", age=0):
@@ -52,14 +52,14 @@ def say(engine):
 
 
 def found(engine, callback=CALLBACK):
-    """Return the id of the payment that a callback locks, and what the connection knows about the index."""
+    """Return the id of the payment that a callback locks, and what the connection has recorded about the index."""
     with transaction(engine, Limits(), commit=False) as connection:
         locked = payments.lock(connection, callback)
         return locked and locked[0].id, lookup.unindexed_payments(connection), lookup.needs_walk(connection, callback)
 
 
 def ways(engine, callback=CALLBACK):
-    """Return how often each of the four searches for the payment is executed, in their order."""
+    """Return how often each of the four payment searches is executed, in the order of the searches."""
     with transaction(engine, Limits(), commit=False) as connection:
         sql = f"EXPLAIN (ANALYZE, FORMAT json) {payments._LOCK_BY_WALK}"  # noqa: SLF001
         plan = connection.exec_driver_sql(sql, lookup.parameters(callback)).scalar_one()[0]["Plan"]
@@ -77,7 +77,7 @@ def ways(engine, callback=CALLBACK):
 @pytest.mark.parametrize("collation", ["C", "en-x-icu"])
 @pytest.mark.parametrize("event", ["A", "ROCK", "ROCK_HN", "ROCK2", "ROCK-2", "2", "ZZZ", "ế"])
 def test_a_payos_payment_is_found_by_its_number_without_a_table_scan(engine, make, say, event, collation):
-    """A PayOS payment is found by its number for any event code, among other orders and with any database collation."""
+    """A PayOS payment is found by its number, for any event code, among other orders and with any collation."""
     with engine.connect() as connection:
         known = "SELECT EXISTS (SELECT FROM pg_collation WHERE collname = %(name)s)"
         if not connection.exec_driver_sql(known, {"name": collation}).scalar_one():
@@ -93,7 +93,7 @@ def test_a_payos_payment_is_found_by_its_number_without_a_table_scan(engine, mak
 
 
 def test_a_payos_order_with_the_same_number_is_not_settled(engine, make, say):
-    """An order's number leaves out the event and three characters of the code, so the reference must match too."""
+    """A PayOS order number lacks the event and three characters of the order code, so the reference must match too."""
     for code in ("TB-ROCK-20251123-XYZ7K9M2", "TB-JAZZ-20251123-ABC7K9M2", "TB-POP-20251123-ABD7K9M2"):
         make(code)
     say(1_000_000)
@@ -103,7 +103,10 @@ def test_a_payos_order_with_the_same_number_is_not_settled(engine, make, say):
 
 
 def test_a_payos_payment_with_another_kind_of_number_is_found_by_reference(engine, make, say):
-    """A number of another form has no date, so payctl scans the table. The connection records the missing index."""
+    """A PayOS number in another format has no date, so payctl scans the table.
+
+    The connection records the missing index.
+    """
     wanted = make("TB-ROCK-20251123-ABC7K9M2", "a-link")
     say(1_000_000)
     callback = replace(CALLBACK, order_hint=OrderHint())
@@ -112,7 +115,7 @@ def test_a_payos_payment_with_another_kind_of_number_is_found_by_reference(engin
 
 
 def test_order_codes_of_another_form_do_not_end_the_index_search(engine, make, say):
-    """Order codes of another form before, between and after the others do not end the index search."""
+    """Order codes in another format do not end the index search, wherever they are in the sort order."""
     for code in ("ORDER-1", "TB-", "TB-ROCK", "TB-ROCK-1", "TB-ROCK-20251123", "TB-X-20251123-1-2", "tb-1", "~"):
         make(code)
     wanted = make("TB-ZZZ-20251123-ABC7K9M2", "a-link")
@@ -152,7 +155,7 @@ def test_the_index_search_is_only_for_large_tables_without_an_index(
 ):
     """The index search is used only for a large table without a suitable index.
 
-    The connection remembers this result.
+    The connection remembers whether it is needed.
     """
     wanted = make("TB-ROCK-20251123-ABC7K9M2", "a-link")
     say(rows, *statements)
@@ -172,7 +175,7 @@ def test_payments_of_other_gateways_are_found_by_order_code(engine, make, say, p
 
 @pytest.mark.parametrize("seed", range(4))
 def test_every_search_finds_the_same_payment(engine, make, say, seed):
-    """Every kind of search finds the same payment, even if many payments share references, numbers and events."""
+    """Every kind of search finds the same payment, even if many payments share a reference, number or event."""
     chance = random.Random(seed)  # noqa: S311
     for number in range(60):
         make(

@@ -29,7 +29,7 @@ COUNTS = """
 
 @pytest.fixture
 def payment(engine):
-    """Insert a pending VNPay payment that was created an hour ago, and return it."""
+    """Insert a pending VNPay payment that was created an hour ago, and return the payment."""
     with engine.begin() as connection:
         return insert_payment(
             connection, provider="VNPAY", order_code="TB-1", reference="a-reference", age=timedelta(hours=1)
@@ -44,7 +44,7 @@ def nodes_of(plan):
 
 
 def counts(engine):
-    """Return the numbers of events, receipts, contexts and payments that are not pending."""
+    """Return how many events, receipts and contexts exist, and how many payments are not pending."""
     with engine.connect() as connection:
         return tuple(connection.exec_driver_sql(COUNTS).one())
 
@@ -68,7 +68,7 @@ def test_locking_a_payment_returns_its_row_and_the_database_s_time(engine, payme
 
 
 def test_earlier_transitions_are_read_in_utc(engine, payment):
-    """The columns failedAt and cancelledAt are read as UTC, because the next transition must be later than both."""
+    """The failedAt and cancelledAt columns are read as UTC, because the next transition must be later than both."""
     with engine.begin() as connection:
         sql = "UPDATE payments SET \"failedAt\" = '2126-11-22 03:04:05.678', \"cancelledAt\" = '2126-11-22 03:04:06'"
         connection.exec_driver_sql(sql)
@@ -85,7 +85,7 @@ def test_locking_an_unknown_payment_returns_none(engine):
 
 
 def test_a_payment_is_found_by_an_index(engine):
-    """If reference and order code agree, the query uses an index and scans no table."""
+    """If the reference and the order code agree, the payment query uses an index and scans no table."""
     with engine.begin() as connection:
         for _ in range(50):
             insert_payment(connection, provider="VNPAY")
@@ -102,9 +102,9 @@ def test_a_payment_is_found_by_an_index(engine):
 
 
 def test_a_transition_is_written_as_a_whole_or_not_at_all(engine, payment):
-    """Payment, event, context and receipt are written in one transaction.
+    """The payment, event, context and receipt are written in one transaction.
 
-    A duplicate event id rolls back all of them.
+    A duplicate event id rolls back the whole transaction.
     """
     traced = replace(RECEIPT, correlation_id="one")
     written(engine, payment, Transition(PaymentStatus.PENDING, PaymentStatus.FAILED, AT, late=False), traced)
@@ -117,14 +117,14 @@ def test_a_transition_is_written_as_a_whole_or_not_at_all(engine, payment):
 
 @pytest.mark.parametrize("before", [PaymentStatus.FAILED, PaymentStatus.COMPLETED])
 def test_nothing_is_written_if_the_payment_s_status_changed(engine, payment, before):
-    """If the payment no longer has the status that was read, neither receipt nor event is written."""
+    """If the payment no longer has the status that was read, neither a receipt nor an event is written."""
     with pytest.raises(DatabaseUnavailableError, match="did not update the payment"):
         written(engine, payment, Transition(before, PaymentStatus.COMPLETED, AT, late=True))
     assert counts(engine) == (0, 0, 0, 0)
 
 
 def test_nothing_is_written_if_the_event_is_too_old(engine, payment):
-    """If writing a callback's event takes too long, neither receipt nor event is written."""
+    """If writing a callback's event takes too long, neither a receipt nor an event is written."""
     long_ago = datetime.now(UTC) - WRITE_WITHIN
     with pytest.raises(DatabaseUnavailableError, match="too slow"):
         written(engine, payment, Transition(PaymentStatus.PENDING, PaymentStatus.COMPLETED, long_ago, late=False))
@@ -140,7 +140,7 @@ def test_nothing_is_written_if_the_event_is_too_old(engine, payment):
     ],
 )
 def test_a_transition_sets_its_own_instant(engine, payment, after, column):
-    """A transition sets updatedAt and the column of its own state, and no other time."""
+    """A transition sets updatedAt and its own state's time column, and no other time column."""
     written(engine, payment, Transition(PaymentStatus.PENDING, after, AT, late=False))
     with engine.connect() as connection:
         row = connection.exec_driver_sql("SELECT * FROM payments").mappings().one()

@@ -1,4 +1,4 @@
-"""Test the record of a run after its work has ended, failed, or was killed."""
+"""Test what is recorded for a run that finished, failed or was killed."""
 
 from __future__ import annotations
 
@@ -42,10 +42,7 @@ def new_run(command="cleanup"):
 
 
 def fail(engine, run, error, *, cut=False, **counts):
-    """Run a command that raises ``error`` after some work.
-
-    With ``cut``, all other database sessions are ended first.
-    """
+    """Run a command that raises ``error`` after some work. With ``cut``, first end all other database sessions."""
     with open_run(engine, run, Limits()) as opened:
         opened.counts |= counts
         if cut:
@@ -66,7 +63,7 @@ def recorded(engine, run):
     [(RunStatus.DONE, True), (RunStatus.INCOMPLETE, True), (RunStatus.STOPPED, False), (RunStatus.INTERRUPTED, False)],
 )
 def test_a_run_is_recorded_with_the_status_that_its_command_gives(engine, status, finished):
-    """A run has the status that its command gives. A run that can be resumed has no finished_at."""
+    """A run is recorded with the status that its command returns. A run that can be resumed has no finished_at."""
     run = new_run()
     with open_run(engine, run, Limits()) as opened:
         assert recorded(engine, run).status == "running"
@@ -77,7 +74,7 @@ def test_a_run_is_recorded_with_the_status_that_its_command_gives(engine, status
 
 @pytest.mark.parametrize("error", [InputError("no"), KeyboardInterrupt(), RuntimeError("a bug")])
 def test_a_run_that_raises_is_interrupted_and_keeps_its_counts(engine, error):
-    """If the command raises an error, the run is recorded as interrupted with its counts. The error is raised again."""
+    """If the command raises an error, the run is recorded as interrupted with its counts. The error is re-raised."""
     run = new_run()
     with pytest.raises(type(error)):
         fail(engine, run, error, deleted=7)
@@ -86,7 +83,7 @@ def test_a_run_that_raises_is_interrupted_and_keeps_its_counts(engine, error):
 
 
 def test_a_run_that_is_killed_is_interrupted(engine, database_url):
-    """The lock of a killed process is free, so its run is shown as interrupted."""
+    """PostgreSQL frees a killed process's lock, so the process's run is shown as interrupted."""
     run = new_run()
     command = [sys.executable, "-c", KILLED, database_url, run.id]
     assert subprocess.run(command, check=False, timeout=30).returncode == -signal.SIGKILL
@@ -173,7 +170,7 @@ def test_without_a_run_nothing_is_recorded(engine, execute):
 
 
 def test_a_run_that_was_cancelled_stays_cancelled(engine):
-    """If an operator cancels a run while it works, its status stays cancelled at the end of the work."""
+    """If an operator cancels a run while it is working, the status is still cancelled when the work ends."""
     run = new_run("replay")
     with open_run(engine, run, Limits()) as opened:
         with transaction(engine, Limits()) as connection:
@@ -183,7 +180,7 @@ def test_a_run_that_was_cancelled_stays_cancelled(engine):
 
 
 def test_an_incomplete_run_cannot_be_cancelled(engine):
-    """An incomplete run has ended and cannot be cancelled. The next run of its command does the rest."""
+    """An incomplete run has ended and cannot be cancelled. The next run of the same command does the remaining work."""
     run = new_run()
     with open_run(engine, run, Limits()) as opened:
         opened.end(RunStatus.INCOMPLETE)
@@ -193,7 +190,7 @@ def test_an_incomplete_run_cannot_be_cancelled(engine):
 
 
 def test_every_command_that_records_a_run_uses_the_same_lifecycle():
-    """These jobs use run_lifecycle, and no other file starts a run."""
+    """Every job that records a run uses run_lifecycle, and no other file starts a run."""
     users, others = set(), set()
     for file in PACKAGE.rglob("*.py"):
         text = file.read_text("utf-8")
@@ -226,7 +223,10 @@ def test_every_command_that_records_a_run_uses_the_same_lifecycle():
     ],
 )
 def test_a_run_is_in_a_window_if_it_began_or_ended_there(engine, began, ended, inside):
-    """The window includes its start but not its end. The parameters are hours after its start."""
+    """A run is in a window if it began or ended there. The window includes its start but not its end.
+
+    The test's parameters are hours after the window's start.
+    """
     since = datetime(2026, 11, 23, 10, tzinfo=UTC)
     run = new_run()
     with open_run(engine, run, Limits()):

@@ -20,7 +20,7 @@ TIMEOUT = "_MSG_TIMED_OUT: Local: Message timed out on broker-{}:9092 for 8b1f6c
 
 @pytest.fixture
 def events(engine):
-    """Insert one event of each kind with its own payment. Return the events' ids by kind."""
+    """Insert one event of each kind, each with its own payment. Return the events' ids by kind."""
     made = [
         ("pending_now", {}),
         ("pending_old", {"age": HOUR}),
@@ -45,7 +45,7 @@ def events(engine):
 
 
 def of(engine, event_id, column):
-    """Return the value of a column for an event and its payment."""
+    """Return the value of a column for an event and for its payment."""
     with engine.connect() as connection:
         sql = f'SELECT {column} FROM outbox AS o JOIN payments AS p ON p.id = o."aggregateId" WHERE o.id = %(id)s'  # noqa: S608
         return connection.exec_driver_sql(sql, {"id": event_id}).scalar_one()
@@ -75,12 +75,12 @@ def listed(engine, selector):
     ids=lambda value: ",".join(value) if isinstance(value, list) else None,
 )  # fmt: skip
 def test_selectors_are_combined_with_and_and_states_with_or(engine, events, selector, expected):
-    """An event must match every selector. If several states are given, it must be in one of them."""
+    """A selected event must match every selector. If several states are given, the event must be in one of them."""
     assert sorted(listed(engine, selector)) == sorted(events[name] for name in expected)
 
 
 def test_events_are_selected_by_event_payment_or_order_code(engine, events):
-    """Each of the three kinds of id selects the same event. An unknown id selects nothing."""
+    """An event id, a payment id and an order code each select the same event. An unknown id selects no event."""
     wanted = events["dead_old"]
     payment, code = of(engine, wanted, 'o."aggregateId"'), of(engine, wanted, 'p."orderCode"')
     for selector in (Selector(ids=(wanted, "nope")), Selector(aggregates=(payment,)), Selector(order_codes=(code,))):
@@ -97,7 +97,10 @@ def test_events_are_selected_by_event_payment_or_order_code(engine, events):
     ],
 )
 def test_a_time_window_includes_its_start_and_not_its_end(engine, events, by, window, expected):
-    """A window applies to the creation time or the publishing time. Unpublished events have no publishing time."""
+    """A time window includes its start but not its end.
+
+    It applies to the creation time or, for published events, the publishing time.
+    """
     now = datetime.now(UTC)
     since, until = window
     selector = Selector(
@@ -135,7 +138,7 @@ def test_a_group_shows_the_first_500_characters_of_an_error(engine):
     lambda connection, selector: error_groups.groups(connection, selector, 5, 9),
 ], ids=["list", "replay", "errors"])  # fmt: skip
 def test_an_invalid_regular_expression_is_an_input_error(engine, read, pattern):
-    """list, replay and errors refuse an invalid pattern, even if the outbox is empty."""
+    """The list, replay and errors commands refuse an invalid pattern, even if the outbox is empty."""
     with (
         pytest.raises(InputError, match="not a regular expression"),
         transaction(engine, Limits(), commit=False) as connection,
@@ -188,7 +191,7 @@ def test_unpublished_events_are_found_by_the_index(engine, selector):
 
 
 def test_a_limit_or_a_choice_of_instant_is_not_a_selector():
-    """`Selector.is_empty` is true if only a limit or the choice of creation or publishing time is set."""
+    """`Selector.is_empty` is true if only a limit or the kind of time (creation or publishing) is set."""
     assert Selector(limit=5, by=WindowBy.PUBLISHED).is_empty
     assert not Selector(ids=()).is_empty
     assert not Selector(stuck=timedelta(0)).is_empty

@@ -1,4 +1,4 @@
-"""Test that payctl's jobs send no statement that AWS lists as pinning a session in RDS Proxy.
+"""Test that payctl's jobs send no statement that, according to AWS, pins a session in RDS Proxy.
 
 https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/rds-proxy-pinning.html#rds-proxy-pinning.postgres
 """
@@ -36,14 +36,14 @@ PINS = re.compile(
     r"|\bCREATE\s+TEMP|\b(?:nextval|setval)\s*\(|\bpg_(?:try_)?advisory_(?:lock|unlock)",
     re.IGNORECASE,
 )
-"""A pattern for statements that certainly pin a session. Locks that end with their transaction do not pin it."""
+"""A pattern for statements that always pin a session. Locks that end with their transaction do not pin a session."""
 
 LARGEST = 16 * 1024
-"""The size in bytes above which any statement pins its session."""
+"""The size, in bytes, above which any statement pins its session."""
 
 
 def webhook(engine, _kafka):
-    """Settle a payment with a callback, and process the callback again."""
+    """Settle a payment with a callback, and then process the same callback again."""
     with engine.begin() as connection:
         payment = insert_payment(connection, provider="ZALOPAY", reference="261123_1")
     keys = environment()
@@ -54,7 +54,7 @@ def webhook(engine, _kafka):
 
 
 def watch(engine, _kafka):
-    """Measure the gateways' payments and callbacks."""
+    """Count the gateways' payments and callbacks."""
     with engine.begin() as connection:
         insert_payment(connection, provider="MOMO", reference="watched")
     assert watch_payments(engine)
@@ -113,7 +113,7 @@ def sent(wire, postgres, database_url, mock_kafka):
 
 @pytest.mark.parametrize("job", [webhook, watch, clean, reconcile, publish])
 def test_no_statement_of_a_job_changes_the_session(sent, job):
-    """Every setting and every advisory lock of a job ends with the transaction."""
+    """Every setting and every advisory lock that a job uses ends with the transaction."""
     queries = sent(job)
     assert [query for query in queries if PINS.search(query)] == []
     settings = re.findall(r"set_config\((.*?)\)", "".join(queries))

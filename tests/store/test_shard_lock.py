@@ -10,13 +10,16 @@ from ticketbottle_payctl.store.outbox.shard_lock import Entry, enter, keeping, s
 
 @pytest.fixture
 def session(engine):
-    """Yield a function that opens a new transaction on its own connection."""
+    """Yield a function that opens a new transaction on a separate connection."""
     with ExitStack() as stack:
         yield lambda: stack.enter_context(engine.connect())
 
 
 def test_a_shard_has_one_publisher_at_a_time(session):
-    """A second publisher is refused until the first one commits. Then it enters and learns that the shard was held."""
+    """A second publisher of a shard is refused until the first one commits.
+
+    Then it takes the shard and learns that the shard was held.
+    """
     first, second = session(), session()
     assert enter(first, 0, 1, 0, "a") is Entry.TAKEN_OVER
     assert enter(second, 0, 1, 0, "b") is Entry.REFUSED
@@ -26,7 +29,7 @@ def test_a_shard_has_one_publisher_at_a_time(session):
 
 
 def test_a_returning_publisher_learns_whether_another_one_held_the_shard(session):
-    """The entry is UNCHANGED if no other publisher has entered since, and TAKEN_OVER if another one has."""
+    """A returning publisher gets UNCHANGED if no other publisher has held the shard since, and otherwise TAKEN_OVER."""
     first, second = session(), session()
     enter(first, 0, 1, 0, "a")
     first.commit()
@@ -38,7 +41,10 @@ def test_a_returning_publisher_learns_whether_another_one_held_the_shard(session
 
 
 def test_a_publisher_that_rolled_back_does_not_count_as_holder(session):
-    """A publisher that enters and rolls back changes nothing, so the previous publisher's cached state stays valid."""
+    """A publisher that takes a shard and rolls back changes nothing.
+
+    The previous publisher's cached state stays valid.
+    """
     first, second = session(), session()
     enter(first, 0, 1, 0, "a")
     first.commit()
@@ -48,7 +54,7 @@ def test_a_publisher_that_rolled_back_does_not_count_as_holder(session):
 
 
 def test_a_second_publisher_is_refused_while_the_first_one_changes_locks(session):
-    """The first publisher's next transaction takes its lock before the previous transaction commits.
+    """The first publisher's next transaction takes its lock before the previous one commits.
 
     The shard is never free.
     """
@@ -67,7 +73,7 @@ def test_a_second_publisher_is_refused_while_the_first_one_changes_locks(session
 
 
 def test_the_first_publisher_waits_while_a_second_one_is_refused(session, engine):
-    """If a refused publisher briefly holds lock 0, the working publisher gets the lock after the rollback."""
+    """If a refused publisher briefly holds lock 0, the working publisher gets the lock after that rollback."""
     worker, second, newcomer = session(), session(), session()
     enter(worker, 0, 1, 0, "a")
     second.exec_driver_sql(f"SELECT {keeping(0, 1, 1)}")
@@ -86,7 +92,7 @@ def test_the_first_publisher_waits_while_a_second_one_is_refused(session, engine
 
 @pytest.mark.parametrize(("one", "other"), [((0, 1), (1, 2)), ((3, 4), (0, 2)), ((0, 1), (0, 64))])
 def test_publishers_with_different_numbers_of_shards_exclude_each_other(session, one, other):
-    """A publisher with another number of shards is refused, because both could publish the same payment."""
+    """A publisher with another number of shards is refused, because two such publishers could send the same payment."""
     first, second = session(), session()
     enter(first, *one, 0, "a")
     assert enter(second, *other, 0, "b") is Entry.REFUSED
@@ -111,7 +117,7 @@ def test_a_returning_publisher_learns_of_one_with_another_number_of_shards(sessi
 
 
 def test_a_rolled_back_publisher_with_other_shards_does_not_count(session):
-    """A publisher with another number of shards that rolled back published nothing, so cached state is still valid."""
+    """If a publisher with another number of shards rolled back, it published nothing. Cached state is still valid."""
     one, two = session(), session()
     enter(one, 0, 1, 0, "a")
     one.commit()
@@ -121,7 +127,7 @@ def test_a_rolled_back_publisher_with_other_shards_does_not_count(session):
 
 
 def test_a_publisher_of_another_shard_does_not_invalidate_cached_state(session):
-    """A publisher of another shard does not invalidate cached state if both use the same number of shards."""
+    """A publisher of another shard does not invalidate cached state if both have the same number of shards."""
     first, second = session(), session()
     enter(first, 0, 2, 0, "a")
     first.commit()
@@ -139,7 +145,7 @@ def test_four_publishers_hold_four_shards_at_once(session):
 
 
 def test_advisory_locks_of_other_applications_do_not_block_a_shard(session):
-    """A lock in another namespace, or with one 64-bit number, does not block a publisher."""
+    """An advisory lock in another namespace or with a single 64-bit number does not block a publisher."""
     first, second, space = session(), session(), Namespace.SHARDS.value
     first.exec_driver_sql(f"SELECT pg_advisory_xact_lock({space} + 1, 2000)")
     first.exec_driver_sql(f"SELECT pg_advisory_xact_lock(({space}::bigint << 32) + 2000)")

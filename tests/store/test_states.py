@@ -25,7 +25,7 @@ TABLE = [
 
 @pytest.mark.parametrize(("published", "at", "tried", "state"), TABLE)
 def test_every_row_is_in_exactly_one_state(engine, published, at, tried, state):
-    """A row is either pending, dead or published. SQL and Python give the same state."""
+    """An outbox row is either pending, dead or published. SQL and Python compute the same state."""
     columns = ", ".join([states.pending("o."), states.dead("o."), states.published("o."), states.name("o.")])
     parameters = {"published": published, "at": at, "tried": tried, "max_retries": MAX_RETRIES}
     with engine.connect() as connection:
@@ -38,7 +38,10 @@ def test_every_row_is_in_exactly_one_state(engine, published, at, tried, state):
 
 @pytest.mark.parametrize(("published", "at", "tried", "state"), TABLE)
 def test_a_half_marked_row_counts_as_published(engine, published, at, tried, state):
-    """A row with ``publishedAt`` and without ``published`` counts as published. The replaced service left such rows."""
+    """An outbox row with ``publishedAt`` but without ``published`` counts as published.
+
+    The replaced service left such rows.
+    """
     parameters = {"published": published, "at": at, "tried": tried}
     with engine.connect() as connection:
         half = connection.exec_driver_sql(ROW.format(columns=states.half_marked("o.")), parameters).scalar_one()

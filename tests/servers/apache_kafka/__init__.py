@@ -1,4 +1,7 @@
-"""Start one node of Apache Kafka on loopback. Broker and controller run in one JVM, from Maven's jars."""
+"""Start one node of Apache Kafka on loopback.
+
+The broker and the controller run in one JVM, from jars that Maven downloads.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from ticketbottle_payctl.errors import PayctlError
 
 
 def main() -> int:
-    """Start a node with the three topics, print the line to export, and wait until a signal arrives."""
+    """Start a node with the three topics, print a line with the variables to export, and wait for a signal."""
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())

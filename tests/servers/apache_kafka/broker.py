@@ -39,7 +39,7 @@ _LOGGING: Final = f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2
 
 
 class ApacheKafka:
-    """A single broker, as a context manager or with :meth:`start` and :meth:`close`.
+    """A single broker. Use it as a context manager or with :meth:`start` and :meth:`close`.
 
     ``secure`` adds a SASL_SSL listener (PLAIN, SCRAM-SHA-256, SCRAM-SHA-512) and a TLS listener, with new certificates
     and a new password. ``proxied`` adds a plain listener on ``behind_proxy``. This listener tells its clients to
@@ -107,12 +107,12 @@ class ApacheKafka:
 
     @property
     def behind_proxy(self) -> int:
-        """The port of 127.0.0.1 to which the proxy must connect."""
+        """The port on 127.0.0.1 to which the proxy must connect."""
         return self._ports.proxied
 
     @property
     def certificates(self) -> Certificates:
-        """The trusted certificate authority, and an authority that clients must not trust."""
+        """The trusted certificate authority, and a second authority that clients must not trust."""
         if self._certificates is None:
             message = "this Apache Kafka was not started with secure=True"
             raise UnavailableError(message)
@@ -129,7 +129,10 @@ class ApacheKafka:
         return self._started.log
 
     def environment(self, mechanism: str | None = None) -> dict[str, str]:
-        """Return payctl's variables for this broker. ``mechanism`` is KAFKA_SASL_MECHANISM, or None for no login."""
+        """Return payctl's environment variables for this broker.
+
+        ``mechanism`` is KAFKA_SASL_MECHANISM, or None for no login.
+        """
         if mechanism is None:
             return {"KAFKA_BROKERS": self.bootstrap}
         return {
@@ -142,7 +145,7 @@ class ApacheKafka:
         }
 
     def start(self) -> Self:
-        """Format the storage, start the broker, and return when it answers."""
+        """Format the storage, start the broker, and return when the broker answers."""
         self._server = Server("kafka", within=self._within)
         try:
             self._configure(self._server.home)
@@ -165,7 +168,7 @@ class ApacheKafka:
         self._started.stop(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Crash the broker. :meth:`restart` recovers its data from the log."""
+        """Kill the broker as in a crash. :meth:`restart` recovers the data from the log."""
         self._started.stop(signal.SIGKILL)
 
     def pause(self) -> None:
@@ -177,14 +180,14 @@ class ApacheKafka:
         self._started.send(signal.SIGCONT)
 
     def restart(self) -> None:
-        """Stop the broker if it runs. Start it with the same ports and data."""
+        """Stop the broker if it is running. Then start it with the same ports and data."""
         self.stop()
         home = str(self._started.home / "server.properties")
         self._started.run(java(self._class_path, "kafka.Kafka", home, options=(*_HEAP, _LOGGING)))
         self._started.wait_until(self._answers, what="Apache Kafka answers", timeout=60)
 
     def revive(self) -> None:
-        """Make sure that the broker runs and answers, even after an earlier fault."""
+        """Make sure that the broker is running and answers, even after an earlier fault."""
         self.resume()
         if not self._started.running:
             self.restart()

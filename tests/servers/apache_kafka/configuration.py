@@ -1,6 +1,6 @@
-"""The broker's configuration: a single node in KRaft mode, with optional listeners for TLS and SASL.
+"""Configure the broker as a single node in KRaft mode, with optional listeners for TLS and SASL.
 
-The names are documented at https://kafka.apache.org/documentation/#brokerconfigs.
+The setting names are documented at https://kafka.apache.org/documentation/#brokerconfigs.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _SINGLE_NODE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The node's ports. They stay the same after a restart."""
+    """The node's ports. The ports stay the same after a restart."""
 
     plain: int = field(default_factory=free_port)
     controller: int = field(default_factory=free_port)
@@ -87,7 +87,7 @@ def secure_properties(ports: Ports, certificates: Certificates, password: str) -
 
 
 def proxied_properties(ports: Ports, values: Mapping[str, str]) -> dict[str, str]:
-    """Return listeners that include another plain listener, which sends its clients to the proxy's port."""
+    """Return the listener settings with an additional plain listener that sends its clients to the proxy's port."""
     return {
         "listeners": f"{values['listeners']},{_listeners(PROXIED=ports.proxied)}",
         "advertised.listeners": f"{values['advertised.listeners']},{_listeners(PROXIED=ports.proxy)}",

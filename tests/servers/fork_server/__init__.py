@@ -1,7 +1,10 @@
-"""A process with payctl's modules loaded that forks for each command. A start takes a tenth of the usual time.
+"""Run a process that has payctl's modules loaded and forks for each command.
 
-A forked command has its own process, streams, environment, directory and signals, and it ends like an interpreter. A
-test of an interpreter's start, for example of closed streams or encodings, needs a new interpreter.
+Such a start takes a tenth of the usual time.
+
+A forked command has its own process, streams, environment, directory and signals, and it exits as a new interpreter
+does. A test that depends on an interpreter's start, for example with closed streams or encodings, needs a new
+interpreter.
 """
 
 from __future__ import annotations
@@ -17,7 +20,9 @@ CLIENT: Final = Path(__file__).with_name("client.py")
 
 
 class ForkServer:
-    """The server, as a context manager. Its ``command`` runs payctl like ``python -m ticketbottle_payctl``.
+    """A fork server. Use it as a context manager.
+
+    Its ``command`` runs payctl as ``python -m ticketbottle_payctl`` does.
 
     The server ends together with the process that started it.
     """

@@ -1,4 +1,7 @@
-"""The process that forks. Its argument is the descriptor of its listening socket. It ends when its stdin is closed."""
+"""Run the process that forks. Its argument is the descriptor of the listening socket.
+
+The process ends when its stdin is closed.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ STREAMS = 3
 
 
 def load() -> None:
-    """Load the modules that a command may need."""
+    """Load the modules that a command can need."""
     for entry in registry.COMMANDS:
         entry.load()
     for name in LOADED_LATE:
@@ -41,7 +44,7 @@ def load() -> None:
 
 
 def next_command(listener: socket.socket) -> None:
-    """Fork for each request. Return in the process of a command. The server's own process never returns."""
+    """Fork for each request. Return only in a forked command's process. The server's own process never returns."""
     while True:
         readable, _, _ = select.select([listener.fileno(), 0], [], [])
         if 0 in readable:
@@ -56,7 +59,7 @@ def next_command(listener: socket.socket) -> None:
 
 
 def start(connection: socket.socket) -> None:
-    """Start a command and return in its process. The process in between reports the command's id and status.
+    """Start a command and return in its process. An intermediate process reports the command's process id and status.
 
     If the client is killed, the command is killed too.
     """
@@ -85,7 +88,7 @@ def start(connection: socket.socket) -> None:
 
 
 def become(streams: dict[int, int], arguments: list[str], environment: dict[str, str], directory: str) -> None:
-    """Set up this process for a command, like a new interpreter."""
+    """Set up this process for a command as a new interpreter would be."""
     moved = {number: fcntl.fcntl(descriptor, fcntl.F_DUPFD, STREAMS) for number, descriptor in streams.items()}
     for number in range(STREAMS):
         if number in moved:
@@ -105,7 +108,7 @@ def become(streams: dict[int, int], arguments: list[str], environment: dict[str,
 
 
 def opened(number: int, like: TextIO) -> TextIO:
-    """Return a standard stream like an interpreter's, with the encoding that this interpreter chose at its start."""
+    """Return a standard stream as an interpreter opens it, with the encoding that this interpreter chose at startup."""
     raw = FileIO(number, "r" if like is sys.stdin else "w", closefd=False)
     buffered = BufferedReader(raw) if like is sys.stdin else BufferedWriter(raw)
     by_line = like is sys.stderr or raw.isatty()
@@ -113,7 +116,7 @@ def opened(number: int, like: TextIO) -> TextIO:
 
 
 def run() -> None:
-    """Run payctl. At the end, skip the removal of its modules, which would take as long as everything else."""
+    """Run payctl. At the end, skip unloading the modules, which would take as long as everything else."""
     status: list[int] = []
 
     def leave() -> None:

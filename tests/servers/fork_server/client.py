@@ -1,6 +1,6 @@
-"""Send arguments, environment, directory and streams to the fork server, and behave like the command that it starts.
+"""Send arguments, environment, directory and streams to the fork server, and behave like the forked command.
 
-It uses only built-in modules, because it starts for each command.
+This client uses only built-in modules, because it starts anew for each command.
 """
 
 import _signal  # type: ignore[import-not-found]  # importing signal takes as long as all the others
@@ -15,7 +15,7 @@ LENGTH = 4
 
 
 def is_open(descriptor: int) -> bool:
-    """Return whether the caller gave this process a stream with this number."""
+    """Return whether this process inherited an open stream with this number."""
     try:
         os.fstat(descriptor)
     except OSError:

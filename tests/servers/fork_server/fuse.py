@@ -1,8 +1,8 @@
-"""Kill this process at its n-th point, so that a test can kill a command at each of its steps.
+"""Kill this process at its n-th point, so that a test can kill a command after each of its steps.
 
-A point is just after a step of the command. The steps are an answered statement or commit, a written or synced file,
-half of a write, a gateway's response, and Kafka's acknowledgement. Only a forked command with ``KILL_AT`` in its
-environment has these hooks. payctl itself has none of them.
+A point is the moment just after a step. The steps are an answered statement or commit, a written or synced file, half
+of a write, a gateway's response, and Kafka's acknowledgement. Only a forked command with ``KILL_AT`` in its environment
+has these hooks. payctl itself has no such hooks.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from ticketbottle_payctl.broker.producer import Producer
 from ticketbottle_payctl.store.db import driver
 
 KILL_AT: Final = "KILL_AT"
-"""The name of the variable with the number of the point, which starts at 1."""
+"""The name of the variable that has the point's number. The first point has the number 1."""
 
 Function = Callable[..., Any]
 
 
 class Fuse:
-    """A countdown of points. When it reaches zero, it kills the process."""
+    """A countdown of points that kills the process when it reaches zero."""
 
     def __init__(self, points: int) -> None:
         self._left, self._lock = points, Lock()
@@ -41,7 +41,7 @@ class Fuse:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     def after(self, function: Function) -> Function:
-        """Return the function with a point after it."""
+        """Return a function that calls the given one and has a point after the call."""
 
         def wrapped(*arguments: Any, **named: Any) -> Any:
             result = function(*arguments, **named)
@@ -51,7 +51,7 @@ class Fuse:
         return wrapped
 
     def around(self, function: Function) -> Function:
-        """Return the function with one point before it and one after it."""
+        """Return a function that calls the given one and has a point before and after the call."""
         wrapped = self.after(function)
 
         def with_both(*arguments: Any, **named: Any) -> Any:
@@ -61,7 +61,7 @@ class Fuse:
         return with_both
 
     def halved(self, write: Callable[[int, memoryview, int], int]) -> Callable[[int, memoryview, int], int]:
-        """Return a write function with two points: after half of the data is on the disk, and after all of it."""
+        """Return a write function with two points, one after half of the data is on disk and one after all of it."""
         whole = self.after(write)
 
         def wrapped(file: int, data: memoryview, at: int) -> int:
@@ -76,7 +76,7 @@ def install(points: int) -> None:
     fuse = Fuse(points)
 
     class Cursor(psycopg2.extensions.cursor):  # type: ignore[misc]  # the driver has no types
-        """A cursor with a point after each statement, including COMMIT."""
+        """A database cursor with a point after each statement, including COMMIT."""
 
         execute = fuse.after(psycopg2.extensions.cursor.execute)
 

@@ -1,7 +1,7 @@
 """Run Kafka Connect with Debezium's PostgreSQL connector as one standalone worker on loopback.
 
-An outbox can be handed over to Debezium. The benchmarks compare payctl with Debezium. The tests prove that both send
-the same messages. PostgreSQL must run with ``wal_level=logical``.
+An outbox can be handed over to Debezium. The benchmarks compare payctl with Debezium, and the tests prove that both
+programs send the same messages. PostgreSQL must run with ``wal_level=logical``.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _WORKER: Final = {
 
 
 class KafkaConnect:
-    """A worker with one connector, as a context manager or with :meth:`start` and :meth:`close`.
+    """A worker with one connector. Use it as a context manager or with :meth:`start` and :meth:`close`.
 
     ``connector`` has the connector's properties, including ``name``. ``worker`` adds to the worker's own properties.
 
@@ -110,7 +110,7 @@ class KafkaConnect:
     def status(self) -> dict[str, str]:
         """Return the states of the connector and its tasks, such as RUNNING, by name.
 
-        The result is empty if they are unknown.
+        If the states are unknown, the result is empty.
         """
         request = f"{self.url}/connectors/{self._connector['name']}/status"
         try:

@@ -1,4 +1,4 @@
-"""Configure the connector of ``payctl cdc config`` for a local worker, with the password in the configuration."""
+"""Configure the connector from ``payctl cdc config`` for a local worker. The configuration contains the password."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ def create_publication(connection: Connection) -> None:
 
 
 def slot_is_active(connection: Connection) -> bool:
-    """Return whether the connector reads the log. Without a snapshot, it can miss events that were inserted earlier."""
+    """Return whether the connector reads the log.
+
+    Without a snapshot, the connector can miss events that were inserted earlier.
+    """
     query = "SELECT bool_or(active) FROM pg_replication_slots WHERE slot_name = %s"
     return bool(connection.exec_driver_sql(query, (debezium_names.SLOT,)).scalar())
 

@@ -1,7 +1,7 @@
-"""The JavaScript libraries with which merchants verify callbacks, in the machine's Node.js.
+"""Run the JavaScript libraries with which merchants verify callbacks, in the machine's Node.js.
 
-``package-lock.json`` has the exact version and the checksum of each package. After a change in ``package.json``, run
-``npm install --package-lock-only`` in this directory to update it.
+``package-lock.json`` has the exact version and the checksum of each package. After you change ``package.json``, run
+``npm install --package-lock-only`` in this directory to update the lock.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ _INSTALL: Final = "install Node.js 18 or newer and npm, on Debian: apt-get insta
 
 
 class SentCallback(TypedDict):
-    """A callback as the gateway sends it. ``sent`` is the body, or VNPay's query. ``keys`` are the merchant's keys."""
+    """A callback as the gateway sends it. ``sent`` is the callback's body or VNPay's query.
+
+    ``keys`` has the merchant's keys.
+    """
 
     gateway: str
     sent: str
@@ -32,7 +35,7 @@ class SentCallback(TypedDict):
 
 
 class GatewayLibraries:
-    """The installed libraries in their own directory. Use :meth:`start` and :meth:`close`.
+    """The libraries, which are installed in their own directory. Call :meth:`start` first and :meth:`close` at the end.
 
     Raises:
         ConfigError: Node.js or npm is missing.
@@ -46,7 +49,7 @@ class GatewayLibraries:
         return "Node.js"
 
     def start(self) -> Self:
-        """Install the packages. npm verifies the checksums and runs no script of a package.
+        """Install the packages. npm verifies the checksums and runs no package scripts.
 
         Raises:
             UnavailableError: npm could not download a package, or a checksum is wrong.
@@ -62,7 +65,7 @@ class GatewayLibraries:
         return self
 
     def verdicts(self, callbacks: Sequence[SentCallback]) -> list[str]:
-        """Return the library's verdict on each callback: an empty text, or the reason for a refusal."""
+        """Return the library's verdict on each callback. It is an empty string, or the reason for a refusal."""
         done = self._run(self._node, "judge.cjs", sent=json.dumps(callbacks))
         if done.returncode != 0:
             message = f"node failed\n{done.stderr[-2000:]}"
