@@ -1,7 +1,8 @@
-"""Real services that the tests share where possible, and a count of the tests that used each service.
+"""Start the real services that tests share where possible, and count the tests that used each service.
 
-If a service is missing, its tests are skipped on a developer's machine. In CI (``CI=true``) they fail, because no test
-may be skipped there. CI runs the suite on a bare machine first. A full machine then runs the tests that were skipped.
+If a service is missing, its tests are skipped on a developer's machine. In CI (``CI=true``), these tests fail, because
+CI must not skip a test. CI runs the suite on a bare machine first. A full machine then runs the tests that were
+skipped.
 
 PAYCTL_TEST_POSTGRES chooses the PostgreSQL server: ``wheel`` (the default), ``system`` or ``auto``.
 """
@@ -58,7 +59,7 @@ GROUPS = {
     **dict.fromkeys(("browser", "site", "draft"), "browser"),
     "cloud_server": "cloud",
 }
-"""The group of each fixture that is slow to set up. All tests of a group run in one worker and share the fixture."""
+"""The group of each fixture that is slow to set up. All tests in a group run in one worker and share the fixture."""
 
 TOPICS = ("payment.completed", "payment.failed", "payment.cancelled")
 SERVICES = ("postgres", "mock_kafka", "kafka", "buildah", "gateway_libraries", "chromium")
@@ -115,7 +116,10 @@ def started_or_skipped(make):
 
 @pytest.fixture(scope="session")
 def made() -> Callable:
-    """Return ``made(make)``, which starts a service. If the service is missing, the test is skipped, or fails in CI."""
+    """Return ``made(make)``, which starts a service.
+
+    If the service is missing, it skips the test, or fails it in CI.
+    """
     return started_or_skipped
 
 
@@ -171,7 +175,7 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def template_database(postgres: Postgres) -> str:
-    """Return the name of a database for cloning, with the payment service's tables and payctl's schema."""
+    """Return the name of the template database, which has the payment service's tables and payctl's schema."""
     name = "template_payments"
     engine = engine_of(postgres.create_database(name))
     with engine.begin() as connection:
@@ -272,7 +276,7 @@ def payctl_path(fork_server: ForkServer, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="session")
 def kafka_server(only_worker) -> Iterator[ApacheKafka]:
-    """Yield the only Apache Kafka of this run. All tests that use it run in one worker."""
+    """Yield this test run's only Apache Kafka broker. All tests that use this broker run in one worker."""
     only_worker("kafka")
     broker = started_or_skipped(
         lambda: ApacheKafka(secure=True, proxied=True, settings=SHORT_LOGINS, within=in_memory())
@@ -298,7 +302,10 @@ def only_worker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture
 def kafka(kafka_server: ApacheKafka) -> ApacheKafka:
-    """Return the running Apache Kafka with three empty topics. Restart it if the previous test stopped it."""
+    """Return the running Apache Kafka broker with three empty topics.
+
+    Restart the broker if the previous test stopped it.
+    """
     kafka_server.revive()
     kafka_server.recreate_topics(TOPICS)
     return kafka_server
@@ -306,7 +313,7 @@ def kafka(kafka_server: ApacheKafka) -> ApacheKafka:
 
 @pytest.fixture
 def read_all() -> Callable[..., list[Received]]:
-    """Return ``read_all(bootstrap, topics)``, which returns all messages in order of topic, partition and offset."""
+    """Return ``read_all(bootstrap, topics)``, which returns all messages, sorted by topic, partition and offset."""
 
     def read(bootstrap: str, topics: tuple[str, ...] = TOPICS, **options) -> list[Received]:
         return kafka_messages.read_all(bootstrap, topics, **options)
@@ -375,7 +382,7 @@ def _proves_sql(item: pytest.Item) -> bool:
 
 
 def pytest_collection_finish() -> None:
-    """Exclude the modules and the collected tests from garbage collection, because they live until the end."""
+    """Exclude modules and collected tests from garbage collection, because they are needed until the end of the run."""
     gc.collect()
     gc.freeze()
 
@@ -413,7 +420,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
-    """Fail the run in CI if a test was skipped. Print how many tests were skipped and which programs they need."""
+    """In CI, fail the run if a test was skipped.
+
+    Print how many tests were skipped and which programs the tests need.
+    """
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped", []) if reporter is not None else []
     if IN_CI and skipped and session.exitstatus == pytest.ExitCode.OK:

@@ -98,7 +98,7 @@ class Gateways:
     hostile: Callable[[BaseHTTPRequestHandler], None] | None = None
     tamper: Callable[[dict[str, object]], None] = lambda _: None
     call: Callable[[str, bytes], int] = lambda _url, _body: 200
-    """A function that returns the HTTP status with which a webhook address answers PayOS's test callback."""
+    """A function that returns a webhook address's HTTP status for PayOS's test callback."""
     entered: list[str] = field(default_factory=list)
     """The webhook addresses that PayOS has accepted."""
 
@@ -220,7 +220,7 @@ def _payos_text(value):
 
 @contextmanager
 def serving(gateways: Gateways) -> Iterator[Gateways]:
-    """Serve all four gateways on a free port of 127.0.0.1 during the block."""
+    """Serve all four gateways on a free port of 127.0.0.1 during the ``with`` block."""
 
     class Handler(BaseHTTPRequestHandler):
         timeout = 20

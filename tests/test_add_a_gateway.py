@@ -99,7 +99,7 @@ def test_every_page_that_compares_the_gateways_has_the_gateway(name, gateway):
 @pytest.mark.parametrize("gateway", GATEWAYS)
 @pytest.mark.parametrize("place", PLACES_IN_THE_TEMPLATE)
 def test_the_template_has_the_gateway_s_routes(place, gateway):
-    """The public API and the hidden API have a route for each gateway. The public route has its own request limit."""
+    """The public API and the hidden API have a route for each gateway. Each public route has its own request limit."""
     wanted = place.format(name=gateway)
     assert wanted in (ROOT / "deploy/template.yaml").read_text("utf-8"), (
         f"deploy/template.yaml has no line with {wanted}"
@@ -119,7 +119,7 @@ def test_the_template_names_the_gateway_s_keys(gateway):
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_a_key_of_the_gateway_that_is_not_utf_8_is_refused(gateway):
-    """The command line refuses a gateway variable that is not UTF-8, and so never passes it to a library."""
+    """The command line refuses a gateway variable that is not UTF-8, and so never passes such a key to a library."""
     accepted = [field.env for field in GATEWAYS[gateway].fields if not is_refused(field.env)]
     assert accepted == [], "add their prefix to ticketbottle_payctl/cli/app/argv.py: _OURS"
 
@@ -147,7 +147,7 @@ def test_the_command_line_knows_where_the_webhook_s_address_is_entered(gateway):
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_the_forgery_goes_to_the_gateway_s_own_path(gateway):
-    """The probe sends its forged callback to the path that the gateway calls."""
+    """The probe sends its forged callback to the path that the respective gateway calls."""
     assert gateway in FORGERIES, f"add {gateway!r} to lambda_entrypoints/forgeries.py: FORGERIES"
     assert FORGERIES[gateway].path == f"/webhook/{gateway}"
 

@@ -45,7 +45,7 @@ def row(id_, second, event_type="PAYMENT_COMPLETED", run=None):
 
 
 def message(of, at, run=None):
-    """Return a row's message. If a run is given, the message is a copy that this replay run sent."""
+    """Return a row's Kafka message. If a run is given, the message is a copy that this replay run sent."""
     headers = {name: value for name, value in of.headers.items() if name != "replayRunId"}
     headers |= {"replayRunId": run.encode()} if run else {}
     return Received(TOPIC_OF[of.event_type], 0, at, b"k", b"{}", tuple(headers.items()), timestamp=at)
@@ -73,7 +73,7 @@ def test_a_copy_that_no_replay_asked_for_is_seen(copy, harms):
 
 
 def test_order_and_superseded_events_of_other_payments_are_not_judged_by_state():
-    """The checker allows a replayed copy after a later event if the copy's payment is not in the database."""
+    """If a copy's payment is not in the database, the checker allows a replayed copy after a later event."""
     assert found(judge([FAILED, PAID], [*SENT, message(FAILED, 30, "r1")], replays={"r1": {"f"}})) == {"duplicates"}
     assert judge([FAILED, PAID], SENT, replays={"r1": {"f"}}, payments={"k"}) == Verdict()
 
@@ -168,7 +168,7 @@ BORN = [EventNote("1", "INSERT", id_, "k", "PAYMENT_FAILED", published=False) fo
 def test_the_checker_sees_each_harm_of_a_cleanup(harm, deleted, remaining, archived):
     """The checker finds rows that vanished, were deleted too early, or exist only in the archive.
 
-    A deletion is too early before the event is published and archived.
+    A row must not be deleted before its event is published and archived.
     """
     assert found(judge_archive(Audit([*BORN, *deleted], []), remaining, archived)) == harm
 
@@ -254,7 +254,7 @@ def test_a_sample_counts_what_a_process_holds():
 
 
 def test_the_audit_notes_what_payctl_does_not_record(engine, tmp_path):
-    """The triggers record changes made by hand. The rows restored from an archive equal the deleted rows."""
+    """The audit triggers record changes made by hand. The rows restored from an archive equal the deleted rows."""
     audits.install(engine)
     with engine.begin() as connection:
         payment = insert_payment(connection)

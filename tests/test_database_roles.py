@@ -155,7 +155,7 @@ def test_three_roles_may_read_the_outboxs_statistics(engine_as, role):
 
 
 def test_the_watcher_role_measures_the_gateways(engine_as):
-    """payctl_watcher can count recent payments and callbacks with the privileges of database-roles.md."""
+    """payctl_watcher can count recent payments and callbacks with only the privileges from database-roles.md."""
     with engine_as("superuser").begin() as connection:
         insert_payment(connection, provider="MOMO", reference="watched")
     assert "momo" in {one.gateway for one in watch_payments(engine_as("watcher"))}

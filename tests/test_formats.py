@@ -42,7 +42,7 @@ def test_money_names_its_currency():
     ("number", "text"), [(0, "0 events"), (1, "1 event"), (2, "2 events"), (1_234_567, "1,234,567 events")]
 )
 def test_a_count_agrees_with_its_noun(number, text):
-    """The noun is singular for 1 and plural for any other number."""
+    """A count's noun is singular for 1 and plural for any other number."""
     assert count(number, "event") == text
 
 
@@ -150,7 +150,7 @@ def test_a_text_is_cut_to_a_width(text, width, shown):
     ],
 )
 def test_an_advised_command_quotes_its_operands(operands, options, text):
-    """An advised command quotes each operand for the shell, and payctl never reads an operand as an option."""
+    """A recommended command quotes each operand for the shell, and payctl never reads an operand as an option."""
     assert command_line(["show"], operands, options) == text
 
 
@@ -176,7 +176,7 @@ def test_a_rate_has_the_unit_in_which_it_is_at_least_one(per_second, text):
 
 @pytest.mark.parametrize("name", GATEWAYS)
 def test_each_gateway_has_a_name_for_people(name):
-    """Each gateway has a display name, and every spelling of it in the database gets that name."""
+    """Each gateway has a display name, which is used for every spelling of the gateway in the database."""
     shown = formats.PROVIDERS[name]
     assert shown.lower() == name
     assert {formats.gateway_name(each) for each in (name, name.upper(), shown, f"{name[:4]}-{name[4:]}")} == {shown}
@@ -184,7 +184,7 @@ def test_each_gateway_has_a_name_for_people(name):
 
 
 def test_two_instants_are_one_if_they_are_the_same():
-    """A span with two equal instants shows the instant once."""
+    """A time span with two equal instants shows the instant once."""
     first, last = datetime(2026, 11, 22, 3, 0, tzinfo=UTC), datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
     assert formats.span(first, first, UTC) == "2026-11-22 03:00:00.000 +00:00"
     assert formats.span(first, last, UTC) == "2026-11-22 03:00:00.000 +00:00 → 2026-11-22 04:00:00.000 +00:00"

@@ -1,4 +1,4 @@
-"""Test the project's own rules: import layers, locks, documents and generated files."""
+"""Test the project's own rules for import layers, locks, documents and generated files."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_imports_keep_to_the_layers():
 
 
 def test_one_file_imports_the_private_modules_of_typer():
-    """Only cli/app/parser.py must change if a new version of Typer moves its private modules."""
+    """Only cli/app/parser.py imports Typer's private modules, so only this file depends on where they are."""
     files = [
         file for package in ("ticketbottle_payctl", "lambda_entrypoints") for file in (ROOT / package).rglob("*.py")
     ]
@@ -113,7 +113,7 @@ def test_a_lock_has_every_direct_dependency(lock):
 
 
 def test_a_package_has_the_same_version_in_every_lock():
-    """No package is locked with two versions."""
+    """No package is locked in two versions."""
     versions: dict[str, set[str]] = {}
     for lock in LOCKS:
         for package, version in PIN.findall(read(lock)):
@@ -140,7 +140,7 @@ def test_lambda_and_command_line_have_separate_libraries():
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_relative_links_of_a_page_are_not_broken(page):
-    """Every relative link of a page names a file that exists."""
+    """Every relative link on a page leads to an existing file."""
     targets = [target for target in LINK.findall(FENCE.sub("", read(page))) if "://" not in target]
     broken = [target for target in targets if not (page.parent / target.split("#")[0]).exists()]
     assert broken == []
@@ -167,7 +167,7 @@ def test_generated_pages_are_current(name):
 
 @pytest.mark.xdist_group("generated")
 def test_each_generated_page_is_compared():
-    """GENERATED in this file lists every page that the generator writes."""
+    """GENERATED in this test file lists every page that the generator writes."""
     assert set(GENERATED) == generated_pages().keys()
 
 
@@ -227,7 +227,7 @@ def test_generated_schemas_are_current():
 
 
 def test_every_command_is_in_the_handwritten_documents():
-    """A handwritten page mentions every command."""
+    """Every command is mentioned on a handwritten page."""
     handwritten = "\n".join(read(page) for page in PAGES if page.name not in GENERATED)
     assert [entry.name for entry in COMMANDS if f"payctl {entry.name}" not in handwritten] == []
 
@@ -243,7 +243,7 @@ def test_code_on_the_architecture_page_is_in_the_package():
 
 
 def test_the_architecture_page_draws_every_package():
-    """The drawing on the architecture page contains every top-level package and module."""
+    """The diagram on the architecture page contains every top-level package and module."""
     page = read(ROOT / "docs" / "explanation" / "architecture.md")
     drawing = "".join(FENCE.findall(page))
     package = ROOT / "ticketbottle_payctl"

@@ -1,4 +1,4 @@
-"""Test requests over HTTP: the allowed addresses, and servers that misbehave."""
+"""Test which addresses payctl's HTTP client allows and how the client copes with misbehaving servers."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def conversation(talk, wrap=lambda connection: connection):
 
 
 def get(port, path="/", timeout=TIMEOUT):
-    """Send a GET request to a port of 127.0.0.1."""
+    """Send a GET request to a port on 127.0.0.1."""
     return send(HttpRequest("GET", f"http://127.0.0.1:{port}{path}"), timeout)
 
 
@@ -84,7 +84,7 @@ def test_a_redirect_is_not_followed():
 
 
 def test_the_environment_does_not_change_where_a_request_goes(monkeypatch, tmp_path):
-    """The HTTP client ignores proxy variables and any passwords in .netrc."""
+    """The HTTP client ignores proxy variables and passwords in .netrc."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
     netrc = tmp_path / "netrc"
@@ -97,7 +97,7 @@ def test_the_environment_does_not_change_where_a_request_goes(monkeypatch, tmp_p
 
 @pytest.mark.parametrize("length", [b"", b"Content-Length: 2000000\r\n"], ids=["until it closes", "with a length"])
 def test_a_response_that_is_too_long_is_cut(length):
-    """A response that is too long is cut one byte after the limit."""
+    """The HTTP client cuts a response that is too long one byte after the limit."""
     with server(b"HTTP/1.1 200 OK\r\n" + length + b"\r\n" + b"x" * 2_000_000) as (port, _):
         assert get(port).body == b"x" * (MAX_BODY_BYTES + 1)
 
@@ -115,7 +115,7 @@ def test_a_compressed_response_is_not_unpacked():
     ids=["nothing", "in the headers", "in the body", "in a body with a length"],
 )
 def test_one_deadline_covers_a_response_that_comes_byte_by_byte(start):
-    """The deadline covers the whole exchange, even if the response arrives byte by byte."""
+    """The HTTP client's deadline covers the whole exchange, even if the response arrives byte by byte."""
     stop = Event()
 
     def trickle(connection):
@@ -134,7 +134,10 @@ def test_one_deadline_covers_a_response_that_comes_byte_by_byte(start):
 
 
 def test_the_deadline_covers_the_tls_handshake():
-    """A server that accepts the connection but does not answer cannot block payctl."""
+    """The deadline also covers the TLS handshake.
+
+    A server that accepts the connection but does not answer cannot block payctl.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listening:
         begun = time.monotonic()
         request = HttpRequest("GET", f"https://127.0.0.1:{listening.getsockname()[1]}/")
@@ -174,7 +177,7 @@ def test_a_certificate_must_be_trusted(trusted, tmp_path, monkeypatch):
     [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nnonsense"],
 )
 def test_an_incomplete_response_is_an_error(answer):
-    """An incomplete response raises UnavailableError. The message does not quote the response."""
+    """An incomplete HTTP response raises UnavailableError. The error message does not quote the response."""
     with server(answer) as (port, _), pytest.raises(UnavailableError, match="complete HTTP response") as caught:
         get(port)
     assert "nonsense" not in caught.value.message

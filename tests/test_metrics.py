@@ -28,7 +28,7 @@ AT = 1_795_402_800.25
 
 
 def test_a_metric_line_has_the_format_that_cloudwatch_reads():
-    """A metric line has the fields of the embedded metric format, and its time is in milliseconds."""
+    """A metric line has the fields of the embedded metric format, and the line's time is in milliseconds."""
     (line,) = emf(Function.CLEANUP, {"CleanupDeleted": 3}, env="prod", at=AT)
     assert json.loads(line) == {
         "_aws": {
@@ -93,7 +93,7 @@ def test_every_metric_of_the_list_is_emitted_by_the_code():
 
 
 def test_metrics_are_on_stdout_when_the_call_returns(capsys):
-    """`emit` flushes its metric line at once, because Lambda may freeze the process after the call."""
+    """`emit` flushes its metric line at once, because Lambda can freeze the process after the call."""
     emit(Function.WEBHOOK, {"ColdStart": 1}, env="test")
     out, err = capsys.readouterr()
     assert (json.loads(out)["ColdStart"], err) == (1, "")

@@ -33,7 +33,10 @@ def gateways():
 
 
 def replying(gateways, *, status=200, body=b"", headers=()):
-    """Make PayOS answer every request with this response. Return the list of the requests that it receives."""
+    """Make PayOS answer every request with this response.
+
+    Return the list of the requests that this PayOS server receives.
+    """
     came = []
 
     def reply(handler):
@@ -125,7 +128,7 @@ def test_one_deadline_covers_an_answer_of_payos_that_comes_byte_by_byte(gateways
     [("http://payos.example", InputError), ("ftp://127.0.0.1", InputError), ("http://127.0.0.1:1", UnavailableError)],
 )
 def test_payos_s_address_needs_tls(ask, base, error):
-    """PayOS's address may use plain http only for this machine. A failed connection raises UnavailableError."""
+    """PayOS's address can use plain http only on this machine. A failed connection raises UnavailableError."""
     with pytest.raises(error):
         ask(account(base), HOOK, TIMEOUT)
 

@@ -1,4 +1,4 @@
-"""Test that the sdist is complete, and that the wheel built from it works without the checkout."""
+"""Test that the sdist is complete, and that a wheel built from the sdist works without the checkout."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PACKAGES = ("ticketbottle_payctl", "lambda_entrypoints")
 
 
 def run(*command, cwd, **environment):
-    """Run a command without the variables that point to this checkout. Return its output."""
+    """Run a command without the environment variables that point to this checkout. Return its output."""
     bare = {"PATH": os.environ["PATH"], "HOME": str(cwd), **environment}
     done = subprocess.run(command, cwd=cwd, env=bare, capture_output=True, text=True, check=False, timeout=50)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -54,7 +54,7 @@ def test_a_null_inside_a_field_of_a_log_line_stays_null(lines):
 
 
 def test_a_log_context_is_on_every_line_inside_it(lines):
-    """Nested log contexts combine their fields. A context ends when its block ends."""
+    """Nested log contexts combine their fields. A log context ends when its ``with`` block ends."""
     with log_context(function_request_id="r-1"):
         with log_context(correlation_id="c-1"):
             log_event("inner")
@@ -110,7 +110,7 @@ def test_log_lines_go_to_the_current_stderr(capsys):
     "body", "query", "payload",
 ])  # fmt: skip
 def test_a_field_with_a_secret_name_is_blanked(name, lines):
-    """The value of a field with a secret name is blanked, whatever its type and even inside a structure."""
+    """If a field has a secret's name, its value is blanked, whatever its type and even inside a structure."""
     log_event("tried", **{name: "canary", "inner": {name: ["canary"]}})
     assert lines()[0][name] == "***"
     assert "canary" not in json.dumps(lines())
@@ -221,12 +221,12 @@ def test_a_traceback_is_redacted(lines):
     ],
 )
 def test_instants_are_utc_with_milliseconds(at, shown):
-    """An instant in any time zone is logged in UTC with milliseconds."""
+    """An instant from any time zone is logged in UTC with milliseconds."""
     assert telemetry.rfc3339(at) == shown
 
 
 def test_hostile_text_cannot_break_a_log_line(lines):
-    """Line breaks and control characters are escaped, so one log event is always one line."""
+    """Line breaks and control characters in a log event are escaped, so an event is always one line."""
     log_event("tried", order_code="a\nb\x1b[31m\u202e\x9b")
     assert lines()[0]["order_code"] == "a\nb\x1b[31m\u202e\x9b"
 

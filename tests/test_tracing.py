@@ -76,7 +76,7 @@ def settle(engine, traceparent):
 
 
 def trace_events(engine, traceparent):
-    """Give every outbox row a traceparent. ``%`` is replaced by the row's number."""
+    """Give every outbox row a traceparent in which the row's number replaces ``%``."""
     with engine.begin() as connection:
         connection.exec_driver_sql(
             "INSERT INTO payctl.event_context (event_id, traceparent) "
@@ -86,7 +86,7 @@ def trace_events(engine, traceparent):
 
 
 def test_a_callbacks_trace_reaches_kafka_and_the_span(engine, publish, spans, mock_kafka, read_all):
-    """The callback's traceparent becomes the message's header, and the batch's span links to it."""
+    """The callback's traceparent becomes a header of the Kafka message, and the batch's span links to it."""
     event = settle(engine, TRACEPARENT).event
     publish()
     (message,) = read_all(mock_kafka.bootstrap)
@@ -104,7 +104,7 @@ def test_a_callbacks_trace_reaches_kafka_and_the_span(engine, publish, spans, mo
 
 @pytest.mark.parametrize("traceparent", MALFORMED)
 def test_a_bad_traceparent_changes_nothing(traceparent, engine, publish, spans):
-    """With a missing or malformed traceparent, the event is still published and its span has no link."""
+    """If an event's traceparent is missing or malformed, the event is still published and the span has no link."""
     settle(engine, traceparent)
     assert publish().counts.published == 1
     (span,) = spans.get_finished_spans()
@@ -160,7 +160,7 @@ def test_an_error_ends_the_span_and_is_raised(spans):
 
 
 def test_the_span_of_an_unacknowledged_batch_is_an_error(spans):
-    """A span has the status error if no event was published and some events were not sent."""
+    """A batch's span has the error status if no event was published and some events were not sent."""
     with traced_batch(spans.tracer, []) as ended:
         ended({"published": 0, "unsent": 3})
     with traced_batch(spans.tracer, []) as ended:
@@ -221,7 +221,7 @@ def publish_command(database_url, mock_kafka, **variables):
 
 
 def test_the_command_sends_its_spans_by_otlp(engine, database_url, mock_kafka):
-    """The command sends its spans to an OTLP receiver before it exits.
+    """`publish-outbox` sends its spans to an OTLP receiver before it exits.
 
     The standard OTEL_* variables configure the exporter.
     """
@@ -243,7 +243,7 @@ def test_the_command_sends_its_spans_by_otlp(engine, database_url, mock_kafka):
 
 
 def test_an_unavailable_collector_does_not_fail_a_command(engine, database_url, mock_kafka):
-    """The command publishes the events and exits with 0 even if it cannot send spans."""
+    """`publish-outbox` publishes the events and exits with 0 even if it cannot send spans."""
     with engine.begin() as connection:
         insert_events(connection, 3)
     done = publish_command(

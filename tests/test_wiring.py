@@ -94,7 +94,7 @@ def test_an_invalid_database_url_does_not_stop_the_services():
 
 
 def test_the_clock_is_utc_and_can_be_replaced():
-    """`Services` accepts another clock, and the default clock is in UTC."""
+    """The default clock of `Services` is in UTC, and a caller can pass a different clock."""
     noon = datetime(2026, 11, 22, 12, tzinfo=UTC)
     assert Services({}, now=lambda: noon).now() == noon
     assert utc_now().utcoffset() == timedelta(0)

@@ -12,8 +12,8 @@ _HANDSHAKE_REQUESTS = {80_877_103, 80_877_104}  # the client's requests for TLS 
 class Wire:
     """A proxy in front of a server that records each query message.
 
-    Each simple query of libpq is a round trip. Before a query that contains ``break_at`` reaches the server, the proxy
-    cuts the connection. With ``after``, the proxy forwards the query first, so that only the answer is lost.
+    Each of libpq's simple queries is one round trip. Before a query that contains ``break_at`` reaches the server, the
+    proxy cuts the connection. With ``after``, the proxy forwards the query first, so that only the answer is lost.
     """
 
     def __init__(self, port: int) -> None:

@@ -27,7 +27,7 @@ CERTIFICATES = "/etc/ssl/certs:/etc/ssl/certs:ro"
 SETTINGS = {"STORAGE_DRIVER": "vfs", "BUILDAH_ISOLATION": "chroot", "BUILDAH_FORMAT": "docker"}
 
 IMAGE = f"payctl-test-{os.getpid()}"
-"""The image's name. The name differs between processes, because two workers may build an image at the same time."""
+"""The image's name. The name differs between processes, because two workers can build an image at the same time."""
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(900)]
 
@@ -59,7 +59,7 @@ class Buildah:
         return ran.stdout.strip()
 
     def run(self, container: str, *words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        """Run a command in a container and return the completed process, whatever its exit code."""
+        """Run a command in a container. Return the completed process, whatever its exit code."""
         variables = [f"--env={name}={value}" for name, value in (env or {}).items()]
         command = ["buildah", *self._storage, "run", *variables, container, "--", *words]
         return subprocess.run(

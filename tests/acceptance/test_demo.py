@@ -140,7 +140,10 @@ def test_the_demo_shows_every_step_from_callback_to_kafka(demo):
 
 
 def test_the_demo_s_json_document_has_every_step(demo):
-    """The demo's JSON document matches its schema. It contains seven callbacks, and four messages in their topics."""
+    """The demo's JSON document matches its schema.
+
+    It contains seven callbacks and four messages, each message in its topic.
+    """
     result = demo("-o", "json")
     document = valid(json.loads(result.stdout))
     assert (result.returncode, document["exit_code"], document["result"]["differences"]) == (0, 0, [])
@@ -190,7 +193,7 @@ def test_the_demo_says_how_many_of_its_customers_the_report_counts(kept):
 
 
 def test_another_payctl_can_use_the_demo_s_servers(kept):
-    """With the settings that the demo prints, publish-outbox sends a replayed event, and the demo shows its arrival."""
+    """With the settings that the demo prints, publish-outbox sends a replayed event, and the demo reports it."""
     process, document, talk = kept()
     settings = valid(document)["result"]["settings"]
     assert document["result"]["backlog"] == {"dead": 2, "pending": 1}
@@ -213,7 +216,7 @@ def test_another_payctl_can_use_the_demo_s_servers(kept):
 def test_the_line_that_the_demo_prints_loads_its_settings(kept, shell):
     """Every kind of shell can load the demo's settings file.
 
-    Only the owner can read the file, and the demo removes it at the end.
+    Only the file's owner can read it, and the demo removes the file at the end.
     """
     if shutil.which(shell) is None:
         reason = f"{shell} is not installed"
@@ -278,7 +281,7 @@ def test_the_demo_uses_the_brokers_of_kafka_brokers(demo, mock_kafka, read_all):
 
 
 def test_the_demo_names_a_message_that_does_not_arrive(demo, mock_kafka):
-    """The demo reports a refused message as missing, and exits with 6."""
+    """If Kafka refuses a message, the demo reports the message as missing and exits with 6."""
     # One failure for the whole batch, then one for each message, because payctl sends them again one by one.
     mock_kafka.fail_next(*[KafkaError.MSG_SIZE_TOO_LARGE] * 8)
     result = demo("-o", "json", KAFKA_BROKERS=mock_kafka.bootstrap)
@@ -297,7 +300,7 @@ def test_the_demo_needs_yes_for_a_remote_cluster(demo):
 
 
 def test_the_demo_names_missing_postgresql_programs(demo, tmp_path):
-    """If PostgreSQL's programs are missing, the error says what to install."""
+    """If PostgreSQL's programs are missing, the demo's error says what to install."""
     (tmp_path / "sitecustomize.py").write_text(
         "import ticketbottle_payctl.sandbox.postgres_binaries as binaries\nbinaries._wheel = binaries._system = list\n",
         "utf-8",
@@ -312,7 +315,7 @@ def test_the_demo_names_missing_postgresql_programs(demo, tmp_path):
     ("options", "code"), [(["--color", "always"], 0), (["--color", "never"], 0), (["--keep"], 143)], ids=str
 )
 def test_the_demo_fits_a_terminal_of_80_columns(options, code):
-    """The demo prints no line of more than 80 columns, and follows `--color`."""
+    """The demo prints no line with more than 80 columns and follows `--color`."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 80, 0, 0))
     process = subprocess.Popen([*PAYCTL, "demo", *options], env=clean({}), stdout=theirs, stderr=subprocess.PIPE)

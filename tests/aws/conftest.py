@@ -21,7 +21,7 @@ REGION = "ap-southeast-1"
 
 @cache
 def _client(service, url):
-    """Return a cached AWS client, because each new client reads its service's description again."""
+    """Return a cached AWS client, because creating a new client takes time to read the service's description."""
     keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
     return botocore.session.Session().create_client(service, region_name=REGION, endpoint_url=url, **keys)
 
@@ -105,7 +105,7 @@ def cloud_server():
 
 @pytest.fixture
 def cloud(cloud_server, monkeypatch):
-    """Return an empty moto server. This process's environment points to it."""
+    """Return an empty moto server. This process's environment variables point to it."""
     cloud_server.reset()
     for name, value in cloud_server.environ.items():
         monkeypatch.setenv(name, value)

@@ -29,14 +29,14 @@ def event(**changes):
 
 
 def test_an_event_becomes_the_request_that_was_sent():
-    """Method, path, query and body stay exactly as the sender sent them, because a signature can cover them."""
+    """A request's method, path, query and body stay exactly as they were sent, because a signature can cover them."""
     sent = event(rawQueryString="vnp_OrderInfo=a+b%20c&x=1", queryStringParameters={"x": "1"}, body='{"a":"é"}')
     assert to_request(sent) == Request("POST", "/prod/webhook/payos", "vnp_OrderInfo=a+b%20c&x=1", '{"a":"é"}'.encode())
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff\x00\xfe", "Đà Lạt".encode()])
 def test_a_base64_body_becomes_the_bytes_that_were_sent(content):
-    """A base64 body is decoded, because the signature covers the original bytes."""
+    """A base64 body is decoded, because the gateway's signature covers the original bytes."""
     sent = event(body=base64.b64encode(content).decode(), isBase64Encoded=True)
     assert to_request(sent).body == content
 
@@ -134,7 +134,7 @@ names = st.sampled_from(["version", "rawPath", "rawQueryString", "requestContext
 @quick
 @given(changes=st.dictionaries(names, anything, max_size=4))
 def test_no_event_raises_anything_but_an_input_error(changes):
-    """For any value in any field, to_request returns a request or raises InputError."""
+    """For any value in any event field, `to_request` returns a request or raises InputError."""
     with suppress(InputError):
         assert isinstance(to_request(event(**changes)), Request)
 
@@ -142,7 +142,7 @@ def test_no_event_raises_anything_but_an_input_error(changes):
 @quick
 @given(whole=anything)
 def test_no_value_raises_anything_but_an_input_error(whole):
-    """For any value that is not an event, to_request raises InputError."""
+    """For any value that is not an event, `to_request` raises InputError."""
     with pytest.raises(InputError):
         to_request(whole)
 
@@ -150,7 +150,7 @@ def test_no_value_raises_anything_but_an_input_error(whole):
 def test_a_reply_becomes_the_functions_return_value():
     """The function's return value has a status, headers and a body.
 
-    It can be written as JSON, as the Lambda runtime requires.
+    This value can be written as JSON, as the Lambda runtime requires.
     """
     response = to_response(Reply(200, '{"return_code":1}', {"content-type": "application/json"}))
     assert response == {

@@ -22,7 +22,10 @@ def nowhere(monkeypatch, tmp_path):
 
 
 def test_each_variable_that_the_hint_names_sets_the_region(monkeypatch):
-    """Each variable that the hint names sets the region. This includes AWS_REGION, which botocore ignores."""
+    """Each variable that the error's hint names sets the AWS region.
+
+    This includes AWS_REGION, which botocore ignores.
+    """
     with pytest.raises(ConfigError) as error:
         make_client("secretsmanager")
     named = re.findall(r"[A-Z_]+REGION", error.value.hint)
@@ -41,7 +44,7 @@ def test_aws_region_overrides_aws_default_region(monkeypatch):
 
 
 def test_the_region_of_an_aws_profile_is_used(monkeypatch, tmp_path):
-    """If no variable sets the region, it comes from the AWS configuration file."""
+    """If no variable sets it, the AWS region comes from the AWS configuration file."""
     (tmp_path / "config").write_text(f"[default]\nregion = {REGION}\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     assert make_client("sns").meta.region_name == REGION

@@ -60,7 +60,7 @@ def environment_of(counting, clock):
     ],
 )
 def test_a_secret_may_be_text_or_json(cloud, environment_of, stored, current, previous):
-    """A JSON secret has the variable's name as a key, or the keys current and previous.
+    """A JSON secret has a key with the variable's name, or the keys "current" and "previous".
 
     If it has none of these keys, the variable is not set.
     """
@@ -100,7 +100,7 @@ def test_secrets_in_the_form_of_rds_and_msk_are_read(cloud, environment_of):
 
 
 def test_a_secret_is_cached_for_five_minutes(cloud, environment_of, counting, clock):
-    """A secret is read at most once in five minutes. After that, the next use reads its current value."""
+    """A secret is read at most once in five minutes. After that time, the next use reads the current value."""
     environ = environment_of(**{f"{KEY}_SECRET_ARN": cloud.secret("first")})
     assert environ[KEY] == "first"
     cloud.secret("second")

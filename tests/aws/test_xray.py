@@ -52,14 +52,14 @@ def test_the_traceparent_has_the_ids_of_the_trace_header():
 
 
 def test_no_span_is_made_unless_traces_are_configured():
-    """Without PAYCTL_TRACES there is no tracer, and payctl forwards the incoming traceparent."""
+    """If PAYCTL_TRACES is not set, payctl creates no tracer and forwards the incoming traceparent."""
     assert tracer_of({}) is None
     with request_span(None, "webhook momo", "00-a-b-01") as handed_on:
         assert handed_on == "00-a-b-01"
 
 
 def test_a_span_is_sent_by_udp_when_it_ends():
-    """The span is a child of Lambda's segment and has the format of the X-Ray daemon."""
+    """The span is sent when it ends. It is a child of Lambda's segment and has the X-Ray daemon's format."""
     proto = pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
         daemon.bind(("127.0.0.1", 0))

@@ -92,7 +92,7 @@ def test_sending_to_a_hanging_broker_ends_at_the_timeout(make, mock_kafka):
 
 
 def test_a_stop_ends_the_wait_for_acknowledgements(make, mock_kafka, monkeypatch):
-    """After a stop, `send` waits briefly for the messages in flight and then reports them as not delivered."""
+    """After a stop, `send` waits briefly for the messages in flight. It then reports them as not delivered."""
     monkeypatch.setattr("ticketbottle_payctl.broker.producer._STOP_PATIENCE", 0.5)
     producer = make()
     producer.send(wave("before"), 10)
@@ -148,7 +148,7 @@ def test_a_claim_that_is_lost_while_messages_are_queued_lets_none_of_them_leave(
 def test_a_quick_delivery_checks_the_claim_twice(make):
     """`send` checks the claim before it queues the messages and again before it sends them.
 
-    It does not check a third time if Kafka acknowledges all messages at once.
+    If Kafka acknowledges all messages at once, `send` does not check a third time.
     """
 
     class Quick(Client):
@@ -163,7 +163,7 @@ def test_a_quick_delivery_checks_the_claim_twice(make):
 
 @pytest.mark.parametrize("reason", ["stopping", "lost"])
 def test_a_stop_or_a_lost_claim_ends_the_wait_for_a_full_queue(make, mock_kafka, monkeypatch, reason):
-    """If the client's queue is full, a stop or a lost claim makes the producer give up all waiting messages."""
+    """If the client's queue is full, a stop or a lost claim makes the producer discard all waiting messages."""
     monkeypatch.setattr("ticketbottle_payctl.broker.producer._STOP_PATIENCE", 0.5)
     producer = make(queue_buffering_max_messages=2)
     producer.send(wave("before"), 10)
@@ -176,7 +176,7 @@ def test_a_stop_or_a_lost_claim_ends_the_wait_for_a_full_queue(make, mock_kafka,
 
 
 def test_sending_waits_for_space_in_the_client_s_queue(make, mock_kafka, read_all):
-    """The producer delivers 200 messages although the client's queue holds only 10."""
+    """The producer delivers 200 messages even if the Kafka client's queue holds only 10."""
     producer = make(queue_buffering_max_messages=10, linger_ms=0)
     keys = [f"{number:03}" for number in range(200)]
     assert producer.send(wave(*keys), 20) == {}
@@ -184,7 +184,7 @@ def test_sending_waits_for_space_in_the_client_s_queue(make, mock_kafka, read_al
 
 
 def test_a_queue_that_stays_full_is_a_transport_fault(make, mock_kafka):
-    """If the broker is down and the queue stays full, every message is a transport fault, which costs no retry."""
+    """If the broker is down and the queue stays full, every message is a transport fault, which uses up no retry."""
     producer = make(queue_buffering_max_messages=2)
     mock_kafka.down()
     failures = producer.send(wave("a", "b", "c", "d"), 0.3)
@@ -239,7 +239,7 @@ def test_a_probe_names_the_event_types_that_cannot_be_sent(make, mock_kafka):
 
 
 def test_a_probe_accepts_a_topic_without_a_leader(make, mock_kafka):
-    """The probe reports no fault for a topic without a leader, because that state is temporary."""
+    """A probe reports no fault for a topic without a leader, because that state is temporary."""
     mock_kafka.fail_topic("payment.failed", KafkaError.LEADER_NOT_AVAILABLE)
     assert make().probe(5) == {}
 

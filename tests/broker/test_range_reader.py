@@ -25,7 +25,7 @@ def config(bootstrap):
 
 
 def send(bootstrap, values, **options):
-    """Write values to the first partition. If ``options`` has a transactional id, use a transaction."""
+    """Write values to the first partition. If ``options`` contains a transactional id, use a transaction."""
     producer = Producer({**config(bootstrap), **options})
     if options:
         producer.init_transactions(30)
@@ -50,7 +50,7 @@ def values(reader, limit=100, timeout=10):
 
 
 def test_a_range_is_read_exactly(reader, mock_kafka):
-    """The reader starts at a range's first offset and stops before its end, whatever the batch size."""
+    """The reader starts at a range's first offset and stops before the range's end, whatever the batch size."""
     send(mock_kafka.bootstrap, [b"0", b"1", b"2", b"3", b"4"])
     reader.start({PLACE: (1, 4)})
     assert reader.unread
@@ -79,7 +79,7 @@ def test_a_range_without_an_end_stays_open(reader, mock_kafka):
 
 
 def test_the_deadline_ends_a_reading(reader, mock_kafka):
-    """If the brokers are down, the read ends at the deadline and the range stays unread."""
+    """If the brokers are down, a read ends at the deadline and the range stays unread."""
     send(mock_kafka.bootstrap, [b"0"])
     mock_kafka.down()
     reader.start({PLACE: (0, 1)})
@@ -135,7 +135,7 @@ def test_a_transaction_s_marker_does_not_keep_a_range_open(kafka):
 
 @pytest.mark.kafka
 def test_a_follower_continues_at_the_oldest_record_after_retention(kafka):
-    """If retention deleted the stored offset, the follower continues at the oldest record and not at the end."""
+    """If Kafka's retention deleted the stored offset, a follower continues at the oldest record, not at the end."""
     send(kafka.bootstrap, [b"0", b"1", b"2", b"3"])
     follower = Follower(config(kafka.bootstrap), "payctl-test-retention", [TOPIC])
     follower.open()

@@ -31,7 +31,7 @@ def send(mock_kafka):
 
 @pytest.fixture
 def search(mock_kafka):
-    """Return a function that searches for the records of an event that was published just now."""
+    """Return a function that searches for the records of an event that has just been published."""
 
     def find(patience=PATIENCE):
         now = datetime.now(UTC)
@@ -60,7 +60,7 @@ def test_a_record_that_was_sent_before_partitions_were_added_is_found(send, sear
 
 
 def test_the_search_is_complete_if_it_has_read_every_possible_partition(send, search):
-    """The search is complete when it has read all records of every partition that the key may have had."""
+    """The search is complete when it has read all records of every partition to which the key can have belonged."""
     send(10, "another", HOME)
     found = search()
     assert (found.records, found.complete) == ((), True)
@@ -68,6 +68,6 @@ def test_the_search_is_complete_if_it_has_read_every_possible_partition(send, se
 
 @pytest.mark.parametrize("number", possible_partitions(KEY.encode(), 3))
 def test_a_partition_that_cannot_be_read_leaves_the_search_incomplete(search, mock_kafka, number):
-    """The search is incomplete if it could not read a partition that may contain the record."""
+    """The search is incomplete if it could not read a partition that might contain the record."""
     mock_kafka.set_leader(TOPIC, number, -1)
     assert not search().complete

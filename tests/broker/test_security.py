@@ -122,7 +122,7 @@ def test_plaintext_to_a_tls_port_is_unavailable(listener, kafka_server):
 def test_a_certificate_of_another_host_is_refused(kafka_server):
     """A certificate for another host is refused, even if a trusted authority issued it.
 
-    This prevents a host from impersonating the broker.
+    Otherwise, such a host could impersonate the broker.
     """
     with relay("127.0.0.2", int(kafka_server.ssl_bootstrap.rpartition(":")[2])) as address:
         error, _ = outcome(tls(kafka_server, KAFKA_BROKERS=address))
@@ -147,7 +147,7 @@ def test_a_ca_file_without_certificates_is_named(wrong, tmp_path):
     [("production", False), ("staging", False), ("dev", True), ("local", True), ("test", True)],
 )
 def test_credentials_are_not_sent_without_tls_outside_development(mechanism, environment, allowed):
-    """SASL without TLS is refused before connecting, except in the environments dev, local and test."""
+    """SASL without TLS is refused before connecting, except in the dev, local and test environments."""
     variables = {
         "KAFKA_BROKERS": "127.0.0.1:1",
         "KAFKA_SASL_MECHANISM": mechanism.upper(),
@@ -177,14 +177,17 @@ def test_a_refusal_is_forgotten_when_the_broker_accepts(kafka):
 
 
 def test_no_repr_shows_the_kafka_password(kafka_server):
-    """Neither the repr of the settings nor the repr of the producer shows the password."""
+    """Neither the repr of the settings nor the repr of the producer shows the Kafka password."""
     settings = Settings.from_env(kafka_server.environment("plain"))
     shown = f"{settings!r} {settings.kafka!r} {settings.kafka.password} {producer_of(settings.environ)!r}"
     assert kafka_server.password not in shown
 
 
 def test_publish_outbox_reports_refused_credentials(kafka, database_url, payctl_command):
-    """``payctl publish-outbox`` exits with 3 and names KAFKA_PASSWORD. Its debug log contains no password."""
+    """If the brokers refuse the login, ``payctl publish-outbox`` exits with 3 and names KAFKA_PASSWORD.
+
+    The debug log contains no password.
+    """
     variables = {"DATABASE_URL": database_url, **kafka.environment("plain"), "KAFKA_PASSWORD": WRONG_PASSWORD}
     command = [*payctl_command, "publish-outbox", "-vv", "-o", "json"]
     done = subprocess.run(

@@ -140,7 +140,7 @@ def test_only_aws_iam_needs_the_msk_extra():
 
 
 def test_botocore_is_not_imported_for_other_mechanisms():
-    """Without aws-iam, payctl does not import botocore, so an installed msk extra does not slow down payctl's start."""
+    """If aws-iam is not used, payctl does not import botocore, so an installed msk extra does not slow down payctl."""
     code = "import sys; import ticketbottle_payctl.broker.config; print('botocore' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

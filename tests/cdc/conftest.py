@@ -89,7 +89,7 @@ class Scene:
             return list(result.scalars()) if result.returns_rows else []
 
     def slots(self, condition: str = "true") -> list[str]:
-        """Return the names of the replication slots that match an SQL condition."""
+        """Return the names of replication slots that match an SQL condition."""
         return self.query(f"SELECT slot_name FROM pg_replication_slots WHERE {condition}")  # noqa: S608
 
     def wait_until_the_connector_is_gone(self) -> None:

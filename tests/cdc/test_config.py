@@ -60,7 +60,7 @@ def test_the_connector_s_configuration_comes_from_database_url():
     ("server", "place"), [("pg.internal", ("pg.internal", "5432")), ("pg.internal:5433", ("pg.internal", "5433"))]
 )
 def test_the_server_can_be_named_apart_from_database_url(server, place):
-    """`--server` names the replication server if DATABASE_URL points to a pooler, which cannot replicate."""
+    """`--server` names the server for replication if DATABASE_URL points to a pooler, which cannot replicate."""
     connector = made(server=server).connector
     assert (connector["database.hostname"], connector["database.port"]) == place
 
@@ -75,7 +75,7 @@ def test_a_url_with_a_socket_or_a_list_needs_the_option_server(query):
 
 @pytest.mark.parametrize("password", ["hunter2", "", "${tail}", "${file:/a b:c}", "x${file:/a:b}"])
 def test_a_plain_password_is_refused(password):
-    """`payctl cdc config` accepts only a placeholder as the password. Its error does not show the given value."""
+    """`payctl cdc config` accepts only a placeholder as the password. The error does not show the given value."""
     with pytest.raises(InputError) as raised:
         made(password=password)
     assert not password or password not in raised.value.message

@@ -31,7 +31,8 @@ ODD_PAYLOADS = (
 def test_debezium_and_payctl_send_the_same_messages(scene):
     """Debezium and payctl send an event with the same topic, partition, key, value and headers.
 
-    The exceptions are one constant header and the headers from payctl's own tables. The page scale.md explains them.
+    The exceptions are one constant header and the headers from payctl's own tables. The page scale.md explains the
+    exceptions.
     """
     assert scene.cut_over().sent == 0
     with scene.connect() as worker:

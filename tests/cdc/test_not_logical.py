@@ -10,7 +10,7 @@ from ticketbottle_payctl.store.outbox.debezium_names import ALL_TOPICS, MARKING_
 
 
 def test_a_cut_over_without_a_logical_log_is_refused(engine, mock_kafka):
-    """Without a logical log, the cut-over changes nothing, and the hint in its error names wal_level."""
+    """Without a logical write-ahead log, the cut-over changes nothing, and the hint in its error names wal_level."""
     settings = KafkaSettings(mock_kafka.bootstrap)
     producer = Producer(producer_config(settings))
     follower = Follower(connection_config(settings), MARKING_GROUP, ALL_TOPICS)

@@ -75,7 +75,7 @@ def test_a_running_publisher_stops_the_cut_over(scene):
 
 
 def test_events_behind_a_dead_event_stop_the_cut_over(scene):
-    """The cut-over refuses to start if a dead event blocks other events, because Debezium would send them."""
+    """The cut-over refuses to start if a dead event blocks other events. Debezium would send the blocked events."""
     insert(scene, 1, aggregates=1, state="dead")
     key = scene.query('SELECT "aggregateId" FROM outbox')[0]
     insert(scene, 1)
@@ -134,14 +134,14 @@ def test_a_second_cut_over_is_refused(scene):
 
 
 def test_mark_and_cut_back_need_a_replication_slot(scene):
-    """Without a replication slot, payctl refuses `cdc mark` and `cdc cut-back`, because it marks events itself."""
+    """Without a replication slot, payctl marks events itself, so it refuses `cdc mark` and `cdc cut-back`."""
     for command in (scene.mark, scene.cut_back):
         with pytest.raises(GuardError, match="no replication slot"):
             command()
 
 
 def test_mark_updates_the_events_that_are_in_kafka(scene):
-    """`cdc mark` marks each event in Kafka with its record's time, and makes each unroutable event dead.
+    """`cdc mark` marks each event in Kafka with its record's time, and marks each unroutable event as dead.
 
     A second `cdc mark` changes nothing. While a connector reads the slot, `cdc cut-back` is refused.
     """

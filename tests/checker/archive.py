@@ -22,7 +22,7 @@ RESTORE = f"""
 
 @dataclass(frozen=True)
 class ArchiveFaults:
-    """Ids of faulty events, one list for each kind of fault."""
+    """The ids of events with faults, in one list for each kind of fault."""
 
     vanished: list[str] = field(default_factory=list)
     """Events that were inserted but are neither in the table nor in the archive."""

@@ -203,7 +203,7 @@ def _placed(
     order: Callable[[Received], Any],
     first_only: bool,  # noqa: FBT001
 ) -> Iterator[tuple[Received, tuple[str, int]]]:
-    """Yield the messages of known events in the given order, each with its payment and position in the outbox."""
+    """Yield the messages of known events in the given order, each with its payment and its position in the outbox."""
     seen: set[str] = set()
     for message in sorted(messages, key=order):
         id_ = _event_id(message)

@@ -1,4 +1,4 @@
-"""Check that each payment's state change wrote one event and that its final state equals the reported state."""
+"""Check that each change of a payment's state wrote one event, and that the final state equals the reported state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ALLOWED = {
 
 @dataclass(frozen=True)
 class PaymentFaults:
-    """Ids of faulty payments, one collection for each kind of fault."""
+    """The ids of payments with faults, in one collection for each kind of fault."""
 
     without_event: list[str] = field(default_factory=list)
     """Payments that changed state in a transaction that did not write exactly one event for the new state."""

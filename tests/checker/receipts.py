@@ -28,7 +28,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class ReceiptFaults:
-    """Faulty callbacks and events. The first digits of a callback's digest identify it."""
+    """Callbacks and events with faults. The first digits of a callback's digest identify it."""
 
     accepted_without_receipt: list[str] = field(default_factory=list)
     """Genuine callbacks that got a final reply but have no receipt."""
@@ -48,7 +48,7 @@ def digest(request: Request) -> bytes:
 
 
 def receipts_of(engine: Engine) -> list[Kept]:
-    """Return every receipt."""
+    """Return every stored receipt."""
     sql = "SELECT body_sha256, method, result, reason, event_id FROM payctl.webhook_receipts"
     with engine.connect() as connection:
         return [Kept(bytes(row[0]), *row[1:]) for row in connection.exec_driver_sql(sql)]

@@ -40,7 +40,7 @@ class Replayed:
 
 @dataclass(frozen=True)
 class RunFaults:
-    """Ids of faulty runs, one list for each kind of fault."""
+    """The ids of runs with faults, in one list for each kind of fault."""
 
     still_running: list[str] = field(default_factory=list)
     """Runs that are recorded as running although their process has ended."""
@@ -55,7 +55,7 @@ class RunFaults:
 
 
 def replays_of(engine: Engine) -> list[Replayed]:
-    """Return every replay."""
+    """Return every recorded replay."""
     with engine.connect() as connection:
         return [Replayed(*row) for row in connection.exec_driver_sql(REPLAYS)]
 

@@ -1,8 +1,9 @@
 """Print each function's environment in a container of `sam local` and after deployment, with SAM CLI's own classes.
 
-Run it with the Python interpreter for the template tools: ``python -m tests.deploy.sam_local ENV_FILE``. The classes
-come from the environment of the runtime emulator, which contains SAM CLI without its dependencies. The result is a JSON
-object. The members "container" and "deployed" map each function to its variables. The member "routes" lists the routes.
+Run this module with the Python interpreter for the template tools: ``python -m tests.deploy.sam_local ENV_FILE``. The
+classes come from the runtime emulator's environment, which contains SAM CLI without its dependencies. The result is a
+JSON object. The members "container" and "deployed" map each function to its variables. The member "routes" lists the
+routes.
 """
 
 from __future__ import annotations

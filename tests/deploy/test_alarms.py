@@ -71,7 +71,7 @@ def test_an_alarm_on_missing_data_watches_a_metric_that_is_always_emitted():
 
 
 def test_every_alarm_has_an_action_and_a_rule_for_missing_data(of_type):
-    """Every alarm notifies the alarm topic and says whether missing data is a fault."""
+    """Every alarm notifies the alarm topic and defines whether missing data is a fault."""
     alarms = of_type("CloudWatch::Alarm")
     assert len(alarms) == len(ALARMS)
     for logical, alarm in alarms.items():
@@ -94,7 +94,7 @@ def test_the_duration_alarms_fire_before_the_timeout(functions):
 
 
 def test_a_scheduled_function_that_does_not_run_sets_off_an_alarm():
-    """An alarm fires if a scheduled function does not run, for example, because its schedule is turned off."""
+    """An alarm fires if a scheduled function does not run, for example because its schedule is turned off."""
     watched = {alarm.watch.name: [] for alarm in ALARMS if alarm.below == 1 and alarm.silence == "breaching"}
     for alarm in ALARMS:
         if alarm.below == 1 and alarm.silence == "breaching":
@@ -161,7 +161,7 @@ def test_an_alarm_pages_if_a_gateway_no_longer_calls(of_type, gateway):
 
 
 def test_an_alarm_pages_if_no_forgery_of_the_probe_is_refused(of_type):
-    """The DoorClosed alarm pages if the probe's forgeries are not refused, or if the probe does not run."""
+    """The DoorClosed alarm pages if the probe's forged callbacks are not refused, or if the probe does not run."""
     alarm = of_type("CloudWatch::Alarm")["DoorClosedAlarm"]
     assert (alarm["MetricName"], alarm["Threshold"], alarm["Statistic"]) == ("ProbeRefused", 1, "Minimum")
     assert (alarm["ComparisonOperator"], alarm["TreatMissingData"]) == ("LessThanThreshold", "breaching")
@@ -172,7 +172,7 @@ def test_an_alarm_pages_if_no_forgery_of_the_probe_is_refused(of_type):
 
 
 def test_an_alarm_fires_at_the_first_unreadable_callback(of_type):
-    """An alarm fires at the first unreadable callback, because a gateway may have changed its callback format."""
+    """An alarm fires at the first unreadable callback, because a gateway might have changed its callback format."""
     alarm = of_type("CloudWatch::Alarm")["UnreadableAlarm"]
     assert (alarm["MetricName"], alarm["Threshold"], alarm["Statistic"]) == ("WebhookUnreadable", 0, "Sum")
     assert (alarm["DatapointsToAlarm"], alarm["EvaluationPeriods"], alarm["Period"]) == (1, 1, 60)
@@ -203,7 +203,7 @@ def test_the_dashboard_shows_every_metric(of_type):
 
 
 def test_every_function_of_the_code_is_in_the_template(functions):
-    """The functions that the metrics name are exactly the functions in the template."""
+    """The metrics name exactly the functions that the template defines."""
     assert set(LOGICAL.values()) == set(functions)
     assert set(LOGICAL) == set(Function)
 
@@ -218,7 +218,7 @@ def test_the_retention_of_logs_depends_on_the_environment(template, of_type):
 
 
 def test_the_access_log_is_json_without_the_query(of_type):
-    """The access log never contains the query, because VNPay sends a payer's data in it."""
+    """The access log never contains the query, because VNPay's query contains the payer's data."""
     stage = of_type("ApiGatewayV2::Stage")["ApiApiGatewayDefaultStage"]
     log = stage["AccessLogSettings"]
     fields = json.loads(log["Format"])

@@ -46,7 +46,7 @@ def test_the_domain_leads_to_the_apis(template, of_type, mapping, api, key, cond
 
 
 def test_the_hidden_api_has_every_gateway_and_limits_of_its_own(of_type):
-    """The hidden API has its own rate limit, so requests to the open address cannot exhaust it."""
+    """The hidden API has a separate rate limit, so requests to the open address cannot use up this limit."""
     routes = {one["RouteKey"]: one for one in of_type("ApiGatewayV2::Route").values()}
     gateways = {resolve(Request(*key.split(" "), "", b"")).name for key in routes}
     assert gateways == set(GATEWAYS)
@@ -122,10 +122,7 @@ def test_the_template_refuses_an_empty_parameter_that_is_needed(template, rule, 
 
 
 def test_production_needs_a_limit_of_concurrent_webhooks(template):
-    """Production needs a concurrency limit.
-
-    Without one, a flood of requests would open a database connection for each webhook.
-    """
+    """Production needs a concurrency limit. Otherwise, a flood of webhooks could open one database connection each."""
     (assertion,) = template["Rules"]["ProductionBoundsItsConnections"]["Assertions"]
     assert assertion["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "ReservedWebhook"}, 0]}]}
 

@@ -62,7 +62,7 @@ def test_the_layer_fits_the_functions(functions, of_type):
 
 
 def test_the_functions_environment_has_no_secret_value(functions, values):
-    """A secret variable contains the ARN of its secret, and CloudFormation resolves no secret value."""
+    """A function's secret variable contains the secret's ARN, and CloudFormation resolves no secret value."""
     for function in functions.values():
         named = function["Environment"]["Variables"]
         variables = {name: value for name, value in named.items() if value != {"Ref": "AWS::NoValue"}}
@@ -112,7 +112,7 @@ def test_the_template_s_defaults_equal_the_code_s_defaults(template):
 
 
 def test_the_publishing_loop_ends_60_seconds_before_the_function(template, functions):
-    """The publishing loop ends 60 seconds before the function. Events in flight therefore survive a leader change."""
+    """The publishing loop ends 60 seconds before its function does, so events in flight survive a leader change."""
     assert functions["PublishOutboxFunction"]["Timeout"] - template["Parameters"]["LoopSeconds"]["MaxValue"] >= 60
 
 
@@ -193,7 +193,7 @@ def test_the_processor_s_role_allows_exactly_the_topics_of_the_code(of_type, val
     ],
 )
 def test_a_function_s_permissions_exist_before_its_first_run(template, function, ways):
-    """A function is created after its network rules, and its role has all permissions from the start."""
+    """A function is created after its network rules, and the function's role has all permissions from the start."""
     resource = template["Resources"][function]
     assert set(resource["DependsOn"]) == ways
     schedules = {

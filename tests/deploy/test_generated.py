@@ -13,7 +13,7 @@ def test_the_generated_template_is_current(generate):
 
 
 def test_the_generated_template_is_plain_cloudformation(template):
-    """The generated template needs neither the SAM transform nor the permission to use it."""
+    """The generated template needs neither the SAM transform nor a permission to use it."""
     assert "Transform" not in template
     assert [one["Type"] for one in template["Resources"].values() if "Serverless" in one["Type"]] == []
 

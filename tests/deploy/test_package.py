@@ -77,7 +77,7 @@ def interpreter():
 
 @pytest.fixture(scope="session")
 def python():
-    """Return the path of a Python interpreter of the Lambda runtime's version."""
+    """Return the path of a Python interpreter with the Lambda runtime's version."""
     found = interpreter()
     if found is not None:
         return found
@@ -153,7 +153,7 @@ def test_two_builds_of_the_same_sources_have_the_same_bytes(built, contents):
 
 
 def test_names_in_the_zips_are_sorted_and_times_are_fixed(built):
-    """A zip's bytes do not depend on the time, the machine or the user of the build."""
+    """A zip's bytes do not depend on the time, the machine or the user that built it."""
     for artifacts in built.values():
         for made in artifacts.values():
             with zipfile.ZipFile(made.path) as archive:

@@ -116,7 +116,7 @@ def test_the_template_and_the_code_accept_the_same_list_of_brokers(template, val
 
 
 def test_every_function_but_the_publisher_and_the_cleanup_can_give_its_connection_back(template, functions):
-    """KeepConnections becomes the variable PAYCTL_DB_POOL of each function that can connect through RDS Proxy."""
+    """KeepConnections becomes the PAYCTL_DB_POOL variable of each function that can connect through RDS Proxy."""
     given = {name for name, one in functions.items() if "PAYCTL_DB_POOL" in one["Environment"]["Variables"]}
     assert given == {"WebhookFunction", "WatchPaymentsFunction", "ReconcilePaymentsFunction"}
     assert template["Parameters"]["KeepConnections"]["Default"] == "true"
@@ -130,7 +130,7 @@ def test_every_arn_has_a_pattern(template):
 
 
 def test_a_private_authority_reaches_the_kafka_client(functions):
-    """KafkaCaFile becomes the variable KAFKA_CA_FILE of the publisher's function.
+    """KafkaCaFile becomes the KAFKA_CA_FILE variable of the publisher's function.
 
     If KafkaCaFile is empty, the variable is not set.
     """

@@ -1,4 +1,4 @@
-"""Test that the template's scheduled repair is off by default, runs once at a time, and has its own security group."""
+"""Test that the template's scheduled repair is off by default, runs once at a time, and has a security group."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CONDITION = "ReconcilesPayments"
 
 
 def test_nothing_of_the_scheduled_repair_is_there_by_default(template):
-    """Each resource of the scheduled repair, and each reference to one, depends on the condition ReconcilesPayments."""
+    """Each resource of the scheduled repair, and each reference to one, depends on the ReconcilesPayments condition."""
     assert template["Parameters"]["ReconcilePayments"]["Default"] == "false"
     assert template["Conditions"][CONDITION] == {"Fn::Equals": [{"Ref": "ReconcilePayments"}, "true"]}
     own = {name for name, one in template["Resources"].items() if one.get("Condition") == CONDITION}
@@ -44,7 +44,10 @@ def test_the_scheduled_repair_needs_its_secrets_and_a_way_out(template):
 
 
 def test_the_scheduled_repair_runs_once_at_a_time_and_alone_has_a_way_out(functions):
-    """Only `reconcile-payments` has the security group for the gateways. It can also run in other subnets."""
+    """Only the `reconcile-payments` function has the security group that reaches the gateways.
+
+    It can also run in other subnets.
+    """
     function = functions["ReconcilePaymentsFunction"]
     assert function["ReservedConcurrentExecutions"] == 1
     assert function["VpcConfig"]["SubnetIds"]["Fn::If"] == [

@@ -144,7 +144,7 @@ def test_the_layers_of_earlier_releases_survive(changes):
 def test_a_changed_tag_publishes_no_version(checkout, way):
     """A changed tag does not change the release, because a tag is not a function setting.
 
-    A changed parameter changes the release.
+    A changed parameter does change it.
     """
     before = release(checkout, way)
     checkout.edit("deploy/samconfig.toml", '"environment=dev"]', '"environment=dev", "team=payments"]')
@@ -167,10 +167,7 @@ def test_both_tools_deploy_the_same_release_and_parameters(checkout):
 
 
 def test_a_parameter_that_is_removed_from_the_file_gets_its_default(checkout):
-    """The script passes every parameter to CloudFormation.
-
-    Otherwise CloudFormation would keep a removed one's old value.
-    """
+    """The deployment passes every parameter, because CloudFormation would keep the old value of a missing parameter."""
     before = checkout.given("prod")
     checkout.edit("deploy/samconfig.toml", '  "WebhookProvisioned=2",\n', "")
     after = checkout.given("prod")
@@ -228,7 +225,7 @@ def test_a_build_for_another_architecture_is_not_deployed(checkout, machine, nam
 
 
 def test_a_command_that_fails_ends_the_deployment(checkout):
-    """If an upload fails, the deployment script does not deploy."""
+    """If the upload fails, the deployment script does not deploy."""
     folder = checkout.folder / "bin"
     folder.mkdir()
     (folder / "aws").write_text('#!/bin/sh\necho "called $2" >&2\nexit 3\n')

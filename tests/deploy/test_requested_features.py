@@ -19,7 +19,7 @@ def test_vnpay_has_a_route_and_its_keys(of_type, functions):
 
 
 def test_dead_letter_queues_keep_messages_for_14_days(template, of_type, statements):
-    """Both dead-letter queues are encrypted and survive the stack.
+    """Both dead-letter queues keep messages for 14 days, are encrypted, and survive the stack.
 
     Only the expected roles can send messages to them.
     """
@@ -139,13 +139,13 @@ def where(root):
 
 @pytest.mark.parametrize("feature", ASKED_FOR)
 def test_the_deployment_page_names_the_place_of_each_feature(where, feature):
-    """The table "What is where" in docs/deploy.md names a place for each requested feature."""
+    """The "What is where" table in docs/deploy.md names a place for each requested feature."""
     (place,) = [place for name, place in where.items() if feature in name]
     assert re.search(r"\]\([^)]+\)|`[A-Za-z-]+`", place)
 
 
 def test_the_sections_that_the_deployment_page_links_to_exist(root, where):
-    """Each section that the feature table links to exists."""
+    """Each section that the feature table in docs/deploy.md links to exists."""
     for page, anchor in re.findall(r"\]\(([a-z-]*(?:\.md)?)#([a-z0-9-]+)\)", "".join(where.values())):
         text = (root / "docs" / (page or "deploy.md")).read_text("utf-8")
         headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)

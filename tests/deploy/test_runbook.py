@@ -36,7 +36,7 @@ def test_every_alarm_and_message_is_in_the_runbook(sections, name):
 
 
 def test_the_runbook_marks_exactly_the_alarms_that_page(sections):
-    """The runbook marks exactly those alarms that page an operator in the template."""
+    """The runbook marks exactly those alarms that, according to the template, page an operator."""
     marked = {name for name, words in sections.items() if words.startswith("●")}
     assert marked == set(PAGING)
 

@@ -1,6 +1,6 @@
 """Test that the settings of `payctl demo --keep` reach a container of `sam local`, but no deployed function.
 
-The tests ask SAM CLI's own classes which variables a container would get. They start no container.
+The tests ask SAM CLI's own classes which variables a container would get. These tests start no container.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def written(file, root, **environ):
 def made(root, tools, tmp_path_factory):
     """Return ``made(DATABASE_URL)``.
 
-    The function runs the documented command and returns its file, its output, and SAM's result.
+    The function runs the documented command and returns the settings file, the output, and SAM's result.
     """
     if not PYTHON.exists():
         missing("the environment of AWS's runtime is missing: make functions")
@@ -124,7 +124,7 @@ def test_the_settings_for_sam_need_a_database_on_this_machine(root, tmp_path):
 
 
 def test_the_webhook_settles_a_payment_with_the_environment_of_its_container(made, database_url, engine):
-    """The webhook accepts a callback in AWS's runtime with exactly its container's variables."""
+    """In AWS's runtime and with exactly its container's variables, the webhook function accepts a callback."""
     _, _, found = made(database_url)
     shop = Shop(engine)
     shop.known()

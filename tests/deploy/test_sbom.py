@@ -28,7 +28,7 @@ METADATA = "Metadata-Version: 2.4\nName: {}\nVersion: {}\n{}\n"
 
 @pytest.fixture(scope="module")
 def valid(sbom_python):
-    """Return ``valid(document, ...)``, which returns for each document whether it is valid against CycloneDX 1.6."""
+    """Return ``valid(document, ...)``, which says for each document whether it is valid against CycloneDX 1.6."""
 
     def ask(*documents):
         command = [sbom_python, "-c", VALIDATE]
@@ -121,5 +121,8 @@ def test_the_sbom_of_a_folder_lists_its_packages_and_licences(make_sbom, folder,
     ],
 )
 def test_a_licence_is_an_expression_else_an_identifier_else_a_name(declared, shown):
-    """The list shows the most precise licence declaration, in the order expression, identifier, name."""
+    """The licence list shows a package's licence expression.
+
+    Without one, it shows the identifier or, failing that, the name.
+    """
     assert licence_of({"licenses": declared}) == shown

@@ -139,12 +139,12 @@ def test_code_signing_and_encryption_keys_are_parameters(functions, of_type):
 
 
 def test_no_template_parameter_is_a_secret_value(template):
-    """The template has no parameter for a secret value."""
+    """No template parameter holds a secret value."""
     named = [name for name in template["Parameters"] if re.search("Password|Secret|Key|Token", name)]
     assert [name for name in named if not name.endswith(("Arn", "CodeKey", "LayerKey"))] == []
     assert not any("NoEcho" in parameter for parameter in template["Parameters"].values())
 
 
 def test_the_stack_s_outputs_show_no_secret(template):
-    """No output contains a secret, because many people can read outputs."""
+    """No stack output contains a secret, because many people can read outputs."""
     assert not re.search("Secret|Password", json.dumps(template["Outputs"]))

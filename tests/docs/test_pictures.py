@@ -46,7 +46,7 @@ def test_every_command_of_the_page_prints_what_the_page_shows(page, payctl_path)
     ],
 )
 def test_only_ids_and_times_may_differ_between_two_runs(one, other, same):
-    """The page comparison masks only the parts that can differ between two runs, such as ids and times."""
+    """The comparison with a page masks only the parts that can differ between two runs, such as ids and times."""
     assert (PICTURES.masked(one) == PICTURES.masked(other)) is same
 
 
@@ -74,7 +74,7 @@ def test_an_excerpt_that_the_command_no_longer_prints_is_an_error():
 
 
 def test_pictures_load_nothing_from_elsewhere():
-    """Each picture has a light and a dark version, and contains no URL except the SVG namespace."""
+    """Each picture has a light and a dark version, and contains no URL except that of the SVG namespace."""
     names = {f"{picture.name}-{theme}.svg" for picture in PICTURES.TAKEN for theme in PICTURES.THEMES}
     files = {path.name: path.read_text("utf-8") for path in PICTURES.PICTURES.iterdir()}
     assert set(files) == names

@@ -53,7 +53,7 @@ def test_the_installation_of_the_readme_gives_a_working_payctl(tmp_path):
 
 @pytest.mark.parametrize(("command", "file"), PICTURES.RUN_ELSEWHERE.items())
 def test_a_command_that_does_not_run_here_runs_elsewhere(command, file):
-    """If a page's command is not run along with the page, the listed test file tests the command."""
+    """If a page's command is not run with the page, the test file that is listed for it tests the command."""
     assert any(command in page.read_text("utf-8") for page in PICTURES.PAGES)
     assert (ROOT / file).resolve() == Path(__file__).resolve() or command in (ROOT / file).read_text("utf-8")
 
@@ -83,5 +83,5 @@ def test_ci_stops_the_tests_after_the_minutes_that_the_readme_names():
 
 
 def test_the_readme_is_short():
-    """The README has at most 160 lines. Longer text belongs on a page in docs."""
+    """The README has at most 160 lines. Any longer text belongs on a page in docs."""
     assert len(README.splitlines()) <= 160

@@ -1,4 +1,4 @@
-"""Test the documentation site in a real browser. `make docs` builds the site in the same way."""
+"""Test the documentation site in a real browser. The tests build the site as `make docs` does."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_every_page_in_the_navigation_exists():
 def test_a_page_that_leads_nowhere_stops_the_build(draft, page, text, complaint):
     """The builder stops at a broken link, a broken anchor, or a page that is not in the navigation.
 
-    Its error names the cause.
+    The error names the cause.
     """
     file = draft / page
     before = file.read_text("utf-8") if file.exists() else None
@@ -148,7 +148,7 @@ def address(site):
 def opened(browser, address):
     """Yield ``opened(path, scheme)``, which opens a page in a browser.
 
-    If the page requests another host, the test fails.
+    If the page sends a request to another host, the test fails.
     """
     asked, errors, contexts = [], [], []
 
@@ -200,7 +200,7 @@ def test_the_site_follows_the_reader_s_light_and_dark_colours(opened):
 
 
 def test_a_page_fits_a_phone(opened):
-    """On a narrow screen, a page does not scroll sideways. Only wide tables and code blocks do."""
+    """On a narrow screen, only wide tables and code blocks scroll sideways. The page itself does not."""
     page = opened("reference/environment.html")
     page.set_viewport_size({"width": 400, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth <= 400")

@@ -19,7 +19,7 @@ VARIES = re.compile(r"[0-9.]+ (?:ms|s|min)(?: ago)?\b|just now")
 
 @pytest.fixture
 def world(payctl_path):
-    """Yield the environment variables of a reader's shell, with `payctl demo --keep` running."""
+    """Run `payctl demo --keep`, and yield the environment variables of a reader's shell."""
     environ = {"PATH": payctl_path, "HOME": os.environ.get("HOME", "/")}
     command = ["payctl", "demo", "--keep", "-o", "json"]
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as demo:

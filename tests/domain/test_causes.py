@@ -138,7 +138,7 @@ def test_every_dead_or_overdue_event_has_a_cause(waiting, publishers, slot, brok
     ],
 )
 def test_a_cause_names_the_process_and_the_time(evidence, words):
-    """The sentence about a cause names the event ids, the process, the process's application and the time."""
+    """The sentence about a cause names the event ids, the process, its application and the time."""
     assert words in " | ".join(cause.fact for cause in causes(evidence, ANSWERED))
 
 
@@ -242,7 +242,7 @@ def test_no_release_is_advised_if_an_event_could_overtake_a_success():
     ],
 )  # fmt: skip
 def test_an_event_that_waits_for_seconds_shows_that_no_publisher_is_working(evidence, words, expected):
-    """The sentence names the last publisher's activity.
+    """If an event waits, the sentence names the publisher's last activity.
 
     A publisher that was seen recently might be between two runs.
     """
@@ -266,7 +266,7 @@ def test_no_publisher_is_missed_without_an_event_to_send(evidence):
 
 
 def test_a_young_event_has_no_cause_yet():
-    """Only an overdue event has a cause, because a scheduled publisher might be between two runs."""
+    """An event has a cause only if it is overdue, because a scheduled publisher might be between two runs."""
     assert causes(seen(YOUNG, publishers=[GONE]), ANSWERED) == ()
 
 
@@ -401,7 +401,7 @@ def test_a_backlog_is_overtaken_if_a_newer_event_was_sent():
 
 
 def test_the_largest_message_with_its_envelope_is_not_too_large():
-    """A payload of 998,000 bytes can be replayed after the broker's limit is raised.
+    """An event with a payload of 998,000 bytes can be replayed after the broker's limit is raised.
 
     A larger payload cannot be sent.
     """
@@ -416,7 +416,7 @@ def test_the_largest_message_with_its_envelope_is_not_too_large():
 
 
 def test_dead_events_of_other_errors_are_counted_apart():
-    """The database names only the largest groups of dead events. All remaining groups count as one cause."""
+    """The evidence names only the largest groups of dead events. All remaining groups count as one cause."""
     first, rest = causes(seen(dead=5, dead_groups=[TOO_LARGE._replace(events=2)]), ANSWERED)
     assert (first.events, rest.events, rest.fact) == (2, 3, "3 more dead events with other errors")
 

@@ -57,7 +57,7 @@ def test_an_unknown_event_type_has_no_topic(event_type):
 
 
 def test_an_event_s_position_is_its_instant_and_then_its_id():
-    """Events with the same instant are ordered by id. START is before every event."""
+    """Events with the same instant are ordered by id. The position START is before every event."""
     assert ROW.position == (datetime(2026, 1, 1), "event-id")  # noqa: DTZ001
     assert (datetime(1970, 1, 1), "") == START  # noqa: DTZ001
 
@@ -65,7 +65,7 @@ def test_an_event_s_position_is_its_instant_and_then_its_id():
 def test_a_message_has_at_most_a_million_bytes():
     """A message has at most a million bytes, including 2,000 for the key and the headers.
 
-    The broker's default is larger.
+    The broker's default limit is larger.
     """
     assert (LARGEST_MESSAGE, ENVELOPE) == (1_000_000, 2_000)
 

@@ -47,12 +47,12 @@ TABLE = [
 
 @pytest.mark.parametrize(("status", "outcome", "verdict"), TABLE)
 def test_settle_decides_every_state_with_every_outcome(status, outcome, verdict):
-    """A success completes a payment in any state. Nothing changes a completed payment."""
+    """A success completes a payment in any state. No outcome changes a completed payment."""
     assert settle(replace(PAYMENT, status=status), replace(CALLBACK, outcome=outcome), NOW) == verdict
 
 
 def test_the_table_of_states_and_outcomes_is_complete():
-    """TABLE in this file has a row for each combination of status and outcome."""
+    """TABLE in this test file has a row for each combination of status and outcome."""
     outcomes = set(Outcome) - {Outcome.IGNORED}
     assert {(status, outcome) for status, outcome, _ in TABLE} == {(s, o) for s in PaymentStatus for o in outcomes}
 
@@ -94,20 +94,20 @@ def test_a_payment_with_an_unknown_status_is_not_changed(status, outcome):
 
 @pytest.mark.parametrize("status", list(PaymentStatus))
 def test_status_of_returns_every_known_status(status):
-    """For every known status in the database, `status_of` returns the status with the same value."""
+    """`status_of` returns the matching status for every known value in the database."""
     assert status_of(status.value) is status
 
 
 @pytest.mark.parametrize("ahead", [timedelta(0), timedelta(milliseconds=1), timedelta(hours=7), timedelta(days=400)])
 @pytest.mark.parametrize("field", ["failed_at", "cancelled_at"])
 def test_a_transition_is_later_than_every_earlier_one(field, ahead):
-    """A new transition is at least one millisecond later than the previous one, even if the clock is behind."""
+    """A new transition is at least one millisecond later than a payment's previous one, even if the clock is behind."""
     payment = replace(PAYMENT, status=FAILED, **{field: NOW + ahead})
     assert settle(payment, CALLBACK, NOW).at == NOW + ahead + timedelta(milliseconds=1)
 
 
 def test_a_transition_is_later_than_the_latest_of_several_instants():
-    """If a row has failedAt and cancelledAt, a new transition is later than both."""
+    """If a payment has failedAt and cancelledAt, a new transition is later than both times."""
     payment = replace(PAYMENT, status=CANCELLED, failed_at=NOW + timedelta(hours=2), cancelled_at=NOW)
     assert settle(payment, CALLBACK, NOW).at == NOW + timedelta(hours=2, milliseconds=1)
 

@@ -43,7 +43,7 @@ def test_the_event_s_own_fault_is_counted(count, limit):
 
 @given(counts, limits)
 def test_a_permanent_fault_makes_the_event_dead_at_once(count, limit):
-    """A permanent fault raises the retry count to the limit, and always above the old count."""
+    """A permanent fault raises an event's retry count to the limit, or by one if the count is already at the limit."""
     after = retry_count_after(Fault.PERMANENT, count, limit)
     assert after >= limit
     assert after > count
@@ -58,7 +58,10 @@ def test_an_error_text_is_one_line_of_at_most_500_characters(code, reason):
 
 
 def test_a_permanent_fault_counts_as_one_if_no_retry_was_left():
-    """After a permanent fault, the retry count equals the limit. A count at or above the limit rises by one."""
+    """If a permanent fault finds a retry count below the limit, it sets the count to the limit.
+
+    Otherwise, it adds one.
+    """
     assert [retry_count_after(Fault.PERMANENT, count, 5) for count in (0, 4, 5, 7)] == [5, 5, 6, 8]
 
 

@@ -1,4 +1,7 @@
-"""Run normal work during a fault: a publisher, and customers whose gateways repeat each call until payctl replies."""
+"""Run normal work during a fault. Customers pay and publishers publish.
+
+The customers' gateways repeat each call until payctl replies.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,7 @@ AGAIN_AFTER = 0.05
 
 @dataclass
 class Business:
-    """Payments, their callbacks, and the replies to the gateways. All of these use ``engine``."""
+    """Payments, their callbacks, and the replies to the gateways. ``engine`` is the database engine for all of them."""
 
     engine: Engine
     bootstrap: str
@@ -82,7 +85,7 @@ class Business:
         return made
 
     def call_again(self) -> None:
-        """Let the gateways call again for every payment without a reply."""
+        """Let the gateways call again for every payment whose callback has no reply."""
         for payment in self.payments:
             if payment.id not in self.reported:
                 assert self._called(callback(payment)), self.failures[-1]

@@ -64,8 +64,8 @@ class Shop:
     def points(self, begin: Callable[[int], Command]) -> Iterator[tuple[int, Command]]:
         """Kill a command at its first point, then at its second, and so on.
 
-        Yield the number and the command after each kill. ``begin`` prepares the database and returns the command. The
-        last run ends before it reaches its point.
+        After each kill, yield the number of the point and the command. ``begin`` prepares the database and returns the
+        command. The last run ends before it reaches its point.
         """
         for number in range(1, LAST_POINT):
             command = begin(number)

@@ -24,7 +24,7 @@ TOPICS = ("payment.completed", "payment.failed", "payment.cancelled")
 ANSWER = ("-y", "--reason", "a test", "-o", "json")
 VIETNAM = timezone(timedelta(hours=7))
 CLOCKS = [("+1d", "UTC"), ("-1d", "Asia/Ho_Chi_Minh"), ("@2026-11-01 01:59:59", "America/New_York")]
-"""Offsets of the machine's clock and its time zones.
+"""Pairs of an offset of the machine's clock and a time zone.
 
 The last entry is one second before New York's clocks go back an hour.
 """
@@ -119,7 +119,7 @@ def test_a_wrong_clock_changes_no_instant_and_no_decision(elsewhere, clock, offs
 
 
 def test_a_publisher_survives_every_jump_of_its_clock(elsewhere, clock, mock_kafka):
-    """The publisher still sends each event when its clock jumps back and ahead by a day."""
+    """The publisher still sends each event after its clock jumps back or ahead by a day."""
     shop = elsewhere
     environment = {**shop.environment, "KAFKA_BROKERS": mock_kafka.bootstrap}
     publisher = subprocess.Popen(

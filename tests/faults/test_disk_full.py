@@ -66,7 +66,7 @@ def small_server(disk):
 
 
 def until_it_fails(engine, sql):
-    """Repeat a statement until the server has no disk space for it."""
+    """Repeat a statement until the server has no disk space left for it."""
     with suppress(DBAPIError), engine.connect() as connection:
         while True:
             connection.exec_driver_sql(sql)
@@ -129,7 +129,7 @@ def test_a_full_disk_of_the_broker_loses_nothing(engine, disk):
 
 @pytest.mark.postgres
 def test_a_full_disk_of_an_archive_deletes_nothing(shop, disk):
-    """On a full disk, the cleanup deletes nothing, exits with 4, and says what to do.
+    """If the archive's disk is full, the cleanup deletes nothing, exits with 4, and says what to do.
 
     Once there is enough space, the cleanup archives and deletes the events.
     """

@@ -41,9 +41,9 @@ def runs_of(shop):
 
 @pytest.mark.parametrize(("scenario", "ends"), [(Scenario.PAID, "COMPLETED"), (Scenario.WRONG_AMOUNT, "PENDING")])
 def test_a_callback_is_processed_once_whatever_kills_its_process(shop, scenario, ends):
-    """After a kill at any point, a callback is stored completely or not at all.
+    """If the process is killed at any point, its callback is stored completely or not at all.
 
-    When the gateway calls again, the callback is settled.
+    When the gateway calls again, payctl settles the payment.
     """
     sent, reported = {}, {}
 
@@ -149,7 +149,7 @@ def test_a_resumed_replay_that_is_killed_at_any_point_can_be_resumed_again(shop)
 def test_reconcile_payments_that_is_killed_at_any_point_settles_each_payment_once(shop):
     """After a kill, settled payments stay settled, with one event each.
 
-    The next run queries the gateways about the rest.
+    The next run queries the gateways about the remaining payments.
     """
     sent, reported = {}, {}
     with serving(Gateways()) as gateways:

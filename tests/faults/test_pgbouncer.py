@@ -66,7 +66,7 @@ def test_callbacks_and_publishers_share_few_connections(shop, pooler, mock_kafka
 
 
 def test_a_second_publisher_of_a_shard_is_kept_out(shop, pooler, mock_kafka):
-    """A publisher's advisory locks work through PgBouncer, because the locks belong to a transaction."""
+    """A publisher's advisory locks work through PgBouncer, because each lock belongs to a transaction."""
     engine = engine_of(pooler(4).url)
     with shop.engine.begin() as connection:
         insert_events(connection, 2)
@@ -81,7 +81,7 @@ def test_a_second_publisher_of_a_shard_is_kept_out(shop, pooler, mock_kafka):
 
 
 def test_the_commands_work_through_the_pooler(shop, pooler):
-    """Commands that read data, commands that change data, and migrations work without their own database session."""
+    """Commands that read or change data and migrations work through PgBouncer without their own database session."""
     with shop.engine.begin() as connection:
         insert_events(connection, 3, state="dead")
         insert_events(connection, 3, state="published", age=timedelta(days=9))
@@ -101,7 +101,7 @@ def test_the_pooler_refuses_options_of_the_url_and_the_error_says_so(pooler):
 
 
 def test_the_limits_of_each_transaction_hold_where_startup_options_are_ignored(pooler):
-    """If startup options are ignored, each transaction still has its time limits, because payctl sets them itself."""
+    """Even if startup options are ignored, each transaction has its time limits, because payctl sets them itself."""
     engine = engine_of(f"{pooler(2, ignore_startup_parameters='options').url}?options=-c%20statement_timeout%3D1")
     with transaction(engine, Limits(statement=timedelta(seconds=7))) as connection:
         assert connection.exec_driver_sql("SHOW statement_timeout").scalar_one() == "7s"

@@ -63,7 +63,7 @@ def both(primary, standby):
 
 
 def caught_up(primary, standby):
-    """Wait until the standby has received everything that is committed on the primary."""
+    """Wait until the standby has received every commit from the primary."""
     now = execute(primary.url(), "SELECT pg_current_wal_lsn()::text")
     behind = f"SELECT pg_last_wal_replay_lsn() < '{now}'"
     wait_until(lambda: not standby.execute(behind), what="the standby has all of it", timeout=30)
@@ -81,7 +81,10 @@ def through_a_proxy(primary):
 
 
 def test_a_synchronous_standby_s_promotion_loses_no_event(pair, mock_kafka):
-    """Callbacks and the publisher find the promoted standby in the list of hosts. No acknowledged payment is lost."""
+    """If a synchronous standby is promoted, callbacks and the publisher find it in the list of hosts.
+
+    No acknowledged payment is lost.
+    """
     primary, standby = pair
     synchronous(primary)
     engine = engine_of(both(primary, standby))
@@ -99,7 +102,9 @@ def test_a_synchronous_standby_s_promotion_loses_no_event(pair, mock_kafka):
 
 
 def test_reconcile_repairs_what_an_asynchronous_standby_had_not_received(pair, mock_kafka):
-    """After a failover, lost payments are PENDING again. Reconcile settles them, and each gets a new event.
+    """If a failover loses settled payments, they are PENDING again.
+
+    Reconcile settles these payments, and each gets a new event.
 
     Kafka then contains two events for each payment. One is the event that the failover lost, and the other has a new
     id.

@@ -65,7 +65,7 @@ def main() -> int:
 
 
 def repeat(path: Path) -> int:
-    """Check one input again without the fuzzer. An error of the check is raised unchanged."""
+    """Check one input again without the fuzzer. If the check raises an error, raise the error unchanged."""
     TARGETS[path.resolve().parent.name].load()(path.read_bytes())
     sys.stdout.write("nothing wrong\n")
     return 0

@@ -32,7 +32,7 @@ _LARGEST_AMOUNT = 10**15
 
 
 class NoDatabase:
-    """An engine that fails the check, because a refused callback must not use the database."""
+    """A replacement for the engine that fails the check if it is used. A refused callback must not use the database."""
 
     def __getattr__(self, name: str) -> object:
         message = f"a refused callback reached SQL: {name}"

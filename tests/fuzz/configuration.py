@@ -1,4 +1,4 @@
-"""Check the configuration, which is environment variables, DATABASE_URL and the profiles file."""
+"""Check the configuration from environment variables, DATABASE_URL and the profiles file."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ _LARGEST_PIECE = 1_000_000
 
 
 class Course:
-    """A run of some targets. Each target first gets a few inputs. After that, faster targets get more inputs."""
+    """A run of several targets. Each target first gets a few inputs. After that, faster targets get more inputs."""
 
     def __init__(self, names: Sequence[str], inputs: int, least: int, seed: int, workers: int) -> None:
         self._names = names

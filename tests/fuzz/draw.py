@@ -1,6 +1,6 @@
 """Read values from the bytes of one input.
 
-The same bytes always give the same values, with and without a fuzzer. The byte FF ends a string. This byte never occurs
+The same bytes always yield the same values, with or without a fuzzer. The byte FF ends a string. This byte never occurs
 in UTF-8, so an input stays readable. A fuzzer can insert and delete text without changing the other values.
 """
 
@@ -13,13 +13,13 @@ T = TypeVar("T")
 
 END, TIMES = b"\xff", b"\xfe"
 LARGEST = 70_000
-"""The length, in bytes, of the largest string. It is above every limit on a callback's size."""
+"""The length, in bytes, of the largest string. This length is above every limit on a callback's size."""
 
 _DEEPEST = 4
 
 
 def expanded(data: bytes, largest: int = LARGEST) -> bytes:
-    """Return the bytes, with the part before ``TIMES`` repeated.
+    """Return the bytes. If they contain ``TIMES``, repeat the part before it.
 
     If the byte after ``TIMES`` is *n*, the part appears *n* x *n* times. A short input can therefore become a large
     string.

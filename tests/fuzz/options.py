@@ -1,4 +1,4 @@
-"""Check an operator's input, which is times, durations, zones, selectors, and the fields of a simulated callback."""
+"""Check an operator's input for times, durations, zones, selectors, and the fields of a simulated callback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Check the guarantees for every input."""
+"""Check the guarantees that hold for every input."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PASSWORD = CANARIES.letters("PASSWORD", 18)
 """A password that no input contains."""
 
 SECRET = CANARIES.letters("SECRET", 18)
-"""A secret that inputs may contain. The secret is one of each target's words, so the fuzzer can put it anywhere."""
+"""A secret that inputs can contain. The secret is one of each target's words, so the fuzzer can put it anywhere."""
 
 _LIKE_A_CANARY = re.compile("[GHJKMNPQRSTVWXZghjkmnpqrstvwxz]{6}")
 OWN_COLOUR = re.compile(r"\x1b\[[0-9;]*m")

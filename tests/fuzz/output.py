@@ -38,7 +38,7 @@ _KINDS = (OUTBOX, PAYMENTS, RECEIPTS)
 _NARROWEST = 40
 _LONGEST = 1500
 _SHORTEST_ALONE = 30
-"""The width, in columns, that folding leaves for indented text. A longer word might not fit."""
+"""The smallest width, in columns, that folding leaves for indented text. A longer word might not fit."""
 
 csv.field_size_limit(10**7)
 
@@ -54,7 +54,7 @@ def columns(number: int) -> Iterator[None]:
 
 
 def surface_in(draw: Draw) -> Surface:
-    """Return an output stream of some kind."""
+    """Return an output stream of the kind that the input selects."""
     number = draw.byte()
     return Surface(terminal=not number & 1, colour=bool(number & 2), unicode=not number & 4)
 

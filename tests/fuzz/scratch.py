@@ -1,4 +1,4 @@
-"""A file in memory for inputs that payctl reads from a file."""
+"""An in-memory file for inputs that payctl reads from a file."""
 
 from __future__ import annotations
 

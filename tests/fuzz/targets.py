@@ -44,7 +44,7 @@ class Target:
     module: str
     function: str
     given: str
-    """The description of the input, for the page."""
+    """The description of the input, which the page shows."""
     words: tuple[str, ...] = ()
     longest: int = 2048
     """The length, in bytes, of the longest input. A repeated part makes the expanded string longer."""
@@ -80,7 +80,7 @@ TARGETS = {
 
 
 def words(target: Target) -> list[bytes]:
-    """Return a target's own words and the words that every target has."""
+    """Return a target's own words and the words that all targets share."""
     from tests.fuzz.oracle import SECRET  # noqa: PLC0415 - the list of targets does not need payctl
 
     own = target.words + (_JSON if target.words is _SIGNED or target.module == "files" else ())

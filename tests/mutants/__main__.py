@@ -1,6 +1,6 @@
 """Change the code in small ways, one at a time, and report the changes that no test notices.
 
-Results are kept in build/mutants, so a later run continues from there.
+The results are kept in build/mutants, so a later run continues where an earlier one ended.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build" / "mutants"
 RESULTS = BUILD / "results.jsonl"
 Todo = tuple[Mutant, str, str, Result]
-"""A mutant, the file's text without and with the change, and the result so far."""
+"""A mutant, the file's text before and after the change, and the result so far."""
 
 
 def arguments() -> argparse.Namespace:

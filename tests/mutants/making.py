@@ -57,7 +57,7 @@ class Mutant:
 
     @property
     def id(self) -> str:
-        """The mutant's name, which does not change when other functions in the file change."""
+        """The mutant's name, which stays the same when other functions in the file change."""
         return f"{self.file}:{self.where}"
 
 
@@ -72,7 +72,7 @@ class Change:
 
 @cache
 def operators(*, sql: bool) -> dict[str, Operator]:
-    """Return a room's operators by name."""
+    """Return the mutation operators for a room, by name."""
     if sql:
         return {"ChangeSql": ChangeSql()}
     provider = OperatorProvider()

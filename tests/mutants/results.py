@@ -1,4 +1,4 @@
-"""Store the results, and read which mutants are equal to the code."""
+"""Store the results, and read the list of mutants that are equal to the code."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def keep(file: Path, result: Result) -> None:
 
 
 def equal_ones() -> dict[tuple[str, str, str], str]:
-    """Return, by file and lines, why no test can notice each change that equals the code."""
+    """Return the changes that are equal to the code, by file and lines, each with the reason."""
     entries = tomllib.loads(EQUAL.read_text("utf-8")).get("equal", [])
     return {(one["file"], one["was"], became): one["why"] for one in entries for became in _several(one["became"])}
 

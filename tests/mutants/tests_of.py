@@ -37,7 +37,7 @@ class Test:
 
     @property
     def folder(self) -> str:
-        """The path of the test's folder. One pytest process runs the tests of one folder."""
+        """The path of the test's folder. One pytest process runs the tests in one folder."""
         return self.file.rpartition("/")[0]
 
 
@@ -79,7 +79,7 @@ class Map:
         return _within(chosen, budget * (_MORE_IF_SHARED if mutant.shared else 1))
 
     def _that_name(self, line: str) -> list[Test]:
-        """Return the tests that contain the name at the start of a line, such as a constant's or a field's."""
+        """Return the tests whose text contains the name at the start of a line, such as the name of a constant."""
         name = re.match(r"\w{4,}", line)
         if name is None:
             return []
@@ -101,7 +101,7 @@ Only a single test might notice a change to such code.
 
 @cache
 def _texts(file: Path) -> dict[str, str]:
-    """Return the text of each test function in a file, by name."""
+    """Return the source text of each test function in a file, by name."""
     parts = re.split(r"^def (test_\w+)", file.read_text("utf-8"), flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 

@@ -43,8 +43,8 @@ class Worker:
     def noticed_by(self, file: str, source: str, tests: Sequence[Test]) -> str | None:
         """Return the test that notices a mutant, or None.
 
-        After a slow test fails or a test times out, the tests must pass without the mutant. Otherwise, the machine's
-        load might be the cause.
+        If a slow test fails or a test times out, the machine's load might be the cause. The tests must therefore pass
+        without the mutant.
         """
         while True:
             steady = [test for test in tests if test.id not in self._unsteady]

@@ -1,4 +1,7 @@
-"""The test vectors, and a merchant with keys. The standard library computes the signatures, not the tested code."""
+"""The test vectors, and a merchant with keys.
+
+The standard library, not the code under test, computes the signatures.
+"""
 
 from __future__ import annotations
 

@@ -51,7 +51,10 @@ def accepted(merchant, text, signature):
 
 @pytest.mark.parametrize("description", CHOSEN_BY_THE_PAYER)
 def test_a_description_cannot_become_another_order(merchant, description):
-    """PayOS does not escape the payer's description. Even so, at most one reading of a callback settles a payment."""
+    """PayOS does not escape the payer's description.
+
+    Nevertheless, at most one reading of a callback settles a payment.
+    """
     genuine = merchant.payos(description=description)
     envelope = json.loads(genuine.body)
     assert len(accepted(merchant, payos.signed_text(envelope["data"]), envelope["signature"])) <= 1

@@ -41,5 +41,5 @@ def test_each_documented_code_of_momo_has_its_meaning(result, codes):
     ],
 )
 def test_vnpay_s_two_codes_are_read_together(response, status, outcome, because):
-    """The payment is paid only if VNPay's response code and transaction status are both 00."""
+    """A payment is paid only if VNPay's response code and transaction status are both 00."""
     assert vnpay_codes.meaning(response, status) == (outcome, because)

@@ -16,7 +16,7 @@ from ticketbottle_payctl.secret import Secret
 
 
 def codes(merchant, gateway, request, others=None, **keys):
-    """Return the codes of all hints."""
+    """Return the codes of all hints in an explanation."""
     explanation = explain(GATEWAYS[gateway], request, merchant.credentials(gateway, **keys), others=others or {})
     return {hint.code for hint in explanation.hints}
 
@@ -39,14 +39,14 @@ def test_a_genuine_callback_gets_no_hint(merchant, gateway):
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_a_signature_without_a_known_cause_gets_one_hint(merchant, gateway):
-    """If no known variant matches, the hint says that the content was changed or the key is wrong."""
+    """If no known variant of a signature matches, the hint says that the content was changed or the key is wrong."""
     request = signed_as(merchant, gateway, "something else entirely")
     assert codes(merchant, gateway, request) == {"no_variant"}
 
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_missing_keys_are_named_by_their_variable(merchant, gateway):
-    """If keys are missing, the hint names each variable that is not set."""
+    """If a gateway's keys are missing, the hint names each variable that is not set."""
     credentials = {field.name: () for field in GATEWAYS[gateway].fields}
     (hint,) = explain(GATEWAYS[gateway], getattr(merchant, gateway)(), credentials).hints
     needed = [field.env for field in GATEWAYS[gateway].fields if field.signs_callbacks]
@@ -103,14 +103,14 @@ def test_the_explanation_finds_the_key_of_another_profile(merchant, gateway):
 @pytest.mark.parametrize("around", ["{}\n", " {}", '"{}"', "'{}' \r\n"])
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_the_explanation_finds_a_key_with_extra_characters(merchant, gateway, around):
-    """The explanation finds a line break, a space or quotes around a key."""
+    """The explanation recognises a key that has a line break, a space or quotes around it."""
     own = SIGNING[gateway]
     value = merchant.credentials(gateway)[own][0].reveal()
     assert codes(merchant, gateway, getattr(merchant, gateway)(), **{own: (around.format(value),)}) == {"key_spaces"}
 
 
 def test_the_explanation_finds_an_access_key_with_a_line_break(merchant):
-    """The explanation finds a line break in MoMo's access key, because the key is part of the signed string."""
+    """The explanation recognises a line break in MoMo's access key, because the key is part of the signed string."""
     assert codes(merchant, "momo", merchant.momo(), access_key=("canary-momo-access\n",)) == {"access_key_spaces"}
 
 
@@ -207,7 +207,7 @@ def test_the_explanation_finds_a_right_signature_in_another_spelling(merchant, g
 
 @pytest.mark.parametrize("gateway", ["zalopay", "payos", "momo"])
 def test_the_explanation_says_that_the_signature_is_missing(merchant, gateway):
-    """If a request has no signature, the hint says that it is missing."""
+    """If a request has no signature, the hint says that the signature is missing."""
     assert "no_signature" in codes(merchant, gateway, presented(getattr(merchant, gateway)(), gateway, lambda _: None))
 
 
@@ -253,7 +253,7 @@ def test_a_terminal_of_an_older_vnpay_version_is_recognised_and_refused(merchant
     ],
 )
 def test_the_explanation_finds_a_body_that_was_changed_on_the_way(merchant, gateway, change, code):
-    """The explanation finds a byte order mark, another encoding, and JSON inside a JSON string."""
+    """The explanation recognises a body with a byte order mark or another encoding, and a body inside a JSON string."""
     request = getattr(merchant, gateway)(**{"description": "Vé"} if gateway == "payos" else {})
     assert code in codes(merchant, gateway, replace(request, body=change(request.body)))
 
@@ -275,7 +275,7 @@ def test_the_explanation_finds_text_that_was_read_as_latin_1(merchant):
     ],
 )
 def test_the_explanation_finds_a_query_that_was_changed_on_the_way(merchant, change, code):
-    """The explanation finds changes that happen when a query is copied from a browser, a page or a log."""
+    """The explanation recognises the changes that happen when a query is copied from a browser, a page or a log."""
     request = merchant.vnpay()
     assert code in codes(merchant, "vnpay", replace(request, query=change(request.query)))
 
@@ -290,7 +290,7 @@ TEXT_CHANGES = [
 @pytest.mark.parametrize("gateway", ["zalopay", "payos", "momo"])
 @pytest.mark.parametrize(("change", "code"), TEXT_CHANGES)
 def test_the_explanation_finds_characters_around_the_signed_text(merchant, gateway, change, code):
-    """The explanation finds a line break or a byte order mark that the sender signed but that did not arrive."""
+    """The explanation recognises a line break or byte order mark that the sender signed but did not send."""
     text = {
         "zalopay": merchant.dumps(merchant.zalopay_data),
         "payos": merchant.payos_text(merchant.payos_data),
@@ -300,7 +300,7 @@ def test_the_explanation_finds_characters_around_the_signed_text(merchant, gatew
 
 
 def test_the_explanation_finds_changed_line_ends(merchant):
-    """ZaloPay's data can contain line breaks. The explanation finds a change between LF and CR LF."""
+    """ZaloPay's data can contain line breaks. The explanation recognises a change between LF and CR LF."""
     data = merchant.dumps(merchant.zalopay_data).replace(",", ",\n")
     assert "line_ends" in codes(
         merchant, "zalopay", merchant.zalopay(data, mac=merchant.mac("zalopay", data.replace("\n", "\r\n")))

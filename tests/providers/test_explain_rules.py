@@ -9,7 +9,7 @@ from ticketbottle_payctl.providers.explain import explain
 
 
 def codes(merchant, gateway, request):
-    """Return the codes of all hints."""
+    """Return the codes of all hints in an explanation."""
     explanation = explain(GATEWAYS[gateway], request, merchant.credentials(gateway))
     return {hint.code for hint in explanation.hints}
 

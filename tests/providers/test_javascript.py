@@ -27,7 +27,7 @@ NUMBERS = {
 
 @pytest.mark.parametrize(("token", "text"), NUMBERS.items())
 def test_a_number_is_written_as_javascript_writes_it(token, text):
-    """`number_text` prints fractions and exponents as JavaScript does, which differs from Python."""
+    """`number_text` prints fractions and exponents as JavaScript does, which differs from what Python prints."""
     assert number_text(Real(token)) == text
 
 
@@ -73,7 +73,10 @@ def test_names_are_sorted_as_in_a_javascript_object():
 
 
 def test_json_is_printed_as_json_stringify_prints_it():
-    """`stringify` escapes quotes and control characters but no letters, prints 1.0 as 1, and puts index names first."""
+    """`stringify` escapes quotes and control characters but not letters.
+
+    It prints 1.0 as 1 and puts array indexes before other names.
+    """
     value = {"b": 'Vé "VIP"\n\x01\x7f\u2028', "a": [Real("1.0"), True, None, {"x": 1, "2": 2, "1": {}}]}
     assert stringify(value) == '{"b":"Vé \\"VIP\\"\\n\\u0001\x7f\u2028","a":[1,true,null,{"1":{},"2":2,"x":1}]}'
 

@@ -74,7 +74,7 @@ def test_a_signed_momo_callback_with_a_wrong_value_is_unreadable(merchant, chang
 
 
 def test_null_in_a_descriptive_momo_field_is_an_empty_text(merchant):
-    """MoMo signs null like an empty string. payctl accepts null only in a field that does not decide the result."""
+    """MoMo signs null as an empty string. payctl accepts null only in a field that does not decide the result."""
     text = merchant.momo_text(merchant.momo_body)
     assert isinstance(merchant.verify("momo", merchant.momo(text, extraData=None)), Callback)
 

@@ -107,7 +107,7 @@ def test_one_vnpay_text_has_one_reading(merchant, spell, info):
 
 @pytest.mark.parametrize("info", WORDS)
 def test_an_unescaped_vnpay_text_has_at_most_one_reading(merchant, info):
-    """If VNPay signs a string with an unescaped "&" in a value, payctl accepts at most one reading of it."""
+    """If VNPay signs a string with an unescaped "&" in a value, payctl accepts at most one reading of this string."""
     text = vnpay_text(merchant, SPELLINGS["nothing"], empty=False, vnp_OrderInfo=info, vnp_ResponseCode="24")
     assert len(vnpay_readings(merchant, text)) <= 1
 

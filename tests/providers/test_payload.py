@@ -126,14 +126,14 @@ def test_a_text_with_control_characters_is_refused(value):
 
 @pytest.mark.parametrize("read", [read_body, read_leniently])
 def test_a_body_of_64_kib_is_read(read):
-    """A body of exactly 65,536 bytes is read completely."""
+    """A callback body of exactly 65,536 bytes is read completely."""
     assert MAX_BODY_BYTES == 65_536
     text = "x" * (MAX_BODY_BYTES - len(b'{"a":""}'))
     assert read(f'{{"a":"{text}"}}'.encode()) == {"a": text}
 
 
 def test_a_larger_body_is_not_read():
-    """A body of 65,537 bytes is refused. For such a body, the lenient reader returns an empty object."""
+    """A callback body of 65,537 bytes is refused. For such a body, the lenient reader returns an empty object."""
     body = b'{"a":1}'.ljust(MAX_BODY_BYTES + 1)
     assert read_leniently(body) == {}
     with pytest.raises(MalformedError, match="too large"):

@@ -92,7 +92,7 @@ def test_a_payos_webhook_for_order_123_may_have_any_description(merchant, descri
 
 @pytest.mark.parametrize("word", ["null", "undefined"])
 def test_a_payos_field_with_the_word_null_is_unreadable(merchant, word):
-    """PayOS signs the word null like an empty string.
+    """PayOS signs the word null as if it were an empty string.
 
     A webhook with that word in a deciding field is therefore unreadable.
     """
@@ -139,7 +139,7 @@ def test_the_payos_ping_is_recognised_by_order_and_description(merchant, order, 
 def test_a_payos_order_number_gives_the_date_and_the_end_of_the_order_code(merchant, number, hint):
     """PayOS's order number contains a date and the end of the order code.
 
-    Any number in another format gives no hint.
+    A number in another format leads to no hint.
     """
     assert merchant.verify("payos", merchant.payos(orderCode=number)).order_hint == hint
     if hint.day:

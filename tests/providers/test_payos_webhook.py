@@ -14,13 +14,13 @@ URL = "https://shop.example/webhook/payos"
 
 
 def answer(status, **fields):
-    """Return a response with this HTTP status and these fields."""
+    """Return a PayOS response with this HTTP status and these fields."""
     return HttpResponse(status, json.dumps(fields).encode())
 
 
 @pytest.mark.parametrize("status", [200, 201, 299])
 def test_a_success_with_code_00_is_a_registration(status):
-    """Code 00 means that the webhook is registered, even if PayOS does not return the URL."""
+    """If PayOS responds with code 00, the webhook is registered, even if PayOS does not return the URL."""
     assert read(answer(status, code="00", data={"webhookUrl": URL}), URL) == Registration(entered=True, code="00")
     assert read(answer(status, code="00"), URL) == Registration(entered=True, code="00")
 
@@ -47,7 +47,7 @@ def test_a_refusal_without_a_code_is_named_by_its_http_status(status):
 
 
 def test_a_refusal_with_a_code_has_payos_s_words():
-    """The result contains the description and data of PayOS's refusal, cut to 200 characters."""
+    """If PayOS refuses with a code, the result contains the refusal's description and data, cut to 200 characters."""
     found = read(answer(200, code="20", desc="invalid", data="x" * 300), URL)
     assert found == Registration(entered=False, code="20", said=("invalid: " + "x" * 300)[:200])
 

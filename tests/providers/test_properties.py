@@ -67,7 +67,7 @@ def test_a_number_beyond_a_double_is_refused_without_an_exception(merchant, gate
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_a_signature_with_a_changed_digit_or_length_is_refused(merchant, gateway):
-    """A signature with a changed digit or a different length is refused."""
+    """A callback is refused if its signature has a changed digit or a different length."""
     genuine = getattr(merchant, gateway)()
     if genuine.query:
         head, _, mac = genuine.query.rpartition("=")
@@ -99,7 +99,7 @@ def test_verifying_random_bytes_never_raises(merchant, gateway, body, query, pat
 @quick
 @given(data=st.data())
 def test_verifying_random_json_never_raises(merchant, gateway, data):
-    """Verifying any value in any body field returns a verdict and raises no exception."""
+    """Verifying a callback with any value in any body field returns a verdict and raises no exception."""
     body = json.loads(getattr(merchant, gateway)().body)
     name = data.draw(st.sampled_from(sorted(body)) | st.text(max_size=8))
     inner = gateway == "payos" and data.draw(st.booleans())

@@ -1,4 +1,7 @@
-"""Test the gateways' status queries without a network, both payctl's requests and how it reads each response."""
+"""Test the gateways' status queries without a network.
+
+The tests cover payctl's requests and how it reads each response.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,7 @@ def read(gateway, document, status=200, asked=ASKED):
     [("zalopay", "261123000000077"), ("payos", "order-1"), ("vnpay", "14123456"), ("momo", "4088878653")],
 )
 def test_a_paid_order_completes_the_payment(gateway, number):
-    """The result has the payment's reference and order, the paid amount, and the gateway's number."""
+    """For a paid order, the result has the payment's reference and order, the paid amount, and the gateway's number."""
     expected = Callback(gateway, Outcome.COMPLETED, "order-1", "TB-1", number, 249_000)
     assert answered(gateway, paid=249_000) == expected
 
@@ -196,7 +199,7 @@ def test_an_unpaid_order_of_zalopay_expires_after_an_hour():
 
 @pytest.mark.parametrize(("state", "paid"), [("partly", 1000), ("pending", 1), ("expired", 1000)])
 def test_a_link_of_payos_with_some_money_needs_a_person(state, paid):
-    """A PayOS link that got some money but does not have the status PAID does not settle its payment."""
+    """If a PayOS link got some money but its status is not PAID, the query settles no payment."""
     expected = Inconclusive(NoVerdict.PARTLY_PAID, "the customer paid, but the status of the link is not PAID")
     assert signed_payos(state=state, amountPaid=paid) == expected
 
@@ -254,7 +257,7 @@ def test_a_query_is_signed_with_the_current_keys(gateway):
 
 
 def test_a_request_and_a_response_do_not_show_their_content():
-    """The repr of a request or response shows no header and no body, because these contain keys and signatures."""
+    """The repr of a request or response shows no headers and no body, because they contain keys and signatures."""
     texts = [
         repr(HttpRequest("POST", "https://gateway", {"x-api-key": "canary"}, b"canary")),
         repr(HttpResponse(200, b"canary")),
@@ -266,5 +269,5 @@ def test_a_request_and_a_response_do_not_show_their_content():
     ("number", "shown"), [(0, None), (-1, None), ("x", None), (None, None), (1, "1"), ("12", "12")]
 )
 def test_a_transaction_number_is_positive_or_absent(number, shown):
-    """A transaction number that is not positive becomes None, because ZaloPay sends 0 if there is no number."""
+    """A transaction number that is not positive becomes None, because ZaloPay sends 0 if there is no transaction."""
     assert answered("zalopay", lambda document: document.update(zp_trans_id=number)).gateway_transaction_id == shown

@@ -34,7 +34,7 @@ def test_a_request_of_no_gateway_is_not_resolved(path, body):
 
 
 def test_the_error_for_an_unknown_gateway_lists_the_known_ones():
-    """The error for an unknown gateway lists every known name."""
+    """The error for an unknown gateway lists the names of all known gateways."""
     assert by_name("Pay-OS") is GATEWAYS["payos"]
     with pytest.raises(NotFoundError) as missing:
         by_name("stripe")

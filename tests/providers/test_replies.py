@@ -42,7 +42,7 @@ STATUS = {
 
 @pytest.mark.parametrize("answer", Answer)
 def test_zalopay_replies_have_a_return_code(answer):
-    """ZaloPay always gets HTTP status 200. Only return_code 0 makes ZaloPay call again."""
+    """The reply to ZaloPay always has HTTP status 200. Only return_code 0 makes ZaloPay call again."""
     reply = GATEWAYS["zalopay"].reply(answer)
     code, message = ZALOPAY[answer]
     assert (reply.status, json.loads(reply.body)) == (200, {"return_code": code, "return_message": message})
@@ -50,7 +50,7 @@ def test_zalopay_replies_have_a_return_code(answer):
 
 @pytest.mark.parametrize("answer", Answer)
 def test_vnpay_replies_have_an_rspcode(answer):
-    """VNPay always gets HTTP status 200.
+    """The reply to VNPay always has HTTP status 200.
 
     RspCode 00 or 02 makes VNPay stop calling, so a failed or held payment also gets 00.
     """

@@ -22,7 +22,7 @@ CASES = [(name, field) for name, fields in FIELDS.items() for field in fields.sp
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_a_sample_is_genuine_under_its_own_keys(name):
-    """Each sample is genuine with its own keys, so a reader without a gateway account can verify it."""
+    """Each sample is genuine with its own keys, so a reader without a gateway account can verify the sample."""
     one = SAMPLES[name]
     verdict = GATEWAYS[one.gateway].verify(one.request, one.credentials)
     assert isinstance(verdict, Callback)
@@ -42,7 +42,10 @@ def test_every_gateway_has_a_sample_with_its_name():
 
 @pytest.mark.parametrize(("name", "field"), CASES)
 def test_a_tampered_sample_is_refused_and_names_the_change(name, field):
-    """A sample with a changed field and the old signature is refused, and a sentence names the changed field."""
+    """A tampered sample, which has a changed field and the old signature, is refused.
+
+    A sentence names the changed field.
+    """
     one = SAMPLES[name]
     tampered = tamper(one, field)
     verdict = GATEWAYS[one.gateway].verify(tampered.request, one.credentials)

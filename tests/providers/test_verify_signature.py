@@ -18,7 +18,10 @@ def credentials_for(merchant):
 
 
 def test_the_verify_report_has_the_expected_verdict_of_a_vector(vector):
-    """The report contains the fields that scripts use. These fields are null if the callback is not valid."""
+    """The `verify-signature` report contains the fields that scripts use.
+
+    They are null if the callback is not valid.
+    """
     report = verify_signature(vector.request, None, lambda _: vector.credentials)
     assert {name: getattr(report, name) for name in vector.expect} == vector.expect
     assert report.provider == vector.gateway
@@ -30,7 +33,7 @@ def test_the_verify_report_has_the_expected_verdict_of_a_vector(vector):
 def test_the_verify_report_gives_the_reason_of_an_ignored_callback(merchant, credentials_for):
     """A ping is valid but changes no payment.
 
-    The report's reason for it is stable, so that scripts can rely on the reason.
+    The report's reason for ignoring it is stable, so that scripts can rely on this reason.
     """
     report = verify_signature(merchant.payos(orderCode=123, description="VQRIO123"), None, credentials_for)
     assert (report.valid, report.outcome, report.reason) == (True, "IGNORED", "ping")
@@ -52,7 +55,7 @@ def test_verify_signature_uses_the_given_gateway(merchant, credentials_for):
 
 
 def test_an_explanation_tries_the_other_gateways_keys(merchant):
-    """If the keys of two gateways are swapped, the hint names both variables."""
+    """If the keys of two gateways are swapped, the explanation's hint names both variables."""
     request = merchant.momo()
     mixed = {"secret_key": ("wrong",)}
 

@@ -26,7 +26,7 @@ def test_vnpay_without_its_keys_is_not_configured(merchant, absent):
 
 
 def test_vnpay_values_are_form_encoded():
-    """VNPay's encoding escapes all but letters, digits and * - . _ although Python's own function keeps the tilde."""
+    """VNPay's encoding escapes every character except letters, digits and * - . _ and so also escapes the tilde."""
     assert form_encoded("aZ09*-._ ~!'()/é+&=") == "aZ09*-._+%7E%21%27%28%29%2F%C3%A9%2B%26%3D"
 
 
@@ -43,7 +43,7 @@ def test_vnpay_values_are_form_encoded():
 def test_vnpay_signs_the_encoding_that_it_sends(merchant, encode, empty):
     """VNPay's hash can cover the query as received, with or without empty values.
 
-    Each VNPay sample needs one of these rules.
+    VNPay's own samples are signed in this way.
     """
     query = merchant.vnpay(vnp_OrderInfo="Vé * (2) ~ é", **empty).query.rpartition("&")[0]
     sent = encode(query)
@@ -95,7 +95,7 @@ def test_a_vnp_parameter_given_twice_is_refused(merchant, appended):
     ],
 )
 def test_unsigned_vnpay_parameters_change_nothing(merchant, beside):
-    """Foreign parameters, empty parameters and the hash type change neither VNPay's verification nor its algorithm."""
+    """Foreign parameters, empty parameters and the hash type do not affect how VNPay's callbacks are verified."""
     genuine = merchant.vnpay()
     expected = merchant.verify("vnpay", genuine)
     assert isinstance(expected, Callback)
@@ -105,7 +105,7 @@ def test_unsigned_vnpay_parameters_change_nothing(merchant, beside):
 
 @pytest.mark.parametrize("appended", ["vnp_New=%FF", "vnp_%FF=1", "vnp_New=%C0%AF", "vnp_New=\ud800"])
 def test_a_vnp_parameter_that_is_not_utf_8_is_refused(merchant, appended):
-    """A parameter that is not UTF-8 is refused, because no documentation says how to decode it."""
+    """A vnp_ parameter that is not UTF-8 is refused, because no documentation says how to decode it."""
     genuine = merchant.vnpay()
     request = replace(genuine, query=f"{genuine.query}&{appended}")
     assert reason(merchant.verify("vnpay", request)) is RejectReason.MALFORMED
@@ -203,7 +203,7 @@ def test_a_vnpay_transaction_number_of_zero_becomes_none(merchant, number):
 
 
 def test_a_vnpay_query_that_is_too_large_is_refused(merchant):
-    """A query that is larger than any VNPay callback is refused."""
+    """A VNPay query that is larger than any VNPay callback is refused."""
     assert (
         reason(merchant.verify("vnpay", replace(merchant.vnpay(), query="vnp_A=1&" * 20_000))) is RejectReason.MALFORMED
     )

@@ -123,7 +123,7 @@ def test_the_unsigned_zalopay_type_decides_nothing(merchant, kind):
 
 @pytest.mark.parametrize("reference", ["TB-ROCK", "261205_", "2612O5_TB", "٢٦١٢٠٥_TB", "261129181007242"])
 def test_a_zalopay_reference_without_a_date_is_the_order_code(merchant, reference):
-    """An app_trans_id without a date, as in ZaloPay's documentation, is used as the order code unchanged."""
+    """A ZaloPay app_trans_id without a date, as in ZaloPay's documentation, is used as the order code unchanged."""
     verdict = merchant.verify("zalopay", merchant.zalopay(app_trans_id=reference))
     assert (verdict.reference, verdict.order_ref) == (reference, reference)
 

@@ -62,7 +62,7 @@ def verified(request, keys=KEYS):
 
 @pytest.mark.parametrize(("provider", "scenario"), SENT)
 def test_a_sandbox_callback_has_the_outcome_of_its_scenario(provider, scenario):
-    """Each callback except bad-signature is genuine and has the payment's reference and amount."""
+    """Each simulated callback except bad-signature is genuine and has the payment's reference and amount."""
     payment = payment_at(provider)
     verdict = verified(callback(payment, scenario))
     if scenario is Scenario.BAD_SIGNATURE:
@@ -89,7 +89,10 @@ def test_a_callback_has_every_documented_field(provider, scenario):
 
 @pytest.mark.parametrize(("provider", "scenario"), SENT)
 def test_a_sandbox_callback_is_the_same_every_time(provider, scenario):
-    """A second callback for the same payment has the same bytes. A callback for another payment has different bytes."""
+    """A second simulated callback for the same payment has the same bytes.
+
+    A callback for another payment has different bytes.
+    """
     payment = payment_at(provider)
     assert callback(payment, scenario) == callback(replace(payment), scenario)
     if scenario is not Scenario.PING:
@@ -98,7 +101,10 @@ def test_a_sandbox_callback_is_the_same_every_time(provider, scenario):
 
 @pytest.mark.parametrize("provider", list(GATEWAYS))
 def test_a_scenario_that_the_gateway_never_reports_is_an_error(provider):
-    """A scenario that the gateway never reports is an error. For example, ZaloPay reports no failure."""
+    """Simulating a scenario that the gateway never reports is an error.
+
+    For example, ZaloPay never reports a failure.
+    """
     assert set(scenarios(provider)) >= {Scenario.PAID, Scenario.WRONG_AMOUNT, Scenario.BAD_SIGNATURE}
     for scenario in set(Scenario) - set(scenarios(provider)):
         with pytest.raises(InputError, match=f"{provider} never sends"):
@@ -106,14 +112,14 @@ def test_a_scenario_that_the_gateway_never_reports_is_an_error(provider):
 
 
 def test_a_payment_of_an_unknown_gateway_has_no_callbacks():
-    """A payment at an unknown gateway raises NotFoundError."""
+    """Simulating a callback for a payment at an unknown gateway raises NotFoundError."""
     with pytest.raises(NotFoundError):
         callback(payment_at("STRIPE"))
 
 
 @pytest.mark.parametrize("provider", list(GATEWAYS))
 def test_a_merchants_own_keys_can_be_used(provider):
-    """A callback that is signed with other keys is genuine only with those keys."""
+    """A simulated callback that is signed with other keys is genuine only with those keys."""
     own = {name: value if name.endswith(("_ID", "_CODE")) else f"own-{value}" for name, value in KEYS.items()}
     request = callback(payment_at(provider), environ=own)
     assert isinstance(verified(request, own), Callback)

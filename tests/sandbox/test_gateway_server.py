@@ -26,7 +26,7 @@ AMOUNTS = {PAID: 250_000, OPEN: 0, TOO_MUCH: 251_000}
 
 @pytest.fixture(scope="module")
 def addresses():
-    """Serve three orders that every gateway knows. Yield the settings for the server's address."""
+    """Serve three orders that every gateway knows. Yield the settings that contain the server's address."""
     orders = {
         reference: GatewayOrder(SandboxPayment("p", "TB-1", 250_000, "MOMO", reference), paid)
         for reference, paid in AMOUNTS.items()
@@ -51,7 +51,7 @@ def ask(name, reference, addresses):
 @pytest.mark.parametrize("reference", [PAID, TOO_MUCH])
 @pytest.mark.parametrize("name", QUERIES)
 def test_the_stand_in_reports_a_paid_order_with_its_amount(name, reference, addresses):
-    """For each gateway, payctl reads the response for a paid order as completed, with the paid amount."""
+    """For each gateway, payctl reads the server's response for a paid order as completed, with the paid amount."""
     answer = ask(name, reference, addresses)
     assert isinstance(answer, Callback)
     assert (answer.outcome, int(answer.amount)) == (Outcome.COMPLETED, AMOUNTS[reference])

@@ -76,7 +76,7 @@ def test_an_injected_error_affects_one_request(mock_kafka, producer, send):
 
 
 def test_a_temporary_error_of_the_mock_cluster_is_retried(mock_kafka, producer, send, read_all):
-    """The client retries after a temporary error, and delivers the message once."""
+    """The Kafka client retries after a temporary error and delivers the message once."""
     mock_kafka.fail_next(KafkaError.NOT_ENOUGH_REPLICAS, KafkaError.NOT_ENOUGH_REPLICAS)
     assert delivered(producer, send()) is None
     assert len(read_all(mock_kafka.bootstrap)) == 1

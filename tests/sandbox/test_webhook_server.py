@@ -57,7 +57,10 @@ def status(port, sent):
     ids=["one", "two", "extension", "trailer", "empty", "largest"],
 )
 def test_the_webhook_server_reads_a_chunked_body(port, received, chunks, body):
-    """The handler gets the bytes of a chunked body without the chunk framing. Proxies and curl send chunked bodies."""
+    """The webhook server's handler gets the bytes of a chunked body without the chunk framing.
+
+    Proxies and curl send chunked bodies.
+    """
     assert (status(port, HEAD + chunks), received) == (204, [body])
 
 
@@ -86,7 +89,10 @@ def test_the_webhook_server_refuses_a_malformed_chunked_body(port, received, chu
 
 
 def test_the_webhook_server_cuts_off_a_slow_client(port, received, monkeypatch):
-    """A request has one deadline. A client that sends one byte at a time cannot extend this deadline."""
+    """A request to the webhook server has a single deadline.
+
+    A client that sends one byte at a time cannot extend this deadline.
+    """
     monkeypatch.setattr(module, "_SLOWEST", 0.5)
     with closing(socket.create_connection(("127.0.0.1", port), 20)) as client:
         client.sendall(b"POST /webhook/momo HTTP/1.1\r\nContent-Length: 500\r\n\r\n")

@@ -11,16 +11,16 @@ import functools
 import random
 
 PART = 6
-"""The smallest number of consecutive characters of a secret that counts as seen."""
+"""A secret counts as seen if a text contains this many of its consecutive characters."""
 
 _DIGITS = 8
-"""The smallest number of consecutive digits of a numeric secret that counts as seen.
+"""A numeric secret counts as seen if a text contains this many of its consecutive digits.
 
-It is larger than ``PART``, because every instant contains six digits in a row.
+This number is larger than ``PART``, because every instant contains six digits in a row.
 """
 
 _BASE64 = 8
-"""The smallest number of consecutive base64 characters of a secret that counts as seen."""
+"""A secret in base64 counts as seen if a text contains this many of its consecutive characters."""
 
 _LETTERS = "GHJKMNPQRSTVWXZ" + "ghjkmnpqrstvwxz"
 

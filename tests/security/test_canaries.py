@@ -291,7 +291,7 @@ def prepare(database, home):
 
 
 def run_all(found, payctl_command, environment, names, home, place):
-    """Run every command and every function as a process, one after another."""
+    """Run every command and every function, one after another, as a process."""
     steps = {name: (arguments, {}) for name, arguments in WORKS.items()} | FAILS
     for name, (arguments, changed) in steps.items():
         if "RUN" in arguments:
@@ -349,7 +349,7 @@ def rows_of(url):
 
 @pytest.mark.parametrize("step", [*WORKS, *FAILS, "functions", "functions that fail"])
 def test_no_output_has_a_part_of_a_secret(step, seen):
-    """The output and the log contain no six consecutive characters of a key, a password or an account number."""
+    """No output and no log contains six consecutive characters of a key, a password or an account number."""
     assert CANARIES.seen_in(seen.output[step]) == set()
 
 
@@ -425,6 +425,6 @@ def test_the_search_finds_a_part_of_every_canary(name, form):
 
 
 def test_the_search_sees_nothing_in_ordinary_text():
-    """The search for secrets finds nothing in ids, instants, MACs and sentences."""
+    """The search for secrets finds nothing in ids, instants, MACs and ordinary sentences."""
     shown = "123e4567-e89b-12d3-a456-426614174000 2026-11-23T03:00:00.000Z " + "0123456789abcdef" * 8 + __doc__
     assert CANARIES.seen_in(shown * 3) == set()

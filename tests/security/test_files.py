@@ -23,7 +23,10 @@ WRITERS = {
     "health file": ["publish-outbox", "--health-file", "FILE"],
     "report": ["report", "--since", "90d", "--html", "FILE"],
 }
-"""A command for each kind of file. The repair plan from `payctl reconcile outbox` is of the `plan` kind."""
+"""For each kind of file, a command that writes it.
+
+The repair plan from `payctl reconcile outbox` is of the `plan` kind.
+"""
 
 WRITTEN = {"--archive", "--plan-out", "--repair-out", "--bundle", "--health-file", "--html"}
 READ = {"--config", "--from-file", "--from-archive", "--event", "--plan", "--key-file"}
@@ -76,7 +79,7 @@ def write(answer, engine, database_url, mock_kafka, place):  # noqa: F811 - a fi
 
 
 def path_of(kind, place):
-    """Return the path of the file that the command writes."""
+    """Return the path of the file that the command wrote."""
     return place / WRITERS[kind][-1].replace("FILE", "file")
 
 

@@ -15,7 +15,7 @@ _NAME: Final = "libfaketimeMT.so.1"
 class FakeClock:
     """The clock for processes that start with its :attr:`environment`. ``file`` contains the clock's offset.
 
-    The monotonic clock stays real, because a change of the wall clock does not affect it.
+    The monotonic clock stays real, because in reality a change to the wall clock does not affect it.
 
     Raises:
         ConfigError: libfaketime is not installed.

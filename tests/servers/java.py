@@ -1,7 +1,7 @@
 """Start Java programs for tests and benchmarks. Maven downloads the jars, and recorded checksums verify them.
 
 Each program's package has a ``pom.xml`` with the versions and a ``jars.sha256`` with the expected checksums. The jars
-are stored in ``.kafka/`` in the current directory, or in the directory PAYCTL_KAFKA_HOME. After you change a version,
+are stored in ``.kafka/`` in the current directory, or in the PAYCTL_KAFKA_HOME directory. After you change a version,
 run ``python -m tests.servers.java apache_kafka kafka_connect`` to update the checksums.
 """
 
@@ -98,7 +98,7 @@ class Program:
 
 
 def java(class_path: str, main: str, *arguments: str, options: tuple[str, ...] = ()) -> list[str]:
-    """Return the command that runs ``main`` with options for a quick start, which make the running program slower."""
+    """Return the command that runs ``main``. Its Java options make the start faster but the running program slower."""
     return [find_java(), *_QUICK_START, *options, "-cp", class_path, main, *arguments]
 
 
@@ -117,7 +117,7 @@ def find_java() -> str:
 
 
 def properties(values: dict[str, str]) -> str:
-    """Return the text of a Java properties file. Backslashes are doubled."""
+    """Return the text of a Java properties file. Each backslash in a value is doubled."""
     escaped = {name: value.replace("\\", "\\\\") for name, value in values.items()}
     return "".join(f"{name}={value}\n" for name, value in escaped.items())
 

@@ -60,7 +60,7 @@ class Function:
     def invoke(self, event: object, *, patience: float = 90.0) -> Answer:
         """Invoke the function and wait for its result.
 
-        If the handler raises an exception, the payload is Lambda's description of the error.
+        If the handler raises an exception, the result's payload is Lambda's description of the error.
         """
         request = urllib.request.Request(_INVOKE.format(port=self.port), json.dumps(event).encode())  # noqa: S310 - our own server
         began = time.monotonic()

@@ -1,4 +1,4 @@
-"""A small file system in memory. A test can fill it to give a server a full disk."""
+"""Mount a small file system in memory. A test can fill this file system to give a server a full disk."""
 
 from __future__ import annotations
 

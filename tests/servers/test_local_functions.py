@@ -42,7 +42,7 @@ def settings(database_url, monkeypatch):
 
 @pytest.fixture
 def address(settings):  # noqa: ARG001 - the process inherits them
-    """Yield the webhook's address while its function runs. Stop the process with SIGTERM after the test."""
+    """Start the webhook function and yield its address. Stop the process with SIGTERM after the test."""
     with subprocess.Popen([*COMMAND, "--port", "0"], stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         yield process.stdout.readline().partition("/webhook/")[0]
         process.send_signal(signal.SIGTERM)
@@ -63,7 +63,7 @@ def sent(address, request):
 
 
 def test_each_gateways_callback_over_http_settles_its_payment(address, shop):
-    """Callbacks to the local HTTP address, as from curl or a gateway's tool, settle their payments."""
+    """Callbacks to `make local`'s HTTP address, as from curl or a gateway's tool, settle their payments."""
     for payment in events.PAYMENTS.values():
         status, _ = sent(address, callback(payment))
         assert status in {200, 204}

@@ -16,7 +16,7 @@ from ticketbottle_payctl.settings.brokers import brokers
     ],
 )
 def test_kafka_brokers_may_have_blanks_and_empty_entries(text, read):
-    """KAFKA_BROKERS may have spaces around a comma and empty entries, which are ignored."""
+    """KAFKA_BROKERS can have spaces around commas and empty entries. payctl ignores them."""
     assert brokers(text) == read
 
 

@@ -32,7 +32,7 @@ def made(query, **environ):
     ],
 )
 def test_libpq_parameters_are_passed_on_unchanged(name, value):
-    """The database settings contain libpq's parameters unchanged and no remark."""
+    """For libpq's parameters, the database settings contain them unchanged and no remark."""
     settings = made(f"{name}={value.replace(' ', '%20')}")
     assert settings.parameters == {**WHERE, name: value}
     assert settings.remarks == ()
@@ -101,7 +101,7 @@ def test_a_wrong_parameter_value_is_a_config_error(query, name):
     ],
 )
 def test_the_connection_parameters_are_always_complete(url, parameters):
-    """Host, address, port and database are always set, so PGHOST and similar variables have no effect."""
+    """The host, address, port and database are always set for libpq, so PGHOST and similar variables have no effect."""
     if parameters is None:
         with pytest.raises(ConfigError):
             DatabaseSettings(Secret(url))

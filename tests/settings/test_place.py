@@ -48,7 +48,7 @@ def test_a_database_url_leads_to_one_place(url, place):
     ],
 )
 def test_an_inconsistent_place_is_a_config_error(url, words):
-    """If the server parameters contradict each other, the error names the parameter but not its value."""
+    """If a server parameter of DATABASE_URL is inconsistent, the error names the parameter but not its value."""
     with pytest.raises(ConfigError, match=words) as error:
         place_of(parse(url))
     assert "canary" not in error.value.message
@@ -63,7 +63,7 @@ LOCAL = (
 
 @pytest.mark.parametrize("host", LOCAL)
 def test_every_name_of_this_machine_is_one_server(host):
-    """Localhost, a loopback address and a socket count as the same host.
+    """The name localhost, a loopback address and a socket count as the same host.
 
     Different ports or databases are different places.
     """

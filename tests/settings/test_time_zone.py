@@ -18,7 +18,7 @@ OFFSETS = "import json, sys, time; print(json.dumps([time.localtime(at).tm_gmtof
 
 
 def of_the_c_library(tz):
-    """Return the C library's offsets from UTC, in seconds, for instants throughout YEAR."""
+    """Return the C library's UTC offset, in seconds, for each test instant in YEAR."""
     moments = json.dumps([at.timestamp() for at in YEAR])
     environment = {**os.environ, "TZ": tz}
     command = [sys.executable, "-c", OFFSETS]
@@ -59,7 +59,7 @@ def test_an_unknown_tz_is_a_config_error(tz):
 
 
 def test_without_tz_the_machine_s_time_zone_is_used(tmp_path):
-    """Without TZ, the zone's name comes from the target of /etc/localtime."""
+    """If TZ is not set, the zone's name comes from the target of the /etc/localtime link."""
     link = tmp_path / "localtime"
     link.symlink_to("/usr/share/zoneinfo/Asia/Ho_Chi_Minh")
     assert str(machine_zone({}, localtime=str(link))) == "Asia/Ho_Chi_Minh"
@@ -72,6 +72,6 @@ def test_a_time_zone_keeps_the_name_it_was_given():
 
 @pytest.mark.parametrize("text", ["a/" * 500 + "b", "America/" * 4 + "X", "../UTC", "/usr/share/zoneinfo/UTC"])
 def test_a_path_is_not_the_name_of_a_zone(text):
-    """A time zone's name has at most four parts. payctl opens no file and imports no module for any other string."""
+    """A time zone's name has at most four parts. For any other string, payctl opens no file and imports no module."""
     with pytest.raises(ValueError, match="not a time zone"):
         time_zone(text)

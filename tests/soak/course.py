@@ -58,13 +58,13 @@ class Size:
     events: float = 200.0
     payments: float = 8.0
     pause: tuple[float, float] = (1.0, 4.0)
-    """The shortest and the longest pause, in seconds, between two of an operator's commands."""
+    """The shortest and the longest pause, in seconds, between two commands of one operator."""
     pace: float = 1.0
     """A factor for callback delays."""
 
 
 class Secrets:
-    """The secrets of a soak. Each one is a canary."""
+    """The secrets of a soak. Each secret is a canary."""
 
     def __init__(self) -> None:
         self.canaries = Canaries()
@@ -112,7 +112,7 @@ def run(
     quiet: bool = False,
     hurry: bool = False,
 ) -> dict[str, Any]:
-    """Run all participants under faults until ``seconds`` are over or ``enough`` is set. Return the result."""
+    """Run all participants under faults until ``seconds`` have passed or ``enough`` is set. Return the result."""
     before = dict(stand_ins.KEYS)
     stack.callback(stand_ins.KEYS.update, before)
     stand_ins.KEYS.update(secrets.keys)

@@ -23,7 +23,7 @@ from tests.stand_ins import Gateways
 from ticketbottle_payctl.sandbox.payment_service import SandboxPayment, insert_payment
 
 REPLY_WITHIN = 12.0
-"""How long, in seconds, a gateway waits for a reply."""
+"""The time, in seconds, for which a gateway waits for a reply."""
 _AGAIN_AFTER = 1.0
 
 

@@ -52,13 +52,13 @@ class Kind(StrEnum):
     def kills_a_command(self) -> bool:
         """Whether an operator's command is killed.
 
-        The operator's thread kills the command, so the schedule does not have to end the fault.
+        The operator's thread kills the command, so the schedule need not end the fault.
         """
         return self in {Kind.KILL_REPLAY, Kind.KILL_CLEANUP, Kind.KILL_RECONCILE}
 
     @property
     def hits_the_broker(self) -> bool:
-        """Whether the fault prevents publishers from reaching the broker normally while it lasts."""
+        """Whether, while the fault lasts, publishers cannot reach the broker normally."""
         return self.stops_the_broker or self in {Kind.SLOW_BROKER, Kind.NARROW_BROKER, Kind.HALF_OPEN_BROKER}
 
 
@@ -100,7 +100,7 @@ class Fault:
 
     @property
     def end(self) -> float:
-        """When the fault ends, in seconds after the start."""
+        """The time at which the fault ends, in seconds after the start."""
         return self.at + self.seconds
 
 
@@ -109,7 +109,7 @@ def plan(seed: int, seconds: float, *, outage: float, number: int, kinds: Sequen
 
     One of these faults stops the broker for ``outage`` seconds.
 
-    If ``outage`` is 0, there is no long outage.
+    If ``outage`` is 0, no fault is a long outage.
 
     Raises:
         ValueError: The run is too short for the outage.
@@ -133,7 +133,7 @@ def _fitting(
 ) -> Fault:
     """Draw faults until one does not conflict with the planned faults.
 
-    If each one conflicts, cut the database sessions instead.
+    If every drawn fault conflicts, return a fault that cuts database sessions.
     """
     for _ in range(_DRAWS):
         fault = _fault(chance, at, kinds)

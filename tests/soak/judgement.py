@@ -122,7 +122,7 @@ def texts(world: World, rows: Collection[Any], messages: Collection[Any]) -> dic
 
 
 def _history(key: str, rows: Collection[Any], messages: Collection[Any]) -> list[str]:
-    """Return a payment's events and messages, each in order, to explain a finding."""
+    """Return a payment's events and messages, each in order, as an explanation of a finding."""
     events = [
         f"event {row.id} {row.event_type} created {row.created_at} published {row.published_at} {row.last_error or ''}"
         for row in rows

@@ -1,4 +1,4 @@
-"""Run the operators' commands, which are replay, cleanup with an archive, and reconcile.
+"""Run the operators' commands replay, cleanup with an archive, and reconcile.
 
 Each command runs repeatedly as a process.
 """
@@ -29,9 +29,9 @@ EXPECTED = {0, 4, 5, 6, 9, 10}
 """The exit codes that a fault or a race can cause. Any other exit code is a finding."""
 
 LONGEST = 120.0
-"""The number of seconds after which a running command counts as stuck."""
+"""The time, in seconds, after which a running command counts as stuck."""
 OVERDUE_AFTER = 5
-"""How many seconds a payment must be pending before payctl queries its gateway."""
+"""The time, in seconds, for which a payment must be pending before payctl queries its gateway."""
 
 _TRIES_TO_KILL = 4
 
@@ -125,7 +125,10 @@ class Operator(Thread):
             self.unexpected.append(f"{' '.join(arguments)}: exit {code}: {tail}")
 
     def _kill_in_the_middle(self) -> bool:
-        """Kill the command after its first session. If the command ends earlier, kill the next one instead."""
+        """Kill the command shortly after its first database session begins.
+
+        If the command ends earlier, kill the next one instead.
+        """
         seconds = self.doomed.popleft()
         if self._first_session():
             time.sleep(seconds)

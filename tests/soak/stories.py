@@ -1,4 +1,4 @@
-"""Define what happens to a customer's payment, which is the gateway's callbacks and the expected final state."""
+"""Define the gateway's callbacks for a customer's payment and the payment's expected final state."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class _Teller:
         return Story([self.send(Scenario.PAID, SETTLES, after=self.chance.uniform(3, 8))], "COMPLETED", "paid")
 
     def lost(self) -> Story:
-        """Return a story in which the callback is lost, so that only a query finds the payment."""
+        """Return a story in which the callback is lost, so that only a status query reports the payment."""
         return Story([], "COMPLETED", "paid")
 
     def unpaid(self) -> Story:
@@ -115,7 +115,7 @@ class _Teller:
         return Story([self.send(Scenario.PAID, SETTLES), failed], "COMPLETED")
 
     def wrong_amount(self) -> Story:
-        """Return a story in which the callback's amount differs from the payment's, so nothing changes."""
+        """Return a story in which the callback's amount differs from the payment's, so the payment does not change."""
         return Story([self.send(Scenario.WRONG_AMOUNT, frozenset({"wrong_amount"}))], "PENDING")
 
     def ignored(self) -> Story:

@@ -76,7 +76,7 @@ class Broker(Protocol):
 
 
 class RealBroker:
-    """Apache Kafka behind a proxy."""
+    """A broker that is Apache Kafka behind a proxy."""
 
     def __init__(self, stack: ExitStack) -> None:
         self.kafka = stack.enter_context(ApacheKafka(proxied=True, within=in_memory()))
@@ -297,7 +297,7 @@ class World:
             return oldest
 
     def caught_up(self) -> list[tuple[float, float]]:
-        """Return the recovery time and the allowed extra time, in seconds, of each outage whose backlog is published.
+        """For each outage whose backlog is published, return the recovery time and the allowed extra time, in seconds.
 
         Each fault that ended after the broker's return allows five more seconds, because a fault can freeze a publisher
         for that long.

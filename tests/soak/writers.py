@@ -1,4 +1,4 @@
-"""Play the payment service's part in a soak, with threads that commit outbox rows for their own payments."""
+"""Simulate the payment service in a soak, with threads that commit outbox rows for their own payments."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def test_an_incomplete_batch_at_the_end_of_an_archive_is_cut_off(path, kept):
          "half a gzip", "two bytes of gzip", "zip", "one byte of gzip"],
 )  # fmt: skip
 def test_a_file_that_is_not_an_archive_is_not_changed(path, content):
-    """Opening a file that is not a payctl archive fails and does not change the file."""
+    """Opening a file that is not a payctl archive raises an error and does not change the file."""
     path.write_bytes(content)
     with pytest.raises(InputError, match="is not a payctl archive"):
         Archive(path)
@@ -159,13 +159,13 @@ def test_an_archive_that_is_damaged_in_the_middle_is_refused(path):
 
 
 def test_a_second_writer_of_an_archive_is_refused(path):
-    """Two processes cannot write to an archive at the same time, because their batches would be mixed."""
+    """Two processes cannot write to an archive at the same time, because their batches would be interleaved."""
     with Archive(path), pytest.raises(LockedError):
         Archive(path)
 
 
 def test_a_full_disk_leaves_the_archive_unchanged(path):
-    """If the disk is full, complete batches stay in the archive and no part of the failed batch does."""
+    """If the disk is full, the archive keeps all complete batches and no part of the failed batch."""
     added(path, "ab")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     with Archive(path) as archive:

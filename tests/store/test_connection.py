@@ -83,7 +83,7 @@ def test_a_reserved_character_reaches_the_server(character, account, postgres):
 
 @pytest.mark.parametrize("database", ["a=b", "postgresql://elsewhere/x", "host=elsewhere", "ệ"])
 def test_a_database_name_is_never_read_as_a_connection_string(database, account, postgres):
-    """A database name that looks like a connection string does not change the server."""
+    """A database name that looks like a connection string does not change the server to which payctl connects."""
     account("plain", "word", database)
     assert answer(f"postgresql://plain:word@127.0.0.1:{postgres.port}/{quote(database, safe='')}")[1] == database
 
@@ -158,7 +158,7 @@ def test_a_setting_that_the_server_rejects_is_a_config_error(query, database_url
 
 
 def test_a_libpq_message_contains_no_part_of_the_password():
-    """No libpq message shows three or more consecutive characters of the password."""
+    """No libpq message that payctl shows has three or more consecutive characters of the password."""
     url = "postgresql://u:mirror%2Finvalid@nowhere.mirror.invalid/d?connect_timeout=5"
     with pytest.raises(DatabaseUnavailableError) as error:
         answer(url)
@@ -167,7 +167,7 @@ def test_a_libpq_message_contains_no_part_of_the_password():
 
 
 def test_an_unencoded_at_sign_in_a_password_works(account, postgres):
-    """A password with an unencoded @ works. If the password is wrong, the error shows no part of it."""
+    """DATABASE_URL can have a password with an unencoded @. If the password is wrong, the error shows no part of it."""
     account("attail", "Tr0ub@dor99SecretTail", "attail")
     place = f"127.0.0.1:{postgres.port}/attail"
     assert answer(f"postgresql://attail:Tr0ub@dor99SecretTail@{place}")[0] == "attail"
@@ -178,10 +178,9 @@ def test_an_unencoded_at_sign_in_a_password_works(account, postgres):
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory):
-    """Return three paths.
+    """Return a certificate authority, its server certificate, and an authority that signed nothing.
 
-    They are a certificate authority, its server certificate for 127.0.0.1 and localhost, and an authority that signed
-    nothing.
+    The server certificate is for 127.0.0.1 and localhost.
     """
     return make_certificates(tmp_path_factory.mktemp("certificates"))
 
@@ -206,7 +205,7 @@ def tls_server(made, certificates):
 
 @pytest.fixture
 def over_tls(tls_server, certificates):
-    """Return ``over_tls(query, **environ)``, which connects and returns whether TLS is used.
+    """Return ``over_tls(query, **environ)``, which connects and returns whether the connection uses TLS.
 
     In the query, CA and STRANGER are replaced with certificate paths.
     """

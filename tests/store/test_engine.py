@@ -66,7 +66,7 @@ def test_the_limits_end_with_the_transaction(engine):
 
 
 def test_limits_hold_in_every_transaction_of_a_connection(engine):
-    """A second transaction, and a transaction after a rollback, have the same timeouts."""
+    """A second transaction, and a transaction after a rollback, on one connection have the same timeouts."""
     with engine.execution_options(payctl_limits=LIMITS).connect() as connection:
         for end in (connection.commit, connection.rollback, connection.commit):
             assert settings_of(connection)["lock_timeout"] == "100ms"
@@ -173,7 +173,7 @@ def test_an_idle_transaction_is_ended_by_the_server(engine, database_url):
 
 @pytest.mark.parametrize("pooled", [True, False])
 def test_the_client_speaks_utf8(database_url, monkeypatch, pooled):
-    """Text is sent and received as UTF-8, even if PGCLIENTENCODING has another value."""
+    """The database client sends and receives text as UTF-8, even if PGCLIENTENCODING has another value."""
     monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
     engine = make_engine(DatabaseSettings(Secret(database_url), pooled=pooled))
     with transaction(engine, LIMITS) as connection:

@@ -18,7 +18,7 @@ NOTHING = Flow({}, {}, {}, {}, 0, None, None, None, None, None)
 
 @pytest.fixture
 def read(engine):
-    """Return ``read((created, sent, retries), ...)``, which inserts events and returns their flow.
+    """Return ``read((created, sent, retries), ...)``, which inserts events and returns the event flow.
 
     ``created`` and ``sent`` are hours after the window's start. ``sent`` is None for an event that was not published.
     With ``half``, published events have only one of the two publication marks.
@@ -106,13 +106,13 @@ def test_an_event_may_have_been_created_in_another_zone(read, half, created, cou
 
 
 def test_a_dead_event_neither_waits_nor_joins(read):
-    """A dead event counts as created, but not as an event that a publisher will send."""
+    """A dead event counts as created, but does not count as an event that a publisher will send."""
     found = read((0.5, None, 5), (-1, None, 5), (0.5, None, 4))
     assert numbers(found) == NOTHING._replace(created={0: 2}, joined={0: 1})
 
 
 def test_lags_are_by_nearest_rank_and_the_slowest_is_named(read):
-    """For twenty events, the flow's lag percentiles are the 10th, the 19th and the 20th lag."""
+    """For twenty events, the flow's lag percentiles are the 10th, the 19th and the 20th lag in ascending order."""
     found = read(*((0.5 - number / 100, 0.5, 0) for number in range(1, 21)))
     minutes = [round(each / 36) for each in (found.lag_p50, found.lag_p95, found.lag_p99)]
     assert minutes == [10, 19, 20]
@@ -132,7 +132,7 @@ def test_only_the_newest_published_events_are_read(read):
 
 
 def test_a_part_has_its_first_and_last_sending_and_who_came_after(read):
-    """Each part of the flow says when its first and last events were published, and which events were created later."""
+    """For each part, the flow says when the first and last events were published, and how many were created later."""
     found = read((0.1, 0.2, 0), (0.1, 0.6, 0), (0.5, None, 0), (0.7, None, 0), (0.8, None, 0), (1.5, None, 0))
     assert [at - SINCE for at in found.sent[0][4:]] == [timedelta(hours=0.2), timedelta(hours=0.6)]
     assert found.newcomers == {

@@ -88,7 +88,7 @@ def test_a_payload_is_the_text_that_postgresql_prints(connection, add):
     ],
 )
 def test_published_and_dead_events_are_not_claimed(connection, add, columns):
-    """A row with only ``published`` or only ``publishedAt`` also counts as published and is not claimed."""
+    """An outbox row with only ``published`` or only ``publishedAt`` also counts as published and is not claimed."""
     add("a", **columns)
     add("b", retryCount=4)
     assert ids(outbox.claim(connection, ALL)) == ["b"]
@@ -199,7 +199,7 @@ def test_two_concurrent_claims_share_no_event(engine, connection, add):
 
 @pytest.mark.parametrize(("late", "complete"), [(1, True), (5, True), (6, False), (60, False)])
 def test_a_range_with_too_many_late_events_is_not_complete(connection, add, monkeypatch, late, complete):
-    """If too many events are committed into a range before it is claimed, the claim reports that it is not complete."""
+    """If too many events are committed into a range before it is claimed, the claim reports that it is incomplete."""
     monkeypatch.setattr(outbox, "_MOST_MORE_IN_RANGE", 6)
     end = place(9, "end")
     for number in range(1, 2 + late):
@@ -222,7 +222,7 @@ def test_failed_events_are_listed_oldest_first(connection, add):
 
 
 def test_only_unwanted_types_that_block_a_wanted_event_are_listed(connection, add):
-    """An event of an unwanted type is listed only if its payment has a pending event of a wanted type."""
+    """An event with an unwanted type is listed only if its payment has a pending event with a wanted type."""
     add("a", 1, key="k", eventType="PAYMENT_FAILED")
     add("b", 2, key="k")
     add("c", 3, key="m", eventType="PAYMENT_FAILED")

@@ -155,7 +155,7 @@ def test_the_index_search_is_only_for_large_tables_without_an_index(
 ):
     """The index search is used only for a large table without a suitable index.
 
-    The connection remembers whether it is needed.
+    The connection remembers whether it needs the index search.
     """
     wanted = make("TB-ROCK-20251123-ABC7K9M2", "a-link")
     say(rows, *statements)

@@ -117,7 +117,7 @@ def test_a_transition_is_written_as_a_whole_or_not_at_all(engine, payment):
 
 @pytest.mark.parametrize("before", [PaymentStatus.FAILED, PaymentStatus.COMPLETED])
 def test_nothing_is_written_if_the_payment_s_status_changed(engine, payment, before):
-    """If the payment no longer has the status that was read, neither a receipt nor an event is written."""
+    """If the payment's status has changed since it was read, neither a receipt nor an event is written."""
     with pytest.raises(DatabaseUnavailableError, match="did not update the payment"):
         written(engine, payment, Transition(before, PaymentStatus.COMPLETED, AT, late=True))
     assert counts(engine) == (0, 0, 0, 0)

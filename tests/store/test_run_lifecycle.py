@@ -74,7 +74,10 @@ def test_a_run_is_recorded_with_the_status_that_its_command_gives(engine, status
 
 @pytest.mark.parametrize("error", [InputError("no"), KeyboardInterrupt(), RuntimeError("a bug")])
 def test_a_run_that_raises_is_interrupted_and_keeps_its_counts(engine, error):
-    """If the command raises an error, the run is recorded as interrupted with its counts. The error is re-raised."""
+    """If a run's command raises an error, the run is recorded as interrupted, with its counts.
+
+    The error is re-raised.
+    """
     run = new_run()
     with pytest.raises(type(error)):
         fail(engine, run, error, deleted=7)
@@ -91,7 +94,7 @@ def test_a_run_that_is_killed_is_interrupted(engine, database_url):
 
 
 def test_a_run_whose_connections_are_cut_is_interrupted(engine):
-    """If the database ends every session, the run is shown as interrupted and the work's own error is raised."""
+    """If the database ends every session, the run is shown as interrupted, and the command's own error is raised."""
     run = new_run()
     with pytest.raises(RuntimeError, match="the work failed"):
         fail(engine, run, RuntimeError("the work failed"), cut=True)

@@ -99,7 +99,7 @@ def test_events_are_selected_by_event_payment_or_order_code(engine, events):
 def test_a_time_window_includes_its_start_and_not_its_end(engine, events, by, window, expected):
     """A time window includes its start but not its end.
 
-    It applies to the creation time or, for published events, the publishing time.
+    It applies to the creation time or the publishing time. Unpublished events have no publishing time.
     """
     now = datetime.now(UTC)
     since, until = window
@@ -124,7 +124,7 @@ def test_errors_that_differ_in_ids_and_numbers_are_one_group(engine, events):
 
 
 def test_a_group_shows_the_first_500_characters_of_an_error(engine):
-    """A group's sample error is cut to 500 characters."""
+    """The sample error of an error group is cut to 500 characters."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead", last_error="e" * 501)
         (group,) = error_groups.groups(connection, Selector(), 5, 10)
@@ -147,7 +147,7 @@ def test_an_invalid_regular_expression_is_an_input_error(engine, read, pattern):
 
 
 def test_a_pattern_that_takes_too_long_is_an_input_error(engine):
-    """The statement timeout ends a slow pattern.
+    """The statement timeout ends the search for a slow pattern.
 
     The error names the pattern and does not say that the database is unavailable.
     """
@@ -162,7 +162,7 @@ def test_a_pattern_that_takes_too_long_is_an_input_error(engine):
 
 
 def test_hostile_selector_values_never_become_sql(engine, events):
-    """A selector with SQL as its value matches no event and changes nothing."""
+    """If a selector's value contains SQL, the selector matches no event and changes nothing."""
     hostile = "x'; DROP TABLE outbox; -- %s %(ids)s"
     for selector in (
         Selector(ids=(hostile,)),

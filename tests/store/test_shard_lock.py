@@ -154,7 +154,7 @@ def test_advisory_locks_of_other_applications_do_not_block_a_shard(session):
 
 @pytest.mark.parametrize(("shard", "shards"), [(0, 1), (1, 2), (3, 4), (63, 64)])
 def test_a_lock_number_gives_the_shard_and_the_number_of_shards(session, shard, shards):
-    """`shard_of` returns the same shard and number of shards for both locks of a shard."""
+    """For both of a shard's locks, `shard_of` returns the same shard and the same number of shards."""
     first, second = session(), session()
     enter(first, shard, shards, 0, "a")
     second.exec_driver_sql(f"SELECT {keeping(shard, shards, 1)}")

@@ -43,7 +43,7 @@ class ApacheKafka:
 
     ``secure`` adds a SASL_SSL listener (PLAIN, SCRAM-SHA-256, SCRAM-SHA-512) and a TLS listener, with new certificates
     and a new password. ``proxied`` adds a plain listener on ``behind_proxy``. This listener tells its clients to
-    connect to ``proxy_port``, where a test's proxy may listen. ``settings`` are lines for server.properties that
+    connect to ``proxy_port``, where a test's proxy can listen. ``settings`` are lines for server.properties that
     override the defaults.
 
     Raises:

@@ -52,7 +52,7 @@ class ForkServer:
             self._process.communicate()
 
     def executable(self, directory: Path) -> Path:
-        """Write a script ``payctl`` into a directory for a shell's PATH, and return the directory."""
+        """Write a ``payctl`` script into a directory for a shell's PATH, and return the directory."""
         words = " ".join(f"'{word}'" for word in self.command)
         script = directory / "payctl"
         script.write_text(f'#!/bin/sh\nexec {words} "$@"\n', "utf-8")

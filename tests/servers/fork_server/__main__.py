@@ -88,7 +88,7 @@ def start(connection: socket.socket) -> None:
 
 
 def become(streams: dict[int, int], arguments: list[str], environment: dict[str, str], directory: str) -> None:
-    """Set up this process for a command as a new interpreter would be."""
+    """Set up this process for a command, so that the process behaves like a new interpreter."""
     moved = {number: fcntl.fcntl(descriptor, fcntl.F_DUPFD, STREAMS) for number, descriptor in streams.items()}
     for number in range(STREAMS):
         if number in moved:

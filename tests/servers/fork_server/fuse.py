@@ -1,8 +1,8 @@
 """Kill this process at its n-th point, so that a test can kill a command after each of its steps.
 
-A point is the moment just after a step. The steps are an answered statement or commit, a written or synced file, half
-of a write, a gateway's response, and Kafka's acknowledgement. Only a forked command with ``KILL_AT`` in its environment
-has these hooks. payctl itself has no such hooks.
+A point is the moment just after a step. The steps are an answered statement or commit, a written or synced file, a
+half-finished write, a gateway's response, and Kafka's acknowledgement. Only a forked command with ``KILL_AT`` in its
+environment has these hooks. payctl itself has no such hooks.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Fuse:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     def after(self, function: Function) -> Function:
-        """Return a function that calls the given one and has a point after the call."""
+        """Return a function that calls the given function and then counts a point."""
 
         def wrapped(*arguments: Any, **named: Any) -> Any:
             result = function(*arguments, **named)
@@ -51,7 +51,7 @@ class Fuse:
         return wrapped
 
     def around(self, function: Function) -> Function:
-        """Return a function that calls the given one and has a point before and after the call."""
+        """Return a function that counts a point, calls the given function, and counts another point."""
         wrapped = self.after(function)
 
         def with_both(*arguments: Any, **named: Any) -> Any:

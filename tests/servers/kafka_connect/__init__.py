@@ -1,6 +1,6 @@
 """Run Kafka Connect with Debezium's PostgreSQL connector as one standalone worker on loopback.
 
-An outbox can be handed over to Debezium. The benchmarks compare payctl with Debezium, and the tests prove that both
+payctl can hand an outbox over to Debezium. The benchmarks compare payctl with Debezium, and the tests prove that both
 programs send the same messages. PostgreSQL must run with ``wal_level=logical``.
 """
 
@@ -71,7 +71,7 @@ class KafkaConnect:
 
     @property
     def url(self) -> str:
-        """The URL of the worker's REST interface."""
+        """The URL of the worker's REST API."""
         return f"http://127.0.0.1:{self._port}"
 
     @property

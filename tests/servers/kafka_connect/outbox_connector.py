@@ -24,7 +24,7 @@ def create_publication(connection: Connection) -> None:
 
 
 def slot_is_active(connection: Connection) -> bool:
-    """Return whether the connector reads the log.
+    """Return whether the connector is reading the write-ahead log.
 
     Without a snapshot, the connector can miss events that were inserted earlier.
     """

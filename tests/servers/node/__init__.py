@@ -35,7 +35,9 @@ class SentCallback(TypedDict):
 
 
 class GatewayLibraries:
-    """The libraries, which are installed in their own directory. Call :meth:`start` first and :meth:`close` at the end.
+    """The JavaScript libraries, installed in their own directory.
+
+    Call :meth:`start` first and :meth:`close` at the end.
 
     Raises:
         ConfigError: Node.js or npm is missing.
@@ -65,7 +67,7 @@ class GatewayLibraries:
         return self
 
     def verdicts(self, callbacks: Sequence[SentCallback]) -> list[str]:
-        """Return the library's verdict on each callback. It is an empty string, or the reason for a refusal."""
+        """Return the library's verdict on each callback. A verdict is an empty string or the reason for a refusal."""
         done = self._run(self._node, "judge.cjs", sent=json.dumps(callbacks))
         if done.returncode != 0:
             message = f"node failed\n{done.stderr[-2000:]}"
