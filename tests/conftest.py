@@ -133,7 +133,7 @@ def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def own_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget the secrets that a test registers, because the next test may log the same words."""
+    """Forget the secrets that a test registers, because the next test might log the same words."""
     for name in ("_registered", "_known_values"):
         monkeypatch.setattr(telemetry, name, copy(vars(telemetry)[name]))
 

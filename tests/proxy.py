@@ -1,4 +1,7 @@
-"""A proxy between a client and a server on loopback. It can delay or throttle data, or drop the server's answers."""
+"""A proxy between a client and a server on loopback.
+
+The proxy can delay or throttle data, or drop the server's answers.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,9 @@ PIECE = 512
 class Proxy:
     """A proxy that listens on ``port`` of 127.0.0.1 and forwards to ``target``.
 
-    A test can change its attributes while it runs. ``delay`` is in seconds and applies to each direction. ``rate`` is
-    in bytes per second and applies to each direction of each connection. If ``answers`` is false, the proxy drops the
-    server's bytes and still forwards the client's. ``connections`` counts the connections.
+    A test can change the proxy's attributes while the proxy runs. ``delay`` is in seconds and applies to each
+    direction. ``rate`` is in bytes per second and applies to each direction of each connection. If ``answers`` is
+    false, the proxy drops the server's bytes and still forwards the client's. ``connections`` counts the connections.
     """
 
     def __init__(self, port, target, *, delay=0.0, rate=None, answers=True):

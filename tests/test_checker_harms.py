@@ -223,10 +223,7 @@ FLAT = [Sample(60.0 + n % 3, 20, 6, 9) for n in range(40)]
 
 @pytest.mark.parametrize("leak", ["memory", "descriptors", "sockets", "threads"])
 def test_the_checker_sees_each_kind_of_growth(leak):
-    """The checker reports a value that grows with each sample.
-
-    It does not report one that varies or grows only at first (I11).
-    """
+    """The checker reports a value that grows with each sample. A value may vary or grow only at first (I11)."""
     growing = [one._replace(**{leak: getattr(one, leak) + n}) for n, one in enumerate(FLAT)]
     started = [one._replace(**{leak: 1}) if n < 8 else one for n, one in enumerate(FLAT)]
     assert (set(growth(growing)), growth(FLAT), growth(started)) == ({leak}, {}, {})

@@ -123,7 +123,7 @@ def test_an_operator_settles_by_hand_with_a_record_if_the_role_may_write_it(engi
 
 
 def test_the_publisher_role_publishes(engine_as, mock_kafka):
-    """The publisher role can claim and release events and record itself with only its documented privileges."""
+    """The publisher role's documented privileges are enough to claim and release events and to record the publisher."""
     with engine_as("superuser").begin() as connection:
         insert_events(connection, 3)
         insert_events(connection, 1, event_type="PAYMENT_UNHEARD_OF")

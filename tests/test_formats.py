@@ -104,7 +104,7 @@ def test_a_local_instant_has_milliseconds_and_an_offset():
     ],
 )  # fmt: skip
 def test_an_age_has_one_unit(seconds, text):
-    """An age is a whole number of the largest unit that fits. It is never negative."""
+    """An age is a whole number of the largest unit that fits. An age is never negative."""
     assert age(seconds) == text
 
 

@@ -203,7 +203,7 @@ def test_a_header_that_http_does_not_allow_is_not_quoted(value):
 def test_a_forbidden_url_is_refused(url):
     """The HTTP client refuses a forbidden URL before it connects.
 
-    The error does not quote the URL, which may contain a password.
+    The error does not quote the URL, because the URL can contain a password.
     """
     with pytest.raises(InputError) as caught:
         checked_url(url)

@@ -72,7 +72,7 @@ def test_credentials_come_from_the_environment_or_another_source():
 
 
 def test_secrets_of_the_environment_are_redacted():
-    """`Services` registers the secrets from the environment, so that errors and log lines do not show them."""
+    """`Services` registers the secrets from the environment, so that errors and log lines do not show these secrets."""
     Services(
         {
             "ZALOPAY_KEY2": "canary-of-zalopay",

@@ -142,7 +142,7 @@ def test_the_demo_shows_every_step_from_callback_to_kafka(demo):
 def test_the_demo_s_json_document_has_every_step(demo):
     """The demo's JSON document matches its schema.
 
-    It contains seven callbacks and four messages, each message in its topic.
+    The document contains seven callbacks, and four messages in the right topics.
     """
     result = demo("-o", "json")
     document = valid(json.loads(result.stdout))

@@ -37,7 +37,7 @@ def test_each_variable_that_the_hint_names_sets_the_region(monkeypatch):
 
 
 def test_aws_region_overrides_aws_default_region(monkeypatch):
-    """If AWS_REGION and AWS_DEFAULT_REGION are both set, as in Lambda, AWS_REGION applies, as in other AWS SDKs."""
+    """If AWS_REGION and AWS_DEFAULT_REGION are both set, as in Lambda, payctl uses AWS_REGION, like all AWS SDKs."""
     monkeypatch.setenv("AWS_REGION", REGION)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     assert make_client("sqs").meta.region_name == REGION

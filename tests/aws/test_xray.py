@@ -59,7 +59,7 @@ def test_no_span_is_made_unless_traces_are_configured():
 
 
 def test_a_span_is_sent_by_udp_when_it_ends():
-    """The span is sent when it ends. It is a child of Lambda's segment and has the X-Ray daemon's format."""
+    """A span is sent when it ends. The span is a child of Lambda's segment and has the X-Ray daemon's format."""
     proto = pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
         daemon.bind(("127.0.0.1", 0))

@@ -100,7 +100,7 @@ def test_refused_credentials_or_certificates_are_a_config_error(case, kafka_serv
 def test_tls_to_a_plaintext_port_is_unavailable(sasl, kafka_server):
     """If a plaintext listener does not answer the TLS handshake, the probe ends within its limit.
 
-    Its error has exit code 4.
+    The probe's error has exit code 4.
     """
     environment = kafka_server.environment("scram-sha-256") if sasl else tls(kafka_server)
     error, seconds = outcome(environment | {"KAFKA_BROKERS": kafka_server.bootstrap}, within=SHORT_PROBE_SECONDS)

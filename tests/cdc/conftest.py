@@ -118,7 +118,10 @@ def config(logical, database_url, tmp_path):  # noqa: ARG001 - restarts the serv
 
 @pytest.fixture
 def scene(config, engine, kafka):
-    """Yield a scene with the roles and topics from ``payctl cdc config``. Remove all of them after the test."""
+    """Yield a scene with the roles and topics from ``payctl cdc config``.
+
+    Remove the roles and topics after the test.
+    """
     set_up_roles(engine, config)
     kafka.recreate_topics((UNROUTABLE, HEARTBEATS))
     settings = KafkaSettings(kafka.bootstrap)

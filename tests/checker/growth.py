@@ -14,7 +14,7 @@ WARM_UP = 0.25
 ALLOWED = {"memory": (0.10, 8.0), "descriptors": (0.10, 4.0), "sockets": (0.10, 3.0), "threads": (0.10, 3.0)}
 """The growth that does not count as a leak.
 
-It is a share of the first value plus a fixed amount, which is in MB for memory.
+The allowed growth is a share of the first value plus a fixed amount, which is in MB for memory.
 """
 
 _FEWEST = 12

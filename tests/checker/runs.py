@@ -27,7 +27,7 @@ REPLAYS = """
 class Replayed:
     """A replay with its planned and decided events.
 
-    It also has the requeued counts according to its items and its record.
+    This object also has the number of requeued events according to the replay's items and according to its record.
     """
 
     id: str

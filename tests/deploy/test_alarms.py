@@ -1,4 +1,7 @@
-"""Test the alarms, the dashboard and the logs. They are generated from the list of emitted metrics."""
+"""Test the alarms, the dashboard and the logs.
+
+The template's generator derives all of them from the list of emitted metrics.
+"""
 
 from __future__ import annotations
 

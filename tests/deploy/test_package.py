@@ -19,7 +19,7 @@ from deploy.sbom import LICENCES
 from ticketbottle_payctl.metrics import Function
 
 pytestmark = pytest.mark.timeout(300)
-"""The time limit, in seconds, is long because the first test builds both zips for both architectures."""
+"""The time limit, in seconds. The limit is long, because the first test builds both zips for both architectures."""
 
 UNWANTED = (
     *("typer", "rich", "pygments", "click", "awslambdaric", "boto3", "botocore", "pip", "pytest", "hypothesis"),

@@ -46,7 +46,7 @@ def test_the_scheduled_repair_needs_its_secrets_and_a_way_out(template):
 def test_the_scheduled_repair_runs_once_at_a_time_and_alone_has_a_way_out(functions):
     """Only the `reconcile-payments` function has the security group that reaches the gateways.
 
-    It can also run in other subnets.
+    This function can also run in other subnets.
     """
     function = functions["ReconcilePaymentsFunction"]
     assert function["ReservedConcurrentExecutions"] == 1

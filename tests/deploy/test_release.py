@@ -156,7 +156,7 @@ def test_a_changed_tag_publishes_no_version(checkout, way):
 def test_both_tools_deploy_the_same_release_and_parameters(checkout):
     """SAM and plain CloudFormation deploy the same release with the same parameters.
 
-    Both get the parameters from one file and use the defaults from the template.
+    Both tools get the parameters from one file and use the defaults from the template.
     """
     sam, plain = checkout.given("prod"), checkout.given("prod", "--bucket", "a-bucket")
     assert sam["Release"] == release(checkout, "cloudformation", "prod")

@@ -76,7 +76,7 @@ def _is_here(distribution):
 
 
 def test_an_sbom_is_valid_against_the_schema_of_cyclonedx(own, valid):
-    """CycloneDX's validator accepts the SBOM. It refuses a document in which a component has no name."""
+    """CycloneDX's validator accepts the SBOM. The validator refuses a document in which a component has no name."""
     document, _ = own
     assert document["specVersion"] == "1.6"
     nameless = {name: value for name, value in document["components"][0].items() if name != "name"}
@@ -91,7 +91,7 @@ def test_an_sbom_names_what_payctl_needs_itself(own):
 
 
 def test_the_list_of_licences_has_a_line_for_each_package(own):
-    """The list of licences has a line for each package and is made from the SBOM alone."""
+    """The list of licences has a line for each package and is made from only the SBOM."""
     document, lines = own
     assert lines == licence_lines(document)
     assert len(lines) == len(document["components"]) > 20

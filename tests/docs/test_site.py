@@ -68,7 +68,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def pages(site):
-    """Return a mapping from each file of the site to its parsed page."""
+    """Return a mapping from each of the site's files to the parsed page."""
     found = {file: Page(file) for file in site.rglob("*.html")}
     assert len(found) > 40
     return found

@@ -1,4 +1,4 @@
-"""Operators that cosmic-ray lacks. They drop a call, return nothing, negate a filter, or change SQL."""
+"""Operators that cosmic-ray lacks. These operators drop a call, return nothing, negate a filter, or change SQL."""
 
 from __future__ import annotations
 

@@ -31,8 +31,5 @@ from tests.mutants.sql import rewritten
     ],
 )  # fmt: skip
 def test_a_statement_is_changed_in_one_place_at_a_time(statement, changes):
-    """The SQL mutants change comparisons, guards, locks, orders, limits and constants.
-
-    They leave other SQL unchanged.
-    """
+    """The SQL mutants change comparisons, guards, locks, orders, limits and constants. Other SQL stays unchanged."""
     assert rewritten(statement) == changes

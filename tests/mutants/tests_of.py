@@ -43,7 +43,7 @@ class Test:
 
 @dataclass(slots=True)
 class Map:
-    """A map from lines to the tests that run them.
+    """A map from each line to the tests that run this line.
 
     A line's text identifies it, so the map still finds a line that has moved.
     """

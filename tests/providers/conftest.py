@@ -116,7 +116,7 @@ MOMO_BODY = {
 
 
 class Merchant:
-    """A merchant with keys for every gateway. It can also sign callbacks as the gateways do."""
+    """A merchant with keys for every gateway. The merchant can also sign callbacks as the gateways do."""
 
     def __init__(self):
         self.zalopay_data = ZALOPAY_DATA

@@ -78,7 +78,7 @@ def test_an_unreadable_callback_with_a_valid_signature_is_distinguished_from_a_f
 
 
 def test_the_explanation_finds_swapped_zalopay_keys(merchant):
-    """If ZaloPay's two keys are swapped, the hint names both keys. Swapping them is the most common ZaloPay mistake."""
+    """If ZaloPay's two keys are swapped, the hint names both keys. Swapped keys are the most common ZaloPay mistake."""
     text = merchant.dumps(merchant.zalopay_data)
     request = merchant.zalopay(text, mac=merchant.mac("zalopay", text, key="canary-zalopay-key-1"))
     hints = explain(GATEWAYS["zalopay"], request, merchant.credentials("zalopay")).hints
@@ -125,7 +125,7 @@ def test_the_explanation_finds_an_access_key_with_a_line_break(merchant):
     ],
 )
 def test_momo_values_in_each_others_variables_are_found(merchant, held, words):
-    """MoMo's portal shows three similar values. If two of them are swapped, the hint names their variables."""
+    """MoMo's portal shows three similar values. If two of these values are swapped, the hint names their variables."""
     given = {name: (KEYS["momo"][other],) for name, other in zip(KEYS["momo"], held.split(), strict=True)}
     (hint,) = explain(GATEWAYS["momo"], merchant.momo(), merchant.credentials("momo", **given)).hints
     assert words in hint.text
@@ -149,7 +149,7 @@ def test_momo_keys_that_end_with_a_carriage_return_are_found(merchant):
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_one_wrong_value_in_many_places_gives_one_hint(merchant, gateway):
-    """If several variables contain the matching key, one hint names them all."""
+    """If several variables contain the matching key, one hint names all these variables."""
     own = SIGNING[gateway]
     right = merchant.credentials(gateway)[own]
     others = {"ONE": right, "TWO": right}
@@ -316,7 +316,10 @@ PRIVATE = ("Nguyễn", "0123456789", "TB7K2M9QXA&", "Thanh toan", "Thanh+toan", 
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_the_explanation_masks_people_and_accounts(merchant, gateway):
-    """The explanation shows the order, amount and codes. It masks names, accounts, descriptions and unknown fields."""
+    """The explanation shows the order, amount and codes.
+
+    The explanation masks names, accounts, descriptions and unknown fields.
+    """
     new = {"counterAccountNumber": "0123456789", "newField": {"phone": "0123456789"}}
     changes = {"zalopay": new, "payos": new, "momo": {"extraData": "0123456789"}}.get(gateway, {})
     shown = explain(GATEWAYS[gateway], getattr(merchant, gateway)(**changes), merchant.credentials(gateway))

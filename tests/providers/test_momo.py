@@ -120,7 +120,7 @@ def test_a_momo_wallet_agreement_is_ignored(merchant):
 
 @pytest.mark.parametrize("order_type", ["", None])
 def test_a_momo_amount_of_0_without_an_order_type_is_unreadable(merchant, order_type):
-    """MoMo signs null and an empty string in the same way, so payctl reads them in the same way.
+    """MoMo signs null and an empty string in the same way, so payctl does not distinguish the two values.
 
     Neither value marks an agreement.
     """

@@ -90,7 +90,7 @@ def test_an_escaped_surrogate_pair_equals_the_raw_letter():
     ],
 )
 def test_a_whole_number_is_recognised_without_rounding(value, whole):
-    """`whole_number` reads 450000.0 as 450000. It does not read true as 1 or a string as a number."""
+    """`whole_number` reads 450000.0 as 450000. The function does not read true as 1 or a string as a number."""
     assert whole_number(value) == whole
 
 
@@ -162,7 +162,7 @@ def test_a_number_of_16_digits_is_still_exact(token, whole):
 
 @pytest.mark.parametrize("amount", [1, 10**15])
 def test_the_smallest_and_the_largest_amount_are_accepted(amount):
-    """An amount can be from 1 VND to a million billion VND."""
+    """An amount can be from 1 VND to 1,000,000,000,000,000 VND."""
     assert amount_of(amount) == amount
 
 

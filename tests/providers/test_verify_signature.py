@@ -20,7 +20,7 @@ def credentials_for(merchant):
 def test_the_verify_report_has_the_expected_verdict_of_a_vector(vector):
     """The `verify-signature` report contains the fields that scripts use.
 
-    They are null if the callback is not valid.
+    If the callback is not valid, they are null.
     """
     report = verify_signature(vector.request, None, lambda _: vector.credentials)
     assert {name: getattr(report, name) for name in vector.expect} == vector.expect
@@ -107,7 +107,10 @@ def test_verification_loads_no_database_kafka_or_http_client():
     ],
 )
 def test_only_secret_keys_that_sign_callbacks_are_tried(merchant, gateway, variables):
-    """`tried_keys` lists only secret keys that sign callbacks. It lists no ids and no keys for status queries."""
+    """`tried_keys` lists only secret keys that sign callbacks.
+
+    The list contains no ids and no keys for status queries.
+    """
     tried = tried_keys(GATEWAYS[gateway], getattr(merchant, gateway)(), merchant.credentials(gateway))
     assert [(key.variable, key.matched, key.generation) for key in tried] == [
         (name, True, "current") for name in variables

@@ -11,16 +11,16 @@ import functools
 import random
 
 PART = 6
-"""A secret counts as seen if a text contains this many of its consecutive characters."""
+"""A secret counts as seen if an output contains this many consecutive characters of the secret."""
 
 _DIGITS = 8
-"""A numeric secret counts as seen if a text contains this many of its consecutive digits.
+"""A numeric secret counts as seen if an output contains this many consecutive digits of the secret.
 
 This number is larger than ``PART``, because every instant contains six digits in a row.
 """
 
 _BASE64 = 8
-"""A secret in base64 counts as seen if a text contains this many of its consecutive characters."""
+"""A secret in base64 counts as seen if an output contains this many consecutive characters of the base64 string."""
 
 _LETTERS = "GHJKMNPQRSTVWXZ" + "ghjkmnpqrstvwxz"
 
@@ -52,7 +52,7 @@ class Canaries:
         return value
 
     def seen_in(self, text: str | bytes, *, only: str = "") -> set[str]:
-        """Return the names of the secrets of which the text contains a part.
+        """Return the names of the secrets that occur, at least in part, in the text.
 
         ``only`` is a prefix of the names to consider.
         """

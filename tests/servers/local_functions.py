@@ -136,7 +136,7 @@ def _handler(function: Function) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         """A replacement for API Gateway.
 
-        It turns an HTTP request into an event and the function's answer into an HTTP response.
+        This handler turns an HTTP request into an event and the function's reply into an HTTP response.
         """
 
         timeout = 10

@@ -16,7 +16,7 @@ from ticketbottle_payctl.settings.brokers import brokers
     ],
 )
 def test_kafka_brokers_may_have_blanks_and_empty_entries(text, read):
-    """KAFKA_BROKERS can have spaces around commas and empty entries. payctl ignores them."""
+    """KAFKA_BROKERS can have spaces around commas and empty entries. payctl ignores these spaces and empty entries."""
     assert brokers(text) == read
 
 

@@ -32,7 +32,7 @@ def made(query, **environ):
     ],
 )
 def test_libpq_parameters_are_passed_on_unchanged(name, value):
-    """For libpq's parameters, the database settings contain them unchanged and no remark."""
+    """The database settings contain libpq's parameters unchanged, without a remark."""
     settings = made(f"{name}={value.replace(' ', '%20')}")
     assert settings.parameters == {**WHERE, name: value}
     assert settings.remarks == ()

@@ -35,7 +35,7 @@ from ticketbottle_payctl.store.db.migrations import upgrade
 DRAINED_WITHIN = 15.0
 """The time limit, in seconds, for draining the outbox after the last fault or after an outage.
 
-It covers the longest wait between two broker probes, a probe, and the time to publish.
+This limit covers the longest wait between two broker probes, a probe, and the time to publish.
 """
 
 REPLAYED_WITHIN = RESCAN_EVERY + DRAINED_WITHIN

@@ -148,7 +148,7 @@ class Customer(Thread):
     def _send(self, sending: Sending) -> None:
         """Send all copies at the same time to different processes.
 
-        If no copy gets a final reply, send them again later.
+        If no copy gets a final reply, send all copies again later.
         """
         replies: list[Reply] = []
         threads = [

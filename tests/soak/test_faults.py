@@ -11,7 +11,7 @@ from tests.soak.faults import QUICK, USUAL, Kind, plan
 def test_a_seed_determines_the_soak_s_faults(seed):
     """The same seed plans the same faults for a soak.
 
-    They include one long outage and leave enough time between two broker faults.
+    The faults include one long outage, with enough time between two broker faults.
     """
     faults = plan(seed, 600, outage=120, number=300)
     assert faults == plan(seed, 600, outage=120, number=300) != plan(seed + 1, 600, outage=120, number=300)

@@ -145,7 +145,7 @@ def test_a_claim_waits_for_a_locked_row_or_skips_it(engine, connection, add):
 
 
 def test_a_released_event_is_pending_again(connection, add):
-    """A released event gets the new retry count. It keeps its last error if no new error is given."""
+    """A released event gets the new retry count. If no new error is given, the event keeps its last error."""
     add("a", 1, retryCount=1, lastError="before")
     add("b", 2)
     outbox.claim(connection, ALL)
@@ -235,7 +235,7 @@ def test_only_unwanted_types_that_block_a_wanted_event_are_listed(connection, ad
 def test_the_age_of_the_oldest_pending_event(connection, add):
     """The age of the oldest pending event is in seconds by the database's clock.
 
-    It is never negative. If no event is pending, it is None.
+    This age is never negative. If no event is pending, the age is None.
     """
     assert outbox.oldest_pending(connection, 5) is None
     add("dead", -999_999, retryCount=5)

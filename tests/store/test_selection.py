@@ -99,7 +99,7 @@ def test_events_are_selected_by_event_payment_or_order_code(engine, events):
 def test_a_time_window_includes_its_start_and_not_its_end(engine, events, by, window, expected):
     """A time window includes its start but not its end.
 
-    It applies to the creation time or the publishing time. Unpublished events have no publishing time.
+    The window applies to the creation time or the publishing time. Unpublished events have no publishing time.
     """
     now = datetime.now(UTC)
     since, until = window

@@ -100,7 +100,7 @@ def test_publishers_with_different_numbers_of_shards_exclude_each_other(session,
 
 @pytest.mark.parametrize("clock_turned_back", [False, True])
 def test_a_returning_publisher_learns_of_one_with_another_number_of_shards(session, clock_turned_back):
-    """Two publishers with different numbers of shards learn of each other each time, even if the clock jumps."""
+    """Two publishers with different numbers of shards detect each other at every return, even if the clock jumps."""
     one, two = session(), session()
     for _ in range(3):
         for shard in (0, 1):

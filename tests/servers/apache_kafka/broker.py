@@ -195,7 +195,7 @@ class ApacheKafka:
     def recreate_topics(
         self, names: Iterable[str], *, partitions: int = 3, config: Mapping[str, str] | None = None
     ) -> None:
-        """Delete these topics and create them again with ``partitions`` and ``config``."""
+        """Delete these topics and recreate them with ``partitions`` and ``config``."""
         admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
         wanted = list(names)
         there = [name for name in wanted if name in admin.list_topics(timeout=10).topics]

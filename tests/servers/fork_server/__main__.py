@@ -27,7 +27,7 @@ LOADED_LATE = (
     *("sqlalchemy.dialects.postgresql.psycopg2", "confluent_kafka.admin", "tenacity", "httpx", "payos"),
     *("rich.console", "rich.live", "rich.table"),
 )
-"""The modules that the commands load on demand."""
+"""The modules that commands load on demand."""
 
 LENGTH = 4
 STREAMS = 3
