@@ -108,7 +108,7 @@ def test_the_webhook_role_settles_a_payment(engine_as):
 
 @pytest.mark.parametrize(("role", "recorded"), [("reconciler", True), ("webhook", False)])
 def test_an_operator_settles_by_hand_with_a_record_if_the_role_may_write_it(engine_as, role, recorded):
-    """The webhook's role may not write the record of a run, and settles the payment all the same."""
+    """The reconciler role is allowed to record a run. The webhook role is not, but it still settles the payment."""
     callback = sample("momo")
     data = json.loads(callback.request.body)
     with engine_as("superuser").begin() as connection:
@@ -178,7 +178,10 @@ def test_the_reconciler_role_settles_overdue_payments(engine_as):
 
 @pytest.mark.parametrize(("role", "harmless"), [("publisher", 1), ("cleanup", 0)])
 def test_the_publisher_role_counts_the_dead_events_that_do_no_harm(engine_as, role, harmless):
-    """The publisher may read the id and the status of a payment. A role that may not counts every dead event."""
+    """The publisher role is allowed to read a payment's id and status, so it recognises harmless dead events.
+
+    A role without this privilege recognises none.
+    """
     with engine_as("superuser").begin() as connection:
         connection.exec_driver_sql("DELETE FROM outbox")
         insert_events(connection, 1, state="dead", event_type="PAYMENT_FAILED")

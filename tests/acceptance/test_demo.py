@@ -179,7 +179,10 @@ def test_the_demo_removes_its_servers_and_data_after_sigterm(kept):
 
 
 def test_the_demo_says_how_many_of_its_customers_the_report_counts(kept):
-    """`payctl report` counts every order to repair but one. Without a callback, only the gateway knows about it."""
+    """`payctl report` counts every order that needs repair except one, for which no callback arrived.
+
+    Only the gateway knows that this order was paid.
+    """
     process, document, _ = kept()
     result = valid(document)["result"]
     words = [*PAYCTL, "report", "-o", "json"]

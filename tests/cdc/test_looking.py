@@ -54,7 +54,7 @@ def drops(cursor):
 
 @pytest.mark.usefixtures("slot")
 def test_a_list_shows_no_event_as_blocked_while_debezium_publishes(engine, database_url):
-    """Debezium sends an event although a dead event of its payment was created before."""
+    """Debezium sends an event even if an earlier event of the same payment is dead, so no event is shown as blocked."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead", age=LATE)
         insert_events(connection, 1)

@@ -203,7 +203,10 @@ def test_cdc_in_a_protected_profile_needs_reason_and_confirmation(cdc, tmp_path)
 
 
 def test_cut_over_and_cut_back_are_recorded_and_mark_is_not(cdc, scene):
-    """The connector's role may record who handed the outbox over. `cdc mark` runs every minute and is not recorded."""
+    """The connector's role is allowed to record a cut-over and a cut-back.
+
+    `cdc mark` runs every minute and is not recorded.
+    """
     over = cdc("cut-over", "-y", "--reason", "peak")
     assert cdc("mark")["run_id"] is None
     back = cdc("cut-back", "-y", "--reason", "over")

@@ -202,7 +202,7 @@ def test_a_superseded_event_is_told_apart_if_it_blocks_nothing(evidence, expecte
     ],
 )
 def test_a_dead_event_in_the_way_is_told_once_with_its_command(blocked, groups):
-    """Only the cause of the blocked events says that a dead event is in the way, and no two causes name one command."""
+    """Only the cause of the blocked events names the dead event in the way. No two causes name the same command."""
     superseded = sum(group.superseded for group in groups)
     found = causes(seen(blocked, dead=3, blocked=1, superseded=superseded, dead_groups=groups), ANSWERED)
     commands = [typed(cause.command) for cause in found if cause.command]
@@ -214,7 +214,10 @@ def test_a_dead_event_in_the_way_is_told_once_with_its_command(blocked, groups):
 
 
 def test_no_release_is_advised_for_dead_events_that_are_not_superseded():
-    """A group of two dead failures, of which one is superseded, is replayed: the replay leaves the superseded out."""
+    """If one of two dead failures is superseded, payctl recommends a replay and not a release.
+
+    The replay leaves the superseded event out.
+    """
     mixed = OLD_FAILURE._replace(events=2, error="NO: reply")
     found = causes(seen(SUPERSEDED, dead=2, blocked=1, superseded=1, dead_groups=[mixed]), ANSWERED)
     assert typed(found[0].command) == "payctl replay --failed --error-group 0a1b2c3d"

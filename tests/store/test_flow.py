@@ -160,7 +160,10 @@ REQUEUED = """
     ids=["sent before", "dead before", "not requeued"],
 )  # fmt: skip
 def test_an_event_that_a_replay_sends_again_has_no_lag(read, engine, outcome, sent, expected):
-    """It waited only since it was requeued. If it had not been sent before, the customer waited since its creation."""
+    """If a requeued event had already been sent, its new publication has no lag.
+
+    If it had not been sent, its lag counts from its creation.
+    """
     read((0.5, 1.7, 0))
     first = None if sent is None else (SINCE + timedelta(hours=sent)).replace(tzinfo=None)
     with engine.begin() as connection:
@@ -173,7 +176,7 @@ def test_an_event_that_a_replay_sends_again_has_no_lag(read, engine, outcome, se
 
 
 def test_a_requeued_event_that_is_still_pending_waits_since_its_requeue(read, engine):
-    """An event that was sent before the window and requeued in its second hour did not wait in the first hour."""
+    """An event that was sent earlier and requeued in the window's second hour did not wait in the first hour."""
     read((-5, None, 0))
     with engine.begin() as connection:
         values = {"outcome": "requeued", "sent": SINCE.replace(tzinfo=None), "at": SINCE + timedelta(hours=1.2)}

@@ -269,7 +269,7 @@ def test_the_sent_events_of_a_window_are_found_by_their_creation(connection, add
 
 @pytest.mark.parametrize("tooshort", ["", "5", "5f0c8b7"])
 def test_a_text_of_fewer_than_eight_characters_is_no_short_id(connection, add, tooshort):
-    """It is not expanded next to a short id either, although the found id begins with it."""
+    """A string of fewer than eight characters is not completed, even if a short id next to it is."""
     whole = "5f0c8b7e-43a1-4d7a-9a53-1f6f4b1b2c3d"
     add("p1", id=whole)
     assert short_ids.whole(connection, "outbox", [whole[:8], tooshort]) == (whole, tooshort)
@@ -286,7 +286,10 @@ RECEIPT = "5f0c8b7e-43a1-4d7a-9a53-1f6f4b1b2c3d"
     ],
 )  # fmt: skip
 def test_a_short_id_of_a_uuid_column_has_at_most_32_digits(connection, given, expected):
-    """Letters may be in upper case. A text with more digits is no UUID, and not the beginning of one."""
+    """A short id of a UUID column can have upper-case letters.
+
+    A string with more than 32 digits is neither a UUID nor the beginning of a UUID.
+    """
     connection.exec_driver_sql(
         """INSERT INTO payctl.webhook_receipts (id, provider, order_ref, reference, currency, outcome, result, method,
             path, query, body, body_sha256) VALUES (%(id)s, '', '', '', '', '', '', '', '', '', '', '')""",

@@ -137,7 +137,7 @@ UNWRITABLE = {
 
 @pytest.mark.parametrize("how", UNWRITABLE)
 def test_work_with_an_optional_record_goes_on_without_it(engine, execute, how):
-    """If the record cannot be written at the start, the work is done and there is no id."""
+    """If an optional run record cannot be written at the start, the work is still done, and the record has no id."""
     execute(UNWRITABLE[how])
     done = []
     with optional_run(engine, new_run(), Limits()) as record:
@@ -148,7 +148,7 @@ def test_work_with_an_optional_record_goes_on_without_it(engine, execute, how):
 
 @pytest.mark.parametrize("how", UNWRITABLE)
 def test_work_with_an_optional_record_is_done_even_if_its_end_cannot_be_recorded(engine, execute, how):
-    """If the record becomes unwritable during the work, the work raises no error."""
+    """If an optional run record becomes unwritable during the work, the work raises no error."""
     run = new_run()
     with optional_run(engine, run, Limits()) as record:
         execute(UNWRITABLE[how])
@@ -158,7 +158,7 @@ def test_work_with_an_optional_record_is_done_even_if_its_end_cannot_be_recorded
 
 @pytest.mark.parametrize("error", [InputError("no"), KeyboardInterrupt()])
 def test_work_with_an_optional_record_that_raises_is_interrupted(engine, error):
-    """An optional record has the same end as every other record, and the error is raised again."""
+    """If the work raises an error, an optional run record is interrupted like any other. The error is re-raised."""
     run = new_run()
     with pytest.raises(type(error)), optional_run(engine, run, Limits()):
         raise error
@@ -166,7 +166,7 @@ def test_work_with_an_optional_record_that_raises_is_interrupted(engine, error):
 
 
 def test_without_a_run_nothing_is_recorded(engine, execute):
-    """The webhook's function and the scheduled publisher give no run, so they write none."""
+    """The webhook function and the scheduled publisher pass no run, so no run is recorded."""
     with optional_run(engine, None, Limits()) as record:
         record.end(RunStatus.DONE, {})
     assert (record.id, execute("SELECT * FROM payctl.runs")) == (None, [])
