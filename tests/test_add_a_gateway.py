@@ -147,7 +147,7 @@ def test_the_command_line_knows_where_the_webhook_s_address_is_entered(gateway):
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_the_forgery_goes_to_the_gateway_s_own_path(gateway):
-    """The probe sends its forged callback to the path that the respective gateway calls."""
+    """For each gateway, the probe sends the forged callback to the path that this gateway calls."""
     assert gateway in FORGERIES, f"add {gateway!r} to lambda_entrypoints/forgeries.py: FORGERIES"
     assert FORGERIES[gateway].path == f"/webhook/{gateway}"
 

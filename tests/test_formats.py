@@ -68,7 +68,7 @@ def test_a_count_can_have_an_irregular_plural():
     ],
 )
 def test_a_duration_shows_its_two_largest_units(seconds, text):
-    """A duration of any length is shown without scientific notation."""
+    """A duration is shown in its two largest units and never in scientific notation."""
     assert duration(seconds) == text
 
 
@@ -77,7 +77,7 @@ def test_a_duration_shows_its_two_largest_units(seconds, text):
     [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (9_500_000, "9.5 MB"), (999_600, "1,000 kB"), (10**15, "1,000 TB")],
 )
 def test_a_size_is_shown_in_decimal_units(amount, text):
-    """A size of any length is shown in B, kB, MB, GB or TB, without scientific notation."""
+    """A size is shown in B, kB, MB, GB or TB and never in scientific notation."""
     assert size(amount) == text
 
 

@@ -44,7 +44,7 @@ def test_aws_region_overrides_aws_default_region(monkeypatch):
 
 
 def test_the_region_of_an_aws_profile_is_used(monkeypatch, tmp_path):
-    """If no variable sets it, the AWS region comes from the AWS configuration file."""
+    """The AWS region comes from the AWS configuration file if no variable sets the region."""
     (tmp_path / "config").write_text(f"[default]\nregion = {REGION}\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     assert make_client("sns").meta.region_name == REGION

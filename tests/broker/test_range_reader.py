@@ -20,7 +20,7 @@ PLACE = (TOPIC, 0)
 
 
 def config(bootstrap):
-    """Return client settings that connect without log lines."""
+    """Return the connection settings for a client that writes no log lines."""
     return {"bootstrap.servers": bootstrap, "log_level": 0}
 
 

@@ -30,7 +30,7 @@ class Sample(NamedTuple):
 
 
 def sample(pid: int) -> Sample | None:
-    """Return a sample, or None if the process has ended."""
+    """Return a sample of the process, or None if the process has ended."""
     place = Path("/proc") / str(pid)
     with suppress(OSError, KeyError):  # a process that has just ended has no memory
         lines = (place / "status").read_text().splitlines()

@@ -160,7 +160,7 @@ def test_the_code_archive_is_as_small_as_the_page_says():
 def test_a_new_version_is_checked_before_it_gets_callbacks(template, functions, statements):
     """CodeDeploy invokes the check function, which invokes the new version.
 
-    The roles of CodeDeploy and the check permit this.
+    Both roles have the permissions for these calls.
     """
     alias = template["Resources"]["WebhookFunctionAliaslive"]
     update = alias["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]

@@ -70,7 +70,7 @@ def cuts(text):
 def queries(text, mac):
     """Yield each query that could have this signed string, for each cut, meaning and encoding.
 
-    The queries also have different additional parameters.
+    The queries also vary in their additional parameters.
     """
     around = ["", "&vnp_Empty=", "&vnp_Note", "&utm=vnp_Amount", "&vnp_SecureHashType=MD5"]
     for pairs in cuts(text):

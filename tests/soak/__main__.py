@@ -1,12 +1,10 @@
-"""Implement ``make soak``, which runs all of payctl's work at the same time under random faults.
+"""Run ``make soak``, which runs publishers, webhooks and operators' commands together under random faults.
 
-The work consists of callbacks, publishers, replay, cleanup and reconcile.
-
-The soak uses a real PostgreSQL and a real Kafka. Everything runs on 127.0.0.1 and is removed at the end. The seed
-determines the faults. The exit code is 0 if the checker finds nothing wrong in messages, payments, receipts, archive,
-runs, secrets, growth and times. Message copies that a fault can cause are only counted. Ctrl-C ends the faults early,
-and the checker then checks the run so far. ``--page`` adds the run to the runs in docs/explanation/reliability.md, so
-that several short runs count as a long one.
+The soak uses a real PostgreSQL and a real Kafka. Everything runs on 127.0.0.1 and is removed at the end. The operators'
+commands are replay, cleanup and reconcile. The seed determines the faults. The exit code is 0 if the checker finds
+nothing wrong in messages, payments, receipts, archive, runs, secrets, growth and times. Message copies that a fault can
+cause are only counted. Ctrl-C ends the faults early, and the checker then checks the run so far. ``--page`` adds the
+run to the runs in docs/explanation/reliability.md, so that several short runs count as a long one.
 """
 
 from __future__ import annotations

@@ -189,7 +189,7 @@ def interrupted(engine: Engine) -> list[str]:
 
 
 def cleanups(operator: Operator) -> list[str]:
-    """Return a cleanup command with a short retention and small batches that ends after 15 seconds."""
+    """Return a cleanup command that has a short retention and small batches and ends after 15 seconds."""
     return cleanup(operator, "--batch-size", "100", "--max-duration", "15s")
 
 

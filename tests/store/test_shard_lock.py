@@ -29,7 +29,7 @@ def test_a_shard_has_one_publisher_at_a_time(session):
 
 
 def test_a_returning_publisher_learns_whether_another_one_held_the_shard(session):
-    """A returning publisher gets UNCHANGED if no other publisher has held the shard since, and otherwise TAKEN_OVER."""
+    """A returning publisher gets UNCHANGED if no other publisher has held the shard meanwhile, else TAKEN_OVER."""
     first, second = session(), session()
     enter(first, 0, 1, 0, "a")
     first.commit()
@@ -73,7 +73,7 @@ def test_a_second_publisher_is_refused_while_the_first_one_changes_locks(session
 
 
 def test_the_first_publisher_waits_while_a_second_one_is_refused(session, engine):
-    """If a refused publisher briefly holds lock 0, the working publisher gets the lock after that rollback."""
+    """If a refused publisher briefly holds lock 0, the working publisher gets the lock after that one rolls back."""
     worker, second, newcomer = session(), session(), session()
     enter(worker, 0, 1, 0, "a")
     second.exec_driver_sql(f"SELECT {keeping(0, 1, 1)}")
@@ -100,7 +100,7 @@ def test_publishers_with_different_numbers_of_shards_exclude_each_other(session,
 
 @pytest.mark.parametrize("clock_turned_back", [False, True])
 def test_a_returning_publisher_learns_of_one_with_another_number_of_shards(session, clock_turned_back):
-    """Two publishers with different numbers of shards detect each other at every return, even if the clock jumps."""
+    """Two publishers with different numbers of shards always detect each other on return, even if the clock jumps."""
     one, two = session(), session()
     for _ in range(3):
         for shard in (0, 1):
@@ -127,7 +127,7 @@ def test_a_rolled_back_publisher_with_other_shards_does_not_count(session):
 
 
 def test_a_publisher_of_another_shard_does_not_invalidate_cached_state(session):
-    """A publisher of another shard does not invalidate cached state if both have the same number of shards."""
+    """A publisher of another shard keeps cached state valid if both publishers use the same number of shards."""
     first, second = session(), session()
     enter(first, 0, 2, 0, "a")
     first.commit()
@@ -154,7 +154,7 @@ def test_advisory_locks_of_other_applications_do_not_block_a_shard(session):
 
 @pytest.mark.parametrize(("shard", "shards"), [(0, 1), (1, 2), (3, 4), (63, 64)])
 def test_a_lock_number_gives_the_shard_and_the_number_of_shards(session, shard, shards):
-    """For both of a shard's locks, `shard_of` returns the same shard and the same number of shards."""
+    """`shard_of` returns the same shard and number of shards for each of the two locks of a shard."""
     first, second = session(), session()
     enter(first, shard, shards, 0, "a")
     second.exec_driver_sql(f"SELECT {keeping(shard, shards, 1)}")
