@@ -1,4 +1,4 @@
-"""Fixtures that run payctl in three ways: as a process, in a shell, and inside the test's process (the fastest)."""
+"""Fixtures that run payctl as a process, in a shell, or inside the test's process, which is fastest."""
 
 from __future__ import annotations
 
@@ -40,22 +40,22 @@ AT_START = ("PYTHON", "LC_", "LANG")
 
 
 def clean_environment(changes):
-    """Return the environment without payctl's own variables, plus ``changes``."""
+    """Return the environment without payctl's own variables, and with the given changes."""
     return {**os.environ, "PYTHONWARNINGS": "error", **changes}
 
 
 @pytest.fixture
 def command(payctl_command):
-    """Return ``command(changes)``, which returns the words that start payctl.
+    """Return a function that takes changed environment variables and returns the words that start payctl.
 
-    If a changed variable affects the start of the interpreter, the words start a new interpreter.
+    If a changed variable affects how the interpreter starts, the words start a new interpreter.
     """
     return lambda changes: PROCESS if any(name.startswith(AT_START) for name in changes) else payctl_command
 
 
 @pytest.fixture
 def process(command):
-    """Return a function that runs payctl as a process and waits for its end. Input and output are text."""
+    """Return a function that runs payctl as a process and waits until it ends. Input and output are strings."""
 
     def run(*arguments, stdin="", cwd=None, **environment):
         return subprocess.run(
@@ -75,7 +75,7 @@ def process(command):
 
 @pytest.fixture
 def started(command):
-    """Yield a function that starts payctl as a process with pipes. The fixture kills each process after the test."""
+    """Yield a function that starts payctl as a process with pipes. The fixture kills all processes after the test."""
     processes = []
 
     def start(*arguments, **environment):
@@ -100,8 +100,8 @@ def started(command):
 def terminal(payctl_command):
     """Return a function that runs payctl on its own terminal.
 
-    A command that reads keys must run in the terminal's foreground. For such a command, ``fresh`` starts a new
-    interpreter there.
+    A command that reads keys must run in the terminal's foreground, so the test sets ``fresh`` to start a new
+    interpreter.
     """
 
     def run(*arguments, columns=80, lines=24, fresh=False, **environment):
@@ -129,7 +129,7 @@ def invoke():
 
 @pytest.fixture
 def answer(invoke):
-    """Return a function that runs payctl with ``-o json`` and returns its document, the only text on stdout."""
+    """Return a function that runs payctl with ``-o json`` and returns the document, which must be all of stdout."""
 
     def run(*arguments, **options):
         result = invoke(*arguments, "-o", "json", **options)
@@ -142,7 +142,7 @@ def answer(invoke):
 
 @pytest.fixture
 def content(engine):
-    """Return a function that returns all rows of every table."""
+    """Return a function that returns all rows of all tables."""
 
     def read():
         tables = "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname IN ('public', 'payctl')"
@@ -156,7 +156,7 @@ def content(engine):
 
 @pytest.fixture
 def ask(answer, database_url):
-    """Return a function that runs a command against the test's database and returns its valid document."""
+    """Return a function that runs a command with the test's database and returns the validated document."""
 
     def run(*arguments, **environment):
         document = answer(*arguments, DATABASE_URL=database_url, **environment)
@@ -174,12 +174,12 @@ def ask(answer, database_url):
 
 @pytest.fixture
 def keys():
-    """Return a merchant's keys for every gateway, as environment variables."""
+    """Return a merchant's keys for all gateways, as environment variables."""
     return dict(KEYS)
 
 
 def vectors():
-    """Return every recorded or documented callback with its keys as environment variables."""
+    """Return all recorded or documented callbacks, each with its keys as environment variables."""
     return [
         _vector(record) for path in sorted(VECTORS.glob("*.json")) for record in json.loads(path.read_text("utf-8"))
     ]
@@ -200,7 +200,7 @@ def _vector(record):
 
 
 def pytest_generate_tests(metafunc):
-    """Run each test that has the argument ``vector`` once for every vector."""
+    """Run each test that has a ``vector`` argument once for every vector."""
     if "vector" in metafunc.fixturenames:
         chosen = vectors()
         metafunc.parametrize("vector", chosen, ids=[one.name for one in chosen])

@@ -1,4 +1,4 @@
-"""Run a command on a terminal of a given size, and read the visible text."""
+"""Run a command on a terminal of a given size, and read what the terminal shows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WRAPPED_AT_LEAST = 400
 
 
 class Terminal:
-    """A process on its own terminal. ``sent`` has the bytes that the process wrote."""
+    """A process on its own terminal. ``sent`` holds the bytes that the process wrote."""
 
     def __init__(self, command, environment, columns, lines):
         self.master, slave = pty.openpty()
@@ -38,12 +38,12 @@ class Terminal:
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", self.lines, self.columns, 0, 0))
 
     def resize(self, columns, lines):
-        """Change the terminal's size, and forget the earlier output."""
+        """Change the size of the terminal, and discard the earlier output."""
         self.columns, self.lines, self.sent = columns, lines, b""
         self._set_size()
 
     def read(self, seconds):
-        """Read the output that arrives within the given time."""
+        """Read the output that arrives within the given number of seconds."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0 and self.process.returncode is None and not self.closed:
             if not select.select([self.master], [], [], left)[0]:
@@ -55,7 +55,7 @@ class Terminal:
                 break
 
     def wait_for(self, text, seconds=40):
-        """Read until the terminal shows this text. Return the visible text."""
+        """Read until the terminal shows the given text. Return everything that is visible."""
         end = time.monotonic() + seconds
         while text not in (picture := self.picture()):
             assert time.monotonic() < end, f"no {text!r} in:\n{picture}"
@@ -63,22 +63,22 @@ class Terminal:
         return picture
 
     def screen(self):
-        """Return the screen of a terminal that has received all output so far."""
+        """Return a simulated screen that has received all output so far."""
         screen = pyte.Screen(self.columns, self.lines)
         stream = pyte.ByteStream(screen)
         stream.feed(self.sent)
         return screen
 
     def picture(self):
-        """Return the text that is visible on the terminal now."""
+        """Return the text that the terminal shows now."""
         return "\n".join(line.rstrip() for line in self.screen().display)
 
     def press(self, keys):
-        """Type these keys."""
+        """Type the given keys."""
         os.write(self.master, keys)
 
     def end(self, number=signal.SIGINT):
-        """Send Ctrl-C, as the terminal does, and return the exit code."""
+        """Send Ctrl-C as a terminal does, and return the exit code."""
         os.killpg(self.process.pid, number)
         return self.finish()
 
@@ -91,7 +91,7 @@ class Terminal:
         return self.process.wait(max(1.0, end - time.monotonic()))
 
     def text(self):
-        """Return all printed text without colours, in lines of the terminal's width."""
+        """Return everything that was printed, without colours, in lines of the terminal's width."""
         screen = pyte.Screen(self.columns, _WRAPPED_AT_LEAST)
         pyte.ByteStream(screen).feed(self.sent)
         return "\n".join(line.rstrip() for line in screen.display).rstrip()
@@ -99,7 +99,7 @@ class Terminal:
 
 @contextmanager
 def on_terminal(command, environment, columns, lines):
-    """Run a command on its own terminal, and kill the process at the end."""
+    """Run a command on its own terminal, and kill its process when the block ends."""
     it = Terminal(command, environment, columns, lines)
     try:
         yield it

@@ -1,4 +1,4 @@
-"""Test that the commands in payctl's output work when they are pasted, with and without a profile's guards."""
+"""Test that the commands in payctl's output work when they are pasted, with and without a profile that has guards."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_pa
 pytestmark = pytest.mark.postgres
 COMMAND = re.compile(r"(?:^|\t|  )(payctl [a-z].*)$", re.MULTILINE)
 ASKING = ("replay", "runs resume", "reconcile payments")
-"""The commands that ask for confirmation. The test adds --yes, because its shell cannot answer."""
+"""Commands that ask for confirmation. The test adds --yes, because its shell cannot answer questions."""
 
 ACCEPTED = {0, 4, 5, 6, 10}
-"""The accepted exit codes of a suggested command: done, unavailable, no, partly done, time up."""
+"""Acceptable exit codes of a suggested command: done, unavailable, negative result, partly done, and timed out."""
 
 PROFILES = {
     "no profile": "",
@@ -42,14 +42,14 @@ def one(connection):
 
 
 def dead_with_blanks(connection):
-    """Insert a dead event. Its id begins with a hyphen and contains spaces."""
+    """Insert a dead event whose id begins with a hyphen and contains spaces."""
     dead(connection)
     connection.exec_driver_sql("UPDATE outbox SET id = '-- of hand'")
     return one(connection)
 
 
 def blocked(connection):
-    """Insert a success that a dead failure of the same payment blocks."""
+    """Insert a success event that is blocked by a dead failure event of the same payment."""
     insert_events(connection, 1, state="dead", event_type="PAYMENT_FAILED", age=timedelta(hours=2), aggregates=1)
     dead(connection)
     first = 'SELECT "aggregateId" FROM outbox ORDER BY "createdAt" LIMIT 1'
@@ -124,7 +124,7 @@ def shell(tmp_path, database_url, mock_kafka, payctl_path):
 
 
 def typed(arguments, guard):
-    """Return the arguments plus the options that the profile's guard requires."""
+    """Return the given arguments with the options that the profile's guard requires."""
     changes = "-y" in arguments
     words = ["-p", "prod", "--config", "config.toml"] if guard else []
     words += ["--max-affected", "9"] if "max_affected" in guard and changes else []
@@ -145,7 +145,7 @@ def as_pasted(command):
 @pytest.mark.parametrize("guard", PROFILES)
 @pytest.mark.parametrize("screen", SCREENS)
 def test_an_advised_command_is_accepted_when_it_is_pasted(engine, shell, screen, guard):
-    """`payctl` accepts each command that it suggests when a user pastes the commands in the printed order."""
+    """Each command that payctl suggests works when a user pastes the commands in the printed order."""
     prepare, least = SCREENS[screen]
     with engine.begin() as connection:
         arguments = prepare(connection)

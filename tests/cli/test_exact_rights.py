@@ -1,4 +1,4 @@
-"""Test that each task needs exactly the privileges that `payctl doctor` requires."""
+"""Test that the privileges that `payctl doctor` requires for each task are sufficient and necessary."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COMMANDS = {
 
 @pytest.fixture
 def granted(engine, database_url):
-    """Yield ``granted(rights)``, which returns the URL of a role with exactly these privileges."""
+    """Yield a function that grants a role exactly the given privileges and returns the role's database URL."""
 
     def grant(rights):
         with engine.begin() as connection:
@@ -41,7 +41,7 @@ def granted(engine, database_url):
 
 @pytest.fixture
 def codes(engine, answer):
-    """Return ``codes(task, url)``, which returns the exit codes, and whether the doctor allows the task."""
+    """Return a function that returns the exit codes of a task's commands, and whether the doctor allows the task."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="published")
         insert_payments_of_events(connection)
@@ -64,6 +64,6 @@ def test_the_required_privileges_are_enough(task, granted, codes):
 
 @pytest.mark.parametrize(("task", "missing"), [(task, one) for task in COMMANDS for one in PRIVILEGES.get(task, ())])
 def test_each_required_privilege_is_needed(task, missing, granted, codes):
-    """If one required privilege is missing, a command exits with 3, and the doctor does not allow the task."""
+    """If any required privilege is missing, a command exits with 3, and the doctor does not allow the task."""
     found, said = codes(task, granted([one for one in PRIVILEGES[task] if one != missing]))
     assert (3 in found, said) == (True, False)

@@ -1,4 +1,4 @@
-"""Test that no command prints a secret in any format or at any log level."""
+"""Test that no command prints a secret, whatever the format and the log level are."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ACCOUNT = "0071001234567"
 
 @pytest.fixture
 def body(tmp_path):
-    """Write a callback with an account number and a wrong MAC. Return its path and its MAC."""
+    """Write a callback with an account number and a wrong MAC to a file. Return the file's path and the MAC."""
     content = json.loads(samples()["payos"].request.body)
     content["data"]["accountNumber"] = content["data"]["counterAccountNumber"] = ACCOUNT
     file = tmp_path / "callback.json"
@@ -70,7 +70,7 @@ def test_a_real_process_prints_no_secret(process, body, keys):
 
 @pytest.mark.parametrize("markup", ["\x1b[31m", "[bold red]x[/]", "\u202e"])
 def test_typed_text_is_escaped_in_errors(markup, invoke):
-    """`payctl` escapes control characters of file names, commands and options on stderr."""
+    """On stderr, payctl escapes control characters in file names, commands and options."""
     for arguments in ([markup], ["verify-signature", markup], ["version", f"--{markup}"], ["schema", markup]):
         stderr = invoke(*arguments).stderr
         assert "\x1b" not in stderr

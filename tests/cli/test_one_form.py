@@ -1,4 +1,4 @@
-"""Test that every command shows instants, durations, money, counts, rates and gateways in the same form."""
+"""Test that all commands show instants, durations, amounts, counts, rates and gateways in the same format."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LOOKS = [
 ]  # fmt: skip
 CHANGES = ["publish-outbox", "replay --failed -y", "cleanup --older-than 1d -y", "runs list", "stats"]
 FOR_PROGRAMS = {"schema", "completion", "cdc config", "config path"}
-"""The commands whose output is text for another program."""
+"""Commands whose output is meant for another program."""
 NOT_RUN = {
     "demo": "has its own tests and its own world",
     "report": "is Markdown, and its commands name exact instants",
@@ -64,12 +64,12 @@ FORBIDDEN = {
     "None": r"\bNone\b",
 }
 WINDOW = re.compile(r"\(\d{4}-\d\d-\d\dT[\d:.]+Z\)")
-"""A window in UTC, in parentheses. payctl also shows the window in local time."""
+"""A pattern for the UTC part of a time window, which payctl shows in parentheses after the local time."""
 
 
 @pytest.fixture
 def world(engine, database_url, mock_kafka, process):
-    """Insert one row and several rows of each kind, and return the environment."""
+    """Insert one or several rows of each kind, and return the environment for payctl."""
     with engine.begin() as connection:
         order = insert_payment(connection, provider="MOMO", order_code=ORDER, amount=7_200_000, age=timedelta(hours=5))
         late = insert_payment(connection, provider="ZALOPAY", order_code=ZALOPAY, amount=450_000)
@@ -102,14 +102,14 @@ def seen(command, world, terminal):
 
 
 def prose(text):
-    """Return the text without pasted commands, variables, JSON, and windows in UTC."""
+    """Return the text without suggested commands, variables, JSON, and time windows in UTC."""
     text = re.sub(r"\n {8,}(?=\S)", " ", WINDOW.sub("", text))
     kept = [line for line in text.splitlines() if not re.search(r"payctl \w|[A-Z]+_[A-Z_]+|[{}]|^ *--", line)]
     return "\n".join(re.sub(r"'[^']*'|`[^`]*`", "", line) for line in kept)
 
 
 def test_every_command_is_run_here():
-    """Every command is in one of this file's tables. NOT_RUN gives a reason for each command that is not run."""
+    """Every command is in one of this file's tables. NOT_RUN has a reason for each command that is not run."""
     named = {command.name for command in COMMANDS}
     run = {name for name in named if any(f"{look} ".startswith(f"{name} ") for look in (*LOOKS, *CHANGES))}
     assert named - run == FOR_PROGRAMS | set(NOT_RUN)
@@ -117,7 +117,7 @@ def test_every_command_is_run_here():
 
 @pytest.mark.parametrize("commands", [LOOKS[:12], LOOKS[12:24], LOOKS[24:], CHANGES], ids=["a", "b", "c", "changes"])
 def test_each_thing_has_one_form(commands, world, terminal):
-    """Every command shows instants, durations, money, counts and gateways in the documented forms."""
+    """Every command shows instants, durations, amounts, counts and gateways in the documented formats."""
     found = []
     for command in commands:
         text = seen(command, world, terminal)
@@ -134,7 +134,7 @@ def test_each_thing_has_one_form(commands, world, terminal):
 
 @pytest.mark.parametrize("width", [80, 200])
 def test_first_lines_fit_and_say_the_answer(width, world, terminal):
-    """Each command's first line is the answer, in at most 80 columns. One other line names the database."""
+    """The first line of each command gives the result in at most 80 columns. Only one other line names the database."""
     for command in ("stats", "doctor", f"show {ORDER}", f"show {ZALOPAY}", "errors", "runs list", "list outbox"):
         with terminal(*command.split(), columns=width, **world) as it:
             it.finish()

@@ -1,4 +1,4 @@
-"""Test that no command reports an internal error on closed or full streams, and that a change is still reported."""
+"""Test that commands report no internal error on closed or full streams, and do not hide a change that they made."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ READ = {
     "cleanup": ["-n"],
     "cdc config": ["--slot", "x"],
 }
-"""The arguments with which a command only reads, or fails early. Commands that are not listed need no argument."""
+"""Arguments with which a command only reads or fails early. A command that is not listed needs no arguments."""
 
 LASTING = {"listen", "demo", "db upgrade"}
-"""The commands that these tests leave out, because they run until a signal or have tests elsewhere."""
+"""Commands that are not tested here, because they run until a signal or have tests elsewhere."""
 
 STREAMS = {
     "closed stdout": ">&-",
@@ -45,15 +45,15 @@ STREAMS = {
     "stdout without reader": ">&9",
     "stderr without reader": "2>&9",
 }
-"""The redirections as shell text. Descriptor 9 is a pipe without a reader."""
+"""Shell redirections by name. Descriptor 9 is a pipe without a reader."""
 
 THREE = ("all closed", "both full", "stdout without reader")
-"""The streams that are tested with every command. The list is short, because each test starts a process."""
+"""The redirections that are tested with every command. The list is short, because each test starts a process."""
 
 
 @pytest.fixture
 def ran(command):
-    """Return a function that runs payctl with unusable streams and returns exit code, stdout and stderr."""
+    """Return a function that runs payctl with unusable streams and returns the exit code, stdout and stderr."""
 
     def run(streams, *arguments, **environment):
         reader, writer = os.pipe()
@@ -73,13 +73,13 @@ def ran(command):
 
 @pytest.fixture
 def places(database_url, mock_kafka):
-    """Return the settings of the test's own database and of the mock cluster."""
+    """Return the settings for the test's own database and the mock cluster."""
     return {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap}
 
 
 @pytest.mark.parametrize("name", [entry.name for entry in registry.COMMANDS if entry.name not in LASTING])
 def test_a_reading_command_keeps_its_exit_code_on_unusable_streams(name, ran, places):
-    """On unusable streams, a command that only reads keeps its exit code. Only a full stdout changes 0 to 4."""
+    """On unusable streams, a command that only reads keeps its exit code, except that a full stdout changes 0 to 4."""
     arguments = [*name.split(), *READ.get(name, []), "-o", "json"]
     usual = ran("", *arguments, **places)
     assert usual.returncode != 1, usual.stderr
@@ -92,7 +92,10 @@ def test_a_reading_command_keeps_its_exit_code_on_unusable_streams(name, ran, pl
 @pytest.mark.parametrize("arguments", [["version"], ["--help"], ["runs"]])
 @pytest.mark.parametrize("streams", STREAMS.values(), ids=STREAMS)
 def test_help_and_version_on_unusable_streams_report_no_internal_error(streams, arguments, ran):
-    """On unusable streams, no command reports an internal error. Only a full stdout is reported, with exit code 4."""
+    """On unusable streams, help and version report no internal error.
+
+    Only a full stdout is an error, with exit code 4.
+    """
     result = ran(streams, *arguments)
     refused = arguments == ["runs"]
     assert result.returncode == (2 if refused else 4 if streams.startswith(">/dev/full") else 0), result.stderr
@@ -149,7 +152,7 @@ CHANGES = {
     ),
     "db upgrade": (["db", "upgrade"], "SELECT 1", 1, 0),
 }
-"""For each command: its arguments, a query, the query's expected result, and the exit code."""
+"""The arguments of each command, a query, the query's expected result, and the expected exit code."""
 
 
 @pytest.fixture
@@ -168,7 +171,7 @@ def world(engine):
 @pytest.mark.parametrize("streams", STREAMS.values(), ids=STREAMS)
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_change_on_unusable_streams_is_committed_and_keeps_its_exit_code(name, streams, ran, places, engine):
-    """If stdout is full after a commit, the command keeps its exit code and reports the full disk on stderr."""
+    """If stdout is full after a commit, a command keeps its exit code and reports the full disk on stderr."""
     arguments, sql, expected, code = CHANGES[name]
     result = ran(streams, *arguments, "-o", "json", **places)
     with engine.connect() as connection:
@@ -180,7 +183,7 @@ def test_a_change_on_unusable_streams_is_committed_and_keeps_its_exit_code(name,
 
 @pytest.mark.parametrize("streams", [each for each in STREAMS.values() if "2>" in each])
 def test_a_publisher_continues_without_a_stderr(streams, places, engine, payctl_command):
-    """The publisher keeps publishing when it cannot write a log line, and SIGTERM still stops it."""
+    """If a publisher cannot write its log lines, it keeps publishing, and SIGTERM still stops it."""
     reader, writer = os.pipe()
     os.close(reader)
     command = ["/bin/bash", "-c", f'exec 9>&{writer}; exec "$@" {streams} 9>&-', "bash", *payctl_command]

@@ -1,4 +1,4 @@
-"""Test --tz on every command that shows instants to people. Machine formats always use UTC."""
+"""Test --tz with every command that shows instants to people. Machine-readable formats always use UTC."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: 
 
 @pytest.fixture
 def world(database_url, mock_kafka, engine):
-    """Insert a payment that has waited since 2026-11-22, and its two dead events. Return the environment."""
+    """Insert a payment that has been waiting since 2026-11-22, with two dead events.
+
+    Return the environment for payctl.
+    """
     with engine.begin() as connection:
         connection.exec_driver_sql(
             """
@@ -39,7 +42,7 @@ COMMANDS = (
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
 @pytest.mark.parametrize(("zone", "offset"), [("Asia/Ho_Chi_Minh", "+07:00"), ("<+0530>-5:30", "+05:30")])
 def test_instants_are_shown_in_the_given_time_zone(arguments, zone, offset, world, invoke):
-    """Every instant has the offset of --tz, except instants in parentheses, which are in UTC."""
+    """Commands show every instant with the offset of --tz, except that instants in parentheses are in UTC."""
     assert invoke("replay", "e-2", "-y", **world).exit_code == 0
     result = invoke(*arguments, "--tz", zone, **world)
     assert result.exit_code == (5 if arguments[0] == "show" else 0), result.stderr
@@ -51,14 +54,14 @@ def test_instants_are_shown_in_the_given_time_zone(arguments, zone, offset, worl
 
 @pytest.mark.parametrize("form", ["json", "ndjson", "csv"])
 def test_machine_formats_show_instants_in_utc(form, world, invoke):
-    """The formats json, ndjson and csv show UTC, whatever --tz says."""
+    """The json, ndjson and csv formats show instants in UTC, whatever --tz is."""
     shown = INSTANT.findall(invoke("list", "outbox", "--tz", "Asia/Ho_Chi_Minh", "-o", form, **world).stdout)
     assert "2026-11-22T20:30:00.000Z" in shown
     assert all(each.endswith("Z") for each in shown)
 
 
 def test_an_invalid_tz_variable_does_not_hide_results(world, invoke):
-    """If TZ is wrong, a list shows UTC and a warning. Only a clock time in an option exits with 3."""
+    """If TZ is wrong, a list shows UTC and a warning. A clock time in an option makes payctl exit with 3."""
     shown = invoke("list", "outbox", **world, TZ="Nowhere/Zone")
     assert "2026-11-22T20:30:00.000Z" in shown.stdout
     assert shown.stderr.count("TZ is not a time zone; instants are shown in UTC") == 1
@@ -68,7 +71,7 @@ def test_an_invalid_tz_variable_does_not_hide_results(world, invoke):
 
 
 def test_a_time_zone_applies_to_one_command_only(world, invoke):
-    """The --tz of one command does not affect the next command in the same process."""
+    """The --tz option of one command does not affect the next command in the same process."""
     asked = invoke("list", "outbox", "--tz", "Asia/Ho_Chi_Minh", **world)
     assert "+07:00" in asked.stdout
     assert instant(datetime(2026, 1, 2, tzinfo=UTC)) == "2026-01-02T00:00:00.000Z"

@@ -7,7 +7,7 @@ CONFIG = "[profiles.prod]\n[profiles.staging]\n"
 
 @pytest.fixture
 def offered(process, tmp_path):
-    """Return a function that returns bash's completions of the last word in a line."""
+    """Return a function that returns bash's completions for the last word of a line."""
     file = tmp_path / "config.toml"
     file.write_text(CONFIG, "utf-8")
 
@@ -38,7 +38,7 @@ def offered(process, tmp_path):
     ],
 )
 def test_completion_offers_option_values(line, words, offered):
-    """Completion offers profiles from the configuration file, and other values from the code."""
+    """Completion offers profiles from the configuration file, and values that payctl's code defines."""
     assert offered(line) == words
 
 

@@ -37,17 +37,17 @@ CODES = {
     **dict.fromkeys(("payctl show TB-2041", "payctl show 3f2a9c1e", "payctl show TB-2041 -o json | head -c 200"), 5),
     **dict.fromkeys(("payctl doctor", "payctl doctor --bundle findings.json"), 5),
 }
-"""Exit codes of the examples that do not exit with 0."""
+"""The exit codes of the examples that do not exit with 0."""
 
 WITH_KAFKA = ("reconcile outbox", "cdc config", "cdc cut-over", "cdc mark", "cdc cut-back")
-"""Commands that need Apache Kafka, because the mock cluster cannot look up offsets by time."""
+"""The commands that need Apache Kafka, because the mock cluster cannot look up offsets by time."""
 
 ALONE = [entry.name for entry in registry.COMMANDS if entry.name not in WITH_KAFKA]
 
 
 @pytest.fixture
 def gateways():
-    """Yield test gateways, which answer that the order was paid."""
+    """Yield test gateways that report the order as paid."""
     with serving(Gateways()) as served:
         served.states[ORDER], served.amounts[ORDER] = "paid", 450_000
         yield served
@@ -55,7 +55,7 @@ def gateways():
 
 @pytest.fixture(scope="module")
 def story(postgres, template_database, tmp_path_factory, payctl_path):
-    """Yield a directory with the examples' files, and the name of a database with their rows."""
+    """Yield a directory with the files for the examples, and the name of a database with the rows for the examples."""
     place, name = tmp_path_factory.mktemp("story"), "template_examples"
     url = postgres.create_database(name, template=template_database)
     engine = engine_of(url)
@@ -90,7 +90,7 @@ def story(postgres, template_database, tmp_path_factory, payctl_path):
 
 @pytest.fixture
 def world(postgres, clones, story, tmp_path, payctl_path):
-    """Yield a copy of the story's directory, and the environment for a copy of its database."""
+    """Yield a copy of the story's directory, and environment variables that point to a copy of the story's database."""
     place, template = story
     shutil.copytree(place, tmp_path, dirs_exist_ok=True)
     name = clones.create(template, prefix="examples")
@@ -109,7 +109,7 @@ _RENAME = """
 
 
 def ran(example, world, **changes):
-    """Run an example in bash, as a reader pastes it. Return its exit code and its output."""
+    """Run an example in bash, as a reader who pastes it would. Return the exit code and the output."""
     place, settings = world
     process = subprocess.Popen(
         ["bash", "-c", f"exec {example.line}" if example.stays else f"set -o pipefail; {example.line}"],  # noqa: S607
@@ -153,7 +153,7 @@ FIRST_LINES = [line for lines in registry.FIRST_SCREEN.values() for line in line
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("line", FIRST_LINES)
 def test_the_commands_of_the_first_screen_run(line, world, mock_kafka, gateways, invoke):
-    """`payctl` without a command shows each of these commands, and each command exits with the expected code."""
+    """The first screen of `payctl` lists each of these commands, and each command exits with the expected code."""
     assert f"\n  {line} " in invoke(COLUMNS="80").stderr
     example = Example(line.replace("ORDER", ORDER), "", stays="--keep" in line)
     code, output = ran(example, world, KAFKA_BROKERS=mock_kafka.bootstrap, **gateways.environment)
@@ -182,7 +182,7 @@ def handed_over(postgres, world):
 @pytest.mark.postgres
 @pytest.mark.usefixtures("handed_over")
 def test_the_examples_with_apache_kafka_run_as_they_are_printed(world, kafka):
-    """The examples of `reconcile outbox` and `cdc` exit with the expected code when they run against Apache Kafka."""
+    """The examples for `reconcile outbox` and `cdc` exit with the expected code when they run with Apache Kafka."""
     kafka.recreate_topics((UNROUTABLE, HEARTBEATS))
     for command in WITH_KAFKA:
         for example in EXAMPLES[command]:
@@ -191,7 +191,7 @@ def test_the_examples_with_apache_kafka_run_as_they_are_printed(world, kafka):
 
 
 def test_every_command_has_a_group_and_two_or_three_examples():
-    """Every command is in `payctl --help` and has two or three examples of its own."""
+    """Every command is listed in `payctl --help`, and its own help has two or three examples."""
     assert set(registry.children(())) <= set(chain.from_iterable(registry.PANELS.values()))
     assert {entry.name: len(EXAMPLES.get(entry.name, ())) for entry in registry.COMMANDS}.items() <= {
         (entry.name, number) for entry in registry.COMMANDS for number in (2, 3)
@@ -214,7 +214,7 @@ def test_the_help_of_a_command_fits_80_columns(entry, invoke):
 
 
 def test_payctl_help_groups_the_commands(invoke):
-    """`payctl --help` lists every command once, on one line in its group, and fits 80 columns."""
+    """`payctl --help` lists every command once, on one line in the command's group, and fits 80 columns."""
     shown = invoke("--help", COLUMNS="80").stdout
     lines = shown.splitlines()
     assert max(map(len, lines)) <= 80
@@ -226,7 +226,7 @@ def test_payctl_help_groups_the_commands(invoke):
 
 
 def test_payctl_help_ends_with_the_commands_to_start_with(invoke):
-    """`payctl --help` ends with the commands for new users, which fit a terminal of 24 lines."""
+    """`payctl --help` ends with the commands for new users. These lines fit a terminal with 24 lines."""
     lines = invoke("--help", COLUMNS="80").stdout.splitlines()
     start = lines.index("Start here")
     assert start > lines.index("Exit codes")
@@ -242,7 +242,7 @@ def test_the_commands_to_start_with_exist(line, invoke):
 
 @pytest.mark.parametrize("topic", TOPICS)
 def test_a_topic_is_a_page_and_a_document(topic, answer, invoke):
-    """A help page fits 80 columns, and with -o json its rows are the items."""
+    """The page of a help topic fits 80 columns. With -o json, each row of the page is an item."""
     shown = invoke("help", topic, COLUMNS="80").stdout
     assert max(map(len, shown.splitlines())) <= 80
     document = answer("help", topic)
@@ -258,7 +258,7 @@ def test_the_page_on_exit_codes_is_the_table(answer):
 
 
 def test_the_page_on_times_reads_them_in_the_zone_of_the_run(answer):
-    """`payctl help times` shows what each form of a time means now, in the zone of --tz."""
+    """`payctl help times` shows what each time format means now, in the time zone of --tz."""
     meanings = {item["name"]: item["meaning"] for item in answer("help", "times", "--tz", "Asia/Ho_Chi_Minh")["items"]}
     assert meanings["2026-11-22"] == "2026-11-22 00:00:00 +07:00 (2026-11-21T17:00:00.000Z)"
     assert all("+07:00 (" in meaning for meaning in meanings.values())
@@ -266,7 +266,7 @@ def test_the_page_on_times_reads_them_in_the_zone_of_the_run(answer):
 
 @pytest.mark.parametrize("words", [["runs"], ["runs", "show"], ["replay"]], ids=" ".join)
 def test_help_of_a_command_is_what_its_help_option_prints(words, invoke):
-    """`payctl help replay` and `payctl replay --help` print the same."""
+    """`payctl help` with a command or group prints the same text as --help."""
     assert invoke("help", *words).stdout == invoke(*words, "--help").stdout
 
 
@@ -288,12 +288,12 @@ def test_help_of_a_command_is_what_its_help_option_prints(words, invoke):
     ids=" ".join,
 )
 def test_an_unknown_word_suggests_the_near_ones(arguments, near, invoke):
-    """The error for a misspelt command, topic or option suggests the similar correct words."""
+    """The error for a misspelt command, topic or option suggests similar words that exist."""
     result = invoke(*arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert f"; did you mean {near}?\n" in result.stderr
 
 
 def test_headings_are_bold_only_where_that_shows(invoke):
-    """The help contains no escape sequence in a pipe."""
+    """The help contains no escape sequences when it is written to a pipe."""
     assert "\x1b" not in invoke("--help").stdout

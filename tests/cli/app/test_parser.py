@@ -1,4 +1,4 @@
-"""Test rules for every command: options before and after it, one document, and one form of errors."""
+"""Test rules for every command: where options can stand, how documents end, and how errors look."""
 
 from __future__ import annotations
 
@@ -21,32 +21,35 @@ from ticketbottle_payctl import __version__
     ],
 )
 def test_a_shared_option_may_come_before_or_after_the_command(arguments, invoke):
-    """A shared option works before and after the command's name. If it is given twice, the later value applies."""
+    """A shared option works before and after the command's name.
+
+    If the option is given twice, the last value applies.
+    """
     assert json.loads(invoke(*arguments).stdout)["command"] == "config path"
 
 
 def test_the_version_option_prints_the_version(invoke):
-    """`payctl --version` prints the first line of `payctl version` and exits with 0, without a command."""
+    """Without a command, `payctl --version` prints the first line of `payctl version` and exits with 0."""
     shown = invoke("--version")
     assert (shown.exit_code, shown.stdout, shown.stderr) == (0, f"payctl {__version__}\n", "")
     assert invoke("version").stdout.splitlines()[0] == shown.stdout.rstrip()
 
 
 def test_the_version_option_opens_nothing(invoke):
-    """`payctl --version` reads no configuration file and needs no valid setting."""
+    """`payctl --version` reads no configuration file and ignores invalid settings."""
     shown = invoke("--version", "--config", "/nonexistent/config.toml", "-p", "prod", DATABASE_URL="x", LOG_LEVEL="x")
     assert (shown.exit_code, shown.stdout, shown.stderr) == (0, f"payctl {__version__}\n", "")
 
 
 def test_payctl_output_chooses_the_output_format(invoke):
-    """An -o option overrides PAYCTL_OUTPUT, before or after the command."""
+    """PAYCTL_OUTPUT sets the output format, and -o before or after the command overrides it."""
     assert json.loads(invoke("version", PAYCTL_OUTPUT="json").stdout)["ok"]
     assert invoke("version", "-o", "none", PAYCTL_OUTPUT="json").stdout == ""
     assert invoke("-o", "none", "version", PAYCTL_OUTPUT="json").stdout == ""
 
 
 def test_an_option_s_value_may_look_like_a_shared_option(answer):
-    """The word after an option that needs a value is its value, even if the word looks like -v."""
+    """The word after an option that needs a value is the value, even if the word looks like -v."""
     document = answer(
         "verify-signature", "--query", "-v", "--provider", "vnpay", VNPAY_TMN_CODE="a", VNPAY_HASH_SECRET="b"
     )
@@ -74,7 +77,10 @@ def test_an_option_s_value_may_look_like_a_shared_option(answer):
     ],
 )
 def test_wrong_usage_is_an_error_on_stderr_and_in_json(arguments, words, invoke):
-    """After wrong usage, payctl exits with 2. stderr has the error and a hint, and -o json prints one document."""
+    """After a usage error, payctl exits with 2.
+
+    It prints the error and a hint on stderr, or one document with -o json.
+    """
     plain, document = invoke(*arguments), invoke("-o", "json", *arguments)
     assert (plain.exit_code, plain.stdout) == (2, "")
     assert plain.stderr.startswith("error[USAGE]: ")
@@ -93,14 +99,14 @@ def test_a_usage_error_before_the_output_option_is_still_json(invoke):
 
 @pytest.mark.parametrize("form", ["table", "csv", "none"])
 def test_an_error_leaves_stdout_empty(form, invoke):
-    """After an error, stdout is empty in the formats table, csv and none, because they cannot show an error."""
+    """After an error, stdout is empty with -o table, csv and none, because these formats cannot show an error."""
     result = invoke("verify-signature", "/nonexistent", "-o", form)
     assert (result.stdout, result.exit_code) == ("", 2)
     assert result.stderr.startswith("error[INPUT]: /nonexistent cannot be read: no such file or directory\ntry: ")
 
 
 def test_ndjson_ends_in_a_summary(invoke):
-    """In ndjson, each item is a line, and the last line is a summary, even after a failure."""
+    """With -o ndjson, each item is a line. The last line is a summary, even after a failure."""
     *items, summary = map(json.loads, invoke("config", "show", "-o", "ndjson").stdout.splitlines())
     assert {item["type"] for item in items} == {"item"}
     assert (summary["type"], summary["ok"]) == ("summary", True)
@@ -109,14 +115,14 @@ def test_ndjson_ends_in_a_summary(invoke):
 
 
 def test_csv_has_a_header(invoke):
-    """With -o csv, a single result is a header and one row."""
+    """With -o csv, payctl prints a single result as a header and one row."""
     header, row = invoke("config", "path", "-o", "csv").stdout.splitlines()
     assert header == "path,exists"
     assert row.endswith("/payctl/config.toml,false")
 
 
 def test_payctl_alone_shows_a_first_screen_on_stderr(invoke):
-    """`payctl` without a command exits with 2. Its output and the next prompt fit a terminal of 24 lines."""
+    """`payctl` without a command exits with 2. Its output and the next prompt fit a terminal with 24 lines."""
     result = invoke(COLUMNS="80")
     assert (result.exit_code, result.stdout) == (2, "")
     lines = result.stderr.splitlines()
@@ -134,7 +140,7 @@ def test_payctl_alone_is_an_error_in_json(invoke):
 
 
 def test_a_group_alone_shows_its_help(invoke):
-    """`payctl runs` without a second word shows the commands of the group on stderr."""
+    """`payctl runs` without a second word shows the commands of the `runs` group on stderr."""
     result = invoke("runs")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "\n  resume " in result.stderr
@@ -148,7 +154,7 @@ def test_an_unknown_output_format_is_wrong_usage(invoke):
 
 
 def test_quiet_leaves_only_errors(invoke):
-    """The option -q hides notes on stderr, but never errors."""
+    """With -q, payctl prints errors on stderr but no notes."""
     assert "error[INPUT]" in invoke("-q", "verify-signature").stderr
 
 

@@ -1,4 +1,4 @@
-"""Test behaviour that only a real process shows: signals, closed pipes, exit codes and tracebacks."""
+"""Test behaviour that can be seen only in a real process: signals, closed pipes, exit codes and tracebacks."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ SILENT = "postgresql://payctl:canary-password@127.0.0.1:1/payments"
 
 @pytest.fixture
 def command():
-    """Return ``command(changes)``, which always returns the words that start a new interpreter."""
+    """Return a function that returns the words that start payctl. The words always start a new interpreter."""
     return lambda _: PROCESS
 
 
 def reads_its_stdin(process):
-    """Write a byte to payctl, and wait until payctl has read it."""
+    """Write a byte to payctl's stdin, and wait until payctl has read it."""
     process.stdin.write(b"{")
     process.stdin.flush()
     deadline = time.monotonic() + 20
@@ -36,7 +36,7 @@ def reads_its_stdin(process):
 
 
 def unread(process):
-    """Return the number of bytes that payctl has not read yet."""
+    """Return the number of bytes on stdin that payctl has not read yet."""
     count = fcntl.ioctl(process.stdin, termios.FIONREAD, b"\0\0\0\0")
     return int.from_bytes(count, sys.byteorder)
 
@@ -77,7 +77,7 @@ def test_the_shell_sees_the_exit_code(arguments, environment, code, process):
 
 
 def test_the_error_for_an_unreachable_database_has_a_hint(process):
-    """The error for an unreachable database names the server without the password, and is marked as retryable."""
+    """The error for an unreachable database names the server, hides the password, and is marked as retryable."""
     result = process("db", "status", "-o", "json", DATABASE_URL=SILENT)
     error = json.loads(result.stdout)["error"]
     assert (error["code"], error["retryable"]) == ("DATABASE_UNAVAILABLE", True)
@@ -87,7 +87,7 @@ def test_the_error_for_an_unreachable_database_has_a_hint(process):
 
 @pytest.mark.parametrize("verbosity", ["-q", "-v", "-vv"])
 def test_a_bug_exits_with_1_and_shows_its_traceback_only_with_vv(verbosity, process, tmp_path):
-    """After a bug, payctl exits with 1 and the error INTERNAL. Only -vv adds a traceback, without secrets."""
+    """After a bug, payctl exits with 1 and the INTERNAL error. Only -vv adds a traceback, which contains no secrets."""
     (tmp_path / "sitecustomize.py").write_text(
         "import ticketbottle_payctl.cli.commands.version as module\n"
         "def broken(name):\n    raise ZeroDivisionError('canary-secret-value of the bug')\n"
@@ -123,7 +123,7 @@ def test_a_full_disk_is_an_error():
 
 
 def test_an_ascii_terminal_gets_ascii(process):
-    """If the stream supports only ASCII, payctl prints ASCII marks and escapes JSON."""
+    """On a stream that supports only ASCII, payctl prints its marks in ASCII and escapes other characters in JSON."""
     ascii_only = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"}
     plain = process("verify-signature", "--example", "zalopay", **ascii_only)
     assert plain.stdout.startswith("+ valid  ZaloPay")

@@ -42,7 +42,7 @@ def test_no_command_has_an_option_with_a_shared_option_s_name(entry):
 
 @COMMANDS
 def test_a_command_s_module_has_the_command_s_name(entry):
-    """The code of a command is in the module that is named after the command's first word."""
+    """The code for a command is in the module that is named after the command's first word."""
     assert entry.target.split(":")[0].split(".")[0] == entry.words[0].replace("-", "_")
 
 

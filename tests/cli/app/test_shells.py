@@ -27,7 +27,7 @@ REASON = "the broker is back: 10:05"
 ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[a-zA-Z]|[=>]|\][^\x07]*\x07|\([A-Z])")
 BACKSPACED = re.compile(r".\x08")
 CURSOR_UP, UP = re.compile(r"\x1b\[\d*A"), "\v"
-"""The control sequence with which zsh returns from its list to the prompt's line, and a character that replaces it."""
+"""The sequence that zsh sends to move from its list back to the prompt's line, and the character that replaces it."""
 
 TYPED_IN_ZSH = """
 autoload -Uz compinit && compinit -u -D
@@ -49,7 +49,10 @@ def shell(request):
 
 @pytest.fixture
 def offered(shell, tmp_path, payctl_path):
-    """Return a function that types a line and Tab in the shell, and returns the offered words in order."""
+    """Return a function that types a line and Tab in the shell.
+
+    It returns the words that the shell offers, in order.
+    """
     base = {
         "HOME": str(tmp_path),
         "PATH": payctl_path,
@@ -69,7 +72,7 @@ def offered(shell, tmp_path, payctl_path):
 
 
 def _bash(line, place, environment):
-    """Call the function that the script registers, with the variables that bash sets when a user presses Tab."""
+    """Call the function that the completion script registers, with the variables that bash sets after Tab."""
     code = """source ./script
         complete -p payctl >/dev/null || exit 1
         COMP_LINE=$1 COMP_POINT=${#1}
@@ -85,7 +88,7 @@ def _bash(line, place, environment):
 
 
 def _fish(line, place, environment):
-    """Return fish's completions for a line, each with its description after a tab."""
+    """Return fish's completions for a line. A tab separates each completion from its description."""
     code = f"source ./script; complete --do-complete {_quoted(line)}"
     done = subprocess.run(
         ["fish", "--no-config", "-c", code],  # noqa: S607
@@ -100,7 +103,7 @@ def _quoted(line):
 
 
 def _zsh(line, place, environment):
-    """Type in an interactive zsh. Return the list that zsh draws below the line, or the completed word."""
+    """Type a line in an interactive zsh. Return the list that zsh draws below the line, or the completed word."""
     master, slave = pty.openpty()
     process = subprocess.Popen(
         ["zsh", "-f", "-i"],  # noqa: S607
@@ -124,7 +127,7 @@ def _zsh(line, place, environment):
 
 
 def _read_until(master, enough, *, quiet=1.5, most=40.0):
-    """Read from the terminal until ``enough`` holds and no more output arrives, or the time is up."""
+    """Read from the terminal until ``enough`` is true and no more output arrives, or until the time limit."""
     raw, shown, until = "", "", time.monotonic() + most
     while time.monotonic() < until:
         ready, _, _ = select.select([master], [], [], quiet)
@@ -143,7 +146,7 @@ def names(lines):
 
 
 def test_a_shell_offers_commands_with_their_descriptions(offered, shell):
-    """Tab after `payctl runs` offers the commands of the group. zsh and fish also show each command's help."""
+    """Tab after `payctl runs` offers the commands of the `runs` group. zsh and fish also describe each command."""
     found = offered("payctl runs ")
     assert names(found) == ["list", "show", "resume", "cancel"]
     if shell != "bash":
@@ -151,7 +154,7 @@ def test_a_shell_offers_commands_with_their_descriptions(offered, shell):
 
 
 def test_a_description_with_colons_is_shown_whole(offered, shell):
-    """`zsh` shows the help of `demo` completely, although the help contains a colon."""
+    """`zsh` shows the complete description of `demo`, although it contains a colon."""
     found = offered("payctl d")
     assert names(found)[:2] == ["demo", "doctor"]
     if shell != "bash":
@@ -170,7 +173,7 @@ def test_a_description_with_colons_is_shown_whole(offered, shell):
     ],
 )
 def test_a_shell_completes_values(line, word, offered, tmp_path):
-    """Completion works for fields after a comma, event types, profiles and topics."""
+    """The shell completes fields after a comma, event types, profiles and help topics."""
     config = tmp_path / "config.toml"
     config.write_text("[profiles.staging]\n[profiles.prod]\n", "utf-8")
     (found,) = offered(line, PAYCTL_CONFIG=str(config))
@@ -179,7 +182,7 @@ def test_a_shell_completes_values(line, word, offered, tmp_path):
 
 @pytest.fixture
 def stored(engine, database_url, tmp_path):
-    """Insert an error group and a run. Return the environment of a profile, and the group's id."""
+    """Insert an error group and a run. Return an environment with a profile, and the error group's id."""
     with engine.begin() as connection:
         insert_events(connection, 3, state="dead", last_error=ERROR)
         runs.start(connection, NewRun(RUN, "replay", Actor("an", "here"), reason=REASON))
@@ -203,7 +206,7 @@ def test_a_shell_offers_ids_of_the_database_of_the_typed_profile(offered, stored
 
 @pytest.mark.postgres
 def test_a_description_of_the_database_is_shown_unchanged(offered, stored, engine, shell):
-    """The shell shows quotes, brackets, dollars and colons of an error text unchanged, and expands nothing."""
+    """The shell shows quotes, brackets, dollar signs and colons in a stored error unchanged, and expands nothing."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead", last_error="another")
     environment, group = stored

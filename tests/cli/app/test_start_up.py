@@ -1,4 +1,4 @@
-"""Test which modules a command imports, because each import delays the command."""
+"""Test which modules a command imports, because each import slows the start."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def loaded(*arguments, **environment):
     ],
 )
 def test_quick_commands_load_no_heavy_module(arguments):
-    """Quick commands load neither SQLAlchemy nor the Kafka client nor rich."""
+    """Quick commands do not load SQLAlchemy, the Kafka client or Rich."""
     assert loaded(*arguments, **KEYS) == set()
 
 
@@ -59,14 +59,14 @@ def test_quick_commands_load_no_heavy_module(arguments):
     "arguments", [["simulate", "momo", "paid"], ["reconcile", "payments", "--help"], ["reconcile", "outbox", "--help"]]
 )
 def test_httpx_is_loaded_only_to_send_a_request(arguments):
-    """A simulated callback and a help text are printed without loading the HTTP client."""
+    """`payctl` prints a simulated callback or a help page without loading the HTTP client."""
     assert "httpx" not in loaded(*arguments, **environment())
 
 
 @pytest.mark.postgres
 @pytest.mark.parametrize(("provider", "libraries"), [("momo", {"httpx"}), ("payos", {"httpx", "payos", "pydantic"})])
 def test_payos_s_library_is_loaded_only_to_ask_payos(provider, libraries, engine, database_url):
-    """A query to MoMo does not load PayOS's library, because its import takes longer than a quick command."""
+    """A query to MoMo does not load PayOS's library, because importing it takes longer than a quick command."""
     with engine.begin() as connection:
         insert_payment(connection, provider=provider.upper(), reference="a-reference", age=timedelta(hours=1))
     with serving(Gateways(states={"a-reference": "paid"})) as gateways:
@@ -77,7 +77,7 @@ def test_payos_s_library_is_loaded_only_to_ask_payos(provider, libraries, engine
 
 @pytest.mark.parametrize("command", ["publish-outbox", "stats", "cleanup"])
 def test_a_command_without_callbacks_loads_no_gateway(command):
-    """A command that gets no callback does not load the code that verifies callbacks."""
+    """A command that handles no callbacks does not load the code that verifies callbacks."""
     code = RUN.replace("print(*sys.modules", "print(*[m for m in sys.modules if '.providers.' in m]")
     result = subprocess.run([sys.executable, "-c", code, command, "--help"], capture_output=True, text=True, check=True)
     assert result.stderr.split() == []
@@ -96,7 +96,7 @@ def test_no_command_and_no_function_loads_pydantic():
 
 
 MOST_MODULES = 74
-"""The number of modules outside the standard library that `payctl --help` may load."""
+"""The maximum number of modules outside the standard library that `payctl --help` is allowed to load."""
 
 
 def test_help_loads_no_more_modules_than_before():

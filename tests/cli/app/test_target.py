@@ -1,4 +1,4 @@
-"""Test the line that names the profile, the database and the brokers of a command."""
+"""Test the target line, which names a command's profile, database and brokers."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def parts(tmp_path):
 
 
 def text_of(parts):
-    """Return the target line as it is printed."""
+    """Return the target line as printed."""
     return " ".join(part.text if isinstance(part, Styled) else part for part in parts)
 
 
 def test_the_target_line_names_profile_database_and_brokers(parts):
-    """The target line names profile, database and brokers. The line is dim and contains no password."""
+    """The target line names the profile, database and brokers. The line is dim and contains no password."""
     line = parts("dev")
     assert text_of(line) == "profile dev · database 127.0.0.1:5432/dev · brokers 127.0.0.1:9092"
     assert {part.style for part in line} == {Style.DIM}
@@ -59,7 +59,7 @@ def test_the_target_line_names_profile_database_and_brokers(parts):
 
 
 def test_a_protected_profile_is_red_and_marked_in_words(parts):
-    """The target line marks a protected profile, and a profile with the same database as a protected one."""
+    """The target line shows in red words that the profile, or another profile with the same database, is protected."""
     assert text_of(parts("prod")).startswith("profile prod (protected) · database payments.")
     assert text_of(parts("copy", brokers=False)).startswith("profile copy (protected: prod) · database")
     for name in ("prod", "copy"):
@@ -69,7 +69,7 @@ def test_a_protected_profile_is_red_and_marked_in_words(parts):
 
 @pytest.mark.parametrize("width", [80, 100, 140])
 def test_the_target_line_fits_the_terminal(parts, width):
-    """The target line cuts long addresses in the middle. Profile, database and a broker stay readable."""
+    """The target line shortens long addresses in the middle. The profile, database and one broker stay readable."""
     line = text_of(parts("prod", width=width))
     assert len(line) <= width
     assert line.startswith("profile prod (protected) · database ")
@@ -78,5 +78,5 @@ def test_the_target_line_fits_the_terminal(parts, width):
 
 
 def test_a_missing_setting_does_not_hide_the_answer(parts):
-    """The target line shows a missing setting as "not set", and leaves the error to the command."""
+    """The target line shows "not set" for a missing setting. Reporting the error is left to the command."""
     assert text_of(parts(None)) == "profile none · database not set · brokers not set"

@@ -20,7 +20,7 @@ OLD = timedelta(days=8)
 
 @pytest.fixture
 def events(engine):
-    """Return ``events()``, which returns the number of events."""
+    """Return a function that returns the number of events."""
 
     def run():
         with engine.connect() as connection:
@@ -31,7 +31,7 @@ def events(engine):
 
 @pytest.fixture
 def clean(answer, database_url):
-    """Return ``clean("-n")``, which runs a cleanup and returns its valid document."""
+    """Return a function that runs `payctl cleanup` with the given arguments and returns its validated document."""
 
     def run(*arguments, **environment):
         document = answer("cleanup", *arguments, DATABASE_URL=database_url, **environment)
@@ -46,7 +46,7 @@ def clean(answer, database_url):
 
 @pytest.fixture
 def guarded(tmp_path, database_url, answer, insert):
-    """Return ``guarded("protected = true", "-y")``, which runs a cleanup of 3 events with that guard."""
+    """Return a function that inserts 3 old events and runs a cleanup with the given guard and arguments."""
 
     def run(guard, *arguments):
         insert(3, state="published", age=OLD)
@@ -58,7 +58,7 @@ def guarded(tmp_path, database_url, answer, insert):
 
 
 def test_a_cleanup_reports_counts_horizon_bytes_and_batches(clean, insert, events):
-    """With the configured retention, the cleanup needs no --yes, and its document contains all fields."""
+    """With the configured retention, `cleanup` needs no --yes, and its document contains all fields."""
     insert(5, state="published", age=OLD)
     insert(1, state="dead")
     insert(2)
@@ -73,7 +73,7 @@ def test_a_cleanup_reports_counts_horizon_bytes_and_batches(clean, insert, event
 
 
 def test_a_cleanup_uses_the_configured_retention(clean, insert, events):
-    """The cleanup uses OUTBOX_RETENTION_DAYS if --older-than is not given."""
+    """`cleanup` uses OUTBOX_RETENTION_DAYS if --older-than is not given."""
     insert(2, state="published", age=OLD)
     assert clean(OUTBOX_RETENTION_DAYS="9")["counts"]["deleted"] == 0
     assert clean("--older-than", "9d")["counts"]["deleted"] == 0
@@ -81,7 +81,7 @@ def test_a_cleanup_uses_the_configured_retention(clean, insert, events):
 
 
 def test_keep_newest_overrides_a_shorter_retention(clean, insert, events):
-    """The cleanup keeps the events that --keep-newest covers, even if --older-than is shorter."""
+    """`cleanup` keeps the events that --keep-newest protects, even if --older-than is shorter."""
     insert(2, state="published", age=timedelta(hours=3))
     insert(3, state="published", age=timedelta(hours=9))
     document = clean("--older-than", "1h", "--keep-newest", "6h", "-y")
@@ -89,7 +89,7 @@ def test_keep_newest_overrides_a_shorter_retention(clean, insert, events):
 
 
 def test_a_dry_run_of_the_cleanup_reports_rows_and_bytes(clean, invoke, database_url, insert, events):
-    """A dry run deletes nothing and needs no --yes at any retention."""
+    """A dry run of `cleanup` deletes nothing and needs no --yes, whatever the retention is."""
     insert(3, state="published", age=OLD)
     document = clean("-n", "--older-than", "1h")
     assert (document["dry_run"], document["counts"]["matched"], document["counts"]["deleted"]) == (True, 3, 0)
@@ -102,7 +102,7 @@ def test_a_dry_run_of_the_cleanup_reports_rows_and_bytes(clean, invoke, database
     "arguments", [["--older-than", "6d"], ["--receipts-older-than", "1d"], ["--max-affected", "2"]]
 )
 def test_a_cleanup_that_is_not_routine_needs_yes(clean, insert, events, arguments):
-    """Without --yes, `cleanup` refuses a shorter retention, receipts, and more rows than the limit."""
+    """Without --yes, `cleanup` refuses a shorter retention, a deletion of receipts, and more rows than the limit."""
     insert(3, state="published", age=OLD)
     document = clean(*arguments)
     assert (document["exit_code"], document["error"]["code"]) == (7, "GUARD")
@@ -110,7 +110,7 @@ def test_a_cleanup_that_is_not_routine_needs_yes(clean, insert, events, argument
 
 
 def test_yes_allows_a_cleanup_up_to_the_limit(clean, insert, events):
-    """--yes allows a shorter retention, but not more rows than --max-affected."""
+    """With --yes, `cleanup` accepts a shorter retention, but does not delete more rows than --max-affected."""
     insert(3, state="published", age=OLD)
     assert clean("--older-than", "1h", "-y", "--max-affected", "2")["exit_code"] == 7
     assert clean("--older-than", "1h", "-y")["counts"]["deleted"] == 3
@@ -137,7 +137,7 @@ def test_a_routine_cleanup_has_no_limit_unless_one_is_given(clean, insert):
     ],
 )
 def test_a_profile_s_guards_apply_to_the_cleanup(guarded, guard, arguments, allowed):
-    """The guards read_only, protected and max_affected stop a cleanup."""
+    """The read_only, protected and max_affected guards can stop a cleanup."""
     assert guarded(guard, *arguments)["exit_code"] == (0 if allowed else 7)
 
 
@@ -154,7 +154,10 @@ def test_a_profile_s_guards_apply_to_the_cleanup(guarded, guard, arguments, allo
 def test_a_retention_of_the_environment_below_the_profiles_needs_a_yes(
     answer, database_url, insert, events, tmp_path, own, environment, routine
 ):
-    """If a variable sets a shorter retention than the profile, the cleanup needs --yes. A longer retention does not."""
+    """If an environment variable sets a shorter retention than the profile, `cleanup` needs --yes.
+
+    A longer retention needs no --yes.
+    """
     insert(2, state="published", age=timedelta(days=20))
     insert(3, state="published", age=timedelta(days=60))
     file = tmp_path / "config.toml"
@@ -169,7 +172,7 @@ def test_a_retention_of_the_environment_below_the_profiles_needs_a_yes(
 
 
 def test_a_cleanup_writes_an_archive_and_reports_it(clean, insert, tmp_path):
-    """The document of a cleanup has the archive's path and the number of archived events."""
+    """The JSON document of `cleanup` has the archive's path and the number of archived events."""
     insert(3, state="published", age=OLD)
     path = tmp_path / "gone.ndjson.gz"
     document = clean("--archive", str(path))
@@ -179,7 +182,7 @@ def test_a_cleanup_writes_an_archive_and_reports_it(clean, insert, tmp_path):
 
 @pytest.mark.parametrize("name", ["events.ndjson", "missing/events.gz"])
 def test_an_impossible_archive_is_refused_before_anything_is_deleted(clean, insert, events, tmp_path, name):
-    """If the archive cannot be used, the cleanup exits with 2 and deletes nothing."""
+    """If `cleanup` cannot use the archive file, it exits with 2 and deletes nothing."""
     insert(3, state="published", age=OLD)
     assert clean("--archive", str(tmp_path / name))["exit_code"] == 2
     assert events() == 3
@@ -193,7 +196,7 @@ def test_a_cleanup_that_reaches_its_time_limit_exits_with_10(clean, insert):
 
 
 def test_a_cleanup_reports_dead_and_pending_events(invoke, database_url, insert):
-    """A cleanup prints the number of dead events, the age of the oldest one, the error and a command that helps."""
+    """`cleanup` prints the number of dead events, the age of the oldest one, its error, and a command that helps."""
     insert(2, state="dead", age=timedelta(days=3, hours=4), last_error="boom \x1b]0;title\x07")
     insert(1, age=timedelta(hours=2))
     result = invoke("cleanup", DATABASE_URL=database_url)
@@ -205,7 +208,7 @@ def test_a_cleanup_reports_dead_and_pending_events(invoke, database_url, insert)
 
 
 def test_a_cleanup_on_a_terminal_opens_with_the_answer(database_url, insert, terminal):
-    """On a terminal, a cleanup prints the answer first and the warnings last, and hides the log lines."""
+    """On a terminal, `cleanup` prints the result first and the warnings last, and hides the log lines."""
     insert(2, state="dead", age=timedelta(days=3), last_error="KafkaJSConnectionError: Connection timeout")
     insert(1, age=timedelta(hours=2))
     with terminal("cleanup", "-n", DATABASE_URL=database_url) as it:
@@ -222,7 +225,7 @@ def test_a_cleanup_on_a_terminal_opens_with_the_answer(database_url, insert, ter
 
 
 def test_log_lines_are_printed_above_a_progress_bar(database_url, insert, terminal):
-    """If LOG_LEVEL is set, each log line is printed on its own line, and nothing of the progress bar stays."""
+    """If LOG_LEVEL is set, `cleanup` prints each log entry on its own line and leaves no trace of the progress bar."""
     insert(1, state="dead", age=timedelta(days=3))
     with terminal("cleanup", "-n", DATABASE_URL=database_url, LOG_LEVEL="info", columns=400) as it:
         assert it.finish() == 0
@@ -235,13 +238,13 @@ def test_log_lines_are_printed_above_a_progress_bar(database_url, insert, termin
     ("arguments", "deleted"), [([], 3), (["--keep-newest", "200h"], 0), (["--keep-newest", "6h"], 3)]
 )
 def test_keep_newest_is_a_minimum_for_the_retention(clean, insert, arguments, deleted):
-    """A --keep-newest that is shorter than the retention has no effect."""
+    """If --keep-newest is shorter than the retention, it has no effect on `cleanup`."""
     insert(3, state="published", age=OLD)
     assert clean(*arguments)["counts"]["deleted"] == deleted
 
 
 def test_a_short_retention_does_not_delete_the_newest_events(clean, insert, events):
-    """--older-than 1h deletes no event that --keep-newest 6h covers."""
+    """With --keep-newest 6h, `cleanup --older-than 1h` deletes no event from the last six hours."""
     insert(2, state="published", age=timedelta(hours=3))
     insert(3, state="published", age=timedelta(hours=7))
     assert clean("--older-than", "1h", "--keep-newest", "6h", "-y")["counts"]["deleted"] == 3
@@ -250,13 +253,16 @@ def test_a_short_retention_does_not_delete_the_newest_events(clean, insert, even
 
 @pytest.mark.parametrize("size", [1, 2, 5])
 def test_batch_size_is_the_number_of_events_in_a_transaction(clean, insert, size):
-    """A cleanup of five events takes as many batches as --batch-size needs."""
+    """`cleanup` deletes at most --batch-size events in each transaction."""
     insert(5, state="published", age=OLD)
     assert clean("--batch-size", str(size))["result"]["batches"] == -(-5 // size)
 
 
 def test_a_cleanup_that_deletes_events_is_recorded(clean, insert, answer, database_url):
-    """A cleanup is recorded with actor, reason and counts, but only if it deletes events."""
+    """A cleanup that deletes events is recorded with its actor, reason and counts.
+
+    A cleanup that deletes none is not recorded.
+    """
     insert(3, state="published", age=OLD)
     for arguments in (["-n"], ["--older-than", "9d"]):
         assert clean(*arguments)["run_id"] is None
@@ -276,7 +282,7 @@ def test_a_cleanup_that_reaches_its_time_limit_is_recorded_as_incomplete(clean, 
 
 @pytest.mark.parametrize(("reason", "warned"), [([], 0), (["--reason", "disk"], 1)])
 def test_a_cleanup_works_without_the_permission_to_record_it(clean, insert, engine, reason, warned):
-    """If the role cannot record a cleanup's run, payctl warns only if a reason was given."""
+    """If the role has no permission to record the run of a cleanup, payctl warns only if a reason was given."""
     insert(3, state="published", age=OLD)
     with engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE payctl.runs RENAME TO runs_elsewhere")
@@ -303,7 +309,10 @@ def test_a_signal_ends_a_cleanup_after_the_current_batch(started, database_url, 
 
 @pytest.mark.parametrize(("typed", "ends"), [("y", (0, 1)), ("", (7, 4))])
 def test_a_cleanup_on_a_terminal_asks_for_confirmation(database_url, engine, insert, events, typed, ends):
-    """A cleanup's question has the default answer no. Events that expire during the question are not deleted."""
+    """The default answer to the question of `cleanup` is no.
+
+    Events that expire while the question is shown are not deleted.
+    """
     insert(3, state="published", age=OLD)
     insert(1, state="published", age=timedelta(0))
     master, slave = pty.openpty()

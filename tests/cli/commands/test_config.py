@@ -31,12 +31,15 @@ def config(tmp_path):
 
 
 def by_name(document):
-    """Return the settings in a document, with their names as keys."""
+    """Return a dictionary of the settings in a document, with their names as keys."""
     return {item["name"]: item for item in document["items"]}
 
 
 def test_the_environment_overrides_a_profile_and_a_profile_the_default(config, answer):
-    """`config show` names each setting's source: the environment overrides the profile, which overrides the default."""
+    """`config show` names the source of each setting.
+
+    The environment overrides the profile, which overrides the default.
+    """
     shown = by_name(answer("config", "show", "--config", config, "-p", "staging", KAFKA_BROKERS="from-env:9092"))
     assert (shown["KAFKA_BROKERS"]["value"], shown["KAFKA_BROKERS"]["origin"]) == ("from-env:9092", "environment")
     assert (shown["OUTBOX_BATCH_SIZE"]["value"], shown["KAFKA_SSL"]["value"]) == ("77", "true")
@@ -45,7 +48,7 @@ def test_the_environment_overrides_a_profile_and_a_profile_the_default(config, a
 
 
 def test_config_show_has_guards_and_time_zone_with_their_origin(config, answer):
-    """`config show` names the profile or the default as the origin of each guard."""
+    """`config show` says for each guard and the time zone whether it comes from the profile or is the default."""
     shown = by_name(answer("config", "show", "--config", config, "-p", "staging"))
     seen = {
         name: (shown[name]["value"], shown[name]["origin"].split()[0]) for name in shown if name.startswith("guard.")
@@ -61,7 +64,7 @@ def test_config_show_has_guards_and_time_zone_with_their_origin(config, answer):
 
 
 def test_config_show_shows_no_secret(config, answer, keys):
-    """`config show` says only whether a secret is set, and shows a database only by server, port and name."""
+    """`config show` says only whether a secret is set. For a database, it shows only the server, port and name."""
     url = "postgresql://canary-user:canary-password@db.example:5433/payments?schema=x"
     document = answer("config", "show", "--config", config, "-p", "staging", DATABASE_URL=url, **keys)
     shown = by_name(document)
@@ -101,7 +104,7 @@ def test_an_unknown_profile_is_refused_by_every_command(config, answer):
     ],
 )
 def test_the_error_for_an_invalid_configuration_file_names_the_place(text, words, answer, tmp_path):
-    """The error for an invalid configuration file names the file and the key without a value, and exits with 3."""
+    """For an invalid configuration file, payctl exits with 3. The error names the file and key, and shows no value."""
     file = tmp_path / "config.toml"
     file.write_bytes(text.encode("latin-1"))
     document = answer("version", "--config", str(file), "-p", "staging")
@@ -112,12 +115,12 @@ def test_the_error_for_an_invalid_configuration_file_names_the_place(text, words
 
 @pytest.mark.parametrize("name", ["missing.toml", "", "/dev/zero"])
 def test_an_unreadable_configuration_file_is_a_config_error(name, answer, tmp_path):
-    """`payctl` exits with 3 if --config is a missing file, a directory or an endless device."""
+    """`payctl` exits with 3 if --config names a missing file, a directory or an endless device."""
     assert answer("version", "--config", str(tmp_path / name), "-p", "staging")["exit_code"] == 3
 
 
 def test_a_profile_s_guards_are_loaded(config):
-    """The loaded profile has the guards and the time zone of the file."""
+    """A loaded profile has the guards and the time zone from the configuration file."""
     profile = load("staging", config, {})
     assert (profile.guard.protected, profile.guard.read_only, profile.guard.max_affected) == (True, False, 5)
     assert profile.tz == "Asia/Ho_Chi_Minh"
@@ -132,7 +135,7 @@ def test_a_profile_s_guards_are_loaded(config):
     ],
 )
 def test_the_default_configuration_file_is_in_xdg_config_home(environ, path):
-    """`payctl` ignores a relative XDG_CONFIG_HOME, as the specification requires."""
+    """`payctl` ignores XDG_CONFIG_HOME if it is a relative path, as the XDG specification requires."""
     assert str(config_path(None, environ)) == path
 
 
@@ -154,7 +157,7 @@ def test_validate_lists_every_fault(answer):
 
 
 def test_validate_accepts_valid_settings(answer, keys):
-    """`config validate` exits with 0 for valid settings, even if gateways have no keys and are off."""
+    """`config validate` exits with 0 for valid settings, even if some gateways have no keys and are off."""
     settings = {"DATABASE_URL": "postgresql://u:p@h/d", "KAFKA_BROKERS": "b:9092"}
     assert answer("config", "validate", **settings)["ok"]
     assert answer("config", "validate", **settings, **keys)["ok"]
@@ -173,7 +176,7 @@ def test_validate_accepts_valid_settings(answer, keys):
     ],
 )
 def test_the_error_for_a_wrong_setting_names_the_variable(name, value, answer):
-    """`payctl` exits with 3 for a wrong setting, and the error names the variable without its value."""
+    """`payctl` exits with 3 for a wrong setting. The error names the variable but does not show its value."""
     document = answer("config", "show", **{name: value})
     assert document["exit_code"] == 3
     assert name in document["error"]["message"]
@@ -209,7 +212,10 @@ def test_the_error_for_a_wrong_database_url_names_the_variable(url, answer):
     ],
 )
 def test_validate_refuses_an_unknown_name_in_a_profile(line, name, words, answer, tmp_path):
-    """`config validate` refuses an unknown name in a profile and suggests the most similar name, without the value."""
+    """`config validate` refuses an unknown name in a profile.
+
+    The error suggests a similar name and does not show the value.
+    """
     file = tmp_path / "config.toml"
     file.write_text(f"[profiles.dev]\n{line}\n", "utf-8")
     settings = {"DATABASE_URL": "postgresql://u:p@h/d", "KAFKA_BROKERS": "b:9092"}
@@ -230,7 +236,7 @@ def test_validate_refuses_a_misspelt_variable_of_the_environment(answer):
 
 
 def test_config_show_has_every_setting(answer):
-    """`config show` also has the settings for key rotation and for the functions. It shows no secret's value."""
+    """`config show` also has the settings for key rotation and Lambda functions. It shows no secret's value."""
     given = {
         "PAYCTL_LOOP_SECONDS": "30", "PAYCTL_ALERTS_TOPIC_ARN": "arn:aws:sns:x", "AWS_REGION": "ap-southeast-1",
         "PAYCTL_DEAD_EVENTS_QUEUE_URL": "https://sqs/q", "PAYCTL_TRACES": "xray-udp", "PAYCTL_ACTOR": "Lan",
@@ -244,7 +250,7 @@ def test_config_show_has_every_setting(answer):
 
 
 def test_validate_accepts_secrets_that_only_the_functions_read(answer):
-    """If a secret is only in Secrets Manager, `config validate` says that only the functions read it."""
+    """If a secret is only in Secrets Manager, `config validate` says that only the Lambda functions read it."""
     arns = {"MOMO_ACCESS_KEY_SECRET_ARN": "arn:1", "MOMO_SECRET_KEY_SECRET_ARN": "arn:2"}
     settings = {"DATABASE_URL": "postgresql://u:p@h/d", "KAFKA_BROKERS": "b:9092", "MOMO_PARTNER_CODE": "TB"}
     momo = by_name(answer("config", "validate", **settings, **arns))["momo"]
@@ -270,7 +276,10 @@ def test_validate_accepts_secrets_that_only_the_functions_read(answer):
     ],
 )
 def test_validate_finds_faults_without_a_connection(settings, name, words, answer):
-    """If a setting is wrong, `config validate` names the fault without the value, and exits with 3."""
+    """`config validate` finds a wrong setting without a connection.
+
+    It exits with 3, and names the fault but not the value.
+    """
     right = {"DATABASE_URL": "postgresql://u:p@h.invalid/d", "KAFKA_BROKERS": "b.invalid:9092"}
     document = answer("config", "validate", **{**right, **settings})
     wrong = {item["name"]: item["message"] for item in document["items"] if not item["ok"]}

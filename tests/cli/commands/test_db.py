@@ -8,7 +8,7 @@ pytestmark = pytest.mark.postgres
 
 
 def test_db_upgrade_and_db_status_agree(answer, empty_database_url):
-    """`db upgrade` applies exactly the steps that `db status` lists as pending. A second upgrade does nothing."""
+    """`db upgrade` applies exactly the steps that `db status` lists as pending. A second `db upgrade` does nothing."""
     known = [step.name for step in migrations.known()]
     database = {"DATABASE_URL": empty_database_url}
     assert answer("db", "status", **database)["result"] == {"up_to_date": False, "applied": [], "pending": known}

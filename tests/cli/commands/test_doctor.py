@@ -14,7 +14,7 @@ KEYS_ONLY = ["doctor", "--only", "keys"]
 
 @pytest.mark.postgres
 def test_the_doctor_exits_with_0_if_everything_is_healthy(database_url, mock_kafka, keys, answer):
-    """With a working database, brokers and keys, `payctl doctor` exits with 0, and its document has every check."""
+    """If the database, brokers and keys work, `payctl doctor` exits with 0, and its document has every check."""
     environment = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, **keys}
     document = answer("doctor", **environment)
     assert (document["exit_code"], document["result"]["healthy"], document["counts"]["fail"]) == (0, True, 0)
@@ -22,7 +22,7 @@ def test_the_doctor_exits_with_0_if_everything_is_healthy(database_url, mock_kaf
 
 
 def test_the_doctor_names_each_missing_setting(invoke):
-    """Without settings, `payctl doctor` exits with 5, and each missing setting is a finding with a fix."""
+    """Without any settings, `payctl doctor` exits with 5 and lists each missing setting as a finding with a fix."""
     result = invoke("doctor")
     assert result.exit_code == 5
     assert "✘  database  DATABASE_URL is not set" in result.stdout
@@ -33,7 +33,7 @@ def test_the_doctor_names_each_missing_setting(invoke):
 
 @pytest.mark.postgres
 def test_a_warning_of_the_doctor_exits_with_0(database_url, engine, invoke):
-    """If all findings are warnings, `payctl doctor` exits with 0 and prints a command that fixes them."""
+    """If the doctor's only findings are warnings, `payctl doctor` exits with 0 and prints a command that fixes them."""
     with engine.begin() as connection:
         insert_events(connection, 5, state="sent_unmarked")
     result = invoke("doctor", "--only", "old-service", DATABASE_URL=database_url)
@@ -84,7 +84,7 @@ def test_the_doctor_refuses_an_option_without_effect(arguments, words, answer):
 
 
 def test_a_doctor_bundle_has_the_findings_and_no_secret(tmp_path, keys, answer):
-    """The bundle has settings, versions and findings but no secret, and only its owner can read it."""
+    """The doctor's bundle has settings, versions and findings but no secret. Only the bundle's owner can read it."""
     file = tmp_path / "bundle.json"
     url = "postgresql://canary-user:canary-password@127.0.0.1:1/payments"
     document = answer("doctor", "--only", "keys", "--only", "database", "--bundle", str(file), DATABASE_URL=url, **keys)
@@ -99,7 +99,7 @@ def test_a_doctor_bundle_has_the_findings_and_no_secret(tmp_path, keys, answer):
 
 @pytest.mark.parametrize("kind", ["file", "link", "directory"])
 def test_a_doctor_bundle_overwrites_no_file(kind, tmp_path, answer):
-    """The doctor refuses a bundle's path if a file, a link or a directory exists there, and changes nothing."""
+    """If the bundle's path is an existing file, link or directory, `doctor` refuses the path and changes nothing."""
     place = tmp_path / "bundle.json"
     if kind == "file":
         place.write_text("mine", "utf-8")
@@ -114,7 +114,7 @@ def test_a_doctor_bundle_overwrites_no_file(kind, tmp_path, answer):
 
 
 def test_the_error_for_an_unwritable_bundle_has_the_reason(answer):
-    """If the doctor cannot write its bundle, it exits with 2, and the error has the operating system's reason."""
+    """If `doctor` cannot write its bundle, it exits with 2, and the error gives the operating system's reason."""
     document = answer(*KEYS_ONLY, "--bundle", "/nonexistent/bundle.json")
     assert document["exit_code"] == 2
     assert "No such file or directory" in document["error"]["message"]

@@ -1,4 +1,4 @@
-"""Test that environment.md names every variable that the code reads, with the code's own defaults and readers."""
+"""Test that environment.md names every variable that payctl reads, with the right default and readers."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ ROOT = Path(__file__).parents[3]
 VARIABLES = {one.name: one for section in sections() for one in section.variables}
 PREFIXES = "PAYCTL|OTEL|PG|KAFKA|OUTBOX|AWS|DATABASE|ZALOPAY|PAYOS|VNPAY|MOMO|XDG|LOG|_X_AMZN"
 NOT_VARIABLES = {"DATABASE_UNAVAILABLE", "KAFKA_REFUSED", "KAFKA_UNAVAILABLE", *map(str.upper, GATEWAYS)}
-"""Texts that look like variables: error codes, and the payment service's names for the gateways."""
+"""Strings that look like variables: error codes, and the payment service's names for the gateways."""
 
 NOT_READ_BY_THE_PACKAGE = {"PAYCTL_KAFKA_HOME"}
-"""The variables that `payctl config` knows, but that only the tests read."""
+"""Variables that `payctl config` knows, although only the tests read them."""
 
 REQUIRED = {"DATABASE_URL": "postgresql://a:b@127.0.0.1:1/c", "KAFKA_BROKERS": "a:1"}
 
 
 def written():
-    """Return every string in the code that looks like a variable's name."""
+    """Return every string in the code that looks like the name of a variable."""
     found = set()
     for folder in ("ticketbottle_payctl", "lambda_entrypoints"):
         for path in (ROOT / folder).rglob("*.py"):
@@ -38,7 +38,7 @@ def written():
 
 
 def test_every_variable_of_the_code_is_in_the_reference():
-    """environment.md has a line for each variable that the code reads."""
+    """environment.md has a line for each variable that payctl reads."""
     assert written() - VARIABLES.keys() == set()
 
 
@@ -49,7 +49,7 @@ def test_every_variable_of_the_reference_is_in_the_code():
 
 
 def test_every_variable_of_payctl_config_is_in_the_reference():
-    """environment.md has each variable that `payctl config` shows."""
+    """environment.md has a line for each variable that `payctl config` shows."""
     known = {*names.DEFAULTED, *names.PLAIN, *names.ASKED_AT, *names.HIDDEN, *names.ONLY_WHERE_SET}
     without_a_function = {name for name in names.ARNS if name not in VARIABLES}
     assert known - VARIABLES.keys() == without_a_function
@@ -80,7 +80,7 @@ def test_each_example_in_the_reference_is_accepted(name):
 
 
 def test_the_reference_names_the_functions_that_get_a_variable():
-    """The template sets a variable for a function only if environment.md says that the function reads it."""
+    """If the template sets a variable for a Lambda function, environment.md says that the function reads it."""
     template = json.loads((ROOT / "deploy" / "cloudformation.json").read_text("utf-8"))
     shared = {
         "PGSSLMODE",
@@ -99,7 +99,7 @@ def test_the_reference_names_the_functions_that_get_a_variable():
 
 
 def test_each_variable_has_one_complete_line_in_the_reference():
-    """Each variable has one line in environment.md, with form, readers, an example and a meaning."""
+    """Each variable has one line in environment.md, with its format, its readers, an example and its meaning."""
     every = [one for section in sections() for one in section.variables]
     assert len(every) == len(VARIABLES)
     for one in every:

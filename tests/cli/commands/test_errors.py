@@ -27,7 +27,7 @@ def rows():
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_every_error_has_a_code_a_hint_and_a_row(kind):
-    """An error that is raised without a hint shows the hint of its row in docs/reference/errors.md."""
+    """An error that is raised without a hint shows the hint from its row in docs/reference/errors.md."""
     failure = describe(kind("what failed"), "payctl --help")
     assert failure.hint
     row = rows()[failure.code]
@@ -37,20 +37,20 @@ def test_every_error_has_a_code_a_hint_and_a_row(kind):
 
 @pytest.mark.parametrize("error", OTHERS, ids=lambda error: type(error).__name__)
 def test_usage_errors_signals_and_bugs_have_a_code_a_hint_and_a_row(error):
-    """Usage errors, signals and bugs have a hint and a row in docs/reference/errors.md, as PayctlErrors do."""
+    """Usage errors, signals and bugs have a hint and a row in docs/reference/errors.md, like each PayctlError."""
     failure = describe(error, "payctl --help")
     assert failure.hint
     assert rows()[failure.code][1] == str(int(failure.exit_code))
 
 
 def test_no_two_errors_have_the_same_code():
-    """No two errors have the same code, so a script can distinguish all errors."""
+    """No two errors have the same code, so a script can tell all errors apart."""
     codes = [kind.code for kind in CLASSES]
     assert len(codes) == len(set(codes))
 
 
 def test_the_error_reference_has_no_unknown_code():
-    """Every row of docs/reference/errors.md is about an error that exists."""
+    """Every row in docs/reference/errors.md describes an error that exists."""
     known = {kind.code for kind in CLASSES} | {describe(error, "").code for error in OTHERS}
     assert set(rows()) == known
 

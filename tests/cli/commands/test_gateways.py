@@ -1,4 +1,4 @@
-"""Test ``payctl gateways``: the list of keys, and the registration of a webhook at a stand-in server."""
+"""Test ``payctl gateways``: the list of keys, and the registration of a webhook with a stand-in for PayOS."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ PAYOS = {name: value for name, value in KEYS.items() if name.startswith("PAYOS_"
 
 @pytest.fixture
 def gateways():
-    """Yield test gateways. A test chooses how its webhook answers PayOS's test callback."""
+    """Yield test gateways. Each test decides how its webhook answers PayOS's test callback."""
     with serving(Gateways()) as served:
         yield served
 
 
 @pytest.fixture
 def register(answer, gateways):
-    """Return ``register(HOOK, "-y")``, which runs register-webhook with PayOS's keys and returns a valid document."""
+    """Return a function that runs `gateways register-webhook` with PayOS's keys and returns the validated document."""
 
     def run(url=HOOK, *arguments, **environment):
         given = {**PAYOS, "PAYCTL_PAYOS_URL": gateways.base, **environment}
@@ -39,7 +39,7 @@ def register(answer, gateways):
 
 
 def test_gateways_list_shows_each_key_s_length_and_fingerprint(answer, invoke):
-    """`gateways list` shows a key's length and the first digits of its SHA-256, and no part of the key itself."""
+    """`gateways list` shows each key's length and the first digits of its SHA-256 hash, but no part of the key."""
     rotated = {**KEYS, "PAYOS_CHECKSUM_KEY_PREVIOUS": "the-key-before"}
     document = answer("gateways", "list", **rotated)
     check(document)
@@ -74,7 +74,10 @@ def test_gateways_list_shows_each_key_s_length_and_fingerprint(answer, invoke):
     ],
 )
 def test_gateways_list_says_if_a_gateway_is_on_off_or_incomplete(answer, invoke, environment, states, first):
-    """A gateway's state depends on the keys that its callbacks need, and the first line counts the gateways."""
+    """`gateways list` derives a gateway's state from the keys that its callbacks need.
+
+    The first line counts the gateways.
+    """
     document = answer("gateways", "list", **environment)
     found = {item["gateway"]: item["state"] for item in document["items"]}
     assert found == {"zalopay": "off", "payos": "off", "vnpay": "off", "momo": "off"} | states
@@ -83,7 +86,7 @@ def test_gateways_list_says_if_a_gateway_is_on_off_or_incomplete(answer, invoke,
 
 
 def test_gateways_list_warns_of_a_key_that_only_the_functions_read(answer):
-    """`gateways list` warns about a key that only the functions read, because the command line ignores the key."""
+    """`gateways list` warns about a key that only the Lambda functions read, because the command line ignores it."""
     document = answer("gateways", "list", PAYOS_CHECKSUM_KEY_SECRET_ARN="arn:aws:secretsmanager:x:1:secret:y")
     assert document["warnings"] == [
         "only the functions read PAYOS_CHECKSUM_KEY_SECRET_ARN; the command line ignores them"
@@ -91,7 +94,7 @@ def test_gateways_list_warns_of_a_key_that_only_the_functions_read(answer):
 
 
 def test_payos_accepts_an_address_that_answers(register, gateways):
-    """PayOS calls the URL with a signed test callback before it registers the URL."""
+    """During `register-webhook`, PayOS sends a signed test callback to the URL before it registers the URL."""
     calls = []
     gateways.call = lambda url, body: calls.append((url, body)) or 204
     document = register(HOOK, "-y")
@@ -103,7 +106,7 @@ def test_payos_accepts_an_address_that_answers(register, gateways):
 
 @pytest.mark.postgres
 def test_payctl_s_webhook_accepts_the_test_callback_of_payos(register, gateways, started, database_url, answer):
-    """With only the checksum key set, the webhook answers PayOS's test callback, and PayOS registers the URL."""
+    """With only the checksum key, payctl's webhook answers PayOS's test callback, so PayOS registers the URL."""
     keys = {"PAYOS_CHECKSUM_KEY": KEYS["PAYOS_CHECKSUM_KEY"]}
     process = started("listen", "--port", "0", DATABASE_URL=database_url, **keys)
     port = next(int(found[1]) for line in process.stderr if (found := re.search(rb"http://127\.0\.0\.1:(\d+)/", line)))
@@ -122,7 +125,7 @@ def test_payctl_s_webhook_accepts_the_test_callback_of_payos(register, gateways,
 
 @pytest.mark.parametrize("status", [301, 400, 401, 404, 500, 503])
 def test_payos_refuses_an_address_that_does_not_answer(register, invoke, gateways, status):
-    """If PayOS refuses a URL, `register-webhook` exits with 5 and shows PayOS's text."""
+    """If PayOS refuses a URL, `register-webhook` exits with 5 and shows PayOS's message."""
     gateways.call = lambda _url, _body: status
     document = register(HOOK, "-y")
     assert (document["exit_code"], document["error"]) == (5, None)
@@ -168,7 +171,7 @@ def raw(status, body=b"", **headers):
     ],
 )
 def test_every_answer_of_payos_has_its_exit_code(register, invoke, gateways, reply, code, words):
-    """`register-webhook` exits with 0 if PayOS accepts the URL, 5 if PayOS refuses, and 4 if the result is unclear."""
+    """`register-webhook` exits with 0 if PayOS accepts the URL, 5 if PayOS refuses it, and 4 if that is unclear."""
     gateways.hostile = reply
     document = register(HOOK, "-y")
     assert document["exit_code"] == code
@@ -195,7 +198,7 @@ def test_register_webhook_ends_at_its_timeout(register, gateways):
 
 
 def test_register_webhook_sends_nothing_without_a_yes(register, gateways):
-    """`register-webhook` sends no request with -n. Without --yes, it sends no request and exits with 7."""
+    """`register-webhook` sends no request with -n, and exits with 7 without --yes."""
     gateways.call = lambda _url, _body: pytest.fail("PayOS was asked")
     document = register(HOOK, "-n")
     assert (document["exit_code"], document["dry_run"], document["result"]["entered"]) == (0, True, False)
@@ -219,7 +222,7 @@ def test_register_webhook_names_a_missing_key(register, variable):
      "https://shop.example/webhook/vnpay", "https://shop.example/webhook/zalo-pay/secret", "https://é.example/"],
 )  # fmt: skip
 def test_an_address_that_payos_cannot_call_is_refused(register, gateways, url):
-    """`register-webhook` exits with 2 for a URL that PayOS cannot call, and the error does not show the URL."""
+    """`register-webhook` exits with 2 for a URL that PayOS cannot call. The error does not show the URL."""
     document = register(url, "-y")
     assert (document["exit_code"], document["error"]["code"]) == (2, "INPUT")
     assert "secret" not in str(document["error"])
@@ -239,7 +242,10 @@ def test_an_address_that_payos_cannot_call_is_refused(register, gateways, url):
     ],
 )
 def test_register_webhook_masks_the_address_after_the_gateway_s_name(register, invoke, gateways, url, shown):
-    """PayOS gets the whole URL, but the output masks the part after the gateway's name, which may be a secret."""
+    """`register-webhook` sends PayOS the whole URL.
+
+    The output masks the part after the gateway's name, which may be a secret.
+    """
     document = register(url, "-y")
     assert (document["exit_code"], document["result"]["url"]) == (0, shown)
     assert gateways.entered == [url]
@@ -251,7 +257,7 @@ def test_register_webhook_masks_the_address_after_the_gateway_s_name(register, i
 
 @pytest.mark.parametrize("gateway", ["zalopay", "zalo-pay", "vnpay", "momo"])
 def test_register_webhook_is_only_for_payos(answer, gateway):
-    """`register-webhook` exits with 2 for another gateway, and the hint says where to enter the URL."""
+    """`register-webhook` exits with 2 for other gateways, and the hint says where to enter the URL."""
     document = answer("gateways", "register-webhook", gateway, HOOK, "-y", **KEYS)
     assert document["exit_code"] == 2
     assert "give " in document["error"]["hint"]
@@ -259,7 +265,7 @@ def test_register_webhook_is_only_for_payos(answer, gateway):
 
 @pytest.mark.parametrize("form", ["table", "json"])
 def test_an_answer_that_quotes_a_key_or_a_part_of_it_is_blanked(form, invoke, gateways):
-    """If PayOS's text quotes a key, or the beginning or end of a key, the output masks the quoted part."""
+    """If PayOS's message quotes a key, or the start or end of a key, `register-webhook` masks the quoted part."""
     key = PAYOS["PAYOS_API_KEY"]
     gateways.call = lambda _url, _body: 500
     gateways.tamper = lambda it: it.update(desc=f"the key {key} ({key[:7]}..., ...{key[-6:]}) is not known")
@@ -270,7 +276,7 @@ def test_an_answer_that_quotes_a_key_or_a_part_of_it_is_blanked(form, invoke, ga
 
 
 def test_register_webhook_shows_no_key_and_no_account_number(register, invoke, gateways):
-    """Even with -vv, the output contains neither a key nor the account data of PayOS's response."""
+    """Even with -vv, `register-webhook` shows no key and no account data from PayOS's response."""
     run = invoke(*REGISTER, HOOK, "-y", "-vv", **PAYOS, PAYCTL_PAYOS_URL=gateways.base)
     text = run.stdout + run.stderr + str(register(HOOK, "-y"))
     for unwanted in (*PAYOS.values(), "0071000999", "NGUYEN VAN A"):

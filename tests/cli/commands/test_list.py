@@ -31,7 +31,7 @@ def events(engine):
 
 @pytest.mark.usefixtures("events")
 def test_a_list_has_pages(ask):
-    """A page has 50 rows by default. --after with the `next` of a page returns the following page."""
+    """A page of a list has 50 rows by default. Given the `next` value of a page, --after returns the following page."""
     first = ask("list", "outbox")
     assert (first["counts"], first["truncated"]) == ({"listed": 50}, True)
     second = ask("list", "outbox", "--after", first["next"])
@@ -42,7 +42,7 @@ def test_a_list_has_pages(ask):
 
 @pytest.mark.usefixtures("events")
 def test_every_kind_of_row_is_listed(ask, engine):
-    """`payctl list payments` and `payctl list receipts` accept their own selectors."""
+    """`payctl list payments` and `payctl list receipts` each accept their own selectors."""
     with engine.begin() as connection:
         insert_payment(connection, provider="MOMO", age=timedelta(hours=1))
     assert ask("list", "payments", "--provider", "momo", "--stuck")["counts"] == {"listed": 1}
@@ -71,7 +71,10 @@ def test_a_list_says_which_pending_events_are_blocked(ask, invoke, database_url,
 
 @pytest.mark.usefixtures("events")
 def test_a_list_as_ndjson_has_typed_lines_and_a_summary(invoke, database_url):
-    """Each ndjson line of a list has a type. CSV has the fields of --fields in the given order."""
+    """With -o ndjson, each line of a list has a type.
+
+    With -o csv, a list has the --fields columns in the given order.
+    """
     lines = invoke("list", "outbox", "--all", "-o", "ndjson", DATABASE_URL=database_url).stdout.splitlines()
     documents = [json.loads(line) for line in lines]
     assert [document["type"] for document in documents] == ["item"] * 63 + ["summary"]
@@ -92,7 +95,7 @@ def test_a_list_escapes_and_redacts_error_texts(invoke, database_url, form):
 
 
 def test_a_list_that_fails_ends_with_a_summary(invoke, database_url, engine):
-    """If a table is missing, `payctl list` writes the error into the ndjson summary and exits with 3."""
+    """If a table is missing, `payctl list` reports the error in the ndjson summary and exits with 3."""
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE payctl.webhook_receipts")
     result = invoke("list", "receipts", "-o", "ndjson", DATABASE_URL=database_url)
@@ -135,7 +138,7 @@ def test_a_list_with_contradicting_options_is_refused(ask, arguments):
     ],
 )
 def test_a_list_refuses_an_unknown_status_or_result(ask, what, option, misspelt, known):
-    """`payctl list` exits with 2 for an unknown --status or --result, and names the known words."""
+    """`payctl list` exits with 2 for an unknown --status or --result, and lists the known values."""
     refused = ask("list", what, option, misspelt)
     assert (refused["exit_code"], known in refused["error"]["message"]) == (2, True)
     assert ask("list", what, option, known.swapcase())["exit_code"] == 0
@@ -186,7 +189,7 @@ def test_show_of_an_unknown_order_exits_with_8(ask):
 
 
 def test_an_archive_is_listed_without_a_database(answer, tmp_path):
-    """--from-archive lists an archive's events without a database, and accepts most of the table's filters."""
+    """`payctl list --from-archive` lists an archive's events without a database, and accepts most filters."""
     rows = [
         {"id": f"e{number}", "aggregateId": f"p{number}", "aggregateType": "payment", "eventType": event_type,
          "payload": {"order_code": f"TB-{number}", "provider": "ZALOPAY"}, "published": True,

@@ -1,4 +1,4 @@
-"""Test how lists fit a terminal's width, and that every command accepts the short ids in a list."""
+"""Test that lists fit the terminal's width, and that every command accepts the short ids from a list."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LISTS = (["list", "outbox"], ["list", "payments"], ["list", "receipts"], ["runs"
 
 @pytest.fixture
 def shop(engine, database_url, process):
-    """Insert events, payments, a callback and a run. Return the environment with the database."""
+    """Insert events, payments, a callback and a run. Return an environment with the database's URL."""
     with engine.begin() as connection:
         order = insert_payment(
             connection, provider="MOMO", order_code=LONGEST_CODE, amount=7_200_000, age=timedelta(minutes=41)
@@ -90,7 +90,7 @@ def test_a_list_has_one_line_for_each_row_and_fits_the_terminal(arguments, width
 
 
 def test_a_list_of_payments_shows_order_state_money_and_age(shown):
-    """`payctl list payments` shows order code, state, amount with separators, age and short id in 80 columns."""
+    """`payctl list payments` fits 80 columns, with order code, state, amount with separators, age and short id."""
     plain = COLOURS.sub("", shown("list", "payments"))
     assert re.search(rf"^{LONGEST_CODE}  COMPLETED  7,200,000 VND  41 min ago +[0-9a-f]{{8}}$", plain, re.MULTILINE)
     wider = COLOURS.sub("", shown("list", "payments", "--tz", "Asia/Ho_Chi_Minh", width=100))
@@ -98,7 +98,7 @@ def test_a_list_of_payments_shows_order_state_money_and_age(shown):
 
 
 def test_errors_show_when_the_events_were_created_and_their_age(shown, process, shop):
-    """On a terminal, `payctl errors` shows instants in the form of the lists. In a pipe, it shows all digits."""
+    """On a terminal, `payctl errors` shows instants in the same format as lists. In a pipe, it shows every digit."""
     plain = COLOURS.sub("", shown("errors"))
     assert re.search(r"\n  created +(\d\d:\d\d|\d+ \w{3}), 3 h ago\n", plain)
     piped = process("errors", **shop).stdout
@@ -106,7 +106,7 @@ def test_errors_show_when_the_events_were_created_and_their_age(shown, process, 
 
 
 def test_a_state_has_its_colour(shown):
-    """A dead event is red and a published event is green, unless NO_COLOR is set."""
+    """In a list, dead events are red and published events are green, unless NO_COLOR is set."""
     coloured = shown("list", "outbox")
     assert re.search(r"\x1b\[31mdead +\x1b\[0m", coloured)
     assert re.search(r"\x1b\[32mpublished\x1b\[0m", coloured)
@@ -128,7 +128,7 @@ def test_a_blocked_event_is_shown_as_blocked(shown, engine):
 
 @pytest.mark.parametrize("arguments", LISTS, ids=" ".join)
 def test_wide_shows_full_values(arguments, shown, ask):
-    """With --wide, each row is one line with its whole id, even on a narrow terminal."""
+    """With --wide, a list has one line for each row, with the complete id, even on a narrow terminal."""
     lines = COLOURS.sub("", shown(*arguments, "--wide", width=40)).splitlines()
     ids = [item["id"] for item in ask(*arguments)["items"]]
     assert [whole for whole in ids if sum(whole in line for line in lines) != 1] == []
@@ -137,7 +137,7 @@ def test_wide_shows_full_values(arguments, shown, ask):
 
 @pytest.mark.parametrize("arguments", LISTS, ids=" ".join)
 def test_a_pipe_gets_full_values_with_and_without_wide(arguments, process, shop):
-    """In a pipe, a list has whole ids separated by tabs, with or without --wide."""
+    """In a pipe, a list is tab-separated and has complete ids, with or without --wide."""
     plain = process(*arguments, **shop).stdout
     assert process(*arguments, "--wide", **shop).stdout == plain
     assert re.search(r"(^|\t)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(\t|$)", plain, re.MULTILINE)
@@ -145,13 +145,13 @@ def test_a_pipe_gets_full_values_with_and_without_wide(arguments, process, shop)
 
 @pytest.mark.parametrize("what", ["outbox", "payments", "receipts"])
 def test_an_empty_list_is_a_sentence(what, shown):
-    """On a terminal, an empty list says that no row matches instead of showing only a header."""
+    """On a terminal, an empty list says that no row matches, instead of printing only a header."""
     text = shown("list", what, "--order-code", "none")
     assert re.fullmatch(r"no (event|payment|callback) matches\n", text)
 
 
 def test_a_callback_is_listed_under_the_shop_s_order(shown, engine):
-    """`list receipts` shows the shop's order code. If the receipt has no payment, it shows the gateway's number."""
+    """`list receipts` shows the shop's order code, or the gateway's number if the receipt has no payment."""
     assert LONGEST_CODE in shown("list", "receipts")
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE payctl.webhook_receipts SET payment_id = NULL, order_ref = '4711'")
@@ -159,7 +159,7 @@ def test_a_callback_is_listed_under_the_shop_s_order(shown, engine):
 
 
 def test_hostile_text_in_a_row_moves_no_cursor(shown, engine):
-    """A list shows escape sequences in an error as escaped text, and counts the width of the escaped text."""
+    """A list shows escape sequences in an error as escaped text, and uses the width of that text."""
     with engine.begin() as connection:
         connection.exec_driver_sql(
             """UPDATE outbox SET "lastError" = E'\\x1b[2Jpassword=hunter2 ' || repeat('x', 500)"""
@@ -171,7 +171,7 @@ def test_hostile_text_in_a_row_moves_no_cursor(shown, engine):
 
 
 def test_a_short_id_is_the_id_for_every_command(shop, ask):
-    """Each command accepts a short id from a list and finds the same row as with the whole id."""
+    """Each command accepts a short id from a list, and finds the same row as with the complete id."""
     event = ask("list", "outbox", "--failed")["items"][0]
     short, aggregate = event["id"][:8], event["aggregate_id"]
     assert [item["id"] for item in ask("list", "outbox", short)["items"]] == [event["id"]]
@@ -195,7 +195,7 @@ def test_a_short_id_is_the_id_for_every_command(shop, ask):
     ids=" ".join,
 )  # fmt: skip
 def test_an_ambiguous_short_id_is_refused_with_the_ids(arguments, ask, engine):
-    """If two ids begin with the same characters, the error names both, and the command selects no row."""
+    """If a short id matches two ids, the error names these ids, and the command selects no row."""
     both = [str(UUID(int=(0xABCDEF12 << 96) + (number << 80))) for number in (1, 2)]
     with engine.begin() as connection:
         for whole in both:
@@ -215,14 +215,14 @@ def test_an_ambiguous_short_id_is_refused_with_the_ids(arguments, ask, engine):
 
 @pytest.mark.parametrize("name", ["abcdef1", "abcdef12", "abcdef1_", "%%%%%%%%", "' OR 1=1"])
 def test_what_no_id_begins_with_selects_nothing(name, ask):
-    """A text selects no row if it is too short or if no id begins with it."""
+    """A short id selects no row if it is too short or if no id starts with it."""
     if " " not in name:
         assert ask("list", "payments", name)["counts"] == {"listed": 0}
     assert ask("show", name)["exit_code"] == 8
 
 
 def test_a_whole_id_that_others_begin_with_is_itself(ask, engine):
-    """An exact id is never ambiguous, even if another id begins with it."""
+    """A complete id is never ambiguous, even if another id starts with it."""
     with engine.begin() as connection:
         insert_payment(connection, id="order-0001")
         insert_payment(connection, id="order-0001-again")

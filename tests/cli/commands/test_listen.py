@@ -1,4 +1,4 @@
-"""Test ``payctl listen`` over real HTTP: a process that listens, and callbacks over a socket."""
+"""Test a ``payctl listen`` process with callbacks over real HTTP."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def pending(engine):
 
 
 def ended(process, sent=signal.SIGTERM):
-    """Send the process a signal. Return its output and its exit code."""
+    """Send a signal to the process. Return its output and exit code."""
     process.send_signal(sent)
     stdout, _ = process.communicate(timeout=20)
     return stdout.decode(), process.returncode
 
 
 def ask(port, method, target, body=None, headers=None):
-    """Send one request and return status, headers and body of the reply."""
+    """Send one request and return the reply's status, headers and body."""
     connection = HTTPConnection("127.0.0.1", port, timeout=15)
     connection.request(method, target, body, headers or {})
     response = connection.getresponse()
@@ -66,7 +66,7 @@ def deliver(port, request):
 
 
 def test_listen_settles_callbacks_and_prints_a_line_for_each(listening, pending):
-    """`listen` sends the gateway's own reply, prints one ndjson line for each request, and ends with a summary."""
+    """`listen` replies as the gateway requires, prints one ndjson line for each request, and ends with a summary."""
     process, port = listening()
     request = callback(pending)
     assert deliver(port, request)[0] == 204
@@ -80,7 +80,7 @@ def test_listen_settles_callbacks_and_prints_a_line_for_each(listening, pending)
 
 
 def test_listen_prints_one_valid_document_at_its_end(listening, pending):
-    """With -o json, `listen` prints one valid document when it ends."""
+    """With -o json, `listen` prints one valid document when it stops."""
     process, port = listening("json")
     deliver(port, callback(pending))
     stdout, code = ended(process, signal.SIGINT)
@@ -90,7 +90,7 @@ def test_listen_prints_one_valid_document_at_its_end(listening, pending):
 
 
 def test_twenty_concurrent_callbacks_write_one_event(listening, pending, engine):
-    """If twenty identical callbacks arrive at once, one settles the payment, and the others find it already settled."""
+    """If twenty identical callbacks arrive at the same time, one settles the payment, and the others change nothing."""
     process, port = listening()
     request = callback(pending)
     with ThreadPoolExecutor(20) as threads:
@@ -122,13 +122,13 @@ def test_twenty_concurrent_callbacks_write_one_event(listening, pending, engine)
     ids=lambda each: str(each)[:40],
 )
 def test_listen_refuses_a_request_that_is_not_a_callback(asked, status, shared_port):
-    """`listen` answers a request that is not a callback with the HTTP status for its error."""
+    """If a request is not a callback, `listen` replies with the HTTP status for the request's fault."""
     assert ask(shared_port, *asked)[0] == status
 
 
 @pytest.fixture(scope="module")
 def shared_port():
-    """Run one server for the tests that need no database, and yield its port."""
+    """Run one server for all tests that need no database, and yield its port."""
 
     def handle(_request, gateway, _headers):
         return gateway.reply(Answer.BAD_SIGNATURE)
@@ -149,6 +149,6 @@ def test_listen_on_a_port_in_use_exits_with_4(answer, database_url):
 
 
 def test_listen_does_not_start_without_payctl_s_schema(answer, empty_database_url):
-    """`listen` exits with 3 at its start if payctl's schema is missing."""
+    """If payctl's schema is missing, `listen` exits with 3 when it starts."""
     document = answer("listen", "--port", "0", DATABASE_URL=empty_database_url, **KEYS)
     assert document["exit_code"] == 3

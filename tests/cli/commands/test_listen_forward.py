@@ -1,4 +1,4 @@
-"""Test ``payctl listen --forward-to`` with a real HTTP server behind it."""
+"""Test that ``payctl listen --forward-to`` forwards callbacks to a real HTTP server."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Service:
 
 
 def answering(status, body=b"", headers=None):
-    """Return a function that answers a request with this status, body and headers."""
+    """Return a function that answers every request with this status, body and headers."""
 
     def answer(handler):
         handler.send_response(status)
@@ -55,7 +55,7 @@ def answering(status, body=b"", headers=None):
 
 
 def hanging(handler):
-    """Send the beginning of a response, and then nothing for longer than payctl's timeout."""
+    """Send the start of a response, and then send nothing for longer than payctl's timeout."""
     handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{")
     time.sleep(3)
 
@@ -113,7 +113,10 @@ def closed_url():
 
 @pytest.fixture
 def listening(started):
-    """Return a function that starts `listen --forward-to` without a database, and returns the process and the port."""
+    """Return a function that starts `listen --forward-to` without a database.
+
+    The function returns the process and the port.
+    """
 
     def start(url, *arguments, form="ndjson"):
         process = started("listen", "--port", "0", "--forward-to", url, "-o", form, *arguments, **KEYS)
@@ -129,7 +132,7 @@ def listening(started):
 
 
 def deliver(port, request, **headers):
-    """Send a callback as the gateway does. Return status, headers and body of the reply."""
+    """Send a callback as the gateway does. Return the reply's status, headers and body."""
     query = f"?{request.query}" if request.query else ""
     connection = HTTPConnection("127.0.0.1", port, timeout=15)
     connection.request(request.method, request.path + query, request.body or None, headers)
@@ -138,7 +141,7 @@ def deliver(port, request, **headers):
 
 
 def ended(process):
-    """Stop the process. Return its items and all its output."""
+    """Stop the process. Return the items of its ndjson output, and all its output."""
     process.send_signal(signal.SIGTERM)
     stdout, stderr = process.communicate(timeout=20)
     return [json.loads(line) for line in stdout.splitlines()][:-1], (stdout + stderr).decode()
@@ -146,7 +149,7 @@ def ended(process):
 
 @pytest.mark.parametrize("name", PAYMENTS)
 def test_a_genuine_callback_reaches_the_service_unchanged(listening, service, name):
-    """The service gets the gateway's method, bytes, query and headers, and the gateway gets the service's reply."""
+    """`listen` forwards a genuine callback unchanged, and passes the service's reply to the gateway."""
     process, port = listening(service.url)
     request = callback(PAYMENTS[name])
     service.answer = answering(202, b"\xff taken", {"Content-Type": "text/x-own"})
@@ -195,7 +198,7 @@ def test_a_forged_callback_does_not_reach_the_service(listening, service, name):
     ids=["500", "404", "204", "redirect"],
 )
 def test_the_gateway_gets_the_service_s_status(listening, service, answer, status):
-    """The gateway gets any complete response of the service, even a redirect, which payctl does not follow."""
+    """`listen` passes any complete response from the service to the gateway. It does not follow redirects."""
     process, port = listening(service.url)
     service.answer = answer
     assert deliver(port, callback(PAYMENTS["momo"]))[0] == status
@@ -215,7 +218,7 @@ def test_the_gateway_gets_the_service_s_status(listening, service, answer, statu
     ids=["slow", "garbage", "huge", "unavailable"],
 )
 def test_the_gateway_is_asked_to_send_again_if_no_whole_reply_came(listening, service, closed_url, answer, reason):
-    """If the service is unavailable, slow or broken, `listen` asks the gateway to call again and prints the reason."""
+    """If the service is unavailable, slow or broken, `listen` asks the gateway to call again and prints why."""
     url = service.url if answer else closed_url
     process, port = listening(url, "--timeout", "1s" if answer is hanging else "10s")
     service.answer = answer
@@ -228,7 +231,7 @@ def test_the_gateway_is_asked_to_send_again_if_no_whole_reply_came(listening, se
 
 
 def test_the_lines_on_a_terminal_say_what_the_service_answered(listening, service):
-    """On a terminal, a line has the outcome, the order, the status and the time. stderr names the service's URL."""
+    """On a terminal, each line of `listen` has the outcome, order, status and time. stderr names the service's URL."""
     process, port = listening(service.url, form="table")
     service.answer = answering(500)
     deliver(port, callback(PAYMENTS["vnpay"]))
@@ -257,14 +260,14 @@ def test_the_lines_on_a_terminal_say_what_the_service_answered(listening, servic
     ids=" ".join,
 )
 def test_listen_refuses_a_wrong_destination(process, arguments, words):
-    """`listen` exits with 2 for a wrong destination. The error says what to change and contains no password."""
+    """`listen` exits with 2 for a wrong destination. The error says what to change and shows no password."""
     ended = process("listen", "--port", "0", *arguments, **KEYS)
     assert (ended.returncode, TYPED in ended.stdout + ended.stderr) == (2, False)
     assert words in ended.stderr
 
 
 def test_listen_does_not_forward_to_itself(process):
-    """`listen` exits with 2 if its own port is the destination, because it would call itself forever."""
+    """`listen` exits with 2 if --forward-to has the port of `listen`, because `listen` would call itself forever."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -275,7 +278,7 @@ def test_listen_does_not_forward_to_itself(process):
 
 @pytest.fixture
 def receipt(engine):
-    """Settle a VNPay payment with a callback. Return the callback and the id of its receipt."""
+    """Settle a VNPay payment with a callback. Return the callback and its receipt's id."""
     with engine.begin() as connection:
         payment = insert_payment(connection, provider="VNPAY")
     request = callback(payment)
@@ -291,7 +294,7 @@ def receipt(engine):
     ids=["accepted", "500", "unavailable"],
 )
 def test_replay_sends_a_stored_callback_again(answer_of_replay, service, closed_url, receipt, answer, code, outcome):
-    """--replay sends the stored query to the service, and exits with 0 only if the service accepts it."""
+    """`listen --replay` sends the stored query to the service, and exits with 0 only if the service accepts it."""
     request, receipt_id = receipt
     service.answer = answer
     document = answer_of_replay(service.url if answer else closed_url, receipt_id)
@@ -302,14 +305,14 @@ def test_replay_sends_a_stored_callback_again(answer_of_replay, service, closed_
 
 @pytest.mark.postgres
 def test_replay_finds_a_receipt_by_the_first_characters_of_its_id(answer_of_replay, service, receipt):
-    """--replay accepts the eight characters that a list shows. It exits with 8 for an unknown id."""
+    """`listen --replay` accepts the eight characters of an id that a list shows. It exits with 8 for an unknown id."""
     assert answer_of_replay(service.url, receipt[1][:8])["exit_code"] == 0
     assert answer_of_replay(service.url, "00000000-0000-4000-8000-000000000000")["exit_code"] == 8
 
 
 @pytest.mark.postgres
 def test_replay_verifies_the_stored_callback_again(answer_of_replay, service, receipt):
-    """If the configured keys do not match a stored callback, --replay sends nothing and exits with 5."""
+    """If a stored callback does not match the configured keys, `listen --replay` sends nothing and exits with 5."""
     document = answer_of_replay(service.url, receipt[1], VNPAY_HASH_SECRET="another")
     assert (document["exit_code"], document["items"][0]["reason"], service.requests) == (5, "signature", [])
 

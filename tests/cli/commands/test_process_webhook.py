@@ -19,13 +19,13 @@ pytestmark = pytest.mark.postgres
 
 
 def keys_of(sample):
-    """Return a sample's keys, with the environment variables as names."""
+    """Return the keys for a sample, with the names of the environment variables as keys."""
     return {field.env: sample.credentials[field.name][0].reveal() for field in GATEWAYS[sample.gateway].fields}
 
 
 @pytest.fixture
 def pending(engine):
-    """Insert the sample's payment as PENDING and return it."""
+    """Insert the payment for the sample as PENDING and return it."""
     with engine.begin() as connection:
         return insert_payment(
             connection, amount=DATA["amount"], reference=DATA["app_trans_id"], order_code=DATA["app_trans_id"][7:]
@@ -52,7 +52,7 @@ def rows(engine, table):
 
 
 def test_process_webhook_settles_a_payment(settle, pending, engine):
-    """The document of a settled callback has both states, the event, the receipt and the reply."""
+    """After `process-webhook` settles a payment, its document has both states, the event, the receipt and the reply."""
     document = settle()
     result = document["result"]
     assert (document["exit_code"], document["dry_run"]) == (0, False)
@@ -116,7 +116,7 @@ def test_process_webhook_settles_even_if_the_run_cannot_be_recorded(settle, pend
 
 @pytest.mark.usefixtures("pending")
 def test_a_dry_run_of_process_webhook_writes_nothing(settle, engine):
-    """With -n, `process-webhook` shows the change and the event, but rolls everything back."""
+    """With -n, `process-webhook` shows the change and the event, and then rolls back."""
     document = settle("-n")
     assert document["dry_run"]
     assert (document["result"]["outcome"], document["result"]["status_after"]) == ("settled", "COMPLETED")
@@ -126,7 +126,10 @@ def test_a_dry_run_of_process_webhook_writes_nothing(settle, engine):
 
 @pytest.mark.usefixtures("pending")
 def test_receipt_processes_a_stored_callback_again(settle, engine):
-    """--receipt processes a stored callback again. If the payment is already settled, nothing changes."""
+    """`process-webhook --receipt` processes a stored callback again.
+
+    If the payment is already settled, nothing changes.
+    """
     receipt = settle()["result"]["receipt_id"]
     again = settle("--receipt", receipt)
     assert (again["exit_code"], again["result"]["outcome"]) == (0, "already_settled")
@@ -146,7 +149,7 @@ def test_an_unknown_receipt_exits_with_8(receipt, settle, engine):
 
 @pytest.mark.parametrize("other", [["file"], ["--query", "x"], ["--path", "/x"], ["--provider", "momo"]])
 def test_a_receipt_cannot_be_combined_with_another_callback(other, answer, database_url):
-    """process-webhook refuses --receipt together with another callback, so that no option is ignored."""
+    """process-webhook refuses --receipt together with another callback, so that it does not ignore any option."""
     document = answer("process-webhook", *other, "--receipt", str(uuid4()), DATABASE_URL=database_url)
     assert document["exit_code"] == 2
 
@@ -181,7 +184,7 @@ def test_a_forged_callback_changes_nothing(settle, engine):
 
 @pytest.mark.parametrize("source", ["file", "event", "stdin"])
 def test_the_error_for_a_refused_signature_names_the_key_and_a_command(source, invoke, database_url, tmp_path):
-    """After a refused signature, `process-webhook` names the tried key and a command that works when it is pasted."""
+    """If a signature is refused, `process-webhook` names the key that it tried, and suggests a command that works."""
     file = tmp_path / "my callback.json"
     body = SAMPLE.request.body.decode()
     http = {"version": "2.0", "rawPath": "/webhook/zalopay", "requestContext": {"http": {"method": "POST"}}}
@@ -220,7 +223,7 @@ def test_a_database_without_payctls_schema_is_a_configuration_error(answer, empt
 
 @pytest.mark.usefixtures("pending")
 def test_process_webhook_shows_the_change_and_the_database(process, database_url, tmp_path):
-    """`process-webhook` prints the change on stdout, and names the profile and the database on stderr."""
+    """`process-webhook` prints the change to stdout, and the names of the profile and database to stderr."""
     file = tmp_path / "callback.json"
     file.write_bytes(SAMPLE.request.body)
     environment = {"DATABASE_URL": database_url, **keys_of(SAMPLE)}

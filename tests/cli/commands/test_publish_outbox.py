@@ -38,12 +38,12 @@ def insert(engine):
 
 
 def answer(ran):
-    """Return the document that a process has printed."""
+    """Return the document that the process has printed."""
     return json.loads(ran.stdout)
 
 
 def wait_for(condition, *, within=20.0):
-    """Wait until ``condition`` holds. Fail after ``within`` seconds."""
+    """Wait until ``condition`` is true. Fail after ``within`` seconds."""
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
@@ -76,7 +76,10 @@ def test_a_release_is_recorded_even_if_the_brokers_are_unavailable(process, plac
 
 @pytest.fixture
 def loop(invoke, places, monkeypatch):
-    """Return a function that runs a loop inside the test's process, and returns its document and its log lines."""
+    """Return a function that runs a publisher loop inside the test's process.
+
+    It returns the document and the log lines.
+    """
 
     def run(*arguments):
         monkeypatch.setattr("ticketbottle_payctl.cli.commands.publish_outbox.progress._HEARTBEAT", 0.2)
@@ -93,7 +96,7 @@ def loop(invoke, places, monkeypatch):
 
 
 def test_a_loop_logs_its_start_its_heartbeats_and_its_result(loop, insert):
-    """A loop logs that it is ready, then regular heartbeats even without events, and at last its result."""
+    """A publisher loop logs that it is ready, then a regular heartbeat even without events, and finally its result."""
     insert(5, age=timedelta(seconds=60))
     document, lines = loop("--deadline", "2s")
     assert len(lines["publish_outbox_ready"]) == 1
@@ -112,7 +115,7 @@ def test_a_loop_logs_its_start_its_heartbeats_and_its_result(loop, insert):
 
 
 def test_an_idle_loop_has_no_lag(loop):
-    """If no event was published, the lag is null in the document and missing in the log."""
+    """If a publisher loop published no event, the lag is null in the document and missing from the log."""
     document, lines = loop("--deadline", "1s")
     assert document["result"]["lag_s"] is None
     assert all("lag_s" not in line for line in [*lines["publish_outbox_heartbeat"], *lines["publish_outbox_ended"]])
@@ -120,7 +123,7 @@ def test_an_idle_loop_has_no_lag(loop):
 
 
 def test_publish_outbox_shows_percentiles_of_the_lag(invoke, places, insert):
-    """`payctl publish-outbox` shows the percentiles of the publish lag."""
+    """`payctl publish-outbox` shows percentiles of the publishing lag."""
     insert(5, age=timedelta(seconds=60))
     text = " ".join(invoke("publish-outbox", **places).stdout.split())
     assert re.search(r"publish lag p50 1 min( \d s)? · p95 1 min( \d s)? · p99 1 min( \d s)?", text)
@@ -129,7 +132,7 @@ def test_publish_outbox_shows_percentiles_of_the_lag(invoke, places, insert):
 def test_publish_outbox_exits_with_4_if_the_database_fails_during_the_run(
     started, places, insert, engine, postgres, mock_kafka
 ):
-    """If the database fails during a run, `publish-outbox` exits with 4 and counts the events that it had published."""
+    """If the database fails during a run, `publish-outbox` exits with 4 and counts the events published until then."""
     insert(3000, age=timedelta(seconds=60))
     mock_kafka.set_rtt(20)
     process = started("publish-outbox", "-o", "json", **places, OUTBOX_BATCH_SIZE="20")
@@ -166,7 +169,7 @@ def test_a_dry_run_of_publish_outbox_counts_the_pending_events(process, places, 
 
 
 def test_max_batches_ends_publish_outbox_with_exit_code_0(process, places, insert):
-    """--max-batches ends a run with exit code 0 and leaves the other events pending."""
+    """At --max-batches, `publish-outbox` exits with 0 and leaves the other events pending."""
     insert(7)
     first = answer(process("publish-outbox", "--max-batches", "2", "--batch-size", "2", "-o", "json", **places))
     assert (first["exit_code"], first["counts"]["published"], first["result"]["batches"]) == (0, 4, 2)
@@ -193,7 +196,7 @@ def test_on_dead_blocks_or_releases_the_events_behind_a_dead_one(
 
 
 def test_a_run_with_a_dead_event_exits_with_6(process, places, insert):
-    """An event of an unknown type is dead, and the run exits with 6. The other events are sent."""
+    """If an event has an unknown type, it becomes dead. `publish-outbox` exits with 6 and sends the other events."""
     insert(4)
     insert(1, event_type="PAYMENT_REFUNDED")
     ran = process("publish-outbox", "-o", "json", **places)
@@ -236,7 +239,7 @@ def test_publish_outbox_refuses_an_invalid_option_value(process, places, argumen
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_loop_ends_on_a_signal(started, places, insert, read_all, tmp_path, number, code):
-    """After a signal, a loop prints its report and exits with 130 or 143."""
+    """After a signal, a publisher loop prints its report and exits with 130 or 143."""
     health = tmp_path / "alive"
     process = started("publish-outbox", "--loop", "--health-file", str(health), "-o", "json", **places)
     insert(7)

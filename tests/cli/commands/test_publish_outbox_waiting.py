@@ -1,4 +1,4 @@
-"""Test that the first line, mark, exit code and document of ``payctl publish-outbox`` agree while events wait."""
+"""Test that the first line, mark, exit code and document of ``payctl publish-outbox`` agree if events wait."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def add(engine):
 
 @contextmanager
 def a_busy_publisher(engine):
-    """Hold the shard as another publisher does while it sends a batch."""
+    """Hold the shard's lock, as another publisher does while it sends a batch."""
     with engine.connect() as other:
         shard_lock.enter(other, 0, 1, 0, "elsewhere:77:abc")
         yield
@@ -95,19 +95,19 @@ def dead_alone(add):
 
 
 def dead_failure(add):
-    """Insert a dead failure with no event behind it, and an event that can be published."""
+    """Insert a dead failure event with no event behind it, and an event that can be published."""
     add("k", event_type="PAYMENT_FAILED", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large")
     add("other")
 
 
 def blocked_by_a_failure(add):
-    """Insert a dead failure and the success that waits behind it."""
+    """Insert a dead failure event, and the success event that waits behind it."""
     add("k", event_type="PAYMENT_CANCELLED", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large")
     add("k", age=50)
 
 
 def a_failure_that_dies(add):
-    """Insert a failure that is too large for any broker."""
+    """Insert a failure event that is too large for any broker."""
     add("k", event_type="PAYMENT_FAILED", payload_bytes=1_100_000)
 
 
@@ -165,7 +165,7 @@ IDS = [
 def test_publish_outbox_shows_a_tick_only_with_exit_code_0(
     situation, place, options, changes, code, mark, words, invoke, places, add, engine
 ):
-    """`publish-outbox` shows a tick only if it exits with 0. Every other first line says why events wait."""
+    """`publish-outbox` shows a tick only if it exits with 0. Otherwise, the first line says why events wait."""
     situation(add)
     with place(engine):
         ran = invoke("publish-outbox", *options, **{**places, **changes})
@@ -188,7 +188,7 @@ def test_publish_outbox_shows_a_tick_only_with_exit_code_0(
 def test_the_document_of_publish_outbox_names_each_block(
     situation, place, options, changes, code, reasons, invoke, places, add, engine
 ):
-    """The document of `publish-outbox` has each blocking event with its reason, and the holder of each lock."""
+    """The document of `publish-outbox` lists each blocking event with its reason, and the holder of each lock."""
     situation(add)
     with place(engine):
         document = json.loads(invoke("publish-outbox", *options, "-o", "json", **{**places, **changes}).stdout)
@@ -203,9 +203,9 @@ def test_the_document_of_publish_outbox_names_each_block(
 
 @pytest.mark.parametrize("payload", [{}, {"order_code": "TB-1"}])
 def test_publish_outbox_names_the_blocking_event_and_the_next_command(invoke, places, add, payload):
-    """`publish-outbox` names the blocking event, and a `payctl show` command that finds the event.
+    """`publish-outbox` names the blocking event, and suggests a `payctl show` command that finds it.
 
-    The event's name is its order code and its short id, or its whole id if the payload has no order code.
+    If the payload has an order code, the name is the order code with the short id. Otherwise, it is the complete id.
     """
     blocker = add("k", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large", **payload)
     add("k", age=50)
@@ -218,7 +218,7 @@ def test_publish_outbox_names_the_blocking_event_and_the_next_command(invoke, pl
 
 
 def test_publish_outbox_names_each_dead_event_once(invoke, places, add):
-    """`publish-outbox` counts the events that died in this run, lists each once, and names one command."""
+    """`publish-outbox` counts the events that died in this run, lists each of them once, and suggests one command."""
     add("j", event_type="PAYMENT_FAILED", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large")
     died = add("k", event_type="PAYMENT_REFUNDED")
     ran = invoke("publish-outbox", **places)
@@ -229,7 +229,7 @@ def test_publish_outbox_names_each_dead_event_once(invoke, places, add):
 
 
 def test_publish_outbox_names_a_dead_failure_that_nobody_waits_for(invoke, places, add):
-    """If only a failure is dead, `publish-outbox` says that no paid customer waits, and names the doctor's command."""
+    """If only a failure event is dead, `publish-outbox` says that no paid customer waits, and suggests the doctor."""
     dead_failure(add)
     text = invoke("publish-outbox", **places).stdout
     assert "1 dead event is left; no paid customer waits for it" in text
@@ -240,7 +240,7 @@ def test_publish_outbox_names_a_dead_failure_that_nobody_waits_for(invoke, place
 
 
 def test_publish_outbox_shows_a_rate_only_of_many_events(invoke, places, add):
-    """For a single event, `publish-outbox` shows the lag but neither a rate nor percentiles."""
+    """For a single event, `publish-outbox` shows the lag but no rate and no percentiles."""
     add("k")
     text = invoke("publish-outbox", **places).stdout
     assert re.match(r"✔  published 1  in [\d.]+ m?s, 1 batch\n", text), text
@@ -249,14 +249,14 @@ def test_publish_outbox_shows_a_rate_only_of_many_events(invoke, places, add):
 
 @pytest.mark.parametrize(("seconds", "shown"), [(2.0, "in 2 s, 50/s, 0 batches"), (0.9, "in 900 ms, 0 batches")])
 def test_a_rate_is_shown_after_a_second(seconds, shown):
-    """`publish-outbox` shows a rate for a hundred events only if the run took at least a second."""
+    """For a hundred events, `publish-outbox` shows a rate only if the run took at least a second."""
     counts = PublishCounts(published_by_type=Counter({"PAYMENT_COMPLETED": 100}))
     first = result_of(PublishReport(counts, StoppedBecause.EMPTY, seconds, Obstacles()), loop=False).human[0]
     assert first.parts[-1].text == shown
 
 
 def test_publish_outbox_names_a_missing_topic(invoke, places, add, mock_kafka):
-    """`publish-outbox` names a missing topic, the broker's error and the number of events that wait."""
+    """If a topic is missing, `publish-outbox` shows its name, the broker's error and the number of waiting events."""
     mock_kafka.fail_topic("payment.completed", KafkaError.UNKNOWN_TOPIC_OR_PART)
     try:
         add("k")
@@ -269,7 +269,7 @@ def test_publish_outbox_names_a_missing_topic(invoke, places, add, mock_kafka):
 
 
 def test_a_dry_run_of_publish_outbox_counts_the_blocked_events(invoke, places, add):
-    """`publish-outbox -n` counts the blocked events, and exits with 0 without a mark."""
+    """`publish-outbox -n` counts the blocked events, exits with 0 and shows no mark."""
     blocked(add)
     ran = invoke("publish-outbox", "-n", **places)
     assert ran.exit_code == 0
@@ -282,7 +282,7 @@ def test_a_dry_run_of_publish_outbox_counts_the_blocked_events(invoke, places, a
 
 @pytest.fixture
 def watched_loop(places, payctl_command):
-    """Return a function that runs a loop with a terminal or a pipe as stderr.
+    """Return a function that runs a publisher loop with a terminal or a pipe as stderr.
 
     The function stops the loop after ``seconds``, or as soon as stderr matches all patterns in ``until``.
     """
@@ -335,7 +335,10 @@ def _read_for(descriptor, seconds, until=(), during=lambda _text: None):
 
 
 def test_a_loop_on_a_terminal_shows_one_live_line_and_each_change(watched_loop, add):
-    """The live line has the published and blocked events, the oldest age and the reason, in at most 80 columns."""
+    """A publisher loop's live line has the published and blocked events, the oldest age and the reason.
+
+    It fits 80 columns.
+    """
     blocked(add)
     change = r"! \d\d:\d\d:\d\d 1 event waits behind the dead event"
     live_line = r"[\r\n]published 1 · [0-9.]+/(s|min) · held 1 · oldest \d[^\r\n]* · 1 event waits behind"
@@ -353,7 +356,7 @@ def test_a_loop_on_a_terminal_shows_one_live_line_and_each_change(watched_loop, 
 @pytest.mark.parametrize("terminal", [True, False], ids=["terminal", "pipe"])
 @pytest.mark.parametrize("away", [{"DATABASE_URL": f"postgresql://u:p@{NOBODY}/x"}, {"KAFKA_BROKERS": NOBODY}])
 def test_a_loop_reports_an_outage_once(watched_loop, terminal, away):
-    """A loop reports an outage once, as a line on a terminal or as an event in the log, without a traceback."""
+    """A publisher loop reports an outage once, on the terminal or in the log, and prints no traceback."""
     code, out, err = watched_loop(terminal=terminal, seconds=16 if "KAFKA_BROKERS" in away else 6, **away)
     text = ESCAPES.sub("", err)
     assert code == 130
@@ -369,7 +372,7 @@ def test_a_loop_reports_an_outage_once(watched_loop, terminal, away):
 
 
 def test_a_loop_logs_one_event_when_events_are_blocked_and_one_when_they_flow(watched_loop, add, engine):
-    """Without -v, a loop logs one event when events start to wait, and one when publishing resumes."""
+    """Without -v, a publisher loop logs one event when outbox events start to wait, and one when publishing resumes."""
     add("k")
     with engine.connect() as other:
         shard_lock.enter(other, 0, 1, 0, "elsewhere:77:abc")
@@ -387,7 +390,7 @@ def test_a_loop_logs_one_event_when_events_are_blocked_and_one_when_they_flow(wa
 
 @pytest.mark.parametrize(("options", "json_lines"), [([], False), (["-v"], True)])
 def test_a_loop_on_a_terminal_logs_json_only_with_v(watched_loop, add, options, json_lines):
-    """On a terminal, a loop logs JSON only with -v."""
+    """On a terminal, a publisher loop writes JSON log lines only with -v."""
     blocked(add)
     reported = '{"timestamp"' if json_lines else "1 event waits behind the dead event"
     _, _, err = watched_loop(*options, terminal=True, until=[reported])

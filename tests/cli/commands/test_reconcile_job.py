@@ -28,9 +28,9 @@ def job():
 
 @pytest.fixture
 def run_job(job, process, engine, database_url, tmp_path):
-    """Return ``run_job(payments, *more)``, which inserts paid payments without a callback and runs the job.
+    """Return a function that inserts paid payments without a callback and runs the job.
 
-    ``more`` are further arguments. The function returns the exit code, the document and the statuses.
+    The function takes the number of payments and further arguments. It returns the exit code, document and statuses.
     """
     (container,) = job["jobTemplate"]["spec"]["template"]["spec"]["containers"]
 
@@ -50,13 +50,13 @@ def run_job(job, process, engine, database_url, tmp_path):
 
 
 def test_the_job_settles_payments_without_a_person(run_job):
-    """The scheduled job's command line settles payments without a terminal and without further settings."""
+    """The scheduled job's command settles payments without a terminal and without further settings."""
     code, document, statuses = run_job(3)
     assert (code, document["counts"]["settled"], statuses) == (0, 3, ["COMPLETED"])
 
 
 def test_the_job_changes_nothing_over_its_cap(run_job, job):
-    """If the plan has more payments than the job's limit, the job exits with 7 and changes nothing."""
+    """If the plan has more payments than the scheduled job's limit, the job exits with 7 and changes nothing."""
     arguments = job["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"]
     assert arguments[arguments.index("--max-affected") + 1] == "200"
     code, document, statuses = run_job(3, "--max-affected", "2")
@@ -64,7 +64,7 @@ def test_the_job_changes_nothing_over_its_cap(run_job, job):
 
 
 def test_only_one_job_runs_at_a_time_and_none_is_repeated(job):
-    """The job has no retries, and a run starts only after the previous run has ended."""
+    """The scheduled job has no retries, and a run starts only after the previous one has finished."""
     assert job["concurrencyPolicy"] == "Forbid"
     assert job["jobTemplate"]["spec"]["backoffLimit"] == 0
     assert job["jobTemplate"]["spec"]["activeDeadlineSeconds"] < 15 * 60

@@ -1,4 +1,4 @@
-"""Test ``payctl reconcile outbox``, which compares the outbox's published events with the messages in Kafka."""
+"""Test ``payctl reconcile outbox``, which compares published outbox events with the messages in Kafka."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SENT = 5
 
 @pytest.fixture
 def world(database_url, kafka):
-    """Return the settings of the test's database and of Apache Kafka.
+    """Return the settings for the test's database and for Apache Kafka.
 
     These tests need Apache Kafka, because the mock cluster cannot look up offsets by time.
     """
@@ -42,7 +42,7 @@ def world(database_url, kafka):
 
 @pytest.fixture
 def compare(answer, world):
-    """Return a function that runs the comparison and returns the valid document."""
+    """Return a function that runs `reconcile outbox` and returns the validated document."""
 
     def run(*arguments):
         document = answer("reconcile", "outbox", "--deadline", "20s", *arguments, **world)
@@ -54,7 +54,7 @@ def compare(answer, world):
 
 @pytest.fixture
 def published(engine, answer, world):
-    """Publish five events with payctl. Return the id, key and value of each event, with the oldest first."""
+    """Publish five events with payctl. Return each event's id, key and value, starting with the oldest event."""
     with engine.begin() as connection:
         insert_events(connection, SENT, age=timedelta(minutes=2))
     assert answer("publish-outbox", **world)["counts"]["published"] == SENT
@@ -66,7 +66,7 @@ def published(engine, answer, world):
 
 @pytest.fixture
 def send(kafka):
-    """Return a function that sends an event's message to Kafka without payctl."""
+    """Return a function that sends a message about an event to Kafka without payctl."""
 
     def put(event_id, key, value, *, topic="payment.completed", **headers):
         producer = Producer({"bootstrap.servers": kafka.bootstrap, "partitioner": "murmur2_random"})
@@ -77,20 +77,20 @@ def send(kafka):
 
 
 def differences(document):
-    """Return each difference with its event id."""
+    """Return each difference in the document, with its event id."""
     return {(item["difference"], item["event_id"]) for item in document["items"]}
 
 
 @pytest.mark.usefixtures("published")
 def test_reconcile_finds_no_difference_after_publishing(compare):
-    """After all events are published, reconcile outbox finds no difference and exits with 0."""
+    """If all events are published, `reconcile outbox` finds no difference and exits with 0."""
     document = compare()
     assert (document["exit_code"], document["counts"]["compared"], document["items"]) == (0, SENT, [])
 
 
 @pytest.fixture
 def lose(engine):
-    """Return a function that inserts events as published, without sending them, and returns their ids."""
+    """Return a function that inserts events marked as published without sending them, and returns their ids."""
 
     def insert(count=1, **columns):
         with engine.begin() as connection:
@@ -127,9 +127,9 @@ def advice(page):
 def test_the_advised_replay_sends_exactly_the_lost_events(
     invoke, answer, world, lose, kafka, read_all, tmp_path, monkeypatch
 ):
-    """The suggested replay sends each lost event once, even if it is pasted again.
+    """The suggested replay sends each lost event once, even if the command is pasted twice.
 
-    The replay leaves out events that another operator has replayed.
+    The replay leaves out events that another operator has already replayed.
     """
     monkeypatch.chdir(tmp_path)
     lost = lose(3)
@@ -152,7 +152,7 @@ def test_the_advised_replay_sends_exactly_the_lost_events(
 def test_the_advised_repair_of_lost_events_passes_the_profile_s_guard(
     invoke, answer, world, lose, tmp_path, monkeypatch
 ):
-    """The suggested command passes the guard of a protected profile with a low limit."""
+    """The command that `reconcile outbox` suggests passes the guard of a protected profile with a low limit."""
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "payctl.toml"
     values = "".join(f'{name} = "{value}"\n' for name, value in world.items())
@@ -179,7 +179,7 @@ def test_reconcile_advises_no_replay_with_a_read_only_profile(invoke, answer, wo
 
 @pytest.mark.usefixtures("published")
 def test_a_repair_plan_leaves_out_an_event_that_was_replayed_meanwhile(lose, engine, answer, world):
-    """If an event is replayed after the comparison, the repair plan leaves the event out."""
+    """If an event is replayed after `reconcile outbox` compared it, the repair plan leaves the event out."""
     ids = lose(2)
     with transaction(engine, Limits(), commit=False) as connection:
         now = datetime.now(UTC)
@@ -196,7 +196,7 @@ def test_a_repair_plan_leaves_out_an_event_that_was_replayed_meanwhile(lose, eng
 def test_reconcile_advises_no_replay_of_a_superseded_event(compare, invoke, world, engine, lose, tmp_path):
     """`reconcile outbox` reports a lost superseded event, but suggests no replay of it.
 
-    A replay of the failure would release the tickets of a paid order.
+    Replaying the failure event would release the tickets of a paid order.
     """
     (lost,) = lose(event_type="PAYMENT_FAILED")
     with engine.begin() as connection:
@@ -212,7 +212,10 @@ def test_reconcile_advises_no_replay_of_a_superseded_event(compare, invoke, worl
 
 
 def test_reconcile_shows_ten_differences_and_ends_with_the_verdict(invoke, published, lose, world):
-    """`reconcile outbox` shows ten differences, the number of other differences, and the verdict. --all shows all."""
+    """`reconcile outbox` shows ten differences, the number of further differences, and the verdict.
+
+    --all shows all differences.
+    """
     assert len(published) == SENT
     lost = lose(14)
     short = invoke("reconcile", "outbox", **world)
@@ -245,7 +248,7 @@ def delete(kafka, _world):
 
 
 def transact(kafka, _world):
-    """Write a transaction, which leaves an offset without a record in every partition."""
+    """Write a transaction to Kafka. In every partition, it leaves an offset without a record."""
     producer = Producer({"bootstrap.servers": kafka.bootstrap, "transactional.id": "test-reconcile"})
     producer.init_transactions(30)
     producer.begin_transaction()
@@ -303,7 +306,7 @@ def test_records_behind_an_open_transaction_are_not_called_lost(compare, engine,
 
 @pytest.mark.usefixtures("published")
 def test_reconcile_finds_events_that_were_sent_before_partitions_were_added(compare, kafka, lose):
-    """`reconcile outbox` also reads the partition that a key had before partitions were added to the topic."""
+    """If partitions were added to a topic, `reconcile outbox` also reads the partition that a key had before."""
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
     admin.create_partitions([NewPartitions("payment.completed", 12)])["payment.completed"].result(10)
     wait_until(lambda: _partitions(kafka) == 12, what="the new partitions", timeout=10)
@@ -322,7 +325,7 @@ def _partitions(kafka):
 
 @pytest.fixture
 def blind(answer, engine, database_url, mock_kafka):
-    """Publish five events to brokers that cannot look up offsets by time. Return the settings."""
+    """Publish five events to brokers that cannot look up offsets by time. Return the settings for payctl."""
     world = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap}
     with engine.begin() as connection:
         insert_events(connection, SENT, age=timedelta(minutes=2))
@@ -331,7 +334,7 @@ def blind(answer, engine, database_url, mock_kafka):
 
 
 def test_reconcile_reads_all_records_if_brokers_cannot_look_up_by_time(blind, answer, lose):
-    """If the brokers cannot look up offsets by time, `reconcile outbox` reads all records and finds lost events."""
+    """If the brokers cannot look up offsets by time, `reconcile outbox` finds lost events by reading all records."""
     assert answer("reconcile", "outbox", **blind)["exit_code"] == 0
     lost = lose()
     document = answer("reconcile", "outbox", **blind)
@@ -340,7 +343,7 @@ def test_reconcile_reads_all_records_if_brokers_cannot_look_up_by_time(blind, an
 
 @pytest.mark.usefixtures("blind")
 def test_reconcile_does_not_judge_events_before_the_last_records(blind, answer, mock_kafka, monkeypatch):
-    """If `reconcile outbox` reads only a partition's last records, it does not judge the events that may be older."""
+    """If `reconcile outbox` reads only the last records of a partition, it does not judge events that may be older."""
     monkeypatch.setattr(window, "_MOST", 1)
     producer = Producer({"bootstrap.servers": mock_kafka.bootstrap})
     for number in range(12):
@@ -351,7 +354,7 @@ def test_reconcile_does_not_judge_events_before_the_last_records(blind, answer, 
 
 
 def test_reconcile_judges_the_events_of_readable_partitions(blind, answer, mock_kafka, engine):
-    """If a partition has no leader, `reconcile outbox` exits with 6 and judges the other partitions' events."""
+    """If a partition has no leader, `reconcile outbox` exits with 6 and judges the events in the other partitions."""
     with engine.begin() as connection:
         insert_events(connection, 30)
     assert answer("publish-outbox", **blind)["counts"]["published"] == 30
@@ -365,7 +368,7 @@ def test_reconcile_judges_the_events_of_readable_partitions(blind, answer, mock_
 
 
 def test_reconcile_exits_with_4_if_it_can_read_no_partition(blind, answer, mock_kafka):
-    """If `reconcile outbox` can read no partition, it exits with 4 and the error KAFKA_UNAVAILABLE."""
+    """If `reconcile outbox` cannot read any partition, it exits with 4 and the KAFKA_UNAVAILABLE error."""
     for topic in TOPICS.values():
         for number in range(3):
             mock_kafka.set_leader(topic, number, -1)
@@ -374,7 +377,7 @@ def test_reconcile_exits_with_4_if_it_can_read_no_partition(blind, answer, mock_
 
 
 def test_reconcile_does_not_judge_events_behind_its_deadline(blind, invoke, answer, mock_kafka):
-    """At --deadline, `reconcile outbox` exits with 10 and says that it did not read all records in time."""
+    """If the --deadline passes, `reconcile outbox` exits with 10 and says that it did not read all records in time."""
     mock_kafka.set_rtt(50)
     document = answer("reconcile", "outbox", "--deadline", "1ms", **blind)
     assert (document["exit_code"], document["result"]["not_judged"]) == (10, {"deadline": SENT})
@@ -388,9 +391,9 @@ def test_reconcile_does_not_judge_events_behind_its_deadline(blind, invoke, answ
     [({"value": "{}"}, "value"), ({"key": "another"}, "key"), ({"topic": "payment.failed"}, "topic")],
 )
 def test_reconcile_reports_a_message_with_another_value_key_or_topic(change, word, compare, published, send):
-    """If a message has another value, key or topic, `reconcile outbox` exits with 5 and names the difference.
+    """If a message has a wrong value, key or topic, `reconcile outbox` exits with 5 and names the difference.
 
-    No replay is suggested, because the event's own topic also has the right message.
+    `reconcile outbox` suggests no replay, because the right topic also has a correct message for the event.
     """
     event_id, key, value = published[2]
     send(event_id, **{"key": key, "value": value, **change})
@@ -402,7 +405,7 @@ def test_reconcile_reports_a_message_with_another_value_key_or_topic(change, wor
 
 @pytest.mark.usefixtures("published")
 def test_reconcile_advises_a_replay_of_an_event_in_a_wrong_topic(compare, lose, send, tmp_path):
-    """If an event is only in a wrong topic, `reconcile outbox` can repair it with a replay."""
+    """If an event is only in a wrong topic, `reconcile outbox` suggests a replay that repairs this."""
     (event_id,) = lose()
     send(event_id, "key", "{}", topic="payment.failed")
     document = compare("--repair-out", str(tmp_path / "plan"))
@@ -410,7 +413,7 @@ def test_reconcile_advises_a_replay_of_an_event_in_a_wrong_topic(compare, lose, 
 
 
 def test_reconcile_reports_a_second_copy_and_exits_with_0(compare, published, send):
-    """`reconcile outbox` reports a second copy and exits with 0. It does not report a copy that a replay sent."""
+    """`reconcile outbox` reports a second copy of a message and exits with 0, but ignores copies that a replay sent."""
     event_id, key, value = published[0]
     send(event_id, key, value, replayRunId="a-run")
     assert compare()["items"] == []
@@ -420,7 +423,7 @@ def test_reconcile_reports_a_second_copy_and_exits_with_0(compare, published, se
 
 
 def test_reconcile_reports_an_overtaken_event_as_out_of_order(compare, engine, send):
-    """`reconcile outbox` reports an event that was sent before an earlier event of its payment."""
+    """If an event was sent before an earlier event of its payment, `reconcile outbox` reports it as out of order."""
     with engine.begin() as connection:
         insert_events(connection, 2, state="published", aggregates=1, age=timedelta(minutes=1))
         earlier, later = connection.execute(
@@ -434,14 +437,14 @@ def test_reconcile_reports_an_overtaken_event_as_out_of_order(compare, engine, s
 
 @pytest.mark.usefixtures("published")
 def test_reconcile_compares_only_the_events_of_its_window(compare):
-    """`reconcile outbox` compares only events that were created in its window."""
+    """`reconcile outbox` compares only the events that were created in its time window."""
     document = compare("--since", "1m")
     assert (document["counts"]["compared"], document["counts"]["other"]) == (0, SENT)
 
 
 @pytest.mark.parametrize("is_there", [True, False])
 def test_reconcile_refuses_an_existing_repair_file_at_once(answer, database_url, tmp_path, is_there):
-    """If the repair file exists, `reconcile outbox` exits with 2 before it reads Kafka."""
+    """If the repair file already exists, `reconcile outbox` exits with 2 before it reads from Kafka."""
     file = tmp_path / "ids"
     if is_there:
         file.touch()
@@ -450,7 +453,7 @@ def test_reconcile_refuses_an_existing_repair_file_at_once(answer, database_url,
 
 
 def test_reconcile_keeps_only_the_records_of_compared_events(kafka, send):
-    """`reconcile outbox` keeps only the records of compared events in memory, and only counts the others."""
+    """`reconcile outbox` keeps only the records for the compared events in memory. It just counts the other records."""
     for number in range(10):
         send(f"event-{number}", "payment", "{}")
     told = []

@@ -1,4 +1,4 @@
-"""Test which payments ``payctl reconcile payments`` settles and which it refuses, with test gateways."""
+"""Test which payments ``payctl reconcile payments`` settles and which ones it refuses, with test gateways."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def gateways():
 def overdue(engine, gateways):
     """Return a function that inserts a payment that has been PENDING for an hour.
 
-    ``state`` and ``paid`` are the gateway's response.
+    ``state`` and ``paid`` define the gateway's response about the payment.
     """
 
     def make(provider="momo", reference="order-1", *, state="pending", paid=250_000, **changes):
@@ -45,7 +45,7 @@ def overdue(engine, gateways):
 
 @pytest.fixture
 def reconcile(answer, database_url, gateways):
-    """Return a function that runs `reconcile payments` at a high rate and returns the valid document."""
+    """Return a function that runs `reconcile payments` at a high rate and returns the validated document."""
 
     def run(*arguments, **environment):
         document = answer(
@@ -59,7 +59,7 @@ def reconcile(answer, database_url, gateways):
 
 
 def status_of(engine, payment):
-    """Return the payment's status, the number of its events, and the number of its receipts."""
+    """Return the payment's status, number of events and number of receipts."""
     with engine.connect() as connection:
         return tuple(
             connection.execute(
@@ -75,7 +75,10 @@ def status_of(engine, payment):
 
 @pytest.mark.parametrize(("gateway", "state"), [(name, state) for name in STATES for state in STATES[name]])
 def test_only_a_final_answer_of_a_gateway_settles_a_payment(gateway, state, overdue, reconcile, engine):
-    """A final response writes one event and one receipt. Any other response leaves the payment unchanged."""
+    """A gateway's final response writes one event and one receipt.
+
+    After any other response, the payment is unchanged.
+    """
     payment = overdue(gateway, state=state)
     document = reconcile("--yes", "--timeout", "5s", "--deadline", "2s")
     (item,) = document["items"]
@@ -92,7 +95,7 @@ def test_only_a_final_answer_of_a_gateway_settles_a_payment(gateway, state, over
     ("gateway", "state"), [(name, state) for name in STATES for state in STATES[name] if state in {"odd", "bare"}]
 )
 def test_an_undocumented_code_is_a_task_for_a_person(gateway, state, overdue, reconcile, engine):
-    """An unknown or missing code settles nothing, and the output names the order.
+    """If a gateway's code is unknown or missing, payctl settles nothing and prints the order.
 
     The status FAILED would release the tickets.
     """
@@ -114,7 +117,7 @@ def test_an_undocumented_code_is_a_task_for_a_person(gateway, state, overdue, re
     ],
 )
 def test_an_unpaid_zalopay_order_is_pending_while_it_may_be_paid(changes, age, gateways, overdue, reconcile):
-    """An unpaid ZaloPay order stays pending for an hour, and longer if a payment is in progress."""
+    """An unpaid ZaloPay order stays PENDING for an hour, or longer if the customer is still paying."""
     overdue("zalopay", state="abandoned", age=age)
     gateways.tamper = lambda it: it.update(changes)
     document = reconcile("-n", "--deadline", "3s")
@@ -169,7 +172,7 @@ def test_no_bar_is_drawn_if_no_payment_is_overdue(gateways, database_url, termin
 def test_the_target_s_line_is_above_a_change_and_below_an_answer(
     overdue, invoke, database_url, gateways, state, options, first
 ):
-    """If payctl settles a payment, the target line is first. Otherwise the answer is first."""
+    """If `reconcile payments` settles a payment, the target line comes first. Otherwise, the result comes first."""
     overdue(state=state)
     shown = invoke(*RECONCILE, *options, DATABASE_URL=database_url, **gateways.environment).output
     assert shown.startswith(first), shown
@@ -184,7 +187,10 @@ def test_reconcile_payments_settles_nothing_without_a_yes(overdue, reconcile, en
 
 
 def test_reconcile_payments_begins_with_what_it_did(gateways, overdue, invoke, database_url):
-    """The first line has the mark and the numbers, and the last lines suggest `payctl publish-outbox`."""
+    """The first line of `reconcile payments` has the mark and the counts.
+
+    The last lines suggest `payctl publish-outbox`.
+    """
     overdue("momo", state="paid")
     environment = {"DATABASE_URL": database_url, **gateways.environment}
     planned = invoke(*RECONCILE, "-n", **environment).stdout.splitlines()
@@ -197,7 +203,7 @@ def test_reconcile_payments_begins_with_what_it_did(gateways, overdue, invoke, d
 
 
 def test_reconcile_payments_records_its_run(overdue, reconcile, engine):
-    """The record of a run has the reason, and each payment's values before and after the run."""
+    """`reconcile payments` records its reason, and the values of each payment before and after the run."""
     payment = overdue(state="paid")
     document = reconcile("--yes", "--reason", "lost callback")
     with engine.connect() as connection:
@@ -210,7 +216,7 @@ def test_reconcile_payments_records_its_run(overdue, reconcile, engine):
 
 @pytest.mark.parametrize("gateway", STATES)
 def test_reconcile_payments_settles_nothing_if_the_amount_differs(gateway, overdue, reconcile, engine):
-    """If the paid amount differs from the payment's amount, nothing changes and a warning is printed."""
+    """If the paid amount differs from the payment's amount, `reconcile payments` changes nothing and warns."""
     payment = overdue(gateway, state="paid", paid=1000)
     document = reconcile("--yes")
     assert (document["exit_code"], document["counts"]["refused"]) == (6, 1)
@@ -238,7 +244,7 @@ def test_reconcile_payments_settles_nothing_if_the_amount_differs(gateway, overd
     ],
 )
 def test_a_forged_answer_settles_nothing(forged, gateways, overdue, reconcile, engine):
-    """`reconcile payments` settles nothing if the response is changed, unsigned, foreign or malformed."""
+    """If a response is tampered, unsigned, malformed or about another order, `reconcile payments` settles nothing."""
     gateway, gateways.tamper = forged
     payment = overdue(gateway, state="failed" if "failed" in STATES[gateway] else "expired")
     document = reconcile("--yes")
@@ -247,7 +253,7 @@ def test_a_forged_answer_settles_nothing(forged, gateways, overdue, reconcile, e
 
 
 def raw(status, body=b"", *headers):
-    """Return a handler that sends this status, body and headers."""
+    """Return a handler that sends a response with this status, body and headers."""
 
     def reply(handler):
         handler.send_response(status)
@@ -288,7 +294,7 @@ def test_a_hostile_answer_settles_nothing(hostile, gateways, overdue, reconcile,
 
 
 def test_a_slow_answer_of_a_gateway_ends_at_the_deadline(gateways, overdue, reconcile):
-    """`reconcile payments` ends at its deadline, even if a response arrives byte by byte."""
+    """`reconcile payments` stops at its deadline, even if a response arrives byte by byte."""
 
     def drip(handler):
         handler.send_response(200)
@@ -308,7 +314,10 @@ def test_a_slow_answer_of_a_gateway_ends_at_the_deadline(gateways, overdue, reco
 
 @pytest.mark.parametrize("variable", [name for name in KEYS if name != "ZALOPAY_KEY2"])
 def test_a_wrong_or_missing_key_settles_nothing(variable, overdue, reconcile):
-    """The gateway refuses a query with a wrong key. If the key is missing, payctl sends no query."""
+    """If a key is wrong, the gateway refuses the query of `reconcile payments`.
+
+    If a key is missing, payctl sends no query.
+    """
     gateway = variable.partition("_")[0].lower()
     overdue(gateway)
     wrong = reconcile("-n", **{variable: "1111"})
@@ -334,7 +343,7 @@ def test_reconcile_payments_asks_only_about_overdue_payments(gateways, overdue, 
 def test_payments_that_zalopay_has_forgotten_are_only_counted(overdue, reconcile, invoke, database_url, gateways):
     """`reconcile payments` counts orders that ZaloPay has forgotten, and exits with 0.
 
-    If such an order is named, the exit code is 6.
+    If the operator names such an order, the exit code is 6.
     """
     for number in range(3):
         overdue("zalopay", reference=f"old-{number}", age=timedelta(hours=49))
@@ -350,7 +359,10 @@ def test_payments_that_zalopay_has_forgotten_are_only_counted(overdue, reconcile
 
 
 def test_reconcile_payments_asks_about_a_named_payment_in_any_state(overdue, reconcile, engine):
-    """`reconcile payments` asks about a named payment in any state, and exits with 8 for an unknown payment."""
+    """`reconcile payments` queries a payment that is named, whatever its state is.
+
+    It exits with 8 for an unknown payment.
+    """
     payment = overdue(status="CANCELLED", age=timedelta(0), state="paid")
     document = reconcile(payment.order_code, "--yes")
     assert document["items"][0]["status_after"] == "COMPLETED"
@@ -360,7 +372,7 @@ def test_reconcile_payments_asks_about_a_named_payment_in_any_state(overdue, rec
 
 
 def test_reconcile_does_not_settle_a_payment_that_a_callback_has_settled(gateways, overdue, reconcile, engine):
-    """If a callback settles the payment during the query, `reconcile payments` does not settle it again."""
+    """`reconcile payments` does not settle a payment again that a callback has settled during the query."""
     payment = overdue(state="paid")
 
     def meanwhile(_):
@@ -374,7 +386,7 @@ def test_reconcile_does_not_settle_a_payment_that_a_callback_has_settled(gateway
 
 
 def test_an_unavailable_gateway_is_skipped_after_three_payments(overdue, reconcile):
-    """After three payments without a response, payctl skips that gateway and asks the others."""
+    """If a gateway does not respond for three payments, `reconcile payments` skips it and asks the other gateways."""
     for number in range(6):
         overdue("vnpay", reference=f"vnpay-{number}")
     overdue("momo", reference="momo-1", age=2 * HOUR)
@@ -389,7 +401,7 @@ def test_an_unavailable_gateway_is_skipped_after_three_payments(overdue, reconci
     "url", ["http://gateway.example", "ftp://x", "https://user:secret@x", "nonsense", "https://x/?a=b"]
 )
 def test_a_gateway_url_needs_tls(url, reconcile):
-    """A gateway URL without TLS is allowed only for this machine. The error shows no password."""
+    """`payctl` accepts a gateway URL without TLS only on the local machine. The error shows no password."""
     document = reconcile("-n", PAYCTL_MOMO_URL=url)
     assert document["exit_code"] == 3
     assert "PAYCTL_MOMO_URL" in document["error"]["message"]
@@ -397,7 +409,7 @@ def test_a_gateway_url_needs_tls(url, reconcile):
 
 
 def test_reconcile_payments_shows_no_key_and_no_signature(gateways, overdue, invoke, database_url):
-    """With -vv, the output contains no key and no account number."""
+    """Even with -vv, `reconcile payments` prints no key and no account number."""
     overdue("payos", state="paid")
     result = invoke(*RECONCILE, "--yes", "-vv", DATABASE_URL=database_url, **gateways.environment)
     assert result.exit_code == 0, result.stderr
@@ -408,7 +420,7 @@ def test_reconcile_payments_shows_no_key_and_no_signature(gateways, overdue, inv
 
 
 def test_a_running_reconcile_cannot_be_cancelled(started, answer, database_url, gateways, overdue, engine):
-    """`payctl runs cancel` exits with 7 for a running reconcile, because the process would not notice."""
+    """`payctl runs cancel` exits with 7 for a running reconcile, because its process would not notice."""
     payment = overdue(state="paid")
 
     def run():

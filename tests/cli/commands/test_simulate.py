@@ -1,4 +1,4 @@
-"""Test that simulated callbacks are valid or refused, as their scenario says, and are never sent to production."""
+"""Test that simulated callbacks are valid or refused as their scenario says, and that production gets none."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SENT = [(name, each.value.replace("_", "-")) for name in GATEWAYS for each in sc
 
 @pytest.mark.parametrize(("gateway", "scenario"), SENT)
 def test_verify_signature_accepts_a_simulated_callback(gateway, scenario, invoke):
-    """`verify-signature` accepts each simulated callback, except in the scenario bad-signature."""
+    """`verify-signature` accepts every simulated callback, except in the bad-signature scenario."""
     made = invoke("simulate", gateway, scenario, **KEYS)
     assert made.exit_code == 0, made.stderr
     checked = invoke("verify-signature", "-", "--provider", gateway, stdin=made.stdout, **KEYS)
@@ -41,7 +41,7 @@ def test_verify_signature_accepts_a_simulated_callback(gateway, scenario, invoke
     ],
 )
 def test_simulate_signs_a_value_that_set_changes(gateway, change, invoke, answer):
-    """--set changes a field before `simulate` signs, so the signature is valid."""
+    """`simulate` applies --set before it signs the callback, so the signature is valid."""
     made = invoke("simulate", gateway, "paid", "--set", change, **KEYS)
     result = answer("verify-signature", "-", "--provider", gateway, stdin=made.stdout, **KEYS)["result"]
     assert (result["valid"], result["amount"]) == (True, 777)
@@ -52,7 +52,7 @@ def test_simulate_signs_a_value_that_set_changes(gateway, change, invoke, answer
     [("zalopay", "mac=x"), ("payos", "signature=x"), ("vnpay", "vnp_SecureHash=x"), ("momo", "signature=x")],
 )
 def test_simulate_sends_a_given_signature_unchanged(gateway, change, invoke):
-    """`simulate` sends a signature from --set unchanged, so `verify-signature` refuses the callback."""
+    """If --set gives a signature, `simulate` sends it unchanged, and `verify-signature` refuses the callback."""
     made = invoke("simulate", gateway, "paid", "--set", change, **KEYS)
     assert invoke("verify-signature", "-", "--provider", gateway, stdin=made.stdout, **KEYS).exit_code == 5
 
@@ -105,7 +105,10 @@ def test_simulate_and_listen_are_refused_in_production(command, answer, tmp_path
 @pytest.mark.postgres
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_simulate_settles_an_order_of_the_database(gateway, answer, database_url, engine):
-    """--order-code takes amount and reference from the payment. A second callback finds the payment already settled."""
+    """`simulate --order-code` uses the payment's amount and reference.
+
+    A second callback finds the payment already settled.
+    """
     with engine.begin() as connection:
         payment = insert_payment(connection, provider=gateway.upper(), amount=123_000)
     arguments = ["simulate", gateway, "duplicate", "--order-code", payment.order_code, "--to", "process-webhook"]
@@ -119,7 +122,7 @@ def test_simulate_settles_an_order_of_the_database(gateway, answer, database_url
 
 @pytest.mark.postgres
 def test_simulate_uses_a_given_amount_instead_of_the_order_s(answer, database_url, engine):
-    """With --amount, `simulate` signs another amount than the order's, so the callback is refused."""
+    """With --amount, `simulate` signs an amount that differs from the order's, so the callback is refused."""
     with engine.begin() as connection:
         payment = insert_payment(connection, provider="MOMO", amount=123_000)
     given = ["simulate", "momo", "paid", "--order-code", payment.order_code, "--amount", "5", "--to", "process-webhook"]
@@ -138,7 +141,7 @@ def test_simulate_with_an_unknown_order_exits_with_8(answer, database_url):
 @pytest.mark.postgres
 @pytest.mark.parametrize(("scenario", "advised"), [("paid", "paid"), ("pending", "paid"), ("duplicate", "duplicate")])
 def test_simulate_of_another_gateway_s_order_advises_the_right_command(scenario, advised, answer, database_url, engine):
-    """For an order of another gateway, `simulate` exits with 2 and suggests a command that works when it is pasted."""
+    """If the order belongs to another gateway, `simulate` exits with 2 and suggests a command that works."""
     with engine.begin() as connection:
         payment = insert_payment(connection, provider="VNPAY")
     environ = {"DATABASE_URL": database_url, **KEYS}
@@ -151,7 +154,7 @@ def test_simulate_of_another_gateway_s_order_advises_the_right_command(scenario,
 
 @pytest.mark.postgres
 def test_simulate_advises_a_command_that_still_processes_the_callback(answer, database_url, engine):
-    """The command that `simulate` suggests keeps --to, so the pasted command settles the payment."""
+    """The command that `simulate` suggests keeps --to, so it settles the payment when it is pasted."""
     with engine.begin() as connection:
         payment = insert_payment(connection, provider="VNPAY")
     environ = {"DATABASE_URL": database_url, **KEYS}
@@ -162,13 +165,13 @@ def test_simulate_advises_a_command_that_still_processes_the_callback(answer, da
 
 @pytest.mark.postgres
 def test_simulate_without_an_order_says_how_to_name_one(invoke, database_url):
-    """If `simulate` invents an order, the callback is refused as unknown_order, and the output names --order-code."""
+    """If `simulate` invents an order, the callback is refused as unknown_order. The output suggests --order-code."""
     result = invoke("simulate", "zalopay", "paid", "--to", "process-webhook", DATABASE_URL=database_url, **KEYS)
     assert (result.exit_code, "unknown_order" in result.stdout, "--order-code" in result.stdout) == (5, True, True)
 
 
 def test_simulate_exits_with_4_if_no_server_listens_on_the_url(answer):
-    """If no server listens on the URL, `simulate` exits with 4."""
+    """If no server listens at the URL, `simulate` exits with 4."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -177,9 +180,9 @@ def test_simulate_exits_with_4_if_no_server_listens_on_the_url(answer):
 
 @pytest.fixture
 def service():
-    """Yield a function that starts a server with one reply and returns its URL.
+    """Yield a function that starts a server with a fixed reply and returns its URL.
 
-    ``types`` has the content types of the received requests.
+    The ``types`` attribute has the content types of the received requests.
     """
     servers, types = [], []
 
@@ -228,7 +231,7 @@ def service():
 def test_simulate_says_why_a_reply_does_not_acknowledge_the_callback(
     gateway, status, body, why, invoke, answer, service
 ):
-    """If a reply does not acknowledge the callback, the screen and the document have the status, code and reason."""
+    """If a reply does not acknowledge the callback, `simulate` gives the reply's status, its code, and the reason."""
     command = ["simulate", gateway, "paid", "--url", service(status, body)]
     shown = invoke(*command, **KEYS)
     assert shown.exit_code == 5
@@ -241,14 +244,14 @@ def test_simulate_says_why_a_reply_does_not_acknowledge_the_callback(
 
 
 def test_simulate_gives_no_reason_for_a_reply_that_acknowledges(answer, service):
-    """If the gateway would accept the reply, `simulate` gives no reason and exits with 0."""
+    """If a gateway would accept the reply to a callback, `simulate` exits with 0 and gives no reason."""
     document = answer("simulate", "zalopay", "paid", "--url", service(200, '{"return_code":1}'), **KEYS)
     assert (document["exit_code"], document["items"][0]["why_not"]) == (0, None)
 
 
 @pytest.mark.parametrize("sent", ["application/json", "application/x-www-form-urlencoded"])
 def test_simulate_sends_a_callback_with_the_content_type_of_its_gateway(sent, answer, service, monkeypatch):
-    """`simulate` sends a callback with the content type of its gateway."""
+    """`simulate` sends each callback with the content type that its gateway uses."""
     gateway = replace(GATEWAYS["momo"], content_type=sent)
     monkeypatch.setitem(vars(providers)["_SPELLINGS"], "momo", gateway)
     assert answer("simulate", "momo", "paid", "--url", service(204, ""), **KEYS)["exit_code"] == 0

@@ -16,7 +16,7 @@ LINE = re.compile(r"^payctl_outbox_\w+(\{\w+=\"[^\"\n]*\"(,\w+=\"[^\"\n]*\")*\})
 
 @pytest.fixture
 def stats(answer, database_url):
-    """Return ``stats("--check")``, which runs `payctl stats` and returns the valid document."""
+    """Return a function that runs `payctl stats` with the given arguments and returns the validated document."""
 
     def run(*arguments):
         document = answer("stats", *arguments, DATABASE_URL=database_url)
@@ -30,7 +30,7 @@ def stats(answer, database_url):
 
 @pytest.fixture
 def shown(invoke, database_url):
-    """Return ``shown("--by", "type")``, which runs `payctl stats` and returns its result for people."""
+    """Return a function that runs `payctl stats` with the given arguments and returns its human-readable result."""
     return lambda *arguments: invoke("stats", *arguments, DATABASE_URL=database_url)
 
 
@@ -57,7 +57,7 @@ def test_the_document_of_stats_has_the_documented_fields(stats, insert):
     ],
 )
 def test_stats_show_a_breakdown(stats, shown, insert, by, expected):
-    """With --by, the document and the table of `payctl stats` have a row for each value."""
+    """With --by, the document and the table of `payctl stats` have one row for each value."""
     insert(2, state="dead")
     items = stats("--by", by)["items"]
     assert any(expected.items() <= item.items() for item in items)
@@ -65,14 +65,14 @@ def test_stats_show_a_breakdown(stats, shown, insert, by, expected):
 
 
 def test_a_line_of_a_breakdown_stays_an_item(invoke, database_url, insert):
-    """In a breakdown, each ndjson line keeps the type "item", although the breakdown has event types."""
+    """With --by type, the "type" of each ndjson line is still "item" and not an event type."""
     insert(2, state="dead")
     printed = invoke("stats", "--by", "type", "-o", "ndjson", DATABASE_URL=database_url).stdout
     assert [json.loads(line)["type"] for line in printed.splitlines()] == ["item", "summary"]
 
 
 def test_stats_begin_with_the_age_of_the_oldest_pending_event(shown, insert):
-    """The first line of `payctl stats` has the age of the oldest pending event."""
+    """The first line of `payctl stats` shows the age of the oldest pending event."""
     assert shown().stdout.splitlines()[0] == "✔  nothing is pending"
     insert(1, age=timedelta(minutes=42, seconds=10))
     insert(3, state="dead")
@@ -91,7 +91,7 @@ def test_stats_say_that_nothing_can_be_sent_if_every_event_is_blocked(shown, sta
 
 
 def test_stats_escape_control_characters_of_error_texts(shown, insert):
-    """`payctl stats` escapes control characters in an event's error."""
+    """`payctl stats` escapes control characters in a stored error."""
     insert(1, state="dead", last_error="odd \x1b[2J[red]text")
     printed = shown("--by", "error").stdout
     assert "\\x1b[#J[red]text" in printed or "\\x1b" in printed
@@ -108,7 +108,7 @@ def test_stats_escape_control_characters_of_error_texts(shown, insert):
     ],
 )
 def test_stats_check_exits_with_5_over_a_limit(stats, insert, arguments, code, reasons):
-    """--check exits with 5 if the oldest pending event is too old or too many events are dead."""
+    """`stats --check` exits with 5 if the oldest pending event is too old or if too many events are dead."""
     insert(1, age=timedelta(minutes=10))
     insert(2, state="dead")
     document = stats(*arguments)
@@ -117,20 +117,20 @@ def test_stats_check_exits_with_5_over_a_limit(stats, insert, arguments, code, r
 
 
 def test_stats_check_of_an_empty_outbox_is_healthy(shown):
-    """--check exits with 0 if the outbox is empty."""
+    """`stats --check` exits with 0 if the outbox is empty."""
     result = shown("--check")
     assert (result.exit_code, result.stdout.splitlines()[0]) == (0, "✔ healthy")
 
 
 @pytest.mark.parametrize("condition", ["pending=0", "pending<1,dead<=0", "age<1s"])
 def test_a_wait_whose_condition_holds_ends_at_once(stats, condition):
-    """`payctl stats --wait` ends at once if its condition already holds."""
+    """`payctl stats --wait` ends at once if its condition is already true."""
     document = stats("--wait", condition)
     assert (document["exit_code"], document["result"]["reached"]) == (0, True)
 
 
 def test_a_wait_that_times_out_exits_with_10(stats, insert):
-    """--wait exits with 10 at its timeout and prints the last state."""
+    """At its timeout, `stats --wait` exits with 10 and prints the last state."""
     insert(2)
     document = stats("--wait", "pending=0", "--timeout", "300ms", "--interval", "200ms")
     assert (document["exit_code"], document["result"]["reached"], document["result"]["pending"]) == (10, False, 2)
@@ -172,12 +172,12 @@ def test_a_wait_ends_when_its_condition_becomes_true(started, database_url, engi
     ],
 )
 def test_stats_refuse_an_option_without_effect(stats, arguments):
-    """`payctl stats` exits with 2 for an option without effect or an ambiguous value."""
+    """`payctl stats` exits with 2 for an option that has no effect or for an ambiguous value."""
     assert (document := stats(*arguments))["exit_code"] == 2, document
 
 
 def test_stats_print_prometheus_metrics(shown, insert):
-    """--prometheus prints the type and the samples of each metric, and no other text."""
+    """`stats --prometheus` prints the type and samples of each metric, and no other text."""
     insert(3)
     insert(2, state="dead", last_error='a "quoted" back\\slash')
     lines = shown("--prometheus", "--by", "error").stdout.splitlines()
@@ -192,7 +192,7 @@ def test_stats_print_prometheus_metrics(shown, insert):
 
 @pytest.mark.parametrize("by", ["error", "type", "provider"])
 def test_labels_of_metrics_are_escaped(by, shown, insert, engine):
-    """Control characters in a metric's label are escaped, so each sample is one valid line."""
+    """`stats --prometheus` escapes control characters in labels, so each sample is one valid line."""
     insert(1, state="dead", last_error="x \x1b[2J\u202e\n y", event_type="T\x1b[2J\u202e")
     with engine.begin() as connection:
         connection.exec_driver_sql(
@@ -207,7 +207,7 @@ def test_labels_of_metrics_are_escaped(by, shown, insert, engine):
 
 @pytest.mark.parametrize("text", ["24h", "yesterday", "2h ago", "00:00", "2026-01-01", "2026-01-01T03:00:00Z"])
 def test_stats_since_accepts_any_past_instant(text, shown, insert):
-    """--since accepts any form of a past instant. stderr shows the window in local time and UTC."""
+    """`stats --since` accepts a past instant in any format. stderr shows the time window in local time and UTC."""
     insert(3)
     result = shown("--since", text, "--tz", "Asia/Ho_Chi_Minh")
     assert result.exit_code == 0, result.stderr
@@ -215,19 +215,22 @@ def test_stats_since_accepts_any_past_instant(text, shown, insert):
 
 
 def test_stats_since_a_day_count_from_its_beginning(stats, insert):
-    """If --since is a day, `payctl stats` counts the events from the beginning of that day."""
+    """If --since is a day, `payctl stats` counts events from the start of that day."""
     insert(4, state="published", age=timedelta(days=3))
     assert sum(stats("--since", "2026-01-01")["result"]["history"]["sent"]) == 4
     assert sum(stats("--since", "yesterday")["result"]["history"]["sent"]) == 0
 
 
 def test_an_empty_outbox_keeps_its_age_metric(shown):
-    """For an empty outbox, the metric of the oldest age is 0 and not missing."""
+    """If the outbox is empty, `stats --prometheus` prints 0 as the oldest age, and does not omit the metric."""
     assert "payctl_outbox_oldest_pending_age_seconds 0\n" in shown("--prometheus").stdout
 
 
 def watched(started, database_url, *arguments, lines):
-    """Run a watch until it has printed ``lines`` lines, then send Ctrl-C. Return exit code, lines and stderr."""
+    """Run `stats --watch` until it has printed ``lines`` lines, and send Ctrl-C.
+
+    Return the exit code, lines and stderr.
+    """
     process = started("stats", "-w", "--interval", "200ms", *arguments, DATABASE_URL=database_url)
     printed = [process.stdout.readline().decode() for _ in range(lines)]
     process.send_signal(signal.SIGINT)
@@ -236,7 +239,7 @@ def watched(started, database_url, *arguments, lines):
 
 
 def test_a_watch_in_a_pipe_prints_a_line_for_each_poll(started, database_url, insert):
-    """In a pipe, `stats --watch` prints a header and one line for each poll, and exits with 130 after Ctrl-C."""
+    """In a pipe, `stats --watch` prints a header and one line per poll. After Ctrl-C, it exits with 130."""
     insert(2)
     code, lines, errors = watched(started, database_url, lines=3)
     rows = [line.rstrip("\n").split("\t") for line in lines]
@@ -246,7 +249,7 @@ def test_a_watch_in_a_pipe_prints_a_line_for_each_poll(started, database_url, in
 
 
 def test_a_watch_as_ndjson_ends_with_a_summary(started, database_url):
-    """With -o ndjson, `stats --watch` prints an item for each poll, and a summary at its end."""
+    """With -o ndjson, `stats --watch` prints an item for each poll, and a summary when it ends."""
     code, lines, _ = watched(started, database_url, "-o", "ndjson", lines=2)
     kinds = [json.loads(line)["type"] for line in lines]
     assert (code, set(kinds[:-1]), kinds[-1]) == (130, {"item"}, "summary")
@@ -269,7 +272,7 @@ def test_a_watch_continues_after_a_database_restart(started, database_url, postg
 
 
 def test_a_secret_in_a_stored_error_is_blanked_in_every_format(shown, insert):
-    """`payctl stats` masks a secret in a stored error. Errors with the same masked text are one group."""
+    """`payctl stats` masks a secret in a stored error. Errors with the same masked text form one group."""
     for password in ("hunter-two", "hunter-three"):
         insert(1, state="dead", last_error=f"cannot connect to postgresql://u:{password}@h/d")
     for form in (["-o", "table"], ["-o", "json"], ["-o", "csv"], ["--prometheus"]):
@@ -280,7 +283,7 @@ def test_a_secret_in_a_stored_error_is_blanked_in_every_format(shown, insert):
 
 
 def test_stats_without_settings_name_the_demo_and_its_settings(invoke):
-    """Without DATABASE_URL, the hint of `payctl stats` says how to start a demo and load its settings."""
+    """Without DATABASE_URL, the error from `payctl stats` explains how to start a demo and load its settings."""
     result = invoke("stats")
     assert (result.exit_code, result.stdout) == (3, "")
     hint = result.stderr.splitlines()[-1]

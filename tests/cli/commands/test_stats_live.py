@@ -1,4 +1,4 @@
-"""Test ``payctl stats --watch`` on a terminal: its content, its size and its behaviour after faults."""
+"""Test ``payctl stats --watch`` on a terminal: content, size, and behaviour during faults."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ SIZES = [(80, 24), (200, 50), (40, 10), (20, 4)]
 
 @pytest.fixture
 def troubled(engine, database_url, process):
-    """Insert pending, dead and published events of several types, and a refused callback. Return the settings."""
+    """Insert pending, dead and published events of several types, and a refused callback.
+
+    Return the settings for payctl.
+    """
     with engine.begin() as connection:
         order = insert_payment(connection, provider="MOMO", order_code="TB-WATCH-20261129-8D39986M", amount=450_000)
         for kind in ("COMPLETED", "FAILED", "CANCELLED"):
@@ -45,7 +48,7 @@ def troubled(engine, database_url, process):
 
 @pytest.mark.parametrize(("columns", "lines"), SIZES)
 def test_the_picture_fits_the_terminal(troubled, columns, lines, terminal):
-    """At any terminal size, the live screen writes only to the terminal's rows and sends no line feed."""
+    """At any terminal size, `stats --watch` writes only to rows of the terminal and sends no line feed."""
     with terminal(*WATCH, columns=columns, lines=lines, **troubled) as it:
         it.wait_for("oldest")
         it.read(1.5)
@@ -57,7 +60,7 @@ def test_the_picture_fits_the_terminal(troubled, columns, lines, terminal):
 
 
 def test_the_picture_shows_what_a_night_needs(troubled, terminal):
-    """At 80x24, the live screen shows the verdict, causes, commands, rates, lag, publishers and refused callbacks."""
+    """At 80x24, `stats --watch` shows the verdict, causes, commands, rates, lag, publishers and refused callbacks."""
     with terminal(*WATCH, **troubled) as it:
         it.wait_for("/s")
         lines = it.wait_for("refused callbacks").splitlines()
@@ -81,7 +84,7 @@ def test_the_picture_shows_what_a_night_needs(troubled, terminal):
 
 
 def test_the_ids_of_a_blocked_event_are_short(engine, database_url, terminal):
-    """At 80 columns, the line about a blocked event is complete, because its two ids are short."""
+    """At 80 columns, `stats --watch` shows the whole line about a blocked event, because both ids in it are short."""
     with engine.begin() as connection:
         insert_events(connection, 2, aggregates=1, age=timedelta(hours=1))
         connection.exec_driver_sql(
@@ -96,7 +99,7 @@ def test_the_ids_of_a_blocked_event_are_short(engine, database_url, terminal):
 
 
 def test_a_publisher_has_one_line(database_url, mock_kafka, started, terminal):
-    """The live screen shows a publisher in one line, although the publisher has two sessions and three shards."""
+    """`stats --watch` shows one line for a publisher, although the publisher has two sessions and three shards."""
     places = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, "PAYCTL_SHARDS": "3"}
     process = started("publish-outbox", "--loop", **places)
     said = iter(process.stderr.readline, b"")
@@ -111,7 +114,7 @@ def test_a_publisher_has_one_line(database_url, mock_kafka, started, terminal):
 
 
 def test_an_empty_outbox_has_a_calm_picture(database_url, terminal):
-    """If the outbox is empty, the live screen shows ✔, and its lists say that they are empty."""
+    """If the outbox is empty, `stats --watch` shows ✔, and says that each of its lists is empty."""
     with terminal(*WATCH, DATABASE_URL=database_url) as it:
         picture = it.wait_for("no callback is stored yet")
         assert picture.startswith("✔  nothing is pending\n")
@@ -122,7 +125,7 @@ def test_an_empty_outbox_has_a_calm_picture(database_url, terminal):
 
 
 def test_a_refresh_sends_only_the_rows_that_changed(troubled, terminal):
-    """On average, a refresh sends less than a third of the terminal's 24 rows."""
+    """On average, a refresh of `stats --watch` sends less than a third of the terminal's 24 rows."""
     with terminal(*WATCH, **troubled) as it:
         it.wait_for("/s")
         it.read(1.5)
@@ -137,7 +140,7 @@ def test_a_refresh_sends_only_the_rows_that_changed(troubled, terminal):
 
 
 def test_a_new_size_of_the_terminal_is_used(troubled, terminal):
-    """After the terminal becomes larger, the live screen fills it."""
+    """If the terminal becomes larger, `stats --watch` fills it."""
     with terminal(*WATCH, **troubled) as it:
         it.wait_for("Ctrl-C ends")
         it.resize(120, 40)
@@ -148,9 +151,9 @@ def test_a_new_size_of_the_terminal_is_used(troubled, terminal):
 
 @pytest.mark.parametrize(("keys", "code"), [(b"q", 0), (b"\x03", 130)])
 def test_the_terminal_is_given_back(troubled, keys, code, terminal):
-    """The live screen ends with 0 after q and with 130 after Ctrl-C.
+    """`stats --watch` exits with 0 after q, and with 130 after Ctrl-C.
 
-    Then the normal screen shows the last state, and the cursor is visible.
+    Afterwards, the normal screen shows the last state, and the cursor is visible.
     """
     with terminal(*WATCH, fresh=True, **troubled) as it:
         it.wait_for("Ctrl-C ends")
@@ -163,7 +166,7 @@ def test_the_terminal_is_given_back(troubled, keys, code, terminal):
 
 
 def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(troubled, terminal):
-    """Ctrl-Z restores the normal screen, and SIGCONT draws the live screen again."""
+    """In `stats --watch`, Ctrl-Z restores the normal screen, and SIGCONT draws the live screen again."""
     with terminal(*WATCH, fresh=True, **troubled) as it:
         it.wait_for("Ctrl-C ends")
         it.press(b"\x1a")
@@ -178,9 +181,9 @@ def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(troubled, terminal
 
 
 def test_a_database_that_goes_away_is_said_and_comes_back(troubled, postgres, terminal):
-    """If the database fails, the live screen keeps its figures, and its first line gives their time.
+    """If the database fails, `stats --watch` keeps its figures, and its first line says when they were read.
 
-    The next successful reading removes this line.
+    After the next successful reading, this line is gone.
     """
     with terminal(*WATCH, **troubled) as it:
         it.wait_for("Ctrl-C ends")
@@ -198,7 +201,7 @@ def test_a_database_that_goes_away_is_said_and_comes_back(troubled, postgres, te
 
 
 def test_a_database_that_never_answered_ends_the_command(terminal):
-    """If the first reading fails, `stats --watch` prints the error on the normal screen and exits with 4."""
+    """If the first reading fails, `stats --watch` exits with 4 and prints the error on the normal screen."""
     with terminal(*WATCH, DATABASE_URL="postgresql://u:p@127.0.0.1:9/none") as it:
         assert it.finish() == 4
         assert "error[DATABASE_UNAVAILABLE]" in it.sent.decode().rpartition("\x1b[?1049l")[2]
@@ -214,7 +217,7 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_lines(troubled, name, termi
 
 
 def test_no_color_draws_without_colours(troubled, terminal):
-    """With --color never, the live screen has no colours, and the mark still shows the outbox's state."""
+    """With --color never, `stats --watch` uses no colours, and the mark still shows the outbox's state."""
     with terminal(*WATCH, **troubled) as it:
         it.wait_for("Ctrl-C ends")
         assert "\x1b[31m" in it.sent.decode()
@@ -227,7 +230,7 @@ def test_no_color_draws_without_colours(troubled, terminal):
 
 @pytest.mark.usefixtures("troubled")
 def test_a_reading_has_a_fixed_number_of_statements(engine):
-    """The number of statements for one reading does not depend on the number of rows or groups."""
+    """The number of statements in a reading of `stats --watch` does not depend on the number of rows or groups."""
     for by in (By.TYPE, By.ERROR):
         counted = []
         event.listen(engine, "before_cursor_execute", lambda *call, into=counted: into.append(call[2]))
@@ -236,7 +239,7 @@ def test_a_reading_has_a_fixed_number_of_statements(engine):
 
 
 def test_rates_are_differences_of_two_readings(engine):
-    """The rates count the events that were created and the events that left the backlog between two readings."""
+    """The rates of `stats --watch` count the events that were created, or left the backlog, between two readings."""
 
     def read():
         return collect_live(engine, max_retries=5, created_after=watched.counted_from)
@@ -260,7 +263,7 @@ def test_rates_are_differences_of_two_readings(engine):
 
 
 def test_a_long_session_stays_bounded():
-    """A series of 20,000 readings keeps at most 240 points, and still contains the greatest lag."""
+    """After 20,000 readings, `stats --watch` keeps at most 240 points, which still include the greatest lag."""
     lag, rates = Series(max), Series(mean)
     for number in range(20_000):
         lag.add(900.0 if number == 777 else 1.0)

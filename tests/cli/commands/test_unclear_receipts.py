@@ -1,7 +1,6 @@
 """Test ``process-webhook --receipt`` with genuine but unclear callbacks, and how their payments are settled later.
 
-Each callback is signed according to its gateway's rules and stored in PostgreSQL. Test servers answer the status
-queries.
+Each callback is signed by its gateway's rules and stored in PostgreSQL. Test servers answer the status queries.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ EVERY_UNCLEAR = pytest.mark.parametrize(
 
 @pytest.fixture
 def pending(engine):
-    """Return a function that inserts a PENDING payment of a gateway, one hour old."""
+    """Return a function that inserts a PENDING payment of the given gateway. The payment is one hour old."""
 
     def make(gateway):
         order = f"TB-ROCK-20261123-{uuid4().hex[:8].upper()}"
@@ -62,7 +61,7 @@ def pending(engine):
 
 @pytest.fixture
 def arrive(ask, tmp_path):
-    """Return a function that passes a request to ``process-webhook`` and returns the document."""
+    """Return a function that passes a callback to ``process-webhook`` and returns the document."""
 
     def send(request, gateway):
         file = tmp_path / "callback"
@@ -87,14 +86,14 @@ def row_of(engine, payment):
 
 
 def unclear(payment, gateway, change):
-    """Return a genuine callback for the payment that payctl cannot settle."""
+    """Return a genuine callback for the payment. The callback is too unclear for payctl to settle the payment."""
     return alter(callback(payment, environ=KEYS), gateway, [change], KEYS)
 
 
 @pytest.mark.parametrize("reason", UnclearReason)
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_a_receipt_that_payctl_can_read_now_is_settled(gateway, reason, pending, settle, engine):
-    """If payctl can now read a callback that was stored as unclear, --receipt settles the payment once."""
+    """If payctl can now read a callback that it stored as unclear, --receipt settles the payment exactly once."""
     payment = pending(gateway)
     receipt = Receipt(
         str(uuid4()),
@@ -117,7 +116,7 @@ def test_a_receipt_that_payctl_can_read_now_is_settled(gateway, reason, pending,
 def test_an_unclear_callback_is_kept_with_the_payment_that_it_names(
     gateway, reason, change, pending, arrive, ask, engine
 ):
-    """An unclear callback's receipt has the order code, so `payctl show ORDER` finds the callback."""
+    """The receipt of an unclear callback has the order code, so `payctl show ORDER` finds it."""
     payment = pending(gateway)
     document = arrive(unclear(payment, gateway, change), gateway)
     result = document["result"]
@@ -155,7 +154,7 @@ def test_a_receipt_that_is_still_unclear_changes_nothing(
 def test_the_command_that_an_unclear_receipt_advises_settles_the_payment(
     gateway, reason, change, pending, arrive, invoke, engine, database_url
 ):
-    """`process-webhook --receipt` suggests a command that asks the gateway and settles the payment."""
+    """For an unclear receipt, process-webhook suggests a command that asks the gateway and settles the payment."""
     payment = pending(gateway)
     receipt = arrive(unclear(payment, gateway, change), gateway)["result"]["receipt_id"]
     with serving(Gateways()) as served:
@@ -178,9 +177,9 @@ def test_the_command_that_an_unclear_receipt_advises_settles_the_payment(
 def test_the_doctor_prints_the_command_that_settles_an_unclear_receipt(
     gateway, reason, change, pending, arrive, invoke, database_url
 ):
-    """The doctor fails on an unclear receipt and suggests a command.
+    """The doctor fails because of an unclear receipt, and suggests a command that settles the payment.
 
-    After that command has settled the payment, the doctor reports no problem.
+    After that command, the doctor reports no problem.
     """
     payment = pending(gateway)
     arrive(unclear(payment, gateway, change), gateway)
@@ -197,7 +196,7 @@ def test_the_doctor_prints_the_command_that_settles_an_unclear_receipt(
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_an_unclear_callback_names_no_payment_of_another_gateway(gateway, pending, arrive, engine):
-    """An unclear callback is not linked to a payment of another gateway, even if the order codes are equal."""
+    """An unclear callback is never linked to another gateway's payment, even if the order codes are equal."""
     payment = pending(gateway)
     other = "VNPAY" if gateway != "vnpay" else "MOMO"
     with engine.begin() as connection:
@@ -207,7 +206,7 @@ def test_an_unclear_callback_names_no_payment_of_another_gateway(gateway, pendin
 
 
 def test_an_unclear_callback_without_a_name_finds_no_payment(pending, arrive, engine):
-    """A callback without a readable order is not linked to a payment with an empty reference."""
+    """A callback without a readable order reference is not linked to a payment whose reference is empty."""
     payment = pending("momo")
     with engine.begin() as connection:
         connection.exec_driver_sql("""UPDATE payments SET "providerTransactionId" = '' """)

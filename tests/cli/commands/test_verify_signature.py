@@ -19,14 +19,14 @@ BARE_KEYS = {
 
 
 def judged(document):
-    """Return the fields of the command's document that a vector also has."""
+    """Return the fields that the document and a test vector have in common."""
     names = ("valid", "outcome", "order_ref", "provider_transaction_id", "amount")
     return {name: document["result"][name] for name in names}
 
 
 @pytest.mark.parametrize("how", ["named", "by path"])
 def test_verify_signature_gives_each_vector_its_verdict(vector, how, answer):
-    """`verify-signature` gives each test vector the right verdict, whether an option or the path names the gateway."""
+    """`verify-signature` gives each test vector the right verdict with --provider and with --path."""
     told = ["--provider", vector.gateway] if how == "named" else ["--path", vector.path]
     document = answer("verify-signature", "-", *told, stdin=vector.content, **vector.environment)
     assert judged(document) == vector.expect
@@ -37,7 +37,7 @@ def test_verify_signature_gives_each_vector_its_verdict(vector, how, answer):
 
 @pytest.mark.parametrize("name", samples())
 def test_an_example_is_valid_and_a_changed_one_is_not(name, answer):
-    """Each built-in example is valid with its keys, and is refused if a field is changed."""
+    """`verify-signature` accepts each built-in example with its keys, and refuses it after a field is changed."""
     assert answer("verify-signature", "--example", name)["exit_code"] == 0
     changed = answer("verify-signature", "--example", name, "--tamper", "amount")
     assert changed["exit_code"] == 5
@@ -45,7 +45,7 @@ def test_an_example_is_valid_and_a_changed_one_is_not(name, answer):
 
 
 def test_the_first_line_of_a_valid_callback_sums_it_up(process):
-    """The first line of `verify-signature` has the gateway, the outcome, the amount and the order."""
+    """For a valid callback, the first line of `verify-signature` has the gateway, outcome, amount and order."""
     result = process("verify-signature", "--example", "zalopay")
     assert result.stdout.splitlines()[0] == (
         "✔ valid  ZaloPay  COMPLETED  7,200,000 VND  order TB-LTDTNL-20251213-8D39986M"
@@ -54,7 +54,7 @@ def test_the_first_line_of_a_valid_callback_sums_it_up(process):
 
 
 def test_a_refusal_shows_the_reason_the_key_and_a_hint(process):
-    """For a refused callback, `verify-signature` exits with 5 and shows the reason, the key's name and a hint."""
+    """For an invalid callback, `verify-signature` exits with 5 and shows the reason, the key's name and a hint."""
     result = process("verify-signature", "--example", "zalopay", "--tamper", "amount")
     first, key, hint, *_ = result.stdout.splitlines()
     assert first == "✘ not valid  ZaloPay  the mac does not match data with key2"
@@ -65,7 +65,7 @@ def test_a_refusal_shows_the_reason_the_key_and_a_hint(process):
 
 
 def test_explain_shows_the_signed_text_masked(answer):
-    """--explain shows the signed text and masks personal data."""
+    """`verify-signature --explain` shows the signed text and masks personal data in it."""
     signed = answer("verify-signature", "--example", "payos", "--explain")["result"]["canonical"]
     assert "orderCode=123" in signed
     assert "accountNumber=***" in signed
@@ -79,7 +79,7 @@ def test_the_signed_text_is_shown_only_with_explain(answer):
 @pytest.mark.parametrize("prefix", ["", "?", "https://shop.example/webhook/vnpay?", "HTTP://shop.example/?", "\n "])
 @pytest.mark.parametrize("provider", ["auto", "vnpay"])
 def test_vnpay_is_read_from_a_query_or_a_url(prefix, provider, answer, tmp_path):
-    """`verify-signature` reads VNPay's query string alone, after a question mark, or in a URL."""
+    """`verify-signature` reads VNPay's query string with or without a question mark, or from a URL."""
     sample = samples()["vnpay"]
     file = tmp_path / "callback"
     file.write_text(f"{prefix}{sample.request.query}\n", "utf-8")
@@ -92,7 +92,7 @@ def test_vnpay_is_read_from_a_query_or_a_url(prefix, provider, answer, tmp_path)
 
 
 def test_an_api_gateway_event_is_read(answer, tmp_path):
-    """--event reads a callback from an API Gateway event."""
+    """`verify-signature --event` reads a callback from an API Gateway event."""
     sample = samples()["zalopay"]
     event = {
         "version": "2.0",
@@ -118,7 +118,7 @@ def test_a_file_that_is_not_an_event_is_wrong_input(content, answer, tmp_path):
 
 
 def sample_file(tmp_path, gateway):
-    """Return a file with a sample's content, and the sample's keys as variables."""
+    """Return a file with the content of a sample, and the sample's keys as environment variables."""
     sample = samples()[gateway]
     file = tmp_path / "callback"
     file.write_bytes(sample.request.body or sample.request.query.encode())
@@ -129,7 +129,7 @@ def sample_file(tmp_path, gateway):
 @pytest.mark.parametrize("gateway", GATEWAYS)
 @pytest.mark.parametrize("form", ["env", "short", "bare", "exported"])
 def test_verify_signature_reads_keys_from_a_file(gateway, form, answer, tmp_path):
-    """A key file may contain the variables, the gateway's names for the keys, or only the key that signs."""
+    """A key file can contain the variables, the gateway's own names for the keys, or only the key that signs."""
     file, keys = sample_file(tmp_path, gateway)
     signing = BARE_KEYS[gateway]
     short = {field.env: field.name for field in GATEWAYS[gateway].fields}
@@ -172,14 +172,14 @@ KEY_CASES = {
 
 
 def callback_signed_with(key):
-    """Return a callback for ZaloPay's application 2554 that is signed with this key."""
+    """Return a callback for ZaloPay application 2554, signed with the given key."""
     payment = SandboxPayment("an-id", "TB-1", 250_000, "zalopay", "261123_TB-1")
     return callback(payment, environ={"ZALOPAY_APP_ID": "2554", "ZALOPAY_KEY2": key}).body.decode()
 
 
 @pytest.mark.parametrize(("environment", "expected"), KEY_CASES.values(), ids=KEY_CASES)
 def test_each_key_that_was_tried_is_named_and_none_is_shown(environment, expected, invoke):
-    """`verify-signature` names each tried key by variable, length and fingerprint, and marks the key that signed."""
+    """`verify-signature` lists each tried key by variable, length and fingerprint, and marks the key that matched."""
     arguments = ("verify-signature", "-", "--provider", "zalopay")
     given = {"stdin": callback_signed_with(NEW), "ZALOPAY_APP_ID": "2554", **environment}
     document, table = invoke(*arguments, "-o", "json", **given), invoke(*arguments, **given)
@@ -194,7 +194,7 @@ def test_each_key_that_was_tried_is_named_and_none_is_shown(environment, expecte
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_only_keys_are_named_as_keys(gateway, answer, tmp_path):
-    """The list of tried keys has no application id, terminal code or partner code, because they are not keys."""
+    """`verify-signature` does not list application ids, terminal codes or partner codes among the tried keys."""
     file, keys = sample_file(tmp_path, gateway)
     expected = {
         "zalopay": ["ZALOPAY_KEY2"],
@@ -208,14 +208,14 @@ def test_only_keys_are_named_as_keys(gateway, answer, tmp_path):
 
 
 def test_no_key_is_named_if_the_content_cannot_be_read(answer, tmp_path):
-    """If the content cannot be read, `verify-signature` names no key, because it has compared no signature."""
+    """If the content cannot be read, `verify-signature` lists no tried key, because it has checked no signature."""
     _, keys = sample_file(tmp_path, "momo")
     result = answer("verify-signature", "-", "--provider", "momo", stdin="hello", **keys)["result"]
     assert (result["reason"], result["keys"]) == ("malformed", [])
 
 
 def test_the_output_says_that_a_key_comes_from_the_key_file(answer, tmp_path):
-    """If a key comes from --key-file, the output says so, and the environment's key is not tried."""
+    """`verify-signature` says that a key comes from --key-file, and does not try the key from the environment."""
     key_file = tmp_path / "keys"
     key_file.write_text(f"key2={OTHER}\n", "utf-8")
     arguments = ("verify-signature", "-", "--provider", "zalopay", "--key-file", str(key_file))
@@ -224,7 +224,7 @@ def test_the_output_says_that_a_key_comes_from_the_key_file(answer, tmp_path):
 
 
 def test_verify_signature_reads_keys_from_stdin(answer, tmp_path):
-    """--key-stdin reads the same forms of keys as --key-file."""
+    """--key-stdin accepts keys in the same formats as --key-file."""
     file, keys = sample_file(tmp_path, "momo")
     lines = "".join(f"{name}={value}\n" for name, value in keys.items())
     assert answer("verify-signature", str(file), "--key-stdin", stdin=lines)["result"]["valid"]
@@ -247,7 +247,7 @@ def test_verify_signature_reads_keys_from_stdin(answer, tmp_path):
     ],
 )
 def test_contradicting_options_are_wrong_usage(arguments, word, answer):
-    """`verify-signature` exits with 2 for contradicting options, and the error says what is wrong."""
+    """`verify-signature` exits with 2 for contradicting options, and the error explains the fault."""
     document = answer("verify-signature", *arguments, stdin="{}")
     assert document["exit_code"] == 2
     assert word in document["error"]["message"]
@@ -270,7 +270,7 @@ def test_verify_signature_names_missing_keys(gateway, answer, tmp_path):
 
 
 def test_a_key_file_without_a_key_is_wrong_input(answer, tmp_path):
-    """If a key file has no key of the gateway, `verify-signature` exits with 2 and shows no content of the file."""
+    """If the key file has no key for the gateway, `verify-signature` exits with 2 and shows nothing from the file."""
     file, _ = sample_file(tmp_path, "momo")
     key_file = tmp_path / "keys"
     key_file.write_text("VNPAY_HASH_SECRET=canary-of-another\nX=y\n", "utf-8")
@@ -280,6 +280,6 @@ def test_a_key_file_without_a_key_is_wrong_input(answer, tmp_path):
 
 
 def test_a_callback_of_no_known_shape_is_not_valid(answer):
-    """`verify-signature` exits with 5 for a callback that matches no gateway."""
+    """`verify-signature` exits with 5 for a callback whose shape matches no gateway."""
     document = answer("verify-signature", "-", stdin="hello")
     assert (document["exit_code"], document["result"]["provider"]) == (5, None)

@@ -1,4 +1,4 @@
-"""Test that ``stats`` and ``doctor`` say why events wait, and that the commands they suggest help."""
+"""Test that ``stats`` and ``doctor`` say why events are waiting and suggest commands that help."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def world(database_url, mock_kafka):
 
 @pytest.fixture
 def given(engine):
-    """Return ``given({"age": MINUTES}, "UPDATE ...")``, which inserts events and runs statements."""
+    """Return a function that inserts events and runs SQL statements."""
 
     def run(*steps):
         with engine.begin() as connection:
@@ -74,7 +74,7 @@ DEAD = {"state": "dead", "last_error": "MSG_SIZE_TOO_LARGE: no", "age": MINUTES}
 def test_stats_show_a_tick_only_if_no_event_is_dead_blocked_or_overdue(
     world, given, invoke, answer, steps, first_line, causes, check
 ):
-    """`payctl stats` names each cause, and `stats --check` shows a cross only if it exits with 5."""
+    """`payctl stats` names each cause of a delay. `stats --check` shows a cross only if it exits with 5."""
     given(*steps)
     environment = {**world, "OUTBOX_MAX_RETRIES": "20" if "retry_count" in str(steps) else "5"}
     shown = invoke("stats", **environment)
@@ -95,7 +95,7 @@ def test_stats_show_a_tick_only_if_no_event_is_dead_blocked_or_overdue(
     ],
 )
 def test_stats_check_within_its_limits_still_counts_dead_events(world, given, invoke, limits, code, verdict):
-    """If the dead events are within its limits, the verdict of `stats --check` is "within the limits"."""
+    """If the number of dead events is within its limit, the verdict of `stats --check` is "within the limits"."""
     given(DEAD)
     result = invoke("stats", "--check", *limits, **world)
     assert (result.exit_code, result.stdout.splitlines()[:2]) == (code, [verdict, "1 dead"])
@@ -111,7 +111,7 @@ def test_stats_say_at_once_that_no_publisher_is_working(world, given, invoke, an
 
 
 def test_a_wait_that_ends_with_dead_events_shows_a_warning(world, given, invoke):
-    """If the condition of --wait holds, the exit code is 0, and the next line counts the dead events."""
+    """If the condition of `stats --wait` is true, it exits with 0, and its second line counts the dead events."""
     given(DEAD)
     result = invoke("stats", "--wait", "pending=0", **world)
     assert (result.exit_code, result.stdout.splitlines()[:2]) == (
@@ -122,7 +122,7 @@ def test_a_wait_that_ends_with_dead_events_shows_a_warning(world, given, invoke)
 
 @pytest.mark.parametrize("steps", [[{"age": MINUTES}], [DEAD], [{"age": MINUTES / 4, "retry_count": 8}]])
 def test_the_doctor_is_not_ok_if_events_are_dead_or_overdue(world, given, invoke, keys, steps):
-    """If events are dead or overdue, the doctor's first line, last line and exit code agree."""
+    """If events are dead or overdue, the doctor's first line and last line agree with its exit code."""
     given(*steps)
     result = invoke("doctor", **{**world, **keys, "OUTBOX_MAX_RETRIES": "20" if "retry" in str(steps) else "5"})
     first, *_, last = result.stdout.splitlines()
@@ -133,7 +133,7 @@ def test_the_doctor_is_not_ok_if_events_are_dead_or_overdue(world, given, invoke
 
 @pytest.fixture
 def paste(invoke, answer, world):
-    """Return ``paste("stats", "no_publisher")``, which runs the command that ``stats`` suggests for this cause."""
+    """Return a function that runs the command that ``stats`` or ``doctor`` suggests for the given cause."""
 
     def run(command, kind, *more):
         if command == "stats":
@@ -151,7 +151,7 @@ def paste(invoke, answer, world):
 
 @pytest.mark.parametrize(("command", "kind"), [("stats", "no_publisher"), ("doctor", "no publisher has")])
 def test_the_advice_for_a_missing_publisher_publishes_the_backlog(world, given, paste, invoke, command, kind):
-    """If no publisher runs, the suggested command publishes the whole backlog."""
+    """If no publisher is running, the suggested command publishes the whole backlog."""
     given({"age": MINUTES}, SEEN.format("1 h"))
     assert paste(command, kind).exit_code == 0
     assert invoke("stats", **world).stdout.startswith("✔  nothing is pending")
@@ -176,7 +176,7 @@ def test_the_advice_for_a_message_that_is_too_large_names_the_limit(
 
 @pytest.mark.parametrize("command", ["stats", "doctor"])
 def test_the_advice_for_a_blocked_event_replays_the_dead_one(world, given, paste, invoke, command):
-    """If a dead event blocks another event, the suggested replay and a publisher send both."""
+    """If a dead event blocks another event, both are published after the suggested replay."""
     given({**DEAD, "event_type": "PAYMENT_FAILED"}, {"age": SECONDS, "event_type": "PAYMENT_FAILED"}, ONE_PAYMENT)
     assert "waits behind dead event" in invoke(command, **world).stdout
     assert paste(command, "dead" if command == "stats" else "is dead", "--yes").exit_code == 0
@@ -196,9 +196,9 @@ def test_the_advice_for_a_blocked_success_publishes_it(world, given, paste, invo
 
 @pytest.mark.parametrize("command", ["stats", "doctor"])
 def test_a_superseded_event_that_blocks_nothing_does_no_harm(world, engine, given, invoke, answer, command):
-    """For a superseded event that blocks nothing, `stats` and `doctor` warn and exit with 0.
+    """If a superseded event blocks nothing, `stats` and `doctor` warn and exit with 0.
 
-    The SQL statement that they show removes the event and the warning.
+    The suggested SQL statement removes the event and the warning.
     """
     given({**DEAD, "event_type": "PAYMENT_FAILED"})
     with engine.begin() as connection:
@@ -246,7 +246,10 @@ def test_sql_is_one_line_on_a_terminal(world, engine, given, answer, terminal, c
 def test_the_advice_of_stats_and_doctor_passes_the_profile_s_guard(
     world, given, invoke, tmp_path, command, guard, event, words, code
 ):
-    """A suggested command has the profile, its file and the guard's options, and works when it is pasted."""
+    """The command that `stats` or `doctor` suggests passes the guard of the profile when it is pasted.
+
+    The command has the options for the profile, its configuration file and its guard.
+    """
     file = tmp_path / "payctl.toml"
     settings = "".join(f'{name} = "{value}"\n' for name, value in world.items())
     file.write_text(f"[profiles.prod]\n{settings}\n[profiles.prod.guard]\n{guard}\n")
@@ -260,7 +263,7 @@ def test_the_advice_of_stats_and_doctor_passes_the_profile_s_guard(
 
 
 def test_a_publisher_that_waits_for_its_brokers_counts_as_running(world, given, started, engine, answer):
-    """A publisher that waits for its brokers counts as running, because its database session shows its name."""
+    """A publisher that waits for its brokers counts as running, because its database session has its name."""
     given({"age": MINUTES})
     away = {**world, "KAFKA_BROKERS": "127.0.0.1:1"}
     started("publish-outbox", "--loop", **away)

@@ -21,14 +21,14 @@ def impatient(monkeypatch):
 
 
 def refused(answer, name, stdin=None):
-    """Return the error message with which the command refuses a file."""
+    """Return the error message that the command prints when it refuses a file."""
     document = answer("verify-signature", str(name), stdin=stdin)
     assert document["exit_code"] == 2
     return document["error"]["message"]
 
 
 def test_a_missing_file_is_refused(answer, tmp_path):
-    """The error for a missing file names the file and the reason."""
+    """The error for a missing file names the file and says that it does not exist."""
     message = refused(answer, tmp_path / "nothing")
     assert "nothing cannot be read: no such file or directory" in message
 
@@ -66,7 +66,7 @@ def test_an_endless_device_is_refused(name, answer):
 
 
 def test_a_file_of_a_gigabyte_is_refused(answer, tmp_path):
-    """Payctl refuses a file of a gigabyte because of its size."""
+    """Payctl refuses a one-gigabyte file because it is too large."""
     file = tmp_path / "large"
     with file.open("wb") as handle:
         handle.truncate(2**30)
@@ -74,7 +74,7 @@ def test_a_file_of_a_gigabyte_is_refused(answer, tmp_path):
 
 
 def test_stdin_beyond_the_limit_is_refused(answer):
-    """Payctl refuses stdin if it is larger than the limit for a file."""
+    """Payctl refuses input from stdin that is larger than the limit for a file."""
     assert "stdin is larger than 65,536 bytes" in refused(answer, "-", stdin="x" * (LIMIT + 1))
 
 
@@ -107,7 +107,7 @@ def test_dev_null_is_refused(answer):
 )
 @pytest.mark.parametrize("kind", ["pipe", "directory", "device"])
 def test_every_file_argument_must_be_a_regular_file(answer, tmp_path, command, kind):
-    """Every file option refuses a named pipe, a directory and a device at once."""
+    """Every option for a file refuses a named pipe, a directory or a device at once."""
     place = tmp_path / "place"
     if kind == "pipe":
         os.mkfifo(place)
@@ -137,7 +137,7 @@ def test_every_file_argument_must_be_a_regular_file(answer, tmp_path, command, k
     ids=lambda command: " ".join(command[:3]),
 )
 def test_every_file_argument_may_be_too_long(answer, command, name):
-    """A file option refuses a name that is too long for the operating system with exit code 2 or 3."""
+    """If a file name is too long for the operating system, payctl exits with 2 or 3."""
     document = answer(*[word.format(name) for word in command], DATABASE_URL="postgresql://u:p@127.0.0.1:1/x")
     assert document["exit_code"] in {2, 3}
     assert "cannot be" in document["error"]["message"]
@@ -145,7 +145,7 @@ def test_every_file_argument_may_be_too_long(answer, command, name):
 
 @pytest.mark.usefixtures("impatient")
 def test_a_silent_pipe_is_refused_after_a_while():
-    """Payctl refuses a pipe that sends no data within the time limit."""
+    """Payctl refuses a pipe that sends no data within a time limit."""
     reader, writer = os.pipe()
     try:
         with pytest.raises(InputError, match="sent no data within"):
@@ -156,7 +156,7 @@ def test_a_silent_pipe_is_refused_after_a_while():
 
 
 def test_reading_a_large_id_file_takes_linear_time(tmp_path):
-    """Payctl reads a file of 64 MiB within a test's time limit."""
+    """Payctl reads a file of 64 MiB before the test times out."""
     file = tmp_path / "ids"
     file.write_bytes(b"x" * 63 + b"\n")
     with file.open("r+b") as handle:
@@ -165,7 +165,7 @@ def test_reading_a_large_id_file_takes_linear_time(tmp_path):
 
 
 def test_a_shell_s_pipe_is_read_like_a_file():
-    """Payctl reads the pipe of a shell's <(command) to its end."""
+    """Payctl reads everything from a shell's <(command) pipe."""
     reader, writer = os.pipe()
     os.write(writer, b"half ")
     os.write(writer, b"and half")
@@ -209,14 +209,14 @@ def test_a_file_name_that_is_not_utf_8_is_refused(process, tmp_path):
 
 @pytest.mark.parametrize("size", [LIMIT - 1, LIMIT])
 def test_a_file_of_exactly_the_limit_is_read(size, tmp_path):
-    """Payctl reads a file that is exactly as large as the limit."""
+    """Payctl reads a file whose size is exactly the limit."""
     file = tmp_path / "body"
     file.write_bytes(b"x" * size)
     assert len(read_bounded(str(file), LIMIT)) == size
 
 
 def test_a_file_one_byte_over_the_limit_is_refused(tmp_path):
-    """A file that is one byte larger than the limit raises BodyTooLargeError."""
+    """If a file is one byte larger than the limit, reading it raises BodyTooLargeError."""
     file = tmp_path / "body"
     file.write_bytes(b"x" * (LIMIT + 1))
     with pytest.raises(BodyTooLargeError):

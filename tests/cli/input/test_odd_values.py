@@ -61,7 +61,7 @@ LONG = [
 
 @pytest.mark.parametrize("arguments", TOO_FAR, ids=" ".join)
 def test_a_duration_or_instant_out_of_range_is_refused(arguments, answer, database_url):
-    """Payctl exits with 2 for a duration or an instant that is out of range."""
+    """If a duration or an instant is out of range, payctl exits with 2."""
     document = answer(*arguments, "--tz", "Asia/Ho_Chi_Minh", DATABASE_URL=database_url, KAFKA_BROKERS="127.0.0.1:1")
     assert (document["exit_code"], document["error"]["code"]) == (2, "USAGE"), document["error"]
 
@@ -95,7 +95,7 @@ ARGUMENTS = [
 
 @pytest.mark.parametrize("arguments", ARGUMENTS, ids=lambda arguments: " ".join(map(str, arguments)))
 def test_an_argument_that_is_not_utf_8_is_refused_first(arguments, process):
-    """`payctl` exits with 2 for an argument that is not UTF-8, before it reads any input."""
+    """If an argument is not UTF-8, payctl exits with 2 before it reads any input."""
     result = process(*arguments, "-o", "json")
     assert result.returncode == 2, result.stderr
     error = json.loads(result.stdout)["error"]
@@ -108,7 +108,7 @@ def test_an_argument_that_is_not_utf_8_is_refused_first(arguments, process):
     ["PAYCTL_ACTOR", "PAYCTL_PROFILE", "DATABASE_URL", "KAFKA_BROKERS", "ENVIRONMENT", "MOMO_SECRET_KEY"],
 )
 def test_a_variable_that_is_not_utf_8_is_refused_first(name, process):
-    """The error for a variable that is not UTF-8 names the variable and does not show its value."""
+    """If a variable is not UTF-8, the error names the variable and does not show its value."""
     result = process("version", "-o", "json", **{name: b"canary \xff"})
     assert result.returncode == 2, result.stderr
     assert json.loads(result.stdout)["error"]["message"] == f"{name} is not UTF-8"
@@ -116,5 +116,5 @@ def test_a_variable_that_is_not_utf_8_is_refused_first(name, process):
 
 
 def test_other_programs_variables_may_be_anything(process):
-    """A variable that payctl does not read may contain any bytes."""
+    """`payctl` accepts any bytes in a variable that it does not read."""
     assert process("version", SOMEBODY_S_TOKEN=b"\xff\xfe\xfd secret").returncode == 0

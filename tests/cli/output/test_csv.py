@@ -1,4 +1,4 @@
-"""Test CSV for spreadsheets: no cell runs as a formula, and programs can read every value."""
+"""Test that CSV output is safe for spreadsheets: no cell runs as a formula, and programs can read every value."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VALUES = [(-5, "-5"), (-0.5, "-0.5"), (Decimal("-1.50"), "-1.50"), (True, "true"
 
 
 def both(value):
-    """Return the different CSV cells of a value, as part of a whole list and as part of a single row."""
+    """Return the distinct CSV cells for a value, rendered in a list of items and in a single row."""
     whole = as_csv(Result("payctl.test/1", items=[{"a": "first", "b": value, "c": "last"}]))
     row = csv_row(["a", "b", "c"], {"a": "first", "b": value, "c": "last"})
     cells = [next(csv.reader(io.StringIO(text))) for text in (whole.split("\n", 1)[1], row)]
@@ -32,7 +32,7 @@ def both(value):
 
 @pytest.mark.parametrize("text", RUN)
 def test_csv_text_that_is_a_formula_begins_with_an_apostrophe(text):
-    """CSV puts an apostrophe before text that a spreadsheet would run as a formula."""
+    """CSV output has an apostrophe before text that a spreadsheet would run as a formula."""
     (cell,) = both(text)
     assert cell.startswith("'")
     assert cell[1:] in {text, text.replace("\t", "\\t").replace("\r", "\\r")}
@@ -40,29 +40,29 @@ def test_csv_text_that_is_a_formula_begins_with_an_apostrophe(text):
 
 @pytest.mark.parametrize("text", KEPT)
 def test_csv_text_that_is_not_a_formula_is_not_changed(text):
-    """CSV adds no apostrophe to text that does not begin like a formula."""
+    """CSV output has no apostrophe before text that does not start like a formula."""
     assert both(text) == {text.replace("\t", "\\t")}
 
 
 @pytest.mark.parametrize(("value", "cell"), VALUES)
 def test_a_number_in_csv_stays_a_number(value, cell):
-    """CSV adds no apostrophe to a negative number."""
+    """CSV output has no apostrophe before a negative number."""
     assert both(value) == {cell}
 
 
 def test_an_instant_or_a_list_in_csv_is_not_escaped():
-    """CSV adds no apostrophe to an instant or a list."""
+    """CSV output has no apostrophe before an instant or a list."""
     assert both(datetime(2026, 11, 29, tzinfo=UTC)) == {"2026-11-29T00:00:00.000Z"}
     assert both(["=1"]) == {'["=1"]'}
 
 
 def test_csv_text_with_a_semicolon_is_quoted():
-    """CSV quotes text with a semicolon, because some spreadsheets separate cells by semicolons."""
+    """CSV output quotes text with a semicolon, because some spreadsheets use semicolons to separate cells."""
     row = csv_row(["a", "b"], {"a": "x;=1+1", "b": "y"})
     assert row == '"x;=1+1","y"\n'
     assert next(csv.reader(io.StringIO(row), delimiter=";"))[0].startswith("x;=1+1")
 
 
 def test_csv_escapes_a_formula_in_a_nested_result():
-    """CSV escapes a formula in a nested value of a result without items."""
+    """CSV output escapes a formula in a nested value if the result has no items."""
     assert as_csv(Result("payctl.test/1", result={"a": {"b": "=1"}})) == "a.b\n'=1\n"

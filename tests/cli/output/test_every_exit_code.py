@@ -1,4 +1,4 @@
-"""Test each exit code once with a real process. Codes 1, 130 and 143 are in test_process.py."""
+"""Test each exit code once with a real process. Exit codes 1, 130 and 143 are in test_process.py."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ELSEWHERE = {ExitCode.BUG, ExitCode.INTERRUPTED, ExitCode.TERMINATED}
 
 @pytest.fixture
 def world(database_url, engine, mock_kafka):
-    """Insert a publishable event, an unpublishable event and a half-marked event. Return the environment."""
+    """Insert a publishable event, an unpublishable event and a half-marked event. Return the environment for payctl."""
     with engine.begin() as connection:
         insert_events(connection, 1)
         insert_events(connection, 1, event_type="PAYMENT_UNHEARD_OF")
@@ -40,7 +40,7 @@ def world(database_url, engine, mock_kafka):
 
 @pytest.mark.parametrize("code", CASES, ids=lambda code: code.name.lower())
 def test_a_shell_sees_each_exit_code(code, world, engine, process):
-    """Each exit code is the same in the process and in its JSON document."""
+    """For each exit code, the process exits with the code that its JSON document contains."""
     if code is ExitCode.UNAVAILABLE:
         world["DATABASE_URL"] = "postgresql://payctl@127.0.0.1:1/payments"
     with transaction(engine, Limits()) as connection:

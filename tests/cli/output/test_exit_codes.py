@@ -15,12 +15,12 @@ from ticketbottle_payctl.errors import PayctlError
 
 
 def error_classes():
-    """Return every class of payctl's errors."""
+    """Return all classes of payctl's errors."""
     return [kind for _, kind in getmembers(errors, isclass) if issubclass(kind, PayctlError)]
 
 
 def outcome_enums():
-    """Return every enum that describes how a job ended."""
+    """Return all enums that describe how a job ended."""
     modules = [import_module(found.name) for found in pkgutil.walk_packages(jobs.__path__, f"{jobs.__name__}.")]
     enums = {kind for module in modules for _, kind in getmembers(module, isclass) if issubclass(kind, StrEnum)}
     return [
@@ -39,23 +39,23 @@ def test_every_error_class_has_an_exit_code_of_its_own(kind):
 
 
 def test_a_derived_error_class_has_its_parent_s_exit_code():
-    """An error class that is defined outside errors.py has its parent's exit code."""
+    """An error class that is defined outside errors.py has the exit code of its parent class."""
 
     class StaleError(errors.LockedError):
-        """A derived error of this test."""
+        """An error class that only this test derives."""
 
     assert exit_codes.of_error(StaleError("x")) is ExitCode.LOCKED
 
 
 @pytest.mark.parametrize("kind", outcome_enums(), ids=lambda kind: kind.__name__)
 def test_every_outcome_of_every_job_has_an_exit_code(kind):
-    """The table of exit codes contains exactly the values of each job's outcomes."""
+    """The table of exit codes contains exactly the outcomes of all jobs."""
     assert set(OUTCOMES[kind.__name__]) == {member.value for member in kind}
     assert all(exit_codes.of_outcome(member) in MEANINGS for member in kind)
 
 
 def test_the_search_for_outcome_enums_finds_all():
-    """The search for outcome enums finds all enums in the table of exit codes."""
+    """The test's search for outcome enums finds every enum in the table of exit codes."""
     assert {"WebhookOutcome", "StoppedBecause"} <= {kind.__name__ for kind in outcome_enums()}
     assert set(OUTCOMES) == {kind.__name__ for kind in outcome_enums()}
 

@@ -1,4 +1,4 @@
-"""Test how payctl folds lines that are wider than the terminal, and draws the rows of a full screen."""
+"""Test how payctl folds lines that are wider than the terminal, and how it draws full-screen rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WORDS = "no publisher sends a dead event, and it blocks the later events of its 
 
 
 def texts(rows):
-    """Return each row as text."""
+    """Return each row as a string."""
     return ["".join(part.text if isinstance(part, Styled) else part for part in row) for row in rows]
 
 
@@ -29,7 +29,7 @@ def texts(rows):
     "parts", [("   ", WORDS), (good("✔"), "grants     ", WORDS), (bad("✘"), bold(WORDS), dim("and 3 more"))]
 )
 def test_a_line_is_folded_between_words(parts, width):
-    """A folded line fits the terminal, keeps every word whole, and indents its continuation."""
+    """Each part of a folded line fits the terminal and keeps words whole. Continuation lines are indented."""
     rows = texts(folded(parts, 2, width))
     assert max(map(len, rows)) <= width
     assert " ".join(rows).split() == " ".join(texts([[part] for part in parts])).split()
@@ -38,7 +38,7 @@ def test_a_line_is_folded_between_words(parts, width):
 
 @pytest.mark.parametrize("words", ["日本語の文字 " * 9, "a\u00a0b c " * 20, "a\u2009 " * 40, "vé → ✔ " * 20])
 def test_wide_characters_and_other_spaces_are_kept(words):
-    """Folding counts a wide character as two columns, and keeps spaces other than the usual one."""
+    """Folding counts a wide character as two columns, and keeps special spaces such as no-break spaces."""
     rows = texts(folded((bold("orders"), words), 2, 40))
     assert len(rows) > 1
     assert max(map(cell_len, rows)) <= 40
@@ -46,12 +46,12 @@ def test_wide_characters_and_other_spaces_are_kept(words):
 
 
 def test_a_text_of_many_spaces_is_folded_at_once():
-    """Folding a text with 300,000 spaces takes time in proportion to its length."""
+    """The time to fold a line with 300,000 spaces is proportional to the line's length."""
     assert texts(folded(("a" + " " * 300_000, "b"), 2, 40))[0].startswith("a")
 
 
 def test_a_command_is_never_folded():
-    """Folding breaks neither a command nor words in backquotes, so that a user can copy them."""
+    """Folding does not break commands or words in backquotes, so users can copy them."""
     command = "payctl replay --failed --reason 'a long reason' --confirm production"
     assert texts(folded(["     ", command], 2, 40)) == [f"       {command}"]
     rows = texts(folded([f"{WORDS}: see `payctl errors --failed`, then wait"], 2, 40))
@@ -63,14 +63,14 @@ def test_a_command_is_never_folded():
 )
 @pytest.mark.parametrize("width", range(40, 60))
 def test_a_figure_stays_with_its_unit(figure, width):
-    """Folding never separates a number from its unit."""
+    """Folding never separates a number from the unit after it."""
     rows = texts(folded([f"the gateway reported this some time before, {figure} and nothing after it"], 2, width))
     assert any(figure in row for row in rows)
 
 
 @pytest.mark.parametrize("width", range(45, 80))
 def test_a_name_stays_with_its_value(width):
-    """A line of JSON is folded between two pairs, and inside a pair only if the whole pair does not fit."""
+    """Folding breaks a JSON line between two pairs, and within a pair only if the pair alone does not fit."""
     payload = '{"currency": "VND", "amount_cents": 750000, "transaction_id": "261123_27b7245bd477"}'
     rows = texts(folded(["  payload", payload], 2, width))
     assert any('"amount_cents": 750000,' in row for row in rows)
@@ -79,7 +79,7 @@ def test_a_name_stays_with_its_value(width):
 
 
 def test_a_line_hangs_from_the_part_it_names():
-    """In a history, a long line continues under its text, not under its time."""
+    """When a line of a history is folded, it continues below its text and not below its time."""
     parts = ["2026-11-29 12:30:19.030 +00:00", "callback       ", "MoMo", "COMPLETED, settled", "750,000 VND"]
     rows = texts(folded([*parts, dim("receipt 0bdc8b3e")], 2, 80, hang=2))
     assert rows[1] == " " * 49 + "750,000 VND  receipt 0bdc8b3e"
@@ -87,7 +87,7 @@ def test_a_line_hangs_from_the_part_it_names():
 
 
 def test_a_row_as_wide_as_the_terminal_keeps_its_last_character(monkeypatch):
-    """A row as wide as the terminal keeps its last character, because the screen clears the line first."""
+    """If a row is as wide as the terminal, its last character stays, because the screen clears the line first."""
     monkeypatch.setenv("COLUMNS", "9")
     stream = io.StringIO()
     Screen(stream, TERMINAL).draw([["a long row"]])
@@ -95,7 +95,7 @@ def test_a_row_as_wide_as_the_terminal_keeps_its_last_character(monkeypatch):
 
 
 def test_a_pipe_gets_one_line(monkeypatch):
-    """A line in a pipe is never folded. On a wide terminal, a headline has at most 80 columns."""
+    """In a pipe, lines are never folded. On a wide terminal, a headline has at most 80 columns."""
     monkeypatch.setenv("COLUMNS", "200")
     long = headline(bad("✘"), f"{WORDS} {WORDS}")
     assert as_text(Result("payctl.test/1", human=[long]), PIPE) == f"✘  {WORDS} {WORDS}\n"
@@ -108,7 +108,7 @@ def test_a_pipe_gets_one_line(monkeypatch):
 @pytest.mark.parametrize("width", [0, 1, 2, 5, 10, 40])
 @pytest.mark.parametrize("text", ["plain", "日本語の文字", "a\x1b[31mred\n", "\u202egnp", "e\u0301" * 30, "✔ ok"])
 def test_a_row_of_the_screen_never_exceeds_the_terminal(text, width):
-    """A fitted row is at most as wide as the terminal and contains no control characters."""
+    """A row of the live screen is never wider than the terminal and contains no control characters."""
     for row in ([text], [text, "  ", bold(text)], [Cell([text, " ", text], 7), text]):
         shown = "".join(texts([fitted(row, width, TERMINAL)]))
         assert cell_len(shown) <= width

@@ -22,12 +22,15 @@ LONG = [
     (["replay", "--failed", "--rate", "50/s", "-y"], "requeueing", "4/4"),
     (["doctor", "--fix-published-flags", "-y"], "repairing", "2/2"),
 ]
-"""Commands that take long, the word on their bar, and the bar's final count. A routine cleanup has no total."""
+"""Commands that take a long time, each with the label and final count of its bar. A routine cleanup has no total."""
 
 
 @pytest.fixture
 def typed(engine, database_url, payctl_command):
-    """Return a function that runs a command with a terminal or a pipe as stderr, and returns code and output."""
+    """Return a function that runs a command with a terminal or pipe as stderr.
+
+    It returns the exit code and the output.
+    """
     with engine.begin() as connection:
         insert_events(connection, 3, state="published", age=timedelta(days=8))
         insert_events(connection, 4, state="dead", last_error="x")
@@ -52,7 +55,7 @@ def typed(engine, database_url, payctl_command):
 
 
 def _read(descriptor):
-    """Read until the other end is closed. On a terminal, the end raises OSError."""
+    """Read until the other side closes the stream. On a terminal, closing raises OSError."""
     seen = b""
     try:
         while more := os.read(descriptor, 65536):

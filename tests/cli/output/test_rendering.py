@@ -39,7 +39,7 @@ HARMLESS = ["Nguyễn Văn Á", "[bold]not markup[/bold]", ":smile:", "✔ 450,0
 
 
 def is_safe(text):
-    """Return whether a text has no control, bidirectional or invisible characters."""
+    """Return whether a string contains no control, bidirectional or invisible characters."""
     forbidden = [*range(0x20), *range(0x7F, 0xA0), 0x61C, *range(0x200B, 0x2010), *range(0x2028, 0x202F)]
     forbidden += [*range(0x2060, 0x2070), 0xFEFF, *range(0xD800, 0xE000), *range(0xE0000, 0xE0080)]
     return not set(map(ord, text)) & set(forbidden)
@@ -47,27 +47,27 @@ def is_safe(text):
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_text_is_shown_escaped(text):
-    """Control, bidirectional and invisible characters are escaped."""
+    """Payctl escapes control, bidirectional and invisible characters in its output."""
     assert is_safe(escape(text))
     assert "\\" in escape(text)
 
 
 @pytest.mark.parametrize("text", HARMLESS)
 def test_harmless_text_is_not_escaped(text):
-    """Letters of any script, markup and names of emoji are not escaped."""
+    """Payctl does not escape letters of any script, markup, or emoji names."""
     assert escape(text) == text
 
 
 @pytest.mark.parametrize(("text", "shown"), [("\x1b", r"\x1b"), ("\u202e", r"\u202e"), ("\n", r"\n")])
 def test_escapes_have_the_usual_form(text, shown):
-    """A control character is escaped in the form that Python uses."""
+    """Payctl escapes a control character as Python does."""
     assert escape(text) == shown
 
 
 @pytest.mark.parametrize("surface", [TERMINAL, PIPE, Surface(terminal=True, colour=False)])
 @pytest.mark.parametrize("text", HOSTILE + HARMLESS)
 def test_every_block_escapes_hostile_text(text, surface):
-    """Lines, fields and tables contain no control characters, except payctl's own colours and line ends."""
+    """Lines, fields and tables contain no control characters except payctl's own colours and line breaks."""
     blocks = [
         line(text, bad(text)),
         Fields(((text, text), ("b", bold(text)))),
@@ -82,7 +82,7 @@ def test_every_block_escapes_hostile_text(text, surface):
 @pytest.mark.parametrize("text", HOSTILE + HARMLESS)
 @pytest.mark.parametrize("form", [as_json, as_ndjson])
 def test_json_keeps_the_text_and_is_safe_on_a_terminal(text, form):
-    """A program reads the exact text from JSON, and JSON contains no control characters."""
+    """JSON output contains no control characters, and a program that parses it gets the exact original text."""
     written = form(Result("payctl.test/1", result={"text": text}), INVOCATION)
     assert json.loads(written)["result"]["text"] == text
     assert is_safe(written.replace("\n", ""))
@@ -90,12 +90,12 @@ def test_json_keeps_the_text_and_is_safe_on_a_terminal(text, form):
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_csv_is_safe_on_a_terminal(text):
-    """CSV contains no control characters."""
+    """CSV output contains no control characters."""
     assert is_safe(as_csv(Result("payctl.test/1", items=[{"text": text}])).replace("\n", ""))
 
 
 def test_a_table_in_a_pipe_is_tab_separated_and_complete():
-    """In a pipe, a table contains one tab-separated line for each row, and no cell is cut."""
+    """In a pipe, a table has one tab-separated line for each row, and no cell is shortened."""
     long = "x" * 5000
     table = Table(("id", "error", "at"), ((1, long, None), (2, "a\tb\nc", datetime(2026, 1, 2, tzinfo=UTC))))
     lines = as_text(Result("payctl.test/1", human=[table]), PIPE).splitlines()
@@ -103,7 +103,7 @@ def test_a_table_in_a_pipe_is_tab_separated_and_complete():
 
 
 def test_a_wide_table_on_a_terminal_is_wrapped(monkeypatch):
-    """A cell that is wider than the terminal continues on the next line."""
+    """On a terminal, a cell that is too wide continues on the next line."""
     monkeypatch.setenv("COLUMNS", "60")
     shown = as_text(Result("payctl.test/1", human=[Table(("id", "error"), ((1, "x" * 200),))]), TERMINAL)
     assert shown.count("x") == 200
@@ -116,9 +116,9 @@ def test_a_wide_table_on_a_terminal_is_wrapped(monkeypatch):
     [(60, ["order", "created"]), (80, ["order", "created", "status"]), (130, ["order", "created", "status", "id"])],
 )
 def test_a_narrow_terminal_leaves_out_spare_columns(monkeypatch, width, columns):
-    """A narrow terminal leaves out columns that are not essential.
+    """On a narrow terminal, a table leaves out columns that are not essential.
 
-    The remaining order codes and ids stay on one line, so that a user can copy them.
+    Its order codes and ids stay on one line, so users can copy them.
     """
     monkeypatch.setenv("COLUMNS", str(width))
     row = ("TB-ROCKHN-20261129-7K2M9QXA", datetime(2026, 11, 29, 9, 53, 6, 539_000, UTC), "COMPLETED" * 2, "7" * 36)
@@ -132,14 +132,14 @@ def test_a_narrow_terminal_leaves_out_spare_columns(monkeypatch, width, columns)
 
 
 def test_items_are_shown_as_a_table_by_default():
-    """A result that contains only items is shown as a table."""
+    """If a result contains only items, payctl shows it as a table."""
     assert as_text(Result("payctl.test/1", items=[{"a": 1, "b": None}, {"a": 2, "c": [1]}]), PIPE) == (
         "a\tb\tc\n1\t\t\n2\t\t[1]\n"
     )
 
 
 def test_the_json_document_always_has_every_field():
-    """The JSON document always has every field, and its ``ok`` is true only for exit code 0."""
+    """The JSON document always has every field, and its ``ok`` field is true only if the exit code is 0."""
     document = json.loads(as_json(Result("payctl.test/1", ExitCode.PARTIAL, counts={"failed": 1}), INVOCATION))
     assert document == {
         "schema": "payctl.test/1",
@@ -162,7 +162,7 @@ def test_the_json_document_always_has_every_field():
 
 
 def test_csv_flattens_a_result_and_lists_items():
-    """In CSV, a nested value has a column named after its path, and a missing value is empty."""
+    """In CSV output, a nested value's column is named after its path, and a missing value is an empty cell."""
     one = as_csv(
         Result("payctl.test/1", counts={"n": 1}, result={"reply": {"status": 200}, "hints": ["a", "b"], "ok": True})
     )
@@ -175,7 +175,7 @@ def test_csv_flattens_a_result_and_lists_items():
 
 
 def test_csv_of_an_empty_result_is_empty():
-    """The CSV of a result without columns is empty."""
+    """If a result has no columns, its CSV output is empty."""
     assert as_csv(Result("payctl.test/1")) == ""
 
 
@@ -183,7 +183,7 @@ class Screen(io.StringIO):
     """A text stream that claims to be a terminal."""
 
     def isatty(self):
-        """Return True."""
+        """Return True, as a terminal does."""
         return True
 
 

@@ -34,12 +34,12 @@ def check(document):
 
 
 def _properties(item):
-    """Return the field names of an item in all its forms."""
+    """Return the names of the fields that any variant of an item has."""
     return {name for form in item.get("oneOf", [item]) for name in form["properties"]}
 
 
 def fields(part, path=""):
-    """Yield every field of a schema with its path, its types, its allowed words, and whether it is required."""
+    """Yield each field of a schema with its path, its types, its allowed values, and whether it is required."""
     for form in [part, *part.get("oneOf", [])]:
         for name, inner in form.get("properties", {}).items():
             kinds = inner.get("type", [])
@@ -56,7 +56,10 @@ def fields(part, path=""):
 
 
 def described(name):
-    """Return every field of an output or of the envelope. A field is repeated for each form of an item."""
+    """Return every field of an output, or of the envelope around all outputs.
+
+    A field appears once for each variant of an item.
+    """
     if name == "envelope/1":
         return [*fields(schema.load("payctl.error/1")["$defs"]["envelope"])]
     found = schema.load(name)
@@ -64,12 +67,12 @@ def described(name):
 
 
 PROMISED = json.loads((Path(__file__).parents[2] / "data" / "schema-fields.json").read_text("utf-8"))
-"""The fields of version 1 of each output. This file must not change."""
+"""The fields in version 1 of each output. This file must not change."""
 
 
 @pytest.mark.parametrize("name", PROMISED)
 def test_an_output_never_loses_a_field(name):
-    """In each output, no field of version 1 disappears, becomes optional, or changes its types or allowed words."""
+    """In each output, no version 1 field disappears, becomes optional, or changes its types or allowed values."""
     now = described(name)
     for promised in PROMISED[name]:
         assert any(_keeps(each, promised) for each in now if each["field"] == promised["field"]), promised
@@ -120,7 +123,7 @@ def test_a_document_is_valid_against_its_schema(arguments, answer):
 
 @pytest.mark.postgres
 def test_documents_of_database_commands_are_valid(answer, database_url, engine, tmp_path):
-    """The documents of settled, repeated, refused and rolled back callbacks are valid against their schemas."""
+    """The documents about settled, repeated, refused and rolled-back callbacks are valid against their schemas."""
     data = json.loads(json.loads(SAMPLE.request.body)["data"])
     keys = {"ZALOPAY_APP_ID": "2554", "ZALOPAY_KEY2": SAMPLE.credentials["key2"][0].reveal()}
     file = tmp_path / "callback.json"
@@ -134,7 +137,7 @@ def test_documents_of_database_commands_are_valid(answer, database_url, engine, 
 
 
 def test_payctl_schema_prints_the_schema_without_the_envelope(invoke):
-    """`payctl schema` prints a schema without the usual document around it, so a validator can read the output."""
+    """`payctl schema` prints a bare schema, without the usual document around it, so a validator can read it."""
     printed = json.loads(invoke("schema", "verify-signature").stdout)
     assert printed == schema.load("payctl.verify-signature/1")
 
@@ -195,7 +198,7 @@ ELSEWHERE = {
     "cdc mark": "cdc/test_refusals.py",
     "cdc cut-back": "cdc/test_refusals.py",
 }
-"""Commands that need Apache Kafka or run until a signal, and the test file that checks their documents."""
+"""Commands that need Apache Kafka or run until a signal, each with the test file that checks its document."""
 LISTS = {
     name
     for name in RUNS
@@ -205,7 +208,7 @@ LISTS = {
 
 @pytest.fixture
 def busy(engine, database_url, mock_kafka, answer):
-    """Yield an environment with data for every command, and the ids of its rows."""
+    """Yield an environment with data for every command, and the ids of the inserted rows."""
     with engine.begin() as connection:
         for order in (ORDER, f"{ORDER}B"):
             reference = {"order_code": order, "reference": order}
@@ -227,7 +230,7 @@ def busy(engine, database_url, mock_kafka, answer):
 @pytest.mark.postgres
 @pytest.mark.parametrize("command", RUNS)
 def test_a_real_run_of_every_command_prints_a_valid_document(command, busy, answer, content):
-    """Every command prints a valid document, and a command that only reads leaves the database unchanged."""
+    """Every command prints a valid document. A command that only reads leaves the database unchanged."""
     environment, names = busy
     before = content()
     for arguments in RUNS[command]:
@@ -240,14 +243,14 @@ def test_a_real_run_of_every_command_prints_a_valid_document(command, busy, answ
 
 @pytest.mark.parametrize("command", ELSEWHERE)
 def test_documents_of_other_commands_are_checked_in_their_own_files(command):
-    """Each test file in ELSEWHERE names its command and validates a document."""
+    """Each test file in ELSEWHERE names its command and validates the command's document."""
     text = (Path(__file__).parents[2] / ELSEWHERE[command]).read_text("utf-8")
     assert command.split()[-1] in text
     assert re.search(r"\b(check|validate)\(", text)
 
 
 def test_every_command_has_a_test_of_its_document():
-    """Every command is in one of this file's tables, and no command is in both."""
+    """Every command is in exactly one of this file's tables."""
     assert not set(RUNS) & set(ELSEWHERE)
     assert set(RUNS) | set(ELSEWHERE) == {entry.name for entry in registry.COMMANDS}
 

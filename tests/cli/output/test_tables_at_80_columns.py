@@ -1,4 +1,4 @@
-"""Test that tables fit a terminal of 80 columns and fold no word."""
+"""Test that tables fit a terminal of 80 columns and that no word in them is folded."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def eighty(monkeypatch):
 
 
 def lines_of(blocks):
-    """Return the lines that the terminal shows for these blocks."""
+    """Return the lines that the terminal shows for the given blocks."""
     return as_text(Result("payctl.test/1", human=blocks), TERMINAL).splitlines()
 
 
 def holds(lines, *cells):
-    """Assert that no line is too long, and that each word of the cells is complete in one line."""
+    """Assert that no line is too long, and that each word of each cell is complete on one line."""
     assert max(map(len, lines)) <= 80
     for word in " ".join(cells).split():
         assert any(word in line.split() for line in lines), (word, lines)
@@ -51,12 +51,12 @@ words = st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=1,
 @settings(max_examples=100, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(rows=st.lists(st.tuples(*[st.lists(words, min_size=1, max_size=9).map(" ".join)] * 4), min_size=1, max_size=4))
 def test_a_table_whose_words_fit_folds_none_of_them(rows):
-    """If the longest words of four columns fit the terminal, the table folds its cells only at spaces."""
+    """If the longest words of a table's four columns fit the terminal, cells are folded only at spaces."""
     holds(lines_of([Table(("a", "b", "c", "d"), tuple(rows))]), *(cell for row in rows for cell in row))
 
 
 def finding(code, says, detail="", verdict=None, amount=1_250_000):
-    """Return a gateway's response about a payment, as a StatusFinding."""
+    """Return a gateway's response about a payment as a StatusFinding."""
     payment = Unsettled("p" + code, code, amount, "zalopay", "r", "PENDING", NOW - timedelta(hours=1))
     return StatusFinding(payment, says, detail, verdict=verdict)
 
@@ -99,7 +99,7 @@ def test_the_outcome_of_reconcile_payments_folds_no_word():
 
 
 def run_of(command="replay"):
-    """Return a finished run that an operator had resumed."""
+    """Return a finished run that an operator resumed."""
     who = Actor("operator", "bastion.internal.example", "Linh")
     act = RunAct("resumed", NOW, who, "payctl_operator", "the brokers came back after the upgrade of the cluster")
     counts = {"requeued": 1}
@@ -107,7 +107,7 @@ def run_of(command="replay"):
 
 
 def test_the_rows_of_runs_show_fold_no_word():
-    """At 80 columns, `runs show` folds no word, and shows short ids and whole names of operators."""
+    """At 80 columns, `runs show` folds no word, and shows short ids and operators' full names."""
     before = {"published": True, "published_at": "2026-11-23T10:00:00.123", "retry_count": 5, "last_error": "x"}
     after = {"published": False, "published_at": None, "retry_count": 0, "last_error": "x"}
     items = [
@@ -131,7 +131,7 @@ def test_the_rows_of_runs_show_fold_no_word():
 
 
 def test_runs_show_without_brief_has_whole_ids():
-    """With --wide and in a pipe, `runs show` prints whole ids."""
+    """With --wide or in a pipe, `runs show` prints complete ids."""
     item = RunItem(str(UUID(int=2**127)), "requeued", None, None, None, NOW, (0, 0))
     result = shown(run_of(), [item], None, remaining=0, more=False)
     assert str(UUID(int=2**127)) in as_text(result, TERMINAL)

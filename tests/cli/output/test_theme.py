@@ -1,4 +1,4 @@
-"""Test that payctl uses only the theme: terminal colours that are readable on light and dark backgrounds."""
+"""Test that payctl uses only its theme, whose colours are readable on light and dark backgrounds."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ Other colours are unreadable on some backgrounds.
 
 
 def test_a_style_looks_the_same_with_and_without_rich():
-    """Each style has the same look in payctl's own codes and in Rich."""
+    """Each style looks the same in payctl's own codes and in Rich."""
     codes = {"green": "32", "red": "31", "yellow": "33", "cyan": "36", "bold": "1", "dim": "2"}
     assert {style: codes[RICH[style]] for style in Style} == dict(ANSI)
 
 
 def test_bars_and_tables_use_only_the_theme():
-    """Rich's bars and tables use only the colours of the theme."""
+    """Rich's progress bars and tables use only the theme's colours."""
     used = {
         str(style) for name, style in rich_theme().styles.items() if name.startswith(("bar.", "status.", "table.h"))
     }
@@ -37,7 +37,7 @@ def test_bars_and_tables_use_only_the_theme():
 
 @pytest.fixture
 def world(engine, database_url):
-    """Insert events for every colour. Return the environment."""
+    """Insert events for every colour. Return the environment for payctl."""
     with engine.begin() as connection:
         insert_events(connection, 3, state="published", age=timedelta(days=8))
         insert_events(connection, 4, state="dead", last_error="x")
@@ -48,7 +48,7 @@ def world(engine, database_url):
 
 @pytest.mark.parametrize("command", SCREENS)
 def test_a_screen_uses_only_allowed_colours(command, world, terminal):
-    """Each screen uses only the colours of the theme."""
+    """Each command uses only the theme's colours on a terminal."""
     with terminal(*command.split(), columns=120, **world) as it:
         if " -w" in command:
             it.wait_for("/s")
@@ -62,7 +62,7 @@ def test_a_screen_uses_only_allowed_colours(command, world, terminal):
 @pytest.mark.parametrize("name", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
 @pytest.mark.parametrize("command", ["stats", "doctor", *BARS])
 def test_no_color_and_a_dumb_terminal_get_no_colour(command, name, world, terminal):
-    """NO_COLOR and TERM=dumb turn off every colour, even in progress bars."""
+    """NO_COLOR and TERM=dumb turn off all colours, even in progress bars."""
     with terminal(*command.split(), **world, **name) as it:
         it.finish()
         codes = {code for found in re.findall(rb"\x1b\[([0-9;]*)m", it.sent) for code in found.decode().split(";")}

@@ -1,4 +1,4 @@
-"""Test every step of the confirmation. The repair of half-marked rows is the example."""
+"""Test every step of the confirmation, with the repair of half-marked rows as an example."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PLAN = f'{ROWS} events  with "publishedAt" but'
 
 @pytest.fixture
 def half_marked(engine, database_url, tmp_path):
-    """Insert 12 half-marked rows, and write profiles with every kind of guard. Return the environment."""
+    """Insert 12 half-marked rows, and write profiles with every kind of guard. Return the environment for payctl."""
     with engine.begin() as connection:
         insert_events(connection, ROWS, state="sent_unmarked")
     file = tmp_path / "config.toml"
@@ -57,7 +57,7 @@ def left(engine):
 
 @pytest.fixture
 def on_terminal(payctl_command):
-    """Return a function that runs payctl on a terminal and answers its questions. The stdout of payctl is a pipe."""
+    """Return a function that runs payctl on a terminal and answers its questions. payctl's stdout is a pipe."""
 
     def run(*arguments, answers=(), **environment):
         ours, theirs = pty.openpty()
@@ -75,7 +75,7 @@ def on_terminal(payctl_command):
 
 
 def _converse(terminal, answers):
-    """Answer each question on the terminal, and return all output. The answer None ends the input."""
+    """Answer each question on the terminal, and return all output. If an answer is None, close the input."""
     said, asked, deadline = "", 0, time.monotonic() + 30
     while time.monotonic() < deadline:
         try:
@@ -105,7 +105,7 @@ def test_a_yes_on_a_terminal_confirms_the_change(answer, half_marked, on_termina
 
 @pytest.mark.parametrize("answer", ["", "n", "prod", "yess", None])
 def test_any_answer_but_yes_cancels_the_change(answer, half_marked, on_terminal, left):
-    """Without yes as the answer, payctl changes nothing and exits with 7. An empty answer means no."""
+    """If the answer is not yes, payctl changes nothing and exits with 7. An empty answer means no."""
     code, stdout, talk = on_terminal(*REPAIR, answers=[answer], **half_marked)
     assert (code, stdout, left()) == (7, "", ROWS)
     assert "error[GUARD]" in talk
@@ -121,7 +121,7 @@ def test_any_answer_but_yes_cancels_the_change(answer, half_marked, on_terminal,
     ],
 )
 def test_a_protected_profile_needs_reason_yes_and_name(options, answers, half_marked, on_terminal, left):
-    """For a protected profile, payctl asks for the confirmation or the profile's name if it is missing."""
+    """For a protected profile, payctl asks for each missing part: the confirmation or the profile's name."""
     code, _, talk = on_terminal(*REPAIR, "-p", "prod", *options, answers=answers, **half_marked)
     assert (code, left()) == (0, 0), talk
 
@@ -137,14 +137,14 @@ def test_a_protected_profile_needs_reason_yes_and_name(options, answers, half_ma
     ],
 )
 def test_a_protected_profile_refuses_an_incomplete_confirmation(options, answers, half_marked, on_terminal, left):
-    """A protected profile refuses a change without a reason, without a yes, or with another profile's name."""
+    """For a protected profile, payctl refuses a change without a reason or a yes, or with another profile's name."""
     code, _, talk = on_terminal(*REPAIR, "-p", "prod", *options, answers=answers, **half_marked)
     assert (code, left()) == (7, ROWS), talk
 
 
 @pytest.mark.parametrize("more", [["--no-input"], ["-o", "json"], ["-o", "ndjson"], ["-o", "csv"]])
 def test_no_question_is_asked_with_no_input_or_a_machine_format(more, half_marked, on_terminal, left):
-    """With --no-input or a machine format, payctl asks no question, prints the plan and exits with 7."""
+    """With --no-input or a machine-readable format, payctl asks no question, prints the plan and exits with 7."""
     code, _, talk = on_terminal(*REPAIR, *more, **half_marked)
     assert (code, left()) == (7, ROWS)
     assert 'with "publishedAt" but' in talk
@@ -153,7 +153,7 @@ def test_no_question_is_asked_with_no_input_or_a_machine_format(more, half_marke
 
 @pytest.mark.parametrize("form", ["table", "json"])
 def test_a_change_without_a_terminal_prints_its_plan_and_exits_with_7(form, half_marked, invoke, left):
-    """Without a terminal and --yes, payctl prints the plan on stderr, names the missing option and exits with 7."""
+    """Without a terminal or --yes, payctl prints the plan to stderr, names the missing option and exits with 7."""
     result = invoke(*REPAIR, "-o", form, **half_marked)
     assert (result.exit_code, left()) == (7, ROWS)
     assert PLAN in result.stderr
@@ -180,14 +180,14 @@ def test_yes_needs_no_terminal(half_marked, answer, left):
     ],
 )
 def test_the_hint_for_a_protected_profile_has_every_missing_option(options, words, half_marked, answer, left):
-    """The hint for a protected profile lists all missing options."""
+    """If options are missing for a protected profile, the hint lists all of them."""
     document = answer(*REPAIR, "-p", "prod", *options, **half_marked)
     assert (document["exit_code"], left()) == (7, ROWS)
     assert words in document["error"]["hint"]
 
 
 def test_a_protected_profile_accepts_reason_yes_and_confirm(half_marked, answer, left):
-    """With --reason, --yes and --confirm, a protected profile accepts a change without a terminal."""
+    """For a protected profile, --reason, --yes and --confirm allow a change without a terminal."""
     given = ["--yes", "--reason", "why", "--confirm", "prod"]
     assert answer(*REPAIR, "-p", "prod", *given, **half_marked)["exit_code"] == 0
     assert left() == 0
@@ -203,7 +203,7 @@ def test_a_protected_profile_accepts_reason_yes_and_confirm(half_marked, answer,
     ],
 )
 def test_a_change_over_the_limit_is_refused(options, code, half_marked, answer, left):
-    """--yes does not override the limit of --max-affected or of the profile. The hint has the needed number."""
+    """--yes does not override the limit of --max-affected or of the profile. The hint says which number to allow."""
     document = answer(*REPAIR, "--yes", *options, **half_marked)
     assert (document["exit_code"], left()) == (code, ROWS if code else 0)
     if code:
@@ -212,13 +212,13 @@ def test_a_change_over_the_limit_is_refused(options, code, half_marked, answer, 
 
 @pytest.mark.parametrize("arguments", [[*REPAIR, "-n"], ["doctor", "--only", "columns"], ["db", "upgrade", "-n"]])
 def test_a_read_only_profile_allows_reading_and_dry_runs(arguments, half_marked, answer):
-    """A read-only profile allows dry runs and commands that only read."""
+    """A profile with the read_only guard allows dry runs and commands that only read."""
     assert answer(*arguments, "-p", "archive", **half_marked)["exit_code"] == 0
 
 
 @pytest.mark.parametrize("arguments", [["publish-outbox"], ["db", "upgrade"]], ids=" ".join)
 def test_a_routine_command_on_a_protected_profile_needs_reason_and_name(arguments, half_marked, answer):
-    """A routine command on a protected profile asks no question, but requires --reason and --confirm."""
+    """For a protected profile, a routine command asks no question but requires --reason and --confirm."""
     environment = {**half_marked, "KAFKA_BROKERS": "127.0.0.1:1"}
     refused = answer(*arguments, "-p", "prod", **environment)
     assert refused["exit_code"] == 7
@@ -228,7 +228,7 @@ def test_a_routine_command_on_a_protected_profile_needs_reason_and_name(argument
 
 
 def test_a_change_of_no_rows_needs_no_confirmation(database_url, answer):
-    """If no row would change, payctl asks no question and records no run."""
+    """If a command would change no rows, payctl asks no question and records no run."""
     document = answer(*REPAIR, DATABASE_URL=database_url)
     assert (document["exit_code"], document["run_id"], document["counts"]["matched"]) == (0, None, 0)
 
@@ -249,9 +249,9 @@ OF_OTHERS = {
 
 @pytest.fixture
 def reached_by_another_name(half_marked, database_url, tmp_path):
-    """Return ``world(guard)``, which configures a profile ``other`` with that guard.
+    """Return a function that configures a profile named ``other`` with the given guard.
 
-    The profile has the test's database in another spelling.
+    The profile's URL has another spelling of the test's database.
     """
 
     def world(guard):
@@ -268,7 +268,7 @@ def reached_by_another_name(half_marked, database_url, tmp_path):
 @pytest.mark.parametrize("named", [[], ["-p", "dev"]], ids=["unnamed", "named otherwise"])
 @pytest.mark.parametrize("guard", OF_OTHERS)
 def test_a_guard_applies_to_its_database_under_any_profile(guard, named, reached_by_another_name, answer, left):
-    """A guard applies to its database with any profile, and the message names the guard's profile."""
+    """A guard applies to its database whichever profile is used. The error names the profile that has the guard."""
     text_of_guard, given, words = OF_OTHERS[guard]
     document = answer(*REPAIR, *given, *named, **reached_by_another_name(text_of_guard))
     assert (document["exit_code"], left()) == (7, ROWS)
@@ -297,7 +297,7 @@ def test_guards_of_the_default_configuration_file_always_apply(reached_by_anothe
 
 @pytest.mark.parametrize("named", ["reader", "desk"])
 def test_the_stricter_guard_of_two_profiles_of_one_database_applies(named, half_marked, answer, left, tmp_path):
-    """If one of two profiles with the same database is read-only, no command can change the database."""
+    """If two profiles have the same database and one of them is read-only, no command can change the database."""
     file, database_url = tmp_path / "both.toml", half_marked["DATABASE_URL"]
     both = "".join(f'[profiles.{name}]\nDATABASE_URL = "{database_url}"\n' for name in ("desk", "reader"))
     file.write_text(f"{both}[profiles.reader.guard]\nread_only = true\n", "utf-8")
@@ -308,7 +308,7 @@ def test_the_stricter_guard_of_two_profiles_of_one_database_applies(named, half_
 
 
 def test_a_configured_limit_overrides_another_profile_s_default(half_marked, answer, left, tmp_path):
-    """If one profile sets a limit, the default limit of another profile with the same database does not apply."""
+    """If two profiles have the same database and one sets a limit, the other's default limit does not apply."""
     file, database_url = tmp_path / "both.toml", half_marked["DATABASE_URL"]
     both = "".join(f'[profiles.{name}]\nDATABASE_URL = "{database_url}"\n' for name in ("desk", "batch"))
     file.write_text(f"{both}[profiles.batch.guard]\nmax_affected = 2500\n", "utf-8")
@@ -330,7 +330,7 @@ SPELLINGS = (
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_a_guard_recognises_every_spelling_of_its_server(spelling, half_marked, postgres, answer, left, tmp_path):
-    """A guard recognises its server by localhost, a loopback address, a socket or a list of hosts."""
+    """A guard recognises its server by localhost, by a loopback address, by a socket, or in a list of hosts."""
     name = half_marked["DATABASE_URL"].rpartition("/")[2]
     other = f"postgresql://u:p@{spelling.format(port=postgres.port, name=name)}"
     guard = "[profiles.other.guard]\nread_only = true\n"
@@ -341,7 +341,7 @@ def test_a_guard_recognises_every_spelling_of_its_server(spelling, half_marked, 
 
 
 def test_libpq_variables_cannot_bypass_a_guard(half_marked, answer, left, tmp_path, postgres):
-    """A libpq variable cannot bypass a guard, because payctl connects to the server in DATABASE_URL."""
+    """A libpq variable cannot bypass a guard, because payctl always connects to the server in DATABASE_URL."""
     innocent = half_marked["DATABASE_URL"].replace(f"127.0.0.1:{postgres.port}", "127.0.0.1:1")
     guarded = (
         f'[profiles.prod]\nDATABASE_URL = "{half_marked["DATABASE_URL"]}"\n[profiles.prod.guard]\nread_only = true\n'
@@ -354,7 +354,7 @@ def test_libpq_variables_cannot_bypass_a_guard(half_marked, answer, left, tmp_pa
 
 @pytest.mark.parametrize(("right", "code"), [(True, 7), (False, 0)])
 def test_a_server_is_recognised_by_its_system_identifier(right, code, half_marked, engine, answer, left, tmp_path):
-    """A guard with the server's system identifier protects the server under any address."""
+    """A guard with the server's system identifier protects this server at any address."""
     with engine.connect() as connection:
         number = connection.exec_driver_sql("SELECT system_identifier FROM pg_control_system()").scalar_one()
     name = half_marked["DATABASE_URL"].rpartition("/")[2]
@@ -366,7 +366,7 @@ def test_a_server_is_recognised_by_its_system_identifier(right, code, half_marke
 
 
 def test_a_server_without_a_readable_identifier_gets_the_stricter_guard(tmp_path):
-    """If the role cannot read the server's identifier, the database's name decides whether a guard applies."""
+    """If the role cannot read the server's identifier, a guard applies to every database with the same name."""
     file = tmp_path / "config.toml"
     file.write_text(
         '[profiles.prod]\nDATABASE_URL = "postgresql://u:p@prod-db.example/payments"\n'
@@ -383,7 +383,7 @@ def test_a_server_without_a_readable_identifier_gets_the_stricter_guard(tmp_path
 
 
 def test_config_show_names_the_profile_of_a_guard(reached_by_another_name, answer):
-    """`payctl config show` names the profile whose guard applies because of the same database."""
+    """If another profile has the same database, `payctl config show` names it as the source of a guard."""
     document = answer("config", "show", **reached_by_another_name("protected = true"))
     shown = {item["name"]: (item["value"], item["origin"]) for item in document["items"]}
     assert shown["guard.protected"] == ("true", "profile other, which has the same database")
@@ -400,7 +400,7 @@ def test_config_show_names_the_profile_of_a_guard(reached_by_another_name, answe
     ],
 )
 def test_a_warning_says_that_the_environment_overrides_a_profile(environment, said, invoke, tmp_path):
-    """`payctl` warns if the environment names another database or other brokers than the profile."""
+    """`payctl` warns if the database or the brokers in the environment differ from those in the profile."""
     file = tmp_path / "config.toml"
     file.write_text(SHARED, "utf-8")
     result = invoke("config", "path", "-p", "dev", "--config", str(file), **environment)
@@ -414,7 +414,7 @@ def test_a_warning_says_that_the_environment_overrides_a_profile(environment, sa
 
 @pytest.mark.parametrize("named", [[], ["-p", "dev"]])
 def test_confirm_with_another_profile_s_name_is_refused(named, half_marked, answer, left):
-    """If --confirm has another profile's name, payctl refuses the change."""
+    """If --confirm has the name of another profile, payctl refuses the change."""
     document = answer(*REPAIR, "--yes", *named, "--confirm", "prod", **half_marked)
     assert (document["exit_code"], left()) == (7, ROWS)
     assert answer("db", "upgrade", *named, "--confirm", "prod", **half_marked)["exit_code"] == 7

@@ -1,4 +1,4 @@
-"""Test that every command that writes exits with 7 and changes nothing if a guard forbids it."""
+"""Test that every writing command exits with 7 and changes nothing if a guard forbids the change."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ WRITING = {
     "cdc cut-back": [["cdc", "cut-back", "-y"]],
 }
 PLANNED_BESIDE_DEBEZIUM = {"cdc cut-over", "cdc cut-back"}
-"""Commands whose plan needs Kafka and logical decoding. tests/cdc runs them with a protected profile."""
+"""Commands whose plan needs Kafka and logical decoding. tests/cdc tests them with a protected profile."""
 
 
 def each(but=frozenset()):
-    """Return a mark that runs a test with each writing command, except those in ``but``."""
+    """Return a mark that runs a test once for each writing command, except those in ``but``."""
     cases = [(name, arguments) for name, every in WRITING.items() if name not in but for arguments in every]
     return pytest.mark.parametrize(("name", "arguments"), cases, ids=[" ".join(arguments) for _, arguments in cases])
 
@@ -78,7 +78,7 @@ def world(engine, database_url, tmp_path, answer):
 
 @each()
 def test_a_read_only_profile_refuses_every_writing_command(name, arguments, world, content, answer):
-    """On a read-only profile, every writing command exits with 7 and changes nothing, whatever its options are."""
+    """With a read-only profile, every writing command exits with 7 and changes nothing, whatever options it has."""
     before = content()
     document = answer(*_typed(arguments, world), "-p", "archive", *_accepted(name, "archive"), **world)
     assert (document["exit_code"], document["error"]["code"]) == (7, "GUARD"), document["error"]
@@ -90,7 +90,7 @@ def test_a_read_only_profile_refuses_every_writing_command(name, arguments, worl
 def test_a_protected_profile_refuses_every_writing_command_without_reason_and_name(
     name, arguments, world, content, answer
 ):
-    """On a protected profile, every writing command exits with 7 if --reason and --confirm are missing."""
+    """With a protected profile, every writing command exits with 7 if --reason and --confirm are missing."""
     before = content()
     document = answer(*_typed(arguments, world), "-p", "prod", **world)
     assert (document["exit_code"], document["error"]["code"]) == (7, "GUARD"), document["error"]
@@ -100,7 +100,7 @@ def test_a_protected_profile_refuses_every_writing_command_without_reason_and_na
 
 
 def test_every_writing_command_has_a_guard_test():
-    """Every writing command is in the table of this file."""
+    """Every writing command is in this file's table."""
     assert set(WRITING) == {entry.name for entry in registry.COMMANDS if entry.writes}
 
 

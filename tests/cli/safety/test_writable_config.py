@@ -22,7 +22,7 @@ UNSAFE = [(0o620, 0o700), (0o602, 0o700), (0o666, 0o755), (0o664, 0o755), (0o600
 
 @pytest.fixture
 def config(tmp_path):
-    """Return a function that writes the configuration file with these modes for file and directory."""
+    """Return a function that writes the configuration file and sets the modes of the file and its directory."""
     folder = tmp_path / "a b"
     folder.mkdir()
     file = folder / "config.toml"
@@ -38,7 +38,7 @@ def config(tmp_path):
 
 
 def show(answer, file, *arguments, **environment):
-    """Run a command that only reads. Return its exit code and its error."""
+    """Run a command that only reads. Return its exit code and error."""
     document = answer("config", "show", "--config", file, *arguments, **environment)
     return document["exit_code"], document["error"] or {}
 
@@ -51,7 +51,7 @@ def test_a_configuration_file_that_only_its_owner_can_write_is_read(answer, conf
 
 @pytest.mark.parametrize(("mode", "folder"), UNSAFE, ids=oct)
 def test_a_configuration_file_that_others_can_write_is_refused_for_a_protected_profile(answer, config, mode, folder):
-    """If other users can write the configuration file, payctl refuses its protected profiles, but no others."""
+    """If other users can write the configuration file, payctl refuses only its protected profiles."""
     file = config(mode, folder)
     code, error = show(answer, file, "-p", "prod")
     assert (code, "protected profile prod" in error["message"]) == (3, True)
@@ -61,7 +61,7 @@ def test_a_configuration_file_that_others_can_write_is_refused_for_a_protected_p
 
 
 def test_a_writable_configuration_file_is_refused_for_a_protected_database(answer, config):
-    """If other users can write the configuration file, a protected database is refused with any profile."""
+    """If other users can write the configuration file, payctl refuses any profile with a protected database."""
     url = "postgresql://u:p@localhost:1/shop"
     file = config(0o666)
     for arguments in ([], ["-p", "dev"]):
@@ -70,7 +70,7 @@ def test_a_writable_configuration_file_is_refused_for_a_protected_database(answe
 
 
 def test_the_mode_of_a_linked_configuration_file_decides(answer, config, tmp_path):
-    """For a link to a configuration file, the mode of the linked file decides."""
+    """If the configuration file is a link, payctl checks the mode of the linked file."""
     link = tmp_path / "link.toml"
     link.symlink_to(config(0o600))
     assert show(answer, str(link), "-p", "prod")[0] == 0
@@ -80,7 +80,7 @@ def test_the_mode_of_a_linked_configuration_file_decides(answer, config, tmp_pat
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_a_configuration_file_of_another_user_is_refused(answer, config):
-    """`payctl` refuses a configuration file of another user, because its owner can always write it."""
+    """`payctl` refuses a configuration file that another user owns, because the owner can always write it."""
     file = config(0o600)
     os.chown(file, 12345, -1)
     code, error = show(answer, file, "-p", "prod")

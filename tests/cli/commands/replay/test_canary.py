@@ -29,7 +29,10 @@ def publisher(started, database_url, mock_kafka):
 
 @pytest.fixture
 def on_terminal(database_url, payctl_command):
-    """Return a function that runs payctl with a terminal as stderr. It returns the document and the terminal's text."""
+    """Return a function that runs payctl with a terminal as stderr.
+
+    The function returns the document and the visible text.
+    """
 
     def run(*arguments):
         master, slave = pty.openpty()
@@ -53,7 +56,7 @@ def on_terminal(database_url, payctl_command):
 
 
 def test_a_terminal_shows_a_countdown_while_the_canary_waits(on_terminal):
-    """While the canary waits, a line shows the published events, the time left, and whether a publisher runs."""
+    """A replay that waits for its canary shows the published events, the time left, and if a publisher is running."""
     document, shown = on_terminal(*WAITING, "4s")
     assert (document["exit_code"], document["result"]["publisher_running"]) == (10, False)
     left = [int(each) for each in re.findall(r"canary: 0 of 2 published, (\d) s left", shown)]
@@ -64,7 +67,10 @@ def test_a_terminal_shows_a_countdown_while_the_canary_waits(on_terminal):
 
 
 def test_without_a_terminal_the_canary_writes_a_line_only_for_a_change(process, database_url):
-    """Without a terminal, a waiting canary writes a line and a log event only when its numbers change."""
+    """Without a terminal, a replay that waits for its canary reports its progress only when the numbers change.
+
+    Each report is one line and one log event.
+    """
     result = process(*WAITING, "2s", DATABASE_URL=database_url)
     assert result.returncode == 10
     said = [line for line in result.stderr.splitlines() if line.startswith("canary:") and "published," in line]
@@ -98,7 +104,7 @@ def test_a_waiting_canary_recognises_an_idle_publisher(database_url, publisher, 
 
 @pytest.mark.usefixtures("publisher")
 def test_a_replay_continues_after_its_canary_is_published(ask):
-    """After its canary is published, a replay requeues the rest, exits with 0, and reports the running publisher."""
+    """After the canary is published, a replay requeues the other events, and reports that a publisher is running."""
     document = ask(*WAITING, "30s")
     assert (document["exit_code"], document["counts"]["requeued"]) == (0, 3)
     assert document["result"]["publisher_running"] is True

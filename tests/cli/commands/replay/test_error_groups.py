@@ -15,7 +15,7 @@ pytestmark = pytest.mark.postgres
 
 @pytest.mark.usefixtures("dead")
 def test_an_error_group_leads_from_errors_to_replay(ask, engine):
-    """The replay command that `payctl errors` prints selects exactly the counted events."""
+    """The replay command that `payctl errors` prints for an error group selects exactly the counted events."""
     group = ask("errors", "--type", "PAYMENT_COMPLETED")["items"][0]
     assert (group["count"], group["pattern"]) == (3, "Connection timeout to #:#")
     document = ask(*group["replay"].split()[1:], "-y")
@@ -41,7 +41,7 @@ FAILED_ONCE = {"tried", "dead", "failed", "vnpay", "old"}
     ],
 )
 def test_the_advised_replay_selects_only_the_counted_events(ask, engine, selectors, expected, error):
-    """With the same selectors, `payctl errors` counts exactly the events that its replay command requeues."""
+    """With the same selectors, the replay command that `payctl errors` suggests requeues exactly the counted events."""
     names = {}
     with engine.begin() as connection:
         for name, what in (
@@ -70,7 +70,7 @@ def test_the_advised_replay_selects_only_the_counted_events(ask, engine, selecto
 
 
 def test_errors_advise_a_repair_before_a_replay_that_would_fail_again(ask, invoke, database_url, engine):
-    """For a message that is too large, `payctl errors` says to raise the topic's limit before the replay."""
+    """If a message is too large, `payctl errors` says to raise the topic's limit before the replay."""
     with engine.begin() as connection:
         insert_events(connection, 2, state="dead", last_error="MSG_SIZE_TOO_LARGE: Broker: Message size too large")
         insert_payments_of_events(connection)
@@ -99,9 +99,10 @@ def test_a_group_that_is_too_large_for_payctl_has_no_replay_command(invoke, data
     ids=["all, one blocks", "all, none blocks", "some"],
 )
 def test_errors_count_the_superseded_events_of_a_group(ask, invoke, database_url, engine, superseded, waits, shown):
-    """`payctl errors` counts the superseded events of a group.
+    """`payctl errors` counts the superseded events in a group.
 
-    If all events are superseded, it says whether they block other events, and suggests no replay.
+    If all events in the group are superseded, `payctl errors` says whether they block other events, and suggests no
+    replay.
     """
     with engine.begin() as connection:
         insert_events(connection, 2, state="dead", event_type="PAYMENT_FAILED", last_error="x")

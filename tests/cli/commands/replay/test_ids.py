@@ -15,7 +15,7 @@ pytestmark = pytest.mark.postgres
 
 
 def test_ids_come_from_a_list_s_ndjson(invoke, ask, database_url, dead, tmp_path):
-    """`payctl replay` reads ids from the ndjson of a list, or from a file."""
+    """`payctl replay` reads ids from the ndjson output of a list, or from a file."""
     listed = invoke(
         "list", "outbox", "--failed", "--type", "PAYMENT_COMPLETED", "-o", "ndjson", DATABASE_URL=database_url
     )
@@ -28,7 +28,7 @@ def test_ids_come_from_a_list_s_ndjson(invoke, ask, database_url, dead, tmp_path
 
 @pytest.mark.usefixtures("dead")
 def test_a_truncated_list_is_refused_as_input_of_a_replay(invoke, database_url, engine):
-    """`replay` exits with 2 for a truncated list, because the events that are not listed would be left out silently."""
+    """`replay` exits with 2 for a truncated list, because it would silently omit the events that are not listed."""
     select = ("list", "outbox", "--failed", "--type", "PAYMENT_COMPLETED", "-o", "ndjson")
     page = invoke(*select, "--limit", "2", DATABASE_URL=database_url).stdout
     refused = invoke("replay", "-", "-y", "-o", "json", stdin=page, DATABASE_URL=database_url)
@@ -42,7 +42,7 @@ def test_a_truncated_list_is_refused_as_input_of_a_replay(invoke, database_url, 
 
 
 def test_a_failed_list_is_refused_as_input_of_a_replay(ask, dead, tmp_path):
-    """`replay` exits with 2 for a list with an error in its summary, because a pipe hides the list's exit code."""
+    """`replay` exits with 2 for a list whose summary has an error, because a pipe hides the list's exit code."""
     lines = [{"type": "item", "id": dead[0]}, {"type": "summary", "truncated": False, "error": {"code": "CONFIG"}}]
     file = tmp_path / "ids"
     file.write_text("".join(f"{json.dumps(each)}\n" for each in lines))
@@ -58,24 +58,24 @@ def test_a_file_without_ids_is_refused(ask, tmp_path, content):
 
 
 class Recorder:
-    """A stand-in for an AWS client, which keeps the messages that payctl sends."""
+    """A stand-in for an AWS client that keeps the messages that payctl sends."""
 
     def __init__(self):
         self.bodies, self.texts = [], []
 
     def send_message_batch(self, *, QueueUrl, Entries):  # noqa: N803 - the names of boto3
-        """Keep the bodies of these messages."""
+        """Keep the body of each message."""
         del QueueUrl
         self.bodies += [entry["MessageBody"] for entry in Entries]
         return {}
 
     def publish(self, *, Message, **_):  # noqa: N803
-        """Keep the text of this message."""
+        """Keep the text of the message."""
         self.texts.append(Message)
 
 
 def bodies_of(ids):
-    """Return the messages that the publisher's function sends to the dead-event queue."""
+    """Return the messages about these events that the publisher's function sends to the dead-event queue."""
     client = Recorder()
     queue = DeadEventQueue("url", client=lambda _: client)
     queue.send([Pointer(each, "p", "PAYMENT_COMPLETED", 5, "MSG_SIZE_TOO_LARGE") for each in ids])
@@ -83,7 +83,7 @@ def bodies_of(ids):
 
 
 def alert_of(ids):
-    """Return the message that the publisher's function sends to the alert topic."""
+    """Return the message about these events that the publisher's function sends to the alert topic."""
     client = Recorder()
     topic = AlertTopic("arn", env="prod", client=lambda _: client)
     first = Pointer(ids[0], "p", "PAYMENT_COMPLETED", 5, "MSG_SIZE_TOO_LARGE")
@@ -124,7 +124,7 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("way", ["stdin", "file"])
 def test_a_replay_reads_ids_from_messages_of_the_dead_event_queue(invoke, database_url, dead, tmp_path, form, way):
-    """`replay` reads ids from messages of the dead-event queue, as AWS's tools and functions print them."""
+    """`replay` reads ids from messages in the dead-event queue, as printed by AWS's tools or payctl's functions."""
     content = FORMS[form](bodies_of(dead[:2]))
     file = tmp_path / "messages"
     file.write_text(content)
@@ -156,7 +156,7 @@ def test_an_alert_about_several_dead_events_is_refused(ask, dead, tmp_path):
     "content", ["[]", "[1]", '{"Messages": []}', '{"Messages": [{"Body": "hello"}]}', "[" * 20 + "]" * 20]
 )
 def test_messages_without_an_id_are_refused(ask, tmp_path, content):
-    """`replay` exits with 2 for a file of messages without an event's id."""
+    """`replay` exits with 2 for a file of messages that contain no event id."""
     file = tmp_path / "messages"
     file.write_text(content)
     assert ask("replay", "--from-file", str(file), "-y")["exit_code"] == 2
@@ -177,7 +177,7 @@ def test_an_event_with_an_unusual_id_can_be_replayed(invoke, engine, database_ur
 
 @pytest.mark.parametrize("line", ["two words", '{"id": " outer blanks "}'])
 def test_a_file_may_contain_an_id_with_a_space(ask, engine, tmp_path, line):
-    """A file may contain an id with a space, on a separate line or in the ndjson of a list."""
+    """`replay` accepts an id that contains a space, on its own line in a file or in the ndjson output of a list."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead")
         name = json.loads(line)["id"] if line[0] == "{" else line
@@ -189,7 +189,7 @@ def test_a_file_may_contain_an_id_with_a_space(ask, engine, tmp_path, line):
 
 @pytest.mark.parametrize("line", ["MOMO_SECRET_KEY=canary", "password = canary", "url=postgresql://:canary@h/d"])
 def test_a_line_with_a_secret_is_not_an_id(line, invoke, database_url, tmp_path):
-    """`replay` refuses a file of keys and does not show its content."""
+    """`replay` refuses a file that contains keys, and shows none of its content."""
     file = tmp_path / "keys"
     file.write_text(line, "utf-8")
     result = invoke("replay", "--from-file", str(file), "-n", "-vv", DATABASE_URL=database_url)

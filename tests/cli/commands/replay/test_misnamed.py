@@ -1,4 +1,4 @@
-"""Test replays of an order code or a payment id that an operator gave as an event's id."""
+"""Test replays for which an operator gave an order code or a payment id instead of an event id."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def orders(engine):
 def test_a_replay_of_an_order_code_as_event_id_advises_a_working_command(
     ask, invoke, database_url, orders, which, option, looks
 ):
-    """A replay of an order code or a payment id exits with 8 and suggests a command that replays the order's events."""
+    """If an order code or payment id is given as an event id, `replay` exits with 8 and suggests a working command."""
     name = orders("dead")[which]
     document = ask("replay", name, "-y", *looks)
     assert (document["exit_code"], document["result"]["meant"]) == (8, f"payctl replay {option} {name}")
@@ -44,14 +44,14 @@ def test_a_replay_of_an_order_code_as_event_id_advises_a_working_command(
 
 
 def test_for_an_order_without_a_dead_event_payctl_advises_show(ask, orders):
-    """If a replay of an order would find no event, `replay` suggests `payctl show` with the order code."""
+    """If an order has no event to replay, `replay` suggests `payctl show` with the order code."""
     name = orders("published")[0]
     document = ask("replay", name, "-y")
     assert (document["exit_code"], document["result"]["meant"]) == (8, f"payctl show {name}")
 
 
 def test_a_replay_of_an_event_id_and_an_order_code_requeues_the_event(invoke, database_url, orders):
-    """A replay of an event id and an order code requeues the event, exits with 6, and suggests the order's command."""
+    """Given an event id and an order code, `replay` requeues the event, exits with 6, and suggests a second command."""
     event, name = orders("dead")[2], orders("dead")[0]
     result = invoke("replay", event, name, "-y", DATABASE_URL=database_url)
     assert (result.exit_code, result.stdout[:19]) == (6, "!  1 event requeued")
@@ -60,7 +60,7 @@ def test_a_replay_of_an_event_id_and_an_order_code_requeues_the_event(invoke, da
 
 
 def test_a_replay_of_an_unknown_order_code_exits_with_8(ask, invoke, database_url):
-    """`replay` exits with 8 if no payment has the order code, and its first line has a cross."""
+    """If no payment has the given order code, `replay` exits with 8, and its first line has a cross."""
     assert ask("replay", "--order-code", "TB-TYPO", "-y")["exit_code"] == 8
     lines = invoke("replay", "--order-code", "TB-TYPO", "-y", DATABASE_URL=database_url).stdout.splitlines()
     assert lines[0] == "✘  nothing to replay: no payment has the order code  TB-TYPO"
@@ -68,7 +68,7 @@ def test_a_replay_of_an_unknown_order_code_exits_with_8(ask, invoke, database_ur
 
 @pytest.mark.usefixtures("orders")
 def test_a_replay_whose_selector_matches_no_event_exits_with_0(ask, invoke, database_url):
-    """If the selector matches no event, replay shows a tick and exits with 0."""
+    """If no event matches the selector, `replay` shows a tick and exits with 0."""
     assert ask("replay", "--failed", "-y")["exit_code"] == 0
     assert invoke("replay", "--failed", "-y", DATABASE_URL=database_url).stdout.startswith("✔  nothing to replay")
 
@@ -78,7 +78,7 @@ def test_a_replay_whose_selector_matches_no_event_exits_with_0(ask, invoke, data
     [("published", 7, "every named event is left out"), (None, 8, "no event has this id")],
 )
 def test_a_replay_that_leaves_out_every_named_event_shows_a_cross(invoke, database_url, orders, state, code, said):
-    """If every named event is left out, the first line of `replay` has a cross."""
+    """If `replay` leaves out every named event, its first line has a cross."""
     name = orders(state)[2] if state else "nobody"
     result = invoke("replay", name, "-y", DATABASE_URL=database_url)
     assert (result.exit_code, result.stdout.splitlines()[0]) == (code, f"✘  nothing to replay: {said}")

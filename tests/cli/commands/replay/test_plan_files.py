@@ -13,7 +13,7 @@ pytestmark = pytest.mark.postgres
 
 
 def test_a_plan_is_written_and_applied_later(ask, dead, engine, tmp_path):
-    """When a plan is applied, `replay` skips an event that has changed since the plan, and exits with 6."""
+    """When `replay` applies a stored plan, it skips an event that has changed since, and exits with 6."""
     plan = tmp_path / "plan"
     written = ask("replay", "--failed", "--plan-out", str(plan))
     assert (written["exit_code"], written["result"]["plan_file"], pending(engine)) == (0, str(plan), 0)
@@ -27,7 +27,7 @@ def test_a_plan_is_written_and_applied_later(ask, dead, engine, tmp_path):
 
 
 def test_applying_a_plan_warns_about_its_superseded_events(invoke, ask, database_url, dead, engine, tmp_path):
-    """When a plan is applied, the warning names the events that have been superseded since the plan."""
+    """When `replay` applies a stored plan, a warning names the events that were superseded after the plan was made."""
     with engine.begin() as connection:
         connection.exec_driver_sql(
             """UPDATE payments SET status = 'FAILED' WHERE id = (SELECT "aggregateId" FROM outbox WHERE id = %(id)s)""",
@@ -45,7 +45,7 @@ def test_applying_a_plan_warns_about_its_superseded_events(invoke, ask, database
 
 @pytest.mark.usefixtures("dead")
 def test_the_command_that_applies_a_plan_can_be_pasted(invoke, database_url, tmp_path):
-    """The command that applies a plan quotes the file name for the shell."""
+    """The suggested command for applying a plan quotes the file name for the shell."""
     plan = tmp_path / "tonight's plan"
     shown = invoke("replay", "--failed", "--plan-out", str(plan), DATABASE_URL=database_url).stdout
     assert shlex.split(shown[shown.index("payctl replay --plan") :]) == ["payctl", "replay", "--plan", str(plan)]
@@ -56,14 +56,14 @@ def test_the_command_that_applies_a_plan_can_be_pasted(invoke, database_url, tmp
     ["", "hello", "{}", "[1]\n[2]", '{"schema": "payctl.replay-plan/1"}', "\x00", '{"events": ', "null"],
 )
 def test_a_file_that_is_not_a_plan_is_refused(ask, tmp_path, content):
-    """A replay from a file that is not a plan exits with 2."""
+    """`replay` exits with 2 if the plan file does not contain a plan."""
     file = tmp_path / "plan"
     file.write_text(content)
     assert ask("replay", "--plan", str(file), "-y")["exit_code"] == 2
 
 
 FOREIGN = "an event of another plan"
-"""A placeholder for a line of another plan for the same database."""
+"""A placeholder for a line from another plan for the same database."""
 
 EDITS = {
     "the end of the last line is missing": ('"dead"]\n$', '"dead"'),
@@ -88,7 +88,7 @@ EDITS = {
 @pytest.mark.usefixtures("dead")
 @pytest.mark.parametrize(("pattern", "instead"), EDITS.values(), ids=EDITS.keys())
 def test_an_edited_plan_file_is_refused(ask, engine, tmp_path, pattern, instead):
-    """`replay` exits with 2 for an edited plan file, because the file differs from the plan that was reviewed."""
+    """`replay` exits with 2 if a plan file was edited, because its content is no longer what the operator reviewed."""
     plan, other = tmp_path / "plan", tmp_path / "other"
     assert ask("replay", "--failed", "--plan-out", str(plan))["counts"]["matched"] == 4
     ask("replay", "--failed", "--allow-superseded", "--plan-out", str(other))
@@ -105,7 +105,7 @@ def test_an_edited_plan_file_is_refused(ask, engine, tmp_path, pattern, instead)
 @pytest.mark.usefixtures("dead")
 @pytest.mark.parametrize("option", ["--failed", "--all", "--allow-published", "--allow-superseded"])
 def test_a_plan_file_cannot_be_combined_with_a_selector_or_permission(ask, engine, tmp_path, option):
-    """`replay` exits with 2 if --plan is combined with a selector or a permission, because the plan has its own."""
+    """`replay` exits with 2 if --plan is combined with a selector or permission, because the plan has its own."""
     plan = tmp_path / "plan"
     ask("replay", "--failed", "--plan-out", str(plan))
     refused = ask("replay", "--plan", str(plan), option, "-y")
@@ -115,7 +115,7 @@ def test_a_plan_file_cannot_be_combined_with_a_selector_or_permission(ask, engin
 
 @pytest.mark.usefixtures("dead")
 def test_a_plan_for_another_database_is_refused(ask, answer, tmp_path):
-    """`replay` refuses a plan if the settings name another database than the plan."""
+    """`replay` refuses a plan that was made for a different database than the one in the settings."""
     plan = tmp_path / "plan"
     ask("replay", "--failed", "--plan-out", str(plan))
     refused = answer("replay", "--plan", str(plan), "-y", DATABASE_URL="postgresql://u:p@127.0.0.1:1/elsewhere")

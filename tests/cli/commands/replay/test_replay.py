@@ -17,7 +17,7 @@ pytestmark = pytest.mark.postgres
 
 @pytest.mark.parametrize("arguments", [[], ["--limit", "5"], ["--allow-superseded"], ["-y", "--rate", "5/s"]])
 def test_a_replay_without_a_selector_lists_the_selectors(ask, arguments):
-    """Without a selector, `payctl replay` exits with 2. Only --all selects all events."""
+    """Without a selector, `payctl replay` exits with 2 and lists the selectors. Only --all selects all events."""
     document = ask("replay", *arguments)
     assert document["exit_code"] == 2
     assert "--failed" in document["error"]["hint"]
@@ -62,7 +62,7 @@ def test_a_dry_run_of_a_replay_changes_nothing(ask, dead, engine):
     ids=["some", "none", "superseded", "one of two", "all"],
 )
 def test_the_exit_code_of_a_replay_tells_if_named_events_were_left_out(ask, dead, which, code, requeued):
-    """`replay` exits with 8 if no named event exists, 7 if all are refused, and 6 if only some are left out."""
+    """`replay` exits with 8 if no named event exists, 7 if all named events are refused, and 6 if some are left out."""
     named = [each if isinstance(each, str) else dead[each] for each in which]
     document = ask("replay", *named, "-y")
     assert (document["exit_code"], document["counts"]["requeued"]) == (code, requeued)
@@ -79,7 +79,7 @@ def test_a_replay_of_published_events_needs_allow_published(ask, engine):
 
 
 def test_a_replay_of_a_named_published_event_needs_only_allow_published(ask, engine):
-    """`replay` of a named published event exits with 7, unless --allow-published is given."""
+    """`replay` exits with 7 for a published event that is given by its id, unless --allow-published is given."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="published")
         event = connection.exec_driver_sql("SELECT id FROM outbox").scalar_one()
@@ -90,7 +90,7 @@ def test_a_replay_of_a_named_published_event_needs_only_allow_published(ask, eng
 
 
 def test_a_payment_s_events_are_selected_by_its_id(ask, dead, engine):
-    """--aggregate selects the events of each named payment and no others."""
+    """--aggregate selects the events of each payment whose id is given, and no others."""
     with engine.begin() as connection:
         sql = 'SELECT "aggregateId" FROM outbox WHERE id = ANY(%(ids)s)'
         payments = list(connection.exec_driver_sql(sql, {"ids": dead[:2]}).scalars())
@@ -102,7 +102,7 @@ def test_a_payment_s_events_are_selected_by_its_id(ask, dead, engine):
 
 @pytest.mark.usefixtures("dead")
 def test_a_replay_plan_has_an_estimated_duration(invoke, ask, database_url):
-    """The estimated duration of a replay is the number of events divided by --rate, or nearly zero without --rate."""
+    """A replay's estimated duration is the number of events divided by --rate. Without --rate, it is nearly zero."""
     assert ask("replay", "--failed", "-n", "--rate", "1/s")["result"]["estimated_seconds"] == 3.0
     assert ask("replay", "--failed", "-n", "--rate", "1/m")["result"]["estimated_seconds"] == 180.0
     assert ask("replay", "--failed", "-n")["result"]["estimated_seconds"] < 0.01
@@ -113,7 +113,7 @@ def test_a_replay_plan_has_an_estimated_duration(invoke, ask, database_url):
 
 
 def test_a_replay_says_why_events_are_left_out(invoke, database_url, dead):
-    """The plan and the result give the reason for omitted events once, and name a command that shows them."""
+    """A replay's plan and result say once why events are left out, and name a command that shows these events."""
     planned = invoke("replay", "--failed", "-n", DATABASE_URL=database_url)
     assert f"{dead[3]}\tPAYMENT_FAILED\tsuperseded: the customer has paid since\n" in planned.stdout
     assert f"see why:  payctl show {dead[3]}\n" in planned.stdout
@@ -139,7 +139,7 @@ def test_a_replay_whose_events_are_all_left_out_exits_with_7(invoke, ask, databa
 
 @pytest.mark.parametrize("option", ["-n", "--dry-run"])
 def test_a_dry_run_of_a_replay_names_the_command_that_applies_it(invoke, database_url, dead, engine, option):
-    """After a dry run, `replay` suggests the typed command without -n."""
+    """After a dry run, `replay` suggests the same command without -n."""
     shown = invoke("replay", option, *dead[:2], "--reason", "it is back", DATABASE_URL=database_url).stdout
     expected = f"  payctl replay {' '.join(dead[:2])} --reason 'it is back'"
     assert shown.splitlines()[-2:] == ["dry run:  nothing was changed. To apply it:", expected]
@@ -160,13 +160,13 @@ def test_the_command_after_a_dry_run_satisfies_the_guard(invoke, database_url, d
 
 
 def test_a_dry_run_of_a_replay_from_stdin_names_no_command(invoke, database_url, dead):
-    """A dry run that reads stdin suggests no command, because the command could not be pasted."""
+    """After a dry run that reads ids from stdin, `replay` suggests no command, because pasting it would not work."""
     shown = invoke("replay", "-n", "-", stdin="\n".join(dead[:2]), DATABASE_URL=database_url).stdout
     assert shown.splitlines()[-1] == "dry run:  nothing was changed"
 
 
 def test_a_replay_stops_at_max_errors(ask, dead, engine):
-    """A replay counts locked rows as failures and stops at --max-errors."""
+    """A replay counts locked rows as errors and stops at --max-errors."""
     with engine.connect() as holder, holder.begin():
         holder.exec_driver_sql("SELECT id FROM outbox FOR UPDATE")
         document = ask("replay", "--failed", "-y", "--rate", "1/s", "--max-errors", "2")
@@ -176,7 +176,7 @@ def test_a_replay_stops_at_max_errors(ask, dead, engine):
 
 
 def test_a_replay_over_max_affected_is_refused(ask, dead, engine):
-    """A replay of more events than --max-affected exits with 7, and the hint has the needed number."""
+    """`replay` exits with 7 if it would change more events than --max-affected. The hint gives the number to allow."""
     document = ask("replay", "--failed", "-y", "--max-affected", "2")
     assert (document["exit_code"], "--max-affected 3" in document["error"]["hint"]) == (7, True)
     assert (pending(engine), len(dead)) == (0, 4)
@@ -184,7 +184,7 @@ def test_a_replay_over_max_affected_is_refused(ask, dead, engine):
 
 @pytest.mark.parametrize(("ending", "events"), [([], 3), (["--limit", "2"], 2), (["--allow-superseded"], 4)])
 def test_a_replay_over_max_affected_loads_no_row(ask, dead, ending, events):
-    """A replay of more events than --max-affected counts the events, but does not read them."""
+    """If a replay selects more events than --max-affected, it counts these events without loading their rows."""
     read = []
 
     def note(_connection, _cursor, statement, *_more):
@@ -200,7 +200,7 @@ def test_a_replay_over_max_affected_loads_no_row(ask, dead, ending, events):
 
 
 def test_a_replay_names_the_superseded_events_that_it_includes(invoke, ask, database_url, dead, engine):
-    """With --allow-superseded, the plan, the question and the document name the superseded events."""
+    """With --allow-superseded, the plan, the confirmation question and the document name the superseded events."""
     asked = invoke("replay", "--failed", "--allow-superseded", DATABASE_URL=database_url)
     assert asked.exit_code == 7
     assert "1 superseded event INCLUDED by --allow-superseded" in asked.stderr
@@ -238,5 +238,5 @@ def test_a_replay_names_the_superseded_events_that_it_includes(invoke, ask, data
     ids=" ".join,
 )
 def test_a_replay_with_contradicting_options_is_refused(ask, arguments):
-    """`replay` exits with 2 for contradicting or invalid options."""
+    """`replay` exits with 2 if options are invalid or contradict each other."""
     assert ask("replay", *arguments, "-y")["exit_code"] == 2

@@ -1,4 +1,4 @@
-"""Test ``payctl runs``: how runs are interrupted, resumed and cancelled, and who did so."""
+"""Test ``payctl runs``: interrupted, resumed and cancelled runs, and the names of the operators."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_signal_leaves_a_run_that_can_be_resumed(started, database_url, engine
 
 
 def test_an_interrupted_run_is_resumed(started, database_url, engine, ask):
-    """`runs resume` requeues the remaining events of an interrupted run, in the same record."""
+    """`runs resume` requeues the remaining events of an interrupted run and continues the run's existing record."""
     with engine.begin() as connection:
         insert_events(connection, 6, state="dead")
     process = started("replay", "--failed", "-y", "--rate", "3/s", "-o", "json", DATABASE_URL=database_url)
@@ -47,7 +47,7 @@ def test_an_interrupted_run_is_resumed(started, database_url, engine, ask):
 
 @pytest.mark.usefixtures("dead")
 def test_a_run_that_was_killed_is_interrupted_and_a_running_one_is_locked(started, invoke, database_url, engine, ask):
-    """`runs resume` exits with 9 for a running run, and resumes a run whose process was killed."""
+    """`runs resume` exits with 9 if the run is still running, and resumes a run whose process was killed."""
     arguments = ["replay", "--failed", "-y", "--canary", "2", "-o", "json"]
     process = started(*arguments, DATABASE_URL=database_url)
     wait_until(lambda: pending(engine) or None, what="the canary to be requeued", timeout=20)
@@ -73,7 +73,7 @@ def test_a_run_that_was_killed_is_interrupted_and_a_running_one_is_locked(starte
 
 @pytest.mark.usefixtures("dead")
 def test_runs_show_names_the_person_who_cancelled_a_run(invoke, ask, database_url):
-    """`payctl runs show` prints who cancelled a run, and the reason."""
+    """`payctl runs show` prints who cancelled a run and why."""
     run = ask("replay", "--failed", "-y", "--canary", "1", "--canary-timeout", "1ms")["run_id"]
     ask("runs", "cancel", run, "--reason", "the wrong ones", PAYCTL_ACTOR="Minh")
     (act,) = ask("runs", "show", run)["result"]["acts"]
@@ -86,7 +86,7 @@ def test_runs_show_names_the_person_who_cancelled_a_run(invoke, ask, database_ur
 
 @pytest.mark.usefixtures("dead")
 def test_ctrl_c_ends_a_replay_whose_canary_is_all_events(started, database_url, engine):
-    """After Ctrl-C during the wait for the canary, `replay` exits with 130."""
+    """If a user presses Ctrl-C while `replay` waits for its canary, `replay` exits with 130."""
     arguments = ["replay", "--failed", "-y", "--canary", "9", "-o", "json"]
     process = started(*arguments, DATABASE_URL=database_url)
     wait_until(lambda: pending(engine) or None, what="the canary to be requeued", timeout=20)
@@ -103,7 +103,7 @@ def test_an_unknown_run_exits_with_8_and_an_invalid_id_with_2(ask, verb, name, c
 
 
 def test_resuming_a_run_names_its_superseded_events(invoke, ask, database_url, dead, engine):
-    """If a run allows superseded events, the question of `runs resume` names them."""
+    """If a run allows superseded events, the confirmation question of `runs resume` names them."""
     stopped = ask("replay", "--failed", "--allow-superseded", "-y", "--canary", "1", "--canary-timeout", "1ms")
     assert (stopped["exit_code"], pending(engine)) == (10, 1)
     asked = invoke("runs", "resume", stopped["run_id"], DATABASE_URL=database_url)
@@ -113,7 +113,10 @@ def test_resuming_a_run_names_its_superseded_events(invoke, ask, database_url, d
 
 
 def test_a_resumed_run_keeps_its_approved_limit(ask, engine):
-    """`runs resume` needs no --max-affected if the run was approved over the limit. A given limit still applies."""
+    """`runs resume` needs no --max-affected if a higher limit was approved for the run.
+
+    An explicit --max-affected still applies.
+    """
     with engine.begin() as connection:
         insert_events(connection, 1003, state="dead")
     arguments = ["--failed", "-y", "--canary", "1", "--canary-timeout", "1ms"]

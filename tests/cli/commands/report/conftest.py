@@ -1,4 +1,4 @@
-"""The rows of a test night, in plain SQL: an outage, dead events, refused callbacks, and runs of operators."""
+"""Insert the rows for a test night in plain SQL: an outage, dead events, refused callbacks, and operators' runs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ RUN = """
 
 
 class Story:
-    """A writer of the rows of a test night that began at ``base`` (UTC). Each method inserts one row with a new id."""
+    """A writer of rows for a test night that starts at ``base`` (UTC). Each method inserts one row with a new id."""
 
     def __init__(self, connection, base):
         self.connection, self.base, self.number = connection, base, 0
@@ -101,13 +101,13 @@ class Story:
 
 
 def new_story(connection):
-    """Return the writer of a test night that began ten hours ago."""
+    """Return a writer for a test night that started ten hours ago."""
     return Story(connection, (datetime.now(UTC) - timedelta(hours=10)).replace(second=0, microsecond=0))
 
 
 @pytest.fixture
 def story(engine):
-    """Yield the writer of a test night that began ten hours ago. The test must commit."""
+    """Yield a writer for a test night that started ten hours ago. The test must commit."""
     with engine.connect() as connection:
         yield new_story(connection)
 

@@ -45,7 +45,7 @@ def test_the_report_fits_the_terminal_and_no_word_is_cut(shown, told, ask):
 
 
 def test_the_report_on_a_terminal_is_no_markdown(shown, told):
-    """On a terminal, the report begins with the verdict, has every section, and contains no Markdown."""
+    """On a terminal, the report starts with the verdict, has every section, and contains no Markdown syntax."""
     _, _, text = shown(*window(told))
     headings = ("Open now", "What happened when", "figure ", "Who did what")
     assert [text.index(f"\n{each}") for each in headings] == sorted(text.index(f"\n{each}") for each in headings)
@@ -56,7 +56,7 @@ def test_the_report_on_a_terminal_is_no_markdown(shown, told):
 
 
 def test_the_screen_names_overdue_payments_and_the_command_that_asks_the_gateways(shown, told):
-    """The report says how many payments are PENDING for too long, and suggests the command that asks the gateways."""
+    """The report counts overdue payments, and suggests a command that asks the gateways about them."""
     _, _, text = shown(*window(told))
     assert re.search(r"\nAsk the gateways\n  \d+ payments? of the window (is|are) PENDING for over 20 minutes", text)
     assert "\n    payctl reconcile payments -n\n" in text
@@ -64,14 +64,14 @@ def test_the_screen_names_overdue_payments_and_the_command_that_asks_the_gateway
 
 @pytest.mark.usefixtures("told")
 def test_the_screen_ends_with_the_commands_for_the_two_files(shown):
-    """The report ends with the commands that write it to a file, with the window as the user typed it."""
+    """The report ends with the commands that write it as Markdown and as HTML, with the window as the user typed it."""
     _, _, text = shown("--since", "11h")
     assert "\n  payctl report --since 11h > report.md\n" in text
     assert text.endswith("  payctl report --since 11h --html report.html")
 
 
 def test_the_screen_shows_texts_from_outside_as_they_are_and_no_secret(shown, told):
-    """The report escapes control characters of stored texts, and shows no account number."""
+    """On a terminal, the report escapes control characters in stored text, and shows no account number."""
     _, sent, text = shown(*window(told))
     assert ACCOUNT.split("=")[1] not in text
     assert b"\x1b[31m " not in sent
@@ -80,7 +80,7 @@ def test_the_screen_shows_texts_from_outside_as_they_are_and_no_secret(shown, to
 
 
 def test_what_was_not_counted_is_said_once(shown, told):
-    """On a terminal, each section says that it was not counted, and no warning repeats this."""
+    """On a terminal, each section that was not counted says so, and no warning repeats it."""
     since = told.since - timedelta(days=30)
     code, _, text = shown("--since", rfc3339(since))
     assert code == 0

@@ -1,4 +1,4 @@
-"""Test `payctl report --html`: the file, and the page in a real browser."""
+"""Test `payctl report --html`: the HTML file, and how a real browser shows it."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ from ticketbottle_payctl.formats import rfc3339
 
 NAMES = ("dead", "waiting", "rates", "lag", "refused", "runs")
 READS = pytest.mark.xdist_group("browser")
-"""The mark of the tests that read the shared page. They run in one worker with the browser tests."""
+"""A mark for tests that read the shared page. These tests run in the same worker as the browser tests."""
 WIDE, PHONE = {"width": 1200, "height": 900}, {"width": 390, "height": 800}
 
 
 class Elements(HTMLParser):
-    """A parser that collects the names of all elements and attributes in a page."""
+    """A parser that collects the names of all elements and attributes on a page."""
 
     def __init__(self):
         super().__init__()
         self.tags, self.attributes = set(), set()
 
     def handle_starttag(self, tag, attrs):
-        """Add an element's name and its attributes' names."""
+        """Record the names of an element and of its attributes."""
         self.tags.add(tag)
         self.attributes.update(name for name, _ in attrs)
 
 
 @pytest.fixture(scope="module")
 def night_report(postgres, clones, template_database, payctl_command, tmp_path_factory):
-    """Return the page and the document of the test night's report, which are made once."""
+    """Return the page and document of the report on the test night. The report is made only once."""
     name = clones.create(template_database, prefix="night")
     engine = engine_of(postgres.url(name))
     with engine.begin() as connection:
@@ -62,13 +62,13 @@ def night_report(postgres, clones, template_database, payctl_command, tmp_path_f
 
 @pytest.fixture(scope="module")
 def written(night_report):
-    """Return the file with the page of the test night."""
+    """Return the HTML file with the report on the test night."""
     return night_report.path
 
 
 @READS
 def test_the_page_is_one_private_file_that_loads_nothing(written):
-    """Only the owner can read the page. The page has no script, link or style attribute."""
+    """Only the owner can read the HTML file. It contains no script, link or style attribute."""
     text = written.read_text("utf-8")
     assert stat.S_IMODE(written.stat().st_mode) == 0o600
     assert "default-src 'none'; style-src 'sha256-" in text
@@ -88,7 +88,7 @@ def test_the_page_is_one_private_file_that_loads_nothing(written):
 
 @READS
 def test_html_in_an_error_text_is_shown_as_text(written):
-    """The page shows HTML in an error text as plain text, and shows no account number."""
+    """The HTML report shows HTML in a stored error as plain text, and shows no account number."""
     text = written.read_text("utf-8")
     assert HOSTILE[:40] in unescape(text)
     assert "<script" not in text
@@ -98,7 +98,7 @@ def test_html_in_an_error_text_is_shown_as_text(written):
 
 
 def test_markup_that_reaches_the_page_is_shown_as_text():
-    """The page shows tags, links, images and entities as text, even if they reach its Markdown."""
+    """The HTML report shows tags, links, images and entities in its Markdown source as plain text."""
     hostile = (
         "<script>x</script> [a](https://x.invalid) ![b](https://x.invalid/i) <https://x.invalid> &lt;b&gt; x.invalid"
     )
@@ -111,7 +111,7 @@ def test_markup_that_reaches_the_page_is_shown_as_text():
 
 @READS
 def test_each_plot_has_a_description(written):
-    """The page has each plot twice, for wide screens and for phones, as an image with a description."""
+    """The HTML report has two images of each plot, for wide screens and for phones, each with a description."""
     text = written.read_text("utf-8")
     labels = re.findall(r'<svg role="img" aria-label="([^"]+)"', text)
     assert len(labels) == 2 * len(NAMES)
@@ -120,7 +120,7 @@ def test_each_plot_has_a_description(written):
 
 
 def test_stdout_has_the_verdict_and_the_file(told, ask, tmp_path):
-    """The JSON document names the page's file, and the page's heading is the verdict."""
+    """With --html, the JSON document of `report` names the file, and the page's heading is the document's verdict."""
     path = tmp_path / "report.html"
     result = ask("report", "--since", rfc3339(told.since), "--html", str(path))["result"]
     assert result["html"] == str(path)
@@ -129,7 +129,7 @@ def test_stdout_has_the_verdict_and_the_file(told, ask, tmp_path):
 
 
 def files(place):
-    """Return each path that --html refuses, with a part of the error, and whether --force helps."""
+    """Return each path that --html refuses, with part of the error message, and whether --force helps."""
     other = place / "other.txt"
     other.write_text("kept", "utf-8")
     taken, link, folder, dangling = (
@@ -155,7 +155,7 @@ def files(place):
 )
 @pytest.mark.parametrize("force", [False, True], ids=["plain", "force"])
 def test_no_file_is_overwritten_and_no_link_is_followed(name, force, invoke, database_url, tmp_path):
-    """--html never follows a link. It replaces an existing file only with --force, and the new file has mode 0600."""
+    """`report --html` follows no link and replaces an existing file only with --force. The new file has mode 0600."""
     said, helps = files(tmp_path)[name]
     target = tmp_path / name
     options = ["--html", str(target), *(["--force"] if force else [])]
@@ -175,7 +175,7 @@ def test_no_file_is_overwritten_and_no_link_is_followed(name, force, invoke, dat
 
 @pytest.mark.parametrize("library", ["vl_convert", "markdown_it"])
 def test_without_the_extra_the_error_says_what_to_install(library, monkeypatch, invoke, tmp_path):
-    """Without the libraries of the extra, --html exits with 3 and says what to install."""
+    """Without the libraries for HTML reports, `report --html` exits with 3 and says what to install."""
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(ConfigError, match=r"pip install 'payctl\[report\]'"):
         page.require_libraries()
@@ -195,7 +195,7 @@ def test_the_libraries_are_loaded_only_for_a_page():
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["1200 px", "phone"])
 def test_a_browser_shows_every_plot_and_requests_nothing_else(written, browser, scheme, size):
-    """A browser shows every plot of the page, requests only the file, and logs no message."""
+    """A browser shows every plot in the HTML report, requests no file but the report, and logs no messages."""
     context = browser.new_context(viewport=size, color_scheme=scheme)
     tab, told, asked = context.new_page(), [], []
     tab.on("console", lambda message: told.append(message.text))
@@ -222,7 +222,7 @@ def test_a_browser_shows_every_plot_and_requests_nothing_else(written, browser, 
 
 
 def test_the_printed_page_is_light_and_has_every_plot(written, browser):
-    """The printed page has the wide plots on white, even if the screen is dark."""
+    """The printed HTML report has the wide plots on a white background, even if the screen is dark."""
     context = browser.new_context(color_scheme="dark")
     tab = context.new_page()
     tab.goto(written.as_uri())
@@ -235,7 +235,7 @@ def test_the_printed_page_is_light_and_has_every_plot(written, browser):
 
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["1200 px", "phone"])
 def test_no_word_of_a_command_is_broken_and_it_can_be_copied(night_report, browser, size):
-    """The page breaks no word of a command, and each command can be copied as it is."""
+    """The HTML report breaks no word in a command, and the text that a user copies is the exact command."""
     context = browser.new_context(viewport=size)
     tab = context.new_page()
     tab.goto(night_report.path.as_uri())

@@ -1,4 +1,4 @@
-"""Test `payctl report`: its figures compared with plain SQL, its window, its commands and its Markdown."""
+"""Test `payctl report`: its window, suggested commands and Markdown, and its figures against plain SQL."""
 
 # ruff: noqa: S608 - the SQL is made of constants of this file
 
@@ -59,7 +59,7 @@ SQL = {
     },
     "payments_overdue": f"SELECT count(*) FROM payments WHERE status = 'PENDING' AND {MADE}",
 }
-"""Each figure of the report as plain SQL that is written independently of payctl's SQL."""
+"""Plain SQL for each figure in the report, written independently of payctl's own SQL."""
 
 
 def window(told):
@@ -69,13 +69,13 @@ def window(told):
 
 @pytest.fixture
 def asked(ask, told):
-    """Return the JSON document of the report about the test night."""
+    """Return the JSON document of the report on the test night."""
     return ask("report", *window(told))
 
 
 @pytest.mark.parametrize(("first", "last"), [(0, 540), (100, 170)], ids=["the whole night", "the outage"])
 def test_every_figure_equals_a_count_in_plain_sql(first, last, ask, engine, told):
-    """Each figure of the report equals the result of a separate SQL statement."""
+    """Each figure in the report equals the result of a separate SQL statement."""
     since, until = (told.since + timedelta(minutes=minutes) for minutes in (first, last))
     document = ask("report", "--since", rfc3339(since), "--until", rfc3339(until))
     values = {"since": since.replace(tzinfo=None), "until": until.replace(tzinfo=None)}
@@ -94,7 +94,7 @@ def test_every_figure_equals_a_count_in_plain_sql(first, last, ask, engine, told
 
 
 def test_the_parts_of_the_window_add_up_to_its_figures(asked):
-    """The created and sent events of all parts of the window add up to the report's figures."""
+    """The created and sent events in all parts of the report's window add up to the report's figures."""
     found = {item["name"]: item["value"] for item in asked["items"]}
     points = asked["result"]["points"]
     assert sum(point["created"] for point in points) == found["created"]
@@ -105,7 +105,7 @@ def test_the_parts_of_the_window_add_up_to_its_figures(asked):
 
 
 def test_the_report_opens_with_the_customers_who_have_no_ticket(asked, told):
-    """The report begins with the number of customers without a ticket, and lists their orders."""
+    """The report starts with the number of customers without a ticket, and lists their orders."""
     result = asked["result"]
     assert result["verdict"].startswith(
         "11 customers paid, or may have paid, and have no ticket (2,720,000 VND). 2 paid orders have no"
@@ -117,7 +117,7 @@ def test_the_report_opens_with_the_customers_who_have_no_ticket(asked, told):
 
 
 def test_the_timeline_has_runs_refused_callbacks_lag_and_pause(asked, told):
-    """The timeline has the runs, refused callbacks, longest lag and pause of the window in order of time."""
+    """The report's timeline shows runs, refused callbacks, the longest lag and a pause in chronological order."""
     timeline = asked["result"]["timeline"]
     assert [moment["at"] for moment in timeline] == sorted(moment["at"] for moment in timeline)
     by_kind = {}
@@ -134,7 +134,7 @@ def test_the_timeline_has_runs_refused_callbacks_lag_and_pause(asked, told):
 
 
 def test_the_report_shows_an_outage_as_a_pause(ask, told):
-    """A pause begins when the first event of the outage was created, and ends when the next event was sent."""
+    """In the report, a pause starts when the outage's first event is created, and ends when the next event is sent."""
     since, until = told.since + timedelta(minutes=100), told.since + timedelta(minutes=170)
     result = ask("report", "--since", rfc3339(since), "--until", rfc3339(until))["result"]
     pause = next(moment for moment in result["timeline"] if moment["kind"] == "pause")
@@ -150,7 +150,10 @@ def test_the_report_shows_an_outage_as_a_pause(ask, told):
     ids=["whole", "open at its end", "open at its start", "open at both ends"],
 )
 def test_a_pause_begins_at_a_sending_or_with_the_window(window, began, ended, ask, story):
-    """If an older event waits, a pause begins when another event was sent. It ends with the window at the latest."""
+    """If an older event is waiting, a pause in the report starts when another event is sent.
+
+    Only the part inside the window is shown.
+    """
     story.event(5, sent=60)
     story.event(20, 30)
     story.connection.commit()
@@ -162,7 +165,7 @@ def test_a_pause_begins_at_a_sending_or_with_the_window(window, began, ended, as
 
 
 def test_most_events_waited_after_their_creation(ask, story):
-    """The moment with the most waiting events is not before the creation of the last of these events."""
+    """The report's time with the most waiting events is not before the last of these events was created."""
     for minute in (3, 7, 11):
         story.event(minute, sent=30)
     story.connection.commit()
@@ -174,7 +177,7 @@ def test_most_events_waited_after_their_creation(ask, story):
 
 @pytest.mark.timeout(180)
 def test_the_command_of_each_figure_prints_this_figure(asked, database_url, payctl_path):
-    """The command next to each figure of the report prints that figure when it is pasted into bash."""
+    """The command next to each figure in the report prints the same figure when it is pasted into bash."""
     done = {}
     for item in asked["items"]:
         command = item["command"]
@@ -201,7 +204,7 @@ def test_the_command_of_each_figure_prints_this_figure(asked, database_url, payc
 
 
 def test_an_order_of_an_unknown_amount_adds_nothing_to_the_sum(story):
-    """An order without a payment or without an amount adds nothing to the sum of money."""
+    """In the report, an order without a payment or amount adds nothing to the total amount."""
     story.event(1, tries=5, payment="none")
     story.receipt(2, "refused", "UNCLEAR", reason="unreadable")
     story.connection.exec_driver_sql("UPDATE payctl.webhook_receipts SET amount = NULL")
@@ -211,7 +214,7 @@ def test_an_order_of_an_unknown_amount_adds_nothing_to_the_sum(story):
 
 
 def test_refused_orders_are_listed_from_the_oldest(story):
-    """The list of refused orders begins with the order that has waited longest."""
+    """The report's list of refused orders starts with the order that has waited longest."""
     made = [story.receipt(minute, "refused", reason="unknown_order") for minute in (1, 3, 2)]
     found = refused(story.connection, story.at(0), story.at(10))
     assert [order.id for order in found.oldest] == [made[0], made[2], made[1]]
@@ -231,7 +234,7 @@ def test_an_empty_window_says_that_nothing_is_open(ask, invoke, database_url):
 
 @pytest.mark.parametrize(("type_of_later", "harm"), [(None, ", superseded: no harm"), ("PAYMENT_COMPLETED", "")])
 def test_the_report_and_stats_say_the_same_about_superseded_events(engine, invoke, database_url, type_of_later, harm):
-    """The report and `payctl stats` agree whether a superseded dead event does harm."""
+    """The report and `payctl stats` agree on whether a superseded dead event does harm."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead", event_type="PAYMENT_FAILED", last_error="x", age=timedelta(hours=1))
         insert_payments_of_events(connection)
@@ -304,7 +307,7 @@ def test_a_replay_of_published_events_lengthens_no_lag(engine, invoke, ask, data
 
 
 def test_a_window_across_vietnam_s_midnight_is_read_and_shown_in_its_zone(story, ask, invoke, database_url):
-    """The report reads --since and --until in the zone of --tz, and shows its times in that zone."""
+    """The report reads --since and --until in the time zone of --tz, and shows its times in the same zone."""
     midnight = datetime.now(VIETNAM).replace(hour=0, minute=0, second=0, microsecond=0)
     story.base = (midnight - timedelta(minutes=10)).astimezone(story.base.tzinfo)
     for minutes in (1, 9, 11, 19, 25):
@@ -322,7 +325,7 @@ def test_a_window_across_vietnam_s_midnight_is_read_and_shown_in_its_zone(story,
 
 
 def test_texts_from_outside_are_not_interpreted_and_show_no_secret(told, invoke, database_url):
-    """The report does not interpret stored texts as Markdown, and shows no account number."""
+    """The report does not interpret stored text as Markdown, and shows no account number."""
     shown = invoke("report", *window(told), DATABASE_URL=database_url).stdout
     assert ACCOUNT.split("=")[1] not in shown
     assert "\x1b" not in shown
@@ -340,7 +343,7 @@ def test_texts_from_outside_are_not_interpreted_and_show_no_secret(told, invoke,
 
 
 def test_ids_are_short_in_markdown_and_whole_in_json(told, asked, invoke, database_url):
-    """The Markdown has the first eight characters of each id, and the JSON document has the whole id."""
+    """The Markdown report has the first eight characters of each id, and the JSON document has the complete id."""
     shown = invoke("report", *window(told), DATABASE_URL=database_url).stdout
     assert not re.search(r"[0-9a-f]{8}-[0-9a-f]{4}-", shown)
     assert f"`payctl runs show {told.runs[0][:8]}`" in shown
@@ -348,7 +351,7 @@ def test_ids_are_short_in_markdown_and_whole_in_json(told, asked, invoke, databa
 
 
 def test_a_part_that_takes_too_long_is_named_and_not_counted(engine, told):
-    """If the query for a part times out, the report says that the part was not counted, and has the other parts."""
+    """If the query for one part of the report times out, the report says so and still has the other parts."""
     with engine.connect() as other:
         other.exec_driver_sql("LOCK TABLE payctl.webhook_receipts IN ACCESS EXCLUSIVE MODE")
         report = collect_report(
@@ -367,7 +370,7 @@ def test_a_part_that_takes_too_long_is_named_and_not_counted(engine, told):
 
 
 def test_a_report_that_reads_not_all_events_says_so(engine, told):
-    """If the report reads only the newest published events, it says so, but still counts all created events."""
+    """If the report reads only the newest published events, the report says so, but still counts all created events."""
     report = collect_report(engine, told.since, told.until, max_retries=5, retention=timedelta(days=7), most_events=30)
     (gap,) = report.gaps
     assert (gap.section.value, gap.reason) == ("flow", GapReason.TOO_MANY_EVENTS)
@@ -377,9 +380,9 @@ def test_a_report_that_reads_not_all_events_says_so(engine, told):
 
 
 def test_a_window_before_the_retention_period_says_what_is_missing(ask, told):
-    """If the window begins before the retention period, the report lists the incomplete parts.
+    """If the window starts before the retention period, the report lists the incomplete parts.
 
-    It calls no order lost, because a cleanup may have deleted the events.
+    The report does not call any order lost, because a cleanup may have deleted the order's events.
     """
     document = ask("report", "--since", rfc3339(told.since - timedelta(days=30)), OUTBOX_RETENTION_DAYS="1")
     gaps = {(gap["section"], gap["reason"]) for gap in document["result"]["gaps"]}
@@ -398,14 +401,14 @@ def test_a_window_before_the_retention_period_says_what_is_missing(ask, told):
     ids=" ".join,
 )
 def test_an_impossible_window_or_option_is_a_usage_error(options, said, invoke, database_url):
-    """`report` exits with 2 for an impossible window or option, and the error says what is wrong."""
+    """`report` exits with 2 for an impossible window or option, and the error explains the fault."""
     result = invoke("report", *options, DATABASE_URL=database_url)
     assert (result.exit_code, result.stdout) == (2, "")
     assert said in result.stderr
 
 
 def test_the_commands_name_the_profile_in_use(invoke, told, database_url, tmp_path):
-    """With a profile, each command in the report has the options for this profile."""
+    """If a profile is used, each command in the report has the options for that profile."""
     config = tmp_path / "config.toml"
     config.write_text(f'[profiles.night]\nDATABASE_URL = "{database_url}"\n', "utf-8")
     config.chmod(0o600)

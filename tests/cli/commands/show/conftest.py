@@ -1,4 +1,4 @@
-"""Orders in every state, with the rows that the payment service, the webhook and a publisher write."""
+"""Fixtures for orders in every state, with the rows that the payment service, webhook and publisher write."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ENDS = {"COMPLETED": "completedAt", "FAILED": "failedAt", "CANCELLED": "cancell
 
 
 class Orders:
-    """A writer of one order. Each ``age`` is the time from the event or the change until now."""
+    """A writer that inserts one order. Each ``age`` is the time that has passed since the event or change."""
 
     def __init__(self, engine):
         self._engine = engine
@@ -40,7 +40,7 @@ class Orders:
         self.receipts = []
 
     def pay(self, status="PENDING", *, age=HOUR, provider="MOMO", ended=None, **more):
-        """Insert the payment. ``ended`` maps each earlier final status to its age."""
+        """Insert the payment. ``ended`` maps each earlier final status to the time since the payment had it."""
         with self._engine.begin() as connection:
             self.payment = insert_payment(connection, amount=320_000, provider=provider, status=status, age=age, **more)
             for other, at in (ended or {}).items():
@@ -49,7 +49,7 @@ class Orders:
         return self
 
     def event(self, kind="COMPLETED", state="pending", *, age=HOUR, retries=0, error=None, id=None, size=0):  # noqa: A002
-        """Insert an event of the payment."""
+        """Insert an event for the payment."""
         event = id or str(uuid4())
         payload = {"order_code": self.payment.order_code, "padding": "x" * size} if self.payment else {}
         values = {
@@ -93,30 +93,30 @@ class Orders:
         return self
 
     def unclear(self, reason, **more):
-        """Insert a receipt of an unclear callback. It has the order code but no payment."""
+        """Insert a receipt for an unclear callback. The receipt has the order code but is not linked to a payment."""
         return self.callback("UNCLEAR", "refused", reason, amount=None, reference="", payment=None, number=None, **more)
 
     def named(self, text):
-        """Replace the placeholders in a text with this order's names."""
+        """Replace the placeholders in the given string with the order's code and ids."""
         first = [*self.events, *[""] * 3]
         names = {"order": self.payment.order_code if self.payment else "", "receipt": (self.receipts or [""])[-1]}
         return text.format(**names, first=first[0], second=first[1])
 
     @property
     def name(self):
-        """Return the name for `payctl show`: the order code, else a receipt's id, else an event's id."""
+        """The name to pass to `payctl show`: the order code, or else a receipt's id, or else an event's id."""
         return self.payment.order_code if self.payment else [*self.receipts, *self.events][0]
 
 
 @pytest.fixture
 def orders(engine):
-    """Return a writer of an order in any state."""
+    """Return a writer that inserts an order in any state."""
     return Orders(engine)
 
 
 @pytest.fixture
 def shown(ask, orders):
-    """Return a function that runs `payctl show` for the order, and returns what the document says."""
+    """Return a function that runs `payctl show` for the order, and returns the parts of the JSON document."""
 
     def show(**environment):
         document = ask("show", orders.name, **environment)

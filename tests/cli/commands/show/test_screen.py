@@ -1,4 +1,4 @@
-"""Test the output of ``payctl show`` for people."""
+"""Test the human-readable output of ``payctl show``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def screen(invoke, database_url, orders):
 
 
 def test_show_begins_with_the_verdict_and_shows_both_amounts(orders, screen):
-    """After a wrong amount, `payctl show` prints the order's amount, the paid amount, and a task at the end."""
+    """After a wrong amount, `payctl show` prints the order's amount, the paid amount, and at the end a task."""
     orders.pay().callback("COMPLETED", "refused", "wrong_amount", amount=321_000)
     lines = screen()
     assert lines[0].startswith("✘  NO TICKET: paid 321,000 VND, the order is 320,000 VND; callback refused 3 min ago")
@@ -31,13 +31,13 @@ def test_show_begins_with_the_verdict_and_shows_both_amounts(orders, screen):
 
 
 def test_a_payment_that_is_too_small_may_be_completed(orders, screen):
-    """If the customer paid too little, the task is to collect the rest or to refund the money."""
+    """If the customer paid too little, `payctl show` tells the operator to collect the rest or to refund the money."""
     orders.pay().callback("COMPLETED", "refused", "wrong_amount", amount=319_000)
     assert screen()[-3].startswith("to do:  compare with the gateway's portal; collect the rest, or refund the money")
 
 
 def test_a_settlement_by_reconcile_is_not_called_a_callback(orders, screen):
-    """If reconcile settled a payment, `payctl show` says that payctl asked the gateway, and mentions no callback."""
+    """If `reconcile` settled a payment, `payctl show` says that payctl asked the gateway, and mentions no callback."""
     orders.pay("COMPLETED").event(state="published").callback(method="RECONCILE")
     lines = screen()
     assert "settled by\tpayctl reconcile payments, which asked the gateway" in lines
@@ -83,7 +83,7 @@ def test_show_says_that_an_event_with_a_permanent_fault_died_after_1_try(orders,
 
 
 def test_the_size_of_a_payload_decides_which_limit_to_raise(orders, shown):
-    """If a payload is over payctl's own limit, the verdict names that limit and not the topic's limit."""
+    """If a payload is over payctl's own limit, `payctl show` names that limit instead of the topic's limit."""
     orders.pay("COMPLETED").event(state="dead", error="MSG_SIZE_TOO_LARGE: x", size=1_200_000)
     assert "payctl sends at most 1,000,000" in shown().verdict["todo"]
     orders.events.clear()
@@ -92,7 +92,7 @@ def test_the_size_of_a_payload_decides_which_limit_to_raise(orders, shown):
 
 
 def test_the_wait_of_a_requeued_event_starts_at_its_replay(orders, shown, ask):
-    """If an old event was replayed, the verdict counts its wait from the replay."""
+    """If an old event was replayed, `payctl show` counts its waiting time from the replay."""
     orders.pay("COMPLETED", age=timedelta(days=3)).event(
         state="dead", age=timedelta(days=3), error="INVALID_REQUEST: x"
     )
@@ -102,7 +102,7 @@ def test_the_wait_of_a_requeued_event_starts_at_its_replay(orders, shown, ask):
 
 
 def test_show_says_that_an_event_died_again_after_a_replay(orders, shown, ask, engine):
-    """If an event died again after a replay, the verdict says so."""
+    """If an event died again after a replay, `payctl show` says so in its verdict."""
     orders.pay("COMPLETED").event(state="dead", error="INVALID_REQUEST: x")
     ask("replay", orders.events[0], "-y")
     with engine.begin() as connection:
@@ -111,7 +111,7 @@ def test_show_says_that_an_event_died_again_after_a_replay(orders, shown, ask, e
 
 
 def test_the_verdict_shows_no_secret_of_a_stored_error(orders, screen):
-    """The verdict masks secrets and escapes control characters in a stored error."""
+    """`payctl show` masks secrets and escapes control characters in a stored error."""
     orders.pay("COMPLETED").event(state="dead", error="\x1b[2J password=hunter2 : x")
     shown = "\n".join(screen())
     assert "hunter2" not in shown

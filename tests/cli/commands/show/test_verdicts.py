@@ -1,4 +1,4 @@
-"""Test the verdict of ``payctl show`` for every state of an order: sentence, exit code and suggested commands."""
+"""Test the verdict of ``payctl show`` for every state of an order: the sentence, exit code and suggested commands."""
 
 from __future__ import annotations
 

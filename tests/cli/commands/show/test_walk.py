@@ -1,4 +1,4 @@
-"""Test how ``payctl show ORDER`` leads an operator from a problem to the command that helps."""
+"""Test that ``payctl show ORDER`` leads an operator from each problem to the command that solves it."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ pytestmark = pytest.mark.postgres
 
 @pytest.fixture
 def world(engine, answer, database_url, keys, mock_kafka):
-    """Return the actions on one MoMo order of 320,000 VND, with the gateways' keys and a broker."""
+    """Return an object that acts on one MoMo order of 320,000 VND, with the gateways' keys and a broker."""
     with engine.begin() as connection:
         order = insert_payment(connection, amount=320_000, provider="MOMO", age=timedelta(hours=1)).order_code
 
     class World:
-        """The actions of the gateway and the operator on one order."""
+        """The actions that the gateway and the operator can take on one order."""
 
         broker = mock_kafka
         name = order
 
         def run(self, *arguments):
-            """Run a command and return its document."""
+            """Run a command and return its JSON document."""
             return answer(*arguments, **keys, DATABASE_URL=database_url, KAFKA_BROKERS=mock_kafka.bootstrap)
 
         def gateway(self, scenario, *more):
-            """Send a callback from the gateway for this order."""
+            """Send a callback for the order, as the gateway would."""
             return self.run("simulate", "momo", scenario, "--order-code", order, "--to", "process-webhook", *more)
 
         def show(self):
-            """Show the order. Return the exit code, the verdict and the suggested commands."""
+            """Run `payctl show` for the order. Return the exit code, the verdict and the suggested commands."""
             document = self.run("show", order[-8:].lower())
             result = document["result"]
             return document["exit_code"], result["verdict"], [each["command"] for each in result["next"]]
@@ -43,7 +43,7 @@ def world(engine, answer, database_url, keys, mock_kafka):
 
 
 def test_show_advises_reconcile_if_no_callback_came(world):
-    """If no callback arrived, the only command that `payctl show` suggests asks the gateway."""
+    """If no callback arrived, `payctl show` suggests only the command that queries the gateway."""
     code, verdict, commands = world.show()
     assert (code, verdict["kind"]) == (5, "no_callback")
     assert commands == [f"payctl reconcile payments {world.name}"]
@@ -56,7 +56,7 @@ def test_show_does_not_count_a_forged_callback(world):
 
 
 def test_show_advises_no_command_after_a_wrong_amount(world):
-    """After a wrong amount, `payctl show` prints both amounts and a task, and suggests no command."""
+    """After a callback with a wrong amount, `payctl show` prints both amounts and a task, and suggests no command."""
     assert world.gateway("wrong-amount")["exit_code"] == 5
     code, verdict, commands = world.show()
     assert (code, verdict["kind"], commands) == (5, "wrong_amount", [])
@@ -65,7 +65,7 @@ def test_show_advises_no_command_after_a_wrong_amount(world):
 
 
 def test_show_names_the_topic_limit_of_a_message_that_is_too_large(world):
-    """For a message that is too large, `payctl show` names the topic's limit and suggests no replay."""
+    """If a message is too large, `payctl show` names the topic's limit and suggests no replay."""
     world.gateway("paid")
     world.broker.fail_next(KafkaError.MSG_SIZE_TOO_LARGE)
     assert world.run("publish-outbox")["counts"]["dead"] == 1
@@ -108,7 +108,7 @@ def test_show_advises_a_command_that_publishes_a_blocked_success(world):
 
 @pytest.fixture
 def overdue(world, engine):
-    """Make the order paid, with an event that is an hour old. Return the order's actions."""
+    """Insert a paid order whose event is an hour old. Return the object that acts on the order."""
     world.gateway("paid")
     with engine.begin() as connection:
         connection.exec_driver_sql("""UPDATE outbox SET "createdAt" = "createdAt" - interval '1 hour'""")
@@ -123,7 +123,7 @@ def overdue(world, engine):
     ],
 )
 def test_no_publisher_is_running(overdue, engine, seen, fact):
-    """If no publisher runs, `payctl show` says since when, and suggests a command that publishes the event."""
+    """If no publisher is running, `payctl show` says since when, and suggests a command that publishes the event."""
     if seen:
         with engine.begin() as connection:
             age = f"clock_timestamp() - interval '{seen}'"
@@ -136,7 +136,7 @@ def test_no_publisher_is_running(overdue, engine, seen, fact):
 
 
 def test_a_publisher_runs_and_does_not_send(overdue, engine):
-    """If a publisher runs but does not send the event, `payctl show` suggests `payctl doctor`."""
+    """If a publisher is running but does not send the event, `payctl show` suggests `payctl doctor`."""
     with engine.begin() as connection:
         connection.exec_driver_sql("INSERT INTO payctl.publishers VALUES (1000, 'host:12:x', clock_timestamp())")
     code, verdict, commands = overdue.show()
@@ -145,7 +145,7 @@ def test_a_publisher_runs_and_does_not_send(overdue, engine):
 
 
 def test_two_publishers_exclude_each_other(overdue, engine):
-    """If publishers have different PAYCTL_SHARDS, `payctl show` gives the operator a task instead of a command."""
+    """If publishers have different values of PAYCTL_SHARDS, `payctl show` suggests a task instead of a command."""
     with engine.begin() as connection:
         rows = "(1000, 'host:12:x', clock_timestamp()), (4000, 'host:99:y', clock_timestamp())"
         connection.exec_driver_sql(f"INSERT INTO payctl.publishers VALUES {rows}")  # noqa: S608 - a constant
@@ -155,7 +155,7 @@ def test_two_publishers_exclude_each_other(overdue, engine):
 
 
 def test_show_of_a_published_order_exits_with_0(world):
-    """`payctl show` exits with 0 when the event of a paid order is published."""
+    """After the event of a paid order is published, `payctl show` exits with 0."""
     world.gateway("paid")
     code, verdict, commands = world.show()
     assert (code, verdict["kind"], commands) == (5, "waiting", ["payctl publish-outbox"])
