@@ -1,8 +1,9 @@
-"""Run real jobs in threads, one step at a time, in the order that a test chooses.
+"""Run real jobs in threads, one step at a time, in an order that the test chooses.
 
-A step ends before a job sends a statement, commits, sends messages or waits. The job then waits for its next turn. So
-two publishers, writers and an operator run the program's own code on a real database, and the test decides who
-continues. A step that waits for a database lock counts as done after ``BLOCKED_AFTER``, and the other jobs continue.
+A step ends just before a job sends a statement, commits, sends messages or waits. The job then waits for its next turn.
+Two publishers, writers and an operator run payctl's own code on a real database in this way, and the test decides which
+of them continues. If a step waits for a database lock, it counts as done after ``BLOCKED_AFTER``, and the other jobs
+continue.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ from ticketbottle_payctl.broker.producer import Producer
 from ticketbottle_payctl.errors import PayctlError
 
 BLOCKED_AFTER = 0.03
-"""The time in seconds after which a step counts as blocked. A wrong guess changes only the order of the steps."""
+"""The time in seconds after which a step counts as blocked. A wrong guess only changes the order of the steps."""
 
 PATIENCE = 30.0
 
 
 class Killed(BaseException):
-    """An error that ends a killed actor's thread, so that none of its code runs any more."""
+    """An exception that ends the thread of a killed actor, so that no more of its code runs."""
 
 
 class Stage:
-    """The turns of all actors. If ``free`` is set, every actor runs without waiting for turns."""
+    """The place where all actors wait for their turns. If ``free`` is set, actors run without waiting."""
 
     def __init__(self) -> None:
         self.changed = Condition()
@@ -38,12 +39,12 @@ class Stage:
         self.said: list[str] = []
 
     def turns(self) -> list[tuple[str, int]]:
-        """Return the threads that wait for their turn, in a stable order."""
+        """Return the threads that are waiting for their turn, in a stable order."""
         with self.changed:
             return sorted(self.waiting)
 
     def step(self, turn: tuple[str, int]) -> None:
-        """Let one thread run until its next point, its end or a lock."""
+        """Let one thread run until it reaches its next point, ends, or waits for a lock."""
         with self.changed:
             self.said.append(f"{turn[0]}: {self.waiting.pop(turn)}")
             self.granted.add(turn)
@@ -51,19 +52,19 @@ class Stage:
             self.changed.wait_for(lambda: turn in self.waiting, BLOCKED_AFTER)
 
     def settle(self) -> None:
-        """Wait until every thread has reached a point or a lock."""
+        """Wait until every thread has reached a point or waits for a lock."""
         with self.changed:
             while self.changed.wait(BLOCKED_AFTER / 3):
                 pass
 
     def release(self) -> None:
-        """Let every thread run without waiting for turns."""
+        """Let all threads run without waiting for turns."""
         with self.changed:
             self.free = True
             self.changed.notify_all()
 
     def point(self, actor: Actor, what: str) -> None:
-        """Wait until the test gives the calling thread of this actor a turn."""
+        """Make the calling thread of this actor wait until the test gives it a turn."""
         turn = (actor.name, actor.number_of(get_ident()))
         with self.changed:
             if actor.killed:
@@ -80,7 +81,7 @@ class Stage:
 
 
 class Actor:
-    """A job that runs in its own threads with its own engine. It can be killed like a process."""
+    """A job that runs in its own threads with its own engine, and can be killed like a process."""
 
     def __init__(self, stage: Stage, name: str, engine: Engine, job: Callable[[Actor], None]) -> None:
         self.stage, self.name, self.engine = stage, name, engine
@@ -108,14 +109,14 @@ class Actor:
         self.stage.point(self, what)
 
     def kill(self) -> None:
-        """End the job at its current point, as SIGKILL does. The server then rolls the job's transactions back."""
+        """End the job at its current point, as SIGKILL would. The server then rolls back the job's transactions."""
         with self.stage.changed:
             self.killed = True
             self.stage.changed.notify_all()
         self.join()
 
     def join(self) -> None:
-        """Wait for the job's end.
+        """Wait until the job has ended.
 
         Raises:
             AssertionError: the job did not end, or it failed in an unexpected way.
@@ -146,12 +147,12 @@ class Actor:
 
 
 class SteppedProducer(Producer):
-    """A producer with a point before each send, and a point after its acknowledgement."""
+    """A producer that waits for a turn before each send and after each acknowledgement."""
 
     actor: Actor | None = None
 
     def send(self, wave: Any, *arguments: Any) -> Any:
-        """Wait for a turn, send, and wait for a turn again."""
+        """Wait for a turn, send the wave, and wait for another turn."""
         assert self.actor is not None
         actor = self.actor
         actor.point(f"send {len(wave)}")

@@ -1,4 +1,4 @@
-"""Test publishers, writers and an operator, one step at a time, in the orders that Hypothesis chooses."""
+"""Test publishers, writers and an operator one step at a time, in orders that Hypothesis chooses."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from ticketbottle_payctl.store.payctl.runs import NewRun
 from ticketbottle_payctl.tracing import batch_span
 
 EXAMPLES = int(os.environ.get("PAYCTL_TEST_INTERLEAVINGS", "6"))
-"""The number of orders to try. ``make orders`` tries many more orders."""
+"""The number of orders to try. ``make orders`` sets a much higher number."""
 
 BATCH = 2
 TOPICS = ("payment.completed", "payment.failed", "payment.cancelled")
 TYPES = ("PAYMENT_FAILED", "PAYMENT_COMPLETED")
 STRANGE = "PAYMENT_STRANGE"
-"""An event type without a topic. An event of this type dies at its first try and blocks its payment's later events."""
+"""An event type without a topic. An event of this type dies when it is first tried, and blocks later events."""
 
 INSERT = """
     INSERT INTO outbox (id, "aggregateId", "aggregateType", "eventType", payload, "createdAt", "retryCount")
@@ -51,7 +51,7 @@ EMPTY = """
 
 
 class World:
-    """The database, the broker and the producers that all orders of a test use."""
+    """The database, broker and producers that a test uses for all orders."""
 
     def __init__(self, url: str, bootstrap: str) -> None:
         self.url, self.bootstrap = url, bootstrap
@@ -60,13 +60,13 @@ class World:
         self.ids = count()
 
     def close(self) -> None:
-        """Close every connection and producer."""
+        """Close all connections and producers."""
         self.engine.dispose()
         for producer in self.producers:
             producer.close()
 
     def values(self, key: str, *, age: float = 0.0, retries: int = 0, type_: str | None = None) -> dict[str, object]:
-        """Return the values of a new event."""
+        """Return the column values for a new event."""
         number = next(self.ids)
         return {
             "id": f"{number:09d}",
@@ -85,7 +85,7 @@ class World:
 
 @pytest.fixture
 def world(database_url):
-    """Yield the world of one test, with a mock cluster."""
+    """Yield the world for one test, with a mock cluster."""
     with MockKafka() as cluster:
         for topic in TOPICS:
             cluster.create_topic(topic)
@@ -95,7 +95,7 @@ def world(database_url):
 
 
 def publisher(producer: SteppedProducer, shards: int):
-    """Return the job of a publisher, which drains its shards until the stepping has ended and no event is left."""
+    """Return a publisher's job, which drains its shards until the stepping has ended and no event is left."""
 
     def job(actor: Actor) -> None:
         producer.actor = actor
@@ -120,7 +120,7 @@ def publisher(producer: SteppedProducer, shards: int):
 
 
 def writer(world: World, key: str):
-    """Return the job of a writer, which commits each event of a payment some steps after the event's instant."""
+    """Return a writer's job, which commits each event of a payment some steps after the event's timestamp."""
 
     def job(actor: Actor) -> None:
         for type_ in (None, STRANGE, None):
@@ -131,7 +131,7 @@ def writer(world: World, key: str):
 
 
 def operator(actor: Actor) -> None:
-    """Requeue every dead event as ``payctl replay --failed`` does."""
+    """Requeue all dead events, as ``payctl replay --failed`` does."""
     plan = plan_replay(actor.engine, Selector(failed=True), max_retries=5)
     run = NewRun(str(uuid4()), "replay", Person("ops", "bastion", "Linh"), reason="of a test", options={})
     replay(actor.engine, plan, run, ReplayOptions(), max_retries=5)
@@ -143,11 +143,11 @@ FINAL = {
     "c": ["published", "dead", "pending"],
     "dead": ["published"] * 2,
 }
-"""The final states of each payment's events, with the oldest first. No event is sent behind a dead event."""
+"""The final states of each payment's events, starting with the oldest. No event is sent behind a dead event."""
 
 
 def states_by_payment(rows: list[Row]) -> dict[str, list[str]]:
-    """Return the states of each payment's events, with the oldest first."""
+    """Return the states of each payment's events, starting with the oldest event."""
     found: dict[str, list[str]] = {key: [] for key in FINAL}
     for row in rows:
         found[row.key].append(row.state)
@@ -155,13 +155,13 @@ def states_by_payment(rows: list[Row]) -> dict[str, list[str]]:
 
 
 class Interleaving(RuleBasedStateMachine):
-    """An order of steps. Hypothesis chooses each step, and simplifies an order that fails."""
+    """An order of steps. Hypothesis chooses each step, and simplifies any order that fails."""
 
     world: World
 
     @initialize(shards=st.sampled_from([1, 2]))
     def begin(self, shards: int) -> None:
-        """Insert old events of three payments, including events that block others, and start all actors."""
+        """Insert old events for three payments, including events that block others, and start all actors."""
         world = self.world
         with world.engine.begin() as connection:
             connection.exec_driver_sql(EMPTY)
@@ -186,7 +186,7 @@ class Interleaving(RuleBasedStateMachine):
         self.actors[name] = Actor(self.stage, name, engine_of(self.world.url), job)
 
     def start_publisher(self, number: int) -> None:
-        """Start a publisher, or start it again after a kill."""
+        """Start a publisher. It may have been killed before."""
         self.start(f"publisher {number}", publisher(self.world.producers[number], self.shards))
 
     @rule(choice=st.integers(0, 7), steps=st.integers(1, 6))
@@ -202,7 +202,7 @@ class Interleaving(RuleBasedStateMachine):
     @precondition(lambda self: self.kills < 4)
     @rule(number=st.integers(0, 1))
     def kill_a_publisher(self, number: int) -> None:
-        """Kill a publisher at its current point, and start the next one."""
+        """Kill a publisher at its current point, and start a new one."""
         self.kills += 1
         self.actors[f"publisher {number}"].kill()
         self.start_publisher(number)
@@ -210,7 +210,7 @@ class Interleaving(RuleBasedStateMachine):
 
     @rule()
     def kill_the_operator(self) -> None:
-        """Kill the replay at its current point, and start another one."""
+        """Kill the replay at its current point, and start a new one."""
         self.actors["operator"].kill()
         self.start("operator", operator)
         self.stage.settle()
@@ -242,7 +242,7 @@ class Interleaving(RuleBasedStateMachine):
 
 
 def test_no_order_of_steps_loses_or_reorders_an_event(world):
-    """In any order of steps of publishers, writers and an operator, no event is lost or out of order."""
+    """Whatever the order of the steps of publishers, writers and an operator is, no event is lost or out of order."""
     machine = type("Interleaving", (Interleaving,), {"world": world})
     run_state_machine_as_test(
         machine,
