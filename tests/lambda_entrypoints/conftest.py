@@ -1,4 +1,4 @@
-"""Fixtures for the functions: a merchant at all four gateways, and functions in this process or in AWS's runtime."""
+"""Fixtures for the Lambda functions, which run in this process or in AWS's runtime, and for a merchant."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ class Context:
 
 @dataclass
 class Shop:
-    """The payment service's side of the test's database."""
+    """The payment service's access to the test's database."""
 
     engine: object
 
     def payment(self, provider="zalopay", **values) -> SandboxPayment:
-        """Insert a pending payment with its own reference, and return it."""
+        """Insert a pending payment with a unique reference, and return it."""
         number = next(numbers)
         values.setdefault("reference", f"261123_{number:012d}")
         with self.engine.begin() as connection:
             return insert_payment(connection, provider=provider.upper(), **values)
 
     def known(self) -> None:
-        """Insert the payments that the event files name."""
+        """Insert the payments that the event files refer to."""
         with self.engine.begin() as connection:
             for each in events.PAYMENTS.values():
                 insert_payment(
@@ -62,7 +62,7 @@ class Shop:
                 )
 
     def query(self, sql, *parameters):
-        """Return the rows of a query as dictionaries."""
+        """Run a query and return its rows as dictionaries."""
         with self.engine.connect() as connection:
             return [dict(row) for row in connection.exec_driver_sql(sql, parameters).mappings()]
 
@@ -82,13 +82,13 @@ class Shop:
 
 @pytest.fixture
 def shop(engine):
-    """Return a shop on the test's own database."""
+    """Return a shop that uses the test's own database."""
     return Shop(engine)
 
 
 @pytest.fixture
 def own_server():
-    """Yield a PostgreSQL server that a test can stop and start, and a shop on this server."""
+    """Yield a PostgreSQL server that the test can stop and start, and a shop that uses this server."""
     server = new_postgres()
     engine = engine_of(server.url())
     with engine.begin() as connection:
@@ -101,7 +101,7 @@ def own_server():
 
 @pytest.fixture
 def called(monkeypatch, capfd):
-    """Yield ``called(handler, event, **environ)``, which calls a handler in this process. No state is kept."""
+    """Yield a function that calls a handler in this process. The handler keeps no state from earlier tests."""
     printed = Printed(capfd)
 
     def prepare(environ):
@@ -113,7 +113,7 @@ def called(monkeypatch, capfd):
         return handler(event, context or Context())
 
     def warm_up(function, *secrets, **environ):
-        """Read these secrets as an earlier invocation does."""
+        """Read the given secrets, as an earlier invocation would."""
         prepare(environ)
         return [warm.kept(Function(function)).environ.get(name) for name in secrets]
 
@@ -127,7 +127,7 @@ def called(monkeypatch, capfd):
 
 
 class Printed:
-    """A reader of a function's output, which parses the lines as CloudWatch does."""
+    """A reader of a function's output that parses the lines as CloudWatch does."""
 
     def __init__(self, capfd) -> None:
         self._capfd = capfd
@@ -140,13 +140,13 @@ class Printed:
 
     @property
     def logs(self):
-        """The lines of the log, as dictionaries."""
+        """The lines of the log, each as a dictionary."""
         self._read()
         return [json.loads(line) for line in self.err.splitlines()]
 
     @property
     def metrics(self):
-        """The sum of each metric over all lines that have the function's dimension."""
+        """The sum of each metric over all output lines that have a function dimension."""
         self._read()
         found = {}
         for line in map(json.loads, self.out.splitlines()):
@@ -165,7 +165,7 @@ class Printed:
 
 @pytest.fixture
 def lambda_():
-    """Yield ``lambda_("webhook", timeout=10, **environ)``, which starts a function in AWS's runtime."""
+    """Yield a function that starts a Lambda function in AWS's runtime, with a timeout and variables."""
     started = []
 
     def start(name, *, timeout=60, **environ) -> RuntimeFunction:
@@ -185,5 +185,5 @@ def lambda_():
 
 @pytest.fixture
 def paid():
-    """Return ``paid(payment, scenario)``, which returns the HTTP API's event with the gateway's callback."""
+    """Return a function that returns an HTTP API event with the gateway's callback for a payment."""
     return lambda payment, scenario=Scenario.PAID, **options: events.http_event(callback(payment, scenario), **options)

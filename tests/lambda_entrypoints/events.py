@@ -1,4 +1,4 @@
-"""Events in AWS's form: from an HTTP API with payload format 2.0, and from EventBridge Scheduler.
+"""Events in AWS's format: from an HTTP API with payload format 2.0, and from EventBridge Scheduler.
 
 If this module is run as a program, it writes the files in ``tests/events``.
 """
@@ -33,7 +33,7 @@ _DOMAIN = "a1b2c3d4e5.execute-api.ap-southeast-1.amazonaws.com"
 
 
 def http_event(request: Request, *, encoded: bool = False, headers: dict[str, str] | None = None) -> dict[str, object]:
-    """Return the event that an HTTP API with the stage ``$default`` makes from a request."""
+    """Return the event that an HTTP API with a ``$default`` stage creates for a request."""
     route = f"{request.method} /webhook/{'vnpay' if request.method == 'GET' else '{provider}'}"
     sent = {
         "content-length": str(len(request.body)),
@@ -80,7 +80,7 @@ def http_event(request: Request, *, encoded: bool = False, headers: dict[str, st
 
 
 def scheduled_event(name: str) -> dict[str, object]:
-    """Return the event that a schedule without an input sends."""
+    """Return the event that EventBridge Scheduler sends for a schedule without input."""
     return {
         "version": "0",
         "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa",
@@ -100,7 +100,7 @@ def days(count: int) -> timedelta:
 
 
 def files() -> dict[str, dict[str, object]]:
-    """Return the events for the files in ``tests/events``, with the file names as keys."""
+    """Return the events to write to ``tests/events``, with the file names as keys."""
     made = {f"{name}.json": http_event(callback(payment)) for name, payment in PAYMENTS.items()}
     made["payos-base64.json"] = http_event(callback(PAYMENTS["payos"]), encoded=True)
     made["scheduler-publish-outbox.json"] = scheduled_event("publish-outbox")
@@ -110,7 +110,7 @@ def files() -> dict[str, dict[str, object]]:
 
 
 def read(name: str) -> dict[str, object]:
-    """Return the event that a file contains."""
+    """Return the event from a file in ``tests/events``."""
     return json.loads((FOLDER / name).read_text())
 
 

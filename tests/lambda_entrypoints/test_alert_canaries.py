@@ -27,13 +27,13 @@ STORED = CANARIES.letters("password in a stored error")
 
 
 def from_payos(payment, scenario):
-    """Return the event of a PayOS callback with the customer's account."""
+    """Return the event for a PayOS callback that contains the customer's account."""
     data = json.loads(callback(payment, scenario, KEYS).body)["data"] | ACCOUNTS
     return events.http_event(signing.payos(data, KEYS["PAYOS_CHECKSUM_KEY"]))
 
 
 def test_no_alert_and_no_pointer_has_a_part_of_a_secret(called, shop, engine, cloud, database_url, mock_kafka):
-    """No alert and no pointer to a dead event contains a part of a secret."""
+    """Alerts and pointers to dead events contain no part of a secret."""
     (arn, alerts), queue = cloud.topic(), cloud.queue()
     environ = {
         **KEYS,

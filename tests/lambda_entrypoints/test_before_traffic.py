@@ -24,7 +24,7 @@ NOWHERE = "postgresql://somebody:a-password-of-mine@127.0.0.1:1/payments"
 
 @pytest.fixture
 def aws():
-    """Yield ``aws(version)``, which starts a local server for Lambda and CodeDeploy.
+    """Yield a function that starts a local server in place of Lambda and CodeDeploy.
 
     ``told`` has the reports to CodeDeploy. ``version`` takes an event and returns the status, headers and body of
     Lambda's response.
@@ -76,12 +76,12 @@ def aws():
 
 
 def deployed(event):
-    """Call this checkout's webhook with the event, as Lambda does."""
+    """Call the webhook from this checkout with the event, as Lambda does."""
     return 200, {}, webhook.handler(event, None)
 
 
 def status_of(aws):
-    """Return the status that CodeDeploy got for its deployment. Assert that CodeDeploy got exactly one report."""
+    """Return the status that was reported to CodeDeploy. Assert that there was exactly one report."""
     (told,) = aws.told
     assert (told["deploymentId"], told["lifecycleEventHookExecutionId"]) == tuple(ASKED.values())
     return told["status"]
@@ -89,12 +89,12 @@ def status_of(aws):
 
 @pytest.mark.parametrize("gateway", FORGERIES)
 def test_a_new_version_gets_the_forgery_as_an_http_api_event(gateway):
-    """The HTTP API event that the check sends to a new version contains the gateway's forgery unchanged."""
+    """The check before traffic sends a new version an HTTP API event that contains the gateway's forgery unchanged."""
     assert to_request(_event(gateway, FORGERIES[gateway])) == FORGERIES[gateway]
 
 
 def test_a_version_that_refuses_every_forgery_gets_callbacks(called, aws):
-    """A version that refuses every forgery passes the check, which calls only this version and needs no database."""
+    """A version that refuses every forgery passes the check before traffic. The check needs no database."""
     environ = aws(deployed)
     found = called(before_traffic.handler, ASKED, DATABASE_URL=NOWHERE, **environ)
     assert found == dict.fromkeys(GATEWAYS, "refused")
@@ -104,7 +104,7 @@ def test_a_version_that_refuses_every_forgery_gets_callbacks(called, aws):
 
 
 def test_a_gateway_without_keys_does_not_stop_a_deployment(called, aws):
-    """The check passes if at least one gateway has keys and refuses its forgery."""
+    """The check before traffic passes if at least one gateway has keys and refuses its forgery."""
     only = {name: "" for name in environment() if not name.startswith("MOMO")}
     called(before_traffic.handler, ASKED, DATABASE_URL=NOWHERE, **aws(deployed), **only)
     assert status_of(aws) == "Succeeded"
@@ -124,7 +124,7 @@ def test_a_gateway_without_keys_does_not_stop_a_deployment(called, aws):
     ids=["accepts a forgery", "asks to try again", "cannot be imported", "answers nonsense"],
 )
 def test_a_version_that_accepts_a_forgery_gets_no_callbacks(called, aws, status, headers, body):
-    """A version that does not refuse a forgery fails the check, and the log has the verdicts."""
+    """If a version does not refuse a forgery, the check before traffic fails, and the log has the verdicts."""
     called(before_traffic.handler, ASKED, **aws(lambda _: (status, headers, body)))
     assert status_of(aws) == "Failed"
     (line,) = [line for line in called.printed.logs if line["message"] == "before_traffic"]
@@ -133,7 +133,7 @@ def test_a_version_that_accepts_a_forgery_gets_no_callbacks(called, aws, status,
 
 @pytest.mark.parametrize("status", [403, 429])
 def test_a_version_that_cannot_be_invoked_is_reported_as_failed(called, aws, status):
-    """If the new version cannot be invoked, the check reports the failure to CodeDeploy."""
+    """If the new version cannot be invoked, the check before traffic reports a failure to CodeDeploy."""
     environ = aws(lambda _: (status, {"x-amzn-errortype": "AccessDeniedException"}, {"message": "no"}))
     with pytest.raises(Exception, match=r"AccessDenied|TooMany|ClientError"):
         called(before_traffic.handler, ASKED, **environ)
@@ -141,7 +141,7 @@ def test_a_version_that_cannot_be_invoked_is_reported_as_failed(called, aws, sta
 
 
 def test_the_check_fails_if_aws_is_unreachable(called, aws):
-    """If AWS is unreachable, the check raises an error and reports nothing."""
+    """If AWS is unreachable, the check before traffic raises an error and reports nothing."""
     environ = aws(deployed) | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}"}
     with pytest.raises(Exception, match="EndpointConnectionError"):
         called(before_traffic.handler, ASKED, **environ)
@@ -149,7 +149,7 @@ def test_the_check_fails_if_aws_is_unreachable(called, aws):
 
 
 def test_the_newest_version_has_its_own_metric(called):
-    """The webhook counts "try again" replies of each version separately."""
+    """The webhook counts "try again" replies separately for each version."""
     event = _event("momo", FORGERIES["momo"])
     environ = {"DATABASE_URL": NOWHERE, "OUTBOX_BATCH_SIZE": "many"}
     called(webhook.handler, event, AWS_LAMBDA_FUNCTION_VERSION="7", **environ)

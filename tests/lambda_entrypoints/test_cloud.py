@@ -1,4 +1,4 @@
-"""Test the functions with AWS's services: secrets that rotate, and alerts."""
+"""Test the functions with AWS's services: rotated secrets and alerts."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ SCHEDULED = events.read("scheduler-publish-outbox.json")
 
 
 def with_key(payment, name, value):
-    """Return the event of a callback that was signed with this key."""
+    """Return the event for a callback that is signed with the given key."""
     return events.http_event(callback(payment, Scenario.PAID, environment() | {name: value}))
 
 
 @pytest.mark.parametrize("provider", KEYS)
 def test_a_rotated_gateway_key_loses_no_callback(called, shop, cloud, database_url, provider):
-    """After a rotation, the webhook accepts callbacks with the new key and with the old key."""
+    """After a key rotation, the webhook accepts callbacks that are signed with the new or the old key."""
     name = KEYS[provider]
     environ = {name: "", f"{name}_SECRET_ARN": cloud.secret({name: "the-old-key"}), "DATABASE_URL": database_url}
     first, second, late = (shop.payment(provider) for _ in range(3))
@@ -41,7 +41,7 @@ def test_a_rotated_gateway_key_loses_no_callback(called, shop, cloud, database_u
 
 
 def test_a_forged_callback_is_refused_after_the_key_was_renewed(called, shop, cloud, database_url):
-    """A forged callback is refused even after the webhook has read the key again."""
+    """The webhook refuses a forged callback, even after it has read the key again."""
     arn = cloud.secret({"ZALOPAY_KEY2": "the-key"})
     environ = {"ZALOPAY_KEY2": "", "ZALOPAY_KEY2_SECRET_ARN": arn, "DATABASE_URL": database_url}
     payment = shop.payment("zalopay")
@@ -53,7 +53,7 @@ def test_a_forged_callback_is_refused_after_the_key_was_renewed(called, shop, cl
 
 @pytest.mark.parametrize("name", ["webhook", "publish_outbox", "cleanup", "watch_payments"])
 def test_a_rotated_database_password_is_used(called, shop, cloud, database_url, mock_kafka, paid, name):
-    """If the old database password is refused, the function reads the new password and does its work."""
+    """If the database refuses the old password, the function reads the new password and does its work."""
     role = f"rotating_{name}"
     shop.execute(f"DROP ROLE IF EXISTS {role}; CREATE ROLE {role} LOGIN SUPERUSER PASSWORD 'the-old-password'")
     url = "postgresql://{role}:{password}@{place}".format(
@@ -121,7 +121,7 @@ def test_an_unavailable_alert_topic_does_not_change_the_reply(called, shop, clou
 
 
 def test_newly_dead_events_send_one_pointer_each_and_one_alert(called, engine, cloud, database_url, mock_kafka):
-    """The function sends one pointer for each newly dead event, and one alert for all of them."""
+    """The publisher's function sends one pointer for each newly dead event, and a single alert for all of them."""
     with engine.begin() as connection:
         insert_events(connection, 23, event_type="PAYMENT_UNHEARD_OF")
         insert_events(connection, 2)
@@ -144,7 +144,7 @@ def test_newly_dead_events_send_one_pointer_each_and_one_alert(called, engine, c
 
 
 def test_an_unavailable_queue_does_not_fail_the_run(called, engine, cloud, database_url, mock_kafka):
-    """If the queue does not exist, the publisher still publishes the other events, and counts the unsent pointers."""
+    """If the queue does not exist, the publisher's function still publishes events, and counts the unsent pointers."""
     with engine.begin() as connection:
         insert_events(connection, 3, event_type="PAYMENT_UNHEARD_OF")
         insert_events(connection, 4)
@@ -156,7 +156,7 @@ def test_an_unavailable_queue_does_not_fail_the_run(called, engine, cloud, datab
 
 
 def test_the_daily_cleanup_sends_an_alert_about_dead_events(called, engine, cloud, database_url):
-    """The daily cleanup sends an alert with the number of dead events and the oldest age."""
+    """The daily cleanup sends an alert with the number of dead events and the age of the oldest one."""
     with engine.begin() as connection:
         insert_events(connection, 7, state="dead", age=events.days(2))
     arn, queue = cloud.topic()

@@ -1,4 +1,4 @@
-"""Test the runbook's commands that replay the events in the dead-event queue, with moto's server."""
+"""Test that the runbook's commands replay the events in the dead-event queue, with moto's server."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SCHEDULED = events.read("scheduler-publish-outbox.json")
 
 @pytest.fixture
 def runbook():
-    """Return the runbook's commands for the alarm DeadEventsWaiting."""
+    """Return the runbook's commands for the DeadEventsWaiting alarm."""
     if shutil.which("aws") is None:
         (pytest.fail if IN_CI else pytest.skip)("the AWS CLI is not installed")
     (section,) = re.findall(r"^### DeadEventsWaiting\n(.*?)^### ", RUNBOOK.read_text("utf-8"), re.DOTALL | re.MULTILINE)
@@ -36,7 +36,7 @@ def runbook():
 def test_the_runbooks_commands_replay_the_events_of_the_queue(
     runbook, called, engine, cloud, database_url, mock_kafka, tmp_path
 ):
-    """The runbook's commands write the queue's pointers to a file, replay the events and empty the queue."""
+    """The runbook's commands write the pointers from the queue to a file, replay the events, and empty the queue."""
     with engine.begin() as connection:
         insert_events(connection, 23, event_type="PAYMENT_UNHEARD_OF")
         insert_events(connection, 2, state="dead")
@@ -71,7 +71,7 @@ def test_the_runbooks_commands_replay_the_events_of_the_queue(
 
 
 def test_a_replay_accepts_the_queue_s_messages_as_lines_of_a_file(tmp_path):
-    """If SQS delivers a pointer twice, the replay reads its event id once."""
+    """If SQS delivers a pointer twice, the replay uses its event id only once."""
     body = Pointer("event-1", "payment-1", "PAYMENT_COMPLETED", 5, "UNKNOWN_EVENT_TYPE").body
     file = tmp_path / "dead-events.ndjson"
     file.write_text(f"{body}\n{body}\n")

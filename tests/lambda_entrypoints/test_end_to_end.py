@@ -1,4 +1,4 @@
-"""Test the whole path in AWS's runtime: from an HTTP request through both functions and PostgreSQL to Kafka."""
+"""Test the whole path in AWS's runtime: an HTTP request passes two functions and PostgreSQL and ends in Kafka."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SCHEDULED = events.read("scheduler-publish-outbox.json")
 
 @pytest.fixture
 def http_api():
-    """Yield ``http_api(*environments)``, which starts an HTTP API.
+    """Yield a function that starts an HTTP API in front of execution environments.
 
     Each execution environment runs one invocation at a time.
     """
@@ -77,7 +77,7 @@ def http_api():
 
 
 def call(address, request, correlation_id):
-    """Send a request as the gateway does. Return the status and the parsed body of the reply."""
+    """Send a request as the gateway does. Return the reply's status and parsed body."""
     url = f"{address}{request.path}" + (f"?{request.query}" if request.query else "")
     headers = {"content-type": "application/json", "x-correlation-id": correlation_id}
     sent = urllib.request.Request(url, request.body or None, headers, method=request.method)  # noqa: S310
@@ -95,7 +95,7 @@ def call(address, request, correlation_id):
 def test_a_repeated_callback_becomes_exactly_one_message(
     lambda_, http_api, shop, engine, database_url, kafka, read_all, killed
 ):
-    """If each callback is sent three times at once, Kafka gets exactly one message for each payment."""
+    """If each callback is sent three times at once, Kafka gets exactly one message per payment."""
     address = http_api(*(lambda_("webhook", timeout=10, DATABASE_URL=database_url) for _ in range(2)))
     settings = {"DATABASE_URL": database_url, **kafka.environment()}
     payments = {f"{provider}-{number}": shop.payment(provider) for provider in PROVIDERS for number in range(5)}
@@ -126,7 +126,10 @@ def test_a_repeated_callback_becomes_exactly_one_message(
 
 
 def send_all(pool, address, payments):
-    """Send each payment's callback three times at once. Assert each reply's status, and that one reply accepts."""
+    """Send each payment's callback three times at once.
+
+    Assert the status of all replies, and that one reply accepts.
+    """
     calls = {
         name: [pool.submit(call, address, callback(payment), name) for _ in range(3)]
         for name, payment in payments.items()
@@ -138,12 +141,12 @@ def send_all(pool, address, payments):
 
 
 def who_called(messages):
-    """Return the payment id in each message, with the correlation ids as keys."""
+    """Return the payment id of each message, with the correlation ids as keys."""
     return {m.header["correlationId"].decode(): json.loads(m.value)["payment_id"] for m in messages}
 
 
 def busy(engine):
-    """Return whether a publisher holds claimed rows in an open transaction."""
+    """Return whether a publisher has claimed rows in an open transaction."""
     claimed = "SELECT 1 FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = current_database()"
     with engine.connect() as connection:
         return connection.exec_driver_sql(claimed).first() is not None

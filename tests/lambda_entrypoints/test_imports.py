@@ -1,4 +1,4 @@
-"""Test which modules each function loads before its first invocation. They cause most of a cold start."""
+"""Test which modules each function loads before its first invocation. Loading them is most of a cold start."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SDKS = {"boto3", "botocore", "payos", "httpx", "pydantic", "opentelemetry"}
 
 
 def loaded_by(code):
-    """Run code in a new interpreter. Return the top-level modules that it loaded, and the lines that it printed."""
+    """Run code in a new interpreter. Return the top-level modules that were loaded and the lines that were printed."""
     code += "\nimport json, sys; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
     command = [sys.executable, "-W", "error", "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
@@ -34,10 +34,9 @@ def loaded_by(code):
     ],
 )
 def test_a_function_loads_only_what_it_needs(name, unwanted):
-    """A function loads no SDK, no command line and no client of a service that it does not use.
+    """A function loads no SDK, no command-line code, and no client for a service that it does not use.
 
-    The import prints nothing and keeps no state, because Lambda may import the module long before the first
-    invocation.
+    The import prints nothing and keeps no state, because Lambda may import the module long before the first invocation.
     """
     code = f"import lambda_entrypoints.{name}, lambda_entrypoints.warm as warm; assert not warm._kept"
     loaded, printed = loaded_by(code)
@@ -47,7 +46,7 @@ def test_a_function_loads_only_what_it_needs(name, unwanted):
 
 
 def test_answering_a_callback_loads_no_more_modules():
-    """To refuse a callback or to report an unavailable database, the webhook loads no further library."""
+    """The webhook loads no further library to refuse a callback or to report an unavailable database."""
     code = """
 import os
 os.environ |= {"DATABASE_URL": "postgresql://u:p@127.0.0.1:1/d", "PAYOS_CHECKSUM_KEY": "k"}

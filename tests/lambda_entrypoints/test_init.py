@@ -1,4 +1,4 @@
-"""Test what the webhook function prepares before its first callback, in AWS's runtime."""
+"""Test what the webhook function prepares in AWS's runtime before its first callback."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SESSIONS = """
 
 
 def sessions(shop):
-    """Return the pids of all sessions that payctl holds."""
+    """Return the pids of all database sessions that payctl holds."""
     return [row["pid"] for row in shop.query(SESSIONS)]
 
 
@@ -30,7 +30,7 @@ def sessions(shop):
 def test_only_a_provisioned_environment_connects_before_its_first_callback(
     lambda_, shop, database_url, paid, how, connected
 ):
-    """Only with provisioned concurrency, INIT opens the database session that the first callback uses."""
+    """Only with provisioned concurrency does INIT open the database session that the first callback uses."""
     shop.engine.dispose()
     before = set(sessions(shop))
     webhook = lambda_("webhook", timeout=10, DATABASE_URL=database_url, **how)
@@ -45,7 +45,7 @@ def test_only_a_provisioned_environment_connects_before_its_first_callback(
 
 
 def test_a_provisioned_environment_has_read_its_secrets_before_its_first_callback(lambda_, shop, cloud, database_url):
-    """If a secret is deleted after INIT, a webhook with provisioned concurrency still settles the first callback."""
+    """With provisioned concurrency, the webhook settles its first callback even if a secret was deleted after INIT."""
     arn = cloud.secret({"DATABASE_URL": database_url, "ZALOPAY_KEY2": "the-key-of-zalopay"}, name="payctl/init")
     secrets = {"DATABASE_URL_SECRET_ARN": arn, "ZALOPAY_KEY2_SECRET_ARN": arn, "ZALOPAY_KEY2": ""}
     webhook = lambda_("webhook", timeout=10, **cloud.environ, **secrets, **PROVISIONED)
@@ -68,7 +68,7 @@ def test_a_provisioned_environment_has_read_its_secrets_before_its_first_callbac
     ids=["database unreachable", "URL unreadable", "URL missing", "Secrets Manager unreachable"],
 )  # fmt: skip
 def test_an_init_that_cannot_prepare_still_succeeds(lambda_, broken):
-    """If INIT cannot prepare the webhook, INIT still succeeds, and the first callback gets a "try again" reply."""
+    """If INIT cannot prepare the webhook, it still succeeds, and the first callback gets a "try again" reply."""
     webhook = lambda_("webhook", timeout=10, **PROVISIONED, **broken)
     answer = webhook.invoke(events.read("zalopay.json"))
     assert '"return_code":0' in answer.payload["body"]
@@ -79,7 +79,7 @@ def test_an_init_that_cannot_prepare_still_succeeds(lambda_, broken):
 
 
 def modules_of_the_first_callback(database_url, event, how):
-    """Return the modules that the first callback loads after the import, in a new interpreter."""
+    """Return the modules that the first callback loads after the import, measured in a new interpreter."""
     code = """
 import json, os, sys
 from lambda_entrypoints.webhook import handler

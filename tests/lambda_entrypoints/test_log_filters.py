@@ -1,4 +1,4 @@
-"""Test the runbook's log filters with lines of the functions, of AWS's runtime and of Lambda itself."""
+"""Test the runbook's log filters with log lines from the functions, AWS's runtime and Lambda itself."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PLATFORM = {
 
 
 def matches(pattern, line):
-    """Return whether a line matches the filter `{ $.a.b = "text" || ... }`. In the filter, * matches any text."""
+    """Return whether a line matches a filter such as `{ $.a.b = "text" || ... }`, in which * matches any text."""
     assert re.fullmatch(r'\{ (\$[\w.]+ = "[^"]*"( \|\| )?)+ \}', pattern), pattern
     for path, wanted in re.findall(r'\$\.([\w.]+) = "([^"]*)"', pattern):
         found = line
@@ -51,7 +51,7 @@ def test_the_runbook_has_three_kinds_of_log_filters():
 
 
 def test_the_error_filter_finds_an_error_of_the_webhook(lambda_):
-    """The error filter finds a callback that failed, and no other line."""
+    """The runbook's error filter finds the line about a failed callback, and no other line."""
     function = lambda_("webhook", timeout=10, DATABASE_URL="postgresql://a:b@127.0.0.1:1/c", **JSON_LOGS)
     function.invoke(events.read("momo.json"))
     found = [line for line in function.lines() if matches(ERRORS, line)]
@@ -61,7 +61,7 @@ def test_the_error_filter_finds_an_error_of_the_webhook(lambda_):
 
 @pytest.mark.parametrize("name", ["watch_payments", "probe"])
 def test_the_failure_filter_finds_an_exception(lambda_, name):
-    """The failure filter finds an exception twice: in payctl's line and in the line of AWS's runtime."""
+    """The runbook's failure filter finds an exception twice: in payctl's line and in AWS's runtime's line."""
     function = lambda_(name, timeout=10, DATABASE_URL="postgresql://a:b@127.0.0.1:1/c", **JSON_LOGS)
     function.invoke(SCHEDULED)
     ours, runtimes = (line for line in function.lines() if matches(FAILURES, line))
@@ -71,7 +71,7 @@ def test_the_failure_filter_finds_an_exception(lambda_, name):
 
 
 def test_the_failure_filter_finds_a_package_that_cannot_be_imported(lambda_):
-    """The failure filter finds the line of AWS's runtime about a module that cannot be imported."""
+    """The runbook's failure filter finds the runtime's line about a module that cannot be imported."""
     function = lambda_("unheard_of", timeout=10, **JSON_LOGS)
     function.invoke(SCHEDULED)
     found = [line for line in function.lines() if matches(FAILURES, line)]
@@ -79,19 +79,19 @@ def test_the_failure_filter_finds_a_package_that_cannot_be_imported(lambda_):
 
 
 def test_the_failure_filter_finds_what_lambda_itself_reports():
-    """The failure filter finds Lambda's report about a run that timed out, was killed or never started."""
+    """The runbook's failure filter finds Lambda's report about a run that timed out, was killed or never started."""
     assert {name for name, line in PLATFORM.items() if matches(FAILURES, line)} == {"timeout", "killed", "no init"}
 
 
 def test_the_probe_filter_finds_each_verdict(lambda_):
-    """The probe filter finds one line for each gateway."""
+    """The runbook's probe filter finds one line for each gateway."""
     function = lambda_("probe", timeout=30, PAYCTL_PROBE_URL="http://127.0.0.1:1", **JSON_LOGS)
     function.invoke(SCHEDULED)
     assert len([line for line in function.lines() if matches(PROBES, line)]) == 4
 
 
 def test_debug_lines_and_metrics_reach_the_log(lambda_, database_url, shop, paid):
-    """LOG_LEVEL decides which lines the webhook logs, but its metrics are logged at any level."""
+    """LOG_LEVEL decides which lines the webhook logs, but metrics are logged at every level."""
     for level, expected in (("error", []), ("info", ["webhook_settled"])):
         function = lambda_("webhook", timeout=10, DATABASE_URL=database_url, LOG_LEVEL=level, **JSON_LOGS)
         function.invoke(paid(shop.payment("momo")))

@@ -1,4 +1,4 @@
-"""Test the webhook function with a pooler in transaction mode, which works like RDS Proxy."""
+"""Test the webhook function with a connection pooler in transaction mode, which works like RDS Proxy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.faults.conftest import pooler  # noqa: F401 - a fixture
 
 @pytest.mark.parametrize("kept", ["false", "true"])
 def test_the_webhook_function_settles_through_a_pooler(called, shop, paid, pooler, kept):  # noqa: F811
-    """The webhook settles callbacks through a pooler, with and without PAYCTL_DB_POOL."""
+    """The webhook settles callbacks through a connection pooler, with and without PAYCTL_DB_POOL."""
     url = pooler(1).url
     for name in ("zalopay", "payos", "vnpay", "momo"):
         payment = shop.payment(name)

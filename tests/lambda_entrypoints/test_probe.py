@@ -24,13 +24,13 @@ OFF = dict.fromkeys(environment(), "")
 
 
 def forged(provider, **headers):
-    """Return the HTTP API's event with a gateway's forgery."""
+    """Return an HTTP API event that contains a gateway's forgery."""
     return events.http_event(FORGERIES[provider], headers={"user-agent": USER_AGENT, **headers})
 
 
 @pytest.fixture
 def answering():
-    """Yield ``answering(status, body)``, which starts a server with this reply and returns its URL."""
+    """Yield a function that starts a server with a fixed reply and returns the server's URL."""
     servers = []
 
     def start(status, body):
@@ -60,7 +60,7 @@ def answering():
 
 @pytest.mark.parametrize("provider", GATEWAYS)
 def test_each_forgery_is_refused_for_its_signature(provider):
-    """Each gateway refuses its forgery because of the signature, so the refusal shows that the key was read."""
+    """Each gateway refuses the probe's forgery because of its signature, which shows that the key was read."""
     forgery, gateway = FORGERIES[provider], GATEWAYS[provider]
     assert resolve(forgery) is gateway
     values = environment()
@@ -107,7 +107,7 @@ def test_the_probe_skips_a_gateway_without_keys(lambda_, http_api):  # noqa: F81
     ids=["accepted", "try again", "no route", "forbidden", "throttled", "another site"],
 )
 def test_the_probe_fails_if_a_forgery_is_not_refused(called, answering, status, body):
-    """The probe fails if a reply accepts the forgery or is not a refusal."""
+    """The probe fails if a reply accepts the forgery or does not clearly refuse it."""
     assert set(called(probe.handler, TICK, PAYCTL_PROBE_URL=answering(status, body)).values()) == {"failed"}
     assert (called.printed.metrics["ProbeRefused"], called.printed.metrics["ProbeFailed"]) == (0, 4)
     lines = [line for line in called.printed.logs if line["message"] == "probe"]
@@ -115,7 +115,7 @@ def test_the_probe_fails_if_a_forgery_is_not_refused(called, answering, status, 
 
 
 def test_the_probe_fails_if_the_webhook_does_not_answer(called):
-    """If the webhook does not answer, the probe fails, logs the reason, and asks the next gateway's route."""
+    """If the webhook does not answer, the probe fails, logs the reason, and tries the next gateway's route."""
     found = called(probe.handler, TICK, PAYCTL_PROBE_URL=f"http://127.0.0.1:{free_port()}")
     assert found == dict.fromkeys(GATEWAYS, "failed")
     assert {line["reason"] for line in called.printed.logs} == {"ConnectionRefusedError"}
@@ -123,7 +123,7 @@ def test_the_probe_fails_if_the_webhook_does_not_answer(called):
 
 @pytest.mark.parametrize(("url", "error"), [("", ConfigError), ("http://payments.example", InputError)])
 def test_the_probe_needs_an_https_address(called, url, error):
-    """If its address is missing or is not https, the probe raises an error and sends nothing."""
+    """If the probe's address is missing or is not https, the probe raises an error and sends nothing."""
     with pytest.raises(error):
         called(probe.handler, TICK, PAYCTL_PROBE_URL=url)
     assert called.printed.metrics.keys() == {"ColdStart"}

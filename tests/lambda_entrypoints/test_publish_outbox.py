@@ -1,4 +1,4 @@
-"""Test the publisher's function in this process while events wait."""
+"""Test the publisher's function in this process when events are waiting."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ticketbottle_payctl.store.outbox import shard_lock
 
 @pytest.fixture
 def places(database_url, mock_kafka):
-    """Return the settings of the test's database and of the mock cluster, for a short run."""
+    """Return the settings for the test's database and the mock cluster, and for a short run."""
     return {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, "PAYCTL_LOOP_SECONDS": "3"}
 
 
@@ -34,7 +34,7 @@ def waiting(called):
 
 @pytest.mark.usefixtures("blocked")
 def test_a_blocked_event_is_not_a_failure_of_the_function(called, places):
-    """If an event is blocked, the function succeeds, and reports the event once in its log and metrics."""
+    """If an event is blocked, the publisher's function succeeds, and its log and metrics report the event once."""
     assert called(handler, {}, **places) == {"stopped_because": "deadline", "published": 0}
     (line,) = waiting(called)
     assert (line["blocked_by"][0]["reason"], line["held"], line["level"]) == ("dead", 1, "WARN")
@@ -42,7 +42,7 @@ def test_a_blocked_event_is_not_a_failure_of_the_function(called, places):
 
 
 def test_a_locked_shard_is_not_a_failure_of_the_function(called, places, engine):
-    """If another publisher holds the shard, the function succeeds, and its log names the holder."""
+    """If another publisher holds the shard, the publisher's function succeeds, and its log names the holder."""
     with engine.connect() as other:
         shard_lock.enter(other, 0, 1, 0, "elsewhere:77:abc")
         answer = called(handler, {}, **{**places, "PAYCTL_LOOP_SECONDS": "8"})  # the lock is reported after two seconds
@@ -52,7 +52,7 @@ def test_a_locked_shard_is_not_a_failure_of_the_function(called, places, engine)
 
 
 def test_an_unavailable_broker_is_a_failure_of_the_function(called, places):
-    """If no broker is available, the function raises an error, so that its alarm goes off."""
+    """If no broker is available, the publisher's function raises an error, so its alarm goes off."""
     with pytest.raises(BrokerUnavailableError):
         called(handler, {}, **{**places, "KAFKA_BROKERS": "127.0.0.1:1"})
     assert "publish_outbox_failed" in {line["message"] for line in called.printed.logs}

@@ -27,14 +27,17 @@ NOTHING = {
 
 @pytest.fixture
 def gateways():
-    """Yield test servers that answer as the four gateways do."""
+    """Yield test servers that respond as the four gateways do."""
     with serving(Gateways()) as served:
         yield served
 
 
 @pytest.fixture
 def overdue(engine, gateways):
-    """Return a function that inserts payments that are PENDING for an hour. ``state`` is the gateway's response."""
+    """Return a function that inserts payments that have been PENDING for an hour.
+
+    ``state`` is the gateway's response about the payments.
+    """
 
     def make(number=1, provider="momo", *, state="paid", **changes):
         made = []
@@ -51,7 +54,7 @@ def overdue(engine, gateways):
 
 @pytest.fixture
 def reconciler(lambda_, gateways, database_url):
-    """Return a function that starts the reconcile function. Without arguments, it has the template's settings."""
+    """Return a function that starts the reconcile function. By default, it has the settings from the template."""
 
     def start(*, timeout=60, **environ):
         settings = {"DATABASE_URL": database_url, **gateways.environment, **environ}
@@ -61,7 +64,7 @@ def reconciler(lambda_, gateways, database_url):
 
 
 def states(shop):
-    """Return the status, the number of events and the number of receipts of each payment, by reference."""
+    """Return each payment's status, number of events and number of receipts, with its reference as the key."""
     rows = shop.query("""
         SELECT "providerTransactionId" AS reference, status::text,
             (SELECT count(*) FROM outbox WHERE "aggregateId" = p.id) AS events,
@@ -72,7 +75,7 @@ def states(shop):
 
 
 def runs(shop):
-    """Return the recorded runs with the number of payments that each has changed, with the oldest first."""
+    """Return the recorded runs, each with the number of payments that it changed, starting with the oldest."""
     return shop.query("""
         SELECT command, status, os_user, reason, counts,
             (SELECT count(*) FROM payctl.run_items AS i WHERE i.run_id = r.id AND i.after IS NOT NULL) AS changed
@@ -86,7 +89,7 @@ def slow(seconds):
 
 
 def test_a_paid_payment_whose_callback_never_came_is_settled(reconciler, shop, overdue):
-    """The function settles a payment whose callback never arrived, once, with an event and a receipt."""
+    """If a callback never arrived, the reconcile function settles the payment once, with an event and a receipt."""
     for gateway in ("zalopay", "payos", "vnpay", "momo"):
         overdue(1, gateway)
     overdue(1, "vnpay", state="failed")
@@ -116,7 +119,10 @@ def test_a_paid_payment_whose_callback_never_came_is_settled(reconciler, shop, o
 
 @pytest.mark.parametrize(("cap", "settled"), [(2, 0), (3, 3)])
 def test_a_plan_over_the_cap_changes_nothing(reconciler, shop, overdue, cap, settled):
-    """The function applies a plan as large as the cap. It logs and counts a larger plan and does not apply it."""
+    """The reconcile function applies a plan as large as the cap.
+
+    It logs and counts a larger plan without applying it.
+    """
     overdue(3)
     function = reconciler(PAYCTL_RECONCILE_MAX_PAYMENTS=str(cap))
     answer = function.invoke(TICK).payload
@@ -130,7 +136,7 @@ def test_a_plan_over_the_cap_changes_nothing(reconciler, shop, overdue, cap, set
 
 
 def test_an_unavailable_gateway_does_not_stop_the_other_gateways(reconciler, shop, overdue):
-    """If one gateway is unavailable, the function settles the other gateways' payments and succeeds."""
+    """If a gateway is unavailable, the reconcile function settles the other gateways' payments and succeeds."""
     overdue(5, "zalopay")
     overdue(2, "momo")
     function = reconciler(PAYCTL_ZALOPAY_URL="http://127.0.0.1:1")
@@ -160,7 +166,7 @@ def test_an_answer_that_a_person_must_judge_changes_nothing(reconciler, shop, ov
 
 
 def test_the_function_ends_before_lambda_s_deadline(reconciler, shop, overdue, gateways):
-    """The function ends before Lambda's deadline, settles the known results, and counts the other payments."""
+    """The reconcile function ends before Lambda's deadline. It settles the known results and counts the rest."""
     overdue(40)
     gateways.tamper = slow(0.5)
     function = reconciler(timeout=36)  # 30 of these seconds are the reserve
@@ -177,7 +183,7 @@ def test_the_function_ends_before_lambda_s_deadline(reconciler, shop, overdue, g
 
 
 def test_two_functions_at_once_settle_each_payment_once(reconciler, shop, overdue, gateways):
-    """If two runs overlap, each payment is settled once, and neither run counts a failure."""
+    """If two reconcile runs overlap, each payment is settled once, and neither run counts a failure."""
     both = [reconciler(), reconciler()]
     for function in both:
         function.invoke(TICK)  # so that neither run waits for the other's cold start
@@ -195,7 +201,7 @@ def test_two_functions_at_once_settle_each_payment_once(reconciler, shop, overdu
 
 @pytest.mark.parametrize("while_", ["asking", "settling"])
 def test_a_run_that_is_killed_is_completed_by_the_next_one(reconciler, shop, overdue, gateways, while_):
-    """If a run is killed, its committed payments stay settled, and the next run settles the others once."""
+    """If a reconcile run is killed, its committed payments stay settled, and the next run settles the rest once."""
     overdue(30)
     function = reconciler()
     with ThreadPoolExecutor(1) as pool:
@@ -232,7 +238,7 @@ BUSY = """
 
 
 def test_a_payment_that_another_session_has_locked_is_a_failure_of_this_run_only(reconciler, shop, overdue):
-    """If another session has locked a payment, the run counts it as failed and settles the others."""
+    """If a payment is locked, the reconcile run counts it as failed and settles the other payments."""
     overdue(3)
     function = reconciler()
     with shop.engine.connect() as other:
@@ -245,7 +251,7 @@ def test_a_payment_that_another_session_has_locked_is_a_failure_of_this_run_only
 
 
 def test_a_reconciler_without_its_database_raises(reconciler):
-    """If the database is unavailable, the function raises an error that does not contain the password."""
+    """If the database is unavailable, the reconcile function raises an error that does not contain the password."""
     words = "a-password-of-mine"
     function = reconciler(DATABASE_URL=f"postgresql://127.0.0.1:1/payments?user=somebody&password={words}")
     error = function.invoke(TICK).payload

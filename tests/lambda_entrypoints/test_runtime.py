@@ -27,27 +27,27 @@ ONE_PASS = {"PAYCTL_LOOP_SECONDS": "0"}
 
 @pytest.fixture
 def in_background():
-    """Yield ``in_background(call, ...)``, which runs a call in a thread and returns its future."""
+    """Yield a function that makes a call in a thread and returns its future."""
     with ThreadPoolExecutor(2) as pool:
         yield pool.submit
 
 
 @pytest.fixture
 def in_mid_batch(shop):
-    """Return a function that waits until a publisher holds claimed rows in an open transaction."""
+    """Return a function that waits until a publisher has claimed rows in an open transaction."""
     sql = "SELECT pid FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = current_database()"
     return lambda: wait_until(lambda: shop.query(sql) or None, what="a batch is claimed and being sent", timeout=20)
 
 
 def pending(engine, count, **values):
-    """Insert ``count`` pending events, each with its own payment."""
+    """Insert ``count`` pending events, each for a separate payment."""
     with engine.begin() as connection:
         insert_events(connection, count, **values)
 
 
 @pytest.mark.parametrize("name", ["zalopay", "payos-base64", "vnpay", "momo"])
 def test_an_event_of_each_gateway_settles_its_payment(lambda_, shop, database_url, name):
-    """In one execution environment, the first invocation settles the payment, and the second finds a duplicate."""
+    """In one execution environment, the first invocation settles the payment, and the second one finds a duplicate."""
     shop.known()
     webhook = lambda_("webhook", timeout=10, DATABASE_URL=database_url)
     cold, warm = (webhook.invoke(events.read(f"{name}.json")) for _ in range(2))
@@ -102,7 +102,7 @@ def test_the_processor_counts_dead_events_that_do_no_harm_apart(
 
 
 def test_the_cleanup_function_deletes_old_events_and_counts_dead_ones(lambda_, engine, database_url):
-    """The cleanup function deletes the events that are older than the retention, and counts dead events."""
+    """The cleanup function deletes events that are older than the retention, and counts dead events."""
     with engine.begin() as connection:
         for state, count, age in (("published", 50, 30), ("published", 5, 0), ("dead", 3, 30)):
             insert_events(connection, count, state=state, age=events.days(age))
@@ -126,7 +126,7 @@ def test_the_processor_ends_before_lambda_s_deadline(lambda_, engine, database_u
 def test_a_processor_that_is_killed_during_a_batch_loses_no_event(
     lambda_, engine, database_url, mock_kafka, read_all, in_background, in_mid_batch, how, timeout, words
 ):
-    """After a kill or Lambda's time-out, the claimed rows are pending again, and the next run sends them."""
+    """If the publisher's function is killed or times out, its claimed events are pending again until the next run."""
     pending(engine, 3000)
     mock_kafka.set_rtt(30)
     settings = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, **ONE_PASS}
@@ -147,7 +147,10 @@ def test_a_processor_that_is_killed_during_a_batch_loses_no_event(
 
 
 def test_unavailable_brokers_are_raised_after_the_metrics(lambda_, engine, database_url, mock_kafka):
-    """If no broker is available, the function emits its metrics and raises an error, and no event loses a retry."""
+    """If no broker is available, the publisher's function emits its metrics and raises an error.
+
+    No event loses a retry.
+    """
     pending(engine, 20)
     mock_kafka.down()
     settings = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, **ONE_PASS}
@@ -161,7 +164,7 @@ def test_unavailable_brokers_are_raised_after_the_metrics(lambda_, engine, datab
 
 
 def test_events_published_before_a_database_outage_are_counted(lambda_, own_server, mock_kafka, in_background):
-    """If the database fails during a run, the function raises an error, and its metrics count the published events."""
+    """If the database fails during a run, the publisher's function raises an error, but counts the published events."""
     server, shop = own_server
     pending(shop.engine, 3000)
     mock_kafka.set_rtt(20)
@@ -194,7 +197,7 @@ def test_a_scheduled_function_without_its_database_raises(lambda_, name):
 
 
 def test_a_webhook_without_its_database_asks_the_gateway_to_call_again(lambda_, own_server, paid):
-    """If the database is unavailable, the webhook asks the gateway to call again. Then a later callback is settled."""
+    """If the database is unavailable, the webhook asks the gateway to call again, and can settle the next callback."""
     server, shop = own_server
     payment = shop.payment("zalopay")
     webhook = lambda_("webhook", timeout=10, DATABASE_URL=server.url())
@@ -208,7 +211,7 @@ def test_a_webhook_without_its_database_asks_the_gateway_to_call_again(lambda_, 
 
 
 def test_a_frozen_webhook_replaces_its_cut_connections(lambda_, shop, database_url, paid):
-    """If the server ends the sessions of a frozen webhook, the next callback is still settled."""
+    """If the server ends the database sessions of a frozen webhook, it still settles the next callback."""
     webhook = lambda_("webhook", timeout=10, DATABASE_URL=database_url)
     before, after = shop.payment("momo"), shop.payment("momo")
     webhook.invoke(paid(before))
@@ -226,7 +229,7 @@ def test_a_frozen_webhook_replaces_its_cut_connections(lambda_, shop, database_u
 
 
 def test_a_frozen_processor_publishes_at_once_after_a_broker_restart(lambda_, engine, database_url, mock_kafka):
-    """If the broker restarts while the function is frozen, the next run publishes at once."""
+    """If the broker restarts while the publisher's function is frozen, the next run publishes at once."""
     settings = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, **ONE_PASS}
     processor = lambda_("publish_outbox", **settings)
     pending(engine, 5)
@@ -268,7 +271,7 @@ def test_a_body_of_6_mb_is_refused_without_the_database(lambda_):
 
 
 def test_the_processor_s_return_value_stays_small(lambda_, engine, database_url, mock_kafka):
-    """The function's return value stays small, even if thousands of events have died."""
+    """The return value of the publisher's function stays small, even if thousands of events died."""
     pending(engine, 3000, event_type="PAYMENT_UNHEARD_OF")
     settings = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, **ONE_PASS}
     processor = lambda_("publish_outbox", **settings)
@@ -279,14 +282,14 @@ def test_the_processor_s_return_value_stays_small(lambda_, engine, database_url,
 
 
 def busy(engine):
-    """Return whether a publisher holds claimed rows in an open transaction."""
+    """Return whether a publisher has claimed rows in an open transaction."""
     sql = "SELECT 1 FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = current_database()"
     with engine.connect() as connection:
         return connection.exec_driver_sql(sql).first() is not None
 
 
 def test_the_watch_function_emits_three_measures_for_each_gateway(lambda_, shop, database_url):
-    """The watch function emits three measures for each gateway with recent payments."""
+    """The watch function emits three metrics for each gateway that has recent payments."""
     for _ in range(6):
         payment = shop.payment("momo")
         age = "UPDATE payments SET \"createdAt\" = \"createdAt\" - interval '45 minutes' WHERE id = '{}'"

@@ -1,4 +1,4 @@
-"""Test the webhook function in this process."""
+"""Test the webhook function in the test's own process."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ EVENTS = JSON | st.fixed_dictionaries(
 
 
 def is_response(answer):
-    """Return whether API Gateway takes this value as a response."""
+    """Return whether API Gateway accepts the value as a response."""
     return type(answer["statusCode"]) is int and type(answer["body"]) is str and 200 <= answer["statusCode"] <= 599
 
 
 @pytest.mark.parametrize("scenario", [Scenario.PAID, Scenario.WRONG_AMOUNT, Scenario.BAD_SIGNATURE])
 @pytest.mark.parametrize("provider", ["zalopay", "payos", "vnpay", "momo"])
 def test_each_reply_is_counted_by_one_metric(called, shop, database_url, paid, provider, scenario):
-    """For each callback, the webhook emits one outcome counter and the latency."""
+    """For each callback, the webhook emits one outcome counter and its latency."""
     payment = shop.payment(provider)
     assert is_response(called(handler, paid(payment, scenario), DATABASE_URL=database_url))
     counter = {
@@ -79,7 +79,7 @@ def test_each_reply_is_counted_by_one_metric(called, shop, database_url, paid, p
 
 
 def test_every_outcome_has_a_metric_and_every_alert_an_explanation():
-    """Every outcome and reason has a metric, and every alert has an explanation."""
+    """Every outcome and reason of the webhook has a metric, and every alert has an explanation."""
     assert {*ACCEPTED, WebhookOutcome.REFUSED} == set(WebhookOutcome)
     assert set(REFUSED) == {reason.value for kind in (RejectReason, UnclearReason, RefusalReason) for reason in kind}
     assert {*ACCEPTED.values(), *REFUSED.values()} <= BY_NAME.keys()
@@ -100,7 +100,7 @@ def test_every_outcome_has_a_metric_and_every_alert_an_explanation():
     ],
 )
 def test_a_request_that_is_not_a_callback_gets_a_constant_reply(called, changes, status):
-    """A request that is not a callback gets a constant reply that quotes no part of the request."""
+    """If a request is not a callback, the webhook's reply is constant and quotes no part of the request."""
     answer = called(handler, events.read("zalopay.json") | changes)
     assert (answer["statusCode"], list(json.loads(answer["body"]))) == (status, ["message"])
     assert called.printed.metrics["WebhookMalformed"] == 1
@@ -130,7 +130,7 @@ def test_an_internal_fault_asks_the_gateway_to_call_again(called, provider, envi
 
 @pytest.mark.parametrize("provider", ["zalopay", "payos", "vnpay", "momo"])
 def test_a_gateway_without_keys_is_reported_as_not_configured(called, provider):
-    """A callback of a gateway without keys is counted as not configured and uses no database."""
+    """If a gateway has no keys, the webhook counts its callback as not configured and does not use the database."""
     off = {name: "" for name in environment() if name.startswith(provider.upper())}
     assert is_response(called(handler, events.read(f"{provider}.json"), DATABASE_URL=NOWHERE, **off))
     assert called.printed.metrics["WebhookNotConfigured"] == 1
@@ -141,7 +141,10 @@ def test_a_gateway_without_keys_is_reported_as_not_configured(called, provider):
     [("order-7.a_B", "order-7.a_B"), ("x" * 65, None), ("a b", None), ("é", None), ("a\n", None), (["a"], None)],
 )
 def test_a_correlation_id_goes_into_log_receipt_and_event(called, shop, database_url, paid, sent, kept):
-    """The log, receipt and event have the sender's correlation id if it is valid, and else API Gateway's request id."""
+    """The log, receipt and event have the sender's correlation id.
+
+    If it is invalid, they have API Gateway's request id.
+    """
     event = paid(shop.payment())
     event["headers"]["x-correlation-id"] = sent
     expected = kept or event["requestContext"]["requestId"]
@@ -177,7 +180,7 @@ def test_a_missing_index_is_reported_once_a_day(
 
 
 def test_no_log_line_contains_the_callback(called, shop, database_url, paid):
-    """No log line of the webhook contains a body, a query, a MAC or a key."""
+    """The webhook's log lines contain no body, query, MAC or key."""
     for provider in ("zalopay", "payos", "vnpay", "momo"):
         for scenario in (Scenario.PAID, Scenario.WRONG_AMOUNT, Scenario.BAD_SIGNATURE):
             called(handler, paid(shop.payment(provider), scenario), DATABASE_URL=database_url, LOG_LEVEL="debug")
@@ -188,7 +191,7 @@ def test_no_log_line_contains_the_callback(called, shop, database_url, paid):
 
 
 def test_a_changed_environment_takes_effect_at_the_next_invocation(called, shop, database_url, paid):
-    """Changed keys, a changed database URL and a changed log level take effect at the next invocation."""
+    """If keys, the database URL or the log level change, the next invocation of the webhook uses the new values."""
     payment = shop.payment("zalopay")
     refused = called(handler, paid(payment), DATABASE_URL=database_url, ZALOPAY_KEY2="another-key-entirely")
     assert '"return_code":-1' in refused["body"]
@@ -211,14 +214,17 @@ def test_a_bug_is_logged_with_its_traceback_and_the_next_callback_works(called, 
 
 
 def test_the_event_files_are_current():
-    """The files in ``tests/events`` are the ones that ``python -m tests.lambda_entrypoints.events`` writes."""
+    """The files in ``tests/events`` are exactly what ``python -m tests.lambda_entrypoints.events`` writes."""
     made = events.files()
     assert {path.name for path in events.FOLDER.glob("*.json")} == made.keys()
     assert {name: events.read(name) for name in made} == made
 
 
 def test_the_webhook_measures_two_latencies(called, shop, cloud, database_url, paid):
-    """The database latency includes the wait for a lock. The webhook latency also includes reading the secret."""
+    """The webhook's database latency includes waiting for a lock.
+
+    Its total latency also includes reading the secret.
+    """
     first, second = shop.payment("momo"), shop.payment("momo")
     name = "MOMO_SECRET_KEY"
     environ = {name: "", f"{name}_SECRET_ARN": cloud.secret({name: environment()[name]}), "DATABASE_URL": database_url}
@@ -239,7 +245,7 @@ def test_the_webhook_measures_two_latencies(called, shop, cloud, database_url, p
 
 
 def test_a_callback_without_a_gateway_path_is_recognised_by_its_shape(called, shop, database_url, paid):
-    """A callback whose path is missing is recognised by its shape, because a custom domain may remove the path."""
+    """The webhook recognises a callback without a path by its shape, because a custom domain may remove the path."""
     payment = shop.payment("vnpay")
     event = paid(payment) | {"rawPath": "/"}
     assert '"RspCode":"00"' in called(handler, event, DATABASE_URL=database_url)["body"]
