@@ -1,4 +1,4 @@
-"""Test the repair of half-marked rows, which marks these rows as published and changes no other row."""
+"""Test the repair of half-marked rows, which marks them as published and changes nothing else."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def new_run():
 
 
 def repair(engine, run=None, **options):
-    """Plan the repair and run it."""
+    """Make a plan for the repair and apply it."""
     return fix_published_flags(engine, preview_published_flags(engine), run or new_run(), **options)
 
 
 @pytest.fixture
 def half_marked(engine):
-    """Insert 25 half-marked rows and three rows of each other state."""
+    """Insert 25 half-marked rows and three rows in each other state."""
     with engine.begin() as connection:
         insert_events(connection, 25, state="sent_unmarked", age=timedelta(days=3))
         for state in ("pending", "published", "dead"):
@@ -38,7 +38,7 @@ def half_marked(engine):
 
 @pytest.fixture
 def rows(engine):
-    """Return a function that returns two lists: the flags of all rows, and the other columns of all rows."""
+    """Return a function that returns two lists: every row's published flag, and every row's other columns."""
 
     def read():
         sql = "SELECT published, to_jsonb(o) - 'published' FROM outbox o ORDER BY id"
@@ -51,7 +51,7 @@ def rows(engine):
 
 @pytest.mark.usefixtures("half_marked")
 def test_the_repair_changes_only_the_flag_of_half_marked_rows(engine, rows):
-    """With any batch size, the repair changes only the flag of half-marked rows."""
+    """The repair changes only the published flag of half-marked rows, whatever the batch size is."""
     flags_before, others_before = rows()
     report = repair(engine, batch_size=10)
     assert (report.matched, report.repaired) == (25, 25)
@@ -63,7 +63,7 @@ def test_the_repair_changes_only_the_flag_of_half_marked_rows(engine, rows):
 
 @pytest.mark.usefixtures("half_marked")
 def test_the_repair_changes_no_row_that_was_marked_after_the_plan(engine):
-    """The repair does not change a row that became half-marked after the plan."""
+    """If a row became half-marked after the plan was made, the repair does not change it."""
     planned = preview_published_flags(engine)
     with engine.begin() as connection:
         connection.exec_driver_sql(
@@ -76,7 +76,7 @@ def test_the_repair_changes_no_row_that_was_marked_after_the_plan(engine):
 
 @pytest.mark.usefixtures("half_marked")
 def test_the_repair_is_recorded_with_each_row(engine):
-    """The record of a repair has the reason, and each row before and after the repair."""
+    """The repair of half-marked rows records its reason, and each row before and after the repair."""
     run = new_run()
     repair(engine, run, batch_size=10)
     with engine.begin() as connection:
@@ -89,7 +89,7 @@ def test_the_repair_is_recorded_with_each_row(engine):
 
 @pytest.mark.usefixtures("half_marked")
 def test_a_stopped_repair_is_continued_by_the_next_run(engine):
-    """A stopped repair keeps its committed batches, and the next run repairs the other rows."""
+    """If the repair is stopped, its committed batches stay, and the next run repairs the remaining rows."""
     batches = []
     first = repair(engine, batch_size=10, done=batches.append, stopping=lambda: bool(batches))
     assert (first.repaired, batches) == (10, [10])
@@ -101,7 +101,7 @@ def test_a_stopped_repair_is_continued_by_the_next_run(engine):
 
 @pytest.mark.usefixtures("half_marked")
 def test_the_repair_skips_locked_rows(engine):
-    """The repair skips locked rows without waiting, and repairs the others."""
+    """The repair of half-marked rows skips locked rows without waiting, and repairs all other rows."""
     with engine.begin() as holder:
         holder.exec_driver_sql(
             'SELECT 1 FROM outbox WHERE NOT published AND "publishedAt" IS NOT NULL ORDER BY id LIMIT 2 FOR UPDATE'
@@ -111,7 +111,7 @@ def test_the_repair_skips_locked_rows(engine):
 
 
 def test_a_repair_without_rows_is_not_recorded(engine):
-    """If no row is half-marked, the repair records no run."""
+    """If no row is half-marked, the repair does not record a run."""
     report = repair(engine)
     assert (report.matched, report.run_id) == (0, None)
     with engine.begin() as connection:

@@ -1,4 +1,4 @@
-"""Test the time limits that each job sets for its transactions in the database."""
+"""Test the time limits that each job sets for its database transactions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NAMES = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeo
 
 @pytest.fixture
 def limits(engine):
-    """Return a set that collects the limits of later transactions: statement, lock and idle time, in seconds."""
+    """Return a set that collects the limits of all further transactions: statement, lock and idle time, in seconds."""
     found = set()
 
     def note(_connection, _cursor, statement, *_others):
@@ -41,7 +41,7 @@ def limits(engine):
 
 
 def test_a_replay_waits_up_to_half_a_minute_for_a_statement(engine, limits):
-    """In a replay, a statement may take 30 seconds, and the selection of the events 60 seconds."""
+    """In a replay, a statement can take up to 30 seconds, and the selection of the events up to 60 seconds."""
     plan = plan_replay(engine, Selector(failed=True), max_retries=5)
     assert limits == {(60, 5, 60)}
     limits.clear()
@@ -51,7 +51,7 @@ def test_a_replay_waits_up_to_half_a_minute_for_a_statement(engine, limits):
 
 
 def test_a_cleanup_waits_up_to_ten_seconds_for_a_batch(engine, limits):
-    """In a cleanup, a batch may take ten seconds and waits one second for a lock. Counts may take longer."""
+    """In a cleanup, a batch can take ten seconds and waits up to one second for a lock. Counts can take longer."""
     report = cleanup(engine, retention=timedelta(days=7), max_retries=5)
     assert report.deleted == 1
     assert limits == {(10, 1, 60), (60, 5, 60), (300, 5, 60)}
@@ -61,7 +61,7 @@ def test_a_cleanup_waits_up_to_ten_seconds_for_a_batch(engine, limits):
 
 
 def test_a_publisher_waits_up_to_two_seconds_for_a_lock(engine, limits, mock_kafka):
-    """A publisher waits two seconds for a lock. A statement that looks for obstacles may take five seconds."""
+    """A publisher waits up to two seconds for a lock. A statement that looks for obstacles can take five seconds."""
     producer = Producer(producer_config(KafkaSettings(mock_kafka.bootstrap)))
     publish_outbox(engine, producer, PublishOptions())
     producer.close()

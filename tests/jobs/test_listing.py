@@ -18,19 +18,19 @@ OUTBOX = partial(listing.outbox, selector=Selector(), max_retries=5)
 
 
 def ids_of(rows):
-    """Return the ids of a listing."""
+    """Return the ids in a listing."""
     return [row["id"] for row in rows]
 
 
 def in_order(engine):
-    """Return all ids as the database sorts them, with the newest first."""
+    """Return all ids in the database's order, starting with the newest row."""
     with engine.connect() as connection:
         sql = 'SELECT id FROM outbox ORDER BY "createdAt" DESC, id COLLATE "C" DESC'
         return list(connection.exec_driver_sql(sql).scalars())
 
 
 def test_pages_of_a_listing_have_no_gap_and_no_repetition(engine):
-    """Pages of any size list each published and unpublished event once, in one order."""
+    """Whatever the page size is, a listing has each published and unpublished event once, in the same order."""
     with engine.begin() as connection:
         insert_events(connection, 3000, state="published")
         insert_events(connection, 2500, state="dead")
@@ -44,7 +44,7 @@ def test_pages_of_a_listing_have_no_gap_and_no_repetition(engine):
 
 
 def test_payments_are_listed_in_large_pages(engine):
-    """A listing of payments reads large pages, because each page sorts the whole table."""
+    """A listing of payments reads large pages, because the database sorts the whole table for each page."""
     with engine.begin() as connection:
         insert_events(connection, 5000)
         insert_payments_of_events(connection)
@@ -61,7 +61,7 @@ def test_payments_are_listed_in_large_pages(engine):
 
 
 def test_pages_split_rows_of_one_instant_correctly(engine):
-    """If many rows have the same millisecond, pages still list each row once."""
+    """If many rows have the same timestamp, the pages of a listing still have each row once."""
     with engine.begin() as connection:
         insert_events(connection, 50)
         connection.exec_driver_sql('UPDATE outbox SET "createdAt" = now()')
@@ -71,7 +71,7 @@ def test_pages_split_rows_of_one_instant_correctly(engine):
 
 
 def test_a_long_listing_takes_no_more_memory_than_a_short_one(engine):
-    """A listing keeps only its last pages in memory."""
+    """A listing keeps only its most recent pages in memory."""
     with engine.begin() as connection:
         insert_events(connection, 12_000)
 
@@ -104,7 +104,7 @@ def test_payments_are_selected_by_status_age_gateway_and_order(engine):
 
 
 def test_a_listed_event_has_its_order_code_and_says_if_it_is_superseded(engine):
-    """A listed event has its order code and its gateway, and says whether it is superseded."""
+    """A listed event has its order code and gateway, and says whether it is superseded."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead", event_type="PAYMENT_FAILED")
         insert_payments_of_events(connection)
@@ -115,7 +115,7 @@ def test_a_listed_event_has_its_order_code_and_says_if_it_is_superseded(engine):
 
 
 def test_receipts_are_listed_newest_first_and_each_once(engine):
-    """Pages of receipts list each receipt once, with the newest first."""
+    """The pages of a listing have each receipt once, starting with the newest."""
     insert = """
         INSERT INTO payctl.webhook_receipts (id, received_at, provider, order_ref, reference, currency, outcome,
             result, method, path, query, body, body_sha256)
@@ -136,7 +136,7 @@ def test_receipts_are_listed_newest_first_and_each_once(engine):
 
 
 def test_a_truncated_list_of_error_groups_says_so(engine):
-    """A truncated list of error groups says so. The most frequent errors come first."""
+    """If a list of error groups is truncated, it says so. The most frequent errors come first."""
     with engine.begin() as connection:
         for count, error in ((1, "alpha"), (3, "beta"), (2, "gamma")):
             insert_events(connection, count, state="dead", last_error=error)

@@ -1,4 +1,4 @@
-"""Test when ``payctl reconcile outbox`` calls a missing event lost."""
+"""Test whether ``payctl reconcile outbox`` calls a missing event lost."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ MINUTE = timedelta(minutes=1)
 
 
 def sent(minutes_ago, event_id="missing", key=KEY, event_type="PAYMENT_COMPLETED"):
-    """Return an event that was published this many minutes ago."""
+    """Return an event that was published the given number of minutes ago."""
     at = NOW - minutes_ago * MINUTE
     return SentEvent(event_id, key, event_type, at, at, b"", 1)
 
 
 def judged(event, partitions, found=(), sent_at=None):
-    """Return why payctl does not call the event lost, or None if it does.
+    """Return why payctl does not call the event lost, or None if it calls it lost.
 
     ``found`` has (event, partition, time) for each record that was read.
     """
@@ -43,13 +43,13 @@ def judged(event, partitions, found=(), sent_at=None):
 
 
 def partition(minutes=None, *, oldest=0, begin=None, unread=None):
-    """Return a partition. Its first record that was read has this age."""
+    """Return a partition. ``minutes`` is the age of the first record that was read from the partition."""
     first_at = None if minutes is None else NOW - minutes * MINUTE
     return PartitionRead(oldest, oldest if begin is None else begin, first_at, unread)
 
 
 def three(home, others=None):
-    """Return three partitions: the key's own partition and two others."""
+    """Return three partitions: the one for the key, and two others."""
     return [home if number == HOME else others or partition(300) for number in range(3)]
 
 
@@ -82,20 +82,20 @@ CASES = {
     "only the last records were read": (sent(90), three(partition(60, begin=500)), Unjudged.RECORD_LIMIT),
     "only the last records were read, and they are older": (sent(30), three(partition(60, begin=500)), None),
 }
-"""The event, its partitions, and the reason why it is not judged. None means that the event is lost."""
+"""For each case, the event, its partitions, and why the event is not judged. None means that the event is lost."""
 
 
 @pytest.mark.parametrize(("event", "partitions", "reason"), CASES.values(), ids=CASES)
 def test_an_event_is_called_lost_only_if_its_record_would_have_been_read(event, partitions, reason):
-    """A missing event is not called lost if its record may have been deleted or was not read."""
+    """A missing event is called lost only if its record cannot have been deleted and would have been read."""
     assert judged(event, partitions) == reason
 
 
 @pytest.mark.parametrize(("home", "reason"), [(partition(60, oldest=7), None), (partition(5), Unjudged.UNREADABLE)])
 def test_an_unreadable_partition_matters_only_to_events_that_may_be_in_it(home, reason):
-    """An unreadable partition matters only to events that may be in it.
+    """An unreadable partition matters only for events that may be in it.
 
-    An event may be in an earlier partition of its key, unless a record shows that no partition was added since.
+    If partitions were added, an event may be in a partition that its key had before. A record can rule this out.
     """
     others = [number for number in possible_partitions(KEY.encode(), 3) if number != HOME]
     broken = partition(unread=Unread.UNREADABLE)
@@ -104,7 +104,7 @@ def test_an_unreadable_partition_matters_only_to_events_that_may_be_in_it(home, 
 
 
 def test_a_record_of_an_earlier_event_shows_that_later_records_are_not_deleted():
-    """A record of an earlier event shows that the records of later events are not deleted."""
+    """If an earlier event's record still exists, the records of later events have not been deleted."""
     earlier = sent(31, "earlier")
     found = [(earlier, HOME, None)]
     assert judged(sent(30), three(partition(31, oldest=7)), found) is None
@@ -112,14 +112,14 @@ def test_a_record_of_an_earlier_event_shows_that_later_records_are_not_deleted()
 
 
 def test_a_copy_that_was_sent_long_after_its_event_proves_nothing():
-    """A copy that was sent long after its event does not show that older records are still in the partition."""
+    """A copy that was sent long after its event is no evidence that the partition still has older records."""
     earlier = sent(120, "earlier")
     found = [(earlier, HOME, NOW - MINUTE)]
     assert judged(sent(90), three(partition(1, oldest=7)), found) is Unjudged.TOO_OLD
 
 
 def test_a_producer_whose_clock_is_slow_does_not_make_events_lost():
-    """If a producer's clock is slow, payctl does not call an event lost if its record was perhaps not read."""
+    """If a producer's clock is slow, payctl does not call an event lost whose record may not have been read."""
     later = sent(20, "later")
     slow = later.published_at - timedelta(hours=1)
     assert judged(sent(40), three(partition(80, begin=500)), [(later, HOME, slow)]) is Unjudged.RECORD_LIMIT
@@ -127,17 +127,17 @@ def test_a_producer_whose_clock_is_slow_does_not_make_events_lost():
 
 
 def test_a_replayed_event_is_judged_by_the_time_of_its_first_sending():
-    """A replayed event is judged by its first sending, because retention may have deleted the first record."""
+    """A replayed event is judged by the time it was first sent, because retention may have deleted the first record."""
     assert judged(sent(30), three(TRIMMED), sent_at=NOW - 90 * MINUTE) is Unjudged.TOO_OLD
 
 
 def test_a_reading_is_complete_if_no_partition_reached_the_deadline():
-    """A reading is incomplete if a partition reached the deadline, but not if a partition has no leader."""
+    """A reading is incomplete if the deadline passed, but complete if only a partition without a leader is missing."""
     assert Window((), 0, {TOPIC: [partition(unread=Unread.UNREADABLE)]}).complete
     assert not Window((), 0, {TOPIC: [partition(unread=Unread.DEADLINE)]}).complete
 
 
 def test_every_reason_of_the_reader_is_a_reason_of_the_report():
-    """Each reason why the reader has not read a record is also a reason in the report."""
+    """Every reason for which the reader can skip a record is also a reason in the report."""
     assert set(TOPICS.values()) > {TOPIC}
     assert {each.value for each in Unread} <= {each.value for each in Unjudged}

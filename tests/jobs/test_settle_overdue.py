@@ -1,4 +1,4 @@
-"""Test the scheduled reconcile on a real database. A stand-in gives the gateways' responses."""
+"""Test the scheduled reconcile with a real database and a stand-in for the gateways."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WHO = Actor("reconcile", "lambda")
 
 
 class Scheduled:
-    """A stand-in for MoMo and ZaloPay, and the job that asks them. ``waits`` has the time limit of each query."""
+    """The scheduled job, and a stand-in for MoMo and ZaloPay. ``waits`` has the time limit of each query."""
 
     def __init__(self, engine) -> None:
         self.engine, self.gateways, self.waits = engine, Gateways(), []
@@ -41,7 +41,7 @@ class Scheduled:
             )
 
     def endpoint(self, gateway):
-        """Return an endpoint that gets its responses from the stand-in."""
+        """Return an endpoint whose responses come from the stand-in."""
         query = QUERIES[gateway]
         keys = credentials(by_name(gateway), lambda name: (Secret(KEYS[name]),) if name in KEYS else ())
 
@@ -61,12 +61,12 @@ class Scheduled:
         return settle_overdue(self.engine, endpoints, chosen, WHO)
 
     def execute(self, sql, **parameters):
-        """Run a statement in another session."""
+        """Run a statement in another session and commit it."""
         with self.engine.begin() as connection:
             connection.execute(text(sql), parameters)
 
     def recorded(self, report):
-        """Return the recorded counts of a run."""
+        """Return the counts that were recorded for a run."""
         with self.engine.connect() as connection:
             return runs.find(connection, report.run_id)[0].counts
 
@@ -80,12 +80,12 @@ class Scheduled:
 
 @pytest.fixture
 def scheduled(engine):
-    """Return the job with the test's database."""
+    """Return the scheduled job with the test's database."""
     return Scheduled(engine)
 
 
 def test_a_plan_within_the_cap_is_settled_and_recorded(scheduled):
-    """The job settles paid and failed payments, leaves pending payments unchanged, and records its run."""
+    """The scheduled reconcile settles paid and failed payments, leaves others pending, and records its run."""
     paid, failed, pending = (scheduled.insert(name, name) for name in ("paid", "failed", "pending"))
     report = scheduled.run(most_settled=2)
     assert [scheduled.status(one) for one in (paid, failed, pending)] == ["COMPLETED", "FAILED", "PENDING"]
@@ -96,7 +96,7 @@ def test_a_plan_within_the_cap_is_settled_and_recorded(scheduled):
 
 
 def test_a_plan_over_the_cap_changes_nothing(scheduled):
-    """If a plan is over the cap, the job changes no payment and records no run."""
+    """If a plan is over the cap, the scheduled reconcile changes no payment and records no run."""
     payments = [scheduled.insert(name, "paid") for name in ("a", "b")]
     report = scheduled.run(most_settled=1)
     assert [scheduled.status(one) for one in payments] == ["PENDING", "PENDING"]
@@ -115,14 +115,14 @@ def test_a_plan_over_the_cap_changes_nothing(scheduled):
     ],
 )
 def test_only_payments_of_the_right_age_are_asked_about(scheduled, gateway, age, asked):
-    """The job asks only about payments that are neither too young nor too old for their gateway."""
+    """The scheduled reconcile queries only payments that are neither too young nor too old for their gateway."""
     payment = scheduled.insert("one", gateway=gateway, age=age)
     report = scheduled.run()
     assert (len(report.findings), scheduled.status(payment)) == ((1, "COMPLETED") if asked else (0, "PENDING"))
 
 
 def test_more_payments_than_may_be_asked_about_are_left_to_the_next_run(scheduled):
-    """If there are more payments than a run may ask about, the run leaves the others to the next run."""
+    """If there are more payments than a run is allowed to query, it leaves the rest to the next run."""
     for name in ("a", "b", "c"):
         scheduled.insert(name)
     report = scheduled.run(most_asked=2)
@@ -138,7 +138,7 @@ def test_more_payments_than_may_be_asked_about_are_left_to_the_next_run(schedule
     ],
 )
 def test_a_payment_that_changed_during_the_query_is_not_settled(scheduled, change, reason, failed):
-    """A payment that changed during the query is skipped. Unless a callback settled it, it counts as failed."""
+    """If a payment changes during the query, it is skipped. It counts as failed unless a callback settled it."""
     scheduled.insert("one")
     scheduled.before_answer = lambda _: scheduled.execute(change)
     report = scheduled.run()
@@ -147,7 +147,7 @@ def test_a_payment_that_changed_during_the_query_is_not_settled(scheduled, chang
 
 
 def test_the_record_of_a_run_counts_settled_and_skipped_payments(scheduled):
-    """The record of a run counts the settled payments, and the payments that it skipped."""
+    """The record of a reconcile run has the numbers of settled and skipped payments."""
     scheduled.insert("old", age=2 * HOUR)
     scheduled.insert("young")
     completed = "UPDATE payments SET status = 'COMPLETED' WHERE \"providerTransactionId\" = 'young'"
@@ -156,7 +156,7 @@ def test_the_record_of_a_run_counts_settled_and_skipped_payments(scheduled):
 
 
 def test_late_money_is_for_a_person(scheduled):
-    """If a payment fails during the query but the customer has paid, the report lists the payment for the operator."""
+    """If a payment becomes FAILED during the query although the customer paid, the report lists it for the operator."""
     payment = scheduled.insert("one")
     scheduled.insert("other", "failed")
     failed = "UPDATE payments SET status = 'FAILED' WHERE \"providerTransactionId\" = 'one'"
@@ -168,7 +168,7 @@ def test_late_money_is_for_a_person(scheduled):
 
 @pytest.mark.parametrize("state", ["refunded", "odd"])
 def test_an_answer_that_payctl_has_no_rule_for_is_for_a_person(scheduled, state):
-    """For a refund or an unknown state, the payment stays PENDING and is listed for the operator."""
+    """If the gateway reports a refund or an unknown state, the payment stays PENDING and is listed for the operator."""
     payment = scheduled.insert("one", state)
     report = scheduled.run()
     assert [finding.payment.id for finding in report.for_a_person] == [payment.id]
@@ -176,7 +176,7 @@ def test_an_answer_that_payctl_has_no_rule_for_is_for_a_person(scheduled, state)
 
 
 def test_a_gateway_that_does_not_answer_is_asked_twice(scheduled):
-    """A gateway that does not answer is asked twice about a payment."""
+    """If a gateway does not answer, the scheduled reconcile asks it twice about a payment."""
     silent, unknown = scheduled.insert("one"), scheduled.insert("two", gateway="payos")
 
     def refuse(_):
@@ -191,7 +191,7 @@ def test_a_gateway_that_does_not_answer_is_asked_twice(scheduled):
 
 
 def test_a_gateway_is_given_up_after_three_payments_without_an_answer(scheduled):
-    """After three payments without an answer, the job does not ask the gateway about the others."""
+    """If a gateway gives no answer for three payments, the scheduled reconcile does not ask it about the others."""
 
     def refuse(_):
         message = "no response"
@@ -205,7 +205,7 @@ def test_a_gateway_is_given_up_after_three_payments_without_an_answer(scheduled)
 
 
 def test_an_answer_begins_the_count_of_silent_payments_anew(scheduled):
-    """An answer resets the count of payments without an answer."""
+    """Each answer from a gateway resets the count of its payments without an answer."""
 
     def refuse(reference):
         if reference != "c":
@@ -220,13 +220,13 @@ def test_an_answer_begins_the_count_of_silent_payments_anew(scheduled):
 
 
 def test_by_default_a_command_asks_three_times_and_five_times_a_second():
-    """By default, the command asks a gateway three times and the scheduled run twice, at five queries a second."""
+    """By default, the command tries a query three times and the scheduled run twice, at five queries a second."""
     command, scheduled = AskOptions(), UnattendedOptions(1, HOUR)
     assert (command.rate, command.attempts, scheduled.rate, scheduled.attempts) == (5, 3, 5, 2)
 
 
 def test_two_thirds_of_the_time_are_for_asking(scheduled):
-    """A query may take at most two thirds of the job's time."""
+    """In the scheduled reconcile, a query can take at most two thirds of the job's time."""
     scheduled.insert("one")
     scheduled.run(budget=timedelta(seconds=6))
     (wait,) = scheduled.waits
@@ -234,7 +234,7 @@ def test_two_thirds_of_the_time_are_for_asking(scheduled):
 
 
 def test_no_payment_is_settled_after_the_time(scheduled):
-    """If no time is left, the job asks about no payment and settles none."""
+    """If no time is left, the scheduled reconcile queries no payment and settles none."""
     payment = scheduled.insert("one")
     report = scheduled.run(budget=timedelta())
     assert (report.counts["not_asked"], report.unanswered, scheduled.status(payment)) == (1, 1, "PENDING")

@@ -34,13 +34,13 @@ DATA = json.loads(json.loads(CALLBACK.request.body)["data"])
 
 
 def timeline_of(engine, name, **more):
-    """Return the timeline for the name of an order, payment, event or receipt."""
+    """Return the timeline for an order code, or for the id of a payment, event or receipt."""
     return show(engine, name, max_retries=5, now=datetime.now(UTC), **more)
 
 
 @pytest.fixture
 def settled(engine):
-    """Settle a payment with a callback. Return the payment and the report."""
+    """Settle a payment with a callback. Return the payment and the callback's report."""
     with engine.begin() as connection:
         payment = insert_payment(connection, amount=DATA["amount"], reference=DATA["app_trans_id"])
     report = process_webhook(engine, CALLBACK.request, by_name("zalopay"), CALLBACK.credentials)
@@ -48,7 +48,7 @@ def settled(engine):
 
 
 def test_every_id_of_a_payment_shows_the_same_timeline(engine, settled, mock_kafka, read_all):
-    """Every id of a payment shows the same timeline. With Kafka, the timeline also has the record in the topic."""
+    """Every id of a payment leads to the same timeline. With Kafka, the timeline also has the topic's record."""
     payment, report = settled
     producer = Producer(producer_config(KafkaSettings(mock_kafka.bootstrap)))
     publish_outbox(engine, producer, PublishOptions())
@@ -118,7 +118,7 @@ def test_the_record_of_an_earlier_publication_stays_where_it_was():
 
 @pytest.mark.kafka
 def test_the_first_copy_of_a_replayed_event_is_found(engine, kafka):
-    """The timeline has the first copy of a replayed event, even if it was sent hours before the replay."""
+    """The timeline of `payctl show` has a replayed event's first copy, even if it was sent hours before the replay."""
     sent_at = datetime.now(UTC) - timedelta(hours=3)
     with engine.begin() as connection:
         insert_events(connection, 1, state="published", age=timedelta(hours=3, seconds=1))
@@ -141,7 +141,7 @@ def test_the_first_copy_of_a_replayed_event_is_found(engine, kafka):
 
 
 def test_the_timeline_warns_if_a_published_event_has_no_record(engine, mock_kafka):
-    """If a published event has no record in Kafka, the timeline warns."""
+    """If a published event has no record in Kafka, the timeline of `payctl show` has a warning."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="published")
         insert_payments_of_events(connection)
@@ -152,7 +152,7 @@ def test_the_timeline_warns_if_a_published_event_has_no_record(engine, mock_kafk
 
 @pytest.mark.kafka
 def test_the_verdict_says_if_a_published_event_is_not_in_kafka(engine, kafka):
-    """If a published event is not in Kafka, the verdict is not_in_kafka, and a replay is suggested."""
+    """If a published event is not in Kafka, the verdict of `payctl show` is not_in_kafka, and it suggests a replay."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="published")
         insert_payments_of_events(connection)
@@ -163,7 +163,7 @@ def test_the_verdict_says_if_a_published_event_is_not_in_kafka(engine, kafka):
 
 
 def test_the_timeline_is_shown_without_a_broker(engine, settled):
-    """If the broker is unavailable, the timeline warns that Kafka was not searched, and has the other steps."""
+    """If the broker is unavailable, the timeline warns that Kafka was not searched, and still has all other steps."""
     payment, _ = settled
     with engine.begin() as connection:
         connection.exec_driver_sql('UPDATE outbox SET published = true, "publishedAt" = "createdAt"')
@@ -175,7 +175,7 @@ def test_the_timeline_is_shown_without_a_broker(engine, settled):
 
 @pytest.mark.parametrize("state", ["dead", "published", None])
 def test_an_advised_command_quotes_ids_and_order_codes_for_the_shell(engine, state):
-    """A suggested command quotes ids and order codes for the shell."""
+    """Commands that `payctl show` suggests quote ids and order codes for the shell."""
     name = "TB $(reboot); 'x'"
     with engine.begin() as connection:
         payment = insert_payment(connection, order_code=name, status="COMPLETED" if state else "PENDING")
@@ -188,7 +188,7 @@ def test_an_advised_command_quotes_ids_and_order_codes_for_the_shell(engine, sta
 
 
 def test_the_events_of_a_deleted_payment_are_shown(engine):
-    """If an event's payment is not in this database, the timeline shows the events without a payment."""
+    """If an event's payment is not in this database, `payctl show` shows the payment's events without it."""
     with engine.begin() as connection:
         insert_events(connection, 2, aggregates=1)
         event = connection.exec_driver_sql("SELECT id FROM outbox LIMIT 1").scalar_one()
@@ -197,7 +197,7 @@ def test_the_events_of_a_deleted_payment_are_shown(engine):
 
 
 def test_an_unknown_order_raises_not_found_error(engine):
-    """A name that belongs to no order, payment, event or receipt raises NotFoundError."""
+    """If a name is not that of an order, payment, event or receipt, showing it raises NotFoundError."""
     for name in ("nope", "'; --", "%", "00000000-0000-4000-8000-000000000000"):
         with pytest.raises(NotFoundError):
             timeline_of(engine, name)
@@ -217,7 +217,7 @@ def test_an_unknown_order_raises_not_found_error(engine):
 def test_the_verdict_names_the_consumer_groups_that_have_read_the_record(
     engine, settled, kafka, commits, kind, readers, behind
 ):
-    """The verdict names the consumer groups that have read the record, and those that have not."""
+    """The verdict of `payctl show` names the consumer groups that have read the record, and those that have not."""
     payment, _ = settled
     settings = KafkaSettings(kafka.bootstrap)
     producer = Producer(producer_config(settings))
@@ -240,7 +240,7 @@ def test_the_verdict_names_the_consumer_groups_that_have_read_the_record(
 
 
 def test_the_verdict_has_no_readers_if_the_brokers_list_no_groups(engine, settled, mock_kafka):
-    """If the brokers list no consumer groups, the verdict's readers are None.
+    """If the brokers list no consumer groups, the verdict of `payctl show` has no readers.
 
     The mock cluster cannot list groups, and a real broker lists none for a user without permission.
     """

@@ -14,9 +14,9 @@ from ticketbottle_payctl.store.outbox.stats import NEWEST, recent
 
 @pytest.fixture
 def backlog(insert, execute):
-    """Return ``backlog(600, 60)``, which inserts 600 events that were published 5 seconds ago and 60 pending events.
+    """Return a function that inserts published and pending events in the given numbers.
 
-    The pending events were created 10 seconds ago.
+    The published events were published 5 seconds ago, and the pending events were created 10 seconds ago.
     """
 
     def run(published, pending):
@@ -29,12 +29,12 @@ def backlog(insert, execute):
 
 @pytest.fixture
 def stats(engine):
-    """Return ``stats(by=...)``, which returns the statistics of the outbox."""
+    """Return a function that returns the outbox's statistics."""
     return lambda **options: collect_stats(engine, **{"max_retries": 5, **options})
 
 
 def test_stats_of_an_empty_outbox(stats):
-    """The statistics of an empty outbox have no pending event and an unknown lag."""
+    """The statistics of an empty outbox have no pending events, and their lag is unknown."""
     report = stats()
     assert (report.pending, report.dead, report.published, report.total, report.exact) == (0, 0, 0, 0, True)
     assert (report.oldest_pending_age_s, report.oldest_pending_id) == (None, None)
@@ -54,7 +54,7 @@ def test_stats_count_the_events_of_each_state(stats, insert):
 
 
 def test_stats_name_the_oldest_pending_event(stats, insert, engine):
-    """The statistics name the oldest pending event. Dead and half-marked events do not count."""
+    """The statistics name the oldest pending event, ignoring dead and half-marked events."""
     insert(1, state="dead", age=timedelta(days=3))
     insert(1, state="sent_unmarked", age=timedelta(days=3))
     insert(4, event_type="PAYMENT_FAILED", age=timedelta(hours=2))
@@ -70,13 +70,13 @@ def test_stats_name_the_oldest_pending_event(stats, insert, engine):
 
 
 def test_the_retry_limit_decides_whether_an_event_is_dead(stats, insert):
-    """An event is dead if its retry count has reached the limit, and pending otherwise."""
+    """The statistics count an event as dead if its retry count has reached the limit, and otherwise as pending."""
     insert(2, retry_count=3)
     assert (stats(max_retries=4).pending, stats(max_retries=3).dead) == (2, 2)
 
 
 def test_stats_show_percentiles_of_the_lag(stats, insert, execute):
-    """The percentiles of the lag cover the events that were published in the time window."""
+    """The lag percentiles in the statistics cover the events that were published in the time window."""
     insert(100, state="published", age=timedelta(minutes=10))
     execute("""UPDATE outbox AS o SET "publishedAt" = o."createdAt" + r.n * interval '1 second'
                FROM (SELECT id, row_number() OVER (ORDER BY id) AS n FROM outbox) AS r WHERE r.id = o.id""")
@@ -86,7 +86,7 @@ def test_stats_show_percentiles_of_the_lag(stats, insert, execute):
 
 
 def test_stats_show_the_rates_of_the_time_window(stats, insert):
-    """The rates count created and published events per second in the time window."""
+    """The rates in the statistics are the events created and published per second in the time window."""
     insert(360, state="published", age=timedelta(minutes=21))
     insert(360, age=timedelta(minutes=21))
     insert(999, state="published", age=timedelta(hours=2))
@@ -97,7 +97,7 @@ def test_stats_show_the_rates_of_the_time_window(stats, insert):
 
 
 def test_the_rates_cover_less_than_the_window_if_there_are_too_many_events(stats, insert):
-    """If the newest published events do not fill the time window, the rates cover only their time."""
+    """If the time window has too many published events, the rates cover only the time of the newest ones."""
     insert(NEWEST + 500, state="published", age=timedelta(minutes=1))
     report = stats(since=timedelta(days=1))
     assert 60 <= report.window_s < 90
@@ -106,9 +106,9 @@ def test_the_rates_cover_less_than_the_window_if_there_are_too_many_events(stats
 
 
 def test_the_newest_event_that_was_sent_lately_is_the_one_created_last(insert, execute, engine):
-    """The newest recently sent event is the one that was created last.
+    """The newest of the recently sent events is the one that was created last.
 
-    Events that were sent more than a minute ago do not count.
+    Events that were sent more than a minute ago do not count as recently sent.
     """
     insert(1, state="published", age=timedelta(hours=2))
     (at,) = execute("""UPDATE outbox SET "publishedAt" = clock_timestamp() AT TIME ZONE 'UTC' RETURNING "createdAt\"""")
@@ -127,21 +127,21 @@ def test_the_newest_event_that_was_sent_lately_is_the_one_created_last(insert, e
     ],
 )
 def test_the_forecast_uses_the_rates_of_the_last_minute(stats, backlog, published, pending, expected):
-    """The forecast says that the backlog drains only if more events were published than created in the last minute."""
+    """A backlog is forecast to drain only if more events were published than created in the last minute."""
     backlog(published, pending)
     report = stats()
     assert (report.drain, report.drain_eta_s) == expected
 
 
 def test_a_backlog_with_equal_rates_is_not_shrinking(stats, insert):
-    """If as many events were created as published, the backlog is stalled."""
+    """If as many events are created as published, the backlog counts as stalled."""
     insert(60, state="published", age=timedelta(seconds=10))
     insert(5, age=timedelta(hours=3))
     assert stats().drain is Drain.STALLED
 
 
 def test_a_backlog_without_created_or_published_events_is_stalled(stats, insert):
-    """A backlog is stalled if no event is created or published."""
+    """If no event is created or published, the backlog counts as stalled."""
     insert(3, age=timedelta(hours=3))
     assert (stats().drain, stats().drain_eta_s) == (Drain.STALLED, None)
 
@@ -182,7 +182,7 @@ def test_two_samples_forecast_only_events_that_can_be_sent(stats):
 
 
 def rows(report):
-    """Return the rows of a breakdown without their ages."""
+    """Return the rows of a breakdown, omitting their ages."""
     return [(row.label, row.pending, row.dead, row.published) for row in report.items]
 
 
@@ -193,7 +193,7 @@ PUBLISH_OLDEST = """
 
 
 def test_two_samples_show_that_an_old_backlog_drains(stats, insert, execute):
-    """Two samples show that publishing drains an old backlog. One sample cannot show this."""
+    """Two samples of the statistics show that an old backlog is draining. A single sample cannot show this."""
     insert(NEWEST + 1, state="published", age=timedelta(hours=2))
     insert(100, age=timedelta(days=10))
     look = followed(stats)
@@ -208,9 +208,9 @@ def test_two_samples_show_that_an_old_backlog_drains(stats, insert, execute):
 
 
 def test_two_samples_show_that_a_backlog_grows_or_is_stalled(stats, insert):
-    """If the second sample has more pending events, the backlog grows.
+    """If the second sample has more pending events, the backlog is growing.
 
-    If the number is the same, the backlog is stalled.
+    If it has as many, the backlog is stalled.
     """
     insert(3, age=timedelta(days=1))
     look = followed(stats)
@@ -220,7 +220,7 @@ def test_two_samples_show_that_a_backlog_grows_or_is_stalled(stats, insert):
 
 
 def test_a_forecast_uses_the_last_sample_before_the_last_minute(stats):
-    """The forecast compares with the newest sample that is at least a minute old."""
+    """The backlog's forecast uses the newest sample that is at least a minute old."""
     start = stats()
 
     def seen(*pending_after):
@@ -244,14 +244,14 @@ def mixed(insert):
 
 @pytest.mark.usefixtures("mixed")
 def test_the_breakdown_by_type_begins_with_dead_events(stats):
-    """The breakdown by type lists types with dead events first."""
+    """The breakdown by type starts with the types that have dead events."""
     report = stats(by=By.TYPE)
     assert rows(report) == [("PAYMENT_COMPLETED", 0, 3, 5), ("PAYMENT_FAILED", 4, 0, 0)]
     assert report.by is By.TYPE
 
 
 def test_the_breakdown_by_type_counts_the_newest_published_events(stats, insert):
-    """The breakdown by type counts a newly published event, however many older events the table has."""
+    """The breakdown by type counts a newly published event, no matter how many older events the table has."""
     insert(NEWEST, state="published", age=timedelta(hours=2))
     insert(1, state="published", event_type="PAYMENT_FAILED", age=timedelta(minutes=1))
     assert rows(stats(by=By.TYPE)) == [("PAYMENT_FAILED", 0, 0, 1)]
@@ -259,7 +259,7 @@ def test_the_breakdown_by_type_counts_the_newest_published_events(stats, insert)
 
 @pytest.mark.usefixtures("mixed")
 def test_the_breakdown_by_error_groups_errors_of_one_kind(stats):
-    """The breakdown by error groups errors that differ only in numbers or ids."""
+    """The breakdown by error puts errors that differ only in numbers or ids into one group."""
     report = stats(by=By.ERROR)
     assert rows(report) == [("MSG_SIZE_TOO_LARGE: # bytes", 0, 3, None), (None, 4, 0, None)]
     assert re.fullmatch(r"[0-9a-f]{8}", report.items[0].error_group)
@@ -267,13 +267,13 @@ def test_the_breakdown_by_error_groups_errors_of_one_kind(stats):
 
 @pytest.mark.usefixtures("mixed")
 def test_the_breakdown_by_status_has_three_states(stats):
-    """The breakdown by status has a row for pending, dead and published."""
+    """The breakdown by status has one row each for pending, dead and published events."""
     assert rows(stats(by=By.STATUS)) == [("pending", 4, 0, None), ("dead", 0, 3, None), ("published", 0, 0, 5)]
 
 
 @pytest.mark.usefixtures("mixed")
 def test_the_breakdown_by_provider_reads_payload_and_payment(stats, execute):
-    """The breakdown by provider reads the provider from the payload, or else from the payment."""
+    """The breakdown by provider takes the provider from the payload, or from the payment if the payload has none."""
     execute("""
         UPDATE outbox SET payload = '{"paymentId": "a"}' WHERE "eventType" = 'PAYMENT_FAILED';
         INSERT INTO payments (id, "orderCode", "amountCents", currency, provider, "providerTransactionId",
@@ -286,7 +286,7 @@ def test_the_breakdown_by_provider_reads_payload_and_payment(stats, execute):
 
 @pytest.mark.parametrize("kind", ["counts", "explained", "live"])
 def test_stats_read_a_bounded_part_of_a_large_table(stats, insert, engine, execute, kind):
-    """On a large table, the statistics read only unpublished events and the newest published ones, by index."""
+    """On a large table, the statistics use an index to read only unpublished and the newest published events."""
     for hours in (5, 4, 3):
         insert(25_000, state="published", age=timedelta(hours=hours), payload_bytes=300)
     insert(300, age=timedelta(minutes=1))
@@ -319,7 +319,7 @@ def test_stats_read_a_bounded_part_of_a_large_table(stats, insert, engine, execu
 
 
 def test_a_large_table_that_was_never_analysed_is_sampled(stats, insert, engine):
-    """If a large table has no statistics, the total is estimated from a sample of its pages."""
+    """If a large table was never analysed, the total is estimated from a sample of its pages."""
     with engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE outbox SET (autovacuum_enabled = false)")
     insert(60_000, state="published", age=timedelta(hours=3), payload_bytes=300)
@@ -329,6 +329,6 @@ def test_a_large_table_that_was_never_analysed_is_sampled(stats, insert, engine)
 
 
 def test_a_rate_of_few_events_an_hour_is_not_rounded_away(stats, insert):
-    """A rate of four events in an hour is not rounded away."""
+    """The statistics do not round a rate of four events an hour to zero."""
     insert(4, age=timedelta(minutes=5))
     assert round(3600 * stats().in_per_s, 1) == 4.0

@@ -1,4 +1,4 @@
-"""Test the search for gateways that no longer call, with a day's payments and receipts."""
+"""Test the search for gateways that no longer send callbacks, with payments and receipts from one day."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ numbers = count(1)
 
 @pytest.fixture
 def payments(engine):
-    """Return ``payments(count, minutes)``, which inserts payments that were created this many minutes ago."""
+    """Return a function that inserts payments that were created the given number of minutes ago."""
 
     def insert(many, minutes, status="PENDING", provider="VNPAY"):
         with engine.begin() as connection:
@@ -33,7 +33,7 @@ def payments(engine):
 
 @pytest.fixture
 def called(engine):
-    """Return ``called(minutes)``, which inserts a genuine callback that arrived this many minutes ago."""
+    """Return a function that inserts a genuine callback that arrived the given number of minutes ago."""
 
     def insert(minutes, provider="vnpay"):
         with engine.begin() as connection:
@@ -56,7 +56,7 @@ def only(found):
 
 
 def test_a_gateway_without_payments_has_no_measure(engine):
-    """A gateway without recent payments is not measured, so it raises no alarm."""
+    """If a gateway has no recent payments, it is not measured, so it raises no alarm."""
     assert watch_payments(engine) == []
 
 
@@ -65,7 +65,7 @@ def test_a_gateway_without_payments_has_no_measure(engine):
     [(FEWEST, 0, 100.0), (9, 1, 90.0), (FEWEST - 1, 0, 0.0), (0, 20, 0.0), (10, 30, 25.0)],
 )
 def test_the_share_of_pending_payments_needs_five_payments(engine, payments, pending, settled, percent):
-    """The share of pending payments covers payments that are 30 to 90 minutes old. Below five payments, it is 0."""
+    """The share of pending payments covers payments that are 30 to 90 minutes old. With fewer than five, it is 0."""
     payments(pending, 45)
     payments(settled, 45, status="COMPLETED")
     found = only(watch_payments(engine))
@@ -74,7 +74,7 @@ def test_the_share_of_pending_payments_needs_five_payments(engine, payments, pen
 
 @pytest.mark.parametrize("minutes", [5, 29, 91, 23 * 60])
 def test_a_very_young_or_old_payment_does_not_count_as_unsettled(engine, payments, minutes):
-    """A payment that is younger than 30 or older than 90 minutes does not count as unsettled."""
+    """If a payment is younger than 30 or older than 90 minutes, it does not count as unsettled."""
     payments(20, minutes)
     found = only(watch_payments(engine))
     assert (found.overdue, found.unsettled_percent) == (0, 0.0)
@@ -95,7 +95,7 @@ def test_a_very_young_or_old_payment_does_not_count_as_unsettled(engine, payment
 def test_the_silence_of_a_gateway_is_measured_while_payments_are_created(
     engine, payments, called, created, last_call, hours
 ):
-    """The silence starts with the first payment after the last callback, and needs at least five such payments."""
+    """A gateway's silence starts with the first payment after its last callback. At least five payments are needed."""
     for minutes in created:
         payments(1, minutes)
     if last_call is not None:
@@ -104,7 +104,7 @@ def test_the_silence_of_a_gateway_is_measured_while_payments_are_created(
 
 
 def test_each_gateway_is_measured_separately(engine, payments, called):
-    """Each gateway is measured separately, in any spelling. Gateways that payctl does not know are left out."""
+    """Each gateway is measured separately, however its name is spelled. Unknown gateways are left out."""
     payments(6, 45, provider="ZALO_PAY")
     payments(6, 45, provider="MOMO", status="COMPLETED")
     payments(6, 45, provider="PAYPAL")
@@ -117,7 +117,7 @@ def test_each_gateway_is_measured_separately(engine, payments, called):
 
 
 def test_a_payment_of_the_instant_of_the_last_callback_was_not_created_since(engine, payments, called, execute):
-    """A payment that was created in the instant of the last callback does not count as created after it."""
+    """If a payment was created at the instant of the last callback, it does not count as created after it."""
     payments(1, 60)
     called(60)
     execute("""UPDATE payctl.webhook_receipts SET received_at = "createdAt" AT TIME ZONE 'UTC' FROM payments""")

@@ -1,4 +1,4 @@
-"""Fixtures that run a cleanup and count the events that it leaves."""
+"""Fixtures that run a cleanup and count the remaining events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WEEK = timedelta(days=7)
 
 @pytest.fixture
 def clean(engine):
-    """Return ``clean(batch_size=2)``, which runs a cleanup with a retention of a week."""
+    """Return a function that runs a cleanup with the given options. By default, the retention is one week."""
 
     def run(**options):
         return cleanup(engine, **{"retention": WEEK, "max_retries": 5, **options})
@@ -23,7 +23,7 @@ def clean(engine):
 
 @pytest.fixture
 def scalar(engine):
-    """Return ``scalar(sql)``, which returns the only value of a query."""
+    """Return a function that runs a query and returns its only value."""
 
     def run(sql):
         with engine.connect() as connection:
@@ -34,5 +34,5 @@ def scalar(engine):
 
 @pytest.fixture
 def events(scalar):
-    """Return ``events()``, which returns the number of events."""
+    """Return a function that returns the number of events."""
     return lambda: scalar("SELECT count(*) FROM outbox")

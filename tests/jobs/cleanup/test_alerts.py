@@ -8,13 +8,13 @@ import pytest
 
 @pytest.fixture
 def logged(caplog):
-    """Return ``logged()``, which returns the fields of the logged events, with their names as keys."""
+    """Return a function that returns the fields of each log event, with the event names as keys."""
     caplog.set_level(logging.INFO, logger="ticketbottle_payctl")
     return lambda: {record.getMessage(): record.payctl_fields for record in caplog.records}
 
 
 def test_a_cleanup_logs_dead_events_with_their_reasons(clean, insert, logged):
-    """A cleanup logs the dead events, grouped by type and error. Ids in the errors do not split a group."""
+    """A cleanup logs the dead events in groups by type and error. Errors that differ only in an id form one group."""
     insert(2, state="dead", age=timedelta(hours=3), last_error="MSG_SIZE_TOO_LARGE: 1001 bytes")
     insert(1, state="dead", age=timedelta(hours=2), last_error="MSG_SIZE_TOO_LARGE: 2002 bytes")
     insert(1, state="dead", event_type="PAYMENT_ODD", last_error="unknown event type")
@@ -30,7 +30,7 @@ def test_a_cleanup_logs_dead_events_with_their_reasons(clean, insert, logged):
 
 
 def test_a_cleanup_logs_events_that_are_pending_for_more_than_an_hour(clean, insert, logged):
-    """A cleanup logs events that are pending for more than an hour, because probably no publisher is running."""
+    """A cleanup logs events that have been pending for over an hour, because probably no publisher is running."""
     insert(3, age=timedelta(hours=2))
     insert(4, age=timedelta(minutes=10))
     report = clean()
@@ -39,7 +39,7 @@ def test_a_cleanup_logs_events_that_are_pending_for_more_than_an_hour(clean, ins
 
 
 def test_a_cleanup_of_a_healthy_outbox_logs_no_alert(clean, insert, logged):
-    """A cleanup of an outbox with only new pending and published events logs no alert."""
+    """If an outbox has only new pending events and published events, a cleanup logs no alert."""
     insert(3)
     insert(3, state="published", age=timedelta(days=9))
     clean()

@@ -43,13 +43,13 @@ cleanup(engine, retention=timedelta(days=7), max_retries=5, batch_size=2, archiv
 
 @pytest.fixture
 def path(tmp_path):
-    """Return a path where no archive exists yet."""
+    """Return a path for a new archive."""
     return tmp_path / "events.ndjson.gz"
 
 
 @pytest.fixture
 def rows(engine):
-    """Return ``rows()``, which returns the rows of the outbox as JSON, with their ids as keys."""
+    """Return a function that returns the outbox's rows as JSON objects, with their ids as keys."""
 
     def run():
         with engine.connect() as connection:
@@ -61,7 +61,7 @@ def rows(engine):
 
 @pytest.fixture
 def killed(path, database_url):
-    """Return ``killed("before")``, which kills a cleanup in its second batch and returns the archive's path."""
+    """Return a function that kills a cleanup at a given point of its second batch. It returns the archive's path."""
 
     def run(moment):
         arguments = [sys.executable, "-c", KILLED, database_url, path, moment]
@@ -83,7 +83,7 @@ def test_the_archive_has_exactly_the_deleted_events(clean, insert, rows, path):
 
 
 def test_an_archive_can_be_inserted_again(clean, insert, engine, rows, path):
-    """PostgreSQL can insert each line of the archive again as the same row."""
+    """PostgreSQL can insert each line of a cleanup's archive, and the result equals the deleted row."""
     insert(3, state="published", age=OLD)
     before = rows()
     clean(archive=path)
@@ -109,7 +109,7 @@ def test_a_killed_cleanup_loses_no_event(clean, insert, rows, killed, moment):
 
 
 def test_events_that_cannot_be_archived_are_not_deleted(clean, insert, rows, path):
-    """If the disk is full, the cleanup ends, and events that are not in the archive stay in the outbox."""
+    """If the disk is full, a cleanup stops and deletes only events that are in the archive."""
     insert(4, state="published", age=OLD)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     done = []
@@ -127,7 +127,7 @@ def test_events_that_cannot_be_archived_are_not_deleted(clean, insert, rows, pat
 
 
 def test_a_file_that_is_not_an_archive_stops_the_cleanup(clean, insert, rows, path):
-    """If the file is not an archive, the cleanup raises InputError and deletes nothing."""
+    """If the archive path has a file that is not an archive, the cleanup raises InputError and deletes nothing."""
     insert(2, state="published", age=OLD)
     path.write_text("precious")
     with pytest.raises(InputError):
@@ -136,7 +136,7 @@ def test_a_file_that_is_not_an_archive_stops_the_cleanup(clean, insert, rows, pa
 
 
 def test_a_cleanup_that_deletes_nothing_adds_nothing_to_the_archive(clean, insert, path):
-    """A cleanup that deletes nothing does not change the archive."""
+    """If a cleanup deletes nothing, it does not change the archive."""
     insert(2, state="published", age=timedelta(days=8))
     clean(archive=path)
     size = path.stat().st_size

@@ -17,7 +17,7 @@ OLD = timedelta(days=8)
 
 
 def test_each_cleanup_batch_is_one_short_transaction(clean, insert, engine):
-    """Each batch of a cleanup is one transaction, and no batch is larger than its limit."""
+    """Each batch of a cleanup is one transaction, and no batch is larger than the batch size."""
     insert(25, state="published", age=OLD)
     commits, sizes = [], []
     event.listen(engine, "commit", commits.append)
@@ -29,7 +29,7 @@ def test_each_cleanup_batch_is_one_short_transaction(clean, insert, engine):
 
 
 def test_a_cleanup_deletes_all_events_of_one_instant(clean, insert, engine, events):
-    """A cleanup deletes all events of one instant, even if they are in several batches."""
+    """If events have the same timestamp, a cleanup deletes all of them, even in several batches."""
     insert(25, state="published", age=OLD)
     with engine.begin() as connection:
         connection.exec_driver_sql('UPDATE outbox SET "createdAt" = (SELECT min("createdAt") FROM outbox)')
@@ -38,7 +38,7 @@ def test_a_cleanup_deletes_all_events_of_one_instant(clean, insert, engine, even
 
 
 def test_a_cleanup_skips_locked_rows(clean, insert, engine, events):
-    """A cleanup counts locked rows and does not wait for them. The next cleanup deletes them."""
+    """A cleanup counts locked rows without waiting for them. The next cleanup deletes these rows."""
     insert(6, state="published", age=OLD)
     with engine.connect() as other:
         other.exec_driver_sql('SELECT FROM outbox ORDER BY "createdAt" LIMIT 2 FOR UPDATE')
@@ -49,7 +49,7 @@ def test_a_cleanup_skips_locked_rows(clean, insert, engine, events):
 
 
 def test_a_signal_ends_a_cleanup_after_its_batch(clean, insert, events):
-    """After a signal, a cleanup commits its current batch and keeps the other rows, which the next cleanup deletes."""
+    """After a signal, a cleanup commits its current batch. The next cleanup deletes the remaining rows."""
     insert(10, state="published", age=OLD)
     stop = Event()
     report = clean(batch_size=2, stop=stop, done=lambda swept: stop.set() if swept.deleted >= 4 else None)
@@ -84,7 +84,7 @@ def test_a_cleanup_keeps_an_event_that_is_replayed_during_the_run(clean, insert,
 
 
 def test_each_cleanup_batch_is_an_index_scan_from_the_last_position(clean, insert, engine):
-    """On a large table, each batch uses an index and starts after the previous batch."""
+    """On a large table, each cleanup batch uses an index and starts where the previous batch ended."""
     insert(2000, state="published", age=OLD)
     insert(3000, state="published", age=timedelta(days=1))
     plans = []
@@ -109,19 +109,19 @@ def test_each_cleanup_batch_is_an_index_scan_from_the_last_position(clean, inser
 
 
 def nodes(plan):
-    """Yield the nodes of a query plan, with the top node first."""
+    """Yield the nodes of a query plan, starting with the top node."""
     yield plan
     for child in plan.get("Plans", ()):
         yield from nodes(child)
 
 
 def test_a_cleanup_pauses_longer_while_a_publisher_works(clean, insert, engine):
-    """If a publisher holds its lock, each pause of a cleanup is twice as long as the batch before."""
+    """While a publisher holds its lock, a cleanup pauses for twice as long as the previous batch took."""
     insert(9, state="published", age=OLD)
     pauses = []
 
     class Recording(Event):
-        """An event that records the length of each wait but does not wait."""
+        """A stop event that records how long each wait would be, but does not wait."""
 
         def wait(self, timeout=None):
             pauses.append(timeout)
@@ -144,7 +144,7 @@ def test_a_cleanup_pauses_longer_while_a_publisher_works(clean, insert, engine):
 
 @pytest.mark.parametrize(("slow", "share"), [(1.0, 0.1), (10.0, 0.8)])
 def test_the_pause_grows_while_the_server_is_slow(slow, share):
-    """If a batch takes much longer than the fastest batch, the pause is longer, up to one second."""
+    """If a cleanup batch takes much longer than the fastest batch, the next pause is longer, up to one second."""
     rest = Rest()
     rest.after(0.1, 1000)
     pauses = [rest.after(0.1 * slow, 1000) for _ in range(3)]
@@ -152,12 +152,12 @@ def test_the_pause_grows_while_the_server_is_slow(slow, share):
 
 
 def test_a_pause_is_between_a_millisecond_and_a_second():
-    """A pause lasts at least a millisecond and at most a second."""
+    """A cleanup's pause between batches lasts at least a millisecond and at most a second."""
     assert (Rest().after(0.0, 0), Rest().after(100.0, 1)) == (0.001, 1.0)
 
 
 def test_a_cleanup_shows_as_running_while_it_works(clean, insert, engine):
-    """A cleanup's recorded status is running during the run and done afterwards."""
+    """The recorded status of a cleanup is "running" during the run and "done" afterwards."""
     insert(4, state="published", age=OLD)
     run = NewRun(str(uuid4()), "cleanup", Actor("me", "here"))
     seen = []

@@ -11,7 +11,7 @@ OLD, NEW = timedelta(days=8), timedelta(days=6)
 
 @pytest.mark.parametrize("state", ["published", "sent_unmarked"])
 def test_published_events_are_deleted_after_the_retention(clean, insert, events, state):
-    """A cleanup deletes published and half-marked events after the retention, and keeps newer ones."""
+    """A cleanup deletes published and half-marked events that are older than the retention, and keeps newer ones."""
     insert(5, state=state, age=OLD)
     insert(3, state=state, age=NEW)
     report = clean()
@@ -30,7 +30,7 @@ def test_unpublished_events_are_never_deleted(clean, insert, events, state):
 
 
 def test_the_retention_counts_from_publishing(clean, insert, engine, events):
-    """The retention starts when the event is published, so a cleanup keeps an old event that was just published."""
+    """The retention starts when an event is published, so a cleanup keeps an old event that was just published."""
     insert(4, state="published", age=timedelta(days=90))
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE outbox SET \"publishedAt\" = clock_timestamp() AT TIME ZONE 'UTC'")
@@ -40,7 +40,7 @@ def test_the_retention_counts_from_publishing(clean, insert, engine, events):
 
 @pytest.mark.parametrize(("age", "left"), [(OLD, 0), (NEW, 2)])
 def test_the_retention_counts_from_creation_if_publishedat_is_missing(clean, insert, engine, age, left):
-    """If publishedAt is missing, the retention starts when the event was created."""
+    """If an event has no publishedAt, its retention starts when it was created."""
     insert(2, state="published", age=age)
     with engine.begin() as connection:
         connection.exec_driver_sql('UPDATE outbox SET "publishedAt" = NULL')
@@ -48,9 +48,9 @@ def test_the_retention_counts_from_creation_if_publishedat_is_missing(clean, ins
 
 
 def test_a_creation_time_in_another_time_zone_hides_no_event(clean, insert, engine, events):
-    """A cleanup deletes an event whose createdAt is 14 hours ahead.
+    """A cleanup deletes an old event even if its createdAt is 14 hours ahead.
 
-    The replaced service wrote createdAt in its session's time zone.
+    The replaced service wrote createdAt in the time zone of its session.
     """
     insert(2, state="published", age=timedelta(days=7, hours=1))
     with engine.begin() as connection:
@@ -60,7 +60,7 @@ def test_a_creation_time_in_another_time_zone_hides_no_event(clean, insert, engi
 
 
 def test_keep_newest_limits_a_short_retention(clean, insert, events):
-    """Events that are newer than ``keep_newest`` stay, even if the retention is shorter."""
+    """A cleanup keeps events that are newer than ``keep_newest``, even if the retention is shorter."""
     insert(2, state="published", age=timedelta(hours=2))
     insert(3, state="published", age=timedelta(hours=7))
     report = clean(retention=timedelta(minutes=1), keep_newest=timedelta(hours=6))
@@ -68,13 +68,13 @@ def test_keep_newest_limits_a_short_retention(clean, insert, events):
 
 
 def test_keep_newest_below_the_retention_changes_nothing(clean, insert):
-    """A ``keep_newest`` that is shorter than the retention has no effect."""
+    """If ``keep_newest`` is shorter than the retention, it has no effect on a cleanup."""
     insert(3, state="published", age=NEW)
     assert clean(keep_newest=timedelta(hours=6)).deleted == 0
 
 
 def test_a_cleanup_preview_has_the_counts_of_the_real_run(clean, insert, events, engine):
-    """The preview of a cleanup has the rows and bytes that the run deletes, and changes nothing."""
+    """A cleanup's preview counts the rows and bytes that the real run deletes, and changes nothing."""
     insert(5, state="published", age=OLD)
     insert(2, state="sent_unmarked", age=OLD)
     insert(9, state="dead", age=OLD)
@@ -88,7 +88,7 @@ def test_a_cleanup_preview_has_the_counts_of_the_real_run(clean, insert, events,
 
 
 def test_a_cleanup_deletes_nothing_that_expired_after_the_plan(clean, insert, events, engine):
-    """A cleanup deletes no event that expired after the plan, because the operator did not approve it."""
+    """A cleanup deletes no event that expired after the plan was made, because the operator did not approve that."""
     insert(3, state="published", age=OLD)
     insert(2, state="published", age=timedelta(days=7, hours=1))
     planned = preview_cleanup(engine, retention=timedelta(days=7, hours=2))
@@ -97,7 +97,7 @@ def test_a_cleanup_deletes_nothing_that_expired_after_the_plan(clean, insert, ev
 
 
 def test_a_cleanup_deletes_the_context_of_deleted_events(clean, insert, engine, scalar):
-    """A cleanup deletes the context of the events that it deletes, and keeps the context of the others."""
+    """A cleanup deletes the context of deleted events, and keeps the context of all other events."""
     insert(2, state="published", age=OLD)
     insert(1, state="dead", age=OLD)
     with engine.begin() as connection:

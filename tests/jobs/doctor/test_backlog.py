@@ -1,4 +1,4 @@
-"""Test the doctor's findings about pending events, with known faults in the database or the cluster."""
+"""Test the doctor's findings about pending events when the database or the cluster has a known fault."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SHOW_BLOCK = """UPDATE outbox SET "aggregateId" = 'one'"""
 
 @pytest.fixture
 def cluster(made):
-    """Yield ``cluster("payment.failed")``, which starts a mock cluster with these topics."""
+    """Yield a function that starts a mock cluster with the given topics and returns its address."""
     opened = []
 
     def start(*topics):
@@ -47,7 +47,7 @@ def cluster(made):
 
 @pytest.fixture
 def look(engine, mock_kafka):
-    """Yield ``look()``, which runs the doctor's check and returns its findings."""
+    """Yield a function that runs the doctor's backlog check and returns the findings."""
     opened = []
 
     def run(*only, bootstrap=mock_kafka.bootstrap, **changes):
@@ -74,7 +74,7 @@ def look(engine, mock_kafka):
 
 
 def test_the_doctor_finds_no_fault_if_no_event_is_overdue(look, insert):
-    """If events are only published or just created, the doctor's finding about the backlog is ok."""
+    """If all events are published or were just created, the doctor's finding about the backlog is ok."""
     insert(3, state="published")
     (finding,) = look()
     assert (finding.status, finding.fact) == (Status.OK, "no event is pending or dead")
@@ -99,7 +99,7 @@ def test_the_doctor_finds_no_fault_if_no_event_is_overdue(look, insert):
     ],
 )  # fmt: skip
 def test_the_doctor_finds_the_cause_of_a_dead_or_overdue_event(look, insert, execute, event, statements, status, words):
-    """The doctor finds the cause of a dead or overdue event in rows, retries and heartbeats."""
+    """The doctor derives the cause of a dead or overdue event from the rows, retry counts and heartbeats."""
     insert(1, **event)
     for statement in statements:
         execute(statement)
@@ -109,7 +109,7 @@ def test_the_doctor_finds_the_cause_of_a_dead_or_overdue_event(look, insert, exe
 
 
 def test_the_finding_about_overdue_events_has_the_age_of_the_oldest(look, insert, execute):
-    """The finding about overdue events counts all of them and has the age of the oldest."""
+    """The doctor's finding about overdue events counts them and has the age of the oldest one."""
     insert(1, age=MINUTES)
     insert(1, age=MINUTES / 2)
     execute(IDLES)
@@ -118,7 +118,7 @@ def test_the_finding_about_overdue_events_has_the_age_of_the_oldest(look, insert
 
 
 def test_only_events_of_the_same_payment_wait_behind_a_failing_event(look, insert, execute):
-    """Only events of the same payment are counted with a failing event."""
+    """The doctor's finding about a failing event counts only waiting events of the same payment."""
     insert(1, age=MINUTES, retry_count=2, last_error="INVALID: no")
     insert(1, age=MINUTES / 2)
     execute(IDLES)
@@ -132,7 +132,7 @@ def test_only_events_of_the_same_payment_wait_behind_a_failing_event(look, inser
 
 
 def test_the_finding_about_a_blocked_event_names_it_and_the_dead_event(look, insert, execute):
-    """The doctor reports a pending event behind a dead event of its payment, and names both events."""
+    """If a pending event is behind a dead event of its payment, the doctor names the pending and the dead event."""
     insert(1, state="dead", age=MINUTES)
     insert(1, age=timedelta(seconds=5))
     execute("""UPDATE outbox SET "aggregateId" = 'one'""")
@@ -158,7 +158,7 @@ def test_the_finding_about_a_blocked_event_names_it_and_the_dead_event(look, ins
     ],
 )  # fmt: skip
 def test_the_doctor_names_the_session_that_locks_outbox_rows(engine, look, insert, execute, statement, words):
-    """The finding about a lock names the session that locks outbox rows by its pid, application and state."""
+    """If a session locks outbox rows, the doctor names its pid, application and state."""
     insert(2, age=MINUTES)
     execute(IDLES)
     with transaction(engine, Limits(), commit=False) as holder:
@@ -181,7 +181,7 @@ def test_the_doctor_names_the_session_that_locks_outbox_rows(engine, look, inser
     ],
 )
 def test_the_doctor_names_a_missing_topic_as_the_cause_of_pending_events(look, insert, execute, cluster, topics, words):
-    """If a topic is missing, the finding about waiting events names the topic of their type."""
+    """If a topic is missing, the doctor's finding about the waiting events names this topic."""
     insert(2, age=MINUTES, event_type="PAYMENT_COMPLETED")
     execute(IDLES)
     (finding,) = look(bootstrap=cluster(*topics))
@@ -190,7 +190,7 @@ def test_the_doctor_names_a_missing_topic_as_the_cause_of_pending_events(look, i
 
 @pytest.mark.parametrize(("bootstrap", "words"), [("127.0.0.1:1", "is not available"), ("", "no known cause")])
 def test_the_finding_about_pending_events_says_if_the_brokers_are_unavailable(look, insert, execute, bootstrap, words):
-    """The finding names unavailable brokers as the cause, and says if KAFKA_BROKERS is not set."""
+    """The doctor's finding about pending events says if the brokers are unavailable or KAFKA_BROKERS is not set."""
     insert(1, age=MINUTES)
     execute(IDLES)
     (finding,) = look(bootstrap=bootstrap)
@@ -200,7 +200,7 @@ def test_the_finding_about_pending_events_says_if_the_brokers_are_unavailable(lo
 
 @contextmanager
 def running(engine, bootstrap):
-    """Run a publisher in a loop on another thread until the block ends."""
+    """Run a publisher loop on another thread until the block ends."""
     stop, ready = Event(), Event()
     producer = Producer(producer_config(KafkaSettings(bootstrap)))
     thread = Thread(target=publish_outbox, args=(engine, producer, PublishOptions(loop=True)), kwargs={"stop": stop})
@@ -213,7 +213,7 @@ def running(engine, bootstrap):
 
 
 def test_the_doctor_distinguishes_an_idle_publisher_from_one_that_ended(look, engine, mock_kafka, execute):
-    """The doctor distinguishes an idle publisher from a publisher that has ended or was last seen an hour ago."""
+    """The doctor distinguishes an idle publisher from one that has ended or was last seen an hour ago."""
     with running(engine, mock_kafka.bootstrap):
         (finding,) = look("publishers")
     assert finding.status is Status.OK
@@ -231,7 +231,7 @@ def test_the_doctor_distinguishes_an_idle_publisher_from_one_that_ended(look, en
     "statement", [None, IDLES.replace(":x", ":x ended"), IDLES.replace("20 s", "5 min")], ids=["never", "ended", "gone"]
 )
 def test_a_missing_publisher_is_a_warning_if_an_event_is_overdue(look, insert, execute, statement):
-    """If no publisher is running, the finding is a warning only if an event is overdue."""
+    """If no publisher is running, the doctor warns only if an event is overdue."""
     if statement:
         execute(statement)
     (finding,) = look("publishers")
@@ -256,7 +256,7 @@ def test_no_publisher_is_missed_if_every_event_is_blocked(look, insert, execute)
 
 @pytest.mark.parametrize("lock", [nullcontext, transaction])
 def test_an_overdue_backlog_is_a_warning_while_a_publisher_drains_it(look, engine, insert, execute, lock):
-    """An overdue backlog is a warning if a publisher holds its shard, and a failure if the publisher is idle."""
+    """An overdue backlog is a warning of the doctor if a publisher holds its shard, and a failure if it is idle."""
     insert(5, age=MINUTES)
     execute(IDLES)
     held = lock(engine, Limits(), commit=False) if lock is transaction else nullcontext()
@@ -284,7 +284,7 @@ def test_an_overdue_backlog_is_a_warning_while_a_publisher_drains_it(look, engin
 def test_the_doctor_describes_the_last_publisher(look, execute, statement, shards, status, words):
     """The doctor says whether the last publisher is idle or has ended.
 
-    The doctor warns if the publisher's number of shards differs from the setting.
+    The doctor warns if the number of shards that the publisher used differs from the setting.
     """
     if statement:
         execute(statement)

@@ -1,4 +1,4 @@
-"""Test the doctor's finding about genuine callbacks that settled nothing."""
+"""Test the doctor's findings about genuine callbacks that settled nothing."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ pytestmark = pytest.mark.postgres
 
 @pytest.fixture
 def shop(engine):
-    """Return a shop on the test's database."""
+    """Return a shop that uses the test's database."""
     return Shop(engine)
 
 
 @pytest.fixture
 def found(engine):
-    """Return a function that runs the check and returns its findings."""
+    """Return a function that runs the doctor's check of callbacks and returns the findings."""
     subject = Subject(lambda: engine, None, None, lambda _: {}, lambda: datetime.now(UTC))
     return lambda: diagnose(subject, ["callbacks"]).findings
 
 
 def unreadable(shop, payment):
-    """Process a genuine callback for a MoMo payment that payctl cannot read."""
+    """Process a genuine callback that payctl cannot read, for a MoMo payment."""
     return shop.process(alter(callback(payment), "momo", [("amount", "x")], environment()))
 
 
 def without_a_row():
-    """Return a payment that has no row in the database."""
+    """Return a payment that is not in the database."""
     return SandboxPayment("p", "TB-LATE-20261123-AAAA1111", 250_000, "MOMO", "TB-LATE-20261123-AAAA1111")
 
 
@@ -53,7 +53,7 @@ OPEN = {
 
 @pytest.mark.parametrize("name", OPEN)
 def test_the_doctor_reports_a_callback_that_settled_nothing(name, shop, found):
-    """The doctor reports a callback that settled nothing, with its age, reason and a command. Copies count once."""
+    """The doctor reports a callback that settled nothing, with its age, its reason and a command. Copies count once."""
     send, status, verb = OPEN[name]
     payment = shop.payment("momo")
     reports = [send(shop, payment) for _ in range(3)]
@@ -66,7 +66,7 @@ def test_the_doctor_reports_a_callback_that_settled_nothing(name, shop, found):
 
 @pytest.mark.parametrize("name", OPEN)
 def test_the_doctor_forgets_a_callback_whose_payment_is_completed(name, shop, found):
-    """The doctor reports no callback whose payment is settled now, but still reports one for an unknown order."""
+    """The doctor does not report a callback whose payment is settled now. A callback for an unknown order stays."""
     payment = shop.payment("momo")
     OPEN[name][0](shop, payment)
     shop.process(payment)
@@ -75,7 +75,7 @@ def test_the_doctor_forgets_a_callback_whose_payment_is_completed(name, shop, fo
 
 @pytest.mark.parametrize("scenario", [Scenario.PAID, Scenario.FAILED, Scenario.PENDING])
 def test_the_doctor_reports_no_callback_that_was_handled(scenario, shop, found):
-    """The doctor reports no callback that settled a payment, repeated a result, or reported a pending payment."""
+    """The doctor does not report callbacks that settled a payment, repeated a result, or said that it is pending."""
     payment = shop.payment("momo")
     for _ in range(2):
         shop.process(payment, scenario)
@@ -83,9 +83,9 @@ def test_the_doctor_reports_no_callback_that_was_handled(scenario, shop, found):
 
 
 def test_the_doctor_settles_a_callback_that_came_before_its_payment(shop, found):
-    """If a callback came before its payment, the doctor suggests the command that processes it again.
+    """If a callback came before its payment, the doctor suggests the command that processes the callback again.
 
-    After the callback has settled the payment, the doctor reports no problem.
+    After this command settles the payment, the doctor reports no problem.
     """
     early = shop.process(callback(without_a_row()))
     assert [each.status for each in found()] == [Status.WARN]
@@ -98,7 +98,7 @@ def test_the_doctor_settles_a_callback_that_came_before_its_payment(shop, found)
 
 
 def test_the_doctor_forgets_a_failure_that_was_settled_when_its_payment_existed(shop, found):
-    """The doctor reports no callback whose later copy has set the payment to FAILED."""
+    """The doctor does not report a callback if a later copy of it has set the payment to FAILED."""
     early = callback(without_a_row(), Scenario.FAILED)
     shop.process(early)
     assert [each.status for each in found()] == [Status.WARN]
@@ -108,7 +108,7 @@ def test_the_doctor_forgets_a_failure_that_was_settled_when_its_payment_existed(
 
 
 def test_the_doctor_reports_the_oldest_of_several_callbacks(shop, found, engine):
-    """The doctor counts the callbacks for each reason, and its command is for the oldest one."""
+    """The doctor counts the unsettled callbacks for each reason, and suggests a command for the oldest one."""
     first, second = shop.payment("momo"), shop.payment("momo")
     unreadable(shop, first)
     unreadable(shop, second)
@@ -125,7 +125,7 @@ def test_the_doctor_reports_the_oldest_of_several_callbacks(shop, found, engine)
 
 
 def test_the_doctor_forgets_a_callback_after_a_week(shop, found, engine):
-    """The doctor reports an unsettled callback only for a week."""
+    """The doctor reports an unsettled callback for only a week."""
     unreadable(shop, shop.payment("momo"))
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE payctl.webhook_receipts SET received_at = now() - interval '8 days'")
@@ -133,7 +133,7 @@ def test_the_doctor_forgets_a_callback_after_a_week(shop, found, engine):
 
 
 def test_the_doctor_says_if_it_may_not_read_the_callbacks(found, engine):
-    """If the doctor cannot read the callbacks, its finding is a warning."""
+    """If the doctor has no permission to read the callbacks, it reports a warning."""
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE payctl.webhook_receipts")
     assert [each.status for each in found()] == [Status.WARN]

@@ -1,4 +1,4 @@
-"""Test the doctor's findings in databases with known faults."""
+"""Test the doctor's findings about databases with known faults."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def absent():
 
 
 def subject_of(engine, **changes):
-    """Return the doctor's subject with only a database."""
+    """Return a subject for the doctor that has only a database."""
     known = {
         "engine": lambda: engine,
         "kafka": absent,
@@ -45,7 +45,7 @@ def subject_of(engine, **changes):
 
 @pytest.fixture
 def found(engine):
-    """Return ``found("index", **changes)``, which returns the findings of one check."""
+    """Return a function that runs the given checks of the doctor and returns their findings."""
 
     def look(*only, **changes):
         return diagnose(subject_of(engine, **changes), only).findings
@@ -55,7 +55,7 @@ def found(engine):
 
 @pytest.fixture
 def broken(engine):
-    """Return a function that runs SQL as the owner of the tables."""
+    """Return a function that breaks the database with SQL statements, as the owner of the tables."""
 
     def run(*statements):
         with engine.begin() as connection:
@@ -66,7 +66,7 @@ def broken(engine):
 
 
 def test_a_healthy_database_has_only_ok_findings(engine):
-    """In a healthy database, every check has only ok findings."""
+    """In a healthy database, all of the doctor's findings are ok."""
     report = diagnose(subject_of(engine), IN_DATABASE)
     assert [finding for finding in report.findings if finding.status is not Status.OK] == []
     assert list(dict.fromkeys(finding.check for finding in report.findings)) == IN_DATABASE
@@ -74,7 +74,7 @@ def test_a_healthy_database_has_only_ok_findings(engine):
 
 
 def test_the_doctor_s_database_connection_is_read_only(engine):
-    """The doctor works on a read-only connection."""
+    """The doctor works with a read-only database connection."""
     read_only = engine.execution_options(postgresql_readonly=True)
     assert diagnose(subject_of(read_only), IN_DATABASE).healthy
 
@@ -100,7 +100,7 @@ def test_the_doctor_s_database_connection_is_read_only(engine):
     ],
 )
 def test_each_database_fault_has_a_finding_with_its_repair(statement, check, status, words, broken, found):
-    """Each database fault has a finding with a fact, its meaning, and the command or SQL that repairs it."""
+    """For each database fault, the doctor reports a fact, its meaning, and the command or SQL for the repair."""
     broken(statement)
     findings = [finding for finding in found(check) if finding.status is not Status.OK]
     assert [finding.status.value for finding in findings] == [status]
@@ -110,7 +110,7 @@ def test_each_database_fault_has_a_finding_with_its_repair(statement, check, sta
 
 
 def test_the_advised_sql_creates_the_missing_index(broken, found, database_url):
-    """The SQL statement in the finding about a missing index creates the index."""
+    """The SQL statement that the doctor suggests for a missing index creates this index."""
     broken('DROP INDEX "outbox_published_createdAt_idx"')
     remedy = found("index")[0].sql
     with closing(psycopg2.connect(database_url)) as connection:
@@ -121,7 +121,7 @@ def test_the_advised_sql_creates_the_missing_index(broken, found, database_url):
 
 @pytest.fixture
 def payments(engine):
-    """Return ``payments(200_000, "PAYOS")``, which inserts a payment and sets the estimated row count of the table."""
+    """Return a function that inserts a payment for a provider and sets the estimated row count of the table."""
 
     def make(rows, provider):
         with engine.begin() as connection:
@@ -146,7 +146,7 @@ def payments(engine):
 def test_the_doctor_requires_an_index_on_the_reference_for_payos(
     rows, provider, keys, status, payments, found, database_url
 ):
-    """The doctor requires an index on the reference if PayOS is used and the table is large."""
+    """The doctor requires an index on payment references if the shop uses PayOS and the table is large."""
     payments(rows, provider)
     credentials = {"checksum_key": (Secret(keys),) if keys else ()}
     (finding,) = found("reference-index", credentials=lambda _: credentials)
@@ -161,7 +161,7 @@ def test_the_doctor_requires_an_index_on_the_reference_for_payos(
 
 
 def test_the_advised_sql_replaces_an_invalid_index_on_the_reference(payments, broken, found, database_url):
-    """The suggested SQL replaces an invalid index, which a failed CREATE INDEX CONCURRENTLY leaves."""
+    """The SQL that the doctor suggests replaces an invalid index, as left by a failed CREATE INDEX CONCURRENTLY."""
     broken(
         'CREATE INDEX "payments_providerTransactionId_idx" ON payments ("providerTransactionId")',
         "UPDATE pg_index SET indisvalid = false WHERE indexrelid = '\"payments_providerTransactionId_idx\"'::regclass",
@@ -187,7 +187,7 @@ def test_the_doctor_counts_the_half_marked_rows_of_the_replaced_service(engine, 
 
 
 def test_events_7_hours_ahead_show_a_writer_in_local_time(engine, found):
-    """If events are 7 hours in the future, the doctor reports that a writer uses local time."""
+    """If events are 7 hours in the future, the doctor says that their writer uses local time."""
     with engine.begin() as connection:
         insert_events(connection, 1, age=timedelta(hours=-7))
     (finding,) = found("time-zone")
@@ -195,7 +195,7 @@ def test_events_7_hours_ahead_show_a_writer_in_local_time(engine, found):
 
 
 def test_the_doctor_names_a_role_with_a_local_time_zone(database_url, engine, found):
-    """The doctor names a role whose sessions use local time, and its SQL statement sets UTC."""
+    """The doctor names a role whose sessions use local time, and suggests an SQL statement that sets UTC."""
     with engine.begin() as connection:
         connection.exec_driver_sql(f"CREATE ROLE shop_{urlsplit(database_url).path[1:]}")
         role = f"shop_{urlsplit(database_url).path[1:]}"
@@ -211,7 +211,7 @@ def test_the_doctor_names_a_role_with_a_local_time_zone(database_url, engine, fo
 
 @pytest.mark.parametrize(("hours", "status"), [(0, "ok"), (0.002, "warn"), (1, "fail"), (-1, "fail")])
 def test_the_doctor_reports_a_difference_between_two_clocks(hours, status, found):
-    """The doctor warns if its clock and the server's differ by seconds, and fails if they differ by an hour."""
+    """If the doctor's clock and the server's clock differ by seconds, the doctor warns. At an hour, the check fails."""
     (finding,) = found("clock", now=lambda: datetime.now(UTC) + timedelta(hours=hours))
     assert finding.status.value == status
 
@@ -219,7 +219,7 @@ def test_the_doctor_reports_a_difference_between_two_clocks(hours, status, found
 def test_the_doctor_names_a_running_publisher(engine, found):
     """The doctor names a running publisher's shard and process, and warns about an unexpected number of shards.
 
-    A publisher holds its shard through two sessions, but has only one finding.
+    A publisher has only one finding, although it holds its shard through two sessions.
     """
     with transaction(engine, Limits()) as connection, transaction(engine, Limits()) as second:
         assert shard_lock.enter(connection, 1, 2, 0, "us") is Entry.TAKEN_OVER
@@ -233,7 +233,7 @@ def test_the_doctor_names_a_running_publisher(engine, found):
 
 
 def test_the_doctor_names_the_session_with_an_old_snapshot(engine):
-    """The finding about an old snapshot has the session's process, state and application."""
+    """If a session has an old snapshot, the doctor names its process, state and application."""
     with transaction(engine, Limits()) as holder:
         holder.exec_driver_sql("CREATE TEMPORARY TABLE t ()")
         pid = holder.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
@@ -245,7 +245,7 @@ def test_the_doctor_names_the_session_with_an_old_snapshot(engine):
 
 @pytest.fixture
 def two_phases(postgres):
-    """Run the server with prepared transactions enabled."""
+    """Run the database server with prepared transactions enabled."""
     postgres.restart(settings={"max_prepared_transactions": "1"})
     yield
     postgres.restart(settings={"max_prepared_transactions": "0"})
@@ -253,7 +253,7 @@ def two_phases(postgres):
 
 @pytest.mark.usefixtures("two_phases")
 def test_a_prepared_transaction_holds_a_snapshot_after_its_session_has_ended(engine, database_url):
-    """The list of old snapshots includes a prepared transaction, but only if the transaction is old enough."""
+    """The doctor's list of old snapshots includes a prepared transaction only if the transaction is old enough."""
     with closing(psycopg2.connect(database_url)) as other, other.cursor() as cursor:
         cursor.execute("DELETE FROM outbox; PREPARE TRANSACTION 'left'")
     with transaction(engine, Limits(), commit=False) as connection:
@@ -266,7 +266,7 @@ def test_a_prepared_transaction_holds_a_snapshot_after_its_session_has_ended(eng
 
 
 def test_an_unreachable_database_is_one_finding():
-    """If the database is unreachable, the doctor lists the other database checks as not run, not as failed."""
+    """If the database is unreachable, the doctor marks the other database checks as not run instead of failed."""
     engine = make_engine(DatabaseSettings(Secret("postgresql://payctl:canary@127.0.0.1:1/payments")))
     report = diagnose(subject_of(engine))
     failed = [finding.check for finding in report.findings if finding.status is Status.FAIL]
@@ -277,7 +277,10 @@ def test_an_unreachable_database_is_one_finding():
 
 @pytest.fixture
 def engine_as(engine, database_url):
-    """Yield a function that returns an engine for a new role with these grants. The role is dropped after the test."""
+    """Yield a function that creates a role with the given grants and returns an engine for the role.
+
+    The role is dropped after the test.
+    """
     role = f"role_{urlsplit(database_url).path[1:]}"
     opened = []
 
@@ -297,14 +300,14 @@ def engine_as(engine, database_url):
 
 
 def test_a_role_with_every_privilege_of_one_task_is_ok(engine_as):
-    """If a role has every privilege for one task, the finding about privileges is ok and names the task."""
+    """If a role has all privileges for a task, the doctor's finding about privileges is ok and names this task."""
     limited = engine_as("GRANT SELECT ON outbox TO {role}")
     (finding,) = diagnose(subject_of(limited), ["grants"]).findings
     assert (finding.status, finding.fact.endswith("may: stats")) == (Status.OK, True)
 
 
 def test_the_advised_grant_adds_the_missing_privileges_of_a_role(engine_as, engine):
-    """If a role lacks privileges for a task, the suggested GRANT statements add them."""
+    """If a role lacks privileges for a task, the GRANT statements that the doctor suggests add them."""
     limited = engine_as("GRANT SELECT ON outbox TO {role}", "GRANT UPDATE (published) ON outbox TO {role}")
     findings = diagnose(subject_of(limited), ["grants"]).findings
     publish = next(finding for finding in findings if "publish-outbox" in finding.fact)
@@ -316,7 +319,7 @@ def test_the_advised_grant_adds_the_missing_privileges_of_a_role(engine_as, engi
 
 
 def test_a_role_that_lacks_one_privilege_gets_advice_for_one_task(engine_as):
-    """A role with most privileges for one task gets advice about this task only."""
+    """If a role lacks a single privilege for a task, the doctor suggests a fix for this task only."""
     limited = engine_as(
         "GRANT SELECT, UPDATE ON payments TO {role}",
         "GRANT INSERT ON outbox TO {role}",
@@ -331,7 +334,7 @@ def test_a_role_that_lacks_one_privilege_gets_advice_for_one_task(engine_as):
 
 
 def test_a_role_without_any_privilege_is_a_failure(engine_as):
-    """If a role has no privilege, the doctor fails, and the other checks do not raise an error."""
+    """If a role has no privileges, the doctor reports a failure, and its other checks raise no error."""
     report = diagnose(subject_of(engine_as()), ["grants", "schema", "publishers", "index", "snapshot"])
     status = {finding.check: finding.status for finding in report.findings}
     assert (status["grants"], status["schema"]) == (Status.FAIL, Status.FAIL)

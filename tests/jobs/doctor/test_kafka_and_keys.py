@@ -27,7 +27,7 @@ NAMES = pytest.mark.parametrize("gateway", VALUES)
 
 
 def keys_of(gateway, **changes):
-    """Return the doctor's findings about one gateway with the test's keys."""
+    """Return the doctor's findings about the keys of one gateway. ``changes`` overrides the test's keys."""
 
     def credentials(asked):
         values = VALUES[gateway] | changes if asked.name == gateway else {}
@@ -41,7 +41,7 @@ def keys_of(gateway, **changes):
 
 
 def subject(bootstrap="", credentials=lambda _: {}):
-    """Return the doctor's subject with brokers and keys but without a database."""
+    """Return a subject for the doctor that has brokers and keys but no database."""
     settings = KafkaSettings(bootstrap)
     return Subject(
         engine=lambda: None,
@@ -54,7 +54,7 @@ def subject(bootstrap="", credentials=lambda _: {}):
 
 @NAMES
 def test_a_gateway_accepts_the_doctor_s_test_callback(gateway):
-    """The gateway's own verification accepts the doctor's test callback."""
+    """Each gateway's verification in payctl accepts the doctor's test callback."""
     credentials = {name: (Secret(value),) for name, value in VALUES[gateway].items()}
     verdict = GATEWAYS[gateway].verify(signed_callback(gateway, VALUES[gateway]), credentials)
     assert isinstance(verdict, Callback)
@@ -63,7 +63,7 @@ def test_a_gateway_accepts_the_doctor_s_test_callback(gateway):
 
 @NAMES
 def test_the_doctor_verifies_each_gateway_s_configured_keys(gateway):
-    """With a gateway's keys, the doctor verifies a signed test callback and refuses a tampered one."""
+    """With a gateway's keys, the doctor accepts its own signed test callback and refuses a tampered one."""
     (finding,) = keys_of(gateway)
     assert (finding.status, finding.fact) == (
         Status.OK,
@@ -72,7 +72,7 @@ def test_the_doctor_verifies_each_gateway_s_configured_keys(gateway):
 
 
 def test_the_doctor_verifies_each_key_of_a_rotation():
-    """The doctor tests the current and the previous key of a rotation separately."""
+    """During a key rotation, the doctor tests the current and the previous key separately."""
     (finding,) = keys_of("momo", secret_key="canary-new|canary-old")
     assert finding.fact.endswith("verified 2 test callbacks (1 with keys of a rotation) and refused a tampered one")
 
@@ -89,14 +89,14 @@ def test_the_doctor_verifies_each_key_of_a_rotation():
     ],
 )
 def test_the_finding_about_a_wrong_key_names_its_variable(gateway, changes, status, words):
-    """The finding about a wrong key names the variable and does not show the key."""
+    """If a key is wrong, the doctor names the variable and does not show the key."""
     (finding,) = keys_of(gateway, **changes)
     assert (finding.status.value, words in finding.fact) == (status, True)
     assert "canary" not in str(finding)
 
 
 def test_the_doctor_describes_brokers_and_topics(mock_kafka):
-    """If the brokers are available, each topic has a finding."""
+    """If the brokers are available, the doctor reports a finding for each topic."""
     report = diagnose(subject(mock_kafka.bootstrap), ["kafka"])
     assert report.healthy
     assert [finding.fact.split(":")[0] for finding in report.findings[1:]] == [
@@ -107,7 +107,7 @@ def test_the_doctor_describes_brokers_and_topics(mock_kafka):
 
 
 def test_a_topic_with_one_partition_is_a_warning_and_a_missing_one_a_failure():
-    """A topic with one partition is a warning, and a missing topic is a failure."""
+    """The doctor warns about a topic with one partition, and reports a missing topic as a failure."""
     with MockKafka().start() as cluster:
         cluster.create_topic("payment.completed", partitions=1)
         cluster.create_topic("payment.failed")
@@ -121,7 +121,7 @@ def test_a_topic_with_one_partition_is_a_warning_and_a_missing_one_a_failure():
 
 
 def test_a_cluster_without_any_expected_topic_is_one_finding():
-    """If all topics are missing, the doctor has one finding, which mentions another cluster."""
+    """If all topics are missing, the doctor's only finding says that this may be the wrong cluster."""
     with MockKafka().start() as cluster:
         (finding,) = diagnose(subject(cluster.bootstrap), ["kafka"]).findings
     assert finding.status is Status.FAIL
@@ -129,6 +129,6 @@ def test_a_cluster_without_any_expected_topic_is_one_finding():
 
 
 def test_unavailable_brokers_are_a_failure():
-    """If the brokers are unavailable, the doctor fails, names their address, and says what to check."""
+    """If the brokers are unavailable, the doctor reports a failure with their address and says what to check."""
     (finding,) = diagnose(subject("127.0.0.1:1"), ["kafka"]).findings
     assert (finding.status, "127.0.0.1:1" in finding.fact, bool(finding.remedy)) == (Status.FAIL, True, True)

@@ -1,4 +1,4 @@
-"""Fixtures for callbacks: a merchant at all four gateways, and the rows of a real database."""
+"""Fixtures for callbacks: a merchant with keys for all four gateways, and the rows of a real database."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ KEYS = environment()
 
 
 def keys_of(provider, **changes):
-    """Return the merchant's keys for one gateway. ``changes`` overrides variables, and None removes a key."""
+    """Return the merchant's keys for one gateway. ``changes`` overrides variables, and the value None removes a key."""
     values = {**KEYS, **changes}
     return credentials(by_name(provider), lambda name: (Secret(values[name]),) if values.get(name) else ())
 
 
 @dataclass(frozen=True)
 class Shop:
-    """The payment service and payctl's job on the same database."""
+    """The payment service and payctl's webhook job, which share one database."""
 
     engine: Engine
 
     def payment(self, provider="zalopay", **values) -> SandboxPayment:
-        """Insert a payment with a reference in the gateway's form, and return it."""
+        """Insert a payment with a reference in the gateway's format, and return it."""
         order_code = values.pop("order_code", None) or f"TB-ROCK_HN-20261123-{uuid4().hex[:8].upper()}"
         references = {"zalopay": f"261123_{order_code}", "payos": uuid4().hex}
         values.setdefault("reference", references.get(provider, order_code))
@@ -41,9 +41,9 @@ class Shop:
             return insert_payment(connection, provider=provider.upper(), order_code=order_code, **values)
 
     def process(self, sent: SandboxPayment | Request, scenario=Scenario.PAID, **options) -> WebhookReport:
-        """Process the callback of a payment, or process this request.
+        """Process the callback for a payment, or process the given request.
 
-        By default, the last part of the request's path is the gateway.
+        By default, the last part of the request's path names the gateway.
         """
         request = sent if isinstance(sent, Request) else callback(sent, scenario)
         name = options.pop("provider", None) or request.path.rsplit("/", 1)[-1]
@@ -52,14 +52,14 @@ class Shop:
         return process_webhook(engine, request, by_name(name), keys, **options)
 
     def query(self, sql, *parameters):
-        """Run a statement on its own connection, commit, and return the rows as dictionaries."""
+        """Run a statement on a separate connection, commit, and return the rows as dictionaries."""
         with self.engine.connect() as connection:
             rows = [dict(row) for row in connection.exec_driver_sql(sql, parameters).mappings()]
             connection.commit()
         return rows
 
     def tables(self):
-        """Return every row of every table."""
+        """Return all rows of all tables."""
         return {table: self.query(f"SELECT t.*, t.xmin::text FROM {table} AS t ORDER BY 1") for table in TABLES}  # noqa: S608
 
     def row(self, payment):
@@ -67,26 +67,26 @@ class Shop:
         return self.query("SELECT * FROM payments WHERE id = %s", payment.id)[0]
 
     def events(self, payment=None):
-        """Return the outbox rows of one payment or of all payments, in their order."""
+        """Return the outbox rows of one payment or of all payments, from the oldest to the newest."""
         everything = self.query('SELECT * FROM outbox ORDER BY "createdAt", id')
         return [row for row in everything if payment is None or row["aggregateId"] == payment.id]
 
     def receipts(self):
-        """Return the receipts in the order in which they arrived."""
+        """Return the receipts in order of their arrival."""
         return self.query("SELECT * FROM payctl.webhook_receipts ORDER BY received_at")
 
     def now(self):
-        """Return the database's time in UTC."""
+        """Return the database server's time in UTC."""
         return self.query("SELECT clock_timestamp() AS at")[0]["at"].astimezone(UTC)
 
 
 @pytest.fixture
 def shop(engine):
-    """Return a shop on the test's database."""
+    """Return a shop that uses the test's database."""
     return Shop(engine)
 
 
 @pytest.fixture
 def keys():
-    """Return ``keys("payos", PAYOS_CHECKSUM_KEY=None)``, which returns a merchant's keys for one gateway."""
+    """Return a function that returns a merchant's keys for one gateway, with changes."""
     return keys_of

@@ -25,9 +25,9 @@ WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND d
 
 @pytest.fixture
 def unharmed(shop):
-    """Return a context manager for a fault.
+    """Return a context manager in which a fault is caused.
 
-    The context manager asserts that the fault changed nothing, and that the next callback settles the payment.
+    At its end, it asserts that the fault changed nothing, and that the next callback settles the payment.
     """
 
     @contextmanager
@@ -43,7 +43,7 @@ def unharmed(shop):
 
 @pytest.fixture
 def hold(database_url):
-    """Yield ``hold(payment)``, which locks the payment's row in another session and returns the session."""
+    """Yield a function that locks a payment's row in another session and returns the session."""
     sessions = []
 
     def locked(payment):
@@ -58,7 +58,7 @@ def hold(database_url):
 
 
 def engine_with(url, user=None, password=None, **parts):
-    """Return an unpooled engine for ``url`` with another user, password, path or query."""
+    """Return an unpooled engine for ``url`` with a different user, password, path or query."""
     split = urlsplit(url)
     netloc = f"{user or split.username}:{password or split.password}@{split.hostname}:{split.port}"
     changed = urlunsplit(split._replace(netloc=netloc, **parts))
@@ -66,7 +66,7 @@ def engine_with(url, user=None, password=None, **parts):
 
 
 def words_of(failure):
-    """Return all text of an error: its message, hint and traceback."""
+    """Return all text in an error: its message, hint and traceback."""
     error = failure.value
     return f"{error}\n{error.hint}\n" + "".join(traceback.format_exception(error))
 
@@ -87,7 +87,7 @@ def test_a_callback_that_waits_during_a_database_restart_fails_cleanly(shop, pos
 
 @pytest.mark.parametrize("moment", ["lock", "settle", "commit"])
 def test_a_killed_database_session_leaves_no_partial_write(shop, database_url, unharmed, monkeypatch, moment):
-    """If the database session ends before the lock, the write or the commit, the callback changes nothing."""
+    """If the database session ends before the lock, write or commit, a callback changes nothing."""
     payment = shop.payment("vnpay")
     engine = engine_with(database_url)
 
@@ -122,12 +122,12 @@ def test_a_callback_waits_for_a_locked_payment_up_to_the_limit(shop, hold, unhar
 
 
 def test_the_database_limits_leave_time_to_answer_the_gateway():
-    """The limits for waiting and writing are together less than 8 seconds, so the gateway gets its reply in time."""
+    """The limits for waiting and writing add up to less than 8 seconds, so the gateway gets its reply in time."""
     assert LIMITS.lock + LIMITS.statement < timedelta(seconds=8)
 
 
 def test_a_callback_settles_after_the_lock_is_released(shop, hold):
-    """If a callback waits for a lock, its payment is completed after the lock is released."""
+    """If a callback waits for a lock, it settles its payment after the lock is released."""
     payment = shop.payment("vnpay")
     session = hold(payment)
     with ThreadPoolExecutor(1) as pool:
@@ -170,7 +170,7 @@ def test_a_read_only_database_is_unavailable(shop, database_url, unharmed):
 
 
 def test_a_server_without_free_connections_is_unavailable(shop, database_url, unharmed):
-    """If the server accepts no more connections, a callback fails with DatabaseUnavailableError."""
+    """If the database server accepts no more connections, a callback fails with DatabaseUnavailableError."""
     payment = shop.payment("vnpay")
     with unharmed(payment):
         shop.query("CREATE ROLE crowded LOGIN PASSWORD 'crowded' CONNECTION LIMIT 0; SELECT 1 AS done")
@@ -195,7 +195,7 @@ def test_a_trigger_that_suppresses_the_update_is_an_error(shop, unharmed):
 
 
 def test_a_wrong_database_password_is_a_config_error(shop, database_url):
-    """A wrong database password raises ConfigError, which does not contain the password."""
+    """A wrong database password raises a ConfigError that does not contain the password."""
     wrong = uuid4().hex
     with pytest.raises(ConfigError, match="refused the credentials in DATABASE_URL") as failure:
         shop.process(shop.payment("vnpay"), engine=engine_with(database_url, password=wrong))
@@ -211,7 +211,7 @@ def test_a_wrong_database_password_is_a_config_error(shop, database_url):
     ],
 )
 def test_an_unknown_user_database_or_option_is_a_config_error(shop, database_url, parts, words):
-    """An unknown user, database or option raises ConfigError, which names DATABASE_URL but not the password."""
+    """An unknown user, database or option raises a ConfigError that names DATABASE_URL but not the password."""
     with pytest.raises(ConfigError, match="DATABASE_URL") as failure:
         shop.process(shop.payment("vnpay"), engine=engine_with(database_url, **parts))
     assert words in str(failure.value)
@@ -230,7 +230,7 @@ def test_a_callback_without_payctls_schema_is_a_config_error(shop):
 
 
 def test_a_database_without_the_table_payments_is_a_config_error(shop, empty_database_url):
-    """If the table payments is missing, a callback raises ConfigError, and the hint names DATABASE_URL."""
+    """If the payments table is missing, a callback raises a ConfigError whose hint names DATABASE_URL."""
     with pytest.raises(ConfigError, match='"payments" does not exist') as failure:
         shop.process(shop.payment("vnpay"), engine=engine_with(empty_database_url))
     assert "DATABASE_URL" in failure.value.hint

@@ -38,14 +38,14 @@ HANOI = "Asia/Ho_Chi_Minh"
 
 
 def utc(text):
-    """Return an instant in a payload as a datetime in UTC without a zone, as in the database."""
+    """Return an instant from a payload as a UTC datetime without a time zone, as the database stores it."""
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ")  # noqa: DTZ007
 
 
 @pytest.mark.parametrize("scenario", list(ENDS))
 @pytest.mark.parametrize("provider", ["vnpay", "momo"])
 def test_a_change_of_state_writes_one_event(shop, provider, scenario):
-    """A change of a payment's state writes one event with the fields that the order service reads."""
+    """When a payment's state changes, payctl writes one event with the fields that the order service reads."""
     status, event_type, at_field, column = ENDS[scenario]
     payment = shop.payment(provider, amount=2_147_483_647)
     report = shop.process(payment, scenario)
@@ -71,7 +71,7 @@ def test_a_change_of_state_writes_one_event(shop, provider, scenario):
 
 
 def test_a_failed_payos_payment_writes_its_event(shop):
-    """A failed PayOS payment becomes a PAYMENT_FAILED event (contract 6.3)."""
+    """If a PayOS payment fails, payctl writes a PAYMENT_FAILED event (contract 6.3)."""
     payment = shop.payment("payos")
     shop.process(payment, FAILED)
     assert [event["eventType"] for event in shop.events(payment)] == ["PAYMENT_FAILED"]
@@ -79,7 +79,7 @@ def test_a_failed_payos_payment_writes_its_event(shop):
 
 
 def test_an_order_code_with_underscores_stays_whole(shop):
-    """An order code with underscores stays whole, because only ZaloPay's date is removed (contract 6.14)."""
+    """An order code keeps its underscores, because payctl removes only ZaloPay's date prefix (contract 6.14)."""
     payment = shop.payment("zalopay", order_code="TB_ROCK_HN-20261123-A_B_C_1")
     report = shop.process(payment)
     (event,) = shop.events(payment)
@@ -90,7 +90,7 @@ def test_an_order_code_with_underscores_stays_whole(shop):
 @pytest.mark.parametrize("order", ORDERS, ids=lambda order: "-".join(order[0]))
 @pytest.mark.parametrize("provider", ["vnpay", "momo"])
 def test_callbacks_in_any_order_give_the_right_events(shop, provider, order):
-    """In any order of callbacks, a success completes the payment, and each change of state writes one event."""
+    """Callbacks can arrive in any order: a success completes the payment, and each change of state writes one event."""
     calls, status, events, alerts = order
     payment = shop.payment(provider)
     reports = [shop.process(payment, call) for call in calls]
@@ -105,7 +105,7 @@ def test_callbacks_in_any_order_give_the_right_events(shop, provider, order):
 
 @pytest.mark.parametrize(("scenario", "column"), [(FAILED, "failedAt"), (CANCELLED, "cancelledAt")])
 def test_a_later_event_has_a_later_instant(shop, scenario, column):
-    """A new event is later than the previous one, even if the database's clock is behind the previous event."""
+    """A payment's new event has a later timestamp than its previous event, even if the database's clock is behind."""
     payment = shop.payment("momo")
     shop.process(payment, scenario)
     (future,) = shop.query(
@@ -121,7 +121,7 @@ def test_a_later_event_has_a_later_instant(shop, scenario, column):
 
 @pytest.mark.parametrize("where", ["database", "role", "url"])
 def test_instants_are_utc_in_every_time_zone(shop, database_url, where):
-    """Instants are in UTC, whatever time zone the database, the role or the connection has set."""
+    """Payctl stores instants in UTC, whatever the time zone of the database, the role or the connection is."""
     name, url = database_url.rpartition("/")[2], database_url
     if where == "database":
         shop.query(f"ALTER DATABASE {name} SET timezone = '{HANOI}'; SELECT 1 AS done")
@@ -158,7 +158,7 @@ def test_a_dry_run_of_a_callback_shows_everything_and_changes_nothing(shop, prov
 
 @pytest.mark.parametrize("scenario", [Scenario.WRONG_AMOUNT, Scenario.HELD, Scenario.FAILED, Scenario.BAD_SIGNATURE])
 def test_a_dry_run_of_any_other_callback_changes_nothing(shop, scenario):
-    """A dry run changes nothing, even for a callback that would only write a receipt."""
+    """A dry run of a callback changes nothing, even if the callback would only write a receipt."""
     payment = shop.payment("vnpay", status="COMPLETED")
     before = shop.tables()
     assert shop.process(payment, scenario, dry_run=True).dry_run
@@ -166,7 +166,7 @@ def test_a_dry_run_of_any_other_callback_changes_nothing(shop, scenario):
 
 
 def test_an_event_s_payload_keeps_awkward_characters(shop):
-    """An event's payload keeps non-ASCII characters, quotes and backslashes of the order code."""
+    """An event's payload keeps non-ASCII characters, quotes and backslashes in the order code."""
     payment = shop.payment("vnpay", order_code='TB-"Đêm"\\{}-🎸')
     shop.process(payment)
     (printed,) = shop.query("SELECT payload::text AS text FROM outbox")

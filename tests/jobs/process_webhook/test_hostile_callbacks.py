@@ -93,7 +93,7 @@ HOSTILE = {
 
 
 def survives(shop, request, **options):
-    """Process a request that must change no payment, and return its report."""
+    """Process a request, assert that it changes no payment, and return the report."""
     payment = shop.payment("vnpay")
     before = shop.tables()
     report = shop.process(request, **options)
@@ -106,7 +106,7 @@ def survives(shop, request, **options):
 
 @pytest.mark.parametrize("gateway", list(REFERENCES))
 def test_a_genuine_callback_with_a_hostile_reference_is_refused(shop, gateway):
-    """A genuine callback with SQL or control characters in its reference is refused and changes nothing."""
+    """Payctl refuses a genuine callback whose reference contains SQL or control characters, and changes nothing."""
     for text in TEXTS:
         report = survives(shop, REFERENCES[gateway](text))
         assert report.reason in {"malformed", "unreadable", "ambiguous", "unknown_order"}, ascii(text)
@@ -126,20 +126,20 @@ def test_an_order_code_that_looks_like_sql_is_settled(shop, gateway):
 
 @pytest.mark.parametrize("field", list(NUMBER_FIELDS))
 def test_a_genuine_callback_with_a_hostile_number_is_refused(shop, field):
-    """A genuine callback with a hostile value instead of a number is refused and changes nothing."""
+    """If a genuine callback has a hostile value in place of a number, payctl refuses it and changes nothing."""
     for number in NUMBERS:
         survives(shop, NUMBER_FIELDS[field](number))
 
 
 def test_an_order_with_a_hostile_amount_is_not_read_as_an_agreement(shop):
-    """A ZaloPay order with a hostile amount is refused, even if its unsigned type says that it is an agreement."""
+    """Payctl refuses a ZaloPay order with a hostile amount, even if its unsigned type says that it is an agreement."""
     for number in NUMBERS:
         survives(shop, zalopay(kind=2, amount=number, zp_trans_id=number))
 
 
 @pytest.mark.parametrize("name", list(HOSTILE))
 def test_signed_nonsense_is_refused(shop, name):
-    """A meaningless callback with a valid signature is refused and raises no exception."""
+    """Payctl refuses a meaningless callback with a valid signature, and raises no exception."""
     survives(shop, HOSTILE[name]())
 
 
@@ -169,14 +169,14 @@ def test_a_genuine_callback_that_cannot_be_read_is_kept_and_called_for_again(sho
     "make", [lambda: vnpay(vnp_ResponseCode="98", vnp_TransactionStatus="02"), lambda: momo(resultCode=4711)]
 )
 def test_a_code_that_is_not_documented_settles_nothing_and_alerts(shop, make):
-    """A code that the gateway does not document changes no payment and raises an alert."""
+    """A result code that the gateway does not document changes no payment and raises an alert."""
     report = shop.process(make())
     assert (report.outcome, report.alert) == (WebhookOutcome.IGNORED, Alert.UNDOCUMENTED_CODE)
     assert (shop.events(), len(shop.receipts())) == ([], 1)
 
 
 def test_a_repeated_callback_changes_nothing_at_any_time(shop):
-    """A repeated callback of a settled payment changes nothing, even with another trace."""
+    """A repeated callback for a settled payment changes nothing, even if it has a different trace."""
     payment = shop.payment()
     shop.process(payment)
     settled = shop.row(payment)
@@ -196,7 +196,7 @@ def test_a_repeated_callback_changes_nothing_at_any_time(shop):
     ],
 )
 def test_every_forgery_gets_the_same_reply(shop, forge):
-    """Every forged callback gets the same reply, which does not reveal the failed check."""
+    """All forged callbacks get the same reply, which does not reveal which check failed."""
     genuine = callback(shop.payment("vnpay", amount=250_000))
     report = survives(shop, type(genuine)(genuine.method, genuine.path, forge(genuine.query)))
     assert report.reply.body == '{"RspCode":"97","Message":"Invalid signature"}'

@@ -13,14 +13,14 @@ ORDER = "TB-ROCK-20261123-7K2M9QXA"
 
 
 def called(payment, **changes):
-    """Return a callback in which these values of the payment are changed."""
+    """Return a callback about the payment in which the given values are changed."""
     known = {name: getattr(payment, name) for name in ("id", "order_code", "amount", "provider", "reference")}
     return callback(SandboxPayment(**known | changes))
 
 
 @pytest.mark.parametrize("provider", list(GATEWAYS))
 def test_a_payment_is_found_by_its_reference(shop, provider):
-    """`payctl` finds a payment by its reference."""
+    """`payctl` finds a callback's payment by its reference."""
     payment = shop.payment(provider, reference=f"261123_{provider.upper()}-REF")
     shop.payment(provider)
     assert shop.process(payment).payment_id == payment.id
@@ -38,7 +38,7 @@ def test_a_payment_without_a_matching_reference_is_found_by_its_order_code(shop,
 
 
 def test_the_reference_counts_more_than_the_order_code(shop):
-    """If reference and order code match different payments, the payment with the reference is settled."""
+    """If the reference and the order code match different payments, payctl settles the payment with the reference."""
     by_order = shop.payment("vnpay", order_code=ORDER, reference="something else")
     by_reference = shop.payment("vnpay", order_code="TB-OTHER", reference=ORDER)
     report = shop.process(by_reference)
@@ -47,14 +47,14 @@ def test_the_reference_counts_more_than_the_order_code(shop):
 
 
 def test_the_order_code_decides_between_payments_with_one_reference(shop):
-    """If several payments have the same reference, the order code decides which payment is settled."""
+    """If several payments have the callback's reference, payctl settles the one with the callback's order code."""
     wanted = shop.payment("zalopay", order_code=ORDER, reference=f"261123_{ORDER}", age=timedelta(days=1))
     shop.payment("zalopay", reference=f"261123_{ORDER}")
     assert shop.process(wanted).payment_id == wanted.id
 
 
 def test_the_newest_payment_with_a_reference_is_settled_if_no_order_code_matches(shop):
-    """If no order code matches, repeated callbacks always settle the newest payment with the reference."""
+    """If several payments have the callback's reference and none has its order code, payctl settles the newest one."""
     old, newest = [shop.payment("payos", reference="one-link", age=timedelta(hours=age)) for age in (2, 1)]
     other_gateway = shop.payment("momo", reference="one-link")
     reports = [shop.process(newest) for _ in range(3)]
@@ -66,7 +66,7 @@ def test_the_newest_payment_with_a_reference_is_settled_if_no_order_code_matches
 
 @pytest.mark.parametrize("spelling", ["ZALOPAY", "ZaloPay", "zalopay", "ZALO_PAY", "zalo-pay"])
 def test_the_spelling_of_a_payment_s_provider_does_not_matter(shop, spelling):
-    """`payctl` accepts each spelling of a gateway's name in the column provider."""
+    """Payctl recognises every spelling of a gateway's name in the provider column."""
     payment = shop.payment("zalopay")
     shop.query("UPDATE payments SET provider = %s WHERE id = %s RETURNING id", spelling, payment.id)
     report = shop.process(payment)
@@ -74,7 +74,7 @@ def test_the_spelling_of_a_payment_s_provider_does_not_matter(shop, spelling):
 
 
 def test_a_payment_of_another_gateway_is_not_settled(shop):
-    """A MoMo callback for a VNPay payment is refused with an alert."""
+    """If a MoMo callback is for a VNPay payment, payctl refuses it and raises an alert."""
     payment = shop.payment("vnpay")
     report = shop.process(called(payment, provider="momo"))
     assert (report.outcome, report.reason) == (WebhookOutcome.REFUSED, "other_provider")
@@ -83,7 +83,7 @@ def test_a_payment_of_another_gateway_is_not_settled(shop):
 
 
 def test_a_payment_with_an_unknown_status_is_not_settled(shop):
-    """A payment with an unknown status is not settled, and an alert is raised."""
+    """If a payment has an unknown status, a callback does not settle it and raises an alert."""
     shop.query("ALTER TYPE \"PaymentStatus\" ADD VALUE 'REFUNDED'; SELECT 1 AS done")
     payment = shop.payment("vnpay", status="REFUNDED")
     before = shop.row(payment)
@@ -99,7 +99,7 @@ def test_a_payment_with_an_unknown_status_is_not_settled(shop):
 
 @pytest.mark.parametrize("amount", [1, 249_999, 250_001, 25_000_000])
 def test_an_amount_that_differs_by_1_vnd_is_refused(shop, amount):
-    """A callback with any other amount is refused, and the payment stays PENDING (contract 6.4)."""
+    """Payctl refuses a callback with a wrong amount, and the payment stays PENDING (contract 6.4)."""
     payment = shop.payment("momo", amount=250_000)
     report = shop.process(called(payment, amount=amount))
     assert (report.reason, shop.row(payment)["status"], shop.events()) == ("wrong_amount", "PENDING", [])
@@ -107,6 +107,6 @@ def test_an_amount_that_differs_by_1_vnd_is_refused(shop, amount):
 
 
 def test_the_amount_is_checked_before_the_state(shop):
-    """For a settled payment, a callback with another amount is not a duplicate but a wrong amount."""
+    """If a callback for a settled payment has a wrong amount, payctl reports a wrong amount and not a duplicate."""
     payment = shop.payment("vnpay", status="COMPLETED")
     assert shop.process(payment, Scenario.WRONG_AMOUNT).alert is Alert.WRONG_AMOUNT

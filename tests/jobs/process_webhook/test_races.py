@@ -13,7 +13,7 @@ ROUNDS = 12
 
 
 def at_once(*calls):
-    """Start all calls at the same time. Return their results in order."""
+    """Start all the calls at the same time. Return their results in the order of the calls."""
     barrier = Barrier(len(calls))
 
     def run(call):
@@ -26,7 +26,7 @@ def at_once(*calls):
 
 @pytest.mark.parametrize("provider", list(GATEWAYS))
 def test_fifty_identical_callbacks_write_one_event(shop, provider):
-    """Of fifty identical callbacks, one writes an event. Each gets a positive reply and a receipt (contract 6.1)."""
+    """Of fifty identical callbacks, one writes an event. All get a positive reply and a receipt (contract 6.1)."""
     payment = shop.payment(provider)
     reports = at_once(*[lambda: shop.process(payment)] * 50)
     outcomes = [report.outcome for report in reports]
@@ -42,7 +42,7 @@ def test_fifty_identical_callbacks_write_one_event(shop, provider):
 @pytest.mark.parametrize("provider", ["vnpay", "momo"])
 @pytest.mark.parametrize("other", [Scenario.FAILED, Scenario.CANCELLED])
 def test_a_concurrent_success_and_failure_end_completed(shop, provider, other):
-    """A concurrent success and failure end as COMPLETED, with the events in order (contract 6.1)."""
+    """After a concurrent success and failure, the payment is COMPLETED, and its events are in order (contract 6.1)."""
     for _ in range(ROUNDS):
         payment = shop.payment(provider)
         paid, failed = at_once(lambda: shop.process(payment), lambda: shop.process(payment, other))  # noqa: B023
@@ -57,7 +57,7 @@ def test_a_concurrent_success_and_failure_end_completed(shop, provider, other):
 
 
 def test_different_payments_do_not_wait_for_each_other(shop):
-    """A callback does not wait for the lock of another payment."""
+    """A callback does not wait if another payment is locked."""
     held, free = shop.payment("vnpay"), shop.payment("vnpay")
     with shop.engine.begin() as connection:
         connection.exec_driver_sql("SELECT 1 FROM payments WHERE id = %s FOR UPDATE", (held.id,))
@@ -65,7 +65,7 @@ def test_different_payments_do_not_wait_for_each_other(shop):
 
 
 def test_a_foreign_key_lock_on_the_payment_does_not_block_a_callback(shop):
-    """A callback does not wait for a foreign-key lock on its payment."""
+    """A callback does not wait if its payment has a foreign-key lock."""
     payment = shop.payment("vnpay")
     with shop.engine.begin() as connection:
         connection.exec_driver_sql("SELECT 1 FROM payments WHERE id = %s FOR KEY SHARE", (payment.id,))

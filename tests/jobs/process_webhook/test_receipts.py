@@ -28,14 +28,14 @@ FORGERIES = {
 
 
 def stored(receipt_id, engine):
-    """Return the stored request of a receipt."""
+    """Return the request that a receipt stores."""
     with transaction(engine, Limits()) as connection:
         return receipts.find_request(connection, receipt_id)
 
 
 @pytest.mark.parametrize("provider", list(GATEWAYS))
 def test_a_receipt_has_the_request_and_the_decision(shop, provider):
-    """A receipt has the callback's bytes, digest, ids and amount, and the decision, payment, event and trace."""
+    """A receipt has the callback's bytes, digest, ids and amount, and payctl's decision, payment, event and trace."""
     payment = shop.payment(provider, amount=123_000)
     request = callback(payment)
     report = shop.process(request, trace=TRACE)
@@ -78,7 +78,7 @@ def test_a_receipt_has_the_request_and_the_decision(shop, provider):
     ],
 )
 def test_every_genuine_callback_leaves_one_receipt(shop, scenario, result, reason, has_payment):
-    """Every genuine callback that changes nothing leaves one receipt, with the reason and without an event."""
+    """A genuine callback that changes nothing leaves one receipt with a reason and without an event."""
     payment = shop.payment("vnpay")
     shop.process(payment)
     report = shop.process(payment, scenario)
@@ -91,7 +91,7 @@ def test_every_genuine_callback_leaves_one_receipt(shop, scenario, result, reaso
 @pytest.mark.parametrize("provider", list(GATEWAYS))
 @pytest.mark.parametrize("forgery", list(FORGERIES))
 def test_a_forged_callback_leaves_no_receipt(shop, provider, forgery):
-    """A forged callback changes no row of any table."""
+    """A forged callback changes no row in any table."""
     payment = shop.payment(provider)
     before = shop.tables()
     report = shop.process(FORGERIES[forgery](callback(payment, Scenario.BAD_SIGNATURE)), trace=TRACE)
@@ -100,7 +100,7 @@ def test_a_forged_callback_leaves_no_receipt(shop, provider, forgery):
 
 
 def test_a_callback_at_another_gateway_s_path_is_refused(shop):
-    """A genuine callback is refused at the path of another gateway."""
+    """Payctl refuses a genuine callback that arrives at another gateway's path."""
     request = callback(shop.payment("zalopay"))
     before = shop.tables()
     outcomes = {shop.process(request, provider=other).outcome.value for other in ("payos", "vnpay", "momo")}
@@ -110,7 +110,7 @@ def test_a_callback_at_another_gateway_s_path_is_refused(shop):
 
 @pytest.mark.parametrize("provider", list(GATEWAYS))
 def test_settling_changes_three_columns(shop, provider):
-    """Settling changes only the payment's status and two instants."""
+    """Settling a payment changes only its status and two timestamps."""
     payment = shop.payment(provider, metadata={"seat": "A1"})
     before = shop.row(payment)
     shop.process(payment)
@@ -133,7 +133,7 @@ def test_correlation_id_and_traceparent_are_stored_with_the_event(shop):
 
 
 def test_a_callback_without_a_trace_writes_no_context_row(shop):
-    """If a callback has no trace or writes no event, no context is stored."""
+    """If a callback has no trace or writes no event, payctl stores no context."""
     payment = shop.payment()
     shop.process(payment)
     shop.process(payment, trace=TRACE)
@@ -143,7 +143,7 @@ def test_a_callback_without_a_trace_writes_no_context_row(shop):
 
 @pytest.mark.parametrize("provider", list(GATEWAYS))
 def test_a_stored_request_can_be_processed_again(shop, provider):
-    """The stored request of a receipt equals the received request, and can be processed again."""
+    """The request in a receipt equals the received request, and payctl can process it again."""
     request = callback(shop.payment(provider))
     first = shop.process(request)
     again = stored(first.receipt_id.upper(), shop.engine)

@@ -74,7 +74,7 @@ NUMBERS = {
     "vnpay": "vnp_TransactionNo",
     "momo": "transId",
 }
-"""The field that has the gateway's number of the transfer."""
+"""For each gateway, the field with the gateway's number for the transfer."""
 
 SECRETS = {
     "zalopay": "ZALOPAY_KEY2",
@@ -85,13 +85,13 @@ SECRETS = {
 
 
 def said(report):
-    """Return the status and the body of the reply."""
+    """Return the reply's status and body."""
     return report.reply.status, report.reply.body
 
 
 @EVERY_GATEWAY
 def test_a_repeated_callback_gets_the_gateway_s_duplicate_reply(shop, provider):
-    """The first callback gets the reply "done", and a repeated one gets the gateway's reply for duplicates."""
+    """The first callback gets the gateway's "done" reply, and a repeated one gets the reply for duplicates."""
     payment = shop.payment(provider)
     first, second = shop.process(payment), shop.process(payment)
     assert (first.outcome, said(first)) == (WebhookOutcome.SETTLED, WORDS[provider]["done"])
@@ -103,7 +103,7 @@ def test_a_repeated_callback_gets_the_gateway_s_duplicate_reply(shop, provider):
 
 @EVERY_GATEWAY
 def test_second_money_for_a_paid_payment_is_an_alert(shop, provider):
-    """A second transfer for a completed payment raises an alert, but a repeated callback does not."""
+    """A second transfer for a completed payment raises an alert, but a repeated callback raises none."""
     payment = shop.payment(provider)
     shop.process(payment)
     assert shop.process(payment).alert is None
@@ -118,7 +118,7 @@ def test_second_money_for_a_paid_payment_is_an_alert(shop, provider):
 
 @EVERY_GATEWAY
 def test_each_second_payment_alerts_once(shop, provider):
-    """Each additional transfer raises one alert, and its repetitions raise none."""
+    """Each additional transfer for a payment raises one alert, and its repetitions raise none."""
     payment = shop.payment(provider)
     first = callback(payment)
     second, third = [alter(first, provider, [(NUMBERS[provider], number)], environment()) for number in ("98765", "4")]
@@ -130,7 +130,7 @@ def test_each_second_payment_alerts_once(shop, provider):
 
 @EVERY_GATEWAY
 def test_only_money_that_was_accepted_makes_the_next_transfer_a_second_one(shop, provider):
-    """A second transfer raises the alert SECOND_PAYMENT only if the first was accepted."""
+    """A second transfer raises the SECOND_PAYMENT alert only if the first transfer was accepted."""
     payment = shop.payment(provider)
     first = callback(payment, Scenario.WRONG_AMOUNT)
     other = alter(first, provider, [(NUMBERS[provider], "98765")], environment())
@@ -139,7 +139,7 @@ def test_only_money_that_was_accepted_makes_the_next_transfer_a_second_one(shop,
 
 @pytest.mark.parametrize(("provider", "scenario"), FAILURES)
 def test_a_recorded_failure_gets_the_done_reply(shop, provider, scenario):
-    """A callback about a failed or cancelled payment gets the reply "done"."""
+    """If a payment has failed or was cancelled, a callback about it gets the gateway's "done" reply."""
     report = shop.process(shop.payment(provider), scenario)
     assert report.status_after == ("FAILED" if scenario is Scenario.FAILED else "CANCELLED")
     assert said(report) == WORDS[provider]["done"]
@@ -168,7 +168,7 @@ def test_a_wrong_amount_gets_the_gateway_s_reply_and_an_alert(shop, provider):
 
 @EVERY_GATEWAY
 def test_a_bad_signature_gets_a_reply_without_the_expected_one(shop, provider, caplog):
-    """After a wrong signature, neither the reply nor the log contains the expected signature (contract 6.5)."""
+    """If a signature is wrong, the expected one is neither in the reply nor in the log (contract 6.5)."""
     payment = shop.payment(provider)
     before = shop.tables()
     report = shop.process(payment, Scenario.BAD_SIGNATURE)
@@ -183,7 +183,7 @@ def test_a_bad_signature_gets_a_reply_without_the_expected_one(shop, provider, c
 
 
 def test_the_report_s_time_in_the_database_is_a_part_of_the_call(shop):
-    """The database time in a report is a part of the call's time."""
+    """The database time in a callback's report is not longer than the whole call."""
     payment = shop.payment("vnpay")
     began = time.monotonic()
     report = shop.process(payment)
@@ -192,7 +192,7 @@ def test_the_report_s_time_in_the_database_is_a_part_of_the_call(shop):
 
 @EVERY_GATEWAY
 def test_a_gateway_without_keys_replies_not_configured(shop, keys, provider):
-    """If a gateway has no keys, its callback changes nothing, and the other gateways still work."""
+    """If a gateway has no keys, its callbacks change nothing, and the other gateways still work."""
     payment = shop.payment(provider)
     before = shop.tables()
     report = shop.process(payment, keys=keys(provider, **{SECRETS[provider]: None}))
@@ -204,7 +204,7 @@ def test_a_gateway_without_keys_replies_not_configured(shop, keys, provider):
 
 
 def test_the_payos_registration_ping_gets_200(shop):
-    """PayOS's signed test callback gets the status 200 and changes no payment (contract 6.12)."""
+    """PayOS's signed test callback gets a reply with status 200 and changes no payment (contract 6.12)."""
     report = shop.process(shop.payment("payos"), Scenario.PING)
     assert (report.outcome, report.reason) == (WebhookOutcome.TEST_PING, "ping")
     assert (said(report), report.alert) == (WORDS["payos"]["ping"], None)
@@ -213,7 +213,7 @@ def test_the_payos_registration_ping_gets_200(shop):
 
 @pytest.mark.parametrize(("provider", "scenario", "outcome", "alert"), IGNORED)
 def test_a_callback_without_a_final_result_is_acknowledged(shop, provider, scenario, outcome, alert):
-    """A callback without a final result is acknowledged and changes no payment. Held money raises an alert."""
+    """Payctl acknowledges a callback without a final result and changes no payment. Held money raises an alert."""
     payment = shop.payment(provider)
     before = shop.row(payment)
     report = shop.process(payment, scenario)
@@ -225,7 +225,7 @@ def test_a_callback_without_a_final_result_is_acknowledged(shop, provider, scena
 
 @EVERY_GATEWAY
 def test_an_unreachable_database_raises_and_has_a_retry_reply(shop, provider):
-    """If the database is unavailable, the job raises an error. Each gateway's reply asks for another call."""
+    """If the database is unavailable, the webhook job raises an error, and each gateway has a "try again" reply."""
     payment = shop.payment(provider)
     nobody = make_engine(DatabaseSettings(Secret("postgresql://nobody:nothing@127.0.0.1:1/payments")))
     with pytest.raises(DatabaseUnavailableError, match="not available") as failure:
@@ -238,7 +238,7 @@ def test_an_unreachable_database_raises_and_has_a_retry_reply(shop, provider):
 
 @EVERY_GATEWAY
 def test_every_answer_has_a_reply_at_every_gateway(provider):
-    """Each gateway has a reply for each value of Answer, and a reply with a body has a content type."""
+    """Each gateway has a reply for each value of Answer. A reply with a body has a content type."""
     for answer in Answer:
         reply = GATEWAYS[provider].reply(answer)
         assert bool(reply.body) == ("content-type" in reply.headers)

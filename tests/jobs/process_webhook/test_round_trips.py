@@ -13,7 +13,7 @@ from ticketbottle_payctl.store.db.engine import make_engine
 
 @pytest.fixture
 def wire(postgres):
-    """Yield a proxy in front of the database server."""
+    """Yield a proxy that forwards to the database server."""
     with_ends = Wire(postgres.port)
     yield with_ends
     with_ends.close()
@@ -29,7 +29,7 @@ def wired(wire, postgres, database_url, request):
 
 
 def words(queries):
-    """Return the first word of each query, without the limits that are sent before it."""
+    """Return the first word of each query, ignoring the limits that are set before it."""
     return [query.split(";\n")[-1].split()[0] for query in queries]
 
 
@@ -44,7 +44,7 @@ def words(queries):
     ],
 )
 def test_a_callback_takes_three_round_trips(shop, wire, wired, calls, statements):
-    """A callback takes at most three round trips, including COMMIT, on any connection. A forgery takes none."""
+    """A callback takes at most three round trips, including COMMIT, with or without a pool. A forgery takes none."""
     shop.process(shop.payment("vnpay"), engine=wired)  # the driver sends a few queries to a new server
     payment = shop.payment("vnpay")
     for scenario in calls:
@@ -57,7 +57,7 @@ def test_a_callback_takes_three_round_trips(shop, wire, wired, calls, statements
 
 @pytest.mark.parametrize("rows", [1000, 1_000_000])
 def test_a_lookup_without_an_index_takes_no_extra_round_trip(shop, wire, wired, rows):
-    """A lookup without an index takes no extra round trip, because the same message checks for the index."""
+    """If the index is missing, a payment's lookup takes no extra round trip to find this out."""
     shop.query("UPDATE pg_class SET reltuples = %s WHERE oid = 'payments'::regclass RETURNING oid", rows)
     shop.process(shop.payment("payos"), engine=wired)
     for _ in range(2):
@@ -72,7 +72,7 @@ def test_a_lookup_without_an_index_takes_no_extra_round_trip(shop, wire, wired, 
 
 
 def test_the_timeouts_are_sent_with_the_first_statement(shop, wire, wired):
-    """The timeouts are sent with the first statement, and apply only to its transaction."""
+    """The timeouts are sent with a transaction's first statement, and apply only to this transaction."""
     shop.process(shop.payment("vnpay"), engine=wired)
     (first,) = [query for query in wire.queries if "set_config" in query]
     assert "FOR NO KEY UPDATE" in first
@@ -85,7 +85,7 @@ def test_the_timeouts_are_sent_with_the_first_statement(shop, wire, wired):
 
 @pytest.mark.parametrize("statement", ["BEGIN", "FOR NO KEY UPDATE", "WITH settled", "COMMIT"])
 def test_a_connection_that_breaks_before_the_commit_leaves_no_partial_write(shop, wire, wired, statement, caplog):
-    """If the connection breaks before the commit, nothing is written, and the next callback settles the payment."""
+    """If the connection breaks before the commit, a callback writes nothing, and the next one settles the payment."""
     payment = shop.payment("vnpay")
     shop.process(shop.payment("vnpay"), engine=wired)
     before = shop.tables()
@@ -98,7 +98,7 @@ def test_a_connection_that_breaks_before_the_commit_leaves_no_partial_write(shop
 
 
 def test_a_lost_commit_confirmation_does_not_settle_twice(shop, wire, wired):
-    """If the connection breaks after the commit, a repeated callback finds the payment settled with one event."""
+    """If the connection breaks after the commit, a repeated callback finds the payment settled and writes no event."""
     payment = shop.payment("vnpay")
     wire.break_at, wire.after = "COMMIT", True
     with pytest.raises(DatabaseUnavailableError):

@@ -1,4 +1,4 @@
-"""Fixtures for the publisher: an outbox in a real database, a mock cluster, and a check of the result."""
+"""Fixtures for the publisher: an outbox in a real database, a mock cluster, and checks of the result."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ STAMPED = {"message.timestamp.type": "LogAppendTime"}
 
 NEW = timedelta(0)
 OLD = timedelta(seconds=30)
-"""An age beyond the late-commit window. With this age, the publisher claims the next batches ahead."""
+"""An age beyond the late-commit window. For events of this age, the publisher claims the next batches in advance."""
 
 
 def new_producer(bootstrap, message_timeout_ms=MESSAGE_TIMEOUT_MS, **config) -> Producer:
-    """Return a producer with payctl's configuration. In the names of ``config``, ``_`` replaces ``.``."""
+    """Return a producer with payctl's configuration. In the names in ``config``, ``_`` stands for a dot."""
     extra = {name.replace("_", "."): value for name, value in config.items()}
     return Producer(producer_config(KafkaSettings(bootstrap), message_timeout_ms) | extra)
 
@@ -47,11 +47,11 @@ NUMBERS = count()
 
 
 class Clockwork(Event):
-    """The clock and the stop event of a run in one object.
+    """A simulated clock and stop event for a run, in one object.
 
-    A wait moves the clock by its length. ``at`` has the action of the n-th wait, counted from 1. After ``waits``
-    waits, the stop is set. Each wait really takes ``pause`` seconds, because librdkafka works in the background in
-    some tests.
+    Each wait moves the clock forward by the wait's length. ``at`` maps the number of a wait, counted from 1, to an
+    action. After ``waits`` waits, the stop event is set. Each wait really takes ``pause`` seconds, because librdkafka
+    works in the background in some tests.
     """
 
     def __init__(self, *, waits=1000, at: dict[int, Callable[[], object]] | None = None, pause: float = 0.0) -> None:
@@ -64,7 +64,7 @@ class Clockwork(Event):
         return self.now
 
     def wait(self, timeout=None) -> bool:
-        """Move the clock, and return whether the stop is set."""
+        """Move the clock forward, and return whether the stop event is set."""
         assert timeout is not None
         time.sleep(self.pause)
         self.now += timeout
@@ -77,7 +77,7 @@ class Clockwork(Event):
 
 @dataclass(frozen=True)
 class Outbox:
-    """The payment service's outbox and payctl's job on the same database."""
+    """The payment service's outbox and payctl's publisher, which share one database."""
 
     engine: Engine
     bootstrap: str
@@ -87,12 +87,15 @@ class Outbox:
     by_the_broker: bool = False
 
     def insert(self, count, **values) -> None:
-        """Insert ``count`` events with a millisecond between them. See :func:`insert_events`."""
+        """Insert ``count`` events that are a millisecond apart. See :func:`insert_events`."""
         with self.engine.begin() as connection:
             insert_events(connection, count, **values)
 
     def add(self, key, event_type=COMPLETED, *, age=0.0, retry_count=0, payload=None, **columns) -> str:
-        """Insert an event that is ``age`` seconds old, and return its id. Later ids are greater."""
+        """Insert an event that is ``age`` seconds old, and return its id.
+
+        Each new id is greater than the previous one.
+        """
         id_ = columns.pop("id", None) or f"{next(NUMBERS):08d}-{uuid4()}"
         values = {
             "id": id_,
@@ -125,21 +128,21 @@ class Outbox:
             return result.fetchall() if result.returns_rows else []
 
     def publish(self, *, stop=None, observer=None, producer=None, **options) -> PublishReport:
-        """Run the job once with these options."""
+        """Run the publisher once with the given options."""
         wanted = replace(PublishOptions(), **options)
         return publish_outbox(
             self.engine, producer or self.producer, wanted, stop=stop or Event(), observer=observer or Observer()
         )
 
     def run(self, clockwork, *, observer=None, producer=None, engine=None, **options) -> PublishReport:
-        """Run the job with a clockwork instead of a real clock."""
+        """Run the publisher with a simulated clock."""
         wanted = replace(PublishOptions(), **options)
         return PublisherRun(
             engine or self.engine, producer or self.producer, wanted, clockwork, observer or Observer(), clockwork
         ).run()
 
     def rows(self) -> list[Row]:
-        """Return the rows of the outbox in the publishing order."""
+        """Return the outbox's rows in publishing order."""
         return rows_of(self.engine)
 
     def row(self, id_) -> Row:
@@ -147,7 +150,7 @@ class Outbox:
         return next(row for row in self.rows() if row.id == id_)
 
     def states(self) -> list[str]:
-        """Return the state of each row (``published``, ``pending`` or ``dead``) in the publishing order."""
+        """Return the state of each row (``published``, ``pending`` or ``dead``) in publishing order."""
         return [row.state for row in self.rows()]
 
     def messages(self) -> list[Received]:
@@ -156,12 +159,12 @@ class Outbox:
         return [m for m in everything if m.offset >= self.since.get((m.topic, m.partition), 0)]
 
     def sent(self) -> list[str]:
-        """Return the event ids in Kafka, in the order in which the producer sent them."""
+        """Return the ids of the events in Kafka, in the order in which the producer sent them."""
         ordered = sorted(self.messages(), key=lambda m: (m.timestamp, m.topic, m.offset))
         return [m.header["eventId"].decode() for m in ordered]
 
     def verdict(self, **given) -> Verdict:
-        """Compare the outbox with Kafka. Return GOOD if there is no fault."""
+        """Compare the outbox with Kafka. Return GOOD if there are no faults."""
         return judge(self.rows(), self.messages(), by_the_broker=self.by_the_broker, **given)
 
 
@@ -176,7 +179,7 @@ def shared_cluster() -> Iterator[MockKafka]:
 
 @pytest.fixture(scope="session")
 def shared_producer(shared_cluster) -> Iterator[Producer]:
-    """Yield one producer for the shared cluster. Its client is closed after each test that changed the cluster."""
+    """Yield one producer for the shared cluster. Its client is closed after each test that changes the cluster."""
     producer = new_producer(shared_cluster.bootstrap)
     yield producer
     producer.close()
@@ -184,7 +187,7 @@ def shared_producer(shared_cluster) -> Iterator[Producer]:
 
 @pytest.fixture
 def mock_kafka(shared_cluster, shared_producer) -> Iterator[MockKafka]:
-    """Yield the shared cluster to a test that changes it. Afterwards, reset the cluster."""
+    """Yield the shared cluster for a test that changes it, and reset the cluster afterwards."""
     yield shared_cluster
     shared_cluster.up()
     shared_cluster.forget_failures()
@@ -209,14 +212,14 @@ def ends(bootstrap) -> dict[tuple[str, int], int]:
 
 @pytest.fixture
 def outbox(engine, shared_cluster, shared_producer, read_all) -> Outbox:
-    """Return an empty outbox with the shared cluster. Earlier messages are ignored."""
+    """Return an empty outbox that uses the shared cluster and ignores earlier messages."""
     bootstrap = shared_cluster.bootstrap
     return Outbox(engine, bootstrap, shared_producer, read_all, ends(bootstrap))
 
 
 @pytest.fixture
 def kafka_outbox(engine, kafka, read_all) -> Iterator[Outbox]:
-    """Yield an empty outbox with Apache Kafka, which stores the append time of each message."""
+    """Yield an empty outbox that uses Apache Kafka, which stores the append time of each message."""
     kafka.recreate_topics(READ, config=STAMPED)
     producer = new_producer(kafka.bootstrap)
     yield Outbox(engine, kafka.bootstrap, producer, read_all, {}, by_the_broker=True)

@@ -1,4 +1,4 @@
-"""A publisher process that kills or freezes itself at a named point, or runs until a test kills it."""
+"""A publisher process that kills or freezes itself at a chosen point, or runs until a test kills it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ POINTS = ("fetched", "claimed", "produced", "acknowledged", "before_commit", "af
 
 
 class Fuse:
-    """A switch that kills or freezes this process at the n-th occurrence of a point."""
+    """A switch that kills or freezes this process when it reaches a given point for the n-th time."""
 
     def __init__(self, point, number, signal_number):
         self.point, self.left, self.signal_number = point, number, signal_number
 
     def at(self, point):
-        """Count an occurrence of this point. Kill or freeze the process if it is the chosen one."""
+        """Count that the process has reached this point. Kill or freeze the process if the chosen count is reached."""
         if point == self.point:
             self.left -= 1
             if self.left == 0:
@@ -34,7 +34,7 @@ class Fuse:
 
 
 def run(url, bootstrap, options, *, point=None, number=1, ready=None, freeze=False):
-    """Publish until the fuse acts. ``ready`` is a connection that gets a message when the publisher is ready."""
+    """Publish until the fuse acts. ``ready`` is a connection that gets a message as soon as the publisher is ready."""
     fuse = Fuse(point, number, signal.SIGSTOP if freeze else signal.SIGKILL)
     if freeze:
         shard.SEND_WITHIN = 0.5

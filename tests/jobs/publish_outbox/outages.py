@@ -1,4 +1,4 @@
-"""Helpers for the tests with a real broker: a running loop, and waits for its effects."""
+"""Helpers for tests with a real broker: a running publisher loop, and functions that wait for its effects."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from ticketbottle_payctl.settings import KafkaSettings
 
 BATCH = 50
 DRAINED_WITHIN = 20.0
-"""The maximum time in seconds from the broker's return until no event is pending, after an outage of seconds."""
+"""The maximum time in seconds until no event is pending, after the broker returns from an outage of seconds."""
 
 
 @contextmanager
 def a_loop(outbox, **options):
-    """Run a publisher on another thread. At the end of the block, stop it and wait for its report."""
+    """Run a publisher loop on another thread. When the block ends, stop the loop and wait for its report."""
     stop, reports = threading.Event(), []
     thread = threading.Thread(
         target=lambda: reports.append(outbox.publish(stop=stop, loop=True, batch_size=BATCH, **options))
@@ -40,7 +40,7 @@ def a_loop(outbox, **options):
 
 
 def until(condition, within=DRAINED_WITHIN):
-    """Wait until ``condition`` holds, and return its value."""
+    """Wait until ``condition`` returns a true value, and return this value."""
     deadline = time.monotonic() + within
     while not (answer := condition()):
         assert time.monotonic() < deadline
@@ -49,7 +49,7 @@ def until(condition, within=DRAINED_WITHIN):
 
 
 def drained(outbox, within=DRAINED_WITHIN):
-    """Wait until no event is pending, and return the seconds that this took."""
+    """Wait until no event is pending, and return the number of seconds that it took."""
     began = time.monotonic()
     until(lambda: "pending" not in outbox.states(), within)
     return time.monotonic() - began
@@ -61,7 +61,7 @@ def published(outbox, least):
 
 
 def harm(verdict):
-    """Return the faults that must never occur. Copies of a message are not among them."""
+    """Return the faults that must never occur. Duplicate messages are allowed."""
     return verdict.lost, verdict.phantom, verdict.altered, verdict.reordered, verdict.overtaken
 
 
@@ -69,12 +69,12 @@ NO_HARM = ([], [], [], [], [])
 
 
 def states(outbox):
-    """Return each combination of state, retry count and error that is in the outbox."""
+    """Return each combination of state, retry count and error in the outbox."""
     return {(row.state, row.retry_count, row.last_error) for row in outbox.rows()}
 
 
 def in_flight(outbox):
-    """Return the number of events that are claimed in an open transaction of another session."""
+    """Return the number of events that an open transaction of another session has claimed."""
     sql = (
         "SELECT count(*) FROM outbox JOIN pg_stat_activity ON backend_xid = outbox.xmax"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -83,24 +83,24 @@ def in_flight(outbox):
 
 
 class Clients(list):
-    """A list that creates the producer's clients and keeps them."""
+    """A list of the clients that it has created for a producer."""
 
     def make(self, *arguments, **named):
-        """Return a new client."""
+        """Create a client, keep it, and return it."""
         self.append(Client(*arguments, **named))
         return self[-1]
 
     @property
     def waiting(self):
-        """The number of messages that are not yet acknowledged."""
+        """The number of messages that are not acknowledged yet."""
         return sum(len(client) for client in self)
 
 
 @contextmanager
 def watched_producer(bootstrap):
-    """Yield a producer with payctl's configuration, and its clients.
+    """Yield a producer with payctl's configuration, and the list of its clients.
 
-    Afterwards no client is left, so none can connect to the next test's broker at the same port.
+    At the end, all clients are deleted, so that none connects to the next test's broker on the same port.
     """
     clients = Clients()
     producer = Producer(producer_config(KafkaSettings(bootstrap)), new_client=clients.make)
@@ -119,7 +119,7 @@ def delete(kafka, topic):
 
 
 def payctl(database_url, kafka_environment, *arguments):
-    """Run a command. Return its exit code, its document and its stderr."""
+    """Run a payctl command. Return its exit code, its document and its stderr."""
     done = subprocess.run(
         [sys.executable, "-m", "ticketbottle_payctl", *arguments, "-o", "json"],
         env={**os.environ, "DATABASE_URL": database_url, **kafka_environment},

@@ -1,4 +1,4 @@
-"""Test the three kinds of failure with a broker that is stopped, frozen or wrongly configured."""
+"""Test the three kinds of failure with a broker that is stopped, frozen or misconfigured."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from ticketbottle_payctl.jobs.publish_outbox import Observer, run
 from ticketbottle_payctl.sandbox.kafka_messages import create_topics
 
 INCOMPRESSIBLE = Random(7).randbytes(5000).hex()  # noqa: S311 - not for secrets
-"""Text that cannot be compressed, because a topic's limit applies to the compressed batch."""
+"""Text that cannot be compressed, because a topic's limit applies to batches after compression."""
 
 DRAINED_AFTER_MINUTES = 15.0
-"""The maximum time in seconds from the broker's return until no event is pending, after an outage of minutes."""
+"""The maximum time in seconds until no event is pending, after the broker returns from an outage of minutes."""
 
 
 def insert_some(outbox):
-    """Insert events of a few payments. Each payment has events of PAYMENT_FAILED before PAYMENT_COMPLETED."""
+    """Insert events for a few payments. Each payment has PAYMENT_FAILED events before its PAYMENT_COMPLETED event."""
     for _ in range(5):
         outbox.insert(40, event_type=FAILED, aggregates=30)
         outbox.insert(40, event_type=COMPLETED, aggregates=30)
 
 
 def test_a_frozen_broker_costs_no_retry(kafka_outbox, kafka):
-    """If a broker freezes, no event loses a retry, and the backlog drains when the broker continues.
+    """If a broker freezes, no event loses a retry. After the broker continues, the backlog drains.
 
     A frozen broker keeps its connections open but does not answer.
     """
@@ -58,7 +58,7 @@ def test_a_frozen_broker_costs_no_retry(kafka_outbox, kafka):
 
 
 def test_a_long_broker_outage_costs_no_retry(kafka_outbox, kafka, monkeypatch):
-    """If a broker is down until the publisher waits for its longest interval, no event loses a retry."""
+    """If a broker is down so long that the publisher's waits reach their maximum, no event loses a retry."""
     monkeypatch.setattr(run, "_FIRST_WAIT", run._LONGEST_WAIT)  # noqa: SLF001 - as after minutes of failures
     outbox, told = kafka_outbox, []
     hasty = new_producer(kafka.bootstrap, message_timeout_ms=2000)
@@ -79,12 +79,12 @@ def test_a_long_broker_outage_costs_no_retry(kafka_outbox, kafka, monkeypatch):
 
 
 def topics_of(kafka):
-    """Return the names of the cluster's topics."""
+    """Return the names of the topics in the cluster."""
     return set(AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0}).list_topics(timeout=10).topics)
 
 
 def test_a_missing_topic_costs_no_retry(kafka_outbox, kafka):
-    """If a topic is missing, its events wait without losing a retry. They are sent when the topic exists."""
+    """If a topic is missing, its events wait without losing a retry. They are sent after the topic is created."""
     outbox = kafka_outbox
     delete(kafka, "payment.failed")
     first, second = outbox.add("k", FAILED, age=9), outbox.add("k", COMPLETED, age=8)
@@ -100,7 +100,7 @@ def test_a_missing_topic_costs_no_retry(kafka_outbox, kafka):
 
 
 def test_a_loop_survives_the_deletion_of_a_topic(kafka_outbox, kafka, monkeypatch):
-    """If a topic is deleted during a loop, its events wait without losing a retry until the topic exists again."""
+    """If a topic is deleted during a publisher loop, its events wait without losing a retry until it exists again."""
     monkeypatch.setattr(sender, "PROBE_EVERY", 1.0)
     outbox = kafka_outbox
     outbox.insert(10, event_type=FAILED)
@@ -121,7 +121,7 @@ def test_a_loop_survives_the_deletion_of_a_topic(kafka_outbox, kafka, monkeypatc
 
 
 def test_only_the_message_that_is_too_large_for_its_topic_becomes_dead(kafka_outbox, kafka):
-    """If a broker refuses a whole batch, only the message that is too large becomes dead."""
+    """If a broker refuses a whole batch, only the event whose message is too large becomes dead."""
     outbox = kafka_outbox
     only_small(kafka)
     outbox.insert(40, payload_bytes=500)
@@ -135,13 +135,13 @@ def test_only_the_message_that_is_too_large_for_its_topic_becomes_dead(kafka_out
 
 
 def only_small(kafka):
-    """Recreate ``payment.completed`` with a limit of 3,000 bytes for a message."""
+    """Recreate ``payment.completed`` with a message limit of 3,000 bytes."""
     delete(kafka, "payment.completed")
     create_topics(kafka.bootstrap, ["payment.completed"], config=STAMPED | {"max.message.bytes": "3000"})
 
 
 def test_the_command_reports_waiting_and_dead_events(kafka_outbox, kafka, database_url):
-    """`publish-outbox` reports a missing topic and a message that is too large, and sends the other events."""
+    """`publish-outbox` reports a missing topic and a message that is too large, and sends all other events."""
     outbox = kafka_outbox
     only_small(kafka)
     delete(kafka, "payment.failed")
@@ -161,7 +161,7 @@ def test_the_command_reports_waiting_and_dead_events(kafka_outbox, kafka, databa
 
 
 def test_a_loop_says_that_a_topic_is_missing(kafka_outbox, kafka, monkeypatch):
-    """A loop reports a missing topic soon after its start, and reports when its events flow again."""
+    """A publisher loop reports a missing topic soon after it starts, and reports when the topic's events flow again."""
     monkeypatch.setattr(sender, "PROBE_EVERY", 2.0)
     delete(kafka, "payment.completed")
     told = []

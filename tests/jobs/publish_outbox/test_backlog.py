@@ -16,22 +16,22 @@ LATER = 1e9
 
 
 def at(second, id_="a"):
-    """Return a position in the publishing order, ``second`` seconds after NOON."""
+    """Return the position in publishing order that is ``second`` seconds after NOON."""
     return NOON + timedelta(seconds=second), id_
 
 
 def event(key, second, id_="a"):
-    """Return an event at this position."""
+    """Return an event whose position is ``second`` seconds after NOON."""
     return OutboxEvent(id_, key, "payment", "PAYMENT_COMPLETED", "{}", NOON + timedelta(seconds=second), 0)
 
 
 def test_a_new_backlog_begins_at_the_oldest_event():
-    """A new backlog starts before every event."""
+    """The position of a new backlog is before every event."""
     assert Backlog(PublishOptions()).position == START < (datetime(2000, 1, 1), "")  # noqa: DTZ001
 
 
 def test_only_events_behind_a_block_of_their_payment_are_blocked():
-    """A block affects only later events of its payment."""
+    """A block in the backlog affects only later events of the same payment."""
     backlog = Backlog(PublishOptions())
     backlog.block(Block("k", at(5), None))
     assert [backlog.is_blocked(event("k", second)) for second in (4, 6)] == [False, True]
@@ -39,7 +39,10 @@ def test_only_events_behind_a_block_of_their_payment_are_blocked():
 
 
 def test_a_blocking_event_is_itself_blocked_only_until_its_retry_is_due():
-    """An event that waits for its retry is blocked. A dead event is not, so payctl can claim it after a replay."""
+    """An event that waits for its retry is blocked.
+
+    A dead event is not, so the publisher can claim it after a replay.
+    """
     backlog = Backlog(PublishOptions())
     backlog.block(Block("k", at(5), 100.0))
     backlog.block(Block("dead", at(5), None))
@@ -48,14 +51,14 @@ def test_a_blocking_event_is_itself_blocked_only_until_its_retry_is_due():
 
 
 def test_the_id_orders_events_of_one_instant():
-    """If two events have the same instant, the event with the greater id is later."""
+    """If two events have the same timestamp, the event with the greater id comes later."""
     backlog = Backlog(PublishOptions())
     backlog.block(Block("k", at(5, "b"), None))
     assert [backlog.is_blocked(event("k", 5, id_)) for id_ in "abc"] == [False, False, True]
 
 
 def test_a_block_ends_when_its_retry_is_due():
-    """When a retry is due, its block ends, and the next claim begins at the retried event."""
+    """When a retry is due, its block ends, and the next claim starts at the event to retry."""
     backlog = Backlog(PublishOptions())
     backlog.advance(at(60))
     backlog.block(Block("k", at(5), 100.0))
@@ -66,7 +69,7 @@ def test_a_block_ends_when_its_retry_is_due():
 
 
 def test_a_dead_event_still_blocks_after_an_earlier_retry_is_due():
-    """If a retry is due, the events behind a dead event of the same payment stay blocked."""
+    """When a retry is due, events behind a dead event of the same payment stay blocked."""
     backlog = Backlog(PublishOptions())
     backlog.block(Block("k", at(1), 100.0))
     backlog.block(Block("k", at(2), None))
@@ -75,7 +78,7 @@ def test_a_dead_event_still_blocks_after_an_earlier_retry_is_due():
 
 
 def test_releasing_a_block_never_moves_the_position_forward():
-    """If a released block is ahead of the position, the position does not change."""
+    """If a block is released that is ahead of the backlog's position, the position does not change."""
     backlog = Backlog(PublishOptions())
     backlog.advance(at(10))
     backlog.block(Block("k", at(60), 1.0))
@@ -85,7 +88,7 @@ def test_releasing_a_block_never_moves_the_position_forward():
 
 @pytest.mark.parametrize("caught_up", [True, False])
 def test_a_rewind_goes_back_by_the_late_commit_window(caught_up):
-    """A rewind moves the position back by the late-commit window, so the next claim finds late commits."""
+    """A rewind moves the backlog's position back by the late-commit window, so the next claim finds late commits."""
     backlog = Backlog(PublishOptions())
     backlog.rewind_for_late_commits(caught_up=caught_up)
     assert backlog.position == START
@@ -95,7 +98,7 @@ def test_a_rewind_goes_back_by_the_late_commit_window(caught_up):
 
 
 def test_a_rewind_returns_to_the_newest_event_only_if_caught_up():
-    """A rewind starts at the newest event only if the publisher has caught up."""
+    """A rewind counts from the newest event only if the publisher has caught up."""
     backlog = Backlog(PublishOptions())
     backlog.advance(at(1000))
     backlog.block(Block("k", at(5), 1.0))
@@ -108,7 +111,7 @@ def test_a_rewind_returns_to_the_newest_event_only_if_caught_up():
 
 
 def test_forgetting_makes_a_rescan_due():
-    """After forget(), the backlog has no position and no blocks, and a rescan is due."""
+    """After forget(), a backlog has no position and no blocks, and a rescan is due."""
     backlog = Backlog(PublishOptions())
     backlog.advance(at(10))
     backlog.block(Block("k", at(5), 1.0))
@@ -137,7 +140,7 @@ blocks = st.lists(st.tuples(keys, positions, st.none() | st.floats(0, 100)), max
 
 @given(blocks, st.floats(0, 100), keys, positions)
 def test_exactly_the_events_behind_a_block_are_blocked(blocked, now, key, place):
-    """An event is blocked if it is behind an active block of its payment or waits for its own retry."""
+    """An event is blocked only if it is behind an active block of its payment or waits for its own retry."""
     backlog = Backlog(PublishOptions())
     left = {}
     for name, (second, id_), due in blocked:
@@ -156,7 +159,7 @@ def test_exactly_the_events_behind_a_block_are_blocked(blocked, now, key, place)
 
 @given(blocks, positions)
 def test_the_position_is_before_every_released_event(blocked, place):
-    """After a release, the next claim starts before the earliest released event, so it finds all released events."""
+    """After blocks are released, the next claim starts before the earliest released event."""
     backlog = Backlog(PublishOptions())
     backlog.advance(at(*place))
     for name, where, due in blocked:
@@ -170,7 +173,7 @@ def test_the_position_is_before_every_released_event(blocked, place):
 
 @pytest.mark.parametrize("due", [None, 5.0])
 def test_a_later_block_of_an_event_replaces_the_earlier_one(due):
-    """A later block of an event replaces the earlier block, with its own time limit."""
+    """A new block for an event replaces its earlier block and has a separate time limit."""
     backlog = Backlog(PublishOptions())
     backlog.block(Block("k", at(1), 5.0 if due is None else None))
     backlog.block(Block("k", at(1), due))

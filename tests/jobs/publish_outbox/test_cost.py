@@ -1,4 +1,4 @@
-"""Test what publishing costs: round trips, log volume, rows read and memory. No test measures time."""
+"""Test what publishing costs in round trips, log volume, rows read and memory. No test measures time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PENDING = Claim(after=START, limit=1000, max_retries=5)
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Yield a cluster only for these tests, because they send too many messages for the shared cluster."""
+    """Yield a separate cluster, because these tests send too many messages for the shared cluster."""
     with MockKafka() as cluster:
         for topic in READ:
             cluster.create_topic(topic)
@@ -43,7 +43,7 @@ def outbox(engine, cluster, read_all):
 
 @pytest.fixture
 def administer(database_url):
-    """Yield a function that runs a statement outside of a transaction."""
+    """Yield a function that runs a statement without a transaction."""
     session = psycopg2.connect(database_url)
     session.autocommit = True
 
@@ -58,9 +58,9 @@ def administer(database_url):
 
 @pytest.fixture
 def round_trips(engine):
-    """Return a list that gets an entry for each message to the database server.
+    """Return a list that gets one entry for each message to the database server.
 
-    BEGIN is part of the first statement's message.
+    BEGIN is sent with the first statement, so it has no entry.
     """
     counted = []
     for name in ("commit", "rollback", "before_cursor_execute"):
@@ -69,10 +69,10 @@ def round_trips(engine):
 
 
 def test_a_batch_takes_three_round_trips(outbox, round_trips):
-    """A batch takes three round trips, and a run takes a few more.
+    """A batch takes three round trips, and a publisher run takes a few more.
 
-    The first round trip takes the lock, sets the limits and finds the end of the next claim. The others are the claim
-    and the commit. At its end, a run looks for obstacles (four) and signs off (two).
+    The first round trip takes the lock, sets the limits and finds the end of the next claim. The second claims the
+    batch, and the third commits. At the end of a run, four round trips look for obstacles, and two sign off.
     """
     outbox.insert(12_000)
     counts = []
@@ -85,7 +85,7 @@ def test_a_batch_takes_three_round_trips(outbox, round_trips):
 
 
 def test_an_idle_poll_takes_three_round_trips_and_writes_nothing(outbox, round_trips):
-    """Each poll of an idle loop takes three round trips and uses no transaction id."""
+    """Each poll of an idle publisher loop takes three round trips and uses no transaction id."""
     looks = {}
     clockwork = Clockwork(waits=20)
 
@@ -102,7 +102,7 @@ def test_an_idle_poll_takes_three_round_trips_and_writes_nothing(outbox, round_t
 
 @pytest.fixture
 def only_changes_are_logged(administer):
-    """Turn full_page_writes off, because page images in the log would hide a second write of a row."""
+    """Turn full_page_writes off, because page images in the write-ahead log would hide a second write of a row."""
     administer("ALTER SYSTEM SET full_page_writes = off")
     administer("SELECT pg_reload_conf()")
     while administer("SHOW full_page_writes") != "off":
@@ -114,7 +114,7 @@ def only_changes_are_logged(administer):
 
 @pytest.mark.usefixtures("only_changes_are_logged")
 def test_publishing_writes_little_more_log_than_an_update(outbox, administer):
-    """Publishing writes at most 10% more log than a plain UPDATE of the same rows."""
+    """Publishing writes at most 10% more write-ahead log than a plain UPDATE of the same rows."""
     outbox.insert(6000)
     administer("CREATE TABLE bare (LIKE outbox INCLUDING ALL)")
     administer("INSERT INTO bare SELECT * FROM outbox")
@@ -136,7 +136,7 @@ def test_publishing_writes_little_more_log_than_an_update(outbox, administer):
 
 
 def test_memory_does_not_grow_with_the_backlog(outbox):
-    """A run with eight times as many events needs no more memory."""
+    """A publisher run needs no more memory for eight times as many events."""
     outbox.insert(2000)
     outbox.publish(batch_size=200)  # fill the caches
     peaks = []
@@ -150,19 +150,19 @@ def test_memory_does_not_grow_with_the_backlog(outbox):
 
 
 def plan_of(outbox, wanted):
-    """Return the nodes of the executed plan of a claim."""
+    """Execute a claim and return the nodes of its query plan."""
     plan = carried_out(outbox, store._claim_sql(store._where(wanted), False), wanted)  # noqa: SLF001, FBT003
     assert "Tid Scan" in {node["Node Type"] for node in plan}
     return plan
 
 
 def plan_of_end(outbox, wanted):
-    """Return the nodes of the executed plan that finds the end of the next claim."""
+    """Execute the query that finds the end of the next claim, and return the nodes of its plan."""
     return carried_out(outbox, store._end_sql(store._where(wanted), "0"), wanted)  # noqa: SLF001
 
 
 def carried_out(outbox, sql, wanted):
-    """Run a statement with the publisher's limits, roll back, and return the nodes of its plan."""
+    """Run a statement with the publisher's limits, roll back, and return the nodes of the statement's plan."""
     with transaction(outbox.engine, LIMITS, commit=False) as connection:
         rows = connection.exec_driver_sql(
             f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}",
@@ -173,14 +173,14 @@ def carried_out(outbox, sql, wanted):
 
 
 def nodes(plan):
-    """Yield the nodes of a query plan, with the top node first."""
+    """Yield the nodes of a query plan, starting with the top node."""
     yield plan
     for child in plan.get("Plans", ()):
         yield from nodes(child)
 
 
 def looked_at(plan):
-    """Return the numbers of index entries and blocks that the search for pending events has read."""
+    """Return how many index entries and blocks the search for pending events has read."""
     assert not {node["Node Type"] for node in plan} & {"Seq Scan", "Bitmap Heap Scan", "Sort"}
     (scan,) = [node for node in plan if node.get("Index Name") == INDEX]
     return (
@@ -190,7 +190,7 @@ def looked_at(plan):
 
 
 def test_a_claim_uses_the_index_with_fresh_statistics(outbox, administer):
-    """With fresh statistics, a claim uses the index and reads only the rows that it needs."""
+    """With fresh table statistics, a claim uses the index and reads only the rows that it needs."""
     outbox.insert(5000, state="published")
     outbox.insert(5000)
     administer("ANALYZE outbox")
@@ -211,7 +211,7 @@ WANTED = pytest.mark.parametrize(
 
 
 def range_of(outbox, wanted):
-    """Return the claim of the next full range, as a publisher claims it ahead."""
+    """Return the claim for the next full range, which a publisher makes in advance."""
     with transaction(outbox.engine, LIMITS, commit=False) as connection:
         end = store.end_of_next(connection, wanted, "0")
     assert end is not None
@@ -220,7 +220,7 @@ def range_of(outbox, wanted):
 
 @WANTED
 def test_a_claim_ahead_uses_the_index_with_stale_statistics(outbox, administer, wanted):
-    """With stale statistics, a claim ahead uses the index and reads no more rows than its range has."""
+    """With stale table statistics, a claim in advance uses the index and reads no more rows than its range has."""
     outbox.insert(200, state="published")
     administer("ALTER TABLE outbox SET (autovacuum_enabled = off)")
     administer("ANALYZE outbox")
@@ -231,7 +231,7 @@ def test_a_claim_ahead_uses_the_index_with_stale_statistics(outbox, administer, 
 
 
 def test_a_claim_ahead_reads_no_dead_event_outside_its_range(outbox, administer):
-    """A claim ahead reads no dead event before or after its range."""
+    """A claim in advance reads no dead event before or after its range."""
     outbox.insert(10_000, state="dead", age=timedelta(hours=2), payload_bytes=0)
     outbox.insert(3500, age=timedelta(hours=1))
     outbox.insert(10_000, state="dead", age=timedelta(minutes=30), payload_bytes=0)
@@ -247,7 +247,7 @@ def test_a_claim_ahead_reads_no_dead_event_outside_its_range(outbox, administer)
 
 @WANTED
 def test_a_claim_uses_the_index_with_stale_statistics(outbox, administer, wanted):
-    """With stale statistics, a claim uses the index."""
+    """A claim uses the index even if the table statistics are stale."""
     outbox.insert(200, state="published")
     administer("ALTER TABLE outbox SET (autovacuum_enabled = off)")
     administer("ANALYZE outbox")
@@ -257,7 +257,7 @@ def test_a_claim_uses_the_index_with_stale_statistics(outbox, administer, wanted
 
 
 def test_only_the_first_claim_reads_ten_thousand_dead_events(outbox, administer):
-    """Only the first claim reads ten thousand old dead events, because the next claim begins after them."""
+    """Only the first claim reads ten thousand old dead events, because the next claim starts after them."""
     outbox.insert(10_000, state="dead", age=timedelta(hours=1), payload_bytes=0)
     outbox.insert(3000)
     administer("ANALYZE outbox")
@@ -271,9 +271,9 @@ def test_only_the_first_claim_reads_ten_thousand_dead_events(outbox, administer)
 
 
 def test_a_claim_reads_no_published_row_while_vacuum_is_held_back(outbox, administer, database_url):
-    """While vacuum cannot remove published rows, a claim does not read these rows.
+    """A claim does not read published rows, even if vacuum cannot remove them.
 
-    Another session's old snapshot stops the vacuum.
+    Another session's old snapshot holds vacuum back.
     """
     outbox.insert(6000)
     administer("ANALYZE outbox")

@@ -19,7 +19,7 @@ PROCESSES.set_forkserver_preload(["tests.jobs.publish_outbox.crashing"])
 
 @pytest.fixture
 def start(outbox, database_url):
-    """Yield a function that starts a publisher in its own process. Running publishers are killed after the test."""
+    """Yield a function that starts a publisher in a separate process. Running publishers are killed after the test."""
     processes = []
 
     def start_one(**arguments):
@@ -39,7 +39,10 @@ def start(outbox, database_url):
 
 
 def unharmed(verdict, most):
-    """Return whether no event is lost, invented, changed or out of order. Assert that copies are at most ``most``."""
+    """Return whether no event is lost, invented, changed or out of order.
+
+    Assert that there are at most ``most`` copies.
+    """
     assert sum(verdict.duplicates.values()) <= most
     return (verdict.lost, verdict.phantom, verdict.altered, verdict.reordered, verdict.overtaken) == (
         [],
@@ -53,7 +56,7 @@ def unharmed(verdict, most):
 @pytest.mark.parametrize("number", [1, 3])
 @pytest.mark.parametrize("point", crashing.POINTS)
 def test_the_next_publisher_continues_after_a_kill_at_any_point(outbox, start, point, number):
-    """After a publisher is killed at any point, the next publisher sends at most the open batch again, in order."""
+    """If a publisher is killed at any point, the next publisher sends at most the open batch again, in order."""
     for index in range(12):
         outbox.add(f"k{index}", FAILED, age=60 - index)
         outbox.add(f"k{index}", COMPLETED, age=59.5 - index)
@@ -70,7 +73,7 @@ def test_the_next_publisher_continues_after_a_kill_at_any_point(outbox, start, p
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("shards", [1, 4])
 def test_random_kills_of_publishers_lose_no_event(outbox, start, seed, shards):
-    """Publishers that are killed at random lose no event while events are created and another publisher runs."""
+    """No event is lost if publishers are killed at random while events are created and another publisher runs."""
     chance, batch_size, kills = random.Random(seed), 10, 4  # noqa: S311 - not for secrets
     options = {"batch_size": batch_size, "shards": shards, "loop": True}
     outbox.insert(500, aggregates=200, age=OLD)
@@ -95,7 +98,7 @@ def test_random_kills_of_publishers_lose_no_event(outbox, start, seed, shards):
 
 
 def test_a_run_without_a_fault_sends_nothing_twice(outbox, start):
-    """Without a fault, four publishers in four processes send each event once."""
+    """Without faults, four publishers in four processes send each event once."""
     outbox.insert(300, aggregates=120, age=OLD)
     processes = [start(options={"batch_size": 20, "shards": 4}) for _ in range(4)]
     for process in processes:
@@ -106,13 +109,13 @@ def test_a_run_without_a_fault_sends_nothing_twice(outbox, start):
 
 
 def is_frozen(process):
-    """Return whether the process is stopped by a signal."""
+    """Return whether a signal has stopped the process."""
     return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="asks /proc whether a process is stopped")
 def test_a_publisher_that_was_frozen_does_not_send_a_lost_claim(outbox, start):
-    """A frozen publisher loses its claim to another publisher and does not send the claim when it continues."""
+    """If a frozen publisher loses its claim to another publisher, it does not send this claim when it continues."""
     first, second = outbox.add("k", FAILED, age=9), outbox.add("k", COMPLETED, age=8)
     process = start(options={}, point="fetched", freeze=True)
     deadline = time.monotonic() + 30

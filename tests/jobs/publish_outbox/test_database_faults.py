@@ -39,7 +39,7 @@ def limits(monkeypatch):
 
 @contextmanager
 def another_session(outbox, sql, **values):
-    """Keep a transaction of another session open until the block ends."""
+    """Keep a transaction open in another session until the block ends."""
     with outbox.engine.connect() as connection:
         connection.exec_driver_sql(sql, values)
         yield connection
@@ -47,14 +47,14 @@ def another_session(outbox, sql, **values):
 
 
 def only_copies(verdict, most):
-    """Return whether extra copies are the only fault in the verdict. Assert that there are at most ``most``."""
+    """Return whether copies are the only fault in the verdict. Assert that there are at most ``most`` copies."""
     assert sum(verdict.duplicates.values()) <= most
     return verdict == replace(GOOD, duplicates=verdict.duplicates)
 
 
 @pytest.mark.parametrize("mode", ["immediate", "fast"])
 def test_a_database_restart_during_a_drain_loses_no_event(outbox, postgres, mode):
-    """After the database restarts, a loop continues and sends at most the open batch twice."""
+    """After a database restart, a publisher loop continues and sends at most the open batch twice."""
     outbox.insert(400, aggregates=150, age=OLD)
     restarted = []
 
@@ -71,14 +71,14 @@ def test_a_database_restart_during_a_drain_loses_no_event(outbox, postgres, mode
 
 
 class Sabotage(Producer):
-    """A producer that calls a function before or after it sends the n-th wave."""
+    """A producer that calls a function before or after it sends its n-th wave."""
 
     def __init__(self, bootstrap, number, *, before=None, after=None):
         super().__init__(producer_config(KafkaSettings(bootstrap)))
         self.left, self.before, self.after = number, before, after
 
     def send(self, wave, *arguments):
-        """Send the wave, and call the function that causes the fault before or after."""
+        """Send the wave. If it is the n-th wave, cause the fault before or after that."""
         self.left -= 1
         if self.left == 0 and self.before:
             self.before()
@@ -91,7 +91,7 @@ class Sabotage(Producer):
 @pytest.mark.parametrize("number", [1, 2, 3, 6])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_terminated_session_sends_no_more_of_its_claim(outbox, number, when):
-    """If the database ends a claim's session, at most this batch is sent twice, and no event loses a retry."""
+    """If the database ends a claim's session, at most one batch is sent twice, and no event loses a retry."""
     outbox.insert(60, aggregates=25, age=OLD)
     harm = {when: lambda: outbox.execute(TERMINATE, like="%UPDATE outbox%")}
     producer = Sabotage(outbox.bootstrap, number, **harm)
@@ -110,9 +110,9 @@ def test_a_terminated_session_sends_no_more_of_its_claim(outbox, number, when):
 
 
 def test_a_claim_lost_during_an_outage_is_not_sent_after_it(outbox, mock_kafka):
-    """If a claim is lost during an outage, its queued messages are not sent after the outage.
+    """If a publisher loses a claim during an outage, its queued messages are not sent after the outage.
 
-    Another publisher may already have sent the payment's later event.
+    Another publisher may already have sent the payment's next event.
     """
     failed, completed = outbox.add("k", FAILED, age=9), outbox.add("k", COMPLETED, age=8)
     producer = new_producer(mock_kafka.bootstrap)
@@ -132,7 +132,7 @@ def test_a_claim_lost_during_an_outage_is_not_sent_after_it(outbox, mock_kafka):
 
 @pytest.mark.parametrize("batch_size", [1, 10, 1000])
 def test_a_locked_row_holds_back_only_its_payment(outbox, limits, batch_size):
-    """A locked row delays only its own payment, whose events are published in order after the unlock."""
+    """A locked row delays only the events of its payment, which are published in order after the row is unlocked."""
     limits(lock=0.1)
     outbox.insert(15, age=OLD)
     held = outbox.add("k", FAILED, age=9)
@@ -147,7 +147,10 @@ def test_a_locked_row_holds_back_only_its_payment(outbox, limits, batch_size):
 
 
 def test_a_loop_publishes_a_locked_row_soon_after_its_unlock(outbox, limits):
-    """A loop publishes other events while a row is locked, and publishes the row's event soon after the unlock."""
+    """While a row is locked, a publisher loop publishes other events.
+
+    It publishes the row's event soon after the unlock.
+    """
     limits(lock=0.05)
     held = outbox.add("k")
     with outbox.engine.connect() as other:
@@ -162,7 +165,7 @@ def test_a_loop_publishes_a_locked_row_soon_after_its_unlock(outbox, limits):
 
 
 def test_a_claim_waits_for_a_short_lock(outbox):
-    """If a lock ends within the lock timeout, the claim waits for it, and one batch has all events."""
+    """If a row is unlocked within the lock timeout, the claim waits for it, so that one batch has all events."""
     outbox.insert(5)
     held = outbox.add("k")
     with outbox.engine.connect() as other:
@@ -176,7 +179,7 @@ def test_a_claim_waits_for_a_short_lock(outbox):
 
 @pytest.mark.parametrize("batch_size", [1, 2, 1000])
 def test_a_row_that_changes_during_a_claim_is_not_overtaken(outbox, batch_size):
-    """If a row changes during a claim, the claim leaves it out, and later events of its payment wait for it."""
+    """If a row changes during a claim, the claim omits its event, and later events of the payment wait."""
     outbox.insert(2, age=OLD)
     first, second = outbox.add("k", FAILED, age=9), outbox.add("k", COMPLETED, age=8)
     outbox.insert(1, age=timedelta(seconds=4))
@@ -205,7 +208,7 @@ def test_a_row_that_another_session_publishes_during_a_claim_is_not_sent(outbox)
 
 
 def test_a_claim_that_exceeds_the_statement_timeout_sends_nothing(outbox, limits):
-    """A claim that exceeds the statement timeout sends none of its events."""
+    """If a claim exceeds the statement timeout, none of its events are sent."""
     outbox.insert(200)
     limits(statement=0.001)
     with pytest.raises(DatabaseUnavailableError):
@@ -217,7 +220,10 @@ def test_a_claim_that_exceeds_the_statement_timeout_sends_nothing(outbox, limits
 
 
 def test_a_loop_waits_while_the_database_is_read_only(outbox, database_url):
-    """While the database is read-only, as in a failover, a loop waits. Then the loop drains the outbox."""
+    """While the database is read-only, as during a failover, a publisher loop waits.
+
+    Afterwards, it drains the outbox.
+    """
     outbox.insert(30)
     name = database_url.rpartition("/")[2]
 
@@ -241,7 +247,7 @@ def test_a_loop_waits_while_the_database_is_read_only(outbox, database_url):
 
 
 def test_a_run_that_loses_a_table_reports_its_published_events(outbox):
-    """If a table disappears during a run, the report has the counts and the reason."""
+    """If a table disappears during a publisher run, the report has the counts and the reason."""
     outbox.insert(30)
 
     def take_away(_tally):
@@ -254,7 +260,7 @@ def test_a_run_that_loses_a_table_reports_its_published_events(outbox):
 
 
 def test_without_payctl_s_schema_the_error_names_the_command(outbox):
-    """If payctl's schema is missing, a run's error names `payctl db upgrade`."""
+    """If payctl's schema is missing, the publisher's error names `payctl db upgrade`."""
     outbox.execute("DROP SCHEMA payctl CASCADE")
     outbox.insert(1)
     with pytest.raises(ConfigError) as caught:

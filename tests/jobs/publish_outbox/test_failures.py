@@ -33,14 +33,14 @@ def untouched(rows):
 
 @pytest.fixture
 def hasty(mock_kafka):
-    """Yield a producer that gives up a message after 300 ms."""
+    """Yield a producer that gives up on a message after 300 ms."""
     producer = new_producer(mock_kafka.bootstrap, message_timeout_ms=300, socket_timeout_ms=300)
     yield producer
     producer.close()
 
 
 def test_an_unavailable_broker_costs_nothing(outbox, mock_kafka, monkeypatch):
-    """If no broker is available, a run claims nothing, changes no row, and reports the reason."""
+    """If no broker is available, a publisher claims nothing, changes no row, and reports the reason."""
     monkeypatch.setattr("ticketbottle_payctl.jobs.publish_outbox.run._PROBE_TIMEOUT", 0.5)
     outbox.insert(20)
     mock_kafka.down()
@@ -54,7 +54,7 @@ def test_an_unavailable_broker_costs_nothing(outbox, mock_kafka, monkeypatch):
 
 @pytest.mark.parametrize("batch_size", [1, 3, 1000])
 def test_a_broker_that_acknowledges_nothing_costs_nothing(outbox, mock_kafka, hasty, batch_size):
-    """A batch without any acknowledgement is rolled back and ends the run, and no event loses a retry."""
+    """If a broker acknowledges no message of a batch, the batch is rolled back, and no event loses a retry."""
     outbox.insert(8, aggregates=3)
     mock_kafka.fail_next(*[KafkaError.NOT_ENOUGH_REPLICAS] * 100)
     report = outbox.publish(producer=hasty, batch_size=batch_size)
@@ -66,7 +66,7 @@ def test_a_broker_that_acknowledges_nothing_costs_nothing(outbox, mock_kafka, ha
 
 
 def test_batches_committed_before_an_outage_are_counted(outbox, mock_kafka, hasty):
-    """If the broker fails during a run, the report counts exactly the events that were committed before."""
+    """If the broker fails during a publisher run, the report counts exactly the events that were already committed."""
     outbox.insert(40, age=OLD)
     hasty.probe(5)
     mock_kafka.fail_next(*[KafkaError.NO_ERROR] * 12, *[KafkaError.NOT_ENOUGH_REPLICAS] * 100)
@@ -78,7 +78,7 @@ def test_batches_committed_before_an_outage_are_counted(outbox, mock_kafka, hast
 
 
 def test_a_partial_transport_failure_costs_nothing(outbox, mock_kafka, hasty):
-    """If a partition has no leader, its payments wait unchanged, and the other payments are published."""
+    """If a partition has no leader, its events wait unchanged, and the events of the other partitions are published."""
     outbox.insert(30)
     mock_kafka.set_leader("payment.completed", 1, -1)
     report = outbox.publish(producer=hasty)
@@ -92,18 +92,18 @@ def test_a_partial_transport_failure_costs_nothing(outbox, mock_kafka, hasty):
 
 
 class Probed(Producer):
-    """A producer that counts how often it probes the brokers."""
+    """A producer that counts its probes of the brokers."""
 
     probes = 0
 
     def probe(self, *arguments):
-        """Count a probe, and send it."""
+        """Count the probe, and probe the brokers."""
         self.probes += 1
         return super().probe(*arguments)
 
 
 def test_a_run_probes_the_brokers_after_a_partial_transport_failure(outbox, mock_kafka):
-    """After a partial transport failure, a run probes the brokers before it sends the next batch."""
+    """After a partial transport failure, a publisher probes the brokers before it sends the next batch."""
     outbox.insert(60)
     producer = Probed(producer_config(KafkaSettings(outbox.bootstrap)))
     observer = Observer(on_ready=lambda: mock_kafka.fail_next(KafkaError.INVALID_PRODUCER_EPOCH))
@@ -114,7 +114,7 @@ def test_a_run_probes_the_brokers_after_a_partial_transport_failure(outbox, mock
 
 
 def test_a_partition_without_a_leader_delays_no_other_payment(outbox, mock_kafka):
-    """A partition without a leader does not delay the payments of other partitions."""
+    """A partition without a leader does not delay payments in other partitions."""
     outbox.insert(300)
     mock_kafka.set_leader("payment.completed", 1, -1)
     ours = {row.key for row in outbox.rows() if partition_of(row.key.encode(), 3) == 1}
@@ -128,7 +128,7 @@ def test_a_partition_without_a_leader_delays_no_other_payment(outbox, mock_kafka
 
 
 def test_a_topic_without_write_permission_stops_only_its_event_type(outbox, mock_kafka):
-    """If payctl may not write to a topic, the topic's events wait unchanged, and other events are sent."""
+    """If payctl has no permission to write to a topic, only that topic's events wait, and other events are sent."""
     outbox.insert(5, event_type=FAILED)
     outbox.insert(5, event_type=COMPLETED)
     mock_kafka.fail_topic("payment.failed", KafkaError.TOPIC_AUTHORIZATION_FAILED)
@@ -157,7 +157,7 @@ def test_a_wrong_clock_makes_no_event_dead(outbox, mock_kafka):
 
 @pytest.mark.parametrize("error", ["TOPIC_AUTHORIZATION_FAILED", "UNKNOWN_TOPIC_OR_PART"])
 def test_a_topic_that_refuses_only_writes_costs_no_retry(outbox, mock_kafka, hasty, error):
-    """If a topic refuses only writes, so that a probe finds no fault, no event loses a retry."""
+    """If a topic refuses writes although a probe finds no fault, no event loses a retry."""
     outbox.add("k", FAILED, age=9)
     outbox.add("k", COMPLETED, age=8)
     outbox.insert(4)
@@ -170,7 +170,7 @@ def test_a_topic_that_refuses_only_writes_costs_no_retry(outbox, mock_kafka, has
 
 
 def test_a_missing_topic_blocks_its_payments(outbox, mock_kafka):
-    """If the topic of a payment's earlier event is missing, the payment's later event waits."""
+    """If the topic for a payment's earlier event is missing, the payment's later event waits."""
     mock_kafka.fail_topic("payment.failed", KafkaError.UNKNOWN_TOPIC_OR_PART)
     first, second = outbox.add("k", FAILED, age=9), outbox.add("k", COMPLETED, age=8)
     other = outbox.add("m", COMPLETED, age=7)
@@ -182,7 +182,7 @@ def test_a_missing_topic_blocks_its_payments(outbox, mock_kafka):
 
 
 def test_events_of_a_missing_topic_are_not_claimed_at_each_poll(outbox, mock_kafka):
-    """Events of a missing topic are not claimed again before the next rescan."""
+    """If a topic is missing, its events are not claimed again before the next rescan."""
     mock_kafka.fail_topic("payment.failed", KafkaError.UNKNOWN_TOPIC_OR_PART)
     outbox.insert(5, event_type=FAILED)
     report = outbox.run(Clockwork(waits=5), loop=True)
@@ -190,7 +190,7 @@ def test_events_of_a_missing_topic_are_not_claimed_at_each_poll(outbox, mock_kaf
 
 
 def test_the_event_s_own_fault_is_counted(outbox, mock_kafka):
-    """A fault of an event uses one of its retries. At the limit, the event is dead and blocks its payment."""
+    """If an event itself is faulty, it uses one retry. At the retry limit, it becomes dead and blocks its payment."""
     poison = outbox.add("k", COMPLETED, age=LONG_AGO, payload={"secret": SECRETS})
     behind = outbox.add("k", COMPLETED, age=LONG_AGO - 1)
     for failures in range(1, 6):
@@ -206,7 +206,7 @@ def test_the_event_s_own_fault_is_counted(outbox, mock_kafka):
 
 
 def test_a_retry_waits_until_it_is_due(outbox):
-    """A retry waits until five seconds after the event's creation, even with another publisher."""
+    """A retry waits until five seconds after the event's creation, even if another publisher takes over."""
     outbox.add("k", age=1.0, retry_count=1)
     assert outbox.publish().counts.claimed == 1
     assert outbox.messages() == []
@@ -215,7 +215,7 @@ def test_a_retry_waits_until_it_is_due(outbox):
 
 
 def test_a_message_too_large_is_dead_at_once(outbox):
-    """A message that is too large is dead at once, its error has no payload, and other events are sent."""
+    """If a message is too large, its event is dead at once. Its error has no payload, and other events are sent."""
     outbox.insert(5)
     large = outbox.add("k", payload={"secret": SECRETS * 100_000})
     outbox.insert(5)
@@ -230,7 +230,7 @@ def test_a_message_too_large_is_dead_at_once(outbox):
 
 
 def test_one_refused_event_does_not_make_its_whole_batch_dead(outbox, mock_kafka):
-    """If a broker refuses a whole batch, payctl sends each message alone, so no accepted event becomes dead."""
+    """If a broker refuses a whole batch, payctl sends each message separately, so no acceptable event becomes dead."""
     outbox.insert(20)
     mock_kafka.fail_next(*[KafkaError.MSG_SIZE_TOO_LARGE] * 3)  # one refused batch for each of the three partitions
     report = outbox.publish()
@@ -239,7 +239,7 @@ def test_one_refused_event_does_not_make_its_whole_batch_dead(outbox, mock_kafka
 
 
 def test_only_an_event_that_is_refused_alone_is_dead(outbox, mock_kafka):
-    """If a broker refuses two events together, only the event that it also refuses alone becomes dead."""
+    """If a broker refuses two events together, only the one that it also refuses separately becomes dead."""
     poison, innocent = outbox.add("a", age=2), outbox.add("c", age=1)  # both are in the same partition
     producer = new_producer(mock_kafka.bootstrap, linger_ms=200)
     producer.probe(5)
@@ -251,21 +251,21 @@ def test_only_an_event_that_is_refused_alone_is_dead(outbox, mock_kafka):
 
 
 class SlowToRefuse(Producer):
-    """A producer that takes longer than a batch's time limit to send a single message."""
+    """A producer that needs longer than a batch's time limit for a single message."""
 
     def __init__(self, bootstrap, clockwork):
         super().__init__(producer_config(KafkaSettings(bootstrap)) | {"linger.ms": 200})
         self.clockwork = clockwork
 
     def send(self, wave, *arguments):
-        """Send the wave. For a single message, move the clock beyond the batch's time limit."""
+        """Send the wave. If it has only one message, move the clock beyond the batch's time limit."""
         failures = super().send(wave, *arguments)
         self.clockwork.now += 60.0 if len(wave) == 1 else 0.0
         return failures
 
 
 def test_a_broker_that_refuses_an_event_is_not_unavailable(outbox, mock_kafka):
-    """A broker that refuses an event does not count as unavailable, even if the batch's time limit is reached."""
+    """A broker that refuses an event does not count as unavailable, even if the batch's time limit has passed."""
     poison, *others = [outbox.add(key, age=9) for key in ("a", "c")]  # both are in the same partition
     clockwork = Clockwork()
     producer = SlowToRefuse(mock_kafka.bootstrap, clockwork)
@@ -281,7 +281,7 @@ def test_a_broker_that_refuses_an_event_is_not_unavailable(outbox, mock_kafka):
 
 
 def test_an_unknown_type_is_dead_with_the_reason(outbox):
-    """An event of an unknown type is dead with the reason, and other events are sent."""
+    """If an event's type is unknown, the event becomes dead with this reason, and other events are sent."""
     outbox.insert(3)
     unknown = outbox.add("k", "PAYMENT_REFUNDED")
     lower = outbox.add("m", "payment_completed")
@@ -296,7 +296,7 @@ def test_an_unknown_type_is_dead_with_the_reason(outbox):
 
 
 def test_the_run_s_options_set_the_retry_limit(outbox):
-    """A dead event's retry count is the run's maximum, even if the event died on its first failure."""
+    """A dead event's retry count is set to the run's maximum, even if the event died at its first failure."""
     outbox.add("a", age=LONG_AGO, retry_count=6)
     unknown = outbox.add("b", "REFUND_MADE")
     assert outbox.publish(max_retries=9).counts.published == 1
@@ -304,7 +304,7 @@ def test_the_run_s_options_set_the_retry_limit(outbox):
 
 
 def test_a_retry_count_above_the_limit_is_dead(outbox):
-    """An event whose retry count is above the limit is dead and is not claimed."""
+    """An event whose retry count is above the limit counts as dead and is not claimed."""
     outbox.add("a", retry_count=50)
     outbox.add("b", retry_count=2_147_483_647)
     outbox.insert(1)
@@ -331,7 +331,7 @@ def test_a_fatal_error_of_the_kafka_client_loses_no_event(outbox, mock_kafka):
 
 
 def test_repeated_fatal_errors_of_the_kafka_client_end_the_run(outbox, mock_kafka):
-    """Repeated fatal errors of the Kafka client end the run, and no event loses a retry."""
+    """Repeated fatal errors of the Kafka client end the publisher run, and no event loses a retry."""
     outbox.insert(1)
     outbox.producer.probe(5)
     mock_kafka.fail_next(*[KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER] * 20)
@@ -341,7 +341,7 @@ def test_repeated_fatal_errors_of_the_kafka_client_end_the_run(outbox, mock_kafk
 
 
 def test_three_kinds_of_failure_in_one_batch_are_treated_separately(outbox, mock_kafka):
-    """In one batch, a configuration fault uses no retry, and an event's own fault makes only this event dead."""
+    """In one batch, a configuration fault uses no retry, and a faulty event does not affect other events."""
     mock_kafka.fail_topic("payment.cancelled", KafkaError.TOPIC_AUTHORIZATION_FAILED)
     held = outbox.add("a", CANCELLED)
     dead = outbox.add("b", "NO_SUCH")

@@ -1,4 +1,4 @@
-"""Test a broker that is killed while a batch is in flight, before or after the broker has appended the batch."""
+"""Test a broker that is killed while a batch is in flight, before or after it appends the batch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.proxy import Proxy
 
 
 def insert_wave(outbox, event_type, age=0.0):
-    """Insert one event for each of the same 40 payments."""
+    """Insert one event for each of 40 payments. Each call uses the same payments."""
     return [outbox.add(f"k{number}", event_type, age=age) for number in range(40)]
 
 
@@ -43,7 +43,7 @@ def test_a_batch_is_sent_again_if_the_broker_died_before_appending_it(kafka_outb
 
 
 def test_a_batch_is_sent_at_most_twice_if_the_broker_died_after_appending_it(kafka_outbox, kafka):
-    """If a broker dies after it has appended a batch, the batch is sent at most once more after the restart."""
+    """If a broker dies after it appends a batch, the batch is sent at most once more after the restart."""
     outbox = kafka_outbox
     with (
         Proxy(kafka.proxy_port, kafka.behind_proxy) as proxy,

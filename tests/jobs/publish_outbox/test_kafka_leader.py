@@ -18,7 +18,7 @@ from ticketbottle_payctl.broker.partition import partition_of
 from ticketbottle_payctl.sandbox.server import Server, free_port, in_memory
 
 PATIENCE = 3.0
-"""The time in seconds after which the producer gives up a message."""
+"""The time in seconds after which the producer gives up on a message."""
 
 OF_THE_CLUSTER = (
     "controller.listener.names",
@@ -31,13 +31,13 @@ OF_THE_CLUSTER = (
 
 
 def read(path):
-    """Return the content of a properties file."""
+    """Return the properties in a properties file."""
     lines = [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
     return dict(line.split("=", 1) for line in lines)
 
 
 class SecondBroker:
-    """The second broker of the cluster. If it is killed, its partitions have no leader."""
+    """The second broker in the cluster. While it is down, its partitions have no leader."""
 
     def __init__(self, kafka):
         self.kafka, home = kafka, kafka.log.parent
@@ -53,7 +53,7 @@ class SecondBroker:
         self.java("kafka.tools.StorageTool", "format", "--no-initial-controllers", f"--cluster-id={cluster}", "-c")
 
     def java(self, *arguments):
-        """Run one of Kafka's Java programs with the broker's configuration file, and wait for its end."""
+        """Run one of Kafka's Java programs with the broker's configuration file, and wait until the program ends."""
         command = java(PROGRAM.class_path(), *arguments, str(self.file))
         subprocess.run(command, check=True, capture_output=True, cwd=self.server.home)
 
@@ -68,14 +68,14 @@ class SecondBroker:
         self.wait_for(1)
 
     def wait_for(self, brokers):
-        """Wait until the cluster has this many brokers."""
+        """Wait until the cluster has the given number of brokers."""
         admin = AdminClient({"bootstrap.servers": self.kafka.bootstrap, "log_level": 0})
         until(lambda: len(admin.list_topics(timeout=5).brokers) == brokers, within=60)
 
 
 @pytest.fixture
 def second(kafka):
-    """Yield a second broker, which leads partition 1 of each topic."""
+    """Yield a second broker that leads partition 1 of each topic."""
     broker = SecondBroker(kafka)
     broker.start()
     replace_topics(kafka)
@@ -89,7 +89,7 @@ def second(kafka):
 
 
 def replace_topics(kafka):
-    """Recreate each topic, with partition 1 only on the second broker."""
+    """Recreate each topic, with partition 1 on the second broker only."""
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0})
     for topic in READ:
         delete(kafka, topic)
@@ -98,7 +98,7 @@ def replace_topics(kafka):
 
 
 def test_a_partition_without_a_leader_holds_back_only_its_payments(kafka_outbox, kafka, second):
-    """Payments of a partition without a leader wait in order, without losing a retry, until the leader returns.
+    """If a partition has no leader, its payments' events wait in order, without losing a retry, until a leader returns.
 
     Only the first batch waits until its messages time out. Later batches publish the other payments without delay.
     """

@@ -1,4 +1,4 @@
-"""Test a publisher whose password is changed, so that its session cannot be renewed."""
+"""Test a publisher whose password is changed, so that it cannot renew its session."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MECHANISM = "scram-sha-512"
 
 @pytest.fixture
 def change_password(kafka):
-    """Yield ``change_password(text)``. The old password is restored after the test."""
+    """Yield a function that changes the password. The old password is restored after the test."""
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0})
 
     def change(password):
@@ -50,14 +50,14 @@ def change_password(kafka):
 
 @pytest.fixture
 def producer(kafka):
-    """Yield a producer with the old password, which gives up a message after 1.5 seconds."""
+    """Yield a producer that has the old password and gives up on a message after 1.5 seconds."""
     producer = Producer(producer_config(Settings.from_env(kafka.environment(MECHANISM)).kafka, 1500))
     yield producer
     producer.close()
 
 
 def test_a_loop_waits_while_its_password_is_refused(kafka_outbox, kafka, producer, change_password, database_url):
-    """While its password is refused, a loop waits, a single run exits with 3, and no event loses a retry."""
+    """While its password is refused, a publisher loop waits, a single run exits with 3, and no event loses a retry."""
     outbox, heard = kafka_outbox, []
     outbox.insert(40, event_type=FAILED, aggregates=20)
     with a_loop(outbox, producer=producer, observer=Observer(on_wait=lambda error, _: heard.append(error))):

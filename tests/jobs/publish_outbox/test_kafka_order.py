@@ -1,4 +1,4 @@
-"""Test the order of a payment's events in several topics according to the broker's append time."""
+"""Test the order of a payment's events in several topics by the broker's append time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ticketbottle_payctl.jobs.publish_outbox import backlog
 
 
 def test_the_checker_finds_events_that_were_appended_in_the_wrong_order(kafka_outbox):
-    """The checker finds a wrong order, even if the producer's timestamps hide it."""
+    """The test's checker finds events in the wrong order, even if the producer's timestamps hide this."""
     outbox = kafka_outbox
     outbox.add("k", FAILED, age=9, published=True)
     outbox.add("k", COMPLETED, age=8, published=True)
@@ -31,7 +31,7 @@ def test_the_checker_finds_events_that_were_appended_in_the_wrong_order(kafka_ou
 
 @pytest.mark.parametrize("shards", [1, 3])
 def test_every_event_of_a_payment_is_appended_after_the_previous_one(kafka_outbox, shards):
-    """If a payment has events in three topics, each event is appended after the previous one."""
+    """If a payment has events in three topics, each event is appended after the payment's previous event."""
     chance, outbox = random.Random(shards), kafka_outbox  # noqa: S311 - not for secrets
     outbox.insert(300, age=OLD)  # old events, because only these are claimed ahead
     for number in range(200):
@@ -41,7 +41,7 @@ def test_every_event_of_a_payment_is_appended_after_the_previous_one(kafka_outbo
 
 
 def test_a_replay_during_publishing_keeps_the_order(kafka_outbox, database_url, monkeypatch):
-    """A replay during publishing keeps the order of each payment's events and sends no event twice."""
+    """A replay during publishing does not change the order of a payment's events, and no event is sent twice."""
     monkeypatch.setattr(backlog, "RESCAN_EVERY", 0.5)
     outbox = kafka_outbox
     for number in range(30):

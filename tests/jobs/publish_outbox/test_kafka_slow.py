@@ -1,4 +1,4 @@
-"""Test a publisher with a slow broker or a slow network line."""
+"""Test a publisher with a slow broker or a slow network connection."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ticketbottle_payctl.jobs.publish_outbox import Observer
 
 @pytest.fixture
 def proxy(kafka):
-    """Yield a proxy in front of the broker. The proxy is fast until a test changes its delay or rate."""
+    """Yield a proxy for the broker. The proxy is fast until a test changes its delay or rate."""
     with Proxy(kafka.proxy_port, kafka.behind_proxy) as proxy:
         yield proxy
 
 
 def insert_of_each_type(outbox, types=(FAILED, CANCELLED, COMPLETED)):
-    """Insert an event of each type for each payment. A payment's events must be sent one after another."""
+    """Insert an event of each type for each payment. The publisher must send a payment's events one after another."""
     for event_type in types:
         for number in range(20):
             outbox.add(f"k{number}", event_type)
@@ -26,14 +26,14 @@ def insert_of_each_type(outbox, types=(FAILED, CANCELLED, COMPLETED)):
 
 @pytest.mark.parametrize("how", [{"delay": 0.2}, {"rate": 20_000}], ids=["200 ms each way", "20 kB a second"])
 def test_a_slow_broker_causes_no_timeout_and_no_copy(kafka_outbox, proxy, how):
-    """With a slow broker, the publisher keeps its connections, sends each event once, and keeps payments in order."""
+    """If a broker is slow, the publisher keeps its connections, sends each event once, and keeps payments in order."""
     vars(proxy).update(how)
     insert_of_each_type(kafka_outbox)
     unhurried(kafka_outbox, proxy)
 
 
 def test_a_publisher_waits_for_a_broker_that_becomes_slow(kafka_outbox, proxy):
-    """If a broker becomes slow, the publisher waits for it without a timeout and sends each event once."""
+    """If a broker becomes slow, the publisher waits without a timeout and sends each event once."""
     insert_of_each_type(kafka_outbox)
 
     def grow_slow():
@@ -45,7 +45,7 @@ def test_a_publisher_waits_for_a_broker_that_becomes_slow(kafka_outbox, proxy):
 
 
 def unhurried(outbox, proxy, meanwhile=lambda: None):
-    """Drain the outbox with a loop. Assert that there was no outage, no second client and no copy."""
+    """Drain the outbox with a publisher loop. Assert that there was no outage, no second client and no copy."""
     heard = []
     with (
         watched_producer(proxy.bootstrap) as (producer, clients),

@@ -12,7 +12,10 @@ from ticketbottle_payctl.jobs.publish_outbox.run import PublisherRun
 
 
 def arrivals(clockwork):
-    """Return a dictionary, and an observer that fills it with the seconds until each number of published events."""
+    """Return a dictionary and an observer. The observer fills the dictionary.
+
+    For each number of published events, the dictionary has the seconds until this number was reached.
+    """
     noted = {}
     return noted, Observer(on_progress=lambda counts: noted.setdefault(counts.published, clockwork.now - 1000))
 
@@ -21,7 +24,10 @@ def arrivals(clockwork):
     ("behind", "least", "most"), [(1.5, 0.0, 1.0), (2.5, 0.0, 1.0), (10.0, 1.0, 35.0), (7200.0, 1.0, 35.0)]
 )
 def test_an_event_that_commits_late_is_published(outbox, behind, least, most):
-    """The next poll finds an event that commits within the late-commit window. The next rescan finds a later event."""
+    """The next poll finds an event that commits within the late-commit window.
+
+    A rescan finds events that commit later.
+    """
     outbox.insert(3)
     clockwork = Clockwork(waits=80, at={3: lambda: outbox.add("late", age=behind)})
     noted, observer = arrivals(clockwork)
@@ -33,7 +39,7 @@ def test_an_event_that_commits_late_is_published(outbox, behind, least, most):
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 4])
 @pytest.mark.parametrize("age", [0.75, 1.2])
 def test_an_event_that_commits_late_is_not_overtaken(outbox, batch_size, age):
-    """If a late event and the payment's next event appear together, the publisher sends them in order."""
+    """If a late event and its payment's next event become visible together, the publisher sends them in order."""
     for number in range(6):
         outbox.add(f"n{number}", age=1 - number / 10)
     ids = []
@@ -50,7 +56,7 @@ def test_an_event_that_commits_late_is_not_overtaken(outbox, batch_size, age):
 
 
 def test_a_slow_broker_does_not_shorten_the_late_commit_window(outbox):
-    """The late-commit window starts at the claim's query, so a slow broker does not make it shorter."""
+    """The late-commit window starts at the claim's query, so a slow broker does not shorten it."""
     clockwork = Clockwork(waits=5)
     for age, key in ((60.0, "a1"), (60.0, "a2"), (0.7, "b1"), (0.5, "b2")):
         outbox.add(key, age=age)
@@ -73,7 +79,7 @@ def test_a_slow_broker_does_not_shorten_the_late_commit_window(outbox):
 
 
 def test_an_event_dated_in_the_future_does_not_delay_others(outbox):
-    """An event that is dated hours ahead does not delay later events, which the next rescan finds."""
+    """An event whose timestamp is hours in the future does not delay later events. The next rescan finds them."""
     outbox.add("ahead", age=-7 * 3600)
     clockwork = Clockwork(waits=80, at={5: lambda: outbox.insert(2)})
     noted, observer = arrivals(clockwork)
@@ -83,7 +89,7 @@ def test_an_event_dated_in_the_future_does_not_delay_others(outbox):
 
 
 def test_an_idle_publisher_does_not_read_old_dead_events_again(outbox):
-    """After a rescan, an idle publisher does not read old dead events at each poll."""
+    """After a rescan, the polls of an idle publisher do not read old dead events again."""
     outbox.insert(30, state="dead", age=timedelta(hours=1))
     clockwork = Clockwork(waits=5)
     run = PublisherRun(outbox.engine, outbox.producer, PublishOptions(loop=True), clockwork, Observer(), clockwork)
@@ -93,7 +99,7 @@ def test_an_idle_publisher_does_not_read_old_dead_events_again(outbox):
 
 
 def test_events_that_come_while_a_backlog_drains_are_published(outbox):
-    """A publisher also sends the events that are inserted while it drains, even events with an earlier time."""
+    """A publisher also sends events that are inserted while it drains, even if they have an earlier timestamp."""
     outbox.insert(60)
     added = []
 

@@ -14,7 +14,7 @@ LONG_AGO = 7200.0
 
 
 class Heard:
-    """A record of an observer's calls in their order."""
+    """A record of the calls to an observer, in order."""
 
     def __init__(self):
         self.said, self.waits = [], []
@@ -36,7 +36,7 @@ def short_probe(monkeypatch):
 
 
 def test_a_loop_publishes_new_events_until_it_is_stopped(outbox):
-    """A loop publishes new events until it is stopped, and tells its observer about the start and each batch."""
+    """A publisher loop publishes new events until it is stopped. Its observer hears of the start and of each batch."""
     heard = Heard()
     clockwork = Clockwork(waits=6, at={n: lambda: outbox.insert(2) for n in (1, 3, 5)})
     report = outbox.run(clockwork, observer=heard.observer, loop=True)
@@ -45,7 +45,7 @@ def test_a_loop_publishes_new_events_until_it_is_stopped(outbox):
 
 
 def test_an_idle_loop_polls_at_growing_intervals(outbox):
-    """The interval between two polls of an idle loop grows from 5 milliseconds to one second, with jitter."""
+    """The poll interval of an idle publisher loop grows from 5 milliseconds to one second, with jitter."""
     clockwork = Clockwork(waits=25)
     outbox.run(clockwork, loop=True)
     waited = clockwork.waited
@@ -55,7 +55,7 @@ def test_an_idle_loop_polls_at_growing_intervals(outbox):
 
 
 def test_a_published_event_resets_the_poll_interval(outbox):
-    """After an event is published, the interval between two polls is short again."""
+    """After an event is published, a publisher loop's poll interval is short again."""
     clockwork = Clockwork(waits=24, at={20: lambda: outbox.insert(1)})
     outbox.run(clockwork, loop=True)
     assert clockwork.waited[19] > 0.8
@@ -64,7 +64,7 @@ def test_a_published_event_resets_the_poll_interval(outbox):
 
 @pytest.mark.usefixtures("short_probe")
 def test_a_loop_waits_for_an_unavailable_broker(outbox, mock_kafka):
-    """While no broker is available, a loop claims nothing, and its waits grow to at most six seconds.
+    """While no broker is available, a publisher loop claims nothing, and its waits grow to at most six seconds.
 
     When the broker is available again, the backlog drains.
     """
@@ -85,7 +85,7 @@ def test_a_loop_waits_for_an_unavailable_broker(outbox, mock_kafka):
     ("end", "waits"), [(0, [0.5, 1, 2, 3, 3]), (1, [1, 2, 4, 6, 6])], ids=["the shortest", "the longest"]
 )
 def test_the_waits_of_an_outage_double_up_to_six_seconds(outbox, mock_kafka, monkeypatch, end, waits):
-    """The waits during an outage double up to six seconds. Jitter makes a wait at most half shorter."""
+    """A publisher loop's waits during an outage double up to six seconds. Jitter shortens a wait by at most half."""
     monkeypatch.setattr("random.uniform", lambda *ends: ends[end])
     heard = Heard()
     mock_kafka.down()
@@ -95,7 +95,7 @@ def test_the_waits_of_an_outage_double_up_to_six_seconds(outbox, mock_kafka, mon
 
 @pytest.mark.usefixtures("short_probe")
 def test_an_idle_loop_notices_an_outage(outbox, mock_kafka):
-    """An idle loop probes the brokers every 30 seconds, so it notices an outage."""
+    """An idle publisher loop probes the brokers every 30 seconds, so it notices an outage."""
     clockwork = Clockwork(at={1: mock_kafka.down})
     noticed = []
 
@@ -109,7 +109,7 @@ def test_an_idle_loop_notices_an_outage(outbox, mock_kafka):
 
 
 def test_each_failed_batch_makes_the_next_wait_longer(outbox, mock_kafka):
-    """If the broker answers each probe but accepts no message, the wait grows after each failed batch."""
+    """If the broker answers probes but accepts no message, a publisher loop waits longer after each failed batch."""
     heard = Heard()
     outbox.insert(1)
     outbox.producer.probe(5)
@@ -122,7 +122,7 @@ def test_each_failed_batch_makes_the_next_wait_longer(outbox, mock_kafka):
 
 @pytest.mark.usefixtures("short_probe")
 def test_a_successful_poll_resets_the_waits_of_an_outage(outbox, mock_kafka):
-    """After a successful poll, the waits of the next outage start with the shortest again."""
+    """After a successful poll, the first wait of the next outage is the shortest again."""
     heard = Heard()
     clockwork = Clockwork()
     mock_kafka.down()
@@ -133,7 +133,7 @@ def test_a_successful_poll_resets_the_waits_of_an_outage(outbox, mock_kafka):
         mock_kafka.up()
 
     def down_again():
-        """Start another outage after the first wait that belongs to no outage. A slow probe may delay this."""
+        """Start another outage after the first wait outside of an outage. A slow probe may delay this."""
         if not recovered and len(heard.waits) == known[-1]:
             recovered.append(len(heard.waits))
             mock_kafka.down()
@@ -148,7 +148,7 @@ def test_a_successful_poll_resets_the_waits_of_an_outage(outbox, mock_kafka):
 
 
 def test_a_publisher_sends_a_heartbeat_at_each_drain_and_each_batch(outbox):
-    """A publisher sends a heartbeat for each drain of a shard and for each batch."""
+    """A publisher sends a heartbeat each time it drains a shard and for each batch."""
     shown = []
     outbox.insert(30, age=OLD)
     report = outbox.publish(batch_size=5, observer=Observer(on_heartbeat=lambda counts: shown.append(counts.batches)))
@@ -159,7 +159,7 @@ def test_a_publisher_sends_a_heartbeat_at_each_drain_and_each_batch(outbox):
 
 
 def test_a_loop_waits_for_an_unavailable_database(outbox, postgres):
-    """If the database is unavailable, a loop waits, and then publishes the remaining events."""
+    """If the database is unavailable, a publisher loop waits, and then publishes the remaining events."""
     heard = Heard()
     outbox.insert(3)
 
@@ -174,7 +174,7 @@ def test_a_loop_waits_for_an_unavailable_database(outbox, postgres):
 
 
 def test_a_stop_during_a_database_outage_ends_with_a_report(outbox, postgres):
-    """If a loop is stopped during a database outage, its report has the counts, but not the age of the oldest event."""
+    """After a stop during a database outage, a publisher loop's report has the counts, but not the oldest age."""
     outbox.insert(3)
     clockwork = Clockwork(waits=3, at={1: lambda: postgres.stop("immediate")})
     try:
@@ -185,7 +185,7 @@ def test_a_stop_during_a_database_outage_ends_with_a_report(outbox, postgres):
 
 
 def test_a_single_run_does_not_wait_for_a_database(outbox, postgres):
-    """If the database is unavailable, a run without --loop raises an error at once."""
+    """If the database is unavailable, a publisher without --loop raises an error at once."""
     postgres.stop("immediate")
     try:
         with pytest.raises(DatabaseUnavailableError):
@@ -195,7 +195,7 @@ def test_a_single_run_does_not_wait_for_a_database(outbox, postgres):
 
 
 def test_a_failed_event_is_tried_again_after_its_backoff(outbox, mock_kafka):
-    """A failed event is retried five seconds after its failure, and not before."""
+    """A failed event is retried five seconds after its failure, but not earlier."""
     id_ = outbox.add("k", age=LONG_AGO)
     mock_kafka.fail_next(KafkaError.INVALID_REQUEST)
     clockwork = Clockwork()
@@ -210,7 +210,7 @@ def test_a_failed_event_is_tried_again_after_its_backoff(outbox, mock_kafka):
 
 
 def test_a_missing_topic_that_appears_is_used_within_a_minute(outbox, mock_kafka):
-    """If a missing topic is created, a running loop uses it within a minute."""
+    """If a missing topic is created, a running publisher loop uses it within a minute."""
     mock_kafka.fail_topic("payment.completed", KafkaError.UNKNOWN_TOPIC_OR_PART)
     outbox.insert(4)
     clockwork = Clockwork(waits=100, at={5: lambda: mock_kafka.fail_topic("payment.completed", 0)}, pause=0.05)
@@ -226,7 +226,7 @@ def test_a_missing_topic_that_appears_is_used_within_a_minute(outbox, mock_kafka
 
 
 def test_a_rate_is_kept_and_idle_time_allows_no_burst(outbox):
-    """--rate limits the events per second, and idle time does not allow a burst later."""
+    """--rate limits the events per second. Idle time does not allow a later burst."""
     outbox.insert(20)
     first = Clockwork()
     outbox.run(first, rate=10)
@@ -251,13 +251,13 @@ def test_a_rate_is_kept_and_idle_time_allows_no_burst(outbox):
 
 
 def test_a_rate_is_kept_by_four_batches_a_second(outbox):
-    """With a rate of twelve events a second, a run has four batches a second."""
+    """At a rate of twelve events a second, a publisher sends four batches a second."""
     outbox.insert(12)
     assert outbox.run(Clockwork(), rate=12).counts.batches == 4
 
 
 def test_a_rate_does_not_delay_events_behind_a_blocked_batch(outbox):
-    """With --rate, a run continues after a batch whose events are all blocked."""
+    """With --rate, a publisher continues after a batch in which all events are blocked."""
     for number in range(9):
         outbox.add(f"dead{number}", age=60, retry_count=5)
         outbox.add(f"dead{number}", age=50)

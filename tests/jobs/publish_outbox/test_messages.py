@@ -16,7 +16,7 @@ ODD_VALUES = (
 
 
 def murmur2(data: bytes) -> int:
-    """Return the hash of Java's ``org.apache.kafka.common.utils.Utils.murmur2`` as an unsigned 32-bit number."""
+    """Return the hash from Java's ``org.apache.kafka.common.utils.Utils.murmur2`` as an unsigned 32-bit number."""
     m, mask = 0x5BD1E995, 0xFFFFFFFF
     h = (0x9747B28C ^ len(data)) & mask
     whole = len(data) // 4 * 4
@@ -32,7 +32,7 @@ def murmur2(data: bytes) -> int:
 
 
 def partition_of(key: bytes) -> int:
-    """Return the partition that the producers of Java and kafkajs choose for a key."""
+    """Return the partition that Java's and kafkajs's producers choose for a key."""
     return (murmur2(key) & 0x7FFFFFFF) % PARTITIONS
 
 
@@ -41,7 +41,7 @@ def partition_of(key: bytes) -> int:
     [(b"21", -973932308), (b"foobar", -790332482), (b"a-little-bit-long-string", -985981536), (b"abc", 479470107)],
 )
 def test_the_reference_hash_equals_java_s(text, expected):
-    """The reference hash in these tests returns the values of Kafka's own UtilsTest."""
+    """The reference hash in these tests returns the values from Kafka's own UtilsTest."""
     assert murmur2(text) == expected % 2**32
 
 
@@ -61,7 +61,7 @@ def fill(outbox):
 
 
 def assert_every_byte_is_as_agreed(outbox):
-    """Publish rows of every kind, and compare the messages with the contract."""
+    """Publish rows of every kind, and assert that the messages follow the contract."""
     fill(outbox)
     report = outbox.publish()
     assert (report.stopped_because, report.counts.published) == ("empty", len(outbox.rows()))
@@ -82,7 +82,7 @@ def test_messages_in_apache_kafka_follow_the_contract(kafka_outbox):
 
 
 def test_correlation_id_trace_and_replay_run_become_headers(outbox):
-    """The correlation id, traceparent and replay run become headers, and an unknown value has no header."""
+    """A message has headers for the correlation id, traceparent and replay run, but no header for an unknown value."""
     fill(outbox)
     outbox.publish()
     names = {m.key.decode(): [name for name, _ in m.headers] for m in outbox.messages()}
@@ -93,7 +93,7 @@ def test_correlation_id_trace_and_replay_run_become_headers(outbox):
 
 
 def test_the_time_of_a_message_is_the_time_of_publishing(outbox):
-    """A message has the time of its publishing, so that retention does not delete an old event before it is read."""
+    """A message's timestamp is when it was published, so retention does not delete an old event before it is read."""
     outbox.insert(1, age=timedelta(days=400))
     before = outbox.execute("SELECT extract(epoch FROM clock_timestamp()) * 1000")[0][0]
     outbox.publish()

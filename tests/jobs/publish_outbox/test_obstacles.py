@@ -1,4 +1,4 @@
-"""Test what a run reports about events that it did not send, and when a loop reports it."""
+"""Test what a publisher run reports about unsent events, and when a publisher loop reports it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TOO_LARGE = "MSG_SIZE_TOO_LARGE: Broker: Message size too large"
 
 @contextmanager
 def locked_row(outbox, id_):
-    """Lock a row of the outbox in another session, and yield the pid of this session."""
+    """Lock an outbox row in another session, and yield the pid of this session."""
     with outbox.engine.connect() as other:
         other.exec_driver_sql("SET application_name = 'psql'")
         pid = other.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
@@ -34,12 +34,12 @@ def locked_row(outbox, id_):
 
 
 def told(report):
-    """Return the causes in a report, each with its reason, the number of waiting events and the blocking event."""
+    """Return each cause in a report with its reason, its number of waiting events and its blocking event."""
     return {(each.reason.value, each.events, each.event_id) for each in report.obstacles.blockers}
 
 
 def dead_first(outbox, _mock_kafka):
-    """Insert a payment with a dead first event and two events behind it, and an event of another payment."""
+    """Insert a payment with two events behind a dead event, and an event of another payment."""
     blocker = outbox.add("k", age=60, retry_count=5, last_error=TOO_LARGE)
     outbox.add("k", FAILED, age=50)
     outbox.add("k", age=40)
@@ -48,7 +48,7 @@ def dead_first(outbox, _mock_kafka):
 
 
 def dead_first_released(outbox, mock_kafka):
-    """Insert the events of ``dead_first`` for a run with ``--on-dead release``, in which dead events do not block."""
+    """Insert the events of ``dead_first``. With ``--on-dead release``, dead events do not block."""
     dead_first(outbox, mock_kafka)
     return {}, {"on_dead": OnDead.RELEASE}
 
@@ -76,14 +76,14 @@ def failed_now(outbox, mock_kafka):
 
 
 def failed_alone(outbox, mock_kafka):
-    """Insert an event that fails in this run and blocks no other event. The run still names it."""
+    """Insert an event that fails in this run and blocks no other event. The run still reports it."""
     blocker = outbox.add("k")
     mock_kafka.fail_next(KafkaError.INVALID_REQUEST)
     return {"failed": (0, blocker)}, {}
 
 
 def topic_missing(outbox, mock_kafka):
-    """Insert three events of a type whose topic is missing, and another event behind one of them."""
+    """Insert three events whose topic is missing, and an event that waits behind one of them."""
     outbox.insert(2, event_type=FAILED)
     outbox.add("k", FAILED, age=60)
     outbox.add("k", age=50)
@@ -94,7 +94,7 @@ def topic_missing(outbox, mock_kafka):
 def sent_before_its_topic_was_missing(outbox, mock_kafka):
     """Insert an event that waits behind a dead event, and an event that waits for a missing topic.
 
-    The dead event's payment also has a published event, whose topic is missing now.
+    The payment with the dead event also has a published event whose topic is now missing.
     """
     outbox.add("k", FAILED, age=70, published=True)
     blocker = outbox.add("k", age=60, retry_count=5)
@@ -105,14 +105,14 @@ def sent_before_its_topic_was_missing(outbox, mock_kafka):
 
 
 def type_left_out(outbox, _mock_kafka):
-    """Insert an event behind another event, whose type --type excludes."""
+    """Insert an event that waits behind an event whose type --type excludes."""
     blocker = outbox.add("k", CANCELLED, age=60)
     outbox.add("k", age=50)
     return {"other_type": (1, blocker)}, {"types": (COMPLETED,)}
 
 
 def two_blocks_of_one_payment(outbox, _mock_kafka):
-    """Insert two dead events of a payment, and a later event that waits behind the first."""
+    """Insert two dead events of one payment, and a later event that waits behind the first dead event."""
     blocker = outbox.add("k", age=60, retry_count=5)
     outbox.add("k", age=50, retry_count=5)
     outbox.add("k", age=40)
@@ -128,7 +128,7 @@ CASES = [
 @pytest.mark.parametrize("shards", [1, 3])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 def test_a_run_reports_each_block_and_the_number_of_waiting_events(case, shards, outbox, mock_kafka):
-    """A run reports each block with its reason, its blocking event and the number of waiting events.
+    """A publisher run reports each block with its reason, its blocking event and the number of waiting events.
 
     If events wait, the run is partly done.
     """
@@ -142,7 +142,7 @@ def test_a_run_reports_each_block_and_the_number_of_waiting_events(case, shards,
 
 @pytest.mark.parametrize("case", [dead_first, retry_not_due, type_left_out, two_blocks_of_one_payment])
 def test_a_preview_reports_the_same_blocks_as_the_run(case, outbox, mock_kafka):
-    """A preview claims no event and reports the same blocks as the run after it."""
+    """A preview of publishing claims no event and reports the same blocks as the run that follows."""
     _, options = case(outbox, mock_kafka)
     before = outbox.execute("SELECT id, xmin::text FROM outbox ORDER BY id")
     preview = preview_outbox(outbox.engine, PublishOptions(**options))
@@ -154,7 +154,7 @@ def test_a_preview_reports_the_same_blocks_as_the_run(case, outbox, mock_kafka):
 
 @pytest.mark.parametrize("others", [0, 3])
 def test_a_run_names_the_session_that_locks_a_row(outbox, others):
-    """A run names the session that locks a row, even if the run can claim no other event."""
+    """A publisher run names the session that locks a row, even if the run cannot claim any other event."""
     id_ = outbox.add("k", age=60)
     outbox.insert(others)
     with locked_row(outbox, id_) as pid:
@@ -166,7 +166,7 @@ def test_a_run_names_the_session_that_locks_a_row(outbox, others):
 
 
 def test_a_block_has_the_error_and_the_time_of_the_retry(outbox, mock_kafka):
-    """The report about a block has the blocking event's error and type, and the seconds until its retry."""
+    """The report about a block has the blocking event's error and type, and the seconds until the event's retry."""
     dead_first(outbox, mock_kafka)
     retry_not_due(outbox, mock_kafka)
     by_reason = {each.reason.value: each for each in outbox.publish().obstacles.blockers}
@@ -177,7 +177,7 @@ def test_a_block_has_the_error_and_the_time_of_the_retry(outbox, mock_kafka):
 
 
 def test_a_run_names_twenty_causes_and_counts_every_waiting_event(outbox):
-    """A run names the twenty causes with the most waiting events, and counts every waiting event."""
+    """A publisher run names the twenty causes with the most waiting events, and counts all waiting events."""
     for number in range(30):
         outbox.add(f"k{number}", age=60, retry_count=5)
         outbox.insert(1)
@@ -189,7 +189,7 @@ def test_a_run_names_twenty_causes_and_counts_every_waiting_event(outbox):
 
 
 def test_a_loop_counts_each_waiting_event_once(outbox):
-    """A loop counts a waiting event once, although it finds the event at each rescan."""
+    """A publisher loop counts a waiting event once, although it finds the event again at each rescan."""
     outbox.add("k", age=60, retry_count=5)
     outbox.add("k", age=50)
     clockwork = Clockwork(waits=200)
@@ -199,7 +199,7 @@ def test_a_loop_counts_each_waiting_event_once(outbox):
 
 
 def test_a_run_whose_retry_succeeded_is_not_partly_done(outbox, mock_kafka):
-    """If the retry of a failed event succeeds, the run is not partly done."""
+    """If the retry of a failed event succeeds, the publisher run is not partly done."""
     outbox.add("k")
     mock_kafka.fail_next(KafkaError.INVALID_REQUEST)
     report = outbox.run(Clockwork(waits=20), loop=True)
@@ -207,7 +207,7 @@ def test_a_run_whose_retry_succeeded_is_not_partly_done(outbox, mock_kafka):
 
 
 class Heard:
-    """A record of the causes that a loop reported, in their order."""
+    """A record of the causes that a loop reports, in order."""
 
     def __init__(self, clockwork):
         self.clockwork, self.said = clockwork, []
@@ -221,19 +221,19 @@ class Heard:
 
     @property
     def causes(self):
-        """The reported causes, without their times."""
+        """The causes that were reported, without their times."""
         return [causes for _, causes in self.said]
 
 
 def loop(outbox, clockwork, **options):
-    """Run a loop with a simulated clock, and return the record of its reports."""
+    """Run a publisher loop with a simulated clock, and return the record of its reports."""
     heard = Heard(clockwork)
     outbox.run(clockwork, observer=heard.observer, loop=True, **options)
     return heard
 
 
 def test_a_loop_without_blocked_events_reports_no_cause(outbox):
-    """A loop without blocked events reports no cause."""
+    """A publisher loop without blocked events reports no cause."""
     outbox.insert(5)
     looks = []
     heard = loop(outbox, Clockwork(waits=60, at={30: lambda: looks.append(outbox.insert(2))}))
@@ -241,7 +241,7 @@ def test_a_loop_without_blocked_events_reports_no_cause(outbox):
 
 
 def test_a_loop_reports_a_missing_topic_at_once(outbox, mock_kafka):
-    """A loop reports a missing topic at once, even without events, and reports again when the topic exists."""
+    """A publisher loop reports a missing topic at once, even without events, and reports when the topic exists."""
     mock_kafka.fail_topic("payment.completed", KafkaError.UNKNOWN_TOPIC_OR_PART)
     clockwork = Clockwork(waits=110, at={40: lambda: mock_kafka.fail_topic("payment.completed", 0)})
     heard = loop(outbox, clockwork)
@@ -250,7 +250,7 @@ def test_a_loop_reports_a_missing_topic_at_once(outbox, mock_kafka):
 
 
 def test_a_loop_reports_the_events_that_wait_for_a_topic_once(outbox, mock_kafka):
-    """A loop reports a cause once, even if more events wait for it."""
+    """A publisher loop reports a missing topic only once, even if more events wait for it later."""
     mock_kafka.fail_topic("payment.completed", KafkaError.UNKNOWN_TOPIC_OR_PART)
     outbox.insert(3)
     heard = loop(outbox, Clockwork(waits=30, at={10: lambda: outbox.insert(2)}))
@@ -258,7 +258,7 @@ def test_a_loop_reports_the_events_that_wait_for_a_topic_once(outbox, mock_kafka
 
 
 def test_a_loop_reports_when_a_payment_is_blocked_and_when_it_is_released(outbox):
-    """A loop reports when a payment is blocked, and again when it is released."""
+    """A publisher loop reports when a payment becomes blocked, and again when it is released."""
     blocker = outbox.add("k", age=60, retry_count=5)
 
     def replay():
@@ -270,7 +270,7 @@ def test_a_loop_reports_when_a_payment_is_blocked_and_when_it_is_released(outbox
 
 
 def test_a_loop_reports_a_partition_without_a_leader_once(outbox, mock_kafka):
-    """A loop reports a partition without a leader once, although it retries the partition's events."""
+    """A publisher loop reports a partition without a leader once, although it retries the partition's events."""
     for partition in range(PARTITIONS):
         mock_kafka.set_leader("payment.completed", partition, -1)
     outbox.insert(3)
@@ -280,7 +280,7 @@ def test_a_loop_reports_a_partition_without_a_leader_once(outbox, mock_kafka):
 
 
 def test_a_loop_with_many_blocked_payments_does_not_report_each_new_one(outbox):
-    """If more than twenty payments are blocked, a loop does not report each newly blocked payment."""
+    """If more than twenty payments are blocked, a publisher loop does not report each additional blocked payment."""
     for number in range(40):
         outbox.add(f"k{number}", age=60, retry_count=5)
         outbox.add(f"k{number}", age=50)
@@ -290,7 +290,7 @@ def test_a_loop_with_many_blocked_payments_does_not_report_each_new_one(outbox):
 
 
 def test_a_loop_reports_a_locked_shard_and_its_release(outbox):
-    """A loop reports a locked shard only after two seconds, because another publisher's batch may take as long."""
+    """A publisher loop reports a locked shard only after two seconds, because another batch can take that long."""
     with outbox.engine.connect() as other:
         shard_lock.enter(other, 0, 1, 0, "elsewhere:77:abc")
         heard = loop(outbox, Clockwork(waits=30, at={25: other.rollback}))
@@ -300,7 +300,7 @@ def test_a_loop_reports_a_locked_shard_and_its_release(outbox):
 
 @pytest.mark.parametrize("waits", [8, 30])
 def test_a_loop_reports_unavailable_brokers_once(outbox, mock_kafka, monkeypatch, waits):
-    """A loop reports unavailable brokers once, even if later attempts fail with other error texts."""
+    """A publisher loop reports unavailable brokers once, even if later attempts fail with different messages."""
     monkeypatch.setattr("ticketbottle_payctl.jobs.publish_outbox.run._PROBE_TIMEOUT", 0.3)
     mock_kafka.down()
     outbox.insert(2)
@@ -309,7 +309,7 @@ def test_a_loop_reports_unavailable_brokers_once(outbox, mock_kafka, monkeypatch
 
 
 def test_a_loop_reports_a_read_only_database_once(outbox):
-    """A loop reports a read-only database once, and reports again when the database accepts writes."""
+    """A publisher loop reports a read-only database once, and reports when the database accepts writes again."""
 
     def set_to(value):
         database = outbox.execute("SELECT current_database()")[0][0]
@@ -331,7 +331,7 @@ def test_a_loop_reports_a_read_only_database_once(outbox):
 
 
 def test_a_stopped_loop_names_the_unavailable_service(outbox, mock_kafka, monkeypatch):
-    """If a loop is stopped during an outage, its report still names the unavailable service."""
+    """If a publisher loop is stopped during an outage, its report still names the unavailable service."""
     monkeypatch.setattr("ticketbottle_payctl.jobs.publish_outbox.run._PROBE_TIMEOUT", 0.3)
     mock_kafka.down()
     report = outbox.run(Clockwork(waits=3), loop=True)
@@ -340,7 +340,7 @@ def test_a_stopped_loop_names_the_unavailable_service(outbox, mock_kafka, monkey
 
 
 def test_a_run_names_the_holder_of_a_locked_shard(outbox):
-    """A run names the holder of a locked shard: the database session and the shard's last publisher."""
+    """If a shard is locked, a publisher run names the database session that holds it and the shard's last publisher."""
     outbox.publish()
     with outbox.engine.connect() as other:
         other.exec_driver_sql("SET application_name = 'by hand'")
@@ -363,7 +363,10 @@ def test_a_run_names_the_holder_of_a_locked_shard(outbox):
     ],
 )
 def test_an_outage_with_different_error_texts_is_one_cause(first, second, same):
-    """Two errors of one outage are the same cause, even if their texts differ. Another outage is another cause."""
+    """Two errors in one outage are the same cause, even if their messages differ.
+
+    A different outage is a different cause.
+    """
     assert Obstacles(away=first).same_as(Obstacles(away=second)) is same
 
 
@@ -372,7 +375,7 @@ def test_an_outage_with_different_error_texts_is_one_cause(first, second, same):
     [(BlockReason.DEAD, 1, False), (BlockReason.DEAD, 20, False), (BlockReason.DEAD, 21, True)],
 )
 def test_two_blocking_events_are_different_causes_unless_there_are_many(reason, causes, same):
-    """Two different blocking events are different causes, unless there are more causes than a report names."""
+    """Two blocking events are different causes, unless a report has too many causes to name all of them."""
     one, other = (
         Obstacles(blockers=[Blocker(reason, 1, event_id, COMPLETED, "no")], causes=causes) for event_id in ("a", "b")
     )
@@ -381,7 +384,7 @@ def test_two_blocking_events_are_different_causes_unless_there_are_many(reason, 
 
 
 def test_a_preview_is_refused_while_debezium_publishes(outbox, monkeypatch):
-    """While Debezium publishes, a preview raises GuardError, as a run does."""
+    """While Debezium publishes, a preview of publishing raises GuardError, as a real run does."""
 
     def refuse(_connection):
         message = "Debezium publishes this outbox"
@@ -394,7 +397,7 @@ def test_a_preview_is_refused_while_debezium_publishes(outbox, monkeypatch):
 
 @pytest.mark.parametrize("endless", [True, False], ids=["loop", "drain"])
 def test_a_slow_search_for_blocks_does_not_stop_publishing(outbox, mock_kafka, monkeypatch, endless):
-    """If the search for blocks is too slow, the run still publishes, and still reports a missing topic."""
+    """If the search for blocks is too slow, the publisher still publishes, and still reports a missing topic."""
 
     def slow(connection, *_arguments):
         connection.exec_driver_sql("SELECT pg_sleep(5)")

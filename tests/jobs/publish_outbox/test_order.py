@@ -20,14 +20,14 @@ LONG_AGO = 7200.0  # an age at which every retry is due
 
 
 class Watching(Producer):
-    """A producer that checks before each send that all earlier events of the payments are committed."""
+    """A producer that checks, before each send, that all earlier events of the payments are committed."""
 
     def __init__(self, engine, bootstrap):
         super().__init__(producer_config(KafkaSettings(bootstrap)))
         self.engine, self.too_early, self.waves = engine, [], []
 
     def send(self, wave, *arguments):
-        """Record the events that are sent too early, and send."""
+        """Record the events that are sent too early, and send the wave."""
         rows = rows_of(self.engine)
         for message in wave:
             ids = [row.id for row in rows if row.key == message.key]
@@ -61,7 +61,7 @@ def test_an_event_is_sent_only_after_earlier_events_of_its_payment_are_committed
 
 
 def test_payments_with_one_event_share_one_wave(outbox):
-    """If no payment has two events in a batch, payctl sends the whole batch in one wave."""
+    """If no payment has two events in a batch, payctl sends the whole batch as one wave."""
     outbox.insert(50)
     producer = Watching(outbox.engine, outbox.bootstrap)
     outbox.publish(producer=producer)
@@ -91,7 +91,7 @@ ERRORS = (
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("on_dead", list(OnDead))
 def test_random_delivery_failures_do_not_change_the_order(outbox, mock_kafka, seed, on_dead):
-    """After random delivery failures, no event is lost, invented or out of order. The test's name has the seed."""
+    """After random delivery failures, no event is lost, invented or out of order. The test's id has the seed."""
     chance = random.Random(seed)  # noqa: S311 - not for secrets
     for number in range(30):
         outbox.add(f"k{chance.randrange(6)}", chance.choice(TYPES), age=LONG_AGO - number)
@@ -118,7 +118,7 @@ def test_random_delivery_failures_do_not_change_the_order(outbox, mock_kafka, se
 
 
 def dead_then_two(outbox, key):
-    """Insert a dead event and two events behind it. Return their ids."""
+    """Insert a dead event and two events behind it. Return the ids."""
     return [
         outbox.add(key, FAILED, age=30, retry_count=5),
         outbox.add(key, COMPLETED, age=20),
@@ -129,7 +129,7 @@ def dead_then_two(outbox, key):
 @pytest.mark.parametrize(("on_dead", "expected"), [(OnDead.BLOCK, 0), (OnDead.RELEASE, 2)])
 @pytest.mark.parametrize("batch_size", BATCH_SIZES)
 def test_a_dead_event_blocks_or_releases_its_payment(outbox, on_dead, expected, batch_size):
-    """--on-dead decides whether the events behind a dead event wait. Events of other payments are published."""
+    """--on-dead decides whether events behind a dead event wait. Events of other payments are always published."""
     _, *behind = dead_then_two(outbox, "k")
     outbox.insert(7)
     report = outbox.publish(on_dead=on_dead, batch_size=batch_size)
@@ -139,7 +139,7 @@ def test_a_dead_event_blocks_or_releases_its_payment(outbox, on_dead, expected, 
 
 
 def test_a_shard_remembers_its_own_dead_events_only(outbox):
-    """Each of four shards remembers the dead events of its own payments only."""
+    """With four shards, each shard remembers only the dead events of its own payments."""
     outbox.insert(40, state="dead", age=timedelta(hours=1))
     clockwork = Clockwork(waits=3)
     run = PublisherRun(
@@ -152,7 +152,7 @@ def test_a_shard_remembers_its_own_dead_events_only(outbox):
 
 
 def test_too_many_dead_events_are_logged(outbox, monkeypatch, caplog):
-    """If there are more dead events than a publisher can remember, it logs a warning."""
+    """If there are more dead events than a publisher can remember, the publisher logs a warning."""
     dead_then_two(outbox, "k")
     outbox.publish()
     assert "publish_outbox_too_many_failed" not in caplog.messages
@@ -163,7 +163,7 @@ def test_too_many_dead_events_are_logged(outbox, monkeypatch, caplog):
 
 @pytest.mark.parametrize("on_dead", list(OnDead))
 def test_an_event_that_dies_in_this_run_blocks_at_once(outbox, on_dead):
-    """If an event dies in this run, --on-dead also applies to the events behind it in the same batch."""
+    """If an event dies during a run, --on-dead also applies to the events behind it in the same batch."""
     first = outbox.add("k", "REFUND_MADE", age=30)
     second = outbox.add("k", COMPLETED, age=20)
     outbox.publish(on_dead=on_dead)
@@ -172,7 +172,7 @@ def test_an_event_that_dies_in_this_run_blocks_at_once(outbox, on_dead):
 
 
 def test_a_replayed_dead_event_goes_before_the_events_that_it_blocked(outbox):
-    """If an operator replays a dead event, the publisher sends it before the events that it blocked."""
+    """If an operator replays a dead event, the publisher sends it before the events that it had blocked."""
     ids = dead_then_two(outbox, "k")
     outbox.publish()
     outbox.execute('UPDATE outbox SET "retryCount" = 0 WHERE id = %(id)s', id=ids[0])
@@ -181,7 +181,7 @@ def test_a_replayed_dead_event_goes_before_the_events_that_it_blocked(outbox):
 
 
 def test_an_event_behind_a_retry_and_a_dead_event_waits_for_both(outbox, mock_kafka):
-    """An event behind a retry and a dead event still waits for the dead event after the retry has succeeded."""
+    """If an event waits behind a retry and a dead event, it still waits for the dead event after the retry succeeds."""
     retried = outbox.add("k", COMPLETED, age=LONG_AGO, retry_count=1)
     dead = outbox.add("k", FAILED, age=LONG_AGO - 1, retry_count=5)
     last = outbox.add("k", COMPLETED, age=LONG_AGO - 2)
@@ -207,9 +207,9 @@ def test_an_excluded_type_blocks_its_payments(outbox, batch_size):
 
 
 def test_with_a_type_only_existing_events_are_sent(outbox):
-    """With --type, a run does not send events that are written during the run.
+    """With --type, a publisher does not send events that are written during its run.
 
-    Such an event may follow a pending event of another type.
+    A new event may follow a pending event of another type.
     """
     late = outbox.add("k", COMPLETED, age=-5)
     assert outbox.publish(types=(COMPLETED,)).counts.published == 0
@@ -217,7 +217,7 @@ def test_with_a_type_only_existing_events_are_sent(outbox):
 
 
 def test_the_replaced_service_s_rows_are_not_sent_again(outbox):
-    """A publisher does not send half-marked rows again, because the replaced service has already sent them."""
+    """A publisher does not send half-marked rows, because the replaced service has already sent them."""
     outbox.insert(20, state="sent_unmarked")
     outbox.insert(3)
     report = outbox.publish()
@@ -226,7 +226,7 @@ def test_the_replaced_service_s_rows_are_not_sent_again(outbox):
 
 
 def test_a_replayed_event_keeps_its_identity(outbox):
-    """A replayed message has its old event id, key, value, topic and partition, and a header names the replay."""
+    """A replayed message has the original event id, key, value, topic and partition, and a header for the replay."""
     id_ = outbox.add("k")
     outbox.publish()
     outbox.execute('UPDATE outbox SET published = false, "publishedAt" = NULL WHERE id = %(id)s', id=id_)
@@ -250,7 +250,7 @@ def test_events_of_one_millisecond_are_ordered_by_id_in_code_points(outbox):
 
 
 def test_payments_with_more_events_than_a_batch(outbox):
-    """If a payment has more events than a batch, all its events arrive once and in order."""
+    """If a payment has more events than a batch can hold, all its events arrive once and in order."""
     outbox.insert(60, aggregates=2, age=timedelta(minutes=5))
     producer = new_producer(outbox.bootstrap)
     report = outbox.publish(batch_size=7, producer=producer)

@@ -25,7 +25,7 @@ def enter(connection, shard=0, shards=1, lane=0, owner="somebody"):
 
 @pytest.mark.parametrize("lane", [0, 1])
 def test_a_second_publisher_reports_locked(outbox, lane):
-    """A second publisher gives up after two seconds without a claim, if either of the two locks is held."""
+    """If one of a shard's two locks is held, a second publisher gives up after two seconds and claims nothing."""
     outbox.insert(5)
     clockwork = Clockwork()
     with outbox.engine.connect() as other:
@@ -38,7 +38,7 @@ def test_a_second_publisher_reports_locked(outbox, lane):
 
 
 def test_the_next_publisher_enters_as_soon_as_the_first_is_gone(outbox):
-    """The next publisher enters a shard as soon as the first publisher's connection has ended."""
+    """The next publisher enters a shard as soon as the first publisher's connection ends."""
     outbox.insert(5)
     with outbox.engine.connect() as other:
         enter(other)
@@ -75,7 +75,7 @@ def test_a_shard_that_is_taken_does_not_stop_the_others(outbox):
 
 
 def test_a_loop_that_gets_no_lock_polls_at_growing_intervals(outbox):
-    """A loop that does not get its shard's lock polls at growing intervals, even if it remembers a due retry."""
+    """A publisher loop that does not get the lock polls at growing intervals, even if it remembers a due retry."""
     outbox.add("k", age=3.0, retry_count=1)
     with outbox.engine.connect() as other:
         clockwork = Clockwork(waits=40, at={1: lambda: enter(other)})
@@ -87,7 +87,7 @@ def test_a_loop_that_gets_no_lock_polls_at_growing_intervals(outbox):
 @pytest.mark.parametrize("publishers", [1, 2, 4])
 @pytest.mark.parametrize("shards", [1, 2, 4])
 def test_concurrent_publishers_send_every_event_once_and_in_order(outbox, mock_kafka, publishers, shards):
-    """Several publishers together send every event once and in order, even after delivery failures."""
+    """Concurrent publishers send every event once and in order, even after delivery failures."""
     for age in (OLD, OLD / 2, OLD / 4, NEW):
         outbox.insert(20, event_type=FAILED, aggregates=9, age=age)
         outbox.insert(20, event_type=COMPLETED, aggregates=7, age=age)
@@ -111,7 +111,7 @@ def test_concurrent_publishers_send_every_event_once_and_in_order(outbox, mock_k
 
 
 def test_two_loops_share_the_shards(outbox, mock_kafka):
-    """If there is enough work, two loops share the shards."""
+    """Two publisher loops share the shards if there is enough work."""
     outbox.insert(1500, age=OLD)
     stop = threading.Event()
     together = threading.Barrier(2)
@@ -143,7 +143,10 @@ def test_two_loops_share_the_shards(outbox, mock_kafka):
 
 
 def test_a_batch_is_committed_only_if_the_other_connection_has_its_lock(outbox):
-    """A batch is committed only after the other connection has its lock, which a refused publisher may hold briefly."""
+    """A batch is committed only after the publisher's other connection gets its lock.
+
+    A publisher that is about to be refused can hold this lock briefly.
+    """
     outbox.insert(30, age=OLD)
     lock = shard_lock.keeping(0, 1, 1)
     newcomers, reports = [], []
@@ -167,9 +170,9 @@ def test_a_batch_is_committed_only_if_the_other_connection_has_its_lock(outbox):
 
 @pytest.mark.parametrize(("ours", "theirs"), [(1, 1), (1, 3), (2, 1), (3, 2)])
 def test_a_returning_publisher_reads_what_another_one_changed(outbox, mock_kafka, ours, theirs):
-    """A returning publisher notices that an event died under another publisher, with any number of shards.
+    """A returning publisher notices that an event died under another publisher, whatever the numbers of shards are.
 
-    The returning publisher sends no event behind the dead one.
+    The returning publisher sends no event behind the dead event.
     """
     poison, behind = [], []
 
@@ -187,7 +190,7 @@ def test_a_returning_publisher_reads_what_another_one_changed(outbox, mock_kafka
 
 
 def test_alternating_publishers_keep_the_order(outbox, mock_kafka):
-    """Two loops that take turns keep the order, because each loop reads the events again when it gets the lock."""
+    """Two publisher loops that take turns keep the order, because a loop rereads the events when it gets the lock."""
     stop = threading.Event()
     producers = [new_producer(mock_kafka.bootstrap) for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:
@@ -208,7 +211,7 @@ def test_alternating_publishers_keep_the_order(outbox, mock_kafka):
 
 @pytest.mark.parametrize(("waits", "age"), [(20, 3600), (60, 0)])
 def test_an_idle_loop_renews_its_heartbeat_at_each_rescan(outbox, waits, age):
-    """An idle loop renews its heartbeat at each rescan, and not at each poll."""
+    """An idle publisher loop renews its heartbeat at each rescan, but not at each poll."""
     names = []
 
     def grow_old():
@@ -225,7 +228,7 @@ def test_an_idle_loop_renews_its_heartbeat_at_each_rescan(outbox, waits, age):
 
 
 def test_a_heartbeat_does_not_hide_another_publisher(outbox):
-    """A publisher's heartbeat does not hide that a publisher with another number of shards has run."""
+    """A publisher's heartbeat does not hide that a publisher with a different number of shards has run."""
     with outbox.engine.begin() as connection:
         enter(connection, owner="us")
         shard_lock.show_life(connection, 0, 1, "us")
@@ -240,7 +243,7 @@ def test_a_heartbeat_does_not_hide_another_publisher(outbox):
 
 @pytest.mark.parametrize("taken_over", [False, True])
 def test_a_publisher_that_ends_marks_its_row_as_ended(outbox, taken_over):
-    """A publisher that ends marks its row as ended, unless another publisher has taken the row over."""
+    """When a publisher ends, it marks its row as ended, unless another publisher has taken the row over."""
 
     def take_over():
         with outbox.engine.begin() as connection:

@@ -10,14 +10,14 @@ from ticketbottle_payctl.store.payctl.runs import Actor, NewRun
 
 
 def requeue(outbox, *ids):
-    """Replay published events as ``payctl replay --published --allow-published`` does."""
+    """Requeue published events, as ``payctl replay --published --allow-published`` does."""
     plan = plan_replay(outbox.engine, Selector(ids=ids), max_retries=5, allow_published=True)
     run = NewRun(str(uuid4()), "replay", Actor("ops", "bastion", "Linh"), reason="a test", options={})
     replay(outbox.engine, plan, run, ReplayOptions(allow_published=True), max_retries=5)
 
 
 def test_a_replayed_failure_is_not_sent_behind_the_success_that_follows(outbox):
-    """If a customer pays after a failed event was replayed, the failed event is still sent before the success."""
+    """If a customer pays after a failure event was replayed, the publisher still sends the failure event first."""
     failed = outbox.add("k", FAILED, age=20)
 
     def late_money():
@@ -30,7 +30,7 @@ def test_a_replayed_failure_is_not_sent_behind_the_success_that_follows(outbox):
 
 
 def test_publishers_are_not_told_of_other_replays(outbox):
-    """A replay of completed events makes no publisher rescan, because no order depends on these events."""
+    """A replay of PAYMENT_COMPLETED events causes no rescan, because no order depends on these events."""
     done = outbox.add("k", COMPLETED, age=20)
     outbox.publish()
     requeue(outbox, done)
@@ -38,7 +38,7 @@ def test_publishers_are_not_told_of_other_replays(outbox):
 
 
 def test_a_replay_is_noticed_by_a_publisher_that_wrote_its_name_meanwhile(outbox):
-    """If a replay commits after a publisher wrote its name, the publisher still rescans."""
+    """If a replay commits after a publisher has written its name, the publisher still rescans the outbox."""
     failed = outbox.add("k", FAILED, age=20)
     outbox.publish()
     requeue(outbox, failed)

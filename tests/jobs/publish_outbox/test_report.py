@@ -20,7 +20,7 @@ from ticketbottle_payctl.jobs.publish_outbox.report import LagSample
 
 
 def test_a_report_counts_by_type(outbox):
-    """A report has the published events by type, the batches, the rate, and the reason why the run ended."""
+    """A publisher's report has the published events by type, the batches, the rate, and why the run ended."""
     outbox.insert(3, event_type=FAILED)
     outbox.insert(5, event_type=COMPLETED)
     outbox.insert(2, event_type=CANCELLED)
@@ -33,21 +33,21 @@ def test_a_report_counts_by_type(outbox):
 
 
 def test_a_run_without_events_succeeds_with_a_report(outbox):
-    """A run on an empty outbox succeeds, and its report has no lag."""
+    """If the outbox is empty, a publisher run succeeds, and its report has no lag."""
     report = outbox.publish()
     assert (report.stopped_because, report.counts.claimed, report.counts.batches, report.lag) == ("empty", 0, 0, None)
     assert (report.partial, report.failure, report.events_per_second) == (False, None, 0.0)
 
 
 def test_the_lag_is_the_time_from_writing_to_the_acknowledgement(outbox):
-    """The lag is the time from an event's creation to its acknowledgement, in seconds of the database's clock."""
+    """The lag is the number of seconds from an event's creation to its acknowledgement, by the database's clock."""
     outbox.insert(100, age=timedelta(seconds=60))
     lag = outbox.publish().lag
     assert 60 <= lag.p50 <= lag.p95 <= lag.p99 < 75
 
 
 def test_a_run_writes_one_line_to_the_log(outbox, caplog):
-    """A run writes one log line with the numbers of its report."""
+    """A publisher run writes one log line with the numbers from its report."""
     caplog.set_level(logging.INFO, logger="ticketbottle_payctl")
     outbox.insert(10, age=timedelta(seconds=60))
     outbox.add("k", "NO_SUCH_TYPE")
@@ -70,7 +70,7 @@ def test_a_run_writes_one_line_to_the_log(outbox, caplog):
 
 
 def test_all_dead_events_are_counted_and_the_first_thousand_listed():
-    """A report counts all dead events but lists only the first thousand."""
+    """A publisher's report counts all dead events but lists only the first thousand."""
     counts = PublishCounts()
     for number in range(7):
         died = [DeadEvent(f"{number}-{index}", "k", COMPLETED, "e") for index in range(300)]
@@ -83,7 +83,7 @@ def test_all_dead_events_are_counted_and_the_first_thousand_listed():
 
 
 def test_the_age_of_the_oldest_pending_event_is_reported(outbox):
-    """The age of the oldest pending event ignores dead events."""
+    """A publisher's report ignores dead events in the age of the oldest pending event."""
     outbox.add("dead", age=500, retry_count=5)
     outbox.add("dead", age=100)
     report = outbox.publish()
@@ -91,7 +91,7 @@ def test_the_age_of_the_oldest_pending_event_is_reported(outbox):
 
 
 def test_a_preview_counts_and_changes_nothing(outbox):
-    """A preview counts pending events by type, and changes no row."""
+    """A preview of publishing counts the pending events by type, and changes no row."""
     outbox.insert(3, event_type=FAILED)
     outbox.insert(2)
     outbox.insert(4, state="dead")
@@ -106,7 +106,7 @@ def test_a_preview_counts_and_changes_nothing(outbox):
 
 @given(st.lists(st.integers(0, 5000), max_size=30))
 def test_a_sample_of_lags_is_bounded_and_evenly_spaced(batches):
-    """A sample of lags has a bounded size, and its lags are evenly spaced."""
+    """A sample of lags has a bounded size and takes every n-th lag."""
     sample, number = LagSample(), 0
     for count in batches:
         events = range(number, number + count)
@@ -120,15 +120,15 @@ def test_a_sample_of_lags_is_bounded_and_evenly_spaced(batches):
 
 
 def test_a_sample_begins_with_every_event():
-    """A sample that is not full keeps every lag."""
+    """A sample of lags keeps every lag until it is full."""
     sample = LagSample()
     assert [sample.pick(3), sample.pick(2)] == [slice(0, 3, 1), slice(0, 2, 1)]
 
 
 def test_a_full_sample_has_8192_lags():
-    """A sample keeps 8,192 lags, and one more lag halves it.
+    """A sample holds up to 8,192 lags, and one more lag halves it.
 
-    The spread includes the least and the greatest lag.
+    The sample's spread includes the smallest and the largest lag.
     """
     sample = LagSample()
     sample.add(range(8192))
@@ -139,7 +139,7 @@ def test_a_full_sample_has_8192_lags():
 
 
 def test_percentiles_are_by_nearest_rank():
-    """The percentiles are the values at the nearest rank."""
+    """The percentiles of the lag are the values at the nearest rank."""
     sample = LagSample()
     sample.add(number / 10 for number in range(100, 0, -1))
     assert sample.percentiles() == LagPercentiles(5.0, 9.5, 9.9)

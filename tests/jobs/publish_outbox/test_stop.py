@@ -12,14 +12,14 @@ from ticketbottle_payctl.jobs.publish_outbox import Observer
 
 @pytest.fixture
 def patience(monkeypatch):
-    """Set the time that an open batch gets after a stop to one second. In production it is five seconds."""
+    """Set the time that an open batch gets after a stop to one second. In production, it is five seconds."""
     monkeypatch.setattr("ticketbottle_payctl.broker.producer._STOP_PATIENCE", 1.0)
     return 1.0
 
 
 @pytest.mark.parametrize("loop", [False, True])
 def test_a_publisher_that_is_stopped_before_its_start_does_nothing(outbox, mock_kafka, loop):
-    """A publisher that is stopped before its start claims nothing and contacts no broker."""
+    """If a publisher is stopped before it starts, it claims nothing and contacts no broker."""
     mock_kafka.down()
     outbox.insert(3)
     stop = threading.Event()
@@ -32,7 +32,7 @@ def test_a_publisher_that_is_stopped_before_its_start_does_nothing(outbox, mock_
 @pytest.mark.parametrize("loop", [False, True])
 @pytest.mark.parametrize("age", [NEW, OLD])
 def test_a_stop_between_batches_commits_what_was_sent(outbox, loop, age):
-    """A stop between two batches commits the sent events, and no other event is sent."""
+    """If a publisher is stopped between two batches, the sent events are committed, and no other event is sent."""
     outbox.insert(50, age=age)
     stop = threading.Event()
     report = outbox.publish(stop=stop, loop=loop, batch_size=5, observer=Observer(on_progress=lambda _: stop.set()))
@@ -42,7 +42,7 @@ def test_a_stop_between_batches_commits_what_was_sent(outbox, loop, age):
 
 
 def test_a_stop_ends_a_wait_at_once(outbox):
-    """A stop ends the wait of an idle loop at once."""
+    """If an idle publisher loop is stopped, its wait ends at once."""
     stop = threading.Event()
     timer = threading.Timer(1.5, stop.set)
     timer.start()
@@ -54,7 +54,10 @@ def test_a_stop_ends_a_wait_at_once(outbox):
 
 
 def stop_once_sent(outbox, stop, trouble):
-    """Start a thread that waits until a batch is claimed, causes a fault, and sets the stop. Return the thread."""
+    """Start a thread that waits until a batch is claimed, causes a fault, and stops the publisher.
+
+    Return the thread.
+    """
 
     def wait_and_stop():
         deadline = time.monotonic() + 20
@@ -73,7 +76,7 @@ def stop_once_sent(outbox, stop, trouble):
 
 
 def test_a_stop_in_the_middle_of_a_slow_batch_lets_it_finish(outbox, mock_kafka):
-    """If the broker acknowledges a batch within a second after the stop, payctl commits the batch."""
+    """If the broker acknowledges a batch within a second after a stop, payctl commits the batch."""
     outbox.insert(5)
     stop = threading.Event()
     thread = stop_once_sent(outbox, stop, lambda: None)
@@ -85,7 +88,7 @@ def test_a_stop_in_the_middle_of_a_slow_batch_lets_it_finish(outbox, mock_kafka)
 
 
 def test_a_stop_during_a_broker_outage_rolls_the_batch_back(outbox, mock_kafka, patience):
-    """If the broker is unavailable at a stop, the batch is rolled back after the time for open batches."""
+    """If a publisher is stopped during a broker outage, the open batch is rolled back after its time is up."""
     outbox.insert(5)
     stop = threading.Event()
     thread = stop_once_sent(outbox, stop, mock_kafka.down)
@@ -97,7 +100,7 @@ def test_a_stop_during_a_broker_outage_rolls_the_batch_back(outbox, mock_kafka, 
 
 
 def test_a_deadline_ends_a_run_in_time(outbox, mock_kafka, patience):
-    """A run ends soon after its deadline, even if the broker does not answer."""
+    """A publisher run ends soon after its deadline, even if the broker does not respond."""
     outbox.insert(5)
     report = outbox.publish(
         budget=timedelta(seconds=0.5), observer=Observer(on_ready=lambda: mock_kafka.set_rtt(60_000))
@@ -110,7 +113,7 @@ def test_a_deadline_ends_a_run_in_time(outbox, mock_kafka, patience):
 @pytest.mark.parametrize("loop", [False, True])
 @pytest.mark.parametrize("age", [NEW, OLD])
 def test_no_batch_starts_after_the_deadline(outbox, loop, age):
-    """At its deadline, a run finishes the open batch and starts no other batch."""
+    """At its deadline, a publisher finishes the open batch and starts no further batch."""
     outbox.insert(30, age=age)
     clockwork = Clockwork()
 
@@ -126,7 +129,7 @@ def test_no_batch_starts_after_the_deadline(outbox, loop, age):
 
 
 def test_a_loop_with_a_time_limit_ends_at_its_deadline(outbox):
-    """A loop with a time limit ends at its deadline."""
+    """A publisher loop with a time limit ends when the limit is reached."""
     outbox.insert(3)
     report = outbox.run(Clockwork(), budget=timedelta(seconds=50), loop=True)
     assert (report.stopped_because, report.counts.published, report.failure) == ("deadline", 3, None)
@@ -137,7 +140,7 @@ def test_a_loop_with_a_time_limit_ends_at_its_deadline(outbox):
 @pytest.mark.parametrize("loop", [False, True])
 @pytest.mark.parametrize("age", [NEW, OLD])
 def test_max_batches_is_exact(outbox, most, loop, age):
-    """A run with --max-batches sends and marks exactly that number of batches."""
+    """With --max-batches, a publisher sends and marks exactly that number of batches."""
     outbox.insert(50, age=age)
     report = outbox.publish(max_batches=most, batch_size=5, loop=loop)
     assert (report.stopped_because, report.counts.batches, report.counts.published) == ("max_batches", most, most * 5)
@@ -146,7 +149,7 @@ def test_max_batches_is_exact(outbox, most, loop, age):
 
 
 def test_a_slow_broker_is_not_a_failure(outbox, mock_kafka):
-    """If a broker is slow, the publisher waits for its acknowledgements without a failure."""
+    """If a broker is slow, the publisher waits for acknowledgements and reports no failure."""
     mock_kafka.set_rtt(300)
     outbox.insert(5)
     producer = new_producer(mock_kafka.bootstrap)

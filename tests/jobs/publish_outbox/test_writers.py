@@ -1,4 +1,4 @@
-"""Test each writer of outbox rows with a delay at each of its steps, while a publisher drains newer events."""
+"""Test each writer of outbox rows with a delay at each step, while a publisher drains newer events."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ from ticketbottle_payctl.store.payments import settle as payments
 
 PACKAGE = Path(ticketbottle_payctl.__file__).parent
 TOO_LONG = (WRITE_WITHIN + IDLE_WITHIN) / 2
-"""A delay above the writer's limit and below the idle limit.
+"""A delay above the writer's limit but below the idle limit.
 
-With a longer delay, the server would end the session before the writer's own check.
+After a longer delay, the server would end the session before the writer's own check.
 """
 
 
@@ -59,11 +59,14 @@ def reconcile(shop, payment):
 
 
 WRITERS = {"jobs/process_webhook/__init__.py": webhook, "jobs/reconcile/settle_payments.py": reconcile}
-"""The writers of events, by the file that calls the write statement. ``cdc cut-over`` has its own test below."""
+"""The functions that write events, by the file that calls the write statement.
+
+``cdc cut-over`` has a separate test below.
+"""
 
 
 def imports(path):
-    """Yield the full names of all modules and objects that a file imports."""
+    """Yield the full names of all modules and objects that the file imports."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -72,13 +75,13 @@ def imports(path):
 
 
 def files_with(condition):
-    """Return the files of the package, except the sandbox, for which the condition holds."""
+    """Return the files in the package for which the condition is true, except those in the sandbox."""
     files = (path for path in PACKAGE.rglob("*.py") if "sandbox" not in path.parts)
     return {path.relative_to(PACKAGE).as_posix() for path in files if condition(path)}
 
 
 def test_every_writer_of_outbox_rows_is_tested():
-    """Each file that can insert an event or make an event pending is known to this test."""
+    """This test file knows every file that can insert an event or make an event pending."""
     statement = "ticketbottle_payctl.store.payments.settle"
     assert files_with(lambda path: any(name.startswith(statement) for name in imports(path))) == WRITERS.keys()
     inserts = files_with(lambda path: "insert into outbox" in path.read_text("utf-8").lower())
@@ -104,7 +107,7 @@ def slow_table(shop, table):
 
 @contextmanager
 def before_the_write(_shop, monkeypatch):
-    """Delay the process between the lock of the payment and the write."""
+    """Delay the process after it locks the payment and before it writes."""
     settle = payments.settle
 
     def late(connection, *values):
@@ -118,21 +121,21 @@ def before_the_write(_shop, monkeypatch):
 
 @contextmanager
 def in_the_write(shop, _monkeypatch):
-    """Delay the write itself."""
+    """Delay the write."""
     with slow_table(shop, "outbox"):
         yield
 
 
 @contextmanager
 def beside_the_write(shop, _monkeypatch):
-    """Delay another statement of the transaction, which records the run's item."""
+    """Delay another statement in the transaction, which records the run's item."""
     with slow_table(shop, "payctl.run_items"):
         yield
 
 
 @contextmanager
 def before_the_commit(shop, _monkeypatch):
-    """Delay the commit until the server ends the session or the event is too late."""
+    """Delay the commit until the server ends the session or until the event is too late."""
 
     def stall(connection):
         session = connection.connection.dbapi_connection
@@ -159,7 +162,7 @@ def keep_adding(outbox, stop):
 @pytest.mark.parametrize("delayed", [before_the_write, in_the_write, beside_the_write, before_the_commit])
 @pytest.mark.parametrize("write", WRITERS.values())
 def test_a_late_event_is_committed_in_time_or_rolled_back(outbox, database_url, monkeypatch, write, delayed):
-    """A delayed event is committed within the limit or rolled back, so a payment's events stay in order."""
+    """A delayed event is either committed within the limit or rolled back, so a payment's events stay in order."""
     shop, stop = Shop(engine_of(database_url)), threading.Event()
     payment = shop.payment("momo")
     publisher = threading.Thread(target=lambda: outbox.publish(stop=stop, loop=True))
@@ -186,7 +189,7 @@ def test_a_late_event_is_committed_in_time_or_rolled_back(outbox, database_url, 
 
 
 def test_a_run_claims_again_if_a_row_was_changed_while_it_waited_for_it(outbox):
-    """If a row changes while a claim waits for it, the run does not send this claim but claims again."""
+    """If a row changes while a claim waits for it, the publisher sends nothing from this claim, but claims again."""
     first, second = outbox.add("k", FAILED), outbox.add("other", COMPLETED)
     waiting = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%%WITH picked AS%%' AND wait_event_type = 'Lock'"
     reports = []
@@ -204,7 +207,7 @@ def test_a_run_claims_again_if_a_row_was_changed_while_it_waited_for_it(outbox):
 
 @pytest.fixture
 def logical(postgres):
-    """Run the server with the logical log, which Debezium reads."""
+    """Run the database server with logical decoding, which Debezium needs."""
     postgres.restart(settings={"wal_level": "logical"})
     yield
     postgres.restart(settings={"wal_level": "replica"})
@@ -212,7 +215,7 @@ def logical(postgres):
 
 @pytest.mark.usefixtures("logical")
 def test_a_cut_over_sends_an_event_that_is_committed_late(outbox, mock_kafka):
-    """An old event that commits while a cut-over creates its slot is sent before its payment's next event."""
+    """If an old event commits while a cut-over creates its slot, the event is sent before its payment's next event."""
     mock_kafka.create_topic(UNROUTABLE)
     outbox.execute("CREATE PUBLICATION payctl_outbox FOR TABLE outbox WITH (publish = 'insert')")
     follower = Follower(connection_config(KafkaSettings(outbox.bootstrap)), MARKING_GROUP, ALL_TOPICS)

@@ -20,28 +20,28 @@ WHO = Actor("ops", "bastion", "Linh")
 
 
 class Outbox:
-    """The outbox of a database, with functions that read and replay its events."""
+    """The outbox of a database, with methods that read and replay its events."""
 
     def __init__(self, engine) -> None:
         self.engine = engine
 
     def rows(self, columns="id", where="true"):
-        """Return the rows in the order of their creation."""
+        """Return the rows in order of their creation."""
         sql = f'SELECT {columns} FROM outbox WHERE {where} ORDER BY "createdAt", id COLLATE "C"'  # noqa: S608
         with self.engine.connect() as connection:
             return [tuple(row) for row in connection.exec_driver_sql(sql)]
 
     def ids(self, where="true"):
-        """Return the ids in the order of their creation."""
+        """Return the ids of the events in order of their creation."""
         return [row[0] for row in self.rows(where=where)]
 
     def execute(self, sql, **parameters):
-        """Run a statement in another session, and return the number of changed rows."""
+        """Run a statement in another session, and return how many rows it changed."""
         with self.engine.begin() as connection:
             return connection.exec_driver_sql(sql, parameters).rowcount
 
     def states(self):
-        """Return the numbers of pending, dead and published events."""
+        """Return how many events are pending, dead and published."""
         dead = '"retryCount" >= 5'
         return tuple(
             len(self.ids(where))
@@ -49,11 +49,11 @@ class Outbox:
         )
 
     def plan(self, selector=None, **allowed):
-        """Return the plan for a selector. By default, the selector selects all dead events."""
+        """Return the replay plan for a selector. The default selector selects all dead events."""
         return plan_replay(self.engine, selector or Selector(failed=True), max_retries=5, **allowed)
 
     def replay(self, plan=None, options=None, *, run_id=None, **more):
-        """Apply a plan as a recorded run. By default, the plan is for all dead events."""
+        """Apply a replay plan as a recorded run. The default plan is for all dead events."""
         run = NewRun(
             run_id or str(uuid4()), "replay", WHO, reason="of a test", options=(options or ReplayOptions()).stored()
         )
@@ -72,7 +72,7 @@ class Outbox:
 
 @pytest.fixture
 def outbox(engine):
-    """Return the outbox of the test's database."""
+    """Return the outbox in the test's database."""
     return Outbox(engine)
 
 

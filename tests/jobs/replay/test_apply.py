@@ -1,4 +1,4 @@
-"""Test that a replay applies its plan once, changes only the planned rows, and records each change."""
+"""Test that a replay applies its plan only once, changes only the planned rows, and records each change."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CANARY = "canary-of-an-old-error"
 
 @pytest.fixture
 def dead(engine):
-    """Insert five dead events with their payments."""
+    """Insert five dead events and their payments."""
     with engine.begin() as connection:
         insert_events(connection, 5, state="dead", last_error="it was away")
         insert_payments_of_events(connection)
@@ -39,7 +39,7 @@ def test_a_replay_makes_dead_events_pending_again(outbox):
 
 
 def test_published_events_lose_both_marks(outbox, engine):
-    """A replay removes both marks, published and publishedAt, from published and half-marked events."""
+    """A replay of a published or half-marked event clears its published flag and its publishedAt."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="published")
         insert_events(connection, 1, state="sent_unmarked")
@@ -49,7 +49,7 @@ def test_published_events_lose_both_marks(outbox, engine):
 
 
 def test_a_replay_skips_published_events_without_a_separate_permission(outbox, engine):
-    """A replay skips the published events in its plan unless it has the permission for published events."""
+    """A replay skips the published events in its plan unless its options allow published events."""
     with engine.begin() as connection:
         insert_events(connection, 2, state="published")
         insert_events(connection, 1, state="dead")
@@ -62,7 +62,7 @@ def test_a_replay_skips_published_events_without_a_separate_permission(outbox, e
 
 @pytest.mark.usefixtures("dead")
 def test_a_replay_records_its_run_and_each_row(outbox):
-    """The record of a replay has the operator, the reason, and each row before and after the replay."""
+    """A replay records the operator, the reason, and each row before and after the replay."""
     report = outbox.replay()
     run = outbox.run(report.run_id)
     assert (run.status, run.who.os_user, run.who.actor, run.reason) == ("done", "ops", "Linh", "of a test")
@@ -76,7 +76,7 @@ def test_a_replay_records_its_run_and_each_row(outbox):
 
 @pytest.mark.usefixtures("dead")
 def test_a_replayed_message_has_the_id_of_its_replay(outbox, publish, mock_kafka, read_all):
-    """The message of a replayed event has the old event id, and a header with the id of the latest replay."""
+    """A replayed event's message has the original event id, and a header with the id of the latest replay."""
     event_id = outbox.ids()[0]
     run_ids = []
     for _ in range(2):
@@ -99,7 +99,7 @@ def test_a_replayed_message_has_the_id_of_its_replay(outbox, publish, mock_kafka
     ],
 )  # fmt: skip
 def test_a_row_that_changed_since_the_plan_is_skipped_and_reported(outbox, meanwhile, outcome, reason):
-    """A replay skips a row that was written after the plan, even if its values are the same."""
+    """A replay skips a row that was written after the plan was made, even if its values are the same."""
     plan, event_id = outbox.plan(), outbox.ids()[2]
     outbox.execute(meanwhile, id=event_id)
     before = outbox.rows("*", f"id = '{event_id}'")
@@ -111,7 +111,7 @@ def test_a_row_that_changed_since_the_plan_is_skipped_and_reported(outbox, meanw
 
 @pytest.mark.usefixtures("dead")
 def test_an_event_in_a_planned_row_s_physical_place_is_not_requeued(outbox, engine, database_url):
-    """A replay skips another event that has the physical position of a planned event after a vacuum."""
+    """After a vacuum, a replay skips an event that took the physical position of a planned event."""
     plan, ids = outbox.plan(), outbox.ids()
     outbox.execute("DELETE FROM outbox WHERE id = ANY(%(ids)s)", ids=ids)
     session = psycopg2.connect(database_url)
@@ -127,7 +127,7 @@ def test_an_event_in_a_planned_row_s_physical_place_is_not_requeued(outbox, engi
 
 @pytest.mark.usefixtures("dead")
 def test_a_replay_does_not_wait_for_a_locked_row(outbox, engine):
-    """A replay does not wait for a locked row, which counts as failed. A later replay requeues it."""
+    """A replay does not wait for a locked row but counts it as failed. A later replay requeues the event."""
     plan, event_id = outbox.plan(), outbox.ids()[1]
     with engine.connect() as holder, holder.begin():
         holder.exec_driver_sql("UPDATE outbox SET published = true WHERE id = %(id)s", {"id": event_id})
@@ -138,7 +138,7 @@ def test_a_replay_does_not_wait_for_a_locked_row(outbox, engine):
 
 
 def test_an_event_superseded_after_the_plan_is_skipped(outbox, engine):
-    """A replay skips an event whose payment became COMPLETED after the plan."""
+    """A replay skips an event if its payment became COMPLETED after the plan was made."""
     with engine.begin() as connection:
         insert_events(connection, 2, state="dead", event_type="PAYMENT_FAILED")
         insert_payments_of_events(connection)
@@ -150,7 +150,7 @@ def test_an_event_superseded_after_the_plan_is_skipped(outbox, engine):
 
 
 def test_a_replay_records_the_events_that_its_plan_leaves_out(outbox, engine):
-    """The record of a replay lists each event that the plan left out, with the reason."""
+    """A replay records each event that its plan left out, with the reason."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead")
     report = outbox.replay(outbox.plan(Selector(ids=(*outbox.ids(), "nowhere"))))
@@ -161,7 +161,7 @@ def test_a_replay_records_the_events_that_its_plan_leaves_out(outbox, engine):
 
 
 def test_transactions_are_bounded_and_keep_the_order(outbox, engine):
-    """A replay changes at most 1,000 rows in a transaction, in the order of the events."""
+    """A replay changes at most 1,000 rows per transaction, in the order of the events."""
     with engine.begin() as connection:
         insert_events(connection, 3500, state="dead", aggregates=100)
     plan = outbox.plan()
@@ -177,7 +177,7 @@ def test_transactions_are_bounded_and_keep_the_order(outbox, engine):
 
 
 def test_two_replays_of_one_plan_requeue_each_event_once(outbox, engine):
-    """If a plan is replayed twice at the same time, each event is requeued once."""
+    """If two replays apply the same plan at the same time, each event is requeued once."""
     with engine.begin() as connection:
         insert_events(connection, 2000, state="dead")
     plan = outbox.plan()
@@ -210,7 +210,7 @@ def test_a_replay_during_publishing_sends_each_event_once(outbox, engine, publis
 
 @pytest.mark.usefixtures("dead")
 def test_the_error_of_a_replay_without_its_database_names_the_resume_command(outbox, engine):
-    """If the database fails during a replay, the error suggests the command that resumes the run."""
+    """If the database fails during a replay, the error suggests a command that resumes the run."""
     run_id = str(uuid4())
 
     def cut(connection, _cursor, statement, *_more):
@@ -241,7 +241,7 @@ def test_the_error_of_a_replay_without_its_database_names_the_resume_command(out
 )
 @pytest.mark.usefixtures("dead")
 def test_a_run_records_no_secret_of_an_error(outbox, error, stored):
-    """The record of a run masks a password in an event's error, but the event itself keeps its error."""
+    """In the record of a replay, a password in an event's error is masked. The event itself keeps its error."""
     outbox.execute('UPDATE outbox SET "lastError" = %(error)s', error=error)
     run = str(uuid4())
     outbox.replay(run_id=run)

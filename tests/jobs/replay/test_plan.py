@@ -1,4 +1,4 @@
-"""Test the plan of a replay: its events, its forecast, and the events that it leaves out."""
+"""Test a replay's plan: its events, its forecast, and the events that it leaves out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HOUR = timedelta(hours=1)
 
 
 def reasons(plan):
-    """Return the reason for each event that the plan leaves out."""
+    """Return why the plan leaves out each event."""
     return {left.id: left.reason for left in plan.left_out}
 
 
@@ -33,7 +33,7 @@ def some(engine):
 
 @pytest.mark.usefixtures("some")
 def test_a_selector_does_not_select_published_events_by_default(outbox):
-    """Without --published, a plan has neither published nor half-marked events."""
+    """Without --published, a replay plan has no published or half-marked events."""
     plan = outbox.plan(Selector())
     assert plan.by_state == {"dead": 2, "pending": 1}
     assert plan.left_out == ()
@@ -42,7 +42,7 @@ def test_a_selector_does_not_select_published_events_by_default(outbox):
 
 @pytest.mark.usefixtures("some")
 def test_a_plan_has_published_events_only_if_they_are_selected_and_allowed(outbox):
-    """A plan lists selected published events as left out, unless it allows published events."""
+    """A replay plan leaves out and lists selected published events, unless they are allowed."""
     selected = Selector(published=True)
     assert set(reasons(outbox.plan(selected)).values()) == {LeftOutReason.PUBLISHED}
     allowed = outbox.plan(selected, allow_published=True)
@@ -62,7 +62,7 @@ def test_a_plan_lists_each_named_event_that_it_leaves_out(outbox):
 
 @pytest.mark.parametrize("event_type", ["PAYMENT_FAILED", "PAYMENT_CANCELLED"])
 def test_a_plan_leaves_out_and_lists_superseded_events(outbox, engine, event_type):
-    """A plan leaves out superseded events, because they would release paid tickets."""
+    """A replay plan lists superseded events but leaves them out, because they would release paid tickets."""
     with engine.begin() as connection:
         insert_events(connection, 2, state="dead", event_type=event_type)
         insert_payments_of_events(connection)
@@ -78,7 +78,7 @@ def test_a_plan_leaves_out_and_lists_superseded_events(outbox, engine, event_typ
 
 @pytest.mark.parametrize(("place", "found"), [(1000, True), (1001, False)])
 def test_a_plan_looks_up_the_first_1000_missing_names(outbox, engine, place, found):
-    """A plan recognises an order code among the first 1,000 missing ids."""
+    """A replay plan checks whether any of the first 1,000 missing ids is an order code."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead")
         insert_payments_of_events(connection)
@@ -97,7 +97,7 @@ def test_a_success_is_never_superseded(outbox, engine):
 
 
 def test_a_plan_counts_payments_with_newer_events(outbox, engine):
-    """A plan counts the payments that have a newer event outside the plan."""
+    """A replay plan counts the payments that have a newer event outside of the plan."""
     with engine.begin() as connection:
         insert_events(connection, 9, state="dead", aggregates=3, age=HOUR)
     ids = outbox.ids()
@@ -108,7 +108,7 @@ def test_a_plan_counts_payments_with_newer_events(outbox, engine):
 
 
 def test_a_plan_is_in_the_order_of_publishing(outbox, engine):
-    """A plan has its events in the order of publishing, and a limit keeps the oldest ones."""
+    """A replay plan lists its events in publishing order, and a limit keeps the oldest events."""
     with engine.begin() as connection:
         insert_events(connection, 20, state="dead", age=HOUR)
     plan = outbox.plan()
@@ -120,7 +120,7 @@ def test_a_plan_is_in_the_order_of_publishing(outbox, engine):
 
 
 def test_making_a_plan_changes_nothing(outbox, engine):
-    """A plan changes no row."""
+    """Making a replay plan changes no row."""
     with engine.begin() as connection:
         insert_events(connection, 3, state="dead")
     before = outbox.rows("*, xmin::text")
@@ -130,6 +130,6 @@ def test_making_a_plan_changes_nothing(outbox, engine):
 
 @pytest.mark.parametrize(("rate", "seconds"), [(10.0, 3), (0.5, 60), (None, 0.0015), (1e9, 0.0015)])
 def test_a_plan_says_how_long_requeueing_takes(rate, seconds):
-    """A plan says how many seconds requeueing takes. Without a rate, payctl expects 20,000 events a second."""
+    """A replay plan says how many seconds requeueing takes. Without a rate, it assumes 20,000 events a second."""
     planned = PlannedEvent(Row("id", "(0,1)", 7), "dead")
     assert ReplayPlan(events=(planned,) * 30).seconds(rate) == seconds

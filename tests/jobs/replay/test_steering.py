@@ -1,4 +1,4 @@
-"""Test how a replay is controlled: canary, rate, errors, interruption, resuming and cancelling."""
+"""Test how a replay is controlled: canary, rate, errors, interruption, resumption and cancellation."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ WHO = Actor("night-shift", "laptop", "Minh")
 
 
 class Pauses(Event):
-    """A stop signal that is never set. It records the length of each wait."""
+    """A stop event that is never set and records the length of each wait."""
 
     def __init__(self):
         super().__init__()
         self.told = []
 
     def wait(self, timeout=None):
-        """Wait, and record the length of the wait."""
+        """Record the length of the wait, and wait."""
         self.told.append(timeout)
         return super().wait(timeout)
 
@@ -43,7 +43,7 @@ def dead(engine):
 
 @pytest.mark.usefixtures("dead")
 def test_the_other_events_follow_after_the_canary_is_published(outbox, publish):
-    """A replay requeues the oldest events as its canary, and requeues the others after the canary is published."""
+    """A replay requeues the oldest events as its canary. It requeues the other events after the canary is published."""
     with ThreadPoolExecutor(1) as pool:
         replayed = pool.submit(outbox.replay, None, ReplayOptions(canary=4, canary_patience=SOON))
         wait_until(lambda: outbox.states() == (4, 26, 0), what="the canary to be requeued", timeout=10)
@@ -55,7 +55,7 @@ def test_the_other_events_follow_after_the_canary_is_published(outbox, publish):
 
 @pytest.mark.usefixtures("dead")
 def test_a_replay_reports_its_wait_for_the_canary(outbox, publish):
-    """While a replay waits for its canary, it reports the published events, the time left and the publisher's state."""
+    """A replay that waits for its canary reports the published events, the time left and the publisher's state."""
     told = []
 
     def on_canary(wait):
@@ -74,7 +74,7 @@ def test_a_replay_reports_its_wait_for_the_canary(outbox, publish):
 
 @pytest.mark.usefixtures("dead")
 def test_a_canary_that_is_being_published_shows_a_running_publisher(outbox):
-    """If a canary event is published, the replay reports a running publisher, even if no publisher has a heartbeat."""
+    """If a canary event is published, a replay reports a running publisher, even if there is no heartbeat."""
     told = []
 
     def on_canary(wait):
@@ -91,7 +91,7 @@ def test_a_canary_that_is_being_published_shows_a_running_publisher(outbox):
 
 @pytest.mark.usefixtures("dead")
 def test_a_canary_without_a_publisher_says_that_none_is_running(outbox):
-    """A replay with a canary reports that no publisher was seen. A replay without a canary reports nothing about it."""
+    """If no publisher was seen, a replay with a canary says so. A replay without a canary says nothing about it."""
     options = ReplayOptions(canary=3, canary_patience=timedelta(milliseconds=50))
     assert outbox.replay(None, options).publisher is False
     assert outbox.replay().publisher is None
@@ -111,7 +111,7 @@ def test_a_canary_that_dies_stops_the_run(outbox):
 
 @pytest.mark.usefixtures("dead")
 def test_a_run_stops_if_no_canary_event_can_be_requeued(outbox, engine):
-    """If no canary event can be requeued, neither the replay nor a resumed run requeues the other events."""
+    """If no canary event can be requeued, the replay requeues no other event, and neither does a resumed run."""
     plan, (changed, held, gone) = outbox.plan(), outbox.ids()[:3]
     outbox.execute("UPDATE outbox SET \"lastError\" = 'other' WHERE id = %(id)s", id=changed)
     outbox.execute("DELETE FROM outbox WHERE id = %(id)s", id=gone)
@@ -126,7 +126,7 @@ def test_a_run_stops_if_no_canary_event_can_be_requeued(outbox, engine):
 
 @pytest.mark.usefixtures("dead")
 def test_errors_of_canary_events_count_towards_max_errors(outbox, engine):
-    """Locked canary events count as errors, and stop the replay at --max-errors."""
+    """Locked canary events count as errors, and the replay stops at --max-errors."""
     plan = outbox.plan()
     with engine.connect() as holder, holder.begin():
         held = {"ids": outbox.ids()[:2]}
@@ -137,7 +137,7 @@ def test_errors_of_canary_events_count_towards_max_errors(outbox, engine):
 
 @pytest.mark.usefixtures("dead")
 def test_a_run_whose_canary_is_not_published_stops_and_can_be_resumed(outbox, engine, publish):
-    """A resumed run waits again for its canary before it requeues the other events."""
+    """If a canary is not published in time, the replay stops. A resumed run waits for the canary again."""
     options = ReplayOptions(canary=3, canary_patience=timedelta(milliseconds=50))
     report = outbox.replay(None, options)
     assert (report.outcome, report.requeued, report.remaining) == (ReplayOutcome.CANARY_TIMEOUT, 3, 27)
@@ -150,7 +150,7 @@ def test_a_run_whose_canary_is_not_published_stops_and_can_be_resumed(outbox, en
 
 @pytest.mark.usefixtures("dead")
 def test_a_replay_keeps_its_rate(outbox):
-    """A replay with a rate of 100 events a second needs at least 0.25 seconds for 30 events."""
+    """At a rate of 100 events a second, a replay of 30 events takes at least 0.25 seconds."""
     began = time.monotonic()
     report = outbox.replay(None, ReplayOptions(rate=100.0))
     assert report.requeued == 30
@@ -161,7 +161,7 @@ def test_a_replay_keeps_its_rate(outbox):
 
 @pytest.mark.usefixtures("dead")
 def test_a_replay_does_not_exceed_its_rate_after_a_stall(outbox):
-    """After a stall, a replay continues at its rate and does not catch up."""
+    """After a stall, a replay continues at its rate and does not go faster to catch up."""
     heard, stop = [], Pauses()
 
     def stall(_decided):
@@ -176,7 +176,7 @@ def test_a_replay_does_not_exceed_its_rate_after_a_stall(outbox):
 
 @pytest.mark.usefixtures("dead")
 def test_a_replay_is_done_if_a_signal_arrives_after_its_last_event(outbox):
-    """A replay that has requeued all events is done, even if a signal arrives at the end."""
+    """If a signal arrives after a replay has requeued its last event, the replay counts as done."""
     stop = Event()
     report = outbox.replay(stop=stop, tell=lambda _decided: stop.set())
     assert (report.outcome, outbox.run(report.run_id).status) == (ReplayOutcome.DONE, "done")
@@ -184,7 +184,7 @@ def test_a_replay_is_done_if_a_signal_arrives_after_its_last_event(outbox):
 
 @pytest.mark.usefixtures("dead")
 def test_a_run_stops_at_max_errors(outbox, engine):
-    """Locked rows count as errors, and the replay stops at --max-errors."""
+    """Locked rows count as errors of a replay, and the replay stops at --max-errors."""
     plan = outbox.plan()
     with engine.connect() as holder, holder.begin():
         holder.exec_driver_sql("SELECT id FROM outbox FOR UPDATE")
@@ -194,7 +194,7 @@ def test_a_run_stops_at_max_errors(outbox, engine):
 
 @pytest.mark.usefixtures("dead")
 def test_events_that_die_again_are_errors(outbox):
-    """Requeued events that die again count as errors."""
+    """If requeued events die again, they count as errors of the replay."""
 
     def die(_decided):
         outbox.execute('UPDATE outbox SET "retryCount" = 5 WHERE "retryCount" = 0')
@@ -205,7 +205,7 @@ def test_events_that_die_again_are_errors(outbox):
 
 
 def test_only_a_running_run_of_another_command_cannot_be_cancelled(outbox, engine):
-    """A running run of another command cannot be cancelled, but an interrupted one can."""
+    """If a run belongs to another command than replay, it can be cancelled only if it is interrupted."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead")
     run = outbox.run(outbox.replay().run_id)
@@ -215,7 +215,7 @@ def test_only_a_running_run_of_another_command_cannot_be_cancelled(outbox, engin
 
 
 def test_a_report_names_the_first_hundred_events_that_were_not_requeued(outbox, engine):
-    """A report counts all events that were not requeued, and lists the first hundred."""
+    """A replay's report counts all events that were not requeued, and lists the first hundred."""
     with engine.begin() as connection:
         insert_events(connection, 101, state="dead")
     plan = outbox.plan()
@@ -226,7 +226,7 @@ def test_a_report_names_the_first_hundred_events_that_were_not_requeued(outbox, 
 
 @pytest.mark.usefixtures("dead")
 def test_an_interrupted_run_is_resumed_without_requeueing_an_event_twice(outbox, engine):
-    """An interrupted run can be resumed, and then requeues only the remaining events."""
+    """If an interrupted replay is resumed, it requeues only the remaining events."""
     stop = Event()
     report = outbox.replay(None, ReplayOptions(rate=10.0), stop=stop, tell=lambda _decided: stop.set())
     assert (report.outcome, report.requeued, report.remaining) == (ReplayOutcome.SIGNAL, 10, 20)
@@ -240,7 +240,7 @@ def test_an_interrupted_run_is_resumed_without_requeueing_an_event_twice(outbox,
 
 @pytest.mark.usefixtures("dead")
 def test_a_run_that_is_stopped_before_its_last_transaction_is_not_done(outbox):
-    """If a signal arrives before a replay's last transaction, the run is interrupted and not done."""
+    """If a signal arrives before a replay's last transaction, the run is recorded as interrupted and not as done."""
     stop = Event()
     report = outbox.replay(None, ReplayOptions(rate=20.0), stop=stop, tell=lambda _decided: stop.set())
     assert (report.outcome, report.requeued, report.remaining) == (ReplayOutcome.SIGNAL, 20, 10)
@@ -265,7 +265,7 @@ def test_a_run_stops_if_another_process_cancels_it(outbox, engine):
 
 @pytest.mark.usefixtures("dead")
 def test_a_second_process_cannot_execute_a_running_run(outbox, engine):
-    """While a run is running, another process cannot resume it."""
+    """If a replay is running, another process cannot resume its run."""
     run_id = "b0000000-0000-4000-8000-000000000000"
     stop, seen = Event(), []
 
@@ -283,7 +283,7 @@ def test_a_second_process_cannot_execute_a_running_run(outbox, engine):
 
 @pytest.mark.usefixtures("dead")
 def test_a_run_whose_process_has_ended_is_interrupted(outbox, engine):
-    """If the process of a run has ended, the run is interrupted and can be resumed."""
+    """If a replay's process has ended, its run counts as interrupted and can be resumed."""
     run_id = "c0000000-0000-4000-8000-000000000000"
 
     def fail(_decided):
@@ -297,7 +297,7 @@ def test_a_run_whose_process_has_ended_is_interrupted(outbox, engine):
 
 @pytest.mark.usefixtures("dead")
 def test_a_run_that_loses_its_lock_still_reports_its_counts(outbox):
-    """A run that loses only its lock still ends with its usual report."""
+    """If a replay loses its lock and nothing else, it still ends with its usual report."""
     idle = "state = 'idle in transaction' AND datname = current_database() AND pid <> pg_backend_pid()"
     cut = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {idle}"  # noqa: S608
     cuts = []
@@ -308,7 +308,7 @@ def test_a_run_that_loses_its_lock_still_reports_its_counts(outbox):
 
 @pytest.mark.usefixtures("dead")
 def test_each_actor_of_a_run_is_recorded(outbox, engine):
-    """The record of a run has the actor, time and reason of each resuming and cancelling."""
+    """Each time a run is resumed or cancelled, payctl records the actor, the time and the reason."""
     options = ReplayOptions(canary=3, canary_patience=timedelta(milliseconds=50))
     run_id = outbox.replay(None, options).run_id
     resume_run(engine, outbox.run(run_id), WHO, "the publisher is back", max_retries=5)
@@ -324,7 +324,7 @@ def test_each_actor_of_a_run_is_recorded(outbox, engine):
 
 @pytest.mark.usefixtures("dead")
 def test_a_run_that_is_done_stays_done(outbox, engine):
-    """A run that is done stays done if it is cancelled or resumed."""
+    """If a run that is done is cancelled or resumed, it stays done."""
     report = outbox.replay()
     assert cancel_run(engine, outbox.run(report.run_id), WHO) == 0
     assert resume_run(engine, outbox.run(report.run_id), WHO, max_retries=5).requeued == 30
@@ -333,7 +333,7 @@ def test_a_run_that_is_done_stays_done(outbox, engine):
 
 @pytest.mark.parametrize("allowed", [True, False])
 def test_a_resumed_run_has_its_original_options(allowed):
-    """A run's stored options are restored without a change."""
+    """A resumed replay has exactly the options that were stored with its run."""
     options = ReplayOptions(
         allow_published=allowed,
         allow_superseded=True,
@@ -346,5 +346,5 @@ def test_a_resumed_run_has_its_original_options(allowed):
 
 
 def test_a_run_recorded_by_an_earlier_version_keeps_its_plan_s_permission():
-    """If a record does not say whether published events are allowed, the restored options allow them."""
+    """If a run's record does not say whether published events are allowed, a resumed replay allows them."""
     assert ReplayOptions.restored({}) == ReplayOptions(allow_published=True)
