@@ -162,7 +162,7 @@ def test_the_advice_for_a_missing_publisher_publishes_the_backlog(world, given, 
 def test_the_advice_for_a_message_that_is_too_large_names_the_limit(
     world, given, paste, invoke, mock_kafka, command, kind
 ):
-    """After an operator raises the topic's limit, the suggested replay and a publisher send the large event."""
+    """If a message is too large, `stats` and `doctor` suggest a higher topic limit and a replay, which publishes it."""
     given({"age": MINUTES})
     mock_kafka.fail_next(KafkaError.MSG_SIZE_TOO_LARGE)
     assert invoke("publish-outbox", **world).exit_code == 6

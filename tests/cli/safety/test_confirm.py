@@ -95,7 +95,7 @@ def _converse(terminal, answers):
 
 @pytest.mark.parametrize("answer", ["y", "YES"])
 def test_a_yes_on_a_terminal_confirms_the_change(answer, half_marked, on_terminal, left):
-    """After y or yes, payctl makes the change. stderr has the plan and the question, and stdout has only the result."""
+    """If the answer is y or yes, payctl makes the change. stderr shows the plan and question, stdout the result."""
     code, stdout, talk = on_terminal(*REPAIR, answers=[answer], **half_marked)
     assert (code, left()) == (0, 0), talk
     assert stdout.startswith(f"✔  repaired {ROWS}")
