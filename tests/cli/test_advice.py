@@ -104,7 +104,7 @@ SCREENS = {
 
 @pytest.fixture
 def shell(tmp_path, database_url, mock_kafka, payctl_path):
-    """Return a function that runs a line in bash. The line can use payctl and the profile prod."""
+    """Return a function that runs a line in bash. The line can use payctl and a profile named prod."""
 
     def run(line, guard):
         url = json.dumps(database_url)
@@ -133,7 +133,7 @@ def typed(arguments, guard):
 
 
 def as_pasted(command):
-    """Return the command, with -y if the command asks for confirmation."""
+    """Return the command to paste, with -y if the command asks for confirmation."""
     asks = command.removeprefix("payctl ").startswith(ASKING)
     return (
         command.replace("payctl replay", "payctl replay -y", 1)

@@ -1,4 +1,4 @@
-"""Test the help: every command is in a group, its examples run as printed, and topics have pages."""
+"""Test the help: every command is in a group, its examples run as printed, and every help topic has a page."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ def test_the_examples_with_apache_kafka_run_as_they_are_printed(world, kafka):
 
 
 def test_every_command_has_a_group_and_two_or_three_examples():
-    """Every command is listed in `payctl --help`, and its own help has two or three examples."""
+    """Every command is listed in `payctl --help`, and the command's own help has two or three examples."""
     assert set(registry.children(())) <= set(chain.from_iterable(registry.PANELS.values()))
     assert {entry.name: len(EXAMPLES.get(entry.name, ())) for entry in registry.COMMANDS}.items() <= {
         (entry.name, number) for entry in registry.COMMANDS for number in (2, 3)
@@ -236,7 +236,7 @@ def test_payctl_help_ends_with_the_commands_to_start_with(invoke):
 
 @pytest.mark.parametrize("line", registry.START)
 def test_the_commands_to_start_with_exist(line, invoke):
-    """Each command that `payctl --help` suggests to new users has a help text."""
+    """Every command that `payctl --help` suggests to new users has its own help."""
     assert invoke(*line.split()[1:], "--help").exit_code == 0
 
 

@@ -1,4 +1,4 @@
-"""Test rules for every command: where options can stand, how documents end, and how errors look."""
+"""Test rules for every command: the position of options, the output of documents, and the format of errors."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_the_version_option_opens_nothing(invoke):
 
 
 def test_payctl_output_chooses_the_output_format(invoke):
-    """PAYCTL_OUTPUT sets the output format, and -o before or after the command overrides it."""
+    """PAYCTL_OUTPUT sets the output format. The -o option overrides it, before or after the command."""
     assert json.loads(invoke("version", PAYCTL_OUTPUT="json").stdout)["ok"]
     assert invoke("version", "-o", "none", PAYCTL_OUTPUT="json").stdout == ""
     assert invoke("-o", "none", "version", PAYCTL_OUTPUT="json").stdout == ""
@@ -77,10 +77,7 @@ def test_an_option_s_value_may_look_like_a_shared_option(answer):
     ],
 )
 def test_wrong_usage_is_an_error_on_stderr_and_in_json(arguments, words, invoke):
-    """After a usage error, payctl exits with 2.
-
-    It prints the error and a hint on stderr, or one document with -o json.
-    """
+    """After a usage error, payctl exits with 2, and prints the error and a hint on stderr or in the JSON document."""
     plain, document = invoke(*arguments), invoke("-o", "json", *arguments)
     assert (plain.exit_code, plain.stdout) == (2, "")
     assert plain.stderr.startswith("error[USAGE]: ")
@@ -168,7 +165,7 @@ def test_a_pipe_has_colour_only_with_the_color_option(invoke):
 
 
 def test_completion_offers_commands_and_options(process):
-    """Completion offers the commands, subcommands and options that begin with the typed letters."""
+    """Completion offers the commands, subcommands and options that begin with the typed characters."""
     asked = {"_PAYCTL_COMPLETE": "complete_bash", "COMP_CWORD": "1"}
     assert process(COMP_WORDS="payctl ver", **asked).stdout.split() == ["verify-signature", "version"]
     deeper = process(COMP_WORDS="payctl db ", **{**asked, "COMP_CWORD": "2"})
@@ -179,7 +176,7 @@ def test_completion_offers_commands_and_options(process):
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_scripts_call_payctl(shell, answer, invoke):
-    """The script of each shell calls payctl for its completions."""
+    """Each shell's completion script calls payctl to get completions."""
     script = answer("completion", shell)["result"]["script"]
     assert "_PAYCTL_COMPLETE" in script
     assert invoke("completion", shell).stdout == f"{script}\n"

@@ -46,7 +46,7 @@ def unread(process):
     ("sent", "code", "word"), [(signal.SIGINT, 130, "INTERRUPTED"), (signal.SIGTERM, 143, "TERMINATED")]
 )
 def test_a_signal_ends_payctl_with_one_document(sent, code, word, started):
-    """After Ctrl-C or SIGTERM payctl prints one error document and exits with 130 or 143."""
+    """After Ctrl-C or SIGTERM, payctl prints one error document and exits with 130 or 143."""
     process = started("-o", "json", "verify-signature", "-")
     reads_its_stdin(process)
     process.send_signal(sent)
@@ -69,7 +69,7 @@ def test_a_signal_ends_payctl_with_one_document(sent, code, word, started):
     ],
 )
 def test_the_shell_sees_the_exit_code(arguments, environment, code, process):
-    """The process exits with the code of its error, and never prints a traceback."""
+    """After an error, payctl exits with the error's code and prints no traceback."""
     result = process(*arguments, **environment)
     assert result.returncode == code, result.stderr
     assert "Traceback" not in result.stderr
@@ -105,7 +105,7 @@ def test_a_bug_exits_with_1_and_shows_its_traceback_only_with_vv(verbosity, proc
 
 @pytest.mark.parametrize("arguments", [["schema", "version"], ["--help"], ["config", "show", "-o", "json"]])
 def test_a_closed_stdout_is_not_an_error(arguments, started):
-    """If the reader has closed stdout, payctl keeps its exit code and prints nothing to stderr."""
+    """If the reader closes payctl's stdout, payctl keeps its exit code and prints nothing to stderr."""
     process = started(*arguments)
     process.stdout.close()
     assert process.wait(timeout=30) == 0

@@ -13,13 +13,13 @@ COMMANDS = pytest.mark.parametrize("entry", registry.COMMANDS, ids=lambda entry:
 
 @COMMANDS
 def test_the_registry_s_help_is_the_command_s_docstring(entry):
-    """The help line in the registry is the first line of the command's docstring."""
+    """Each command's help line in the registry is the first line of the command's docstring."""
     assert inspect.getdoc(entry.load()).splitlines()[0] == entry.help
 
 
 @COMMANDS
 def test_every_command_has_a_schema(entry):
-    """The output of every command with -o json has a JSON Schema."""
+    """Every command's output with -o json has a JSON Schema."""
     assert schema.load(registry.schema_name(entry.name))["properties"]["schema"] == {
         "const": registry.schema_name(entry.name)
     }
@@ -27,7 +27,7 @@ def test_every_command_has_a_schema(entry):
 
 @COMMANDS
 def test_every_command_has_help_with_h_and_help(entry, invoke):
-    """-h and --help print the same text to stdout and exit with 0."""
+    """For every command, -h and --help print the same text to stdout and exit with 0."""
     short, long = invoke(*entry.words, "-h"), invoke(*entry.words, "--help")
     assert short.stdout == long.stdout
     assert (short.exit_code, short.stderr) == (0, "")
@@ -36,7 +36,7 @@ def test_every_command_has_help_with_h_and_help(entry, invoke):
 
 @COMMANDS
 def test_no_command_has_an_option_with_a_shared_option_s_name(entry):
-    """No command has its own option with the name of a shared option such as -o."""
+    """No command defines an option that has the name of a shared option, such as -o."""
     assert not set(inspect.signature(entry.load()).parameters) & set(NAMES)
 
 
@@ -47,5 +47,5 @@ def test_a_command_s_module_has_the_command_s_name(entry):
 
 
 def test_every_group_has_commands():
-    """Every group has at least one command."""
+    """Every group in the command registry has at least one command."""
     assert all(registry.children(words) for words in registry.GROUPS)

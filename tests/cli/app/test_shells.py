@@ -1,4 +1,4 @@
-"""Test completion in real shells: bash, zsh and fish call payctl as they do when a user presses Tab."""
+"""Test completion in real shells: bash, zsh and fish call payctl as they do after a user presses Tab."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def _read_until(master, enough, *, quiet=1.5, most=40.0):
 
 
 def names(lines):
-    """Return the offered words without their descriptions."""
+    """Return the offered words, leaving out their descriptions."""
     return [line.split("\t")[0] for line in lines]
 
 
@@ -194,7 +194,7 @@ def stored(engine, database_url, tmp_path):
 
 @pytest.mark.postgres
 def test_a_shell_offers_ids_of_the_database_of_the_typed_profile(offered, stored, shell):
-    """Completion offers run ids and error groups from the typed profile's database."""
+    """Completion offers run ids and error groups from the database of the profile on the command line."""
     environment, group = stored
     found = offered("payctl -p night replay --error-group ", **environment)
     assert names(found) == [group]

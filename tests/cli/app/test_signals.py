@@ -13,7 +13,7 @@ from ticketbottle_payctl.cli.output.exit_codes import ExitCode
     ("number", "code"), [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGTERM, ExitCode.TERMINATED)]
 )
 def test_a_signal_during_a_wait_does_not_cause_a_deadlock(number, code):
-    """A signal ends a wait of the main thread, even if that thread holds the event's lock."""
+    """A signal ends the main thread's wait, even if the main thread holds the event's lock."""
     with stop_on_signals() as stop:
         with stop.event._cond:  # noqa: SLF001 - the lock that Event.wait holds for an instant
             signal.raise_signal(number)

@@ -20,7 +20,7 @@ RUN = LOOK + "from ticketbottle_payctl.cli.app.main import main; sys.argv[0] = '
 
 
 def loaded(*arguments, **environment):
-    """Run a command in a fresh process and return the heavy modules that it loaded."""
+    """Run a command in a new process and return which heavy modules it loaded."""
     result = subprocess.run(
         [sys.executable, "-c", RUN, *arguments],
         env={**os.environ, **environment},
@@ -108,7 +108,7 @@ def test_help_loads_no_more_modules_than_before():
 
 
 def test_help_does_not_import_the_commands():
-    """`payctl --help` reads the registry and imports no command."""
+    """`payctl --help` reads only the registry and imports no command."""
     code = RUN.replace("print(*sys.modules", "print(*[m for m in sys.modules if m.startswith('ticketbottle_payctl')]")
     result = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True)
     modules = result.stderr.split()

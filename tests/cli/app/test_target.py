@@ -31,7 +31,7 @@ DATABASE_URL = "postgresql://other:p@{RDS}"
 
 @pytest.fixture
 def parts(tmp_path):
-    """Return a function that returns the parts of a profile's target line."""
+    """Return a function that takes a profile's name and returns the parts of its target line."""
     path = tmp_path / "config.toml"
     path.write_text(FILE)
     path.chmod(0o600)

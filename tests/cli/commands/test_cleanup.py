@@ -118,7 +118,7 @@ def test_yes_allows_a_cleanup_up_to_the_limit(clean, insert, events):
 
 
 def test_a_routine_cleanup_has_no_limit_unless_one_is_given(clean, insert):
-    """The daily cleanup deletes any number of events, unless --max-affected sets a limit."""
+    """A routine cleanup deletes any number of events, unless --max-affected sets a limit."""
     insert(1200, state="published", age=OLD)
     assert clean("--max-affected", "1000")["exit_code"] == 7
     assert clean()["counts"]["deleted"] == 1200
@@ -189,7 +189,7 @@ def test_an_impossible_archive_is_refused_before_anything_is_deleted(clean, inse
 
 
 def test_a_cleanup_that_reaches_its_time_limit_exits_with_10(clean, insert):
-    """At its time limit, a cleanup exits with 10, and its deletions stay committed."""
+    """If `cleanup` reaches its time limit, it exits with 10, and its deletions stay committed."""
     insert(5, state="published", age=OLD)
     document = clean("--batch-size", "1", "--max-duration", "1ms")
     assert (document["exit_code"], document["result"]["stopped_because"]) == (10, "deadline")
@@ -238,7 +238,7 @@ def test_log_lines_are_printed_above_a_progress_bar(database_url, insert, termin
     ("arguments", "deleted"), [([], 3), (["--keep-newest", "200h"], 0), (["--keep-newest", "6h"], 3)]
 )
 def test_keep_newest_is_a_minimum_for_the_retention(clean, insert, arguments, deleted):
-    """If --keep-newest is shorter than the retention, it has no effect on `cleanup`."""
+    """A --keep-newest that is shorter than the retention has no effect on `cleanup`."""
     insert(3, state="published", age=OLD)
     assert clean(*arguments)["counts"]["deleted"] == deleted
 
@@ -273,7 +273,7 @@ def test_a_cleanup_that_deletes_events_is_recorded(clean, insert, answer, databa
 
 
 def test_a_cleanup_that_reaches_its_time_limit_is_recorded_as_incomplete(clean, insert, answer, database_url):
-    """A cleanup that reaches its time limit is recorded as incomplete, with the number of deleted events."""
+    """If a cleanup reaches its time limit, its record says "incomplete" and has the number of deleted events."""
     insert(3000, state="published", age=OLD)
     assert clean("--batch-size", "1", "--max-duration", "1s")["exit_code"] == 10
     (run,) = answer("runs", "list", DATABASE_URL=database_url)["items"]

@@ -80,7 +80,7 @@ def test_the_document_names_the_profile(config, answer):
 
 
 def test_an_unknown_profile_is_refused_by_every_command(config, answer):
-    """Every command exits with 3 for an unknown profile and lists the profiles, even if it needs no setting."""
+    """If the profile is unknown, every command exits with 3 and lists the profiles, even a command without settings."""
     document = answer("version", "--config", config, "-p", "production")
     assert document["exit_code"] == 3
     assert "staging" in document["error"]["hint"]
@@ -147,7 +147,7 @@ def test_a_missing_configuration_file_is_an_error_only_if_it_is_named(tmp_path):
 
 
 def test_validate_lists_every_fault(answer):
-    """`config validate` checks every group of settings, lists all faults, and exits with 3."""
+    """`config validate` checks all groups of settings, lists all faults, and exits with 3."""
     document = answer("config", "validate", KAFKA_SASL_MECHANISM="plain", KAFKA_BROKERS="b:1", ZALOPAY_KEY2="canary-1")
     wrong = {item["name"]: item["message"] for item in document["items"] if not item["ok"]}
     assert document["exit_code"] == 3
@@ -297,7 +297,7 @@ def test_validate_finds_faults_without_a_connection(settings, name, words, answe
     ],
 )
 def test_validate_warns_of_harmless_faults(query, words, answer, invoke):
-    """For a harmless fault, `config validate` exits with 0 and prints a warning."""
+    """If a fault is harmless, `config validate` exits with 0 and prints a warning."""
     settings = {"DATABASE_URL": f"postgresql://u:p@h/d?{query}", "KAFKA_BROKERS": "b:9092"}
     document = answer("config", "validate", **settings)
     assert (document["exit_code"], len(document["warnings"])) == (0, 1)

@@ -77,7 +77,7 @@ def test_doctor_only_runs_the_chosen_checks(spelled, answer):
     ],
 )
 def test_the_doctor_refuses_an_option_without_effect(arguments, words, answer):
-    """`doctor` exits with 2 for an option that would have no effect, and the error names the option."""
+    """If an option would have no effect, `doctor` exits with 2, and the error names the option."""
     document = answer("doctor", *arguments)
     assert document["exit_code"] == 2
     assert words in document["error"]["message"]

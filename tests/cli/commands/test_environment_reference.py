@@ -43,7 +43,7 @@ def test_every_variable_of_the_code_is_in_the_reference():
 
 
 def test_every_variable_of_the_reference_is_in_the_code():
-    """environment.md has no variable that payctl does not read."""
+    """environment.md lists no variable that payctl does not read."""
     made = {name for name in VARIABLES if name.endswith((names.PREVIOUS, names.SECRET_ARN))}
     assert VARIABLES.keys() - written() - made == {"AWS_ENDPOINT_URL"}  # botocore reads this one itself
 
@@ -59,7 +59,7 @@ def test_every_variable_of_payctl_config_is_in_the_reference():
 
 @pytest.mark.parametrize("name", names.DEFAULTED)
 def test_each_default_in_the_reference_is_the_code_s_default(name):
-    """If a variable is set to its default from environment.md, the settings do not change."""
+    """Setting a variable to its default from environment.md does not change payctl's settings."""
     assert Settings.from_env({name: VARIABLES[name].default, **REQUIRED}) is not None
     given, absent = Settings.from_env({name: VARIABLES[name].default}), Settings.from_env({})
     assert [getattr(given, field) for field in _fields()] == [getattr(absent, field) for field in _fields()]
@@ -73,7 +73,7 @@ def _fields():
     "name", [*names.DEFAULTED, "KAFKA_BROKERS", "KAFKA_SSL", "KAFKA_SASL_MECHANISM", "PAYCTL_DB_POOL"]
 )
 def test_each_example_in_the_reference_is_accepted(name):
-    """`payctl` accepts each example in environment.md as a setting."""
+    """`payctl` accepts every example in environment.md as a setting."""
     settings = Settings.from_env({**REQUIRED, name: VARIABLES[name].example})
     assert settings.kafka.brokers
     assert settings.database.pooled in {True, False}

@@ -19,7 +19,7 @@ OTHERS = [typer.BadParameter("x"), typer.Abort(), KeyboardInterrupt(), Terminate
 
 
 def rows():
-    """Return the rows of the error reference, with the error codes as keys."""
+    """Return the rows of the error reference as a dictionary, with the error codes as keys."""
     lines = PAGE.read_text("utf-8").splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| `")]
     return {row[0].strip("`"): row for row in cells}
@@ -56,5 +56,5 @@ def test_the_error_reference_has_no_unknown_code():
 
 
 def test_a_given_hint_overrides_the_default_hint():
-    """An error that is raised with its own hint shows that hint."""
+    """An error that is raised with a hint shows this hint instead of the default hint."""
     assert errors.InputError("x", hint="look here").hint == "look here"

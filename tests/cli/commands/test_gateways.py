@@ -74,10 +74,7 @@ def test_gateways_list_shows_each_key_s_length_and_fingerprint(answer, invoke):
     ],
 )
 def test_gateways_list_says_if_a_gateway_is_on_off_or_incomplete(answer, invoke, environment, states, first):
-    """`gateways list` derives a gateway's state from the keys that its callbacks need.
-
-    The first line counts the gateways.
-    """
+    """`gateways list` derives a gateway's state from the keys that its callbacks need, and counts gateways by state."""
     document = answer("gateways", "list", **environment)
     found = {item["gateway"]: item["state"] for item in document["items"]}
     assert found == {"zalopay": "off", "payos": "off", "vnpay": "off", "momo": "off"} | states
@@ -86,7 +83,7 @@ def test_gateways_list_says_if_a_gateway_is_on_off_or_incomplete(answer, invoke,
 
 
 def test_gateways_list_warns_of_a_key_that_only_the_functions_read(answer):
-    """`gateways list` warns about a key that only the Lambda functions read, because the command line ignores it."""
+    """`gateways list` warns about a key that only the Lambda functions read and the command line ignores."""
     document = answer("gateways", "list", PAYOS_CHECKSUM_KEY_SECRET_ARN="arn:aws:secretsmanager:x:1:secret:y")
     assert document["warnings"] == [
         "only the functions read PAYOS_CHECKSUM_KEY_SECRET_ARN; the command line ignores them"
@@ -94,7 +91,7 @@ def test_gateways_list_warns_of_a_key_that_only_the_functions_read(answer):
 
 
 def test_payos_accepts_an_address_that_answers(register, gateways):
-    """During `register-webhook`, PayOS sends a signed test callback to the URL before it registers the URL."""
+    """During `register-webhook`, PayOS sends a signed test callback to the URL and then registers the URL."""
     calls = []
     gateways.call = lambda url, body: calls.append((url, body)) or 204
     document = register(HOOK, "-y")
@@ -171,7 +168,7 @@ def raw(status, body=b"", **headers):
     ],
 )
 def test_every_answer_of_payos_has_its_exit_code(register, invoke, gateways, reply, code, words):
-    """`register-webhook` exits with 0 if PayOS accepts the URL, 5 if PayOS refuses it, and 4 if that is unclear."""
+    """`register-webhook` exits with 0 if PayOS accepts the URL, 5 if PayOS refuses it, and 4 if this is unclear."""
     gateways.hostile = reply
     document = register(HOOK, "-y")
     assert document["exit_code"] == code
@@ -184,7 +181,7 @@ def test_every_answer_of_payos_has_its_exit_code(register, invoke, gateways, rep
 
 
 def test_register_webhook_ends_at_its_timeout(register, gateways):
-    """`register-webhook` exits with 4 at --timeout, even if PayOS's response arrives byte by byte."""
+    """`register-webhook` exits with 4 when --timeout is over, even if PayOS's response arrives byte by byte."""
 
     def drip(handler):
         handler.send_response(200)
@@ -208,7 +205,7 @@ def test_register_webhook_sends_nothing_without_a_yes(register, gateways):
 
 @pytest.mark.parametrize("variable", PAYOS)
 def test_register_webhook_names_a_missing_key(register, variable):
-    """If a key is missing, `register-webhook` exits with 3 before it sends a request, even with -n."""
+    """If a key is missing, `register-webhook` exits with 3 and sends no request, even with -n."""
     for option in ("-n", "-y"):
         document = register(HOOK, option, **{variable: ""})
         assert (document["exit_code"], document["error"]["code"]) == (3, "CONFIG")

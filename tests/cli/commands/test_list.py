@@ -22,7 +22,7 @@ PERSONAL = '{"buyer": {"phone": "0901"}, "memo": "x"}'
 
 @pytest.fixture
 def events(engine):
-    """Insert 60 published and 3 dead events with their payments."""
+    """Insert 60 published and 3 dead events, with a payment for each."""
     with engine.begin() as connection:
         insert_events(connection, 60, state="published", age=timedelta(hours=2))
         insert_events(connection, 3, state="dead", last_error="\x1b[2J password=hunter2 \u202e")
@@ -125,7 +125,7 @@ def test_a_list_in_a_closed_pipe_is_not_an_error(database_url):
     ids=" ".join,
 )
 def test_a_list_with_contradicting_options_is_refused(ask, arguments):
-    """`payctl list` exits with 2 for an unknown field, a wrong cursor or contradicting options."""
+    """`payctl list` exits with 2 if a field is unknown, a cursor is wrong, or options contradict each other."""
     assert ask("list", "outbox", *arguments)["exit_code"] == 2
 
 
@@ -145,7 +145,7 @@ def test_a_list_refuses_an_unknown_status_or_result(ask, what, option, misspelt,
 
 
 def test_one_statement_lists_thousands_of_payments(ask, engine):
-    """`payctl list payments --all` reads thousands of payments in one statement."""
+    """`payctl list payments --all` reads thousands of payments with a single statement."""
     with engine.begin() as connection:
         insert_events(connection, 4500)
         insert_payments_of_events(connection)
@@ -183,7 +183,7 @@ def test_show_masks_personal_data(ask, engine):
 
 
 def test_show_of_an_unknown_order_exits_with_8(ask):
-    """`payctl show` exits with 8 for an unknown order, and the hint names `payctl list`."""
+    """If an order is unknown, `payctl show` exits with 8, and the hint suggests `payctl list`."""
     document = ask("show", "nope")
     assert (document["exit_code"], "payctl list" in document["error"]["hint"]) == (8, True)
 

@@ -79,7 +79,7 @@ def shown(shop, payctl_command):
 @pytest.mark.parametrize("width", [80, 60, 120, 200])
 @pytest.mark.parametrize("arguments", LISTS, ids=" ".join)
 def test_a_list_has_one_line_for_each_row_and_fits_the_terminal(arguments, width, shown, ask):
-    """Each row of a list is one line that fits the terminal and shows the short form of its id."""
+    """A list shows each row on one line that fits the terminal, with a short id."""
     ids = [item["id"] for item in ask(*arguments)["items"]]
     lines = COLOURS.sub("", shown(*arguments, width=width)).splitlines()
     assert max(map(len, lines)) <= width
@@ -98,7 +98,7 @@ def test_a_list_of_payments_shows_order_state_money_and_age(shown):
 
 
 def test_errors_show_when_the_events_were_created_and_their_age(shown, process, shop):
-    """On a terminal, `payctl errors` shows instants in the same format as lists. In a pipe, it shows every digit."""
+    """On a terminal, `payctl errors` shows instants as lists do. In a pipe, `payctl errors` shows every digit."""
     plain = COLOURS.sub("", shown("errors"))
     assert re.search(r"\n  created +(\d\d:\d\d|\d+ \w{3}), 3 h ago\n", plain)
     piped = process("errors", **shop).stdout

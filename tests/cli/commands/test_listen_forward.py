@@ -32,7 +32,7 @@ PAYMENTS = {
 
 
 class Service:
-    """A payment service for tests, which records requests and sends the chosen responses."""
+    """A payment service for tests that records requests and sends the responses that the test chooses."""
 
     def __init__(self):
         self.requests = []
@@ -67,7 +67,7 @@ def garbage(handler):
 
 @contextmanager
 def serving(service):
-    """Serve on a free port of 127.0.0.1 until the block ends."""
+    """Serve on a free port at 127.0.0.1 until the block ends."""
 
     class Handler(BaseHTTPRequestHandler):
         timeout = 20
@@ -80,7 +80,7 @@ def serving(service):
         do_GET = do_POST  # noqa: N815 - the library's name
 
         def log_message(self, *_):
-            """Log nothing."""
+            """Suppress the server's own log."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads, server.block_on_close = True, False
@@ -198,7 +198,7 @@ def test_a_forged_callback_does_not_reach_the_service(listening, service, name):
     ids=["500", "404", "204", "redirect"],
 )
 def test_the_gateway_gets_the_service_s_status(listening, service, answer, status):
-    """`listen` passes any complete response from the service to the gateway. It does not follow redirects."""
+    """`listen` passes every complete response from the service to the gateway, and follows no redirect."""
     process, port = listening(service.url)
     service.answer = answer
     assert deliver(port, callback(PAYMENTS["momo"]))[0] == status
@@ -267,7 +267,7 @@ def test_listen_refuses_a_wrong_destination(process, arguments, words):
 
 
 def test_listen_does_not_forward_to_itself(process):
-    """`listen` exits with 2 if --forward-to has the port of `listen`, because `listen` would call itself forever."""
+    """`listen` exits with 2 if --forward-to points to its own port, because the request would loop forever."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -305,7 +305,7 @@ def test_replay_sends_a_stored_callback_again(answer_of_replay, service, closed_
 
 @pytest.mark.postgres
 def test_replay_finds_a_receipt_by_the_first_characters_of_its_id(answer_of_replay, service, receipt):
-    """`listen --replay` accepts the eight characters of an id that a list shows. It exits with 8 for an unknown id."""
+    """`listen --replay` accepts the first eight characters of an id, and exits with 8 for an unknown id."""
     assert answer_of_replay(service.url, receipt[1][:8])["exit_code"] == 0
     assert answer_of_replay(service.url, "00000000-0000-4000-8000-000000000000")["exit_code"] == 8
 

@@ -46,7 +46,7 @@ def settle(answer, database_url, tmp_path):
 
 
 def rows(engine, table):
-    """Return the number of rows in a table."""
+    """Return how many rows a table has."""
     with engine.connect() as connection:
         return connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one()  # noqa: S608
 
@@ -140,7 +140,7 @@ def test_receipt_processes_a_stored_callback_again(settle, engine):
     "receipt", ["123e4567-e89b-12d3-a456-426614174000", "'; DROP TABLE outbox; --", "%s", "x" * 10_000]
 )
 def test_an_unknown_receipt_exits_with_8(receipt, settle, engine):
-    """process-webhook exits with 8 for an unknown receipt, and no table changes."""
+    """If the receipt is unknown, process-webhook exits with 8 and changes no table."""
     document = settle("--receipt", receipt)
     assert (document["exit_code"], document["error"]["code"]) == (8, "NOT_FOUND")
     assert document["error"]["hint"] == "`payctl list receipts` lists the ids"
@@ -149,13 +149,13 @@ def test_an_unknown_receipt_exits_with_8(receipt, settle, engine):
 
 @pytest.mark.parametrize("other", [["file"], ["--query", "x"], ["--path", "/x"], ["--provider", "momo"]])
 def test_a_receipt_cannot_be_combined_with_another_callback(other, answer, database_url):
-    """process-webhook refuses --receipt together with another callback, so that it does not ignore any option."""
+    """process-webhook refuses --receipt together with another callback, because one of the two would be ignored."""
     document = answer("process-webhook", *other, "--receipt", str(uuid4()), DATABASE_URL=database_url)
     assert document["exit_code"] == 2
 
 
 def test_an_unknown_order_is_refused_with_an_alert(settle, engine):
-    """process-webhook exits with 5 for an unknown order, changes nothing, and prints a warning."""
+    """If the order is unknown, process-webhook exits with 5, changes nothing, and prints a warning."""
     document = settle()
     assert (document["exit_code"], document["ok"]) == (5, False)
     assert (document["result"]["outcome"], document["result"]["reason"]) == ("refused", "unknown_order")
@@ -165,7 +165,7 @@ def test_an_unknown_order_is_refused_with_an_alert(settle, engine):
 
 
 def test_a_callback_with_a_wrong_amount_is_refused(settle, engine):
-    """process-webhook exits with 5 for a wrong amount, and the payment stays pending."""
+    """If the amount is wrong, process-webhook exits with 5, and the payment stays pending."""
     with engine.begin() as connection:
         insert_payment(connection, amount=1, reference=DATA["app_trans_id"])
     document = settle()
@@ -175,7 +175,7 @@ def test_a_callback_with_a_wrong_amount_is_refused(settle, engine):
 
 @pytest.mark.usefixtures("pending")
 def test_a_forged_callback_changes_nothing(settle, engine):
-    """`process-webhook` refuses a callback that was signed with another key, and stores no receipt."""
+    """`process-webhook` refuses a callback that is signed with another key, and stores no receipt."""
     document = settle(ZALOPAY_KEY2="another-key-of-another-merchant")
     assert (document["exit_code"], document["result"]["reason"]) == (5, "signature")
     assert document["result"]["receipt_id"] is None

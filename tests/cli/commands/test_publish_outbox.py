@@ -22,7 +22,7 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture
 def places(database_url, mock_kafka):
-    """Return the settings of the test's database and of the mock cluster."""
+    """Return the settings for the test's database and the mock cluster."""
     return {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap}
 
 
@@ -154,7 +154,7 @@ def test_publish_outbox_exits_with_4_if_the_database_fails_during_the_run(
 
 
 def test_a_dry_run_of_publish_outbox_counts_the_pending_events(process, places, insert, read_all):
-    """`publish-outbox -n` counts the pending events of each type and sends no event."""
+    """`publish-outbox -n` counts the pending events of each type and sends none."""
     insert(3)
     insert(2, event_type="PAYMENT_REFUNDED")
     document = answer(process("publish-outbox", "-n", "-o", "json", **places))
@@ -182,7 +182,7 @@ def test_max_batches_ends_publish_outbox_with_exit_code_0(process, places, inser
 def test_on_dead_blocks_or_releases_the_events_behind_a_dead_one(
     on_dead, published, code, process, places, insert, engine
 ):
-    """--on-dead decides whether the events behind a dead event wait or are sent."""
+    """--on-dead decides whether `publish-outbox` sends the events behind a dead event or lets them wait."""
     insert(1, state="dead", age=HOUR)
     insert(3)
     with transaction(engine, Limits()) as connection:
@@ -196,7 +196,10 @@ def test_on_dead_blocks_or_releases_the_events_behind_a_dead_one(
 
 
 def test_a_run_with_a_dead_event_exits_with_6(process, places, insert):
-    """If an event has an unknown type, it becomes dead. `publish-outbox` exits with 6 and sends the other events."""
+    """If an event's type is unknown, `publish-outbox` exits with 6, and the event is dead.
+
+    The other events are sent.
+    """
     insert(4)
     insert(1, event_type="PAYMENT_REFUNDED")
     ran = process("publish-outbox", "-o", "json", **places)
@@ -207,7 +210,7 @@ def test_a_run_with_a_dead_event_exits_with_6(process, places, insert):
 
 
 def test_publish_outbox_exits_with_4_without_a_broker(process, places, insert, engine):
-    """If no broker is available, `publish-outbox` exits with 4, and no event's retry count grows."""
+    """If no broker is available, `publish-outbox` exits with 4, and no retry count grows."""
     insert(2)
     ran = process("publish-outbox", "--deadline", "1s", "-o", "json", **{**places, "KAFKA_BROKERS": NOBODY})
     document = answer(ran)
@@ -231,7 +234,7 @@ def test_publish_outbox_exits_with_4_without_a_broker(process, places, insert, e
     ],
 )
 def test_publish_outbox_refuses_an_invalid_option_value(process, places, arguments, named):
-    """publish-outbox exits with 2 for an invalid option value, and the error names the valid values."""
+    """If an option's value is invalid, publish-outbox exits with 2, and the error lists the valid values."""
     ran = process("publish-outbox", *arguments, **places)
     assert ran.returncode == 2, ran.stderr
     assert named in ran.stderr

@@ -32,13 +32,13 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 @pytest.fixture
 def places(database_url, mock_kafka):
-    """Return the settings of the test's own database and of the mock cluster."""
+    """Return the settings for the test's own database and the mock cluster."""
     return {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap}
 
 
 @pytest.fixture
 def add(engine):
-    """Return a function that inserts an event of a payment and returns its id."""
+    """Return a function that inserts an event for a payment and returns the event's id."""
 
     def write(
         key, *, retry_count=0, age=60, event_type="PAYMENT_COMPLETED", last_error=None, payload_bytes=0, **payload
@@ -72,7 +72,7 @@ def a_busy_publisher(engine):
 
 @contextmanager
 def nothing(_engine):
-    """Hold no lock."""
+    """Leave the shard's lock free."""
     yield
 
 
@@ -203,9 +203,9 @@ def test_the_document_of_publish_outbox_names_each_block(
 
 @pytest.mark.parametrize("payload", [{}, {"order_code": "TB-1"}])
 def test_publish_outbox_names_the_blocking_event_and_the_next_command(invoke, places, add, payload):
-    """`publish-outbox` names the blocking event, and suggests a `payctl show` command that finds it.
+    """`publish-outbox` names the blocking event, and suggests a `payctl show` command that finds this event.
 
-    If the payload has an order code, the name is the order code with the short id. Otherwise, it is the complete id.
+    The name is the order code and the short id if the payload has an order code, and otherwise the complete id.
     """
     blocker = add("k", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large", **payload)
     add("k", age=50)
@@ -335,10 +335,7 @@ def _read_for(descriptor, seconds, until=(), during=lambda _text: None):
 
 
 def test_a_loop_on_a_terminal_shows_one_live_line_and_each_change(watched_loop, add):
-    """A publisher loop's live line has the published and blocked events, the oldest age and the reason.
-
-    It fits 80 columns.
-    """
+    """A publisher loop's live line fits 80 columns and has the event counts, the oldest age and the reason."""
     blocked(add)
     change = r"! \d\d:\d\d:\d\d 1 event waits behind the dead event"
     live_line = r"[\r\n]published 1 · [0-9.]+/(s|min) · held 1 · oldest \d[^\r\n]* · 1 event waits behind"

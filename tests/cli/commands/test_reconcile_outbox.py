@@ -104,7 +104,7 @@ def lose(engine):
 @pytest.mark.usefixtures("published")
 @pytest.mark.parametrize("state", ["published", "sent_unmarked"])
 def test_reconcile_calls_a_published_event_without_a_record_lost(state, compare, engine, lose):
-    """If a published or half-marked event has no record in Kafka, `reconcile outbox` calls it lost and exits with 5."""
+    """`reconcile outbox` calls a published or half-marked event lost if it has no record in Kafka, and exits with 5."""
     (lost,) = lose()
     if state == "sent_unmarked":
         with engine.begin() as connection:
@@ -115,7 +115,7 @@ def test_reconcile_calls_a_published_event_without_a_record_lost(state, compare,
 
 
 def advice(page):
-    """Return the suggested command and the last line of the output."""
+    """Return the command that the output suggests, and the last line of the output."""
     lines = page.splitlines()
     after = next(number for number, line in enumerate(lines) if line.startswith("repair:"))
     payctl, *command = shlex.split(lines[after + 1])
@@ -179,7 +179,7 @@ def test_reconcile_advises_no_replay_with_a_read_only_profile(invoke, answer, wo
 
 @pytest.mark.usefixtures("published")
 def test_a_repair_plan_leaves_out_an_event_that_was_replayed_meanwhile(lose, engine, answer, world):
-    """If an event is replayed after `reconcile outbox` compared it, the repair plan leaves the event out."""
+    """If an event is replayed after the comparison of `reconcile outbox`, the repair plan leaves the event out."""
     ids = lose(2)
     with transaction(engine, Limits(), commit=False) as connection:
         now = datetime.now(UTC)
@@ -228,7 +228,7 @@ def test_reconcile_shows_ten_differences_and_ends_with_the_verdict(invoke, publi
 
 
 def trim(kafka, _world):
-    """Delete all records of the topic, as Kafka's retention does."""
+    """Delete all records in the topic, as Kafka's retention does."""
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
     places = [TopicPartition("payment.completed", number, -1) for number in range(3)]
     for future in admin.delete_records(places).values():
@@ -248,7 +248,7 @@ def delete(kafka, _world):
 
 
 def transact(kafka, _world):
-    """Write a transaction to Kafka. In every partition, it leaves an offset without a record."""
+    """Write a transaction to Kafka, which leaves an offset without a record in every partition."""
     producer = Producer({"bootstrap.servers": kafka.bootstrap, "transactional.id": "test-reconcile"})
     producer.init_transactions(30)
     producer.begin_transaction()
@@ -423,7 +423,7 @@ def test_reconcile_reports_a_second_copy_and_exits_with_0(compare, published, se
 
 
 def test_reconcile_reports_an_overtaken_event_as_out_of_order(compare, engine, send):
-    """If an event was sent before an earlier event of its payment, `reconcile outbox` reports it as out of order."""
+    """`reconcile outbox` reports an event as out of order if it was sent before an earlier event of its payment."""
     with engine.begin() as connection:
         insert_events(connection, 2, state="published", aggregates=1, age=timedelta(minutes=1))
         earlier, later = connection.execute(
@@ -453,7 +453,7 @@ def test_reconcile_refuses_an_existing_repair_file_at_once(answer, database_url,
 
 
 def test_reconcile_keeps_only_the_records_of_compared_events(kafka, send):
-    """`reconcile outbox` keeps only the records for the compared events in memory. It just counts the other records."""
+    """`reconcile outbox` counts all records, but keeps only the records for the compared events in memory."""
     for number in range(10):
         send(f"event-{number}", "payment", "{}")
     told = []

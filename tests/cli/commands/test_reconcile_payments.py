@@ -359,10 +359,7 @@ def test_payments_that_zalopay_has_forgotten_are_only_counted(overdue, reconcile
 
 
 def test_reconcile_payments_asks_about_a_named_payment_in_any_state(overdue, reconcile, engine):
-    """`reconcile payments` queries a payment that is named, whatever its state is.
-
-    It exits with 8 for an unknown payment.
-    """
+    """`reconcile payments` queries a named payment, whatever its state is, and exits with 8 for an unknown payment."""
     payment = overdue(status="CANCELLED", age=timedelta(0), state="paid")
     document = reconcile(payment.order_code, "--yes")
     assert document["items"][0]["status_after"] == "COMPLETED"
@@ -386,7 +383,7 @@ def test_reconcile_does_not_settle_a_payment_that_a_callback_has_settled(gateway
 
 
 def test_an_unavailable_gateway_is_skipped_after_three_payments(overdue, reconcile):
-    """If a gateway does not respond for three payments, `reconcile payments` skips it and asks the other gateways."""
+    """If a gateway does not respond for three payments, `reconcile payments` asks only the other gateways."""
     for number in range(6):
         overdue("vnpay", reference=f"vnpay-{number}")
     overdue("momo", reference="momo-1", age=2 * HOUR)

@@ -1,4 +1,4 @@
-"""Test that simulated callbacks are valid or refused as their scenario says, and that production gets none."""
+"""Test that simulated callbacks are valid or refused as their scenario says, and are never sent to production."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_verify_signature_accepts_a_simulated_callback(gateway, scenario, invoke
     ],
 )
 def test_simulate_signs_a_value_that_set_changes(gateway, change, invoke, answer):
-    """`simulate` applies --set before it signs the callback, so the signature is valid."""
+    """`simulate` applies --set before signing the callback, so the signature is valid."""
     made = invoke("simulate", gateway, "paid", "--set", change, **KEYS)
     result = answer("verify-signature", "-", "--provider", gateway, stdin=made.stdout, **KEYS)["result"]
     assert (result["valid"], result["amount"]) == (True, 777)
@@ -79,14 +79,14 @@ def test_simulate_sends_a_given_signature_unchanged(gateway, change, invoke):
     ids=" ".join,
 )
 def test_simulate_refuses_what_it_cannot_send(arguments, answer):
-    """`simulate` exits with 2 for an unknown field, an impossible scenario, or a remote address."""
+    """`simulate` exits with 2 for an unknown field, an impossible scenario, or the address of another machine."""
     document = answer("simulate", *arguments, **KEYS)
     check(document)
     assert document["exit_code"] == 2
 
 
 def test_simulate_with_a_missing_key_or_a_wrong_app_id_is_a_config_error(answer):
-    """`simulate` exits with 3 if a key is missing or the app id is wrong."""
+    """If a key is missing or the app id is wrong, `simulate` exits with 3."""
     assert "MOMO_SECRET_KEY" in answer("simulate", "momo", "paid")["error"]["message"]
     assert answer("simulate", "zalopay", "paid", **{**KEYS, "ZALOPAY_APP_ID": "x"})["exit_code"] == 3
 
@@ -154,7 +154,7 @@ def test_simulate_of_another_gateway_s_order_advises_the_right_command(scenario,
 
 @pytest.mark.postgres
 def test_simulate_advises_a_command_that_still_processes_the_callback(answer, database_url, engine):
-    """The command that `simulate` suggests keeps --to, so it settles the payment when it is pasted."""
+    """The command that `simulate` suggests keeps --to, so the pasted command still settles the payment."""
     with engine.begin() as connection:
         payment = insert_payment(connection, provider="VNPAY")
     environ = {"DATABASE_URL": database_url, **KEYS}

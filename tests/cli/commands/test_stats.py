@@ -227,7 +227,7 @@ def test_an_empty_outbox_keeps_its_age_metric(shown):
 
 
 def watched(started, database_url, *arguments, lines):
-    """Run `stats --watch` until it has printed ``lines`` lines, and send Ctrl-C.
+    """Run `stats --watch` until ``lines`` lines are printed, and send Ctrl-C.
 
     Return the exit code, lines and stderr.
     """
@@ -249,7 +249,7 @@ def test_a_watch_in_a_pipe_prints_a_line_for_each_poll(started, database_url, in
 
 
 def test_a_watch_as_ndjson_ends_with_a_summary(started, database_url):
-    """With -o ndjson, `stats --watch` prints an item for each poll, and a summary when it ends."""
+    """With -o ndjson, `stats --watch` prints an item for each poll, and finally a summary."""
     code, lines, _ = watched(started, database_url, "-o", "ndjson", lines=2)
     kinds = [json.loads(line)["type"] for line in lines]
     assert (code, set(kinds[:-1]), kinds[-1]) == (130, {"item"}, "summary")

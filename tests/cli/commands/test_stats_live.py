@@ -84,7 +84,7 @@ def test_the_picture_shows_what_a_night_needs(troubled, terminal):
 
 
 def test_the_ids_of_a_blocked_event_are_short(engine, database_url, terminal):
-    """At 80 columns, `stats --watch` shows the whole line about a blocked event, because both ids in it are short."""
+    """At 80 columns, `stats --watch` shows the whole line about a blocked event, because the line has short ids."""
     with engine.begin() as connection:
         insert_events(connection, 2, aggregates=1, age=timedelta(hours=1))
         connection.exec_driver_sql(
@@ -140,7 +140,7 @@ def test_a_refresh_sends_only_the_rows_that_changed(troubled, terminal):
 
 
 def test_a_new_size_of_the_terminal_is_used(troubled, terminal):
-    """If the terminal becomes larger, `stats --watch` fills it."""
+    """If the terminal becomes larger, `stats --watch` uses all of its new size."""
     with terminal(*WATCH, **troubled) as it:
         it.wait_for("Ctrl-C ends")
         it.resize(120, 40)

@@ -78,7 +78,7 @@ def settle(ask):
 
 
 def row_of(engine, payment):
-    """Return the payment's status and the types of its events."""
+    """Return the payment's status and the types of the payment's events."""
     with engine.connect() as connection:
         status = connection.exec_driver_sql("SELECT status::text FROM payments WHERE id = %s", (payment.id,)).scalar()
         events = connection.exec_driver_sql('SELECT "eventType" FROM outbox WHERE "aggregateId" = %s', (payment.id,))
@@ -93,7 +93,7 @@ def unclear(payment, gateway, change):
 @pytest.mark.parametrize("reason", UnclearReason)
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_a_receipt_that_payctl_can_read_now_is_settled(gateway, reason, pending, settle, engine):
-    """If payctl can now read a callback that it stored as unclear, --receipt settles the payment exactly once."""
+    """A callback that was stored as unclear settles its payment exactly once if payctl can now read the callback."""
     payment = pending(gateway)
     receipt = Receipt(
         str(uuid4()),
@@ -116,7 +116,7 @@ def test_a_receipt_that_payctl_can_read_now_is_settled(gateway, reason, pending,
 def test_an_unclear_callback_is_kept_with_the_payment_that_it_names(
     gateway, reason, change, pending, arrive, ask, engine
 ):
-    """The receipt of an unclear callback has the order code, so `payctl show ORDER` finds it."""
+    """`payctl show ORDER` finds an unclear callback, because the callback's receipt has the order code."""
     payment = pending(gateway)
     document = arrive(unclear(payment, gateway, change), gateway)
     result = document["result"]
@@ -134,9 +134,9 @@ def test_an_unclear_callback_is_kept_with_the_payment_that_it_names(
 def test_a_receipt_that_is_still_unclear_changes_nothing(
     gateway, reason, change, options, pending, arrive, settle, content
 ):
-    """If a stored callback is still unclear, --receipt exits with 5 and gives the reason.
+    """If a stored callback is still unclear, process-webhook exits with 5 and gives the reason.
 
-    It writes nothing but the record of the run.
+    The command writes nothing except the record of its run.
     """
     receipt = arrive(unclear(pending(gateway), gateway, change), gateway)["result"]["receipt_id"]
     before = content()

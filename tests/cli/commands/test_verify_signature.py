@@ -37,7 +37,7 @@ def test_verify_signature_gives_each_vector_its_verdict(vector, how, answer):
 
 @pytest.mark.parametrize("name", samples())
 def test_an_example_is_valid_and_a_changed_one_is_not(name, answer):
-    """`verify-signature` accepts each built-in example with its keys, and refuses it after a field is changed."""
+    """`verify-signature` accepts each built-in example with its keys, and refuses the example if a field is changed."""
     assert answer("verify-signature", "--example", name)["exit_code"] == 0
     changed = answer("verify-signature", "--example", name, "--tamper", "amount")
     assert changed["exit_code"] == 5
@@ -65,7 +65,7 @@ def test_a_refusal_shows_the_reason_the_key_and_a_hint(process):
 
 
 def test_explain_shows_the_signed_text_masked(answer):
-    """`verify-signature --explain` shows the signed text and masks personal data in it."""
+    """`verify-signature --explain` shows the signed text with masked personal data."""
     signed = answer("verify-signature", "--example", "payos", "--explain")["result"]["canonical"]
     assert "orderCode=123" in signed
     assert "accountNumber=***" in signed
@@ -208,7 +208,7 @@ def test_only_keys_are_named_as_keys(gateway, answer, tmp_path):
 
 
 def test_no_key_is_named_if_the_content_cannot_be_read(answer, tmp_path):
-    """If the content cannot be read, `verify-signature` lists no tried key, because it has checked no signature."""
+    """If the content cannot be read, `verify-signature` lists no tried key, because no signature was checked."""
     _, keys = sample_file(tmp_path, "momo")
     result = answer("verify-signature", "-", "--provider", "momo", stdin="hello", **keys)["result"]
     assert (result["reason"], result["keys"]) == ("malformed", [])
@@ -254,7 +254,7 @@ def test_contradicting_options_are_wrong_usage(arguments, word, answer):
 
 
 def test_verify_signature_with_an_unknown_example_exits_with_8(answer):
-    """verify-signature exits with 8 for an unknown example, and the hint lists the known examples."""
+    """If an example is unknown, verify-signature exits with 8, and the hint lists the known examples."""
     document = answer("verify-signature", "--example", "paypal")
     assert document["exit_code"] == 8
     assert "zalopay" in document["error"]["hint"]

@@ -24,7 +24,7 @@ ONE_PAYMENT = """UPDATE outbox SET "aggregateId" = 'one'"""
 
 @pytest.fixture
 def world(database_url, mock_kafka):
-    """Return the settings of the test's database and of the mock cluster."""
+    """Return the settings for the test's database and the mock cluster."""
     return {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap}
 
 
@@ -102,7 +102,7 @@ def test_stats_check_within_its_limits_still_counts_dead_events(world, given, in
 
 
 def test_stats_say_at_once_that_no_publisher_is_working(world, given, invoke, answer):
-    """If no publisher is working, `payctl stats` shows the last activity instead of a forecast."""
+    """If no publisher is working, `payctl stats` shows when the last one was active, instead of a forecast."""
     given({"age": HALF_A_MINUTE}, SEEN.format("40 s"))
     assert re.search(r"drain\tno publisher is working now; last activity 4\S+ s ago\n", invoke("stats", **world).stdout)
     assert answer("stats", **world)["result"]["idle"].startswith("no publisher is working now; last activity")
@@ -111,7 +111,7 @@ def test_stats_say_at_once_that_no_publisher_is_working(world, given, invoke, an
 
 
 def test_a_wait_that_ends_with_dead_events_shows_a_warning(world, given, invoke):
-    """If the condition of `stats --wait` is true, it exits with 0, and its second line counts the dead events."""
+    """If its condition is true, `stats --wait` exits with 0, and its second output line counts the dead events."""
     given(DEAD)
     result = invoke("stats", "--wait", "pending=0", **world)
     assert (result.exit_code, result.stdout.splitlines()[:2]) == (
@@ -162,7 +162,10 @@ def test_the_advice_for_a_missing_publisher_publishes_the_backlog(world, given, 
 def test_the_advice_for_a_message_that_is_too_large_names_the_limit(
     world, given, paste, invoke, mock_kafka, command, kind
 ):
-    """If a message is too large, `stats` and `doctor` suggest a higher topic limit and a replay, which publishes it."""
+    """If a message is too large, `stats` and `doctor` suggest raising the topic's limit.
+
+    Then the suggested replay works.
+    """
     given({"age": MINUTES})
     mock_kafka.fail_next(KafkaError.MSG_SIZE_TOO_LARGE)
     assert invoke("publish-outbox", **world).exit_code == 6
@@ -176,7 +179,7 @@ def test_the_advice_for_a_message_that_is_too_large_names_the_limit(
 
 @pytest.mark.parametrize("command", ["stats", "doctor"])
 def test_the_advice_for_a_blocked_event_replays_the_dead_one(world, given, paste, invoke, command):
-    """If a dead event blocks another event, both are published after the suggested replay."""
+    """If a dead event blocks another event, the suggested replay lets a publisher send the two events."""
     given({**DEAD, "event_type": "PAYMENT_FAILED"}, {"age": SECONDS, "event_type": "PAYMENT_FAILED"}, ONE_PAYMENT)
     assert "waits behind dead event" in invoke(command, **world).stdout
     assert paste(command, "dead" if command == "stats" else "is dead", "--yes").exit_code == 0
@@ -186,7 +189,7 @@ def test_the_advice_for_a_blocked_event_replays_the_dead_one(world, given, paste
 
 @pytest.mark.parametrize("command", ["stats", "doctor"])
 def test_the_advice_for_a_blocked_success_publishes_it(world, given, paste, invoke, command):
-    """If a superseded dead event blocks a success, the suggested command publishes the success."""
+    """If a superseded dead event blocks a success event, the suggested command publishes the success event."""
     given({**DEAD, "event_type": "PAYMENT_FAILED"}, {"age": SECONDS}, ONE_PAYMENT)
     ran = paste(command, "blocked" if command == "stats" else "waits behind")
     assert (ran.exit_code, "✔  published 1" in ran.stdout) == (0, True)
@@ -246,9 +249,9 @@ def test_sql_is_one_line_on_a_terminal(world, engine, given, answer, terminal, c
 def test_the_advice_of_stats_and_doctor_passes_the_profile_s_guard(
     world, given, invoke, tmp_path, command, guard, event, words, code
 ):
-    """The command that `stats` or `doctor` suggests passes the guard of the profile when it is pasted.
+    """Commands that `stats` and `doctor` suggest pass the profile's guard when they are pasted.
 
-    The command has the options for the profile, its configuration file and its guard.
+    The commands have the options for the profile, the configuration file and the guard.
     """
     file = tmp_path / "payctl.toml"
     settings = "".join(f'{name} = "{value}"\n' for name, value in world.items())

@@ -1,4 +1,4 @@
-"""Test that payctl reads file arguments within limits, or refuses them with exit code 2."""
+"""Test that payctl either reads a file argument within its limits or exits with 2."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_directory_is_refused(answer, tmp_path):
 
 @pytest.fixture
 def _nobody():
-    """Run the test as an unprivileged user, because root can read every file."""
+    """Run the test as an unprivileged user, because root can read all files."""
     was = os.geteuid()
     if was == 0:
         os.seteuid(65534)
@@ -193,7 +193,7 @@ def test_a_symbolic_link_to_itself_is_refused(answer, tmp_path):
 
 @pytest.mark.parametrize("name", ["a\x00b", "x" * 5000])
 def test_an_impossible_file_name_is_refused(name):
-    """Payctl refuses a file name with NUL or with 5,000 characters."""
+    """Payctl refuses a file name that contains NUL or has 5,000 characters."""
     with pytest.raises(InputError, match="cannot be read"):
         read_bounded(name, LIMIT)
 

@@ -1,4 +1,4 @@
-"""Test that payctl refuses values that are too long, out of range or not UTF-8, and exits with 2."""
+"""Test that payctl exits with 2 if a value is too long, out of range or not UTF-8."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_duration_of_a_hundred_years_works_everywhere(arguments, answer, datab
 
 
 def test_the_longest_duration_is_a_hundred_years():
-    """The longest accepted duration is 36,525 days."""
+    """The longest duration that payctl accepts is 36,525 days."""
     assert duration("36525d").days == 36_525
 
 

@@ -97,7 +97,7 @@ def test_an_invalid_age_is_refused(text):
 
 
 def test_zero_is_named_as_the_fault_of_a_duration():
-    """The error for a zero duration says that the duration is zero."""
+    """If a duration is zero, the error says so."""
     with pytest.raises(typer.BadParameter, match="'0s' is zero; examples are"):
         duration("0s")
 
@@ -129,7 +129,7 @@ def test_an_instant_is_shown_in_local_time_and_utc():
 
 
 def test_the_time_window_is_shown_on_stderr(session, capsys):
-    """A command with a time window prints the window in local time and UTC on stderr."""
+    """A command that has a time window prints it to stderr in local time and UTC."""
     note_window(session(), NOW - timedelta(hours=2), None, by="created")
     note_window(session(), None, None)
     assert capsys.readouterr().err.splitlines() == [

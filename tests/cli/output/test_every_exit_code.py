@@ -52,5 +52,5 @@ def test_a_shell_sees_each_exit_code(code, world, engine, process):
 
 
 def test_every_exit_code_has_a_test():
-    """Every exit code has a case in this file, or a test in another file."""
+    """Every exit code has a case in this file or a test in another file."""
     assert set(CASES) | ELSEWHERE == set(ExitCode)

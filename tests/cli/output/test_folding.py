@@ -117,7 +117,7 @@ def test_a_row_of_the_screen_never_exceeds_the_terminal(text, width):
 
 
 def test_only_changed_rows_are_written():
-    """The screen writes only the rows that have changed since it was last drawn."""
+    """The live screen writes only the rows that have changed since it was last drawn."""
     stream = io.StringIO()
     screen = Screen(stream, COLOURED)
     screen.draw([["one"], [good("two")], ["three"]])

@@ -180,7 +180,7 @@ def test_csv_of_an_empty_result_is_empty():
 
 
 class Screen(io.StringIO):
-    """A text stream that claims to be a terminal."""
+    """A text stream that pretends to be a terminal."""
 
     def isatty(self):
         """Return True, as a terminal does."""
@@ -204,7 +204,7 @@ def test_no_color_and_dumb_terminals_turn_colour_off(colour, environ, shown):
 
 
 def test_a_closed_stream_does_not_count_as_a_terminal():
-    """A closed stream is not a terminal and raises no error."""
+    """Payctl does not treat a closed stream as a terminal, and raises no error."""
     closed = io.StringIO()
     closed.close()
     assert not surface_of(closed, Colour.AUTO, {}).terminal

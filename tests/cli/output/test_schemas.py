@@ -20,7 +20,7 @@ SAMPLE = samples()["zalopay"]
 
 
 def check(document):
-    """Validate a document, and fail on a field that its schema does not describe."""
+    """Validate a document, and fail if it has a field that its schema does not describe."""
     found = schema.load(document["schema"])
     Draft202012Validator(found, format_checker=FormatChecker()).validate(document)
     assert set(document) == set(found["$defs"]["envelope"]["properties"])
@@ -88,7 +88,7 @@ def _keeps(now, promised):
 
 @pytest.mark.parametrize("name", schema.names())
 def test_every_schema_is_a_valid_json_schema(name):
-    """Each schema is valid and refers to no other file."""
+    """Each JSON Schema is valid and refers to no other file."""
     Draft202012Validator.check_schema(schema.load(name))
 
 
@@ -117,7 +117,7 @@ def test_every_schema_is_a_valid_json_schema(name):
     ids=" ".join,
 )
 def test_a_document_is_valid_against_its_schema(arguments, answer):
-    """The documents of results and of errors are valid against their schemas."""
+    """Documents with results or with errors are valid against their schemas."""
     check(answer(*arguments))
 
 

@@ -276,7 +276,7 @@ def test_a_guard_applies_to_its_database_under_any_profile(guard, named, reached
 
 
 def test_confirm_needs_the_name_of_the_profile_that_protects_the_database(reached_by_another_name, answer, left):
-    """--confirm requires the name of the profile that protects the database."""
+    """The value of --confirm must be the name of the profile that protects the database."""
     environment = reached_by_another_name("protected = true")
     given = [*REPAIR, "--yes", "--reason", "why", "-p", "dev"]
     assert answer(*given, "--confirm", "dev", **environment)["exit_code"] == 7
@@ -285,7 +285,7 @@ def test_confirm_needs_the_name_of_the_profile_that_protects_the_database(reache
 
 
 def test_guards_of_the_default_configuration_file_always_apply(reached_by_another_name, answer, left, tmp_path):
-    """The guards in the default configuration file apply without -p and without --config."""
+    """Guards in the default configuration file apply even without -p and --config."""
     environment = reached_by_another_name("read_only = true")
     place = tmp_path / "payctl"
     place.mkdir()
@@ -383,7 +383,7 @@ def test_a_server_without_a_readable_identifier_gets_the_stricter_guard(tmp_path
 
 
 def test_config_show_names_the_profile_of_a_guard(reached_by_another_name, answer):
-    """If another profile has the same database, `payctl config show` names it as the source of a guard."""
+    """If a guard comes from another profile with the same database, `payctl config show` names that profile."""
     document = answer("config", "show", **reached_by_another_name("protected = true"))
     shown = {item["name"]: (item["value"], item["origin"]) for item in document["items"]}
     assert shown["guard.protected"] == ("true", "profile other, which has the same database")

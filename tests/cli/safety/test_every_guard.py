@@ -106,7 +106,7 @@ def test_every_writing_command_has_a_guard_test():
 
 @pytest.mark.parametrize("entry", registry.COMMANDS, ids=lambda entry: entry.name)
 def test_a_reading_command_has_no_option_for_approval(entry):
-    """Every command with an option such as --dry-run or --yes is registered as a writing command."""
+    """A command with an option such as --dry-run or --yes is registered as a writing command."""
     assert entry.writes or not {"dry_run", "yes", "reason", "max_affected", "confirm"} & _parameters(entry.name)
 
 

@@ -1,4 +1,4 @@
-"""Fixtures with dead events to replay."""
+"""Fixtures that insert dead events and count pending events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test the output of a replay that waits for its canary, with and without a terminal and a publisher."""
+"""Test the output of a replay that waits for its canary, with or without a terminal or a publisher."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_without_a_terminal_the_canary_writes_a_line_only_for_a_change(process, 
 
 
 def test_a_waiting_canary_recognises_an_idle_publisher(database_url, publisher, engine, payctl_command):
-    """A waiting replay recognises an idle publisher, even if another session locks the canary's events."""
+    """A replay that waits for its canary recognises an idle publisher, even if the canary's events are locked."""
     with engine.connect() as holder, holder.begin():
         replay = subprocess.Popen(
             [*payctl_command, *WAITING, "3s"],

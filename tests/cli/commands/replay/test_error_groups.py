@@ -84,7 +84,7 @@ def test_errors_advise_a_repair_before_a_replay_that_would_fail_again(ask, invok
 
 
 def test_a_group_that_is_too_large_for_payctl_has_no_replay_command(invoke, database_url, engine):
-    """If events are too large for payctl, `payctl errors` suggests no replay, because no topic setting helps."""
+    """If events exceed payctl's own size limit, `payctl errors` suggests no replay, because no topic setting helps."""
     error = "MSG_SIZE_TOO_LARGE: Unable to produce message: Broker: Message size too large"
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead", last_error=error, payload_bytes=1_000_000)
@@ -146,7 +146,7 @@ def test_the_sample_of_a_mixed_group_is_not_superseded(ask, invoke, database_url
 
 
 def test_the_advised_replay_of_a_large_group_has_its_max_affected(ask, engine):
-    """If a group has more events than the limit, the suggested replay has a sufficient --max-affected."""
+    """If an error group has more events than the limit, the suggested replay has a sufficient --max-affected."""
     with engine.begin() as connection:
         insert_events(connection, 1001, state="dead", last_error="x")
     (group,) = ask("errors")["items"]

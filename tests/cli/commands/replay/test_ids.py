@@ -28,7 +28,7 @@ def test_ids_come_from_a_list_s_ndjson(invoke, ask, database_url, dead, tmp_path
 
 @pytest.mark.usefixtures("dead")
 def test_a_truncated_list_is_refused_as_input_of_a_replay(invoke, database_url, engine):
-    """`replay` exits with 2 for a truncated list, because it would silently omit the events that are not listed."""
+    """`replay` exits with 2 for a truncated list, so that it does not silently omit the events that are not listed."""
     select = ("list", "outbox", "--failed", "--type", "PAYMENT_COMPLETED", "-o", "ndjson")
     page = invoke(*select, "--limit", "2", DATABASE_URL=database_url).stdout
     refused = invoke("replay", "-", "-y", "-o", "json", stdin=page, DATABASE_URL=database_url)
@@ -51,7 +51,7 @@ def test_a_failed_list_is_refused_as_input_of_a_replay(ask, dead, tmp_path):
 
 @pytest.mark.parametrize("content", ["", "# nothing\n", "{}\n", "{broken\n", "x" * 500, "\x1b[31m\n"])
 def test_a_file_without_ids_is_refused(ask, tmp_path, content):
-    """`replay` exits with 2 for a file without a valid id."""
+    """`replay` exits with 2 for a file that contains no valid id."""
     file = tmp_path / "ids"
     file.write_text(content)
     assert ask("replay", "--from-file", str(file), "-y")["exit_code"] == 2
@@ -137,7 +137,7 @@ def test_a_replay_reads_ids_from_messages_of_the_dead_event_queue(invoke, databa
 
 @pytest.mark.parametrize("wrapped", [False, True], ids=["the text of the mail", "in SQS"])
 def test_a_replay_reads_the_id_from_the_alert_about_one_dead_event(ask, dead, tmp_path, wrapped):
-    """`replay` finds the event's id in the text of an alert about one dead event."""
+    """`replay` finds the event id in the text of an alert about a single dead event."""
     text = alert_of(dead[:1])
     file = tmp_path / "message"
     file.write_text(json.dumps({"Type": "Notification", "Message": text}) if wrapped else text)
@@ -145,7 +145,7 @@ def test_a_replay_reads_the_id_from_the_alert_about_one_dead_event(ask, dead, tm
 
 
 def test_an_alert_about_several_dead_events_is_refused(ask, dead, tmp_path):
-    """`replay` refuses an alert about several events, because the alert names only the first event."""
+    """`replay` refuses an alert about several events, because the alert contains only the first event's id."""
     file = tmp_path / "message"
     file.write_text(alert_of(dead[:3]))
     document = ask("replay", "--from-file", str(file), "-y")

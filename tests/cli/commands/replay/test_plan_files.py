@@ -1,4 +1,4 @@
-"""Test plans that are written to a file and applied later."""
+"""Test replay plans that are written to a file and applied later."""
 
 from __future__ import annotations
 

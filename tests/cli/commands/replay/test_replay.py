@@ -35,7 +35,7 @@ def test_a_replay_without_yes_shows_its_plan_and_changes_nothing(invoke, databas
 
 
 def test_a_replay_prints_one_complete_document(ask, dead, engine):
-    """A replay's document contains the counts, the run, and each omitted event with its reason."""
+    """The JSON document of `replay` has the counts, the run, and each omitted event with its reason."""
     document = ask("replay", "--failed", "-y", "--reason", "it is back", PAYCTL_ACTOR="Linh")
     assert document["exit_code"] == 0
     assert document["counts"] == {"matched": 4, "requeued": 3, "skipped": 1, "failed": 0, "already_published": 0}
@@ -69,7 +69,7 @@ def test_the_exit_code_of_a_replay_tells_if_named_events_were_left_out(ask, dead
 
 
 def test_a_replay_of_published_events_needs_allow_published(ask, engine):
-    """`replay` exits with 7 if published events are selected without --allow-published."""
+    """`replay` exits with 7 if its selectors match published events and --allow-published is missing."""
     with engine.begin() as connection:
         insert_events(connection, 2, state="published")
     refused = ask("replay", "--published", "-y")
@@ -148,7 +148,7 @@ def test_a_dry_run_of_a_replay_names_the_command_that_applies_it(invoke, databas
 
 
 def test_the_command_after_a_dry_run_satisfies_the_guard(invoke, database_url, dead, tmp_path):
-    """For a protected profile, the command that a dry run suggests has the options that the guard requires."""
+    """For a protected profile, the command suggested after a dry run has the options that the guard requires."""
     file = tmp_path / "config.toml"
     file.write_text(f'[profiles.prod]\nDATABASE_URL = "{database_url}"\n[profiles.prod.guard]\nprotected = true\n')
     file.chmod(0o600)
@@ -176,7 +176,7 @@ def test_a_replay_stops_at_max_errors(ask, dead, engine):
 
 
 def test_a_replay_over_max_affected_is_refused(ask, dead, engine):
-    """`replay` exits with 7 if it would change more events than --max-affected. The hint gives the number to allow."""
+    """A replay that would change more events than --max-affected exits with 7. The hint says which limit is needed."""
     document = ask("replay", "--failed", "-y", "--max-affected", "2")
     assert (document["exit_code"], "--max-affected 3" in document["error"]["hint"]) == (7, True)
     assert (pending(engine), len(dead)) == (0, 4)

@@ -51,7 +51,7 @@ class Story:
         return str(uuid5(SPACE, str(self.number)))
 
     def at(self, minutes):
-        """Return the instant that is this many minutes after the start of the night."""
+        """Return the instant that is the given number of minutes after the start of the night."""
         return self.base + timedelta(minutes=minutes)
 
     def payment(self, minutes, status="COMPLETED", amount=250_000):
@@ -113,7 +113,7 @@ def story(engine):
 
 
 def night(story):
-    """Insert the rows of the whole test night, with an outage of 40 minutes. Return its facts."""
+    """Insert the rows of the whole test night, with an outage of 40 minutes. Return the facts that tests compare."""
     for minute in range(0, 360, 3):
         down = 120 <= minute < 160
         story.event(minute, *(() if down else (0.2 + minute % 7,)), **({"sent": 161 + minute / 100} if down else {}))
@@ -150,7 +150,7 @@ def night(story):
 
 @pytest.fixture
 def told(story):
-    """Insert and commit the rows of the whole test night. Return its facts."""
+    """Insert and commit the rows of the whole test night. Return the facts that tests compare."""
     facts = night(story)
     story.connection.commit()
     return facts

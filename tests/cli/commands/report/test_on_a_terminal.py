@@ -30,7 +30,7 @@ def window(told):
 
 
 def test_the_report_fits_the_terminal_and_no_word_is_cut(shown, told, ask):
-    """On a terminal, no line of the report is longer than 80 columns, and no word is cut."""
+    """On a terminal, no line of the report is longer than 80 columns, and no word is cut off."""
     code, sent, text = shown(*window(told))
     document = ask("report", *window(told))
     last = text.index("as Markdown, with the command")
@@ -64,7 +64,7 @@ def test_the_screen_names_overdue_payments_and_the_command_that_asks_the_gateway
 
 @pytest.mark.usefixtures("told")
 def test_the_screen_ends_with_the_commands_for_the_two_files(shown):
-    """The report ends with the commands that write it as Markdown and as HTML, with the window as the user typed it."""
+    """The report ends with two commands that write it as Markdown and as HTML, for the window that the user typed."""
     _, _, text = shown("--since", "11h")
     assert "\n  payctl report --since 11h > report.md\n" in text
     assert text.endswith("  payctl report --since 11h --html report.html")

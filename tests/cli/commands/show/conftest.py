@@ -40,7 +40,7 @@ class Orders:
         self.receipts = []
 
     def pay(self, status="PENDING", *, age=HOUR, provider="MOMO", ended=None, **more):
-        """Insert the payment. ``ended`` maps each earlier final status to the time since the payment had it."""
+        """Insert the payment. ``ended`` maps each earlier final status to the time that has passed since then."""
         with self._engine.begin() as connection:
             self.payment = insert_payment(connection, amount=320_000, provider=provider, status=status, age=age, **more)
             for other, at in (ended or {}).items():

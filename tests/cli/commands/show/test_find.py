@@ -47,5 +47,5 @@ def test_several_orders_with_the_same_last_characters_are_listed(ask, invoke, da
 
 @pytest.mark.parametrize("typed", ["25", "%", "1D25x", "____", "%%%%", "tb-x-2"])
 def test_too_few_or_wrong_last_characters_find_no_order(ask, typed):
-    """`payctl show` needs at least four last characters, and treats SQL wildcards as ordinary text."""
+    """`payctl show` needs at least the last four characters, and treats SQL wildcards as ordinary characters."""
     assert ask("show", typed)["exit_code"] == 8

@@ -77,7 +77,7 @@ def test_the_instants_of_the_history_never_go_back(orders, screen, engine):
     ],
 )
 def test_show_says_that_an_event_with_a_permanent_fault_died_after_1_try(orders, screen, error, said):
-    """`payctl show` says "after 1 try" for an event with a permanent fault, although its retry count is the maximum."""
+    """If an event has a permanent fault, `payctl show` says "after 1 try", although the retry count is at its limit."""
     orders.pay("COMPLETED").event(state="dead", error=error)
     assert any(said in line for line in screen())
 

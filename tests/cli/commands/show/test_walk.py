@@ -50,7 +50,7 @@ def test_show_advises_reconcile_if_no_callback_came(world):
 
 
 def test_show_does_not_count_a_forged_callback(world):
-    """A forged callback leaves no receipt, so `payctl show` says that no genuine callback arrived."""
+    """A forged callback leaves no receipt, so `payctl show` says that no genuine callback has arrived."""
     assert world.gateway("bad-signature")["exit_code"] == 5
     assert "no genuine callback arrived" in world.show()[1]["text"]
 
@@ -76,7 +76,7 @@ def test_show_names_the_topic_limit_of_a_message_that_is_too_large(world):
 
 
 def test_show_says_that_a_message_is_over_payctl_s_own_limit(world, engine):
-    """If a message is over payctl's own limit, `payctl show` asks for a smaller payload."""
+    """If a message is over payctl's own limit, `payctl show` asks the operator for a smaller payload."""
     world.gateway("paid")
     with engine.begin() as connection:
         sql = """UPDATE outbox SET payload = payload || jsonb_build_object('padding', repeat('x', 1000000))"""
@@ -88,7 +88,7 @@ def test_show_says_that_a_message_is_over_payctl_s_own_limit(world, engine):
 
 
 def test_show_advises_a_command_that_publishes_a_blocked_success(world):
-    """For a blocked success, `payctl show` suggests a command that publishes the success."""
+    """If a success event is blocked, `payctl show` suggests a command that publishes it."""
     world.gateway("failed")
     world.broker.fail_next(KafkaError.MSG_SIZE_TOO_LARGE)
     world.run("publish-outbox")
