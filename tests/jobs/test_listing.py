@@ -88,7 +88,7 @@ def test_a_long_listing_takes_no_more_memory_than_a_short_one(engine):
 
 
 def test_payments_are_selected_by_status_age_gateway_and_order(engine):
-    """Each selector for payments finds exactly the matching payments."""
+    """Each selector for a listing of payments finds exactly the matching payments."""
     with engine.begin() as connection:
         old = insert_payment(connection, age=timedelta(hours=1))
         insert_payment(connection)

@@ -27,7 +27,7 @@ def sent(minutes_ago, event_id="missing", key=KEY, event_type="PAYMENT_COMPLETED
 
 
 def judged(event, partitions, found=(), sent_at=None):
-    """Return why payctl does not call the event lost, or None if it calls it lost.
+    """Return why payctl does not call the event lost, or None if payctl calls it lost.
 
     ``found`` has (event, partition, time) for each record that was read.
     """

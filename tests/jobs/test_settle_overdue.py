@@ -55,7 +55,7 @@ class Scheduled:
         return StatusEndpoint(query, keys, exchange)
 
     def run(self, *, most_settled=10, budget=timedelta(minutes=1), **options):
-        """Run the job once and return its report."""
+        """Run the scheduled job once and return its report."""
         chosen = UnattendedOptions(most_settled, budget, rate=1000.0, **options)
         endpoints = {gateway: self.endpoint(gateway) for gateway in ("momo", "zalopay")}
         return settle_overdue(self.engine, endpoints, chosen, WHO)
@@ -122,7 +122,7 @@ def test_only_payments_of_the_right_age_are_asked_about(scheduled, gateway, age,
 
 
 def test_more_payments_than_may_be_asked_about_are_left_to_the_next_run(scheduled):
-    """If there are more payments than a run is allowed to query, it leaves the rest to the next run."""
+    """If there are more payments than one run may query, the run leaves the remaining payments to the next run."""
     for name in ("a", "b", "c"):
         scheduled.insert(name)
     report = scheduled.run(most_asked=2)
@@ -156,7 +156,7 @@ def test_the_record_of_a_run_counts_settled_and_skipped_payments(scheduled):
 
 
 def test_late_money_is_for_a_person(scheduled):
-    """If a payment becomes FAILED during the query although the customer paid, the report lists it for the operator."""
+    """If a payment fails during the query although the customer paid, the report lists the payment for the operator."""
     payment = scheduled.insert("one")
     scheduled.insert("other", "failed")
     failed = "UPDATE payments SET status = 'FAILED' WHERE \"providerTransactionId\" = 'one'"
@@ -176,7 +176,7 @@ def test_an_answer_that_payctl_has_no_rule_for_is_for_a_person(scheduled, state)
 
 
 def test_a_gateway_that_does_not_answer_is_asked_twice(scheduled):
-    """If a gateway does not answer, the scheduled reconcile asks it twice about a payment."""
+    """The scheduled reconcile asks a gateway that does not answer twice about a payment."""
     silent, unknown = scheduled.insert("one"), scheduled.insert("two", gateway="payos")
 
     def refuse(_):
@@ -191,7 +191,7 @@ def test_a_gateway_that_does_not_answer_is_asked_twice(scheduled):
 
 
 def test_a_gateway_is_given_up_after_three_payments_without_an_answer(scheduled):
-    """If a gateway gives no answer for three payments, the scheduled reconcile does not ask it about the others."""
+    """After three payments without an answer, the scheduled reconcile sends the gateway no more queries."""
 
     def refuse(_):
         message = "no response"

@@ -118,7 +118,7 @@ def test_the_record_of_an_earlier_publication_stays_where_it_was():
 
 @pytest.mark.kafka
 def test_the_first_copy_of_a_replayed_event_is_found(engine, kafka):
-    """The timeline of `payctl show` has a replayed event's first copy, even if it was sent hours before the replay."""
+    """`payctl show` finds a replayed event's first copy in Kafka, even if it was sent hours before the replay."""
     sent_at = datetime.now(UTC) - timedelta(hours=3)
     with engine.begin() as connection:
         insert_events(connection, 1, state="published", age=timedelta(hours=3, seconds=1))
@@ -152,7 +152,7 @@ def test_the_timeline_warns_if_a_published_event_has_no_record(engine, mock_kafk
 
 @pytest.mark.kafka
 def test_the_verdict_says_if_a_published_event_is_not_in_kafka(engine, kafka):
-    """If a published event is not in Kafka, the verdict of `payctl show` is not_in_kafka, and it suggests a replay."""
+    """If a published event is not in Kafka, `payctl show` gives the verdict not_in_kafka and suggests a replay."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="published")
         insert_payments_of_events(connection)
@@ -188,7 +188,7 @@ def test_an_advised_command_quotes_ids_and_order_codes_for_the_shell(engine, sta
 
 
 def test_the_events_of_a_deleted_payment_are_shown(engine):
-    """If an event's payment is not in this database, `payctl show` shows the payment's events without it."""
+    """If a payment is not in this database, `payctl show` still shows the payment's events."""
     with engine.begin() as connection:
         insert_events(connection, 2, aggregates=1)
         event = connection.exec_driver_sql("SELECT id FROM outbox LIMIT 1").scalar_one()
@@ -197,7 +197,7 @@ def test_the_events_of_a_deleted_payment_are_shown(engine):
 
 
 def test_an_unknown_order_raises_not_found_error(engine):
-    """If a name is not that of an order, payment, event or receipt, showing it raises NotFoundError."""
+    """Showing a name that belongs to no order, payment, event or receipt raises NotFoundError."""
     for name in ("nope", "'; --", "%", "00000000-0000-4000-8000-000000000000"):
         with pytest.raises(NotFoundError):
             timeline_of(engine, name)

@@ -208,10 +208,7 @@ def test_two_samples_show_that_an_old_backlog_drains(stats, insert, execute):
 
 
 def test_two_samples_show_that_a_backlog_grows_or_is_stalled(stats, insert):
-    """If the second sample has more pending events, the backlog is growing.
-
-    If it has as many, the backlog is stalled.
-    """
+    """If a second sample has more pending events, the backlog is growing. If the number is the same, it is stalled."""
     insert(3, age=timedelta(days=1))
     look = followed(stats)
     assert [look().drain, look().drain] == [Drain.STALLED, Drain.STALLED]

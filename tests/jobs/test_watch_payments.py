@@ -56,7 +56,7 @@ def only(found):
 
 
 def test_a_gateway_without_payments_has_no_measure(engine):
-    """If a gateway has no recent payments, it is not measured, so it raises no alarm."""
+    """A gateway without recent payments is not measured, so it raises no alarm."""
     assert watch_payments(engine) == []
 
 
@@ -65,7 +65,7 @@ def test_a_gateway_without_payments_has_no_measure(engine):
     [(FEWEST, 0, 100.0), (9, 1, 90.0), (FEWEST - 1, 0, 0.0), (0, 20, 0.0), (10, 30, 25.0)],
 )
 def test_the_share_of_pending_payments_needs_five_payments(engine, payments, pending, settled, percent):
-    """The share of pending payments covers payments that are 30 to 90 minutes old. With fewer than five, it is 0."""
+    """The share of pending payments covers payments that are 30 to 90 minutes old, and is 0 for fewer than five."""
     payments(pending, 45)
     payments(settled, 45, status="COMPLETED")
     found = only(watch_payments(engine))
@@ -74,7 +74,7 @@ def test_the_share_of_pending_payments_needs_five_payments(engine, payments, pen
 
 @pytest.mark.parametrize("minutes", [5, 29, 91, 23 * 60])
 def test_a_very_young_or_old_payment_does_not_count_as_unsettled(engine, payments, minutes):
-    """If a payment is younger than 30 or older than 90 minutes, it does not count as unsettled."""
+    """A payment that is younger than 30 minutes or older than 90 minutes does not count as unsettled."""
     payments(20, minutes)
     found = only(watch_payments(engine))
     assert (found.overdue, found.unsettled_percent) == (0, 0.0)
@@ -117,7 +117,7 @@ def test_each_gateway_is_measured_separately(engine, payments, called):
 
 
 def test_a_payment_of_the_instant_of_the_last_callback_was_not_created_since(engine, payments, called, execute):
-    """If a payment was created at the instant of the last callback, it does not count as created after it."""
+    """A payment that was created at the same instant as the last callback does not count as created after it."""
     payments(1, 60)
     called(60)
     execute("""UPDATE payctl.webhook_receipts SET received_at = "createdAt" AT TIME ZONE 'UTC' FROM payments""")

@@ -72,7 +72,7 @@ def killed(path, database_url):
 
 
 def test_the_archive_has_exactly_the_deleted_events(clean, insert, rows, path):
-    """The archive contains exactly the deleted events, with every column."""
+    """A cleanup's archive contains exactly the deleted events, with every column."""
     insert(5, state="published", age=OLD)
     insert(2, state="sent_unmarked", age=OLD)
     before = rows()
@@ -96,7 +96,7 @@ def test_an_archive_can_be_inserted_again(clean, insert, engine, rows, path):
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_killed_cleanup_loses_no_event(clean, insert, rows, killed, moment):
-    """After a cleanup is killed, every event is in the outbox or in the archive, and at most one batch is in both."""
+    """If a cleanup is killed, every event is in the outbox or the archive, and at most one batch is in both."""
     insert(6, state="published", age=OLD)
     before = rows()
     path = killed(moment)

@@ -59,7 +59,7 @@ def test_a_signal_ends_a_cleanup_after_its_batch(clean, insert, events):
 
 
 def test_the_time_limit_ends_a_cleanup_between_two_batches(clean, insert):
-    """At its time limit, a cleanup ends between two batches."""
+    """When a cleanup reaches its time limit, it ends between two batches."""
     insert(10, state="published", age=OLD)
     seconds = [0.0]
 

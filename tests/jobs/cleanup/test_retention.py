@@ -108,7 +108,7 @@ def test_a_cleanup_deletes_the_context_of_deleted_events(clean, insert, engine, 
 
 @pytest.mark.parametrize(("older_than", "left"), [(None, 3), (timedelta(days=100), 1)])
 def test_receipts_are_deleted_only_if_asked(clean, engine, scalar, older_than, left):
-    """A cleanup deletes receipts only if an age is given, because receipts prove what a gateway has sent."""
+    """A cleanup deletes receipts only if an age is given, because they prove what a gateway sent."""
     with engine.begin() as connection:
         connection.exec_driver_sql(
             """

@@ -256,7 +256,7 @@ def test_no_publisher_is_missed_if_every_event_is_blocked(look, insert, execute)
 
 @pytest.mark.parametrize("lock", [nullcontext, transaction])
 def test_an_overdue_backlog_is_a_warning_while_a_publisher_drains_it(look, engine, insert, execute, lock):
-    """An overdue backlog is a warning of the doctor if a publisher holds its shard, and a failure if it is idle."""
+    """The doctor reports an overdue backlog as a warning if a publisher holds the shard, and otherwise as a failure."""
     insert(5, age=MINUTES)
     execute(IDLES)
     held = lock(engine, Limits(), commit=False) if lock is transaction else nullcontext()

@@ -75,7 +75,7 @@ def test_the_doctor_forgets_a_callback_whose_payment_is_completed(name, shop, fo
 
 @pytest.mark.parametrize("scenario", [Scenario.PAID, Scenario.FAILED, Scenario.PENDING])
 def test_the_doctor_reports_no_callback_that_was_handled(scenario, shop, found):
-    """The doctor does not report callbacks that settled a payment, repeated a result, or said that it is pending."""
+    """The doctor reports no callback that settled a payment, repeated a result, or was about a pending payment."""
     payment = shop.payment("momo")
     for _ in range(2):
         shop.process(payment, scenario)

@@ -26,7 +26,7 @@ IN_DATABASE = [name for name in CHECKS if name not in {"kafka", "keys"}]
 
 
 def absent():
-    """Raise ConfigError as if the setting were missing."""
+    """Raise ConfigError, as if the setting were missing."""
     message = "not configured"
     raise ConfigError(message)
 

@@ -25,9 +25,9 @@ WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND d
 
 @pytest.fixture
 def unharmed(shop):
-    """Return a context manager in which a fault is caused.
+    """Return a context manager that asserts that a fault in its block changed nothing.
 
-    At its end, it asserts that the fault changed nothing, and that the next callback settles the payment.
+    The context manager also asserts that the next callback settles the payment.
     """
 
     @contextmanager
@@ -109,7 +109,7 @@ def test_a_killed_database_session_leaves_no_partial_write(shop, database_url, u
 
 
 def test_a_callback_waits_for_a_locked_payment_up_to_the_limit(shop, hold, unharmed, monkeypatch):
-    """If the payment stays locked until the lock timeout, the callback fails and changes nothing."""
+    """If a payment stays locked until the lock timeout, its callback fails and changes nothing."""
     monkeypatch.setattr("ticketbottle_payctl.jobs.process_webhook.LIMITS", Limits(lock=timedelta(milliseconds=200)))
     payment = shop.payment("vnpay")
     with unharmed(payment):
@@ -140,7 +140,7 @@ def test_a_callback_settles_after_the_lock_is_released(shop, hold):
 
 
 def test_a_payment_that_is_deleted_during_the_wait_is_an_unknown_order(shop, hold):
-    """If another session deletes the payment while a callback waits, the callback is refused as unknown_order."""
+    """If another session deletes a payment while its callback waits, the callback is refused as unknown_order."""
     payment = shop.payment("vnpay")
     session = hold(payment)
     with ThreadPoolExecutor(1) as pool:
@@ -152,7 +152,7 @@ def test_a_payment_that_is_deleted_during_the_wait_is_an_unknown_order(shop, hol
 
 
 def test_a_read_only_database_is_unavailable(shop, database_url, unharmed):
-    """If the database is read-only, a callback fails, and its connection is not used again."""
+    """If the database is read-only, a callback fails, and payctl does not use the connection again."""
     payment = shop.payment("vnpay")
     with unharmed(payment):
         name = database_url.rpartition("/")[2]

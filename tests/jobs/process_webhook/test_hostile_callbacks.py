@@ -115,7 +115,7 @@ def test_a_genuine_callback_with_a_hostile_reference_is_refused(shop, gateway):
 
 @pytest.mark.parametrize("gateway", ["zalopay", "payos", "vnpay"])
 def test_an_order_code_that_looks_like_sql_is_settled(shop, gateway):
-    """A payment whose order code looks like SQL is settled, and its event has the same order code."""
+    """If a payment's order code looks like SQL, the payment is settled, and its event has the same order code."""
     for text in INJECTIONS:
         payment = shop.payment(gateway, order_code=text)
         report = shop.process(callback(payment))
@@ -206,7 +206,7 @@ def test_every_forgery_gets_the_same_reply(shop, forge):
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None)
 @given(data=st.data())
 def test_a_callback_with_a_changed_bit_has_no_other_effect(shop, data):
-    """A callback with one changed bit is refused or has the same effect as the original."""
+    """A callback with one changed bit is either refused or has the same effect as the original callback."""
     payment = shop.payment(data.draw(st.sampled_from(["zalopay", "payos", "momo"])))
     request = callback(payment, Scenario.PAID)
     position = data.draw(st.integers(0, len(request.body) * 8 - 1))

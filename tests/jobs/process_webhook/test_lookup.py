@@ -28,7 +28,7 @@ def test_a_payment_is_found_by_its_reference(shop, provider):
 
 @pytest.mark.parametrize("provider", ["zalopay", "vnpay", "momo"])
 def test_a_payment_without_a_matching_reference_is_found_by_its_order_code(shop, provider):
-    """If no payment has the reference, payctl finds the payment by its order code and keeps the stored reference."""
+    """If no payment has the callback's reference, payctl searches by order code and keeps the stored reference."""
     payment = shop.payment(provider, order_code=ORDER, reference="created-with-another")
     report = shop.process(called(payment, reference=f"261123_{ORDER}" if provider == "zalopay" else ORDER))
     assert (report.payment_id, report.outcome) == (payment.id, WebhookOutcome.SETTLED)

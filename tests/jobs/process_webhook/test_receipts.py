@@ -121,7 +121,7 @@ def test_settling_changes_three_columns(shop, provider):
 
 
 def test_correlation_id_and_traceparent_are_stored_with_the_event(shop):
-    """The correlation id and the traceparent of a callback are stored with its event."""
+    """Payctl stores a callback's correlation id and traceparent with its event."""
     report = shop.process(shop.payment(), trace=TRACE)
     (context,) = shop.query("SELECT * FROM payctl.event_context")
     assert context == {
@@ -153,13 +153,13 @@ def test_a_stored_request_can_be_processed_again(shop, provider):
 
 @pytest.mark.parametrize("receipt_id", ["", "1", "' OR true --", "\x00", "é", "00000000-0000-0000-0000-000000000000"])
 def test_an_unknown_receipt_id_returns_none(shop, receipt_id):
-    """If no receipt has the id, find_request returns None."""
+    """If no receipt has the given id, find_request returns None."""
     shop.process(shop.payment())
     assert stored(receipt_id, shop.engine) is None
 
 
 def test_invalid_unsigned_text_does_not_stop_a_genuine_callback(shop):
-    """NUL and invalid characters in unsigned text do not stop a genuine callback, and are replaced in the receipt."""
+    """NUL and invalid characters in a genuine callback's unsigned text do no harm, and the receipt replaces them."""
     payment = shop.payment("vnpay")
     signed = callback(payment)
     bad = "\x00\ud800"

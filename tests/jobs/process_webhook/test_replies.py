@@ -147,7 +147,7 @@ def test_a_recorded_failure_gets_the_done_reply(shop, provider, scenario):
 
 @EVERY_GATEWAY
 def test_an_unknown_order_gets_the_gateway_s_reply_and_an_alert(shop, provider):
-    """A callback for an unknown order gets the gateway's reply and raises an alert."""
+    """A callback for an unknown order gets the reply that the gateway expects, and raises an alert."""
     shop.payment(provider)
     report = shop.process(SandboxPayment("an-id", "TB-X-20261123-1", 250_000, provider, "261123_TB-X-20261123-1"))
     assert (report.outcome, report.reason) == (WebhookOutcome.REFUSED, "unknown_order")
@@ -156,7 +156,7 @@ def test_an_unknown_order_gets_the_gateway_s_reply_and_an_alert(shop, provider):
 
 @EVERY_GATEWAY
 def test_a_wrong_amount_gets_the_gateway_s_reply_and_an_alert(shop, provider):
-    """A callback with a wrong amount gets the gateway's reply, raises an alert and changes nothing (contract 6.4)."""
+    """A callback with a wrong amount gets its gateway's reply, raises an alert and changes nothing (contract 6.4)."""
     payment = shop.payment(provider)
     before = shop.tables()
     report = shop.process(payment, Scenario.WRONG_AMOUNT)

@@ -146,7 +146,7 @@ class Outbox:
         return rows_of(self.engine)
 
     def row(self, id_) -> Row:
-        """Return the row with this id."""
+        """Return the row with the given id."""
         return next(row for row in self.rows() if row.id == id_)
 
     def states(self) -> list[str]:
@@ -154,7 +154,7 @@ class Outbox:
         return [row.state for row in self.rows()]
 
     def messages(self) -> list[Received]:
-        """Return all messages that Kafka received in this test."""
+        """Return all messages that Kafka has received in this test."""
         everything = self.read_all(self.bootstrap)
         return [m for m in everything if m.offset >= self.since.get((m.topic, m.partition), 0)]
 
@@ -170,7 +170,7 @@ class Outbox:
 
 @pytest.fixture(scope="session")
 def shared_cluster() -> Iterator[MockKafka]:
-    """Yield one mock cluster for all tests, because a new producer needs half a second before it can send."""
+    """Yield one mock cluster for all tests, because a new producer needs half a second to become ready."""
     with MockKafka() as cluster:
         for topic in READ:
             cluster.create_topic(topic)
@@ -199,7 +199,7 @@ def mock_kafka(shared_cluster, shared_producer) -> Iterator[MockKafka]:
 
 
 def ends(bootstrap) -> dict[tuple[str, int], int]:
-    """Return the next offset of each partition."""
+    """Return the next offset of every partition."""
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "ends", "log_level": 0})
     found = {
         (topic, partition): consumer.get_watermark_offsets(TopicPartition(topic, partition), 10)[1]

@@ -49,7 +49,7 @@ def until(condition, within=DRAINED_WITHIN):
 
 
 def drained(outbox, within=DRAINED_WITHIN):
-    """Wait until no event is pending, and return the number of seconds that it took."""
+    """Wait until no event is pending, and return how many seconds this took."""
     began = time.monotonic()
     until(lambda: "pending" not in outbox.states(), within)
     return time.monotonic() - began
@@ -83,7 +83,7 @@ def in_flight(outbox):
 
 
 class Clients(list):
-    """A list of the clients that it has created for a producer."""
+    """A list that creates clients for a producer and keeps them."""
 
     def make(self, *arguments, **named):
         """Create a client, keep it, and return it."""

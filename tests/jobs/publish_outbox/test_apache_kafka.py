@@ -84,7 +84,7 @@ def topics_of(kafka):
 
 
 def test_a_missing_topic_costs_no_retry(kafka_outbox, kafka):
-    """If a topic is missing, its events wait without losing a retry. They are sent after the topic is created."""
+    """If a topic is missing, its events wait without losing a retry, and are sent after the topic is created."""
     outbox = kafka_outbox
     delete(kafka, "payment.failed")
     first, second = outbox.add("k", FAILED, age=9), outbox.add("k", COMPLETED, age=8)
@@ -100,7 +100,7 @@ def test_a_missing_topic_costs_no_retry(kafka_outbox, kafka):
 
 
 def test_a_loop_survives_the_deletion_of_a_topic(kafka_outbox, kafka, monkeypatch):
-    """If a topic is deleted during a publisher loop, its events wait without losing a retry until it exists again."""
+    """If a topic is deleted during a publisher loop, its events wait without losing a retry until it is recreated."""
     monkeypatch.setattr(sender, "PROBE_EVERY", 1.0)
     outbox = kafka_outbox
     outbox.insert(10, event_type=FAILED)

@@ -123,7 +123,7 @@ def test_forgetting_makes_a_rescan_due():
 
 
 def test_excluded_payments_are_not_claimed_until_their_block_is_lifted():
-    """A claim excludes at most 1,000 payments, and none after their blocks have ended."""
+    """A claim excludes up to 1,000 blocked payments, and no payment whose blocks have ended."""
     backlog = Backlog(PublishOptions())
     for number in range(1500):
         backlog.block(Block(f"k{number}", at(1), 5.0))
@@ -183,7 +183,7 @@ def test_a_later_block_of_an_event_replaces_the_earlier_one(due):
 @pytest.mark.postgres
 @pytest.mark.parametrize(("seconds", "due"), [(4.5, 100.5), (4.999, 100.001), (5, None), (6, None)])
 def test_a_failed_event_blocks_its_payment_until_the_instant_of_its_retry(outbox, seconds, due):
-    """A failed event blocks its payment until its retry is due, five seconds after the event's creation."""
+    """A failed event blocks its payment until its retry is due, five seconds after the event was created."""
     outbox.add("k", retry_count=1)
     outbox.execute("""UPDATE outbox SET "createdAt" = '2026-11-22 12:00:00'""")
     backlog = Backlog(PublishOptions())

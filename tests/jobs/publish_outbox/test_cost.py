@@ -35,7 +35,7 @@ def cluster():
 
 @pytest.fixture
 def outbox(engine, cluster, read_all):
-    """Yield an empty outbox with its own producer and cluster."""
+    """Yield an empty outbox with a separate producer and cluster."""
     producer = new_producer(cluster.bootstrap)
     yield Outbox(engine, cluster.bootstrap, producer, read_all, {})
     producer.close()
@@ -60,7 +60,7 @@ def administer(database_url):
 def round_trips(engine):
     """Return a list that gets one entry for each message to the database server.
 
-    BEGIN is sent with the first statement, so it has no entry.
+    BEGIN has no entry, because it is sent with the first statement.
     """
     counted = []
     for name in ("commit", "rollback", "before_cursor_execute"):

@@ -147,10 +147,7 @@ def test_a_locked_row_holds_back_only_its_payment(outbox, limits, batch_size):
 
 
 def test_a_loop_publishes_a_locked_row_soon_after_its_unlock(outbox, limits):
-    """While a row is locked, a publisher loop publishes other events.
-
-    It publishes the row's event soon after the unlock.
-    """
+    """A publisher loop publishes other events while a row is locked, and the row's event soon after the unlock."""
     limits(lock=0.05)
     held = outbox.add("k")
     with outbox.engine.connect() as other:
@@ -165,7 +162,7 @@ def test_a_loop_publishes_a_locked_row_soon_after_its_unlock(outbox, limits):
 
 
 def test_a_claim_waits_for_a_short_lock(outbox):
-    """If a row is unlocked within the lock timeout, the claim waits for it, so that one batch has all events."""
+    """If a row is unlocked within the lock timeout, the claim waits for the row, and one batch has all events."""
     outbox.insert(5)
     held = outbox.add("k")
     with outbox.engine.connect() as other:
@@ -220,10 +217,7 @@ def test_a_claim_that_exceeds_the_statement_timeout_sends_nothing(outbox, limits
 
 
 def test_a_loop_waits_while_the_database_is_read_only(outbox, database_url):
-    """While the database is read-only, as during a failover, a publisher loop waits.
-
-    Afterwards, it drains the outbox.
-    """
+    """While the database is read-only, as in a failover, a publisher loop waits. Then the loop drains the outbox."""
     outbox.insert(30)
     name = database_url.rpartition("/")[2]
 

@@ -27,7 +27,7 @@ SECRETS = "not for any log"
 
 
 def untouched(rows):
-    """Return whether no row has a retry, an error or a publishing time."""
+    """Return whether no row has a retry, an error or a publishing timestamp."""
     return all((row.retry_count, row.last_error, row.published_at) == (0, None, None) for row in rows)
 
 
@@ -190,7 +190,7 @@ def test_events_of_a_missing_topic_are_not_claimed_at_each_poll(outbox, mock_kaf
 
 
 def test_the_event_s_own_fault_is_counted(outbox, mock_kafka):
-    """If an event itself is faulty, it uses one retry. At the retry limit, it becomes dead and blocks its payment."""
+    """A fault of an event uses one of the event's retries. At the limit, the event is dead and blocks its payment."""
     poison = outbox.add("k", COMPLETED, age=LONG_AGO, payload={"secret": SECRETS})
     behind = outbox.add("k", COMPLETED, age=LONG_AGO - 1)
     for failures in range(1, 6):

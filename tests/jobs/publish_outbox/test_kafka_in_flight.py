@@ -24,7 +24,7 @@ def insert_wave(outbox, event_type, age=0.0):
 
 
 def test_a_batch_is_sent_again_if_the_broker_died_before_appending_it(kafka_outbox, kafka):
-    """If a broker dies before it appends a batch, the batch is sent after the restart, in order."""
+    """If a broker dies before it appends a batch, the batch is sent in order after the restart."""
     outbox = kafka_outbox
     insert_wave(outbox, FAILED)
     with watched_producer(kafka.bootstrap) as (producer, clients), a_loop(outbox, producer=producer):

@@ -1,4 +1,4 @@
-"""Test a cluster of two brokers. If one broker is down, some partitions have no leader."""
+"""Test a cluster of two brokers. While the second broker is down, some partitions have no leader."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def test_a_slow_broker_does_not_shorten_the_late_commit_window(outbox):
 
 
 def test_an_event_dated_in_the_future_does_not_delay_others(outbox):
-    """An event whose timestamp is hours in the future does not delay later events. The next rescan finds them."""
+    """An event dated hours in the future does not delay later events, which the next rescan finds."""
     outbox.add("ahead", age=-7 * 3600)
     clockwork = Clockwork(waits=80, at={5: lambda: outbox.insert(2)})
     noted, observer = arrivals(clockwork)
@@ -99,7 +99,7 @@ def test_an_idle_publisher_does_not_read_old_dead_events_again(outbox):
 
 
 def test_events_that_come_while_a_backlog_drains_are_published(outbox):
-    """A publisher also sends events that are inserted while it drains, even if they have an earlier timestamp."""
+    """A publisher that drains a backlog also sends events that are inserted meanwhile, even with earlier timestamps."""
     outbox.insert(60)
     added = []
 

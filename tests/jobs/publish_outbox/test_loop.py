@@ -36,7 +36,10 @@ def short_probe(monkeypatch):
 
 
 def test_a_loop_publishes_new_events_until_it_is_stopped(outbox):
-    """A publisher loop publishes new events until it is stopped. Its observer hears of the start and of each batch."""
+    """A publisher loop publishes new events until it is stopped.
+
+    It notifies its observer of the start and each batch.
+    """
     heard = Heard()
     clockwork = Clockwork(waits=6, at={n: lambda: outbox.insert(2) for n in (1, 3, 5)})
     report = outbox.run(clockwork, observer=heard.observer, loop=True)
@@ -95,7 +98,7 @@ def test_the_waits_of_an_outage_double_up_to_six_seconds(outbox, mock_kafka, mon
 
 @pytest.mark.usefixtures("short_probe")
 def test_an_idle_loop_notices_an_outage(outbox, mock_kafka):
-    """An idle publisher loop probes the brokers every 30 seconds, so it notices an outage."""
+    """An idle publisher loop notices an outage, because it probes the brokers every 30 seconds."""
     clockwork = Clockwork(at={1: mock_kafka.down})
     noticed = []
 

@@ -93,7 +93,7 @@ def test_correlation_id_trace_and_replay_run_become_headers(outbox):
 
 
 def test_the_time_of_a_message_is_the_time_of_publishing(outbox):
-    """A message's timestamp is when it was published, so retention does not delete an old event before it is read."""
+    """A message's timestamp is its publishing time, so retention does not delete an old event before it is read."""
     outbox.insert(1, age=timedelta(days=400))
     before = outbox.execute("SELECT extract(epoch FROM clock_timestamp()) * 1000")[0][0]
     outbox.publish()

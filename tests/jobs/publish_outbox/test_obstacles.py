@@ -61,7 +61,7 @@ def dead_with_nothing_behind_it(outbox, _mock_kafka):
 
 
 def retry_not_due(outbox, _mock_kafka):
-    """Insert an event that has just failed for the fourth time, and an event behind it."""
+    """Insert an event that has just failed for the fourth time, and an event that waits behind it."""
     blocker = outbox.add("r", retry_count=4, last_error="INVALID_REQUEST: no")
     outbox.add("r")
     return {"retry_later": (2, blocker)}, {}

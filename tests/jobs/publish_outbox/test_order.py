@@ -39,7 +39,7 @@ class Watching(Producer):
 
 @pytest.mark.parametrize("batch_size", BATCH_SIZES)
 def test_a_payment_s_events_arrive_in_order(outbox, batch_size):
-    """A payment's events arrive in order within a batch, across batches, and across topics."""
+    """A payment's events arrive in order, even in several batches and several topics."""
     for second in range(6):
         for key in ("a", "b", "c"):
             outbox.add(key, TYPES[second % 3], age=10 - second)
@@ -172,7 +172,7 @@ def test_an_event_that_dies_in_this_run_blocks_at_once(outbox, on_dead):
 
 
 def test_a_replayed_dead_event_goes_before_the_events_that_it_blocked(outbox):
-    """If an operator replays a dead event, the publisher sends it before the events that it had blocked."""
+    """If an operator replays a dead event, the publisher sends it before the events that waited behind it."""
     ids = dead_then_two(outbox, "k")
     outbox.publish()
     outbox.execute('UPDATE outbox SET "retryCount" = 0 WHERE id = %(id)s', id=ids[0])
@@ -181,7 +181,7 @@ def test_a_replayed_dead_event_goes_before_the_events_that_it_blocked(outbox):
 
 
 def test_an_event_behind_a_retry_and_a_dead_event_waits_for_both(outbox, mock_kafka):
-    """If an event waits behind a retry and a dead event, it still waits for the dead event after the retry succeeds."""
+    """An event behind a retry and a dead event keeps waiting for the dead event after the retry has succeeded."""
     retried = outbox.add("k", COMPLETED, age=LONG_AGO, retry_count=1)
     dead = outbox.add("k", FAILED, age=LONG_AGO - 1, retry_count=5)
     last = outbox.add("k", COMPLETED, age=LONG_AGO - 2)
@@ -240,7 +240,7 @@ def test_a_replayed_event_keeps_its_identity(outbox):
 
 
 def test_events_of_one_millisecond_are_ordered_by_id_in_code_points(outbox):
-    """Events of one millisecond are ordered by the code points of their ids, in payctl and in PostgreSQL."""
+    """If events have the same millisecond, payctl and PostgreSQL order them by the code points of their ids."""
     ids = ["a", "B", "_", "é", "Z", "z", "0"]
     for id_ in ids:
         outbox.add("k", id=id_)

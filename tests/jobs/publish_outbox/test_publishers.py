@@ -19,7 +19,7 @@ TYPES = (FAILED, COMPLETED)
 
 
 def enter(connection, shard=0, shards=1, lane=0, owner="somebody"):
-    """Enter a shard as a running publisher does."""
+    """Enter a shard, as a running publisher does."""
     assert shard_lock.enter(connection, shard, shards, lane, owner) is not Entry.REFUSED
 
 

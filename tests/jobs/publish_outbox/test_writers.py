@@ -48,7 +48,7 @@ def webhook(shop, payment):
 
 
 def reconcile(shop, payment):
-    """Settle a payment as FAILED with the response to a status query."""
+    """Settle a payment as FAILED with a gateway's response to a status query."""
     with shop.engine.connect() as connection:
         (found,) = overdue.named(connection, [payment.id])
     callback = Callback("momo", Outcome.FAILED, payment.reference, payment.order_code, "7", payment.amount)
@@ -59,9 +59,9 @@ def reconcile(shop, payment):
 
 
 WRITERS = {"jobs/process_webhook/__init__.py": webhook, "jobs/reconcile/settle_payments.py": reconcile}
-"""The functions that write events, by the file that calls the write statement.
+"""Functions that write events.
 
-``cdc cut-over`` has a separate test below.
+Each key is the file that calls the write statement. ``cdc cut-over`` has a test below.
 """
 
 
@@ -95,7 +95,7 @@ def test_every_writer_of_outbox_rows_is_tested():
 
 @contextmanager
 def slow_table(shop, table):
-    """Make each insert into a table take longer than a writer's limit."""
+    """Make each insert into a table take longer than the writer's limit."""
     shop.query(
         "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS"
         f" 'BEGIN PERFORM pg_sleep({TOO_LONG.total_seconds()}); RETURN NEW; END';"
@@ -189,7 +189,7 @@ def test_a_late_event_is_committed_in_time_or_rolled_back(outbox, database_url, 
 
 
 def test_a_run_claims_again_if_a_row_was_changed_while_it_waited_for_it(outbox):
-    """If a row changes while a claim waits for it, the publisher sends nothing from this claim, but claims again."""
+    """If a row changes while a claim waits for the row, the publisher discards this claim and claims again."""
     first, second = outbox.add("k", FAILED), outbox.add("other", COMPLETED)
     waiting = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%%WITH picked AS%%' AND wait_event_type = 'Lock'"
     reports = []

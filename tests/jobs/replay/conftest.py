@@ -1,4 +1,4 @@
-"""Fixtures for replays: an outbox in a real database, and a publisher that sends the requeued events."""
+"""Fixtures for replays: an outbox in a real database, and a publisher that sends requeued events."""
 
 from __future__ import annotations
 

@@ -42,7 +42,10 @@ def test_a_selector_does_not_select_published_events_by_default(outbox):
 
 @pytest.mark.usefixtures("some")
 def test_a_plan_has_published_events_only_if_they_are_selected_and_allowed(outbox):
-    """A replay plan leaves out and lists selected published events, unless they are allowed."""
+    """A replay plan includes selected published events only if they are allowed.
+
+    If not, the plan lists them as left out.
+    """
     selected = Selector(published=True)
     assert set(reasons(outbox.plan(selected)).values()) == {LeftOutReason.PUBLISHED}
     allowed = outbox.plan(selected, allow_published=True)
@@ -51,7 +54,7 @@ def test_a_plan_has_published_events_only_if_they_are_selected_and_allowed(outbo
 
 @pytest.mark.usefixtures("some")
 def test_a_plan_lists_each_named_event_that_it_leaves_out(outbox):
-    """A plan lists each named event that is published, missing or not selected, with its reason."""
+    """A replay plan lists each event that is given by id but is published, missing or not selected, with the reason."""
     sent, dead = outbox.ids("published")[0], outbox.ids('"retryCount" = 5')[0]
     named = outbox.plan(Selector(ids=(sent, dead, "nowhere", dead)))
     assert [event.row.id for event in named.events] == [dead]
@@ -130,6 +133,6 @@ def test_making_a_plan_changes_nothing(outbox, engine):
 
 @pytest.mark.parametrize(("rate", "seconds"), [(10.0, 3), (0.5, 60), (None, 0.0015), (1e9, 0.0015)])
 def test_a_plan_says_how_long_requeueing_takes(rate, seconds):
-    """A replay plan says how many seconds requeueing takes. Without a rate, it assumes 20,000 events a second."""
+    """A replay plan estimates how many seconds requeueing takes. The default rate is 20,000 events a second."""
     planned = PlannedEvent(Row("id", "(0,1)", 7), "dead")
     assert ReplayPlan(events=(planned,) * 30).seconds(rate) == seconds

@@ -91,7 +91,7 @@ def test_a_canary_that_is_being_published_shows_a_running_publisher(outbox):
 
 @pytest.mark.usefixtures("dead")
 def test_a_canary_without_a_publisher_says_that_none_is_running(outbox):
-    """If no publisher was seen, a replay with a canary says so. A replay without a canary says nothing about it."""
+    """If no publisher was seen, a replay with a canary says so, and a replay without a canary says nothing."""
     options = ReplayOptions(canary=3, canary_patience=timedelta(milliseconds=50))
     assert outbox.replay(None, options).publisher is False
     assert outbox.replay().publisher is None
@@ -205,7 +205,7 @@ def test_events_that_die_again_are_errors(outbox):
 
 
 def test_only_a_running_run_of_another_command_cannot_be_cancelled(outbox, engine):
-    """If a run belongs to another command than replay, it can be cancelled only if it is interrupted."""
+    """A run of another command cannot be cancelled while it is running, but can be cancelled once it is interrupted."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead")
     run = outbox.run(outbox.replay().run_id)
@@ -249,7 +249,7 @@ def test_a_run_that_is_stopped_before_its_last_transaction_is_not_done(outbox):
 
 @pytest.mark.usefixtures("dead")
 def test_a_run_stops_if_another_process_cancels_it(outbox, engine):
-    """If another process cancels a replay, the replay stops before its next transaction and cannot be resumed."""
+    """A replay that another process cancels stops before its next transaction and cannot be resumed."""
     seen = []
 
     def cancel(_decided):
