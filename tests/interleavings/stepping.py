@@ -97,7 +97,7 @@ class Actor:
 
     @property
     def running(self) -> bool:
-        """Whether the job is still running."""
+        """True while the job is running."""
         return self._thread.is_alive()
 
     def number_of(self, thread: int) -> int:

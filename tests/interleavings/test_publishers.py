@@ -186,7 +186,7 @@ class Interleaving(RuleBasedStateMachine):
         self.actors[name] = Actor(self.stage, name, engine_of(self.world.url), job)
 
     def start_publisher(self, number: int) -> None:
-        """Start a publisher. It may have been killed before."""
+        """Start a publisher, or restart it after a kill."""
         self.start(f"publisher {number}", publisher(self.world.producers[number], self.shards))
 
     @rule(choice=st.integers(0, 7), steps=st.integers(1, 6))

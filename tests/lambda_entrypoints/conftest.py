@@ -76,7 +76,7 @@ class Shop:
         return self.query("SELECT count(*) AS events FROM outbox WHERE NOT published")[0]["events"]
 
     def status(self, payment) -> str:
-        """Return the payment's status in the database."""
+        """Return the payment's current status."""
         return self.query("SELECT status::text FROM payments WHERE id = %s", payment.id)[0]["status"]
 
 
@@ -158,7 +158,7 @@ class Printed:
 
     @property
     def text(self):
-        """The complete output."""
+        """The complete output of the function."""
         self._read()
         return self.out + self.err
 

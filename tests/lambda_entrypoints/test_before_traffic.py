@@ -56,7 +56,7 @@ def aws():
                     self.wfile.write(data)
 
                 def log_message(self, *_):
-                    """Log nothing."""
+                    """Suppress the server's own log."""
 
             server = HTTPServer(("127.0.0.1", 0), Handler)
             Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}).start()

@@ -89,7 +89,7 @@ def test_a_rotated_database_password_is_used(called, shop, cloud, database_url, 
     ],
 )
 def test_each_money_problem_is_one_alert(called, shop, cloud, database_url, paid, scenario, status, kind):
-    """The webhook sends one alert for each money problem, however often the genuine callback arrives."""
+    """The webhook sends one alert for each money problem, no matter how often the genuine callback arrives."""
     arn, queue = cloud.topic()
     payment = shop.payment("vnpay", status=status)
     environ = {"DATABASE_URL": database_url, "PAYCTL_ALERTS_TOPIC_ARN": arn}
@@ -104,7 +104,7 @@ def test_each_money_problem_is_one_alert(called, shop, cloud, database_url, paid
 
 
 def test_a_genuine_callback_for_an_unknown_order_is_an_alert(called, cloud, database_url):
-    """The webhook sends an alert about a genuine callback for an unknown order."""
+    """The webhook sends an alert if a genuine callback is for an unknown order."""
     arn, queue = cloud.topic()
     called(webhook.handler, events.read("momo.json"), DATABASE_URL=database_url, PAYCTL_ALERTS_TOPIC_ARN=arn)
     (message,) = cloud.messages(queue)
@@ -113,7 +113,7 @@ def test_a_genuine_callback_for_an_unknown_order_is_an_alert(called, cloud, data
 
 
 def test_an_unavailable_alert_topic_does_not_change_the_reply(called, shop, cloud, database_url, paid):
-    """If the alert topic does not exist, the gateway gets its usual reply, and the failed alert is counted."""
+    """If the alert topic does not exist, the webhook sends the gateway its usual reply and counts the failed alert."""
     environ = {"DATABASE_URL": database_url, "PAYCTL_ALERTS_TOPIC_ARN": f"{cloud.topic()[0]}-not-there"}
     answer = called(webhook.handler, paid(shop.payment("vnpay"), Scenario.WRONG_AMOUNT), **environ)
     assert '"RspCode":"04"' in answer["body"]

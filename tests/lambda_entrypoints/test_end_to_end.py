@@ -1,4 +1,4 @@
-"""Test the whole path in AWS's runtime: an HTTP request passes two functions and PostgreSQL and ends in Kafka."""
+"""Test the whole path in AWS's runtime, from an HTTP request through two functions and PostgreSQL to Kafka."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def http_api():
             do_GET = do_POST  # noqa: N815 - the base class's names
 
             def log_message(self, *_):
-                """Log nothing."""
+                """Suppress the server's own log."""
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Gateway)
         Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}).start()

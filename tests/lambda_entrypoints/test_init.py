@@ -68,7 +68,7 @@ def test_a_provisioned_environment_has_read_its_secrets_before_its_first_callbac
     ids=["database unreachable", "URL unreadable", "URL missing", "Secrets Manager unreachable"],
 )  # fmt: skip
 def test_an_init_that_cannot_prepare_still_succeeds(lambda_, broken):
-    """If INIT cannot prepare the webhook, it still succeeds, and the first callback gets a "try again" reply."""
+    """Even if INIT cannot prepare the webhook, INIT succeeds, and the first callback gets a "try again" reply."""
     webhook = lambda_("webhook", timeout=10, **PROVISIONED, **broken)
     answer = webhook.invoke(events.read("zalopay.json"))
     assert '"return_code":0' in answer.payload["body"]
@@ -103,7 +103,7 @@ print("\\n" + json.dumps(sorted(set(sys.modules) - before)))
 def test_the_first_callback_loads_no_module_after_init(shop, database_url, paid, how, loads):
     """After INIT, the first callback loads no module.
 
-    Without INIT, it loads SQLAlchemy's PostgreSQL driver, which takes much longer than the callback.
+    Without INIT, the first callback loads SQLAlchemy's PostgreSQL driver, which takes much longer than the callback.
     """
     loaded = modules_of_the_first_callback(database_url, paid(shop.payment("zalopay")), how)
     assert ("sqlalchemy.dialects.postgresql.psycopg2" in loaded) is loads

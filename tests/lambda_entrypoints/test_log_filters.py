@@ -46,7 +46,7 @@ def matches(pattern, line):
 
 
 def test_the_runbook_has_three_kinds_of_log_filters():
-    """The runbook has three log filters: for payctl's errors, for failures of Lambda, and for the probe."""
+    """The runbook has three log filters: for payctl's errors, for Lambda's failures, and for the probe."""
     assert {ERRORS, FAILURES, PROBES} == FILTERS
 
 

@@ -45,7 +45,7 @@ def answering():
             do_GET = do_POST  # noqa: N815 - the base class's names
 
             def log_message(self, *_):
-                """Log nothing."""
+                """Suppress the server's own log."""
 
         server = HTTPServer(("127.0.0.1", 0), Handler)
         Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}).start()
@@ -73,7 +73,7 @@ def test_each_forgery_is_refused_for_its_signature(provider):
 
 
 def test_every_forgery_is_refused_by_the_deployed_code(lambda_, http_api):  # noqa: F811 - the fixture
-    """In AWS's runtime, all four gateways refuse their forgeries without a database."""
+    """In AWS's runtime, the webhook refuses a forgery for each of the four gateways, without a database."""
     address = http_api(lambda_("webhook", timeout=10, DATABASE_URL=NOWHERE))
     function = lambda_("probe", timeout=60, PAYCTL_PROBE_URL=address)
     assert function.invoke(TICK).payload == dict.fromkeys(GATEWAYS, "refused")
@@ -85,7 +85,7 @@ def test_every_forgery_is_refused_by_the_deployed_code(lambda_, http_api):  # no
 
 
 def test_the_probe_skips_a_gateway_without_keys(lambda_, http_api):  # noqa: F811 - the fixture
-    """The probe reports a gateway without keys as not configured and does not fail."""
+    """The probe reports a gateway without keys as not configured and does not fail because of it."""
     off = {name: "" for name in environment() if not name.startswith("MOMO")}
     address = http_api(lambda_("webhook", timeout=10, DATABASE_URL=NOWHERE, **off))
     function = lambda_("probe", timeout=60, PAYCTL_PROBE_URL=address)
@@ -131,7 +131,7 @@ def test_the_probe_needs_an_https_address(called, url, error):
 
 @pytest.mark.parametrize("provider", GATEWAYS)
 def test_a_genuine_callback_with_the_probe_s_name_is_settled(called, shop, database_url, paid, provider):
-    """A genuine callback with the probe's name is settled and counted as usual."""
+    """The webhook settles and counts a genuine callback that has the probe's name as usual."""
     payment = shop.payment(provider)
     event = paid(payment, Scenario.PAID, headers={"user-agent": USER_AGENT})
     called(webhook.handler, event, DATABASE_URL=database_url)
@@ -142,13 +142,13 @@ def test_a_genuine_callback_with_the_probe_s_name_is_settled(called, shop, datab
 
 @pytest.mark.parametrize("environ", [{}, OFF])
 def test_a_stranger_s_forgery_is_counted(called, environ):
-    """A forgery without the probe's name is counted as a refused callback."""
+    """The webhook counts a forgery without the probe's name as a refused callback."""
     called(webhook.handler, forged("momo", **{"user-agent": "payctl-probe/2"}), DATABASE_URL=NOWHERE, **environ)
     expected = "WebhookNotConfigured" if environ else "WebhookRefused"
     assert called.printed.metrics[expected] == 1
 
 
 def test_the_probe_fails_during_an_outage_of_the_webhook(called):
-    """During an outage of the webhook, a forgery with the probe's name is counted as a transient error."""
+    """During an outage, the webhook counts a forgery with the probe's name as a transient error."""
     called(webhook.handler, forged("momo"), DATABASE_URL=NOWHERE, OUTBOX_BATCH_SIZE="many")
     assert called.printed.metrics["WebhookTransientError"] == 1

@@ -84,7 +84,7 @@ def runs(shop):
 
 
 def slow(seconds):
-    """Return a ``tamper`` function for the test gateways that delays each response by ``seconds``."""
+    """Return a ``tamper`` function that makes the test gateways delay each response by ``seconds``."""
     return lambda _document: time.sleep(seconds)
 
 
@@ -119,10 +119,7 @@ def test_a_paid_payment_whose_callback_never_came_is_settled(reconciler, shop, o
 
 @pytest.mark.parametrize(("cap", "settled"), [(2, 0), (3, 3)])
 def test_a_plan_over_the_cap_changes_nothing(reconciler, shop, overdue, cap, settled):
-    """The reconcile function applies a plan as large as the cap.
-
-    It logs and counts a larger plan without applying it.
-    """
+    """The reconcile function applies a plan as large as the cap, but only logs and counts a larger plan."""
     overdue(3)
     function = reconciler(PAYCTL_RECONCILE_MAX_PAYMENTS=str(cap))
     answer = function.invoke(TICK).payload
@@ -154,7 +151,7 @@ def test_an_unavailable_gateway_does_not_stop_the_other_gateways(reconciler, sho
     [("paid", 1, "ReconcileForAPerson"), ("odd", 250_000, "ReconcileForAPerson"), ("busy", 1, "ReconcileUnanswered")],
 )
 def test_an_answer_that_a_person_must_judge_changes_nothing(reconciler, shop, overdue, gateways, state, amount, name):
-    """After a wrong amount or an unknown state, the payment stays unchanged, and the log names the order."""
+    """If the amount is wrong or the state unknown, the reconcile function changes nothing and logs the order."""
     (payment,) = overdue(state=state)
     gateways.amounts[payment.reference] = amount
     function = reconciler(timeout=45)
@@ -166,7 +163,7 @@ def test_an_answer_that_a_person_must_judge_changes_nothing(reconciler, shop, ov
 
 
 def test_the_function_ends_before_lambda_s_deadline(reconciler, shop, overdue, gateways):
-    """The reconcile function ends before Lambda's deadline. It settles the known results and counts the rest."""
+    """The reconcile function ends before Lambda's deadline, settles the known results and counts the other payments."""
     overdue(40)
     gateways.tamper = slow(0.5)
     function = reconciler(timeout=36)  # 30 of these seconds are the reserve
@@ -238,7 +235,7 @@ BUSY = """
 
 
 def test_a_payment_that_another_session_has_locked_is_a_failure_of_this_run_only(reconciler, shop, overdue):
-    """If a payment is locked, the reconcile run counts it as failed and settles the other payments."""
+    """A reconcile run counts a locked payment as failed and settles the other payments."""
     overdue(3)
     function = reconciler()
     with shop.engine.connect() as other:

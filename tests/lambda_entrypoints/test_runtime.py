@@ -62,7 +62,7 @@ def test_an_event_of_each_gateway_settles_its_payment(lambda_, shop, database_ur
 
 
 def test_the_processor_publishes_and_emits_the_outbox_gauges(lambda_, engine, database_url, mock_kafka, read_all):
-    """The publisher's function publishes the events, and emits every outbox gauge, even with the value zero."""
+    """The publisher's function publishes events and emits every outbox gauge, even if its value is zero."""
     pending(engine, 300)
     processor = lambda_(
         "publish_outbox", DATABASE_URL=database_url, KAFKA_BROKERS=mock_kafka.bootstrap, PAYCTL_LOOP_SECONDS="1"
@@ -114,7 +114,7 @@ def test_the_cleanup_function_deletes_old_events_and_counts_dead_ones(lambda_, e
 
 
 def test_the_processor_ends_before_lambda_s_deadline(lambda_, engine, database_url, mock_kafka):
-    """The publisher's function ends before Lambda's deadline, even if PAYCTL_LOOP_SECONDS is longer."""
+    """The publisher's function ends before Lambda's deadline, even if PAYCTL_LOOP_SECONDS would allow more time."""
     pending(engine, 10)
     processor = lambda_("publish_outbox", timeout=22, DATABASE_URL=database_url, KAFKA_BROKERS=mock_kafka.bootstrap)
     answer = processor.invoke(SCHEDULED)
@@ -126,7 +126,7 @@ def test_the_processor_ends_before_lambda_s_deadline(lambda_, engine, database_u
 def test_a_processor_that_is_killed_during_a_batch_loses_no_event(
     lambda_, engine, database_url, mock_kafka, read_all, in_background, in_mid_batch, how, timeout, words
 ):
-    """If the publisher's function is killed or times out, its claimed events are pending again until the next run."""
+    """If the publisher's function is killed or times out, the next run sends the events that it had claimed."""
     pending(engine, 3000)
     mock_kafka.set_rtt(30)
     settings = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, **ONE_PASS}
@@ -211,7 +211,7 @@ def test_a_webhook_without_its_database_asks_the_gateway_to_call_again(lambda_, 
 
 
 def test_a_frozen_webhook_replaces_its_cut_connections(lambda_, shop, database_url, paid):
-    """If the server ends the database sessions of a frozen webhook, it still settles the next callback."""
+    """If the server ends a frozen webhook's database sessions, the webhook still settles the next callback."""
     webhook = lambda_("webhook", timeout=10, DATABASE_URL=database_url)
     before, after = shop.payment("momo"), shop.payment("momo")
     webhook.invoke(paid(before))
@@ -264,7 +264,7 @@ def test_a_webhook_s_span_is_sent_before_the_reply(lambda_, shop, database_url, 
 
 
 def test_a_body_of_6_mb_is_refused_without_the_database(lambda_):
-    """A body of 6 MB gets the status 413, even without a database."""
+    """The webhook answers a body of 6 MB with status 413, even without a database."""
     event = events.read("zalopay.json") | {"body": "x" * 6_000_000}
     answer = lambda_("webhook", timeout=10).invoke(event)
     assert (answer.payload["statusCode"], answer.size < 300) == (413, True)

@@ -112,14 +112,14 @@ def test_a_request_that_is_not_a_callback_gets_a_constant_reply(called, changes,
 @settings(max_examples=400, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(event=EVENTS)
 def test_every_event_gets_a_well_formed_response(called, event):
-    """The webhook returns a well-formed response for any event."""
+    """The webhook returns a well-formed response, whatever the event is."""
     assert is_response(called(handler, event, DATABASE_URL=NOWHERE))
 
 
 @pytest.mark.parametrize("provider", ["zalopay", "payos", "vnpay", "momo"])
 @pytest.mark.parametrize("environ", [{"DATABASE_URL": NOWHERE}, {"DATABASE_URL": ""}, {"OUTBOX_BATCH_SIZE": "many"}])
 def test_an_internal_fault_asks_the_gateway_to_call_again(called, provider, environ):
-    """If the database or a setting fails, the gateway gets its own "try again" reply, and no password is logged."""
+    """If the database or a setting is faulty, the webhook sends the gateway's retry reply and logs no password."""
     status, words = TRY_AGAIN[provider]
     answer = called(handler, events.read(f"{provider}.json"), **environ)
     assert (answer["statusCode"], words in answer["body"]) == (status, True)
@@ -141,10 +141,7 @@ def test_a_gateway_without_keys_is_reported_as_not_configured(called, provider):
     [("order-7.a_B", "order-7.a_B"), ("x" * 65, None), ("a b", None), ("é", None), ("a\n", None), (["a"], None)],
 )
 def test_a_correlation_id_goes_into_log_receipt_and_event(called, shop, database_url, paid, sent, kept):
-    """The log, receipt and event have the sender's correlation id.
-
-    If it is invalid, they have API Gateway's request id.
-    """
+    """The log, receipt and event have the sender's correlation id if it is valid, or else API Gateway's request id."""
     event = paid(shop.payment())
     event["headers"]["x-correlation-id"] = sent
     expected = kept or event["requestContext"]["requestId"]
@@ -163,7 +160,7 @@ def test_a_correlation_id_goes_into_log_receipt_and_event(called, shop, database
 def test_a_missing_index_is_reported_once_a_day(
     called, shop, database_url, paid, monkeypatch, provider, payments, told
 ):
-    """If a callback may scan a large table, the webhook logs a warning once a day."""
+    """If a callback's lookup may scan a large table, the webhook logs a warning once a day."""
     shop.execute(f"UPDATE pg_class SET reltuples = {payments} WHERE oid = 'payments'::regclass")  # noqa: S608
     for _ in range(3):
         called(handler, paid(shop.payment(provider)), DATABASE_URL=database_url)
