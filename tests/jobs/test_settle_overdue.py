@@ -176,7 +176,7 @@ def test_an_answer_that_payctl_has_no_rule_for_is_for_a_person(scheduled, state)
 
 
 def test_a_gateway_that_does_not_answer_is_asked_twice(scheduled):
-    """The scheduled reconcile asks a gateway that does not answer twice about a payment."""
+    """If a gateway does not answer, the scheduled reconcile repeats its query about a payment once."""
     silent, unknown = scheduled.insert("one"), scheduled.insert("two", gateway="payos")
 
     def refuse(_):

@@ -89,12 +89,12 @@ def status_of(aws):
 
 @pytest.mark.parametrize("gateway", FORGERIES)
 def test_a_new_version_gets_the_forgery_as_an_http_api_event(gateway):
-    """The check before traffic sends a new version an HTTP API event that contains the gateway's forgery unchanged."""
+    """The deployment check sends a new version an HTTP API event that contains the gateway's forgery unchanged."""
     assert to_request(_event(gateway, FORGERIES[gateway])) == FORGERIES[gateway]
 
 
 def test_a_version_that_refuses_every_forgery_gets_callbacks(called, aws):
-    """A version that refuses every forgery passes the check before traffic. The check needs no database."""
+    """A version that refuses every forgery passes the deployment check, which needs no database."""
     environ = aws(deployed)
     found = called(before_traffic.handler, ASKED, DATABASE_URL=NOWHERE, **environ)
     assert found == dict.fromkeys(GATEWAYS, "refused")
@@ -104,7 +104,7 @@ def test_a_version_that_refuses_every_forgery_gets_callbacks(called, aws):
 
 
 def test_a_gateway_without_keys_does_not_stop_a_deployment(called, aws):
-    """The check before traffic passes if at least one gateway has keys and refuses its forgery."""
+    """The deployment check passes if at least one gateway has keys and refuses its forgery."""
     only = {name: "" for name in environment() if not name.startswith("MOMO")}
     called(before_traffic.handler, ASKED, DATABASE_URL=NOWHERE, **aws(deployed), **only)
     assert status_of(aws) == "Succeeded"
@@ -124,7 +124,7 @@ def test_a_gateway_without_keys_does_not_stop_a_deployment(called, aws):
     ids=["accepts a forgery", "asks to try again", "cannot be imported", "answers nonsense"],
 )
 def test_a_version_that_accepts_a_forgery_gets_no_callbacks(called, aws, status, headers, body):
-    """If a version does not refuse a forgery, the check before traffic fails, and the log has the verdicts."""
+    """If a version does not refuse a forgery, the deployment check fails and logs its verdicts."""
     called(before_traffic.handler, ASKED, **aws(lambda _: (status, headers, body)))
     assert status_of(aws) == "Failed"
     (line,) = [line for line in called.printed.logs if line["message"] == "before_traffic"]
@@ -133,7 +133,7 @@ def test_a_version_that_accepts_a_forgery_gets_no_callbacks(called, aws, status,
 
 @pytest.mark.parametrize("status", [403, 429])
 def test_a_version_that_cannot_be_invoked_is_reported_as_failed(called, aws, status):
-    """If the new version cannot be invoked, the check before traffic reports a failure to CodeDeploy."""
+    """If the new version cannot be invoked, the deployment check reports a failure to CodeDeploy."""
     environ = aws(lambda _: (status, {"x-amzn-errortype": "AccessDeniedException"}, {"message": "no"}))
     with pytest.raises(Exception, match=r"AccessDenied|TooMany|ClientError"):
         called(before_traffic.handler, ASKED, **environ)
@@ -141,7 +141,7 @@ def test_a_version_that_cannot_be_invoked_is_reported_as_failed(called, aws, sta
 
 
 def test_the_check_fails_if_aws_is_unreachable(called, aws):
-    """If AWS is unreachable, the check before traffic raises an error and reports nothing."""
+    """If AWS is unreachable, the deployment check raises an error and reports nothing."""
     environ = aws(deployed) | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}"}
     with pytest.raises(Exception, match="EndpointConnectionError"):
         called(before_traffic.handler, ASKED, **environ)

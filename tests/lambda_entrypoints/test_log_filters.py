@@ -61,7 +61,7 @@ def test_the_error_filter_finds_an_error_of_the_webhook(lambda_):
 
 @pytest.mark.parametrize("name", ["watch_payments", "probe"])
 def test_the_failure_filter_finds_an_exception(lambda_, name):
-    """The runbook's failure filter finds an exception twice: in payctl's line and in AWS's runtime's line."""
+    """The runbook's failure filter finds an exception twice: in payctl's line and in the line from AWS's runtime."""
     function = lambda_(name, timeout=10, DATABASE_URL="postgresql://a:b@127.0.0.1:1/c", **JSON_LOGS)
     function.invoke(SCHEDULED)
     ours, runtimes = (line for line in function.lines() if matches(FAILURES, line))

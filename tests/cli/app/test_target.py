@@ -78,5 +78,5 @@ def test_the_target_line_fits_the_terminal(parts, width):
 
 
 def test_a_missing_setting_does_not_hide_the_answer(parts):
-    """The target line shows "not set" for a missing setting. Reporting the error is left to the command."""
+    """The target line shows "not set" for a missing setting and raises no error. The command reports the error."""
     assert text_of(parts(None)) == "profile none · database not set · brokers not set"

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.postgres
 
 
 def keys_of(sample):
-    """Return the keys for a sample, with the names of the environment variables as keys."""
+    """Return a sample's keys as environment variables."""
     return {field.env: sample.credentials[field.name][0].reveal() for field in GATEWAYS[sample.gateway].fields}
 
 

@@ -122,7 +122,7 @@ def test_a_wait_that_ends_with_dead_events_shows_a_warning(world, given, invoke)
 
 @pytest.mark.parametrize("steps", [[{"age": MINUTES}], [DEAD], [{"age": MINUTES / 4, "retry_count": 8}]])
 def test_the_doctor_is_not_ok_if_events_are_dead_or_overdue(world, given, invoke, keys, steps):
-    """If events are dead or overdue, the doctor's first line and last line agree with its exit code."""
+    """If events are dead or overdue, the doctor's first line, last line and exit code agree with each other."""
     given(*steps)
     result = invoke("doctor", **{**world, **keys, "OUTBOX_MAX_RETRIES": "20" if "retry" in str(steps) else "5"})
     first, *_, last = result.stdout.splitlines()

@@ -173,7 +173,7 @@ def test_the_position_is_before_every_released_event(blocked, place):
 
 @pytest.mark.parametrize("due", [None, 5.0])
 def test_a_later_block_of_an_event_replaces_the_earlier_one(due):
-    """A new block for an event replaces its earlier block and has a separate time limit."""
+    """A new block for an event replaces the event's earlier block and has its own time limit."""
     backlog = Backlog(PublishOptions())
     backlog.block(Block("k", at(1), 5.0 if due is None else None))
     backlog.block(Block("k", at(1), due))

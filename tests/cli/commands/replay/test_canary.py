@@ -56,7 +56,7 @@ def on_terminal(database_url, payctl_command):
 
 
 def test_a_terminal_shows_a_countdown_while_the_canary_waits(on_terminal):
-    """A replay that waits for its canary shows the published events, the time left, and if a publisher is running."""
+    """A replay that waits for its canary shows the published events, the time left, and the publisher's state."""
     document, shown = on_terminal(*WAITING, "4s")
     assert (document["exit_code"], document["result"]["publisher_running"]) == (10, False)
     left = [int(each) for each in re.findall(r"canary: 0 of 2 published, (\d) s left", shown)]

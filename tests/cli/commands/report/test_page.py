@@ -111,7 +111,7 @@ def test_markup_that_reaches_the_page_is_shown_as_text():
 
 @READS
 def test_each_plot_has_a_description(written):
-    """The HTML report has two images of each plot, for wide screens and for phones, each with a description."""
+    """The HTML report has two images of each plot, one for wide screens and one for phones, with a description."""
     text = written.read_text("utf-8")
     labels = re.findall(r'<svg role="img" aria-label="([^"]+)"', text)
     assert len(labels) == 2 * len(NAMES)
