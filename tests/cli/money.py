@@ -1,10 +1,10 @@
-"""A refused callback about money, which a person must deal with."""
+"""A refused callback about money that an operator must deal with."""
 
 from __future__ import annotations
 
 
 def refused_money(connection, payment):
-    """Insert the receipt of a refused callback, which a person must deal with."""
+    """Insert the receipt of a refused callback about money that an operator must deal with."""
     connection.exec_driver_sql(
         """
         INSERT INTO payctl.webhook_receipts (id, provider, order_ref, reference, amount, currency, outcome, result,

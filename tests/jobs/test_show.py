@@ -86,7 +86,7 @@ COPY = replace(CAUSE, id="c2", event_id=None, result="already_settled")
 
 
 def record(milliseconds, run=None):
-    """Return the step of a record that was written this long after the start."""
+    """Return a record step at the given number of milliseconds after the start."""
     return Step(START + milliseconds * MS, "record", "e", {"replay_run_id": run})
 
 
@@ -95,7 +95,7 @@ def record(milliseconds, run=None):
 @pytest.mark.parametrize("received_at", [2, 3])
 @pytest.mark.parametrize("sent_at", [2, 4, 5, 6])
 def test_the_history_has_one_order(settled_at, received_at, sent_at, shuffled):
-    """A cause comes before its effect, although some instants are equal, or some milliseconds in the wrong order."""
+    """A history lists a cause before its effect, even if timestamps are equal or a few milliseconds out of order."""
     at = START + settled_at * MS
     payment, event = replace(PAYMENT, completed_at=at), replace(EVENT, created_at=at)
     receipts = tuple(replace(each, received_at=START + received_at * MS) for each in (CAUSE, COPY))
@@ -110,7 +110,7 @@ def test_the_history_has_one_order(settled_at, received_at, sent_at, shuffled):
 
 
 def test_the_record_of_an_earlier_publication_stays_where_it_was():
-    """Only the latest record of an event belongs to its last publication."""
+    """In a history, only an event's latest record in Kafka is listed with the event's last publication."""
     found = History(PAYMENT, (CAUSE,), (EVENT,), ())
     last = [(step.kind, step.at) for step in in_order(found, [*steps_of(found), record(4, "run"), record(3)])][-3:]
     assert last == [("record", START + 3 * MS), ("event_published", START + 5 * MS), ("record", START + 4 * MS)]

@@ -156,7 +156,7 @@ BLOCK = """UPDATE outbox SET "aggregateId" = 'one' WHERE id IN (
     [(20, (Drain.DRAINING, pytest.approx(40 / (10 - 1), abs=0.2))), (60, (Drain.BLOCKED, None))],
 )
 def test_the_forecast_leaves_out_blocked_events(stats, backlog, insert, execute, blocked, expected):
-    """Only events that a publisher can send count. If only blocked ones are left, the forecast says so."""
+    """The backlog's forecast counts only events that can be sent. If all are blocked, the forecast says so."""
     backlog(600, 60)
     insert(1, state="dead", age=timedelta(hours=1))
     execute(BLOCK.format(blocked))
@@ -166,7 +166,7 @@ def test_the_forecast_leaves_out_blocked_events(stats, backlog, insert, execute,
 
 
 def test_two_samples_forecast_only_events_that_can_be_sent(stats):
-    """A backlog of 100 events, of which 60 are blocked, is gone when 40 more are sent."""
+    """If 60 of 100 pending events are blocked, the forecast is when the other 40 events are sent."""
     start = stats()
     late = start.at + timedelta(seconds=30)
 

@@ -87,7 +87,7 @@ def test_the_processor_publishes_and_emits_the_outbox_gauges(lambda_, engine, da
 def test_the_processor_counts_dead_events_that_do_no_harm_apart(
     lambda_, engine, database_url, mock_kafka, status, waiting, gauges
 ):
-    """A dead failure does no harm if the customer has paid since. The alarm's gauge leaves it out."""
+    """The gauge for harmful dead events leaves out a dead failure event if the customer has paid since."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead")
         insert_events(connection, 1, state="dead", event_type="PAYMENT_FAILED")

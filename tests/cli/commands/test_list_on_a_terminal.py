@@ -114,7 +114,7 @@ def test_a_state_has_its_colour(shown):
 
 
 def test_a_blocked_event_is_shown_as_blocked(shown, engine):
-    """On a terminal its state is red, as in stats and show. Another pending event is yellow."""
+    """On a terminal, a list shows a blocked event in red and any other pending event in yellow."""
     with engine.begin() as connection:
         insert_events(connection, 2)
         connection.exec_driver_sql("""

@@ -67,7 +67,7 @@ def test_process_webhook_settles_a_payment(settle, pending, engine):
 
 
 def test_process_webhook_records_who_settled_which_payment(settle, pending, answer, database_url):
-    """`payctl runs show` has the operator, the reason, and the payment before and after. The callback is left out."""
+    """The recorded run of `process-webhook` has the operator, the reason, and the payment before and after."""
     document = settle("--reason", "callback from the gateway's portal", PAYCTL_ACTOR="Lan")
     shown = answer("runs", "show", document["run_id"], DATABASE_URL=database_url)
     run, (row,) = shown["result"], shown["items"]
@@ -79,7 +79,7 @@ def test_process_webhook_records_who_settled_which_payment(settle, pending, answ
 
 
 def test_process_webhook_records_a_refused_and_a_repeated_callback(settle, answer, engine, database_url):
-    """A genuine callback that changes nothing is recorded too, with the receipt that was processed."""
+    """`process-webhook` also records a genuine callback that changes nothing, with the id of its receipt."""
     refused = settle()
     with engine.begin() as connection:
         insert_payment(
@@ -97,14 +97,14 @@ def test_process_webhook_records_a_refused_and_a_repeated_callback(settle, answe
 
 
 def test_a_forged_callback_is_not_recorded(settle, answer, database_url):
-    """A forged callback changes no table, so it leaves no record either."""
+    """`process-webhook` records no run for a forged callback, because the callback changes nothing."""
     assert settle(ZALOPAY_KEY2="another key")["run_id"] is None
     assert answer("runs", "list", DATABASE_URL=database_url)["items"] == []
 
 
 @pytest.mark.parametrize("table", ["payctl.runs", "payctl.run_items"])
 def test_process_webhook_settles_even_if_the_run_cannot_be_recorded(settle, pending, engine, table):
-    """If a table of the record is missing, the payment is settled and exit is 0."""
+    """If a table for recorded runs is missing, `process-webhook` still settles the payment and exits with 0."""
     with engine.begin() as connection:
         connection.execute(text(f"ALTER TABLE {table} RENAME TO gone"))
     document = settle()

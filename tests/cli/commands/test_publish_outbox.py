@@ -64,7 +64,7 @@ def test_publish_outbox_publishes_all_pending_events(process, places, insert, re
 
 
 def test_a_release_is_recorded_even_if_the_brokers_are_unavailable(process, places, insert):
-    """The run of an operator that could send nothing is recorded as incomplete, with its options."""
+    """A run with --on-dead release that could send nothing is recorded as incomplete, with its options."""
     insert(1, state="dead")
     insert(1)
     ran = process("publish-outbox", "--on-dead", "release", "-o", "json", **{**places, "KAFKA_BROKERS": NOBODY})

@@ -137,7 +137,7 @@ def test_a_dry_run_of_reconcile_payments_changes_nothing(gateways, overdue, reco
 def test_a_dry_run_of_reconcile_payments_names_the_command_that_applies_it(
     gateways, overdue, invoke, database_url, engine
 ):
-    """The command works when it is pasted. If nothing can be settled, no command is named."""
+    """After a dry run, `reconcile payments` suggests a command that works, or none if nothing can be settled."""
     payment = overdue(state="paid")
     world = {"DATABASE_URL": database_url, **gateways.environment}
     typed = (*RECONCILE, "--provider", "momo", "--rate", "1000/s")
@@ -152,7 +152,7 @@ def test_a_dry_run_of_reconcile_payments_names_the_command_that_applies_it(
 
 
 def test_no_bar_is_drawn_if_no_payment_is_overdue(gateways, database_url, terminal):
-    """A bar of zero payments would say nothing."""
+    """If no payment is overdue, `reconcile payments` draws no progress bar."""
     with terminal(*RECONCILE, DATABASE_URL=database_url, **gateways.environment) as it:
         assert it.finish() == 0
         assert b"asking" not in it.sent

@@ -80,7 +80,7 @@ def test_stats_begin_with_the_age_of_the_oldest_pending_event(shown, insert):
 
 
 def test_stats_say_that_nothing_can_be_sent_if_every_event_is_blocked(shown, stats, insert, execute):
-    """The forecast is no time, although a publisher has sent events within the last minute."""
+    """If every pending event is blocked, `payctl stats` says that nothing can be sent, and forecasts no time."""
     insert(600, state="published", age=timedelta(seconds=10))
     insert(1, state="dead", age=timedelta(hours=2))
     insert(1, age=timedelta(hours=1))

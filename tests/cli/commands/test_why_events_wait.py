@@ -223,7 +223,7 @@ def test_a_superseded_event_that_blocks_nothing_does_no_harm(world, engine, give
 
 @pytest.mark.parametrize("command", ["stats", "doctor --only backlog"])
 def test_sql_is_one_line_on_a_terminal(world, engine, given, answer, terminal, command):
-    """A statement that is longer than 80 columns is not folded, so it can be copied as a whole."""
+    """On a terminal, a suggested SQL statement is never folded, so that users can copy it."""
     given({**DEAD, "event_type": "PAYMENT_FAILED", "count": 2})
     with engine.begin() as connection:
         insert_payments_of_events(connection)

@@ -77,7 +77,7 @@ def test_the_plan_of_reconcile_payments_folds_no_word():
 
 
 def test_a_figure_of_the_plan_is_not_folded():
-    """An amount stays together with its currency if the table has room for it."""
+    """At 80 columns, the plan of `reconcile payments` keeps each amount and its currency on one line."""
     wrong = finding("TB-AMOUNT", "completed", "321,000 VND", Refusal(RefusalReason.WRONG_AMOUNT), amount=320_000)
     right = Transition(PaymentStatus.PENDING, PaymentStatus.COMPLETED, NOW, late=False)
     lines = lines_of(plan_blocks([finding("TB-MISSING", "completed", "", right, amount=450_000), wrong]))

@@ -1,4 +1,4 @@
-"""Test every command that writes: it records its run if it changes payments or events, unless that is routine."""
+"""Test that every command that changes payments or events records its run, unless the run is routine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REASON = ["--reason", "ticket 4711"]
 
 
 class Record(StrEnum):
-    """The record that a command leaves."""
+    """The kinds of record that a command can leave."""
 
     RUN = "its own run"
     ACT = "an action on the run that it names"
@@ -64,7 +64,7 @@ EVERY = {
     "cdc cut-back": [([], Record.ELSEWHERE)],
 }
 CODES = {"publish-outbox": 6, "runs resume": 10}
-"""The exit codes that are not 0: a customer waits for a dead event, and the canary is not published yet."""
+"""The exit codes that are not 0. A customer waits for a dead event, and the canary is not published yet."""
 
 CASES = [
     pytest.param(name, arguments, record, id=" ".join(arguments))
@@ -76,7 +76,7 @@ CASES = [
 
 @pytest.fixture
 def world(engine, database_url, mock_kafka, tmp_path, answer):
-    """Yield an environment with work for every command. ``RUN`` is a run that has not ended."""
+    """Yield an environment with work for every command. ``RUN`` is the id of a run that has not ended."""
     with engine.begin() as connection:
         refused_money(
             connection,
@@ -105,7 +105,7 @@ def world(engine, database_url, mock_kafka, tmp_path, answer):
 
 @pytest.fixture
 def recorded(answer, world):
-    """Return a function that returns the recorded runs by id, as `payctl runs list` shows them."""
+    """Return a function that returns the runs in `payctl runs list`, with their ids as keys."""
 
     def read():
         return {run["id"]: run for run in answer("runs", "list", **world["environment"])["items"]}
@@ -117,7 +117,7 @@ def recorded(answer, world):
 def test_a_command_that_changes_payments_or_events_is_recorded(
     name, arguments, record, world, recorded, answer, content
 ):
-    """The record names the command, the operator and the reason, and has counts. A routine command leaves no record."""
+    """A command's record has the command, operator, reason and counts. A routine command leaves no record."""
     before, rows = recorded(), content()
     typed = [world["words"].get(word, word) for word in arguments]
     environment = world["environment"] | (world["keys"] if name == "process-webhook" else {})
@@ -143,5 +143,5 @@ def test_a_command_that_changes_payments_or_events_is_recorded(
 
 
 def test_every_writing_command_has_a_record_test():
-    """If a new writing command is missing in the list of this file, this test fails."""
+    """Every writing command is in this file's table of records."""
     assert set(EVERY) == {entry.name for entry in registry.COMMANDS if entry.writes}

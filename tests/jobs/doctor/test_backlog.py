@@ -243,7 +243,7 @@ def test_a_missing_publisher_is_a_warning_if_an_event_is_overdue(look, insert, e
 
 
 def test_no_publisher_is_missed_if_every_event_is_blocked(look, insert, execute):
-    """A publisher could send nothing, so the doctor does not advise to start one."""
+    """If every pending event is blocked, the doctor does not warn about a missing publisher."""
     insert(1, state="dead", age=timedelta(hours=2))
     insert(1, age=timedelta(hours=1))
     execute("""UPDATE outbox SET "aggregateId" = 'one'""")

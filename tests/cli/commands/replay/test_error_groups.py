@@ -130,7 +130,11 @@ def test_errors_count_the_superseded_events_of_a_group(ask, invoke, database_url
 
 
 def test_the_sample_of_a_mixed_group_is_not_superseded(ask, invoke, database_url, engine):
-    """The superseded event is newer, but only the other one needs the operator. The first line has the mark `!`."""
+    """For a group with superseded and other events, `payctl errors` shows a sample event that is not superseded.
+
+    The sample is the event that needs the operator, although the superseded event is newer. The first line has the mark
+    `!`.
+    """
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead", last_error="x 1", age=timedelta(hours=2))
         (wanted,) = connection.exec_driver_sql("SELECT id FROM outbox").scalars()

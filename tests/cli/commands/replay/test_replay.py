@@ -128,7 +128,7 @@ def test_a_replay_says_why_events_are_left_out(invoke, database_url, dead):
 @pytest.mark.parametrize("by_id", [True, False], ids=["by id", "by state"])
 @pytest.mark.parametrize("option", ["-n", "-y"])
 def test_a_replay_whose_events_are_all_left_out_exits_with_7(invoke, ask, database_url, dead, by_id, option):
-    """A preview exits as the replay would, however the superseded event was selected. The first line has a cross."""
+    """If all selected events are left out, `replay` exits with 7 and shows a cross, even in a preview."""
     assert ask("replay", *dead[:3], "-y")["counts"]["requeued"] == 3
     selector = [dead[3]] if by_id else ["--failed"]
     document = ask("replay", *selector, option)

@@ -261,7 +261,10 @@ def test_the_report_and_stats_say_the_same_about_superseded_events(engine, invok
     ],
 )
 def test_open_now_says_which_dead_events_are_superseded(engine, invoke, ask, database_url, superseded, pending, words):
-    """Only if an event waits does the section name the command that says why events wait."""
+    """The report says which dead events are superseded.
+
+    Only if an event waits does the report suggest the command that says why events wait.
+    """
     with engine.begin() as connection:
         insert_events(connection, 2, state="dead", event_type="PAYMENT_FAILED", last_error="x", age=timedelta(hours=1))
         insert_payments_of_events(connection)
@@ -281,7 +284,10 @@ def test_open_now_says_which_dead_events_are_superseded(engine, invoke, ask, dat
 
 
 def test_a_replay_of_published_events_lengthens_no_lag(engine, invoke, ask, database_url, mock_kafka):
-    """The customers of these events did not wait for the second publication, so no lag counts it."""
+    """A replay of published events does not increase the lag in `report` and `stats`.
+
+    The customers of these events did not wait until the events were published again.
+    """
     names = ("lag_p50_s", "lag_p95_s", "lag_p99_s", "lag_longest_s")
     with engine.begin() as connection:
         insert_events(connection, 1, state="published", age=timedelta(hours=3))

@@ -1,4 +1,4 @@
-"""Test `payctl close`: what a person has dealt with is closed for the next shift, and new money is open again."""
+"""Test `payctl close`: findings that an operator has dealt with are closed, and new money opens a new finding."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ DONE = "refunded in the portal"
 
 
 def late(order):
-    """Insert an order that was paid after it had been cancelled."""
+    """Insert an order that was paid after it was cancelled."""
     return order.pay("COMPLETED", ended={"CANCELLED": 2 * HOUR}).event(state="published").callback(age=HOUR)
 
 
 def wrong(order, number="1", amount=321_000, *, age=HOUR):
-    """Insert a refused success with another amount."""
+    """Insert a receipt of a successful payment that was refused for a wrong amount."""
     return order.callback("COMPLETED", "refused", "wrong_amount", amount=amount, number=number, age=age)
 
 
@@ -47,13 +47,13 @@ CASES = {
 
 @pytest.fixture
 def close(ask, orders):
-    """Return a function that closes the order's findings and returns the document."""
+    """Return a function that runs `payctl close` for the order and returns the document."""
     return lambda *options: ask("close", orders.name, "-y", "--reason", DONE, *options, PAYCTL_ACTOR="Lan")
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_closed_finding_is_good_and_names_the_person_and_the_reason(name, orders, ask, close):
-    """After `payctl close`, `payctl show` ends with 0. The finding stays visible, with who closed it and why."""
+    """After `payctl close`, `payctl show` exits with 0 and still shows the finding, with who closed it and why."""
     write, kinds = CASES[name]
     write(orders)
     assert ask("show", orders.name)["exit_code"] == 5
@@ -69,7 +69,7 @@ def test_a_closed_finding_is_good_and_names_the_person_and_the_reason(name, orde
 
 
 def test_money_that_arrives_after_the_closing_is_open_again(orders, ask, close):
-    """Another transfer is open, and the closed one stays closed."""
+    """If new money arrives after `payctl close`, it gets an open finding, and the closed finding stays closed."""
     wrong(orders.pay())
     close()
     wrong(orders, "2", 5, age=NOW)
@@ -79,7 +79,10 @@ def test_money_that_arrives_after_the_closing_is_open_again(orders, ask, close):
 
 
 def test_a_repeated_callback_about_a_closed_transfer_stays_closed(orders, ask, close):
-    """The gateway repeats its callback after the refund. An open finding would make somebody refund it twice."""
+    """If a gateway repeats a callback about a closed transfer, the finding stays closed.
+
+    An open finding could make an operator refund the transfer twice.
+    """
     wrong(orders.pay())
     close()
     wrong(orders, age=NOW)
@@ -87,7 +90,7 @@ def test_a_repeated_callback_about_a_closed_transfer_stays_closed(orders, ask, c
 
 
 def test_a_third_transfer_opens_a_closed_double_payment(orders, ask, close):
-    """The closing covers two transfers. The third one is new money."""
+    """If a third transfer arrives after a double payment was closed, `payctl show` has an open finding again."""
     orders.pay("COMPLETED").event(state="published").callback().callback(result="already_settled", number="4712")
     close()
     orders.callback(result="already_settled", number="4713", age=NOW)
@@ -97,7 +100,7 @@ def test_a_third_transfer_opens_a_closed_double_payment(orders, ask, close):
 
 @pytest.mark.parametrize("write", [lambda o: wrong(o.pay()), CASES["no payment"][0]], ids=["payment", "no payment"])
 def test_report_and_doctor_leave_out_a_closed_order(write, orders, ask, close):
-    """The next shift finds the order neither in the report nor among the open callbacks of the doctor."""
+    """After `payctl close`, neither the report nor the doctor's check of callbacks counts the order."""
 
     def seen():
         figures = {each["name"]: each["value"] for each in ask("report", "--since", "2h")["items"]}
@@ -111,7 +114,7 @@ def test_report_and_doctor_leave_out_a_closed_order(write, orders, ask, close):
 
 
 def test_close_records_the_state_of_each_finding_before_and_after(orders, ask, close):
-    """`payctl runs show` names the order's payment, and for each finding its receipt and what was closed."""
+    """After `payctl close`, `payctl runs show` has each finding's payment, receipt, and state before and after."""
     wrong(orders.pay())
     shown = ask("runs", "show", close()["run_id"])
     (row,) = shown["items"]
@@ -122,7 +125,7 @@ def test_close_records_the_state_of_each_finding_before_and_after(orders, ask, c
 
 
 def test_close_needs_a_reason(orders, ask, content):
-    """Without --reason nothing is recorded, and the error says who reads the reason."""
+    """Without --reason, `payctl close` records nothing, and the error says who reads the reason."""
     wrong(orders.pay())
     before = content()
     document = ask("close", orders.name, "-y")
@@ -140,7 +143,7 @@ def test_close_needs_a_reason(orders, ask, content):
     ids=["nothing is open", "a dead event", "no callback"],
 )
 def test_what_a_command_can_repair_cannot_be_closed(write, orders, ask, close, content):
-    """A dead event and a missing callback stay open until they are repaired. Nothing is recorded."""
+    """`payctl close` does not close findings that a command can repair, and then records nothing."""
     write(orders)
     before, code = content(), ask("show", orders.name)["exit_code"]
     document = close()
@@ -149,7 +152,7 @@ def test_what_a_command_can_repair_cannot_be_closed(write, orders, ask, close, c
 
 
 def test_a_dry_run_of_close_records_nothing(orders, close, content):
-    """-n shows what would be closed."""
+    """With -n, `payctl close` counts the findings that it would close, and records nothing."""
     wrong(orders.pay())
     before = content()
     assert close("-n")["counts"] == {"closed": 1}
@@ -157,7 +160,7 @@ def test_a_dry_run_of_close_records_nothing(orders, close, content):
 
 
 def test_show_prints_the_command_that_closes(orders, invoke, database_url):
-    """The command is below the thing to do, until it is closed."""
+    """Until a finding is closed, `payctl show` suggests the `payctl close` command."""
     wrong(orders.pay())
     command = f"payctl close {orders.payment.order_code} --reason TEXT"
     assert command in invoke("show", orders.name, DATABASE_URL=database_url).stdout

@@ -52,7 +52,7 @@ def test_show_says_that_a_callback_settled_the_payment(orders, screen):
 
 
 def test_the_instants_of_the_history_never_go_back(orders, screen, engine):
-    """A callback is shown above the settlement that it caused, and not with a later instant."""
+    """`payctl show` lists a callback before the settlement that it caused, and the timestamps never decrease."""
     orders.pay("COMPLETED").event(age=timedelta(minutes=4)).callback(event=orders.events[0])
     with engine.begin() as connection:
         connection.exec_driver_sql("""UPDATE payments SET "completedAt" = (SELECT received_at AT TIME ZONE 'UTC'

@@ -1,4 +1,4 @@
-"""Test that `payctl show` has a finding, with advice, for each transfer of money that is open for a payment."""
+"""Test that `payctl show` has a finding with advice for each open transfer of a payment."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ HOURS = timedelta(hours=1)
 
 
 def wrong(order, amount, number, *, age=1.0, **more):
-    """Insert a refused success with another amount."""
+    """Insert a receipt of a successful payment that was refused for a wrong amount."""
     return order.callback("COMPLETED", "refused", "wrong_amount", amount=amount, number=number, age=age * HOURS, **more)
 
 
 def paid(order, number="4711", *, result="settled", age=1.0):
-    """Insert a success with the right amount."""
+    """Insert a receipt of a successful payment with the right amount."""
     return order.callback("COMPLETED", result, number=number, age=age * HOURS)
 
 
@@ -106,7 +106,7 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_every_transfer_that_is_open_has_a_finding_with_advice(name, orders, ask):
-    """A later callback of the payment hides no transfer of an earlier one. A repeated callback is one transfer."""
+    """`payctl show` has a finding for each open transfer, even after later callbacks. A repeated callback adds none."""
     write, expected = CASES[name]
     write(orders)
     result = ask("show", orders.name)["result"]
@@ -116,7 +116,7 @@ def test_every_transfer_that_is_open_has_a_finding_with_advice(name, orders, ask
 
 
 def test_three_transfers_are_counted(orders, ask):
-    """The finding says how many transfers there are, and that all but one must be refunded."""
+    """If an order was paid three times, `payctl show` says so and asks for a refund of all but one transfer."""
     paid(paid(paid(done(orders)), "4712", result="already_settled"), "4713", result="already_settled")
     verdict = ask("show", orders.name)["result"]["verdict"]
     assert verdict["text"].startswith("PAID 3 TIMES: 3 transfers for one order")
