@@ -131,7 +131,7 @@ def test_the_probe_needs_an_https_address(called, url, error):
 
 @pytest.mark.parametrize("provider", GATEWAYS)
 def test_a_genuine_callback_with_the_probe_s_name_is_settled(called, shop, database_url, paid, provider):
-    """The webhook settles and counts a genuine callback that has the probe's name as usual."""
+    """The webhook settles and counts a genuine callback like any other, even if it has the probe's name."""
     payment = shop.payment(provider)
     event = paid(payment, Scenario.PAID, headers={"user-agent": USER_AGENT})
     called(webhook.handler, event, DATABASE_URL=database_url)

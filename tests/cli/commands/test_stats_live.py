@@ -181,9 +181,9 @@ def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(troubled, terminal
 
 
 def test_a_database_that_goes_away_is_said_and_comes_back(troubled, postgres, terminal):
-    """If the database fails, `stats --watch` keeps its figures, and its first line says when they were read.
+    """If the database fails, `stats --watch` keeps its figures and shows a first line with the time of the figures.
 
-    After the next successful reading, this line is gone.
+    The next successful reading removes this line.
     """
     with terminal(*WATCH, **troubled) as it:
         it.wait_for("Ctrl-C ends")
