@@ -20,7 +20,7 @@ def source_of(receipt: ReceiptRow) -> SettledBy:
 
 _RANKS = {
     "payment_created": 0, "callback": 1, "payment_settled": 2, "event_written": 3, "event_replayed": 5,
-    "event_published": 6, "record": 7,
+    "event_published": 6, "record": 7, "closed": 8,
 }  # fmt: skip
 _SETTLED_NOTHING = 4
 """The rank of a callback that did not settle the payment. It waited for the payment's lock."""
