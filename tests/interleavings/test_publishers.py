@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import ExitStack, closing
 from itertools import count
 from threading import Event
 from uuid import uuid4
@@ -51,19 +52,30 @@ EMPTY = """
 
 
 class World:
-    """The database, broker and producers that a test uses for all orders."""
+    """The database that a test uses for all orders, and the broker and producers of one order."""
 
-    def __init__(self, url: str, bootstrap: str) -> None:
-        self.url, self.bootstrap = url, bootstrap
+    def __init__(self, url: str) -> None:
+        self.url = url
         self.engine = engine_of(url)
-        self.producers = [SteppedProducer(producer_config(KafkaSettings(bootstrap))) for _ in range(3)]
         self.ids = count()
+        self.open = ExitStack()
+
+    def renew(self) -> None:
+        """Empty the tables, and start an empty broker and new producers, so that each order takes the same time."""
+        with self.engine.begin() as connection:
+            connection.exec_driver_sql(EMPTY)
+        self.open.close()
+        cluster = self.open.enter_context(MockKafka())
+        for topic in TOPICS:
+            cluster.create_topic(topic)
+        self.bootstrap = cluster.bootstrap
+        config = producer_config(KafkaSettings(self.bootstrap))
+        self.producers = [self.open.enter_context(closing(SteppedProducer(config))) for _ in range(3)]
 
     def close(self) -> None:
-        """Close all connections and producers."""
+        """Close all connections and producers, and stop the broker."""
+        self.open.close()
         self.engine.dispose()
-        for producer in self.producers:
-            producer.close()
 
     def values(self, key: str, *, age: float = 0.0, retries: int = 0, type_: str | None = None) -> dict[str, object]:
         """Return the column values for a new event."""
@@ -85,13 +97,9 @@ class World:
 
 @pytest.fixture
 def world(database_url):
-    """Yield the world for one test, with a mock cluster."""
-    with MockKafka() as cluster:
-        for topic in TOPICS:
-            cluster.create_topic(topic)
-        made = World(database_url, cluster.bootstrap)
+    """Yield the world for one test."""
+    with closing(World(database_url)) as made:
         yield made
-        made.close()
 
 
 def publisher(producer: SteppedProducer, shards: int):
@@ -163,9 +171,7 @@ class Interleaving(RuleBasedStateMachine):
     def begin(self, shards: int) -> None:
         """Insert old events for three payments, including events that block others, and start all actors."""
         world = self.world
-        with world.engine.begin() as connection:
-            connection.exec_driver_sql(EMPTY)
-        self.before = len(read_all(world.bootstrap, TOPICS))
+        world.renew()
         for age in range(4):
             for key in ("a", "b"):
                 world.add(key, age=60 - age, type_=STRANGE if key == "b" and age == 2 else None)
