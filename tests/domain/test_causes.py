@@ -129,7 +129,7 @@ def test_every_dead_or_overdue_event_has_a_cause(waiting, publishers, slot, brok
         (seen(READY), "no publisher has ever run"),
         (seen(READY, publishers=[IDLES]), "3 events have waited for up to 3 min, and no known cause"),
         (seen(READY, publishers=[IDLES], sampled=True), "at least 3 events have waited for up to 3 min"),
-        (seen(READY, publishers_known=False), "may not read when the last one ran"),
+        (seen(READY, publishers_known=False), "is not allowed to read when the last one ran"),
         (seen(LOCKED), "1 event is locked by pid 4711, psql as minh, idle in transaction, for 1 min 30 s"),
         (seen(BLOCKED, dead=1), "event e5 waits behind dead event d1 of its payment"),
         (seen(BLOCKED, dead=1, blocked=40), "40 events wait behind a dead event of their payment; e5 waits behind d1"),

@@ -128,7 +128,7 @@ def test_a_running_repair_cannot_be_cancelled_from_another_process(engine):
             return runs.find(connection, run.id)[0]
 
     def cancel(_repaired):
-        with pytest.raises(GuardError, match="which this command cannot stop"):
+        with pytest.raises(GuardError, match="this command cannot stop it"):
             cancel_run(engine, found(), Actor("somebody", "elsewhere"))
 
     planned = preview_published_flags(engine)

@@ -51,6 +51,6 @@ def read_all(
         reader.start(reader.bounds([place for topic in topics for place in reader.places(topic)]))
         records = [record for batch in reader.batches(_BATCH, deadline) for record in batch]
         if reader.unread:
-            message = f"read {len(records)} records, but not to the end of the topics in {timeout:g} s"
+            message = f"read {len(records)} records, but did not reach the end of the topics within {timeout:g} s"
             raise UnavailableError(message)
     return sorted(records, key=lambda record: (record.place, record.offset))

@@ -160,7 +160,10 @@ def _host_and_port(place: str) -> tuple[str, int | None]:
     if colon and not host:
         _refuse("has a port but no host", _FORM)
     if "," in place:
-        _refuse("names several hosts before the database", "write localhost there, and ?host=a,b&port=5432,5433")
+        _refuse(
+            "names several hosts before the database",
+            "write localhost as the host, and list the servers as ?host=a,b&port=5432,5433",
+        )
     if _NOT_IN_A_HOST.search(host):
         _refuse("has a character in the host that is not allowed there", _ENCODE)
     return host, _port(port)

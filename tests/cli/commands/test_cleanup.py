@@ -204,7 +204,7 @@ def test_a_cleanup_reports_dead_and_pending_events(invoke, database_url, insert)
     assert "boom" in result.stdout
     assert "\x1b" not in result.stdout
     assert '"message": "outbox_dead_events"' in result.stderr
-    assert "`payctl errors` shows what helps" in result.stderr
+    assert "`payctl errors` shows what to do" in result.stderr
 
 
 def test_a_cleanup_on_a_terminal_opens_with_the_answer(database_url, insert, terminal):
@@ -219,7 +219,7 @@ def test_a_cleanup_on_a_terminal_opens_with_the_answer(database_url, insert, ter
     assert "KafkaJSConnectionError: " in text
     assert ("outbox_dead_events" in text, "counting" in text) == (False, False)
     assert lines[-2:] == [
-        "warning: 2 dead events left in the outbox; `payctl errors` shows what helps",
+        "warning: 2 dead events left in the outbox; `payctl errors` shows what to do",
         "warning: 1 event pending for more than an hour; `payctl stats` says why",
     ]
 

@@ -209,7 +209,7 @@ def test_only_a_running_run_of_another_command_cannot_be_cancelled(outbox, engin
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead")
     run = outbox.run(outbox.replay().run_id)
-    with pytest.raises(GuardError, match="a running cleanup, which this command cannot stop"):
+    with pytest.raises(GuardError, match="cleanup\\) is running, and this command cannot stop it"):
         cancel_run(engine, replace(run, command="cleanup", status="running"), WHO)
     assert cancel_run(engine, replace(run, command="cleanup", status="interrupted"), WHO) == 0
 

@@ -73,7 +73,7 @@ COMMANDS: tuple[CommandEntry, ...] = (
     _reads(
         "runs show",
         "runs.command:show_command",
-        "Show one run: its operator, time, reason, and the change of each row.",
+        "Show one run: its operator, time, reason, and the change to each row.",
     ),
     _writes("runs resume", "runs.command:resume_command", "Continue a run that was interrupted or stopped."),
     _writes("runs cancel", "runs.command:cancel_command", "Cancel a run; its remaining rows stay unchanged."),
@@ -149,7 +149,7 @@ PANELS: dict[str, tuple[str, ...]] = {
 START: dict[str, str] = {
     "payctl demo": "see payctl work, without any setup",
     "payctl doctor": "check the settings, the database, Kafka and the keys",
-    "payctl stats": "see whether events are waiting, and what helps",
+    "payctl stats": "see whether events are waiting, and what to do",
 }
 """The commands that `payctl --help` suggests to new users. A test runs them."""
 
@@ -160,13 +160,13 @@ FIRST_SCREEN: dict[str, dict[str, str]] = {
         "payctl verify-signature --example momo": "prove a gateway's callback",
     },
     "Every day": {
-        "payctl stats": "are events waiting, and what helps?",
+        "payctl stats": "are events waiting, and what to do?",
         "payctl show ORDER": "why has this order no ticket?",
         "payctl report": "who paid and still has no ticket?",
         "payctl doctor": "what is wrong, and how to fix it?",
     },
     "Repair": {
-        "payctl errors": "why are events dead, and what helps?",
+        "payctl errors": "why are events dead, and what to do?",
         "payctl replay --failed --dry-run": "what would be sent again?",
         "payctl reconcile payments --dry-run": "which callbacks never came?",
     },

@@ -10,7 +10,7 @@ from tempfile import NamedTemporaryFile
 from ticketbottle_payctl.cli.output.sanitize import escape
 from ticketbottle_payctl.errors import InputError
 
-_ELSEWHERE = "name a file in a directory that you may write to"
+_ELSEWHERE = "name a file in a directory that you can write to"
 
 
 def check_free(path: Path, *, force: bool) -> None:

@@ -123,14 +123,17 @@ def refuse_writable(path: Path, name: str) -> None:
     if file.st_uid not in trusted:
         why, fix = "it belongs to another user", f"sudo chown {os.geteuid()} {shlex.quote(str(real))}"
     elif file.st_mode & _OTHERS_WRITE:
-        why, fix = "other users may write it", f"chmod go-w {shlex.quote(str(real))}"
+        why, fix = "other users can write to it", f"chmod go-w {shlex.quote(str(real))}"
     elif folder.st_uid not in trusted:
         why, fix = (
             "its directory belongs to another user",
             "move it to a directory of your own, and name it with --config",
         )
     elif folder.st_mode & _OTHERS_WRITE and not folder.st_mode & stat.S_ISVTX:
-        why, fix = "other users may replace it in its directory", f"chmod go-w {shlex.quote(str(real.parent))}"
+        why, fix = (
+            "other users can replace it, because they can write to its directory",
+            f"chmod go-w {shlex.quote(str(real.parent))}",
+        )
     else:
         return
     message = f"the configuration file {path} is refused for the protected profile {name}: {why}"

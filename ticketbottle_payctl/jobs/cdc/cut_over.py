@@ -183,7 +183,9 @@ def _check(connection: Connection, max_retries: int) -> int:
 def _check_backlog(pending: int) -> None:
     if pending > MOST_PENDING:
         message = f"more than {MOST_PENDING:,} events are pending; sending them would delay the handover"
-        raise GuardError(message, hint="drain the outbox with payctl publish-outbox, stop it, and try again")
+        raise GuardError(
+            message, hint="drain the outbox with payctl publish-outbox, stop that publisher, and try again"
+        )
 
 
 def _check_topics(sender: Sender) -> None:

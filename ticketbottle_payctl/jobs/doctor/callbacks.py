@@ -33,7 +33,8 @@ def check(connection: Connection, _: Subject) -> list[Finding]:
     """
     held = tables.privileges(connection, _NEEDED)
     if not all(held.get(one, False) for one in _NEEDED):
-        fact = "the stored callbacks or their closings cannot be read: a table is missing, or the role may not read it"
+        why = "a table is missing, or the role is not allowed to read it"
+        fact = f"the stored callbacks or their closings cannot be read: {why}"
         return [
             warn(
                 _NAME,

@@ -148,7 +148,7 @@ def own_schema(subject: Subject) -> list[Finding]:
         fact = f"schema payctl lacks {', '.join(status.pending)}"
         return [fail("schema", fact, meaning, None, Command(("db", "upgrade"), changes=True))]
     if unknown:
-        meaning = "a newer payctl has migrated this database; this version may not know its tables"
+        meaning = "a newer payctl has migrated this database; this version might not know its tables"
         return [
             warn(
                 "schema",

@@ -33,9 +33,8 @@ def old_service(connection: Connection, _: Subject) -> list[Finding]:
     half = half_marked.count(connection)
     if not half.events:
         return [ok("old-service", "the replaced service left no half-marked rows")]
-    fact = (
-        f'{count(half.events, "event")} with "publishedAt" and published = false, the newest of {half.newest:%Y-%m-%d}'
-    )
+    newest = f"the newest from {half.newest:%Y-%m-%d}"
+    fact = f'{count(half.events, "event")} with "publishedAt" and published = false, {newest}'
     meaning = "these events were sent and are not sent again, but every claim has to read them"
     repair = Command(("doctor",), options=("--fix-published-flags",), changes=True, rows=half.events)
     return [warn("old-service", fact, meaning, None, repair)]

@@ -51,7 +51,7 @@ def _not_working(connection: Connection, subject: Subject) -> Finding:
         unseen = (
             "no publisher has run yet"
             if known
-            else "no publisher is working now; the role may not read when the last one ran"
+            else "no publisher is working now; the role is not allowed to read when the last one ran"
         )
         return _absent(unseen, connection, subject)
     last = seen[0]

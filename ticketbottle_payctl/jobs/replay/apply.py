@@ -139,7 +139,7 @@ def cancel_run(engine: Engine, run: Run, who: Actor, reason: str | None = None) 
             cancelled.
     """
     if run.command != COMMAND and run.status == RunStatus.RUNNING:
-        message = f"run {run.id} is a running {run.command}, which this command cannot stop"
+        message = f"run {run.id} ({run.command}) is running, and this command cannot stop it"
         raise GuardError(message, hint=f"stop it with Ctrl-C or SIGTERM on {run.who.host}, where it runs")
     with transaction(engine, _LIMITS) as connection:
         _, events = store.remaining(connection, run.id)

@@ -100,7 +100,7 @@ def _variants(body: dict[str, object], values: dict[str, str], access_key: str) 
         ),
         variant("extras_signed", "the fields other than the twelve signed ones were signed too", _join(every)),
         variant("empty_left_out", "empty values were left out; MoMo keeps the name", _join(filled)),
-        variant("url_encoded", "the values were URL-encoded; MoMo signs them as they are", _join(encoded)),
+        variant("url_encoded", "the values were URL-encoded; MoMo signs them unencoded", _join(encoded)),
     ]
 
 

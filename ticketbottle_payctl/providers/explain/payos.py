@@ -94,7 +94,7 @@ def _variants(data: dict[str, object], names: list[str], body: bytes) -> list[Va
         ),
         variant(
             "url_encoded",
-            "the values were URL-encoded; PayOS signs them as they are",
+            "the values were URL-encoded; PayOS signs them unencoded",
             _join(data, names, lambda value: quote(value_text(value), safe="")),
         ),
         variant(

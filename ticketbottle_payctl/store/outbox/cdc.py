@@ -208,7 +208,8 @@ def _translated(error: psycopg2.Error) -> Exception:
             )
         case code if code == _PRIVILEGE or "must be superuser or replication role" in text:
             return ConfigError(
-                f"the database role may not replicate: {text}", hint="run the SQL that `payctl cdc config` prints"
+                f"the database role is not allowed to replicate: {text}",
+                hint="run the SQL that `payctl cdc config` prints",
             )
         case code if code == _CANCELED:
             message = "a transaction has been writing for too long; the slot is created only when it ends"

@@ -127,7 +127,7 @@ def _with_age(events: int, oldest_s: float | None) -> str:
 
 def _warnings(report: CleanupReport) -> Iterator[str]:
     if report.dead:
-        yield (f"{count(report.dead, 'dead event')} left in the outbox; `payctl errors` shows what helps")
+        yield (f"{count(report.dead, 'dead event')} left in the outbox; `payctl errors` shows what to do")
     if report.unpublished.late:
         yield f"{count(report.unpublished.late, 'event')} pending for more than an hour; `payctl stats` says why"
     if report.remaining and report.stopped_because is CleanupStoppedBecause.EMPTY and not report.dry_run:
@@ -136,4 +136,5 @@ def _warnings(report: CleanupReport) -> Iterator[str]:
 
 def _unrecorded(report: CleanupReport, reason: str | None) -> Iterator[str]:
     if reason and report.run_id is None and report.deleted + report.receipts:
-        yield "the reason was not recorded: the role may not write payctl.runs; see docs/how-to/database-roles.md"
+        why = "the role is not allowed to write payctl.runs"
+        yield f"the reason was not recorded: {why}; see docs/how-to/database-roles.md"

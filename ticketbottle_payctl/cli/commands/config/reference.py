@@ -187,7 +187,7 @@ _AWS = (
         NONE,
         (WEBHOOK, PUBLISH, CLEANUP),
         "arn:aws:sns:...",
-        "The SNS topic for messages to people.",
+        "The SNS topic for alerts to people.",
     ),
     Variable(
         "PAYCTL_DEAD_EVENTS_QUEUE_URL",

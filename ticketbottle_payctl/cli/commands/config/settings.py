@@ -179,7 +179,7 @@ def _check_gateway(profile: Profile, name: str) -> CheckedSettings:
     elsewhere = [each for each in absent if profile.environ.get(f"{each}{names.SECRET_ARN}")]
     if absent == elsewhere:
         named = ", ".join(f"{each}{names.SECRET_ARN}" for each in elsewhere)
-        return CheckedSettings(name, ok=True, message=f"off on the command line: only the functions read {named}")
+        return CheckedSettings(name, ok=True, message=f"not used on the command line: only the functions read {named}")
     if absent == fields:
         return CheckedSettings(name, ok=True, message="off: no keys are set")
     return CheckedSettings(name, ok=False, message=f"some keys are set, but not {', '.join(absent)}")

@@ -67,4 +67,4 @@ def write(  # noqa: PLR0913, PLR0917 - the content of the file
         raise
     except OSError as error:
         message = f"{Path(path)} cannot be written: {error.strerror or type(error).__name__}"
-        raise InputError(message, hint="name a file in a directory that you may write to") from error
+        raise InputError(message, hint="name a file in a directory that you can write to") from error

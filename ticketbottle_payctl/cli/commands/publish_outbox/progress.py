@@ -168,4 +168,4 @@ def _touch(path: Path) -> None:
             message = "the health file is a symbolic link"
             raise InputError(message, hint="name the file itself: payctl touches no file through a link") from error
         message = f"the health file cannot be written: {error.strerror}"
-        raise InputError(message, hint="name a file in a directory that payctl may write to") from error
+        raise InputError(message, hint="name a file in a directory that payctl can write to") from error

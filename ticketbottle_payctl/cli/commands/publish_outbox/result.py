@@ -31,9 +31,9 @@ _LEAST_EVENTS, _LEAST_SECONDS = 100, 1.0
 _STOPPED = {StoppedBecause.EMPTY: "no event is left that can be sent now"}
 """The text for a reason whose name would mislead. An *empty* outbox can still have events that are held back."""
 _UNFINISHED = {
-    StoppedBecause.DEADLINE: "the time was up, more events are pending",
+    StoppedBecause.DEADLINE: "the time was up; more events are pending",
     StoppedBecause.MAX_BATCHES: "more events are pending",
-    StoppedBecause.SIGNAL: "stopped by a signal, more events are pending",
+    StoppedBecause.SIGNAL: "stopped by a signal; more events are pending",
     StoppedBecause.LOCKED: "another process holds the outbox",
 }
 

@@ -124,7 +124,7 @@ def _open(report: Report, commands: Commands, zone: tzinfo) -> str:
             lines += [f"* {order_sentence(order, zone, code)}  ", f"  {pasted(commands.show(order.id))}"]
         lines.append("")
     if report.waiting.pending:
-        lines += [f"Why events wait, and the command that helps: {pasted(commands.stats())}", ""]
+        lines += [f"Why events wait, and the next command: {pasted(commands.stats())}", ""]
     for group in report.dead_groups or ():
         said = f"* {dead_words(group)}, group {code(group.group)}: {code(group.pattern)}"
         lines.append(f"{said}  \n  {pasted(commands.errors())}")

@@ -87,7 +87,7 @@ def _open(report: Report, commands: Commands, zone: tzinfo) -> Iterator[Block]:
         yield Line((f"  {dead_words(group)}", plain(group.pattern)), hang=1)
         yield _command(commands.errors(), 4)
     if report.waiting.pending:
-        yield line("  why events wait, and what helps")
+        yield line("  why events wait, and what to do")
         yield _command(commands.stats(), 4)
 
 

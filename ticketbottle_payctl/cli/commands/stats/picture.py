@@ -162,7 +162,9 @@ def _publishers(report: LiveReport) -> list[Row]:
     rows += [_publisher(one) for one in report.publishers]
     if len(rows) == 1:
         unseen = (
-            "none has run yet" if report.publishers_known else "none is working; the role may not read the last one"
+            "none has run yet"
+            if report.publishers_known
+            else "none is working; the role is not allowed to read the last one"
         )
         rows.append([warn(unseen)])
     return rows
@@ -179,7 +181,7 @@ def _publisher(one: SeenPublisher) -> Row:
 def _refused(refused: RefusedLately | None, zone: tzinfo, now: datetime) -> list[Row]:
     head = bold("refused callbacks")
     if refused is None:
-        return [[head], [dim("the role may not read the callbacks")]]
+        return [[head], [dim("the role is not allowed to read the callbacks")]]
     if not refused.looked_at:
         return [[head], [dim("no callback is stored yet")]]
     about = f"{refused.refused:,} of the last {count(refused.looked_at, 'callback')}"
