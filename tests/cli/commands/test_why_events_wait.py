@@ -43,7 +43,8 @@ def given(engine):
     return run
 
 
-DEAD = {"state": "dead", "last_error": "MSG_SIZE_TOO_LARGE: no", "age": MINUTES}
+DEAD = {"state": "dead", "last_error": "MSG_SIZE_TOO_LARGE: no", "age": MINUTES + SECONDS}
+"""Is older than any other event here, because two events of one millisecond have no fixed order."""
 
 
 @pytest.mark.parametrize(
