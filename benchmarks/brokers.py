@@ -28,19 +28,19 @@ class Broker:
         settings = {"bootstrap.servers": self.bootstrap, "group.id": "benchmarks", "log_level": 0}
         consumer = Consumer(settings)
         try:
-            return wait_until(lambda: _ends(consumer), what="every partition has a leader", timeout=30, pause=0.1)
+            return sum(wait_until(lambda: _ends(consumer), what="every partition has a leader", timeout=30, pause=0.1))
         finally:
             consumer.close()
 
 
-def _ends(consumer: Consumer) -> int | None:
-    """Return the sum of all partitions' end offsets, or None if a partition in a new topic has no leader yet."""
+def _ends(consumer: Consumer) -> list[int] | None:
+    """Return the end offset of each partition, or None if a partition in a new topic has no leader yet."""
     try:
-        return sum(
+        return [
             consumer.get_watermark_offsets(TopicPartition(topic, partition), 10)[1]
             for topic in TOPICS.values()
             for partition in consumer.list_topics(topic, 10).topics[topic].partitions
-        )
+        ]
     except KafkaException:
         return None
 

@@ -15,7 +15,7 @@ def test_a_quiet_outbox_does_not_retain_the_write_ahead_log(scene):
     scene.cut_over()
     scene.query("CREATE TABLE other (line text)")
     with scene.connect({"heartbeat.interval.ms": "300", "status.update.interval.ms": "300"}):
-        wait_until(lambda: scene.slots("active") or None, what="the connector reads", timeout=20)
+        wait_until(lambda: scene.slots("active"), what="the connector reads", timeout=20)
         scene.query("INSERT INTO other SELECT repeat('x', 1000) FROM generate_series(1, 2000)")
         assert scene.query(LAG)[0] > A_LOT
 

@@ -52,7 +52,7 @@ def synchronous(primary):
     url = primary.url()
     execute(url, f"ALTER SYSTEM SET synchronous_standby_names = '{NAME}'")
     execute(url, "SELECT pg_reload_conf()")
-    wait_until(lambda: execute(url, IN_STEP) or None, what="the standby is in step", timeout=30)
+    wait_until(lambda: execute(url, IN_STEP), what="the standby is in step", timeout=30)
 
 
 def both(primary, standby):

@@ -215,7 +215,7 @@ def test_a_run_that_is_killed_is_completed_by_the_next_one(reconciler, shop, ove
                 waiting = (
                     "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
                 )
-                wait_until(lambda: shop.query(waiting) or None, what="the run waits for a payment", timeout=30)
+                wait_until(lambda: shop.query(waiting), what="the run waits for a payment", timeout=30)
                 function.signal(signal.SIGKILL)
                 ended.result(30)
                 other.rollback()

@@ -36,7 +36,7 @@ def in_background():
 def in_mid_batch(shop):
     """Return a function that waits until a publisher has claimed rows in an open transaction."""
     sql = "SELECT pid FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = current_database()"
-    return lambda: wait_until(lambda: shop.query(sql) or None, what="a batch is claimed and being sent", timeout=20)
+    return lambda: wait_until(lambda: shop.query(sql), what="a batch is claimed and being sent", timeout=20)
 
 
 def pending(engine, count, **values):

@@ -232,7 +232,7 @@ def test_the_webhook_measures_two_latencies(called, shop, cloud, database_url, p
         connection.exec_driver_sql("SELECT FROM payments WHERE id = %s FOR UPDATE", (second.id,))
         waiting = pool.submit(called, handler, paid(second), **environ)
         sql = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-        wait_until(lambda: shop.query(sql) or None, what="the callback waits for the payment", timeout=5)
+        wait_until(lambda: shop.query(sql), what="the callback waits for the payment", timeout=5)
         time.sleep(0.4)
         connection.rollback()
     assert waiting.result()["statusCode"] == 204

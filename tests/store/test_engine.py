@@ -163,7 +163,7 @@ def test_an_idle_transaction_is_ended_by_the_server(engine, database_url):
         connection.exec_driver_sql("LOCK TABLE payments")
         gone = "SELECT 1 WHERE NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = %s)"
         pid = backend(connection)
-        wait_until(lambda: outside(database_url, gone, pid) or None, what="the server ended the session", timeout=10)
+        wait_until(lambda: outside(database_url, gone, pid), what="the server ended the session", timeout=10)
         assert outside(database_url, "SELECT count(*) FROM payments") == [(0,)]
         connection.exec_driver_sql("SELECT 1")
 

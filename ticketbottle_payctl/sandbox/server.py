@@ -174,7 +174,7 @@ def free_port() -> int:
 
 
 def wait_until(ready: Callable[[], T | None], *, what: str, timeout: float, pause: float = 0.005) -> T:
-    """Call ``ready`` repeatedly until its result is neither None nor False. Return this result.
+    """Call ``ready`` repeatedly until its result is true: neither None nor empty nor 0. Return this result.
 
     Raises:
         UnavailableError: ``ready`` did not succeed within ``timeout`` seconds. The message contains ``what``.
@@ -182,7 +182,7 @@ def wait_until(ready: Callable[[], T | None], *, what: str, timeout: float, paus
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         answer = ready()
-        if answer is not None and answer is not False:
+        if answer:
             return answer
         time.sleep(pause)
     message = f"not reached within {timeout:g} s: {what}"

@@ -79,7 +79,7 @@ def test_a_callback_that_waits_during_a_database_restart_fails_cleanly(shop, pos
         hold(payment)
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(shop.process, payment)
-            wait_until(lambda: shop.query(WAITING) or None, what="the callback waits for the row", timeout=10)
+            wait_until(lambda: shop.query(WAITING), what="the callback waits for the row", timeout=10)
             postgres.restart(mode)
             with pytest.raises(DatabaseUnavailableError):
                 waiting.result(20)
@@ -132,7 +132,7 @@ def test_a_callback_settles_after_the_lock_is_released(shop, hold):
     session = hold(payment)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(shop.process, payment)
-        wait_until(lambda: shop.query(WAITING) or None, what="the callback waits for the row", timeout=10)
+        wait_until(lambda: shop.query(WAITING), what="the callback waits for the row", timeout=10)
         released = shop.now().replace(tzinfo=None)
         session.rollback()
         assert waiting.result(20).outcome is WebhookOutcome.SETTLED
@@ -145,7 +145,7 @@ def test_a_payment_that_is_deleted_during_the_wait_is_an_unknown_order(shop, hol
     session = hold(payment)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(shop.process, payment)
-        wait_until(lambda: shop.query(WAITING) or None, what="the callback waits for the row", timeout=10)
+        wait_until(lambda: shop.query(WAITING), what="the callback waits for the row", timeout=10)
         session.cursor().execute("DELETE FROM payments WHERE id = %s", (payment.id,))
         session.commit()
         assert waiting.result(20).reason == "unknown_order"

@@ -199,7 +199,7 @@ def test_a_run_claims_again_if_a_row_was_changed_while_it_waited_for_it(outbox):
             'UPDATE outbox SET published = true, "publishedAt" = "createdAt" WHERE id = %s', (first,)
         )
         thread.start()
-        wait_until(lambda: outbox.execute(waiting) or None, what="the claim waits for the writer", timeout=20)
+        wait_until(lambda: outbox.execute(waiting), what="the claim waits for the writer", timeout=20)
     thread.join(30)
     (report,) = reports
     assert (report.stopped_because, report.partial, outbox.sent()) == ("empty", False, [second])
@@ -232,7 +232,7 @@ def test_a_cut_over_sends_an_event_that_is_committed_late(outbox, mock_kafka):
         writer.exec_driver_sql(insert, (FAILED,))
         newer = outbox.add("k", COMPLETED)
         thread.start()
-        wait_until(lambda: outbox.execute(waiting) or None, what="the slot waits for the writer", timeout=20)
+        wait_until(lambda: outbox.execute(waiting), what="the slot waits for the writer", timeout=20)
     thread.join(30)
     after = outbox.add("k", COMPLETED)  # an event that Debezium must send
     follower.close()

@@ -19,7 +19,7 @@ def test_a_signal_leaves_a_run_that_can_be_resumed(started, database_url, engine
     with engine.begin() as connection:
         insert_events(connection, 40, state="dead")
     process = started("replay", "--failed", "-y", "--rate", "5/s", "-o", "json", DATABASE_URL=database_url)
-    wait_until(lambda: pending(engine) or None, what="the first events to be requeued", timeout=20)
+    wait_until(lambda: pending(engine), what="the first events to be requeued", timeout=20)
     process.send_signal(signal.SIGTERM)
     document = json.loads(process.communicate(timeout=20)[0])
     assert (process.returncode, document["exit_code"], document["result"]["outcome"]) == (143, 143, "signal")
@@ -36,7 +36,7 @@ def test_an_interrupted_run_is_resumed(started, database_url, engine, ask):
     with engine.begin() as connection:
         insert_events(connection, 6, state="dead")
     process = started("replay", "--failed", "-y", "--rate", "3/s", "-o", "json", DATABASE_URL=database_url)
-    wait_until(lambda: pending(engine) or None, what="the first events to be requeued", timeout=20)
+    wait_until(lambda: pending(engine), what="the first events to be requeued", timeout=20)
     process.send_signal(signal.SIGINT)
     document = json.loads(process.communicate(timeout=20)[0])
     assert process.returncode == 130
@@ -50,7 +50,7 @@ def test_a_run_that_was_killed_is_interrupted_and_a_running_one_is_locked(starte
     """`runs resume` exits with 9 if the run is still running, and resumes a run whose process was killed."""
     arguments = ["replay", "--failed", "-y", "--canary", "2", "-o", "json"]
     process = started(*arguments, DATABASE_URL=database_url)
-    wait_until(lambda: pending(engine) or None, what="the canary to be requeued", timeout=20)
+    wait_until(lambda: pending(engine), what="the canary to be requeued", timeout=20)
     (run,) = ask("runs", "list")["items"]
     assert run["status"] == "running"
     assert "runs resume" not in invoke("runs", "show", run["id"], DATABASE_URL=database_url).stdout
@@ -89,7 +89,7 @@ def test_ctrl_c_ends_a_replay_whose_canary_is_all_events(started, database_url, 
     """If a user presses Ctrl-C while `replay` waits for its canary, `replay` exits with 130."""
     arguments = ["replay", "--failed", "-y", "--canary", "9", "-o", "json"]
     process = started(*arguments, DATABASE_URL=database_url)
-    wait_until(lambda: pending(engine) or None, what="the canary to be requeued", timeout=20)
+    wait_until(lambda: pending(engine), what="the canary to be requeued", timeout=20)
     process.send_signal(signal.SIGINT)
     document = json.loads(process.communicate(timeout=20)[0])
     assert (process.returncode, document["exit_code"], document["result"]["outcome"]) == (130, 130, "signal")
