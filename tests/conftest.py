@@ -24,6 +24,7 @@ from tests.servers.apache_kafka import ApacheKafka
 from tests.servers.chromium import Chromium
 from tests.servers.clones import Clones
 from tests.servers.fork_server import ForkServer
+from tests.work_units import WorkUnits, put_long_ones_first
 from ticketbottle_payctl import telemetry
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.sandbox import kafka_messages
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser
     from sqlalchemy.engine import Engine
+    from xdist.remote import Producer
 
     from ticketbottle_payctl.broker.range_reader import Received
 
@@ -77,13 +79,6 @@ CASES_ON_EACH_SERVER = 2
 
 The remaining sets would send the same SQL to that server.
 """
-
-LONG = (
-    *("soak/", "docs/test_pictures.py", "docs/test_readme.py", "docs/test_tutorials.py", "interleavings/"),
-    *("cli/test_one_form.py", "cli/commands/test_publish_outbox_waiting.py", "servers/test_local_functions.py"),
-    *("test_division.py", "lambda_entrypoints/test_reconcile_payments.py", "lambda_entrypoints/test_runtime.py"),
-)
-"""The folders and files of the tests that take several seconds each."""
 
 SHORT_LOGINS = {"listener.name.secure.scram-sha-512.connections.max.reauth.ms": "2000"}
 """The broker's setting that makes a SCRAM-SHA-512 client log in again every two seconds.
@@ -355,14 +350,6 @@ def _first_cases(most: int) -> Callable[[pytest.Item], bool]:
     return first
 
 
-def _put_long_ones_first(items: list[pytest.Item]) -> None:
-    """Move the longest tests to the front, so that no worker waits for a long test at the end.
-
-    Groups need no sorting, because xdist starts the largest group first.
-    """
-    items.sort(key=lambda item: not item.nodeid.removeprefix("tests/").startswith(LONG))
-
-
 def _keep(config: pytest.Config, items: list[pytest.Item], wanted: Callable[[pytest.Item], bool]) -> None:
     kept, left = [], []
     for item in items:
@@ -381,10 +368,20 @@ def _proves_sql(item: pytest.Item) -> bool:
     return item.get_closest_marker("postgres") is not None and place.startswith(ON_EACH_SERVER)
 
 
-def pytest_collection_finish() -> None:
-    """Exclude modules and collected tests from garbage collection, because they are needed until the end of the run."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection() -> Iterator[None]:
+    """Collect no garbage while the tests are collected, and pass over what stays to the end: modules, and all tests."""
+    gc.disable()
+    yield
     gc.collect()
     gc.freeze()
+    gc.enable()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> WorkUnits:
+    """Let a worker run several quick tests of a file at once."""
+    return WorkUnits(config, log)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -403,7 +400,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.xdist_group(group))
     yield
     _deselect(config, items)
-    _put_long_ones_first(items)
+    put_long_ones_first(items)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

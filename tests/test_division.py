@@ -6,8 +6,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from tests.work_units import LONG, TOGETHER, put_long_ones_first, units
 
 ROOT = Path(__file__).parents[1]
 TESTS = """
@@ -58,7 +61,7 @@ def test_a_skipped_test_is_listed_and_runs_elsewhere(ran, tmp_path):
     `--skipped-in` runs the listed tests and two cases of each SQL test.
     """
     skipped = tmp_path / "skipped"
-    assert "6 passed, 1 skipped" in ran("--skipped-to", str(skipped), "-n", "1", "--dist", "loadgroup")
+    assert "6 passed, 1 skipped" in ran("--skipped-to", str(skipped), "-n", "2", "--dist", "loadgroup")
     assert skipped.read_text("utf-8") == "test_some.py::test_with_a_service[2]\n"
     assert "2 passed, 1 skipped, 4 deselected" in ran("--skipped-in", str(skipped))
 
@@ -66,3 +69,32 @@ def test_a_skipped_test_is_listed_and_runs_elsewhere(ran, tmp_path):
 def test_a_sample_runs_each_test_with_some_of_its_cases(ran):
     """`--cases` limits how many cases of each test run, as on the other interpreters in CI."""
     assert "3 passed, 4 deselected" in ran("--cases", "1")
+
+
+def test_a_worker_gets_a_group_a_long_test_or_quick_tests_of_one_file_at_once():
+    """A parameter set with an @ makes no group."""
+    group = ["tests/a.py::test_x[1]@kafka", "tests/b.py::test_y@kafka"]
+    long = [f"tests/{LONG[0]}test_a.py::test_{number}" for number in range(2)]
+    quick = [f"tests/a.py::test_z[{number}@x]" for number in range(TOGETHER + 1)]
+    other = ["tests/c.py::test_w"]
+    assert [*units([*group, *long, *quick, *other])] == [
+        group,
+        *([each] for each in long),
+        quick[:-1],
+        quick[-1:],
+        other,
+    ]
+
+
+def test_groups_and_long_tests_start_first():
+    """The largest group starts first, then the long tests, then the others in their order."""
+
+    def item(nodeid, *group):
+        mark = pytest.mark.xdist_group(*group).mark if group else None
+        return SimpleNamespace(nodeid=nodeid, get_closest_marker=lambda _name: mark)
+
+    quick, small = [item("a"), item("b")], [item("c", "small")]
+    large, long = [item("d", "large"), item("e", "large")], [item(f"tests/{LONG[0]}f")]
+    items = [*quick, *small, *large, *long]
+    put_long_ones_first(items)
+    assert items == [*large, *small, *long, *quick]

@@ -1,0 +1,80 @@
+"""Divide the tests among the workers of one run: what starts first, and what a worker gets at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from xdist.scheduler import LoadGroupScheduling
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import pytest
+
+LONG = (
+    *("soak/", "docs/test_pictures.py", "docs/test_readme.py", "docs/test_tutorials.py", "interleavings/"),
+    *("cli/test_one_form.py", "cli/commands/test_publish_outbox_waiting.py", "servers/test_local_functions.py"),
+    *("test_division.py", "lambda_entrypoints/test_reconcile_payments.py", "lambda_entrypoints/test_runtime.py"),
+)
+"""The folders and files of the tests that take several seconds each."""
+
+TOGETHER = 6
+"""How many quick tests of one file a worker gets at once. One at a time costs the controller a third more."""
+
+
+def is_long(nodeid: str) -> bool:
+    """Return whether a test may take several seconds."""
+    return nodeid.removeprefix("tests/").startswith(LONG)
+
+
+def put_long_ones_first(items: list[pytest.Item]) -> None:
+    """Let the groups and the longest tests start first, so that at the end no worker waits for one of them."""
+    sizes = Counter(map(_group, items))
+
+    def place(item: pytest.Item) -> tuple[int, str, bool]:
+        group = _group(item)
+        return (-sizes[group], group, False) if group else (0, "", not is_long(item.nodeid))
+
+    items.sort(key=place)
+
+
+def units(nodeids: Iterable[str]) -> Iterator[list[str]]:
+    """Yield the tests that one worker gets at once: a group, a long test, or some quick tests of one file.
+
+    The tests of a group have its name behind their id, and stand together.
+    """
+    for group, grouped in groupby(nodeids, key=_suffix):
+        if group:
+            yield list(grouped)
+            continue
+        for _, of_file in groupby(grouped, key=lambda nodeid: nodeid.partition("::")[0]):
+            tests = list(of_file)
+            most = 1 if is_long(tests[0]) else TOGETHER
+            yield from (tests[start : start + most] for start in range(0, len(tests), most))
+
+
+class WorkUnits(LoadGroupScheduling):
+    """Gives each worker its next unit when it has almost finished the one before, in the order of the tests."""
+
+    def schedule(self) -> None:
+        """Make the units when every worker has collected the tests."""
+        if self.collection is None:
+            self.config.option.loadscopereorder = False
+            collected = next(iter(self.registered_collections.values()))
+            self._unit_of = {nodeid: unit[0] for unit in units(collected) for nodeid in unit}
+        super().schedule()
+
+    def _split_scope(self, nodeid: str) -> str:
+        return self._unit_of[nodeid]
+
+
+def _group(item: pytest.Item) -> str:
+    marker = item.get_closest_marker("xdist_group")
+    return str(marker.args[0]) if marker else ""
+
+
+def _suffix(nodeid: str) -> str:
+    """Return the group that xdist appends to a test's id. A parameter set may contain the same character."""
+    return nodeid.rpartition("@")[2] if nodeid.rfind("@") > nodeid.rfind("]") else ""
