@@ -12,23 +12,24 @@ FROM ${PYTHON_IMAGE} AS build
 WORKDIR /build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 COPY locks/build.txt locks/cli.txt locks/lambda.txt locks/msk.txt locks/sbom.txt locks/
-RUN python -m venv tools \
- && tools/bin/python -m pip install --quiet --require-hashes -r locks/build.txt \
- && python -m venv /opt/payctl \
- && /opt/payctl/bin/python -m pip install --quiet --require-hashes --only-binary=:all: \
+# The environments have no pip of their own: the base image's pip fills them.
+RUN python -m venv --without-pip tools \
+ && python -m pip --python tools/bin/python install --quiet --no-compile --require-hashes -r locks/build.txt \
+ && python -m venv --without-pip /opt/payctl \
+ && python -m pip --python /opt/payctl/bin/python install --quiet --no-compile --require-hashes --only-binary=:all: \
       -r locks/cli.txt -r locks/lambda.txt -r locks/msk.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY ticketbottle_payctl ticketbottle_payctl
 COPY lambda_entrypoints lambda_entrypoints
 # Bytecode goes in with the code: the image is read-only where it runs, and would compile at every start otherwise.
-RUN tools/bin/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir wheels . \
- && /opt/payctl/bin/python -m pip install --quiet --no-deps --no-compile wheels/*.whl \
- && /opt/payctl/bin/python -m pip uninstall --quiet --yes pip \
+RUN python -m pip --python tools/bin/python wheel --quiet --no-deps --no-build-isolation --wheel-dir wheels . \
+ && python -m pip --python /opt/payctl/bin/python install --quiet --no-deps --no-compile wheels/*.whl \
  && python -m compileall -q --invalidation-mode unchecked-hash /opt/payctl/lib
 # What is in the image, for a scanner and for the lawyer: /opt/payctl/share/payctl/sbom.cdx.json and licences.txt.
 COPY deploy/sbom.py deploy/sbom.py
-RUN python -m venv sbom \
- && sbom/bin/python -m pip install --quiet --require-hashes --only-binary=:all: -r locks/sbom.txt \
+RUN python -m venv --without-pip sbom \
+ && python -m pip --python sbom/bin/python install --quiet --no-compile --require-hashes --only-binary=:all: \
+      -r locks/sbom.txt \
  && sbom/bin/python deploy/sbom.py --interpreter /opt/payctl/bin/python --target /opt/payctl/share/payctl
 
 FROM ${PYTHON_IMAGE}
