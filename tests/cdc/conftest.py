@@ -16,7 +16,7 @@ from tests.servers.kafka_connect import KafkaConnect
 from ticketbottle_payctl.broker.config import connection_config, producer_config
 from ticketbottle_payctl.broker.follower import Follower
 from ticketbottle_payctl.broker.producer import Producer
-from ticketbottle_payctl.broker.range_reader import Received
+from ticketbottle_payctl.broker.range_reader import RangeReader, Received
 from ticketbottle_payctl.jobs.cdc.config import CdcConfig, as_properties, cdc_config
 from ticketbottle_payctl.jobs.cdc.cut_back import cdc_cut_back
 from ticketbottle_payctl.jobs.cdc.cut_over import CutOverReport, cdc_cut_over
@@ -80,7 +80,13 @@ class Scene:
 
     def wait_for(self, count: int) -> None:
         """Wait until Kafka has this many messages."""
-        wait_until(lambda: len(self.messages()) >= count, what=f"{count} messages", timeout=40, pause=0.1)
+        with RangeReader(connection_config(KafkaSettings(self.kafka.bootstrap)), "tests", 15) as reader:
+            places = [place for topic in ALL_TOPICS for place in reader.places(topic)]
+
+            def has_them() -> bool:
+                return sum(end - start for start, end in reader.bounds(places).values()) >= count
+
+            wait_until(has_them, what=f"{count} messages", timeout=40, pause=0.1)
 
     def query(self, sql: str, *parameters: object):
         """Run a statement and commit. Return the first value of each row."""

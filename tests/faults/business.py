@@ -44,6 +44,8 @@ class Business:
 
     engine: Engine
     bootstrap: str
+    pause: float = 0.1
+    """Seconds until a customer pays again. Without this pause, customers take all of a machine's time in an outage."""
     sent: dict[bytes, set[str]] = field(default_factory=dict)
     answered: set[bytes] = field(default_factory=set)
     reported: dict[str, str] = field(default_factory=dict)
@@ -112,6 +114,7 @@ class Business:
         def buy() -> None:
             while not closed.is_set():
                 self.pay(closed)
+                closed.wait(self.pause)
 
         threads = [Thread(target=buy) for _ in range(customers)]
         publishing = [Thread(target=self._publish, args=(stop,)) for _ in range(publishers)]
