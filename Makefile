@@ -2,11 +2,11 @@
 #
 #   PYTHON=python3.12   the interpreter of .venv, instead of the first suitable one
 #   ARGS="..."          more arguments for what the target runs
-#   WORKERS=4           how many processes run the tests; they wait as often as they compute
+#   WORKERS=2           how many processes run the tests or the fuzzing
 
 PYTHON  ?=
 VENV    ?= .venv
-WORKERS ?= 4
+WORKERS ?=
 ARGS    ?=
 
 # Prints "3.13.0 /path/to/python" for the first of some commands that is a CPython we support.
@@ -33,7 +33,7 @@ ifneq ($(filter test test-all package,$(MAKECMDGOALS)),)
 MAKEFLAGS += -j4  # these make several environments, each on its own
 endif
 .DEFAULT_GOAL := help
-.PHONY: help demo environment functions test test-all quick check secrets bench soak fuzz orders mutants docs pictures kafka local template package deploy sbom audit lock clean
+.PHONY: help demo environment functions ready test test-all others quick check secrets bench soak fuzz orders mutants docs pictures kafka local template package deploy sbom audit lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -102,23 +102,28 @@ $(FUZZ):
 
 fuzz-packages: $(call READY,fuzz)
 
+ready: $(DEV) $(FUNCTIONS) $(TOOLS) $(SBOM) ## what make test runs with
+
+# The tests wait as often as they compute, so six processes keep two cores busy.
 # CI sets PAYCTL_TEST_POSTGRES=system, whose server is of production's major version; by default the tests use the wheel's.
-test: $(DEV) $(FUNCTIONS) $(TOOLS) $(SBOM) ## every test on one Python
-	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+test: ready ## every test on one Python
+	@$(BIN)/python -m pytest -n $(or $(WORKERS),6) $(ARGS)
+
+test-all: others ## the quick tests on every other installed Python, then test
+	@$(MAKE) test
 
 # What a Python version can change is in each test's code path, so two of its cases are enough there.
-test-all: $(DEV) $(FUNCTIONS) $(TOOLS) $(SBOM) ## the quick tests on every other installed Python (two cases of each), then test
+others: ## the quick tests on every other installed Python, two cases of each
 	@passed=; for python in $(OTHERS); do \
 	  minor=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])') && \
 	  $(MAKE) quick PYTHON="$$python" VENV=".venv-$$minor" ARGS="--cases 2" || exit 1; \
 	  passed="$$passed $$minor"; \
 	done; \
-	echo "== tests on CPython $(VERSION); the quick ones passed on:$${passed:- no other} (of $(MINORS))"
-	@$(MAKE) test
+	echo "== the quick tests passed beside CPython $(VERSION) on:$${passed:- no other} (of $(MINORS))"
 
 quick: $(TEST) ## the tests that need no service
 	@echo "== quick tests on CPython $(VERSION)"
-	@$(BIN)/python -m pytest -q -n $(WORKERS) -m "not postgres and not kafka and not container" --ignore tests/test_house.py --ignore tests/test_division.py --ignore tests/sandbox --ignore tests/servers --ignore tests/deploy --ignore tests/docs $(ARGS)
+	@$(BIN)/python -m pytest -q -n $(or $(WORKERS),4) -m "not postgres and not kafka and not container" --ignore tests/test_house.py --ignore tests/test_division.py --ignore tests/sandbox --ignore tests/servers --ignore tests/deploy --ignore tests/docs $(ARGS)
 
 check: $(DEV) $(CHECKED) ## lint, format, types, layers, Dockerfile, secrets, dependencies, the template, the site
 	@$(BIN)/ruff check .
@@ -148,7 +153,7 @@ soak: $(DEV) ## everything at once under random faults (ARGS="--minutes 60 --fau
 	@$(BIN)/python -m tests.soak $(ARGS)
 
 fuzz: $(FUZZ) ## hostile inputs, guided by coverage (ARGS="--inputs 10000000" WORKERS=2, --target NAME, --seed N)
-	@.venv-fuzz/bin/python -m tests.fuzz --workers $(WORKERS) $(ARGS)
+	@.venv-fuzz/bin/python -m tests.fuzz --workers $(or $(WORKERS),4) $(ARGS)
 
 orders: $(DEV) ## publishers, writers and an operator in N=1000 orders of their steps, with kills
 	@PAYCTL_TEST_INTERLEAVINGS=$(or $(N),1000) $(BIN)/python -m pytest -q -n 0 --timeout 7200 tests/interleavings
