@@ -13,6 +13,7 @@ import gc
 import os
 import re
 from collections import Counter
+from contextlib import suppress
 from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,6 +63,9 @@ GROUPS = {
     "cloud_server": "cloud",
 }
 """The group of each fixture that is slow to set up. All tests in a group run in one worker and share the fixture."""
+
+WITH_SECOND_KAFKA = ("jobs/", "broker/", "lambda_entrypoints/")
+"""The folders whose tests share a second Apache Kafka. All tests with Kafka in one worker would end last."""
 
 TOPICS = ("payment.completed", "payment.failed", "payment.cancelled")
 SERVICES = ("postgres", "mock_kafka", "kafka", "buildah", "gateway_libraries", "chromium")
@@ -270,9 +274,9 @@ def payctl_path(fork_server: ForkServer, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="session")
-def kafka_server(only_worker) -> Iterator[ApacheKafka]:
-    """Yield this test run's only Apache Kafka broker. All tests that use this broker run in one worker."""
-    only_worker("kafka")
+def kafka_server(claim: Callable[..., None]) -> Iterator[ApacheKafka]:
+    """Yield the only Apache Kafka of this worker. Two workers run all tests that use one."""
+    claim("kafka", most=2)
     broker = started_or_skipped(
         lambda: ApacheKafka(secure=True, proxied=True, settings=SHORT_LOGINS, within=in_memory())
     )
@@ -281,18 +285,19 @@ def kafka_server(only_worker) -> Iterator[ApacheKafka]:
 
 
 @pytest.fixture(scope="session")
-def only_worker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], None]:
-    """Return ``only_worker(group)``, which fails if another worker has already set up the group's service."""
+def claim(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
+    """Return ``claim(service, most=2)``, which fails if that many other workers have set up the service already."""
 
-    def claim(group: str) -> None:
+    def run(service: str, *, most: int) -> None:
         if not hasattr(request.config, "workerinput"):
             return
-        try:
-            (tmp_path_factory.getbasetemp().parent / f"group-{group}").mkdir()
-        except FileExistsError:
-            pytest.fail(f"the tests of the group {group} run on two workers; --dist loadgroup does not work")
+        for number in range(most):
+            with suppress(FileExistsError):
+                (tmp_path_factory.getbasetemp().parent / f"{service}-{number}").mkdir()
+                return
+        pytest.fail(f"more than {most} workers run the tests with {service}; --dist loadgroup does not work")
 
-    return claim
+    return run
 
 
 @pytest.fixture
@@ -396,6 +401,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(KAFKA_SECONDS))
         group = next((name for fixture, name in GROUPS.items() if fixture in used), None)
+        if group == "kafka" and item.nodeid.removeprefix("tests/").startswith(WITH_SECOND_KAFKA):
+            group = "second_kafka"
         if group is not None:
             item.add_marker(pytest.mark.xdist_group(group))
     yield
