@@ -78,14 +78,14 @@ def places(database_url, mock_kafka):
 
 
 @pytest.mark.parametrize("name", [entry.name for entry in registry.COMMANDS if entry.name not in LASTING])
-def test_a_reading_command_keeps_its_exit_code_on_unusable_streams(name, ran, places):
+def test_a_reading_command_keeps_its_exit_code_on_unusable_streams(name, ran, invoke, places):
     """On unusable streams, a command that only reads keeps its exit code, except that a full stdout changes 0 to 4."""
     arguments = [*name.split(), *READ.get(name, []), "-o", "json"]
-    usual = ran("", *arguments, **places)
-    assert usual.returncode != 1, usual.stderr
+    usual = invoke(*arguments, **places)
+    assert usual.exit_code != 1, usual.stderr
     for which in THREE:
         result = ran(STREAMS[which], *arguments, **places)
-        assert result.returncode == (usual.returncode or (4 if which == "both full" else 0)), (which, result.stderr)
+        assert result.returncode == (usual.exit_code or (4 if which == "both full" else 0)), (which, result.stderr)
         assert "Traceback" not in result.stderr, which
 
 
