@@ -234,21 +234,21 @@ def test_hostile_text_cannot_break_a_log_line(lines):
 @pytest.mark.parametrize(
     "text",
     [
-        "a" * 1_000_000,
-        "a://b:" * 150_000,
-        "password" * 120_000,
-        "password " + " " * 1_000_000,
-        "key1 " * 200_000,
-        "0" * 1_000_000,
-        "f" * 1_000_000,
-        "4111 " * 200_000,
-        "a+" * 500_000 + "://u:p@h",
-        "@" * 1_000_000,
+        "a" * 500_000,
+        "a://b:" * 80_000,
+        "password" * 60_000,
+        "password " + " " * 500_000,
+        "key1 " * 100_000,
+        "0" * 500_000,
+        "f" * 500_000,
+        "4111 " * 100_000,
+        "a+" * 250_000 + "://u:p@h",
+        "@" * 500_000,
     ],
     ids=["letters", "schemes", "names", "blanks", "keys", "digits", "hex", "card groups", "long scheme", "ats"],
 )
 def test_redaction_takes_linear_time(text):
-    """Redacting a million characters finishes within the test's timeout."""
+    """Redacting 500,000 characters finishes within the test's timeout, which a quadratic time would exceed."""
     assert redact(text) is not None
 
 

@@ -192,9 +192,8 @@ def test_the_libraries_are_loaded_only_for_a_page():
     assert {"vl_convert", "markdown_it"} & set(loaded) == set()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["1200 px", "phone"])
-def test_a_browser_shows_every_plot_and_requests_nothing_else(written, browser, scheme, size):
+@pytest.mark.parametrize(("size", "scheme"), [(WIDE, "light"), (PHONE, "dark")], ids=["1200 px", "phone"])
+def test_a_browser_shows_every_plot_and_requests_nothing_else(written, browser, size, scheme):
     """A browser shows every plot in the HTML report, requests no file but the report, and logs no messages."""
     context = browser.new_context(viewport=size, color_scheme=scheme)
     tab, told, asked = context.new_page(), [], []
