@@ -8,7 +8,6 @@ from __future__ import annotations
 import shutil
 import signal
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urlsplit
 
@@ -17,6 +16,7 @@ import psycopg2
 from ticketbottle_payctl.errors import ConfigError, UnavailableError
 from ticketbottle_payctl.sandbox.postgres_binaries import server_account
 from ticketbottle_payctl.sandbox.server import Server, free_port
+from ticketbottle_payctl.sandbox.service import OneServer
 
 _SETTINGS: Final = {
     "listen_addr": "127.0.0.1",
@@ -26,7 +26,7 @@ _SETTINGS: Final = {
 }
 
 
-class PgBouncer:
+class PgBouncer(OneServer):
     """A pooler for all databases on the server in ``url``, with at most ``size`` connections to each database.
 
     ``settings`` are lines for pgbouncer.ini.
@@ -39,16 +39,7 @@ class PgBouncer:
     def __init__(self, url: str, *, size: int, settings: Mapping[str, str] | None = None) -> None:
         self._target = urlsplit(url)
         self._settings = {**_SETTINGS, "default_pool_size": str(size), **(settings or {})}
-        self._server: Server | None = None
         self.port = 0
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __str__(self) -> str:
         return "PgBouncer"
@@ -76,12 +67,6 @@ class PgBouncer:
         self._server.wait_until(self._answers, what="PgBouncer answers", timeout=20)
         return self
 
-    def close(self) -> None:
-        """Stop PgBouncer and remove its files. A second close has no effect."""
-        if self._server is not None:
-            self._server.close(signal.SIGKILL)
-            self._server = None
-
     def command(self, sql: str) -> list[tuple[object, ...]]:
         """Run a command in PgBouncer's own console, such as SHOW POOLS. Return the rows."""
         connection = psycopg2.connect(host="127.0.0.1", port=self.port, user="pgbouncer", dbname="pgbouncer")
@@ -97,7 +82,7 @@ class PgBouncer:
         try:
             psycopg2.connect(self.url).close()
         except psycopg2.OperationalError as error:
-            if self._server is None or not self._server.running:
+            if not self.running:
                 message = f"PgBouncer ended: {error}"
                 raise UnavailableError(message) from error
             return False

@@ -7,15 +7,15 @@ import os
 import subprocess
 import tempfile
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from ticketbottle_payctl.errors import ConfigError
+from ticketbottle_payctl.sandbox.service import Service
 
 _PIECE: Final = 64 * 1024
 
 
-class SmallDisk:
+class SmallDisk(Service):
     """A tmpfs of ``megabytes`` at ``path``. Use it as a context manager or with :meth:`start` and :meth:`close`.
 
     Raises: ConfigError: This process is not allowed to mount a file system. Only root is.
@@ -24,14 +24,6 @@ class SmallDisk:
     def __init__(self, megabytes: int) -> None:
         self._megabytes = megabytes
         self.path = Path()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def start(self) -> Self:
         """Mount the file system. Every user can write to it."""

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urlsplit
 
@@ -16,12 +15,13 @@ import psycopg2
 from ticketbottle_payctl.errors import ConfigError, UnavailableError
 from ticketbottle_payctl.sandbox.postgres_binaries import Choice, find_binaries, readable, server_account
 from ticketbottle_payctl.sandbox.server import Server, as_account, free_port
+from ticketbottle_payctl.sandbox.service import OneServer
 
 NAME: Final = "standby"
 """The standby's name on the primary, for ``synchronous_standby_names``."""
 
 
-class Standby:
+class Standby(OneServer):
     """A copy of the server in ``url``. The copy follows the server until :meth:`promote` is called.
 
     Raises:
@@ -29,21 +29,14 @@ class Standby:
         UnavailableError: The copy could not be made, or the standby did not start.
     """
 
+    _ends_with = signal.SIGQUIT
+
     def __init__(self, url: str, *, binaries: Choice, within: Path | None = None) -> None:
         self._primary = urlsplit(url)
         self._account = server_account()
         self._programs = readable(find_binaries(binaries), self._account).directory
         self._within = within
-        self._server: Server | None = None
         self.port = 0
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __str__(self) -> str:
         return "standby"
@@ -64,12 +57,6 @@ class Standby:
         self._server.wait_until(self._follows, what="the standby follows the primary", timeout=60)
         return self
 
-    def close(self) -> None:
-        """Kill the standby and remove its data. A second close has no effect."""
-        if self._server is not None:
-            self._server.close(signal.SIGQUIT)
-            self._server = None
-
     def promote(self) -> None:
         """Promote the standby to primary. Return when the server accepts writes."""
         self.execute("SELECT pg_promote(true, 60)")
@@ -78,8 +65,7 @@ class Standby:
         """Stop the replication. The primary's later commits do not reach the standby."""
         self.execute("ALTER SYSTEM SET primary_conninfo = ''")
         self.execute("SELECT pg_reload_conf()")
-        assert self._server is not None
-        self._server.wait_until(lambda: not self._receives(), what="the standby receives nothing", timeout=30)
+        self._started.wait_until(lambda: not self._receives(), what="the standby receives nothing", timeout=30)
 
     def execute(self, sql: str) -> object:
         """Run a statement on the standby as the superuser. Return the first value."""

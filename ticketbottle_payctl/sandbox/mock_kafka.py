@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Final, Self
 import confluent_kafka
 
 from ticketbottle_payctl.errors import ConfigError, UnavailableError
+from ticketbottle_payctl.sandbox.service import Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from types import TracebackType
 
 _PRODUCER: Final = 0
 
@@ -41,7 +41,7 @@ class KafkaRequest(IntEnum):
     INIT_PRODUCER_ID = 22
 
 
-class MockKafka:
+class MockKafka(Service):
     """A mock cluster. Use it as a context manager, or call :meth:`start` and :meth:`close`.
 
     Raises:
@@ -53,14 +53,6 @@ class MockKafka:
         self._brokers = brokers
         self._client: int | None = None
         self._cluster: int | None = None
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __str__(self) -> str:
         return "mock Kafka"

@@ -26,11 +26,11 @@ from ticketbottle_payctl.sandbox.postgres_binaries import (
     server_account,
 )
 from ticketbottle_payctl.sandbox.server import Account, Server, as_account, free_port
+from ticketbottle_payctl.sandbox.service import OneServer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-    from types import TracebackType
 
 Mode = Literal["smart", "fast", "immediate"]
 
@@ -51,7 +51,7 @@ host replication all 127.0.0.1/32 scram-sha-256
 """
 
 
-class Postgres:
+class Postgres(OneServer):
     """A PostgreSQL server. Use it as a context manager, or call :meth:`start` and :meth:`close`.
 
     The data is in a new directory inside ``within``. The default is the system's temporary directory. If ``within`` is
@@ -64,6 +64,8 @@ class Postgres:
         UnavailableError: the server did not start. The message ends with the server's log.
     """
 
+    _ends_with = signal.SIGQUIT
+
     def __init__(
         self, *, binaries: Choice = "auto", settings: Mapping[str, str] | None = None, within: Path | None = None
     ) -> None:
@@ -72,16 +74,7 @@ class Postgres:
         self._settings = {**_QUICK, **(settings or {})}
         self._within = within
         self._password = secrets.token_urlsafe(18)
-        self._server: Server | None = None
         self.port = 0
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __str__(self) -> str:
         return f"PostgreSQL {self._binaries.version} ({self._binaries.origin})"
@@ -90,16 +83,6 @@ class Postgres:
     def version(self) -> str:
         """Return the server's version, such as ``15.18``."""
         return self._binaries.version
-
-    @property
-    def log(self) -> Path:
-        """Return the path of the server's log."""
-        return self._started.log
-
-    @property
-    def pid(self) -> int | None:
-        """Return the postmaster's process id, or None if the server is not running."""
-        return self._started.pid
 
     def url(self, database: str = "postgres") -> str:
         """Return the URL of ``database``. The URL contains the password, so never print it."""
@@ -118,12 +101,6 @@ class Postgres:
             self.close()
             raise
         return self
-
-    def close(self) -> None:
-        """Kill the server and remove its data. Closing twice is not an error."""
-        if self._server is not None:
-            self._server.close(signal.SIGQUIT)
-            self._server = None
 
     def stop(self, mode: Mode = "fast") -> None:
         """Stop the server as ``pg_ctl stop -m mode`` does, and keep the data.
@@ -158,13 +135,6 @@ class Postgres:
     def drop_database(self, name: str) -> None:
         """Close all connections to a database and drop it. If the database does not exist, do nothing."""
         self._administer(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
-
-    @property
-    def _started(self) -> Server:
-        if self._server is None:
-            message = "this PostgreSQL server has not been started"
-            raise UnavailableError(message)
-        return self._server
 
     def _run(self) -> None:
         server = self._started

@@ -27,10 +27,10 @@ from tests.servers.java import Program, java, properties
 from ticketbottle_payctl.errors import UnavailableError
 from ticketbottle_payctl.sandbox.kafka_messages import create_topics
 from ticketbottle_payctl.sandbox.server import Server
+from ticketbottle_payctl.sandbox.service import OneServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from types import TracebackType
 
 PROGRAM: Final = Program(Path(__file__).parent)
 
@@ -38,7 +38,7 @@ _HEAP: Final = ("-Xms256m", "-Xmx512m")
 _LOGGING: Final = f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties')}"
 
 
-class ApacheKafka:
+class ApacheKafka(OneServer):
     """A single broker. Use it as a context manager or with :meth:`start` and :meth:`close`.
 
     ``secure`` adds a SASL_SSL listener (PLAIN, SCRAM-SHA-256, SCRAM-SHA-512) and a TLS listener, with new certificates
@@ -64,18 +64,9 @@ class ApacheKafka:
         self._settings = dict(settings or {})
         self._within = within
         self._ports = Ports()
-        self._server: Server | None = None
         self._certificates: Certificates | None = None
         self.username = USERNAME
         self.password = secrets.token_urlsafe(18)
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __str__(self) -> str:
         return f"Apache Kafka {PROGRAM.version}"
@@ -94,11 +85,6 @@ class ApacheKafka:
     def ssl_bootstrap(self) -> str:
         """The address of the TLS listener, which requires no password."""
         return f"127.0.0.1:{self._ports.tls}"
-
-    @property
-    def running(self) -> bool:
-        """Whether the broker's process is running."""
-        return self._started.running
 
     @property
     def proxy_port(self) -> int:
@@ -122,11 +108,6 @@ class ApacheKafka:
     def ca_file(self) -> str:
         """The path of the trusted authority's file, for KAFKA_CA_FILE."""
         return str(self.certificates.ca)
-
-    @property
-    def log(self) -> Path:
-        """The path of the file with the broker's warnings and errors."""
-        return self._started.log
 
     def environment(self, mechanism: str | None = None) -> dict[str, str]:
         """Return payctl's environment variables for this broker.
@@ -155,12 +136,6 @@ class ApacheKafka:
             self.close()
             raise
         return self
-
-    def close(self) -> None:
-        """Kill the broker and remove its data. A second close has no effect."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
 
     def stop(self) -> None:
         """Shut the broker down normally and keep its data for :meth:`restart`."""
@@ -203,13 +178,6 @@ class ApacheKafka:
             for future in admin.delete_topics(there, operation_timeout=30).values():
                 future.result(30)
         create_topics(self.bootstrap, wanted, partitions=partitions, config=config)
-
-    @property
-    def _started(self) -> Server:
-        if self._server is None:
-            message = "this Apache Kafka has not been started"
-            raise UnavailableError(message)
-        return self._server
 
     def _configure(self, home: Path) -> None:
         values = broker_properties(self._ports, home / "data")

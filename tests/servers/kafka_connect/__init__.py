@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Final, Self
 from tests.servers.java import Program, java, properties
 from ticketbottle_payctl.errors import UnavailableError
 from ticketbottle_payctl.sandbox.server import Server, free_port
+from ticketbottle_payctl.sandbox.service import OneServer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import TracebackType
 
 PROGRAM: Final = Program(Path(__file__).parent)
 
@@ -39,7 +39,7 @@ _WORKER: Final = {
 }
 
 
-class KafkaConnect:
+class KafkaConnect(OneServer):
     """A worker with one connector. Use it as a context manager or with :meth:`start` and :meth:`close`.
 
     ``connector`` has the connector's properties, including ``name``. ``worker`` adds to the worker's own properties.
@@ -56,15 +56,6 @@ class KafkaConnect:
         self._port = free_port()
         self._connector = {"tasks.max": "1", **connector}
         self._worker = {**_WORKER, "bootstrap.servers": bootstrap, **(worker or {})}
-        self._server: Server | None = None
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __str__(self) -> str:
         return f"Kafka Connect {PROGRAM.version}"
@@ -73,11 +64,6 @@ class KafkaConnect:
     def url(self) -> str:
         """The URL of the worker's REST API."""
         return f"http://127.0.0.1:{self._port}"
-
-    @property
-    def pid(self) -> int | None:
-        """The id of the worker's process. A benchmark reads the CPU time of this process."""
-        return self._server.pid if self._server else None
 
     def start(self) -> Self:
         """Start the worker. Return when the connector and its task are RUNNING."""
@@ -101,12 +87,6 @@ class KafkaConnect:
         if self._server is not None:
             self._server.stop(signal.SIGTERM)
 
-    def close(self) -> None:
-        """Kill the worker and remove its files. A second close has no effect."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-
     def status(self) -> dict[str, str]:
         """Return the states of the connector and its tasks, such as RUNNING, by name.
 
@@ -124,7 +104,6 @@ class KafkaConnect:
     def _runs(self) -> bool:
         states = self.status()
         if "FAILED" in states.values():
-            log = self._server.log.read_text(errors="replace")[-2000:] if self._server else ""
-            message = f"the connector failed\n{log}"
+            message = f"the connector failed\n{self.log.read_text(errors='replace')[-2000:]}"
             raise UnavailableError(message)
         return len(states) > 1 and set(states.values()) == {"RUNNING"}
