@@ -121,9 +121,10 @@ others: ## the quick tests on every other installed Python, two cases of each
 	done; \
 	echo "== the quick tests passed beside CPython $(VERSION) on:$${passed:- no other} (of $(MINORS))"
 
+# They wait for nothing, so one process for each core is enough.
 quick: $(TEST) ## the tests that need no service
 	@echo "== quick tests on CPython $(VERSION)"
-	@$(BIN)/python -m pytest -q -n $(or $(WORKERS),4) -m "not postgres and not kafka and not container" --ignore tests/test_house.py --ignore tests/test_division.py --ignore tests/sandbox --ignore tests/servers --ignore tests/deploy --ignore tests/docs $(ARGS)
+	@$(BIN)/python -m pytest -q -n $(or $(WORKERS),auto) -m "not postgres and not kafka and not container" --ignore tests/test_house.py --ignore tests/test_division.py --ignore tests/sandbox --ignore tests/servers --ignore tests/deploy --ignore tests/docs $(ARGS)
 
 check: $(DEV) $(CHECKED) ## lint, format, types, layers, Dockerfile, secrets, dependencies, the template, the site
 	@$(BIN)/ruff check .
