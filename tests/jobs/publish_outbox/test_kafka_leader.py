@@ -13,7 +13,7 @@ from confluent_kafka.cimpl import NewTopic
 from tests.jobs.publish_outbox.conftest import COMPLETED, FAILED, GOOD, READ, STAMPED, new_producer
 from tests.jobs.publish_outbox.outages import a_loop, delete, drained, published, states, until
 from tests.servers.apache_kafka.broker import PROGRAM
-from tests.servers.java import java, properties
+from tests.servers.java import properties
 from ticketbottle_payctl.broker.partition import partition_of
 from ticketbottle_payctl.sandbox.server import Server, free_port, in_memory
 
@@ -54,12 +54,12 @@ class SecondBroker:
 
     def java(self, *arguments):
         """Run one of Kafka's Java programs with the broker's configuration file, and wait until the program ends."""
-        command = java(PROGRAM.class_path(), *arguments, str(self.file))
+        command = PROGRAM.command(*arguments, str(self.file))
         subprocess.run(command, check=True, capture_output=True, cwd=self.server.home)
 
     def start(self):
         """Start the broker and wait until the cluster has two brokers."""
-        self.server.run(java(PROGRAM.class_path(), "kafka.Kafka", str(self.file), options=("-Xmx256m",)))
+        self.server.run(PROGRAM.command("kafka.Kafka", str(self.file), options=("-Xmx256m",)))
         self.wait_for(2)
 
     def kill(self):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import secrets
 import signal
 import socket
@@ -23,7 +24,7 @@ from tests.servers.apache_kafka.configuration import (
     secure_properties,
 )
 from tests.servers.certificates import Certificates, make_certificates
-from tests.servers.java import Program, java, properties
+from tests.servers.java import Program, properties
 from ticketbottle_payctl.errors import UnavailableError
 from ticketbottle_payctl.sandbox.kafka_messages import create_topics
 from ticketbottle_payctl.sandbox.server import Server
@@ -59,7 +60,7 @@ class ApacheKafka(OneServer):
         settings: Mapping[str, str] | None = None,
         within: Path | None = None,
     ) -> None:
-        self._class_path = PROGRAM.class_path()
+        PROGRAM.class_path()
         self._secure, self._proxied = secure, proxied
         self._settings = dict(settings or {})
         self._within = within
@@ -131,6 +132,7 @@ class ApacheKafka(OneServer):
         try:
             self._configure(self._server.home)
             self._format()
+            self._record_classes()
             self.restart()
         except BaseException:
             self.close()
@@ -157,9 +159,7 @@ class ApacheKafka(OneServer):
     def restart(self) -> None:
         """Stop the broker if it is running. Then start it with the same ports and data."""
         self.stop()
-        home = str(self._started.home / "server.properties")
-        self._started.run(java(self._class_path, "kafka.Kafka", home, options=(*_HEAP, _LOGGING)))
-        self._started.wait_until(self._answers, what="Apache Kafka answers", timeout=60)
+        self._run()
 
     def revive(self) -> None:
         """Make sure that the broker is running and answers, even after an earlier fault."""
@@ -195,11 +195,28 @@ class ApacheKafka(OneServer):
         if self._secure:
             for mechanism in SCRAM:
                 arguments += ["--add-scram", f"{mechanism}=[name={self.username},password={self.password}]"]
-        command = java(self._class_path, "kafka.tools.StorageTool", *arguments, options=(_LOGGING,))
+        command = PROGRAM.command("kafka.tools.StorageTool", *arguments, options=(_LOGGING,))
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=home)
         if done.returncode != 0:
             message = f"Apache Kafka's storage could not be formatted\n{done.stderr[-1000:]}"
             raise UnavailableError(message)
+
+    def _run(self, *options: str) -> None:
+        home = str(self._started.home / "server.properties")
+        self._started.run(PROGRAM.command("kafka.Kafka", home, options=(*_HEAP, _LOGGING, *options)))
+        self._started.wait_until(self._answers, what="Apache Kafka answers", timeout=60)
+
+    def _record_classes(self) -> None:
+        """The first time, let the broker write the classes that it loads, when it ends. Later starts share them."""
+        wanted = PROGRAM.classes
+        with wanted.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not wanted.exists():
+                unfinished = wanted.with_suffix(".unfinished")
+                self._run(f"-XX:ArchiveClassesAtExit={unfinished}")
+                self._started.stop(signal.SIGTERM, timeout=120)
+                with suppress(FileNotFoundError):  # a Java that cannot write them ends without them
+                    unfinished.rename(wanted)
 
     def _answers(self) -> bool:
         with suppress(OSError), socket.create_connection(("127.0.0.1", self._ports.plain), 1):
