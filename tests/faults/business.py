@@ -44,8 +44,8 @@ class Business:
 
     engine: Engine
     bootstrap: str
-    pause: float = 0.1
-    """Seconds until a customer pays again. Without this pause, customers take all of a machine's time in an outage."""
+    pause: float = 0
+    """Seconds until a customer pays again. In a long outage, customers without a pause take all of a machine's time."""
     sent: dict[bytes, set[str]] = field(default_factory=dict)
     answered: set[bytes] = field(default_factory=set)
     reported: dict[str, str] = field(default_factory=dict)

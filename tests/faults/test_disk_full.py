@@ -80,7 +80,7 @@ def test_a_full_disk_of_the_database_loses_nothing(small_server, mock_kafka, wha
     If a table cannot grow, the statement fails. If the write-ahead log cannot grow, the whole server crashes.
     """
     place, server, engine = small_server
-    business = Business(engine, mock_kafka.bootstrap, pause=0)  # so that there is a callback at any moment
+    business = Business(engine, mock_kafka.bootstrap)
     with business.running():
         business.wait_for(20)
         place.fill()
@@ -115,7 +115,7 @@ def test_a_full_disk_of_the_broker_loses_nothing(engine, disk):
     kafka = started_or_skipped(lambda: ApacheKafka(within=place.path, settings=small))
     try:
         kafka.recreate_topics(TOPICS)
-        business = Business(engine, kafka.bootstrap)
+        business = Business(engine, kafka.bootstrap, pause=0.1)
         with business.running():
             business.wait_for(20)
             place.fill()
