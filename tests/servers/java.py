@@ -1,8 +1,8 @@
 """Start Java programs for tests and benchmarks. Maven downloads the jars, and recorded checksums verify them.
 
 Each program's package has a ``pom.xml`` with the versions and a ``jars.sha256`` with the expected checksums. The jars
-are stored in ``.kafka/`` in the current directory, or in the PAYCTL_KAFKA_HOME directory. The classes that a program has
-loaded are stored next to them. After you change a version, run
+are stored in ``.kafka/`` in the current directory, or in the PAYCTL_KAFKA_HOME directory. The classes that a program
+has loaded are stored next to them. After you change a version, run
 ``python -m tests.servers.java apache_kafka kafka_connect`` to update the checksums.
 """
 
