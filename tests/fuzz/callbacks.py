@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from itertools import product
@@ -25,6 +26,7 @@ EXPECTED = {
     name: [GATEWAYS[name].verify(request, merchant.CREDENTIALS[name]) for request in requests]
     for name, requests in GENUINE.items()
 }
+IN_QUERY = {name: merchant.in_query(name) for name in merchant.NAMES}
 SIGNED = {name: [merchant.signed_fields(name, each) for each in requests] for name, requests in GENUINE.items()}
 _LONGEST_DETAIL = 100
 _SHORT = 4000
@@ -47,8 +49,8 @@ def request_in(data: bytes, largest: int = LARGEST) -> tuple[str, Request]:
 
     The first byte chooses the gateway, and the remaining bytes are the body or the query.
     """
-    name, content = merchant.NAMES[(data[0] - 65 if data else 0) % 4], expanded(data[1:], largest)
-    if name == "vnpay":
+    name, content = merchant.NAMES[(data[0] - 65 if data else 0) % len(merchant.NAMES)], expanded(data[1:], largest)
+    if IN_QUERY[name]:
         return name, Request("GET", "/", content.decode("utf-8", "surrogateescape"))
     return name, Request("POST", "/", "", content)
 
@@ -71,7 +73,7 @@ def altered(data: bytes) -> None:
     draw = Draw(data, _SHORT)
     name = draw.pick(merchant.NAMES)
     number = draw.byte() % len(GENUINE[name])
-    request, expected = edited(GENUINE[name][number], name, draw), EXPECTED[name][number]
+    request, expected = edited(GENUINE[name][number], draw), EXPECTED[name][number]
     verdict = GATEWAYS[name].verify(request, merchant.CREDENTIALS[name])
     if isinstance(verdict, Callback):
         assert verdict == expected, (verdict, expected)
@@ -116,19 +118,19 @@ def explained(data: bytes) -> None:
 def with_signature(data: bytes) -> tuple[str, Request]:
     """Return a gateway and a request whose signature is valid, whatever its content."""
     name, unsigned = request_in(data, _SHORT)
-    content = unsigned.body.decode("utf-8", "replace")
-    if name == "zalopay":
-        return name, signing.zalopay(content, merchant.KEYS["ZALOPAY_KEY2"])
-    if name == "vnpay":
-        return name, _vnpay(unsigned.query.encode("utf-8", "replace").decode())
-    return name, _payos(content) if name == "payos" else _momo(content)
+    content = unsigned.query.encode("utf-8", "replace") if IN_QUERY[name] else unsigned.body
+    return name, SIGNERS[name](content.decode("utf-8", "replace"))
+
+
+def _zalopay(document: str) -> Request:
+    return signing.zalopay(document, merchant.KEYS["ZALOPAY_KEY2"])
 
 
 def _vnpay(query: str) -> Request:
     """Return a query with a signature over its ``vnp_`` parameters, which are sorted by name and not decoded."""
     pairs = sorted(pair for pair in query.split("&") if pair.startswith("vnp_"))
     text = "&".join(pairs)
-    return Request("GET", "/", f"{text}&vnp_SecureHash={merchant.vnpay_signature(text)}")
+    return Request("GET", "/", f"{text}&vnp_SecureHash={merchant.signature('vnpay', text)}")
 
 
 def _payos(document: str) -> Request:
@@ -153,6 +155,10 @@ def _momo(document: str) -> Request:
     mac = merchant.signature("momo", f"accessKey={merchant.KEYS['MOMO_ACCESS_KEY']}&{text}")
     head, brace, tail = document.rpartition("}")
     return Request(body=f'{head},"signature":"{mac}"{brace}{tail}'.encode())
+
+
+SIGNERS: dict[str, Callable[[str], Request]] = {"zalopay": _zalopay, "payos": _payos, "vnpay": _vnpay, "momo": _momo}
+"""The function that signs any content, for each gateway."""
 
 
 def _is_constant(detail: str) -> None:

@@ -11,9 +11,9 @@ from ticketbottle_payctl.domain.callback import Request
 _MOST = 6
 
 
-def edited(request: Request, name: str, draw: Draw) -> Request:
+def edited(request: Request, draw: Draw) -> Request:
     """Return the request after up to six changes to its bytes, its fields or its encoding."""
-    in_query = name == "vnpay"
+    in_query = request.method == "GET"
     content = request.query.encode() if in_query else request.body
     for _ in range(_MOST):
         if not draw.left:

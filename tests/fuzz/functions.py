@@ -13,10 +13,11 @@ from lambda_entrypoints import http_api, webhook
 from tests.fuzz.draw import Draw
 from tests.fuzz.oracle import KEYS, PASSWORD, SECRET, keeps_secrets
 from ticketbottle_payctl.aws.xray import traceparent_of
+from ticketbottle_payctl.providers import GATEWAYS
 
 NOWHERE = f"postgresql://shop:{PASSWORD}@127.0.0.1:1/payments"
 ENVIRONMENT = {**KEYS, "DATABASE_URL": NOWHERE, "ENVIRONMENT": "test"}
-PATHS = ("/webhook/zalopay", "/webhook/pay-os", "/webhook/vnpay", "/prod/webhook/momo/", "/", "")
+PATHS = (*(f"/prod/webhook/{gateway.spellings[-1]}/" for gateway in GATEWAYS.values()), "/", "")
 FIELDS = ("version", "rawPath", "rawQueryString", "requestContext", "headers", "body", "isBase64Encoded", "cookies")
 _OWN_REPLIES = {400, 404, 413, 503}
 _CORRELATION_ID = re.compile(r"[!-~]{1,128}")

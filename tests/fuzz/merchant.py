@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hmac
 import json
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import parse_qsl
 
 from tests.fuzz.oracle import KEYS
@@ -23,8 +25,17 @@ CODE = "TB-ROCK-20261205-7K2M9QXA"
 CREDENTIALS: dict[str, Credentials] = {
     name: {field.name: (Secret(KEYS[field.env]),) for field in gateway.fields} for name, gateway in GATEWAYS.items()
 }
-SIGNING = {"zalopay": "ZALOPAY_KEY2", "payos": "PAYOS_CHECKSUM_KEY", "momo": "MOMO_SECRET_KEY"}
-SIGNATURES = {"zalopay": "mac", "payos": "signature", "momo": "signature"}
+SIGNING = {
+    "zalopay": ("ZALOPAY_KEY2", "sha256"),
+    "payos": ("PAYOS_CHECKSUM_KEY", "sha256"),
+    "vnpay": ("VNPAY_HASH_SECRET", "sha512"),
+    "momo": ("MOMO_SECRET_KEY", "sha256"),
+}
+"""The variable of the key that signs callbacks, and the hash function, for each gateway."""
+
+SIGNATURES = {"zalopay": "mac", "payos": "signature", "vnpay": "vnp_SecureHash", "momo": "signature"}
+"""The field that has the signature, for each gateway."""
+
 _REFERENCES = {"zalopay": f"261205_{CODE}", "payos": "9f2c4e6a8b0d1f3a"}
 
 
@@ -37,7 +48,13 @@ def genuine(name: str) -> list[Request]:
 
 def signature(name: str, text: str) -> str:
     """Return the gateway's hex HMAC of a string, computed with the merchant's key."""
-    return hmac.digest(KEYS[SIGNING[name]].encode(), text.encode("utf-8", "replace"), "sha256").hex()
+    variable, algorithm = SIGNING[name]
+    return hmac.digest(KEYS[variable].encode(), text.encode("utf-8", "replace"), algorithm).hex()
+
+
+def in_query(name: str) -> bool:
+    """Return whether the gateway sends its callbacks as a query string."""
+    return genuine(name)[0].method == "GET"
 
 
 def signed_fields(name: str, request: Request) -> object:
@@ -46,19 +63,40 @@ def signed_fields(name: str, request: Request) -> object:
     Values with the same signed string are equal. The request must be one that payctl accepted, so its body is valid
     JSON.
     """
-    if name == "vnpay":
-        pairs = parse_qsl(request.query, keep_blank_values=False)
-        return {
-            key: value
-            for key, value in pairs
-            if key.startswith("vnp_") and key not in {"vnp_SecureHash", "vnp_SecureHashType"}
-        }
-    body = json.loads(request.body)
-    if name == "zalopay":
-        return body["data"]
-    if name == "payos":
-        return {key: _printed(value) for key, value in body["data"].items()}
+    return SIGNED_FIELDS[name](request)
+
+
+def _zalopay(request: Request) -> object:
+    return _body(request)["data"]
+
+
+def _payos(request: Request) -> object:
+    return {key: _printed(value) for key, value in _body(request)["data"].items()}
+
+
+def _vnpay(request: Request) -> object:
+    pairs = parse_qsl(request.query, keep_blank_values=False)
+    unsigned = {"vnp_SecureHash", "vnp_SecureHashType"}
+    return {key: value for key, value in pairs if key.startswith("vnp_") and key not in unsigned}
+
+
+def _momo(request: Request) -> object:
+    body = _body(request)
     return {key: _printed(body.get(key)) for key in signing.MOMO_SIGNED if key != "accessKey"}
+
+
+SIGNED_FIELDS: dict[str, Callable[[Request], object]] = {
+    "zalopay": _zalopay,
+    "payos": _payos,
+    "vnpay": _vnpay,
+    "momo": _momo,
+}
+"""The function that reads the signed content, for each gateway."""
+
+
+def _body(request: Request) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(request.body)
+    return body
 
 
 def _printed(value: object) -> str:
@@ -67,8 +105,3 @@ def _printed(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def vnpay_signature(text: str) -> str:
-    """Return VNPay's hex HMAC of a string, computed with the merchant's key."""
-    return hmac.digest(KEYS["VNPAY_HASH_SECRET"].encode(), text.encode(), "sha512").hex()

@@ -129,7 +129,7 @@ def changes(data: bytes) -> None:
     with suppress(typer.BadParameter, InputError):
         typed = [_change(draw.utf8()) for _ in range(1 + draw.byte() % 3)]
         made = alter(request, name, typed, KEYS)
-        if merchant.SIGNATURES.get(name, "vnp_SecureHash") in {path for path, _ in typed}:
+        if merchant.SIGNATURES[name] in {path for path, _ in typed}:
             return
         verdict = GATEWAYS[name].verify(made, merchant.CREDENTIALS[name])
         assert not (isinstance(verdict, Rejected) and verdict.reason is RejectReason.SIGNATURE), verdict

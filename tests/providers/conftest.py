@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,20 @@ KEYS = {
 }
 SIGNING = {"zalopay": "key2", "payos": "checksum_key", "vnpay": "hash_secret", "momo": "secret_key"}
 """The name of the key that signs callbacks, for each gateway."""
+
+SIGNATURES = {"zalopay": "mac", "payos": "signature", "vnpay": "vnp_SecureHash", "momo": "signature"}
+"""The name of the field that has the signature, for each gateway."""
+
+AMBIGUOUS = {
+    "zalopay": None,
+    "payos": ("data.description", "x&orderCode=5"),
+    "vnpay": None,
+    "momo": ("orderInfo", "x&orderId=TB-2&orderInfo=y"),
+}
+"""A change that gives the signed string a second meaning, for each gateway.
+
+None means that each signed string has only one meaning, because the gateway escapes the values or signs JSON.
+"""
 
 
 ZALOPAY_DATA = {
@@ -193,6 +208,22 @@ class Merchant:
     def dumps(self, value: object) -> str:
         """Return compact JSON with unescaped non-ASCII letters."""
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+SIGNED_TEXTS: dict[str, Callable[[Merchant], str]] = {
+    "zalopay": lambda merchant: merchant.dumps(merchant.zalopay_data),
+    "payos": lambda merchant: merchant.payos_text(merchant.payos_data),
+    "vnpay": lambda merchant: merchant.form(merchant.vnpay_params),
+    "momo": lambda merchant: merchant.momo_text(merchant.momo_body),
+}
+"""The signed string of the merchant's callback, for each gateway."""
+
+JSON_GATEWAYS = [
+    name
+    for name, gateway in GATEWAYS.items()
+    if gateway.content_type == "application/json" and name in SIGNED_TEXTS and getattr(Merchant(), name)().body
+]
+"""The gateways that send JSON in the body of a callback."""
 
 
 @pytest.fixture(scope="session")
