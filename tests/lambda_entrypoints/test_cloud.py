@@ -7,16 +7,12 @@ import pytest
 from lambda_entrypoints import cleanup, publish_outbox, watch_payments, webhook
 from tests.lambda_entrypoints import events
 from tests.lambda_entrypoints.conftest import Context
+from tests.providers.conftest import SIGNING_VARIABLES
 from ticketbottle_payctl.aws.alerts import MEANINGS
+from ticketbottle_payctl.providers import GATEWAYS
 from ticketbottle_payctl.sandbox.callbacks import Scenario, callback, environment
 from ticketbottle_payctl.sandbox.payment_service import insert_events
 
-KEYS = {
-    "zalopay": "ZALOPAY_KEY2",
-    "payos": "PAYOS_CHECKSUM_KEY",
-    "vnpay": "VNPAY_HASH_SECRET",
-    "momo": "MOMO_SECRET_KEY",
-}
 SCHEDULED = events.read("scheduler-publish-outbox.json")
 
 
@@ -25,10 +21,10 @@ def with_key(payment, name, value):
     return events.http_event(callback(payment, Scenario.PAID, environment() | {name: value}))
 
 
-@pytest.mark.parametrize("provider", KEYS)
+@pytest.mark.parametrize("provider", GATEWAYS)
 def test_a_rotated_gateway_key_loses_no_callback(called, shop, cloud, database_url, provider):
     """After a key rotation, the webhook accepts callbacks that are signed with the new or the old key."""
-    name = KEYS[provider]
+    name = SIGNING_VARIABLES[provider]
     environ = {name: "", f"{name}_SECRET_ARN": cloud.secret({name: "the-old-key"}), "DATABASE_URL": database_url}
     first, second, late = (shop.payment(provider) for _ in range(3))
     called(webhook.handler, with_key(first, name, "the-old-key"), **environ)

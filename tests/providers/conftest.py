@@ -71,6 +71,11 @@ KEYS = {
 SIGNING = {"zalopay": "key2", "payos": "checksum_key", "vnpay": "hash_secret", "momo": "secret_key"}
 """The name of the key that signs callbacks, for each gateway."""
 
+SIGNING_VARIABLES = {
+    name: field.env for name, gateway in GATEWAYS.items() for field in gateway.fields if field.name == SIGNING.get(name)
+}
+"""The environment variable of the key that signs callbacks, for each gateway."""
+
 SIGNATURES = {"zalopay": "mac", "payos": "signature", "vnpay": "vnp_SecureHash", "momo": "signature"}
 """The name of the field that has the signature, for each gateway."""
 

@@ -10,8 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.providers.conftest import AMBIGUOUS
 from ticketbottle_payctl.domain.callback import Callback, Request, Unclear, UnclearReason
-from ticketbottle_payctl.providers import momo, payos
+from ticketbottle_payctl.providers import GATEWAYS, credentials, momo, payos
+from ticketbottle_payctl.sandbox.altering import alter
+from ticketbottle_payctl.sandbox.callbacks import callback, environment
+from ticketbottle_payctl.sandbox.payment_service import SandboxPayment
+from ticketbottle_payctl.secret import Secret
 
 MOST_CUTS = 10
 CHOSEN_BY_THE_PAYER = [
@@ -64,6 +69,20 @@ def test_a_description_cannot_become_another_order(merchant, description):
 def test_an_ambiguous_callback_is_unclear_and_not_a_forgery(merchant, description):
     """An ambiguous callback is genuine, so it is refused as AMBIGUOUS and not as a forgery."""
     verdict = merchant.verify("payos", merchant.payos(description=description))
+    assert isinstance(verdict, Unclear)
+    assert verdict.reason is UnclearReason.AMBIGUOUS
+
+
+@pytest.mark.parametrize(
+    ("gateway", "change"), [(gateway, change) for gateway, change in AMBIGUOUS.items() if change is not None]
+)
+def test_a_signed_string_with_two_meanings_settles_nothing(gateway, change):
+    """If a gateway does not escape the values that it signs, a callback with two meanings is AMBIGUOUS."""
+    keys = environment()
+    genuine = callback(SandboxPayment("an-id", "TB-1", 250_000, gateway, "261123_TB-1"), environ=keys)
+    own = credentials(GATEWAYS[gateway], lambda name: (Secret(keys[name]),) if name in keys else ())
+    assert isinstance(GATEWAYS[gateway].verify(genuine, own), Callback)
+    verdict = GATEWAYS[gateway].verify(alter(genuine, gateway, [change], keys), own)
     assert isinstance(verdict, Unclear)
     assert verdict.reason is UnclearReason.AMBIGUOUS
 

@@ -68,7 +68,7 @@ def test_changing_a_signed_byte_is_refused(merchant, gateway, data):
 
 
 @pytest.mark.parametrize("number", [b"1e400", b"-1E999"])
-@pytest.mark.parametrize("gateway", ["payos", "momo"])
+@EVERY_JSON_GATEWAY
 def test_a_number_beyond_a_double_is_refused_without_an_exception(merchant, gateway, number):
     """A number too large for a double is refused without an exception. Anyone can send such a number."""
     genuine = getattr(merchant, gateway)()

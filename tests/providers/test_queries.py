@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 
 import pytest
 
@@ -21,7 +22,30 @@ from ticketbottle_payctl.secret import Secret
 
 NOW = datetime(2026, 11, 23, 20, 0, 1, tzinfo=UTC)
 ASKED = StatusRequest("order-1", "TB-1", 250_000, NOW - timedelta(hours=2), NOW, "6f1c2d3e-0000-4000-8000-0123456789ab")
+ASKED_BY_PAYCTL = [name for name, query in QUERIES.items() if query.ask is not None]
+"""The gateways whose status queries payctl builds itself. A gateway's own library builds the other queries."""
+
+NUMBERS = {"zalopay": "261123000000077", "payos": "order-1", "vnpay": "14123456", "momo": "4088878653"}
+"""The payment's number in the response of each gateway's stand-in."""
+
+OTHER_PAYMENT = {
+    "zalopay": None,
+    "payos": {"id": "other"},
+    "vnpay": {"TxnRef": "other"},
+    "momo": {"orderId": "other"},
+}
+"""The change with which a correctly signed response is about another payment, for each gateway.
+
+None means that the response does not name the payment.
+"""
+
+WRONG_SIGNATURE = {"zalopay": None, "payos": {"signature": "0" * 64}, "vnpay": {"vnp_Amount": "1"}, "momo": None}
+"""The change that makes a response's signature wrong, for each gateway. None means that the response is not signed."""
+
 BUSY, PENDING, REFUSED = NoVerdict.BUSY, NoVerdict.PENDING, NoVerdict.QUERY_REFUSED
+
+
+NO_FACTS = MappingProxyType({})
 
 
 def keys(gateway):
@@ -29,16 +53,22 @@ def keys(gateway):
     return credentials(by_name(gateway), lambda name: (Secret(KEYS[name]),) if name in KEYS else ())
 
 
-def answered(gateway, change=lambda _: None, *, state="paid", asked=ASKED, paid=250_000):
-    """Return payctl's reading of a stand-in gateway's response, after ``change`` has modified the response."""
+def answered(gateway, change=lambda _: None, *, state="paid", asked=ASKED, paid=250_000, facts=NO_FACTS):
+    """Return payctl's reading of a stand-in gateway's response, after ``change`` has modified the response.
+
+    ``facts`` replace fields of the response before the stand-in signs it.
+    """
     gateways = Gateways(states={asked.reference: state}, amounts={asked.reference: paid})
+    honest = gateways.facts
+    gateways.facts = lambda *about: ({**honest(*about)[0], **facts}, paid)
     if gateway == "payos":
         sent = {"x-client-id": KEYS["PAYOS_CLIENT_ID"], "x-api-key": KEYS["PAYOS_API_KEY"]}
         document = gateways.payos(asked.reference, sent)
     else:
         request = QUERIES[gateway].ask(asked, keys(gateway), "https://gateway")
         content = request.body.decode()
-        document = getattr(gateways, gateway)(content if gateway == "zalopay" else json.loads(content))
+        in_json = request.headers["Content-Type"] == "application/json"
+        document = getattr(gateways, gateway)(json.loads(content) if in_json else content)
     change(document)
     return read(gateway, document, asked=asked)
 
@@ -49,29 +79,23 @@ def read(gateway, document, status=200, asked=ASKED):
     return QUERIES[gateway].read(HttpResponse(status, body), asked, keys(gateway))
 
 
-@pytest.mark.parametrize(
-    ("gateway", "number"),
-    [("zalopay", "261123000000077"), ("payos", "order-1"), ("vnpay", "14123456"), ("momo", "4088878653")],
-)
+@pytest.mark.parametrize(("gateway", "number"), NUMBERS.items())
 def test_a_paid_order_completes_the_payment(gateway, number):
     """For a paid order, the result has the payment's reference and order, the paid amount, and the gateway's number."""
     expected = Callback(gateway, Outcome.COMPLETED, "order-1", "TB-1", number, 249_000)
     assert answered(gateway, paid=249_000) == expected
 
 
-@pytest.mark.parametrize(
-    ("gateway", "url"),
-    [
-        ("zalopay", "https://gateway/v2/query"),
-        ("vnpay", "https://gateway/merchant_webapi/api/transaction"),
-        ("momo", "https://gateway/v2/gateway/api/query"),
-    ],
-)
-def test_a_query_is_a_post_to_the_documented_address(gateway, url):
+@pytest.mark.parametrize("gateway", ASKED_BY_PAYCTL)
+def test_a_query_is_a_post_to_the_documented_address(gateway):
     """A status query is a POST to the documented address. ZaloPay gets a form, and VNPay and MoMo get JSON."""
     request = QUERIES[gateway].ask(ASKED, keys(gateway), "https://gateway")
-    kind = "application/x-www-form-urlencoded" if gateway == "zalopay" else "application/json"
-    assert (request.method, request.url) == ("POST", url)
+    path, kind = {
+        "zalopay": ("/v2/query", "application/x-www-form-urlencoded"),
+        "vnpay": ("/merchant_webapi/api/transaction", "application/json"),
+        "momo": ("/v2/gateway/api/query", "application/json"),
+    }[gateway]
+    assert (request.method, request.url) == ("POST", f"https://gateway{path}")
     assert request.headers == {"Content-Type": kind, "Accept": "application/json"}
 
 
@@ -160,6 +184,18 @@ def test_an_answer_that_decides_nothing_has_its_reason(gateway, fields, because,
     assert answered(gateway, lambda document: document.update(fields)) == Inconclusive(because, detail)
 
 
+@pytest.mark.parametrize("gateway", [gateway for gateway, change in OTHER_PAYMENT.items() if change is not None])
+def test_a_signed_response_about_another_payment_settles_nothing(gateway):
+    """If a response names another payment, it settles nothing, even if its signature is valid."""
+    assert answered(gateway, facts=OTHER_PAYMENT[gateway]).because is NoVerdict.OTHER_PAYMENT
+
+
+@pytest.mark.parametrize("gateway", [gateway for gateway, change in WRONG_SIGNATURE.items() if change is not None])
+def test_a_response_with_a_wrong_signature_settles_nothing(gateway):
+    """If a gateway signs its responses, a response with a wrong signature settles nothing."""
+    assert answered(gateway, lambda document: document.update(WRONG_SIGNATURE[gateway])).because is NoVerdict.SIGNATURE
+
+
 @pytest.mark.parametrize(
     ("gateway", "state", "result"),
     [
@@ -212,11 +248,7 @@ def test_an_answer_of_payos_about_another_link_is_not_used():
 
 def signed_payos(*, state="paid", **changes):
     """Return payctl's reading of a signed PayOS response whose data has these changes."""
-    gateways = Gateways(states={"order-1": state})
-    honest = gateways.facts
-    gateways.facts = lambda gateway, reference: ({**honest(gateway, reference)[0], **changes}, 250_000)
-    sent = {"x-client-id": KEYS["PAYOS_CLIENT_ID"], "x-api-key": KEYS["PAYOS_API_KEY"]}
-    return read("payos", gateways.payos("order-1", sent))
+    return answered("payos", state=state, facts=changes)
 
 
 @pytest.mark.parametrize(
@@ -248,7 +280,7 @@ def test_an_answer_of_vnpay_about_another_payment_is_not_used(field):
     assert verdict == Inconclusive(NoVerdict.OTHER_PAYMENT, "vnp_TxnRef or vnp_TmnCode differs from the query's")
 
 
-@pytest.mark.parametrize("gateway", ["zalopay", "vnpay", "momo"])
+@pytest.mark.parametrize("gateway", ASKED_BY_PAYCTL)
 def test_a_query_is_signed_with_the_current_keys(gateway):
     """During a key rotation, a query is signed with the current key, which is the first of two values."""
     rotated = {name: (*values, Secret("previous")) for name, values in keys(gateway).items()}

@@ -5,17 +5,11 @@ from hashlib import sha256
 
 import pytest
 
+from tests.providers.conftest import SIGNING_VARIABLES
 from ticketbottle_payctl.providers import GATEWAYS
 from ticketbottle_payctl.providers.samples import samples
 from ticketbottle_payctl.sandbox.callbacks import callback
 from ticketbottle_payctl.sandbox.payment_service import SandboxPayment
-
-BARE_KEYS = {
-    "zalopay": "ZALOPAY_KEY2",
-    "payos": "PAYOS_CHECKSUM_KEY",
-    "vnpay": "VNPAY_HASH_SECRET",
-    "momo": "MOMO_SECRET_KEY",
-}
 
 
 def judged(document):
@@ -131,7 +125,7 @@ def sample_file(tmp_path, gateway):
 def test_verify_signature_reads_keys_from_a_file(gateway, form, answer, tmp_path):
     """A key file can contain the variables, the gateway's own names for the keys, or only the key that signs."""
     file, keys = sample_file(tmp_path, gateway)
-    signing = BARE_KEYS[gateway]
+    signing = SIGNING_VARIABLES[gateway]
     short = {field.env: field.name for field in GATEWAYS[gateway].fields}
     texts = {
         "env": "".join(f"{name}={value}\n" for name, value in keys.items()),
@@ -196,14 +190,9 @@ def test_each_key_that_was_tried_is_named_and_none_is_shown(environment, expecte
 def test_only_keys_are_named_as_keys(gateway, answer, tmp_path):
     """`verify-signature` does not list application ids, terminal codes or partner codes among the tried keys."""
     file, keys = sample_file(tmp_path, gateway)
-    expected = {
-        "zalopay": ["ZALOPAY_KEY2"],
-        "payos": ["PAYOS_CHECKSUM_KEY"],
-        "vnpay": ["VNPAY_HASH_SECRET"],
-        "momo": ["MOMO_ACCESS_KEY", "MOMO_SECRET_KEY"],
-    }
+    expected = [field.env for field in GATEWAYS[gateway].fields if field.signs_callbacks and field.secret]
     document = answer("verify-signature", str(file), "--provider", gateway, **keys)
-    assert [key["variable"] for key in document["result"]["keys"]] == expected[gateway]
+    assert [key["variable"] for key in document["result"]["keys"]] == expected
     assert all(key["matched"] for key in document["result"]["keys"])
 
 
@@ -266,7 +255,7 @@ def test_verify_signature_names_missing_keys(gateway, answer, tmp_path):
     file, _ = sample_file(tmp_path, gateway)
     document = answer("verify-signature", str(file), "--provider", gateway)
     assert (document["exit_code"], document["error"]["code"]) == (3, "CONFIG")
-    assert BARE_KEYS[gateway] in document["error"]["message"]
+    assert SIGNING_VARIABLES[gateway] in document["error"]["message"]
 
 
 def test_a_key_file_without_a_key_is_wrong_input(answer, tmp_path):

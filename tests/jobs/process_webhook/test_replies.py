@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from tests.providers.conftest import SIGNING_VARIABLES
 from ticketbottle_payctl.domain.callback import Answer
 from ticketbottle_payctl.errors import DatabaseUnavailableError
 from ticketbottle_payctl.jobs.process_webhook import Alert, WebhookOutcome
@@ -75,13 +76,6 @@ NUMBERS = {
     "momo": "transId",
 }
 """For each gateway, the field with the gateway's number for the transfer."""
-
-SECRETS = {
-    "zalopay": "ZALOPAY_KEY2",
-    "payos": "PAYOS_CHECKSUM_KEY",
-    "vnpay": "VNPAY_HASH_SECRET",
-    "momo": "MOMO_SECRET_KEY",
-}
 
 
 def said(report):
@@ -195,7 +189,7 @@ def test_a_gateway_without_keys_replies_not_configured(shop, keys, provider):
     """If a gateway has no keys, its callbacks change nothing, and the other gateways still work."""
     payment = shop.payment(provider)
     before = shop.tables()
-    report = shop.process(payment, keys=keys(provider, **{SECRETS[provider]: None}))
+    report = shop.process(payment, keys=keys(provider, **{SIGNING_VARIABLES[provider]: None}))
     assert (report.outcome, report.reason) == (WebhookOutcome.REFUSED, "not_configured")
     assert said(report) == WORDS[provider]["not_configured"]
     assert shop.tables() == before
