@@ -28,6 +28,7 @@ from tests.servers.fork_server import ForkServer
 from tests.work_units import WorkUnits, put_long_ones_first
 from ticketbottle_payctl import telemetry
 from ticketbottle_payctl.errors import ConfigError
+from ticketbottle_payctl.providers import GATEWAYS
 from ticketbottle_payctl.sandbox import kafka_messages
 from ticketbottle_payctl.sandbox.mock_kafka import MockKafka
 from ticketbottle_payctl.sandbox.payment_service import create_tables, insert_events
@@ -90,8 +91,8 @@ SHORT_LOGINS = {"listener.name.secure.scram-sha-512.connections.max.reauth.ms": 
 As a result, a changed password soon takes effect.
 """
 CLEARED_PREFIXES = (
-    *("DATABASE_", "KAFKA_", "OUTBOX_", "PAYCTL_", "ZALOPAY_", "PAYOS_", "VNPAY_", "MOMO_"),
-    *("AWS_", "OTEL_", "PG"),
+    *("DATABASE_", "KAFKA_", "OUTBOX_", "PAYCTL_", "AWS_", "OTEL_", "PG"),
+    *(field.env for gateway in GATEWAYS.values() for field in gateway.fields),
 )
 CLEARED_NAMES = ("LOG_LEVEL", "ENVIRONMENT")
 

@@ -1,4 +1,4 @@
-"""Answer the four gateways' status queries over HTTP, with the gateways' own checks and signatures.
+"""Answer the gateways' status queries over HTTP, with the gateways' own checks and signatures.
 
 This code follows the gateways' documentation and shares no code with payctl.
 """
@@ -84,7 +84,7 @@ def mac(key, text, algorithm="sha256"):
 
 @dataclass
 class Gateways:
-    """The state of all four gateways.
+    """The state of all gateways.
 
     ``states`` and ``amounts`` map a payment's reference to its state and paid amount. If ``hostile`` is set, that
     function answers every request.
@@ -220,7 +220,7 @@ def _payos_text(value):
 
 @contextmanager
 def serving(gateways: Gateways) -> Iterator[Gateways]:
-    """Serve all four gateways on a free port of 127.0.0.1 during the ``with`` block."""
+    """Serve all gateways on a free port of 127.0.0.1 during the ``with`` block."""
 
     class Handler(BaseHTTPRequestHandler):
         timeout = 20

@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -37,14 +38,40 @@ TABLES = (
     "lambda_entrypoints/forgeries.py FORGERIES",
     "tests/providers/conftest.py KEYS",
     "tests/providers/conftest.py SIGNING",
+    "tests/providers/conftest.py SIGNATURES",
+    "tests/providers/conftest.py SIGNED_TEXTS",
+    "tests/providers/conftest.py AMBIGUOUS",
+    "tests/providers/test_explain.py OTHER_MERCHANT",
+    "tests/providers/test_explain.py UNREADABLE",
+    "tests/providers/test_explain.py WITH_PRIVATE_FIELDS",
+    "tests/providers/test_properties.py SIGNED",
+    "tests/providers/test_queries.py NUMBERS",
+    "tests/providers/test_queries.py OTHER_PAYMENT",
+    "tests/providers/test_queries.py WRONG_SIGNATURE",
+    "tests/providers/test_samples.py FIELDS",
     "tests/stand_ins.py STATES",
+    "tests/jobs/process_webhook/test_replies.py WORDS",
+    "tests/jobs/process_webhook/test_replies.py NUMBERS",
+    "tests/cli/commands/test_unclear_receipts.py UNREADABLE",
+    "tests/deploy/test_domain.py OUTPUTS",
+    "tests/deploy/test_parameters.py URLS",
+    "tests/fuzz/merchant.py SIGNING",
+    "tests/fuzz/merchant.py SIGNATURES",
+    "tests/fuzz/merchant.py SIGNED_FIELDS",
+    "tests/fuzz/callbacks.py SIGNERS",
 )
+TABLES_OF_VARIABLES = ("tests/stand_ins.py KEYS", "tests/fuzz/oracle.py KEYS")
+METHODS = ("tests/providers/conftest.py Merchant", "tests/stand_ins.py Gateways")
 FILES = (
     "ticketbottle_payctl/providers/samples.json",
     "tests/data/gateway-vectors/{name}.json",
     "tests/events/{name}.json",
+    "tests/providers/test_{name}.py",
 )
 PAGES = (
+    "README.md",
+    "CHANGELOG.md",
+    "docs/index.md",
     "docs/explanation/gateways.md",
     "docs/how-to/README.md",
     "docs/how-to/try-it-locally.md",
@@ -52,6 +79,7 @@ PAGES = (
     "docs/deploy.md",
     "docs/runbook.md",
 )
+OTHERS = ("ticketbottle_payctl/cli/app/argv.py", "docs/how-to/gateways.md", "pyproject.toml")
 _BETWEEN = r"[^A-Za-z]+(?:and|or)?[^A-Za-z]*"
 LIST = _BETWEEN.join(f"(?i:{name})" for name in GATEWAYS)
 """A regular expression that matches a list of all gateways.
@@ -60,14 +88,25 @@ Any characters other than letters can be between the names.
 """
 WITH_ANOTHER = _BETWEEN.join((LIST, "(?i:another)"))
 
-PLACES_IN_THE_TEMPLATE = ("Path: /webhook/{name},", " /webhook/{name}: *throttle", ' /webhook/{name}", Target:')
+PLACES_IN_THE_TEMPLATE = (
+    *("Path: /webhook/{name},", " /webhook/{name}: *throttle", ' /webhook/{name}", Target:'),
+    "- https://${{Host}}${{Prefix}}/webhook/{name}\n",
+)
+
+
+def value(place: str) -> object:
+    """Return the value of a variable. ``place`` is a file and the name of the variable in that file."""
+    file, name = place.split(" ")
+    module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (AttributeError, KeyError) as error:
+        pytest.fail(f"{file} does not load yet ({error!r}): first fix what the other tests in this file name")
 
 
 def table(place: str) -> set[str]:
-    """Return the gateways in a table. ``place`` is a file and the name of a variable in that file."""
-    file, name = place.split(" ")
-    module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-    return set(getattr(importlib.import_module(module), name))
+    """Return the keys of a table. ``place`` is a file and the name of a variable in that file."""
+    return set(value(place))
 
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
@@ -78,11 +117,48 @@ def test_every_table_of_the_code_has_the_gateway(place, gateway):
 
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
+@pytest.mark.parametrize("place", TABLES_OF_VARIABLES)
+def test_every_table_of_keys_has_the_gateway_s_variables(place, gateway):
+    """Each test merchant has a value for every variable of each gateway."""
+    missing = [field.env for field in GATEWAYS[gateway].fields if field.env not in table(place)]
+    assert missing == [], f"add them to {place.replace(' ', ': ')}"
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+@pytest.mark.parametrize("place", METHODS)
+def test_every_test_class_has_a_method_of_the_gateway(place, gateway):
+    """A test merchant signs a callback of each gateway, and a stand-in answers a status query of each gateway."""
+    assert hasattr(value(place), gateway), f"add a method {gateway!r} to {place.replace(' ', ': ')}"
+
+
+def test_every_gateway_that_sends_json_is_tested_with_any_json():
+    """The verifier of each gateway that sends JSON is tested with any value in a signed field."""
+    missing = set(value("tests/providers/conftest.py JSON_GATEWAYS")) - table(
+        "tests/providers/test_properties.py SIGNED_JSON"
+    )
+    assert missing == set(), "add them to tests/providers/test_properties.py: SIGNED_JSON"
+
+
+def test_every_gateway_is_a_keyword_of_the_package():
+    """The keywords of the package name each gateway."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert GATEWAYS.keys() - set(project["keywords"]) == set(), "add them to the keywords in pyproject.toml"
+
+
+def test_the_example_of_gateways_list_counts_every_gateway():
+    """The example output of `gateways list` counts all gateways, as payctl does."""
+    text = (ROOT / "docs/how-to/gateways.md").read_text("utf-8")
+    assert f"of {len(GATEWAYS)} gateways" in text, "change the number of gateways in docs/how-to/gateways.md"
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
 @pytest.mark.parametrize("name", FILES)
-def test_every_gateway_has_its_data_files(name, gateway):
-    """Each gateway has a sample, test vectors, and an event for `make local`."""
+def test_every_gateway_has_its_files(name, gateway):
+    """Each gateway has a sample, test vectors, an event for `make local`, and a test file of its own."""
     file = ROOT / name.format(name=gateway)
     assert file.is_file(), f"write {name.format(name=gateway)}, as the other gateways have it"
+    if file.suffix != ".json":
+        return
     content = json.loads(file.read_text("utf-8"))
     known = {record["name"] for record in content} if name.endswith("samples.json") else {gateway}
     assert gateway in known, f"add an entry with the name {gateway!r} to {name}"
@@ -110,7 +186,8 @@ def test_the_template_has_the_gateway_s_routes(place, gateway):
 def test_the_template_names_the_gateway_s_keys(gateway):
     """Each function that reads a key gets the ARN of the key's secret, and `sam local` can set the key directly."""
     text = (ROOT / "deploy/template.yaml").read_text("utf-8")
-    asks = QUERIES[gateway].needs if gateway in QUERIES else ()
+    assert gateway in QUERIES, "first write the status query: ticketbottle_payctl/providers/queries"
+    asks = QUERIES[gateway].needs
     for field in GATEWAYS[gateway].fields:
         readers = field.signs_callbacks + (field.name in asks)
         for line in (f" {field.env}_SECRET_ARN: !Ref ", f" {field.env}: *for-sam-local"):
@@ -157,7 +234,8 @@ def test_the_contributors_guide_names_every_place():
     text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
     _, _, guide = text.partition("\n## Add a gateway\n")
     guide, _, _ = guide.partition("\n## ")
-    files = {place.split(" ")[0] for place in TABLES} | {*FILES, *PAGES, "ticketbottle_payctl/cli/app/argv.py"}
+    places = (*TABLES, *TABLES_OF_VARIABLES, *METHODS)
+    files = {place.split(" ")[0] for place in places} | {*FILES, *PAGES, *OTHERS}
     short = {file.removeprefix("ticketbottle_payctl/").replace("{name}", "NAME") for file in files}
     assert sorted(file for file in short if f"`{file}`" not in guide) == []
 
@@ -191,6 +269,8 @@ def test_every_help_and_schema_that_names_the_gateways_names_another_by_itself(w
 
     The list comes from a table in the code.
     """
+    missing = GATEWAYS.keys() - formats.PROVIDERS.keys()
+    assert missing == set(), "first add them to ticketbottle_payctl/formats.py: PROVIDERS"
     naming = {page: len(re.findall(LIST, text)) for page, text in with_another.items() if re.search(LIST, text)}
     assert {page for page in naming if page.endswith("--help")} >= {"payctl simulate --help", "payctl errors --help"}
     assert {page for page in naming if page.endswith(".json")} >= {"payctl.simulate-1.json", "payctl.listen-1.json"}

@@ -16,24 +16,15 @@ from sqlalchemy import text
 from typer.testing import CliRunner
 
 from tests.cli.terminal import on_terminal
+from tests.providers.conftest import KEYS as MERCHANT_KEYS
 from ticketbottle_payctl.cli.app.main import app
 from ticketbottle_payctl.cli.commands import schema
 from ticketbottle_payctl.providers import GATEWAYS
 
 VECTORS = Path(__file__).parent.parent / "data" / "gateway-vectors"
-KEYS = {
-    "ZALOPAY_APP_ID": "2900",
-    "ZALOPAY_KEY1": "canary-zalopay-key-1",
-    "ZALOPAY_KEY2": "canary-zalopay-key-2",
-    "PAYOS_CLIENT_ID": "canary-payos-client",
-    "PAYOS_API_KEY": "canary-payos-api",
-    "PAYOS_CHECKSUM_KEY": "canary-payos-checksum",
-    "VNPAY_TMN_CODE": "TBTEST01",
-    "VNPAY_HASH_SECRET": "canary-vnpay-hash-secret",
-    "MOMO_PARTNER_CODE": "TBMOMO",
-    "MOMO_ACCESS_KEY": "canary-momo-access",
-    "MOMO_SECRET_KEY": "canary-momo-secret",
-}
+KEYS = {field.env: MERCHANT_KEYS[name][field.name] for name, gateway in GATEWAYS.items() for field in gateway.fields}
+"""A merchant's keys for every gateway, as environment variables."""
+
 PROCESS = [sys.executable, "-m", "ticketbottle_payctl"]
 AT_START = ("PYTHON", "LC_", "LANG")
 """Prefixes of the variables that an interpreter reads when it starts."""

@@ -13,6 +13,7 @@ from ticketbottle_payctl import settings
 from ticketbottle_payctl.domain.callback import Request
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.providers import GATEWAYS, resolve
+from ticketbottle_payctl.providers.samples import sample
 from ticketbottle_payctl.telemetry import LEVELS
 
 RUNTIMES = {"python3.12", "python3.13", "python3.14"}
@@ -117,12 +118,18 @@ def test_the_publishing_loop_ends_60_seconds_before_the_function(template, funct
 
 
 def test_each_gateway_has_a_route_of_the_api(of_type):
-    """Every gateway has an API route with its method, and every route leads to a gateway."""
+    """Every gateway has an API route with the method of its sample, and every route leads to a gateway."""
     called = {(method, path) for method, path, _ in integrations(of_type)}
     gateways = {(method, resolve(Request(method, path, "", b"")).name) for method, path in called}
-    assert gateways == {("POST", "zalopay"), ("POST", "payos"), ("POST", "momo"), ("GET", "vnpay")}
-    assert {name for _, name in gateways} == set(GATEWAYS)
+    assert gateways == {(sample(name).request.method, name) for name in GATEWAYS}
     assert {path.rsplit("/", 1)[0] for _, path in called} == {"/webhook"}
+
+
+def test_deploy_md_names_each_route_with_another_spelling(root, of_type):
+    """The API serves another spelling of a gateway's name only if docs/deploy.md says so."""
+    served = {path for _, path, _ in integrations(of_type)} - {f"/webhook/{name}" for name in GATEWAYS}
+    (sentence,) = re.findall(r"The API also serves ([^.]+)\.", (root / "docs" / "deploy.md").read_text("utf-8"))
+    assert served == set(re.findall(r"`(/webhook/[^`]+)`", sentence))
 
 
 def test_the_api_waits_longer_than_the_webhook_function_runs(of_type, functions):

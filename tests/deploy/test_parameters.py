@@ -7,6 +7,8 @@ import re
 import pytest
 
 from ticketbottle_payctl import settings
+from ticketbottle_payctl.providers import GATEWAYS
+from ticketbottle_payctl.providers.queries import QUERIES
 
 SECRET = "arn:aws:secretsmanager:ap-southeast-1:111122223333:secret:"
 CLUSTER = "arn:aws:kafka:ap-southeast-1:111122223333:cluster/payments/"
@@ -17,6 +19,9 @@ SECRETS = (
     "GatewaySecretArn",
 )
 OPTIONAL = ("KafkaSecretArn", "ReconcileDatabaseSecretArn", "ReconcileGatewaySecretArn")
+URLS = {"zalopay": "ZaloPayUrl", "payos": "PayOsUrl", "vnpay": "VnPayUrl", "momo": "MoMoUrl"}
+"""The parameter with the address for each gateway's status queries."""
+
 MAYBE_SECRETS = (*OPTIONAL, *(f"Previous{name}" for name in (*SECRETS, *OPTIONAL)))
 
 
@@ -77,7 +82,7 @@ def cases(names, accepted, refused):
         ),
         *cases(["GatewaySecurityGroupId"], ["", "sg-0a1b2c3d"], ["0a1b2c3d", "sg-", "payctl egress"]),
         *cases(
-            ["ZaloPayUrl", "PayOsUrl", "VnPayUrl", "MoMoUrl"],
+            URLS.values(),
             ["", "https://out.example.com/zalopay", "https://out.example.com:8443"],
             [
                 "http://out.example.com",
@@ -106,6 +111,15 @@ def cases(names, accepted, refused):
 def test_the_template_refuses_an_invalid_parameter(template, name, value, accepted):
     """A template parameter's pattern refuses a value that would otherwise fail only when a function runs."""
     assert bool(re.fullmatch(template["Parameters"][name]["AllowedPattern"], value)) is accepted
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_each_gateway_s_url_parameter_reaches_the_function_that_asks(functions, gateway):
+    """The function that asks the gateways gets each gateway's address from the gateway's own parameter."""
+    variables = functions["ReconcilePaymentsFunction"]["Environment"]["Variables"]
+    parameter = URLS[gateway]
+    expected = {"Fn::If": [f"Has{parameter}", {"Ref": parameter}, {"Ref": "AWS::NoValue"}]}
+    assert variables[QUERIES[gateway].url_variable] == expected
 
 
 @pytest.mark.parametrize("value", ["b-1.example:9098", "b-1.example:9098,b-2.example:9098"])

@@ -14,9 +14,11 @@ import sys
 import pytest
 
 from tests.deploy.conftest import INSIDE, missing
+from tests.jobs.process_webhook.test_replies import WORDS
 from tests.lambda_entrypoints import events
 from tests.lambda_entrypoints.conftest import Shop
 from tests.servers.lambda_runtime import PYTHON, Function
+from ticketbottle_payctl.providers import GATEWAYS
 from ticketbottle_payctl.sandbox.callbacks import environment
 
 BROKERS = "127.0.0.1:41877,127.0.0.1:41878"
@@ -77,7 +79,7 @@ def test_the_demo_s_settings_reach_the_container_of_each_function(sam):
         "PAYCTL_LOOP_SECONDS": "0",
     }
     keys = {name: value for name, value in environment().items() if name in found["container"]["WebhookFunction"]}
-    assert len(keys) == 8
+    assert keys.keys() == {field.env for one in GATEWAYS.values() for field in one.fields if field.signs_callbacks}
     wanted = dict.fromkeys(INSIDE, database | local)
     wanted["WebhookFunction"] = database | local | keys
     wanted["PublishOutboxFunction"] = database | local | kafka
@@ -139,5 +141,6 @@ def test_the_webhook_settles_a_payment_with_the_environment_of_its_container(mad
         answer = function.invoke(events.read("zalopay.json"))
     finally:
         function.close()
+    assert answer.payload["body"] == WORDS["zalopay"]["done"][1]
     assert answer.payload["statusCode"] == 200
     assert shop.status(payment) == "COMPLETED"

@@ -8,14 +8,13 @@ from uuid import uuid4
 
 from lambda_entrypoints import cleanup, publish_outbox, webhook
 from tests.lambda_entrypoints import events
-from tests.security.canaries import Canaries
+from tests.security.canaries import IDENTIFIERS, Canaries
 from ticketbottle_payctl.sandbox import signing
 from ticketbottle_payctl.sandbox.callbacks import Scenario, callback, environment
 from ticketbottle_payctl.sandbox.payment_service import SandboxPayment, insert_events
 
 CANARIES = Canaries()
-PLAIN = {"ZALOPAY_APP_ID", "VNPAY_TMN_CODE", "MOMO_PARTNER_CODE"}
-KEYS = {name: value if name in PLAIN else CANARIES.letters(name) for name, value in environment().items()}
+KEYS = {name: value if name in IDENTIFIERS else CANARIES.letters(name) for name, value in environment().items()}
 ACCOUNTS = {
     "accountNumber": CANARIES.number("account of the shop"),
     "counterAccountNumber": CANARIES.number("account of the customer", 16),

@@ -73,15 +73,15 @@ def test_each_forgery_is_refused_for_its_signature(provider):
 
 
 def test_every_forgery_is_refused_by_the_deployed_code(lambda_, http_api):  # noqa: F811 - the fixture
-    """In AWS's runtime, the webhook refuses a forgery for each of the four gateways, without a database."""
+    """In AWS's runtime, the webhook refuses a forgery for each gateway, without a database."""
     address = http_api(lambda_("webhook", timeout=10, DATABASE_URL=NOWHERE))
     function = lambda_("probe", timeout=60, PAYCTL_PROBE_URL=address)
     assert function.invoke(TICK).payload == dict.fromkeys(GATEWAYS, "refused")
-    assert (function.sums()["ProbeRefused"], function.sums()["ProbeFailed"]) == (4, 0)
+    assert (function.sums()["ProbeRefused"], function.sums()["ProbeFailed"]) == (len(GATEWAYS), 0)
     door = lambda_.started[0]
-    assert (door.sums()["WebhookProbed"], door.sums("provider")["WebhookProbed"]) == (4, 4)
+    assert (door.sums()["WebhookProbed"], door.sums("provider")["WebhookProbed"]) == (len(GATEWAYS),) * 2
     assert {"WebhookReceived", "WebhookRefused", "WebhookRejectedSignature"}.isdisjoint(door.sums())
-    assert len(door.lines(message="webhook_probed", reason="signature")) == 4
+    assert len(door.lines(message="webhook_probed", reason="signature")) == len(GATEWAYS)
 
 
 def test_the_probe_skips_a_gateway_without_keys(lambda_, http_api):  # noqa: F811 - the fixture
@@ -109,7 +109,7 @@ def test_the_probe_skips_a_gateway_without_keys(lambda_, http_api):  # noqa: F81
 def test_the_probe_fails_if_a_forgery_is_not_refused(called, answering, status, body):
     """The probe fails if a reply accepts the forgery or does not clearly refuse it."""
     assert set(called(probe.handler, TICK, PAYCTL_PROBE_URL=answering(status, body)).values()) == {"failed"}
-    assert (called.printed.metrics["ProbeRefused"], called.printed.metrics["ProbeFailed"]) == (0, 4)
+    assert (called.printed.metrics["ProbeRefused"], called.printed.metrics["ProbeFailed"]) == (0, len(GATEWAYS))
     lines = [line for line in called.printed.logs if line["message"] == "probe"]
     assert {(line["status"], line["level"]) for line in lines} == {(status, "ERROR")}
 

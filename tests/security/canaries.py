@@ -10,6 +10,13 @@ import base64
 import functools
 import random
 
+from ticketbottle_payctl.providers import GATEWAYS
+
+IDENTIFIERS = frozenset(
+    field.env for gateway in GATEWAYS.values() for field in gateway.fields if field.signs_callbacks and not field.secret
+)
+"""The variables of the merchant's identifiers. Every callback contains the identifier, so it is no canary."""
+
 PART = 6
 """A secret counts as seen if an output contains this many consecutive characters of the secret."""
 

@@ -26,9 +26,10 @@ from sqlalchemy import text
 from tests import stand_ins
 from tests.conftest import TOPICS, engine_of, started_or_skipped
 from tests.lambda_entrypoints import events
-from tests.security.canaries import Canaries
+from tests.security.canaries import IDENTIFIERS, Canaries
 from tests.stand_ins import Gateways, serving
 from ticketbottle_payctl.domain.callback import Request
+from ticketbottle_payctl.providers import GATEWAYS
 from ticketbottle_payctl.sandbox import kafka_messages, signing
 from ticketbottle_payctl.sandbox.callbacks import Scenario, callback
 from ticketbottle_payctl.sandbox.mock_kafka import MockKafka
@@ -39,13 +40,10 @@ pytestmark = [pytest.mark.postgres, pytest.mark.timeout(900), pytest.mark.xdist_
 ROLE, DATABASE = "canary_shop", "canaries"
 ORDER = "TB-TEST-20261123-CANARY"
 CANARIES = Canaries()
-IDENTIFIERS = {"ZALOPAY_APP_ID": "2900", "VNPAY_TMN_CODE": "TBTEST01", "MOMO_PARTNER_CODE": "TBMOMO"}
-KEYS = IDENTIFIERS | {
-    name: CANARIES.letters(name)
-    for name in (
-        *("ZALOPAY_KEY1", "ZALOPAY_KEY2", "PAYOS_CLIENT_ID", "PAYOS_API_KEY", "PAYOS_CHECKSUM_KEY"),
-        *("VNPAY_HASH_SECRET", "MOMO_ACCESS_KEY", "MOMO_SECRET_KEY"),
-    )
+KEYS = {
+    field.env: stand_ins.KEYS[field.env] if field.env in IDENTIFIERS else CANARIES.letters(field.env)
+    for gateway in GATEWAYS.values()
+    for field in gateway.fields
 }
 OTHER_KEYS = {
     name: CANARIES.letters(name)

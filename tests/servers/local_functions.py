@@ -25,10 +25,11 @@ from tests.servers.lambda_runtime import ARCHITECTURE, Function
 from ticketbottle_payctl.domain.callback import Request
 from ticketbottle_payctl.errors import ConfigError, PayctlError
 from ticketbottle_payctl.http_address import is_loopback
+from ticketbottle_payctl.providers import GATEWAYS
 
 _FUNCTIONS = ("webhook", "publish_outbox", "cleanup", "watch_payments", "reconcile_payments")
 _LARGEST = 1_048_576
-_GATEWAYS = ("ZALOPAY_", "PAYOS_", "VNPAY_", "MOMO_")
+_GATEWAYS = tuple(field.env for gateway in GATEWAYS.values() for field in gateway.fields)
 _DOCKER_HOST = "host.docker.internal"
 _PASSED_ON = (*_GATEWAYS, "DATABASE_URL", "KAFKA_", "PAYCTL_", "OUTBOX_", "PG", "LOG_LEVEL")
 
@@ -120,7 +121,7 @@ def _serve(port: int) -> int:
     try:
         server = ThreadingHTTPServer(("127.0.0.1", port), _handler(function))
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        sys.stdout.write(f"http://127.0.0.1:{server.server_port}/webhook/{{zalopay,payos,vnpay,momo}}\n")
+        sys.stdout.write(f"http://127.0.0.1:{server.server_port}/webhook/{{{','.join(GATEWAYS)}}}\n")
         sys.stdout.flush()
         stopped.wait()
         server.shutdown()

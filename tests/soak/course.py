@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from tests import stand_ins
 from tests.checker import audit
 from tests.checker.payments import states_of
-from tests.security.canaries import Canaries
+from tests.security.canaries import IDENTIFIERS, Canaries
 from tests.soak.customers import Customer, Ledger
 from tests.soak.faults import Fault
 from tests.soak.judgement import Times, judgement
@@ -68,9 +68,9 @@ class Secrets:
 
     def __init__(self) -> None:
         self.canaries = Canaries()
-        plain = {"ZALOPAY_APP_ID", "VNPAY_TMN_CODE", "MOMO_PARTNER_CODE"}
         self.keys = {
-            name: value if name in plain else self.canaries.letters(name) for name, value in stand_ins.KEYS.items()
+            name: value if name in IDENTIFIERS else self.canaries.letters(name)
+            for name, value in stand_ins.KEYS.items()
         }
         self.accounts = {
             "accountNumber": self.canaries.number("account of the shop"),

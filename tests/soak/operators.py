@@ -20,9 +20,12 @@ from threading import Event, Thread
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from tests.soak.stories import UNPAID
 from tests.soak.writers import CORRECT
 from ticketbottle_payctl.errors import PayctlError
 from ticketbottle_payctl.jobs.runs import list_runs
+from ticketbottle_payctl.providers import GATEWAYS
+from ticketbottle_payctl.sandbox.callbacks import scenarios
 
 COMMON = ["-y", "--reason", "soak", "--max-affected", "1000000", "-o", "json"]
 EXPECTED = {0, 4, 5, 6, 9, 10}
@@ -34,6 +37,8 @@ OVERDUE_AFTER = 5
 """The time, in seconds, for which a payment must be pending before payctl queries its gateway."""
 
 _TRIES_TO_KILL = 4
+_REPORTING_FAILURES = [name for name in GATEWAYS if UNPAID.keys() & set(scenarios(name))]
+"""The gateways that report failed or cancelled payments."""
 
 
 class Operator(Thread):
@@ -164,7 +169,7 @@ def replays(operator: Operator) -> list[str]:
     window = ["--since", "20s", "--by", "published", "--limit", "150"]
     if kind == 1:
         unpaid = ["--type", "PAYMENT_FAILED", "--type", "PAYMENT_CANCELLED"]
-        window += [*unpaid, "--provider", operator.chance.choice(("payos", "vnpay", "momo"))]
+        window += [*unpaid, "--provider", operator.chance.choice(_REPORTING_FAILURES)]
     return ["replay", "--published", "--allow-published", *window, "--rate", "150/s", *COMMON]
 
 

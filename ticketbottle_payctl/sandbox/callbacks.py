@@ -61,7 +61,7 @@ _ZALOPAY_USER = "4n2LtVGwMfjZhIs7wv82hA"
 
 
 def environment() -> dict[str, str]:
-    """Return a merchant's settings for all four gateways, with the public keys from the built-in samples."""
+    """Return a merchant's settings for every gateway, with the public keys from the built-in samples."""
     return {
         field.env: values[0].reveal()
         for gateway in GATEWAYS.values()

@@ -1,4 +1,4 @@
-"""Answer status queries on this machine as the four gateways do, so that a demo needs no gateway.
+"""Answer status queries on this machine as the gateways do, so that a demo needs no gateway.
 
 The responses are signed in the same way as the gateways' responses. The queries' signatures are not checked.
 """

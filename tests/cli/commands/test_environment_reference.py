@@ -15,7 +15,8 @@ from ticketbottle_payctl.settings import Settings
 
 ROOT = Path(__file__).parents[3]
 VARIABLES = {one.name: one for section in sections() for one in section.variables}
-PREFIXES = "PAYCTL|OTEL|PG|KAFKA|OUTBOX|AWS|DATABASE|ZALOPAY|PAYOS|VNPAY|MOMO|XDG|LOG|_X_AMZN"
+OF_GATEWAYS = {field.env.partition("_")[0] for gateway in GATEWAYS.values() for field in gateway.fields}
+PREFIXES = "|".join(("PAYCTL|OTEL|PG|KAFKA|OUTBOX|AWS|DATABASE|XDG|LOG|_X_AMZN", *OF_GATEWAYS))
 NOT_VARIABLES = {"DATABASE_UNAVAILABLE", "KAFKA_REFUSED", "KAFKA_UNAVAILABLE", *map(str.upper, GATEWAYS)}
 """Strings that look like variables: error codes, and the payment service's names for the gateways."""
 

@@ -12,7 +12,9 @@ import pytest
 
 from tests.cli.output.test_schemas import check
 from tests.stand_ins import KEYS, Gateways, serving
+from ticketbottle_payctl.providers import GATEWAYS
 
+ALL = len(GATEWAYS)
 HOOK = "https://shop.example/webhook/payos"
 REGISTER = ("gateways", "register-webhook", "payos")
 PAYOS = {name: value for name, value in KEYS.items() if name.startswith("PAYOS_")}
@@ -43,7 +45,8 @@ def test_gateways_list_shows_each_key_s_length_and_fingerprint(answer, invoke):
     rotated = {**KEYS, "PAYOS_CHECKSUM_KEY_PREVIOUS": "the-key-before"}
     document = answer("gateways", "list", **rotated)
     check(document)
-    assert document["counts"] == {"on": 4, "off": 0, "incomplete": 0}
+    assert document["counts"] == {"on": ALL, "off": 0, "incomplete": 0}
+    owners = {field.env: gateway.name for gateway in GATEWAYS.values() for field in gateway.fields}
     shown = {(item["variable"], item["rotation"]): item for item in document["items"]}
     assert len(shown) == len(document["items"]) == len(rotated)
     for variable, value in rotated.items():
@@ -51,9 +54,9 @@ def test_gateways_list_shows_each_key_s_length_and_fingerprint(answer, invoke):
         item = shown[name, "previous" if name != variable else "current"]
         assert (item["is_set"], item["length"]) == (True, len(value))
         assert item["fingerprint"] == sha256(value.encode()).hexdigest()[:8]
-        assert item["gateway"] == name.partition("_")[0].lower()
+        assert item["gateway"] == owners[name]
     text = invoke("gateways", "list", "-vv", **rotated)
-    assert text.stdout.startswith("✔  4 of 4 gateways can check callbacks\n")
+    assert text.stdout.startswith(f"✔  {ALL} of {ALL} gateways can check callbacks\n")
     for value in (value for value in rotated.values() if len(value) > 4):
         assert value not in str(document) + text.stdout + text.stderr
 
@@ -61,23 +64,23 @@ def test_gateways_list_shows_each_key_s_length_and_fingerprint(answer, invoke):
 @pytest.mark.parametrize(
     ("environment", "states", "first"),
     [
-        ({}, {}, "·  0 of 4 gateways can check callbacks"),
-        ({"PAYOS_CHECKSUM_KEY": "k"}, {"payos": "on"}, "✔  1 of 4 gateways can check callbacks"),
-        ({"PAYOS_CHECKSUM_KEY_PREVIOUS": "k"}, {"payos": "on"}, "✔  1 of 4 gateways can check callbacks"),
-        ({"PAYOS_CLIENT_ID": "c", "PAYOS_API_KEY": "a"}, {}, "·  0 of 4 gateways can check callbacks"),
+        ({}, {}, f"·  0 of {ALL} gateways can check callbacks"),
+        ({"PAYOS_CHECKSUM_KEY": "k"}, {"payos": "on"}, f"✔  1 of {ALL} gateways can check callbacks"),
+        ({"PAYOS_CHECKSUM_KEY_PREVIOUS": "k"}, {"payos": "on"}, f"✔  1 of {ALL} gateways can check callbacks"),
+        ({"PAYOS_CLIENT_ID": "c", "PAYOS_API_KEY": "a"}, {}, f"·  0 of {ALL} gateways can check callbacks"),
         (
             {"ZALOPAY_APP_ID": "1", "PAYOS_CHECKSUM_KEY": "k"},
             {"zalopay": "incomplete", "payos": "on"},
-            "!  1 of 4 gateways can check callbacks; keys are missing for ZaloPay",
+            f"!  1 of {ALL} gateways can check callbacks; keys are missing for ZaloPay",
         ),
-        ({"ZALOPAY_KEY2": "a", "ZALOPAY_APP_ID": ""}, {"zalopay": "incomplete"}, "!  0 of 4 gateways"),
+        ({"ZALOPAY_KEY2": "a", "ZALOPAY_APP_ID": ""}, {"zalopay": "incomplete"}, f"!  0 of {ALL} gateways"),
     ],
 )
 def test_gateways_list_says_if_a_gateway_is_on_off_or_incomplete(answer, invoke, environment, states, first):
     """`gateways list` derives a gateway's state from the keys that its callbacks need, and counts gateways by state."""
     document = answer("gateways", "list", **environment)
     found = {item["gateway"]: item["state"] for item in document["items"]}
-    assert found == {"zalopay": "off", "payos": "off", "vnpay": "off", "momo": "off"} | states
+    assert found == dict.fromkeys(GATEWAYS, "off") | states
     assert document["exit_code"] == 0
     assert invoke("gateways", "list", **environment).stdout.startswith(first)
 

@@ -22,7 +22,7 @@ RECONCILE = ("reconcile", "payments")
 
 @pytest.fixture
 def gateways():
-    """Yield test servers for all four gateways."""
+    """Yield test servers for all gateways."""
     with serving(Gateways()) as served:
         yield served
 

@@ -1,4 +1,4 @@
-"""Fixtures for callbacks: a merchant with keys for all four gateways, and the rows of a real database."""
+"""Fixtures for callbacks: a merchant with keys for every gateway, and the rows of a real database."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def test_a_callback_at_another_gateway_s_path_is_refused(shop):
     """Payctl refuses a genuine callback that arrives at another gateway's path."""
     request = callback(shop.payment("zalopay"))
     before = shop.tables()
-    outcomes = {shop.process(request, provider=other).outcome.value for other in ("payos", "vnpay", "momo")}
+    outcomes = {shop.process(request, provider=other).outcome.value for other in GATEWAYS.keys() - {"zalopay"}}
     assert outcomes == {"refused"}
     assert shop.tables() == before
 
