@@ -59,8 +59,14 @@ TABLES = (
     "tests/fuzz/merchant.py SIGNATURES",
     "tests/fuzz/merchant.py SIGNED_FIELDS",
     "tests/fuzz/callbacks.py SIGNERS",
+    "tests/soak/customers.py REFERENCES",
+    "tests/soak/customers.py REPLIES",
 )
-TABLES_OF_VARIABLES = ("tests/stand_ins.py KEYS", "tests/fuzz/oracle.py KEYS")
+TABLES_OF_VARIABLES = (
+    "tests/stand_ins.py KEYS",
+    "tests/fuzz/oracle.py KEYS",
+    "tests/providers/test_registry.py VARIABLES",
+)
 METHODS = ("tests/providers/conftest.py Merchant", "tests/stand_ins.py Gateways")
 FILES = (
     "ticketbottle_payctl/providers/samples.json",

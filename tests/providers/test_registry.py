@@ -5,6 +5,21 @@ from ticketbottle_payctl.errors import NotFoundError
 from ticketbottle_payctl.providers import GATEWAYS, by_name, credentials, resolve
 from ticketbottle_payctl.secret import Secret
 
+VARIABLES = {
+    "ZALOPAY_APP_ID": True,
+    "ZALOPAY_KEY1": False,
+    "ZALOPAY_KEY2": True,
+    "PAYOS_CLIENT_ID": False,
+    "PAYOS_API_KEY": False,
+    "PAYOS_CHECKSUM_KEY": True,
+    "VNPAY_TMN_CODE": True,
+    "VNPAY_HASH_SECRET": True,
+    "MOMO_PARTNER_CODE": True,
+    "MOMO_ACCESS_KEY": True,
+    "MOMO_SECRET_KEY": True,
+}
+"""Each gateway's variables, and whether verification needs the variable."""
+
 
 @pytest.mark.parametrize(
     ("path", "name"),
@@ -44,19 +59,7 @@ def test_the_error_for_an_unknown_gateway_lists_the_known_ones():
 def test_the_gateways_variables_have_their_deployed_names():
     """The gateways' variables have the names that deployments use. Renaming a variable would turn a gateway off."""
     fields = {field.env: field.signs_callbacks for gateway in GATEWAYS.values() for field in gateway.fields}
-    assert fields == {
-        "ZALOPAY_APP_ID": True,
-        "ZALOPAY_KEY1": False,
-        "ZALOPAY_KEY2": True,
-        "PAYOS_CLIENT_ID": False,
-        "PAYOS_API_KEY": False,
-        "PAYOS_CHECKSUM_KEY": True,
-        "VNPAY_TMN_CODE": True,
-        "VNPAY_HASH_SECRET": True,
-        "MOMO_PARTNER_CODE": True,
-        "MOMO_ACCESS_KEY": True,
-        "MOMO_SECRET_KEY": True,
-    }
+    assert fields == VARIABLES
 
 
 def test_credentials_are_looked_up_by_environment_name():

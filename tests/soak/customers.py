@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from heapq import heappop, heappush
 from http.client import HTTPConnection, HTTPException
@@ -22,6 +23,14 @@ from tests.soak.stories import Sending, Story, story
 from tests.stand_ins import Gateways
 from ticketbottle_payctl.providers import GATEWAYS
 from ticketbottle_payctl.sandbox.payment_service import SandboxPayment, insert_payment
+
+REFERENCES: dict[str, Callable[[random.Random, str], str]] = {
+    "zalopay": lambda _, code: f"261129_{code}",
+    "payos": lambda chance, _: UUID(int=chance.getrandbits(128)).hex,
+    "vnpay": lambda chance, _: str(chance.randrange(10**14, 10**15)),
+    "momo": lambda _, code: f"TB-SOAK-20261129-{code}",
+}
+"""The function that makes a payment's reference from a random source and the order's code, for each gateway."""
 
 REPLY_WITHIN = 12.0
 """The time, in seconds, for which a gateway waits for a reply."""
@@ -129,12 +138,7 @@ class Customer(Thread):
         chance = self.chance
         code = "".join(chance.choices(ascii_uppercase + digits, k=8))
         gateway = chance.choice(tuple(GATEWAYS))
-        reference = {
-            "zalopay": f"261129_{code}",
-            "payos": UUID(int=chance.getrandbits(128)).hex,
-            "vnpay": str(chance.randrange(10**14, 10**15)),
-            "momo": f"TB-SOAK-20261129-{code}",
-        }[gateway]
+        reference = REFERENCES[gateway](chance, code)
         return SandboxPayment(
             id=str(UUID(int=chance.getrandbits(128))),
             order_code=f"TB-SOAK-20261129-{code}",
@@ -183,17 +187,23 @@ class Customer(Thread):
 
 def read_reply(gateway: str, status: int, body: bytes) -> Reply:
     """Return how the gateway interprets a reply."""
-    match gateway:
-        case "zalopay":
-            code = json.loads(body)["return_code"] if status == 200 else 0
-            return Reply(code != 0, code == 1)
-        case "vnpay":
-            code = json.loads(body)["RspCode"] if status == 200 else "99"
-            return Reply(code != "99", code not in {"97", "99"})
-        case "payos":
-            return Reply(status < 500, 200 <= status < 300)
-        case "momo":
-            return Reply(status < 500, status == 204)
-        case _:
-            message = f"add {gateway!r} to tests/soak/customers.py: read_reply"
-            raise AssertionError(message)
+    return REPLIES[gateway](status, body)
+
+
+def _zalopay(status: int, body: bytes) -> Reply:
+    code = json.loads(body)["return_code"] if status == 200 else 0
+    return Reply(code != 0, code == 1)
+
+
+def _vnpay(status: int, body: bytes) -> Reply:
+    code = json.loads(body)["RspCode"] if status == 200 else "99"
+    return Reply(code != "99", code not in {"97", "99"})
+
+
+REPLIES: dict[str, Callable[[int, bytes], Reply]] = {
+    "zalopay": _zalopay,
+    "payos": lambda status, _: Reply(status < 500, 200 <= status < 300),
+    "vnpay": _vnpay,
+    "momo": lambda status, _: Reply(status < 500, status == 204),
+}
+"""The function that reads a reply as the gateway does, for each gateway."""
