@@ -101,6 +101,7 @@ def _selector(draw: Draw) -> Selector:
         error=text(draw.utf8()) if draw.flag() else None,
         error_group=text(draw.utf8()) if draw.flag() else None,
         limit=draw.byte() or None,
+        stored=False,  # no database, so relative times use the session's clock
     )
 
 
