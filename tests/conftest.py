@@ -116,7 +116,7 @@ def started_or_skipped(make):
 
 @pytest.fixture(scope="session")
 def made() -> Callable:
-    """Return ``made(make)``, which starts a service.
+    """Return a function that calls ``make`` to start a service.
 
     If the service is missing, it skips the test, or fails it in CI.
     """
@@ -219,7 +219,7 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 @pytest.fixture
 def insert(engine: Engine) -> Callable[..., None]:
-    """Return ``insert(3, state="dead", age=...)``, which inserts that many events with small payloads."""
+    """Return a function that inserts events with small payloads: ``insert(3, state="dead")`` inserts three."""
 
     def run(number: int, **options) -> None:
         with engine.begin() as connection:
@@ -230,7 +230,7 @@ def insert(engine: Engine) -> Callable[..., None]:
 
 @pytest.fixture
 def execute(engine: Engine) -> Callable[[str], list]:
-    """Return ``execute(sql)``, which runs a statement, commits and returns the first column."""
+    """Return a function that runs an SQL statement, commits and returns the first column."""
 
     def run(sql: str) -> list:
         with engine.begin() as connection:
@@ -287,7 +287,7 @@ def kafka_server(claim: Callable[..., None]) -> Iterator[ApacheKafka]:
 
 @pytest.fixture(scope="session")
 def claim(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
-    """Return ``claim(service, most=2)``, which fails if that many other workers have set up the service already."""
+    """Return a function that fails if ``most`` other workers have set up a service already."""
 
     def run(service: str, *, most: int) -> None:
         if not hasattr(request.config, "workerinput"):
@@ -314,7 +314,7 @@ def kafka(kafka_server: ApacheKafka) -> ApacheKafka:
 
 @pytest.fixture
 def read_all() -> Callable[..., list[Received]]:
-    """Return ``read_all(bootstrap, topics)``, which returns all messages, sorted by topic, partition and offset."""
+    """Return a function that reads all messages of topics, sorted by topic, partition and offset."""
 
     def read(bootstrap: str, topics: tuple[str, ...] = TOPICS, **options) -> list[Received]:
         return kafka_messages.read_all(bootstrap, topics, **options)

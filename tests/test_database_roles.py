@@ -50,7 +50,7 @@ NO_SUBJECT = Subject(engine=None, kafka=None, producer=None, credentials=None, n
 
 @pytest.fixture(scope="module")
 def engine_as(postgres):
-    """Yield ``engine_as("webhook")``, which returns a database engine for that role.
+    """Yield a function that returns a database engine for a role, such as "webhook".
 
     The database has the grants from docs/how-to/database-roles.md.
 
@@ -240,7 +240,7 @@ def test_every_role_may_read_the_schema_status(engine_as, role):
     ],
 )
 def test_the_doctor_accepts_every_role_of_the_page(engine_as, role, tasks):
-    """`payctl doctor` finds that each role in database-roles.md has all privileges for its tasks."""
+    """`payctl doctor` finds that each role in database-roles.md has all the privileges that its tasks need."""
     with transaction(engine_as(role), Limits()) as connection:
         (finding,) = grants(connection, NO_SUBJECT)
     assert (finding.status.value, finding.fact) == ("ok", f"role payctl_{role} may: {tasks}")

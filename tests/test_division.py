@@ -37,7 +37,7 @@ def test_of_a_statement(number):
 
 @pytest.fixture
 def ran(tmp_path):
-    """Return ``ran("--cases", "2")``, which runs seven tests with the suite's options and returns pytest's output."""
+    """Return a function that runs seven tests with options of the suite, and returns pytest's output."""
     (tmp_path / "test_some.py").write_text(TESTS, "utf-8")
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "test_sql.py").write_text(OF_SQL, "utf-8")

@@ -48,7 +48,7 @@ def name_of(path: Path) -> str:
 
 
 def text_files() -> list[Path]:
-    """Return the project's text files without generated environments and caches."""
+    """Return the project's text files without generated environments or caches."""
     places = [path for path in ROOT.iterdir() if path.name not in SKIPPED and not path.name.startswith((".venv", "."))]
     places += [ROOT / ".ci", ROOT / ".github", ROOT / ".gitignore"]
     files = [file for place in places for file in ([place] if place.is_file() else place.rglob("*"))]

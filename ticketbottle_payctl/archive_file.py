@@ -11,7 +11,7 @@ event is missing.
 Each member has payctl's mark in its gzip header. payctl never changes a file that does not begin with this mark.
 
 Each line is a row with the table's column names, so ``json_populate_record(NULL::outbox, line)`` restores the row.
-Instants are UTC, without a time zone, as in the table.
+All times are in UTC, without a time zone, as in the table.
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ def cloud(cloud_server, monkeypatch):
 
 
 class Clock:
-    """A clock in seconds that the test sets."""
+    """A clock that the test sets, in seconds."""
 
     def __init__(self):
         self.now = 1_000_000.0

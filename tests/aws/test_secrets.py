@@ -42,7 +42,7 @@ def counting(cloud):
 
 @pytest.fixture
 def environment_of(counting, clock):
-    """Return ``environment_of(X="...")``, which returns an environment that reads secrets with the counting client."""
+    """Return a function that makes an environment from variables. The counting client reads the secrets."""
     return lambda **environ: SecretEnvironment(environ, client=lambda: counting, clock=clock)
 
 

@@ -23,7 +23,7 @@ LATE = timedelta(minutes=10)
 
 @pytest.fixture
 def slot(logical, engine, database_url):  # noqa: ARG001 - restarts the server that the database is in
-    """Yield ``slot(active=True)``, which connects a reader to Debezium's replication slot if ``active`` is true.
+    """Yield a function that connects a reader to Debezium's replication slot if ``active`` is true.
 
     The slot exists before the first call.
     """

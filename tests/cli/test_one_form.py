@@ -102,7 +102,7 @@ def seen(command, world, terminal):
 
 
 def prose(text):
-    """Return the text without suggested commands, variables, JSON, and time windows in UTC."""
+    """Return the text without suggested commands, variables, JSON, or time windows in UTC."""
     text = re.sub(r"\n {8,}(?=\S)", " ", WINDOW.sub("", text))
     kept = [line for line in text.splitlines() if not re.search(r"payctl \w|[A-Z]+_[A-Z_]+|[{}]|^ *--", line)]
     return "\n".join(re.sub(r"'[^']*'|`[^`]*`", "", line) for line in kept)

@@ -40,7 +40,7 @@ def template():
 
 @pytest.fixture(scope="session")
 def of_type(template):
-    """Return ``of_type("SQS::Queue")``, which returns the properties of all resources of a type by logical id."""
+    """Return a function that returns the properties of all resources of a type, such as SQS::Queue, by logical id."""
 
     def find(name):
         return {
@@ -89,7 +89,7 @@ def tools():
 
 @pytest.fixture(scope="session")
 def generate(tools):
-    """Return ``generate(*arguments)``, which runs the generator with the Python interpreter for the template tools."""
+    """Return a function that runs the generator with the Python interpreter for the template tools."""
 
     def run(*arguments, **environ):
         command = [str(tools), "-m", "deploy.generate", *arguments]
@@ -110,7 +110,7 @@ def sbom_python():
 
 @pytest.fixture(scope="session")
 def make_sbom(sbom_python):
-    """Return ``make_sbom(*arguments)``, which writes an SBOM. A failure or a warning fails the test."""
+    """Return a function that writes an SBOM. A failure or a warning fails the test."""
 
     def run(*arguments):
         command = [sbom_python, "-m", "deploy.sbom", *arguments]
@@ -122,7 +122,7 @@ def make_sbom(sbom_python):
 
 @pytest.fixture(scope="session")
 def values():
-    """Return ``values(node)``, which returns every string in a nested structure."""
+    """Return a function that returns every string in a nested structure."""
 
     def walk(node):
         if isinstance(node, dict):

@@ -40,9 +40,9 @@ def written(file, root, **environ):
 
 @pytest.fixture(scope="module")
 def made(root, tools, tmp_path_factory):
-    """Return ``made(DATABASE_URL)``.
+    """Return a function that runs the documented command for a database.
 
-    The function runs the documented command and returns the settings file, the output, and SAM's result.
+    The function returns the settings file, the output, and SAM's result.
     """
     if not PYTHON.exists():
         missing("the environment of AWS's runtime is missing: make functions")

@@ -28,7 +28,7 @@ METADATA = "Metadata-Version: 2.4\nName: {}\nVersion: {}\n{}\n"
 
 @pytest.fixture(scope="module")
 def valid(sbom_python):
-    """Return ``valid(document, ...)``, which says for each document whether it is valid against CycloneDX 1.6."""
+    """Return a function that returns, for each document, whether it is valid against CycloneDX 1.6."""
 
     def ask(*documents):
         command = [sbom_python, "-c", VALIDATE]

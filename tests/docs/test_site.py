@@ -146,7 +146,7 @@ def address(site):
 
 @pytest.fixture
 def opened(browser, address):
-    """Yield ``opened(path, scheme)``, which opens a page in a browser.
+    """Yield a function that opens a page in a browser. It takes the page's path and the colour scheme.
 
     If the page sends a request to another host, the test fails.
     """

@@ -26,7 +26,10 @@ def shop(engine, database_url, payctl_command, tmp_path) -> Iterator[Shop]:
 
 @pytest.fixture
 def pooler(made, database_url) -> Iterator[Callable[..., PgBouncer]]:
-    """Yield ``pooler(3, name="value")``, which starts PgBouncer in front of the test's database."""
+    """Yield a function that starts PgBouncer in front of the test's database.
+
+    ``pooler(3, name="value")`` takes the pool size and PgBouncer's settings.
+    """
     started: list[PgBouncer] = []
 
     def start(size: int, **settings: str) -> PgBouncer:

@@ -37,7 +37,7 @@ FULL = "No space left on device"
 
 @pytest.fixture
 def disk(made):
-    """Yield ``disk(megabytes)``, which mounts a small file system."""
+    """Yield a function that mounts a small file system. It takes the size in megabytes."""
     started = []
 
     def mount(megabytes):

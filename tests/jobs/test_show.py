@@ -163,7 +163,7 @@ def test_the_verdict_says_if_a_published_event_is_not_in_kafka(engine, kafka):
 
 
 def test_the_timeline_is_shown_without_a_broker(engine, settled):
-    """If the broker is unavailable, the timeline warns that Kafka was not searched, and still has all other steps."""
+    """If the broker is unavailable, the timeline warns that Kafka was not searched, and shows all the other steps."""
     payment, _ = settled
     with engine.begin() as connection:
         connection.exec_driver_sql('UPDATE outbox SET published = true, "publishedAt" = "createdAt"')

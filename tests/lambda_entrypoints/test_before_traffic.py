@@ -104,7 +104,7 @@ def test_a_version_that_refuses_every_forgery_gets_callbacks(called, aws):
 
 
 def test_a_gateway_without_keys_does_not_stop_a_deployment(called, aws):
-    """The deployment check passes if at least one gateway has keys and refuses its forgery."""
+    """The deployment check passes if at least one gateway has keys and a callback forged in its name is refused."""
     only = {name: "" for name in environment() if not name.startswith("MOMO")}
     called(before_traffic.handler, ASKED, DATABASE_URL=NOWHERE, **aws(deployed), **only)
     assert status_of(aws) == "Succeeded"

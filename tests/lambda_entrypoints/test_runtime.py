@@ -150,7 +150,7 @@ def test_a_processor_that_is_killed_during_a_batch_loses_no_event(
 def test_unavailable_brokers_are_raised_after_the_metrics(lambda_, engine, database_url, mock_kafka):
     """If no broker is available, the publisher's function emits its metrics and raises an error.
 
-    No event loses a retry.
+    No event uses up a retry.
     """
     pending(engine, 20)
     mock_kafka.down()

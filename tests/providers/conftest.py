@@ -175,7 +175,7 @@ class Merchant:
         return Request(body=self.dumps(envelope).encode())
 
     def payos_text(self, data: dict[str, Any]) -> str:
-        """Return the signed string for data without arrays and objects."""
+        """Return the signed string for data without arrays or objects."""
         words = {None: "", True: "true", False: "false"}
         values = {name: words[v] if v is None or isinstance(v, bool) else v for name, v in data.items()}
         return "&".join(f"{name}={values[name]}" for name in sorted(values))

@@ -61,7 +61,7 @@ def place(tmp_path, monkeypatch):
 
 @pytest.fixture
 def write(answer, engine, database_url, mock_kafka, place):  # noqa: F811 - a fixture
-    """Return ``write(kind)``, which runs the command that writes this kind of file.
+    """Return a function that runs the command that writes a kind of file.
 
     The function returns the exit code and the path.
     """

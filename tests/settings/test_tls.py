@@ -12,7 +12,7 @@ CHECKED_NOT = "DATABASE_URL turns off the check of the server's certificate"
 
 @pytest.fixture
 def files(tmp_path):
-    """Return ``files(values)``, which replaces ``CA``, ``OWN`` and ``KEY`` with the paths of existing files."""
+    """Return a function that replaces ``CA``, ``OWN`` and ``KEY`` in values with the paths of existing files."""
     for name in ("CA", "OWN", "KEY"):
         (tmp_path / name).write_text("PEM", "utf-8")
 

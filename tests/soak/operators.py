@@ -132,7 +132,7 @@ class Operator(Thread):
     def _kill_in_the_middle(self) -> bool:
         """Kill the command shortly after its first database session begins.
 
-        If the command ends earlier, kill the next one instead.
+        If the command ends before the kill, kill the operator's next command instead.
         """
         seconds = self.doomed.popleft()
         if self._first_session():

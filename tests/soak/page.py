@@ -26,7 +26,7 @@ HAPPENS = {
     Kind.FREEZE_OPERATOR: "it goes on, or ends with an error and can be run again",
     Kind.CUT_SESSIONS: "the transaction is rolled back, and the process connects again",
     Kind.RESTART_POSTGRES: "as above, for every process at once",
-    Kind.KILL_BROKER: "events wait without losing a retry, and are sent when it is back",
+    Kind.KILL_BROKER: "events wait without using up a retry, and are sent when it is back",
     Kind.STOP_BROKER: "as above, also for minutes",
     Kind.SLOW_BROKER: "events are sent later, in order",
     Kind.NARROW_BROKER: "events are sent later, in order",

@@ -43,9 +43,9 @@ def administer(url, *statements):
 
 @pytest.fixture
 def account(postgres):
-    """Yield ``account(name, password, database)``, which creates a role and a database.
+    """Yield a function that creates a role and a database.
 
-    The role and the database are dropped after the test.
+    It takes the role's name, its password and the database's name. Both are dropped after the test.
     """
     made = []
 
@@ -205,9 +205,9 @@ def tls_server(made, certificates):
 
 @pytest.fixture
 def over_tls(tls_server, certificates):
-    """Return ``over_tls(query, **environ)``, which connects and returns whether the connection uses TLS.
+    """Return a function that connects and returns whether the connection uses TLS.
 
-    In the query, CA and STRANGER are replaced with certificate paths.
+    It takes the URL's query and environment variables. In both, it replaces CA and STRANGER with certificate paths.
     """
 
     def connect(query, **environ):

@@ -18,10 +18,11 @@ NOTHING = Flow({}, {}, {}, {}, 0, None, None, None, None, None)
 
 @pytest.fixture
 def read(engine):
-    """Return ``read((created, sent, retries), ...)``, which inserts events and returns the event flow.
+    """Return a function that inserts events and returns the event flow.
 
-    ``created`` and ``sent`` are hours after the window's start. ``sent`` is None for an event that was not published.
-    With ``half``, published events have only one of the two publication marks.
+    Each event is ``(created, sent, retries)``. ``created`` and ``sent`` are hours after the window's start. ``sent`` is
+    None for an event that was not published. With ``half``, published events have only one of the two publication
+    marks.
     """
 
     def run(*events, half=False, most=100):
@@ -44,7 +45,7 @@ def read(engine):
 
 
 def numbers(found):
-    """Return only the numbers of a flow, without the slowest event, the newcomers and the publishing times."""
+    """Return only the numbers of a flow, without the slowest event, the newcomers or the publishing times."""
     sent = {part: each[:4] for part, each in found.sent.items()}
     return found._replace(slowest=None, newcomers={}, sent=sent)
 

@@ -20,7 +20,7 @@ ALL = Claim(after=START, limit=100, max_retries=5)
 
 @pytest.fixture
 def add(engine):
-    """Return ``add(id, second)``, which inserts a row that was created that many seconds after noon.
+    """Return a function that inserts a row that was created ``second`` seconds after noon.
 
     The function returns the id.
     """

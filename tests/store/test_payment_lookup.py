@@ -21,7 +21,7 @@ INDEX = 'CREATE INDEX ON payments ("providerTransactionId")'
 
 @pytest.fixture
 def make(engine):
-    """Return ``make("TB-ROCK-20251123-ABC7K9M2", reference="a-link")``, which inserts a PayOS payment.
+    """Return a function that inserts a PayOS payment with an order code and a reference.
 
     The function returns the payment's id.
     """
@@ -38,7 +38,7 @@ def make(engine):
 
 @pytest.fixture
 def say(engine):
-    """Return ``say(1_000_000)``, which sets the table's estimated row count in the statistics."""
+    """Return a function that sets the table's estimated row count in the statistics."""
 
     def run(rows, *statements):
         with engine.begin() as connection:

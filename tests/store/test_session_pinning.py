@@ -99,7 +99,7 @@ def wire(postgres):
 
 @pytest.fixture
 def sent(wire, postgres, database_url, mock_kafka):
-    """Return ``sent(job)``, which runs a job and returns the queries that it sent to the database."""
+    """Yield a function that runs a job and returns the queries that the job sent to the database."""
     url = database_url.replace(f":{postgres.port}/", f":{wire.port}/")
     engine = make_engine(DatabaseSettings(Secret(url)))
 

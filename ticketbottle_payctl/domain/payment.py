@@ -41,7 +41,7 @@ class RefusalReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """The columns of a payment that are needed for a decision. ``amount`` is in whole VND, and times are UTC.
+    """The columns of a payment that are needed for a decision. ``amount`` is in whole VND, and all times are in UTC.
 
     ``status`` is a plain string if payctl does not know the payment's status.
     """
@@ -127,5 +127,5 @@ def _after_earlier_transitions(payment: Payment, now: datetime) -> datetime:
 
 
 def _plain(provider: str) -> str:
-    """Return a gateway's name without case and punctuation, so that ``zalo-pay`` and ``ZaloPay`` are equal."""
+    """Return a gateway's name without case or punctuation, so that ``zalo-pay`` and ``ZaloPay`` are equal."""
     return "".join(letter for letter in provider.lower() if letter.isalnum())

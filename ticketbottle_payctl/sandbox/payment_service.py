@@ -1,7 +1,7 @@
 """Create tables, payments and outbox rows as the payment service does.
 
-The demo, the tests and the benchmarks use this module. As in production, amounts are in whole VND, and instants are UTC
-without a time zone.
+The demo, the tests and the benchmarks use this module. As in production, amounts are in whole VND, and all times are in
+UTC, without a time zone.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ class DatabasePlace:
     database: str
 
     def __str__(self) -> str:
-        """Return ``host:port/database`` without the user, password and parameters."""
+        """Return ``host:port/database`` without the user, password or parameters."""
         named = ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.servers)
         return f"{named}/{self.database}"
 

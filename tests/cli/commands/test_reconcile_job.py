@@ -50,7 +50,7 @@ def run_job(job, process, engine, database_url, tmp_path):
 
 
 def test_the_job_settles_payments_without_a_person(run_job):
-    """The scheduled job's command settles payments without a terminal and without further settings."""
+    """The scheduled job's command settles payments without a terminal or further settings."""
     code, document, statuses = run_job(3)
     assert (code, document["counts"]["settled"], statuses) == (0, 3, ["COMPLETED"])
 

@@ -369,7 +369,7 @@ def test_reconcile_payments_asks_about_a_named_payment_in_any_state(overdue, rec
 
 
 def test_reconcile_does_not_settle_a_payment_that_a_callback_has_settled(gateways, overdue, reconcile, engine):
-    """`reconcile payments` does not settle a payment again that a callback has settled during the query."""
+    """`reconcile payments` does not settle a payment again if a callback settled it during the query."""
     payment = overdue(state="paid")
 
     def meanwhile(_):

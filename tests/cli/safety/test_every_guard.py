@@ -1,4 +1,4 @@
-"""Test that every writing command exits with 7 and changes nothing if a guard forbids the change."""
+"""Test that every command that writes exits with 7 and changes nothing if a guard forbids the change."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ PLANNED_BESIDE_DEBEZIUM = {"cdc cut-over", "cdc cut-back"}
 
 
 def each(but=frozenset()):
-    """Return a mark that runs a test once for each writing command, except those in ``but``."""
+    """Return a mark that runs a test once for each command that writes, except those in ``but``."""
     cases = [(name, arguments) for name, every in WRITING.items() if name not in but for arguments in every]
     return pytest.mark.parametrize(("name", "arguments"), cases, ids=[" ".join(arguments) for _, arguments in cases])
 
@@ -78,7 +78,7 @@ def world(engine, database_url, tmp_path, answer):
 
 @each()
 def test_a_read_only_profile_refuses_every_writing_command(name, arguments, world, content, answer):
-    """With a read-only profile, every writing command exits with 7 and changes nothing, whatever options it has."""
+    """With a read-only profile, every command that writes exits with 7 and changes nothing, whatever options it has."""
     before = content()
     document = answer(*_typed(arguments, world), "-p", "archive", *_accepted(name, "archive"), **world)
     assert (document["exit_code"], document["error"]["code"]) == (7, "GUARD"), document["error"]
@@ -90,7 +90,7 @@ def test_a_read_only_profile_refuses_every_writing_command(name, arguments, worl
 def test_a_protected_profile_refuses_every_writing_command_without_reason_and_name(
     name, arguments, world, content, answer
 ):
-    """With a protected profile, every writing command exits with 7 if --reason and --confirm are missing."""
+    """With a protected profile, every command that writes exits with 7 if --reason and --confirm are missing."""
     before = content()
     document = answer(*_typed(arguments, world), "-p", "prod", **world)
     assert (document["exit_code"], document["error"]["code"]) == (7, "GUARD"), document["error"]
@@ -100,13 +100,13 @@ def test_a_protected_profile_refuses_every_writing_command_without_reason_and_na
 
 
 def test_every_writing_command_has_a_guard_test():
-    """Every writing command is in this file's table."""
+    """Every command that writes is in this file's table."""
     assert set(WRITING) == {entry.name for entry in registry.COMMANDS if entry.writes}
 
 
 @pytest.mark.parametrize("entry", registry.COMMANDS, ids=lambda entry: entry.name)
 def test_a_reading_command_has_no_option_for_approval(entry):
-    """A command with an option such as --dry-run or --yes is registered as a writing command."""
+    """A command with an option such as --dry-run or --yes is registered as a command that writes."""
     assert entry.writes or not {"dry_run", "yes", "reason", "max_affected", "confirm"} & _parameters(entry.name)
 
 

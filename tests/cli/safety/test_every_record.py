@@ -143,5 +143,5 @@ def test_a_command_that_changes_payments_or_events_is_recorded(
 
 
 def test_every_writing_command_has_a_record_test():
-    """Every writing command is in this file's table of records."""
+    """Every command that writes is in this file's table of records."""
     assert set(EVERY) == {entry.name for entry in registry.COMMANDS if entry.writes}

@@ -300,7 +300,7 @@ def engine_as(engine, database_url):
 
 
 def test_a_role_with_every_privilege_of_one_task_is_ok(engine_as):
-    """If a role has all privileges for a task, the doctor's finding about privileges is ok and names this task."""
+    """If a role has all the privileges that a task needs, the doctor's finding is ok and names this task."""
     limited = engine_as("GRANT SELECT ON outbox TO {role}")
     (finding,) = diagnose(subject_of(limited), ["grants"]).findings
     assert (finding.status, finding.fact.endswith("may: stats")) == (Status.OK, True)

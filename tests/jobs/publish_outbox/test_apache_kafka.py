@@ -39,7 +39,7 @@ def insert_some(outbox):
 
 
 def test_a_frozen_broker_costs_no_retry(kafka_outbox, kafka):
-    """If a broker freezes, no event loses a retry. After the broker continues, the backlog drains.
+    """If a broker freezes, no event uses up a retry. After the broker continues, the backlog drains.
 
     A frozen broker keeps its connections open but does not answer.
     """
@@ -58,7 +58,7 @@ def test_a_frozen_broker_costs_no_retry(kafka_outbox, kafka):
 
 
 def test_a_long_broker_outage_costs_no_retry(kafka_outbox, kafka, monkeypatch):
-    """If a broker is down so long that the publisher's waits reach their maximum, no event loses a retry."""
+    """If a broker is down so long that the publisher's waits reach their maximum, no event uses up a retry."""
     monkeypatch.setattr(run, "_FIRST_WAIT", run._LONGEST_WAIT)  # noqa: SLF001 - as after minutes of failures
     outbox, told = kafka_outbox, []
     hasty = new_producer(kafka.bootstrap, message_timeout_ms=2000)
@@ -84,7 +84,7 @@ def topics_of(kafka):
 
 
 def test_a_missing_topic_costs_no_retry(kafka_outbox, kafka):
-    """If a topic is missing, its events wait without losing a retry, and are sent after the topic is created."""
+    """If a topic is missing, its events wait without using up a retry, and are sent after the topic is created."""
     outbox = kafka_outbox
     delete(kafka, "payment.failed")
     first, second = outbox.add("k", FAILED, age=9), outbox.add("k", COMPLETED, age=8)
@@ -100,7 +100,7 @@ def test_a_missing_topic_costs_no_retry(kafka_outbox, kafka):
 
 
 def test_a_loop_survives_the_deletion_of_a_topic(kafka_outbox, kafka, monkeypatch):
-    """If a topic is deleted during a publisher loop, its events wait without losing a retry until it is recreated."""
+    """If a topic is deleted during a publisher loop, its events wait without using up a retry until it is recreated."""
     monkeypatch.setattr(sender, "PROBE_EVERY", 1.0)
     outbox = kafka_outbox
     outbox.insert(10, event_type=FAILED)

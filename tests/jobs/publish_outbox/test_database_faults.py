@@ -91,7 +91,7 @@ class Sabotage(Producer):
 @pytest.mark.parametrize("number", [1, 2, 3, 6])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_terminated_session_sends_no_more_of_its_claim(outbox, number, when):
-    """If the database ends a claim's session, at most one batch is sent twice, and no event loses a retry."""
+    """If the database ends a claim's session, at most one batch is sent twice, and no event uses up a retry."""
     outbox.insert(60, aggregates=25, age=OLD)
     harm = {when: lambda: outbox.execute(TERMINATE, like="%UPDATE outbox%")}
     producer = Sabotage(outbox.bootstrap, number, **harm)

@@ -54,7 +54,7 @@ def test_an_unavailable_broker_costs_nothing(outbox, mock_kafka, monkeypatch):
 
 @pytest.mark.parametrize("batch_size", [1, 3, 1000])
 def test_a_broker_that_acknowledges_nothing_costs_nothing(outbox, mock_kafka, hasty, batch_size):
-    """If a broker acknowledges no message of a batch, the batch is rolled back, and no event loses a retry."""
+    """If a broker acknowledges no message of a batch, the batch is rolled back, and no event uses up a retry."""
     outbox.insert(8, aggregates=3)
     mock_kafka.fail_next(*[KafkaError.NOT_ENOUGH_REPLICAS] * 100)
     report = outbox.publish(producer=hasty, batch_size=batch_size)
@@ -142,7 +142,7 @@ def test_a_topic_without_write_permission_stops_only_its_event_type(outbox, mock
 
 
 def test_a_wrong_clock_makes_no_event_dead(outbox, mock_kafka):
-    """If a topic refuses payctl's timestamps, no event loses a retry, and the report names the event type."""
+    """If a topic refuses payctl's timestamps, no event uses up a retry, and the report names the event type."""
     outbox.insert(10, age=timedelta(hours=1))
     outbox.producer.probe(5)
     for _ in range(6):
@@ -157,7 +157,7 @@ def test_a_wrong_clock_makes_no_event_dead(outbox, mock_kafka):
 
 @pytest.mark.parametrize("error", ["TOPIC_AUTHORIZATION_FAILED", "UNKNOWN_TOPIC_OR_PART"])
 def test_a_topic_that_refuses_only_writes_costs_no_retry(outbox, mock_kafka, hasty, error):
-    """If a topic refuses writes although a probe finds no fault, no event loses a retry."""
+    """If a topic refuses writes although a probe finds no fault, no event uses up a retry."""
     outbox.add("k", FAILED, age=9)
     outbox.add("k", COMPLETED, age=8)
     outbox.insert(4)
@@ -331,7 +331,7 @@ def test_a_fatal_error_of_the_kafka_client_loses_no_event(outbox, mock_kafka):
 
 
 def test_repeated_fatal_errors_of_the_kafka_client_end_the_run(outbox, mock_kafka):
-    """Repeated fatal errors of the Kafka client end the publisher run, and no event loses a retry."""
+    """Repeated fatal errors of the Kafka client end the publisher run, and no event uses up a retry."""
     outbox.insert(1)
     outbox.producer.probe(5)
     mock_kafka.fail_next(*[KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER] * 20)

@@ -45,14 +45,14 @@ class ErrorGroupItem(TypedDict):
     group: str
     """The group's id for --error-group: eight hexadecimal digits."""
     pattern: str | None
-    """The error without ids and numbers."""
+    """The error without ids or numbers."""
     count: Count
     dead: Count
     """The number of these events that are out of retries."""
     first: datetime
-    """When the oldest of the events was created, UTC."""
+    """When the oldest of the events was created (UTC)."""
     last: datetime
-    """When the newest of the events was created, UTC."""
+    """When the newest of the events was created (UTC)."""
     event_types: Sequence[str]
     sample: str | None
     """The error of the newest event that is not superseded, or of the newest event if all are superseded."""

@@ -51,7 +51,7 @@ def _parse(text: str, gateway: Gateway) -> Credentials:
 
 
 def signing_field(gateway: Gateway) -> str:
-    """Return the field that a key without a name belongs to: the last field that signs callbacks."""
+    """Return the field that a key without a name belongs to: the last field whose key signs callbacks."""
     return [field.name for field in gateway.fields if field.signs_callbacks][-1]
 
 

@@ -62,7 +62,7 @@ class Envelope(TypedDict):
     run_id: str | None
     """The id of the recorded run, if the command records runs."""
     started_at: Annotated[str, Keywords(format="date-time", pattern="Z$")]
-    """When the command started, UTC."""
+    """When the command started (UTC)."""
     duration_ms: Count
     """How long the command took, in milliseconds of wall-clock time."""
     counts: Annotated[Mapping[str, object], Keywords(additionalProperties={"type": "integer"})]

@@ -1,7 +1,7 @@
 """Draw tables on a terminal with rich. Text in cells wraps between words and is never cut off.
 
 Markup is shown as plain text. A number stays together with its unit, if there is room. Text wraps inside a word only if
-the columns' longest words do not fit into one line together.
+the columns' longest words do not fit side by side on one line.
 """
 
 from __future__ import annotations

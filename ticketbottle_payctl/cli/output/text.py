@@ -44,7 +44,7 @@ def coloured(part: Part, surface: Surface) -> str:
 def lines_of(
     parts: Sequence[Part], surface: Surface, *, between: int, most: int | None = None, hang: int | None = None
 ) -> str:
-    """Return parts as one line. On a terminal, break the line into lines that fit. ``most`` is the largest width."""
+    """Join the parts into one line. On a terminal, break it into lines that fit. ``most`` is the maximum width."""
     if not surface.terminal:
         return (" " * between).join(paint(part, surface) for part in parts) + "\n"
     from ticketbottle_payctl.cli.output.folding import folded  # noqa: PLC0415 - only on a terminal

@@ -36,7 +36,7 @@ class GuardInForce:
     def protected(self) -> str | None:
         """The first protected profile's name, or None.
 
-        Such a profile requires a reason and its name before a change.
+        Before a command changes data under such a profile, the operator must give a reason and type the profile's name.
         """
         return next((each.name for each in self.profiles if each.guard.protected), None)
 

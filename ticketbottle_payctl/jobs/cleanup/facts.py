@@ -54,7 +54,7 @@ class UnpublishedItem(TypedDict):
     status: Literal["pending", "dead"]
     event_type: str | None
     error: str | None
-    """The last error without ids and numbers; null if the events have no error."""
+    """The last error without ids or numbers; null if the events have no error."""
     error_group: str | None
     """The error's group, as a value for replay --error-group."""
     events: Annotated[int, Keywords(minimum=1)]

@@ -42,9 +42,9 @@ class Difference(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """An event and its difference. ``copies`` is the number of the event's records.
+    """An event, and how its database row and its Kafka records differ. ``copies`` is the number of these records.
 
-    ``repairable`` is True if the event's topic has no record of the event, so that a replay does not send it twice.
+    ``repairable`` is True if the event's topic has no record of the event, so a replay would not send it twice.
     """
 
     event: SentEvent

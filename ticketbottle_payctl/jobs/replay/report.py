@@ -68,7 +68,7 @@ class Misnamed:
 
 @dataclass(frozen=True, slots=True)
 class ReplayPlan:
-    """The events to requeue, oldest first, and the consequences of requeueing them. Times are UTC.
+    """The events to requeue, oldest first, and the consequences of requeueing them. All times are in UTC.
 
     ``keys_with_newer`` counts the payments that also have an event that is newer than the requeued events. For these
     payments, consumers receive older events again after the newer event. ``superseded`` lists the superseded ``events``

@@ -33,7 +33,7 @@ def try_take(namespace: Namespace, key: int | str) -> str:
 
 
 def held(namespace: Namespace) -> str:
-    """Return the SQL condition that row ``l`` of ``pg_locks`` is a lock of this namespace, held in this database.
+    """Return an SQL condition that is true if row ``l`` of ``pg_locks`` is a lock of this namespace in this database.
 
     The lock's second key is ``l.objid``.
     """

@@ -25,7 +25,7 @@ from ticketbottle_payctl.store.outbox.selector import (
 
 @dataclass(frozen=True, slots=True)
 class ErrorGroup:
-    """Unpublished events that failed in the same way. Instants are UTC.
+    """Unpublished events that failed in the same way. All times are in UTC.
 
     ``sample`` is the error of the newest event that is not superseded, or of the newest event if all are superseded.
     ``superseded`` counts the superseded events, which a replay leaves out. ``blocking`` counts those superseded dead

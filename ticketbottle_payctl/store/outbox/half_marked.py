@@ -14,7 +14,7 @@ from ticketbottle_payctl.store.outbox import states
 class HalfMarked(NamedTuple):
     """The number of half-marked events, the oldest and newest creation times, and the latest publishing time.
 
-    Instants are UTC. If there are no half-marked events, the instants are None.
+    All times are in UTC. If there are no half-marked events, the times are None.
     """
 
     events: int

@@ -89,7 +89,7 @@ class ReceiptSelector:
 
 
 class ListedEvent(TypedDict, total=False):
-    """An event in the outbox, with the requested fields. Instants are UTC."""
+    """An event in the outbox, with the requested fields. All times are in UTC."""
 
     id: str
     event_type: str
@@ -114,7 +114,7 @@ class ListedEvent(TypedDict, total=False):
 
 
 class ListedPayment(TypedDict, total=False):
-    """A payment, with the requested fields. Instants are UTC."""
+    """A payment, with the requested fields. All times are in UTC."""
 
     id: str
     order_code: str
@@ -133,7 +133,7 @@ class ListedPayment(TypedDict, total=False):
 
 
 class ListedReceipt(TypedDict, total=False):
-    """A stored callback, with the requested fields. Instants are UTC."""
+    """A stored callback, with the requested fields. All times are in UTC."""
 
     id: str
     received_at: datetime

@@ -27,9 +27,9 @@ _TIMED_OUT = "57014"
 
 SUPERSEDED = """(o."eventType" IN ('PAYMENT_FAILED', 'PAYMENT_CANCELLED') AND EXISTS (
     SELECT 1 FROM payments AS p WHERE p.id = o."aggregateId" AND p.status::text = 'COMPLETED'))"""
-"""The SQL condition that an event is superseded.
+"""An SQL condition that is true if an event is superseded.
 
-If the event were sent again, a customer who has paid would lose the tickets.
+If the event were sent again, a customer who has paid would lose their tickets.
 """
 
 # A word with a digit is an id, a number, an address or an instant. The other words describe the kind of error.
@@ -47,7 +47,7 @@ GROUP = group_of(PATTERN)
 """The SQL expression for the id of an event's error group, which has eight hexadecimal digits."""
 
 SAME_GATEWAY = "translate(lower({}), '-_ ', '') = translate(lower(%(provider)s), '-_ ', '')"
-"""The SQL condition that two spellings name the same gateway, such as ``ZALOPAY`` and ``zalo-pay``."""
+"""An SQL condition that is true if two spellings name the same gateway, such as ``ZALOPAY`` and ``zalo-pay``."""
 
 
 class WindowBy(StrEnum):
@@ -61,7 +61,7 @@ class WindowBy(StrEnum):
 class Selector:
     """A selector of events.
 
-    ``ids`` is None if no id was given. Instants are aware. ``limit`` selects only this many events, the oldest ones.
+    ``ids`` is None if no id was given. Times are aware. ``limit`` selects only this many events, the oldest ones.
     ``stuck`` is the minimum time that an event must have been pending. ``provider`` is a gateway's name in any
     spelling.
     """

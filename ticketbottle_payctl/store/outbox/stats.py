@@ -40,9 +40,9 @@ class By(StrEnum):
 
 
 class Recent(NamedTuple):
-    """Counts and lags of the newest published events. Instants are UTC without a zone, as in the table.
+    """Counts and lags of the newest published events. All times are in UTC without a zone, as in the table.
 
-    ``created_since`` and ``sent_since`` are the earliest instants for which the counts are complete. Both instants are
+    ``created_since`` and ``sent_since`` are the earliest times for which the counts are complete. Both times are
     later than the window's start if the window has more than :data:`NEWEST` events. The ``recent`` counts cover the
     last minute. Lags are seconds from ``"createdAt"`` to ``"publishedAt"``, or None if no event was sent.
     ``newest_sent`` is the creation time of the newest event that was sent in the last minute. ``last_sent`` is the time

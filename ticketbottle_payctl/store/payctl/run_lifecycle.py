@@ -46,7 +46,7 @@ class OpenRun:
 
 @dataclass(slots=True)
 class OptionalRun:
-    """A run whose work goes on if its record cannot be written. ``opened`` is None if there is no record."""
+    """A run whose work goes on even if its record cannot be written. ``opened`` is None if there is no record."""
 
     command: str
     opened: OpenRun | None

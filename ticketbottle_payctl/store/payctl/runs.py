@@ -88,7 +88,7 @@ class RunAct:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A recorded run. Instants are UTC. ``finished_at`` is None while the run is running or can be resumed.
+    """A recorded run. All times are in UTC. ``finished_at`` is None while the run is running or can be resumed.
 
     If a run is recorded as running but no process holds its lock, its status is shown as ``interrupted``. ``acts``
     lists the operators' actions on the run, in order.

@@ -36,7 +36,7 @@ _BEFORE_PAYMENT = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class PaymentRow:
-    """A payment. The amount is in whole units of its currency. Instants are UTC."""
+    """A payment. The amount is in whole units of its currency. All times are in UTC."""
 
     id: str
     order_code: str
@@ -99,7 +99,7 @@ class ReceiptRow:
 class NearOrder(NamedTuple):
     """An order whose code ends with the given characters. The amount is in whole units of its currency.
 
-    The instant is UTC.
+    The time is in UTC.
     """
 
     payment_id: str

@@ -19,7 +19,7 @@ _COLUMNS = f"""id, "orderCode", "amountCents", {_GATEWAY}, "providerTransactionI
 class Unsettled:
     """A payment whose status payctl queries at the gateway.
 
-    ``gateway`` is payctl's name for the gateway. ``amount`` is in whole VND. Instants are UTC.
+    ``gateway`` is payctl's name for the gateway. ``amount`` is in whole VND. All times are in UTC.
     """
 
     id: str

@@ -25,7 +25,7 @@ def test_a_replay_without_a_selector_lists_the_selectors(ask, arguments):
 
 
 def test_a_replay_without_yes_shows_its_plan_and_changes_nothing(invoke, database_url, dead, engine):
-    """Without --yes and without a terminal, `payctl replay` shows its plan, changes nothing and exits with 7."""
+    """Without --yes or a terminal, `payctl replay` shows its plan, changes nothing and exits with 7."""
     result = invoke("replay", "--failed", DATABASE_URL=database_url)
     assert result.exit_code == 7
     assert "set 3 events back to pending" in result.stderr
@@ -200,7 +200,7 @@ def test_a_replay_over_max_affected_loads_no_row(ask, dead, ending, events):
 
 
 def test_a_replay_names_the_superseded_events_that_it_includes(invoke, ask, database_url, dead, engine):
-    """With --allow-superseded, the plan, the confirmation question and the document name the superseded events."""
+    """With --allow-superseded, the plan, the confirmation prompt and the document name the superseded events."""
     asked = invoke("replay", "--failed", "--allow-superseded", DATABASE_URL=database_url)
     assert asked.exit_code == 7
     assert "1 superseded event INCLUDED by --allow-superseded" in asked.stderr

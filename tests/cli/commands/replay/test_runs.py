@@ -103,7 +103,7 @@ def test_an_unknown_run_exits_with_8_and_an_invalid_id_with_2(ask, verb, name, c
 
 
 def test_resuming_a_run_names_its_superseded_events(invoke, ask, database_url, dead, engine):
-    """If a run allows superseded events, the confirmation question of `runs resume` names them."""
+    """If a run allows superseded events, the `runs resume` confirmation prompt names them."""
     stopped = ask("replay", "--failed", "--allow-superseded", "-y", "--canary", "1", "--canary-timeout", "1ms")
     assert (stopped["exit_code"], pending(engine)) == (10, 1)
     asked = invoke("runs", "resume", stopped["run_id"], DATABASE_URL=database_url)

@@ -1,4 +1,4 @@
-"""Test `payctl close`: findings that an operator has dealt with are closed, and new money opens a new finding."""
+"""Test `payctl close`. It closes findings that an operator has dealt with. A further transfer opens a new finding."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_closed_finding_is_good_and_names_the_person_and_the_reason(name, orde
 
 
 def test_money_that_arrives_after_the_closing_is_open_again(orders, ask, close):
-    """If new money arrives after `payctl close`, it gets an open finding, and the closed finding stays closed."""
+    """A further transfer of money after `payctl close` opens a new finding, and the closed finding stays closed."""
     wrong(orders.pay())
     close()
     wrong(orders, "2", 5, age=NOW)

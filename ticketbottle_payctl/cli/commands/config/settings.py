@@ -149,7 +149,7 @@ def _address(value: str | None) -> str | None:
 
 
 def _database(settings: Settings) -> str | None:
-    """Return the server and the database name, without the user and the password."""
+    """Return the server and the database name, without the user or the password."""
     try:
         return str(settings.database.place)
     except ConfigError:

@@ -50,7 +50,7 @@ class Answered(Decision):
     """One request and its reply."""
 
     at: datetime
-    """When the request was answered, UTC."""
+    """When the request was answered (UTC)."""
     method: str
     """The HTTP method of the request."""
     path: str

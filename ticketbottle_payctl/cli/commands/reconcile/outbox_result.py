@@ -85,9 +85,9 @@ class DifferenceItem(TypedDict):
     repairable: bool
     """Whether a replay repairs the difference."""
     created_at: datetime
-    """When the event was created, UTC."""
+    """When the event was created (UTC)."""
     published_at: datetime
-    """When the event was published, UTC."""
+    """When the event was published (UTC)."""
 
 
 class Repair(NamedTuple):

@@ -48,7 +48,7 @@ class PaymentItem(TypedDict):
     amount: int
     """The payment's amount in whole VND."""
     created_at: datetime
-    """When the payment was created, UTC."""
+    """When the payment was created (UTC)."""
     status: str
     """The payment's status when the gateway was asked."""
     says: Annotated[str, Keywords(enum=[*_ENDS, *NoVerdict, *_NOT_ASKED])]

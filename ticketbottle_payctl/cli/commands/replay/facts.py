@@ -82,9 +82,9 @@ class ReplayFacts(Ended):
     keys_with_newer: NotRequired[Count]
     """The number of payments that have an event that is newer than the planned events for the payment."""
     oldest: NotRequired[datetime | None]
-    """When the oldest planned event was created, UTC."""
+    """When the oldest planned event was created (UTC)."""
     newest: NotRequired[datetime | None]
-    """When the newest planned event was created, UTC."""
+    """When the newest planned event was created (UTC)."""
     estimated_seconds: NotRequired[Seconds]
     meant: NotRequired[str | None]
     """The command to use instead, if an order code or a payment id was given as an event id."""

@@ -55,7 +55,7 @@ def superseded_row(found: Sequence[Superseded], options: ReplayOptions) -> tuple
 
 
 def superseded_note(found: Sequence[Superseded]) -> str:
-    """Return a note for the confirmation question that names the harm that superseded events would do."""
+    """Return a note for the confirmation prompt that names the harm that superseded events would do."""
     return f"{len(found):,} of them superseded: paid customers lose their tickets" if found else ""
 
 

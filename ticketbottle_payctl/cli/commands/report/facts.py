@@ -38,7 +38,7 @@ class OpenOrderFacts(TypedDict):
     amount: int | None
     """The amount of the order, or of the refused callback, in whole VND."""
     at: datetime
-    """When the event was created, the payment was completed, or the callback arrived, UTC."""
+    """When the event was created, the payment was completed, or the callback arrived (UTC)."""
     why: str | None
     """The last error, or why the callback was refused."""
     command: str
@@ -62,7 +62,7 @@ class PointFacts(TypedDict):
     """One part of the window. All parts have the same length."""
 
     at: datetime
-    """The start of this part, UTC."""
+    """The start of this part (UTC)."""
     created: Count
     sent: Count
     waiting: Count
@@ -84,7 +84,7 @@ class MomentFacts(TypedDict):
     number: float | None
     """The number of events, or the lag in seconds."""
     until: datetime | None
-    """When the pause ended, UTC."""
+    """When the pause ended (UTC)."""
 
 
 class ActedFacts(TypedDict):
@@ -120,7 +120,7 @@ class ReportFacts(TypedDict):
     quiet: bool
     """True if nothing needs attention."""
     at: datetime
-    """When the report was read, on the database's clock, UTC."""
+    """When the report was read, on the database's clock (UTC)."""
     since: datetime
     until: datetime
     step_s: Seconds

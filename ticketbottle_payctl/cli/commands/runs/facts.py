@@ -26,7 +26,7 @@ class ActFacts(Person):
 
     deed: Annotated[str, Keywords(enum=[*RunAction])]
     at: datetime
-    """When the operator acted, UTC."""
+    """When the operator acted (UTC)."""
 
 
 class RunFacts(Person):
@@ -41,9 +41,9 @@ class RunFacts(Person):
     options: Mapping[str, object]
     counts: Mapping[str, Count]
     started_at: datetime
-    """When the run started, UTC."""
+    """When the run started (UTC)."""
     finished_at: datetime | None
-    """When the run ended, UTC; null while it runs or can be resumed."""
+    """When the run ended (UTC); null while it runs or can be resumed."""
     acts: NotRequired[Sequence[ActFacts]]
     """Each time that an operator resumed or cancelled the run, oldest first."""
 
@@ -59,7 +59,7 @@ class RunItemFacts(TypedDict):
     after: Mapping[str, object] | None
     """The row's fields after the change; null if the row was not changed."""
     at: datetime
-    """When the outcome was recorded, UTC."""
+    """When the outcome was recorded (UTC)."""
 
 
 class RemainingCounts(TypedDict):

@@ -38,7 +38,7 @@ class VerdictFacts(TypedDict):
     text: str
     """The finding as a sentence."""
     at: datetime | None
-    """When the order reached this state, UTC."""
+    """When the order reached this state (UTC)."""
     paid: int | None
     """The amount paid according to the callback or the gateway's response, in whole units of the currency."""
     receipt_id: str | None
@@ -48,7 +48,7 @@ class VerdictFacts(TypedDict):
     tries: Count
     """The number of failed attempts to send the event, or to send the event that blocks it."""
     due: datetime | None
-    """When the next attempt is due, UTC."""
+    """When the next attempt is due (UTC)."""
     readers: Sequence[str] | None
     """The consumer groups that have read the record; null if the brokers do not report this."""
     behind: Sequence[str]
@@ -88,7 +88,7 @@ class StepItem(TypedDict):
     """A step in the history of the payment."""
 
     at: datetime
-    """When the step happened, UTC."""
+    """When the step happened (UTC)."""
     kind: Annotated[str, Keywords(enum=[*STEP_WORDS])]
     id: str
     """The id of the payment, callback or event."""

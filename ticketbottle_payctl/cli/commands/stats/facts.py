@@ -98,7 +98,7 @@ class StatsFacts(TypedDict):
     history: NotRequired[HistoryFacts]
     """The number of events in each of 30 equal parts of the window, oldest part first."""
     at: NotRequired[datetime]
-    """When this state was read, on the database's clock, UTC."""
+    """When this state was read, on the database's clock (UTC)."""
     healthy: NotRequired[bool]
     """With --check: whether the outbox is within its limits."""
     reasons: NotRequired[Sequence[str]]
@@ -118,7 +118,7 @@ class StatsItem(TypedDict, total=False):
     provider: str | None
     """The gateway's name in the payment's row; null if the gateway is not known."""
     error: str | None
-    """A kind of error, without ids and numbers; null for events that never failed."""
+    """The kind of error, without ids or numbers; null for events that never failed."""
     error_group: str | None
     """The error group's id, for replay --error-group."""
     pending: Count

@@ -17,9 +17,10 @@ _MOST = 240
 
 @dataclass(slots=True)
 class Series:
-    """A series of values since the screen started. When the series is full, every two values are merged into one.
+    """A series of values since the screen started.
 
-    ``merge`` combines several values into one: into the mean, or into the maximum if peaks matter.
+    When the series is full, each pair of adjacent values is merged into one. ``merge`` combines several values into
+    their mean, or into their maximum if peaks matter.
     """
 
     merge: Callable[[Sequence[float]], float]
