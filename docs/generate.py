@@ -138,15 +138,15 @@ def _errors() -> Iterator[str]:
 
 def _schemas() -> Iterator[str]:
     yield from ("# Schemas", "", NOTICE, "")
-    yield "With `-o json`, a command prints one JSON document. The document's `schema` field names its form, for"
+    yield "With `-o json`, a command prints one JSON document. The document's `schema` field names its format, for"
     yield "example `payctl.stats/1`. Within a version, we only add fields. `payctl schema NAME` prints the JSON Schema"
-    yield "of a form, and `payctl schema` lists all forms. Every document has the fields in the first table."
+    yield "of a format, and `payctl schema` lists all formats. Every document has the fields in the first table."
     folder = "../../ticketbottle_payctl/schemas"
     envelope = json.loads((HERE / folder / "envelope-1.json").read_text("utf-8"))
     yield from ("", "## Every document", "", "| field | meaning |", "|---|---|")
     for name, one in envelope["properties"].items():
         yield f"| `{name}` | {_cell(one.get('description') or _PARTS[name])} |"
-    yield from ("", "## Forms", "", "| form | contents | file |", "|---|---|---|")
+    yield from ("", "## Formats", "", "| format | contents | file |", "|---|---|---|")
     for name in known.names():
         file = f"{name.replace('/', '-')}.json"
         title = json.loads((HERE / folder / file).read_text("utf-8"))["title"]
@@ -166,7 +166,8 @@ def _metrics() -> Iterator[str]:
     yield "The functions write these metrics in CloudWatch's embedded metric format, in the namespace"
     yield f"`{metrics.NAMESPACE}`. The alarms and the dashboard are generated from the same list. Every metric has the"
     yield "dimension `env`, and one of the dimensions in the column *by*. The column *statistic* names the statistic"
-    yield "that is useful for a period. Every run of a function writes the metrics marked ●, even if the value is 0."
+    yield "to use when you aggregate the metric over a period. Every run of a function writes the metrics marked ●,"
+    yield "even if the value is 0."
     yield ""
     yield "Without CloudWatch, use `payctl stats` and `payctl stats --prometheus`, which show the outbox's numbers."
     yield from ("", "| metric | meaning | unit | statistic | by | functions |", "|---|---|---|---|---|---|")
