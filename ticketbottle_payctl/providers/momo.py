@@ -94,7 +94,7 @@ def _prove(
         detail = "the signature does not match the signed fields with our keys"
         raise problem or NotGenuineError(RejectReason.SIGNATURE, detail)
     if body.get("partnerCode") not in partners:
-        raise NotGenuineError(RejectReason.OTHER_MERCHANT, "partnerCode is not the configured merchant")
+        raise NotGenuineError(RejectReason.OTHER_MERCHANT, "partnerCode does not match the configured merchant")
     return body, problem
 
 

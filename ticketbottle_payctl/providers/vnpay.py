@@ -87,7 +87,7 @@ def _prove(query: str, secrets: tuple[bytes, ...], terminals: tuple[str, ...]) -
         message = "vnp_SecureHash does not match the hash of the vnp_ parameters computed with the secret"
         raise NotGenuineError(RejectReason.SIGNATURE, message)
     if values.get("vnp_TmnCode") not in terminals:
-        raise NotGenuineError(RejectReason.OTHER_MERCHANT, "vnp_TmnCode is not the configured terminal")
+        raise NotGenuineError(RejectReason.OTHER_MERCHANT, "vnp_TmnCode does not match the configured terminal")
     if not values.get("vnp_ResponseCode") and not values.get("vnp_TransactionStatus"):
         # The merchant's own payment URL is signed with the same secret, and the customer sees this URL. An empty
         # parameter may be unsigned, so a customer could add one.

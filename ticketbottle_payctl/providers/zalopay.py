@@ -105,7 +105,7 @@ def _read(app_ids: tuple[str, ...], proven: tuple[str, MalformedError | None]) -
     data = payload.read_object(text)
     app_id = payload.whole_number(data.get("app_id"))
     if app_id is None or str(app_id) not in app_ids:
-        raise NotGenuineError(RejectReason.OTHER_MERCHANT, "app_id is not the configured application")
+        raise NotGenuineError(RejectReason.OTHER_MERCHANT, "app_id does not match the configured application")
     reference = payload.text_of(data, "app_trans_id")
     number, amount = payload.number_of(data.get("zp_trans_id")), payload.whole_number(data.get("amount"))
     callback = partial(Callback, provider=NAME, reference=reference, order_ref=_order_in(reference))

@@ -24,10 +24,10 @@ def brokers(text: str) -> str:
     """
     if any(quote in text for quote in "\"'"):
         if text.lstrip().startswith("["):
-            _refuse("is a JSON list", "separate the brokers by commas, without brackets and quotes")
+            _refuse("is a JSON list", "separate the brokers with commas, without brackets or quotes")
         _refuse("contains quotes", "write it without quotes")
     if ";" in text:
-        _refuse("contains a semicolon", "separate the brokers by commas")
+        _refuse("contains a semicolon", "separate the brokers with commas")
     entries = [entry.strip() for entry in text.split(",") if entry.strip()]
     if not entries:
         _refuse("names no broker", _EXAMPLE)
@@ -43,7 +43,7 @@ def _check(entry: str, which: str) -> None:
     if "@" in entry:
         _refuse("has an @", "write only host:port; the user goes to KAFKA_USERNAME and KAFKA_PASSWORD", which)
     if re.search(r"\s", entry):
-        _refuse("contains a space", "separate the brokers by commas", which)
+        _refuse("contains a space", "separate the brokers with commas", which)
     found = _ENTRY.fullmatch(entry)
     if found is None or not _is_host(found[1]):
         if entry.startswith("["):

@@ -16,7 +16,7 @@ from ticketbottle_payctl.cli.output.text import as_text
 TERMINAL = Surface(terminal=True, colour=False)
 COLOURED = Surface(terminal=True, colour=True)
 PIPE = Surface(terminal=False, colour=False)
-WORDS = "no publisher sends a dead event, and it blocks the later events of its payment"
+WORDS = "publishers never send dead events, and a dead event blocks the later events of its payment"
 
 
 def texts(rows):

@@ -80,7 +80,7 @@ def test_the_doctor_verifies_each_key_of_a_rotation():
 @pytest.mark.parametrize(
     ("gateway", "changes", "status", "words"),
     [
-        ("zalopay", {"app_id": "canary"}, "fail", "app_id is not the configured application"),
+        ("zalopay", {"app_id": "canary"}, "fail", "app_id does not match the configured application"),
         ("zalopay", {"app_id": ""}, "fail", "ZALOPAY_APP_ID not set"),
         ("momo", {"access_key": "", "partner_code": ""}, "fail", "MOMO_PARTNER_CODE, MOMO_ACCESS_KEY not set"),
         ("vnpay", {"hash_secret": " canary"}, "warn", "VNPAY_HASH_SECRET begins or ends with white space"),

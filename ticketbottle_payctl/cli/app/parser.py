@@ -159,7 +159,7 @@ class PayctlRoot(PayctlGroup):
         return formatter.getvalue().rstrip("\n")
 
     def refuse_no_arguments(self, ctx: Context) -> None:
-        """Exit with the code for wrong usage.
+        """Exit with the code for a usage error.
 
         Only JSON output contains an error message, because people have just seen the help.
         """

@@ -211,8 +211,8 @@ class Session:
     def answer(self, result: Result) -> ExitCode:
         """Write this run's only document. Return the exit code, which is normally the result's exit code.
 
-        If stdout cannot be written, report this on stderr. In this case, a command that changed nothing does not return
-        0, because its answer is lost. A command that made changes keeps its exit code.
+        If payctl cannot write to stdout, report this on stderr. In this case, a command that changed nothing does not
+        return 0, because its answer is lost. A command that made changes keeps its exit code.
         """
         self._answered = True
         below = self.shared.output is OutputFormat.TABLE and not result.error  # a screen begins with the answer

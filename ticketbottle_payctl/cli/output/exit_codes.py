@@ -46,7 +46,7 @@ class ExitCode(IntEnum):
 MEANINGS: Mapping[ExitCode, str] = {
     ExitCode.DONE: "done, or nothing to do",
     ExitCode.BUG: "a bug in payctl",
-    ExitCode.USAGE: "wrong usage, or a file or callback that cannot be read",
+    ExitCode.USAGE: "a usage error, or a file or callback that cannot be read",
     ExitCode.CONFIG: "wrong or missing configuration or credentials",
     ExitCode.UNAVAILABLE: "database, Kafka or gateway unavailable, or the disk is full: try again later",
     ExitCode.NO: "the answer is no: invalid signature, refused callback, failed check",

@@ -98,7 +98,7 @@ def write_failure(error: OSError) -> ReaderGoneError | OutputError:
     """Return the error to raise if stdout could not be written."""
     if error.errno in _READER_GONE or isinstance(error, BrokenPipeError):
         return ReaderGoneError(error.errno, error.strerror)
-    return OutputError(f"stdout cannot be written: {(error.strerror or type(error).__name__).lower()}")
+    return OutputError(f"cannot write to stdout: {(error.strerror or type(error).__name__).lower()}")
 
 
 def _written(stream: TextIO, write: Callable[[], _T]) -> _T:

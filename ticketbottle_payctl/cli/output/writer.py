@@ -33,7 +33,7 @@ def emit(
     ``below_headline`` is called after the first line of text for people. This callback can write to stderr.
 
     Raises:
-        OutputError: stdout cannot be written.
+        OutputError: payctl cannot write to stdout.
     """
     surface = surface_of(sys.stdout, colour)
     if below_headline is not None and form is OutputFormat.TABLE and result.human and not result.error:
@@ -49,7 +49,7 @@ def write_stdout(text: str) -> None:
     """Write to stdout and flush. A closed pipe causes no error, now or at exit.
 
     Raises:
-        OutputError: stdout cannot be written.
+        OutputError: payctl cannot write to stdout.
     """
     with suppress(ReaderGoneError):
         _write_result(text)
@@ -60,7 +60,7 @@ def write_part(text: str, *, json: bool) -> None:
 
     Raises:
         ReaderGoneError: the reader closed the pipe.
-        OutputError: stdout cannot be written.
+        OutputError: payctl cannot write to stdout.
     """
     whole = json and not Surface.of(sys.stdout, colour=False).unicode
     _write_result(ascii_json(text) if whole else text)

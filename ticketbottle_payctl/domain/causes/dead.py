@@ -24,7 +24,7 @@ def of_dead(evidence: Evidence) -> Iterator[Cause]:
             continue
         verb = "is" if dead == 1 else "are"
         fact = f"{count(dead, 'event')} {verb} dead: {group.error or 'no error was recorded'}"
-        meaning = _NOT_SENT if blocked else f"{_NOT_SENT}, and it blocks the later events of its payment"
+        meaning = _NOT_SENT if blocked else f"{_NOT_SENT}, and a dead event blocks the later events of its payment"
         unknown = not evidence.superseded  # or the role may not read the payments
         advice, command = (_of_superseded(group, blocked) if unknown else None) or _of_error(group)
         if by_debezium:
@@ -49,7 +49,7 @@ def of_dead(evidence: Evidence) -> Iterator[Cause]:
         yield _of_harmless(evidence)
 
 
-_NOT_SENT = "no publisher sends a dead event"
+_NOT_SENT = "publishers never send dead events"
 _RELEASE = (
     "skip the dead failure and send the success",
     Command(("publish-outbox",), options=("--on-dead", "release"), changes=True),
@@ -114,7 +114,9 @@ def _of_blocked(evidence: Evidence, blocked: Sequence[Waiting], *, with_error: b
     elif events == 1:
         fact = f"event {event} waits behind dead event {blocker} of its payment"
     else:
-        fact = f"{events:,} events wait behind a dead event of their payment; {event} waits behind {blocker}"
+        fact = (
+            f"{events:,} events wait behind a dead event of their payment; for example, {event} waits behind {blocker}"
+        )
     if all(map(_is_superseded, blocked)):
         error = f" ({oldest.error})" if with_error and oldest.error else ""
         meaning = f"a later success supersedes the dead {oldest.blocker_type}{error}: do not replay it"

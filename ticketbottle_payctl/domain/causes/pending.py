@@ -42,7 +42,7 @@ def of_failures(evidence: Evidence) -> Iterator[Cause]:
 
 def _alive(evidence: Evidence) -> str:
     if not evidence.running:
-        return "nothing shows whether a publisher runs"
+        return "it is unknown whether a publisher is running"
     return str(evidence.running[0])
 
 

@@ -100,7 +100,7 @@ def _of_dead(dead: Sequence[EventRow], last: EventRow) -> Iterator[Advice]:
     passed = [each for each in dead if each.id not in {*replayable, last.id}]
     if passed:
         superseded = any(each.superseded for each in passed)
-        why = "never replay it: the customer would lose the tickets" if superseded else "a replay would fail again"
+        why = "never replay it: the customer would lose their tickets" if superseded else "a replay would fail again"
         release = f"send the payment's later events before the dead one; {why}"
         yield Advice(("publish-outbox",), release, options=("--on-dead", "release"))
 

@@ -83,7 +83,7 @@ _BODY: tuple[tuple[str, str, Callable[[bytes], bytes]], ...] = (
 _QUERY: tuple[tuple[str, str, Callable[[str], str]], ...] = (
     (
         "whole_url",
-        "the query were given without the part up to its question mark",
+        "only the part after the question mark were given",
         lambda query: query.partition("?")[2] or query,
     ),
     ("html_escaped", "the query had & where it has &amp;", unescape),

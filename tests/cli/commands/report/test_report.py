@@ -227,7 +227,7 @@ def test_an_empty_window_says_that_nothing_is_open(ask, invoke, database_url):
     assert {item["value"] for item in document["items"]} == {0, None}
     shown = invoke("report", "--since", "1h", DATABASE_URL=database_url)
     assert shown.stdout.splitlines()[0] == (
-        "# ✔ Nothing is open: each paid order has its event, no event waits, and no event is dead."
+        "# ✔ Nothing is open: each paid order has its event, no event is waiting, and no event is dead."
     )
     assert "No run is recorded." in shown.stdout
 

@@ -25,7 +25,8 @@ def test_show_begins_with_the_verdict_and_shows_both_amounts(orders, screen):
     """After a wrong amount, `payctl show` prints the order's amount, the paid amount, and at the end a task."""
     orders.pay().callback("COMPLETED", "refused", "wrong_amount", amount=321_000)
     lines = screen()
-    assert lines[0].startswith("✘  NO TICKET: paid 321,000 VND, the order is 320,000 VND; callback refused 3 min ago")
+    answer = "✘  NO TICKET: paid 321,000 VND, but the order is for 320,000 VND; callback refused 3 min ago"
+    assert lines[0].startswith(answer)
     assert {"asked\t320,000 VND", "paid\t321,000 VND"} < set(lines)
     assert lines[-3].startswith("to do:  compare with the gateway's portal, and refund the money there")
 

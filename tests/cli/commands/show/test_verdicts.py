@@ -30,17 +30,18 @@ CASES = {
         5, "no_callback", "NO TICKET: no genuine callback arrived", []),
     "refused for a wrong amount": (
         lambda o: o.pay().callback("COMPLETED", "refused", "wrong_amount", amount=321_000),
-        5, "wrong_amount", "NO TICKET: paid 321,000 VND, the order is 320,000 VND; callback refused 3 min ago", []),
+        5, "wrong_amount",
+        "NO TICKET: paid 321,000 VND, but the order is for 320,000 VND; callback refused 3 min ago", []),
     "a failure with a wrong amount": (
         lambda o: o.pay().callback("FAILED", "refused", "wrong_amount", amount=1),
-        5, "wrong_amount", "NO TICKET: MoMo reports a failed payment of 1 VND, the order is 320,000 VND", []),
+        5, "wrong_amount", "NO TICKET: MoMo reports a failed payment of 1 VND; the order is for 320,000 VND", []),
     "refused for a wrong amount, and the amount was corrected since": (
         lambda o: o.pay().callback("COMPLETED", "refused", "wrong_amount", amount=320_000),
         5, "not_applied", "NO TICKET: paid 320,000 VND; the callback was refused 3 min ago, but would be accepted",
         ["payctl process-webhook --receipt {receipt}"]),
     "paid through another gateway": (
         lambda o: o.pay(provider="VNPAY").callback("COMPLETED", "refused", "other_provider"),
-        5, "other_provider", "NO TICKET: paid 320,000 VND through MoMo, the order is for VNPay", []),
+        5, "other_provider", "NO TICKET: paid 320,000 VND through MoMo, but the order is for VNPay", []),
     "the callback came before the payment": (
         lambda o: o.pay().callback("COMPLETED", "refused", "unknown_order", payment=None),
         5, "not_applied", "NO TICKET: paid 320,000 VND; the callback was refused 3 min ago",
@@ -63,7 +64,7 @@ CASES = {
     "in progress after a wrong amount": (
         lambda o: o.pay().callback("COMPLETED", "refused", "wrong_amount", amount=5).callback(
             "IGNORED", "ignored", "pending", age=MINUTES),
-        5, "wrong_amount", "NO TICKET: paid 5 VND, the order is 320,000 VND", []),
+        5, "wrong_amount", "NO TICKET: paid 5 VND, but the order is for 320,000 VND", []),
     "refunded before it was settled": (
         lambda o: o.pay().callback("IGNORED", "ignored", "refund"),
         5, "refunded", "NO TICKET: MoMo reports a refund", []),
@@ -102,7 +103,8 @@ CASES = {
     "behind an event that waits for its retry": (
         lambda o: o.pay("COMPLETED", age=MINUTES).event("FAILED", age=20 * MINUTES / 60, retries=4, error=TIMED_OUT)
         .event(age=MINUTES / 6),
-        5, "behind", "NO TICKET YET: behind event {first} of the same payment, which failed 4 times; next try in", []),
+        5, "behind",
+        "NO TICKET YET: behind event {first} of the same payment; that event failed 4 times; next try in", []),
     "dead after five tries": (
         lambda o: o.pay("COMPLETED").event(state="dead", error=TIMED_OUT),
         5, "dead", "NO TICKET: the event is dead because of INVALID_REQUEST after 5 tries; written 1 h ago",
@@ -144,7 +146,7 @@ CASES = {
     "failed, and money of a wrong amount came": (
         lambda o: o.pay("FAILED").event("FAILED", "published").callback(
             "COMPLETED", "refused", "wrong_amount", amount=7),
-        5, "wrong_amount", "NO TICKET: paid 7 VND, the order is 320,000 VND", []),
+        5, "wrong_amount", "NO TICKET: paid 7 VND, but the order is for 320,000 VND", []),
     "completed without an event": (
         lambda o: o.pay("COMPLETED"),
         5, "no_event", "NO TICKET: the payment was COMPLETED 1 h ago, and no event tells the order service", []),
@@ -172,11 +174,11 @@ CASES = {
     "other money for a paid order": (
         lambda o: o.pay("COMPLETED").event(state="published").callback(age=HOURS)
         .callback("COMPLETED", "refused", "wrong_amount", amount=9, number="4712"),
-        5, "wrong_amount", "ALSO: paid 9 VND, the order is 320,000 VND", []),
+        5, "wrong_amount", "ALSO: paid 9 VND, but the order is for 320,000 VND", []),
     "a failure reported after the success": (
         lambda o: o.pay("COMPLETED").event(state="published").callback(age=HOURS)
         .callback("FAILED", "refused", "contradicts_completed"),
-        5, "contradicted", "MoMo reports a failure 3 min ago, but the payment is COMPLETED", []),
+        5, "contradicted", "MoMo reported a failure 3 min ago, but the payment is COMPLETED", []),
     "refunded": (
         lambda o: o.pay("COMPLETED").event(state="published").callback(age=HOURS)
         .callback("IGNORED", "ignored", "refund"),

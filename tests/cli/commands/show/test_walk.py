@@ -60,7 +60,8 @@ def test_show_advises_no_command_after_a_wrong_amount(world):
     assert world.gateway("wrong-amount")["exit_code"] == 5
     code, verdict, commands = world.show()
     assert (code, verdict["kind"], commands) == (5, "wrong_amount", [])
-    assert verdict["text"].startswith(f"NO TICKET: paid {verdict['paid']:,} VND, the order is 320,000 VND; callback ")
+    said = f"NO TICKET: paid {verdict['paid']:,} VND, but the order is for 320,000 VND; callback "
+    assert verdict["text"].startswith(said)
     assert verdict["todo"]
 
 

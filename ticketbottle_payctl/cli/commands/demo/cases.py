@@ -35,7 +35,7 @@ def case_words(case: Case) -> CaseWords:
             )
         case Fault.WRONG_AMOUNT:
             return CaseWords(
-                "paid 321,000 VND, the order is 320,000 VND",
+                "paid 321,000 VND, but the order is for 320,000 VND",
                 "payctl list receipts --failed",
                 f"payctl simulate payos paid --order-code {case.order_code} --to process-webhook",
             )

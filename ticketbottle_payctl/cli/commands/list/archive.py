@@ -48,7 +48,8 @@ def _refuse_unanswerable(selector: Selector, after: str | None) -> None:
     }
     given = [option for option, used in asked.items() if used]
     if given:
-        message = f"{', '.join(given)} cannot be combined with --from-archive: an archive has only published events"
+        options = ", ".join(given)
+        message = f"{options} cannot be combined with --from-archive: an archive contains only published events"
         raise typer.BadParameter(message)
 
 

@@ -32,7 +32,10 @@ from ticketbottle_payctl.store.outbox import listing
 from ticketbottle_payctl.store.outbox.listing import PaymentSelector, ReceiptSelector
 from ticketbottle_payctl.store.outbox.selector import WindowBy
 
-After = Annotated[str | None, typer.Option("--after", metavar="CURSOR", help="Continue after a page: its `next`.")]
+After = Annotated[
+    str | None,
+    typer.Option("--after", metavar="CURSOR", help="Continue after an earlier page: give its `next` value."),
+]
 OutboxFields = Annotated[str | None, fields_option(OUTBOX)]
 PaymentFields = Annotated[str | None, fields_option(PAYMENTS)]
 ReceiptFields = Annotated[str | None, fields_option(RECEIPTS)]
@@ -138,7 +141,9 @@ def payments_command(  # noqa: PLR0913 - one argument per option
     from_file: selector_options.FromFile = None,
     status: PaymentStatuses = None,
     failed: Annotated[bool, typer.Option("--failed", help="Failed payments; the same as --status FAILED.")] = False,
-    stuck: Annotated[bool, typer.Option("--stuck", help="Payments that are PENDING for longer than --age.")] = False,
+    stuck: Annotated[
+        bool, typer.Option("--stuck", help="Payments that have been PENDING for longer than --age.")
+    ] = False,
     age: selector_options.Age = None,
     order_codes: selector_options.OrderCodes = None,
     provider: selector_options.Provider = None,

@@ -160,7 +160,7 @@ class Log:
                     return
 
     def _put(self, text: str, *, json: bool) -> None:
-        """Write to stdout. If stdout cannot be written, payctl still replies to callbacks."""
+        """Write to stdout. If payctl cannot write to stdout, it still replies to callbacks."""
         try:
             writer.write_part(text, json=json)
         except ReaderGoneError:

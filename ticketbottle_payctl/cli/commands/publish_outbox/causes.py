@@ -27,7 +27,7 @@ def causes(obstacles: Obstacles) -> list[Block]:
 
 
 def sentence(blocker: Blocker) -> str:
-    """Return a sentence that says how many events wait, what they wait for, and why."""
+    """Return a sentence that says how many events are waiting, for what, and why."""
     waiting = f"{count(blocker.events, 'event')} {'waits' if blocker.events == 1 else 'wait'}"
     detail = f": {blocker.detail}" if blocker.detail else ""
     event = named(blocker.event_id or "", blocker.order_code)

@@ -24,7 +24,7 @@ _SHOWN = 10
 _WHY = {
     Unjudged.UNKNOWN_TYPE: "the event's type has no topic",
     Unjudged.TOPIC_MISSING: "the topic does not exist",
-    Unjudged.TOPIC_EMPTY: "the topic has no record: was it created again, or is this another cluster?",
+    Unjudged.TOPIC_EMPTY: "the topic is empty: was it created again, or is this another cluster?",
     Unjudged.TOO_OLD: "sent before the oldest record that the topic still keeps",
     Unjudged.RECORD_LIMIT: "these brokers cannot look up records by time, and there are more than payctl reads",
     Unjudged.UNREADABLE: "a partition has no leader or cannot be read",
@@ -225,7 +225,7 @@ def _advice(repair: Repair) -> list[Block]:
     blocks: list[Block] = []
     superseded = sum(left.reason is LeftOutReason.SUPERSEDED for left in repair.plan.left_out)
     if superseded:
-        why = "the payment is COMPLETED now: if the event were sent again, the customer would lose the tickets"
+        why = "the payment is COMPLETED now: if the event were sent again, the customer would lose their tickets"
         blocks.append(line(warn("not to be sent again:"), count(superseded, "superseded event"), dim(why)))
     if repair.read_only is not None:
         blocks.append(

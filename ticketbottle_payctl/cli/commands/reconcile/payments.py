@@ -33,7 +33,9 @@ _LIMIT = 500
 Names = Annotated[list[str] | None, typer.Argument(metavar="[ORDER-CODE|ID...]", help="Only these payments.")]
 OlderThan = Annotated[
     timedelta | None,
-    typer.Option(parser=age, metavar="20m", help="Payments that are PENDING for longer than this [default: 20m]."),
+    typer.Option(
+        parser=age, metavar="20m", help="Payments that have been PENDING for longer than this [default: 20m]."
+    ),
 ]
 Limit = Annotated[
     int | None, typer.Option(metavar="N", min=1, max=100_000, help="Ask about at most N payments [default: 500].")
@@ -68,9 +70,9 @@ def payments_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Ask the gateways for the status of payments, and settle them.
 
-    Asks about payments that are PENDING for too long, or about the named ones. Shows the responses and the plan, and
-    after your confirmation settles them as a callback would. If the gateway says "pending" or another amount, nothing
-    changes. The run is recorded: `payctl runs`.
+    Asks about payments that have been PENDING for too long, or about the named ones. Shows the responses and the plan,
+    and after your confirmation settles them as a callback would. If the gateway says "pending" or another amount,
+    nothing changes. The run is recorded: `payctl runs`.
     """
     session = Session.of(ctx)
     if names and (older_than is not None or provider is not None or limit is not None):

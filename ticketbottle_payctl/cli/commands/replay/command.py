@@ -94,8 +94,8 @@ def replay_command(  # noqa: PLR0913 - one argument per option
 
     An event must match every selector. Of --failed, --stuck and --published, one match is enough. Shows a plan and
     asks. A row that changed since the plan is skipped. Failed and cancelled events of a payment that is COMPLETED now
-    are left out: if they were sent again, the paid customer would lose the tickets. `payctl runs` shows the record of
-    the run.
+    are left out: if they were sent again, customers who have paid would lose their tickets. `payctl runs` shows
+    the record of the run.
     """
     session = Session.of(ctx)
     if canary_timeout is not None and canary is None:

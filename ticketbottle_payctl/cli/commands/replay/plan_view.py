@@ -43,7 +43,7 @@ def superseded_warning(found: Sequence[Superseded]) -> str:
     """Return the warning about superseded events in the plan."""
     return (
         f"{count(len(found), 'superseded event')} INCLUDED by --allow-superseded. A superseded event's payment is "
-        "COMPLETED now; if the event is sent again, the paid customer loses the tickets"
+        "COMPLETED now; if the event is sent again, the customer loses their tickets"
     )
 
 

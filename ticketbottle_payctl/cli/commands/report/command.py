@@ -52,10 +52,11 @@ def report_command(
 ) -> None:
     """Report on a time window, for a hand-over or an incident.
 
-    The report first says which customers have paid and have no ticket, how many events wait, and for how long. After
-    that it has a timeline, figures, and what operators ran. In a pipe or a file it is Markdown, and each figure has the
-    command that prints it. --html writes one HTML file with plots instead. Ids are short. The report contains no
-    customer's name, no account number and no secret. Exit 6 if a part took too long and was not counted.
+    The report first says which customers have paid and have no ticket, how many events are waiting, and for how long. A
+    timeline, the figures and the commands that operators ran follow. In a pipe or a file, the report is Markdown, and
+    each figure is followed by the command that prints it. --html writes one HTML file with plots instead. Ids are
+    short. The report contains no customer names, account numbers or secrets. The exit code is 6 if part of the report
+    took too long and was left out.
     """
     session = Session.of(ctx)
     if force and html is None:

@@ -95,9 +95,9 @@ def figures(report: Report, commands: Commands) -> list[Figure]:
 
 def _now(report: Report, commands: Commands) -> Iterator[Figure]:
     waiting, itself = report.waiting, commands.itself()
-    yield _number("pending", "events that wait now", waiting.pending, commands.stats())
+    yield _number("pending", "events that are waiting now", waiting.pending, commands.stats())
     yield _seconds(
-        "oldest_pending_age_s", "age of the oldest event that waits now", waiting.oldest_age_s, commands.stats()
+        "oldest_pending_age_s", "age of the oldest event that is waiting now", waiting.oldest_age_s, commands.stats()
     )
     yield _number("dead", "events that are dead now", waiting.dead, commands.counted("outbox", ["--failed"]))
     if report.unpublished is not None:
@@ -137,7 +137,8 @@ def _flow(report: Report, commands: Commands) -> Iterator[Figure]:
         yield _seconds("lag_longest_s", "the longest lag", flow.slowest.lag_s, commands.show(flow.slowest.id))
     if report.pause is not None:
         length = (report.pause.until - report.pause.since).total_seconds()
-        yield _seconds("pause_s", "longest time in which no event was sent although events waited", length, itself)
+        label = "longest time in which no event was sent although events were waiting"
+        yield _seconds("pause_s", label, length, itself)
 
 
 def _callbacks(report: Report, commands: Commands) -> Iterator[Figure]:

@@ -115,7 +115,7 @@ class _Drawn:
         most = max(point.waiting for point in points)
         mark = {"type": "area", "interpolate": "step-before", "color": _SERIES[0], "opacity": 0.75, "line": False}
         return Plot(
-            f"Events that waited at the end of each {self._step}, without those that are dead now",
+            f"Events that were waiting at the end of each {self._step}, without those that are dead now",
             f"Area over time. The highest value is {most:,}, the last one {points[-1].waiting:,}.",
             {
                 "height": 150,
@@ -283,7 +283,7 @@ class _Drawn:
         if pause is None:
             return ""
         since, until = wall_clock(pause.since, self.zone), wall_clock(pause.until, self.zone)
-        return f". Shaded: events waited and none was sent, {since} → {until}"
+        return f". Shaded: events were waiting and none was sent, {since} → {until}"
 
     def _pause(self) -> list[Spec]:
         """Return the layer that shades the longest pause, from its exact start to its exact end."""

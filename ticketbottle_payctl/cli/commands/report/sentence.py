@@ -31,7 +31,7 @@ _SECTIONS = {
 }
 
 _WHY = {
-    WithoutTicket.PENDING: "its event from {} waits",
+    WithoutTicket.PENDING: "its event from {} is waiting",
     WithoutTicket.DEAD: "its event from {} is dead",
     WithoutTicket.NO_EVENT: "paid {}, but the outbox has no event about it",
     WithoutTicket.REFUSED: "its callback from {} was refused",
@@ -43,10 +43,10 @@ _SAID: Mapping[MomentKind, str] = {
     MomentKind.FIRST_REFUSED: "first refused callback: {what}",
     MomentKind.LAST_REFUSED: "last refused callback: {what}",
     MomentKind.LONGEST_LAG: "longest lag: {what} was sent {lag} after its creation",
-    MomentKind.MOST_WAITING: "most events waited: {number}",
-    MomentKind.PAUSE: "no event was sent until {until}, although {events} waited",
+    MomentKind.MOST_WAITING: "most events waiting at once: {number}",
+    MomentKind.PAUSE: "no event was sent until {until}, although {events} were waiting",
     MomentKind.FIRST_DEAD: "{first} dead now was created: {what}",
-    MomentKind.OLDEST_PENDING: "the oldest event that still waits was created",
+    MomentKind.OLDEST_PENDING: "the oldest event that is still waiting was created",
 }
 
 
@@ -55,15 +55,16 @@ def verdict(report: Report) -> str:
     if report.is_quiet:
         whole = report.no_event is not None
         each = "each paid order has its event, " if whole else ""
-        return f"Nothing is open: {each}no event waits, and no event is dead."
+        return f"Nothing is open: {each}no event is waiting, and no event is dead."
     waiting, failures = report.waiting, sum(gap.is_failure for gap in report.gaps)
     parts = [_customers(report)]
     if report.no_event is not None and report.no_event.number:
         number = report.no_event.number
         parts.append(f"{count(number, 'paid order')} {'has' if number == 1 else 'have'} no event.")
     if waiting.pending:
-        wait = "waits" if waiting.pending == 1 else "wait"
-        parts.append(f"{count(waiting.pending, 'event')} {wait}, the oldest for {duration(waiting.oldest_age_s or 0)}.")
+        are = "is" if waiting.pending == 1 else "are"
+        oldest = duration(waiting.oldest_age_s or 0)
+        parts.append(f"{count(waiting.pending, 'event')} {are} waiting, the oldest for {oldest}.")
     if waiting.dead:
         harm = ", superseded: no harm" if report.dead_do_no_harm else ""
         parts.append(f"{count(waiting.dead, 'event')} {'is' if waiting.dead == 1 else 'are'} dead{harm}.")
@@ -165,7 +166,7 @@ def gap_sentence(gap: Gap, zone: tzinfo = UTC) -> str:
 def _customers(report: Report) -> str:
     number = report.without_ticket
     if not number:
-        return "No customer who paid waits for a ticket."
+        return "No customer who has paid is waiting for a ticket."
     has = "has" if number == 1 else "have"
     return f"{count(number, 'customer')} paid, or may have paid, and {has} no ticket ({money(report.amount)})."
 

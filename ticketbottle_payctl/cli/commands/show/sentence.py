@@ -19,8 +19,10 @@ _SENTENCES = {
     VerdictKind.NOT_PAID: "not paid yet: the order was placed {ago}, and no genuine callback has arrived yet",
     VerdictKind.NO_CALLBACK: "no genuine callback arrived; the order was placed {ago} and is still PENDING",
     VerdictKind.IN_PROGRESS: "not paid yet: {gateway} says that the payment is in progress; callback {ago}",
-    VerdictKind.WRONG_AMOUNT: "paid {paid}, the order is {asked}; callback refused {ago}",
-    VerdictKind.OTHER_PROVIDER: "paid {paid} through {gateway}, the order is for {made_for}; callback refused {ago}",
+    VerdictKind.WRONG_AMOUNT: "paid {paid}, but the order is for {asked}; callback refused {ago}",
+    VerdictKind.OTHER_PROVIDER: (
+        "paid {paid} through {gateway}, but the order is for {made_for}; callback refused {ago}"
+    ),
     VerdictKind.UNREADABLE: "{gateway} sent a genuine callback that payctl cannot read; stored {ago}",
     VerdictKind.AMBIGUOUS: "{gateway}'s callback can be read in two ways, so it settled nothing; stored {ago}",
     VerdictKind.MONEY_HELD: "{gateway} received {paid} and blocked it as suspicious; callback {ago}",
@@ -34,23 +36,25 @@ _SENTENCES = {
     VerdictKind.PAST_RETENTION: "{status} {ago}; no event is left, because the cleanup deletes published events",
     VerdictKind.DEAD: "the event is dead because of {error} {tries}{again}; written {ago}",
     VerdictKind.BLOCKED: "blocked by dead event {first} ({first_type}) of the same payment",
-    VerdictKind.BEHIND: "behind event {first} of the same payment, which failed {times}; {next_try}",
+    VerdictKind.BEHIND: "behind event {first} of the same payment; that event failed {times}; {next_try}",
     VerdictKind.RETRYING: "the event failed {times} ({error}); {next_try}",
     VerdictKind.WAITING: "the event has waited {age} for a publisher",
     VerdictKind.OVERDUE: "the event has waited {age}{why}",
     VerdictKind.PUBLISHED: "published {ago}{read}",
-    VerdictKind.UNREAD: "published {ago}, {unread}",
+    VerdictKind.UNREAD: "published {ago}, but {unread}",
     VerdictKind.NOT_IN_KAFKA: "published {ago}, but not in {topic}: never sent, or deleted by Kafka since",
     VerdictKind.ENDED: "nothing is open: {type} was published {ago}{read}",
     VerdictKind.RELEASED_AFTER_SUCCESS: "{type} was published {ago}, after the success, and released the tickets",
     VerdictKind.LATE_MONEY: "PAID TOO LATE: the money arrived {ago}, after the payment had failed or was cancelled",
     VerdictKind.SECOND_PAYMENT: "PAID {often}: {transfers} transfers for one order; the latest callback arrived {ago}",
-    VerdictKind.CONTRADICTED: "{gateway} reports a failure {ago}, but the payment is COMPLETED; nothing was changed",
+    VerdictKind.CONTRADICTED: "{gateway} reported a failure {ago}, but the payment is COMPLETED; nothing was changed",
     VerdictKind.REFUNDED: "{gateway} reports a refund; callback {ago}",
 }
 _WITHOUT_MONEY = {
-    VerdictKind.WRONG_AMOUNT: "{gateway} reports a failed payment of {reported}, the order is {asked}; refused {ago}",
-    VerdictKind.OTHER_PROVIDER: "{gateway} reports a failure, the order is for {made_for}; callback refused {ago}",
+    VerdictKind.WRONG_AMOUNT: (
+        "{gateway} reports a failed payment of {reported}; the order is for {asked}; callback refused {ago}"
+    ),
+    VerdictKind.OTHER_PROVIDER: "{gateway} reports a failure; the order is for {made_for}; callback refused {ago}",
     VerdictKind.NOT_APPLIED: "{gateway}'s callback was refused {ago}, but would be accepted now",
     VerdictKind.UNKNOWN_ORDER: "{gateway} reports an order that this database does not have; callback {ago}",
 }
