@@ -132,9 +132,9 @@ TABLE = [
     # situation, held elsewhere?, options, environment, exit code, mark, first words, reasons
     (nothing_waits, nothing, [], {}, 0, "✔", "published 1", []),
     (blocked, nothing, [], {}, 6, "!", "held back 1 event", ["dead"]),
-    (blocked, nothing, ["--on-dead", "release"], {}, 6, "!", "1 dead event in the outbox", []),
-    (dead_alone, nothing, [], {}, 6, "!", "1 dead event in the outbox", []),
-    (dead_alone, nothing, ["--loop", "--deadline", "1s"], {}, 6, "!", "1 dead event in the outbox", []),
+    (blocked, nothing, ["--on-dead", "release"], {}, 6, "!", "1 paid customer waits for a dead event", []),
+    (dead_alone, nothing, [], {}, 6, "!", "1 paid customer waits for a dead event", []),
+    (dead_alone, nothing, ["--loop", "--deadline", "1s"], {}, 6, "!", "1 paid customer waits for a dead event", []),
     (dead_failure, nothing, [], {}, 0, "✔", "published 1", []),
     (blocked_by_a_failure, nothing, [], {}, 6, "!", "held back 1 event", ["dead"]),
     (blocked_by_a_failure, nothing, ["--on-dead", "release"], {}, 0, "✔", "published 1", []),
@@ -237,6 +237,21 @@ def test_publish_outbox_names_a_dead_failure_that_nobody_waits_for(invoke, place
     assert command == "doctor --only backlog"
     document = json.loads(invoke("publish-outbox", "-o", "json", **places).stdout)["result"]
     assert (document["dead_in_outbox"], document["dead_failures_in_outbox"]) == (1, 1)
+
+
+def test_publish_outbox_tells_a_customer_s_dead_event_from_a_dead_failure(invoke, places, add):
+    """If a customer waits for one dead event but not for another, the two counts differ, and one command follows."""
+    dead_failure(add)
+    add("paid", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large")
+    text = invoke("publish-outbox", **places).stdout
+    assert text.startswith("!  1 paid customer waits for a dead event  published 1")
+    assert "1 other dead event reports a failed payment; no paid customer waits for it" in text
+    assert re.findall(r"next:\s+payctl (.*)", text) == ["errors"]
+    add("paid too", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large")
+    add("j", event_type="PAYMENT_CANCELLED", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large")
+    text = invoke("publish-outbox", **places).stdout
+    assert text.startswith("!  2 paid customers wait for dead events  published 0")
+    assert "2 other dead events report failed payments; no paid customer waits for them" in text
 
 
 def test_publish_outbox_shows_a_rate_only_of_many_events(invoke, places, add):

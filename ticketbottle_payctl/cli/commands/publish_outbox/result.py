@@ -159,7 +159,9 @@ def _trouble(report: PublishReport) -> str | None:
     if report.counts.dead:
         said.append(f"{count(report.counts.dead, 'event')} died")
     elif obstacles.dead_successes:
-        said.append(f"{count(obstacles.dead_successes, 'dead event')} in the outbox")
+        alone = obstacles.dead_successes == 1
+        waits, them = ("waits", "a dead event") if alone else ("wait", "dead events")
+        said.append(f"{count(obstacles.dead_successes, 'paid customer')} {waits} for {them}")
     if said:
         return ", ".join(said)
     if obstacles.oldest_pending_age_s is not None or not obstacles.known:
@@ -192,12 +194,19 @@ def _dead(report: PublishReport) -> list[Block]:
     if any(each.reason in {BlockReason.DEAD, BlockReason.FAILED} for each in obstacles.blockers):
         return []  # the lines above name the dead events
     blocks: list[Block] = []
-    if died or obstacles.dead_successes:
+    told = bool(died or obstacles.dead_successes)
+    if told:
         blocks.append(line(dim("  next:"), accent("payctl errors")))
     left = 0 if died else obstacles.dead_failures
-    if left:
-        is_left, them = ("is left", "it") if left == 1 else ("are left", "them")
-        blocks.append(line(f"  {count(left, 'dead event')} {is_left}; no paid customer waits for {them}"))
+    if not left:
+        return blocks
+    one, them = left == 1, "it" if left == 1 else "them"
+    if told:
+        which, is_left = "other dead event", "reports a failed payment" if one else "report failed payments"
+    else:
+        which, is_left = "dead event", "is left" if one else "are left"
+    blocks.append(line(f"  {count(left, which)} {is_left}; no paid customer waits for {them}"))
+    if not told:
         blocks.append(line(dim("  next:"), accent("payctl doctor --only backlog")))
     return blocks
 
