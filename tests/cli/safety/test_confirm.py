@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import subprocess
+import termios
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -57,14 +59,19 @@ def left(engine):
 
 @pytest.fixture
 def on_terminal(payctl_command):
-    """Return a function that runs payctl on a terminal and answers its questions. payctl's stdout is a pipe."""
+    """Return a function that runs payctl on a terminal and answers its questions. payctl's stdout is a pipe.
 
-    def run(*arguments, answers=(), **environment):
+    With ``controls``, the terminal is payctl's controlling terminal, so Ctrl-C sends a signal.
+    """
+
+    def run(*arguments, answers=(), controls=False, **environment):
         ours, theirs = pty.openpty()
         command = [*payctl_command, *arguments]
         process = subprocess.Popen(
-            command, stdin=theirs, stdout=subprocess.PIPE, stderr=theirs, env={**os.environ, **environment}, text=True
-        )
+            command, stdin=theirs, stdout=subprocess.PIPE, stderr=theirs, env={**os.environ, **environment}, text=True,
+            start_new_session=controls,
+            preexec_fn=(lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)) if controls else None,  # noqa: PLW1509 - the tests start no threads
+        )  # fmt: skip
         os.close(theirs)
         talk = _converse(ours, list(answers))
         stdout, _ = process.communicate(timeout=30)
@@ -109,6 +116,20 @@ def test_any_answer_but_yes_cancels_the_change(answer, half_marked, on_terminal,
     code, stdout, talk = on_terminal(*REPAIR, answers=[answer], **half_marked)
     assert (code, stdout, left()) == (7, "", ROWS)
     assert "error[GUARD]" in talk
+
+
+def test_ctrl_c_at_a_question_says_that_nothing_was_changed(half_marked, on_terminal, left):
+    """After Ctrl-C at the question, the error is on a line of its own and says that nothing was changed."""
+    code, stdout, talk = on_terminal(*REPAIR, answers=["\x03"], controls=True, NO_COLOR="1", **half_marked)
+    assert (code, stdout, left()) == (130, "", ROWS)
+    assert "error[INTERRUPTED]: interrupted; nothing was changed" in talk.splitlines()
+    assert "continues" not in talk
+
+
+def test_the_end_of_the_input_at_a_question_ends_the_line(half_marked, on_terminal):
+    """If the input ends at the question, the error is on a line of its own."""
+    _, _, talk = on_terminal(*REPAIR, answers=[None], NO_COLOR="1", **half_marked)
+    assert [line for line in talk.splitlines() if "error[GUARD]" in line][0].startswith("error[GUARD]")
 
 
 @pytest.mark.parametrize(

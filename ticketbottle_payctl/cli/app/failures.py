@@ -18,6 +18,8 @@ from ticketbottle_payctl.errors import PayctlError
 from ticketbottle_payctl.telemetry import redacted_traceback
 
 _AGAIN = "run the command again: it continues where it stopped"
+_FROM_THE_START = "run the command again"
+_IN_FLIGHT, _UNCHANGED = "the current batch was finished or rolled back", "nothing was changed"
 
 
 class TerminatedError(BaseException):
@@ -43,11 +45,14 @@ def failures(session: Callable[[], Session], help_command: Callable[[], str]) ->
         current = session()
         if current.shared.verbose >= TRACEBACK_VERBOSITY:
             sys.stderr.write(redacted_traceback(error))
-        current.fail(describe(error, help_command()))
+        current.fail(describe(error, help_command(), approved=current.approved))
 
 
-def describe(error: BaseException, help_command: str) -> Failure:
-    """Convert ``error`` into the failure that payctl reports to people and programs."""
+def describe(error: BaseException, help_command: str, *, approved: bool = True) -> Failure:
+    """Convert ``error`` into the failure that payctl reports to people and programs.
+
+    ``approved`` is False if the command has not begun to change anything.
+    """
     match error:
         case PayctlError():
             code = exit_codes.of_error(error)
@@ -55,27 +60,28 @@ def describe(error: BaseException, help_command: str) -> Failure:
         case typer.TyperException():
             return Failure("USAGE", _usage_message(error), ExitCode.USAGE, help_command)
         case typer.Abort():
-            return _abort(error)
+            return _abort(error, approved=approved)
         case KeyboardInterrupt():
-            return _interrupted()
+            return _stopped(ExitCode.INTERRUPTED, approved=approved)
         case TerminatedError():
-            message = "stopped by SIGTERM; the current batch was finished or rolled back"
-            return Failure("TERMINATED", message, ExitCode.TERMINATED, _AGAIN, retryable=True)
+            return _stopped(ExitCode.TERMINATED, approved=approved)
         case _:
             message = f"unexpected {type(error).__name__}: this is a bug in payctl"
             return Failure("INTERNAL", message, ExitCode.BUG, "run the command again with -vv and report the output")
 
 
-def _abort(error: BaseException) -> Failure:
+def _abort(error: BaseException, *, approved: bool) -> Failure:
     """Return the failure for a prompt that got no answer, because the user pressed Ctrl-C or the input ended."""
     if isinstance(error.__context__, KeyboardInterrupt):
-        return _interrupted()
+        return _stopped(ExitCode.INTERRUPTED, approved=approved)
     return Failure("GUARD", "not confirmed: the input ended before an answer", ExitCode.GUARD, "answer y, or add --yes")
 
 
-def _interrupted() -> Failure:
-    message = "interrupted; the current batch was finished or rolled back"
-    return Failure("INTERRUPTED", message, ExitCode.INTERRUPTED, _AGAIN, retryable=True)
+def _stopped(code: ExitCode, *, approved: bool) -> Failure:
+    """Return the failure of a command that a signal ended."""
+    by = "interrupted" if code is ExitCode.INTERRUPTED else "stopped by SIGTERM"
+    message = f"{by}; {_IN_FLIGHT if approved else _UNCHANGED}"
+    return Failure(code.name, message, code, _AGAIN if approved else _FROM_THE_START, retryable=True)
 
 
 def _usage_message(error: typer.TyperException) -> str:

@@ -211,7 +211,12 @@ def _ask(session: Session, question: str) -> str:
     Write the question to stderr, because stdout is for the result.
     """
     writer.ask(session.shared.color, question)
-    answer = sys.stdin.readline()
+    answer = ""
+    try:
+        answer = sys.stdin.readline()
+    finally:
+        if not answer:  # Ctrl-C, SIGTERM or the end of the input: no newline has ended the question's line
+            writer.tell(session.shared.color)
     if not answer:
         message = "not confirmed: the input ended before an answer; nothing was changed"
         raise GuardError(message, hint="answer y, or add --yes")
