@@ -254,6 +254,23 @@ def test_publish_outbox_tells_a_customer_s_dead_event_from_a_dead_failure(invoke
     assert "2 other dead events report failed payments; no paid customer waits for them" in text
 
 
+@pytest.mark.parametrize("option", ["-n", "--dry-run"])
+def test_a_dry_run_of_publish_outbox_names_the_command_that_applies_it(invoke, places, add, option):
+    """After a dry run, `publish-outbox` suggests the same command without -n."""
+    blocked(add)
+    shown = invoke("publish-outbox", option, "--on-dead", "release", **places).stdout.splitlines()
+    assert shown[-2:] == ["dry run:  nothing was changed. To apply it:", "  payctl publish-outbox --on-dead release"]
+    assert "published 2" in invoke(*shown[-1].split()[1:], **places).stdout
+
+
+def test_a_dry_run_of_publish_outbox_names_no_command_if_nothing_can_be_sent(invoke, places, add):
+    """If each pending event is blocked, a dry run of `publish-outbox` suggests no command that applies it."""
+    blocked_by_a_failure(add)
+    shown = invoke("publish-outbox", "-n", **places).stdout.splitlines()
+    assert shown[0] == "0 events  would be claimed, 1 would be held back"
+    assert shown[-1] == "dry run:  nothing was changed"
+
+
 def test_publish_outbox_shows_a_rate_only_of_many_events(invoke, places, add):
     """For a single event, `publish-outbox` shows the lag but no rate and no percentiles."""
     add("k")

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ticketbottle_payctl.cli.app.argv import ARGUMENTS
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.signals import stop_on_signals
 from ticketbottle_payctl.cli.app.target import ToldAt
@@ -16,6 +17,7 @@ from ticketbottle_payctl.cli.commands.publish_outbox.result import result_of, re
 from ticketbottle_payctl.cli.input import change_options
 from ticketbottle_payctl.cli.input.durations import duration, per_second
 from ticketbottle_payctl.cli.input.event_types import event_types
+from ticketbottle_payctl.cli.safety.advised import DRY_RUN, Adviser
 from ticketbottle_payctl.cli.safety.confirm import Approval, permit
 from ticketbottle_payctl.cli.safety.recorded import new_run
 from ticketbottle_payctl.domain.event import TOPICS
@@ -90,7 +92,8 @@ def publish_outbox_command(  # noqa: PLR0913 - one argument per option
     )
     session.note_target(brokers=True, told=ToldAt.of(dry_run=dry_run))
     if dry_run:
-        session.finish(result_of_preview(preview_outbox(session.services.engine, wanted)))
+        apply = Adviser(session, reason or "publish").again(ctx.meta[ARGUMENTS], without=DRY_RUN)
+        session.finish(result_of_preview(preview_outbox(session.services.engine, wanted), apply))
     permit(session, "publish-outbox", Approval(reason=reason, confirm=confirm))
     run = None
     if on_dead is OnDead.RELEASE:

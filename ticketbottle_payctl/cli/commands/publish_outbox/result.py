@@ -62,8 +62,11 @@ def result_of(report: PublishReport, *, loop: bool, signalled: ExitCode | None =
     )
 
 
-def result_of_preview(preview: Preview) -> Result:
-    """Return the result of a dry run, with the events that would be claimed or held back. The exit code is 0."""
+def result_of_preview(preview: Preview, apply: str | None) -> Result:
+    """Return the result of a dry run, with the events that would be claimed or held back. The exit code is 0.
+
+    ``apply`` is the command that publishes these events, or None if the typed command cannot be repeated.
+    """
     waiting, obstacles = preview
     total, held = sum(row.events for row in waiting), obstacles.held
     rows: list[ClaimableItem] = [
@@ -75,6 +78,9 @@ def result_of_preview(preview: Preview) -> Result:
     if rows:
         human.append(Table(("event type", "topic", "events", "oldest"), tuple(tuple(row.values()) for row in rows)))
     human += causes(obstacles)
+    command = apply if total > held else None
+    human.append(line(warn("dry run:"), f"nothing was changed{'. To apply it:' if command else ''}"))
+    human += [line(f"  {command}")] if command else []
     counts: PublishedEvents = {
         "claimed": total - held, "published": 0, "retried": 0, "dead": 0, "held": held, "pending": total,
     }  # fmt: skip
