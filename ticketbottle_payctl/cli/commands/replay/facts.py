@@ -46,9 +46,10 @@ class Ended(TypedDict):
     publisher_running: NotRequired[bool | None]
     """Whether a publisher was running when the wait for the canary ended; null if unknown, or if there was no wait."""
     superseded: NotRequired[Count]
-    """The number of superseded events that --allow-superseded included."""
+    """The number of superseded events to requeue, which --allow-superseded included. It does not count the superseded
+    events that were left out."""
     superseded_ids: NotRequired[Sequence[str]]
-    """The ids of these superseded events."""
+    """The ids of the superseded events to requeue."""
 
 
 class ResumeFacts(Ended):
@@ -96,5 +97,6 @@ class LeftAloneItem(TypedDict):
     id: str
     outcome: Annotated[str, Keywords(enum=["skipped", "failed"])]
     reason: Annotated[str, Keywords(enum=[*LeftOutReason, "changed", "gone", "locked"])] | None
+    """Why the event was not requeued; superseded if the event was left out because --allow-superseded was not given."""
     event_type: str | None
     aggregate_id: str | None
