@@ -216,6 +216,15 @@ def test_a_dead_event_in_the_way_is_told_once_with_its_command(blocked, groups):
     assert len(found) > 1 or "PAYMENT_FAILED (MSG_SIZE_TOO_LARGE: Broker: Message size too large)" in found[0].meaning
 
 
+def test_a_dead_event_is_said_to_block_others_only_if_it_does():
+    """If events are blocked, but are not among the oldest pending events, the causes of the dead events say so."""
+    dead = {"dead": 3, "dead_groups": [TOO_LARGE], "pending": 30_000, "sampled": True}
+    found = causes(seen(blocked=1, **dead), ANSWERED)
+    assert ["later events of its payment" in cause.meaning for cause in found] == [True, True]
+    found = causes(seen(**dead), ANSWERED)
+    assert [cause.meaning for cause in found] == ["publishers never send dead events"] * 2
+
+
 def test_no_release_is_advised_for_dead_events_that_are_not_superseded():
     """If one of two dead failures is superseded, payctl recommends a replay and not a release.
 
@@ -311,14 +320,14 @@ def test_no_replay_is_advised_while_debezium_publishes():
           "ask its owner to end it, or in psql", "SELECT pg_terminate_backend(9)"], None),
         (seen(dead=2, dead_groups=[TOO_LARGE._replace(events=2, error=None)]), ANSWERED,
          ["2 events are dead: no error was recorded",
-          "publishers never send dead events, and a dead event blocks the later events of its payment",
+          "publishers never send dead events",
           "remove the cause, then"], ("payctl replay --failed --error-group 0a1b2c3d", True, 2)),
         (seen(dead=1, dead_groups=[TOO_LARGE._replace(error="INVALID_REQUEST: no")]), ANSWERED,
          ["1 event is dead: INVALID_REQUEST: no",
-          "publishers never send dead events, and a dead event blocks the later events of its payment",
+          "publishers never send dead events",
           "remove the cause, then"], ("payctl replay --failed --error-group 0a1b2c3d", True, 1)),
         (seen(dead=2), ANSWERED,
-         ["2 more dead events with other errors", "each dead event blocks the later events of its payment", None],
+         ["2 more dead events with other errors", "publishers never send dead events", None],
          ("payctl errors", False, 1)),
         (seen(SUPERSEDED, blocked=1), ANSWERED,
          ["event e5 waits behind dead event d1 of its payment",

@@ -17,6 +17,7 @@ def of_dead(evidence: Evidence) -> Iterator[Cause]:
     by_debezium = evidence.slot_active is not None  # then no event is blocked, and replayed events are not sent
     blocked = [one for one in evidence.waiting if one.reason is Reason.BLOCKED and not by_debezium]
     apart = not evidence.blocked and not blocked  # otherwise a superseded event may block a success
+    unseen = evidence.blocked and not blocked  # no other cause tells about the blocked events
     groups = [group for group in evidence.dead_groups if not _is_only_in_the_way(group, blocked)]
     for group in groups:
         dead = group.events - (group.superseded if apart else 0)
@@ -24,7 +25,7 @@ def of_dead(evidence: Evidence) -> Iterator[Cause]:
             continue
         verb = "is" if dead == 1 else "are"
         fact = f"{count(dead, 'event')} {verb} dead: {group.error or 'no error was recorded'}"
-        meaning = _NOT_SENT if blocked else f"{_NOT_SENT}, and a dead event blocks the later events of its payment"
+        meaning = f"{_NOT_SENT}, and a dead event blocks the later events of its payment" if unseen else _NOT_SENT
         unknown = not evidence.superseded  # or the role may not read the payments
         advice, command = (_of_superseded(group, blocked) if unknown else None) or _of_error(group)
         if by_debezium:
@@ -39,7 +40,7 @@ def of_dead(evidence: Evidence) -> Iterator[Cause]:
             CauseKind.DEAD,
             rest,
             fact,
-            _NOT_SENT if blocked else "each dead event blocks the later events of its payment",
+            "each dead event blocks the later events of its payment" if unseen else _NOT_SENT,
             None,
             Command(("errors",)),
         )
