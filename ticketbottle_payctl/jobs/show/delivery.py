@@ -112,16 +112,24 @@ def tries_of(event: EventRow) -> int:
     return 1 if event.state == "dead" and is_permanent(error_name(event.last_error)) else event.retry_count
 
 
+def dead_before(event: EventRow, events: Sequence[EventRow]) -> EventRow | None:
+    """Return the dead event of the payment that blocks a pending event, or None."""
+    if event.state != "pending":
+        return None
+    return next((each for each in events[: events.index(event)] if each.state == "dead"), None)
+
+
 def _pending(event: EventRow, found: History, now: datetime, *, due: bool) -> Verdict:
     earlier = found.events[: found.events.index(event)]
-    dead = next((each for each in earlier if each.state == "dead"), None)
+    dead = dead_before(event, found.events)
     if dead is not None:
         return Verdict(
             VerdictKind.BLOCKED, Mark.BAD, event.created_at, due, event=event, blocked_by=dead, tries=tries_of(dead)
         )
     failing = next((each for each in earlier if each.state == "pending" and each.retry_count), None)
     first = failing or event
-    since = max([event.created_at, *(each.run.started_at for each in _replays(event, found))])
+    replays = _replays(event, found)
+    since = max([event.created_at, *(each.run.started_at for each in replays)])
     if first.retry_count:
         next_try = first.created_at + backoff(first.retry_count)
         kind = VerdictKind.BEHIND if failing else VerdictKind.RETRYING
@@ -135,10 +143,11 @@ def _pending(event: EventRow, found: History, now: datetime, *, due: bool) -> Ve
             blocked_by=failing,
             tries=first.retry_count,
             due=next_try,
+            replays=len(replays),
         )
     overdue = now - since > OVERDUE_AFTER
     kind = VerdictKind.OVERDUE if overdue else VerdictKind.WAITING
-    return Verdict(kind, Mark.BAD if overdue else Mark.OPEN, since, due, event=event)
+    return Verdict(kind, Mark.BAD if overdue else Mark.OPEN, since, due, event=event, replays=len(replays))
 
 
 def _replays(event: EventRow, found: History) -> list[Replayed]:

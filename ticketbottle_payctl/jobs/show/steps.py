@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
 from ticketbottle_payctl.domain.ordering import LATE_COMMITS
-from ticketbottle_payctl.jobs.show.delivery import tries_of
+from ticketbottle_payctl.jobs.show.delivery import dead_before, tries_of
 from ticketbottle_payctl.jobs.show.model import SettledBy, Step
 from ticketbottle_payctl.store.payctl.receipts import STATUS_QUERY
 from ticketbottle_payctl.store.payctl.runs import Run
@@ -76,6 +76,7 @@ def steps_of(found: History) -> Iterator[Step]:
     for event in found.events:
         yield Step(event.created_at, "event_written", event.id, {
             "event_type": event.event_type, "state": event.state, "superseded": event.superseded,
+            "blocked": dead_before(event, found.events) is not None,
             "retry_count": event.retry_count, "tries": tries_of(event), "last_error": event.last_error,
             "payload": event.payload,
         })  # fmt: skip

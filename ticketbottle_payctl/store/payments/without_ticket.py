@@ -61,7 +61,8 @@ class OpenOrders(NamedTuple):
 _UNPUBLISHED = f"""
     WITH open AS MATERIALIZED (
         SELECT DISTINCT ON (o."aggregateId") o.id, o."aggregateId" AS payment, o."createdAt" AS at,
-            {states.name("o.")} AS state, left(o."lastError", 500) AS error
+            {states.name("o.")} AS state,
+            CASE WHEN o."retryCount" > 0 THEN left(o."lastError", 500) END AS error -- else it is from before a replay
         FROM outbox AS o
         WHERE {states.unpublished("o.")} AND o."eventType" = 'PAYMENT_COMPLETED'
           AND (NOT {states.has_retries("o.")} OR o."createdAt" <= {NOW} - %(waits_after)s)

@@ -213,6 +213,13 @@ def test_an_order_of_an_unknown_amount_adds_nothing_to_the_sum(story):
     assert [(orders.number, orders.amount, orders.oldest[0].amount) for orders in found] == [(1, 0, None)] * 2
 
 
+def test_an_error_from_before_a_replay_is_no_reason_of_a_pending_order(story):
+    """The report leaves out the stored error of an event that was requeued and not tried since."""
+    requeued, tried = story.event(5, error="INVALID_REQUEST: x"), story.event(6, tries=1, error="TIMED_OUT: y")
+    found = unpublished(story.connection, 5)
+    assert {each.id: each.why for each in found.oldest} == {requeued: None, tried: "TIMED_OUT: y"}
+
+
 def test_refused_orders_are_listed_from_the_oldest(story):
     """The report's list of refused orders starts with the order that has waited longest."""
     made = [story.receipt(minute, "refused", reason="unknown_order") for minute in (1, 3, 2)]

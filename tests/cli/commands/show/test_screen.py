@@ -98,8 +98,38 @@ def test_the_wait_of_a_requeued_event_starts_at_its_replay(orders, shown, ask):
         state="dead", age=timedelta(days=3), error="INVALID_REQUEST: x"
     )
     ask("replay", orders.events[0], "-y")
-    assert shown().verdict["text"].startswith("NO TICKET YET: the event has waited ")
+    assert re.fullmatch(
+        "NO TICKET YET: requeued (just now|\\d+ s ago), written 3 d ago; waits for a publisher",
+        shown().verdict["text"],
+    )
     assert shown().kinds == ["waiting"]
+
+
+def test_an_overdue_event_that_was_requeued_shows_both_instants(orders, shown, ask, engine):
+    """If a requeued event is overdue, `payctl show` says when it was requeued, when it was written, and why it waits."""
+    orders.pay("COMPLETED").event(state="dead", age=timedelta(hours=2), error="INVALID_REQUEST: x")
+    ask("replay", orders.events[0], "-y")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE payctl.runs SET started_at = started_at - interval '3 minutes'")
+    text = shown().verdict["text"]
+    assert text.startswith("NO TICKET: requeued 3 min ago, written 2 h ago: no publisher has ever run")
+
+
+def test_the_error_from_before_a_replay_is_not_shown_as_new(orders, screen, ask):
+    """After a replay, `payctl show` says that the stored error is from before the replay."""
+    orders.pay("COMPLETED").event(state="dead", error="INVALID_REQUEST: x")
+    assert "dead after 5 tries  INVALID_REQUEST: x" in "\n".join(screen())
+    ask("replay", orders.events[0], "-y")
+    assert "pending  last error before the replay: INVALID_REQUEST: x" in "\n".join(screen())
+
+
+def test_the_history_calls_an_event_behind_a_dead_one_blocked(orders, screen, ask):
+    """In the history of `payctl show`, a pending event behind a dead event is blocked, as in `payctl list outbox`."""
+    orders.pay("COMPLETED").event("FAILED", "dead", age=timedelta(hours=2)).event()
+    (written,) = [line for line in screen() if "PAYMENT_COMPLETED" in line]
+    assert written.endswith("PAYMENT_COMPLETED  blocked")
+    steps = {step["id"]: step["facts"] for step in ask("show", orders.name)["items"] if step["kind"] == "event_written"}
+    assert [(steps[id_]["state"], steps[id_]["blocked"]) for id_ in orders.events] == [("dead", False), ("pending", True)]
 
 
 def test_show_says_that_an_event_died_again_after_a_replay(orders, shown, ask, engine):

@@ -59,6 +59,11 @@ _WITHOUT_MONEY = {
     VerdictKind.UNKNOWN_ORDER: "{gateway} reports an order that this database does not have; callback {ago}",
 }
 """The sentences to use if the callback does not say that money was paid."""
+_REQUEUED = {
+    VerdictKind.WAITING: "requeued {ago}, written {written}; waits for a publisher",
+    VerdictKind.OVERDUE: "requeued {ago}, written {written}{why}",
+}
+"""The sentences to use if an operator requeued the event."""
 
 _COMPLETE = {
     VerdictKind.NOT_PAID, VerdictKind.IN_PROGRESS, VerdictKind.PUBLISHED, VerdictKind.UNREAD, VerdictKind.ENDED,
@@ -86,6 +91,8 @@ def sentence(verdict: Verdict, timeline: Timeline, now: datetime) -> str:
     template = _SENTENCES[verdict.kind]
     if verdict.paid is None:
         template = _WITHOUT_MONEY.get(verdict.kind, template)
+    if verdict.replays:
+        template = _REQUEUED.get(verdict.kind, template)
     words = {
         **_of_payment(timeline.payment),
         **_of_receipt(verdict),
@@ -175,9 +182,11 @@ def _of_event(verdict: Verdict) -> dict[str, str]:
 
 def _of_time(verdict: Verdict, now: datetime) -> dict[str, str]:
     seconds = max(0.0, (now - verdict.at).total_seconds()) if verdict.at else None
+    written = max(0.0, (now - verdict.event.created_at).total_seconds()) if verdict.event else 0.0
     left = (verdict.due - now).total_seconds() if verdict.due else 0.0
     return {
         "age": "an unknown time" if seconds is None else duration(seconds),
+        "written": age(written),
         "ago": "an unknown time ago" if seconds is None else "just now" if seconds < 1 else age(seconds),
         "next_try": f"next try in {duration(left)}" if left > 0 else "its next try is due",
     }

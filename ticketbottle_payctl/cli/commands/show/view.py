@@ -244,6 +244,8 @@ def _state(facts: Mapping[str, object]) -> list[Part]:
     match facts["state"]:
         case "dead":
             words.append(bad(f"dead after {count(tries, 'try', 'tries')}"))
+        case "pending" if facts["blocked"]:
+            words.append(bad("blocked"))
         case "pending":
             words.append(warn(f"pending, {count(tries, 'try', 'tries')} failed" if tries else "pending"))
         case _:
@@ -251,7 +253,8 @@ def _state(facts: Mapping[str, object]) -> list[Part]:
     if facts["superseded"]:
         words.append(warn("superseded"))
     if facts["last_error"] and facts["state"] != "published":
-        words.append(str(facts["last_error"]))
+        old = "" if facts["retry_count"] else "last error before the replay: "  # only a replay resets the count
+        words.append(f"{old}{facts['last_error']}")
     return words
 
 
