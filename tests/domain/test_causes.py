@@ -129,6 +129,10 @@ def test_every_dead_or_overdue_event_has_a_cause(waiting, publishers, slot, brok
         (seen(READY), "no publisher has ever run"),
         (seen(READY, publishers=[IDLES]), "3 events have waited for up to 3 min, and no known cause"),
         (seen(READY, publishers=[IDLES], sampled=True), "at least 3 events have waited for up to 3 min"),
+        (seen(READY._replace(events=1, requeued_s=1.2), publishers=[IDLES]),
+         "1 event, written 3 min ago, has waited for 1.2 s since its replay, and no known cause"),
+        (seen(READY._replace(requeued_s=1.2), YOUNG, publishers=[IDLES]),
+         "3 events have waited for up to 3 min (the oldest was requeued 1.2 s ago), and no known cause"),
         (seen(READY, publishers_known=False), "is not allowed to read when the last one ran"),
         (seen(LOCKED), "1 event is locked by pid 4711, psql as minh, idle in transaction, for 1 min 30 s"),
         (seen(BLOCKED, dead=1), "event e5 waits behind dead event d1 of its payment"),
@@ -139,7 +143,7 @@ def test_every_dead_or_overdue_event_has_a_cause(waiting, publishers, slot, brok
         (seen(NOT_DUE, publishers=[IDLES]), "waits for the next retry in 1 min 35 s"),
         (seen(READY, publishers=[IDLES, OTHER]), "PAYCTL_SHARDS: 1 (host:12) and 4 (host:99)"),
     ],
-)
+)  # fmt: skip
 def test_a_cause_names_the_process_and_the_time(evidence, words):
     """The sentence about a cause names the event ids, the process, its application and the time."""
     assert words in " | ".join(cause.fact for cause in causes(evidence, ANSWERED))

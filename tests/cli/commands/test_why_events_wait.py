@@ -188,6 +188,19 @@ def test_the_advice_for_a_blocked_event_replays_the_dead_one(world, given, paste
     assert invoke("stats", **world).stdout.startswith("✔  nothing is pending")
 
 
+@pytest.mark.parametrize("command", ["stats", "doctor", "show"])
+def test_every_command_shows_the_age_and_the_replay_of_a_requeued_event(world, given, invoke, ask, command):
+    """After a replay, `stats`, `doctor` and `show` say when the event was written, and when it was requeued."""
+    given({"state": "dead", "last_error": "INVALID_REQUEST: no", "age": timedelta(hours=2)})
+    assert ask("replay", "--failed", "-y")["counts"]["requeued"] == 1
+    (event,) = [item["id"] for item in ask("list", "outbox")["items"]]
+    said = invoke(command, *([event] if command == "show" else []), **world).stdout
+    if command == "show":
+        assert re.search("requeued (just now|.* ago), written 2 h ago; waits for a publisher", said)
+    else:
+        assert re.search("1 event, written 2 h ago, has waited for .* since its replay", said)
+
+
 @pytest.mark.parametrize("command", ["stats", "doctor"])
 def test_the_advice_for_a_blocked_success_publishes_it(world, given, paste, invoke, command):
     """If a superseded dead event blocks a success event, the suggested command publishes the success event."""

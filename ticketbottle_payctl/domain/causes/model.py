@@ -113,7 +113,8 @@ class Waiting(NamedTuple):
     ``blocker`` is the earlier event of the same payment that the oldest event waits for. ``error`` is the last error of
     the oldest event or of an earlier event of its payment. ``due_in_s`` is the number of seconds until the first event
     of the group is retried. ``order_code`` belongs to the oldest event. ``order_code`` is None if the event's payload
-    has no order code.
+    has no order code. ``requeued_s`` is the number of seconds since a replay requeued the oldest event, or None if no
+    replay did or the role is not allowed to read replays.
     """
 
     reason: Reason
@@ -127,6 +128,7 @@ class Waiting(NamedTuple):
     due_in_s: float | None = None
     holder: Holder | None = None
     order_code: str | None = None
+    requeued_s: float | None = None
 
 
 class DeadGroup(NamedTuple):

@@ -20,11 +20,22 @@ def total(waiting: Sequence[Waiting]) -> int:
 
 
 def waited(evidence: Evidence, waiting: Sequence[Waiting]) -> str:
-    """Describe the number of waiting events and their age in words. Add "at least" if only a sample was read."""
-    events = total(waiting)
-    verb = "has waited for" if events == 1 else "have waited for up to"
+    """Describe the number of waiting events and their age in words. Add "at least" if only a sample was read.
+
+    If the oldest event was replayed, say when this was, because the event may not have waited before.
+    """
+    events, oldest = total(waiting), max(waiting, key=lambda one: one.oldest_s)
     least = "at least " if evidence.sampled else ""
-    return f"{least}{count(events, 'event')} {verb} {duration(max(one.oldest_s for one in waiting))}"
+    number, written = f"{least}{count(events, 'event')}", duration(oldest.oldest_s)
+    requeued = None if oldest.requeued_s is None else duration(oldest.requeued_s)
+    if events == 1:
+        return (
+            f"{number}, written {written} ago, has waited for {requeued} since its replay"
+            if requeued
+            else (f"{number} has waited for {written}")
+        )
+    replay = f" (the oldest was requeued {requeued} ago)" if requeued else ""
+    return f"{number} have waited for up to {written}{replay}"
 
 
 def named(event_id: str, order_code: str | None) -> str:

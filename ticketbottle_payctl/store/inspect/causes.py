@@ -17,7 +17,7 @@ from ticketbottle_payctl.store.db import advisory_locks
 from ticketbottle_payctl.store.db.advisory_locks import Namespace
 from ticketbottle_payctl.store.db.owner_time import NOW
 from ticketbottle_payctl.store.inspect import publishers
-from ticketbottle_payctl.store.outbox import cdc, dead, error_groups, states
+from ticketbottle_payctl.store.outbox import cdc, dead, error_groups, republished, states
 from ticketbottle_payctl.store.outbox.selector import Selector
 from ticketbottle_payctl.store.outbox.stats import Recent, Unpublished
 from ticketbottle_payctl.telemetry import redact
@@ -27,6 +27,7 @@ _MOST_DEAD_GROUPS = 3
 _MOST_RETRIES = 20
 """After this many retries, the wait before the next retry no longer grows."""
 
+_OLDEST = '(array_agg(judged.id ORDER BY judged.made, judged.id COLLATE "C"))[1]'
 _HOLDER = "h.pid, h.application, h.usename, h.state, h.seconds"
 _WAITING = f"""
     WITH clock AS MATERIALIZED (SELECT {NOW} AS now),
@@ -69,8 +70,8 @@ _WAITING = f"""
         (array_agg(blocker_type ORDER BY made, id COLLATE "C"))[1],
         EXTRACT(epoch FROM min(due) - min(now))::float8,
         (SELECT {states.order_code("e.")} FROM outbox AS e
-         WHERE e.id = (array_agg(judged.id ORDER BY judged.made, judged.id COLLATE "C"))[1]),
-        pid, application, usename, state, seconds
+         WHERE e.id = {_OLDEST}),
+        {{requeued}}, pid, application, usename, state, seconds
     FROM judged WHERE reason IN ('blocked', 'not_due') OR made < now - %(soon)s * interval '1 second'
     GROUP BY reason, type, CASE reason WHEN 'blocked' THEN blocker_type END, pid, application, usename, state, seconds,
         reason NOT IN ('blocked', 'not_due') AND made < now - %(overdue)s * interval '1 second'
@@ -131,7 +132,7 @@ def evidence(connection: Connection, max_retries: int, found: Unpublished, recen
         superseded_orders=superseded.orders,
         oldest_s=found.oldest_pending_age_s,
         oldest_id=found.oldest_pending_id,
-        waiting=_waiting(connection, max_retries) if found.pending else (),
+        waiting=_waiting(connection, max_retries, with_runs=recent.runs_readable) if found.pending else (),
         dead_groups=_dead_groups(connection, max_retries, with_payments=may) if found.dead else (),
         table_locks=table_locks(connection) if found.pending else (),
         publishers=seen,
@@ -144,7 +145,8 @@ def evidence(connection: Connection, max_retries: int, found: Unpublished, recen
     )
 
 
-def _waiting(connection: Connection, max_retries: int) -> list[Waiting]:
+def _waiting(connection: Connection, max_retries: int, *, with_runs: bool) -> list[Waiting]:
+    """Return the groups of the oldest pending events. If the role may not read runs, ``with_runs`` must be false."""
     tries = range(_MOST_RETRIES + 1)
     parameters = {
         "max_retries": max_retries,
@@ -153,11 +155,25 @@ def _waiting(connection: Connection, max_retries: int) -> list[Waiting]:
         "tries": [*tries],
         "waits": [backoff(number).total_seconds() for number in tries],
     }
-    return [_row(tuple(row)) for row in connection.exec_driver_sql(_WAITING, parameters)]
+    sql = _WAITING.format(requeued=republished.requeued_before_s(_OLDEST) if with_runs else "NULL::float8")
+    return [_row(tuple(row)) for row in connection.exec_driver_sql(sql, parameters)]
 
 
 def _row(row: tuple[Any, ...]) -> Waiting:
-    reason, event_type, events, oldest, event_id, error, blocker, blocker_type, due_in, order_code, *holder = row
+    (
+        reason,
+        event_type,
+        events,
+        oldest,
+        event_id,
+        error,
+        blocker,
+        blocker_type,
+        due_in,
+        order_code,
+        requeued,
+        *holder,
+    ) = row
     return Waiting(
         Reason(reason),
         event_type,
@@ -170,6 +186,7 @@ def _row(row: tuple[Any, ...]) -> Waiting:
         due_in,
         Holder(*holder) if reason == Reason.LOCKED else None,
         order_code,
+        requeued,
     )
 
 

@@ -24,6 +24,15 @@ def may_be_read(connection: Connection) -> bool:
     return bool(found)
 
 
+def requeued_before_s(event_id: str) -> str:
+    """Return the expression for the seconds since the event with this id was last requeued. It is NULL if it never was.
+
+    It is a scalar subquery, so the server looks up each event in the index on the item's id.
+    """
+    return f"""(SELECT GREATEST(0, EXTRACT(epoch FROM clock_timestamp() - max(at)))::float8 FROM payctl.run_items
+        WHERE item_id = {event_id} AND outcome = 'requeued' HAVING count(*) > 0)"""  # noqa: S608 - built from constants only
+
+
 def was_sent_before(event_id: str) -> str:
     """Return the condition that the event with this id had been published before its last replay.
 

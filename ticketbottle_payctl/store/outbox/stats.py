@@ -46,7 +46,7 @@ class Recent(NamedTuple):
     later than the window's start if the window has more than :data:`NEWEST` events. The ``recent`` counts cover the
     last minute. Lags are seconds from ``"createdAt"`` to ``"publishedAt"``, or None if no event was sent.
     ``newest_sent`` is the creation time of the newest event that was sent in the last minute. ``last_sent`` is the time
-    when an event was last sent, or None.
+    when an event was last sent, or None. ``runs_readable`` says whether the role may read the rows of runs.
     """
 
     now: datetime
@@ -63,6 +63,7 @@ class Recent(NamedTuple):
     sent_in: Mapping[str, int]
     newest_sent: datetime | None = None
     last_sent: datetime | None = None
+    runs_readable: bool = False
 
 
 class Unpublished(NamedTuple):
@@ -136,7 +137,8 @@ def recent(connection: Connection, window_s: float) -> Recent:
     event that was sent recently may be missing. Lags leave out events that a replay sent again, if the role may read
     the rows of runs.
     """
-    again = republished.was_sent_before("newest.id") if republished.may_be_read(connection) else "false"
+    runs_readable = republished.may_be_read(connection)
+    again = republished.was_sent_before("newest.id") if runs_readable else "false"
     sql = f"""
         WITH newest AS MATERIALIZED (
             SELECT id, "createdAt" AS made, COALESCE("publishedAt", "createdAt") AS sent FROM outbox
@@ -170,7 +172,7 @@ def recent(connection: Connection, window_s: float) -> Recent:
         FROM span, counted
     """  # noqa: S608 - built from constants only
     row = connection.exec_driver_sql(sql, {"window": window_s}).one()
-    return Recent._make((*row[:10], row[10] or {}, row[11] or {}, *row[12:]))
+    return Recent._make((*row[:10], row[10] or {}, row[11] or {}, *row[12:], runs_readable))
 
 
 def unpublished(

@@ -129,7 +129,10 @@ def test_the_history_calls_an_event_behind_a_dead_one_blocked(orders, screen, as
     (written,) = [line for line in screen() if "PAYMENT_COMPLETED" in line]
     assert written.endswith("PAYMENT_COMPLETED  blocked")
     steps = {step["id"]: step["facts"] for step in ask("show", orders.name)["items"] if step["kind"] == "event_written"}
-    assert [(steps[id_]["state"], steps[id_]["blocked"]) for id_ in orders.events] == [("dead", False), ("pending", True)]
+    assert [(steps[id_]["state"], steps[id_]["blocked"]) for id_ in orders.events] == [
+        ("dead", False),
+        ("pending", True),
+    ]
 
 
 def test_show_says_that_an_event_died_again_after_a_replay(orders, shown, ask, engine):
