@@ -115,9 +115,12 @@ def recorded(answer, world):
 
 @pytest.mark.parametrize(("name", "arguments", "record"), CASES)
 def test_a_command_that_changes_payments_or_events_is_recorded(
-    name, arguments, record, world, recorded, answer, content
+    name, arguments, record, world, recorded, answer, content, invoke
 ):
-    """A command's record has the command, operator, reason and counts. A routine command leaves no record."""
+    """A command's record has the command, operator, reason and counts, and either rows or a line that says why not.
+
+    A routine command leaves no record.
+    """
     before, rows = recorded(), content()
     typed = [world["words"].get(word, word) for word in arguments]
     environment = world["environment"] | (world["keys"] if name == "process-webhook" else {})
@@ -137,6 +140,9 @@ def test_a_command_that_changes_payments_or_events_is_recorded(
         assert (run["id"], run["actor"], run["reason"]) == (document["run_id"], "an operator", "ticket 4711")
         assert run["status"] == "done"
         assert sum(run["counts"].values()) > 0
+        rows_listed = bool(answer("runs", "show", run["id"], **environment)["items"])
+        shown = invoke("runs", "show", run["id"], **environment).stdout
+        assert (f"{run['command']} records only counts, not each row" in shown) is not rows_listed
     elif record is Record.NO_ROW:
         after = content()
         assert all(after[table] == rows[table] for table in ("public.payments", "public.outbox"))

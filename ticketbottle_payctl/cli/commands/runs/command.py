@@ -53,7 +53,10 @@ def list_command(
 
 
 def show_command(ctx: typer.Context, run: RunId, *, limit: selector_options.Limit = None, wide: Wide = False) -> None:
-    """Show one run: its operator, time, reason, and the change to each row."""
+    """Show one run: its operator, time, reason, and the change to each row.
+
+    Runs of publish-outbox, cleanup and cdc have only counts.
+    """
     session = Session.of(ctx)
     session.note_target(told=ToldAt.BELOW_HEADLINE)
     details = show_run(session.services.engine, run, limit or _DEFAULT_LIMIT)

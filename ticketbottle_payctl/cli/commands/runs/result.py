@@ -8,7 +8,7 @@ from datetime import datetime, tzinfo
 from ticketbottle_payctl.cli.commands.list.page import ListedCounts, cursor
 from ticketbottle_payctl.cli.commands.runs.facts import RunFacts, RunItemFacts
 from ticketbottle_payctl.cli.output.narrow_table import Column, ago, narrow, plain, short, when
-from ticketbottle_payctl.cli.output.result import Block, Fields, Result, Styled, Table, bold, good, line, warn
+from ticketbottle_payctl.cli.output.result import Block, Fields, Result, Styled, Table, bold, dim, good, line, warn
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.formats import clock_and_age, short_id
 from ticketbottle_payctl.store.payctl.runs import Actor, Run, RunAct, RunItem, RunStatus
@@ -51,6 +51,10 @@ def _row(run: Run) -> dict[str, object]:
     return {**facts(run), "who": run.who.actor or run.who.os_user, "changed": _changed(run)}
 
 
+_ONLY_COUNTS = {"publish-outbox", "cleanup", "cdc cut-over", "cdc cut-back"}
+"""The commands that may change millions of rows, so their runs have no rows."""
+
+
 def shown(  # noqa: PLR0913 - one argument per part of the output
     run: Run,
     items: Sequence[RunItem],
@@ -84,6 +88,8 @@ def shown(  # noqa: PLR0913 - one argument per part of the output
         human.append(Table(("then", "at", "by", "reason"), tuple(_acted(act) for act in run.acts)))
     if rows:
         human.append(Table(("row", "outcome", "why", "change", "at"), rows, whole=brief is None))
+    if not rows and run.command in _ONLY_COUNTS:
+        human.append(line(dim(f"{run.command} records only counts, not each row")))
     if more:
         human.append(line("more rows exist: set a larger --limit"))
     return Result(
