@@ -129,7 +129,7 @@ def test_ctrl_c_at_a_question_says_that_nothing_was_changed(half_marked, on_term
 def test_the_end_of_the_input_at_a_question_ends_the_line(half_marked, on_terminal):
     """If the input ends at the question, the error is on a line of its own."""
     _, _, talk = on_terminal(*REPAIR, answers=[None], NO_COLOR="1", **half_marked)
-    assert [line for line in talk.splitlines() if "error[GUARD]" in line][0].startswith("error[GUARD]")
+    assert next(line for line in talk.splitlines() if "error[GUARD]" in line).startswith("error[GUARD]")
 
 
 @pytest.mark.parametrize(
