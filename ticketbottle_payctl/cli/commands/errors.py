@@ -58,8 +58,8 @@ class ErrorGroupItem(TypedDict):
     """The error of the newest event that is not superseded, or of the newest event if all are superseded."""
     sample_id: str
     """The id of this event."""
-    replay: str | None
-    """The command that replays these events, except the superseded events; null if all of them are superseded."""
+    replay: str
+    """The command that replays these events, except the superseded events; empty if all of them are superseded."""
     superseded: NotRequired[Count]
     """The number of superseded events. A replay leaves them out, because their messages would take a paid customer's
     tickets away."""
@@ -108,7 +108,7 @@ def errors_command(  # noqa: PLR0913 - one argument per option
     )
 
 
-def _item(group: ErrorGroup, replay: str | None) -> ErrorGroupItem:
+def _item(group: ErrorGroup, replay: str) -> ErrorGroupItem:
     return {
         "group": group.group,
         "pattern": redact(group.pattern) or None,
@@ -127,13 +127,13 @@ def _item(group: ErrorGroup, replay: str | None) -> ErrorGroupItem:
     }
 
 
-def _replay(group: ErrorGroup, selector: Selector, adviser: Adviser) -> str | None:
-    """Return the command that replays the counted events, or None if a replay leaves out all of them.
+def _replay(group: ErrorGroup, selector: Selector, adviser: Adviser) -> str:
+    """Return the command that replays the counted events, or an empty string if a replay leaves out all of them.
 
     The command has the same selectors, and exact times as its window.
     """
     if group.superseded == group.count:
-        return None
+        return ""
     words = ["--error-group", group.group, *(["--failed"] if selector.failed else [])]
     for each in selector.types:
         words += ["--type", each]
