@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, timedelta
 
 from sqlalchemy import Connection
 
@@ -15,18 +15,21 @@ from ticketbottle_payctl.formats import count, duration
 from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, fail, ok, warn
 from ticketbottle_payctl.store.inspect import tables
 from ticketbottle_payctl.store.inspect.tables import Privilege
+from ticketbottle_payctl.store.outbox import claim
 from ticketbottle_payctl.store.payments.unsettled_callbacks import UnsettledCallback, unsettled_callbacks
+from ticketbottle_payctl.store.payments.without_ticket import OpenOrder
 
 _NAME = "callbacks"
 _WITHIN = timedelta(days=7)
 """The maximum age of a reported callback, unless a person has closed its order with ``payctl close`` before."""
 
-_NEEDED = tuple(Privilege(table, "SELECT") for table in ("payctl.webhook_receipts", "payctl.run_items", "payments"))
+_TABLES = ("payctl.webhook_receipts", "payctl.run_items", "payctl.runs", "payments")
+_NEEDED = tuple(Privilege(table, "SELECT") for table in _TABLES)
 _MONEY = (IgnoredBecause.HELD.value, IgnoredBecause.UNDOCUMENTED.value)
 
 
-def check(connection: Connection, _: Subject) -> list[Finding]:
-    """Report the genuine callbacks that settled no payment.
+def check(connection: Connection, subject: Subject) -> list[Finding]:
+    """Report the genuine callbacks that settled no payment, and the orders whose money a person must look at.
 
     If a command can settle the payment now, the finding is a failure. Otherwise the operator must decide, and the
     finding is a warning.
@@ -55,7 +58,25 @@ def check(connection: Connection, _: Subject) -> list[Finding]:
         meaning = "a customer may have paid money that a person must settle or refund"
         look = Command(("show",), (others[0].receipt_id,))
         findings.append(warn(_NAME, _fact(others), meaning, "look at the oldest callback", look))
+    told = {each.order_code for each in found}
+    money = [each for each in _money(connection, subject) if each.order_code not in told]
+    if money:
+        fact = f"{count(len(money), 'order')} with money that a person must look at, {_kinds(money)}"
+        meaning = "a customer may have to get money back, or may have no seat"
+        look = Command(("show",), (money[0].order_code or money[0].id,))
+        findings.append(warn(_NAME, fact, meaning, "look at the oldest order, then record it with payctl close", look))
     return findings or [ok(_NAME, f"no genuine callback of the last {_WITHIN.days} days is open")]
+
+
+def _money(connection: Connection, subject: Subject) -> Sequence[OpenOrder]:
+    if subject.open_money is None:
+        return ()
+    now = claim.now(connection).replace(tzinfo=UTC)
+    return subject.open_money(connection, now - _WITHIN, now, now).oldest
+
+
+def _kinds(orders: Sequence[OpenOrder]) -> str:
+    return ", ".join(f"{number} {kind}" for kind, number in Counter(each.why for each in orders).most_common())
 
 
 def _settling(callback: UnsettledCallback) -> Command | None:

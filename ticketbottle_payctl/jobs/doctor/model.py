@@ -14,10 +14,11 @@ from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.providers.gateway import Credentials, Gateway
 
 if TYPE_CHECKING:  # the check of the keys needs neither the database driver nor the Kafka client
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
     from ticketbottle_payctl.broker.producer import Producer
     from ticketbottle_payctl.settings import KafkaSettings
+    from ticketbottle_payctl.store.payments.without_ticket import OpenOrders
 
 
 class Status(StrEnum):
@@ -70,6 +71,8 @@ class Subject:
     shards: int = 1
     max_retries: int = 5
     schema: str = "public"
+    open_money: Callable[[Connection, datetime, datetime, datetime], OpenOrders] | None = None
+    """A function that finds the orders of a window whose money a person must look at. The last argument is now."""
 
 
 @dataclass(frozen=True, slots=True)

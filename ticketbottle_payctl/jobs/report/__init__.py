@@ -24,6 +24,7 @@ from ticketbottle_payctl.store.payctl import runs
 from ticketbottle_payctl.store.payctl.received import received
 from ticketbottle_payctl.store.payments import without_ticket
 from ticketbottle_payctl.store.payments.created import created
+from ticketbottle_payctl.store.payments.without_ticket import OpenOrders
 
 __all__ = ["STATEMENT_LIMIT", "collect_report"]
 
@@ -37,6 +38,13 @@ MOST_RUNS = 200
 MOST_GROUPS = 20
 
 _Read = TypeVar("_Read")
+LookForMoney = Callable[[Connection, datetime, datetime, datetime], OpenOrders]
+"""A function that finds the orders of a window whose money a person must look at. The last argument is now."""
+
+
+def no_money(_: Connection, _since: datetime, _until: datetime, _now: datetime) -> OpenOrders:
+    """Return no order."""
+    return OpenOrders(0, 0, ())
 
 
 def collect_report(  # noqa: PLR0913 - the window, and one argument per setting
@@ -47,14 +55,15 @@ def collect_report(  # noqa: PLR0913 - the window, and one argument per setting
     max_retries: int,
     retention: timedelta,
     limit: timedelta = STATEMENT_LIMIT,
+    open_money: LookForMoney = no_money,
     most_events: int = MOST_READ,
     looking: Callable[[Section], None] = lambda _: None,
 ) -> Report:
     """Read the facts about a time window, and the current state of the outbox.
 
     Each section is read in its own transaction, so no long transaction delays vacuum. A section that takes longer than
-    ``limit`` is left out. At most ``most_events`` published events are read, newest first. ``looking`` is called before
-    each section.
+    ``limit`` is left out. At most ``most_events`` published events are read, newest first. ``open_money``
+    finds the orders whose money a person must look at. ``looking`` is called before each section.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached, or counting the backlog took longer than ``limit``.
@@ -94,6 +103,7 @@ def collect_report(  # noqa: PLR0913 - the window, and one argument per setting
     if kept_since > since:
         gaps.append(Gap(Section.NO_EVENT, GapReason.PAST_RETENTION, min(kept_since, until)))
     refused = read(Section.REFUSED_ORDERS, lambda c: without_ticket.refused(c, since, until))
+    money = read(Section.MONEY_ORDERS, lambda c: open_money(c, since, until, now))
     seen = read(Section.FLOW, lambda c: flow(c, parts, max_retries, most_events))
     callbacks = read(Section.CALLBACKS, lambda c: received(c, since, until, parts.step_s))
     payments = read(Section.PAYMENTS, lambda c: created(c, since, until, OVERDUE_AFTER))
@@ -123,6 +133,7 @@ def collect_report(  # noqa: PLR0913 - the window, and one argument per setting
         unpublished=unpublished,
         no_event=no_event,
         refused=refused,
+        money=money,
         dead_groups=None if groups is None else tuple(shown_groups),
         runs=None if acts is None else tuple(shown_runs),
         timeline=timeline_of(

@@ -24,6 +24,7 @@ class Section(StrEnum):
     UNPUBLISHED_ORDERS = "unpublished_orders"
     NO_EVENT = "orders_without_event"
     REFUSED_ORDERS = "refused_orders"
+    MONEY_ORDERS = "money_orders"
     DEAD_GROUPS = "dead_groups"
     RUNS = "runs"
 
@@ -134,6 +135,7 @@ class Report:
     unpublished: OpenOrders | None
     no_event: OpenOrders | None
     refused: OpenOrders | None
+    money: OpenOrders | None
     dead_groups: tuple[ErrorGroup, ...] | None
     runs: tuple[Run, ...] | None
     timeline: tuple[Moment, ...]
@@ -156,9 +158,20 @@ class Report:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether every order has its ticket, no event is pending or dead, and no section is missing."""
+        """Whether every order has its ticket, nothing waits for a person or a gateway, and no section is missing."""
         failed = any(gap.is_failure for gap in self.gaps)
-        return not (self.without_ticket or self.waiting.pending or self.waiting.dead or failed)
+        waiting = self.waiting.pending or self.waiting.dead
+        return not (self.without_ticket or self.for_a_person or self.overdue or waiting or failed)
+
+    @property
+    def for_a_person(self) -> int:
+        """The number of orders whose money a person must look at."""
+        return self.money.number if self.money else 0
+
+    @property
+    def overdue(self) -> int:
+        """The number of payments of the window that are overdue, and perhaps paid."""
+        return self.payments.overdue if self.payments else 0
 
     @property
     def dead_do_no_harm(self) -> bool:

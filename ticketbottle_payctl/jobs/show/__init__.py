@@ -27,6 +27,7 @@ from ticketbottle_payctl.jobs.show.model import (
     VerdictKind,
 )
 from ticketbottle_payctl.jobs.show.money import paid_and_by
+from ticketbottle_payctl.jobs.show.open_money import open_money
 from ticketbottle_payctl.jobs.show.records import Records, find_all
 from ticketbottle_payctl.jobs.show.steps import in_order, steps_of
 from ticketbottle_payctl.jobs.show.verdict import judge
@@ -45,6 +46,7 @@ __all__ = [
     "VerdictKind",
     "close_findings",
     "find_open",
+    "open_money",
     "show",
 ]
 

@@ -33,6 +33,9 @@ _REFUSED = {
     "refund": VerdictKind.REFUNDED,
     "pending": VerdictKind.IN_PROGRESS,
 }
+MAY_NEED_A_PERSON = tuple(reason for reason in _REFUSED if reason != "pending")
+"""The reasons in receipts that can lead to a finding that a person must deal with."""
+
 _REMEDIES = {
     VerdictKind.WRONG_AMOUNT: Remedy.COMPARE_AMOUNT,
     VerdictKind.OTHER_PROVIDER: Remedy.LOOK_IN_PORTAL,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from ticketbottle_payctl.domain.payment import PaymentStatus, status_of
@@ -11,7 +11,7 @@ from ticketbottle_payctl.jobs.show.delivery import judge_delivery
 from ticketbottle_payctl.jobs.show.model import Mark, Remedy, Verdict, VerdictKind
 from ticketbottle_payctl.jobs.show.money import judge_completed, judge_given_up, judge_stray, judge_unsettled
 from ticketbottle_payctl.jobs.show.records import Records
-from ticketbottle_payctl.store.payments.history import History
+from ticketbottle_payctl.store.payments.history import History, PaymentRow, ReceiptRow
 
 _URGENCY = (Mark.BAD, Mark.OPEN, Mark.GOOD)
 
@@ -30,17 +30,29 @@ def _findings(found: History, records: Records, now: datetime, retention: timede
         else:
             yield from judge_stray(receipts)
         return
-    receipts = tuple(each for each in receipts if each.payment_id in {None, payment.id})
+    money = judge_money(payment, receipts, now)
     match status_of(payment.status):
-        case PaymentStatus.PENDING:
-            yield from judge_unsettled(payment, receipts, now)
-            if found.events:
-                yield judge_delivery(found, records, now, retention)
         case PaymentStatus.COMPLETED:
             yield judge_delivery(found, records, now, retention)
-            yield from judge_completed(payment, receipts)
-        case PaymentStatus.FAILED | PaymentStatus.CANCELLED:
-            yield from judge_given_up(payment, receipts)
+            yield from money
+        case PaymentStatus.PENDING if not found.events:
+            yield from money
+        case PaymentStatus.PENDING | PaymentStatus.FAILED | PaymentStatus.CANCELLED:
+            yield from money
             yield judge_delivery(found, records, now, retention)
         case _:
             yield Verdict(VerdictKind.UNKNOWN_STATUS, Mark.BAD, payment.created_at, remedy=Remedy.UPGRADE)
+
+
+def judge_money(payment: PaymentRow, receipts: Sequence[ReceiptRow], now: datetime) -> Iterator[Verdict]:
+    """Return the findings about a payment's money. They do not depend on its events."""
+    own = tuple(each for each in receipts if each.payment_id in {None, payment.id})
+    match status_of(payment.status):
+        case PaymentStatus.PENDING:
+            yield from judge_unsettled(payment, own, now)
+        case PaymentStatus.COMPLETED:
+            yield from judge_completed(payment, own)
+        case PaymentStatus.FAILED | PaymentStatus.CANCELLED:
+            yield from judge_given_up(payment, own)
+        case _:
+            return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -149,8 +150,19 @@ def find(connection: Connection, name: str, max_retries: int) -> History | None:
     receipts = _receipts(connection, payment_id, reference, order_ref)
     events = _events(connection, payment_id, payment, max_retries) if payment_id else ()
     replays = tuple(Replayed(*each) for each in runs.of_item(connection, [event.id for event in events]))
-    subjects = {payment_id or "", *(receipt.order_ref for receipt in receipts)} - {""}
-    return History(payment, receipts, events, replays, tuple(runs.closings(connection, sorted(subjects))))
+    return History(payment, receipts, events, replays, _closings(connection, payment_id, receipts))
+
+
+def money_of(connection: Connection, payment_id: str) -> History | None:
+    """Return a payment with its receipts and closings, or None if it does not exist. The events are not read.
+
+    The outbox has no index on the payment, so reading the events of many payments would take too long.
+    """
+    payment = _payment(connection, payment_id)
+    if payment is None:
+        return None
+    receipts = _receipts(connection, payment.id, payment.reference, payment.order_code)
+    return History(payment, receipts, (), (), _closings(connection, payment.id, receipts))
 
 
 def orders_ending_in(connection: Connection, ending: str) -> list[NearOrder]:
@@ -243,6 +255,11 @@ def _receipts(
         {"payment": payment_id, "reference": reference, "order_ref": order_ref},
     )
     return tuple(ReceiptRow(*row) for row in rows)
+
+
+def _closings(connection: Connection, payment_id: str | None, receipts: Sequence[ReceiptRow]) -> tuple[Closing, ...]:
+    subjects = {payment_id or "", *(receipt.order_ref for receipt in receipts)} - {""}
+    return tuple(runs.closings(connection, sorted(subjects)))
 
 
 def _uuid(text: str) -> str | None:

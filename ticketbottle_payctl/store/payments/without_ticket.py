@@ -26,20 +26,21 @@ _CLOCKS_DIFFER = timedelta(hours=1)
 
 
 class WithoutTicket(StrEnum):
-    """The reason why a customer who has paid has no ticket."""
+    """The reason why an order is open: its customer has paid and has no ticket, or a person must look at its money."""
 
     PENDING = "pending"
     DEAD = "dead"
     NO_EVENT = "no_event"
     REFUSED = "refused"
+    MONEY = "money"
 
 
 class OpenOrder(NamedTuple):
-    """An order that was paid, or that may have been paid, but has no ticket.
+    """An order that was paid, or that may have been paid, but has no ticket, or whose money a person must look at.
 
     ``id`` is the id of the event, payment or receipt that shows the fault. ``at`` is the time when the event was
     created, the payment was completed, or the callback arrived. ``amount`` is in whole VND. ``why`` is the event's last
-    error, or the reason why the callback was refused.
+    error, the reason why the callback was refused, or the kind of the finding about money.
     """
 
     kind: WithoutTicket
@@ -51,7 +52,7 @@ class OpenOrder(NamedTuple):
 
 
 class OpenOrders(NamedTuple):
-    """The number of orders without a ticket, the sum of their amounts in whole VND, and the oldest of these orders."""
+    """The number of open orders, the sum of their amounts in whole VND, and the oldest of these orders."""
 
     number: int
     amount: int
@@ -98,9 +99,13 @@ _REFUSED = f"""
     )
     SELECT 'refused', r.id, COALESCE(p."orderCode", r.order_ref), r.amount, r.received_at AT TIME ZONE 'UTC', r.reason,
         count(*) OVER (), COALESCE(sum(r.amount) OVER (), 0)::bigint
-    FROM refused AS r LEFT JOIN payments AS p ON p.id = r.payment_id
+    FROM refused AS r LEFT JOIN LATERAL (
+        SELECT id, "orderCode", status FROM payments WHERE id = r.payment_id
+        UNION ALL
+        SELECT id, "orderCode", status FROM payments WHERE r.payment_id IS NULL AND "orderCode" = r.order_ref
+    ) AS p ON true
     WHERE p.status::text IS DISTINCT FROM 'COMPLETED'
-        AND NOT {IS_CLOSED.format(subjects="ARRAY[r.payment_id, r.order_ref]", since="r.since")}
+        AND NOT {IS_CLOSED.format(subjects="ARRAY[p.id, r.payment_id, r.order_ref]", since="r.since")}
     ORDER BY r.received_at, r.id LIMIT {MOST_SHOWN}
 """  # noqa: S608 - only constants are put in
 

@@ -18,7 +18,7 @@ from tests.cli.commands.report.conftest import ACCOUNT, HOSTILE
 from ticketbottle_payctl.formats import rfc3339
 from ticketbottle_payctl.jobs.report import collect_report
 from ticketbottle_payctl.jobs.report.model import GapReason
-from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
+from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment, insert_payments_of_events
 from ticketbottle_payctl.store.payments.without_ticket import refused, unpublished
 
 VIETNAM = ZoneInfo("Asia/Ho_Chi_Minh")
@@ -114,6 +114,21 @@ def test_the_report_opens_with_the_customers_who_have_no_ticket(asked, told):
     kinds = [order["kind"] for order in result["orders"]]
     assert {kind: kinds.count(kind) for kind in kinds} == {"dead": 4, "pending": 2, "no_event": 2, "refused": 3}
     assert told.lost in {order["id"] for order in result["orders"]}
+
+
+def test_the_first_line_names_payments_that_only_a_gateway_knows(engine, ask, invoke, database_url, tmp_path):
+    """If a payment of the window is long PENDING, the report's first line says so on every surface, with the mark."""
+    with engine.begin() as connection:
+        insert_payment(connection, age=timedelta(hours=1))
+    said = "1 more may have paid: ask the gateway with payctl reconcile payments."
+    report = ask("report", "--since", "2h")["result"]
+    assert (report["verdict"].endswith(said), report["quiet"]) == (True, False)
+    first = invoke("report", "--since", "2h", DATABASE_URL=database_url).stdout.splitlines()[0]
+    assert (first[:4], said in first) == ("# ! ", True)
+    page = tmp_path / "report.html"
+    written = invoke("report", "--since", "2h", "--html", str(page), DATABASE_URL=database_url).stdout
+    assert (written.lstrip()[0], said in " ".join(written.split())) == ("!", True)
+    assert said in re.search("<h1>(.*?)</h1>", page.read_text("utf-8")).group(1)
 
 
 def test_the_timeline_has_runs_refused_callbacks_lag_and_pause(asked, told):

@@ -17,6 +17,7 @@ from ticketbottle_payctl.cli.output.result import dim
 from ticketbottle_payctl.cli.safety.confirm import Approval
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.jobs.doctor import CHECKS, Subject, diagnose
+from ticketbottle_payctl.jobs.show import open_money
 
 
 def _complete(incomplete: str) -> list[str]:
@@ -99,6 +100,7 @@ def _subject(session: Session) -> Subject:
         shards=session.settings.shards,
         max_retries=session.settings.max_retries,
         schema=_schema(session),
+        open_money=open_money,
     )
 
 

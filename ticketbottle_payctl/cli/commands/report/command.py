@@ -31,6 +31,7 @@ from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.jobs.report import collect_report
 from ticketbottle_payctl.jobs.report.model import Report
+from ticketbottle_payctl.jobs.show import open_money
 
 _WINDOW = timedelta(hours=12)
 _SHORTEST = timedelta(seconds=1)
@@ -78,6 +79,7 @@ def report_command(
             last,
             max_retries=session.settings.max_retries,
             retention=session.settings.retention,
+            open_money=open_money,
             looking=lambda section: say(f"reading {section.replace('_', ' ')}"),
         )
     commands = Commands(Adviser(session, "report"), report)

@@ -23,6 +23,7 @@ from ticketbottle_payctl.cli.commands.report.sentence import (
 from ticketbottle_payctl.cli.output.sanitize import escape
 from ticketbottle_payctl.formats import cut, duration, local_and_utc, wall_clock
 from ticketbottle_payctl.jobs.report.model import Report
+from ticketbottle_payctl.store.payments.without_ticket import OpenOrder
 from ticketbottle_payctl.telemetry import redact
 
 _TICKS = re.compile(r"`+")
@@ -120,9 +121,10 @@ def _open(report: Report, commands: Commands, zone: tzinfo) -> str:
     if report.without_ticket:
         if len(orders) < report.without_ticket:
             lines += [f"The oldest {len(orders):,} are listed, at most 20 of each kind.", ""]
-        for order in orders:
-            lines += [f"* {order_sentence(order, zone, code)}  ", f"  {pasted(commands.show(order.id))}"]
-        lines.append("")
+        lines += [*_orders(orders, commands, zone), ""]
+    if report.money and report.money.number:
+        lines += ["Money that a person must look at; record what was done with payctl close:", ""]
+        lines += [*_orders(report.money.oldest, commands, zone), ""]
     if report.waiting.pending:
         lines += [f"Why events wait, and the next command: {pasted(commands.stats())}", ""]
     for group in report.dead_groups or ():
@@ -136,6 +138,14 @@ def _open(report: Report, commands: Commands, zone: tzinfo) -> str:
     if lines[2:] == []:
         lines += ["Nothing is open.", ""]
     return "\n".join(lines)
+
+
+def _orders(orders: Sequence[OpenOrder], commands: Commands, zone: tzinfo) -> list[str]:
+    return [
+        text
+        for order in orders
+        for text in (f"* {order_sentence(order, zone, code)}  ", f"  {pasted(commands.show(order.id))}")
+    ]
 
 
 def _timeline(report: Report, commands: Commands, zone: tzinfo) -> str:

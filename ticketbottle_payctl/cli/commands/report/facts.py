@@ -10,7 +10,7 @@ from ticketbottle_payctl.cli.commands.report.figures import Commands, Figure
 from ticketbottle_payctl.cli.commands.report.sentence import gap_sentence, verdict
 from ticketbottle_payctl.facts import Count, Seconds
 from ticketbottle_payctl.jobs.report.model import GapReason, MomentKind, Report, Section
-from ticketbottle_payctl.store.payments.without_ticket import WithoutTicket
+from ticketbottle_payctl.store.payments.without_ticket import OpenOrder, WithoutTicket
 from ticketbottle_payctl.telemetry import redact
 
 
@@ -28,10 +28,11 @@ class FigureItem(TypedDict):
 
 
 class OpenOrderFacts(TypedDict):
-    """A customer who has paid or may have paid, and has no ticket."""
+    """An order without a ticket whose customer has paid or may have paid, or whose money a person must look at."""
 
     kind: WithoutTicket
-    """pending or dead: the event's state; no_event: the payment has no event; refused: the callback was refused."""
+    """pending or dead: the event's state; no_event: the payment has no event; refused: the callback was refused;
+    money: a person must look at the money."""
     id: str
     """The id of the event, the payment or the callback."""
     order_code: str | None
@@ -40,7 +41,7 @@ class OpenOrderFacts(TypedDict):
     at: datetime
     """When the event was created, the payment was completed, or the callback arrived (UTC)."""
     why: str | None
-    """The last error, or why the callback was refused."""
+    """The last error, why the callback was refused, or the kind of the finding as in `payctl show`."""
     command: str
     """The command that says what to do."""
 
@@ -131,6 +132,8 @@ class ReportFacts(TypedDict):
     """The total amount of these customers' orders or refused callbacks, in whole VND."""
     orders: Sequence[OpenOrderFacts]
     """The orders of these customers, at most 20 of each kind, oldest first."""
+    money_orders: NotRequired[Sequence[OpenOrderFacts] | None]
+    """The orders with money that a person must look at, such as a second payment; null if they were not counted."""
     dead_groups: Sequence[DeadGroupFacts] | None
     """The dead events by kind of error; null if the dead events were not counted."""
     refused: Mapping[str, Count] | None
@@ -157,18 +160,8 @@ def facts_of(report: Report, commands: Commands, html: str | None) -> ReportFact
         "step_s": report.parts.step_s,
         "customers_without_ticket": report.without_ticket,
         "amount": report.amount,
-        "orders": [
-            {
-                "kind": order.kind,
-                "id": order.id,
-                "order_code": _safe(order.order_code),
-                "amount": order.amount,
-                "at": order.at,
-                "why": _safe(order.why),
-                "command": commands.show(order.id),
-            }
-            for order in report.open_orders
-        ],
+        "orders": [_order(each, commands) for each in report.open_orders],
+        "money_orders": None if report.money is None else [_order(each, commands) for each in report.money.oldest],
         "dead_groups": None
         if report.dead_groups is None
         else [
@@ -228,6 +221,18 @@ def facts_of(report: Report, commands: Commands, html: str | None) -> ReportFact
             for gap in report.gaps
         ],
         "html": html,
+    }
+
+
+def _order(order: OpenOrder, commands: Commands) -> OpenOrderFacts:
+    return {
+        "kind": order.kind,
+        "id": order.id,
+        "order_code": _safe(order.order_code),
+        "amount": order.amount,
+        "at": order.at,
+        "why": _safe(order.why),
+        "command": commands.show(order.id),
     }
 
 

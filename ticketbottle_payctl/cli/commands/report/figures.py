@@ -110,6 +110,9 @@ def _now(report: Report, commands: Commands) -> Iterator[Figure]:
     if report.refused is not None:
         label = "orders not completed now, with a callback refused in the window"
         yield _number("refused_orders", label, report.refused.number, itself)
+    if report.money is not None:
+        label = "orders with money that a person must look at"
+        yield _number("money_orders", label, report.money.number, itself)
     for group in report.dead_groups or ():
         options = ["--failed", "--error-group", group.group]
         label = f"dead events with the error {escape(redact(group.pattern)) or '(none)'}"

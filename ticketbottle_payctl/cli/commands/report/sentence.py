@@ -26,6 +26,7 @@ _SECTIONS = {
     Section.UNPUBLISHED_ORDERS: "the paid orders whose event is not published",
     Section.NO_EVENT: "the paid orders without an event",
     Section.REFUSED_ORDERS: "the orders whose callback was refused",
+    Section.MONEY_ORDERS: "the orders with money that a person must look at",
     Section.DEAD_GROUPS: "the errors of the dead events",
     Section.RUNS: "the runs of operators",
 }
@@ -35,6 +36,7 @@ _WHY = {
     WithoutTicket.DEAD: "its event from {} is dead",
     WithoutTicket.NO_EVENT: "paid {}, but the outbox has no event about it",
     WithoutTicket.REFUSED: "its callback from {} was refused",
+    WithoutTicket.MONEY: "money from {}, for a person to look at",
 }
 
 _SAID: Mapping[MomentKind, str] = {
@@ -61,6 +63,11 @@ def verdict(report: Report) -> str:
     if report.no_event is not None and report.no_event.number:
         number = report.no_event.number
         parts.append(f"{count(number, 'paid order')} {'has' if number == 1 else 'have'} no event.")
+    if report.overdue:
+        parts.append(f"{report.overdue:,} more may have paid: ask the gateway with payctl reconcile payments.")
+    if report.for_a_person:
+        has = "has" if report.for_a_person == 1 else "have"
+        parts.append(f"{count(report.for_a_person, 'order')} {has} money that a person must look at.")
     if waiting.pending:
         are = "is" if waiting.pending == 1 else "are"
         oldest = duration(waiting.oldest_age_s or 0)
@@ -75,9 +82,9 @@ def verdict(report: Report) -> str:
 
 def overdue_sentence(report: Report) -> str | None:
     """Return a sentence about overdue payments, or None if no payment is overdue."""
-    if report.payments is None or not report.payments.overdue:
+    number = report.overdue
+    if not number:
         return None
-    number = report.payments.overdue
     are = "is" if number == 1 else "are"
     return f"{count(number, 'payment')} of the window {are} PENDING for over 20 minutes, perhaps paid"
 

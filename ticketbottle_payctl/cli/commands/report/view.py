@@ -76,13 +76,17 @@ def view(
 
 
 def _open(report: Report, commands: Commands, zone: tzinfo) -> Iterator[Block]:
-    if report.is_quiet:
+    waiting = report.without_ticket or report.for_a_person or report.waiting.pending or report.dead_groups
+    if not waiting:
         return
     yield from _heading("Open now")
     orders = report.open_orders
     if len(orders) < report.without_ticket:
         yield line(f"  The oldest {len(orders):,} are listed, at most 20 of each kind.")
     yield from _orders(orders, commands, zone)
+    if report.money and report.money.number:
+        yield line("  money that a person must look at; record what was done with payctl close")
+        yield from _orders(report.money.oldest, commands, zone)
     for group in report.dead_groups or ():
         yield Line((f"  {dead_words(group)}", plain(group.pattern)), hang=1)
         yield _command(commands.errors(), 4)
