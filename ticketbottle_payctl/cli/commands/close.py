@@ -12,11 +12,13 @@ from ticketbottle_payctl.cli.commands.show.sentence import sentence
 from ticketbottle_payctl.cli.input import change_options
 from ticketbottle_payctl.cli.input.selector_options import text
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bold, dim, good, line, warn
+from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve, refuse_read_only
 from ticketbottle_payctl.cli.safety.recorded import new_run
+from ticketbottle_payctl.errors import GuardError
 from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.formats import count
-from ticketbottle_payctl.jobs.show import close_findings, find_open
+from ticketbottle_payctl.jobs.show import Mark, close_findings, find_open
 
 SCHEMA = "payctl.close/1"
 
@@ -58,7 +60,7 @@ def close_command(  # noqa: PLR0913 - one argument per option
     *,
     dry_run: change_options.DryRun = False,
     yes: change_options.Yes = False,
-    reason: change_options.Reason = None,
+    reason: change_options.RequiredReason = None,
     confirm: change_options.Confirm = None,
 ) -> None:
     """Record that a person has dealt with an order.
@@ -80,12 +82,16 @@ def close_command(  # noqa: PLR0913 - one argument per option
         {"kind": each.kind, "text": sentence(each, found.timeline, now)} for each in found.findings
     ]
     number = len(items)
+    look = Adviser(session, "close").reading(["show"], [name])
+    if found.timeline.is_too_early_to_close:
+        message = "not closed: the success event is not sent yet, and until then the seats may be sold to somebody else"
+        raise GuardError(message, hint=f"send the event first, then ask whether the order has its tickets: {look}")
     plan: list[Block] = [line(each["text"]) for each in items]
     run = None
     if number and not dry_run:
         if session.guard.protected is None and not (reason or "").strip():
-            message = "say what was done: the next shift reads it"
-            raise typer.BadParameter(message, param_hint="--reason")
+            message = "missing option '--reason': say what was done, because the next shift reads it"
+            raise typer.TyperException(message)
         approve(session, Act("close", number, "finding", plan), Approval(yes=yes, reason=reason, confirm=confirm))
         run = new_run(session, "close", reason, selector={"subject": found.subject})
         close_findings(session.services.engine, found, run)
@@ -95,12 +101,16 @@ def close_command(  # noqa: PLR0913 - one argument per option
         "payment_id": payment.id if payment else None,
     }
     counts: CloseCounts = {"closed": number}
-    human: list[Block] = [line(good("✔"), "nothing is open that a person can close")]
+    human: list[Block] = [line(good("✔"), "nothing is open")]
+    if found.timeline.verdict.mark is not Mark.GOOD:
+        human = [line(warn("!"), f"still open, but not by closing: {look}")]
     if number:
         word = "would be closed" if dry_run else "closed"
         order = f"order {payment.order_code}" if payment else None
         human = [line(good("✔"), bold(count(number, "finding")), word, order), *plan]
         human.append(line(warn("dry run:"), "nothing was recorded") if run is None else Fields((("run", dim(run.id)),)))
+    unsent = number and found.timeline.success_is_unsent
+    warnings = [f"the success event is not sent yet: {look}"] if unsent else []
     session.finish(
         Result(
             SCHEMA,
@@ -108,6 +118,7 @@ def close_command(  # noqa: PLR0913 - one argument per option
             result=facts,
             items=items,
             human=human,
+            warnings=warnings,
             dry_run=dry_run,
             run_id=run.id if run else None,
         )

@@ -6,9 +6,26 @@ from typing import Annotated
 
 import typer
 
+PLACEHOLDER = "…"
+"""What a suggested command has in place of a reason that only a person knows."""
+
+
+def _reason(typed: str) -> str:
+    if typed.strip() in {PLACEHOLDER, "...", "TEXT"}:
+        message = f"{typed} is a placeholder: replace it with the reason"
+        raise typer.BadParameter(message, param_hint="--reason")
+    return typed
+
+
 DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Show what would change, and change nothing.")]
 Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask for confirmation.")]
-Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="The reason, for the record of the run.")]
+Reason = Annotated[
+    str | None, typer.Option(metavar="TEXT", parser=_reason, help="The reason, for the record of the run.")
+]
+RequiredReason = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT", parser=_reason, help="What was done, for the next shift [required, except with -n]."),
+]
 MaxAffected = Annotated[int | None, typer.Option(metavar="N", min=1, help="Refuse to change more than N rows.")]
 Confirm = Annotated[
     str | None, typer.Option(metavar="PROFILE", help="The protected profile's name, instead of typing it when asked.")

@@ -173,3 +173,18 @@ class Timeline:
     paid: int | None = None
     settled_by: SettledBy | None = None
     warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def success_is_unsent(self) -> bool:
+        """Whether the order is paid and its success event is not published yet."""
+        events = (each.event for each in (self.verdict, *self.also))
+        return any(each and each.event_type == "PAYMENT_COMPLETED" and each.state != "published" for each in events)
+
+    @property
+    def is_too_early_to_close(self) -> bool:
+        """Whether a person would close late money before the success event is sent.
+
+        Until then the seats may be sold to somebody else, and afterwards nobody would be asked again.
+        """
+        late = any(each.kind is VerdictKind.LATE_MONEY and each.can_be_closed for each in (self.verdict, *self.also))
+        return late and self.success_is_unsent

@@ -83,6 +83,7 @@ _TODO = {
     Remedy.WATCH_READER: "check that the order service's consumer is running: it has not read the record",
     Remedy.UPGRADE: "install a payctl version that knows this value",
 }
+_ASK_ABOUT_SEATS = f"{_TODO[Remedy.ASK_ORDER_SERVICE]}: the seats may have been sold since"
 _TOO_MUCH = "compare with the gateway's portal, and refund the money there; payctl settles only the exact amount"
 
 
@@ -124,6 +125,8 @@ def todo(verdict: Verdict, timeline: Timeline) -> str | None:
         return f"{cause.advice}: `{cause.sql}`" if cause.sql else cause.advice
     if remedy is Remedy.COMPARE_AMOUNT and timeline.payment and (verdict.paid or 0) > timeline.payment.amount:
         return _TOO_MUCH
+    if verdict.kind is VerdictKind.LATE_MONEY and remedy is Remedy.ASK_ORDER_SERVICE:
+        return f"after the event is sent, {_ASK_ABOUT_SEATS}" if timeline.success_is_unsent else _ASK_ABOUT_SEATS
     return _TODO[remedy] if isinstance(remedy, Remedy) else None
 
 
@@ -134,7 +137,8 @@ def _prefix(verdict: Verdict, timeline: Timeline) -> str:
         return ""
     about_event = verdict.event is not None or verdict.kind is VerdictKind.NO_EVENT
     if status == "COMPLETED" and not about_event:
-        return "REFUNDED: " if verdict.kind is VerdictKind.REFUNDED else "ALSO: "
+        also = "" if verdict is timeline.verdict else "ALSO: "
+        return "REFUNDED: " if verdict.kind is VerdictKind.REFUNDED else also
     if not verdict.ticket_is_due:
         return "TICKETS STILL RESERVED: " if about_event else "NO TICKET: "
     return "NO TICKET YET: " if verdict.mark is Mark.OPEN and about_event else "NO TICKET: "

@@ -9,6 +9,7 @@ from datetime import datetime
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.commands.show.facts import STEP_WORDS, AdviceFacts, ShowFacts, StepItem, VerdictFacts
 from ticketbottle_payctl.cli.commands.show.sentence import sentence, todo
+from ticketbottle_payctl.cli.input.change_options import PLACEHOLDER
 from ticketbottle_payctl.cli.input.times import zone_of
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.result import (
@@ -178,25 +179,25 @@ def _history(session: Session, steps: Sequence[Step]) -> Iterator[Block]:
 
 
 def _closing(timeline: Timeline, session: Session) -> str | None:
-    """Return the command that closes the findings of this order, or None if a person can close none of them."""
+    """Return the command that closes the findings of this order, or None if a person can close none of them now."""
     open_ones = [each for each in (timeline.verdict, *timeline.also) if each.can_be_closed]
-    if not open_ones:
+    if not open_ones or timeline.is_too_early_to_close:
         return None
     receipt = open_ones[0].receipt
     name = timeline.payment.order_code if timeline.payment else receipt.id if receipt else ""
-    options = [] if session.guard.protected is not None else ["--reason", "TEXT"]
-    return Adviser(session, "TEXT").changing(["close"], [name], options)
+    options = [] if session.guard.protected is not None else ["--reason", PLACEHOLDER]
+    return Adviser(session, PLACEHOLDER).changing(["close"], [name], options)
 
 
 def _next(timeline: Timeline, advice: Sequence[AdviceFacts], session: Session) -> Iterator[Block]:
     verdicts = (timeline.verdict, *timeline.also)
     sentences = dict.fromkeys(said for said in (todo(each, timeline) for each in verdicts) if said)
     yield line()
-    for said in sentences:
-        yield line(bold("to do:"), said)
-    for each in advice:
-        yield line(bold("next:"), each["why"])
-        yield line(accent(f"  {each['command']}"))
+    to_do: list[Block] = [line(bold("to do:"), said) for said in sentences]
+    commands = [
+        block for each in advice for block in (line(bold("next:"), each["why"]), line(accent(f"  {each['command']}")))
+    ]
+    yield from [*commands, *to_do] if timeline.success_is_unsent else [*to_do, *commands]
     close = _closing(timeline, session)
     if close:
         yield line(bold("then:"), "record for the next shift what a person has done")
