@@ -84,7 +84,7 @@ _RECEIPTS = (
 OUTBOX = Kind(
     "payctl.list-outbox/1",
     OUTBOX_FIELDS,
-    ("id", "event_type", "state", "created_at", "last_error"),
+    ("id", "order_code", "event_type", "state", "created_at", "last_error"),
     _OUTBOX,
     "event",
 )
@@ -98,7 +98,7 @@ PAYMENTS = Kind(
 RECEIPTS = Kind(
     "payctl.list-receipts/1",
     RECEIPT_FIELDS,
-    ("id", "received_at", "provider", "outcome", "result", "reason", "order_ref", "amount"),
+    ("id", "received_at", "provider", "outcome", "result", "reason", "order_code", "order_ref", "amount"),
     _RECEIPTS,
     "callback",
 )
