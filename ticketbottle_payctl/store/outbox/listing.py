@@ -153,6 +153,8 @@ class ListedReceipt(TypedDict, total=False):
     correlation_id: str | None
     order_code: str | None
     """The payment's order code. The value is null if the callback's payment is not in this database."""
+    source: Literal["callback", "reconcile"]
+    """Whether the gateway sent a callback, or answered a status query of `payctl reconcile payments`."""
 
 
 OUTBOX_FIELDS = tuple(ListedEvent.__annotations__)
@@ -250,7 +252,8 @@ def receipts(
     sql = f"""
         SELECT o.id::text, o.received_at, o.provider, o.outcome, o.result, o.reason, o.order_ref, o.reference,
             o.gateway_transaction_id, o.amount, o.currency, o.payment_id, o.event_id, o.correlation_id,
-            (SELECT p."orderCode" FROM payments AS p WHERE p.id = o.payment_id) AS order_code
+            (SELECT p."orderCode" FROM payments AS p WHERE p.id = o.payment_id) AS order_code,
+            CASE WHEN o.method = 'RECONCILE' THEN 'reconcile' ELSE 'callback' END
         FROM payctl.webhook_receipts AS o WHERE {" AND ".join(conditions) or "true"}
         ORDER BY o.received_at DESC, o.id DESC LIMIT %(limit)s
     """  # noqa: S608 - built from constants only

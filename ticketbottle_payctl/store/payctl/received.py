@@ -1,4 +1,7 @@
-"""Count a time window's callbacks in ``payctl.webhook_receipts``. Only genuine callbacks have a receipt."""
+"""Count a time window's callbacks in ``payctl.webhook_receipts``. Only genuine callbacks have a receipt.
+
+A gateway's response to a status query has a receipt too. It is not a callback, so it is not counted.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import Connection
+
+from ticketbottle_payctl.store.payctl.receipts import STATUS_QUERY
 
 
 class RefusedCallback(NamedTuple):
@@ -31,15 +36,16 @@ class Received(NamedTuple):
 
 
 _REASON = "COALESCE(reason, 'unknown')"
+_OF_WINDOW = f"received_at >= %(since)s AND received_at < %(until)s AND method <> '{STATUS_QUERY}'"
 _RECEIVED = f"""
     SELECT result, CASE WHEN result = 'refused' THEN {_REASON} END,
         CASE WHEN result = 'refused' THEN floor(EXTRACT(epoch FROM received_at - %(since)s) / %(step)s)::int END,
         count(*)
-    FROM payctl.webhook_receipts WHERE received_at >= %(since)s AND received_at < %(until)s GROUP BY 1, 2, 3
+    FROM payctl.webhook_receipts WHERE {_OF_WINDOW} GROUP BY 1, 2, 3
 """  # noqa: S608 - only constants are put in
 _END = f"""
     SELECT id::text, received_at, provider, {_REASON} FROM payctl.webhook_receipts
-    WHERE received_at >= %(since)s AND received_at < %(until)s AND result = 'refused'
+    WHERE {_OF_WINDOW} AND result = 'refused'
     ORDER BY received_at {{direction}}, id LIMIT 1
 """  # noqa: S608 - only constants are put in
 

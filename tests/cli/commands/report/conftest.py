@@ -30,7 +30,7 @@ RECEIPT = """
     INSERT INTO payctl.webhook_receipts (id, received_at, provider, order_ref, reference, amount, currency, outcome,
         result, reason, method, path, query, body, body_sha256, payment_id, event_id)
     VALUES (%(id)s::uuid, %(at)s, 'momo', %(code)s, %(code)s, %(amount)s, 'VND', %(outcome)s,
-        %(result)s, %(reason)s, 'POST', '/webhook/momo', '', '', '', %(payment)s, %(event)s)
+        %(result)s, %(reason)s, %(method)s, '/webhook/momo', '', '', '', %(payment)s, %(event)s)
 """
 RUN = """
     INSERT INTO payctl.runs (id, command, status, os_user, host, actor, reason, counts, started_at, finished_at)
@@ -82,11 +82,20 @@ class Story:
         self.connection.exec_driver_sql(EVENT, values)
         return values["id"]
 
-    def receipt(self, minutes, result, outcome="COMPLETED", *, reason=None, payment=None, event=None, code=None):
+    def receipt(
+        self, minutes, result, outcome="COMPLETED", *, reason=None, payment=None, event=None, code=None, method="POST"
+    ):
         """Insert a receipt and return its id."""
         made = self.id()
         values = {"id": made, "at": self.at(minutes), "code": code or f"TB-NIGHT-R{self.number}", "amount": 90_000}
-        values |= {"outcome": outcome, "result": result, "reason": reason, "payment": payment, "event": event}
+        values |= {
+            "outcome": outcome,
+            "result": result,
+            "reason": reason,
+            "payment": payment,
+            "event": event,
+            "method": method,
+        }
         self.connection.exec_driver_sql(RECEIPT, values)
         return made
 
@@ -128,6 +137,9 @@ def night(story):
     story.receipt(135, "settled", payment=cleaned, event=story.id())
     for minute in (10, 20, 30):
         story.receipt(minute, "settled", payment=story.payment(minute, "FAILED"), event=story.id(), outcome="FAILED")
+    asked = story.payment(40, "FAILED")
+    story.receipt(41, "settled", "FAILED", payment=asked, event=story.id(), method="RECONCILE")
+    story.receipt(42, "refused", "FAILED", reason="wrong_amount", payment=asked, method="RECONCILE")
     unpaid = story.payment(50, "PENDING")
     first = story.receipt(55, "refused", reason="wrong_amount", payment=unpaid)
     story.receipt(56, "refused", reason="wrong_amount", payment=unpaid)

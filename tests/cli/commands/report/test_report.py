@@ -28,7 +28,7 @@ LAG = 'EXTRACT(epoch FROM "publishedAt" - "createdAt")'
 SENT = IN_WINDOW.format("publishedAt", "publishedAt")
 MADE = IN_WINDOW.format("createdAt", "createdAt")
 RECEIVED = "received_at AT TIME ZONE 'UTC' >= %(since)s AND received_at AT TIME ZONE 'UTC' < %(until)s"
-RECEIPTS = f"SELECT count(*) FROM payctl.webhook_receipts WHERE {RECEIVED}"
+RECEIPTS = f"SELECT count(*) FROM payctl.webhook_receipts WHERE {RECEIVED} AND method = 'POST'"
 SQL = {
     "pending": f'SELECT count(*) FROM outbox WHERE {UNPUBLISHED} AND "retryCount" < 5',
     "dead": f'SELECT count(*) FROM outbox WHERE {UNPUBLISHED} AND "retryCount" >= 5',

@@ -13,6 +13,7 @@ from ticketbottle_payctl.jobs.report.model import Report
 from ticketbottle_payctl.telemetry import redact
 
 _COUNT_LINES = " | tail -n +2 | wc -l"
+_COUNT_CALLBACKS = " | sed -n '/,callback$/p' | wc -l"
 _COUNT_DISTINCT = " | tail -n +2 | sort -u | wc -l"
 _HOUR = 3600
 _STATUSES = ("PENDING", "COMPLETED", "FAILED", "CANCELLED")
@@ -72,6 +73,11 @@ class Commands:
         return self.adviser.reading(["list", rows], options=[*options, *field]) + (
             _COUNT_DISTINCT if distinct else _COUNT_LINES
         )
+
+    def callbacks(self, options: Sequence[str]) -> str:
+        """Return the command that counts callbacks. The responses to status queries do not count."""
+        field = ["--all", "--fields", "id,source", "-o", "csv"]
+        return self.adviser.reading(["list", "receipts"], options=[*options, *field]) + _COUNT_CALLBACKS
 
     @property
     def window(self) -> list[str]:
@@ -149,16 +155,16 @@ def _callbacks(report: Report, commands: Commands) -> Iterator[Figure]:
     if found is None:
         return
     received, refused = sum(found.by_result.values()), found.by_result.get("refused", 0)
-    every = commands.counted("receipts", commands.window)
+    every = commands.callbacks(commands.window)
     yield _number("callbacks", "genuine callbacks received in the window", received, every)
     failed = ["--failed", *commands.window]
-    yield _number("callbacks_refused", "callbacks refused in the window", refused, commands.counted("receipts", failed))
+    yield _number("callbacks_refused", "callbacks refused in the window", refused, commands.callbacks(failed))
     by_reason = commands.adviser.reading(
-        ["list", "receipts"], options=[*failed, "--all", "--fields", "reason", "-o", "csv"]
+        ["list", "receipts"], options=[*failed, "--all", "--fields", "reason,source", "-o", "csv"]
     )
     for reason, parts in sorted(found.refused.items(), key=lambda each: (-sum(each[1].values()), each[0])):
         label = f"refused: {escape(redact(reason))}"
-        command = f"{by_reason} | tail -n +2 | sort | uniq -c"
+        command = f"{by_reason} | sed -n 's/,callback$//p' | sort | uniq -c"
         yield _number(f"refused_{escape(redact(reason))}", label, sum(parts.values()), command)
 
 
