@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ticketbottle_payctl.cli.input.change_options import PLACEHOLDER
+from ticketbottle_payctl.formats import command_line
 from ticketbottle_payctl.sandbox.demo import Case, Fault
 
 
 @dataclass(frozen=True, slots=True)
 class CaseWords:
-    """The description of an order's fault, the command that finds the fault, and the command that repairs the order."""
+    """The description of an order's fault, the command that finds the fault, and the command that repairs the order.
+
+    If no command repairs the order, ``play`` plays what the customer does, and ``repair`` closes the order afterwards.
+    """
 
     says: str
     find: str
     repair: str
+    play: str | None = None
 
 
 def case_words(case: Case) -> CaseWords:
@@ -37,5 +43,6 @@ def case_words(case: Case) -> CaseWords:
             return CaseWords(
                 "paid 321,000 VND, but the order is for 320,000 VND",
                 "payctl list receipts --failed",
-                f"payctl simulate payos paid --order-code {case.order_code} --to process-webhook",
+                command_line(["close"], [case.order_code], ["--reason", PLACEHOLDER]),
+                play=f"payctl simulate payos paid --order-code {case.order_code} --to process-webhook",
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from ticketbottle_payctl.cli.commands.demo import timeline
 from ticketbottle_payctl.cli.commands.demo.cases import case_words
@@ -45,7 +45,9 @@ class CaseFacts(TypedDict):
     find: str
     """The command that finds the fault."""
     repair: str
-    """The command that repairs the order."""
+    """The command that repairs the order, or closes it if no command repairs it."""
+    play: NotRequired[str | None]
+    """The command that plays what the customer does before the order is closed, such as paying again."""
 
 
 class DemoFacts(TypedDict):
@@ -181,7 +183,13 @@ def _result(report: DemoReport, kept: Kept | None) -> Result:
 
 def _case(case: Case) -> CaseFacts:
     words = case_words(case)
-    return {"fault": case.fault, "order_code": case.order_code, "find": words.find, "repair": words.repair}
+    return {
+        "fault": case.fault,
+        "order_code": case.order_code,
+        "find": words.find,
+        "repair": words.repair,
+        "play": words.play,
+    }
 
 
 def _items(report: DemoReport) -> Iterator[DemoItem]:

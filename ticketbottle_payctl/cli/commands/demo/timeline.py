@@ -60,7 +60,12 @@ def way_on(kept: Kept | None) -> Iterator[Block]:
         words = case_words(case)
         yield line(f" {case.order_code:<11}", words.says)
         yield line(dim("  find  "), words.find)
-        yield line(dim("  repair"), words.repair)
+        if words.play is None:
+            yield line(dim("  repair"), words.repair)
+            continue
+        yield line(dim("  play the customer paying again:"))
+        yield line(f"    {words.play}")
+        yield line(dim("  close "), words.repair)
     yield line(dim("Then run payctl publish-outbox. The messages appear here."))
 
 
