@@ -17,7 +17,7 @@ from ticketbottle_payctl.store.inspect import tables
 from ticketbottle_payctl.store.inspect.tables import Privilege
 from ticketbottle_payctl.store.outbox import claim
 from ticketbottle_payctl.store.payments.unsettled_callbacks import UnsettledCallback, unsettled_callbacks
-from ticketbottle_payctl.store.payments.without_ticket import OpenOrder
+from ticketbottle_payctl.store.payments.without_ticket import OpenOrder, OpenOrders
 
 _NAME = "callbacks"
 _WITHIN = timedelta(days=7)
@@ -59,20 +59,22 @@ def check(connection: Connection, subject: Subject) -> list[Finding]:
         look = Command(("show",), (others[0].receipt_id,))
         findings.append(warn(_NAME, _fact(others), meaning, "look at the oldest callback", look))
     told = {each.order_code for each in found}
-    money = [each for each in _money(connection, subject) if each.order_code not in told]
+    looked = _money(connection, subject)
+    money = [each for each in looked.oldest if each.order_code not in told]
     if money:
-        fact = f"{count(len(money), 'order')} with money that a person must look at, {_kinds(money)}"
+        least = "at least " if looked.more else ""
+        fact = f"{least}{count(len(money), 'order')} with money that a person must look at, {_kinds(money)}"
         meaning = "a customer may have to get money back, or may have no seat"
         look = Command(("show",), (money[0].order_code or money[0].id,))
         findings.append(warn(_NAME, fact, meaning, "look at the oldest order, then record it with payctl close", look))
     return findings or [ok(_NAME, f"no genuine callback of the last {_WITHIN.days} days is open")]
 
 
-def _money(connection: Connection, subject: Subject) -> Sequence[OpenOrder]:
+def _money(connection: Connection, subject: Subject) -> OpenOrders:
     if subject.open_money is None:
-        return ()
+        return OpenOrders(0, 0, ())
     now = claim.now(connection).replace(tzinfo=UTC)
-    return subject.open_money(connection, now - _WITHIN, now, now).oldest
+    return subject.open_money(connection, now - _WITHIN, now, now)
 
 
 def _kinds(orders: Sequence[OpenOrder]) -> str:

@@ -114,10 +114,12 @@ def collect_report(  # noqa: PLR0913 - the window, and one argument per setting
         gaps.append(Gap(Section.FLOW, GapReason.PAST_RETENTION, min(kept_since, until)))
     if seen is not None and seen.read_since is not None:
         gaps.append(Gap(Section.FLOW, GapReason.TOO_MANY_EVENTS, seen.read_since))
-    if groups is not None and len(groups) > MOST_GROUPS:
-        gaps.append(Gap(Section.DEAD_GROUPS, GapReason.TOO_MANY_GROUPS))
-    if acts is not None and len(acts) > MOST_RUNS:
-        gaps.append(Gap(Section.RUNS, GapReason.TOO_MANY_RUNS))
+    cut_off = (
+        (Section.MONEY_ORDERS, GapReason.TOO_MANY_ORDERS, money is not None and money.more),
+        (Section.DEAD_GROUPS, GapReason.TOO_MANY_GROUPS, len(groups or ()) > MOST_GROUPS),
+        (Section.RUNS, GapReason.TOO_MANY_RUNS, len(acts or ()) > MOST_RUNS),
+    )
+    gaps.extend(Gap(section, reason) for section, reason, is_cut in cut_off if is_cut)
     shown_groups, shown_runs = (groups or [])[:MOST_GROUPS], (acts or [])[:MOST_RUNS]
     points = points_of(seen, parts) if seen is not None else ()
     pause = pause_of(seen, points, parts) if seen is not None else None

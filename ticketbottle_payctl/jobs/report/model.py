@@ -36,6 +36,7 @@ class GapReason(StrEnum):
     TOO_MANY_EVENTS = "too_many_events"
     TOO_MANY_RUNS = "too_many_runs"
     TOO_MANY_GROUPS = "too_many_groups"
+    TOO_MANY_ORDERS = "too_many_orders"
     PAST_RETENTION = "past_retention"
 
 

@@ -21,14 +21,17 @@ MOST_JUDGED: Final = 100
 """The maximum number of orders that are judged. Each one needs a few short queries."""
 
 
-def open_money(connection: Connection, since: datetime, until: datetime, now: datetime) -> OpenOrders:
+def open_money(
+    connection: Connection, since: datetime, until: datetime, now: datetime, *, most: int = MOST_JUDGED
+) -> OpenOrders:
     """Return the orders with a finding about money that no person has closed, if a callback of the window is about it.
 
     An order that only has a refused callback and is not COMPLETED is left out: it counts as an order without a ticket.
-    At most :data:`MOST_JUDGED` orders are judged, the oldest first.
+    At most ``most`` orders are judged, the oldest first.
     """
     found = []
-    for payment_id in perhaps_open(connection, since, until, MAY_NEED_A_PERSON, MOST_JUDGED):
+    candidates = perhaps_open(connection, since, until, MAY_NEED_A_PERSON, most + 1)
+    for payment_id in candidates[:most]:
         money = history.money_of(connection, payment_id)
         if money is None or money.payment is None:
             continue
@@ -37,7 +40,7 @@ def open_money(connection: Connection, since: datetime, until: datetime, now: da
         open_ones = [each for each in judged if each.can_be_closed and not _is_counted(each, payment)]
         if open_ones:
             found.append(_order(open_ones[0], payment))
-    return OpenOrders(len(found), sum(each.amount or 0 for each in found), tuple(found))
+    return OpenOrders(len(found), sum(each.amount or 0 for each in found), tuple(found), len(candidates) > most)
 
 
 def _is_counted(finding: Verdict, payment: PaymentRow) -> bool:

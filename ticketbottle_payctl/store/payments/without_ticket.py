@@ -52,11 +52,15 @@ class OpenOrder(NamedTuple):
 
 
 class OpenOrders(NamedTuple):
-    """The number of open orders, the sum of their amounts in whole VND, and the oldest of these orders."""
+    """The number of open orders, the sum of their amounts in whole VND, and the oldest of these orders.
+
+    ``more`` is True if there may be more orders, which were not read.
+    """
 
     number: int
     amount: int
     oldest: tuple[OpenOrder, ...]
+    more: bool = False
 
 
 _UNPUBLISHED = f"""

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
+
+from ticketbottle_payctl.jobs.report import collect_report
+from ticketbottle_payctl.jobs.report.model import GapReason
+from ticketbottle_payctl.jobs.show import open_money
 
 pytestmark = pytest.mark.postgres
 HOUR = timedelta(hours=1)
@@ -126,6 +131,18 @@ def test_report_lists_the_orders_whose_money_a_person_must_look_at(orders, ask, 
     text = invoke("report", "--since", "3h", DATABASE_URL=database_url).stdout
     assert text.startswith("# ! ")
     assert f"`{orders.payment.order_code}`, 320,000 VND: money from" in text
+
+
+def test_report_says_if_it_judged_only_the_oldest_orders(orders, engine):
+    """If more orders have callbacks about money than are judged, the report lists the oldest ones and says so."""
+    late(orders)
+    oldest = orders.payment.order_code
+    wrong(orders.pay("COMPLETED").event(state="published").callback(), "2", 5, age=HOUR / 60)
+    until = datetime.now(UTC)
+    one = partial(open_money, most=1)
+    report = collect_report(engine, until - 3 * HOUR, until, max_retries=5, retention=timedelta(days=7), open_money=one)
+    assert [each.order_code for each in report.money.oldest] == [oldest]
+    assert [gap.section for gap in report.gaps if gap.reason is GapReason.TOO_MANY_ORDERS] == ["money_orders"]
 
 
 def test_close_records_the_state_of_each_finding_before_and_after(orders, ask, close):
