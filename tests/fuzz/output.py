@@ -37,6 +37,9 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff2
 _KINDS = (OUTBOX, PAYMENTS, RECEIPTS)
 _NARROWEST = 40
 _LONGEST = 1500
+_LONGEST_NAME = 60
+"""The characters of a field name. Names are fixed words of payctl, and the following lines are indented by them."""
+
 _SHORTEST_ALONE = 30
 """The smallest width, in columns, that folding leaves for indented text. A longer word might not fit."""
 
@@ -76,7 +79,7 @@ def terminal(data: bytes) -> None:
     width, surface = _NARROWEST + draw.byte() % 120, surface_in(draw)
     failure = Failure("INPUT", draw.text(), ExitCode.USAGE, draw.text())
     line = Line(tuple(part_in(draw) for _ in range(1 + draw.byte() % 4)), hang=draw.byte() % 4 or None)
-    names = Fields(tuple((draw.text(), part_in(draw)) for _ in range(draw.byte() % 3)))
+    names = Fields(tuple((draw.text()[:_LONGEST_NAME], part_in(draw)) for _ in range(draw.byte() % 3)))
     told = io.StringIO()
     with columns(width):
         text, others = (as_text(Result("", human=[block]), surface) for block in (line, names))

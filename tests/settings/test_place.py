@@ -45,6 +45,7 @@ def test_a_database_url_leads_to_one_place(url, place):
         ("postgresql://h/d?port=1,2", "different numbers"),
         ("postgresql://h/d?host=a,b&hostaddr=10.0.0.1", "different numbers"),
         ("postgresql://h/d?hostaddr=canary", "not an IP address"),
+        ("postgresql://h/d?host=/postgresql://u:canary@h/d", "host parameter of DATABASE_URL contains a URL"),
     ],
 )
 def test_an_inconsistent_place_is_a_config_error(url, words):

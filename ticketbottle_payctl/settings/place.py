@@ -48,13 +48,17 @@ def place_of(url: DatabaseUrl) -> DatabasePlace:
     these values to libpq, so libpq ignores PGHOST, PGHOSTADDR, PGPORT and PGDATABASE.
 
     Raises:
-        ConfigError: the URL names no database, or has different numbers of hosts, addresses and ports.
+        ConfigError: the URL names no database, has another URL as a host, or has different numbers of hosts,
+            addresses and ports.
     """
     database = url.parameters.get("dbname") or url.database
     if not database:
         message = "DATABASE_URL names no database"
         raise ConfigError(message, hint="the form is postgresql://user:password@host:port/database")
     hosts = (url.parameters.get("host") or url.host or _THIS_MACHINE).split(",")
+    if any("://" in host for host in hosts):  # a URL in the wrong place may contain a password
+        message = "the host parameter of DATABASE_URL contains a URL"
+        raise ConfigError(message, hint="write a host name, an address or the directory of a socket")
     addresses = (url.parameters.get("hostaddr") or "").split(",")
     if addresses == [""]:
         addresses *= len(hosts)
