@@ -8,7 +8,7 @@ import typer
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.target import ToldAt
-from ticketbottle_payctl.cli.commands.show.sentence import sentence
+from ticketbottle_payctl.cli.commands.show.verdict_words import sentence
 from ticketbottle_payctl.cli.input import change_options
 from ticketbottle_payctl.cli.input.selector_options import text
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bold, dim, good, line, warn

@@ -16,6 +16,7 @@ from ticketbottle_payctl.jobs.show.advice import advise
 from ticketbottle_payctl.jobs.show.closing import OpenFindings, close_findings
 from ticketbottle_payctl.jobs.show.find import find
 from ticketbottle_payctl.jobs.show.flow import what_stops_every_event
+from ticketbottle_payctl.jobs.show.judge_money import paid_and_by
 from ticketbottle_payctl.jobs.show.model import (
     Advice,
     Mark,
@@ -26,7 +27,6 @@ from ticketbottle_payctl.jobs.show.model import (
     Verdict,
     VerdictKind,
 )
-from ticketbottle_payctl.jobs.show.money import paid_and_by
 from ticketbottle_payctl.jobs.show.open_money import open_money
 from ticketbottle_payctl.jobs.show.records import Records, find_all
 from ticketbottle_payctl.jobs.show.steps import in_order, steps_of

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 from ticketbottle_payctl.domain.payment import PaymentStatus, status_of
 from ticketbottle_payctl.jobs.show.closing import closed
-from ticketbottle_payctl.jobs.show.delivery import judge_delivery
+from ticketbottle_payctl.jobs.show.judge_delivery import judge_delivery
+from ticketbottle_payctl.jobs.show.judge_money import judge_completed, judge_given_up, judge_stray, judge_unsettled
 from ticketbottle_payctl.jobs.show.model import Mark, Remedy, Verdict, VerdictKind
-from ticketbottle_payctl.jobs.show.money import judge_completed, judge_given_up, judge_stray, judge_unsettled
 from ticketbottle_payctl.jobs.show.records import Records
 from ticketbottle_payctl.store.payments.history import History, PaymentRow, ReceiptRow
 

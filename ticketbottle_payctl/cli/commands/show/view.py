@@ -8,7 +8,7 @@ from datetime import datetime
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.commands.show.facts import STEP_WORDS, AdviceFacts, ShowFacts, StepItem, VerdictFacts
-from ticketbottle_payctl.cli.commands.show.sentence import sentence, todo
+from ticketbottle_payctl.cli.commands.show.verdict_words import sentence, todo
 from ticketbottle_payctl.cli.input.change_options import PLACEHOLDER
 from ticketbottle_payctl.cli.input.times import zone_of
 from ticketbottle_payctl.cli.output import exit_codes
