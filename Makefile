@@ -113,7 +113,7 @@ test-all: others ## the quick tests on every other installed Python, then test
 	@$(MAKE) test
 
 # What a Python version can change is in each test's code path, so two of its cases are enough there.
-others: ## the quick tests on every other installed Python, two cases of each
+others: ready ## the quick tests on every other installed Python, two cases of each
 	@passed=; for python in $(OTHERS); do \
 	  minor=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])') && \
 	  $(MAKE) quick PYTHON="$$python" VENV=".venv-$$minor" ARGS="--cases 2" || exit 1; \
