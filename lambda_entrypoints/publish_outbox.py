@@ -58,8 +58,9 @@ def _publish(warm: Warm, services: Services, context: object) -> PublishReport:
         amounts = outbox_measures.of_publishing(report, dead.failed)
         stats = collect_stats(services.engine, max_retries=settings.max_retries)
         amounts |= of_outbox(stats.pending, stats.dead, stats.oldest_pending_age_s)
-        harmless = count_harmless_dead(services.engine, settings.max_retries) if stats.dead else 0
-        amounts |= of_dead(stats.dead, harmless)
+        amounts |= of_dead(stats.dead, 0)  # if the next query fails, the alarm counts every dead event
+        if stats.dead:
+            amounts |= of_dead(stats.dead, count_harmless_dead(services.engine, settings.max_retries))
     finally:
         emit(Function.PUBLISH_OUTBOX, amounts, env=warm.env)
     if stop.is_set():

@@ -236,7 +236,7 @@ def of_outbox(pending: int, dead: int, oldest_pending_age_s: float | None) -> di
 
 def of_dead(dead: int, harmless: int) -> dict[str, Amount]:
     """Return how many dead events do harm, and how many do none."""
-    return {"OutboxDeadHarmful": dead - harmless, "OutboxDeadSuperseded": harmless}
+    return {"OutboxDeadHarmful": max(0, dead - harmless), "OutboxDeadSuperseded": harmless}
 
 
 def emf(  # noqa: PLR0913 - one argument for each dimension

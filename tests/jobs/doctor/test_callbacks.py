@@ -9,6 +9,7 @@ import pytest
 from tests.jobs.process_webhook.conftest import Shop
 from ticketbottle_payctl.domain.causes import Command
 from ticketbottle_payctl.jobs.doctor import Status, Subject, diagnose
+from ticketbottle_payctl.jobs.report.model import OpenOrders
 from ticketbottle_payctl.sandbox.altering import alter
 from ticketbottle_payctl.sandbox.callbacks import Scenario, callback, environment
 from ticketbottle_payctl.sandbox.payment_service import SandboxPayment
@@ -130,6 +131,20 @@ def test_the_doctor_forgets_a_callback_after_a_week(shop, found, engine):
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE payctl.webhook_receipts SET received_at = now() - interval '8 days'")
     assert [each.status for each in found()] == [Status.OK]
+
+
+def test_the_doctor_warns_if_it_did_not_judge_every_order(engine):
+    """If the doctor judged only the oldest orders, and none of them is open, it warns instead of reporting success."""
+    subject = Subject(
+        lambda: engine,
+        None,
+        None,
+        lambda _: {},
+        lambda: datetime.now(UTC),
+        open_money=lambda *_: OpenOrders(0, 0, (), more=True),
+    )
+    (finding,) = diagnose(subject, ["callbacks"]).findings
+    assert (finding.status, finding.command) == (Status.WARN, Command(("report",)))
 
 
 def test_the_doctor_says_if_it_may_not_read_the_callbacks(found, engine):

@@ -92,7 +92,7 @@ def close_command(  # noqa: PLR0913 - one argument per option
         if session.guard.protected is None and not (reason or "").strip():
             message = "missing option '--reason': say what was done, because the next shift reads it"
             raise typer.TyperException(message)
-        approve(session, Act("close", number, "finding", plan), Approval(yes=yes, reason=reason, confirm=confirm))
+        approve(session, Act("close", 1, "order", plan), Approval(yes=yes, reason=reason, confirm=confirm))
         run = new_run(session, "close", reason, selector={"subject": found.subject})
         close_findings(session.services.engine, found, run)
     payment = found.timeline.payment

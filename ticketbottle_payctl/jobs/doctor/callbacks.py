@@ -67,6 +67,10 @@ def check(connection: Connection, subject: Subject) -> list[Finding]:
         meaning = "a customer may have to get money back, or may have no seat"
         look = Command(("show",), (money[0].order_code or money[0].id,))
         findings.append(warn(_NAME, fact, meaning, "look at the oldest order, then record it with payctl close", look))
+    elif looked.more:
+        fact = "only the oldest orders with a refused or unclear callback were judged, and none of them is open"
+        look = Command(("report",))
+        findings.append(warn(_NAME, fact, "a newer order may be open", "judge the orders of a shorter window", look))
     return findings or [ok(_NAME, f"no genuine callback of the last {_WITHIN.days} days is open")]
 
 

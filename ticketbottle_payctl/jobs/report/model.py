@@ -160,9 +160,9 @@ class Report:
     @property
     def is_quiet(self) -> bool:
         """Whether every order has its ticket, nothing waits for a person or a gateway, and no section is missing."""
-        failed = any(gap.is_failure for gap in self.gaps)
+        missing = any(gap.is_failure for gap in self.gaps) or (self.money is not None and self.money.more)
         waiting = self.waiting.pending or self.waiting.dead
-        return not (self.without_ticket or self.for_a_person or self.overdue or waiting or failed)
+        return not (self.without_ticket or self.for_a_person or self.overdue or waiting or missing)
 
     @property
     def for_a_person(self) -> int:

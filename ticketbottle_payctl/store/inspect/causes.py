@@ -101,12 +101,16 @@ def table_locks(connection: Connection) -> list[Holder]:
 def harmless_dead(connection: Connection, max_retries: int) -> int:
     """Count the dead events that do no harm: their payment is COMPLETED, and no event waits behind a dead one.
 
-    Return 0 if the role may not read the payments.
+    Return 0 if the role may not read the payments. This function changes the planner settings of the transaction, so
+    the caller must run no other statement in it afterwards.
     """
     if not connection.exec_driver_sql(_MAY_READ_PAYMENTS).scalar_one():
         return 0
-    found = dead.superseded(connection, max_retries).events
-    return 0 if found and cdc.waiting_behind_dead(connection, max_retries) else found
+    found = dead.superseded(connection, max_retries).events  # needs a nested loop
+    if not found:
+        return 0
+    connection.exec_driver_sql(_JOIN_BY_HASH)
+    return 0 if cdc.waiting_behind_dead(connection, max_retries) else found
 
 
 def evidence(connection: Connection, max_retries: int, found: Unpublished, recent: Recent) -> Evidence:

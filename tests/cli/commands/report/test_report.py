@@ -120,7 +120,7 @@ def test_the_first_line_names_payments_that_only_a_gateway_knows(engine, ask, in
     """If a payment of the window is long PENDING, the report's first line says so on every surface, with the mark."""
     with engine.begin() as connection:
         insert_payment(connection, age=timedelta(hours=1))
-    said = "1 more may have paid: ask the gateway with payctl reconcile payments."
+    said = "1 payment is overdue, perhaps paid: ask the gateway with payctl reconcile payments."
     report = ask("report", "--since", "2h")["result"]
     assert (report["verdict"].endswith(said), report["quiet"]) == (True, False)
     first = invoke("report", "--since", "2h", DATABASE_URL=database_url).stdout.splitlines()[0]

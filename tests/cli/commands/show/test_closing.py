@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
 
 from ticketbottle_payctl.jobs.report import collect_report
-from ticketbottle_payctl.jobs.report.model import GapReason
+from ticketbottle_payctl.jobs.report.model import GapReason, OpenOrders
 from ticketbottle_payctl.jobs.show import open_money
 
 pytestmark = pytest.mark.postgres
@@ -143,6 +144,24 @@ def test_report_says_if_it_judged_only_the_oldest_orders(orders, engine):
     report = collect_report(engine, until - 3 * HOUR, until, max_retries=5, retention=timedelta(days=7), open_money=one)
     assert [each.order_code for each in report.money.oldest] == [oldest]
     assert [gap.section for gap in report.gaps if gap.reason is GapReason.TOO_MANY_ORDERS] == ["money_orders"]
+
+
+def test_the_report_is_quiet_only_if_every_order_was_judged(orders, engine):
+    """If the orders in a report exceed the number that is judged, the report does not say that nothing is open."""
+    orders.pay("COMPLETED").event(state="published").callback()
+    until = datetime.now(UTC)
+    report = collect_report(engine, until - 3 * HOUR, until, max_retries=5, retention=timedelta(days=7))
+    assert report.is_quiet
+    assert not replace(report, money=OpenOrders(0, 0, (), more=True)).is_quiet
+
+
+def test_a_limit_of_one_row_permits_the_closing_of_several_findings(orders, ask, tmp_path):
+    """`payctl close` changes one order, even if it closes two findings, so ``max_affected = 1`` permits it."""
+    wrong(wrong(orders.pay(), age=2 * HOUR), "2", 5)
+    file = tmp_path / "config.toml"
+    file.write_text("[profiles.tight.guard]\nmax_affected = 1\n")
+    document = ask("--config", str(file), "-p", "tight", "close", orders.name, "-y", "--reason", DONE)
+    assert (document["exit_code"], document["counts"]) == (0, {"closed": 2})
 
 
 def test_close_records_the_state_of_each_finding_before_and_after(orders, ask, close):

@@ -64,7 +64,8 @@ def verdict(report: Report) -> str:
         number = report.no_event.number
         parts.append(f"{count(number, 'paid order')} {'has' if number == 1 else 'have'} no event.")
     if report.overdue:
-        parts.append(f"{report.overdue:,} more may have paid: ask the gateway with payctl reconcile payments.")
+        are = "payment is" if report.overdue == 1 else "payments are"
+        parts.append(f"{report.overdue:,} {are} overdue, perhaps paid: ask the gateway with payctl reconcile payments.")
     if report.for_a_person:
         has = "has" if report.for_a_person == 1 else "have"
         parts.append(f"{count(report.for_a_person, 'order')} {has} money that a person must look at.")
