@@ -12,13 +12,13 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Engine
 
-from ticketbottle_payctl.jobs.show.judge_money import transfer_of
+from ticketbottle_payctl.jobs.show.judge_money import successes_of, transfer_of
 from ticketbottle_payctl.jobs.show.model import Mark, Timeline, Verdict, VerdictKind
 from ticketbottle_payctl.store.db.engine import Limits
 from ticketbottle_payctl.store.payctl import run_items
 from ticketbottle_payctl.store.payctl.run_lifecycle import open_run
 from ticketbottle_payctl.store.payctl.runs import CLOSED, NewRun, RunStatus
-from ticketbottle_payctl.store.payments.history import History, ReceiptRow
+from ticketbottle_payctl.store.payments.history import History
 
 _LIMITS = Limits(statement=timedelta(seconds=30))
 
@@ -36,7 +36,7 @@ class OpenFindings:
 def closed(findings: Sequence[Verdict], found: History) -> Iterator[Verdict]:
     """Return the findings. Those that a closing covers are good and name it."""
     for each in findings:
-        since = _since(each, found.receipts)
+        since = _since(each, found)
         covers = [closing for closing in found.closings if since is not None and since <= closing.until]
         if each.can_be_closed and covers:
             yield replace(each, mark=Mark.GOOD, closing=covers[-1], remedy=None)
@@ -62,19 +62,20 @@ def close_findings(engine: Engine, found: OpenFindings, run: NewRun) -> None:
         opened.end(RunStatus.DONE, {CLOSED: len(found.findings)})
 
 
-def _since(finding: Verdict, receipts: Sequence[ReceiptRow]) -> datetime | None:
+def _since(finding: Verdict, found: History) -> datetime | None:
     """Return when the finding's money was first reported.
 
     Without a transfer number, a later callback may be about other money, so the last callback counts.
     """
     if finding.kind is VerdictKind.SECOND_PAYMENT:
         first: dict[str, datetime] = {}
-        for each in receipts:
-            if each.outcome == "COMPLETED" and each.payment_number:
+        own = {None, found.payment and found.payment.id}
+        for each in successes_of(found.receipts):
+            if each.payment_number and each.payment_id in own:
                 first.setdefault(each.payment_number, each.received_at)
         return max(first.values(), default=finding.at)
     receipt = finding.receipt
     if receipt is None or finding.paid is None or transfer_of(receipt) is None:
         return finding.at
     same = (receipt.reason, receipt.amount, transfer_of(receipt))
-    return min(each.received_at for each in receipts if (each.reason, each.amount, transfer_of(each)) == same)
+    return min(each.received_at for each in found.receipts if (each.reason, each.amount, transfer_of(each)) == same)

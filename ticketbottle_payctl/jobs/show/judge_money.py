@@ -81,7 +81,7 @@ def judge_given_up(payment: PaymentRow, receipts: Sequence[ReceiptRow]) -> Itera
 def judge_completed(payment: PaymentRow, receipts: Sequence[ReceiptRow]) -> Iterator[Verdict]:
     """Yield the findings about a COMPLETED payment's money that the operator must know about."""
     completed = payment.completed_at
-    successes = [each for each in receipts if each.outcome == "COMPLETED" and each.result in _SETTLED]
+    successes = successes_of(receipts)
     numbers = {each.payment_number for each in successes if each.payment_number}
     if len(numbers) > 1:
         yield replace(_of(VerdictKind.SECOND_PAYMENT, Mark.OPEN, successes[-1]), transfers=len(numbers))
@@ -105,6 +105,11 @@ def judge_completed(payment: PaymentRow, receipts: Sequence[ReceiptRow]) -> Iter
                 yield _of(VerdictKind.MONEY_HELD, Mark.OPEN, receipt)
             case VerdictKind.UNREADABLE | VerdictKind.AMBIGUOUS | VerdictKind.UNDOCUMENTED_CODE as kind if after:
                 yield _of(kind, Mark.OPEN, receipt)
+
+
+def successes_of(receipts: Sequence[ReceiptRow]) -> list[ReceiptRow]:
+    """Return the receipts that report a success and were not refused."""
+    return [each for each in receipts if each.outcome == "COMPLETED" and each.result in _SETTLED]
 
 
 def judge_stray(receipts: Sequence[ReceiptRow]) -> Iterator[Verdict]:

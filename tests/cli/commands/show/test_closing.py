@@ -104,6 +104,24 @@ def test_a_third_transfer_opens_a_closed_double_payment(orders, ask, close):
     assert (verdict["mark"], verdict["text"][:13]) == ("open", "PAID 3 TIMES:")
 
 
+def test_a_refused_transfer_does_not_open_a_closed_double_payment(orders, ask, close):
+    """If a transfer with a wrong amount arrives after a double payment was closed, only the wrong amount is open."""
+    orders.pay("COMPLETED").event(state="published").callback().callback(result="already_settled", number="4712")
+    close()
+    wrong(orders, "4713", 5, age=NOW)
+    result = ask("show", orders.name)["result"]
+    marks = {each["kind"]: each["mark"] for each in (result["verdict"], *result["also"])}
+    assert (marks["wrong_amount"], marks["second_payment"]) == ("open", "good")
+
+
+def test_a_transfer_for_another_payment_does_not_open_a_closed_double_payment(orders, ask, close):
+    """If a transfer for another payment with the same reference arrives, a closed double payment stays closed."""
+    orders.pay("COMPLETED").event(state="published").callback().callback(result="already_settled", number="4712")
+    close()
+    orders.callback(number="4713", payment="another payment", age=NOW)
+    assert ask("show", orders.name)["exit_code"] == 0
+
+
 @pytest.mark.parametrize("name", [name for name in CASES if name != "tickets released after the success"])
 def test_report_and_doctor_name_what_show_names_until_it_is_closed(name, orders, ask, close):
     """The report and the doctor name an order as long as `payctl show` has a finding that a person can close."""
