@@ -20,13 +20,13 @@ from ticketbottle_payctl.store.payctl.runs import Closing, Run
 # "providerTransactionId" has no index in production, so this column is searched last. If payctl could not read a
 # callback, the callback's receipt has an empty reference, which the index finds.
 _BY_NAME = (
-    'SELECT id, NULL, NULL FROM payments WHERE id = %(name)s OR "orderCode" = %(name)s',
-    'SELECT "aggregateId", NULL, NULL FROM outbox WHERE id = %(name)s',
+    'SELECT id, NULL, NULL, NULL FROM payments WHERE id = %(name)s OR "orderCode" = %(name)s',
+    'SELECT "aggregateId", NULL, NULL, NULL FROM outbox WHERE id = %(name)s',
     """SELECT COALESCE(payment_id, (SELECT p.id FROM payments AS p WHERE p."orderCode" = r.order_ref)), r.reference,
-        r.order_ref FROM payctl.webhook_receipts AS r WHERE r.id = %(uuid)s::uuid""",
-    'SELECT id, NULL, NULL FROM payments WHERE "providerTransactionId" = %(name)s',
-    "SELECT payment_id, reference, NULL FROM payctl.webhook_receipts WHERE reference = %(name)s LIMIT 1",
-    """SELECT payment_id, NULL, order_ref FROM payctl.webhook_receipts
+        r.order_ref, r.id::text FROM payctl.webhook_receipts AS r WHERE r.id = %(uuid)s::uuid""",
+    'SELECT id, NULL, NULL, NULL FROM payments WHERE "providerTransactionId" = %(name)s',
+    "SELECT payment_id, reference, NULL, NULL FROM payctl.webhook_receipts WHERE reference = %(name)s LIMIT 1",
+    """SELECT payment_id, NULL, order_ref, NULL FROM payctl.webhook_receipts
         WHERE reference = '' AND order_ref = %(name)s LIMIT 1""",
 )
 _SHORTEST_ENDING = 4
@@ -96,6 +96,11 @@ class ReceiptRow:
     payment_id: str | None
     order_ref: str
 
+    @property
+    def subject(self) -> str:
+        """The gateway's name for the order, or else the receipt's id."""
+        return self.order_ref or self.id
+
 
 class NearOrder(NamedTuple):
     """An order whose code ends with the given characters. The amount is in whole units of its currency.
@@ -131,8 +136,13 @@ class History:
 
     @property
     def subject(self) -> str:
-        """The name under which a closing is recorded: the payment's id, or else the gateway's name for the order."""
-        return self.payment.id if self.payment else next((each.order_ref for each in self.receipts[::-1]), "")
+        """The name under which a closing is recorded: the payment's id, or else the gateway's name for the order.
+
+        If the last callback does not name an order, the name is the id of the callback's receipt.
+        """
+        if self.payment:
+            return self.payment.id
+        return self.receipts[-1].subject if self.receipts else self.events[-1].aggregate_id
 
 
 def find(connection: Connection, name: str, max_retries: int) -> History | None:
@@ -143,11 +153,11 @@ def find(connection: Connection, name: str, max_retries: int) -> History | None:
     found = _named(connection, name) or _named(connection, _whole(connection, name))
     if found is None:
         return None
-    payment_id, reference, order_ref = found
+    payment_id, reference, order_ref, receipt_id = found
     payment = _payment(connection, payment_id)
     if payment is not None:
-        reference, order_ref = payment.reference, payment.order_code
-    receipts = _receipts(connection, payment_id, reference, order_ref)
+        reference, order_ref, receipt_id = payment.reference, payment.order_code, None
+    receipts = _receipts(connection, payment_id, reference, order_ref, receipt_id)
     events = _events(connection, payment_id, payment, max_retries) if payment_id else ()
     replays = tuple(Replayed(*each) for each in runs.of_item(connection, [event.id for event in events]))
     return History(payment, receipts, events, replays, _closings(connection, payment_id, receipts))
@@ -186,12 +196,12 @@ def orders_ending_in(connection: Connection, ending: str) -> list[NearOrder]:
     return whole if len(whole) == 1 else found
 
 
-def _named(connection: Connection, name: str) -> tuple[str | None, str | None, str | None] | None:
+def _named(connection: Connection, name: str) -> Sequence[str | None] | None:
     parameters = {"name": name, "uuid": _uuid(name)}
     for sql in _BY_NAME:
         row = connection.exec_driver_sql(sql, parameters).first()
         if row is not None:
-            return row[0], row[1], row[2]
+            return tuple(row)
     return None
 
 
@@ -240,7 +250,11 @@ def _events(
 
 
 def _receipts(
-    connection: Connection, payment_id: str | None, reference: str | None, order_ref: str | None
+    connection: Connection,
+    payment_id: str | None,
+    reference: str | None,
+    order_ref: str | None,
+    receipt_id: str | None = None,
 ) -> tuple[ReceiptRow, ...]:
     rows = connection.exec_driver_sql(
         """
@@ -249,16 +263,16 @@ def _receipts(
             payment_id, order_ref
         FROM payctl.webhook_receipts
         WHERE payment_id = %(payment)s OR reference = NULLIF(%(reference)s, '')
-            OR (reference = '' AND order_ref = NULLIF(%(order_ref)s, ''))
+            OR (reference = '' AND order_ref = NULLIF(%(order_ref)s, '')) OR id = %(receipt)s::uuid
         ORDER BY received_at, id
         """,
-        {"payment": payment_id, "reference": reference, "order_ref": order_ref},
+        {"payment": payment_id, "reference": reference, "order_ref": order_ref, "receipt": receipt_id},
     )
     return tuple(ReceiptRow(*row) for row in rows)
 
 
 def _closings(connection: Connection, payment_id: str | None, receipts: Sequence[ReceiptRow]) -> tuple[Closing, ...]:
-    subjects = {payment_id or "", *(receipt.order_ref for receipt in receipts)} - {""}
+    subjects = {payment_id or "", *(receipt.subject for receipt in receipts)} - {""}
     return tuple(runs.closings(connection, sorted(subjects)))
 
 

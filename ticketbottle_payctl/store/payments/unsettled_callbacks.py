@@ -31,7 +31,7 @@ WHERE p.status IS DISTINCT FROM 'COMPLETED' AND NOT EXISTS (
     SELECT FROM payctl.webhook_receipts AS later
     WHERE later.received_at > r.received_at AND later.body_sha256 = r.body_sha256
         AND later.result IN ('settled', 'already_settled'))
-    AND NOT {IS_CLOSED.format(subjects="ARRAY[p.id, r.payment_id, r.order_ref]", since="r.received_at")}
+    AND NOT {IS_CLOSED.format(subjects="ARRAY[p.id, r.payment_id, r.order_ref, r.id::text]", since="r.received_at")}
 ORDER BY r.received_at, r.id
 """  # noqa: S608 - a constant of ours
 

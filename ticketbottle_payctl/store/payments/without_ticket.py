@@ -94,12 +94,13 @@ _NO_EVENT = f"""
 
 _REFUSED = f"""
     WITH refused AS (
-        SELECT DISTINCT ON (COALESCE(r.payment_id, r.order_ref)) r.id::text, r.payment_id, r.order_ref, r.amount,
-            r.received_at, r.reason, min(r.received_at) OVER (PARTITION BY r.body_sha256) AS since
+        SELECT DISTINCT ON (COALESCE(r.payment_id, NULLIF(r.order_ref, ''), r.id::text)) r.id::text, r.payment_id,
+            r.order_ref, r.amount, r.received_at, r.reason,
+            min(r.received_at) OVER (PARTITION BY r.body_sha256) AS since
         FROM payctl.webhook_receipts AS r
         WHERE r.received_at >= %(since)s AND r.received_at < %(until)s AND r.result = 'refused'
           AND (r.outcome IN ('COMPLETED', 'UNCLEAR') OR r.reason = 'held') AND r.reason IS DISTINCT FROM 'refund'
-        ORDER BY COALESCE(r.payment_id, r.order_ref), r.received_at DESC, r.id
+        ORDER BY COALESCE(r.payment_id, NULLIF(r.order_ref, ''), r.id::text), r.received_at DESC, r.id
     )
     SELECT 'refused', r.id, COALESCE(p."orderCode", r.order_ref), r.amount, r.received_at AT TIME ZONE 'UTC', r.reason,
         count(*) OVER (), COALESCE(sum(r.amount) OVER (), 0)::bigint
@@ -109,7 +110,7 @@ _REFUSED = f"""
         SELECT id, "orderCode", status FROM payments WHERE r.payment_id IS NULL AND "orderCode" = r.order_ref
     ) AS p ON true
     WHERE p.status::text IS DISTINCT FROM 'COMPLETED'
-        AND NOT {IS_CLOSED.format(subjects="ARRAY[p.id, r.payment_id, r.order_ref]", since="r.since")}
+        AND NOT {IS_CLOSED.format(subjects="ARRAY[p.id, r.payment_id, r.order_ref, r.id]", since="r.since")}
     ORDER BY r.received_at, r.id LIMIT {MOST_SHOWN}
 """  # noqa: S608 - only constants are put in
 

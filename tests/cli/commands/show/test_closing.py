@@ -39,6 +39,7 @@ CASES = {
         lambda o: o.pay("COMPLETED").event(state="published").callback().callback(
             result="already_settled", number="4712"), ["second_payment"]),
     "unreadable": (lambda o: o.pay().unclear("unreadable"), ["unreadable"]),
+    "unreadable and without an order": (lambda o: o.unclear("unreadable", order_ref=""), ["unreadable"]),
     "held": (lambda o: o.pay().callback("IGNORED", "ignored", "held"), ["money_held"]),
     "a failure after the success": (
         lambda o: o.pay("COMPLETED").event(state="published").callback(age=HOUR).callback(
@@ -120,6 +121,16 @@ def test_a_transfer_for_another_payment_does_not_open_a_closed_double_payment(or
     close()
     orders.callback(number="4713", payment="another payment", age=NOW)
     assert ask("show", orders.name)["exit_code"] == 0
+
+
+def test_closing_a_callback_without_an_order_leaves_other_callbacks_open(orders, ask, close):
+    """`payctl close` with the id of a callback that names no order closes only this callback's finding."""
+    orders.unclear("unreadable", order_ref="")
+    orders.unclear("unreadable", order_ref="")
+    assert close()["counts"] == {"closed": 1}
+    assert [ask("show", each)["exit_code"] for each in orders.receipts] == [0, 5]
+    (order,) = ask("report", "--since", "3h")["result"]["orders"]
+    assert order["id"] == orders.receipts[1]
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name != "tickets released after the success"])
