@@ -73,8 +73,8 @@ def test_a_forked_command_behaves_on_an_unusable_stream_as_a_fresh_one(streams, 
 def test_a_signal_reaches_the_forked_command(sent, code, waiting):
     """After a signal, a forked command prints its JSON document, and the client exits with the command's exit code."""
     waiting.send_signal(sent)
-    stdout, _ = waiting.communicate(timeout=20)
-    assert (waiting.returncode, json.loads(stdout)["exit_code"]) == (code, code)
+    waiting.wait(20)  # communicate would close stdin, and the command could see its end before the signal
+    assert (waiting.returncode, json.loads(waiting.stdout.read())["exit_code"]) == (code, code)
 
 
 def test_a_killed_client_takes_its_command_with_it(waiting):
