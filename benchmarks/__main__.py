@@ -34,7 +34,7 @@ def main() -> int:
     """Run the benchmarks that the arguments name."""
     arguments = _parser().parse_args()
     options = Options.quick() if arguments.quick else Options()
-    given = {name: getattr(arguments, name) for name in ("rows", "beside", "runs") if getattr(arguments, name)}
+    given = {name: getattr(arguments, name) for name in ("rows", "published", "runs") if getattr(arguments, name)}
     options = replace(options, **given)
     at = datetime.now(UTC)
     about = facts()
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"benchmarks to run, of {', '.join(BENCHMARKS)} [all]",
     )
     parser.add_argument("--rows", type=int, help="number of events in the backlog to drain [200000]")
-    parser.add_argument("--beside", type=int, help="number of published rows next to the backlog [1000000]")
+    parser.add_argument("--published", type=int, help="number of published rows next to the backlog [1000000]")
     parser.add_argument("--runs", type=int, help="number of rounds [5]")
     parser.add_argument("--quick", action="store_true", help="run one small round, to check that everything works")
     parser.add_argument(

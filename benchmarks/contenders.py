@@ -41,7 +41,7 @@ def payctl(_rows: int, batch: int, shards: int = 1) -> int:
     return report.counts.published
 
 
-def payctl_beside_cleanup(rows: int, batch: int, _other: Other) -> int:
+def payctl_during_cleanup(rows: int, batch: int, _other: Other) -> int:
     """Publish while ``cleanup`` deletes rows that were published more than a day ago."""
     return payctl(rows, batch)
 
@@ -75,7 +75,7 @@ def clean_up_telling(_rows: int, _batch: int) -> int:
 
 
 @contextmanager
-def beside(name: str) -> Iterator[Other]:
+def next_to(name: str) -> Iterator[Other]:
     """Run another contender in its own process during the block. Yield after its first output.
 
     Raises:
@@ -102,13 +102,13 @@ CONTENDERS: dict[str, Callable[..., int]] = {
     "overlapped-by-ctid": limits.overlapped_by_ctid,
     "producer": limits.producer,
     "payctl": payctl,
-    "payctl-beside-cleanup": payctl_beside_cleanup,
+    "payctl-during-cleanup": payctl_during_cleanup,
     "payctl-two": payctl_two,
     "payctl-one-of-two": payctl_one_of_two,
     "cleanup": clean_up,
     "cleanup-telling": clean_up_telling,
 }
-_OTHERS = {"payctl-beside-cleanup": "cleanup-telling", "payctl-two": "payctl-one-of-two"}
+_OTHERS = {"payctl-during-cleanup": "cleanup-telling", "payctl-two": "payctl-one-of-two"}
 
 
 def main() -> None:
@@ -124,7 +124,7 @@ def main() -> None:
 
 
 def _other(name: str) -> AbstractContextManager[Other | None]:
-    return beside(_OTHERS[name]) if name in _OTHERS else nullcontext()
+    return next_to(_OTHERS[name]) if name in _OTHERS else nullcontext()
 
 
 def _tell() -> None:

@@ -68,19 +68,19 @@ class Database:
         finally:
             connection.close()
 
-    def fill(self, rows: int, *, beside: int, dead: int = 0, analyze: bool = True) -> None:
-        """Empty the outbox except for ``beside`` old published rows.
+    def fill(self, rows: int, *, published: int, dead: int = 0, analyze: bool = True) -> None:
+        """Empty the outbox except for ``published`` old published rows.
 
         Then write ``dead`` dead events and a backlog of ``rows`` pending events. If ``analyze`` is false, the
         statistics do not include the backlog.
         """
         old = self.one("""SELECT count(*) FROM outbox WHERE "createdAt" < now() - interval '36 hours'""")
         with transaction(self.engine, _PATIENT) as connection:
-            if old == beside:
+            if old == published:
                 connection.exec_driver_sql("""DELETE FROM outbox WHERE "createdAt" > now() - interval '36 hours'""")
             else:
                 connection.exec_driver_sql("TRUNCATE outbox")
-                payment_service.insert_events(connection, beside, state="published", age=_OLD)
+                payment_service.insert_events(connection, published, state="published", age=_OLD)
         self.one("VACUUM (ANALYZE) outbox")
         with transaction(self.engine, _PATIENT) as connection:
             if dead:

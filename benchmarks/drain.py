@@ -42,7 +42,7 @@ def drain(options: Options) -> list[Section]:
 def disturbed(options: Options) -> list[Section]:
     """Measure drains with an old snapshot, with stale statistics, and with dead events that precede the backlog."""
     with database() as server, mock_broker() as broker, closing(Snapshot(server)) as snapshot:
-        fill = partial(server.fill, options.rows, beside=options.beside)
+        fill = partial(server.fill, options.rows, published=options.published)
 
         def hold() -> None:
             fill()
@@ -71,7 +71,7 @@ def contender(server: Database, broker: Broker, kind: str, options: Options) -> 
         kind,
         python("benchmarks.contenders", kind, str(options.rows), str(BATCH)),
         {"DATABASE_URL": server.url, "KAFKA_BROKERS": broker.bootstrap, "PAYCTL_DB_POOL": "1"},
-        partial(server.fill, options.rows, beside=options.beside),
+        partial(server.fill, options.rows, published=options.published),
         drains=kind not in {"producer", *CLEANUPS},
         sends=kind not in {*LIMITS, *CLEANUPS},
     )
@@ -88,7 +88,7 @@ def _into(
         section = Section(f"drain-{broker.name.lower()}", f"Drain into {title}", COLUMNS, samples=rounds.records)
         section.rows += [rounds.row(name, to="overlapped-by-id") for name in names]
         section.notes.append(
-            f"{options.rows:,} events of 300 bytes in batches of {BATCH:,}, {options.beside:,} published rows beside;"
+            f"{options.rows:,} events of 300 bytes in batches of {BATCH:,}, and {options.published:,} published rows;"
             " the ratio is to the database alone, reader and marker overlapped, by id. payctl-two are two publishers"
             " that share the payments (PAYCTL_SHARDS=2); CPU and memory are the first one's."
         )
@@ -118,7 +118,7 @@ def _messages(server: Database, broker: Broker, options: Options) -> float:
     half = options.rows // 2
     turns = []
     for rows in (options.rows, half):
-        server.fill(rows, beside=options.beside)
+        server.fill(rows, published=options.published)
         with counting_proxy(server.server.port) as proxy:
             url = server.url.replace(f":{server.server.port}/", f":{proxy.port}/")
             run(payctl.command, {**payctl.environ, "DATABASE_URL": url})

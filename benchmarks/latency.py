@@ -50,7 +50,7 @@ def latency(options: Options) -> list[Section]:
     section.columns = ("events/s asked", "written", "p50 ms", "p99 ms", "highest ms", "CPU of one core", "others")
     try:
         with database() as server, apache_kafka() as broker:
-            server.fill(0, beside=options.beside)
+            server.fill(0, published=options.published)
             taken = [
                 _measure(server, broker, rate, options) for _ in range(min(options.runs, _ROUNDS)) for rate in RATES
             ]

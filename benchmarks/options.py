@@ -9,12 +9,12 @@ from dataclasses import dataclass
 class Options:
     """The sizes of a benchmark run.
 
-    ``rows`` is the size of the backlog, ``beside`` is the number of published rows in the table, and ``runs`` is the
+    ``rows`` is the size of the backlog, ``published`` is the number of published rows in the table, and ``runs`` is the
     number of rounds.
     """
 
     rows: int = 200_000
-    beside: int = 1_000_000
+    published: int = 1_000_000
     runs: int = 5
     many: int = 5_000_000
     seconds: float = 20.0
@@ -23,4 +23,4 @@ class Options:
     @classmethod
     def quick(cls) -> Options:
         """Return small sizes, for checking that the benchmarks work. Results with these sizes are not meaningful."""
-        return cls(rows=20_000, beside=20_000, runs=1, many=50_000, seconds=3.0, patience=2.0)
+        return cls(rows=20_000, published=20_000, runs=1, many=50_000, seconds=3.0, patience=2.0)

@@ -74,7 +74,7 @@ def _one_by_one(server: Database, broker: Broker, options: Options) -> Contender
         ONE_BY_ONE,
         [interpreter("one-by-one"), str(_PEERS / "one_by_one.py"), str(rows)],
         _where(server, broker),
-        partial(server.fill, rows, beside=options.beside),
+        partial(server.fill, rows, published=options.published),
     )
 
 
@@ -100,7 +100,7 @@ def _debezium(server: Database, broker: Broker, options: Options) -> Contender:
         DEBEZIUM,
         python("benchmarks.debezium", str(rows)),
         _where(server, broker),
-        partial(server.fill, 0, beside=options.beside),
+        partial(server.fill, 0, published=options.published),
         drains=False,
     )
 

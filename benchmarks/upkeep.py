@@ -24,7 +24,7 @@ from ticketbottle_payctl.sandbox.payment_service import insert_events
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 
 _TURNS = 15
-_PUBLISHING = ("payctl", "payctl-beside-cleanup")
+_PUBLISHING = ("payctl", "payctl-during-cleanup")
 _HELD = "cleanup, old snapshot held"
 _LOCK_WAIT = re.compile(r"still waiting for (\w+) .* after ([\d.]+) ms")
 
@@ -37,7 +37,7 @@ def cleanup(options: Options) -> list[Section]:
         closing(Snapshot(server)) as snapshot,
     ):
         rounds = Rounds(server, broker, options)
-        fill = partial(server.fill, options.rows, beside=options.beside)
+        fill = partial(server.fill, options.rows, published=options.published)
 
         def hold() -> None:
             fill()
@@ -53,10 +53,10 @@ def cleanup(options: Options) -> list[Section]:
             ]
         )  # fmt: skip
         waits = [float(found[1]) for found in _LOCK_WAIT.findall(server.server.log.read_text(errors="replace"))]
-    section = Section("cleanup", "Publishing beside cleanup (mock broker)", COLUMNS, samples=rounds.records)
+    section = Section("cleanup", "Publishing during a cleanup (mock broker)", COLUMNS, samples=rounds.records)
     section.rows += [rounds.row(name, to=_PUBLISHING[0]) for name in _PUBLISHING]
     section.rows += [rounds.row(name, to="cleanup") for name in ("cleanup", _HELD)]
-    section.at_least("publisher's rate beside cleanup", rounds.ratio(_PUBLISHING[1], _PUBLISHING[0]), 0.85)
+    section.at_least("publisher's rate during a cleanup", rounds.ratio(_PUBLISHING[1], _PUBLISHING[0]), 0.85)
     section.at_most("lock waits of more than 100 ms", len(waits), 0)
     section.at_least("cleanup with an old snapshot held, of its rate alone", rounds.ratio(_HELD, "cleanup"), 0.8)
     section.notes.append("Both share the machine's cores; the second row's CPU is the publisher's alone.")
@@ -67,7 +67,7 @@ def stats(options: Options) -> list[Section]:
     """Measure how long the database takes for one run of ``stats`` with warm caches."""
     section = Section("stats", f"`stats` over {options.many:,} rows", ("what", "median ms", "highest ms"))
     with database() as server:
-        server.fill(1000, beside=options.many, dead=1000)
+        server.fill(1000, published=options.many, dead=1000)
         with transaction(server.engine, Limits()) as connection:
             insert_events(connection, 1000, state="published")
         spent: list[float] = []

@@ -99,7 +99,7 @@ def test_an_idle_publisher_does_not_read_old_dead_events_again(outbox):
 
 
 def test_events_that_come_while_a_backlog_drains_are_published(outbox):
-    """A publisher that drains a backlog also sends events that are inserted meanwhile, even with earlier timestamps."""
+    """A publisher also sends events that are inserted while it drains a backlog, even with earlier timestamps."""
     outbox.insert(60)
     added = []
 

@@ -1,6 +1,6 @@
 """Send arguments, environment, directory and streams to the fork server, and behave like the forked command.
 
-This client uses only built-in modules, because it starts anew for each command.
+This client uses only built-in modules, because it starts again for each command.
 """
 
 import _signal  # type: ignore[import-not-found]  # importing signal takes as long as all the others
