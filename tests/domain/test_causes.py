@@ -221,7 +221,7 @@ def test_a_dead_event_in_the_way_is_told_once_with_its_command(blocked, groups):
 
 
 def test_a_dead_event_is_said_to_block_others_only_if_it_does():
-    """If events are blocked, but are not among the oldest pending events, the causes of the dead events say so."""
+    """A dead event's cause says that it blocks others, even if these are not among the oldest pending events."""
     dead = {"dead": 3, "dead_groups": [TOO_LARGE], "pending": 30_000, "sampled": True}
     found = causes(seen(blocked=1, **dead), ANSWERED)
     assert ["later events of its payment" in cause.meaning for cause in found] == [True, True]

@@ -57,7 +57,7 @@ def ids(claimed):
 
 
 def test_a_claim_takes_the_oldest_events_in_order_and_marks_them(connection, add):
-    """A claim orders events by time and id, obeys its limit, and marks the events as published until it rolls back."""
+    """A claim returns the oldest events, up to its limit, and marks them as published. A rollback undoes the marks."""
     for id_, second in (("c", 2), ("a", 1), ("d", 3), ("b", 1)):
         add(id_, second)
     assert ids(outbox.claim(connection, replace(ALL, limit=3))) == ["a", "b", "c"]
