@@ -16,9 +16,9 @@ from typer.main import get_command
 from docs import log_events
 from ticketbottle_payctl import metrics
 from ticketbottle_payctl.cli.app import registry
-from ticketbottle_payctl.cli.app.examples import EXAMPLES
 from ticketbottle_payctl.cli.app.failures import TerminatedError, describe
 from ticketbottle_payctl.cli.app.global_options import PANEL
+from ticketbottle_payctl.cli.app.help_examples import EXAMPLES
 from ticketbottle_payctl.cli.app.main import app
 from ticketbottle_payctl.cli.commands.config import reference
 from ticketbottle_payctl.cli.output import exit_codes

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ticketbottle_payctl.jobs.show import show
+from ticketbottle_payctl.jobs.order import show
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
 
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres]

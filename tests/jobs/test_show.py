@@ -14,11 +14,11 @@ from confluent_kafka.admin import AdminClient
 from ticketbottle_payctl.broker.config import connection_config, producer_config
 from ticketbottle_payctl.broker.producer import Producer
 from ticketbottle_payctl.errors import NotFoundError
+from ticketbottle_payctl.jobs.order import Step, show
+from ticketbottle_payctl.jobs.order.steps import in_order, steps_of
 from ticketbottle_payctl.jobs.process_webhook import process_webhook
 from ticketbottle_payctl.jobs.publish_outbox import PublishOptions, publish_outbox
 from ticketbottle_payctl.jobs.replay import ReplayOptions, plan_replay, replay
-from ticketbottle_payctl.jobs.show import Step, show
-from ticketbottle_payctl.jobs.show.steps import in_order, steps_of
 from ticketbottle_payctl.providers import by_name
 from ticketbottle_payctl.providers.samples import sample
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment, insert_payments_of_events

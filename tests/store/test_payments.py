@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from ticketbottle_payctl.domain.callback import Callback, Outcome, Request
+from ticketbottle_payctl.domain.late_commits import WRITE_WITHIN
 from ticketbottle_payctl.domain.new_event import event_for
-from ticketbottle_payctl.domain.ordering import WRITE_WITHIN
 from ticketbottle_payctl.domain.payment import Payment, PaymentStatus, Transition
 from ticketbottle_payctl.errors import DatabaseUnavailableError
 from ticketbottle_payctl.sandbox.payment_service import insert_payment

@@ -16,7 +16,7 @@ from sqlalchemy import text
 from tests.conftest import engine_of
 from tests.stand_ins import Gateways, serving
 from ticketbottle_payctl.cli.app import registry
-from ticketbottle_payctl.cli.app.examples import EXAMPLES, Example
+from ticketbottle_payctl.cli.app.help_examples import EXAMPLES, Example
 from ticketbottle_payctl.cli.app.parser import TOPICS
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.sandbox.callbacks import callback, environment

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ticketbottle_payctl.domain.event import START, OutboxEvent
-from ticketbottle_payctl.domain.ordering import LATE_COMMITS
+from ticketbottle_payctl.domain.late_commits import LATE_COMMITS
 from ticketbottle_payctl.jobs.publish_outbox import PublishOptions
 from ticketbottle_payctl.jobs.publish_outbox.backlog import Backlog, Block
 

@@ -56,7 +56,7 @@ class PayctlCommand(TyperCommand):
 
     def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
         """Write the examples, then the command's own options. The examples come first because readers copy them."""
-        from ticketbottle_payctl.cli.app.examples import EXAMPLES  # noqa: PLC0415 - only for the help of one command
+        from ticketbottle_payctl.cli.app.help_examples import EXAMPLES  # noqa: PLC0415 - only for the help of one command
 
         words = " ".join(level.info_name or "" for level in _chain(ctx)[1:])
         _write_examples([(each.about, each.line) for each in EXAMPLES.get(words, ())], formatter)

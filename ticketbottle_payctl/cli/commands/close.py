@@ -18,7 +18,7 @@ from ticketbottle_payctl.cli.safety.recorded import new_run
 from ticketbottle_payctl.errors import GuardError
 from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.formats import count
-from ticketbottle_payctl.jobs.show import Mark, close_findings, find_open
+from ticketbottle_payctl.jobs.order import Mark, close_findings, find_open
 
 SCHEMA = "payctl.close/1"
 

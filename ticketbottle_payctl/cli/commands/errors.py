@@ -10,13 +10,13 @@ from typing import Annotated, NotRequired, TypedDict
 
 import typer
 
-from ticketbottle_payctl.broker.remedies import DeliveryRemedy, remedy_of
+from ticketbottle_payctl.broker.delivery_remedy import DeliveryRemedy, remedy_of
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.target import ToldAt
 from ticketbottle_payctl.cli.input import selector_options
 from ticketbottle_payctl.cli.input.selector import selector_of
+from ticketbottle_payctl.cli.output.delivery_remedy_words import remedy_sentence
 from ticketbottle_payctl.cli.output.instants import zone_shown
-from ticketbottle_payctl.cli.output.remedies import remedy_sentence
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bold, dim, good, headline, line, warn
 from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.cli.safety.advised import Adviser

@@ -11,7 +11,7 @@ from ticketbottle_payctl import providers
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.input import callback_options
 from ticketbottle_payctl.cli.input.callback_source import AUTO, Source, read_request
-from ticketbottle_payctl.cli.input.examples import choose
+from ticketbottle_payctl.cli.input.example_callback import choose
 from ticketbottle_payctl.cli.input.key_files import read_keys
 from ticketbottle_payctl.cli.input.missing_keys import CredentialsFor, missing_keys
 from ticketbottle_payctl.cli.output import exit_codes

@@ -7,7 +7,6 @@ report the same causes. This package opens no connection.
 from __future__ import annotations
 
 from ticketbottle_payctl.domain.causes.dead import of_dead
-from ticketbottle_payctl.domain.causes.flow import of_brokers, of_publishers, of_row_locks, of_table_locks
 from ticketbottle_payctl.domain.causes.idle import Idle, idle
 from ticketbottle_payctl.domain.causes.model import (
     OVERDUE_AFTER,
@@ -25,6 +24,7 @@ from ticketbottle_payctl.domain.causes.model import (
     Waiting,
 )
 from ticketbottle_payctl.domain.causes.pending import of_failures, unexplained
+from ticketbottle_payctl.domain.causes.stopped import of_brokers, of_publishers, of_row_locks, of_table_locks
 from ticketbottle_payctl.domain.causes.words import overdue
 
 __all__ = [

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.errors import PayctlError
-from ticketbottle_payctl.jobs.doctor import backlog, callbacks, database, housekeeping, kafka, keys, publishers
+from ticketbottle_payctl.jobs.doctor import callbacks, database, housekeeping, kafka, keys, publishers, why_events_wait
 from ticketbottle_payctl.jobs.doctor.kafka import Probe
 from ticketbottle_payctl.jobs.doctor.model import DoctorReport, Finding, Status, Subject, fail
 from ticketbottle_payctl.jobs.doctor.reference_index import reference_index
@@ -37,7 +37,7 @@ _ELSEWHERE: dict[str, Callable[[Subject, Probe], list[Finding]]] = {
     "schema": lambda subject, _: database.own_schema(subject),
     "kafka": kafka.check,
     "keys": lambda subject, _: keys.check(subject),
-    "backlog": backlog.check,
+    "backlog": why_events_wait.check,
 }
 CHECKS = (
     "database", "columns", "grants", "schema", "time-zone", "clock", "kafka", "keys", "old-service", "index",

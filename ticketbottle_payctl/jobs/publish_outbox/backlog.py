@@ -14,7 +14,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.domain.event import START, OutboxEvent, Position
-from ticketbottle_payctl.domain.ordering import LATE_COMMITS
+from ticketbottle_payctl.domain.late_commits import LATE_COMMITS
 from ticketbottle_payctl.domain.retry import backoff
 from ticketbottle_payctl.jobs.publish_outbox.facts import BlockReason
 from ticketbottle_payctl.jobs.publish_outbox.options import OnDead, PublishOptions

@@ -16,8 +16,8 @@ from uuid import uuid4
 from sqlalchemy import Connection, Engine
 
 from ticketbottle_payctl.domain.callback import Callback, Request
+from ticketbottle_payctl.domain.late_commits import IDLE_WITHIN
 from ticketbottle_payctl.domain.new_event import NewEvent, event_for
-from ticketbottle_payctl.domain.ordering import IDLE_WITHIN
 from ticketbottle_payctl.domain.payment import Payment, Refusal, Transition, settle
 from ticketbottle_payctl.errors import PayctlError
 from ticketbottle_payctl.jobs.reconcile.status_poller import StatusFinding

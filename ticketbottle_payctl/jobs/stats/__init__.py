@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine
 from ticketbottle_payctl.domain.causes import Cause, Evidence, Idle, causes, idle
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.db.owner_time import aware
-from ticketbottle_payctl.store.inspect.causes import evidence, harmless_dead
+from ticketbottle_payctl.store.inspect.evidence import evidence, harmless_dead
 from ticketbottle_payctl.store.outbox import stats as store
 from ticketbottle_payctl.store.outbox.stats import PARTS, By, Group, Recent, Total, Unpublished
 

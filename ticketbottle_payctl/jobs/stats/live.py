@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from ticketbottle_payctl.domain.causes import DeadGroup, SeenPublisher
 from ticketbottle_payctl.jobs.stats import LIMITS, WINDOW, By, StatsReport, explained, read_state, tallied
 from ticketbottle_payctl.store.db.engine import transaction
-from ticketbottle_payctl.store.inspect.causes import evidence
+from ticketbottle_payctl.store.inspect.evidence import evidence
 from ticketbottle_payctl.store.outbox import stats as store
 from ticketbottle_payctl.store.payctl import receipts
 from ticketbottle_payctl.store.payctl.receipts import RefusedLately

@@ -8,8 +8,8 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.domain.callback import Callback, Unclear
+from ticketbottle_payctl.domain.late_commits import WRITE_WITHIN
 from ticketbottle_payctl.domain.new_event import NewEvent
-from ticketbottle_payctl.domain.ordering import WRITE_WITHIN
 from ticketbottle_payctl.domain.payment import Payment, Transition, is_of_gateway, status_of
 from ticketbottle_payctl.errors import DatabaseUnavailableError
 from ticketbottle_payctl.store.db.engine import fetch
@@ -119,7 +119,7 @@ def _found(
 def settle(connection: Connection, transition: Transition, event: NewEvent, receipt: Receipt) -> None:
     """Write the payment's new status, its outbox event, the event's trace and the receipt in one statement.
 
-    This must be the last statement in the transaction. :mod:`ticketbottle_payctl.domain.ordering` defines the
+    This must be the last statement in the transaction. :mod:`ticketbottle_payctl.domain.late_commits` defines the
     transaction's idle limit.
 
     Raises:

@@ -17,7 +17,7 @@ from ticketbottle_payctl.cli.output.result import dim
 from ticketbottle_payctl.cli.safety.confirm import Approval
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.jobs.doctor import CHECKS, Subject, diagnose
-from ticketbottle_payctl.jobs.show import open_money
+from ticketbottle_payctl.jobs.order import open_money
 
 
 def _complete(incomplete: str) -> list[str]:

@@ -20,7 +20,7 @@ from ticketbottle_payctl.cli.output.result import (
     line,
     warn,
 )
-from ticketbottle_payctl.cli.safety.remedies import advice_text, command_text, next_lines, remedy_text
+from ticketbottle_payctl.cli.safety.cause_advice import advice_text, command_text, next_lines, remedy_text
 from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.jobs.doctor import DoctorReport, Finding, Status
 from ticketbottle_payctl.jobs.doctor.model import FindingCounts

@@ -10,7 +10,7 @@ import typer
 
 from ticketbottle_payctl import archive_file
 from ticketbottle_payctl.errors import NotFoundError
-from ticketbottle_payctl.jobs.listing import Listing
+from ticketbottle_payctl.jobs.list_rows import Listing
 from ticketbottle_payctl.providers import by_name
 from ticketbottle_payctl.store.db.short_ids import is_short
 from ticketbottle_payctl.store.outbox.selector import Selector, WindowBy

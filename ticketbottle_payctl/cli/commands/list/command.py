@@ -27,7 +27,7 @@ from ticketbottle_payctl.cli.input.id_files import named_ids
 from ticketbottle_payctl.cli.input.selector import selector_of, stuck_for, window
 from ticketbottle_payctl.cli.input.stored_ids import receipt_ids
 from ticketbottle_payctl.cli.output import exit_codes
-from ticketbottle_payctl.jobs.listing import list_rows
+from ticketbottle_payctl.jobs.list_rows import list_rows
 from ticketbottle_payctl.store.outbox import listing
 from ticketbottle_payctl.store.outbox.listing import PaymentSelector, ReceiptSelector
 from ticketbottle_payctl.store.outbox.selector import WindowBy

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ticketbottle_payctl.cli.app.session import TRACEBACK_VERBOSITY, Session
-from ticketbottle_payctl.cli.commands.publish_outbox.causes import first_words, reasons
+from ticketbottle_payctl.cli.commands.publish_outbox.obstacle_words import first_words, reasons
 from ticketbottle_payctl.cli.output.instants import zone_shown
 from ticketbottle_payctl.cli.output.live_line import live_line
 from ticketbottle_payctl.cli.output.progress import bar

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ticketbottle_payctl.cli.commands.publish_outbox.causes import causes, locked_words
+from ticketbottle_payctl.cli.commands.publish_outbox.obstacle_words import causes, locked_words
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import (

@@ -29,9 +29,9 @@ from ticketbottle_payctl.cli.output.progress import status
 from ticketbottle_payctl.cli.output.result import Block, Fields, Raw, Result
 from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.cli.safety.advised import Adviser
+from ticketbottle_payctl.jobs.order import open_money
 from ticketbottle_payctl.jobs.report import collect_report
 from ticketbottle_payctl.jobs.report.model import Report
-from ticketbottle_payctl.jobs.show import open_money
 
 _WINDOW = timedelta(hours=12)
 _SHORTEST = timedelta(seconds=1)

@@ -13,7 +13,7 @@ from ticketbottle_payctl.cli.app.target import ToldAt
 from ticketbottle_payctl.cli.commands.show.view import Reader, result_of
 from ticketbottle_payctl.cli.input.selector_options import text
 from ticketbottle_payctl.cli.input.times import database_clock_of
-from ticketbottle_payctl.jobs.show import show as show_history
+from ticketbottle_payctl.jobs.order import show as show_history
 
 
 def show_command(

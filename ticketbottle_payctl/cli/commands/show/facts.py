@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, NotRequired, TypedDict
 
-from ticketbottle_payctl.broker.remedies import DeliveryRemedy
+from ticketbottle_payctl.broker.delivery_remedy import DeliveryRemedy
 from ticketbottle_payctl.facts import Count, Keywords
-from ticketbottle_payctl.jobs.show import Mark, Remedy, SettledBy, VerdictKind
+from ticketbottle_payctl.jobs.order import Mark, Remedy, SettledBy, VerdictKind
 
 STEP_WORDS = {
     "payment_created": "payment created",

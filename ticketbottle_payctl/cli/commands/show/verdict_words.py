@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from ticketbottle_payctl.broker.remedies import DeliveryRemedy, error_name
-from ticketbottle_payctl.cli.output.remedies import remedy_sentence
+from ticketbottle_payctl.broker.delivery_remedy import DeliveryRemedy, error_name
+from ticketbottle_payctl.cli.output.delivery_remedy_words import remedy_sentence
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.formats import age, count, duration, gateway_name, money
-from ticketbottle_payctl.jobs.show import Mark, Remedy, Timeline, Verdict, VerdictKind
+from ticketbottle_payctl.jobs.order import Mark, Remedy, Timeline, Verdict, VerdictKind
 from ticketbottle_payctl.store.payctl.runs import Closing
 from ticketbottle_payctl.store.payments.history import EventRow, PaymentRow, ReceiptRow
 from ticketbottle_payctl.telemetry import redact

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated, NotRequired, TypedDict
 
 from ticketbottle_payctl.cli.app.session import Session
-from ticketbottle_payctl.cli.safety.remedies import advice_text, command_text, remedy_text
+from ticketbottle_payctl.cli.safety.cause_advice import advice_text, command_text, remedy_text
 from ticketbottle_payctl.domain.causes import Cause, CauseKind
 from ticketbottle_payctl.facts import Count, Keywords, Rate, Seconds
 from ticketbottle_payctl.jobs.stats import By, Drain, StatsReport, Tally

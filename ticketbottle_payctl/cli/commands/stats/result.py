@@ -24,7 +24,7 @@ from ticketbottle_payctl.cli.output.result import (
     warn,
 )
 from ticketbottle_payctl.cli.output.sparkline import sparkline
-from ticketbottle_payctl.cli.safety.remedies import advice_text, next_lines
+from ticketbottle_payctl.cli.safety.cause_advice import advice_text, next_lines
 from ticketbottle_payctl.domain.causes import Cause
 from ticketbottle_payctl.formats import count, duration, gateway_name, rate
 from ticketbottle_payctl.jobs.stats import By, Drain, StatsReport, Tally

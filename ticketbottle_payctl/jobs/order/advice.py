@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from ticketbottle_payctl.jobs.show.judge_delivery import dead_until, remedy_for
-from ticketbottle_payctl.jobs.show.judge_money import can_be_asked
-from ticketbottle_payctl.jobs.show.model import Advice, Verdict, VerdictKind
+from ticketbottle_payctl.jobs.order.judge_delivery import dead_until, remedy_for
+from ticketbottle_payctl.jobs.order.judge_money import can_be_asked
+from ticketbottle_payctl.jobs.order.model import Advice, Verdict, VerdictKind
 from ticketbottle_payctl.store.payments.history import EventRow, History, PaymentRow
 
 _ASK = {

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from ticketbottle_payctl.domain.ordering import COMMIT_WITHIN, IDLE_WITHIN, LATE_COMMITS, WRITE_WITHIN
+from ticketbottle_payctl.domain.late_commits import COMMIT_WITHIN, IDLE_WITHIN, LATE_COMMITS, WRITE_WITHIN
 
 
 def test_publishers_look_back_three_seconds():

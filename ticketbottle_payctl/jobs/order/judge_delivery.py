@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from ticketbottle_payctl.broker.delivery_remedy import DeliveryRemedy, error_name, remedy_of
 from ticketbottle_payctl.broker.faults import is_permanent
-from ticketbottle_payctl.broker.remedies import DeliveryRemedy, error_name, remedy_of
 from ticketbottle_payctl.domain.causes import OVERDUE_AFTER
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.domain.retry import backoff
-from ticketbottle_payctl.jobs.show.model import Mark, Remedy, Verdict, VerdictKind
-from ticketbottle_payctl.jobs.show.records import Records
+from ticketbottle_payctl.jobs.order.model import Mark, Remedy, Verdict, VerdictKind
+from ticketbottle_payctl.jobs.order.records import Records
 from ticketbottle_payctl.store.payments.history import EventRow, History, PaymentRow, Replayed
 
 _LONG = timedelta(minutes=5)

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from ticketbottle_payctl.broker.remedies import DeliveryRemedy
+from ticketbottle_payctl.broker.delivery_remedy import DeliveryRemedy
 from ticketbottle_payctl.domain.causes import Cause
 from ticketbottle_payctl.formats import command_line
 from ticketbottle_payctl.store.payctl.runs import Closing

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from ticketbottle_payctl.jobs.error_groups import group_errors
-from ticketbottle_payctl.jobs.listing import list_rows
+from ticketbottle_payctl.jobs.list_rows import list_rows
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment, insert_payments_of_events
 from ticketbottle_payctl.store.outbox import listing
 from ticketbottle_payctl.store.outbox.listing import PaymentSelector

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from ticketbottle_payctl.domain.payment import PaymentStatus, status_of
-from ticketbottle_payctl.jobs.show.closing import closed
-from ticketbottle_payctl.jobs.show.judge_delivery import judge_delivery
-from ticketbottle_payctl.jobs.show.judge_money import judge_completed, judge_given_up, judge_stray, judge_unsettled
-from ticketbottle_payctl.jobs.show.model import Mark, Remedy, Verdict, VerdictKind
-from ticketbottle_payctl.jobs.show.records import Records
+from ticketbottle_payctl.jobs.order.closing import closed
+from ticketbottle_payctl.jobs.order.judge_delivery import judge_delivery
+from ticketbottle_payctl.jobs.order.judge_money import judge_completed, judge_given_up, judge_stray, judge_unsettled
+from ticketbottle_payctl.jobs.order.model import Mark, Remedy, Verdict, VerdictKind
+from ticketbottle_payctl.jobs.order.records import Records
 from ticketbottle_payctl.store.payments.history import History, PaymentRow, ReceiptRow
 
 _URGENCY = (Mark.BAD, Mark.OPEN, Mark.GOOD)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
-from ticketbottle_payctl.domain.ordering import LATE_COMMITS
-from ticketbottle_payctl.jobs.show.judge_delivery import dead_before, tries_of
-from ticketbottle_payctl.jobs.show.model import SettledBy, Step
+from ticketbottle_payctl.domain.late_commits import LATE_COMMITS
+from ticketbottle_payctl.jobs.order.judge_delivery import dead_before, tries_of
+from ticketbottle_payctl.jobs.order.model import SettledBy, Step
 from ticketbottle_payctl.store.payctl.receipts import STATUS_QUERY
 from ticketbottle_payctl.store.payctl.runs import Run
 from ticketbottle_payctl.store.payments.history import History, ReceiptRow

@@ -8,10 +8,10 @@ from typing import Final
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.domain.payment import PaymentStatus
-from ticketbottle_payctl.jobs.show.closing import closed
-from ticketbottle_payctl.jobs.show.judge_money import MAY_NEED_A_PERSON
-from ticketbottle_payctl.jobs.show.model import Verdict
-from ticketbottle_payctl.jobs.show.verdict import judge_money
+from ticketbottle_payctl.jobs.order.closing import closed
+from ticketbottle_payctl.jobs.order.judge_money import MAY_NEED_A_PERSON
+from ticketbottle_payctl.jobs.order.model import Verdict
+from ticketbottle_payctl.jobs.order.verdict import judge_money
 from ticketbottle_payctl.store.payments import history
 from ticketbottle_payctl.store.payments.history import PaymentRow
 from ticketbottle_payctl.store.payments.open_money import perhaps_open

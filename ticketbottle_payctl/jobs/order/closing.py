@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Engine
 
-from ticketbottle_payctl.jobs.show.judge_money import successes_of, transfer_of
-from ticketbottle_payctl.jobs.show.model import Mark, Timeline, Verdict, VerdictKind
+from ticketbottle_payctl.jobs.order.judge_money import successes_of, transfer_of
+from ticketbottle_payctl.jobs.order.model import Mark, Timeline, Verdict, VerdictKind
 from ticketbottle_payctl.store.db.engine import Limits
 from ticketbottle_payctl.store.payctl import run_items
 from ticketbottle_payctl.store.payctl.run_lifecycle import open_run

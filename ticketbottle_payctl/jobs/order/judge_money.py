@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from ticketbottle_payctl.jobs.show.model import Mark, Remedy, SettledBy, Verdict, VerdictKind
-from ticketbottle_payctl.jobs.show.steps import source_of
+from ticketbottle_payctl.jobs.order.model import Mark, Remedy, SettledBy, Verdict, VerdictKind
+from ticketbottle_payctl.jobs.order.steps import source_of
 from ticketbottle_payctl.providers.queries import QUERIES
 from ticketbottle_payctl.store.payments.history import PaymentRow, ReceiptRow
 

@@ -12,12 +12,11 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Engine
 
-from ticketbottle_payctl.jobs.show.advice import advise
-from ticketbottle_payctl.jobs.show.closing import OpenFindings, close_findings
-from ticketbottle_payctl.jobs.show.find import find
-from ticketbottle_payctl.jobs.show.flow import what_stops_every_event
-from ticketbottle_payctl.jobs.show.judge_money import paid_and_by
-from ticketbottle_payctl.jobs.show.model import (
+from ticketbottle_payctl.jobs.order.advice import advise
+from ticketbottle_payctl.jobs.order.closing import OpenFindings, close_findings
+from ticketbottle_payctl.jobs.order.find import find
+from ticketbottle_payctl.jobs.order.judge_money import paid_and_by
+from ticketbottle_payctl.jobs.order.model import (
     Advice,
     Mark,
     Remedy,
@@ -27,10 +26,11 @@ from ticketbottle_payctl.jobs.show.model import (
     Verdict,
     VerdictKind,
 )
-from ticketbottle_payctl.jobs.show.open_money import open_money
-from ticketbottle_payctl.jobs.show.records import Records, find_all
-from ticketbottle_payctl.jobs.show.steps import in_order, steps_of
-from ticketbottle_payctl.jobs.show.verdict import judge
+from ticketbottle_payctl.jobs.order.open_money import open_money
+from ticketbottle_payctl.jobs.order.records import Records, find_all
+from ticketbottle_payctl.jobs.order.steps import in_order, steps_of
+from ticketbottle_payctl.jobs.order.verdict import judge
+from ticketbottle_payctl.jobs.order.why_overdue import what_stops_every_event
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.outbox import cdc
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ticketbottle_payctl.broker.remedies import DeliveryRemedy
+from ticketbottle_payctl.broker.delivery_remedy import DeliveryRemedy
 from ticketbottle_payctl.domain.event import ENVELOPE, LARGEST_MESSAGE, TOPICS
 
 _SENTENCES = {

@@ -12,7 +12,7 @@ from ticketbottle_payctl.broker.range_reader import Received
 from ticketbottle_payctl.broker.search import Search, SearchQuery, find_records
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.errors import BrokerUnavailableError, ConfigError
-from ticketbottle_payctl.jobs.show.model import Step
+from ticketbottle_payctl.jobs.order.model import Step
 from ticketbottle_payctl.store.payments.history import EventRow, History, Replayed
 
 # Clocks differ. All rows of a batch have one publishing time, which can be before the batch's last message.

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from ticketbottle_payctl.domain.causes import OVERDUE_AFTER, Cause, CauseKind, causes
 from ticketbottle_payctl.errors import ConfigError, DatabaseUnavailableError
 from ticketbottle_payctl.store.db.engine import Limits, transaction
-from ticketbottle_payctl.store.inspect.causes import evidence
+from ticketbottle_payctl.store.inspect.evidence import evidence
 from ticketbottle_payctl.store.outbox import stats
 
 _LIMITS = Limits(statement=timedelta(seconds=10))

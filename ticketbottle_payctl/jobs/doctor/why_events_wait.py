@@ -10,7 +10,7 @@ from ticketbottle_payctl.formats import count, duration
 from ticketbottle_payctl.jobs.doctor.kafka import Probe
 from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, fail, ok, warn
 from ticketbottle_payctl.store.db.engine import Limits, is_lock_timeout, transaction
-from ticketbottle_payctl.store.inspect.causes import evidence, table_locks
+from ticketbottle_payctl.store.inspect.evidence import evidence, table_locks
 from ticketbottle_payctl.store.outbox import stats
 
 _LIMITS = Limits(index_only_plan=True)

@@ -8,9 +8,9 @@ from functools import partial
 
 import pytest
 
+from ticketbottle_payctl.jobs.order import open_money
 from ticketbottle_payctl.jobs.report import collect_report
 from ticketbottle_payctl.jobs.report.model import GapReason, OpenOrders
-from ticketbottle_payctl.jobs.show import open_money
 
 pytestmark = pytest.mark.postgres
 HOUR = timedelta(hours=1)
