@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.domain.payment import PaymentStatus
-from ticketbottle_payctl.jobs.order.closing import closed
+from ticketbottle_payctl.jobs.order.closed_findings import closed
 from ticketbottle_payctl.jobs.order.judge_money import MAY_NEED_A_PERSON
 from ticketbottle_payctl.jobs.order.model import Verdict
 from ticketbottle_payctl.jobs.order.verdict import judge_money

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from ticketbottle_payctl.domain.payment import PaymentStatus, status_of
-from ticketbottle_payctl.jobs.order.closing import closed
+from ticketbottle_payctl.jobs.order.closed_findings import closed
 from ticketbottle_payctl.jobs.order.judge_delivery import judge_delivery
 from ticketbottle_payctl.jobs.order.judge_money import judge_completed, judge_given_up, judge_stray, judge_unsettled
 from ticketbottle_payctl.jobs.order.model import Mark, Remedy, Verdict, VerdictKind

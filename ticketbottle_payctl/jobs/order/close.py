@@ -1,0 +1,66 @@
+"""Close the findings about an order: record that a person has dealt with them outside payctl."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, Engine
+
+from ticketbottle_payctl.jobs.order.find import find
+from ticketbottle_payctl.jobs.order.model import Timeline, Verdict
+from ticketbottle_payctl.jobs.order.records import Records
+from ticketbottle_payctl.jobs.order.verdict import judge
+from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.store.payctl import run_items
+from ticketbottle_payctl.store.payctl.run_lifecycle import open_run
+from ticketbottle_payctl.store.payctl.runs import CLOSED, NewRun, RunStatus
+
+_LIMITS = Limits(statement=timedelta(seconds=30))
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFindings:
+    """The findings about an order that a person may close. ``until`` is the latest instant that they are about."""
+
+    timeline: Timeline
+    subject: str
+    findings: tuple[Verdict, ...]
+    until: datetime | None
+
+
+def find_open(
+    engine: Engine, name: str, *, max_retries: int, retention: timedelta | None = None, now: datetime
+) -> OpenFindings:
+    """Return the findings about an order that a person may close. Ask no broker.
+
+    Raises:
+        NotFoundError: nothing has this name.
+        InputError: several order codes end in these characters. The message lists them.
+        DatabaseUnavailableError: the server cannot be reached.
+    """
+    with transaction(engine, _LIMITS, commit=False) as connection:
+        found = find(connection, name, max_retries)
+    first, *also = judge(found, Records(), now, retention)
+    findings = tuple(each for each in (first, *also) if each.can_be_closed)
+    times = [each.at for each in findings if each.at]
+    timeline = Timeline(found.payment, first, (), (), tuple(also))
+    return OpenFindings(timeline, found.subject, findings, max(times, default=None))
+
+
+def close_findings(engine: Engine, found: OpenFindings, run: NewRun) -> None:
+    """Record a run that closes these findings. It changes no payment.
+
+    Raises:
+        DatabaseUnavailableError: the server cannot be reached.
+        ConfigError: payctl's schema or a permission is missing. Nothing was recorded.
+    """
+
+    def rows(connection: Connection) -> None:
+        for place, each in enumerate(found.findings):
+            before = {"state": "open", "receipt": each.receipt.id if each.receipt else None}
+            after = {"state": CLOSED, "receipt": before["receipt"], "until": found.until and found.until.isoformat()}
+            run_items.record_payment(connection, run.id, place, found.subject, CLOSED, each.kind.value, before, after)
+
+    with open_run(engine, run, _LIMITS, also=rows) as opened:
+        opened.end(RunStatus.DONE, {CLOSED: len(found.findings)})

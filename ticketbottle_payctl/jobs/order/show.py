@@ -1,0 +1,65 @@
+"""Show the state of an order, its history in chronological order, and the next commands.
+
+``judge_money`` checks the payment. ``judge_delivery`` checks whether the order service received the event. ``advice``
+chooses the next commands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from sqlalchemy import Engine
+
+from ticketbottle_payctl.jobs.order.advice import advise
+from ticketbottle_payctl.jobs.order.find import find
+from ticketbottle_payctl.jobs.order.judge_money import paid_and_by
+from ticketbottle_payctl.jobs.order.model import Timeline, VerdictKind
+from ticketbottle_payctl.jobs.order.records import Records, find_all
+from ticketbottle_payctl.jobs.order.steps import in_order, steps_of
+from ticketbottle_payctl.jobs.order.verdict import judge
+from ticketbottle_payctl.jobs.order.why_overdue import what_stops_every_event
+from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.store.outbox import cdc
+
+_LIMITS = Limits(statement=timedelta(seconds=30))
+
+
+def show(  # noqa: PLR0913 - one argument per source
+    engine: Engine,
+    name: str,
+    *,
+    max_retries: int,
+    kafka: Mapping[str, str | int | bool] | None = None,
+    retention: timedelta | None = None,
+    now: datetime,
+) -> Timeline:
+    """Return the state and history of an order. If ``kafka`` is given, also search the topics for the order's events.
+
+    ``name`` is an order code, or the last characters of an order code in any case. It can also be the id of a payment,
+    an event or a receipt, or the gateway's id for the payment. ``retention`` is how long published events are kept.
+
+    Raises:
+        NotFoundError: nothing has this name.
+        InputError: several order codes end with these characters. The message lists them.
+        DatabaseUnavailableError: the server cannot be reached. An unavailable broker causes only a warning.
+    """
+    with transaction(engine, _LIMITS, commit=False) as connection:
+        found = find(connection, name, max_retries)
+        debezium_publishes = cdc.slot(connection) is not None
+    records = find_all(found, kafka) if kafka else Records()
+    first, *also = judge(found, records, now, retention)
+    if first.kind is VerdictKind.OVERDUE and not debezium_publishes:
+        first = replace(first, cause=what_stops_every_event(engine, max_retries))
+    paid, settled_by = paid_and_by(found.receipts)
+    return Timeline(
+        payment=found.payment,
+        verdict=first,
+        steps=tuple(in_order(found, [*steps_of(found), *records.steps])),
+        advice=advise(found, [first, *also], now, debezium_publishes=debezium_publishes),
+        also=tuple(also),
+        paid=paid,
+        settled_by=settled_by,
+        warnings=tuple(records.warnings),
+    )
