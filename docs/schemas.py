@@ -61,7 +61,9 @@ from ticketbottle_payctl.jobs.process_webhook.report import WebhookResult
 from ticketbottle_payctl.jobs.publish_outbox import facts as publish
 from ticketbottle_payctl.jobs.reconcile import payments_report
 from ticketbottle_payctl.jobs.verify_signature import VerifyReport
-from ticketbottle_payctl.store.outbox import listing
+from ticketbottle_payctl.store.outbox.list_events import ListedEvent
+from ticketbottle_payctl.store.payctl.list_receipts import ListedReceipt
+from ticketbottle_payctl.store.payments.list_payments import ListedPayment
 
 HERE = Path(schemas.__file__).parent
 Schema = dict[str, Any]
@@ -98,9 +100,9 @@ CONTRACTS = {
     "replay": Contract(
         "What a replay did, or with dry_run would do", replay.ReplayFacts, replay.ReplayCounts, replay.LeftAloneItem
     ),
-    "list outbox": Contract("Events of the outbox", (), ListedCounts, listing.ListedEvent),
-    "list payments": Contract("Payments", (), ListedCounts, listing.ListedPayment),
-    "list receipts": Contract("Stored callbacks", (), ListedCounts, listing.ListedReceipt),
+    "list outbox": Contract("Events of the outbox", (), ListedCounts, ListedEvent),
+    "list payments": Contract("Payments", (), ListedCounts, ListedPayment),
+    "list receipts": Contract("Stored callbacks", (), ListedCounts, ListedReceipt),
     "show": Contract("The state of an order and its history, oldest first", show.ShowFacts, None, show.StepItem),
     "close": Contract("The findings that a person closed", close.CloseFacts, close.CloseCounts, close.ClosedItem),
     "errors": Contract("Why events are not published", (), errors.ErrorCounts, errors.ErrorGroupItem),

@@ -9,12 +9,13 @@ import pytest
 from ticketbottle_payctl.jobs.error_groups import group_errors
 from ticketbottle_payctl.jobs.list_rows import list_rows
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment, insert_payments_of_events
-from ticketbottle_payctl.store.outbox import listing
-from ticketbottle_payctl.store.outbox.listing import PaymentSelector
+from ticketbottle_payctl.store.outbox.list_events import list_events
 from ticketbottle_payctl.store.outbox.selector import Selector
+from ticketbottle_payctl.store.payctl.list_receipts import ReceiptSelector, list_receipts
+from ticketbottle_payctl.store.payments.list_payments import PAYMENTS_PAGE, PaymentSelector, list_payments
 
 pytestmark = pytest.mark.postgres
-OUTBOX = partial(listing.outbox, selector=Selector(), max_retries=5)
+OUTBOX = partial(list_events, selector=Selector(), max_retries=5)
 
 
 def ids_of(rows):
@@ -52,9 +53,9 @@ def test_payments_are_listed_in_large_pages(engine):
 
     def payments(connection, size, before):
         statements.append(size)
-        return listing.payments(connection, size, before, selector=PaymentSelector())
+        return list_payments(connection, size, before, selector=PaymentSelector())
 
-    whole = ids_of(list_rows(engine, payments, limit=None, page_size=listing.PAYMENTS_PAGE))
+    whole = ids_of(list_rows(engine, payments, limit=None, page_size=PAYMENTS_PAGE))
     assert (len(set(whole)), len(statements)) == (5000, 1)
     assert ids_of(list_rows(engine, payments, limit=None, page_size=999)) == whole
     assert len(statements) == 7
@@ -100,7 +101,7 @@ def test_payments_are_selected_by_status_age_gateway_and_order(engine):
         (PaymentSelector(order_codes=(old.order_code,)), [old.id]),
         (PaymentSelector(ids=(old.id, "nope")), [old.id]),
     ):
-        assert ids_of(list_rows(engine, partial(listing.payments, selector=selector), limit=None)) == expected
+        assert ids_of(list_rows(engine, partial(list_payments, selector=selector), limit=None)) == expected
 
 
 def test_a_listed_event_has_its_order_code_and_says_if_it_is_superseded(engine):
@@ -126,7 +127,7 @@ def test_receipts_are_listed_newest_first_and_each_once(engine):
         connection.exec_driver_sql(insert)
         ordered = "SELECT id::text FROM payctl.webhook_receipts ORDER BY received_at DESC, id DESC"
         expected = list(connection.exec_driver_sql(ordered).scalars())
-    receipts = partial(listing.receipts, selector=listing.ReceiptSelector())
+    receipts = partial(list_receipts, selector=ReceiptSelector())
     found, after = [], None
     for size in (1, 3, 4, 9):
         page = list_rows(engine, receipts, limit=size, after=after)

@@ -7,8 +7,9 @@ import pytest
 from ticketbottle_payctl.errors import InputError
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payments_of_events
 from ticketbottle_payctl.store.db.engine import Limits, transaction
-from ticketbottle_payctl.store.outbox import error_groups, listing, replay
-from ticketbottle_payctl.store.outbox.selector import Selector, WindowBy
+from ticketbottle_payctl.store.outbox import error_groups, replay
+from ticketbottle_payctl.store.outbox.list_events import list_events
+from ticketbottle_payctl.store.outbox.selector import Selector, WindowBy, predicate
 
 pytestmark = pytest.mark.postgres
 HOUR = timedelta(hours=1)
@@ -54,7 +55,7 @@ def of(engine, event_id, column):
 def listed(engine, selector):
     """Return the ids of the events that a listing shows for a selector."""
     with transaction(engine, Limits(), commit=False) as connection:
-        return [row.row["id"] for row in listing.outbox(connection, 100, None, selector=selector, max_retries=5)]
+        return [row.row["id"] for row in list_events(connection, 100, None, selector=selector, max_retries=5)]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +134,7 @@ def test_a_group_shows_the_first_500_characters_of_an_error(engine):
 
 @pytest.mark.parametrize("pattern", ["(", "[", "a{9999}", "(?<", "*"])
 @pytest.mark.parametrize("read", [
-    lambda connection, selector: listing.outbox(connection, 9, None, selector=selector, max_retries=5),
+    lambda connection, selector: list_events(connection, 9, None, selector=selector, max_retries=5),
     lambda connection, selector: replay.candidates(connection, selector, 5),
     lambda connection, selector: error_groups.groups(connection, selector, 5, 9),
 ], ids=["list", "replay", "errors"])  # fmt: skip
@@ -183,7 +184,7 @@ def test_unpublished_events_are_found_by_the_index(engine, selector):
         insert_events(connection, 20_000, state="published", age=9 * HOUR)
         insert_events(connection, 20, state="dead", age=2 * HOUR)
         connection.exec_driver_sql("ANALYZE outbox")
-        wanted = listing.predicate(selector, 5)
+        wanted = predicate(selector, 5)
         sql = f"EXPLAIN (FORMAT JSON) SELECT o.id FROM outbox AS o WHERE {wanted.sql}"  # noqa: S608
         plan = str(connection.exec_driver_sql(sql, wanted.parameters).scalar_one())
     assert "outbox_published_createdAt_idx" in plan

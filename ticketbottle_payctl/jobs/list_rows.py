@@ -8,7 +8,7 @@ from datetime import timedelta
 from sqlalchemy import Connection, Engine
 
 from ticketbottle_payctl.store.db.engine import Limits, transaction
-from ticketbottle_payctl.store.outbox.listing import Listed, PagePosition
+from ticketbottle_payctl.store.db.pages import Listed, PagePosition
 
 _LIMITS = Limits(statement=timedelta(seconds=30))
 _PAGE = 2000

@@ -7,11 +7,11 @@ from datetime import timedelta
 from sqlalchemy import Engine
 
 from ticketbottle_payctl.store.db.engine import Limits, transaction
-from ticketbottle_payctl.store.outbox import error_groups, listing
+from ticketbottle_payctl.store.outbox import error_groups
 from ticketbottle_payctl.store.outbox.error_groups import ErrorGroup
-from ticketbottle_payctl.store.outbox.listing import ReceiptSelector
 from ticketbottle_payctl.store.outbox.selector import Selector
 from ticketbottle_payctl.store.payctl import runs
+from ticketbottle_payctl.store.payctl.list_receipts import ReceiptSelector, list_receipts
 from ticketbottle_payctl.store.payctl.runs import Run
 
 _LIMITS = Limits(statement=timedelta(milliseconds=800), lock=timedelta(milliseconds=200))
@@ -45,4 +45,4 @@ def latest_receipts(engine: Engine) -> list[dict[str, object]]:
         PayctlError: the database did not answer in time, or lacks payctl's schema.
     """
     with transaction(engine, _LIMITS, commit=False) as connection:
-        return [found.row for found in listing.receipts(connection, _MOST, None, selector=ReceiptSelector())]
+        return [found.row for found in list_receipts(connection, _MOST, None, selector=ReceiptSelector())]

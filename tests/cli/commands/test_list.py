@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from sqlalchemy.event import listen, remove
 
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment, insert_payments_of_events
-from ticketbottle_payctl.store.outbox.listing import OUTBOX_FIELDS
+from ticketbottle_payctl.store.outbox.list_events import OUTBOX_FIELDS
 
 pytestmark = pytest.mark.postgres
 PERSONAL = '{"buyer": {"phone": "0901"}, "memo": "x"}'

@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ticketbottle_payctl.errors import InputError
 from ticketbottle_payctl.store.db import short_ids
+from ticketbottle_payctl.store.db.gateway_names import SAME_GATEWAY
 from ticketbottle_payctl.store.db.owner_time import NOW, stored
 from ticketbottle_payctl.store.outbox import states
 
@@ -45,9 +46,6 @@ def group_of(pattern: str) -> str:
 
 GROUP = group_of(PATTERN)
 """The SQL expression for the id of an event's error group, which has eight hexadecimal digits."""
-
-SAME_GATEWAY = "translate(lower({}), '-_ ', '') = translate(lower(%(provider)s), '-_ ', '')"
-"""An SQL condition that is true if two spellings name the same gateway, such as ``ZALOPAY`` and ``zalo-pay``."""
 
 
 class WindowBy(StrEnum):

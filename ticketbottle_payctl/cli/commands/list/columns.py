@@ -1,6 +1,7 @@
 """Define each list's fields, the fields that its table shows in a pipe, and the columns that it shows on a terminal.
 
-To add a field, add it to the SQL and the field names in ``store/outbox/listing.py``. Then add it to the columns here.
+To add a field, add it to the SQL and the field names in the list's file in ``store/``, such as
+``store/outbox/list_events.py``. Then add it to the columns here.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from datetime import datetime, tzinfo
 
 from ticketbottle_payctl.cli.output.narrow_table import Column, Row, ago, plain, short, when
 from ticketbottle_payctl.formats import gateway_name, money
-from ticketbottle_payctl.store.outbox.listing import OUTBOX_FIELDS, PAYMENT_FIELDS, RECEIPT_FIELDS
+from ticketbottle_payctl.store.outbox.list_events import OUTBOX_FIELDS
+from ticketbottle_payctl.store.payctl.list_receipts import RECEIPT_FIELDS
+from ticketbottle_payctl.store.payments.list_payments import PAYMENT_FIELDS
 from ticketbottle_payctl.telemetry import redact
 
 

@@ -28,9 +28,10 @@ from ticketbottle_payctl.cli.input.selector import selector_of, stuck_for, windo
 from ticketbottle_payctl.cli.input.stored_ids import receipt_ids
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.jobs.list_rows import list_rows
-from ticketbottle_payctl.store.outbox import listing
-from ticketbottle_payctl.store.outbox.listing import PaymentSelector, ReceiptSelector
+from ticketbottle_payctl.store.outbox.list_events import list_events
 from ticketbottle_payctl.store.outbox.selector import WindowBy
+from ticketbottle_payctl.store.payctl.list_receipts import ReceiptSelector, list_receipts
+from ticketbottle_payctl.store.payments.list_payments import PAYMENTS_PAGE, PaymentSelector, list_payments
 
 After = Annotated[
     str | None,
@@ -129,7 +130,7 @@ def outbox_command(  # noqa: PLR0913 - one argument per option
     if from_archive is not None:
         finish_list(session, OUTBOX, list_archived(from_archive, selector, most, after), columns, wide=wide)
     session.note_target(told=ToldAt.END)
-    fetch = partial(listing.outbox, selector=selector, max_retries=session.settings.max_retries)
+    fetch = partial(list_events, selector=selector, max_retries=session.settings.max_retries)
     rows = list_rows(session.services.engine, fetch, limit=most, after=position_of(after))
     finish_list(session, OUTBOX, rows, columns, wide=wide)
 
@@ -173,9 +174,9 @@ def payments_command(  # noqa: PLR0913 - one argument per option
     columns = columns_of(session, PAYMENTS, fields)
     most = limit_of(limit, everything=everything)
     session.note_target(told=ToldAt.END)
-    fetch = partial(listing.payments, selector=selector)
+    fetch = partial(list_payments, selector=selector)
     position = position_of(after)
-    rows = list_rows(session.services.engine, fetch, limit=most, after=position, page_size=listing.PAYMENTS_PAGE)
+    rows = list_rows(session.services.engine, fetch, limit=most, after=position, page_size=PAYMENTS_PAGE)
     finish_list(session, PAYMENTS, rows, columns, wide=wide)
 
 
@@ -215,7 +216,7 @@ def receipts_command(  # noqa: PLR0913 - one argument per option
     columns = columns_of(session, RECEIPTS, fields)
     most = limit_of(limit, everything=everything)
     session.note_target(told=ToldAt.END)
-    fetch = partial(listing.receipts, selector=selector)
+    fetch = partial(list_receipts, selector=selector)
     start = position_of(after, is_id=is_uuid)
     rows = list_rows(session.services.engine, fetch, limit=most, after=start)
     finish_list(session, RECEIPTS, rows, columns, wide=wide)

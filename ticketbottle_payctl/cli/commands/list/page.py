@@ -22,7 +22,7 @@ from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.formats import count, short_id
 from ticketbottle_payctl.jobs.list_rows import Listing
-from ticketbottle_payctl.store.outbox.listing import PagePosition
+from ticketbottle_payctl.store.db.pages import PagePosition
 from ticketbottle_payctl.telemetry import redact
 
 _DEFAULT_LIMIT = 50

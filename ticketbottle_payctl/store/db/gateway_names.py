@@ -1,0 +1,6 @@
+"""Compare gateways' names in SQL. The payment service may spell a gateway in another way than payctl."""
+
+from __future__ import annotations
+
+SAME_GATEWAY = "translate(lower({}), '-_ ', '') = translate(lower(%(provider)s), '-_ ', '')"
+"""An SQL condition that is true if two spellings name the same gateway, such as ``ZALOPAY`` and ``zalo-pay``."""
