@@ -94,12 +94,12 @@ def test_imports_keep_to_the_layers():
 
 
 def test_one_file_imports_the_private_modules_of_typer():
-    """Only cli/app/parser.py imports Typer's private modules, so only this file depends on where they are."""
+    """Only cli/app/typer_internals.py imports Typer's private modules, so only this file depends on where they are."""
     files = [
         file for package in ("ticketbottle_payctl", "lambda_entrypoints") for file in (ROOT / package).rglob("*.py")
     ]
     found = [name_of(file) for file in files if PRIVATE_TYPER.search(read(file))]
-    assert found == ["ticketbottle_payctl/cli/app/parser.py"]
+    assert found == ["ticketbottle_payctl/cli/app/typer_internals.py"]
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)

@@ -13,7 +13,8 @@ import typer
 
 from ticketbottle_payctl.cli.app.failures import TerminatedError
 from ticketbottle_payctl.cli.app.global_options import declare
-from ticketbottle_payctl.cli.app.parser import PayctlRoot, enable_completion
+from ticketbottle_payctl.cli.app.parser import PayctlRoot
+from ticketbottle_payctl.cli.app.shell_completion import enable_completion
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.streams import ReaderGoneError, leave_streams, protect_streams

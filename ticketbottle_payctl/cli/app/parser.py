@@ -1,7 +1,6 @@
 """Build the tree of commands for Typer.
 
-A command is imported when a user chooses it, and every command takes the shared options. Typer 0.26 and later contain
-their own copy of Click in private modules. No other file imports these private modules.
+A command is imported when a user chooses it, and every command takes the shared options.
 """
 
 from __future__ import annotations
@@ -10,30 +9,30 @@ import os
 import sys
 from contextvars import copy_context
 from copy import copy
-from typing import Any, TextIO
+from typing import Any
 
 import typer
-from typer._click import Command, Context, HelpFormatter
-from typer._click.core import Parameter, ParameterSource
-from typer._click.shell_completion import CompletionItem, add_completion_class
-from typer._completion_classes import BashComplete, FishComplete, completion_init
-from typer.core import TyperCommand, TyperGroup, TyperOption
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from ticketbottle_payctl.cli.app import registry
 from ticketbottle_payctl.cli.app.argv import ARGUMENTS, require_utf8
 from ticketbottle_payctl.cli.app.failures import failures
-from ticketbottle_payctl.cli.app.global_options import NAMES, PANEL, Shared, collect, guess_colour, guess_form
+from ticketbottle_payctl.cli.app.global_options import NAMES, Shared, collect, guess_form
+from ticketbottle_payctl.cli.app.help_page import Page, text_of, write_examples, write_more, write_parameters
 from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.app.typer_internals import (
+    Command,
+    CompletionItem,
+    Context,
+    HelpFormatter,
+    Parameter,
+    ParameterSource,
+)
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.format import OutputFormat
-from ticketbottle_payctl.cli.output.result import bold
-from ticketbottle_payctl.cli.output.sanitize import escape
-from ticketbottle_payctl.cli.output.surface import surface_of
-from ticketbottle_payctl.cli.output.text import paint
 from ticketbottle_payctl.wiring import Services
 
-_WIDEST = 110
 _SHARED_IN_BRIEF = ("-o", "-q", "-v", "-p", "-h", "--no-input", "--color", "--config", "--tz")
 TOPICS = ("options", "exit-codes", "times")
 """The pages of ``payctl help`` that are not about a single command."""
@@ -52,16 +51,16 @@ class PayctlCommand(TyperCommand):
 
     def get_help(self, ctx: Context) -> str:
         """Return the help. Its headings are bold if the output can show bold text."""
-        return _page(self, ctx, sys.stdout)
+        return text_of(self, ctx, sys.stdout)
 
     def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
         """Write the examples, then the command's own options. The examples come first because readers copy them."""
         from ticketbottle_payctl.cli.app.help_examples import EXAMPLES  # noqa: PLC0415 - only for the help of one command
 
         words = " ".join(level.info_name or "" for level in _chain(ctx)[1:])
-        _write_examples([(each.about, each.line) for each in EXAMPLES.get(words, ())], formatter)
-        _write_parameters(self, ctx, formatter)
-        _write_more(formatter, ["also:", *_SHARED_IN_BRIEF, "(payctl help options)"])
+        write_examples([(each.about, each.line) for each in EXAMPLES.get(words, ())], formatter)
+        write_parameters(self, ctx, formatter)
+        write_more(formatter, ["also:", *_SHARED_IN_BRIEF, "(payctl help options)"])
 
 
 class PayctlGroup(TyperGroup):
@@ -83,7 +82,7 @@ class PayctlGroup(TyperGroup):
 
     def without_arguments(self, ctx: Context) -> str:
         """Return the help, which is shown if no command was given."""
-        return _page(self, ctx, sys.stderr)
+        return text_of(self, ctx, sys.stderr)
 
     def list_commands(self, ctx: Context) -> list[str]:
         """Return the words that can come next, in the registry's order."""
@@ -114,7 +113,7 @@ class PayctlGroup(TyperGroup):
 
     def get_help(self, ctx: Context) -> str:
         """Return the help. Its headings are bold if the output can show bold text."""
-        return _page(self, ctx, sys.stdout)
+        return text_of(self, ctx, sys.stdout)
 
     def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
         """Write the list of commands in this group."""
@@ -122,7 +121,7 @@ class PayctlGroup(TyperGroup):
         with formatter.section("Commands"):
             formatter.write_dl(list(registry.children(self.prefix).items()))
         words = " ".join(["payctl", *self.prefix])
-        _write_more(formatter, [f"more: {words} COMMAND --help,", "payctl help options"])
+        write_more(formatter, [f"more: {words} COMMAND --help,", "payctl help options"])
 
     def shell_complete(self, ctx: Context, incomplete: str) -> list[CompletionItem]:
         """Complete words and options without importing the commands."""
@@ -149,13 +148,13 @@ class PayctlRoot(PayctlGroup):
 
     def without_arguments(self, ctx: Context) -> str:
         """Return a page of at most 24 lines that says what payctl is and lists a few commands to start with."""
-        formatter = _Page(sys.stderr)
+        formatter = Page(sys.stderr)
         formatter.write(f"{formatter.bold(ctx.command_path)}  {self.help}\n")
         widest = max(len(line) for lines in registry.FIRST_SCREEN.values() for line in lines)
         for title, lines in registry.FIRST_SCREEN.items():
             with formatter.section(title):
                 formatter.write_dl([(f"{line:<{widest}}", about) for line, about in lines.items()], col_max=widest)
-        _write_more(formatter, ["everything: payctl --help,", "one command: payctl COMMAND --help"])
+        write_more(formatter, ["everything: payctl --help,", "one command: payctl COMMAND --help"])
         return formatter.getvalue().rstrip("\n")
 
     def refuse_no_arguments(self, ctx: Context) -> None:
@@ -191,7 +190,7 @@ class PayctlRoot(PayctlGroup):
             formatter.write_dl(exit_codes.rows())
         with formatter.section("Start here"):
             formatter.write_dl(list(registry.START.items()))
-        _write_more(
+        write_more(
             formatter,
             ["more: payctl COMMAND --help,", *(f"payctl help {topic}," for topic in TOPICS), "payctl --version"],
         )
@@ -214,78 +213,6 @@ def shared_options(ctx: Context) -> list[tuple[str, str]]:
     root = ctx.find_root()
     records = [each.get_help_record(root) for each in root.command.get_params(root) if each.name != "version"]
     return [record for record in records if record]
-
-
-def page_of(title: str, about: str, rows: list[tuple[str, str]]) -> str:
-    """Return a page of help that is as wide as the terminal, with a title, a paragraph and a two-column list."""
-    formatter = _Page(sys.stdout)
-    formatter.write(f"{formatter.bold(title)}\n")
-    with formatter.indentation():
-        if about:
-            formatter.write_paragraph()
-            formatter.write_text(about)
-        formatter.write_paragraph()
-        formatter.write_dl(rows)
-    return formatter.getvalue()
-
-
-class _Words(BashComplete):
-    """The completions for bash, with one word on each line."""
-
-    def get_completion_args(self) -> tuple[list[str], str]:
-        """Return the words before the cursor, and the last word.
-
-        Older completion scripts pass the command line as words, and not as one string.
-        """
-        if "_TYPER_COMPLETE_ARGS" in os.environ:
-            return FishComplete.get_completion_args(self)  # type: ignore[arg-type]  # reads only the variable
-        return super().get_completion_args()
-
-    def complete(self) -> str:
-        """Return the completions.
-
-        If anything fails, return an empty string, so that the user's command line does not change.
-        """
-        try:
-            args, incomplete = self.get_completion_args()
-            items = self.get_completions(args, incomplete)
-        except Exception:  # noqa: BLE001 - an error message would look like a completion
-            return ""
-        return "\n".join(self.line(item, incomplete) for item in items if _is_one_word(item.value))
-
-    def line(self, item: CompletionItem, incomplete: str) -> str:
-        """Return the word without the part that bash treats as earlier words. In bash, = and : begin a new word."""
-        whole = f"{_option_before(incomplete)}{item.value}"
-        breaks = [mark for mark in os.environ.get("COMP_WORDBREAKS", "=:") if mark in "=:"]
-        return whole[max((incomplete.rfind(mark) + 1 for mark in breaks), default=0) :]
-
-
-class _DescribedWords(_Words):
-    """The completions for zsh and fish. Each line has a word, a tab and a description."""
-
-    def line(self, item: CompletionItem, incomplete: str) -> str:
-        """Return the word, a tab and its description."""
-        word = f"{_option_before(incomplete)}{item.value}"
-        about = escape(" ".join((item.help or "").split()))
-        return f"{word}\t{about}" if about else word
-
-
-def _option_before(incomplete: str) -> str:
-    """Return the option in an argument such as ``--profile=sta``, so that the value after ``=`` can be completed."""
-    name, equals, _ = incomplete.partition("=")
-    return f"{name}=" if equals and name.startswith("-") else ""
-
-
-def _is_one_word(text: str) -> bool:
-    return text.isprintable() and " " not in text
-
-
-def enable_completion() -> None:
-    """Let Typer answer a shell's request for completions."""
-    completion_init()
-    add_completion_class(_Words, "bash")
-    add_completion_class(_DescribedWords, "fish")
-    add_completion_class(_DescribedWords, "zsh-lines")  # the scripts of older versions ask for "zsh"
 
 
 def _typer_command(entry: registry.CommandEntry) -> TyperCommand:
@@ -355,63 +282,3 @@ def _words(arguments: list[str]) -> tuple[str, ...]:
 
 def _help_command(ctx: Context) -> str:
     return " ".join(["payctl", *_words(ctx.meta[ARGUMENTS]), "--help"])
-
-
-class _Page(HelpFormatter):
-    """A page of help. Its headings are bold on a terminal."""
-
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__(max_width=_WIDEST)
-        self.surface = surface_of(stream, guess_colour(sys.argv[1:]))
-
-    def bold(self, text: str) -> str:
-        """Return a heading, in bold if the output can show bold text."""
-        return paint(bold(text), self.surface)
-
-    def write_heading(self, heading: str) -> None:
-        """Write a heading."""
-        self.write(f"{'':>{self.current_indent}}{self.bold(heading)}\n")
-
-
-def _page(command: Command, ctx: Context, stream: TextIO) -> str:
-    formatter = _Page(stream)
-    command.format_help(ctx, formatter)
-    return formatter.getvalue().rstrip("\n")
-
-
-def _write_examples(examples: list[tuple[str, str]], formatter: HelpFormatter) -> None:
-    if not examples:
-        return
-    with formatter.section("Examples"):
-        for about, line in examples:
-            formatter.write(f"{'':>{formatter.current_indent}}# {about}\n")
-            formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
-
-
-def _write_more(formatter: HelpFormatter, parts: list[str]) -> None:
-    """Write the last paragraph. Lines break only between two parts, so that each part can be pasted."""
-    formatter.write_paragraph()
-    lines = [""]
-    for part in parts:
-        longer = f"{lines[-1]} {part}".strip()
-        if len(longer) > formatter.width and lines[-1]:
-            lines.append(part)
-        else:
-            lines[-1] = longer
-    formatter.write("".join(f"{line}\n" for line in lines))
-
-
-def _write_parameters(command: Command, ctx: Context, formatter: HelpFormatter) -> None:
-    sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
-    for parameter in command.get_params(ctx):
-        record = parameter.get_help_record(ctx)
-        if record is None or parameter.name == "help":
-            continue
-        if not isinstance(parameter, TyperOption):
-            sections["Arguments"].append(record)
-        elif parameter.rich_help_panel != PANEL:
-            sections["Options"].append(record)
-    for title, rows in sections.items():
-        if rows:
-            with formatter.section(title):
-                formatter.write_dl(rows)

@@ -8,7 +8,8 @@ from typing import Annotated, NoReturn, TypedDict
 import typer
 
 from ticketbottle_payctl.cli.app import registry
-from ticketbottle_payctl.cli.app.parser import TOPICS, help_of, page_of, shared_options
+from ticketbottle_payctl.cli.app.help_page import page_of
+from ticketbottle_payctl.cli.app.parser import TOPICS, help_of, shared_options
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.input.times import instant, zone_of
 from ticketbottle_payctl.cli.output import exit_codes

@@ -11,7 +11,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from ticketbottle_payctl.cli.commands.report.document import Section
-from ticketbottle_payctl.cli.commands.report.plots import Plot
+from ticketbottle_payctl.cli.commands.report.plot_spec import Plot
 from ticketbottle_payctl.errors import ConfigError
 
 if TYPE_CHECKING:

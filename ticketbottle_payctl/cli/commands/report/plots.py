@@ -1,27 +1,29 @@
-"""Build a report's plots as Vega-Lite specifications. Colours are CSS variables, for a light and a dark page.
+"""Draw a report's plots as Vega-Lite specifications.
 
 Vega-Lite shows every instant in UTC. Therefore payctl shifts each instant by the offset of the report's zone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
-from typing import Any
 
+from ticketbottle_payctl.cli.commands.report.plot_spec import (
+    SERIES,
+    Plot,
+    Spec,
+    colour_of,
+    dash_of,
+    labelled_rows,
+    vertical_axis,
+)
 from ticketbottle_payctl.cli.output.sanitize import escape
 from ticketbottle_payctl.formats import cut, duration, rfc3339, wall_clock
 from ticketbottle_payctl.jobs.report.model import Report
 from ticketbottle_payctl.telemetry import redact
 
-Spec = dict[str, Any]
-
-_SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
-_SERIES = tuple(f"var(--series-{number})" for number in range(1, 7))
-_RUN_COLOURS = {"done": _SERIES[1], "running": _SERIES[0], "stopped": _SERIES[3], "interrupted": _SERIES[4]}
+_RUN_COLOURS = {"done": SERIES[1], "running": SERIES[0], "stopped": SERIES[3], "interrupted": SERIES[4]}
 _MOST_REASONS = 5
-_FEW = 5
 _SHORTEST_LAG_S = 0.01
 _CLOCK = "utcFormat(datum.value, utchours(datum.value) + utcminutes(datum.value) == 0 ? '%d %b' : '%H:%M')"
 _DURATION = (
@@ -29,62 +31,6 @@ _DURATION = (
     " format(datum.value / 60, '.3~r') + ' min' : format(datum.value / 3600, '.3~r') + ' h'"
 )
 _DURATION_TICKS = [0.01, 0.1, 1, 10, 60, 600, 3600, 36_000, 360_000, 3_600_000]
-
-
-@dataclass(frozen=True, slots=True)
-class Plot:
-    """A plot: its caption, a description for screen readers, and its specification for a width in pixels."""
-
-    caption: str
-    about: str
-    spec: Spec
-
-    def wide(self, width: int) -> Spec:
-        """Return the specification for a total width in pixels, including the axes."""
-        narrow = width < 500  # noqa: PLR2004 - a phone's screen
-        axis_x = {"labelOverlap": True, "tickCount": 4 if narrow else 10}
-        config = {
-            **_CONFIG,
-            "axisX": {**_CONFIG["axisX"], **axis_x},
-            "legend": {**_CONFIG["legend"], "columns": 2 if narrow else 5},
-        }
-        return {
-            "$schema": _SCHEMA,
-            "description": self.about,
-            "width": width,
-            "autosize": {"type": "fit", "contains": "padding"},
-            "config": config,
-            **self.spec,
-        }
-
-
-_CONFIG: Spec = {
-    "background": "transparent",
-    "font": "Arial, Liberation Sans, Helvetica, sans-serif",
-    "view": {"stroke": None},
-    "axis": {
-        "labelColor": "var(--muted)",
-        "titleColor": "var(--muted)",
-        "labelFontSize": 12,
-        "titleFontSize": 12,
-        "titleFontWeight": "normal",
-        "gridColor": "var(--line)",
-        "domainColor": "var(--line)",
-        "tickColor": "var(--line)",
-    },
-    "axisX": {"grid": False},
-    "legend": {
-        "labelColor": "var(--ink)",
-        "labelFontSize": 12,
-        "labelLimit": 150,
-        "columnPadding": 34,
-        "title": None,
-        "orient": "top",
-        "direction": "horizontal",
-        "symbolType": "square",
-    },
-    "text": {"fill": "var(--ink)"},
-}
 
 
 def plots(report: Report, zone: tzinfo, zone_name: str) -> dict[str, Plot]:
@@ -113,7 +59,7 @@ class _Drawn:
             return None
         rows = [{"at": self._clock(self._end(number)), "events": point.waiting} for number, point in enumerate(points)]
         most = max(point.waiting for point in points)
-        mark = {"type": "area", "interpolate": "step-before", "color": _SERIES[0], "opacity": 0.75, "line": False}
+        mark = {"type": "area", "interpolate": "step-before", "color": SERIES[0], "opacity": 0.75, "line": False}
         return Plot(
             f"Events that were waiting at the end of each {self._step}, without those that are dead now",
             f"Area over time. The highest value is {most:,}, the last one {points[-1].waiting:,}.",
@@ -121,7 +67,7 @@ class _Drawn:
                 "height": 150,
                 "data": {"values": rows},
                 "mark": mark,
-                "encoding": {"x": self._x(), "y": _y("events", "events", most)},
+                "encoding": {"x": self._x(), "y": vertical_axis("events", "events", most)},
             },
         )
 
@@ -139,9 +85,9 @@ class _Drawn:
             "mark": {"type": "line", "interpolate": "step-after", "strokeWidth": 2},
             "encoding": {
                 "x": self._x(),
-                "y": _y("rate", "events a minute"),
-                "color": _colour("series", ["created", "sent"], (_SERIES[0], _SERIES[1])),
-                "strokeDash": _dash("series", ["created", "sent"]),
+                "y": vertical_axis("rate", "events a minute"),
+                "color": colour_of("series", ["created", "sent"], (SERIES[0], SERIES[1])),
+                "strokeDash": dash_of("series", ["created", "sent"]),
             },
         }
         return Plot(
@@ -160,7 +106,7 @@ class _Drawn:
             for point in sent
             for name, value in zip(names, (point.lag_p50, point.lag_p95, point.longest), strict=True)
         ]
-        y = _y("lag", "lag") | {
+        y = vertical_axis("lag", "lag") | {
             "scale": {"type": "log"},
             "axis": {"labelExpr": _DURATION, "values": _DURATION_TICKS, "title": "lag"},
         }
@@ -174,8 +120,8 @@ class _Drawn:
                 "encoding": {
                     "x": self._x(),
                     "y": y,
-                    "color": _colour("series", names, _SERIES),
-                    "strokeDash": _dash("series", names),
+                    "color": colour_of("series", names, SERIES),
+                    "strokeDash": dash_of("series", names),
                 },
             },
         )
@@ -213,9 +159,9 @@ class _Drawn:
                 "encoding": {
                     "x": self._x(),
                     "x2": {"field": "to"},
-                    "y": _y("high", "callbacks", max(heights.values())),
+                    "y": vertical_axis("high", "callbacks", max(heights.values())),
                     "y2": {"field": "low"},
-                    "color": _colour("reason", order, _SERIES[::-1]),
+                    "color": colour_of("reason", order, SERIES[::-1]),
                 },
             },
         )
@@ -229,12 +175,12 @@ class _Drawn:
             for place, group in enumerate(groups)
         ]
         x = {"field": "events", "type": "quantitative", "title": "events"}
-        x["axis"] = _y("events", "events", groups[0].dead)["axis"]
-        bar: Spec = {"mark": {"type": "bar", "color": _SERIES[3], "height": 10, "yOffset": 8}, "encoding": {"x": x}}
+        x["axis"] = vertical_axis("events", "events", groups[0].dead)["axis"]
+        bar: Spec = {"mark": {"type": "bar", "color": SERIES[3], "height": 10, "yOffset": 8}, "encoding": {"x": x}}
         return Plot(
             "Events that are dead now, by error group",
             "Bars. " + ", ".join(f"group {row['error']}: {row['events']:,}" for row in rows),
-            _labelled(rows, "error", "place", bar),
+            labelled_rows(rows, "error", "place", bar),
         )
 
     def runs(self) -> Plot | None:
@@ -257,19 +203,19 @@ class _Drawn:
                 }
             )
         statuses = list(dict.fromkeys(_text(run.status) for run in runs))
-        colours = [_RUN_COLOURS.get(status, _SERIES[2]) for status in statuses]
+        colours = [_RUN_COLOURS.get(status, SERIES[2]) for status in statuses]
         bar: Spec = {
             "mark": {"type": "bar", "height": 10, "yOffset": 8},
             "encoding": {
                 "x": self._x("from"),
                 "x2": {"field": "to"},
-                "color": _colour("status", statuses, colours),
+                "color": colour_of("status", statuses, colours),
             },
         }
         return Plot(
             "Runs of operators",
             f"Bars over time, one row for each operator and command. {len(rows)} runs.",
-            _labelled(rows, "run", "number", bar),
+            labelled_rows(rows, "run", "number", bar),
         )
 
     @property
@@ -291,7 +237,7 @@ class _Drawn:
         if pause is None:
             return []
         row = {"from": self._clock(pause.since), "to": self._clock(pause.until)}
-        mark = {"type": "rect", "color": _SERIES[3], "opacity": 0.18}
+        mark = {"type": "rect", "color": SERIES[3], "opacity": 0.18}
         encoding = {"x": self._x("from"), "x2": {"field": "to"}}
         return [{"data": {"values": [row]}, "mark": mark, "encoding": encoding}]
 
@@ -311,52 +257,6 @@ class _Drawn:
         """Return the clock time in the report's zone, written as if it were UTC."""
         offset = at.astimezone(self.zone).utcoffset() or timedelta(0)
         return rfc3339(at + offset)
-
-
-def _y(field: str, title: str, most: int | None = None) -> Spec:
-    """Return the vertical axis. If ``most``, the highest count, is given, the ticks are whole numbers."""
-    ticks: Spec = {"format": ",~g"}
-    if most is not None:
-        ticks = {"format": ",d", **({"values": [*range(most + 1)]} if most <= _FEW else {})}
-    return {"field": field, "type": "quantitative", "title": title, "axis": {"tickCount": 5, **ticks}}
-
-
-def _labelled(rows: Sequence[Spec], name: str, order: str, bar: Spec) -> Spec:
-    """Return a plot with one row for each name.
-
-    Each name is above its bars, so that the bars can use the whole width.
-    """
-    label = {
-        "mark": {
-            "type": "text",
-            "align": "left",
-            "baseline": "bottom",
-            "fontSize": 12,
-            "limit": {"expr": "width - 50"},
-        },
-        "transform": [{"aggregate": [{"op": "min", "field": order, "as": order}], "groupby": [name]}],
-        "encoding": {"text": {"field": name}, "x": {"value": 0}},
-    }
-    return {
-        "height": {"step": 34},
-        "autosize": {"type": "fit-x", "contains": "padding"},
-        "data": {"values": list(rows)},
-        "encoding": {"y": {"field": name, "type": "nominal", "sort": {"field": order, "op": "min"}, "axis": None}},
-        "layer": [bar, label],
-    }
-
-
-def _colour(field: str, domain: Sequence[str], colours: Sequence[str]) -> Spec:
-    return {"field": field, "type": "nominal", "scale": {"domain": list(domain), "range": list(colours[: len(domain)])}}
-
-
-def _dash(field: str, domain: Sequence[str]) -> Spec:
-    dashes: Sequence[Sequence[int]] = ([1, 0], [6, 3], [2, 2])
-    return {
-        "field": field,
-        "type": "nominal",
-        "scale": {"domain": list(domain), "range": [list(each) for each in dashes[: len(domain)]]},
-    }
 
 
 def _text(text: str) -> str:

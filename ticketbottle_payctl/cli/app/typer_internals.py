@@ -1,0 +1,22 @@
+"""Import what payctl needs from Typer's private modules.
+
+Typer 0.26 and later contain their own copy of Click in private modules. No other file imports these private modules.
+"""
+
+from typer._click import Command, Context, HelpFormatter
+from typer._click.core import Parameter, ParameterSource
+from typer._click.shell_completion import CompletionItem, add_completion_class
+from typer._completion_classes import BashComplete, FishComplete, completion_init
+
+__all__ = [
+    "BashComplete",
+    "Command",
+    "CompletionItem",
+    "Context",
+    "FishComplete",
+    "HelpFormatter",
+    "Parameter",
+    "ParameterSource",
+    "add_completion_class",
+    "completion_init",
+]
