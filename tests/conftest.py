@@ -9,23 +9,30 @@ PAYCTL_TEST_POSTGRES chooses the PostgreSQL server: ``wheel`` (the default), ``s
 
 from __future__ import annotations
 
-import gc
 import os
-import re
-from collections import Counter
 from contextlib import suppress
 from copy import copy
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.selection import (  # noqa: F401 - hooks
+    pytest_addoption,
+    pytest_collection,
+    pytest_collection_modifyitems,
+    pytest_xdist_make_scheduler,
+)
 from tests.servers.apache_kafka import ApacheKafka
 from tests.servers.chromium import Chromium
 from tests.servers.clones import Clones
 from tests.servers.fork_server import ForkServer
-from tests.work_units import WorkUnits, put_long_ones_first
+from tests.summary import (  # noqa: F401 - hooks
+    IN_CI,
+    pytest_runtest_logreport,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+)
 from ticketbottle_payctl import telemetry
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.providers import GATEWAYS
@@ -44,46 +51,17 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser
     from sqlalchemy.engine import Engine
-    from xdist.remote import Producer
 
     from ticketbottle_payctl.broker.range_reader import Received
 
-IN_CI = os.environ.get("CI") == "true"
 POSTGRES = os.environ.get("PAYCTL_TEST_POSTGRES", "wheel")
 """The kind of PostgreSQL for the tests.
 
 This module reads the variable at import, because ``own_environment`` hides it later.
 """
 
-GROUPS = {
-    "kafka_server": "kafka",
-    "container": "container",
-    "built": "package",
-    "gateway_libraries": "node",
-    **dict.fromkeys(("browser", "site", "draft"), "browser"),
-    "cloud_server": "cloud",
-}
-"""The group of each fixture that is slow to set up. All tests in a group run in one worker and share the fixture."""
-
-WITH_SECOND_KAFKA = ("jobs/", "broker/", "lambda_entrypoints/")
-"""The folders whose tests share a second Apache Kafka. All tests with Kafka in one worker would end last."""
-
 TOPICS = ("payment.completed", "payment.failed", "payment.cancelled")
 SERVICES = ("postgres", "mock_kafka", "kafka", "buildah", "gateway_libraries", "chromium")
-KAFKA_SECONDS = 180
-"""Timeout, in seconds, for a test that uses Apache Kafka. The first such test downloads the jars.
-
-pyproject.toml has the timeout for all other tests.
-"""
-
-ON_EACH_SERVER = ("store/", "jobs/", "cdc/", "test_database_roles.py", "sandbox/test_postgres.py")
-"""The folders and files of the tests that send SQL statements from the ``store`` package to a server."""
-
-CASES_ON_EACH_SERVER = 2
-"""The number of parameter sets per test that also run on a second server.
-
-The remaining sets would send the same SQL to that server.
-"""
 
 SHORT_LOGINS = {"listener.name.secure.scram-sha-512.connections.max.reauth.ms": "2000"}
 """The broker's setting that makes a SCRAM-SHA-512 client log in again every two seconds.
@@ -99,8 +77,6 @@ CLEARED_NAMES = ("LOG_LEVEL", "ENVIRONMENT")
 settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy machine")
 # An example's duration depends on the load of the machine and not on payctl.
-
-ran: Counter[str] = Counter()
 
 
 def started_or_skipped(make):
@@ -320,123 +296,3 @@ def read_all() -> Callable[..., list[Received]]:
         return kafka_messages.read_all(bootstrap, topics, **options)
 
     return read
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options that CI uses to split the tests between two machines and to sample them on other interpreters."""
-    parser.addoption("--skipped-to", metavar="FILE", type=Path, help="write the ids of the skipped tests to a file")
-    about = "run only the tests that a file lists, and two cases of each that proves the SQL on this PostgreSQL server"
-    parser.addoption("--skipped-in", metavar="FILE", type=Path, help=about)
-    parser.addoption("--cases", type=int, help="run each test with at most this many of its parameter sets")
-
-
-def _deselect(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect the tests that the command-line options exclude."""
-    file, most = config.getoption("skipped_in"), config.getoption("cases")
-    if file is not None:
-        skipped, among_first = {*file.read_text("utf-8").splitlines()}, _first_cases(CASES_ON_EACH_SERVER)
-        _keep(
-            config,
-            items,
-            lambda item: _without_group(item.nodeid) in skipped or (_proves_sql(item) and among_first(item)),
-        )
-    if most is not None:
-        _keep(config, items, _first_cases(most))
-
-
-def _first_cases(most: int) -> Callable[[pytest.Item], bool]:
-    """Return a function that says whether a test is one of the first ``most`` cases of its test function."""
-    seen: Counter[str] = Counter()
-
-    def first(item: pytest.Item) -> bool:
-        name = item.nodeid.partition("[")[0]
-        seen[name] += 1
-        return seen[name] <= most
-
-    return first
-
-
-def _keep(config: pytest.Config, items: list[pytest.Item], wanted: Callable[[pytest.Item], bool]) -> None:
-    kept, left = [], []
-    for item in items:
-        (kept if wanted(item) else left).append(item)
-    items[:] = kept
-    config.hook.pytest_deselected(items=left)
-
-
-def _without_group(nodeid: str) -> str:
-    """Remove the group that xdist appends to a test's id. Without several workers, ids have no group."""
-    return re.sub(r"@\w+$", "", nodeid)
-
-
-def _proves_sql(item: pytest.Item) -> bool:
-    place = item.nodeid.removeprefix("tests/")
-    return item.get_closest_marker("postgres") is not None and place.startswith(ON_EACH_SERVER)
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_collection() -> Iterator[None]:
-    """Collect no garbage while the tests are collected, and pass over what stays to the end: modules, and all tests."""
-    gc.disable()
-    yield
-    gc.collect()
-    gc.freeze()
-    gc.enable()
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> WorkUnits:
-    """Let a worker run several quick tests of a file at once."""
-    return WorkUnits(config, log)
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
-    """Add markers for each test's services and their group, before ``-m`` selects tests."""
-    for item in items:
-        used = getattr(item, "fixturenames", ())
-        if "postgres" in used or "own_server" in used:
-            item.add_marker("postgres")
-        if "kafka_server" in used:
-            item.add_marker("kafka")
-            if item.get_closest_marker("timeout") is None:
-                item.add_marker(pytest.mark.timeout(KAFKA_SECONDS))
-        group = next((name for fixture, name in GROUPS.items() if fixture in used), None)
-        if group == "kafka" and item.nodeid.removeprefix("tests/").startswith(WITH_SECOND_KAFKA):
-            group = "second_kafka"
-        if group is not None:
-            item.add_marker(pytest.mark.xdist_group(group))
-    yield
-    _deselect(config, items)
-    put_long_ones_first(items)
-
-
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Count the services that each test used, including tests in other workers."""
-    if report.when == "call" and not report.skipped:
-        ran.update(str(service) for name, service in report.user_properties if name == "service")
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print how many tests used each service, so that a developer notices tests that did not run."""
-    services = ", ".join(f"{service} {number} tests" for service, number in sorted(ran.items()))
-    terminalreporter.write_line(f"services: {services or 'none'}")
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
-    """In CI, fail the run if a test was skipped.
-
-    Print how many tests were skipped and which programs the tests need.
-    """
-    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    skipped = reporter.stats.get("skipped", []) if reporter is not None else []
-    if IN_CI and skipped and session.exitstatus == pytest.ExitCode.OK:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-    file = session.config.getoption("skipped_to")
-    if file is not None and reporter is not None:
-        file.write_text("".join(f"{_without_group(report.nodeid)}\n" for report in skipped), "utf-8")
-    yield
-    for reason, number in Counter(str(report.longrepr[2]) for report in skipped).most_common()[::-1]:
-        what = "skipped, which is a failure in CI" if IN_CI else "skipped"
-        reporter.write_line(f"{number} {what}: {reason.removeprefix('Skipped: ')}", red=IN_CI, yellow=not IN_CI)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 LONG = (
     *("soak/", "docs/test_pictures.py", "docs/test_readme.py", "docs/test_tutorials.py", "interleavings/"),
-    *("cli/test_one_form.py", "cli/commands/test_publish_outbox_waiting.py", "servers/test_local_functions.py"),
+    *("cli/test_one_form.py", "cli/commands/publish_outbox/", "servers/test_local_functions.py"),
     *("test_division.py", "lambda_entrypoints/test_reconcile_payments.py", "lambda_entrypoints/test_runtime.py"),
     *("faults/", "acceptance/test_demo.py", "deploy/test_sam_local.py", "lambda_entrypoints/test_init.py"),
 )

@@ -18,7 +18,6 @@ from ticketbottle_payctl import telemetry
 from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings import Settings
 from ticketbottle_payctl.settings.database_url import secrets_in
-from ticketbottle_payctl.store.outbox.debezium_names import ALL_TOPICS, MARKING_GROUP
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -109,6 +108,7 @@ class Services:
         kafka = self.settings.kafka
         from ticketbottle_payctl.broker.config import connection_config  # noqa: PLC0415 - as above
         from ticketbottle_payctl.broker.follower import Follower  # noqa: PLC0415
+        from ticketbottle_payctl.store.outbox.debezium_names import ALL_TOPICS, MARKING_GROUP  # noqa: PLC0415
 
         follower = Follower(connection_config(kafka), MARKING_GROUP, ALL_TOPICS)
         self._open.callback(follower.close)

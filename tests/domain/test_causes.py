@@ -6,58 +6,40 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.domain.evidence import (
+    ANSWERED,
+    AWAY,
+    BLOCKED,
+    ENDED,
+    FAILED,
+    FAILING,
+    GONE,
+    IDLES,
+    LATE,
+    LOCKED,
+    NO_TOPIC,
+    NOT_DUE,
+    NOT_LOCKED,
+    OTHER,
+    READY,
+    SUPERSEDED,
+    TOO_LARGE,
+    WORKS,
+    YOUNG,
+    seen,
+    typed,
+)
 from ticketbottle_payctl.domain.causes import (
     OVERDUE_AFTER,
     SEEN_WITHIN,
-    WAITS_AFTER,
     Brokers,
     Cause,
     CauseKind,
-    DeadGroup,
     Evidence,
     Holder,
-    Reason,
-    SeenPublisher,
-    Waiting,
     causes,
     idle,
 )
-from ticketbottle_payctl.formats import command_line
-
-LATE = OVERDUE_AFTER.total_seconds() + 60
-COMPLETED, FAILED = "PAYMENT_COMPLETED", "PAYMENT_FAILED"
-IDLES = SeenPublisher("host:12", 1, 20.0)
-ENDED = IDLES._replace(ended=True)
-GONE = SeenPublisher("host:12", 1, 720.0)
-WORKS = SeenPublisher("pid 7, payctl publish-outbox", 1, 0.0, working=True)
-OTHER = SeenPublisher("host:99", 4, 20.0)
-READY = Waiting(Reason.READY, COMPLETED, 3, LATE, "e1")
-YOUNG = READY._replace(oldest_s=WAITS_AFTER.total_seconds() + 1)
-FAILING = Waiting(Reason.FAILING, COMPLETED, 2, LATE, "e2", error="INVALID_REQUEST: no")
-NOT_DUE = Waiting(Reason.NOT_DUE, COMPLETED, 1, LATE, "e3", error="INVALID_REQUEST: no", due_in_s=95.0)
-LOCKED = Waiting(
-    Reason.LOCKED, COMPLETED, 1, LATE, "e4", holder=Holder(4711, "psql", "minh", "idle in transaction", 90)
-)
-BLOCKED = Waiting(Reason.BLOCKED, COMPLETED, 1, 5.0, "e5", blocker="d1", blocker_type=COMPLETED)
-SUPERSEDED = BLOCKED._replace(blocker_type=FAILED, error="MSG_SIZE_TOO_LARGE: Broker: Message size too large")
-TOO_LARGE = DeadGroup("0a1b2c3d", 1, [COMPLETED], "d1", "MSG_SIZE_TOO_LARGE: Broker: Message size too large", 2_000)
-OLD_FAILURE = TOO_LARGE._replace(event_types=[FAILED], superseded=1)
-NO_TOPIC = Brokers(stopped={COMPLETED: "Broker: Unknown topic or partition"})
-AWAY = Brokers(unavailable="Kafka at b:9092 is not available")
-ANSWERED = Brokers()
-NOT_LOCKED = "no row lock and no dead event is in the way"
-
-
-def seen(*waiting, **facts):
-    """Return evidence with these pending events and these other facts."""
-    pending = sum(one.events for one in waiting)
-    oldest = max((one.oldest_s for one in waiting), default=None)
-    return Evidence(**{"pending": pending, "oldest_s": oldest, "oldest_id": "e1", "waiting": waiting, **facts})
-
-
-def typed(command):
-    """Return the command as an operator types it."""
-    return command_line(command.verb, command.operands, command.options)
 
 
 @pytest.mark.parametrize(
@@ -150,104 +132,6 @@ def test_a_cause_names_the_process_and_the_time(evidence, words):
 
 
 @pytest.mark.parametrize(
-    ("group", "blocked", "advice", "command"),
-    [
-        (TOO_LARGE, BLOCKED, "raise max.message.bytes of payment.completed to 4,000 or more",
-         "payctl replay --failed --error-group 0a1b2c3d"),
-        (TOO_LARGE._replace(payload_bytes=1_000_262), BLOCKED, "the payload has 1,000,262 bytes, and payctl",
-         "payctl show d1"),
-        (TOO_LARGE._replace(event_types=[FAILED], events=2, superseded=2), BLOCKED, "do not replay", "payctl show d1"),
-        (TOO_LARGE._replace(event_types=["OTHER"], error="UNKNOWN_EVENT_TYPE: no"), BLOCKED, "do not replay",
-         "payctl show d1"),
-        (TOO_LARGE._replace(error=None, id="it's one"), BLOCKED, "remove the cause",
-         "payctl replay --failed --error-group 0a1b2c3d"),
-        (TOO_LARGE._replace(events=1001), BLOCKED, "raise max.message.bytes",
-         "payctl replay --failed --error-group 0a1b2c3d"),
-        (TOO_LARGE._replace(event_types=[FAILED]), SUPERSEDED, "skip the dead failure and send the success",
-         "payctl publish-outbox --on-dead release"),
-    ],
-)  # fmt: skip
-def test_no_replay_is_advised_for_an_event_that_would_die_again(group, blocked, advice, command):
-    """The diagnosis recommends no replay for an event that is too large for payctl, has no topic, or is superseded."""
-    waiting = [blocked] if blocked else []
-    found = causes(seen(*waiting, dead=1, blocked=len(waiting), dead_groups=[group]), ANSWERED)
-    dead = next(cause for cause in found if cause.kind is CauseKind.DEAD)
-    assert (advice in dead.advice, typed(dead.command)) == (True, command)
-    assert dead.command.rows == (group.events if command.startswith("payctl replay") else 1)
-
-
-@pytest.mark.parametrize(
-    ("evidence", "expected"),
-    [
-        (seen(dead=1, superseded=1, superseded_ids=["d1"], dead_groups=[OLD_FAILURE]),
-         ["1 dead event does no harm: d1 is superseded"]),
-        (seen(dead=2, superseded=1, superseded_ids=["d1"], dead_groups=[OLD_FAILURE._replace(events=2)]),
-         ["1 event is dead: MSG_SIZE", "1 dead event does no harm"]),
-        (seen(dead=9, superseded=8, superseded_ids=["d1", "d2"], dead_groups=[OLD_FAILURE]),
-         ["1 more dead event with other errors", "8 dead events do no harm"]),
-        (seen(SUPERSEDED, dead=1, blocked=1, superseded=1, superseded_ids=["d1"], dead_groups=[OLD_FAILURE]),
-         ["event e5 waits behind dead event d1 of its payment"]),
-    ],
-)  # fmt: skip
-def test_a_superseded_event_is_told_apart_if_it_blocks_nothing(evidence, expected):
-    """A superseded event is urgent if it blocks a success.
-
-    Otherwise payctl reports it as harmless and counts it in no group.
-    """
-    facts = [cause.fact for cause in causes(evidence, ANSWERED)]
-    assert len(facts) == len(expected)
-    assert all(fact.startswith(start) for fact, start in zip(facts, expected, strict=True)), facts
-
-
-@pytest.mark.parametrize(
-    ("blocked", "groups"),
-    [
-        (SUPERSEDED, [OLD_FAILURE]),
-        (SUPERSEDED, [OLD_FAILURE._replace(events=2)]),
-        (SUPERSEDED, [TOO_LARGE, OLD_FAILURE]),
-        (BLOCKED, [TOO_LARGE]),
-    ],
-)
-def test_a_dead_event_in_the_way_is_told_once_with_its_command(blocked, groups):
-    """Only the cause of the blocked events names the dead event in the way. No two causes name the same command."""
-    superseded = sum(group.superseded for group in groups)
-    found = causes(seen(blocked, dead=3, blocked=1, superseded=superseded, dead_groups=groups), ANSWERED)
-    commands = [typed(cause.command) for cause in found if cause.command]
-    assert len({*commands}) == len(commands) == len(found)
-    words = [f"{cause.fact} {cause.meaning}" for cause in found]
-    assert [each for each in words if "blocks the later events" in each] == []
-    assert sum("waits behind dead event" in each for each in words) == 1
-    assert len(found) > 1 or "PAYMENT_FAILED (MSG_SIZE_TOO_LARGE: Broker: Message size too large)" in found[0].meaning
-
-
-def test_a_dead_event_is_said_to_block_others_only_if_it_does():
-    """A dead event's cause says that it blocks others, even if these are not among the oldest pending events."""
-    dead = {"dead": 3, "dead_groups": [TOO_LARGE], "pending": 30_000, "sampled": True}
-    found = causes(seen(blocked=1, **dead), ANSWERED)
-    assert ["later events of its payment" in cause.meaning for cause in found] == [True, True]
-    found = causes(seen(**dead), ANSWERED)
-    assert [cause.meaning for cause in found] == ["publishers never send dead events"] * 2
-
-
-def test_no_release_is_advised_for_dead_events_that_are_not_superseded():
-    """If one of two dead failures is superseded, payctl recommends a replay and not a release.
-
-    The replay leaves the superseded event out.
-    """
-    mixed = OLD_FAILURE._replace(events=2, error="NO: reply")
-    found = causes(seen(SUPERSEDED, dead=2, blocked=1, superseded=1, dead_groups=[mixed]), ANSWERED)
-    assert typed(found[0].command) == "payctl replay --failed --error-group 0a1b2c3d"
-    assert found[0].command.rows == 1
-
-
-def test_no_release_is_advised_if_an_event_could_overtake_a_success():
-    """If another payment's event waits behind a dead success, payctl does not recommend `--on-dead release`."""
-    group = TOO_LARGE._replace(event_types=[FAILED])
-    found = causes(seen(SUPERSEDED, BLOCKED, dead=2, blocked=2, dead_groups=[group]), ANSWERED)
-    assert not any("release" in typed(cause.command) for cause in found if cause.command)
-
-
-@pytest.mark.parametrize(
     ("evidence", "words", "expected"),
     [
         (seen(YOUNG), "no publisher is working now; none has run on this database yet", False),
@@ -287,12 +171,6 @@ def test_no_publisher_is_missed_without_an_event_to_send(evidence):
 def test_a_young_event_has_no_cause_yet():
     """An event has a cause only if it is overdue, because a scheduled publisher might be between two runs."""
     assert causes(seen(YOUNG, publishers=[GONE]), ANSWERED) == ()
-
-
-def test_no_replay_is_advised_while_debezium_publishes():
-    """While Debezium publishes, payctl recommends no replay, because a replayed event would stay pending."""
-    (cause,) = causes(seen(dead=1, dead_groups=[TOO_LARGE], slot_active=True), ANSWERED)
-    assert ("do not replay" in cause.advice, typed(cause.command)) == (True, "payctl show d1")
 
 
 @pytest.mark.parametrize(
@@ -417,35 +295,6 @@ def test_a_backlog_is_overtaken_if_a_newer_event_was_sent():
         for seconds in (newest, newest - 0.001)
     ]
     assert kinds == ["backlog", "unknown"]
-
-
-def test_the_largest_message_with_its_envelope_is_not_too_large():
-    """An event with a payload of 998,000 bytes can be replayed after the broker's limit is raised.
-
-    A larger payload cannot be sent.
-    """
-    advice = [
-        causes(seen(dead=1, dead_groups=[TOO_LARGE._replace(payload_bytes=size)]), ANSWERED)[0].advice
-        for size in (998_000, 998_001)
-    ]
-    assert advice == [
-        "raise max.message.bytes of payment.completed to 1,000,000 or more, then",
-        "do not replay: the payload has 998,001 bytes, and payctl sends at most 1,000,000; see which payment it is",
-    ]
-
-
-def test_dead_events_of_other_errors_are_counted_apart():
-    """The evidence names only the largest groups of dead events. All remaining groups count as one cause."""
-    first, rest = causes(seen(dead=5, dead_groups=[TOO_LARGE._replace(events=2)]), ANSWERED)
-    assert (first.events, rest.events, rest.fact) == (2, 3, "3 more dead events with other errors")
-
-
-def test_release_is_advised_only_if_every_dead_type_is_superseded():
-    """`--on-dead release` is not recommended for a group with several event types or one that blocks nothing."""
-    both = TOO_LARGE._replace(event_types=[FAILED, "PAYMENT_CANCELLED"])
-    nothing_blocked = causes(seen(dead=1, dead_groups=[both._replace(event_types=[])]), ANSWERED)
-    found = causes(seen(SUPERSEDED, dead=1, blocked=1, dead_groups=[both]), ANSWERED)
-    assert not any("release" in typed(cause.command) for cause in (*nothing_blocked, found[0]))
 
 
 @pytest.mark.parametrize("kind", list(CauseKind))

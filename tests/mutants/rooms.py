@@ -30,13 +30,21 @@ class Room:
 _COMMANDS = "tests/cli/commands"
 _LIMITS = "tests/jobs/test_limits.py"
 _SQL = (
-    *("tests/store", "tests/jobs", "tests/cdc", "tests/test_database_roles.py", f"{_COMMANDS}/report"),
-    *(f"{_COMMANDS}/test_{name}.py" for name in ("reconcile_outbox", "reconcile_payments", "why_events_wait")),
+    *("tests/store", "tests/jobs", "tests/cdc", "tests/test_database_roles.py"),
+    *(f"{_COMMANDS}/{name}" for name in ("report", "reconcile", "test_why_events_wait.py")),
 )
 
 ROOMS = (
     Room("domain", ("domain",), ("tests/domain", "tests/jobs")),
-    Room("providers", ("providers",), ("tests/providers", f"{_COMMANDS}/test_reconcile_payments.py")),
+    Room(
+        "providers",
+        ("providers",),
+        (
+            "tests/providers",
+            f"{_COMMANDS}/reconcile/test_payments.py",
+            f"{_COMMANDS}/reconcile/test_payments_untrusted.py",
+        ),
+    ),
     Room(
         "process_webhook",
         ("jobs/process_webhook",),
@@ -51,8 +59,7 @@ ROOMS = (
         (
             "tests/jobs/test_settle_overdue.py",
             "tests/jobs/test_reconcile_outbox.py",
-            f"{_COMMANDS}/test_reconcile_outbox.py",
-            f"{_COMMANDS}/test_reconcile_payments.py",
+            f"{_COMMANDS}/reconcile",
         ),
     ),
     Room("sql", ("store",), _SQL, sql=True),

@@ -9,6 +9,8 @@ from uuid import UUID, uuid5
 
 import pytest
 
+from ticketbottle_payctl.formats import rfc3339
+
 HOSTILE = (
     "</script><script>alert(1)</script><img src=x onerror=alert(1)> [a](javascript:b) ``c`` | d \"' \x1b[31m \u202eevil"
 )
@@ -166,3 +168,14 @@ def told(story):
     facts = night(story)
     story.connection.commit()
     return facts
+
+
+def window(told):
+    """Return the options --since and --until for the test night."""
+    return ["--since", rfc3339(told.since), "--until", rfc3339(told.until)]
+
+
+@pytest.fixture
+def asked(ask, told):
+    """Return the JSON document of the report on the test night."""
+    return ask("report", *window(told))

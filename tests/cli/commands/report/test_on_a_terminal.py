@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.cli.commands.report.conftest import ACCOUNT, HOSTILE
+from tests.cli.commands.report.conftest import ACCOUNT, HOSTILE, window
 from ticketbottle_payctl.formats import rfc3339
 
 COLOURS = re.compile(rb"\x1b\[[0-9;?]*[a-zA-Z]")
@@ -22,11 +22,6 @@ def shown(database_url, terminal):
             return it.finish(), it.sent, it.text()
 
     return run
-
-
-def window(told):
-    """Return the options --since and --until for the test night."""
-    return ["--since", rfc3339(told.since), "--until", rfc3339(told.until)]
 
 
 def test_the_report_fits_the_terminal_and_no_word_is_cut(shown, told, ask):

@@ -12,18 +12,12 @@ from datetime import timedelta
 import pytest
 from jsonschema import Draft202012Validator
 
+from tests.cli.commands.publish_outbox.conftest import NOBODY
 from ticketbottle_payctl.cli.commands import schema
 from ticketbottle_payctl.sandbox import payment_service
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 
-NOBODY = "127.0.0.1:1"
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture
-def places(database_url, mock_kafka):
-    """Return the settings for the test's database and the mock cluster."""
-    return {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap}
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from ticketbottle_payctl.sandbox.payment_service import insert_payment
 
 pytestmark = pytest.mark.postgres
 
-PAGE = Path(__file__).parents[3] / "docs" / "deploy.md"
+PAGE = Path(__file__).parents[4] / "docs" / "deploy.md"
 
 
 @pytest.fixture(scope="module")

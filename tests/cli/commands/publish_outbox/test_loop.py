@@ -1,0 +1,142 @@
+"""Test what ``payctl publish-outbox --loop`` shows and logs while it runs."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import termios
+import time
+
+import pytest
+
+from tests.cli.commands.publish_outbox.conftest import NOBODY, blocked
+from tests.cli.conftest import clean_environment
+from ticketbottle_payctl.store.outbox import shard_lock
+
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+
+
+@pytest.fixture
+def watched_loop(places, payctl_command):
+    """Return a function that runs a publisher loop with a terminal or a pipe as stderr.
+
+    The function stops the loop after ``seconds``, or as soon as stderr matches all patterns in ``until``.
+    """
+
+    def run(*arguments, terminal, seconds=40, until=(), during=lambda _text: None, **changes):
+        master, slave = pty.openpty() if terminal else os.pipe()
+        if terminal:
+            fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        environment = clean_environment({**places, "TERM": "xterm", **changes})
+        with subprocess.Popen(
+            [*payctl_command, "publish-outbox", "--loop", *arguments],
+            env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=slave,
+        ) as process:  # fmt: skip
+            os.close(slave)
+            seen = _read_for(master, seconds, until, during)
+            process.send_signal(signal.SIGINT)
+            seen += _read_for(master, 20)
+            out = process.stdout.read().decode()
+            code = process.wait(20)
+        os.close(master)
+        assert not until or _has(until, ESCAPES.sub("", seen.decode())), seen
+        return code, out, seen.decode()
+
+    return run
+
+
+def _has(patterns, text):
+    return all(re.search(pattern, text) for pattern in patterns)
+
+
+def _read_for(descriptor, seconds, until=(), during=lambda _text: None):
+    seen, ends = b"", time.monotonic() + seconds
+    os.set_blocking(descriptor, False)
+    while time.monotonic() < ends:
+        try:
+            more = os.read(descriptor, 65536)
+        except BlockingIOError:
+            time.sleep(0.02)
+            continue
+        except OSError:
+            break
+        if not more:
+            break
+        seen += more
+        text = ESCAPES.sub("", seen.decode(errors="replace"))
+        during(text)
+        if until and _has(until, text):
+            break
+    return seen
+
+
+def test_a_loop_on_a_terminal_shows_one_live_line_and_each_change(watched_loop, add):
+    """A publisher loop's live line fits 80 columns and has the event counts, the oldest age and the reason."""
+    blocked(add)
+    change = r"! \d\d:\d\d:\d\d 1 event waits behind the dead event"
+    live_line = r"[\r\n]published 1 · [0-9.]+/(s|min) · held 1 · oldest \d[^\r\n]* · 1 event waits behind"
+    code, out, err = watched_loop(terminal=True, until=[change, live_line])
+    text = ESCAPES.sub("", err)
+    assert code == 130
+    live = [frame for frame in re.split(r"[\r\n]+", text) if frame.startswith("published ")]
+    assert all(len(frame.rstrip()) <= 80 for frame in live)
+    assert len(re.findall(change, text)) == 1
+    assert "{" not in text
+    assert "Traceback" not in text
+    assert out.startswith("!  held back 1 event")
+
+
+DATABASE_AWAY = {"DATABASE_URL": f"postgresql://u:p@{NOBODY}/x"}
+
+
+@pytest.mark.parametrize(
+    ("away", "terminal"),
+    [(DATABASE_AWAY, True), (DATABASE_AWAY, False), ({"KAFKA_BROKERS": NOBODY}, True)],
+    ids=["database-terminal", "database-pipe", "kafka-terminal"],
+)
+def test_a_loop_reports_an_outage_once(watched_loop, away, terminal):
+    """A publisher loop reports an outage once, on the terminal or in the log, and prints no traceback."""
+    code, out, err = watched_loop(terminal=terminal, seconds=16 if "KAFKA_BROKERS" in away else 6, **away)
+    text = ESCAPES.sub("", err)
+    assert code == 130
+    assert "Traceback" not in text
+    assert "is not available" in out
+    if terminal:
+        assert len(re.findall(r"! \d\d:\d\d:\d\d ", text)) == 1
+        assert '{"' not in text
+    else:
+        events = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+        assert [event["message"] for event in events] == ["publish_outbox_waiting"]
+        assert events[0]["code"].endswith("_UNAVAILABLE")
+
+
+def test_a_loop_logs_one_event_when_events_are_blocked_and_one_when_they_flow(watched_loop, add, engine):
+    """Without -v, a publisher loop logs one event when outbox events start to wait, and one when publishing resumes."""
+    add("k")
+    with engine.connect() as other:
+        shard_lock.enter(other, 0, 1, 0, "elsewhere:77:abc")
+
+        def release_when_told(text):
+            if "publish_outbox_waiting" in text:
+                other.rollback()
+
+        code, _, err = watched_loop(terminal=False, until=["publish_outbox_resumed.*\n"], during=release_when_told)
+    events = [json.loads(line) for line in err.splitlines() if line.startswith("{")]
+    assert [event["message"] for event in events] == ["publish_outbox_waiting", "publish_outbox_resumed"]
+    assert events[0]["locked_by"][0]["shard"] == 0
+    assert code == 130
+
+
+@pytest.mark.parametrize(("options", "json_lines"), [([], False), (["-v"], True)])
+def test_a_loop_on_a_terminal_logs_json_only_with_v(watched_loop, add, options, json_lines):
+    """On a terminal, a publisher loop writes JSON log lines only with -v."""
+    blocked(add)
+    reported = '{"timestamp"' if json_lines else "1 event waits behind the dead event"
+    _, _, err = watched_loop(*options, terminal=True, until=[reported])
+    assert ('{"timestamp"' in err) is json_lines

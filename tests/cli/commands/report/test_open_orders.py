@@ -1,0 +1,125 @@
+"""Test what the report says is open: customers without a ticket, refused payments, and dead events."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import pytest
+
+from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment, insert_payments_of_events
+from ticketbottle_payctl.store.payments.without_ticket import refused, unpublished
+
+
+def test_the_report_opens_with_the_customers_who_have_no_ticket(asked, told):
+    """The report starts with the number of customers without a ticket, and lists their orders."""
+    result = asked["result"]
+    assert result["verdict"].startswith(
+        "11 customers paid, or may have paid, and have no ticket (2,720,000 VND). 2 paid orders have no"
+    )
+    assert (result["customers_without_ticket"], len(result["orders"]), result["quiet"]) == (11, 11, False)
+    kinds = [order["kind"] for order in result["orders"]]
+    assert {kind: kinds.count(kind) for kind in kinds} == {"dead": 4, "pending": 2, "no_event": 2, "refused": 3}
+    assert told.lost in {order["id"] for order in result["orders"]}
+
+
+def test_the_first_line_names_payments_that_only_a_gateway_knows(engine, ask, invoke, database_url, tmp_path):
+    """If a payment of the window is long PENDING, the report's first line says so on every surface, with the mark."""
+    with engine.begin() as connection:
+        insert_payment(connection, age=timedelta(hours=1))
+    said = "1 payment is overdue, perhaps paid: ask the gateway with payctl reconcile payments."
+    report = ask("report", "--since", "2h")["result"]
+    assert (report["verdict"].endswith(said), report["quiet"]) == (True, False)
+    first = invoke("report", "--since", "2h", DATABASE_URL=database_url).stdout.splitlines()[0]
+    assert (first[:4], said in first) == ("# ! ", True)
+    page = tmp_path / "report.html"
+    written = invoke("report", "--since", "2h", "--html", str(page), DATABASE_URL=database_url).stdout
+    assert (written.lstrip()[0], said in " ".join(written.split())) == ("!", True)
+    assert said in re.search("<h1>(.*?)</h1>", page.read_text("utf-8")).group(1)
+
+
+def test_an_order_of_an_unknown_amount_adds_nothing_to_the_sum(story):
+    """In the report, an order without a payment or amount adds nothing to the total amount."""
+    story.event(1, tries=5, payment="none")
+    story.receipt(2, "refused", "UNCLEAR", reason="unreadable")
+    story.connection.exec_driver_sql("UPDATE payctl.webhook_receipts SET amount = NULL")
+    window = (story.at(0), story.at(10))
+    found = [unpublished(story.connection, 5), refused(story.connection, *window)]
+    assert [(orders.number, orders.amount, orders.oldest[0].amount) for orders in found] == [(1, 0, None)] * 2
+
+
+def test_an_error_from_before_a_replay_is_no_reason_of_a_pending_order(story):
+    """The report leaves out the stored error of an event that was requeued and not tried since."""
+    requeued, tried = story.event(5, error="INVALID_REQUEST: x"), story.event(6, tries=1, error="TIMED_OUT: y")
+    found = unpublished(story.connection, 5)
+    assert {each.id: each.why for each in found.oldest} == {requeued: None, tried: "TIMED_OUT: y"}
+
+
+def test_refused_orders_are_listed_from_the_oldest(story):
+    """The report's list of refused orders starts with the order that has waited longest."""
+    made = [story.receipt(minute, "refused", reason="unknown_order") for minute in (1, 3, 2)]
+    found = refused(story.connection, story.at(0), story.at(10))
+    assert [order.id for order in found.oldest] == [made[0], made[2], made[1]]
+
+
+def test_an_empty_window_says_that_nothing_is_open(ask, invoke, database_url):
+    """If the tables are empty, the report says that nothing is open, and exits with 0."""
+    document = ask("report", "--since", "1h")
+    assert (document["exit_code"], document["result"]["quiet"]) == (0, True)
+    assert {item["value"] for item in document["items"]} == {0, None}
+    shown = invoke("report", "--since", "1h", DATABASE_URL=database_url)
+    assert shown.stdout.splitlines()[0] == (
+        "# ✔ Nothing is open: each paid order has its event, no event is waiting, and no event is dead."
+    )
+    assert "No run is recorded." in shown.stdout
+
+
+@pytest.mark.parametrize(("type_of_later", "harm"), [(None, ", superseded: no harm"), ("PAYMENT_COMPLETED", "")])
+def test_the_report_and_stats_say_the_same_about_superseded_events(engine, invoke, database_url, type_of_later, harm):
+    """The report and `payctl stats` agree on whether a superseded dead event does harm."""
+    with engine.begin() as connection:
+        insert_events(connection, 1, state="dead", event_type="PAYMENT_FAILED", last_error="x", age=timedelta(hours=1))
+        insert_payments_of_events(connection)
+        connection.exec_driver_sql("UPDATE payments SET status = 'COMPLETED'")
+        if type_of_later:
+            insert_events(connection, 1, event_type=type_of_later)
+            connection.exec_driver_sql('UPDATE outbox SET "aggregateId" = (SELECT id FROM payments)')
+    said = [
+        invoke(*command, DATABASE_URL=database_url).stdout.splitlines()[0]
+        for command in (("report", "--since", "2h"), ("stats",))
+    ]
+    assert f"1 event is dead{harm}." in said[0]
+    assert [line.partition("!")[0].strip("# ") for line in said] == ["", ""]
+    assert ("superseded: no harm" in said[0], "superseded: no harm" in said[1]) == (bool(harm), bool(harm))
+
+
+@pytest.mark.parametrize(
+    ("superseded", "pending", "words"),
+    [
+        (0, 0, "2 dead events, group"),
+        (1, 0, "2 dead events, 1 superseded, group"),
+        (2, 0, "2 dead events, superseded: no harm, group"),
+        (2, 1, "2 dead events, superseded, group"),
+    ],
+)
+def test_open_now_says_which_dead_events_are_superseded(engine, invoke, ask, database_url, superseded, pending, words):
+    """The report says which dead events are superseded.
+
+    Only if an event waits does the report suggest the command that says why events wait.
+    """
+    with engine.begin() as connection:
+        insert_events(connection, 2, state="dead", event_type="PAYMENT_FAILED", last_error="x", age=timedelta(hours=1))
+        insert_payments_of_events(connection)
+        connection.exec_driver_sql(
+            "UPDATE payments SET status = 'COMPLETED' WHERE id IN (SELECT id FROM payments ORDER BY id LIMIT %(n)s)",
+            {"n": superseded},
+        )
+        insert_events(connection, pending)
+        connection.exec_driver_sql(
+            'UPDATE outbox SET "aggregateId" = (SELECT min(id) FROM payments) WHERE NOT "retryCount" > 0'
+        )
+    text = invoke("report", "--since", "2h", DATABASE_URL=database_url).stdout
+    assert f"* {words} " in text
+    assert ("Why events wait" in text) is bool(pending)
+    (group,) = ask("report", "--since", "2h")["result"]["dead_groups"]
+    assert (group["dead"], group["superseded"]) == (2, superseded)
