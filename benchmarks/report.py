@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 _PREFACE = (
-    "How each figure is taken stands in [benchmarks/README.md](../../benchmarks/README.md). Compare the ratios: an"
+    "How each figure is taken is in [benchmarks/README.md](../../benchmarks/README.md). Compare the ratios: an"
     " absolute figure belongs to this machine at this moment."
 )
 

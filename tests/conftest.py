@@ -149,6 +149,14 @@ def postgres() -> Iterator[Postgres]:
     server.close()
 
 
+@pytest.fixture
+def logical(postgres: Postgres) -> Iterator[Postgres]:
+    """Yield the PostgreSQL server with logical decoding, which Debezium needs. Afterwards, set the server back."""
+    postgres.restart(settings={"wal_level": "logical"})
+    yield postgres
+    postgres.restart(settings={"wal_level": "replica"})
+
+
 @pytest.fixture(scope="session")
 def template_database(postgres: Postgres) -> str:
     """Return the name of the template database, which has the payment service's tables and payctl's schema."""

@@ -19,14 +19,6 @@ SENT = {
 }
 
 
-@pytest.fixture
-def logical(postgres):
-    """Yield a PostgreSQL server for this test only. Its ``wal_level`` is logical, which Debezium needs."""
-    postgres.restart(settings={"wal_level": "logical"})
-    yield postgres
-    postgres.restart(settings={"wal_level": "replica"})
-
-
 @pytest.mark.usefixtures("logical")
 def test_debezium_sends_each_event_once_as_payctl_does(kafka, engine, database_url, read_all):
     """Each of Debezium's messages has the same topic, key, payload and headers as payctl's message."""

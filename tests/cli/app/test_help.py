@@ -162,9 +162,8 @@ def test_the_commands_of_the_first_screen_run(line, world, mock_kafka, gateways,
 
 
 @pytest.fixture
-def handed_over(postgres, world):
+def handed_over(world):
     """Yield an engine whose database has the roles, tables and publication that the connector needs."""
-    postgres.restart(settings={"wal_level": "logical"})
     engine = engine_of(world[1]["DATABASE_URL"])
     code, sql = ran(EXAMPLES["cdc config"][1], world)
     assert code == 0, sql
@@ -176,11 +175,10 @@ def handed_over(postgres, world):
         for role in (PUBLISHER, ROLE):
             connection.exec_driver_sql(f"DROP OWNED BY {role}; DROP ROLE {role}")
     engine.dispose()
-    postgres.restart(settings={"wal_level": "replica"})
 
 
 @pytest.mark.postgres
-@pytest.mark.usefixtures("handed_over")
+@pytest.mark.usefixtures("logical", "handed_over")
 def test_the_examples_with_apache_kafka_run_as_they_are_printed(world, kafka):
     """The examples for `reconcile outbox` and `cdc` exit with the expected code when they run with Apache Kafka."""
     kafka.recreate_topics((UNROUTABLE, HEARTBEATS))

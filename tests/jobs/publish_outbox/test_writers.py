@@ -205,14 +205,6 @@ def test_a_run_claims_again_if_a_row_was_changed_while_it_waited_for_it(outbox):
     assert (report.stopped_because, report.partial, outbox.sent()) == ("empty", False, [second])
 
 
-@pytest.fixture
-def logical(postgres):
-    """Run the database server with logical decoding, which Debezium needs."""
-    postgres.restart(settings={"wal_level": "logical"})
-    yield
-    postgres.restart(settings={"wal_level": "replica"})
-
-
 @pytest.mark.usefixtures("logical")
 def test_a_cut_over_sends_an_event_that_is_committed_late(outbox, mock_kafka):
     """If an old event commits while a cut-over creates its slot, the event is sent before its payment's next event."""

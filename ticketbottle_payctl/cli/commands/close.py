@@ -10,7 +10,7 @@ from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.target import ToldAt
 from ticketbottle_payctl.cli.commands.show.verdict_words import sentence
 from ticketbottle_payctl.cli.input import change_options
-from ticketbottle_payctl.cli.input.selector_options import text
+from ticketbottle_payctl.cli.input.selector_options import order_name
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bold, dim, good, line, warn
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve, refuse_read_only
@@ -49,14 +49,7 @@ class ClosedItem(TypedDict):
 
 def close_command(  # noqa: PLR0913 - one argument per option
     ctx: typer.Context,
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="ID|ORDER-CODE",
-            parser=text,
-            help="The id of a payment or callback, or an order code or its last characters.",
-        ),
-    ],
+    name: Annotated[str, order_name("payment or callback")],
     *,
     dry_run: change_options.DryRun = False,
     yes: change_options.Yes = False,

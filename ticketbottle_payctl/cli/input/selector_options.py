@@ -27,6 +27,13 @@ def text(value: str) -> str:
     return value
 
 
+def order_name(ids: str) -> typer.models.ArgumentInfo:
+    """Return the argument that names an order. ``ids`` says which ids the command accepts besides an order code."""
+    about = f"The id of a {ids}, or an order code or its last characters."
+    argument: typer.models.ArgumentInfo = typer.Argument(metavar="ID|ORDER-CODE", parser=text, help=about)
+    return argument
+
+
 def provider(value: str | None) -> str | None:
     """Return the name of the gateway for which ``value`` is an accepted spelling.
 

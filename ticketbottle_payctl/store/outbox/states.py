@@ -7,8 +7,11 @@
     published  "published" or "publishedAt" is set
 
 The replaced service set only ``"publishedAt"`` when it sent an event. Such events count as published, and are called
-half marked. Each function returns an SQL condition or expression for a row. ``row`` is the row's alias with a dot, such
-as ``"o."``. The conditions for pending and dead events need the ``max_retries`` parameter.
+half marked. No row has the state ``blocked``. A pending event is blocked if a dead event of its payment was created
+before it, and ``blocked.py`` finds these events.
+
+Each function returns an SQL condition or expression for a row. ``row`` is the row's alias with a dot, such as ``"o."``.
+The conditions for pending and dead events need the ``max_retries`` parameter.
 """
 
 from __future__ import annotations

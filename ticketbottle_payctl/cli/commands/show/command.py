@@ -11,21 +11,14 @@ from ticketbottle_payctl.broker.config import connection_config
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.target import ToldAt
 from ticketbottle_payctl.cli.commands.show.view import Reader, result_of
-from ticketbottle_payctl.cli.input.selector_options import text
+from ticketbottle_payctl.cli.input.selector_options import order_name
 from ticketbottle_payctl.cli.input.times import database_clock_of
 from ticketbottle_payctl.jobs.order import show as show_history
 
 
 def show_command(
     ctx: typer.Context,
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="ID|ORDER-CODE",
-            parser=text,
-            help="The id of a payment, event or callback, or an order code or its last characters.",
-        ),
-    ],
+    name: Annotated[str, order_name("payment, event or callback")],
     *,
     unmask: Annotated[
         bool, typer.Option("--unmask", help="Show all fields of the payloads, personal data included.")
