@@ -26,9 +26,9 @@ from ticketbottle_payctl.domain.callback import (
 )
 from ticketbottle_payctl.providers import javascript, mac, payload
 from ticketbottle_payctl.providers.gateway import CredentialField, Credentials, Gateway
+from ticketbottle_payctl.providers.json_replies import json_reply
 from ticketbottle_payctl.providers.payload import MalformedError
 from ticketbottle_payctl.providers.verdict import AmbiguousError, Named, NotGenuineError, judge
-from ticketbottle_payctl.providers.wording import json_reply
 
 NAME = "payos"
 PING_ORDER = "123"

@@ -29,10 +29,10 @@ from ticketbottle_payctl.domain.callback import (
 )
 from ticketbottle_payctl.providers import mac, payload, vnpay_codes
 from ticketbottle_payctl.providers.gateway import CredentialField, Credentials, Gateway
+from ticketbottle_payctl.providers.json_replies import json_reply
 from ticketbottle_payctl.providers.payload import MalformedError
 from ticketbottle_payctl.providers.reply_code import ReplyCode
 from ticketbottle_payctl.providers.verdict import Named, NotGenuineError, judge
-from ticketbottle_payctl.providers.wording import json_reply
 
 NAME = "vnpay"
 HASH, HASH_TYPE = "vnp_SecureHash", "vnp_SecureHashType"

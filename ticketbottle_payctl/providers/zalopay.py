@@ -23,10 +23,10 @@ from ticketbottle_payctl.domain.callback import (
 )
 from ticketbottle_payctl.providers import mac, payload
 from ticketbottle_payctl.providers.gateway import CredentialField, Credentials, Gateway
+from ticketbottle_payctl.providers.json_replies import json_reply
 from ticketbottle_payctl.providers.payload import MalformedError
 from ticketbottle_payctl.providers.reply_code import ReplyCode
 from ticketbottle_payctl.providers.verdict import Named, NotGenuineError, judge
-from ticketbottle_payctl.providers.wording import json_reply
 
 NAME = "zalopay"
 _DATED = re.compile(r"[0-9]{6}_(.+)", re.ASCII | re.DOTALL)

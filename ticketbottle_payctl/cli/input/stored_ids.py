@@ -29,7 +29,7 @@ def run_ids(ctx: typer.Context, incomplete: str) -> list[Described]:
     """Return the latest runs whose id begins with ``incomplete``."""
 
     def read(services: Services) -> list[Described]:
-        from ticketbottle_payctl.jobs.suggest import latest_runs  # noqa: PLC0415 - loads the driver
+        from ticketbottle_payctl.jobs.complete_ids import latest_runs  # noqa: PLC0415 - loads the driver
 
         return [
             (run.id, f"{run.command}, {run.status}, {_at(run.started_at)}, {run.reason or 'no reason given'}")
@@ -43,7 +43,7 @@ def error_groups(ctx: typer.Context, incomplete: str) -> list[Described]:
     """Return the largest error groups whose id begins with ``incomplete``."""
 
     def read(services: Services) -> list[Described]:
-        from ticketbottle_payctl.jobs.suggest import largest_error_groups  # noqa: PLC0415 - loads the driver
+        from ticketbottle_payctl.jobs.complete_ids import largest_error_groups  # noqa: PLC0415 - loads the driver
 
         found = largest_error_groups(services.engine, services.settings.max_retries)
         return [(each.group, f"{count(each.count, 'event')}: {redact(each.pattern)}") for each in found]
@@ -55,7 +55,7 @@ def receipt_ids(ctx: typer.Context, incomplete: str) -> list[Described]:
     """Return the latest stored callbacks whose id begins with ``incomplete``."""
 
     def read(services: Services) -> list[Described]:
-        from ticketbottle_payctl.jobs.suggest import latest_receipts  # noqa: PLC0415 - loads the driver
+        from ticketbottle_payctl.jobs.complete_ids import latest_receipts  # noqa: PLC0415 - loads the driver
 
         return [
             (

@@ -21,9 +21,9 @@ from ticketbottle_payctl.store.outbox import error_groups, stats
 from ticketbottle_payctl.store.outbox.flow import MOST_READ, flow
 from ticketbottle_payctl.store.outbox.selector import Selector
 from ticketbottle_payctl.store.payctl import runs
-from ticketbottle_payctl.store.payctl.received import received
+from ticketbottle_payctl.store.payctl.received_in_window import received
 from ticketbottle_payctl.store.payments import without_ticket
-from ticketbottle_payctl.store.payments.created import created
+from ticketbottle_payctl.store.payments.created_in_window import created
 from ticketbottle_payctl.store.payments.without_ticket import OpenOrders
 
 __all__ = ["STATEMENT_LIMIT", "collect_report"]

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from ticketbottle_payctl.store.outbox.error_groups import ErrorGroup
 from ticketbottle_payctl.store.outbox.flow import Flow, Parts
-from ticketbottle_payctl.store.payctl.received import Received
+from ticketbottle_payctl.store.payctl.received_in_window import Received
 from ticketbottle_payctl.store.payctl.runs import Run
-from ticketbottle_payctl.store.payments.created import CreatedPayments
+from ticketbottle_payctl.store.payments.created_in_window import CreatedPayments
 from ticketbottle_payctl.store.payments.without_ticket import OpenOrder, OpenOrders
 
 

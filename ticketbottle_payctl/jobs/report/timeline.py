@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from ticketbottle_payctl.jobs.report.model import Moment, MomentKind, Pause, Point, Waiting
 from ticketbottle_payctl.store.outbox.error_groups import ErrorGroup
 from ticketbottle_payctl.store.outbox.flow import Flow, Parts
-from ticketbottle_payctl.store.payctl.received import Received
+from ticketbottle_payctl.store.payctl.received_in_window import Received
 from ticketbottle_payctl.store.payctl.runs import Run
 
 _STEPS_S = (1, 5, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400)
