@@ -18,7 +18,7 @@ from ticketbottle_payctl.jobs.report.timeline import parts_of, pause_of, points_
 from ticketbottle_payctl.store.db.engine import Limits, is_statement_timeout, transaction
 from ticketbottle_payctl.store.db.owner_time import aware
 from ticketbottle_payctl.store.outbox import error_groups, stats
-from ticketbottle_payctl.store.outbox.flow import MOST_READ, flow
+from ticketbottle_payctl.store.outbox.flow_in_window import MOST_READ, flow
 from ticketbottle_payctl.store.outbox.selector import Selector
 from ticketbottle_payctl.store.payctl import runs
 from ticketbottle_payctl.store.payctl.received_in_window import received

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from ticketbottle_payctl.store.outbox.error_groups import ErrorGroup
-from ticketbottle_payctl.store.outbox.flow import Flow, Parts
+from ticketbottle_payctl.store.outbox.flow_in_window import Flow, Parts
 from ticketbottle_payctl.store.payctl.received_in_window import Received
 from ticketbottle_payctl.store.payctl.runs import Run
 from ticketbottle_payctl.store.payments.created_in_window import CreatedPayments

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from ticketbottle_payctl.jobs.report.model import Moment, MomentKind, Pause, Point, Waiting
 from ticketbottle_payctl.store.outbox.error_groups import ErrorGroup
-from ticketbottle_payctl.store.outbox.flow import Flow, Parts
+from ticketbottle_payctl.store.outbox.flow_in_window import Flow, Parts
 from ticketbottle_payctl.store.payctl.received_in_window import Received
 from ticketbottle_payctl.store.payctl.runs import Run
 

@@ -13,7 +13,7 @@ from ticketbottle_payctl.cli.commands.report.figures import Commands, counts_of
 from ticketbottle_payctl.formats import count, duration, money, short_id, wall_clock
 from ticketbottle_payctl.jobs.report.model import Gap, GapReason, Moment, MomentKind, Report, Section
 from ticketbottle_payctl.store.outbox.error_groups import ErrorGroup
-from ticketbottle_payctl.store.outbox.flow import MOST_READ
+from ticketbottle_payctl.store.outbox.flow_in_window import MOST_READ
 from ticketbottle_payctl.store.payctl.runs import Run, RunAct
 from ticketbottle_payctl.store.payments.without_ticket import OpenOrder, WithoutTicket
 

@@ -8,7 +8,7 @@ import pytest
 
 from ticketbottle_payctl.sandbox.payment_service import insert_events
 from ticketbottle_payctl.store.db.engine import Limits, transaction
-from ticketbottle_payctl.store.outbox.flow import Flow, Newcomers, Parts, flow
+from ticketbottle_payctl.store.outbox.flow_in_window import Flow, Newcomers, Parts, flow
 
 pytestmark = pytest.mark.postgres
 SINCE = datetime(2026, 11, 23, 10, tzinfo=UTC)
