@@ -35,10 +35,7 @@ class KafkaRequest(IntEnum):
 
     PRODUCE = 0
     FETCH = 1
-    LIST_OFFSETS = 2
     METADATA = 3
-    API_VERSIONS = 18
-    INIT_PRODUCER_ID = 22
 
 
 class MockKafka(Service):

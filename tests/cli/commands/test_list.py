@@ -17,7 +17,6 @@ from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_pa
 from ticketbottle_payctl.store.outbox.list_events import OUTBOX_FIELDS
 
 pytestmark = pytest.mark.postgres
-PERSONAL = '{"buyer": {"phone": "0901"}, "memo": "x"}'
 
 
 @pytest.fixture

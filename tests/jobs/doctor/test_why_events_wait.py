@@ -26,7 +26,6 @@ SEEN = "INSERT INTO payctl.publishers VALUES ({place}, 'host:{place}:x', clock_t
 IDLES, GONE, OTHER = (
     SEEN.format(place=place, ago=ago) for place, ago in ((1000, "20 s"), (1000, "1 h"), (4000, "9 s"))
 )
-SHOW_BLOCK = """UPDATE outbox SET "aggregateId" = 'one'"""
 
 
 @pytest.fixture
