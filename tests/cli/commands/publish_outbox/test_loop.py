@@ -26,10 +26,11 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 def watched_loop(places, payctl_command):
     """Return a function that runs a publisher loop with a terminal or a pipe as stderr.
 
-    The function stops the loop after ``seconds``, or as soon as stderr matches all patterns in ``until``.
+    The function stops the loop as soon as stderr matches all patterns in ``until``. Without a pattern, it stops it
+    ``seconds`` after the first output, so that a slow start does not matter.
     """
 
-    def run(*arguments, terminal, seconds=40, until=(), during=lambda _text: None, **changes):
+    def run(*arguments, terminal, seconds=0, until=(), during=lambda _text: None, **changes):
         master, slave = pty.openpty() if terminal else os.pipe()
         if terminal:
             fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
@@ -39,7 +40,8 @@ def watched_loop(places, payctl_command):
             env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=slave,
         ) as process:  # fmt: skip
             os.close(slave)
-            seen = _read_for(master, seconds, until, during)
+            seen = _read_for(master, 40, until or ["."], during)
+            seen += _read_for(master, seconds)
             process.send_signal(signal.SIGINT)
             seen += _read_for(master, 20)
             out = process.stdout.read().decode()
