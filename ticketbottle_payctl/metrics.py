@@ -116,7 +116,7 @@ METRICS: tuple[Metric, ...] = (
     _webhook("WebhookRejectedSignature", "callbacks that are not genuine, or not for this merchant"),
     _webhook("WebhookRejectedAmount", "genuine callbacks whose amount differs from the payment's"),
     _webhook("WebhookUnknownOrder", "genuine callbacks for a payment that is not in the database"),
-    _webhook("WebhookMoneyAlert", "genuine callbacks that a person must check, because money is involved"),
+    _webhook("WebhookMoneyAlert", "genuine callbacks that need manual review, because money is involved"),
     _webhook("WebhookMalformed", "requests that are not callbacks: unknown gateway, unknown format, or too large"),
     _webhook("WebhookUnreadable", "callbacks with a valid signature that payctl cannot act on"),
     _webhook("WebhookNotConfigured", "callbacks from a gateway whose keys are not set"),
@@ -148,7 +148,7 @@ METRICS: tuple[Metric, ...] = (
         (Function.PUBLISH_OUTBOX,),
         "the time from an event's creation to Kafka's acknowledgement",
     ),
-    Metric("OutboxPending", Unit.COUNT, Statistic.MAXIMUM, _WATCHERS, "events that wait to be published", always=True),
+    Metric("OutboxPending", Unit.COUNT, Statistic.MAXIMUM, _WATCHERS, "events waiting to be published", always=True),
     Metric("OutboxDeadTotal", Unit.COUNT, Statistic.MAXIMUM, _WATCHERS, "events out of retries", always=True),
     Metric(
         "OutboxDeadHarmful",
@@ -163,7 +163,7 @@ METRICS: tuple[Metric, ...] = (
         Unit.COUNT,
         Statistic.MAXIMUM,
         (Function.PUBLISH_OUTBOX,),
-        "events out of retries that do no harm: the customer has paid since, and no event waits behind them",
+        "harmless events out of retries: the customer has paid since, and no event waits behind them",
         always=True,
     ),
     Metric(
@@ -193,18 +193,18 @@ METRICS: tuple[Metric, ...] = (
     _watched("PaymentsOverdue", "payments that are 30 to 90 minutes old and still PENDING"),
     _watched(
         "PaymentsUnsettled",
-        "the share of PaymentsOverdue in all payments of that age; 0 if there are fewer than five",
+        "the proportion of all payments of that age that are overdue; 0 if there are fewer than five",
         Unit.PERCENT,
     ),
     _watched(
         "CallbackSilence", "the time for which payments have been created without a genuine callback", Unit.SECONDS
     ),
     _reconciled("ReconcileSettled", "payments that were settled with their gateway's response", Statistic.SUM),
-    _reconciled("ReconcileFailed", "payments that could not be settled: the row was locked, or the time was over"),
+    _reconciled("ReconcileFailed", "payments that could not be settled: the row was locked, or time ran out"),
     _reconciled("ReconcileOpen", "overdue payments that are pending at their gateway too"),
     _reconciled("ReconcileOverCap", "payments of a plan that was refused because it is over the cap"),
     _reconciled("ReconcileUnanswered", "overdue payments for which no trustworthy response arrived"),
-    _reconciled("ReconcileForAPerson", "overdue payments that a person must check"),
+    _reconciled("ReconcileForAPerson", "overdue payments that need manual review"),
     Metric(
         "ProbeRefused",
         Unit.COUNT,

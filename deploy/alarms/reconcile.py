@@ -23,7 +23,7 @@ _EACH = (
     ),
     Alarm(
         "ReconcileForAPerson",
-        "overdue payments that a person must check",
+        "overdue payments that need manual review",
         ours(_RECONCILE, "ReconcileForAPerson"),
         0,
         period=900,

@@ -20,7 +20,7 @@ def _share(name: str, meaning: str, part: Watch, whole: Watch) -> Alarm:
 
 
 ALARMS: tuple[Alarm, ...] = (
-    Alarm("Money", "a genuine callback that a person must check", ours(_WEBHOOK, "WebhookMoneyAlert"), 0, pages=True),
+    Alarm("Money", "a genuine callback that needs manual review", ours(_WEBHOOK, "WebhookMoneyAlert"), 0, pages=True),
     Alarm(
         "ForgedCallbacks",
         "many callbacks are not genuine: an attack, or a key that was rotated",

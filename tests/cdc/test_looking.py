@@ -66,11 +66,11 @@ def test_a_list_shows_no_event_as_blocked_while_debezium_publishes(engine, datab
 @pytest.mark.parametrize(
     ("active", "event", "headline", "causes", "check"),
     [
-        (True, {"state": "published"}, "✔  nothing is pending  Debezium publishes this outbox", [], 0),
-        (False, {"state": "published"}, "!  nothing is pending  Debezium publishes this outbox", ["debezium"], 0),
+        (True, {"state": "published"}, "✔  nothing is pending  Debezium is publishing this outbox", [], 0),
+        (False, {"state": "published"}, "!  nothing is pending  Debezium is publishing this outbox", ["debezium"], 0),
         (True, {"age": LATE}, "!  oldest pending event: ", ["debezium"], 5),
         (False, {"age": LATE}, "!  oldest pending event: ", ["debezium"], 5),
-        (True, {"state": "dead"}, "!  1 dead  Debezium publishes this outbox", ["dead"], 5),
+        (True, {"state": "dead"}, "!  1 dead  Debezium is publishing this outbox", ["dead"], 5),
     ],
 )
 def test_stats_and_doctor_recognise_an_outbox_that_debezium_publishes(
@@ -89,7 +89,7 @@ def test_stats_and_doctor_recognise_an_outbox_that_debezium_publishes(
     assert (document["exit_code"], document["result"]["by_debezium"]) == (check, True)
     assert [cause["cause"] for cause in document["result"]["causes"]] == causes
     findings = diagnose(subject_of(engine), ["publishers", "backlog"]).findings
-    assert findings[0].fact == f"Debezium publishes this outbox; its slot is {'active' if active else 'idle'}"
+    assert findings[0].fact == f"Debezium is publishing this outbox; its slot is {'active' if active else 'idle'}"
     assert [finding.status.value for finding in findings[1:]] == (["fail"] * len(causes) or ["ok"])
 
 

@@ -184,7 +184,7 @@ def test_cut_over_and_cut_back_need_yes(scene, cdc):
     assert "--max-affected 4" in cdc("cut-over", "-y", "--max-affected", "3")["error"]["hint"]
     assert (states(scene), scene.slots()) == ({"pending": 4}, [])
     assert cdc("cut-over", "-y")["exit_code"] == 0
-    assert "take back from Debezium and mark 0 events" in cdc("cut-back")["error"]["message"]
+    assert "take the outbox back from Debezium and mark 0 events" in cdc("cut-back")["error"]["message"]
     assert scene.slots() == [SLOT]
 
 

@@ -1,9 +1,7 @@
 """Run ``make fuzz``, which tests payctl's code with the inputs of attackers and of careless users, guided by coverage.
 
-Each target in tests/fuzz/targets.py is one kind of input with a check of payctl's guarantees. The targets need no
-database and no broker. If a check fails, the run saves the input below build/fuzz/found, prints the command that
-repeats the check, and exits with 1. ``--page`` adds the run to the runs in docs/explanation/reliability.md. Ctrl-C ends
-a run early, and the inputs that were already tried still count.
+Each target in tests/fuzz/targets.py is one kind of input with a check of payctl's guarantees. The worker processes
+share the inputs, and each failing input is saved below build/fuzz/found.
 """
 
 from __future__ import annotations
@@ -22,9 +20,15 @@ from tests.fuzz.targets import TARGETS
 _ROW = "{:<14} {:>12} {:>9} {:>9} {:>7} {:>9}\n"
 
 
+_HELP = """Feed hostile and malformed inputs to payctl's parsers, guided by code coverage. This needs no database or
+broker. If a check fails, the run saves the input below build/fuzz/found, prints the command that repeats the check, and
+exits with 1. Press Ctrl-C to end a run early; the inputs tried so far still count."""
+"""The description in ``--help``."""
+
+
 def arguments() -> argparse.ArgumentParser:
     """Return the parser for the command line."""
-    parser = argparse.ArgumentParser(prog="make fuzz", description=(__doc__ or "").partition("\n\n")[2])
+    parser = argparse.ArgumentParser(prog="make fuzz", description=_HELP)
     parser.add_argument(
         "--inputs", type=int, default=1_000_000, help="number of inputs for all targets together [default: 1,000,000]"
     )

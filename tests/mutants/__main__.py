@@ -30,9 +30,14 @@ Todo = tuple[Mutant, str, str, Result]
 """A mutant, the file's text before and after the change, and the result so far."""
 
 
+_HELP = """Make small changes to payctl's code, one at a time, run the tests for each change, and list the changes that
+no test notices. Results are kept in build/mutants, so a later run continues where this one ends."""
+"""The description in ``--help``."""
+
+
 def arguments() -> argparse.Namespace:
     """Return the parsed command line."""
-    parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
+    parser = argparse.ArgumentParser(prog="make mutants", description=_HELP)
     names = [room.name for room in ROOMS]
     parser.add_argument("--room", action="append", choices=names, help="only this room; may be repeated")
     parser.add_argument("--sample", type=int, metavar="N", help="test N mutants of each room, chosen by the seed")

@@ -1,10 +1,7 @@
 """Run ``make soak``, which runs publishers, webhooks and operators' commands together under random faults.
 
-The soak uses a real PostgreSQL and a real Kafka. Everything runs on 127.0.0.1 and is removed at the end. The operators'
-commands are replay, cleanup and reconcile. The seed determines the faults. The exit code is 0 if the checker finds
-nothing wrong in messages, payments, receipts, archive, runs, secrets, growth and times. Message copies that a fault can
-cause are only counted. Ctrl-C ends the faults early, and the checker then checks the run so far. ``--page`` adds the
-run to the runs in docs/explanation/reliability.md, so that several short runs count as a long one.
+The seed determines the faults. The operators' commands are replay, cleanup and reconcile. The checker counts duplicate
+messages that a fault can cause, but does not report them as errors.
 """
 
 from __future__ import annotations
@@ -29,9 +26,15 @@ from ticketbottle_payctl.sandbox.server import in_memory
 USUAL_PER_MINUTE = 12.0
 
 
+_HELP = """Run payctl under load with random faults, against a real PostgreSQL and a real Kafka on 127.0.0.1. At the
+end, check messages, payments, receipts, the archive, runs, secrets, growth and times, and exit with 0 if nothing is
+wrong. Press Ctrl-C to stop the faults early and check the run so far. All servers and files are removed at the end."""
+"""The description in ``--help``."""
+
+
 def arguments() -> argparse.ArgumentParser:
     """Return the parser for the command line."""
-    parser = argparse.ArgumentParser(prog="make soak", description=(__doc__ or "").partition("\n\n")[2])
+    parser = argparse.ArgumentParser(prog="make soak", description=_HELP)
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--faults", type=int, help="number of faults [default: 12 a minute]")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))  # noqa: S311 - not for secrets

@@ -163,7 +163,7 @@ def _read(proven: tuple[dict[str, object], MalformedError | None]) -> Callback:
     if problem:
         raise problem
     if _is_ambiguous(body):
-        detail = "the signed text can be read as another order"
+        detail = "the signed text could also describe another order"
         raise AmbiguousError(detail)
     order = payload.text_of(body, "orderId")
     if not _ORDER_ID.fullmatch(order):

@@ -159,7 +159,7 @@ def _read(proven: _Proven) -> Callback:
     if proven.problem:
         raise proven.problem
     if _is_ambiguous(data, proven.text):
-        detail = "the signed text can be read as another callback"
+        detail = "the signed text could also describe another callback"
         raise AmbiguousError(detail)
     order_ref = _order_code(data)
     code = _meaningful_text(data, "code")

@@ -73,7 +73,7 @@ def test_the_plan_of_reconcile_payments_folds_no_word():
     """At 80 columns, the plan of `reconcile payments` folds no order, amount, answer or action."""
     lines = lines_of(plan_blocks(FINDINGS))
     holds(lines, *CODES, "1,250,000 VND", "completed", "settle: COMPLETED", "refuse: contradicts completed")
-    holds(lines, "query refused", "unknown state (4711)", "a person must check it")
+    holds(lines, "query refused", "unknown state (4711)", "needs manual review")
 
 
 def test_a_figure_of_the_plan_is_not_folded():

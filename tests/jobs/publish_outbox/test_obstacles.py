@@ -388,7 +388,7 @@ def test_a_preview_is_refused_while_debezium_publishes(outbox, monkeypatch):
     """While Debezium publishes, a preview of publishing raises GuardError, as a real run does."""
 
     def refuse(_connection):
-        message = "Debezium publishes this outbox"
+        message = "Debezium is publishing this outbox"
         raise GuardError(message)
 
     monkeypatch.setattr("ticketbottle_payctl.store.outbox.cdc.refuse_while_debezium_publishes", refuse)

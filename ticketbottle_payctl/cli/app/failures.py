@@ -74,7 +74,9 @@ def _abort(error: BaseException, *, approved: bool) -> Failure:
     """Return the failure for a prompt that got no answer, because the user pressed Ctrl-C or the input ended."""
     if isinstance(error.__context__, KeyboardInterrupt):
         return _stopped(ExitCode.INTERRUPTED, approved=approved)
-    return Failure("GUARD", "not confirmed: the input ended before an answer", ExitCode.GUARD, "answer y, or add --yes")
+    return Failure(
+        "GUARD", "not confirmed: the input ended without an answer", ExitCode.GUARD, "answer y, or add --yes"
+    )
 
 
 def _stopped(code: ExitCode, *, approved: bool) -> Failure:

@@ -82,7 +82,7 @@ def declare(  # noqa: PLR0913 - one argument per option
         ),
     ] = 0,
     no_input: Annotated[
-        bool, typer.Option("--no-input", help="Never ask; stop with exit 7 instead.", rich_help_panel=PANEL)
+        bool, typer.Option("--no-input", help="Never prompt; exit with code 7 instead.", rich_help_panel=PANEL)
     ] = False,
     color: Annotated[
         Colour | None, typer.Option("--color", help="Use colour in the text output.", rich_help_panel=PANEL)
@@ -99,7 +99,7 @@ def declare(  # noqa: PLR0913 - one argument per option
         str | None,
         typer.Option(
             "--config", envvar="PAYCTL_CONFIG", metavar="FILE",
-            help="Read this configuration file.", rich_help_panel=PANEL,
+            help="Use this configuration file.", rich_help_panel=PANEL,
         ),
     ] = None,
     tz: Annotated[

@@ -154,7 +154,7 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
         ),
         Example(
             "payctl gateways register-webhook payos https://shop.vn/webhook/payos --yes",
-            "Register the address; PayOS tests it at once.",
+            "Register the URL; PayOS tests it immediately.",
         ),
     ),
     "simulate": (

@@ -100,7 +100,7 @@ COMMANDS: tuple[CommandEntry, ...] = (
     _writes(
         "gateways register-webhook",
         "gateways.command:register_webhook_command",
-        "Register the address of the webhook at PayOS.",
+        "Register the webhook's URL with PayOS.",
     ),
     _reads("config show", "config.command:show_command", "Show every setting and its source."),
     _reads("config path", "config.command:path_command", "Show where the configuration file is."),
@@ -156,19 +156,19 @@ START: dict[str, str] = {
 
 FIRST_SCREEN: dict[str, dict[str, str]] = {
     "See it work, without any setup": {
-        "payctl demo --keep": "the whole path, and orders to repair",
-        "payctl verify-signature --example momo": "prove a gateway's callback",
+        "payctl demo --keep": "from callback to Kafka, with orders to repair",
+        "payctl verify-signature --example momo": "check that a callback is genuine",
     },
     "Every day": {
-        "payctl stats": "are events waiting, and what to do?",
-        "payctl show ORDER": "why has this order no ticket?",
-        "payctl report": "who paid and still has no ticket?",
-        "payctl doctor": "what is wrong, and how to fix it?",
+        "payctl stats": "are events waiting, and what should I do?",
+        "payctl show ORDER": "why does this order have no ticket?",
+        "payctl report": "who paid but still has no ticket?",
+        "payctl doctor": "what is wrong, and how do I fix it?",
     },
     "Repair": {
-        "payctl errors": "why are events dead, and what to do?",
+        "payctl errors": "why are events dead, and what should I do?",
         "payctl replay --failed --dry-run": "what would be sent again?",
-        "payctl reconcile payments --dry-run": "which callbacks never came?",
+        "payctl reconcile payments --dry-run": "which callbacks never arrived?",
     },
 }
 """The groups of command lines that `payctl` shows if no arguments are given.

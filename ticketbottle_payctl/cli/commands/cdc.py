@@ -74,8 +74,8 @@ def cut_over_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Hand the outbox to Debezium: create its slot and send the earlier events.
 
-    Stop every publisher first, and start the connector only afterwards. Writers are not blocked. The command shows the
-    number of events to send, and asks for confirmation.
+    Stop every publisher first, and start the connector only afterwards. Writers are not blocked. The command shows how
+    many events it will send, and asks for confirmation.
     """
     from ticketbottle_payctl.jobs.cdc.cut_over import cdc_cut_over  # noqa: PLC0415 - cdc config needs no driver
 
@@ -92,7 +92,8 @@ def cut_over_command(  # noqa: PLR0913 - one argument per option
     )
     if not dry_run:
         refuse_read_only(session, "cdc cut-over")
-        act = _act("hand over to Debezium and send", hand_over(dry_run=True).sent, "create the replication slot")
+        verb = "hand the outbox over to Debezium and send"
+        act = _act(verb, hand_over(dry_run=True).sent, "create the replication slot")
         approve(session, act, Approval(yes, reason, max_affected, confirm))
     report = hand_over(dry_run=dry_run, run=new_run(session, "cdc cut-over", reason))
     headline = (
@@ -151,7 +152,7 @@ def cut_back_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Take the outbox back from Debezium: mark its events, drop its slot.
 
-    Delete the connector first, and start publishers afterwards. The command shows the number of events to mark, and
+    Delete the connector first, and start the publishers afterwards. The command shows how many events it will mark, and
     asks for confirmation. Exit 6 if events of an unknown type became dead.
     """
     from ticketbottle_payctl.jobs.cdc.cut_back import cdc_cut_back  # noqa: PLC0415 - cdc config needs no driver
@@ -163,7 +164,8 @@ def cut_back_command(  # noqa: PLR0913 - one argument per option
     if not dry_run:
         refuse_read_only(session, "cdc cut-back")
         found = take_back(dry_run=True)
-        act = _act("take back from Debezium and mark", found.marked + found.dead, "drop the replication slot")
+        verb = "take the outbox back from Debezium and mark"
+        act = _act(verb, found.marked + found.dead, "drop the replication slot")
         approve(session, act, Approval(yes, reason, max_affected, confirm))
     run = new_run(session, "cdc cut-back", reason)
     _finish_marking(session, "payctl.cdc-cut-back/1", take_back(dry_run=dry_run, run=run))

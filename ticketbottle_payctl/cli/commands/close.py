@@ -58,9 +58,9 @@ def close_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Record that a person has dealt with an order.
 
-    For what payctl cannot see, such as a refund in the gateway's portal. Closes the order's findings about money, and
-    changes no payment. The next shift sees it: `payctl show` names you and the reason, and `payctl report` leaves the
-    order out. Money that arrives later is open again.
+    Use this for something that payctl cannot see, such as a refund in the gateway's portal. The command closes the
+    order's findings about money, and changes no payment. Afterwards `payctl show` names you and the reason, and `payctl
+    report` leaves the order out. If more money arrives later, it is a new open finding.
     """
     session = Session.of(ctx)
     session.note_target(told=ToldAt.of(dry_run=dry_run))
@@ -77,7 +77,7 @@ def close_command(  # noqa: PLR0913 - one argument per option
     number = len(items)
     look = Adviser(session, "close").reading(["show"], [name])
     if found.timeline.is_too_early_to_close:
-        message = "not closed: the success event is not sent yet, and until then the seats may be sold to somebody else"
+        message = "not closed: until the success event is sent, the seats may be sold to somebody else"
         raise GuardError(message, hint=f"send the event first, then ask whether the order has its tickets: {look}")
     plan: list[Block] = [line(each["text"]) for each in items]
     run = None
@@ -96,14 +96,14 @@ def close_command(  # noqa: PLR0913 - one argument per option
     counts: CloseCounts = {"closed": number}
     human: list[Block] = [line(good("✔"), "nothing is open")]
     if found.timeline.verdict.mark is not Mark.GOOD:
-        human = [line(warn("!"), f"still open, but not by closing: {look}")]
+        human = [line(warn("!"), f"not everything can be closed here; see what is still open: {look}")]
     if number:
         word = "would be closed" if dry_run else "closed"
         order = f"order {payment.order_code}" if payment else None
         human = [line(good("✔"), bold(count(number, "finding")), word, order), *plan]
         human.append(line(warn("dry run:"), "nothing was recorded") if run is None else Fields((("run", dim(run.id)),)))
     unsent = number and found.timeline.success_is_unsent
-    warnings = [f"the success event is not sent yet: {look}"] if unsent else []
+    warnings = [f"the success event has not been sent yet: {look}"] if unsent else []
     session.finish(
         Result(
             SCHEMA,

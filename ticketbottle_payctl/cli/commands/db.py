@@ -59,7 +59,7 @@ def upgrade_command(
 ) -> None:
     """Upgrade payctl's own schema.
 
-    Runs the missing migrations in one transaction. Running it again, or twice at once, changes nothing more.
+    Runs the missing migrations in one transaction. It is safe to run the command again, or twice at the same time.
     """
     session = Session.of(ctx)
     session.note_target(told=ToldAt.of(dry_run=dry_run))

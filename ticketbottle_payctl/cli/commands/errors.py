@@ -84,8 +84,8 @@ def errors_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Show the last errors of unpublished events, grouped.
 
-    Errors that differ only in ids, numbers or addresses are one group. Counts unpublished events that failed at least
-    once; --failed counts only the dead ones.
+    Errors that differ only in ids, numbers or addresses form one group. The command counts unpublished events that
+    failed at least once; with --failed, only dead events.
     """
     session = Session.of(ctx)
     selector = selector_of(
@@ -156,7 +156,7 @@ def _todo(group: ErrorGroup) -> str | None:
 def _blocks(group: ErrorGroup) -> str:
     """Return a phrase that says which events wait behind superseded events."""
     if not group.blocking:
-        return "nothing: no event waits behind a superseded one"
+        return "nothing to do: no event waits behind a superseded one"
     return f"the later events of {count(group.blocking, 'payment')}"
 
 

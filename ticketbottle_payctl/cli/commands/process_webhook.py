@@ -38,11 +38,11 @@ ReceiptId = Annotated[
     typer.Option("--receipt", metavar="ID", autocompletion=receipt_ids, help="Process a stored callback again."),
 ]
 ALERTS = {
-    Alert.LATE_MONEY: "money arrived after the payment failed or was cancelled: a person must check the order",
-    Alert.WRONG_AMOUNT: "the amount paid differs from the payment's: nothing was changed; a person must check it",
-    Alert.UNKNOWN_ORDER: "money may have been paid for an order that is not in the database: a person must check it",
-    Alert.CONTRADICTS_COMPLETED: "the gateway reports that a COMPLETED payment failed: a person must check it",
-    Alert.UNKNOWN_STATUS: "payctl does not know the payment's status: nothing was changed; a person must check it",
+    Alert.LATE_MONEY: "money arrived after the payment failed or was cancelled: the order needs manual review",
+    Alert.WRONG_AMOUNT: "the amount paid differs from the payment's: nothing was changed; it needs manual review",
+    Alert.UNKNOWN_ORDER: "money may have been paid for an order that is not in the database: it needs manual review",
+    Alert.CONTRADICTS_COMPLETED: "the gateway reports that a COMPLETED payment failed: it needs manual review",
+    Alert.UNKNOWN_STATUS: "payctl does not know the payment's status: nothing was changed; it needs manual review",
     Alert.MONEY_HELD: "the gateway received the money and blocked it as suspicious: a person must decide",
     Alert.SECOND_PAYMENT: "the customer paid twice, with two transactions: refund one of them",
     Alert.UNDOCUMENTED_CODE: "the gateway does not document this code: nothing was changed; ask the gateway",
@@ -69,8 +69,8 @@ def process_webhook_command(  # noqa: PLR0913 - one argument per option
     """Settle a payment from a gateway's callback.
 
     Checks the callback, locks its payment, writes the new status and one outbox event, and shows the reply to the
-    gateway. Processing the same callback twice is harmless. The run is recorded: `payctl runs`. Exit 0 if it was
-    accepted, 5 if it was refused.
+    gateway. Processing the same callback twice is harmless. `payctl runs` shows the record of the run. Exit 0 if the
+    callback was accepted, 5 if it was refused.
     """
     session = Session.of(ctx)
     source = Source(file, query, event, path)

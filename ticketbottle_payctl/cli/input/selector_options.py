@@ -81,14 +81,16 @@ OrderCodes = Annotated[
 ]
 Provider = Annotated[
     str | None,
-    typer.Option(metavar="|".join(providers.GATEWAYS), callback=provider, help="Rows of payments at this gateway."),
+    typer.Option(
+        metavar="|".join(providers.GATEWAYS), callback=provider, help="Rows of payments made through this gateway."
+    ),
 ]
 Since = Annotated[
     str | None,
     typer.Option(metavar="WHEN", help="Rows at or after this instant, such as 2h (ago), yesterday, 09:00."),
 ]
 Until = Annotated[str | None, typer.Option(metavar="WHEN", help="Rows before this instant.")]
-ByInstant = Annotated[WindowBy, typer.Option("--by", help="The instant that --since and --until are compared with.")]
+ByInstant = Annotated[WindowBy, typer.Option("--by", help="The timestamp that --since and --until refer to.")]
 ErrorPattern = Annotated[
     str | None,
     typer.Option(

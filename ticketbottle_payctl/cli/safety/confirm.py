@@ -218,7 +218,7 @@ def _ask(session: Session, question: str) -> str:
         if not answer:  # Ctrl-C, SIGTERM or the end of the input: no newline has ended the question's line
             writer.tell(session.shared.color)
     if not answer:
-        message = "not confirmed: the input ended before an answer; nothing was changed"
+        message = "not confirmed: the input ended without an answer; nothing was changed"
         raise GuardError(message, hint="answer y, or add --yes")
     return answer.strip()
 

@@ -51,7 +51,7 @@ def _not_seen(evidence: Evidence) -> str:
         return f"no publisher has been seen for {duration(last.seconds)}; the last one was {last.name}"
     if evidence.publishers_known:
         return "no publisher has ever run on this database"
-    return "no publisher is working now, and this role is not allowed to read when the last one ran"
+    return "no publisher is working now, and this role cannot see when the last one ran"
 
 
 def _of_debezium(evidence: Evidence, waiting: Sequence[Waiting]) -> Iterator[Cause]:
@@ -59,7 +59,7 @@ def _of_debezium(evidence: Evidence, waiting: Sequence[Waiting]) -> Iterator[Cau
         yield Cause(
             CauseKind.DEBEZIUM,
             evidence.pending,
-            "Debezium publishes this outbox, but no connector reads its slot",
+            "Debezium is publishing this outbox, but no connector reads its slot",
             "no event is published until the connector runs; payctl's publishers refuse to run",
             "start the connector, or take the outbox back",
             Command(("cdc", "cut-back"), changes=True, rows=max(1, evidence.pending)),
@@ -68,7 +68,7 @@ def _of_debezium(evidence: Evidence, waiting: Sequence[Waiting]) -> Iterator[Cau
         yield Cause(
             CauseKind.DEBEZIUM,
             total(waiting),
-            f"Debezium publishes this outbox; {waited(evidence, waiting)} to be marked as published",
+            f"Debezium is publishing this outbox; {waited(evidence, waiting)} to be marked as published",
             "payctl's publishers send nothing; a scheduled `payctl cdc mark` marks the events that are in Kafka",
             None,
             Command(("cdc", "mark"), changes=True),
@@ -81,7 +81,8 @@ def of_brokers(evidence: Evidence, brokers: Brokers | None) -> Iterator[Cause]:
     if brokers is None or not waiting or evidence.slot_active is not None:
         return
     if brokers.unavailable:
-        meaning = f"{waited(evidence, waiting)}. No retry is used. A waiting publisher is not shown as running"
+        unseen = "A publisher that waits for the brokers is not shown as running"
+        meaning = f"{waited(evidence, waiting)}. Their retries are not used up. {unseen}"
         advice = "check that the brokers run and can be reached, then run this again"
         yield Cause(CauseKind.BROKERS, total(waiting), brokers.unavailable, meaning, advice, LOOK_AT_KAFKA)
     for event_type, why in brokers.stopped.items():
@@ -92,7 +93,7 @@ def of_brokers(evidence: Evidence, brokers: Brokers | None) -> Iterator[Cause]:
                 CauseKind.TOPIC,
                 total(stopped),
                 f"topic {topic} accepts no message: {why}",
-                f"{waited(evidence, stopped)}, of type {event_type}. No retry is used",
+                f"{waited(evidence, stopped)}, of type {event_type}. Their retries are not used up",
                 f"create {topic}, or grant Write and Describe on it, then run this again",
                 LOOK_AT_KAFKA,
             )

@@ -169,7 +169,7 @@ def _check(connection: Connection, max_retries: int) -> int:
         message = "no publication contains only the inserts into the outbox"
         raise ConfigError(message, hint="run the SQL that `payctl cdc config` prints")
     if cdc.slot(connection) is not None:
-        message = "the replication slot exists already: Debezium publishes, or a cut-over was interrupted"
+        message = "the replication slot already exists: Debezium is publishing, or a cut-over was interrupted"
         raise GuardError(message, hint="run `payctl cdc cut-back` to take the outbox back and remove the slot")
     waiting = cdc.waiting_behind_dead(connection, max_retries)
     if waiting:

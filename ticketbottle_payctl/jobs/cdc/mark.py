@@ -65,12 +65,12 @@ def cdc_mark(engine: Engine, follower: Follower, max_retries: int, *, dry_run: b
     An event in the ``payment.unroutable`` topic becomes dead, as it would with payctl's own publisher.
 
     Raises:
-        GuardError: Debezium does not publish this outbox.
+        GuardError: Debezium is not publishing this outbox.
         BrokerUnavailableError, DatabaseUnavailableError: the rows that this call has already marked stay marked.
     """
     with transaction(engine, LIMITS, commit=False) as connection:
         if cdc.slot(connection) is None:
-            message = "there is no replication slot: Debezium does not publish this outbox"
+            message = "there is no replication slot: Debezium is not publishing this outbox"
             raise GuardError(message, hint="payctl publish-outbox marks the events that it sends")
     return mark_all(engine, follower, max_retries, dry_run=dry_run)
 

@@ -29,7 +29,7 @@ _MONEY = (IgnoredBecause.HELD.value, IgnoredBecause.UNDOCUMENTED.value)
 
 
 def check(connection: Connection, subject: Subject) -> list[Finding]:
-    """Report the genuine callbacks that settled no payment, and the orders whose money a person must look at.
+    """Report the genuine callbacks that settled no payment, and the orders with money that needs manual review.
 
     If a command can settle the payment now, the finding is a failure. Otherwise the operator must decide, and the
     finding is a warning.
@@ -37,7 +37,7 @@ def check(connection: Connection, subject: Subject) -> list[Finding]:
     held = tables.privileges(connection, _NEEDED)
     if not all(held.get(one, False) for one in _NEEDED):
         why = "a table is missing, or the role is not allowed to read it"
-        fact = f"the stored callbacks or their closings cannot be read: {why}"
+        fact = f"payctl cannot read the stored callbacks, or the findings that were closed: {why}"
         return [
             warn(
                 _NAME,
@@ -63,14 +63,14 @@ def check(connection: Connection, subject: Subject) -> list[Finding]:
     money = [each for each in looked.oldest if each.order_code not in told]
     if money:
         least = "at least " if looked.more else ""
-        fact = f"{least}{count(len(money), 'order')} with money that a person must look at, {_kinds(money)}"
+        fact = f"{least}{count(len(money), 'order')} with money that needs manual review, {_kinds(money)}"
         meaning = "a customer may have to get money back, or may have no seat"
         look = Command(("show",), (money[0].order_code or money[0].id,))
         findings.append(warn(_NAME, fact, meaning, "look at the oldest order, then record it with payctl close", look))
     elif looked.more:
         fact = "only the oldest orders with a refused or unclear callback were judged, and none of them is open"
         look = Command(("report",))
-        findings.append(warn(_NAME, fact, "a newer order may be open", "judge the orders of a shorter window", look))
+        findings.append(warn(_NAME, fact, "newer orders may be open", "check a shorter window", look))
     return findings or [ok(_NAME, f"no genuine callback of the last {_WITHIN.days} days is open")]
 
 

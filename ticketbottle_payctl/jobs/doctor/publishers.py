@@ -45,13 +45,14 @@ def _running(fact: str, shards: int | None, subject: Subject) -> Finding:
 def _not_working(connection: Connection, subject: Subject) -> Finding:
     slot = cdc.slot(connection)
     if slot is not None:
-        return ok("publishers", f"Debezium publishes this outbox; its slot is {'active' if slot.active else 'idle'}")
+        state = "active" if slot.active else "idle"
+        return ok("publishers", f"Debezium is publishing this outbox; its slot is {state}")
     seen, known = publishers.seen(connection)
     if not seen:
         unseen = (
             "no publisher has run yet"
             if known
-            else "no publisher is working now; the role is not allowed to read when the last one ran"
+            else "no publisher is working now; the role cannot see when the last one ran"
         )
         return _absent(unseen, connection, subject)
     last = seen[0]

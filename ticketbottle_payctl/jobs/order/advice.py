@@ -85,10 +85,11 @@ def _with_debezium(verdict: Verdict) -> Iterator[Advice]:
     match verdict.kind:
         case VerdictKind.WAITING | VerdictKind.RETRYING | VerdictKind.BEHIND | VerdictKind.OVERDUE:
             yield Advice(
-                ("cdc", "mark"), "Debezium publishes this outbox; this command marks the events that Debezium has sent"
+                ("cdc", "mark"),
+                "Debezium is publishing this outbox; this command marks the events that Debezium has sent",
             )
         case VerdictKind.DEAD | VerdictKind.BLOCKED | VerdictKind.NOT_IN_KAFKA:
-            why = "Debezium publishes this outbox and does not send requeued events: take the outbox back first"
+            why = "Debezium is publishing this outbox and does not send requeued events: take the outbox back first"
             yield Advice(("cdc", "cut-back"), why)
 
 

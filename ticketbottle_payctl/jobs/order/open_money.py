@@ -1,4 +1,4 @@
-"""Find the orders whose money a person must look at, for a time window. Each order is judged as ``show`` judges it."""
+"""Find a time window's orders with money that needs manual review. Each order is judged as ``show`` judges it."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def publish_outbox(  # noqa: PLR0913 - the job needs each of them
         DatabaseUnavailableError: the database is unavailable and nothing was committed yet. A loop does not raise this
             error, but waits and tries again.
         ConfigError: payctl's schema or a privilege is missing, and nothing was committed yet.
-        GuardError: Debezium publishes this outbox, and nothing was committed yet.
+        GuardError: Debezium is publishing this outbox, and nothing was committed yet.
     """
     with optional_run(engine, recorded_as, LIMITS) as record:
         report = PublisherRun(engine, producer, options, stop or Event(), observer or Observer()).run()
@@ -101,7 +101,7 @@ def preview_outbox(engine: Engine, options: PublishOptions) -> Preview:
     Raises:
         DatabaseUnavailableError: the database is unavailable.
         ConfigError: payctl's schema or a privilege is missing.
-        GuardError: Debezium publishes this outbox.
+        GuardError: Debezium is publishing this outbox.
     """
     wanted = Claim(after=START, limit=0, max_retries=options.max_retries, types=options.types)
     backlogs = [Backlog(options, shard) for shard in range(options.shards)]

@@ -106,7 +106,7 @@ class Backlog:
         A retry's backoff starts at the failure if this run saw the failure, and otherwise when the event was created.
 
         Raises:
-            GuardError: Debezium publishes this outbox.
+            GuardError: Debezium is publishing this outbox.
         """
         self.forget()  # if this fails halfway, a rescan is still due
         with translated_errors():

@@ -42,7 +42,7 @@ class DrainResult(Enum):
 
     LOCKED = "another publisher holds the shard"
     MORE = "there may be more to publish"
-    DRAINED = "nothing that can be sent was left"
+    DRAINED = "no more events could be sent"
 
 
 @dataclass(slots=True)

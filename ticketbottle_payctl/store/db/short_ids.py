@@ -70,7 +70,7 @@ def only(given: str, found: Iterable[str]) -> str:
         return given
     if len(fits) > 1:
         message = f"the id {given} is ambiguous: {', '.join(fits[:_MOST_NAMED])} begin with it"
-        raise InputError(message, hint="type more of its characters")
+        raise InputError(message, hint="type more characters of it")
     return fits[0]
 
 

@@ -75,7 +75,7 @@ def refuse_while_debezium_publishes(connection: Connection) -> None:
         GuardError: the slot exists.
     """
     if slot(connection) is not None:
-        message = f"Debezium publishes this outbox (replication slot {SLOT})"
+        message = f"Debezium is publishing this outbox (replication slot {SLOT})"
         raise GuardError(message, hint="run `payctl cdc cut-back` to take it back")
 
 
@@ -197,7 +197,7 @@ def _translated(error: psycopg2.Error) -> Exception:
     text = str(error).strip().partition("\n")[0]
     match error.pgcode:
         case code if code == _EXISTS:
-            message = f"the replication slot {SLOT} already exists: Debezium publishes, or a cut-over was interrupted"
+            message = f"replication slot {SLOT} already exists: Debezium is publishing, or a cut-over was interrupted"
             return GuardError(
                 message,
                 hint=f"if no connector was ever started, drop the slot: SELECT pg_drop_replication_slot('{SLOT}')",

@@ -26,7 +26,7 @@ _CLOCKS_DIFFER = timedelta(hours=1)
 
 
 class WithoutTicket(StrEnum):
-    """The reason why an order is open: its customer has paid and has no ticket, or a person must look at its money."""
+    """The reason why an order is open: its customer has paid and has no ticket, or its money needs manual review."""
 
     PENDING = "pending"
     DEAD = "dead"
@@ -36,7 +36,7 @@ class WithoutTicket(StrEnum):
 
 
 class OpenOrder(NamedTuple):
-    """An order that was paid, or that may have been paid, but has no ticket, or whose money a person must look at.
+    """An order that was paid, or that may have been paid, but has no ticket, or whose money needs manual review.
 
     ``id`` is the id of the event, payment or receipt that shows the fault. ``at`` is the time when the event was
     created, the payment was completed, or the callback arrived. ``amount`` is in whole VND. ``why`` is the event's last

@@ -95,7 +95,7 @@ TABLE = [
     (unknown_type, nothing, [], {}, 6, "!", "1 event died", []),
     (many, nothing, ["--max-batches", "1", "--batch-size", "1"], {}, 0, "✔", "more events are pending", []),
     (many, nothing, ["--loop", "--deadline", "1s"], {}, 0, "✔", "published 2", []),
-    (many, nothing, ["--deadline", "1ms"], {}, 10, "!", "the time was up; more events are pending", []),
+    (many, nothing, ["--deadline", "1ms"], {}, 10, "!", "the time limit was reached; more events are pending", []),
     (nothing_waits, a_busy_publisher, [], {}, 9, "!", "another process holds the outbox", []),
     (nothing_waits, a_busy_publisher, ["--loop", "--deadline", "4s"], {}, 9, "!", "another process holds", []),
     (nothing_waits, a_busy_publisher, ["--deadline", "1s"], {}, 10, "!", "another process holds the outbox", []),

@@ -155,7 +155,7 @@ def test_report_lists_the_orders_whose_money_a_person_must_look_at(orders, ask, 
     """The report says in its first line that a person must look at an order's money, and names the finding."""
     late(orders)
     report = ask("report", "--since", "3h")["result"]
-    assert "1 order has money that a person must look at." in report["verdict"]
+    assert "1 order has money that needs manual review." in report["verdict"]
     (order,) = report["money_orders"]
     assert (order["kind"], order["order_code"], order["why"]) == ("money", orders.payment.order_code, "late_money")
     text = invoke("report", "--since", "3h", DATABASE_URL=database_url).stdout
@@ -249,7 +249,7 @@ def test_close_warns_if_the_success_event_is_unsent(orders, ask):
     wrong(orders.pay("COMPLETED").event(state="dead").callback(number="7"))
     document = ask("close", orders.name, "-y", "--reason", DONE)
     assert (document["exit_code"], document["counts"]) == (0, {"closed": 1})
-    assert document["warnings"] == [f"the success event is not sent yet: payctl show {orders.name}"]
+    assert document["warnings"] == [f"the success event has not been sent yet: payctl show {orders.name}"]
 
 
 def test_close_names_what_it_cannot_close(orders, invoke, database_url):

@@ -33,11 +33,11 @@ OlderThan = Annotated[
 ]
 KeepNewest = Annotated[
     timedelta | None,
-    typer.Option(parser=age, metavar="6h", help="Always keep events that were published within this time."),
+    typer.Option(parser=age, metavar="6h", help="Keep events that are younger than this."),
 ]
 BatchSize = Annotated[int, typer.Option(min=1, max=50_000, help="Events deleted in one transaction.")]
 MaxDuration = Annotated[
-    timedelta | None, typer.Option(parser=duration, metavar="50s", help="Stop between two batches after this time.")
+    timedelta | None, typer.Option(parser=duration, metavar="50s", help="After this time, stop before the next batch.")
 ]
 ArchiveFile = Annotated[
     Path | None,
@@ -45,9 +45,7 @@ ArchiveFile = Annotated[
 ]
 Receipts = Annotated[
     timedelta | None,
-    typer.Option(
-        parser=age, metavar="400d", help="Also delete stored callbacks received longer ago than this [default: none]."
-    ),
+    typer.Option(parser=age, metavar="400d", help="Also delete stored callbacks older than this [default: none]."),
 ]
 DryRun = Annotated[
     bool, typer.Option("-n", "--dry-run", help="Show how many rows and bytes would be deleted; delete nothing.")
@@ -71,9 +69,10 @@ def cleanup_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Delete events published before the retention period.
 
-    Pending and dead events are never deleted; they are counted and their errors listed. Ctrl-C and SIGTERM finish the
-    batch first; the next run continues. A retention shorter than the configured one or the profile's own, and deleting
-    callbacks, need confirmation. A run that deletes is recorded if the database role permits it: `payctl runs`.
+    Pending and dead events are never deleted. They are only counted, and their errors are listed. After Ctrl-C or
+    SIGTERM, the current batch is finished, and the next run continues from there. Deleting callbacks needs
+    confirmation, and so does a retention shorter than the configured one or the profile's own. If the database role
+    permits it, `payctl runs` records each run that deletes something.
     """
     session = Session.of(ctx)
     if archive is not None and archive.suffix != ".gz":

@@ -46,7 +46,7 @@ class CheckedItem(TypedDict):
 def show_command(ctx: typer.Context) -> None:
     """Show every setting and its source.
 
-    Secrets are never shown, only whether they are set. A value of the environment replaces the profile's.
+    Secrets are never shown, only whether they are set. A value from the environment overrides the profile's value.
     """
     session = Session.of(ctx)
     rows = shown(session.profile, session.guard)

@@ -62,7 +62,7 @@ _GENERAL = (
         "The name of the environment. With names such as prod or production, payctl refuses commands for tests.",
     ),
     _known("LOG_LEVEL", "debug, info, warn or error", ALL, "info", "The lowest level that payctl logs."),
-    Variable("TZ", "time zone", "the machine's", (CLI,), "Asia/Ho_Chi_Minh", "The time zone of times in results."),
+    Variable("TZ", "time zone", "the machine's", (CLI,), "Asia/Ho_Chi_Minh", "The time zone for times in results."),
 )
 _DATABASE = (
     Variable(
@@ -203,7 +203,7 @@ _AWS = (
         NONE,
         (PROBE,),
         "https://pay.example.com",
-        "The address to which the probe sends its forged callbacks.",
+        "The address that the probe sends its forged callbacks to.",
     ),
     Variable(
         "PAYCTL_NEW_VERSION",
@@ -216,7 +216,7 @@ _AWS = (
     Variable(
         "AWS_REGION", TEXT, NONE, ALL, "ap-southeast-1", "The region of AWS's services and of the token for Amazon MSK."
     ),
-    Variable("AWS_DEFAULT_REGION", TEXT, NONE, ALL, "ap-southeast-1", "The region if AWS_REGION is not set."),
+    Variable("AWS_DEFAULT_REGION", TEXT, NONE, ALL, "ap-southeast-1", "The region, if AWS_REGION is not set."),
     Variable(
         "AWS_ENDPOINT_URL",
         URL,
@@ -275,7 +275,7 @@ _TRACING = (
                 "The protocol for spans; http/protobuf by default.",
             ),
             ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc or http/protobuf", "grpc", "The same, for spans only."),
-            ("OTEL_SDK_DISABLED", FLAG, "true", "If true, payctl sends no spans, whatever the other variables say."),
+            ("OTEL_SDK_DISABLED", FLAG, "true", "If true, payctl sends no spans, regardless of the other variables."),
         )
     ),
 )
@@ -335,7 +335,7 @@ def sections() -> Iterator[Section]:
         " the value, or a JSON object with the value under `X`. The command line does not read Secrets Manager.",
         tuple(_arns()),
     )
-    yield Section("Set by Lambda itself", "", _OF_LAMBDA)
+    yield Section("Set by Lambda", "", _OF_LAMBDA)
     yield Section("Tracing", "", _TRACING)
     yield Section("The command line", "", _CLI)
 
@@ -345,11 +345,11 @@ def _keys() -> Iterator[Variable]:
         for field in gateway.fields:
             asks = field.name in QUERIES[gateway.name].needs
             readers = (CLI, *[WEBHOOK] * field.signs_callbacks, *[RECONCILE] * asks)
-            use = "to check callbacks" if field.signs_callbacks else "only to ask the gateway about a payment"
+            use = "to check callbacks" if field.signs_callbacks else "only for querying the gateway about a payment"
             yield Variable(
                 field.env, SECRET, NONE, readers, "...", f"{gateway_name(gateway.name)}'s {field.name}, {use}."
             )
-            before = "The value before a rotation" + ("; both are tried." if field.signs_callbacks else ".")
+            before = "The value from before a rotation" + ("; both are tried." if field.signs_callbacks else ".")
             yield Variable(f"{field.env}{names.PREVIOUS}", SECRET, NONE, readers, "...", before)
 
 

@@ -32,8 +32,9 @@ def demo_command(ctx: typer.Context, *, keep: Keep = False, yes: change_options.
     """Run everything locally: callbacks in, Kafka messages out.
 
     Starts its own PostgreSQL and broker, or uses the brokers in KAFKA_BROKERS. A cluster on another machine needs
-    --yes. With --keep, other commands can use the servers until Ctrl-C, and four orders are left to repair. Exit 0 if
-    every callback and every message had the expected result, 6 if not. Everything is removed at the end.
+    --yes. With --keep, the servers run until Ctrl-C so that you can try other commands, and four orders are left for
+    you to repair. Exit 0 if every callback and every message had the expected result, 6 if not. Everything is removed
+    at the end.
     """
     session = Session.of(ctx)
     kafka = _given_kafka(session, yes=yes)
@@ -61,7 +62,7 @@ def _stay(session: Session, world: World, result: Result) -> NoReturn:
         code = session.answer(result)
         session.note(dim("running until Ctrl-C"))
         follow(world, stop.event, show)
-    session.note(dim("stopping: the servers are stopped and their data is removed"))
+    session.note(dim("stopping the servers and removing their data"))
     raise typer.Exit(int(code or stop.exit_code or 0))
 
 

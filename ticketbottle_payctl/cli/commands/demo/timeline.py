@@ -51,7 +51,7 @@ def way_on(kept: Kept | None) -> Iterator[Block]:
             )
         )
         return
-    yield line(bold("In another terminal"), dim("bash, zsh or fish; the gateways' keys are public test keys"))
+    yield line(bold("In another terminal"), dim("in bash, zsh or fish; the gateway keys are public test keys"))
     yield line(f"  source {shlex.quote(str(kept.file))}")
     yield _BLANK
     paid = f"{count(len(kept.left.cases), 'customer')} paid, but got no ticket"

@@ -31,7 +31,7 @@ def refuse_existing(path: str) -> None:
     """
     if os.path.lexists(path):
         message = f"{path} already exists"
-        raise InputError(message, hint="name a new file: an existing file is never overwritten")
+        raise InputError(message, hint="name a new file: payctl never overwrites an existing one")
 
 
 def write(  # noqa: PLR0913, PLR0917 - the content of the file

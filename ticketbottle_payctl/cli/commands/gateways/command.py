@@ -69,11 +69,11 @@ def register_webhook_command(  # noqa: PLR0913 - one argument per option
     reason: change_options.Reason = None,
     confirm: change_options.Confirm = None,
 ) -> None:
-    """Register the address of the webhook at PayOS.
+    """Register the webhook's URL with PayOS.
 
-    PayOS calls the URL at once with a signed test callback. It registers the URL only if the reply is a 2xx within ten
+    PayOS immediately calls the URL with a signed test callback, and registers it only if it gets a 2xx reply within ten
     seconds. Therefore deploy the webhook with PayOS's checksum key first. From then on, PayOS reports new payments to
-    this URL, and no longer to the previous URL.
+    this URL and not to the previous one.
     """
     session = Session.of(ctx)
     _refuse_other_gateway(gateway)
@@ -87,12 +87,12 @@ def register_webhook_command(  # noqa: PLR0913 - one argument per option
             ("address", shown),
             ("entered at", base),
             *((f"with {name}", f"fingerprint {digits}") for name, digits in _fingerprints(credentials)),
-            ("then", "PayOS tests the URL, and then stops calling the previous one"),
+            ("then", "PayOS tests the URL, and then stops calling the previous URL"),
         )
     )
     if dry_run:
         session.finish(planned(shown, plan))
-    act = Act("register", 1, "webhook address", [plan], "PayOS calls the URL at once")
+    act = Act("register", 1, "webhook address", [plan], "PayOS calls the URL immediately")
     approve(session, act, Approval(yes=yes, reason=reason, confirm=confirm))
 
     from ticketbottle_payctl.payos_sdk import PayosAccount, confirm_webhook  # noqa: PLC0415 - pydantic, only here
@@ -140,7 +140,7 @@ def _credentials(session: Session) -> Credentials:
     absent = [field.env for field in gateway.fields if not any(found.get(field.name, ()))]
     if absent:
         verb = "is" if len(absent) == 1 else "are"
-        message = f"PayOS cannot be asked: {', '.join(absent)} {verb} not set"
+        message = f"payctl cannot ask PayOS: {', '.join(absent)} {verb} not set"
         raise ConfigError(message, hint="set them in the environment or in a profile; payctl gateways list shows them")
     return found
 

@@ -102,8 +102,8 @@ def outbox_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Show events of the outbox, newest first.
 
-    An event must match every selector. Of --failed, --stuck and --published, one match is enough. Lists 50 events
-    unless --limit or --all is given. ndjson and csv are written while rows are read, so a list may have any length.
+    An event must match every selector, but only one of --failed, --stuck and --published. Lists 50 events unless
+    --limit or --all is given. ndjson and csv are written as the rows are read, so a list can have any length.
     """
     session = Session.of(ctx)
     selector = selector_of(

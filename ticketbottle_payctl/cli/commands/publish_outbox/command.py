@@ -32,7 +32,7 @@ Loop = Annotated[
     bool, typer.Option("--loop/--until-empty", help="Keep publishing new events, or stop when nothing is left.")
 ]
 Deadline = Annotated[
-    timedelta | None, typer.Option(parser=duration, metavar="50s", help="Stop between two batches after this time.")
+    timedelta | None, typer.Option(parser=duration, metavar="50s", help="After this time, stop before the next batch.")
 ]
 Rate = Annotated[float | None, typer.Option(parser=per_second, metavar="500/s", help="Limit the rate of publishing.")]
 EventType = Annotated[
@@ -71,10 +71,10 @@ def publish_outbox_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Publish pending events to Kafka, in order per payment.
 
-    Delivery is at least once: an event is marked published after the brokers acknowledged it. An unavailable broker
-    uses up no retries. Ctrl-C and SIGTERM finish or release the batch first. Exit 6 if some events failed or were held
-    back, or a customer waits for a dead one, 9 if another publisher holds the outbox; the first line says why. A run
-    with --on-dead release is recorded: `payctl runs`.
+    Delivery is at least once: an event is marked as published after the brokers have acknowledged it. An unavailable
+    broker uses up no retries. After Ctrl-C or SIGTERM, the current batch is finished or released. Exit 6 if events
+    failed or were held back, or if a customer is waiting for a dead event. Exit 9 if another publisher holds the
+    outbox. The first line says why. `payctl runs` shows the runs with --on-dead release.
     """
     session = Session.of(ctx)
     types = _known_types(event_type or [], loop=loop)

@@ -28,10 +28,10 @@ SCHEMA = "payctl.publish-outbox/1"
 _MOST_LISTED = 100
 _LEAST_EVENTS, _LEAST_SECONDS = 100, 1.0
 """The smallest numbers of events and seconds for which a rate is shown. A shorter run measures only its own start."""
-_STOPPED = {StoppedBecause.EMPTY: "no event is left that can be sent now"}
+_STOPPED = {StoppedBecause.EMPTY: "no more events can be sent now"}
 """The text for a reason whose name would mislead. An *empty* outbox can still have events that are held back."""
 _UNFINISHED = {
-    StoppedBecause.DEADLINE: "the time was up; more events are pending",
+    StoppedBecause.DEADLINE: "the time limit was reached; more events are pending",
     StoppedBecause.MAX_BATCHES: "more events are pending",
     StoppedBecause.SIGNAL: "stopped by a signal; more events are pending",
     StoppedBecause.LOCKED: "another process holds the outbox",

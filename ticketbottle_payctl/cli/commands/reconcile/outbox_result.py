@@ -126,7 +126,7 @@ def refuse_existing(path: Path) -> None:
     """
     if os.path.lexists(path):
         message = f"{path} already exists"
-        raise InputError(message, hint="name a new file: an existing file is never overwritten")
+        raise InputError(message, hint="name a new file: payctl never overwrites an existing one")
 
 
 def result_of(report: OutboxComparison, repair: Repair, *, everything: bool) -> Result:

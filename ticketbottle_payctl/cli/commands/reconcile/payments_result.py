@@ -189,7 +189,7 @@ def _action(finding: StatusFinding) -> Part:
         return good(f"settle: {finding.says.upper()}")
     if isinstance(finding.verdict, Refusal):
         return bad(f"refuse: {finding.verdict.reason.value.replace('_', ' ')}")
-    return warn("a person must check it") if finding.says in FOR_A_PERSON else dim("nothing")
+    return warn("needs manual review") if finding.says in FOR_A_PERSON else dim("nothing")
 
 
 def _item(finding: StatusFinding, settled: Settled | None) -> PaymentItem:
@@ -218,12 +218,12 @@ def _warnings(it: Reconciled) -> list[str]:
     for finding in it.findings:
         order = finding.payment.order_code
         if isinstance(finding.verdict, Refusal):
-            warnings.append(f"{order}: {finding.verdict.reason.value}; nothing was changed; a person must check it")
+            warnings.append(f"{order}: {finding.verdict.reason.value}; nothing was changed; it needs manual review")
         elif finding.says in FOR_A_PERSON:
-            warnings.append(f"{order}: {finding.says}; a person must check it")
+            warnings.append(f"{order}: {finding.says}; it needs manual review")
     late = [finding.payment.order_code for finding in it.findings if _is_late(it, finding)]
     warnings += [
-        f"{order}: money arrived after the payment failed or was cancelled; a person must check it" for order in late
+        f"{order}: money arrived after the payment failed or was cancelled; it needs manual review" for order in late
     ]
     return warnings
 

@@ -92,10 +92,10 @@ def replay_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Set events back to pending, to publish them again.
 
-    An event must match every selector. Of --failed, --stuck and --published, one match is enough. Shows a plan and
-    asks. A row that changed since the plan is skipped. Failed and cancelled events of a payment that is COMPLETED now
-    are left out: if they were sent again, customers who have paid would lose their tickets. `payctl runs` shows
-    the record of the run.
+    An event must match every selector, but only one of --failed, --stuck and --published. The command shows a plan and
+    asks for confirmation. Rows that have changed since the plan are skipped. Failed and cancelled events of a payment
+    that is now COMPLETED are left out, because sending them again would cost a paying customer their tickets. `payctl
+    runs` shows the record of the run.
     """
     session = Session.of(ctx)
     if canary_timeout is not None and canary is None:
@@ -210,9 +210,7 @@ def _read(session: Session, selector: Selector, allowed: _Allowed, path: Path, *
     """
     if selector != Selector() or everything or allowed != _Allowed():
         message = "--plan cannot be combined with selectors, --all, --allow-published or --allow-superseded"
-        raise InputError(
-            message, hint="these options were fixed when the plan was made; make a new plan to change them"
-        )
+        raise InputError(message, hint="these options are part of the plan; make a new plan to change them")
     stored = read_plan(path)
     if stored.database != _database(session):
         message = f"the plan is for {stored.database}, DATABASE_URL is {_database(session)}"

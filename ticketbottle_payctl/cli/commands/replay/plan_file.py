@@ -52,7 +52,7 @@ def write_plan(path: Path, stored: StoredPlan) -> None:
             file.writelines(f"{line}\n" for line in _lines(stored))
     except FileExistsError as error:
         message = f"{escape(path)} already exists"
-        raise InputError(message, hint="name a new file: an existing file is never overwritten") from error
+        raise InputError(message, hint="name a new file: payctl never overwrites an existing one") from error
     except OSError as error:
         message = f"the plan cannot be written to {escape(path)}: {error.strerror or type(error).__name__}"
         raise InputError(message) from error

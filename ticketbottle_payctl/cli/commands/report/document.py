@@ -151,7 +151,7 @@ def _orders(orders: Sequence[OpenOrder], commands: Commands, zone: tzinfo) -> li
 def _timeline(report: Report, commands: Commands, zone: tzinfo) -> str:
     lines = ["## What happened when", ""]
     if not report.timeline:
-        return "\n".join([*lines, "No run, no refused callback and no waiting event.", ""])
+        return "\n".join([*lines, "No runs, no refused callbacks and no waiting events.", ""])
     lines += ["| when | what | look |", "|---|---|---|"]
     for moment in report.timeline:
         command = look(moment, commands)

@@ -28,11 +28,11 @@ class FigureItem(TypedDict):
 
 
 class OpenOrderFacts(TypedDict):
-    """An order without a ticket whose customer has paid or may have paid, or whose money a person must look at."""
+    """An order without a ticket whose customer has paid or may have paid, or whose money needs manual review."""
 
     kind: WithoutTicket
     """pending or dead: the event's state; no_event: the payment has no event; refused: the callback was refused;
-    money: a person must look at the money."""
+    money: the money needs manual review."""
     id: str
     """The id of the event, the payment or the callback."""
     order_code: str | None
@@ -133,7 +133,7 @@ class ReportFacts(TypedDict):
     orders: Sequence[OpenOrderFacts]
     """The orders of these customers, at most 20 of each kind, oldest first."""
     money_orders: NotRequired[Sequence[OpenOrderFacts] | None]
-    """The orders with money that a person must look at, such as a second payment; null if they were not counted."""
+    """The orders with money that needs manual review, such as a second payment; null if they were not counted."""
     dead_groups: Sequence[DeadGroupFacts] | None
     """The dead events by kind of error; null if the dead events were not counted."""
     refused: Mapping[str, Count] | None

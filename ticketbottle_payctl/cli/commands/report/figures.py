@@ -114,10 +114,10 @@ def _now(report: Report, commands: Commands) -> Iterator[Figure]:
         label = "orders paid in the window that have no event"
         yield _number("orders_without_event", label, report.no_event.number, itself)
     if report.refused is not None:
-        label = "orders not completed now, with a callback refused in the window"
+        label = "orders that are not completed, with a callback refused in the window"
         yield _number("refused_orders", label, report.refused.number, itself)
     if report.money is not None:
-        label = "orders with money that a person must look at"
+        label = "orders with money that needs manual review"
         yield _number("money_orders", label, report.money.number, itself)
     for group in report.dead_groups or ():
         options = ["--failed", "--error-group", group.group]

@@ -26,7 +26,7 @@ _SECTIONS = {
     Section.UNPUBLISHED_ORDERS: "the paid orders whose event is not published",
     Section.NO_EVENT: "the paid orders without an event",
     Section.REFUSED_ORDERS: "the orders whose callback was refused",
-    Section.MONEY_ORDERS: "the orders with money that a person must look at",
+    Section.MONEY_ORDERS: "the orders with money that needs manual review",
     Section.DEAD_GROUPS: "the errors of the dead events",
     Section.RUNS: "the runs of operators",
 }
@@ -68,7 +68,7 @@ def verdict(report: Report) -> str:
         parts.append(f"{report.overdue:,} {are} overdue, perhaps paid: ask the gateway with payctl reconcile payments.")
     if report.for_a_person:
         has = "has" if report.for_a_person == 1 else "have"
-        parts.append(f"{count(report.for_a_person, 'order')} {has} money that a person must look at.")
+        parts.append(f"{count(report.for_a_person, 'order')} {has} money that needs manual review.")
     if waiting.pending:
         are = "is" if waiting.pending == 1 else "are"
         oldest = duration(waiting.oldest_age_s or 0)

@@ -55,7 +55,7 @@ def list_command(
 def show_command(ctx: typer.Context, run: RunId, *, limit: selector_options.Limit = None, wide: Wide = False) -> None:
     """Show one run: its operator, time, reason, and the change to each row.
 
-    Runs of publish-outbox, cleanup and cdc have only counts.
+    For publish-outbox, cleanup and cdc, only the counts are recorded.
     """
     session = Session.of(ctx)
     session.note_target(told=ToldAt.BELOW_HEADLINE)
@@ -77,8 +77,8 @@ def resume_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Continue a run that was interrupted or stopped.
 
-    Applies the rest of its plan with its original options and its original --max-affected. A row that changed since the
-    plan is skipped.
+    Applies the rest of the run's plan with its original options, including --max-affected. Rows that have changed since
+    the plan are skipped.
     """
     session = Session.of(ctx)
     session.note_target()
@@ -124,8 +124,8 @@ def cancel_command(
 ) -> None:
     """Cancel a run; its remaining rows stay unchanged.
 
-    A replay that is running elsewhere stops before its next transaction. Requeued events stay requeued. To stop another
-    running command, press Ctrl-C where it runs.
+    A replay that is running elsewhere stops before its next transaction. Events that were already requeued stay
+    requeued. To stop any other command, press Ctrl-C where it is running.
     """
     session = Session.of(ctx)
     session.note_target()

@@ -26,9 +26,9 @@ def show_command(
 ) -> None:
     """Show an order's state, and the history of its payment.
 
-    The verdict comes first. Below it are, in order of time, callbacks, payment, events, replays and, if KAFKA_BROKERS
-    is set, the messages in the topics. The command to type next comes last. Exit 0 if nothing is open, 5 if something
-    is.
+    The verdict comes first. Below it is the history in chronological order: callbacks, payment, events, replays and, if
+    KAFKA_BROKERS is set, the messages in the topics. The command to run next comes last. Exit 0 if nothing is open, 5
+    if something is.
     """
     session = Session.of(ctx)
     kafka = _kafka(session)

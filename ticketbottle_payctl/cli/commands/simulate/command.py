@@ -124,8 +124,8 @@ def simulate_command(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Create a signed callback, as the gateway would send it.
 
-    Signs with the configured keys. The scenario duplicate sends the callback twice. Not every gateway has every
-    scenario. Refused on protected profiles, and if ENVIRONMENT is production.
+    The callback is signed with the configured keys. The scenario "duplicate" sends it twice. Not every gateway supports
+    every scenario. The command is refused in protected profiles, and if ENVIRONMENT is production.
     """
     session = Session.of(ctx)
     gateway = providers.by_name(provider)

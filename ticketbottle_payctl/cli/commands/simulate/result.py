@@ -19,7 +19,7 @@ from ticketbottle_payctl.providers.reply_code import judge_reply
 
 SCHEMA = "payctl.simulate/1"
 _SHOWN = 4096
-_UNKNOWN = "--order-code with an order of `payctl list payments --status PENDING`"
+_UNKNOWN = "with --order-code, give an order code from `payctl list payments --status PENDING`"
 
 
 class SimulatedCallback(TypedDict, total=False):

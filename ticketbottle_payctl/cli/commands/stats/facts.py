@@ -56,7 +56,7 @@ class StatsFacts(TypedDict):
     """The state of the outbox."""
 
     pending: Count
-    """The number of events that wait to be published."""
+    """The number of events waiting to be published."""
     dead: Count
     """The number of events that are out of retries."""
     blocked: NotRequired[Count]
@@ -68,7 +68,7 @@ class StatsFacts(TypedDict):
     idle: NotRequired[str | None]
     """A sentence that says that no publisher is working; null if a publisher is working or no event waits."""
     by_debezium: NotRequired[bool]
-    """Whether Debezium publishes this outbox."""
+    """Whether Debezium is publishing this outbox."""
     published: Count
     """The number of published rows, including rows that the replaced service did not mark."""
     total: Count

@@ -158,13 +158,11 @@ def _group(group: DeadGroup, wide: int) -> Row:
 def _publishers(report: LiveReport) -> list[Row]:
     rows: list[Row] = [[bold("publishers")]]
     if report.stats.by_debezium:
-        rows.append([good("Debezium publishes this outbox")])
+        rows.append([good("Debezium is publishing this outbox")])
     rows += [_publisher(one) for one in report.publishers]
     if len(rows) == 1:
         unseen = (
-            "none has run yet"
-            if report.publishers_known
-            else "none is working; the role is not allowed to read the last one"
+            "none has run yet" if report.publishers_known else "none is working; the role cannot see which one was last"
         )
         rows.append([warn(unseen)])
     return rows

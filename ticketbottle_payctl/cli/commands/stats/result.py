@@ -149,7 +149,7 @@ def headline_parts(report: StatsReport, *, mark: bool) -> list[Part]:
     if report.blocked:
         parts.append(bad(f"{report.blocked:,} blocked"))
     if report.by_debezium:
-        parts.append("Debezium publishes this outbox")
+        parts.append("Debezium is publishing this outbox")
     if not needs_attention(report):
         parts = [good(part) if isinstance(part, str) else part for part in parts]
     return [_mark(report), *parts] if mark else parts
