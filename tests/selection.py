@@ -100,7 +100,9 @@ def _proves_sql(item: pytest.Item) -> bool:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection() -> Iterator[None]:
-    """Collect no garbage while the tests are collected, and pass over what stays to the end: modules, and all tests."""
+    """Turn off garbage collection while pytest collects the tests, and exclude these long-lived objects from later
+    ones.
+    """
     gc.disable()
     yield
     gc.collect()

@@ -160,7 +160,7 @@ def test_the_example_of_gateways_list_counts_every_gateway():
 @pytest.mark.parametrize("gateway", GATEWAYS)
 @pytest.mark.parametrize("name", FILES)
 def test_every_gateway_has_its_files(name, gateway):
-    """Each gateway has a sample, test vectors, an event for `make local`, and a test file of its own."""
+    """Each gateway has a sample, test vectors, an event for `make local`, and its own test file."""
     file = ROOT / name.format(name=gateway)
     assert file.is_file(), f"write {name.format(name=gateway)}, as the other gateways have it"
     if file.suffix != ".json":

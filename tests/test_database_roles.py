@@ -107,7 +107,7 @@ def test_the_webhook_role_settles_a_payment(engine_as):
 
 
 @pytest.mark.parametrize(("role", "recorded"), [("reconciler", True), ("webhook", False)])
-def test_an_operator_settles_by_hand_with_a_record_if_the_role_may_write_it(engine_as, role, recorded):
+def test_settling_by_hand_is_recorded_if_the_role_is_allowed_to_write_records(engine_as, role, recorded):
     """The reconciler role is allowed to record a run. The webhook role is not, but it still settles the payment."""
     callback = sample("momo")
     data = json.loads(callback.request.body)

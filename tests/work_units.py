@@ -1,4 +1,4 @@
-"""Divide the tests among the workers of one run: what starts first, and what a worker gets at once."""
+"""Divide a run's tests among the workers, and decide which tests start first."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ LONG = (
 """The folders and files of the tests that take several seconds each."""
 
 TOGETHER = 6
-"""How many quick tests of one file a worker gets at once. One at a time costs the controller a third more."""
+"""How many quick tests of one file a worker gets at once.
+
+Handing them out one at a time takes the controller a third longer.
+"""
 
 
 def is_long(nodeid: str) -> bool:
@@ -44,7 +47,7 @@ def put_long_ones_first(items: list[pytest.Item]) -> None:
 def units(nodeids: Iterable[str]) -> Iterator[list[str]]:
     """Yield the tests that one worker gets at once: a group, a long test, or some quick tests of one file.
 
-    The tests of a group have its name behind their id, and stand together.
+    The id of a test in a group ends with the group's name, and the tests of a group are adjacent.
     """
     for group, grouped in groupby(nodeids, key=_suffix):
         if group:
@@ -57,7 +60,7 @@ def units(nodeids: Iterable[str]) -> Iterator[list[str]]:
 
 
 class WorkUnits(LoadGroupScheduling):
-    """Gives each worker its next unit when it has almost finished the one before, in the order of the tests."""
+    """A scheduler that gives each worker its next unit shortly before the worker finishes its current one."""
 
     def schedule(self) -> None:
         """Make the units when every worker has collected the tests."""

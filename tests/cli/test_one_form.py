@@ -116,7 +116,7 @@ def test_every_command_is_run_here():
 
 
 @pytest.mark.parametrize("commands", [LOOKS[:12], LOOKS[12:24], LOOKS[24:], CHANGES], ids=["a", "b", "c", "changes"])
-def test_each_thing_has_one_form(commands, world, terminal):
+def test_each_kind_of_value_has_one_format(commands, world, terminal):
     """Every command shows instants, durations, amounts, counts and gateways in the documented formats."""
     found = []
     for command in commands:
@@ -133,7 +133,7 @@ def test_each_thing_has_one_form(commands, world, terminal):
 
 
 @pytest.mark.parametrize("width", [80, 200])
-def test_first_lines_fit_and_say_the_answer(width, world, terminal):
+def test_first_lines_fit_and_give_the_answer(width, world, terminal):
     """The first line of each command gives the result in at most 80 columns. Only one other line names the database."""
     for command in ("stats", "doctor", f"show {ORDER}", f"show {ZALOPAY}", "errors", "runs list", "list outbox"):
         with terminal(*command.split(), columns=width, **world) as it:

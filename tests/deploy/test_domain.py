@@ -46,7 +46,7 @@ def test_the_domain_leads_to_the_apis(template, of_type, mapping, api, key, cond
     assert (found["Condition"], found["DependsOn"]) == (condition, stage_name)
 
 
-def test_the_hidden_api_has_every_gateway_and_limits_of_its_own(of_type):
+def test_the_hidden_api_has_every_gateway_and_its_own_limits(of_type):
     """The hidden API has a separate rate limit, so requests to the open address cannot use up this limit."""
     routes = {one["RouteKey"]: one for one in of_type("ApiGatewayV2::Route").values()}
     gateways = {resolve(Request(*key.split(" "), "", b"")).name for key in routes}

@@ -129,7 +129,7 @@ def test_the_template_and_the_code_accept_the_same_list_of_brokers(template, val
     assert settings.Settings.from_env({"KAFKA_BROKERS": value}).kafka.brokers == value
 
 
-def test_every_function_but_the_publisher_and_the_cleanup_can_give_its_connection_back(template, functions):
+def test_every_function_but_the_publisher_and_the_cleanup_can_return_its_connection(template, functions):
     """KeepConnections becomes the PAYCTL_DB_POOL variable of each function that can connect through RDS Proxy."""
     given = {name for name, one in functions.items() if "PAYCTL_DB_POOL" in one["Environment"]["Variables"]}
     assert given == {"WebhookFunction", "WatchPaymentsFunction", "ReconcilePaymentsFunction"}

@@ -12,7 +12,7 @@ from ticketbottle_payctl.providers.queries import QUERIES
 CONDITION = "ReconcilesPayments"
 
 
-def test_nothing_of_the_scheduled_repair_is_there_by_default(template):
+def test_the_scheduled_repair_is_absent_by_default(template):
     """Each resource of the scheduled repair, and each reference to one, depends on the ReconcilesPayments condition."""
     assert template["Parameters"]["ReconcilePayments"]["Default"] == "false"
     assert template["Conditions"][CONDITION] == {"Fn::Equals": [{"Ref": "ReconcilePayments"}, "true"]}
@@ -35,7 +35,7 @@ def without(node):
     return [without(each) for each in node] if isinstance(node, list) else node
 
 
-def test_the_scheduled_repair_needs_its_secrets_and_a_way_out(template):
+def test_the_scheduled_repair_needs_its_secrets_and_internet_access(template):
     """CloudFormation refuses a stack with `ReconcilePayments=true` if a parameter of the function is missing."""
     rule = template["Rules"]["ReconcilingNeedsSecretsAndAWayOut"]
     assert rule["RuleCondition"] == {"Fn::Equals": [{"Ref": "ReconcilePayments"}, "true"]}
@@ -43,7 +43,7 @@ def test_the_scheduled_repair_needs_its_secrets_and_a_way_out(template):
     assert asked == {"ReconcileDatabaseSecretArn", "ReconcileGatewaySecretArn", "GatewaySecurityGroupId"}
 
 
-def test_the_scheduled_repair_runs_once_at_a_time_and_alone_has_a_way_out(functions):
+def test_only_the_scheduled_repair_reaches_the_gateways_and_it_runs_once_at_a_time(functions):
     """Only the `reconcile-payments` function has the security group that reaches the gateways.
 
     This function can also run in other subnets.

@@ -36,7 +36,7 @@ def test_no_role_allows_every_action_or_resource(statements):
         assert "*" not in listed(statement["Resource"]) or set(actions) <= ANYWHERE, logical
 
 
-def test_each_function_has_a_role_of_its_own(functions):
+def test_each_function_has_its_own_role(functions):
     """Each function has its own role, so no function has another function's permissions."""
     roles = {name: function["Role"]["Fn::GetAtt"][0] for name, function in functions.items()}
     assert len(set(roles.values())) == len(functions)

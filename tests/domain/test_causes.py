@@ -163,7 +163,7 @@ def test_an_event_that_waits_for_seconds_shows_that_no_publisher_is_working(evid
         seen(pending=5, oldest_s=2.0),
     ],
 )
-def test_no_publisher_is_missed_without_an_event_to_send(evidence):
+def test_no_publisher_counts_as_missing_without_an_event_to_send(evidence):
     """`idle` returns None if a publisher is working, if it has just sent an event, or if no event is pending."""
     assert idle(evidence) is None
 

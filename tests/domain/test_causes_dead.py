@@ -42,16 +42,16 @@ def test_no_replay_is_advised_for_an_event_that_would_die_again(group, blocked, 
     ("evidence", "expected"),
     [
         (seen(dead=1, superseded=1, superseded_ids=["d1"], dead_groups=[OLD_FAILURE]),
-         ["1 dead event does no harm: d1 is superseded"]),
+         ["1 dead event is harmless: d1 is superseded"]),
         (seen(dead=2, superseded=1, superseded_ids=["d1"], dead_groups=[OLD_FAILURE._replace(events=2)]),
-         ["1 event is dead: MSG_SIZE", "1 dead event does no harm"]),
+         ["1 event is dead: MSG_SIZE", "1 dead event is harmless"]),
         (seen(dead=9, superseded=8, superseded_ids=["d1", "d2"], dead_groups=[OLD_FAILURE]),
-         ["1 more dead event with other errors", "8 dead events do no harm"]),
+         ["1 more dead event with other errors", "8 dead events are harmless"]),
         (seen(SUPERSEDED, dead=1, blocked=1, superseded=1, superseded_ids=["d1"], dead_groups=[OLD_FAILURE]),
          ["event e5 waits behind dead event d1 of its payment"]),
     ],
 )  # fmt: skip
-def test_a_superseded_event_is_told_apart_if_it_blocks_nothing(evidence, expected):
+def test_a_superseded_event_is_harmless_if_it_blocks_nothing(evidence, expected):
     """A superseded event is urgent if it blocks a success.
 
     Otherwise payctl reports it as harmless and counts it in no group.
@@ -70,7 +70,7 @@ def test_a_superseded_event_is_told_apart_if_it_blocks_nothing(evidence, expecte
         (BLOCKED, [TOO_LARGE]),
     ],
 )
-def test_a_dead_event_in_the_way_is_told_once_with_its_command(blocked, groups):
+def test_a_blocking_dead_event_is_reported_once_with_its_command(blocked, groups):
     """Only the cause of the blocked events names the dead event in the way. No two causes name the same command."""
     superseded = sum(group.superseded for group in groups)
     found = causes(seen(blocked, dead=3, blocked=1, superseded=superseded, dead_groups=groups), ANSWERED)
@@ -130,7 +130,7 @@ def test_the_largest_message_with_its_envelope_is_not_too_large():
     ]
 
 
-def test_dead_events_of_other_errors_are_counted_apart():
+def test_dead_events_with_other_errors_are_counted_separately():
     """The evidence names only the largest groups of dead events. All remaining groups count as one cause."""
     first, rest = causes(seen(dead=5, dead_groups=[TOO_LARGE._replace(events=2)]), ANSWERED)
     assert (first.events, rest.events, rest.fact) == (2, 3, "3 more dead events with other errors")

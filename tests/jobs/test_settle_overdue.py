@@ -155,7 +155,7 @@ def test_the_record_of_a_run_counts_settled_and_skipped_payments(scheduled):
     assert scheduled.recorded(scheduled.run()) == {"matched": 2, "settled": 1, "skipped": 1}
 
 
-def test_late_money_is_for_a_person(scheduled):
+def test_late_money_needs_manual_review(scheduled):
     """If a payment fails during the query although the customer paid, the report lists the payment for the operator."""
     payment = scheduled.insert("one")
     scheduled.insert("other", "failed")
@@ -167,7 +167,7 @@ def test_late_money_is_for_a_person(scheduled):
 
 
 @pytest.mark.parametrize("state", ["refunded", "odd"])
-def test_an_answer_that_payctl_has_no_rule_for_is_for_a_person(scheduled, state):
+def test_an_answer_that_payctl_has_no_rule_for_needs_manual_review(scheduled, state):
     """If the gateway reports a refund or an unknown state, the payment stays PENDING and is listed for the operator."""
     payment = scheduled.insert("one", state)
     report = scheduled.run()
@@ -190,7 +190,7 @@ def test_a_gateway_that_does_not_answer_is_asked_twice(scheduled):
     assert {finding.payment.id for finding in report.without_answer} == {silent.id, unknown.id}
 
 
-def test_a_gateway_is_given_up_after_three_payments_without_an_answer(scheduled):
+def test_a_gateway_is_skipped_after_three_payments_without_an_answer(scheduled):
     """After three payments without an answer, the scheduled reconcile sends the gateway no more queries."""
 
     def refuse(_):
@@ -204,7 +204,7 @@ def test_a_gateway_is_given_up_after_three_payments_without_an_answer(scheduled)
     assert (len(scheduled.waits), report.unanswered) == (3, 5)
 
 
-def test_an_answer_begins_the_count_of_silent_payments_anew(scheduled):
+def test_an_answer_resets_the_count_of_payments_without_an_answer(scheduled):
     """Each answer from a gateway resets the count of its payments without an answer."""
 
     def refuse(reference):
@@ -225,7 +225,7 @@ def test_by_default_a_command_asks_three_times_and_five_times_a_second():
     assert (command.rate, command.attempts, scheduled.rate, scheduled.attempts) == (5, 3, 5, 2)
 
 
-def test_two_thirds_of_the_time_are_for_asking(scheduled):
+def test_queries_take_at_most_two_thirds_of_the_time(scheduled):
     """In the scheduled reconcile, a query can take at most two thirds of the job's time."""
     scheduled.insert("one")
     scheduled.run(budget=timedelta(seconds=6))
@@ -233,7 +233,7 @@ def test_two_thirds_of_the_time_are_for_asking(scheduled):
     assert wait <= timedelta(seconds=4)
 
 
-def test_no_payment_is_settled_after_the_time(scheduled):
+def test_no_payment_is_settled_after_the_time_limit(scheduled):
     """If no time is left, the scheduled reconcile queries no payment and settles none."""
     payment = scheduled.insert("one")
     report = scheduled.run(budget=timedelta())

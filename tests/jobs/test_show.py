@@ -94,7 +94,7 @@ def record(milliseconds, run=None):
 @pytest.mark.parametrize("settled_at", [0, 1, 2])
 @pytest.mark.parametrize("received_at", [2, 3])
 @pytest.mark.parametrize("sent_at", [2, 4, 5, 6])
-def test_the_history_has_one_order(settled_at, received_at, sent_at, shuffled):
+def test_the_history_is_in_chronological_order(settled_at, received_at, sent_at, shuffled):
     """A history lists a cause before its effect, even if timestamps are equal or a few milliseconds out of order."""
     at = START + settled_at * MS
     payment, event = replace(PAYMENT, completed_at=at), replace(EVENT, created_at=at)

@@ -105,7 +105,7 @@ def test_the_rates_cover_less_than_the_window_if_there_are_too_many_events(stats
     assert sum(report.created) == sum(report.sent) == NEWEST
 
 
-def test_the_newest_event_that_was_sent_lately_is_the_one_created_last(insert, execute, engine):
+def test_the_newest_recently_sent_event_is_the_one_created_last(insert, execute, engine):
     """The newest of the recently sent events is the one that was created last.
 
     Events that were sent more than a minute ago do not count as recently sent.

@@ -55,7 +55,7 @@ def only(found):
     return one
 
 
-def test_a_gateway_without_payments_has_no_measure(engine):
+def test_a_gateway_without_payments_is_not_measured(engine):
     """A gateway without recent payments is not measured, so it raises no alarm."""
     assert watch_payments(engine) == []
 

@@ -89,7 +89,7 @@ def slow(seconds):
     return lambda _document: time.sleep(seconds)
 
 
-def test_a_paid_payment_whose_callback_never_came_is_settled(reconciler, shop, overdue):
+def test_a_paid_payment_whose_callback_never_arrived_is_settled(reconciler, shop, overdue):
     """If a callback never arrived, the reconcile function settles the payment once, with an event and a receipt."""
     for gateway in GATEWAYS:
         overdue(1, gateway)
@@ -150,7 +150,7 @@ def test_an_unavailable_gateway_does_not_stop_the_other_gateways(reconciler, sho
     ("state", "amount", "name"),
     [("paid", 1, "ReconcileForAPerson"), ("odd", 250_000, "ReconcileForAPerson"), ("busy", 1, "ReconcileUnanswered")],
 )
-def test_an_answer_that_a_person_must_judge_changes_nothing(reconciler, shop, overdue, gateways, state, amount, name):
+def test_an_answer_that_needs_manual_review_changes_nothing(reconciler, shop, overdue, gateways, state, amount, name):
     """If the amount is wrong or the state unknown, the reconcile function changes nothing and logs the order."""
     (payment,) = overdue(state=state)
     gateways.amounts[payment.reference] = amount

@@ -85,7 +85,7 @@ def test_the_processor_publishes_and_emits_the_outbox_gauges(lambda_, engine, da
     ],
     ids=["superseded", "superseded, but an event waits behind it", "not superseded"],
 )
-def test_the_processor_counts_dead_events_that_do_no_harm_apart(
+def test_the_processor_counts_harmless_dead_events_separately(
     lambda_, engine, database_url, mock_kafka, status, waiting, gauges
 ):
     """The gauge for harmful dead events leaves out a dead failure event if the customer has paid since."""

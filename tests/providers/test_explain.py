@@ -191,7 +191,7 @@ def test_one_wrong_value_in_many_places_gives_one_hint(merchant, gateway):
         lambda query: quote(query, safe="&="),
     ],
 )
-def test_one_change_on_the_way_gives_one_hint(merchant, change):
+def test_one_change_in_transit_gives_one_hint(merchant, change):
     """The explanation gives one hint for a change in transit, even if the change has several effects."""
     request = merchant.vnpay()
     assert len(codes(merchant, "vnpay", replace(request, query=change(request.query)))) == 1
@@ -276,7 +276,7 @@ def test_a_terminal_of_an_older_vnpay_version_is_recognised_and_refused(merchant
         (lambda body: unicodedata.normalize("NFD", body.decode()).encode(), "unicode_form"),
     ],
 )
-def test_the_explanation_finds_a_body_that_was_changed_on_the_way(merchant, gateway, change, code):
+def test_the_explanation_finds_a_body_that_was_changed_in_transit(merchant, gateway, change, code):
     """The explanation recognises a body with a byte order mark or another encoding, and a body inside a JSON string."""
     request = getattr(merchant, gateway)(**{"description": "Vé"} if gateway == "payos" else {})
     assert not request.body.isascii(), f"give {gateway}'s callback in tests/providers/conftest.py a Vietnamese letter"
@@ -299,7 +299,7 @@ def test_the_explanation_finds_text_that_was_read_as_latin_1(merchant):
         (lambda query: f"{query}\n", "white_space"),
     ],
 )
-def test_the_explanation_finds_a_query_that_was_changed_on_the_way(merchant, change, code):
+def test_the_explanation_finds_a_query_that_was_changed_in_transit(merchant, change, code):
     """The explanation recognises the changes that happen when a query is copied from a browser, a page or a log."""
     request = merchant.vnpay()
     assert code in codes(merchant, "vnpay", replace(request, query=change(request.query)))

@@ -76,7 +76,7 @@ def test_the_stand_in_knows_no_other_order(name, addresses):
         ("POST", "/v2/query", b"x" * 70_000, 400),
     ],
 )
-def test_the_stand_in_refuses_what_is_no_query(method, path, body, status, addresses):
+def test_the_stand_in_refuses_a_request_that_is_not_a_query(method, path, body, status, addresses):
     """The gateway server answers a request that is not a status query with an HTTP error, and keeps running."""
     connection = HTTPConnection(addresses["PAYCTL_MOMO_URL"].removeprefix("http://"), timeout=10)
     connection.request(method, path, body)

@@ -54,7 +54,7 @@ class Canaries:
         return self.add(name, "9" + "".join(self._random.choices("0123456789", k=length - 1)))
 
     def add(self, name: str, value: str) -> str:
-        """Add a secret and return it. No searched part extends across characters such as @ and /."""
+        """Add a secret and return it. The search splits the secret at characters such as @ and /."""
         self._values[name] = value
         return value
 

@@ -134,7 +134,7 @@ def test_a_connection_that_the_server_closed_is_replaced(engine, database_url, c
 def test_an_idle_connection_is_replaced(engine, monkeypatch, seconds):
     """A connection is replaced after 60 idle seconds, because a firewall might have dropped it.
 
-    Clock jumps do no harm.
+    Clock jumps are harmless.
     """
     with transaction(engine, LIMITS) as connection:
         connection.exec_driver_sql("SELECT 1")

@@ -89,7 +89,7 @@ def test_a_window_begins_at_its_start_and_ends_before_its_end(read, created, sen
     assert numbers(read((created, sent, 0))) == expected
 
 
-def test_an_event_that_was_sent_at_the_window_s_start_is_a_part_of_it(read):
+def test_an_event_that_was_sent_at_the_window_s_start_belongs_to_it(read):
     """An event that was sent at the window's start counts.
 
     A lag is never negative, even if the database's clock was set back.
@@ -132,7 +132,7 @@ def test_only_the_newest_published_events_are_read(read):
     assert found.read_since == SINCE + timedelta(hours=0.1)
 
 
-def test_a_part_has_its_first_and_last_sending_and_who_came_after(read):
+def test_a_part_has_its_first_and_last_sent_event_and_the_later_arrivals(read):
     """For each part, the flow says when the first and last events were published, and how many were created later."""
     found = read((0.1, 0.2, 0), (0.1, 0.6, 0), (0.5, None, 0), (0.7, None, 0), (0.8, None, 0), (1.5, None, 0))
     assert [at - SINCE for at in found.sent[0][4:]] == [timedelta(hours=0.2), timedelta(hours=0.6)]

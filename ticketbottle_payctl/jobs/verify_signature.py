@@ -42,7 +42,7 @@ class VerifyReport:
     currency: str | None = None
     """The currency's ISO 4217 code."""
     reason: str | None = None
-    """A stable code that says why the callback was rejected or why it changes no payment."""
+    """A stable code that says why the callback was rejected or why it does not change the payment."""
     detail: str | None = None
     """The reason for a rejection, as a sentence."""
     hints: tuple[str, ...] = ()

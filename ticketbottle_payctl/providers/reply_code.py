@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 _SUCCESS = 2
 _STATUSES = {
-    3: "the service redirects, and a gateway follows no redirect",
+    3: "the service redirects, but a gateway does not follow redirects",
     4: "the service did not accept the request",
     5: "the service failed; its own log says why",
 }

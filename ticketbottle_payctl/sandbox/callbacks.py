@@ -219,7 +219,7 @@ def _payos_number(payment: SandboxPayment) -> int:
 def gateway_number(payment: SandboxPayment, digits: int, scenario: Scenario = Scenario.PAID) -> int:
     """Return the gateway's number for a transfer of money: always the same number with this many digits.
 
-    Money of a wrong amount is another transfer of the payment, so it has another number.
+    A wrong amount is a separate transfer, so it has a different number.
     """
     least: int = 10 ** (digits - 1)
     named = payment.reference + ("/wrong" if scenario is Scenario.WRONG_AMOUNT else "")

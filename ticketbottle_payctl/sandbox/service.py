@@ -1,4 +1,4 @@
-"""What the local services have in common: each one starts, is closed, and can be used with ``with``."""
+"""Define the base classes of the local services."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Service(ABC):
-    """Something that works from :meth:`start` to :meth:`close`."""
+    """A local service that runs from :meth:`start` to :meth:`close`. It can also be used in a ``with`` statement."""
 
     def __enter__(self) -> Self:
         return self.start()
@@ -28,11 +28,11 @@ class Service(ABC):
 
     @abstractmethod
     def start(self) -> Self:
-        """Start, and return once it can be used."""
+        """Start the service. Return when it is ready."""
 
     @abstractmethod
     def close(self) -> None:
-        """End it and remove its data. Closing twice is not an error."""
+        """Stop the service and remove its data. Closing twice is not an error."""
 
 
 class OneServer(Service):
@@ -43,7 +43,7 @@ class OneServer(Service):
 
     @property
     def running(self) -> bool:
-        """Whether the process runs."""
+        """Whether the process is running."""
         return self._server is not None and self._server.running
 
     @property

@@ -292,6 +292,6 @@ def test_an_unknown_word_suggests_the_near_ones(arguments, near, invoke):
     assert f"; did you mean {near}?\n" in result.stderr
 
 
-def test_headings_are_bold_only_where_that_shows(invoke):
+def test_headings_are_bold_only_on_a_terminal(invoke):
     """The help contains no escape sequences when it is written to a pipe."""
     assert "\x1b" not in invoke("--help").stdout

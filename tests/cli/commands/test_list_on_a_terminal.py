@@ -166,7 +166,7 @@ def test_a_callback_is_listed_under_the_shop_s_order(shown, engine):
     assert re.search(r"^4711 +settled", COLOURS.sub("", shown("list", "receipts")), re.MULTILINE)
 
 
-def test_hostile_text_in_a_row_moves_no_cursor(shown, engine):
+def test_hostile_text_in_a_row_does_not_move_the_cursor(shown, engine):
     """A list shows escape sequences in an error as escaped text, and uses the width of that text."""
     with engine.begin() as connection:
         connection.exec_driver_sql(
@@ -222,14 +222,14 @@ def test_an_ambiguous_short_id_is_refused_with_the_ids(arguments, ask, engine):
 
 
 @pytest.mark.parametrize("name", ["abcdef1", "abcdef12", "abcdef1_", "%%%%%%%%", "' OR 1=1"])
-def test_what_no_id_begins_with_selects_nothing(name, ask):
+def test_an_unknown_short_id_selects_nothing(name, ask):
     """A short id selects no row if it is too short or if no id starts with it."""
     if " " not in name:
         assert ask("list", "payments", name)["counts"] == {"listed": 0}
     assert ask("show", name)["exit_code"] == 8
 
 
-def test_a_whole_id_that_others_begin_with_is_itself(ask, engine):
+def test_a_complete_id_is_never_ambiguous(ask, engine):
     """A complete id is never ambiguous, even if another id starts with it."""
     with engine.begin() as connection:
         insert_payment(connection, id="order-0001")

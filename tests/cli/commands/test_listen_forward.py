@@ -217,7 +217,9 @@ def test_the_gateway_gets_the_service_s_status(listening, service, answer, statu
     ],
     ids=["slow", "garbage", "huge", "unavailable"],
 )
-def test_the_gateway_is_asked_to_send_again_if_no_whole_reply_came(listening, service, closed_url, answer, reason):
+def test_the_gateway_is_asked_to_send_again_if_no_complete_reply_arrives(
+    listening, service, closed_url, answer, reason
+):
     """If the service is unavailable, slow or broken, `listen` asks the gateway to call again and prints why."""
     url = service.url if answer else closed_url
     process, port = listening(url, "--timeout", "1s" if answer is hanging else "10s")

@@ -59,7 +59,7 @@ def test_the_picture_fits_the_terminal(troubled, columns, lines, terminal):
         assert it.end() == 130
 
 
-def test_the_picture_shows_what_a_night_needs(troubled, terminal):
+def test_the_live_screen_shows_what_an_operator_needs(troubled, terminal):
     """At 80x24, `stats --watch` shows the verdict, causes, commands, rates, lag, publishers and refused callbacks."""
     with terminal(*WATCH, **troubled) as it:
         it.wait_for("/s")
@@ -113,7 +113,7 @@ def test_a_publisher_has_one_line(database_url, mock_kafka, started, terminal):
         assert it.end() == 130
 
 
-def test_an_empty_outbox_has_a_calm_picture(database_url, terminal):
+def test_the_live_screen_of_an_empty_outbox_has_a_tick(database_url, terminal):
     """If the outbox is empty, `stats --watch` shows ✔, and says that each of its lists is empty."""
     with terminal(*WATCH, DATABASE_URL=database_url) as it:
         picture = it.wait_for("no callback is stored yet")
@@ -150,7 +150,7 @@ def test_a_new_size_of_the_terminal_is_used(troubled, terminal):
 
 
 @pytest.mark.parametrize(("keys", "code"), [(b"q", 0), (b"\x03", 130)])
-def test_the_terminal_is_given_back(troubled, keys, code, terminal):
+def test_the_terminal_is_restored(troubled, keys, code, terminal):
     """`stats --watch` exits with 0 after q, and with 130 after Ctrl-C.
 
     Afterwards, the normal screen shows the last state, and the cursor is visible.
@@ -165,7 +165,7 @@ def test_the_terminal_is_given_back(troubled, keys, code, terminal):
         assert "Traceback" not in it.sent.decode()
 
 
-def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(troubled, terminal):
+def test_ctrl_z_restores_the_terminal_and_fg_redraws_the_screen(troubled, terminal):
     """In `stats --watch`, Ctrl-Z restores the normal screen, and SIGCONT draws the live screen again."""
     with terminal(*WATCH, fresh=True, **troubled) as it:
         it.wait_for("Ctrl-C ends")
@@ -180,7 +180,7 @@ def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(troubled, terminal
         assert it.end() == 130
 
 
-def test_a_database_that_goes_away_is_said_and_comes_back(troubled, postgres, terminal):
+def test_a_watch_reports_a_lost_database_and_recovers(troubled, postgres, terminal):
     """If the database fails, `stats --watch` keeps its figures and shows a first line with the time of the figures.
 
     The next successful reading removes this line.

@@ -44,7 +44,7 @@ def given(engine):
 
 
 DEAD = {"state": "dead", "last_error": "MSG_SIZE_TOO_LARGE: no", "age": MINUTES + SECONDS}
-"""Is older than any other event here, because two events of one millisecond have no fixed order."""
+"""A dead event that is older than every other event here, because two events of one millisecond have no fixed order."""
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_the_advice_for_a_blocked_success_publishes_it(world, given, paste, invo
 
 
 @pytest.mark.parametrize("command", ["stats", "doctor"])
-def test_a_superseded_event_that_blocks_nothing_does_no_harm(world, engine, given, invoke, answer, command):
+def test_a_superseded_event_that_blocks_nothing_is_harmless(world, engine, given, invoke, answer, command):
     """If a superseded event blocks nothing, `stats` and `doctor` warn and exit with 0.
 
     The suggested SQL statement removes the event and the warning.
@@ -225,8 +225,8 @@ def test_a_superseded_event_that_blocks_nothing_does_no_harm(world, engine, give
     options = ["--only", "backlog"] if command == "doctor" else ["--check"]
     shown = invoke(command, *options, **world)
     assert (shown.exit_code, "payctl replay" in shown.stdout) == (0, False), shown.stdout
-    assert f"1 dead event does no harm: {order} ({event[:8]}) is superseded" in shown.stdout
-    assert "dead, superseded: no harm" in shown.stdout or shown.stdout.startswith("!  1 dead event does no harm")
+    assert f"1 dead event is harmless: {order} ({event[:8]}) is superseded" in shown.stdout
+    assert "dead, superseded: harmless" in shown.stdout or shown.stdout.startswith("!  1 dead event is harmless")
     (found,) = answer("stats", **world)["result"]["causes"]
     assert found["advice"].endswith(f": {found['sql']}")
     with engine.begin() as connection:

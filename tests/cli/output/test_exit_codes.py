@@ -32,7 +32,7 @@ def outcome_enums():
 
 
 @pytest.mark.parametrize("kind", error_classes())
-def test_every_error_class_has_an_exit_code_of_its_own(kind):
+def test_every_error_class_has_its_own_exit_code(kind):
     """Every error class has its own row in the table of exit codes."""
     assert kind in ERRORS
     assert exit_codes.of_error(kind("what failed")) is ERRORS[kind]

@@ -175,8 +175,8 @@ def test_the_doctor_names_the_session_that_locks_outbox_rows(engine, look, inser
 @pytest.mark.parametrize(
     ("topics", "words"),
     [
-        (["payment.failed", "payment.cancelled"], "topic payment.completed accepts no message"),
-        ([], "topic payment.completed accepts no message"),
+        (["payment.failed", "payment.cancelled"], "topic payment.completed does not accept messages"),
+        ([], "topic payment.completed does not accept messages"),
     ],
 )
 def test_the_doctor_names_a_missing_topic_as_the_cause_of_pending_events(look, insert, execute, cluster, topics, words):
@@ -241,7 +241,7 @@ def test_a_missing_publisher_is_a_warning_if_an_event_is_overdue(look, insert, e
     assert finding.command.verb == ("publish-outbox",)
 
 
-def test_no_publisher_is_missed_if_every_event_is_blocked(look, insert, execute):
+def test_no_publisher_counts_as_missing_if_every_event_is_blocked(look, insert, execute):
     """If every pending event is blocked, the doctor does not warn about a missing publisher."""
     insert(1, state="dead", age=timedelta(hours=2))
     insert(1, age=timedelta(hours=1))

@@ -93,7 +93,7 @@ HOSTILE = {
 
 
 def survives(shop, request, **options):
-    """Process a request, assert that it changes no payment, and return the report."""
+    """Process a request, assert that it does not change the payment, and return the report."""
     payment = shop.payment("vnpay")
     before = shop.tables()
     report = shop.process(request, **options)
@@ -154,7 +154,7 @@ def test_signed_nonsense_is_refused(shop, name):
         (lambda: momo(message="x&orderId=TB-2"), Alert.AMBIGUOUS, (500, "not readable")),
     ],
 )
-def test_a_genuine_callback_that_cannot_be_read_is_kept_and_called_for_again(shop, make, alert, answer):
+def test_an_unreadable_genuine_callback_is_stored_and_requested_again(shop, make, alert, answer):
     """If a genuine callback cannot be read, payctl stores it, raises an alert, and asks the gateway to call again."""
     request = make()
     report = survives(shop, request)

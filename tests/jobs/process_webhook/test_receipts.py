@@ -159,7 +159,7 @@ def test_an_unknown_receipt_id_returns_none(shop, receipt_id):
 
 
 def test_invalid_unsigned_text_does_not_stop_a_genuine_callback(shop):
-    """NUL and invalid characters in a genuine callback's unsigned text do no harm, and the receipt replaces them."""
+    """NUL and invalid characters in a genuine callback's unsigned text are harmless, and the receipt replaces them."""
     payment = shop.payment("vnpay")
     signed = callback(payment)
     bad = "\x00\ud800"

@@ -96,7 +96,7 @@ def test_a_repeated_callback_gets_the_gateway_s_duplicate_reply(shop, provider):
 
 
 @EVERY_GATEWAY
-def test_second_money_for_a_paid_payment_is_an_alert(shop, provider):
+def test_a_second_transfer_for_a_paid_payment_raises_an_alert(shop, provider):
     """A second transfer for a completed payment raises an alert, but a repeated callback raises none."""
     payment = shop.payment(provider)
     shop.process(payment)
@@ -198,7 +198,7 @@ def test_a_gateway_without_keys_replies_not_configured(shop, keys, provider):
 
 
 def test_the_payos_registration_ping_gets_200(shop):
-    """PayOS's signed test callback gets a reply with status 200 and changes no payment (contract 6.12)."""
+    """PayOS's signed test callback gets a reply with status 200 and does not change the payment (contract 6.12)."""
     report = shop.process(shop.payment("payos"), Scenario.PING)
     assert (report.outcome, report.reason) == (WebhookOutcome.TEST_PING, "ping")
     assert (said(report), report.alert) == (WORDS["payos"]["ping"], None)
@@ -207,7 +207,10 @@ def test_the_payos_registration_ping_gets_200(shop):
 
 @pytest.mark.parametrize(("provider", "scenario", "outcome", "alert"), IGNORED)
 def test_a_callback_without_a_final_result_is_acknowledged(shop, provider, scenario, outcome, alert):
-    """Payctl acknowledges a callback without a final result and changes no payment. Held money raises an alert."""
+    """Payctl acknowledges a callback without a final result and does not change the payment.
+
+    Held money raises an alert.
+    """
     payment = shop.payment(provider)
     before = shop.row(payment)
     report = shop.process(payment, scenario)

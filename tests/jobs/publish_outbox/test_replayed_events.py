@@ -37,7 +37,7 @@ def test_publishers_are_not_told_of_other_replays(outbox):
     assert outbox.execute("SELECT owner FROM payctl.publishers WHERE shard = 0") == []
 
 
-def test_a_replay_is_noticed_by_a_publisher_that_wrote_its_name_meanwhile(outbox):
+def test_a_publisher_notices_a_replay_that_commits_after_it_wrote_its_name(outbox):
     """If a replay commits after a publisher has written its name, the publisher still rescans the outbox."""
     failed = outbox.add("k", FAILED, age=20)
     outbox.publish()

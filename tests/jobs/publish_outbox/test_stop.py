@@ -88,7 +88,7 @@ def test_a_stop_in_the_middle_of_a_slow_batch_lets_it_finish(outbox, mock_kafka)
 
 
 def test_a_stop_during_a_broker_outage_rolls_the_batch_back(outbox, mock_kafka, patience):
-    """If a publisher is stopped during a broker outage, the open batch is rolled back after its time is up."""
+    """If a publisher is stopped during a broker outage, the open batch is rolled back after its time limit."""
     outbox.insert(5)
     stop = threading.Event()
     thread = stop_once_sent(outbox, stop, mock_kafka.down)

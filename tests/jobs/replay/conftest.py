@@ -26,13 +26,13 @@ class Outbox:
         self.engine = engine
 
     def rows(self, columns="id", where="true"):
-        """Return the rows in order of their creation."""
+        """Return the rows in the order of their creation."""
         sql = f'SELECT {columns} FROM outbox WHERE {where} ORDER BY "createdAt", id COLLATE "C"'  # noqa: S608
         with self.engine.connect() as connection:
             return [tuple(row) for row in connection.exec_driver_sql(sql)]
 
     def ids(self, where="true"):
-        """Return the ids of the events in order of their creation."""
+        """Return the ids of the events in the order of their creation."""
         return [row[0] for row in self.rows(where=where)]
 
     def execute(self, sql, **parameters):

@@ -28,7 +28,7 @@ class ToldAt(Enum):
 
     @property
     def once(self) -> bool:
-        """Whether the line is printed at once."""
+        """Whether the line is printed immediately."""
         return self is ToldAt.ONCE
 
     @property

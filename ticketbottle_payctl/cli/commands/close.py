@@ -59,8 +59,8 @@ def close_command(  # noqa: PLR0913 - one argument per option
     """Record that a person has dealt with an order.
 
     Use this for something that payctl cannot see, such as a refund in the gateway's portal. The command closes the
-    order's findings about money, and changes no payment. Afterwards `payctl show` names you and the reason, and `payctl
-    report` leaves the order out. If more money arrives later, it is a new open finding.
+    order's findings about money, and does not change the payment. Afterwards `payctl show` names you and the reason,
+    and `payctl report` leaves the order out. If more money arrives later, it is a new open finding.
     """
     session = Session.of(ctx)
     session.note_target(told=ToldAt.of(dry_run=dry_run))

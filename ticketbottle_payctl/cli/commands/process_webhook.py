@@ -185,6 +185,6 @@ def _headline(report: WebhookReport) -> Block:
         case WebhookOutcome.TEST_PING:
             return line(good("✔ test ping"), gateway, dim("a test call from the gateway"))
         case WebhookOutcome.IGNORED:
-            return line(good("✔ acknowledged"), gateway, report.reason, dim("it changes no payment"))
+            return line(good("✔ acknowledged"), gateway, report.reason, dim("it does not change the payment"))
         case WebhookOutcome.REFUSED:
             return line(bad("✘ refused:"), gateway, report.reason, order)

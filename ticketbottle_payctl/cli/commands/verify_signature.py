@@ -127,7 +127,9 @@ def _valid(report: VerifyReport) -> list[Block]:
     amount = None if report.amount is None else money(report.amount, report.currency)
     order = f"order {report.order_ref}" if report.order_ref else None
     first = line(good("✔ valid"), gateway_name(report.provider or ""), outcome, amount, order)
-    ignored = [line(dim("  payctl acknowledges it and changes no payment"))] if report.outcome == "IGNORED" else []
+    ignored = (
+        [line(dim("  payctl acknowledges it and does not change the payment"))] if report.outcome == "IGNORED" else []
+    )
     signed_with = [("signed with", key.description) for key in report.keys if key.matched]
     return [first, *ignored, Fields((("gateway's number", report.provider_transaction_id), *signed_with))]
 

@@ -30,7 +30,7 @@ _WIDEST = 10_000
 _FIGURES = re.compile(rf"(?<![^ ]){FIGURE}")
 _Word = Callable[[object], str]
 _GLUE = "\ue000"
-"""A character of private use. It is one column wide and no blank."""
+"""A character of private use. It is one column wide and is not a blank."""
 
 
 def draw(table: Table, surface: Surface) -> str:

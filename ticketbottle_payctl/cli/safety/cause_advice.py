@@ -42,7 +42,7 @@ def next_lines(
 ) -> Iterator[Line]:
     """Yield the label with the advice, then a separate line with the command or the SQL, which is never broken.
 
-    So it is easy to copy. SQL ends in a semicolon, so that psql runs it at once.
+    The command or the SQL is easy to copy this way. SQL ends in a semicolon, so that psql runs it immediately.
     """
     pasted = command or (f"{sql};" if sql else None)
     if words and pasted:

@@ -62,10 +62,10 @@ def _of_harmless(evidence: Evidence) -> Cause:
     number, ids = evidence.superseded, evidence.superseded_ids
     if number == 1:
         orders = evidence.superseded_orders or (None,)
-        fact = f"1 dead event does no harm: {', '.join(map(named, ids, orders))} is superseded"
+        fact = f"1 dead event is harmless: {', '.join(map(named, ids, orders))} is superseded"
         meaning = "the customer has paid since, so no publisher and no replay sends it"
     else:
-        fact = f"{number:,} dead events do no harm: they are superseded"
+        fact = f"{number:,} dead events are harmless: they are superseded"
         meaning = "the customers have paid since, so no publisher and no replay sends them"
     listed = ", ".join(f"'{event_id}'" for event_id in ids)
     some = "" if len(ids) == number else f" the oldest {len(ids)}"
@@ -100,7 +100,7 @@ def _of_error(group: DeadGroup) -> tuple[str, Command]:
 
 
 def _is_only_in_the_way(group: DeadGroup, blocked: Sequence[Waiting]) -> bool:
-    """Return whether the cause of the blocked events says all about this group: each event is a superseded failure."""
+    """Return whether the cause about blocked events already covers this group of superseded failures."""
     return group.superseded == group.events and _of_superseded(group, blocked) is not None
 
 

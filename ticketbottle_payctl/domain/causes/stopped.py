@@ -92,7 +92,7 @@ def of_brokers(evidence: Evidence, brokers: Brokers | None) -> Iterator[Cause]:
             yield Cause(
                 CauseKind.TOPIC,
                 total(stopped),
-                f"topic {topic} accepts no message: {why}",
+                f"topic {topic} does not accept messages: {why}",
                 f"{waited(evidence, stopped)}, of type {event_type}. Their retries are not used up",
                 f"create {topic}, or grant Write and Describe on it, then run this again",
                 LOOK_AT_KAFKA,

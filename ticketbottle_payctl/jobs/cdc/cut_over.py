@@ -94,8 +94,8 @@ def cdc_cut_over(  # noqa: PLR0913 - one argument per option
     The connector must not start before this call has returned.
 
     Before the call, the operator must stop every publisher, and the backlog must be small. The cut-over never blocks a
-    program that writes events. With ``dry_run``, payctl runs only the checks. ``run`` is recorded if the
-    role may do this.
+    program that writes events. With ``dry_run``, payctl runs only the checks. ``run`` is recorded if the role is
+    allowed to do this.
 
     Raises:
         LockedError: a publisher is running.

@@ -60,7 +60,7 @@ class MarkReport:
 
 
 def cdc_mark(engine: Engine, follower: Follower, max_retries: int, *, dry_run: bool = False) -> MarkReport:
-    """Mark the events that are in Kafka as published. Repeated calls do no harm.
+    """Mark the events that are in Kafka as published. Repeated calls are harmless.
 
     An event in the ``payment.unroutable`` topic becomes dead, as it would with payctl's own publisher.
 

@@ -115,7 +115,7 @@ def snapshot(connection: Connection, _: Subject) -> list[Finding]:
 
 
 def _release(holder: sessions.SnapshotHolder) -> tuple[str, str]:
-    """Return how to end a snapshot: the words, and the statement."""
+    """Return how to release a snapshot: the advice and the SQL statement."""
     match holder.kind:
         case "session":
             return "ask its owner to end it, or", f"SELECT pg_terminate_backend({holder.pid})"

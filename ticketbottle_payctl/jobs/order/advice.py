@@ -80,7 +80,7 @@ def _ask(payment: PaymentRow, why: str, now: datetime) -> Iterator[Advice]:
 def _with_debezium(verdict: Verdict) -> Iterator[Advice]:
     """Yield the advice for an outbox that Debezium publishes.
 
-    Debezium sends inserted events but no requeued events, and payctl's publisher refuses to run.
+    Debezium sends inserted events but not requeued ones, and payctl's publisher refuses to run.
     """
     match verdict.kind:
         case VerdictKind.WAITING | VerdictKind.RETRYING | VerdictKind.BEHIND | VerdictKind.OVERDUE:

@@ -21,7 +21,7 @@ _LIMITS = Limits(statement=timedelta(seconds=30))
 
 @dataclass(frozen=True, slots=True)
 class OpenFindings:
-    """The findings about an order that a person may close. ``until`` is the latest instant that they are about."""
+    """The findings about an order that a person may close. ``until`` is the latest instant that they cover."""
 
     timeline: Timeline
     subject: str

@@ -1,7 +1,7 @@
 """Find out which findings about an order a closing covers.
 
-A closing covers what the operator saw: every transfer of money that was first reported until then. A new transfer is
-open again. If a gateway repeats a callback about a closed transfer, it stays closed, so nobody refunds it twice.
+A closing covers every transfer of money that was reported before it. A later transfer is a new open finding. If a
+gateway repeats a callback about a closed transfer, it stays closed, so nobody refunds it twice.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ticketbottle_payctl.store.payments.history import History
 
 
 def closed(findings: Sequence[Verdict], found: History) -> Iterator[Verdict]:
-    """Return the findings. Those that a closing covers are good and name it."""
+    """Return the findings. A finding that a closing covers is marked as good and names the closing."""
     for each in findings:
         since = _since(each, found)
         covers = [closing for closing in found.closings if since is not None and since <= closing.until]

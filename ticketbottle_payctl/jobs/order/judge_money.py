@@ -113,7 +113,7 @@ def successes_of(receipts: Sequence[ReceiptRow]) -> list[ReceiptRow]:
 
 
 def judge_stray(receipts: Sequence[ReceiptRow]) -> Iterator[Verdict]:
-    """Return the findings about callbacks without a payment in this database: the last one, and each other transfer."""
+    """Return a finding about the last callback that has no payment here, and one about each other transfer."""
     findings = [_stray(receipt) for receipt in receipts]
     money = _each_transfer(each for each in findings if each.mark is Mark.BAD)
     yield from money if findings[-1].mark is Mark.BAD else [findings[-1], *money]
@@ -171,7 +171,8 @@ def _of(kind: VerdictKind, mark: Mark, receipt: ReceiptRow) -> Verdict:
 def transfer_of(receipt: ReceiptRow) -> str | None:
     """Return the gateway's number for the transfer of money, or None if the callback has none.
 
-    PayOS's other number is the same for every transfer of an order. Receipts of older versions have only that one.
+    PayOS's other number is the same for every transfer of an order. Receipts from older versions contain only that
+    number.
     """
     return receipt.payment_number or receipt.gateway_transaction_id
 
@@ -187,7 +188,7 @@ def _each_transfer(findings: Iterable[Verdict]) -> list[Verdict]:
 
 
 def _latest_of_each_transfer(receipts: Sequence[ReceiptRow]) -> list[ReceiptRow]:
-    """Return the last receipt of each reason, and if the callback reports money, of each transfer."""
+    """Return the last receipt for each reason or, if the callbacks report money, for each reason and transfer."""
     last: dict[object, ReceiptRow] = {}
     for each in receipts:
         money = each.outcome == "COMPLETED" or each.reason == "held"

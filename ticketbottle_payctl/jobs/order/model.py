@@ -184,7 +184,7 @@ class Timeline:
     def is_too_early_to_close(self) -> bool:
         """Whether a person would close late money before the success event is sent.
 
-        Until then the seats may be sold to somebody else, and afterwards nobody would be asked again.
+        Until the event is sent, the seats may be sold to somebody else, and after the closing nobody would check this.
         """
         late = any(each.kind is VerdictKind.LATE_MONEY and each.can_be_closed for each in (self.verdict, *self.also))
         return late and self.success_is_unsent

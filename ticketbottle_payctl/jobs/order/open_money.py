@@ -24,7 +24,7 @@ MOST_JUDGED: Final = 100
 def open_money(
     connection: Connection, since: datetime, until: datetime, now: datetime, *, most: int = MOST_JUDGED
 ) -> OpenOrders:
-    """Return the orders with a finding about money that no person has closed, if a callback of the window is about it.
+    """Return the orders with an open finding about money that a callback in the window reports.
 
     An order that only has a refused callback and is not COMPLETED is left out: it counts as an order without a ticket.
     At most ``most`` orders are judged, the oldest first.

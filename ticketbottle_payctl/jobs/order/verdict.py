@@ -17,7 +17,7 @@ _URGENCY = (Mark.BAD, Mark.OPEN, Mark.GOOD)
 
 
 def judge(found: History, records: Records, now: datetime, retention: timedelta | None) -> list[Verdict]:
-    """Return every finding about an order, the most urgent first, the closed ones last. There is at least one."""
+    """Return every finding about an order, the most urgent first and the closed ones last. The list is never empty."""
     findings = closed(list(_findings(found, records, now, retention)), found)
     return sorted(findings, key=lambda each: (_URGENCY.index(each.mark), each.closing is not None))
 

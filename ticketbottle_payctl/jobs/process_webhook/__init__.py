@@ -1,7 +1,7 @@
 """Process a callback: verify it, then lock and settle the payment in one transaction, commit, and reply.
 
 The transaction also writes the event and the receipt. payctl confirms a callback to the gateway only after the commit.
-For a forged callback, payctl reads and writes no table.
+For a forged callback, payctl does not read or write any table.
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ def process_webhook(  # noqa: PLR0913 - one argument per option
     that contains this request, if the request comes from a receipt. In that case, payctl does not store a callback
     again if it is still unclear.
 
-    With ``run``, the processing of a genuine callback is recorded as this run, in transactions of its own. If the
-    record cannot be written, the payment is settled all the same.
+    With ``run``, the processing of a genuine callback is recorded as this run, in separate transactions. If the
+    record cannot be written, the payment is still settled.
 
     Raises:
         DatabaseUnavailableError: nothing was written. The caller must ask the gateway to call again.

@@ -75,10 +75,10 @@ def publish_outbox(  # noqa: PLR0913 - the job needs each of them
     commit, so a crash repeats at most one batch. A repeated event has the same id, and is never sent after a later
     event of the same payment. If no broker is available, the run changes no row.
 
-    After a stop signal, or when its time is up, the run ends within about 15 seconds, even if the broker hangs. If an
-    error ended the run early, the report's ``failure`` contains the error. Each run logs one event,
-    ``publish_outbox_ended``. With ``recorded_as``, the run is also recorded in ``payctl.runs``, if the role may do
-    this.
+    After a stop signal, or when its time limit is reached, the run ends within about 15 seconds, even if the broker
+    hangs. If an error ended the run early, the report's ``failure`` contains the error. Each run logs one event,
+    ``publish_outbox_ended``. With ``recorded_as``, the run is also recorded in ``payctl.runs``, if the role is allowed
+    to do this.
 
     Raises:
         DatabaseUnavailableError: the database is unavailable and nothing was committed yet. A loop does not raise this

@@ -43,7 +43,7 @@ LookForMoney = Callable[[Connection, datetime, datetime, datetime], OpenOrders]
 
 
 def no_money(_: Connection, _since: datetime, _until: datetime, _now: datetime) -> OpenOrders:
-    """Return no order."""
+    """Return no orders."""
     return OpenOrders(0, 0, ())
 
 

@@ -25,7 +25,7 @@ WINDOW = timedelta(hours=1)
 
 LIMITS = Limits(statement=timedelta(seconds=30), index_only_plan=True)
 _SHORT = Limits(statement=timedelta(seconds=5), index_only_plan=True)
-"""The limits of a query that only makes an alarm more exact. A scheduled function has 20 seconds left for it."""
+"""The limits for a query that only makes an alarm more precise. A scheduled function has 20 seconds left for it."""
 
 _LATE_AFTER = timedelta(hours=1)
 _SHORTEST_S = 1.0
@@ -141,9 +141,9 @@ def collect_stats(
 
 
 def count_harmless_dead(engine: Engine, max_retries: int) -> int:
-    """Count the dead events that do no harm: their payment is COMPLETED, and no event waits behind a dead one.
+    """Count the harmless dead events: their payment is COMPLETED, and no event waits behind a dead one.
 
-    The result is 0 if the role may not read the payments.
+    The result is 0 if the role is not allowed to read the payments.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached, or did not answer in time.

@@ -99,10 +99,10 @@ def table_locks(connection: Connection) -> list[Holder]:
 
 
 def harmless_dead(connection: Connection, max_retries: int) -> int:
-    """Count the dead events that do no harm: their payment is COMPLETED, and no event waits behind a dead one.
+    """Count the harmless dead events: their payment is COMPLETED, and no event waits behind a dead one.
 
-    Return 0 if the role may not read the payments. This function changes the planner settings of the transaction, so
-    the caller must run no other statement in it afterwards.
+    Return 0 if the role is not allowed to read the payments. This function changes the planner settings of the
+    transaction, so the caller must run no other statement in it afterwards.
     """
     if not connection.exec_driver_sql(_MAY_READ_PAYMENTS).scalar_one():
         return 0
@@ -150,7 +150,10 @@ def evidence(connection: Connection, max_retries: int, found: Unpublished, recen
 
 
 def _waiting(connection: Connection, max_retries: int, *, with_runs: bool) -> list[Waiting]:
-    """Return the groups of the oldest pending events. If the role may not read runs, ``with_runs`` must be false."""
+    """Return the groups of the oldest pending events.
+
+    If the role is not allowed to read runs, ``with_runs`` must be false.
+    """
     tries = range(_MOST_RETRIES + 1)
     parameters = {
         "max_retries": max_retries,

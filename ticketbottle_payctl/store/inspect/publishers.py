@@ -156,7 +156,7 @@ def _noted(connection: Connection) -> list[_Noted] | None:
 def longest_wait_s(connection: Connection, max_retries: int) -> float | None:
     """Return the age in seconds of the oldest pending event that is not blocked.
 
-    It is None if there is no such event, or if the role may not read the events.
+    It is None if there is no such event, or if the role is not allowed to read the events.
     """
     sql = """
         SELECT count(*) = 6 FROM pg_attribute

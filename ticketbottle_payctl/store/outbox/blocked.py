@@ -33,7 +33,7 @@ _BLOCKED = f"""
 
 
 def blocked_among(connection: Connection, pending: Sequence[Pending], max_retries: int) -> frozenset[str]:
-    """Return the ids of those of these pending events that are blocked.
+    """Return the ids of the given pending events that are blocked.
 
     The unpublished rows are read once. This changes the planner settings of the transaction, so only short statements
     may follow in it.
@@ -47,7 +47,7 @@ def blocked_among(connection: Connection, pending: Sequence[Pending], max_retrie
 
 
 def oldest_to_send(connection: Connection, max_retries: int) -> float | None:
-    """Return the age in seconds of the oldest pending event that no dead event blocks, or None if there is none."""
+    """Return the age in seconds of the oldest pending event that is not blocked, or None if no such event exists."""
     sql = f"""
         SELECT EXTRACT(epoch FROM {NOW} - o."createdAt") FROM outbox AS o
         WHERE {states.pending("o.")} AND NOT EXISTS (

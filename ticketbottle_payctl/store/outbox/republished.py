@@ -1,4 +1,4 @@
-"""Tell apart the events that a replay sends again although they had been published before.
+"""Identify the events that a replay sends again although they had already been published.
 
 An outbox row stores only the last time its event was sent. The record of a replay has the row as it was before, so it
 shows that an event had been sent. The customer of such an event did not wait until the second publication.
@@ -13,7 +13,10 @@ IS_REPUBLISHED = "outcome = 'requeued' AND before->>'published_at' IS NOT NULL"
 
 
 def may_be_read(connection: Connection) -> bool:
-    """Return whether payctl's schema exists and the role may read the rows of runs. A publisher's role may not."""
+    """Return whether payctl's schema exists and the role is allowed to read the rows of runs.
+
+    A publisher's role is not.
+    """
     found = connection.exec_driver_sql(
         """
         SELECT has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')

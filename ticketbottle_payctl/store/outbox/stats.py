@@ -46,7 +46,7 @@ class Recent(NamedTuple):
     later than the window's start if the window has more than :data:`NEWEST` events. The ``recent`` counts cover the
     last minute. Lags are seconds from ``"createdAt"`` to ``"publishedAt"``, or None if no event was sent.
     ``newest_sent`` is the creation time of the newest event that was sent in the last minute. ``last_sent`` is the time
-    when an event was last sent, or None. ``runs_readable`` says whether the role may read the rows of runs.
+    when an event was last sent, or None. ``runs_readable`` says whether the role is allowed to read the rows of runs.
     """
 
     now: datetime
@@ -134,8 +134,8 @@ def recent(connection: Connection, window_s: float) -> Recent:
     """Read the newest published events, at most :data:`NEWEST`.
 
     The newest events are those that were created last, because only the creation time has an index. Therefore an old
-    event that was sent recently may be missing. Lags leave out events that a replay sent again, if the role may read
-    the rows of runs.
+    event that was sent recently may be missing. Lags leave out events that a replay sent again, if the role is allowed
+    to read the rows of runs.
     """
     runs_readable = republished.may_be_read(connection)
     again = republished.was_sent_before("newest.id") if runs_readable else "false"

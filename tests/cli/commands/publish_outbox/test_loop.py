@@ -118,7 +118,7 @@ def test_a_loop_reports_an_outage_once(watched_loop, away, terminal):
         assert events[0]["code"].endswith("_UNAVAILABLE")
 
 
-def test_a_loop_logs_one_event_when_events_are_blocked_and_one_when_they_flow(watched_loop, add, engine):
+def test_a_loop_logs_when_events_are_blocked_and_when_publishing_resumes(watched_loop, add, engine):
     """Without -v, a publisher loop logs one event when outbox events start to wait, and one when publishing resumes."""
     add("k")
     with engine.connect() as other:

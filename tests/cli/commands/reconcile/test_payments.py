@@ -37,7 +37,7 @@ def test_only_a_final_answer_of_a_gateway_settles_a_payment(gateway, state, over
 @pytest.mark.parametrize(
     ("gateway", "state"), [(name, state) for name in STATES for state in STATES[name] if state in {"odd", "bare"}]
 )
-def test_an_undocumented_code_is_a_task_for_a_person(gateway, state, overdue, reconcile, engine):
+def test_an_undocumented_code_needs_manual_review(gateway, state, overdue, reconcile, engine):
     """If a gateway's code is unknown or missing, payctl settles nothing and prints the order.
 
     The status FAILED would release the tickets.

@@ -39,7 +39,7 @@ def test_the_report_fits_the_terminal_and_no_word_is_cut(shown, told, ask):
         assert set(said.split()) - words == set(), said
 
 
-def test_the_report_on_a_terminal_is_no_markdown(shown, told):
+def test_the_report_on_a_terminal_is_not_markdown(shown, told):
     """On a terminal, the report starts with the verdict, has every section, and contains no Markdown syntax."""
     _, _, text = shown(*window(told))
     headings = ("Open now", "What happened when", "figure ", "Who did what")
@@ -65,7 +65,7 @@ def test_the_screen_ends_with_the_commands_for_the_two_files(shown):
     assert text.endswith("  payctl report --since 11h --html report.html")
 
 
-def test_the_screen_shows_texts_from_outside_as_they_are_and_no_secret(shown, told):
+def test_the_screen_escapes_external_text_and_shows_no_secret(shown, told):
     """On a terminal, the report escapes control characters in stored text, and shows no account number."""
     _, sent, text = shown(*window(told))
     assert ACCOUNT.split("=")[1] not in text
@@ -74,7 +74,7 @@ def test_the_screen_shows_texts_from_outside_as_they_are_and_no_secret(shown, to
     assert HOSTILE[:18] in text
 
 
-def test_what_was_not_counted_is_said_once(shown, told):
+def test_each_gap_is_mentioned_once(shown, told):
     """On a terminal, each section that was not counted says so, and no warning repeats it."""
     since = told.since - timedelta(days=30)
     code, _, text = shown("--since", rfc3339(since))

@@ -24,7 +24,7 @@ def test_the_report_opens_with_the_customers_who_have_no_ticket(asked, told):
 
 
 def test_the_first_line_names_payments_that_only_a_gateway_knows(engine, ask, invoke, database_url, tmp_path):
-    """If a payment of the window is long PENDING, the report's first line says so on every surface, with the mark."""
+    """If a payment in the window has been PENDING for too long, the report's first line says so in every format."""
     with engine.begin() as connection:
         insert_payment(connection, age=timedelta(hours=1))
     said = "1 payment is overdue, perhaps paid: ask the gateway with payctl reconcile payments."
@@ -38,7 +38,7 @@ def test_the_first_line_names_payments_that_only_a_gateway_knows(engine, ask, in
     assert said in re.search("<h1>(.*?)</h1>", page.read_text("utf-8")).group(1)
 
 
-def test_an_order_of_an_unknown_amount_adds_nothing_to_the_sum(story):
+def test_an_order_with_an_unknown_amount_adds_nothing_to_the_sum(story):
     """In the report, an order without a payment or amount adds nothing to the total amount."""
     story.event(1, tries=5, payment="none")
     story.receipt(2, "refused", "UNCLEAR", reason="unreadable")
@@ -48,7 +48,7 @@ def test_an_order_of_an_unknown_amount_adds_nothing_to_the_sum(story):
     assert [(orders.number, orders.amount, orders.oldest[0].amount) for orders in found] == [(1, 0, None)] * 2
 
 
-def test_an_error_from_before_a_replay_is_no_reason_of_a_pending_order(story):
+def test_an_error_from_before_a_replay_is_not_shown_as_the_reason(story):
     """The report leaves out the stored error of an event that was requeued and not tried since."""
     requeued, tried = story.event(5, error="INVALID_REQUEST: x"), story.event(6, tries=1, error="TIMED_OUT: y")
     found = unpublished(story.connection, 5)
@@ -74,9 +74,9 @@ def test_an_empty_window_says_that_nothing_is_open(ask, invoke, database_url):
     assert "No run is recorded." in shown.stdout
 
 
-@pytest.mark.parametrize(("type_of_later", "harm"), [(None, ", superseded: no harm"), ("PAYMENT_COMPLETED", "")])
+@pytest.mark.parametrize(("type_of_later", "harm"), [(None, ", superseded: harmless"), ("PAYMENT_COMPLETED", "")])
 def test_the_report_and_stats_say_the_same_about_superseded_events(engine, invoke, database_url, type_of_later, harm):
-    """The report and `payctl stats` agree on whether a superseded dead event does harm."""
+    """The report and `payctl stats` agree on whether a superseded dead event is harmless."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead", event_type="PAYMENT_FAILED", last_error="x", age=timedelta(hours=1))
         insert_payments_of_events(connection)
@@ -90,7 +90,7 @@ def test_the_report_and_stats_say_the_same_about_superseded_events(engine, invok
     ]
     assert f"1 event is dead{harm}." in said[0]
     assert [line.partition("!")[0].strip("# ") for line in said] == ["", ""]
-    assert ("superseded: no harm" in said[0], "superseded: no harm" in said[1]) == (bool(harm), bool(harm))
+    assert ("superseded: harmless" in said[0], "superseded: harmless" in said[1]) == (bool(harm), bool(harm))
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_the_report_and_stats_say_the_same_about_superseded_events(engine, invok
     [
         (0, 0, "2 dead events, group"),
         (1, 0, "2 dead events, 1 superseded, group"),
-        (2, 0, "2 dead events, superseded: no harm, group"),
+        (2, 0, "2 dead events, superseded: harmless, group"),
         (2, 1, "2 dead events, superseded, group"),
     ],
 )

@@ -125,7 +125,7 @@ def test_the_report_shows_an_outage_as_a_pause(ask, told):
     [((0, 120), 20.5, 60), ((0, 40), 20.5, 40), ((30, 120), 30, 60), ((25, 50), 25, 50)],
     ids=["whole", "open at its end", "open at its start", "open at both ends"],
 )
-def test_a_pause_begins_at_a_sending_or_with_the_window(window, began, ended, ask, story):
+def test_a_pause_begins_when_an_event_is_sent_or_with_the_window(window, began, ended, ask, story):
     """If an older event is waiting, a pause in the report starts when another event is sent.
 
     Only the part inside the window is shown.
@@ -140,7 +140,7 @@ def test_a_pause_begins_at_a_sending_or_with_the_window(window, began, ended, as
     assert pause["number"] == 1
 
 
-def test_most_events_waited_after_their_creation(ask, story):
+def test_the_peak_of_waiting_events_is_after_their_creation(ask, story):
     """The report's time with the most waiting events is not before the last of these events was created."""
     for minute in (3, 7, 11):
         story.event(minute, sent=30)
@@ -179,7 +179,7 @@ def test_the_command_of_each_figure_prints_this_figure(asked, database_url, payc
             assert f"* {item['label']}: **" in ran.stdout
 
 
-def test_a_replay_of_published_events_lengthens_no_lag(engine, invoke, ask, database_url, mock_kafka):
+def test_a_replay_of_published_events_does_not_increase_the_lag(engine, invoke, ask, database_url, mock_kafka):
     """A replay of published events does not increase the lag in `report` and `stats`.
 
     The customers of these events did not wait until the events were published again.
@@ -226,7 +226,7 @@ def test_a_window_across_vietnam_s_midnight_is_read_and_shown_in_its_zone(story,
     assert f"| {midnight + timedelta(minutes=-1, seconds=1):%Y-%m-%d %H:%M:%S} | longest lag" in shown
 
 
-def test_texts_from_outside_are_not_interpreted_and_show_no_secret(told, invoke, database_url):
+def test_external_text_is_not_interpreted_and_shows_no_secret(told, invoke, database_url):
     """The report does not interpret stored text as Markdown, and shows no account number."""
     shown = invoke("report", *window(told), DATABASE_URL=database_url).stdout
     assert ACCOUNT.split("=")[1] not in shown
@@ -244,7 +244,7 @@ def test_texts_from_outside_are_not_interpreted_and_show_no_secret(told, invoke,
     assert HOSTILE[:20] in shown
 
 
-def test_ids_are_short_in_markdown_and_whole_in_json(told, asked, invoke, database_url):
+def test_ids_are_short_in_markdown_and_complete_in_json(told, asked, invoke, database_url):
     """The Markdown report has the first eight characters of each id, and the JSON document has the complete id."""
     shown = invoke("report", *window(told), DATABASE_URL=database_url).stdout
     assert not re.search(r"[0-9a-f]{8}-[0-9a-f]{4}-", shown)
@@ -271,7 +271,7 @@ def test_a_part_that_takes_too_long_is_named_and_not_counted(engine, told):
     assert not report.is_quiet
 
 
-def test_a_report_that_reads_not_all_events_says_so(engine, told):
+def test_a_report_that_does_not_read_all_events_says_so(engine, told):
     """If the report reads only the newest published events, the report says so, but still counts all created events."""
     report = collect_report(engine, told.since, told.until, max_retries=5, retention=timedelta(days=7), most_events=30)
     (gap,) = report.gaps

@@ -151,8 +151,8 @@ def test_report_and_doctor_name_what_show_names_until_it_is_closed(name, orders,
     assert (number, findings) == (0, {"ok"})
 
 
-def test_report_lists_the_orders_whose_money_a_person_must_look_at(orders, ask, invoke, database_url):
-    """The report says in its first line that a person must look at an order's money, and names the finding."""
+def test_report_lists_the_orders_with_money_that_needs_manual_review(orders, ask, invoke, database_url):
+    """The report says in its first line that an order's money needs manual review, and names the finding."""
     late(orders)
     report = ask("report", "--since", "3h")["result"]
     assert "1 order has money that needs manual review." in report["verdict"]
@@ -230,7 +230,7 @@ def test_late_money_cannot_be_closed_before_the_success_event_is_sent(
 ):
     """While the success event is unsent, `payctl close` refuses late money, and `payctl show` says what comes first.
 
-    The seats may be sold before the event is sent, and after a closing nobody would be asked again.
+    The seats may be sold before the event is sent, and after a closing nobody would check this.
     """
     orders.pay("COMPLETED", ended={"CANCELLED": 2 * HOUR}).event(state=state).callback(age=HOUR)
     before = content()

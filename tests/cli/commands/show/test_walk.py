@@ -42,7 +42,7 @@ def world(engine, answer, database_url, keys, mock_kafka):
     return World()
 
 
-def test_show_advises_reconcile_if_no_callback_came(world):
+def test_show_advises_reconcile_if_no_callback_arrived(world):
     """If no callback arrived, `payctl show` suggests only the command that queries the gateway."""
     code, verdict, commands = world.show()
     assert (code, verdict["kind"]) == (5, "no_callback")

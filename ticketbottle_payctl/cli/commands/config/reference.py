@@ -303,7 +303,7 @@ _CLI = (
         for name in names.ASKED_AT
     ),
     Variable("NO_COLOR", TEXT, NONE, (CLI,), "1", "Any value switches colours off."),
-    Variable("TERM", TEXT, NONE, (CLI,), "dumb", "If dumb, payctl shows no colours and no progress."),
+    Variable("TERM", TEXT, NONE, (CLI,), "dumb", "If dumb, payctl does not show colours or progress."),
     Variable(
         "HOME", "directory", NONE, (CLI,), "/home/linh", "The directory of .config, if XDG_CONFIG_HOME is not set."
     ),

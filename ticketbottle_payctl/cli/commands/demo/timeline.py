@@ -39,7 +39,7 @@ def story(report: DemoReport) -> Iterator[Block]:
 
 
 def way_on(kept: Kept | None) -> Iterator[Block]:
-    """Return the lines that show the commands to type next."""
+    """Return the lines that show the commands to run next."""
     yield _BLANK
     if kept is None:
         yield line(bold("Try next"))

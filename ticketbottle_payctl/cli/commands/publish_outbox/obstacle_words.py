@@ -14,7 +14,7 @@ _MOST_TOLD = 10
 
 
 def causes(obstacles: Obstacles) -> list[Block]:
-    """Return a line for each cause, then the commands to type next.
+    """Return a line for each cause, then the commands to run next.
 
     The cause that holds back the most events comes first.
     """

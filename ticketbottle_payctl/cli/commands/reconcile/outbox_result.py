@@ -91,7 +91,7 @@ class DifferenceItem(TypedDict):
 
 
 class Repair(NamedTuple):
-    """The plan that sends the lost events again, its file, and the command to type next.
+    """The plan that sends the lost events again, its file, and the command to run next.
 
     If the plan was written to a file, the command applies the plan. Otherwise the command writes the plan. If a
     read-only profile forbids the replay, ``read_only`` is its name, and ``file`` and ``command`` are None.

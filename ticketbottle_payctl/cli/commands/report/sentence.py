@@ -74,7 +74,7 @@ def verdict(report: Report) -> str:
         oldest = duration(waiting.oldest_age_s or 0)
         parts.append(f"{count(waiting.pending, 'event')} {are} waiting, the oldest for {oldest}.")
     if waiting.dead:
-        harm = ", superseded: no harm" if report.dead_do_no_harm else ""
+        harm = ", superseded: harmless" if report.dead_do_no_harm else ""
         parts.append(f"{count(waiting.dead, 'event')} {'is' if waiting.dead == 1 else 'are'} dead{harm}.")
     if failures:
         parts.append(f"{count(failures, 'part')} of this report {'was' if failures == 1 else 'were'} not counted.")

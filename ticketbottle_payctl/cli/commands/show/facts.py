@@ -23,7 +23,7 @@ STEP_WORDS = {
 
 
 class AdviceFacts(TypedDict):
-    """A command to type next."""
+    """A command to run next."""
 
     command: str
     why: str
@@ -73,7 +73,7 @@ class ShowFacts(TypedDict):
     provider: str | None
     provider_transaction_id: str | None
     next: Sequence[AdviceFacts]
-    """The commands to type next."""
+    """The commands to run next."""
     verdict: NotRequired[VerdictFacts]
     """The state of the order."""
     also: NotRequired[Sequence[VerdictFacts]]

@@ -158,7 +158,7 @@ def headline_parts(report: StatsReport, *, mark: bool) -> list[Part]:
 def _dead_parts(report: StatsReport) -> Part:
     if report.superseded < report.dead:
         return bad(f"{report.dead:,} dead")
-    return warn(f"{report.dead:,} dead, superseded: no harm")
+    return warn(f"{report.dead:,} dead, superseded: harmless")
 
 
 def _headline(report: StatsReport, *, mark: bool) -> Line:
