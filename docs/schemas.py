@@ -139,7 +139,7 @@ CONTRACTS = {
         "A simulated callback, and the reply to it", simulate.SimulatedCallback, None, simulate.Delivery
     ),
     "listen": Contract(
-        "The requests that were answered, one item each; as JSON the last thousand",
+        "The requests that were answered, one item each; with -o json, only the last thousand",
         (),
         listen_log.ListenCounts,
         listen_log.Answered,
@@ -161,7 +161,7 @@ CONTRACTS = {
     "cdc cut-back": Contract("How the outbox was taken back from Debezium", (), MarkCounts),
     "schema": Contract("The JSON Schemas of payctl, or one of them", schema.SchemaFacts, None, schema.SchemaItem),
     "completion": Contract("A shell's completion script", completion.CompletionFacts),
-    "version": Contract("The versions of payctl and of what it runs on", version.VersionFacts),
+    "version": Contract("The versions of payctl and its environment", version.VersionFacts),
     "help": Contract("A page of help", help_page.HelpFacts, None, help_page.HelpItem),
     "error": Contract("A command line that was not understood"),
 }

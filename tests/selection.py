@@ -100,9 +100,7 @@ def _proves_sql(item: pytest.Item) -> bool:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection() -> Iterator[None]:
-    """Turn off garbage collection while pytest collects the tests, and exclude these long-lived objects from later
-    ones.
-    """
+    """Turn off garbage collection while the tests are collected, and exclude the collected objects afterwards."""
     gc.disable()
     yield
     gc.collect()

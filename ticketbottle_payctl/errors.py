@@ -64,7 +64,7 @@ class BodyTooLargeError(InputError):
     """A request's body or query is larger than ``MAX_BODY_BYTES``. payctl did not process the request."""
 
     code = "BODY_TOO_LARGE"
-    advice = "give only the callback, as the gateway sent it: no gateway sends such a large one"
+    advice = "give only the callback, as the gateway sent it: no gateway sends one this large"
 
 
 class NotFoundError(PayctlError):

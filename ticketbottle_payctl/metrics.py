@@ -121,7 +121,7 @@ METRICS: tuple[Metric, ...] = (
     _webhook("WebhookUnreadable", "callbacks with a valid signature that payctl cannot act on"),
     _webhook("WebhookNotConfigured", "callbacks from a gateway whose keys are not set"),
     replace(
-        _webhook("WebhookTransientError", "callbacks answered with: try again"),
+        _webhook("WebhookTransientError", "callbacks that payctl asked the gateway to repeat"),
         dimensions=(BY_FUNCTION, BY_PROVIDER, BY_VERSION),
     ),
     _webhook(
@@ -155,7 +155,7 @@ METRICS: tuple[Metric, ...] = (
         Unit.COUNT,
         Statistic.MAXIMUM,
         (Function.PUBLISH_OUTBOX,),
-        "events out of retries, without OutboxDeadSuperseded",
+        "events out of retries, not counting OutboxDeadSuperseded",
         always=True,
     ),
     Metric(

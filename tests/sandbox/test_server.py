@@ -9,9 +9,7 @@ from ticketbottle_payctl.sandbox.server import wait_until
 
 
 def test_a_wait_ends_with_the_first_true_value():
-    """The values None, False, 0 and an empty list do not end a wait, because they mean that the condition is not met
-    yet.
-    """
+    """The values None, False, 0 and an empty list do not end a wait, because they mean "not yet"."""
     answers = iter([None, False, 0, [], ["row"], ["later row"]])
     assert wait_until(lambda: next(answers), what="a row", timeout=20, pause=0) == ["row"]
 
