@@ -24,7 +24,7 @@ def to_request(event: object) -> Request:
     """
     fields = _mapping(event, "the event")
     if fields.get("version", "2.0") != "2.0":
-        _refuse("the event does not have payload format 2.0")
+        _refuse("the event is not in payload format 2.0")
     http = _mapping(_mapping(fields.get("requestContext"), "requestContext").get("http"), "requestContext.http")
     query = _text(fields.get("rawQueryString", ""), "rawQueryString")
     if len(query) > MAX_BODY_BYTES:
@@ -90,5 +90,5 @@ def _refuse(message: str) -> NoReturn:
 
 
 def _too_large(message: str) -> NoReturn:
-    hint = f"at most {MAX_BODY_BYTES} bytes are read; a gateway sends less than 4 kB"
+    hint = f"payctl reads at most {MAX_BODY_BYTES} bytes; gateways send less than 4 kB"
     raise BodyTooLargeError(message, hint=hint)

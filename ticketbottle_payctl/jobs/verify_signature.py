@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # the explanation is loaded only if it is requested
 
 REJECTED: Final = "REJECTED"
 _NO_OTHERS: Mapping[str, tuple[Secret, ...]] = MappingProxyType({})
-_UNRECOGNISED = "the request has the format of no known gateway, and its path names no gateway"
+_UNRECOGNISED = "the request does not match any known gateway's format, and its path does not name a gateway"
 
 
 @dataclass(frozen=True, slots=True)

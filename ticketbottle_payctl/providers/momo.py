@@ -167,7 +167,7 @@ def _read(proven: tuple[dict[str, object], MalformedError | None]) -> Callback:
         raise AmbiguousError(detail)
     order = payload.text_of(body, "orderId")
     if not _ORDER_ID.fullmatch(order):
-        detail = "orderId does not have the documented form"
+        detail = "orderId does not have the documented format"
         raise MalformedError(detail)
     code = payload.number_of(body.get("resultCode"))
     if code is None:

@@ -71,7 +71,7 @@ def read_object(text: str) -> dict[str, object]:
         _malformed("not a JSON object")
     # Text decoded from UTF-8 has no surrogates. Only an escape sequence can contain one.
     if "\\u" in text and _has_lone_surrogate(value):
-        _malformed("half of a surrogate pair")
+        _malformed("a string contains half of a surrogate pair")
     return value
 
 

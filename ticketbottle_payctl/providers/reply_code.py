@@ -15,7 +15,7 @@ _STATUSES = {
 }
 _STATUS = {
     400: "the service did not accept the callback; usually its key is wrong",
-    401: "the service asks for a login, but a gateway has none",
+    401: "the service asks for a login, but gateways do not log in",
     403: "the service denied access, but a gateway has no login",
     404: "the service has nothing at this path; check the path of the URL",
     405: "the service does not accept this HTTP method at this path; check the path of the URL",

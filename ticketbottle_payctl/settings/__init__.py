@@ -64,7 +64,7 @@ class Settings:
     dead_events_queue: str | None
     """The SQS queue that receives the id of each dead event."""
     alerts_topic: str | None
-    """The SNS topic for alerts to people."""
+    """The SNS topic for alerts to operators."""
 
     @property
     def is_production(self) -> bool:

@@ -165,7 +165,7 @@ def _host_and_port(place: str) -> tuple[str, int | None]:
             "write localhost as the host, and list the servers as ?host=a,b&port=5432,5433",
         )
     if _NOT_IN_A_HOST.search(host):
-        _refuse("has a character in the host that is not allowed there", _ENCODE)
+        _refuse("has a host with a character that is not allowed", _ENCODE)
     return host, _port(port)
 
 

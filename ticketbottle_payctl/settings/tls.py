@@ -123,7 +123,7 @@ def _certificates(given: Mapping[str, str]) -> tuple[str | None, dict[str, str]]
     certificate, key, root = (given.get(name) or None for name in ("sslcert", "sslkey", "sslrootcert"))
     if given.get("sslidentity") or (given.get("sslpassword") and not key):
         message = (
-            "the sslidentity and sslpassword parameters of DATABASE_URL cannot be used: libpq reads no PKCS#12 file"
+            "the sslidentity and sslpassword parameters of DATABASE_URL cannot be used: libpq cannot read PKCS#12 files"
         )
         hint = "convert it with `openssl pkcs12`, and give sslcert, sslkey and sslrootcert as PEM files"
         raise ConfigError(message, hint=hint)

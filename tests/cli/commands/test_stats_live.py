@@ -76,7 +76,7 @@ def test_the_live_screen_shows_what_an_operator_needs(troubled, terminal):
             r"2  [0-9a-f]{8}  Kafka",
             "publishers",
             r"[0-9a-f]{8}  MoMo  wrong amount",
-            r"every 200 ms · q or Ctrl-C ends",
+            r"every 200 ms · q or Ctrl-C to quit",
         ):
             assert re.search(part, picture), part
         assert "\x1b[31m[bold]" not in it.sent.decode()

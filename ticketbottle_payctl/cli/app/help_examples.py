@@ -22,7 +22,7 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
         Example("payctl verify-signature callback.json --provider momo", "Check a callback that was saved to a file."),
         Example(
             "payctl verify-signature --event event.json --explain",
-            "Check an event of API Gateway, and show the signed text.",
+            "Check an API Gateway event, and show the signed text.",
         ),
         Example(
             "payctl verify-signature --example momo --tamper amount",
@@ -48,7 +48,7 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
         Example("payctl replay --failed --dry-run", "Show which dead events would be published again."),
         Example(
             'payctl replay --error-group 9a7dcd93 --yes --reason "broker is back"',
-            "Publish the events of one group of `payctl errors` again.",
+            "Publish the events in one group of `payctl errors` again.",
         ),
         Example(
             "payctl replay --stuck --age 1h --plan-out plan.json",
@@ -78,7 +78,7 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
     ),
     "show": (
         Example("payctl show TB-2041", "Show the history of an order."),
-        Example("payctl show 3f2a9c1e", "Show the payment that belongs to the first eight characters of an id."),
+        Example("payctl show 3f2a9c1e", "Show the payment with the id that begins with these characters."),
         Example("payctl show TB-2041 -o json | head -c 200", "Print the history as JSON for another program."),
     ),
     "errors": (
@@ -94,7 +94,7 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
         Example("payctl runs show 5d0c7a12 -o csv", "Print its changes as CSV for a spreadsheet."),
     ),
     "runs resume": (
-        Example("payctl runs resume 5d0c7a12 --yes", "Continue an interrupted replay without a question."),
+        Example("payctl runs resume 5d0c7a12 --yes", "Continue an interrupted replay without asking for confirmation."),
         Example(
             'payctl runs resume 5d0c7a12 --yes --reason "broker is back"', "Continue a run, and record the reason."
         ),
@@ -187,7 +187,7 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
         Example("payctl doctor --bundle findings.json", "Write the findings to a file, without secrets."),
     ),
     "config show": (
-        Example("payctl config show", "Show the settings in force."),
+        Example("payctl config show", "Show the effective settings."),
         Example("payctl config show --profile staging", "Show the settings of a profile."),
     ),
     "config path": (
@@ -195,7 +195,7 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
         Example('cat "$(payctl config path -o csv | tail -n 1 | cut -d, -f1)"', "Print that file."),
     ),
     "config validate": (
-        Example("payctl config validate", "Check the settings in force."),
+        Example("payctl config validate", "Check the effective settings."),
         Example("payctl config validate --profile staging", "Check the settings of a profile."),
     ),
     "db upgrade": (

@@ -196,7 +196,7 @@ def _finish_marking(session: Session, schema: str, report: MarkReport) -> None:
         human.append(
             line(
                 warn("!"),
-                f"{dead} of unknown types became dead: no consumer reads the topic that Debezium sent them to",
+                f"{dead} of unknown type became dead, because no consumer reads the topic that Debezium sent them to",
             )
         )
     code = ExitCode.PARTIAL if report.dead else ExitCode.DONE

@@ -78,7 +78,7 @@ def _page(ctx: typer.Context, session: Session, topic: str) -> tuple[str, str, l
             )
             return "Options of every command", about, shared_options(ctx)
         case "exit-codes":
-            about = "Exit code 5 is an answer, not an error. Scripts may rely on these codes."
+            about = "Exit code 5 is an answer, not an error. Scripts can rely on these codes."
             return "Exit codes", about, exit_codes.rows()
         case _:
             return "Times", *_times(session)
@@ -88,9 +88,9 @@ def _times(session: Session) -> tuple[str, list[tuple[str, str]]]:
     """Return an introduction, and what each example means now in this run's zone."""
     zone, now = zone_of(session), session.services.now()
     about = (
-        f"payctl reads days and clock times in one zone, now {zone}. It is the zone of --tz, else the profile's"
-        " tz, else the machine's. A duration such as 2h, 30s, 90m or 3d means that long ago. payctl refuses a text with"
-        " two possible meanings, such as 03/04/2026 or 10. It prints the resulting times on stderr."
+        f"payctl reads days and clock times in one time zone, currently {zone}. This is the zone from --tz, or else the"
+        " profile's tz, or else the machine's zone. A duration such as 2h, 30s, 90m or 3d means that long ago. payctl"
+        " refuses text with two possible meanings, such as 03/04/2026 or 10. It prints the resulting times on stderr."
     )
     return about, [(text, local_and_utc(instant(text, zone, now), zone)) for text in INSTANTS]
 

@@ -53,7 +53,7 @@ def ids_of_alert(text: str, where: str) -> Iterator[str]:
     """
     events = _ALERT_EVENTS.search(text)
     if events is not None and int(events[1]) > 1:
-        message = f"{where} is about {int(events[1]):,} dead events and names only one"
+        message = f"{where} is about {int(events[1]):,} dead events but names only one"
         raise InputError(message, hint="`payctl errors --failed` shows all of them, with the command that replays them")
     found = _ALERT_ID.search(text)
     if found is None:

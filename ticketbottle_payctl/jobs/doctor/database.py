@@ -97,7 +97,7 @@ def grants(connection: Connection, subject: Subject) -> list[Finding]:
     if tables.may_create(connection):
         may.append("db upgrade")
     if may:
-        return [ok("grants", f"role {role} may: {' · '.join(may)}"), *partly]
+        return [ok("grants", f"role {role} can: {' · '.join(may)}"), *partly]
     meaning = "no command that uses the database will work"
     none = fail(
         "grants",
@@ -122,7 +122,7 @@ def _lacks(task: str, role: str, missing: list[Privilege], schema: str) -> Findi
     lacks = f"{first.kind} on {first.table}" + (f' ("{first.column}")' if first.column else "")
     more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
     meaning = "the command ends with exit code 3 when it needs the missing permission"
-    fact = f"role {role} may do part of {task}; it lacks {lacks}{more}"
+    fact = f"role {role} can do only part of {task}; it lacks {lacks}{more}"
     tables_of = list(dict.fromkeys(one.table for one in missing))
     statements = [_grant(role, table, [one for one in missing if one.table == table], schema) for table in tables_of]
     if any("." in table for table in tables_of):

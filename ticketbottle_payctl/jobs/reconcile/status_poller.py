@@ -109,7 +109,7 @@ class _StatusPoller:
 
     def find(self, payment: Unsettled, endpoint: StatusEndpoint | None) -> StatusFinding:
         if endpoint is None:
-            return StatusFinding(payment, "off", "no gateway of that name is known")
+            return StatusFinding(payment, "off", "no gateway has this name")
         if endpoint.exchange is None:
             return StatusFinding(payment, "off", endpoint.closed)
         within = endpoint.query.within

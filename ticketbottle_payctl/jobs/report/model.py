@@ -171,7 +171,7 @@ class Report:
 
     @property
     def overdue(self) -> int:
-        """The number of payments of the window that are overdue, and perhaps paid."""
+        """The number of payments in the window that are overdue and may have been paid."""
         return self.payments.overdue if self.payments else 0
 
     @property

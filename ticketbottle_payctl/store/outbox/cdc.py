@@ -212,6 +212,6 @@ def _translated(error: psycopg2.Error) -> Exception:
                 hint="run the SQL that `payctl cdc config` prints",
             )
         case code if code == _CANCELED:
-            message = "a transaction has been writing for too long; the slot is created only when it ends"
+            message = "a transaction has been writing for too long; the slot can be created only after it ends"
             return DatabaseUnavailableError(message, hint="find it in pg_stat_activity, then try again")
     return DatabaseUnavailableError(f"PostgreSQL is not available: {text}", hint="check the server, then try again")

@@ -182,7 +182,7 @@ def test_publish_outbox_names_a_dead_failure_that_nobody_waits_for(invoke, place
     """If only a failure event is dead, `publish-outbox` says that no paid customer waits, and suggests the doctor."""
     dead_failure(add)
     text = invoke("publish-outbox", **places).stdout
-    assert "1 dead event is left; no paid customer waits for it" in text
+    assert "1 dead event is left; no paid customer is waiting for it" in text
     (command,) = re.findall(r"next:\s+payctl (.*)", text)
     assert command == "doctor --only backlog"
     document = json.loads(invoke("publish-outbox", "-o", "json", **places).stdout)["result"]
@@ -195,13 +195,13 @@ def test_publish_outbox_tells_a_customer_s_dead_event_from_a_dead_failure(invoke
     add("paid", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large")
     text = invoke("publish-outbox", **places).stdout
     assert text.startswith("!  1 paid customer waits for a dead event  published 1")
-    assert "1 other dead event reports a failed payment; no paid customer waits for it" in text
+    assert "1 other dead event reports a failed payment; no paid customer is waiting for it" in text
     assert re.findall(r"next:\s+payctl (.*)", text) == ["errors"]
     add("paid too", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large")
     add("j", event_type="PAYMENT_CANCELLED", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large")
     text = invoke("publish-outbox", **places).stdout
     assert text.startswith("!  2 paid customers wait for dead events  published 0")
-    assert "2 other dead events report failed payments; no paid customer waits for them" in text
+    assert "2 other dead events report failed payments; no paid customer is waiting for them" in text
 
 
 @pytest.mark.parametrize("option", ["-n", "--dry-run"])

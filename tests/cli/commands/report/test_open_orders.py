@@ -27,7 +27,7 @@ def test_the_first_line_names_payments_that_only_a_gateway_knows(engine, ask, in
     """If a payment in the window has been PENDING for too long, the report's first line says so in every format."""
     with engine.begin() as connection:
         insert_payment(connection, age=timedelta(hours=1))
-    said = "1 payment is overdue, perhaps paid: ask the gateway with payctl reconcile payments."
+    said = "1 payment is overdue and may have been paid: ask the gateway with payctl reconcile payments."
     report = ask("report", "--since", "2h")["result"]
     assert (report["verdict"].endswith(said), report["quiet"]) == (True, False)
     first = invoke("report", "--since", "2h", DATABASE_URL=database_url).stdout.splitlines()[0]

@@ -59,7 +59,7 @@ _GENERAL = (
         TEXT,
         ALL,
         "prod",
-        "The name of the environment. With names such as prod or production, payctl refuses commands for tests.",
+        "The name of the environment. With names such as prod or production, payctl refuses test commands.",
     ),
     _known("LOG_LEVEL", "debug, info, warn or error", ALL, "info", "The lowest level that payctl logs."),
     Variable("TZ", "time zone", "the machine's", (CLI,), "Asia/Ho_Chi_Minh", "The time zone for times in results."),
@@ -87,7 +87,7 @@ _DATABASE = (
         NONE,
         (CLI, *IN_THE_VPC),
         "verify-full",
-        "The minimum level of TLS and of certificate checks.",
+        "The minimum level of TLS and certificate checking.",
     ),
     Variable(
         "PGSSLROOTCERT", FILE, NONE, (CLI, *IN_THE_VPC), "/opt/payctl-ca.pem", "The trusted certificate authorities."
@@ -187,7 +187,7 @@ _AWS = (
         NONE,
         (WEBHOOK, PUBLISH, CLEANUP),
         "arn:aws:sns:...",
-        "The SNS topic for alerts to people.",
+        "The SNS topic for alerts to operators.",
     ),
     Variable(
         "PAYCTL_DEAD_EVENTS_QUEUE_URL",

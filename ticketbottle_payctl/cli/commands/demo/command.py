@@ -24,7 +24,7 @@ from ticketbottle_payctl.sandbox.demo import Arrival, World, follow, local_world
 from ticketbottle_payctl.sandbox.demo import keep as keep_running
 
 Keep = Annotated[
-    bool, typer.Option("--keep", help="Keep the servers until Ctrl-C, and print the settings to use them.")
+    bool, typer.Option("--keep", help="Keep the servers running until Ctrl-C, and print the settings for using them.")
 ]
 
 

@@ -96,7 +96,7 @@ def _decision(report: WebhookReport) -> Sequence[Part]:
         case WebhookOutcome.REFUSED, "signature":
             return (bad("not genuine"), "nothing was written")
         case WebhookOutcome.REFUSED, "wrong_amount":
-            return (bad("wrong amount"), f"it stays {report.status_after}, and a person is alerted")
+            return (bad("wrong amount"), f"it stays {report.status_after}, and the operator is alerted")
         case _:
             return (warn(report.outcome.value), report.reason or "")
 

@@ -129,7 +129,7 @@ class _Line:
     def on_obstacles(self, obstacles: Obstacles) -> None:
         at = dim(time_of_day(self.session.services.now(), zone_shown()))
         if not obstacles:
-            self.session.note(good("✔"), at, "nothing holds events back any more")
+            self.session.note(good("✔"), at, "no events are held back any more")
         for reason in reasons(obstacles):
             self.session.note(warn("!"), at, reason)
 

@@ -42,7 +42,7 @@ def result_of(report: PublishReport, *, loop: bool, signalled: ExitCode | None =
     """Return the result of a run, with the exit code of the error, the signal or the outcome.
 
     Exit 6 if some events failed, became dead or were held back, or if a customer waits for a dead event. A dead event
-    about a failed payment does not change the exit code, because no paid customer waits for it. Exit 9 if another
+    about a failed payment does not change the exit code, because no paid customer is waiting for it. Exit 9 if another
     process holds a shard. The mark is a tick only if the exit code is 0.
     """
     counts = report.counts
@@ -211,7 +211,7 @@ def _dead(report: PublishReport) -> list[Block]:
         which, is_left = "other dead event", "reports a failed payment" if one else "report failed payments"
     else:
         which, is_left = "dead event", "is left" if one else "are left"
-    blocks.append(line(f"  {count(left, which)} {is_left}; no paid customer waits for {them}"))
+    blocks.append(line(f"  {count(left, which)} {is_left}; no paid customer is waiting for {them}"))
     if not told:
         blocks.append(line(dim("  next:"), accent("payctl doctor --only backlog")))
     return blocks

@@ -31,7 +31,7 @@ def watched(session: Session, events: int, options: ReplayOptions, *, resumed: b
         watch = Watch(session, events, options, shown)
         if options.canary and not resumed:
             first = count(min(options.canary, events), "event")
-            session.note(dim(f"canary: {first} first; the rest when they are published"))
+            session.note(dim(f"canary: {first} first, then the rest after these are published"))
         yield watch
 
 

@@ -152,7 +152,7 @@ def _timeline(report: Report, commands: Commands, zone: tzinfo) -> str:
     lines = ["## What happened when", ""]
     if not report.timeline:
         return "\n".join([*lines, "No runs, no refused callbacks and no waiting events.", ""])
-    lines += ["| when | what | look |", "|---|---|---|"]
+    lines += ["| when | what | details |", "|---|---|---|"]
     for moment in report.timeline:
         command = look(moment, commands)
         said = moment_sentence(moment, zone, cell)
@@ -181,7 +181,7 @@ def _runs(report: Report, commands: Commands, zone: tzinfo) -> str:
     if not report.runs:
         known = report.runs is not None
         return "\n".join([*lines, "No run is recorded." if known else "Not read.", ""])
-    lines += ["| started | who | command | result | reason | look |", "|---|---|---|---|---|---|"]
+    lines += ["| started | who | command | result | reason | details |", "|---|---|---|---|---|---|"]
     for run in report.runs:
         cells = (
             wall_clock(run.started_at, zone),

@@ -177,7 +177,9 @@ def _payments(report: Report, commands: Commands) -> Iterator[Figure]:
         command = commands.counted("payments", ["--status", status, *commands.window])
         yield _number(f"payments_{status.lower()}", f"payments created in the window, now {status}", number, command)
     overdue = commands.counted("payments", ["--stuck", "--age", "20m", *commands.window])
-    yield _number("payments_overdue", "payments of the window PENDING for over 20 minutes", found.overdue, overdue)
+    yield _number(
+        "payments_overdue", "payments created in the window and PENDING for over 20 minutes", found.overdue, overdue
+    )
 
 
 def _number(name: str, label: str, value: int, command: str) -> Figure:

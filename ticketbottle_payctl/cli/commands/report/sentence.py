@@ -65,7 +65,9 @@ def verdict(report: Report) -> str:
         parts.append(f"{count(number, 'paid order')} {'has' if number == 1 else 'have'} no event.")
     if report.overdue:
         are = "payment is" if report.overdue == 1 else "payments are"
-        parts.append(f"{report.overdue:,} {are} overdue, perhaps paid: ask the gateway with payctl reconcile payments.")
+        parts.append(
+            f"{report.overdue:,} {are} overdue and may have been paid: ask the gateway with payctl reconcile payments."
+        )
     if report.for_a_person:
         has = "has" if report.for_a_person == 1 else "have"
         parts.append(f"{count(report.for_a_person, 'order')} {has} money that needs manual review.")
@@ -87,7 +89,7 @@ def overdue_sentence(report: Report) -> str | None:
     if not number:
         return None
     are = "is" if number == 1 else "are"
-    return f"{count(number, 'payment')} of the window {are} PENDING for over 20 minutes, perhaps paid"
+    return f"{count(number, 'payment')} created in the window {are} PENDING for over 20 minutes, and may have been paid"
 
 
 def order_sentence(order: OpenOrder, zone: tzinfo, quote: Quote) -> str:

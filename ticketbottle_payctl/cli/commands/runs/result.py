@@ -30,7 +30,7 @@ def listed(found: Sequence[Run], *, more: bool, brief: tuple[tzinfo, datetime] |
     if brief is not None and found:
         human = narrow(_COLUMNS, [_row(run) for run in found], *brief)
     if not found:
-        human = [line(good("✔"), "no run was recorded yet")]
+        human = [line(good("✔"), "no runs have been recorded yet")]
     items = [facts(run) for run in found]
     counts: ListedCounts = {"listed": len(items)}
     return Result("payctl.runs-list/1", counts=counts, items=items, human=human, truncated=more, next=after)

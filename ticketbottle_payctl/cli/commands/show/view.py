@@ -203,7 +203,7 @@ def _next(timeline: Timeline, advice: Sequence[AdviceFacts], session: Session) -
         yield line(bold("then:"), "record for the next shift what a person has done")
         yield line(accent(f"  {close}"))
     if not advice and not sentences:
-        yield line("nothing to do" if timeline.verdict.mark is Mark.GOOD else "nothing to do, only wait")
+        yield line("nothing to do" if timeline.verdict.mark is Mark.GOOD else "nothing to do but wait")
 
 
 def _said(step: Step) -> list[Part]:

@@ -28,11 +28,13 @@ from ticketbottle_payctl.jobs.stats.live import collect_live
 Since = Annotated[
     str | None,
     typer.Option(
-        metavar="WHEN", help="Measure rates and lags since then, such as 24h (ago), yesterday, 09:00 [default: 1h]."
+        metavar="WHEN",
+        help="Measure rates and lags since this time, such as 24h (ago), yesterday, 09:00 [default: 1h].",
     ),
 ]
 GroupBy = Annotated[
-    By | None, typer.Option("--by", help="Group the counts by this. With --watch, this works only on a terminal.")
+    By | None,
+    typer.Option("--by", help="Group the counts by this property. With --watch, this works only on a terminal."),
 ]
 Watch = Annotated[bool, typer.Option("-w", "--watch", help="Repeat until Ctrl-C.")]
 Interval = Annotated[

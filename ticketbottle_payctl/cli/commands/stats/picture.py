@@ -131,7 +131,9 @@ class LiveView:
         began = self.watched.began
         seconds = int((now - began).total_seconds()) if began else 0
         watching = f"watching for {duration(seconds)} · " if seconds > 0 else ""
-        return [dim(f"{self._clock(now)} · {watching}every {duration(self.pause.total_seconds())} · q or Ctrl-C ends")]
+        return [
+            dim(f"{self._clock(now)} · {watching}every {duration(self.pause.total_seconds())} · q or Ctrl-C to quit")
+        ]
 
     def _clock(self, at: datetime) -> str:
         return time_of_day(at, self.zone)

@@ -90,7 +90,7 @@ def _reached(condition: WaitCondition, report: StatsReport) -> Line:
     The verdict is not green if an event is dead, blocked or overdue.
     """
     if needs_attention(report):
-        return line(warn("!"), condition.text, "is reached; what is left:")
+        return line(warn("!"), condition.text, "was reached; remaining problems:")
     return line(good("✔"), condition.text)
 
 
