@@ -156,17 +156,17 @@ START: dict[str, str] = {
 
 FIRST_SCREEN: dict[str, dict[str, str]] = {
     "See it work, without any setup": {
-        "payctl demo --keep": "from callback to Kafka, with orders to repair",
+        "payctl demo --keep": "the full path, with orders to repair",
         "payctl verify-signature --example momo": "check that a callback is genuine",
     },
     "Every day": {
-        "payctl stats": "are events waiting, and what should I do?",
+        "payctl stats": "are events waiting, and why?",
         "payctl show ORDER": "why does this order have no ticket?",
         "payctl report": "who paid but still has no ticket?",
         "payctl doctor": "what is wrong, and how do I fix it?",
     },
     "Repair": {
-        "payctl errors": "why are events dead, and what should I do?",
+        "payctl errors": "why are events dead?",
         "payctl replay --failed --dry-run": "what would be sent again?",
         "payctl reconcile payments --dry-run": "which callbacks never arrived?",
     },

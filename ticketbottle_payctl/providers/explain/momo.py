@@ -91,7 +91,7 @@ def _variants(body: dict[str, object], values: dict[str, str], access_key: str) 
     encoded = {name: quote(value, safe="") for name, value in signed.items()}
     stripped = {**signed, "accessKey": access_key.strip().strip("\"'")}
     return [
-        variant("without_access_key", "the access key were left out; MoMo signs it before the fields", _join(values)),
+        variant("without_access_key", "the access key was left out; MoMo signs it before the fields", _join(values)),
         variant("access_key_spaces", "MOMO_ACCESS_KEY had no white space or quotes around it", _join(stripped)),
         variant(
             "unsorted",

@@ -64,12 +64,12 @@ def _variants(data: dict[str, object], names: list[str], body: bytes) -> list[Va
     return [
         variant(
             "null_as_word",
-            "null were signed as the word null; PayOS signs an empty value",
+            "null was signed as the word null; PayOS signs an empty value",
             _join(data, names, lambda value: "null" if value is None else value_text(value)),
         ),
         variant(
             "null_as_word",
-            "null were signed as the word None; PayOS signs an empty value",
+            "null was signed as the word None; PayOS signs an empty value",
             _join(data, names, lambda value: "None" if value is None else value_text(value)),
         ),
         variant(
@@ -104,7 +104,7 @@ def _variants(data: dict[str, object], names: list[str], body: bytes) -> list[Va
         ),
         variant(
             "json_of_data",
-            "the JSON of data were signed; PayOS signs name=value pairs",
+            "the JSON of data was signed; PayOS signs name=value pairs",
             json.dumps(raw, ensure_ascii=False, separators=(",", ":")),
         ),
     ]

@@ -87,7 +87,7 @@ def _other_spellings(reading: Reading, keys: tuple[bytes, ...]) -> Iterator[Hint
     except binascii.Error:
         return
     if _matches(reading, keys, presented=digest):
-        yield Hint("signature_base64", "would match if the signature were in hex; it arrived in base64")
+        yield Hint("signature_base64", "would match if the signature was in hex; it arrived in base64")
 
 
 def _matches(

@@ -31,8 +31,8 @@ def requests_before(request: Request) -> Iterator[tuple[Hint, Request]]:
 def texts_before(text: str) -> Iterator[tuple[Hint, str]]:
     """Yield the strings that may have been signed before a change in transit, each with a hint about the change."""
     for code, condition, near in (
-        ("trailing_newline", "the signed text ended in a line break", f"{text}\n"),
-        ("trailing_newline", "the signed text ended in a line break (CR LF)", f"{text}\r\n"),
+        ("trailing_newline", "the signed text ended with a line break", f"{text}\n"),
+        ("trailing_newline", "the signed text ended with a line break (CR LF)", f"{text}\r\n"),
         ("white_space", "the signed text had no white space at its ends", text.strip()),
         ("line_ends", "the line breaks were CR LF", text.replace("\r\n", "\n").replace("\n", "\r\n")),
         ("line_ends", "the line breaks were LF", text.replace("\r\n", "\n")),
@@ -64,10 +64,10 @@ def _decoded_once(query: str) -> str:
 
 _BODY: tuple[tuple[str, str, Callable[[bytes], bytes]], ...] = (
     ("byte_order_mark", "the body had no byte order mark", lambda body: body.decode("utf-8-sig").encode()),
-    ("utf_16", "the body were UTF-8; it arrived as UTF-16", lambda body: body.decode("utf-16").encode()),
-    ("base64", "the body were decoded from base64", _from_base64),
-    ("base64", "the body were decoded from base64 twice", lambda body: _from_base64(_from_base64(body))),
-    ("json_in_json", "the body were not wrapped in quotes as a JSON string", lambda body: json.loads(body).encode()),
+    ("utf_16", "the body was UTF-8; it arrived as UTF-16", lambda body: body.decode("utf-16").encode()),
+    ("base64", "the body was decoded from base64", _from_base64),
+    ("base64", "the body was decoded from base64 twice", lambda body: _from_base64(_from_base64(body))),
+    ("json_in_json", "the body was not wrapped in quotes as a JSON string", lambda body: json.loads(body).encode()),
     ("latin_1", "the body had not been decoded as Latin-1 in transit", lambda body: body.decode().encode("cp1252")),
     (
         "unicode_form",
@@ -83,10 +83,10 @@ _BODY: tuple[tuple[str, str, Callable[[bytes], bytes]], ...] = (
 _QUERY: tuple[tuple[str, str, Callable[[str], str]], ...] = (
     (
         "whole_url",
-        "only the part after the question mark were given",
+        "only the part after the question mark was given",
         lambda query: query.partition("?")[2] or query,
     ),
     ("html_escaped", "the query had & where it has &amp;", unescape),
-    ("encoded_twice", "the query were percent-decoded once", _decoded_once),
+    ("encoded_twice", "the query was percent-decoded once", _decoded_once),
     ("white_space", "the query had no white space at its ends", str.strip),
 )

@@ -71,13 +71,13 @@ def _variants(query: str, parameters: list[Parameter], signed: list[Parameter]) 
     with_foreign = sorted(pair for pair in everything if pair[1] and pair[0] not in vnpay.UNSIGNED)
     return [
         variant("decoded", "the values were signed decoded; VNPay signs them form-encoded", _join(pairs, str)),
-        variant("percent_20", "a space were signed as %20; VNPay signs +", _join(pairs, _percent_20)),
+        variant("percent_20", "a space was signed as %20; VNPay signs +", _join(pairs, _percent_20)),
         variant("php_encoding", "* were signed as %2A, as PHP's urlencode writes it", _join(pairs, quote_plus)),
         variant(
             "node_encoding", "! ' ( ) * ~ were signed unencoded, as encodeURIComponent leaves them", _join(pairs, _node)
         ),
         variant("foreign_signed", "parameters other than vnp_ ones were signed", _join(with_foreign)),
-        variant("hash_type_signed", "vnp_SecureHashType were signed; VNPay leaves it out", _join(with_type)),
+        variant("hash_type_signed", "vnp_SecureHashType was signed; VNPay leaves it out", _join(with_type)),
         variant("unsorted", "the parameters were signed in the order received; VNPay sorts them", _join(received)),
     ]
 

@@ -25,7 +25,7 @@ SHOWN = frozenset(
 )
 """The fields that an explanation is allowed to show. They contain no personal names and no account numbers."""
 
-_OBJECT = "data were still the JSON string that ZaloPay sent; it arrived as an object, so another program parsed it"
+_OBJECT = "data was still the JSON string that ZaloPay sent; it arrived as an object, so another program parsed it"
 
 
 def read(request: Request, _: Credentials) -> Reading:
@@ -58,16 +58,16 @@ def _printed_again(data: str) -> list[Variant]:
         return []
     compact, spaced = (",", ":"), (", ", ": ")
     return [
-        variant("minified", "data were printed without white space", _print(content, separators=compact)),
+        variant("minified", "data was printed without white space", _print(content, separators=compact)),
         variant(
-            "spaced", "data were printed with a space after each comma and colon", _print(content, separators=spaced)
+            "spaced", "data was printed with a space after each comma and colon", _print(content, separators=spaced)
         ),
-        variant("pretty", "data were printed with an indent of two", _print(content, indent=2)),
-        variant("pretty", "data were printed with an indent of four", _print(content, indent=4)),
+        variant("pretty", "data was printed with an indent of two spaces", _print(content, indent=2)),
+        variant("pretty", "data was printed with an indent of four spaces", _print(content, indent=4)),
         variant("reordered", "the names in data were sorted", _print(content, separators=compact, sort_keys=True)),
         variant(
             "escaped",
-            "the letters beyond ASCII in data were written as \\u escapes",
+            "the non-ASCII letters in data were written as \\u escapes",
             json.dumps(content, separators=compact),
         ),
     ]
