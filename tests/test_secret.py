@@ -18,7 +18,7 @@ def test_no_form_of_a_secret_shows_its_text(shown):
 def test_a_secret_has_the_name_of_its_source():
     """A secret stores its source's name, which payctl can show.
 
-    Secrets with the same value are equal, whatever their sources.
+    Secrets with the same value are equal, even if their sources differ.
     """
     assert SECRET.origin == "MOMO_SECRET_KEY"
     assert Secret("canary").origin == ""

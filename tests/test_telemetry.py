@@ -110,7 +110,7 @@ def test_log_lines_go_to_the_current_stderr(capsys):
     "body", "query", "payload",
 ])  # fmt: skip
 def test_a_field_with_a_secret_name_is_blanked(name, lines):
-    """If a field has a secret's name, its value is blanked, whatever its type and even inside a structure."""
+    """If a field has a secret's name, its value is blanked, regardless of its type and even inside a structure."""
     log_event("tried", **{name: "canary", "inner": {name: ["canary"]}})
     assert lines()[0][name] == "***"
     assert "canary" not in json.dumps(lines())

@@ -59,7 +59,7 @@ class Buildah:
         return ran.stdout.strip()
 
     def run(self, container: str, *words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        """Run a command in a container. Return the completed process, whatever its exit code."""
+        """Run a command in a container. Return the completed process, regardless of its exit code."""
         variables = [f"--env={name}={value}" for name, value in (env or {}).items()]
         command = ["buildah", *self._storage, "run", *variables, container, "--", *words]
         return subprocess.run(

@@ -50,7 +50,7 @@ def values(reader, limit=100, timeout=10):
 
 
 def test_a_range_is_read_exactly(reader, mock_kafka):
-    """The reader starts at a range's first offset and stops before the range's end, whatever the batch size."""
+    """The reader starts at a range's first offset and stops before the range's end, regardless of the batch size."""
     send(mock_kafka.bootstrap, [b"0", b"1", b"2", b"3", b"4"])
     reader.start({PLACE: (1, 4)})
     assert reader.unread

@@ -1,4 +1,4 @@
-"""Test that no command prints a secret, whatever the format and the log level are."""
+"""Test that no command prints a secret, in any format and at any log level."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def test_instants_are_shown_in_the_given_time_zone(arguments, zone, offset, worl
 
 @pytest.mark.parametrize("form", ["json", "ndjson", "csv"])
 def test_machine_formats_show_instants_in_utc(form, world, invoke):
-    """The json, ndjson and csv formats show instants in UTC, whatever --tz is."""
+    """The json, ndjson and csv formats show instants in UTC, regardless of --tz."""
     shown = INSTANT.findall(invoke("list", "outbox", "--tz", "Asia/Ho_Chi_Minh", "-o", form, **world).stdout)
     assert "2026-11-22T20:30:00.000Z" in shown
     assert all(each.endswith("Z") for each in shown)

@@ -126,7 +126,7 @@ def test_each_gateway_has_a_route_of_the_api(of_type):
 
 
 def test_deploy_md_names_each_route_with_another_spelling(root, of_type):
-    """The API serves another spelling of a gateway's name only if docs/deploy.md says so."""
+    """The API serves another spelling of a gateway's name only if docs/deploy.md mentions this route."""
     served = {path for _, path, _ in integrations(of_type)} - {f"/webhook/{name}" for name in GATEWAYS}
     (sentence,) = re.findall(r"The API also serves ([^.]+)\.", (root / "docs" / "deploy.md").read_text("utf-8"))
     assert served == set(re.findall(r"`(/webhook/[^`]+)`", sentence))

@@ -166,7 +166,7 @@ def test_names_in_the_zips_are_sorted_and_times_are_fixed(built):
 
 @pytest.mark.parametrize("arch", MACHINES)
 def test_the_libraries_in_the_zips_match_the_architecture(contents, arch):
-    """Every shared library in a zip is for the zip's architecture, whatever machine built the zip."""
+    """Every shared library in a zip is for the zip's architecture, regardless of the machine that built the zip."""
     libraries = {name: content for name, content in contents[arch, LAYER].items() if content[:4] == b"\x7fELF"}
     assert any("librdkafka" in name for name in libraries)
     assert any("libpq" in name for name in libraries)

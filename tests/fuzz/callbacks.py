@@ -116,7 +116,7 @@ def explained(data: bytes) -> None:
 
 
 def with_signature(data: bytes) -> tuple[str, Request]:
-    """Return a gateway and a request whose signature is valid, whatever its content."""
+    """Return a gateway and a request with any content and a valid signature."""
     name, unsigned = request_in(data, _SHORT)
     content = unsigned.query.encode("utf-8", "replace") if IN_QUERY[name] else unsigned.body
     return name, SIGNERS[name](content.decode("utf-8", "replace"))

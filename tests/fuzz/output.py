@@ -135,7 +135,7 @@ def machine(data: bytes) -> None:
 
 
 def redaction(data: bytes) -> None:
-    """Assert that redaction hides a registered secret, a URL's password and a MAC, whatever text surrounds them."""
+    """Assert that redaction hides a registered secret, a URL's password and a MAC in any surrounding text."""
     register(Secret(SECRET))
     draw = Draw(data, _LONGEST)
     before, after = draw.text(), draw.text()

@@ -248,7 +248,7 @@ class Interleaving(RuleBasedStateMachine):
 
 
 def test_no_order_of_steps_loses_or_reorders_an_event(world):
-    """Whatever the order of the steps of publishers, writers and an operator is, no event is lost or out of order."""
+    """For any order of the steps of publishers, writers and an operator, no event is lost or out of order."""
     machine = type("Interleaving", (Interleaving,), {"world": world})
     run_state_machine_as_test(
         machine,

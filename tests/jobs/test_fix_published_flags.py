@@ -51,7 +51,7 @@ def rows(engine):
 
 @pytest.mark.usefixtures("half_marked")
 def test_the_repair_changes_only_the_flag_of_half_marked_rows(engine, rows):
-    """The repair changes only the published flag of half-marked rows, whatever the batch size is."""
+    """The repair changes only the published flag of half-marked rows, regardless of the batch size."""
     flags_before, others_before = rows()
     report = repair(engine, batch_size=10)
     assert (report.matched, report.repaired) == (25, 25)

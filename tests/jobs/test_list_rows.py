@@ -31,7 +31,7 @@ def in_order(engine):
 
 
 def test_pages_of_a_listing_have_no_gap_and_no_repetition(engine):
-    """Whatever the page size is, a listing has each published and unpublished event once, in the same order."""
+    """With any page size, a listing has each published and unpublished event once, in the same order."""
     with engine.begin() as connection:
         insert_events(connection, 3000, state="published")
         insert_events(connection, 2500, state="dead")

@@ -108,7 +108,7 @@ def test_a_request_that_is_not_a_callback_gets_a_constant_reply(called, changes,
 @settings(max_examples=400, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(event=EVENTS)
 def test_every_event_gets_a_well_formed_response(called, event):
-    """The webhook returns a well-formed response, whatever the event is."""
+    """The webhook returns a well-formed response to any event."""
     assert is_response(called(handler, event, DATABASE_URL=NOWHERE))
 
 

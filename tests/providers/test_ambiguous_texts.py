@@ -101,7 +101,7 @@ pieces = st.sampled_from(
 @settings(max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(description=st.lists(pieces, max_size=5).map("".join), name=st.lists(pieces, max_size=4).map("".join))
 def test_accepted_readings_of_one_signed_text_agree(merchant, description, name):
-    """All accepted readings of a PayOS string have the same order, amount and outcome, whatever two fields contain."""
+    """All accepted readings of a PayOS string have the same order, amount and outcome, for any text in two fields."""
     genuine = merchant.payos(description=description, counterAccountName=name)
     envelope = json.loads(genuine.body)
     assert len(accepted(merchant, payos.signed_text(envelope["data"]), envelope["signature"])) <= 1
@@ -135,7 +135,7 @@ momo_texts = st.lists(momo_pieces, max_size=4).map("".join)
 @settings(max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(order_info=momo_texts, message=momo_texts, extra=momo_texts, pay_type=momo_texts)
 def test_accepted_readings_of_one_momo_text_agree(merchant, order_info, message, extra, pay_type):
-    """All accepted readings of a MoMo string have the same order, amount and outcome, whatever four fields contain."""
+    """All accepted readings of a MoMo string have the same order, amount and outcome, for any text in four fields."""
     free = {"orderInfo": order_info, "message": message, "extraData": extra, "payType": pay_type}
     genuine = json.loads(merchant.momo(**free).body)
     text = momo.pairs_text(genuine)

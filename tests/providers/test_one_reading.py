@@ -98,7 +98,7 @@ def vnpay_text(merchant, spell, *, empty, **changes):
 @pytest.mark.parametrize("info", WORDS)
 @pytest.mark.parametrize("spell", SIGNS)
 def test_one_vnpay_text_has_one_reading(merchant, spell, info):
-    """Every accepted VNPay query has the signed order, amount and outcome, whatever the description contains."""
+    """Every accepted VNPay query has the signed order, amount and outcome, no matter what the description contains."""
     text = vnpay_text(merchant, SIGNS[spell], empty=False, vnp_OrderInfo=info, vnp_ResponseCode="24")
     (reading,) = vnpay_readings(merchant, text)
     assert (reading.order_ref, reading.amount) == ("TB-ROCK-20261205-7K2M9QXA", 450000)
@@ -119,7 +119,7 @@ words = st.lists(st.sampled_from(WORDS), max_size=2).map("".join)
 @given(info=words, bank=words, spell=st.sampled_from([*SIGNS.values(), SPELLINGS["nothing"]]), empty=st.booleans())
 @example(info=HIDDEN, bank="", spell=SPELLINGS["nothing"], empty=False)
 def test_accepted_readings_of_one_vnpay_text_agree(merchant, info, bank, spell, empty):
-    """All accepted VNPay queries mean the same, whatever two fields contain and whichever encoding VNPay uses."""
+    """All accepted VNPay queries mean the same, for any text in two of the fields and any of VNPay's encodings."""
     text = vnpay_text(merchant, spell, empty=empty, vnp_OrderInfo=info, vnp_BankCode=bank)
     assert len(vnpay_readings(merchant, text)) <= 1
 

@@ -34,7 +34,7 @@ def test_another_url_than_the_one_that_was_sent_is_not_a_registration():
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 503])
 def test_a_busy_payos_is_unavailable(status):
-    """If PayOS's HTTP status means busy, payctl raises UnavailableError, whatever the body says."""
+    """If PayOS's HTTP status means busy, payctl raises UnavailableError, regardless of the body."""
     with pytest.raises(UnavailableError, match=f"HTTP {status}"):
         read(answer(status, code="00"), URL)
 

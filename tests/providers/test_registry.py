@@ -37,7 +37,7 @@ VARIABLES = {
     ],
 )
 def test_the_path_names_the_gateway(path, name):
-    """The last known path segment names the gateway, whatever its spelling and case, the stage or trailing slashes."""
+    """The last known path segment names the gateway, regardless of spelling, case, stage or trailing slashes."""
     assert resolve(Request(path=path)).name == name
 
 

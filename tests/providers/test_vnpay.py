@@ -128,7 +128,7 @@ def test_a_signed_vnpay_callback_with_a_wrong_value_is_unreadable(merchant, chan
 
 @pytest.mark.parametrize("algorithm", ["sha256", "md5", "sha1"])
 def test_the_sender_of_a_vnpay_callback_does_not_choose_the_algorithm(merchant, algorithm):
-    """An older or weaker VNPay hash is refused, whatever vnp_SecureHashType says."""
+    """An older or weaker VNPay hash is refused, regardless of vnp_SecureHashType."""
     request = merchant.vnpay(algorithm=algorithm)
     request = replace(request, query=f"{request.query}&vnp_SecureHashType={algorithm.upper()}")
     assert reason(merchant.verify("vnpay", request)) is RejectReason.SIGNATURE

@@ -179,7 +179,7 @@ def test_a_value_without_one_clear_spelling_is_refused(gateway, change):
 
 
 def test_a_deeply_nested_value_is_refused_or_sent():
-    """`--set` either sends a nested value or raises InputError, whatever the depth, even near Python's own limit."""
+    """`--set` either sends a nested value or raises InputError at any depth, even near Python's own limit."""
     for depth in range(900, 1100):
         with suppress(InputError):
             assert simulated(("zalopay", Scenario.PAID, "data.amount", "[" * depth + "]" * depth))

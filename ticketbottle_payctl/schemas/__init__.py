@@ -1,1 +1,1 @@
-"""Contain the outputs' JSON Schemas in files named ``payctl.<command>-<version>.json``. ``make docs`` writes them."""
+"""The JSON Schemas of the outputs, in files named ``payctl.<command>-<version>.json``. ``make docs`` writes them."""

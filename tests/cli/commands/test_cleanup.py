@@ -89,7 +89,7 @@ def test_keep_newest_overrides_a_shorter_retention(clean, insert, events):
 
 
 def test_a_dry_run_of_the_cleanup_reports_rows_and_bytes(clean, invoke, database_url, insert, events):
-    """A dry run of `cleanup` deletes nothing and needs no --yes, whatever the retention is."""
+    """A dry run of `cleanup` deletes nothing and needs no --yes, regardless of the retention."""
     insert(3, state="published", age=OLD)
     document = clean("-n", "--older-than", "1h")
     assert (document["dry_run"], document["counts"]["matched"], document["counts"]["deleted"]) == (True, 3, 0)

@@ -117,7 +117,7 @@ def test_a_topic_with_one_partition_is_a_warning_and_a_missing_one_a_failure():
     assert found["topic payment.completed"].status is Status.WARN
     missing = found["topic payment.cancelled"]
     assert missing.status is Status.FAIL
-    assert missing.meaning == "PAYMENT_CANCELLED cannot be published and waits"
+    assert missing.meaning == "PAYMENT_CANCELLED events cannot be published and must wait"
 
 
 def test_a_cluster_without_any_expected_topic_is_one_finding():

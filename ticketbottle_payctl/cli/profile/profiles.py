@@ -44,7 +44,7 @@ class Guard:
     read_only: bool = False
     max_affected: int | None = None
     system_identifier: str | None = None
-    """The server's system identifier. The guard applies to every connection to that server, whatever the URL."""
+    """The server's system identifier. The guard applies to every connection to that server, regardless of the URL."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,7 @@ def approve(session: Session, act: Act, approval: Approval) -> None:
 
 
 def refuse_early(session: Session, act: Act, approval: Approval) -> None:
-    """Raise the errors that :func:`approve` would raise whatever the plan is.
+    """Raise the errors that :func:`approve` would raise for any plan.
 
     Call this before making an expensive plan.
 

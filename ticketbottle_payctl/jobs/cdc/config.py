@@ -65,7 +65,7 @@ def cdc_config(
         InputError: ``password`` is not a placeholder, or ``role`` or ``server`` is not a valid name.
     """
     if not _PLACEHOLDER.fullmatch(password):
-        message = "the connector's password must be a placeholder of Kafka Connect, not the password itself"
+        message = "the connector's password must be a Kafka Connect placeholder, not the password itself"
         raise InputError(message, hint=f"write '{PASSWORD}' or '${{env:PAYCTL_CDC_PASSWORD}}'")
     if not _ROLE_NAME.fullmatch(role):
         message = "the role's name may have only lower-case letters, digits and underscores"

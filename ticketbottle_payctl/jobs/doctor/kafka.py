@@ -62,7 +62,7 @@ def _topic(topic: topics.Topic, brokers: int) -> Finding:
     if topic.problem is not None or not topic.partitions:
         why = topic.problem or "the topic has no partitions"
         remedy = f"create the topic, or grant Write and Describe on it: kafka-topics.sh --create --topic {topic.name}"
-        return fail("kafka", f"topic {topic.name}: {why}", f"{events} cannot be published and waits", remedy)
+        return fail("kafka", f"topic {topic.name}: {why}", f"{events} events cannot be published and must wait", remedy)
     about = f"topic {topic.name}: {topic.partitions} partition{'s' if topic.partitions != 1 else ''}"
     about += f", {topic.replicas} replica{'s' if topic.replicas != 1 else ''}"
     if topic.leaderless:

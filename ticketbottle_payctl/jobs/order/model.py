@@ -145,7 +145,7 @@ class Verdict:
     behind: tuple[str, ...] = ()
     """The consumer groups that have not read past the event's record."""
     transfers: int = 1
-    """The number of transfers of money that a finding about several transfers counts."""
+    """The number of transfers that this finding covers."""
     cause: Cause | None = None
     """The cause that keeps an overdue event from being sent, or None if the database does not show the cause."""
     closing: Closing | None = None

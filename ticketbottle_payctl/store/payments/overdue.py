@@ -79,7 +79,7 @@ def _parameters(wanted: Overdue) -> dict[str, object]:
 
 
 def named(connection: Connection, names: Sequence[str]) -> list[Unsettled]:
-    """Return the payments with these ids or order codes, whatever their status, oldest first."""
+    """Return the payments with these ids or order codes, in any status, oldest first."""
     rows = connection.exec_driver_sql(
         f"""
         SELECT {_COLUMNS} FROM payments WHERE id = ANY(%(names)s) OR "orderCode" = ANY(%(names)s)

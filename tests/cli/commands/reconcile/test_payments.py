@@ -189,7 +189,7 @@ def test_payments_that_zalopay_has_forgotten_are_only_counted(overdue, reconcile
 
 
 def test_reconcile_payments_asks_about_a_named_payment_in_any_state(overdue, reconcile, engine):
-    """`reconcile payments` queries a named payment, whatever its state is, and exits with 8 for an unknown payment."""
+    """`reconcile payments` queries a named payment in any state, and exits with 8 for an unknown payment."""
     payment = overdue(status="CANCELLED", age=timedelta(0), state="paid")
     document = reconcile(payment.order_code, "--yes")
     assert document["items"][0]["status_after"] == "COMPLETED"

@@ -71,7 +71,7 @@ def test_an_empty_window_says_that_nothing_is_open(ask, invoke, database_url):
     assert shown.stdout.splitlines()[0] == (
         "# ✔ Nothing is open: each paid order has its event, no event is waiting, and no event is dead."
     )
-    assert "No run is recorded." in shown.stdout
+    assert "No runs are recorded." in shown.stdout
 
 
 @pytest.mark.parametrize(("type_of_later", "harm"), [(None, ", superseded: harmless"), ("PAYMENT_COMPLETED", "")])

@@ -180,7 +180,7 @@ def _runs(report: Report, commands: Commands, zone: tzinfo) -> str:
     lines = ["## Who did what", ""]
     if not report.runs:
         known = report.runs is not None
-        return "\n".join([*lines, "No run is recorded." if known else "Not read.", ""])
+        return "\n".join([*lines, "No runs are recorded." if known else "Not read.", ""])
     lines += ["| started | who | command | result | reason | details |", "|---|---|---|---|---|---|"]
     for run in report.runs:
         cells = (
