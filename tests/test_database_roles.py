@@ -212,9 +212,7 @@ def test_a_role_sees_why_events_wait(engine_as, role, seen):
     assert "locked by pid" in said
     assert "payctl" in said
     report = collect_stats(engine_as(role), max_retries=5, explain=True)
-    hidden = "this role is not allowed to read when the last one ran" in " | ".join(
-        cause.fact for cause in report.causes
-    )
+    hidden = "this role cannot see when the last one ran" in " | ".join(cause.fact for cause in report.causes)
     assert hidden is not seen
 
 

@@ -175,7 +175,7 @@ def test_the_demo_removes_its_servers_and_data_after_sigterm(kept):
     process.send_signal(signal.SIGTERM)
     assert process.wait(PATIENCE) == 143
     assert (data.parent.exists(), is_there(postmaster), accepts(url)) == (False, False, False)
-    assert "stopping: the servers are stopped" in talk.read_text("utf-8")
+    assert "stopping the servers and removing their data" in talk.read_text("utf-8")
 
 
 def test_the_demo_says_how_many_of_its_customers_the_report_counts(kept):

@@ -64,7 +64,7 @@ def test_an_invalid_tz_variable_does_not_hide_results(world, invoke):
     """If TZ is wrong, a list shows UTC and a warning. A clock time in an option makes payctl exit with 3."""
     shown = invoke("list", "outbox", **world, TZ="Nowhere/Zone")
     assert "2026-11-22T20:30:00.000Z" in shown.stdout
-    assert shown.stderr.count("TZ is not a time zone; instants are shown in UTC") == 1
+    assert shown.stderr.count("TZ is not a time zone; times are shown in UTC") == 1
     refused = invoke("list", "outbox", "--since", "09:00", **world, TZ="Nowhere/Zone")
     assert refused.exit_code == 3
     assert "TZ is not a time zone" in refused.stderr

@@ -115,7 +115,7 @@ def test_every_dead_or_overdue_event_has_a_cause(waiting, publishers, slot, brok
          "1 event, written 3 min ago, has waited for 1.2 s since its replay, and no known cause"),
         (seen(READY._replace(requeued_s=1.2), YOUNG, publishers=[IDLES]),
          "3 events have waited for up to 3 min (the oldest was requeued 1.2 s ago), and no known cause"),
-        (seen(READY, publishers_known=False), "is not allowed to read when the last one ran"),
+        (seen(READY, publishers_known=False), "this role cannot see when the last one ran"),
         (seen(LOCKED), "1 event is locked by pid 4711, psql as minh, idle in transaction, for 1 min 30 s"),
         (seen(BLOCKED, dead=1), "event e5 waits behind dead event d1 of its payment"),
         (

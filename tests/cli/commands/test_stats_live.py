@@ -142,10 +142,10 @@ def test_a_refresh_sends_only_the_rows_that_changed(troubled, terminal):
 def test_a_new_size_of_the_terminal_is_used(troubled, terminal):
     """If the terminal becomes larger, `stats --watch` uses all of its new size."""
     with terminal(*WATCH, **troubled) as it:
-        it.wait_for("Ctrl-C ends")
+        it.wait_for("Ctrl-C to quit")
         it.resize(120, 40)
-        picture = it.wait_for("Ctrl-C ends").splitlines()
-        assert "Ctrl-C ends" in picture[39]
+        picture = it.wait_for("Ctrl-C to quit").splitlines()
+        assert "Ctrl-C to quit" in picture[39]
         assert it.end() == 130
 
 
@@ -156,7 +156,7 @@ def test_the_terminal_is_restored(troubled, keys, code, terminal):
     Afterwards, the normal screen shows the last state, and the cursor is visible.
     """
     with terminal(*WATCH, fresh=True, **troubled) as it:
-        it.wait_for("Ctrl-C ends")
+        it.wait_for("Ctrl-C to quit")
         it.press(keys)
         assert it.finish() == code
         end = it.sent.decode().rpartition("\x1b[?7h\x1b[?25h\x1b[?1049l")[2]
@@ -168,7 +168,7 @@ def test_the_terminal_is_restored(troubled, keys, code, terminal):
 def test_ctrl_z_restores_the_terminal_and_fg_redraws_the_screen(troubled, terminal):
     """In `stats --watch`, Ctrl-Z restores the normal screen, and SIGCONT draws the live screen again."""
     with terminal(*WATCH, fresh=True, **troubled) as it:
-        it.wait_for("Ctrl-C ends")
+        it.wait_for("Ctrl-C to quit")
         it.press(b"\x1a")
         end = time.monotonic() + 20
         while not it.sent.endswith(b"\x1b[?7h\x1b[?25h\x1b[?1049l"):
@@ -176,7 +176,7 @@ def test_ctrl_z_restores_the_terminal_and_fg_redraws_the_screen(troubled, termin
             it.read(0.3)
         it.sent = b""
         os.kill(it.process.pid, signal.SIGCONT)
-        assert it.wait_for("Ctrl-C ends").startswith("!  oldest pending event")
+        assert it.wait_for("Ctrl-C to quit").startswith("!  oldest pending event")
         assert it.end() == 130
 
 
@@ -186,7 +186,7 @@ def test_a_watch_reports_a_lost_database_and_recovers(troubled, postgres, termin
     The next successful reading removes this line.
     """
     with terminal(*WATCH, **troubled) as it:
-        it.wait_for("Ctrl-C ends")
+        it.wait_for("Ctrl-C to quit")
         postgres.stop("immediate")
         try:
             picture = it.wait_for("the database has not answered for")
@@ -219,11 +219,11 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_lines(troubled, name, termi
 def test_no_color_draws_without_colours(troubled, terminal):
     """With --color never, `stats --watch` uses no colours, and the mark still shows the outbox's state."""
     with terminal(*WATCH, **troubled) as it:
-        it.wait_for("Ctrl-C ends")
+        it.wait_for("Ctrl-C to quit")
         assert "\x1b[31m" in it.sent.decode()
         it.end()
     with terminal(*WATCH, "--color", "never", **troubled) as it:
-        assert it.wait_for("Ctrl-C ends").startswith("!")
+        assert it.wait_for("Ctrl-C to quit").startswith("!")
         assert re.findall(r"\x1b\[[0-9;]*m", it.sent.decode()) == []
         it.end()
 

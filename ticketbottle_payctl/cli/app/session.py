@@ -265,7 +265,7 @@ class Session:
         except ConfigError as error:
             if not self._zone_doubted:
                 self._zone_doubted = True
-                self.note(warn("warning:"), f"{error.message}; instants are shown in UTC")
+                self.note(warn("warning:"), f"{error.message}; times are shown in UTC")
             return UTC
 
     @property

@@ -25,7 +25,7 @@ def named_ids(arguments: list[str] | None, from_file: str | None) -> tuple[str, 
     typed = arguments or []
     if from_file is not None and typed:
         message = "ids cannot be combined with --from-file"
-        raise InputError(message, hint="give one of the two")
+        raise InputError(message, hint="give either ids or --from-file")
     if from_file is not None:
         return read_ids(from_file)
     if typed == ["-"]:

@@ -26,10 +26,10 @@ def of_dead(evidence: Evidence) -> Iterator[Cause]:
         verb = "is" if dead == 1 else "are"
         fact = f"{count(dead, 'event')} {verb} dead: {group.error or 'no error was recorded'}"
         meaning = f"{_NOT_SENT}, and a dead event blocks the later events of its payment" if unseen else _NOT_SENT
-        unknown = not evidence.superseded  # or the role may not read the payments
+        unknown = not evidence.superseded  # also if the role cannot read the payments
         advice, command = (_of_superseded(group, blocked) if unknown else None) or _of_error(group)
         if by_debezium:
-            advice, command = "do not replay: payctl publishes nothing here; see its payment", show(group.id)
+            advice, command = "do not replay: payctl does not publish here; look at the payment", show(group.id)
         yield Cause(CauseKind.DEAD, dead, fact, meaning, advice, command)
     rest = evidence.dead - sum(group.events for group in evidence.dead_groups)
     if apart:

@@ -55,7 +55,7 @@ def check(connection: Connection, subject: Subject) -> list[Finding]:
         fact = _fact([each for each, _ in ready])
         findings.append(fail(_NAME, fact, meaning, "settle the payment of the oldest callback", ready[0][1]))
     if others:
-        meaning = "a customer may have paid money that a person must settle or refund"
+        meaning = "a customer may have paid money that must be settled or refunded by hand"
         look = Command(("show",), (others[0].receipt_id,))
         findings.append(warn(_NAME, _fact(others), meaning, "look at the oldest callback", look))
     told = {each.order_code for each in found}

@@ -184,7 +184,7 @@ def time_zone(connection: Connection, _: Subject) -> list[Finding]:
         findings.append(
             fail("time-zone", f"the newest event is dated {duration(ahead)} in the future", meaning, remedy)
         )
-    return findings or [ok("time-zone", f"sessions start in zone {found.zone}, no event is dated in the future")]
+    return findings or [ok("time-zone", f"sessions start in zone {found.zone}, and no event is dated in the future")]
 
 
 def _where(setting: servers.ZoneSetting) -> str:

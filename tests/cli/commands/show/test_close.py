@@ -256,7 +256,10 @@ def test_close_names_what_it_cannot_close(orders, invoke, database_url):
     """If only a command can repair the order, `payctl close` says so, and names `payctl show`."""
     orders.pay("COMPLETED").event(state="dead")
     text = invoke("close", orders.name, "-n", DATABASE_URL=database_url).stdout
-    assert " ".join(text.split()) == f"! still open, but not by closing: payctl show {orders.name}"
+    assert (
+        " ".join(text.split())
+        == f"! not everything can be closed here; see what is still open: payctl show {orders.name}"
+    )
 
 
 @pytest.mark.parametrize(

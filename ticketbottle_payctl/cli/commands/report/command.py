@@ -54,7 +54,7 @@ def report_command(
     """Report on a time window, for a hand-over or an incident.
 
     The report first says which customers have paid and have no ticket, how many events are waiting, and for how long.
-    Then follow a timeline, the figures, and the commands that operators ran. In a pipe or a file, the report is
+    It also contains a timeline, the figures, and the commands that operators ran. In a pipe or a file, the report is
     Markdown, and each figure is followed by the command that prints it. --html writes one HTML file with plots instead.
     Ids are short. The report contains no customer names, account numbers or secrets. The exit code is 6 if part of the
     report took too long and was left out.

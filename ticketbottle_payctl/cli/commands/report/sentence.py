@@ -106,7 +106,7 @@ def dead_words(group: ErrorGroup) -> str:
         return dead
     if group.superseded < group.dead:
         return f"{dead}, {group.superseded:,} superseded"
-    return f"{dead}, superseded" + ("" if group.blocking else ": no harm")
+    return f"{dead}, superseded" + ("" if group.blocking else ": harmless")
 
 
 def why_open(order: OpenOrder, zone: tzinfo, quote: Quote) -> str:
