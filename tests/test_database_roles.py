@@ -241,7 +241,7 @@ def test_the_doctor_accepts_every_role_of_the_page(engine_as, role, tasks):
     """`payctl doctor` finds that each role in database-roles.md has all the privileges that its tasks need."""
     with transaction(engine_as(role), Limits()) as connection:
         (finding,) = grants(connection, NO_SUBJECT)
-    assert (finding.status.value, finding.fact) == ("ok", f"role payctl_{role} may: {tasks}")
+    assert (finding.status.value, finding.fact) == ("ok", f"role payctl_{role} can: {tasks}")
 
 
 @pytest.mark.parametrize(

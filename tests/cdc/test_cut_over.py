@@ -78,7 +78,7 @@ def test_cut_over_and_cut_back_lose_and_duplicate_no_event(end, scene):
         with publisher(scene):
             scene.wait_for(100)
         assert scene.cut_over().failed == 0
-        with pytest.raises(GuardError, match="Debezium publishes"):
+        with pytest.raises(GuardError, match="Debezium is publishing"):
             publish_outbox(scene.engine, scene.producer, PublishOptions())
         before = len(scene.messages())
         with scene.connect() as worker:

@@ -126,7 +126,7 @@ def test_a_second_cut_over_is_refused(scene):
     scene.cut_over()
     with pytest.raises(GuardError, match="already exists"):
         scene.cut_over()
-    with pytest.raises(GuardError, match="Debezium publishes"):
+    with pytest.raises(GuardError, match="Debezium is publishing"):
         publish_outbox(scene.engine, scene.producer, PublishOptions())
     scene.cut_back()
     insert(scene, 2)

@@ -35,7 +35,7 @@ def case_words(case: Case) -> CaseWords:
             )
         case Fault.MISSING_CALLBACK:
             return CaseWords(
-                "its callback never arrived: only the gateway knows that it was paid",
+                "its callback never arrived: only the gateway knows it was paid",
                 "payctl list payments --stuck --age 20m",
                 "payctl reconcile payments",
             )
