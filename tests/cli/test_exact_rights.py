@@ -51,7 +51,7 @@ def codes(engine, answer):
         arguments = [[*command, event] if command == ["show"] else command for command in COMMANDS[task]]
         found = {answer(*each, DATABASE_URL=url)["exit_code"] for each in arguments}
         said = answer("doctor", "--only", "grants", DATABASE_URL=url)["items"][0]["fact"]
-        return found, task in said.partition("may: ")[2].split(" · ")
+        return found, task in said.partition("can: ")[2].split(" · ")
 
     return run
 

@@ -303,7 +303,7 @@ def test_a_role_with_every_privilege_of_one_task_is_ok(engine_as):
     """If a role has all the privileges that a task needs, the doctor's finding is ok and names this task."""
     limited = engine_as("GRANT SELECT ON outbox TO {role}")
     (finding,) = diagnose(subject_of(limited), ["grants"]).findings
-    assert (finding.status, finding.fact.endswith("may: stats")) == (Status.OK, True)
+    assert (finding.status, finding.fact.endswith("can: stats")) == (Status.OK, True)
 
 
 def test_the_advised_grant_adds_the_missing_privileges_of_a_role(engine_as, engine):
@@ -315,7 +315,7 @@ def test_the_advised_grant_adds_the_missing_privileges_of_a_role(engine_as, engi
     with engine.begin() as connection:
         connection.exec_driver_sql(publish.sql)
     (mended,) = diagnose(subject_of(limited), ["grants"]).findings
-    assert mended.fact.endswith("may: publish-outbox · stats")
+    assert mended.fact.endswith("can: publish-outbox · stats")
 
 
 def test_a_role_that_lacks_one_privilege_gets_advice_for_one_task(engine_as):
