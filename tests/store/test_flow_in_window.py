@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import event
 
 from ticketbottle_payctl.sandbox.payment_service import insert_events
 from ticketbottle_payctl.store.db.engine import Limits, transaction
@@ -186,3 +187,31 @@ def test_a_requeued_event_that_is_still_pending_waits_since_its_requeue(read, en
         found = flow(connection, WINDOW, 5)
     assert numbers(found) == NOTHING._replace(joined={1: 1})
     assert found.newcomers == {1: Newcomers(1, SINCE + timedelta(hours=1.2))}
+
+
+def test_the_flow_reads_only_the_runs_of_its_own_events(read, engine):
+    """On a large record of replays, the flow of a few events looks up their rows by the index."""
+    read((0.5, 1.7, 0))
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome, before, after)"
+            " SELECT gen_random_uuid(), 0, n, 'gone-' || n, 'requeued', '{\"published_at\": \"2026-11-01\"}', '{}'"
+            " FROM generate_series(1, 50000) AS n"
+        )
+        connection.exec_driver_sql("ANALYZE payctl.run_items")
+        connection.exec_driver_sql("ANALYZE outbox")
+    plans = []
+
+    def plan(_connection, cursor, statement, parameters, _context, _many):
+        if "run_items" in statement:
+            limits, semicolon, select = statement.rpartition(";\n")
+            cursor.execute(f"{limits}{semicolon} EXPLAIN (ANALYZE, BUFFERS) {select}", parameters)
+            plans.append("\n".join(row[0] for row in cursor.fetchall()))
+
+    event.listen(engine, "before_cursor_execute", plan)
+    with transaction(engine, Limits(), commit=False) as connection:
+        flow(connection, WINDOW, 5)
+    event.remove(engine, "before_cursor_execute", plan)
+    (found,) = plans
+    assert "run_items_item_id" in found
+    assert "Seq Scan on run_items" not in found
