@@ -171,8 +171,11 @@ class Report:
 
     @property
     def overdue(self) -> int:
-        """The number of payments in the window that are overdue and may have been paid."""
-        return self.payments.overdue if self.payments else 0
+        """The number of payments in the window that are overdue and may have been paid.
+
+        A payment that counts as an order without a ticket, or that a person must look at or has closed, is left out.
+        """
+        return self.payments.silent if self.payments else 0
 
     @property
     def dead_do_no_harm(self) -> bool:

@@ -50,8 +50,10 @@ def test_the_report_on_a_terminal_is_not_markdown(shown, told):
     assert not re.search(r"^#|\*\*\d|^\||`payctl", text, re.MULTILINE)
 
 
-def test_the_screen_names_overdue_payments_and_the_command_that_asks_the_gateways(shown, told):
+def test_the_screen_names_overdue_payments_and_the_command_that_asks_the_gateways(shown, story, told):
     """The report counts overdue payments, and suggests a command that asks the gateways about them."""
+    story.payment(52, "PENDING")
+    story.connection.commit()
     _, _, text = shown(*window(told))
     assert re.search(r"\nAsk the gateways\n  \d+ payments? created in the window (is|are) PENDING for over 20", text)
     assert "\n    payctl reconcile payments -n\n" in text

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from ticketbottle_payctl.formats import rfc3339
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment, insert_payments_of_events
 from ticketbottle_payctl.store.payments.without_ticket import refused, unpublished
 
@@ -36,6 +37,37 @@ def test_the_first_line_names_payments_that_only_a_gateway_knows(engine, ask, in
     written = invoke("report", "--since", "2h", "--html", str(page), DATABASE_URL=database_url).stdout
     assert (written.lstrip()[0], said in " ".join(written.split())) == ("!", True)
     assert said in re.search("<h1>(.*?)</h1>", page.read_text("utf-8")).group(1)
+
+
+def test_the_first_line_leaves_out_payments_that_a_callback_explains(story, ask):
+    """A long PENDING payment is not called perhaps paid if it is already reported, or if a person has closed it.
+
+    The figure still counts every payment that has been PENDING for too long.
+    """
+    made = [story.payment(30, "PENDING") for _ in range(7)]
+    refused, by_code, by_reference, held, closed, in_progress, _ = made
+    code = "TB-NIGHT-2"
+    story.receipt(31, "refused", reason="wrong_amount", payment=refused, code="a")
+    story.receipt(31, "refused", "UNCLEAR", reason="unreadable", code=code)
+    story.receipt(31, "refused", reason="unknown_order", code=by_reference)
+    story.receipt(31, "ignored", "IGNORED", reason="held", payment=held, code="b")
+    story.receipt(31, "ignored", "IGNORED", reason="pending", payment=in_progress, code="c")
+    story.connection.exec_driver_sql(
+        "INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome, after)"
+        " VALUES (gen_random_uuid(), 0, 0, %(id)s, 'closed', jsonb_build_object('until', now()))",
+        {"id": closed},
+    )
+    assert (
+        story.connection.exec_driver_sql(
+            'SELECT id FROM payments WHERE "orderCode" = %(code)s', {"code": code}
+        ).scalar_one()
+        == by_code
+    )
+    story.connection.commit()
+    document = ask("report", "--since", rfc3339(story.at(0)), "--until", rfc3339(story.at(60)))
+    figures = {each["name"]: each["value"] for each in document["items"]}
+    assert figures["payments_overdue"] == 7
+    assert "2 payments are overdue, perhaps paid" in document["result"]["verdict"]
 
 
 def test_an_order_with_an_unknown_amount_adds_nothing_to_the_sum(story):
