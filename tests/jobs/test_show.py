@@ -80,7 +80,22 @@ PAYMENT = PaymentRow("p", "TB-1", "COMPLETED", 9, "VND", "MOMO", "r", START, STA
 SENT = ("e", "p", "PAYMENT_COMPLETED", "published", False, START + MS, START + 5 * MS, 0, None, {}, 2)
 EVENT = EventRow(*SENT)
 CAUSE = ReceiptRow(
-    "c1", START + 2 * MS, "momo", "COMPLETED", "settled", None, 9, "VND", None, "e", 2, "POST", None, "p", "TB-1"
+    "c1",
+    START + 2 * MS,
+    "momo",
+    "COMPLETED",
+    "settled",
+    None,
+    9,
+    "VND",
+    None,
+    "e",
+    2,
+    "POST",
+    None,
+    "p",
+    "TB-1",
+    "a transfer",
 )
 COPY = replace(CAUSE, id="c2", event_id=None, result="already_settled")
 

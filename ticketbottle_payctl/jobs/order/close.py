@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Engine
 
+from ticketbottle_payctl.jobs.order.closed_findings import subject_of
 from ticketbottle_payctl.jobs.order.find import find
 from ticketbottle_payctl.jobs.order.model import Timeline, Verdict
 from ticketbottle_payctl.jobs.order.records import Records
@@ -21,11 +22,15 @@ _LIMITS = Limits(statement=timedelta(seconds=30))
 
 @dataclass(frozen=True, slots=True)
 class OpenFindings:
-    """The findings about an order that a person may close. ``until`` is the latest instant that they cover."""
+    """The findings about an order that a person may close. ``until`` is the latest instant that they cover.
+
+    ``subject`` is the order's name, and ``subjects`` has the name under which each finding is closed.
+    """
 
     timeline: Timeline
     subject: str
     findings: tuple[Verdict, ...]
+    subjects: tuple[str, ...]
     until: datetime | None
 
 
@@ -45,7 +50,8 @@ def find_open(
     findings = tuple(each for each in (first, *also) if each.can_be_closed)
     times = [each.at for each in findings if each.at]
     timeline = Timeline(found.payment, first, (), (), tuple(also))
-    return OpenFindings(timeline, found.subject, findings, max(times, default=None))
+    subjects = tuple(subject_of(each, found) for each in findings)
+    return OpenFindings(timeline, found.subject, findings, subjects, max(times, default=None))
 
 
 def close_findings(engine: Engine, found: OpenFindings, run: NewRun) -> None:
@@ -57,10 +63,10 @@ def close_findings(engine: Engine, found: OpenFindings, run: NewRun) -> None:
     """
 
     def rows(connection: Connection) -> None:
-        for place, each in enumerate(found.findings):
+        for place, (each, subject) in enumerate(zip(found.findings, found.subjects, strict=True)):
             before = {"state": "open", "receipt": each.receipt.id if each.receipt else None}
             after = {"state": CLOSED, "receipt": before["receipt"], "until": found.until and found.until.isoformat()}
-            run_items.record_payment(connection, run.id, place, found.subject, CLOSED, each.kind.value, before, after)
+            run_items.record_payment(connection, run.id, place, subject, CLOSED, each.kind.value, before, after)
 
     with open_run(engine, run, _LIMITS, also=rows) as opened:
         opened.end(RunStatus.DONE, {CLOSED: len(found.findings)})

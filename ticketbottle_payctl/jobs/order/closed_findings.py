@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from ticketbottle_payctl.jobs.order.judge_money import successes_of, transfer_of
+from ticketbottle_payctl.jobs.order.judge_money import successes_of
 from ticketbottle_payctl.jobs.order.model import Mark, Verdict, VerdictKind
 from ticketbottle_payctl.store.payments.history import History
 
@@ -27,10 +27,7 @@ def closed(findings: Sequence[Verdict], found: History) -> Iterator[Verdict]:
 
 
 def _since(finding: Verdict, found: History) -> datetime | None:
-    """Return when the finding's money was first reported.
-
-    Without a transfer number, a later callback may be about other money, so the last callback counts.
-    """
+    """Return when the finding's money was first reported."""
     if finding.kind is VerdictKind.SECOND_PAYMENT:
         first: dict[str, datetime] = {}
         own = {None, found.payment and found.payment.id}
@@ -39,7 +36,17 @@ def _since(finding: Verdict, found: History) -> datetime | None:
                 first.setdefault(each.payment_number, each.received_at)
         return max(first.values(), default=finding.at)
     receipt = finding.receipt
-    if receipt is None or finding.paid is None or transfer_of(receipt) is None:
+    if receipt is None:
         return finding.at
-    same = (receipt.reason, receipt.amount, transfer_of(receipt))
-    return min(each.received_at for each in found.receipts if (each.reason, each.amount, transfer_of(each)) == same)
+    return min(each.received_at for each in found.receipts if each.transfer == receipt.transfer)
+
+
+def subject_of(finding: Verdict, found: History) -> str:
+    """Return the name under which a finding is closed.
+
+    A callback that came before its payment may name only the gateway's order. Only this name finds its closing then.
+    """
+    receipt, payment = finding.receipt, found.payment
+    if receipt is None or payment is None or receipt.payment_id or receipt.order_ref in {"", payment.order_code}:
+        return found.subject
+    return receipt.subject

@@ -54,7 +54,7 @@ def judge_unsettled(payment: PaymentRow, receipts: Sequence[ReceiptRow], now: da
 
     Each transfer of money has its own finding. Of the callbacks without money, only the last one counts.
     """
-    told = list(_told(payment, receipts))
+    told = list(_told(payment, in_order_of_news(receipts)))
     final = [each for each in told if each.kind is not VerdictKind.IN_PROGRESS]
     if told:
         latest = (final or told)[-1]
@@ -74,7 +74,9 @@ def judge_unsettled(payment: PaymentRow, receipts: Sequence[ReceiptRow], now: da
 def judge_given_up(payment: PaymentRow, receipts: Sequence[ReceiptRow]) -> Iterator[Verdict]:
     """Return a finding about each transfer of money for a FAILED or CANCELLED payment that was not settled."""
     yield from _each_transfer(
-        each for each in _told(payment, receipts) if each.ticket_is_due and each.kind is not VerdictKind.REFUNDED
+        each
+        for each in _told(payment, in_order_of_news(receipts))
+        if each.ticket_is_due and each.kind is not VerdictKind.REFUNDED
     )
 
 
@@ -89,7 +91,7 @@ def judge_completed(payment: PaymentRow, receipts: Sequence[ReceiptRow]) -> Iter
     if given_up:
         yield Verdict(VerdictKind.LATE_MONEY, Mark.OPEN, completed, remedy=_REMEDIES[VerdictKind.LATE_MONEY])
     settled = {transfer_of(each) for each in successes} - {None}
-    for receipt in _latest_of_each_transfer(receipts):
+    for receipt in _latest_of_each_transfer(in_order_of_news(receipts)):
         after = completed is None or receipt.received_at > completed
         other_money = transfer_of(receipt) not in settled
         match _REFUSED.get(receipt.reason or ""):
@@ -112,9 +114,20 @@ def successes_of(receipts: Sequence[ReceiptRow]) -> list[ReceiptRow]:
     return [each for each in receipts if each.outcome == "COMPLETED" and each.result in _SETTLED]
 
 
+def in_order_of_news(receipts: Sequence[ReceiptRow]) -> list[ReceiptRow]:
+    """Return the receipts in the order in which their transfers were first reported.
+
+    A repeated callback is no news, so it must not come after a callback about another transfer.
+    """
+    first: dict[str, datetime] = {}
+    for each in receipts:
+        first.setdefault(each.transfer, each.received_at)
+    return sorted(receipts, key=lambda each: first[each.transfer])
+
+
 def judge_stray(receipts: Sequence[ReceiptRow]) -> Iterator[Verdict]:
     """Return a finding about the last callback that has no payment here, and one about each other transfer."""
-    findings = [_stray(receipt) for receipt in receipts]
+    findings = [_stray(receipt) for receipt in in_order_of_news(receipts)]
     money = _each_transfer(each for each in findings if each.mark is Mark.BAD)
     yield from money if findings[-1].mark is Mark.BAD else [findings[-1], *money]
 
@@ -127,6 +140,11 @@ def _stray(receipt: ReceiptRow) -> Verdict:
     money = unclear or receipt.outcome == "COMPLETED"
     verdict = _of(kind if unclear else VerdictKind.UNKNOWN_ORDER, Mark.BAD if money else Mark.OPEN, receipt)
     return replace(verdict, remedy=Remedy.REFUND if money else Remedy.LOOK_IN_PORTAL)
+
+
+def reports_money(receipt: ReceiptRow) -> bool:
+    """Return whether the receipt's callback reports that the customer has paid, or may have paid."""
+    return receipt.outcome in {"COMPLETED", "UNCLEAR"} or receipt.reason == "held"
 
 
 def paid_and_by(receipts: Sequence[ReceiptRow]) -> tuple[int | None, SettledBy | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -9,48 +10,79 @@ from sqlalchemy import Connection
 
 from ticketbottle_payctl.domain.payment import PaymentStatus
 from ticketbottle_payctl.jobs.order.closed_findings import closed
-from ticketbottle_payctl.jobs.order.judge_money import MAY_NEED_A_PERSON
+from ticketbottle_payctl.jobs.order.judge_money import MAY_NEED_A_PERSON, judge_stray, reports_money
 from ticketbottle_payctl.jobs.order.model import Verdict
 from ticketbottle_payctl.jobs.order.verdict import judge_money
-from ticketbottle_payctl.store.payments import history
-from ticketbottle_payctl.store.payments.history import PaymentRow
-from ticketbottle_payctl.store.payments.open_money import perhaps_open
+from ticketbottle_payctl.store.payments.history import History
+from ticketbottle_payctl.store.payments.money import money_of, stray
+from ticketbottle_payctl.store.payments.open_money import PerhapsOpen, perhaps_open
 from ticketbottle_payctl.store.payments.without_ticket import OpenOrder, OpenOrders, WithoutTicket
 
-MOST_JUDGED: Final = 100
-"""The maximum number of orders that are judged. Each one needs a few short queries."""
+MOST_LISTED: Final = 100
+"""The maximum number of open orders that are returned."""
+
+MOST_JUDGED: Final = 2000
+"""The maximum number of orders that are judged. Most of them are harmless."""
+
+_AT_ONCE = 100
 
 
-def open_money(
-    connection: Connection, since: datetime, until: datetime, now: datetime, *, most: int = MOST_JUDGED
+def open_money(  # noqa: PLR0913 - the window, and one argument per limit
+    connection: Connection,
+    since: datetime,
+    until: datetime,
+    now: datetime,
+    *,
+    most: int = MOST_LISTED,
+    most_judged: int = MOST_JUDGED,
 ) -> OpenOrders:
     """Return the orders with an open finding about money that a callback in the window reports.
 
     An order that only has a refused callback and is not COMPLETED is left out: it counts as an order without a ticket.
-    At most ``most`` orders are judged, the oldest first.
+    At most ``most`` orders are returned, the oldest first. If there may be more, the result says so.
     """
-    found = []
-    candidates = perhaps_open(connection, since, until, MAY_NEED_A_PERSON, most + 1)
-    for payment_id in candidates[:most]:
-        money = history.money_of(connection, payment_id)
-        if money is None or money.payment is None:
+    found: list[OpenOrder] = []
+    candidates = perhaps_open(connection, since, until, MAY_NEED_A_PERSON, most_judged + 1)
+    for start in range(0, min(len(candidates), most_judged), _AT_ONCE):
+        found += _judged(connection, candidates[start : min(start + _AT_ONCE, most_judged)], now)
+        if len(found) > most:
+            break
+    more = len(found) > most or len(candidates) > most_judged
+    listed = tuple(found[:most])
+    return OpenOrders(len(listed), sum(each.amount or 0 for each in listed), listed, more)
+
+
+def _judged(connection: Connection, candidates: Sequence[PerhapsOpen], now: datetime) -> Iterator[OpenOrder]:
+    ids = [each.payment_id for each in candidates if each.payment_id is not None]
+    paid = {each.payment.id: each for each in money_of(connection, ids) if each.payment} if ids else {}
+    for candidate in candidates:
+        if candidate.payment_id is None:
+            found = stray(connection, candidate.receipt_id)
+            findings = list(judge_stray(found.receipts))
+        elif candidate.payment_id in paid:
+            found = paid[candidate.payment_id]
+            findings = list(judge_money(found.payment, found.receipts, now)) if found.payment else []
+        else:
             continue
-        payment = money.payment
-        judged = closed(list(judge_money(payment, money.receipts, now)), money)
-        open_ones = [each for each in judged if each.can_be_closed and not _is_counted(each, payment)]
+        open_ones = [each for each in closed(findings, found) if each.can_be_closed and not _is_counted(each, found)]
         if open_ones:
-            found.append(_order(open_ones[0], payment))
-    return OpenOrders(len(found), sum(each.amount or 0 for each in found), tuple(found), len(candidates) > most)
+            yield _order(open_ones[0], found, candidate)
 
 
-def _is_counted(finding: Verdict, payment: PaymentRow) -> bool:
+def _is_counted(finding: Verdict, found: History) -> bool:
     """Return whether :func:`~ticketbottle_payctl.store.payments.without_ticket.refused` counts the order."""
     receipt = finding.receipt
-    refused = receipt is not None and receipt.result == "refused" and receipt.reason != "refund"
-    return refused and payment.status != PaymentStatus.COMPLETED
+    if receipt is None or receipt.result != "refused" or receipt.reason == "refund":
+        return False
+    return reports_money(receipt) and (found.payment is None or found.payment.status != PaymentStatus.COMPLETED)
 
 
-def _order(finding: Verdict, payment: PaymentRow) -> OpenOrder:
-    amount = payment.amount if finding.paid is None else finding.paid
-    at = finding.at or payment.created_at
-    return OpenOrder(WithoutTicket.MONEY, payment.id, payment.order_code, amount, at, finding.kind.value)
+def _order(finding: Verdict, found: History, candidate: PerhapsOpen) -> OpenOrder:
+    payment, receipt = found.payment, finding.receipt
+    if payment is None:
+        code, amount = (receipt and receipt.order_ref) or None, finding.paid
+    else:
+        code, amount = payment.order_code, payment.amount if finding.paid is None else finding.paid
+    at = finding.at or (payment.created_at if payment else found.receipts[-1].received_at)
+    row_id = candidate.payment_id or candidate.receipt_id
+    return OpenOrder(WithoutTicket.MONEY, row_id, code, amount, at, finding.kind.value)

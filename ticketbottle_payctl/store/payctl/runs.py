@@ -17,9 +17,8 @@ from ticketbottle_payctl.store.payctl.run_lock import AT_WORK
 CLOSED = "closed"
 """The outcome in the rows of a run that closed the findings about an order."""
 
-IS_CLOSED = f"""EXISTS (SELECT FROM payctl.run_items AS i WHERE i.item_id = ANY({{subjects}}) AND i.outcome = '{CLOSED}'
-    AND (i.after->>'until')::timestamptz >= {{since}})"""
-"""An SQL expression that is true if a person closed what was reported at ``since`` about one of the ``subjects``."""
+IS_CLOSING = f"i.outcome = '{CLOSED}' AND (i.after->>'until')::timestamptz"
+"""The beginning of a condition on a row ``i`` of ``payctl.run_items``: it is a closing, and its ``until`` follows."""
 
 # If the process of a run was killed, the run is not running, even if its record still says so.
 _STATUS = f"CASE WHEN r.status = 'running' AND NOT {AT_WORK} THEN 'interrupted' ELSE r.status END"
@@ -265,17 +264,17 @@ def of_item(connection: Connection, item_ids: list[str]) -> list[tuple[str, Run,
     return [(row[0], _run(row[2:]), aware(row[1])) for row in rows]
 
 
-def closings(connection: Connection, subjects: Sequence[str]) -> list[Closing]:
-    """Return the closings of these payments or order references, the earliest first."""
+def closings(connection: Connection, subjects: Sequence[str]) -> list[tuple[str, Closing]]:
+    """Return the closings of these payments, orders or receipts, each with its subject, the earliest first."""
     rows = connection.exec_driver_sql(
         f"""
-        SELECT DISTINCT ON (r.started_at, r.id) (i.after->>'until')::timestamptz, {_COLUMNS}
+        SELECT DISTINCT ON (r.started_at, r.id, i.item_id) i.item_id, (i.after->>'until')::timestamptz, {_COLUMNS}
         FROM payctl.run_items AS i JOIN payctl.runs AS r ON r.id = i.run_id
-        WHERE i.item_id = ANY(%(subjects)s) AND i.outcome = '{CLOSED}' ORDER BY r.started_at, r.id
+        WHERE i.item_id = ANY(%(subjects)s) AND i.outcome = '{CLOSED}' ORDER BY r.started_at, r.id, i.item_id
         """,  # noqa: S608 - built from constants only
         {"subjects": list(subjects)},
     )
-    return [Closing(row[0], _run(row[1:])) for row in rows]
+    return [(row[0], Closing(row[1], _run(row[2:]))) for row in rows]
 
 
 def _run(row: Sequence[Any]) -> Run:

@@ -16,19 +16,32 @@ from ticketbottle_payctl.store.outbox import states
 from ticketbottle_payctl.store.outbox.selector import SUPERSEDED
 from ticketbottle_payctl.store.payctl import runs
 from ticketbottle_payctl.store.payctl.runs import Closing, Run
+from ticketbottle_payctl.store.payctl.transfers import transfer
 
 # "providerTransactionId" has no index in production, so this column is searched last. If payctl could not read a
 # callback, the callback's receipt has an empty reference, which the index finds.
 _BY_NAME = (
     'SELECT id, NULL, NULL, NULL FROM payments WHERE id = %(name)s OR "orderCode" = %(name)s',
     'SELECT "aggregateId", NULL, NULL, NULL FROM outbox WHERE id = %(name)s',
-    """SELECT COALESCE(payment_id, (SELECT p.id FROM payments AS p WHERE p."orderCode" = r.order_ref)), r.reference,
-        r.order_ref, r.id::text FROM payctl.webhook_receipts AS r WHERE r.id = %(uuid)s::uuid""",
+    """SELECT COALESCE(payment_id, (SELECT p.id FROM payments AS p WHERE p."orderCode" = r.order_ref),
+            (SELECT o.payment_id FROM payctl.webhook_receipts AS o WHERE o.reference = NULLIF(r.reference, '')
+                AND o.provider = r.provider AND o.payment_id IS NOT NULL LIMIT 1),
+            (SELECT o.payment_id FROM payctl.webhook_receipts AS o WHERE r.reference = ''
+                AND o.received_at > r.received_at AND o.body_sha256 = r.body_sha256 AND o.provider = r.provider
+                AND o.payment_id IS NOT NULL LIMIT 1)),
+        r.reference, r.order_ref, r.id::text FROM payctl.webhook_receipts AS r WHERE r.id = %(uuid)s::uuid""",
     'SELECT id, NULL, NULL, NULL FROM payments WHERE "providerTransactionId" = %(name)s',
     "SELECT payment_id, reference, NULL, NULL FROM payctl.webhook_receipts WHERE reference = %(name)s LIMIT 1",
     """SELECT payment_id, NULL, order_ref, NULL FROM payctl.webhook_receipts
         WHERE reference = '' AND order_ref = %(name)s LIMIT 1""",
 )
+PAYMENT = """id, "orderCode", status::text, "amountCents", currency::text, provider, "providerTransactionId",
+    "createdAt", "completedAt", "failedAt", "cancelledAt" """
+"""The columns of a :class:`PaymentRow`."""
+RECEIPT = f"""r.id::text, r.received_at, r.provider, r.outcome, r.result, r.reason, r.amount, r.currency,
+    r.gateway_transaction_id, r.event_id, octet_length(r.body) + octet_length(r.query), r.method, r.payment_number,
+    r.payment_id, r.order_ref, {transfer("r.")}"""
+"""The columns of a :class:`ReceiptRow`."""
 _SHORTEST_ENDING = 4
 _MOST_NEAR = 10
 # An event is written after its payment was created. The extra day covers instants that were stored in another zone.
@@ -77,7 +90,8 @@ class ReceiptRow:
     """A receipt. ``body_bytes`` is the size of the callback's body.
 
     ``method`` shows whether the receipt is for a callback or for the response to a status query. ``payment_number``
-    identifies a single transfer of money.
+    identifies a single transfer of money. Receipts about one transfer have the same ``transfer``, also if it has no
+    number.
     """
 
     id: str
@@ -95,6 +109,7 @@ class ReceiptRow:
     payment_number: str | None
     payment_id: str | None
     order_ref: str
+    transfer: str
 
     @property
     def subject(self) -> str:
@@ -157,22 +172,10 @@ def find(connection: Connection, name: str, max_retries: int) -> History | None:
     payment = _payment(connection, payment_id)
     if payment is not None:
         reference, order_ref, receipt_id = payment.reference, payment.order_code, None
-    receipts = _receipts(connection, payment_id, reference, order_ref, receipt_id)
+    receipts = receipts_of(connection, payment_id, reference, order_ref, receipt_id)
     events = _events(connection, payment_id, payment, max_retries) if payment_id else ()
     replays = tuple(Replayed(*each) for each in runs.of_item(connection, [event.id for event in events]))
-    return History(payment, receipts, events, replays, _closings(connection, payment_id, receipts))
-
-
-def money_of(connection: Connection, payment_id: str) -> History | None:
-    """Return a payment with its receipts and closings, or None if it does not exist. The events are not read.
-
-    The outbox has no index on the payment, so reading the events of many payments would take too long.
-    """
-    payment = _payment(connection, payment_id)
-    if payment is None:
-        return None
-    receipts = _receipts(connection, payment.id, payment.reference, payment.order_code)
-    return History(payment, receipts, (), (), _closings(connection, payment.id, receipts))
+    return History(payment, receipts, events, replays, closings_of(connection, payment_id, receipts))
 
 
 def orders_ending_in(connection: Connection, ending: str) -> list[NearOrder]:
@@ -218,11 +221,7 @@ def _whole(connection: Connection, name: str) -> str:
 
 def _payment(connection: Connection, payment_id: str | None) -> PaymentRow | None:
     row = connection.exec_driver_sql(
-        """
-        SELECT id, "orderCode", status::text, "amountCents", currency::text, provider, "providerTransactionId",
-            "createdAt", "completedAt", "failedAt", "cancelledAt"
-        FROM payments WHERE id = %(id)s
-        """,
+        f"SELECT {PAYMENT} FROM payments WHERE id = %(id)s",  # noqa: S608 - built from constants only
         {"id": payment_id},
     ).one_or_none()
     if row is None:
@@ -249,31 +248,34 @@ def _events(
     return tuple(EventRow(*map(aware_value, row)) for row in rows)
 
 
-def _receipts(
+def receipts_of(
     connection: Connection,
     payment_id: str | None,
     reference: str | None,
     order_ref: str | None,
     receipt_id: str | None = None,
 ) -> tuple[ReceiptRow, ...]:
+    """Return the receipts of a payment, of a reference, of an unreadable order, or with an id, the earliest first."""
+    # An unclear callback can name no order. Then its copies belong to it.
     rows = connection.exec_driver_sql(
-        """
-        SELECT id::text, received_at, provider, outcome, result, reason, amount, currency, gateway_transaction_id,
-            event_id, octet_length(body) + octet_length(query), method, payment_number,
-            payment_id, order_ref
-        FROM payctl.webhook_receipts
-        WHERE payment_id = %(payment)s OR reference = NULLIF(%(reference)s, '')
-            OR (reference = '' AND order_ref = NULLIF(%(order_ref)s, '')) OR id = %(receipt)s::uuid
-        ORDER BY received_at, id
-        """,
+        f"""
+        SELECT {RECEIPT} FROM payctl.webhook_receipts AS r
+        WHERE r.payment_id = %(payment)s OR r.reference = NULLIF(%(reference)s, '')
+            OR (r.reference = '' AND r.order_ref = NULLIF(%(order_ref)s, '')) OR r.id = %(receipt)s::uuid
+            OR (r.reference = '' AND r.order_ref = '' AND {transfer("r.")} = (
+                SELECT {transfer("n.")} FROM payctl.webhook_receipts AS n
+                WHERE n.id = %(receipt)s::uuid AND n.reference = '' AND n.order_ref = ''))
+        ORDER BY r.received_at, r.id
+        """,  # noqa: S608 - built from constants only
         {"payment": payment_id, "reference": reference, "order_ref": order_ref, "receipt": receipt_id},
     )
     return tuple(ReceiptRow(*row) for row in rows)
 
 
-def _closings(connection: Connection, payment_id: str | None, receipts: Sequence[ReceiptRow]) -> tuple[Closing, ...]:
+def closings_of(connection: Connection, payment_id: str | None, receipts: Sequence[ReceiptRow]) -> tuple[Closing, ...]:
+    """Return the closings that name a payment or the subject of one of its receipts, the earliest first."""
     subjects = {payment_id or "", *(receipt.subject for receipt in receipts)} - {""}
-    return tuple(runs.closings(connection, sorted(subjects)))
+    return tuple(closing for _, closing in runs.closings(connection, sorted(subjects)))
 
 
 def _uuid(text: str) -> str | None:

@@ -1,13 +1,16 @@
-"""Find payments whose money a person may have to look at. A job judges them, as ``payctl show`` does."""
+"""Find orders whose money a person may have to look at. A job judges them, as ``payctl show`` does."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from ticketbottle_payctl.store.payctl.runs import IS_CLOSED
+from ticketbottle_payctl.store.payctl.runs import IS_CLOSING
+from ticketbottle_payctl.store.payctl.transfers import reports_money, transfer
+from ticketbottle_payctl.store.payments.closed_transfers import NOT_READ_LATER, WITH_PAYMENTS
 
 _ONCE_SETTLED = "('settled', 'already_settled')"
 
@@ -15,37 +18,50 @@ _ONCE_SETTLED = "('settled', 'already_settled')"
 # A payment that was paid after it ended has a receipt that settled it. What a person has closed since is left out.
 _FOUND = f"""
 WITH told AS MATERIALIZED (
-    SELECT payment_id, order_ref, received_at, result, payment_number, reason = ANY(%(reasons)s) AS for_a_person
-    FROM payctl.webhook_receipts
-    WHERE received_at >= %(since)s AND received_at < %(until)s
-        AND (reason = ANY(%(reasons)s) OR (outcome = 'COMPLETED' AND result IN {_ONCE_SETTLED}))
-), near AS (
-    SELECT p.id, t.order_ref, t.received_at AS at FROM told AS t JOIN payments AS p ON p.id = t.payment_id
-    WHERE t.for_a_person
+    SELECT DISTINCT ON (r.reference, {transfer("r.")}) r.id, r.provider, r.payment_id, r.order_ref, r.reference,
+        r.received_at, r.reason, r.result, {reports_money("r.")} AS money, {transfer("r.")} AS transfer
+    FROM payctl.webhook_receipts AS r
+    WHERE r.received_at >= %(since)s AND r.received_at < %(until)s AND (
+        r.reason = ANY(%(reasons)s) OR (
+            r.outcome = 'COMPLETED' AND r.result = 'already_settled' AND EXISTS (
+                SELECT FROM payctl.webhook_receipts AS o WHERE o.payment_id = r.payment_id AND o.outcome = 'COMPLETED'
+                    AND o.result IN {_ONCE_SETTLED} AND o.payment_number <> r.payment_number)))
+    ORDER BY r.reference, {transfer("r.")}, r.received_at
+), settled AS MATERIALIZED (
+    SELECT r.id, r.payment_id, r.order_ref, r.received_at FROM payctl.webhook_receipts AS r
+    WHERE r.received_at >= %(since)s AND r.received_at < %(until)s AND r.outcome = 'COMPLETED' AND r.result = 'settled'
+), {NOT_READ_LATER}, {WITH_PAYMENTS}, near AS (
+    SELECT payment, COALESCE(payment, NULLIF(order_ref, ''), id::text) AS subject, id, received_at AS at
+    FROM still_open
+    WHERE NOT (result = 'refused' AND money AND reason <> 'refund' AND status IS DISTINCT FROM 'COMPLETED')
+        AND (money OR COALESCE(status, '') NOT IN ('FAILED', 'CANCELLED'))
     UNION ALL
-    SELECT p.id, t.order_ref, t.received_at FROM told AS t JOIN payments AS p ON p."orderCode" = t.order_ref
-    WHERE t.for_a_person AND t.payment_id IS NULL
-    UNION ALL
-    SELECT t.payment_id, t.order_ref, t.received_at FROM told AS t
-    WHERE t.result = 'already_settled' AND EXISTS (
-        SELECT FROM payctl.webhook_receipts AS r WHERE r.payment_id = t.payment_id AND r.outcome = 'COMPLETED'
-            AND r.result IN {_ONCE_SETTLED} AND r.payment_number <> t.payment_number)
-    UNION ALL
-    SELECT p.id, t.order_ref, p."completedAt" AT TIME ZONE 'UTC'
-    FROM told AS t JOIN payments AS p ON p.id = t.payment_id
-    WHERE t.result = 'settled' AND LEAST(p."failedAt", p."cancelledAt") < p."completedAt"
+    SELECT p.id, p.id, r.id, r.received_at
+    FROM settled AS r JOIN payments AS p ON p.id = r.payment_id
+    WHERE LEAST(p."failedAt", p."cancelledAt") < p."completedAt" AND NOT EXISTS (
+        SELECT FROM payctl.run_items AS i WHERE i.item_id = ANY(ARRAY[p.id, r.order_ref])
+            AND {IS_CLOSING} >= p."completedAt" AT TIME ZONE 'UTC')
 )
-SELECT id FROM near WHERE NOT {IS_CLOSED.format(subjects="ARRAY[near.id, near.order_ref]", since="near.at")}
-GROUP BY id ORDER BY min(at), id LIMIT %(most)s
+SELECT payment, (array_agg(id ORDER BY at, id))[1]::text FROM near
+GROUP BY payment, subject ORDER BY min(at), subject LIMIT %(most)s
 """  # noqa: S608 - only constants are put in
+
+
+class PerhapsOpen(NamedTuple):
+    """An order that may be open. If the database has no payment for it, only the receipt identifies it."""
+
+    payment_id: str | None
+    receipt_id: str
 
 
 def perhaps_open(
     connection: Connection, since: datetime, until: datetime, reasons: Sequence[str], most: int
-) -> list[str]:
-    """Return the ids of payments whose money a callback of the window is about, the oldest callback first.
+) -> list[PerhapsOpen]:
+    """Return the orders whose money a callback of the window is about, the oldest callback first, at most ``most``.
 
     A callback counts if it has one of the ``reasons``, reports a second transfer, or settled a payment that had ended.
+    Leave out the transfers that a person has closed, and the orders that
+    :func:`~ticketbottle_payctl.store.payments.without_ticket.refused` counts.
     """
     values = {"since": since, "until": until, "reasons": list(reasons), "most": most}
-    return list(connection.exec_driver_sql(_FOUND, values).scalars())
+    return [PerhapsOpen(*row) for row in connection.exec_driver_sql(_FOUND, values)]

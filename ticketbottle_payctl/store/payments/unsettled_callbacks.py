@@ -8,36 +8,33 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from ticketbottle_payctl.store.payctl.runs import IS_CLOSED
+from ticketbottle_payctl.store.payctl.transfers import reports_money, transfer
+from ticketbottle_payctl.store.payments.closed_transfers import READ_LATER, WITH_PAYMENTS
 
-# Callbacks with the same bytes count as one callback. A callback is no longer unsettled if the same bytes settled a
-# payment later, if its payment is COMPLETED, or if a person has closed the order since. The unique index on "orderCode"
-# finds a payment that was written after its callback.
+# Callbacks about the same transfer count as one callback. A callback is no longer unsettled if its payment is
+# COMPLETED, if a person has closed its transfer, or if the payment has ended and the callback reports no money.
 _FOUND = f"""
-WITH refused AS (
-    SELECT DISTINCT ON (provider, body_sha256) id, received_at, reason, payment_id, order_ref, body_sha256
-    FROM payctl.webhook_receipts
-    WHERE received_at > clock_timestamp() - %(within)s AND (result = 'refused' OR reason = ANY(%(reasons)s))
-    ORDER BY provider, body_sha256, received_at
-)
-SELECT r.id::text, COALESCE(r.reason, ''), extract(epoch FROM clock_timestamp() - r.received_at)::float8,
-    p.code, p.status
-FROM refused AS r LEFT JOIN LATERAL (
-    SELECT id, "orderCode" AS code, status::text AS status FROM payments WHERE id = r.payment_id
-    UNION ALL
-    SELECT id, "orderCode", status::text FROM payments WHERE r.payment_id IS NULL AND "orderCode" = r.order_ref
-) AS p ON true
-WHERE p.status IS DISTINCT FROM 'COMPLETED' AND NOT EXISTS (
-    SELECT FROM payctl.webhook_receipts AS later
-    WHERE later.received_at > r.received_at AND later.body_sha256 = r.body_sha256
-        AND later.result IN ('settled', 'already_settled'))
-    AND NOT {IS_CLOSED.format(subjects="ARRAY[p.id, r.payment_id, r.order_ref, r.id::text]", since="r.received_at")}
-ORDER BY r.received_at, r.id
+WITH told AS MATERIALIZED (
+    SELECT DISTINCT ON (r.reference, {transfer("r.")}) r.id, r.provider, r.payment_id, r.order_ref, r.reference,
+        r.received_at, r.reason, r.body_sha256, {reports_money("r.")} AS money, {transfer("r.")} AS transfer
+    FROM payctl.webhook_receipts AS r
+    WHERE r.received_at > statement_timestamp() - %(within)s AND (r.result = 'refused' OR r.reason = ANY(%(reasons)s))
+    ORDER BY r.reference, {transfer("r.")}, r.received_at
+), {READ_LATER}, {WITH_PAYMENTS}
+SELECT id::text, COALESCE(reason, ''), extract(epoch FROM clock_timestamp() - received_at)::float8,
+    COALESCE(order_code, NULLIF(order_ref, '')), status
+FROM still_open
+WHERE status IS DISTINCT FROM 'COMPLETED' AND (money OR COALESCE(status, '') NOT IN ('FAILED', 'CANCELLED'))
+ORDER BY received_at, id
 """  # noqa: S608 - a constant of ours
 
 
 class UnsettledCallback(NamedTuple):
-    """A stored callback that has settled no payment. ``order_code`` and ``status`` are those of its payment, if any."""
+    """A stored callback that has settled no payment.
+
+    ``order_code`` and ``status`` are those of its payment. If the database does not have the payment, ``order_code`` is
+    the gateway's name for the order.
+    """
 
     receipt_id: str
     reason: str
@@ -51,8 +48,8 @@ def unsettled_callbacks(
 ) -> list[UnsettledCallback]:
     """Return refused callbacks that are not older than ``within`` and whose payment is not COMPLETED, the oldest first.
 
-    Include acknowledged callbacks with one of the ``ignored_reasons``. Leave out callbacks of orders that a
-    person has closed since.
+    Include acknowledged callbacks with one of the ``ignored_reasons``. Leave out callbacks about a transfer of money
+    that a person has closed.
     """
     rows = connection.exec_driver_sql(_FOUND, {"within": within, "reasons": list(ignored_reasons)})
     return [UnsettledCallback(*row) for row in rows]

@@ -11,7 +11,8 @@ from sqlalchemy import Connection
 
 from ticketbottle_payctl.store.db.owner_time import NOW, aware, stored
 from ticketbottle_payctl.store.outbox import states
-from ticketbottle_payctl.store.payctl.runs import IS_CLOSED
+from ticketbottle_payctl.store.payctl.transfers import reports_money, transfer
+from ticketbottle_payctl.store.payments.closed_transfers import READ_LATER, WITH_PAYMENTS
 
 MOST_SHOWN = 20
 """The maximum number of orders that are listed for each kind. All orders are counted."""
@@ -93,25 +94,22 @@ _NO_EVENT = f"""
 """  # noqa: S608 - only constants are put in
 
 _REFUSED = f"""
-    WITH refused AS (
-        SELECT DISTINCT ON (COALESCE(r.payment_id, NULLIF(r.order_ref, ''), r.id::text)) r.id::text, r.payment_id,
-            r.order_ref, r.amount, r.received_at, r.reason,
-            min(r.received_at) OVER (PARTITION BY r.body_sha256) AS since
+    WITH told AS MATERIALIZED (
+        SELECT DISTINCT ON (r.reference, {transfer("r.")}) r.id, r.provider, r.payment_id, r.order_ref, r.reference,
+            r.amount, r.received_at, r.reason, r.body_sha256, {transfer("r.")} AS transfer
         FROM payctl.webhook_receipts AS r
         WHERE r.received_at >= %(since)s AND r.received_at < %(until)s AND r.result = 'refused'
-          AND (r.outcome IN ('COMPLETED', 'UNCLEAR') OR r.reason = 'held') AND r.reason IS DISTINCT FROM 'refund'
-        ORDER BY COALESCE(r.payment_id, NULLIF(r.order_ref, ''), r.id::text), r.received_at DESC, r.id
+          AND {reports_money("r.")} AND r.reason IS DISTINCT FROM 'refund'
+        ORDER BY r.reference, {transfer("r.")}, r.received_at DESC, r.id
+    ), {READ_LATER}, {WITH_PAYMENTS}, of_order AS (
+        SELECT DISTINCT ON (COALESCE(payment, NULLIF(order_ref, ''), id::text)) id, order_code, order_ref, amount,
+            received_at, reason
+        FROM still_open WHERE status IS DISTINCT FROM 'COMPLETED'
+        ORDER BY COALESCE(payment, NULLIF(order_ref, ''), id::text), received_at DESC, id
     )
-    SELECT 'refused', r.id, COALESCE(p."orderCode", r.order_ref), r.amount, r.received_at AT TIME ZONE 'UTC', r.reason,
-        count(*) OVER (), COALESCE(sum(r.amount) OVER (), 0)::bigint
-    FROM refused AS r LEFT JOIN LATERAL (
-        SELECT id, "orderCode", status FROM payments WHERE id = r.payment_id
-        UNION ALL
-        SELECT id, "orderCode", status FROM payments WHERE r.payment_id IS NULL AND "orderCode" = r.order_ref
-    ) AS p ON true
-    WHERE p.status::text IS DISTINCT FROM 'COMPLETED'
-        AND NOT {IS_CLOSED.format(subjects="ARRAY[p.id, r.payment_id, r.order_ref, r.id]", since="r.since")}
-    ORDER BY r.received_at, r.id LIMIT {MOST_SHOWN}
+    SELECT 'refused', id::text, COALESCE(order_code, order_ref), amount, received_at AT TIME ZONE 'UTC', reason,
+        count(*) OVER (), COALESCE(sum(amount) OVER (), 0)::bigint
+    FROM of_order ORDER BY received_at, id LIMIT {MOST_SHOWN}
 """  # noqa: S608 - only constants are put in
 
 

@@ -67,7 +67,7 @@ def test_the_first_line_leaves_out_payments_that_a_callback_explains(story, ask)
     document = ask("report", "--since", rfc3339(story.at(0)), "--until", rfc3339(story.at(60)))
     figures = {each["name"]: each["value"] for each in document["items"]}
     assert figures["payments_overdue"] == 7
-    assert "2 payments are overdue, perhaps paid" in document["result"]["verdict"]
+    assert "2 payments are overdue and may have been paid" in document["result"]["verdict"]
 
 
 def test_an_order_with_an_unknown_amount_adds_nothing_to_the_sum(story):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from hashlib import sha256
 from types import SimpleNamespace
 from uuid import uuid4
 
@@ -25,7 +26,7 @@ _RECEIPT = text("""
         id, received_at, provider, order_ref, reference, gateway_transaction_id, amount, currency,
         outcome, result, reason, method, path, query, body, body_sha256, payment_id, event_id, payment_number)
     VALUES (CAST(:id AS uuid), clock_timestamp() - :age, :provider, :order_ref, :reference, :number, :amount, 'VND',
-        :outcome, :result, :reason, :method, '/webhook', '', '', '', :payment, :event, :payment_number)
+        :outcome, :result, :reason, :method, '/webhook', '', :body, :sha256, :payment, :event, :payment_number)
 """)
 _ENDS = {"COMPLETED": "completedAt", "FAILED": "failedAt", "CANCELLED": "cancelledAt"}
 
@@ -70,7 +71,7 @@ class Orders:
     def callback(
         self, outcome="COMPLETED", result="settled", reason=None, *, amount=320_000, age=timedelta(minutes=3), **more
     ):
-        """Insert a receipt for the payment."""
+        """Insert a receipt for the payment. Callbacks with the same content have the same body, unless it is given."""
         payment = self.payment
         values = {
             "id": str(uuid4()),
@@ -87,8 +88,13 @@ class Orders:
             "payment": payment.id if payment else None,
             "event": None,
         }
+        values |= more
+        values.setdefault("payment_number", values["number"])
+        content = (outcome, values["order_ref"], values["number"], amount)
+        values.setdefault("body", " ".join(map(str, content)).encode())
+        values["sha256"] = sha256(values["body"]).digest()
         with self._engine.begin() as connection:
-            connection.execute(_RECEIPT, {"payment_number": (values | more)["number"], **values, **more})
+            connection.execute(_RECEIPT, values)
         self.receipts.append(values["id"])
         return self
 

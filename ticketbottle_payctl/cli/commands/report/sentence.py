@@ -169,7 +169,9 @@ def gap_sentence(gap: Gap, zone: tzinfo = UTC) -> str:
                 f"Events published before {before} may be missing. That is longer ago than OUTBOX_RETENTION_DAYS, so a"
                 " cleanup may have deleted them."
             )
-        case GapReason.TOO_MANY_RUNS | GapReason.TOO_MANY_GROUPS | GapReason.TOO_MANY_ORDERS:
+        case GapReason.TOO_MANY_ORDERS:
+            return f"There may be more of {what}: only the oldest were counted. Try a shorter window."
+        case GapReason.TOO_MANY_RUNS | GapReason.TOO_MANY_GROUPS:
             return f"{_upper(what)} are too many to list. The list leaves out the last ones."
 
 

@@ -1,0 +1,214 @@
+"""Test that `show`, `report`, `doctor` and `stats` agree about an order's money, also when callbacks repeat."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+pytestmark = pytest.mark.postgres
+HOUR = timedelta(hours=1)
+SOON = timedelta(minutes=1)
+NOW = timedelta(0)
+AGES = {"in the window": "0", "before the window": "8 days"}
+
+_OLDER = """
+    UPDATE payctl.webhook_receipts SET received_at = received_at - interval '{0}';
+    UPDATE payments SET "createdAt" = "createdAt" - interval '{0}', "completedAt" = "completedAt" - interval '{0}',
+        "failedAt" = "failedAt" - interval '{0}', "cancelledAt" = "cancelledAt" - interval '{0}';
+    UPDATE outbox SET "createdAt" = "createdAt" - interval '{0}', "publishedAt" = "publishedAt" - interval '{0}'
+"""
+
+
+def done(order, body=None, **more):
+    """Insert a COMPLETED payment with its callback and its published event."""
+    return order.pay("COMPLETED", **more).event(state="published").callback(age=HOUR, body=body or b"settled")
+
+
+def cancelled(order):
+    """Insert a CANCELLED payment with its published event."""
+    return order.pay("CANCELLED").event("CANCELLED", "published")
+
+
+def wrong(order, number="1", amount=321_000, *, age=HOUR / 2, **more):
+    """Insert a receipt of a successful payment that was refused for a wrong amount."""
+    return order.callback("COMPLETED", "refused", "wrong_amount", amount=amount, number=number, age=age, **more)
+
+
+def stray(order, number="1", amount=5, *, age=HOUR / 2, **more):
+    """Insert a receipt of a successful payment for an order that the database does not have."""
+    return order.callback("COMPLETED", "refused", "unknown_order", amount=amount, number=number, age=age, **more)
+
+
+def nameless(order, number="1", *, age=HOUR / 2, **more):
+    """Insert a receipt of a successful payment that names no order."""
+    return stray(order, number, age=age, order_ref="", reference="", **more)
+
+
+def unreadable(order, *, age=HOUR / 2, **more):
+    """Insert a receipt of a callback that payctl could not read."""
+    return order.unclear("unreadable", age=age, **more)
+
+
+def second(order, number="4712", *, age=HOUR / 2):
+    """Insert a receipt of a further transfer for a payment that is COMPLETED already."""
+    return order.callback(result="already_settled", number=number, age=age)
+
+
+def failure(order, reason="contradicts_completed", *, age=HOUR / 2, **more):
+    """Insert a receipt of a refused failure."""
+    return order.callback("FAILED", "refused", reason, age=age, **more)
+
+
+def ignored(order, reason, *, age=HOUR / 2, **more):
+    """Insert a receipt of a callback that changes nothing."""
+    return order.callback("IGNORED", "ignored", reason, age=age, **more)
+
+
+# name: how to write the order, how it goes on after the closing, and whether it is open then
+CASES = {
+    "the same callback again": (lambda o: wrong(o.pay()), lambda o: wrong(o, age=NOW), False),
+    "the same transfer in another callback": (
+        lambda o: wrong(o.pay()), lambda o: wrong(o, age=NOW, body=b"later"), False),
+    "another transfer": (lambda o: wrong(o.pay()), lambda o: wrong(o, "2", age=NOW), True),
+    "another transfer, and then the same callback again": (
+        lambda o: wrong(o.pay()), lambda o: wrong(wrong(o, "2", age=SOON), age=NOW), True),
+    "another transfer of a cancelled order, and then the same callback again": (
+        lambda o: wrong(cancelled(o)), lambda o: wrong(wrong(o, "2", age=SOON), age=NOW), True),
+    "another transfer of a settled order, and then the same callback again": (
+        lambda o: wrong(done(o)), lambda o: wrong(wrong(o, "2", age=SOON), age=NOW), True),
+    "the same callback again, without a number": (
+        lambda o: wrong(o.pay(), None), lambda o: wrong(o, None, age=NOW), False),
+    "another callback without a number, and then the same callback again": (
+        lambda o: wrong(o.pay(), None),
+        lambda o: wrong(wrong(o, None, age=SOON, body=b"other"), None, age=NOW), True),
+    "the same amount in a failure": (
+        lambda o: wrong(o.pay()), lambda o: failure(o, "wrong_amount", amount=321_000, number="1", age=NOW), True),
+    "an unreadable callback again": (lambda o: unreadable(o.pay()), lambda o: unreadable(o, age=NOW), False),
+    "another unreadable callback": (
+        lambda o: unreadable(o.pay()), lambda o: unreadable(o, age=NOW, body=b"other"), True),
+    "another unreadable callback, and then the same again": (
+        lambda o: unreadable(o.pay()), lambda o: unreadable(unreadable(o, age=SOON, body=b"other"), age=NOW), True),
+    "another unreadable callback of a settled order, and then the same again": (
+        lambda o: unreadable(done(o)), lambda o: unreadable(unreadable(o, age=SOON, body=b"other"), age=NOW), True),
+    "a nameless unreadable callback again": (
+        lambda o: unreadable(o, order_ref=""), lambda o: unreadable(o, order_ref="", age=NOW), False),
+    "another nameless unreadable callback": (
+        lambda o: unreadable(o, order_ref=""), lambda o: unreadable(o, order_ref="", age=NOW, body=b"other"), True),
+    "another nameless unreadable callback, and then the same again": (
+        lambda o: unreadable(o, order_ref=""),
+        lambda o: unreadable(unreadable(o, order_ref="", age=SOON, body=b"other"), order_ref="", age=NOW), True),
+    "a nameless transfer in another callback": (nameless, lambda o: nameless(o, age=NOW, body=b"later"), False),
+    "another nameless transfer": (nameless, lambda o: nameless(o, "2", age=NOW), True),
+    "a nameless transfer of another amount": (nameless, lambda o: nameless(o, amount=6, age=NOW), True),
+    "a transfer without a payment again": (stray, lambda o: stray(o, age=NOW, body=b"later"), False),
+    "another transfer without a payment, and then the same again": (
+        stray, lambda o: stray(stray(o, "2", age=SOON), age=NOW), True),
+    "a failure without a payment again": (
+        lambda o: failure(o, "unknown_order"), lambda o: failure(o, "unknown_order", age=NOW), False),
+    "a refund without a payment again": (
+        lambda o: ignored(o, "refund"), lambda o: ignored(o, "refund", age=NOW), False),
+    "held money without a payment again": (lambda o: ignored(o, "held"), lambda o: ignored(o, "held", age=NOW), False),
+    "the second payment again": (lambda o: second(done(o)), lambda o: second(o, age=NOW), False),
+    "the first payment again after the second one": (
+        lambda o: second(done(o)), lambda o: second(o, "4711", age=NOW), False),
+    "a third payment": (lambda o: second(done(o)), lambda o: second(o, "4713", age=NOW), True),
+    "a third payment, and then the second again": (
+        lambda o: second(done(o)), lambda o: second(second(o, "4713", age=SOON), age=NOW), True),
+    "late money again": (
+        lambda o: done(o, ended={"CANCELLED": 2 * HOUR}), lambda o: second(o, "4711", age=NOW), False),
+    "a second payment after late money": (
+        lambda o: done(o, ended={"CANCELLED": 2 * HOUR}), lambda o: second(o, age=NOW), True),
+    "held money again": (
+        lambda o: ignored(o.pay(), "held", payment=None), lambda o: ignored(o, "held", payment=None, age=NOW), False),
+    "other held money, and then the same again": (
+        lambda o: ignored(o.pay(), "held"),
+        lambda o: ignored(ignored(o, "held", number="2", age=SOON), "held", age=NOW), True),
+    "a contradiction again": (lambda o: failure(done(o)), lambda o: failure(o, age=NOW), False),
+    "another contradiction, and then the same again": (
+        lambda o: failure(done(o)), lambda o: failure(failure(o, age=SOON, body=b"other"), age=NOW), True),
+    "another refund, and then the same again": (
+        lambda o: ignored(done(o), "refund"),
+        lambda o: ignored(ignored(o, "refund", age=SOON, body=b"other"), "refund", age=NOW), True),
+    "a failure with a wrong amount again": (
+        lambda o: failure(o.pay(), "wrong_amount", amount=1),
+        lambda o: failure(o, "wrong_amount", amount=1, age=NOW), False),
+    "an undocumented code again": (
+        lambda o: ignored(o.pay(), "undocumented_code", payment=None),
+        lambda o: ignored(o, "undocumented_code", payment=None, age=NOW), False),
+    "another undocumented code, and then the same failure again": (
+        lambda o: failure(o.pay(), "wrong_amount", amount=1),
+        lambda o: failure(ignored(o, "undocumented_code", age=SOON), "wrong_amount", amount=1, age=NOW), True),
+    "a callback that came before its payment again": (
+        lambda o: stray(o.pay(), amount=320_000, payment=None, order_ref="20261123"),
+        lambda o: stray(o, amount=320_000, payment=None, order_ref="20261123", age=NOW), False),
+}  # fmt: skip
+
+# name: how to write an order about whose money nothing is open
+HARMLESS = {
+    "settled": done,
+    "settled, and the callback came again": lambda o: second(done(o), "4711"),
+    "cancelled": cancelled,
+    "cancelled, and a failure with a wrong amount": lambda o: failure(cancelled(o), "wrong_amount", amount=1),
+    "cancelled, and an undocumented code": lambda o: ignored(cancelled(o), "undocumented_code"),
+    "cancelled, and a refund": lambda o: ignored(cancelled(o), "refund"),
+    "settled, and the same transfer was refused before": lambda o: wrong(done(o), "4711", age=2 * HOUR),
+    "settled, and held before": lambda o: ignored(done(o), "held", age=2 * HOUR),
+    "settled, and unreadable before": lambda o: unreadable(done(o), age=2 * HOUR),
+    "settled, and the callback was unreadable and nameless before": lambda o: unreadable(
+        done(o, body=b"same"), order_ref="", body=b"same", age=2 * HOUR),
+    "settled, and the first callback came before the payment": lambda o: stray(
+        done(o), "4711", 320_000, payment=None, order_ref="20261123", age=2 * HOUR),
+}  # fmt: skip
+
+
+@pytest.fixture
+def seen(ask, orders):
+    """Return a function that asks every command about the only order, and returns who says that it is open."""
+
+    def look():
+        names = [*([orders.name] if orders.payment else []), *orders.receipts]
+        report = ask("report", "--since", "3h")
+        figures = {each["name"]: each["value"] for each in report["items"]}
+        stats = ask("stats")
+        assert (stats["exit_code"], stats["result"]["pending"], stats["result"]["dead"]) == (0, 0, 0)
+        return {
+            "show": any(ask("show", each)["exit_code"] == 5 for each in names),
+            "report": not report["result"]["quiet"],
+            "orders": figures["refused_orders"] + figures["money_orders"] > 0,
+            "doctor": {each["status"] for each in ask("doctor", "--only", "callbacks")["items"]} != {"ok"},
+        }
+
+    return look
+
+
+def everywhere(value):
+    """Return the same answer for every command."""
+    return dict.fromkeys(("show", "report", "orders", "doctor"), value)
+
+
+@pytest.mark.parametrize("age", AGES)
+@pytest.mark.parametrize("name", CASES)
+def test_the_commands_agree_on_what_is_open_after_a_closing(name, age, orders, seen, ask, engine):
+    """An order is open in `show`, `report` and `doctor` until it is closed.
+
+    A repeated callback does not open it again, and another transfer does. This does not depend on the window.
+    """
+    write, go_on, is_open = CASES[name]
+    write(orders)
+    if AGES[age] == "0":
+        assert seen() == everywhere(value=True)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(_OLDER.format(AGES[age]))
+    closed = ask("close", orders.name, "-y", "--reason", "refunded in the portal")
+    assert closed["counts"]["closed"] > 0
+    assert seen() == everywhere(value=False)
+    go_on(orders)
+    assert seen() == everywhere(value=is_open)
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_the_commands_agree_that_nothing_is_open(name, orders, seen):
+    """If nothing is open about an order's money, no command reports the order."""
+    HARMLESS[name](orders)
+    assert seen() == everywhere(value=False)

@@ -1,0 +1,24 @@
+"""Tell apart the transfers of money that receipts report. A gateway may repeat a callback about one transfer."""
+
+from __future__ import annotations
+
+
+def number(row: str = "") -> str:
+    """Return the SQL expression for the gateway's number of a receipt's transfer, or NULL if it has none."""
+    return f"COALESCE({row}payment_number, {row}gateway_transaction_id)"
+
+
+def transfer(row: str = "") -> str:
+    """Return the SQL expression for the name of a receipt's transfer. Receipts about one transfer have the same name.
+
+    If a receipt reports money, its transfer has a number and an amount. Without a number, the callback's bytes count.
+    If payctl refuses the transfer for another reason, the name differs, because a person must look at it again.
+    """
+    return f"""(CASE WHEN {number(row)} IS NOT NULL AND ({row}outcome = 'COMPLETED' OR {row}reason = 'held')
+        THEN ARRAY[{row}provider, {row}reason, {number(row)}, {row}amount::text]
+        ELSE ARRAY[{row}provider, {row}reason, encode({row}body_sha256, 'hex')] END)::text"""
+
+
+def reports_money(row: str = "") -> str:
+    """Return the SQL condition that a receipt's callback reports that the customer has paid, or may have paid."""
+    return f"({row}outcome IN ('COMPLETED', 'UNCLEAR') OR {row}reason IS NOT DISTINCT FROM 'held')"

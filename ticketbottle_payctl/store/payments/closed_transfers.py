@@ -1,0 +1,67 @@
+"""Find out which reported transfers of money a person has closed, for every command in the same way.
+
+A closing names a payment, the gateway's name for an order, or a receipt. It covers each transfer of the order that was
+first reported at or before its ``until``. All receipts count, also those from before a command's time window, because
+a gateway may repeat an old callback.
+"""
+
+from __future__ import annotations
+
+from ticketbottle_payctl.store.payctl.runs import IS_CLOSING
+from ticketbottle_payctl.store.payctl.transfers import transfer
+
+READ_LATER = """
+read_later AS MATERIALIZED (
+    SELECT t.id, min(r.payment_id) AS payment
+    FROM told AS t JOIN payctl.webhook_receipts AS r ON r.body_sha256 = t.body_sha256 AND r.provider = t.provider
+    WHERE t.reference = '' AND r.payment_id IS NOT NULL
+        AND r.received_at > (SELECT min(received_at) FROM told WHERE reference = '')
+    GROUP BY t.id
+)
+"""
+"""A common table expression that finds the payments of unreadable callbacks whose bytes payctl could read later.
+
+It reads all receipts since the earliest unreadable one of the window. ``told`` also needs ``body_sha256`` for it.
+"""
+
+NOT_READ_LATER = "read_later AS (SELECT NULL::uuid AS id, NULL::text AS payment LIMIT 0)"
+"""The same for a statement that needs no unreadable callbacks without a payment."""
+
+# Receipts about one transfer have the same reference, which has an index. An unreadable callback has no reference. Few
+# receipts are unreadable, so a hash join finds the equal ones. An early callback has no payment, but a later callback
+# of the same order may have it.
+WITH_PAYMENTS = f"""
+known AS MATERIALIZED (
+    SELECT t.*, p.id AS payment, p."orderCode" AS order_code, p.status::text AS status
+    FROM told AS t LEFT JOIN LATERAL (
+        SELECT COALESCE(t.payment_id, (SELECT l.payment FROM read_later AS l WHERE l.id = t.id),
+            (SELECT r.payment_id FROM payctl.webhook_receipts AS r
+                WHERE r.reference = NULLIF(t.reference, '') AND r.provider = t.provider AND r.payment_id IS NOT NULL
+                LIMIT 1)) AS id
+    ) AS named ON true LEFT JOIN LATERAL (
+        SELECT id, "orderCode", status FROM payments WHERE id = named.id
+        UNION ALL
+        SELECT id, "orderCode", status FROM payments WHERE named.id IS NULL AND "orderCode" = t.order_ref
+    ) AS p ON true
+), same AS (
+    SELECT k.id, k.payment, r.received_at, r.payment_id AS named, COALESCE(NULLIF(r.order_ref, ''), r.id::text) AS name,
+        {transfer("r.")} = k.transfer AS is_same
+    FROM known AS k JOIN payctl.webhook_receipts AS r ON r.reference = k.reference WHERE k.reference <> ''
+    UNION ALL
+    SELECT k.id, k.payment, r.received_at, r.payment_id, COALESCE(NULLIF(r.order_ref, ''), r.id::text), true
+    FROM known AS k JOIN payctl.webhook_receipts AS r ON r.reference = '' AND {transfer("r.")} = k.transfer
+    WHERE k.reference = ''
+), first AS MATERIALIZED (
+    SELECT id, min(received_at) FILTER (WHERE is_same) AS since,
+        array_agg(DISTINCT name) || array_agg(DISTINCT named) FILTER (WHERE is_same) || payment AS names
+    FROM same GROUP BY id, payment
+), still_open AS (
+    SELECT k.* FROM known AS k JOIN first USING (id)
+    WHERE NOT EXISTS (
+        SELECT FROM payctl.run_items AS i WHERE i.item_id = ANY(first.names) AND {IS_CLOSING} >= first.since)
+)
+"""  # noqa: S608 - only constants are put in
+"""Common table expressions that find each transfer's payment, and leave out the closed transfers: ``still_open``.
+
+They need ``read_later``, and ``told`` with one row for each transfer: columns of a receipt, and ``transfer``.
+"""
