@@ -1,5 +1,5 @@
 import json
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import pytest
 from typer.testing import CliRunner
@@ -11,7 +11,7 @@ from ticketbottle_payctl.jobs.cdc import cut_over
 from ticketbottle_payctl.jobs.publish_outbox import PublishOptions, publish_outbox
 from ticketbottle_payctl.sandbox.payment_service import insert_events
 from ticketbottle_payctl.store.outbox import shard_lock
-from ticketbottle_payctl.store.outbox.debezium_names import SLOT, UNROUTABLE
+from ticketbottle_payctl.store.outbox.debezium_names import ROLE, SLOT, UNROUTABLE
 
 
 def states(scene):
@@ -212,6 +212,58 @@ def test_cut_over_and_cut_back_are_recorded_and_mark_is_not(cdc, scene):
     back = cdc("cut-back", "-y", "--reason", "over")
     found = scene.query("SELECT concat_ws(' ', id, command, status, reason) FROM payctl.runs ORDER BY started_at")
     assert found == [f"{over['run_id']} cdc cut-over done peak", f"{back['run_id']} cdc cut-back done over"]
+
+
+REFUSED = {
+    "cut-over: a publisher runs": (["cdc", "cut-over", "-y"], None, 9),
+    "cut-over: a second one": (["cdc", "cut-over", "-y"], "cut over", 7),
+    "cut-over: no publication": (["cdc", "cut-over", "-y"], "DROP PUBLICATION payctl_outbox", 3),
+    "cut-over: the role may create no slot": (["cdc", "cut-over", "-y"], f"ALTER ROLE {ROLE} NOREPLICATION", 3),
+    "cut-back: no slot": (["cdc", "cut-back", "-y"], "SELECT 1", 7),
+    "release: Debezium publishes": (["publish-outbox", "--on-dead", "release"], "cut over", 7),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_refused_command_leaves_no_run(name, scene, own_url):
+    """If a check refuses a command before it changes anything, `payctl runs` does not show it as interrupted."""
+    words, prepare, code = REFUSED[name]
+    insert(scene, 2)
+    with publisher_at_work(scene) if prepare is None else nullcontext():
+        if prepare == "cut over":
+            scene.cut_over()
+        elif prepare:
+            scene.query(prepare)
+        environment = {"DATABASE_URL": own_url, "KAFKA_BROKERS": scene.kafka.bootstrap}
+        ran = CliRunner().invoke(app, [*words, "--reason", "peak", "-o", "json"], env=environment)
+    document = json.loads(ran.stdout)
+    assert (document["exit_code"], document["run_id"]) == (code, None), document
+    assert scene.query("SELECT status FROM payctl.runs") == []
+
+
+def test_a_failed_cut_over_is_recorded_as_incomplete(scene, cdc):
+    """If Kafka refuses an event, the cut-over has sent others, so its run is recorded as incomplete."""
+    insert(scene, 2)
+    insert(scene, 1, payload_bytes=2_000_000)
+    document = cdc("cut-over", "-y", "--reason", "peak")
+    found = scene.query("SELECT concat_ws(' ', id, status, counts->>'sent') FROM payctl.runs")
+    assert found == [f"{document['run_id']} incomplete 2"]
+
+
+def test_a_cut_over_and_a_cut_back_say_what_was_not_recorded(scene, cdc):
+    """If the connector's role may not write the record, the commands do their work, and a warning says so."""
+    insert(scene, 2)
+    scene.query(f"REVOKE UPDATE ON payctl.runs FROM {ROLE}")
+    over = cdc("cut-over", "-y", "--reason", "peak")
+    scene.query(f"REVOKE INSERT ON payctl.runs FROM {ROLE}")
+    back = cdc("cut-back", "-y", "--reason", "peak")
+    assert [(each["exit_code"], each["run_id"]) for each in (over, back)] == [(0, None)] * 2
+    (run,) = scene.query("SELECT id::text FROM payctl.runs")
+    said = [each["warnings"][0].partition(": ")[0] for each in (over, back)]
+    assert said == [
+        f"the end of run {run} was not recorded, so `payctl runs` shows it as interrupted",
+        "the run and its reason were not recorded",
+    ]
 
 
 @pytest.fixture

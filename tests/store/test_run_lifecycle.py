@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 
 import ticketbottle_payctl
-from ticketbottle_payctl.errors import InputError, LockedError
+from ticketbottle_payctl.errors import GuardError, InputError, LockedError
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.payctl import runs
 from ticketbottle_payctl.store.payctl.run_lifecycle import open_run, optional_run
@@ -143,17 +143,32 @@ def test_work_with_an_optional_record_goes_on_without_it(engine, execute, how):
     with optional_run(engine, new_run(), Limits()) as record:
         done.append(record.id)
         record.end(RunStatus.DONE, {"settled": 1})
-    assert done == [None]
+    assert (done, record.unrecorded.run_id) == ([None], None)
 
 
 @pytest.mark.parametrize("how", UNWRITABLE)
 def test_work_with_an_optional_record_is_done_even_if_its_end_cannot_be_recorded(engine, execute, how):
-    """If an optional run record becomes unwritable during the work, the work raises no error."""
+    """If an optional run record becomes unwritable during the work, the work raises no error.
+
+    The record then has no id to show, and says which run has no end.
+    """
     run = new_run()
     with optional_run(engine, run, Limits()) as record:
         execute(UNWRITABLE[how])
         record.end(RunStatus.DONE, {"settled": 1})
-    assert record.id == run.id
+    assert (record.id, record.unrecorded.run_id) == (None, run.id)
+
+
+def test_work_that_a_check_refuses_is_not_recorded(engine, execute):
+    """If the check of an optional run refuses the work, the error is raised and the run is not recorded."""
+
+    def refuse(_connection):
+        message = "not now"
+        raise GuardError(message)
+
+    with pytest.raises(GuardError, match="not now"), optional_run(engine, new_run(), Limits(), check=refuse):
+        pass
+    assert execute("SELECT * FROM payctl.runs") == []
 
 
 @pytest.mark.parametrize("error", [InputError("no"), KeyboardInterrupt()])
@@ -169,7 +184,7 @@ def test_without_a_run_nothing_is_recorded(engine, execute):
     """The webhook function and the scheduled publisher pass no run, so no run is recorded."""
     with optional_run(engine, None, Limits()) as record:
         record.end(RunStatus.DONE, {})
-    assert (record.id, execute("SELECT * FROM payctl.runs")) == (None, [])
+    assert (record.id, record.unrecorded, execute("SELECT * FROM payctl.runs")) == (None, None, [])
 
 
 def test_a_run_that_was_cancelled_stays_cancelled(engine):

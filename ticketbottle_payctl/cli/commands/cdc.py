@@ -15,7 +15,7 @@ from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import Block, Failure, Fields, Raw, Result, bad, bold, good, line, warn
 from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve, permit, refuse_read_only
-from ticketbottle_payctl.cli.safety.recorded import new_run
+from ticketbottle_payctl.cli.safety.recorded import new_run, unrecorded_warnings
 from ticketbottle_payctl.errors import PayctlError
 from ticketbottle_payctl.formats import count
 from ticketbottle_payctl.jobs.cdc import config
@@ -111,6 +111,7 @@ def cut_over_command(  # noqa: PLR0913 - one argument per option
             code,
             counts=counts,
             human=human,
+            warnings=unrecorded_warnings(report.unrecorded, reason),
             dry_run=dry_run,
             error=failure,
             run_id=report.run_id,
@@ -168,7 +169,7 @@ def cut_back_command(  # noqa: PLR0913 - one argument per option
         act = _act(verb, found.marked + found.dead, "drop the replication slot")
         approve(session, act, Approval(yes, reason, max_affected, confirm))
     run = new_run(session, "cdc cut-back", reason)
-    _finish_marking(session, "payctl.cdc-cut-back/1", take_back(dry_run=dry_run, run=run))
+    _finish_marking(session, "payctl.cdc-cut-back/1", take_back(dry_run=dry_run, run=run), reason)
 
 
 def _act(verb: str, events: int, also: str) -> Act:
@@ -186,7 +187,7 @@ def _failure(error: PayctlError | None) -> Failure | None:
     return Failure(error.code, error.message, exit_codes.of_error(error), error.hint, error.retryable)
 
 
-def _finish_marking(session: Session, schema: str, report: MarkReport) -> None:
+def _finish_marking(session: Session, schema: str, report: MarkReport, reason: str | None = None) -> None:
     counts = report.counts
     verb = "would be marked" if report.dry_run else "marked"
     headline = line(good("✔"), f"{count(report.marked, 'event')} {verb} as published")
@@ -200,7 +201,12 @@ def _finish_marking(session: Session, schema: str, report: MarkReport) -> None:
             )
         )
     code = ExitCode.PARTIAL if report.dead else ExitCode.DONE
-    session.finish(Result(schema, code, counts=counts, human=human, dry_run=report.dry_run, run_id=report.run_id))
+    warnings = unrecorded_warnings(report.unrecorded, reason)
+    session.finish(
+        Result(
+            schema, code, counts=counts, human=human, warnings=warnings, dry_run=report.dry_run, run_id=report.run_id
+        )
+    )
 
 
 def _properties(made: config.CdcConfig) -> str:

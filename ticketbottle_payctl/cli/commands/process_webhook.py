@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated, NotRequired, TypedDict
 
 import typer
@@ -20,7 +20,7 @@ from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bad, bold, dim, good, line, warn
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.cli.safety.confirm import Approval, permit
-from ticketbottle_payctl.cli.safety.recorded import new_run
+from ticketbottle_payctl.cli.safety.recorded import new_run, unrecorded_warnings
 from ticketbottle_payctl.domain.callback import RejectReason
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.domain.payment import PaymentStatus
@@ -96,7 +96,9 @@ def process_webhook_command(  # noqa: PLR0913 - one argument per option
         raise missing_keys(gateway, credentials)
     log_event(f"webhook_{report.outcome}", **report.facts, dry_run=report.dry_run)
     keys = tried_keys(gateway, request, credentials) if report.reason in _NOT_GENUINE else ()
-    session.finish(_result(report, keys, source, Adviser(session, reason or "settle an unclear callback")))
+    result = _result(report, keys, source, Adviser(session, reason or "settle an unclear callback"))
+    warnings = [*result.warnings, *unrecorded_warnings(report.unrecorded, reason)]
+    session.finish(replace(result, warnings=warnings))
 
 
 def _stored(session: Session, receipt_id: str, source: Source, provider: str) -> StoredRequest:

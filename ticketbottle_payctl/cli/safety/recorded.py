@@ -8,11 +8,16 @@ because they are refused in production. A record contains no secret and no text 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.profile.actor import who_runs
+from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.store.payctl.runs import NewRun
+
+if TYPE_CHECKING:
+    from ticketbottle_payctl.store.payctl.run_lifecycle import Unrecorded
 
 
 def new_run(
@@ -33,3 +38,18 @@ def new_run(
         selector=selector or {},
         options=options or {},
     )
+
+
+def unrecorded_warnings(unrecorded: Unrecorded | None, reason: str | None) -> list[str]:
+    """Return the sentence that says what was not recorded about a run, or an empty list if the record is complete.
+
+    Every command whose record is optional shows this warning. The work is done, so the exit code stays the same.
+    """
+    if unrecorded is None:
+        return []
+    run_id, error = unrecorded
+    what = "the run and its reason were not recorded" if reason else "the run was not recorded"
+    if run_id is not None:
+        what = f"the end of run {run_id} was not recorded, so `payctl runs` shows it as interrupted"
+    where = "; see docs/how-to/database-roles.md" if isinstance(error, ConfigError) else ""
+    return [f"{what}: {error.message}{where}"]

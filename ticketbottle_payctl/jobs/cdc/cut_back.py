@@ -26,19 +26,23 @@ def cdc_cut_back(
     Before the call, the operator must delete the connector or stop its worker. payctl uses Kafka, not the slot, to find
     the sent events, because the slot's position can be older than the last sent event. ``run`` is recorded if the role
     is allowed to do this.
+    A cut-back that is refused before it changes anything is not recorded.
 
     Raises:
         GuardError: no slot exists, or a connector still reads from the slot.
         BrokerUnavailableError, DatabaseUnavailableError: the slot still exists, and the operator can run the command
             again.
     """
+    _check(engine)
     with optional_run(engine, None if dry_run else run, LIMITS) as record:
-        report = _take_back(engine, follower, max_retries, dry_run=dry_run)
+        report = mark_all(engine, follower, max_retries, dry_run=dry_run)
+        if not dry_run:
+            cdc.drop_slot(engine, LIMITS)
         record.end(RunStatus.DONE, report.counts)
-    return replace(report, run_id=record.id)
+    return replace(report, run_id=record.id, unrecorded=record.unrecorded)
 
 
-def _take_back(engine: Engine, follower: Follower, max_retries: int, *, dry_run: bool) -> MarkReport:
+def _check(engine: Engine) -> None:
     with transaction(engine, LIMITS, commit=False) as connection:
         slot = cdc.slot(connection)
     if slot is None:
@@ -47,7 +51,3 @@ def _take_back(engine: Engine, follower: Follower, max_retries: int, *, dry_run:
     if slot.active:
         message = "the connector still reads from the slot"
         raise GuardError(message, hint="delete the connector, or stop its worker, and try again")
-    report = mark_all(engine, follower, max_retries, dry_run=dry_run)
-    if not dry_run:
-        cdc.drop_slot(engine, LIMITS)
-    return report

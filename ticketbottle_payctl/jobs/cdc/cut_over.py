@@ -29,7 +29,7 @@ from ticketbottle_payctl.store.outbox import cdc, shard_lock
 from ticketbottle_payctl.store.outbox import claim as outbox
 from ticketbottle_payctl.store.outbox.claim import Released
 from ticketbottle_payctl.store.outbox.shard_lock import Entry
-from ticketbottle_payctl.store.payctl.run_lifecycle import optional_run
+from ticketbottle_payctl.store.payctl.run_lifecycle import Unrecorded, optional_run
 from ticketbottle_payctl.store.payctl.runs import NewRun, RunStatus
 
 LIMITS = Limits(statement=timedelta(seconds=30), lock=timedelta(seconds=5), idle=timedelta(minutes=3))
@@ -63,7 +63,7 @@ class CutOverReport:
 
     ``sent`` is the number of events before the slot's position that payctl sent. ``dead`` is the number of events that
     became dead because they have no topic. If ``failed`` is not 0, the brokers did not accept all events. In that case,
-    payctl has removed the slot and still owns the outbox.
+    payctl has removed the slot and still owns the outbox. ``unrecorded`` says what could not be recorded about the run.
     """
 
     sent: int
@@ -72,6 +72,7 @@ class CutOverReport:
     failure: PayctlError | None = None
     dry_run: bool = False
     run_id: str | None = None
+    unrecorded: Unrecorded | None = None
 
     @property
     def counts(self) -> CutOverCounts:
@@ -96,6 +97,7 @@ def cdc_cut_over(  # noqa: PLR0913 - one argument per option
     Before the call, the operator must stop every publisher, and the backlog must be small. The cut-over never blocks a
     program that writes events. With ``dry_run``, payctl runs only the checks. ``run`` is recorded if the role is
     allowed to do this.
+    A cut-over that the checks refuse is not recorded.
 
     Raises:
         LockedError: a publisher is running.
@@ -104,15 +106,6 @@ def cdc_cut_over(  # noqa: PLR0913 - one argument per option
         ConfigError: the publication, a topic or a privilege is missing, or ``wal_level`` is not logical.
         BrokerUnavailableError, DatabaseUnavailableError: nothing was handed over.
     """
-    with optional_run(engine, None if dry_run else run, LIMITS) as record:
-        report = _hand_over(engine, producer, follower, max_retries, shards, dry_run=dry_run)
-        record.end(RunStatus.INCOMPLETE if report.failed else RunStatus.DONE, report.counts)
-    return replace(report, run_id=record.id)
-
-
-def _hand_over(  # noqa: PLR0913 - as above
-    engine: Engine, producer: Producer, follower: Follower, max_retries: int, shards: int, *, dry_run: bool
-) -> CutOverReport:
     if not dry_run:
         _enter(engine, shards)
     with transaction(engine, LIMITS, commit=not dry_run) as connection:
@@ -127,13 +120,15 @@ def _hand_over(  # noqa: PLR0913 - as above
         left = cdc.make_slot(engine, table, max_retries, limit=MOST_PENDING + 1, patience=PATIENCE)
         try:
             _check_backlog(len(left))
-            report = _send(engine, sender, left, max_retries)
+            with optional_run(engine, run, LIMITS) as record:
+                report = _send(engine, sender, left, max_retries)
+                record.end(RunStatus.INCOMPLETE if report.failed else RunStatus.DONE, report.counts)
         except BaseException:
             cdc.drop_slot(engine, LIMITS)
             raise
         if report.failed:
             cdc.drop_slot(engine, LIMITS)
-    return report
+    return replace(report, run_id=record.id, unrecorded=record.unrecorded)
 
 
 def _enter(engine: Engine, shards: int) -> None:

@@ -18,6 +18,7 @@ from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.outbox import cdc
 from ticketbottle_payctl.store.outbox.debezium_names import UNROUTABLE
+from ticketbottle_payctl.store.payctl.run_lifecycle import Unrecorded
 
 LIMITS = Limits(statement=timedelta(seconds=30), lock=timedelta(seconds=5))
 BATCH = 5000
@@ -43,7 +44,7 @@ class MarkReport:
 
     ``read`` is the number of messages read from Kafka. ``marked`` is the number of rows that this run marked as
     published. ``dead`` is the number of events that became dead. ``pending`` is the number of events that are still
-    pending.
+    pending. ``unrecorded`` says what could not be recorded about the run.
     """
 
     read: int
@@ -52,6 +53,7 @@ class MarkReport:
     pending: int
     dry_run: bool = False
     run_id: str | None = None
+    unrecorded: Unrecorded | None = None
 
     @property
     def counts(self) -> MarkCounts:

@@ -26,6 +26,7 @@ from ticketbottle_payctl.store.outbox import claim as outbox
 from ticketbottle_payctl.store.outbox import retention as store
 from ticketbottle_payctl.store.outbox import stats
 from ticketbottle_payctl.store.outbox.stats import By, Group, Unpublished
+from ticketbottle_payctl.store.payctl.run_lifecycle import Unrecorded
 from ticketbottle_payctl.store.payctl.runs import NewRun, RunStatus
 from ticketbottle_payctl.telemetry import log_event
 
@@ -61,7 +62,8 @@ class CleanupReport:
     ``remaining`` counts the expired events that are still in the table, up to 100,000. Those events were locked, or the
     run ended before it reached them. ``bytes`` is the approximate size of the deleted rows. ``receipts`` is the number
     of deleted receipts. ``unpublished`` counts the pending and dead events, and ``groups`` groups these events by type
-    and error. ``run_id`` is the id of the recorded run, or None. With ``dry_run``, the numbers are a preview.
+    and error. ``run_id`` is the id of the recorded run, or None. ``unrecorded`` says what could not be recorded. With
+    ``dry_run``, the numbers are a preview.
     """
 
     horizon: datetime
@@ -78,6 +80,7 @@ class CleanupReport:
     seconds: float
     dry_run: bool = False
     run_id: str | None = None
+    unrecorded: Unrecorded | None = None
 
     @property
     def pending(self) -> int:
@@ -178,6 +181,7 @@ def cleanup(  # noqa: PLR0913 - one argument per option
         groups=tuple(groups),
         seconds=clock() - began,
         run_id=record.id,
+        unrecorded=record.unrecorded,
     )
 
 

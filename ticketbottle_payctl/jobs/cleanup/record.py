@@ -13,13 +13,13 @@ from sqlalchemy import Engine
 
 from ticketbottle_payctl.jobs.cleanup.delete_batches import Swept
 from ticketbottle_payctl.store.db.engine import Limits
-from ticketbottle_payctl.store.payctl.run_lifecycle import OptionalRun, optional_run
+from ticketbottle_payctl.store.payctl.run_lifecycle import OptionalRun, Unrecorded, optional_run
 from ticketbottle_payctl.store.payctl.runs import NewRun, RunStatus
 
 
 @dataclass(slots=True)
 class Record:
-    """The record of one run. ``id`` is None until the entry is written."""
+    """The record of one run."""
 
     engine: Engine
     run: NewRun | None
@@ -28,8 +28,13 @@ class Record:
 
     @property
     def id(self) -> str | None:
-        """The id of the recorded run, or None if no entry was written."""
+        """The id of the recorded run, or None if the entry does not exist or is not complete."""
         return self._opened.id if self._opened else None
+
+    @property
+    def unrecorded(self) -> Unrecorded | None:
+        """What could not be recorded, or None."""
+        return self._opened.unrecorded if self._opened else None
 
     def begin(self) -> None:
         """Record that the run has begun. Only the first call writes the entry. A failed write is not retried."""

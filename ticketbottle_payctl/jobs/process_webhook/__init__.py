@@ -122,7 +122,8 @@ def process_webhook(  # noqa: PLR0913 - one argument per option
             unindexed = lookup.unindexed_payments(connection)
         database_s = time.monotonic() - began
         record.end(RunStatus.DONE, {report.outcome.value: 1}, also=partial(_note_payment, report))
-    return replace(report, unindexed_payments=unindexed, database_s=database_s, run_id=record.id)
+    report = replace(report, run_id=record.id, unrecorded=record.unrecorded)
+    return replace(report, unindexed_payments=unindexed, database_s=database_s)
 
 
 def _note_payment(report: WebhookReport, connection: Connection, run_id: str) -> None:

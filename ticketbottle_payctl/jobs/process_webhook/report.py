@@ -10,6 +10,7 @@ from ticketbottle_payctl.domain.callback import Reply
 from ticketbottle_payctl.domain.decision_fields import Alert, Decision, ProviderName, WebhookOutcome
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.domain.new_event import NewEvent
+from ticketbottle_payctl.store.payctl.run_lifecycle import Unrecorded
 
 
 class WebhookFacts(Decision):
@@ -78,6 +79,8 @@ class WebhookReport:
     """The approximate number of payments that a lookup reads if the index is missing; 0 if the index exists."""
     run_id: str | None = None
     """The id of the recorded run; None if the processing was not recorded."""
+    unrecorded: Unrecorded | None = None
+    """What could not be recorded about the run, or None."""
 
     @property
     def facts(self) -> WebhookFacts:

@@ -24,8 +24,8 @@ from ticketbottle_payctl.jobs.publish_outbox.pipeline import LIMITS
 from ticketbottle_payctl.jobs.publish_outbox.report import DeadEvent, LagPercentiles, PublishCounts, PublishReport
 from ticketbottle_payctl.jobs.publish_outbox.run import Observer, PublisherRun
 from ticketbottle_payctl.store.db.engine import transaction
+from ticketbottle_payctl.store.outbox import cdc, shard_lock
 from ticketbottle_payctl.store.outbox import claim as outbox
-from ticketbottle_payctl.store.outbox import shard_lock
 from ticketbottle_payctl.store.outbox.claim import Claim, Waiting
 from ticketbottle_payctl.store.payctl.run_lifecycle import optional_run
 from ticketbottle_payctl.store.payctl.runs import NewRun, RunStatus
@@ -86,11 +86,11 @@ def publish_outbox(  # noqa: PLR0913 - the job needs each of them
         ConfigError: payctl's schema or a privilege is missing, and nothing was committed yet.
         GuardError: Debezium is publishing this outbox, and nothing was committed yet.
     """
-    with optional_run(engine, recorded_as, LIMITS) as record:
+    with optional_run(engine, recorded_as, LIMITS, check=cdc.refuse_while_debezium_publishes) as record:
         report = PublisherRun(engine, producer, options, stop or Event(), observer or Observer()).run()
         complete = report.stopped_because is StoppedBecause.EMPTY
         record.end(RunStatus.DONE if complete else RunStatus.INCOMPLETE, report.counts.by_name)
-    return replace(report, run_id=record.id)
+    return replace(report, run_id=record.id, unrecorded=record.unrecorded)
 
 
 def preview_outbox(engine: Engine, options: PublishOptions) -> Preview:

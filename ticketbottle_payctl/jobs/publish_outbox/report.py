@@ -11,6 +11,7 @@ from typing import NamedTuple
 from ticketbottle_payctl.errors import PayctlError
 from ticketbottle_payctl.jobs.publish_outbox.facts import LagFacts, PublishedEvents, PublishFacts, StoppedBecause
 from ticketbottle_payctl.jobs.publish_outbox.obstacles import Obstacles
+from ticketbottle_payctl.store.payctl.run_lifecycle import Unrecorded
 
 _MOST_SAMPLES = 8192
 _MOST_DEAD_LISTED = 1000
@@ -134,6 +135,8 @@ class PublishReport:
     failure: PayctlError | None = None
     run_id: str | None = None
     """The recorded run, or None if the run was not recorded."""
+    unrecorded: Unrecorded | None = None
+    """What could not be recorded about the run, or None."""
 
     @property
     def oldest_pending_age_s(self) -> float | None:

@@ -26,6 +26,8 @@ from ticketbottle_payctl.store.outbox import states
 from ticketbottle_payctl.store.outbox.debezium_names import PUBLICATION, SLOT
 
 _PRIVILEGE, _EXISTS, _NOT_LOGICAL, _CANCELED = "42501", "42710", "55000", "57014"
+_NO_REPLICATION = ("must be superuser or replication role", "permission denied to start WAL sender")
+"""What PostgreSQL up to 15 and from 16 on says without a code, if the role lacks the REPLICATION attribute."""
 
 
 class SlotState(NamedTuple):
@@ -206,7 +208,7 @@ def _translated(error: psycopg2.Error) -> Exception:
             return ConfigError(
                 f"the slot cannot be created: {text}", hint="set wal_level = logical and restart PostgreSQL"
             )
-        case code if code == _PRIVILEGE or "must be superuser or replication role" in text:
+        case code if code == _PRIVILEGE or any(words in text for words in _NO_REPLICATION):
             return ConfigError(
                 f"the database role is not allowed to replicate: {text}",
                 hint="run the SQL that `payctl cdc config` prints",

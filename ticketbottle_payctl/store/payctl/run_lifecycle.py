@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine
 
-from ticketbottle_payctl.errors import PayctlError
+from ticketbottle_payctl.errors import GuardError, PayctlError
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.payctl import runs
 from ticketbottle_payctl.store.payctl.run_lock import at_work
@@ -44,17 +45,31 @@ class OpenRun:
             also(connection, self.id)
 
 
+class Unrecorded(NamedTuple):
+    """A record that could not be written, and the reason.
+
+    ``run_id`` is None if the record does not exist, or the run's id if only the end of the run is missing.
+    """
+
+    run_id: str | None
+    error: PayctlError
+
+
 @dataclass(slots=True)
 class OptionalRun:
-    """A run whose work goes on even if its record cannot be written. ``opened`` is None if there is no record."""
+    """A run whose work goes on even if its record cannot be written. ``opened`` is None if there is no record.
+
+    ``unrecorded`` says what could not be written. It is None if everything was written, or if nothing was asked for.
+    """
 
     command: str
     opened: OpenRun | None
+    unrecorded: Unrecorded | None = None
 
     @property
     def id(self) -> str | None:
-        """The recorded run's id, or None if there is no record."""
-        return self.opened.id if self.opened else None
+        """The recorded run's id, or None if the record does not exist or is not complete."""
+        return self.opened.id if self.opened and self.unrecorded is None else None
 
     def end(
         self,
@@ -69,7 +84,7 @@ class OptionalRun:
         try:
             self.opened.end(status, counts, also=also)
         except PayctlError as error:
-            _log(self.command, error)
+            self.unrecorded = _logged(self.command, self.opened.id, error)
 
 
 @contextmanager
@@ -99,20 +114,27 @@ def open_run(
 
 
 @contextmanager
-def optional_run(engine: Engine, run: NewRun | None, limits: Limits) -> Iterator[OptionalRun]:
+def optional_run(
+    engine: Engine, run: NewRun | None, limits: Limits, *, check: Callable[[Connection], None] = lambda _: None
+) -> Iterator[OptionalRun]:
     """Record a run as :func:`open_run` does, but do the work even if the record cannot be written.
 
     payctl's tables may be missing or read-only, and no payment may be lost because of a record. The failed write is
-    logged. Without ``run``, nothing is written.
+    logged, and :attr:`OptionalRun.unrecorded` has it. Without ``run``, nothing is written and ``check`` is not called.
+
+    Raises:
+        GuardError: ``check``, which gets the transaction that begins the record, refused the work. Nothing is recorded.
     """
     with ExitStack() as stack:
-        opened = None
+        opened = unrecorded = None
         if run is not None:
             try:
-                opened = stack.enter_context(open_run(engine, run, limits))
+                opened = stack.enter_context(open_run(engine, run, limits, also=check))
+            except GuardError:
+                raise
             except PayctlError as error:
-                _log(run.command, error)
-        yield OptionalRun(run.command if run else "", opened)
+                unrecorded = _logged(run.command, None, error)
+        yield OptionalRun(run.command if run else "", opened, unrecorded)
 
 
 @contextmanager
@@ -143,5 +165,6 @@ def _held(engine: Engine, run_id: str, limits: Limits, begin: Callable[[Connecti
             raise
 
 
-def _log(command: str, error: PayctlError) -> None:
+def _logged(command: str, run_id: str | None, error: PayctlError) -> Unrecorded:
     log_event("run_not_recorded", level="warning", command=command, code=error.code, error=error)
+    return Unrecorded(run_id, error)

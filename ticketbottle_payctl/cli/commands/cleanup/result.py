@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.result import Block, Fields, Line, Result, Table, bad, bold, dim, good, line, warn
+from ticketbottle_payctl.cli.safety.recorded import unrecorded_warnings
 from ticketbottle_payctl.formats import count, duration, local_and_utc, size
 from ticketbottle_payctl.jobs.cleanup import CleanupPreview, CleanupReport, CleanupStoppedBecause
 from ticketbottle_payctl.jobs.cleanup.facts import CleanupFacts, UnpublishedItem
@@ -37,7 +38,7 @@ def plan_of(preview: CleanupPreview, zone: tzinfo) -> list[Block]:
 def result_of(report: CleanupReport, *, archive: Path | None, zone: tzinfo, reason: str | None) -> Result:
     """Return the result of a cleanup. Exit 10 if the time limit was reached before all expired events were deleted.
 
-    If a ``reason`` was given and could not be recorded, a warning says so.
+    A warning says if the run or the given ``reason`` could not be recorded.
     """
     facts: CleanupFacts = {
         "horizon": report.horizon,
@@ -134,7 +135,10 @@ def _warnings(report: CleanupReport) -> Iterator[str]:
         yield f"{count(report.remaining, 'expired event')} not deleted, locked by other sessions; run cleanup again"
 
 
-def _unrecorded(report: CleanupReport, reason: str | None) -> Iterator[str]:
-    if reason and report.run_id is None and report.deleted + report.receipts:
-        why = "the role is not allowed to write payctl.runs"
-        yield f"the reason was not recorded: {why}; see docs/how-to/database-roles.md"
+def _unrecorded(report: CleanupReport, reason: str | None) -> list[str]:
+    """Return the warning that the run was not recorded.
+
+    A scheduled cleanup gives no reason, and its role may not write records. payctl does not warn about it.
+    """
+    scheduled = reason is None and report.unrecorded is not None and report.unrecorded.run_id is None
+    return [] if scheduled else unrecorded_warnings(report.unrecorded, reason)

@@ -110,7 +110,7 @@ def publish_outbox_command(  # noqa: PLR0913 - one argument per option
         )
     if report.failure is not None and report.counts.published:
         session.note(f"published {count(report.counts.published, 'event')} before this:")
-    session.finish(result_of(report, loop=loop, signalled=stop.exit_code))
+    session.finish(result_of(report, loop=loop, reason=reason, signalled=stop.exit_code))
 
 
 def _known_types(types: list[str], *, loop: bool) -> tuple[str, ...]:

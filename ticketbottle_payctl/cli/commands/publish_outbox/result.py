@@ -19,6 +19,7 @@ from ticketbottle_payctl.cli.output.result import (
     line,
     warn,
 )
+from ticketbottle_payctl.cli.safety.recorded import unrecorded_warnings
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.formats import count, duration, rate
 from ticketbottle_payctl.jobs.publish_outbox import BlockReason, DeadEvent, Preview, PublishReport, StoppedBecause
@@ -38,7 +39,9 @@ _UNFINISHED = {
 }
 
 
-def result_of(report: PublishReport, *, loop: bool, signalled: ExitCode | None = None) -> Result:
+def result_of(
+    report: PublishReport, *, loop: bool, reason: str | None = None, signalled: ExitCode | None = None
+) -> Result:
     """Return the result of a run, with the exit code of the error, the signal or the outcome.
 
     Exit 6 if some events failed, became dead or were held back, or if a customer waits for a dead event. A dead event
@@ -56,7 +59,7 @@ def result_of(report: PublishReport, *, loop: bool, signalled: ExitCode | None =
         items=[_item(event) for event in dead],
         truncated=len(dead) < counts.dead,
         human=_human(report, code),
-        warnings=_warnings(report),
+        warnings=[*_warnings(report), *unrecorded_warnings(report.unrecorded, reason)],
         error=_failure(report),
         run_id=report.run_id,
     )
