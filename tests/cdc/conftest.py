@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psycopg2
 import pytest
+from psycopg2.extras import LogicalReplicationConnection
 from sqlalchemy import Engine
 
 from tests.servers.apache_kafka import ApacheKafka
@@ -29,7 +32,9 @@ from ticketbottle_payctl.store.outbox.debezium_names import (
     ALL_TOPICS,
     HEARTBEATS,
     MARKING_GROUP,
+    PUBLICATION,
     ROLE,
+    SLOT,
     UNROUTABLE,
 )
 
@@ -171,3 +176,34 @@ def read_properties(content: str) -> dict[str, str]:
     """Read a Java properties file as Java does."""
     lines = [line for line in content.splitlines() if line and not line.startswith("#")]
     return {name: value.replace("\\\\", "\\") for name, value in (line.split("=", 1) for line in lines)}
+
+
+@pytest.fixture
+def slot(logical, engine, database_url):  # noqa: ARG001 - restarts the server that the database is in
+    """Yield a function that connects a reader to Debezium's replication slot if ``active`` is true.
+
+    The slot exists before the first call.
+    """
+    opened = []
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"CREATE PUBLICATION {PUBLICATION} FOR TABLE outbox")
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"SELECT pg_create_logical_replication_slot('{SLOT}', 'pgoutput')")
+
+    def run(*, active):
+        if active:
+            opened.append(psycopg2.connect(database_url, connection_factory=LogicalReplicationConnection))
+            options = {"proto_version": "1", "publication_names": PUBLICATION}
+            opened[0].cursor().start_replication(slot_name=SLOT, options=options)
+
+    yield run
+    for each in opened:
+        each.close()
+    with closing(psycopg2.connect(database_url)) as connection, connection, connection.cursor() as cursor:
+        wait_until(lambda: drops(cursor), what="the slot is dropped", timeout=20)
+
+
+def drops(cursor):
+    """Drop the slot if no reader is connected to it. Return the number of dropped slots."""
+    cursor.execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE NOT active")
+    return cursor.rowcount

@@ -3,53 +3,17 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
-import psycopg2
 import pytest
-from psycopg2.extras import LogicalReplicationConnection
 from typer.testing import CliRunner
 
 from ticketbottle_payctl.cli.app.main import app
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.jobs.doctor import Subject, diagnose
 from ticketbottle_payctl.sandbox.payment_service import insert_events
-from ticketbottle_payctl.sandbox.server import wait_until
-from ticketbottle_payctl.store.outbox.debezium_names import PUBLICATION, SLOT
 
 LATE = timedelta(minutes=10)
-
-
-@pytest.fixture
-def slot(logical, engine, database_url):  # noqa: ARG001 - restarts the server that the database is in
-    """Yield a function that connects a reader to Debezium's replication slot if ``active`` is true.
-
-    The slot exists before the first call.
-    """
-    opened = []
-    with engine.begin() as connection:
-        connection.exec_driver_sql(f"CREATE PUBLICATION {PUBLICATION} FOR TABLE outbox")
-    with engine.begin() as connection:
-        connection.exec_driver_sql(f"SELECT pg_create_logical_replication_slot('{SLOT}', 'pgoutput')")
-
-    def run(*, active):
-        if active:
-            opened.append(psycopg2.connect(database_url, connection_factory=LogicalReplicationConnection))
-            options = {"proto_version": "1", "publication_names": PUBLICATION}
-            opened[0].cursor().start_replication(slot_name=SLOT, options=options)
-
-    yield run
-    for each in opened:
-        each.close()
-    with closing(psycopg2.connect(database_url)) as connection, connection, connection.cursor() as cursor:
-        wait_until(lambda: drops(cursor), what="the slot is dropped", timeout=20)
-
-
-def drops(cursor):
-    """Drop the slot if no reader is connected to it. Return the number of dropped slots."""
-    cursor.execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE NOT active")
-    return cursor.rowcount
 
 
 @pytest.mark.usefixtures("slot")

@@ -102,8 +102,10 @@ def close_command(  # noqa: PLR0913 - one argument per option
         order = f"order {payment.order_code}" if payment else None
         human = [line(good("✔"), bold(count(number, "finding")), word, order), *plan]
         human.append(line(warn("dry run:"), "nothing was recorded") if run is None else Fields((("run", dim(run.id)),)))
-    unsent = number and found.timeline.success_is_unsent
-    warnings = [f"the success event has not been sent yet: {look}"] if unsent else []
+    warnings = []
+    if number and found.timeline.success_is_unmarked:
+        word = "sent" if found.timeline.success_is_unsent else "marked as published"
+        warnings = [f"the success event has not been {word} yet: {look}"]
     session.finish(
         Result(
             SCHEMA,

@@ -83,6 +83,8 @@ def _with_debezium(verdict: Verdict) -> Iterator[Advice]:
     Debezium sends inserted events but not requeued ones, and payctl's publisher refuses to run.
     """
     match verdict.kind:
+        case VerdictKind.OVERDUE if verdict.cause is not None:
+            yield from _of_overdue(verdict)
         case VerdictKind.WAITING | VerdictKind.RETRYING | VerdictKind.BEHIND | VerdictKind.OVERDUE:
             yield Advice(
                 ("cdc", "mark"),

@@ -13,6 +13,7 @@ from ticketbottle_payctl.jobs.order.model import Timeline, Verdict
 from ticketbottle_payctl.jobs.order.records import Records
 from ticketbottle_payctl.jobs.order.verdict import judge
 from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.store.outbox import cdc
 from ticketbottle_payctl.store.payctl import run_items
 from ticketbottle_payctl.store.payctl.run_lifecycle import open_run
 from ticketbottle_payctl.store.payctl.runs import CLOSED, NewRun, RunStatus
@@ -37,7 +38,7 @@ class OpenFindings:
 def find_open(
     engine: Engine, name: str, *, max_retries: int, retention: timedelta | None = None, now: datetime
 ) -> OpenFindings:
-    """Return the findings about an order that a person may close. Ask no broker.
+    """Return the findings about an order that a person may close, as ``show`` judges them. Ask no broker.
 
     Raises:
         NotFoundError: nothing has this name.
@@ -46,10 +47,12 @@ def find_open(
     """
     with transaction(engine, _LIMITS, commit=False) as connection:
         found = find(connection, name, max_retries)
+        slot = cdc.slot(connection)
     first, *also = judge(found, Records(), now, retention)
     findings = tuple(each for each in (first, *also) if each.can_be_closed)
     times = [each.at for each in findings if each.at]
-    timeline = Timeline(found.payment, first, (), (), tuple(also))
+    debezium_sends = slot is not None and slot.active
+    timeline = Timeline(found.payment, first, (), (), tuple(also), debezium_sends=debezium_sends)
     subjects = tuple(subject_of(each, found) for each in findings)
     return OpenFindings(timeline, found.subject, findings, subjects, max(times, default=None))
 

@@ -173,12 +173,25 @@ class Timeline:
     paid: int | None = None
     settled_by: SettledBy | None = None
     warnings: tuple[str, ...] = field(default=())
+    debezium_sends: bool = False
+    """Whether a connector reads Debezium's slot. It sends an inserted event at once, but marks no row."""
 
     @property
     def success_is_unsent(self) -> bool:
-        """Whether the order is paid and its success event is not published yet."""
-        events = (each.event for each in (self.verdict, *self.also))
-        return any(each and each.event_type == "PAYMENT_COMPLETED" and each.state != "published" for each in events)
+        """Whether the order is paid and its success event is not sent yet."""
+        return self.success_is_unmarked and not any(map(self._is_sent_by_debezium, (self.verdict, *self.also)))
+
+    @property
+    def success_is_unmarked(self) -> bool:
+        """Whether the order is paid and its success event is not marked as published yet."""
+        return any(map(_is_unmarked_success, (self.verdict, *self.also)))
+
+    def _is_sent_by_debezium(self, verdict: Verdict) -> bool:
+        """Return whether Debezium sends the verdict's success event. It does not send dead or requeued events."""
+        event = verdict.event
+        if not self.debezium_sends or event is None or not _is_unmarked_success(verdict):
+            return False
+        return event.state == "pending" and not event.retry_count and not verdict.replays
 
     @property
     def is_too_early_to_close(self) -> bool:
@@ -188,3 +201,8 @@ class Timeline:
         """
         late = any(each.kind is VerdictKind.LATE_MONEY and each.can_be_closed for each in (self.verdict, *self.also))
         return late and self.success_is_unsent
+
+
+def _is_unmarked_success(verdict: Verdict) -> bool:
+    event = verdict.event
+    return event is not None and event.event_type == "PAYMENT_COMPLETED" and event.state != "published"

@@ -47,19 +47,20 @@ def show(  # noqa: PLR0913 - one argument per source
     """
     with transaction(engine, _LIMITS, commit=False) as connection:
         found = find(connection, name, max_retries)
-        debezium_publishes = cdc.slot(connection) is not None
+        slot = cdc.slot(connection)
     records = find_all(found, kafka) if kafka else Records()
     first, *also = judge(found, records, now, retention)
-    if first.kind is VerdictKind.OVERDUE and not debezium_publishes:
+    if first.kind is VerdictKind.OVERDUE:
         first = replace(first, cause=what_stops_every_event(engine, max_retries))
     paid, settled_by = paid_and_by(found.receipts)
     return Timeline(
         payment=found.payment,
         verdict=first,
         steps=tuple(in_order(found, [*steps_of(found), *records.steps])),
-        advice=advise(found, [first, *also], now, debezium_publishes=debezium_publishes),
+        advice=advise(found, [first, *also], now, debezium_publishes=slot is not None),
         also=tuple(also),
         paid=paid,
         settled_by=settled_by,
         warnings=tuple(records.warnings),
+        debezium_sends=slot is not None and slot.active,
     )

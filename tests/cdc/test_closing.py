@@ -1,0 +1,64 @@
+"""Test that `payctl close` and `payctl show` judge a success event in the same way while Debezium publishes."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.cli.commands.show.conftest import Orders
+from ticketbottle_payctl.cli.app.main import app
+
+pytestmark = pytest.mark.postgres
+HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
+
+# whether a connector reads the slot (None without a slot), the event, and whether late money can be closed
+CASES = {
+    "payctl publishes: pending": (None, {}, False),
+    "payctl publishes: published": (None, {"state": "published"}, True),
+    "Debezium publishes: just written": (True, {"age": timedelta(0)}, True),
+    "Debezium publishes: not marked for an hour": (True, {"age": HOUR}, True),
+    "Debezium publishes: marked": (True, {"state": "published"}, True),
+    "Debezium publishes: dead": (True, {"state": "dead"}, False),
+    "Debezium publishes: failed before the cut-over": (True, {"retries": 2}, False),
+    "no connector reads the slot: pending": (False, {}, False),
+    "no connector reads the slot: marked": (False, {"state": "published"}, True),
+}
+
+
+@pytest.fixture
+def run(database_url):
+    """Return a function that runs payctl and returns the result."""
+    return lambda *words: CliRunner().invoke(app, words, env={"DATABASE_URL": database_url})
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_close_accepts_late_money_if_show_advises_it(name, request, engine, run):
+    """`payctl close` closes late money if, and only if, `payctl show` names the command.
+
+    Debezium sends an inserted event at once. The row says so only after `payctl cdc mark`.
+    """
+    active, event, closable = CASES[name]
+    if active is not None:
+        request.getfixturevalue("slot")(active=active)
+    order = Orders(engine).pay("COMPLETED", ended={"CANCELLED": 2 * HOUR}).event(**event).callback(age=HOUR).name
+    shown = run("show", order)
+    assert (shown.exit_code, "PAID TOO LATE" in shown.stdout) == (5, True)
+    assert (f"payctl close {order}" in shown.stdout) is closable, shown.stdout
+    closed = json.loads(run("close", order, "-y", "--reason", "they have their seats", "-o", "json").stdout)
+    assert (closed["exit_code"], closed["counts"].get("closed")) == ((0, 1) if closable else (7, None)), closed
+    unmarked = closable and event.get("state") != "published"
+    assert [each.partition(":")[0] for each in closed["warnings"]] == [
+        "the success event has not been marked as published yet"
+    ] * unmarked
+
+
+def test_show_says_that_debezium_sends_an_overdue_event(slot, engine, run):
+    """While a connector reads the slot, `payctl show` does not say that no publisher has sent the event."""
+    slot(active=True)
+    text = " ".join(run("show", Orders(engine).pay("COMPLETED").event(age=HOUR).name).stdout.split())
+    assert "Debezium publishes this outbox; 1 event has waited for 1 h to be marked" in text
+    assert "no publisher has sent it" not in text
+    assert "payctl cdc mark" in text
