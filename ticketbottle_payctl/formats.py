@@ -154,6 +154,10 @@ def _short(amount: float) -> str:
     return f"{amount:,.0f}" if round(amount, 1) >= _EXACT else f"{amount:.3g}"
 
 
+PLACEHOLDER = "TEXT"
+"""What a suggested command or a hint has in place of a reason that only a person knows, as in the help."""
+
+
 def command_line(verb: Sequence[str], operands: Sequence[str] = (), options: Sequence[str] = ()) -> str:
     """Return a payctl command that is quoted for a shell, so that a person can paste it.
 

@@ -12,11 +12,16 @@ from datetime import timedelta
 
 import pytest
 
+from tests.cli.money import refused_money
+from ticketbottle_payctl.formats import PLACEHOLDER
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment, insert_payments_of_events
 
 pytestmark = pytest.mark.postgres
 COMMAND = re.compile(r"(?:^|\t|  )(payctl [a-z].*)$", re.MULTILINE)
-ASKING = ("replay", "runs resume", "reconcile payments")
+ADDED = re.compile(r"then add (--.*)$", re.MULTILINE)
+"""The options that a refusal's hint adds to the command."""
+
+ASKING = ("replay", "runs resume", "reconcile payments", "close")
 """Commands that ask for confirmation. The test adds --yes, because its shell cannot answer questions."""
 
 ACCEPTED = {0, 4, 5, 6, 10}
@@ -79,7 +84,21 @@ def unpaid(connection):
     return insert_payment(connection, provider="MOMO", order_code=CODE, age=timedelta(hours=2)).order_code
 
 
+def wrong_amount(connection):
+    """Insert an order with money that a person must look at."""
+    payment = insert_payment(connection, provider="MOMO", order_code=CODE, age=timedelta(hours=2), status="COMPLETED")
+    refused_money(connection, payment)
+    return payment.order_code
+
+
 SCREENS = {
+    "show: closed by a person": (lambda c: ["show", wrong_amount(c)], 1),
+    "publish-outbox: blocked": (lambda c: blocked(c) and ["publish-outbox"], 1),
+    "publish-outbox: a harmless dead event": (
+        lambda c: dead(c, 1, event_type="PAYMENT_FAILED", last_error="x") or ["publish-outbox"], 1),
+    "publish-outbox: planned": (lambda c: pending(c, timedelta(hours=1)) and ["publish-outbox", "-n"], 1),
+    "stats: overdue": (lambda c: pending(c, timedelta(hours=1)) and ["stats"], 1),
+    "doctor: overdue": (lambda c: pending(c, timedelta(hours=1)) and ["doctor", "--only", "backlog"], 1),
     "show: dead": (lambda c: dead(c) or ["show", one(c)], 1),
     "show: an odd id": (lambda c: ["show", dead_with_blanks(c)], 1),
     "show: blocked": (lambda c: ["show", blocked(c)], 1),
@@ -125,9 +144,9 @@ def shell(tmp_path, database_url, mock_kafka, payctl_path):
 
 def typed(arguments, guard):
     """Return the given arguments with the options that the profile's guard requires."""
-    changes = "-y" in arguments
+    changes = "-y" in arguments or arguments == ["publish-outbox"]
     words = ["-p", "prod", "--config", "config.toml"] if guard else []
-    words += ["--max-affected", "9"] if "max_affected" in guard and changes else []
+    words += ["--max-affected", "9"] if "max_affected" in guard and "-y" in arguments else []
     words += ["--reason", "night shift", "--confirm", "prod"] if "protected" in guard and changes else []
     return [*arguments, *words]
 
@@ -154,8 +173,45 @@ def test_an_advised_command_is_accepted_when_it_is_pasted(engine, shell, screen,
     advised = COMMAND.findall(seen.stdout)
     assert len(advised) >= least, seen.stdout + seen.stderr
     for command in advised:
-        result = shell(as_pasted(command), rules)
-        assert result.returncode in ACCEPTED, f"{command}: {result.returncode}\n{result.stdout}{result.stderr}"
+        accept(shell, as_pasted(command), rules)
+
+
+def accept(shell, command, rules):
+    """Check that a pasted command works. If it has a placeholder, payctl must refuse it until a person replaces it."""
+    if PLACEHOLDER in shlex.split(command):
+        refused = shell(command, rules)
+        assert (refused.returncode, f"{PLACEHOLDER} is a placeholder" in refused.stderr) == (2, True), refused.stderr
+        command = command.replace(f"--reason {PLACEHOLDER}", "--reason 'night shift'")
+    result = shell(command, rules)
+    assert result.returncode in ACCEPTED, f"{command}: {result.returncode}\n{result.stdout}{result.stderr}"
+
+
+# a command that is refused, because the profile needs more options
+REFUSED = {
+    "replay": lambda c: dead(c, 1) or ["replay", "--failed"],
+    "close": lambda c: ["close", wrong_amount(c)],
+    "publish-outbox": lambda c: pending(c, timedelta(hours=1)) and ["publish-outbox"],
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_the_options_of_a_hint_are_accepted_when_they_are_pasted(engine, shell, name):
+    """The options in a refusal's hint complete the command, after a person has replaced the placeholder."""
+    rules = PROFILES["protected with a cap"]
+    with engine.begin() as connection:
+        command = shlex.join(["payctl", *REFUSED[name](connection), "-p", "prod", "--config", "config.toml"])
+    refused = shell(command, rules)
+    (options,) = ADDED.findall(refused.stderr)
+    assert (refused.returncode, f"--reason {PLACEHOLDER}" in options) == (7, True)
+    accept(shell, f"{command} {options}", rules)
+
+
+def test_payctl_has_one_placeholder_for_a_reason(engine, shell):
+    """`payctl show`, a hint and `--help` write the reason that a person must give in the same way."""
+    with engine.begin() as connection:
+        order = wrong_amount(connection)
+    assert f"--reason {PLACEHOLDER}" in shell(f"payctl show {shlex.quote(order)}", "").stdout
+    assert re.search(rf"--reason\s+{PLACEHOLDER}\b", shell("payctl close --help", "").stdout)
 
 
 @pytest.mark.parametrize("guard", PROFILES)

@@ -6,12 +6,11 @@ from typing import Annotated
 
 import typer
 
-PLACEHOLDER = "…"
-"""What a suggested command has in place of a reason that only a person knows."""
+from ticketbottle_payctl.formats import PLACEHOLDER
 
 
 def _reason(typed: str) -> str:
-    if typed.strip() in {PLACEHOLDER, "...", "TEXT"}:
+    if typed.strip() in {PLACEHOLDER, "...", "…"}:
         message = f"{typed} is a placeholder: replace it with the reason"
         raise typer.BadParameter(message, param_hint="--reason")
     return typed
@@ -20,11 +19,13 @@ def _reason(typed: str) -> str:
 DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Show what would change, and change nothing.")]
 Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask for confirmation.")]
 Reason = Annotated[
-    str | None, typer.Option(metavar="TEXT", parser=_reason, help="The reason, for the record of the run.")
+    str | None, typer.Option(metavar=PLACEHOLDER, parser=_reason, help="The reason, for the record of the run.")
 ]
 RequiredReason = Annotated[
     str | None,
-    typer.Option(metavar="TEXT", parser=_reason, help="What was done, for the next shift [required, except with -n]."),
+    typer.Option(
+        metavar=PLACEHOLDER, parser=_reason, help="What was done, for the next shift [required, except with -n]."
+    ),
 ]
 MaxAffected = Annotated[int | None, typer.Option(metavar="N", min=1, help="Refuse to change more than N rows.")]
 Confirm = Annotated[

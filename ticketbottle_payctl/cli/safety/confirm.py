@@ -29,7 +29,7 @@ from ticketbottle_payctl.cli.output.format import OutputFormat
 from ticketbottle_payctl.cli.output.result import Block
 from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.errors import GuardError
-from ticketbottle_payctl.formats import count
+from ticketbottle_payctl.formats import PLACEHOLDER, count
 from ticketbottle_payctl.telemetry import log_event
 
 DEFAULT_MAX_AFFECTED = 1000
@@ -166,7 +166,7 @@ def _missing(session: Session, approval: Approval, *, yes: bool) -> list[str]:
     missing = [] if yes else ["--yes"]
     if session.guard.protected is not None:
         if not (approval.reason or "").strip():
-            missing.append("--reason TEXT")
+            missing.append(f"--reason {PLACEHOLDER}")
         if approval.confirm is None and not can_ask(session):
             missing.append(f"--confirm {shlex.quote(session.guard.protected)}")
     return missing

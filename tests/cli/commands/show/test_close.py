@@ -291,7 +291,7 @@ def test_a_dry_run_of_close_records_nothing(orders, close, content):
 def test_show_prints_the_command_that_closes(orders, invoke, database_url):
     """Until a finding is closed, `payctl show` suggests the `payctl close` command."""
     wrong(orders.pay())
-    command = f"payctl close {orders.payment.order_code} --reason '…'"
+    command = f"payctl close {orders.payment.order_code} --reason TEXT"
     assert command in invoke("show", orders.name, DATABASE_URL=database_url).stdout
     invoke("close", orders.name, "-y", "--reason", DONE, DATABASE_URL=database_url)
     assert command not in invoke("show", orders.name, DATABASE_URL=database_url).stdout

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ticketbottle_payctl.cli.input.change_options import PLACEHOLDER
-from ticketbottle_payctl.formats import command_line
+from ticketbottle_payctl.formats import PLACEHOLDER, command_line
 from ticketbottle_payctl.sandbox.demo import Case, Fault
 
 

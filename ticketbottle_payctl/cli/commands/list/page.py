@@ -19,6 +19,7 @@ from ticketbottle_payctl.cli.output.format import OutputFormat
 from ticketbottle_payctl.cli.output.narrow_table import narrow
 from ticketbottle_payctl.cli.output.result import Block, Result, Table, dim, line
 from ticketbottle_payctl.cli.output.surface import is_terminal
+from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.formats import count, short_id
 from ticketbottle_payctl.jobs.list_rows import Listing
@@ -143,7 +144,8 @@ def finish_list(session: Session, kind: Kind, rows: Listing, columns: Sequence[s
         if not in_brief:
             values = tuple(tuple(row.get(name) for name in columns) for row in found)
             return [Table(tuple(columns), values, whole=wide)]
-        session.note_last(dim(f"full values: --wide; one of them: payctl show {short_id(str(found[0]['id']))}"))
+        one = Adviser(session, "").reading(["show"], [short_id(str(found[0]["id"]))])
+        session.note_last(dim(f"full values: --wide; one of them: {one}"))
         return narrow(kind.narrow, found, zone_of(session), session.services.now())
 
     read = kind.fields if in_brief else columns

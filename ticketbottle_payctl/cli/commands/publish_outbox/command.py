@@ -91,9 +91,10 @@ def publish_outbox_command(  # noqa: PLR0913 - one argument per option
         shards=settings.shards,
     )
     session.note_target(brokers=True, told=ToldAt.of(dry_run=dry_run))
+    adviser = Adviser(session, reason or "publish")
     if dry_run:
-        apply = Adviser(session, reason or "publish").again(ctx.meta[ARGUMENTS], without=DRY_RUN)
-        session.finish(result_of_preview(preview_outbox(session.services.engine, wanted), apply))
+        apply = adviser.again(ctx.meta[ARGUMENTS], without=DRY_RUN)
+        session.finish(result_of_preview(preview_outbox(session.services.engine, wanted), apply, adviser.reading))
     permit(session, "publish-outbox", Approval(reason=reason, confirm=confirm))
     run = None
     if on_dead is OnDead.RELEASE:
@@ -110,7 +111,7 @@ def publish_outbox_command(  # noqa: PLR0913 - one argument per option
         )
     if report.failure is not None and report.counts.published:
         session.note(f"published {count(report.counts.published, 'event')} before this:")
-    session.finish(result_of(report, loop=loop, reason=reason, signalled=stop.exit_code))
+    session.finish(result_of(report, loop=loop, reason=reason, signalled=stop.exit_code, reading=adviser.reading))
 
 
 def _known_types(types: list[str], *, loop: bool) -> tuple[str, ...]:

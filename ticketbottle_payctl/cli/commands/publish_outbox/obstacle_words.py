@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from ticketbottle_payctl.cli.output.result import Block, Line, bold, dim, line
 from ticketbottle_payctl.domain.causes.words import named
@@ -13,8 +14,16 @@ from ticketbottle_payctl.jobs.publish_outbox import Blocker, BlockReason, Obstac
 _MOST_TOLD = 10
 
 
-def causes(obstacles: Obstacles) -> list[Block]:
-    """Return a line for each cause, then the commands to run next.
+class Reading(Protocol):
+    """A function that returns a command for a person to paste, such as :meth:`Adviser.reading`."""
+
+    def __call__(self, verb: Sequence[str], operands: Sequence[str] = (), options: Sequence[str] = ()) -> str:
+        """Return the command."""
+        ...
+
+
+def causes(obstacles: Obstacles, reading: Reading) -> list[Block]:
+    """Return a line for each cause, then the commands to run next, which ``reading`` writes.
 
     The cause that holds back the most events comes first.
     """
@@ -23,7 +32,7 @@ def causes(obstacles: Obstacles) -> list[Block]:
     more = obstacles.causes - len(told)
     if more > 0:
         lines.append(line(dim(f"  and {count(more, 'more cause')}; payctl errors groups them")))
-    return lines + [line(dim("  next:"), bold(command)) for command in _next(obstacles, told)]
+    return lines + [line(dim("  next:"), bold(command)) for command in _next(obstacles, told, reading)]
 
 
 def sentence(blocker: Blocker) -> str:
@@ -78,14 +87,14 @@ def locked_words(obstacles: Obstacles) -> str:
     return f"another process holds shard {numbers} of {first.shards}: {first.holder}"
 
 
-def _next(obstacles: Obstacles, told: Sequence[Blocker]) -> list[str]:
+def _next(obstacles: Obstacles, told: Sequence[Blocker], reading: Reading) -> list[str]:
     """Return the commands that show more about the causes. A user can paste each command."""
     commands = []
     dead = [each.event_id for each in told if each.reason in {BlockReason.DEAD, BlockReason.FAILED} and each.event_id]
     if dead:
-        commands.append(f"payctl show {dead[0]}")
+        commands.append(reading(["show"], [dead[0]]))
     if any(each.reason is BlockReason.TOPIC for each in told):
-        commands.append("payctl doctor --only kafka")
+        commands.append(reading(["doctor"], (), ["--only", "kafka"]))
     if obstacles.locked:
-        commands.append("payctl doctor --only publishers")
+        commands.append(reading(["doctor"], (), ["--only", "publishers"]))
     return commands

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ticketbottle_payctl.cli.commands.publish_outbox.obstacle_words import causes, locked_words
+from ticketbottle_payctl.cli.commands.publish_outbox.obstacle_words import Reading, causes, locked_words
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import (
@@ -21,7 +21,7 @@ from ticketbottle_payctl.cli.output.result import (
 )
 from ticketbottle_payctl.cli.safety.recorded import unrecorded_warnings
 from ticketbottle_payctl.domain.event import TOPICS
-from ticketbottle_payctl.formats import count, duration, rate
+from ticketbottle_payctl.formats import command_line, count, duration, rate
 from ticketbottle_payctl.jobs.publish_outbox import BlockReason, DeadEvent, Preview, PublishReport, StoppedBecause
 from ticketbottle_payctl.jobs.publish_outbox.facts import ClaimableItem, DeadItem, PublishedEvents
 
@@ -40,7 +40,12 @@ _UNFINISHED = {
 
 
 def result_of(
-    report: PublishReport, *, loop: bool, reason: str | None = None, signalled: ExitCode | None = None
+    report: PublishReport,
+    *,
+    loop: bool,
+    reason: str | None = None,
+    signalled: ExitCode | None = None,
+    reading: Reading = command_line,
 ) -> Result:
     """Return the result of a run, with the exit code of the error, the signal or the outcome.
 
@@ -58,14 +63,14 @@ def result_of(
         result=report.facts,
         items=[_item(event) for event in dead],
         truncated=len(dead) < counts.dead,
-        human=_human(report, code),
+        human=_human(report, code, reading),
         warnings=[*_warnings(report), *unrecorded_warnings(report.unrecorded, reason)],
         error=_failure(report),
         run_id=report.run_id,
     )
 
 
-def result_of_preview(preview: Preview, apply: str | None) -> Result:
+def result_of_preview(preview: Preview, apply: str | None, reading: Reading = command_line) -> Result:
     """Return the result of a dry run, with the events that would be claimed or held back. The exit code is 0.
 
     ``apply`` is the command that publishes these events, or None if the typed command cannot be repeated.
@@ -80,7 +85,7 @@ def result_of_preview(preview: Preview, apply: str | None) -> Result:
     human: list[Block] = [line(bold(count(total - held, "event")), words)]
     if rows:
         human.append(Table(("event type", "topic", "events", "oldest"), tuple(tuple(row.values()) for row in rows)))
-    human += causes(obstacles)
+    human += causes(obstacles, reading)
     command = apply if total > held else None
     human.append(line(warn("dry run:"), f"nothing was changed{'. To apply it:' if command else ''}"))
     human += [line(f"  {command}")] if command else []
@@ -117,7 +122,7 @@ def _exit_code(report: PublishReport, *, loop: bool) -> ExitCode:
     return ExitCode.PARTIAL if code is ExitCode.DONE and (report.partial or report.obstacles.dead_successes) else code
 
 
-def _human(report: PublishReport, code: ExitCode) -> list[Block]:
+def _human(report: PublishReport, code: ExitCode, reading: Reading) -> list[Block]:
     counts, obstacles = report.counts, report.obstacles
     trouble = _trouble(report)
     blocks: list[Block] = [
@@ -128,8 +133,8 @@ def _human(report: PublishReport, code: ExitCode) -> list[Block]:
             dim(_pace(report)),
         )
     ]
-    blocks += causes(obstacles)
-    blocks += _dead(report)
+    blocks += causes(obstacles, reading)
+    blocks += _dead(report, reading)
     troubled = [("retry later", counts.retried), ("held back", counts.held)]
     age = report.oldest_pending_age_s
     blocks.append(
@@ -197,7 +202,7 @@ def _lag(report: PublishReport) -> str | None:
     return f"p50 {duration(lag.p50)} · p95 {duration(lag.p95)} · p99 {duration(lag.p99)}"
 
 
-def _dead(report: PublishReport) -> list[Block]:
+def _dead(report: PublishReport, reading: Reading) -> list[Block]:
     """Return a line about the dead events that no other line mentions, and the commands that show more."""
     obstacles, died = report.obstacles, report.counts.dead
     if any(each.reason in {BlockReason.DEAD, BlockReason.FAILED} for each in obstacles.blockers):
@@ -205,7 +210,7 @@ def _dead(report: PublishReport) -> list[Block]:
     blocks: list[Block] = []
     told = bool(died or obstacles.dead_successes)
     if told:
-        blocks.append(line(dim("  next:"), accent("payctl errors")))
+        blocks.append(line(dim("  next:"), accent(reading(["errors"]))))
     left = 0 if died else obstacles.dead_failures
     if not left:
         return blocks
@@ -216,7 +221,7 @@ def _dead(report: PublishReport) -> list[Block]:
         which, is_left = "dead event", "is left" if one else "are left"
     blocks.append(line(f"  {count(left, which)} {is_left}; no paid customer is waiting for {them}"))
     if not told:
-        blocks.append(line(dim("  next:"), accent("payctl doctor --only backlog")))
+        blocks.append(line(dim("  next:"), accent(reading(["doctor"], (), ["--only", "backlog"]))))
     return blocks
 
 

@@ -9,7 +9,6 @@ from datetime import datetime
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.commands.show.facts import STEP_WORDS, AdviceFacts, ShowFacts, StepItem, VerdictFacts
 from ticketbottle_payctl.cli.commands.show.verdict_words import sentence, todo
-from ticketbottle_payctl.cli.input.change_options import PLACEHOLDER
 from ticketbottle_payctl.cli.input.times import zone_of
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.result import (
@@ -28,7 +27,7 @@ from ticketbottle_payctl.cli.output.result import (
     warn,
 )
 from ticketbottle_payctl.cli.safety.advised import Adviser
-from ticketbottle_payctl.formats import count, gateway_name, local, money, short_id
+from ticketbottle_payctl.formats import PLACEHOLDER, count, gateway_name, local, money, short_id
 from ticketbottle_payctl.jobs.order import Advice, Mark, SettledBy, Step, Timeline, Verdict
 from ticketbottle_payctl.telemetry import redact
 
