@@ -215,7 +215,7 @@ def test_the_advice_for_a_blocked_success_publishes_it(world, given, paste, invo
 def test_a_superseded_event_that_blocks_nothing_is_harmless(world, engine, given, invoke, answer, command):
     """If a superseded event blocks nothing, `stats` and `doctor` warn and exit with 0.
 
-    The suggested SQL statement removes the event and the warning.
+    The suggested command ends the warning, and keeps the event.
     """
     given({**DEAD, "event_type": "PAYMENT_FAILED"})
     with engine.begin() as connection:
@@ -228,26 +228,31 @@ def test_a_superseded_event_that_blocks_nothing_is_harmless(world, engine, given
     assert f"1 dead event is harmless: {order} ({event[:8]}) is superseded" in shown.stdout
     assert "dead, superseded: harmless" in shown.stdout or shown.stdout.startswith("!  1 dead event is harmless")
     (found,) = answer("stats", **world)["result"]["causes"]
-    assert found["advice"].endswith(f": {found['sql']}")
-    with engine.begin() as connection:
-        (statement,) = [line.strip() for line in shown.stdout.splitlines() if line.strip() == f"{found['sql']};"]
-        connection.exec_driver_sql(statement)
+    (typed,) = [line.strip() for line in shown.stdout.splitlines() if line.strip() == found["command"]]
+    assert found["sql"] is None
+    closed = invoke(*shlex.split(typed.replace("TEXT", "'they have tickets'"))[1:], "-y", **world)
+    assert closed.exit_code == 0, closed.stderr
     assert invoke(command, *options, **world).stdout.startswith("✔")
+    with engine.begin() as connection:
+        assert connection.exec_driver_sql("SELECT id FROM outbox").scalars().all() == [event]
 
 
 @pytest.mark.parametrize("command", ["stats", "doctor --only backlog"])
-def test_sql_is_one_line_on_a_terminal(world, engine, given, answer, terminal, command):
-    """On a terminal, a suggested SQL statement is never folded, so that users can copy it."""
+def test_a_long_command_is_one_line_on_a_terminal(world, engine, given, answer, terminal, tmp_path, command):
+    """On a terminal, a suggested command is never folded, so that users can copy it."""
+    file = tmp_path / "payctl.toml"
+    file.write_text("[profiles.prod.guard]\nprotected = true\n")
+    named = ["-p", "prod", "--config", str(file)]
     given({**DEAD, "event_type": "PAYMENT_FAILED", "count": 2})
     with engine.begin() as connection:
         insert_payments_of_events(connection)
         connection.exec_driver_sql("UPDATE payments SET status = 'COMPLETED'")
-    (found,) = answer("stats", **world)["result"]["causes"]
-    assert len(found["sql"]) > 80
-    with terminal(*command.split(), **world) as it:
+    (found,) = answer("stats", *named, **world)["result"]["causes"]
+    assert len(found["command"]) > 80
+    with terminal(*command.split(), *named, **world) as it:
         it.finish()
         written = COLOURS.sub("", it.sent.decode())
-    assert f"{found['sql']};" in [line.strip() for line in written.split("\r\n")]
+    assert found["command"] in [line.strip() for line in written.split("\r\n")]
 
 
 @pytest.mark.parametrize("command", ["stats", "doctor"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypedDict
+from typing import Annotated, NoReturn, TypedDict
 
 import typer
 
@@ -18,6 +18,7 @@ from ticketbottle_payctl.cli.safety.recorded import new_run
 from ticketbottle_payctl.errors import GuardError
 from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.formats import count
+from ticketbottle_payctl.jobs.close_event import Superseded, close_event, find_event, refuse
 from ticketbottle_payctl.jobs.order import Mark, close_findings, find_open
 
 SCHEMA = "payctl.close/1"
@@ -35,21 +36,21 @@ class CloseCounts(TypedDict):
     """The number of closed findings."""
 
     closed: Count
-    """Findings that were closed, or with dry_run would be closed."""
+    """Findings or dead events that were closed, or with dry_run would be closed."""
 
 
 class ClosedItem(TypedDict):
-    """A finding that was closed."""
+    """A finding or a dead event that was closed."""
 
     kind: str
-    """The finding's code, as in `payctl show`."""
+    """The finding's code, as in `payctl show`, or superseded for a dead event."""
     text: str
     """The sentence that people read."""
 
 
 def close_command(  # noqa: PLR0913 - one argument per option
     ctx: typer.Context,
-    name: Annotated[str, order_name("payment or callback")],
+    name: Annotated[str, order_name("payment, callback or dead event")],
     *,
     dry_run: change_options.DryRun = False,
     yes: change_options.Yes = False,
@@ -60,7 +61,9 @@ def close_command(  # noqa: PLR0913 - one argument per option
 
     Use this for something that payctl cannot see, such as a refund in the gateway's portal. The command closes the
     order's findings about money, and does not change the payment. Afterwards `payctl show` names you and the reason,
-    and `payctl report` leaves the order out. If more money arrives later, it is a new open finding.
+    and `payctl report` leaves the order out. If more money arrives later, it is a new open finding. With the
+    id of a harmless dead event, only this event is closed: it stays in the outbox, and `payctl doctor` no longer warns
+    about it.
     """
     session = Session.of(ctx)
     session.note_target(told=ToldAt.of(dry_run=dry_run))
@@ -68,6 +71,10 @@ def close_command(  # noqa: PLR0913 - one argument per option
         refuse_read_only(session, "close")
     now = session.services.now()
     settings = session.settings
+    approval = Approval(yes=yes, reason=reason, confirm=confirm)
+    event = find_event(session.services.engine, name, settings.max_retries)
+    if event is not None:
+        _close_event(session, event, approval, dry_run=dry_run)
     found = find_open(
         session.services.engine, name, max_retries=settings.max_retries, retention=settings.retention, now=now
     )
@@ -82,10 +89,7 @@ def close_command(  # noqa: PLR0913 - one argument per option
     plan: list[Block] = [line(each["text"]) for each in items]
     run = None
     if number and not dry_run:
-        if session.guard.protected is None and not (reason or "").strip():
-            message = "missing option '--reason': say what was done, because the next shift reads it"
-            raise typer.TyperException(message)
-        approve(session, Act("close", 1, "order", plan), Approval(yes=yes, reason=reason, confirm=confirm))
+        _approve(session, Act("close", 1, "order", plan), approval)
         run = new_run(session, "close", reason, selector={"subject": found.subject})
         close_findings(session.services.engine, found, run)
     payment = found.timeline.payment
@@ -118,3 +122,35 @@ def close_command(  # noqa: PLR0913 - one argument per option
             run_id=run.id if run else None,
         )
     )
+
+
+def _close_event(session: Session, event: Superseded, approval: Approval, *, dry_run: bool) -> NoReturn:
+    """Close a superseded dead event and end the command. A closed event stays closed, and nothing is recorded again."""
+    what = f"dead {event.event_type} {event.id} is superseded: the customer has paid since, and nobody waits for it"
+    plan: list[Block] = [line(what)]
+    run, number = None, 0 if event.closed else 1
+    if number:
+        refuse(event, event.id)
+    if number and not dry_run:
+        _approve(session, Act("close", 1, "dead event", plan), approval)
+        run = new_run(session, "close", approval.reason, selector={"subject": event.id})
+        close_event(session.services.engine, event, run, session.settings.max_retries)
+    items: list[ClosedItem] = [{"kind": "superseded", "text": what}] * number
+    facts: CloseFacts = {"order_code": event.order_code, "payment_id": event.payment_id}
+    counts: CloseCounts = {"closed": number}
+    human: list[Block] = [line(good("✔"), "nothing is open")]
+    if number:
+        human = [line(good("✔"), bold("1 dead event"), "would be closed" if dry_run else "closed"), *plan]
+        human.append(line(warn("dry run:"), "nothing was recorded") if run is None else Fields((("run", dim(run.id)),)))
+    run_id = run.id if run else None
+    session.finish(
+        Result(SCHEMA, counts=counts, result=facts, items=items, human=human, dry_run=dry_run, run_id=run_id)
+    )
+
+
+def _approve(session: Session, act: Act, approval: Approval) -> None:
+    """Ask for approval. Every closing needs a reason, also if no guard asks for one."""
+    if session.guard.protected is None and not (approval.reason or "").strip():
+        message = "missing option '--reason': say what was done, because the next shift reads it"
+        raise typer.TyperException(message)
+    approve(session, act, approval)

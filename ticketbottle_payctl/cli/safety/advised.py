@@ -44,8 +44,9 @@ class Adviser:
     def changing(
         self, verb: Sequence[str], operands: Sequence[str] = (), options: Sequence[str] = (), *, rows: int = 1
     ) -> str:
-        """Return a command that changes ``rows`` rows."""
-        return command_line(verb, operands, [*options, *self._profile(), *self._guard(rows)])
+        """Return a command that changes ``rows`` rows. ``close`` always has the reason."""
+        needs_reason = [*verb] == ["close"]
+        return command_line(verb, operands, [*options, *self._profile(), *self._guard(rows, needs_reason=needs_reason)])
 
     def again(self, arguments: Sequence[str], *, without: Collection[str], rows: int = 1) -> str | None:
         """Return the command that the user typed, without the options in ``without``, and with the guard's options.
@@ -73,10 +74,12 @@ class Adviser:
             if value and os.environ.get(variable) != value:
                 yield from (option, value)
 
-    def _guard(self, rows: int) -> Iterator[str]:
+    def _guard(self, rows: int, *, needs_reason: bool = False) -> Iterator[str]:
         self.session.recognise_server()
         guard = self.session.guard
         if rows > guard.cap(DEFAULT_MAX_AFFECTED).most:
             yield from ("--max-affected", str(rows))
         if guard.protected is not None:
             yield from ("--reason", self.reason, "--confirm", guard.protected)
+        elif needs_reason:
+            yield from ("--reason", self.reason)

@@ -9,10 +9,13 @@ from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.output.result import Line, Styled, accent, line
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.domain.causes import Command
+from ticketbottle_payctl.formats import PLACEHOLDER
 
 
 def command_text(session: Session, command: Command | None, reason: str) -> str | None:
     """Return the command for the session's profile, or None. ``reason`` is the value of ``--reason``, if needed.
+
+    Only a person knows why something can be closed, so ``close`` has a placeholder instead.
 
     Raises:
         ConfigError: the profile or its file is missing or cannot be read.
@@ -20,7 +23,7 @@ def command_text(session: Session, command: Command | None, reason: str) -> str 
     """
     if command is None:
         return None
-    adviser = Adviser(session, reason)
+    adviser = Adviser(session, PLACEHOLDER if command.verb == ("close",) else reason)
     if command.changes:
         return adviser.changing(command.verb, command.operands, command.options, rows=command.rows)
     return adviser.reading(command.verb, command.operands, command.options)

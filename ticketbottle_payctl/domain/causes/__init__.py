@@ -6,7 +6,7 @@ report the same causes. This package opens no connection.
 
 from __future__ import annotations
 
-from ticketbottle_payctl.domain.causes.dead import of_dead
+from ticketbottle_payctl.domain.causes.dead import harmless, of_dead
 from ticketbottle_payctl.domain.causes.idle import Idle, idle
 from ticketbottle_payctl.domain.causes.model import (
     OVERDUE_AFTER,
@@ -29,7 +29,7 @@ from ticketbottle_payctl.domain.causes.words import overdue
 
 __all__ = [
     "OVERDUE_AFTER", "SEEN_WITHIN", "WAITS_AFTER", "Brokers", "Cause", "CauseKind", "Command", "DeadGroup", "Evidence",
-    "Holder", "Idle", "Reason", "SeenPublisher", "Waiting", "causes", "idle",
+    "Holder", "Idle", "Reason", "SeenPublisher", "Waiting", "causes", "harmless", "idle",
 ]  # fmt: skip
 
 

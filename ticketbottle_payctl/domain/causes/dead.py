@@ -46,8 +46,14 @@ def of_dead(evidence: Evidence) -> Iterator[Cause]:
         )
     if blocked:
         yield _of_blocked(evidence, blocked, with_error=groups != [*evidence.dead_groups])
-    if apart and evidence.superseded:
+    if apart and evidence.superseded > evidence.superseded_closed:
         yield _of_harmless(evidence)
+
+
+def harmless(evidence: Evidence) -> tuple[int, int]:
+    """Return the number of dead events that do no harm, and how many of them a person has closed."""
+    waits = any(one.reason is Reason.BLOCKED for one in evidence.waiting) and evidence.slot_active is None
+    return (0, 0) if evidence.blocked or waits else (evidence.superseded, evidence.superseded_closed)
 
 
 _NOT_SENT = "publishers never send dead events"
@@ -58,20 +64,18 @@ _RELEASE = (
 
 
 def _of_harmless(evidence: Evidence) -> Cause:
-    """Return the cause for superseded events that block nothing. The advice is to delete these events."""
-    number, ids = evidence.superseded, evidence.superseded_ids
+    """Return the cause for superseded events that block nothing. The advice is to close the oldest one."""
+    number, ids = evidence.superseded - evidence.superseded_closed, evidence.superseded_ids
     if number == 1:
         orders = evidence.superseded_orders or (None,)
         fact = f"1 dead event is harmless: {', '.join(map(named, ids, orders))} is superseded"
         meaning = "the customer has paid since, so no publisher and no replay sends it"
+        advice = "to end this warning, record that nobody waits for it"
     else:
         fact = f"{number:,} dead events are harmless: they are superseded"
         meaning = "the customers have paid since, so no publisher and no replay sends them"
-    listed = ", ".join(f"'{event_id}'" for event_id in ids)
-    some = "" if len(ids) == number else f" the oldest {len(ids)}"
-    advice = f"to end this warning, delete{some or (' it' if number == 1 else ' them')} in psql"
-    statement = f"DELETE FROM outbox WHERE id IN ({listed}) AND NOT published"  # noqa: S608 - shown, never run here
-    return Cause(CauseKind.SUPERSEDED, number, fact, meaning, advice, sql=statement)
+        advice = "to end this warning, record for each one that nobody waits for it; the oldest first"
+    return Cause(CauseKind.SUPERSEDED, number, fact, meaning, advice, Command(("close",), tuple(ids[:1]), changes=True))
 
 
 def _of_superseded(group: DeadGroup, blocked: Sequence[Waiting]) -> tuple[str, Command] | None:

@@ -64,6 +64,9 @@ def _finding(cause: Cause) -> Finding:
 
 
 def _all_well(found: Evidence) -> str:
+    dead = "none is dead"
+    if found.dead:
+        dead = f"{count(found.dead, 'dead event')} closed by a person"
     if not found.pending:
-        return "no event is pending or dead"
-    return f"{count(found.pending, 'event')} pending, the oldest for {duration(found.oldest_s or 0)}; none is dead"
+        return f"no event is pending; {dead}" if found.dead else "no event is pending or dead"
+    return f"{count(found.pending, 'event')} pending, the oldest for {duration(found.oldest_s or 0)}; {dead}"

@@ -18,6 +18,9 @@ def source_of(receipt: ReceiptRow) -> SettledBy:
     return SettledBy.RECONCILE if receipt.method == STATUS_QUERY else SettledBy.CALLBACK
 
 
+CLOSE = "close"
+"""The command that closes findings and harmless dead events, as its runs are recorded."""
+
 _RANKS = {
     "payment_created": 0, "callback": 1, "payment_settled": 2, "event_written": 3, "event_replayed": 5,
     "event_published": 6, "record": 7, "closed": 8,
@@ -83,7 +86,8 @@ def steps_of(found: History) -> Iterator[Step]:
         if event.published_at:
             yield Step(event.published_at, "event_published", event.id, {"event_type": event.event_type})
     for event_id, run, _ in found.replays:
-        yield Step(run.started_at, "event_replayed", event_id, _of_run(run))
+        kind = "closed" if run.command == CLOSE else "event_replayed"
+        yield Step(run.started_at, kind, event_id, _of_run(run))
     for _, run in found.closings:
         yield Step(run.started_at, "closed", found.subject, _of_run(run))
 

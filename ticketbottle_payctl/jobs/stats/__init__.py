@@ -11,7 +11,7 @@ from typing import assert_never
 
 from sqlalchemy import Connection, Engine
 
-from ticketbottle_payctl.domain.causes import Cause, Evidence, Idle, causes, idle
+from ticketbottle_payctl.domain.causes import Cause, Evidence, Idle, causes, harmless, idle
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.db.owner_time import aware
 from ticketbottle_payctl.store.inspect.evidence import evidence, harmless_dead
@@ -86,7 +86,8 @@ class StatsReport:
 
     The following fields have values only if the caller asked for an explanation. ``blocked`` counts pending events
     behind a dead event of their payment. ``superseded`` counts harmless dead events, whose payment is COMPLETED now.
-    ``superseded`` is 0 if an event is blocked or the role is not allowed to read payments. ``causes`` are the reasons
+    ``superseded`` is 0 if an event is blocked or the role is not allowed to read payments. ``closed`` counts those that
+    a person has closed. ``causes`` are the reasons
     why events are waiting, most urgent first. ``idle`` says that no publisher is working although an event could be
     sent. ``by_debezium`` is True if Debezium publishes the outbox.
     """
@@ -114,6 +115,7 @@ class StatsReport:
     items: tuple[Tally, ...] = ()
     blocked: int = 0
     superseded: int = 0
+    closed: int = 0
     causes: tuple[Cause, ...] = ()
     idle: Idle | None = None
     by_debezium: bool = False
@@ -162,13 +164,15 @@ def read_state(connection: Connection, max_retries: int, since: timedelta) -> tu
 def explained(report: StatsReport, seen: Evidence) -> StatsReport:
     """Return the report with the causes that follow from the evidence."""
     found = causes(seen)
+    superseded, closed = harmless(seen)
     drain, eta = _without_blocked(report.drain, report.drain_eta_s, report.pending, seen.blocked)
     return replace(
         report,
         drain=drain,
         drain_eta_s=eta,
         blocked=seen.blocked,
-        superseded=sum(cause.events for cause in found if cause.is_harmless),
+        superseded=superseded,
+        closed=closed,
         causes=found,
         idle=idle(seen),
         by_debezium=seen.slot_active is not None,

@@ -132,6 +132,7 @@ def evidence(connection: Connection, max_retries: int, found: Unpublished, recen
         if found.dead and found.pending and slot is None
         else 0,
         superseded=superseded.events,
+        superseded_closed=superseded.closed,
         superseded_ids=superseded.ids,
         superseded_orders=superseded.orders,
         oldest_s=found.oldest_pending_age_s,

@@ -1,4 +1,4 @@
-"""Count dead events, and find the superseded ones."""
+"""Count dead events, and find the superseded ones. A person can close a superseded event, so that nobody is warned."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.domain.event import FAILURES
-from ticketbottle_payctl.store.outbox import states
+from ticketbottle_payctl.store.outbox import cdc, republished, states
 from ticketbottle_payctl.store.outbox.selector import SUPERSEDED
 
 _MOST_NAMED = 5
+_IS_CLOSED = "EXISTS (SELECT FROM payctl.run_items AS i WHERE i.item_id = o.id AND i.outcome = 'closed')"
+"""The SQL condition that a person has closed an event. ``store.payctl.runs`` has the same outcome as ``CLOSED``."""
 
 
 class DeadCount(NamedTuple):
@@ -22,9 +24,13 @@ class DeadCount(NamedTuple):
 
 
 class SupersededDead(NamedTuple):
-    """The number of superseded dead events, with the ids and order codes of the five oldest ones."""
+    """The number of superseded dead events, with the ids and order codes of the five oldest ones that are not closed.
+
+    ``closed`` counts those that a person has closed.
+    """
 
     events: int = 0
+    closed: int = 0
     ids: Sequence[str] = ()
     orders: Sequence[str | None] = ()
 
@@ -38,17 +44,57 @@ def count(connection: Connection, max_retries: int) -> DeadCount:
     return DeadCount(*row)
 
 
+class Superseded(NamedTuple):
+    """A superseded dead event. ``blocks`` is true if a pending event of its payment waits behind it.
+
+    While Debezium publishes, no event waits for another one.
+    """
+
+    id: str
+    event_type: str
+    order_code: str | None
+    payment_id: str
+    error: str | None
+    closed: bool
+    blocks: bool
+
+
 def superseded(connection: Connection, max_retries: int) -> SupersededDead:
-    """Find the superseded dead events. The role must be allowed to read the payments' ids and statuses."""
+    """Find the superseded dead events. The role must be allowed to read the payments' ids and statuses.
+
+    If the role is not allowed to read the closings, no event counts as closed.
+    """
+    closed = _IS_CLOSED if republished.may_be_read(connection) else "false"
     sql = f"""
-        SELECT events, ids, ARRAY(
+        SELECT events, closed, ids, ARRAY(
             SELECT {states.order_code("e.")} FROM unnest(ids) WITH ORDINALITY AS named (id, place)
             JOIN outbox AS e ON e.id = named.id ORDER BY place)
         FROM (
-            SELECT count(*) AS events,
-                (array_agg(o.id ORDER BY o."createdAt", o.id COLLATE "C"))[1:{_MOST_NAMED}] AS ids
+            SELECT count(*) AS events, count(*) FILTER (WHERE {closed}) AS closed,
+                (array_agg(o.id ORDER BY o."createdAt", o.id COLLATE "C") FILTER (WHERE NOT {closed}))[1:{_MOST_NAMED}]
+                    AS ids
             FROM outbox AS o WHERE {states.dead("o.")} AND {SUPERSEDED}
         ) AS found
     """  # noqa: S608 - built from constants only
-    events, ids, orders = connection.exec_driver_sql(sql, {"max_retries": max_retries}).one()
-    return SupersededDead(events, tuple(ids or ()), tuple(orders))
+    events, number, ids, orders = connection.exec_driver_sql(sql, {"max_retries": max_retries}).one()
+    return SupersededDead(events, number, tuple(ids or ()), tuple(orders))
+
+
+def find_superseded(connection: Connection, event_id: str, max_retries: int) -> Superseded | None:
+    """Return the event with this id if it is dead and superseded, otherwise None."""
+    sql = f"""
+        SELECT o.id, o."eventType", {states.order_code("o.")}, o."aggregateId", o."lastError", {_IS_CLOSED},
+            EXISTS (SELECT FROM outbox AS w WHERE {states.pending("w.")} AND w."aggregateId" = o."aggregateId"
+                AND (w."createdAt", w.id COLLATE "C") > (o."createdAt", o.id COLLATE "C"))
+        FROM outbox AS o WHERE o.id = %(id)s AND {states.dead("o.")} AND {SUPERSEDED}
+    """  # noqa: S608 - built from constants only
+    row = connection.exec_driver_sql(sql, {"id": event_id, "max_retries": max_retries}).one_or_none()
+    if row is None:
+        return None
+    found = Superseded(*row)
+    return found._replace(blocks=found.blocks and cdc.slot(connection) is None)
+
+
+def lock(connection: Connection, event_id: str) -> None:
+    """Lock an event's row. A statement after this one sees what the previous holder of the lock has committed."""
+    connection.exec_driver_sql("SELECT FROM outbox WHERE id = %(id)s FOR UPDATE", {"id": event_id})

@@ -184,8 +184,7 @@ def _closing(timeline: Timeline, session: Session) -> str | None:
         return None
     receipt = open_ones[0].receipt
     name = timeline.payment.order_code if timeline.payment else receipt.id if receipt else ""
-    options = [] if session.guard.protected is not None else ["--reason", PLACEHOLDER]
-    return Adviser(session, PLACEHOLDER).changing(["close"], [name], options)
+    return Adviser(session, PLACEHOLDER).changing(["close"], [name])
 
 
 def _next(timeline: Timeline, advice: Sequence[AdviceFacts], session: Session) -> Iterator[Block]:

@@ -89,7 +89,7 @@ def with_human(result: Result, blocks: Sequence[Block]) -> Result:
 def needs_attention(report: StatsReport) -> bool:
     """Return whether an event is dead, blocked or overdue, or cannot be sent, or no publisher was seen lately."""
     missing = report.idle is not None and not report.idle.expected
-    return bool(report.dead or report.blocked or report.causes or missing)
+    return bool(report.dead > report.closed or report.blocked or report.causes or missing)
 
 
 def _within(report: StatsReport) -> Line:
