@@ -106,7 +106,7 @@ def harmless_dead(connection: Connection, max_retries: int) -> int:
     """
     if not connection.exec_driver_sql(_MAY_READ_PAYMENTS).scalar_one():
         return 0
-    found = dead.superseded(connection, max_retries).events  # needs a nested loop
+    found = dead.superseded(connection, max_retries, with_closings=False).events  # needs a nested loop
     if not found:
         return 0
     connection.exec_driver_sql(_JOIN_BY_HASH)
@@ -120,7 +120,9 @@ def evidence(connection: Connection, max_retries: int, found: Unpublished, recen
     the transaction, so the caller must run no other statement in it afterwards. Error texts are redacted.
     """
     may = bool(found.dead and connection.exec_driver_sql(_MAY_READ_PAYMENTS).scalar_one())
-    superseded = dead.superseded(connection, max_retries) if may else dead.SupersededDead()  # needs a nested loop
+    superseded = dead.SupersededDead()
+    if may:  # needs a nested loop
+        superseded = dead.superseded(connection, max_retries, with_closings=recent.runs_readable)
     connection.exec_driver_sql(_JOIN_BY_HASH)
     slot = cdc.slot(connection)
     seen, known = publishers.seen(connection)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.domain.event import FAILURES
-from ticketbottle_payctl.store.outbox import cdc, republished, states
+from ticketbottle_payctl.store.outbox import cdc, states
 from ticketbottle_payctl.store.outbox.selector import SUPERSEDED
 
 _MOST_NAMED = 5
@@ -59,12 +59,12 @@ class Superseded(NamedTuple):
     blocks: bool
 
 
-def superseded(connection: Connection, max_retries: int) -> SupersededDead:
+def superseded(connection: Connection, max_retries: int, *, with_closings: bool) -> SupersededDead:
     """Find the superseded dead events. The role must be allowed to read the payments' ids and statuses.
 
-    If the role is not allowed to read the closings, no event counts as closed.
+    If the role may not read the rows of runs, ``with_closings`` must be false. Then no event counts as closed.
     """
-    closed = _IS_CLOSED if republished.may_be_read(connection) else "false"
+    closed = _IS_CLOSED if with_closings else "false"
     sql = f"""
         SELECT events, closed, ids, ARRAY(
             SELECT {states.order_code("e.")} FROM unnest(ids) WITH ORDINALITY AS named (id, place)
