@@ -221,7 +221,8 @@ def test_every_command_that_records_a_run_uses_the_same_lifecycle():
         }:
             others.add(name)
     assert users == {
-        "replay", "cleanup", "reconcile", "fix_published_flags", "process_webhook", "publish_outbox", "cdc", "order",
+        "replay", "cleanup", "close_event", "reconcile", "fix_published_flags", "process_webhook", "publish_outbox",
+        "cdc", "order",
     }  # fmt: skip
     assert not others
 
