@@ -3,7 +3,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 from datetime import UTC, datetime
+from unicodedata import category
 
 import pytest
 
@@ -56,6 +58,14 @@ def test_hostile_text_is_shown_escaped(text):
 def test_harmless_text_is_not_escaped(text):
     """Payctl does not escape letters of any script, markup, or emoji names."""
     assert escape(text) == text
+
+
+def test_every_character_of_unicode_is_shown_or_escaped_by_its_category():
+    """Payctl escapes each control, format, private, unassigned and separating character, and no other character."""
+    hidden = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+    characters = map(chr, range(sys.maxunicode + 1))
+    wrong = [each for each in characters if (escape(each) != each) != (category(each) in hidden)]
+    assert wrong == []
 
 
 @pytest.mark.parametrize(("text", "shown"), [("\x1b", r"\x1b"), ("\u202e", r"\u202e"), ("\n", r"\n")])
