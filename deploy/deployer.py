@@ -46,7 +46,7 @@ _BY_HAND = {
     "cloudformation": (
         *("CreateChangeSet", "DeleteChangeSet", "DescribeChangeSet", "DescribeStackEvents", "DescribeStackResources"),
         *("DescribeStacks", "ExecuteChangeSet", "GetTemplate", "GetTemplateSummary", "ListStackResources"),
-        *("TagResource", "UntagResource"),
+        *("TagResource", "UntagResource", "DeleteStack"),
     ),
     "s3": ("GetBucketLocation", "GetObject", "GetObjectVersion", "ListBucket", "PutObject"),
     "apigateway": ("TagResource", "UntagResource"),

@@ -1,8 +1,9 @@
 """Deploy a build with the template and one environment's parameters from ``deploy/samconfig.toml``.
 
-    python -m deploy.release dev                      with the SAM CLI
-    python -m deploy.release dev --bucket BUCKET      with the AWS CLI and plain CloudFormation
-    python -m deploy.release dev --print              print the commands and run none of them
+    python -m deploy.release dev                                    with the SAM CLI
+    python -m deploy.release dev --bucket BUCKET                    with the AWS CLI and plain CloudFormation
+    python -m deploy.release dev --bucket BUCKET --release RELEASE  an earlier release that is in the bucket
+    python -m deploy.release dev --print                            print the commands and run none of them
 
 The ``live`` alias keeps its version of the webhook until another version is published. A new value of the ``Release``
 parameter publishes a new version. This value is a hash of the code, the template and every parameter, so every change
@@ -15,53 +16,37 @@ import argparse
 import hashlib
 import json
 import re
-import shlex
 import subprocess
 import sys
 import tomllib
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from samtranslator.yaml_helper import yaml_parse
-
-from deploy.generate import GENERATED, PLACE, TEMPLATE, cloudformation
+from deploy.commands import (
+    PACKAGE,
+    PARAMETERS,
+    PREVIEW,
+    Command,
+    Config,
+    as_file,
+    located,
+    shown,
+    stored,
+    with_cloudformation,
+    with_sam,
+)
+from deploy.generate import GENERATED, TEMPLATE, cloudformation
 from deploy.package import CODE, LAYER, ROOT, Build
+from deploy.parameters import NotDeployableError, is_example, parameters_of
 
 CONFIG = ROOT / "deploy" / "samconfig.toml"
-PACKAGE = ROOT / "build" / "package"
 
 _MACHINES = {62: "x86_64", 183: "arm64"}
 """The architecture for each value of ``e_machine`` in an ELF header."""
 
-Parameters = dict[str, str]
-Command = list[str]
-
-
-class NotDeployableError(Exception):
-    """The build is missing or has the wrong architecture, or a parameter is missing, unknown or not allowed."""
-
-
-def parameters_of(template: str, given: Sequence[str]) -> Parameters:
-    """Return the value of every parameter except ``Release``, from ``Name=value`` strings and the template's defaults.
-
-    The defaults are included, because CloudFormation keeps the deployed value if a deployment does not name a
-    parameter. Without the defaults, removing a line from the configuration would have no effect.
-
-    Raises:
-        NotDeployableError: a parameter is missing or unknown, or its value is not allowed.
-    """
-    declared = yaml_parse(template)["Parameters"]
-    del declared["Release"]
-    values = {name: str(one["Default"]) for name, one in declared.items() if "Default" in one}
-    values |= dict(each.split("=", 1) for each in given)
-    wrong = [f"{name} is missing" for name in declared.keys() - values.keys()]
-    wrong += [f"{name} is not a parameter that you can set" for name in values.keys() - declared.keys()]
-    wrong += [fault for name, one in declared.items() if name in values and (fault := _fault(name, one, values[name]))]
-    if wrong:
-        raise NotDeployableError("; ".join(sorted(wrong)))
-    return values
+_CHANGE_SET = re.compile(r"arn:\S+:changeSet/\S+")
+_CHANGES = "Changes[].ResourceChange.[Action,LogicalResourceId,ResourceType,Replacement]"
 
 
 def release_of(build: Build, template: str, parameters: Mapping[str, str]) -> str:
@@ -82,39 +67,23 @@ def architectures_of(layer: Path) -> set[str]:
     return found
 
 
-def with_sam(file: Path, environment: str, parameters: Mapping[str, str], release: str) -> list[Command]:
-    """Return the SAM CLI command to deploy. The SAM CLI reads all other settings from the configuration file."""
-    # The SAM CLI refuses `Name=`, but accepts quotes inside the argument as an empty value.
-    given = [f'{name}="{value}"' for name, value in parameters.items()]
-    config = ["--config-file", str(file), "--config-env", environment]
-    return [["sam", "deploy", *config, "--parameter-overrides", *given, f"Release={release}"]]
-
-
-def with_cloudformation(
-    config: Mapping[str, Any], parameters: Mapping[str, str], release: str, bucket: str
-) -> list[Command]:
-    """Return the AWS CLI commands that upload the build under its release and then deploy the build's template."""
-    folder, place = PACKAGE.relative_to(ROOT), f"s3://{bucket}/{release}/"
-    region, deploy = ["--region", config["global"]["parameters"]["region"]], config["deploy"]["parameters"]
-    uploads = [["aws", "s3", "cp", str(folder / name), place, *region] for name in (CODE, LAYER, GENERATED.name)]
-    where = dict(zip(PLACE, (bucket, f"{release}/{CODE}", f"{release}/{LAYER}"), strict=True))
-    stack = ["--stack-name", config["global"]["parameters"]["stack_name"]]
-    source = ["--template-file", str(folder / GENERATED.name), "--s3-bucket", bucket, "--s3-prefix", "templates"]
-    given = [f"{name}={value}" for name, value in {**parameters, **where}.items()]
-    options = ["--capabilities", deploy["capabilities"], "--no-fail-on-empty-changeset", "--tags", *deploy["tags"]]
-    command = ["aws", "cloudformation", "deploy", *stack, *source, *region, *options]
-    return [*uploads, [*command, "--parameter-overrides", *given]]
-
-
-def _fault(name: str, declared: Mapping[str, Any], value: str) -> str | None:
-    """Return the reason why CloudFormation would refuse a value, or None.
-
-    Values are checked before anything is uploaded.
-    """
-    if not re.fullmatch(declared.get("AllowedPattern", "(?s:.*)"), value):
-        return f"{name} does not match {declared['AllowedPattern']}"
-    allowed = [str(each) for each in declared.get("AllowedValues", [value])]
-    return None if value in allowed else f"{name} is not one of {', '.join(allowed)}"
+def mismatches(layer: Path, parameters: Mapping[str, str]) -> list[str]:
+    """Return what the parameters need and the layer does not contain: an architecture, certificates or libraries."""
+    wrong, found = [], architectures_of(layer)
+    if found - {parameters["Architecture"]}:
+        built, wanted = " and ".join(sorted(found)), parameters["Architecture"]
+        wrong.append(f"the build is for {built}, but Architecture is {wanted}: build with `make package ARCH={wanted}`")
+    with zipfile.ZipFile(layer) as archive:
+        names = archive.namelist()
+    for name in ("DatabaseCaFile", "KafkaCaFile"):
+        file = parameters[name]
+        if file.startswith("/opt/") and file.removeprefix("/opt/") not in names:
+            wrong.append(f"{name} is {file}, but the build has no such file: build with `make package CA=FILE`")
+    if parameters["Traces"] != "off" and not any(name.startswith("python/opentelemetry/") for name in names):
+        wrong.append(
+            f"Traces is {parameters['Traces']}, but the build has no OpenTelemetry: build with `make package SPANS=1`"
+        )
+    return wrong
 
 
 def main() -> int:
@@ -122,41 +91,98 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make deploy", description="Deploy what `make package` has built.")
     parser.add_argument("environment", help="a section of deploy/samconfig.toml: dev, staging or prod")
     parser.add_argument("--bucket", help="deploy with plain CloudFormation, and upload the build to this S3 bucket")
+    parser.add_argument("--release", help="deploy this earlier release from the bucket instead of the build")
     parser.add_argument("--print", action="store_true", help="print the commands and run none of them")
+    parser.add_argument(
+        "--no-confirm-changeset", action="store_true", help="do not ask, even if samconfig.toml has confirm_changeset"
+    )
     parser.add_argument(
         "--config", type=Path, default=CONFIG.relative_to(ROOT), help="read this file instead of deploy/samconfig.toml"
     )
     asked = parser.parse_args()
     try:
-        commands = _planned(asked.environment, asked.bucket, asked.config)
-    except (NotDeployableError, FileNotFoundError) as error:
-        sys.stderr.write(f"cannot deploy: {error}\n")
+        commands = _planned(asked)
+    except (NotDeployableError, FileNotFoundError, tomllib.TOMLDecodeError) as error:
+        lines = str(error).splitlines()
+        sys.stderr.write("cannot deploy:" + (f" {lines[0]}" if len(lines) == 1 else "\n  ".join(["", *lines])) + "\n")
         return 2
     for command in commands:
-        sys.stdout.write(shlex.join(command) + "\n")
+        sys.stdout.write(shown(command) + "\n")
         sys.stdout.flush()
-        code = 0 if asked.print else subprocess.run(command, cwd=ROOT, check=False).returncode  # noqa: S603
-        if code:
+        if asked.print:
+            continue
+        code = _confirmed(command) if PREVIEW in command else _run(command)
+        if code is not None:
             return code
     return 0
 
 
-def _planned(environment: str, bucket: str | None, file: Path) -> list[Command]:
-    known = tomllib.loads(file.read_text("utf-8"))
-    if environment not in known:
-        message = f"{file.name} has no section {environment}"
+def _planned(asked: argparse.Namespace) -> list[Command]:
+    """Return the commands, and announce the release. Write the files that plain CloudFormation needs."""
+    known, confirm = tomllib.loads(asked.config.read_text("utf-8")), not asked.no_confirm_changeset
+    if asked.environment not in known:
+        message = f"{asked.config.name} has no section {asked.environment}"
         raise NotDeployableError(message)
-    build, template, config = Build.in_folder(PACKAGE), TEMPLATE.read_text("utf-8"), known[environment]
+    config = known[asked.environment]
+    if asked.release is not None:
+        if asked.bucket is None or not re.fullmatch("[0-9a-f]{64}", asked.release):
+            message = "--release needs --bucket, and all 64 digits of a release"
+            raise NotDeployableError(message)
+        return stored(config, asked.release, asked.bucket, confirm=confirm)
+    template = TEMPLATE.read_text("utf-8")
     parameters = parameters_of(template, config["deploy"]["parameters"]["parameter_overrides"])
-    found = architectures_of(PACKAGE / LAYER)
-    if found - {parameters["Architecture"]}:
-        message = f"the build is for {' and '.join(sorted(found))}, but Architecture is {parameters['Architecture']}"
-        raise NotDeployableError(message)
+    for name in (CODE, LAYER):
+        if not (PACKAGE / name).exists():
+            message = f"build/package/{name} does not exist: run `make package` first"
+            raise NotDeployableError(message)
+    if wrong := mismatches(PACKAGE / LAYER, parameters):
+        raise NotDeployableError("\n".join(wrong))
+    _refuse_examples(config, parameters, asked)
+    build = Build.in_folder(PACKAGE)
     release = release_of(build, template, parameters)
-    if bucket is None:
-        return with_sam(file, environment, parameters, release)
+    sys.stdout.write(f"# release {release}\n")
+    if asked.bucket is None:
+        return with_sam(asked.config, asked.environment, parameters, release, confirm=confirm)
     (PACKAGE / GENERATED.name).write_text(cloudformation(template, release, build), "utf-8")
-    return with_cloudformation(config, parameters, release, bucket)
+    (PACKAGE / PARAMETERS).write_text(as_file(located(parameters, release, asked.bucket)), "utf-8")
+    return with_cloudformation(config, parameters, release, asked.bucket, confirm=confirm)
+
+
+def _refuse_examples(config: Config, parameters: Mapping[str, str], asked: argparse.Namespace) -> None:
+    """Refuse to deploy values that name no real resource. With ``--print``, only warn about them."""
+    named = dict(parameters)
+    if asked.bucket is None:
+        named["s3_bucket"] = config["deploy"]["parameters"].get("s3_bucket", "")
+    if examples := [name for name, value in named.items() if is_example(value)]:
+        message = f"replace the examples in {asked.config.name}: {', '.join(examples)}"
+        if not asked.print:
+            raise NotDeployableError(message)
+        sys.stderr.write(f"before you deploy, {message}\n")
+
+
+def _run(command: Command) -> int | None:
+    """Run a command. Return its exit code if the deployment ends with it."""
+    return subprocess.run(command, cwd=ROOT, check=False).returncode or None  # noqa: S603
+
+
+def _confirmed(command: Command) -> int | None:
+    """Create a change set, show its changes and ask. Return an exit code if the deployment ends here, or None."""
+    done = subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.PIPE, text=True)  # noqa: S603
+    sys.stdout.write(done.stdout)
+    sys.stdout.flush()
+    found = _CHANGE_SET.search(done.stdout)
+    if done.returncode or found is None:
+        return done.returncode
+    region = command[command.index("--region") : command.index("--region") + 2]
+    show = ["aws", "cloudformation", "describe-change-set", "--change-set-name", found[0], *region]
+    if (code := _run([*show, "--query", _CHANGES, "--output", "table"])) is not None:
+        return code
+    sys.stdout.write(f"Deploy these changes to {command[command.index('--stack-name') + 1]}? [y/N] ")
+    sys.stdout.flush()
+    if sys.stdin.readline().strip().lower() in {"y", "yes"}:
+        return None
+    sys.stderr.write("nothing was deployed, because the changes were not confirmed\n")
+    return 1
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tomllib
 
 import pytest
 
@@ -55,7 +56,7 @@ def test_the_deployer_can_pass_roles_to_three_services_only(policy):
     ["lambda:PublishVersion", "iam:CreateRole", "scheduler:CreateSchedule", "codedeploy:CreateDeployment",
      "sqs:CreateQueue",
      "cloudwatch:PutCompositeAlarm", "ec2:AuthorizeSecurityGroupIngress", "apigateway:POST", "s3:PutObject",
-     "cloudformation:ExecuteChangeSet", "logs:PutMetricFilter"],
+     "cloudformation:ExecuteChangeSet", "cloudformation:DeleteStack", "logs:PutMetricFilter"],
 )  # fmt: skip
 def test_the_deployer_s_policy_allows_each_step_of_a_deployment(policy, action):
     """The deployer's policy allows each action in a deployment.
@@ -68,3 +69,25 @@ def test_the_deployer_s_policy_allows_each_step_of_a_deployment(policy, action):
 def test_the_deployer_s_policy_allows_reading_no_secret(policy):
     """A deployer can refer to a secret by its ARN but cannot read its value."""
     assert [action for one in policy for action in one["Action"] if action.startswith("secretsmanager:")] == []
+
+
+@pytest.mark.parametrize("environment", ["dev", "staging", "prod"])
+def test_sam_needs_no_stack_that_the_deployer_may_not_create(root, environment):
+    """SAM uploads to a named bucket. With `resolve_s3`, it would create a stack that the policy does not allow."""
+    config = tomllib.loads((root / "deploy" / "samconfig.toml").read_text("utf-8"))[environment]
+    settings = config["deploy"]["parameters"]
+    assert "resolve_s3" not in settings
+    assert settings["s3_bucket"]
+    assert settings["s3_prefix"] == config["global"]["parameters"]["stack_name"]
+
+
+def test_only_production_needs_a_raised_quota(root):
+    """A new account has a small quota, so dev and staging reserve no concurrency and keep no function warm."""
+    config = tomllib.loads((root / "deploy" / "samconfig.toml").read_text("utf-8"))
+    reserving = ("Reserved", "WebhookProvisioned")
+    found = {
+        name
+        for name in ("dev", "staging", "prod")
+        if any(each.startswith(reserving) for each in config[name]["deploy"]["parameters"]["parameter_overrides"])
+    }
+    assert found == {"prod"}

@@ -1,0 +1,156 @@
+"""Test what `make deploy` refuses before it uploads anything."""
+
+from __future__ import annotations
+
+import pytest
+
+CONFIG = "deploy/samconfig.toml"
+CA = ("python/module.py", "payctl-ca.pem")
+SPANS = ("python/opentelemetry/__init__.py",)
+ARN = "arn:aws:secretsmanager:ap-southeast-1:444455556666:secret:a-AbCdEf"
+BUCKET = ("--bucket", "a-bucket")
+
+WRONG = {
+    "KafkaBrokers": "KafkaBrokers is missing",
+    "BatchSiez=5": "BatchSiez is not a parameter that you can set",
+    "Release=0": "Release is not a parameter that you can set",
+    "WebhookProvisioned 3": "write Name=value instead of 'WebhookProvisioned 3'",
+    "VpcId=vpc-0a1b2c3d": "VpcId is given twice",
+    "Environment=develop": "Environment is not one of dev, staging, prod",
+    "LogRetentionDays=8": "LogRetentionDays is not one of 1, 3",
+    "GatewaySecretArn=arn:aws:s3:::bucket": "GatewaySecretArn does not match",
+    "LoopSeconds=90": "LoopSeconds is 90, but must be at most 55",
+    "LoopSeconds=-1": "LoopSeconds is -1, but must be at least 0",
+    "LoopSeconds=abc": "LoopSeconds is 'abc', but must be a number",
+    "LoopSeconds=example": "LoopSeconds is 'example', but must be a number",
+    "VpcId=wrong": "VpcId is 'wrong', but must be the id of a VPC",
+    "SubnetIds=subnet-0a1b2c3d;subnet-4a1b2c3d": "SubnetIds is 'subnet-0a1b2c3d;subnet-4a1b2c3d', but must be a list",
+    "KafkaSecurityGroupId=kafka": "KafkaSecurityGroupId is 'kafka', but must be the id of a security group",
+    "KafkaClusterArn=": "KafkaAuth aws-iam needs KafkaClusterArn",
+    "KafkaAuth=plain": "this KafkaAuth needs KafkaSecretArn",
+    "ReconcilePayments=true": "ReconcilePayments needs ReconcileDatabaseSecretArn",
+    "DomainName=pay.shop.vn": "DomainName needs CertificateArn",
+    "OpenPaths=false": "HiddenPath, PreviousHiddenPath and OpenPaths need DomainName",
+    "DatabaseCaFile=/opt/payctl-ca.pem": "DatabaseCaFile is /opt/payctl-ca.pem, but the build has no such file",
+    "KafkaCaFile=/opt/other.pem": "KafkaCaFile is /opt/other.pem, but the build has no such file",
+    "Traces=xray-udp": "Traces is xray-udp, but the build has no OpenTelemetry",
+}
+"""A wrong entry of the configuration for dev, and the error. A name alone means that the entry is missing."""
+
+PRODUCTION = {
+    "ReservedWebhook=0": "in production ReservedWebhook must not be 0",
+    "AlarmEmail=": "in production AlarmEmail must not be empty",
+    "KafkaSsl=false": "in production KafkaSsl must be true",
+}
+
+RIGHT = [
+    ("LoopSeconds=55",),
+    ("LoopSeconds=0", "PublishScheduleState=DISABLED"),
+    ("VpcId=vpc-0123456789abcdef0", "SubnetIds=subnet-0123456789abcdef0"),
+    ("KafkaAuth=plain", f"KafkaSecretArn={ARN}", "KafkaClusterArn="),
+    ("KafkaAuth=none", "KafkaClusterArn="),
+    ("DatabaseCaFile=/opt/payctl-ca.pem", "KafkaCaFile=/opt/payctl-ca.pem"),
+    ("DatabaseCaFile=/etc/ssl/ca.pem", "Traces=xray-udp"),
+    (
+        *("ReconcilePayments=true", f"ReconcileDatabaseSecretArn={ARN}", f"ReconcileGatewaySecretArn={ARN}"),
+        "GatewaySecurityGroupId=sg-0a1b2c3d",
+    ),
+]
+
+
+def configure(checkout, environment, *entries):
+    """Write entries into an environment's list of parameters. An entry replaces the entry with the same name."""
+    path = checkout.folder / CONFIG
+    before, section, after = path.read_text("utf-8").partition(f"[{environment}.deploy.parameters]")
+    for entry in entries:
+        name, equals, _ = entry.partition("=")
+        twice = entry == "VpcId=vpc-0a1b2c3d"
+        lines = [line for line in after.split("\n") if twice or not line.startswith(f'  "{name}=')]
+        after = "\n".join(lines)
+        if equals or " " in entry:
+            after = after.replace("parameter_overrides = [", f'parameter_overrides = [\n  "{entry}",', 1)
+    path.write_text(before + section + after, "utf-8")
+
+
+@pytest.mark.parametrize(
+    ("environment", "entry", "words"),
+    [("dev", entry, words) for entry, words in WRONG.items()]
+    + [("prod", entry, words) for entry, words in PRODUCTION.items()],
+)
+def test_a_wrong_parameter_stops_the_deployment_before_the_upload(checkout, environment, entry, words):
+    """`make deploy` names each parameter that CloudFormation would refuse or that does not match the build."""
+    checkout.name_real_resources()
+    configure(checkout, environment, entry)
+    done = checkout.deploy(environment, *BUCKET, "--print")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+
+
+@pytest.mark.parametrize("entries", RIGHT)
+def test_a_right_parameter_is_deployed(checkout, entries):
+    """`make deploy` accepts these values, which are close to the wrong ones."""
+    checkout.name_real_resources()
+    checkout.build(183, *CA, *SPANS)
+    configure(checkout, "dev", *entries)
+    assert set(entries) <= {f"{name}={value}" for name, value in checkout.given("dev").items()}
+
+
+def test_all_wrong_parameters_are_named_at_once(checkout):
+    """If several parameters are wrong, the error names each of them on its own line."""
+    checkout.name_real_resources()
+    configure(checkout, "dev", "LoopSeconds=90", "VpcId=wrong")
+    assert checkout.deploy("dev").stderr == (
+        "cannot deploy:\n  LoopSeconds is 90, but must be at most 55\n  VpcId is 'wrong', but must be the id of a VPC\n"
+    )
+
+
+@pytest.mark.parametrize("arguments", [(), BUCKET])
+def test_the_examples_of_the_configuration_are_not_deployed(checkout, arguments):
+    """`make deploy` refuses the file as it is in the repository. `--print` prints the commands and a warning."""
+    done = checkout.deploy("dev", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("cannot deploy: replace the examples in samconfig.toml: VpcId, SubnetIds, ")
+    assert ("s3_bucket" in done.stderr) is not bool(arguments)  # plain CloudFormation gets the bucket as an argument
+    printed = checkout.deploy("dev", *arguments, "--print")
+    assert (printed.returncode, printed.stderr.partition(":")[0]) == (
+        0,
+        "before you deploy, replace the examples in samconfig.toml",
+    )
+
+
+def test_nothing_is_deployed_without_a_build(checkout):
+    """Without a build, nothing is deployed. The error names the missing zip and the command."""
+    (checkout.folder / "build" / "package" / "code.zip").unlink()
+    done = checkout.deploy("dev")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "cannot deploy: build/package/code.zip does not exist: run `make package` first\n"
+
+
+@pytest.mark.parametrize(("machine", "name"), [(62, "x86_64"), (40, "unknown")])
+def test_a_build_for_another_architecture_is_not_deployed(checkout, machine, name):
+    """A build for another architecture is not deployed, because the function could not import its drivers."""
+    checkout.build(machine)
+    done = checkout.deploy("dev", "--print")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"the build is for {name}, but Architecture is arm64" in done.stderr
+    configure(checkout, "dev", f"Architecture={name}")
+    assert checkout.deploy("dev", "--print").returncode == (0 if name == "x86_64" else 2)
+
+
+def test_a_configuration_that_is_no_toml_gives_an_error_without_a_traceback(checkout):
+    """If the configuration cannot be parsed, the error names the line."""
+    checkout.edit(CONFIG, 'stack_name = "payctl-dev"', "stack_name = payctl-dev")
+    done = checkout.deploy("dev")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("cannot deploy: Invalid value (at line ")
+
+
+def test_each_parameter_is_printed_on_its_own_line(checkout):
+    """`--print` shows the release and one parameter on each line, with either tool."""
+    for arguments in ((), BUCKET):
+        done = checkout.deploy("dev", *arguments, "--print")
+        lines = done.stdout.splitlines()
+        assert lines[0].startswith("# release ")
+        parameters = [line.strip(" '").partition("=")[0] for line in lines if line.startswith("  ")]
+        assert {"Environment", "LoopSeconds", "KafkaBrokers"} <= set(parameters)
+        assert len(parameters) == len(set(parameters))
