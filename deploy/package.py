@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import shutil
+import ssl
 import subprocess
 import sys
 import zipfile
@@ -75,6 +76,10 @@ class OverBudgetError(Exception):
     """A zip is larger than its budget."""
 
 
+class CertificatesError(Exception):
+    """The file that is given as ``--ca`` does not exist, or contains no certificate."""
+
+
 def build(  # noqa: PLR0913 - each is a choice for the caller
     target: Path,
     *,
@@ -89,9 +94,12 @@ def build(  # noqa: PLR0913 - each is a choice for the caller
     ``interpreter`` is a CPython interpreter with the same version as the runtime.
 
     Raises:
+        CertificatesError: ``ca`` does not exist or contains no certificate. The previous build stays.
         OverBudgetError: a zip is larger than its budget.
         subprocess.CalledProcessError: a wheel is missing or has the wrong hash, or a file cannot be compiled.
     """
+    if ca is not None:
+        _check_certificates(ca)
     shutil.rmtree(target, ignore_errors=True)
     layer, code = target / "layer", target / "code"
     _install(layer / "python", interpreter, arch, lock)
@@ -104,6 +112,14 @@ def build(  # noqa: PLR0913 - each is a choice for the caller
     _compile(layer / "python", interpreter, "/opt/python")
     _compile(code, interpreter, "/var/task")
     return _zipped(layer, target / LAYER), _zipped(code, target / CODE)
+
+
+def _check_certificates(file: Path) -> None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
+    except OSError as error:  # ssl.SSLError is an OSError too
+        message = f"cannot read certificates from {file}: {error.strerror or error}"
+        raise CertificatesError(message) from error
 
 
 def _install(folder: Path, interpreter: str, arch: str, lock: Path) -> None:
@@ -158,8 +174,8 @@ def _zipped(folder: Path, target: Path) -> Artifact:
     return Artifact(target, zipped, unzipped, hashlib.sha256(target.read_bytes()).hexdigest())
 
 
-def main() -> None:
-    """Build both zips and print their sizes."""
+def main() -> int:
+    """Build both zips and print their sizes. Return the exit code."""
     parser = argparse.ArgumentParser(prog="make package", description="Build the zips for AWS Lambda.")
     parser.add_argument("--interpreter", required=True, help=f"a CPython {RUNTIME}")
     parser.add_argument("--arch", choices=sorted(ARCHITECTURES), default="arm64")
@@ -172,11 +188,17 @@ def main() -> None:
     parser.add_argument("--ca", type=Path, help="PEM certificates to trust; /opt/payctl-ca.pem in the functions")
     parser.add_argument("--target", type=Path, default=ROOT / "build" / "package")
     given = parser.parse_args()
-    made = build(given.target.resolve(), interpreter=given.interpreter, arch=given.arch, lock=given.lock, ca=given.ca)
+    choices = {"interpreter": given.interpreter, "arch": given.arch, "lock": given.lock, "ca": given.ca}
+    try:
+        made = build(given.target.resolve(), **choices)
+    except (CertificatesError, OverBudgetError) as error:
+        sys.stderr.write(f"cannot build: {error}\n")
+        return 2
     for one in made:
         share = f"{one.zipped / 1e6:.1f} of {BUDGETS[one.path.name][0] / 1e6:.1f} MB"
         print(f"{one.path}  {share}, {one.unzipped / 1e6:.1f} MB unzipped, sha256 {one.sha256}")  # noqa: T201
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
