@@ -65,7 +65,7 @@ moto: $(call READY,moto)
 # What makes and checks the template: checkov's pins contradict ours, so an environment of its own. The template is
 # checked again where something it is made of changed.
 TOOLS   := .venv-aws/ready/tools@$(VERSION)@$(shell cksum < deploy/tools.txt | cut -d ' ' -f 1)
-CHECKED := .venv-aws/ready/checked@$(shell cat deploy/*.* deploy/alarms/*.py ticketbottle_payctl/metrics.py | cksum | cut -d ' ' -f 1)
+CHECKED := .venv-aws/ready/checked@$(shell cat deploy/*.* deploy/alarms/*.py deploy/kubernetes/* ticketbottle_payctl/metrics.py | cksum | cut -d ' ' -f 1)
 
 # What lists the packages of a release, and what asks for their known vulnerabilities, in environments of their own:
 # checkov needs an old version of the same library.
@@ -178,6 +178,7 @@ local: $(DEMO) $(FUNCTIONS) ## the webhook's function under AWS's runtime, on lo
 	@$(BIN)/python -m tests.servers.local_functions $(ARGS)
 
 template: $(TOOLS) ## write what is made from deploy/template.yaml: alarms, dashboard, cloudformation.json, a policy
+	@echo "== writing deploy/template.yaml, cloudformation.json and deployer-policy.json"
 	@.venv-aws/bin/python -m deploy.generate
 	@.venv-aws/bin/python -m deploy.deployer
 
@@ -188,8 +189,10 @@ package: $(TOOLS) $(SBOM) ## build/package: what Lambda runs (ARCH=x86_64, CA=bu
 	@.venv-sbom/bin/python -m deploy.sbom --folder build/package/layer/python --target build/package
 
 # The stack's parameters are in deploy/samconfig.toml, whichever of both tools deploys it.
-deploy: $(TOOLS) ## deploy build/package with SAM (ENV=dev ARGS=--print), or with plain CloudFormation (BUCKET=...)
-	@.venv-aws/bin/python -m deploy.release "$(or $(ENV),dev)" $(if $(BUCKET),--bucket "$(BUCKET)") $(ARGS)
+deploy: $(TOOLS) ## deploy build/package with SAM (ENV=dev ARGS=--print), or CloudFormation (BUCKET=..., RELEASE=... again)
+	@test -n "$(ENV)" || { echo "say which environment to deploy: make deploy ENV=dev" >&2; exit 2; }
+	@.venv-aws/bin/python -m deploy.release "$(ENV)" $(if $(BUCKET),--bucket "$(BUCKET)") \
+	  $(if $(RELEASE),--release "$(RELEASE)") $(ARGS)
 
 sbom: $(SBOM) $(DEMO) ## build/sbom: the packages of the command line and the demo, with their licences
 	@.venv-sbom/bin/python -m deploy.sbom --interpreter $(BIN)/python --target build/sbom
@@ -214,6 +217,7 @@ $(CHECKED): $(TOOLS)
 	@.venv-aws/bin/python -m deploy.deployer --check
 	@.venv-aws/bin/cfn-lint -r ap-southeast-1 -- deploy/template.yaml deploy/cloudformation.json
 	@.venv-aws/bin/checkov -f deploy/cloudformation.json --framework cloudformation --skip-download --quiet --compact
+	@.venv-aws/bin/kubernetes-validate --strict --quiet deploy/kubernetes/*.yaml
 	@touch $@
 
 # dev holds everything; the others are parts of it, so one version of a package stands in all of them. What is locked

@@ -1,0 +1,127 @@
+"""Test the Kubernetes manifests without a cluster."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+import pytest
+import yaml
+
+MANIFESTS = ("publisher.yaml", "cleanup.yaml", "reconcile-payments.yaml")
+
+
+@pytest.fixture(scope="module")
+def folder(root):
+    """Return the folder with the manifests."""
+    found = root / "deploy" / "kubernetes"
+    assert {path.name for path in found.iterdir()} == set(MANIFESTS)
+    return found
+
+
+def pod(manifest):
+    """Return the pod's specification in a manifest."""
+    *_, workload = yaml.safe_load_all(manifest.read_text("utf-8"))
+    spec = workload["spec"]
+    return (spec["jobTemplate"]["spec"] if workload["kind"] == "CronJob" else spec)["template"]["spec"]
+
+
+@pytest.fixture(params=MANIFESTS)
+def manifest(request, folder):
+    """Return the path of each manifest."""
+    return folder / request.param
+
+
+@pytest.fixture(scope="module")
+def validate(tools):
+    """Return a function that validates a manifest against Kubernetes' own schemas. It returns the faults."""
+    program = tools.with_name("kubernetes-validate")
+    if not program.exists():
+        pytest.skip("the template's tools are out of date: make template")
+
+    def run(path):
+        command = [str(program), "--strict", "--quiet", str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=50)
+        return done.returncode, done.stdout + done.stderr
+
+    return run
+
+
+def test_a_manifest_follows_kubernetes_schemas(validate, manifest):
+    """`kubectl apply` accepts each manifest: every field exists and has the right type."""
+    assert validate(manifest) == (0, "")
+
+
+@pytest.mark.parametrize("field", ["selector", "template"])
+def test_the_validation_notices_a_missing_field(validate, folder, tmp_path, field):
+    """The validation that the other test uses refuses a deployment without a required field."""
+    *others, workload = yaml.safe_load_all((folder / "publisher.yaml").read_text("utf-8"))
+    del workload["spec"][field]
+    path = tmp_path / "publisher.yaml"
+    path.write_text(yaml.safe_dump_all([*others, workload]), "utf-8")
+    code, faults = validate(path)
+    assert code != 0
+    assert field in faults
+
+
+def test_the_deployment_selects_its_own_pods(folder):
+    """The deployment's selector matches the labels of its pods, and its service account is in the same file."""
+    account, deployment = yaml.safe_load_all((folder / "publisher.yaml").read_text("utf-8"))
+    template = deployment["spec"]["template"]
+    assert deployment["spec"]["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+    assert template["spec"]["serviceAccountName"] == account["metadata"]["name"]
+
+
+def test_a_container_has_no_privileges_and_mounts_what_it_reads(manifest, root):
+    """Each container runs as the image's user and without privileges. The certificates that it reads are mounted."""
+    spec = pod(manifest)
+    (container,) = spec["containers"]
+    (user,) = re.findall(r"^USER (\d+)$", (root / "Dockerfile").read_text("utf-8"), re.MULTILINE)
+    assert container["securityContext"] == {
+        "runAsNonRoot": True,
+        "runAsUser": int(user),
+        "readOnlyRootFilesystem": True,
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    mounts = {each["mountPath"]: each["name"] for each in container["volumeMounts"]}
+    assert set(mounts.values()) == {each["name"] for each in spec["volumes"]}
+    (variable,) = container["env"]
+    assert (variable["name"], variable["value"].rpartition("/")[0] in mounts) == ("PGSSLROOTCERT", True)
+
+
+def test_the_liveness_probe_reads_the_publisher_s_health_file(folder):
+    """The liveness probe reads the file that the publisher writes."""
+    (container,) = pod(folder / "publisher.yaml")["containers"]
+    file = container["args"][container["args"].index("--health-file") + 1]
+    assert f"find {file} " in container["livenessProbe"]["exec"]["command"][-1]
+
+
+def test_the_page_names_each_manifest_with_its_secret_and_role(root, folder):
+    """docs/deploy.md has a row for each manifest, with the manifest's secret and a database role that exists."""
+    page = (root / "docs" / "deploy.md").read_text("utf-8")
+    rows = dict(re.findall(r"^\| `([a-z-]+\.yaml)` \| .* \| (.*) \|$", page, re.MULTILINE))
+    assert rows.keys() == set(MANIFESTS)
+    roles = (root / "docs" / "how-to" / "database-roles.md").read_text("utf-8")
+    for name, words in rows.items():
+        secret, role = re.findall(r"`([a-z_-]+)`", words)
+        (container,) = pod(folder / name)["containers"]
+        assert container["envFrom"] == [{"secretRef": {"name": secret}}]
+        assert f"CREATE ROLE {role} LOGIN;" in roles
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_the_command_of_a_manifest_exists(folder, payctl_path, name):
+    """The command line has the command and each option of a manifest."""
+    (container,) = pod(folder / name)["containers"]
+    environ = {"PATH": payctl_path}
+
+    def shown(*words):
+        done = subprocess.run(
+            ["/usr/bin/env", "payctl", *words], env=environ, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    help_text = shown(*container["args"], "--help") + shown("help", "options")
+    assert [word for word in container["args"] if word.startswith("--") and word not in help_text] == []
