@@ -105,6 +105,7 @@ def files() -> dict[str, dict[str, object]]:
     made["payos-base64.json"] = http_event(callback(PAYMENTS["payos"]), encoded=True)
     made["scheduler-publish-outbox.json"] = scheduled_event("publish-outbox")
     made["scheduler-cleanup.json"] = scheduled_event("cleanup")
+    made["scheduler-watch-payments.json"] = scheduled_event("watch-payments")
     made["scheduler-reconcile-payments.json"] = scheduled_event("reconcile-payments")
     return made
 

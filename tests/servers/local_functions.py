@@ -41,7 +41,7 @@ def main(words: Sequence[str] | None = None) -> int:
         if arguments.sam:
             return _write_for_sam(Path(arguments.sam))
         if arguments.event:
-            return _once(arguments.function, json.loads(Path(arguments.event).read_text("utf-8")))
+            return _once(arguments.function.replace("-", "_"), json.loads(Path(arguments.event).read_text("utf-8")))
         return _serve(arguments.port)
     except PayctlError as error:
         sys.stderr.write(f"{error.message}\n{error.hint or ''}\n")
@@ -182,7 +182,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--event", metavar="FILE", help="invoke a function once with this event")
     parser.add_argument("--sam", metavar="FILE", help="write the settings for `sam local`, and print its command")
     parser.add_argument(
-        "--function", choices=_FUNCTIONS, default="webhook", help="function to invoke with --event [webhook]"
+        "--function",
+        choices=[name.replace("_", "-") for name in _FUNCTIONS],
+        default="webhook",
+        help="function to invoke with --event [webhook]",
     )
     return parser
 

@@ -78,7 +78,8 @@ def test_each_gateways_callback_over_http_settles_its_payment(address, shop):
         ("webhook", "zalopay.json", '"statusCode": 200'),
         ("webhook", "payos-base64.json", '"statusCode": 200'),
         ("cleanup", "scheduler-cleanup.json", '"deleted": 0'),
-        ("reconcile_payments", "scheduler-reconcile-payments.json", '"settled": 0'),
+        ("watch-payments", "scheduler-watch-payments.json", '"overdue": 0'),
+        ("reconcile-payments", "scheduler-reconcile-payments.json", '"settled": 0'),
     ],
 )
 def test_an_event_file_is_invoked_once(function, file, reply):
@@ -98,7 +99,7 @@ def test_a_function_that_raises_ends_with_exit_code_1():
 
     An example is an unreachable broker.
     """
-    done = run("--function", "publish_outbox", "--event", "tests/events/scheduler-publish-outbox.json")
+    done = run("--function", "publish-outbox", "--event", "tests/events/scheduler-publish-outbox.json")
     assert done.returncode == 1
     assert json.loads(done.stdout)["errorType"] == "BrokerUnavailableError"
 
