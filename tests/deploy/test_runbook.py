@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 
 from deploy.alarms import ALARMS
+from deploy.alarms.model import Silence
 from ticketbottle_payctl.aws.alerts import MEANINGS
 from ticketbottle_payctl.domain.callback import Answer
 from ticketbottle_payctl.metrics import BY_NAME
@@ -75,3 +77,28 @@ def test_the_deployment_page_names_existing_parameters_and_outputs(root, templat
     required = {name for name, one in template["Parameters"].items() if "Default" not in one}
     made_by_the_build = {"CodeBucket", "CodeKey", "LayerKey"}
     assert {name for name in required - made_by_the_build if name not in text} == set()
+
+
+def test_the_deployment_page_names_the_alarms_that_wait_for_data(root):
+    """docs/deploy.md lists exactly the alarms that are on in a new stack, because missing data is a fault for them."""
+    text = (root / "docs" / "deploy.md").read_text("utf-8")
+    (listed,) = re.findall(r"Until their first data arrives, these alarms are on: (.*?) If one stays", text, re.DOTALL)
+    named = set(re.findall(r"`([A-Z][A-Za-z]+)`", listed)) - {"ReconcilePayments"}
+    assert named == {alarm.name for alarm in ALARMS if alarm.silence is Silence.IS_A_FAULT}
+
+
+def test_the_pager_s_filter_names_the_alarm_that_pages(root):
+    """The filter that docs/deploy.md shows for a pager is valid JSON, and names only the PaymentsUnhealthy alarm."""
+    text = (root / "docs" / "deploy.md").read_text("utf-8")
+    (attributes,) = re.findall(r"--attributes '([^']+)'", text)
+    found = json.loads(attributes)
+    assert found["FilterPolicyScope"] == "MessageBody"
+    assert json.loads(found["FilterPolicy"]) == {"AlarmName": ["payctl-prod-PaymentsUnhealthy"]}
+
+
+def test_the_log_groups_of_the_stack_are_in_the_runbook(root, of_type):
+    """The runbook names the log of every function."""
+    names = {group["LogGroupName"]["Fn::Sub"].rpartition("/")[2] for group in of_type("Logs::LogGroup").values()}
+    text = (root / "docs" / "runbook.md").read_text("utf-8")
+    sentence = re.search(r"Each function has its own log: .*?access`", text, re.DOTALL)[0]
+    assert {name for name in names if not re.search(rf"[`/]{name}`", sentence)} == set()

@@ -20,6 +20,8 @@ FILTERS = {
 ERRORS = '{ $.level = "ERROR" }'
 FAILURES = next((each for each in FILTERS if "$.record.status" in each), "")
 PROBES = '{ $.message = "probe" }'
+TICKS = '{ $.message = "publish_outbox_ended" }'
+SETTLED = '{ $.message = "webhook_settled" && $.provider = "vnpay" }'
 SCHEDULED = events.read("scheduler-publish-outbox.json")
 JSON_LOGS = {"AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_LAMBDA_LOG_LEVEL": "DEBUG"}
 
@@ -35,20 +37,24 @@ PLATFORM = {
 
 
 def matches(pattern, line):
-    """Return whether a line matches a filter such as `{ $.a.b = "text" || ... }`, in which * matches any text."""
-    assert re.fullmatch(r'\{ (\$[\w.]+ = "[^"]*"( \|\| )?)+ \}', pattern), pattern
+    """Return whether a line matches a filter such as `{ $.a.b = "text" || ... }`, in which * matches any text.
+
+    A filter has either ``||`` or ``&&`` between its comparisons.
+    """
+    assert re.fullmatch(r'\{ (\$[\w.]+ = "[^"]*"( \|\| | && )?)+ \}', pattern), pattern
+    assert not (" || " in pattern and " && " in pattern), pattern
+    results = []
     for path, wanted in re.findall(r'\$\.([\w.]+) = "([^"]*)"', pattern):
         found = line
         for name in path.split("."):
             found = found.get(name) if isinstance(found, dict) else None
-        if isinstance(found, str) and fnmatchcase(found, wanted):
-            return True
-    return False
+        results.append(isinstance(found, str) and fnmatchcase(found, wanted))
+    return all(results) if " && " in pattern else any(results)
 
 
-def test_the_runbook_has_three_kinds_of_log_filters():
-    """The runbook has three log filters: for payctl's errors, for Lambda's failures, and for the probe."""
-    assert {ERRORS, FAILURES, PROBES} == FILTERS
+def test_the_pages_have_five_kinds_of_log_filters():
+    """The pages have log filters for errors, for Lambda's failures, for the probe, for ticks and for callbacks."""
+    assert {ERRORS, FAILURES, PROBES, TICKS, SETTLED} == FILTERS
 
 
 def test_the_error_filter_finds_an_error_of_the_webhook(lambda_):
@@ -98,3 +104,48 @@ def test_debug_lines_and_metrics_reach_the_log(lambda_, database_url, shop, paid
         function.invoke(paid(shop.payment("momo")))
         assert [line["message"] for line in function.lines() if "level" in line] == expected
         assert function.sums()["WebhookAccepted"] == 1
+
+
+# -- queries in CloudWatch Logs Insights ---------------------------------------------------------------------------
+
+QUERIES = re.findall(r"^```\n(filter .+)\n```$", (DOCS / "runbook.md").read_text("utf-8"), re.MULTILINE)
+WORDS = {
+    *("filter", "like", "stats", "fields", "sort", "desc", "by", "as", "count", "latest", "max"),
+    *("lines", "last", "callbacks", "slowest_ms"),  # the names that the queries give to results
+}
+
+
+def value(line, path):
+    """Return a field of a line, such as `counts.published`, or None."""
+    for name in path.split("."):
+        line = line.get(name) if isinstance(line, dict) else None
+    return line
+
+
+def kept(query, lines):
+    """Return the lines that the query's filter keeps. The filter compares one field with a text or a pattern."""
+    field, text, pattern = re.match(r'filter (\w+) (?:= "([^"]+)"|like /([^/]+)/) \|', query).groups()
+    wanted = re.compile(pattern or f"^{re.escape(text)}$")
+    return [line for line in lines if isinstance(value(line, field), str) and wanted.search(value(line, field))]
+
+
+def test_the_runbook_s_queries_find_lines_and_fields(lambda_, database_url, shop, paid, mock_kafka):
+    """Each Logs Insights query of the runbook keeps lines of payctl, and uses only fields that these lines have."""
+    webhook = lambda_("webhook", timeout=10, DATABASE_URL=database_url, **JSON_LOGS)
+    for scenario in ("zalopay", "momo"):
+        webhook.invoke(paid(shop.payment(scenario)))
+    webhook.invoke(events.read("zalopay.json"))  # this order is unknown
+    broken = lambda_("webhook", timeout=10, DATABASE_URL="postgresql://a:b@127.0.0.1:1/c", **JSON_LOGS)
+    broken.invoke(events.read("momo.json"))
+    settings = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, "PAYCTL_LOOP_SECONDS": "0"}
+    publisher = lambda_("publish_outbox", timeout=60, **settings, **JSON_LOGS)
+    publisher.invoke(SCHEDULED)
+    lines = [*webhook.lines(), *broken.lines(), *publisher.lines()]
+    assert len(QUERIES) == 3
+    for query in QUERIES:
+        found = kept(query, lines)
+        assert found, query
+        fields = set(re.findall(r"[a-z][\w.]+", re.sub(r'"[^"]*"|/[^/]*/', "", query))) - WORDS
+        assert len(fields) >= 3, query
+        unknown = {field for field in fields if not any(value(line, field) is not None for line in found)}
+        assert unknown == set(), query
