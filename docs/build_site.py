@@ -34,7 +34,7 @@ NAVIGATION: tuple[Entry, ...] = (
             "index",
             ("On call", ("stats", "looking", "publish", "replay", "cleanup", "reconcile", "doctor", "guards")),
             ("Engineer", ("try-it-locally", "gateways", "database-url")),
-            ("Deployer", ("deploy.md", "database-roles", "kafka-security")),
+            ("Deployer", ("deploy.md", "database-roles", "kafka-security", "container")),
             ("Contributor", ("contributing.md", "benchmarks/running.md")),
             "*",
         ),

@@ -46,12 +46,12 @@ def test_compose_creates_the_topics_of_the_events(services):
 
 
 def test_base_images_have_a_patch_release_and_the_page_says_how_to_pin_their_digest(root):
-    """Each base image's tag names a patch release. docs/deploy.md shows how to pin the image's digest."""
+    """Each base image's tag names a patch release. docs/how-to/container.md shows how to pin the image's digest."""
     text = (root / "Dockerfile").read_text("utf-8")
     arguments = dict(re.findall(r"^ARG (\w+)=(\S+)$", text, re.MULTILINE))
     bases = {arguments[found] for found in re.findall(r"^FROM \$\{(\w+)\}", text, re.MULTILINE)}
     assert len(re.findall(r"^FROM ", text, re.MULTILINE)) == len(re.findall(r"^FROM \$\{", text, re.MULTILINE)) > 0
-    page = (root / "docs" / "deploy.md").read_text("utf-8")
+    page = (root / "docs" / "how-to" / "container.md").read_text("utf-8")
     for image in bases:
         assert re.search(r":\d+\.\d+\.\d+", image)
         assert f"imagetools inspect {image} " in page

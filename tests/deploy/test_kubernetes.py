@@ -98,8 +98,8 @@ def test_the_liveness_probe_reads_the_publisher_s_health_file(folder):
 
 
 def test_the_page_names_each_manifest_with_its_secret_and_role(root, folder):
-    """docs/deploy.md has a row for each manifest, with the manifest's secret and a database role that exists."""
-    page = (root / "docs" / "deploy.md").read_text("utf-8")
+    """docs/how-to/container.md has a row for each manifest, with its secret and a database role that exists."""
+    page = (root / "docs" / "how-to" / "container.md").read_text("utf-8")
     rows = dict(re.findall(r"^\| `([a-z-]+\.yaml)` \| .* \| (.*) \|$", page, re.MULTILINE))
     assert rows.keys() == set(MANIFESTS)
     roles = (root / "docs" / "how-to" / "database-roles.md").read_text("utf-8")
