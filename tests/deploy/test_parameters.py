@@ -152,3 +152,15 @@ def test_a_private_authority_reaches_the_kafka_client(functions):
     expected = {"Fn::If": ["HasKafkaCa", {"Ref": "KafkaCaFile"}, {"Ref": "AWS::NoValue"}]}
     assert {name: value for name, value in given.items() if value} == {"PublishOutboxFunction": expected}
     assert settings.Settings.from_env({"KAFKA_BROKERS": "a:1", "KAFKA_CA_FILE": "/x.pem"}).kafka.ca_file == "/x.pem"
+
+
+def test_only_the_publisher_s_schedule_can_be_paused_and_a_tick_ends_before_the_next_one(template, of_type):
+    """PublishScheduleState pauses the publisher's schedule only. LoopSeconds is shorter than the schedule's minute."""
+    schedules = of_type("Scheduler::Schedule")
+    paused = {name: one for name, one in schedules.items() if "State" in one}
+    (publisher,) = paused.values()
+    assert publisher["State"] == {"Ref": "PublishScheduleState"}
+    assert publisher["Name"] == {"Fn::Sub": "${AWS::StackName}-publish-outbox"}
+    assert publisher["ScheduleExpression"] == "rate(1 minute)"
+    assert template["Parameters"]["PublishScheduleState"]["Default"] == "ENABLED"
+    assert template["Parameters"]["LoopSeconds"]["MaxValue"] < 60
