@@ -13,8 +13,8 @@ from lambda_entrypoints import runtime
 from lambda_entrypoints.forgeries import FAILED, FORGERIES, REFUSED, headers, judged
 from ticketbottle_payctl.aws.client import make_client
 from ticketbottle_payctl.domain.callback import Request
+from ticketbottle_payctl.logs import log_event
 from ticketbottle_payctl.metrics import Function
-from ticketbottle_payctl.telemetry import log_event
 
 
 def handler(event: dict[str, str], context: object) -> dict[str, str]:

@@ -11,8 +11,8 @@ import os
 from lambda_entrypoints import warm
 from ticketbottle_payctl import providers
 from ticketbottle_payctl.jobs import connect
+from ticketbottle_payctl.logs import log_event
 from ticketbottle_payctl.metrics import Function
-from ticketbottle_payctl.telemetry import log_event
 
 _HOW = "AWS_LAMBDA_INITIALIZATION_TYPE"
 """The variable that Lambda sets to ``on-demand``, ``provisioned-concurrency``, or ``snap-start``."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from lambda_entrypoints.warm import Warm
 from ticketbottle_payctl.aws.alerts import EVENT_DEAD, DeadEventQueue, Pointer
 from ticketbottle_payctl.jobs.publish_outbox import Obstacles, PublishCounts, PublishReport
+from ticketbottle_payctl.logs import log_event
 from ticketbottle_payctl.metrics import MOST_VALUES, Amount
-from ticketbottle_payctl.telemetry import log_event
 
 
 class NewlyDead:

@@ -16,8 +16,8 @@ from lambda_entrypoints.forgeries import FAILED, FORGERIES, OFF, REFUSED, header
 from ticketbottle_payctl.domain.callback import MAX_BODY_BYTES, Request
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.http_address import checked_url
+from ticketbottle_payctl.logs import log_event
 from ticketbottle_payctl.metrics import Function, emit
-from ticketbottle_payctl.telemetry import log_event
 
 TIMEOUT_S = 12.0
 """The time limit for one request in seconds. The API has the same limit."""

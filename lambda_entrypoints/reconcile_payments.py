@@ -17,9 +17,9 @@ from ticketbottle_payctl.jobs.reconcile.settle_overdue import (
     settle_overdue,
 )
 from ticketbottle_payctl.jobs.reconcile.status_poller import StatusFinding
+from ticketbottle_payctl.logs import log_event
 from ticketbottle_payctl.metrics import Amount, Function, emit
 from ticketbottle_payctl.store.payctl.runs import Actor
-from ticketbottle_payctl.telemetry import log_event
 from ticketbottle_payctl.wiring import Services
 
 RESERVE_SECONDS = 30.0

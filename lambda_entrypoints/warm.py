@@ -11,8 +11,8 @@ from ticketbottle_payctl.aws.alerts import AlertTopic
 from ticketbottle_payctl.aws.secrets import SecretEnvironment
 from ticketbottle_payctl.aws.xray import tracer_of
 from ticketbottle_payctl.errors import ConfigError
+from ticketbottle_payctl.logs import LEVELS, setup_logging
 from ticketbottle_payctl.metrics import Function
-from ticketbottle_payctl.telemetry import LEVELS, setup_logging
 from ticketbottle_payctl.wiring import Services
 
 T = TypeVar("T")

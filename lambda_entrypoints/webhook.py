@@ -12,8 +12,8 @@ from ticketbottle_payctl.aws.api_gateway import to_response
 from ticketbottle_payctl.aws.xray import request_span
 from ticketbottle_payctl.domain.callback import Answer, RejectReason, Reply
 from ticketbottle_payctl.jobs.process_webhook import Trace, WebhookReport, process_webhook
+from ticketbottle_payctl.logs import log_event
 from ticketbottle_payctl.metrics import Amount, Function, emit
-from ticketbottle_payctl.telemetry import log_event
 
 
 def handler(event: object, context: object) -> dict[str, object]:

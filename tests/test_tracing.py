@@ -201,7 +201,7 @@ def test_opentelemetry_is_not_imported_unless_it_is_configured(variables):
 )
 def test_a_missing_exporter_is_only_a_warning(cause):
     """If OpenTelemetry or its exporter is missing, payctl logs one warning and continues."""
-    code = "from ticketbottle_payctl.telemetry import setup_logging; setup_logging('info')\n" + OFF
+    code = "from ticketbottle_payctl.logs import setup_logging; setup_logging('info')\n" + OFF
     if cause.get("without"):
         code = "import sys; sys.modules['opentelemetry'] = None\n" + code
     variables = {"OTEL_TRACES_EXPORTER": "otlp", **cause}

@@ -17,10 +17,10 @@ from payos import PayOS
 
 from ticketbottle_payctl.errors import PayctlError, UnavailableError
 from ticketbottle_payctl.http_client import send
+from ticketbottle_payctl.logs import log_event
 from ticketbottle_payctl.providers import mac
 from ticketbottle_payctl.providers.gateway import Credentials
 from ticketbottle_payctl.providers.queries.exchange import HttpRequest, HttpResponse
-from ticketbottle_payctl.telemetry import log_event
 
 _ITS_HEADERS = ("x-client-id", "x-api-key", "x-partner-code", "content-type")
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from ticketbottle_payctl import __version__
 from ticketbottle_payctl.domain.event import TOPICS, OutboxEvent
-from ticketbottle_payctl.telemetry import log_event
+from ticketbottle_payctl.logs import log_event
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider

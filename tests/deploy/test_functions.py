@@ -12,9 +12,9 @@ import pytest
 from ticketbottle_payctl import settings
 from ticketbottle_payctl.domain.callback import Request
 from ticketbottle_payctl.domain.event import TOPICS
+from ticketbottle_payctl.logs import LEVELS
 from ticketbottle_payctl.providers import GATEWAYS, resolve
 from ticketbottle_payctl.providers.samples import sample
-from ticketbottle_payctl.telemetry import LEVELS
 
 RUNTIMES = {"python3.12", "python3.13", "python3.14"}
 """The Lambda runtimes for which the Kafka client has wheels."""

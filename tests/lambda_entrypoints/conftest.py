@@ -13,7 +13,7 @@ from tests.aws.conftest import cloud, cloud_server  # noqa: F401 - fixtures
 from tests.conftest import IN_CI, engine_of, new_postgres
 from tests.lambda_entrypoints import events
 from tests.servers.lambda_runtime import Function as RuntimeFunction
-from ticketbottle_payctl import telemetry
+from ticketbottle_payctl import logs
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.metrics import Function
 from ticketbottle_payctl.sandbox.callbacks import Scenario, callback, environment
@@ -120,7 +120,7 @@ def called(monkeypatch, capfd):
     call.printed, call.warm_up = printed, warm_up
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(warm, "_kept", {})
-        patch.setattr(telemetry, "setup_logging", telemetry.setup_logging)
+        patch.setattr(logs, "setup_logging", logs.setup_logging)
         yield call
         for function in Function:
             warm.kept(function).close()

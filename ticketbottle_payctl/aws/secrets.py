@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from ticketbottle_payctl import telemetry
+from ticketbottle_payctl import logs
 from ticketbottle_payctl.aws.client import make_client, translated
 from ticketbottle_payctl.errors import ConfigError, UnavailableError
 from ticketbottle_payctl.secret import Secret
@@ -107,7 +107,7 @@ class SecretEnvironment(Mapping[str, str]):
             try:
                 changed |= self._fetch(arn).text != kept.text
             except (ConfigError, UnavailableError) as error:
-                telemetry.log_event("secret_not_renewed", level="warning", secret_arn=arn, error=error)
+                logs.log_event("secret_not_renewed", level="warning", secret_arn=arn, error=error)
         return changed
 
     def _arn(self, name: str) -> str | None:
@@ -135,7 +135,7 @@ class SecretEnvironment(Mapping[str, str]):
             if kept is None:
                 raise
             kept.missed = now
-            telemetry.log_event("secret_not_renewed", level="warning", secret_arn=arn, error=error)
+            logs.log_event("secret_not_renewed", level="warning", secret_arn=arn, error=error)
             return kept.text.reveal()
 
     def _fetch(self, arn: str) -> _Kept:
@@ -196,6 +196,6 @@ def _hide(text: str) -> None:
     hidden = {"": text} if fields is None else {name: value for name, value in fields.items() if isinstance(value, str)}
     for name, value in hidden.items():
         if fields is None or _HIDDEN_FIELD.search(name):
-            telemetry.register(Secret(value))
+            logs.register(Secret(value))
         for secret in secrets_in(value):
-            telemetry.register(secret)
+            logs.register(secret)

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from ticketbottle_payctl.telemetry import log_event
+from ticketbottle_payctl.logs import log_event
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan

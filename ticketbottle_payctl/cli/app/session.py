@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import typer
 
-from ticketbottle_payctl import telemetry
+from ticketbottle_payctl import logs
 from ticketbottle_payctl.cli.app.global_options import Shared
 from ticketbottle_payctl.cli.app.registry import schema_name
 from ticketbottle_payctl.cli.output import exit_codes, instants, writer
@@ -151,7 +151,7 @@ class Session:
         asked = self.shared.verbose or os.environ.get("LOG_LEVEL", "").strip()
         json = bool(asked) or not is_terminal(sys.stderr)
         tracebacks = self.shared.verbose >= TRACEBACK_VERBOSITY
-        telemetry.setup_logging(
+        logs.setup_logging(
             self._log_level(), json=json, tracebacks=tracebacks, without=() if json else _TOLD_BY_RESULTS
         )
         instants.show_in(self._zone_shown)
@@ -202,8 +202,8 @@ class Session:
         if not self._answered:
             safe = replace(
                 failure,
-                message=telemetry.redact(failure.message),
-                hint=telemetry.redact(failure.hint) if failure.hint else None,
+                message=logs.redact(failure.message),
+                hint=logs.redact(failure.hint) if failure.hint else None,
             )
             self.answer(Result(schema_name(self.command or "error"), failure.exit_code, error=safe))
         raise typer.Exit(int(failure.exit_code))
@@ -277,5 +277,5 @@ class Session:
             return "error"
         asked = _LEVELS[min(self.shared.verbose, len(_LEVELS) - 1)]
         named = os.environ.get("LOG_LEVEL", "").strip().lower()
-        levels = telemetry.LEVELS
+        levels = logs.LEVELS
         return named if named in levels and levels[named] < levels[asked] else asked

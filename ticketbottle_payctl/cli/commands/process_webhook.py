@@ -28,9 +28,9 @@ from ticketbottle_payctl.errors import InputError
 from ticketbottle_payctl.formats import gateway_name
 from ticketbottle_payctl.jobs.find_receipt import find_receipt
 from ticketbottle_payctl.jobs.process_webhook import Alert, WebhookOutcome, WebhookReport, process_webhook
+from ticketbottle_payctl.logs import log_event
 from ticketbottle_payctl.providers.tried_keys import TriedKey, tried_keys
 from ticketbottle_payctl.store.payctl.receipts import StoredRequest
-from ticketbottle_payctl.telemetry import log_event
 
 _NOT_GENUINE = frozenset({RejectReason.SIGNATURE, RejectReason.MALFORMED, RejectReason.OTHER_MERCHANT})
 ReceiptId = Annotated[

@@ -30,7 +30,7 @@ from ticketbottle_payctl.cli.output.result import Block
 from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.errors import GuardError
 from ticketbottle_payctl.formats import PLACEHOLDER, count
-from ticketbottle_payctl.telemetry import log_event
+from ticketbottle_payctl.logs import log_event
 
 DEFAULT_MAX_AFFECTED = 1000
 

@@ -21,6 +21,7 @@ from ticketbottle_payctl.archive_file import Archive
 from ticketbottle_payctl.jobs.cleanup.delete_batches import CleanupStoppedBecause, Sweep, Swept, kinds
 from ticketbottle_payctl.jobs.cleanup.facts import CleanupCounts
 from ticketbottle_payctl.jobs.cleanup.record import Record
+from ticketbottle_payctl.logs import log_event
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.outbox import claim as outbox
 from ticketbottle_payctl.store.outbox import retention as store
@@ -28,7 +29,6 @@ from ticketbottle_payctl.store.outbox import stats
 from ticketbottle_payctl.store.outbox.stats import By, Group, Unpublished
 from ticketbottle_payctl.store.payctl.run_lifecycle import Unrecorded
 from ticketbottle_payctl.store.payctl.runs import NewRun, RunStatus
-from ticketbottle_payctl.telemetry import log_event
 
 __all__ = ["CleanupPreview", "CleanupReport", "CleanupStoppedBecause", "Swept", "cleanup", "preview_cleanup"]
 

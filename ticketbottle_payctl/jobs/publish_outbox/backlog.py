@@ -18,11 +18,11 @@ from ticketbottle_payctl.domain.late_commits import LATE_COMMITS
 from ticketbottle_payctl.domain.retry import backoff
 from ticketbottle_payctl.jobs.publish_outbox.facts import BlockReason
 from ticketbottle_payctl.jobs.publish_outbox.options import OnDead, PublishOptions
+from ticketbottle_payctl.logs import log_event
 from ticketbottle_payctl.store.db.engine import translated_errors
 from ticketbottle_payctl.store.outbox import cdc
 from ticketbottle_payctl.store.outbox import claim as outbox
 from ticketbottle_payctl.store.outbox.claim import Claim
-from ticketbottle_payctl.telemetry import log_event
 
 RESCAN_EVERY = 30.0
 """The interval between rescans, in seconds.

@@ -39,10 +39,10 @@ from ticketbottle_payctl.jobs.publish_outbox.options import PublishOptions
 from ticketbottle_payctl.jobs.publish_outbox.pipeline import LIMITS
 from ticketbottle_payctl.jobs.publish_outbox.report import PublishCounts, PublishReport
 from ticketbottle_payctl.jobs.publish_outbox.shard import DrainResult, Shard
+from ticketbottle_payctl.logs import log_event
 from ticketbottle_payctl.store.db.engine import transaction
 from ticketbottle_payctl.store.outbox import claim as outbox
 from ticketbottle_payctl.store.outbox import shard_lock
-from ticketbottle_payctl.telemetry import log_event
 from ticketbottle_payctl.tracing import BatchSpan, batch_span
 
 _PROBE_TIMEOUT = 10.0

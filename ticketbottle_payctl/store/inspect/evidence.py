@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from ticketbottle_payctl.domain.causes import OVERDUE_AFTER, WAITS_AFTER, DeadGroup, Evidence, Holder, Reason, Waiting
 from ticketbottle_payctl.domain.retry import backoff
+from ticketbottle_payctl.logs import redact
 from ticketbottle_payctl.store.db import advisory_locks
 from ticketbottle_payctl.store.db.advisory_locks import Namespace
 from ticketbottle_payctl.store.db.owner_time import NOW
@@ -20,7 +21,6 @@ from ticketbottle_payctl.store.inspect import publishers
 from ticketbottle_payctl.store.outbox import cdc, dead, error_groups, republished, states
 from ticketbottle_payctl.store.outbox.selector import Selector
 from ticketbottle_payctl.store.outbox.stats import Recent, Unpublished
-from ticketbottle_payctl.telemetry import redact
 
 _MOST_LOOKED_AT = 20_000
 _MOST_DEAD_GROUPS = 3

@@ -10,11 +10,11 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Engine
 
 from ticketbottle_payctl.errors import GuardError, PayctlError
+from ticketbottle_payctl.logs import log_event
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.payctl import runs
 from ticketbottle_payctl.store.payctl.run_lock import at_work
 from ticketbottle_payctl.store.payctl.runs import NewRun, RunStatus
-from ticketbottle_payctl.telemetry import log_event
 
 
 @dataclass(slots=True)

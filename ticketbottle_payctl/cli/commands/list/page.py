@@ -23,8 +23,8 @@ from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.formats import count, short_id
 from ticketbottle_payctl.jobs.list_rows import Listing
+from ticketbottle_payctl.logs import redact
 from ticketbottle_payctl.store.db.pages import PagePosition
-from ticketbottle_payctl.telemetry import redact
 
 _DEFAULT_LIMIT = 50
 Wide = Annotated[bool, typer.Option("--wide", help="On a terminal: show full values, even if lines get too wide.")]

@@ -22,7 +22,7 @@ from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.errors import InputError
 from ticketbottle_payctl.formats import duration, rate, time_of_day
 from ticketbottle_payctl.jobs.publish_outbox import Observer, Obstacles, PublishCounts, PublishOptions, preview_outbox
-from ticketbottle_payctl.telemetry import log_event
+from ticketbottle_payctl.logs import log_event
 
 _HEARTBEAT = 30.0
 _TOUCH_EVERY = 5.0

@@ -16,7 +16,7 @@ from ticketbottle_payctl.cli.output.result import dim, warn
 from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.formats import count, duration
 from ticketbottle_payctl.jobs.replay import CanaryWait, ReplayOptions
-from ticketbottle_payctl.telemetry import log_event
+from ticketbottle_payctl.logs import log_event
 
 _SMALLEST_SHOWN = 5000
 

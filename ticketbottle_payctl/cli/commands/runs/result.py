@@ -11,8 +11,8 @@ from ticketbottle_payctl.cli.output.narrow_table import Column, ago, narrow, pla
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, Styled, Table, bold, dim, good, line, warn
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.formats import clock_and_age, short_id
+from ticketbottle_payctl.logs import redact
 from ticketbottle_payctl.store.payctl.runs import Actor, Run, RunAct, RunItem, RunStatus
-from ticketbottle_payctl.telemetry import redact
 
 
 def listed(found: Sequence[Run], *, more: bool, brief: tuple[tzinfo, datetime] | None = None) -> Result:

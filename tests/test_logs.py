@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from ticketbottle_payctl import telemetry
+from ticketbottle_payctl import logs
 from ticketbottle_payctl.errors import ConfigError
+from ticketbottle_payctl.logs import log_context, log_event, redact, redact_echo, register, setup_logging
 from ticketbottle_payctl.secret import Secret
-from ticketbottle_payctl.telemetry import log_context, log_event, redact, redact_echo, register, setup_logging
 
 MAC_256, MAC_512 = "0123456789abcdef" * 4, "0123456789ABCDEF" * 8
 CARD = "9704198526191432198"
@@ -222,7 +222,7 @@ def test_a_traceback_is_redacted(lines):
 )
 def test_instants_are_utc_with_milliseconds(at, shown):
     """An instant from any time zone is logged in UTC with milliseconds."""
-    assert telemetry.rfc3339(at) == shown
+    assert logs.rfc3339(at) == shown
 
 
 def test_hostile_text_cannot_break_a_log_line(lines):
