@@ -10,8 +10,9 @@ from lambda_entrypoints import warm
 from lambda_entrypoints.warm import Warm
 from ticketbottle_payctl import metrics, tracing
 from ticketbottle_payctl.errors import PayctlError
-from ticketbottle_payctl.logs import log_context, log_event, redact
+from ticketbottle_payctl.logs import log_context, log_event
 from ticketbottle_payctl.metrics import Function
+from ticketbottle_payctl.redaction import redact
 
 
 class FunctionFailedError(Exception):

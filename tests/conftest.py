@@ -33,7 +33,7 @@ from tests.summary import (  # noqa: F401 - hooks
     pytest_sessionfinish,
     pytest_terminal_summary,
 )
-from ticketbottle_payctl import logs
+from ticketbottle_payctl import redaction
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.providers import GATEWAYS
 from ticketbottle_payctl.sandbox import kafka_messages
@@ -111,7 +111,7 @@ def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def own_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget the secrets that a test registers, because the next test might log the same words."""
     for name in ("_registered", "_known_values"):
-        monkeypatch.setattr(logs, name, copy(vars(logs)[name]))
+        monkeypatch.setattr(redaction, name, copy(vars(redaction)[name]))
 
 
 @pytest.fixture(autouse=True)

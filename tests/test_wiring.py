@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import text
 
 from ticketbottle_payctl.errors import ConfigError
-from ticketbottle_payctl.logs import redact
 from ticketbottle_payctl.providers import GATEWAYS
+from ticketbottle_payctl.redaction import redact
 from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.wiring import Services, utc_now
 

@@ -14,7 +14,7 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from ticketbottle_payctl import logs
+from ticketbottle_payctl import redaction
 from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings import Settings
 from ticketbottle_payctl.settings.database_url import secrets_in
@@ -137,6 +137,6 @@ def hide_secrets(environ: Mapping[str, str]) -> None:
     """Register the secrets in an environment, so that log lines, errors and tracebacks do not show them."""
     for name, value in environ.items():
         if value and _SECRET_NAME.search(name) and not name.endswith("_ARN"):
-            logs.register(Secret(value))
+            redaction.register(Secret(value))
     for secret in secrets_in(environ.get("DATABASE_URL", "")):
-        logs.register(secret)
+        redaction.register(secret)

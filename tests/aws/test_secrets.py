@@ -7,7 +7,7 @@ import pytest
 from ticketbottle_payctl.aws.client import make_client
 from ticketbottle_payctl.aws.secrets import KEPT_SECONDS, SHORTEST_BETWEEN, SecretEnvironment
 from ticketbottle_payctl.errors import ConfigError, UnavailableError
-from ticketbottle_payctl.logs import redact
+from ticketbottle_payctl.redaction import redact
 from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings import Settings
 from ticketbottle_payctl.wiring import Services

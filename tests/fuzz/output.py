@@ -27,7 +27,7 @@ from ticketbottle_payctl.cli.output.surface import Surface
 from ticketbottle_payctl.cli.output.text import as_text, escaped
 from ticketbottle_payctl.cli.output.theme import Style
 from ticketbottle_payctl.cli.output.writer import tell_failure
-from ticketbottle_payctl.logs import redact, register
+from ticketbottle_payctl.redaction import redact, register
 from ticketbottle_payctl.secret import Secret
 
 NOW = datetime(2026, 11, 29, 12, 0, tzinfo=UTC)

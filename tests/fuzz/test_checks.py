@@ -11,7 +11,7 @@ import pytest
 from lambda_entrypoints import http_api, webhook
 from tests.fuzz.oracle import KEYS, SECRET, is_harmless, keeps_secrets
 from tests.fuzz.targets import SEEDS, TARGETS, kept
-from ticketbottle_payctl import archive_file, logs, settings
+from ticketbottle_payctl import archive_file, redaction, settings
 from ticketbottle_payctl.cli.input import id_files, times
 from ticketbottle_payctl.cli.output import machine, tables, text
 from ticketbottle_payctl.cli.profile import profiles
@@ -66,7 +66,7 @@ BROKEN = {
     "terminal": (text, "escape", str, None),
     "tables": (tables, "get_terminal_size", lambda: os.terminal_size((500, 24)), WIDE),
     "machine": (machine, "_inert", machine.cell, None),
-    "redaction": (logs, "_redact_secrets", str, None),
+    "redaction": (redaction, "_redact_secrets", str, None),
 }
 """For each target, the code to break, its replacement, and an input that shows the fault if no seed does."""
 

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from ticketbottle_payctl.aws.client import make_client
-from ticketbottle_payctl.logs import log_event, redact
+from ticketbottle_payctl.logs import log_event
+from ticketbottle_payctl.redaction import redact
 
 SHORTEST_BETWEEN = 300.0
 """The minimum time in seconds between two alerts of the same kind from one process.

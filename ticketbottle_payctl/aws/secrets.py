@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from ticketbottle_payctl import logs
+from ticketbottle_payctl import logs, redaction
 from ticketbottle_payctl.aws.client import make_client, translated
 from ticketbottle_payctl.errors import ConfigError, UnavailableError
 from ticketbottle_payctl.secret import Secret
@@ -196,6 +196,6 @@ def _hide(text: str) -> None:
     hidden = {"": text} if fields is None else {name: value for name, value in fields.items() if isinstance(value, str)}
     for name, value in hidden.items():
         if fields is None or _HIDDEN_FIELD.search(name):
-            logs.register(Secret(value))
+            redaction.register(Secret(value))
         for secret in secrets_in(value):
-            logs.register(secret)
+            redaction.register(secret)

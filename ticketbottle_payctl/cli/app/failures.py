@@ -15,7 +15,7 @@ from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import Failure
 from ticketbottle_payctl.cli.output.streams import ReaderGoneError
 from ticketbottle_payctl.errors import PayctlError
-from ticketbottle_payctl.logs import redacted_traceback
+from ticketbottle_payctl.redaction import redacted_traceback
 
 _AGAIN = "run the command again: it continues where it stopped"
 _FROM_THE_START = "run the command again"

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import typer
 
-from ticketbottle_payctl import logs
 from ticketbottle_payctl.cli.app.global_options import Shared
 from ticketbottle_payctl.cli.app.registry import schema_name
 from ticketbottle_payctl.cli.output import exit_codes, instants, writer
@@ -24,6 +23,7 @@ from ticketbottle_payctl.cli.output.result import Failure, Part, Result, warn
 from ticketbottle_payctl.cli.output.surface import ask_colour, is_terminal
 from ticketbottle_payctl.cli.profile.profiles import Profile, load
 from ticketbottle_payctl.errors import ConfigError, OutputError
+from ticketbottle_payctl.redaction import redact
 from ticketbottle_payctl.settings import Settings
 from ticketbottle_payctl.wiring import Services, hide_secrets, utc_now
 
@@ -148,11 +148,13 @@ class Session:
         Raises:
             ConfigError: the profile or its file is missing or cannot be read.
         """
+        from ticketbottle_payctl import logs  # noqa: PLC0415 - not for --help
+
         asked = self.shared.verbose or os.environ.get("LOG_LEVEL", "").strip()
         json = bool(asked) or not is_terminal(sys.stderr)
         tracebacks = self.shared.verbose >= TRACEBACK_VERBOSITY
         logs.setup_logging(
-            self._log_level(), json=json, tracebacks=tracebacks, without=() if json else _TOLD_BY_RESULTS
+            self._log_level(logs.LEVELS), json=json, tracebacks=tracebacks, without=() if json else _TOLD_BY_RESULTS
         )
         instants.show_in(self._zone_shown)
         ask_colour(self.shared.color)
@@ -202,8 +204,8 @@ class Session:
         if not self._answered:
             safe = replace(
                 failure,
-                message=logs.redact(failure.message),
-                hint=logs.redact(failure.hint) if failure.hint else None,
+                message=redact(failure.message),
+                hint=redact(failure.hint) if failure.hint else None,
             )
             self.answer(Result(schema_name(self.command or "error"), failure.exit_code, error=safe))
         raise typer.Exit(int(failure.exit_code))
@@ -272,10 +274,9 @@ class Session:
     def _environ(self) -> Mapping[str, str]:
         return self._services.environ if self._services and not self._owned else os.environ
 
-    def _log_level(self) -> str:
+    def _log_level(self, levels: Mapping[str, int]) -> str:
         if self.shared.quiet and not self.shared.verbose:
             return "error"
         asked = _LEVELS[min(self.shared.verbose, len(_LEVELS) - 1)]
         named = os.environ.get("LOG_LEVEL", "").strip().lower()
-        levels = logs.LEVELS
         return named if named in levels and levels[named] < levels[asked] else asked

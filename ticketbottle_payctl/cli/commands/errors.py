@@ -23,7 +23,7 @@ from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.facts import Count, Keywords
 from ticketbottle_payctl.formats import count, rfc3339, span, span_and_age
 from ticketbottle_payctl.jobs.error_groups import ErrorsReport, group_errors
-from ticketbottle_payctl.logs import redact
+from ticketbottle_payctl.redaction import redact
 from ticketbottle_payctl.store.outbox.error_groups import ErrorGroup
 from ticketbottle_payctl.store.outbox.selector import Selector
 

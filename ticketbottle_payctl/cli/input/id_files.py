@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ticketbottle_payctl.cli.input.bounded_read import read_bounded
 from ticketbottle_payctl.cli.input.queue_messages import ids_in, ids_of_alert, is_alert
 from ticketbottle_payctl.errors import InputError
-from ticketbottle_payctl.logs import redact
+from ticketbottle_payctl.redaction import redact
 
 _LARGEST = 64 * 1024 * 1024
 _LONGEST_ID = 200

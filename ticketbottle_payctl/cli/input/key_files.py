@@ -6,7 +6,7 @@ The file has ``NAME=value`` lines. NAME is the environment variable (``ZALOPAY_K
 
 from __future__ import annotations
 
-from ticketbottle_payctl import logs
+from ticketbottle_payctl import redaction
 from ticketbottle_payctl.cli.input.bounded_read import read_bounded
 from ticketbottle_payctl.errors import InputError
 from ticketbottle_payctl.formats import gateway_name
@@ -34,7 +34,7 @@ def read_keys(name: str, gateway: Gateway) -> Credentials:
         raise InputError(message, hint=f"write NAME=value lines for {wanted}, or write only the key")
     for values in found.values():
         for value in values:
-            logs.register(value)
+            redaction.register(value)
     return found
 
 

@@ -16,7 +16,7 @@ import typer
 
 from ticketbottle_payctl.cli.profile.profiles import load
 from ticketbottle_payctl.formats import count, local
-from ticketbottle_payctl.logs import redact
+from ticketbottle_payctl.redaction import redact
 from ticketbottle_payctl.wiring import Services, hide_secrets
 
 PATIENCE = 1.0

@@ -18,7 +18,7 @@ from ticketbottle_payctl.cli.output.sanitize import ascii_json
 from ticketbottle_payctl.cli.output.streams import ReaderGoneError, silence, write_failure
 from ticketbottle_payctl.cli.output.surface import Surface, surface_of
 from ticketbottle_payctl.cli.output.text import as_text, lines_of, paint
-from ticketbottle_payctl.logs import redact
+from ticketbottle_payctl.redaction import redact
 
 
 def emit(

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ticketbottle_payctl.errors import UnavailableError
-from ticketbottle_payctl.logs import redact_echo
 from ticketbottle_payctl.providers import payload
 from ticketbottle_payctl.providers.payload import MalformedError
 from ticketbottle_payctl.providers.queries.exchange import HttpResponse
 from ticketbottle_payctl.providers.queries.payos import DONE
+from ticketbottle_payctl.redaction import redact_echo
 
 _LONGEST = 200
 _BUSY = frozenset({408, 425, 429})

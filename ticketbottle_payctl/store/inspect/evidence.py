@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from ticketbottle_payctl.domain.causes import OVERDUE_AFTER, WAITS_AFTER, DeadGroup, Evidence, Holder, Reason, Waiting
 from ticketbottle_payctl.domain.retry import backoff
-from ticketbottle_payctl.logs import redact
+from ticketbottle_payctl.redaction import redact
 from ticketbottle_payctl.store.db import advisory_locks
 from ticketbottle_payctl.store.db.advisory_locks import Namespace
 from ticketbottle_payctl.store.db.owner_time import NOW

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection
 
-from ticketbottle_payctl.logs import redact
+from ticketbottle_payctl.redaction import redact
 
 _HIDE = """
 UPDATE payctl.run_items AS i

@@ -18,7 +18,7 @@ from ticketbottle_payctl.cli.profile.profiles import Profile
 from ticketbottle_payctl.errors import InputError
 from ticketbottle_payctl.formats import rfc3339
 from ticketbottle_payctl.jobs.doctor.model import FindingCounts
-from ticketbottle_payctl.logs import redact
+from ticketbottle_payctl.redaction import redact
 
 _OWNER_ONLY = 0o600
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ticketbottle_payctl import logs, providers
+from ticketbottle_payctl import providers, redaction
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.commands.gateways.keys import keys_of, only_for_functions, state_of
 from ticketbottle_payctl.cli.commands.gateways.result import listed, planned, registered
@@ -125,7 +125,7 @@ def _checked(url: str) -> str:
         if named == payos.NAME:
             secrets = list(filter(None, segments[place + 1 :]))
             for secret in (*secrets, parts.query):
-                logs.register(Secret(secret))  # PayOS's reply may quote the URL
+                redaction.register(Secret(secret))  # PayOS's reply may quote the URL
             path = "/".join([*segments[: place + 1], *("***" for _ in secrets)])
             return f"https://{parts.netloc}{path}{'?***' if parts.query else ''}"
         if named is not None:

@@ -11,7 +11,7 @@ from datetime import datetime, tzinfo
 
 from ticketbottle_payctl.cli.output.narrow_table import Column, Row, ago, plain, short, when
 from ticketbottle_payctl.formats import gateway_name, money
-from ticketbottle_payctl.logs import redact
+from ticketbottle_payctl.redaction import redact
 from ticketbottle_payctl.store.outbox.list_events import OUTBOX_FIELDS
 from ticketbottle_payctl.store.payctl.list_receipts import RECEIPT_FIELDS
 from ticketbottle_payctl.store.payments.list_payments import PAYMENT_FIELDS

@@ -23,7 +23,7 @@ from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.formats import count, short_id
 from ticketbottle_payctl.jobs.list_rows import Listing
-from ticketbottle_payctl.logs import redact
+from ticketbottle_payctl.redaction import redact
 from ticketbottle_payctl.store.db.pages import PagePosition
 
 _DEFAULT_LIMIT = 50

@@ -10,7 +10,7 @@ from ticketbottle_payctl.cli.commands.report.figures import Commands, Figure
 from ticketbottle_payctl.cli.commands.report.sentence import gap_sentence, verdict
 from ticketbottle_payctl.facts import Count, Seconds
 from ticketbottle_payctl.jobs.report.model import GapReason, MomentKind, Report, Section
-from ticketbottle_payctl.logs import redact
+from ticketbottle_payctl.redaction import redact
 from ticketbottle_payctl.store.payments.without_ticket import OpenOrder, WithoutTicket
 
 

@@ -10,7 +10,7 @@ from ticketbottle_payctl.cli.output.sanitize import escape
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.formats import count, duration, rfc3339, short_id
 from ticketbottle_payctl.jobs.report.model import Report
-from ticketbottle_payctl.logs import redact
+from ticketbottle_payctl.redaction import redact
 
 _COUNT_LINES = " | tail -n +2 | wc -l"
 _COUNT_CALLBACKS = " | sed -n '/,callback$/p' | wc -l"

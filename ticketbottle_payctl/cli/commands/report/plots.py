@@ -20,7 +20,7 @@ from ticketbottle_payctl.cli.commands.report.plot_spec import (
 from ticketbottle_payctl.cli.output.sanitize import escape
 from ticketbottle_payctl.formats import cut, duration, rfc3339, wall_clock
 from ticketbottle_payctl.jobs.report.model import Report
-from ticketbottle_payctl.logs import redact
+from ticketbottle_payctl.redaction import redact
 
 _RUN_COLOURS = {"done": SERIES[1], "running": SERIES[0], "stopped": SERIES[3], "interrupted": SERIES[4]}
 _MOST_REASONS = 5

@@ -9,7 +9,7 @@ from ticketbottle_payctl.cli.output.delivery_remedy_words import remedy_sentence
 from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.formats import age, count, duration, gateway_name, money
 from ticketbottle_payctl.jobs.order import Mark, Remedy, Timeline, Verdict, VerdictKind
-from ticketbottle_payctl.logs import redact
+from ticketbottle_payctl.redaction import redact
 from ticketbottle_payctl.store.payctl.runs import Closing
 from ticketbottle_payctl.store.payments.history import EventRow, PaymentRow, ReceiptRow
 

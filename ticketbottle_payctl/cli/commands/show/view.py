@@ -29,7 +29,7 @@ from ticketbottle_payctl.cli.output.result import (
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.formats import PLACEHOLDER, count, gateway_name, local, money, short_id
 from ticketbottle_payctl.jobs.order import Advice, Mark, SettledBy, Step, Timeline, Verdict
-from ticketbottle_payctl.logs import redact
+from ticketbottle_payctl.redaction import redact
 
 _MASK = "***"
 _SAID = 2

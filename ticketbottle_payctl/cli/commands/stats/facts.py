@@ -11,7 +11,7 @@ from ticketbottle_payctl.cli.safety.cause_advice import advice_text, command_tex
 from ticketbottle_payctl.domain.causes import Cause, CauseKind
 from ticketbottle_payctl.facts import Count, Keywords, Rate, Seconds
 from ticketbottle_payctl.jobs.stats import By, Drain, StatsReport, Tally
-from ticketbottle_payctl.logs import redact
+from ticketbottle_payctl.redaction import redact
 
 
 class LagFacts(TypedDict):

@@ -16,7 +16,7 @@ from ticketbottle_payctl.domain.causes import SEEN_WITHIN, Cause, DeadGroup, See
 from ticketbottle_payctl.formats import age, clock_and_age, count, duration, gateway_name, rate, short_id, time_of_day
 from ticketbottle_payctl.jobs.stats import Tally
 from ticketbottle_payctl.jobs.stats.live import LiveReport, RefusedLately
-from ticketbottle_payctl.logs import redact
+from ticketbottle_payctl.redaction import redact
 
 _ID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 _LABEL = 7

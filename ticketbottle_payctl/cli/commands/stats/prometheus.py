@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from ticketbottle_payctl.cli.commands.stats.result import label_name
 from ticketbottle_payctl.cli.output.sanitize import escape
 from ticketbottle_payctl.jobs.stats import By, StatsReport
-from ticketbottle_payctl.logs import redact
+from ticketbottle_payctl.redaction import redact
 
 _Sample = tuple[str, float | None]
 
