@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from lambda_entrypoints import runtime
 from lambda_entrypoints.warm import Warm
-from ticketbottle_payctl.domain.payment import Refusal
+from ticketbottle_payctl.domain.settlement import Refusal
 from ticketbottle_payctl.jobs.reconcile.endpoints import status_endpoints
 from ticketbottle_payctl.jobs.reconcile.settle_overdue import (
     UnattendedOptions,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lambda_entrypoints.warm import Warm
 from ticketbottle_payctl.domain.callback import RejectReason, UnclearReason
-from ticketbottle_payctl.domain.payment import RefusalReason
+from ticketbottle_payctl.domain.settlement import RefusalReason
 from ticketbottle_payctl.jobs.process_webhook import WebhookOutcome, WebhookReport
 from ticketbottle_payctl.logs import log_event
 from ticketbottle_payctl.metrics import Amount

@@ -14,7 +14,8 @@ from tests.fuzz.edits import edited
 from tests.fuzz.oracle import is_text, keeps_secrets
 from ticketbottle_payctl.domain.callback import Answer, Callback, IgnoredBecause, Outcome, Rejected, Request, Unclear
 from ticketbottle_payctl.domain.new_event import event_for
-from ticketbottle_payctl.domain.payment import Payment, PaymentStatus, Transition, settle
+from ticketbottle_payctl.domain.payment import Payment, PaymentStatus
+from ticketbottle_payctl.domain.settlement import Transition, settle
 from ticketbottle_payctl.jobs.process_webhook import WebhookOutcome, process_webhook
 from ticketbottle_payctl.jobs.verify_signature import verify_signature
 from ticketbottle_payctl.providers import GATEWAYS, momo, payload, payos, resolve
@@ -183,7 +184,7 @@ def _is_sound(callback: Callback) -> None:
 
 
 def _decides(name: str, callback: Callback) -> None:
-    """Assert that a decision obeys the rules of ``domain/payment.py`` for every payment state."""
+    """Assert that a decision obeys the rules of ``domain/settlement.py`` for every payment state."""
     if callback.outcome is Outcome.IGNORED or callback.amount is None:
         return
     for status, amount in product((*PaymentStatus, "REFUNDED"), (callback.amount, callback.amount + 1)):

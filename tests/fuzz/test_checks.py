@@ -15,7 +15,7 @@ from ticketbottle_payctl import archive_file, redaction, settings
 from ticketbottle_payctl.cli.input import id_files, times
 from ticketbottle_payctl.cli.output import machine, tables, text
 from ticketbottle_payctl.cli.profile import profiles
-from ticketbottle_payctl.domain import payment
+from ticketbottle_payctl.domain import settlement
 from ticketbottle_payctl.errors import ConfigError, InputError
 from ticketbottle_payctl.providers import mac
 from ticketbottle_payctl.providers.explain import momo
@@ -50,7 +50,7 @@ def forgets(archive):
 BROKEN = {
     "forged": (mac, "matches", lambda *_: True, None),
     "altered": (mac, "matches", lambda *_: True, None),
-    "signed": (payment, "is_of_gateway", lambda *_: True, None),
+    "signed": (settlement, "is_of_gateway", lambda *_: True, None),
     "explained": (momo, "MASK", KEYS["MOMO_ACCESS_KEY"], None),
     "events": (webhook, "to_response", lambda reply: {"statusCode": reply.status, "body": None}, None),
     "headers": (http_api, "_CORRELATION_ID", re.compile("(?s).*"), b"a\nb\xff"),

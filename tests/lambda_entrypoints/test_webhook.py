@@ -16,7 +16,7 @@ from tests.jobs.process_webhook.test_replies import WORDS
 from tests.lambda_entrypoints import events
 from ticketbottle_payctl.aws.alerts import MEANINGS
 from ticketbottle_payctl.domain.callback import MAX_BODY_BYTES, RejectReason, UnclearReason
-from ticketbottle_payctl.domain.payment import RefusalReason
+from ticketbottle_payctl.domain.settlement import RefusalReason
 from ticketbottle_payctl.jobs.process_webhook import Alert, WebhookOutcome
 from ticketbottle_payctl.metrics import BY_NAME
 from ticketbottle_payctl.providers import GATEWAYS

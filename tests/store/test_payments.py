@@ -9,7 +9,8 @@ from sqlalchemy.exc import IntegrityError
 from ticketbottle_payctl.domain.callback import Callback, Outcome, Request
 from ticketbottle_payctl.domain.late_commits import WRITE_WITHIN
 from ticketbottle_payctl.domain.new_event import event_for
-from ticketbottle_payctl.domain.payment import Payment, PaymentStatus, Transition
+from ticketbottle_payctl.domain.payment import Payment, PaymentStatus
+from ticketbottle_payctl.domain.settlement import Transition
 from ticketbottle_payctl.errors import DatabaseUnavailableError
 from ticketbottle_payctl.sandbox.payment_service import insert_payment
 from ticketbottle_payctl.store.db.engine import Limits, transaction

@@ -15,7 +15,8 @@ from ticketbottle_payctl.cli.commands.runs.result import shown
 from ticketbottle_payctl.cli.output.result import Result, Table
 from ticketbottle_payctl.cli.output.surface import Surface
 from ticketbottle_payctl.cli.output.text import as_text
-from ticketbottle_payctl.domain.payment import PaymentStatus, Refusal, RefusalReason, Transition
+from ticketbottle_payctl.domain.payment import PaymentStatus
+from ticketbottle_payctl.domain.settlement import Refusal, RefusalReason, Transition
 from ticketbottle_payctl.jobs.reconcile.settle_payments import Settled
 from ticketbottle_payctl.jobs.reconcile.status_poller import StatusFinding
 from ticketbottle_payctl.store.payctl.runs import Actor, Run, RunAct, RunItem

@@ -20,7 +20,8 @@ from ticketbottle_payctl.broker.config import connection_config
 from ticketbottle_payctl.broker.follower import Follower
 from ticketbottle_payctl.domain.callback import Callback, Outcome
 from ticketbottle_payctl.domain.late_commits import IDLE_WITHIN, LATE_COMMITS, WRITE_WITHIN
-from ticketbottle_payctl.domain.payment import PaymentStatus, Transition
+from ticketbottle_payctl.domain.payment import PaymentStatus
+from ticketbottle_payctl.domain.settlement import Transition
 from ticketbottle_payctl.errors import DatabaseUnavailableError
 from ticketbottle_payctl.jobs.cdc import cut_over
 from ticketbottle_payctl.jobs.reconcile.settle_payments import settle_findings

@@ -10,7 +10,8 @@ from sqlalchemy import Connection
 
 from ticketbottle_payctl.domain.callback import IgnoredBecause, UnclearReason
 from ticketbottle_payctl.domain.causes import Command
-from ticketbottle_payctl.domain.payment import PaymentStatus, RefusalReason
+from ticketbottle_payctl.domain.payment import PaymentStatus
+from ticketbottle_payctl.domain.settlement import RefusalReason
 from ticketbottle_payctl.formats import count, duration
 from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, fail, ok, warn
 from ticketbottle_payctl.store.inspect import tables

@@ -30,7 +30,8 @@ from ticketbottle_payctl.domain.callback import (
 from ticketbottle_payctl.domain.decision_fields import Alert, WebhookOutcome
 from ticketbottle_payctl.domain.late_commits import IDLE_WITHIN
 from ticketbottle_payctl.domain.new_event import NewEvent, event_for
-from ticketbottle_payctl.domain.payment import Duplicate, Payment, Refusal, RefusalReason, Transition, settle
+from ticketbottle_payctl.domain.payment import Payment
+from ticketbottle_payctl.domain.settlement import Duplicate, Refusal, RefusalReason, Transition, settle
 from ticketbottle_payctl.jobs.process_webhook.report import WebhookFacts, WebhookReport
 from ticketbottle_payctl.providers.gateway import Credentials, Gateway
 from ticketbottle_payctl.store.db.engine import Limits, transaction

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
-from ticketbottle_payctl.domain.payment import Refusal
+from ticketbottle_payctl.domain.settlement import Refusal
 from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.jobs.reconcile.settle_payments import Settled
 from ticketbottle_payctl.jobs.reconcile.status_poller import StatusFinding

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from sqlalchemy import Engine
 
-from ticketbottle_payctl.domain.payment import Refusal
+from ticketbottle_payctl.domain.settlement import Refusal
 from ticketbottle_payctl.jobs.reconcile.database_clock import database_clock
 from ticketbottle_payctl.jobs.reconcile.payments_report import FOR_A_PERSON, NO_ANSWER, PaymentsCounts, count_payments
 from ticketbottle_payctl.jobs.reconcile.settle_payments import Settled, find_overdue, settle_findings

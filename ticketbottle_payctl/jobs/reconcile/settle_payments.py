@@ -18,7 +18,8 @@ from sqlalchemy import Connection, Engine
 from ticketbottle_payctl.domain.callback import Callback, Request
 from ticketbottle_payctl.domain.late_commits import IDLE_WITHIN
 from ticketbottle_payctl.domain.new_event import NewEvent, event_for
-from ticketbottle_payctl.domain.payment import Payment, Refusal, Transition, settle
+from ticketbottle_payctl.domain.payment import Payment
+from ticketbottle_payctl.domain.settlement import Refusal, Transition, settle
 from ticketbottle_payctl.errors import PayctlError
 from ticketbottle_payctl.jobs.reconcile.status_poller import StatusFinding
 from ticketbottle_payctl.store.db import short_ids

@@ -17,7 +17,8 @@ from uuid import uuid4
 from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_attempt, wait_random_exponential
 
 from ticketbottle_payctl.domain.callback import Callback
-from ticketbottle_payctl.domain.payment import Payment, Transition, Verdict, settle, status_of
+from ticketbottle_payctl.domain.payment import Payment, status_of
+from ticketbottle_payctl.domain.settlement import Transition, Verdict, settle
 from ticketbottle_payctl.errors import UnavailableError
 from ticketbottle_payctl.providers.gateway import Credentials
 from ticketbottle_payctl.providers.queries.exchange import HttpResponse

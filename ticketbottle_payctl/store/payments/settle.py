@@ -1,4 +1,4 @@
-"""Find a payment, lock its row, and write the decision that ``domain.payment.settle`` made."""
+"""Find a payment, lock its row, and write the decision that ``domain.settlement.settle`` made."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from sqlalchemy import Connection
 from ticketbottle_payctl.domain.callback import Callback, Unclear
 from ticketbottle_payctl.domain.late_commits import WRITE_WITHIN
 from ticketbottle_payctl.domain.new_event import NewEvent
-from ticketbottle_payctl.domain.payment import Payment, Transition, is_of_gateway, status_of
+from ticketbottle_payctl.domain.payment import Payment, is_of_gateway, status_of
+from ticketbottle_payctl.domain.settlement import Transition
 from ticketbottle_payctl.errors import DatabaseUnavailableError
 from ticketbottle_payctl.store.db.engine import fetch
 from ticketbottle_payctl.store.db.owner_time import NOW, aware, stored

@@ -23,7 +23,7 @@ from ticketbottle_payctl.cli.output.result import (
     line,
     warn,
 )
-from ticketbottle_payctl.domain.payment import Refusal
+from ticketbottle_payctl.domain.settlement import Refusal
 from ticketbottle_payctl.facts import Keywords
 from ticketbottle_payctl.formats import PROVIDERS, count, gateway_name, money
 from ticketbottle_payctl.jobs.reconcile.payments_report import FOR_A_PERSON, NO_ANSWER, PaymentsCounts, count_payments
