@@ -22,7 +22,7 @@ from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import bold, dim
 from ticketbottle_payctl.cli.safety.confirm import permit
-from ticketbottle_payctl.cli.safety.sandbox_only import refuse_in_production
+from ticketbottle_payctl.cli.safety.not_in_production import refuse_in_production
 from ticketbottle_payctl.domain.callback import Answer, Reply, Request
 from ticketbottle_payctl.errors import InputError, PayctlError
 from ticketbottle_payctl.http_address import is_loopback

@@ -28,7 +28,7 @@ from ticketbottle_payctl.cli.input.durations import duration
 from ticketbottle_payctl.cli.input.missing_keys import missing_keys
 from ticketbottle_payctl.cli.output.result import Raw, Result
 from ticketbottle_payctl.cli.safety.confirm import permit
-from ticketbottle_payctl.cli.safety.sandbox_only import refuse_in_production
+from ticketbottle_payctl.cli.safety.not_in_production import refuse_in_production
 from ticketbottle_payctl.domain.callback import Request
 from ticketbottle_payctl.errors import ConfigError, InputError
 from ticketbottle_payctl.formats import gateway_name
