@@ -18,9 +18,9 @@ from tests.fuzz.oracle import OWN_COLOUR, SECRET, is_harmless
 from ticketbottle_payctl.cli.commands.list.columns import OUTBOX, PAYMENTS, RECEIPTS
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.folding import _WORD
-from ticketbottle_payctl.cli.output.format import Colour
 from ticketbottle_payctl.cli.output.machine import Invocation, as_csv, as_json, as_ndjson
 from ticketbottle_payctl.cli.output.narrow_table import narrow
+from ticketbottle_payctl.cli.output.output_format import Colour
 from ticketbottle_payctl.cli.output.result import Failure, Fields, Line, Part, Result, Styled, Table
 from ticketbottle_payctl.cli.output.screen import Cell, fitted
 from ticketbottle_payctl.cli.output.surface import Surface

@@ -10,8 +10,8 @@ from unicodedata import category
 import pytest
 
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
-from ticketbottle_payctl.cli.output.format import Colour
 from ticketbottle_payctl.cli.output.machine import Invocation, as_csv, as_json, as_ndjson
+from ticketbottle_payctl.cli.output.output_format import Colour
 from ticketbottle_payctl.cli.output.result import Fields, Result, Table, bad, bold, good, line
 from ticketbottle_payctl.cli.output.sanitize import escape
 from ticketbottle_payctl.cli.output.surface import Surface

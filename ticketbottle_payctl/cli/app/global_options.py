@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from ticketbottle_payctl import __version__
-from ticketbottle_payctl.cli.output.format import Colour, OutputFormat
+from ticketbottle_payctl.cli.output.output_format import Colour, OutputFormat
 from ticketbottle_payctl.cli.profile.profiles import complete_names
 
 PANEL = "Shared options"

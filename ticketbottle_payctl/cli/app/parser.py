@@ -30,7 +30,7 @@ from ticketbottle_payctl.cli.app.typer_internals import (
     ParameterSource,
 )
 from ticketbottle_payctl.cli.output import exit_codes
-from ticketbottle_payctl.cli.output.format import OutputFormat
+from ticketbottle_payctl.cli.output.output_format import OutputFormat
 from ticketbottle_payctl.wiring import Services
 
 _SHARED_IN_BRIEF = ("-o", "-q", "-v", "-p", "-h", "--no-input", "--color", "--config", "--tz")

@@ -17,8 +17,8 @@ from ticketbottle_payctl.cli.app.global_options import Shared
 from ticketbottle_payctl.cli.app.registry import schema_name
 from ticketbottle_payctl.cli.output import exit_codes, instants, writer
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
-from ticketbottle_payctl.cli.output.format import OutputFormat
 from ticketbottle_payctl.cli.output.machine import Invocation
+from ticketbottle_payctl.cli.output.output_format import OutputFormat
 from ticketbottle_payctl.cli.output.result import Failure, Part, Result, warn
 from ticketbottle_payctl.cli.output.surface import ask_colour, is_terminal
 from ticketbottle_payctl.cli.profile.profiles import Profile, load

@@ -10,8 +10,8 @@ import typer
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.output import writer
-from ticketbottle_payctl.cli.output.format import OutputFormat
 from ticketbottle_payctl.cli.output.machine import csv_header, csv_row, item_line, summary_line
+from ticketbottle_payctl.cli.output.output_format import OutputFormat
 from ticketbottle_payctl.cli.output.result import Block, Result
 
 _BUFFERED = 200

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ticketbottle_payctl.cli.output.format import Colour
+from ticketbottle_payctl.cli.output.output_format import Colour
 from ticketbottle_payctl.cli.output.sanitize import escape
 from ticketbottle_payctl.cli.output.surface import surface_of
 

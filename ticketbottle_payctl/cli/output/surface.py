@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TextIO, assert_never
 
-from ticketbottle_payctl.cli.output.format import Colour
+from ticketbottle_payctl.cli.output.output_format import Colour
 
 _PLAIN_MARKS = str.maketrans(
     {"✔": "+", "✘": "x", "→": "->", "·": "-", "…": "..."} | dict(zip("▁▂▃▄▅▆▇█", "_.:-=+*#", strict=True))

@@ -11,8 +11,8 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TextIO, assert_never
 
-from ticketbottle_payctl.cli.output.format import Colour, OutputFormat
 from ticketbottle_payctl.cli.output.machine import Invocation, as_csv, as_json, as_ndjson
+from ticketbottle_payctl.cli.output.output_format import Colour, OutputFormat
 from ticketbottle_payctl.cli.output.result import Block, Failure, Part, Result, Styled, bad, dim, warn
 from ticketbottle_payctl.cli.output.sanitize import ascii_json
 from ticketbottle_payctl.cli.output.streams import ReaderGoneError, silence, write_failure

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.output import writer
-from ticketbottle_payctl.cli.output.format import OutputFormat
+from ticketbottle_payctl.cli.output.output_format import OutputFormat
 from ticketbottle_payctl.cli.output.result import Block
 from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.errors import GuardError

@@ -15,8 +15,8 @@ from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.streaming import finish_stream
 from ticketbottle_payctl.cli.commands.list.columns import Kind
 from ticketbottle_payctl.cli.input.times import in_reach, zone_of
-from ticketbottle_payctl.cli.output.format import OutputFormat
 from ticketbottle_payctl.cli.output.narrow_table import narrow
+from ticketbottle_payctl.cli.output.output_format import OutputFormat
 from ticketbottle_payctl.cli.output.result import Block, Result, Table, dim, line
 from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.cli.safety.advised import Adviser

@@ -11,9 +11,9 @@ from typing import Literal, TypedDict
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.output import writer
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
-from ticketbottle_payctl.cli.output.format import OutputFormat
 from ticketbottle_payctl.cli.output.instants import zone_shown
 from ticketbottle_payctl.cli.output.machine import csv_header, csv_row, item_line, summary_line
+from ticketbottle_payctl.cli.output.output_format import OutputFormat
 from ticketbottle_payctl.cli.output.result import Line, Result, bad, bold, dim, good, line, warn
 from ticketbottle_payctl.cli.output.streams import ReaderGoneError
 from ticketbottle_payctl.cli.output.surface import surface_of

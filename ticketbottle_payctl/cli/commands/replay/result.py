@@ -23,7 +23,7 @@ from ticketbottle_payctl.cli.commands.replay.plan_view import (
 )
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
-from ticketbottle_payctl.cli.output.format import OutputFormat
+from ticketbottle_payctl.cli.output.output_format import OutputFormat
 from ticketbottle_payctl.cli.output.result import (
     Block,
     Fields,

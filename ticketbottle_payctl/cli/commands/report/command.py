@@ -23,7 +23,7 @@ from ticketbottle_payctl.cli.commands.report.sentence import gap_sentence, verdi
 from ticketbottle_payctl.cli.commands.report.view import first_line, view
 from ticketbottle_payctl.cli.input.times import database_clock_of, instant, note_window, zone_of
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
-from ticketbottle_payctl.cli.output.format import OutputFormat
+from ticketbottle_payctl.cli.output.output_format import OutputFormat
 from ticketbottle_payctl.cli.output.private_file import check_free, write_private
 from ticketbottle_payctl.cli.output.progress import status
 from ticketbottle_payctl.cli.output.result import Block, Fields, Raw, Result

@@ -19,7 +19,7 @@ from ticketbottle_payctl.cli.commands.stats.watch import draws, watch, watch_pic
 from ticketbottle_payctl.cli.input.durations import duration
 from ticketbottle_payctl.cli.input.selector import window
 from ticketbottle_payctl.cli.input.times import age, database_clock_of, is_age
-from ticketbottle_payctl.cli.output.format import OutputFormat
+from ticketbottle_payctl.cli.output.output_format import OutputFormat
 from ticketbottle_payctl.cli.output.result import Raw
 from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.jobs.stats import WINDOW, By, StatsReport, collect_stats, followed

@@ -20,9 +20,9 @@ from ticketbottle_payctl.cli.commands.stats.live_screen import Read, live_screen
 from ticketbottle_payctl.cli.commands.stats.result import SCHEMA, brief
 from ticketbottle_payctl.cli.output import writer
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
-from ticketbottle_payctl.cli.output.format import OutputFormat
 from ticketbottle_payctl.cli.output.instants import shown
 from ticketbottle_payctl.cli.output.machine import item_line, summary_line
+from ticketbottle_payctl.cli.output.output_format import OutputFormat
 from ticketbottle_payctl.cli.output.result import Result, warn
 from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.errors import UnavailableError
