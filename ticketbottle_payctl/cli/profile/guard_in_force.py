@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ticketbottle_payctl.cli.profile import endpoints
+from ticketbottle_payctl.cli.profile import same_address
 from ticketbottle_payctl.cli.profile.profiles import Profile, config_path, every, refuse_writable
 from ticketbottle_payctl.settings.place import leads_to
 
@@ -87,7 +87,7 @@ def in_force(profile: Profile, given: str | None, environ: Mapping[str, str]) ->
     url = profile.environ.get("DATABASE_URL", "")
     path = _file(given, environ) if leads_to(url) else None
     known = every(path) if path else []
-    here = [each for each in known if endpoints.same_database(each.environ.get("DATABASE_URL", ""), url)]
+    here = [each for each in known if same_address.same_database(each.environ.get("DATABASE_URL", ""), url)]
     elsewhere = tuple(
         each for each in known if each not in here and each.name != profile.name and each.guard.system_identifier
     )

@@ -27,7 +27,7 @@ from typing import TypeGuard
 
 import typer
 
-from ticketbottle_payctl.cli.profile import endpoints
+from ticketbottle_payctl.cli.profile import same_address
 from ticketbottle_payctl.errors import ConfigError, PayctlError
 from ticketbottle_payctl.settings.place import leads_to
 
@@ -67,8 +67,8 @@ class Profile:
         """A warning for each address in the profile that the environment overrides with a different address."""
         found = []
         for name, same, said in (
-            ("DATABASE_URL", endpoints.same_database, _database),
-            ("KAFKA_BROKERS", endpoints.same_brokers, _brokers),
+            ("DATABASE_URL", same_address.same_database, _database),
+            ("KAFKA_BROKERS", same_address.same_brokers, _brokers),
         ):
             other = self.environ.get(name, "")
             if name in self.hidden and not same(self.hidden[name], other):
@@ -187,7 +187,7 @@ def _database(url: str) -> str:
 
 
 def _brokers(text: str) -> str:
-    return ",".join(sorted(endpoints.brokers(text)))
+    return ",".join(sorted(same_address.brokers(text)))
 
 
 def _is_zone(name: object) -> TypeGuard[str]:
