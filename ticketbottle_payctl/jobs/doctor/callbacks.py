@@ -17,8 +17,8 @@ from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, fail, ok, wa
 from ticketbottle_payctl.store.inspect import tables
 from ticketbottle_payctl.store.inspect.tables import Privilege
 from ticketbottle_payctl.store.outbox import claim
+from ticketbottle_payctl.store.payments.open_orders import OpenOrder, OpenOrders
 from ticketbottle_payctl.store.payments.unsettled_callbacks import UnsettledCallback, unsettled_callbacks
-from ticketbottle_payctl.store.payments.without_ticket import OpenOrder, OpenOrders
 
 _NAME = "callbacks"
 _WITHIN = timedelta(days=7)

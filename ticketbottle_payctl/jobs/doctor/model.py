@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # the check of the keys needs neither the database driver nor
 
     from ticketbottle_payctl.broker.producer import Producer
     from ticketbottle_payctl.settings import KafkaSettings
-    from ticketbottle_payctl.store.payments.without_ticket import OpenOrders
+    from ticketbottle_payctl.store.payments.open_orders import OpenOrders
 
 
 class Status(StrEnum):

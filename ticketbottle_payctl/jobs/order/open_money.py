@@ -16,7 +16,7 @@ from ticketbottle_payctl.jobs.order.verdict import judge_money
 from ticketbottle_payctl.store.payments.history import History
 from ticketbottle_payctl.store.payments.money import money_of, stray
 from ticketbottle_payctl.store.payments.open_money import PerhapsOpen, perhaps_open
-from ticketbottle_payctl.store.payments.without_ticket import OpenOrder, OpenOrders, WithoutTicket
+from ticketbottle_payctl.store.payments.open_orders import OpenOrder, OpenOrders, WithoutTicket
 
 MOST_LISTED: Final = 100
 """The maximum number of open orders that are returned."""
@@ -70,7 +70,7 @@ def _judged(connection: Connection, candidates: Sequence[PerhapsOpen], now: date
 
 
 def _is_counted(finding: Verdict, found: History) -> bool:
-    """Return whether :func:`~ticketbottle_payctl.store.payments.without_ticket.refused` counts the order."""
+    """Return whether :func:`~ticketbottle_payctl.store.payments.open_orders.refused` counts the order."""
     receipt = finding.receipt
     if receipt is None or receipt.result != "refused" or receipt.reason == "refund":
         return False

@@ -22,9 +22,9 @@ from ticketbottle_payctl.store.outbox.flow_in_window import MOST_READ, flow
 from ticketbottle_payctl.store.outbox.selector import Selector
 from ticketbottle_payctl.store.payctl import runs
 from ticketbottle_payctl.store.payctl.received_in_window import received
-from ticketbottle_payctl.store.payments import without_ticket
+from ticketbottle_payctl.store.payments import open_orders
 from ticketbottle_payctl.store.payments.created_in_window import created
-from ticketbottle_payctl.store.payments.without_ticket import OpenOrders
+from ticketbottle_payctl.store.payments.open_orders import OpenOrders
 
 __all__ = ["STATEMENT_LIMIT", "collect_report"]
 
@@ -95,14 +95,14 @@ def collect_report(  # noqa: PLR0913 - the window, and one argument per setting
         backlog.oldest_pending_id,
         backlog.oldest_dead_age_s,
     )
-    unpublished = read(Section.UNPUBLISHED_ORDERS, lambda c: without_ticket.unpublished(c, max_retries))
+    unpublished = read(Section.UNPUBLISHED_ORDERS, lambda c: open_orders.unpublished(c, max_retries))
     kept_since = max(since, now - retention)
     no_event = None
     if kept_since < until:
-        no_event = read(Section.NO_EVENT, lambda c: without_ticket.no_event(c, kept_since, until))
+        no_event = read(Section.NO_EVENT, lambda c: open_orders.no_event(c, kept_since, until))
     if kept_since > since:
         gaps.append(Gap(Section.NO_EVENT, GapReason.PAST_RETENTION, min(kept_since, until)))
-    refused = read(Section.REFUSED_ORDERS, lambda c: without_ticket.refused(c, since, until))
+    refused = read(Section.REFUSED_ORDERS, lambda c: open_orders.refused(c, since, until))
     money = read(Section.MONEY_ORDERS, lambda c: open_money(c, since, until, now))
     seen = read(Section.FLOW, lambda c: flow(c, parts, max_retries, most_events))
     callbacks = read(Section.CALLBACKS, lambda c: received(c, since, until, parts.step_s))

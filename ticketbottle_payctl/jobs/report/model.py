@@ -12,7 +12,7 @@ from ticketbottle_payctl.store.outbox.flow_in_window import Flow, Parts
 from ticketbottle_payctl.store.payctl.received_in_window import Received
 from ticketbottle_payctl.store.payctl.runs import Run
 from ticketbottle_payctl.store.payments.created_in_window import CreatedPayments
-from ticketbottle_payctl.store.payments.without_ticket import OpenOrder, OpenOrders
+from ticketbottle_payctl.store.payments.open_orders import OpenOrder, OpenOrders
 
 
 class Section(StrEnum):

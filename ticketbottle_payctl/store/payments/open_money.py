@@ -61,7 +61,7 @@ def perhaps_open(
 
     A callback counts if it has one of the ``reasons``, reports a second transfer, or settled a payment that had ended.
     Leave out the transfers that a person has closed, and the orders that
-    :func:`~ticketbottle_payctl.store.payments.without_ticket.refused` counts.
+    :func:`~ticketbottle_payctl.store.payments.open_orders.refused` counts.
     """
     values = {"since": since, "until": until, "reasons": list(reasons), "most": most}
     return [PerhapsOpen(*row) for row in connection.exec_driver_sql(_FOUND, values)]

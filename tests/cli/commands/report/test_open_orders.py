@@ -9,7 +9,7 @@ import pytest
 
 from ticketbottle_payctl.formats import rfc3339
 from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment, insert_payments_of_events
-from ticketbottle_payctl.store.payments.without_ticket import refused, unpublished
+from ticketbottle_payctl.store.payments.open_orders import refused, unpublished
 
 
 def test_the_report_opens_with_the_customers_who_have_no_ticket(asked, told):

@@ -24,7 +24,7 @@ from ticketbottle_payctl.cli.output.sanitize import escape
 from ticketbottle_payctl.formats import cut, duration, local_and_utc, wall_clock
 from ticketbottle_payctl.jobs.report.model import Report
 from ticketbottle_payctl.redaction import redact
-from ticketbottle_payctl.store.payments.without_ticket import OpenOrder
+from ticketbottle_payctl.store.payments.open_orders import OpenOrder
 
 _TICKS = re.compile(r"`+")
 _LONGEST = 160

@@ -11,7 +11,7 @@ from ticketbottle_payctl.cli.commands.report.sentence import gap_sentence, verdi
 from ticketbottle_payctl.facts import Count, Seconds
 from ticketbottle_payctl.jobs.report.model import GapReason, MomentKind, Report, Section
 from ticketbottle_payctl.redaction import redact
-from ticketbottle_payctl.store.payments.without_ticket import OpenOrder, WithoutTicket
+from ticketbottle_payctl.store.payments.open_orders import OpenOrder, WithoutTicket
 
 
 class FigureItem(TypedDict):

@@ -15,7 +15,7 @@ from ticketbottle_payctl.jobs.report.model import Gap, GapReason, Moment, Moment
 from ticketbottle_payctl.store.outbox.error_groups import ErrorGroup
 from ticketbottle_payctl.store.outbox.flow_in_window import MOST_READ
 from ticketbottle_payctl.store.payctl.runs import Run, RunAct
-from ticketbottle_payctl.store.payments.without_ticket import OpenOrder, WithoutTicket
+from ticketbottle_payctl.store.payments.open_orders import OpenOrder, WithoutTicket
 
 Quote = Callable[[object], str]
 

@@ -33,7 +33,7 @@ from ticketbottle_payctl.cli.output.result import (
 )
 from ticketbottle_payctl.formats import duration, local_and_utc, money, wall_clock
 from ticketbottle_payctl.jobs.report.model import Report
-from ticketbottle_payctl.store.payments.without_ticket import OpenOrder
+from ticketbottle_payctl.store.payments.open_orders import OpenOrder
 
 _CLOCK = len("2026-11-29 13:17:28")
 _LONGEST_CODE = 28
