@@ -13,6 +13,7 @@ from ticketbottle_payctl.errors import PayctlError
 from ticketbottle_payctl.jobs.doctor import callbacks, database, housekeeping, kafka, keys, publishers, why_events_wait
 from ticketbottle_payctl.jobs.doctor.kafka import Probe
 from ticketbottle_payctl.jobs.doctor.model import DoctorReport, Finding, Status, Subject, fail
+from ticketbottle_payctl.jobs.doctor.outbox_index import outbox_index
 from ticketbottle_payctl.jobs.doctor.reference_index import reference_index
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 
@@ -26,7 +27,7 @@ _IN_DATABASE: dict[str, Callable[[Connection, Subject], list[Finding]]] = {
     "time-zone": database.time_zone,
     "clock": database.clock,
     "old-service": housekeeping.old_service,
-    "index": housekeeping.index,
+    "index": outbox_index,
     "reference-index": reference_index,
     "vacuum": housekeeping.vacuum,
     "snapshot": housekeeping.snapshot,

@@ -1,4 +1,4 @@
-"""Check for causes of a slow outbox: a missing index, rows that vacuum cannot remove, and half-marked rows."""
+"""Check for rows that slow down the outbox: half-marked rows, and rows that vacuum did not or cannot remove."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ticketbottle_payctl.domain.causes import Command
 from ticketbottle_payctl.formats import count, duration, size
 from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, fail, ok, warn
 from ticketbottle_payctl.store.inspect import sessions, tables
-from ticketbottle_payctl.store.inspect.tables import OUTBOX_INDEX, Housekeeping, Index
+from ticketbottle_payctl.store.inspect.tables import Housekeeping
 from ticketbottle_payctl.store.outbox import half_marked
 
 _OLD_SNAPSHOT = 300.0
@@ -38,24 +38,6 @@ def old_service(connection: Connection, _: Subject) -> list[Finding]:
     meaning = "these events were sent and are not sent again, but every claim has to read them"
     repair = Command(("doctor",), options=("--fix-published-flags",), changes=True, rows=half.events)
     return [warn("old-service", fact, meaning, None, repair)]
-
-
-def index(connection: Connection, subject: Subject) -> list[Finding]:
-    """Check that the outbox has the index on (published, "createdAt") that claims need."""
-    return [_claims(tables.indexes(connection, "outbox"), subject.schema)]
-
-
-def _claims(found: list[Index], schema: str) -> Finding:
-    good = tables.serving(found, "published", "createdAt")
-    if good:
-        return ok("index", f"{good.name} exists and is valid")
-    broken = next((one for one in found if one.columns[:2] == ("published", "createdAt") and not one.valid), None)
-    if broken:
-        fact, sql = f"{broken.name} is not valid", f'REINDEX INDEX CONCURRENTLY "{schema}"."{broken.name}"'
-    else:
-        fact = 'outbox has no index on (published, "createdAt")'
-        sql = f'CREATE INDEX CONCURRENTLY "{OUTBOX_INDEX}" ON "{schema}".outbox (published, "createdAt")'
-    return fail("index", fact, "every claim reads the whole outbox", "as the tables' owner", sql=sql)
 
 
 def vacuum(connection: Connection, subject: Subject) -> list[Finding]:
