@@ -12,6 +12,7 @@ from ticketbottle_payctl.errors import InputError
 from ticketbottle_payctl.store.db import short_ids
 from ticketbottle_payctl.store.outbox import claim as outbox
 from ticketbottle_payctl.store.outbox.claim import Claim, Released
+from ticketbottle_payctl.store.outbox.oldest_pending import oldest_pending
 from ticketbottle_payctl.store.outbox.sent_events import created_between
 
 NOON = datetime(2026, 11, 22, 12)  # noqa: DTZ001 - the owner's columns have no zone
@@ -237,18 +238,18 @@ def test_the_age_of_the_oldest_pending_event(connection, add):
 
     This age is never negative. If no event is pending, the age is None.
     """
-    assert outbox.oldest_pending(connection, 5) is None
+    assert oldest_pending(connection, 5) is None
     add("dead", -999_999, retryCount=5)
-    assert outbox.oldest_pending(connection, 5) is None
+    assert oldest_pending(connection, 5) is None
     connection.rollback()
     add("ahead", timedelta(days=36_500).total_seconds())
-    assert outbox.oldest_pending(connection, 5) == 0.0
+    assert oldest_pending(connection, 5) == 0.0
     connection.rollback()
     add("a", 0)
     real = connection.exec_driver_sql(
         "SELECT extract(epoch FROM clock_timestamp() AT TIME ZONE 'UTC' - %(noon)s)", {"noon": NOON}
     ).scalar_one()
-    assert outbox.oldest_pending(connection, 5) == pytest.approx(max(0.0, float(real)), abs=5)
+    assert oldest_pending(connection, 5) == pytest.approx(max(0.0, float(real)), abs=5)
 
 
 def test_the_sent_events_of_a_window_are_found_by_their_creation(connection, add):

@@ -15,11 +15,11 @@ from ticketbottle_payctl.errors import BrokerUnavailableError, PayctlError
 from ticketbottle_payctl.formats import duration
 from ticketbottle_payctl.jobs.publish_outbox.backlog import Backlog, Block
 from ticketbottle_payctl.jobs.publish_outbox.facts import BlockerFacts, BlockReason, LockFacts
-from ticketbottle_payctl.store.outbox import claim as outbox
 from ticketbottle_payctl.store.outbox import dead as dead_events
 from ticketbottle_payctl.store.outbox import held as held_events
 from ticketbottle_payctl.store.outbox import shard_lock
 from ticketbottle_payctl.store.outbox.held import Barrier, BlockingEvent, Held
+from ticketbottle_payctl.store.outbox.oldest_pending import oldest_pending
 from ticketbottle_payctl.store.outbox.shard_lock import Holder
 
 _VARIES = re.compile(r"\([^()]*\)|[0-9]+")
@@ -190,7 +190,7 @@ def look(
         causes=len(found),
         dead=dead.events,
         dead_failures=dead.failures,
-        oldest_pending_age_s=outbox.oldest_pending(connection, options.max_retries),
+        oldest_pending_age_s=oldest_pending(connection, options.max_retries),
     )
 
 

@@ -41,8 +41,8 @@ from ticketbottle_payctl.jobs.publish_outbox.report import PublishCounts, Publis
 from ticketbottle_payctl.jobs.publish_outbox.shard import DrainResult, Shard
 from ticketbottle_payctl.logs import log_event
 from ticketbottle_payctl.store.db.engine import transaction
-from ticketbottle_payctl.store.outbox import claim as outbox
 from ticketbottle_payctl.store.outbox import shard_lock
+from ticketbottle_payctl.store.outbox.oldest_pending import oldest_pending
 from ticketbottle_payctl.tracing import BatchSpan, batch_span
 
 _PROBE_TIMEOUT = 10.0
@@ -339,7 +339,7 @@ class PublisherRun:
 
     def _oldest_pending(self) -> float | None:
         with transaction(self._engine, LIMITS, commit=False) as connection:
-            return outbox.oldest_pending(connection, self._options.max_retries)
+            return oldest_pending(connection, self._options.max_retries)
 
 
 @contextmanager

@@ -181,16 +181,6 @@ def now(connection: Connection) -> datetime:
     return at
 
 
-def oldest_pending(connection: Connection, max_retries: int) -> float | None:
-    """Return the oldest pending event's age in seconds by the database's clock, or None if no event is pending."""
-    sql = f"""
-        SELECT EXTRACT(epoch FROM {NOW} - "createdAt") FROM outbox
-        WHERE {states.pending()} ORDER BY "createdAt" LIMIT 1
-    """  # noqa: S608 - built from constants only
-    age = connection.exec_driver_sql(sql, {"max_retries": max_retries}).scalar_one_or_none()
-    return None if age is None else max(0.0, float(age))
-
-
 _MOST_MORE_IN_RANGE = 1000
 """The maximum number of events by which a claimed range can exceed the expected number."""
 
