@@ -19,7 +19,7 @@ from ticketbottle_payctl.errors import GuardError
 from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.formats import count
 from ticketbottle_payctl.jobs.close_event import Superseded, close_event, find_event, refuse
-from ticketbottle_payctl.jobs.order import Mark, close_findings, find_open
+from ticketbottle_payctl.jobs.order import Mark, close_findings, find_open, is_too_early_to_close
 
 SCHEMA = "payctl.close/1"
 
@@ -83,7 +83,7 @@ def close_command(  # noqa: PLR0913 - one argument per option
     ]
     number = len(items)
     look = Adviser(session, "close").reading(["show"], [name])
-    if found.timeline.is_too_early_to_close:
+    if is_too_early_to_close(found.timeline):
         message = "not closed: until the success event is sent, the seats may be sold to somebody else"
         raise GuardError(message, hint=f"send the event first, then ask whether the order has its tickets: {look}")
     plan: list[Block] = [line(each["text"]) for each in items]

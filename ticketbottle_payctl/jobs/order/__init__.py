@@ -1,6 +1,7 @@
 """Judge an order: show its state, close its findings, and find the orders whose money a person must look at."""
 
 from ticketbottle_payctl.jobs.order.close import OpenFindings, close_findings, find_open
+from ticketbottle_payctl.jobs.order.may_be_closed import can_be_closed, is_too_early_to_close
 from ticketbottle_payctl.jobs.order.model import (
     Advice,
     Mark,
@@ -24,8 +25,10 @@ __all__ = [
     "Timeline",
     "Verdict",
     "VerdictKind",
+    "can_be_closed",
     "close_findings",
     "find_open",
+    "is_too_early_to_close",
     "open_money",
     "show",
 ]

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine
 
 from ticketbottle_payctl.jobs.order.closed_findings import subject_of
 from ticketbottle_payctl.jobs.order.find import find
+from ticketbottle_payctl.jobs.order.may_be_closed import can_be_closed
 from ticketbottle_payctl.jobs.order.model import Timeline, Verdict
 from ticketbottle_payctl.jobs.order.records import Records
 from ticketbottle_payctl.jobs.order.verdict import judge
@@ -49,7 +50,7 @@ def find_open(
         found = find(connection, name, max_retries)
         slot = cdc.slot(connection)
     first, *also = judge(found, Records(), now, retention)
-    findings = tuple(each for each in (first, *also) if each.can_be_closed)
+    findings = tuple(each for each in (first, *also) if can_be_closed(each))
     times = [each.at for each in findings if each.at]
     debezium_sends = slot is not None and slot.active
     timeline = Timeline(found.payment, first, (), (), tuple(also), debezium_sends=debezium_sends)

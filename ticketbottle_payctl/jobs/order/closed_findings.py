@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from ticketbottle_payctl.jobs.order.judge_money import successes_of
+from ticketbottle_payctl.jobs.order.may_be_closed import can_be_closed
 from ticketbottle_payctl.jobs.order.model import Mark, Verdict, VerdictKind
 from ticketbottle_payctl.store.payments.history import History
 
@@ -20,7 +21,7 @@ def closed(findings: Sequence[Verdict], found: History) -> Iterator[Verdict]:
     for each in findings:
         since = _since(each, found)
         covers = [closing for closing in found.closings if since is not None and since <= closing.until]
-        if each.can_be_closed and covers:
+        if can_be_closed(each) and covers:
             yield replace(each, mark=Mark.GOOD, closing=covers[-1], remedy=None)
         else:
             yield each

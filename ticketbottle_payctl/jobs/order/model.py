@@ -63,15 +63,6 @@ class VerdictKind(StrEnum):
     REFUNDED = "refunded"
 
 
-_FOR_A_PERSON = {
-    VerdictKind.WRONG_AMOUNT, VerdictKind.OTHER_PROVIDER, VerdictKind.UNREADABLE, VerdictKind.AMBIGUOUS,
-    VerdictKind.MONEY_HELD, VerdictKind.UNDOCUMENTED_CODE, VerdictKind.NOT_APPLIED, VerdictKind.UNKNOWN_ORDER,
-    VerdictKind.LATE_MONEY, VerdictKind.SECOND_PAYMENT, VerdictKind.CONTRADICTED, VerdictKind.REFUNDED,
-    VerdictKind.RELEASED_AFTER_SUCCESS,
-}  # fmt: skip
-"""The findings that stay until a person records that they are dealt with. payctl cannot see a refund, for example."""
-
-
 class Remedy(StrEnum):
     """The actions that the operator must take because no command can take them."""
 
@@ -151,11 +142,6 @@ class Verdict:
     closing: Closing | None = None
     """The run that recorded that a person has dealt with this finding."""
 
-    @property
-    def can_be_closed(self) -> bool:
-        """Whether a person must deal with the finding outside payctl, and has not recorded this yet."""
-        return self.kind in _FOR_A_PERSON and self.closing is None
-
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
@@ -192,15 +178,6 @@ class Timeline:
         if not self.debezium_sends or event is None or not _is_unmarked_success(verdict):
             return False
         return event.state == "pending" and not event.retry_count and not verdict.replays
-
-    @property
-    def is_too_early_to_close(self) -> bool:
-        """Whether a person would close late money before the success event is sent.
-
-        Until the event is sent, the seats may be sold to somebody else, and after the closing nobody would check this.
-        """
-        late = any(each.kind is VerdictKind.LATE_MONEY and each.can_be_closed for each in (self.verdict, *self.also))
-        return late and self.success_is_unsent
 
 
 def _is_unmarked_success(verdict: Verdict) -> bool:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from ticketbottle_payctl.domain.payment import PaymentStatus
 from ticketbottle_payctl.jobs.order.closed_findings import closed
 from ticketbottle_payctl.jobs.order.judge_money import MAY_NEED_A_PERSON, judge_stray, reports_money
+from ticketbottle_payctl.jobs.order.may_be_closed import can_be_closed
 from ticketbottle_payctl.jobs.order.model import Verdict
 from ticketbottle_payctl.jobs.order.verdict import judge_money
 from ticketbottle_payctl.store.payments.history import History
@@ -64,7 +65,7 @@ def _judged(connection: Connection, candidates: Sequence[PerhapsOpen], now: date
             findings = list(judge_money(found.payment, found.receipts, now)) if found.payment else []
         else:
             continue
-        open_ones = [each for each in closed(findings, found) if each.can_be_closed and not _is_counted(each, found)]
+        open_ones = [each for each in closed(findings, found) if can_be_closed(each) and not _is_counted(each, found)]
         if open_ones:
             yield _order(open_ones[0], found, candidate)
 

@@ -28,7 +28,16 @@ from ticketbottle_payctl.cli.output.result import (
 )
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.formats import PLACEHOLDER, count, gateway_name, local, money, short_id
-from ticketbottle_payctl.jobs.order import Advice, Mark, SettledBy, Step, Timeline, Verdict
+from ticketbottle_payctl.jobs.order import (
+    Advice,
+    Mark,
+    SettledBy,
+    Step,
+    Timeline,
+    Verdict,
+    can_be_closed,
+    is_too_early_to_close,
+)
 from ticketbottle_payctl.redaction import redact
 
 _MASK = "***"
@@ -179,8 +188,8 @@ def _history(session: Session, steps: Sequence[Step]) -> Iterator[Block]:
 
 def _closing(timeline: Timeline, session: Session) -> str | None:
     """Return the command that closes the findings of this order, or None if a person can close none of them now."""
-    open_ones = [each for each in (timeline.verdict, *timeline.also) if each.can_be_closed]
-    if not open_ones or timeline.is_too_early_to_close:
+    open_ones = [each for each in (timeline.verdict, *timeline.also) if can_be_closed(each)]
+    if not open_ones or is_too_early_to_close(timeline):
         return None
     receipt = open_ones[0].receipt
     name = timeline.payment.order_code if timeline.payment else receipt.id if receipt else ""

@@ -1,0 +1,28 @@
+"""Decide which findings about an order a person may close, and when it is too early to close them."""
+
+from __future__ import annotations
+
+from ticketbottle_payctl.jobs.order.model import Timeline, Verdict, VerdictKind
+
+_FOR_A_PERSON = {
+    VerdictKind.WRONG_AMOUNT, VerdictKind.OTHER_PROVIDER, VerdictKind.UNREADABLE, VerdictKind.AMBIGUOUS,
+    VerdictKind.MONEY_HELD, VerdictKind.UNDOCUMENTED_CODE, VerdictKind.NOT_APPLIED, VerdictKind.UNKNOWN_ORDER,
+    VerdictKind.LATE_MONEY, VerdictKind.SECOND_PAYMENT, VerdictKind.CONTRADICTED, VerdictKind.REFUNDED,
+    VerdictKind.RELEASED_AFTER_SUCCESS,
+}  # fmt: skip
+"""The findings that stay until a person records that they are dealt with. payctl cannot see a refund, for example."""
+
+
+def can_be_closed(finding: Verdict) -> bool:
+    """Return whether a person must deal with the finding outside payctl, and has not recorded this yet."""
+    return finding.kind in _FOR_A_PERSON and finding.closing is None
+
+
+def is_too_early_to_close(timeline: Timeline) -> bool:
+    """Return whether a person would close late money before the success event is sent.
+
+    Until the event is sent, the seats may be sold to somebody else, and after the closing nobody would check this.
+    """
+    findings = (timeline.verdict, *timeline.also)
+    late = any(each.kind is VerdictKind.LATE_MONEY and can_be_closed(each) for each in findings)
+    return late and timeline.success_is_unsent
