@@ -87,7 +87,7 @@ def test_an_instant_is_utc_with_milliseconds():
 
 
 def test_an_instant_in_a_zone_shows_utc_too():
-    """An instant in another time zone is shown with its offset and in UTC."""
+    """An instant in a different time zone is shown with its offset and in UTC."""
     assert local_and_utc(AT, ZoneInfo("Asia/Ho_Chi_Minh")) == "2026-11-22 10:04:05 +07:00 (2026-11-22T03:04:05.678Z)"
 
 

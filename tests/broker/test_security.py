@@ -120,7 +120,7 @@ def test_plaintext_to_a_tls_port_is_unavailable(listener, kafka_server):
 
 
 def test_a_certificate_of_another_host_is_refused(kafka_server):
-    """A certificate for another host is refused, even if a trusted authority issued it.
+    """A certificate for a different host is refused, even if a trusted authority issued it.
 
     Otherwise, such a host could impersonate the broker.
     """

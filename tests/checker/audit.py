@@ -1,4 +1,4 @@
-"""An audit in the tested database. Triggers record each update of a payment and each inserted or deleted event.
+"""Record changes in the tested database. Triggers note each update of a payment and each inserted or deleted event.
 
 A trigger writes its note in the same transaction as the change, so the database commits or rolls back both. The notes
 do not depend on payctl's own records.

@@ -61,7 +61,7 @@ def replays_of(engine: Engine) -> list[Replayed]:
 
 
 def judge_runs(shown: Sequence[Mapping[str, Any]], replays: Sequence[Replayed], exits: Mapping[str, int]) -> RunFaults:
-    """Check the runs that ``payctl runs list`` shows. ``exits`` has the last exit code of each run's command."""
+    """Check the runs that ``payctl runs list`` shows. ``exits`` contains the last exit code of each run's command."""
     done = [replay for replay in replays if replay.status == "done"]
     return RunFaults(
         still_running=sorted(run["id"] for run in shown if run["status"] not in ENDED),

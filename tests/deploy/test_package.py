@@ -104,7 +104,7 @@ def built(python, root, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def contents(built):
-    """Return the files of each zip by name, in the zip's order. The keys are the architecture and the zip."""
+    """Map each (architecture, zip name) to the zip's contents: a dict from file name to bytes, in the order of the zip's entries."""
     found = {}
     for arch, artifacts in built.items():
         for name, made in artifacts.items():

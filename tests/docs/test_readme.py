@@ -79,9 +79,9 @@ def test_the_exit_codes_are_those_of_the_code():
 def test_ci_stops_the_tests_after_the_minutes_that_the_readme_names():
     """The time limit for `make test` in the README equals the time limit for the tests in CI."""
     limit = re.search(r"timeout-minutes: (\d+)", (ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8"))
-    assert f"CI stops after {limit[1]} minutes" in README
+    assert f"the CI job times out after {limit[1]} minutes" in README
 
 
 def test_the_readme_is_short():
-    """The README has at most 160 lines. Any longer text belongs on a page in docs."""
+    """The README has at most 160 lines. Details belong on a page in docs."""
     assert len(README.splitlines()) <= 160

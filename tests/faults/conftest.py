@@ -1,4 +1,4 @@
-"""Fixtures for PgBouncer and for a shop with the checker's audit."""
+"""Fixtures for PgBouncer, and for a shop whose database has the checker's audit tables."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Command(NamedTuple):
 
 @dataclass
 class Shop:
-    """A database with the checker's audit, and payctl commands that use this database."""
+    """A database with the checker's audit tables, and payctl commands that use this database."""
 
     engine: Engine
     command: list[str]

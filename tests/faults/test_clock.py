@@ -1,4 +1,4 @@
-"""Test payctl on a machine whose clock is a day off, jumps, or has another time zone. The database's time applies."""
+"""Test payctl on a machine whose clock is a day off, jumps, or has a different time zone. The database's time applies."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ IN_STEP = f"SELECT count(*) FROM pg_stat_replication WHERE application_name = '{
 
 @pytest.fixture
 def pair(made) -> Iterator:
-    """Yield a primary with the payment service's tables and the audit, and its standby."""
+    """Yield a primary and its standby. The primary has the payment service's tables and the checker's audit tables."""
     primary = new_postgres()
     try:
         engine = engine_of(primary.create_database(DATABASE))

@@ -26,7 +26,7 @@ WHO = Actor("reconcile", "lambda")
 
 
 class Scheduled:
-    """The scheduled job, and a stand-in for MoMo and ZaloPay. ``waits`` has the time limit of each query."""
+    """The scheduled job, and a stand-in for MoMo and ZaloPay. ``waits`` contains the time limit of each query."""
 
     def __init__(self, engine) -> None:
         self.engine, self.gateways, self.waits = engine, Gateways(), []

@@ -26,7 +26,7 @@ NOWHERE = "postgresql://somebody:a-password-of-mine@127.0.0.1:1/payments"
 def aws():
     """Yield a function that starts a local server in place of Lambda and CodeDeploy.
 
-    ``told`` has the reports to CodeDeploy. ``version`` takes an event and returns the status, headers and body of
+    ``told`` contains the reports to CodeDeploy. ``version`` takes an event and returns the status, headers and body of
     Lambda's response.
     """
     servers = []

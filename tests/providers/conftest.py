@@ -77,7 +77,7 @@ SIGNING_VARIABLES = {
 """The environment variable of the key that signs callbacks, for each gateway."""
 
 SIGNATURES = {"zalopay": "mac", "payos": "signature", "vnpay": "vnp_SecureHash", "momo": "signature"}
-"""The name of the field that has the signature, for each gateway."""
+"""The name of the field that contains the signature, for each gateway."""
 
 AMBIGUOUS = {
     "zalopay": None,

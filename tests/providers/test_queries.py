@@ -34,7 +34,7 @@ OTHER_PAYMENT = {
     "vnpay": {"TxnRef": "other"},
     "momo": {"orderId": "other"},
 }
-"""The change with which a correctly signed response is about another payment, for each gateway.
+"""For each gateway, the change that makes a correctly signed response be about a different payment.
 
 None means that the response does not name the payment.
 """
@@ -186,7 +186,7 @@ def test_an_answer_that_decides_nothing_has_its_reason(gateway, fields, because,
 
 @pytest.mark.parametrize("gateway", [gateway for gateway, change in OTHER_PAYMENT.items() if change is not None])
 def test_a_signed_response_about_another_payment_settles_nothing(gateway):
-    """If a response names another payment, it settles nothing, even if its signature is valid."""
+    """If a response names a different payment, it settles nothing, even if its signature is valid."""
     assert answered(gateway, facts=OTHER_PAYMENT[gateway]).because is NoVerdict.OTHER_PAYMENT
 
 
@@ -241,7 +241,7 @@ def test_a_partly_paid_link_of_payos_settles_nothing(state, paid):
 
 
 def test_an_answer_of_payos_about_another_link_is_not_used():
-    """A PayOS response about another payment link is ignored, even if the response's signature is valid."""
+    """A PayOS response about a different payment link is ignored, even if the response's signature is valid."""
     expected = Inconclusive(NoVerdict.OTHER_PAYMENT, "id is not the requested payment link")
     assert signed_payos(id="other") == expected
 
@@ -273,7 +273,7 @@ def test_a_number_with_a_fraction_is_signed_as_it_was_received():
 
 @pytest.mark.parametrize("field", ["TxnRef", "TmnCode"])
 def test_an_answer_of_vnpay_about_another_payment_is_not_used(field):
-    """A VNPay response about another payment is ignored, even if the response's signature is valid."""
+    """A VNPay response about a different payment is ignored, even if the response's signature is valid."""
     gateways = Gateways()
     gateways.facts = lambda *_: ({"TransactionStatus": "00", field: "other"}, 1)
     verdict = read("vnpay", gateways.vnpay(json.loads(QUERIES["vnpay"].ask(ASKED, keys("vnpay"), "").body)))

@@ -49,7 +49,7 @@ def test_the_previous_keys_verify_during_a_rotation(vector):
 
 
 def test_no_vector_verifies_at_another_gateway(vector):
-    """A callback that is sent to another gateway's path is refused, even if both gateways have the same keys."""
+    """A callback that is sent to a different gateway's path is refused, even if both gateways have the same keys."""
     for name, gateway in GATEWAYS.items():
         if name != vector.gateway:
             keys = tuple(value for values in vector.credentials.values() for value in values)

@@ -74,7 +74,7 @@ def test_an_explanation_tries_the_other_gateways_keys(merchant):
 
 
 def test_a_broken_setting_of_another_gateway_does_not_stop_an_explanation(merchant):
-    """The explanation skips another gateway's keys if they cannot be read."""
+    """The explanation skips the other gateways' keys if they cannot be read."""
 
     def credentials_for(gateway):
         if gateway.name != "momo":

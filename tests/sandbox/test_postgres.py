@@ -62,7 +62,7 @@ def test_a_postgresql_restart_keeps_data_port_and_password(postgres, empty_datab
 
 
 def test_a_postgresql_setting_changes_at_a_restart(postgres, empty_database_url):
-    """A PostgreSQL setting that is passed to `restart` applies until `restart` is called with another value."""
+    """A PostgreSQL setting that is passed to `restart` applies until `restart` is called with a different value."""
     postgres.restart(settings={"default_transaction_read_only": "on"})
     seen = ask(empty_database_url, "SHOW default_transaction_read_only")
     postgres.restart(settings={"default_transaction_read_only": "off"})

@@ -30,7 +30,7 @@ The repair plan from `payctl reconcile outbox` is of the `plan` kind.
 
 WRITTEN = {"--archive", "--plan-out", "--repair-out", "--bundle", "--health-file", "--html"}
 READ = {"--config", "--from-file", "--from-archive", "--event", "--plan", "--key-file"}
-"""The options that name a file to read. ``WRITTEN`` has the options that name a file to write."""
+"""The options that name a file to read. ``WRITTEN`` contains the options that name a file to write."""
 
 MAKERS = {
     "archive_file.py": "archive",

@@ -1,4 +1,4 @@
-"""Give a process another wall clock with libfaketime, and change the clock while the process runs."""
+"""Give a process a fake wall clock with libfaketime, and change the clock while the process runs."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ SETTLES = frozenset({"settled", "already_settled"})
 class Sending:
     """A callback that is sent ``after`` seconds later, ``copies`` times at once, until one copy gets a final reply.
 
-    ``results`` has the results that the callback's receipt can have. A forgery has no results and is sent once.
+    ``results`` contains the results that the callback's receipt can have. A forgery has no results and is sent once.
     """
 
     gateway: str
@@ -141,7 +141,7 @@ class _Teller:
         return Sending(self.gateway, request, results, after, copies)
 
     def forged(self, after: float) -> Sending:
-        """Return a callback with a wrong signature, or a genuine callback with another amount or reference."""
+        """Return a callback with a wrong signature, or a genuine callback with a changed amount or reference."""
         kind = self.chance.randrange(3)
         if kind == 0:
             request = callback(self.payment, Scenario.BAD_SIGNATURE, self.keys)

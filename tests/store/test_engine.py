@@ -173,7 +173,7 @@ def test_an_idle_transaction_is_ended_by_the_server(engine, database_url):
 
 @pytest.mark.parametrize("pooled", [True, False])
 def test_the_client_speaks_utf8(database_url, monkeypatch, pooled):
-    """The database client sends and receives text as UTF-8, even if PGCLIENTENCODING has another value."""
+    """The database client sends and receives text as UTF-8, even if PGCLIENTENCODING has a different value."""
     monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
     engine = make_engine(DatabaseSettings(Secret(database_url), pooled=pooled))
     with transaction(engine, LIMITS) as connection:

@@ -316,7 +316,7 @@ def test_a_short_id_is_replaced_by_the_only_id_that_begins_with_it(connection, a
 
 
 def test_the_clock_is_the_database_s_in_utc(connection):
-    """`outbox.now` returns the database's time in UTC, even if the session has another time zone."""
+    """`outbox.now` returns the database's time in UTC, even if the session has a different time zone."""
     connection.exec_driver_sql("SET LOCAL timezone = 'Asia/Ho_Chi_Minh'")
     epoch = connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())").scalar_one()
     now = outbox.now(connection)

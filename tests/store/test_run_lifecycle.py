@@ -102,7 +102,7 @@ def test_a_run_whose_connections_are_cut_is_interrupted(engine):
 
 
 def test_a_run_whose_plan_cannot_be_stored_is_not_recorded(engine):
-    """A run and its plan are stored in one transaction, so a failed plan leaves no run."""
+    """A run and its plan are stored in one transaction, so a plan that fails leaves no record of a run."""
     run = new_run("replay")
 
     def fails(_connection):

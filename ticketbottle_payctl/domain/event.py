@@ -19,7 +19,7 @@ TOPICS = {
 """The topic of each event type. The order service reads these topics."""
 
 FAILURES = ("PAYMENT_FAILED", "PAYMENT_CANCELLED")
-"""The event types that no paid customer is waiting for. A later success of the payment supersedes such an event."""
+"""The event types that no paying customer is waiting for. A later success of the payment supersedes such an event."""
 
 LARGEST_MESSAGE = 1_000_000
 """The size of the largest message that payctl sends, in bytes.

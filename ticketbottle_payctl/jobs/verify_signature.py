@@ -102,7 +102,7 @@ def _keys_of_others(
 ) -> dict[str, tuple[Secret, ...]]:
     keys: dict[str, tuple[Secret, ...]] = {}
     for other in GATEWAYS.values():
-        # A wrong setting of another gateway must not hide this callback's problem.
+        # An incorrect setting for a different gateway must not hide this callback's problem.
         with suppress(PayctlError):
             if other is not gateway:
                 values = credentials_for(other)

@@ -2,7 +2,7 @@
 
 The signed text has the access key and the twelve fields in a fixed order. Its values are not escaped. So the order id
 must have its documented format, and no value is allowed to contain another order id. Otherwise a customer could choose
-an order description that makes the signature also valid for another order.
+an order description that makes the signature valid for a second order too.
 
 Sources: developers.momo.vn v3, "Payment notification" (fields, signature, 204) and "Result codes". Further details come
 from real callbacks from MoMo's sandbox.

@@ -34,7 +34,7 @@ class MalformedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Real:
-    """A JSON number with a fraction or an exponent. ``text`` has the received characters."""
+    """A JSON number with a fraction or an exponent. ``text`` contains the received characters."""
 
     text: str
 

@@ -1,7 +1,7 @@
 """Provide sample callbacks, so that users can try payctl without a gateway account.
 
 Every key in ``samples.json`` is public. The gateways publish these keys for their sandbox or in their documentation.
-VNPay publishes no key, so its key is invented. ``genuine`` means that the gateway itself created the signature.
+VNPay publishes no key, so the sample's key is made up. ``genuine`` means that the gateway itself created the signature.
 """
 
 from __future__ import annotations

@@ -230,7 +230,7 @@ GATEWAY = Gateway(
         frozenset({"00", "02"}),
         {
             "01": "the service does not know the order",
-            "04": "the service expects another amount",
+            "04": "the service expects a different amount",
             "97": "the service rejected the signature; usually its key is wrong",
             "99": "the service could not process it",
         },

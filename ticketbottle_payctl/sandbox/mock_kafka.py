@@ -102,7 +102,7 @@ class MockKafka(Service):
     def fail_next(self, *errors: int, request: KafkaRequest = KafkaRequest.PRODUCE) -> None:
         """Answer the next requests of this type with these errors in order, one error per request.
 
-        An example of an error is ``KafkaError.MSG_SIZE_TOO_LARGE``. With ``KafkaError.NO_ERROR``, a request succeeds,
+        ``error`` is a code such as ``KafkaError.MSG_SIZE_TOO_LARGE``. With ``KafkaError.NO_ERROR``, a request succeeds,
         and with ``KafkaError._TRANSPORT``, the connection is closed.
         """
         numbers = (ctypes.c_int * len(errors))(*errors)

@@ -46,7 +46,7 @@ class Tls(NamedTuple):
 class _Asked(NamedTuple):
     """The URL's TLS parameters. ``root`` is the file with CA certificates.
 
-    ``own`` has the client certificate's parameters.
+    ``own`` contains the client certificate's parameters.
     """
 
     mode: str | None

@@ -175,7 +175,7 @@ def test_a_callback_with_a_wrong_amount_is_refused(settle, engine):
 
 @pytest.mark.usefixtures("pending")
 def test_a_forged_callback_changes_nothing(settle, engine):
-    """`process-webhook` refuses a callback that is signed with another key, and stores no receipt."""
+    """`process-webhook` refuses a callback that is signed with the wrong key, and stores no receipt."""
     document = settle(ZALOPAY_KEY2="another-key-of-another-merchant")
     assert (document["exit_code"], document["result"]["reason"]) == (5, "signature")
     assert document["result"]["receipt_id"] is None

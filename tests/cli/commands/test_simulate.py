@@ -141,7 +141,7 @@ def test_simulate_with_an_unknown_order_exits_with_8(answer, database_url):
 @pytest.mark.postgres
 @pytest.mark.parametrize(("scenario", "advised"), [("paid", "paid"), ("pending", "paid"), ("duplicate", "duplicate")])
 def test_simulate_of_another_gateway_s_order_advises_the_right_command(scenario, advised, answer, database_url, engine):
-    """If the order belongs to another gateway, `simulate` exits with 2 and suggests a command that works."""
+    """If the order belongs to a different gateway, `simulate` exits with 2 and suggests a command that works."""
     with engine.begin() as connection:
         payment = insert_payment(connection, provider="VNPAY")
     environ = {"DATABASE_URL": database_url, **KEYS}

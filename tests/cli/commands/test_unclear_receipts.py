@@ -196,7 +196,7 @@ def test_the_doctor_prints_the_command_that_settles_an_unclear_receipt(
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_an_unclear_callback_names_no_payment_of_another_gateway(gateway, pending, arrive, engine):
-    """An unclear callback is never linked to another gateway's payment, even if the order codes are equal."""
+    """An unclear callback is never linked to a different gateway's payment, even if the order codes are equal."""
     payment = pending(gateway)
     other = "VNPAY" if gateway != "vnpay" else "MOMO"
     with engine.begin() as connection:

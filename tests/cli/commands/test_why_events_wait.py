@@ -207,7 +207,7 @@ def test_the_advice_for_a_blocked_success_publishes_it(world, given, paste, invo
     given({**DEAD, "event_type": "PAYMENT_FAILED"}, {"age": SECONDS}, ONE_PAYMENT)
     ran = paste(command, "blocked" if command == "stats" else "waits behind")
     assert (ran.exit_code, "✔  published 1" in ran.stdout) == (0, True)
-    assert "1 dead event is left; no paid customer is waiting for it" in ran.stdout
+    assert "1 dead event is left; no paying customer is waiting for it" in ran.stdout
     assert invoke("stats", **world).stdout.startswith("!  1 dead\n")
 
 

@@ -1,4 +1,4 @@
-"""Test that tables fit a terminal of 80 columns and that no word in them is folded."""
+"""Test that tables fit a terminal of 80 columns and that no word is broken across lines."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ words = st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=1,
 @settings(max_examples=100, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(rows=st.lists(st.tuples(*[st.lists(words, min_size=1, max_size=9).map(" ".join)] * 4), min_size=1, max_size=4))
 def test_a_table_whose_words_fit_folds_none_of_them(rows):
-    """If the longest words of a table's four columns fit the terminal, cells are folded only at spaces."""
+    """If the longest words of a table's four columns fit the terminal, cells are broken only at spaces."""
     holds(lines_of([Table(("a", "b", "c", "d"), tuple(rows))]), *(cell for row in rows for cell in row))
 
 
@@ -65,13 +65,13 @@ def finding(code, says, detail="", verdict=None, amount=1_250_000):
 FINDINGS = [
     finding(CODES[0], "completed", "1", Transition(PaymentStatus.PENDING, PaymentStatus.COMPLETED, NOW, late=False)),
     finding(CODES[1], "completed", "", Refusal(RefusalReason.CONTRADICTS_COMPLETED)),
-    finding(CODES[1], "query_refused", "the response has another amount"),
+    finding(CODES[1], "query_refused", "the response has a different amount"),
     finding(CODES[0], "unknown_state", "4711"),
 ]
 
 
 def test_the_plan_of_reconcile_payments_folds_no_word():
-    """At 80 columns, the plan of `reconcile payments` folds no order, amount, answer or action."""
+    """At 80 columns, the plan of `reconcile payments` does not break an order, amount, answer or action across lines."""
     lines = lines_of(plan_blocks(FINDINGS))
     holds(lines, *CODES, "1,250,000 VND", "completed", "settle: COMPLETED", "refuse: contradicts completed")
     holds(lines, "query refused", "unknown state (4711)", "needs manual review")
@@ -89,7 +89,7 @@ def test_a_figure_of_the_plan_is_not_folded():
 
 
 def test_the_outcome_of_reconcile_payments_folds_no_word():
-    """At 80 columns, the outcome of `reconcile payments` folds no order, answer or status."""
+    """At 80 columns, the outcome of `reconcile payments` does not break an order, answer or status across lines."""
     done = {
         FINDINGS[0].payment.id: Settled(
             FINDINGS[0].payment.id, "settled", status_before="PENDING", status_after="COMPLETED", event_id="e"
@@ -108,7 +108,7 @@ def run_of(command="replay"):
 
 
 def test_the_rows_of_runs_show_fold_no_word():
-    """At 80 columns, `runs show` folds no word, and shows short ids and operators' full names."""
+    """At 80 columns, `runs show` breaks no word across lines, and shows short ids and operators' full names."""
     before = {"published": True, "published_at": "2026-11-23T10:00:00.123", "retry_count": 5, "last_error": "x"}
     after = {"published": False, "published_at": None, "retry_count": 0, "last_error": "x"}
     items = [

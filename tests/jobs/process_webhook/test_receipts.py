@@ -100,7 +100,7 @@ def test_a_forged_callback_leaves_no_receipt(shop, provider, forgery):
 
 
 def test_a_callback_at_another_gateway_s_path_is_refused(shop):
-    """Payctl refuses a genuine callback that arrives at another gateway's path."""
+    """Payctl refuses a genuine callback that arrives at a different gateway's path."""
     request = callback(shop.payment("zalopay"))
     before = shop.tables()
     outcomes = {shop.process(request, provider=other).outcome.value for other in GATEWAYS.keys() - {"zalopay"}}

@@ -39,7 +39,7 @@ def start(outbox, database_url):
 
 
 def unharmed(verdict, most):
-    """Return whether no event is lost, invented, changed or out of order.
+    """Return whether no event is lost, made up, changed or out of order.
 
     Assert that there are at most ``most`` copies.
     """

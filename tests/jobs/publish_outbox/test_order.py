@@ -91,7 +91,7 @@ ERRORS = (
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("on_dead", list(OnDead))
 def test_random_delivery_failures_do_not_change_the_order(outbox, mock_kafka, seed, on_dead):
-    """After random delivery failures, no event is lost, invented or out of order. The test's id has the seed."""
+    """After random delivery failures, no event is lost, made up or out of order. The test's id has the seed."""
     chance = random.Random(seed)  # noqa: S311 - not for secrets
     for number in range(30):
         outbox.add(f"k{chance.randrange(6)}", chance.choice(TYPES), age=LONG_AGO - number)

@@ -243,7 +243,7 @@ def test_a_heartbeat_does_not_hide_another_publisher(outbox):
 
 @pytest.mark.parametrize("taken_over", [False, True])
 def test_a_publisher_that_ends_marks_its_row_as_ended(outbox, taken_over):
-    """When a publisher ends, it marks its row as ended, unless another publisher has taken the row over."""
+    """When a publisher stops, it marks its row as ended, unless another publisher has taken the row over."""
 
     def take_over():
         with outbox.engine.begin() as connection:

@@ -21,7 +21,7 @@ from ticketbottle_payctl.broker.producer import Producer
 from ticketbottle_payctl.store.db import driver
 
 KILL_AT: Final = "KILL_AT"
-"""The name of the variable that has the point's number. The first point has the number 1."""
+"""The name of the variable that contains the point's number. The first point has the number 1."""
 
 Function = Callable[..., Any]
 

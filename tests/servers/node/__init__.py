@@ -26,7 +26,7 @@ _INSTALL: Final = "install Node.js 18 or newer and npm, on Debian: apt-get insta
 class SentCallback(TypedDict):
     """A callback as the gateway sends it. ``sent`` is the callback's body or VNPay's query.
 
-    ``keys`` has the merchant's keys.
+    ``keys`` contains the merchant's keys.
     """
 
     gateway: str

@@ -29,11 +29,11 @@ def require_utf8(arguments: Iterable[str], environ: Mapping[str, str]) -> None:
     for argument in arguments:
         if not _is_text(argument):
             message = f"the argument {argument} is not UTF-8"
-            raise InputError(message, hint="type it in UTF-8, or rename the file")
+            raise InputError(message, hint="use a UTF-8 terminal; if the argument is a file name, rename the file")
     for name, value in environ.items():
         if name.startswith(_OURS) and not _is_text(value):
             message = f"{name} is not UTF-8"
-            raise InputError(message, hint=f"set {name} to a value in UTF-8")
+            raise InputError(message, hint=f"set {name} to a value that is valid UTF-8")
 
 
 def _is_text(value: str) -> bool:

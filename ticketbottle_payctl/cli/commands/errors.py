@@ -61,7 +61,7 @@ class ErrorGroupItem(TypedDict):
     replay: str
     """The command that replays these events, except the superseded events; empty if all of them are superseded."""
     superseded: NotRequired[Count]
-    """The number of superseded events. A replay leaves them out, because their messages would take a paid customer's
+    """The number of superseded events. A replay leaves them out, because their messages would take a paying customer's
     tickets away."""
     blocking: NotRequired[Count]
     """The number of dead superseded events that block a pending event of the same payment."""

@@ -63,7 +63,7 @@ def _laid_out(table: Table, surface: Surface, width: int) -> tuple[Table, list[i
 def _widths(table: Table, surface: Surface, width: int, word: _Word) -> list[int] | None:
     """Return column widths that break no word, or None if the terminal is too narrow.
 
-    The remaining width goes first to the columns that need the least extra width to show each cell in one line.
+    The remaining width goes first to the columns that need the least extra width to show each cell on one line.
     """
     cells = [[surface.marks(cell) for cell in column] for column in _cells(table, word)]
     widths = [max(map(_longest_word, column)) for column in cells]

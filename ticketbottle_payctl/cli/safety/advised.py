@@ -16,7 +16,7 @@ from ticketbottle_payctl.cli.safety.confirm import DEFAULT_MAX_AFFECTED
 from ticketbottle_payctl.formats import command_line
 
 DRY_RUN = frozenset({"-n", "--dry-run"})
-"""The option of a dry run, without which its command applies what it has shown."""
+"""The spellings of the dry-run option. Without it, the same command applies the changes that the dry run showed."""
 
 
 @dataclass(frozen=True, slots=True)

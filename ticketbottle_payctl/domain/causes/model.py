@@ -219,7 +219,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Brokers:
-    """The result of checking the brokers. ``stopped`` has the event types that cannot be sent, each with the reason.
+    """The result of checking the brokers. ``stopped`` contains the event types that cannot be sent, each with the reason.
 
     ``unavailable`` is the reason why the brokers did not answer. ``not_asked`` is the reason why payctl could not check
     the brokers.

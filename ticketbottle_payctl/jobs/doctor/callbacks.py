@@ -30,7 +30,7 @@ _MONEY = (IgnoredBecause.HELD.value, IgnoredBecause.UNDOCUMENTED.value)
 
 
 def check(connection: Connection, subject: Subject) -> list[Finding]:
-    """Report the genuine callbacks that settled no payment, and the orders with money that needs manual review.
+    """Report the genuine callbacks that settled no payment, and the orders whose payments need manual review.
 
     If a command can settle the payment now, the finding is a failure. Otherwise the operator must decide, and the
     finding is a warning.
@@ -64,7 +64,7 @@ def check(connection: Connection, subject: Subject) -> list[Finding]:
     money = [each for each in looked.oldest if each.order_code not in told]
     if money:
         least = "at least " if looked.more else ""
-        fact = f"{least}{count(len(money), 'order')} with money that needs manual review, {_kinds(money)}"
+        fact = f"{least}{count(len(money), 'order')} with a payment that needs manual review, {_kinds(money)}"
         meaning = "a customer may have to get money back, or may have no seat"
         look = Command(("show",), (money[0].order_code or money[0].id,))
         findings.append(warn(_NAME, fact, meaning, "look at the oldest order, then record it with payctl close", look))

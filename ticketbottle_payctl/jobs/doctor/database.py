@@ -53,7 +53,7 @@ _MIGRATE = "run the payment service's own migrations: payctl does not change its
 def _table(connection: Connection, table: str) -> list[Finding]:
     there = {column.name: column for column in tables.columns(connection, table)}
     if not there:
-        meaning = "DATABASE_URL names another database, or the payment service's migrations were not run"
+        meaning = "DATABASE_URL names the wrong database, or the payment service's migrations were not run"
         remedy = "check DATABASE_URL, including its ?schema= parameter"
         return [fail("columns", f"table {table} does not exist", meaning, remedy)]
     findings = []

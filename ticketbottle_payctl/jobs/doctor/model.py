@@ -72,7 +72,7 @@ class Subject:
     max_retries: int = 5
     schema: str = "public"
     open_money: Callable[[Connection, datetime, datetime, datetime], OpenOrders] | None = None
-    """A function that finds the orders of a window whose money needs manual review. The last argument is now."""
+    """A function that finds the orders in a window whose payments need manual review. The last argument is now."""
 
 
 @dataclass(frozen=True, slots=True)

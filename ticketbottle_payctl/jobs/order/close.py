@@ -26,7 +26,7 @@ _LIMITS = Limits(statement=timedelta(seconds=30))
 class OpenFindings:
     """The findings about an order that a person may close. ``until`` is the latest instant that they cover.
 
-    ``subject`` is the order's name, and ``subjects`` has the name under which each finding is closed.
+    ``subject`` is the order's name, and ``subjects`` contains the name under which each finding is closed.
     """
 
     timeline: Timeline

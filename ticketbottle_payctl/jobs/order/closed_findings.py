@@ -1,7 +1,7 @@
 """Find out which findings about an order a closing covers.
 
 A closing covers every transfer of money that was reported before it. A later transfer is a new open finding. If a
-gateway repeats a callback about a closed transfer, it stays closed, so nobody refunds it twice.
+gateway repeats a callback about a closed transfer, the transfer's finding stays closed, so nobody refunds it twice.
 """
 
 from __future__ import annotations

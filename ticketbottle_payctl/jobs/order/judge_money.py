@@ -196,7 +196,7 @@ def transfer_of(receipt: ReceiptRow) -> str | None:
 
 
 def _each_transfer(findings: Iterable[Verdict]) -> list[Verdict]:
-    """Return the last finding about each transfer, the latest first. A gateway may repeat a callback many times."""
+    """Return the last finding about each transfer, latest first. A gateway may repeat a callback many times."""
     last: dict[object, Verdict] = {}
     for each in findings:
         key = each.kind, each.receipt and transfer_of(each.receipt), each.paid

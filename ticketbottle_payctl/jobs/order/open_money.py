@@ -1,4 +1,4 @@
-"""Find a time window's orders with money that needs manual review. Each order is judged as ``show`` judges it."""
+"""Find the orders in a time window whose payments need manual review. Each order is judged as ``show`` judges it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def open_money(  # noqa: PLR0913 - the window, and one argument per limit
     """Return the orders with an open finding about money that a callback in the window reports.
 
     An order that only has a refused callback and is not COMPLETED is left out: it counts as an order without a ticket.
-    At most ``most`` orders are returned, the oldest first. If there may be more, the result says so.
+    At most ``most`` orders are returned, oldest first. If there may be more, the result says so.
     """
     found: list[OpenOrder] = []
     candidates = perhaps_open(connection, since, until, MAY_NEED_A_PERSON, most_judged + 1)

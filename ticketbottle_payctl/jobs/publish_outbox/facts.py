@@ -113,7 +113,7 @@ class PublishFacts(TypedDict):
     dead_in_outbox: NotRequired[Count | None]
     """All dead events in the outbox at the end of the run; null if the database could not be read."""
     dead_failures_in_outbox: NotRequired[Count | None]
-    """Dead events that report a failed or cancelled payment. No paid customer is waiting for these events."""
+    """Dead events that report a failed or cancelled payment. No paying customer is waiting for these events."""
 
 
 class DeadItem(TypedDict):

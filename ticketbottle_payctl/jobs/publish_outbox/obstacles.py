@@ -83,7 +83,7 @@ class Obstacles:
 
     ``held`` counts the pending events that cannot be sent now. ``failed`` counts events that failed in this run and
     will be retried. ``dead`` counts the dead events in the outbox. ``dead_failures`` counts the dead events that no
-    paid customer is waiting for.
+    paying customer is waiting for.
 
     ``known`` is False if the database could not be read. In this case only ``away`` and ``stopped`` are set.
     """

@@ -19,7 +19,7 @@ _MOST_DEAD_LISTED = 1000
 
 @dataclass(frozen=True, slots=True)
 class DeadEvent:
-    """An event that became dead in this run. ``error`` has the error's code and text, but no payload."""
+    """An event that became dead in this run. ``error`` contains the error's code and text, but no payload."""
 
     id: str
     aggregate_id: str

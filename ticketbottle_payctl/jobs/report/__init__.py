@@ -39,7 +39,7 @@ MOST_GROUPS = 20
 
 _Read = TypeVar("_Read")
 LookForMoney = Callable[[Connection, datetime, datetime, datetime], OpenOrders]
-"""A function that finds the orders of a window whose money needs manual review. The last argument is now."""
+"""A function that finds the orders in a window whose payments need manual review. The last argument is now."""
 
 
 def no_money(_: Connection, _since: datetime, _until: datetime, _now: datetime) -> OpenOrders:
@@ -63,7 +63,7 @@ def collect_report(  # noqa: PLR0913 - the window, and one argument per setting
 
     Each section is read in its own transaction, so no long transaction delays vacuum. A section that takes longer than
     ``limit`` is left out. At most ``most_events`` published events are read, newest first. ``open_money``
-    finds the orders with money that needs manual review. ``looking`` is called before each section.
+    finds the orders whose payments need manual review. ``looking`` is called before each section.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached, or counting the backlog took longer than ``limit``.

@@ -166,7 +166,7 @@ class Report:
 
     @property
     def for_a_person(self) -> int:
-        """The number of orders with money that needs manual review."""
+        """The number of orders whose payments need manual review."""
         return self.money.number if self.money else 0
 
     @property

@@ -4,7 +4,7 @@ Source: docs.zalopay.vn, "Query order's payment status" and "Status codes". Zalo
 48 hours after the order is created. Later, only the merchant portal shows the order.
 
 For an unpaid order, only expiry is final, because the customer can pay again after a failed attempt. So return code 2
-with an undocumented sub code settles nothing. If payctl set the payment to FAILED, a paid customer could lose tickets.
+with an undocumented sub code settles nothing. If payctl set the payment to FAILED, a customer who has paid could lose their tickets.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ def write_story(connection: Connection) -> list[Scene]:
         Scene(
             forged,
             "paid 1,250,000 VND",
-            "a forgery: signed with another secret",
+            "a forgery: signed with a different secret",
             callback(forged, Scenario.BAD_SIGNATURE),
             FORGED,
         ),

@@ -1,6 +1,6 @@
 """Collect evidence about why events are waiting.
 
-payctl reads only a limited number of pending events, the oldest first. It finds out who has locked a row without
+payctl reads only a limited number of pending events, oldest first. It finds out who has locked a row without
 locking the row. The row's ``xmax`` is the id of the transaction that has locked or changed the row, and a running
 transaction holds a lock on its own id. payctl does not find a row lock that several sessions share.
 """

@@ -113,7 +113,7 @@ def _sessions(connection: Connection) -> list[_Session]:
 
     Omit sessions whose last use the role is not allowed to see.
 
-    A pooler keeps sessions open after their publisher ends, so a session does not prove that its publisher is running.
+    A pooler keeps sessions open after their publisher stops, so a session does not prove that its publisher is running.
     """
     rows = connection.exec_driver_sql(
         """

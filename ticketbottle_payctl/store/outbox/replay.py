@@ -70,7 +70,7 @@ class Superseded(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """The result of one transaction. ``outcomes`` has the number of events by outcome and reason."""
+    """The result of one transaction. ``outcomes`` contains the number of events by outcome and reason."""
 
     number: int
     outcomes: dict[tuple[str, str | None], int]

@@ -1,7 +1,7 @@
 """Read the state of the outbox at a cost that does not grow with the number of published events.
 
 Pending and dead events are counted exactly. The counts use the index on (published, "createdAt"), which skips published
-rows. Of the published rows, only a fixed number is read, the newest first. The total number of rows is counted if the
+rows. Of the published rows, only a fixed number is read, newest first. The total number of rows is counted if the
 table is small, and is estimated from the table's statistics if the table is large.
 """
 

@@ -1,4 +1,4 @@
-"""List stored callbacks, the latest first, one page at a time."""
+"""List stored callbacks, latest first, one page at a time."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _OF_ORDER = """(o.order_ref = ANY(%(order_codes)s)
 def list_receipts(
     connection: Connection, limit: int, before: PagePosition | None, *, selector: ReceiptSelector
 ) -> list[Listed]:
-    """Return selected receipts, the latest first, without the content of the callbacks.
+    """Return selected receipts, latest first, without the content of the callbacks.
 
     Raises:
         InputError: a short id is ambiguous.

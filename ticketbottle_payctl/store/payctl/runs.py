@@ -223,7 +223,7 @@ def page(connection: Connection, limit: int, before: tuple[datetime, str] | None
 
 
 def between(connection: Connection, since: datetime, until: datetime, limit: int) -> list[Run]:
-    """Return the runs that began or ended in a window, the earliest first."""
+    """Return the runs that began or ended in a window, earliest first."""
     sql = f"""
         SELECT {_COLUMNS} FROM payctl.runs AS r
         WHERE (r.started_at >= %(since)s AND r.started_at < %(until)s)
@@ -265,7 +265,7 @@ def of_item(connection: Connection, item_ids: list[str]) -> list[tuple[str, Run,
 
 
 def closings(connection: Connection, subjects: Sequence[str]) -> list[tuple[str, Closing]]:
-    """Return the closings of these payments, orders or receipts, each with its subject, the earliest first."""
+    """Return the closings of these payments, orders or receipts, each with its subject, earliest first."""
     rows = connection.exec_driver_sql(
         f"""
         SELECT DISTINCT ON (r.started_at, r.id, i.item_id) i.item_id, (i.after->>'until')::timestamptz, {_COLUMNS}

@@ -44,7 +44,7 @@ RECEIPT = f"""r.id::text, r.received_at, r.provider, r.outcome, r.result, r.reas
 """The columns of a :class:`ReceiptRow`."""
 _SHORTEST_ENDING = 4
 _MOST_NEAR = 10
-# An event is written after its payment was created. The extra day covers instants that were stored in another zone.
+# An event is written after its payment was created. The extra day covers instants that were stored in a different time zone.
 _BEFORE_PAYMENT = timedelta(days=1)
 
 
@@ -179,7 +179,7 @@ def find(connection: Connection, name: str, max_retries: int) -> History | None:
 
 
 def orders_ending_in(connection: Connection, ending: str) -> list[NearOrder]:
-    """Return at most ten orders whose code ends with these characters in upper or lower case, the latest first.
+    """Return at most ten orders whose code ends with these characters in upper or lower case, latest first.
 
     If the characters are a complete code, only that order is returned. If there are fewer than four characters, the
     result is empty. There is no index for this search, so the whole table is read.
@@ -255,7 +255,7 @@ def receipts_of(
     order_ref: str | None,
     receipt_id: str | None = None,
 ) -> tuple[ReceiptRow, ...]:
-    """Return the receipts of a payment, of a reference, of an unreadable order, or with an id, the earliest first."""
+    """Return the receipts of a payment, of a reference, of an unreadable order, or with an id, earliest first."""
     # An unclear callback can name no order. Then its copies belong to it.
     rows = connection.exec_driver_sql(
         f"""
@@ -273,7 +273,7 @@ def receipts_of(
 
 
 def closings_of(connection: Connection, payment_id: str | None, receipts: Sequence[ReceiptRow]) -> tuple[Closing, ...]:
-    """Return the closings that name a payment or the subject of one of its receipts, the earliest first."""
+    """Return the closings that name a payment or the subject of one of its receipts, earliest first."""
     subjects = {payment_id or "", *(receipt.subject for receipt in receipts)} - {""}
     return tuple(closing for _, closing in runs.closings(connection, sorted(subjects)))
 

@@ -52,7 +52,7 @@ class Overdue:
 
 
 def overdue(connection: Connection, wanted: Overdue, limit: int) -> list[Unsettled]:
-    """Return overdue payments that their gateways still know, the latest first."""
+    """Return overdue payments that their gateways still know, latest first."""
     rows = connection.exec_driver_sql(
         f"""
         SELECT {_COLUMNS} FROM payments WHERE {_OVERDUE} AND NOT {_FORGOTTEN}

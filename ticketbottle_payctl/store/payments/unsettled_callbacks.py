@@ -46,7 +46,7 @@ class UnsettledCallback(NamedTuple):
 def unsettled_callbacks(
     connection: Connection, within: timedelta, ignored_reasons: Sequence[str]
 ) -> list[UnsettledCallback]:
-    """Return refused callbacks that are not older than ``within`` and whose payment is not COMPLETED, the oldest first.
+    """Return refused callbacks that are not older than ``within`` and whose payment is not COMPLETED, oldest first.
 
     Include acknowledged callbacks with one of the ``ignored_reasons``. Leave out callbacks about a transfer of money
     that a person has closed.

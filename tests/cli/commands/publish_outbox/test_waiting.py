@@ -82,9 +82,9 @@ TABLE = [
     # situation, held elsewhere?, options, environment, exit code, mark, first words, reasons
     (nothing_waits, nothing, [], {}, 0, "✔", "published 1", []),
     (blocked, nothing, [], {}, 6, "!", "held back 1 event", ["dead"]),
-    (blocked, nothing, ["--on-dead", "release"], {}, 6, "!", "1 paid customer waits for a dead event", []),
-    (dead_alone, nothing, [], {}, 6, "!", "1 paid customer waits for a dead event", []),
-    (dead_alone, nothing, ["--loop", "--deadline", "1s"], {}, 6, "!", "1 paid customer waits for a dead event", []),
+    (blocked, nothing, ["--on-dead", "release"], {}, 6, "!", "1 paying customer waits for a dead event", []),
+    (dead_alone, nothing, [], {}, 6, "!", "1 paying customer waits for a dead event", []),
+    (dead_alone, nothing, ["--loop", "--deadline", "1s"], {}, 6, "!", "1 paying customer waits for a dead event", []),
     (dead_failure, nothing, [], {}, 0, "✔", "published 1", []),
     (blocked_by_a_failure, nothing, [], {}, 6, "!", "held back 1 event", ["dead"]),
     (blocked_by_a_failure, nothing, ["--on-dead", "release"], {}, 0, "✔", "published 1", []),
@@ -179,10 +179,10 @@ def test_publish_outbox_names_each_dead_event_once(invoke, places, add):
 
 
 def test_publish_outbox_names_a_dead_failure_that_nobody_waits_for(invoke, places, add):
-    """If only a failure event is dead, `publish-outbox` says that no paid customer waits, and suggests the doctor."""
+    """If only a failure event is dead, `publish-outbox` says that no paying customer waits, and suggests the doctor."""
     dead_failure(add)
     text = invoke("publish-outbox", **places).stdout
-    assert "1 dead event is left; no paid customer is waiting for it" in text
+    assert "1 dead event is left; no paying customer is waiting for it" in text
     (command,) = re.findall(r"next:\s+payctl (.*)", text)
     assert command == "doctor --only backlog"
     document = json.loads(invoke("publish-outbox", "-o", "json", **places).stdout)["result"]
@@ -194,14 +194,14 @@ def test_publish_outbox_tells_a_customer_s_dead_event_from_a_dead_failure(invoke
     dead_failure(add)
     add("paid", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large")
     text = invoke("publish-outbox", **places).stdout
-    assert text.startswith("!  1 paid customer waits for a dead event  published 1")
-    assert "1 other dead event reports a failed payment; no paid customer is waiting for it" in text
+    assert text.startswith("!  1 paying customer waits for a dead event  published 1")
+    assert "1 other dead event reports a failed payment; no paying customer is waiting for it" in text
     assert re.findall(r"next:\s+payctl (.*)", text) == ["errors"]
     add("paid too", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large")
     add("j", event_type="PAYMENT_CANCELLED", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large")
     text = invoke("publish-outbox", **places).stdout
-    assert text.startswith("!  2 paid customers wait for dead events  published 0")
-    assert "2 other dead events report failed payments; no paid customer is waiting for them" in text
+    assert text.startswith("!  2 paying customers wait for dead events  published 0")
+    assert "2 other dead events report failed payments; no paying customer is waiting for them" in text
 
 
 @pytest.mark.parametrize("option", ["-n", "--dry-run"])

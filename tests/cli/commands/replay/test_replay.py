@@ -205,7 +205,7 @@ def test_a_replay_names_the_superseded_events_that_it_includes(invoke, ask, data
     assert asked.exit_code == 7
     assert "1 superseded event INCLUDED by --allow-superseded" in asked.stderr
     assert f"{dead[3]}\tPAYMENT_FAILED" in asked.stderr
-    assert "replay 4 events (1 of them superseded: paid customers lose their tickets)" in asked.stderr
+    assert "replay 4 events (1 of them superseded: paying customers lose their tickets)" in asked.stderr
     assert pending(engine) == 0
     for arguments in (["-n"], ["-y"]):
         document = ask("replay", "--failed", "--allow-superseded", *arguments)

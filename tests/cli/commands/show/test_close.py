@@ -152,10 +152,10 @@ def test_report_and_doctor_name_what_show_names_until_it_is_closed(name, orders,
 
 
 def test_report_lists_the_orders_with_money_that_needs_manual_review(orders, ask, invoke, database_url):
-    """The report says in its first line that an order's money needs manual review, and names the finding."""
+    """The report says in its first line that an order has a payment that needs manual review, and names the finding."""
     late(orders)
     report = ask("report", "--since", "3h")["result"]
-    assert "1 order has money that needs manual review." in report["verdict"]
+    assert "1 order has a payment that needs manual review." in report["verdict"]
     (order,) = report["money_orders"]
     assert (order["kind"], order["order_code"], order["why"]) == ("money", orders.payment.order_code, "late_money")
     text = invoke("report", "--since", "3h", DATABASE_URL=database_url).stdout

@@ -50,7 +50,7 @@ def result_of(
     """Return the result of a run, with the exit code of the error, the signal or the outcome.
 
     Exit 6 if some events failed, became dead or were held back, or if a customer waits for a dead event. A dead event
-    about a failed payment does not change the exit code, because no paid customer is waiting for it. Exit 9 if another
+    about a failed payment does not change the exit code, because no paying customer is waiting for it. Exit 9 if another
     process holds a shard. The mark is a tick only if the exit code is 0.
     """
     counts = report.counts
@@ -175,7 +175,7 @@ def _trouble(report: PublishReport) -> str | None:
     elif obstacles.dead_successes:
         alone = obstacles.dead_successes == 1
         waits, them = ("waits", "a dead event") if alone else ("wait", "dead events")
-        said.append(f"{count(obstacles.dead_successes, 'paid customer')} {waits} for {them}")
+        said.append(f"{count(obstacles.dead_successes, 'paying customer')} {waits} for {them}")
     if said:
         return ", ".join(said)
     if obstacles.oldest_pending_age_s is not None or not obstacles.known:
@@ -219,7 +219,7 @@ def _dead(report: PublishReport, reading: Reading) -> list[Block]:
         which, is_left = "other dead event", "reports a failed payment" if one else "report failed payments"
     else:
         which, is_left = "dead event", "is left" if one else "are left"
-    blocks.append(line(f"  {count(left, which)} {is_left}; no paid customer is waiting for {them}"))
+    blocks.append(line(f"  {count(left, which)} {is_left}; no paying customer is waiting for {them}"))
     if not told:
         blocks.append(line(dim("  next:"), accent(reading(["doctor"], (), ["--only", "backlog"]))))
     return blocks

@@ -72,7 +72,7 @@ def payments_command(  # noqa: PLR0913 - one argument per option
 
     Asks about payments that have been PENDING for too long, or only about the ones that you name. Shows the responses
     and a plan, and after your confirmation settles the payments as a callback would. If the gateway says "pending" or
-    reports another amount, the payment does not change. `payctl runs` shows the record of the run.
+    reports a different amount, the payment does not change. `payctl runs` shows the record of the run.
     """
     session = Session.of(ctx)
     if names and (older_than is not None or provider is not None or limit is not None):

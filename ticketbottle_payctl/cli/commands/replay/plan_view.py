@@ -56,7 +56,7 @@ def superseded_row(found: Sequence[Superseded], options: ReplayOptions) -> tuple
 
 def superseded_note(found: Sequence[Superseded]) -> str:
     """Return a note for the confirmation prompt that names the harm that superseded events would do."""
-    return f"{len(found):,} of them superseded: paid customers lose their tickets" if found else ""
+    return f"{len(found):,} of them superseded: paying customers lose their tickets" if found else ""
 
 
 def left_out_blocks(left_out: Sequence[LeftOut]) -> Iterator[Block]:

@@ -320,7 +320,7 @@ def _warnings(left_out: Sequence[LeftOut], included: Sequence[Superseded], advis
     whose, them = ("its payment is", "it") if superseded == 1 else ("their payments are", "them")
     release = adviser.changing(["publish-outbox"], options=["--on-dead", "release"])
     what = (
-        f"{count(superseded, 'superseded event')} left out: {whose} COMPLETED now, and a paid customer would lose "
+        f"{count(superseded, 'superseded event')} left out: {whose} COMPLETED now, and a paying customer would lose "
         f"their tickets if payctl sent {them}. If a dead one blocks the payment's success: `{release}`"
     )
     return [*harm, what]

@@ -117,7 +117,7 @@ class ReportFacts(TypedDict):
     """A report about a window and the current state."""
 
     verdict: str
-    """The report's main result in one line."""
+    """The report's main result on one line."""
     quiet: bool
     """True if nothing needs attention."""
     at: datetime
@@ -133,7 +133,7 @@ class ReportFacts(TypedDict):
     orders: Sequence[OpenOrderFacts]
     """The orders of these customers, at most 20 of each kind, oldest first."""
     money_orders: NotRequired[Sequence[OpenOrderFacts] | None]
-    """The orders with money that needs manual review, such as a second payment; null if they were not counted."""
+    """The orders whose payments need manual review, such as a second payment; null if they were not counted."""
     dead_groups: Sequence[DeadGroupFacts] | None
     """The dead events by kind of error; null if the dead events were not counted."""
     refused: Mapping[str, Count] | None

@@ -117,7 +117,7 @@ def _now(report: Report, commands: Commands) -> Iterator[Figure]:
         label = "orders that are not completed, with a callback refused in the window"
         yield _number("refused_orders", label, report.refused.number, itself)
     if report.money is not None:
-        label = "orders with money that needs manual review"
+        label = "orders whose payments need manual review"
         yield _number("money_orders", label, report.money.number, itself)
     for group in report.dead_groups or ():
         options = ["--failed", "--error-group", group.group]

@@ -26,7 +26,7 @@ _SECTIONS = {
     Section.UNPUBLISHED_ORDERS: "the paid orders whose event is not published",
     Section.NO_EVENT: "the paid orders without an event",
     Section.REFUSED_ORDERS: "the orders whose callback was refused",
-    Section.MONEY_ORDERS: "the orders with money that needs manual review",
+    Section.MONEY_ORDERS: "the orders whose payments need manual review",
     Section.DEAD_GROUPS: "the errors of the dead events",
     Section.RUNS: "the runs of operators",
 }
@@ -53,7 +53,7 @@ _SAID: Mapping[MomentKind, str] = {
 
 
 def verdict(report: Report) -> str:
-    """Return the report's main result in one line."""
+    """Return the report's main result on one line."""
     if report.is_quiet:
         whole = report.no_event is not None
         each = "each paid order has its event, " if whole else ""
@@ -70,7 +70,7 @@ def verdict(report: Report) -> str:
         )
     if report.for_a_person:
         has = "has" if report.for_a_person == 1 else "have"
-        parts.append(f"{count(report.for_a_person, 'order')} {has} money that needs manual review.")
+        parts.append(f"{count(report.for_a_person, 'order')} {has} a payment that needs manual review.")
     if waiting.pending:
         are = "is" if waiting.pending == 1 else "are"
         oldest = duration(waiting.oldest_age_s or 0)

@@ -85,7 +85,7 @@ def _open(report: Report, commands: Commands, zone: tzinfo) -> Iterator[Block]:
         yield line(f"  The oldest {len(orders):,} are listed, at most 20 of each kind.")
     yield from _orders(orders, commands, zone)
     if report.money and report.money.number:
-        yield line("  money that needs manual review; record what was done with payctl close")
+        yield line("  payments that need manual review; record what you did with payctl close")
         yield from _orders(report.money.oldest, commands, zone)
     for group in report.dead_groups or ():
         yield Line((f"  {dead_words(group)}", plain(group.pattern)), hang=1)

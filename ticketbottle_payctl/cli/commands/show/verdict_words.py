@@ -161,7 +161,7 @@ def _of_receipt(verdict: Verdict) -> dict[str, str]:
     return {
         "gateway": gateway_name(receipt.provider),
         "paid": "the money" if verdict.paid is None else money(verdict.paid, receipt.currency),
-        "reported": "another amount" if receipt.amount is None else money(receipt.amount, receipt.currency),
+        "reported": "a different amount" if receipt.amount is None else money(receipt.amount, receipt.currency),
     }
 
 

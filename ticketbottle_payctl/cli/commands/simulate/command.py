@@ -48,7 +48,7 @@ _MADE_UP = {
     "vnpay": "TB-TEST-20261123-SIMULATE",
     "momo": "TB-TEST-20261123-SIMULATE",
 }
-"""The reference of the invented payment for each gateway."""
+"""The reference of the made-up payment for each gateway."""
 
 SCENARIOS = tuple(sorted({each.value.replace("_", "-") for each in Scenario} | {DUPLICATE}))
 
@@ -186,13 +186,13 @@ def _payment(  # noqa: PLR0913, PLR0917 - the options that describe the payment
     reference: str | None,
     onward: Sequence[str],
 ) -> SandboxPayment:
-    """Return the order's payment, or an invented one.
+    """Return the order's payment, or a made-up one if ``order_code`` is None.
 
-    If an error suggests a command, that command ends with ``onward``.
+    The arguments in ``onward`` are appended to any command that an error suggests.
 
     Raises:
         NotFoundError: no payment has this order code.
-        InputError: the payment uses another gateway.
+        InputError: the payment uses a different gateway.
     """
     if order_code is None:
         made = SandboxPayment("simulated", "TB-TEST-20261123-SIMULATE", 250_000, gateway.name, _MADE_UP[gateway.name])
