@@ -29,7 +29,7 @@ from ticketbottle_payctl.store.db import engine as engines
 _WAYS = {"with": (True, False), "without": (True, True), "with, a connection for each": (False, False)}
 """The contenders.
 
-The first value says whether connections are pooled, and the second says whether the settings are left out.
+The first value says whether connections are pooled. The second value says whether the settings are left out.
 """
 
 _TURN = 15
@@ -93,7 +93,7 @@ def _turn(engine: Engine, numbers: list[int], *, bare: bool) -> list[float]:
 
 
 def _bare(connection: object, statement: str) -> str:
-    """Put only BEGIN in front of a transaction's first statement, without the settings that payctl would add."""
+    """Put only BEGIN in front of a transaction's first statement, without the settings that payctl normally adds."""
     fresh = getattr(connection, "info", {}).pop("payctl_fresh", False)
     return f"{driver.BEGIN};\n{statement}" if fresh else statement
 

@@ -1,6 +1,6 @@
 """Compare payctl with its peers, which take turns on the same server and broker.
 
-The report says why a peer is missing.
+If a peer is missing, the report says why.
 """
 
 from __future__ import annotations

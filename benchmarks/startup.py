@@ -1,4 +1,4 @@
-"""Measure how much CPU time a command needs to start, as a multiple of what a bare interpreter needs."""
+"""Measure how much CPU time a command needs to start, as a multiple of the time for a bare interpreter."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def handler(event: object, context: object) -> dict[str, object]:  # noqa: ARG00
 
     Raises:
         UnavailableError: the database or the brokers cannot be reached.
-        ConfigError: a setting is wrong, or the credentials were refused.
+        ConfigError: a setting is invalid, or the credentials were refused.
     """
     with runtime.invocation(Function.PUBLISH_OUTBOX, context) as warm:
         report = warm.attempt(lambda services: _publish(warm, services, context), *_SECRETS)

@@ -233,7 +233,7 @@ def test_the_checker_sees_each_kind_of_growth(leak):
 def test_a_sample_counts_what_a_process_holds():
     """A process sample contains the process's memory, descriptors, sockets and threads.
 
-    A process that has ended has no sample.
+    There is no sample for a process that has ended.
     """
     code = "import socket, sys; held = [socket.socket() for _ in range(7)]; print(flush=True); sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:

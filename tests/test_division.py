@@ -72,7 +72,7 @@ def test_a_sample_runs_each_test_with_some_of_its_cases(ran):
 
 
 def test_a_worker_gets_a_group_a_long_test_or_quick_tests_of_one_file_at_once():
-    """A parameter set with an @ makes no group."""
+    """An @ in a parameter set does not create a group."""
     group = ["tests/a.py::test_x[1]@kafka", "tests/b.py::test_y@kafka"]
     long = [f"tests/{LONG[0]}test_a.py::test_{number}" for number in range(2)]
     quick = [f"tests/a.py::test_z[{number}@x]" for number in range(TOGETHER + 1)]

@@ -22,9 +22,9 @@ LONG = (
 """The folders and files of the tests that take several seconds each."""
 
 TOGETHER = 6
-"""How many quick tests of one file a worker gets at once.
+"""The number of quick tests from one file that a worker gets at once.
 
-Handing them out one at a time takes the controller a third longer.
+The controller needs a third more time if it hands them out one at a time.
 """
 
 
@@ -34,7 +34,7 @@ def is_long(nodeid: str) -> bool:
 
 
 def put_long_ones_first(items: list[pytest.Item]) -> None:
-    """Let the groups and the longest tests start first, so that at the end no worker waits for one of them."""
+    """Let the groups and the longest tests start first, so that no worker has to wait for one of them at the end."""
     sizes = Counter(map(_group, items))
 
     def place(item: pytest.Item) -> tuple[int, str, bool]:
@@ -80,5 +80,5 @@ def _group(item: pytest.Item) -> str:
 
 
 def _suffix(nodeid: str) -> str:
-    """Return the group that xdist appends to a test's id. A parameter set may contain the same character."""
+    """Return the group that xdist appends to a test's id after an @. A parameter set may also contain an @."""
     return nodeid.rpartition("@")[2] if nodeid.rfind("@") > nodeid.rfind("]") else ""

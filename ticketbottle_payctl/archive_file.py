@@ -8,7 +8,7 @@ member's rows are still in the outbox, and the next run removes the member. If p
 batch, the rows may be in both the archive and the outbox. Therefore the archive may contain an event twice, but no
 event is missing.
 
-Each member has payctl's mark in its gzip header. payctl never changes a file that does not begin with this mark.
+Each member's gzip header contains payctl's mark. payctl never changes a file that does not begin with this mark.
 
 Each line is a row with the table's column names, so ``json_populate_record(NULL::outbox, line)`` restores the row.
 All times are in UTC, without a time zone, as in the table.
@@ -33,7 +33,7 @@ from ticketbottle_payctl.errors import InputError, LockedError, UnavailableError
 
 _CHUNK = 1 << 20
 _MARK = b"PC\x01\x001"
-"""The gzip extra field of an archive (RFC 1952, 2.3.1.1). It has the identifier PC and one byte for the format, 1."""
+"""The gzip extra field of an archive (RFC 1952, 2.3.1.1). It contains the identifier PC, and one byte for the format, 1."""
 
 _HEADER = b"\x1f\x8b\x08\x04" + bytes(4) + b"\x00\xff" + len(_MARK).to_bytes(2, "little") + _MARK
 _TELLING = 4  # the bytes that identify an archive; other gzip files have a different fourth byte
@@ -199,7 +199,7 @@ def _refuse_unsafe(found: os.stat_result, path: Path) -> None:
         raise InputError(message, hint="run the cleanup as that user, or give the name of a new file")
     if stat.S_IMODE(found.st_mode) & _OF_OTHERS:
         message = f"other users have access to {path}, and an archive contains personal data"
-        raise InputError(message, hint=f"remove the access: chmod go= {shlex.quote(str(path))}")
+        raise InputError(message, hint=f"remove their access: chmod go= {shlex.quote(str(path))}")
 
 
 def _refuse_irregular(found: os.stat_result, path: Path, hint: str) -> None:

@@ -3,7 +3,7 @@
 ::
 
     PayctlError
-      ConfigError            a setting is missing or wrong
+      ConfigError            a setting is missing or invalid
         BrokerRefusedError   Kafka refused the credentials, or its certificate is not trusted
       InputError             a file, an argument or a callback cannot be used
         BodyTooLargeError    the request is larger than any gateway's callback
@@ -40,7 +40,7 @@ class PayctlError(Exception):
 
 
 class ConfigError(PayctlError):
-    """A setting is missing or wrong. The message names the variable, never its value."""
+    """A setting is missing or invalid. The message names the variable, never its value."""
 
     code = "CONFIG"
     advice = "payctl config validate"

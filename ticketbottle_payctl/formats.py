@@ -155,7 +155,7 @@ def _short(amount: float) -> str:
 
 
 PLACEHOLDER = "TEXT"
-"""What a suggested command or a hint has in place of a reason that only a person knows, as in the help."""
+"""The placeholder for a reason that only a person knows. Suggested commands, hints and the help contain it."""
 
 
 def command_line(verb: Sequence[str], operands: Sequence[str] = (), options: Sequence[str] = ()) -> str:

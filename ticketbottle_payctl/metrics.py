@@ -20,7 +20,7 @@ Amount = float | Sequence[float]
 """One value, or a sequence of at most :data:`MOST_VALUES` values."""
 
 MOST_VALUES = 100
-"""The maximum number of values that a metric can have in one line."""
+"""The maximum number of values of a metric on one line."""
 
 
 class Function(StrEnum):
@@ -235,7 +235,7 @@ def of_outbox(pending: int, dead: int, oldest_pending_age_s: float | None) -> di
 
 
 def of_dead(dead: int, harmless: int) -> dict[str, Amount]:
-    """Return how many dead events do harm, and how many do none."""
+    """Return the numbers of harmful and of harmless dead events."""
     return {"OutboxDeadHarmful": max(0, dead - harmless), "OutboxDeadSuperseded": harmless}
 
 

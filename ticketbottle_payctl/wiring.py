@@ -37,7 +37,7 @@ def utc_now() -> datetime:
 class Services:
     """The resources that jobs need. Each resource is created on first use.
 
-    The owner of this object must call :meth:`close`. ``secrets`` returns the values of a credential's variable, the
+    The owner of this object must call :meth:`close`. ``secrets`` returns the values of a credential's variable,
     current value first. By default, ``secrets`` reads the environment. An ``engine`` that is given is used, but not
     closed. ``application`` is the application name of payctl's sessions in ``pg_stat_activity``.
     """
@@ -65,7 +65,7 @@ class Services:
         """Return the settings, which are read once from the environment.
 
         Raises:
-            ConfigError: a value is wrong.
+            ConfigError: a value is invalid.
         """
         return Settings.from_env(self.environ)
 
@@ -74,7 +74,7 @@ class Services:
         """Return the engine for the payment service's database. The engine connects when a job first uses it.
 
         Raises:
-            ConfigError: ``DATABASE_URL`` is missing or wrong.
+            ConfigError: ``DATABASE_URL`` is missing or invalid.
         """
         database = self.settings.database
         from ticketbottle_payctl.store.db.engine import make_engine  # noqa: PLC0415 - SQLAlchemy, only where it is used
@@ -88,7 +88,7 @@ class Services:
         """Return the Kafka producer, which connects when a job first uses it.
 
         Raises:
-            ConfigError: a ``KAFKA_*`` variable is missing or wrong.
+            ConfigError: a ``KAFKA_*`` variable is missing or invalid.
         """
         kafka = self.settings.kafka
         from ticketbottle_payctl.broker.config import producer_config  # noqa: PLC0415 - the Kafka client, likewise
@@ -103,7 +103,7 @@ class Services:
         """Return the reader of events in Kafka, which connects when a job first uses it.
 
         Raises:
-            ConfigError: a ``KAFKA_*`` variable is missing or wrong.
+            ConfigError: a ``KAFKA_*`` variable is missing or invalid.
         """
         kafka = self.settings.kafka
         from ticketbottle_payctl.broker.config import connection_config  # noqa: PLC0415 - as above

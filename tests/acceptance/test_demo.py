@@ -321,7 +321,7 @@ def test_the_demo_names_missing_postgresql_programs(demo, tmp_path):
     ("options", "code"), [(["--color", "always"], 0), (["--color", "never"], 0), (["--keep"], 143)], ids=str
 )
 def test_the_demo_fits_a_terminal_of_80_columns(options, code):
-    """The demo prints no line with more than 80 columns and follows `--color`."""
+    """The demo prints no line that is wider than 80 columns, and obeys `--color`."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 80, 0, 0))
     process = subprocess.Popen([*PAYCTL, "demo", *options], env=clean({}), stdout=theirs, stderr=subprocess.PIPE)

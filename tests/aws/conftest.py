@@ -1,4 +1,4 @@
-"""AWS services on loopback, from a moto server in its own environment (``make functions``)."""
+"""Provide AWS services on loopback with a moto server, which runs in its own environment (``make functions``)."""
 
 from __future__ import annotations
 

@@ -60,9 +60,9 @@ def environment_of(counting, clock):
     ],
 )
 def test_a_secret_may_be_text_or_json(cloud, environment_of, stored, current, previous):
-    """A JSON secret has a key with the variable's name, or the keys "current" and "previous".
+    """A JSON secret contains a key with the variable's name, or the keys "current" and "previous".
 
-    If it has none of these keys, the variable is not set.
+    If it contains none of these keys, the variable is not set.
     """
     environ = environment_of(**{f"{KEY}_SECRET_ARN": cloud.secret(stored)})
     assert (environ.get(KEY), environ.get(f"{KEY}_PREVIOUS")) == (current, previous)

@@ -31,13 +31,13 @@ EXAMPLES = {
 
 @pytest.mark.parametrize("fault", list(Fault))
 def test_a_kafka_error_is_classified_by_its_cause(fault):
-    """An outage or a refused login is a transport fault. A missing topic or a wrong clock is a configuration fault."""
+    """An outage or a refused login is a transport fault. A missing topic or an incorrect clock is a configuration fault."""
     names = EXAMPLES[fault].split()
     assert {name: fault_of(KafkaError(getattr(KafkaError, name))) for name in names} == dict.fromkeys(names, fault)
 
 
 def test_every_kafka_error_has_exactly_one_fault():
-    """Each of the Kafka client's error codes has a fault, and no error code is in two tables."""
+    """Each of the Kafka client's error codes maps to a fault, and no error code is in two tables."""
     tables = [codes for codes, _ in faults._TABLES]  # noqa: SLF001
     assert sum(map(len, tables)) == len(set().union(*tables))
     assert len(CODES) > 150

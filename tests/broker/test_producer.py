@@ -21,7 +21,7 @@ FATAL = KafkaError._FATAL  # noqa: SLF001 - the client's own name
 
 @pytest.fixture
 def make(mock_kafka):
-    """Yield a function that makes producers for the mock cluster. In ``config``, ``_`` replaces librdkafka's ``.``."""
+    """Yield a function that makes producers for the mock cluster. In the names in ``config``, ``_`` stands for librdkafka's dot."""
     made = []
 
     def new(bootstrap=None, **config):
@@ -56,7 +56,7 @@ def test_sending_returns_no_failures_if_kafka_has_every_message(make, mock_kafka
 
 @pytest.mark.parametrize("key", ["a", "", "đơn 💳"])
 def test_a_failure_has_the_message_key_and_its_fault(make, mock_kafka, key):
-    """A failure report has the message's key, the kind of fault, the broker's error code and the reason."""
+    """A failure report contains the message's key, the kind of fault, the broker's error code and the reason."""
     producer = make()
     mock_kafka.fail_next(KafkaError.INVALID_RECORD)
     failures = producer.send(wave(key), 10)

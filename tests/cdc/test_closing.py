@@ -36,9 +36,9 @@ def run(database_url):
 
 @pytest.mark.parametrize("name", CASES)
 def test_close_accepts_late_money_if_show_advises_it(name, request, engine, run):
-    """`payctl close` closes late money if, and only if, `payctl show` names the command.
+    """`payctl close` closes a finding about late money if, and only if, `payctl show` suggests it.
 
-    Debezium sends an inserted event at once. The row says so only after `payctl cdc mark`.
+    Debezium sends an inserted event at once, but the row is marked only by `payctl cdc mark`.
     """
     active, event, closable = CASES[name]
     if active is not None:

@@ -242,7 +242,7 @@ def test_a_refused_command_leaves_no_run(name, scene, own_url):
 
 
 def test_a_failed_cut_over_is_recorded_as_incomplete(scene, cdc):
-    """If Kafka refuses an event, the cut-over has sent others, so its run is recorded as incomplete."""
+    """If Kafka refuses an event after the cut-over has sent others, the run is recorded as incomplete."""
     insert(scene, 2)
     insert(scene, 1, payload_bytes=2_000_000)
     document = cdc("cut-over", "-y", "--reason", "peak")
@@ -251,7 +251,7 @@ def test_a_failed_cut_over_is_recorded_as_incomplete(scene, cdc):
 
 
 def test_a_cut_over_and_a_cut_back_say_what_was_not_recorded(scene, cdc):
-    """If the connector's role may not write the record, the commands do their work, and a warning says so."""
+    """If the connector's role is not allowed to write the record, the commands still do their work, and a warning says that nothing was recorded."""
     insert(scene, 2)
     scene.query(f"REVOKE UPDATE ON payctl.runs FROM {ROLE}")
     over = cdc("cut-over", "-y", "--reason", "peak")

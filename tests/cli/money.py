@@ -1,10 +1,10 @@
-"""A refused callback about money that an operator must deal with."""
+"""Insert a receipt about money. payctl refused the callback, and an operator must deal with the money."""
 
 from __future__ import annotations
 
 
 def refused_money(connection, payment):
-    """Insert the receipt of a refused callback about money that an operator must deal with."""
+    """Insert a receipt of a refused callback about money. An operator must deal with this money."""
     connection.exec_driver_sql(
         """
         INSERT INTO payctl.webhook_receipts (id, provider, order_ref, reference, amount, currency, outcome, result,

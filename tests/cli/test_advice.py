@@ -85,7 +85,7 @@ def unpaid(connection):
 
 
 def wrong_amount(connection):
-    """Insert an order with money that a person must look at."""
+    """Insert an order whose payment needs manual review."""
     payment = insert_payment(connection, provider="MOMO", order_code=CODE, age=timedelta(hours=2), status="COMPLETED")
     refused_money(connection, payment)
     return payment.order_code

@@ -64,7 +64,7 @@ FORBIDDEN = {
     "None": r"\bNone\b",
 }
 WINDOW = re.compile(r"\(\d{4}-\d\d-\d\dT[\d:.]+Z\)")
-"""A pattern for the UTC part of a time window, which payctl shows in parentheses after the local time."""
+"""A pattern that matches the UTC part of a time window. payctl shows it in parentheses after the local time."""
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def prose(text):
 
 
 def test_every_command_is_run_here():
-    """Every command is in one of this file's tables. NOT_RUN has a reason for each command that is not run."""
+    """Every command is in one of this file's tables. NOT_RUN gives a reason for each command that is not run."""
     named = {command.name for command in COMMANDS}
     run = {name for name in named if any(f"{look} ".startswith(f"{name} ") for look in (*LOOKS, *CHANGES))}
     assert named - run == FOR_PROGRAMS | set(NOT_RUN)

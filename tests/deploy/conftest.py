@@ -1,4 +1,4 @@
-"""The stack as CloudFormation receives it, and the stack's generator. No test in this folder calls AWS."""
+"""Provide the stack as CloudFormation receives it, and the stack's generator. No test in this folder calls AWS."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FUNCTIONS = (
     *("ReconcilePaymentsFunction", *OUTSIDE),
 )
 INSIDE = tuple(name for name in FUNCTIONS if name not in OUTSIDE)
-"""The names of the functions in the VPC, which use a database and secrets."""
+"""The names of the functions that run in the VPC. These functions use a database and secrets."""
 
 
 def missing(reason):

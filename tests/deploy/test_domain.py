@@ -12,7 +12,7 @@ from ticketbottle_payctl.domain.callback import Request
 from ticketbottle_payctl.providers import GATEWAYS, resolve
 
 OUTPUTS = {"zalopay": "ZaloPayCallback", "payos": "PayOsWebhook", "vnpay": "VnPayIpn", "momo": "MoMoIpn"}
-"""The stack's output that has the address for each gateway."""
+"""For each gateway, the stack's output that contains the address."""
 
 
 def stages(of_type):

@@ -17,7 +17,7 @@ from ticketbottle_payctl.providers import GATEWAYS, resolve
 from ticketbottle_payctl.providers.samples import sample
 
 RUNTIMES = {"python3.12", "python3.13", "python3.14"}
-"""The Lambda runtimes for which the Kafka client has wheels."""
+"""The Lambda runtimes for which wheels of the Kafka client exist."""
 
 RESERVED = {"AWS_REGION", "AWS_DEFAULT_REGION", "LAMBDA_TASK_ROOT", "PATH", "PYTHONPATH", "_HANDLER", "TZ"}
 

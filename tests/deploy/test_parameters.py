@@ -20,7 +20,7 @@ SECRETS = (
 )
 OPTIONAL = ("KafkaSecretArn", "ReconcileDatabaseSecretArn", "ReconcileGatewaySecretArn")
 URLS = {"zalopay": "ZaloPayUrl", "payos": "PayOsUrl", "vnpay": "VnPayUrl", "momo": "MoMoUrl"}
-"""The parameter with the address for each gateway's status queries."""
+"""For each gateway, the parameter with the address for status queries."""
 
 MAYBE_SECRETS = (*OPTIONAL, *(f"Previous{name}" for name in (*SECRETS, *OPTIONAL)))
 

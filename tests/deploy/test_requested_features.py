@@ -132,7 +132,7 @@ ASKED_FOR = (
 
 @pytest.fixture(scope="module")
 def where(root):
-    """Return the table of features in docs/deploy.md, as a mapping from feature to place."""
+    """Map each feature in the table in docs/deploy.md to the place that the table gives for it."""
     _, _, section = (root / "docs" / "deploy.md").read_text("utf-8").partition("\n## What is where\n")
     return dict(re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", section.partition("\n## ")[0], re.MULTILINE))
 

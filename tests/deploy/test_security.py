@@ -109,7 +109,7 @@ def test_a_function_outside_the_vpc_has_no_secret(functions, statements, name, s
 
 
 def test_every_role_has_the_permissions_boundary_and_a_limited_trust_policy(of_type):
-    """Every role has the company's permissions boundary. A service can assume the role only for this account."""
+    """Every role has the company's permissions boundary. A service can assume a role only on behalf of this account."""
     for logical, role in of_type("IAM::Role").items():
         assert role["PermissionsBoundary"]["Fn::If"][0] == "HasBoundary", logical
         (trust,) = role["AssumeRolePolicyDocument"]["Statement"]

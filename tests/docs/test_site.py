@@ -171,7 +171,7 @@ def opened(browser, address):
 
 @pytest.mark.parametrize(("word", "title"), [("superseded", "DeadEvents"), ("OUTBOX_BATCH_SIZE", "The environment")])
 def test_a_reader_finds_a_word(opened, word, title):
-    """The search box finds the pages that contain a word, without a search server."""
+    """The search box finds the pages that contain a word, even without a search server."""
     page = opened("index.html")
     page.get_by_role("button", name="Search").first.click()
     page.keyboard.type(word)

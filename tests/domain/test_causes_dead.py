@@ -52,9 +52,9 @@ def test_no_replay_is_advised_for_an_event_that_would_die_again(group, blocked, 
     ],
 )  # fmt: skip
 def test_a_superseded_event_is_harmless_if_it_blocks_nothing(evidence, expected):
-    """A superseded event is urgent if it blocks a success.
+    """A superseded event is urgent if it blocks a success event.
 
-    Otherwise payctl reports it as harmless and counts it in no group.
+    Otherwise payctl reports it as harmless and does not count it in any group.
     """
     facts = [cause.fact for cause in causes(evidence, ANSWERED)]
     assert len(facts) == len(expected)
@@ -71,7 +71,7 @@ def test_a_superseded_event_is_harmless_if_it_blocks_nothing(evidence, expected)
     ],
 )
 def test_a_blocking_dead_event_is_reported_once_with_its_command(blocked, groups):
-    """Only the cause of the blocked events names the dead event in the way. No two causes name the same command."""
+    """Only the cause of the blocked events names the dead event that blocks them. No two causes suggest the same command."""
     superseded = sum(group.superseded for group in groups)
     found = causes(seen(blocked, dead=3, blocked=1, superseded=superseded, dead_groups=groups), ANSWERED)
     commands = [typed(cause.command) for cause in found if cause.command]
@@ -83,7 +83,7 @@ def test_a_blocking_dead_event_is_reported_once_with_its_command(blocked, groups
 
 
 def test_a_dead_event_is_said_to_block_others_only_if_it_does():
-    """A dead event's cause says that it blocks others, even if these are not among the oldest pending events."""
+    """A dead event's cause says that it blocks other events, even if these are not among the oldest pending events."""
     dead = {"dead": 3, "dead_groups": [TOO_LARGE], "pending": 30_000, "sampled": True}
     found = causes(seen(blocked=1, **dead), ANSWERED)
     assert ["later events of its payment" in cause.meaning for cause in found] == [True, True]

@@ -58,9 +58,9 @@ def test_an_error_text_is_one_line_of_at_most_500_characters(code, reason):
 
 
 def test_a_permanent_fault_counts_as_one_if_no_retry_was_left():
-    """If a permanent fault finds a retry count below the limit, it sets the count to the limit.
+    """If the retry count is below the limit, a permanent fault sets it to the limit.
 
-    Otherwise, it adds one.
+    Otherwise, a permanent fault adds one.
     """
     assert [retry_count_after(Fault.PERMANENT, count, 5) for count in (0, 4, 5, 7)] == [5, 5, 6, 8]
 

@@ -1,6 +1,6 @@
-"""Run normal work during a fault. Customers pay and publishers publish.
+"""Run normal work during a fault: customers pay, and publishers publish.
 
-The customers' gateways repeat each call until payctl replies.
+The customers' gateways repeat each callback until payctl replies.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Business:
     engine: Engine
     bootstrap: str
     pause: float = 0
-    """Seconds until a customer pays again. In a long outage, customers without a pause take all of a machine's time."""
+    """The pause, in seconds, before a customer pays again. In a long outage, customers without a pause would use up the machine's processor time."""
     sent: dict[bytes, set[str]] = field(default_factory=dict)
     answered: set[bytes] = field(default_factory=set)
     reported: dict[str, str] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Business:
     _lock: Lock = field(default_factory=Lock)
 
     def pay(self, stop: Event) -> None:
-        """Create a payment. Let the payment's gateway call again until it gets a reply or ``stop`` is set."""
+        """Create a payment. Let the payment's gateway repeat its callback until it gets a reply or ``stop`` is set."""
         try:
             with self.engine.begin() as connection:
                 payment = insert_payment(connection)

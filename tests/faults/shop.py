@@ -18,7 +18,7 @@ from ticketbottle_payctl.cli.app.main import app
 from ticketbottle_payctl.sandbox.server import wait_until
 
 LAST_POINT = 200
-"""The number of points after which a command counts as an endless loop and fails the test."""
+"""The number of points after which a command counts as an endless loop, so that the test fails."""
 
 OTHERS = """
     SELECT count(*) FROM pg_stat_activity

@@ -70,7 +70,7 @@ class DatedGateways(Gateways):
 
 @pytest.mark.parametrize(("offset", "zone"), CLOCKS)
 def test_a_wrong_clock_changes_no_instant_and_no_decision(elsewhere, clock, offset, zone):
-    """With a wrong clock, payctl takes the time for events, receipts, ages, retention and queries from the database."""
+    """Even if the machine's clock is wrong, payctl takes the time for events, receipts, ages, retention and queries from the database."""
     shop = elsewhere
     shop.environment = {**shop.environment, "TZ": zone}
     clock.set(offset)

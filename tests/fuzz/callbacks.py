@@ -159,7 +159,7 @@ def _momo(document: str) -> Request:
 
 
 SIGNERS: dict[str, Callable[[str], Request]] = {"zalopay": _zalopay, "payos": _payos, "vnpay": _vnpay, "momo": _momo}
-"""The function that signs any content, for each gateway."""
+"""For each gateway, the function that signs any content."""
 
 
 def _is_constant(detail: str) -> None:

@@ -12,7 +12,7 @@ from tests.fuzz.page import Tried
 from tests.fuzz.piece import ROOT, Outcome, Piece, run
 
 _FIRST = 20_000
-"""How many inputs each target gets first. After fewer inputs, the time to start Python hides how fast the target is."""
+"""The number of inputs that each target gets first. With fewer inputs, the time to start Python would hide how fast the target is."""
 
 _LARGEST_PIECE = 1_000_000
 

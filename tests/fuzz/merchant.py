@@ -31,10 +31,10 @@ SIGNING = {
     "vnpay": ("VNPAY_HASH_SECRET", "sha512"),
     "momo": ("MOMO_SECRET_KEY", "sha256"),
 }
-"""The variable of the key that signs callbacks, and the hash function, for each gateway."""
+"""For each gateway, the variable with the key that signs callbacks, and the hash function."""
 
 SIGNATURES = {"zalopay": "mac", "payos": "signature", "vnpay": "vnp_SecureHash", "momo": "signature"}
-"""The field that has the signature, for each gateway."""
+"""For each gateway, the field that contains the signature."""
 
 _REFERENCES = {"zalopay": f"261205_{CODE}", "payos": "9f2c4e6a8b0d1f3a"}
 
@@ -91,7 +91,7 @@ SIGNED_FIELDS: dict[str, Callable[[Request], object]] = {
     "vnpay": _vnpay,
     "momo": _momo,
 }
-"""The function that reads the signed content, for each gateway."""
+"""For each gateway, the function that reads the signed content."""
 
 
 def _body(request: Request) -> dict[str, Any]:

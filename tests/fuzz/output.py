@@ -38,7 +38,7 @@ _KINDS = (OUTBOX, PAYMENTS, RECEIPTS)
 _NARROWEST = 40
 _LONGEST = 1500
 _LONGEST_NAME = 60
-"""The characters of a field name. Names are fixed words of payctl, and the following lines are indented by them."""
+"""The maximum length of a field name. Names are fixed words of payctl, and the following lines are indented by this length."""
 
 _SHORTEST_ALONE = 30
 """The smallest width, in columns, that folding leaves for indented text. A longer word might not fit."""

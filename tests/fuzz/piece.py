@@ -23,7 +23,7 @@ PATIENCE_S = 120
 
 MEMORY_MB = 1024
 _LONGEST_ERROR = 400
-"""The number of an error's characters that the report shows. An error can quote a whole input."""
+"""The maximum number of characters of an error that the report shows. An error can quote a whole input."""
 
 _EDGES = re.compile(r" cov: (\d+) ")
 _INPUTS = re.compile(r"stat::number_of_executed_units: +(\d+)")

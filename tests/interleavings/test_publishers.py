@@ -39,7 +39,7 @@ BATCH = 2
 TOPICS = ("payment.completed", "payment.failed", "payment.cancelled")
 TYPES = ("PAYMENT_FAILED", "PAYMENT_COMPLETED")
 STRANGE = "PAYMENT_STRANGE"
-"""An event type without a topic. An event of this type dies when it is first tried, and blocks later events."""
+"""An event type without a topic. An event of this type is dead after its first try, and blocks later events."""
 
 INSERT = """
     INSERT INTO outbox (id, "aggregateId", "aggregateType", "eventType", payload, "createdAt", "retryCount")
@@ -151,7 +151,7 @@ FINAL = {
     "c": ["published", "dead", "pending"],
     "dead": ["published"] * 2,
 }
-"""The final states of each payment's events, starting with the oldest. No event is sent behind a dead event."""
+"""The final states of each payment's events, starting with the oldest event. No event behind a dead event is sent."""
 
 
 def states_by_payment(rows: list[Row]) -> dict[str, list[str]]:

@@ -89,7 +89,7 @@ def test_the_repair_is_recorded_with_each_row(engine):
 
 @pytest.mark.usefixtures("half_marked")
 def test_a_stopped_repair_is_continued_by_the_next_run(engine):
-    """If the repair is stopped, its committed batches stay, and the next run repairs the remaining rows."""
+    """If the repair is stopped, its committed batches stay committed, and the next run repairs the remaining rows."""
     batches = []
     first = repair(engine, batch_size=10, done=batches.append, stopping=lambda: bool(batches))
     assert (first.repaired, batches) == (10, [10])

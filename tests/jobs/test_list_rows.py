@@ -31,7 +31,7 @@ def in_order(engine):
 
 
 def test_pages_of_a_listing_have_no_gap_and_no_repetition(engine):
-    """With any page size, a listing has each published and unpublished event once, in the same order."""
+    """With any page size, a listing contains each published and unpublished event once, in the same order."""
     with engine.begin() as connection:
         insert_events(connection, 3000, state="published")
         insert_events(connection, 2500, state="dead")
@@ -62,7 +62,7 @@ def test_payments_are_listed_in_large_pages(engine):
 
 
 def test_pages_split_rows_of_one_instant_correctly(engine):
-    """If many rows have the same timestamp, the pages of a listing still have each row once."""
+    """If many rows have the same timestamp, the pages of a listing still contain each row once."""
     with engine.begin() as connection:
         insert_events(connection, 50)
         connection.exec_driver_sql('UPDATE outbox SET "createdAt" = now()')
@@ -105,7 +105,7 @@ def test_payments_are_selected_by_status_age_gateway_and_order(engine):
 
 
 def test_a_listed_event_has_its_order_code_and_says_if_it_is_superseded(engine):
-    """A listed event has its order code and gateway, and says whether it is superseded."""
+    """A listed event shows its order code and gateway, and whether it is superseded."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="dead", event_type="PAYMENT_FAILED")
         insert_payments_of_events(connection)
@@ -116,7 +116,7 @@ def test_a_listed_event_has_its_order_code_and_says_if_it_is_superseded(engine):
 
 
 def test_receipts_are_listed_newest_first_and_each_once(engine):
-    """The pages of a listing have each receipt once, starting with the newest."""
+    """The pages of a listing contain each receipt once, starting with the newest."""
     insert = """
         INSERT INTO payctl.webhook_receipts (id, received_at, provider, order_ref, reference, currency, outcome,
             result, method, path, query, body, body_sha256)

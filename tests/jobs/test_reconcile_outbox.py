@@ -49,7 +49,7 @@ def partition(minutes=None, *, oldest=0, begin=None, unread=None):
 
 
 def three(home, others=None):
-    """Return three partitions: the one for the key, and two others."""
+    """Return three partitions. One of them is the partition for the key."""
     return [home if number == HOME else others or partition(300) for number in range(3)]
 
 
@@ -87,7 +87,7 @@ CASES = {
 
 @pytest.mark.parametrize(("event", "partitions", "reason"), CASES.values(), ids=CASES)
 def test_an_event_is_called_lost_only_if_its_record_would_have_been_read(event, partitions, reason):
-    """A missing event is called lost only if its record cannot have been deleted and would have been read."""
+    """A missing event is reported as lost only if its record cannot have been deleted, and would have been read if it existed."""
     assert judged(event, partitions) == reason
 
 
@@ -119,7 +119,7 @@ def test_a_copy_that_was_sent_long_after_its_event_proves_nothing():
 
 
 def test_a_producer_whose_clock_is_slow_does_not_make_events_lost():
-    """If a producer's clock is slow, payctl does not call an event lost whose record may not have been read."""
+    """If a producer's clock is slow, payctl does not report an event as lost if its record may not have been read."""
     later = sent(20, "later")
     slow = later.published_at - timedelta(hours=1)
     assert judged(sent(40), three(partition(80, begin=500)), [(later, HOME, slow)]) is Unjudged.RECORD_LIMIT
@@ -138,6 +138,6 @@ def test_a_reading_is_complete_if_no_partition_reached_the_deadline():
 
 
 def test_every_reason_of_the_reader_is_a_reason_of_the_report():
-    """Every reason for which the reader can skip a record is also a reason in the report."""
+    """Every reason for which the reader skips a record is also listed in the report."""
     assert set(TOPICS.values()) > {TOPIC}
     assert {each.value for each in Unread} <= {each.value for each in Unjudged}

@@ -147,7 +147,7 @@ def test_a_payment_that_changed_during_the_query_is_not_settled(scheduled, chang
 
 
 def test_the_record_of_a_run_counts_settled_and_skipped_payments(scheduled):
-    """The record of a reconcile run has the numbers of settled and skipped payments."""
+    """The record of a reconcile run contains the numbers of settled and skipped payments."""
     scheduled.insert("old", age=2 * HOUR)
     scheduled.insert("young")
     completed = "UPDATE payments SET status = 'COMPLETED' WHERE \"providerTransactionId\" = 'young'"
@@ -191,7 +191,7 @@ def test_a_gateway_that_does_not_answer_is_asked_twice(scheduled):
 
 
 def test_a_gateway_is_skipped_after_three_payments_without_an_answer(scheduled):
-    """After three payments without an answer, the scheduled reconcile sends the gateway no more queries."""
+    """If a gateway does not answer about three payments, the scheduled reconcile sends it no more queries."""
 
     def refuse(_):
         message = "no response"
@@ -205,7 +205,7 @@ def test_a_gateway_is_skipped_after_three_payments_without_an_answer(scheduled):
 
 
 def test_an_answer_resets_the_count_of_payments_without_an_answer(scheduled):
-    """Each answer from a gateway resets the count of its payments without an answer."""
+    """Each answer from a gateway resets the count of payments about which it did not answer."""
 
     def refuse(reference):
         if reference != "c":

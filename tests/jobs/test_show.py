@@ -48,7 +48,7 @@ def settled(engine):
 
 
 def test_every_id_of_a_payment_shows_the_same_timeline(engine, settled, mock_kafka, read_all):
-    """Every id of a payment leads to the same timeline. With Kafka, the timeline also has the topic's record."""
+    """Every id of a payment leads to the same timeline. With Kafka, the timeline also contains the topic's record."""
     payment, report = settled
     producer = Producer(producer_config(KafkaSettings(mock_kafka.bootstrap)))
     publish_outbox(engine, producer, PublishOptions())
@@ -156,7 +156,7 @@ def test_the_first_copy_of_a_replayed_event_is_found(engine, kafka):
 
 
 def test_the_timeline_warns_if_a_published_event_has_no_record(engine, mock_kafka):
-    """If a published event has no record in Kafka, the timeline of `payctl show` has a warning."""
+    """If a published event has no record in Kafka, the timeline of `payctl show` contains a warning."""
     with engine.begin() as connection:
         insert_events(connection, 1, state="published")
         insert_payments_of_events(connection)
@@ -255,7 +255,7 @@ def test_the_verdict_names_the_consumer_groups_that_have_read_the_record(
 
 
 def test_the_verdict_has_no_readers_if_the_brokers_list_no_groups(engine, settled, mock_kafka):
-    """If the brokers list no consumer groups, the verdict of `payctl show` has no readers.
+    """If the brokers list no consumer groups, the verdict of `payctl show` names no readers.
 
     The mock cluster cannot list groups, and a real broker lists none for a user without permission.
     """

@@ -166,7 +166,7 @@ def test_the_forecast_leaves_out_blocked_events(stats, backlog, insert, execute,
 
 
 def test_two_samples_forecast_only_events_that_can_be_sent(stats):
-    """If 60 of 100 pending events are blocked, the forecast is when the other 40 events are sent."""
+    """If 60 of 100 pending events are blocked, the forecast is the time at which the other 40 events will have been sent."""
     start = stats()
     late = start.at + timedelta(seconds=30)
 
@@ -208,7 +208,7 @@ def test_two_samples_show_that_an_old_backlog_drains(stats, insert, execute):
 
 
 def test_two_samples_show_that_a_backlog_grows_or_is_stalled(stats, insert):
-    """If a second sample has more pending events, the backlog is growing. If the number is the same, it is stalled."""
+    """If a second sample contains more pending events, the backlog is growing. If the number is the same, the backlog is stalled."""
     insert(3, age=timedelta(days=1))
     look = followed(stats)
     assert [look().drain, look().drain] == [Drain.STALLED, Drain.STALLED]
@@ -248,7 +248,7 @@ def test_the_breakdown_by_type_begins_with_dead_events(stats):
 
 
 def test_the_breakdown_by_type_counts_the_newest_published_events(stats, insert):
-    """The breakdown by type counts a newly published event, no matter how many older events the table has."""
+    """The breakdown by type counts a newly published event, no matter how many older events the table contains."""
     insert(NEWEST, state="published", age=timedelta(hours=2))
     insert(1, state="published", event_type="PAYMENT_FAILED", age=timedelta(minutes=1))
     assert rows(stats(by=By.TYPE)) == [("PAYMENT_FAILED", 0, 0, 1)]
@@ -264,7 +264,7 @@ def test_the_breakdown_by_error_groups_errors_of_one_kind(stats):
 
 @pytest.mark.usefixtures("mixed")
 def test_the_breakdown_by_status_has_three_states(stats):
-    """The breakdown by status has one row each for pending, dead and published events."""
+    """The breakdown by status contains one row each for pending, dead and published events."""
     assert rows(stats(by=By.STATUS)) == [("pending", 4, 0, None), ("dead", 0, 3, None), ("published", 0, 0, 5)]
 
 

@@ -34,7 +34,7 @@ def loaded_by(code):
     ],
 )
 def test_a_function_loads_only_what_it_needs(name, unwanted):
-    """A function loads no SDK, no command-line code, and no client for a service that it does not use.
+    """A function does not load an SDK or client that it does not use, or any command-line code.
 
     The import prints nothing and keeps no state, because Lambda may import the module long before the first invocation.
     """

@@ -101,7 +101,7 @@ print("\\n" + json.dumps(sorted(set(sys.modules) - before)))
 
 @pytest.mark.parametrize(("how", "loads"), [(PROVISIONED, False), (ON_DEMAND, False), ({}, True)])
 def test_the_first_callback_loads_no_module_after_init(shop, database_url, paid, how, loads):
-    """After INIT, the first callback loads no module.
+    """After INIT, the first callback loads no modules.
 
     Without INIT, the first callback loads SQLAlchemy's PostgreSQL driver, which takes much longer than the callback.
     """

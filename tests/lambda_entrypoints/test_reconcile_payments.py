@@ -151,7 +151,7 @@ def test_an_unavailable_gateway_does_not_stop_the_other_gateways(reconciler, sho
     [("paid", 1, "ReconcileForAPerson"), ("odd", 250_000, "ReconcileForAPerson"), ("busy", 1, "ReconcileUnanswered")],
 )
 def test_an_answer_that_needs_manual_review_changes_nothing(reconciler, shop, overdue, gateways, state, amount, name):
-    """If the amount is wrong or the state unknown, the reconcile function changes nothing and logs the order."""
+    """If the amount is wrong or the state is unknown, the reconcile function changes nothing and logs the order."""
     (payment,) = overdue(state=state)
     gateways.amounts[payment.reference] = amount
     function = reconciler(timeout=45)

@@ -69,15 +69,15 @@ KEYS = {
     "momo": {"partner_code": "TBMOMO", "access_key": "canary-momo-access", "secret_key": "canary-momo-secret"},
 }
 SIGNING = {"zalopay": "key2", "payos": "checksum_key", "vnpay": "hash_secret", "momo": "secret_key"}
-"""The name of the key that signs callbacks, for each gateway."""
+"""For each gateway, the name of the key that signs callbacks."""
 
 SIGNING_VARIABLES = {
     name: field.env for name, gateway in GATEWAYS.items() for field in gateway.fields if field.name == SIGNING.get(name)
 }
-"""The environment variable of the key that signs callbacks, for each gateway."""
+"""For each gateway, the environment variable with the key that signs callbacks."""
 
 SIGNATURES = {"zalopay": "mac", "payos": "signature", "vnpay": "vnp_SecureHash", "momo": "signature"}
-"""The name of the field that contains the signature, for each gateway."""
+"""For each gateway, the name of the field that contains the signature."""
 
 AMBIGUOUS = {
     "zalopay": None,
@@ -85,7 +85,7 @@ AMBIGUOUS = {
     "vnpay": None,
     "momo": ("orderInfo", "x&orderId=TB-2&orderInfo=y"),
 }
-"""A change that gives the signed string a second meaning, for each gateway.
+"""For each gateway, a change that gives the signed string a second meaning.
 
 None means that each signed string has only one meaning, because the gateway escapes the values or signs JSON.
 """
@@ -221,7 +221,7 @@ SIGNED_TEXTS: dict[str, Callable[[Merchant], str]] = {
     "vnpay": lambda merchant: merchant.form(merchant.vnpay_params),
     "momo": lambda merchant: merchant.momo_text(merchant.momo_body),
 }
-"""The signed string of the merchant's callback, for each gateway."""
+"""For each gateway, the signed string of the merchant's callback."""
 
 JSON_GATEWAYS = [
     name

@@ -31,7 +31,7 @@ CHOSEN_BY_THE_PAYER = [
 
 
 def readings(text):
-    """Return each way to cut a string into name=value pairs."""
+    """Return each way to split a string into name=value pairs."""
     pieces = text.split("&")
     joints = [place for place in range(1, len(pieces)) if "=" in pieces[place]][:MOST_CUTS]
     for count in range(len(joints) + 1):

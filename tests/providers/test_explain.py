@@ -21,7 +21,7 @@ OTHER_MERCHANT = {
     "vnpay": {"vnp_TmnCode": "OTHER"},
     "momo": {"partnerCode": "OTHER"},
 }
-"""The change that names another merchant. PayOS's callbacks name no merchant, so PayOS has None."""
+"""The change that names a different merchant. PayOS's callbacks name no merchant, so the value for PayOS is None."""
 
 UNREADABLE = {
     "zalopay": {"amount": 0},

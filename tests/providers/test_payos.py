@@ -139,7 +139,7 @@ def test_the_payos_ping_is_recognised_by_order_and_description(merchant, order, 
 def test_a_payos_order_number_gives_the_date_and_the_end_of_the_order_code(merchant, number, hint):
     """PayOS's order number contains a date and the end of the order code.
 
-    A number in another format leads to no hint.
+    A number in a different format leads to no hint.
     """
     assert merchant.verify("payos", merchant.payos(orderCode=number)).order_hint == hint
     if hint.day:

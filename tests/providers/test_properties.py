@@ -20,7 +20,7 @@ SIGNED = {
     "vnpay": lambda request: vnpay.canonical_text(vnpay.read_query(request.query)),
     "momo": lambda request: str([json.loads(request.body).get(name) for name in MOMO_SIGNED]),
 }
-"""The content that a request's signature covers, to show whether a change affects it. For each gateway."""
+"""For each gateway, a function that returns the content that a request's signature covers. It shows whether a change affects this content."""
 
 
 def signed_payos(merchant, document):
@@ -40,7 +40,7 @@ SIGNED_JSON = {
     "payos": (lambda merchant: merchant.payos_data, signed_payos),
     "momo": (lambda merchant: merchant.momo_body, signed_momo),
 }
-"""The merchant's signed fields, and a function that signs a JSON document. For each gateway that sends JSON."""
+"""For each gateway that sends JSON, the merchant's signed fields and a function that signs a JSON document."""
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

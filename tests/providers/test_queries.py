@@ -26,7 +26,7 @@ ASKED_BY_PAYCTL = [name for name, query in QUERIES.items() if query.ask is not N
 """The gateways whose status queries payctl builds itself. A gateway's own library builds the other queries."""
 
 NUMBERS = {"zalopay": "261123000000077", "payos": "order-1", "vnpay": "14123456", "momo": "4088878653"}
-"""The payment's number in the response of each gateway's stand-in."""
+"""For each gateway, the payment's number in the response of the gateway's stand-in."""
 
 OTHER_PAYMENT = {
     "zalopay": None,
@@ -40,7 +40,7 @@ None means that the response does not name the payment.
 """
 
 WRONG_SIGNATURE = {"zalopay": None, "payos": {"signature": "0" * 64}, "vnpay": {"vnp_Amount": "1"}, "momo": None}
-"""The change that makes a response's signature wrong, for each gateway. None means that the response is not signed."""
+"""For each gateway, the change that makes a response's signature wrong. None means that the response is not signed."""
 
 BUSY, PENDING, REFUSED = NoVerdict.BUSY, NoVerdict.PENDING, NoVerdict.QUERY_REFUSED
 
@@ -81,7 +81,7 @@ def read(gateway, document, status=200, asked=ASKED):
 
 @pytest.mark.parametrize(("gateway", "number"), NUMBERS.items())
 def test_a_paid_order_completes_the_payment(gateway, number):
-    """For a paid order, the result has the payment's reference and order, the paid amount, and the gateway's number."""
+    """For a paid order, the result contains the payment's reference and order, the paid amount, and the gateway's number."""
     expected = Callback(gateway, Outcome.COMPLETED, "order-1", "TB-1", number, 249_000)
     assert answered(gateway, paid=249_000) == expected
 
@@ -123,7 +123,7 @@ def test_another_http_status_than_200_settles_nothing(gateway, status, because):
 @pytest.mark.parametrize("gateway", sorted(QUERIES))
 @pytest.mark.parametrize("body", [b"", b"[]", b"<html>", b'{"a":1e400}'])
 def test_an_answer_that_is_not_a_json_object_is_malformed(gateway, body):
-    """A response that is not a JSON object has the reason MALFORMED and raises no exception."""
+    """A response that is not a JSON object gets the reason MALFORMED and raises no exception."""
     assert read(gateway, body).because is NoVerdict.MALFORMED
 
 
@@ -180,7 +180,7 @@ def test_an_answer_that_is_not_a_json_object_is_malformed(gateway, body):
     ],
 )  # fmt: skip
 def test_an_answer_that_decides_nothing_has_its_reason(gateway, fields, because, detail):
-    """If a response's code decides nothing, the result has the documented reason and shows the code."""
+    """If a response's code decides nothing, the result contains the documented reason and the code."""
     assert answered(gateway, lambda document: document.update(fields)) == Inconclusive(because, detail)
 
 

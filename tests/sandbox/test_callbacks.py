@@ -62,7 +62,7 @@ def verified(request, keys=KEYS):
 
 @pytest.mark.parametrize(("provider", "scenario"), SENT)
 def test_a_sandbox_callback_has_the_outcome_of_its_scenario(provider, scenario):
-    """Each simulated callback except bad-signature is genuine and has the payment's reference and amount."""
+    """Each simulated callback except bad-signature is genuine, and contains the payment's reference and amount."""
     payment = payment_at(provider)
     verdict = verified(callback(payment, scenario))
     if scenario is Scenario.BAD_SIGNATURE:
@@ -79,7 +79,7 @@ def test_a_sandbox_callback_has_the_outcome_of_its_scenario(provider, scenario):
 
 @pytest.mark.parametrize(("provider", "scenario"), DOCUMENTED)
 def test_a_callback_has_every_documented_field(provider, scenario):
-    """A simulated callback has every documented field, because merchants' libraries can require optional fields."""
+    """A simulated callback contains every documented field, because merchants' libraries can require optional fields."""
     request = callback(payment_at(provider), scenario)
     fields = json.loads(request.body) if request.body else dict(parse_qsl(request.query))
     content = {"zalopay": lambda: json.loads(fields["data"]), "payos": lambda: fields["data"]}
@@ -89,9 +89,9 @@ def test_a_callback_has_every_documented_field(provider, scenario):
 
 @pytest.mark.parametrize(("provider", "scenario"), SENT)
 def test_a_sandbox_callback_is_the_same_every_time(provider, scenario):
-    """A second simulated callback for the same payment has the same bytes.
+    """A second simulated callback for the same payment contains the same bytes.
 
-    A callback for another payment has different bytes.
+    A callback for a different payment contains different bytes.
     """
     payment = payment_at(provider)
     assert callback(payment, scenario) == callback(replace(payment), scenario)

@@ -36,7 +36,7 @@ def addresses():
 
 
 def ask(name, reference, addresses):
-    """Query a gateway about a payment as payctl does. Return what the response means."""
+    """Query a gateway about a payment as payctl does. Return how payctl interprets the response."""
     query, now = QUERIES[name], datetime.now(UTC)
     credentials = Services(environment()).credentials(providers.by_name(name))
     asked = StatusRequest(reference, "TB-1", 250_000, now - PATIENCE, now, str(uuid4()))

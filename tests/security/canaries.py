@@ -1,4 +1,4 @@
-"""Secrets that a search finds even if the searched text contains only part of a secret.
+"""Make secrets that a search finds even if the searched text contains only part of a secret.
 
 The letters are consonants that are not hexadecimal digits. No id, MAC, instant or English word contains six of these
 letters in a row. A search also finds secrets in hexadecimal and base64.
@@ -15,7 +15,7 @@ from ticketbottle_payctl.providers import GATEWAYS
 IDENTIFIERS = frozenset(
     field.env for gateway in GATEWAYS.values() for field in gateway.fields if field.signs_callbacks and not field.secret
 )
-"""The variables of the merchant's identifiers. Every callback contains the identifier, so it is no canary."""
+"""The variables that contain the merchant's identifiers. Every callback contains the identifier, so the identifier is not a canary."""
 
 PART = 6
 """A secret counts as seen if an output contains this many consecutive characters of the secret."""

@@ -122,7 +122,7 @@ def test_an_archive_is_not_continued_in_a_file_that_others_can_open(mode, answer
     code, path = write("archive")
     assert (code, path.read_bytes()) == (2, b"")
     document = answer("cleanup", "--archive", str(path), DATABASE_URL=database_url)
-    assert document["error"]["hint"] == f"remove the access: chmod go= {path}"
+    assert document["error"]["hint"] == f"remove their access: chmod go= {path}"
     path.chmod(stat.S_IMODE(path.stat().st_mode) & 0o700)
     assert answer("cleanup", "--archive", str(path), DATABASE_URL=database_url)["counts"]["archived"] == 2
 

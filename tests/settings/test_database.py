@@ -32,7 +32,7 @@ def made(query, **environ):
     ],
 )
 def test_libpq_parameters_are_passed_on_unchanged(name, value):
-    """The database settings contain libpq's parameters unchanged, without a remark."""
+    """The database settings contain libpq's parameters unchanged, without a note."""
     settings = made(f"{name}={value.replace(' ', '%20')}")
     assert settings.parameters == {**WHERE, name: value}
     assert settings.remarks == ()
@@ -46,7 +46,7 @@ def test_every_listed_parameter_exists_in_libpq():
 
 @pytest.mark.parametrize("name", sorted(PRISMA))
 def test_prisma_parameters_are_left_out(name):
-    """Parameters for Prisma's pool and driver are ignored without a remark."""
+    """Parameters for Prisma's pool and driver are ignored without a note."""
     settings = made(f"{name}=1")
     assert (settings.parameters, settings.remarks) == (WHERE, ())
 
@@ -62,7 +62,7 @@ def test_prisma_parameters_are_left_out(name):
     ],
 )
 def test_an_unknown_parameter_is_ignored_with_a_remark(query, remark):
-    """An unknown parameter is ignored, as in Prisma. The remark about it does not show the parameter's value."""
+    """An unknown parameter is ignored, as in Prisma. The note about it does not show the parameter's value."""
     settings = made(query)
     assert settings.parameters == WHERE
     assert (len(settings.remarks), remark in settings.remarks[0]) == (1, True)
@@ -81,7 +81,7 @@ def test_an_unknown_parameter_is_ignored_with_a_remark(query, remark):
     ],
 )
 def test_a_wrong_parameter_value_is_a_config_error(query, name):
-    """The error for a wrong DATABASE_URL parameter names the parameter but does not show its value."""
+    """The error for an invalid DATABASE_URL parameter names the parameter but does not show its value."""
     with pytest.raises(ConfigError, match=f"the {name} parameter of DATABASE_URL") as error:
         made(query)
     assert "canary" not in error.value.message

@@ -102,7 +102,7 @@ def test_the_error_for_database_url_names_the_wrong_part(url, words):
     ],
 )
 def test_a_misleading_database_url_gets_a_remark(url, words):
-    """If DATABASE_URL is misleading, payctl connects as Prisma does and adds a remark."""
+    """If DATABASE_URL is misleading, payctl connects as Prisma does and adds a note."""
     remarks = parse(url).remarks
     assert (len(remarks), words is None or words in remarks[0]) == (0 if words is None else 1, True)
 

@@ -30,10 +30,10 @@ REFERENCES: dict[str, Callable[[random.Random, str], str]] = {
     "vnpay": lambda chance, _: str(chance.randrange(10**14, 10**15)),
     "momo": lambda _, code: f"TB-SOAK-20261129-{code}",
 }
-"""The function that makes a payment's reference from a random source and the order's code, for each gateway."""
+"""For each gateway, the function that makes a payment's reference from a random source and the order's code."""
 
 REPLY_WITHIN = 12.0
-"""The time, in seconds, for which a gateway waits for a reply."""
+"""The time, in seconds, that a gateway waits for a reply."""
 _AGAIN_AFTER = 1.0
 
 
@@ -206,4 +206,4 @@ REPLIES: dict[str, Callable[[int, bytes], Reply]] = {
     "vnpay": _vnpay,
     "momo": lambda status, _: Reply(status < 500, status == 204),
 }
-"""The function that reads a reply as the gateway does, for each gateway."""
+"""For each gateway, the function that reads a reply as the gateway does."""

@@ -34,7 +34,7 @@ EXPECTED = {0, 4, 5, 6, 9, 10}
 LONGEST = 120.0
 """The time, in seconds, after which a running command counts as stuck."""
 OVERDUE_AFTER = 5
-"""The time, in seconds, for which a payment must be pending before payctl queries its gateway."""
+"""The time, in seconds, that a payment must be pending before payctl queries its gateway."""
 
 _TRIES_TO_KILL = 4
 _REPORTING_FAILURES = [name for name in GATEWAYS if UNPAID.keys() & set(scenarios(name))]

@@ -27,7 +27,7 @@ HAPPENS = {
     Kind.CUT_SESSIONS: "the transaction is rolled back, and the process connects again",
     Kind.RESTART_POSTGRES: "as above, for every process at once",
     Kind.KILL_BROKER: "events wait without using up a retry, and are sent when it is back",
-    Kind.STOP_BROKER: "as above, also for minutes",
+    Kind.STOP_BROKER: "as above, also for several minutes",
     Kind.SLOW_BROKER: "events are sent later, in order",
     Kind.NARROW_BROKER: "events are sent later, in order",
     Kind.HALF_OPEN_BROKER: "the batch is given back after its time limit, and sent again",

@@ -59,7 +59,7 @@ READY_WITHIN = 60.0
 NO_DATABASE = "DATABASE_UNAVAILABLE"
 
 NARROW = 2000
-"""The rate, in bytes per second, of each connection to the broker while its network is slow."""
+"""The rate, in bytes per second, of each connection to the broker while the broker's network is slow."""
 
 
 class Broker(Protocol):

@@ -43,7 +43,7 @@ def outside(url, sql, *parameters):
 
 
 def test_limits_hold_from_the_first_statement_of_a_transaction(engine):
-    """From its first statement, a transaction has payctl's timeouts and the time zone UTC."""
+    """From its first statement on, a transaction uses payctl's timeouts and the time zone UTC."""
     with transaction(engine, LIMITS) as connection:
         shown = settings_of(connection)
     assert shown["statement_timeout"] == "150ms"

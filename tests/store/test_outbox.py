@@ -96,7 +96,7 @@ def test_published_and_dead_events_are_not_claimed(connection, add, columns):
 
 
 def test_a_claim_begins_behind_a_position(connection, add):
-    """A claim starts immediately after one exact event, even if other events have the same time."""
+    """A claim starts immediately after exactly one event, even if other events have the same timestamp."""
     for id_ in "abc":
         add(id_, 1)
     add("0", 2)
@@ -164,7 +164,7 @@ def place(second, id_):
 
 
 def test_the_end_of_the_next_claim_is_found_in_advance(connection, add):
-    """The next claim's end is its last event's position, or None if too few events are pending."""
+    """The end of the next claim is the position of its last event, or None if too few events are pending."""
     for number in range(5):
         add(str(number), number, retryCount=5 * (number == 1))
     two = replace(ALL, limit=2)

@@ -59,7 +59,7 @@ def found(engine, callback=CALLBACK):
 
 
 def ways(engine, callback=CALLBACK):
-    """Return how often each of the four payment searches is executed, in the order of the searches."""
+    """Return the number of times that each of the four payment searches is executed, in the order of the searches."""
     with transaction(engine, Limits(), commit=False) as connection:
         sql = f"EXPLAIN (ANALYZE, FORMAT json) {payments._LOCK_BY_WALK}"  # noqa: SLF001
         plan = connection.exec_driver_sql(sql, lookup.parameters(callback)).scalar_one()[0]["Plan"]
@@ -93,7 +93,7 @@ def test_a_payos_payment_is_found_by_its_number_without_a_table_scan(engine, mak
 
 
 def test_a_payos_order_with_the_same_number_is_not_settled(engine, make, say):
-    """A PayOS order number lacks the event and three characters of the order code, so the reference must match too."""
+    """A PayOS order number does not contain the event or three characters of the order code, so the reference must match too."""
     for code in ("TB-ROCK-20251123-XYZ7K9M2", "TB-JAZZ-20251123-ABC7K9M2", "TB-POP-20251123-ABD7K9M2"):
         make(code)
     say(1_000_000)
@@ -103,7 +103,7 @@ def test_a_payos_order_with_the_same_number_is_not_settled(engine, make, say):
 
 
 def test_a_payos_payment_with_another_kind_of_number_is_found_by_reference(engine, make, say):
-    """A PayOS number in another format has no date, so payctl scans the table.
+    """A PayOS number in a different format contains no date, so payctl scans the table.
 
     The connection records the missing index.
     """
@@ -115,7 +115,7 @@ def test_a_payos_payment_with_another_kind_of_number_is_found_by_reference(engin
 
 
 def test_order_codes_of_another_form_do_not_end_the_index_search(engine, make, say):
-    """Order codes in another format do not end the index search, wherever they are in the sort order."""
+    """Order codes in a different format do not end the index search, wherever they are in the sort order."""
     for code in ("ORDER-1", "TB-", "TB-ROCK", "TB-ROCK-1", "TB-ROCK-20251123", "TB-X-20251123-1-2", "tb-1", "~"):
         make(code)
     wanted = make("TB-ZZZ-20251123-ABC7K9M2", "a-link")

@@ -94,7 +94,7 @@ def test_a_run_that_is_killed_is_interrupted(engine, database_url):
 
 
 def test_a_run_whose_connections_are_cut_is_interrupted(engine):
-    """If the database ends every session, the run is shown as interrupted, and the command's own error is raised."""
+    """If the database ends every session, the run is shown as interrupted, and the command raises its own error."""
     run = new_run()
     with pytest.raises(RuntimeError, match="the work failed"):
         fail(engine, run, RuntimeError("the work failed"), cut=True)
@@ -137,7 +137,7 @@ UNWRITABLE = {
 
 @pytest.mark.parametrize("how", UNWRITABLE)
 def test_work_with_an_optional_record_goes_on_without_it(engine, execute, how):
-    """If an optional run record cannot be written at the start, the work is still done, and the record has no id."""
+    """If an optional run record cannot be written at the start, the work is still done, and the record contains no id."""
     execute(UNWRITABLE[how])
     done = []
     with optional_run(engine, new_run(), Limits()) as record:
@@ -150,7 +150,7 @@ def test_work_with_an_optional_record_goes_on_without_it(engine, execute, how):
 def test_work_with_an_optional_record_is_done_even_if_its_end_cannot_be_recorded(engine, execute, how):
     """If an optional run record becomes unwritable during the work, the work raises no error.
 
-    The record then has no id to show, and says which run has no end.
+    The record then contains no id to show, and says which run was not finished.
     """
     run = new_run()
     with optional_run(engine, run, Limits()) as record:

@@ -29,7 +29,7 @@ def test_a_shard_has_one_publisher_at_a_time(session):
 
 
 def test_a_returning_publisher_learns_whether_another_one_held_the_shard(session):
-    """A returning publisher gets UNCHANGED if no other publisher has held the shard since, else TAKEN_OVER."""
+    """A returning publisher gets UNCHANGED if no other publisher has held the shard since, and TAKEN_OVER otherwise."""
     first, second = session(), session()
     enter(first, 0, 1, 0, "a")
     first.commit()
@@ -92,7 +92,7 @@ def test_the_first_publisher_waits_while_a_second_one_is_refused(session, engine
 
 @pytest.mark.parametrize(("one", "other"), [((0, 1), (1, 2)), ((3, 4), (0, 2)), ((0, 1), (0, 64))])
 def test_publishers_with_different_numbers_of_shards_exclude_each_other(session, one, other):
-    """A publisher with another number of shards is refused, because two such publishers could send the same payment."""
+    """A publisher with a different number of shards is refused, because two such publishers could send the same payment."""
     first, second = session(), session()
     enter(first, *one, 0, "a")
     assert enter(second, *other, 0, "b") is Entry.REFUSED
@@ -117,7 +117,7 @@ def test_a_returning_publisher_learns_of_one_with_another_number_of_shards(sessi
 
 
 def test_a_rolled_back_publisher_with_other_shards_does_not_count(session):
-    """If a publisher with another number of shards rolled back, it published nothing. Cached state is still valid."""
+    """If a publisher with a different number of shards rolled back, it published nothing, so cached state is still valid."""
     one, two = session(), session()
     enter(one, 0, 1, 0, "a")
     one.commit()
@@ -145,7 +145,7 @@ def test_four_publishers_hold_four_shards_at_once(session):
 
 
 def test_advisory_locks_of_other_applications_do_not_block_a_shard(session):
-    """An advisory lock in another namespace or with a single 64-bit number does not block a publisher."""
+    """An advisory lock in a different namespace, or with a single 64-bit number, does not block a publisher."""
     first, second, space = session(), session(), Namespace.SHARDS.value
     first.exec_driver_sql(f"SELECT pg_advisory_xact_lock({space} + 1, 2000)")
     first.exec_driver_sql(f"SELECT pg_advisory_xact_lock(({space}::bigint << 32) + 2000)")

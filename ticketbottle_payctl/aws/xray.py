@@ -1,6 +1,6 @@
 """Read X-Ray's trace header on Lambda, and send OpenTelemetry spans to the UDP address of Lambda's X-Ray daemon.
 
-The header is converted to a ``traceparent``. A packet has a line of JSON, then ``T1S`` (sampled) or ``T1U``
+The header is converted to a ``traceparent``. A packet contains a line of JSON, then ``T1S`` (sampled) or ``T1U``
 (unsampled), then OTLP data in base64. AWS's OpenTelemetry distribution sends the same format. This method needs no
 collector and no endpoint, and cannot delay a reply.
 https://github.com/aws-observability/aws-otel-python-instrumentation

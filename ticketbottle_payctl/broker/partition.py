@@ -19,7 +19,7 @@ def partition_of(key: bytes, partitions: int) -> int:
 
 
 def possible_partitions(key: bytes, partitions: int, *, at_least: int = 1) -> list[int]:
-    """Return the partitions that may contain a message with this key, the current one first.
+    """Return the partitions that may contain a message with this key, starting with the current one.
 
     The topic had at least ``at_least`` partitions when the message was sent, and has ``partitions`` now.
     """

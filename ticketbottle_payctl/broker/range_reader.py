@@ -187,7 +187,7 @@ class RangeReader:
     def batches(self, limit: int, deadline: float) -> Iterator[list[Received]]:
         """Yield records until all ranges are read or ``deadline`` (monotonic) is reached.
 
-        Then :attr:`unread` tells which happened.
+        Then :attr:`unread` says which of the two happened.
         """
         while self.unread and (left := deadline - time.monotonic()) > 0:
             yield self.read(limit, left)

@@ -30,4 +30,4 @@ def unreachable(
         return BrokerRefusedError(message, hint="check KAFKA_SSL and KAFKA_CA_FILE")
     cause = f": {error.str()}" if error is not None else ""
     message = f"Kafka at {servers} {what}{cause}"
-    return BrokerUnavailableError(message, hint="check that the brokers are up, and that KAFKA_SSL fits their port")
+    return BrokerUnavailableError(message, hint="check that the brokers are up, and that KAFKA_SSL matches their port")

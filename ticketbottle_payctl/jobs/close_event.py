@@ -56,7 +56,7 @@ def refuse(event: Superseded | None, event_id: str) -> None:
     """Raise an error if the event cannot be closed.
 
     Raises:
-        GuardError: the event is not dead and superseded any more, is closed, or blocks another event.
+        GuardError: the event is no longer dead and superseded, is already closed, or blocks another event.
     """
     if event is None:
         message = f"not closed: event {event_id} is not dead and superseded any more; nothing was recorded"

@@ -14,7 +14,7 @@ def connect(engine: Engine) -> None:
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached.
-        ConfigError: the connection settings are wrong.
+        ConfigError: the connection settings are invalid.
     """
     with transaction(engine, Limits(), commit=False) as connection:
         connection.exec_driver_sql("SELECT 1")

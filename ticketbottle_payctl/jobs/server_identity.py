@@ -17,7 +17,7 @@ def server_identity(engine: Engine) -> Identity:
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached.
-        ConfigError: the connection settings are wrong.
+        ConfigError: the connection settings are invalid.
     """
     with transaction(engine, _QUICK, commit=False) as connection:
         return identity(connection)

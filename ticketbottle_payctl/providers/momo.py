@@ -1,6 +1,6 @@
 """Verify MoMo AIO v2 callbacks. A callback is a POST with twelve signed fields.
 
-The signed text has the access key and the twelve fields in a fixed order. Its values are not escaped. So the order id
+The signed text consists of the access key and the twelve fields in a fixed order. Its values are not escaped. So the order id
 must have its documented format, and no value is allowed to contain another order id. Otherwise a customer could choose
 an order description that makes the signature valid for a second order too.
 
@@ -163,7 +163,7 @@ def _read(proven: tuple[dict[str, object], MalformedError | None]) -> Callback:
     if problem:
         raise problem
     if _is_ambiguous(body):
-        detail = "the signed text could also describe another order"
+        detail = "the signed text could also describe a different order"
         raise AmbiguousError(detail)
     order = payload.text_of(body, "orderId")
     if not _ORDER_ID.fullmatch(order):

@@ -25,7 +25,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class MalformedError(Exception):
-    """The content does not match the gateway's documentation. ``detail`` has no received content."""
+    """The content does not match the gateway's documentation. ``detail`` contains no received content."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)

@@ -1,6 +1,6 @@
 """Verify PayOS callbacks. A callback is a POST with a ``data`` object, which is signed with the checksum key.
 
-The signed text has the sorted ``name=value`` pairs of ``data``. The envelope's ``code`` and ``success`` are not signed,
+The signed text consists of the sorted ``name=value`` pairs of ``data``. The envelope's ``code`` and ``success`` are not signed,
 so payctl does not use them.
 
 Sources: payos.vn/docs, "Kiểm tra dữ liệu với signature" and "Webhook". The official payos-lib-node 2.0.5 shows what the
@@ -159,7 +159,7 @@ def _read(proven: _Proven) -> Callback:
     if proven.problem:
         raise proven.problem
     if _is_ambiguous(data, proven.text):
-        detail = "the signed text could also describe another callback"
+        detail = "the signed text could also describe a different callback"
         raise AmbiguousError(detail)
     order_ref = _order_code(data)
     code = _meaningful_text(data, "code")

@@ -12,7 +12,7 @@ Proven = TypeVar("Proven")
 
 
 class NotGenuineError(Exception):
-    """The callback is not from the gateway, or not for this merchant. ``detail`` has no received content."""
+    """The callback is not from the gateway, or not for this merchant. ``detail`` contains no received content."""
 
     def __init__(self, reason: RejectReason, detail: str) -> None:
         super().__init__(detail)

@@ -118,7 +118,7 @@ def read_query(query: str) -> list[Parameter]:
 
 
 def signed_texts(parameters: list[Parameter]) -> Iterator[str]:
-    """Yield the strings that VNPay may have signed, the most likely string first.
+    """Yield the strings that VNPay may have signed, most likely first.
 
     The Java and C# samples leave out empty values, but the PHP sample signs them. The documentation does not say which
     sample is right. PHP also encodes some characters differently, such as ``*`` as ``%2A``.

@@ -120,7 +120,7 @@ def _require_signable(fields: Tree, prefix: str, kinds: tuple[type, ...], wanted
         exact = not isinstance(value, int) or abs(value) <= _LARGEST_EXACT
         if isinstance(value, bool) or not isinstance(value, kinds) or not exact:
             message = f"{prefix}{name} is signed, so its value must be {wanted}"
-            raise InputError(message, hint=f"an example is --set {prefix}{name}=1")
+            raise InputError(message, hint=f"give a value such as --set {prefix}{name}=1")
 
 
 def _put(tree: Tree, path: str, value: str) -> None:

@@ -217,7 +217,7 @@ def _payos_number(payment: SandboxPayment) -> int:
 
 
 def gateway_number(payment: SandboxPayment, digits: int, scenario: Scenario = Scenario.PAID) -> int:
-    """Return the gateway's number for a transfer of money: always the same number with this many digits.
+    """Return a fixed number with this many digits, which stands for the gateway's number for a transfer of money.
 
     A wrong amount is a separate transfer, so it has a different number.
     """

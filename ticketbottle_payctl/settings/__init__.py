@@ -80,7 +80,7 @@ class Settings:
         """Read the settings from ``environ`` once.
 
         Raises:
-            ConfigError: a value is wrong. The message names the variable and never contains the value.
+            ConfigError: a value is invalid. The message names the variable and never contains the value.
         """
         return cls(
             environ=environ,
@@ -101,7 +101,7 @@ class Settings:
         """Return the database settings from ``DATABASE_URL`` (parsed as Prisma parses it) and the PGSSL variables.
 
         Raises:
-            ConfigError: the URL is missing or wrong, or a PGSSL variable is wrong.
+            ConfigError: the URL is missing or invalid, or a PGSSL variable is invalid.
         """
         url = Secret(_required(self.environ, "DATABASE_URL"))
         return DatabaseSettings(url, self.environ, pooled=_flag(self.environ, "PAYCTL_DB_POOL", default=True))
@@ -111,7 +111,7 @@ class Settings:
         """Return the broker settings from the ``KAFKA_*`` variables.
 
         Raises:
-            ConfigError: the list of brokers is empty or wrong, the mechanism is unknown, or the credentials are missing
+            ConfigError: the list of brokers is empty or invalid, the mechanism is unknown, or the credentials are missing
                 or would be sent without encryption.
         """
         return _kafka(self.environ)

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from ticketbottle_payctl.errors import ConfigError
 
-_EXAMPLE = "an example is KAFKA_BROKERS=broker-1.example:9092,broker-2.example:9092"
+_EXAMPLE = "write, for example, KAFKA_BROKERS=broker-1.example:9092,broker-2.example:9092"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+_-]*://")
 _ENTRY = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::(.*))?", re.DOTALL)
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_.])?")
@@ -20,7 +20,7 @@ def brokers(text: str) -> str:
 
     Raises:
         ConfigError: the list is empty, is not separated by commas, or an entry is not ``host:port``. The message gives
-            the position of the wrong entry, but not its text.
+            the position of the invalid entry, but not its text.
     """
     if any(quote in text for quote in "\"'"):
         if text.lstrip().startswith("["):

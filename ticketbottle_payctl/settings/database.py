@@ -66,7 +66,7 @@ class DatabaseSettings:
     ``environ``.
 
     Raises:
-        ConfigError: the URL or one of its parameters is wrong. The message contains no value.
+        ConfigError: the URL or one of its parameters is invalid. The message contains no value.
     """
 
     url: InitVar[Secret]

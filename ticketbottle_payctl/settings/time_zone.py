@@ -22,14 +22,14 @@ _NAME = r"(?:[A-Za-z]{3,}|<[A-Za-z0-9+-]{3,}>)"
 _OFFSET = r"[+-]?\d{1,2}(?::\d{2}){0,2}"
 _POSIX = re.compile(rf"(?P<standard>{_NAME})(?P<offset>{_OFFSET})(?P<summer>{_NAME}(?:{_OFFSET})?)?(?P<rules>,.+)?")
 _RULES_OF_THE_UNITED_STATES = ",M3.2.0,M11.1.0"
-_HINT = "examples are Asia/Ho_Chi_Minh, UTC and <+07>-7; names need the system's tzdata"
+_HINT = "write a zone such as Asia/Ho_Chi_Minh, UTC or <+07>-7; names need the system's tzdata"
 
 
 def time_zone(text: str) -> tzinfo:
     """Return the time zone with this name or POSIX string.
 
     Raises:
-        ValueError: there is no such zone, or the POSIX string is wrong.
+        ValueError: there is no such zone, or the POSIX string is invalid.
     """
     # ZoneInfo imports a package for each part of an unknown name, so a long path would exhaust the stack.
     if _IANA.fullmatch(text):

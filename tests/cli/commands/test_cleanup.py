@@ -172,7 +172,7 @@ def test_a_retention_of_the_environment_below_the_profiles_needs_a_yes(
 
 
 def test_a_cleanup_writes_an_archive_and_reports_it(clean, insert, tmp_path):
-    """The JSON document of `cleanup` has the archive's path and the number of archived events."""
+    """The JSON document of `cleanup` contains the archive's path and the number of archived events."""
     insert(3, state="published", age=OLD)
     path = tmp_path / "gone.ndjson.gz"
     document = clean("--archive", str(path))
@@ -273,7 +273,7 @@ def test_a_cleanup_that_deletes_events_is_recorded(clean, insert, answer, databa
 
 
 def test_a_cleanup_that_reaches_its_time_limit_is_recorded_as_incomplete(clean, insert, answer, database_url):
-    """If a cleanup reaches its time limit, its record says "incomplete" and has the number of deleted events."""
+    """If a cleanup reaches its time limit, its record says "incomplete" and contains the number of deleted events."""
     insert(3000, state="published", age=OLD)
     assert clean("--batch-size", "1", "--max-duration", "1s")["exit_code"] == 10
     (run,) = answer("runs", "list", DATABASE_URL=database_url)["items"]
@@ -309,9 +309,9 @@ def test_a_signal_ends_a_cleanup_after_the_current_batch(started, database_url, 
 
 @pytest.mark.parametrize(("typed", "ends"), [("y", (0, 1)), ("", (7, 4))])
 def test_a_cleanup_on_a_terminal_asks_for_confirmation(database_url, engine, insert, events, typed, ends):
-    """The default answer to the question of `cleanup` is no.
+    """The default answer to the prompt of `cleanup` is no.
 
-    Events that expire while the question is shown are not deleted.
+    Events that expire while the prompt is open are not deleted.
     """
     insert(3, state="published", age=OLD)
     insert(1, state="published", age=timedelta(0))

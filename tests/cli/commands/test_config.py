@@ -121,7 +121,7 @@ def test_an_unreadable_configuration_file_is_a_config_error(name, answer, tmp_pa
 
 
 def test_a_profile_s_guards_are_loaded(config):
-    """A loaded profile has the guards and the time zone from the configuration file."""
+    """A loaded profile contains the guards and the time zone from the configuration file."""
     profile = load("staging", config, {})
     assert (profile.guard.protected, profile.guard.read_only, profile.guard.max_affected) == (True, False, 5)
     assert profile.tz == "Asia/Ho_Chi_Minh"
@@ -177,7 +177,7 @@ def test_validate_accepts_valid_settings(answer, keys):
     ],
 )
 def test_the_error_for_a_wrong_setting_names_the_variable(name, value, answer):
-    """`payctl` exits with 3 for a wrong setting. The error names the variable but does not show its value."""
+    """`payctl` exits with 3 for an invalid setting. The error names the variable but does not show its value."""
     document = answer("config", "show", **{name: value})
     assert document["exit_code"] == 3
     assert name in document["error"]["message"]
@@ -196,7 +196,7 @@ def test_the_error_for_a_wrong_setting_names_the_variable(name, value, answer):
     ],
 )
 def test_the_error_for_a_wrong_database_url_names_the_variable(url, answer):
-    """`payctl` exits with 3 for a wrong DATABASE_URL, and the error contains no part of the URL."""
+    """`payctl` exits with 3 for an invalid DATABASE_URL, and the error contains no part of the URL."""
     document = answer("db", "status", DATABASE_URL=url)
     assert document["exit_code"] == 3
     assert "DATABASE_URL" in document["error"]["message"]
@@ -237,7 +237,7 @@ def test_validate_refuses_a_misspelt_variable_of_the_environment(answer):
 
 
 def test_config_show_has_every_setting(answer):
-    """`config show` also has the settings for key rotation and Lambda functions. It shows no secret's value."""
+    """`config show` also lists the settings for key rotation and Lambda functions. It never shows a secret's value."""
     given = {
         "PAYCTL_LOOP_SECONDS": "30", "PAYCTL_ALERTS_TOPIC_ARN": "arn:aws:sns:x", "AWS_REGION": "ap-southeast-1",
         "PAYCTL_DEAD_EVENTS_QUEUE_URL": "https://sqs/q", "PAYCTL_TRACES": "xray-udp", "PAYCTL_ACTOR": "Lan",
@@ -277,7 +277,7 @@ def test_validate_accepts_secrets_that_only_the_functions_read(answer):
     ],
 )
 def test_validate_finds_faults_without_a_connection(settings, name, words, answer):
-    """`config validate` finds a wrong setting without a connection.
+    """`config validate` detects an invalid setting without a connection.
 
     It exits with 3, and names the fault but not the value.
     """

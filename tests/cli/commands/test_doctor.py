@@ -15,7 +15,7 @@ KEYS_ONLY = ["doctor", "--only", "keys"]
 
 @pytest.mark.postgres
 def test_the_doctor_exits_with_0_if_everything_is_healthy(database_url, mock_kafka, keys, answer):
-    """If the database, brokers and keys work, `payctl doctor` exits with 0, and its document has every check."""
+    """If the database, brokers and keys work, `payctl doctor` exits with 0, and its document contains every check."""
     environment = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap, **keys}
     document = answer("doctor", **environment)
     assert (document["exit_code"], document["result"]["healthy"], document["counts"]["fail"]) == (0, True, 0)
@@ -45,7 +45,7 @@ def test_a_warning_of_the_doctor_exits_with_0(database_url, engine, invoke):
 
 
 def test_the_doctor_counts_a_gateway_without_keys_as_off(invoke, keys):
-    """The doctor shows a gateway without keys as off, and does not count it as ok."""
+    """The doctor shows a gateway that has no keys as off, and does not count it as ok."""
     shown = invoke(*KEYS_ONLY).stdout
     assert shown.startswith("-  nothing was checked: everything is off\n"), shown
     assert ("✔" in shown, shown.count("is off: no keys are set"), shown.splitlines()[-1]) == (
@@ -85,7 +85,7 @@ def test_the_doctor_refuses_an_option_without_effect(arguments, words, answer):
 
 
 def test_a_doctor_bundle_has_the_findings_and_no_secret(tmp_path, keys, answer):
-    """The doctor's bundle has settings, versions and findings but no secret. Only the bundle's owner can read it."""
+    """The doctor's bundle contains settings, versions and findings, but no secret. Only the bundle's owner can read it."""
     file = tmp_path / "bundle.json"
     url = "postgresql://canary-user:canary-password@127.0.0.1:1/payments"
     document = answer("doctor", "--only", "keys", "--only", "database", "--bundle", str(file), DATABASE_URL=url, **keys)

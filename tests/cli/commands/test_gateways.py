@@ -184,7 +184,7 @@ def test_every_answer_of_payos_has_its_exit_code(register, invoke, gateways, rep
 
 
 def test_register_webhook_ends_at_its_timeout(register, gateways):
-    """`register-webhook` exits with 4 when --timeout is over, even if PayOS's response arrives byte by byte."""
+    """`register-webhook` exits with 4 when --timeout expires, even if PayOS's response arrives byte by byte."""
 
     def drip(handler):
         handler.send_response(200)

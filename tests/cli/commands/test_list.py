@@ -72,7 +72,7 @@ def test_a_list_says_which_pending_events_are_blocked(ask, invoke, database_url,
 def test_a_list_as_ndjson_has_typed_lines_and_a_summary(invoke, database_url):
     """With -o ndjson, each line of a list has a type.
 
-    With -o csv, a list has the --fields columns in the given order.
+    With -o csv, a list prints the --fields columns in the given order.
     """
     lines = invoke("list", "outbox", "--all", "-o", "ndjson", DATABASE_URL=database_url).stdout.splitlines()
     documents = [json.loads(line) for line in lines]
@@ -124,7 +124,7 @@ def test_a_list_in_a_closed_pipe_is_not_an_error(database_url):
     ids=" ".join,
 )
 def test_a_list_with_contradicting_options_is_refused(ask, arguments):
-    """`payctl list` exits with 2 if a field is unknown, a cursor is wrong, or options contradict each other."""
+    """`payctl list` exits with 2 if a field is unknown, a cursor is invalid, or options contradict each other."""
     assert ask("list", "outbox", *arguments)["exit_code"] == 2
 
 

@@ -137,7 +137,7 @@ def test_wide_shows_full_values(arguments, shown, ask):
 
 @pytest.mark.parametrize("arguments", LISTS[:3], ids=" ".join)
 def test_wide_keeps_the_order_codes(arguments, shown, ask):
-    """With --wide, a list has the order code of each row, by which an operator names an order."""
+    """With --wide, a list shows the order code of each row, because operators refer to orders by this code."""
     lines = COLOURS.sub("", shown(*arguments, "--wide", width=40)).splitlines()
     codes = [item["order_code"] for item in ask(*arguments)["items"]]
     assert [code for code in codes if not any(code in line.split() for line in lines)] == []
@@ -145,7 +145,7 @@ def test_wide_keeps_the_order_codes(arguments, shown, ask):
 
 @pytest.mark.parametrize("arguments", LISTS, ids=" ".join)
 def test_a_pipe_gets_full_values_with_and_without_wide(arguments, process, shop):
-    """In a pipe, a list is tab-separated and has complete ids, with or without --wide."""
+    """In a pipe, a list is tab-separated and shows complete ids, with or without --wide."""
     plain = process(*arguments, **shop).stdout
     assert process(*arguments, "--wide", **shop).stdout == plain
     assert re.search(r"(^|\t)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(\t|$)", plain, re.MULTILINE)

@@ -233,7 +233,7 @@ def test_the_gateway_is_asked_to_send_again_if_no_complete_reply_arrives(
 
 
 def test_the_lines_on_a_terminal_say_what_the_service_answered(listening, service):
-    """On a terminal, each line of `listen` has the outcome, order, status and time. stderr names the service's URL."""
+    """On a terminal, each line of `listen` shows the outcome, order, status and time. stderr names the service's URL."""
     process, port = listening(service.url, form="table")
     service.answer = answering(500)
     deliver(port, callback(PAYMENTS["vnpay"]))
@@ -253,7 +253,7 @@ def test_the_lines_on_a_terminal_say_what_the_service_answered(listening, servic
         (["--forward-to", f"http://user:{TYPED}@127.0.0.1:1"], "user and password"),
         (["--forward-to", "127.0.0.1:3000"], "begins with http:// or https://, not 127.0.0.1:3000\n"),
         (["--forward-to", "ftp://x"], "--forward-to must be a URL that begins with http:// or https://, not ftp://x\n"),
-        (["--forward-to", "ftp://x"], "\ntry: an example is --forward-to http://127.0.0.1:3000\n"),
+        (["--forward-to", "ftp://x"], "\ntry: give a URL such as --forward-to http://127.0.0.1:3000\n"),
         (["--forward-to", f"ftp://user:{TYPED}@x"], "must be a URL that begins with http:// or https://\n"),
         (["--replay", "ab12"], "--forward-to"),
         (["--timeout", "5s"], "--forward-to"),
@@ -262,7 +262,7 @@ def test_the_lines_on_a_terminal_say_what_the_service_answered(listening, servic
     ids=" ".join,
 )
 def test_listen_refuses_a_wrong_destination(process, arguments, words):
-    """`listen` exits with 2 for a wrong destination. The error says what to change and shows no password."""
+    """`listen` exits with 2 for an invalid destination. The error says what to change and shows no password."""
     ended = process("listen", "--port", "0", *arguments, **KEYS)
     assert (ended.returncode, TYPED in ended.stdout + ended.stderr) == (2, False)
     assert words in ended.stderr

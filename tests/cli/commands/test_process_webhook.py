@@ -52,7 +52,7 @@ def rows(engine, table):
 
 
 def test_process_webhook_settles_a_payment(settle, pending, engine):
-    """After `process-webhook` settles a payment, its document has both states, the event, the receipt and the reply."""
+    """After `process-webhook` settles a payment, its document contains both states, the event, the receipt and the reply."""
     document = settle()
     result = document["result"]
     assert (document["exit_code"], document["dry_run"]) == (0, False)
@@ -67,7 +67,7 @@ def test_process_webhook_settles_a_payment(settle, pending, engine):
 
 
 def test_process_webhook_records_who_settled_which_payment(settle, pending, answer, database_url):
-    """The recorded run of `process-webhook` has the operator, the reason, and the payment before and after."""
+    """The recorded run of `process-webhook` contains the operator, the reason, and the payment before and after."""
     document = settle("--reason", "callback from the gateway's portal", PAYCTL_ACTOR="Lan")
     shown = answer("runs", "show", document["run_id"], DATABASE_URL=database_url)
     run, (row,) = shown["result"], shown["items"]

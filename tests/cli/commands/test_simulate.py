@@ -165,7 +165,7 @@ def test_simulate_advises_a_command_that_still_processes_the_callback(answer, da
 
 @pytest.mark.postgres
 def test_simulate_without_an_order_says_how_to_name_one(invoke, database_url):
-    """If `simulate` invents an order, the callback is refused as unknown_order. The output suggests --order-code."""
+    """If `simulate` makes up an order, the callback is refused as unknown_order. The output suggests --order-code."""
     result = invoke("simulate", "zalopay", "paid", "--to", "process-webhook", DATABASE_URL=database_url, **KEYS)
     assert (result.exit_code, "unknown_order" in result.stdout, "--order-code" in result.stdout) == (5, True, True)
 

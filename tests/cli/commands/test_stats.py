@@ -35,7 +35,7 @@ def shown(invoke, database_url):
 
 
 def test_the_document_of_stats_has_the_documented_fields(stats, insert):
-    """The document of `payctl stats` has the documented fields and units."""
+    """The document of `payctl stats` uses the documented fields and units."""
     insert(2, age=timedelta(minutes=3))
     insert(1, state="dead")
     insert(4, state="published")
@@ -57,7 +57,7 @@ def test_the_document_of_stats_has_the_documented_fields(stats, insert):
     ],
 )
 def test_stats_show_a_breakdown(stats, shown, insert, by, expected):
-    """With --by, the document and the table of `payctl stats` have one row for each value."""
+    """With --by, the document and the table of `payctl stats` contain one row for each value."""
     insert(2, state="dead")
     items = stats("--by", by)["items"]
     assert any(expected.items() <= item.items() for item in items)

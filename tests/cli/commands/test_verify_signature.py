@@ -39,7 +39,7 @@ def test_an_example_is_valid_and_a_changed_one_is_not(name, answer):
 
 
 def test_the_first_line_of_a_valid_callback_sums_it_up(process):
-    """For a valid callback, the first line of `verify-signature` has the gateway, outcome, amount and order."""
+    """For a valid callback, the first line of `verify-signature` shows the gateway, outcome, amount and order."""
     result = process("verify-signature", "--example", "zalopay")
     assert result.stdout.splitlines()[0] == (
         "✔ valid  ZaloPay  COMPLETED  7,200,000 VND  order TB-LTDTNL-20251213-8D39986M"
@@ -236,7 +236,7 @@ def test_verify_signature_reads_keys_from_stdin(answer, tmp_path):
     ],
 )
 def test_contradicting_options_are_wrong_usage(arguments, word, answer):
-    """`verify-signature` exits with 2 for contradicting options, and the error explains the fault."""
+    """`verify-signature` exits with 2 for contradictory options, and the error explains the problem."""
     document = answer("verify-signature", *arguments, stdin="{}")
     assert document["exit_code"] == 2
     assert word in document["error"]["message"]

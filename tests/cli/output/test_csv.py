@@ -32,7 +32,7 @@ def both(value):
 
 @pytest.mark.parametrize("text", RUN)
 def test_csv_text_that_is_a_formula_begins_with_an_apostrophe(text):
-    """CSV output has an apostrophe before text that a spreadsheet would run as a formula."""
+    """CSV output puts an apostrophe before text that a spreadsheet would run as a formula."""
     (cell,) = both(text)
     assert cell.startswith("'")
     assert cell[1:] in {text, text.replace("\t", "\\t").replace("\r", "\\r")}
@@ -40,18 +40,18 @@ def test_csv_text_that_is_a_formula_begins_with_an_apostrophe(text):
 
 @pytest.mark.parametrize("text", KEPT)
 def test_csv_text_that_is_not_a_formula_is_not_changed(text):
-    """CSV output has no apostrophe before text that does not start like a formula."""
+    """CSV output puts no apostrophe before text that does not start like a formula."""
     assert both(text) == {text.replace("\t", "\\t")}
 
 
 @pytest.mark.parametrize(("value", "cell"), VALUES)
 def test_a_number_in_csv_stays_a_number(value, cell):
-    """CSV output has no apostrophe before a negative number."""
+    """CSV output puts no apostrophe before a negative number."""
     assert both(value) == {cell}
 
 
 def test_an_instant_or_a_list_in_csv_is_not_escaped():
-    """CSV output has no apostrophe before an instant or a list."""
+    """CSV output puts no apostrophe before an instant or a list."""
     assert both(datetime(2026, 11, 29, tzinfo=UTC)) == {"2026-11-29T00:00:00.000Z"}
     assert both(["=1"]) == {'["=1"]'}
 

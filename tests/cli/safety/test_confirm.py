@@ -63,7 +63,7 @@ def _converse(terminal, answers):
 
 @pytest.mark.parametrize("answer", ["y", "YES"])
 def test_a_yes_on_a_terminal_confirms_the_change(answer, half_marked, on_terminal, left):
-    """If the answer is y or yes, payctl makes the change. stderr shows the plan and question, stdout the result."""
+    """If the answer is y or yes, payctl makes the change. stderr shows the plan and the question, and stdout shows the result."""
     code, stdout, talk = on_terminal(*REPAIR, answers=[answer], **half_marked)
     assert (code, left()) == (0, 0), talk
     assert stdout.startswith(f"✔  repaired {ROWS}")
@@ -80,7 +80,7 @@ def test_any_answer_but_yes_cancels_the_change(answer, half_marked, on_terminal,
 
 
 def test_ctrl_c_at_a_question_says_that_nothing_was_changed(half_marked, on_terminal, left):
-    """After Ctrl-C at the question, the error is on its own line and says that nothing was changed."""
+    """After Ctrl-C at the prompt, the error is on its own line and says that nothing was changed."""
     code, stdout, talk = on_terminal(*REPAIR, answers=["\x03"], controls=True, NO_COLOR="1", **half_marked)
     assert (code, stdout, left()) == (130, "", ROWS)
     assert "error[INTERRUPTED]: interrupted; nothing was changed" in talk.splitlines()
@@ -88,7 +88,7 @@ def test_ctrl_c_at_a_question_says_that_nothing_was_changed(half_marked, on_term
 
 
 def test_the_end_of_the_input_at_a_question_ends_the_line(half_marked, on_terminal):
-    """If the input ends at the question, the error is on its own line."""
+    """If the input ends at the prompt, the error is on its own line."""
     _, _, talk = on_terminal(*REPAIR, answers=[None], NO_COLOR="1", **half_marked)
     assert next(line for line in talk.splitlines() if "error[GUARD]" in line).startswith("error[GUARD]")
 
@@ -119,7 +119,7 @@ def test_a_protected_profile_needs_reason_yes_and_name(options, answers, half_ma
     ],
 )
 def test_a_protected_profile_refuses_an_incomplete_confirmation(options, answers, half_marked, on_terminal, left):
-    """For a protected profile, payctl refuses a change without a reason or a yes, or with another profile's name."""
+    """For a protected profile, payctl refuses a change without a reason or a yes, or with a different profile's name."""
     code, _, talk = on_terminal(*REPAIR, "-p", "prod", *options, answers=answers, **half_marked)
     assert (code, left()) == (7, ROWS), talk
 

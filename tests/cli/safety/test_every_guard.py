@@ -49,7 +49,7 @@ PLANNED_BESIDE_DEBEZIUM = {"cdc cut-over", "cdc cut-back"}
 
 
 def each(but=frozenset()):
-    """Return a mark that runs a test once for each command that writes, except those in ``but``."""
+    """Return a pytest mark that runs a test once for each command that writes, except the commands in ``but``."""
     cases = [(name, arguments) for name, every in WRITING.items() if name not in but for arguments in every]
     return pytest.mark.parametrize(("name", "arguments"), cases, ids=[" ".join(arguments) for _, arguments in cases])
 
@@ -100,7 +100,7 @@ def test_a_protected_profile_refuses_every_writing_command_without_reason_and_na
 
 
 def test_every_writing_command_has_a_guard_test():
-    """Every command that writes is in this file's table."""
+    """This file's table lists every command that writes."""
     assert set(WRITING) == {entry.name for entry in registry.COMMANDS if entry.writes}
 
 

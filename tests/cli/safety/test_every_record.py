@@ -64,7 +64,7 @@ EVERY = {
     "cdc cut-back": [([], Record.ELSEWHERE)],
 }
 CODES = {"publish-outbox": 6, "runs resume": 10}
-"""The exit codes that are not 0. A customer waits for a dead event, and the canary is not published yet."""
+"""The exit codes that are not 0. One command reports that a customer waits for a dead event, and the other that the canary is not published yet."""
 
 CASES = [
     pytest.param(name, arguments, record, id=" ".join(arguments))
@@ -117,7 +117,7 @@ def recorded(answer, world):
 def test_a_command_that_changes_payments_or_events_is_recorded(
     name, arguments, record, world, recorded, answer, content, invoke
 ):
-    """A command's record has the command, operator, reason and counts, and either rows or a line that says why not.
+    """A command's record contains the command, operator, reason and counts, and either rows or a line that says why there are none.
 
     A routine command leaves no record.
     """
@@ -149,5 +149,5 @@ def test_a_command_that_changes_payments_or_events_is_recorded(
 
 
 def test_every_writing_command_has_a_record_test():
-    """Every command that writes is in this file's table of records."""
+    """This file's table of records lists every command that writes."""
     assert set(EVERY) == {entry.name for entry in registry.COMMANDS if entry.writes}

@@ -49,7 +49,7 @@ def reached_by_another_name(half_marked, database_url, tmp_path):
 @pytest.mark.parametrize("named", [[], ["-p", "dev"]], ids=["unnamed", "named otherwise"])
 @pytest.mark.parametrize("guard", OF_OTHERS)
 def test_a_guard_applies_to_its_database_under_any_profile(guard, named, reached_by_another_name, answer, left):
-    """A guard applies to its database whichever profile is used. The error names the profile that has the guard."""
+    """A guard applies to its database, whichever profile is used. The error names the profile that defines the guard."""
     text_of_guard, given, words = OF_OTHERS[guard]
     document = answer(*REPAIR, *given, *named, **reached_by_another_name(text_of_guard))
     assert (document["exit_code"], left()) == (7, ROWS)
@@ -195,7 +195,7 @@ def test_a_warning_says_that_the_environment_overrides_a_profile(environment, sa
 
 @pytest.mark.parametrize("named", [[], ["-p", "dev"]])
 def test_confirm_with_another_profile_s_name_is_refused(named, half_marked, answer, left):
-    """If --confirm has the name of another profile, payctl refuses the change."""
+    """If --confirm gives the name of a different profile, payctl refuses the change."""
     document = answer(*REPAIR, "--yes", *named, "--confirm", "prod", **half_marked)
     assert (document["exit_code"], left()) == (7, ROWS)
     assert answer("db", "upgrade", *named, "--confirm", "prod", **half_marked)["exit_code"] == 7

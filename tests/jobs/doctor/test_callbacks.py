@@ -67,7 +67,7 @@ def test_the_doctor_reports_a_callback_that_settled_nothing(name, shop, found):
 
 @pytest.mark.parametrize("name", OPEN)
 def test_the_doctor_forgets_a_callback_whose_payment_is_completed(name, shop, found):
-    """The doctor does not report a callback whose payment is settled now. A callback for an unknown order stays."""
+    """The doctor does not report a callback whose payment is settled now. A callback for an unknown order stays in the report."""
     payment = shop.payment("momo")
     OPEN[name][0](shop, payment)
     shop.process(payment)
@@ -84,7 +84,7 @@ def test_the_doctor_reports_no_callback_that_was_handled(scenario, shop, found):
 
 
 def test_the_doctor_settles_a_callback_that_came_before_its_payment(shop, found):
-    """If a callback came before its payment, the doctor suggests the command that processes the callback again.
+    """If a callback arrived before its payment, the doctor suggests the command that processes the callback again.
 
     After this command settles the payment, the doctor reports no problem.
     """

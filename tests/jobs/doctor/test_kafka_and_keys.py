@@ -89,7 +89,7 @@ def test_the_doctor_verifies_each_key_of_a_rotation():
     ],
 )
 def test_the_finding_about_a_wrong_key_names_its_variable(gateway, changes, status, words):
-    """If a key is wrong, the doctor names the variable and does not show the key."""
+    """If a key is invalid, the doctor names the variable and does not show the key."""
     (finding,) = keys_of(gateway, **changes)
     assert (finding.status.value, words in finding.fact) == (status, True)
     assert "canary" not in str(finding)

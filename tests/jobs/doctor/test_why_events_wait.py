@@ -108,7 +108,7 @@ def test_the_doctor_finds_the_cause_of_a_dead_or_overdue_event(look, insert, exe
 
 
 def test_the_finding_about_overdue_events_has_the_age_of_the_oldest(look, insert, execute):
-    """The doctor's finding about overdue events counts them and has the age of the oldest one."""
+    """The doctor's finding about overdue events gives their number and the age of the oldest one."""
     insert(1, age=MINUTES)
     insert(1, age=MINUTES / 2)
     execute(IDLES)

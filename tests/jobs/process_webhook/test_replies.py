@@ -97,7 +97,7 @@ def test_a_repeated_callback_gets_the_gateway_s_duplicate_reply(shop, provider):
 
 @EVERY_GATEWAY
 def test_a_second_transfer_for_a_paid_payment_raises_an_alert(shop, provider):
-    """A second transfer for a completed payment raises an alert, but a repeated callback raises none."""
+    """A second transfer for a completed payment raises an alert, but a repeated callback does not."""
     payment = shop.payment(provider)
     shop.process(payment)
     assert shop.process(payment).alert is None

@@ -38,7 +38,7 @@ OLD = timedelta(seconds=30)
 
 
 def new_producer(bootstrap, message_timeout_ms=MESSAGE_TIMEOUT_MS, **config) -> Producer:
-    """Return a producer with payctl's configuration. In the names in ``config``, ``_`` stands for a dot."""
+    """Return a producer with payctl's configuration. In the names in ``config``, ``_`` stands for librdkafka's dot."""
     extra = {name.replace("_", "."): value for name, value in config.items()}
     return Producer(producer_config(KafkaSettings(bootstrap), message_timeout_ms) | extra)
 

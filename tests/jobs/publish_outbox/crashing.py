@@ -20,13 +20,13 @@ POINTS = ("fetched", "claimed", "produced", "acknowledged", "before_commit", "af
 
 
 class Fuse:
-    """A switch that kills or freezes this process when it reaches a given point for the n-th time."""
+    """A switch that kills or freezes this process when the process reaches a given point for the n-th time."""
 
     def __init__(self, point, number, signal_number):
         self.point, self.left, self.signal_number = point, number, signal_number
 
     def at(self, point):
-        """Count that the process has reached this point. Kill or freeze the process if the chosen count is reached."""
+        """Record that the process has reached this point. Kill or freeze the process if it has done so the chosen number of times."""
         if point == self.point:
             self.left -= 1
             if self.left == 0:
@@ -34,7 +34,7 @@ class Fuse:
 
 
 def run(url, bootstrap, options, *, point=None, number=1, ready=None, freeze=False):
-    """Publish until the fuse acts. ``ready`` is a connection that gets a message as soon as the publisher is ready."""
+    """Publish until the fuse kills or freezes the process. ``ready`` is a connection that receives a message as soon as the publisher is ready."""
     fuse = Fuse(point, number, signal.SIGSTOP if freeze else signal.SIGKILL)
     if freeze:
         shard.SEND_WITHIN = 0.5

@@ -20,7 +20,7 @@ from ticketbottle_payctl.settings import KafkaSettings
 
 BATCH = 50
 DRAINED_WITHIN = 20.0
-"""The maximum time in seconds until no event is pending, after the broker returns from an outage of seconds."""
+"""The maximum time in seconds until no event is pending, after an outage that lasted seconds."""
 
 
 @contextmanager
@@ -61,7 +61,7 @@ def published(outbox, least):
 
 
 def harm(verdict):
-    """Return the faults that must never occur. Duplicate messages are allowed."""
+    """Return the faults that must never occur. Duplicate messages do not count."""
     return verdict.lost, verdict.phantom, verdict.altered, verdict.reordered, verdict.overtaken
 
 

@@ -71,8 +71,8 @@ def round_trips(engine):
 def test_a_batch_takes_three_round_trips(outbox, round_trips):
     """A batch takes three round trips, and a publisher run takes a few more.
 
-    The first round trip takes the lock, sets the limits and finds the end of the next claim. The second claims the
-    batch, and the third commits. At the end of a run, four round trips look for obstacles, and two sign off.
+    In the first round trip, the publisher takes the lock, sets the limits and finds the end of the next claim. In
+    the second it claims the batch, and in the third it commits. At the end of a run, the publisher needs four round trips to look for obstacles, and two to mark itself as ended.
     """
     outbox.insert(12_000)
     counts = []
@@ -220,7 +220,7 @@ def range_of(outbox, wanted):
 
 @WANTED
 def test_a_claim_ahead_uses_the_index_with_stale_statistics(outbox, administer, wanted):
-    """With stale table statistics, a claim in advance uses the index and reads no more rows than its range has."""
+    """With stale table statistics, a claim in advance uses the index, and reads no more rows than its range contains."""
     outbox.insert(200, state="published")
     administer("ALTER TABLE outbox SET (autovacuum_enabled = off)")
     administer("ANALYZE outbox")
@@ -231,7 +231,7 @@ def test_a_claim_ahead_uses_the_index_with_stale_statistics(outbox, administer, 
 
 
 def test_a_claim_ahead_reads_no_dead_event_outside_its_range(outbox, administer):
-    """A claim in advance reads no dead event before or after its range."""
+    """A claim in advance does not read dead events before or after its range."""
     outbox.insert(10_000, state="dead", age=timedelta(hours=2), payload_bytes=0)
     outbox.insert(3500, age=timedelta(hours=1))
     outbox.insert(10_000, state="dead", age=timedelta(minutes=30), payload_bytes=0)
@@ -273,7 +273,7 @@ def test_only_the_first_claim_reads_ten_thousand_dead_events(outbox, administer)
 def test_a_claim_reads_no_published_row_while_vacuum_is_held_back(outbox, administer, database_url):
     """A claim does not read published rows, even if vacuum cannot remove them.
 
-    Another session's old snapshot holds vacuum back.
+    Another session's old snapshot prevents vacuum from removing these rows.
     """
     outbox.insert(6000)
     administer("ANALYZE outbox")

@@ -56,7 +56,7 @@ def unharmed(verdict, most):
 @pytest.mark.parametrize("number", [1, 3])
 @pytest.mark.parametrize("point", crashing.POINTS)
 def test_the_next_publisher_continues_after_a_kill_at_any_point(outbox, start, point, number):
-    """If a publisher is killed at any point, the next publisher sends at most the open batch again, in order."""
+    """If a publisher is killed at any point, the next publisher resends at most the open batch, in order."""
     for index in range(12):
         outbox.add(f"k{index}", FAILED, age=60 - index)
         outbox.add(f"k{index}", COMPLETED, age=59.5 - index)

@@ -54,7 +54,7 @@ def only_copies(verdict, most):
 
 @pytest.mark.parametrize("mode", ["immediate", "fast"])
 def test_a_database_restart_during_a_drain_loses_no_event(outbox, postgres, mode):
-    """After a database restart, a publisher loop continues and sends at most the open batch twice."""
+    """After a database restart, a publisher loop continues, and at most the open batch is sent twice."""
     outbox.insert(400, aggregates=150, age=OLD)
     restarted = []
 
@@ -162,7 +162,7 @@ def test_a_loop_publishes_a_locked_row_soon_after_its_unlock(outbox, limits):
 
 
 def test_a_claim_waits_for_a_short_lock(outbox):
-    """If a row is unlocked within the lock timeout, the claim waits for the row, and one batch has all events."""
+    """If a row is unlocked within the lock timeout, the claim waits for the row, and one batch contains all events."""
     outbox.insert(5)
     held = outbox.add("k")
     with outbox.engine.connect() as other:
@@ -241,7 +241,7 @@ def test_a_loop_waits_while_the_database_is_read_only(outbox, database_url):
 
 
 def test_a_run_that_loses_a_table_reports_its_published_events(outbox):
-    """If a table disappears during a publisher run, the report has the counts and the reason."""
+    """If a table disappears during a publisher run, the report contains the counts and the reason."""
     outbox.insert(30)
 
     def take_away(_tally):

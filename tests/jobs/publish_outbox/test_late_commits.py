@@ -12,9 +12,9 @@ from ticketbottle_payctl.jobs.publish_outbox.run import PublisherRun
 
 
 def arrivals(clockwork):
-    """Return a dictionary and an observer. The observer fills the dictionary.
+    """Return a dictionary, and an observer that fills it.
 
-    For each number of published events, the dictionary has the seconds until this number was reached.
+    The dictionary maps each number of published events to the seconds until this number was reached.
     """
     noted = {}
     return noted, Observer(on_progress=lambda counts: noted.setdefault(counts.published, clockwork.now - 1000))

@@ -136,7 +136,7 @@ def test_a_successful_poll_resets_the_waits_of_an_outage(outbox, mock_kafka):
         mock_kafka.up()
 
     def down_again():
-        """Start another outage after the first wait outside of an outage. A slow probe may delay this."""
+        """Start a second outage after the first wait that is not part of an outage. A slow probe may delay this."""
         if not recovered and len(heard.waits) == known[-1]:
             recovered.append(len(heard.waits))
             mock_kafka.down()
@@ -177,7 +177,7 @@ def test_a_loop_waits_for_an_unavailable_database(outbox, postgres):
 
 
 def test_a_stop_during_a_database_outage_ends_with_a_report(outbox, postgres):
-    """After a stop during a database outage, a publisher loop's report has the counts, but not the oldest age."""
+    """After a stop during a database outage, a publisher loop's report contains the counts, but not the oldest age."""
     outbox.insert(3)
     clockwork = Clockwork(waits=3, at={1: lambda: postgres.stop("immediate")})
     try:

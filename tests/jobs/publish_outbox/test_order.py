@@ -91,7 +91,7 @@ ERRORS = (
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("on_dead", list(OnDead))
 def test_random_delivery_failures_do_not_change_the_order(outbox, mock_kafka, seed, on_dead):
-    """After random delivery failures, no event is lost, made up or out of order. The test's id has the seed."""
+    """After random delivery failures, no event is lost, made up or out of order. The test's id contains the seed."""
     chance = random.Random(seed)  # noqa: S311 - not for secrets
     for number in range(30):
         outbox.add(f"k{chance.randrange(6)}", chance.choice(TYPES), age=LONG_AGO - number)
@@ -240,7 +240,7 @@ def test_a_replayed_event_keeps_its_identity(outbox):
 
 
 def test_events_of_one_millisecond_are_ordered_by_id_in_code_points(outbox):
-    """If events have the same millisecond, payctl and PostgreSQL order them by the code points of their ids."""
+    """If events were created in the same millisecond, payctl and PostgreSQL order them by the code points of their ids."""
     ids = ["a", "B", "_", "é", "Z", "z", "0"]
     for id_ in ids:
         outbox.add("k", id=id_)

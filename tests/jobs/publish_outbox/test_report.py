@@ -20,7 +20,7 @@ from ticketbottle_payctl.jobs.publish_outbox.report import LagSample
 
 
 def test_a_report_counts_by_type(outbox):
-    """A publisher's report has the published events by type, the batches, the rate, and why the run ended."""
+    """A publisher's report contains the published events by type, the batches, the rate, and the reason why the run ended."""
     outbox.insert(3, event_type=FAILED)
     outbox.insert(5, event_type=COMPLETED)
     outbox.insert(2, event_type=CANCELLED)
@@ -33,7 +33,7 @@ def test_a_report_counts_by_type(outbox):
 
 
 def test_a_run_without_events_succeeds_with_a_report(outbox):
-    """If the outbox is empty, a publisher run succeeds, and its report has no lag."""
+    """If the outbox is empty, a publisher run succeeds, and its report contains no lag."""
     report = outbox.publish()
     assert (report.stopped_because, report.counts.claimed, report.counts.batches, report.lag) == ("empty", 0, 0, None)
     assert (report.partial, report.failure, report.events_per_second) == (False, None, 0.0)

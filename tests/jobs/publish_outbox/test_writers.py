@@ -129,7 +129,7 @@ def in_the_write(shop, _monkeypatch):
 
 @contextmanager
 def beside_the_write(shop, _monkeypatch):
-    """Delay another statement in the transaction, which records the run's item."""
+    """Delay a different statement in the transaction, which records the run's item."""
     with slow_table(shop, "payctl.run_items"):
         yield
 

@@ -33,7 +33,7 @@ def zone(name: str | None) -> str | None:
     try:
         time_zone(name)
     except ValueError as error:
-        message = f"{name!r} is not a time zone; an example is Asia/Ho_Chi_Minh"
+        message = f"{name!r} is not a time zone; write a name such as Asia/Ho_Chi_Minh"
         raise typer.BadParameter(message) from error
     return name
 

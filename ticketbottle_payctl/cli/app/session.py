@@ -106,7 +106,7 @@ class Session:
         """The time zone for reading and showing times: ``--tz``, then the profile's zone, then the machine's.
 
         Raises:
-            ConfigError: the profile or its file is missing or wrong, or TZ is not a time zone.
+            ConfigError: the profile or its file is missing or invalid, or TZ is not a time zone.
         """
         from ticketbottle_payctl.settings.time_zone import machine_zone, time_zone  # noqa: PLC0415 - only for commands with instants
 
@@ -118,7 +118,7 @@ class Session:
 
         Raises:
             DatabaseUnavailableError: the server cannot be reached.
-            ConfigError: the file cannot be understood, or the connection settings are wrong.
+            ConfigError: the file cannot be understood, or the connection settings are invalid.
         """
         if self.guard.recognisable:
             from ticketbottle_payctl.jobs.server_identity import server_identity  # noqa: PLC0415 - loads the driver
@@ -142,7 +142,7 @@ class Session:
 
         On a terminal, log lines are JSON only if the user asked for the log with -v or LOG_LEVEL. Otherwise the log
         leaves out events that repeat the command's result. The log contains tracebacks only with -vv. The profile is
-        loaded now, so that a wrong name is never ignored. If an environment variable overrides the profile, payctl
+        loaded now, so that an unknown name is never ignored. If an environment variable overrides the profile, payctl
         prints a warning.
 
         Raises:
@@ -261,7 +261,7 @@ class Session:
             self.note(*self.target_parts(brokers=due.brokers, width=width))
 
     def _zone_shown(self) -> tzinfo:
-        """Return the zone for results. If TZ is wrong, use UTC and warn once, so that the result is still shown."""
+        """Return the zone for results. If TZ is invalid, use UTC and warn once, so that the result is still shown."""
         try:
             return self.zone
         except ConfigError as error:

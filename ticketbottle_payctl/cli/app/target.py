@@ -20,7 +20,7 @@ _SHORTEST = 12
 
 
 class ToldAt(Enum):
-    """The position of the line in the output: before a change, below the answer's first line, or below the answer."""
+    """The position of the line in the output: before a change, below the first line of the answer, or below the whole answer."""
 
     ONCE = "once"
     BELOW_HEADLINE = "below headline"
@@ -52,7 +52,7 @@ def target(
 ) -> list[Part]:
     """Return the parts of the line. A protected profile is red, and all other parts are dim.
 
-    If ``width`` is None, no part is shortened. A setting that is missing or wrong is shown as *not set*, because the
+    If ``width`` is None, no part is shortened. A setting that is missing or invalid is shown as *not set*, because the
     command reports the error.
     """
     places = [("database", lambda: str(settings().database.place))]

@@ -36,7 +36,7 @@ class CloseCounts(TypedDict):
     """The number of closed findings."""
 
     closed: Count
-    """Findings or dead events that were closed, or with dry_run would be closed."""
+    """Findings or dead events that were closed or, with dry_run, that would be closed."""
 
 
 class ClosedItem(TypedDict):
@@ -125,7 +125,7 @@ def close_command(  # noqa: PLR0913 - one argument per option
 
 
 def _close_event(session: Session, event: Superseded, approval: Approval, *, dry_run: bool) -> NoReturn:
-    """Close a superseded dead event and end the command. A closed event stays closed, and nothing is recorded again."""
+    """Close a superseded dead event and end the command. If the event is already closed, nothing is recorded."""
     what = f"dead {event.event_type} {event.id} is superseded: the customer has paid since, and nobody waits for it"
     plan: list[Block] = [line(what)]
     run, number = None, 0 if event.closed else 1
@@ -149,7 +149,7 @@ def _close_event(session: Session, event: Superseded, approval: Approval, *, dry
 
 
 def _approve(session: Session, act: Act, approval: Approval) -> None:
-    """Ask for approval. Every closing needs a reason, also if no guard asks for one."""
+    """Ask for approval. Every closing needs a reason, even if no guard requires one."""
     if session.guard.protected is None and not (approval.reason or "").strip():
         message = "missing option '--reason': say what was done, because the next shift reads it"
         raise typer.TyperException(message)

@@ -130,7 +130,7 @@ def _item(group: ErrorGroup, replay: str) -> ErrorGroupItem:
 def _replay(group: ErrorGroup, selector: Selector, adviser: Adviser) -> str:
     """Return the command that replays the counted events, or an empty string if a replay leaves out all of them.
 
-    The command has the same selectors, and exact times as its window.
+    The command contains the same selectors, and a window with exact times.
     """
     if group.superseded == group.count:
         return ""

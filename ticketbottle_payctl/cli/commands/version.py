@@ -23,7 +23,7 @@ class VersionFacts(TypedDict):
     payctl: str
     """payctl's version."""
     python: str
-    """The interpreter's version."""
+    """The Python interpreter's version."""
     platform: str
     """The operating system and the machine type."""
     packages: Mapping[str, str]

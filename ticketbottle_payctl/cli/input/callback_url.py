@@ -20,7 +20,7 @@ def callback_url(url: str, gateway: Gateway, *, option: str, allow_remote: bool)
     if not url.casefold().startswith(_SCHEMES):
         shown = "" if "@" in url else f", not {cut(url, _LONGEST)}"  # the text before @ may be a password
         message = f"{option} must be a URL that begins with http:// or https://{shown}"
-        raise InputError(message, hint=f"an example is {option} http://127.0.0.1:3000")
+        raise InputError(message, hint=f"give a URL such as {option} http://127.0.0.1:3000")
     parts = checked_url(url)
     if parts.query or parts.fragment:
         message = f"{option} must not have a query: the callback adds its own"

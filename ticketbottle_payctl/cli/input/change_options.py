@@ -24,7 +24,7 @@ Reason = Annotated[
 RequiredReason = Annotated[
     str | None,
     typer.Option(
-        metavar=PLACEHOLDER, parser=_reason, help="What was done, for the next shift [required, except with -n]."
+        metavar=PLACEHOLDER, parser=_reason, help="What you did, for the next shift [required, except with -n]."
     ),
 ]
 MaxAffected = Annotated[int | None, typer.Option(metavar="N", min=1, help="Refuse to change more than N rows.")]

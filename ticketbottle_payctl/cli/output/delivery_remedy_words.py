@@ -10,7 +10,7 @@ _SENTENCES = {
     DeliveryRemedy.SHRINK_PAYLOAD: "make the payload smaller first: it has {size} bytes, and payctl sends at most "
     "{largest}",
     DeliveryRemedy.KNOW_EVENT_TYPE: "install a payctl version that knows the event type {type} first",
-    DeliveryRemedy.REPAIR_RECORD: "correct the settings of {topic} or the payload first",
+    DeliveryRemedy.REPAIR_RECORD: "fix the settings of {topic} or the payload first",
 }
 
 

@@ -144,7 +144,7 @@ def every(path: Path) -> list[Profile]:
     """Return every profile in a file, without values from the environment.
 
     Raises:
-        ConfigError: the file cannot be read, or a profile in it is wrong.
+        ConfigError: the file cannot be read, or a profile in it is invalid.
     """
     known = _table(_parse(path).get("profiles", {}), "profiles", path)
     return [_profile(name, _table(known[name], f"profiles.{name}", path), path, {}) for name in known]

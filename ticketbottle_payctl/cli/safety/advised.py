@@ -44,7 +44,7 @@ class Adviser:
     def changing(
         self, verb: Sequence[str], operands: Sequence[str] = (), options: Sequence[str] = (), *, rows: int = 1
     ) -> str:
-        """Return a command that changes ``rows`` rows. ``close`` always has the reason."""
+        """Return a command that changes ``rows`` rows. A ``close`` command always contains the reason."""
         needs_reason = [*verb] == ["close"]
         return command_line(verb, operands, [*options, *self._profile(), *self._guard(rows, needs_reason=needs_reason)])
 

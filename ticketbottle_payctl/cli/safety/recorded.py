@@ -28,7 +28,7 @@ def new_run(
     selector: Mapping[str, object] | None = None,
     options: Mapping[str, object] | None = None,
 ) -> NewRun:
-    """Return a run of this command that the present operator starts now."""
+    """Return the description of a run that the current operator starts now with this command."""
     return NewRun(
         id=str(uuid4()),
         command=command,

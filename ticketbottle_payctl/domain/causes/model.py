@@ -169,7 +169,7 @@ class SeenPublisher(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The facts about waiting events, as the database shows them.
+    """The facts about waiting events that the database shows.
 
     ``waiting`` describes only the oldest pending events, and ``sampled`` is True if more pending events exist.
     ``blocked`` counts all blocked events. ``superseded`` counts the dead events whose payment is COMPLETED now.

@@ -65,14 +65,14 @@ def check(connection: Connection, subject: Subject) -> list[Finding]:
     if money:
         least = "at least " if looked.more else ""
         fact = f"{least}{count(len(money), 'order')} with a payment that needs manual review, {_kinds(money)}"
-        meaning = "a customer may have to get money back, or may have no seat"
+        meaning = "a customer may need a refund, or may have no seat"
         look = Command(("show",), (money[0].order_code or money[0].id,))
         findings.append(warn(_NAME, fact, meaning, "look at the oldest order, then record it with payctl close", look))
     elif looked.more:
         fact = "only the oldest orders with a refused or unclear callback were judged, and none of them is open"
         look = Command(("report",))
         findings.append(warn(_NAME, fact, "newer orders may be open", "check a shorter window", look))
-    return findings or [ok(_NAME, f"no genuine callback of the last {_WITHIN.days} days is open")]
+    return findings or [ok(_NAME, f"no genuine callback from the last {_WITHIN.days} days needs attention")]
 
 
 def _money(connection: Connection, subject: Subject) -> OpenOrders:
@@ -103,4 +103,4 @@ def _fact(callbacks: Sequence[UnsettledCallback]) -> str:
     reasons = Counter(each.reason for each in callbacks).most_common()
     named = ", ".join(f"{number} {reason}" for reason, number in reasons)
     oldest = duration(callbacks[0].age_s)
-    return f"{count(len(callbacks), 'genuine callback')} settled nothing, the oldest arrived {oldest} ago: {named}"
+    return f"{count(len(callbacks), 'genuine callback')} settled nothing; the oldest arrived {oldest} ago: {named}"

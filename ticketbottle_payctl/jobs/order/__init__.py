@@ -1,4 +1,4 @@
-"""Judge an order: show its state, close its findings, and find the orders whose money a person must look at."""
+"""Judge an order: show its state, close its findings, and find the orders whose payments need manual review."""
 
 from ticketbottle_payctl.jobs.order.close import OpenFindings, close_findings, find_open
 from ticketbottle_payctl.jobs.order.may_be_closed import can_be_closed, is_too_early_to_close

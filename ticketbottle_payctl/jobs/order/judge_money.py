@@ -117,7 +117,7 @@ def successes_of(receipts: Sequence[ReceiptRow]) -> list[ReceiptRow]:
 def in_order_of_news(receipts: Sequence[ReceiptRow]) -> list[ReceiptRow]:
     """Return the receipts in the order in which their transfers were first reported.
 
-    A repeated callback is no news, so it must not come after a callback about another transfer.
+    A repeated callback reports nothing new, so it must not come after a callback about another transfer.
     """
     first: dict[str, datetime] = {}
     for each in receipts:

@@ -1,4 +1,4 @@
-"""Read the database's clock. A wrong clock on this machine must not decide whether an order has expired."""
+"""Read the database's clock. Otherwise an incorrect clock on this machine could decide whether an order has expired."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def _variants(data: dict[str, object], names: list[str], body: bytes) -> list[Va
         ),
         variant(
             "sorted_ignoring_case",
-            "the names were sorted without regard to case; PayOS puts capitals first",
+            "the names were sorted without regard to case; PayOS sorts capitals first",
             _join(data, folded, value_text),
         ),
         variant(
@@ -99,7 +99,7 @@ def _variants(data: dict[str, object], names: list[str], body: bytes) -> list[Va
         ),
         variant(
             "number_as_received",
-            "numbers were signed as they are spelled in the body; PayOS prints 450000.0 as 450000",
+            "numbers were signed as they are written in the body; PayOS prints 450000.0 as 450000",
             _join(data, names, lambda value: value.text if isinstance(value, payload.Real) else value_text(value)),
         ),
         variant(

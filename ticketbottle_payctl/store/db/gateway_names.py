@@ -1,4 +1,4 @@
-"""Compare gateways' names in SQL. The payment service may spell a gateway in another way than payctl."""
+"""Compare gateways' names in SQL. The payment service may spell a gateway's name differently from payctl."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def working(connection: Connection) -> list[Publisher]:
 
 
 def seen(connection: Connection) -> tuple[list[SeenPublisher], bool]:
-    """Return the publishers that were seen, the most recent first, and whether the role can see all publishers."""
+    """Return the publishers that were seen, most recent first, and whether the role can see all publishers."""
     at_work = working(connection)
     sessions = _sessions(connection)
     noted = _noted(connection)
@@ -109,7 +109,7 @@ def _merged(at_work: Sequence[Publisher], sessions: Sequence[_Session], noted: S
 
 
 def _sessions(connection: Connection) -> list[_Session]:
-    """Return the publishers' sessions, the last used first.
+    """Return the publishers' sessions, most recently used first.
 
     Omit sessions whose last use the role is not allowed to see.
 

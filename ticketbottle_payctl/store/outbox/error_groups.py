@@ -51,7 +51,7 @@ class ErrorGroup:
 def groups(
     connection: Connection, selector: Selector, max_retries: int, limit: int, *, with_payments: bool = True
 ) -> list[ErrorGroup]:
-    """Return groups of unpublished events that failed at least once, one for each kind of error, the largest first.
+    """Return groups of unpublished events that failed at least once, one for each kind of error, largest first.
 
     ``first`` and ``last`` are the times when the group's oldest and newest events were created. Without
     ``with_payments``, superseded events are not counted, and the role needs no privilege on the ``payments`` table.

@@ -28,7 +28,7 @@ def may_be_read(connection: Connection) -> bool:
 
 
 def requeued_before_s(event_id: str) -> str:
-    """Return the expression for the seconds since the event with this id was last requeued. It is NULL if it never was.
+    """Return the expression for the seconds since the event with this id was last requeued. It is NULL if the event was never requeued.
 
     It is a scalar subquery, so the server looks up each event in the index on the item's id.
     """

@@ -59,7 +59,7 @@ class Unrecorded(NamedTuple):
 class OptionalRun:
     """A run whose work goes on even if its record cannot be written. ``opened`` is None if there is no record.
 
-    ``unrecorded`` says what could not be written. It is None if everything was written, or if nothing was asked for.
+    ``unrecorded`` says what could not be written. It is None if everything was written, or if no record was requested.
     """
 
     command: str
@@ -120,7 +120,7 @@ def optional_run(
     """Record a run as :func:`open_run` does, but do the work even if the record cannot be written.
 
     payctl's tables may be missing or read-only, and no payment may be lost because of a record. The failed write is
-    logged, and :attr:`OptionalRun.unrecorded` has it. Without ``run``, nothing is written and ``check`` is not called.
+    logged, and :attr:`OptionalRun.unrecorded` contains the reason. Without ``run``, nothing is written and ``check`` is not called.
 
     Raises:
         GuardError: ``check``, which gets the transaction that begins the record, refused the work. Nothing is recorded.

@@ -90,7 +90,7 @@ class ReceiptRow:
     """A receipt. ``body_bytes`` is the size of the callback's body.
 
     ``method`` shows whether the receipt is for a callback or for the response to a status query. ``payment_number``
-    identifies a single transfer of money. Receipts about one transfer have the same ``transfer``, also if it has no
+    identifies a single transfer of money. Receipts about one transfer have the same ``transfer``, even if it has no
     number.
     """
 

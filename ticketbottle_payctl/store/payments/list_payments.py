@@ -1,4 +1,4 @@
-"""List payments, the latest created first, one page at a time."""
+"""List payments, newest first, one page at a time."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _STUCK = f"""(o.status::text = 'PENDING' AND o."createdAt" <= {NOW} - %(stuck)s:
 def list_payments(
     connection: Connection, limit: int, before: PagePosition | None, *, selector: PaymentSelector
 ) -> list[Listed]:
-    """Return selected payments, the latest created first.
+    """Return selected payments, newest first.
 
     Raises:
         InputError: a short id is ambiguous.

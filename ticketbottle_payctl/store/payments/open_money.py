@@ -1,4 +1,4 @@
-"""Find orders whose money a person may have to look at. A job judges them, as ``payctl show`` does."""
+"""Find orders whose payments may need manual review. A job then judges them in the same way as ``payctl show``."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class PerhapsOpen(NamedTuple):
 def perhaps_open(
     connection: Connection, since: datetime, until: datetime, reasons: Sequence[str], most: int
 ) -> list[PerhapsOpen]:
-    """Return the orders whose money a callback of the window is about, the oldest callback first, at most ``most``.
+    """Return at most ``most`` orders whose payment a callback in the window is about, oldest callback first.
 
     A callback counts if it has one of the ``reasons``, reports a second transfer, or settled a payment that had ended.
     Leave out the transfers that a person has closed, and the orders that

@@ -1,4 +1,4 @@
-"""Provide the services of the tests of `payctl publish-outbox`, and events in every state."""
+"""Provide the services for the tests of `payctl publish-outbox`, and events in every state."""
 
 from __future__ import annotations
 

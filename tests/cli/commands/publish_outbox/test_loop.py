@@ -79,7 +79,7 @@ def _read_for(descriptor, seconds, until=(), during=lambda _text: None):
 
 
 def test_a_loop_on_a_terminal_shows_one_live_line_and_each_change(watched_loop, add):
-    """A publisher loop's live line fits 80 columns and has the event counts, the oldest age and the reason."""
+    """A publisher loop's live line fits in 80 columns, and shows the event counts, the oldest age and the reason."""
     blocked(add)
     change = r"! \d\d:\d\d:\d\d 1 event waits behind the dead event"
     live_line = r"[\r\n]published 1 · [0-9.]+/(s|min) · held 1 · oldest \d[^\r\n]* · 1 event waits behind"

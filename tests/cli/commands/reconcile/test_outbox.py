@@ -24,7 +24,7 @@ def test_reconcile_finds_no_difference_after_publishing(compare):
 @pytest.mark.usefixtures("published")
 @pytest.mark.parametrize("state", ["published", "sent_unmarked"])
 def test_reconcile_calls_a_published_event_without_a_record_lost(state, compare, engine, lose):
-    """`reconcile outbox` calls a published or half-marked event lost if it has no record in Kafka, and exits with 5."""
+    """If a published or half-marked event has no record in Kafka, `reconcile outbox` reports it as lost and exits with 5."""
     (lost,) = lose()
     if state == "sent_unmarked":
         with engine.begin() as connection:
@@ -69,7 +69,7 @@ def test_reconcile_reports_a_message_with_another_value_key_or_topic(change, wor
 
 @pytest.mark.usefixtures("published")
 def test_reconcile_advises_a_replay_of_an_event_in_a_wrong_topic(compare, lose, send, tmp_path):
-    """If an event is only in a wrong topic, `reconcile outbox` suggests a replay that repairs this."""
+    """If an event is only in a wrong topic, `reconcile outbox` suggests a replay that fixes this."""
     (event_id,) = lose()
     send(event_id, "key", "{}", topic="payment.failed")
     document = compare("--repair-out", str(tmp_path / "plan"))

@@ -130,7 +130,7 @@ def test_reconcile_payments_settles_nothing_without_a_yes(overdue, reconcile, en
 
 
 def test_reconcile_payments_begins_with_what_it_did(gateways, overdue, invoke, database_url):
-    """The first line of `reconcile payments` has the mark and the counts.
+    """The first line of `reconcile payments` shows the mark and the counts.
 
     The last lines suggest `payctl publish-outbox`.
     """

@@ -131,9 +131,9 @@ def test_errors_count_the_superseded_events_of_a_group(ask, invoke, database_url
 
 
 def test_the_sample_of_a_mixed_group_is_not_superseded(ask, invoke, database_url, engine):
-    """For a group with superseded and other events, `payctl errors` shows a sample event that is not superseded.
+    """If only some events in a group are superseded, `payctl errors` shows a sample event that is not superseded.
 
-    The sample is the event that needs the operator, although the superseded event is newer. The first line has the mark
+    The sample is the event that needs the operator's attention, although a superseded event is newer. The first line has the mark
     `!`.
     """
     with engine.begin() as connection:
@@ -151,7 +151,7 @@ def test_the_sample_of_a_mixed_group_is_not_superseded(ask, invoke, database_url
 
 
 def test_the_advised_replay_of_a_large_group_has_its_max_affected(ask, engine):
-    """If an error group has more events than the limit, the suggested replay has a sufficient --max-affected."""
+    """If an error group has more events than the limit, the suggested replay includes a sufficient --max-affected."""
     with engine.begin() as connection:
         insert_events(connection, 1001, state="dead", last_error="x")
     (group,) = ask("errors")["items"]

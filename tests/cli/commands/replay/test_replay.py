@@ -35,7 +35,7 @@ def test_a_replay_without_yes_shows_its_plan_and_changes_nothing(invoke, databas
 
 
 def test_a_replay_prints_one_complete_document(ask, dead, engine):
-    """The JSON document of `replay` has the counts, the run, and each omitted event with its reason."""
+    """The JSON document of `replay` contains the counts, the run, and each omitted event with its reason."""
     document = ask("replay", "--failed", "-y", "--reason", "it is back", PAYCTL_ACTOR="Linh")
     assert document["exit_code"] == 0
     assert document["counts"] == {"matched": 4, "requeued": 3, "skipped": 1, "failed": 0, "already_published": 0}
@@ -148,7 +148,7 @@ def test_a_dry_run_of_a_replay_names_the_command_that_applies_it(invoke, databas
 
 
 def test_the_command_after_a_dry_run_satisfies_the_guard(invoke, database_url, dead, tmp_path):
-    """For a protected profile, the command suggested after a dry run has the options that the guard requires."""
+    """For a protected profile, the command suggested after a dry run includes the options that the guard requires."""
     file = tmp_path / "config.toml"
     file.write_text(f'[profiles.prod]\nDATABASE_URL = "{database_url}"\n[profiles.prod.guard]\nprotected = true\n')
     file.chmod(0o600)

@@ -40,9 +40,9 @@ def test_the_first_line_names_payments_that_only_a_gateway_knows(engine, ask, in
 
 
 def test_the_first_line_leaves_out_payments_that_a_callback_explains(story, ask):
-    """A long PENDING payment is not called perhaps paid if it is already reported, or if a person has closed it.
+    """The report does not say "perhaps paid" about an overdue PENDING payment that it already reports, or that a person has closed.
 
-    The figure still counts every payment that has been PENDING for too long.
+    Its figure still counts every overdue PENDING payment.
     """
     made = [story.payment(30, "PENDING") for _ in range(7)]
     refused, by_code, by_reference, held, closed, in_progress, _ = made
@@ -81,7 +81,7 @@ def test_an_order_with_an_unknown_amount_adds_nothing_to_the_sum(story):
 
 
 def test_an_error_from_before_a_replay_is_not_shown_as_the_reason(story):
-    """The report leaves out the stored error of an event that was requeued and not tried since."""
+    """The report leaves out the stored error of an event that was requeued and has not been tried since."""
     requeued, tried = story.event(5, error="INVALID_REQUEST: x"), story.event(6, tries=1, error="TIMED_OUT: y")
     found = unpublished(story.connection, 5)
     assert {each.id: each.why for each in found.oldest} == {requeued: None, tried: "TIMED_OUT: y"}
@@ -137,7 +137,7 @@ def test_the_report_and_stats_say_the_same_about_superseded_events(engine, invok
 def test_open_now_says_which_dead_events_are_superseded(engine, invoke, ask, database_url, superseded, pending, words):
     """The report says which dead events are superseded.
 
-    Only if an event waits does the report suggest the command that says why events wait.
+    It suggests the command that explains waiting events only if an event is waiting.
     """
     with engine.begin() as connection:
         insert_events(connection, 2, state="dead", event_type="PAYMENT_FAILED", last_error="x", age=timedelta(hours=1))

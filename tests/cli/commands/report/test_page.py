@@ -111,7 +111,7 @@ def test_markup_that_reaches_the_page_is_shown_as_text():
 
 @READS
 def test_each_plot_has_a_description(written):
-    """The HTML report has two images of each plot, one for wide screens and one for phones, with a description."""
+    """The HTML report contains two images of each plot, one for wide screens and one for phones. Each image has a description."""
     text = written.read_text("utf-8")
     labels = re.findall(r'<svg role="img" aria-label="([^"]+)"', text)
     assert len(labels) == 2 * len(NAMES)
@@ -194,7 +194,7 @@ def test_the_libraries_are_loaded_only_for_a_page():
 
 @pytest.mark.parametrize(("size", "scheme"), [(WIDE, "light"), (PHONE, "dark")], ids=["1200 px", "phone"])
 def test_a_browser_shows_every_plot_and_requests_nothing_else(written, browser, size, scheme):
-    """A browser shows every plot in the HTML report, requests no file but the report, and logs no messages."""
+    """A browser shows every plot in the HTML report. It requests no file except the report, and logs no messages."""
     context = browser.new_context(viewport=size, color_scheme=scheme)
     tab, told, asked = context.new_page(), [], []
     tab.on("console", lambda message: told.append(message.text))
@@ -234,7 +234,7 @@ def test_the_printed_page_is_light_and_has_every_plot(written, browser):
 
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["1200 px", "phone"])
 def test_no_word_of_a_command_is_broken_and_it_can_be_copied(night_report, browser, size):
-    """The HTML report breaks no word in a command, and the text that a user copies is the exact command."""
+    """The HTML report does not break words in a command, so the text that a user copies is the exact command."""
     context = browser.new_context(viewport=size)
     tab = context.new_page()
     tab.goto(night_report.path.as_uri())

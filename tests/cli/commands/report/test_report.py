@@ -110,7 +110,7 @@ def test_the_timeline_has_runs_refused_callbacks_lag_and_pause(asked, told):
 
 
 def test_the_report_shows_an_outage_as_a_pause(ask, told):
-    """In the report, a pause starts when the outage's first event is created, and ends when the next event is sent."""
+    """In the report, a pause starts when the first event of the outage is created, and ends when the next event is sent."""
     since, until = told.since + timedelta(minutes=100), told.since + timedelta(minutes=170)
     result = ask("report", "--since", rfc3339(since), "--until", rfc3339(until))["result"]
     pause = next(moment for moment in result["timeline"] if moment["kind"] == "pause")
@@ -141,7 +141,7 @@ def test_a_pause_begins_when_an_event_is_sent_or_with_the_window(window, began, 
 
 
 def test_the_peak_of_waiting_events_is_after_their_creation(ask, story):
-    """The report's time with the most waiting events is not before the last of these events was created."""
+    """The time at which the report counts the most waiting events is not earlier than the creation of the last of these events."""
     for minute in (3, 7, 11):
         story.event(minute, sent=30)
     story.connection.commit()
@@ -182,7 +182,7 @@ def test_the_command_of_each_figure_prints_this_figure(asked, database_url, payc
 def test_a_replay_of_published_events_does_not_increase_the_lag(engine, invoke, ask, database_url, mock_kafka):
     """A replay of published events does not increase the lag in `report` and `stats`.
 
-    The customers of these events did not wait until the events were published again.
+    The customers did not have to wait for the second publication.
     """
     names = ("lag_p50_s", "lag_p95_s", "lag_p99_s", "lag_longest_s")
     with engine.begin() as connection:
@@ -245,7 +245,7 @@ def test_external_text_is_not_interpreted_and_shows_no_secret(told, invoke, data
 
 
 def test_ids_are_short_in_markdown_and_complete_in_json(told, asked, invoke, database_url):
-    """The Markdown report has the first eight characters of each id, and the JSON document has the complete id."""
+    """The Markdown report shows the first eight characters of each id, and the JSON document contains the complete id."""
     shown = invoke("report", *window(told), DATABASE_URL=database_url).stdout
     assert not re.search(r"[0-9a-f]{8}-[0-9a-f]{4}-", shown)
     assert f"`payctl runs show {told.runs[0][:8]}`" in shown
@@ -253,7 +253,7 @@ def test_ids_are_short_in_markdown_and_complete_in_json(told, asked, invoke, dat
 
 
 def test_a_part_that_takes_too_long_is_named_and_not_counted(engine, told):
-    """If the query for one part of the report times out, the report says so and still has the other parts."""
+    """If the query for one part of the report times out, the report says so, and still contains the other parts."""
     with engine.connect() as other:
         other.exec_driver_sql("LOCK TABLE payctl.webhook_receipts IN ACCESS EXCLUSIVE MODE")
         report = collect_report(
@@ -303,14 +303,14 @@ def test_a_window_before_the_retention_period_says_what_is_missing(ask, told):
     ids=" ".join,
 )
 def test_an_impossible_window_or_option_is_a_usage_error(options, said, invoke, database_url):
-    """`report` exits with 2 for an impossible window or option, and the error explains the fault."""
+    """`report` exits with 2 for an impossible window or option, and the error explains the problem."""
     result = invoke("report", *options, DATABASE_URL=database_url)
     assert (result.exit_code, result.stdout) == (2, "")
     assert said in result.stderr
 
 
 def test_the_commands_name_the_profile_in_use(invoke, told, database_url, tmp_path):
-    """If a profile is used, each command in the report has the options for that profile."""
+    """If a profile is used, each command in the report includes the options for that profile."""
     config = tmp_path / "config.toml"
     config.write_text(f'[profiles.night]\nDATABASE_URL = "{database_url}"\n', "utf-8")
     config.chmod(0o600)

@@ -1,4 +1,4 @@
-"""Test that `show`, `report`, `doctor` and `stats` agree about an order's money, also when callbacks repeat."""
+"""Test that `show`, `report`, `doctor` and `stats` agree about an order's money, even when callbacks are repeated."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ HARMLESS = {
 
 @pytest.fixture
 def seen(ask, orders):
-    """Return a function that asks every command about the only order, and returns who says that it is open."""
+    """Return a function that asks every command about the only order, and returns which commands report it as open."""
 
     def look():
         names = [*([orders.name] if orders.payment else []), *orders.receipts]
@@ -183,16 +183,16 @@ def seen(ask, orders):
 
 
 def everywhere(value):
-    """Return the same answer for every command."""
+    """Return a dict that gives the same answer for every command."""
     return dict.fromkeys(("show", "report", "orders", "doctor"), value)
 
 
 @pytest.mark.parametrize("age", AGES)
 @pytest.mark.parametrize("name", CASES)
 def test_the_commands_agree_on_what_is_open_after_a_closing(name, age, orders, seen, ask, engine):
-    """An order is open in `show`, `report` and `doctor` until it is closed.
+    """`show`, `report` and `doctor` report an order as open until it is closed.
 
-    A repeated callback does not open it again, and another transfer does. This does not depend on the window.
+    A repeated callback does not reopen it, but another transfer does, whatever the time window is.
     """
     write, go_on, is_open = CASES[name]
     write(orders)
@@ -209,6 +209,6 @@ def test_the_commands_agree_on_what_is_open_after_a_closing(name, age, orders, s
 
 @pytest.mark.parametrize("name", HARMLESS)
 def test_the_commands_agree_that_nothing_is_open(name, orders, seen):
-    """If nothing is open about an order's money, no command reports the order."""
+    """If an order's money needs no action, no command reports the order."""
     HARMLESS[name](orders)
     assert seen() == everywhere(value=False)

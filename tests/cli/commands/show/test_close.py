@@ -98,7 +98,7 @@ def test_a_repeated_callback_about_a_closed_transfer_stays_closed(orders, ask, c
 
 
 def test_a_third_transfer_opens_a_closed_double_payment(orders, ask, close):
-    """If a third transfer arrives after a double payment was closed, `payctl show` has an open finding again."""
+    """If a third transfer arrives after a double payment was closed, `payctl show` reports an open finding again."""
     orders.pay("COMPLETED").event(state="published").callback().callback(result="already_settled", number="4712")
     close()
     orders.callback(result="already_settled", number="4713", age=NOW)
@@ -107,7 +107,7 @@ def test_a_third_transfer_opens_a_closed_double_payment(orders, ask, close):
 
 
 def test_a_refused_transfer_does_not_open_a_closed_double_payment(orders, ask, close):
-    """If a transfer with a wrong amount arrives after a double payment was closed, only the wrong amount is open."""
+    """If a transfer with a wrong amount arrives after a double payment was closed, only the finding about the wrong amount is open."""
     orders.pay("COMPLETED").event(state="published").callback().callback(result="already_settled", number="4712")
     close()
     wrong(orders, "4713", 5, age=NOW)
@@ -117,7 +117,7 @@ def test_a_refused_transfer_does_not_open_a_closed_double_payment(orders, ask, c
 
 
 def test_a_transfer_for_another_payment_does_not_open_a_closed_double_payment(orders, ask, close):
-    """If a transfer for another payment with the same reference arrives, a closed double payment stays closed."""
+    """If a transfer for another payment with the same reference arrives, the closed finding about the double payment stays closed."""
     orders.pay("COMPLETED").event(state="published").callback().callback(result="already_settled", number="4712")
     close()
     orders.callback(number="4713", payment="another payment", age=NOW)
@@ -136,7 +136,7 @@ def test_closing_a_callback_without_an_order_leaves_other_callbacks_open(orders,
 
 @pytest.mark.parametrize("name", [name for name in CASES if name != "tickets released after the success"])
 def test_report_and_doctor_name_what_show_names_until_it_is_closed(name, orders, ask, close):
-    """The report and the doctor name an order as long as `payctl show` has a finding that a person can close."""
+    """The report and the doctor name an order as long as `payctl show` reports a finding that a person can close."""
 
     def seen():
         report = ask("report", "--since", "3h")
@@ -164,7 +164,7 @@ def test_report_lists_the_orders_with_money_that_needs_manual_review(orders, ask
 
 
 def test_report_says_if_it_judged_only_the_oldest_orders(orders, engine):
-    """If more orders have callbacks about money than are judged, the report lists the oldest ones and says so."""
+    """If more orders have callbacks about money than the report can judge, it lists the oldest ones and says so."""
     late(orders)
     oldest = orders.payment.order_code
     wrong(orders.pay("COMPLETED").event(state="published").callback(), "2", 5, age=HOUR / 60)
@@ -194,7 +194,7 @@ def test_a_limit_of_one_row_permits_the_closing_of_several_findings(orders, ask,
 
 
 def test_close_records_the_state_of_each_finding_before_and_after(orders, ask, close):
-    """After `payctl close`, `payctl runs show` has each finding's payment, receipt, and state before and after."""
+    """After `payctl close`, `payctl runs show` lists each finding's payment and receipt, and its state before and after."""
     wrong(orders.pay())
     shown = ask("runs", "show", close()["run_id"])
     (row,) = shown["items"]
@@ -205,7 +205,7 @@ def test_close_records_the_state_of_each_finding_before_and_after(orders, ask, c
 
 
 def test_close_needs_a_reason(orders, ask, content):
-    """Without --reason, `payctl close` records nothing, and the error says who reads the reason."""
+    """Without --reason, `payctl close` records nothing, and the error explains who needs the reason."""
     wrong(orders.pay())
     before = content()
     document = ask("close", orders.name, "-y")
@@ -228,9 +228,9 @@ def test_close_refuses_the_placeholder_of_a_pasted_command(typed, orders, ask, c
 def test_late_money_cannot_be_closed_before_the_success_event_is_sent(
     state, orders, ask, invoke, content, database_url
 ):
-    """While the success event is unsent, `payctl close` refuses late money, and `payctl show` says what comes first.
+    """While the success event is unsent, `payctl close` refuses to close late money, and `payctl show` says what to do first.
 
-    The seats may be sold before the event is sent, and after a closing nobody would check this.
+    The seats may be sold before the event is sent, and nobody would check this after a closing.
     """
     orders.pay("COMPLETED", ended={"CANCELLED": 2 * HOUR}).event(state=state).callback(age=HOUR)
     before = content()
@@ -245,7 +245,7 @@ def test_late_money_cannot_be_closed_before_the_success_event_is_sent(
 
 
 def test_close_warns_if_the_success_event_is_unsent(orders, ask):
-    """A refund may be recorded before the success event is sent, and the result has a warning."""
+    """A refund can be recorded before the success event is sent, but the result contains a warning."""
     wrong(orders.pay("COMPLETED").event(state="dead").callback(number="7"))
     document = ask("close", orders.name, "-y", "--reason", DONE)
     assert (document["exit_code"], document["counts"]) == (0, {"closed": 1})
@@ -311,7 +311,7 @@ def test_harmless_orders_leave_room_for_open_ones(orders, engine):
 
 
 def test_a_repeated_callback_about_a_closed_transfer_is_no_candidate(orders, close, engine):
-    """A closed transfer that the gateway repeats takes no place among the orders that are judged."""
+    """Repeated callbacks about a closed transfer do not count towards the limit on judged orders."""
     second = (
         orders.pay("COMPLETED").event(state="published").callback().callback(result="already_settled", number="4712")
     )

@@ -54,7 +54,7 @@ def test_a_closed_dead_event_ends_the_warning_and_stays_in_the_outbox(dead, orde
 
 
 def test_a_closed_dead_event_is_not_closed_twice(dead, close, content):
-    """If the event is closed already, the command says that nothing is open, and records nothing."""
+    """If the event is already closed, the command says that nothing is open, and records nothing."""
     close(dead)
     before = content()
     assert (close(dead)["counts"], close(dead[:8])["run_id"]) == ({"closed": 0}, None)
@@ -62,7 +62,7 @@ def test_a_closed_dead_event_is_not_closed_twice(dead, close, content):
 
 
 def test_closing_a_dead_event_leaves_the_orders_money_open(dead, orders, ask, close, engine):
-    """The id of a dead event closes only this event, although the order has money that a person must look at."""
+    """The id of a dead event closes only this event, even if the order's money also needs manual review."""
     with engine.begin() as connection:
         refused_money(connection, orders.payment)
     assert close(dead)["counts"] == {"closed": 1}
@@ -101,7 +101,7 @@ def test_a_dead_event_is_not_closed_without_a_reason(options, dead, ask, content
 
 
 def test_the_advised_command_closes_the_event_on_every_profile(dead, invoke, database_url, tmp_path, doctor):
-    """The command in doctor's screen fits one line, and works once a person has written the reason."""
+    """The command that the doctor shows fits on one line, and works once a person has filled in the reason."""
     (tmp_path / "config.toml").write_text(
         f"[profiles.prod]\nDATABASE_URL = {json.dumps(database_url)}\n[profiles.prod.guard]\nprotected = true\n"
     )
@@ -114,14 +114,14 @@ def test_the_advised_command_closes_the_event_on_every_profile(dead, invoke, dat
 
 
 def waiting(execute, number):
-    """Return whether so many sessions wait for a lock."""
+    """Return whether exactly this many sessions wait for a lock."""
     sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     return execute(sql) == [number]
 
 
 @pytest.fixture
 def together(dead, engine, execute, started, database_url):
-    """Return a function that starts closings, lets each wait for the event's row, and returns their documents."""
+    """Return a function that starts several closings, lets each of them wait for the event's row, and returns their documents."""
 
     def run(number, change="SELECT 1"):
         words = ["close", dead, "-y", "--reason", WHY, "-o", "json"]
@@ -137,7 +137,7 @@ def together(dead, engine, execute, started, database_url):
 
 
 def test_of_two_closings_at_once_one_is_recorded(together, execute):
-    """If two operators close an event at the same moment, one run is recorded, and the other one is refused."""
+    """If two operators close an event at the same moment, one run is recorded, and the second operator is refused."""
     documents = together(2)
     assert sorted(each["exit_code"] for each in documents) == [0, 7]
     assert any("was closed by another run" in (each["error"] or {}).get("message", "") for each in documents)

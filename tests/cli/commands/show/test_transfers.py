@@ -1,4 +1,4 @@
-"""Test that `payctl show` has a finding with advice for each open transfer of a payment."""
+"""Test that `payctl show` reports a finding with advice for each open transfer of a payment."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_every_transfer_that_is_open_has_a_finding_with_advice(name, orders, ask):
-    """`payctl show` has a finding for each open transfer, even after later callbacks. A repeated callback adds none."""
+    """`payctl show` reports one finding for each open transfer, even after later callbacks. A repeated callback adds no finding."""
     write, expected = CASES[name]
     write(orders)
     result = ask("show", orders.name)["result"]

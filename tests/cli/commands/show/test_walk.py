@@ -146,7 +146,7 @@ def test_a_publisher_runs_and_does_not_send(overdue, engine):
 
 
 def test_two_publishers_exclude_each_other(overdue, engine):
-    """If publishers have different values of PAYCTL_SHARDS, `payctl show` suggests a task instead of a command."""
+    """If publishers run with different values of PAYCTL_SHARDS, `payctl show` suggests a task instead of a command."""
     with engine.begin() as connection:
         rows = "(1000, 'host:12:x', clock_timestamp()), (4000, 'host:99:y', clock_timestamp())"
         connection.exec_driver_sql(f"INSERT INTO payctl.publishers VALUES {rows}")  # noqa: S608 - a constant

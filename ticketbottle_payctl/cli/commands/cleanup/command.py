@@ -122,7 +122,7 @@ def _kept_for(session: Session) -> timedelta:
     """Return the effective retention period. If the environment shortens the profile's period, return the profile's.
 
     Raises:
-        ConfigError: a setting is wrong.
+        ConfigError: a setting is invalid.
     """
     own = {**session.services.environ, **session.profile.hidden}
     return max(session.settings.retention, Settings.from_env(own).retention)

@@ -25,12 +25,12 @@ class PathFacts(TypedDict):
 
 
 class CheckedCounts(TypedDict):
-    """The number of checked items, and the number of wrong items."""
+    """The number of checked items, and the number of invalid items."""
 
     checked: Count
     """The number of checked items, which are groups of settings and unknown names."""
     wrong: Count
-    """The number of wrong items, which are groups with an error and unknown names."""
+    """The number of invalid items, which are groups with an error and unknown names."""
 
 
 class CheckedItem(TypedDict):
@@ -73,7 +73,7 @@ def path_command(ctx: typer.Context) -> None:
 def validate_command(ctx: typer.Context) -> None:
     """Check every setting, and list the errors.
 
-    Exit 3 if a setting is wrong. A gateway without any keys is off, and this is not an error. A gateway with only some
+    Exit 3 if a setting is invalid. A gateway without any keys is off, which is not an error. A gateway with only some
     of its keys is an error.
     """
     session = Session.of(ctx)

@@ -39,7 +39,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class CheckedSettings:
-    """The result of checking a group of settings, and the problem, if any. A warning does not make the group wrong."""
+    """The result of checking a group of settings, and the problem, if any. A warning does not make the group invalid."""
 
     name: str
     ok: bool
@@ -77,7 +77,7 @@ def shown(profile: Profile, guard: GuardInForce) -> list[Shown]:
     """Return every setting that payctl knows, with its origin.
 
     Raises:
-        ConfigError: a value is wrong.
+        ConfigError: a value is invalid.
     """
     settings = Settings.from_env(profile.environ)
     rows = [_row(profile, "DATABASE_URL", _database(settings))]

@@ -134,7 +134,7 @@ class MessageItem(TypedDict):
     """The payload as PostgreSQL prints it."""
     headers: Mapping[str, str | None]
     as_expected: bool
-    """Whether this is the event's only message, in the right topic, with the right key, headers and payload."""
+    """Whether the event has only this message, and the topic, key, headers and payload are right."""
 
 
 DemoItem = StartedItem | CallbackItem | PublishedItem | MessageItem

@@ -83,7 +83,7 @@ class DifferenceItem(TypedDict):
     copies: Count
     """The number of the event's records in Kafka."""
     repairable: bool
-    """Whether a replay repairs the difference."""
+    """Whether a replay can repair the difference."""
     created_at: datetime
     """When the event was created (UTC)."""
     published_at: datetime
@@ -104,7 +104,7 @@ class Repair(NamedTuple):
 
 
 def to_repair(report: OutboxComparison) -> list[str]:
-    """Return the ids of the events that a replay repairs, without duplicates."""
+    """Return the ids of the events that a replay can repair, without duplicates."""
     return list(dict.fromkeys(each.event.id for each in report.disagreements if each.repairable))
 
 

@@ -294,8 +294,8 @@ def _forecast(plan: ReplayPlan, options: ReplayOptions, plan_file: Path | None, 
 def _code_of_plan(plan: ReplayPlan, *, named: bool) -> ExitCode:
     """Return the exit code of a plan.
 
-    A plan whose events are all left out is stopped by a guard. Next to other events, only a named event that is left
-    out counts as a failure.
+    If a plan leaves out all events, a guard stops it. If it leaves out only some, an event counts as a failure only if
+    its id was given.
     """
     if plan.misnamed.unknown_orders:
         return ExitCode.PARTIAL if plan.events else ExitCode.NOT_FOUND

@@ -43,7 +43,7 @@ class OpenOrderFacts(TypedDict):
     why: str | None
     """The last error, why the callback was refused, or the kind of the finding as in `payctl show`."""
     command: str
-    """The command that says what to do."""
+    """The command that shows what to do."""
 
 
 class DeadGroupFacts(TypedDict):

@@ -20,7 +20,7 @@ from ticketbottle_payctl.store.payments.open_orders import OpenOrder, WithoutTic
 Quote = Callable[[object], str]
 
 _SECTIONS = {
-    Section.FLOW: "the events of the window",
+    Section.FLOW: "the events in the window",
     Section.CALLBACKS: "the callbacks",
     Section.PAYMENTS: "the payments",
     Section.UNPUBLISHED_ORDERS: "the paid orders whose event is not published",
@@ -172,7 +172,7 @@ def gap_sentence(gap: Gap, zone: tzinfo = UTC) -> str:
         case GapReason.TOO_MANY_ORDERS:
             return f"There may be more of {what}: only the oldest were counted. Try a shorter window."
         case GapReason.TOO_MANY_RUNS | GapReason.TOO_MANY_GROUPS:
-            return f"{_upper(what)} are too many to list. The list leaves out the last ones."
+            return f"There are too many {what} to list. The list leaves out the last ones."
 
 
 def _customers(report: Report) -> str:

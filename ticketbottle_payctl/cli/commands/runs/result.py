@@ -52,7 +52,7 @@ def _row(run: Run) -> dict[str, object]:
 
 
 _ONLY_COUNTS = {"publish-outbox", "cleanup", "cdc cut-over", "cdc cut-back"}
-"""The commands that may change millions of rows, so their runs have no rows."""
+"""The commands that may change millions of rows. Their runs record no single rows."""
 
 
 def shown(  # noqa: PLR0913 - one argument per part of the output

@@ -58,7 +58,7 @@ _WITHOUT_MONEY = {
     VerdictKind.NOT_APPLIED: "{gateway}'s callback was refused {ago}, but would be accepted now",
     VerdictKind.UNKNOWN_ORDER: "{gateway} reports an order that this database does not have; callback {ago}",
 }
-"""The sentences to use if the callback does not say that money was paid."""
+"""The sentences to use if the callback does not report a payment."""
 _REQUEUED = {
     VerdictKind.WAITING: "requeued {ago}, written {written}; waits for a publisher",
     VerdictKind.OVERDUE: "requeued {ago}, written {written}{why}",
@@ -107,7 +107,7 @@ def sentence(verdict: Verdict, timeline: Timeline, now: datetime) -> str:
 
 
 def _closed(closing: Closing | None, now: datetime) -> str:
-    """Return who has dealt with the finding, and how."""
+    """Return a phrase that says who dealt with the finding, and how."""
     if closing is None:
         return ""
     run, seconds = closing.run, max(0.0, (now - closing.run.started_at).total_seconds())

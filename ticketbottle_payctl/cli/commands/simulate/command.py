@@ -71,7 +71,7 @@ def _scenario(text: str) -> str:
 def _change(text: str) -> tuple[str, str]:
     path, equals, value = text.partition("=")
     if not (path and equals):
-        message = f"{text!r} is not PATH=VALUE; an example is data.amount=1"
+        message = f"{text!r} is not PATH=VALUE; write, for example, data.amount=1"
         raise typer.BadParameter(message)
     return path, value
 

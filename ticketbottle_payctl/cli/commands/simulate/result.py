@@ -35,7 +35,7 @@ class SimulatedCallback(TypedDict, total=False):
     query: str | None
     """VNPay's query, exactly as VNPay would send it."""
     body: str | None
-    """The body of another gateway's callback, exactly as the gateway would send it."""
+    """The body of the callback, exactly as the gateway would send it; null for VNPay, which sends a query."""
 
 
 class Judged(TypedDict):

@@ -98,7 +98,7 @@ def _term(text: str) -> tuple[str, str, float]:
     found = _TERM.fullmatch(text)
     value = found and _value(found[1], found[3])
     if found is None or value is None:
-        message = f"{text.strip()!r} is not a condition; examples are pending=0, dead<10, age<30s"
+        message = f"{text.strip()!r} is not a condition; write a condition such as pending=0, dead<10 or age<30s"
         raise typer.BadParameter(message)
     return found[1], found[2], value
 
