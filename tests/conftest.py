@@ -260,7 +260,7 @@ def payctl_path(fork_server: ForkServer, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="session")
 def kafka_server(claim: Callable[..., None]) -> Iterator[ApacheKafka]:
-    """Yield the only Apache Kafka of this worker. Two workers run all tests that use one."""
+    """Yield this worker's only Apache Kafka broker. Two workers run all the tests that use one."""
     claim("kafka", most=2)
     broker = started_or_skipped(
         lambda: ApacheKafka(secure=True, proxied=True, settings=SHORT_LOGINS, within=in_memory())
@@ -271,7 +271,7 @@ def kafka_server(claim: Callable[..., None]) -> Iterator[ApacheKafka]:
 
 @pytest.fixture(scope="session")
 def claim(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
-    """Return a function that fails if ``most`` other workers have set up a service already."""
+    """Return a function that fails if as many as ``most`` other workers have already set up a service."""
 
     def run(service: str, *, most: int) -> None:
         if not hasattr(request.config, "workerinput"):

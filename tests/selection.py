@@ -28,7 +28,10 @@ GROUPS = {
 """The group of each fixture that is slow to set up. All tests in a group run in one worker and share the fixture."""
 
 WITH_SECOND_KAFKA = ("jobs/", "broker/", "lambda_entrypoints/")
-"""The folders whose tests share a second Apache Kafka. If one worker ran all tests with Kafka, these tests would end last."""
+"""The folders whose tests share a second Apache Kafka.
+
+If one worker ran all tests with Kafka, these tests would end last.
+"""
 
 KAFKA_SECONDS = 180
 """Timeout, in seconds, for a test that uses Apache Kafka. The first such test downloads the jars.

@@ -33,7 +33,10 @@ from ticketbottle_payctl.errors import InputError, LockedError, UnavailableError
 
 _CHUNK = 1 << 20
 _MARK = b"PC\x01\x001"
-"""The gzip extra field of an archive (RFC 1952, 2.3.1.1). It contains the identifier PC, and one byte for the format, 1."""
+"""The gzip extra field of an archive (RFC 1952, 2.3.1.1).
+
+It contains the identifier PC, and one byte for the format, 1.
+"""
 
 _HEADER = b"\x1f\x8b\x08\x04" + bytes(4) + b"\x00\xff" + len(_MARK).to_bytes(2, "little") + _MARK
 _TELLING = 4  # the bytes that identify an archive; other gzip files have a different fourth byte

@@ -106,7 +106,7 @@ def _cause(error: httpx.TransportError) -> str:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and its causes, starting with the outermost error. httpx and anyio wrap the operating system's error."""
+    """Yield an error and its causes, outermost error first. httpx and anyio wrap the operating system's error."""
     while error is not None:
         yield error
         error = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__ or error.__context__

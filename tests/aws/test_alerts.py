@@ -61,7 +61,7 @@ def published(cloud, queue):
 
 @pytest.mark.parametrize("kind", sorted(MEANINGS))
 def test_an_alert_has_its_kind_ids_meaning_and_runbook_entry(cloud, clock, kind):
-    """An alert has its kind in the subject and its ids in the body. An alert contains no secret."""
+    """An alert gives its kind in the subject and its ids in the body. It contains no secret."""
     arn, queue = cloud.topic()
     topic = AlertTopic(arn, env="test", clock=clock)
     assert topic.tell(kind, order_code="TB-1", payment_id=None, note="line\none  key=" + "a" * 64)

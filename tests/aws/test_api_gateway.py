@@ -148,7 +148,7 @@ def test_no_value_raises_anything_but_an_input_error(whole):
 
 
 def test_a_reply_becomes_the_functions_return_value():
-    """The function's return value has a status, headers and a body.
+    """The function's return value contains a status, headers and a body.
 
     This value can be written as JSON, as the Lambda runtime requires.
     """

@@ -31,7 +31,10 @@ EXAMPLES = {
 
 @pytest.mark.parametrize("fault", list(Fault))
 def test_a_kafka_error_is_classified_by_its_cause(fault):
-    """An outage or a refused login is a transport fault. A missing topic or an incorrect clock is a configuration fault."""
+    """An outage or a refused login is a transport fault.
+
+    A missing topic or an incorrect clock is a configuration fault.
+    """
     names = EXAMPLES[fault].split()
     assert {name: fault_of(KafkaError(getattr(KafkaError, name))) for name in names} == dict.fromkeys(names, fault)
 

@@ -21,7 +21,10 @@ FATAL = KafkaError._FATAL  # noqa: SLF001 - the client's own name
 
 @pytest.fixture
 def make(mock_kafka):
-    """Yield a function that makes producers for the mock cluster. In the names in ``config``, ``_`` stands for librdkafka's dot."""
+    """Yield a function that makes producers for the mock cluster.
+
+    In the names in ``config``, ``_`` stands for librdkafka's dot.
+    """
     made = []
 
     def new(bootstrap=None, **config):

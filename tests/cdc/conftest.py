@@ -1,4 +1,4 @@
-"""Provide a PostgreSQL server with logical replication, and a real Kafka Connect worker with the configuration that payctl prints."""
+"""Provide PostgreSQL with logical replication, and Kafka Connect with the configuration that payctl prints."""
 
 from __future__ import annotations
 

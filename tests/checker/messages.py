@@ -117,8 +117,8 @@ def judge(
 
     With ``by_the_broker``, two events of a payment in two topics must be at least a millisecond apart. A publisher
     cannot be faster if it waits for an acknowledgement and a commit between the two events. ``replays`` maps each run
-    to its planned events. A copy with the id of any other run counts as altered. ``payments`` contains the payments in the
-    database. Their failed or cancelled events must not follow the completed event.
+    to its planned events. A copy with the id of any other run counts as altered. ``payments`` contains the payments in
+    the database. Their failed or cancelled events must not follow the completed event.
     """
     by_id = {row.id: row for row in rows}
     messages = list(messages)

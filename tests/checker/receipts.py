@@ -65,8 +65,8 @@ def judge_receipts(
 ) -> ReceiptFaults:
     """Compare the receipts with the callbacks.
 
-    ``sent`` maps each genuine callback to its possible results. ``answered`` contains the callbacks that got a final reply.
-    ``forged`` maps each forged callback to whether it got the reply for a genuine one.
+    ``sent`` maps each genuine callback to its possible results. ``answered`` contains the callbacks that got a final
+    reply. ``forged`` maps each forged callback to whether it got the reply for a genuine one.
     """
     receipts = list(receipts)
     by_digest: dict[bytes, list[Kept]] = {}

@@ -177,7 +177,10 @@ def test_an_advised_command_is_accepted_when_it_is_pasted(engine, shell, screen,
 
 
 def accept(shell, command, rules):
-    """Check that a pasted command works. If it has a placeholder, payctl must refuse it until a person replaces it."""
+    """Check that a pasted command works.
+
+    If it contains a placeholder, payctl must refuse it until a person replaces the placeholder.
+    """
     if PLACEHOLDER in shlex.split(command):
         refused = shell(command, rules)
         assert (refused.returncode, f"{PLACEHOLDER} is a placeholder" in refused.stderr) == (2, True), refused.stderr

@@ -191,7 +191,7 @@ def dashboard_of(board, *, there):
 
 
 def test_the_dashboard_shows_every_metric(of_type):
-    """The dashboard has one graph for each metric in the list and shows the state of every alarm."""
+    """The dashboard contains one graph for each metric in the list, and shows the state of every alarm."""
     (board,) = of_type("CloudWatch::Dashboard").values()
     widgets = json.loads(dashboard_of(board, there=True))["widgets"]
     graphs = [each["properties"] for each in widgets if each["type"] == "metric"]

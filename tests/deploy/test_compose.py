@@ -26,7 +26,7 @@ def test_compose_publishes_ports_on_loopback_only(services):
 
 
 def test_compose_pins_its_images(services):
-    """Every downloaded image has a version. PostgreSQL has the same major version as in production."""
+    """Every image that is downloaded has a fixed version. PostgreSQL has the same major version as in production."""
     fetched = [service["image"] for service in services.values() if "build" not in service]
     assert [image for image in fetched if not re.search(r":\d+\.\d+", image)] == []
     assert services["postgres"]["image"].startswith("postgres:15.")

@@ -104,7 +104,7 @@ def built(python, root, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def contents(built):
-    """Map each (architecture, zip name) to the zip's contents: a dict from file name to bytes, in the order of the zip's entries."""
+    """Map each (architecture, zip name) to the zip's contents: file name to bytes, in the order of the entries."""
     found = {}
     for arch, artifacts in built.items():
         for name, made in artifacts.items():

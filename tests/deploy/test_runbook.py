@@ -33,7 +33,7 @@ def sections(root):
 
 @pytest.mark.parametrize("name", HEADINGS)
 def test_every_alarm_and_message_is_in_the_runbook(sections, name):
-    """The runbook has a heading with text for each alarm and each kind of message."""
+    """The runbook contains a heading with text for each alarm and each kind of message."""
     assert name in sections
 
 

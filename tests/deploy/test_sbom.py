@@ -102,7 +102,7 @@ def test_an_sbom_names_what_payctl_needs_itself(own):
 
 
 def test_the_list_of_licences_has_a_line_for_each_package(own):
-    """The list of licences has a line for each package and is made from only the SBOM."""
+    """The list of licences contains a line for each package, and is made from the SBOM alone."""
     document, lines = own
     assert lines == licence_lines(document)
     assert len(lines) == len(document["components"]) > 20

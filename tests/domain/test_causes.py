@@ -221,7 +221,7 @@ def test_a_young_event_has_no_cause_yet():
          ("payctl show d1", False, 1)),
         (seen(FAILING._replace(error=None, events=1), publishers=[IDLES]), ANSWERED,
          ["1 event has waited for 3 min, and failed: no error was recorded",
-          "the oldest is e2; the publisher tries it again until it is out of retries", "see its payment"],
+          "the oldest is e2; the publisher tries it again until it is out of retries", "look at its payment"],
          ("payctl show e2", False, 1)),
         (seen(NOT_DUE._replace(events=2, error=None, due_in_s=-3.0), publishers=[IDLES]), ANSWERED,
          ["2 events failed and wait for the next retry in 0 ms", "the last error of e3: none was recorded", None],

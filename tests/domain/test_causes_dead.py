@@ -71,7 +71,10 @@ def test_a_superseded_event_is_harmless_if_it_blocks_nothing(evidence, expected)
     ],
 )
 def test_a_blocking_dead_event_is_reported_once_with_its_command(blocked, groups):
-    """Only the cause of the blocked events names the dead event that blocks them. No two causes suggest the same command."""
+    """Only the cause of the blocked events names the dead event that blocks them.
+
+    No two causes suggest the same command.
+    """
     superseded = sum(group.superseded for group in groups)
     found = causes(seen(blocked, dead=3, blocked=1, superseded=superseded, dead_groups=groups), ANSWERED)
     commands = [typed(cause.command) for cause in found if cause.command]

@@ -45,7 +45,10 @@ class Business:
     engine: Engine
     bootstrap: str
     pause: float = 0
-    """The pause, in seconds, before a customer pays again. In a long outage, customers without a pause would use up the machine's processor time."""
+    """The pause, in seconds, before a customer pays again.
+
+    In a long outage, customers without a pause would use up the machine's processor time.
+    """
     sent: dict[bytes, set[str]] = field(default_factory=dict)
     answered: set[bytes] = field(default_factory=set)
     reported: dict[str, str] = field(default_factory=dict)
@@ -87,7 +90,7 @@ class Business:
         return made
 
     def call_again(self) -> None:
-        """Let the gateways call again for every payment whose callback has no reply."""
+        """Let the gateways repeat every callback that has not got a reply yet."""
         for payment in self.payments:
             if payment.id not in self.reported:
                 assert self._called(callback(payment)), self.failures[-1]

@@ -1,4 +1,4 @@
-"""Test payctl on a machine whose clock is a day off, jumps, or has a different time zone. The database's time applies."""
+"""Test that payctl uses the database's clock if the machine's clock is a day off, jumps, or has another zone."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class DatedGateways(Gateways):
 
 @pytest.mark.parametrize(("offset", "zone"), CLOCKS)
 def test_a_wrong_clock_changes_no_instant_and_no_decision(elsewhere, clock, offset, zone):
-    """Even if the machine's clock is wrong, payctl takes the time for events, receipts, ages, retention and queries from the database."""
+    """Even with a wrong local clock, payctl takes the time of events, receipts, ages and queries from the database."""
     shop = elsewhere
     shop.environment = {**shop.environment, "TZ": zone}
     clock.set(offset)

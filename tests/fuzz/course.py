@@ -12,7 +12,10 @@ from tests.fuzz.page import Tried
 from tests.fuzz.piece import ROOT, Outcome, Piece, run
 
 _FIRST = 20_000
-"""The number of inputs that each target gets first. With fewer inputs, the time to start Python would hide how fast the target is."""
+"""The number of inputs that each target gets first.
+
+With fewer inputs, the time to start Python would hide how fast the target is.
+"""
 
 _LARGEST_PIECE = 1_000_000
 

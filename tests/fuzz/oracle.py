@@ -64,7 +64,7 @@ def keeps_secrets(text: str, *, given: str = "") -> None:
 
 
 def is_harmless(text: str, *, colour: bool = False, tabs: bool = False) -> None:
-    """Assert that the text has no control characters except line ends, and colours or tabs where these are allowed."""
+    """Assert that the text contains no control characters except line ends, and colours or tabs where allowed."""
     shown = OWN_COLOUR.sub("", text) if colour else text
     if shown.isascii() and shown.replace("\n", "").replace("\t" if tabs else "", "").isprintable():
         return

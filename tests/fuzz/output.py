@@ -38,7 +38,10 @@ _KINDS = (OUTBOX, PAYMENTS, RECEIPTS)
 _NARROWEST = 40
 _LONGEST = 1500
 _LONGEST_NAME = 60
-"""The maximum length of a field name. Names are fixed words of payctl, and the following lines are indented by this length."""
+"""The maximum length of a field name.
+
+Names are fixed words of payctl, and the following lines are indented by this length.
+"""
 
 _SHORTEST_ALONE = 30
 """The smallest width, in columns, that folding leaves for indented text. A longer word might not fit."""
@@ -164,7 +167,7 @@ def _cell(draw: Draw) -> object:
 
 
 def _fits(text: str, width: int) -> None:
-    """Assert that a line is too wide for the terminal only if its last word is too long or the line has a command."""
+    """Assert that a line is too wide for the terminal only if its last word is too long or it contains a command."""
     for line in OWN_COLOUR.sub("", text).split("\n"):
         if cell_len(line) > width and "payctl " not in text:
             *before, last = _WORD.findall(line)

@@ -87,7 +87,7 @@ CASES = {
 
 @pytest.mark.parametrize(("event", "partitions", "reason"), CASES.values(), ids=CASES)
 def test_an_event_is_called_lost_only_if_its_record_would_have_been_read(event, partitions, reason):
-    """A missing event is reported as lost only if its record cannot have been deleted, and would have been read if it existed."""
+    """A missing event counts as lost only if its record cannot have been deleted, and would have been read."""
     assert judged(event, partitions) == reason
 
 

@@ -166,7 +166,7 @@ def test_the_forecast_leaves_out_blocked_events(stats, backlog, insert, execute,
 
 
 def test_two_samples_forecast_only_events_that_can_be_sent(stats):
-    """If 60 of 100 pending events are blocked, the forecast is the time at which the other 40 events will have been sent."""
+    """If 60 of 100 pending events are blocked, the forecast is the time until the other 40 have been sent."""
     start = stats()
     late = start.at + timedelta(seconds=30)
 
@@ -208,7 +208,10 @@ def test_two_samples_show_that_an_old_backlog_drains(stats, insert, execute):
 
 
 def test_two_samples_show_that_a_backlog_grows_or_is_stalled(stats, insert):
-    """If a second sample contains more pending events, the backlog is growing. If the number is the same, the backlog is stalled."""
+    """If a second sample contains more pending events, the backlog is growing.
+
+    If the number is the same, the backlog is stalled.
+    """
     insert(3, age=timedelta(days=1))
     look = followed(stats)
     assert [look().drain, look().drain] == [Drain.STALLED, Drain.STALLED]

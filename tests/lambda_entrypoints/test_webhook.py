@@ -136,7 +136,7 @@ def test_a_gateway_without_keys_is_reported_as_not_configured(called, provider):
     [("order-7.a_B", "order-7.a_B"), ("x" * 65, None), ("a b", None), ("é", None), ("a\n", None), (["a"], None)],
 )
 def test_a_correlation_id_goes_into_log_receipt_and_event(called, shop, database_url, paid, sent, kept):
-    """The log, receipt and event contain the sender's correlation id if it is valid, and otherwise API Gateway's request id."""
+    """Log, receipt and event contain the sender's valid correlation id, or otherwise API Gateway's request id."""
     event = paid(shop.payment())
     event["headers"]["x-correlation-id"] = sent
     expected = kept or event["requestContext"]["requestId"]
@@ -195,7 +195,7 @@ def test_a_changed_environment_takes_effect_at_the_next_invocation(called, shop,
 
 
 def test_a_bug_is_logged_with_its_traceback_and_the_next_callback_works(called, shop, database_url, paid, monkeypatch):
-    """If a bug raises an exception, the webhook logs the traceback and asks the gateway to call again, and the next callback works."""
+    """After an unexpected exception, the webhook logs it and asks for a repeat, and the next callback works."""
     payment = shop.payment("momo")
     with monkeypatch.context() as patch:
         patch.setattr("ticketbottle_payctl.store.payments.settle.lock", lambda *_: 1 / 0)

@@ -98,7 +98,7 @@ VNPAY = [
 
 @pytest.mark.parametrize(("code", "text_of"), VNPAY)
 def test_the_explanation_names_the_wrong_vnpay_signing_rule(merchant, code, text_of):
-    """VNPay signature mistakes in the encoding, in empty or foreign parameters, and in the order each have their own hint."""
+    """For VNPay, mistakes with the encoding, empty or foreign parameters, or the order each have their own hint."""
     params = {**merchant.vnpay_params, "vnp_OrderInfo": "ve * (2)!"}
     every = {**params, "vnp_BankTranNo": "", "vnp_SecureHashType": "HMACSHA512", "utm": "x"}
     query = vnpay_text(every, order=lambda names: sorted(names, reverse=True))
@@ -125,6 +125,6 @@ MOMO = [
 
 @pytest.mark.parametrize(("code", "text_of"), MOMO)
 def test_the_explanation_names_the_wrong_momo_signing_rule(merchant, code, text_of):
-    """MoMo signature mistakes in the access key, order, extra fields, empty values and encoding each have their own hint."""
+    """For MoMo, mistakes with the access key, order, extra fields, empty values or encoding each have a hint."""
     body = {**merchant.momo_body, "paymentOption": "momo"}
     assert codes(merchant, "momo", merchant.momo(text_of(merchant, body), paymentOption="momo")) == {code}

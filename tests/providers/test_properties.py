@@ -20,7 +20,10 @@ SIGNED = {
     "vnpay": lambda request: vnpay.canonical_text(vnpay.read_query(request.query)),
     "momo": lambda request: str([json.loads(request.body).get(name) for name in MOMO_SIGNED]),
 }
-"""For each gateway, a function that returns the content that a request's signature covers. It shows whether a change affects this content."""
+"""For each gateway, a function that returns the content that a request's signature covers.
+
+It shows whether a change affects this content.
+"""
 
 
 def signed_payos(merchant, document):

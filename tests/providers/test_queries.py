@@ -81,7 +81,7 @@ def read(gateway, document, status=200, asked=ASKED):
 
 @pytest.mark.parametrize(("gateway", "number"), NUMBERS.items())
 def test_a_paid_order_completes_the_payment(gateway, number):
-    """For a paid order, the result contains the payment's reference and order, the paid amount, and the gateway's number."""
+    """For a paid order, the result contains the reference, the order, the paid amount, and the gateway's number."""
     expected = Callback(gateway, Outcome.COMPLETED, "order-1", "TB-1", number, 249_000)
     assert answered(gateway, paid=249_000) == expected
 

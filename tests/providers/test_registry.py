@@ -63,7 +63,10 @@ def test_the_gateways_variables_have_their_deployed_names():
 
 
 def test_credentials_are_looked_up_by_environment_name():
-    """A credential contains its environment variable's values. If the variable is not set, the credential has no value."""
+    """A credential contains its environment variable's values.
+
+    If the variable is not set, the credential has no value.
+    """
     known = {"MOMO_SECRET_KEY": (Secret("new"), Secret("old"))}
     found = credentials(GATEWAYS["momo"], lambda env: known.get(env, ()))
     assert found == {"partner_code": (), "access_key": (), "secret_key": (Secret("new"), Secret("old"))}

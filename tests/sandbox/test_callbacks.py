@@ -79,7 +79,7 @@ def test_a_sandbox_callback_has_the_outcome_of_its_scenario(provider, scenario):
 
 @pytest.mark.parametrize(("provider", "scenario"), DOCUMENTED)
 def test_a_callback_has_every_documented_field(provider, scenario):
-    """A simulated callback contains every documented field, because merchants' libraries can require optional fields."""
+    """A simulated callback contains every documented field, because libraries can require optional fields."""
     request = callback(payment_at(provider), scenario)
     fields = json.loads(request.body) if request.body else dict(parse_qsl(request.query))
     content = {"zalopay": lambda: json.loads(fields["data"]), "payos": lambda: fields["data"]}

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timeout(180)  # npm may need to download the libraries 
 
 KEYS = environment()
 JUDGED = ("zalopay", "payos", "vnpay", "momo")
-"""The gateways for which ``tests/servers/node/judge.cjs`` runs the gateway's own JavaScript, which is a library or a sample."""
+"""The gateways whose own JavaScript library or sample ``tests/servers/node/judge.cjs`` runs."""
 
 SIGNATURES = {"mac", "signature", "vnp_SecureHash"}
 TEXTS = (

@@ -15,7 +15,10 @@ from ticketbottle_payctl.providers import GATEWAYS
 IDENTIFIERS = frozenset(
     field.env for gateway in GATEWAYS.values() for field in gateway.fields if field.signs_callbacks and not field.secret
 )
-"""The variables that contain the merchant's identifiers. Every callback contains the identifier, so the identifier is not a canary."""
+"""The variables that contain the merchant's identifiers.
+
+Every callback contains the identifier, so the identifier is not a canary.
+"""
 
 PART = 6
 """A secret counts as seen if an output contains this many consecutive characters of the secret."""

@@ -81,7 +81,10 @@ class Secrets:
 
 
 def prepare_database(postgres: Postgres, secrets: Secrets, *, name: str = DATABASE, template: str | None = None) -> str:
-    """Create the database with the checker's audit tables, and a role with the secret password. Return the role's URL."""
+    """Create the database with the checker's audit tables, and a role with the secret password.
+
+    Return the role's URL.
+    """
     url = postgres.create_database(name, template=template) if template else postgres.create_database(name)
     engine = make_engine(DatabaseSettings(Secret(url)))
     if template is None:

@@ -238,7 +238,7 @@ def over_tls(tls_server, certificates):
     ],
 )
 def test_a_trusted_server_is_reached_over_tls(query, environ, over_tls):
-    """payctl connects to a trusted server over TLS, even if the settings only name a certificate."""
+    """Payctl connects to a trusted server over TLS, even if the settings only name a certificate."""
     assert over_tls(query, **environ)
 
 

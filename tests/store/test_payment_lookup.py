@@ -93,7 +93,7 @@ def test_a_payos_payment_is_found_by_its_number_without_a_table_scan(engine, mak
 
 
 def test_a_payos_order_with_the_same_number_is_not_settled(engine, make, say):
-    """A PayOS order number does not contain the event or three characters of the order code, so the reference must match too."""
+    """A PayOS order number omits the event and three characters of the order code, so the reference must match too."""
     for code in ("TB-ROCK-20251123-XYZ7K9M2", "TB-JAZZ-20251123-ABC7K9M2", "TB-POP-20251123-ABD7K9M2"):
         make(code)
     say(1_000_000)

@@ -137,7 +137,7 @@ UNWRITABLE = {
 
 @pytest.mark.parametrize("how", UNWRITABLE)
 def test_work_with_an_optional_record_goes_on_without_it(engine, execute, how):
-    """If an optional run record cannot be written at the start, the work is still done, and the record contains no id."""
+    """If an optional run record cannot be written at the start, the work is done, and the record contains no id."""
     execute(UNWRITABLE[how])
     done = []
     with optional_run(engine, new_run(), Limits()) as record:
@@ -160,7 +160,7 @@ def test_work_with_an_optional_record_is_done_even_if_its_end_cannot_be_recorded
 
 
 def test_work_that_a_check_refuses_is_not_recorded(engine, execute):
-    """If the check of an optional run refuses the work, the error is raised and the run is not recorded."""
+    """If the check before an optional run raises an error, the error is passed on and the run is not recorded."""
 
     def refuse(_connection):
         message = "not now"

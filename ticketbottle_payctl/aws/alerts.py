@@ -1,7 +1,8 @@
 """Report problems. The id of each newly dead event is sent to an SQS queue, and alerts are sent to an SNS topic.
 
-The queue and the topic are optional, because the database contains the state of every event. If a message cannot be sent,
-payctl counts and logs the failure, and the job continues. No message contains a payload, an account number or a name.
+The queue and the topic are optional, because the database contains the state of every event. If a message cannot be
+sent, payctl counts and logs the failure, and the job continues. No message contains a payload, an account number or a
+name.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ EVENT_DEAD = "event_dead"
 MEANINGS = {
     "late_money": "A customer paid after the payment had failed or was cancelled. The order may already be cancelled.",
     "wrong_amount": "A genuine callback and its payment have different amounts. payctl changed nothing.",
-    "unknown_order": "A genuine callback is for an unknown payment. A customer may have paid for an order that does not exist.",
+    "unknown_order": "A genuine callback is for an unknown payment. The customer's order may not exist.",
     "contradicts_completed": "The gateway reports that a completed payment failed. payctl changed nothing.",
     "unknown_status": "The payment has a status that payctl does not know. payctl changed nothing.",
     "money_held": "The gateway received the money and blocked it as suspicious. A person must decide in its portal.",

@@ -21,8 +21,8 @@ _OWN = "payctl-"
 class Readers:
     """The consumer groups that read a partition.
 
-    ``past`` are the groups that have committed an offset past a record, and ``behind`` are the other groups. A group can commit
-    an offset past a record that it has not handled.
+    ``past`` are the groups that have committed an offset past a record, and ``behind`` are the other groups. A group
+    can commit an offset past a record that it has not handled.
     """
 
     past: tuple[str, ...]

@@ -63,9 +63,9 @@ def verify_signature(
 ) -> VerifyReport:
     """Verify a callback with the code that the webhook uses. Do not raise an exception for an invalid request.
 
-    If ``gateway`` is None, the path or the format of the request decides. With ``explain``, a rejection includes hints. To
-    find hints, payctl also tries the merchant's other values, other gateways' keys, and ``other_keys``. ``other_keys``
-    maps labels, which the hints show, to keys.
+    If ``gateway`` is None, the path or the format of the request decides. With ``explain``, a rejection includes hints.
+    To find hints, payctl also tries the merchant's other values, other gateways' keys, and ``other_keys``.
+    ``other_keys`` maps labels, which the hints show, to keys.
 
     Raises:
         ConfigError: ``credentials_for`` found an invalid setting.

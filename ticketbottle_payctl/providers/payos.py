@@ -1,7 +1,7 @@
 """Verify PayOS callbacks. A callback is a POST with a ``data`` object, which is signed with the checksum key.
 
-The signed text consists of the sorted ``name=value`` pairs of ``data``. The envelope's ``code`` and ``success`` are not signed,
-so payctl does not use them.
+The signed text consists of the sorted ``name=value`` pairs of ``data``. The envelope's ``code`` and ``success`` are not
+signed, so payctl does not use them.
 
 Sources: payos.vn/docs, "Kiểm tra dữ liệu với signature" and "Webhook". The official payos-lib-node 2.0.5 shows what the
 documentation omits (null, numbers, arrays, the order of names).

@@ -21,7 +21,7 @@ Environ = Mapping[str, str]
 
 
 class Scenario(StrEnum):
-    """A case that a gateway reports. payctl must reject WRONG_AMOUNT and BAD_SIGNATURE."""
+    """A situation that a gateway reports in a callback. payctl must reject WRONG_AMOUNT and BAD_SIGNATURE."""
 
     PAID = "paid"
     FAILED = "failed"

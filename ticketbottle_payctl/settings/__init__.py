@@ -111,8 +111,8 @@ class Settings:
         """Return the broker settings from the ``KAFKA_*`` variables.
 
         Raises:
-            ConfigError: the list of brokers is empty or invalid, the mechanism is unknown, or the credentials are missing
-                or would be sent without encryption.
+            ConfigError: the list of brokers is empty or invalid, the mechanism is unknown, or the credentials are
+                missing or would be sent without encryption.
         """
         return _kafka(self.environ)
 

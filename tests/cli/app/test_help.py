@@ -189,7 +189,7 @@ def test_the_examples_with_apache_kafka_run_as_they_are_printed(world, kafka):
 
 
 def test_every_command_has_a_group_and_two_or_three_examples():
-    """Every command is listed in `payctl --help`, and the command's own help has two or three examples."""
+    """`payctl --help` lists every command, and the command's own help contains two or three examples."""
     assert set(registry.children(())) <= set(chain.from_iterable(registry.PANELS.values()))
     assert {entry.name: len(EXAMPLES.get(entry.name, ())) for entry in registry.COMMANDS}.items() <= {
         (entry.name, number) for entry in registry.COMMANDS for number in (2, 3)

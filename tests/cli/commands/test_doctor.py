@@ -85,7 +85,10 @@ def test_the_doctor_refuses_an_option_without_effect(arguments, words, answer):
 
 
 def test_a_doctor_bundle_has_the_findings_and_no_secret(tmp_path, keys, answer):
-    """The doctor's bundle contains settings, versions and findings, but no secret. Only the bundle's owner can read it."""
+    """The doctor's bundle contains settings, versions and findings, but no secret.
+
+    Only the bundle's owner can read it.
+    """
     file = tmp_path / "bundle.json"
     url = "postgresql://canary-user:canary-password@127.0.0.1:1/payments"
     document = answer("doctor", "--only", "keys", "--only", "database", "--bundle", str(file), DATABASE_URL=url, **keys)

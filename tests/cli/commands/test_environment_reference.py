@@ -39,7 +39,7 @@ def written():
 
 
 def test_every_variable_of_the_code_is_in_the_reference():
-    """environment.md has a line for each variable that payctl reads."""
+    """environment.md contains a line for each variable that payctl reads."""
     assert written() - VARIABLES.keys() == set()
 
 
@@ -50,7 +50,7 @@ def test_every_variable_of_the_reference_is_in_the_code():
 
 
 def test_every_variable_of_payctl_config_is_in_the_reference():
-    """environment.md has a line for each variable that `payctl config` shows."""
+    """environment.md contains a line for each variable that `payctl config` shows."""
     known = {*names.DEFAULTED, *names.PLAIN, *names.ASKED_AT, *names.HIDDEN, *names.ONLY_WHERE_SET}
     without_a_function = {name for name in names.ARNS if name not in VARIABLES}
     assert known - VARIABLES.keys() == without_a_function

@@ -128,7 +128,7 @@ def test_a_blocked_event_is_shown_as_blocked(shown, engine):
 
 @pytest.mark.parametrize("arguments", LISTS, ids=" ".join)
 def test_wide_shows_full_values(arguments, shown, ask):
-    """With --wide, a list has one line for each row, with the complete id, even on a narrow terminal."""
+    """With --wide, a list prints one line for each row, with the complete id, even on a narrow terminal."""
     lines = COLOURS.sub("", shown(*arguments, "--wide", width=40)).splitlines()
     ids = [item["id"] for item in ask(*arguments)["items"]]
     assert [whole for whole in ids if sum(whole in line for line in lines) != 1] == []

@@ -233,7 +233,7 @@ def test_the_gateway_is_asked_to_send_again_if_no_complete_reply_arrives(
 
 
 def test_the_lines_on_a_terminal_say_what_the_service_answered(listening, service):
-    """On a terminal, each line of `listen` shows the outcome, order, status and time. stderr names the service's URL."""
+    """On a terminal, each `listen` line shows the outcome, order, status and time. stderr names the service's URL."""
     process, port = listening(service.url, form="table")
     service.answer = answering(500)
     deliver(port, callback(PAYMENTS["vnpay"]))

@@ -149,7 +149,7 @@ def test_items_are_shown_as_a_table_by_default():
 
 
 def test_the_json_document_always_has_every_field():
-    """The JSON document always has every field, and its ``ok`` field is true only if the exit code is 0."""
+    """The JSON document always contains every field, and its ``ok`` field is true only if the exit code is 0."""
     document = json.loads(as_json(Result("payctl.test/1", ExitCode.PARTIAL, counts={"failed": 1}), INVOCATION))
     assert document == {
         "schema": "payctl.test/1",

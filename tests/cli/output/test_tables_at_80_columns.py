@@ -71,7 +71,7 @@ FINDINGS = [
 
 
 def test_the_plan_of_reconcile_payments_folds_no_word():
-    """At 80 columns, the plan of `reconcile payments` does not break an order, amount, answer or action across lines."""
+    """At 80 columns, the plan of `reconcile payments` breaks no order, amount, answer or action across lines."""
     lines = lines_of(plan_blocks(FINDINGS))
     holds(lines, *CODES, "1,250,000 VND", "completed", "settle: COMPLETED", "refuse: contradicts completed")
     holds(lines, "query refused", "unknown state (4711)", "needs manual review")
@@ -89,7 +89,7 @@ def test_a_figure_of_the_plan_is_not_folded():
 
 
 def test_the_outcome_of_reconcile_payments_folds_no_word():
-    """At 80 columns, the outcome of `reconcile payments` does not break an order, answer or status across lines."""
+    """At 80 columns, the outcome of `reconcile payments` breaks no order, answer or status across lines."""
     done = {
         FINDINGS[0].payment.id: Settled(
             FINDINGS[0].payment.id, "settled", status_before="PENDING", status_after="COMPLETED", event_id="e"

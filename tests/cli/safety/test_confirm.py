@@ -63,7 +63,7 @@ def _converse(terminal, answers):
 
 @pytest.mark.parametrize("answer", ["y", "YES"])
 def test_a_yes_on_a_terminal_confirms_the_change(answer, half_marked, on_terminal, left):
-    """If the answer is y or yes, payctl makes the change. stderr shows the plan and the question, and stdout shows the result."""
+    """After the answer y or yes, payctl makes the change. The plan is on stderr, and the result is on stdout."""
     code, stdout, talk = on_terminal(*REPAIR, answers=[answer], **half_marked)
     assert (code, left()) == (0, 0), talk
     assert stdout.startswith(f"✔  repaired {ROWS}")
@@ -119,7 +119,7 @@ def test_a_protected_profile_needs_reason_yes_and_name(options, answers, half_ma
     ],
 )
 def test_a_protected_profile_refuses_an_incomplete_confirmation(options, answers, half_marked, on_terminal, left):
-    """For a protected profile, payctl refuses a change without a reason or a yes, or with a different profile's name."""
+    """For a protected profile, payctl refuses a change without a reason or a yes, or with a wrong profile name."""
     code, _, talk = on_terminal(*REPAIR, "-p", "prod", *options, answers=answers, **half_marked)
     assert (code, left()) == (7, ROWS), talk
 

@@ -64,7 +64,10 @@ EVERY = {
     "cdc cut-back": [([], Record.ELSEWHERE)],
 }
 CODES = {"publish-outbox": 6, "runs resume": 10}
-"""The exit codes that are not 0. One command reports that a customer waits for a dead event, and the other that the canary is not published yet."""
+"""The exit codes that are not 0.
+
+One command reports that a customer waits for a dead event, and the other that the canary is not published yet.
+"""
 
 CASES = [
     pytest.param(name, arguments, record, id=" ".join(arguments))
@@ -117,7 +120,7 @@ def recorded(answer, world):
 def test_a_command_that_changes_payments_or_events_is_recorded(
     name, arguments, record, world, recorded, answer, content, invoke
 ):
-    """A command's record contains the command, operator, reason and counts, and either rows or a line that says why there are none.
+    """A command's record contains the command, operator, reason, counts, and rows or a line that explains their lack.
 
     A routine command leaves no record.
     """

@@ -49,7 +49,10 @@ def reached_by_another_name(half_marked, database_url, tmp_path):
 @pytest.mark.parametrize("named", [[], ["-p", "dev"]], ids=["unnamed", "named otherwise"])
 @pytest.mark.parametrize("guard", OF_OTHERS)
 def test_a_guard_applies_to_its_database_under_any_profile(guard, named, reached_by_another_name, answer, left):
-    """A guard applies to its database, whichever profile is used. The error names the profile that defines the guard."""
+    """A guard applies to its database, whichever profile is used.
+
+    The error names the profile that defines the guard.
+    """
     text_of_guard, given, words = OF_OTHERS[guard]
     document = answer(*REPAIR, *given, *named, **reached_by_another_name(text_of_guard))
     assert (document["exit_code"], left()) == (7, ROWS)

@@ -90,7 +90,7 @@ def test_a_command_says_what_was_not_recorded(name, lacks, run, execute):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_recorded_command_shows_its_run_and_no_warning(name, run, execute):
-    """If the role is allowed to write the record, the document contains the run's id and no warning about the record."""
+    """If the role may write the record, the document contains the run's id and no warning about the record."""
     document = run(name, *REASON)
     assert execute(RUNS) == [f"{document['run_id']} done ticket 4711"]
     assert not [each for each in document["warnings"] if "record" in each]
@@ -98,7 +98,10 @@ def test_a_recorded_command_shows_its_run_and_no_warning(name, run, execute):
 
 @pytest.mark.parametrize(("name", "warned"), [("process-webhook", 1), ("publish-outbox", 1), ("cleanup", 0)])
 def test_without_a_reason_only_a_scheduled_command_is_silent(name, warned, run, execute):
-    """A command that an operator runs warns even if no reason is given. A cleanup does not, because it is usually scheduled with a role that is not allowed to record it."""
+    """A command that an operator runs warns even if no reason is given.
+
+    A cleanup does not, because it is usually scheduled with a role that is not allowed to record it.
+    """
     execute(f"REVOKE INSERT ON TABLE payctl.runs FROM {ROLE}")
     said = [each for each in run(name)["warnings"] if "recorded" in each]
     assert said == ["the run was not recorded: " + DENIED.format("runs")] * warned

@@ -127,7 +127,7 @@ def test_events_that_cannot_be_archived_are_not_deleted(clean, insert, rows, pat
 
 
 def test_a_file_that_is_not_an_archive_stops_the_cleanup(clean, insert, rows, path):
-    """If the archive path has a file that is not an archive, the cleanup raises InputError and deletes nothing."""
+    """If the file at the archive's path is not an archive, the cleanup raises InputError and deletes nothing."""
     insert(2, state="published", age=OLD)
     path.write_text("precious")
     with pytest.raises(InputError):

@@ -67,7 +67,10 @@ def test_the_doctor_reports_a_callback_that_settled_nothing(name, shop, found):
 
 @pytest.mark.parametrize("name", OPEN)
 def test_the_doctor_forgets_a_callback_whose_payment_is_completed(name, shop, found):
-    """The doctor does not report a callback whose payment is settled now. A callback for an unknown order stays in the report."""
+    """The doctor does not report a callback whose payment is settled now.
+
+    A callback for an unknown order stays in the report.
+    """
     payment = shop.payment("momo")
     OPEN[name][0](shop, payment)
     shop.process(payment)
@@ -76,7 +79,7 @@ def test_the_doctor_forgets_a_callback_whose_payment_is_completed(name, shop, fo
 
 @pytest.mark.parametrize("scenario", [Scenario.PAID, Scenario.FAILED, Scenario.PENDING])
 def test_the_doctor_reports_no_callback_that_was_handled(scenario, shop, found):
-    """The doctor reports no callback that settled a payment, repeated a result, or was about a pending payment."""
+    """The doctor ignores a callback that settled a payment, repeated a result, or was about a pending payment."""
     payment = shop.payment("momo")
     for _ in range(2):
         shop.process(payment, scenario)

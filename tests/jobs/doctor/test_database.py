@@ -211,7 +211,10 @@ def test_the_doctor_names_a_role_with_a_local_time_zone(database_url, engine, fo
 
 @pytest.mark.parametrize(("hours", "status"), [(0, "ok"), (0.002, "warn"), (1, "fail"), (-1, "fail")])
 def test_the_doctor_reports_a_difference_between_two_clocks(hours, status, found):
-    """If the doctor's clock and the server's clock differ by seconds, the doctor warns. If they differ by an hour, the check fails."""
+    """If the doctor's clock and the server's clock differ by seconds, the doctor warns.
+
+    If they differ by an hour, the check fails.
+    """
     (finding,) = found("clock", now=lambda: datetime.now(UTC) + timedelta(hours=hours))
     assert finding.status.value == status
 

@@ -35,7 +35,7 @@ def stored(receipt_id, engine):
 
 @pytest.mark.parametrize("provider", list(GATEWAYS))
 def test_a_receipt_has_the_request_and_the_decision(shop, provider):
-    """A receipt contains the callback's bytes, digest, ids and amount, and payctl's decision, payment, event and trace."""
+    """A receipt contains the callback's bytes, digest, ids and amount, and the decision, payment, event and trace."""
     payment = shop.payment(provider, amount=123_000)
     request = callback(payment)
     report = shop.process(request, trace=TRACE)

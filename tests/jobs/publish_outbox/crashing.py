@@ -26,7 +26,10 @@ class Fuse:
         self.point, self.left, self.signal_number = point, number, signal_number
 
     def at(self, point):
-        """Record that the process has reached this point. Kill or freeze the process if it has done so the chosen number of times."""
+        """Record that the process has reached this point.
+
+        Kill or freeze the process if it has done so the chosen number of times.
+        """
         if point == self.point:
             self.left -= 1
             if self.left == 0:
@@ -34,7 +37,10 @@ class Fuse:
 
 
 def run(url, bootstrap, options, *, point=None, number=1, ready=None, freeze=False):
-    """Publish until the fuse kills or freezes the process. ``ready`` is a connection that receives a message as soon as the publisher is ready."""
+    """Publish until the fuse kills or freezes the process.
+
+    ``ready`` is a connection that receives a message as soon as the publisher is ready.
+    """
     fuse = Fuse(point, number, signal.SIGSTOP if freeze else signal.SIGKILL)
     if freeze:
         shard.SEND_WITHIN = 0.5

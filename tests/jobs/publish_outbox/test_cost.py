@@ -71,8 +71,9 @@ def round_trips(engine):
 def test_a_batch_takes_three_round_trips(outbox, round_trips):
     """A batch takes three round trips, and a publisher run takes a few more.
 
-    In the first round trip, the publisher takes the lock, sets the limits and finds the end of the next claim. In
-    the second it claims the batch, and in the third it commits. At the end of a run, the publisher needs four round trips to look for obstacles, and two to mark itself as ended.
+    In the first round trip, the publisher takes the lock, sets the limits and finds the end of the next claim. In the
+    second it claims the batch, and in the third it commits. At the end of a run, the publisher needs four round trips
+    to look for obstacles, and two to mark itself as ended.
     """
     outbox.insert(12_000)
     counts = []
@@ -220,7 +221,7 @@ def range_of(outbox, wanted):
 
 @WANTED
 def test_a_claim_ahead_uses_the_index_with_stale_statistics(outbox, administer, wanted):
-    """With stale table statistics, a claim in advance uses the index, and reads no more rows than its range contains."""
+    """With stale statistics, a claim in advance uses the index, and reads no more rows than its range contains."""
     outbox.insert(200, state="published")
     administer("ALTER TABLE outbox SET (autovacuum_enabled = off)")
     administer("ANALYZE outbox")

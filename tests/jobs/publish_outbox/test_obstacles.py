@@ -166,7 +166,7 @@ def test_a_run_names_the_session_that_locks_a_row(outbox, others):
 
 
 def test_a_block_has_the_error_and_the_time_of_the_retry(outbox, mock_kafka):
-    """The report about a block contains the blocking event's error and type, and the seconds until the event's retry."""
+    """The report about a block contains the blocking event's error, type, and the seconds until its retry."""
     dead_first(outbox, mock_kafka)
     retry_not_due(outbox, mock_kafka)
     by_reason = {each.reason.value: each for each in outbox.publish().obstacles.blockers}

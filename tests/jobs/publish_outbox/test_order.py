@@ -240,7 +240,7 @@ def test_a_replayed_event_keeps_its_identity(outbox):
 
 
 def test_events_of_one_millisecond_are_ordered_by_id_in_code_points(outbox):
-    """If events were created in the same millisecond, payctl and PostgreSQL order them by the code points of their ids."""
+    """Events from the same millisecond are ordered by the code points of their ids, in payctl and in PostgreSQL."""
     ids = ["a", "B", "_", "é", "Z", "z", "0"]
     for id_ in ids:
         outbox.add("k", id=id_)

@@ -20,7 +20,7 @@ from ticketbottle_payctl.jobs.publish_outbox.report import LagSample
 
 
 def test_a_report_counts_by_type(outbox):
-    """A publisher's report contains the published events by type, the batches, the rate, and the reason why the run ended."""
+    """A publisher's report contains the published events by type, the batches, the rate, and why the run ended."""
     outbox.insert(3, event_type=FAILED)
     outbox.insert(5, event_type=COMPLETED)
     outbox.insert(2, event_type=CANCELLED)

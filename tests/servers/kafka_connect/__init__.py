@@ -42,7 +42,8 @@ _WORKER: Final = {
 class KafkaConnect(OneServer):
     """A worker with one connector. Use it as a context manager or with :meth:`start` and :meth:`close`.
 
-    ``connector`` contains the connector's properties, including ``name``. ``worker`` adds to the worker's own properties.
+    ``connector`` contains the connector's properties, including ``name``. ``worker`` adds to the worker's own
+    properties.
 
     Raises:
         ConfigError: Java or Maven is missing.

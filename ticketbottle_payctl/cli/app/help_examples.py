@@ -122,7 +122,8 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
         Example("payctl stats", "Show whether events are waiting, and for how long."),
         Example("payctl stats --watch", "Keep looking.", stays=True),
         Example(
-            "payctl stats --check --max-age 5m --max-failed 0", "Check from a monitoring system: exit with 5 if something is wrong."
+            "payctl stats --check --max-age 5m --max-failed 0",
+            "Check from a monitoring system: exit with 5 if something is wrong.",
         ),
     ),
     "report": (

@@ -20,7 +20,7 @@ _SHORTEST = 12
 
 
 class ToldAt(Enum):
-    """The position of the line in the output: before a change, below the first line of the answer, or below the whole answer."""
+    """The place of the line: before a change, below the first line of the answer, or below the whole answer."""
 
     ONCE = "once"
     BELOW_HEADLINE = "below headline"

@@ -91,7 +91,10 @@ def _of_error(group: DeadGroup) -> tuple[str, Command]:
     replay = Command(("replay",), (), ("--failed", "--error-group", group.group), changes=True, rows=rows)
     shown = show(group.id)
     if not rows:
-        return "do not replay: the customer has paid since, and a replay leaves the event out; see its payment", shown
+        return (
+            "do not replay: the customer has paid since, and a replay leaves the event out; look at its payment",
+            shown,
+        )
     topics = ", ".join(sorted({TOPICS.get(name, name) for name in group.event_types}))
     if code in _CODES_OF_SIZE and group.payload_bytes + ENVELOPE > LARGEST_MESSAGE:
         largest = f"{group.payload_bytes:,} bytes, and payctl sends at most {LARGEST_MESSAGE:,}"

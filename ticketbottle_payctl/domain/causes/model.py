@@ -11,10 +11,10 @@ from typing import NamedTuple
 from ticketbottle_payctl.formats import duration
 
 OVERDUE_AFTER = timedelta(minutes=2)
-"""The age from which a pending event is overdue. A running publisher sends an event within seconds."""
+"""The age at which a pending event becomes overdue. A running publisher sends an event within seconds."""
 
 WAITS_AFTER = timedelta(seconds=10)
-"""The age from which a pending event that could be sent suggests that no publisher is working."""
+"""The age at which a pending event that could be sent suggests that no publisher is working."""
 
 SEEN_WITHIN = timedelta(seconds=90)
 """How long a publisher counts as running after its last report. A running publisher reports every 30 s."""
@@ -219,7 +219,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Brokers:
-    """The result of checking the brokers. ``stopped`` contains the event types that cannot be sent, each with the reason.
+    """The result of checking the brokers. ``stopped`` maps each event type that cannot be sent to the reason.
 
     ``unavailable`` is the reason why the brokers did not answer. ``not_asked`` is the reason why payctl could not check
     the brokers.

@@ -27,7 +27,7 @@ def of_failures(evidence: Evidence) -> Iterator[Cause]:
         event = named(oldest.id, oldest.order_code)
         meaning = f"the oldest is {event}; the publisher tries it again until it is out of retries"
         command = show(oldest.id)
-        yield Cause(CauseKind.FAILING, total(failing), fact, meaning, "see its payment", command)
+        yield Cause(CauseKind.FAILING, total(failing), fact, meaning, "look at its payment", command)
     not_due = [one for one in evidence.waiting if one.reason is Reason.NOT_DUE]
     if not_due:
         events = total(not_due)

@@ -33,7 +33,7 @@ from ticketbottle_payctl.store.payctl.runs import NewRun, RunStatus
 __all__ = ["CleanupPreview", "CleanupReport", "CleanupStoppedBecause", "Swept", "cleanup", "preview_cleanup"]
 
 LATE_AFTER = timedelta(hours=1)
-"""The age from which payctl reports a pending event as late."""
+"""The age at which payctl reports a pending event as late."""
 
 _READING = Limits(statement=timedelta(minutes=5))
 _MOST_LOGGED = 5

@@ -61,7 +61,10 @@ class FindingCounts(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The services and settings that the doctor examines. Each function raises ConfigError if its setting is invalid."""
+    """The services and settings that the doctor examines.
+
+    Each function raises ConfigError if its setting is invalid.
+    """
 
     engine: Callable[[], Engine]
     kafka: Callable[[], KafkaSettings]

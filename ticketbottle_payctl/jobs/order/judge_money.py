@@ -12,7 +12,7 @@ from ticketbottle_payctl.providers.queries import QUERIES
 from ticketbottle_payctl.store.payments.history import PaymentRow, ReceiptRow
 
 _LONG_UNPAID = timedelta(minutes=20)
-"""The age from which a PENDING payment should have a callback.
+"""The age at which a PENDING payment should have a callback.
 
 A gateway's payment page is open for 15 minutes.
 

@@ -25,10 +25,10 @@ _READERS_PATIENCE = timedelta(seconds=2)
 class Records:
     """The result of a search.
 
-    ``steps`` contains one step for each record found. ``latest`` contains the latest record of each event. ``missing`` contains the
-    events without a record. If an event is in neither ``latest`` nor ``missing``, the search did not finish, and
-    ``warnings`` says why. ``readers`` contains the consumer groups for the latest record of each event, if the brokers list
-    them.
+    ``steps`` contains one step for each record found. ``latest`` contains the latest record of each event. ``missing``
+    contains the events without a record. If an event is in neither ``latest`` nor ``missing``, the search did not
+    finish, and ``warnings`` says why. ``readers`` contains the consumer groups for the latest record of each event, if
+    the brokers list them.
     """
 
     steps: list[Step] = field(default_factory=list)

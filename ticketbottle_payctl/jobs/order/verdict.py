@@ -17,7 +17,10 @@ _URGENCY = (Mark.BAD, Mark.OPEN, Mark.GOOD)
 
 
 def judge(found: History, records: Records, now: datetime, retention: timedelta | None) -> list[Verdict]:
-    """Return every finding about an order. The most urgent finding comes first, and the closed findings come last. The list is never empty."""
+    """Return every finding about an order.
+
+    The most urgent finding comes first, and the closed findings come last. The list is never empty.
+    """
     findings = closed(list(_findings(found, records, now, retention)), found)
     return sorted(findings, key=lambda each: (_URGENCY.index(each.mark), each.closing is not None))
 

@@ -2,8 +2,8 @@
 
 An event is sent only after every earlier event of its payment is committed as published. Therefore, after a crash, only
 the last event that a consumer received for this payment can arrive again. An older event never arrives again. This
-matters because a repeated PAYMENT_FAILED would cancel the tickets of a customer who has paid. If the broker does not acknowledge an
-event, the event is released in the transaction that claimed it.
+matters because a repeated PAYMENT_FAILED would cancel the tickets of a customer who has paid. If the broker does not
+acknowledge an event, the event is released in the transaction that claimed it.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class Observer:
     on_progress: Callable[[PublishCounts], None] = lambda _counts: None
     on_wait: Callable[[PayctlError, float], None] = lambda _error, _seconds: None
     on_obstacles: Callable[[Obstacles], None] = lambda _obstacles: None
-    """A function that is called when the reasons why events are waiting change, or when no event is waiting any more."""
+    """A function that is called when the reasons for waiting change, or when no event is waiting any more."""
     on_look: Callable[[Obstacles], None] | None = None
     """A function that a loop calls about every five seconds with the reasons why events are waiting.
 

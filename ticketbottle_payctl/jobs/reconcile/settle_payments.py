@@ -57,8 +57,8 @@ class Settled:
 class Candidates:
     """The payments to query.
 
-    ``more`` is True if the limit excluded some payments. ``missing`` contains the names that match no payment. ``too_old``
-    is the number of payments that are too old to query at their gateway.
+    ``more`` is True if the limit excluded some payments. ``missing`` contains the names that match no payment.
+    ``too_old`` is the number of payments that are too old to query at their gateway.
     """
 
     payments: Sequence[Unsettled]

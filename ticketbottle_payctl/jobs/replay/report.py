@@ -171,8 +171,8 @@ class ReplayReport:
     """The result of a run.
 
     ``outcomes`` counts the processed events by outcome and reason. ``remaining`` counts the planned events that the run
-    did not reach. ``progress`` contains the current states of the requeued events. ``left_alone`` contains the first rows that
-    were not requeued. ``publisher`` is True if a publisher was running when the wait for the canary ended.
+    did not reach. ``progress`` contains the current states of the requeued events. ``left_alone`` contains the first
+    rows that were not requeued. ``publisher`` is True if a publisher was running when the wait for the canary ended.
     ``publisher`` is None if payctl does not know this, or if the run did not wait.
     """
 

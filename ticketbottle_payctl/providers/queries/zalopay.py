@@ -4,7 +4,8 @@ Source: docs.zalopay.vn, "Query order's payment status" and "Status codes". Zalo
 48 hours after the order is created. Later, only the merchant portal shows the order.
 
 For an unpaid order, only expiry is final, because the customer can pay again after a failed attempt. So return code 2
-with an undocumented sub code settles nothing. If payctl set the payment to FAILED, a customer who has paid could lose their tickets.
+with an undocumented sub code settles nothing. If payctl set the payment to FAILED, a customer who has paid could lose
+their tickets.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ NAME = "zalopay"
 PAID, FAILED, UNPAID = 1, 2, 3
 EXPIRED = -54
 _PAYABLE = timedelta(hours=1)
-"""The age from which payctl treats an unpaid order as expired. At ZaloPay, the order expires after 15 minutes."""
+"""The age at which payctl treats an unpaid order as expired. At ZaloPay, the order expires after 15 minutes."""
 
 _ABOUT_THE_QUESTION: dict[int | None, NoVerdict] = {
     -101: NoVerdict.NOT_FOUND,

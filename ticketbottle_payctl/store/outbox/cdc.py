@@ -27,7 +27,10 @@ from ticketbottle_payctl.store.outbox.debezium_names import PUBLICATION, SLOT
 
 _PRIVILEGE, _EXISTS, _NOT_LOGICAL, _CANCELED = "42501", "42710", "55000", "57014"
 _NO_REPLICATION = ("must be superuser or replication role", "permission denied to start WAL sender")
-"""The error texts of PostgreSQL up to 15 and from 16 on, if the role lacks the REPLICATION attribute. These errors have no code."""
+"""The error texts of PostgreSQL up to 15 and from 16 on, if the role lacks the REPLICATION attribute.
+
+These errors have no code.
+"""
 
 
 class SlotState(NamedTuple):

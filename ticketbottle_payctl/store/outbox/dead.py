@@ -13,7 +13,10 @@ from ticketbottle_payctl.store.outbox.selector import SUPERSEDED
 
 _MOST_NAMED = 5
 _IS_CLOSED = "EXISTS (SELECT FROM payctl.run_items AS i WHERE i.item_id = o.id AND i.outcome = 'closed')"
-"""The SQL condition that a person has closed an event. ``store.payctl.runs`` defines the same outcome as ``CLOSED``."""
+"""The SQL condition for an event that a person has closed.
+
+``store.payctl.runs`` defines the same outcome as ``CLOSED``.
+"""
 
 
 class DeadCount(NamedTuple):

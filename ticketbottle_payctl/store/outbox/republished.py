@@ -9,7 +9,7 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 IS_REPUBLISHED = "outcome = 'requeued' AND before->>'published_at' IS NOT NULL"
-"""The condition on a row of ``payctl.run_items`` that its event had been published before it was requeued."""
+"""The SQL condition for a row of ``payctl.run_items`` whose event had been published before it was requeued."""
 
 
 def may_be_read(connection: Connection) -> bool:
@@ -28,7 +28,7 @@ def may_be_read(connection: Connection) -> bool:
 
 
 def requeued_before_s(event_id: str) -> str:
-    """Return the expression for the seconds since the event with this id was last requeued. It is NULL if the event was never requeued.
+    """Return the expression for the seconds since the event's last requeueing, or NULL if it was never requeued.
 
     It is a scalar subquery, so the server looks up each event in the index on the item's id.
     """
@@ -37,7 +37,7 @@ def requeued_before_s(event_id: str) -> str:
 
 
 def was_sent_before(event_id: str) -> str:
-    """Return the condition that the event with this id had been published before its last replay.
+    """Return the SQL condition that the event with this id had been published before its last replay.
 
     It is a scalar subquery, so the server looks up each event in the index on the item's id.
     """

@@ -18,32 +18,35 @@ from __future__ import annotations
 
 
 def published(row: str = "") -> str:
-    """Return the condition that an event was sent, no matter whether payctl or the replaced service marked it."""
+    """Return the SQL condition for a sent event, no matter whether payctl or the replaced service marked it."""
     return f'({row}published OR {row}"publishedAt" IS NOT NULL)'
 
 
 def half_marked(row: str = "") -> str:
-    """Return the condition that an event was sent, but has only ``"publishedAt"`` set."""
+    """Return the SQL condition for an event that was sent, but has only ``"publishedAt"`` set."""
     return f'({row}published = false AND {row}"publishedAt" IS NOT NULL)'
 
 
 def unpublished(row: str = "") -> str:
-    """Return the condition that an event is pending or dead. The condition can use the index on ``published``."""
+    """Return the SQL condition for an event that is pending or dead.
+
+    The condition can use the index on ``published``.
+    """
     return f'({row}published = false AND {row}"publishedAt" IS NULL)'
 
 
 def has_retries(row: str = "") -> str:
-    """Return the condition that an unpublished event has retries left."""
+    """Return the SQL condition for an unpublished event that has retries left."""
     return f'{row}"retryCount" < %(max_retries)s'
 
 
 def pending(row: str = "") -> str:
-    """Return the condition that an event is pending."""
+    """Return the SQL condition for a pending event."""
     return f"({unpublished(row)} AND {has_retries(row)})"
 
 
 def dead(row: str = "") -> str:
-    """Return the condition that an event is out of retries."""
+    """Return the SQL condition for an event that is out of retries."""
     return f"({unpublished(row)} AND NOT {has_retries(row)})"
 
 

@@ -120,7 +120,8 @@ def optional_run(
     """Record a run as :func:`open_run` does, but do the work even if the record cannot be written.
 
     payctl's tables may be missing or read-only, and no payment may be lost because of a record. The failed write is
-    logged, and :attr:`OptionalRun.unrecorded` contains the reason. Without ``run``, nothing is written and ``check`` is not called.
+    logged, and :attr:`OptionalRun.unrecorded` contains the reason. Without ``run``, nothing is written and ``check`` is
+    not called.
 
     Raises:
         GuardError: ``check``, which gets the transaction that begins the record, refused the work. Nothing is recorded.

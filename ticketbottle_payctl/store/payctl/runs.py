@@ -18,7 +18,10 @@ CLOSED = "closed"
 """The outcome in the rows of a run that closed the findings about an order."""
 
 IS_CLOSING = f"i.outcome = '{CLOSED}' AND (i.after->>'until')::timestamptz"
-"""The beginning of an SQL condition that row ``i`` of ``payctl.run_items`` is a closing. The comparison of its ``until`` must follow."""
+"""The beginning of an SQL condition that row ``i`` of ``payctl.run_items`` is a closing.
+
+The comparison of its ``until`` must follow.
+"""
 
 # If the process of a run was killed, the run is not running, even if its record still says so.
 _STATUS = f"CASE WHEN r.status = 'running' AND NOT {AT_WORK} THEN 'interrupted' ELSE r.status END"

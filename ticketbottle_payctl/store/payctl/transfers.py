@@ -11,8 +11,9 @@ def number(row: str = "") -> str:
 def transfer(row: str = "") -> str:
     """Return the SQL expression for the name of a receipt's transfer. Receipts about one transfer have the same name.
 
-    If a receipt reports money, its transfer has a number and an amount. Without a number, the callback's bytes identify the transfer.
-    If payctl refuses the transfer for another reason, the name differs, because a person must look at it again.
+    If a receipt reports money, its transfer has a number and an amount. Without a number, the callback's bytes identify
+    the transfer. If payctl refuses the transfer for another reason, the name differs, because a person must look at it
+    again.
     """
     return f"""(CASE WHEN {number(row)} IS NOT NULL AND ({row}outcome = 'COMPLETED' OR {row}reason = 'held')
         THEN ARRAY[{row}provider, {row}reason, {number(row)}, {row}amount::text]

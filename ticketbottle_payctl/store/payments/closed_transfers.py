@@ -1,8 +1,8 @@
 """Find out which reported transfers of money a person has closed, for every command in the same way.
 
 A closing names a payment, the gateway's name for an order, or a receipt. It covers each transfer of the order that was
-first reported at or before its ``until``. All receipts count, including those from before a command's time window, because
-a gateway may repeat an old callback.
+first reported at or before its ``until``. All receipts count, including those from before a command's time window,
+because a gateway may repeat an old callback.
 """
 
 from __future__ import annotations

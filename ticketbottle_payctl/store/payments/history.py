@@ -44,7 +44,8 @@ RECEIPT = f"""r.id::text, r.received_at, r.provider, r.outcome, r.result, r.reas
 """The columns of a :class:`ReceiptRow`."""
 _SHORTEST_ENDING = 4
 _MOST_NEAR = 10
-# An event is written after its payment was created. The extra day covers instants that were stored in a different time zone.
+# An event is written after its payment was created. The extra day covers instants that were stored in a different time
+# zone.
 _BEFORE_PAYMENT = timedelta(days=1)
 
 

@@ -39,7 +39,10 @@ SELECT of, {RECEIPT} FROM found JOIN payctl.webhook_receipts AS r ON r.id = foun
 
 
 def money_of(connection: Connection, payment_ids: Sequence[str]) -> list[History]:
-    """Return these payments in the same order, with their receipts and closings. Leave out payments that no longer exist."""
+    """Return these payments in the same order, with their receipts and closings.
+
+    Leave out payments that no longer exist.
+    """
     ids = {"ids": list(payment_ids)}
     sql = f"SELECT {PAYMENT} FROM payments WHERE id = ANY(%(ids)s)"  # noqa: S608 - built from constants only
     payments = {row[0]: PaymentRow(*map(aware_value, row)) for row in connection.exec_driver_sql(sql, ids)}

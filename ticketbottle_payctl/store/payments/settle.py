@@ -142,4 +142,6 @@ def settle(connection: Connection, transition: Transition, event: NewEvent, rece
         raise DatabaseUnavailableError(message, hint="try again; find out what slows down the database or this process")
     if settled != 1:
         message = "the database did not update the payment"
-        raise DatabaseUnavailableError(message, hint="check whether the payments table has a trigger or a row-level security policy")
+        raise DatabaseUnavailableError(
+            message, hint="check whether the payments table has a trigger or a row-level security policy"
+        )

@@ -24,7 +24,7 @@ def test_reconcile_finds_no_difference_after_publishing(compare):
 @pytest.mark.usefixtures("published")
 @pytest.mark.parametrize("state", ["published", "sent_unmarked"])
 def test_reconcile_calls_a_published_event_without_a_record_lost(state, compare, engine, lose):
-    """If a published or half-marked event has no record in Kafka, `reconcile outbox` reports it as lost and exits with 5."""
+    """If a published or half-marked event has no record in Kafka, `reconcile outbox` calls it lost and exits with 5."""
     (lost,) = lose()
     if state == "sent_unmarked":
         with engine.begin() as connection:

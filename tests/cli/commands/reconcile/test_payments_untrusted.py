@@ -42,7 +42,7 @@ def test_reconcile_payments_settles_nothing_if_the_amount_differs(gateway, overd
     ],
 )
 def test_a_forged_answer_settles_nothing(forged, gateways, overdue, reconcile, engine):
-    """If a response is tampered, unsigned, malformed or about a different order, `reconcile payments` settles nothing."""
+    """`reconcile payments` settles nothing if a response is tampered, unsigned, malformed or about a wrong order."""
     gateway, gateways.tamper = forged
     payment = overdue(gateway, state="failed" if "failed" in STATES[gateway] else "expired")
     document = reconcile("--yes")

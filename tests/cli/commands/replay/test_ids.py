@@ -42,7 +42,7 @@ def test_a_truncated_list_is_refused_as_input_of_a_replay(invoke, database_url, 
 
 
 def test_a_failed_list_is_refused_as_input_of_a_replay(ask, dead, tmp_path):
-    """`replay` exits with 2 for a list whose summary has an error, because a pipe hides the list's exit code."""
+    """`replay` exits with 2 for a list whose summary contains an error, because a pipe hides the list's exit code."""
     lines = [{"type": "item", "id": dead[0]}, {"type": "summary", "truncated": False, "error": {"code": "CONFIG"}}]
     file = tmp_path / "ids"
     file.write_text("".join(f"{json.dumps(each)}\n" for each in lines))

@@ -60,7 +60,7 @@ def test_a_replay_of_an_event_id_and_an_order_code_requeues_the_event(invoke, da
 
 
 def test_a_replay_of_an_unknown_order_code_exits_with_8(ask, invoke, database_url):
-    """If no payment has the given order code, `replay` exits with 8, and its first line has a cross."""
+    """If no payment has the given order code, `replay` exits with 8, and its first line begins with a cross."""
     assert ask("replay", "--order-code", "TB-TYPO", "-y")["exit_code"] == 8
     lines = invoke("replay", "--order-code", "TB-TYPO", "-y", DATABASE_URL=database_url).stdout.splitlines()
     assert lines[0] == "✘  nothing to replay: no payment has the order code  TB-TYPO"
@@ -78,7 +78,7 @@ def test_a_replay_whose_selector_matches_no_event_exits_with_0(ask, invoke, data
     [("published", 7, "every named event is left out"), (None, 8, "no event has this id")],
 )
 def test_a_replay_that_leaves_out_every_named_event_shows_a_cross(invoke, database_url, orders, state, code, said):
-    """If `replay` leaves out every named event, its first line has a cross."""
+    """If `replay` leaves out every named event, its first line begins with a cross."""
     name = orders(state)[2] if state else "nobody"
     result = invoke("replay", name, "-y", DATABASE_URL=database_url)
     assert (result.exit_code, result.stdout.splitlines()[0]) == (code, f"✘  nothing to replay: {said}")

@@ -105,7 +105,7 @@ def test_an_edited_plan_file_is_refused(ask, engine, tmp_path, pattern, instead)
 @pytest.mark.usefixtures("dead")
 @pytest.mark.parametrize("option", ["--failed", "--all", "--allow-published", "--allow-superseded"])
 def test_a_plan_file_cannot_be_combined_with_a_selector_or_permission(ask, engine, tmp_path, option):
-    """`replay` exits with 2 if --plan is combined with a selector or permission, because the plan already contains both."""
+    """`replay` exits with 2 if --plan is combined with a selector or permission, because the plan contains both."""
     plan = tmp_path / "plan"
     ask("replay", "--failed", "--plan-out", str(plan))
     refused = ask("replay", "--plan", str(plan), option, "-y")

@@ -40,7 +40,7 @@ def test_the_report_fits_the_terminal_and_no_word_is_cut(shown, told, ask):
 
 
 def test_the_report_on_a_terminal_is_not_markdown(shown, told):
-    """On a terminal, the report starts with the verdict, has every section, and contains no Markdown syntax."""
+    """On a terminal, the report starts with the verdict, contains every section, and uses no Markdown syntax."""
     _, _, text = shown(*window(told))
     headings = ("Open now", "What happened when", "figure ", "Who did what")
     assert [text.index(f"\n{each}") for each in headings] == sorted(text.index(f"\n{each}") for each in headings)

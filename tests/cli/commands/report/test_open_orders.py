@@ -40,7 +40,7 @@ def test_the_first_line_names_payments_that_only_a_gateway_knows(engine, ask, in
 
 
 def test_the_first_line_leaves_out_payments_that_a_callback_explains(story, ask):
-    """The report does not say "perhaps paid" about an overdue PENDING payment that it already reports, or that a person has closed.
+    """The report lists no overdue PENDING payment that it already reports, or that a person has closed.
 
     Its figure still counts every overdue PENDING payment.
     """

@@ -111,7 +111,10 @@ def test_markup_that_reaches_the_page_is_shown_as_text():
 
 @READS
 def test_each_plot_has_a_description(written):
-    """The HTML report contains two images of each plot, one for wide screens and one for phones. Each image has a description."""
+    """The HTML report contains two images of each plot, one for wide screens and one for phones.
+
+    Each image has a description.
+    """
     text = written.read_text("utf-8")
     labels = re.findall(r'<svg role="img" aria-label="([^"]+)"', text)
     assert len(labels) == 2 * len(NAMES)

@@ -110,7 +110,7 @@ def test_the_timeline_has_runs_refused_callbacks_lag_and_pause(asked, told):
 
 
 def test_the_report_shows_an_outage_as_a_pause(ask, told):
-    """In the report, a pause starts when the first event of the outage is created, and ends when the next event is sent."""
+    """In the report, a pause starts when the outage's first event is created, and ends when an event is sent."""
     since, until = told.since + timedelta(minutes=100), told.since + timedelta(minutes=170)
     result = ask("report", "--since", rfc3339(since), "--until", rfc3339(until))["result"]
     pause = next(moment for moment in result["timeline"] if moment["kind"] == "pause")
@@ -141,7 +141,7 @@ def test_a_pause_begins_when_an_event_is_sent_or_with_the_window(window, began, 
 
 
 def test_the_peak_of_waiting_events_is_after_their_creation(ask, story):
-    """The time at which the report counts the most waiting events is not earlier than the creation of the last of these events."""
+    """The report's time with the most waiting events is never before the creation of the last of these events."""
     for minute in (3, 7, 11):
         story.event(minute, sent=30)
     story.connection.commit()
@@ -245,7 +245,7 @@ def test_external_text_is_not_interpreted_and_shows_no_secret(told, invoke, data
 
 
 def test_ids_are_short_in_markdown_and_complete_in_json(told, asked, invoke, database_url):
-    """The Markdown report shows the first eight characters of each id, and the JSON document contains the complete id."""
+    """The Markdown report shows the first eight characters of each id. The JSON document contains the whole id."""
     shown = invoke("report", *window(told), DATABASE_URL=database_url).stdout
     assert not re.search(r"[0-9a-f]{8}-[0-9a-f]{4}-", shown)
     assert f"`payctl runs show {told.runs[0][:8]}`" in shown

@@ -107,7 +107,7 @@ def test_a_third_transfer_opens_a_closed_double_payment(orders, ask, close):
 
 
 def test_a_refused_transfer_does_not_open_a_closed_double_payment(orders, ask, close):
-    """If a transfer with a wrong amount arrives after a double payment was closed, only the finding about the wrong amount is open."""
+    """If a wrong amount arrives after a double payment was closed, only the finding about this amount is open."""
     orders.pay("COMPLETED").event(state="published").callback().callback(result="already_settled", number="4712")
     close()
     wrong(orders, "4713", 5, age=NOW)
@@ -117,7 +117,7 @@ def test_a_refused_transfer_does_not_open_a_closed_double_payment(orders, ask, c
 
 
 def test_a_transfer_for_another_payment_does_not_open_a_closed_double_payment(orders, ask, close):
-    """If a transfer for another payment with the same reference arrives, the closed finding about the double payment stays closed."""
+    """A transfer for another payment with the same reference does not reopen a closed double payment."""
     orders.pay("COMPLETED").event(state="published").callback().callback(result="already_settled", number="4712")
     close()
     orders.callback(number="4713", payment="another payment", age=NOW)
@@ -194,7 +194,7 @@ def test_a_limit_of_one_row_permits_the_closing_of_several_findings(orders, ask,
 
 
 def test_close_records_the_state_of_each_finding_before_and_after(orders, ask, close):
-    """After `payctl close`, `payctl runs show` lists each finding's payment and receipt, and its state before and after."""
+    """`payctl runs show` lists each closed finding's payment and receipt, and its state before and after."""
     wrong(orders.pay())
     shown = ask("runs", "show", close()["run_id"])
     (row,) = shown["items"]
@@ -228,7 +228,7 @@ def test_close_refuses_the_placeholder_of_a_pasted_command(typed, orders, ask, c
 def test_late_money_cannot_be_closed_before_the_success_event_is_sent(
     state, orders, ask, invoke, content, database_url
 ):
-    """While the success event is unsent, `payctl close` refuses to close late money, and `payctl show` says what to do first.
+    """While the success event is unsent, `payctl close` refuses late money, and `payctl show` says what to do first.
 
     The seats may be sold before the event is sent, and nobody would check this after a closing.
     """

@@ -121,7 +121,7 @@ def waiting(execute, number):
 
 @pytest.fixture
 def together(dead, engine, execute, started, database_url):
-    """Return a function that starts several closings, lets each of them wait for the event's row, and returns their documents."""
+    """Return a function that starts closings, makes each wait for the event's row, and returns their documents."""
 
     def run(number, change="SELECT 1"):
         words = ["close", dead, "-y", "--reason", WHY, "-o", "json"]

@@ -106,7 +106,10 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_every_transfer_that_is_open_has_a_finding_with_advice(name, orders, ask):
-    """`payctl show` reports one finding for each open transfer, even after later callbacks. A repeated callback adds no finding."""
+    """`payctl show` reports one finding for each open transfer, even after later callbacks.
+
+    A repeated callback adds no finding.
+    """
     write, expected = CASES[name]
     write(orders)
     result = ask("show", orders.name)["result"]

@@ -39,7 +39,10 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class CheckedSettings:
-    """The result of checking a group of settings, and the problem, if any. A warning does not make the group invalid."""
+    """The result of checking a group of settings, and the problem, if any.
+
+    A warning does not make the group invalid.
+    """
 
     name: str
     ok: bool

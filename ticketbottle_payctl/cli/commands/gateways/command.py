@@ -113,7 +113,8 @@ def _checked(url: str) -> str:
     """Return the URL for display. The part after the gateway's name is hidden, because it may be a secret.
 
     Raises:
-        InputError: the value is not an https URL, or is the URL of a different gateway's webhook. The message does not quote the value.
+        InputError: the value is not an https URL, or is the URL of a different gateway's webhook. The message does not
+            quote the value.
     """
     parts = checked_url(url) if url.casefold().startswith("https://") else None
     if parts is None or parts.fragment:

@@ -104,6 +104,6 @@ def _advice(registration: Registration) -> str:
         return "check PAYOS_CLIENT_ID and PAYOS_API_KEY against PayOS's portal"
     return (
         "PayOS called the URL and got no 2xx reply within 10 s. Check that PayOS can reach the URL from the internet,"
-        " and that the webhook has this channel's PAYOS_CHECKSUM_KEY. After an accepted call, the webhook's log has"
-        " webhook_test_ping"
+        " and that the webhook has this channel's PAYOS_CHECKSUM_KEY. If the webhook accepts the call,"
+        " its log contains webhook_test_ping"
     )

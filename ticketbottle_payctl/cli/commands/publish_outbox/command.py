@@ -42,7 +42,9 @@ EventType = Annotated[
         autocompletion=event_types,
     ),
 ]  # fmt: skip
-Dead = Annotated[OnDead, typer.Option("--on-dead", help="When an event is dead, block or release the later events of its payment.")]
+Dead = Annotated[
+    OnDead, typer.Option("--on-dead", help="When an event is dead, block or release the later events of its payment.")
+]
 HealthFile = Annotated[
     Path | None,
     typer.Option(

@@ -87,7 +87,7 @@ class Reconciled:
     publish: str | None = None
     """The command that publishes the settled payments' events."""
     apply: str | None = None
-    """The command that settles what the dry run has found, or None if there is nothing to settle."""
+    """The command that settles the payments that the dry run found, or None if there are none."""
 
 
 def result_of(it: Reconciled) -> Result:

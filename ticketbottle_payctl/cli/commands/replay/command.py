@@ -94,8 +94,8 @@ def replay_command(  # noqa: PLR0913 - one argument per option
 
     An event must match every selector, but only one of --failed, --stuck and --published. The command shows a plan and
     asks for confirmation. Rows that have changed since the plan are skipped. Failed and cancelled events of a payment
-    that is now COMPLETED are left out, because sending them again would cost customers who have paid their tickets. `payctl
-    runs` shows the record of the run.
+    that is now COMPLETED are left out, because sending them again would cost customers who have paid their tickets.
+    `payctl runs` shows the record of the run.
     """
     session = Session.of(ctx)
     if canary_timeout is not None and canary is None:

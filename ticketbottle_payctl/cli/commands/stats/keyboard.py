@@ -50,7 +50,7 @@ class Keyboard:
         self.hide()
 
     def hide(self) -> None:
-        """Make the terminal deliver each key at once, without showing it."""
+        """Make the terminal deliver each key at once, without echoing it."""
         if self.number is not None:
             self.before = self.before or termios.tcgetattr(self.number)
             unseen = termios.tcgetattr(self.number)
