@@ -55,7 +55,7 @@ def files(tmp_path):
             {"sslaccept": "Strict", "sslcert": "CA"},
             {},
             {"sslmode": "verify-full", "sslrootcert": "CA"},
-            "counts as strict",
+            "treats it as strict",
         ),
         ({"ssl": "true"}, {}, {"sslmode": "require"}, None),
         ({"ssl": "false"}, {}, {}, None),

@@ -190,7 +190,7 @@ def test_the_doctor_prints_the_command_that_settles_an_unclear_receipt(
         command = shlex.split(re.findall(r"payctl (reconcile .*)", failed.stdout)[0])
         settled = invoke(*command, "--yes", **places)
     assert (failed.exit_code, failed.stdout.startswith("✘"), settled.exit_code) == (5, True, 0)
-    assert re.search(rf"1 genuine callback settled nothing, the oldest arrived \d+ m?s ago: 1 {reason}", failed.stdout)
+    assert re.search(rf"1 genuine callback settled nothing; the oldest arrived \d+ m?s ago: 1 {reason}", failed.stdout)
     assert invoke("doctor", "--only", "callbacks", **places).exit_code == 0
 
 

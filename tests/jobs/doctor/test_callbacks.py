@@ -60,7 +60,7 @@ def test_the_doctor_reports_a_callback_that_settled_nothing(name, shop, found):
     reports = [send(shop, payment) for _ in range(3)]
     (finding,) = found()
     assert (finding.status, finding.command.verb[0]) == (status, verb)
-    assert finding.fact.startswith("1 genuine callback settled nothing, the oldest arrived ")
+    assert finding.fact.startswith("1 genuine callback settled nothing; the oldest arrived ")
     assert finding.fact.endswith(f"1 {reports[0].reason}")
     assert finding.command.operands[0] in {payment.order_code, reports[0].receipt_id}
 
@@ -123,7 +123,7 @@ def test_the_doctor_reports_the_oldest_of_several_callbacks(shop, found, engine)
             (timedelta(hours=5), second.id),
         )
     failed, warned = found()
-    assert failed.fact == "2 genuine callbacks settled nothing, the oldest arrived 5 h ago: 2 unreadable"
+    assert failed.fact == "2 genuine callbacks settled nothing; the oldest arrived 5 h ago: 2 unreadable"
     assert failed.command.operands == (second.order_code,)
     assert warned.fact.endswith("1 wrong_amount")
 

@@ -173,7 +173,7 @@ class Report:
     def overdue(self) -> int:
         """The number of payments in the window that are overdue and may have been paid.
 
-        A payment that counts as an order without a ticket, or that a person must look at or has closed, is left out.
+        A payment that counts as an order without a ticket, or that needs manual review or was closed, is left out.
         """
         return self.payments.silent if self.payments else 0
 

@@ -122,7 +122,7 @@ def write_story(connection: Connection) -> list[Scene]:
         Scene(
             forged,
             "paid 1,250,000 VND",
-            "a forgery: signed with a different secret",
+            "a forgery: signed with a wrong secret",
             callback(forged, Scenario.BAD_SIGNATURE),
             FORGED,
         ),

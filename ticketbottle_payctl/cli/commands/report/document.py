@@ -123,7 +123,7 @@ def _open(report: Report, commands: Commands, zone: tzinfo) -> str:
             lines += [f"The oldest {len(orders):,} are listed, at most 20 of each kind.", ""]
         lines += [*_orders(orders, commands, zone), ""]
     if report.money and report.money.number:
-        lines += ["Money that a person must look at; record what was done with payctl close:", ""]
+        lines += ["Payments that need manual review; record what you did with payctl close:", ""]
         lines += [*_orders(report.money.oldest, commands, zone), ""]
     if report.waiting.pending:
         lines += [f"Why events wait, and the next command: {pasted(commands.stats())}", ""]

@@ -36,7 +36,7 @@ _WHY = {
     WithoutTicket.DEAD: "its event from {} is dead",
     WithoutTicket.NO_EVENT: "paid {}, but the outbox has no event about it",
     WithoutTicket.REFUSED: "its callback from {} was refused",
-    WithoutTicket.MONEY: "money from {}, for a person to look at",
+    WithoutTicket.MONEY: "money from {}, which needs manual review",
 }
 
 _SAID: Mapping[MomentKind, str] = {
