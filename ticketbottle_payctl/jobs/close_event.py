@@ -7,32 +7,32 @@ from datetime import timedelta
 from sqlalchemy import Connection, Engine
 
 from ticketbottle_payctl.errors import GuardError
-from ticketbottle_payctl.store.db import short_ids
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.outbox import dead
-from ticketbottle_payctl.store.outbox.dead import Superseded
+from ticketbottle_payctl.store.outbox.dead import NamedEvent
 from ticketbottle_payctl.store.payctl import run_items
 from ticketbottle_payctl.store.payctl.run_lifecycle import open_run
 from ticketbottle_payctl.store.payctl.runs import CLOSED, NewRun, RunStatus
+from ticketbottle_payctl.store.payments import history
 
-__all__ = ["Superseded", "close_event", "find_event"]
+__all__ = ["NamedEvent", "close_event", "find_event", "refuse"]
 
 _LIMITS = Limits(statement=timedelta(seconds=30))
 
 
-def find_event(engine: Engine, name: str, max_retries: int) -> Superseded | None:
-    """Return the superseded dead event with this id or short id, or None.
+def find_event(engine: Engine, name: str, max_retries: int) -> NamedEvent | None:
+    """Return the event that ``name`` identifies in ``payctl show``, or None if it identifies something else.
 
     Raises:
         InputError: several ids begin with the short id.
         DatabaseUnavailableError: the server cannot be reached.
     """
     with transaction(engine, _LIMITS, commit=False) as connection:
-        (event_id,) = short_ids.whole(connection, "outbox", [name])
-        return dead.find_superseded(connection, event_id, max_retries)
+        event_id = history.event_named(connection, name)
+        return None if event_id is None else dead.find(connection, event_id, max_retries)
 
 
-def close_event(engine: Engine, event: Superseded, run: NewRun, max_retries: int) -> None:
+def close_event(engine: Engine, event: NamedEvent, run: NewRun, max_retries: int, look: str) -> None:
     """Record a run that closes this event. The event's row is locked and judged again in the run's transaction.
 
     Raises:
@@ -43,7 +43,8 @@ def close_event(engine: Engine, event: Superseded, run: NewRun, max_retries: int
 
     def row(connection: Connection) -> None:
         dead.lock(connection, event.id)
-        refuse(dead.find_superseded(connection, event.id, max_retries), event.id)
+        again = dead.find(connection, event.id, max_retries)
+        refuse(again or event._replace(state="deleted", superseded=False), look)
         before = {"state": "dead", "event_type": event.event_type, "error": event.error}
         after = {"state": CLOSED}
         run_items.record_payment(connection, run.id, 0, event.id, CLOSED, "superseded", before, after)
@@ -52,18 +53,20 @@ def close_event(engine: Engine, event: Superseded, run: NewRun, max_retries: int
         opened.end(RunStatus.DONE, {CLOSED: 1})
 
 
-def refuse(event: Superseded | None, event_id: str) -> None:
-    """Raise an error if the event cannot be closed.
+def refuse(event: NamedEvent, look: str) -> None:
+    """Raise an error if the event cannot be closed. ``look`` is the command that shows its order.
 
     Raises:
-        GuardError: the event is no longer dead and superseded, is already closed, or blocks another event.
+        GuardError: the event is not dead and superseded, is closed, or blocks another event.
     """
-    if event is None:
-        message = f"not closed: event {event_id} is not dead and superseded any more; nothing was recorded"
-        raise GuardError(message, hint="look at the event again with payctl show")
+    named = f"event {event.id}" + (f" of order {event.order_code}" if event.order_code else "")
+    if not event.superseded:
+        state = "dead but not superseded" if event.state == "dead" else event.state
+        message = f"not closed: {named} is {state}, and only a dead, superseded event can be closed"
+        raise GuardError(message, hint=f"the id of an event does not close its order; see the order: {look}")
     if event.closed:
-        message = f"not closed: event {event_id} was closed by another run; nothing was recorded"
-        raise GuardError(message, hint="payctl show names the person and the reason")
+        message = f"not closed: {named} was closed by another run; nothing was recorded"
+        raise GuardError(message, hint=f"see the person and the reason: {look}")
     if event.blocks:
-        message = f"not closed: another event of the payment waits behind event {event_id}"
+        message = f"not closed: another event of the payment waits behind {named}"
         raise GuardError(message, hint="let it pass first: payctl publish-outbox --on-dead release")

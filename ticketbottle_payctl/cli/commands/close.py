@@ -18,7 +18,7 @@ from ticketbottle_payctl.cli.safety.recorded import new_run
 from ticketbottle_payctl.errors import GuardError
 from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.formats import count
-from ticketbottle_payctl.jobs.close_event import Superseded, close_event, find_event, refuse
+from ticketbottle_payctl.jobs.close_event import NamedEvent, close_event, find_event, refuse
 from ticketbottle_payctl.jobs.order import Mark, close_findings, find_open, is_too_early_to_close
 
 SCHEMA = "payctl.close/1"
@@ -61,9 +61,9 @@ def close_command(  # noqa: PLR0913 - one argument per option
 
     Use this for something that payctl cannot see, such as a refund in the gateway's portal. The command closes the
     order's findings about money, and does not change the payment. Afterwards `payctl show` names you and the reason,
-    and `payctl report` leaves the order out. If more money arrives later, it is a new open finding. With the
-    id of a harmless dead event, only this event is closed: it stays in the outbox, and `payctl doctor` no longer warns
-    about it.
+    and `payctl report` leaves the order out. If more money arrives later, it is a new open finding. The
+    id of a harmless dead event closes only this event: it stays in the outbox, and `payctl doctor` no longer warns
+    about it. The id of any other event closes nothing.
     """
     session = Session.of(ctx)
     session.note_target(told=ToldAt.of(dry_run=dry_run))
@@ -98,12 +98,13 @@ def close_command(  # noqa: PLR0913 - one argument per option
         "payment_id": payment.id if payment else None,
     }
     counts: CloseCounts = {"closed": number}
-    human: list[Block] = [line(good("✔"), "nothing is open")]
+    order = f"order {payment.order_code}" if payment else None
+    about = f" about {order}" if order else ""
+    human: list[Block] = [line(good("✔"), f"no finding{about} can be closed; see its state: {look}")]
     if found.timeline.verdict.mark is not Mark.GOOD:
         human = [line(warn("!"), f"not everything can be closed here; see what is still open: {look}")]
     if number:
         word = "would be closed" if dry_run else "closed"
-        order = f"order {payment.order_code}" if payment else None
         human = [line(good("✔"), bold(count(number, "finding")), word, order), *plan]
         human.append(line(warn("dry run:"), "nothing was recorded") if run is None else Fields((("run", dim(run.id)),)))
     warnings = []
@@ -124,21 +125,26 @@ def close_command(  # noqa: PLR0913 - one argument per option
     )
 
 
-def _close_event(session: Session, event: Superseded, approval: Approval, *, dry_run: bool) -> NoReturn:
-    """Close a superseded dead event and end the command. If the event is already closed, nothing is recorded."""
+def _close_event(session: Session, event: NamedEvent, approval: Approval, *, dry_run: bool) -> NoReturn:
+    """Close a superseded dead event and end the command. A closed event stays closed, and nothing is recorded again.
+
+    Raises:
+        GuardError: the event is not dead and superseded, or blocks another event.
+    """
+    look = Adviser(session, "close").reading(["show"], [event.order_code or event.id])
     what = f"dead {event.event_type} {event.id} is superseded: the customer has paid since, and nobody waits for it"
     plan: list[Block] = [line(what)]
-    run, number = None, 0 if event.closed else 1
+    run, number = None, 0 if event.superseded and event.closed else 1
     if number:
-        refuse(event, event.id)
+        refuse(event, look)
     if number and not dry_run:
         _approve(session, Act("close", 1, "dead event", plan), approval)
         run = new_run(session, "close", approval.reason, selector={"subject": event.id})
-        close_event(session.services.engine, event, run, session.settings.max_retries)
+        close_event(session.services.engine, event, run, session.settings.max_retries, look)
     items: list[ClosedItem] = [{"kind": "superseded", "text": what}] * number
     facts: CloseFacts = {"order_code": event.order_code, "payment_id": event.payment_id}
     counts: CloseCounts = {"closed": number}
-    human: list[Block] = [line(good("✔"), "nothing is open")]
+    human: list[Block] = [line(good("✔"), f"this dead event is closed already; see its order: {look}")]
     if number:
         human = [line(good("✔"), bold("1 dead event"), "would be closed" if dry_run else "closed"), *plan]
         human.append(line(warn("dry run:"), "nothing was recorded") if run is None else Fields((("run", dim(run.id)),)))

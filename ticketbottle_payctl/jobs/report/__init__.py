@@ -17,7 +17,8 @@ from ticketbottle_payctl.jobs.report.model import Gap, GapReason, Report, Sectio
 from ticketbottle_payctl.jobs.report.timeline import parts_of, pause_of, points_of, timeline_of
 from ticketbottle_payctl.store.db.engine import Limits, is_statement_timeout, transaction
 from ticketbottle_payctl.store.db.owner_time import aware
-from ticketbottle_payctl.store.outbox import error_groups, stats
+from ticketbottle_payctl.store.outbox import dead, error_groups, stats
+from ticketbottle_payctl.store.outbox.error_groups import ErrorGroup
 from ticketbottle_payctl.store.outbox.flow_in_window import MOST_READ, flow
 from ticketbottle_payctl.store.outbox.selector import Selector
 from ticketbottle_payctl.store.payctl import runs
@@ -108,7 +109,14 @@ def collect_report(  # noqa: PLR0913 - the window, and one argument per setting
     callbacks = read(Section.CALLBACKS, lambda c: received(c, since, until, parts.step_s))
     payments = read(Section.PAYMENTS, lambda c: created(c, since, until, OVERDUE_AFTER))
     failed = Selector(failed=True)
-    groups = read(Section.DEAD_GROUPS, lambda c: error_groups.groups(c, failed, max_retries, MOST_GROUPS + 1))
+    closings = recent.runs_readable
+
+    def dead_events(connection: Connection) -> tuple[int, list[ErrorGroup]]:
+        closed = dead.superseded(connection, max_retries, with_closings=closings).closed
+        most = MOST_GROUPS + 1
+        return closed, error_groups.groups(connection, failed, max_retries, most, with_closings=closings)
+
+    closed, groups = read(Section.DEAD_GROUPS, dead_events) or (0, None)
     acts = read(Section.RUNS, lambda c: runs.between(c, since, until, MOST_RUNS + 1))
     if kept_since > since and seen is not None:
         gaps.append(Gap(Section.FLOW, GapReason.PAST_RETENTION, min(kept_since, until)))
@@ -137,6 +145,7 @@ def collect_report(  # noqa: PLR0913 - the window, and one argument per setting
         refused=refused,
         money=money,
         dead_groups=None if groups is None else tuple(shown_groups),
+        closed=0 if any(group.blocking for group in shown_groups) else closed,
         runs=None if acts is None else tuple(shown_runs),
         timeline=timeline_of(
             parts,

@@ -122,7 +122,8 @@ class Point(NamedTuple):
 class Report:
     """The facts about a window, and the state of the outbox at ``at``.
 
-    A field is None if its section is missing. ``gaps`` says why the section is missing.
+    A field is None if its section is missing. ``gaps`` says why the section is missing. ``closed`` counts the dead
+    events that a person has closed. It is 0 if an event waits behind a dead one.
     """
 
     at: datetime
@@ -138,6 +139,7 @@ class Report:
     refused: OpenOrders | None
     money: OpenOrders | None
     dead_groups: tuple[ErrorGroup, ...] | None
+    closed: int
     runs: tuple[Run, ...] | None
     timeline: tuple[Moment, ...]
     gaps: tuple[Gap, ...]
@@ -161,7 +163,7 @@ class Report:
     def is_quiet(self) -> bool:
         """Whether every order has its ticket, nothing waits for a person or a gateway, and no section is missing."""
         missing = any(gap.is_failure for gap in self.gaps) or (self.money is not None and self.money.more)
-        waiting = self.waiting.pending or self.waiting.dead
+        waiting = self.waiting.pending or self.waiting.dead > self.closed
         return not (self.without_ticket or self.for_a_person or self.overdue or waiting or missing)
 
     @property
@@ -183,6 +185,11 @@ class Report:
         groups = self.dead_groups or ()
         superseded = sum(group.superseded for group in groups)
         return superseded == self.waiting.dead and not any(group.blocking for group in groups)
+
+    @property
+    def open_dead_groups(self) -> tuple[ErrorGroup, ...]:
+        """The groups of dead events that contain an event that no person has closed."""
+        return tuple(group for group in self.dead_groups or () if group.blocking or group.closed < group.dead)
 
     def _groups(self) -> list[OpenOrders]:
         return [group for group in (self.unpublished, self.no_event, self.refused) if group is not None]

@@ -12,7 +12,7 @@ from ticketbottle_payctl.store.outbox import cdc, states
 from ticketbottle_payctl.store.outbox.selector import SUPERSEDED
 
 _MOST_NAMED = 5
-_IS_CLOSED = "EXISTS (SELECT FROM payctl.run_items AS i WHERE i.item_id = o.id AND i.outcome = 'closed')"
+IS_CLOSED = "EXISTS (SELECT FROM payctl.run_items AS i WHERE i.item_id = o.id AND i.outcome = 'closed')"
 """The SQL condition for an event that a person has closed.
 
 ``store.payctl.runs`` defines the same outcome as ``CLOSED``.
@@ -47,14 +47,17 @@ def count(connection: Connection, max_retries: int) -> DeadCount:
     return DeadCount(*row)
 
 
-class Superseded(NamedTuple):
-    """A superseded dead event. ``blocks`` is true if a pending event of its payment waits behind it.
+class NamedEvent(NamedTuple):
+    """An event that a person wants to close. ``superseded`` is true only if the event is dead.
 
-    While Debezium publishes, no event waits for another one.
+    ``blocks`` is true if a pending event of its payment waits behind it. While Debezium publishes, no event waits for
+    another one.
     """
 
     id: str
     event_type: str
+    state: str
+    superseded: bool
     order_code: str | None
     payment_id: str
     error: str | None
@@ -67,7 +70,7 @@ def superseded(connection: Connection, max_retries: int, *, with_closings: bool)
 
     If the role may not read the rows of runs, ``with_closings`` must be false. Then no event counts as closed.
     """
-    closed = _IS_CLOSED if with_closings else "false"
+    closed = IS_CLOSED if with_closings else "false"
     sql = f"""
         SELECT events, closed, ids, ARRAY(
             SELECT {states.order_code("e.")} FROM unnest(ids) WITH ORDINALITY AS named (id, place)
@@ -83,18 +86,19 @@ def superseded(connection: Connection, max_retries: int, *, with_closings: bool)
     return SupersededDead(events, number, tuple(ids or ()), tuple(orders))
 
 
-def find_superseded(connection: Connection, event_id: str, max_retries: int) -> Superseded | None:
-    """Return the event with this id if it is dead and superseded, otherwise None."""
+def find(connection: Connection, event_id: str, max_retries: int) -> NamedEvent | None:
+    """Return the event with this id, or None if the outbox does not have it."""
     sql = f"""
-        SELECT o.id, o."eventType", {states.order_code("o.")}, o."aggregateId", o."lastError", {_IS_CLOSED},
+        SELECT o.id, o."eventType", {states.name("o.")}, {states.dead("o.")} AND {SUPERSEDED},
+            COALESCE(p."orderCode", {states.order_code("o.")}), o."aggregateId", o."lastError", {IS_CLOSED},
             EXISTS (SELECT FROM outbox AS w WHERE {states.pending("w.")} AND w."aggregateId" = o."aggregateId"
                 AND (w."createdAt", w.id COLLATE "C") > (o."createdAt", o.id COLLATE "C"))
-        FROM outbox AS o WHERE o.id = %(id)s AND {states.dead("o.")} AND {SUPERSEDED}
+        FROM outbox AS o LEFT JOIN payments AS p ON p.id = o."aggregateId" WHERE o.id = %(id)s
     """  # noqa: S608 - built from constants only
     row = connection.exec_driver_sql(sql, {"id": event_id, "max_retries": max_retries}).one_or_none()
     if row is None:
         return None
-    found = Superseded(*row)
+    found = NamedEvent(*row)
     return found._replace(blocks=found.blocks and cdc.slot(connection) is None)
 
 

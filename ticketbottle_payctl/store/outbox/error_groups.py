@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from ticketbottle_payctl.store.db.owner_time import aware
 from ticketbottle_payctl.store.outbox import states
+from ticketbottle_payctl.store.outbox.dead import IS_CLOSED
 from ticketbottle_payctl.store.outbox.selector import (
     PATTERN,
     SUPERSEDED,
@@ -30,7 +31,7 @@ class ErrorGroup:
     ``sample`` is the error of the newest event that is not superseded, or of the newest event if all are superseded.
     ``superseded`` counts the superseded events, which a replay leaves out. ``blocking`` counts those superseded dead
     events whose payment has a pending event. ``sample_type`` and ``sample_bytes`` are the type and the message size of
-    the sampled event.
+    the sampled event. ``closed`` counts the superseded dead events that a person has closed.
     """
 
     group: str
@@ -46,15 +47,23 @@ class ErrorGroup:
     sample_type: str
     sample_bytes: int
     blocking: int = 0
+    closed: int = 0
 
 
-def groups(
-    connection: Connection, selector: Selector, max_retries: int, limit: int, *, with_payments: bool = True
+def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
+    connection: Connection,
+    selector: Selector,
+    max_retries: int,
+    limit: int,
+    *,
+    with_payments: bool = True,
+    with_closings: bool = False,
 ) -> list[ErrorGroup]:
     """Return groups of unpublished events that failed at least once, one for each kind of error, largest first.
 
     ``first`` and ``last`` are the times when the group's oldest and newest events were created. Without
     ``with_payments``, superseded events are not counted, and the role needs no privilege on the ``payments`` table.
+    Without ``with_closings``, no event counts as closed, and the role needs no privilege on the rows of runs.
 
     Raises:
         InputError: the selector's pattern is not a regular expression.
@@ -67,24 +76,25 @@ def groups(
     # The IN is a filter of a count, so the server reads the pending events once, and only if an event is superseded.
     waits = f'o."aggregateId" IN (SELECT w."aggregateId" FROM outbox AS w WHERE {states.pending("w.")})'  # noqa: S608
     blocking = f"count(*) FILTER (WHERE {states.dead('o.')} AND {SUPERSEDED} AND {waits})" if with_payments else "0"
+    closed = f"count(*) FILTER (WHERE {states.dead('o.')} AND {SUPERSEDED} AND {IS_CLOSED})" if with_closings else "0"
     # Grouping keeps only counts and bounds, not the rows. The sample is then found by its instant.
     sql = f"""
         WITH part AS (
             SELECT {PATTERN} AS pattern, o."eventType" AS type, count(*) AS events,
                 count(*) FILTER (WHERE o."retryCount" >= %(max_retries)s) AS dead,
-                {superseded} AS superseded, {blocking} AS blocking,
+                {superseded} AS superseded, {blocking} AS blocking, {closed} AS closed,
                 min(o."createdAt") AS first, max(o."createdAt") AS last,
                 max(o."createdAt") FILTER (WHERE NOT {is_superseded}) AS sampled
             FROM outbox AS o WHERE {failed} GROUP BY 1, 2
         ), kind AS (
             SELECT {group_of("pattern")} AS id, pattern, sum(events)::bigint AS events, sum(dead)::bigint AS dead,
-                sum(superseded)::bigint AS superseded, sum(blocking)::bigint AS blocking,
+                sum(superseded)::bigint AS superseded, sum(blocking)::bigint AS blocking, sum(closed)::bigint AS closed,
                 min(first) AS first, max(last) AS last, COALESCE(max(sampled), max(last)) AS sampled,
                 array_agg(type ORDER BY type) AS types
             FROM part GROUP BY 2 ORDER BY 3 DESC, 1 LIMIT %(limit)s
         )
         SELECT k.id, k.pattern, k.events, k.dead, k.first, k.last, k.types, sample.error, sample.id,
-            k.superseded, sample.type, sample.bytes, k.blocking
+            k.superseded, sample.type, sample.bytes, k.blocking, k.closed
         FROM kind AS k CROSS JOIN LATERAL (
             SELECT left(o."lastError", 500) AS error, o.id, o."eventType" AS type,
                 octet_length(o.payload::text) AS bytes
@@ -111,6 +121,7 @@ def groups(
             sample_type=row[10],
             sample_bytes=row[11],
             blocking=row[12],
+            closed=row[13],
         )
         for row in rows
     ]

@@ -179,6 +179,17 @@ def find(connection: Connection, name: str, max_retries: int) -> History | None:
     return History(payment, receipts, events, replays, closings_of(connection, payment_id, receipts))
 
 
+def event_named(connection: Connection, name: str) -> str | None:
+    """Return the id of the event that ``name`` identifies, or None if it identifies something else.
+
+    Raises:
+        InputError: several ids begin with ``name``.
+    """
+    event_id = name if _named(connection, name) else _whole(connection, name)
+    sql = "SELECT id FROM outbox WHERE id = %(id)s"
+    return connection.exec_driver_sql(sql, {"id": event_id}).scalar_one_or_none()
+
+
 def orders_ending_in(connection: Connection, ending: str) -> list[NearOrder]:
     """Return at most ten orders whose code ends with these characters in upper or lower case, latest first.
 

@@ -262,6 +262,13 @@ def test_close_names_what_it_cannot_close(orders, invoke, database_url):
     )
 
 
+def test_close_says_no_more_than_it_looked_at(orders, invoke, database_url):
+    """If no finding can be closed, `payctl close` does not say that nothing is open. The doctor looks further."""
+    orders.pay("COMPLETED").callback().event(state="published")
+    text = " ".join(invoke("close", orders.name, "-n", DATABASE_URL=database_url).stdout.split())
+    assert text == f"✔ no finding about order {orders.name} can be closed; see its state: payctl show {orders.name}"
+
+
 @pytest.mark.parametrize(
     "write",
     [

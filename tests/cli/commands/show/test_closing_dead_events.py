@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 
 from tests.cli.money import refused_money
+from ticketbottle_payctl.jobs.report import collect_report
 from ticketbottle_payctl.sandbox.server import wait_until
 
 pytestmark = pytest.mark.postgres
@@ -53,12 +56,17 @@ def test_a_closed_dead_event_ends_the_warning_and_stays_in_the_outbox(dead, orde
     assert [each["facts"]["reason"] for each in ask("show", orders.name)["items"] if each["kind"] == "closed"] == [WHY]
 
 
-def test_a_closed_dead_event_is_not_closed_twice(dead, close, content):
-    """If the event is already closed, the command says that nothing is open, and records nothing."""
+def test_a_closed_dead_event_is_not_closed_twice(dead, orders, close, content, engine, invoke, database_url):
+    """If the event is closed already, the command says only this, although the order has open money."""
+    with engine.begin() as connection:
+        refused_money(connection, orders.payment)
     close(dead)
     before = content()
     assert (close(dead)["counts"], close(dead[:8])["run_id"]) == ({"closed": 0}, None)
     assert content() == before
+    shown = invoke("close", dead, "-y", "--reason", WHY, DATABASE_URL=database_url).stdout
+    assert f"payctl show {orders.name}" in shown
+    assert ("is closed already" in shown, "nothing is open" in shown) == (True, False)
 
 
 def test_closing_a_dead_event_leaves_the_orders_money_open(dead, orders, ask, close, engine):
@@ -70,25 +78,108 @@ def test_closing_a_dead_event_leaves_the_orders_money_open(dead, orders, ask, cl
     assert [each["kind"] for each in close(orders.name)["items"]] == ["wrong_amount"]
 
 
-# how the order is, the exit code of `close` with the event's id, and what it closes
+# how the order is, and the settings of the command
 KEPT = {
-    "an event waits behind it": (lambda o: o.pay("COMPLETED").event("FAILED", "dead", age=2 * HOUR).event(), 7),
-    "not superseded": (lambda o: o.pay("FAILED").event("FAILED", "dead"), 0),
-    "a dead success": (lambda o: o.pay("COMPLETED").event(state="dead"), 0),
-    "pending": (lambda o: o.pay("COMPLETED").event("FAILED", age=2 * HOUR), 0),
-    "published": (lambda o: o.pay("COMPLETED").event("FAILED", "published").event(state="published"), 0),
-}
+    "an event waits behind it": (lambda o: o.pay("COMPLETED").event("FAILED", "dead", age=2 * HOUR).event(), {}),
+    "not superseded": (lambda o: o.pay("FAILED").event("FAILED", "dead"), {}),
+    "a dead success": (lambda o: o.pay("COMPLETED").event(state="dead"), {}),
+    "pending": (lambda o: o.pay("COMPLETED").event("FAILED", age=2 * HOUR), {}),
+    "published": (lambda o: o.pay("COMPLETED").event("FAILED", "published").event(state="published"), {}),
+    "a published success": (lambda o: o.pay("COMPLETED").event(state="published"), {}),
+    "not dead with more retries": (
+        lambda o: o.pay("COMPLETED").event("FAILED", "dead", age=2 * HOUR).event(state="published"),
+        {"OUTBOX_MAX_RETRIES": "9"}),
+}  # fmt: skip
 
 
+@pytest.mark.parametrize("length", [8, 36])
 @pytest.mark.parametrize("name", KEPT)
-def test_an_event_that_a_customer_may_wait_for_cannot_be_closed(name, orders, close, content):
-    """An event is closed only if it is dead, superseded, and blocks no other event. Otherwise nothing is recorded."""
-    write, code = KEPT[name]
+def test_the_id_of_an_event_never_closes_anything_else(name, length, orders, ask, content, engine):
+    """An event that is not harmless is refused, and the order's open money is not closed instead.
+
+    An event is closed only if it is dead, superseded, and blocks no other event. The refusal names the order.
+    """
+    write, settings = KEPT[name]
     write(orders)
+    with engine.begin() as connection:
+        refused_money(connection, orders.payment)
     before = content()
-    document = close(orders.events[0])
-    assert (document["exit_code"], document["counts"].get("closed", 0)) == (code, 0), document
+    words = ["close", orders.events[0][:length], "-y", "--reason", WHY]
+    for options in ([], ["-n"]):
+        document = ask(*words, *options, **settings)
+        assert (document["exit_code"], document["error"]["code"], document["run_id"]) == (7, "GUARD", None), document
+        assert orders.name in document["error"]["message"]
     assert content() == before
+    assert ask("show", orders.name)["exit_code"] == 5
+
+
+@pytest.mark.parametrize("of", ["payment", "callback", "event"])
+def test_a_short_id_that_also_names_something_else_closes_nothing(of, dead, orders, ask, content):
+    """If the short id of a dead event is also that of a payment, a callback or an event, it is ambiguous."""
+    other = dead[:8] + str(uuid4())[8:]
+    if of == "payment":
+        orders.pay("COMPLETED", id=other)
+    elif of == "callback":
+        orders.callback(id=other)
+    else:
+        orders.event(id=other, state="published")
+    before = content()
+    document = ask("close", dead[:8], "-y", "--reason", WHY)
+    assert (document["exit_code"], "is ambiguous" in document["error"]["message"]) == (2, True)
+    assert (ask("show", dead[:8])["exit_code"], content()) == (2, before)
+
+
+def test_a_reference_is_not_taken_for_the_short_id_of_an_event(dead, orders, close):
+    """If a reference equals the first characters of an event's id, it names its own order, as in `payctl show`."""
+    orders.callback("COMPLETED", "refused", "unknown_order", amount=5, reference=dead[:8], payment=None, order_ref="x")
+    assert [each["kind"] for each in close(dead[:8])["items"]] == ["unknown_order"]
+    assert [each["kind"] for each in close(dead)["items"]] == ["superseded"]
+
+
+def test_the_report_is_quiet_once_the_dead_event_is_closed(dead, close, ask, invoke, database_url):
+    """After `payctl close EVENT`, the report says who dealt with the dead event, and no longer lists it as open."""
+    report = ask("report", "--since", "3h")["result"]
+    assert (report["quiet"], "1 event is dead, superseded: harmless." in report["verdict"]) == (False, True)
+    close(dead)
+    report = ask("report", "--since", "3h")
+    assert (report["result"]["quiet"], report["result"]["dead_groups"][0]["closed"]) == (True, 1)
+    assert {each["name"]: each["value"] for each in report["items"]}["dead"] == 1
+    text = invoke("report", "--since", "3h", DATABASE_URL=database_url).stdout
+    assert text.startswith("# ✔ Nothing is open: each paid order has its event, no event is waiting, and 1 dead event ")
+    assert "was closed by a person.\n" in text
+    assert "## Open now\n\nNothing is open.\n" in text
+
+
+def test_the_report_names_the_dead_events_that_are_not_closed(dead, orders, close, ask, invoke, database_url):
+    """If one of two dead events is closed, the report has an open one, and says that the other is closed."""
+    orders.pay("COMPLETED").event("FAILED", "dead", age=2 * HOUR, error="MSG_SIZE_TOO_LARGE: no")
+    orders.event(state="published")
+    close(dead)
+    report = ask("report", "--since", "3h")["result"]
+    assert (report["quiet"], "2 events are dead, superseded: harmless, 1 closed by a person." in report["verdict"]) == (
+        False, True)  # fmt: skip
+    text = invoke("report", "--since", "3h", DATABASE_URL=database_url).stdout
+    assert "* 2 dead events, superseded: harmless, 1 closed by a person, group" in text
+
+
+def test_a_closed_event_that_blocks_a_later_one_counts_as_dead(dead, orders, close, ask):
+    """If an event is created behind a closed event, the report and `payctl stats` do not call the closed one harmless.
+
+    A customer may wait for the event behind it.
+    """
+    close(dead)
+    orders.event(age=timedelta(minutes=1))
+    verdict = ask("report", "--since", "3h")["result"]["verdict"]
+    assert ("1 event is dead." in verdict, "closed by a person" in verdict) == (True, False)
+
+
+def test_a_report_without_the_error_groups_is_not_quiet_about_closed_events(dead, close, engine):
+    """If the closed events could not be read, the report counts the dead event as open."""
+    close(dead)
+    until = datetime.now(UTC)
+    report = collect_report(engine, until - 3 * HOUR, until, max_retries=5, retention=timedelta(days=7))
+    assert report.is_quiet
+    assert not replace(report, closed=0).is_quiet
 
 
 @pytest.mark.parametrize("options", [["-n"], []], ids=["a dry run", "no reason"])
@@ -148,5 +239,5 @@ def test_of_two_closings_at_once_one_is_recorded(together, execute):
 def test_an_event_that_was_requeued_meanwhile_is_not_closed(together, execute):
     """If a replay requeues the event before the closing is recorded, the closing is refused and not recorded."""
     (document,) = together(1, 'UPDATE outbox SET "retryCount" = 0 WHERE "eventType" = \'PAYMENT_FAILED\'')
-    assert (document["exit_code"], "not dead and superseded any more" in document["error"]["message"]) == (7, True)
+    assert (document["exit_code"], "is pending" in document["error"]["message"]) == (7, True)
     assert execute("SELECT * FROM payctl.runs") == []

@@ -127,10 +127,10 @@ def _open(report: Report, commands: Commands, zone: tzinfo) -> str:
         lines += [*_orders(report.money.oldest, commands, zone), ""]
     if report.waiting.pending:
         lines += [f"Why events wait, and the next command: {pasted(commands.stats())}", ""]
-    for group in report.dead_groups or ():
+    for group in report.open_dead_groups:
         said = f"* {dead_words(group)}, group {code(group.group)}: {code(group.pattern)}"
         lines.append(f"{said}  \n  {pasted(commands.errors())}")
-    if report.dead_groups:
+    if report.open_dead_groups:
         lines.append("")
     overdue = overdue_sentence(report)
     if overdue:

@@ -54,6 +54,8 @@ class DeadGroupFacts(TypedDict):
     dead: Count
     superseded: NotRequired[Count]
     """The dead events that a replay leaves out, because their payment is COMPLETED now."""
+    closed: NotRequired[Count]
+    """The superseded dead events that a person has closed."""
     event_types: Sequence[str]
     command: str
     """The command that shows the cause, and what to do."""
@@ -170,6 +172,7 @@ def facts_of(report: Report, commands: Commands, html: str | None) -> ReportFact
                 "error": redact(group.pattern),
                 "dead": group.dead,
                 "superseded": group.superseded,
+                "closed": group.closed,
                 "event_types": list(group.event_types),
                 "command": commands.errors(),
             }

@@ -57,7 +57,8 @@ def verdict(report: Report) -> str:
     if report.is_quiet:
         whole = report.no_event is not None
         each = "each paid order has its event, " if whole else ""
-        return f"Nothing is open: {each}no event is waiting, and no event is dead."
+        dead = _closed_words(report.waiting.dead) if report.waiting.dead else "no event is dead"
+        return f"Nothing is open: {each}no event is waiting, and {dead}."
     waiting, failures = report.waiting, sum(gap.is_failure for gap in report.gaps)
     parts = [_customers(report)]
     if report.no_event is not None and report.no_event.number:
@@ -75,9 +76,12 @@ def verdict(report: Report) -> str:
         are = "is" if waiting.pending == 1 else "are"
         oldest = duration(waiting.oldest_age_s or 0)
         parts.append(f"{count(waiting.pending, 'event')} {are} waiting, the oldest for {oldest}.")
-    if waiting.dead:
+    if waiting.dead > report.closed:
         harm = ", superseded: harmless" if report.dead_do_no_harm else ""
+        harm += f", {report.closed:,} closed by a person" if report.closed else ""
         parts.append(f"{count(waiting.dead, 'event')} {'is' if waiting.dead == 1 else 'are'} dead{harm}.")
+    elif waiting.dead:
+        parts.append(f"{_closed_words(waiting.dead)}.")
     if failures:
         parts.append(f"{count(failures, 'part')} of this report {'was' if failures == 1 else 'were'} not counted.")
     return " ".join(parts)
@@ -100,13 +104,17 @@ def order_sentence(order: OpenOrder, zone: tzinfo, quote: Quote) -> str:
 
 
 def dead_words(group: ErrorGroup) -> str:
-    """Return the number of a group's dead events, and how many of them a later success supersedes."""
+    """Return the number of a group's dead events.
+
+    Also say how many of them a later success supersedes, and how many a person has closed.
+    """
     dead = count(group.dead, "dead event")
+    closed = f", {group.closed:,} closed by a person" if group.closed else ""
     if not group.superseded:
         return dead
     if group.superseded < group.dead:
-        return f"{dead}, {group.superseded:,} superseded"
-    return f"{dead}, superseded" + ("" if group.blocking else ": harmless")
+        return f"{dead}, {group.superseded:,} superseded{closed}"
+    return f"{dead}, superseded{'' if group.blocking else ': harmless'}{closed}"
 
 
 def why_open(order: OpenOrder, zone: tzinfo, quote: Quote) -> str:
@@ -181,6 +189,10 @@ def _customers(report: Report) -> str:
         return "No customer who has paid is waiting for a ticket."
     has = "has" if number == 1 else "have"
     return f"{count(number, 'customer')} paid, or may have paid, and {has} no ticket ({money(report.amount)})."
+
+
+def _closed_words(number: int) -> str:
+    return f"{count(number, 'dead event')} {'was' if number == 1 else 'were'} closed by a person"
 
 
 def _upper(text: str) -> str:

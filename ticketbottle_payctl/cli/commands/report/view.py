@@ -76,7 +76,7 @@ def view(
 
 
 def _open(report: Report, commands: Commands, zone: tzinfo) -> Iterator[Block]:
-    waiting = report.without_ticket or report.for_a_person or report.waiting.pending or report.dead_groups
+    waiting = report.without_ticket or report.for_a_person or report.waiting.pending or report.open_dead_groups
     if not waiting:
         return
     yield from _heading("Open now")
@@ -87,7 +87,7 @@ def _open(report: Report, commands: Commands, zone: tzinfo) -> Iterator[Block]:
     if report.money and report.money.number:
         yield line("  payments that need manual review; record what you did with payctl close")
         yield from _orders(report.money.oldest, commands, zone)
-    for group in report.dead_groups or ():
+    for group in report.open_dead_groups:
         yield Line((f"  {dead_words(group)}", plain(group.pattern)), hang=1)
         yield _command(commands.errors(), 4)
     if report.waiting.pending:
