@@ -25,7 +25,8 @@ from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_pa
 from ticketbottle_payctl.settings import KafkaSettings
 from ticketbottle_payctl.store.outbox.selector import Selector
 from ticketbottle_payctl.store.payctl.runs import Actor, NewRun
-from ticketbottle_payctl.store.payments.history import EventRow, History, PaymentRow, ReceiptRow
+from ticketbottle_payctl.store.payments.history import EventRow, History, PaymentRow
+from ticketbottle_payctl.store.payments.receipt_rows import ReceiptRow
 
 pytestmark = pytest.mark.postgres
 CALLBACK = sample("zalopay")

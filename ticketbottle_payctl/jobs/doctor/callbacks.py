@@ -59,9 +59,9 @@ def check(connection: Connection, subject: Subject) -> list[Finding]:
         meaning = "a customer may have paid money that must be settled or refunded by hand"
         look = Command(("show",), (others[0].receipt_id,))
         findings.append(warn(_NAME, _fact(others), meaning, "look at the oldest callback", look))
-    told = {each.order_code for each in found}
+    told = {each.order_code or each.receipt_id for each in found}
     looked = _money(connection, subject)
-    money = [each for each in looked.oldest if each.order_code not in told]
+    money = [each for each in looked.oldest if (each.order_code or each.id) not in told]
     if money:
         least = "at least " if looked.more else ""
         fact = f"{least}{count(len(money), 'order')} with a payment that needs manual review, {_kinds(money)}"

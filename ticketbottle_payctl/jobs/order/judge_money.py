@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from ticketbottle_payctl.jobs.order.model import Mark, Remedy, SettledBy, Verdict, VerdictKind
 from ticketbottle_payctl.jobs.order.steps import source_of
 from ticketbottle_payctl.providers.queries import QUERIES
-from ticketbottle_payctl.store.payments.history import PaymentRow, ReceiptRow
+from ticketbottle_payctl.store.payments.history import PaymentRow
+from ticketbottle_payctl.store.payments.receipt_rows import ReceiptRow
 
 _LONG_UNPAID = timedelta(minutes=20)
 """The age at which a PENDING payment should have a callback.
@@ -91,22 +92,45 @@ def judge_completed(payment: PaymentRow, receipts: Sequence[ReceiptRow]) -> Iter
     if given_up:
         yield Verdict(VerdictKind.LATE_MONEY, Mark.OPEN, completed, remedy=_REMEDIES[VerdictKind.LATE_MONEY])
     settled = {transfer_of(each) for each in successes} - {None}
-    for receipt in _latest_of_each_transfer(in_order_of_news(receipts)):
-        after = completed is None or receipt.received_at > completed
-        other_money = transfer_of(receipt) not in settled
-        match _REFUSED.get(receipt.reason or ""):
-            case VerdictKind.NOT_APPLIED if receipt.reason == "contradicts_completed":
-                yield _of(VerdictKind.CONTRADICTED, Mark.OPEN, receipt)
-            case VerdictKind.WRONG_AMOUNT | VerdictKind.OTHER_PROVIDER as kind if (
-                receipt.outcome == "COMPLETED" and other_money
-            ):
-                yield _of(kind, Mark.OPEN, receipt)
-            case VerdictKind.REFUNDED:
-                yield _of(VerdictKind.REFUNDED, Mark.OPEN, receipt)
-            case VerdictKind.MONEY_HELD if after or (transfer_of(receipt) and other_money):
-                yield _of(VerdictKind.MONEY_HELD, Mark.OPEN, receipt)
-            case VerdictKind.UNREADABLE | VerdictKind.AMBIGUOUS | VerdictKind.UNDOCUMENTED_CODE as kind if after:
-                yield _of(kind, Mark.OPEN, receipt)
+    kinds = ((_besides_success(payment, each, settled), each) for each in in_order_of_news(receipts))
+    yield from _latest_of_each_transfer(_of(kind, Mark.OPEN, receipt) for kind, receipt in kinds if kind)
+
+
+def _besides_success(payment: PaymentRow, receipt: ReceiptRow, settled: Collection[str | None]) -> VerdictKind | None:
+    """Return the finding about a callback that did not settle the COMPLETED payment, or None if nothing is open.
+
+    ``settled`` has the numbers of the transfers that settled the payment.
+    """
+    other_money = transfer_of(receipt) not in settled
+    after = payment.completed_at is None or receipt.received_at > payment.completed_at
+    unsettled = after or not _is_of_gateway(payment, receipt)
+    paid = receipt.outcome == "COMPLETED" and other_money
+    match _kind_of(payment, receipt):
+        case VerdictKind.NOT_APPLIED if receipt.reason == "contradicts_completed":
+            return VerdictKind.CONTRADICTED
+        case VerdictKind.NOT_APPLIED | VerdictKind.WRONG_AMOUNT | VerdictKind.OTHER_PROVIDER as kind if paid:
+            return kind
+        case VerdictKind.REFUNDED as kind:
+            return kind
+        case VerdictKind.MONEY_HELD | VerdictKind.UNDOCUMENTED_CODE as kind if unsettled or (
+            transfer_of(receipt) and other_money
+        ):
+            return kind
+        case VerdictKind.UNREADABLE | VerdictKind.AMBIGUOUS as kind if unsettled:
+            return kind
+    return None
+
+
+def _kind_of(payment: PaymentRow, receipt: ReceiptRow) -> VerdictKind | None:
+    """Return the kind of a callback that settled nothing. Money through another gateway cannot settle the payment."""
+    kind = _REFUSED.get(receipt.reason or "")
+    if receipt.reason == "unknown_order" and receipt.outcome == "COMPLETED" and not _is_of_gateway(payment, receipt):
+        return VerdictKind.OTHER_PROVIDER
+    return kind
+
+
+def _is_of_gateway(payment: PaymentRow, receipt: ReceiptRow) -> bool:
+    return _gateway_of(payment) == receipt.provider
 
 
 def successes_of(receipts: Sequence[ReceiptRow]) -> list[ReceiptRow]:
@@ -128,8 +152,10 @@ def in_order_of_news(receipts: Sequence[ReceiptRow]) -> list[ReceiptRow]:
 def judge_stray(receipts: Sequence[ReceiptRow]) -> Iterator[Verdict]:
     """Return a finding about the last callback that has no payment here, and one about each other transfer."""
     findings = [_stray(receipt) for receipt in in_order_of_news(receipts)]
-    money = _each_transfer(each for each in findings if each.mark is Mark.BAD)
-    yield from money if findings[-1].mark is Mark.BAD else [findings[-1], *money]
+    if not findings:
+        return
+    money = _each_transfer(each for each in findings if each.ticket_is_due)
+    yield from money if findings[-1].ticket_is_due else [findings[-1], *money]
 
 
 def _stray(receipt: ReceiptRow) -> Verdict:
@@ -144,7 +170,7 @@ def _stray(receipt: ReceiptRow) -> Verdict:
 
 def reports_money(receipt: ReceiptRow) -> bool:
     """Return whether the receipt's callback reports that the customer has paid, or may have paid."""
-    return receipt.outcome in {"COMPLETED", "UNCLEAR"} or receipt.reason == "held"
+    return receipt.outcome in {"COMPLETED", "UNCLEAR"} or receipt.reason in {"held", "undocumented_code"}
 
 
 def paid_and_by(receipts: Sequence[ReceiptRow]) -> tuple[int | None, SettledBy | None]:
@@ -159,13 +185,17 @@ def paid_and_by(receipts: Sequence[ReceiptRow]) -> tuple[int | None, SettledBy |
 
 def can_be_asked(payment: PaymentRow, now: datetime) -> bool:
     """Return whether the payment's gateway has a status query, and the payment is not too old for the query."""
-    query = QUERIES.get("".join(letter for letter in payment.provider.lower() if letter.isalnum()))
+    query = QUERIES.get(_gateway_of(payment))
     return query is not None and (query.within is None or now - payment.created_at < query.within)
+
+
+def _gateway_of(payment: PaymentRow) -> str:
+    return "".join(letter for letter in payment.provider.lower() if letter.isalnum())
 
 
 def _told(payment: PaymentRow, receipts: Sequence[ReceiptRow]) -> Iterator[Verdict]:
     for receipt in receipts:
-        kind = _REFUSED.get(receipt.reason or "")
+        kind = _kind_of(payment, receipt)
         if kind is None or (kind is VerdictKind.NOT_APPLIED and receipt.outcome != "COMPLETED" and payment.failed_at):
             continue
         if kind is VerdictKind.WRONG_AMOUNT and receipt.amount == payment.amount:
@@ -179,7 +209,7 @@ def _of(kind: VerdictKind, mark: Mark, receipt: ReceiptRow) -> Verdict:
         kind=kind,
         mark=mark,
         at=receipt.received_at,
-        ticket_is_due=money or receipt.outcome == "UNCLEAR",
+        ticket_is_due=reports_money(receipt),
         paid=receipt.amount if money else None,
         receipt=receipt,
         remedy=_REMEDIES.get(kind),
@@ -205,10 +235,10 @@ def _each_transfer(findings: Iterable[Verdict]) -> list[Verdict]:
     return list(last.values())[::-1]
 
 
-def _latest_of_each_transfer(receipts: Sequence[ReceiptRow]) -> list[ReceiptRow]:
-    """Return the last receipt for each reason or, if the callbacks report money, for each reason and transfer."""
-    last: dict[object, ReceiptRow] = {}
-    for each in receipts:
-        money = each.outcome == "COMPLETED" or each.reason == "held"
-        last[(each.reason, transfer_of(each), each.amount) if money else each.reason] = each
+def _latest_of_each_transfer(findings: Iterable[Verdict]) -> list[Verdict]:
+    """Return the last finding of each kind or, if the callbacks report money, of each kind and transfer."""
+    last: dict[object, Verdict] = {}
+    for each in findings:
+        of = each.receipt and transfer_of(each.receipt) if each.ticket_is_due else None
+        last[each.kind, of, each.paid] = each
     return list(last.values())

@@ -12,7 +12,8 @@ from ticketbottle_payctl.broker.delivery_remedy import DeliveryRemedy
 from ticketbottle_payctl.domain.causes import Cause
 from ticketbottle_payctl.formats import command_line
 from ticketbottle_payctl.store.payctl.runs import Closing
-from ticketbottle_payctl.store.payments.history import EventRow, PaymentRow, ReceiptRow
+from ticketbottle_payctl.store.payments.history import EventRow, PaymentRow
+from ticketbottle_payctl.store.payments.receipt_rows import ReceiptRow
 
 
 class Mark(StrEnum):
@@ -164,7 +165,7 @@ class Timeline:
 
     @property
     def success_is_unsent(self) -> bool:
-        """Whether the order is paid and its success event is not sent yet."""
+        """Whether the order is paid and its success event is not sent yet, or does not exist."""
         return self.success_is_unmarked and not any(map(self._is_sent_by_debezium, (self.verdict, *self.also)))
 
     @property
@@ -182,4 +183,6 @@ class Timeline:
 
 def _is_unmarked_success(verdict: Verdict) -> bool:
     event = verdict.event
+    if verdict.kind is VerdictKind.NO_EVENT:
+        return verdict.ticket_is_due
     return event is not None and event.event_type == "PAYMENT_COMPLETED" and event.state != "published"

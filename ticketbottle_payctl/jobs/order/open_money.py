@@ -54,17 +54,16 @@ def open_money(  # noqa: PLR0913 - the window, and one argument per limit
 
 
 def _judged(connection: Connection, candidates: Sequence[PerhapsOpen], now: datetime) -> Iterator[OpenOrder]:
-    ids = [each.payment_id for each in candidates if each.payment_id is not None]
-    paid = {each.payment.id: each for each in money_of(connection, ids) if each.payment} if ids else {}
+    asked = {each.payment_id: each.receipt_ids for each in candidates if each.payment_id is not None}
+    paid = money_of(connection, asked) if asked else {}
     for candidate in candidates:
-        if candidate.payment_id is None:
-            found = stray(connection, candidate.receipt_id)
-            findings = list(judge_stray(found.receipts))
-        elif candidate.payment_id in paid:
-            found = paid[candidate.payment_id]
-            findings = list(judge_money(found.payment, found.receipts, now)) if found.payment else []
-        else:
+        of = candidate.payment_id
+        found = stray(connection, candidate.receipt_ids[0]) if of is None else paid.get(of)
+        if found is None:
             continue
+        findings = list(
+            judge_money(found.payment, found.receipts, now) if found.payment else judge_stray(found.receipts)
+        )
         open_ones = [each for each in closed(findings, found) if can_be_closed(each) and not _is_counted(each, found)]
         if open_ones:
             yield _order(open_ones[0], found, candidate)
@@ -85,5 +84,5 @@ def _order(finding: Verdict, found: History, candidate: PerhapsOpen) -> OpenOrde
     else:
         code, amount = payment.order_code, payment.amount if finding.paid is None else finding.paid
     at = finding.at or (payment.created_at if payment else found.receipts[-1].received_at)
-    row_id = candidate.payment_id or candidate.receipt_id
+    row_id = candidate.payment_id or candidate.receipt_ids[0]
     return OpenOrder(WithoutTicket.MONEY, row_id, code, amount, at, finding.kind.value)

@@ -10,7 +10,8 @@ from ticketbottle_payctl.jobs.order.judge_delivery import dead_before, tries_of
 from ticketbottle_payctl.jobs.order.model import SettledBy, Step
 from ticketbottle_payctl.store.payctl.receipts import STATUS_QUERY
 from ticketbottle_payctl.store.payctl.runs import Run
-from ticketbottle_payctl.store.payments.history import History, ReceiptRow
+from ticketbottle_payctl.store.payments.history import History
+from ticketbottle_payctl.store.payments.receipt_rows import ReceiptRow
 
 
 def source_of(receipt: ReceiptRow) -> SettledBy:

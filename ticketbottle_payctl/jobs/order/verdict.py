@@ -11,7 +11,8 @@ from ticketbottle_payctl.jobs.order.judge_delivery import judge_delivery
 from ticketbottle_payctl.jobs.order.judge_money import judge_completed, judge_given_up, judge_stray, judge_unsettled
 from ticketbottle_payctl.jobs.order.model import Mark, Remedy, Verdict, VerdictKind
 from ticketbottle_payctl.jobs.order.records import Records
-from ticketbottle_payctl.store.payments.history import History, PaymentRow, ReceiptRow
+from ticketbottle_payctl.store.payments.history import History, PaymentRow
+from ticketbottle_payctl.store.payments.receipt_rows import ReceiptRow
 
 _URGENCY = (Mark.BAD, Mark.OPEN, Mark.GOOD)
 

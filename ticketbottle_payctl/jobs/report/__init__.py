@@ -6,7 +6,7 @@ tickets.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -57,6 +57,7 @@ def collect_report(  # noqa: PLR0913 - the window, and one argument per setting
     retention: timedelta,
     limit: timedelta = STATEMENT_LIMIT,
     open_money: LookForMoney = no_money,
+    explained_by: Sequence[str] = (),
     most_events: int = MOST_READ,
     looking: Callable[[Section], None] = lambda _: None,
 ) -> Report:
@@ -64,7 +65,8 @@ def collect_report(  # noqa: PLR0913 - the window, and one argument per setting
 
     Each section is read in its own transaction, so no long transaction delays vacuum. A section that takes longer than
     ``limit`` is left out. At most ``most_events`` published events are read, newest first. ``open_money``
-    finds the orders whose payments need manual review. ``looking`` is called before each section.
+    finds the orders whose payments need manual review. ``explained_by`` contains the reasons of callbacks that explain
+    why a payment is PENDING for too long. ``looking`` is called before each section.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached, or counting the backlog took longer than ``limit``.
@@ -107,7 +109,7 @@ def collect_report(  # noqa: PLR0913 - the window, and one argument per setting
     money = read(Section.MONEY_ORDERS, lambda c: open_money(c, since, until, now))
     seen = read(Section.FLOW, lambda c: flow(c, parts, max_retries, most_events))
     callbacks = read(Section.CALLBACKS, lambda c: received(c, since, until, parts.step_s))
-    payments = read(Section.PAYMENTS, lambda c: created(c, since, until, OVERDUE_AFTER))
+    payments = read(Section.PAYMENTS, lambda c: created(c, since, until, OVERDUE_AFTER, explained_by))
     failed = Selector(failed=True)
     closings = recent.runs_readable
 

@@ -21,5 +21,9 @@ def transfer(row: str = "") -> str:
 
 
 def reports_money(row: str = "") -> str:
-    """Return the SQL condition that a receipt's callback reports that the customer has paid, or may have paid."""
-    return f"({row}outcome IN ('COMPLETED', 'UNCLEAR') OR {row}reason IS NOT DISTINCT FROM 'held')"
+    """Return the SQL condition that a receipt's callback reports that the customer has paid, or may have paid.
+
+    An undocumented code may mean that the customer has paid. Only the gateway knows this.
+    """
+    may_be_paid = "'held', 'undocumented_code'"
+    return f"({row}outcome IN ('COMPLETED', 'UNCLEAR') OR COALESCE({row}reason, '') IN ({may_be_paid}))"

@@ -24,9 +24,6 @@ read_later AS MATERIALIZED (
 It reads all receipts since the earliest unreadable one of the window. ``told`` also needs ``body_sha256`` for it.
 """
 
-NOT_READ_LATER = "read_later AS (SELECT NULL::uuid AS id, NULL::text AS payment LIMIT 0)"
-"""An empty version of ``read_later``, for a statement that needs no unreadable callbacks without a payment."""
-
 # Receipts about one transfer have the same reference, which has an index. An unreadable callback has no reference. Few
 # receipts are unreadable, so a hash join finds the equal ones. An early callback has no payment, but a later callback
 # of the same order may have it.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -24,13 +24,13 @@ class CreatedPayments(NamedTuple):
     silent: int
 
 
-# A callback with a reason explains a payment: it is an order without a ticket, or a person must look at its money. The
-# reasons of a payment in progress and of a test call explain nothing. The planner expects few such callbacks, and would
-# join them by a nested loop. NOT IN searches a hash table instead.
+# A callback with one of the reasons explains a payment: it is an order without a ticket, or a person must look at its
+# money. Other callbacks, such as those of a payment in progress or an agreement, explain nothing. The planner expects
+# few such callbacks, and would join them by a nested loop. NOT IN searches a hash table instead.
 _CREATED = f"""
     WITH told AS MATERIALIZED (
         SELECT payment_id, reference, order_ref FROM payctl.webhook_receipts
-        WHERE received_at >= %(from)s AND received_at < %(to)s AND reason NOT IN ('pending', 'ping')
+        WHERE received_at >= %(from)s AND received_at < %(to)s AND reason = ANY(%(reasons)s)
     ), late AS MATERIALIZED (
         SELECT id, "orderCode" AS code, "providerTransactionId" AS reference FROM payments
         WHERE status = 'PENDING' AND "createdAt" >= %(since)s AND "createdAt" < %(until)s
@@ -46,11 +46,12 @@ _CREATED = f"""
 """  # noqa: S608 - only constants are put in
 
 
-def created(connection: Connection, since: datetime, until: datetime, overdue_after: timedelta) -> CreatedPayments:
-    """Count the payments that were created in a window."""
-    rows = connection.exec_driver_sql(
-        _CREATED,
-        {"since": stored(since), "until": stored(until), "from": since, "to": until, "overdue_after": overdue_after},
-    ).all()
+def created(
+    connection: Connection, since: datetime, until: datetime, overdue_after: timedelta, reasons: Sequence[str]
+) -> CreatedPayments:
+    """Count the payments that were created in a window. A callback explains a payment by one of the ``reasons``."""
+    window = {"since": stored(since), "until": stored(until), "from": since, "to": until}
+    values = {**window, "overdue_after": overdue_after, "reasons": list(reasons)}
+    rows = connection.exec_driver_sql(_CREATED, values).all()
     overdue = sum(late for status, _, late, _ in rows if status == "PENDING")
     return CreatedPayments({row[0]: row[1] for row in rows}, overdue, rows[0][3] if rows else 0)

@@ -16,32 +16,31 @@ from ticketbottle_payctl.store.outbox import states
 from ticketbottle_payctl.store.outbox.selector import SUPERSEDED
 from ticketbottle_payctl.store.payctl import runs
 from ticketbottle_payctl.store.payctl.runs import Closing, Run
-from ticketbottle_payctl.store.payctl.transfers import transfer
+from ticketbottle_payctl.store.payments.receipt_rows import ReceiptRow, receipts_of, receipts_of_payments
 
 # "providerTransactionId" has no index in production, so this column is searched last. If payctl could not read a
 # callback, the callback's receipt has an empty reference, which the index finds.
 _BY_NAME = (
     'SELECT id, NULL, NULL, NULL FROM payments WHERE id = %(name)s OR "orderCode" = %(name)s',
     'SELECT "aggregateId", NULL, NULL, NULL FROM outbox WHERE id = %(name)s',
-    """SELECT COALESCE(payment_id, (SELECT p.id FROM payments AS p WHERE p."orderCode" = r.order_ref),
-            (SELECT o.payment_id FROM payctl.webhook_receipts AS o WHERE o.reference = NULLIF(r.reference, '')
-                AND o.provider = r.provider AND o.payment_id IS NOT NULL LIMIT 1),
+    """SELECT COALESCE(payment_id,
             (SELECT o.payment_id FROM payctl.webhook_receipts AS o WHERE r.reference = ''
                 AND o.received_at > r.received_at AND o.body_sha256 = r.body_sha256 AND o.provider = r.provider
-                AND o.payment_id IS NOT NULL LIMIT 1)),
+                AND o.payment_id IS NOT NULL LIMIT 1),
+            (SELECT o.payment_id FROM payctl.webhook_receipts AS o WHERE o.reference = NULLIF(r.reference, '')
+                AND o.provider = r.provider AND o.payment_id IS NOT NULL LIMIT 1),
+            (SELECT p.id FROM payments AS p WHERE p."orderCode" = r.order_ref)),
         r.reference, r.order_ref, r.id::text FROM payctl.webhook_receipts AS r WHERE r.id = %(uuid)s::uuid""",
     'SELECT id, NULL, NULL, NULL FROM payments WHERE "providerTransactionId" = %(name)s',
-    "SELECT payment_id, reference, NULL, NULL FROM payctl.webhook_receipts WHERE reference = %(name)s LIMIT 1",
+    """SELECT COALESCE(payment_id, (SELECT p.id FROM payments AS p WHERE p."orderCode" = r.order_ref)) AS payment,
+        reference, NULL, id::text FROM payctl.webhook_receipts AS r WHERE reference = %(name)s
+        ORDER BY payment NULLS LAST, received_at LIMIT 1""",
     """SELECT payment_id, NULL, order_ref, NULL FROM payctl.webhook_receipts
         WHERE reference = '' AND order_ref = %(name)s LIMIT 1""",
 )
 PAYMENT = """id, "orderCode", status::text, "amountCents", currency::text, provider, "providerTransactionId",
     "createdAt", "completedAt", "failedAt", "cancelledAt" """
 """The columns of a :class:`PaymentRow`."""
-RECEIPT = f"""r.id::text, r.received_at, r.provider, r.outcome, r.result, r.reason, r.amount, r.currency,
-    r.gateway_transaction_id, r.event_id, octet_length(r.body) + octet_length(r.query), r.method, r.payment_number,
-    r.payment_id, r.order_ref, {transfer("r.")}"""
-"""The columns of a :class:`ReceiptRow`."""
 _SHORTEST_ENDING = 4
 _MOST_NEAR = 10
 # An event is written after its payment was created. The extra day covers instants that were stored in a different time
@@ -84,38 +83,6 @@ class EventRow:
     last_error: str | None
     payload: object
     payload_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class ReceiptRow:
-    """A receipt. ``body_bytes`` is the size of the callback's body.
-
-    ``method`` shows whether the receipt is for a callback or for the response to a status query. ``payment_number``
-    identifies a single transfer of money. Receipts about one transfer have the same ``transfer``, even if it has no
-    number.
-    """
-
-    id: str
-    received_at: datetime
-    provider: str
-    outcome: str
-    result: str
-    reason: str | None
-    amount: int | None
-    currency: str
-    gateway_transaction_id: str | None
-    event_id: str | None
-    body_bytes: int
-    method: str
-    payment_number: str | None
-    payment_id: str | None
-    order_ref: str
-    transfer: str
-
-    @property
-    def subject(self) -> str:
-        """The gateway's name for the order, or else the receipt's id."""
-        return self.order_ref or self.id
 
 
 class NearOrder(NamedTuple):
@@ -171,10 +138,14 @@ def find(connection: Connection, name: str, max_retries: int) -> History | None:
         return None
     payment_id, reference, order_ref, receipt_id = found
     payment = _payment(connection, payment_id)
-    if payment is not None:
-        reference, order_ref, receipt_id = payment.reference, payment.order_code, None
-    receipts = receipts_of(connection, payment_id, reference, order_ref, receipt_id)
+    if payment is None:
+        receipts = receipts_of(connection, payment_id, reference, order_ref, receipt_id)
+    else:
+        asked = {payment.id: [receipt_id] if receipt_id else []}
+        receipts = receipts_of_payments(connection, asked)[payment.id]
     events = _events(connection, payment_id, payment, max_retries) if payment_id else ()
+    if payment is None and not receipts and not events:
+        return None  # a cleanup has deleted the receipt since
     replays = tuple(Replayed(*each) for each in runs.of_item(connection, [event.id for event in events]))
     return History(payment, receipts, events, replays, closings_of(connection, payment_id, receipts))
 
@@ -258,30 +229,6 @@ def _events(
         },
     )
     return tuple(EventRow(*map(aware_value, row)) for row in rows)
-
-
-def receipts_of(
-    connection: Connection,
-    payment_id: str | None,
-    reference: str | None,
-    order_ref: str | None,
-    receipt_id: str | None = None,
-) -> tuple[ReceiptRow, ...]:
-    """Return the receipts of a payment, of a reference, of an unreadable order, or with an id, earliest first."""
-    # An unclear callback can name no order. Then its copies belong to it.
-    rows = connection.exec_driver_sql(
-        f"""
-        SELECT {RECEIPT} FROM payctl.webhook_receipts AS r
-        WHERE r.payment_id = %(payment)s OR r.reference = NULLIF(%(reference)s, '')
-            OR (r.reference = '' AND r.order_ref = NULLIF(%(order_ref)s, '')) OR r.id = %(receipt)s::uuid
-            OR (r.reference = '' AND r.order_ref = '' AND {transfer("r.")} = (
-                SELECT {transfer("n.")} FROM payctl.webhook_receipts AS n
-                WHERE n.id = %(receipt)s::uuid AND n.reference = '' AND n.order_ref = ''))
-        ORDER BY r.received_at, r.id
-        """,  # noqa: S608 - built from constants only
-        {"payment": payment_id, "reference": reference, "order_ref": order_ref, "receipt": receipt_id},
-    )
-    return tuple(ReceiptRow(*row) for row in rows)
 
 
 def closings_of(connection: Connection, payment_id: str | None, receipts: Sequence[ReceiptRow]) -> tuple[Closing, ...]:

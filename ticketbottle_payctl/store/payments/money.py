@@ -6,68 +6,45 @@ long.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.store.db.owner_time import aware_value
 from ticketbottle_payctl.store.payctl import runs
-from ticketbottle_payctl.store.payments.history import (
-    PAYMENT,
-    RECEIPT,
-    History,
-    PaymentRow,
-    ReceiptRow,
-    closings_of,
-    receipts_of,
-)
-
-# Each part can use an index. UNION removes the receipts that several parts find.
-_RECEIPTS = f"""
-WITH p AS MATERIALIZED (
-    SELECT id, "orderCode" AS code, "providerTransactionId" AS reference FROM payments WHERE id = ANY(%(ids)s)
-), found AS (
-    SELECT p.id AS of, r.id AS receipt FROM p JOIN payctl.webhook_receipts AS r ON r.payment_id = p.id
-    UNION
-    SELECT p.id, r.id FROM p JOIN payctl.webhook_receipts AS r ON r.reference = p.reference WHERE p.reference <> ''
-    UNION
-    SELECT p.id, r.id FROM p JOIN payctl.webhook_receipts AS r ON r.reference = '' AND r.order_ref = p.code
-)
-SELECT of, {RECEIPT} FROM found JOIN payctl.webhook_receipts AS r ON r.id = found.receipt ORDER BY r.received_at, r.id
-"""  # noqa: S608 - built from constants only
+from ticketbottle_payctl.store.payments.history import PAYMENT, History, PaymentRow, closings_of
+from ticketbottle_payctl.store.payments.receipt_rows import receipts_of, receipts_of_payments
 
 
-def money_of(connection: Connection, payment_ids: Sequence[str]) -> list[History]:
-    """Return these payments in the same order, with their receipts and closings.
+def money_of(connection: Connection, asked: Mapping[str, Sequence[str]]) -> dict[str, History]:
+    """Return these payments with their receipts and closings. Leave out payments that are gone.
 
-    Leave out payments that no longer exist.
+    ``asked`` maps each payment's id to the ids of receipts that belong to it.
     """
-    ids = {"ids": list(payment_ids)}
     sql = f"SELECT {PAYMENT} FROM payments WHERE id = ANY(%(ids)s)"  # noqa: S608 - built from constants only
-    payments = {row[0]: PaymentRow(*map(aware_value, row)) for row in connection.exec_driver_sql(sql, ids)}
-    receipts: dict[str, list[ReceiptRow]] = defaultdict(list)
-    for payment_id, *row in connection.exec_driver_sql(_RECEIPTS, ids):
-        receipts[payment_id].append(ReceiptRow(*row))
-    subjects = {each: {each, *(receipt.subject for receipt in receipts[each])} for each in payments}
+    payments = [PaymentRow(*map(aware_value, row)) for row in connection.exec_driver_sql(sql, {"ids": list(asked)})]
+    receipts = receipts_of_payments(connection, asked)
+    subjects = {each.id: {each.id, *(receipt.subject for receipt in receipts[each.id])} for each in payments}
     closings = runs.closings(connection, sorted(set().union(*subjects.values())))
-    return [
-        History(
-            payments[each],
-            tuple(receipts[each]),
+    return {
+        each.id: History(
+            each,
+            receipts[each.id],
             (),
             (),
-            tuple(closing for subject, closing in closings if subject in subjects[each]),
+            tuple(closing for subject, closing in closings if subject in subjects[each.id]),
         )
-        for each in payment_ids
-        if each in payments
-    ]
+        for each in payments
+    }
 
 
-def stray(connection: Connection, receipt_id: str) -> History:
-    """Return the receipts and closings of an order without a payment in this database."""
-    reference, order_ref = connection.exec_driver_sql(
+def stray(connection: Connection, receipt_id: str) -> History | None:
+    """Return the receipts and closings of an order without a payment here, or None if a cleanup has deleted them."""
+    named = connection.exec_driver_sql(
         "SELECT reference, order_ref FROM payctl.webhook_receipts WHERE id = %(id)s::uuid", {"id": receipt_id}
-    ).one()
+    ).one_or_none()
+    if named is None:
+        return None
+    reference, order_ref = named
     receipts = receipts_of(connection, None, reference, order_ref, receipt_id)
-    return History(None, receipts, (), (), closings_of(connection, None, receipts))
+    return History(None, receipts, (), (), closings_of(connection, None, receipts)) if receipts else None

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from ticketbottle_payctl.store.payctl.runs import IS_CLOSING
 from ticketbottle_payctl.store.payctl.transfers import reports_money, transfer
-from ticketbottle_payctl.store.payments.closed_transfers import NOT_READ_LATER, WITH_PAYMENTS
+from ticketbottle_payctl.store.payments.closed_transfers import READ_LATER, WITH_PAYMENTS
 
 _ONCE_SETTLED = "('settled', 'already_settled')"
 
@@ -19,7 +19,7 @@ _ONCE_SETTLED = "('settled', 'already_settled')"
 _FOUND = f"""
 WITH told AS MATERIALIZED (
     SELECT DISTINCT ON (r.reference, {transfer("r.")}) r.id, r.provider, r.payment_id, r.order_ref, r.reference,
-        r.received_at, r.reason, r.result, {reports_money("r.")} AS money, {transfer("r.")} AS transfer
+        r.received_at, r.reason, r.result, r.body_sha256, {reports_money("r.")} AS money, {transfer("r.")} AS transfer
     FROM payctl.webhook_receipts AS r
     WHERE r.received_at >= %(since)s AND r.received_at < %(until)s AND (
         r.reason = ANY(%(reasons)s) OR (
@@ -30,7 +30,7 @@ WITH told AS MATERIALIZED (
 ), settled AS MATERIALIZED (
     SELECT r.id, r.payment_id, r.order_ref, r.received_at FROM payctl.webhook_receipts AS r
     WHERE r.received_at >= %(since)s AND r.received_at < %(until)s AND r.outcome = 'COMPLETED' AND r.result = 'settled'
-), {NOT_READ_LATER}, {WITH_PAYMENTS}, near AS (
+), {READ_LATER}, {WITH_PAYMENTS}, near AS (
     SELECT payment, COALESCE(payment, NULLIF(order_ref, ''), id::text) AS subject, id, received_at AS at
     FROM still_open
     WHERE NOT (result = 'refused' AND money AND reason <> 'refund' AND status IS DISTINCT FROM 'COMPLETED')
@@ -42,16 +42,19 @@ WITH told AS MATERIALIZED (
         SELECT FROM payctl.run_items AS i WHERE i.item_id = ANY(ARRAY[p.id, r.order_ref])
             AND {IS_CLOSING} >= p."completedAt" AT TIME ZONE 'UTC')
 )
-SELECT payment, (array_agg(id ORDER BY at, id))[1]::text FROM near
+SELECT payment, array_agg(id::text ORDER BY at, id) FROM near
 GROUP BY payment, subject ORDER BY min(at), subject LIMIT %(most)s
 """  # noqa: S608 - only constants are put in
 
 
 class PerhapsOpen(NamedTuple):
-    """An order that may be open. If the database has no payment for it, only the receipt identifies it."""
+    """An order that may be open, with the receipts that show this, the earliest first.
+
+    If the database has no payment for the order, only the receipts identify it.
+    """
 
     payment_id: str | None
-    receipt_id: str
+    receipt_ids: Sequence[str]
 
 
 def perhaps_open(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -63,6 +63,24 @@ def failure(order, reason="contradicts_completed", *, age=HOUR / 2, **more):
 def ignored(order, reason, *, age=HOUR / 2, **more):
     """Insert a receipt of a callback that changes nothing."""
     return order.callback("IGNORED", "ignored", reason, age=age, **more)
+
+
+def elsewhere(order):
+    """Return the values of a callback from the gateway that the customer chose first. payctl finds no payment for it.
+
+    VNPay and MoMo use the order code as the reference. The payment has the reference of the later gateway.
+    """
+    return {"provider": "vnpay", "payment": None, "reference": order.payment.order_code}
+
+
+def early(order, number="1", amount=5, *, age=HOUR / 2):
+    """Insert a receipt of a transfer with PayOS's first link, which names a number instead of the order code."""
+    return stray(order, number, amount, payment=None, order_ref="20261123", reference="link-old", age=age)
+
+
+def linked(order, number="2", amount=6, *, age=HOUR / 3):
+    """Insert a receipt of a transfer with the same link, which payctl could assign to the payment."""
+    return wrong(order, number, amount, reference="link-old", age=age)
 
 
 # name: how to write the order, how it goes on after the closing, and whether it is open then
@@ -142,6 +160,41 @@ CASES = {
     "a callback that came before its payment again": (
         lambda o: stray(o.pay(), amount=320_000, payment=None, order_ref="20261123"),
         lambda o: stray(o, amount=320_000, payment=None, order_ref="20261123", age=NOW), False),
+    "an undocumented code of a cancelled order again": (
+        lambda o: ignored(cancelled(o), "undocumented_code"),
+        lambda o: ignored(o, "undocumented_code", age=NOW), False),
+    "an undocumented code of a failed order, and then another": (
+        lambda o: ignored(o.pay("FAILED").event("FAILED", "published"), "undocumented_code"),
+        lambda o: ignored(o, "undocumented_code", age=NOW, body=b"other"), True),
+    "an undocumented code of another transfer before the order was settled": (
+        lambda o: ignored(done(o), "undocumented_code", number="1", age=2 * HOUR),
+        lambda o: ignored(o, "undocumented_code", number="1", age=NOW), False),
+    "an undocumented code, and then a failure, without a payment": (
+        lambda o: failure(ignored(o, "undocumented_code"), "unknown_order", age=HOUR / 3),
+        lambda o: ignored(o, "undocumented_code", age=NOW), False),
+    "money held by another gateway": (
+        lambda o: ignored(o.pay(), "held", **elsewhere(o)),
+        lambda o: ignored(o, "held", age=NOW, **elsewhere(o)), False),
+    "money held by another gateway before the order was settled": (
+        lambda o: ignored(done(o), "held", age=2 * HOUR, number="1", **elsewhere(o)),
+        lambda o: ignored(o, "held", age=NOW, number="1", **elsewhere(o)), False),
+    "an ambiguous callback of another gateway before the order was settled": (
+        lambda o: o.callback("UNCLEAR", "refused", "ambiguous", amount=None, number=None, age=2 * HOUR,
+            **elsewhere(done(o))),
+        lambda o: o.callback("UNCLEAR", "refused", "ambiguous", amount=None, number=None, age=NOW, **elsewhere(o)),
+        False),
+    "money through another gateway": (
+        lambda o: stray(o.pay(), **elsewhere(o)), lambda o: stray(o, age=NOW, **elsewhere(o)), False),
+    "more money through another gateway of a cancelled order": (
+        lambda o: stray(cancelled(o), **elsewhere(o)), lambda o: stray(o, "2", age=NOW, **elsewhere(o)), True),
+    "money through another gateway before the order was settled": (
+        lambda o: stray(done(o), age=2 * HOUR, **elsewhere(o)),
+        lambda o: stray(o, age=NOW, **elsewhere(o)), False),
+    "another transfer with the first link after the order was settled": (
+        lambda o: linked(early(done(o))), lambda o: early(o, age=NOW), False),
+    "another transfer with the first link": (lambda o: linked(early(o.pay())), lambda o: early(o, age=NOW), False),
+    "a third transfer with the first link": (
+        lambda o: linked(early(o.pay())), lambda o: early(o, "3", age=NOW), True),
 }  # fmt: skip
 
 # name: how to write an order about whose money nothing is open
@@ -150,10 +203,11 @@ HARMLESS = {
     "settled, and the callback came again": lambda o: second(done(o), "4711"),
     "cancelled": cancelled,
     "cancelled, and a failure with a wrong amount": lambda o: failure(cancelled(o), "wrong_amount", amount=1),
-    "cancelled, and an undocumented code": lambda o: ignored(cancelled(o), "undocumented_code"),
     "cancelled, and a refund": lambda o: ignored(cancelled(o), "refund"),
     "settled, and the same transfer was refused before": lambda o: wrong(done(o), "4711", age=2 * HOUR),
     "settled, and held before": lambda o: ignored(done(o), "held", age=2 * HOUR),
+    "settled, and an undocumented code of the same transfer before": lambda o: ignored(
+        done(o), "undocumented_code", age=2 * HOUR),
     "settled, and unreadable before": lambda o: unreadable(done(o), age=2 * HOUR),
     "settled, and the callback was unreadable and nameless before": lambda o: unreadable(
         done(o, body=b"same"), order_ref="", body=b"same", age=2 * HOUR),
@@ -211,4 +265,46 @@ def test_the_commands_agree_on_what_is_open_after_a_closing(name, age, orders, s
 def test_the_commands_agree_that_nothing_is_open(name, orders, seen):
     """If an order's money needs no action, no command reports the order."""
     HARMLESS[name](orders)
+    assert seen() == everywhere(value=False)
+
+
+@pytest.mark.parametrize("reason", ["agreement", "pending", "ping"])
+def test_a_callback_that_no_finding_covers_does_not_explain_an_overdue_payment(reason, orders, ask):
+    """A PENDING payment stays overdue in the report after a callback that says nothing about its money."""
+    ignored(orders.pay(age=2 * HOUR), reason, age=HOUR)
+    assert ask("show", orders.name)["exit_code"] == 5
+    assert not ask("report", "--since", "3h")["result"]["quiet"]
+
+
+def test_show_and_close_cover_every_transfer_with_a_reference(orders, ask):
+    """`payctl show` of an early callback also names a later transfer with its reference, and `close` closes both."""
+    linked(early(orders.pay()))
+    shown = ask("show", orders.receipts[0])["result"]
+    assert sorted(each["paid"] for each in (shown["verdict"], *shown["also"])) == [5, 6]
+    closed = ask("close", orders.receipts[0], "-y", "--reason", "refunded in the portal")
+    assert closed["counts"] == {"closed": 2}
+    assert {ask("show", each)["exit_code"] for each in [orders.name, "link-old", *orders.receipts]} == {0}
+
+
+def test_the_doctor_counts_callbacks_without_an_order_one_by_one(orders, ask):
+    """Two callbacks without an order code are two orders in `payctl report`, and `payctl doctor` reports both."""
+    unreadable(orders, order_ref="")
+    ignored(orders, "refund", order_ref="", reference="")
+    report = ask("report", "--since", "3h")
+    figures = {each["name"]: each["value"] for each in report["items"]}
+    assert (figures["refused_orders"], figures["money_orders"]) == (1, 1)
+    assert len(ask("doctor", "--only", "callbacks")["items"]) == 2
+
+
+@pytest.mark.parametrize("status", ["COMPLETED", "CANCELLED", "PENDING"])
+def test_money_through_zalopay_is_found_by_the_order_code(status, orders, seen, ask):
+    """ZaloPay's reference begins with the day of the order in Vietnam. `payctl close` with the order code closes it."""
+    orders.pay(status)
+    if status != "PENDING":
+        orders.event(status, "published")
+    reference = f"{datetime.now(UTC) + 6 * HOUR:%y%m%d}_{orders.name}"
+    stray(orders, provider="zalopay", payment=None, reference=reference)
+    assert seen() == everywhere(value=True)
+    assert ask("show", orders.name)["result"]["verdict"]["kind"] == "other_provider"
+    assert ask("close", orders.name, "-y", "--reason", "refunded in the portal")["counts"] == {"closed": 1}
     assert seen() == everywhere(value=False)

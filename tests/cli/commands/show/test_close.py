@@ -9,8 +9,10 @@ from functools import partial
 import pytest
 
 from ticketbottle_payctl.jobs.order import open_money
+from ticketbottle_payctl.jobs.order.judge_money import judge_stray
 from ticketbottle_payctl.jobs.report import collect_report
 from ticketbottle_payctl.jobs.report.model import GapReason, OpenOrders
+from ticketbottle_payctl.store.payments.money import stray
 from ticketbottle_payctl.store.payments.open_money import perhaps_open
 
 pytestmark = pytest.mark.postgres
@@ -244,6 +246,15 @@ def test_late_money_cannot_be_closed_before_the_success_event_is_sent(
     assert "payctl close" not in text
 
 
+def test_late_money_cannot_be_closed_if_no_success_event_exists(orders, ask, content):
+    """If a late payment has no success event at all, `payctl close` refuses to close the late money."""
+    orders.pay("COMPLETED", ended={"CANCELLED": 2 * HOUR}).callback(age=HOUR)
+    before = content()
+    document = ask("close", orders.name, "-y", "--reason", DONE)
+    assert (document["exit_code"], document["error"]["code"]) == (7, "GUARD")
+    assert content() == before
+
+
 def test_close_warns_if_the_success_event_is_unsent(orders, ask):
     """A refund can be recorded before the success event is sent, but the result contains a warning."""
     wrong(orders.pay("COMPLETED").event(state="dead").callback(number="7"))
@@ -328,3 +339,12 @@ def test_a_repeated_callback_about_a_closed_transfer_is_no_candidate(orders, clo
     with engine.connect() as connection:
         assert perhaps_open(connection, until - HOUR, until, ["refund"], 10) == []
         assert len(perhaps_open(connection, until - HOUR, until, ["refund", "wrong_amount"], 10)) == 1
+
+
+def test_a_receipt_that_is_deleted_while_the_report_is_made_is_left_out(orders, engine):
+    """If a cleanup deletes a receipt between two statements, the second one finds nothing and raises no error."""
+    orders.callback("COMPLETED", "refused", "unknown_order", amount=5)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM payctl.webhook_receipts")
+        assert stray(connection, orders.receipts[0]) is None
+    assert list(judge_stray(())) == []

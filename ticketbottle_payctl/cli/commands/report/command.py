@@ -29,7 +29,7 @@ from ticketbottle_payctl.cli.output.progress import status
 from ticketbottle_payctl.cli.output.result import Block, Fields, Raw, Result
 from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.cli.safety.advised import Adviser
-from ticketbottle_payctl.jobs.order import open_money
+from ticketbottle_payctl.jobs.order import MAY_NEED_A_PERSON, open_money
 from ticketbottle_payctl.jobs.report import collect_report
 from ticketbottle_payctl.jobs.report.model import Report
 
@@ -80,6 +80,7 @@ def report_command(
             max_retries=session.settings.max_retries,
             retention=session.settings.retention,
             open_money=open_money,
+            explained_by=MAY_NEED_A_PERSON,
             looking=lambda section: say(f"reading {section.replace('_', ' ')}"),
         )
     commands = Commands(Adviser(session, "report"), report)

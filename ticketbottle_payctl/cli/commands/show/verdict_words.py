@@ -11,7 +11,8 @@ from ticketbottle_payctl.formats import age, count, duration, gateway_name, mone
 from ticketbottle_payctl.jobs.order import Mark, Remedy, Timeline, Verdict, VerdictKind
 from ticketbottle_payctl.redaction import redact
 from ticketbottle_payctl.store.payctl.runs import Closing
-from ticketbottle_payctl.store.payments.history import EventRow, PaymentRow, ReceiptRow
+from ticketbottle_payctl.store.payments.history import EventRow, PaymentRow
+from ticketbottle_payctl.store.payments.receipt_rows import ReceiptRow
 
 _LONGEST_ERROR = 60
 
