@@ -29,6 +29,6 @@ def _ending_in(connection: Connection, name: str, max_retries: int) -> History:
     found = history.find(connection, near[0].payment_id, max_retries) if len(near) == 1 else None
     if found is None:
         orders = "; ".join(f"{each.order_code} ({each.status}, {money(each.amount, each.currency)})" for each in near)
-        message = f"{count(len(near), 'order code')}end in {name}, latest first: {orders}"
+        message = f"{count(len(near), 'order code')} end in {name}, latest first: {orders}"
         raise InputError(message, hint=f"give the whole code: {command_line(['show'], [near[0].order_code])}")
     return found

@@ -39,7 +39,7 @@ def test_several_orders_with_the_same_last_characters_are_listed(ask, invoke, da
     """If several order codes end with the given characters, `payctl show` lists them and exits with 2."""
     document = ask("show", "641d25")
     error = document["error"]
-    assert (document["exit_code"], error["message"][:41]) == (2, "2 order codes end in 641d25, the latest f")
+    assert (document["exit_code"], error["message"][:42]) == (2, "2 order codes end in 641d25, latest first:")
     assert all(code in error["message"] for code in CODES[:2])
     assert error["hint"] == f"give the whole code: payctl show {CODES[1]}"
     assert CODES[0] in invoke("show", "641d25", DATABASE_URL=database_url).stderr
