@@ -41,7 +41,7 @@ help: ## list the targets
 environment: $(DEV) ## what the tests and the checks run with
 
 demo: $(DEMO) ## a whole local world: signed callbacks in, Kafka messages out
-	@$(BIN)/payctl demo $(ARGS)
+	@trap : INT; $(BIN)/payctl demo $(ARGS) || [ $$? -eq 130 ]  # Ctrl-C is how a person ends the demo
 
 # The interpreters beside the chosen one: on the path, or where pyenv keeps them.
 MINORS := 3.11 3.12 3.13 3.14
