@@ -170,6 +170,19 @@ def test_simulate_without_an_order_says_how_to_name_one(invoke, database_url):
     assert (result.exit_code, "unknown_order" in result.stdout, "--order-code" in result.stdout) == (5, True, True)
 
 
+@pytest.mark.postgres
+def test_the_mark_of_a_refused_callback_agrees_with_the_exit_code(invoke, database_url, engine):
+    """If payctl refuses a simulated callback, the first line has the mark ✘, although the gateway got its reply."""
+    with engine.begin() as connection:
+        payment = insert_payment(connection, provider="PAYOS", amount=450_000)
+    given = ("--order-code", payment.order_code, "--amount", "1", "--to", "process-webhook")
+    result = invoke("simulate", "payos", "paid", *given, DATABASE_URL=database_url, **KEYS)
+    assert (result.exit_code, result.stdout.splitlines()[0]) == (
+        5,
+        "✘ acknowledged  PayOS  paid  refused  wrong_amount",
+    )
+
+
 def test_simulate_exits_with_4_if_no_server_listens_on_the_url(answer):
     """If no server listens at the URL, `simulate` exits with 4."""
     with socket.socket() as free:

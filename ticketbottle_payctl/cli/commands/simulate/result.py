@@ -121,22 +121,26 @@ def result_of(gateway: Gateway, scenario: str, request: Request, sent: Sequence[
     blocks: list[Block] = []
     for each in sent:
         blocks += _human(gateway, scenario, each)
-    refused = not sent[-1]["acknowledged"] or sent[-1]["outcome"] is WebhookOutcome.REFUSED
     return Result(
         SCHEMA,
-        ExitCode.DONE if not refused else of_answer(yes=False),
+        ExitCode.DONE if _accepted(sent[-1]) else of_answer(yes=False),
         result=facts_of(gateway, scenario, request),
         items=sent,
         human=blocks,
     )
 
 
+def _accepted(sent: Delivery) -> bool:
+    """Return whether the gateway would accept the reply, and payctl did not refuse the callback."""
+    return sent["acknowledged"] and sent["outcome"] is not WebhookOutcome.REFUSED
+
+
 def _human(gateway: Gateway, scenario: str, sent: Delivery) -> list[Block]:
-    word = good("✔ acknowledged") if sent["acknowledged"] else bad("✘ not acknowledged")
+    word = "acknowledged" if sent["acknowledged"] else "not acknowledged"
     change = f"{sent['status_before']} → {sent['status_after']}" if sent["status_before"] else None
     return [
         line(
-            word,
+            good(f"✔ {word}") if _accepted(sent) else bad(f"✘ {word}"),
             gateway_name(gateway.name),
             scenario,
             bold(sent["outcome"]) if sent["outcome"] else None,
