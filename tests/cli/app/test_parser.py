@@ -66,6 +66,8 @@ def test_an_option_s_value_may_look_like_a_shared_option(answer):
         (["version", "--bogus"], "no such option: --bogus"),
         (["--bogus", "version"], "no such option: --bogus"),
         (["version", "extra"], "unexpected extra argument"),
+        (["close", "TB-1", "TB-2"], "(TB-2); close takes one ID|ORDER-CODE at a time"),
+        (["runs", "show", "1", "2"], "(2); runs show takes one RUN at a time"),
         (["version", "--outp", "csv"], "no such option: --outp"),
         (["version", "--profile"], "requires an argument"),
         (["version", "--tz", "Mars/Phobos"], "is not a time zone"),

@@ -41,6 +41,17 @@ TOPICS = ("options", "exit-codes", "times")
 class PayctlCommand(TyperCommand):
     """A command from the registry."""
 
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        """Parse the arguments. If there are too many, say how many arguments the command takes."""
+        try:
+            return super().parse_args(ctx, args)
+        except typer.TyperException as error:
+            taken = [each for each in self.params if each.param_type_name == "argument"]
+            if len(taken) == 1 and taken[0].nargs == 1 and "unexpected extra argument" in error.message:
+                words = " ".join(level.info_name or "" for level in _chain(ctx)[1:])
+                error.message = f"{error.message}; {words} takes one {_operand(taken[0])} at a time"
+            raise
+
     def invoke(self, ctx: Context) -> Any:  # noqa: ANN401 - Typer's signature
         """Start the session and run the command in it."""
         session = _begin(ctx)
@@ -223,6 +234,10 @@ def _typer_command(entry: registry.CommandEntry) -> TyperCommand:
         message = f"{entry.name} is not a single command"
         raise TypeError(message)
     return command
+
+
+def _operand(parameter: Parameter) -> str:
+    return (parameter.metavar or parameter.name or "argument").strip("[]")
 
 
 def _shared_parameters(ctx: Context) -> list[Parameter]:
