@@ -153,7 +153,7 @@ def test_a_new_size_of_the_terminal_is_used(troubled, terminal):
 def test_the_terminal_is_restored(troubled, keys, code, terminal):
     """`stats --watch` exits with 0 after q, and with 130 after Ctrl-C.
 
-    Afterwards, the normal screen shows the last state, and the cursor is visible.
+    Afterwards, the normal screen shows the last state with the advised commands, and the cursor is visible.
     """
     with terminal(*WATCH, fresh=True, **troubled) as it:
         it.wait_for("Ctrl-C to quit")
@@ -162,6 +162,7 @@ def test_the_terminal_is_restored(troubled, keys, code, terminal):
         end = it.sent.decode().rpartition("\x1b[?7h\x1b[?25h\x1b[?1049l")[2]
         assert end.startswith("\x1b[33m!")
         assert "oldest pending event" in end
+        assert "payctl replay --failed --error-group" in end
         assert "Traceback" not in it.sent.decode()
 
 

@@ -102,9 +102,9 @@ def without_mark(report: StatsReport, session: Session) -> list[Block]:
     return [*_human(report, session, mark=False)]
 
 
-def brief(report: StatsReport) -> list[Block]:
-    """Return a short report for a redrawn screen. For each cause, it contains only the fact."""
-    return [_headline(report, mark=True), *(line(" ", bold(cause.fact)) for cause in report.causes), *_details(report)]
+def whole(report: StatsReport, session: Session) -> list[Block]:
+    """Return the whole report for people, with its mark."""
+    return [*_human(report, session)]
 
 
 def _human(report: StatsReport, session: Session, *, mark: bool = True) -> Iterator[Block]:

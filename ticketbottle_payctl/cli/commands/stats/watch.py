@@ -17,7 +17,7 @@ from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.signals import stop_on_signals
 from ticketbottle_payctl.cli.commands.stats.facts import facts_of
 from ticketbottle_payctl.cli.commands.stats.live_screen import Read, live_screen
-from ticketbottle_payctl.cli.commands.stats.result import SCHEMA, brief
+from ticketbottle_payctl.cli.commands.stats.result import SCHEMA, whole
 from ticketbottle_payctl.cli.output import writer
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.instants import shown
@@ -46,7 +46,7 @@ def watch_picture(session: Session, read: Read, pause: timedelta) -> NoReturn:
     """
     report, code = live_screen(session, read, pause)
     if report is not None:
-        session.finish(Result(SCHEMA, code, human=brief(replace(report.stats, by=None))))
+        session.finish(Result(SCHEMA, code, human=whole(replace(report.stats, by=None), session)))
     raise typer.Exit(int(code))
 
 
