@@ -79,6 +79,21 @@ def test_stats_begin_with_the_age_of_the_oldest_pending_event(shown, insert):
     assert re.match(r"!  oldest pending event: 42 min 1\d s  3 dead\n", shown().stdout)
 
 
+@pytest.mark.parametrize(
+    ("age", "words"),
+    [
+        (timedelta(0), "no trend yet: no event has been pending for 2 min"),
+        (timedelta(minutes=3), "growing: more events are created than published"),
+    ],
+)
+def test_stats_call_a_backlog_growing_only_if_an_event_is_overdue(shown, insert, age, words):
+    """A few new events are no trend. `stats` says that the backlog is growing only if an event is overdue."""
+    insert(1, state="published", age=timedelta(seconds=1))
+    insert(1, age=age)
+    insert(3)
+    assert f"drain\t{words}" in shown().stdout.splitlines()
+
+
 def test_stats_say_that_nothing_can_be_sent_if_every_event_is_blocked(shown, stats, insert, execute):
     """If every pending event is blocked, `payctl stats` says that nothing can be sent, and forecasts no time."""
     insert(600, state="published", age=timedelta(seconds=10))

@@ -25,7 +25,7 @@ from ticketbottle_payctl.cli.output.result import (
 )
 from ticketbottle_payctl.cli.output.sparkline import sparkline
 from ticketbottle_payctl.cli.safety.cause_advice import advice_text, next_lines
-from ticketbottle_payctl.domain.causes import Cause
+from ticketbottle_payctl.domain.causes import OVERDUE_AFTER, Cause
 from ticketbottle_payctl.formats import count, duration, gateway_name, rate
 from ticketbottle_payctl.jobs.stats import By, Drain, StatsReport, Tally
 
@@ -193,9 +193,19 @@ def lag_words(report: StatsReport) -> str:
 
 
 def forecast(report: StatsReport) -> Part:
-    """Return a phrase that says when the backlog will be empty, or that no publisher is working."""
+    """Return a phrase that says when the backlog will be empty, or that no publisher is working.
+
+    Events that are not overdue show no trend, because a few new events are no backlog.
+    """
     if report.idle is not None:
         return warn(report.idle.words)
+    new = (report.oldest_pending_age_s or 0) < OVERDUE_AFTER.total_seconds()
+    if new and report.drain in {Drain.GROWING, Drain.STALLED}:
+        return f"no trend yet: no event has been pending for {duration(OVERDUE_AFTER.total_seconds())}"
+    return _trend(report)
+
+
+def _trend(report: StatsReport) -> Part:
     match report.drain:
         case Drain.EMPTY:
             return good("empty")
@@ -204,7 +214,7 @@ def forecast(report: StatsReport) -> Part:
         case Drain.DRAINING:
             return good(f"empty in {duration(report.drain_eta_s or 0)}")
         case Drain.GROWING:
-            return bad("growing: more events are created than published")
+            return (bad if needs_attention(report) else warn)("growing: more events are created than published")
         case Drain.STALLED:
             return warn("backlog is not shrinking")
 
