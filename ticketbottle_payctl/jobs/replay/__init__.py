@@ -7,6 +7,7 @@ it.
 from __future__ import annotations
 
 from ticketbottle_payctl.jobs.replay.apply import cancel_run, replay, resume_run
+from ticketbottle_payctl.jobs.replay.finished import report_finished
 from ticketbottle_payctl.jobs.replay.plan import count_replay, plan_replay, superseded_in, superseded_now
 from ticketbottle_payctl.jobs.replay.report import (
     CanaryWait,
@@ -36,6 +37,7 @@ __all__ = [
     "count_replay",
     "plan_replay",
     "replay",
+    "report_finished",
     "resume_run",
     "superseded_in",
     "superseded_now",

@@ -112,6 +112,20 @@ def test_resuming_a_run_names_its_superseded_events(invoke, ask, database_url, d
     assert (document["result"]["superseded_ids"], "INCLUDED" in document["warnings"][0]) == ([dead[3]], True)
 
 
+@pytest.mark.usefixtures("dead")
+def test_resuming_a_finished_run_changes_nothing_and_says_so(invoke, ask, database_url):
+    """`runs resume` of a run that is done says when it ended. It records nothing and exits with 0, even without -y."""
+    run = ask("replay", "--failed", "-y")["run_id"]
+    before = ask("runs", "show", run)
+    resumed = invoke("runs", "resume", run, DATABASE_URL=database_url)
+    assert (resumed.exit_code, resumed.stdout.splitlines()[0]) == (0, "✔  the run is already done; nothing was changed")
+    assert "finished" in resumed.stdout
+    document = ask("runs", "resume", run, "-y")
+    assert (document["exit_code"], document["counts"]["requeued"]) == (0, 3)
+    after = ask("runs", "show", run)
+    assert (after["result"], after["items"]) == (before["result"], before["items"])
+
+
 def test_a_resumed_run_keeps_its_approved_limit(ask, engine):
     """`runs resume` needs no --max-affected if a higher limit was approved for the run.
 

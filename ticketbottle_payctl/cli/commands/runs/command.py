@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -18,12 +19,13 @@ from ticketbottle_payctl.cli.commands.runs.result import listed, shown
 from ticketbottle_payctl.cli.input import change_options, selector_options
 from ticketbottle_payctl.cli.input.stored_ids import run_ids
 from ticketbottle_payctl.cli.input.times import zone_of
+from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import Fields, Result, good, line
 from ticketbottle_payctl.cli.profile.actor import who_runs
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.cli.safety.confirm import APPROVED_ROWS, Act, Approval, approve, permit
 from ticketbottle_payctl.formats import count
-from ticketbottle_payctl.jobs.replay import ReplayOptions, cancel_run, resume_run, superseded_in
+from ticketbottle_payctl.jobs.replay import ReplayOptions, cancel_run, report_finished, resume_run, superseded_in
 from ticketbottle_payctl.jobs.runs import count_remaining, find_run, list_runs, show_run
 from ticketbottle_payctl.store.payctl.runs import Run, RunStatus
 
@@ -31,6 +33,7 @@ RunId = Annotated[
     str, typer.Argument(metavar="RUN", autocompletion=run_ids, help="A run's id, or its first characters.")
 ]
 _DEFAULT_LIMIT = 20
+_RESUMED = "payctl.runs-resume/1"
 
 
 def list_command(
@@ -83,6 +86,12 @@ def resume_command(  # noqa: PLR0913 - one argument per option
     session = Session.of(ctx)
     session.note_target()
     found = find_run(session.services.engine, run)
+    done = report_finished(session.services.engine, found, max_retries=session.settings.max_retries)
+    if done is not None:
+        result = result_of(done, plan=None, named=False, adviser=Adviser(session, "resume"), schema=_RESUMED)
+        human = [line(good("✔"), "the run is already done; nothing was changed")]
+        fields = Fields((("run", found.id), ("finished", found.finished_at)))
+        session.finish(replace(result, exit_code=ExitCode.DONE, human=[*human, fields]))
     events = count_remaining(session.services.engine, found)
     wanted = ReplayOptions.restored(found.options)
     harm = superseded_in(session.services.engine, found)
@@ -103,8 +112,7 @@ def resume_command(  # noqa: PLR0913 - one argument per option
             on_canary=watch.on_canary,
             resume_with=adviser.changing(["runs", "resume"], [found.id]),
         )
-    schema = "payctl.runs-resume/1"
-    result = result_of(report, plan=None, named=False, adviser=adviser, superseded=harm, schema=schema)
+    result = result_of(report, plan=None, named=False, adviser=adviser, superseded=harm, schema=_RESUMED)
     session.finish(signalled(result, report, stop.exit_code))
 
 
