@@ -20,6 +20,7 @@ from ticketbottle_payctl.cli.output.instants import zone_shown
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bold, dim, good, headline, line, warn
 from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.cli.safety.advised import Adviser
+from ticketbottle_payctl.domain.causes import replay_options
 from ticketbottle_payctl.facts import Count, Keywords
 from ticketbottle_payctl.formats import count, rfc3339, span, span_and_age
 from ticketbottle_payctl.jobs.error_groups import ErrorsReport, group_errors
@@ -134,7 +135,7 @@ def _replay(group: ErrorGroup, selector: Selector, adviser: Adviser) -> str:
     """
     if group.superseded == group.count:
         return ""
-    words = ["--error-group", group.group, *(["--failed"] if selector.failed else [])]
+    words = [*replay_options(group.group, dead=selector.failed or group.dead == group.count)]
     for each in selector.types:
         words += ["--type", each]
     bounds = ((option, _written(at)) for option, at in (("--since", selector.since), ("--until", selector.until)) if at)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ticketbottle_payctl.domain.causes.model import Cause, CauseKind, Command, DeadGroup, Evidence, Reason, Waiting
-from ticketbottle_payctl.domain.causes.words import named, show, total
+from ticketbottle_payctl.domain.causes.words import named, replay_options, show, total
 from ticketbottle_payctl.domain.event import ENVELOPE, FAILURES, LARGEST_MESSAGE, TOPICS
 from ticketbottle_payctl.formats import count, short_id
 
@@ -88,7 +88,7 @@ def _of_error(group: DeadGroup) -> tuple[str, Command]:
     """Return the advice for a group. Add a replay command if a replay can help, and otherwise a show command."""
     code = (group.error or "").partition(":")[0]
     rows = group.events - group.superseded
-    replay = Command(("replay",), (), ("--failed", "--error-group", group.group), changes=True, rows=rows)
+    replay = Command(("replay",), (), replay_options(group.group, dead=True), changes=True, rows=rows)
     shown = show(group.id)
     if not rows:
         return (

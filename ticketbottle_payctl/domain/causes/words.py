@@ -38,6 +38,11 @@ def waited(evidence: Evidence, waiting: Sequence[Waiting]) -> str:
     return f"{number} have waited for up to {written}{replay}"
 
 
+def replay_options(error_group: str, *, dead: bool) -> tuple[str, ...]:
+    """Return the options that make ``payctl replay`` select an error group; with ``dead``, only its dead events."""
+    return (*(["--failed"] if dead else []), "--error-group", error_group)
+
+
 def named(event_id: str, order_code: str | None) -> str:
     """Return an event's order code and short id, or its full id if the order code is not known."""
     return f"{order_code} ({short_id(event_id)})" if order_code else event_id

@@ -23,6 +23,16 @@ def test_an_error_group_leads_from_errors_to_replay(ask, engine):
     assert [left["pattern"] for left in ask("errors")["items"]] == ["x"]
 
 
+@pytest.mark.usefixtures("dead")
+def test_errors_and_stats_advise_the_same_replay_of_dead_events(ask):
+    """`payctl errors`, `payctl stats` and `payctl doctor` suggest the same command for the same dead events."""
+    group = ask("errors", "--type", "PAYMENT_COMPLETED")["items"][0]
+    told = group["replay"].replace(" --type PAYMENT_COMPLETED", "")
+    assert told == f"payctl replay --failed --error-group {group['group']}"
+    assert told in [cause["command"] for cause in ask("stats")["result"]["causes"]]
+    assert told in [finding["command"] for finding in ask("doctor", "--only", "backlog")["items"]]
+
+
 FAILED_ONCE = {"tried", "dead", "failed", "vnpay", "old"}
 
 
@@ -80,7 +90,7 @@ def test_errors_advise_a_repair_before_a_replay_that_would_fail_again(ask, invok
     first = next(
         number for number, line in enumerate(lines) if line.startswith("first\traise max.message.bytes of paym")
     )
-    assert lines[first + 1].startswith("replay\tpayctl replay --error-group")
+    assert lines[first + 1].startswith("replay\tpayctl replay --failed --error-group")
 
 
 def test_a_group_that_is_too_large_for_payctl_has_no_replay_command(invoke, database_url, engine):
