@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 
 from ticketbottle_payctl.store.db.engine import Limits, transaction
 from ticketbottle_payctl.store.outbox import error_groups as store
+from ticketbottle_payctl.store.outbox import republished
 from ticketbottle_payctl.store.outbox.error_groups import ErrorGroup
 from ticketbottle_payctl.store.outbox.selector import Selector
 
@@ -27,6 +28,11 @@ class ErrorsReport:
         """The number of events in these groups."""
         return sum(group.count for group in self.groups)
 
+    @property
+    def closed(self) -> int:
+        """The number of dead events in these groups that a person has closed."""
+        return sum(group.closed for group in self.groups)
+
 
 def group_errors(engine: Engine, selector: Selector, *, max_retries: int, limit: int) -> ErrorsReport:
     """Group failed, unpublished events by their last error. Ignore ids and numbers in the errors.
@@ -36,5 +42,6 @@ def group_errors(engine: Engine, selector: Selector, *, max_retries: int, limit:
         DatabaseUnavailableError: the server cannot be reached.
     """
     with transaction(engine, _LIMITS, commit=False) as connection:
-        found = store.groups(connection, selector, max_retries, limit + 1)
+        readable = republished.may_be_read(connection)
+        found = store.groups(connection, selector, max_retries, limit + 1, with_closings=readable)
     return ErrorsReport(tuple(found[:limit]), truncated=len(found) > limit)

@@ -66,6 +66,8 @@ class ErrorGroupItem(TypedDict):
     tickets away."""
     blocking: NotRequired[Count]
     """The number of dead superseded events that block a pending event of the same payment."""
+    closed: NotRequired[Count]
+    """The number of superseded dead events that a person has closed."""
     remedy: NotRequired[Annotated[str, Keywords(enum=[*DeliveryRemedy])] | None]
     """What to fix before the replay; otherwise the events fail again."""
     todo: NotRequired[str | None]
@@ -123,6 +125,7 @@ def _item(group: ErrorGroup, replay: str) -> ErrorGroupItem:
         "replay": replay,
         "superseded": group.superseded,
         "blocking": group.blocking,
+        "closed": group.closed,
         "remedy": _remedy(group),
         "todo": _todo(group),
     }
@@ -183,7 +186,9 @@ def _human(report: ErrorsReport, selector: Selector, adviser: Adviser, now: date
     if not report.groups:
         return [headline(good("✔"), "no unpublished event has failed")]
     kinds = count(len(report.groups), "kind of error", "kinds of error")
-    blocks: list[Block] = [headline(warn("!"), bold(count(report.events, "event")), kinds)]
+    mark, closed = good("✔") if report.closed == report.events else warn("!"), report.closed
+    told = f"{closed:,} closed by a person" if closed else None
+    blocks: list[Block] = [headline(mark, bold(count(report.events, "event")), kinds, told)]
     for group in report.groups:
         all_superseded = group.superseded == group.count
         useless = all_superseded or _remedy(group) is DeliveryRemedy.SHRINK_PAYLOAD
@@ -198,6 +203,7 @@ def _human(report: ErrorsReport, selector: Selector, adviser: Adviser, now: date
                 (
                     ("dead", f"{group.dead:,} of {group.count:,}"),
                     ("superseded", left_out if group.superseded else None),
+                    ("closed", f"{group.closed:,} of {group.count:,}, by a person" if group.closed else None),
                     ("created", _created(group, now)),
                     ("types", ", ".join(group.event_types)),
                     ("sample", sample if sample != pattern else None),

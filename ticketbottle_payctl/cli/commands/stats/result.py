@@ -158,6 +158,8 @@ def headline_parts(report: StatsReport, *, mark: bool) -> list[Part]:
 def _dead_parts(report: StatsReport) -> Part:
     if report.superseded < report.dead:
         return bad(f"{report.dead:,} dead")
+    if report.closed == report.dead:
+        return f"{report.dead:,} dead, closed by a person"
     return warn(f"{report.dead:,} dead, superseded: harmless")
 
 
