@@ -160,7 +160,7 @@ def _todo(group: ErrorGroup) -> str | None:
 def _blocks(group: ErrorGroup) -> str:
     """Return a phrase that says which events wait behind superseded events."""
     if not group.blocking:
-        return "nothing to do: no event waits behind a superseded one"
+        return "nothing: no other event waits behind these"
     return f"the later events of {count(group.blocking, 'payment')}"
 
 

@@ -78,6 +78,18 @@ def test_a_replay_of_published_events_needs_allow_published(ask, engine):
     assert (document["counts"]["requeued"], document["counts"]["already_published"]) == (2, 2)
 
 
+@pytest.mark.parametrize(("events", "them"), [(1, "it"), (2, "them")])
+def test_a_plan_says_that_consumers_see_published_events_twice(invoke, database_url, engine, events, them):
+    """The plan's sentence about published events agrees with their number, and its last line is the next command."""
+    with engine.begin() as connection:
+        insert_events(connection, events, state="published")
+    published = ("replay", "--published", "--allow-published")
+    shown = invoke(*published, "-n", DATABASE_URL=database_url).stdout
+    assert f"already published\t{events}: consumers will see {them} twice" in shown
+    done = invoke(*published, "-y", DATABASE_URL=database_url).stdout
+    assert done.splitlines()[-1] == "if no publisher runs\tpayctl publish-outbox"
+
+
 def test_a_replay_of_a_named_published_event_needs_only_allow_published(ask, engine):
     """`replay` exits with 7 for a published event that is given by its id, unless --allow-published is given."""
     with engine.begin() as connection:

@@ -146,7 +146,7 @@ def _human(it: Reconciled, counts: PaymentsCounts, code: ExitCode) -> list[Block
     blocks += [_outcomes(it)] if it.done else plan_blocks(it.findings)
     blocks += _older(it)
     if it.publish and counts["settled"]:
-        blocks.append(Fields((("next", it.publish), ("unless", "a publisher is running"))))
+        blocks.append(Fields((("if no publisher runs", it.publish),)))
     if it.dry_run:
         to_apply = ". To apply it:" if it.apply else ""
         blocks.append(line(warn("dry run:"), f"the gateways were asked; nothing was changed{to_apply}"))

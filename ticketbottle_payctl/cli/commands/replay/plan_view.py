@@ -75,6 +75,10 @@ def skipped_rows(outcomes: Mapping[tuple[str, str | None], int], outcome: str) -
     return [(outcome, f"{number:,} {WHY.get(reason or '', reason or '')}".rstrip()) for number, reason in found]
 
 
+def _twice(published: int) -> str:
+    return f"consumers will see {'it' if published == 1 else 'them'} twice"
+
+
 def _takes(seconds: float) -> str:
     return "under a second" if seconds < 1 else f"about {duration(seconds)}"
 
@@ -92,7 +96,7 @@ def _forecast(plan: ReplayPlan, options: ReplayOptions) -> Fields:
             ("types", ", ".join(f"{number:,} {name}" for name, number in plan.by_type.items()) or None),
             ("created", window),
             superseded_row(plan.superseded, options),
-            ("already published", warn(f"{published:,}: consumers will see them twice") if published else "none"),
+            ("already published", warn(f"{published:,}: {_twice(published)}") if published else "none"),
             (
                 "payments with newer events",
                 warn(f"{newer:,}: consumers get the older event after the newer one") if newer else "none",

@@ -171,9 +171,8 @@ def _human(report: ReplayReport, code: ExitCode, adviser: Adviser) -> list[Block
                 *skipped_rows(report.outcomes, "failed"),
                 ("see why", adviser.reading(["runs", "show"], [report.run_id]) if left_alone else None),
                 ("not reached", f"{report.remaining:,}" if report.remaining else None),
-                ("next", _next(report, adviser)),
+                ("if no publisher runs" if _may_publish(report) else "next", _next(report, adviser)),
                 ("then", _then(report, adviser)),
-                ("unless", "a publisher is running" if _may_publish(report) else None),
             )
         ),
     ]
