@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from ticketbottle_payctl.jobs.replay.apply import cancel_run, replay, resume_run
 from ticketbottle_payctl.jobs.replay.finished import report_finished
-from ticketbottle_payctl.jobs.replay.plan import count_replay, plan_replay, superseded_in, superseded_now
+from ticketbottle_payctl.jobs.replay.plan import (
+    changes_nothing,
+    count_replay,
+    plan_replay,
+    superseded_in,
+    superseded_now,
+)
 from ticketbottle_payctl.jobs.replay.report import (
     CanaryWait,
     LeftOut,
@@ -34,6 +40,7 @@ __all__ = [
     "ReplayReport",
     "Superseded",
     "cancel_run",
+    "changes_nothing",
     "count_replay",
     "plan_replay",
     "replay",

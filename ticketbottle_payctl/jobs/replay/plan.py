@@ -87,6 +87,18 @@ def count_replay(
         )
 
 
+def changes_nothing(engine: Engine, plan: ReplayPlan) -> bool:
+    """Return whether each planned event is already as a replay would leave it: pending, with all its retries left.
+
+    Raises:
+        DatabaseUnavailableError: the server cannot be reached.
+    """
+    if not plan.events or any(event.state != "pending" for event in plan.events):
+        return False
+    with transaction(engine, _LIMITS, commit=False) as connection:
+        return not store.have_failed(connection, [event.row.id for event in plan.events])
+
+
 def superseded_now(engine: Engine, plan: ReplayPlan) -> ReplayPlan:
     """Return the plan with a fresh list of its superseded events.
 

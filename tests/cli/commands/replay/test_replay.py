@@ -78,6 +78,28 @@ def test_a_replay_of_published_events_needs_allow_published(ask, engine):
     assert (document["counts"]["requeued"], document["counts"]["already_published"]) == (2, 2)
 
 
+@pytest.mark.parametrize("options", [["-y"], ["-n"], []])
+def test_a_replay_of_a_pending_event_by_id_has_nothing_to_do(invoke, ask, database_url, engine, options):
+    """If the named event is pending with all its retries, `replay` says so, exits with 0, and records no run."""
+    with engine.begin() as connection:
+        insert_events(connection, 1)
+        event = connection.exec_driver_sql("SELECT id FROM outbox").scalar_one()
+    shown = invoke("replay", event, *options, DATABASE_URL=database_url)
+    assert (shown.exit_code, shown.stdout.splitlines()[0]) == (0, "✔  nothing to do: 1 event is already pending")
+    assert ask("replay", event, *options)["counts"]["requeued"] == 0
+    assert ask("runs", "list")["items"] == []
+
+
+def test_a_replay_of_a_pending_event_gives_its_retries_back(invoke, ask, database_url, engine):
+    """If an attempt to send a pending event has failed, `replay` requeues it, and the plan says what this changes."""
+    with engine.begin() as connection:
+        insert_events(connection, 1, retry_count=2, last_error="x")
+        event = connection.exec_driver_sql("SELECT id FROM outbox").scalar_one()
+    plan = invoke("replay", event, "-n", DATABASE_URL=database_url).stdout
+    assert "changes\tthe pending events get all their retries back" in plan
+    assert (ask("replay", event, "-y")["counts"]["requeued"], pending(engine)) == (1, 1)
+
+
 @pytest.mark.parametrize(("events", "them"), [(1, "it"), (2, "them")])
 def test_a_plan_says_that_consumers_see_published_events_twice(invoke, database_url, engine, events, them):
     """The plan's sentence about published events agrees with their number, and its last line is the next command."""

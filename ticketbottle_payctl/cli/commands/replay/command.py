@@ -16,7 +16,7 @@ from ticketbottle_payctl.cli.app.target import ToldAt
 from ticketbottle_payctl.cli.commands.replay.plan_file import StoredPlan, read_plan, write_plan
 from ticketbottle_payctl.cli.commands.replay.plan_view import plan_blocks, superseded_note
 from ticketbottle_payctl.cli.commands.replay.progress import watched
-from ticketbottle_payctl.cli.commands.replay.result import result_of, result_of_plan, signalled
+from ticketbottle_payctl.cli.commands.replay.result import result_of, result_of_pending, result_of_plan, signalled
 from ticketbottle_payctl.cli.input import change_options, selector_options
 from ticketbottle_payctl.cli.input.durations import duration, per_second
 from ticketbottle_payctl.cli.input.selector import selector_of
@@ -24,7 +24,7 @@ from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.cli.safety.confirm import APPROVED_ROWS, Act, Approval, approve, max_affected, refuse_early
 from ticketbottle_payctl.cli.safety.recorded import new_run
 from ticketbottle_payctl.errors import GuardError, InputError
-from ticketbottle_payctl.jobs.replay import ReplayOptions, count_replay, plan_replay, superseded_now
+from ticketbottle_payctl.jobs.replay import ReplayOptions, changes_nothing, count_replay, plan_replay, superseded_now
 from ticketbottle_payctl.jobs.replay import replay as apply_replay
 from ticketbottle_payctl.store.outbox.selector import Selector, WindowBy
 
@@ -137,6 +137,13 @@ def replay_command(  # noqa: PLR0913 - one argument per option
         max_errors=max_errors,
     )
     adviser = Adviser(session, reason or "replay")
+    if (
+        named
+        and plan_out is None
+        and not stored.plan.left_out
+        and changes_nothing(session.services.engine, stored.plan)
+    ):
+        session.finish(result_of_pending(stored.plan, wanted, adviser))
     if plan_out is not None:
         write_plan(plan_out, stored)
     if plan_out is not None or dry_run:

@@ -93,6 +93,7 @@ def _forecast(plan: ReplayPlan, options: ReplayOptions) -> Fields:
     return Fields(
         (
             ("now", ", ".join(f"{number:,} {state}" for state, number in sorted(states.items())) or None),
+            ("changes", "the pending events get all their retries back" if states["pending"] else None),
             ("types", ", ".join(f"{number:,} {name}" for name, number in plan.by_type.items()) or None),
             ("created", window),
             superseded_row(plan.superseded, options),

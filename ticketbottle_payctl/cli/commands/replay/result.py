@@ -109,6 +109,18 @@ def result_of_plan(  # noqa: PLR0913 - most are passed by name
     )
 
 
+def result_of_pending(plan: ReplayPlan, options: ReplayOptions, adviser: Adviser) -> Result:
+    """Return the result for named events that are pending already, so that a replay would change nothing."""
+    result = result_of_plan(plan, options, named=True, adviser=adviser, nothing=True)
+    whose = f"{count(len(plan.events), 'event')} {'is' if len(plan.events) == 1 else 'are'} already pending"
+    return replace(result, human=[line(good("✔"), f"nothing to do: {whose}"), next_publish(adviser)])
+
+
+def next_publish(adviser: Adviser) -> Fields:
+    """Return the command that sends pending events, for the case that no publisher is running."""
+    return Fields((("if no publisher runs", adviser.changing(["publish-outbox"])),))
+
+
 def result_of(  # noqa: PLR0913 - most are passed by name
     report: ReplayReport,
     *,
