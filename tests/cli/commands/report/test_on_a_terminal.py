@@ -67,6 +67,18 @@ def test_the_screen_ends_with_the_commands_for_the_two_files(shown):
     assert text.endswith("  payctl report --since 11h --html report.html")
 
 
+@pytest.mark.usefixtures("told")
+def test_without_the_extra_the_screen_does_not_suggest_a_page(terminal, database_url, tmp_path):
+    """Without the libraries for the HTML page, the report ends with the command for Markdown."""
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['vl_convert'] = None\n", "utf-8")
+    variables = {"DATABASE_URL": database_url, "TZ": "UTC", "PYTHONPATH": str(tmp_path)}
+    with terminal("report", "--since", "11h", lines=400, fresh=True, **variables) as it:
+        it.finish()
+        text = it.text()
+    assert text.endswith("  payctl report --since 11h > report.md")
+    assert "--html" not in text
+
+
 def test_the_screen_escapes_external_text_and_shows_no_secret(shown, told):
     """On a terminal, the report escapes control characters in stored text, and shows no account number."""
     _, sent, text = shown(*window(told))

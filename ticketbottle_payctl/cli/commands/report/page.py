@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from html import escape as escape_html
 from importlib import resources
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from ticketbottle_payctl.cli.commands.report.document import Section
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 
 _WIDE, _NARROW = 860, 330
 _DATE = re.compile(r"\d-\d")
+
+
+def has_libraries() -> bool:
+    """Return whether the libraries that the page needs are installed. Import none of them."""
+    return all(find_spec(name) for name in ("vl_convert", "markdown_it"))
 
 
 def require_libraries() -> None:
@@ -75,8 +81,9 @@ def _libraries() -> tuple[Callable[[str], str], Callable[[Plot, int], str]]:
         import vl_convert  # noqa: PLC0415 - the extra `report`, and only for --html
         from markdown_it import MarkdownIt  # noqa: PLC0415
     except ImportError as error:
-        message = "--html needs the extra `report`: pip install 'payctl[report]'"
-        raise ConfigError(message, hint="install it, or leave out --html to print Markdown") from error
+        message = "--html needs the report extra"
+        install = "in payctl's clone: pip install --require-hashes -r locks/report.txt"
+        raise ConfigError(message, hint=f"{install}, or leave out --html to print Markdown") from error
     parser = MarkdownIt("js-default").disable([*_unwanted()])
 
     def to_svg(plot: Plot, width: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import tzinfo
 
+from ticketbottle_payctl.cli.commands.report import page
 from ticketbottle_payctl.cli.commands.report.document import Place, plain
 from ticketbottle_payctl.cli.commands.report.figures import Commands, Figure
 from ticketbottle_payctl.cli.commands.report.sentence import (
@@ -70,9 +71,14 @@ def view(
         line(),
         line(dim("as Markdown, with the command behind each figure:")),
         _command(f"{commands.again(window)} > report.md"),
-        line(dim("as a page with plots:")),
-        _command(commands.again([*window, "--html", "report.html"])),
+        *_page(commands, window),
     ]
+
+
+def _page(commands: Commands, window: Sequence[str]) -> Iterator[Block]:
+    if page.has_libraries():
+        yield line(dim("as a page with plots:"))
+        yield _command(commands.again([*window, "--html", "report.html"]))
 
 
 def _open(report: Report, commands: Commands, zone: tzinfo) -> Iterator[Block]:
