@@ -7,9 +7,14 @@ from dataclasses import replace
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.output.result import Line, Styled, accent, line
+from ticketbottle_payctl.cli.output.width import columns_of
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.domain.causes import Command
 from ticketbottle_payctl.formats import PLACEHOLDER
+
+_COLUMNS = 80
+_GAP = 2
+"""The number of spaces between two parts of a line."""
 
 
 def command_text(session: Session, command: Command | None, reason: str) -> str | None:
@@ -45,12 +50,15 @@ def next_lines(
 ) -> Iterator[Line]:
     """Yield the label with the advice, then a separate line with the command or the SQL, which is never broken.
 
-    The command or the SQL is easy to copy this way. SQL ends in a semicolon, so that psql runs it immediately.
+    The command or the SQL is easy to copy this way. It is indented less if it fits into 80 columns then. SQL ends in
+    a semicolon, so that psql runs it immediately.
     """
     pasted = command or (f"{sql};" if sql else None)
     if words and pasted:
         yield line(indent, label, f"{words}:")
-        yield replace(line(f"{indent}{' ' * (len(label.text) + 2)}", accent(pasted)), whole=True)
+        aligned, room = len(indent) + len(label.text) + _GAP, _COLUMNS - _GAP - columns_of(pasted)
+        before = room if 0 < room < aligned else aligned
+        yield replace(line(" " * before, accent(pasted)), whole=True)
     elif pasted:
         yield replace(line(indent, label, accent(pasted)), whole=True)
     elif words:

@@ -1,0 +1,27 @@
+"""Test how `payctl runs` and `payctl report` show the runs of `payctl close`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+pytestmark = pytest.mark.postgres
+HOUR = timedelta(hours=1)
+REASON = ["-y", "--reason", "the customer has the tickets"]
+
+
+@pytest.fixture
+def dead(orders):
+    """Insert a paid order with a dead failure event, and return the event's id."""
+    orders.pay("COMPLETED").event("FAILED", "dead", age=2 * HOUR, error="MSG_SIZE_TOO_LARGE: no")
+    orders.event(state="published")
+    return orders.events[0]
+
+
+def test_the_advised_command_fits_eighty_columns(dead, invoke, database_url):
+    """The command that closes a dead event fits 80 columns, also next to a check with a long name."""
+    checks = ["--only", "backlog", "--only", "old-service"]
+    text = invoke("doctor", *checks, DATABASE_URL=database_url).stdout
+    (command,) = [line for line in text.splitlines() if "payctl close" in line]
+    assert (command.strip(), len(command)) == (f"payctl close {dead} --reason TEXT", 80)
