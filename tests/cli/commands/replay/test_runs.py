@@ -141,3 +141,9 @@ def test_a_resumed_run_keeps_its_approved_limit(ask, engine):
         connection.exec_driver_sql('UPDATE outbox SET published = true, "publishedAt" = now() WHERE "retryCount" = 0')
     resumed = ask("runs", "resume", run, "-y")
     assert (resumed["exit_code"], resumed["counts"]["requeued"]) == (0, 1003)
+
+
+def test_the_help_of_the_list_says_which_runs_are_missing(invoke):
+    """`payctl runs list --help` says that a usual publish-outbox is not recorded."""
+    text = " ".join(invoke("runs", "list", "--help").stdout.split())
+    assert "A publish-outbox without --on-dead release is not recorded." in text

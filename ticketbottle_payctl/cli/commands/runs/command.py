@@ -45,7 +45,10 @@ def list_command(
     ] = None,
     wide: Wide = False,
 ) -> None:
-    """Show the recorded runs, newest first."""
+    """Show the recorded runs, newest first.
+
+    A publish-outbox without --on-dead release is not recorded.
+    """
     session = Session.of(ctx)
     position = position_of(after, is_id=is_uuid)
     session.note_target(told=ToldAt.END)
