@@ -19,6 +19,13 @@ def dead(orders):
     return orders.events[0]
 
 
+def test_a_closed_dead_event_changes_only_its_state(dead, ask, invoke, database_url):
+    """`payctl runs show` of a closed dead event says that only its state changed."""
+    run = ask("close", dead, *REASON)["run_id"]
+    text = invoke("runs", "show", run, DATABASE_URL=database_url).stdout
+    assert ("state dead → closed" in text, "event_type" in text, "MSG_SIZE" in text) == (True, False, False), text
+
+
 def test_the_advised_command_fits_eighty_columns(dead, invoke, database_url):
     """The command that closes a dead event fits 80 columns, also next to a check with a long name."""
     checks = ["--only", "backlog", "--only", "old-service"]

@@ -12,7 +12,7 @@ from ticketbottle_payctl.cli.output.result import Block, Fields, Result, Styled,
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.formats import clock_and_age, short_id
 from ticketbottle_payctl.redaction import redact
-from ticketbottle_payctl.store.payctl.runs import Actor, Run, RunAct, RunItem, RunStatus
+from ticketbottle_payctl.store.payctl.runs import CLOSED, Actor, Run, RunAct, RunItem, RunStatus
 
 
 def listed(found: Sequence[Run], *, more: bool, brief: tuple[tzinfo, datetime] | None = None) -> Result:
@@ -158,10 +158,14 @@ def _redacted(state: Mapping[str, object] | None) -> dict[str, object] | None:
 
 
 def _change(item: RunItem) -> str | None:
-    """Return the columns that changed, each with its old and new value."""
+    """Return the columns that changed, each with its old and new value.
+
+    A closing records more about the row than its state, but changes nothing else.
+    """
     if item.before is None or item.after is None:
         return None
-    pairs = ((name, value, item.after.get(name)) for name, value in item.before.items())
+    known = item.after if item.outcome == CLOSED else item.before
+    pairs = ((name, value, item.after.get(name)) for name, value in item.before.items() if name in known)
     return ", ".join(f"{name} {_word(before)} → {_word(after)}" for name, before, after in pairs if before != after)
 
 
