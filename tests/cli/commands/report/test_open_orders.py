@@ -67,6 +67,8 @@ def test_the_first_line_leaves_out_payments_that_a_callback_explains(story, ask)
     document = ask("report", "--since", rfc3339(story.at(0)), "--until", rfc3339(story.at(60)))
     figures = {each["name"]: each["value"] for each in document["items"]}
     assert figures["payments_overdue"] == 7
+    labels = {each["name"]: each["label"] for each in document["items"]}
+    assert labels["payments_overdue"].endswith("including those that a person has closed")
     assert "2 payments are overdue and may have been paid" in document["result"]["verdict"]
 
 

@@ -177,9 +177,8 @@ def _payments(report: Report, commands: Commands) -> Iterator[Figure]:
         command = commands.counted("payments", ["--status", status, *commands.window])
         yield _number(f"payments_{status.lower()}", f"payments created in the window, now {status}", number, command)
     overdue = commands.counted("payments", ["--stuck", "--age", "20m", *commands.window])
-    yield _number(
-        "payments_overdue", "payments created in the window and PENDING for over 20 minutes", found.overdue, overdue
-    )
+    label = "payments created in the window and PENDING for over 20 minutes, including those that a person has closed"
+    yield _number("payments_overdue", label, found.overdue, overdue)
 
 
 def _number(name: str, label: str, value: int, command: str) -> Figure:
