@@ -87,12 +87,12 @@ def close_command(  # noqa: PLR0913 - one argument per option
         message = "not closed: until the success event is sent, the seats may be sold to somebody else"
         raise GuardError(message, hint=f"send the event first, then ask whether the order has its tickets: {look}")
     plan: list[Block] = [line(each["text"]) for each in items]
-    run = None
+    run, payment = None, found.timeline.payment
     if number and not dry_run:
         _approve(session, Act("close", 1, "order", plan), approval)
-        run = new_run(session, "close", reason, selector={"subject": found.subject})
+        code = {"order_code": payment.order_code} if payment else {}
+        run = new_run(session, "close", reason, selector={"subject": found.subject, **code})
         close_findings(session.services.engine, found, run)
-    payment = found.timeline.payment
     facts: CloseFacts = {
         "order_code": payment.order_code if payment else None,
         "payment_id": payment.id if payment else None,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
+
+from tests.cli.money import refused_money
 
 pytestmark = pytest.mark.postgres
 HOUR = timedelta(hours=1)
@@ -17,6 +20,17 @@ def dead(orders):
     orders.pay("COMPLETED").event("FAILED", "dead", age=2 * HOUR, error="MSG_SIZE_TOO_LARGE: no")
     orders.event(state="published")
     return orders.events[0]
+
+
+@pytest.mark.parametrize("command", [["runs", "list"], ["report"]], ids=["runs", "report"])
+def test_the_runs_name_the_order_or_the_event_that_was_closed(command, dead, orders, ask, engine, invoke, database_url):
+    """The list of runs and the report name the order's code, or the short id of a dead event."""
+    with engine.begin() as connection:
+        refused_money(connection, orders.payment)
+    for name in (dead, orders.name):
+        assert ask("close", name, *REASON)["counts"] == {"closed": 1}
+    text = invoke(*command, DATABASE_URL=database_url).stdout
+    assert set(re.findall(r"\bclose ([\w-]+)", text)) >= {dead[:8], orders.name}, text
 
 
 def test_a_closed_dead_event_changes_only_its_state(dead, ask, invoke, database_url):

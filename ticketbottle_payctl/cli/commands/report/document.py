@@ -20,6 +20,7 @@ from ticketbottle_payctl.cli.commands.report.sentence import (
     run_sentence,
     verdict,
 )
+from ticketbottle_payctl.cli.output.run_title import run_title
 from ticketbottle_payctl.cli.output.sanitize import escape
 from ticketbottle_payctl.formats import cut, duration, local_and_utc, wall_clock
 from ticketbottle_payctl.jobs.report.model import Report
@@ -186,7 +187,7 @@ def _runs(report: Report, commands: Commands, zone: tzinfo) -> str:
         cells = (
             wall_clock(run.started_at, zone),
             cell(run.who.actor or run.who.os_user),
-            cell(run.command),
+            cell(run_title(run)),
             run_sentence(run, zone, cell),
             cell(run.reason) if run.reason else "",
             cell(commands.run(run.id)),

@@ -32,6 +32,7 @@ from ticketbottle_payctl.cli.output.result import (
     line,
     warn,
 )
+from ticketbottle_payctl.cli.output.run_title import run_title
 from ticketbottle_payctl.formats import duration, local_and_utc, money, wall_clock
 from ticketbottle_payctl.jobs.report.model import Report
 from ticketbottle_payctl.store.payments.open_orders import OpenOrder
@@ -141,7 +142,7 @@ def _runs(report: Report, commands: Commands, zone: tzinfo) -> Iterator[Block]:
     yield from _heading("Who did what")
     for run in report.runs:
         who: Part = bold(plain(run.who.actor or run.who.os_user))
-        yield Line((f"  {wall_clock(run.started_at, zone)}", who, plain(run.command)), hang=_SAID)
+        yield Line((f"  {wall_clock(run.started_at, zone)}", who, plain(run_title(run))), hang=_SAID)
         for said in (run_sentence(run, zone, plain), f"reason: {plain(run.reason)}" if run.reason else None):
             if said:
                 yield Line((" " * (_CLOCK + 2), said), hang=_SAID)

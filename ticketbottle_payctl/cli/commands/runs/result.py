@@ -9,6 +9,7 @@ from ticketbottle_payctl.cli.commands.list.page import ListedCounts, cursor
 from ticketbottle_payctl.cli.commands.runs.facts import RunFacts, RunItemFacts
 from ticketbottle_payctl.cli.output.narrow_table import Column, ago, narrow, plain, short, when
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, Styled, Table, bold, dim, good, line, warn
+from ticketbottle_payctl.cli.output.run_title import run_title
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.formats import clock_and_age, short_id
 from ticketbottle_payctl.redaction import redact
@@ -23,7 +24,7 @@ def listed(found: Sequence[Run], *, more: bool, brief: tuple[tzinfo, datetime] |
     """
     after = cursor(found[-1].started_at, found[-1].id) if found and more else None
     rows = tuple(
-        (run.id, run.started_at, run.command, _styled(run.status), _person(run.who), _changed(run), run.reason)
+        (run.id, run.started_at, run_title(run), _styled(run.status), _person(run.who), _changed(run), run.reason)
         for run in found
     )
     human: list[Block] = [Table(("run", "started", "command", "status", "who", "changed", "reason"), rows, whole=True)]
@@ -48,7 +49,7 @@ _COLUMNS = (
 
 
 def _row(run: Run) -> dict[str, object]:
-    return {**facts(run), "who": run.who.actor or run.who.os_user, "changed": _changed(run)}
+    return {**facts(run), "command": run_title(run), "who": run.who.actor or run.who.os_user, "changed": _changed(run)}
 
 
 _ONLY_COUNTS = {"publish-outbox", "cleanup", "cdc cut-over", "cdc cut-back"}

@@ -1,0 +1,24 @@
+"""Name a recorded run for people."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from ticketbottle_payctl.formats import short_id
+from ticketbottle_payctl.store.payctl.runs import Run
+
+
+def run_title(run: Run) -> str:
+    """Return the run's command. For ``close``, also name what was closed: the order's code or a short id."""
+    subject = run.selector.get("subject") if run.command == "close" else None
+    if not subject:
+        return run.command
+    return f"{run.command} {run.selector.get('order_code') or _short(str(subject))}"
+
+
+def _short(subject: str) -> str:
+    try:
+        UUID(subject)
+    except ValueError:
+        return subject
+    return short_id(subject)
