@@ -83,7 +83,7 @@ class Obstacles:
 
     ``held`` counts the pending events that cannot be sent now. ``failed`` counts events that failed in this run and
     will be retried. ``dead`` counts the dead events in the outbox. ``dead_failures`` counts the dead events that no
-    paying customer is waiting for.
+    paying customer is waiting for, and ``dead_closed`` those of them that a person has closed.
 
     ``known`` is False if the database could not be read. In this case only ``away`` and ``stopped`` are set.
     """
@@ -96,6 +96,7 @@ class Obstacles:
     failed: int = 0
     dead: int = 0
     dead_failures: int = 0
+    dead_closed: int = 0
     causes: int = 0
     """The number of reasons, including those that ``blockers`` does not list."""
     oldest_pending_age_s: float | None = None
@@ -190,6 +191,7 @@ def look(
         causes=len(found),
         dead=dead.events,
         dead_failures=dead.failures,
+        dead_closed=dead.closed,
         oldest_pending_age_s=oldest_pending(connection, options.max_retries),
     )
 

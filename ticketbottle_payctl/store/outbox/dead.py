@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.domain.event import FAILURES
-from ticketbottle_payctl.store.outbox import cdc, states
+from ticketbottle_payctl.store.outbox import cdc, republished, states
 from ticketbottle_payctl.store.outbox.selector import SUPERSEDED
 
 _MOST_NAMED = 5
@@ -20,10 +20,14 @@ IS_CLOSED = "EXISTS (SELECT FROM payctl.run_items AS i WHERE i.item_id = o.id AN
 
 
 class DeadCount(NamedTuple):
-    """The number of dead events. ``failures`` counts those of type PAYMENT_FAILED or PAYMENT_CANCELLED."""
+    """The number of dead events. ``failures`` counts those of type PAYMENT_FAILED or PAYMENT_CANCELLED.
+
+    ``closed`` counts the failures that a person has closed.
+    """
 
     events: int
     failures: int
+    closed: int = 0
 
 
 class SupersededDead(NamedTuple):
@@ -39,12 +43,22 @@ class SupersededDead(NamedTuple):
 
 
 def count(connection: Connection, max_retries: int) -> DeadCount:
-    """Count the dead events in the whole outbox. The role needs no privilege on the ``payments`` table."""
+    """Count the dead events in the whole outbox. The role needs no privilege on the ``payments`` table.
+
+    If the role may not read the rows of runs, no event counts as closed.
+    """
     sql = f"""
         SELECT count(*), count(*) FILTER (WHERE "eventType" = ANY(%(failures)s)) FROM outbox WHERE {states.dead()}
     """  # noqa: S608 - built from constants only
-    row = connection.exec_driver_sql(sql, {"max_retries": max_retries, "failures": list(FAILURES)}).one()
-    return DeadCount(*row)
+    values = {"max_retries": max_retries, "failures": list(FAILURES)}
+    found = DeadCount(*connection.exec_driver_sql(sql, values).one())
+    if not found.failures or not republished.may_be_read(connection):
+        return found
+    sql = f"""
+        SELECT count(*) FROM outbox AS o
+        WHERE {states.dead("o.")} AND o."eventType" = ANY(%(failures)s) AND {IS_CLOSED}
+    """  # noqa: S608 - built from constants only
+    return found._replace(closed=connection.exec_driver_sql(sql, values).scalar_one())
 
 
 class NamedEvent(NamedTuple):

@@ -46,3 +46,12 @@ def test_the_advised_command_fits_eighty_columns(dead, invoke, database_url):
     text = invoke("doctor", *checks, DATABASE_URL=database_url).stdout
     (command,) = [line for line in text.splitlines() if "payctl close" in line]
     assert (command.strip(), len(command)) == (f"payctl close {dead} --reason TEXT", 80)
+
+
+def test_publish_outbox_does_not_count_a_closed_dead_event(dead, ask, invoke, database_url, mock_kafka):
+    """Once a person has closed a dead event, `publish-outbox` does not say that it is left."""
+    world = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap}
+    assert "1 dead event is left" in invoke("publish-outbox", **world).stdout
+    ask("close", dead, *REASON)
+    ran = invoke("publish-outbox", **world)
+    assert (ran.exit_code, "dead" in ran.stdout, "doctor" in ran.stdout) == (0, False, False), ran.stdout

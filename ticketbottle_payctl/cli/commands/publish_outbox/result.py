@@ -211,7 +211,7 @@ def _dead(report: PublishReport, reading: Reading) -> list[Block]:
     told = bool(died or obstacles.dead_successes)
     if told:
         blocks.append(line(dim("  next:"), accent(reading(["errors"]))))
-    left = 0 if died else obstacles.dead_failures
+    left = 0 if died else obstacles.dead_failures - obstacles.dead_closed
     if not left:
         return blocks
     one, them = left == 1, "it" if left == 1 else "them"
