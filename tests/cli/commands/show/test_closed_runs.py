@@ -55,3 +55,20 @@ def test_publish_outbox_does_not_count_a_closed_dead_event(dead, ask, invoke, da
     ask("close", dead, *REASON)
     ran = invoke("publish-outbox", **world)
     assert (ran.exit_code, "dead" in ran.stdout, "doctor" in ran.stdout) == (0, False, False), ran.stdout
+
+
+def test_a_repeat_of_a_closed_callback_is_called_a_repeat(orders, ask, invoke, database_url):
+    """If a gateway repeats a callback after its finding was closed, `payctl show` says that it is a repeat."""
+
+    def shown():
+        return invoke("show", orders.name, DATABASE_URL=database_url).stdout
+
+    def refused(age):
+        orders.callback("COMPLETED", "refused", "wrong_amount", amount=321_000, number="1", age=age)
+
+    orders.pay()
+    refused(HOUR)
+    ask("close", orders.name, *REASON)
+    assert re.search(r"callback refused 1 h ago; closed (just now|\d+ s ago) by", " ".join(shown().split()))
+    refused(timedelta(0))
+    assert "; a repeat of a callback that was closed" in " ".join(shown().split())

@@ -10,7 +10,6 @@ from ticketbottle_payctl.domain.event import TOPICS
 from ticketbottle_payctl.formats import age, count, duration, gateway_name, money
 from ticketbottle_payctl.jobs.order import Mark, Remedy, Timeline, Verdict, VerdictKind
 from ticketbottle_payctl.redaction import redact
-from ticketbottle_payctl.store.payctl.runs import Closing
 from ticketbottle_payctl.store.payments.history import EventRow, PaymentRow
 from ticketbottle_payctl.store.payments.receipt_rows import ReceiptRow
 
@@ -104,16 +103,22 @@ def sentence(verdict: Verdict, timeline: Timeline, now: datetime) -> str:
         "transfers": "two" if verdict.transfers == 2 else str(verdict.transfers),  # noqa: PLR2004
         **_of_time(verdict, now),
     }
-    return _prefix(verdict, timeline) + template.format_map(words) + _closed(verdict.closing, now)
+    return _prefix(verdict, timeline) + template.format_map(words) + _closed(verdict, now)
 
 
-def _closed(closing: Closing | None, now: datetime) -> str:
-    """Return a phrase that says who dealt with the finding, and how."""
+def _closed(verdict: Verdict, now: datetime) -> str:
+    """Return a phrase that says who dealt with the finding, and how.
+
+    A callback that came after the closing repeats an earlier callback.
+    """
+    closing, receipt = verdict.closing, verdict.receipt
     if closing is None:
         return ""
+    repeats = receipt is not None and receipt.received_at > closing.run.started_at
     run, seconds = closing.run, max(0.0, (now - closing.run.started_at).total_seconds())
     ago = "just now" if seconds < 1 else age(seconds)
-    return f"; closed {ago} by {run.who.actor or run.who.os_user}: {redact(run.reason or 'no reason given')}"
+    word = "a repeat of a callback that was closed" if repeats else "closed"
+    return f"; {word} {ago} by {run.who.actor or run.who.os_user}: {redact(run.reason or 'no reason given')}"
 
 
 def todo(verdict: Verdict, timeline: Timeline) -> str | None:
