@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, NoReturn, TypedDict
 
 import typer
@@ -89,7 +90,7 @@ def close_command(  # noqa: PLR0913 - one argument per option
     plan: list[Block] = [line(each["text"]) for each in items]
     run, payment = None, found.timeline.payment
     if number and not dry_run:
-        _approve(session, Act("close", 1, "order", plan), approval)
+        _approve(session, "order", payment.order_code if payment else found.subject, plan, approval)
         code = {"order_code": payment.order_code} if payment else {}
         run = new_run(session, "close", reason, selector={"subject": found.subject, **code})
         close_findings(session.services.engine, found, run)
@@ -138,7 +139,7 @@ def _close_event(session: Session, event: NamedEvent, approval: Approval, *, dry
     if number:
         refuse(event, look)
     if number and not dry_run:
-        _approve(session, Act("close", 1, "dead event", plan), approval)
+        _approve(session, "dead event", event.id, plan, approval)
         run = new_run(session, "close", approval.reason, selector={"subject": event.id})
         close_event(session.services.engine, event, run, session.settings.max_retries, look)
     items: list[ClosedItem] = [{"kind": "superseded", "text": what}] * number
@@ -154,9 +155,13 @@ def _close_event(session: Session, event: NamedEvent, approval: Approval, *, dry
     )
 
 
-def _approve(session: Session, act: Act, approval: Approval) -> None:
-    """Ask for approval. Every closing needs a reason, even if no guard requires one."""
+def _approve(session: Session, noun: str, name: str, plan: Sequence[Block], approval: Approval) -> None:
+    """Ask for approval, and show what is closed and why. With --yes, show it only once, in the result.
+
+    Every closing needs a reason, even if no guard requires one.
+    """
     if session.guard.protected is None and not (approval.reason or "").strip():
         message = "missing option '--reason': say what was done, because the next shift reads it"
         raise typer.TyperException(message)
-    approve(session, act, approval)
+    asked = [*plan, Fields(((noun, name), ("reason", approval.reason)))]
+    approve(session, Act("close", 1, noun, () if approval.yes else asked), approval)

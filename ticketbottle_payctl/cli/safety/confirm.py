@@ -100,7 +100,7 @@ def approve(session: Session, act: Act, approval: Approval) -> None:
         return
     _refuse_other_name(session, approval)
     asks = can_ask(session)
-    if not (session.shared.quiet and approval.yes):
+    if act.plan and not (session.shared.quiet and approval.yes):
         writer.tell_blocks(session.shared.color, act.plan)
     _refuse_over_cap(session, act, approval)
     _require(act.text, _missing(session, approval, yes=approval.yes or asks))

@@ -72,3 +72,20 @@ def test_a_repeat_of_a_closed_callback_is_called_a_repeat(orders, ask, invoke, d
     assert re.search(r"callback refused 1 h ago; closed (just now|\d+ s ago) by", " ".join(shown().split()))
     refused(timedelta(0))
     assert "; a repeat of a callback that was closed" in " ".join(shown().split())
+
+
+def test_close_with_yes_shows_each_finding_once(dead, invoke, database_url):
+    """With `--yes`, `payctl close` prints what it closes in its result, and not before."""
+    ran = invoke("close", dead, *REASON, DATABASE_URL=database_url)
+    assert (ran.exit_code, ran.stdout.count("is superseded"), ran.stderr.count("is superseded")) == (0, 1, 0)
+
+
+def test_the_question_of_close_names_the_order_and_the_reason(orders, terminal, database_url):
+    """Before `payctl close` asks for confirmation, it shows the order's code and the reason."""
+    orders.pay().callback("COMPLETED", "refused", "wrong_amount", amount=321_000, number="1", age=HOUR)
+    with terminal("close", orders.name, "--reason", "refunded", DATABASE_URL=database_url) as it:
+        it.wait_for("[y/N]")
+        shown = it.text()
+        it.press(b"n\r")
+        assert it.finish() == 7
+    assert re.search(rf"order +{orders.payment.order_code}\n *reason +refunded\n", shown), shown
