@@ -191,7 +191,7 @@ RUNS = {
     "help": [["help"], ["help", "times"], ["help", "replay"]],
 }  # fmt: skip
 ELSEWHERE = {
-    "reconcile outbox": "cli/commands/reconcile/test_outbox.py",
+    "reconcile outbox": "cli/commands/reconcile/conftest.py",
     "listen": "cli/commands/test_listen.py",
     "demo": "acceptance/test_demo.py",
     "cdc cut-over": "cdc/test_refusals.py",

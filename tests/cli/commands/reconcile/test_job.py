@@ -1,9 +1,8 @@
-"""Test the Kubernetes job in docs/deploy.md that runs ``payctl reconcile payments``."""
+"""Test the Kubernetes job in deploy/kubernetes that runs ``payctl reconcile payments``."""
 
 from __future__ import annotations
 
 import json
-import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,15 +14,13 @@ from ticketbottle_payctl.sandbox.payment_service import insert_payment
 
 pytestmark = pytest.mark.postgres
 
-PAGE = Path(__file__).parents[4] / "docs" / "deploy.md"
+MANIFEST = Path(__file__).parents[4] / "deploy" / "kubernetes" / "reconcile-payments.yaml"
 
 
 @pytest.fixture(scope="module")
 def job():
-    """Return the specification of the job in docs/deploy.md."""
-    found = (yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL))
-    (job,) = (one for one in found if one.get("kind") == "CronJob")
-    return job["spec"]
+    """Return the specification of the job."""
+    return yaml.safe_load(MANIFEST.read_text("utf-8"))["spec"]
 
 
 @pytest.fixture
