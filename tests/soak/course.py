@@ -44,6 +44,8 @@ REPLAYED_WITHIN = RESCAN_EVERY + DRAINED_WITHIN
 DATABASE = "payments"
 ROUNDS = 6
 """The maximum number of times that the final commands run."""
+_ALL = 100_000
+"""The largest --limit. At the end, no payment is left out because many newer ones stay pending."""
 
 
 @dataclass(frozen=True)
@@ -241,7 +243,7 @@ class _Course:
             if all(states.get(id_) != "PENDING" for id_, ends in ledger.reported.items() if ends != "PENDING"):
                 break
             time.sleep(OVERDUE_AFTER / 2)
-            reconcile.once(reconciles(reconcile))
+            reconcile.once(reconciles(reconcile, limit=_ALL))
 
     def _dead(self) -> bool:
         with self.world.engine.connect() as connection:

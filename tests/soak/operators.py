@@ -36,6 +36,7 @@ LONGEST = 120.0
 OVERDUE_AFTER = 5
 """The time, in seconds, that a payment must be pending before payctl queries its gateway."""
 
+_GUARD = 7
 _TRIES_TO_KILL = 4
 _REPORTING_FAILURES = [name for name in GATEWAYS if UNPAID.keys() & set(scenarios(name))]
 """The gateways that report failed or cancelled payments."""
@@ -125,7 +126,7 @@ class Operator(Thread):
             run = json.loads(said).get("run_id")
             if run:
                 self.exits[run] = code
-        if code not in EXPECTED:
+        if code not in EXPECTED and not (code == _GUARD and has_only_superseded(said)):
             tail = self.log.read_text("utf-8", "replace")[-1200:]
             self.unexpected.append(f"{' '.join(arguments)}: exit {code}: {tail}")
 
@@ -204,10 +205,17 @@ def cleanup(operator: Operator, *bounds: str) -> list[str]:
     return ["cleanup", "--older-than", "8s", *bounds, "--archive", archive, *COMMON]
 
 
-def reconciles(_operator: Operator) -> list[str]:
-    """Return a reconcile command for payments that have been pending for too long."""
-    bounds = ["--older-than", f"{OVERDUE_AFTER}s", "--rate", "80/s", "--timeout", "5s", "--limit", "200"]
+def reconciles(_operator: Operator, limit: int = 200) -> list[str]:
+    """Return a reconcile command for the ``limit`` newest payments that have been pending for too long."""
+    bounds = ["--older-than", f"{OVERDUE_AFTER}s", "--rate", "80/s", "--timeout", "5s", "--limit", str(limit)]
     return ["reconcile", "payments", *bounds, *COMMON]
 
 
-COMMANDS = {"replay": replays, "cleanup": cleanups, "reconcile payments": reconciles}
+def has_only_superseded(said: bytes) -> bool:
+    """Return whether a replay found only failures of payments that are COMPLETED now, and so changed nothing."""
+    try:
+        document = json.loads(said)
+        reasons = [each["reason"] for each in document["items"]]
+        return bool(reasons) and document["counts"]["matched"] == reasons.count("superseded") == len(reasons)
+    except (ValueError, KeyError):
+        return False
