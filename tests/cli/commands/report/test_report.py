@@ -8,16 +8,17 @@ import json
 import os
 import re
 import subprocess
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 from markdown_it import MarkdownIt
 
 from tests.cli.commands.report.conftest import ACCOUNT, HOSTILE, window
+from ticketbottle_payctl.cli.commands.report.sentence import moment_sentence
 from ticketbottle_payctl.formats import rfc3339
 from ticketbottle_payctl.jobs.report import collect_report
-from ticketbottle_payctl.jobs.report.model import GapReason
+from ticketbottle_payctl.jobs.report.model import GapReason, Moment, MomentKind
 from ticketbottle_payctl.sandbox.payment_service import insert_events
 
 VIETNAM = ZoneInfo("Asia/Ho_Chi_Minh")
@@ -318,3 +319,11 @@ def test_the_commands_name_the_profile_in_use(invoke, told, database_url, tmp_pa
     commands = re.findall(r"`(payctl [^`]+)`", shown)
     assert len(commands) > 20
     assert [each for each in commands if "-p night --config" not in each] == []
+
+
+@pytest.mark.parametrize(("number", "waiting"), [(1, "1 event was waiting"), (2, "2 events were waiting")])
+def test_the_sentence_about_a_pause_agrees_in_number(number, waiting):
+    """The report's sentence about a pause has the verb of one event or of several."""
+    at = datetime(2026, 11, 29, 12, 0, tzinfo=UTC)
+    moment = Moment(at, MomentKind.PAUSE, until=at, number=number)
+    assert moment_sentence(moment, UTC, str).endswith(f"although {waiting}")

@@ -46,7 +46,7 @@ _SAID: Mapping[MomentKind, str] = {
     MomentKind.LAST_REFUSED: "last refused callback: {what}",
     MomentKind.LONGEST_LAG: "longest lag: {what} was sent {lag} after its creation",
     MomentKind.MOST_WAITING: "most events waiting at once: {number}",
-    MomentKind.PAUSE: "no event was sent until {until}, although {events} were waiting",
+    MomentKind.PAUSE: "no event was sent until {until}, although {waiting}",
     MomentKind.FIRST_DEAD: "{first} dead now was created: {what}",
     MomentKind.OLDEST_PENDING: "the oldest event that is still waiting was created",
 }
@@ -131,7 +131,7 @@ def moment_sentence(moment: Moment, zone: tzinfo, quote: Quote) -> str:
         until=wall_clock(moment.until, zone) if moment.until else "now",
         lag=duration(number),
         number=f"{number:,.0f}",
-        events=count(int(number), "event"),
+        waiting=f"{count(int(number), 'event')} {'was' if number == 1 else 'were'} waiting",
         first="an event that is" if number == 1 else f"the first of {number:,.0f} events that are",
     )
 
