@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -17,5 +18,7 @@ def test_make_demo_is_quiet_only_after_ctrl_c(code, ends, tmp_path):
     demo.write_text(f"#!/bin/sh\nexit {code}\n")
     demo.chmod(0o755)
     command = ["make", "demo", f"BIN={tmp_path}", "DEMO="]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=50)
+    # These tests run inside another make, whose options are not meant for this one.
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=50)
     assert (done.returncode, bool(done.stderr)) == (ends, ends != 0), done.stderr

@@ -59,6 +59,6 @@ def test_show_says_that_debezium_sends_an_overdue_event(slot, engine, run):
     """While a connector reads the slot, `payctl show` does not say that no publisher has sent the event."""
     slot(active=True)
     text = " ".join(run("show", Orders(engine).pay("COMPLETED").event(age=HOUR).name).stdout.split())
-    assert "Debezium publishes this outbox; 1 event has waited for 1 h to be marked" in text
+    assert "Debezium is publishing this outbox; 1 event has waited for 1 h to be marked" in text
     assert "no publisher has sent it" not in text
     assert "payctl cdc mark" in text
