@@ -219,3 +219,6 @@ def has_only_superseded(said: bytes) -> bool:
         return bool(reasons) and document["counts"]["matched"] == reasons.count("superseded") == len(reasons)
     except (ValueError, KeyError):
         return False
+
+
+COMMANDS = {"replay": replays, "cleanup": cleanups, "reconcile payments": reconciles}
