@@ -116,7 +116,7 @@ FAILS = {
     "only a password": (["stats"], {"DATABASE_URL": P}),
     "Kafka without a login": (["publish-outbox", "--deadline", "1s"], KAFKA_LOGIN),
     "Kafka in doctor": (["doctor", "--only", "kafka"], KAFKA_LOGIN),
-    "Kafka that is away": (["reconcile", "outbox"], {**KAFKA_LOGIN, "KAFKA_BROKERS": "127.0.0.1:1"}),
+    "unavailable Kafka": (["reconcile", "outbox"], {**KAFKA_LOGIN, "KAFKA_BROKERS": "127.0.0.1:1"}),
     "brokers with a password": (["config", "validate"], {"KAFKA_BROKERS": f"kafka://u:{P}@h:9092"}),
     "a key in quotes": (["doctor", "--only", "keys"], {"MOMO_SECRET_KEY": f"'{K}'"}),
     "a key with a line end": (["simulate", "momo", "paid"], {"MOMO_SECRET_KEY": f"{K}\r\n"}),

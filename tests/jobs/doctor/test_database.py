@@ -317,8 +317,8 @@ def test_the_advised_grant_adds_the_missing_privileges_of_a_role(engine_as, engi
     assert 'it lacks UPDATE on outbox ("publishedAt")' in publish.fact
     with engine.begin() as connection:
         connection.exec_driver_sql(publish.sql)
-    (mended,) = diagnose(subject_of(limited), ["grants"]).findings
-    assert mended.fact.endswith("can: publish-outbox · stats")
+    (repaired,) = diagnose(subject_of(limited), ["grants"]).findings
+    assert repaired.fact.endswith("can: publish-outbox · stats")
 
 
 def test_a_role_that_lacks_one_privilege_gets_advice_for_one_task(engine_as):

@@ -51,7 +51,7 @@ def test_a_replay_during_publishing_keeps_the_order(kafka_outbox, database_url, 
     with a_loop(outbox):
         published(outbox, 30)
         assert (outbox.states().count("dead"), outbox.states().count("pending")) == (15, 15)
-        code, document, said = payctl(database_url, {}, "replay", "--failed", "--yes", "--reason", "mended")
+        code, document, said = payctl(database_url, {}, "replay", "--failed", "--yes", "--reason", "repaired")
         assert (code, document["counts"]["requeued"]) == (0, 15), said
         until(lambda: outbox.insert(3, event_type=CANCELLED, aggregates=2) or "dead" not in outbox.states())
         drained(outbox)

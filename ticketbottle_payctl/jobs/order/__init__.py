@@ -1,4 +1,4 @@
-"""Judge an order: show its state, close its findings, and find the orders whose payments need manual review."""
+"""Show the state of an order, close its findings, and find all orders whose payments need manual review."""
 
 from ticketbottle_payctl.jobs.order.close import OpenFindings, close_findings, find_open
 from ticketbottle_payctl.jobs.order.judge_money import MAY_NEED_A_PERSON

@@ -17,7 +17,7 @@ from ticketbottle_payctl.store.payments.history import History
 
 
 def closed(findings: Sequence[Verdict], found: History) -> Iterator[Verdict]:
-    """Return the findings. A finding that a closing covers is marked as good and names the closing."""
+    """Return the findings. A finding that an operator has closed is marked as good and says who closed it, and when."""
     for each in findings:
         since = _since(each, found)
         covers = [closing for closing in found.closings if since is not None and since <= closing.until]
