@@ -186,7 +186,10 @@ def _human(report: ErrorsReport, selector: Selector, adviser: Adviser, now: date
     if not report.groups:
         return [headline(good("✔"), "no unpublished event has failed")]
     kinds = count(len(report.groups), "kind of error", "kinds of error")
-    mark, closed = good("✔") if report.closed == report.events else warn("!"), report.closed
+    closed = report.closed
+    blocked = any(group.blocking for group in report.groups)
+    nothing_left = closed == report.events and not blocked and not report.truncated
+    mark = good("✔") if nothing_left else warn("!")
     told = f"{closed:,} closed by a person" if closed else None
     blocks: list[Block] = [headline(mark, bold(count(report.events, "event")), kinds, told)]
     for group in report.groups:

@@ -86,7 +86,9 @@ def test_a_replay_of_a_pending_event_by_id_has_nothing_to_do(invoke, ask, databa
         event = connection.exec_driver_sql("SELECT id FROM outbox").scalar_one()
     shown = invoke("replay", event, *options, DATABASE_URL=database_url)
     assert (shown.exit_code, shown.stdout.splitlines()[0]) == (0, "✔  nothing to do: 1 event is already pending")
-    assert ask("replay", event, *options)["counts"]["requeued"] == 0
+    assert f"why an event waits\tpayctl show {event}" in shown.stdout
+    document = ask("replay", event, *options)
+    assert (document["counts"]["requeued"], document["dry_run"]) == (0, "-n" in options)
     assert ask("runs", "list")["items"] == []
 
 

@@ -56,7 +56,7 @@ def test_a_closed_dead_event_ends_the_warning_and_stays_in_the_outbox(dead, orde
     assert [each["facts"]["reason"] for each in ask("show", orders.name)["items"] if each["kind"] == "closed"] == [WHY]
 
 
-def test_every_screen_says_that_a_dead_event_is_closed(dead, close, invoke, ask, database_url):
+def test_every_screen_says_that_a_dead_event_is_closed(dead, orders, close, invoke, ask, database_url):
     """After `payctl close EVENT`, the first lines of `payctl errors` and `payctl stats` have a tick, and say so."""
 
     def first(*command):
@@ -68,6 +68,8 @@ def test_every_screen_says_that_a_dead_event_is_closed(dead, close, invoke, ask,
     assert first("errors") == "✔  1 event  1 kind of error  1 closed by a person"
     assert first("stats") == "✔  1 dead, closed by a person"
     assert ask("errors")["items"][0]["closed"] == 1
+    orders.event("COMPLETED", "dead", error="something else")
+    assert (first("errors")[0], first("errors", "--limit", "1")[0]) == ("!", "!")
 
 
 def test_a_closed_dead_event_is_not_closed_twice(dead, orders, close, content, engine, invoke, database_url):

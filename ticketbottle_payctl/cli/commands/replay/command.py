@@ -143,7 +143,7 @@ def replay_command(  # noqa: PLR0913 - one argument per option
         and not stored.plan.left_out
         and changes_nothing(session.services.engine, stored.plan)
     ):
-        session.finish(result_of_pending(stored.plan, wanted, adviser))
+        session.finish(result_of_pending(stored.plan, wanted, adviser, dry_run=dry_run))
     if plan_out is not None:
         write_plan(plan_out, stored)
     if plan_out is not None or dry_run:

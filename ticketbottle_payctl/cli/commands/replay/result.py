@@ -109,11 +109,13 @@ def result_of_plan(  # noqa: PLR0913 - most are passed by name
     )
 
 
-def result_of_pending(plan: ReplayPlan, options: ReplayOptions, adviser: Adviser) -> Result:
+def result_of_pending(plan: ReplayPlan, options: ReplayOptions, adviser: Adviser, *, dry_run: bool) -> Result:
     """Return the result for named events that are pending already, so that a replay would change nothing."""
     result = result_of_plan(plan, options, named=True, adviser=adviser, nothing=True)
     whose = f"{count(len(plan.events), 'event')} {'is' if len(plan.events) == 1 else 'are'} already pending"
-    return replace(result, human=[line(good("✔"), f"nothing to do: {whose}"), next_publish(adviser)])
+    why = ("why an event waits", adviser.reading(["show"], [plan.events[0].row.id]))
+    headline, fields = line(good("✔"), f"nothing to do: {whose}"), Fields((*next_publish(adviser).rows, why))
+    return replace(result, human=[headline, fields], dry_run=dry_run)
 
 
 def next_publish(adviser: Adviser) -> Fields:

@@ -20,7 +20,7 @@ from ticketbottle_payctl.cli.input import change_options, selector_options
 from ticketbottle_payctl.cli.input.stored_ids import run_ids
 from ticketbottle_payctl.cli.input.times import zone_of
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
-from ticketbottle_payctl.cli.output.result import Fields, Result, good, line
+from ticketbottle_payctl.cli.output.result import Fields, Result, good, line, warn
 from ticketbottle_payctl.cli.profile.actor import who_runs
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.cli.safety.confirm import APPROVED_ROWS, Act, Approval, approve, permit
@@ -92,9 +92,10 @@ def resume_command(  # noqa: PLR0913 - one argument per option
     done = report_finished(session.services.engine, found, max_retries=session.settings.max_retries)
     if done is not None:
         result = result_of(done, plan=None, named=False, adviser=Adviser(session, "resume"), schema=_RESUMED)
-        human = [line(good("✔"), "the run is already done; nothing was changed")]
+        mark = good("✔") if result.exit_code is ExitCode.DONE else warn("!")
         fields = Fields((("run", found.id), ("finished", found.finished_at)))
-        session.finish(replace(result, exit_code=ExitCode.DONE, human=[*human, fields]))
+        human = [line(mark, "the run is already done; nothing was changed"), fields, *result.human[1:]]
+        session.finish(replace(result, human=human))
     events = count_remaining(session.services.engine, found)
     wanted = ReplayOptions.restored(found.options)
     harm = superseded_in(session.services.engine, found)
