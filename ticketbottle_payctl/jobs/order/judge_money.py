@@ -53,7 +53,8 @@ _REMEDIES = {
 def judge_unsettled(payment: PaymentRow, receipts: Sequence[ReceiptRow], now: datetime) -> Iterator[Verdict]:
     """Return why a PENDING payment is not settled: because of its callbacks, or because no callback arrived.
 
-    Each transfer of money has its own finding. Of the callbacks without money, only the last one counts.
+    Each transfer of money has its own finding. Of the callbacks without money, only the last one counts. The callbacks
+    of another gateway do not say whether the customer has paid at the payment's own gateway.
     """
     told = list(_told(payment, in_order_of_news(receipts)))
     final = [each for each in told if each.kind is not VerdictKind.IN_PROGRESS]
@@ -61,8 +62,9 @@ def judge_unsettled(payment: PaymentRow, receipts: Sequence[ReceiptRow], now: da
         latest = (final or told)[-1]
         money = _each_transfer(each for each in final if each.ticket_is_due)
         yield from money if latest.ticket_is_due and money else [*money, latest]
-        return
     overdue = now - payment.created_at > _LONG_UNPAID
+    if told and (not overdue or any(each.receipt and _is_of_gateway(payment, each.receipt) for each in told)):
+        return
     yield Verdict(
         kind=VerdictKind.NO_CALLBACK if overdue else VerdictKind.NOT_PAID,
         mark=Mark.BAD if overdue else Mark.OPEN,

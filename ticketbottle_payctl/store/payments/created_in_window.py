@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
+from ticketbottle_payctl.store.db.gateway_names import GATEWAY
 from ticketbottle_payctl.store.db.owner_time import NOW, stored
 from ticketbottle_payctl.store.payctl.runs import CLOSED
 
@@ -25,23 +26,27 @@ class CreatedPayments(NamedTuple):
 
 
 # A callback with one of the reasons explains a payment: it is an order without a ticket, or a person must look at its
-# money. Other callbacks, such as those of a payment in progress or an agreement, explain nothing. The planner expects
-# few such callbacks, and would join them by a nested loop. NOT IN searches a hash table instead.
+# money. It must come from the payment's own gateway, which alone knows whether the payment is paid. Other callbacks,
+# such as those of a payment in progress or an agreement, explain nothing. The planner expects few such callbacks, and
+# would join them by a nested loop. NOT IN searches a hash table instead.
 _CREATED = f"""
     WITH told AS MATERIALIZED (
-        SELECT payment_id, reference, order_ref FROM payctl.webhook_receipts
+        SELECT payment_id, reference, order_ref, provider FROM payctl.webhook_receipts
         WHERE received_at >= %(from)s AND received_at < %(to)s AND reason = ANY(%(reasons)s)
     ), late AS MATERIALIZED (
-        SELECT id, "orderCode" AS code, "providerTransactionId" AS reference FROM payments
+        SELECT id, "orderCode" AS code, "providerTransactionId" AS reference, {GATEWAY} AS gateway FROM payments
         WHERE status = 'PENDING' AND "createdAt" >= %(since)s AND "createdAt" < %(until)s
             AND "createdAt" <= {NOW} - %(overdue_after)s
     )
     SELECT status::text, count(*), count(*) FILTER (WHERE "createdAt" <= {NOW} - %(overdue_after)s), (
         SELECT count(*) FROM late AS p
-        WHERE id NOT IN (SELECT payment_id FROM told WHERE payment_id IS NOT NULL)
-            AND reference NOT IN (SELECT reference FROM told WHERE reference <> '')
-            AND code NOT IN (SELECT order_ref FROM told WHERE payment_id IS NULL)
-            AND NOT EXISTS (SELECT FROM payctl.run_items AS i WHERE i.item_id = p.id AND i.outcome = '{CLOSED}'))
+        WHERE (id, gateway) NOT IN (SELECT payment_id, provider FROM told WHERE payment_id IS NOT NULL)
+            AND (reference, gateway) NOT IN (SELECT reference, provider FROM told WHERE reference <> '')
+            AND (code, gateway) NOT IN (SELECT order_ref, provider FROM told WHERE payment_id IS NULL)
+            AND NOT EXISTS (
+                SELECT FROM payctl.run_items AS i
+                JOIN payctl.webhook_receipts AS r ON r.id = (i.before ->> 'receipt')::uuid
+                WHERE i.item_id = p.id AND i.outcome = '{CLOSED}' AND r.provider = p.gateway))
     FROM payments WHERE "createdAt" >= %(since)s AND "createdAt" < %(until)s GROUP BY 1
 """  # noqa: S608 - only constants are put in
 

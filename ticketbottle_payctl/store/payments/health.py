@@ -8,14 +8,13 @@ from datetime import timedelta
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.store.db.engine import fetch
+from ticketbottle_payctl.store.db.gateway_names import GATEWAY
 from ticketbottle_payctl.store.db.owner_time import NOW
-
-_GATEWAY = "translate(lower(provider), '-_ ', '')"
 
 # This reads the payments of the last day once. A gateway's last callback counts only if it arrived in the last day.
 _HEALTH = f"""
     WITH day AS (
-        SELECT {_GATEWAY} AS gateway, status::text AS status, "createdAt" AS created, {NOW} - "createdAt" AS age
+        SELECT {GATEWAY} AS gateway, status::text AS status, "createdAt" AS created, {NOW} - "createdAt" AS age
         FROM payments WHERE "createdAt" > {NOW} - interval '1 day'
     ), called AS (
         SELECT provider AS gateway, max(received_at) AT TIME ZONE 'UTC' AS last

@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from ticketbottle_payctl.store.db.gateway_names import GATEWAY
 from ticketbottle_payctl.store.db.owner_time import aware, stored
 
-_GATEWAY = "translate(lower(provider), '-_ ', '')"
-_COLUMNS = f"""id, "orderCode", "amountCents", {_GATEWAY}, "providerTransactionId", status::text, "createdAt" """
+_COLUMNS = f"""id, "orderCode", "amountCents", {GATEWAY}, "providerTransactionId", status::text, "createdAt" """
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,9 @@ class Unsettled:
 
 
 _FORGOTTEN = f"""EXISTS (SELECT FROM unnest(%(gateways)s::text[], %(since)s::timestamp[]) AS known (gateway, since)
-    WHERE known.gateway = {_GATEWAY} AND "createdAt" < known.since)"""
+    WHERE known.gateway = {GATEWAY} AND "createdAt" < known.since)"""
 _OVERDUE = f"""status = 'PENDING' AND "createdAt" < %(before)s
-    AND (%(gateway)s::text IS NULL OR {_GATEWAY} = %(gateway)s)"""
+    AND (%(gateway)s::text IS NULL OR {GATEWAY} = %(gateway)s)"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,10 +52,11 @@ def test_the_first_line_leaves_out_payments_that_a_callback_explains(story, ask)
     story.receipt(31, "refused", reason="unknown_order", code=by_reference)
     story.receipt(31, "ignored", "IGNORED", reason="held", payment=held, code="b")
     story.receipt(31, "ignored", "IGNORED", reason="pending", payment=in_progress, code="c")
+    earlier = story.receipt(90, "refused", reason="wrong_amount", payment=closed, code="d")
     story.connection.exec_driver_sql(
-        "INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome, after)"
-        " VALUES (gen_random_uuid(), 0, 0, %(id)s, 'closed', jsonb_build_object('until', now()))",
-        {"id": closed},
+        "INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome, before, after) VALUES"
+        " (gen_random_uuid(), 0, 0, %(id)s, 'closed', jsonb_build_object('receipt', %(receipt)s), jsonb_build_object('until', now()))",
+        {"id": closed, "receipt": earlier},
     )
     assert (
         story.connection.exec_driver_sql(

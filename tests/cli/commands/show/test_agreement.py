@@ -10,6 +10,9 @@ pytestmark = pytest.mark.postgres
 HOUR = timedelta(hours=1)
 SOON = timedelta(minutes=1)
 NOW = timedelta(0)
+YOUNG = timedelta(minutes=10)
+"""The age of a PENDING payment that is not overdue, so only its callbacks can make it open."""
+
 AGES = {"in the window": "0", "before the window": "8 days"}
 
 _OLDER = """
@@ -173,7 +176,7 @@ CASES = {
         lambda o: failure(ignored(o, "undocumented_code"), "unknown_order", age=HOUR / 3),
         lambda o: ignored(o, "undocumented_code", age=NOW), False),
     "money held by another gateway": (
-        lambda o: ignored(o.pay(), "held", **elsewhere(o)),
+        lambda o: ignored(cancelled(o), "held", **elsewhere(o)),
         lambda o: ignored(o, "held", age=NOW, **elsewhere(o)), False),
     "money held by another gateway before the order was settled": (
         lambda o: ignored(done(o), "held", age=2 * HOUR, number="1", **elsewhere(o)),
@@ -184,7 +187,7 @@ CASES = {
         lambda o: o.callback("UNCLEAR", "refused", "ambiguous", amount=None, number=None, age=NOW, **elsewhere(o)),
         False),
     "money through another gateway": (
-        lambda o: stray(o.pay(), **elsewhere(o)), lambda o: stray(o, age=NOW, **elsewhere(o)), False),
+        lambda o: stray(cancelled(o), **elsewhere(o)), lambda o: stray(o, age=NOW, **elsewhere(o)), False),
     "more money through another gateway of a cancelled order": (
         lambda o: stray(cancelled(o), **elsewhere(o)), lambda o: stray(o, "2", age=NOW, **elsewhere(o)), True),
     "money through another gateway before the order was settled": (
@@ -276,6 +279,20 @@ def test_a_callback_that_no_finding_covers_does_not_explain_an_overdue_payment(r
     assert not ask("report", "--since", "3h")["result"]["quiet"]
 
 
+@pytest.mark.parametrize("outcome", ["COMPLETED", "FAILED"])
+def test_another_gateway_does_not_say_whether_an_overdue_payment_is_paid(outcome, orders, ask):
+    """A callback of another gateway, also a closed one, does not hide that the payment's own gateway is silent."""
+    orders.pay(age=2 * HOUR)
+    orders.callback(outcome, "refused", "unknown_order", amount=5, number="1", age=HOUR, **elsewhere(orders))
+    for step in ("open", "closed"):
+        shown = ask("show", orders.name)
+        found = [each["kind"] for each in (shown["result"]["verdict"], *shown["result"]["also"])]
+        assert (shown["exit_code"], "no_callback" in found) == (5, True), step
+        report = ask("report", "--since", "3h")
+        assert "may have been paid" in report["result"]["verdict"], step
+        ask("close", orders.name, "-y", "--reason", "refunded in the portal")
+
+
 def test_show_and_close_cover_every_transfer_with_a_reference(orders, ask):
     """`payctl show` of an early callback also names a later transfer with its reference, and `close` closes both."""
     linked(early(orders.pay()))
@@ -299,7 +316,7 @@ def test_the_doctor_counts_callbacks_without_an_order_one_by_one(orders, ask):
 @pytest.mark.parametrize("status", ["COMPLETED", "CANCELLED", "PENDING"])
 def test_money_through_zalopay_is_found_by_the_order_code(status, orders, seen, ask):
     """ZaloPay's reference begins with the day of the order in Vietnam. `payctl close` with the order code closes it."""
-    orders.pay(status)
+    orders.pay(status, age=YOUNG if status == "PENDING" else HOUR)
     if status != "PENDING":
         orders.event(status, "published")
     reference = f"{datetime.now(UTC) + 6 * HOUR:%y%m%d}_{orders.name}"

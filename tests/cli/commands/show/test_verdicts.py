@@ -41,7 +41,8 @@ CASES = {
         ["payctl process-webhook --receipt {receipt}"]),
     "paid through another gateway": (
         lambda o: o.pay(provider="VNPAY").callback("COMPLETED", "refused", "other_provider"),
-        5, "other_provider", "NO TICKET: paid 320,000 VND through MoMo, but the order is for VNPay", []),
+        5, "other_provider", "NO TICKET: paid 320,000 VND through MoMo, but the order is for VNPay",
+        [SETTLE]),
     "the callback came before the payment": (
         lambda o: o.pay().callback("COMPLETED", "refused", "unknown_order", payment=None),
         5, "not_applied", "NO TICKET: paid 320,000 VND; the callback was refused 3 min ago",
