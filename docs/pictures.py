@@ -65,6 +65,7 @@ VARYING = tuple(
         (r"\b[0-9a-f]{8}\b", "<id>"),
         (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)?", "<instant>"),
         (r"\b\d\d:\d\d(?::\d\d)?\b", "<instant>"),
+        (r"\b\d{1,2} (?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\b|\b\d{4}-\d\d-\d\d\b", "<instant>"),
         (r"\b\d[\d.,]* (?:ms|s|min|h) ago\b|\bjust now\b", "<age>"),
         (r"\b\d[\d.,]* (?:ms|s|min|h)\b", "<duration>"),
         (r"\b\d[\d.,]*/s\b", "<rate>"),

@@ -55,7 +55,8 @@ def test_the_first_line_leaves_out_payments_that_a_callback_explains(story, ask)
     earlier = story.receipt(90, "refused", reason="wrong_amount", payment=closed, code="d")
     story.connection.exec_driver_sql(
         "INSERT INTO payctl.run_items (run_id, chunk, place, item_id, outcome, before, after) VALUES"
-        " (gen_random_uuid(), 0, 0, %(id)s, 'closed', jsonb_build_object('receipt', %(receipt)s), jsonb_build_object('until', now()))",
+        " (gen_random_uuid(), 0, 0, %(id)s, 'closed', jsonb_build_object('receipt', %(receipt)s),"
+        " jsonb_build_object('until', now()))",
         {"id": closed, "receipt": earlier},
     )
     assert (
