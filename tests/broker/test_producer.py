@@ -244,6 +244,18 @@ def test_a_probe_names_the_event_types_that_cannot_be_sent(make, mock_kafka):
     assert producer.probe(5) == {}
 
 
+def test_messages_are_sent_as_soon_as_a_probe_finds_their_topic_again(make, mock_kafka, read_all):
+    """A client that saw a topic missing goes on refusing its messages for seconds, so payctl replaces the client."""
+    producer = make(topic_metadata_propagation_max_ms=1)
+    assert producer.send(wave("a"), 10) == {}
+    mock_kafka.fail_topic(TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART)
+    assert list(producer.probe(5)) == ["PAYMENT_COMPLETED"]
+    mock_kafka.fail_topic(TOPIC, 0)
+    assert producer.probe(5) == {}
+    assert producer.send(wave("b"), 10) == {}
+    assert keys_in(mock_kafka, read_all) == ["a", "b"]
+
+
 def test_a_probe_accepts_a_topic_without_a_leader(make, mock_kafka):
     """A probe reports no fault for a topic without a leader, because that state is temporary."""
     mock_kafka.fail_topic("payment.failed", KafkaError.LEADER_NOT_AVAILABLE)

@@ -80,6 +80,7 @@ class Producer:
         self._client: Client | None = None
         self._failures: dict[str, DeliveryFailure] = {}
         self._client_error: KafkaError | None = None
+        self._stopped: set[str] = set()
 
     def probe(self, timeout: float, stopping: Callable[[], bool] = _never) -> dict[str, DeliveryFailure]:
         """Ask the brokers for the state of payctl's topics.
@@ -89,6 +90,9 @@ class Producer:
         All requests together take at most ``timeout`` seconds, or a few seconds after a stop request. A request's
         timeout is doubled until the brokers answer. Later requests keep this timeout. Afterwards ``leaders`` contains
         the partitions without a leader.
+
+        If a topic can be sent again, the client is replaced, because for five more seconds it would refuse the topic's
+        messages as unknown.
 
         Raises:
             BrokerUnavailableError: no broker answered.
@@ -101,6 +105,9 @@ class Producer:
             problem, patience = self._topic_problem(topic, patience, deadline, stopping)
             if problem is not None and fault_of(problem) is Fault.CONFIGURATION:
                 stopped[event_type] = _failure(problem)
+        if self._stopped - stopped.keys():
+            self.close()
+        self._stopped = set(stopped)
         return stopped
 
     def send(
