@@ -15,6 +15,19 @@ from tests.cli.safety.conftest import REPAIR, ROWS
 
 pytestmark = pytest.mark.postgres
 
+KEYS = {None: b"\x04", "\x03": b"\x03"}
+"""The keys that take effect without Enter: the end of the input, and Ctrl-C."""
+
+HESITATION = 0.2
+"""The time in seconds between a question and its answer, so that payctl already waits for the answer."""
+
+ENDED = "<ended>"
+SHELL = ["sh", "-c", f"trap : INT; \"$@\"; code=$?; printf '{ENDED}' >&2; read -r _; exit $code", "sh"]
+"""The start of a command line that leaves the terminal open until everything from it is read.
+
+If the process that controls a terminal ends, Linux discards what was not read yet.
+"""
+
 PLAN = f'{ROWS} events  with "publishedAt" but'
 
 
@@ -22,12 +35,12 @@ PLAN = f'{ROWS} events  with "publishedAt" but'
 def on_terminal(payctl_command):
     """Return a function that runs payctl on a terminal and answers its questions. payctl's stdout is a pipe.
 
-    With ``controls``, the terminal is payctl's controlling terminal, so Ctrl-C sends a signal.
+    With ``controls``, the terminal controls a shell that runs payctl, so Ctrl-C sends a signal to both.
     """
 
     def run(*arguments, answers=(), controls=False, **environment):
         ours, theirs = pty.openpty()
-        command = [*payctl_command, *arguments]
+        command = [*(SHELL if controls else ()), *payctl_command, *arguments]
         process = subprocess.Popen(
             command, stdin=theirs, stdout=subprocess.PIPE, stderr=theirs, env={**os.environ, **environment}, text=True,
             start_new_session=controls,
@@ -57,8 +70,11 @@ def _converse(terminal, answers):
         while asked < questions and answers:
             asked += 1
             answer = answers.pop(0)
-            os.write(terminal, b"\x04" if answer is None else f"{answer}\n".encode())
-    return said
+            time.sleep(HESITATION)
+            os.write(terminal, KEYS[answer] if answer in KEYS else f"{answer}\n".encode())
+        if said.endswith(ENDED):
+            os.write(terminal, b"\n")
+    return said.partition(ENDED)[0]
 
 
 @pytest.mark.parametrize("answer", ["y", "YES"])

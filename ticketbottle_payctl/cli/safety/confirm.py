@@ -210,9 +210,9 @@ def _ask(session: Session, question: str) -> str:
 
     Write the question to stderr, because stdout is for the result.
     """
-    writer.ask(session.shared.color, question)
     answer = ""
     try:
+        writer.ask(session.shared.color, question)
         answer = sys.stdin.readline()
     finally:
         if not answer:  # Ctrl-C, SIGTERM or the end of the input: no newline has ended the question's line
