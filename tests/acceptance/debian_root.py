@@ -30,7 +30,7 @@ def unpack(target: Path, packages: list[str]) -> None:
         if not archive.exists():
             make(archive)
     run("tar", "-x", "-p", "-f", archive, "-C", target)
-    target.chmod(0o755)  # every user of a machine may enter /, but the directory in the archive was private
+    target.chmod(0o755)  # every user must be able to enter /, but the directory in the archive was private
     shutil.copy("/etc/resolv.conf", target / "etc")
     run("chroot", target, "apt-get", "install", "--yes", "-qq", "--no-install-recommends", *packages)
     run("chroot", target, "apt-get", "clean")

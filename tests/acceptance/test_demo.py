@@ -91,7 +91,7 @@ def valid(document):
 
 
 def steps(document, kind):
-    """Return the document's items for this kind of step."""
+    """Return the document's steps of this kind."""
     return [item for item in document["items"] if item["step"] == kind]
 
 
@@ -336,7 +336,10 @@ def test_the_demo_fits_a_terminal_of_80_columns(options, code):
 
 
 def read_terminal(file, stop):
-    """Return everything that is written to a terminal until the other end closes it. For a kept demo, call ``stop``."""
+    """Return everything that is written to a terminal until the other end closes it.
+
+    If the demo keeps running, call ``stop``.
+    """
     text = b""
     with suppress(OSError):  # Linux raises this error when the other end is closed
         while chunk := os.read(file, 65_536):

@@ -148,9 +148,9 @@ def test_a_binary_secret_is_a_config_error(cloud, environment_of):
 
 
 def test_secrets_that_were_read_are_redacted(cloud, environment_of):
-    """Keys from Secrets Manager, and passwords in URLs from there, are blanked in all later output.
+    """Keys and URL passwords from Secrets Manager are masked in all later output.
 
-    User names and host names are not blanked.
+    User names and host names are not masked.
     """
     fields = {KEY: "canary-of-a-key", "DATABASE_URL": "postgresql://u:canary-of-a-database@h/d", "host": "db.internal"}
     environ = environment_of(**{f"{KEY}_SECRET_ARN": cloud.secret(fields)})

@@ -43,7 +43,7 @@ def test_a_trace_header_becomes_a_traceparent(header, expected):
 
 
 def test_the_traceparent_has_the_ids_of_the_trace_header():
-    """The traceparent contains the trace id and the parent id from X-Ray's header. OpenTelemetry can read both."""
+    """The traceparent contains the trace id and the parent id from X-Ray's header. OpenTelemetry can read both ids."""
     words = pytest.importorskip("opentelemetry.trace.propagation.tracecontext")
     trace = pytest.importorskip("opentelemetry.trace")
     context = words.TraceContextTextMapPropagator().extract({"traceparent": traceparent_of(HEADER)})

@@ -23,7 +23,7 @@ FATAL = KafkaError._FATAL  # noqa: SLF001 - the client's own name
 def make(mock_kafka):
     """Yield a function that makes producers for the mock cluster.
 
-    In the names in ``config``, ``_`` stands for librdkafka's dot.
+    In the keyword names, ``_`` stands for the dot in librdkafka's setting names.
     """
     made = []
 
@@ -245,7 +245,7 @@ def test_a_probe_names_the_event_types_that_cannot_be_sent(make, mock_kafka):
 
 
 def test_messages_are_sent_as_soon_as_a_probe_finds_their_topic_again(make, mock_kafka, read_all):
-    """A client that saw a topic missing goes on refusing its messages for seconds, so payctl replaces the client."""
+    """After a topic was missing, a Kafka client refuses its messages for seconds, so payctl replaces the client."""
     producer = make(topic_metadata_propagation_max_ms=1)
     assert producer.send(wave("a"), 10) == {}
     mock_kafka.fail_topic(TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART)

@@ -19,7 +19,7 @@ from ticketbottle_payctl.settings import Settings
 MECHANISMS = ("plain", "scram-sha-256", "scram-sha-512")
 PROBE_SECONDS = 3.0
 SHORT_PROBE_SECONDS = 1.5
-"""The time limit, in seconds, for a probe that no broker refuses, so that only the limit ends it."""
+"""The time limit, in seconds, for a probe that ends only at this limit, because no broker refuses the probe."""
 WRONG_PASSWORD = "not-the-one-canary"  # pragma: allowlist secret
 
 

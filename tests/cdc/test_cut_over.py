@@ -23,7 +23,7 @@ LIVES = (
 
 
 class Writers:
-    """Threads that insert one to three events for each payment. A transaction stays open for up to 0.2 seconds."""
+    """Threads that insert one to three events for each payment. Each transaction stays open for up to 0.2 seconds."""
 
     def __init__(self, engine, count=4):
         self._engine, self._stop = engine, Event()
@@ -45,7 +45,7 @@ class Writers:
         while not self._stop.is_set():
             key = str(uuid4())
             for event_type in chance.choice(LIVES):
-                time.sleep(0.002)  # createdAt has milliseconds, and equal instants would give no order
+                time.sleep(0.002)  # createdAt has milliseconds, and events with equal instants would have no order
                 event_id = str(uuid4())
                 with self._engine.begin() as connection:
                     connection.exec_driver_sql(INSERT, (event_id, key, event_type))
@@ -72,7 +72,7 @@ def publisher(scene):
 def test_cut_over_and_cut_back_lose_and_duplicate_no_event(end, scene):
     """Under load, each event arrives once, and a payment's events in one topic are in order.
 
-    The case ``close`` kills the worker, so that the slot's position lags behind the sent events.
+    In the ``close`` case, the test kills the worker, so that the slot's position lags behind the sent events.
     """
     with Writers(scene.engine) as writers:
         with publisher(scene):

@@ -61,7 +61,10 @@ def test_debezium_and_payctl_send_the_same_messages(scene):
 
 
 def write_all_kinds(connection):
-    """Write events of each known type and one unknown type, with both aggregate type spellings and odd payloads."""
+    """Write events of each known type and of an unknown type, with both spellings of the aggregate type.
+
+    Also write events with unusual payloads.
+    """
     for event_type in (*TOPICS, *UNKNOWN):
         insert_events(connection, 20, event_type=event_type)
     insert_events(connection, 40, aggregates=7, aggregate_type="Payment")

@@ -58,7 +58,7 @@ def test_stats_and_doctor_recognise_an_outbox_that_debezium_publishes(
 
 
 def subject_of(engine):
-    """Return a subject for `diagnose` with a database but no brokers."""
+    """Return a subject for the doctor that has a database but no brokers."""
 
     def absent():
         message = "not configured"

@@ -141,7 +141,7 @@ def test_mark_and_cut_back_need_a_replication_slot(scene):
 
 
 def test_mark_updates_the_events_that_are_in_kafka(scene):
-    """`cdc mark` marks each event in Kafka with its record's time, and marks each unroutable event as dead.
+    """`cdc mark` marks each event in Kafka as published at its record's time, and each unroutable event as dead.
 
     A second `cdc mark` changes nothing. While a connector reads the slot, `cdc cut-back` is refused.
     """

@@ -7,10 +7,10 @@ A_LOT = 1_000_000
 
 
 def test_a_quiet_outbox_does_not_retain_the_write_ahead_log(scene):
-    """While programs write only to other tables, heartbeats advance the slot, so that the server can delete its log.
+    """While programs write only to other tables, heartbeats advance the slot, so the server can delete its log.
 
-    Heartbeats go to their own topic and not to the topic for unroutable events. The test changes only the heartbeat
-    interval.
+    Heartbeats go to their own topic and not to the topic for unroutable events. The test shortens only the intervals of
+    heartbeats and status updates.
     """
     scene.cut_over()
     scene.query("CREATE TABLE other (line text)")

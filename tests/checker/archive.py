@@ -54,7 +54,7 @@ def all_rows(remaining: Sequence[Row], archived: Iterable[Row]) -> list[Row]:
 
 
 def judge_archive(audit: Audit, remaining: Iterable[Row], archived: Iterable[Row]) -> ArchiveFaults:
-    """Compare the notes of inserted and deleted events with the rows in the table and the archive."""
+    """Compare the notes about inserted and deleted events with the rows in the table and the archive."""
     inserted = {note.id for note in audit.events if note.deed == "INSERT"}
     deleted = [note for note in audit.events if note.deed == "DELETE"]
     here, there = {row.id for row in remaining}, {row.id for row in archived}

@@ -213,7 +213,10 @@ def _placed(
 
 
 def _crossed(found: list[tuple[int, int, str]], *, ties: bool) -> bool:
-    """Return whether a copy follows a copy of a later event, or has the same time as one in another topic."""
+    """Return whether a copy follows a copy of a later event.
+
+    Unless ``ties`` is true, equal times in two topics also count.
+    """
     return any(
         a < b and (at > than or (at == than and topic != other and not ties))
         for (a, at, topic), (b, than, other) in permutations(found, 2)
