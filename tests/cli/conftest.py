@@ -37,9 +37,9 @@ def clean_environment(changes):
 
 @pytest.fixture
 def command(payctl_command):
-    """Return a function that takes changed environment variables and returns the words that start payctl.
+    """Return a function that takes changed environment variables and returns payctl's command line.
 
-    If a changed variable affects how the interpreter starts, the words start a new interpreter.
+    If a changed variable affects how the interpreter starts, the command line starts a new interpreter.
     """
     return lambda changes: PROCESS if any(name.startswith(AT_START) for name in changes) else payctl_command
 

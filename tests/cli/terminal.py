@@ -50,7 +50,7 @@ class Terminal:
                 break
             try:
                 self.sent += os.read(self.master, 65536)
-            except OSError:  # the other end is closed
+            except OSError:  # Linux raises this error when the other end is closed
                 self.closed = True
                 break
 

@@ -73,7 +73,7 @@ def ran(command):
 
 @pytest.fixture
 def places(database_url, mock_kafka):
-    """Return the settings for the test's own database and the mock cluster."""
+    """Return the settings for the test's database and the mock cluster."""
     return {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap}
 
 

@@ -21,7 +21,7 @@ SILENT = "postgresql://payctl:canary-password@127.0.0.1:1/payments"
 
 @pytest.fixture
 def command():
-    """Return a function that returns the words that start payctl. The words always start a new interpreter."""
+    """Return a function that returns payctl's command line, which always starts a new interpreter."""
     return lambda _: PROCESS
 
 

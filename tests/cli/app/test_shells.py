@@ -49,10 +49,7 @@ def shell(request):
 
 @pytest.fixture
 def offered(shell, tmp_path, payctl_path):
-    """Return a function that types a line and Tab in the shell.
-
-    It returns the words that the shell offers, in order.
-    """
+    """Return a function that types a line and Tab in the shell, and returns the offered words in order."""
     base = {
         "HOME": str(tmp_path),
         "PATH": payctl_path,

@@ -238,7 +238,7 @@ def test_log_lines_are_printed_above_a_progress_bar(database_url, insert, termin
     ("arguments", "deleted"), [([], 3), (["--keep-newest", "200h"], 0), (["--keep-newest", "6h"], 3)]
 )
 def test_keep_newest_is_a_minimum_for_the_retention(clean, insert, arguments, deleted):
-    """A --keep-newest that is shorter than the retention has no effect on `cleanup`."""
+    """If --keep-newest is shorter than the retention, it has no effect on `cleanup`."""
     insert(3, state="published", age=OLD)
     assert clean(*arguments)["counts"]["deleted"] == deleted
 

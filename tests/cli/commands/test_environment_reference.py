@@ -46,7 +46,7 @@ def test_every_variable_of_the_code_is_in_the_reference():
 def test_every_variable_of_the_reference_is_in_the_code():
     """environment.md lists no variable that payctl does not read."""
     made = {name for name in VARIABLES if name.endswith((names.PREVIOUS, names.SECRET_ARN))}
-    assert VARIABLES.keys() - written() - made == {"AWS_ENDPOINT_URL"}  # botocore reads this one itself
+    assert VARIABLES.keys() - written() - made == {"AWS_ENDPOINT_URL"}  # botocore reads this variable itself
 
 
 def test_every_variable_of_payctl_config_is_in_the_reference():
@@ -88,7 +88,7 @@ def test_the_reference_names_the_functions_that_get_a_variable():
         "PGSSLROOTCERT",
         "OUTBOX_MAX_RETRIES",
         "PAYCTL_ALERTS_TOPIC_ARN",
-    }  # every function gets these
+    }  # every function gets these variables
     seen = set()
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Lambda::Function":

@@ -136,7 +136,7 @@ def test_payos_refuses_an_address_that_does_not_answer(register, invoke, gateway
 
 
 def raw(status, body=b"", **headers):
-    """Return a handler that answers with this status, body and headers."""
+    """Return a handler that sends a response with this status, body and headers."""
 
     def reply(handler):
         handler.send_response(status)

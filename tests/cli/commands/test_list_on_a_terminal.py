@@ -65,7 +65,7 @@ def shown(shop, payctl_command):
         )  # fmt: skip
         os.close(slave)
         text = b""
-        with suppress(OSError):  # Linux raises this error at the end of a terminal's output
+        with suppress(OSError):  # Linux raises this error when the other end is closed
             while part := os.read(master, 65536):
                 text += part
         stderr = process.communicate(timeout=50)[1].decode()
@@ -90,7 +90,7 @@ def test_a_list_has_one_line_for_each_row_and_fits_the_terminal(arguments, width
 
 
 def test_a_list_of_payments_shows_order_state_money_and_age(shown):
-    """`payctl list payments` fits 80 columns, with order code, state, amount with separators, age and short id."""
+    """`payctl list payments` shows each payment's order code, state, amount, age and short id in 80 columns."""
     plain = COLOURS.sub("", shown("list", "payments"))
     assert re.search(rf"^{LONGEST_CODE}  COMPLETED  7,200,000 VND  41 min ago +[0-9a-f]{{8}}$", plain, re.MULTILINE)
     wider = COLOURS.sub("", shown("list", "payments", "--tz", "Asia/Ho_Chi_Minh", width=100))
@@ -98,7 +98,7 @@ def test_a_list_of_payments_shows_order_state_money_and_age(shown):
 
 
 def test_errors_show_when_the_events_were_created_and_their_age(shown, process, shop):
-    """On a terminal, `payctl errors` shows instants as lists do. In a pipe, `payctl errors` shows every digit."""
+    """On a terminal, `payctl errors` shows instants as lists do. In a pipe, `payctl errors` shows milliseconds."""
     plain = COLOURS.sub("", shown("errors"))
     assert re.search(r"\n  created +(\d\d:\d\d|\d+ \w{3}), 3 h ago\n", plain)
     piped = process("errors", **shop).stdout
@@ -167,7 +167,7 @@ def test_a_callback_is_listed_under_the_shop_s_order(shown, engine):
 
 
 def test_hostile_text_in_a_row_does_not_move_the_cursor(shown, engine):
-    """A list shows escape sequences in an error as escaped text, and uses the width of that text."""
+    """A list escapes the control characters in an error, and its lines still fit the terminal."""
     with engine.begin() as connection:
         connection.exec_driver_sql(
             """UPDATE outbox SET "lastError" = E'\\x1b[2Jpassword=hunter2 ' || repeat('x', 500)"""

@@ -67,7 +67,7 @@ def garbage(handler):
 
 @contextmanager
 def serving(service):
-    """Serve on a free port at 127.0.0.1 until the block ends."""
+    """Serve on a free port of 127.0.0.1 during the ``with`` block."""
 
     class Handler(BaseHTTPRequestHandler):
         timeout = 20
@@ -121,7 +121,7 @@ def listening(started):
     def start(url, *arguments, form="ndjson"):
         process = started("listen", "--port", "0", "--forward-to", url, "-o", form, *arguments, **KEYS)
         said = b""
-        for line in process.stderr:  # to the last start line, because communicate() misses buffered text
+        for line in process.stderr:  # read up to the last start line, because communicate() misses buffered text
             said += line
             if b"stop with Ctrl-C" in line:
                 process.said = said.decode()

@@ -46,7 +46,7 @@ def settle(answer, database_url, tmp_path):
 
 
 def rows(engine, table):
-    """Return how many rows a table has."""
+    """Return the number of rows in a table."""
     with engine.connect() as connection:
         return connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one()  # noqa: S608
 

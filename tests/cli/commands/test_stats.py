@@ -87,7 +87,7 @@ def test_stats_begin_with_the_age_of_the_oldest_pending_event(shown, insert):
     ],
 )
 def test_stats_call_a_backlog_growing_only_if_an_event_is_overdue(shown, insert, age, words):
-    """A few new events are no trend. `stats` says that the backlog is growing only if an event is overdue."""
+    """`stats` says that the backlog is growing only if an event is overdue. A few new events are not a trend."""
     insert(1, state="published", age=timedelta(seconds=1))
     insert(1, age=age)
     insert(3)
@@ -95,7 +95,7 @@ def test_stats_call_a_backlog_growing_only_if_an_event_is_overdue(shown, insert,
 
 
 def test_stats_say_that_nothing_can_be_sent_if_every_event_is_blocked(shown, stats, insert, execute):
-    """If every pending event is blocked, `payctl stats` says that nothing can be sent, and forecasts no time."""
+    """If every pending event is blocked, `payctl stats` says that nothing can be sent, and makes no forecast."""
     insert(600, state="published", age=timedelta(seconds=10))
     insert(1, state="dead", age=timedelta(hours=2))
     insert(1, age=timedelta(hours=1))

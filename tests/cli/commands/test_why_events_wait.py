@@ -44,7 +44,10 @@ def given(engine):
 
 
 DEAD = {"state": "dead", "last_error": "MSG_SIZE_TOO_LARGE: no", "age": MINUTES + SECONDS}
-"""A dead event that is older than every other event here, because two events of one millisecond have no fixed order."""
+"""A dead event that is older than every other event in this file.
+
+Events from the same millisecond have no fixed order.
+"""
 
 
 @pytest.mark.parametrize(
@@ -285,7 +288,7 @@ def test_the_advice_of_stats_and_doctor_passes_the_profile_s_guard(
 
 
 def test_a_publisher_that_waits_for_its_brokers_counts_as_running(world, given, started, engine, answer):
-    """A publisher that waits for its brokers counts as running, because its database session has its name."""
+    """A publisher that waits for its brokers counts as running, because its database session has a publisher's name."""
     given({"age": MINUTES})
     away = {**world, "KAFKA_BROKERS": "127.0.0.1:1"}
     started("publish-outbox", "--loop", **away)

@@ -9,14 +9,14 @@ from ticketbottle_payctl.cli.input.callback_source import Source, read_request
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
 def test_the_line_break_at_the_end_of_a_file_is_not_part_of_a_form(end, tmp_path):
-    """Payctl removes the line break at the end of form data, because the line break would change the last field."""
+    """`payctl` removes the line break at the end of form data, because the line break would change the last field."""
     file = tmp_path / "callback"
     file.write_bytes(f"amount=1&sig=00{end}".encode())
     assert read_request(Source(file=str(file)), "auto").body == b"amount=1&sig=00"
 
 
 def test_a_body_in_another_encoding_is_read_unchanged(tmp_path):
-    """Payctl reads a body in UTF-16 unchanged, even if the body ends with a line break."""
+    """`payctl` reads a body in UTF-16 unchanged, even if the body ends with a line break."""
     file = tmp_path / "callback"
     file.write_bytes("\ufeffsig=00\n".encode("utf-16-be"))
     assert read_request(Source(file=str(file)), "auto").body == "\ufeffsig=00\n".encode("utf-16-be")

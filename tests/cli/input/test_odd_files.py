@@ -61,12 +61,12 @@ def test_a_file_without_read_permission_is_refused(request, tmp_path):
 
 @pytest.mark.parametrize("name", ["/dev/zero", "/dev/urandom"])
 def test_an_endless_device_is_refused(name, answer):
-    """Payctl refuses an endless device without reading it."""
+    """`payctl` refuses an endless device without reading it."""
     assert f"{name} is a device" in refused(answer, name)
 
 
 def test_a_file_of_a_gigabyte_is_refused(answer, tmp_path):
-    """Payctl refuses a one-gigabyte file because it is too large."""
+    """`payctl` refuses a one-gigabyte file because it is too large."""
     file = tmp_path / "large"
     with file.open("wb") as handle:
         handle.truncate(2**30)
@@ -74,20 +74,20 @@ def test_a_file_of_a_gigabyte_is_refused(answer, tmp_path):
 
 
 def test_stdin_beyond_the_limit_is_refused(answer):
-    """Payctl refuses input from stdin that is larger than the limit for a file."""
+    """`payctl` refuses input from stdin that is larger than the limit for a file."""
     assert "stdin is larger than 65,536 bytes" in refused(answer, "-", stdin="x" * (LIMIT + 1))
 
 
 @pytest.mark.parametrize("content", ["", " \n", "\x00"[:0]])
 def test_an_empty_file_is_refused(content, answer, tmp_path):
-    """Payctl refuses an empty file as a callback."""
+    """`payctl` refuses an empty file as a callback."""
     file = tmp_path / "empty"
     file.write_text(content, "utf-8")
     assert "empty" in refused(answer, file)
 
 
 def test_dev_null_is_refused(answer):
-    """Payctl refuses /dev/null because it is a device."""
+    """`payctl` refuses /dev/null because it is a device."""
     assert "/dev/null is a device" in refused(answer, "/dev/null")
 
 
@@ -145,7 +145,7 @@ def test_every_file_argument_may_be_too_long(answer, command, name):
 
 @pytest.mark.usefixtures("impatient")
 def test_a_silent_pipe_is_refused_after_a_while():
-    """Payctl refuses a pipe that sends no data within a time limit."""
+    """`payctl` refuses a pipe that sends no data within a time limit."""
     reader, writer = os.pipe()
     try:
         with pytest.raises(InputError, match="sent no data within"):
@@ -156,7 +156,7 @@ def test_a_silent_pipe_is_refused_after_a_while():
 
 
 def test_reading_a_large_id_file_takes_linear_time(tmp_path):
-    """Payctl reads a file of 64 MiB before the test times out."""
+    """`payctl` reads a file of 64 MiB before the test times out."""
     file = tmp_path / "ids"
     file.write_bytes(b"x" * 63 + b"\n")
     with file.open("r+b") as handle:
@@ -165,7 +165,7 @@ def test_reading_a_large_id_file_takes_linear_time(tmp_path):
 
 
 def test_a_shell_s_pipe_is_read_like_a_file():
-    """Payctl reads everything from a shell's <(command) pipe."""
+    """`payctl` reads everything from a shell's <(command) pipe."""
     reader, writer = os.pipe()
     os.write(writer, b"half ")
     os.write(writer, b"and half")
@@ -177,7 +177,7 @@ def test_a_shell_s_pipe_is_read_like_a_file():
 
 
 def test_a_symbolic_link_to_a_file_is_followed(answer, tmp_path):
-    """Payctl follows a symbolic link to a file."""
+    """`payctl` follows a symbolic link to a file."""
     (tmp_path / "file").write_text("hello", "utf-8")
     link = tmp_path / "link"
     link.symlink_to("file")
@@ -185,7 +185,7 @@ def test_a_symbolic_link_to_a_file_is_followed(answer, tmp_path):
 
 
 def test_a_symbolic_link_to_itself_is_refused(answer, tmp_path):
-    """Payctl refuses a symbolic link that points to itself."""
+    """`payctl` refuses a symbolic link that points to itself."""
     link = tmp_path / "link"
     link.symlink_to("link")
     assert "cannot be read" in refused(answer, link)
@@ -193,13 +193,13 @@ def test_a_symbolic_link_to_itself_is_refused(answer, tmp_path):
 
 @pytest.mark.parametrize("name", ["a\x00b", "x" * 5000])
 def test_an_impossible_file_name_is_refused(name):
-    """Payctl refuses a file name that contains NUL or has 5,000 characters."""
+    """`payctl` refuses a file name that contains NUL or has 5,000 characters."""
     with pytest.raises(InputError, match="cannot be read"):
         read_bounded(name, LIMIT)
 
 
 def test_a_file_name_that_is_not_utf_8_is_refused(process, tmp_path):
-    """Payctl refuses a file name that is not UTF-8. The error shows the escaped name and says to rename the file."""
+    """`payctl` refuses a file name that is not UTF-8. The error shows the escaped name and says to rename the file."""
     name = os.fsdecode(b"\xff\xfe.json")
     result = process("verify-signature", name, cwd=tmp_path, PYTHONPATH=str(Path.cwd()))
     assert result.returncode == 2
@@ -209,7 +209,7 @@ def test_a_file_name_that_is_not_utf_8_is_refused(process, tmp_path):
 
 @pytest.mark.parametrize("size", [LIMIT - 1, LIMIT])
 def test_a_file_of_exactly_the_limit_is_read(size, tmp_path):
-    """Payctl reads a file whose size is exactly the limit."""
+    """`payctl` reads a file whose size is exactly the limit."""
     file = tmp_path / "body"
     file.write_bytes(b"x" * size)
     assert len(read_bounded(str(file), LIMIT)) == size

@@ -40,7 +40,7 @@ NOW = datetime(2026, 11, 22, 20, 30, tzinfo=UTC)  # in Saigon, this is 03:30 on 
     ],
 )
 def test_an_instant_is_read_in_the_given_time_zone(text, meant):
-    """Payctl interprets days and clock times in the given time zone and converts them to UTC."""
+    """`payctl` interprets days and clock times in the given time zone and converts them to UTC."""
     assert instant(text, SAIGON, NOW) == datetime.fromisoformat(meant).replace(tzinfo=UTC)
 
 
@@ -67,7 +67,7 @@ def test_an_instant_is_read_in_the_given_time_zone(text, meant):
     ],
 )
 def test_an_ambiguous_or_invalid_instant_is_refused(text, words):
-    """Payctl refuses an ambiguous or invalid instant, and names the option in the error."""
+    """`payctl` refuses an ambiguous or invalid instant, and names the option in the error."""
     with pytest.raises(typer.BadParameter, match=words) as error:
         instant(text, SAIGON, NOW, option="--since")
     assert "--since" in error.value.format_message()
@@ -75,7 +75,7 @@ def test_an_ambiguous_or_invalid_instant_is_refused(text, words):
 
 @pytest.mark.parametrize("text", ["2026-03-29T02:30", "2026-10-25T02:30"])
 def test_an_hour_that_clocks_skip_or_repeat_is_refused(text):
-    """Payctl refuses a clock time that the time zone skips or repeats, unless the time has a UTC offset."""
+    """`payctl` refuses a clock time that the time zone skips or repeats, unless the time has a UTC offset."""
     with pytest.raises(typer.BadParameter, match="is ambiguous or skipped"):
         instant(text, BERLIN, NOW)
     assert instant(f"{text}:00+01:00", BERLIN, NOW).tzinfo is UTC
@@ -85,7 +85,7 @@ def test_an_hour_that_clocks_skip_or_repeat_is_refused(text):
     ("text", "meant"), [("2h", timedelta(hours=2)), ("2h ago", timedelta(hours=2)), ("1d12h", timedelta(days=1.5))]
 )
 def test_an_age_is_a_duration(text, meant):
-    """Payctl accepts any duration as an age, with or without ``ago``."""
+    """`payctl` accepts any duration as an age, with or without ``ago``."""
     assert age(text) == meant
 
 
@@ -124,7 +124,7 @@ def test_the_time_zone_comes_from_option_profile_or_machine(session, monkeypatch
 
 
 def test_an_instant_is_shown_in_local_time_and_utc():
-    """Payctl shows an instant in local time with its UTC offset, followed by UTC in parentheses."""
+    """`payctl` shows an instant in local time with its UTC offset, followed by UTC in parentheses."""
     assert local_and_utc(NOW, SAIGON) == "2026-11-23 03:30:00 +07:00 (2026-11-22T20:30:00.000Z)"
 
 

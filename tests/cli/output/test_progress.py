@@ -29,7 +29,7 @@ LONG = [
 def typed(engine, database_url, payctl_command):
     """Return a function that runs a command with a terminal or pipe as stderr.
 
-    It returns the exit code and the output.
+    The function returns exit code and output.
     """
     with engine.begin() as connection:
         insert_events(connection, 3, state="published", age=timedelta(days=8))

@@ -61,7 +61,7 @@ def _converse(terminal, answers):
     while time.monotonic() < deadline:
         try:
             part = os.read(terminal, 4096)
-        except OSError:  # Linux raises this error after the other end is closed
+        except OSError:  # Linux raises this error when the other end is closed
             break
         if not part:
             break
@@ -96,7 +96,7 @@ def test_any_answer_but_yes_cancels_the_change(answer, half_marked, on_terminal,
 
 
 def test_ctrl_c_at_a_question_says_that_nothing_was_changed(half_marked, on_terminal, left):
-    """After Ctrl-C at the prompt, the error is on its own line and says that nothing was changed."""
+    """After Ctrl-C at the prompt, payctl prints an error on a new line and says that nothing was changed."""
     code, stdout, talk = on_terminal(*REPAIR, answers=["\x03"], controls=True, NO_COLOR="1", **half_marked)
     assert (code, stdout, left()) == (130, "", ROWS)
     assert "error[INTERRUPTED]: interrupted; nothing was changed" in talk.splitlines()
@@ -104,7 +104,7 @@ def test_ctrl_c_at_a_question_says_that_nothing_was_changed(half_marked, on_term
 
 
 def test_the_end_of_the_input_at_a_question_ends_the_line(half_marked, on_terminal):
-    """If the input ends at the prompt, the error is on its own line."""
+    """If the input ends at the prompt, payctl prints the error on a new line."""
     _, _, talk = on_terminal(*REPAIR, answers=[None], NO_COLOR="1", **half_marked)
     assert next(line for line in talk.splitlines() if "error[GUARD]" in line).startswith("error[GUARD]")
 

@@ -120,9 +120,9 @@ def recorded(answer, world):
 def test_a_command_that_changes_payments_or_events_is_recorded(
     name, arguments, record, world, recorded, answer, content, invoke
 ):
-    """A command's record contains the command, operator, reason, counts, and rows or a line that explains their lack.
+    """A command's record contains the command, operator, reason and counts.
 
-    A routine command leaves no record.
+    The record also has the rows, or a line that says why it has none. A routine command leaves no record.
     """
     before, rows = recorded(), content()
     typed = [world["words"].get(word, word) for word in arguments]

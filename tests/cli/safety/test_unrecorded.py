@@ -76,7 +76,10 @@ def run(world, answer, tmp_path):
 
 @pytest.mark.parametrize(("name", "lacks"), CASES)
 def test_a_command_says_what_was_not_recorded(name, lacks, run, execute):
-    """The command does its work, shows no run id, and prints one warning. `payctl runs` shows no finished run."""
+    """If a run cannot be recorded, its command does the work, shows no run id, and prints one warning.
+
+    `payctl runs` shows no finished run.
+    """
     before = execute(WORK)
     execute(f"REVOKE {lacks.replace(' ON ', ' ON TABLE ')} FROM {ROLE}")
     document = run(name, *REASON)
@@ -90,7 +93,7 @@ def test_a_command_says_what_was_not_recorded(name, lacks, run, execute):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_recorded_command_shows_its_run_and_no_warning(name, run, execute):
-    """If the role may write the record, the document contains the run's id and no warning about the record."""
+    """If the role is allowed to write the record, the document has the run's id and no warning about the record."""
     document = run(name, *REASON)
     assert execute(RUNS) == [f"{document['run_id']} done ticket 4711"]
     assert not [each for each in document["warnings"] if "record" in each]
@@ -100,7 +103,7 @@ def test_a_recorded_command_shows_its_run_and_no_warning(name, run, execute):
 def test_without_a_reason_only_a_scheduled_command_is_silent(name, warned, run, execute):
     """A command that an operator runs warns even if no reason is given.
 
-    A cleanup does not, because it is usually scheduled with a role that is not allowed to record it.
+    A cleanup does not warn, because it is usually scheduled with a role that is not allowed to record it.
     """
     execute(f"REVOKE INSERT ON TABLE payctl.runs FROM {ROLE}")
     said = [each for each in run(name)["warnings"] if "recorded" in each]
@@ -109,7 +112,7 @@ def test_without_a_reason_only_a_scheduled_command_is_silent(name, warned, run, 
 
 @pytest.mark.parametrize(("name", "lacks"), CASES)
 def test_the_screen_says_what_was_not_recorded(name, lacks, world, invoke, execute, tmp_path):
-    """The screen shows the sentence as a warning, and does not show the field `run`."""
+    """If a run cannot be recorded, the screen shows a warning that says so, and does not show the `run` field."""
     execute(f"REVOKE {lacks.replace(' ON ', ' ON TABLE ')} FROM {ROLE}")
     words = [str(tmp_path / "callback.json") if word == "CALLBACK" else word for word in COMMANDS[name]]
     ran = invoke(*words, *REASON, **world)

@@ -26,8 +26,8 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 def watched_loop(places, payctl_command):
     """Return a function that runs a publisher loop with a terminal or a pipe as stderr.
 
-    The function stops the loop as soon as stderr matches all patterns in ``until``. Without a pattern, it stops it
-    ``seconds`` after the first output, so that a slow start does not matter.
+    The function stops the loop as soon as stderr matches all patterns in ``until``. Without a pattern, the function
+    stops the loop ``seconds`` after the first output, so that a slow start does not matter.
     """
 
     def run(*arguments, terminal, seconds=0, until=(), during=lambda _text: None, **changes):
@@ -119,7 +119,7 @@ def test_a_loop_reports_an_outage_once(watched_loop, away, terminal):
 
 
 def test_a_loop_logs_when_events_are_blocked_and_when_publishing_resumes(watched_loop, add, engine):
-    """Without -v, a publisher loop logs one event when outbox events start to wait, and one when publishing resumes."""
+    """Without -v, a publisher loop logs one line when events start to wait, and one line when publishing resumes."""
     add("k")
     with engine.connect() as other:
         shard_lock.enter(other, 0, 1, 0, "elsewhere:77:abc")

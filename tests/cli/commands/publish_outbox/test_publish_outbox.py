@@ -70,9 +70,9 @@ def test_a_release_is_recorded_even_if_the_brokers_are_unavailable(process, plac
 
 @pytest.fixture
 def loop(invoke, places, monkeypatch):
-    """Return a function that runs a publisher loop inside the test's process.
+    """Return a function that runs a publisher loop in the test's process.
 
-    It returns the document and the log lines.
+    The function returns the document and the log lines.
     """
 
     def run(*arguments):
@@ -204,7 +204,7 @@ def test_a_run_with_a_dead_event_exits_with_6(process, places, insert):
 
 
 def test_publish_outbox_exits_with_4_without_a_broker(process, places, insert, engine):
-    """If no broker is available, `publish-outbox` exits with 4, and no retry count grows."""
+    """If no broker is available, `publish-outbox` exits with 4, and no event uses up a retry."""
     insert(2)
     ran = process("publish-outbox", "--deadline", "1s", "-o", "json", **{**places, "KAFKA_BROKERS": NOBODY})
     document = answer(ran)

@@ -84,7 +84,7 @@ def lose(engine):
 
 @pytest.fixture
 def gateways():
-    """Yield test servers for all gateways."""
+    """Yield test gateways."""
     with serving(Gateways()) as served:
         yield served
 

@@ -27,7 +27,7 @@ def job():
 def run_job(job, process, engine, database_url, tmp_path):
     """Return a function that inserts paid payments without a callback and runs the job.
 
-    The function takes the number of payments and further arguments. It returns the exit code, document and statuses.
+    The function takes the number of payments and further arguments, and returns the exit code, document and statuses.
     """
     (container,) = job["jobTemplate"]["spec"]["template"]["spec"]["containers"]
 

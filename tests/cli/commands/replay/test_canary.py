@@ -46,7 +46,7 @@ def on_terminal(database_url, payctl_command):
             try:
                 while more := os.read(master, 65536):
                     seen += more
-            except OSError:  # the other end of the terminal is closed
+            except OSError:  # Linux raises this error when the other end is closed
                 pass
             document = json.loads(process.stdout.read())
         os.close(master)

@@ -128,7 +128,7 @@ def night(story):
     for minute in range(0, 360, 3):
         down = 120 <= minute < 160
         story.event(minute, *(() if down else (0.2 + minute % 7,)), **({"sent": 161 + minute / 100} if down else {}))
-    story.event(-30, sent=5)  # an event that waited when the window began
+    story.event(-30, sent=5)  # an event that was waiting when the window began
     story.event(-45, 1)  # an event that was published before the window
     dead = [story.event(200 + n, tries=5, error="MSG_SIZE_TOO_LARGE: 1234567 bytes") for n in range(3)]
     dead.append(story.event(210, tries=6, error=f"{HOSTILE} {ACCOUNT}"))

@@ -40,9 +40,9 @@ def test_the_first_line_names_payments_that_only_a_gateway_knows(engine, ask, in
 
 
 def test_the_first_line_leaves_out_payments_that_a_callback_explains(story, ask):
-    """The report lists no overdue PENDING payment that it already reports, or that a person has closed.
+    """The report's first line leaves out overdue payments that a callback explains or that a person has closed.
 
-    Its figure still counts every overdue PENDING payment.
+    The figure `payments_overdue` still counts every overdue payment.
     """
     made = [story.payment(30, "PENDING") for _ in range(7)]
     refused, by_code, by_reference, held, closed, in_progress, _ = made

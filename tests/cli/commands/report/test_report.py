@@ -127,9 +127,9 @@ def test_the_report_shows_an_outage_as_a_pause(ask, told):
     ids=["whole", "open at its end", "open at its start", "open at both ends"],
 )
 def test_a_pause_begins_when_an_event_is_sent_or_with_the_window(window, began, ended, ask, story):
-    """If an older event is waiting, a pause in the report starts when another event is sent.
+    """In the report, a pause starts when an event is sent while an older event is still waiting.
 
-    Only the part inside the window is shown.
+    The report shows only the part of the pause inside the window.
     """
     story.event(5, sent=60)
     story.event(20, 30)
@@ -142,7 +142,7 @@ def test_a_pause_begins_when_an_event_is_sent_or_with_the_window(window, began, 
 
 
 def test_the_peak_of_waiting_events_is_after_their_creation(ask, story):
-    """The report's time with the most waiting events is never before the creation of the last of these events."""
+    """In the report, the time with the most waiting events is never before the newest of these events was created."""
     for minute in (3, 7, 11):
         story.event(minute, sent=30)
     story.connection.commit()
@@ -323,7 +323,7 @@ def test_the_commands_name_the_profile_in_use(invoke, told, database_url, tmp_pa
 
 @pytest.mark.parametrize(("number", "waiting"), [(1, "1 event was waiting"), (2, "2 events were waiting")])
 def test_the_sentence_about_a_pause_agrees_in_number(number, waiting):
-    """The report's sentence about a pause has the verb of one event or of several."""
+    """In the report's sentence about a pause, noun and verb agree with the number of events."""
     at = datetime(2026, 11, 29, 12, 0, tzinfo=UTC)
     moment = Moment(at, MomentKind.PAUSE, until=at, number=number)
     assert moment_sentence(moment, UTC, str).endswith(f"although {waiting}")

@@ -110,7 +110,7 @@ class Orders:
 
     @property
     def name(self):
-        """The name to pass to `payctl show`: the order code, or else a receipt's id, or else an event's id."""
+        """The name to pass to `payctl show`: the order code or, failing that, the id of a receipt or of an event."""
         return self.payment.order_code if self.payment else [*self.receipts, *self.events][0]
 
 

@@ -77,16 +77,19 @@ def elsewhere(order):
 
 
 def early(order, number="1", amount=5, *, age=HOUR / 2):
-    """Insert a receipt of a transfer with PayOS's first link, which names a number instead of the order code."""
+    """Insert a receipt of a transfer through the first PayOS link.
+
+    The receipt has a number instead of the order code.
+    """
     return stray(order, number, amount, payment=None, order_ref="20261123", reference="link-old", age=age)
 
 
 def linked(order, number="2", amount=6, *, age=HOUR / 3):
-    """Insert a receipt of a transfer with the same link, which payctl could assign to the payment."""
+    """Insert a receipt of a transfer through the same link. payctl could assign this transfer to the payment."""
     return wrong(order, number, amount, reference="link-old", age=age)
 
 
-# name: how to write the order, how it goes on after the closing, and whether it is open then
+# name: how to insert the order, what happens after the closing, and whether the order is then open
 CASES = {
     "the same callback again": (lambda o: wrong(o.pay()), lambda o: wrong(o, age=NOW), False),
     "the same transfer in another callback": (
@@ -200,7 +203,7 @@ CASES = {
         lambda o: linked(early(o.pay())), lambda o: early(o, "3", age=NOW), True),
 }  # fmt: skip
 
-# name: how to write an order about whose money nothing is open
+# name: how to insert an order whose money needs no action
 HARMLESS = {
     "settled": done,
     "settled, and the callback came again": lambda o: second(done(o), "4711"),
@@ -221,7 +224,7 @@ HARMLESS = {
 
 @pytest.fixture
 def seen(ask, orders):
-    """Return a function that asks every command about the only order, and returns which commands report it as open."""
+    """Return a function that runs every command on the test's order, and returns which commands report it as open."""
 
     def look():
         names = [*([orders.name] if orders.payment else []), *orders.receipts]
@@ -249,7 +252,7 @@ def everywhere(value):
 def test_the_commands_agree_on_what_is_open_after_a_closing(name, age, orders, seen, ask, engine):
     """`show`, `report` and `doctor` report an order as open until it is closed.
 
-    A repeated callback does not reopen it, but another transfer does, whatever the time window is.
+    A repeated callback does not reopen the order, but another transfer does. The time window makes no difference.
     """
     write, go_on, is_open = CASES[name]
     write(orders)
@@ -273,7 +276,7 @@ def test_the_commands_agree_that_nothing_is_open(name, orders, seen):
 
 @pytest.mark.parametrize("reason", ["agreement", "pending", "ping"])
 def test_a_callback_that_no_finding_covers_does_not_explain_an_overdue_payment(reason, orders, ask):
-    """A PENDING payment stays overdue in the report after a callback that says nothing about its money."""
+    """In the report, a PENDING payment stays overdue after a callback that says nothing about the payment's money."""
     ignored(orders.pay(age=2 * HOUR), reason, age=HOUR)
     assert ask("show", orders.name)["exit_code"] == 5
     assert not ask("report", "--since", "3h")["result"]["quiet"]
@@ -281,7 +284,10 @@ def test_a_callback_that_no_finding_covers_does_not_explain_an_overdue_payment(r
 
 @pytest.mark.parametrize("outcome", ["COMPLETED", "FAILED"])
 def test_another_gateway_does_not_say_whether_an_overdue_payment_is_paid(outcome, orders, ask):
-    """A callback of another gateway, also a closed one, does not hide that the payment's own gateway is silent."""
+    """A callback from another gateway does not hide that the payment's own gateway is silent.
+
+    This is also true after `payctl close`.
+    """
     orders.pay(age=2 * HOUR)
     orders.callback(outcome, "refused", "unknown_order", amount=5, number="1", age=HOUR, **elsewhere(orders))
     for step in ("open", "closed"):
@@ -294,7 +300,7 @@ def test_another_gateway_does_not_say_whether_an_overdue_payment_is_paid(outcome
 
 
 def test_show_and_close_cover_every_transfer_with_a_reference(orders, ask):
-    """`payctl show` of an early callback also names a later transfer with its reference, and `close` closes both."""
+    """`payctl show` and `payctl close` of a callback cover every transfer that has the callback's reference."""
     linked(early(orders.pay()))
     shown = ask("show", orders.receipts[0])["result"]
     assert sorted(each["paid"] for each in (shown["verdict"], *shown["also"])) == [5, 6]
@@ -315,7 +321,10 @@ def test_the_doctor_counts_callbacks_without_an_order_one_by_one(orders, ask):
 
 @pytest.mark.parametrize("status", ["COMPLETED", "CANCELLED", "PENDING"])
 def test_money_through_zalopay_is_found_by_the_order_code(status, orders, seen, ask):
-    """ZaloPay's reference begins with the day of the order in Vietnam. `payctl close` with the order code closes it."""
+    """`payctl close` with the order code closes a finding about ZaloPay money.
+
+    ZaloPay's reference is a date in Vietnam time, followed by the order code.
+    """
     orders.pay(status, age=YOUNG if status == "PENDING" else HOUR)
     if status != "PENDING":
         orders.event(status, "published")

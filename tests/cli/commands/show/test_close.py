@@ -31,7 +31,7 @@ def wrong(order, number="1", amount=321_000, *, age=HOUR):
     return order.callback("COMPLETED", "refused", "wrong_amount", amount=amount, number=number, age=age)
 
 
-# name: how to write the order, and the kinds of findings that a person can close
+# name: how to insert the order, and the kinds of findings that a person can close
 CASES = {
     "paid too late": (late, ["late_money"]),
     "a wrong amount": (lambda o: wrong(o.pay()), ["wrong_amount"]),
@@ -63,7 +63,7 @@ def close(ask, orders):
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_closed_finding_is_good_and_names_the_person_and_the_reason(name, orders, ask, close):
-    """After `payctl close`, `payctl show` exits with 0 and still shows the finding, with who closed it and why."""
+    """After `payctl close`, `payctl show` exits with 0, and still shows the finding, who closed it and why."""
     write, kinds = CASES[name]
     write(orders)
     assert ask("show", orders.name)["exit_code"] == 5
@@ -178,7 +178,7 @@ def test_report_says_if_it_judged_only_the_oldest_orders(orders, engine):
 
 
 def test_the_report_is_quiet_only_if_every_order_was_judged(orders, engine):
-    """If the orders in a report exceed the number that is judged, the report does not say that nothing is open."""
+    """If the report has not judged every order, it does not say that nothing is open."""
     orders.pay("COMPLETED").event(state="published").callback()
     until = datetime.now(UTC)
     report = collect_report(engine, until - 3 * HOUR, until, max_retries=5, retention=timedelta(days=7))
@@ -232,7 +232,7 @@ def test_late_money_cannot_be_closed_before_the_success_event_is_sent(
 ):
     """While the success event is unsent, `payctl close` refuses late money, and `payctl show` says what to do first.
 
-    The seats may be sold before the event is sent, and nobody would check this after a closing.
+    The seats might be sold before the event is sent, and nobody would check this after a closing.
     """
     orders.pay("COMPLETED", ended={"CANCELLED": 2 * HOUR}).event(state=state).callback(age=HOUR)
     before = content()
@@ -274,7 +274,7 @@ def test_close_names_what_it_cannot_close(orders, invoke, database_url):
 
 
 def test_close_says_no_more_than_it_looked_at(orders, invoke, database_url):
-    """If no finding can be closed, `payctl close` does not say that nothing is open. The doctor looks further."""
+    """If no finding can be closed, `payctl close` says only this, and not that nothing is open."""
     orders.pay("COMPLETED").callback().event(state="published")
     text = " ".join(invoke("close", orders.name, "-n", DATABASE_URL=database_url).stdout.split())
     assert text == f"✔ no finding about order {orders.name} can be closed; see its state: payctl show {orders.name}"
@@ -342,7 +342,7 @@ def test_a_repeated_callback_about_a_closed_transfer_is_no_candidate(orders, clo
 
 
 def test_a_receipt_that_is_deleted_while_the_report_is_made_is_left_out(orders, engine):
-    """If a cleanup deletes a receipt between two statements, the second one finds nothing and raises no error."""
+    """If a cleanup deletes a receipt while the report is made, the report leaves it out and raises no error."""
     orders.callback("COMPLETED", "refused", "unknown_order", amount=5)
     with engine.begin() as connection:
         connection.exec_driver_sql("DELETE FROM payctl.webhook_receipts")

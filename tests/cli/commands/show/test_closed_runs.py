@@ -24,7 +24,7 @@ def dead(orders):
 
 @pytest.mark.parametrize("command", [["runs", "list"], ["report"]], ids=["runs", "report"])
 def test_the_runs_name_the_order_or_the_event_that_was_closed(command, dead, orders, ask, engine, invoke, database_url):
-    """The list of runs and the report name the order's code, or the short id of a dead event."""
+    """For each `payctl close`, `payctl runs list` and the report show the order's code or the dead event's short id."""
     with engine.begin() as connection:
         refused_money(connection, orders.payment)
     for name in (dead, orders.name):
@@ -49,7 +49,7 @@ def test_the_advised_command_fits_eighty_columns(dead, invoke, database_url):
 
 
 def test_publish_outbox_does_not_count_a_closed_dead_event(dead, ask, invoke, database_url, mock_kafka):
-    """Once a person has closed a dead event, `publish-outbox` does not say that it is left."""
+    """Once a person has closed a dead event, `publish-outbox` no longer mentions this event."""
     world = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap}
     assert "1 dead event is left" in invoke("publish-outbox", **world).stdout
     ask("close", dead, *REASON)
@@ -75,7 +75,7 @@ def test_a_repeat_of_a_closed_callback_is_called_a_repeat(orders, ask, invoke, d
 
 
 def test_close_with_yes_shows_each_finding_once(dead, invoke, database_url):
-    """With `--yes`, `payctl close` prints what it closes in its result, and not before."""
+    """With `--yes`, `payctl close` prints each finding once, in its result."""
     ran = invoke("close", dead, *REASON, DATABASE_URL=database_url)
     assert (ran.exit_code, ran.stdout.count("is superseded"), ran.stderr.count("is superseded")) == (0, 1, 0)
 

@@ -57,7 +57,7 @@ def test_a_closed_dead_event_ends_the_warning_and_stays_in_the_outbox(dead, orde
 
 
 def test_every_screen_says_that_a_dead_event_is_closed(dead, orders, close, invoke, ask, database_url):
-    """After `payctl close EVENT`, the first lines of `payctl errors` and `payctl stats` have a tick, and say so."""
+    """After `payctl close EVENT`, the first lines of `errors` and `stats` have a tick and count the closed event."""
 
     def first(*command):
         return invoke(*command, DATABASE_URL=database_url).stdout.splitlines()[0]
@@ -73,7 +73,7 @@ def test_every_screen_says_that_a_dead_event_is_closed(dead, orders, close, invo
 
 
 def test_a_closed_dead_event_is_not_closed_twice(dead, orders, close, content, engine, invoke, database_url):
-    """If the event is closed already, the command says only this, although the order has open money."""
+    """If a dead event is already closed, `payctl close EVENT` says only this, even if the order has open money."""
     with engine.begin() as connection:
         refused_money(connection, orders.payment)
     close(dead)
@@ -94,7 +94,7 @@ def test_closing_a_dead_event_leaves_the_orders_money_open(dead, orders, ask, cl
     assert [each["kind"] for each in close(orders.name)["items"]] == ["wrong_amount"]
 
 
-# how the order is, and the settings of the command
+# how to insert the order, and the command's settings
 KEPT = {
     "an event waits behind it": (lambda o: o.pay("COMPLETED").event("FAILED", "dead", age=2 * HOUR).event(), {}),
     "not superseded": (lambda o: o.pay("FAILED").event("FAILED", "dead"), {}),
@@ -111,9 +111,9 @@ KEPT = {
 @pytest.mark.parametrize("length", [8, 36])
 @pytest.mark.parametrize("name", KEPT)
 def test_the_id_of_an_event_never_closes_anything_else(name, length, orders, ask, content, engine):
-    """An event that is not harmless is refused, and the order's open money is not closed instead.
+    """`payctl close EVENT` refuses an event that is not harmless, and does not close the order's money instead.
 
-    An event is closed only if it is dead, superseded, and blocks no other event. The refusal names the order.
+    A harmless event is dead and superseded, and blocks no other event. The refusal names the order.
     """
     write, settings = KEPT[name]
     write(orders)
@@ -131,7 +131,7 @@ def test_the_id_of_an_event_never_closes_anything_else(name, length, orders, ask
 
 @pytest.mark.parametrize("of", ["payment", "callback", "event"])
 def test_a_short_id_that_also_names_something_else_closes_nothing(of, dead, orders, ask, content):
-    """If the short id of a dead event is also that of a payment, a callback or an event, it is ambiguous."""
+    """`payctl close` refuses the short id of a dead event if it also matches a payment, a callback or another event."""
     other = dead[:8] + str(uuid4())[8:]
     if of == "payment":
         orders.pay("COMPLETED", id=other)
@@ -146,7 +146,7 @@ def test_a_short_id_that_also_names_something_else_closes_nothing(of, dead, orde
 
 
 def test_a_reference_is_not_taken_for_the_short_id_of_an_event(dead, orders, close):
-    """If a reference equals the first characters of an event's id, it names its own order, as in `payctl show`."""
+    """If a reference equals an event's short id, `payctl close` finds the order with this reference."""
     orders.callback("COMPLETED", "refused", "unknown_order", amount=5, reference=dead[:8], payment=None, order_ref="x")
     assert [each["kind"] for each in close(dead[:8])["items"]] == ["unknown_order"]
     assert [each["kind"] for each in close(dead)["items"]] == ["superseded"]
@@ -167,7 +167,7 @@ def test_the_report_is_quiet_once_the_dead_event_is_closed(dead, close, ask, inv
 
 
 def test_the_report_names_the_dead_events_that_are_not_closed(dead, orders, close, ask, invoke, database_url):
-    """If one of two dead events is closed, the report has an open one, and says that the other is closed."""
+    """If one of two dead events is closed, the report lists both and says that one of them is closed."""
     orders.pay("COMPLETED").event("FAILED", "dead", age=2 * HOUR, error="MSG_SIZE_TOO_LARGE: no")
     orders.event(state="published")
     close(dead)
@@ -200,7 +200,10 @@ def test_a_report_without_the_error_groups_is_not_quiet_about_closed_events(dead
 
 @pytest.mark.parametrize("options", [["-n"], []], ids=["a dry run", "no reason"])
 def test_a_dead_event_is_not_closed_without_a_reason(options, dead, ask, content):
-    """A dry run counts the event, and without `--reason` the command exits with 2. Neither records anything."""
+    """`payctl close -n` counts a dead event.
+
+    Without -n and `--reason`, the command exits with 2. Neither command records a run.
+    """
     before = content()
     document = ask("close", dead, *options)
     assert (document["exit_code"], document["counts"]) == ((0, {"closed": 1}) if options else (2, {}))

@@ -22,7 +22,7 @@ def screen(invoke, database_url, orders):
 
 
 def test_show_begins_with_the_verdict_and_shows_both_amounts(orders, screen):
-    """After a wrong amount, `payctl show` prints the order's amount, the paid amount, and finally a task."""
+    """After a wrong amount, `payctl show` prints the order's amount and the paid amount, and ends with a task."""
     orders.pay().callback("COMPLETED", "refused", "wrong_amount", amount=321_000)
     lines = screen()
     answer = "✘  NO TICKET: paid 321,000 VND, but the order is for 320,000 VND; callback refused 3 min ago"

@@ -27,7 +27,7 @@ def done(order, **options):
 
 LATE = {"ended": {"CANCELLED": 3 * HOURS}}
 
-# name: how to write the order, the kind and the amount of each finding in order
+# name: how to insert the order, and the kind and the amount of each finding, in order
 CASES = {
     "two wrong amounts": (
         lambda o: wrong(wrong(o.pay(), 321_000, "1", age=2), 5, "2"),

@@ -77,7 +77,7 @@ def test_show_names_the_topic_limit_of_a_message_that_is_too_large(world):
 
 
 def test_show_says_that_a_message_is_over_payctl_s_own_limit(world, engine):
-    """If a message is over payctl's own limit, `payctl show` asks the operator for a smaller payload."""
+    """If a message is over payctl's own limit, `payctl show` tells the operator to make the payload smaller."""
     world.gateway("paid")
     with engine.begin() as connection:
         sql = """UPDATE outbox SET payload = payload || jsonb_build_object('padding', repeat('x', 1000000))"""
