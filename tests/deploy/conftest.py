@@ -199,7 +199,7 @@ class Checkout:
         path.write_text(text.replace("example", "shop").replace("111122223333", "444455556666"), "utf-8")
 
     def deploy(self, *arguments, environ=None, stdin=""):
-        """Run the script as `make deploy` does."""
+        """Run the deployment script as `make deploy` does."""
         (self.folder / "stdin").write_text(stdin, "utf-8")
         given = {"cwd": str(self.folder), "arguments": arguments, "environ": environ or {}}
         self.forks.stdin.write(json.dumps(given) + "\n")
@@ -208,7 +208,7 @@ class Checkout:
         return subprocess.CompletedProcess(arguments, code, stdout, stderr)
 
     def planned(self, *arguments):
-        """Return the commands that the script would run, each as a list of words."""
+        """Return the commands that the deployment script would run, each as a list of words."""
         done = self.deploy(*arguments, "--print")
         assert done.returncode == 0, done.stderr
         lines = done.stdout.replace(" \\\n", " ").splitlines()

@@ -31,7 +31,7 @@ def test_a_file_without_certificates_leaves_the_previous_build(tmp_path, name, c
 
 
 def test_make_package_says_without_a_traceback_that_the_certificates_are_missing(root, tmp_path):
-    """The command prints one line on stderr and exits with 2."""
+    """If the file with certificates is missing, `make package` prints one line on stderr and exits with 2."""
     choices = ["--interpreter", "none", "--target", str(tmp_path), "--ca", "no.pem"]
     command = [sys.executable, "-m", "deploy.package", *choices]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=50)

@@ -61,7 +61,7 @@ def test_a_deployment_without_changes_asks_nothing(production):
 
 
 def test_a_pipeline_deploys_production_without_a_question(production):
-    """With `--no-confirm-changeset`, the script asks nothing and passes the option to SAM."""
+    """With `--no-confirm-changeset`, the deployment script asks nothing and passes the option to SAM."""
     done, called = production("--no-confirm-changeset")
     assert (done.returncode, called) == (0, [*UPLOADS, "deploy"])
 
@@ -89,7 +89,7 @@ def test_an_earlier_release_is_deployed_with_its_own_template_and_parameters(che
 
 @pytest.mark.parametrize("arguments", [("--release", "a" * 64), (*BUCKET, "--release", "a" * 12)])
 def test_an_earlier_release_needs_its_bucket_and_its_full_name(checkout, arguments):
-    """Without the bucket or with a part of the hash, the error says what is needed."""
+    """`make deploy` refuses `--release` without a bucket or with only a part of the hash, and says what is needed."""
     done = checkout.deploy("dev", *arguments, "--print")
     assert (done.returncode, done.stdout) == (2, "")
     assert "--release needs --bucket, and all 64 digits of a release" in done.stderr

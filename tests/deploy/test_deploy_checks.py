@@ -88,7 +88,7 @@ def test_a_wrong_parameter_stops_the_deployment_before_the_upload(checkout, envi
 
 @pytest.mark.parametrize("entries", RIGHT)
 def test_a_right_parameter_is_deployed(checkout, entries):
-    """`make deploy` accepts these values, which are close to the wrong ones."""
+    """`make deploy` accepts valid values that are close to invalid ones."""
     checkout.name_real_resources()
     checkout.build(183, *CA, *SPANS)
     configure(checkout, "dev", *entries)
@@ -96,7 +96,7 @@ def test_a_right_parameter_is_deployed(checkout, entries):
 
 
 def test_all_wrong_parameters_are_named_at_once(checkout):
-    """If several parameters are wrong, the error names each of them on its own line."""
+    """If several parameters are wrong, the error from `make deploy` names each of them on its own line."""
     checkout.name_real_resources()
     configure(checkout, "dev", "LoopSeconds=90", "VpcId=wrong")
     assert checkout.deploy("dev").stderr == (
@@ -119,7 +119,10 @@ def test_the_examples_of_the_configuration_are_not_deployed(checkout, arguments)
 
 
 def test_nothing_is_deployed_without_a_build(checkout):
-    """Without a build, nothing is deployed. The error names the missing zip and the command."""
+    """Without a build, `make deploy` deploys nothing.
+
+    The error names the missing zip and the command that builds it.
+    """
     (checkout.folder / "build" / "package" / "code.zip").unlink()
     done = checkout.deploy("dev")
     assert (done.returncode, done.stdout) == (2, "")
@@ -128,7 +131,7 @@ def test_nothing_is_deployed_without_a_build(checkout):
 
 @pytest.mark.parametrize(("machine", "name"), [(62, "x86_64"), (40, "unknown")])
 def test_a_build_for_another_architecture_is_not_deployed(checkout, machine, name):
-    """A build for another architecture is not deployed, because the function could not import its drivers."""
+    """`make deploy` refuses a build for another architecture, because the function could not import its drivers."""
     checkout.build(machine)
     done = checkout.deploy("dev", "--print")
     assert (done.returncode, done.stdout) == (2, "")
@@ -138,7 +141,7 @@ def test_a_build_for_another_architecture_is_not_deployed(checkout, machine, nam
 
 
 def test_a_configuration_that_is_no_toml_gives_an_error_without_a_traceback(checkout):
-    """If the configuration cannot be parsed, the error names the line."""
+    """If the configuration cannot be parsed, the error from `make deploy` names the line."""
     checkout.edit(CONFIG, 'stack_name = "payctl-dev"', "stack_name = payctl-dev")
     done = checkout.deploy("dev")
     assert (done.returncode, done.stdout) == (2, "")
@@ -146,7 +149,7 @@ def test_a_configuration_that_is_no_toml_gives_an_error_without_a_traceback(chec
 
 
 def test_each_parameter_is_printed_on_its_own_line(checkout):
-    """`--print` shows the release and one parameter on each line, with either tool."""
+    """With `--print`, `make deploy` prints the release and one parameter on each line, for both tools."""
     for arguments in ((), BUCKET):
         done = checkout.deploy("dev", *arguments, "--print")
         lines = done.stdout.splitlines()

@@ -34,7 +34,10 @@ def manifest(request, folder):
 
 @pytest.fixture(scope="module")
 def validate(tools):
-    """Return a function that validates a manifest against Kubernetes' own schemas. It returns the faults."""
+    """Return a function that validates a manifest against Kubernetes' schemas.
+
+    The function returns an exit code and the faults.
+    """
     program = tools.with_name("kubernetes-validate")
     if not program.exists():
         pytest.skip("the template's tools are out of date: make template")
@@ -54,7 +57,7 @@ def test_a_manifest_follows_kubernetes_schemas(validate, manifest):
 
 @pytest.mark.parametrize("field", ["selector", "template"])
 def test_the_validation_notices_a_missing_field(validate, folder, tmp_path, field):
-    """The validation that the other test uses refuses a deployment without a required field."""
+    """The validation against Kubernetes' schemas refuses a deployment without a required field."""
     *others, workload = yaml.safe_load_all((folder / "publisher.yaml").read_text("utf-8"))
     del workload["spec"][field]
     path = tmp_path / "publisher.yaml"
@@ -112,7 +115,7 @@ def test_the_page_names_each_manifest_with_its_secret_and_role(root, folder):
 
 @pytest.mark.parametrize("name", MANIFESTS)
 def test_the_command_of_a_manifest_exists(folder, payctl_path, name):
-    """The command line has the command and each option of a manifest."""
+    """The command and each option in a manifest exist in payctl."""
     (container,) = pod(folder / name)["containers"]
     environ = {"PATH": payctl_path}
 

@@ -90,7 +90,7 @@ def python():
 
 @pytest.fixture(scope="session")
 def built(python, root, tmp_path_factory):
-    """Return both zips for both architectures. The build directories of the two architectures have different names."""
+    """Return the two zips for each architecture. Each architecture has its own build directory."""
     ca = Path(certifi.where())
     source = tmp_path_factory.mktemp("source")  # a copy, which cannot change between the two builds
     for package in ("ticketbottle_payctl", "lambda_entrypoints"):

@@ -68,7 +68,7 @@ def sam(made):
 
 
 def test_the_demo_s_settings_reach_the_container_of_each_function(sam):
-    """The template names every variable that the demo sets, so that `--env-vars` can set the variables there."""
+    """The template names every variable that the demo sets, so that `--env-vars` can set it in the container."""
     _, _, found = sam
     database = {"DATABASE_URL": "postgresql://payments@host.docker.internal:41876/payments?schema=public"}
     local = {"ENVIRONMENT": "dev", "PGSSLMODE": "prefer", "PGSSLROOTCERT": ""}

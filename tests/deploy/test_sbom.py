@@ -88,7 +88,7 @@ def test_an_sbom_is_valid_against_the_schema_of_cyclonedx(own, valid):
 
 
 def form(value):
-    """Return the names in a component and in what it contains, without the values."""
+    """Return the field names in a component and in its nested values, without the values."""
     if isinstance(value, dict):
         return frozenset((name, form(inner)) for name, inner in value.items())
     return frozenset(map(form, value)) if isinstance(value, list) else None

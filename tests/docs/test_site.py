@@ -135,7 +135,7 @@ def address(site):
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *_):
-            """Log nothing."""
+            """Suppress the server's own log."""
 
     handler = functools.partial(Quiet, directory=str(site))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -146,7 +146,7 @@ def address(site):
 
 @pytest.fixture
 def opened(browser, address):
-    """Yield a function that opens a page in a browser. It takes the page's path and the colour scheme.
+    """Yield a function that opens a page in a browser. The function takes the page's path and the colour scheme.
 
     If the page sends a request to another host, the test fails.
     """
