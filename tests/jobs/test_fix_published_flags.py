@@ -18,7 +18,7 @@ pytestmark = pytest.mark.postgres
 
 
 def new_run():
-    """Return a run that has not started yet."""
+    """Return a run that has not begun."""
     return NewRun(str(uuid4()), "doctor --fix-published-flags", Actor("me", "here"), reason="why")
 
 

@@ -61,7 +61,7 @@ class Scheduled:
         return settle_overdue(self.engine, endpoints, chosen, WHO)
 
     def execute(self, sql, **parameters):
-        """Run a statement in another session and commit it."""
+        """Run a statement in another session and commit."""
         with self.engine.begin() as connection:
             connection.execute(text(sql), parameters)
 
@@ -122,7 +122,7 @@ def test_only_payments_of_the_right_age_are_asked_about(scheduled, gateway, age,
 
 
 def test_more_payments_than_may_be_asked_about_are_left_to_the_next_run(scheduled):
-    """If there are more payments than one run may query, the run leaves the remaining payments to the next run."""
+    """If there are more payments than one run is allowed to query, the next run queries the remaining ones."""
     for name in ("a", "b", "c"):
         scheduled.insert(name)
     report = scheduled.run(most_asked=2)

@@ -67,7 +67,7 @@ class Shop:
             return [dict(row) for row in connection.exec_driver_sql(sql, parameters).mappings()]
 
     def execute(self, sql) -> None:
-        """Run statements and commit them."""
+        """Run statements and commit."""
         with self.engine.begin() as connection:
             connection.exec_driver_sql(sql)
 
@@ -76,13 +76,13 @@ class Shop:
         return self.query("SELECT count(*) AS events FROM outbox WHERE NOT published")[0]["events"]
 
     def status(self, payment) -> str:
-        """Return the payment's current status."""
+        """Return a payment's status."""
         return self.query("SELECT status::text FROM payments WHERE id = %s", payment.id)[0]["status"]
 
 
 @pytest.fixture
 def shop(engine):
-    """Return a shop that uses the test's own database."""
+    """Return a shop that uses the test's database."""
     return Shop(engine)
 
 

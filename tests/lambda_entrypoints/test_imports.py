@@ -36,7 +36,7 @@ def loaded_by(code):
 def test_a_function_loads_only_what_it_needs(name, unwanted):
     """A function does not load an SDK or client that it does not use, or any command-line code.
 
-    The import prints nothing and keeps no state, because Lambda may import the module long before the first invocation.
+    The import prints nothing and keeps no state, because Lambda can import the module long before the first invocation.
     """
     code = f"import lambda_entrypoints.{name}, lambda_entrypoints.warm as warm; assert not warm._kept"
     loaded, printed = loaded_by(code)

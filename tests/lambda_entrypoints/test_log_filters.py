@@ -123,14 +123,14 @@ def value(line, path):
 
 
 def kept(query, lines):
-    """Return the lines that the query's filter keeps. The filter compares one field with a text or a pattern."""
+    """Return the lines that the query's filter keeps. The filter compares one field with a string or a pattern."""
     field, text, pattern = re.match(r'filter (\w+) (?:= "([^"]+)"|like /([^/]+)/) \|', query).groups()
     wanted = re.compile(pattern or f"^{re.escape(text)}$")
     return [line for line in lines if isinstance(value(line, field), str) and wanted.search(value(line, field))]
 
 
 def test_the_runbook_s_queries_find_lines_and_fields(lambda_, database_url, shop, paid, mock_kafka):
-    """Each Logs Insights query of the runbook keeps lines of payctl, and uses only fields that these lines have."""
+    """Each Logs Insights query in the runbook finds log lines of payctl, and uses only fields that these lines have."""
     webhook = lambda_("webhook", timeout=10, DATABASE_URL=database_url, **JSON_LOGS)
     for scenario in ("zalopay", "momo"):
         webhook.invoke(paid(shop.payment(scenario)))

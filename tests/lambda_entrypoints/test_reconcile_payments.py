@@ -28,7 +28,7 @@ NOTHING = {
 
 @pytest.fixture
 def gateways():
-    """Yield test servers that respond as the gateways do."""
+    """Yield test gateways."""
     with serving(Gateways()) as served:
         yield served
 

@@ -155,7 +155,7 @@ def test_a_correlation_id_goes_into_log_receipt_and_event(called, shop, database
 def test_a_missing_index_is_reported_once_a_day(
     called, shop, database_url, paid, monkeypatch, provider, payments, told
 ):
-    """If a callback's lookup may scan a large table, the webhook logs a warning once a day."""
+    """If a callback's lookup might scan a large table, the webhook logs a warning once a day."""
     shop.execute(f"UPDATE pg_class SET reltuples = {payments} WHERE oid = 'payments'::regclass")  # noqa: S608
     for _ in range(3):
         called(handler, paid(shop.payment(provider)), DATABASE_URL=database_url)
@@ -237,7 +237,7 @@ def test_the_webhook_measures_two_latencies(called, shop, cloud, database_url, p
 
 
 def test_a_callback_without_a_gateway_path_is_recognised_by_its_shape(called, shop, database_url, paid):
-    """The webhook recognises a callback without a path by its shape, because a custom domain may remove the path."""
+    """The webhook recognises a callback without a path by its shape, because a custom domain can remove the path."""
     payment = shop.payment("vnpay")
     event = paid(payment) | {"rawPath": "/"}
     assert '"RspCode":"00"' in called(handler, event, DATABASE_URL=database_url)["body"]

@@ -61,7 +61,7 @@ def rows(engine):
 
 @pytest.fixture
 def killed(path, database_url):
-    """Return a function that kills a cleanup at a given point of its second batch. It returns the archive's path."""
+    """Return a function that kills a cleanup at a given point of its second batch, and returns the archive's path."""
 
     def run(moment):
         arguments = [sys.executable, "-c", KILLED, database_url, path, moment]

@@ -136,7 +136,7 @@ def test_a_callback_settles_after_the_lock_is_released(shop, hold):
         released = shop.now().replace(tzinfo=None)
         session.rollback()
         assert waiting.result(20).outcome is WebhookOutcome.SETTLED
-    assert shop.row(payment)["completedAt"] > released - timedelta(milliseconds=1)  # the column has milliseconds only
+    assert shop.row(payment)["completedAt"] > released - timedelta(milliseconds=1)  # the column has only milliseconds
 
 
 def test_a_payment_that_is_deleted_during_the_wait_is_an_unknown_order(shop, hold):

@@ -121,7 +121,7 @@ def test_a_later_event_has_a_later_instant(shop, scenario, column):
 
 @pytest.mark.parametrize("where", ["database", "role", "url"])
 def test_instants_are_utc_in_every_time_zone(shop, database_url, where):
-    """Payctl stores instants in UTC, regardless of the time zone of the database, the role or the connection."""
+    """`payctl` stores instants in UTC, regardless of the time zone of the database, the role or the connection."""
     name, url = database_url.rpartition("/")[2], database_url
     if where == "database":
         shop.query(f"ALTER DATABASE {name} SET timezone = '{HANOI}'; SELECT 1 AS done")

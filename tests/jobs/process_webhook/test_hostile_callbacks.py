@@ -106,7 +106,7 @@ def survives(shop, request, **options):
 
 @pytest.mark.parametrize("gateway", list(REFERENCES))
 def test_a_genuine_callback_with_a_hostile_reference_is_refused(shop, gateway):
-    """Payctl refuses a genuine callback whose reference contains SQL or control characters, and changes nothing."""
+    """`payctl` refuses a genuine callback whose reference contains SQL or control characters, and changes nothing."""
     for text in TEXTS:
         report = survives(shop, REFERENCES[gateway](text))
         assert report.reason in {"malformed", "unreadable", "ambiguous", "unknown_order"}, ascii(text)
@@ -132,14 +132,14 @@ def test_a_genuine_callback_with_a_hostile_number_is_refused(shop, field):
 
 
 def test_an_order_with_a_hostile_amount_is_not_read_as_an_agreement(shop):
-    """Payctl refuses a ZaloPay order with a hostile amount, even if its unsigned type says that it is an agreement."""
+    """`payctl` refuses a ZaloPay order with a hostile amount, even if its unsigned type says "agreement"."""
     for number in NUMBERS:
         survives(shop, zalopay(kind=2, amount=number, zp_trans_id=number))
 
 
 @pytest.mark.parametrize("name", list(HOSTILE))
 def test_signed_nonsense_is_refused(shop, name):
-    """Payctl refuses a meaningless callback with a valid signature, and raises no exception."""
+    """`payctl` refuses a meaningless callback with a valid signature, and raises no exception."""
     survives(shop, HOSTILE[name]())
 
 

@@ -66,7 +66,7 @@ def test_the_newest_payment_with_a_reference_is_settled_if_no_order_code_matches
 
 @pytest.mark.parametrize("spelling", ["ZALOPAY", "ZaloPay", "zalopay", "ZALO_PAY", "zalo-pay"])
 def test_the_spelling_of_a_payment_s_provider_does_not_matter(shop, spelling):
-    """Payctl recognises every spelling of a gateway's name in the provider column."""
+    """`payctl` recognises every spelling of a gateway's name in the provider column."""
     payment = shop.payment("zalopay")
     shop.query("UPDATE payments SET provider = %s WHERE id = %s RETURNING id", spelling, payment.id)
     report = shop.process(payment)
@@ -99,7 +99,7 @@ def test_a_payment_with_an_unknown_status_is_not_settled(shop):
 
 @pytest.mark.parametrize("amount", [1, 249_999, 250_001, 25_000_000])
 def test_an_amount_that_differs_by_1_vnd_is_refused(shop, amount):
-    """Payctl refuses a callback with a wrong amount, and the payment stays PENDING (contract 6.4)."""
+    """`payctl` refuses a callback with a wrong amount, and the payment stays PENDING (contract 6.4)."""
     payment = shop.payment("momo", amount=250_000)
     report = shop.process(called(payment, amount=amount))
     assert (report.reason, shop.row(payment)["status"], shop.events()) == ("wrong_amount", "PENDING", [])

@@ -27,7 +27,10 @@ def at_once(*calls):
 
 @pytest.mark.parametrize("provider", list(GATEWAYS))
 def test_fifty_identical_callbacks_write_one_event(shop, provider):
-    """Of fifty identical callbacks, one writes an event. All get a positive reply and a receipt (contract 6.1)."""
+    """Of fifty identical callbacks, one writes an event.
+
+    All fifty get a positive reply and a receipt (contract 6.1).
+    """
     payment = shop.payment(provider)
     reports = at_once(*[lambda: shop.process(payment)] * 50)
     outcomes = [report.outcome for report in reports]

@@ -100,7 +100,7 @@ def test_a_forged_callback_leaves_no_receipt(shop, provider, forgery):
 
 
 def test_a_callback_at_another_gateway_s_path_is_refused(shop):
-    """Payctl refuses a genuine callback that arrives at a different gateway's path."""
+    """`payctl` refuses a genuine callback that arrives at a different gateway's path."""
     request = callback(shop.payment("zalopay"))
     before = shop.tables()
     outcomes = {shop.process(request, provider=other).outcome.value for other in GATEWAYS.keys() - {"zalopay"}}
@@ -121,7 +121,7 @@ def test_settling_changes_three_columns(shop, provider):
 
 
 def test_correlation_id_and_traceparent_are_stored_with_the_event(shop):
-    """Payctl stores a callback's correlation id and traceparent with its event."""
+    """`payctl` stores a callback's correlation id and traceparent with its event."""
     report = shop.process(shop.payment(), trace=TRACE)
     (context,) = shop.query("SELECT * FROM payctl.event_context")
     assert context == {

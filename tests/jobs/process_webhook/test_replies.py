@@ -207,7 +207,7 @@ def test_the_payos_registration_ping_gets_200(shop):
 
 @pytest.mark.parametrize(("provider", "scenario", "outcome", "alert"), IGNORED)
 def test_a_callback_without_a_final_result_is_acknowledged(shop, provider, scenario, outcome, alert):
-    """Payctl acknowledges a callback without a final result and does not change the payment.
+    """`payctl` acknowledges a callback without a final result and does not change the payment.
 
     Held money raises an alert.
     """

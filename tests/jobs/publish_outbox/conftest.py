@@ -38,7 +38,10 @@ OLD = timedelta(seconds=30)
 
 
 def new_producer(bootstrap, message_timeout_ms=MESSAGE_TIMEOUT_MS, **config) -> Producer:
-    """Return a producer with payctl's configuration. In the names in ``config``, ``_`` stands for librdkafka's dot."""
+    """Return a producer with payctl's configuration.
+
+    In the keyword names, ``_`` stands for the dot in librdkafka's setting names.
+    """
     extra = {name.replace("_", "."): value for name, value in config.items()}
     return Producer(producer_config(KafkaSettings(bootstrap), message_timeout_ms) | extra)
 
@@ -122,7 +125,7 @@ class Outbox:
         return id_
 
     def execute(self, sql, **values):
-        """Run a statement and commit it. Return its rows, if any."""
+        """Run a statement and commit. Return its rows, if any."""
         with self.engine.begin() as connection:
             result = connection.exec_driver_sql(sql, values)
             return result.fetchall() if result.returns_rows else []

@@ -78,7 +78,7 @@ def test_a_dead_event_still_blocks_after_an_earlier_retry_is_due():
 
 
 def test_releasing_a_block_never_moves_the_position_forward():
-    """If a block is released that is ahead of the backlog's position, the position does not change."""
+    """If a block ahead of the backlog's position is released, the position does not change."""
     backlog = Backlog(PublishOptions())
     backlog.advance(at(10))
     backlog.block(Block("k", at(60), 1.0))

@@ -98,7 +98,7 @@ def test_an_idle_poll_takes_three_round_trips_and_writes_nothing(outbox, round_t
     outbox.run(clockwork, loop=True)
     asking = 2  # the two statements of the first note(), which the second note() counts
     assert looks["after"][0] - looks["before"][0] == 10 * 3 + asking
-    assert looks["after"][1] - looks["before"][1] < 10  # the server's own autovacuum may use some
+    assert looks["after"][1] - looks["before"][1] < 10  # autovacuum can use some transaction ids
 
 
 @pytest.fixture
@@ -272,10 +272,7 @@ def test_only_the_first_claim_reads_ten_thousand_dead_events(outbox, administer)
 
 
 def test_a_claim_reads_no_published_row_while_vacuum_is_held_back(outbox, administer, database_url):
-    """A claim does not read published rows, even if vacuum cannot remove them.
-
-    Another session's old snapshot prevents vacuum from removing these rows.
-    """
+    """A claim does not read published rows, even if another session's old snapshot keeps vacuum from removing them."""
     outbox.insert(6000)
     administer("ANALYZE outbox")
     old = psycopg2.connect(database_url)

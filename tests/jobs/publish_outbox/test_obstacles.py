@@ -293,7 +293,7 @@ def test_a_loop_reports_a_locked_shard_and_its_release(outbox):
     """A publisher loop reports a locked shard only after two seconds, because another batch can take that long."""
     with outbox.engine.connect() as other:
         shard_lock.enter(other, 0, 1, 0, "elsewhere:77:abc")
-        # It looks five seconds after its last look, which are up to seven waits of 0.8 to 1.2 seconds.
+        # The loop looks again after five seconds, which is up to seven waits of 0.8 to 1.2 seconds.
         heard = loop(outbox, Clockwork(waits=40, at={25: other.rollback}))
     assert heard.causes == [["locked 0"], []]
     assert 2 <= heard.said[0][0] < 4

@@ -209,7 +209,7 @@ def test_an_excluded_type_blocks_its_payments(outbox, batch_size):
 def test_with_a_type_only_existing_events_are_sent(outbox):
     """With --type, a publisher does not send events that are written during its run.
 
-    A new event may follow a pending event of another type.
+    Such an event might follow a pending event of another type.
     """
     late = outbox.add("k", COMPLETED, age=-5)
     assert outbox.publish(types=(COMPLETED,)).counts.published == 0

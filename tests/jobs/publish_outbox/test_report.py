@@ -83,7 +83,7 @@ def test_all_dead_events_are_counted_and_the_first_thousand_listed():
 
 
 def test_the_age_of_the_oldest_pending_event_is_reported(outbox):
-    """A publisher's report ignores dead events in the age of the oldest pending event."""
+    """In a publisher's report, the age of the oldest pending event ignores dead events."""
     outbox.add("dead", age=500, retry_count=5)
     outbox.add("dead", age=100)
     report = outbox.publish()

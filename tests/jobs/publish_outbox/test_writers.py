@@ -62,7 +62,7 @@ def reconcile(shop, payment):
 WRITERS = {"jobs/process_webhook/__init__.py": webhook, "jobs/reconcile/settle_payments.py": reconcile}
 """Functions that write events.
 
-Each key is the file that calls the write statement. ``cdc cut-over`` has a test below.
+Each key is the file that calls the write statement. A separate test covers ``cdc cut-over``.
 """
 
 
