@@ -94,7 +94,7 @@ def started_or_skipped(make):
 def made() -> Callable:
     """Return a function that calls ``make`` to start a service.
 
-    If the service is missing, it skips the test, or fails it in CI.
+    If the service is missing, that function skips the test, or fails it in CI.
     """
     return started_or_skipped
 
@@ -151,7 +151,7 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture
 def logical(postgres: Postgres) -> Iterator[Postgres]:
-    """Yield the PostgreSQL server with logical decoding, which Debezium needs. Afterwards, set the server back."""
+    """Yield the PostgreSQL server with logical decoding, which Debezium needs. Then restore its setting."""
     postgres.restart(settings={"wal_level": "logical"})
     yield postgres
     postgres.restart(settings={"wal_level": "replica"})
@@ -260,7 +260,7 @@ def payctl_path(fork_server: ForkServer, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="session")
 def kafka_server(claim: Callable[..., None]) -> Iterator[ApacheKafka]:
-    """Yield this worker's only Apache Kafka broker. Two workers run all the tests that use one."""
+    """Yield this worker's only Apache Kafka broker. All tests with such a broker run in two workers."""
     claim("kafka", most=2)
     broker = started_or_skipped(
         lambda: ApacheKafka(secure=True, proxied=True, settings=SHORT_LOGINS, within=in_memory())

@@ -254,7 +254,7 @@ def serving(gateways: Gateways) -> Iterator[Gateways]:
             self.wfile.write(body)
 
         def log_message(self, *_):
-            """Log nothing."""
+            """Suppress the server's own log."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

@@ -271,10 +271,7 @@ def with_another():
 
 
 def test_every_help_and_schema_that_names_the_gateways_names_another_by_itself(with_another):
-    """A help page or JSON Schema that lists the gateways also lists a new one.
-
-    The list comes from a table in the code.
-    """
+    """A help page or JSON Schema that lists the gateways also lists a new one, because the list comes from a table."""
     missing = GATEWAYS.keys() - formats.PROVIDERS.keys()
     assert missing == set(), "first add them to ticketbottle_payctl/formats.py: PROVIDERS"
     naming = {page: len(re.findall(LIST, text)) for page, text in with_another.items() if re.search(LIST, text)}

@@ -112,7 +112,7 @@ EVENT = EventNote("1", "INSERT", "e1", "a", "PAYMENT_COMPLETED", published=False
     ],
 )  # fmt: skip
 def test_the_checker_sees_each_harm_to_a_payment(harm, audit, states):
-    """The checker finds a missing or second event, a forbidden or altered change, and a wrong final state (I1, I6)."""
+    """The checker finds a missing or second event, a forbidden change, a changed amount, and a wrong state (I1, I6)."""
     assert found(judge_payments(audit, states, {"a": "COMPLETED"})) == harm
 
 
@@ -223,7 +223,10 @@ FLAT = [Sample(60.0 + n % 3, 20, 6, 9) for n in range(40)]
 
 @pytest.mark.parametrize("leak", ["memory", "descriptors", "sockets", "threads"])
 def test_the_checker_sees_each_kind_of_growth(leak):
-    """The checker reports a value that grows with each sample. A value may vary or grow only at first (I11)."""
+    """The checker reports a value that grows with each sample.
+
+    A value is allowed to vary, and to grow at first (I11).
+    """
     growing = [one._replace(**{leak: getattr(one, leak) + n}) for n, one in enumerate(FLAT)]
     started = [one._replace(**{leak: 1}) if n < 8 else one for n, one in enumerate(FLAT)]
     assert (set(growth(growing)), growth(FLAT), growth(started)) == ({leak}, {}, {})

@@ -269,7 +269,7 @@ def receiver():
             self.end_headers()
 
         def log_message(self, *_):
-            """Suppress the server's log output."""
+            """Suppress the server's own log."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = Thread(target=server.serve_forever, args=(0.01,))

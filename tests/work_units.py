@@ -29,7 +29,7 @@ The controller needs a third more time if it hands them out one at a time.
 
 
 def is_long(nodeid: str) -> bool:
-    """Return whether a test may take several seconds."""
+    """Return whether a test can take several seconds."""
     return nodeid.removeprefix("tests/").startswith(LONG)
 
 
@@ -80,5 +80,5 @@ def _group(item: pytest.Item) -> str:
 
 
 def _suffix(nodeid: str) -> str:
-    """Return the group that xdist appends to a test's id after an @. A parameter set may also contain an @."""
+    """Return the group that xdist appends to a test's id after an @. A parameter set can also contain an @."""
     return nodeid.rpartition("@")[2] if nodeid.rfind("@") > nodeid.rfind("]") else ""

@@ -138,7 +138,7 @@ class Business:
                     thread.join()
 
     def pending(self) -> int:
-        """Return the number of events that are not published."""
+        """Return the number of unpublished events."""
         with self.engine.connect() as connection:
             return int(connection.exec_driver_sql("SELECT count(*) FROM outbox WHERE NOT published").scalar_one())
 

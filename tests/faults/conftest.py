@@ -15,7 +15,7 @@ from ticketbottle_payctl.sandbox.callbacks import environment
 
 @pytest.fixture
 def shop(engine, database_url, payctl_command, tmp_path) -> Iterator[Shop]:
-    """Yield a shop that uses the test's own database. Restore the logging after the test."""
+    """Yield a shop that uses the test's database. Restore the logging after the test."""
     root = logging.getLogger()
     before = root.handlers[:], root.level
     audit.install(engine)

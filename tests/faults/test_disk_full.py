@@ -37,7 +37,7 @@ FULL = "No space left on device"
 
 @pytest.fixture
 def disk(made):
-    """Yield a function that mounts a small file system. It takes the size in megabytes."""
+    """Yield a function that mounts a small file system. The function takes the size in megabytes."""
     started = []
 
     def mount(megabytes):
@@ -85,7 +85,7 @@ def test_a_full_disk_of_the_database_loses_nothing(small_server, mock_kafka, wha
         business.wait_for(20)
         place.fill()
         until_it_fails(engine, GROW[what])
-        # Without its log the server is down, so perhaps no payment was stored whose gateway could call.
+        # Without its log, the server is down. Perhaps no payment was stored, and then no gateway calls.
         wait_until(
             lambda: business.failures or (what == "the log" and business.refused),
             what="a callback is not answered",

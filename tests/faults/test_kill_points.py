@@ -97,12 +97,12 @@ def requeued(shop):
 
 
 def interrupted(shop):
-    """Return the replays that can be resumed."""
+    """Return the ids of the replays that can be resumed."""
     return [run.id for run in list_runs(shop.engine, 1000).runs if run.status == "interrupted"]
 
 
 def resume(run_id):
-    """Return the command that resumes a run."""
+    """Return the command that resumes a replay."""
     return Command(("runs", "resume", run_id, *ANSWER))
 
 

@@ -81,7 +81,7 @@ def test_a_second_publisher_of_a_shard_is_kept_out(shop, pooler, mock_kafka):
 
 
 def test_the_commands_work_through_the_pooler(shop, pooler):
-    """Commands that read or change data and migrations work through PgBouncer without their own database session."""
+    """Migrations and all other commands work through PgBouncer, without a database session of their own."""
     with shop.engine.begin() as connection:
         insert_events(connection, 3, state="dead")
         insert_events(connection, 3, state="published", age=timedelta(days=9))

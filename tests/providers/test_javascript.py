@@ -33,7 +33,7 @@ def test_a_number_is_written_as_javascript_writes_it(token, text):
 
 @pytest.mark.parametrize("number", [Real("1e309"), Real("-1e999"), Real("2021e505"), 10**309])
 def test_a_number_beyond_a_double_is_refused(number):
-    """A number too large for a double is refused.
+    """`number_text` refuses a number too large for a double.
 
     JavaScript reads such a number as Infinity, which no gateway sends.
     """
@@ -52,21 +52,21 @@ def test_a_number_beyond_a_double_is_refused(number):
     ],
 )
 def test_integers_beyond_two_to_the_53_lose_digits_as_in_javascript(number, text):
-    """JavaScript rounds a whole number beyond 2^53 to a double. The signature covers the rounded digits."""
+    """`number_text` rounds a whole number beyond 2^53 as JavaScript does. The signature covers the rounded digits."""
     assert number_text(number) == text
 
 
 @pytest.mark.parametrize("number", [10**400, -(10**400), Real("1e400"), Real("-1.5E400")])
 def test_a_number_that_is_too_large_for_a_double_is_refused(number):
-    """A number too large for a double is refused, because JavaScript would sign the number as Infinity."""
+    """`number_text` refuses a number too large for a double, because JavaScript would sign it as Infinity."""
     with pytest.raises(MalformedError, match="out of range"):
         number_text(number)
 
 
 def test_names_are_sorted_as_in_a_javascript_object():
-    """Names that are array indexes come first, by value.
+    """`sorted_names` puts array indexes first, by value.
 
-    Other names are sorted by UTF-16 code units, so an emoji precedes U+FFFF.
+    It sorts other names by UTF-16 code units, so an emoji precedes U+FFEE.
     """
     names = ["a", "_", "Z", "10", "9", "01", "4294967295", "4294967294", "\uffee", "😀", "é"]
     assert sorted_names(names) == ["9", "10", "4294967294", "01", "4294967295", "Z", "_", "a", "é", "😀", "\uffee"]
@@ -91,7 +91,7 @@ def test_deep_nesting_is_refused():
 
 
 def test_a_document_may_be_nested_32_levels_deep():
-    """A document with 32 nesting levels is accepted. One with 33 levels is refused."""
+    """`stringify` accepts a document with 32 nesting levels, and refuses one with 33 levels."""
     deepest: object = 1
     for _ in range(16):
         deepest = [{"a": deepest}]
@@ -102,13 +102,10 @@ def test_a_document_may_be_nested_32_levels_deep():
 
 
 def test_a_text_is_split_into_units_of_utf_16():
-    """A character beyond U+FFFF has two UTF-16 code units. Every other character has one."""
+    """`utf16_units` returns two code units for a character beyond U+FFFF, and one for every other character."""
     assert utf16_units("aé😀") == ["a", "é", "\ud83d", "\ude00"]
 
 
 def test_half_of_a_surrogate_pair_is_escaped():
-    """The first and last surrogates are escaped as four hexadecimal digits.
-
-    Characters next to the surrogate range are unchanged.
-    """
+    """`stringify` escapes the first and last surrogates. The characters next to the surrogate range stay unchanged."""
     assert stringify("\ud7ff\ud800\udfff\ue000") == '"\ud7ff\\ud800\\udfff\ue000"'

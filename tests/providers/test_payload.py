@@ -60,13 +60,13 @@ def test_a_hostile_body_raises_malformed_error(body):
 
 
 def test_numbers_in_a_body_keep_every_digit():
-    """No number in a body is rounded. Long whole numbers stay exact, and fractions keep every digit."""
+    """`read_body` rounds no number. Long whole numbers stay exact, and fractions keep every digit."""
     read = read_body(b'{"id":900719925474099312345,"amount":450000.00,"zero":-0,"tiny":1e-400}')
     assert read == {"id": 900719925474099312345, "amount": Real("450000.00"), "zero": 0, "tiny": Real("1e-400")}
 
 
 def test_an_escaped_surrogate_pair_equals_the_raw_letter():
-    """Escaped and unescaped non-ASCII letters produce the same string."""
+    """`read_body` reads an emoji and its escaped surrogate pair as the same string."""
     assert read_body(rb'{"a":"\ud83d\ude00"}') == read_body('{"a":"😀"}'.encode()) == {"a": "😀"}
 
 
@@ -110,7 +110,7 @@ def test_an_amount_is_positive_and_bounded(amount):
 
 
 def test_a_transaction_id_of_zero_becomes_none():
-    """The transaction id 0 becomes None, because a gateway sends 0 if there is no transaction."""
+    """`transaction_id_of` returns None for 0, because a gateway sends 0 if there is no transaction."""
     assert (transaction_id_of(0), transaction_id_of(2**53 + 1)) == (None, "9007199254740993")
 
 
@@ -141,7 +141,7 @@ def test_a_larger_body_is_not_read():
 
 
 def test_a_number_has_at_most_64_digits():
-    """A string of 64 digits is read as a number, and so is a single zero."""
+    """`digits` reads a string of 64 digits as a number, and also a single zero."""
     assert digits("9" * 64) == int("9" * 64)
     assert digits("0") == 0
 
@@ -156,19 +156,19 @@ def test_a_reference_has_at_most_100_printable_characters():
     ("token", "whole"), [("1e15", 10**15), ("9999999999999999.0", 9_999_999_999_999_999), ("1e16", None)]
 )
 def test_a_number_of_16_digits_is_still_exact(token, whole):
-    """A whole number that is written with a fraction or exponent is read only below ten times the largest amount."""
+    """`whole_number` reads a number with a fraction or exponent only below ten times the largest amount."""
     assert whole_number(Real(token)) == whole
 
 
 @pytest.mark.parametrize("amount", [1, 10**15])
 def test_the_smallest_and_the_largest_amount_are_accepted(amount):
-    """An amount can be from 1 VND to 1,000,000,000,000,000 VND."""
+    """`amount_of` accepts the smallest amount, 1 VND, and the largest, 1,000,000,000,000,000 VND."""
     assert amount_of(amount) == amount
 
 
 @pytest.mark.parametrize("number", [None, -1])
 def test_a_missing_or_negative_transaction_number_is_refused(number):
-    """A missing or negative transaction number raises MalformedError. Only zero means that no transaction exists."""
+    """`transaction_id_of` refuses a missing or negative number. Only zero means that no transaction exists."""
     with pytest.raises(MalformedError):
         transaction_id_of(number)
     assert transaction_id_of(1) == "1"

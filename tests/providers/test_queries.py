@@ -34,7 +34,7 @@ OTHER_PAYMENT = {
     "vnpay": {"TxnRef": "other"},
     "momo": {"orderId": "other"},
 }
-"""For each gateway, the change that makes a correctly signed response be about a different payment.
+"""For each gateway, the change that makes a correctly signed response refer to a different payment.
 
 None means that the response does not name the payment.
 """

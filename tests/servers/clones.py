@@ -1,4 +1,4 @@
-"""Create databases for tests as copies of a template. One open connection creates and removes all of them."""
+"""Create databases for tests as copies of a template. A single connection creates and removes all copies."""
 
 from __future__ import annotations
 

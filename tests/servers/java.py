@@ -62,7 +62,7 @@ class Program:
 
     @property
     def classes(self) -> Path:
-        """The file with the classes that the program has loaded, for this Java and these jars. It may not exist."""
+        """The path of the archive of loaded classes, for this Java and these jars. The file might not exist."""
         program = Path(find_java()).resolve()
         known = f"{program} {program.stat().st_mtime_ns} {self.home}"
         return self.home.with_name(f"{self.home.name}-{hashlib.sha256(known.encode()).hexdigest()[:16]}.jsa")

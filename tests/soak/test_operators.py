@@ -23,5 +23,5 @@ SUPERSEDED = {"reason": "superseded"}
     ],
 )
 def test_a_refused_replay_is_expected_only_if_every_event_was_superseded(said, expected):
-    """Exit code 7 of a replay is a finding, unless the replay left out nothing but superseded events."""
+    """A replay's exit code 7 is a finding, unless the replay left out only superseded events."""
     assert has_only_superseded(said if isinstance(said, bytes) else json.dumps(said).encode()) is expected

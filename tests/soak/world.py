@@ -284,7 +284,7 @@ class World:
         return {kind.name.lower(): found[kind] for kind in Kind if found[kind]}
 
     def pending(self) -> bool:
-        """Return whether any event is not published."""
+        """Return whether any event is unpublished."""
         with self.engine.connect() as connection:
             return bool(
                 connection.exec_driver_sql("SELECT EXISTS (SELECT FROM outbox WHERE NOT published)").scalar_one()

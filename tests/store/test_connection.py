@@ -45,7 +45,8 @@ def administer(url, *statements):
 def account(postgres):
     """Yield a function that creates a role and a database.
 
-    It takes the role's name, its password and the database's name. Both are dropped after the test.
+    The function takes the role's name, its password and the database's name. The role and the database are dropped
+    after the test.
     """
     made = []
 
@@ -207,7 +208,8 @@ def tls_server(made, certificates):
 def over_tls(tls_server, certificates):
     """Return a function that connects and returns whether the connection uses TLS.
 
-    It takes the URL's query and environment variables. In both, it replaces CA and STRANGER with certificate paths.
+    The function takes the URL's query and environment variables. In both, it replaces CA and STRANGER with certificate
+    paths.
     """
 
     def connect(query, **environ):
@@ -238,7 +240,7 @@ def over_tls(tls_server, certificates):
     ],
 )
 def test_a_trusted_server_is_reached_over_tls(query, environ, over_tls):
-    """Payctl connects to a trusted server over TLS, even if the settings only name a certificate."""
+    """`payctl` connects to a trusted server over TLS, even if the settings only name a certificate."""
     assert over_tls(query, **environ)
 
 

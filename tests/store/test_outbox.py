@@ -270,7 +270,7 @@ def test_the_sent_events_of_a_window_are_found_by_their_creation(connection, add
 
 @pytest.mark.parametrize("tooshort", ["", "5", "5f0c8b7"])
 def test_a_text_of_fewer_than_eight_characters_is_no_short_id(connection, add, tooshort):
-    """A string of fewer than eight characters is not completed, even if a short id next to it is."""
+    """A string of fewer than eight characters is not completed, even if a short id in the same list is."""
     whole = "5f0c8b7e-43a1-4d7a-9a53-1f6f4b1b2c3d"
     add("p1", id=whole)
     assert short_ids.whole(connection, "outbox", [whole[:8], tooshort]) == (whole, tooshort)

@@ -173,7 +173,7 @@ def test_work_that_a_check_refuses_is_not_recorded(engine, execute):
 
 @pytest.mark.parametrize("error", [InputError("no"), KeyboardInterrupt()])
 def test_work_with_an_optional_record_that_raises_is_interrupted(engine, error):
-    """If the work raises an error, an optional run record is interrupted like any other. The error is re-raised."""
+    """If the work raises an error, a run with an optional record is recorded as interrupted. The error is re-raised."""
     run = new_run()
     with pytest.raises(type(error)), optional_run(engine, run, Limits()):
         raise error

@@ -207,7 +207,10 @@ class ApacheKafka(OneServer):
         self._started.wait_until(self._answers, what="Apache Kafka answers", timeout=60)
 
     def _record_classes(self) -> None:
-        """The first time, let the broker write the classes that it loads, when it ends. Later starts share them."""
+        """If no archive of loaded classes exists, run the broker once to write it.
+
+        The archive makes later starts faster.
+        """
         wanted = PROGRAM.classes
         with wanted.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -215,7 +218,7 @@ class ApacheKafka(OneServer):
                 unfinished = wanted.with_suffix(".unfinished")
                 self._run(f"-XX:ArchiveClassesAtExit={unfinished}")
                 self._started.stop(signal.SIGTERM, timeout=120)
-                with suppress(FileNotFoundError):  # a Java that cannot write them ends without them
+                with suppress(FileNotFoundError):  # some Java versions cannot write the archive
                     unfinished.rename(wanted)
 
     def _answers(self) -> bool:

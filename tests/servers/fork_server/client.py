@@ -32,7 +32,7 @@ def read(connection: _socket.socket) -> int:
     return int.from_bytes(content, "big")
 
 
-_signal.pthread_sigmask(_signal.SIG_BLOCK, PASSED_ON)  # until the receiver of these signals is known
+_signal.pthread_sigmask(_signal.SIG_BLOCK, PASSED_ON)  # the signals wait until the command that receives them is known
 streams = [number for number in (0, 1, 2) if is_open(number)]
 while os.open(os.devnull, os.O_RDWR) not in range(3, 6):
     pass  # the socket must not get the number of a closed stream
