@@ -37,7 +37,7 @@ def unpack(target: Path, packages: list[str]) -> None:
 
 
 def make(archive: Path) -> None:
-    """Write ``archive``. If the process is killed, it leaves no incomplete archive."""
+    """Write ``archive`` completely or not at all, even if the process is killed."""
     unfinished = archive.with_suffix(".unfinished")
     with tempfile.TemporaryDirectory() as root:
         run("debootstrap", "--variant=minbase", f"--include={','.join(BASE)}", SUITE, root)

@@ -46,7 +46,7 @@ class Buildah:
         return "buildah"
 
     def start(self) -> Buildah:
-        """Return this object. Nothing keeps running between two calls."""
+        """Return this object. buildah needs no background process."""
         return self
 
     def __call__(self, *words: str) -> str:
@@ -98,7 +98,7 @@ def container(buildah: Buildah):
     name = buildah("from", "--pull-never", IMAGE)
     yield name
     buildah("rm", name)
-    buildah("rmi", "--force", IMAGE)  # force, because a killed run may have left a container
+    buildah("rmi", "--force", IMAGE)  # force, because a killed run might have left a container
 
 
 def test_the_image_runs_the_command_line(buildah: Buildah, container: str):

@@ -196,7 +196,7 @@ def test_the_demo_says_how_many_of_its_customers_the_report_counts(kept):
 
 
 def test_another_payctl_can_use_the_demo_s_servers(kept):
-    """With the settings that the demo prints, publish-outbox sends a replayed event, and the demo reports it."""
+    """With the demo's settings, publish-outbox sends a replayed event, and the demo reports this event."""
     process, document, talk = kept()
     settings = valid(document)["result"]["settings"]
     assert document["result"]["backlog"] == {"dead": 2, "pending": 1}
@@ -274,7 +274,7 @@ def test_each_command_that_the_demo_advises_exists(demo, tmp_path):
 
 
 def test_the_demo_uses_the_brokers_of_kafka_brokers(demo, mock_kafka, read_all):
-    """If KAFKA_BROKERS is set, the demo sends its messages to that cluster and starts no mock cluster."""
+    """If KAFKA_BROKERS is set, the demo sends its messages to these brokers and starts no mock cluster."""
     producer = Producer({"bootstrap.servers": mock_kafka.bootstrap, "log_level": 0})
     for number in range(20):
         producer.produce("payment.completed", b"somebody else's", str(number))

@@ -61,7 +61,7 @@ def published(cloud, queue):
 
 @pytest.mark.parametrize("kind", sorted(MEANINGS))
 def test_an_alert_has_its_kind_ids_meaning_and_runbook_entry(cloud, clock, kind):
-    """An alert gives its kind in the subject and its ids in the body. It contains no secret."""
+    """An alert gives its kind in the subject and its ids in the body, and contains no secret."""
     arn, queue = cloud.topic()
     topic = AlertTopic(arn, env="test", clock=clock)
     assert topic.tell(kind, order_code="TB-1", payment_id=None, note="line\none  key=" + "a" * 64)
@@ -89,7 +89,7 @@ def test_alerts_of_one_kind_are_limited_to_one_in_five_minutes(cloud, clock):
 
 
 def test_an_unavailable_topic_raises_no_error_and_is_called_once(cloud, clock):
-    """If the alert topic is unavailable, payctl raises no error, and calls the topic again only after five minutes."""
+    """If the alert topic is unavailable, payctl raises no error, and tries again only after five minutes."""
     asked = []
 
     def client(service):

@@ -112,7 +112,7 @@ def test_a_body_that_is_too_large_has_its_own_error(large):
 
 
 def test_a_body_of_the_largest_size_is_read():
-    """A body of exactly the largest size is accepted, whether it is plain or base64-encoded."""
+    """A body of exactly the maximum size is accepted, whether it is plain or base64-encoded."""
     content = b"x" * MAX_BODY_BYTES
     assert to_request(event(body=content.decode())).body == content
     assert to_request(event(body=base64.b64encode(content).decode(), isBase64Encoded=True)).body == content

@@ -78,7 +78,10 @@ def test_a_variable_overrides_its_secret(environment_of, counting):
 
 
 def test_a_secret_is_read_when_it_is_first_used(cloud, environment_of, counting):
-    """Creating the settings calls no AWS service. When a secret is first used, one call sets all its variables."""
+    """Creating the settings calls no AWS service.
+
+    When a secret is first used, one call sets all variables of this secret.
+    """
     arn = cloud.secret({KEY: "a", "ZALOPAY_APP_ID": "b"})
     environ = environment_of(**{f"{KEY}_SECRET_ARN": arn, "ZALOPAY_APP_ID_SECRET_ARN": arn})
     services = Services(environ)

@@ -26,7 +26,7 @@ def test_the_partition_hash_equals_java_s_murmur2(key, hashed):
 
 
 def test_librdkafka_chooses_the_same_partition(mock_kafka, read_all):
-    """`partition_of` agrees with librdkafka's partitioner on every key, including non-ASCII keys."""
+    """`partition_of` agrees with librdkafka's partitioner for every key, including non-ASCII keys."""
     client = Producer({"bootstrap.servers": mock_kafka.bootstrap, "partitioner": "murmur2_random"})
     for number in range(200):
         client.produce("payment.completed", key=f"đơn-{number}-{'x' * (number % 7)}", value="{}")

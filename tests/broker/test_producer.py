@@ -78,9 +78,9 @@ def test_a_message_that_the_client_refuses_does_not_stop_the_others(make, mock_k
 
 
 def test_sending_to_a_hanging_broker_ends_at_the_timeout(make, mock_kafka):
-    """If the broker hangs, `send` ends at the timeout. All messages without a delivery report are transport faults.
+    """If the broker hangs, `send` ends at the timeout.
 
-    After the broker recovers, a new client works.
+    All messages without a delivery report fail with a transport fault. After the broker recovers, a new client works.
     """
     producer = make()
     producer.send(wave("before"), 10)
@@ -190,7 +190,7 @@ def test_sending_waits_for_space_in_the_client_s_queue(make, mock_kafka, read_al
 
 
 def test_a_queue_that_stays_full_is_a_transport_fault(make, mock_kafka):
-    """If the broker is down and the queue stays full, every message is a transport fault, which uses up no retry."""
+    """If the broker is down and the queue stays full, every message fails, but with a fault that uses up no retry."""
     producer = make(queue_buffering_max_messages=2)
     mock_kafka.down()
     failures = producer.send(wave("a", "b", "c", "d"), 0.3)
@@ -263,7 +263,7 @@ def test_a_probe_accepts_a_topic_without_a_leader(make, mock_kafka):
 
 
 def test_a_probe_without_a_broker_ends_in_time_and_names_the_address(make, mock_kafka):
-    """Without a broker, a probe ends in time. The probe's error names the brokers but no credentials."""
+    """Without a broker, a probe ends within its time limit. The probe's error names the brokers but no credentials."""
     mock_kafka.down()
     began = time.monotonic()
     with pytest.raises(BrokerUnavailableError) as caught:

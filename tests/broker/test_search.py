@@ -60,7 +60,7 @@ def test_a_record_that_was_sent_before_partitions_were_added_is_found(send, sear
 
 
 def test_the_search_is_complete_if_it_has_read_every_possible_partition(send, search):
-    """The search is complete when it has read all records of every partition to which the key can have belonged."""
+    """The search is complete when it has read all records of every partition that can contain the key's records."""
     send(10, "another", HOME)
     found = search()
     assert (found.records, found.complete) == ((), True)

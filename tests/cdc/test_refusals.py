@@ -226,7 +226,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_refused_command_leaves_no_run(name, scene, own_url):
-    """If a check refuses a command before it changes anything, `payctl runs` does not show it as interrupted."""
+    """If a check refuses a command before any change, `payctl runs` shows no interrupted run."""
     words, prepare, code = REFUSED[name]
     insert(scene, 2)
     with publisher_at_work(scene) if prepare is None else nullcontext():
@@ -242,7 +242,7 @@ def test_a_refused_command_leaves_no_run(name, scene, own_url):
 
 
 def test_a_failed_cut_over_is_recorded_as_incomplete(scene, cdc):
-    """If Kafka refuses an event after the cut-over has sent others, the run is recorded as incomplete."""
+    """If Kafka refuses an event after the cut-over has sent other events, the run is recorded as incomplete."""
     insert(scene, 2)
     insert(scene, 1, payload_bytes=2_000_000)
     document = cdc("cut-over", "-y", "--reason", "peak")
