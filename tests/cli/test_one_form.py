@@ -64,7 +64,7 @@ FORBIDDEN = {
     "None": r"\bNone\b",
 }
 WINDOW = re.compile(r"\(\d{4}-\d\d-\d\dT[\d:.]+Z\)")
-"""A pattern that matches the UTC part of a time window. payctl shows it in parentheses after the local time."""
+"""A pattern that matches the UTC part of a time window. payctl shows this part in parentheses after the local time."""
 
 
 @pytest.fixture

@@ -256,7 +256,7 @@ def test_the_page_on_exit_codes_is_the_table(answer):
 
 
 def test_the_page_on_times_reads_them_in_the_zone_of_the_run(answer):
-    """`payctl help times` shows what each time format means now, in the time zone of --tz."""
+    """`payctl help times` shows which instant each time format means at present, in the time zone of --tz."""
     meanings = {item["name"]: item["meaning"] for item in answer("help", "times", "--tz", "Asia/Ho_Chi_Minh")["items"]}
     assert meanings["2026-11-22"] == "2026-11-22 00:00:00 +07:00 (2026-11-21T17:00:00.000Z)"
     assert all("+07:00 (" in meaning for meaning in meanings.values())

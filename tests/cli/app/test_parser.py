@@ -105,7 +105,7 @@ def test_an_error_leaves_stdout_empty(form, invoke):
 
 
 def test_ndjson_ends_in_a_summary(invoke):
-    """With -o ndjson, each item is a line. The last line is a summary, even after a failure."""
+    """With -o ndjson, each item is on its own line. The last line is a summary, even after a failure."""
     *items, summary = map(json.loads, invoke("config", "show", "-o", "ndjson").stdout.splitlines())
     assert {item["type"] for item in items} == {"item"}
     assert (summary["type"], summary["ok"]) == ("summary", True)

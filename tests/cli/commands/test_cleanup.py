@@ -196,7 +196,7 @@ def test_a_cleanup_that_reaches_its_time_limit_exits_with_10(clean, insert):
 
 
 def test_a_cleanup_reports_dead_and_pending_events(invoke, database_url, insert):
-    """`cleanup` prints the number of dead events, the age of the oldest one, its error, and a command that helps."""
+    """`cleanup` prints the number of dead events, the age and error of the oldest one, and a command to run next."""
     insert(2, state="dead", age=timedelta(days=3, hours=4), last_error="boom \x1b]0;title\x07")
     insert(1, age=timedelta(hours=2))
     result = invoke("cleanup", DATABASE_URL=database_url)
@@ -282,7 +282,7 @@ def test_a_cleanup_that_reaches_its_time_limit_is_recorded_as_incomplete(clean, 
 
 @pytest.mark.parametrize(("reason", "warned"), [([], 0), (["--reason", "disk"], 1)])
 def test_a_cleanup_works_without_the_permission_to_record_it(clean, insert, engine, reason, warned):
-    """If the role has no permission to record the run of a cleanup, payctl warns only if a reason was given."""
+    """If the role has no permission to record a cleanup, payctl warns only if a reason was given."""
     insert(3, state="published", age=OLD)
     with engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE payctl.runs RENAME TO runs_elsewhere")

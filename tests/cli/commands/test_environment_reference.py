@@ -44,7 +44,7 @@ def test_every_variable_of_the_code_is_in_the_reference():
 
 
 def test_every_variable_of_the_reference_is_in_the_code():
-    """environment.md lists no variable that payctl does not read."""
+    """environment.md lists only variables that payctl reads."""
     made = {name for name in VARIABLES if name.endswith((names.PREVIOUS, names.SECRET_ARN))}
     assert VARIABLES.keys() - written() - made == {"AWS_ENDPOINT_URL"}  # botocore reads this variable itself
 

@@ -22,7 +22,7 @@ PAYOS = {name: value for name, value in KEYS.items() if name.startswith("PAYOS_"
 
 @pytest.fixture
 def gateways():
-    """Yield test gateways. Each test decides how its webhook answers PayOS's test callback."""
+    """Yield test gateways. Each test decides how the webhook answers PayOS's test callback."""
     with serving(Gateways()) as served:
         yield served
 
@@ -244,7 +244,7 @@ def test_an_address_that_payos_cannot_call_is_refused(register, gateways, url):
 def test_register_webhook_masks_the_address_after_the_gateway_s_name(register, invoke, gateways, url, shown):
     """`register-webhook` sends PayOS the whole URL.
 
-    The output masks the part after the gateway's name, which may be a secret.
+    The output masks the part after the gateway's name, which can be a secret.
     """
     document = register(url, "-y")
     assert (document["exit_code"], document["result"]["url"]) == (0, shown)

@@ -52,7 +52,7 @@ def rows(engine, table):
 
 
 def test_process_webhook_settles_a_payment(settle, pending, engine):
-    """After a settlement, the document of `process-webhook` contains both states, the event, receipt and reply."""
+    """After a settlement, the document of `process-webhook` has the old and new state, the event, receipt and reply."""
     document = settle()
     result = document["result"]
     assert (document["exit_code"], document["dry_run"]) == (0, False)

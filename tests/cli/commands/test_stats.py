@@ -57,7 +57,7 @@ def test_the_document_of_stats_has_the_documented_fields(stats, insert):
     ],
 )
 def test_stats_show_a_breakdown(stats, shown, insert, by, expected):
-    """With --by, the document and the table of `payctl stats` contain one row for each value."""
+    """With --by, the document and the table of `payctl stats` contain one row for each value of the chosen field."""
     insert(2, state="dead")
     items = stats("--by", by)["items"]
     assert any(expected.items() <= item.items() for item in items)

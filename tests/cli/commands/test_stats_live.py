@@ -140,7 +140,7 @@ def test_a_refresh_sends_only_the_rows_that_changed(troubled, terminal):
 
 
 def test_a_new_size_of_the_terminal_is_used(troubled, terminal):
-    """If the terminal becomes larger, `stats --watch` uses all of its new size."""
+    """If the terminal becomes larger, `stats --watch` uses the whole new size."""
     with terminal(*WATCH, **troubled) as it:
         it.wait_for("Ctrl-C to quit")
         it.resize(120, 40)

@@ -154,7 +154,7 @@ def test_a_receipt_that_is_still_unclear_changes_nothing(
 def test_the_command_that_an_unclear_receipt_advises_settles_the_payment(
     gateway, reason, change, pending, arrive, invoke, engine, database_url
 ):
-    """For an unclear receipt, process-webhook suggests a command that asks the gateway and settles the payment."""
+    """For an unclear receipt, process-webhook suggests a command that queries the gateway and settles the payment."""
     payment = pending(gateway)
     receipt = arrive(unclear(payment, gateway, change), gateway)["result"]["receipt_id"]
     with serving(Gateways()) as served:
@@ -177,7 +177,7 @@ def test_the_command_that_an_unclear_receipt_advises_settles_the_payment(
 def test_the_doctor_prints_the_command_that_settles_an_unclear_receipt(
     gateway, reason, change, pending, arrive, invoke, database_url
 ):
-    """The doctor fails because of an unclear receipt, and suggests a command that settles the payment.
+    """The doctor reports an unclear receipt as a failure, and suggests a command that settles the payment.
 
     After that command, the doctor reports no problem.
     """

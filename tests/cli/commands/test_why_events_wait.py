@@ -1,4 +1,4 @@
-"""Test that ``stats`` and ``doctor`` say why events are waiting and suggest commands that help."""
+"""Test that ``stats`` and ``doctor`` say why events are waiting and suggest the right commands."""
 
 from __future__ import annotations
 

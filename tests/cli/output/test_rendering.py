@@ -128,7 +128,7 @@ def test_a_wide_table_on_a_terminal_is_wrapped(monkeypatch):
 def test_a_narrow_terminal_leaves_out_spare_columns(monkeypatch, width, columns):
     """On a narrow terminal, a table leaves out columns that are not essential.
 
-    Its order codes and ids stay on one line, so users can copy them.
+    Order codes and ids stay on one line, so users can copy them.
     """
     monkeypatch.setenv("COLUMNS", str(width))
     row = ("TB-ROCKHN-20261129-7K2M9QXA", datetime(2026, 11, 29, 9, 53, 6, 539_000, UTC), "COMPLETED" * 2, "7" * 36)

@@ -135,7 +135,7 @@ def test_a_protected_profile_needs_reason_yes_and_name(options, answers, half_ma
     ],
 )
 def test_a_protected_profile_refuses_an_incomplete_confirmation(options, answers, half_marked, on_terminal, left):
-    """For a protected profile, payctl refuses a change without a reason or a yes, or with a wrong profile name."""
+    """For a protected profile, payctl refuses a change without reason or confirmation, or with a wrong profile name."""
     code, _, talk = on_terminal(*REPAIR, "-p", "prod", *options, answers=answers, **half_marked)
     assert (code, left()) == (7, ROWS), talk
 

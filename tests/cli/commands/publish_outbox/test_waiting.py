@@ -190,7 +190,7 @@ def test_publish_outbox_names_a_dead_failure_that_nobody_waits_for(invoke, place
 
 
 def test_publish_outbox_tells_a_customer_s_dead_event_from_a_dead_failure(invoke, places, add):
-    """Dead events with and without a waiting customer are counted separately, and one command is suggested."""
+    """`publish-outbox` counts dead events with and without a waiting customer separately, and suggests one command."""
     dead_failure(add)
     add("paid", retry_count=5, last_error="MSG_SIZE_TOO_LARGE: too large")
     text = invoke("publish-outbox", **places).stdout

@@ -1,4 +1,4 @@
-"""Test which events ``payctl reconcile outbox`` does not judge, because Kafka may not have or show all records."""
+"""Test which events ``payctl reconcile outbox`` does not judge, because payctl cannot see all records in Kafka."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def test_reconcile_advises_no_replay_with_a_read_only_profile(invoke, answer, wo
 
 @pytest.mark.usefixtures("published")
 def test_a_repair_plan_leaves_out_an_event_that_has_been_replayed_since(lose, engine, answer, world):
-    """If an event is replayed after the comparison of `reconcile outbox`, the repair plan leaves the event out."""
+    """If an event is replayed after `reconcile outbox` has compared it, the repair plan leaves the event out."""
     ids = lose(2)
     with transaction(engine, Limits(), commit=False) as connection:
         now = datetime.now(UTC)

@@ -18,7 +18,7 @@ ENDS = {"paid": "COMPLETED", "failed": "FAILED", "expired": "CANCELLED", "abando
 
 @pytest.mark.parametrize(("gateway", "state"), [(name, state) for name in STATES for state in STATES[name]])
 def test_only_a_final_answer_of_a_gateway_settles_a_payment(gateway, state, overdue, reconcile, engine):
-    """A gateway's final response writes one event and one receipt.
+    """After a gateway's final response, payctl writes one event and one receipt.
 
     After any other response, the payment is unchanged.
     """
@@ -69,7 +69,7 @@ def test_an_unpaid_zalopay_order_is_pending_while_it_may_be_paid(changes, age, g
 
 
 def test_a_dry_run_of_reconcile_payments_changes_nothing(gateways, overdue, reconcile, engine):
-    """`reconcile payments -n` asks the gateway, shows the plan and changes nothing."""
+    """`reconcile payments -n` queries the gateway, shows the plan and changes nothing."""
     payment = overdue(state="paid")
     document = reconcile("-n")
     assert (document["exit_code"], document["dry_run"], document["counts"]["to_settle"]) == (0, True, 1)
@@ -155,7 +155,7 @@ def test_reconcile_payments_records_its_run(overdue, reconcile, engine):
 
 
 def test_reconcile_payments_asks_only_about_overdue_payments(gateways, overdue, reconcile):
-    """`reconcile payments` asks only about overdue payments of the chosen gateways."""
+    """`reconcile payments` queries only overdue payments of the chosen gateways."""
     overdue(reference="young", age=timedelta(minutes=19))
     overdue(reference="ended", status="FAILED")
     overdue("vnpay", reference="vnpay-1")
@@ -210,7 +210,7 @@ def test_reconcile_does_not_settle_a_payment_that_a_callback_has_settled(gateway
 
 
 def test_an_unavailable_gateway_is_skipped_after_three_payments(overdue, reconcile):
-    """If a gateway does not respond for three payments, `reconcile payments` asks only the other gateways."""
+    """If a gateway does not respond for three payments, `reconcile payments` queries only the other gateways."""
     for number in range(6):
         overdue("vnpay", reference=f"vnpay-{number}")
     overdue("momo", reference="momo-1", age=2 * HOUR)
@@ -244,7 +244,7 @@ def test_reconcile_payments_shows_no_key_and_no_signature(gateways, overdue, inv
 
 
 def test_a_running_reconcile_cannot_be_cancelled(started, answer, database_url, gateways, overdue, engine):
-    """`payctl runs cancel` exits with 7 for a running reconcile, because its process would not notice."""
+    """`payctl runs cancel` exits with 7 for a running reconcile, because its process would not notice this."""
     payment = overdue(state="paid")
 
     def run():

@@ -1,4 +1,4 @@
-"""Test that ``payctl reconcile payments`` settles nothing with a response that it cannot trust."""
+"""Test that ``payctl reconcile payments`` settles no payment after a response that it cannot trust."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_reconcile_payments_settles_nothing_if_the_amount_differs(gateway, overd
     ],
 )
 def test_a_forged_answer_settles_nothing(forged, gateways, overdue, reconcile, engine):
-    """`reconcile payments` settles nothing if a response is tampered, unsigned, malformed or about a wrong order."""
+    """`reconcile payments` settles nothing if a response is tampered, unsigned, malformed or for another order."""
     gateway, gateways.tamper = forged
     payment = overdue(gateway, state="failed" if "failed" in STATES[gateway] else "expired")
     document = reconcile("--yes")

@@ -80,7 +80,7 @@ def test_a_replay_of_published_events_needs_allow_published(ask, engine):
 
 @pytest.mark.parametrize("options", [["-y"], ["-n"], []])
 def test_a_replay_of_a_pending_event_by_id_has_nothing_to_do(invoke, ask, database_url, engine, options):
-    """If the named event is pending with all its retries, `replay` says so, exits with 0, and records no run."""
+    """If the named event is pending and no retry is used up, `replay` says so, exits with 0, and records no run."""
     with engine.begin() as connection:
         insert_events(connection, 1)
         event = connection.exec_driver_sql("SELECT id FROM outbox").scalar_one()
@@ -104,7 +104,10 @@ def test_a_replay_of_a_pending_event_gives_its_retries_back(invoke, ask, databas
 
 @pytest.mark.parametrize(("events", "them"), [(1, "it"), (2, "them")])
 def test_a_plan_says_that_consumers_see_published_events_twice(invoke, database_url, engine, events, them):
-    """The plan's sentence about published events agrees with their number, and its last line is the next command."""
+    """In a replay plan, the sentence about published events agrees with their number.
+
+    The last line is the next command.
+    """
     with engine.begin() as connection:
         insert_events(connection, events, state="published")
     published = ("replay", "--published", "--allow-published")

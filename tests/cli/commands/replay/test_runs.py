@@ -114,7 +114,10 @@ def test_resuming_a_run_names_its_superseded_events(invoke, ask, database_url, d
 
 @pytest.mark.usefixtures("dead")
 def test_resuming_a_finished_run_changes_nothing_and_says_so(invoke, ask, database_url):
-    """`runs resume` of a run that is done says when it ended. It records nothing and exits with 0, even without -y."""
+    """For a run that is done, `runs resume` says when the run ended.
+
+    It records nothing and exits with 0, even without -y.
+    """
     run = ask("replay", "--failed", "-y")["run_id"]
     before = ask("runs", "show", run)
     resumed = invoke("runs", "resume", run, DATABASE_URL=database_url)
@@ -144,6 +147,6 @@ def test_a_resumed_run_keeps_its_approved_limit(ask, engine):
 
 
 def test_the_help_of_the_list_says_which_runs_are_missing(invoke):
-    """`payctl runs list --help` says that a usual publish-outbox is not recorded."""
+    """`payctl runs list --help` says that an ordinary publish-outbox run is not recorded."""
     text = " ".join(invoke("runs", "list", "--help").stdout.split())
     assert "A publish-outbox without --on-dead release is not recorded." in text

@@ -89,7 +89,7 @@ def test_the_screen_escapes_external_text_and_shows_no_secret(shown, told):
 
 
 def test_each_gap_is_mentioned_once(shown, told):
-    """On a terminal, each section that was not counted says so, and no warning repeats it."""
+    """On a terminal, each section that was not counted says so, and no warning repeats this."""
     since = told.since - timedelta(days=30)
     code, _, text = shown("--since", rfc3339(since))
     assert code == 0

@@ -1,4 +1,4 @@
-"""Test what the report says is open: customers without a ticket, refused payments, and dead events."""
+"""Test what the report lists as open: customers without a ticket, refused payments, and dead events."""
 
 from __future__ import annotations
 

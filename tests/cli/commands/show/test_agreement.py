@@ -54,12 +54,12 @@ def unreadable(order, *, age=HOUR / 2, **more):
 
 
 def second(order, number="4712", *, age=HOUR / 2):
-    """Insert a receipt of a further transfer for a payment that is COMPLETED already."""
+    """Insert a receipt of a further transfer for a payment that is already COMPLETED."""
     return order.callback(result="already_settled", number=number, age=age)
 
 
 def failure(order, reason="contradicts_completed", *, age=HOUR / 2, **more):
-    """Insert a receipt of a refused failure."""
+    """Insert a receipt of a failed payment that payctl refused."""
     return order.callback("FAILED", "refused", reason, age=age, **more)
 
 

@@ -166,7 +166,7 @@ def test_report_lists_the_orders_with_money_that_needs_manual_review(orders, ask
 
 
 def test_report_says_if_it_judged_only_the_oldest_orders(orders, engine):
-    """If more orders have callbacks about money than the report can judge, it lists the oldest ones and says so."""
+    """If more orders have callbacks about money than a report can judge, the report lists the oldest and says so."""
     late(orders)
     oldest = orders.payment.order_code
     wrong(orders.pay("COMPLETED").event(state="published").callback(), "2", 5, age=HOUR / 60)
@@ -196,7 +196,7 @@ def test_a_limit_of_one_row_permits_the_closing_of_several_findings(orders, ask,
 
 
 def test_close_records_the_state_of_each_finding_before_and_after(orders, ask, close):
-    """`payctl runs show` lists each closed finding's payment and receipt, and its state before and after."""
+    """For each closed finding, `payctl runs show` lists the payment, the receipt, and the state before and after."""
     wrong(orders.pay())
     shown = ask("runs", "show", close()["run_id"])
     (row,) = shown["items"]
@@ -290,7 +290,7 @@ def test_close_says_no_more_than_it_looked_at(orders, invoke, database_url):
     ids=["nothing is open", "a dead event", "no callback"],
 )
 def test_what_a_command_can_repair_cannot_be_closed(write, orders, ask, close, content):
-    """`payctl close` does not close findings that a command can repair, and then records nothing."""
+    """`payctl close` does not close a finding that a command can repair, and records nothing."""
     write(orders)
     before, code = content(), ask("show", orders.name)["exit_code"]
     document = close()

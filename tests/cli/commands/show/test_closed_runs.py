@@ -41,7 +41,7 @@ def test_a_closed_dead_event_changes_only_its_state(dead, ask, invoke, database_
 
 
 def test_the_advised_command_fits_eighty_columns(dead, invoke, database_url):
-    """The command that closes a dead event fits 80 columns, also next to a check with a long name."""
+    """The command that closes a dead event fits 80 columns, even next to a check with a long name."""
     checks = ["--only", "backlog", "--only", "old-service"]
     text = invoke("doctor", *checks, DATABASE_URL=database_url).stdout
     (command,) = [line for line in text.splitlines() if "payctl close" in line]

@@ -181,7 +181,7 @@ def test_the_report_names_the_dead_events_that_are_not_closed(dead, orders, clos
 def test_a_closed_event_that_blocks_a_later_one_counts_as_dead(dead, orders, close, ask):
     """If an event is created behind a closed event, the report and `payctl stats` do not call the closed one harmless.
 
-    A customer may wait for the event behind it.
+    A customer might be waiting for the event behind it.
     """
     close(dead)
     orders.event(age=timedelta(minutes=1))
