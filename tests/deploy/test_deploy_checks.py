@@ -35,7 +35,7 @@ WRONG = {
     "KafkaCaFile=/opt/other.pem": "KafkaCaFile is /opt/other.pem, but the build has no such file",
     "Traces=xray-udp": "Traces is xray-udp, but the build has no OpenTelemetry",
 }
-"""A wrong entry of the configuration for dev, and the error. A name alone means that the entry is missing."""
+"""A wrong entry in the configuration for dev, and the error. A name alone means that the entry is missing."""
 
 PRODUCTION = {
     "ReservedWebhook=0": "in production ReservedWebhook must not be 0",
@@ -106,7 +106,7 @@ def test_all_wrong_parameters_are_named_at_once(checkout):
 
 @pytest.mark.parametrize("arguments", [(), BUCKET])
 def test_the_examples_of_the_configuration_are_not_deployed(checkout, arguments):
-    """`make deploy` refuses the file as it is in the repository. `--print` prints the commands and a warning."""
+    """`make deploy` refuses samconfig.toml as it is in the repository. `--print` prints the commands and a warning."""
     done = checkout.deploy("dev", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("cannot deploy: replace the examples in samconfig.toml: VpcId, SubnetIds, ")

@@ -115,7 +115,7 @@ def test_the_template_refuses_an_invalid_parameter(template, name, value, accept
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_each_gateway_s_url_parameter_reaches_the_function_that_asks(functions, gateway):
-    """The function that asks the gateways gets each gateway's address from the gateway's own parameter."""
+    """The function that queries the gateways gets each gateway's address from the gateway's own parameter."""
     variables = functions["ReconcilePaymentsFunction"]["Environment"]["Variables"]
     parameter = URLS[gateway]
     expected = {"Fn::If": [f"Has{parameter}", {"Ref": parameter}, {"Ref": "AWS::NoValue"}]}
@@ -155,7 +155,7 @@ def test_a_private_authority_reaches_the_kafka_client(functions):
 
 
 def test_only_the_publisher_s_schedule_can_be_paused_and_a_tick_ends_before_the_next_one(template, of_type):
-    """PublishScheduleState pauses the publisher's schedule only. LoopSeconds is shorter than the schedule's minute."""
+    """PublishScheduleState pauses only the publisher's schedule. LoopSeconds is shorter than the schedule's minute."""
     schedules = of_type("Scheduler::Schedule")
     paused = {name: one for name, one in schedules.items() if "State" in one}
     (publisher,) = paused.values()

@@ -105,7 +105,7 @@ def test_plain_cloudformation_uploads_the_build_under_its_release(checkout):
 
 
 def test_a_command_that_fails_ends_the_deployment(checkout):
-    """If the upload fails, the deployment script does not deploy."""
+    """If the upload fails, the deployment script deploys nothing."""
     folder = checkout.folder / "bin"
     folder.mkdir()
     (folder / "aws").write_text('#!/bin/sh\necho "called $2" >&2\nexit 3\n')

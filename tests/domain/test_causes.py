@@ -288,7 +288,7 @@ def test_a_publisher_counts_as_running_for_90_seconds():
 
 
 def test_a_backlog_is_overtaken_if_a_newer_event_was_sent():
-    """The `backlog` cause is not reported if an event that is over two minutes younger was already sent."""
+    """The `backlog` cause is not reported if an event that is more than two minutes younger has been sent."""
     newest = LATE - OVERDUE_AFTER.total_seconds()
     kinds = [
         causes(seen(READY, publishers=[WORKS], newest_sent_s=seconds), ANSWERED)[0].kind

@@ -140,7 +140,7 @@ def test_dead_events_with_other_errors_are_counted_separately():
 
 
 def test_release_is_advised_only_if_every_dead_type_is_superseded():
-    """`--on-dead release` is not recommended for a group with several event types or one that blocks nothing."""
+    """`--on-dead release` is not recommended for a group with several event types, or a group that blocks nothing."""
     both = TOO_LARGE._replace(event_types=[FAILED, "PAYMENT_CANCELLED"])
     nothing_blocked = causes(seen(dead=1, dead_groups=[both._replace(event_types=[])]), ANSWERED)
     found = causes(seen(SUPERSEDED, dead=1, blocked=1, dead_groups=[both]), ANSWERED)

@@ -6,7 +6,7 @@ from ticketbottle_payctl.domain.late_commits import COMMIT_WITHIN, IDLE_WITHIN, 
 
 
 def test_publishers_look_back_three_seconds():
-    """Publishers look back three seconds, because a writer's transaction can last three seconds until its commit."""
+    """Publishers look back three seconds, because an event can be committed up to three seconds after its timestamp."""
     limits = [limit.total_seconds() for limit in (WRITE_WITHIN, IDLE_WITHIN, COMMIT_WITHIN)]
     assert limits == [1, 1.5, 0.5]
     assert timedelta(seconds=sum(limits)) == LATE_COMMITS

@@ -1,4 +1,4 @@
-"""Test that payctl uses the database's clock if the machine's clock is a day off, jumps, or has another zone."""
+"""Test that payctl uses the database's clock if the machine's clock is a day off, jumps, or is in another time zone."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class DatedGateways(Gateways):
 
 @pytest.mark.parametrize(("offset", "zone"), CLOCKS)
 def test_a_wrong_clock_changes_no_instant_and_no_decision(elsewhere, clock, offset, zone):
-    """Even with a wrong local clock, payctl takes the time of events, receipts, ages and queries from the database."""
+    """Even with a wrong local clock, payctl takes the times of events, receipts, ages and queries from the database."""
     shop = elsewhere
     shop.environment = {**shop.environment, "TZ": zone}
     clock.set(offset)

@@ -41,7 +41,7 @@ def runs_of(shop):
 
 @pytest.mark.parametrize(("scenario", "ends"), [(Scenario.PAID, "COMPLETED"), (Scenario.WRONG_AMOUNT, "PENDING")])
 def test_a_callback_is_processed_once_whatever_kills_its_process(shop, scenario, ends):
-    """If the process is killed at any point, its callback is stored completely or not at all.
+    """If a process is killed at any point, its callback is stored completely or not at all.
 
     When the gateway calls again, payctl settles the payment.
     """
@@ -69,7 +69,7 @@ def test_a_callback_is_processed_once_whatever_kills_its_process(shop, scenario,
 
 
 def test_a_cleanup_that_is_killed_at_any_point_deletes_only_what_is_archived(shop, tmp_path):
-    """After a kill, the next cleanup removes an incomplete batch and continues.
+    """After a cleanup is killed, the next cleanup removes an incomplete batch and continues.
 
     Every event is still in the table, in the archive, or in both.
     """
@@ -107,7 +107,10 @@ def resume(run_id):
 
 
 def test_a_replay_that_is_killed_at_any_point_requeues_each_event_once(shop):
-    """A replay that was recorded before the kill can be resumed. If it was not recorded, no event was requeued."""
+    """A replay that was recorded before the kill can be resumed.
+
+    If the replay was not recorded, no event was requeued.
+    """
 
     def begin(_number):
         with shop.engine.begin() as connection:
@@ -147,7 +150,7 @@ def test_a_resumed_replay_that_is_killed_at_any_point_can_be_resumed_again(shop)
 
 
 def test_reconcile_payments_that_is_killed_at_any_point_settles_each_payment_once(shop):
-    """After a kill, settled payments stay settled, with one event each.
+    """If `reconcile payments` is killed, settled payments stay settled, with one event each.
 
     The next run queries the gateways about the remaining payments.
     """

@@ -46,7 +46,7 @@ NO_DATABASE = NoDatabase()
 
 
 def request_in(data: bytes, largest: int = LARGEST) -> tuple[str, Request]:
-    """Return a gateway and a request from it.
+    """Return a gateway and a request for this gateway.
 
     The first byte chooses the gateway, and the remaining bytes are the body or the query.
     """

@@ -50,7 +50,7 @@ class Draw:
         return self._data[self._at - 1] if self._at <= len(self._data) else 0
 
     def flag(self) -> bool:
-        """Return a drawn boolean."""
+        """Draw a boolean and return it."""
         return bool(self.byte() & 1)
 
     def pick(self, choices: Sequence[T]) -> T:

@@ -69,8 +69,8 @@ def _zone(text: str) -> None:
 
 def selectors(data: bytes) -> None:
     """Assert that selector values reach SQL only as parameters, and that a shell does not change the values."""
-    draw = Draw(data, 400)  # shlex reads long texts slowly
-    with suppress(typer.BadParameter), only(InputError):  # a typed value may be quoted
+    draw = Draw(data, 400)  # shlex reads long strings slowly
+    with suppress(typer.BadParameter), only(InputError):  # a user can quote a value
         chosen = _selector(draw)
         compiled = predicate(chosen, 5)
         assert compiled.sql == predicate(_harmless(chosen), 5).sql

@@ -40,7 +40,7 @@ _LONGEST = 1500
 _LONGEST_NAME = 60
 """The maximum length of a field name.
 
-Names are fixed words of payctl, and the following lines are indented by this length.
+Field names are fixed words in payctl, and the following lines are indented by this length.
 """
 
 _SHORTEST_ALONE = 30

@@ -90,7 +90,7 @@ class World:
         }
 
     def add(self, key: str, **given) -> None:
-        """Insert an event and commit it."""
+        """Insert an event and commit."""
         with self.engine.begin() as connection:
             connection.exec_driver_sql(INSERT, self.values(key, **given))
 
