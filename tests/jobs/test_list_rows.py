@@ -137,7 +137,7 @@ def test_receipts_are_listed_newest_first_and_each_once(engine):
 
 
 def test_a_truncated_list_of_error_groups_says_so(engine):
-    """If a list of error groups is truncated, it says so. The most frequent errors come first."""
+    """If a list of error groups is truncated, the list says so. The most frequent errors come first."""
     with engine.begin() as connection:
         for count, error in ((1, "alpha"), (3, "beta"), (2, "gamma")):
             insert_events(connection, count, state="dead", last_error=error)

@@ -93,9 +93,10 @@ def test_an_event_is_called_lost_only_if_its_record_would_have_been_read(event, 
 
 @pytest.mark.parametrize(("home", "reason"), [(partition(60, oldest=7), None), (partition(5), Unjudged.UNREADABLE)])
 def test_an_unreadable_partition_matters_only_to_events_that_may_be_in_it(home, reason):
-    """An unreadable partition matters only for events that may be in it.
+    """An unreadable partition matters only for events that can be in it.
 
-    If partitions were added, an event may be in a partition that its key had before. A record can rule this out.
+    If partitions were added, an event can be in a partition that its key had before. Older records in the key's present
+    partition rule this out.
     """
     others = [number for number in possible_partitions(KEY.encode(), 3) if number != HOME]
     broken = partition(unread=Unread.UNREADABLE)
@@ -119,7 +120,7 @@ def test_a_copy_that_was_sent_long_after_its_event_proves_nothing():
 
 
 def test_a_producer_whose_clock_is_slow_does_not_make_events_lost():
-    """If a producer's clock is slow, payctl does not report an event as lost if its record may not have been read."""
+    """If a producer's clock is slow, payctl does not report an event as lost if its record might not have been read."""
     later = sent(20, "later")
     slow = later.published_at - timedelta(hours=1)
     assert judged(sent(40), three(partition(80, begin=500)), [(later, HOME, slow)]) is Unjudged.RECORD_LIMIT

@@ -138,7 +138,7 @@ def test_more_payments_than_may_be_asked_about_are_left_to_the_next_run(schedule
     ],
 )
 def test_a_payment_that_changed_during_the_query_is_not_settled(scheduled, change, reason, failed):
-    """If a payment changes during the query, it is skipped. It counts as failed unless a callback settled it."""
+    """If a payment changes during the query, it is skipped, and counts as failed unless a callback settled it."""
     scheduled.insert("one")
     scheduled.before_answer = lambda _: scheduled.execute(change)
     report = scheduled.run()
@@ -205,7 +205,7 @@ def test_a_gateway_is_skipped_after_three_payments_without_an_answer(scheduled):
 
 
 def test_an_answer_resets_the_count_of_payments_without_an_answer(scheduled):
-    """Each answer from a gateway resets the count of payments about which it did not answer."""
+    """Each answer from a gateway resets the gateway's count of payments without an answer."""
 
     def refuse(reference):
         if reference != "c":
@@ -220,7 +220,10 @@ def test_an_answer_resets_the_count_of_payments_without_an_answer(scheduled):
 
 
 def test_by_default_a_command_asks_three_times_and_five_times_a_second():
-    """By default, the command tries a query three times and the scheduled run twice, at five queries a second."""
+    """By default, the `reconcile payments` command tries a query three times, and the scheduled run twice.
+
+    The default rate of the queries is five a second.
+    """
     command, scheduled = AskOptions(), UnattendedOptions(1, HOUR)
     assert (command.rate, command.attempts, scheduled.rate, scheduled.attempts) == (5, 3, 5, 2)
 

@@ -126,7 +126,7 @@ def test_a_repeated_callback_becomes_exactly_one_message(
 def send_all(pool, address, payments):
     """Send each payment's callback three times at once.
 
-    Assert the status of all replies, and that one reply accepts.
+    Assert the status of all replies, and that one reply accepts the callback.
     """
     calls = {
         name: [pool.submit(call, address, callback(payment), name) for _ in range(3)]

@@ -1,4 +1,7 @@
-"""Test which modules each function loads before its first invocation. Loading them is most of a cold start."""
+"""Test which modules each function loads before its first invocation.
+
+Loading these modules takes most of a cold start.
+"""
 
 from __future__ import annotations
 

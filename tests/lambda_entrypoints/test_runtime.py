@@ -144,7 +144,7 @@ def test_a_processor_that_is_killed_during_a_batch_loses_no_event(
     assert processor.invoke(SCHEDULED).payload == {"stopped_because": "empty", "published": left}
     verdict = judge(rows_of(engine), read_all(mock_kafka.bootstrap))
     assert (verdict.lost, verdict.phantom, verdict.altered, verdict.overtaken) == ([], [], [], [])
-    assert sum(verdict.duplicates.values()) <= 50  # one batch may be sent twice
+    assert sum(verdict.duplicates.values()) <= 50  # one batch can be sent twice
 
 
 def test_unavailable_brokers_are_raised_after_the_metrics(lambda_, engine, database_url, mock_kafka):

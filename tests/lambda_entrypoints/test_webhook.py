@@ -57,7 +57,7 @@ def is_response(answer):
 @pytest.mark.parametrize("scenario", [Scenario.PAID, Scenario.WRONG_AMOUNT, Scenario.BAD_SIGNATURE])
 @pytest.mark.parametrize("provider", GATEWAYS)
 def test_each_reply_is_counted_by_one_metric(called, shop, database_url, paid, provider, scenario):
-    """For each callback, the webhook emits one outcome counter and its latency."""
+    """For each callback, the webhook emits one outcome counter and the latency."""
     payment = shop.payment(provider)
     assert is_response(called(handler, paid(payment, scenario), DATABASE_URL=database_url))
     counter = {
@@ -195,7 +195,7 @@ def test_a_changed_environment_takes_effect_at_the_next_invocation(called, shop,
 
 
 def test_a_bug_is_logged_with_its_traceback_and_the_next_callback_works(called, shop, database_url, paid, monkeypatch):
-    """After an unexpected exception, the webhook logs it and asks for a repeat, and the next callback works."""
+    """The webhook logs an unexpected exception and asks the gateway to call again. The next callback works."""
     payment = shop.payment("momo")
     with monkeypatch.context() as patch:
         patch.setattr("ticketbottle_payctl.store.payments.settle.lock", lambda *_: 1 / 0)

@@ -54,7 +54,10 @@ OPEN = {
 
 @pytest.mark.parametrize("name", OPEN)
 def test_the_doctor_reports_a_callback_that_settled_nothing(name, shop, found):
-    """The doctor reports a callback that settled nothing, with its age, its reason and a command. Copies count once."""
+    """The doctor reports a callback that settled nothing, with its age, its reason and a command.
+
+    Copies of a callback count once.
+    """
     send, status, verb = OPEN[name]
     payment = shop.payment("momo")
     reports = [send(shop, payment) for _ in range(3)]
@@ -67,7 +70,7 @@ def test_the_doctor_reports_a_callback_that_settled_nothing(name, shop, found):
 
 @pytest.mark.parametrize("name", OPEN)
 def test_the_doctor_forgets_a_callback_whose_payment_is_completed(name, shop, found):
-    """The doctor does not report a callback whose payment is settled now.
+    """The doctor does not report a callback whose payment has been settled since.
 
     A callback for an unknown order stays in the report.
     """
@@ -137,7 +140,7 @@ def test_the_doctor_forgets_a_callback_after_a_week(shop, found, engine):
 
 
 def test_the_doctor_warns_if_it_did_not_judge_every_order(engine):
-    """If the doctor judged only the oldest orders, and none of them is open, it warns instead of reporting success."""
+    """If the doctor judged only the oldest orders, and none is open, the doctor warns instead of reporting success."""
     subject = Subject(
         lambda: engine,
         None,

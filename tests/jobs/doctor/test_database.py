@@ -322,7 +322,7 @@ def test_the_advised_grant_adds_the_missing_privileges_of_a_role(engine_as, engi
 
 
 def test_a_role_that_lacks_one_privilege_gets_advice_for_one_task(engine_as):
-    """If a role lacks a single privilege for a task, the doctor suggests a fix for this task only."""
+    """If a role lacks a single privilege for a task, the doctor suggests a fix only for this task."""
     limited = engine_as(
         "GRANT SELECT, UPDATE ON payments TO {role}",
         "GRANT INSERT ON outbox TO {role}",
@@ -337,7 +337,7 @@ def test_a_role_that_lacks_one_privilege_gets_advice_for_one_task(engine_as):
 
 
 def test_a_role_without_any_privilege_is_a_failure(engine_as):
-    """If a role has no privileges, the doctor reports a failure, and its other checks raise no error."""
+    """If a role has no privileges, the doctor reports a failure, and the other checks raise no error."""
     report = diagnose(subject_of(engine_as()), ["grants", "schema", "publishers", "index", "snapshot"])
     status = {finding.check: finding.status for finding in report.findings}
     assert (status["grants"], status["schema"]) == (Status.FAIL, Status.FAIL)

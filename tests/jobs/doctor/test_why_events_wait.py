@@ -199,7 +199,7 @@ def test_the_finding_about_pending_events_says_if_the_brokers_are_unavailable(lo
 
 @contextmanager
 def running(engine, bootstrap):
-    """Run a publisher loop on another thread until the block ends."""
+    """Run a publisher loop on another thread during the ``with`` block."""
     stop, ready = Event(), Event()
     producer = Producer(producer_config(KafkaSettings(bootstrap)))
     thread = Thread(target=publish_outbox, args=(engine, producer, PublishOptions(loop=True)), kwargs={"stop": stop})

@@ -20,7 +20,7 @@ def called(payment, **changes):
 
 @pytest.mark.parametrize("provider", list(GATEWAYS))
 def test_a_payment_is_found_by_its_reference(shop, provider):
-    """`payctl` finds a callback's payment by its reference."""
+    """`payctl` finds a payment by the reference in the callback."""
     payment = shop.payment(provider, reference=f"261123_{provider.upper()}-REF")
     shop.payment(provider)
     assert shop.process(payment).payment_id == payment.id

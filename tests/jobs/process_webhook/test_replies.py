@@ -162,7 +162,7 @@ def test_a_wrong_amount_gets_the_gateway_s_reply_and_an_alert(shop, provider):
 
 @EVERY_GATEWAY
 def test_a_bad_signature_gets_a_reply_without_the_expected_one(shop, provider, caplog):
-    """If a signature is wrong, the expected one is neither in the reply nor in the log (contract 6.5)."""
+    """If a signature is wrong, the correct one is neither in the reply nor in the log (contract 6.5)."""
     payment = shop.payment(provider)
     before = shop.tables()
     report = shop.process(payment, Scenario.BAD_SIGNATURE)

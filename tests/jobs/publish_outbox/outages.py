@@ -20,7 +20,7 @@ from ticketbottle_payctl.settings import KafkaSettings
 
 BATCH = 50
 DRAINED_WITHIN = 20.0
-"""The maximum time in seconds until no event is pending, after an outage that lasted seconds."""
+"""The maximum time in seconds until no event is pending, after an outage of a few seconds."""
 
 
 @contextmanager

@@ -28,7 +28,7 @@ INCOMPRESSIBLE = Random(7).randbytes(5000).hex()  # noqa: S311 - not for secrets
 """Text that cannot be compressed, because a topic's limit applies to batches after compression."""
 
 DRAINED_AFTER_MINUTES = 15.0
-"""The maximum time in seconds until no event is pending, after an outage that lasted minutes."""
+"""The maximum time in seconds until no event is pending, after an outage of a few minutes."""
 
 
 def insert_some(outbox):

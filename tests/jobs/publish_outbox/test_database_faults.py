@@ -39,7 +39,7 @@ def limits(monkeypatch):
 
 @contextmanager
 def another_session(outbox, sql, **values):
-    """Keep a transaction open in another session until the block ends."""
+    """Keep a transaction open in another session during the ``with`` block."""
     with outbox.engine.connect() as connection:
         connection.exec_driver_sql(sql, values)
         yield connection
@@ -78,7 +78,7 @@ class Sabotage(Producer):
         self.left, self.before, self.after = number, before, after
 
     def send(self, wave, *arguments):
-        """Send the wave. If it is the n-th wave, cause the fault before or after that."""
+        """Send the wave. If it is the n-th wave, cause the fault before or after sending."""
         self.left -= 1
         if self.left == 0 and self.before:
             self.before()
@@ -112,7 +112,7 @@ def test_a_terminated_session_sends_no_more_of_its_claim(outbox, number, when):
 def test_a_claim_lost_during_an_outage_is_not_sent_after_it(outbox, mock_kafka):
     """If a publisher loses a claim during an outage, its queued messages are not sent after the outage.
 
-    Another publisher may already have sent the payment's next event.
+    Another publisher might already have sent the payment's next event.
     """
     failed, completed = outbox.add("k", FAILED, age=9), outbox.add("k", COMPLETED, age=8)
     producer = new_producer(mock_kafka.bootstrap)

@@ -190,7 +190,10 @@ def test_events_of_a_missing_topic_are_not_claimed_at_each_poll(outbox, mock_kaf
 
 
 def test_the_event_s_own_fault_is_counted(outbox, mock_kafka):
-    """A fault of an event uses one of the event's retries. At the limit, the event is dead and blocks its payment."""
+    """A fault that an event causes uses up one of its retries.
+
+    At the limit, the event is dead and blocks its payment.
+    """
     poison = outbox.add("k", COMPLETED, age=LONG_AGO, payload={"secret": SECRETS})
     behind = outbox.add("k", COMPLETED, age=LONG_AGO - 1)
     for failures in range(1, 6):
@@ -344,7 +347,7 @@ def test_repeated_fatal_errors_of_the_kafka_client_end_the_run(outbox, mock_kafk
 
 
 def test_three_kinds_of_failure_in_one_batch_are_treated_separately(outbox, mock_kafka):
-    """In one batch, a configuration fault uses no retry, and a faulty event does not affect other events."""
+    """In one batch, a configuration fault uses up no retry, and a faulty event does not affect other events."""
     mock_kafka.fail_topic("payment.cancelled", KafkaError.TOPIC_AUTHORIZATION_FAILED)
     held = outbox.add("a", CANCELLED)
     dead = outbox.add("b", "NO_SUCH")

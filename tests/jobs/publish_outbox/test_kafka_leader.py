@@ -89,7 +89,7 @@ def second(kafka):
 
 
 def replace_topics(kafka):
-    """Recreate each topic, with partition 1 on the second broker only."""
+    """Recreate each topic, with partition 1 only on the second broker."""
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0})
     for topic in READ:
         delete(kafka, topic)

@@ -136,7 +136,7 @@ def test_a_successful_poll_resets_the_waits_of_an_outage(outbox, mock_kafka):
         mock_kafka.up()
 
     def down_again():
-        """Start a second outage after the first wait that is not part of an outage. A slow probe may delay this."""
+        """Start a second outage after the first wait that is not part of an outage. A slow probe can delay this."""
         if not recovered and len(heard.waits) == known[-1]:
             recovered.append(len(heard.waits))
             mock_kafka.down()

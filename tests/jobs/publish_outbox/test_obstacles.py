@@ -76,7 +76,7 @@ def failed_now(outbox, mock_kafka):
 
 
 def failed_alone(outbox, mock_kafka):
-    """Insert an event that fails in this run and blocks no other event. The run still reports it."""
+    """Insert an event that fails in this run and blocks no other event. The run still reports this event."""
     blocker = outbox.add("k")
     mock_kafka.fail_next(KafkaError.INVALID_REQUEST)
     return {"failed": (0, blocker)}, {}
@@ -166,7 +166,7 @@ def test_a_run_names_the_session_that_locks_a_row(outbox, others):
 
 
 def test_a_block_has_the_error_and_the_time_of_the_retry(outbox, mock_kafka):
-    """The report about a block contains the blocking event's error, type, and the seconds until its retry."""
+    """The report about a block contains the blocking event's error and type, and the seconds until its retry."""
     dead_first(outbox, mock_kafka)
     retry_not_due(outbox, mock_kafka)
     by_reason = {each.reason.value: each for each in outbox.publish().obstacles.blockers}
@@ -341,7 +341,7 @@ def test_a_stopped_loop_names_the_unavailable_service(outbox, mock_kafka, monkey
 
 
 def test_a_run_names_the_holder_of_a_locked_shard(outbox):
-    """If a shard is locked, a publisher run names the database session that holds it and the shard's last publisher."""
+    """If a shard is locked, a publisher run names the session that holds the lock, and the shard's last publisher."""
     outbox.publish()
     with outbox.engine.connect() as other:
         other.exec_driver_sql("SET application_name = 'by hand'")

@@ -82,7 +82,7 @@ def files_with(condition):
 
 
 def test_every_writer_of_outbox_rows_is_tested():
-    """This test file knows every file that can insert an event or make an event pending."""
+    """This test file names every file that can insert an event or make an event pending."""
     statement = "ticketbottle_payctl.store.payments.settle"
     assert files_with(lambda path: any(name.startswith(statement) for name in imports(path))) == WRITERS.keys()
     inserts = files_with(lambda path: "insert into outbox" in path.read_text("utf-8").lower())
@@ -129,7 +129,7 @@ def in_the_write(shop, _monkeypatch):
 
 @contextmanager
 def beside_the_write(shop, _monkeypatch):
-    """Delay a different statement in the transaction, which records the run's item."""
+    """Delay the statement that records the run's item in the same transaction."""
     with slow_table(shop, "payctl.run_items"):
         yield
 

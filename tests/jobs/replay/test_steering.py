@@ -297,7 +297,7 @@ def test_a_run_whose_process_has_ended_is_interrupted(outbox, engine):
 
 @pytest.mark.usefixtures("dead")
 def test_a_run_that_loses_its_lock_still_reports_its_counts(outbox):
-    """If a replay loses its lock and nothing else, it still ends with its usual report."""
+    """If a replay loses only its lock, it still ends with its usual report."""
     idle = "state = 'idle in transaction' AND datname = current_database() AND pid <> pg_backend_pid()"
     cut = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {idle}"  # noqa: S608
     cuts = []
