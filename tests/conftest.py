@@ -1,4 +1,4 @@
-"""Start the real services that tests share where possible, and count the tests that used each service.
+"""Start the real services, which tests share if possible, and count the tests that used each service.
 
 If a service is missing, its tests are skipped on a developer's machine. In CI (``CI=true``), these tests fail, because
 CI must not skip a test. CI runs the suite on a bare machine first. A full machine then runs the tests that were

@@ -111,7 +111,7 @@ def test_an_archive_of_an_earlier_version_is_continued(path):
 
 
 def test_an_archive_is_never_written_through_a_link(path, tmp_path):
-    """If an archive's path is a symbolic link, it is refused, and the target's content does not change."""
+    """If an archive's path is a symbolic link, the path is refused, and the link's target does not change."""
     target = tmp_path / "target"
     added(target, "a")
     before = target.read_bytes()

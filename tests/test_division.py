@@ -47,7 +47,7 @@ def ran(tmp_path):
         done = subprocess.run(
             [*command, "--rootdir", str(tmp_path), "-c", "/dev/null", *options, str(tmp_path)],
             cwd=ROOT, capture_output=True, text=True, check=False,
-            env={name: value for name, value in os.environ.items() if name != "CI"},  # a skip fails the run there
+            env={name: value for name, value in os.environ.items() if name != "CI"},  # with CI, a skip fails the run
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -72,7 +72,10 @@ def test_a_sample_runs_each_test_with_some_of_its_cases(ran):
 
 
 def test_a_worker_gets_a_group_a_long_test_or_quick_tests_of_one_file_at_once():
-    """An @ in a parameter set does not create a group."""
+    """A worker gets a group, a long test, or quick tests of one file at once.
+
+    An @ in a parameter set creates no group.
+    """
     group = ["tests/a.py::test_x[1]@kafka", "tests/b.py::test_y@kafka"]
     long = [f"tests/{LONG[0]}test_a.py::test_{number}" for number in range(2)]
     quick = [f"tests/a.py::test_z[{number}@x]" for number in range(TOGETHER + 1)]

@@ -87,7 +87,7 @@ def wanted(use: str) -> list[Requirement]:
 
 
 def test_imports_keep_to_the_layers():
-    """No module imports a module of a higher layer or a driver that its contract forbids."""
+    """No module imports a module from a higher layer, or a driver that its own layer must not use."""
     command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout

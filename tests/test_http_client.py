@@ -134,7 +134,7 @@ def test_one_deadline_covers_a_response_that_comes_byte_by_byte(start):
 
 
 def test_the_deadline_covers_the_tls_handshake():
-    """The deadline also covers the TLS handshake.
+    """The HTTP client's deadline also covers the TLS handshake.
 
     A server that accepts the connection but does not answer cannot block payctl.
     """
@@ -147,7 +147,7 @@ def test_the_deadline_covers_the_tls_handshake():
 
 
 def test_the_error_for_a_refused_connection_has_the_reason():
-    """The error for a refused connection contains the operating system's reason."""
+    """The HTTP client's error for a refused connection contains the operating system's reason."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
     with pytest.raises(UnavailableError, match=r"no response from 127\.0\.0\.1: .*[Rr]efused"):

@@ -13,7 +13,10 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.mark.parametrize(("code", "ends"), [(0, 0), (130, 0), (4, 2)])
 def test_make_demo_is_quiet_only_after_ctrl_c(code, ends, tmp_path):
-    """`make demo` ends with 0 and prints nothing if Ctrl-C ended the demo. Any other failure is an error of make."""
+    """`make demo` exits with 0 and prints nothing if Ctrl-C ended the demo.
+
+    After any other failure, make reports an error.
+    """
     demo = tmp_path / "payctl"
     demo.write_text(f"#!/bin/sh\nexit {code}\n")
     demo.chmod(0o755)

@@ -69,7 +69,7 @@ class Map:
         known = self.lines[mutant.file]
         chosen = _spread(next((known[line] for line in reversed(lines) if line in known), []), room)
         if mutant.shared or lines[-1] not in known:
-            # Fewer tests may run the nearest line above, for example only the tests that import the file.
+            # Fewer tests can run the nearest line above, for example only the tests that import the file.
             chosen += _spread({test.id: test for tests in known.values() for test in tests}.values(), room)
         if mutant.shared:
             chosen = [*self._that_name(lines[-1]), *chosen]

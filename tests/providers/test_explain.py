@@ -59,7 +59,7 @@ def signed_as(merchant, gateway, text, **changes):
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
 def test_a_genuine_callback_gets_no_hint(merchant, gateway):
-    """A genuine callback gets no hint. The explanation shows its signed string."""
+    """A genuine callback gets no hint, and the explanation shows the callback's signed string."""
     explanation = explain(GATEWAYS[gateway], getattr(merchant, gateway)(), merchant.credentials(gateway))
     assert explanation.hints == ()
     assert "TB-ROCK" in explanation.canonical_masked or "paymentLinkId" in explanation.canonical_masked

@@ -33,7 +33,7 @@ def test_a_number_is_written_as_javascript_writes_it(token, text):
 
 @pytest.mark.parametrize("number", [Real("1e309"), Real("-1e999"), Real("2021e505"), 10**309])
 def test_a_number_beyond_a_double_is_refused(number):
-    """`number_text` refuses a number too large for a double.
+    """`number_text` refuses a number that is too large for a double.
 
     JavaScript reads such a number as Infinity, which no gateway sends.
     """

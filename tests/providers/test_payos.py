@@ -154,7 +154,10 @@ def test_any_payos_code_but_00_is_a_failure(merchant, code):
 
 @pytest.mark.parametrize("items", [[None], ["a", None]])
 def test_a_payos_array_with_null_is_refused(merchant, items):
-    """PayOS's own code fails on null in an array, so PayOS cannot have signed such a webhook."""
+    """A PayOS webhook with null in an array is refused.
+
+    PayOS's own code fails on null there, so it signs no such webhook.
+    """
     assert reason(merchant.verify("payos", merchant.payos("x", items=items))) is RejectReason.MALFORMED
 
 
@@ -175,7 +178,7 @@ def test_only_a_number_in_the_payment_service_s_format_is_a_hint(number, hint):
 
 
 def test_a_transfer_s_number_is_the_payment_number(merchant):
-    """`payment_number` is the bank transfer's number, because two numbers for one payment mean two transfers."""
+    """`payment_number` is the bank transfer's number. Two numbers for one payment therefore mean two transfers."""
     references = ("FT26123", "", ...)
     numbers = [merchant.verify("payos", merchant.payos(reference=value)).payment_number for value in references]
     assert numbers == ["FT26123", None, None]

@@ -22,7 +22,7 @@ SIGNED = {
 }
 """For each gateway, a function that returns the content that a request's signature covers.
 
-It shows whether a change affects this content.
+The function shows whether a change affects this content.
 """
 
 

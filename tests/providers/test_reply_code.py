@@ -52,7 +52,7 @@ def test_payctl_s_own_replies_are_judged_as_they_are_meant(name, answer):
     ],
 )
 def test_a_reply_that_does_not_acknowledge_says_why(name, status, body, code, words):
-    """If a reply is not an acknowledgement, the reason gives the HTTP status or gateway's code, and its meaning."""
+    """If a reply is not an acknowledgement, the reason gives the HTTP status or the gateway's code, and its meaning."""
     found = judge_reply(GATEWAYS[name].reply_code, status, body)
     assert (found.acknowledged, found.code) == (False, code)
     assert words in found.why

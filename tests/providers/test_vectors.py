@@ -42,7 +42,7 @@ def test_path_and_shape_of_a_vector_lead_to_the_same_gateway(vector):
 
 
 def test_the_previous_keys_verify_during_a_rotation(vector):
-    """Each vector gets the same verdict if its key is the previous one of two keys."""
+    """Each vector gets the same verdict if its key is the previous key during a rotation."""
     credentials = {name: (Secret("the new value"), *values) for name, values in vector.credentials.items()}
     gateway = resolve(vector.request)
     assert said(gateway.verify(vector.request, credentials)) == vector.expect

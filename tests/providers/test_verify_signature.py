@@ -20,7 +20,7 @@ def credentials_for(merchant):
 def test_the_verify_report_has_the_expected_verdict_of_a_vector(vector):
     """The `verify-signature` report contains the fields that scripts use.
 
-    If the callback is not valid, they are null.
+    If the callback is not valid, these fields are null.
     """
     report = verify_signature(vector.request, None, lambda _: vector.credentials)
     assert {name: getattr(report, name) for name in vector.expect} == vector.expect

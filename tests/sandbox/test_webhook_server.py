@@ -1,4 +1,4 @@
-"""Test how the local webhook server handles chunked bodies, slow clients and a stop, over real HTTP."""
+"""Test how the local webhook server handles chunked bodies, slow clients and its own shutdown, over real HTTP."""
 
 from __future__ import annotations
 

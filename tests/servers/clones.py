@@ -54,7 +54,7 @@ class Clones:
 
     def _execute(self, statement: sql.Composable) -> None:
         if self._connection is None:
-            # A test may have made the whole server read-only.
+            # A test might have made the whole server read-only.
             self._connection = psycopg2.connect(self._postgres.url(), options="-c default_transaction_read_only=off")
             self._connection.autocommit = True
         with self._connection.cursor() as cursor:

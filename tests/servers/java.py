@@ -114,7 +114,7 @@ def _verify(program: Program, home: Path) -> None:
 
 
 def java(class_path: str, main: str, *arguments: str, options: tuple[str, ...] = ()) -> list[str]:
-    """Return the command that runs ``main``. Its Java options make the start faster but the running program slower."""
+    """Return the command that runs ``main``. The Java options make the start faster but the running program slower."""
     return [find_java(), *_QUICK_START, *options, "-cp", class_path, main, *arguments]
 
 

@@ -97,7 +97,7 @@ def test_an_event_file_is_invoked_once(function, file, reply):
 def test_a_function_that_raises_ends_with_exit_code_1():
     """If the function raises an error, `make local` prints it in Lambda's format and exits with 1.
 
-    Such an error can be an unreachable broker.
+    In this test, the broker is unavailable.
     """
     done = run("--function", "publish-outbox", "--event", "tests/events/scheduler-publish-outbox.json")
     assert done.returncode == 1

@@ -50,7 +50,7 @@ def test_kafka_brokers_may_have_blanks_and_empty_entries(text, read):
     ],
 )
 def test_the_error_for_kafka_brokers_names_the_wrong_entry(text, words):
-    """The error for KAFKA_BROKERS gives the number and the fault of the invalid entry, but not its text."""
+    """The error for KAFKA_BROKERS gives the position and the fault of the invalid entry, but not its text."""
     with pytest.raises(ConfigError) as error:
         brokers(text)
     assert words in error.value.message

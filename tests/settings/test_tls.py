@@ -46,7 +46,7 @@ def files(tmp_path):
             {"sslmode": "verify-ca", "sslcert": "OWN", "sslkey": "KEY", "sslrootcert": "CA"},
             None,
         ),
-        # A remark says that the certificate is not checked.
+        # A note says that the certificate is not checked.
         ({"sslmode": "no-verify"}, {}, {"sslmode": "require"}, CHECKED_NOT),
         ({"sslmode": "require", "sslaccept": "accept_invalid_certs"}, {}, {"sslmode": "require"}, CHECKED_NOT),
         ({"sslcert": "CA", "sslaccept": "accept_invalid_certs"}, {}, {"sslmode": "require"}, CHECKED_NOT),
@@ -60,7 +60,7 @@ def files(tmp_path):
         ({"ssl": "true"}, {}, {"sslmode": "require"}, None),
         ({"ssl": "false"}, {}, {}, None),
         ({"requiressl": "1"}, {}, {"sslmode": "require"}, None),
-        # The stricter setting of URL and environment is used.
+        # The stricter of the two settings in the URL and the environment is used.
         ({}, {"PGSSLMODE": "verify-full"}, {"sslmode": "verify-full"}, None),
         ({"sslmode": "disable"}, {"PGSSLMODE": "verify-full"}, {"sslmode": "verify-full"}, None),
         ({"sslmode": "no-verify"}, {"PGSSLMODE": "verify-full"}, {"sslmode": "verify-full"}, None),
@@ -103,7 +103,7 @@ def files(tmp_path):
     ],
 )
 def test_the_stricter_tls_setting_of_url_and_environment_is_used(given, environ, found, remark, files):
-    """The stricter TLS setting applies.
+    """The stricter of the two TLS settings in the URL and the environment applies.
 
     Prisma's values are translated to libpq's values, and a named certificate is always used.
     """

@@ -253,7 +253,7 @@ class World:
         return True
 
     def end(self, fault: Fault) -> None:
-        """End a fault. If the process has been replaced in the meantime, it is not affected."""
+        """End a fault. If the process has been replaced in the meantime, the new process is not affected."""
         match fault.kind:
             case Kind.FREEZE_PUBLISHER | Kind.FREEZE_WEBHOOK:
                 self._frozen(fault).send(signal.SIGCONT)

@@ -132,7 +132,7 @@ def test_a_connection_that_the_server_closed_is_replaced(engine, database_url, c
 
 @pytest.mark.parametrize("seconds", [61, 86_400, -86_400])
 def test_an_idle_connection_is_replaced(engine, monkeypatch, seconds):
-    """A connection is replaced after 60 idle seconds, because a firewall might have dropped it.
+    """A connection that was idle for 60 seconds is replaced, because a firewall might have dropped it.
 
     Clock jumps are harmless.
     """

@@ -190,7 +190,7 @@ def test_a_requeued_event_that_is_still_pending_waits_since_its_requeue(read, en
 
 
 def test_the_flow_reads_only_the_runs_of_its_own_events(read, engine):
-    """On a large record of replays, the flow of a few events looks up their rows by the index."""
+    """With a large record of replays, the flow of a few events uses the index to look up their rows."""
     read((0.5, 1.7, 0))
     with engine.begin() as connection:
         connection.exec_driver_sql(

@@ -128,7 +128,7 @@ def test_shards_divide_the_keys(connection, add, shards):
 
 
 def test_a_claim_waits_for_a_locked_row_or_skips_it(engine, connection, add):
-    """A claim waits up to the lock timeout, or skips a locked row and reports its key and position."""
+    """A claim waits up to the lock timeout, or skips a locked row and reports the row's key and position."""
     add("a", 1)
     add("b", 2)
     add("c", 3)
@@ -200,7 +200,7 @@ def test_two_concurrent_claims_share_no_event(engine, connection, add):
 
 @pytest.mark.parametrize(("late", "complete"), [(1, True), (5, True), (6, False), (60, False)])
 def test_a_range_with_too_many_late_events_is_not_complete(connection, add, monkeypatch, late, complete):
-    """If too many events are committed into a range before it is claimed, the claim reports that it is incomplete."""
+    """If too many events are committed into a range before the claim, the claim reports that it is incomplete."""
     monkeypatch.setattr(outbox, "_MOST_MORE_IN_RANGE", 6)
     end = place(9, "end")
     for number in range(1, 2 + late):

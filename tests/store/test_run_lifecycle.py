@@ -102,7 +102,7 @@ def test_a_run_whose_connections_are_cut_is_interrupted(engine):
 
 
 def test_a_run_whose_plan_cannot_be_stored_is_not_recorded(engine):
-    """A run and its plan are stored in one transaction, so a plan that fails leaves no record of a run."""
+    """A run and its plan are stored in one transaction, so a plan that cannot be stored leaves no record of a run."""
     run = new_run("replay")
 
     def fails(_connection):
@@ -137,7 +137,7 @@ UNWRITABLE = {
 
 @pytest.mark.parametrize("how", UNWRITABLE)
 def test_work_with_an_optional_record_goes_on_without_it(engine, execute, how):
-    """If an optional run record cannot be written at the start, the work is done, and the record contains no id."""
+    """If an optional run record cannot be written at the start, the work is still done. The record contains no id."""
     execute(UNWRITABLE[how])
     done = []
     with optional_run(engine, new_run(), Limits()) as record:
