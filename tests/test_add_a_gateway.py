@@ -146,7 +146,7 @@ def test_every_gateway_that_sends_json_is_tested_with_any_json():
 
 
 def test_every_gateway_is_a_keyword_of_the_package():
-    """The keywords of the package name each gateway."""
+    """The package's keywords include the name of each gateway."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     assert GATEWAYS.keys() - set(project["keywords"]) == set(), "add them to the keywords in pyproject.toml"
 

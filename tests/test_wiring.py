@@ -61,7 +61,7 @@ def test_the_producer_is_made_once(mock_kafka):
 def test_credentials_come_from_the_environment_or_another_source():
     """The list of credentials has a key's current value before its previous value.
 
-    If another source is given, it replaces the environment.
+    If another source is given, this source replaces the environment.
     """
     momo = GATEWAYS["momo"]
     environ = {"MOMO_SECRET_KEY": "new-value", "MOMO_SECRET_KEY_PREVIOUS": "old-value"}

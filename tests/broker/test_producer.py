@@ -97,7 +97,7 @@ def test_sending_to_a_hanging_broker_ends_at_the_timeout(make, mock_kafka):
 def test_a_stop_ends_the_wait_for_acknowledgements(make, mock_kafka, monkeypatch):
     """After a stop, `send` waits briefly for the messages in flight.
 
-    It then reports these messages as not delivered.
+    Then `send` reports these messages as not delivered.
     """
     monkeypatch.setattr("ticketbottle_payctl.broker.producer._STOP_PATIENCE", 0.5)
     producer = make()

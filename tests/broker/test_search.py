@@ -44,7 +44,7 @@ def search(mock_kafka):
 def test_the_search_reads_all_records_if_brokers_cannot_look_up_by_time(send, search):
     """If the brokers cannot look up offsets by time, as in the mock cluster, the search reads all records.
 
-    It then also finds an old record.
+    The search then also finds an old record.
     """
     send(1, "wanted", HOME)
     send(3000, "another", HOME)

@@ -212,7 +212,7 @@ def test_every_function_of_the_code_is_in_the_template(functions):
 
 
 def test_the_retention_of_logs_depends_on_the_environment(template, of_type):
-    """Each log group has a retention time. In production, it is at least 30 days."""
+    """Each log group has a retention time. In production, this time is at least 30 days."""
     for logical, group in of_type("Logs::LogGroup").items():
         assert group["RetentionInDays"] == {"Ref": "LogRetentionDays"}, logical
     days = template["Parameters"]["LogRetentionDays"]

@@ -76,9 +76,10 @@ def _is_here(distribution):
 
 
 def test_an_sbom_is_valid_against_the_schema_of_cyclonedx(own, valid):
-    """CycloneDX's validator accepts a component of each form. It refuses a document in which a component has no name.
+    """CycloneDX's validator accepts a component of each form.
 
-    One component of each form is enough, because deploy/sbom.py validates every document that it writes.
+    The validator refuses a document in which a component has no name. One component of each form is enough, because
+    deploy/sbom.py validates every document that it writes.
     """
     document, _ = own
     assert document["specVersion"] == "1.6"
@@ -134,6 +135,6 @@ def test_the_sbom_of_a_folder_lists_its_packages_and_licences(make_sbom, folder,
 def test_a_licence_is_an_expression_else_an_identifier_else_a_name(declared, shown):
     """The licence list shows a package's licence expression.
 
-    Without one, it shows the identifier or, failing that, the name.
+    Without an expression, the list shows the identifier or, failing that, the name.
     """
     assert licence_of({"licenses": declared}) == shown

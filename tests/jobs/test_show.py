@@ -126,7 +126,7 @@ def test_the_history_is_in_chronological_order(settled_at, received_at, sent_at,
 
 
 def test_the_record_of_an_earlier_publication_stays_where_it_was():
-    """In a history, only an event's latest Kafka record is placed behind the event's last publication."""
+    """In a history, only an event's latest Kafka record is listed after the event's last publication."""
     found = History(PAYMENT, (CAUSE,), (EVENT,), ())
     last = [(step.kind, step.at) for step in in_order(found, [*steps_of(found), record(4, "run"), record(3)])][-3:]
     assert last == [("record", START + 3 * MS), ("event_published", START + 5 * MS), ("record", START + 4 * MS)]

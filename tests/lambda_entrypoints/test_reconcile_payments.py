@@ -55,7 +55,10 @@ def overdue(engine, gateways):
 
 @pytest.fixture
 def reconciler(lambda_, gateways, database_url):
-    """Return a function that starts the reconcile function. By default, it has the settings from the template."""
+    """Return a function that starts the reconcile function.
+
+    By default, the reconcile function has the settings from the template.
+    """
 
     def start(*, timeout=60, **environ):
         settings = {"DATABASE_URL": database_url, **gateways.environment, **environ}

@@ -1,7 +1,7 @@
 """Try mutants in this process's own copy of the project. Each line on stdin is a task in JSON.
 
-The process has imported pytest and the libraries, but no module of the project. It forks for each pytest run, so that a
-child process only needs to import the project with the mutant.
+The process has imported pytest and the libraries, but no module of the project. The process forks for each pytest run,
+so that a child process only needs to import the project with the mutant.
 """
 
 from __future__ import annotations

@@ -156,7 +156,7 @@ def test_any_payos_code_but_00_is_a_failure(merchant, code):
 def test_a_payos_array_with_null_is_refused(merchant, items):
     """A PayOS webhook with null in an array is refused.
 
-    PayOS's own code fails on null there, so it signs no such webhook.
+    PayOS's own code fails on such an array, so PayOS cannot have signed this webhook.
     """
     assert reason(merchant.verify("payos", merchant.payos("x", items=items))) is RejectReason.MALFORMED
 

@@ -1,7 +1,8 @@
 """Run the Lambda functions on this machine (``make local``), with AWS's own runtime and without Docker.
 
 The webhook function listens on an HTTP address. With ``--event FILE``, ``make local`` invokes one function once, as
-Lambda would. With ``--sam FILE``, it only writes the settings for `sam local`, which runs the functions in Docker.
+Lambda would. With ``--sam FILE``, ``make local`` only writes the settings for `sam local`, which runs the functions in
+Docker.
 """
 
 from __future__ import annotations

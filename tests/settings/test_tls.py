@@ -30,7 +30,7 @@ def files(tmp_path):
         ({}, {}, {}, None),
         ({"sslmode": "prefer"}, {}, {"sslmode": "prefer"}, None),
         ({"sslmode": "require"}, {}, {"sslmode": "require"}, None),
-        # Prisma's sslcert is the authority's certificate. It is always used if it is named.
+        # Prisma's sslcert is the authority's certificate. A certificate that is named is always used.
         ({"sslcert": "CA"}, {}, {"sslmode": "verify-ca", "sslrootcert": "CA"}, None),
         ({"sslcert": "CA", "sslmode": "prefer"}, {}, {"sslmode": "verify-ca", "sslrootcert": "CA"}, None),
         ({"sslcert": "CA", "sslmode": "require"}, {}, {"sslmode": "verify-ca", "sslrootcert": "CA"}, None),

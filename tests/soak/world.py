@@ -226,7 +226,7 @@ class World:
     def _begin(self, fault: Fault) -> bool:
         """Begin a fault. Return whether it had an effect.
 
-        If the fault kills a command, it is counted when the command is killed.
+        If the fault kills a command, the fault is counted when the command is killed.
         """
         match fault.kind:
             case Kind.KILL_PUBLISHER:

@@ -126,7 +126,7 @@ def test_a_service_file_does_not_change_the_server(postgres, database_url, monke
     ],
 )
 def test_a_parameter_overrides_a_variable_and_a_variable_the_default(query, variable, seen, database_url, monkeypatch):
-    """The application name comes from DATABASE_URL or, failing that, from PGAPPNAME. Otherwise, it is payctl."""
+    """The application name comes from DATABASE_URL or, failing that, from PGAPPNAME. Otherwise, the name is payctl."""
     monkeypatch.setenv("PGAPPNAME", variable)
     assert answer(f"{database_url}?{query}")[2] == seen
 

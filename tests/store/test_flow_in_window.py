@@ -124,7 +124,7 @@ def test_lags_are_by_nearest_rank_and_the_slowest_is_named(read):
 
 
 def test_only_the_newest_published_events_are_read(read):
-    """If only the newest published events are read, the flow gives the time since which it is complete.
+    """If only the newest published events are read, the flow says since when it is complete.
 
     All unpublished events are read.
     """

@@ -220,7 +220,7 @@ def test_a_retry_waits_until_it_is_due(outbox):
 def test_a_message_too_large_is_dead_at_once(outbox):
     """If a message is too large, its event is dead at once.
 
-    Its error does not contain the payload, and other events are sent.
+    The event's error does not contain the payload, and other events are sent.
     """
     outbox.insert(5)
     large = outbox.add("k", payload={"secret": SECRETS * 100_000})

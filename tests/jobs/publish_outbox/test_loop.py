@@ -38,7 +38,7 @@ def short_probe(monkeypatch):
 def test_a_loop_publishes_new_events_until_it_is_stopped(outbox):
     """A publisher loop publishes new events until it is stopped.
 
-    It notifies its observer of the start and each batch.
+    The loop notifies its observer of the start and each batch.
     """
     heard = Heard()
     clockwork = Clockwork(waits=6, at={n: lambda: outbox.insert(2) for n in (1, 3, 5)})

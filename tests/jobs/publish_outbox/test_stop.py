@@ -12,7 +12,7 @@ from ticketbottle_payctl.jobs.publish_outbox import Observer
 
 @pytest.fixture
 def patience(monkeypatch):
-    """Set the time that an open batch gets after a stop to one second. In production, it is five seconds."""
+    """Set the time that an open batch gets after a stop to one second. In production, this time is five seconds."""
     monkeypatch.setattr("ticketbottle_payctl.broker.producer._STOP_PATIENCE", 1.0)
     return 1.0
 

@@ -1,4 +1,4 @@
-"""Run the process that forks. Its argument is the descriptor of the listening socket.
+"""Run the process that forks. The argument is the descriptor of the listening socket.
 
 The process ends when its stdin is closed.
 """

@@ -214,7 +214,7 @@ def test_a_dry_run_of_publish_outbox_names_the_command_that_applies_it(invoke, p
 
 
 def test_a_dry_run_of_publish_outbox_names_no_command_if_nothing_can_be_sent(invoke, places, add):
-    """If each pending event is blocked, a dry run of `publish-outbox` suggests no command that applies it."""
+    """If each pending event is blocked, a dry run of `publish-outbox` suggests no command for the real run."""
     blocked_by_a_failure(add)
     shown = invoke("publish-outbox", "-n", **places).stdout.splitlines()
     assert shown[0] == "0 events  would be claimed, 1 would be held back"

@@ -141,7 +141,10 @@ def test_a_payment_s_events_are_selected_by_its_id(ask, dead, engine):
 
 @pytest.mark.usefixtures("dead")
 def test_a_replay_plan_has_an_estimated_duration(invoke, ask, database_url):
-    """A replay's estimated duration is the number of events divided by --rate. Without --rate, it is nearly zero."""
+    """A replay's estimated duration is the number of events divided by --rate.
+
+    Without --rate, the estimate is nearly zero.
+    """
     assert ask("replay", "--failed", "-n", "--rate", "1/s")["result"]["estimated_seconds"] == 3.0
     assert ask("replay", "--failed", "-n", "--rate", "1/m")["result"]["estimated_seconds"] == 180.0
     assert ask("replay", "--failed", "-n")["result"]["estimated_seconds"] < 0.01

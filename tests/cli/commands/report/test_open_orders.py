@@ -141,7 +141,7 @@ def test_the_report_and_stats_say_the_same_about_superseded_events(engine, invok
 def test_open_now_says_which_dead_events_are_superseded(engine, invoke, ask, database_url, superseded, pending, words):
     """The report says which dead events are superseded.
 
-    It suggests the command that explains waiting events only if an event is waiting.
+    The report suggests the command that explains waiting events only if an event is waiting.
     """
     with engine.begin() as connection:
         insert_events(connection, 2, state="dead", event_type="PAYMENT_FAILED", last_error="x", age=timedelta(hours=1))

@@ -198,7 +198,10 @@ def test_the_libraries_are_loaded_only_for_a_page():
 
 @pytest.mark.parametrize(("size", "scheme"), [(WIDE, "light"), (PHONE, "dark")], ids=["1200 px", "phone"])
 def test_a_browser_shows_every_plot_and_requests_nothing_else(written, browser, size, scheme):
-    """A browser shows every plot in the HTML report. It requests no file except the report, and logs no messages."""
+    """A browser shows every plot in the HTML report.
+
+    The browser requests no file except the report, and logs no messages.
+    """
     context = browser.new_context(viewport=size, color_scheme=scheme)
     tab, told, asked = context.new_page(), [], []
     tab.on("console", lambda message: told.append(message.text))

@@ -58,7 +58,7 @@ def test_publish_outbox_does_not_count_a_closed_dead_event(dead, ask, invoke, da
 
 
 def test_a_repeat_of_a_closed_callback_is_called_a_repeat(orders, ask, invoke, database_url):
-    """If a gateway repeats a callback after its finding was closed, `payctl show` says that it is a repeat."""
+    """If a gateway repeats a callback after the finding was closed, `payctl show` says that it is a repeat."""
 
     def shown():
         return invoke("show", orders.name, DATABASE_URL=database_url).stdout
