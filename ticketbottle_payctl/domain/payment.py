@@ -1,4 +1,4 @@
-"""Define a payment and its status, as the payment service's table has them."""
+"""Define a payment and its status, as the payment service stores them."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ _SPELLINGS = {spelling: gateway for gateway in GATEWAYS.values() for spelling in
 
 
 def by_name(name: str) -> Gateway:
-    """Return the gateway with this name. Accept every spelling of the gateway's name in any case.
+    """Return the gateway with this name. Accept every spelling of the name, in upper or lower case.
 
     Raises:
         NotFoundError: no gateway has this name.

@@ -24,7 +24,7 @@ _MEANINGS: dict[int, Meaning] = {
     **dict.fromkeys((1000, 7000, 7002, 8000, 9000), _PENDING),
     # Not final: MoMo did not process the request. The payment may still be paid.
     **dict.fromkeys((10, 11, 12, 13, 20, 21, 22, 40, 41, 42, 43, 45, 47), _PENDING),
-    # Final, but for a refund. A refused refund does not change the payment.
+    # Final results of a refund, not of a payment. A refused refund does not change the payment.
     **dict.fromkeys((1080, 1081, 1088), _REFUND),
 }
 

@@ -20,7 +20,7 @@ _STATUS = {
     404: "the service has nothing at this path; check the path of the URL",
     405: "the service does not accept this HTTP method at this path; check the path of the URL",
 }
-"""The meanings of HTTP statuses with which a service replies to a callback."""
+"""The meaning of each HTTP status that a service may return for a callback."""
 
 
 @dataclass(frozen=True, slots=True)

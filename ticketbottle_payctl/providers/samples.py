@@ -74,7 +74,8 @@ def sample(name: str) -> Sample:
 def tamper(original: Sample, field: str) -> Tampered:
     """Return the sample with one field changed and the old signature. Verification must reject the result.
 
-    ``field`` is the gateway's name for the field, in any case. The ``vnp_`` prefix of VNPay's fields can be left out.
+    ``field`` is the gateway's name for the field, in upper or lower case. The ``vnp_`` prefix of VNPay's fields can be
+    left out.
 
     Raises:
         InputError: the content has no such field, or its value is neither a string nor a number.

@@ -46,7 +46,7 @@ class Page(HelpFormatter):
 
 
 def text_of(command: Command, ctx: Context, stream: TextIO) -> str:
-    """Return the help of a command, for a stream."""
+    """Return a command's help for a stream."""
     formatter = Page(stream)
     command.format_help(ctx, formatter)
     return formatter.getvalue().rstrip("\n")

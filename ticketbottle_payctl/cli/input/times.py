@@ -57,12 +57,12 @@ def in_reach(moment: datetime) -> bool:
 
 
 def is_fixed(text: str) -> bool:
-    """Return whether a text names the same instant at any time of reading, such as a date or an RFC 3339 instant."""
+    """Return whether ``text`` names the same instant whenever it is read, such as a date or an RFC 3339 instant."""
     return any(form.fullmatch(text.strip()) for form in (_RFC_3339, _LOCAL, _DAY))
 
 
 def database_clock_of(session: Session) -> Callable[[], datetime]:
-    """Return the clock of the session's database, because its rows have its time and this machine's clock may be wrong.
+    """Return the clock of the session's database. The rows have its time, and this machine's clock may be wrong.
 
     Raises:
         ConfigError: the database is not configured.

@@ -30,7 +30,7 @@ _WIDEST = 10_000
 _FIGURES = re.compile(rf"(?<![^ ]){FIGURE}")
 _Word = Callable[[object], str]
 _GLUE = "\ue000"
-"""A character of private use. It is one column wide and is not a blank."""
+"""A private-use character. It is one column wide and is not a blank."""
 
 
 def draw(table: Table, surface: Surface) -> str:
@@ -137,7 +137,7 @@ def _longest_word(text: str) -> int:
 
 
 def _word(value: object) -> str:
-    """Return a cell's text. Another character stands between a number and its unit, so that no line breaks there."""
+    """Return a cell's text. Replace the blank between a number and its unit, so that no line breaks there."""
     return _FIGURES.sub(lambda found: found[0].replace(" ", _GLUE), _split_word(value))
 
 

@@ -50,8 +50,8 @@ def next_lines(
 ) -> Iterator[Line]:
     """Yield the label with the advice, then a separate line with the command or the SQL, which is never broken.
 
-    The command or the SQL is easy to copy this way. It is indented less if it fits into 80 columns then. SQL ends in
-    a semicolon, so that psql runs it immediately.
+    The command or the SQL is easy to copy this way. It is indented less if it then fits into 80 columns. SQL ends in a
+    semicolon, so that psql runs it immediately.
     """
     pasted = command or (f"{sql};" if sql else None)
     if words and pasted:

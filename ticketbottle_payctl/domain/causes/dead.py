@@ -14,10 +14,10 @@ _CODES_OF_SIZE = ("MSG_SIZE_TOO_LARGE", "INVALID_MSG_SIZE", "RECORD_LIST_TOO_LAR
 
 def of_dead(evidence: Evidence) -> Iterator[Cause]:
     """Yield a cause for each group of dead events, and causes for blocked events and for harmless superseded events."""
-    by_debezium = evidence.slot_active is not None  # then no event is blocked, and replayed events are not sent
+    by_debezium = evidence.slot_active is not None  # if so, no event is blocked, and replayed events are not sent
     blocked = [one for one in evidence.waiting if one.reason is Reason.BLOCKED and not by_debezium]
     apart = not evidence.blocked and not blocked  # otherwise a superseded event may block a success
-    unseen = evidence.blocked and not blocked  # no other cause tells about the blocked events
+    unseen = evidence.blocked and not blocked  # no other cause mentions the blocked events
     groups = [group for group in evidence.dead_groups if not _is_only_in_the_way(group, blocked)]
     for group in groups:
         dead = group.events - (group.superseded if apart else 0)
@@ -26,7 +26,7 @@ def of_dead(evidence: Evidence) -> Iterator[Cause]:
         verb = "is" if dead == 1 else "are"
         fact = f"{count(dead, 'event')} {verb} dead: {group.error or 'no error was recorded'}"
         meaning = f"{_NOT_SENT}, and a dead event blocks the later events of its payment" if unseen else _NOT_SENT
-        unknown = not evidence.superseded  # also if the role cannot read the payments
+        unknown = not evidence.superseded  # also true if the role cannot read the payments
         advice, command = (_of_superseded(group, blocked) if unknown else None) or _of_error(group)
         if by_debezium:
             advice, command = "do not replay: payctl does not publish here; look at the payment", show(group.id)

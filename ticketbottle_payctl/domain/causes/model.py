@@ -173,9 +173,9 @@ class Evidence:
 
     ``waiting`` describes only the oldest pending events, and ``sampled`` is True if more pending events exist.
     ``blocked`` counts all blocked events. ``superseded`` counts the dead events whose payment is COMPLETED now.
-    ``superseded`` is 0 if the role is not allowed to read the payments. ``superseded_closed`` counts those
-    that a person has closed. ``superseded_ids`` and ``superseded_orders`` are the ids and order codes of the oldest
-    other superseded events.
+    ``superseded`` is 0 if the role is not allowed to read the payments. ``superseded_closed`` counts the superseded
+    events that a person has closed. ``superseded_ids`` and ``superseded_orders`` are the ids and order codes of the
+    oldest superseded events that are not closed.
 
     ``sent_lately`` counts the events published within the last minute, and ``newest_sent_s`` is the age of the newest
     of these events. ``last_sent_s`` is the time since an event was last published. ``publishers_known`` is False if the

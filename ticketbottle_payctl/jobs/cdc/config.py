@@ -1,8 +1,8 @@
 r"""Generate a Debezium configuration that creates nearly the same messages as payctl.
 
-The topic, key, partition, value bytes and most headers are the same. The headers for correlation id, traceparent and
-replay run are missing, because Debezium does not read payctl's own tables. The ``eventVersion`` header is missing,
-because Kafka Connect reads ``1.0`` as a number and would write ``1``.
+The topic, key, partition, value bytes and most headers are the same. The headers for the correlation id, the
+traceparent and the replay run are missing, because Debezium does not read payctl's own tables. The ``eventVersion``
+header is missing, because Kafka Connect reads ``1.0`` as a number and would write ``1``.
 
 Debezium's outbox router builds the topic's name from the last part of the event's type, such as ``COMPLETED`` in
 ``PAYMENT_COMPLETED``. No Kafka Connect transform can convert text to lower case, so each known last part has its own
@@ -42,7 +42,7 @@ _HEADERS = ("id:header:eventId", "eventType:header:eventType", "aggregateType:he
 class CdcConfig:
     """A Debezium configuration.
 
-    It has the connector's properties, the SQL that the outbox table's owner must run, and the required topics.
+    It contains the connector's properties, the SQL that the outbox table's owner must run, and the required topics.
     """
 
     connector: dict[str, str]
@@ -85,7 +85,7 @@ def cdc_config(
 
 
 def as_properties(values: dict[str, str]) -> str:
-    """Return the properties as the text of a Java properties file, with each backslash doubled."""
+    """Return the properties in the format of a Java properties file, with each backslash doubled."""
     return "".join("{}={}\n".format(name, value.replace("\\", "\\\\")) for name, value in values.items())
 
 

@@ -61,8 +61,8 @@ class CleanupReport:
     Events published before ``horizon`` (UTC) are expired. ``matched`` counts the expired events that were found.
     ``remaining`` counts the expired events that are still in the table, up to 100,000. Those events were locked, or the
     run ended before it reached them. ``bytes`` is the approximate size of the deleted rows. ``receipts`` is the number
-    of deleted receipts. ``unpublished`` counts the pending and dead events, and ``groups`` groups these events by type
-    and error. ``run_id`` is the id of the recorded run, or None. ``unrecorded`` says what could not be recorded. With
+    of deleted receipts. ``unpublished`` counts the pending and dead events, and ``groups`` counts them by type and
+    error. ``run_id`` is the id of the recorded run, or None. ``unrecorded`` says what could not be recorded. With
     ``dry_run``, the numbers are a preview.
     """
 

@@ -83,7 +83,7 @@ def grants(connection: Connection, subject: Subject) -> list[Finding]:
     may = [
         task
         for task, wanted in PRIVILEGES.items()
-        # payctl's own tables may be missing: the check `schema` reports that
+        # payctl's own tables may be missing; the `schema` check reports this
         if all(held[task].get(one, "." in one.table) for one in wanted)
     ]
     explained = {one for task in may for one in held[task]}

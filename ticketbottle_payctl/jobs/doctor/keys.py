@@ -1,4 +1,4 @@
-"""Check the gateways' keys. Each key signs a test callback, and the gateway's verifier must accept it with this key.
+"""Check the gateways' keys. payctl signs a test callback with each key, and then verifies it with the same key.
 
 This proves that the key is usable. It does not prove that the gateway uses the same key. Only a genuine callback can
 prove that. ``payctl verify-signature`` verifies a received callback.

@@ -13,7 +13,7 @@ from ticketbottle_payctl.domain.causes import Command
 from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.providers.gateway import Credentials, Gateway
 
-if TYPE_CHECKING:  # the check of the keys needs neither the database driver nor the Kafka client
+if TYPE_CHECKING:  # the key check needs neither the database driver nor the Kafka client
     from sqlalchemy import Connection, Engine
 
     from ticketbottle_payctl.broker.producer import Producer
@@ -75,7 +75,10 @@ class Subject:
     max_retries: int = 5
     schema: str = "public"
     open_money: Callable[[Connection, datetime, datetime, datetime], OpenOrders] | None = None
-    """A function that finds the orders in a window whose payments need manual review. The last argument is now."""
+    """A function that finds the orders in a window whose payments need manual review.
+
+    The last argument is the current time.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ def advise(
 ) -> tuple[Advice, ...]:
     """Return the commands to run next, most urgent first.
 
-    The list is empty if no command helps, or nothing is open.
+    The list is empty if no command helps, or if no finding is open.
     """
     # Advise sending a published event again only if no other finding is open, such as a refund or late money.
     verdicts = [each for each in verdicts if each.closing is None]

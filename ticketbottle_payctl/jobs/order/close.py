@@ -39,7 +39,7 @@ class OpenFindings:
 def find_open(
     engine: Engine, name: str, *, max_retries: int, retention: timedelta | None = None, now: datetime
 ) -> OpenFindings:
-    """Return the findings about an order that a person may close, as ``show`` judges them. Ask no broker.
+    """Return the findings about an order that a person may close, as ``show`` judges them. Do not query the brokers.
 
     Raises:
         NotFoundError: nothing has this name.

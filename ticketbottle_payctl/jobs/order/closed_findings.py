@@ -45,8 +45,8 @@ def _since(finding: Verdict, found: History) -> datetime | None:
 def subject_of(finding: Verdict, found: History) -> str:
     """Return the name under which a finding is closed.
 
-    A callback that arrived before its payment may contain only the gateway's name for the order. In that case, only
-    this name leads to the closing.
+    A callback that arrived before its payment may contain only the gateway's name for the order. In that case, the
+    closing is recorded under this name.
     """
     receipt, payment = finding.receipt, found.payment
     if receipt is None or payment is None or receipt.payment_id or receipt.order_ref in {"", payment.order_code}:

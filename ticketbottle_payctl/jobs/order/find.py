@@ -11,7 +11,7 @@ from ticketbottle_payctl.store.payments.history import History
 
 
 def find(connection: Connection, name: str, max_retries: int) -> History:
-    """Return the history of the order with this id, order code, or last characters of a code in any case.
+    """Return the history of the order with this id, order code, or last characters of a code. Ignore the code's case.
 
     Raises:
         NotFoundError: nothing has this name.

@@ -53,8 +53,8 @@ _REMEDIES = {
 def judge_unsettled(payment: PaymentRow, receipts: Sequence[ReceiptRow], now: datetime) -> Iterator[Verdict]:
     """Return why a PENDING payment is not settled: because of its callbacks, or because no callback arrived.
 
-    Each transfer of money has its own finding. Of the callbacks without money, only the last one counts. The callbacks
-    of another gateway do not say whether the customer has paid at the payment's own gateway.
+    Each transfer of money has its own finding. Of the callbacks without money, only the last one counts. Callbacks from
+    another gateway do not say whether the customer has paid at the payment's own gateway.
     """
     told = list(_told(payment, in_order_of_news(receipts)))
     final = [each for each in told if each.kind is not VerdictKind.IN_PROGRESS]
@@ -101,7 +101,7 @@ def judge_completed(payment: PaymentRow, receipts: Sequence[ReceiptRow]) -> Iter
 def _besides_success(payment: PaymentRow, receipt: ReceiptRow, settled: Collection[str | None]) -> VerdictKind | None:
     """Return the finding about a callback that did not settle the COMPLETED payment, or None if nothing is open.
 
-    ``settled`` has the numbers of the transfers that settled the payment.
+    ``settled`` contains the numbers of the transfers that settled the payment.
     """
     other_money = transfer_of(receipt) not in settled
     after = payment.completed_at is None or receipt.received_at > payment.completed_at

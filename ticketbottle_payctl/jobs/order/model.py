@@ -65,7 +65,7 @@ class VerdictKind(StrEnum):
 
 
 class Remedy(StrEnum):
-    """The actions that the operator must take because no command can take them."""
+    """The actions that no command can perform, so the operator must."""
 
     COMPARE_AMOUNT = "compare_amount"
     REFUND = "refund"
@@ -161,7 +161,7 @@ class Timeline:
     settled_by: SettledBy | None = None
     warnings: tuple[str, ...] = field(default=())
     debezium_sends: bool = False
-    """Whether a connector reads Debezium's slot. It sends an inserted event at once, but marks no row."""
+    """Whether a connector reads Debezium's slot. The connector sends an inserted event at once, but marks no row."""
 
     @property
     def success_is_unsent(self) -> bool:

@@ -39,8 +39,9 @@ def open_money(  # noqa: PLR0913 - the window, and one argument per limit
 ) -> OpenOrders:
     """Return the orders with an open finding about money that a callback in the window reports.
 
-    An order that only has a refused callback and is not COMPLETED is left out: it counts as an order without a ticket.
-    At most ``most`` orders are returned, oldest first. If there may be more, the result says so.
+    If the only finding about an order is a refused callback and the order is not COMPLETED, it is left out. Such an
+    order already counts as an order without a ticket. At most ``most`` orders are returned, oldest first. If there may
+    be more, the result says so.
     """
     found: list[OpenOrder] = []
     candidates = perhaps_open(connection, since, until, MAY_NEED_A_PERSON, most_judged + 1)

@@ -84,8 +84,8 @@ def _searched(
 def _stretches(event: EventRow, replays: Sequence[Replayed]) -> list[tuple[datetime, datetime]]:
     """Return the time ranges in which the event may have been sent.
 
-    For each replay, one range surrounds the time when the event had been published before. Another range extends from
-    the first replay to the last time the event was published.
+    For each replay, one range surrounds the time at which the event was published before this replay. Another range
+    extends from the first replay to the last time the event was published.
 
     The ranges are sorted by time. Adjacent ranges are merged, so that no copy is found twice.
     """

@@ -37,8 +37,9 @@ def show(  # noqa: PLR0913 - one argument per source
 ) -> Timeline:
     """Return the state and history of an order. If ``kafka`` is given, also search the topics for the order's events.
 
-    ``name`` is an order code, or the last characters of an order code in any case. It can also be the id of a payment,
-    an event or a receipt, or the gateway's id for the payment. ``retention`` is how long published events are kept.
+    ``name`` is an order code, or the last characters of an order code in upper or lower case. It can also be the id of
+    a payment, an event or a receipt, or the gateway's id for the payment. ``retention`` is how long published events
+    are kept.
 
     Raises:
         NotFoundError: nothing has this name.

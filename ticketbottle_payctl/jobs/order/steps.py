@@ -27,7 +27,10 @@ _RANKS = {
     "event_published": 6, "record": 7, "closed": 8,
 }  # fmt: skip
 _SETTLED_NOTHING = 4
-"""The rank of a callback that did not settle the payment. It waited for the payment's lock."""
+"""The rank of a callback that did not settle the payment.
+
+It comes after a settlement at the same instant, because the callback waited for the payment's lock.
+"""
 _CLOCK_GAP = timedelta(minutes=1)
 
 
@@ -35,7 +38,7 @@ def in_order(found: History, steps: Iterable[Step]) -> list[Step]:
     """Return the steps in chronological order. Of steps at one instant, the cause comes before its effect.
 
     One transaction writes the settlement and the receipt. The receipt's timestamp is a little later than the
-    settlement's. A record comes after its publication, although a producer's clock may be behind the database's.
+    settlement's. A record comes after its publication, even if the producer's clock is behind the database's.
     """
     steps = list(steps)
     settled = [step.at for step in steps if step.kind == "payment_settled"]

@@ -91,7 +91,7 @@ def process_webhook(  # noqa: PLR0913 - one argument per option
     run: NewRun | None = None,
     new_id: Callable[[], str] = lambda: str(uuid4()),
 ) -> WebhookReport:
-    """Process one callback completely.
+    """Process one callback, from verification to reply.
 
     The same callback can arrive any number of times, at the same moment or years later.
 

@@ -1,8 +1,8 @@
 """Remember the state of a shard for its publisher: the position of the next claim, and the blocked payments.
 
 An event blocks the later events of its payment while it waits for its retry, or if its type cannot be sent. A dead
-event also blocks the later events, unless the ``on_dead`` option releases them. No event blocks another payment. The
-memory serves only to avoid queries. If the memory is wrong or lost, a rescan rebuilds it from the database.
+event also blocks the later events, unless the ``on_dead`` option releases them. No event blocks another payment. This
+memory only saves queries. If it is wrong or lost, a rescan rebuilds it from the database.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class Blocker(NamedTuple):
 class LockedShard(NamedTuple):
     """A shard that another process holds.
 
-    ``holder`` describes the process for people. ``who`` identifies the process for comparisons.
+    ``holder`` describes the process to the operator. ``who`` identifies the process in comparisons.
     """
 
     shard: int
@@ -83,7 +83,7 @@ class Obstacles:
 
     ``held`` counts the pending events that cannot be sent now. ``failed`` counts events that failed in this run and
     will be retried. ``dead`` counts the dead events in the outbox. ``dead_failures`` counts the dead events that no
-    paying customer is waiting for, and ``dead_closed`` those of them that a person has closed.
+    paying customer is waiting for, and ``dead_closed`` counts how many of these a person has closed.
 
     ``known`` is False if the database could not be read. In this case only ``away`` and ``stopped`` are set.
     """
@@ -209,7 +209,7 @@ def _of_block(block: Block, events: int, now: float) -> Blocker:
 
 
 def _explained(blocker: Blocker, known: Mapping[str, BlockingEvent]) -> Blocker:
-    """Return the blocker, completed with the type, order code and error of its event from the database."""
+    """Return the blocker. Add the type, order code and error of its event from the database."""
     event = known.get(blocker.event_id or "")
     if event is None:
         return blocker

@@ -18,7 +18,7 @@ _MOST_NAMED = 100
 
 
 def report_finished(engine: Engine, run: Run, *, max_retries: int) -> ReplayReport | None:
-    """Return the report of a replay that is done, or None if the run is not done or is no replay.
+    """Return the report of a replay that is done, or None if the run is not done or is not a replay.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached.

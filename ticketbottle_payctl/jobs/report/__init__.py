@@ -40,7 +40,10 @@ MOST_GROUPS = 20
 
 _Read = TypeVar("_Read")
 LookForMoney = Callable[[Connection, datetime, datetime, datetime], OpenOrders]
-"""A function that finds the orders in a window whose payments need manual review. The last argument is now."""
+"""A function that finds the orders in a window whose payments need manual review.
+
+The last argument is the current time.
+"""
 
 
 def no_money(_: Connection, _since: datetime, _until: datetime, _now: datetime) -> OpenOrders:
@@ -64,9 +67,9 @@ def collect_report(  # noqa: PLR0913 - the window, and one argument per setting
     """Read the facts about a time window, and the current state of the outbox.
 
     Each section is read in its own transaction, so no long transaction delays vacuum. A section that takes longer than
-    ``limit`` is left out. At most ``most_events`` published events are read, newest first. ``open_money``
-    finds the orders whose payments need manual review. ``explained_by`` contains the reasons of callbacks that explain
-    why a payment is PENDING for too long. ``looking`` is called before each section.
+    ``limit`` is left out. At most ``most_events`` published events are read, newest first. ``open_money`` finds the
+    orders whose payments need manual review. ``explained_by`` contains the callback reasons that explain why a payment
+    has been PENDING for too long. ``looking`` is called before each section.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached, or counting the backlog took longer than ``limit``.

@@ -25,7 +25,10 @@ WINDOW = timedelta(hours=1)
 
 LIMITS = Limits(statement=timedelta(seconds=30), index_only_plan=True)
 _SHORT = Limits(statement=timedelta(seconds=5), index_only_plan=True)
-"""The limits for a query that only makes an alarm more precise. A scheduled function has 20 seconds left for it."""
+"""The limits for a query that only makes an alarm more precise.
+
+A scheduled function has only 20 seconds left when it runs this query.
+"""
 
 _LATE_AFTER = timedelta(hours=1)
 _SHORTEST_S = 1.0
@@ -86,10 +89,10 @@ class StatsReport:
 
     The following fields have values only if the caller asked for an explanation. ``blocked`` counts pending events
     behind a dead event of their payment. ``superseded`` counts harmless dead events, whose payment is COMPLETED now.
-    ``superseded`` is 0 if an event is blocked or the role is not allowed to read payments. ``closed`` counts those that
-    a person has closed. ``causes`` are the reasons
-    why events are waiting, most urgent first. ``idle`` says that no publisher is working although an event could be
-    sent. ``by_debezium`` is True if Debezium publishes the outbox.
+    ``superseded`` is 0 if an event is blocked or the role is not allowed to read payments. ``closed`` counts the
+    superseded events that a person has closed. ``causes`` are the reasons why events are waiting, most urgent first.
+    ``idle`` says that no publisher is working although an event could be sent. ``by_debezium`` is True if Debezium
+    publishes the outbox.
     """
 
     at: datetime

@@ -40,7 +40,7 @@ class Listed(NamedTuple):
 
 
 OLDER = '({0} <= %(before_at)s AND ({0}, o.id COLLATE "C") < (%(before_at)s, %(before_id)s))'
-"""An SQL condition for the rows ``o`` after the previous page, by a column of the payment service and the id."""
+"""An SQL condition for the rows ``o`` after the previous page, compared by an instant column and the id."""
 
 
 def page_parameters(limit: int, before: PagePosition | None) -> dict[str, object]:

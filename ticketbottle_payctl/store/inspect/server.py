@@ -83,7 +83,7 @@ def clock(connection: Connection) -> datetime:
 
 
 def seconds_ahead(connection: Connection) -> float:
-    """Return how many seconds the newest event is in the future. If it is not in the future, the result is 0 or less.
+    """Return how many seconds the newest event's time is ahead of now. If it is not ahead, the result is 0 or less.
 
     The query takes two index lookups.
     """

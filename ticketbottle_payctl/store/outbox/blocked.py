@@ -1,4 +1,4 @@
-"""Find out which pending events are blocked: a dead event of their payment was created before them.
+"""Find out which pending events are blocked. A dead event blocks the later events of its payment.
 
 While Debezium publishes, no event is blocked.
 """
@@ -35,8 +35,8 @@ _BLOCKED = f"""
 def blocked_among(connection: Connection, pending: Sequence[Pending], max_retries: int) -> frozenset[str]:
     """Return the ids of the given pending events that are blocked.
 
-    The unpublished rows are read once. This changes the planner settings of the transaction, so only short statements
-    may follow in it.
+    The unpublished rows are read once. This function changes the transaction's planner settings, so the caller must run
+    only short statements in it afterwards.
     """
     if not pending or cdc.slot(connection) is not None:
         return frozenset()

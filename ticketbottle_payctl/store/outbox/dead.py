@@ -45,7 +45,7 @@ class SupersededDead(NamedTuple):
 def count(connection: Connection, max_retries: int) -> DeadCount:
     """Count the dead events in the whole outbox. The role needs no privilege on the ``payments`` table.
 
-    If the role may not read the rows of runs, no event counts as closed.
+    If the role is not allowed to read the rows of runs, no event counts as closed.
     """
     sql = f"""
         SELECT count(*), count(*) FILTER (WHERE "eventType" = ANY(%(failures)s)) FROM outbox WHERE {states.dead()}
@@ -82,7 +82,8 @@ class NamedEvent(NamedTuple):
 def superseded(connection: Connection, max_retries: int, *, with_closings: bool) -> SupersededDead:
     """Find the superseded dead events. The role must be allowed to read the payments' ids and statuses.
 
-    If the role may not read the rows of runs, ``with_closings`` must be false. Then no event counts as closed.
+    If the role is not allowed to read the rows of runs, ``with_closings`` must be false. Then no event counts as
+    closed.
     """
     closed = IS_CLOSED if with_closings else "false"
     sql = f"""

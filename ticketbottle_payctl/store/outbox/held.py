@@ -49,7 +49,7 @@ class BlockingEvent(NamedTuple):
 def held(
     connection: Connection, barriers: Sequence[Barrier], stopped: Sequence[str], types: Sequence[str], max_retries: int
 ) -> list[Held]:
-    """Count the events that wait by cause. Each event counts once, under the earliest barrier of its payment.
+    """Count the waiting events for each cause. Each event counts once, under the earliest barrier of its payment.
 
     A pending event of a ``stopped`` type is also a barrier. If ``types`` is not empty, only events of these types are
     counted.

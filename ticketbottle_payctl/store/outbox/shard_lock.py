@@ -48,7 +48,7 @@ FROM pg_locks AS l
 WHERE {advisory_locks.held(Namespace.SHARDS)}
   AND (l.objid IN (%(own)s::oid, %(other)s::oid) OR l.objid::bigint / {_LOCKS_PER_COUNT} <> %(shards)s)
 """  # noqa: S608 - built from constants only
-# The new instant is later than in every other row, even if the server's clock was set back.
+# The new instant is later than the instant in every other row, even if the server's clock was set back.
 _WRITE_NAME = """
 INSERT INTO payctl.publishers (shard, owner, since)
 SELECT %(place)s, %(owner)s, GREATEST(clock_timestamp(), max(since) + interval '1 microsecond') FROM payctl.publishers

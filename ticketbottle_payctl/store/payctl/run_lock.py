@@ -41,7 +41,7 @@ def at_work(engine: Engine, run_id: str) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(DBAPIError):  # the connection and its lock were lost; the run's own transactions report it
+        with suppress(DBAPIError):  # the connection and its lock were lost; the run's own transactions report this
             connection.close()
 
 

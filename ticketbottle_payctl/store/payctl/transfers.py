@@ -11,9 +11,9 @@ def number(row: str = "") -> str:
 def transfer(row: str = "") -> str:
     """Return the SQL expression for the name of a receipt's transfer. Receipts about one transfer have the same name.
 
-    If a receipt reports money, its transfer has a number and an amount. Without a number, the callback's bytes identify
-    the transfer. If payctl refuses the transfer for another reason, the name differs, because a person must look at it
-    again.
+    If a receipt reports money and has the transfer's number, the name contains the number and the amount. Otherwise the
+    name contains the hash of the callback's bytes. The name also contains the reason for the refusal. If payctl refuses
+    a transfer for a new reason, the name changes, because a person must look at the transfer again.
     """
     return f"""(CASE WHEN {number(row)} IS NOT NULL AND ({row}outcome = 'COMPLETED' OR {row}reason = 'held')
         THEN ARRAY[{row}provider, {row}reason, {number(row)}, {row}amount::text]

@@ -21,12 +21,13 @@ read_later AS MATERIALIZED (
 """
 """A common table expression that finds the payments of unreadable callbacks whose bytes payctl could read later.
 
-It reads all receipts since the earliest unreadable one of the window. ``told`` also needs ``body_sha256`` for it.
+It reads all receipts since the earliest unreadable one in the window. For this, ``told`` must also have
+``body_sha256``.
 """
 
 # Receipts about one transfer have the same reference, which has an index. An unreadable callback has no reference. Few
-# receipts are unreadable, so a hash join finds the equal ones. An early callback has no payment, but a later callback
-# of the same order may have it.
+# receipts are unreadable, so a hash join compares the bytes. An early callback has no payment, but a later callback of
+# the same order may have it.
 WITH_PAYMENTS = f"""
 known AS MATERIALIZED (
     SELECT t.*, p.id AS payment, p."orderCode" AS order_code, p.status::text AS status
@@ -60,5 +61,6 @@ known AS MATERIALIZED (
 """  # noqa: S608 - only constants are put in
 """Common table expressions that find each transfer's payment, and leave out the closed transfers: ``still_open``.
 
-They need ``read_later``, and ``told`` with one row for each transfer: columns of a receipt, and ``transfer``.
+They need ``read_later`` and ``told``. ``told`` has one row for each transfer, with a receipt's columns and
+``transfer``.
 """

@@ -16,8 +16,8 @@ from ticketbottle_payctl.store.payctl.runs import CLOSED
 class CreatedPayments(NamedTuple):
     """The number of a window's payments by current status.
 
-    ``overdue`` counts those that have been PENDING for too long, and ``silent`` those of them that no callback of the
-    window explains and no person has closed. Only their gateways know if they are paid.
+    ``overdue`` counts the payments that have been PENDING for too long. ``silent`` counts the overdue payments that no
+    callback in the window explains and no person has closed. Only their gateways know whether they are paid.
     """
 
     by_status: Mapping[str, int]
@@ -25,10 +25,10 @@ class CreatedPayments(NamedTuple):
     silent: int
 
 
-# A callback with one of the reasons explains a payment: it is an order without a ticket, or a person must look at its
-# money. It must come from the payment's own gateway, which alone knows whether the payment is paid. Other callbacks,
-# such as those of a payment in progress or an agreement, explain nothing. The planner expects few such callbacks, and
-# would join them by a nested loop. NOT IN searches a hash table instead.
+# A callback with one of the reasons explains a payment: its order counts as an order without a ticket, or a person must
+# look at its money. The callback must come from the payment's own gateway, which alone knows whether the payment is
+# paid. Other callbacks, such as those of a payment in progress or an agreement, explain nothing. The planner expects
+# few such callbacks, and would join them by a nested loop. NOT IN searches a hash table instead.
 _CREATED = f"""
     WITH told AS MATERIALIZED (
         SELECT payment_id, reference, order_ref, provider FROM payctl.webhook_receipts
@@ -54,7 +54,10 @@ _CREATED = f"""
 def created(
     connection: Connection, since: datetime, until: datetime, overdue_after: timedelta, reasons: Sequence[str]
 ) -> CreatedPayments:
-    """Count the payments that were created in a window. A callback explains a payment by one of the ``reasons``."""
+    """Count the payments that were created in a window.
+
+    A callback explains its payment if its reason is in ``reasons``.
+    """
     window = {"since": stored(since), "until": stored(until), "from": since, "to": until}
     values = {**window, "overdue_after": overdue_after, "reasons": list(reasons)}
     rows = connection.exec_driver_sql(_CREATED, values).all()

@@ -14,8 +14,9 @@ from ticketbottle_payctl.store.payments.closed_transfers import READ_LATER, WITH
 
 _ONCE_SETTLED = "('settled', 'already_settled')"
 
-# The search begins with the receipts of the window, whose time has an index. The outbox has no index on the payment.
-# A payment that was paid after it ended has a receipt that settled it. What a person has closed since is left out.
+# The search begins with the receipts of the window, whose time has an index. The outbox has no index on the payment. A
+# payment that was paid after it ended has a receipt that settled it. Transfers that a person has closed since are left
+# out.
 _FOUND = f"""
 WITH told AS MATERIALIZED (
     SELECT DISTINCT ON (r.reference, {transfer("r.")}) r.id, r.provider, r.payment_id, r.order_ref, r.reference,
@@ -60,7 +61,7 @@ class PerhapsOpen(NamedTuple):
 def perhaps_open(
     connection: Connection, since: datetime, until: datetime, reasons: Sequence[str], most: int
 ) -> list[PerhapsOpen]:
-    """Return at most ``most`` orders whose payment a callback in the window is about, oldest callback first.
+    """Return at most ``most`` orders that have a callback in the window, oldest callback first.
 
     A callback counts if it has one of the ``reasons``, reports a second transfer, or settled a payment that had ended.
     Leave out the transfers that a person has closed, and the orders that

@@ -17,8 +17,8 @@ RECEIPT = f"""r.id::text, r.received_at, r.provider, r.outcome, r.result, r.reas
 
 # A receipt without a payment belongs to a payment if it names the payment's order, or has the reference of a receipt of
 # this payment. The order code of a receipt has no index, but VNPay and MoMo use it as the reference. ZaloPay puts the
-# day in Vietnam before it. Each part can use an index. UNION returns a receipt once,
-# even if more than one part finds it.
+# date in Vietnam in front of it. Each part of the query can use an index. UNION returns a receipt once, even if more
+# than one part finds it.
 _OF_PAYMENTS = f"""
 WITH p AS MATERIALIZED (
     SELECT id, "orderCode" AS code, "providerTransactionId" AS reference, "createdAt" + interval '7 hours' AS at
@@ -109,7 +109,7 @@ def receipts_of(
     receipt_id: str | None = None,
 ) -> tuple[ReceiptRow, ...]:
     """Return the receipts of a payment, of a reference, of an unreadable order, or with an id, earliest first."""
-    # An unclear callback can name no order. Then its copies belong to it.
+    # If an unclear callback names no order, only its copies are returned with it.
     rows = connection.exec_driver_sql(
         f"""
         SELECT {RECEIPT} FROM payctl.webhook_receipts AS r

@@ -50,9 +50,9 @@ _LOCK_DIRECTLY, _LOCK_BY_WALK = (_find_sql(walk=walk, lock=True) for walk in (Fa
 _FIND_DIRECTLY, _FIND_BY_WALK = (_find_sql(walk=walk, lock=False) for walk in (False, True))
 
 # The statement checks that the status is still the one that the decision was based on, and that the event was written
-# in time. The clock is read after all rows are written, so a slow write counts too. The event's instant is later than
-# the clock if the payment's previous event is. The event, its context and the receipt are in one statement, so no
-# change of status is committed without its event.
+# in time. The clock is read after all rows are written, so a slow write counts too. The event's instant is ahead of the
+# clock if the payment's previous event is ahead of it. The event, its context and the receipt are in one statement, so
+# no change of status is committed without its event.
 _SETTLE = f"""
 WITH settled AS (
     UPDATE payments

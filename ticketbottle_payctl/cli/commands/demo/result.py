@@ -47,7 +47,7 @@ class CaseFacts(TypedDict):
     repair: str
     """The command that repairs the order, or closes it if no command repairs it."""
     play: NotRequired[str | None]
-    """The command that plays what the customer does before the order is closed, such as paying again."""
+    """The command that simulates what the customer does before the order is closed, such as paying again."""
 
 
 class DemoFacts(TypedDict):

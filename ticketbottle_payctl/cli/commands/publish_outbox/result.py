@@ -28,7 +28,7 @@ from ticketbottle_payctl.jobs.publish_outbox.facts import ClaimableItem, DeadIte
 SCHEMA = "payctl.publish-outbox/1"
 _MOST_LISTED = 100
 _LEAST_EVENTS, _LEAST_SECONDS = 100, 1.0
-"""The smallest numbers of events and seconds for which a rate is shown. A shorter run measures only its own start."""
+"""The smallest numbers of events and seconds for which a rate is shown. A shorter run measures only its start-up."""
 _STOPPED = {StoppedBecause.EMPTY: "no more events can be sent now"}
 """The text for a reason whose name would mislead. An *empty* outbox can still contain events that are held back."""
 _UNFINISHED = {

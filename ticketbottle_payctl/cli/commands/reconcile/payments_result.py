@@ -74,7 +74,7 @@ class PaymentItem(TypedDict):
 class Reconciled:
     """The facts of one run. ``done`` contains the settled payments.
 
-    ``too_old`` counts payments too old to ask about.
+    ``too_old`` counts the payments that are too old to query.
     """
 
     findings: Sequence[StatusFinding]

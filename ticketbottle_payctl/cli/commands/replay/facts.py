@@ -46,8 +46,10 @@ class Ended(TypedDict):
     publisher_running: NotRequired[bool | None]
     """Whether a publisher was running when the wait for the canary ended; null if unknown, or if there was no wait."""
     superseded: NotRequired[Count]
-    """The number of superseded events to requeue, which --allow-superseded included. It does not count the superseded
-    events that were left out."""
+    """The number of superseded events to requeue because of --allow-superseded.
+
+    Superseded events that were left out are not counted.
+    """
     superseded_ids: NotRequired[Sequence[str]]
     """The ids of the superseded events to requeue."""
 

@@ -53,7 +53,7 @@ def _row(run: Run) -> dict[str, object]:
 
 
 _ONLY_COUNTS = {"publish-outbox", "cleanup", "cdc cut-over", "cdc cut-back"}
-"""The commands that may change millions of rows. Their runs record no single rows."""
+"""The commands that can change millions of rows. Their runs record only counts, not rows."""
 
 
 def shown(  # noqa: PLR0913 - one argument per part of the output
@@ -161,7 +161,7 @@ def _redacted(state: Mapping[str, object] | None) -> dict[str, object] | None:
 def _change(item: RunItem) -> str | None:
     """Return the columns that changed, each with its old and new value.
 
-    A closing records more about the row than its state, but changes nothing else.
+    A closing's ``after`` has only some of the columns in ``before``. The others did not change.
     """
     if item.before is None or item.after is None:
         return None

@@ -62,7 +62,7 @@ class StatsFacts(TypedDict):
     blocked: NotRequired[Count]
     """The number of pending events that wait behind a dead event of the same payment."""
     superseded: NotRequired[Count]
-    """The number of harmless dead events, because the payment is COMPLETED now."""
+    """The number of dead events that are harmless because the payment is COMPLETED now."""
     causes: NotRequired[Sequence[CauseFacts]]
     """The causes of dead, blocked or overdue events, most pressing first; empty if no event is in such a state."""
     idle: NotRequired[str | None]
