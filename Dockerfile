@@ -1,18 +1,18 @@
-# One image, three uses: the command line, the publisher as a service, and the Lambda functions.
+# This image has three uses: the command line, the publisher as a service, and the Lambda functions.
 #
 #   docker run --rm --env-file prod.env payctl stats
 #   docker run -d   --env-file prod.env payctl publish-outbox --loop --health-file /tmp/payctl-alive
 #   Lambda          ENTRYPOINT ["/opt/payctl/bin/python", "-m", "awslambdaric"], CMD ["lambda_entrypoints.webhook.handler"]
 #
-# The base is pinned to a patch release. Pin it to a digest too in your own pipeline (PYTHON_IMAGE=...@sha256:...):
-# which digest is yours depends on the registry you mirror it from.
+# The base image is pinned to a patch release. In your own pipeline, also pin it to a digest
+# (PYTHON_IMAGE=...@sha256:...). The digest depends on the registry that you use.
 ARG PYTHON_IMAGE=python:3.13.7-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
 WORKDIR /build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 COPY locks/build.txt locks/cli.txt locks/lambda.txt locks/msk.txt locks/sbom.txt locks/
-# The environments have no pip of their own: the base image's pip fills them.
+# The environments contain no pip. The base image's pip installs their packages.
 RUN python -m venv --without-pip tools \
  && python -m pip --python tools/bin/python install --quiet --no-compile --require-hashes -r locks/build.txt \
  && python -m venv --without-pip /opt/payctl \
@@ -21,11 +21,11 @@ RUN python -m venv --without-pip tools \
 COPY pyproject.toml README.md LICENSE ./
 COPY ticketbottle_payctl ticketbottle_payctl
 COPY lambda_entrypoints lambda_entrypoints
-# Bytecode goes in with the code: the image is read-only where it runs, and would compile at every start otherwise.
+# The image contains bytecode. The container's file system may be read-only, so Python could not store it at run time.
 RUN python -m pip --python tools/bin/python wheel --quiet --no-deps --no-build-isolation --wheel-dir wheels . \
  && python -m pip --python /opt/payctl/bin/python install --quiet --no-deps --no-compile wheels/*.whl \
  && python -m compileall -q --invalidation-mode unchecked-hash /opt/payctl/lib
-# What is in the image, for a scanner and for the lawyer: /opt/payctl/share/payctl/sbom.cdx.json and licences.txt.
+# Lists of the image's packages and licences: /opt/payctl/share/payctl/sbom.cdx.json and licences.txt.
 COPY deploy/sbom.py deploy/sbom.py
 RUN python -m venv --without-pip sbom \
  && python -m pip --python sbom/bin/python install --quiet --no-compile --require-hashes --only-binary=:all: \
@@ -38,9 +38,9 @@ COPY --from=build /opt/payctl /opt/payctl
 ENV PATH=/opt/payctl/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 10001
 WORKDIR /tmp
-# Only the publisher writes the file: before each look for work, after each batch, and while it waits for a broker or a
-# database that is away (starting it anew would not help). A file that grows old means that it hangs. For a command that
-# ends it says nothing.
+# Only the publisher updates this file: before each search for events, after each batch, and while it waits for an
+# unavailable broker or database, because a restart would not help then. If the file is old, the publisher hangs. Ignore
+# this health check for other commands.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
   CMD ["sh", "-c", "test -n \"$(find /tmp/payctl-alive -mmin -2 2>/dev/null)\""]
 ENTRYPOINT ["payctl"]

@@ -1,15 +1,15 @@
-# Everything one can do here. Each target sets up what it needs, from nothing but CPython 3.11+ and pip.
+# All tasks of this project. Each target installs what it needs. You only need CPython 3.11 to 3.14 and pip.
 #
-#   PYTHON=python3.12   the interpreter of .venv, instead of the first suitable one
-#   ARGS="..."          more arguments for what the target runs
-#   WORKERS=2           how many processes run the tests or the fuzzing
+#   PYTHON=python3.12   the interpreter for .venv; by default, the first suitable one
+#   ARGS="..."          more arguments for the command that the target runs
+#   WORKERS=2           the number of processes for the tests or the fuzzing
 
 PYTHON  ?=
 VENV    ?= .venv
 WORKERS ?=
 ARGS    ?=
 
-# Prints "3.13.0 /path/to/python" for the first of some commands that is a CPython we support.
+# Print "3.13.0 /path/to/python" for the first of these commands that is a supported CPython.
 ASK  := import sys; v = sys.version_info; sys.exit(1) if sys.implementation.name != "cpython" or not (3, 11) <= v[:2] <= (3, 14) else print("%d.%d.%d" % v[:3], sys.executable)
 FIND  = $(shell for name in $(1); do "$$name" -c '$(ASK)' 2>/dev/null && break; done)
 
@@ -18,8 +18,8 @@ VERSION     := $(firstword $(CHOSEN))
 INTERPRETER := $(word 2,$(CHOSEN))
 BIN         := $(VENV)/bin
 
-# A virtual environment is ready for a use when a stamp says so. The stamp's name carries what it was made from, so
-# another Python, another lock or another pyproject.toml asks for another stamp.
+# A virtual environment is ready if its stamp file exists. The file's name contains the Python version and a checksum of
+# the lock files and pyproject.toml. If one of these changes, the environment is updated.
 READY = $(VENV)/ready/$(1)@$(VERSION)@$(shell cat locks/build.txt locks/$(1).txt pyproject.toml | cksum | cut -d ' ' -f 1)
 DEMO := $(call READY,demo)
 DEV  := $(call READY,dev)
@@ -27,10 +27,10 @@ TEST := $(call READY,test)
 LOCK := $(call READY,lock)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-unexport PYTHONDONTWRITEBYTECODE  # each worker and each process of a test would compile all modules again
+unexport PYTHONDONTWRITEBYTECODE  # otherwise every process of the tests would compile all modules again
 MAKEFLAGS += --no-print-directory
 ifneq ($(filter test test-all package,$(MAKECMDGOALS)),)
-MAKEFLAGS += -j4  # these make several environments, each on its own
+MAKEFLAGS += -j4  # these targets create several independent environments
 endif
 .DEFAULT_GOAL := help
 .PHONY: help demo environment functions ready test test-all others quick check secrets bench soak fuzz orders mutants docs pictures kafka local template package deploy sbom audit lock clean
@@ -38,20 +38,21 @@ endif
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-environment: $(DEV) ## what the tests and the checks run with
+environment: $(DEV) ## install the environment for the tests and the checks
 
-demo: $(DEMO) ## a whole local world: signed callbacks in, Kafka messages out
-	@trap : INT; $(BIN)/payctl demo $(ARGS) || [ $$? -eq 130 ]  # Ctrl-C is how a person ends the demo
+demo: $(DEMO) ## run everything locally: signed callbacks in, Kafka messages out
+	@trap : INT; $(BIN)/payctl demo $(ARGS) || [ $$? -eq 130 ]  # a user ends the demo with Ctrl-C
 
-# The interpreters beside the chosen one: on the path, or where pyenv keeps them.
+# The other supported interpreters, from PATH or from pyenv's directory.
 MINORS := 3.11 3.12 3.13 3.14
 OTHERS = $(foreach minor,$(filter-out $(basename $(VERSION)),$(MINORS)),$(lastword $(call FIND,python$(minor) $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/$(minor).*/bin/python))))
 
-# What the functions are tested with: AWS's runtime with its emulator on the runtime's own Python, and AWS's services.
+# The environments for testing the functions: one with AWS's runtime and its emulator on the runtime's Python version,
+# and one that simulates AWS's services.
 FUNCTIONS := .venv-lambda/ready/functions@$(shell cat locks/build.txt locks/runtime.txt locks/emulator.txt locks/moto.txt pyproject.toml | cksum | cut -d ' ' -f 1)
 LAMBDA    := $(lastword $(call FIND,python3.13 $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.13.*/bin/python)))
 
-functions: $(FUNCTIONS) ## what the Lambda functions are tested with: AWS's runtime and services, on loopback
+functions: $(FUNCTIONS) ## install the local AWS runtime and services for testing the Lambda functions
 
 $(FUNCTIONS):
 	@$(MAKE) VENV=.venv-lambda PYTHON="$(or $(LAMBDA),$(INTERPRETER))" runtime
@@ -62,13 +63,13 @@ $(FUNCTIONS):
 runtime: $(call READY,runtime)
 moto: $(call READY,moto)
 
-# What makes and checks the template: checkov's pins contradict ours, so an environment of its own. The template is
-# checked again where something it is made of changed.
+# The tools that generate and check the template. They have a separate environment, because checkov's pinned versions
+# conflict with ours. The template is checked again if one of its sources has changed.
 TOOLS   := .venv-aws/ready/tools@$(VERSION)@$(shell cksum < deploy/tools.txt | cut -d ' ' -f 1)
 CHECKED := .venv-aws/ready/checked@$(shell cat deploy/*.* deploy/alarms/*.py deploy/kubernetes/* ticketbottle_payctl/metrics.py | cksum | cut -d ' ' -f 1)
 
-# What lists the packages of a release, and what asks for their known vulnerabilities, in environments of their own:
-# checkov needs an old version of the same library.
+# The tool that lists a release's packages, and the tool that finds their known vulnerabilities. They have separate
+# environments, because checkov needs an old version of a library that they also need.
 SBOM  := .venv-sbom/ready/tool@$(VERSION)@$(shell cat locks/build.txt locks/sbom.txt pyproject.toml | cksum | cut -d ' ' -f 1)
 AUDIT := .venv-audit/ready/tool@$(VERSION)@$(shell cat locks/build.txt locks/audit.txt pyproject.toml | cksum | cut -d ' ' -f 1)
 
@@ -80,7 +81,7 @@ $(AUDIT):
 	@$(MAKE) VENV=.venv-audit PYTHON="$(INTERPRETER)" audit-packages
 	@touch $@
 
-# What makes mutants and says which tests run which lines, next to what the tests need.
+# The tools that create mutants and measure which tests run which lines, and the packages that the tests need.
 MUTANTS := .venv-mutants/ready/tool@$(VERSION)@$(shell cat locks/build.txt locks/mutants.txt pyproject.toml | cksum | cut -d ' ' -f 1)
 
 $(MUTANTS):
@@ -102,18 +103,18 @@ $(FUZZ):
 
 fuzz-packages: $(call READY,fuzz)
 
-ready: $(DEV) $(FUNCTIONS) $(TOOLS) $(SBOM) ## what make test runs with
+ready: $(DEV) $(FUNCTIONS) $(TOOLS) $(SBOM) ## install everything that make test needs
 
-# The tests wait as often as they compute, so six processes keep two cores busy.
-# CI sets PAYCTL_TEST_POSTGRES=system, whose server is of production's major version; by default the tests use the wheel's.
-test: ready ## every test on one Python
+# The tests spend half of their time waiting, so six processes keep two cores busy. By default, they use the wheel's
+# PostgreSQL. CI sets PAYCTL_TEST_POSTGRES=system, because the system's server has production's major version.
+test: ready ## run every test on one Python
 	@$(BIN)/python -m pytest -n $(or $(WORKERS),6) $(ARGS)
 
-test-all: others ## the quick tests on every other installed Python, then test
+test-all: others ## run the quick tests on every other installed Python, then make test
 	@$(MAKE) test
 
-# What a Python version can change is in each test's code path, so two of its cases are enough there.
-others: ready ## the quick tests on every other installed Python, two cases of each
+# A difference between Python versions affects all cases of a test, so two cases of each test are enough.
+others: ready ## run two cases of each quick test on every other installed Python
 	@passed=; for python in $(OTHERS); do \
 	  minor=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])') && \
 	  $(MAKE) quick PYTHON="$$python" VENV=".venv-$$minor" ARGS="--cases 2" || exit 1; \
@@ -121,12 +122,12 @@ others: ready ## the quick tests on every other installed Python, two cases of e
 	done; \
 	echo "== the quick tests passed beside CPython $(VERSION) on:$${passed:- no other} (of $(MINORS))"
 
-# They wait for nothing, so one process for each core is enough.
-quick: $(TEST) ## the tests that need no service
+# These tests do not wait for anything, so one process for each core is enough.
+quick: $(TEST) ## run the tests that need no service
 	@echo "== quick tests on CPython $(VERSION)"
 	@$(BIN)/python -m pytest -q -n $(or $(WORKERS),auto) -m "not postgres and not kafka and not container" --ignore tests/test_house.py --ignore tests/test_division.py --ignore tests/sandbox --ignore tests/servers --ignore tests/deploy --ignore tests/docs $(ARGS)
 
-check: $(DEV) $(CHECKED) ## lint, format, types, layers, Dockerfile, secrets, dependencies, the template, the site
+check: $(DEV) $(CHECKED) ## check lint, format, types, layers, Dockerfile, secrets, dependencies, the template, the site
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -136,69 +137,69 @@ check: $(DEV) $(CHECKED) ## lint, format, types, layers, Dockerfile, secrets, de
 	@$(BIN)/python -m pip check
 	@$(BIN)/python docs/build_site.py
 
-# What is not ignored by git; in a copy without git, what is not hidden.
+# The files that git does not ignore or, in a copy without git, the files that are not hidden.
 FILES := { git ls-files --cached --others --exclude-standard 2>/dev/null || find . -type f -not -path '*/.*' -not -name '*.egg-info' | cut -c 3-; }
 
-# The hook answers 3 where only line numbers moved; it writes them down, so it gets a copy of the list.
+# If only line numbers have changed, the hook exits with 3 and rewrites its list, so it gets a copy of the list.
 SCAN = cp .secrets.baseline $(VENV)/ready/secrets && echo "secrets" && \
   $(BIN)/detect-secrets-hook --baseline $(VENV)/ready/secrets $$($(FILES) | grep -v '^\.secrets\.baseline$$') >&2 || [ $$? -eq 3 ]
 
-secrets: $(DEV) ## take what the secrets scan finds now as public: read the diff of .secrets.baseline
+secrets: $(DEV) ## accept everything that the secrets scan finds now; then read the diff of .secrets.baseline
 	@$(BIN)/detect-secrets scan $$($(FILES) | grep -v '^\.secrets\.baseline$$') > $(VENV)/ready/secrets
 	@$(BIN)/python -c 'import json, sys; found = json.load(sys.stdin); del found["generated_at"]; json.dump(found, sys.stdout, indent=1); print()' < $(VENV)/ready/secrets > .secrets.baseline
 
-bench: $(DEV) ## the benchmarks
+bench: $(DEV) ## run the benchmarks
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-soak: $(DEV) ## everything at once under random faults (ARGS="--minutes 60 --faults 1000"; needs Java and Maven)
+soak: $(DEV) ## run everything at once with random faults (ARGS="--minutes 60 --faults 1000"; needs Java and Maven)
 	@$(BIN)/python -m tests.soak $(ARGS)
 
-fuzz: $(FUZZ) ## hostile inputs, guided by coverage (ARGS="--inputs 10000000" WORKERS=2, --target NAME, --seed N)
+fuzz: $(FUZZ) ## try hostile inputs, guided by coverage (ARGS="--inputs 10000000" WORKERS=2, --target NAME, --seed N)
 	@.venv-fuzz/bin/python -m tests.fuzz --workers $(or $(WORKERS),4) $(ARGS)
 
-orders: $(DEV) ## publishers, writers and an operator in N=1000 orders of their steps, with kills
+orders: $(DEV) ## run publishers, writers and an operator with their steps in N=1000 different orders, with kills
 	@PAYCTL_TEST_INTERLEAVINGS=$(or $(N),1000) $(BIN)/python -m pytest -q -n 0 --timeout 7200 tests/interleavings
 
-mutants: $(MUTANTS) ## small changes to the code, one at a time: does a test notice? (ARGS="--room domain --sample 100")
+mutants: $(MUTANTS) ## change the code in one place at a time, to see if a test fails (ARGS="--room domain --sample 100")
 	@.venv-mutants/bin/python -m tests.mutants $(ARGS)
 
-docs: pictures ## write what is made from the code and from real runs: pages, schemas, pictures, and the site in build/site
+docs: pictures ## generate pages, schemas and pictures from the code and from real runs, and the site in build/site
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python docs/schemas.py
 	@$(BIN)/python docs/build_site.py
 	@echo "to read and search it: $(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site 8000"
 
-pictures: $(DEV) ## run the commands of the README and the tutorials, and make their excerpts and pictures from it
+pictures: $(DEV) ## run the commands in the README and the tutorials, and update the excerpts and pictures
 	@$(BIN)/python docs/pictures.py $(ARGS)
 
-kafka: $(DEMO) ## one node of Apache Kafka, until Ctrl-C (needs Java and Maven)
+kafka: $(DEMO) ## run one Apache Kafka node until Ctrl-C (needs Java and Maven)
 	@$(BIN)/python -m tests.servers.apache_kafka $(ARGS)
 
-local: $(DEMO) $(FUNCTIONS) ## the webhook's function under AWS's runtime, on loopback (ARGS="--event FILE" invokes once)
+local: $(DEMO) $(FUNCTIONS) ## run the webhook's function locally in AWS's runtime (ARGS="--event FILE" invokes it once)
 	@$(BIN)/python -m tests.servers.local_functions $(ARGS)
 
-template: $(TOOLS) ## write what is made from deploy/template.yaml: alarms, dashboard, cloudformation.json, a policy
+template: $(TOOLS) ## generate the template's alarms and dashboard, cloudformation.json and the deployer's policy
 	@echo "== writing deploy/template.yaml, cloudformation.json and deployer-policy.json"
 	@.venv-aws/bin/python -m deploy.generate
 	@.venv-aws/bin/python -m deploy.deployer
 
-package: $(TOOLS) $(SBOM) ## build/package: what Lambda runs (ARCH=x86_64, CA=bundle.pem, SPANS=1)
+package: $(TOOLS) $(SBOM) ## build the zips for Lambda in build/package (ARCH=x86_64, CA=bundle.pem, SPANS=1)
 	@test -n "$(LAMBDA)" || { echo "no CPython 3.13 found: the functions run on it, and so does their bytecode" >&2; exit 3; }
 	@.venv-aws/bin/python -m deploy.package --interpreter "$(LAMBDA)" \
 	  $(if $(ARCH),--arch $(ARCH)) $(if $(CA),--ca "$(CA)") $(if $(SPANS),--lock locks/otel.txt) $(ARGS)
 	@.venv-sbom/bin/python -m deploy.sbom --folder build/package/layer/python --target build/package
 
-# The stack's parameters are in deploy/samconfig.toml, whichever of both tools deploys it.
-deploy: $(TOOLS) ## deploy build/package with SAM (ENV=dev ARGS=--print), or CloudFormation (BUCKET=..., RELEASE=... again)
+# Both tools read the stack's parameters from deploy/samconfig.toml.
+deploy: $(TOOLS) ## deploy build/package (ENV=dev ARGS=--print; BUCKET=... uses the AWS CLI, RELEASE=... an earlier release)
 	@test -n "$(ENV)" || { echo "say which environment to deploy: make deploy ENV=dev" >&2; exit 2; }
 	@.venv-aws/bin/python -m deploy.release "$(ENV)" $(if $(BUCKET),--bucket "$(BUCKET)") \
 	  $(if $(RELEASE),--release "$(RELEASE)") $(ARGS)
 
-sbom: $(SBOM) $(DEMO) ## build/sbom: the packages of the command line and the demo, with their licences
+sbom: $(SBOM) $(DEMO) ## list the packages of the command line and the demo, with their licences, in build/sbom
 	@.venv-sbom/bin/python -m deploy.sbom --interpreter $(BIN)/python --target build/sbom
 
-# Needs a network that reaches the advisory database, so CI does not call it. ARGS="-s osv" asks the other database.
-audit: $(AUDIT) ## known vulnerabilities of every locked package (needs the internet)
+# This target needs access to the advisory database, so CI does not run it. ARGS="-s osv" uses the OSV database.
+audit: $(AUDIT) ## find known vulnerabilities in the locked packages (needs the internet)
 	@failed=; for lock in locks/*.txt deploy/tools.txt; do echo "== $$lock"; \
 	  .venv-audit/bin/pip-audit --disable-pip --require-hashes --progress-spinner off $(ARGS) -r $$lock || failed=1; \
 	done; test -z "$$failed"
@@ -220,13 +221,13 @@ $(CHECKED): $(TOOLS)
 	@.venv-aws/bin/kubernetes-validate --strict --quiet deploy/kubernetes/*.yaml
 	@touch $@
 
-# dev holds everything; the others are parts of it, so one version of a package stands in all of them. What is locked
-# stays unless pyproject.toml forbids it: ARGS=--upgrade asks for the newest.
+# dev.txt locks all packages. The other locks contain parts of it, so a package has the same version in all of them. A
+# locked version stays the same unless pyproject.toml excludes it or ARGS=--upgrade is given.
 COMPILE = env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
   --generate-hashes --custom-compile-command "make lock" $(ARGS)
 PART = $(COMPILE) --constraint locks/dev.txt
 
-lock: $(LOCK) ## write locks/ anew from pyproject.toml (ARGS=--upgrade for newer versions)
+lock: $(LOCK) ## update the files in locks/ from pyproject.toml (ARGS=--upgrade for newer versions)
 	@$(COMPILE) pyproject.toml --extra demo --extra msk --extra otel --extra report --group build --group dev --output-file locks/dev.txt
 	@$(PART) pyproject.toml --extra cli --output-file locks/cli.txt
 	@$(PART) pyproject.toml --extra demo --output-file locks/demo.txt
@@ -252,10 +253,11 @@ clean: ## remove the virtual environments, caches and build output
 	@rm -rf .venv .venv-3.* .venv-lambda .venv-moto .venv-aws .venv-sbom .venv-audit .venv-fuzz .venv-mutants dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .kafka
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Most modules of these environments are never loaded, so Python compiles the others when it loads them.
+# Most modules in these environments are never loaded, so pip does not compile them. Python compiles the loaded ones.
 FEW_LOADED := dev test moto sbom audit
 
-# An interpreter without ensurepip (Debian's) makes the environment empty and fills it with its own pip.
+# Debian's interpreter has no ensurepip. In that case, the environment is created without pip, and the interpreter's own
+# pip installs the packages.
 $(VENV)/ready/%:
 	@test -n "$(INTERPRETER)" || { echo "no CPython 3.11 to 3.14 found; name one: make PYTHON=/path/to/python" >&2; exit 3; }
 	@test -e $(VENV)/ready/python@$(VERSION) || { \
