@@ -1,6 +1,7 @@
--- The payment service's two tables, as its migrations leave them: column order, defaults and indexes included.
--- CANCELLED came to the enum last, and "providerTransactionId" has no index although the service's model says unique.
--- These tables are the payment service's; payctl itself runs no DDL on them. This file is for the local world only.
+-- The payment service's two tables, with the same column order, defaults and indexes as after its migrations. CANCELLED
+-- was added to the enum last. "providerTransactionId" has no index, although the service's model says it is unique.
+-- In production, the payment service owns these tables, and payctl never runs DDL on them. Only the sandbox uses this
+-- file.
 
 CREATE TYPE "PaymentStatus" AS ENUM ('PENDING', 'COMPLETED', 'FAILED', 'CANCELLED');
 CREATE TYPE "Currency" AS ENUM ('VND');

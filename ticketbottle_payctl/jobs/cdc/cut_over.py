@@ -44,7 +44,7 @@ _OWNER = "payctl cdc cut-over"
 
 
 class CutOverCounts(TypedDict):
-    """The number of events before the slot's position, for each result."""
+    """The number of events before the slot's position, by result."""
 
     sent: Count
     """The number of events before the slot's position that payctl sent; with dry_run, the number of pending events."""
@@ -76,7 +76,7 @@ class CutOverReport:
 
     @property
     def counts(self) -> CutOverCounts:
-        """The counts with the field names of the JSON output."""
+        """The counts, under the field names of the JSON output."""
         return {"sent": self.sent, "dead": self.dead, "failed": self.failed}
 
 

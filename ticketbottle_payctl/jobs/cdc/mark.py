@@ -57,7 +57,7 @@ class MarkReport:
 
     @property
     def counts(self) -> MarkCounts:
-        """The counts with the field names of the JSON output."""
+        """The counts, under the field names of the JSON output."""
         return {"marked": self.marked, "dead": self.dead, "read": self.read, "pending": self.pending}
 
 

@@ -94,7 +94,7 @@ class CleanupReport:
 
     @property
     def counts(self) -> CleanupCounts:
-        """The counts with the field names of the JSON output and of the Lambda function's result."""
+        """The counts, under the field names of the JSON output and the Lambda function's result."""
         return {
             "matched": self.matched,
             "deleted": self.deleted,

@@ -10,7 +10,7 @@ from ticketbottle_payctl.jobs.cleanup.delete_batches import CleanupStoppedBecaus
 
 
 class CleanupCounts(TypedDict):
-    """The number of events for each result."""
+    """The number of events by result."""
 
     matched: Count
     """Expired events that were found."""

@@ -1,4 +1,4 @@
-"""Check that a publisher is running. An idle publisher counts as running if it has recently shown a sign of life."""
+"""Check that a publisher is running. An idle publisher counts as running if it was seen recently."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _START = (
     Command(("publish-outbox",), changes=True),
 )
 _GONE_AFTER = 600.0
-"""The number of seconds without a sign of life after which the check warns.
+"""The check warns if no publisher was seen for this number of seconds.
 
 The limit allows for pauses between scheduled runs.
 """

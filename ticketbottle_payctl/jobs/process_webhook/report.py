@@ -84,7 +84,7 @@ class WebhookReport:
 
     @property
     def facts(self) -> WebhookFacts:
-        """The decision with the field names of the JSON output, the Lambda functions and the log."""
+        """The decision, under the field names of the JSON output, the Lambda functions and the log."""
         return {
             "provider": self.provider,
             "outcome": self.outcome,
@@ -100,7 +100,7 @@ class WebhookReport:
 
     @property
     def result(self) -> WebhookResult:
-        """The decision, the event and the reply, with the field names of process-webhook's JSON output."""
+        """The decision, the event and the reply, under the field names of process-webhook's JSON output."""
         reply = self.reply
         return {
             **self.facts,

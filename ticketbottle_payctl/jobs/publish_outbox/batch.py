@@ -65,7 +65,7 @@ class BatchOutcome:
 
     @property
     def counts(self) -> dict[str, int]:
-        """The number of events for each result, with the names that traces use."""
+        """The number of events by result, under the names that traces use."""
         return {
             "published": len(self.published),
             "unsent": self.unsent,

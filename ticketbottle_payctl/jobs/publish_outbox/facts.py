@@ -64,7 +64,7 @@ class LockFacts(TypedDict):
 
 
 class PublishedEvents(TypedDict):
-    """The number of events for each result."""
+    """The number of events by result."""
 
     claimed: Count
     """Events that the run claimed."""

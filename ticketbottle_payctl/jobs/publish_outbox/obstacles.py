@@ -45,7 +45,7 @@ class Blocker(NamedTuple):
 
     @property
     def facts(self) -> BlockerFacts:
-        """The blocker with the field names of the JSON output."""
+        """The blocker's data, under the field names of the JSON output."""
         return {
             "reason": self.reason,
             "events": self.events,
@@ -69,7 +69,7 @@ class LockedShard(NamedTuple):
 
     @property
     def facts(self) -> LockFacts:
-        """The shard with the field names of the JSON output."""
+        """The shard's data, under the field names of the JSON output."""
         return {"shard": self.shard, "holder": self.holder}
 
 
@@ -116,7 +116,7 @@ class Obstacles:
 
     @property
     def facts(self) -> dict[str, object]:
-        """The reasons with the field names of the JSON output and the log."""
+        """The reasons, under the field names of the JSON output and the log."""
         return {
             "code": self.away.code if self.away else None,
             "held": self.held,

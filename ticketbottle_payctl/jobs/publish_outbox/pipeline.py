@@ -140,7 +140,7 @@ class ClaimPipeline:
             return shard_lock.enter(self.connection(), self._backlog.shard, self._backlog.options.shards, 0, owner)
 
     def show_life(self, owner: str) -> None:
-        """Record a sign of life of the shard's publisher, in the transaction of :meth:`enter`."""
+        """Record that the shard's publisher is alive, in the transaction that :meth:`enter` began."""
         with translated_errors():
             options = self._backlog.options
             shard_lock.show_life(self.connection(), self._backlog.shard, options.shards, owner)

@@ -98,7 +98,7 @@ class PublishCounts:
 
     @property
     def by_name(self) -> PublishedEvents:
-        """The counts with the field names of the JSON output."""
+        """The counts, under the field names of the JSON output."""
         return {
             "claimed": self.claimed,
             "published": self.published,
@@ -109,7 +109,7 @@ class PublishCounts:
 
     @property
     def lag_s(self) -> LagFacts | None:
-        """The lag with the field names of the JSON output, or None if nothing was published."""
+        """The lag, under the field names of the JSON output, or None if nothing was published."""
         lag = self.lag.percentiles()
         return None if lag is None else {"p50": lag.p50, "p95": lag.p95, "p99": lag.p99}
 
@@ -158,7 +158,7 @@ class PublishReport:
 
     @property
     def facts(self) -> PublishFacts:
-        """The report with the field names of the JSON output and the log."""
+        """The report's data, under the field names of the JSON output and the log."""
         return {
             "batches": self.counts.batches,
             "stopped_because": self.stopped_because,

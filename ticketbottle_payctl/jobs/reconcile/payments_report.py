@@ -19,7 +19,7 @@ FOR_A_PERSON = frozenset({"held", "refunded", "partly_paid", "unknown_state", "t
 
 
 class PaymentsCounts(TypedDict):
-    """The number of payments for each result."""
+    """The number of payments by result."""
 
     matched: Count
     """Payments that were selected."""
@@ -49,7 +49,7 @@ class PaymentsCounts(TypedDict):
 def count_payments(
     findings: Sequence[StatusFinding], done: Mapping[str, Settled], *, too_old: int = 0
 ) -> PaymentsCounts:
-    """Return the number of payments for each result. ``done`` maps payment ids to settled and skipped payments."""
+    """Return the number of payments by result. ``done`` maps payment ids to settled and skipped payments."""
     says = Counter(finding.says for finding in findings)
     return {
         "matched": len(findings),

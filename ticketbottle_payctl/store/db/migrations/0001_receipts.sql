@@ -1,4 +1,4 @@
--- Every authentic callback, as it arrived and as it was answered. Append only.
+-- Every genuine callback as it was received, with payctl's decision. Rows are only added, never changed.
 CREATE TABLE payctl.webhook_receipts (
     id                     uuid PRIMARY KEY,
     received_at            timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -22,11 +22,11 @@ CREATE TABLE payctl.webhook_receipts (
     traceparent            text
 );
 CREATE INDEX webhook_receipts_received_at ON payctl.webhook_receipts (received_at);
--- A hash index takes a text of any length; a genuine callback must not fail because its reference is long.
+-- A hash index accepts a string of any length. A genuine callback must not fail because its reference is long.
 CREATE INDEX webhook_receipts_reference ON payctl.webhook_receipts USING hash (reference);
 CREATE INDEX webhook_receipts_payment_id ON payctl.webhook_receipts (payment_id);
 
--- What travels in an event's message headers and has no column in the owner's table.
+-- The values for an event's message headers that have no column in the payment service's table.
 CREATE TABLE payctl.event_context (
     event_id       text PRIMARY KEY,
     correlation_id text,

@@ -1,4 +1,4 @@
--- Who published a shard last. Not a lock: it tells a publisher whether what it remembers of the shard still holds.
+-- The last publisher of each shard. This is not a lock. It shows a publisher whether its memory of the shard is valid.
 CREATE TABLE payctl.publishers (
     shard integer PRIMARY KEY,
     owner text NOT NULL,

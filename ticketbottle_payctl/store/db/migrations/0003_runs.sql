@@ -1,4 +1,4 @@
--- What operators ran: who, when, why, with which options, and how it ended.
+-- The commands that operators ran, with the operator, time, reason, options and result.
 CREATE TABLE payctl.runs (
     id          uuid PRIMARY KEY,
     command     text NOT NULL,
@@ -17,7 +17,7 @@ CREATE TABLE payctl.runs (
 );
 CREATE INDEX runs_started_at ON payctl.runs (started_at);
 
--- The plan of a run, a transaction's worth of rows in each: what is not applied yet is what a resumed run does.
+-- The chunks of a run's plan. Each chunk is applied in one transaction. A resumed run applies the remaining chunks.
 CREATE TABLE payctl.run_chunks (
     run_id     uuid NOT NULL REFERENCES payctl.runs,
     number     integer NOT NULL,
@@ -28,7 +28,7 @@ CREATE TABLE payctl.run_chunks (
     PRIMARY KEY (run_id, number)
 );
 
--- Each row that a run touched or left alone, as it was and as it became.
+-- Each row that a run changed or left unchanged, with its values before and after.
 CREATE TABLE payctl.run_items (
     run_id  uuid NOT NULL,
     chunk   integer NOT NULL,
@@ -41,5 +41,5 @@ CREATE TABLE payctl.run_items (
     at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (run_id, chunk, place)
 );
--- A hash index is the cheapest to write, and a run writes many.
+-- A hash index costs least to write, and a run writes many rows.
 CREATE INDEX run_items_item_id ON payctl.run_items USING hash (item_id);

@@ -1,2 +1,3 @@
--- Who resumed or cancelled a run, from where, when and why, in order. A column of runs: who may record a run may do so.
+-- The operators who resumed or cancelled a run, in order, with the machine, time and reason. This is a column of runs,
+-- so a role that is allowed to record a run is also allowed to write it.
 ALTER TABLE payctl.runs ADD COLUMN acts jsonb NOT NULL DEFAULT '[]';

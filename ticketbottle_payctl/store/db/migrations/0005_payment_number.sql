@@ -1,2 +1,2 @@
--- The number of one transfer of money. Two numbers for one payment mean that the customer paid twice.
+-- The gateway's number for a transfer of money. Two numbers for one payment mean that the customer paid twice.
 ALTER TABLE payctl.webhook_receipts ADD COLUMN payment_number text;
