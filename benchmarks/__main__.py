@@ -1,4 +1,4 @@
-"""``python -m benchmarks [NAME ...]``: run benchmarks, print the page, and save it in ``docs/benchmarks``."""
+"""Run benchmarks with ``python -m benchmarks [NAME ...]``, print the page, and save it in ``docs/benchmarks``."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from ticketbottle_payctl.sandbox.kafka_messages import read_all
 
 RATES = (10, 100, 1000)
 _ROUNDS = 3
-_HALF_A_MILLISECOND = 0.0005  # the broker cuts its timestamp to whole milliseconds
+_HALF_A_MILLISECOND = 0.0005  # the broker truncates its timestamp to whole milliseconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from ticketbottle_payctl.broker.producer import Producer
 from ticketbottle_payctl.domain.event import OutboxEvent, to_message
 from ticketbottle_payctl.settings import Settings
 
-# The conditions and the order are those of a claim. The plan is forced in the same way as in the publisher.
+# The conditions and the order are the same as in a claim. The plan is forced in the same way as in the publisher.
 _PLAN = "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off; SET jit = off"
 _READ = """
     SELECT ctid, id, "aggregateId", "aggregateType", "eventType", payload::text, "createdAt", "retryCount" FROM outbox

@@ -17,7 +17,7 @@ STORED = ROOT / "build" / "release"
 
 PARAMETERS = "parameters.json"
 PREVIEW = "--no-execute-changeset"
-"""The option of a command that only creates a change set. An operator then confirms the changes."""
+"""The option that makes a command only create a change set. An operator then confirms the changes."""
 
 Command = list[str]
 Config = Mapping[str, Any]

@@ -1,6 +1,6 @@
 """Check an environment's parameters against the template, before anything is uploaded.
 
-The checks are those that CloudFormation makes: types, patterns, limits and the template's ``Rules``.
+These are the same checks that CloudFormation makes: types, patterns, limits and the template's ``Rules``.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _TYPES = {
 """The pattern and the meaning of each parameter type that allows only some values."""
 
 _EXAMPLE = re.compile(r"(?<![A-Za-z])example|111122223333")
-"""What a value contains if it is still the example of ``deploy/samconfig.toml``."""
+"""A pattern that matches the example values in ``deploy/samconfig.toml``."""
 
 
 class NotDeployableError(Exception):
-    """The build or a parameter is missing, wrong or does not match the other. The message may have several lines."""
+    """The build or a parameter is missing or wrong, or the two do not match. The message may have several lines."""
 
 
 def parameters_of(template: str, given: Sequence[str]) -> Parameters:

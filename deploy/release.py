@@ -68,7 +68,7 @@ def architectures_of(layer: Path) -> set[str]:
 
 
 def mismatches(layer: Path, parameters: Mapping[str, str]) -> list[str]:
-    """Return what the parameters need and the layer does not contain: an architecture, certificates or libraries."""
+    """Return what the parameters need but the layer does not contain: an architecture, certificates or libraries."""
     wrong, found = [], architectures_of(layer)
     if found - {parameters["Architecture"]}:
         built, wanted = " and ".join(sorted(found)), parameters["Architecture"]

@@ -1,6 +1,6 @@
 """Build the documentation site in ``build/site`` from the pages in docs and a few other pages of the project.
 
-    python docs/build_site.py            build the site; exit 1 if a link or an anchor leads nowhere
+    python docs/build_site.py            build the site; exit 1 if a link or an anchor is broken
 
 A page can link to a file in the project that is not a page, such as a template. Then the site gets a copy of this file.
 A link to a folder becomes plain text. If a link's text is the file name of a page, the text is replaced by the page's

@@ -1,4 +1,4 @@
-"""Find every log event in the code, with the name, levels, fields and writers.
+"""Find every log event in the code, with its name, levels, fields and writers.
 
 This file contains the events' meanings.
 """

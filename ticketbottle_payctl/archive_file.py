@@ -35,7 +35,7 @@ _CHUNK = 1 << 20
 _MARK = b"PC\x01\x001"
 """The gzip extra field of an archive (RFC 1952, 2.3.1.1).
 
-It contains the identifier PC, and one byte for the format, 1.
+It contains the identifier PC and one byte for the format, which is 1.
 """
 
 _HEADER = b"\x1f\x8b\x08\x04" + bytes(4) + b"\x00\xff" + len(_MARK).to_bytes(2, "little") + _MARK
@@ -96,7 +96,7 @@ class Archive:
         self._refuse_moved()
 
     def _refuse_moved(self) -> None:
-        """Raise an error if the path no longer leads to the file that is being written."""
+        """Raise an error if the path no longer refers to the file that is being written."""
         try:
             there = self.path.lstat()
         except OSError:

@@ -52,7 +52,7 @@ class Alarm:
 
     The value comes from ``watch``. With ``share_of``, the value is ``watch`` as a percentage of ``share_of``. This
     percentage is 0 if ``watch`` is less than ``at_least``, because a percentage means little if the numbers are small.
-    A period has ``period`` seconds. ``pages`` marks alarms that cannot wait until morning. ``condition`` is the
+    A period lasts ``period`` seconds. ``pages`` marks alarms that cannot wait until morning. ``condition`` is the
     template's condition for creating the watched resource. The alarm exists only if this condition is true.
     """
 

@@ -39,7 +39,7 @@ MEANINGS = {
 }
 """An explanation of each kind of alert. The runbook has a section for each kind."""
 
-_MOST_IN_A_BATCH = 10  # SQS accepts no more at once
+_MOST_IN_A_BATCH = 10  # SQS accepts at most this many messages in one request
 
 
 class Pointer(NamedTuple):

@@ -1,1 +1,4 @@
-"""The command line. A command parses its options, calls one job, prints the report, and exits with the exit code."""
+"""Implement the command line.
+
+Each command parses its options, calls one job, prints the report, and exits with the exit code.
+"""

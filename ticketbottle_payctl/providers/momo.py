@@ -192,7 +192,7 @@ def _read(proven: tuple[dict[str, object], MalformedError | None]) -> Callback:
 
 
 def _is_ambiguous(body: dict[str, object]) -> bool:
-    """Return whether a value contains another order id, so that the signed text could mean another order.
+    """Return whether a value contains another order id. If so, the signed text could mean another order.
 
     No other field name needs this check. The order of the fields is fixed, the amount comes before every free-text
     field, and the last three fields are numbers.

@@ -217,9 +217,10 @@ def _payos_number(payment: SandboxPayment) -> int:
 
 
 def gateway_number(payment: SandboxPayment, digits: int, scenario: Scenario = Scenario.PAID) -> int:
-    """Return a fixed number with this many digits, which stands for the gateway's number for a transfer of money.
+    """Return a fixed number with this many digits.
 
-    A wrong amount is a separate transfer, so it has a different number.
+    The callbacks use it as the gateway's number for a transfer of money. A wrong amount is a separate transfer, so it
+    has a different number.
     """
     least: int = 10 ** (digits - 1)
     named = payment.reference + ("/wrong" if scenario is Scenario.WRONG_AMOUNT else "")

@@ -174,7 +174,7 @@ def free_port() -> int:
 
 
 def wait_until(ready: Callable[[], T | None], *, what: str, timeout: float, pause: float = 0.005) -> T:
-    """Call ``ready`` repeatedly until its result counts as true in Python. Return this result.
+    """Call ``ready`` repeatedly until its result is truthy. Return this result.
 
     Raises:
         UnavailableError: ``ready`` did not succeed within ``timeout`` seconds. The message contains ``what``.

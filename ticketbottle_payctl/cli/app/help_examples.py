@@ -1,4 +1,4 @@
-"""The examples in each command's help. A test runs every example.
+"""Define the examples in each command's help. A test runs every example.
 
 payctl loads this module only to show the help of a single command, so the module does not slow down any other run.
 """

@@ -58,7 +58,7 @@ class Envelope(TypedDict):
     profile: str | None
     """The profile in use."""
     dry_run: bool
-    """Whether this was a dry run, so that all changes were rolled back."""
+    """Whether this was a dry run. A dry run rolls back all changes."""
     run_id: str | None
     """The id of the recorded run, if the command records runs."""
     started_at: Annotated[str, Keywords(format="date-time", pattern="Z$")]

@@ -96,8 +96,7 @@ def cdc_cut_over(  # noqa: PLR0913 - one argument per option
 
     Before the call, the operator must stop every publisher, and the backlog must be small. The cut-over never blocks a
     program that writes events. With ``dry_run``, payctl runs only the checks. ``run`` is recorded if the role is
-    allowed to do this.
-    A cut-over that the checks refuse is not recorded.
+    allowed to record it. A cut-over that the checks refuse is not recorded.
 
     Raises:
         LockedError: a publisher is running.

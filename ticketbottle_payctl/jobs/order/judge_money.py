@@ -152,7 +152,10 @@ def in_order_of_news(receipts: Sequence[ReceiptRow]) -> list[ReceiptRow]:
 
 
 def judge_stray(receipts: Sequence[ReceiptRow]) -> Iterator[Verdict]:
-    """Return a finding about the last callback that has no payment here, and one about each other transfer."""
+    """Return a finding about the order's last callback, and one about each of its other transfers.
+
+    The order has no payment here.
+    """
     findings = [_stray(receipt) for receipt in in_order_of_news(receipts)]
     if not findings:
         return

@@ -78,7 +78,7 @@ def publish_outbox(  # noqa: PLR0913 - the job needs each of them
     After a stop signal, or when its time limit is reached, the run ends within about 15 seconds, even if the broker
     hangs. If an error ended the run early, the report's ``failure`` contains the error. Each run logs one event,
     ``publish_outbox_ended``. With ``recorded_as``, the run is also recorded in ``payctl.runs``, if the role is allowed
-    to do this.
+    to record it.
 
     Raises:
         DatabaseUnavailableError: the database is unavailable and nothing was committed yet. A loop does not raise this

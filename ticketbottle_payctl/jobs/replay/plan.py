@@ -88,7 +88,7 @@ def count_replay(
 
 
 def changes_nothing(engine: Engine, plan: ReplayPlan) -> bool:
-    """Return whether each planned event is already as a replay would leave it: pending, with all its retries left.
+    """Return whether every planned event is already pending with all its retries left, as it would be after a replay.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached.

@@ -146,9 +146,9 @@ def collect_stats(
 
 
 def count_harmless_dead(engine: Engine, max_retries: int) -> int:
-    """Count the harmless dead events: their payment is COMPLETED, and no event waits behind a dead one.
+    """Count the dead events whose payment is COMPLETED. Return 0 if any event waits behind a dead one.
 
-    The result is 0 if the role is not allowed to read the payments.
+    The result is also 0 if the role is not allowed to read the payments.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached, or did not answer in time.

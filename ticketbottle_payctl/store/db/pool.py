@@ -17,7 +17,7 @@ _LONGEST_IDLE = 60.0
 
 
 def watch(engine: Engine) -> None:
-    """Make the engine's pool replace a connection that is closed, was idle for over a minute, or leads to a standby."""
+    """Make the engine's pool replace a connection that is closed, was idle for over a minute, or is to a standby."""
     event.listen(engine, "checkin", _note_return)
     event.listen(engine, "checkout", _refuse_stale)
     event.listen(engine, "handle_error", _leave_standby)
@@ -49,6 +49,6 @@ def _refuse_stale(connection: Any, record: Any, _proxy: object) -> None:  # noqa
 
 
 def _leave_standby(context: Any) -> None:  # noqa: ANN401 - SQLAlchemy's exception context
-    """After a failover, discard a connection that leads to a standby, because a standby cannot write."""
+    """After a failover, discard a connection to a server that is now a standby, because a standby cannot write."""
     if getattr(context.original_exception, "pgcode", None) == READ_ONLY:
         context.is_disconnect = True

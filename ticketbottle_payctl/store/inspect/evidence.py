@@ -99,9 +99,9 @@ def table_locks(connection: Connection) -> list[Holder]:
 
 
 def harmless_dead(connection: Connection, max_retries: int) -> int:
-    """Count the harmless dead events: their payment is COMPLETED, and no event waits behind a dead one.
+    """Count the dead events whose payment is COMPLETED. Return 0 if any event waits behind a dead one.
 
-    Return 0 if the role is not allowed to read the payments. This function changes the planner settings of the
+    Also return 0 if the role is not allowed to read the payments. This function changes the planner settings of the
     transaction, so the caller must run no other statement in it afterwards.
     """
     if not connection.exec_driver_sql(_MAY_READ_PAYMENTS).scalar_one():

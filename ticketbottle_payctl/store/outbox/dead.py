@@ -1,4 +1,7 @@
-"""Count dead events, and find the superseded ones. A person can close a superseded event, so that nobody is warned."""
+"""Count dead events, and find the superseded ones.
+
+After a person has closed a superseded event, no warning counts it.
+"""
 
 from __future__ import annotations
 

@@ -120,8 +120,9 @@ _CREATED = f"""
 _AGAIN = f"""(SELECT max(at) AT TIME ZONE 'UTC' AS requeued FROM payctl.run_items
     WHERE item_id = o.id AND {republished.IS_REPUBLISHED})"""  # noqa: S608 - only constants are put in
 
-# Each event that waited or was sent in the window. The index skips the published events when it reads the others.
-# An event that a replay sends again joined when it was requeued, and has no lag. The customer did not wait for it.
+# This finds each event that waited or was sent in the window. The index skips the published events when the server
+# reads the unpublished ones. An event that a replay sends again joined when it was requeued, and has no lag. The
+# customer did not wait for it.
 _FLOW = f"""
     WITH touched AS MATERIALIZED (
         SELECT o.ctid AS place, COALESCE(requeued, o."createdAt") AS made, o."publishedAt" AS sent,

@@ -70,9 +70,8 @@ class Unpublished(NamedTuple):
     """Exact counts of the events that are not marked as published.
 
     Ages are in seconds by the database's clock, or None. ``late`` counts pending events that are older than
-    ``late_after_s``. ``sent_unmarked`` counts half-marked events, which the replaced service sent. ``created`` counts
-    the events of all these states that were created in the window, and ``recent_created`` those that were created in
-    the last minute.
+    ``late_after_s``. ``sent_unmarked`` counts half-marked events, which the replaced service sent. ``created`` and
+    ``recent_created`` count the events of all these states that were created in the window and in the last minute.
     """
 
     pending: int
@@ -180,7 +179,7 @@ def unpublished(
 ) -> Unpublished:
     """Count the events that are not marked as published.
 
-    Among these events, also count those that were created in the window of ``seen``.
+    Also count how many of these events were created in ``seen``'s window.
     """
     sql = f"""
         WITH each AS (

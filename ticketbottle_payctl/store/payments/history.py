@@ -119,9 +119,10 @@ class History:
 
     @property
     def subject(self) -> str:
-        """The name under which a closing is recorded: the payment's id, or else the gateway's name for the order.
+        """The name under which a closing is recorded.
 
-        If the last callback does not name an order, the name is the id of the callback's receipt.
+        This is the payment's id or, without a payment, the gateway's name for the order. If the last callback does not
+        name an order, the name is the id of the callback's receipt.
         """
         if self.payment:
             return self.payment.id

@@ -81,7 +81,7 @@ class ReceiptRow:
 
     @property
     def subject(self) -> str:
-        """The gateway's name for the order, or else the receipt's id."""
+        """The gateway's name for the order or, if the callback has none, the receipt's id."""
         return self.order_ref or self.id
 
 

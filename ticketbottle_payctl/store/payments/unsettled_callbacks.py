@@ -32,7 +32,7 @@ ORDER BY received_at, id
 class UnsettledCallback(NamedTuple):
     """A stored callback that has settled no payment.
 
-    ``order_code`` and ``status`` are those of its payment. If the database does not have the payment, ``order_code`` is
+    ``order_code`` and ``status`` come from its payment. If the database does not have the payment, ``order_code`` is
     the gateway's name for the order.
     """
 

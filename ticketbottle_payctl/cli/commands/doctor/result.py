@@ -59,7 +59,7 @@ class FindingItem(TypedDict):
     fact: str
     """What the check found."""
     meaning: str | None
-    """What the problem leads to; null if nothing is wrong."""
+    """The consequence of the problem; null if nothing is wrong."""
     remedy: str | None
     """The command or SQL that fixes the problem, after the words about it."""
     command: NotRequired[str | None]

@@ -54,7 +54,7 @@ def fields_option(kind: Kind) -> typer.models.OptionInfo:
 
 
 def columns_of(session: Session, kind: Kind, given: str | None) -> tuple[str, ...]:
-    """Return the requested fields. If none were requested, return the default fields for a table, or else all fields.
+    """Return the requested fields. If none were requested, return the default fields for a table, otherwise all fields.
 
     Raises:
         typer.BadParameter: a field does not exist.

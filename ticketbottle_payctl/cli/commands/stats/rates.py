@@ -78,7 +78,10 @@ class Watched:
 
     @property
     def counted_from(self) -> datetime | None:
-        """The next reading counts the events that were created after this instant on the database's clock."""
+        """The instant on the database's clock after which the next reading counts created events.
+
+        None before the first reading.
+        """
         return self._lately[0].at if self._lately else None
 
     def add(self, report: LiveReport) -> LiveReport:
