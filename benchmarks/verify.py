@@ -54,7 +54,7 @@ def _pair(example: Sample) -> tuple[Callable[[], object], Callable[[], object]]:
         parsed = json.loads(signed)
         return (
             json.loads(parsed["data"]) if isinstance(parsed.get("data"), str) else parsed
-        )  # ZaloPay sends JSON in JSON
+        )  # ZaloPay sends JSON inside a JSON string
 
     if not isinstance(ours(), Callback):
         message = f"the example of {example.gateway} was refused"

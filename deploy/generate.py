@@ -76,7 +76,7 @@ def cloudformation(template: str, release: str = NO_RELEASE, build: Build = NO_B
             # Otherwise SAM gives every build's layer the same logical id.
             properties["Description"] += f" {build.layer}"
     logging.getLogger("samtranslator").setLevel(logging.ERROR)
-    # SAM asks for a region, but the result does not contain it.
+    # SAM requires a region, but the result does not contain it.
     os.environ.setdefault("AWS_DEFAULT_REGION", "ap-southeast-1")
     return json.dumps(transform(source, {}, _NoManagedPolicies()), indent=1, sort_keys=True) + "\n"
 

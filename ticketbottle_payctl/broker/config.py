@@ -63,7 +63,7 @@ def producer_config(settings: KafkaSettings, message_timeout_ms: int = MESSAGE_T
         "acks": "all",
         "enable.idempotence": True,
         "partitioner": "murmur2_random",
-        "linger.ms": message_timeout_ms - 1,  # librdkafka wants less than the time-out
+        "linger.ms": message_timeout_ms - 1,  # librdkafka requires a value below the timeout
         "compression.type": "lz4",  # similar payloads compress well: 10 % more events per second
         "message.timeout.ms": message_timeout_ms,
         "message.max.bytes": LARGEST_MESSAGE,

@@ -47,7 +47,7 @@ _REPLIES: dict[Answer, tuple[int, str | None]] = {
     Answer.DONE: (200, None),
     Answer.DUPLICATE: (200, None),
     Answer.IGNORED: (200, None),
-    # A callback for an unknown order needs a 2xx, because PayOS's test callback at registration is for no known order.
+    # A callback for an unknown order needs a 2xx, because PayOS's test callback at registration has no known order.
     Answer.UNKNOWN_ORDER: (200, None),
     Answer.WRONG_AMOUNT: (200, None),
     Answer.BAD_SIGNATURE: (400, "invalid signature"),
@@ -184,7 +184,7 @@ def _read(proven: _Proven) -> Callback:
 
 def _order_code(data: dict[str, object]) -> str:
     number = payload.number_of(data.get("orderCode"))
-    # Above 2^53, the server's text loses digits, so the signature does not cover all received digits.
+    # Above 2^53, the number in PayOS's signed text loses digits, so the signature does not cover all received digits.
     if number is None or not 0 <= number <= javascript.MAX_SAFE_INTEGER:
         detail = "orderCode is missing or not a number that can be signed"
         raise MalformedError(detail)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from unicodedata import category
 
-_SUSPECT = re.compile(r"[^ -~\u00a1-\u00ac\u00ae-\u02ff\u1e00-\u1eff]")  # not the Latin letters, which are all assigned
+_SUSPECT = re.compile(r"[^ -~\u00a1-\u00ac\u00ae-\u02ff\u1e00-\u1eff]")  # except Latin letters, which are safe
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 _SHOWN_ESCAPED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 

@@ -141,6 +141,6 @@ def _encodable(text: str, surface: Surface) -> str:
 def _write(stream: TextIO, text: str) -> None:
     try:
         stream.write(text)
-    except UnicodeEncodeError:  # the terminal can show only ASCII; the text is safe in both forms
+    except UnicodeEncodeError:  # the terminal can show only ASCII
         stream.write(text.encode(stream.encoding, "backslashreplace").decode(stream.encoding))
     stream.flush()

@@ -238,9 +238,7 @@ def _parse(path: Path) -> Mapping[str, object]:
     except OSError as error:
         message = f"the configuration file {path} cannot be read: {error.strerror or type(error).__name__}"
         raise ConfigError(message, hint="payctl config path") from error
-    except (
-        ValueError
-    ) as error:  # the file is not TOML or not UTF-8. The error's text may quote a value, so payctl drops the text
+    except ValueError as error:  # the file is not TOML or not UTF-8; the error is dropped, because it may quote a value
         message = f"{path} is not valid TOML{_place(error)}"
         raise ConfigError(message) from None
 

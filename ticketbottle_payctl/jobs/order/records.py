@@ -15,7 +15,7 @@ from ticketbottle_payctl.errors import BrokerUnavailableError, ConfigError
 from ticketbottle_payctl.jobs.order.model import Step
 from ticketbottle_payctl.store.payments.history import EventRow, History, Replayed
 
-# Clocks differ. All rows of a batch have one publishing time, which can be before the batch's last message.
+# Clocks differ. All rows in a batch have the same publishing time, which can be earlier than the batch's last message.
 _EARLIER, _LATER = timedelta(minutes=1), timedelta(minutes=10)
 _PATIENCE = timedelta(seconds=10)
 _READERS_PATIENCE = timedelta(seconds=2)

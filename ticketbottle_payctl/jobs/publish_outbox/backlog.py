@@ -216,6 +216,6 @@ class Backlog:
                     self.block(Block(row.aggregate_id, row.position, now + wait, _RETRY_LATER))
             elif options.on_dead is OnDead.BLOCK:
                 self.block(Block(row.aggregate_id, row.position, None, _DEAD))
-        if len(failed) == _MOST_FAILED:  # more failed events may exist, and those do not block their payments
+        if len(failed) == _MOST_FAILED:  # there may be more failed events, which do not block their payments
             shard, shards, known = self.shard, options.shards, len(failed)
             log_event("publish_outbox_too_many_failed", level="error", shard=shard, shards=shards, known=known)

@@ -85,7 +85,7 @@ class StatsReport:
     ``published`` includes events that the replaced service sent but did not mark as published, and ``sent_unmarked``
     counts these events. ``published`` and ``total`` are estimates unless ``exact`` is True. Rates and lags cover the
     last ``window_s`` seconds. The window is shorter than requested if the newest 10,000 published events do not go back
-    that far. ``created`` and ``sent`` count the events in each thirtieth of the window, oldest first.
+    that far. ``created`` and ``sent`` count the events in each of the window's 30 parts, oldest first.
 
     The following fields have values only if the caller asked for an explanation. ``blocked`` counts pending events
     behind a dead event of their payment. ``superseded`` counts harmless dead events, whose payment is COMPLETED now.

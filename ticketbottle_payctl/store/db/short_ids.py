@@ -22,7 +22,7 @@ _DIGITS = 32
 
 _MOST_NAMED = 3
 
-# In every collation, an id with this prefix sorts no later than the prefix followed by many z.
+# In every collation, an id with this prefix sorts no later than the prefix followed by many letters z.
 _TEXT = """SELECT DISTINCT id FROM unnest(%(given)s::text[]) AS g (given), {table} AS t
     WHERE t.id >= g.given AND t.id <= g.given || repeat('z', 100) AND starts_with(t.id, g.given)"""
 _UUID = """SELECT DISTINCT id::text FROM unnest(%(low)s::uuid[], %(high)s::uuid[], %(given)s) AS g (low, high, given),

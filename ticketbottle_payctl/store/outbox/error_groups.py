@@ -71,13 +71,14 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
     check_pattern(connection, selector)
     wanted = predicate(selector, max_retries)
     failed = f'{states.unpublished("o.")} AND o."retryCount" > 0 AND {wanted.sql}'
-    is_superseded = SUPERSEDED if with_payments else "(NOT true)"  # ORDER BY accepts no constant
+    is_superseded = SUPERSEDED if with_payments else "(NOT true)"  # ORDER BY does not accept a constant
     superseded = f"count(*) FILTER (WHERE {is_superseded})"
-    # The IN is a filter of a count, so the server reads the pending events once, and only if an event is superseded.
+    # The IN condition is in a count's FILTER. Therefore the server reads the pending events once, and only if an event
+    # is superseded.
     waits = f'o."aggregateId" IN (SELECT w."aggregateId" FROM outbox AS w WHERE {states.pending("w.")})'  # noqa: S608
     blocking = f"count(*) FILTER (WHERE {states.dead('o.')} AND {SUPERSEDED} AND {waits})" if with_payments else "0"
     closed = f"count(*) FILTER (WHERE {states.dead('o.')} AND {SUPERSEDED} AND {IS_CLOSED})" if with_closings else "0"
-    # Grouping keeps only counts and bounds, not the rows. The sample is then found by its instant.
+    # Grouping keeps only counts and bounds, not the rows. The sample is then found by its creation time.
     sql = f"""
         WITH part AS (
             SELECT {PATTERN} AS pattern, o."eventType" AS type, count(*) AS events,

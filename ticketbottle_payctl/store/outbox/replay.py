@@ -28,8 +28,8 @@ from ticketbottle_payctl.store.outbox.selector import (
     predicate,
 )
 
-# This text separates ids in one parameter, which is faster than a list. An id that contains it matches no row and is
-# skipped.
+# This string separates ids in one parameter, which is faster than a list. An id that contains this string matches no
+# row and is skipped.
 _BETWEEN = "\x1f"
 
 CHUNK = 1000
@@ -261,7 +261,7 @@ def _chosen(selector: Selector, max_retries: int) -> tuple[str, dict[str, object
 
 # If a run is resumed twice at the same time, the row lock makes sure that a chunk is applied once. The chunk's commit
 # does not wait for the disk. If the server crashes, it loses the chunk's mark together with the changes of the rows, so
-# a resumed run applies the chunk again. The last report of the run is committed as usual.
+# a resumed run applies the chunk again. The final update of the run's record is committed as usual.
 _NEXT = """
 SELECT c.number FROM payctl.run_chunks AS c JOIN payctl.runs AS r ON r.id = c.run_id,
     set_config('synchronous_commit', 'off', true)

@@ -240,7 +240,7 @@ def created_after(connection: Connection, at: datetime) -> int:
 
 
 def groups(connection: Connection, max_retries: int, by: Sequence[By]) -> list[Group]:
-    """Return the largest groups of unpublished events, at most 50 groups of each state.
+    """Return the largest groups of unpublished events, at most 50 groups for each state.
 
     Groups of dead events come first.
     """

@@ -67,7 +67,7 @@ def parameters(callback: Callback | Unclear) -> dict[str, object]:
     """Return the parameters for this module's statements."""
     hint = callback.order_hint or OrderHint()
     return {
-        # An empty name of an unclear callback must not find a payment with an empty reference.
+        # An unclear callback without a name must not find a payment with an empty reference.
         "reference": callback.reference or None,
         "order_code": callback.order_ref or None,
         "provider": callback.provider,

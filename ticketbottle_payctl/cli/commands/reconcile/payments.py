@@ -98,7 +98,7 @@ def payments_command(  # noqa: PLR0913 - one argument per option
             apply = again(ctx.meta[ARGUMENTS], without=DRY_RUN, rows=to_settle) if dry_run and to_settle else None
             it = Reconciled(found, chosen.more, chosen.too_old, dry_run=dry_run, stopped=stop.exit_code, apply=apply)
             session.finish(result_of(it))
-    session.note_target()  # print the line before the change
+    session.note_target()  # name the target before the change
     act = Act("settle", to_settle, "payment", plan_blocks(found))
     approve(session, act, Approval(yes, reason, max_affected, confirm))
     _settle(session, found, reason, chosen)

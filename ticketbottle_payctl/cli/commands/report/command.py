@@ -115,7 +115,7 @@ def _window(session: Session, since: str | None, until: str | None) -> tuple[dat
     """
     zone = zone_of(session)
     for option, text in (("--since", since), ("--until", until)):
-        if text:  # a wrong option is found before the database is asked
+        if text:  # detect a wrong option before querying the database
             instant(text, zone, session.services.now(), option=option)
     now = database_clock_of(session)()
     last = min(now, instant(until, zone, now, option="--until")) if until else now
