@@ -20,7 +20,7 @@ Amount = float | Sequence[float]
 """One value, or a sequence of at most :data:`MOST_VALUES` values."""
 
 MOST_VALUES = 100
-"""The maximum number of values of a metric on one line."""
+"""The maximum number of values that one line can contain for a metric."""
 
 
 class Function(StrEnum):

@@ -263,7 +263,7 @@ class PublisherRun:
         self._sender.probe(min(_PROBE_TIMEOUT, self._budget.time_left()))
         if stopped:
             for shard in self.shards:
-                shard.backlog.forget()  # its blocks may be for event types that can be sent again
+                shard.backlog.forget()  # blocks for stopped event types may no longer apply
 
     def _next_wait(self, _state: RetryCallState) -> float:
         """Return the wait before the next attempt: 0.5 to 6 seconds, with jitter.

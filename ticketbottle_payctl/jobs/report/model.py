@@ -188,7 +188,7 @@ class Report:
 
     @property
     def open_dead_groups(self) -> tuple[ErrorGroup, ...]:
-        """The groups of dead events that contain an event that no person has closed."""
+        """The groups of dead events in which at least one event is not closed."""
         return tuple(group for group in self.dead_groups or () if group.blocking or group.closed < group.dead)
 
     def _groups(self) -> list[OpenOrders]:

@@ -53,7 +53,7 @@ def read(request: Request, credentials: Credentials) -> Reading:
 
 
 def _signers(body: dict[str, object], credentials: Credentials) -> Iterator[Signer]:
-    """Yield a signer for each way in which the three credentials can be confused.
+    """Yield a signer for each way in which a user can mix up the three credentials.
 
     The credentials look alike, and MoMo's portal shows them next to each other.
     """

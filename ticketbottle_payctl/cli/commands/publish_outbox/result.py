@@ -30,7 +30,7 @@ _MOST_LISTED = 100
 _LEAST_EVENTS, _LEAST_SECONDS = 100, 1.0
 """The smallest numbers of events and seconds for which a rate is shown. A shorter run measures only its start-up."""
 _STOPPED = {StoppedBecause.EMPTY: "no more events can be sent now"}
-"""The text for a reason whose name would mislead. An *empty* outbox can still contain events that are held back."""
+"""The text for a reason whose name is misleading. An *empty* outbox can still contain events that are held back."""
 _UNFINISHED = {
     StoppedBecause.DEADLINE: "the time limit was reached; more events are pending",
     StoppedBecause.MAX_BATCHES: "more events are pending",

@@ -89,7 +89,7 @@ def _lines(stored: StoredPlan) -> list[str]:
 
 
 def _digest(header: dict[str, object], lines: Iterable[str]) -> str:
-    """Return the SHA-256 of a header without its digest and of all lines after it, as hexadecimal digits."""
+    """Return the SHA-256 of the header (without its digest) and all lines after it, as hexadecimal digits."""
     return sha256("\n".join([json.dumps(header), *lines]).encode("utf-8", "surrogatepass")).hexdigest()
 
 
