@@ -16,7 +16,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, NamedTuple, get_args
 
-from typing_extensions import TypedDict, get_original_bases
+from typing_extensions import TypedDict, get_original_bases, is_typeddict
 
 typing.TypedDict = TypedDict
 
@@ -221,7 +221,7 @@ def schema_of(kind: Any) -> Schema:  # noqa: ANN401 - a class or a union of clas
     generated = TypeAdapter(list[kind], config=_CONFIG).json_schema(mode=mode)
     found: Schema = _plain(generated["items"], generated["$defs"])
     for base in get_original_bases(getattr(kind, "__origin__", kind)):
-        if typing.is_typeddict(base):
+        if is_typeddict(base):
             for name, inherited in schema_of(base)["properties"].items():
                 found["properties"][name] = {**inherited, **found["properties"][name]}
     return found
