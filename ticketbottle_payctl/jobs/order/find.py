@@ -8,24 +8,36 @@ from ticketbottle_payctl.errors import InputError, NotFoundError
 from ticketbottle_payctl.formats import command_line, count, money
 from ticketbottle_payctl.store.payments import history
 from ticketbottle_payctl.store.payments.history import History
+from ticketbottle_payctl.store.payments.similar_codes import similar_codes
+
+_LISTS = "`payctl list payments` and `payctl list outbox` show ids and order codes"
 
 
 def find(connection: Connection, name: str, max_retries: int) -> History:
     """Return the history of the order with this id, order code, or last characters of a code. Ignore the code's case.
 
     Raises:
-        NotFoundError: nothing has this name.
+        NotFoundError: nothing has this name. The hint names order codes that differ from it by one typing error.
         InputError: several order codes end with these characters. The message lists them.
     """
     return history.find(connection, name, max_retries) or _ending_in(connection, name, max_retries)
+
+
+def _similar(connection: Connection, name: str) -> str | None:
+    codes = similar_codes(connection, name)
+    if not codes:
+        return None
+    look = command_line(["show"], codes[:1])
+    if len(codes) == 1:
+        return f"a similar order code exists: {look}"
+    return f"similar order codes exist: {', '.join(codes)}; give the right one, such as {look}"
 
 
 def _ending_in(connection: Connection, name: str, max_retries: int) -> History:
     near = history.orders_ending_in(connection, name)
     if not near:
         message = "no payment, event or callback has this id, and no order code equals it or ends in it"
-        hint = "`payctl list payments` and `payctl list outbox` show ids and order codes"
-        raise NotFoundError(message, hint=hint)
+        raise NotFoundError(message, hint=_similar(connection, name) or _LISTS)
     found = history.find(connection, near[0].payment_id, max_retries) if len(near) == 1 else None
     if found is None:
         orders = "; ".join(f"{each.order_code} ({each.status}, {money(each.amount, each.currency)})" for each in near)

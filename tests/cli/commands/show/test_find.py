@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ticketbottle_payctl.sandbox.payment_service import insert_payment
+from ticketbottle_payctl.store.payments.similar_codes import similar_codes
 
 pytestmark = pytest.mark.postgres
 CODES = ("TB-SUMMER-20261123-9E641D25", "TB-SUMMER-20261123-11641D25", "TB-WINTER-20261123-00_%A0B1", "TB-X-1")
@@ -43,6 +44,63 @@ def test_several_orders_with_the_same_last_characters_are_listed(ask, invoke, da
     assert all(code in error["message"] for code in CODES[:2])
     assert error["hint"] == f"give the whole code: payctl show {CODES[1]}"
     assert CODES[0] in invoke("show", "641d25", DATABASE_URL=database_url).stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "similar"),
+    [
+        ("TB-SUMMER-20261123-9E641D26", CODES[0]),
+        ("TB-SUMER-20261123-9E641D25", CODES[0]),
+        ("TB-SUMMMER-20261123-9E641D25", CODES[0]),
+        ("TB-SUMMRE-20261123-9E641D25", CODES[0]),
+        ("tb-smmer-20261123-11641d25", CODES[1]),
+        ("TB-SUMMER-20261123-9E641D2", CODES[0]),
+        ("TB-SUMER-20261123-9E641D26", None),
+        ("TB-X-", "TB-X-1"),
+        ("TB-X-11", "TB-X-1"),
+        ("TB-Y-2", None),
+        ("T" * 200, None),
+    ],
+)
+def test_an_order_code_with_one_typing_error_is_answered_with_the_right_code(ask, typed, similar):
+    """If one character is wrong, missing or added, or two are swapped, the hint contains the right order code."""
+    document = ask("show", typed)
+    assert document["exit_code"] == 8
+    if similar:
+        assert document["error"]["hint"] == f"a similar order code exists: payctl show {similar}"
+    else:
+        assert "similar" not in document["error"]["hint"]
+
+
+def test_several_similar_order_codes_are_listed(ask, engine):
+    """The hint lists at most three similar order codes, and nothing else about these orders."""
+    with engine.begin() as connection:
+        for number in range(2, 6):
+            insert_payment(connection, order_code=f"TB-X-{number}")
+    error = ask("show", "TB-X-9")["error"]
+    assert error["hint"] == (
+        "similar order codes exist: TB-X-1, TB-X-2, TB-X-3; give the right one, such as payctl show TB-X-1"
+    )
+    assert ask("close", "TB-X-9", "--reason", "x")["error"]["hint"] == error["hint"]
+
+
+def test_the_search_for_similar_order_codes_uses_the_unique_index(engine):
+    """On a large table, the search for similar order codes reads no whole table."""
+    with engine.begin() as connection:
+        connection.exec_driver_sql("""
+            INSERT INTO payments
+            SELECT made.* FROM (SELECT to_jsonb(p) AS row FROM payments AS p LIMIT 1) AS one,
+                generate_series(1, 40000) AS n, jsonb_populate_record(NULL::payments, row || jsonb_build_object(
+                    'id', 'p' || n, 'orderCode', 'TB-MANY-20261123-' || n, 'idempotencyKey', 'k' || n,
+                    'providerTransactionId', 'r' || n)) AS made
+        """)
+        connection.exec_driver_sql("ANALYZE payments")
+        scans = "SELECT seq_scan, seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'payments'"
+        before = connection.exec_driver_sql(scans).one()
+        assert similar_codes(connection, "TB-MANY-20261123-3999X") == [
+            "TB-MANY-20261123-3999", "TB-MANY-20261123-39990", "TB-MANY-20261123-39991"
+        ]  # fmt: skip
+        assert connection.exec_driver_sql(scans).one() == before
 
 
 @pytest.mark.parametrize("typed", ["25", "%", "1D25x", "____", "%%%%", "tb-x-2"])
