@@ -23,7 +23,7 @@ _STYLES = {
     **dict.fromkeys(("published", "COMPLETED", "settled", "done"), Style.GOOD),
     **dict.fromkeys(("dead", "blocked", "FAILED", "refused"), Style.BAD),
     **dict.fromkeys(("pending", "PENDING", "running", "stopped", "interrupted", "incomplete"), Style.WARN),
-    **dict.fromkeys(("CANCELLED", "already_settled", "ignored", "test_ping", "cancelled"), Style.DIM),
+    **dict.fromkeys(("CANCELLED", "already_settled", "ignored", "test_ping", "cancelled", "closed"), Style.DIM),
 }
 
 

@@ -64,6 +64,17 @@ def count(connection: Connection, max_retries: int) -> DeadCount:
     return found._replace(closed=connection.exec_driver_sql(sql, values).scalar_one())
 
 
+def closed_among(connection: Connection, ids: Sequence[str]) -> frozenset[str]:
+    """Return the ids of the given superseded dead events that a person has closed.
+
+    If the role may not read the rows of runs, no event counts as closed.
+    """
+    if not ids or not republished.may_be_read(connection):
+        return frozenset()
+    sql = f"SELECT o.id FROM unnest(%(ids)s::text[]) AS o (id) WHERE {IS_CLOSED}"  # noqa: S608 - built from constants only
+    return frozenset(connection.exec_driver_sql(sql, {"ids": [*ids]}).scalars())
+
+
 class NamedEvent(NamedTuple):
     """An event that a person wants to close. ``superseded`` is true only if the event is dead.
 

@@ -11,6 +11,7 @@ from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.store.db.pages import OLDER, Listed, PagePosition, page_parameters
 from ticketbottle_payctl.store.outbox import states
 from ticketbottle_payctl.store.outbox.blocked import Pending, blocked_among
+from ticketbottle_payctl.store.outbox.dead import closed_among
 from ticketbottle_payctl.store.outbox.selector import (
     SUPERSEDED,
     Selector,
@@ -44,10 +45,12 @@ class ListedEvent(TypedDict, total=False):
     """
     blocked: bool
     """Whether this event is pending and waits behind a dead event of its payment."""
+    closed: bool
+    """Whether a person has closed this event, which is dead and superseded."""
 
 
 OUTBOX_FIELDS = tuple(ListedEvent.__annotations__)
-"""The column names, in the order of the SELECT statement below. The last one is read separately."""
+"""The column names, in the order of the SELECT statement below. The last two are read separately."""
 
 
 def list_events(
@@ -76,6 +79,8 @@ def list_events(
     """  # noqa: S608 - built from constants only
     with pattern_errors_as_input_errors(selector):
         rows = connection.exec_driver_sql(sql, wanted.parameters | page_parameters(limit, before)).all()
+    # Reading the closings first keeps them out of the planner settings that blocked_among changes.
+    closed = closed_among(connection, [row[0] for row in rows if row[2] == "dead" and row[11]])
     pending = [Pending(row[0], row[4], row[7]) for row in rows if row[2] == "pending"]
     blocked = blocked_among(connection, pending, max_retries)
-    return [Listed(OUTBOX_FIELDS, (*row, row[0] in blocked), 7) for row in rows]
+    return [Listed(OUTBOX_FIELDS, (*row, row[0] in blocked, row[0] in closed), 7) for row in rows]

@@ -72,6 +72,43 @@ def test_every_screen_says_that_a_dead_event_is_closed(dead, orders, close, invo
     assert (first("errors")[0], first("errors", "--limit", "1")[0]) == ("!", "!")
 
 
+def test_the_list_says_that_a_dead_event_is_closed(dead, orders, close, ask, invoke, terminal, database_url):
+    """After `payctl close EVENT`, `payctl list outbox` shows the event as closed. Another dead event is not closed."""
+
+    def listed(*options):
+        return {item["id"]: (item["state"], item["closed"]) for item in ask("list", "outbox", *options)["items"]}
+
+    def screen():
+        with terminal("list", "outbox", "--failed", DATABASE_URL=database_url) as it:
+            assert it.finish() == 0
+            return it.text()
+
+    orders.event("COMPLETED", "dead", error="something else")
+    sent, other = orders.events[1:]
+    assert set(listed().values()) == {("dead", False), ("published", False)}
+    assert "closed" not in screen()
+    close(dead)
+    assert listed() == {dead: ("dead", True), sent: ("published", False), other: ("dead", False)}
+    assert set(listed("--failed")) == {dead, other}
+    shown = screen()
+    assert re.search(rf"  closed +FAILED .*{dead[:8]}", shown), shown
+    assert re.search(rf"  dead +COMPLETED .*{other[:8]}", shown), shown
+    assert max(map(len, shown.splitlines())) <= 80
+    table = invoke("list", "outbox", dead, "--fields", "state,closed", "-o", "csv", DATABASE_URL=database_url).stdout
+    assert table == "state,closed\ndead,true\n"
+    row = invoke("list", "outbox", dead, DATABASE_URL=database_url).stdout.splitlines()[1].split("\t")
+    assert (row[3], row[-1]) == ("dead", "true")
+
+
+@pytest.mark.parametrize("change", ['UPDATE outbox SET "retryCount" = 0', "UPDATE payments SET status = 'FAILED'"])
+def test_an_event_is_listed_as_closed_only_while_it_is_dead_and_superseded(dead, close, ask, execute, change):
+    """If a closed event is pending again, or its payment is not completed, the list does not show it as closed."""
+    close(dead)
+    assert ask("list", "outbox", dead)["items"][0]["closed"]
+    execute(change)
+    assert not ask("list", "outbox", dead)["items"][0]["closed"]
+
+
 def test_a_closed_dead_event_is_not_closed_twice(dead, orders, close, content, engine, invoke, database_url):
     """If a dead event is already closed, `payctl close EVENT` says only this, even if the order has open money."""
     with engine.begin() as connection:

@@ -93,6 +93,7 @@ def _row(event: Event) -> dict[str, object]:
         "last_error": event.get("lastError"),
         "superseded": None,
         "blocked": False,
+        "closed": False,
     }
 
 

@@ -6,6 +6,7 @@ To add a field, add it to the SQL and the field names in the list's file in ``st
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
@@ -21,7 +22,7 @@ from ticketbottle_payctl.store.payments.list_payments import PAYMENT_FIELDS
 class Kind:
     """A list, with the name of its output, all its fields, and the fields that a table shows by default.
 
-    ``narrow`` contains the columns on a terminal. ``noun`` is the word for a row.
+    ``narrow`` contains the columns on a terminal. ``noun`` is the word for a row, and ``state`` returns a row's state.
     """
 
     schema: str
@@ -29,6 +30,7 @@ class Kind:
     shown: tuple[str, ...]
     narrow: tuple[Column, ...]
     noun: str
+    state: Callable[[Row], str]
 
 
 def _money(row: Row, _zone: tzinfo, _now: datetime) -> str:
@@ -44,8 +46,10 @@ def _type(row: Row, _zone: tzinfo, _now: datetime) -> str:
     return str(row.get("event_type") or "").removeprefix("PAYMENT_")
 
 
-def _state(row: Row, _zone: tzinfo, _now: datetime) -> str:
-    """Return the state of an event. A pending event behind a dead one is blocked."""
+def _state(row: Row) -> str:
+    """Return the state of an event. A pending event behind a dead one is blocked. A person can close a dead event."""
+    if row.get("closed"):
+        return "closed"
     return "blocked" if row.get("blocked") else str(row.get("state") or "")
 
 
@@ -60,7 +64,7 @@ def _gateway(row: Row, _zone: tzinfo, _now: datetime) -> str:
 
 _OUTBOX = (
     Column("order", plain("order_code"), 1),
-    Column("state", _state, 0, styled=True),
+    Column("state", lambda row, _zone, _now: _state(row), 0, styled=True),
     Column("event", _type, 4),
     Column("created", when("created_at"), 3, brief=ago("created_at")),
     Column("id", short("id"), 2),
@@ -87,9 +91,10 @@ _RECEIPTS = (
 OUTBOX = Kind(
     "payctl.list-outbox/1",
     OUTBOX_FIELDS,
-    ("id", "order_code", "event_type", "state", "created_at", "last_error"),
+    ("id", "order_code", "event_type", "state", "created_at", "last_error", "closed"),
     _OUTBOX,
     "event",
+    _state,
 )
 PAYMENTS = Kind(
     "payctl.list-payments/1",
@@ -97,6 +102,7 @@ PAYMENTS = Kind(
     ("order_code", "status", "amount", "currency", "provider", "created_at", "id"),
     _PAYMENTS,
     "payment",
+    lambda row: str(row.get("status") or ""),
 )
 RECEIPTS = Kind(
     "payctl.list-receipts/1",
@@ -104,4 +110,5 @@ RECEIPTS = Kind(
     ("id", "received_at", "provider", "outcome", "result", "reason", "order_code", "order_ref", "amount"),
     _RECEIPTS,
     "callback",
+    lambda row: str(row.get("result") or ""),
 )
