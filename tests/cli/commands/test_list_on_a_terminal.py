@@ -79,12 +79,12 @@ def shown(shop, payctl_command):
 @pytest.mark.parametrize("width", [80, 60, 120, 200])
 @pytest.mark.parametrize("arguments", LISTS, ids=" ".join)
 def test_a_list_has_one_line_for_each_row_and_fits_the_terminal(arguments, width, shown, ask):
-    """A list shows each row on one line that fits the terminal, with a short id."""
+    """Below its summary, a list shows each row on one line that fits the terminal, with a short id."""
     ids = [item["id"] for item in ask(*arguments)["items"]]
     lines = COLOURS.sub("", shown(*arguments, width=width)).splitlines()
     assert max(map(len, lines)) <= width
-    assert len(lines) == 1 + len(ids)
-    for line, whole in zip(lines[1:], ids, strict=True):
+    assert len(lines) == 2 + len(ids)
+    for line, whole in zip(lines[2:], ids, strict=True):
         assert whole[:8] in line.split()
         assert whole not in line
 
@@ -132,7 +132,7 @@ def test_wide_shows_full_values(arguments, shown, ask):
     lines = COLOURS.sub("", shown(*arguments, "--wide", width=40)).splitlines()
     ids = [item["id"] for item in ask(*arguments)["items"]]
     assert [whole for whole in ids if sum(whole in line for line in lines) != 1] == []
-    assert len(lines) == len(ids) + 2
+    assert len(lines) == len(ids) + 3
 
 
 @pytest.mark.parametrize("arguments", LISTS[:3], ids=" ".join)

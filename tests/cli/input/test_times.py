@@ -130,8 +130,10 @@ def test_an_instant_is_shown_in_local_time_and_utc():
 
 def test_the_time_window_is_shown_on_stderr(session, capsys):
     """A command that has a time window prints it to stderr in local time and UTC."""
-    note_window(session(), NOW - timedelta(hours=2), None, by="created")
-    note_window(session(), None, None)
+    run = session()
+    note_window(run, NOW - timedelta(hours=2), None, by="created")
+    note_window(run, None, None)
+    run.tell_target()
     assert capsys.readouterr().err.splitlines() == [
         "window 2026-11-23 01:30:00 +07:00 (2026-11-22T18:30:00.000Z) → now by created"
     ]

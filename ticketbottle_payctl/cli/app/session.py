@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, tzinfo
 from shutil import get_terminal_size
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
@@ -28,7 +28,6 @@ from ticketbottle_payctl.settings import Settings
 from ticketbottle_payctl.wiring import Services, hide_secrets, utc_now
 
 if TYPE_CHECKING:
-    from ticketbottle_payctl.cli.app.target import ToldAt
     from ticketbottle_payctl.cli.profile.guard_in_force import GuardInForce
 
 _LEVELS = ("warning", "info", "debug")
@@ -39,13 +38,6 @@ _TOLD_BY_RESULTS = frozenset({"outbox_dead_events", "outbox_late_events"})
 """The names of log events that only repeat the command's result."""
 
 _WORK_STANDS = "free some space; the command's work is done, and its exit code shows the result"
-
-
-class _Target(NamedTuple):
-    """A line about the target that payctl has not yet printed."""
-
-    brokers: bool
-    below_headline: bool
 
 
 class Session:
@@ -62,7 +54,9 @@ class Session:
         self._owned = services is None
         self._answered = False
         self._zone_doubted = False
-        self._target: _Target | None = None
+        self._names_target = False
+        self._names_brokers = False
+        self._below: list[tuple[Part, ...]] = []
         self._last: list[tuple[Part, ...]] = []
         self.approved = False
         """Whether ``safety.confirm`` has approved a change in this run."""
@@ -172,19 +166,37 @@ class Session:
         """Print a line on stderr below the result, unless ``-q`` was given."""
         self._last.append(parts)
 
-    def note_target(self, *, brokers: bool = False, told: ToldAt | None = None) -> None:
-        """Print a line on stderr that names the profile, the database and, if ``brokers`` is True, the brokers.
+    def note_below(self, *parts: Part) -> None:
+        """Print a line on stderr below the line about the target, unless ``-q`` was given."""
+        self._below.append(parts)
 
-        A command that changes data prints this line at once. A command that only reads prints the line below its answer
-        or error.
+    def note_target(self, *, brokers: bool = False) -> None:
+        """Name the profile, the database and, if ``brokers`` is True, the brokers in a line on stderr.
+
+        The line is printed below the first line of the answer, the plan or the error. A command that shows none of them
+        before it changes data calls :meth:`tell_target_before_change`, as the functions in ``safety.confirm`` do.
+        """
+        self._names_target, self._names_brokers = True, brokers
+
+    def tell_target_before_change(self) -> None:
+        """Print the line about the target now, if it has not yet been printed.
 
         Raises:
-            ConfigError: the line must be printed at once, but the database or the brokers are not configured.
+            ConfigError: the database or the brokers are not configured.
         """
-        self._target = _Target(brokers, told is not None and told.below_headline)
-        if told is None or told.once:
-            _ = self.settings.database, brokers and self.settings.kafka
-            self._tell_target()
+        if self._names_target:
+            _ = self.settings.database, self._names_brokers and self.settings.kafka
+        self.tell_target()
+
+    def tell_target(self) -> None:
+        """Print the line about the target and the lines below it, if they have not yet been printed."""
+        named, self._names_target = self._names_target, False
+        below, self._below = self._below, []
+        if named and not self.shared.quiet:
+            width = get_terminal_size().columns if is_terminal(sys.stderr) else None
+            self.note(*self.target_parts(brokers=self._names_brokers, width=width))
+        for parts in below:
+            self.note(*parts)
 
     def target_parts(self, *, brokers: bool = False, width: int | None = None) -> list[Part]:
         """Return the line about the target for a command that fills the whole screen."""
@@ -195,12 +207,12 @@ class Session:
     def finish(self, result: Result) -> NoReturn:
         """Print the result and its error, if any, and exit with the result's exit code."""
         if result.error:
-            writer.tell_failure(result.error, self.shared.color, self._tell_target)
+            writer.tell_failure(result.error, self.shared.color, self.tell_target)
         raise typer.Exit(int(self.answer(result)))
 
     def fail(self, failure: Failure) -> NoReturn:
         """Print the failure, and exit with the failure's exit code."""
-        writer.tell_failure(failure, self.shared.color, self._tell_target)
+        writer.tell_failure(failure, self.shared.color, self.tell_target)
         if not self._answered:
             safe = replace(
                 failure,
@@ -221,12 +233,11 @@ class Session:
         if not below:
             self._warn(result)
         try:
-            writer.emit(result, self.invocation(), self.shared.output, self.shared.color, self._below_headline())
+            writer.emit(result, self.invocation(), self.shared.output, self.shared.color, self.tell_target)
             if below:
                 self._warn(result)
             for parts in self._last:
                 self.note(*parts)
-            self._tell_target()
         except OutputError as error:
             if below:
                 self._warn(result)
@@ -249,16 +260,6 @@ class Session:
     def _warn(self, result: Result) -> None:
         if not self.shared.quiet:
             writer.tell_warnings(result, self.shared.color)
-
-    def _below_headline(self) -> Callable[[], None] | None:
-        return self._tell_target if self._target and self._target.below_headline else None
-
-    def _tell_target(self) -> None:
-        """Print the line about the target, if it has not yet been printed."""
-        due, self._target = self._target, None
-        if due is not None and not self.shared.quiet:
-            width = get_terminal_size().columns if is_terminal(sys.stderr) else None
-            self.note(*self.target_parts(brokers=due.brokers, width=width))
 
     def _zone_shown(self) -> tzinfo:
         """Return the zone for results. If TZ is invalid, use UTC and warn once, so that the result is still shown."""

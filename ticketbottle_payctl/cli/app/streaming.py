@@ -33,12 +33,14 @@ def finish_stream(
         case OutputFormat.NDJSON:
             _write(map(item_line, rows), json=True)
             result = close()
+            session.tell_target()
             writer.tell_warnings(result, session.shared.color)
             writer.write_part(summary_line(result, session.invocation()), json=True)
         case OutputFormat.CSV:
             writer.write_part(csv_header(columns), json=False)
             _write((csv_row(columns, row) for row in rows), json=False)
             result = close()
+            session.tell_target()
             writer.tell_warnings(result, session.shared.color)
         case _:
             found = [dict(row) for row in rows]

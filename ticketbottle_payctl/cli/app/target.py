@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from ticketbottle_payctl.cli.output.result import Part, Styled, bad, dim
@@ -17,29 +16,6 @@ if TYPE_CHECKING:
 
 _NOT_SET = "not set"
 _SHORTEST = 12
-
-
-class ToldAt(Enum):
-    """The place of the line: before a change, below the first line of the answer, or below the whole answer."""
-
-    ONCE = "once"
-    BELOW_HEADLINE = "below headline"
-    END = "end"
-
-    @property
-    def once(self) -> bool:
-        """Whether the line is printed immediately."""
-        return self is ToldAt.ONCE
-
-    @property
-    def below_headline(self) -> bool:
-        """Whether the line is printed below the answer's first line."""
-        return self is ToldAt.BELOW_HEADLINE
-
-    @classmethod
-    def of(cls, *, dry_run: bool) -> ToldAt:
-        """Return the line's position for a command that changes data. In a dry run, the line is below the headline."""
-        return cls.BELOW_HEADLINE if dry_run else cls.ONCE
 
 
 def target(

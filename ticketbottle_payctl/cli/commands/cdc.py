@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 import typer
 
 from ticketbottle_payctl.cli.app.session import Session
-from ticketbottle_payctl.cli.app.target import ToldAt
 from ticketbottle_payctl.cli.input import change_options
 from ticketbottle_payctl.cli.output import exit_codes
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
@@ -80,7 +79,7 @@ def cut_over_command(  # noqa: PLR0913 - one argument per option
     from ticketbottle_payctl.jobs.cdc.cut_over import cdc_cut_over  # noqa: PLC0415 - cdc config needs no driver
 
     session = Session.of(ctx)
-    session.note_target(brokers=True, told=ToldAt.of(dry_run=dry_run))
+    session.note_target(brokers=True)
     services, settings = session.services, session.settings
     hand_over = partial(
         cdc_cut_over,
@@ -134,7 +133,7 @@ def mark_command(
     from ticketbottle_payctl.jobs.cdc.mark import cdc_mark  # noqa: PLC0415 - cdc config needs no driver
 
     session = Session.of(ctx)
-    session.note_target(brokers=True, told=ToldAt.of(dry_run=dry_run))
+    session.note_target(brokers=True)
     if not dry_run:
         permit(session, "cdc mark", Approval(reason=reason, confirm=confirm))
     services = session.services
@@ -159,7 +158,7 @@ def cut_back_command(  # noqa: PLR0913 - one argument per option
     from ticketbottle_payctl.jobs.cdc.cut_back import cdc_cut_back  # noqa: PLC0415 - cdc config needs no driver
 
     session = Session.of(ctx)
-    session.note_target(brokers=True, told=ToldAt.of(dry_run=dry_run))
+    session.note_target(brokers=True)
     services = session.services
     take_back = partial(cdc_cut_back, services.engine, services.follower, session.settings.max_retries)
     if not dry_run:

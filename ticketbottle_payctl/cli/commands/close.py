@@ -8,7 +8,6 @@ from typing import Annotated, NoReturn, TypedDict
 import typer
 
 from ticketbottle_payctl.cli.app.session import Session
-from ticketbottle_payctl.cli.app.target import ToldAt
 from ticketbottle_payctl.cli.commands.show.verdict_words import sentence
 from ticketbottle_payctl.cli.input import change_options
 from ticketbottle_payctl.cli.input.selector_options import order_name
@@ -67,7 +66,7 @@ def close_command(  # noqa: PLR0913 - one argument per option
     about it. The id of any other event closes nothing.
     """
     session = Session.of(ctx)
-    session.note_target(told=ToldAt.of(dry_run=dry_run))
+    session.note_target()
     if not dry_run:
         refuse_read_only(session, "close")
     now = session.services.now()

@@ -8,7 +8,6 @@ from typing import TypedDict
 import typer
 
 from ticketbottle_payctl.cli.app.session import Session
-from ticketbottle_payctl.cli.app.target import ToldAt
 from ticketbottle_payctl.cli.input import change_options
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, good, line, warn
 from ticketbottle_payctl.cli.safety.confirm import Approval, permit
@@ -62,7 +61,7 @@ def upgrade_command(
     Runs the missing migrations in one transaction. It is safe to run the command again, or twice at the same time.
     """
     session = Session.of(ctx)
-    session.note_target(told=ToldAt.of(dry_run=dry_run))
+    session.note_target()
     if not dry_run:
         permit(session, "db upgrade", Approval(reason=reason, confirm=confirm))
     status = migrations.upgrade(session.services.engine, dry_run=dry_run)
@@ -87,7 +86,7 @@ def upgrade_command(
 def status_command(ctx: typer.Context) -> None:
     """Show which migrations of payctl's schema have run."""
     session = Session.of(ctx)
-    session.note_target(told=ToldAt.BELOW_HEADLINE)
+    session.note_target()
     status = migrations.status(session.services.engine)
     pending = list(status.pending)
     headline = (

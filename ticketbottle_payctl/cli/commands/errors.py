@@ -12,7 +12,6 @@ import typer
 
 from ticketbottle_payctl.broker.delivery_remedy import DeliveryRemedy, remedy_of
 from ticketbottle_payctl.cli.app.session import Session
-from ticketbottle_payctl.cli.app.target import ToldAt
 from ticketbottle_payctl.cli.input import selector_options
 from ticketbottle_payctl.cli.input.selector import selector_of
 from ticketbottle_payctl.cli.output.delivery_remedy_words import remedy_sentence
@@ -94,7 +93,7 @@ def errors_command(  # noqa: PLR0913 - one argument per option
     selector = selector_of(
         session, failed=failed, types=types, provider=provider, since=since, until=until, error=error
     )
-    session.note_target(told=ToldAt.BELOW_HEADLINE)
+    session.note_target()
     report = group_errors(
         session.services.engine, selector, max_retries=session.settings.max_retries, limit=limit or _DEFAULT_LIMIT
     )

@@ -11,7 +11,6 @@ import typer
 
 from ticketbottle_payctl import providers
 from ticketbottle_payctl.cli.app.session import Session
-from ticketbottle_payctl.cli.app.target import ToldAt
 from ticketbottle_payctl.cli.input import callback_options, change_options
 from ticketbottle_payctl.cli.input.callback_source import AUTO, Source, read_request, resolve
 from ticketbottle_payctl.cli.input.missing_keys import missing_keys
@@ -78,7 +77,7 @@ def process_webhook_command(  # noqa: PLR0913 - one argument per option
     request = read_request(source, provider) if stored is None else stored.request
     gateway = resolve(request, provider) if stored is None else providers.by_name(stored.provider)
     credentials = session.services.credentials(gateway)
-    session.note_target(told=ToldAt.of(dry_run=dry_run))
+    session.note_target()
     if not dry_run:
         permit(session, "process-webhook", Approval(reason=reason, confirm=confirm))
     stored_as = stored.receipt_id if stored else None

@@ -101,13 +101,16 @@ def zone_of(session: Session) -> tzinfo:
 
 
 def note_window(session: Session, since: datetime | None, until: datetime | None, *, by: str | None = None) -> None:
-    """Print the window on stderr, in local time and in UTC, unless the window has no start and no end."""
+    """Print the window on stderr, in local time and in UTC, below the line about the target.
+
+    If the window has no start and no end, print nothing.
+    """
     if since is None and until is None:
         return
     zone = zone_of(session)
     start = local_and_utc(since, zone) if since else "the beginning"
     end = local_and_utc(until, zone) if until else "now"
-    session.note(dim("window"), f"{start} → {end}", dim(f"by {by}") if by else dim(""))
+    session.note_below(dim("window"), f"{start} → {end}", dim(f"by {by}") if by else dim(""))
 
 
 def _parse(text: str, zone: tzinfo, now: datetime) -> datetime:

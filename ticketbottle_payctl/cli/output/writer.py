@@ -13,7 +13,7 @@ from typing import TextIO, assert_never
 
 from ticketbottle_payctl.cli.output.machine import Invocation, as_csv, as_json, as_ndjson
 from ticketbottle_payctl.cli.output.output_format import Colour, OutputFormat
-from ticketbottle_payctl.cli.output.result import Block, Failure, Part, Result, Styled, bad, dim, warn
+from ticketbottle_payctl.cli.output.result import Block, Failure, Part, Raw, Result, Styled, bad, dim, warn
 from ticketbottle_payctl.cli.output.sanitize import ascii_json
 from ticketbottle_payctl.cli.output.streams import ReaderGoneError, silence, write_failure
 from ticketbottle_payctl.cli.output.surface import Surface, surface_of
@@ -26,23 +26,35 @@ def emit(
     invocation: Invocation,
     form: OutputFormat,
     colour: Colour,
-    below_headline: Callable[[], None] | None = None,
+    below_headline: Callable[[], None],
 ) -> None:
     """Write the result to stdout. A closed pipe is not an error, because the command's work is done.
 
-    ``below_headline`` is called after the first line of text for people. This callback can write to stderr.
+    ``below_headline`` is called once and can write to stderr. It is called after the first line of text for people,
+    before a document such as a script, and after the output for programs.
 
     Raises:
         OutputError: payctl cannot write to stdout.
     """
     surface = surface_of(sys.stdout, colour)
-    if below_headline is not None and form is OutputFormat.TABLE and result.human and not result.error:
-        headline, *rest = result.human
-        write_stdout(as_text(replace(result, human=[headline]), surface))
+    headline, rest = _headline_and_rest(result, form)
+    if headline:
+        write_stdout(as_text(replace(result, human=headline), surface))
+    if rest:
         below_headline()
-        write_stdout(as_text(replace(result, human=rest), surface) if rest else "")
+        write_stdout(as_text(replace(result, human=rest), surface))
     else:
-        write_stdout(_formatted(result, invocation, form, surface))
+        write_stdout("" if headline else _formatted(result, invocation, form, surface))
+        below_headline()
+
+
+def _headline_and_rest(result: Result, form: OutputFormat) -> tuple[Sequence[Block], Sequence[Block]]:
+    """Return the first line of text for people, and the blocks below it. A document has no first line of its own."""
+    if form is not OutputFormat.TABLE or result.error or not result.human:
+        return (), ()
+    if isinstance(result.human[0], Raw):
+        return (), result.human
+    return result.human[:1], result.human[1:]
 
 
 def write_stdout(text: str) -> None:
@@ -72,9 +84,12 @@ def tell(colour: Colour, *parts: Part) -> None:
     _say(lines_of(parts, surface, between=1))
 
 
-def tell_blocks(colour: Colour, blocks: Sequence[Block]) -> None:
-    """Write blocks of text for people, such as a plan, to stderr."""
-    _say(as_text(Result("", human=blocks), surface_of(sys.stderr, colour)))
+def tell_blocks(colour: Colour, blocks: Sequence[Block], below_headline: Callable[[], None]) -> None:
+    """Write blocks of text for people, such as a plan, to stderr. ``below_headline`` is called after the first one."""
+    surface = surface_of(sys.stderr, colour)
+    _say(as_text(Result("", human=blocks[:1]), surface))
+    below_headline()
+    _say(as_text(Result("", human=blocks[1:]), surface) if blocks[1:] else "")
 
 
 def ask(colour: Colour, question: str) -> None:

@@ -3,7 +3,7 @@
 ::
 
     a command that reads       nothing
-    a routine change           one line with profile, database and brokers (``Session.note_target``), then permit()
+    a routine change           permit(): one line with profile, database and brokers (``Session.note_target``)
     a bulk or manual change    approve(): the plan with its counts, then a question whose default is No
     a protected profile        also --reason, and the profile's name, typed or given with --confirm
     more rows than the limit   refused; the message names the option to raise
@@ -79,6 +79,8 @@ def permit(session: Session, verb: str, approval: Approval | None = None) -> Non
     _refuse_other_name(session, approval)
     if session.guard.protected is not None:
         _require(verb, _missing(session, approval, yes=True))
+    session.tell_target_before_change()
+    if session.guard.protected is not None:
         _check_name(session, approval)
     if session.guard.protected is not None or approval.reason:
         _log(session, verb, approval, None)
@@ -101,9 +103,10 @@ def approve(session: Session, act: Act, approval: Approval) -> None:
     _refuse_other_name(session, approval)
     asks = can_ask(session)
     if act.plan and not (session.shared.quiet and approval.yes):
-        writer.tell_blocks(session.shared.color, act.plan)
+        writer.tell_blocks(session.shared.color, act.plan, session.tell_target)
     _refuse_over_cap(session, act, approval)
     _require(act.text, _missing(session, approval, yes=approval.yes or asks))
+    session.tell_target_before_change()
     if not approval.yes and _ask(session, f"{act.text[:1].upper()}{act.text[1:]}? [y/N]").lower() not in {"y", "yes"}:
         message = f"not confirmed: {act.text}; nothing was changed"
         raise GuardError(message, hint="answer y, or add --yes")

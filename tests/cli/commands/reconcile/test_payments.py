@@ -108,17 +108,18 @@ def test_no_bar_is_drawn_if_no_payment_is_overdue(gateways, database_url, termin
         ("paid", ["-n"], "!  1 payment"),
         ("pending", ["-n"], "✔  1 payment"),
         ("pending", [], "✔  1 payment"),
-        ("paid", ["--yes"], "profile none"),
+        ("paid", ["--yes"], "Plan  settle 1 payment"),
     ],
     ids=["dry run", "idle dry run", "nothing to settle", "settles"],
 )
-def test_the_target_s_line_is_above_a_change_and_below_an_answer(
+def test_the_target_s_line_is_below_the_first_line_of_the_plan_or_the_answer(
     overdue, invoke, database_url, gateways, state, options, first
 ):
-    """If `reconcile payments` settles a payment, the target line comes first. Otherwise, the result comes first."""
+    """The target line of `reconcile payments` is the second line of the answer, or of the plan before a change."""
     overdue(state=state)
     shown = invoke(*RECONCILE, *options, DATABASE_URL=database_url, **gateways.environment).output
     assert shown.startswith(first), shown
+    assert shown.splitlines()[1].startswith("profile none"), shown
     assert shown.count("profile none") == 1
 
 

@@ -91,6 +91,7 @@ def test_the_list_says_that_a_dead_event_is_closed(dead, orders, close, ask, inv
     assert listed() == {dead: ("dead", True), sent: ("published", False), other: ("dead", False)}
     assert set(listed("--failed")) == {dead, other}
     shown = screen()
+    assert shown.splitlines()[0] == "2 events: 1 dead, 1 closed by a person"
     assert re.search(rf"  closed +FAILED .*{dead[:8]}", shown), shown
     assert re.search(rf"  dead +COMPLETED .*{other[:8]}", shown), shown
     assert max(map(len, shown.splitlines())) <= 80

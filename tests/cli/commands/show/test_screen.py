@@ -123,6 +123,20 @@ def test_the_error_from_before_a_replay_is_not_shown_as_new(orders, screen, ask)
     assert "pending  last error before the replay: INVALID_REQUEST: x" in "\n".join(screen())
 
 
+def test_a_finding_has_a_mark_and_a_row_of_the_history_has_none(orders, screen):
+    """Only findings begin with a mark. Each row of the history begins with its instant, even a repeated callback."""
+    orders.pay("COMPLETED").event(state="published").event("FAILED", "dead", age=timedelta(hours=3))
+    orders.callback(event=orders.events[0])
+    orders.callback("COMPLETED", "already_settled")
+    orders.callback("COMPLETED", "refused", "wrong_amount", amount=321_000)
+    lines = screen()
+    history = [line for line in lines if re.match(r"\S? *\d{4}-\d\d-\d\d ", line)]
+    assert [sum(word in line for line in history) for word in ("already_settled", "refused", "dead")] == [1, 1, 1]
+    assert all(line[:2] == "20" for line in history)
+    assert not any(mark in line for mark in "✔✘!" for line in history)
+    assert {line[0] for line in lines[:2]} <= set("✔✘!")
+
+
 def test_the_history_calls_an_event_behind_a_dead_one_blocked(orders, screen, ask):
     """In the history of `payctl show`, a pending event behind a dead event is blocked, as in `payctl list outbox`."""
     orders.pay("COMPLETED").event("FAILED", "dead", age=timedelta(hours=2)).event()

@@ -13,7 +13,6 @@ import typer
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.signals import stop_on_signals
-from ticketbottle_payctl.cli.app.target import ToldAt
 from ticketbottle_payctl.cli.commands.cleanup.result import plan_of, result_of
 from ticketbottle_payctl.cli.input import change_options
 from ticketbottle_payctl.cli.input.durations import duration
@@ -80,7 +79,7 @@ def cleanup_command(  # noqa: PLR0913 - one argument per option
         raise typer.BadParameter(message, param_hint="--archive")
     settings = session.settings
     retention = settings.retention if older_than is None else older_than
-    session.note_target(told=ToldAt.of(dry_run=dry_run))
+    session.note_target()
 
     def preview() -> CleanupPreview:
         with bar("counting", quiet=session.shared.quiet):

@@ -24,14 +24,16 @@ _ADVICE = (
 
 def plan_of(preview: CleanupPreview, zone: tzinfo) -> list[Block]:
     """Return the plan that the operator approves."""
+    callbacks = f" and {count(preview.receipts, 'callback')}" if preview.receipts else ""
     return [
+        line(bold("Plan"), f"delete {count(preview.matched, 'published event')}{callbacks}"),
         Fields(
             (
                 ("published before", local_and_utc(preview.horizon, zone)),
                 ("events", f"{preview.matched:,}, about {size(preview.bytes)}"),
                 ("callbacks", f"{preview.receipts:,}" if preview.receipts else None),
             )
-        )
+        ),
     ]
 
 

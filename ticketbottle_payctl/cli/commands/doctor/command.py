@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from ticketbottle_payctl.cli.app.session import Session
-from ticketbottle_payctl.cli.app.target import ToldAt
 from ticketbottle_payctl.cli.commands.doctor import bundle as doctor_bundle
 from ticketbottle_payctl.cli.commands.doctor.fix import fix
 from ticketbottle_payctl.cli.commands.doctor.result import result_of, shown
@@ -73,7 +72,7 @@ def doctor_command(  # noqa: PLR0913 - one argument per option
         raise typer.BadParameter(message, param_hint="--only")
     if bundle is not None:
         doctor_bundle.refuse_existing(bundle)
-    session.note_target(brokers=True, told=ToldAt.BELOW_HEADLINE)
+    session.note_target(brokers=True)
     with status(quiet=session.shared.quiet) as say:
         report = diagnose(_subject(session), only or (), looking=lambda check: say(f"checking {check}"))
     findings = shown(report, session)

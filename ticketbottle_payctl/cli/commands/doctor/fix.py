@@ -7,7 +7,6 @@ from typing import NoReturn
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.signals import stop_on_signals
-from ticketbottle_payctl.cli.app.target import ToldAt
 from ticketbottle_payctl.cli.commands.doctor.result import SCHEMA, DoctorCounts
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.progress import bar
@@ -24,7 +23,7 @@ def fix(session: Session, approval: Approval, *, dry_run: bool) -> NoReturn:
     Raises:
         GuardError: the operator did not confirm, or the profile does not allow changes.
     """
-    session.note_target(told=ToldAt.of(dry_run=dry_run))
+    session.note_target()
     engine = session.services.engine
     before = preview_published_flags(engine)
     if dry_run:

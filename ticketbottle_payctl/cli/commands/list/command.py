@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from ticketbottle_payctl.cli.app.session import Session
-from ticketbottle_payctl.cli.app.target import ToldAt
 from ticketbottle_payctl.cli.commands.list.archive import list_archived
 from ticketbottle_payctl.cli.commands.list.columns import OUTBOX, PAYMENTS, RECEIPTS
 from ticketbottle_payctl.cli.commands.list.page import (
@@ -27,6 +26,7 @@ from ticketbottle_payctl.cli.input.id_files import named_ids
 from ticketbottle_payctl.cli.input.selector import selector_of, stuck_for, window
 from ticketbottle_payctl.cli.input.stored_ids import receipt_ids
 from ticketbottle_payctl.cli.output import exit_codes
+from ticketbottle_payctl.cli.output.list_summary import Place
 from ticketbottle_payctl.jobs.list_rows import list_rows
 from ticketbottle_payctl.store.outbox.list_events import list_events
 from ticketbottle_payctl.store.outbox.selector import WindowBy
@@ -128,11 +128,12 @@ def outbox_command(  # noqa: PLR0913 - one argument per option
     columns = columns_of(session, OUTBOX, fields)
     most = limit_of(limit, everything=everything)
     if from_archive is not None:
-        finish_list(session, OUTBOX, list_archived(from_archive, selector, most, after), columns, wide=wide)
-    session.note_target(told=ToldAt.END)
+        archived = list_archived(from_archive, selector, most, after)
+        finish_list(session, OUTBOX, archived, columns, wide=wide, place=Place.FIRST)
+    session.note_target()
     fetch = partial(list_events, selector=selector, max_retries=session.settings.max_retries)
     rows = list_rows(session.services.engine, fetch, limit=most, after=position_of(after))
-    finish_list(session, OUTBOX, rows, columns, wide=wide)
+    finish_list(session, OUTBOX, rows, columns, wide=wide, place=Place.after(after))
 
 
 def payments_command(  # noqa: PLR0913 - one argument per option
@@ -173,11 +174,11 @@ def payments_command(  # noqa: PLR0913 - one argument per option
     )
     columns = columns_of(session, PAYMENTS, fields)
     most = limit_of(limit, everything=everything)
-    session.note_target(told=ToldAt.END)
+    session.note_target()
     fetch = partial(list_payments, selector=selector)
     position = position_of(after)
     rows = list_rows(session.services.engine, fetch, limit=most, after=position, page_size=PAYMENTS_PAGE)
-    finish_list(session, PAYMENTS, rows, columns, wide=wide)
+    finish_list(session, PAYMENTS, rows, columns, wide=wide, place=Place.after(after))
 
 
 def receipts_command(  # noqa: PLR0913 - one argument per option
@@ -215,8 +216,8 @@ def receipts_command(  # noqa: PLR0913 - one argument per option
     )
     columns = columns_of(session, RECEIPTS, fields)
     most = limit_of(limit, everything=everything)
-    session.note_target(told=ToldAt.END)
+    session.note_target()
     fetch = partial(list_receipts, selector=selector)
     start = position_of(after, is_id=is_uuid)
     rows = list_rows(session.services.engine, fetch, limit=most, after=start)
-    finish_list(session, RECEIPTS, rows, columns, wide=wide)
+    finish_list(session, RECEIPTS, rows, columns, wide=wide, place=Place.after(after))

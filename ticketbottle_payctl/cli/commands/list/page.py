@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, NoReturn, TypedDict
 
@@ -15,13 +16,14 @@ from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.streaming import finish_stream
 from ticketbottle_payctl.cli.commands.list.columns import Kind
 from ticketbottle_payctl.cli.input.times import in_reach, zone_of
+from ticketbottle_payctl.cli.output.list_summary import Place, summary
 from ticketbottle_payctl.cli.output.narrow_table import narrow
 from ticketbottle_payctl.cli.output.output_format import OutputFormat
-from ticketbottle_payctl.cli.output.result import Block, Result, Table, dim, line
+from ticketbottle_payctl.cli.output.result import Block, Result, Table, dim, headline
 from ticketbottle_payctl.cli.output.surface import is_terminal
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.facts import Count
-from ticketbottle_payctl.formats import count, short_id
+from ticketbottle_payctl.formats import short_id
 from ticketbottle_payctl.jobs.list_rows import Listing
 from ticketbottle_payctl.redaction import redact
 from ticketbottle_payctl.store.db.pages import PagePosition
@@ -121,35 +123,64 @@ def shows_in_brief(session: Session, *, wide: bool) -> bool:
     return session.shared.output is OutputFormat.TABLE and not wide and is_terminal(sys.stdout)
 
 
-def finish_list(session: Session, kind: Kind, rows: Listing, columns: Sequence[str], *, wide: bool = False) -> NoReturn:
+def finish_list(  # noqa: PLR0913 - the list, and how it is shown
+    session: Session,
+    kind: Kind,
+    rows: Listing,
+    columns: Sequence[str],
+    *,
+    wide: bool = False,
+    place: Place = Place.NEWEST,
+) -> NoReturn:
     """Write the rows while reading them, then the cursor of the next page.
 
-    On a terminal, the table has short ids, ages and the columns that fit. With ``wide`` or with columns that the user
-    chose, it has full values. Elsewhere, the table always has full values.
+    A table comes with a sentence about its rows: above it on a terminal, and on stderr elsewhere. On a terminal, the
+    table has short ids, ages and the columns that fit. With ``wide`` or with columns that the user chose, it has full
+    values. Elsewhere, the table always has full values.
     """
     terminal = shows_in_brief(session, wide=False)
     in_brief = terminal and not wide and tuple(columns) == kind.shown
+
+    states: Counter[str] = Counter()
+
+    def read() -> Iterator[dict[str, object]]:
+        names = kind.fields if in_brief else columns
+        for row in rows:
+            states[kind.state(row)] += 1
+            yield {name: _safe(name, row[name]) for name in names}
 
     def close() -> Result:
         after = cursor(rows.next.at, rows.next.id) if rows.next else None
         if rows.more:
             on = f", or --after {shlex.quote(after)}" if after else ""
-            session.note_last(dim(f"{count(rows.count, 'row')} shown, more match: --all{on}"))
+            session.note_last(dim(f"more rows: --all{on}"))
         counts: ListedCounts = {"listed": rows.count}
         return Result(kind.schema, counts=counts, truncated=rows.more, next=after)
 
     def drawn(found: Sequence[Mapping[str, object]]) -> list[Block]:
+        first = summary(kind.noun, states, place=place, more=rows.more)
         if terminal and not found:
-            return [line(f"no {kind.noun} matches")]
+            return [headline(first)]
         if not in_brief:
             values = tuple(tuple(row.get(name) for name in columns) for row in found)
-            return [Table(tuple(columns), values, whole=wide)]
+            table = Table(tuple(columns), values, whole=wide)
+            return with_summary(session, first, [table])
         one = Adviser(session, "").reading(["show"], [short_id(str(found[0]["id"]))])
         session.note_last(dim(f"full values: --wide; one of them: {one}"))
-        return narrow(kind.narrow, found, zone_of(session), session.services.now())
+        return [headline(first), *narrow(kind.narrow, found, zone_of(session), session.services.now())]
 
-    read = kind.fields if in_brief else columns
-    finish_stream(session, ({name: _safe(name, row[name]) for name in read} for row in rows), columns, close, drawn)
+    finish_stream(session, read(), columns, close, drawn)
+
+
+def with_summary(session: Session, first: str, blocks: Sequence[Block]) -> list[Block]:
+    """Return the blocks of a table below the sentence about its rows.
+
+    If stdout is not a terminal, it contains only the table, and the sentence is printed on stderr.
+    """
+    if is_terminal(sys.stdout):
+        return [headline(first), *blocks]
+    session.note(first)
+    return [*blocks]
 
 
 def _safe(name: str, value: object) -> object:

@@ -104,6 +104,7 @@ def _serve(session: Session, log: Log, handle: Handle, port: int, forward_to: st
             message = "--forward-to is the address of this payctl listen: it would pass each callback on to itself"
             raise InputError(message, hint="give the address of your service, or another --port")
         session.note(bold("listening"), f"{base}/webhook/{', '.join(providers.GATEWAYS)}")
+        session.tell_target()
         if forward_to is not None:
             session.note(bold("forwarding to"), forward_to)
             session.note(dim("only genuine callbacks; payctl settles nothing"))
@@ -132,6 +133,7 @@ def _replay(session: Session, service: _Service, receipt_id: str) -> NoReturn:
         raise missing_keys(gateway, session.services.credentials(gateway))
     log = Log(session)
     log.forwarded(stored.request, gateway, report)
+    session.tell_target()
     code = exit_codes.of_outcome(report.outcome)
     if code is ExitCode.DONE and report.reply.status // 100 != SUCCESS:
         code = ExitCode.NO

@@ -11,7 +11,6 @@ import typer
 from ticketbottle_payctl.cli.app.argv import ARGUMENTS
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.signals import stop_on_signals
-from ticketbottle_payctl.cli.app.target import ToldAt
 from ticketbottle_payctl.cli.commands.publish_outbox.progress import watched
 from ticketbottle_payctl.cli.commands.publish_outbox.result import result_of, result_of_preview
 from ticketbottle_payctl.cli.input import change_options
@@ -92,7 +91,7 @@ def publish_outbox_command(  # noqa: PLR0913 - one argument per option
         on_dead=on_dead,
         shards=settings.shards,
     )
-    session.note_target(brokers=True, told=ToldAt.of(dry_run=dry_run))
+    session.note_target(brokers=True)
     adviser = Adviser(session, reason or "publish")
     if dry_run:
         apply = adviser.again(ctx.meta[ARGUMENTS], without=DRY_RUN)

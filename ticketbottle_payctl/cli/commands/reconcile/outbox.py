@@ -12,7 +12,6 @@ import typer
 from ticketbottle_payctl.broker.config import connection_config
 from ticketbottle_payctl.broker.window import Window, WindowQuery, read_window
 from ticketbottle_payctl.cli.app.session import Session
-from ticketbottle_payctl.cli.app.target import ToldAt
 from ticketbottle_payctl.cli.commands.reconcile import outbox_result
 from ticketbottle_payctl.cli.commands.replay.plan_file import StoredPlan, write_plan
 from ticketbottle_payctl.cli.input import selector_options
@@ -60,7 +59,7 @@ def outbox_command(  # noqa: PLR0913 - one argument per option
     if repair_out is not None:
         outbox_result.refuse_existing(repair_out)
     start, end = window(session, since, until, by="created")
-    session.note_target(brokers=True, told=ToldAt.BELOW_HEADLINE)
+    session.note_target(brokers=True)
     now = database_clock_of(session)()
     config = connection_config(session.settings.kafka)
     patience = deadline or _READING

@@ -10,16 +10,17 @@ import typer
 from ticketbottle_payctl.cli.app.argv import ARGUMENTS
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.signals import stop_on_signals
-from ticketbottle_payctl.cli.app.target import ToldAt
 from ticketbottle_payctl.cli.commands.reconcile.payments_result import Reconciled, plan_blocks, result_of
 from ticketbottle_payctl.cli.input import change_options, selector_options
 from ticketbottle_payctl.cli.input.durations import duration, per_second
 from ticketbottle_payctl.cli.input.times import age
 from ticketbottle_payctl.cli.output.progress import bar
+from ticketbottle_payctl.cli.output.result import bold, line
 from ticketbottle_payctl.cli.safety.advised import DRY_RUN, Adviser
 from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve
 from ticketbottle_payctl.cli.safety.recorded import new_run
 from ticketbottle_payctl.errors import NotFoundError
+from ticketbottle_payctl.formats import count
 from ticketbottle_payctl.jobs.reconcile.database_clock import database_clock
 from ticketbottle_payctl.jobs.reconcile.endpoints import status_endpoints
 from ticketbottle_payctl.jobs.reconcile.settle_payments import Candidates, find_named, find_overdue, settle_findings
@@ -80,7 +81,7 @@ def payments_command(  # noqa: PLR0913 - one argument per option
         raise typer.BadParameter(message)
     services = session.services
     endpoints = status_endpoints(services.environ, services.credentials, production=session.settings.is_production)
-    session.note_target(told=ToldAt.BELOW_HEADLINE)
+    session.note_target()
     now = database_clock(services.engine)
     wanted = _overdue(now(), older_than or _OVERDUE, provider)
     chosen = find_overdue(services.engine, wanted, limit or _LIMIT) if not names else _named(session, names)
@@ -98,8 +99,8 @@ def payments_command(  # noqa: PLR0913 - one argument per option
             apply = again(ctx.meta[ARGUMENTS], without=DRY_RUN, rows=to_settle) if dry_run and to_settle else None
             it = Reconciled(found, chosen.more, chosen.too_old, dry_run=dry_run, stopped=stop.exit_code, apply=apply)
             session.finish(result_of(it))
-    session.note_target()  # name the target before the change
-    act = Act("settle", to_settle, "payment", plan_blocks(found))
+    plan = [line(bold("Plan"), f"settle {count(to_settle, 'payment')}"), *plan_blocks(found)]
+    act = Act("settle", to_settle, "payment", plan)
     approve(session, act, Approval(yes, reason, max_affected, confirm))
     _settle(session, found, reason, chosen)
 

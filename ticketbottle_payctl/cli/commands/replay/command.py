@@ -12,7 +12,6 @@ import typer
 from ticketbottle_payctl.cli.app.argv import ARGUMENTS
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.signals import stop_on_signals
-from ticketbottle_payctl.cli.app.target import ToldAt
 from ticketbottle_payctl.cli.commands.replay.plan_file import StoredPlan, read_plan, write_plan
 from ticketbottle_payctl.cli.commands.replay.plan_view import plan_blocks, superseded_note
 from ticketbottle_payctl.cli.commands.replay.progress import watched
@@ -193,7 +192,7 @@ def _planned(
     if selector.published and not allowed.published:
         message = "--published needs --allow-published: consumers would see the events twice"
         raise GuardError(message, hint="add --allow-published if that is intended")
-    session.note_target(told=ToldAt.of(dry_run=approval is None))
+    session.note_target()
     engine, most = session.services.engine, session.settings.max_retries
     allow = {"allow_published": allowed.published, "allow_superseded": allowed.superseded}
     if approval is not None:

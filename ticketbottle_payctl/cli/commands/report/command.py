@@ -13,7 +13,6 @@ from typing import Annotated
 import typer
 
 from ticketbottle_payctl.cli.app.session import Session
-from ticketbottle_payctl.cli.app.target import ToldAt
 from ticketbottle_payctl.cli.commands.report import page
 from ticketbottle_payctl.cli.commands.report.document import Place, Section, markdown, sections
 from ticketbottle_payctl.cli.commands.report.facts import facts_of, item_of
@@ -71,7 +70,7 @@ def report_command(
     on_screen = session.shared.output is OutputFormat.TABLE and is_terminal(sys.stdout)
     if not on_screen:
         note_window(session, first, last)
-    session.note_target(told=ToldAt.BELOW_HEADLINE if on_screen else ToldAt.ONCE)
+    session.note_target()
     with status(quiet=session.shared.quiet) as say:
         report = collect_report(
             session.services.engine,

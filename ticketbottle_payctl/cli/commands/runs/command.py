@@ -9,7 +9,6 @@ import typer
 
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.app.signals import stop_on_signals
-from ticketbottle_payctl.cli.app.target import ToldAt
 from ticketbottle_payctl.cli.commands.list.page import Wide, is_uuid, position_of, shows_in_brief
 from ticketbottle_payctl.cli.commands.replay.plan_view import superseded_blocks, superseded_note, superseded_row
 from ticketbottle_payctl.cli.commands.replay.progress import watched
@@ -20,7 +19,8 @@ from ticketbottle_payctl.cli.input import change_options, selector_options
 from ticketbottle_payctl.cli.input.stored_ids import run_ids
 from ticketbottle_payctl.cli.input.times import zone_of
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
-from ticketbottle_payctl.cli.output.result import Fields, Result, good, line, warn
+from ticketbottle_payctl.cli.output.list_summary import Place
+from ticketbottle_payctl.cli.output.result import Fields, Result, bold, good, line, warn
 from ticketbottle_payctl.cli.profile.actor import who_runs
 from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.cli.safety.confirm import APPROVED_ROWS, Act, Approval, approve, permit
@@ -51,11 +51,11 @@ def list_command(
     """
     session = Session.of(ctx)
     position = position_of(after, is_id=is_uuid)
-    session.note_target(told=ToldAt.END)
+    session.note_target()
     before = (position.at, position.id) if position else None
     page = list_runs(session.services.engine, limit or _DEFAULT_LIMIT, before)
     brief = (zone_of(session), session.services.now()) if shows_in_brief(session, wide=wide) else None
-    session.finish(listed(page.runs, more=page.more, brief=brief))
+    session.finish(listed(session, page.runs, more=page.more, place=Place.after(after), brief=brief))
 
 
 def show_command(ctx: typer.Context, run: RunId, *, limit: selector_options.Limit = None, wide: Wide = False) -> None:
@@ -64,7 +64,7 @@ def show_command(ctx: typer.Context, run: RunId, *, limit: selector_options.Limi
     For publish-outbox, cleanup and cdc, only the counts are recorded.
     """
     session = Session.of(ctx)
-    session.note_target(told=ToldAt.BELOW_HEADLINE)
+    session.note_target()
     details = show_run(session.services.engine, run, limit or _DEFAULT_LIMIT)
     adviser = Adviser(session, f"resume {details.run.command}")
     brief = (zone_of(session), session.services.now()) if shows_in_brief(session, wide=wide) else None
@@ -100,7 +100,8 @@ def resume_command(  # noqa: PLR0913 - one argument per option
     wanted = ReplayOptions.restored(found.options)
     harm = superseded_in(session.services.engine, found)
     about = (("run", found.id), ("started", found.started_at), ("by", found.who.os_user), ("left", events))
-    plan = [Fields((*about, superseded_row(harm, wanted))), *superseded_blocks(harm)]
+    first = line(bold("Plan"), f"set {count(events, 'event')} back to pending")
+    plan = [first, Fields((*about, superseded_row(harm, wanted))), *superseded_blocks(harm)]
     act = Act("resume", events, "event", plan, superseded_note(harm))
     approve(session, act, Approval(yes, reason, max_affected or _approved_rows(found), confirm))
     adviser = Adviser(session, reason or "resume")

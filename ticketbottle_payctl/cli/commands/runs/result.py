@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, tzinfo
 
-from ticketbottle_payctl.cli.commands.list.page import ListedCounts, cursor
+from ticketbottle_payctl.cli.app.session import Session
+from ticketbottle_payctl.cli.commands.list.page import ListedCounts, cursor, with_summary
 from ticketbottle_payctl.cli.commands.runs.facts import RunFacts, RunItemFacts
+from ticketbottle_payctl.cli.output.list_summary import Place, summary
 from ticketbottle_payctl.cli.output.narrow_table import Column, ago, narrow, plain, short, when
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, Styled, Table, bold, dim, good, line, warn
 from ticketbottle_payctl.cli.output.run_title import run_title
@@ -16,8 +20,15 @@ from ticketbottle_payctl.redaction import redact
 from ticketbottle_payctl.store.payctl.runs import CLOSED, Actor, Run, RunAct, RunItem, RunStatus
 
 
-def listed(found: Sequence[Run], *, more: bool, brief: tuple[tzinfo, datetime] | None = None) -> Result:
-    """Return a page of runs and the cursor of the next page.
+def listed(
+    session: Session,
+    found: Sequence[Run],
+    *,
+    more: bool,
+    place: Place,
+    brief: tuple[tzinfo, datetime] | None = None,
+) -> Result:
+    """Return a page of runs and the cursor of the next page, below a sentence about the runs.
 
     On a terminal, ``brief`` contains the time zone and the current time. If ``brief`` is given, ids are short and times
     are shown as ages.
@@ -30,8 +41,14 @@ def listed(found: Sequence[Run], *, more: bool, brief: tuple[tzinfo, datetime] |
     human: list[Block] = [Table(("run", "started", "command", "status", "who", "changed", "reason"), rows, whole=True)]
     if brief is not None and found:
         human = narrow(_COLUMNS, [_row(run) for run in found], *brief)
-    if not found:
-        human = [line(good("✔"), "no runs have been recorded yet")]
+    if after is not None:
+        session.note_last(dim(f"more rows: --limit, or --after {shlex.quote(after)}"))
+    if found:
+        first = summary("run", Counter(str(run.status) for run in found), place=place, more=more)
+        human = with_summary(session, first, human)
+    else:
+        earlier = "no more run matches" if place is Place.NEXT else "no runs have been recorded yet"
+        human = [line(good("✔"), earlier)]
     items = [facts(run) for run in found]
     counts: ListedCounts = {"listed": len(items)}
     return Result("payctl.runs-list/1", counts=counts, items=items, human=human, truncated=more, next=after)

@@ -9,7 +9,6 @@ import typer
 
 from ticketbottle_payctl.broker.config import connection_config
 from ticketbottle_payctl.cli.app.session import Session
-from ticketbottle_payctl.cli.app.target import ToldAt
 from ticketbottle_payctl.cli.commands.show.view import Reader, result_of
 from ticketbottle_payctl.cli.input.selector_options import order_name
 from ticketbottle_payctl.cli.input.times import database_clock_of
@@ -32,7 +31,7 @@ def show_command(
     """
     session = Session.of(ctx)
     kafka = _kafka(session)
-    session.note_target(brokers=kafka is not None, told=ToldAt.BELOW_HEADLINE)
+    session.note_target(brokers=kafka is not None)
     now = database_clock_of(session)()
     timeline = show_history(
         session.services.engine,

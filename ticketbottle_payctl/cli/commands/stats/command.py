@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from ticketbottle_payctl.cli.app.session import Session
-from ticketbottle_payctl.cli.app.target import ToldAt
 from ticketbottle_payctl.cli.commands.stats.live_screen import Read
 from ticketbottle_payctl.cli.commands.stats.prometheus import exposition
 from ticketbottle_payctl.cli.commands.stats.result import HealthLimits, checked, result_of, with_human
@@ -99,7 +98,7 @@ def stats_command(  # noqa: PLR0913 - one argument per option
     _check_interval(interval)
     if watching:
         _for_many_looks(session, by)
-    session.note_target(told=ToldAt.BELOW_HEADLINE)
+    session.note_target()
     reach = _reach(session, since)
     look = _looker(session, reach, by)
     if watching or wait is not None:

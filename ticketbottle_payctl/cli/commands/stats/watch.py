@@ -55,6 +55,7 @@ def watch(session: Session, look: Callable[[], StatsReport], pause: timedelta) -
 
     If the database becomes unavailable later, keep trying.
     """
+    session.tell_target()
     with stop_on_signals() as stop, _screen(session) as show:
         show(look())
         while not stop.event.wait(pause.total_seconds()):
