@@ -258,8 +258,7 @@ def test_a_watch_in_a_pipe_prints_a_line_for_each_poll(started, database_url, in
     insert(2)
     code, lines, errors = watched(started, database_url, lines=3)
     rows = [line.rstrip("\n").split("\t") for line in lines]
-    assert code == 130
-    assert re.fullmatch(r"profile none · database 127\.0\.0\.1:\d+/\S+\n", errors), errors
+    assert (code, errors) == (130, "")
     assert rows[0][:3] == ["at", "pending", "dead"]
     assert {(len(row), row[1]) for row in rows[1:]} == {(len(rows[0]), "2")}
 
@@ -278,7 +277,6 @@ def test_a_watch_continues_after_a_database_restart(started, database_url, postg
         process.stdout.readline()
     postgres.stop("immediate")
     try:
-        assert process.stderr.readline().startswith(b"profile none")
         assert b"waiting:" in process.stderr.readline()
     finally:
         postgres.restart()

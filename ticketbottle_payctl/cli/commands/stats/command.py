@@ -98,7 +98,8 @@ def stats_command(  # noqa: PLR0913 - one argument per option
     _check_interval(interval)
     if watching:
         _for_many_looks(session, by)
-    session.note_target()
+    if not watching or draws(session):  # a watch that prints lines has no headline
+        session.note_target()
     reach = _reach(session, since)
     look = _looker(session, reach, by)
     if watching or wait is not None:
