@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
+
+OVERDUE_AFTER = timedelta(minutes=20)
+"""The age at which a PENDING payment becomes overdue. A gateway's payment page is open for only 15 minutes."""
 
 
 class PaymentStatus(StrEnum):
@@ -36,7 +39,7 @@ class Payment:
 
 def is_of_gateway(payment: Payment, gateway: str) -> bool:
     """Return whether the payment was made at this gateway. Ignore case and punctuation in the provider's name."""
-    return _plain(payment.provider) == gateway
+    return gateway_of(payment.provider) == gateway
 
 
 def status_of(name: str) -> PaymentStatus | str:
@@ -44,6 +47,6 @@ def status_of(name: str) -> PaymentStatus | str:
     return next((status for status in PaymentStatus if status.value == name), name)
 
 
-def _plain(provider: str) -> str:
-    """Return a gateway's name without case or punctuation, so that ``zalo-pay`` and ``ZaloPay`` are equal."""
+def gateway_of(provider: str) -> str:
+    """Return payctl's name of a payment's gateway: without case or punctuation, so ``zalo-pay`` means ``zalopay``."""
     return "".join(letter for letter in provider.lower() if letter.isalnum())

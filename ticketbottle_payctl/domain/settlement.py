@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from ticketbottle_payctl.domain.callback import Callback, Outcome
-from ticketbottle_payctl.domain.payment import Payment, PaymentStatus, is_of_gateway
+from ticketbottle_payctl.domain.payment import Payment, PaymentStatus, gateway_of, is_of_gateway
 
 _ONE_MILLISECOND = timedelta(milliseconds=1)
 
@@ -83,6 +83,17 @@ def settle(payment: Payment, callback: Callback, now: datetime) -> Verdict:
         return Duplicate(payment.status)
     late = payment.status is not PaymentStatus.PENDING
     return Transition(payment.status, wanted, _after_earlier_transitions(payment, now), late)
+
+
+def reason_now(reason: str | None, provider: str, gateway: str) -> str | None:
+    """Return why a stored callback settled nothing, now that its payment exists.
+
+    ``reason`` was recorded when the callback arrived. A callback that came before its payment would be accepted now,
+    but never if ``gateway`` sent it and the payment's ``provider`` is another one.
+    """
+    if reason == RefusalReason.UNKNOWN_ORDER and gateway_of(provider) != gateway:
+        return RefusalReason.OTHER_PROVIDER
+    return reason
 
 
 def _after_earlier_transitions(payment: Payment, now: datetime) -> datetime:

@@ -158,3 +158,13 @@ def test_the_doctor_says_if_it_may_not_read_the_callbacks(found, engine):
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE payctl.webhook_receipts")
     assert [each.status for each in found()] == [Status.WARN]
+
+
+@pytest.mark.parametrize("scenario", [Scenario.PAID, Scenario.FAILED])
+def test_the_doctor_never_settles_a_payment_with_another_gateways_callback(scenario, shop, found):
+    """If another gateway sent the early callback, the doctor suggests `payctl show`, because payctl would refuse it."""
+    early = shop.process(callback(without_a_row(), scenario))
+    shop.payment("payos", order_code="TB-LATE-20261123-AAAA1111")
+    (finding,) = found()
+    assert (finding.status, finding.command) == (Status.WARN, Command(("show",), (early.receipt_id,)))
+    assert finding.fact.endswith(": 1 other_provider")

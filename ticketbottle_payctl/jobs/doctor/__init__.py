@@ -10,7 +10,16 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.errors import PayctlError
-from ticketbottle_payctl.jobs.doctor import callbacks, database, housekeeping, kafka, keys, publishers, why_events_wait
+from ticketbottle_payctl.jobs.doctor import (
+    callbacks,
+    database,
+    housekeeping,
+    kafka,
+    keys,
+    payments,
+    publishers,
+    why_events_wait,
+)
 from ticketbottle_payctl.jobs.doctor.kafka import Probe
 from ticketbottle_payctl.jobs.doctor.model import DoctorReport, Finding, Status, Subject, fail
 from ticketbottle_payctl.jobs.doctor.outbox_index import outbox_index
@@ -37,16 +46,17 @@ _IN_DATABASE: dict[str, Callable[[Connection, Subject], list[Finding]]] = {
 _ELSEWHERE: dict[str, Callable[[Subject, Probe], list[Finding]]] = {
     "schema": lambda subject, _: database.own_schema(subject),
     "kafka": kafka.check,
+    "payments": lambda subject, _: payments.check(subject),
     "keys": lambda subject, _: keys.check(subject),
     "backlog": why_events_wait.check,
 }
 CHECKS = (
     "database", "columns", "grants", "schema", "time-zone", "clock", "kafka", "keys", "old-service", "index",
-    "reference-index", "vacuum", "snapshot", "callbacks", "publishers", "backlog",
+    "reference-index", "vacuum", "snapshot", "callbacks", "payments", "publishers", "backlog",
 )  # fmt: skip
 """The names of the checks, in the order in which they run."""
 
-_NEEDS_DATABASE = frozenset({*_IN_DATABASE, "schema", "backlog"})
+_NEEDS_DATABASE = frozenset({*_IN_DATABASE, "schema", "payments", "backlog"})
 
 
 def diagnose(

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from ticketbottle_payctl.domain.callback import IgnoredBecause, UnclearReason
 from ticketbottle_payctl.domain.causes import Command
 from ticketbottle_payctl.domain.payment import PaymentStatus
-from ticketbottle_payctl.domain.settlement import RefusalReason
+from ticketbottle_payctl.domain.settlement import RefusalReason, reason_now
 from ticketbottle_payctl.formats import count, duration
 from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, fail, ok, warn
 from ticketbottle_payctl.store.inspect import tables
@@ -21,8 +21,8 @@ from ticketbottle_payctl.store.payments.open_orders import OpenOrder, OpenOrders
 from ticketbottle_payctl.store.payments.unsettled_callbacks import UnsettledCallback, unsettled_callbacks
 
 _NAME = "callbacks"
-_WITHIN = timedelta(days=7)
-"""The maximum age of a reported callback. A callback is not reported if a person has closed its order."""
+WITHIN = timedelta(days=7)
+"""The maximum age of a reported callback, unless a person has closed its order with ``payctl close`` before."""
 
 _TABLES = ("payctl.webhook_receipts", "payctl.run_items", "payctl.runs", "payments")
 _NEEDED = tuple(Privilege(table, "SELECT") for table in _TABLES)
@@ -35,8 +35,7 @@ def check(connection: Connection, subject: Subject) -> list[Finding]:
     If a command can settle the payment now, the finding is a failure. Otherwise the operator must decide, and the
     finding is a warning.
     """
-    held = tables.privileges(connection, _NEEDED)
-    if not all(held.get(one, False) for one in _NEEDED):
+    if not may_read(connection):
         why = "a table is missing, or the role is not allowed to read it"
         fact = f"payctl cannot read the stored callbacks, or the findings that were closed: {why}"
         return [
@@ -47,7 +46,7 @@ def check(connection: Connection, subject: Subject) -> list[Finding]:
                 "see the findings of schema and grants",
             )
         ]
-    found = unsettled_callbacks(connection, _WITHIN, _MONEY)
+    found = unsettled_callbacks(connection, WITHIN, _MONEY)
     ready = [(each, command) for each in found if (command := _settling(each))]
     others = [each for each in found if _settling(each) is None]
     findings: list[Finding] = []
@@ -72,14 +71,20 @@ def check(connection: Connection, subject: Subject) -> list[Finding]:
         fact = "only the oldest orders with a refused or unclear callback were judged, and none of them is open"
         look = Command(("report",))
         findings.append(warn(_NAME, fact, "newer orders may be open", "check a shorter window", look))
-    return findings or [ok(_NAME, f"no genuine callback from the last {_WITHIN.days} days needs attention")]
+    return findings or [ok(_NAME, f"no genuine callback from the last {WITHIN.days} days needs attention")]
+
+
+def may_read(connection: Connection) -> bool:
+    """Return whether the role may read the payments, the stored callbacks and what a person has closed."""
+    held = tables.privileges(connection, _NEEDED)
+    return all(held.get(one, False) for one in _NEEDED)
 
 
 def _money(connection: Connection, subject: Subject) -> OpenOrders:
     if subject.open_money is None:
         return OpenOrders(0, 0, ())
     now = claim.now(connection).replace(tzinfo=UTC)
-    return subject.open_money(connection, now - _WITHIN, now, now)
+    return subject.open_money(connection, now - WITHIN, now, now)
 
 
 def _kinds(orders: Sequence[OpenOrder]) -> str:
@@ -90,7 +95,7 @@ def _settling(callback: UnsettledCallback) -> Command | None:
     """Return the command that can settle the callback's payment now, or None."""
     if callback.status != PaymentStatus.PENDING or callback.order_code is None:
         return None
-    match callback.reason:
+    match _reason(callback):
         case UnclearReason.UNREADABLE | UnclearReason.AMBIGUOUS:
             return Command(("reconcile", "payments"), (callback.order_code,), changes=True)
         case RefusalReason.UNKNOWN_ORDER:
@@ -99,8 +104,15 @@ def _settling(callback: UnsettledCallback) -> Command | None:
             return None
 
 
+def _reason(callback: UnsettledCallback) -> str:
+    """Return why the callback settled nothing, as ``show`` judges it now."""
+    if callback.made_for is None:
+        return callback.reason
+    return reason_now(callback.reason, callback.made_for, callback.gateway) or ""
+
+
 def _fact(callbacks: Sequence[UnsettledCallback]) -> str:
-    reasons = Counter(each.reason for each in callbacks).most_common()
+    reasons = Counter(map(_reason, callbacks)).most_common()
     named = ", ".join(f"{number} {reason}" for reason, number in reasons)
     oldest = duration(callbacks[0].age_s)
     return f"{count(len(callbacks), 'genuine callback')} settled nothing; the oldest arrived {oldest} ago: {named}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -74,6 +74,8 @@ class Subject:
     shards: int = 1
     max_retries: int = 5
     schema: str = "public"
+    explained_by: Sequence[str] = ()
+    """The reasons of callbacks that explain why a payment is PENDING for too long. They have findings of their own."""
     open_money: Callable[[Connection, datetime, datetime, datetime], OpenOrders] | None = None
     """A function that finds the orders in a window whose payments need manual review.
 

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
+from ticketbottle_payctl.domain.payment import OVERDUE_AFTER, gateway_of
+from ticketbottle_payctl.domain.settlement import reason_now
 from ticketbottle_payctl.jobs.order.model import Mark, Remedy, SettledBy, Verdict, VerdictKind
 from ticketbottle_payctl.jobs.order.steps import source_of
 from ticketbottle_payctl.providers.queries import QUERIES
 from ticketbottle_payctl.store.payments.history import PaymentRow
 from ticketbottle_payctl.store.payments.receipt_rows import ReceiptRow
-
-_LONG_UNPAID = timedelta(minutes=20)
-"""The age at which a PENDING payment should have a callback.
-
-A gateway's payment page is open for 15 minutes.
-
-``payctl reconcile payments`` uses the same age.
-"""
 
 _SETTLED = {"settled", "already_settled"}
 _REFUSED = {
@@ -62,7 +56,7 @@ def judge_unsettled(payment: PaymentRow, receipts: Sequence[ReceiptRow], now: da
         latest = (final or told)[-1]
         money = _each_transfer(each for each in final if each.ticket_is_due)
         yield from money if latest.ticket_is_due and money else [*money, latest]
-    overdue = now - payment.created_at > _LONG_UNPAID
+    overdue = now - payment.created_at > OVERDUE_AFTER
     if told and (not overdue or any(each.receipt and _is_of_gateway(payment, each.receipt) for each in told)):
         return
     yield Verdict(
@@ -87,7 +81,7 @@ def judge_completed(payment: PaymentRow, receipts: Sequence[ReceiptRow]) -> Iter
     """Yield the findings about a COMPLETED payment's money that the operator must know about."""
     completed = payment.completed_at
     successes = successes_of(receipts)
-    numbers = {each.payment_number for each in successes if each.payment_number}
+    numbers = {(each.provider, each.payment_number) for each in successes if each.payment_number}
     if len(numbers) > 1:
         yield replace(_of(VerdictKind.SECOND_PAYMENT, Mark.OPEN, successes[-1]), transfers=len(numbers))
     given_up = [at for at in (payment.failed_at, payment.cancelled_at) if at and completed and at < completed]
@@ -98,10 +92,12 @@ def judge_completed(payment: PaymentRow, receipts: Sequence[ReceiptRow]) -> Iter
     yield from _latest_of_each_transfer(_of(kind, Mark.OPEN, receipt) for kind, receipt in kinds if kind)
 
 
-def _besides_success(payment: PaymentRow, receipt: ReceiptRow, settled: Collection[str | None]) -> VerdictKind | None:
+def _besides_success(
+    payment: PaymentRow, receipt: ReceiptRow, settled: Collection[tuple[str, str] | None]
+) -> VerdictKind | None:
     """Return the finding about a callback that did not settle the COMPLETED payment, or None if nothing is open.
 
-    ``settled`` contains the numbers of the transfers that settled the payment.
+    ``settled`` has the transfers that settled the payment.
     """
     other_money = transfer_of(receipt) not in settled
     after = payment.completed_at is None or receipt.received_at > payment.completed_at
@@ -124,15 +120,12 @@ def _besides_success(payment: PaymentRow, receipt: ReceiptRow, settled: Collecti
 
 
 def _kind_of(payment: PaymentRow, receipt: ReceiptRow) -> VerdictKind | None:
-    """Return the kind of a callback that settled nothing. Money through another gateway cannot settle the payment."""
-    kind = _REFUSED.get(receipt.reason or "")
-    if receipt.reason == "unknown_order" and receipt.outcome == "COMPLETED" and not _is_of_gateway(payment, receipt):
-        return VerdictKind.OTHER_PROVIDER
-    return kind
+    """Return the kind of a callback that settled nothing. A callback of another gateway cannot settle the payment."""
+    return _REFUSED.get(reason_now(receipt.reason, payment.provider, receipt.provider) or "")
 
 
 def _is_of_gateway(payment: PaymentRow, receipt: ReceiptRow) -> bool:
-    return _gateway_of(payment) == receipt.provider
+    return gateway_of(payment.provider) == receipt.provider
 
 
 def successes_of(receipts: Sequence[ReceiptRow]) -> list[ReceiptRow]:
@@ -190,12 +183,8 @@ def paid_and_by(receipts: Sequence[ReceiptRow]) -> tuple[int | None, SettledBy |
 
 def can_be_asked(payment: PaymentRow, now: datetime) -> bool:
     """Return whether the payment's gateway has a status query, and the payment is not too old for the query."""
-    query = QUERIES.get(_gateway_of(payment))
+    query = QUERIES.get(gateway_of(payment.provider))
     return query is not None and (query.within is None or now - payment.created_at < query.within)
-
-
-def _gateway_of(payment: PaymentRow) -> str:
-    return "".join(letter for letter in payment.provider.lower() if letter.isalnum())
 
 
 def _told(payment: PaymentRow, receipts: Sequence[ReceiptRow]) -> Iterator[Verdict]:
@@ -221,13 +210,16 @@ def _of(kind: VerdictKind, mark: Mark, receipt: ReceiptRow) -> Verdict:
     )
 
 
-def transfer_of(receipt: ReceiptRow) -> str | None:
-    """Return the gateway's number for the transfer of money, or None if the callback has none.
+def transfer_of(receipt: ReceiptRow) -> tuple[str, str] | None:
+    """Return the gateway and its number for the transfer of money, or None if the callback has no number.
+
+    Two gateways may use the same number.
 
     PayOS's other number is the same for every transfer of an order. Receipts from older versions contain only that
     number.
     """
-    return receipt.payment_number or receipt.gateway_transaction_id
+    number = receipt.payment_number or receipt.gateway_transaction_id
+    return (receipt.provider, number) if number else None
 
 
 def _each_transfer(findings: Iterable[Verdict]) -> list[Verdict]:

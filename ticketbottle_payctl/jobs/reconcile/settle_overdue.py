@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from sqlalchemy import Engine
 
+from ticketbottle_payctl.domain.payment import OVERDUE_AFTER
 from ticketbottle_payctl.domain.settlement import Refusal
 from ticketbottle_payctl.jobs.reconcile.database_clock import database_clock
 from ticketbottle_payctl.jobs.reconcile.payments_report import FOR_A_PERSON, NO_ANSWER, PaymentsCounts, count_payments
@@ -48,7 +49,7 @@ class UnattendedOptions:
     most_settled: int
     budget: timedelta
     most_asked: int = 1000
-    older_than: timedelta = timedelta(minutes=20)
+    older_than: timedelta = OVERDUE_AFTER
     younger_than: timedelta = timedelta(days=7)
     rate: float = 5.0
     timeout: timedelta = timedelta(seconds=10)

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
 
+from ticketbottle_payctl.domain.payment import OVERDUE_AFTER
 from ticketbottle_payctl.errors import DatabaseUnavailableError
 from ticketbottle_payctl.jobs.report.model import Gap, GapReason, Report, Section, Waiting
 from ticketbottle_payctl.jobs.report.timeline import parts_of, pause_of, points_of, timeline_of
@@ -31,9 +32,6 @@ __all__ = ["STATEMENT_LIMIT", "collect_report"]
 
 STATEMENT_LIMIT = timedelta(seconds=15)
 """The time limit for each statement. If a section takes longer, the report says that the section is missing."""
-
-OVERDUE_AFTER = timedelta(minutes=20)
-"""The age at which a PENDING payment becomes overdue. A gateway's payment page is open for only 15 minutes."""
 
 MOST_RUNS = 200
 MOST_GROUPS = 20

@@ -30,16 +30,16 @@ It reads all receipts since the earliest unreadable one in the window. For this,
 # the same order may have it.
 WITH_PAYMENTS = f"""
 known AS MATERIALIZED (
-    SELECT t.*, p.id AS payment, p."orderCode" AS order_code, p.status::text AS status
+    SELECT t.*, p.id AS payment, p."orderCode" AS order_code, p.status::text AS status, p.provider AS made_for
     FROM told AS t LEFT JOIN LATERAL (
         SELECT COALESCE(t.payment_id, (SELECT l.payment FROM read_later AS l WHERE l.id = t.id),
             (SELECT r.payment_id FROM payctl.webhook_receipts AS r
                 WHERE r.reference = NULLIF(t.reference, '') AND r.provider = t.provider AND r.payment_id IS NOT NULL
                 LIMIT 1)) AS id
     ) AS named ON true LEFT JOIN LATERAL (
-        SELECT id, "orderCode", status FROM payments WHERE id = named.id
+        SELECT id, "orderCode", status, provider FROM payments WHERE id = named.id
         UNION ALL
-        SELECT id, "orderCode", status FROM payments WHERE named.id IS NULL AND "orderCode" = t.order_ref
+        SELECT id, "orderCode", status, provider FROM payments WHERE named.id IS NULL AND "orderCode" = t.order_ref
     ) AS p ON true
 ), same AS (
     SELECT k.id, k.payment, r.received_at, r.payment_id AS named, COALESCE(NULLIF(r.order_ref, ''), r.id::text) AS name,

@@ -22,7 +22,7 @@ WITH told AS MATERIALIZED (
     ORDER BY r.reference, {transfer("r.")}, r.received_at
 ), {READ_LATER}, {WITH_PAYMENTS}
 SELECT id::text, COALESCE(reason, ''), extract(epoch FROM clock_timestamp() - received_at)::float8,
-    COALESCE(order_code, NULLIF(order_ref, '')), status
+    COALESCE(order_code, NULLIF(order_ref, '')), status, provider, made_for
 FROM still_open
 WHERE status IS DISTINCT FROM 'COMPLETED' AND (money OR COALESCE(status, '') NOT IN ('FAILED', 'CANCELLED'))
 ORDER BY received_at, id
@@ -32,8 +32,8 @@ ORDER BY received_at, id
 class UnsettledCallback(NamedTuple):
     """A stored callback that has settled no payment.
 
-    ``order_code`` and ``status`` come from its payment. If the database does not have the payment, ``order_code`` is
-    the gateway's name for the order.
+    ``order_code`` and ``status`` are those of its payment, and ``made_for`` is the payment's gateway. If the database
+    does not have the payment, ``order_code`` is the gateway's name for the order. ``gateway`` sent the callback.
     """
 
     receipt_id: str
@@ -41,6 +41,8 @@ class UnsettledCallback(NamedTuple):
     age_s: float
     order_code: str | None
     status: str | None
+    gateway: str
+    made_for: str | None
 
 
 def unsettled_callbacks(

@@ -236,10 +236,17 @@ def seen(ask, orders):
             "show": any(ask("show", each)["exit_code"] == 5 for each in names),
             "report": not report["result"]["quiet"],
             "orders": figures["refused_orders"] + figures["money_orders"] > 0,
-            "doctor": {each["status"] for each in ask("doctor", "--only", "callbacks")["items"]} != {"ok"},
+            "doctor": {each["status"] for each in ask("doctor", "--only", "callbacks", "--only", "payments")["items"]}
+            != {"ok"},
         }
 
     return look
+
+
+def overdue_in_doctor(ask):
+    """Return what `payctl doctor` says about overdue payments."""
+    (finding,) = ask("doctor", "--only", "payments")["items"]
+    return finding["fact"]
 
 
 def everywhere(value):
@@ -280,6 +287,7 @@ def test_a_callback_that_no_finding_covers_does_not_explain_an_overdue_payment(r
     ignored(orders.pay(age=2 * HOUR), reason, age=HOUR)
     assert ask("show", orders.name)["exit_code"] == 5
     assert not ask("report", "--since", "3h")["result"]["quiet"]
+    assert overdue_in_doctor(ask) == "1 payment from the last 7 days is PENDING for over 20 min"
 
 
 @pytest.mark.parametrize("outcome", ["COMPLETED", "FAILED"])
@@ -296,6 +304,7 @@ def test_another_gateway_does_not_say_whether_an_overdue_payment_is_paid(outcome
         assert (shown["exit_code"], "no_callback" in found) == (5, True), step
         report = ask("report", "--since", "3h")
         assert "may have been paid" in report["result"]["verdict"], step
+        assert overdue_in_doctor(ask) == "1 payment from the last 7 days is PENDING for over 20 min", step
         ask("close", orders.name, "-y", "--reason", "refunded in the portal")
 
 

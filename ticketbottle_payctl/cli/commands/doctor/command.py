@@ -16,7 +16,7 @@ from ticketbottle_payctl.cli.output.result import dim
 from ticketbottle_payctl.cli.safety.confirm import Approval
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.jobs.doctor import CHECKS, Subject, diagnose
-from ticketbottle_payctl.jobs.order import open_money
+from ticketbottle_payctl.jobs.order import MAY_NEED_A_PERSON, open_money
 
 
 def _complete(incomplete: str) -> list[str]:
@@ -100,6 +100,7 @@ def _subject(session: Session) -> Subject:
         shards=session.settings.shards,
         max_retries=session.settings.max_retries,
         schema=_schema(session),
+        explained_by=MAY_NEED_A_PERSON,
         open_money=open_money,
     )
 

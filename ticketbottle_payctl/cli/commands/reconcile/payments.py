@@ -19,6 +19,7 @@ from ticketbottle_payctl.cli.output.result import bold, line
 from ticketbottle_payctl.cli.safety.advised import DRY_RUN, Adviser
 from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve
 from ticketbottle_payctl.cli.safety.recorded import new_run
+from ticketbottle_payctl.domain.payment import OVERDUE_AFTER
 from ticketbottle_payctl.errors import NotFoundError
 from ticketbottle_payctl.formats import count
 from ticketbottle_payctl.jobs.reconcile.database_clock import database_clock
@@ -28,7 +29,6 @@ from ticketbottle_payctl.jobs.reconcile.status_poller import AskOptions, StatusF
 from ticketbottle_payctl.providers.queries import QUERIES
 from ticketbottle_payctl.store.payments.overdue import Overdue
 
-_OVERDUE = timedelta(minutes=20)
 _LIMIT = 500
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="[ORDER-CODE|ID...]", help="Only these payments.")]
@@ -83,7 +83,7 @@ def payments_command(  # noqa: PLR0913 - one argument per option
     endpoints = status_endpoints(services.environ, services.credentials, production=session.settings.is_production)
     session.note_target()
     now = database_clock(services.engine)
-    wanted = _overdue(now(), older_than or _OVERDUE, provider)
+    wanted = _overdue(now(), older_than or OVERDUE_AFTER, provider)
     chosen = find_overdue(services.engine, wanted, limit or _LIMIT) if not names else _named(session, names)
     default = AskOptions()
     asking = AskOptions(rate or default.rate, timeout or default.timeout, deadline or default.deadline)

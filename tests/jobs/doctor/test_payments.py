@@ -1,0 +1,75 @@
+"""Test the doctor's finding about overdue payments, whose gateway has not answered."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ticketbottle_payctl.domain.causes import Command
+from ticketbottle_payctl.jobs.doctor import Status, Subject, diagnose, payments
+from ticketbottle_payctl.sandbox.payment_service import insert_payment
+
+pytestmark = pytest.mark.postgres
+
+ASK = Command(("reconcile", "payments"), options=("-n",))
+
+
+@pytest.fixture
+def found(engine):
+    """Return a function that runs the doctor's check of payments and returns its finding."""
+
+    def look():
+        (finding,) = diagnose(
+            Subject(lambda: engine, None, None, lambda _: {}, lambda: datetime.now(UTC)), ["payments"]
+        ).findings
+        return finding
+
+    return look
+
+
+def test_the_doctor_warns_about_payments_whose_gateway_never_called(engine, found):
+    """The doctor counts the payments that are PENDING for too long, and suggests the command that asks the gateways."""
+    with engine.begin() as connection:
+        insert_payment(connection, age=timedelta(hours=1))
+        insert_payment(connection, age=timedelta(days=6))
+    finding = found()
+    assert (finding.status, finding.command) == (Status.WARN, ASK)
+    assert finding.fact == "2 payments from the last 7 days are PENDING for over 20 min"
+    assert finding.meaning == "customers may have paid and have no ticket"
+
+
+@pytest.mark.parametrize(
+    ("status", "age"),
+    [("PENDING", timedelta(minutes=10)), ("PENDING", timedelta(days=8)), ("COMPLETED", timedelta(hours=1))],
+)
+def test_the_doctor_reports_no_payment_that_is_not_overdue(status, age, engine, found):
+    """The doctor reports no payment that is young, older than seven days, or not PENDING."""
+    with engine.begin() as connection:
+        insert_payment(connection, status=status, age=age)
+    finding = found()
+    assert (finding.status, finding.fact) == (Status.OK, "no payment from the last 7 days is overdue")
+
+
+def test_the_doctor_says_if_it_may_not_count_payments(engine, found):
+    """If a table is missing, the doctor warns that it cannot see overdue payments."""
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE payctl.run_items")
+    finding = found()
+    assert (finding.status, finding.command) == (Status.WARN, None)
+    assert finding.fact.startswith("payctl cannot count the overdue payments")
+
+
+def test_the_doctor_says_if_it_did_not_count_all_payments_in_time(engine, found, monkeypatch):
+    """If the count takes too long, the doctor warns, and suggests the command that finds the payments."""
+    monkeypatch.setattr(payments, "LIMITS", replace(payments.LIMITS, statement=timedelta(milliseconds=100)))
+    with engine.begin() as connection:
+        insert_payment(connection)
+        connection.exec_driver_sql("ALTER TABLE payments RENAME TO real_payments")
+        connection.exec_driver_sql(
+            "CREATE VIEW payments AS SELECT * FROM real_payments WHERE pg_sleep(5)::text IS NOT NULL"
+        )
+    finding = found()
+    assert (finding.status, finding.command) == (Status.WARN, ASK)
+    assert finding.fact == "the overdue payments were not counted within the time limit"

@@ -1,0 +1,55 @@
+"""Check that no payment of the last seven days is overdue, which means PENDING without an answer from its gateway."""
+
+from __future__ import annotations
+
+from datetime import UTC, timedelta
+
+from sqlalchemy import Connection
+
+from ticketbottle_payctl.domain.causes import Command
+from ticketbottle_payctl.domain.payment import OVERDUE_AFTER
+from ticketbottle_payctl.errors import DatabaseUnavailableError
+from ticketbottle_payctl.formats import count, duration
+from ticketbottle_payctl.jobs.doctor.callbacks import WITHIN, may_read
+from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, ok, warn
+from ticketbottle_payctl.store.db.engine import Limits, is_statement_timeout, transaction
+from ticketbottle_payctl.store.outbox import claim
+from ticketbottle_payctl.store.payments.created_in_window import created
+
+LIMITS = Limits(statement=timedelta(seconds=15), jit=False)
+_NAME = "payments"
+_MEANING = "customers may have paid and have no ticket"
+_HOW = "ask the gateways, which changes nothing"
+_ASK = Command(("reconcile", "payments"), options=("-n",))
+
+
+def check(subject: Subject) -> list[Finding]:
+    """Count the overdue payments in the same way as ``payctl report``, for at most 15 seconds.
+
+    The finding is a warning, because only the gateways know whether the customers have paid.
+
+    Raises:
+        DatabaseUnavailableError: the server cannot be reached.
+    """
+    try:
+        with transaction(subject.engine(), LIMITS, commit=False) as connection:
+            silent = _silent(connection, subject)
+    except DatabaseUnavailableError as error:
+        if not is_statement_timeout(error):
+            raise
+        return [warn(_NAME, "the overdue payments were not counted within the time limit", _MEANING, _HOW, _ASK)]
+    if silent is None:
+        fact = "payctl cannot count the overdue payments: a table is missing, or the role is not allowed to read it"
+        return [warn(_NAME, fact, _MEANING, "see the findings of schema and grants")]
+    if not silent:
+        return [ok(_NAME, f"no payment from the last {WITHIN.days} days is overdue")]
+    are, age = "is" if silent == 1 else "are", duration(OVERDUE_AFTER.total_seconds())
+    fact = f"{count(silent, 'payment')} from the last {WITHIN.days} days {are} PENDING for over {age}"
+    return [warn(_NAME, fact, _MEANING, _HOW, _ASK)]
+
+
+def _silent(connection: Connection, subject: Subject) -> int | None:
+    if not may_read(connection):
+        return None
+    until = claim.now(connection).replace(tzinfo=UTC)
+    return created(connection, until - WITHIN, until, OVERDUE_AFTER, subject.explained_by).silent
