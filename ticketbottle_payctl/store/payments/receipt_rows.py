@@ -16,9 +16,10 @@ RECEIPT = f"""r.id::text, r.received_at, r.provider, r.outcome, r.result, r.reas
 """The columns of a :class:`ReceiptRow`."""
 
 # A receipt without a payment belongs to a payment if it names the payment's order, or has the reference of a receipt of
-# this payment. The order code of a receipt has no index, but VNPay and MoMo use it as the reference. ZaloPay puts the
-# date in Vietnam in front of it. Each part of the query can use an index. UNION returns a receipt once, even if more
-# than one part finds it.
+# this payment from the same gateway. Another gateway's receipt that names the order reports money of this customer, but
+# does not explain the payment. A receipt of another payment never belongs to this one, even if its reference is this
+# order code. The order code of a receipt has no index, but VNPay and MoMo use it as the reference. ZaloPay puts the day
+# in Vietnam before it. Each part can use an index. UNION returns a receipt once, even if more than one part finds it.
 _OF_PAYMENTS = f"""
 WITH p AS MATERIALIZED (
     SELECT id, "orderCode" AS code, "providerTransactionId" AS reference, "createdAt" + interval '7 hours' AS at
@@ -31,18 +32,19 @@ WITH p AS MATERIALIZED (
     FROM unnest(%(of)s::text[], %(asked)s::uuid[]) AS a (of, receipt)
         JOIN payctl.webhook_receipts AS r ON r.id = a.receipt
 ), named AS MATERIALIZED (
-    SELECT id AS of, reference FROM p
+    SELECT id AS of, reference, NULL AS provider FROM p
     UNION
-    SELECT id, code FROM p
+    SELECT id, code, NULL FROM p
     UNION
-    SELECT id, to_char(at + day * interval '1 day', 'YYMMDD_') || code FROM p, generate_series(-1, 2) AS day
+    SELECT id, to_char(at + day * interval '1 day', 'YYMMDD_') || code, NULL FROM p, generate_series(-1, 2) AS day
     UNION
-    SELECT of, reference FROM own
+    SELECT of, reference, provider FROM own
 ), found AS (
     SELECT of, receipt FROM own
     UNION
     SELECT n.of, r.id FROM named AS n JOIN payctl.webhook_receipts AS r ON r.reference = n.reference
-    WHERE n.reference <> ''
+    WHERE n.reference <> '' AND (n.provider IS NULL OR n.provider = r.provider)
+        AND NOT EXISTS (SELECT FROM payments AS other WHERE other.id = r.payment_id AND other.id <> n.of)
     UNION
     SELECT p.id, r.id FROM p JOIN payctl.webhook_receipts AS r ON r.reference = '' AND r.order_ref = p.code
     UNION
@@ -91,7 +93,7 @@ def receipts_of_payments(
     """Return the receipts of each payment, earliest first.
 
     ``asked`` maps each payment's id to the ids of receipts that belong to it, for example because they name its order.
-    Receipts with the same reference belong to the payment too.
+    Receipts with the same reference belong to the payment too, unless they belong to another payment.
     """
     pairs = [(payment_id, receipt) for payment_id, receipts in asked.items() for receipt in receipts]
     values = {"ids": list(asked), "of": [of for of, _ in pairs], "asked": [receipt for _, receipt in pairs]}

@@ -6,6 +6,8 @@ from datetime import timedelta
 
 import pytest
 
+from ticketbottle_payctl.sandbox.payment_service import insert_payment
+
 pytestmark = pytest.mark.postgres
 HOURS = timedelta(hours=1)
 
@@ -53,6 +55,16 @@ CASES = {
     "cancelled, and two wrong amounts": (
         lambda o: wrong(wrong(o.pay("CANCELLED").event("CANCELLED", "published"), 321_000, "1", age=2), 5, "2"),
         [("wrong_amount", 5), ("wrong_amount", 321_000), ("ended", None)]),
+    "the same number at another gateway, which the customer chose first": (
+        lambda o: paid(done(o), "1").callback(
+            "COMPLETED", "refused", "unknown_order", number="1", provider="vnpay", payment=None,
+            reference=o.payment.order_code),
+        [("other_provider", 320_000), ("published", None)]),
+    "the same number at two other gateways": (
+        lambda o: o.pay(age=HOURS / 6).callback(
+            "COMPLETED", "refused", "other_provider", amount=5, number="1", provider="vnpay", age=2 * HOURS).callback(
+            "COMPLETED", "refused", "other_provider", amount=5, number="1", provider="zalopay"),
+        [("other_provider", 5), ("other_provider", 5)]),
     "paid after a wrong amount": (
         lambda o: paid(wrong(done(o), 321_000, "1", age=2), "2"),
         [("wrong_amount", 321_000), ("published", None)]),
@@ -124,3 +136,25 @@ def test_three_transfers_are_counted(orders, ask):
     verdict = ask("show", orders.name)["result"]["verdict"]
     assert verdict["text"].startswith("PAID 3 TIMES: 3 transfers for one order")
     assert verdict["todo"] == "keep one transfer, and refund the rest in the gateway's portal"
+
+
+@pytest.mark.parametrize("reference", ["the order code", "the reference of an own receipt"])
+def test_a_receipt_of_another_payment_never_counts_for_this_one(reference, orders, ask, engine):
+    """If another gateway's reference equals this order's, `payctl show` counts its money only for its own payment."""
+    paid(done(orders), "1")
+    name = orders.payment.order_code if reference == "the order code" else orders.payment.reference
+    with engine.begin() as connection:
+        other = insert_payment(connection, provider="VNPAY", status="COMPLETED", reference=name)
+    orders.callback(number="2", provider="vnpay", payment=other.id, order_ref=other.order_code, reference=name)
+    result = ask("show", orders.name)["result"]
+    assert [each["kind"] for each in (result["verdict"], *result["also"])] == ["published"]
+    assert [step["kind"] for step in ask("show", orders.name)["items"]].count("callback") == 1
+
+
+def test_another_gateways_receipt_with_the_reference_of_a_receipt_is_not_shown(orders, ask):
+    """A reference of one gateway says nothing about another gateway's receipt that names another order."""
+    orders.pay(age=HOURS / 6)
+    wrong(orders, 5, "1", reference="link-old")
+    wrong(orders, 6, "2", reference="link-old", provider="vnpay", payment=None, order_ref="another order")
+    result = ask("show", orders.name)["result"]
+    assert [each["paid"] for each in (result["verdict"], *result["also"])] == [5]
