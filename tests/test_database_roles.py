@@ -16,6 +16,7 @@ from ticketbottle_payctl.broker.config import producer_config
 from ticketbottle_payctl.broker.producer import Producer
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.jobs.cleanup import cleanup
+from ticketbottle_payctl.jobs.close_event import close_event, find_event
 from ticketbottle_payctl.jobs.doctor import Subject
 from ticketbottle_payctl.jobs.doctor.database import grants
 from ticketbottle_payctl.jobs.process_webhook import Trace, WebhookOutcome, process_webhook
@@ -190,6 +191,24 @@ def test_the_publisher_role_counts_the_dead_events_that_do_no_harm(engine_as, ro
     assert count_harmless_dead(engine_as(role), 5) == harmless
 
 
+def test_the_publisher_role_leaves_out_the_dead_events_that_a_person_has_closed(engine_as, mock_kafka):
+    """A publisher with the documented privileges, `stats` and `errors` count the same closed dead event."""
+    with engine_as("superuser").begin() as connection:
+        connection.exec_driver_sql("DELETE FROM outbox")
+        insert_events(connection, 2, state="dead", event_type="PAYMENT_FAILED")
+        insert_payments_of_events(connection)
+        connection.exec_driver_sql("UPDATE payments SET status = 'COMPLETED'")
+        event_id = connection.exec_driver_sql("SELECT min(id) FROM outbox").scalar_one()
+    event = find_event(engine_as("operator"), event_id, 5)
+    close_event(engine_as("operator"), event, NewRun(str(uuid4()), "close", Actor("me", "here")), 5, "payctl show")
+    producer = Producer(producer_config(KafkaSettings(mock_kafka.bootstrap)))
+    obstacles = publish_outbox(engine_as("publisher"), producer, PublishOptions()).obstacles
+    producer.close()
+    assert (obstacles.dead, obstacles.dead_failures, obstacles.dead_closed) == (2, 2, 1)
+    stats = collect_stats(engine_as("publisher"), max_retries=5, explain=True)
+    assert (stats.dead, stats.superseded, stats.closed) == (2, 2, 1)
+
+
 @pytest.mark.parametrize(("role", "seen"), [("publisher", True), ("cleanup", False), ("operator", True)])
 def test_a_role_sees_why_events_wait(engine_as, role, seen):
     """Each role can see dead events and other sessions' locks.
@@ -255,6 +274,7 @@ def test_the_doctor_accepts_every_role_of_the_page(engine_as, role, tasks):
         ("webhook", "UPDATE payctl.webhook_receipts SET body = ''"),
         ("publisher", 'SELECT "amountCents" FROM payments'),
         ("publisher", "SELECT 1 FROM payctl.webhook_receipts"),
+        ("publisher", "SELECT before FROM payctl.run_items"),
         ("publisher", "UPDATE outbox SET payload = '{}'"),
         ("publisher", "DELETE FROM outbox"),
         ("cleanup", "SELECT 1 FROM payments"),

@@ -8,8 +8,8 @@ from datetime import timedelta
 from sqlalchemy import Engine
 
 from ticketbottle_payctl.store.db.engine import Limits, transaction
+from ticketbottle_payctl.store.outbox import dead
 from ticketbottle_payctl.store.outbox import error_groups as store
-from ticketbottle_payctl.store.outbox import republished
 from ticketbottle_payctl.store.outbox.error_groups import ErrorGroup
 from ticketbottle_payctl.store.outbox.selector import Selector
 
@@ -42,6 +42,6 @@ def group_errors(engine: Engine, selector: Selector, *, max_retries: int, limit:
         DatabaseUnavailableError: the server cannot be reached.
     """
     with transaction(engine, _LIMITS, commit=False) as connection:
-        readable = republished.may_be_read(connection)
+        readable = dead.closings_may_be_read(connection)
         found = store.groups(connection, selector, max_retries, limit + 1, with_closings=readable)
     return ErrorsReport(tuple(found[:limit]), truncated=len(found) > limit)

@@ -112,9 +112,9 @@ def collect_report(  # noqa: PLR0913 - the window, and one argument per setting
     callbacks = read(Section.CALLBACKS, lambda c: received(c, since, until, parts.step_s))
     payments = read(Section.PAYMENTS, lambda c: created(c, since, until, OVERDUE_AFTER, explained_by))
     failed = Selector(failed=True)
-    closings = recent.runs_readable
 
     def dead_events(connection: Connection) -> tuple[int, list[ErrorGroup]]:
+        closings = dead.closings_may_be_read(connection)
         closed = dead.superseded(connection, max_retries, with_closings=closings).closed
         most = MOST_GROUPS + 1
         return closed, error_groups.groups(connection, failed, max_retries, most, with_closings=closings)

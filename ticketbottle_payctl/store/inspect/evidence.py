@@ -104,7 +104,7 @@ def harmless_dead(connection: Connection, max_retries: int) -> int:
     Also return 0 if the role is not allowed to read the payments. This function changes the planner settings of the
     transaction, so the caller must run no other statement in it afterwards.
     """
-    if not connection.exec_driver_sql(_MAY_READ_PAYMENTS).scalar_one():
+    if not dead.payments_may_be_read(connection):
         return 0
     found = dead.superseded(connection, max_retries, with_closings=False).events  # needs a nested loop
     if not found:
@@ -119,10 +119,10 @@ def evidence(connection: Connection, max_retries: int, found: Unpublished, recen
     ``found`` and ``recent`` must have been read in the same transaction. This function changes the planner settings of
     the transaction, so the caller must run no other statement in it afterwards. Error texts are redacted.
     """
-    may = bool(found.dead and connection.exec_driver_sql(_MAY_READ_PAYMENTS).scalar_one())
+    may = bool(found.dead) and dead.payments_may_be_read(connection)
     superseded = dead.SupersededDead()
     if may:  # needs a nested loop
-        superseded = dead.superseded(connection, max_retries, with_closings=recent.runs_readable)
+        superseded = dead.superseded(connection, max_retries, with_closings=dead.closings_may_be_read(connection))
     connection.exec_driver_sql(_JOIN_BY_HASH)
     slot = cdc.slot(connection)
     seen, known = publishers.seen(connection)
@@ -198,14 +198,6 @@ def _row(row: tuple[Any, ...]) -> Waiting:
         order_code,
         requeued,
     )
-
-
-# A publisher's role may have no privilege on the payments table.
-_MAY_READ_PAYMENTS = """
-    SELECT count(*) = 2 FROM pg_attribute
-    WHERE attrelid = to_regclass('payments') AND attname IN ('id', 'status')
-      AND has_column_privilege(attrelid, attnum, 'SELECT')
-"""
 
 
 def _dead_groups(connection: Connection, max_retries: int, *, with_payments: bool) -> list[DeadGroup]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from ticketbottle_payctl.domain.event import FAILURES
-from ticketbottle_payctl.store.outbox import cdc, republished, states
+from ticketbottle_payctl.store.outbox import cdc, states
 from ticketbottle_payctl.store.outbox.selector import SUPERSEDED
 
 _MOST_NAMED = 5
@@ -21,11 +21,30 @@ IS_CLOSED = "EXISTS (SELECT FROM payctl.run_items AS i WHERE i.item_id = o.id AN
 ``store.payctl.runs`` defines the same outcome as ``CLOSED``.
 """
 
+CLOSED_DEAD = f"({states.dead('o.')} AND {SUPERSEDED} AND {IS_CLOSED})"
+"""The SQL condition for a dead event that counts as closed, for every command.
+
+A closing holds only while the event is superseded, because a customer may wait for it otherwise.
+"""
+
+# A publisher's role may have no privilege on the payments table.
+_MAY_READ_PAYMENTS = """
+    SELECT count(*) = 2 FROM pg_attribute
+    WHERE attrelid = to_regclass('payments') AND attname IN ('id', 'status')
+      AND has_column_privilege(attrelid, attnum, 'SELECT')
+"""
+_MAY_READ_CLOSINGS = """
+    SELECT count(*) = 2 FROM pg_attribute AS a
+    JOIN pg_class AS c ON c.oid = a.attrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE n.nspname = 'payctl' AND c.relname = 'run_items' AND a.attname IN ('item_id', 'outcome')
+      AND has_schema_privilege(n.oid, 'USAGE') AND has_column_privilege(a.attrelid, a.attnum, 'SELECT')
+"""
+
 
 class DeadCount(NamedTuple):
     """The number of dead events. ``failures`` counts those of type PAYMENT_FAILED or PAYMENT_CANCELLED.
 
-    ``closed`` counts the failures that a person has closed.
+    ``closed`` counts the failures that a person has closed and that are superseded.
     """
 
     events: int
@@ -46,33 +65,40 @@ class SupersededDead(NamedTuple):
 
 
 def count(connection: Connection, max_retries: int) -> DeadCount:
-    """Count the dead events in the whole outbox. The role needs no privilege on the ``payments`` table.
+    """Count the dead events in the whole outbox.
 
-    If the role is not allowed to read the rows of runs, no event counts as closed.
+    If the role may not read the payments or what a person has closed, no event counts as closed.
     """
     sql = f"""
         SELECT count(*), count(*) FILTER (WHERE "eventType" = ANY(%(failures)s)) FROM outbox WHERE {states.dead()}
     """  # noqa: S608 - built from constants only
     values = {"max_retries": max_retries, "failures": list(FAILURES)}
     found = DeadCount(*connection.exec_driver_sql(sql, values).one())
-    if not found.failures or not republished.may_be_read(connection):
+    if not (found.failures and payments_may_be_read(connection) and closings_may_be_read(connection)):
         return found
-    sql = f"""
-        SELECT count(*) FROM outbox AS o
-        WHERE {states.dead("o.")} AND o."eventType" = ANY(%(failures)s) AND {IS_CLOSED}
-    """  # noqa: S608 - built from constants only
+    sql = f"SELECT count(*) FROM outbox AS o WHERE {CLOSED_DEAD}"  # noqa: S608 - built from constants only
     return found._replace(closed=connection.exec_driver_sql(sql, values).scalar_one())
 
 
 def closed_among(connection: Connection, ids: Sequence[str]) -> frozenset[str]:
     """Return the ids of the given superseded dead events that a person has closed.
 
-    If the role may not read the rows of runs, no event counts as closed.
+    If the role may not read what a person has closed, no event counts as closed.
     """
-    if not ids or not republished.may_be_read(connection):
+    if not ids or not closings_may_be_read(connection):
         return frozenset()
     sql = f"SELECT o.id FROM unnest(%(ids)s::text[]) AS o (id) WHERE {IS_CLOSED}"  # noqa: S608 - built from constants only
     return frozenset(connection.exec_driver_sql(sql, {"ids": [*ids]}).scalars())
+
+
+def payments_may_be_read(connection: Connection) -> bool:
+    """Return whether the role may read the payments' ids and statuses, which say if an event is superseded."""
+    return bool(connection.exec_driver_sql(_MAY_READ_PAYMENTS).scalar_one())
+
+
+def closings_may_be_read(connection: Connection) -> bool:
+    """Return whether payctl's schema exists and the role may read which events a person has closed."""
+    return bool(connection.exec_driver_sql(_MAY_READ_CLOSINGS).scalar_one())
 
 
 class NamedEvent(NamedTuple):
@@ -96,8 +122,7 @@ class NamedEvent(NamedTuple):
 def superseded(connection: Connection, max_retries: int, *, with_closings: bool) -> SupersededDead:
     """Find the superseded dead events. The role must be allowed to read the payments' ids and statuses.
 
-    If the role is not allowed to read the rows of runs, ``with_closings`` must be false. Then no event counts as
-    closed.
+    If the role may not read what a person has closed, ``with_closings`` must be false. Then no event counts as closed.
     """
     closed = IS_CLOSED if with_closings else "false"
     sql = f"""

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from ticketbottle_payctl.store.db.owner_time import aware
 from ticketbottle_payctl.store.outbox import states
-from ticketbottle_payctl.store.outbox.dead import IS_CLOSED
+from ticketbottle_payctl.store.outbox.dead import CLOSED_DEAD
 from ticketbottle_payctl.store.outbox.selector import (
     PATTERN,
     SUPERSEDED,
@@ -63,7 +63,7 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
 
     ``first`` and ``last`` are the times when the group's oldest and newest events were created. Without
     ``with_payments``, superseded events are not counted, and the role needs no privilege on the ``payments`` table.
-    Without ``with_closings``, no event counts as closed, and the role needs no privilege on the rows of runs.
+    Without ``with_closings``, no event counts as closed, and the role needs no privilege on its table.
 
     Raises:
         InputError: the selector's pattern is not a regular expression.
@@ -77,8 +77,8 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
     # is superseded.
     waits = f'o."aggregateId" IN (SELECT w."aggregateId" FROM outbox AS w WHERE {states.pending("w.")})'  # noqa: S608
     blocking = f"count(*) FILTER (WHERE {states.dead('o.')} AND {SUPERSEDED} AND {waits})" if with_payments else "0"
-    closed = f"count(*) FILTER (WHERE {states.dead('o.')} AND {SUPERSEDED} AND {IS_CLOSED})" if with_closings else "0"
-    # Grouping keeps only counts and bounds, not the rows. The sample is then found by its creation time.
+    closed = f"count(*) FILTER (WHERE {CLOSED_DEAD})" if with_closings else "0"
+    # Grouping keeps only counts and bounds, not the rows. The sample is then found by its instant.
     sql = f"""
         WITH part AS (
             SELECT {PATTERN} AS pattern, o."eventType" AS type, count(*) AS events,

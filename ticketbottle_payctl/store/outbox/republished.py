@@ -13,7 +13,7 @@ IS_REPUBLISHED = "outcome = 'requeued' AND before->>'published_at' IS NOT NULL"
 
 
 def may_be_read(connection: Connection) -> bool:
-    """Return whether payctl's schema exists and the role is allowed to read the rows of runs.
+    """Return whether payctl's schema exists and the role is allowed to read the whole rows of runs.
 
     A publisher's role is not.
     """

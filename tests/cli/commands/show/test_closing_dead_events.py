@@ -298,3 +298,25 @@ def test_an_event_that_was_requeued_meanwhile_is_not_closed(together, execute):
     (document,) = together(1, 'UPDATE outbox SET "retryCount" = 0 WHERE "eventType" = \'PAYMENT_FAILED\'')
     assert (document["exit_code"], "is pending" in document["error"]["message"]) == (7, True)
     assert execute("SELECT * FROM payctl.runs") == []
+
+
+@pytest.mark.parametrize("superseded", [True, False])
+def test_every_command_counts_the_same_closed_dead_events(
+    superseded, dead, close, invoke, mock_kafka, execute, database_url
+):
+    """A closed dead event counts as closed only while its payment is COMPLETED, for the publisher and each command."""
+    close(dead)
+    if not superseded:
+        execute("UPDATE payments SET status = 'FAILED'")
+    places = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap}
+
+    def shown(*command):
+        return invoke(*command, **places).stdout
+
+    assert {
+        "stats": "closed by a person" in shown("stats"),
+        "errors": "closed by a person" in shown("errors"),
+        "report": "closed by a person" in shown("report", "--since", "3h"),
+        "doctor": "closed by a person" in shown("doctor", "--only", "backlog"),
+        "publish-outbox": "1 dead event is left" not in shown("publish-outbox"),
+    } == dict.fromkeys(("stats", "errors", "report", "doctor", "publish-outbox"), superseded)
