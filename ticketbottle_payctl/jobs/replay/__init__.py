@@ -12,8 +12,8 @@ from ticketbottle_payctl.jobs.replay.plan import (
     changes_nothing,
     count_replay,
     plan_replay,
+    refreshed,
     superseded_in,
-    superseded_now,
 )
 from ticketbottle_payctl.jobs.replay.report import (
     CanaryWait,
@@ -43,9 +43,9 @@ __all__ = [
     "changes_nothing",
     "count_replay",
     "plan_replay",
+    "refreshed",
     "replay",
     "report_finished",
     "resume_run",
     "superseded_in",
-    "superseded_now",
 ]

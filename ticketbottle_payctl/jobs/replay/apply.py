@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine
 from ticketbottle_payctl.domain.causes import SEEN_WITHIN
 from ticketbottle_payctl.errors import GuardError, PayctlError
 from ticketbottle_payctl.formats import command_line
+from ticketbottle_payctl.jobs.replay.read_report import read_report
 from ticketbottle_payctl.jobs.replay.report import (
     CanaryWait,
     PlannedEvent,
@@ -38,7 +39,6 @@ _LIMITS = Limits(statement=timedelta(seconds=30), lock=timedelta(seconds=5))
 _LOOK_EVERY = 1.0
 _CANARY_PAUSE = 0.25
 _SEEN_WITHIN = SEEN_WITHIN.total_seconds()
-_MOST_NAMED = 100
 _STATUS = {
     ReplayOutcome.DONE: RunStatus.DONE,
     ReplayOutcome.CANARY_EMPTY: RunStatus.STOPPED,
@@ -291,19 +291,17 @@ class _Application:
 
     def _report(self, outcome: ReplayOutcome) -> ReplayReport:
         with transaction(self._engine, _LIMITS) as connection:
-            _, left = store.remaining(connection, self._run_id)
-            report = ReplayReport(
-                run_id=self._run_id,
-                outcome=outcome,
-                outcomes=store.outcomes(connection, self._run_id),
-                remaining=left,
-                progress=store.progress(connection, self._run_id, self._max_retries),
+            report = read_report(
+                connection,
+                self._run_id,
+                outcome,
+                max_retries=self._max_retries,
                 seconds=time.monotonic() - self._began,
-                left_alone=tuple(runs.items(connection, self._run_id, _MOST_NAMED, left=True)),
                 publisher=self._publisher,
             )
             counts = {
-                "requeued": report.requeued, "skipped": report.skipped, "failed": report.failed, "remaining": left,
+                "requeued": report.requeued, "skipped": report.skipped, "failed": report.failed,
+                "remaining": report.remaining,
             }  # fmt: skip
             runs.update(connection, self._run_id, _STATUS[outcome], counts)
         return report

@@ -7,14 +7,12 @@ from datetime import timedelta
 from sqlalchemy import Engine
 
 from ticketbottle_payctl.jobs.replay.apply import COMMAND
+from ticketbottle_payctl.jobs.replay.read_report import read_report
 from ticketbottle_payctl.jobs.replay.report import ReplayOutcome, ReplayReport
 from ticketbottle_payctl.store.db.engine import Limits, transaction
-from ticketbottle_payctl.store.outbox import replay as store
-from ticketbottle_payctl.store.payctl import runs
 from ticketbottle_payctl.store.payctl.runs import Run, RunStatus
 
 _LIMITS = Limits(statement=timedelta(seconds=30))
-_MOST_NAMED = 100
 
 
 def report_finished(engine: Engine, run: Run, *, max_retries: int) -> ReplayReport | None:
@@ -26,13 +24,4 @@ def report_finished(engine: Engine, run: Run, *, max_retries: int) -> ReplayRepo
     if run.command != COMMAND or run.status != RunStatus.DONE:
         return None
     with transaction(engine, _LIMITS, commit=False) as connection:
-        return ReplayReport(
-            run_id=run.id,
-            outcome=ReplayOutcome.DONE,
-            outcomes=store.outcomes(connection, run.id),
-            remaining=0,
-            progress=store.progress(connection, run.id, max_retries),
-            seconds=0.0,
-            left_alone=tuple(runs.items(connection, run.id, _MOST_NAMED, left=True)),
-            publisher=None,
-        )
+        return read_report(connection, run.id, ReplayOutcome.DONE, max_retries=max_retries)

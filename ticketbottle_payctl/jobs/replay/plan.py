@@ -51,11 +51,13 @@ def plan_replay(
         left_out = list(_left_out(found, allow_published=allow_published, allow_superseded=allow_superseded))
         away = {left.id for left in left_out}
         chosen = [event for event in found if event.row.id not in away]
+        events = tuple(PlannedEvent(event.row, event.state) for event in chosen)
+        failed = _failed(connection, events)
         newer = store.keys_with_newer_events(connection, chosen)
         missing = tuple(_missing(selector, found))
         misnamed = _misnamed(connection, selector, [left.id for left in missing], max_retries)
     return ReplayPlan(
-        events=tuple(PlannedEvent(event.row, event.state) for event in chosen),
+        events=events,
         left_out=(*left_out, *missing),
         by_type=dict(sorted(Counter(event.event_type for event in chosen).items())),
         keys_with_newer=newer,
@@ -65,6 +67,7 @@ def plan_replay(
             Superseded(event.row.id, event.event_type, event.aggregate_id) for event in chosen if event.superseded
         ),
         misnamed=misnamed,
+        failed=failed,
     )
 
 
@@ -96,17 +99,19 @@ def changes_nothing(engine: Engine, plan: ReplayPlan) -> bool:
     if not plan.events or any(event.state != "pending" for event in plan.events):
         return False
     with transaction(engine, _LIMITS, commit=False) as connection:
-        return not store.have_failed(connection, [event.row.id for event in plan.events])
+        return not _failed(connection, plan.events)
 
 
-def superseded_now(engine: Engine, plan: ReplayPlan) -> ReplayPlan:
-    """Return the plan with a fresh list of its superseded events.
+def refreshed(engine: Engine, plan: ReplayPlan, *, allow_superseded: bool) -> ReplayPlan:
+    """Return the plan with what its file does not say: how many pending events have failed, and which are superseded.
 
     Raises:
         DatabaseUnavailableError: the server cannot be reached.
     """
     with transaction(engine, _LIMITS, commit=False) as connection:
-        return replace(plan, superseded=store.superseded_among(connection, [event.row.id for event in plan.events]))
+        ids = [event.row.id for event in plan.events] if allow_superseded else []
+        superseded = store.superseded_among(connection, ids)
+        return replace(plan, superseded=superseded, failed=_failed(connection, plan.events))
 
 
 def superseded_in(engine: Engine, run: Run) -> tuple[Superseded, ...]:
@@ -121,6 +126,10 @@ def superseded_in(engine: Engine, run: Run) -> tuple[Superseded, ...]:
         return ()
     with transaction(engine, _LIMITS, commit=False) as connection:
         return store.superseded_left(connection, run.id)
+
+
+def _failed(connection: Connection, events: Sequence[PlannedEvent]) -> int:
+    return store.count_failed(connection, [event.row.id for event in events if event.state == "pending"])
 
 
 def _left_out(found: Iterable[Candidate], *, allow_published: bool, allow_superseded: bool) -> Iterable[LeftOut]:

@@ -83,6 +83,8 @@ class ReplayPlan:
     newest: datetime | None = None
     superseded: tuple[Superseded, ...] = ()
     misnamed: Misnamed = field(default_factory=Misnamed)
+    failed: int = 0
+    """The number of pending events whose sending has failed. A replay gives them all their retries back."""
 
     @property
     def by_state(self) -> Counter[str]:

@@ -122,10 +122,12 @@ def count_candidates(
         return int(connection.exec_driver_sql(sql, parameters | leave).scalar_one())
 
 
-def have_failed(connection: Connection, ids: Sequence[str]) -> bool:
-    """Return whether an attempt to send one of these events has failed since the event was last requeued."""
-    sql = 'SELECT EXISTS (SELECT FROM outbox WHERE id = ANY(%(ids)s) AND "retryCount" > 0)'
-    return bool(connection.exec_driver_sql(sql, {"ids": [*ids]}).scalar_one())
+def count_failed(connection: Connection, ids: Sequence[str]) -> int:
+    """Count those of these events whose sending has failed since they were last requeued."""
+    if not ids:
+        return 0
+    sql = 'SELECT count(*) FROM outbox WHERE id = ANY(%(ids)s) AND "retryCount" > 0'
+    return int(connection.exec_driver_sql(sql, {"ids": [*ids]}).scalar_one())
 
 
 def keys_with_newer_events(connection: Connection, planned: Sequence[Candidate]) -> int:

@@ -102,6 +102,30 @@ def test_a_replay_of_a_pending_event_gives_its_retries_back(invoke, ask, databas
     assert (ask("replay", event, "-y")["counts"]["requeued"], pending(engine)) == (1, 1)
 
 
+@pytest.mark.parametrize(
+    ("failed", "changes"),
+    [
+        (0, None),
+        (1, "1 of 2 pending events get all their retries back"),
+        (2, "the pending events get all their retries back"),
+    ],
+)
+def test_a_plan_gives_retries_back_only_to_events_that_failed(failed, changes, invoke, database_url, engine, tmp_path):
+    """The plan says which pending events get their retries back, also if it is read from a file."""
+    with engine.begin() as connection:
+        insert_events(connection, 1, state="dead")
+        insert_events(connection, 2 - failed)
+        insert_events(connection, failed, retry_count=2, last_error="x")
+    plan = str(tmp_path / "plan")
+    with engine.begin() as connection:
+        ids = list(connection.exec_driver_sql("SELECT id FROM outbox").scalars())
+    for arguments in ([*ids, "--plan-out", plan], ["--plan", plan, "-n"]):
+        shown = invoke("replay", *arguments, DATABASE_URL=database_url)
+        assert shown.exit_code == 0, shown.stderr
+        found = [line.split("\t")[1] for line in shown.stdout.splitlines() if line.startswith("changes\t")]
+        assert found == ([changes] if changes else [])
+
+
 @pytest.mark.parametrize(("events", "them"), [(1, "it"), (2, "them")])
 def test_a_plan_says_that_consumers_see_published_events_twice(invoke, database_url, engine, events, them):
     """In a replay plan, the sentence about published events agrees with their number.

@@ -23,7 +23,7 @@ from ticketbottle_payctl.cli.safety.advised import Adviser
 from ticketbottle_payctl.cli.safety.confirm import APPROVED_ROWS, Act, Approval, approve, max_affected, refuse_early
 from ticketbottle_payctl.cli.safety.recorded import new_run
 from ticketbottle_payctl.errors import GuardError, InputError
-from ticketbottle_payctl.jobs.replay import ReplayOptions, changes_nothing, count_replay, plan_replay, superseded_now
+from ticketbottle_payctl.jobs.replay import ReplayOptions, changes_nothing, count_replay, plan_replay, refreshed
 from ticketbottle_payctl.jobs.replay import replay as apply_replay
 from ticketbottle_payctl.store.outbox.selector import Selector, WindowBy
 
@@ -222,9 +222,8 @@ def _read(session: Session, selector: Selector, allowed: _Allowed, path: Path, *
         message = f"the plan is for {stored.database}, DATABASE_URL is {_database(session)}"
         raise InputError(message, hint="use the profile or DATABASE_URL with which the plan was made")
     session.note_target()
-    if not stored.allow_superseded:
-        return stored
-    return replace(stored, plan=superseded_now(session.services.engine, stored.plan))
+    plan = refreshed(session.services.engine, stored.plan, allow_superseded=stored.allow_superseded)
+    return replace(stored, plan=plan)
 
 
 def _run(adviser: Adviser, stored: StoredPlan, wanted: ReplayOptions, approval: Approval, *, named: bool) -> None:

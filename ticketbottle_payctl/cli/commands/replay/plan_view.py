@@ -79,6 +79,14 @@ def _twice(published: int) -> str:
     return f"consumers will see {'it' if published == 1 else 'them'} twice"
 
 
+def _changes(failed: int, pending: int) -> str | None:
+    """Return what the replay changes about pending events, or None if none of them has failed."""
+    if not failed:
+        return None
+    which = "the pending events get" if failed == pending else f"{failed:,} of {pending:,} pending events get"
+    return f"{which} all their retries back"
+
+
 def _takes(seconds: float) -> str:
     return "under a second" if seconds < 1 else f"about {duration(seconds)}"
 
@@ -93,7 +101,7 @@ def _forecast(plan: ReplayPlan, options: ReplayOptions) -> Fields:
     return Fields(
         (
             ("now", ", ".join(f"{number:,} {state}" for state, number in sorted(states.items())) or None),
-            ("changes", "the pending events get all their retries back" if states["pending"] else None),
+            ("changes", _changes(plan.failed, states["pending"])),
             ("types", ", ".join(f"{number:,} {name}" for name, number in plan.by_type.items()) or None),
             ("created", window),
             superseded_row(plan.superseded, options),

@@ -1,0 +1,33 @@
+"""Read the report of a run from its record."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from ticketbottle_payctl.jobs.replay.report import ReplayOutcome, ReplayReport
+from ticketbottle_payctl.store.outbox import replay as store
+from ticketbottle_payctl.store.payctl import runs
+
+_MOST_NAMED = 100
+
+
+def read_report(  # noqa: PLR0913 - what the record does not contain
+    connection: Connection,
+    run_id: str,
+    outcome: ReplayOutcome,
+    *,
+    max_retries: int,
+    seconds: float = 0.0,
+    publisher: bool | None = None,
+) -> ReplayReport:
+    """Return the report of a run. The caller knows how the run ended, how long it took, and if a publisher ran."""
+    return ReplayReport(
+        run_id=run_id,
+        outcome=outcome,
+        outcomes=store.outcomes(connection, run_id),
+        remaining=store.remaining(connection, run_id)[1],
+        progress=store.progress(connection, run_id, max_retries),
+        seconds=seconds,
+        left_alone=tuple(runs.items(connection, run_id, _MOST_NAMED, left=True)),
+        publisher=publisher,
+    )
