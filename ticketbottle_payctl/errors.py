@@ -85,7 +85,7 @@ class LockedError(PayctlError):
     """Another process holds the lock that this job needs."""
 
     code = "LOCKED"
-    advice = "try again after the other process has ended; payctl doctor --only publishers names it"
+    advice = "try again after the other process has ended; `payctl doctor --only publishers` names it"
     retryable = True
 
 
@@ -93,7 +93,7 @@ class UnavailableError(PayctlError):
     """A dependency cannot be reached. No work was left half done, so trying again is safe."""
 
     code = "UNAVAILABLE"
-    advice = "try again later; payctl doctor says what is unavailable"
+    advice = "try again later; `payctl doctor` says what is unavailable"
     retryable = True
 
 
@@ -101,14 +101,18 @@ class DatabaseUnavailableError(UnavailableError):
     """PostgreSQL cannot be reached, refused the connection, or closed it."""
 
     code = "DATABASE_UNAVAILABLE"
-    advice = "check that the server is running and reachable, then try again; payctl doctor --only database checks this"
+    advice = (
+        "check that the server is running and reachable, then try again; `payctl doctor --only database` checks this"
+    )
 
 
 class BrokerUnavailableError(UnavailableError):
     """Kafka cannot be reached, or did not acknowledge messages in time."""
 
     code = "KAFKA_UNAVAILABLE"
-    advice = "check that the brokers are running and reachable, then try again; payctl doctor --only kafka checks this"
+    advice = (
+        "check that the brokers are running and reachable, then try again; `payctl doctor --only kafka` checks this"
+    )
 
 
 class OutputError(PayctlError):

@@ -69,4 +69,4 @@ def refuse(event: NamedEvent, look: str) -> None:
         raise GuardError(message, hint=f"see the person and the reason: {look}")
     if event.blocks:
         message = f"not closed: another event of the payment waits behind {named}"
-        raise GuardError(message, hint="let it pass first: payctl publish-outbox --on-dead release")
+        raise GuardError(message, hint="let it pass first: `payctl publish-outbox --on-dead release`")

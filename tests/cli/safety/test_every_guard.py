@@ -10,7 +10,7 @@ import pytest
 from tests.cli.money import refused_money
 from tests.stand_ins import Gateways, serving
 from ticketbottle_payctl.cli.app import registry
-from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment
+from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment, insert_payments_of_events
 
 pytestmark = pytest.mark.postgres
 
@@ -27,7 +27,7 @@ WRITING = {
     "process-webhook": [["process-webhook", "--query", "vnp_x=1", "--provider", "vnpay"]],
     "publish-outbox": [["publish-outbox"]],
     "replay": [["replay", "--failed", "-y"]],
-    "close": [["close", ORDER, "-y"]],
+    "close": [["close", ORDER, "-y"], ["close", "HARMLESS", "-y"]],
     "runs resume": [["runs", "resume", "RUN", "-y"]],
     "runs cancel": [["runs", "cancel", "RUN", "-y"]],
     "cleanup": [["cleanup"], ["cleanup", "--older-than", "1d", "-y"]],
@@ -56,12 +56,19 @@ def each(but=frozenset()):
 
 @pytest.fixture
 def world(engine, database_url, tmp_path, answer):
-    """Yield an environment with work for every command. ``RUN`` is the id of a run that can be resumed."""
+    """Yield an environment with work for every command. ``RUN`` is the id of a run that can be resumed.
+
+    ``HARMLESS`` is the id of a dead event that a person may close.
+    """
     with engine.begin() as connection:
         refused_money(
             connection,
             insert_payment(connection, provider="MOMO", order_code=ORDER, reference=ORDER, age=timedelta(hours=1)),
         )
+        insert_events(connection, 1, state="dead", event_type="PAYMENT_FAILED")
+        insert_payments_of_events(connection)
+        connection.exec_driver_sql("UPDATE payments SET status = 'COMPLETED' WHERE status = 'FAILED'")
+        harmless = connection.exec_driver_sql("SELECT id FROM outbox").scalar_one()
         insert_events(connection, 2, state="dead")
         insert_events(connection, 2, state="sent_unmarked")
         insert_events(connection, 2, state="published", age=timedelta(days=30))
@@ -72,7 +79,7 @@ def world(engine, database_url, tmp_path, answer):
             "DATABASE_URL": database_url, "PAYCTL_CONFIG": str(file), "KAFKA_BROKERS": NOWHERE, **gateways.environment,
         }  # fmt: skip
         canary = ["replay", "--failed", "-y", "--canary", "1", "--canary-timeout", "1ms"]
-        yield {**environment, "RUN": answer(*canary, **environment)["run_id"]}
+        yield {**environment, "RUN": answer(*canary, **environment)["run_id"], "HARMLESS": harmless}
         assert gateways.entered == []
 
 
@@ -111,7 +118,7 @@ def test_a_reading_command_has_no_option_for_approval(entry):
 
 
 def _typed(arguments, world):
-    return [world["RUN"] if word == "RUN" else word for word in arguments]
+    return [world[word] if word in {"RUN", "HARMLESS"} else word for word in arguments]
 
 
 def _accepted(name, profile):

@@ -13,7 +13,7 @@ from tests.stand_ins import Gateways, serving
 from ticketbottle_payctl.cli.app import registry
 from ticketbottle_payctl.providers import GATEWAYS
 from ticketbottle_payctl.providers.samples import samples
-from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment
+from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment, insert_payments_of_events
 
 pytestmark = pytest.mark.postgres
 
@@ -43,7 +43,10 @@ EVERY = {
         (["publish-outbox", "--on-dead", "release", *REASON], Record.RUN),
     ],
     "replay": [(["replay", "--failed", "-y", *REASON], Record.RUN)],
-    "close": [(["close", ORDER, "-y", *REASON], Record.RUN)],
+    "close": [
+        (["close", ORDER, "-y", *REASON], Record.RUN),
+        (["close", "HARMLESS", "-y", *REASON], Record.RUN),
+    ],
     "runs resume": [(["runs", "resume", "RUN", "-y", *REASON], Record.ACT)],
     "runs cancel": [(["runs", "cancel", "RUN", "-y", *REASON], Record.ACT)],
     "cleanup": [
@@ -79,7 +82,10 @@ CASES = [
 
 @pytest.fixture
 def world(engine, database_url, mock_kafka, tmp_path, answer):
-    """Yield an environment with work for every command. ``RUN`` is the id of a run that has not ended."""
+    """Yield an environment with work for every command. ``RUN`` is the id of a run that has not ended.
+
+    ``HARMLESS`` is the id of a dead event that a person may close.
+    """
     with engine.begin() as connection:
         refused_money(
             connection,
@@ -88,6 +94,10 @@ def world(engine, database_url, mock_kafka, tmp_path, answer):
         insert_payment(
             connection, amount=DATA["amount"], reference=DATA["app_trans_id"], order_code=DATA["app_trans_id"][7:]
         )
+        insert_events(connection, 1, state="dead", event_type="PAYMENT_FAILED")
+        insert_payments_of_events(connection)
+        connection.exec_driver_sql("UPDATE payments SET status = 'COMPLETED' WHERE status = 'FAILED'")
+        harmless = connection.exec_driver_sql("SELECT id FROM outbox").scalar_one()
         insert_events(connection, 2, state="dead")
         insert_events(connection, 2)
         insert_events(connection, 2, state="sent_unmarked")
@@ -103,7 +113,11 @@ def world(engine, database_url, mock_kafka, tmp_path, answer):
         canary = ["replay", "--failed", "-y", "--canary", "1", "--canary-timeout", "1ms"]
         run = answer(*canary, **environment)["run_id"]
         keys = {field.env: SAMPLE.credentials[field.name][0].reveal() for field in GATEWAYS[SAMPLE.gateway].fields}
-        yield {"environment": environment, "keys": keys, "words": {"RUN": run, "CALLBACK": str(callback)}}
+        yield {
+            "environment": environment,
+            "keys": keys,
+            "words": {"RUN": run, "CALLBACK": str(callback), "HARMLESS": harmless},
+        }
 
 
 @pytest.fixture

@@ -207,11 +207,14 @@ class Session:
     def finish(self, result: Result) -> NoReturn:
         """Print the result and its error, if any, and exit with the result's exit code."""
         if result.error:
-            writer.tell_failure(result.error, self.shared.color, self.tell_target)
+            error = self._with_profile(result.error)
+            result = replace(result, error=error)
+            writer.tell_failure(error, self.shared.color, self.tell_target)
         raise typer.Exit(int(self.answer(result)))
 
     def fail(self, failure: Failure) -> NoReturn:
         """Print the failure, and exit with the failure's exit code."""
+        failure = self._with_profile(failure)
         writer.tell_failure(failure, self.shared.color, self.tell_target)
         if not self._answered:
             safe = replace(
@@ -221,6 +224,11 @@ class Session:
             )
             self.answer(Result(schema_name(self.command or "error"), failure.exit_code, error=safe))
         raise typer.Exit(int(failure.exit_code))
+
+    def _with_profile(self, failure: Failure) -> Failure:
+        from ticketbottle_payctl.cli.app.pasted_hints import with_profile  # noqa: PLC0415 - not for --help
+
+        return with_profile(failure, self.shared)
 
     def answer(self, result: Result) -> ExitCode:
         """Write this run's only document. Return the exit code, which is normally the result's exit code.

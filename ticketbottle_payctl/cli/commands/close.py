@@ -19,7 +19,7 @@ from ticketbottle_payctl.errors import GuardError
 from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.formats import count
 from ticketbottle_payctl.jobs.close_event import NamedEvent, close_event, find_event, refuse
-from ticketbottle_payctl.jobs.order import Mark, close_findings, find_open, is_too_early_to_close
+from ticketbottle_payctl.jobs.order import Advice, Mark, Timeline, close_findings, find_open, is_too_early_to_close
 
 SCHEMA = "payctl.close/1"
 
@@ -85,7 +85,7 @@ def close_command(  # noqa: PLR0913 - one argument per option
     look = Adviser(session, "close").reading(["show"], [name])
     if is_too_early_to_close(found.timeline):
         message = "not closed: until the success event is sent, the seats may be sold to somebody else"
-        raise GuardError(message, hint=f"send the event first, then ask whether the order has its tickets: {look}")
+        raise GuardError(message, hint=_before_closing(session, found.timeline, look))
     plan: list[Block] = [line(each["text"]) for each in items]
     run, payment = None, found.timeline.payment
     if number and not dry_run:
@@ -123,6 +123,19 @@ def close_command(  # noqa: PLR0913 - one argument per option
             run_id=run.id if run else None,
         )
     )
+
+
+def _before_closing(session: Session, timeline: Timeline, look: str) -> str:
+    """Return what to do before late money is closed. No command writes a missing event."""
+    event = timeline.unsent_success
+    if event is None:
+        return f"no success event exists, so ask the order service's team whether the order has its tickets: {look}"
+    sending = next((each for each in timeline.advice if each.changes), Advice(("publish-outbox",), ""))
+    adviser, then = Adviser(session, "close"), f"then ask whether the order has its tickets: `{look}`"
+    if sending.verb[0] == "cdc":  # only the connector can send the event
+        return f"let Debezium send the event first (`{adviser.reading(['doctor'])}` says what stops it), {then}"
+    command = adviser.changing(sending.verb, sending.operands, sending.options)
+    return f"send the event first: `{command}`, {then}"
 
 
 def _close_event(session: Session, event: NamedEvent, approval: Approval, *, dry_run: bool) -> NoReturn:

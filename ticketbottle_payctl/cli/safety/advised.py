@@ -7,10 +7,10 @@ higher --max-affected. A bulk change still shows its plan and asks for confirmat
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from ticketbottle_payctl.cli.app.pasted_hints import profile_options
 from ticketbottle_payctl.cli.app.session import Session
 from ticketbottle_payctl.cli.safety.confirm import DEFAULT_MAX_AFFECTED
 from ticketbottle_payctl.formats import command_line
@@ -39,14 +39,18 @@ class Adviser:
 
     def reading(self, verb: Sequence[str], operands: Sequence[str] = (), options: Sequence[str] = ()) -> str:
         """Return a command that changes nothing."""
-        return command_line(verb, operands, [*options, *self._profile()])
+        return command_line(verb, operands, [*options, *profile_options(self.session.shared)])
 
     def changing(
         self, verb: Sequence[str], operands: Sequence[str] = (), options: Sequence[str] = (), *, rows: int = 1
     ) -> str:
         """Return a command that changes ``rows`` rows. A ``close`` command always contains the reason."""
         needs_reason = [*verb] == ["close"]
-        return command_line(verb, operands, [*options, *self._profile(), *self._guard(rows, needs_reason=needs_reason)])
+        return command_line(
+            verb,
+            operands,
+            [*options, *profile_options(self.session.shared), *self._guard(rows, needs_reason=needs_reason)],
+        )
 
     def again(self, arguments: Sequence[str], *, without: Collection[str], rows: int = 1) -> str | None:
         """Return the command that the user typed, without the options in ``without``, and with the guard's options.
@@ -64,15 +68,6 @@ class Adviser:
                 typed[end:end] = [option, value]
                 end += 2
         return command_line(typed)
-
-    def _profile(self) -> Iterator[str]:
-        shared = self.session.shared
-        for option, value, variable in (
-            ("-p", shared.profile, "PAYCTL_PROFILE"),
-            ("--config", shared.config, "PAYCTL_CONFIG"),
-        ):
-            if value and os.environ.get(variable) != value:
-                yield from (option, value)
 
     def _guard(self, rows: int, *, needs_reason: bool = False) -> Iterator[str]:
         self.session.recognise_server()

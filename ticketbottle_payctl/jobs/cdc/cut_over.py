@@ -155,7 +155,7 @@ def _keep_publishers_out(connection: Connection, shards: int, *, entered: bool) 
 
 def _locked() -> LockedError:
     message = "a publisher is running on this outbox"
-    return LockedError(message, hint="stop every `payctl publish-outbox` and its schedule, then try again")
+    return LockedError(message, hint="stop every publisher and its schedule, then try again")
 
 
 def _check(connection: Connection, max_retries: int) -> int:
@@ -168,7 +168,9 @@ def _check(connection: Connection, max_retries: int) -> int:
     waiting = cdc.waiting_behind_dead(connection, max_retries)
     if waiting:
         message = f"pending events behind a dead event: {waiting}; Debezium would send them"
-        raise GuardError(message, hint="replay the dead events first, or publish with --on-dead release")
+        raise GuardError(
+            message, hint="replay the dead events first, or publish with `payctl publish-outbox --on-dead release`"
+        )
     pending = cdc.count_pending(connection, max_retries)
     _check_backlog(pending)
     return pending
@@ -178,7 +180,7 @@ def _check_backlog(pending: int) -> None:
     if pending > MOST_PENDING:
         message = f"more than {MOST_PENDING:,} events are pending; sending them would delay the handover"
         raise GuardError(
-            message, hint="drain the outbox with payctl publish-outbox, stop that publisher, and try again"
+            message, hint="drain the outbox with `payctl publish-outbox`, stop that publisher, and try again"
         )
 
 
@@ -230,4 +232,4 @@ def _why(sender: Sender, failures: Mapping[str, DeliveryFailure]) -> PayctlError
     if first.fault is Fault.TRANSPORT:
         return sender.producer.unavailable()
     message = f"the brokers did not accept {count(len(failures), 'event')}: {error_text(first.code, first.reason)}"
-    return GuardError(message, hint="run payctl publish-outbox, which decides about these events, then try again")
+    return GuardError(message, hint="run `payctl publish-outbox`, which decides about these events, then try again")

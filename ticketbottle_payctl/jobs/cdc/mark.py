@@ -73,7 +73,7 @@ def cdc_mark(engine: Engine, follower: Follower, max_retries: int, *, dry_run: b
     with transaction(engine, LIMITS, commit=False) as connection:
         if cdc.slot(connection) is None:
             message = "there is no replication slot: Debezium is not publishing this outbox"
-            raise GuardError(message, hint="payctl publish-outbox marks the events that it sends")
+            raise GuardError(message, hint="`payctl publish-outbox` marks the events that it sends")
     return mark_all(engine, follower, max_retries, dry_run=dry_run)
 
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Engine
 
+from ticketbottle_payctl.jobs.order.advice import advise
 from ticketbottle_payctl.jobs.order.closed_findings import subject_of
 from ticketbottle_payctl.jobs.order.find import find
 from ticketbottle_payctl.jobs.order.may_be_closed import can_be_closed
@@ -53,7 +54,8 @@ def find_open(
     findings = tuple(each for each in (first, *also) if can_be_closed(each))
     times = [each.at for each in findings if each.at]
     debezium_sends = slot is not None and slot.active
-    timeline = Timeline(found.payment, first, (), (), tuple(also), debezium_sends=debezium_sends)
+    advice = advise(found, [first, *also], now, debezium_publishes=slot is not None)
+    timeline = Timeline(found.payment, first, (), advice, tuple(also), debezium_sends=debezium_sends)
     subjects = tuple(subject_of(each, found) for each in findings)
     return OpenFindings(timeline, found.subject, findings, subjects, max(times, default=None))
 

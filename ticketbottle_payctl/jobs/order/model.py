@@ -169,6 +169,11 @@ class Timeline:
         return self.success_is_unmarked and not any(map(self._is_sent_by_debezium, (self.verdict, *self.also)))
 
     @property
+    def unsent_success(self) -> EventRow | None:
+        """The success event that is not marked as published yet, or None."""
+        return next((each.event for each in (self.verdict, *self.also) if _is_unmarked_success(each)), None)
+
+    @property
     def success_is_unmarked(self) -> bool:
         """Whether the order is paid and its success event is not marked as published yet."""
         return any(map(_is_unmarked_success, (self.verdict, *self.also)))

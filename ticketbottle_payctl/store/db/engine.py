@@ -272,7 +272,9 @@ def _wrong_setting(state: str | None, text: str) -> ConfigError | None:
         return ConfigError(message, hint="check sslmode and sslcert or sslrootcert in DATABASE_URL, and PGSSLROOTCERT")
     if any(words in text for words in _WRONG_SETTING):
         message = f"a parameter of DATABASE_URL, or a PG variable, is wrong: {text}"
-        return ConfigError(message, hint="check the parameters after the ? in DATABASE_URL with payctl config validate")
+        return ConfigError(
+            message, hint="check the parameters after the ? in DATABASE_URL with `payctl config validate`"
+        )
     if any(words in text and "does not exist" in text for words in _NO_SUCH):
         message = f"DATABASE_URL names a role or database that does not exist: {text.rpartition('FATAL:  ')[2]}"
         return ConfigError(message, hint="give payctl the payment service's DATABASE_URL")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -246,6 +247,23 @@ def test_late_money_cannot_be_closed_before_the_success_event_is_sent(
     assert "payctl close" not in text
 
 
+@pytest.mark.parametrize("state", ["dead", "pending", "young"])
+def test_the_hint_of_close_sends_the_event(state, orders, ask, invoke, mock_kafka, database_url):
+    """The command in the hint of `payctl close` sends the success event, and late money can then be closed."""
+    orders.pay("COMPLETED", ended={"CANCELLED": 2 * HOUR}).callback(age=HOUR)
+    orders.event(state="dead" if state == "dead" else "pending", age=HOUR / 60 / 6 if state == "young" else HOUR)
+    hint = ask("close", orders.name, "-y", "--reason", DONE)["error"]["hint"]
+    (command, look) = re.findall("`payctl ([^`]+)`", hint)
+    assert look == f"show {orders.name}"
+    assert command == (f"replay {orders.events[0]}" if state == "dead" else "publish-outbox")
+    places = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap}
+    more = ["-y"] if state == "dead" else []
+    assert invoke(*command.split(), *more, **places).exit_code == 0
+    assert invoke("publish-outbox", **places).exit_code == 0
+    document = ask("close", orders.name, "-y", "--reason", DONE)
+    assert (document["exit_code"], document["counts"]) == (0, {"closed": 1})
+
+
 def test_late_money_cannot_be_closed_if_no_success_event_exists(orders, ask, content):
     """If a late payment has no success event at all, `payctl close` refuses to close the late money."""
     orders.pay("COMPLETED", ended={"CANCELLED": 2 * HOUR}).callback(age=HOUR)
@@ -253,6 +271,8 @@ def test_late_money_cannot_be_closed_if_no_success_event_exists(orders, ask, con
     document = ask("close", orders.name, "-y", "--reason", DONE)
     assert (document["exit_code"], document["error"]["code"]) == (7, "GUARD")
     assert content() == before
+    assert document["error"]["hint"].startswith("no success event exists, so ask the order service's team whether")
+    assert "send" not in document["error"]["hint"]
 
 
 def test_close_warns_if_the_success_event_is_unsent(orders, ask):

@@ -142,7 +142,9 @@ def _credentials(session: Session) -> Credentials:
     if absent:
         verb = "is" if len(absent) == 1 else "are"
         message = f"payctl cannot ask PayOS: {', '.join(absent)} {verb} not set"
-        raise ConfigError(message, hint="set them in the environment or in a profile; payctl gateways list shows them")
+        raise ConfigError(
+            message, hint="set them in the environment or in a profile; `payctl gateways list` shows them"
+        )
     return found
 
 

@@ -216,7 +216,7 @@ def _trend(report: StatsReport) -> Part:
         case Drain.DRAINING:
             return good(f"empty in {duration(report.drain_eta_s or 0)}")
         case Drain.GROWING:
-            return (bad if needs_attention(report) else warn)("growing: more events are created than published")
+            return bad("growing: more events are created than published")
         case Drain.STALLED:
             return warn("backlog is not shrinking")
 

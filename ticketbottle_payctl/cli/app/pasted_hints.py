@@ -1,0 +1,45 @@
+"""Add this run's profile to the commands in an error's hint, so that they work when a user pastes them.
+
+Jobs and the store do not know the profile. They write a command as the whole hint, or between backticks.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+from ticketbottle_payctl.cli.app.global_options import Shared
+from ticketbottle_payctl.cli.output.result import Failure
+from ticketbottle_payctl.formats import command_line
+
+_COMMAND = re.compile(r"`payctl [^`]+`|^payctl [a-z- ]+$")
+_OWN_WORLD = re.compile(r"`?payctl demo\b")
+"""A command that needs no profile, because it starts its own servers."""
+
+
+def profile_options(shared: Shared) -> Iterator[str]:
+    """Yield the options of this run's profile and configuration file, unless the environment sets the same."""
+    for option, value, variable in (
+        ("-p", shared.profile, "PAYCTL_PROFILE"),
+        ("--config", shared.config, "PAYCTL_CONFIG"),
+    ):
+        if value and os.environ.get(variable) != value:
+            yield from (option, value)
+
+
+def with_profile(failure: Failure, shared: Shared) -> Failure:
+    """Return the failure with the profile in each command of its hint that does not name one."""
+    options = [*profile_options(shared)]
+    if not failure.hint or not options:
+        return failure
+    added = command_line([], [], options).removeprefix("payctl")
+
+    def pasted(found: re.Match[str]) -> str:
+        command = found.group()
+        if _OWN_WORLD.match(command) or any(each in command.split() for each in options[::2]):
+            return command
+        return f"{command[:-1]}{added}`" if command.startswith("`") else command + added
+
+    return replace(failure, hint=_COMMAND.sub(pasted, failure.hint))
