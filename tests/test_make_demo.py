@@ -3,25 +3,62 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from ticketbottle_payctl.sandbox.server import wait_until
+
 ROOT = Path(__file__).parents[1]
+WAITS_FOR_CTRL_C = """#!/bin/sh
+trap 'echo interrupted; while [ ! -e "$END" ]; do sleep 0.05; done; exit 130' INT
+echo ready
+while :; do sleep 0.05; done
+"""
+
+
+def make_demo(tmp_path, script):
+    """Return the command that runs `make demo` with a script instead of the demo, and its environment."""
+    demo = tmp_path / "payctl"
+    demo.write_text(script)
+    demo.chmod(0o755)
+    # These tests run inside another make, whose options are not meant for this one.
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    return ["make", "demo", f"BIN={tmp_path}", "DEMO="], environ
 
 
 @pytest.mark.parametrize(("code", "ends"), [(0, 0), (130, 0), (4, 2)])
-def test_make_demo_is_quiet_only_after_ctrl_c(code, ends, tmp_path):
-    """`make demo` exits with 0 and prints nothing if Ctrl-C ended the demo.
-
-    After any other failure, make reports an error.
-    """
-    demo = tmp_path / "payctl"
-    demo.write_text(f"#!/bin/sh\nexit {code}\n")
-    demo.chmod(0o755)
-    command = ["make", "demo", f"BIN={tmp_path}", "DEMO="]
-    # These tests run inside another make, whose options are not meant for this one.
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+def test_make_demo_accepts_only_the_exit_code_of_ctrl_c(code, ends, tmp_path):
+    """`make demo` ends with 0 and prints nothing if the demo ends with 0 or 130. Another code is an error of make."""
+    command, environ = make_demo(tmp_path, f"#!/bin/sh\nexit {code}\n")
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=50)
     assert (done.returncode, bool(done.stderr)) == (ends, ends != 0), done.stderr
+
+
+def test_make_demo_is_quiet_after_ctrl_c(tmp_path):
+    """Ctrl-C, which the terminal sends to make, its shell and the demo, ends `make demo` without an error message."""
+    command, environ = make_demo(tmp_path, WAITS_FOR_CTRL_C)
+    end = tmp_path / "end"
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    environ["END"] = str(end)
+    with subprocess.Popen(command, cwd=ROOT, env=environ, start_new_session=True, **pipes) as make:
+        try:
+            assert make.stdout.readline() == "ready\n"
+            os.killpg(make.pid, signal.SIGINT)
+            assert make.stdout.readline() == "interrupted\n"
+            # GNU make reports an error if its child ends before make itself has got the signal.
+            wait_until(lambda: not pending(make.pid, signal.SIGINT), what="make has got the signal", timeout=20)
+            end.touch()
+            assert make.communicate(timeout=50) == ("", "")
+        finally:
+            if make.poll() is None:
+                os.killpg(make.pid, signal.SIGKILL)
+    assert make.returncode == -signal.SIGINT
+
+
+def pending(pid, number):
+    """Return whether a signal was sent to a process that has not handled it yet."""
+    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return bool((int(status["SigPnd"], 16) | int(status["ShdPnd"], 16)) >> (number - 1) & 1)
