@@ -22,7 +22,7 @@ from ticketbottle_payctl.store.payments.unsettled_callbacks import UnsettledCall
 
 _NAME = "callbacks"
 WITHIN = timedelta(days=7)
-"""The maximum age of a reported callback, unless a person has closed its order with ``payctl close`` before."""
+"""The maximum age of a reported callback. A callback is not reported if a person has closed its order."""
 
 _TABLES = ("payctl.webhook_receipts", "payctl.run_items", "payctl.runs", "payments")
 _NEEDED = tuple(Privilege(table, "SELECT") for table in _TABLES)

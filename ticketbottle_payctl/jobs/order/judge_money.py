@@ -97,7 +97,7 @@ def _besides_success(
 ) -> VerdictKind | None:
     """Return the finding about a callback that did not settle the COMPLETED payment, or None if nothing is open.
 
-    ``settled`` has the transfers that settled the payment.
+    ``settled`` contains the transfers that settled the payment.
     """
     other_money = transfer_of(receipt) not in settled
     after = payment.completed_at is None or receipt.received_at > payment.completed_at

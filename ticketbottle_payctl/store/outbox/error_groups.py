@@ -78,7 +78,7 @@ def groups(  # noqa: PLR0913 - one argument per privilege that the role may lack
     waits = f'o."aggregateId" IN (SELECT w."aggregateId" FROM outbox AS w WHERE {states.pending("w.")})'  # noqa: S608
     blocking = f"count(*) FILTER (WHERE {states.dead('o.')} AND {SUPERSEDED} AND {waits})" if with_payments else "0"
     closed = f"count(*) FILTER (WHERE {CLOSED_DEAD})" if with_closings else "0"
-    # Grouping keeps only counts and bounds, not the rows. The sample is then found by its instant.
+    # Grouping keeps only counts and bounds, not the rows. The sample is then found by its creation time.
     sql = f"""
         WITH part AS (
             SELECT {PATTERN} AS pattern, o."eventType" AS type, count(*) AS events,

@@ -32,7 +32,7 @@ ORDER BY received_at, id
 class UnsettledCallback(NamedTuple):
     """A stored callback that has settled no payment.
 
-    ``order_code`` and ``status`` are those of its payment, and ``made_for`` is the payment's gateway. If the database
+    ``order_code`` and ``status`` come from its payment, and ``made_for`` is the payment's gateway. If the database
     does not have the payment, ``order_code`` is the gateway's name for the order. ``gateway`` sent the callback.
     """
 
