@@ -141,7 +141,7 @@ def _human(it: Reconciled, counts: PaymentsCounts, code: ExitCode) -> list[Block
     named = dict[str, Any](counts)
     words: list[Part] = [bold(count(counts["matched"], "payment"))]
     words += [f"{number:,} {name.replace('_', ' ')}" for name in names if (number := named[name])]
-    open_still = it.dry_run and counts["to_settle"]
+    open_still = it.more or (it.dry_run and counts["to_settle"])
     blocks: list[Block] = [headline(good("✔") if code is ExitCode.DONE and not open_still else warn("!"), *words)]
     blocks += [_outcomes(it)] if it.done else plan_blocks(it.findings)
     blocks += _older(it)
@@ -215,6 +215,8 @@ def _item(finding: StatusFinding, settled: Settled | None) -> PaymentItem:
 
 def _warnings(it: Reconciled) -> list[str]:
     warnings = []
+    if it.more:
+        warnings.append("more payments are overdue than --limit allows; the oldest were not queried: raise --limit")
     for finding in it.findings:
         order = finding.payment.order_code
         if isinstance(finding.verdict, Refusal):
