@@ -69,7 +69,14 @@ def _amounts(report: UnattendedReport) -> dict[str, Amount]:
 def _log(report: UnattendedReport) -> None:
     """Log the counts, the settled payments, and the payments that an operator must check. Log only ids and codes."""
     level = "error" if report.over_cap else "info"
-    log_event("reconcile_payments", level=level, counts=report.counts, over_cap=report.over_cap, run_id=report.run_id)
+    log_event(
+        "reconcile_payments",
+        level=level,
+        counts=report.counts,
+        over_cap=report.over_cap,
+        more=report.more,
+        run_id=report.run_id,
+    )
     for one in report.done.values():
         log_event(
             "payment_reconciled",

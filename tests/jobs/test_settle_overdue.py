@@ -126,7 +126,7 @@ def test_more_payments_than_may_be_asked_about_are_left_to_the_next_run(schedule
     for name in ("a", "b", "c"):
         scheduled.insert(name)
     report = scheduled.run(most_asked=2)
-    assert (report.counts["settled"], report.more) == (2, True)
+    assert (report.counts["settled"], report.more, report.unanswered) == (2, True, 1)
 
 
 @pytest.mark.parametrize(

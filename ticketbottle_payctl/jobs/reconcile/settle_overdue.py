@@ -81,8 +81,11 @@ class UnattendedReport:
 
     @property
     def unanswered(self) -> int:
-        """Return the number of payments that payctl did not query, or for which payctl got no usable response."""
-        return self.counts["no_answer"] + self.counts["not_asked"]
+        """Return the number of payments that payctl did not query, or for which payctl got no usable response.
+
+        The payments that ``most_asked`` left out count as one, because their number is unknown.
+        """
+        return self.counts["no_answer"] + self.counts["not_asked"] + self.more
 
     @property
     def for_a_person(self) -> Sequence[StatusFinding]:
@@ -95,7 +98,7 @@ class UnattendedReport:
 
     @property
     def without_answer(self) -> Sequence[StatusFinding]:
-        """Return the findings that :attr:`unanswered` counts."""
+        """Return the findings that :attr:`unanswered` counts. Payments that were left out have no finding."""
         return [finding for finding in self.findings if finding.says in NO_ANSWER | {"not_asked"}]
 
     def _needs_a_person(self, finding: StatusFinding) -> bool:

@@ -95,18 +95,19 @@ def test_a_dry_run_of_reconcile_payments_names_the_command_that_applies_it(
 
 
 def test_a_limit_that_leaves_payments_out_is_a_warning(overdue, reconcile, gateways, invoke, database_url):
-    """If more payments are overdue than `--limit` allows, a warning says that the oldest were not queried."""
+    """If more payments are overdue than `--limit` allows, the command exits with 6 and warns about the oldest ones."""
     overdue(reference="order-1", age=2 * HOUR)
     newest = overdue(reference="order-2", age=HOUR)
-    assert (reconcile("-n", "--limit", "2")["warnings"], len(gateways.asked)) == ([], 2)
+    document = reconcile("-n", "--limit", "2")
+    assert (document["exit_code"], document["warnings"], len(gateways.asked)) == (0, [], 2)
     document = reconcile("-n", "--limit", "1")
     assert document["warnings"] == [
         "more payments are overdue than --limit allows; the oldest were not queried: raise --limit"
     ]
-    assert document["truncated"] is True
+    assert (document["exit_code"], document["truncated"]) == (6, True)
     assert gateways.asked[2:] == [("momo", newest.reference)]
     result = invoke(*RECONCILE, "-n", "--limit", "1", DATABASE_URL=database_url, **gateways.environment)
-    assert result.stdout.startswith("!  1 payment")
+    assert (result.exit_code, result.stdout[:12]) == (6, "!  1 payment")
     assert "the oldest were not queried" in result.stderr
 
 

@@ -141,7 +141,7 @@ def _human(it: Reconciled, counts: PaymentsCounts, code: ExitCode) -> list[Block
     named = dict[str, Any](counts)
     words: list[Part] = [bold(count(counts["matched"], "payment"))]
     words += [f"{number:,} {name.replace('_', ' ')}" for name in names if (number := named[name])]
-    open_still = it.more or (it.dry_run and counts["to_settle"])
+    open_still = it.dry_run and counts["to_settle"]
     blocks: list[Block] = [headline(good("✔") if code is ExitCode.DONE and not open_still else warn("!"), *words)]
     blocks += [_outcomes(it)] if it.done else plan_blocks(it.findings)
     blocks += _older(it)
@@ -242,7 +242,7 @@ def _code(it: Reconciled, counts: PaymentsCounts) -> ExitCode:
         return ExitCode.UNAVAILABLE
     if counts["not_asked"]:
         return ExitCode.DEADLINE
-    failed = counts["refused"] + counts["for_a_person"] + counts["no_answer"] + counts["skipped"]
+    failed = counts["refused"] + counts["for_a_person"] + counts["no_answer"] + counts["skipped"] + it.more
     return ExitCode.PARTIAL if failed else ExitCode.DONE
 
 
