@@ -51,7 +51,11 @@ ROOMS = (
         ("tests/jobs/process_webhook", f"{_COMMANDS}/test_process_webhook.py"),
     ),
     Room("replay", ("jobs/replay",), ("tests/jobs/replay", _LIMITS, f"{_COMMANDS}/replay")),
-    Room("publish_outbox", ("jobs/publish_outbox",), ("tests/jobs/publish_outbox", _LIMITS, "tests/store")),
+    Room(
+        "publish_outbox",
+        ("jobs/publish_outbox",),
+        ("tests/jobs/publish_outbox", _LIMITS, "tests/store", f"{_COMMANDS}/publish_outbox"),
+    ),
     Room("cleanup", ("jobs/cleanup",), ("tests/jobs/cleanup", _LIMITS, "tests/store", f"{_COMMANDS}/test_cleanup.py")),
     Room(
         "reconcile",
@@ -62,5 +66,55 @@ ROOMS = (
             f"{_COMMANDS}/reconcile",
         ),
     ),
+    Room(
+        "order",
+        ("jobs/order", "jobs/close_event.py"),
+        ("tests/jobs/test_show.py", _LIMITS, f"{_COMMANDS}/show"),
+    ),
+    Room(
+        "stats",
+        ("jobs/stats",),
+        ("tests/jobs/test_stats.py", _LIMITS, f"{_COMMANDS}/test_stats.py", f"{_COMMANDS}/test_stats_live.py"),
+    ),
+    Room(
+        "doctor",
+        ("jobs/doctor", "jobs/fix_published_flags.py"),
+        (
+            "tests/jobs/doctor",
+            "tests/jobs/test_fix_published_flags.py",
+            f"{_COMMANDS}/test_doctor.py",
+            f"{_COMMANDS}/test_why_events_wait.py",
+        ),
+    ),
+    Room("report", ("jobs/report",), (f"{_COMMANDS}/report",)),
+    Room("cdc", ("jobs/cdc",), ("tests/cdc",)),
+    Room(
+        "callbacks",
+        (
+            *("jobs/connect.py", "jobs/find_order.py", "jobs/find_receipt.py", "jobs/forward_callback.py"),
+            *("jobs/register_webhook.py", "jobs/verify_signature.py", "jobs/watch_payments.py"),
+        ),
+        (
+            "tests/jobs/test_watch_payments.py",
+            _LIMITS,
+            "tests/providers/test_verify_signature.py",
+            *(f"{_COMMANDS}/test_{name}.py" for name in ("gateways", "listen_forward", "simulate")),
+            *(f"{_COMMANDS}/test_{name}.py" for name in ("process_webhook", "verify_signature")),
+        ),
+    ),
+    Room(
+        "lists",
+        (
+            *("jobs/complete_ids.py", "jobs/error_groups.py", "jobs/list_rows.py", "jobs/runs.py"),
+            "jobs/server_identity.py",
+        ),
+        (
+            "tests/jobs/test_list_rows.py",
+            _LIMITS,
+            "tests/cli/app/test_completion.py",
+            *(f"{_COMMANDS}/{name}" for name in ("test_errors.py", "test_list.py", "replay/test_runs.py")),
+        ),
+    ),
     Room("sql", ("store",), _SQL, sql=True),
 )
+"""The rooms, in the order of the table in docs/explanation/reliability.md."""
