@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -11,9 +12,23 @@ from sqlalchemy import event
 
 from ticketbottle_payctl.broker.config import producer_config
 from ticketbottle_payctl.broker.producer import Producer
+from ticketbottle_payctl.errors import NotFoundError
 from ticketbottle_payctl.jobs.cleanup import cleanup, preview_cleanup
+from ticketbottle_payctl.jobs.close_event import find_event
+from ticketbottle_payctl.jobs.complete_ids import largest_error_groups, latest_receipts, latest_runs
+from ticketbottle_payctl.jobs.connect import connect
+from ticketbottle_payctl.jobs.error_groups import group_errors
+from ticketbottle_payctl.jobs.find_order import find_order
+from ticketbottle_payctl.jobs.find_receipt import find_receipt, require_receipts
+from ticketbottle_payctl.jobs.list_rows import list_rows
+from ticketbottle_payctl.jobs.order import find_open, show
+from ticketbottle_payctl.jobs.order.why_overdue import what_stops_every_event
 from ticketbottle_payctl.jobs.publish_outbox import PublishOptions, publish_outbox
 from ticketbottle_payctl.jobs.replay import ReplayOptions, plan_replay, replay
+from ticketbottle_payctl.jobs.runs import list_runs
+from ticketbottle_payctl.jobs.server_identity import server_identity
+from ticketbottle_payctl.jobs.stats import collect_stats, count_harmless_dead
+from ticketbottle_payctl.jobs.stats.live import collect_live
 from ticketbottle_payctl.sandbox.payment_service import insert_events
 from ticketbottle_payctl.settings import KafkaSettings
 from ticketbottle_payctl.store.outbox.selector import Selector
@@ -66,3 +81,46 @@ def test_a_publisher_waits_up_to_two_seconds_for_a_lock(engine, limits, mock_kaf
     publish_outbox(engine, producer, PublishOptions())
     producer.close()
     assert limits == {(30, 2, 60), (5, 2, 60)}
+
+
+def no_rows(connection, _limit, _after):
+    """Read a page that has no rows."""
+    connection.exec_driver_sql("SELECT 1")
+    return []
+
+
+NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
+READERS = {
+    "an order's history": (lambda e: show(e, "nobody", max_retries=5, now=NOW), 30, 5),
+    "an order's findings": (lambda e: find_open(e, "nobody", max_retries=5, now=NOW), 30, 5),
+    "why an event is overdue": (lambda e: what_stops_every_event(e, 5), 10, 5),
+    "an event": (lambda e: find_event(e, "nobody", 5), 30, 5),
+    "the payment of an order": (lambda e: find_order(e, "nobody"), 5, 5),
+    "a callback": (lambda e: find_receipt(e, str(uuid4())), 5, 5),
+    "the table of callbacks": (require_receipts, 5, 5),
+    "the statistics": (lambda e: collect_stats(e, max_retries=5), 30, 5),
+    "the harmless dead events": (lambda e: count_harmless_dead(e, 5), 5, 5),
+    "a live screen": (lambda e: collect_live(e, max_retries=5), 30, 5),
+    "the error groups": (lambda e: group_errors(e, Selector(), max_retries=5, limit=9), 30, 5),
+    "a page of rows": (
+        lambda e: list(list_rows(e, lambda c, *_: c.exec_driver_sql("SELECT 1").all() and [], limit=9)),
+        30,
+        5,
+    ),
+    "the runs": (lambda e: list_runs(e, 9), 10, 5),
+    "the server": (server_identity, 5, 5),
+    "a connection": (connect, 30, 5),
+    "suggested runs": (latest_runs, 0.8, 0.2),
+    "suggested error groups": (lambda e: largest_error_groups(e, 5), 0.8, 0.2),
+    "suggested callbacks": (latest_receipts, 0.8, 0.2),
+}
+"""Jobs that only read. Each has its limits for a statement and for a lock, in seconds."""
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_job_that_reads_limits_each_statement(engine, limits, name):
+    """A job that only reads sets a time limit for each statement and each lock, so that it never reads for hours."""
+    read, statement, lock = READERS[name]
+    with contextlib.suppress(NotFoundError):
+        read(engine)
+    assert limits == {(statement, lock, 60)}

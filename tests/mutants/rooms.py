@@ -69,7 +69,7 @@ ROOMS = (
     Room(
         "order",
         ("jobs/order", "jobs/close_event.py"),
-        ("tests/jobs/test_show.py", _LIMITS, f"{_COMMANDS}/show"),
+        ("tests/jobs/order", "tests/jobs/test_show.py", _LIMITS, f"{_COMMANDS}/show"),
     ),
     Room(
         "stats",

@@ -34,8 +34,11 @@ def advise(
     # Advise sending a published event again only if no other finding is open, such as a refund or late money.
     verdicts = [each for each in verdicts if each.closing is None]
     pressing = [each for number, each in enumerate(verdicts) if number == 0 or each.kind is not VerdictKind.PUBLISHED]
-    advice = [each for verdict in pressing for each in _of(verdict, found, now, debezium_publishes=debezium_publishes)]
-    return tuple({each.command: each for each in reversed(advice)}.values())[::-1]
+    advice: dict[str, Advice] = {}
+    for verdict in pressing:
+        for each in _of(verdict, found, now, debezium_publishes=debezium_publishes):
+            advice.setdefault(each.command, each)
+    return tuple(advice.values())
 
 
 def _of(verdict: Verdict, found: History, now: datetime, *, debezium_publishes: bool) -> Iterator[Advice]:

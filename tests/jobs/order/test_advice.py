@@ -1,0 +1,93 @@
+"""Test which commands an order's findings suggest, with rows that need no database."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.jobs.order.rows import EVENT, FAILURE, PAID, RECEIPT, RUN, START, UNPAID, history
+from ticketbottle_payctl.jobs.order.advice import advise
+from ticketbottle_payctl.jobs.order.model import Mark, Verdict, VerdictKind
+from ticketbottle_payctl.store.payctl.runs import Closing
+
+DEAD = replace(EVENT, state="dead", retry_count=5, last_error="INVALID_REQUEST: no")
+TOO_LARGE = replace(DEAD, id="large", last_error="MSG_SIZE_TOO_LARGE: no")
+SUPERSEDED = replace(DEAD, id="old", event_type="PAYMENT_FAILED", superseded=True)
+SENT = replace(EVENT, state="published", published_at=START)
+RELEASE, MARK, BACK = "payctl publish-outbox --on-dead release", "payctl cdc mark", "payctl cdc cut-back"
+AGAIN, ASK = "payctl replay e --allow-published", "payctl reconcile payments TB-1"
+
+
+def commands(found, *kinds, debezium=False, **facts):
+    """Return the commands for findings of these kinds about the history's last event and its receipt."""
+    event = found.events[-1] if found.events else None
+    verdicts = [Verdict(kind, Mark.BAD, START, event=event, receipt=RECEIPT) for kind in kinds]
+    verdicts[0] = replace(verdicts[0], **facts)
+    return [each.command for each in advise(found, verdicts, START, debezium_publishes=debezium)]
+
+
+@pytest.mark.parametrize(
+    ("events", "kind", "expected"),
+    [
+        ([DEAD], VerdictKind.DEAD, ["payctl replay e"]),
+        ([TOO_LARGE], VerdictKind.DEAD, []),
+        ([SUPERSEDED, DEAD], VerdictKind.DEAD, ["payctl replay e", RELEASE]),
+        ([TOO_LARGE, DEAD], VerdictKind.DEAD, ["payctl replay e", RELEASE]),
+        ([replace(DEAD, id="d"), DEAD], VerdictKind.DEAD, ["payctl replay d e"]),
+        ([replace(DEAD, id="d"), EVENT], VerdictKind.BLOCKED, ["payctl replay d"]),
+        ([SUPERSEDED, EVENT], VerdictKind.BLOCKED, [RELEASE]),
+        ([EVENT], VerdictKind.WAITING, ["payctl publish-outbox"]),
+        ([EVENT], VerdictKind.RETRYING, []),
+        ([EVENT], VerdictKind.OVERDUE, ["payctl doctor"]),
+        ([SENT], VerdictKind.NOT_IN_KAFKA, [AGAIN]),
+        ([SENT], VerdictKind.PUBLISHED, [AGAIN]),
+        ([replace(SENT, superseded=True)], VerdictKind.PUBLISHED, []),
+    ],
+)
+def test_a_replay_is_advised_only_for_events_that_it_can_send(events, kind, expected):
+    """Dead events that a replay can send are replayed. Later events go past the dead events that it cannot send."""
+    assert commands(history(PAID, *events), kind) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (VerdictKind.WAITING, [MARK]), (VerdictKind.RETRYING, [MARK]), (VerdictKind.BEHIND, [MARK]),
+        (VerdictKind.OVERDUE, [MARK]), (VerdictKind.DEAD, [BACK]), (VerdictKind.BLOCKED, [BACK]),
+        (VerdictKind.NOT_IN_KAFKA, [BACK]), (VerdictKind.PUBLISHED, []),
+    ],
+)  # fmt: skip
+def test_no_publisher_and_no_replay_is_advised_while_debezium_publishes(kind, expected):
+    """While Debezium publishes, its sent events are marked. To send other events again, the outbox is taken back."""
+    assert commands(history(PAID, EVENT), kind, debezium=True) == expected
+    assert commands(history(UNPAID), VerdictKind.NO_CALLBACK, debezium=True) == [ASK]
+
+
+def test_a_published_event_is_sent_again_only_if_nothing_else_is_open():
+    """Sending a published event again is advised only for the most urgent finding, and not after another one."""
+    found = history(PAID, SENT)
+    assert commands(found, VerdictKind.PUBLISHED, VerdictKind.LATE_MONEY) == [AGAIN]
+    assert commands(found, VerdictKind.LATE_MONEY, VerdictKind.PUBLISHED) == []
+    closing = Closing(START, RUN)
+    assert commands(found, VerdictKind.LATE_MONEY, VerdictKind.PUBLISHED, closing=closing) == [AGAIN]
+    assert commands(found, VerdictKind.NOT_IN_KAFKA, ticket_is_due=False) == []
+
+
+def test_each_command_is_advised_once_and_the_most_urgent_first():
+    """If two findings lead to one command, the command is listed once, at the place of the more urgent finding."""
+    found = history(UNPAID)
+    kinds = (VerdictKind.UNREADABLE, VerdictKind.NOT_APPLIED, VerdictKind.AMBIGUOUS)
+    assert commands(found, *kinds) == [ASK, "payctl process-webhook --receipt c"]
+    assert commands(replace(found, payment=None), VerdictKind.UNREADABLE) == []
+    assert commands(found, VerdictKind.NOT_APPLIED, receipt=None) == []
+
+
+def test_only_commands_that_change_something_need_confirmation():
+    """`payctl doctor` only reads, so it runs without the confirmation that a command with a change needs."""
+    overdue = Verdict(VerdictKind.OVERDUE, Mark.BAD, START, event=EVENT)
+    dead = replace(overdue, kind=VerdictKind.DEAD, event=FAILURE)
+    found = history(PAID, replace(FAILURE, state="dead"), EVENT)
+    dead = replace(dead, event=found.events[0])
+    advice = advise(found, [overdue, dead], START, debezium_publishes=False)
+    assert [(each.verb, each.changes) for each in advice] == [(("doctor",), False), (("replay",), True)]

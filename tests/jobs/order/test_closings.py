@@ -1,0 +1,104 @@
+"""Test which findings a closing covers, and which finding is the most urgent, with rows that need no database."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.jobs.order.rows import (
+    EVENT,
+    FAILURE,
+    MINUTE,
+    PAID,
+    RECEIPT,
+    RUN,
+    SECOND,
+    START,
+    TICK,
+    history,
+)
+from ticketbottle_payctl.jobs.order.closed_findings import closed, subject_of
+from ticketbottle_payctl.jobs.order.model import Mark, Timeline, Verdict, VerdictKind
+from ticketbottle_payctl.jobs.order.records import Records
+from ticketbottle_payctl.jobs.order.verdict import judge
+from ticketbottle_payctl.store.payctl.runs import Closing
+from ticketbottle_payctl.store.payments.history import History
+
+
+def test_a_closing_covers_the_money_that_was_reported_until_then():
+    """A closing covers a finding whose money was reported until the closing's instant, and no later finding."""
+    finding = Verdict(VerdictKind.WRONG_AMOUNT, Mark.BAD, START + MINUTE, receipt=RECEIPT)
+    again = replace(RECEIPT, id="again", received_at=START + MINUTE)
+    for until, kept in ((START, False), (START - TICK, True)):
+        found = history(PAID, receipts=[RECEIPT, again], closings=[Closing(until, RUN)])
+        (each,) = closed([replace(finding, receipt=again)], found)
+        assert ((each.closing is None), each.mark) == (kept, Mark.BAD if kept else Mark.GOOD)
+    found = history(PAID, receipts=[RECEIPT], closings=[Closing(START, RUN), Closing(START, replace(RUN, id="last"))])
+    assert [each.closing.run.id for each in closed([finding], found)] == ["last"]
+    delivered = Verdict(VerdictKind.DEAD, Mark.BAD, START)
+    assert list(closed([delivered], found)) == [delivered]
+
+
+def test_a_second_payment_is_closed_with_its_latest_transfer():
+    """A closing covers a second payment if each of its transfers was reported until then. Repeats do not matter."""
+    other = replace(RECEIPT, id="o", received_at=START + SECOND, payment_number="8", transfer="8")
+    foreign = replace(other, id="x", received_at=START + MINUTE, payment_number="9", payment_id="another")
+    numberless = replace(other, id="n", received_at=START + MINUTE, payment_number=None)
+    again = replace(RECEIPT, id="again", received_at=START + MINUTE)
+    receipts = [RECEIPT, other, foreign, numberless, again]
+    finding = Verdict(VerdictKind.SECOND_PAYMENT, Mark.OPEN, START + MINUTE, receipt=again)
+    for until, kept in ((START + SECOND, False), (START + SECOND - TICK, True)):
+        (each,) = closed([finding], history(PAID, receipts=receipts, closings=[Closing(until, RUN)]))
+        assert (each.closing is None) is kept
+
+
+def test_a_finding_is_closed_under_the_name_that_leads_to_it():
+    """A finding of a callback that names another order, and has no payment, is closed under this order's name."""
+    early = replace(RECEIPT, payment_id=None, order_ref="261129_TB-1")
+
+    def subject(receipt, payment=PAID):
+        found = History(payment, (early,), (), ())
+        return subject_of(Verdict(VerdictKind.WRONG_AMOUNT, Mark.BAD, START, receipt=receipt), found)
+
+    assert subject(early) == "261129_TB-1"
+    for receipt in (None, RECEIPT, replace(early, order_ref=""), replace(early, order_ref="TB-1")):
+        assert subject(receipt) == "p"
+    assert subject(early, None) == "261129_TB-1"
+
+
+@pytest.mark.parametrize(
+    ("event", "facts", "debezium", "unsent"),
+    [
+        (EVENT, {}, False, True),
+        (EVENT, {}, True, False),
+        (EVENT, {"replays": 1}, True, True),
+        (replace(EVENT, retry_count=1), {}, True, True),
+        (replace(EVENT, state="dead"), {}, True, True),
+        (replace(EVENT, state="published"), {}, False, False),
+        (FAILURE, {}, False, False),
+        (None, {}, True, False),
+        (None, {"kind": VerdictKind.NO_EVENT}, True, True),
+        (None, {"kind": VerdictKind.NO_EVENT, "ticket_is_due": False}, False, False),
+    ],
+)
+def test_a_success_is_sent_if_it_is_published_or_debezium_sends_it(event, facts, debezium, unsent):
+    """A success is unsent until its event is published. Debezium sends a new event, but no dead or requeued event."""
+    verdict = replace(Verdict(VerdictKind.WAITING, Mark.OPEN, event=event), **facts)
+    other = Verdict(VerdictKind.LATE_MONEY, Mark.OPEN)
+    for first, also in ((verdict, (other,)), (other, (verdict,))):
+        timeline = Timeline(PAID, first, (), (), also, debezium_sends=debezium)
+        assert timeline.success_is_unsent is unsent
+        assert timeline.success_is_unmarked is (unsent or (debezium and event is not None))
+
+
+def test_the_most_urgent_finding_comes_first_and_a_closed_one_last():
+    """The findings about an order are sorted by urgency. A finding that a person has closed comes last."""
+    sent = replace(EVENT, state="published", published_at=START)
+    wrong = replace(
+        RECEIPT, id="w", result="refused", reason="wrong_amount", payment_number="8", transfer="8", amount=5
+    )
+    found = history(PAID, sent, receipts=[RECEIPT, wrong])
+    assert [each.kind for each in judge(found, Records(), START, None)] == ["wrong_amount", "published"]
+    found = replace(found, closings=(Closing(START, RUN),))
+    assert [each.kind for each in judge(found, Records(), START, None)] == ["published", "wrong_amount"]

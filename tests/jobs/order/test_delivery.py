@@ -1,0 +1,112 @@
+"""Test the verdict on a payment's event, with rows that need no database."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.jobs.order.rows import (
+    EVENT,
+    FAILURE,
+    MINUTE,
+    PAID,
+    RECEIPT,
+    RUN,
+    SECOND,
+    START,
+    TICK,
+    UNPAID,
+    history,
+)
+from ticketbottle_payctl.jobs.order.judge_delivery import dead_before, dead_until, judge_delivery, tries_of
+from ticketbottle_payctl.jobs.order.model import Mark
+from ticketbottle_payctl.jobs.order.records import Records
+from ticketbottle_payctl.store.payments.history import Replayed
+
+
+def delivery(found, after, *, records=None, retention=None):
+    """Return the kind of the verdict on a history's event, the given time after the start."""
+    return judge_delivery(found, records or Records(), START + after, retention).kind
+
+
+@pytest.mark.parametrize(
+    ("event", "age", "expected"),
+    [
+        (EVENT, 2 * MINUTE, "waiting"),
+        (EVENT, 2 * MINUTE + TICK, "overdue"),
+        (replace(EVENT, retry_count=2), 5 * MINUTE + 10 * SECOND, "retrying"),
+        (replace(EVENT, retry_count=2), 5 * MINUTE + 10 * SECOND + TICK, "overdue"),
+    ],
+)
+def test_a_pending_event_is_overdue_after_its_time_to_be_sent(event, age, expected):
+    """An event is overdue two minutes after its creation, or five minutes after its next retry is due."""
+    verdict = judge_delivery(history(PAID, event), Records(), START + age, None)
+    assert (verdict.kind, verdict.mark) == (expected, Mark.BAD if expected == "overdue" else Mark.OPEN)
+    assert (verdict.tries, verdict.replays, verdict.at) == (event.retry_count, 0, START)
+    assert verdict.due == (START + 10 * SECOND if event.retry_count else None)
+
+
+def test_the_wait_of_a_requeued_event_begins_with_its_last_replay():
+    """An event that was requeued is overdue two minutes after its last replay. Other runs and events do not count."""
+    replays = [Replayed("e", replace(RUN, started_at=START + minutes * MINUTE), None) for minutes in (3, 5)]
+    others = [Replayed("f", replace(RUN, started_at=START + 9 * MINUTE), None)]
+    others.append(Replayed("e", replace(RUN, command="close", started_at=START + 9 * MINUTE), None))
+    found = history(PAID, EVENT, replays=[*replays, *others])
+    verdict = judge_delivery(found, Records(), START + 7 * MINUTE, None)
+    assert (verdict.kind, verdict.at, verdict.replays) == ("waiting", START + 5 * MINUTE, 2)
+    assert delivery(found, 7 * MINUTE + TICK) == "overdue"
+
+
+def test_an_event_behind_a_failing_event_waits_for_its_retry():
+    """An event is behind the first earlier event that failed. It waits for the retry of this earlier event."""
+    failing = replace(FAILURE, retry_count=1, created_at=START)
+    later = replace(failing, id="g", retry_count=3)
+    event = replace(EVENT, created_at=START + SECOND)
+    verdict = judge_delivery(history(PAID, failing, later, event), Records(), START + 2 * MINUTE, None)
+    assert (verdict.kind, verdict.blocked_by, verdict.tries, verdict.due) == ("behind", failing, 1, START + 5 * SECOND)
+    found = history(PAID, replace(failing, retry_count=0), event)
+    assert judge_delivery(found, Records(), START + MINUTE, None).kind == "waiting"
+
+
+def test_only_a_dead_event_before_it_blocks_a_pending_event():
+    """A pending event is blocked by the first dead event before it, and not by a later one."""
+    dead = replace(FAILURE, state="dead", retry_count=5, last_error="INVALID_REQUEST: no")
+    after = replace(dead, id="after")
+    assert dead_before(EVENT, (dead, replace(dead, id="second"), EVENT, after)) == dead
+    assert dead_before(EVENT, (EVENT, after)) is None
+    assert dead_before(replace(EVENT, state="published"), (dead, replace(EVENT, state="published"))) is None
+    assert dead_until(after, (dead, EVENT, after, replace(dead, id="last"))) == [dead, after]
+    assert (tries_of(dead), tries_of(replace(dead, last_error="MSG_SIZE_TOO_LARGE: no"))) == (5, 1)
+    assert tries_of(replace(dead, state="pending", last_error="MSG_SIZE_TOO_LARGE: no")) == 5
+    blocked = judge_delivery(history(PAID, dead, EVENT), Records(), START, None)
+    assert (blocked.kind, blocked.blocked_by, blocked.tries) == ("blocked", dead, 5)
+
+
+@pytest.mark.parametrize(
+    ("payment", "after", "expected"),
+    [
+        (PAID, 7 * MINUTE, ("no_event", "bad", True)),
+        (PAID, 7 * MINUTE + TICK, ("past_retention", "open", True)),
+        (replace(UNPAID, status="FAILED", failed_at=START), 7 * MINUTE, ("no_event", "open", False)),
+        (replace(UNPAID, status="CANCELLED", cancelled_at=START), 8 * MINUTE, ("past_retention", "open", False)),
+        (replace(PAID, completed_at=None), 7 * MINUTE, ("no_event", "bad", True)),
+    ],
+)
+def test_a_payment_without_an_event_is_open_until_the_retention_has_passed(payment, after, expected):
+    """An event that is missing within the retention was never written. Later, the cleanup may have deleted it."""
+    verdict = judge_delivery(history(payment), Records(), START + after, 7 * MINUTE)
+    assert (verdict.kind, verdict.mark, verdict.ticket_is_due, verdict.at) == (*expected, START)
+    receipts = [replace(RECEIPT, outcome=payment.status)]
+    assert delivery(history(payment, receipts=receipts), after, retention=7 * MINUTE) == "cleaned_up"
+
+
+@pytest.mark.parametrize(("after", "expected"), [(timedelta(0), "published"), (TICK, "released_after_success")])
+def test_a_failure_that_was_sent_after_the_success_takes_the_tickets_back(after, expected):
+    """A superseded failure is a finding only if it was published after the success."""
+    sent = replace(EVENT, state="published", published_at=START)
+    failure = replace(FAILURE, state="published", superseded=True, published_at=START + after)
+    assert delivery(history(PAID, failure, sent), MINUTE) == expected
+    assert delivery(history(PAID, replace(failure, superseded=False), sent), MINUTE) == "published"
+    assert delivery(history(PAID, replace(failure, event_type="PAYMENT_CANCELLED"), sent), MINUTE) == "published"

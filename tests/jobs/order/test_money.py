@@ -1,0 +1,137 @@
+"""Test the findings about a payment's money, with rows that need no database."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.jobs.order.rows import (
+    MINUTE,
+    PAID,
+    RECEIPT,
+    SECOND,
+    START,
+    TICK,
+    UNPAID,
+    UNREADABLE,
+)
+from ticketbottle_payctl.jobs.order.judge_money import (
+    can_be_asked,
+    judge_completed,
+    judge_given_up,
+    judge_stray,
+    judge_unsettled,
+    paid_and_by,
+    reports_money,
+)
+from ticketbottle_payctl.jobs.order.model import Remedy, SettledBy
+from ticketbottle_payctl.store.payctl.receipts import STATUS_QUERY
+
+
+@pytest.mark.parametrize(
+    ("age", "expected"),
+    [(20 * MINUTE, ("not_paid", "open", False)), (20 * MINUTE + TICK, ("no_callback", "bad", True))],
+)
+def test_a_payment_without_a_callback_is_overdue_after_twenty_minutes(age, expected):
+    """A PENDING payment without a callback counts as not paid for 20 minutes, and then as a lost callback."""
+    (verdict,) = judge_unsettled(UNPAID, (), START + age)
+    assert (verdict.kind, verdict.mark, verdict.ticket_is_due) == expected
+    assert (verdict.tries, verdict.replays, verdict.transfers, verdict.remedy) == (0, 0, 1, None)
+
+
+@pytest.mark.parametrize(
+    ("provider", "age", "expected"),
+    [
+        ("ZaloPay", timedelta(hours=48) - TICK, True),
+        ("ZALO_PAY", timedelta(hours=48) - TICK, True),
+        ("ZALOPAY", timedelta(hours=48), False),
+        ("MOMO", timedelta(days=90), True),
+        ("STRIPE", MINUTE, False),
+    ],
+)
+def test_a_gateway_can_be_asked_while_it_answers_queries(provider, age, expected):
+    """A gateway is asked about a payment only while its status query answers for this payment."""
+    payment = replace(UNPAID, provider=provider)
+    assert can_be_asked(payment, START + age) is expected
+    (verdict,) = judge_unsettled(payment, (), START + age)
+    assert verdict.remedy == (None if expected else Remedy.LOOK_IN_PORTAL)
+
+
+@pytest.mark.parametrize("ended", ["failed_at", "cancelled_at"])
+@pytest.mark.parametrize(("before", "expected"), [(TICK, ["late_money"]), (timedelta(0), []), (-TICK, [])])
+def test_money_is_late_if_the_payment_had_ended_before(ended, before, expected):
+    """The money of a COMPLETED payment is late only if the payment failed or was cancelled before it."""
+    payment = replace(PAID, **{ended: START - before})
+    assert [each.kind for each in judge_completed(payment, ())] == expected
+
+
+@pytest.mark.parametrize(("after", "expected"), [(timedelta(0), []), (TICK, ["unreadable"])])
+@pytest.mark.parametrize("reason", ["unreadable", "ambiguous"])
+def test_an_unclear_callback_is_open_if_it_came_after_the_success(after, expected, reason):
+    """An unclear callback of the payment's gateway is a finding only if it arrived after the success."""
+    receipts = (RECEIPT, replace(UNREADABLE, reason=reason, received_at=START + after, transfer="x"))
+    assert [each.kind for each in judge_completed(PAID, receipts)] == [reason] * len(expected)
+
+
+def test_each_number_of_a_transfer_counts_once():
+    """A payment is paid twice if its callbacks name two transfers, however often each callback is repeated."""
+    again = replace(RECEIPT, id="d", result="already_settled")
+    other = replace(again, id="o", payment_number="8", gateway_transaction_id="8", transfer="8")
+    assert list(judge_completed(PAID, (RECEIPT, again))) == []
+    (second,) = judge_completed(PAID, (RECEIPT, again, other, again))
+    assert (second.kind, second.transfers, second.remedy) == ("second_payment", 2, Remedy.REFUND_SECOND)
+    (third,) = judge_completed(PAID, (RECEIPT, other, replace(other, payment_number="9", transfer="9")))
+    assert third.transfers == 3
+
+
+def test_money_for_an_ended_payment_is_listed_by_transfer():
+    """Each transfer of money for a FAILED payment is a finding, latest first. A repeated callback adds none."""
+    payment = replace(UNPAID, status="FAILED", failed_at=START)
+    refused = replace(RECEIPT, result="refused", reason="wrong_amount", amount=5, event_id=None)
+    other = replace(refused, id="o", received_at=START + SECOND, payment_number="8", transfer="8", amount=6)
+    again = replace(refused, id="a", received_at=START + MINUTE)
+    found = list(judge_given_up(payment, (refused, other, again)))
+    assert [(each.receipt.id, each.paid) for each in found] == [("o", 6), ("a", 5)]
+    refund = replace(RECEIPT, outcome="COMPLETED", result="ignored", reason="refund")
+    assert list(judge_given_up(payment, (refund,))) == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({"outcome": "COMPLETED"}, ("unknown_order", "bad", Remedy.REFUND)),
+        ({"outcome": "FAILED"}, ("unknown_order", "open", Remedy.LOOK_IN_PORTAL)),
+        ({"outcome": "UNCLEAR", "reason": "ambiguous"}, ("ambiguous", "bad", Remedy.REFUND)),
+        ({"outcome": "IGNORED", "result": "test_ping", "reason": "ping"}, ("test_ping", "good", None)),
+    ],
+)
+def test_a_callback_without_a_payment_asks_for_a_refund_if_it_reports_money(facts, expected):
+    """A callback that has no payment here asks for a refund if the customer has paid, or may have paid."""
+    (verdict,) = judge_stray((replace(RECEIPT, **{"result": "refused", "reason": "unknown_order", **facts}),))
+    assert (verdict.kind, verdict.mark, verdict.remedy) == expected
+    assert list(judge_stray(())) == []
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason", "expected"),
+    [
+        ("COMPLETED", None, True), ("UNCLEAR", "unreadable", True), ("IGNORED", "held", True),
+        ("IGNORED", "undocumented_code", True), ("IGNORED", "refund", False), ("FAILED", "wrong_amount", False),
+    ],
+)  # fmt: skip
+def test_a_callback_reports_money_if_the_customer_may_have_paid(outcome, reason, expected):
+    """A success, an unclear callback, held money and an undocumented code report money."""
+    assert reports_money(replace(RECEIPT, outcome=outcome, reason=reason)) is expected
+
+
+def test_the_amount_and_the_source_are_those_of_the_latest_success():
+    """The amount paid is that of the latest success. The source is that of the receipt that settled the payment."""
+    first = replace(RECEIPT, amount=1, method=STATUS_QUERY)
+    copy = replace(RECEIPT, id="d", result="already_settled", amount=2)
+    refused = replace(RECEIPT, id="x", outcome="FAILED", result="refused", amount=3)
+    unknown = replace(RECEIPT, id="u", result="refused", amount=None)
+    assert paid_and_by((first, copy, refused, unknown)) == (2, SettledBy.RECONCILE)
+    assert paid_and_by((RECEIPT, replace(copy, result="refused"))) == (2, SettledBy.CALLBACK)
+    assert paid_and_by((refused,)) == (None, None)

@@ -1,0 +1,81 @@
+"""Test the order of a history's steps, and the times at which Kafka is searched, with rows that need no database."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.jobs.order.rows import (
+    EVENT,
+    MINUTE,
+    PAID,
+    RECEIPT,
+    RUN,
+    START,
+    TICK,
+    history,
+)
+from ticketbottle_payctl.domain.late_commits import LATE_COMMITS
+from ticketbottle_payctl.jobs.order.records import _stretches
+from ticketbottle_payctl.jobs.order.steps import Step, in_order, steps_of
+from ticketbottle_payctl.store.payments.history import Replayed
+
+
+def test_the_search_in_kafka_covers_each_publication_of_an_event():
+    """The topics are searched from a minute before to ten minutes after each time that the event may have been sent."""
+    sent = replace(EVENT, state="published", published_at=START)
+    early, late = timedelta(minutes=1), timedelta(minutes=10)
+    assert _stretches(sent, ()) == [(START - early, START + late)]
+    assert _stretches(replace(sent, published_at=None, created_at=START + MINUTE), ()) == [(START, START + 11 * MINUTE)]
+    before = START - timedelta(hours=1)
+    other = Replayed("f", replace(RUN, started_at=before), before)
+    again = Replayed("e", replace(RUN, started_at=START - 20 * MINUTE), before)
+    assert _stretches(sent, (other, again)) == [(before - early, before + late), (START - 21 * MINUTE, START + late)]
+    touching = replace(RUN, started_at=before + 11 * MINUTE)
+    assert _stretches(sent, (again._replace(run=touching),)) == [(before - early, START + late)]
+    apart = replace(RUN, started_at=before + 11 * MINUTE + TICK)
+    assert len(_stretches(sent, (again._replace(run=apart),))) == 2
+    inside = Replayed("e", replace(RUN, started_at=START - MINUTE), START - MINUTE / 2)
+    assert _stretches(sent, (inside,)) == [(START - 2 * MINUTE, START + late)]
+
+
+KINDS = ["payment_created", "callback", "payment_settled", "event_written", "copy", "event_replayed",
+         "event_published", "record", "closed"]  # fmt: skip
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_at_one_instant_each_cause_comes_before_its_effect(order):
+    """If all steps of a history have the same time, each cause is still listed before its effect."""
+    copy = replace(RECEIPT, id="copy", event_id=None)
+    found = history(PAID, EVENT, receipts=[RECEIPT, copy])
+    steps = [
+        Step(START, "callback" if kind == "copy" else kind, "copy" if kind == "copy" else "c", {}) for kind in KINDS
+    ]
+    listed = in_order(found, steps[::order])
+    assert ["copy" if step.id == "copy" else step.kind for step in listed] == KINDS
+
+
+@pytest.mark.parametrize(
+    ("after", "first"),
+    [
+        (-TICK, "callback"),
+        (timedelta(0), "callback"),
+        (LATE_COMMITS, "callback"),
+        (LATE_COMMITS + TICK, "payment_settled"),
+    ],
+)
+def test_the_callback_of_a_settlement_comes_before_it(after, first):
+    """A callback caused the settlement if its receipt is from the settlement's transaction."""
+    found = history(PAID, EVENT, receipts=[replace(RECEIPT, received_at=START + after)])
+    steps = [step for step in steps_of(found) if step.kind in {"callback", "payment_settled"}]
+    assert in_order(found, steps)[0].kind == first
+
+
+@pytest.mark.parametrize(("before", "last"), [(MINUTE, "record"), (MINUTE + TICK, "event_published")])
+def test_a_record_follows_its_publication_if_the_clocks_differ_by_a_minute(before, last):
+    """A record of an event's last publication comes after it, if a producer's clock is at most a minute behind."""
+    sent = replace(EVENT, state="published", published_at=START)
+    steps = [Step(START, "event_published", "e", {}), Step(START - before, "record", "e", {})]
+    assert in_order(history(PAID, sent), steps)[-1].kind == last
