@@ -74,7 +74,10 @@ ROOMS = (
     Room(
         "stats",
         ("jobs/stats",),
-        ("tests/jobs/test_stats.py", _LIMITS, f"{_COMMANDS}/test_stats.py", f"{_COMMANDS}/test_stats_live.py"),
+        (
+            *("tests/jobs/test_stats.py", "tests/jobs/test_stats_forecast.py", _LIMITS),
+            *(f"{_COMMANDS}/test_{name}.py" for name in ("stats", "stats_live", "why_events_wait")),
+        ),
     ),
     Room(
         "doctor",
@@ -86,7 +89,7 @@ ROOMS = (
             f"{_COMMANDS}/test_why_events_wait.py",
         ),
     ),
-    Room("report", ("jobs/report",), (f"{_COMMANDS}/report",)),
+    Room("report", ("jobs/report",), ("tests/jobs/test_report_timeline.py", f"{_COMMANDS}/report")),
     Room("cdc", ("jobs/cdc",), ("tests/cdc",)),
     Room(
         "callbacks",
