@@ -164,6 +164,7 @@ def test_the_timeline_warns_if_a_published_event_has_no_record(engine, mock_kafk
         payment = connection.exec_driver_sql("SELECT id FROM payments").scalar_one()
     timeline = timeline_of(engine, payment, kafka=connection_config(KafkaSettings(mock_kafka.bootstrap)))
     assert "never sent, or deleted by retention" in timeline.warnings[0]
+    assert timeline.verdict.kind == "not_in_kafka"
 
 
 @pytest.mark.kafka

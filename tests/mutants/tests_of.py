@@ -99,6 +99,10 @@ Only a single test might notice a change to such code.
 """
 
 
+_CHEAP = 0.05
+"""The duration, in seconds, below which a test costs almost nothing, because it needs no service."""
+
+
 @cache
 def _texts(file: Path) -> dict[str, str]:
     """Return the source text of each test function in a file, by name."""
@@ -107,12 +111,15 @@ def _texts(file: Path) -> dict[str, str]:
 
 
 def _spread(tests: Iterable[Test], room: Room) -> list[Test]:
-    """Sort tests so that each file's fastest tests come first, and the room's own tests come before other tests."""
+    """Sort tests so that the room's own tests come before other tests, and each file's fastest tests come first.
+
+    Tests that cost almost nothing come before all other tests, so the budget never leaves them out.
+    """
     of_file: dict[str, list[Test]] = defaultdict(list)
     for test in tests:
         of_file[test.file].append(test)
     ranked = [
-        (not file.startswith(room.tests), number // 4, test.seconds, test)
+        (not file.startswith(room.tests), 0 if test.seconds < _CHEAP else 1 + number // 4, test.seconds, test)
         for file, some in of_file.items()
         for number, test in enumerate(sorted(some, key=lambda one: one.seconds))
     ]

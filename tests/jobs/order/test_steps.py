@@ -17,8 +17,9 @@ from tests.jobs.order.rows import (
     TICK,
     history,
 )
+from ticketbottle_payctl.broker.search import Search
 from ticketbottle_payctl.domain.late_commits import LATE_COMMITS
-from ticketbottle_payctl.jobs.order.records import _stretches
+from ticketbottle_payctl.jobs.order.records import _not_found, _stretches
 from ticketbottle_payctl.jobs.order.steps import Step, in_order, steps_of
 from ticketbottle_payctl.store.payments.history import Replayed
 
@@ -39,6 +40,16 @@ def test_the_search_in_kafka_covers_each_publication_of_an_event():
     assert len(_stretches(sent, (again._replace(run=apart),))) == 2
     inside = Replayed("e", replace(RUN, started_at=START - MINUTE), START - MINUTE / 2)
     assert _stretches(sent, (inside,)) == [(START - 2 * MINUTE, START + late)]
+
+
+@pytest.mark.parametrize(("complete", "words"), [(True, "is not in"), (False, "was not found in")])
+def test_a_search_without_a_record_names_the_partition_that_was_read(complete, words):
+    """The warning about a missing record names the event's partition, even if the time limit ended the search."""
+    searches = [Search(4, (), complete=True), Search(-1, (), complete=complete)]
+    warning = _not_found(searches, EVENT)
+    assert warning.startswith(f"event e {words} payment.completed, partition 4 ")
+    assert warning.endswith("around the time of its publication: never sent, or deleted by retention") is complete
+    assert warning.endswith("within 10 seconds of reading") is not complete
 
 
 KINDS = ["payment_created", "callback", "payment_settled", "event_written", "copy", "event_replayed",
