@@ -118,9 +118,11 @@ READERS = {
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_a_job_that_reads_limits_each_statement(engine, limits, name):
-    """A job that only reads sets a time limit for each statement and each lock, so that it never reads for hours."""
+def test_a_job_that_reads_limits_each_statement_and_commits_nothing(engine, limits, name):
+    """A job that only reads limits the time of each statement and of each lock, and commits no transaction."""
     read, statement, lock = READERS[name]
+    commits = []
+    event.listen(engine, "commit", commits.append)
     with contextlib.suppress(NotFoundError):
         read(engine)
-    assert limits == {(statement, lock, 60)}
+    assert (limits, commits) == ({(statement, lock, 60)}, [])

@@ -48,10 +48,16 @@ def keep(file: Path, result: Result) -> None:
 def equal_ones() -> dict[tuple[str, str, str], str]:
     """Return the changes that are equal to the code, by file and lines, each with the reason."""
     entries = tomllib.loads(EQUAL.read_text("utf-8")).get("equal", [])
-    return {(one["file"], one["was"], became): one["why"] for one in entries for became in _several(one["became"])}
+    return {
+        (file, one["was"], became): one["why"]
+        for one in entries
+        for file in several(one["file"])
+        for became in several(one["became"])
+    }
 
 
-def _several(text: str | list[str]) -> list[str]:
+def several(text: str | list[str]) -> list[str]:
+    """Return the texts of a field in equal.toml, which has one text or a list."""
     return [text] if isinstance(text, str) else text
 
 
