@@ -17,7 +17,7 @@ from ticketbottle_payctl.errors import NotFoundError
 from ticketbottle_payctl.jobs.order import Step, show
 from ticketbottle_payctl.jobs.order.steps import in_order, steps_of
 from ticketbottle_payctl.jobs.process_webhook import process_webhook
-from ticketbottle_payctl.jobs.publish_outbox import PublishOptions, publish_outbox
+from ticketbottle_payctl.jobs.publish_outbox import OnDead, PublishOptions, publish_outbox
 from ticketbottle_payctl.jobs.replay import ReplayOptions, plan_replay, replay
 from ticketbottle_payctl.providers import by_name
 from ticketbottle_payctl.providers.samples import sample
@@ -165,6 +165,20 @@ def test_the_timeline_warns_if_a_published_event_has_no_record(engine, mock_kafk
     timeline = timeline_of(engine, payment, kafka=connection_config(KafkaSettings(mock_kafka.bootstrap)))
     assert "never sent, or deleted by retention" in timeline.warnings[0]
     assert timeline.verdict.kind == "not_in_kafka"
+
+
+def test_the_record_of_each_published_event_is_found(engine, mock_kafka):
+    """`payctl show` searches the topics for each published event of a payment, and skips one that is not published."""
+    with engine.begin() as connection:
+        insert_events(connection, 1, age=timedelta(minutes=9), state="dead")
+        insert_events(connection, 3, aggregates=1)
+        connection.exec_driver_sql("""UPDATE outbox SET "aggregateId" = 'one'""")
+        dead = connection.exec_driver_sql('SELECT id FROM outbox WHERE "retryCount" > 0').scalar_one()
+    producer = Producer(producer_config(KafkaSettings(mock_kafka.bootstrap)))
+    publish_outbox(engine, producer, PublishOptions(on_dead=OnDead.RELEASE))
+    producer.close()
+    timeline = timeline_of(engine, dead, kafka=connection_config(KafkaSettings(mock_kafka.bootstrap)))
+    assert [step.kind for step in timeline.steps].count("record") == 3
 
 
 @pytest.mark.kafka

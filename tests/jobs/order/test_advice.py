@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.jobs.order.rows import EVENT, FAILURE, PAID, RECEIPT, RUN, START, UNPAID, history
+from ticketbottle_payctl.domain.causes import Cause, CauseKind, Command
 from ticketbottle_payctl.jobs.order.advice import advise
 from ticketbottle_payctl.jobs.order.model import Mark, Verdict, VerdictKind
 from ticketbottle_payctl.store.payctl.runs import Closing
@@ -81,6 +82,28 @@ def test_each_command_is_advised_once_and_the_most_urgent_first():
     assert commands(found, *kinds) == [ASK, "payctl process-webhook --receipt c"]
     assert commands(replace(found, payment=None), VerdictKind.UNREADABLE) == []
     assert commands(found, VerdictKind.NOT_APPLIED, receipt=None) == []
+
+
+def test_the_cause_of_an_overdue_event_says_what_to_do():
+    """The advice about an overdue event is that of its cause, or the cause's meaning. A cause may need no command."""
+    publish = Command(("publish-outbox",), changes=True)
+    cause = Cause(CauseKind.NO_PUBLISHER, 1, "fact", "meaning", "start it", publish)
+    found = history(PAID, EVENT)
+    for debezium in (False, True):
+        for told, why in ((cause, "start it"), (cause._replace(advice=None), "meaning")):
+            overdue = Verdict(VerdictKind.OVERDUE, Mark.BAD, START, event=EVENT, cause=told)
+            (advice,) = advise(found, [overdue], START, debezium_publishes=debezium)
+            assert (advice.command, advice.why, advice.changes) == ("payctl publish-outbox", why, True)
+    assert commands(found, VerdictKind.OVERDUE, cause=cause._replace(command=None)) == []
+
+
+@pytest.mark.parametrize(("dead", "why"), [(SUPERSEDED, "lose their tickets"), (TOO_LARGE, "would fail again")])
+def test_the_advice_says_why_a_dead_event_is_not_replayed(dead, why):
+    """A superseded event would take the tickets back. Another event that no replay can send would fail again."""
+    found = history(PAID, dead, EVENT)
+    blocked = Verdict(VerdictKind.BLOCKED, Mark.BAD, START, event=EVENT)
+    (advice,) = advise(found, [blocked], START, debezium_publishes=False)
+    assert (advice.command, why in advice.why) == (RELEASE, True)
 
 
 def test_only_commands_that_change_something_need_confirmation():

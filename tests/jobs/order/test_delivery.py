@@ -105,8 +105,9 @@ def test_a_payment_without_an_event_is_open_until_the_retention_has_passed(payme
 @pytest.mark.parametrize(("after", "expected"), [(timedelta(0), "published"), (TICK, "released_after_success")])
 def test_a_failure_that_was_sent_after_the_success_takes_the_tickets_back(after, expected):
     """A superseded failure is a finding only if it was published after the success."""
-    sent = replace(EVENT, state="published", published_at=START)
-    failure = replace(FAILURE, state="published", superseded=True, published_at=START + after)
-    assert delivery(history(PAID, failure, sent), MINUTE) == expected
+    sent = replace(EVENT, state="published", published_at=START + MINUTE)
+    failure = replace(FAILURE, state="published", superseded=True, published_at=START + MINUTE + after)
+    verdict = judge_delivery(history(PAID, failure, sent), Records(), START + MINUTE, None)
+    assert (verdict.kind, verdict.at) == (expected, START + MINUTE + after)
     assert delivery(history(PAID, replace(failure, superseded=False), sent), MINUTE) == "published"
     assert delivery(history(PAID, replace(failure, event_type="PAYMENT_CANCELLED"), sent), MINUTE) == "published"

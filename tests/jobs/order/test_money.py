@@ -86,6 +86,32 @@ def test_each_number_of_a_transfer_counts_once():
     assert third.transfers == 3
 
 
+def test_a_callback_that_says_nothing_does_not_hide_a_later_one():
+    """A callback that says nothing about a PENDING payment is skipped, and the callbacks after it still count."""
+    says_nothing = replace(RECEIPT, outcome="IGNORED", result="ignored", reason="ping", transfer="x")
+    refused = replace(RECEIPT, result="refused", reason="wrong_amount", amount=5, received_at=START + SECOND)
+    (verdict,) = judge_unsettled(UNPAID, (says_nothing, refused), START + SECOND)
+    assert (verdict.kind, verdict.paid) == ("wrong_amount", 5)
+
+
+@pytest.mark.parametrize(
+    ("reason", "outcome", "expected"),
+    [
+        ("unknown_order", "COMPLETED", "other_provider"),
+        ("unknown_order", "FAILED", "not_applied"),
+        ("unreadable", "UNCLEAR", "unreadable"),
+        ("wrong_amount", "COMPLETED", "wrong_amount"),
+    ],
+)
+def test_money_at_another_gateway_cannot_settle_the_payment(reason, outcome, expected):
+    """A success of another gateway that came before its payment does not settle it. Other callbacks keep their kind."""
+    other = replace(RECEIPT, provider="vnpay", result="refused", reason=reason, outcome=outcome, amount=5)
+    assert [each.kind for each in judge_unsettled(UNPAID, (other,), START + SECOND)] == [expected]
+    own = replace(other, provider="momo")
+    kinds = [each.kind for each in judge_unsettled(UNPAID, (own,), START + SECOND)]
+    assert kinds == ["not_applied" if reason == "unknown_order" else expected]
+
+
 def test_money_for_an_ended_payment_is_listed_by_transfer():
     """Each transfer of money for a FAILED payment is a finding, latest first. A repeated callback adds none."""
     payment = replace(UNPAID, status="FAILED", failed_at=START)

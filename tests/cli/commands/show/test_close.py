@@ -345,7 +345,8 @@ def test_harmless_orders_leave_room_for_open_ones(orders, engine):
         found = open_money(connection, until - 3 * HOUR, until, until, most=1)
         cut = open_money(connection, until - 3 * HOUR, until, until, most=1, most_judged=2)
     assert ([each.order_code for each in found.oldest], found.more) == ([orders.payment.order_code], False)
-    assert (cut.number, cut.more) == (0, True)
+    assert (found.number, found.amount) == (1, 320_000)
+    assert (cut.number, cut.amount, cut.more) == (0, 0, True)
 
 
 def test_a_repeated_callback_about_a_closed_transfer_is_no_candidate(orders, close, engine):
