@@ -98,8 +98,7 @@ ROOMS = (
             *("jobs/register_webhook.py", "jobs/verify_signature.py", "jobs/watch_payments.py"),
         ),
         (
-            "tests/jobs/test_watch_payments.py",
-            _LIMITS,
+            *("tests/jobs/test_watch_payments.py", "tests/jobs/test_runs.py", _LIMITS),
             "tests/providers/test_verify_signature.py",
             *(f"{_COMMANDS}/test_{name}.py" for name in ("gateways", "listen_forward", "simulate")),
             *(f"{_COMMANDS}/test_{name}.py" for name in ("process_webhook", "verify_signature")),
@@ -112,10 +111,8 @@ ROOMS = (
             "jobs/server_identity.py",
         ),
         (
-            "tests/jobs/test_list_rows.py",
-            _LIMITS,
-            "tests/cli/app/test_completion.py",
-            *(f"{_COMMANDS}/{name}" for name in ("test_errors.py", "test_list.py", "replay/test_runs.py")),
+            *("tests/jobs/test_runs.py", "tests/jobs/test_list_rows.py", _LIMITS, "tests/cli/app/test_completion.py"),
+            *(f"{_COMMANDS}/{name}.py" for name in ("test_list", "replay/test_runs", "replay/test_error_groups")),
         ),
     ),
     Room("sql", ("store",), _SQL, sql=True),

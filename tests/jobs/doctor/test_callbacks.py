@@ -9,10 +9,10 @@ import pytest
 from tests.jobs.process_webhook.conftest import Shop
 from ticketbottle_payctl.domain.causes import Command
 from ticketbottle_payctl.jobs.doctor import Status, Subject, diagnose
-from ticketbottle_payctl.jobs.report.model import OpenOrders
 from ticketbottle_payctl.sandbox.altering import alter
 from ticketbottle_payctl.sandbox.callbacks import Scenario, callback, environment
 from ticketbottle_payctl.sandbox.payment_service import SandboxPayment
+from ticketbottle_payctl.store.payments.open_orders import OpenOrder, OpenOrders, WithoutTicket
 
 pytestmark = pytest.mark.postgres
 
@@ -151,6 +151,27 @@ def test_the_doctor_warns_if_it_did_not_judge_every_order(engine):
     )
     (finding,) = diagnose(subject, ["callbacks"]).findings
     assert (finding.status, finding.command) == (Status.WARN, Command(("report",)))
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_the_doctor_names_the_oldest_order_that_needs_manual_review(shop, engine, more):
+    """The doctor counts the orders of a week that need manual review, without those that it has already reported."""
+    reported, now, asked = shop.payment("momo"), datetime.now(UTC), []
+    shop.process(reported, Scenario.WRONG_AMOUNT)
+    names = (("p", reported.order_code), ("q", "TB-2"), ("r", None))
+    orders = tuple(OpenOrder(WithoutTicket.MONEY, row, code, 9, now, "late_money") for row, code in names)
+
+    def open_money(_, *window):
+        asked.append(window)
+        return OpenOrders(3, 27, orders, more=more)
+
+    subject = Subject(lambda: engine, None, None, lambda _: {}, lambda: now, open_money=open_money)
+    _, finding = diagnose(subject, ["callbacks"]).findings
+    least = "at least " if more else ""
+    assert finding.fact == f"{least}2 orders with a payment that needs manual review, 2 late_money"
+    assert (finding.status, finding.command) == (Status.WARN, Command(("show",), ("TB-2",)))
+    ((since, until, at),) = asked
+    assert (until - since, until, until.tzinfo) == (timedelta(days=7), at, UTC)
 
 
 def test_the_doctor_says_if_it_may_not_read_the_callbacks(found, engine):

@@ -40,6 +40,14 @@ def test_a_closing_covers_the_money_that_was_reported_until_then():
     assert list(closed([delivered], found)) == [delivered]
 
 
+@pytest.mark.parametrize(("until", "kept"), [(START, False), (START - TICK, True)])
+def test_late_money_is_closed_from_the_instant_of_its_success(until, kept):
+    """Late money has no callback of its own, so a closing covers it if the payment was COMPLETED until then."""
+    late = Verdict(VerdictKind.LATE_MONEY, Mark.OPEN, START)
+    (each,) = closed([late], history(PAID, closings=[Closing(until, RUN)]))
+    assert (each.closing is None) is kept
+
+
 def test_a_second_payment_is_closed_with_its_latest_transfer():
     """A closing covers a second payment if each of its transfers was reported until then. Repeats do not matter."""
     other = replace(RECEIPT, id="o", received_at=START + SECOND, payment_number="8", transfer="8")

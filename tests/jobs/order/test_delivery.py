@@ -111,3 +111,15 @@ def test_a_failure_that_was_sent_after_the_success_takes_the_tickets_back(after,
     assert (verdict.kind, verdict.at) == (expected, START + MINUTE + after)
     assert delivery(history(PAID, replace(failure, superseded=False), sent), MINUTE) == "published"
     assert delivery(history(PAID, replace(failure, event_type="PAYMENT_CANCELLED"), sent), MINUTE) == "published"
+
+
+def test_the_event_of_the_payment_s_status_decides_and_otherwise_the_last_one():
+    """The event of the payment's status decides. A PENDING payment or none has no such event, so the last one does."""
+    older = replace(FAILURE, state="dead", retry_count=5)
+    for payment in (UNPAID, None):
+        verdict = judge_delivery(history(payment, older, replace(EVENT, event_type="?")), Records(), START, None)
+        assert (verdict.kind, verdict.event.id, verdict.ticket_is_due) == ("blocked", "e", False)
+    failed = replace(UNPAID, status="FAILED", failed_at=START)
+    assert judge_delivery(history(failed, older, EVENT), Records(), START, None).event == older
+    sent = replace(EVENT, id="sent", state="published", published_at=START)
+    assert judge_delivery(history(PAID, sent, EVENT), Records(), START, None).event == sent

@@ -1,0 +1,85 @@
+"""Test how runs are found and listed, and which ids are suggested on the command line."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+
+from ticketbottle_payctl.errors import InputError, NotFoundError
+from ticketbottle_payctl.jobs.complete_ids import largest_error_groups, latest_runs
+from ticketbottle_payctl.jobs.find_order import find_order
+from ticketbottle_payctl.jobs.find_receipt import find_receipt
+from ticketbottle_payctl.jobs.runs import count_remaining, find_run, list_runs, show_run
+from ticketbottle_payctl.sandbox.payment_service import insert_events, insert_payment
+from ticketbottle_payctl.store.payctl import run_items, runs
+from ticketbottle_payctl.store.payctl.runs import Actor, NewRun
+
+pytestmark = pytest.mark.postgres
+IDS = [str(UUID(int=number, version=4)) for number in (0xABCD << 112, (0xABCD << 112) + 1, 0xABCE << 112)]
+
+
+@pytest.fixture
+def recorded(engine):
+    """Record three runs, a transaction each. The first one has three rows."""
+    for name in IDS:
+        with engine.begin() as connection:
+            runs.start(connection, NewRun(name, "close", Actor("linh", "bastion")))
+    with engine.begin() as connection:
+        for place in range(3):
+            run_items.record_payment(connection, IDS[0], place, f"p{place}", "closed", None)
+
+
+@pytest.mark.usefixtures("recorded")
+@pytest.mark.parametrize(("limit", "shown", "more"), [(1, 1, True), (2, 2, True), (3, 3, False), (4, 3, False)])
+def test_a_page_of_runs_says_if_older_runs_exist(engine, limit, shown, more):
+    """A page has at most the given number of runs, latest first, and says if older runs exist."""
+    page = list_runs(engine, limit)
+    assert ([run.id for run in page.runs], page.more) == (IDS[::-1][:shown], more)
+    details = show_run(engine, IDS[0], limit)
+    assert ([item.item_id for item in details.items], details.more) == (["p0", "p1", "p2"][:shown], more)
+    assert (details.run.id, details.remaining, count_remaining(engine, details.run)) == (IDS[0], 0, 0)
+
+
+@pytest.mark.usefixtures("recorded")
+def test_a_run_is_found_by_four_characters_of_its_id(engine):
+    """The first four characters of a run's id are enough if no other run has them, in capitals too."""
+    assert find_run(engine, "abce").id == find_run(engine, "ABCE").id == IDS[2]
+    assert find_run(engine, IDS[1]).id == IDS[1]
+    for prefix in ("abc", "abcg", "abc%"):
+        with pytest.raises(InputError, match="give at least 4 characters"):
+            find_run(engine, prefix)
+    with pytest.raises(InputError, match="abcd is ambiguous"):
+        find_run(engine, "abcd")
+    with pytest.raises(NotFoundError, match="no run has the id abcf"):
+        find_run(engine, "abcf")
+
+
+@pytest.mark.usefixtures("recorded")
+def test_runs_and_error_groups_are_suggested_in_the_order_of_their_lists(engine):
+    """The command line suggests the latest runs first, and the largest groups of errors first."""
+    with engine.begin() as connection:
+        insert_events(connection, 1, state="dead", last_error="ONE: no")
+        insert_events(connection, 2, state="dead", last_error="TWO: no")
+    assert [run.id for run in latest_runs(engine)] == IDS[::-1]
+    assert [group.pattern for group in largest_error_groups(engine, 5)] == ["TWO: no", "ONE: no"]
+
+
+def test_an_unknown_order_is_answered_with_the_codes_that_end_in_it(engine):
+    """If no payment has an order code, the error lists the codes that end in it, or the command that lists codes."""
+    with engine.begin() as connection:
+        payment = insert_payment(connection, order_code="TB-1234")
+    assert find_order(engine, "TB-1234").id == payment.id
+    with pytest.raises(NotFoundError) as near:
+        find_order(engine, "1234")
+    assert near.value.hint == "order codes that end in it: TB-1234"
+    with pytest.raises(NotFoundError) as far:
+        find_order(engine, "9999")
+    assert far.value.hint == "payctl list payments"
+
+
+def test_an_unknown_receipt_is_an_error(engine):
+    """If no receipt has an id, the error names the command that lists the ids."""
+    with pytest.raises(NotFoundError, match="no receipt has this id") as raised:
+        find_receipt(engine, IDS[0])
+    assert "payctl list receipts" in raised.value.hint
