@@ -20,8 +20,9 @@ from tests.jobs.order.rows import (
     UNPAID,
     history,
 )
+from ticketbottle_payctl.broker.consumers import Readers
 from ticketbottle_payctl.jobs.order.judge_delivery import dead_before, dead_until, judge_delivery, tries_of
-from ticketbottle_payctl.jobs.order.model import Mark
+from ticketbottle_payctl.jobs.order.model import Mark, Remedy
 from ticketbottle_payctl.jobs.order.records import Records
 from ticketbottle_payctl.store.payments.history import Replayed
 
@@ -66,6 +67,8 @@ def test_an_event_behind_a_failing_event_waits_for_its_retry():
     event = replace(EVENT, created_at=START + SECOND)
     verdict = judge_delivery(history(PAID, failing, later, event), Records(), START + 2 * MINUTE, None)
     assert (verdict.kind, verdict.blocked_by, verdict.tries, verdict.due) == ("behind", failing, 1, START + 5 * SECOND)
+    sent = replace(failing, state="published", published_at=START)
+    assert judge_delivery(history(PAID, sent, event), Records(), START + MINUTE, None).blocked_by is None
     found = history(PAID, replace(failing, retry_count=0), event)
     assert judge_delivery(found, Records(), START + MINUTE, None).kind == "waiting"
 
@@ -98,6 +101,8 @@ def test_a_payment_without_an_event_is_open_until_the_retention_has_passed(payme
     """An event that is missing within the retention was never written. Later, the cleanup may have deleted it."""
     verdict = judge_delivery(history(payment), Records(), START + after, 7 * MINUTE)
     assert (verdict.kind, verdict.mark, verdict.ticket_is_due, verdict.at) == (*expected, START)
+    others = [replace(RECEIPT, outcome="IGNORED"), replace(RECEIPT, outcome=payment.status, event_id=None)]
+    assert delivery(history(payment, receipts=others), after, retention=7 * MINUTE) == expected[0]
     receipts = [replace(RECEIPT, outcome=payment.status)]
     assert delivery(history(payment, receipts=receipts), after, retention=7 * MINUTE) == "cleaned_up"
 
@@ -109,8 +114,33 @@ def test_a_failure_that_was_sent_after_the_success_takes_the_tickets_back(after,
     failure = replace(FAILURE, state="published", superseded=True, published_at=START + MINUTE + after)
     verdict = judge_delivery(history(PAID, failure, sent), Records(), START + MINUTE, None)
     assert (verdict.kind, verdict.at) == (expected, START + MINUTE + after)
+    last = replace(failure, id="last", published_at=START + 2 * MINUTE)
+    verdict = judge_delivery(history(PAID, failure, last, sent), Records(), START + MINUTE, None)
+    assert (verdict.event, verdict.at) == (last, START + 2 * MINUTE)
     assert delivery(history(PAID, replace(failure, superseded=False), sent), MINUTE) == "published"
     assert delivery(history(PAID, replace(failure, event_type="PAYMENT_CANCELLED"), sent), MINUTE) == "published"
+
+
+@pytest.mark.parametrize(
+    ("event", "readers", "expected"),
+    [
+        (EVENT, None, ("published", "good", None, ())),
+        (EVENT, Readers(past=(), behind=()), ("unread", "open", (), ())),
+        (EVENT, Readers(past=(), behind=("b",)), ("unread", "open", (), ("b",))),
+        (EVENT, Readers(past=("a",), behind=("b",)), ("published", "good", ("a",), ("b",))),
+        (FAILURE, Readers(past=(), behind=("b",)), ("ended", "good", (), ("b",))),
+        (replace(EVENT, event_type="REFUND"), None, ("published", "good", None, ())),
+    ],
+)
+def test_a_published_event_is_unread_if_no_consumer_group_has_read_it(event, readers, expected):
+    """A success that no consumer group has read is a finding. Without the brokers' answer, it counts as published."""
+    sent = replace(event, state="published", published_at=START)
+    records = Records(readers={} if readers is None else {event.id: readers})
+    verdict = judge_delivery(history(None, sent), records, START, None)
+    assert (verdict.kind, verdict.mark, verdict.readers, verdict.behind) == expected
+    assert verdict.remedy == (Remedy.WATCH_READER if verdict.kind == "unread" else None)
+    missing = judge_delivery(history(None, sent), Records(missing={event.id}), START, None)
+    assert (missing.kind, missing.mark) == ("not_in_kafka", "open")
 
 
 def test_the_event_of_the_payment_s_status_decides_and_otherwise_the_last_one():
