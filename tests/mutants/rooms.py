@@ -75,7 +75,8 @@ ROOMS = (
         "stats",
         ("jobs/stats",),
         (
-            *("tests/jobs/test_stats.py", "tests/jobs/test_stats_forecast.py", _LIMITS),
+            *(f"tests/jobs/test_{name}.py" for name in ("stats", "stats_forecast", "stats_live")),
+            _LIMITS,
             *(f"{_COMMANDS}/test_{name}.py" for name in ("stats", "stats_live", "why_events_wait")),
         ),
     ),

@@ -19,7 +19,8 @@ from tests.jobs.order.rows import (
 )
 from ticketbottle_payctl.broker.search import Search
 from ticketbottle_payctl.domain.late_commits import LATE_COMMITS
-from ticketbottle_payctl.jobs.order.records import _not_found, _stretches
+from ticketbottle_payctl.jobs.order import records
+from ticketbottle_payctl.jobs.order.records import _not_found, _searched, _stretches
 from ticketbottle_payctl.jobs.order.steps import Step, in_order, steps_of
 from ticketbottle_payctl.store.payments.history import Replayed
 
@@ -50,6 +51,13 @@ def test_a_search_without_a_record_names_the_partition_that_was_read(complete, w
     assert warning.startswith(f"event e {words} payment.completed, partition 4 ")
     assert warning.endswith("around the time of its publication: never sent, or deleted by retention") is complete
     assert warning.endswith("within 10 seconds of reading") is not complete
+
+
+def test_the_time_limit_ends_the_search_in_kafka(monkeypatch):
+    """After the time limit for an event, the remaining time ranges are not searched, and the search is incomplete."""
+    monkeypatch.setattr(records, "_PATIENCE", timedelta(0))
+    ranges = [(START, START), (START + MINUTE, START + MINUTE)]
+    assert list(_searched(EVENT, ranges, {})) == [Search(-1, (), complete=False)]
 
 
 KINDS = ["payment_created", "callback", "payment_settled", "event_written", "copy", "event_replayed",
