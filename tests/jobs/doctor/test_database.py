@@ -276,6 +276,8 @@ def test_an_unreachable_database_is_one_finding():
     assert failed == ["database", "kafka"]
     assert "checks not run: columns, grants" in report.findings[0].meaning
     assert "canary" not in str(report)
+    (only,) = diagnose(subject_of(engine), ["database"]).findings
+    assert (only.status, only.meaning) == (Status.FAIL, "nothing works without the database")
 
 
 @pytest.fixture

@@ -132,3 +132,12 @@ def test_unavailable_brokers_are_a_failure():
     """If the brokers are unavailable, the doctor reports a failure with their address and says what to check."""
     (finding,) = diagnose(subject("127.0.0.1:1"), ["kafka"]).findings
     assert (finding.status, "127.0.0.1:1" in finding.fact, bool(finding.remedy)) == (Status.FAIL, True, True)
+
+
+def test_the_doctor_says_what_it_looks_at():
+    """The doctor names each check before it runs. It connects to the database only if a check needs it."""
+    seen = []
+    report = diagnose(subject("127.0.0.1:1"), ["keys", "kafka"], looking=seen.append)
+    assert seen == ["database", "kafka", "keys"]
+    assert [finding.check for finding in report.findings] == ["kafka", *["keys"] * len(GATEWAYS)]
+    assert (report.counts["ok"], report.off, report.healthy) == (len(GATEWAYS), len(GATEWAYS), False)
