@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from ticketbottle_payctl.jobs.watch_payments import FEWEST, GatewayWatch, watch_payments
+from ticketbottle_payctl.jobs.watch_payments import GatewayWatch, watch_payments
 from ticketbottle_payctl.sandbox.payment_service import insert_payment
 
 pytestmark = pytest.mark.postgres
@@ -62,7 +62,7 @@ def test_a_gateway_without_payments_is_not_measured(engine):
 
 @pytest.mark.parametrize(
     ("pending", "settled", "percent"),
-    [(FEWEST, 0, 100.0), (9, 1, 90.0), (FEWEST - 1, 0, 0.0), (0, 20, 0.0), (10, 30, 25.0)],
+    [(5, 0, 100.0), (9, 1, 90.0), (4, 0, 0.0), (0, 20, 0.0), (10, 30, 25.0)],
 )
 def test_the_share_of_pending_payments_needs_five_payments(engine, payments, pending, settled, percent):
     """The share of pending payments covers payments that are 30 to 90 minutes old, and is 0 for fewer than five."""
@@ -78,6 +78,14 @@ def test_a_very_young_or_old_payment_does_not_count_as_unsettled(engine, payment
     payments(20, minutes)
     found = only(watch_payments(engine))
     assert (found.overdue, found.unsettled_percent) == (0, 0.0)
+
+
+@pytest.mark.parametrize("minutes", [30.5, 89.5])
+def test_a_payment_counts_as_unsettled_for_an_hour(engine, payments, minutes):
+    """A PENDING payment counts as unsettled while it is 30 to 90 minutes old."""
+    payments(5, minutes)
+    found = only(watch_payments(engine))
+    assert (found.overdue, found.unsettled_percent) == (5, 100.0)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +129,7 @@ def test_a_payment_of_the_instant_of_the_last_callback_was_not_created_since(eng
     payments(1, 60)
     called(60)
     execute("""UPDATE payctl.webhook_receipts SET received_at = "createdAt" AT TIME ZONE 'UTC' FROM payments""")
-    payments(FEWEST - 1, 30)
+    payments(4, 30)
     assert only(watch_payments(engine)).silent_s == 0.0
     payments(1, 30)
     assert only(watch_payments(engine)).silent_s == pytest.approx(1800, abs=120)
