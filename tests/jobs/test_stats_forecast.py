@@ -92,6 +92,7 @@ def test_each_part_of_the_window_has_its_own_count():
     ("pending", "blocked", "drain", "expected"),
     [
         (60, 59, Drain.DRAINING, (Drain.DRAINING, 0.5)),
+        (1, 0, Drain.DRAINING, (Drain.DRAINING, 30.0)),
         (60, 60, Drain.DRAINING, (Drain.BLOCKED, None)),
         (60, 61, Drain.GROWING, (Drain.BLOCKED, None)),
         (0, 0, Drain.EMPTY, (Drain.EMPTY, 0.0)),

@@ -153,13 +153,13 @@ def test_the_doctor_warns_if_it_did_not_judge_every_order(engine):
     assert (finding.status, finding.command) == (Status.WARN, Command(("report",)))
 
 
-@pytest.mark.parametrize("more", [False, True])
-def test_the_doctor_names_the_oldest_order_that_needs_manual_review(shop, engine, more):
+@pytest.mark.parametrize(("code", "more"), [("TB-2", False), ("TB-2", True), (None, False)])
+def test_the_doctor_names_the_oldest_order_that_needs_manual_review(shop, engine, code, more):
     """The doctor counts the orders of a week that need manual review, without those that it has already reported."""
     reported, now, asked = shop.payment("momo"), datetime.now(UTC), []
     shop.process(reported, Scenario.WRONG_AMOUNT)
-    names = (("p", reported.order_code), ("q", "TB-2"), ("r", None))
-    orders = tuple(OpenOrder(WithoutTicket.MONEY, row, code, 9, now, "late_money") for row, code in names)
+    names = (("p", reported.order_code), ("q", code), ("r", None))
+    orders = tuple(OpenOrder(WithoutTicket.MONEY, row, name, 9, now, "late_money") for row, name in names)
 
     def open_money(_, *window):
         asked.append(window)
@@ -169,7 +169,7 @@ def test_the_doctor_names_the_oldest_order_that_needs_manual_review(shop, engine
     _, finding = diagnose(subject, ["callbacks"]).findings
     least = "at least " if more else ""
     assert finding.fact == f"{least}2 orders with a payment that needs manual review, 2 late_money"
-    assert (finding.status, finding.command) == (Status.WARN, Command(("show",), ("TB-2",)))
+    assert (finding.status, finding.command) == (Status.WARN, Command(("show",), (code or "q",)))
     ((since, until, at),) = asked
     assert (until - since, until, until.tzinfo) == (timedelta(days=7), at, UTC)
 

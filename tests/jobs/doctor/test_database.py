@@ -109,6 +109,32 @@ def test_each_database_fault_has_a_finding_with_its_repair(statement, check, sta
     assert findings[0].remedy or findings[0].command or findings[0].sql
 
 
+def test_the_advised_sql_turns_vacuum_on_where_it_is_off(broken, found):
+    """If vacuum is off for the outbox only, the doctor's SQL turns it on for the outbox, and not for the server."""
+    broken("ALTER TABLE outbox SET (autovacuum_enabled = false)")
+    (finding,) = found("vacuum")
+    assert finding.sql.startswith(
+        'VACUUM (ANALYZE) "public".outbox; ALTER TABLE "public".outbox SET (autovacuum_enabled = true,'
+    )
+    assert ("ALTER SYSTEM" in finding.sql, finding.remedy) == (False, "as the tables' owner")
+
+
+def test_the_check_of_vacuum_refers_to_the_check_that_explains_a_missing_outbox(broken, found):
+    """If the outbox does not exist, the check of vacuum is a failure, and names the check that says what to do."""
+    broken("ALTER TABLE outbox RENAME TO outbox_v1")
+    (finding,) = found("vacuum")
+    assert (finding.status, finding.fact) == (Status.FAIL, "table outbox does not exist")
+    assert finding.meaning == "see the finding of the check columns"
+
+
+def test_the_doctor_names_the_server_s_version(found, engine):
+    """The doctor's first finding has the server's version as the server itself prints it."""
+    with engine.connect() as connection:
+        version = connection.exec_driver_sql("SHOW server_version").scalar_one().split()[0]
+    (finding,) = found("database")
+    assert finding.fact.startswith(f"PostgreSQL {version}, database ")
+
+
 def test_the_advised_sql_creates_the_missing_index(broken, found, database_url):
     """The SQL statement that the doctor suggests for a missing index creates this index."""
     broken('DROP INDEX "outbox_published_createdAt_idx"')
@@ -230,7 +256,7 @@ def test_the_doctor_names_a_running_publisher(engine, found):
         pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
         (other,) = found("publishers")
         (same,) = found("publishers", shards=2)
-    assert f"shard 1 of 2: pid {pid}" in same.fact
+    assert f"shard 1 of 2: pid {pid}, payctl" in same.fact
     assert (same.status, other.status) == (Status.OK, Status.WARN)
     assert "PAYCTL_SHARDS=2" in other.remedy
 

@@ -23,6 +23,14 @@ VALUES = {
     "vnpay": {"tmn_code": "TBTEST01", "hash_secret": "canary-4"},
     "momo": {"partner_code": "TBMOMO", "access_key": "canary-5", "secret_key": "canary-6"},
 }
+ORDERS = {
+    "zalopay": ("payctl-doctor", "261122000000001"),
+    "payos": ("262002", "payctl-doctor"),
+    "vnpay": ("payctl-doctor", "14000001"),
+    "momo": ("payctl-doctor", "4000000001"),
+}
+"""The order and the transfer of each gateway's test callback. No shop has them."""
+
 NAMES = pytest.mark.parametrize("gateway", VALUES)
 
 
@@ -59,6 +67,7 @@ def test_a_gateway_accepts_the_doctor_s_test_callback(gateway):
     verdict = GATEWAYS[gateway].verify(signed_callback(gateway, VALUES[gateway]), credentials)
     assert isinstance(verdict, Callback)
     assert (verdict.amount, verdict.outcome.value) == (10_000, "COMPLETED")
+    assert (verdict.order_ref, verdict.gateway_transaction_id) == ORDERS[gateway]
 
 
 @NAMES
