@@ -25,6 +25,7 @@ from ticketbottle_payctl.jobs.order import find_open, show
 from ticketbottle_payctl.jobs.order.why_overdue import what_stops_every_event
 from ticketbottle_payctl.jobs.publish_outbox import PublishOptions, publish_outbox
 from ticketbottle_payctl.jobs.replay import ReplayOptions, plan_replay, replay
+from ticketbottle_payctl.jobs.report import collect_report
 from ticketbottle_payctl.jobs.runs import list_runs
 from ticketbottle_payctl.jobs.server_identity import server_identity
 from ticketbottle_payctl.jobs.stats import collect_stats, count_harmless_dead
@@ -89,7 +90,7 @@ def no_rows(connection, _limit, _after):
     return []
 
 
-NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
+NOW, WEEK = datetime(2026, 11, 29, 12, tzinfo=UTC), timedelta(days=7)
 READERS = {
     "an order's history": (lambda e: show(e, "nobody", max_retries=5, now=NOW), 30, 5),
     "an order's findings": (lambda e: find_open(e, "nobody", max_retries=5, now=NOW), 30, 5),
@@ -100,6 +101,7 @@ READERS = {
     "the table of callbacks": (require_receipts, 5, 5),
     "the statistics": (lambda e: collect_stats(e, max_retries=5), 30, 5),
     "the harmless dead events": (lambda e: count_harmless_dead(e, 5), 5, 5),
+    "a report": (lambda e: collect_report(e, NOW, NOW + timedelta(hours=1), max_retries=5, retention=WEEK), 15, 5),
     "a live screen": (lambda e: collect_live(e, max_retries=5), 30, 5),
     "the error groups": (lambda e: group_errors(e, Selector(), max_retries=5, limit=9), 30, 5),
     "a page of rows": (

@@ -90,7 +90,11 @@ ROOMS = (
             f"{_COMMANDS}/test_why_events_wait.py",
         ),
     ),
-    Room("report", ("jobs/report",), ("tests/jobs/test_report_timeline.py", f"{_COMMANDS}/report")),
+    Room(
+        "report",
+        ("jobs/report",),
+        ("tests/jobs/test_report.py", "tests/jobs/test_report_timeline.py", _LIMITS, f"{_COMMANDS}/report"),
+    ),
     Room("cdc", ("jobs/cdc",), ("tests/cdc",)),
     Room(
         "callbacks",
