@@ -12,7 +12,10 @@ from sqlalchemy import event
 
 from ticketbottle_payctl.broker.config import producer_config
 from ticketbottle_payctl.broker.producer import Producer
-from ticketbottle_payctl.errors import NotFoundError
+from ticketbottle_payctl.errors import ConfigError, GuardError, NotFoundError
+from ticketbottle_payctl.jobs.cdc.cut_back import cdc_cut_back
+from ticketbottle_payctl.jobs.cdc.cut_over import cdc_cut_over
+from ticketbottle_payctl.jobs.cdc.mark import cdc_mark
 from ticketbottle_payctl.jobs.cleanup import cleanup, preview_cleanup
 from ticketbottle_payctl.jobs.close_event import find_event
 from ticketbottle_payctl.jobs.complete_ids import largest_error_groups, latest_receipts, latest_runs
@@ -84,6 +87,13 @@ def test_a_publisher_waits_up_to_two_seconds_for_a_lock(engine, limits, mock_kaf
     assert limits == {(30, 2, 60), (5, 2, 60)}
 
 
+def test_a_cut_over_keeps_its_locks_for_three_minutes(engine, limits):
+    """A cut-over may be idle for three minutes, because the shards stay locked until the last event is sent."""
+    with pytest.raises(ConfigError, match="no publication"):
+        cdc_cut_over(engine, None, None, max_retries=5, shards=1, dry_run=True)
+    assert limits == {(30, 5, 180)}
+
+
 def no_rows(connection, _limit, _after):
     """Read a page that has no rows."""
     connection.exec_driver_sql("SELECT 1")
@@ -112,6 +122,8 @@ READERS = {
     "the runs": (lambda e: list_runs(e, 9), 10, 5),
     "the server": (server_identity, 5, 5),
     "a connection": (connect, 30, 5),
+    "the marks of Debezium's events": (lambda e: cdc_mark(e, None, 5), 30, 5),
+    "the end of Debezium's work": (lambda e: cdc_cut_back(e, None, 5), 30, 5),
     "suggested runs": (latest_runs, 0.8, 0.2),
     "suggested error groups": (lambda e: largest_error_groups(e, 5), 0.8, 0.2),
     "suggested callbacks": (latest_receipts, 0.8, 0.2),
@@ -125,6 +137,6 @@ def test_a_job_that_reads_limits_each_statement_and_commits_nothing(engine, limi
     read, statement, lock = READERS[name]
     commits = []
     event.listen(engine, "commit", commits.append)
-    with contextlib.suppress(NotFoundError):
+    with contextlib.suppress(NotFoundError, GuardError):
         read(engine)
     assert (limits, commits) == ({(statement, lock, 60)}, [])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import os
 import queue
 import sys
 import threading
@@ -57,6 +58,7 @@ def main() -> int:
     """
     given = arguments()
     BUILD.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("PAYCTL_KAFKA_HOME", str(ROOT / ".kafka"))  # the copies of the project do not have it
     with (BUILD / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # a second run waits, because it would use the same copies
         return 0 if _enough(given) else 1
@@ -98,7 +100,7 @@ def _sorted_out(room: Room, chosen: list[Mutant], *, again: bool) -> tuple[list[
 def _try_all(room: Room, todo: list[Todo], given: argparse.Namespace) -> list[Result]:
     """Try the mutants in all workers in parallel. Store and return the results."""
     trees = [copied(ROOT, BUILD / f"tree-{number}") for number in range(given.workers)]
-    known = measured(room.tests, trees[0], BUILD, given.workers)
+    known = measured(room, trees[0], BUILD, given.workers)
     lock, unsteady = threading.Lock(), set[str]()
     idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
 

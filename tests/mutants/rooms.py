@@ -13,12 +13,16 @@ PACKAGE = "ticketbottle_payctl"
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """A part of the package, and the paths of its tests. If ``sql`` is true, only SQL statements are changed."""
+    """A part of the package, and the paths of its tests.
+
+    If ``sql`` is true, only SQL statements are changed. If ``kafka`` is true, the tests that need Apache Kafka run too.
+    """
 
     name: str
     code: tuple[str, ...]
     tests: tuple[str, ...]
     sql: bool = False
+    kafka: bool = False
 
     def files(self, root: Path) -> list[str]:
         """Return the paths of the room's Python files, sorted."""
@@ -95,7 +99,15 @@ ROOMS = (
         ("jobs/report",),
         ("tests/jobs/test_report.py", "tests/jobs/test_report_timeline.py", _LIMITS, f"{_COMMANDS}/report"),
     ),
-    Room("cdc", ("jobs/cdc",), ("tests/cdc",)),
+    Room(
+        "cdc",
+        ("jobs/cdc",),
+        (
+            *(f"tests/cdc/test_{name}.py" for name in ("config", "not_logical", "refusals", "looking", "closing")),
+            _LIMITS,
+        ),
+        kafka=True,
+    ),
     Room(
         "callbacks",
         (

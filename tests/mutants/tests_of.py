@@ -136,18 +136,22 @@ def _within(tests: Sequence[Test], budget: float) -> list[Test]:
     return list(chosen.values())
 
 
-def measured(places: Iterable[str], tree: Path, build: Path, workers: int) -> Map:
-    """Return the map of the tests at ``places``. Run only test files that have changed since the last measurement."""
+def measured(room: Room, tree: Path, build: Path, workers: int) -> Map:
+    """Return the map of a room's tests. Run only test files that have changed since the last measurement."""
     store = build / "map.json"
     known = json.loads(store.read_text("utf-8")) if store.exists() else {}
-    files = {file: _digest(tree / file) for place in sorted(set(places)) for file in _test_files(tree, place)}
+    files = {
+        file: _digest(tree / file, kafka=room.kafka)
+        for place in sorted(set(room.tests))
+        for file in _test_files(tree, place)
+    }
     stale = [file for file, digest in files.items() if known.get(file, {}).get("digest") != digest]
     if stale:
         sys.stderr.write(f"measuring {len(stale)} test files\n")
     for folder in dict.fromkeys(file.rpartition("/")[0] for file in stale):
         # Run one folder at a time, because pytest then finds a folder's fixtures more reliably.
         some = [file for file in stale if file.rpartition("/")[0] == folder]
-        found = _measure(some, tree, build, workers)
+        found = _measure(some, tree, build, workers, kafka=room.kafka)
         known |= {file: {"digest": files[file], "tests": found.get(file, {})} for file in some}
         store.write_text(json.dumps(known), "utf-8")
     return Map({file: known[file] for file in files}, tree)
@@ -159,15 +163,16 @@ def _test_files(tree: Path, place: str) -> list[str]:
     return [file.relative_to(tree).as_posix() for file in found]
 
 
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+def _digest(file: Path, *, kafka: bool) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16] + (" with Kafka" if kafka else "")
 
 
-def _measure(files: Sequence[str], tree: Path, build: Path, workers: int) -> dict[str, dict[str, Any]]:
+def _measure(files: Sequence[str], tree: Path, build: Path, workers: int, *, kafka: bool) -> dict[str, dict[str, Any]]:
     """Run test files with coverage. Return each test's duration and the lines that it runs."""
     data, durations = build / "coverage", build / "durations.json"
     data.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "pytest", "-q", "-n", str(workers), "-m", "not kafka and not container"]
+    without = "not container" if kafka else "not kafka and not container"
+    command = [sys.executable, "-m", "pytest", "-q", "-n", str(workers), "-m", without]
     command += ["-p", PLUGIN, "--timeout", "300", f"--cov={PACKAGE}", "--cov-context=test", "--cov-report=", *files]
     variables = {"COVERAGE_FILE": str(data), "MUTANTS_DURATIONS": str(durations), "PYTHONPATH": str(tree)}
     with (build / "measuring.log").open("a") as log:
