@@ -115,7 +115,8 @@ ROOMS = (
             *("jobs/register_webhook.py", "jobs/verify_signature.py", "jobs/watch_payments.py"),
         ),
         (
-            *("tests/jobs/test_watch_payments.py", "tests/jobs/test_runs.py", _LIMITS),
+            *(f"tests/jobs/test_{name}.py" for name in ("watch_payments", "forward_callback", "runs")),
+            _LIMITS,
             "tests/providers/test_verify_signature.py",
             *(f"{_COMMANDS}/test_{name}.py" for name in ("gateways", "listen_forward", "simulate")),
             *(f"{_COMMANDS}/test_{name}.py" for name in ("process_webhook", "verify_signature")),
