@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -63,6 +63,14 @@ def test_runs_and_error_groups_are_suggested_in_the_order_of_their_lists(engine)
         insert_events(connection, 2, state="dead", last_error="TWO: no")
     assert [run.id for run in latest_runs(engine)] == IDS[::-1]
     assert [group.pattern for group in largest_error_groups(engine, 5)] == ["TWO: no", "ONE: no"]
+
+
+def test_at_most_fifty_runs_are_suggested(engine):
+    """The command line suggests the latest 50 runs."""
+    with engine.begin() as connection:
+        for _ in range(51):
+            runs.start(connection, NewRun(str(uuid4()), "close", Actor("linh", "bastion")))
+    assert [run.id for run in latest_runs(engine)] == [run.id for run in list_runs(engine, 50).runs]
 
 
 def test_an_unknown_order_is_answered_with_the_codes_that_end_in_it(engine):
