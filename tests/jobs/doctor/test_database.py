@@ -235,6 +235,20 @@ def test_the_doctor_names_a_role_with_a_local_time_zone(database_url, engine, fo
         connection.exec_driver_sql(f"DROP ROLE {role}")
 
 
+def test_the_doctor_names_a_database_with_a_local_time_zone(database_url, engine, found):
+    """If the database's sessions start in local time, the doctor suggests an SQL statement that sets UTC."""
+    name = urlsplit(database_url).path[1:]
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"ALTER DATABASE \"{name}\" SET timezone TO 'Asia/Ho_Chi_Minh'")
+    engine.dispose()
+    (finding,) = found("time-zone")
+    assert (finding.status, finding.fact.endswith(" start in zone Asia/Ho_Chi_Minh")) == (Status.WARN, True)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(finding.sql)
+    engine.dispose()
+    assert found("time-zone")[0].status is Status.OK
+
+
 @pytest.mark.parametrize(("hours", "status"), [(0, "ok"), (0.002, "warn"), (1, "fail"), (-1, "fail")])
 def test_the_doctor_reports_a_difference_between_two_clocks(hours, status, found):
     """If the doctor's clock and the server's clock differ by seconds, the doctor warns.
