@@ -146,7 +146,7 @@ def test_unavailable_brokers_are_a_failure():
 def test_the_doctor_says_what_it_looks_at():
     """The doctor names each check before it runs. It connects to the database only if a check needs it."""
     seen = []
-    report = diagnose(subject("127.0.0.1:1"), ["keys", "kafka"], looking=seen.append)
-    assert seen == ["database", "kafka", "keys"]
-    assert [finding.check for finding in report.findings] == ["kafka", *["keys"] * len(GATEWAYS)]
-    assert (report.counts["ok"], report.off, report.healthy) == (len(GATEWAYS), len(GATEWAYS), False)
+    report = diagnose(subject(), ["keys"], looking=seen.append)
+    assert seen == ["database", "keys"]
+    assert [finding.check for finding in report.findings] == ["keys"] * len(GATEWAYS)
+    assert (report.counts["ok"], report.off, report.healthy) == (len(GATEWAYS), len(GATEWAYS), True)
