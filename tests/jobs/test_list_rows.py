@@ -143,4 +143,4 @@ def test_a_truncated_list_of_error_groups_says_so(engine):
             insert_events(connection, count, state="dead", last_error=error)
     report = group_errors(engine, Selector(), max_retries=5, limit=2)
     assert [(group.pattern, group.count) for group in report.groups] == [("beta", 3), ("gamma", 2)]
-    assert (report.truncated, report.events) == (True, 5)
+    assert (report.truncated, report.events, report.closed) == (True, 5, 0)

@@ -81,6 +81,7 @@ def test_a_pause_begins_when_the_first_waiting_event_was_created():
     """
     flow = FLOW._replace(joined={1: 3}, newcomers={1: Newcomers(3, at(17))}, sent={4: sent(3, 41, 49)})
     assert pause(flow) == (17, 41, 3)
+    assert pause(flow._replace(joined={1: 3, 2: 2})) == (17, 41, 5)
     some_left = flow._replace(joined={1: 5}, sent={1: sent(1, 12, 14), 4: sent(3, 41, 49)})
     assert pause(some_left) == (14, 41, 4)
 

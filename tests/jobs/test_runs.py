@@ -46,6 +46,10 @@ def test_a_run_is_found_by_four_characters_of_its_id(engine):
     """The first four characters of a run's id are enough if no other run has them, in capitals too."""
     assert find_run(engine, "abce").id == find_run(engine, "ABCE").id == IDS[2]
     assert find_run(engine, IDS[1]).id == IDS[1]
+    every_digit = "01234567-89ab-cdef-8123-456789abcdef"
+    with engine.begin() as connection:
+        runs.start(connection, NewRun(every_digit, "close", Actor("linh", "bastion")))
+    assert find_run(engine, every_digit).id == every_digit
     for prefix in ("abc", "abcg", "abc%"):
         with pytest.raises(InputError, match="give at least 4 characters"):
             find_run(engine, prefix)
