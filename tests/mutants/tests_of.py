@@ -196,5 +196,6 @@ def _lines_of_tests(data: Path, tree: Path) -> dict[str, dict[str, set[str]]]:
         texts = [line.strip() for line in Path(path).read_text("utf-8").splitlines()]
         for number, contexts in recorded.contexts_by_lineno(path).items():
             for context in filter(None, contexts):
-                lines[context.rpartition("|")[0]][file].update(texts[number - 1 : number])
+                test = re.sub(r"@\w+$", "", context.rpartition("|")[0])  # xdist adds the test's group to its name
+                lines[test][file].update(texts[number - 1 : number])
     return lines
