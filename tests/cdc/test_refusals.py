@@ -43,7 +43,8 @@ def test_a_cut_over_sends_the_last_pending_events(scene):
 def test_a_dry_run_of_the_cut_over_changes_nothing(scene):
     """A dry run of the cut-over only checks and counts. A dry run creates no slot and locks no shard."""
     insert(scene, 3)
-    assert scene.cut_over(dry_run=True).sent == 3
+    report = scene.cut_over(dry_run=True)
+    assert (report.sent, report.dead, report.failed, report.dry_run) == (3, 0, 0, True)
     assert (states(scene), scene.messages(), scene.slots()) == ({"pending": 3}, [], [])
     assert scene.query("SELECT owner FROM payctl.publishers") == []
 

@@ -130,9 +130,9 @@ def test_a_command_settles_a_callback_only_if_its_payment_is_pending(status, ord
 
 
 def callback(**facts):
-    """Return a callback that settled nothing."""
-    known = {"receipt_id": "r", "age_s": 60.0, "order_code": "TB-1", "status": "PENDING", "reason": "unreadable"}
-    return UnsettledCallback(**{name: {**known, **facts}[name] for name in UnsettledCallback._fields})
+    """Return a callback of MoMo that settled nothing, for a MoMo payment."""
+    known = UnsettledCallback("r", "unreadable", 60.0, "TB-1", "PENDING", gateway="momo", made_for="MOMO")
+    return known._replace(**facts)
 
 
 def test_the_facts_about_callbacks_begin_with_the_most_frequent_reason():

@@ -98,13 +98,13 @@ def test_a_callback_that_says_nothing_does_not_hide_a_later_one():
     ("reason", "outcome", "expected"),
     [
         ("unknown_order", "COMPLETED", "other_provider"),
-        ("unknown_order", "FAILED", "not_applied"),
+        ("unknown_order", "FAILED", "other_provider"),
         ("unreadable", "UNCLEAR", "unreadable"),
         ("wrong_amount", "COMPLETED", "wrong_amount"),
     ],
 )
 def test_money_at_another_gateway_cannot_settle_the_payment(reason, outcome, expected):
-    """A success of another gateway that came before its payment does not settle it. Other callbacks keep their kind."""
+    """A callback of another gateway that came before its payment does not settle it. Others keep their kind."""
     other = replace(RECEIPT, provider="vnpay", result="refused", reason=reason, outcome=outcome, amount=5)
     assert [each.kind for each in judge_unsettled(UNPAID, (other,), START + SECOND)] == [expected]
     own = replace(other, provider="momo")
