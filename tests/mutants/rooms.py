@@ -103,7 +103,8 @@ ROOMS = (
         "cdc",
         ("jobs/cdc",),
         (
-            *(f"tests/cdc/test_{name}.py" for name in ("config", "not_logical", "refusals", "looking", "closing")),
+            *(f"tests/cdc/test_{name}.py" for name in ("config", "marks", "not_logical", "refusals")),
+            *(f"tests/cdc/test_{name}.py" for name in ("looking", "closing")),
             _LIMITS,
         ),
         kafka=True,

@@ -1,0 +1,44 @@
+"""Test how seen events are marked, and that a cut-over needs each topic. No test needs Apache Kafka."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from ticketbottle_payctl.broker.config import producer_config
+from ticketbottle_payctl.broker.follower import Seen
+from ticketbottle_payctl.broker.producer import Producer
+from ticketbottle_payctl.broker.sender import Sender
+from ticketbottle_payctl.errors import ConfigError
+from ticketbottle_payctl.jobs.cdc.cut_over import _check_topics
+from ticketbottle_payctl.jobs.cdc.mark import _mark
+from ticketbottle_payctl.sandbox.mock_kafka import MockKafka
+from ticketbottle_payctl.sandbox.payment_service import insert_events
+from ticketbottle_payctl.settings import KafkaSettings
+from ticketbottle_payctl.store.outbox.debezium_names import UNROUTABLE
+
+AT = datetime(2026, 11, 29, 12, tzinfo=UTC)
+
+
+def test_an_event_in_the_topic_of_unroutable_events_becomes_dead(engine):
+    """An event in a topic of payments is marked as published, and an unroutable one as dead. Each counts once."""
+    with engine.begin() as connection:
+        insert_events(connection, 2)
+        first, second = connection.exec_driver_sql("SELECT id FROM outbox ORDER BY id").scalars()
+        sent, lost = Seen(first, "payment.completed", AT), Seen(second, UNROUTABLE, AT)
+        assert _mark(connection, [sent], 5) == (1, 0)
+        assert _mark(connection, [lost], 5) == (0, 1)
+        assert _mark(connection, [sent, lost], 5) == (0, 0)
+        states = 'SELECT published, "retryCount" FROM outbox ORDER BY id'
+        assert connection.exec_driver_sql(states).all() == [(True, 0), (False, 5)]
+
+
+def test_a_cut_over_names_the_event_types_whose_topic_is_missing():
+    """The cut-over asks the brokers for each topic, and the error names the event types that have none."""
+    with MockKafka().start() as cluster:
+        cluster.create_topic("payment.completed")
+        producer = Producer(producer_config(KafkaSettings(cluster.bootstrap)))
+        with pytest.raises(ConfigError, match="PAYMENT_CANCELLED, PAYMENT_FAILED"):
+            _check_topics(Sender(producer))
+        producer.close()
