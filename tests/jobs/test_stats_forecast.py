@@ -132,6 +132,7 @@ def test_the_first_sample_keeps_its_own_forecast():
     ("samples", "expected"),
     [
         ([(0, 100, 0), (10, 50, 0)], (Drain.DRAINING, 10.0)),
+        ([(0, 100, 0), (10, 99, 0)], (Drain.DRAINING, 990.0)),
         ([(0, 100, 0), (10, 50, 10)], (Drain.DRAINING, 8.0)),
         ([(0, 100, 0), (10, 100, 0)], (Drain.STALLED, None)),
         ([(0, 100, 0), (10, 101, 0)], (Drain.GROWING, None)),
