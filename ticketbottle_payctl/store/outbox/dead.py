@@ -74,7 +74,7 @@ def count(connection: Connection, max_retries: int) -> DeadCount:
     """  # noqa: S608 - built from constants only
     values = {"max_retries": max_retries, "failures": list(FAILURES)}
     found = DeadCount(*connection.exec_driver_sql(sql, values).one())
-    if not (found.failures and payments_may_be_read(connection) and closings_may_be_read(connection)):
+    if not (found.failures and _may_be_read(connection, _MAY_READ_PAYMENTS, _MAY_READ_CLOSINGS)):
         return found
     sql = f"SELECT count(*) FROM outbox AS o WHERE {CLOSED_DEAD}"  # noqa: S608 - built from constants only
     return found._replace(closed=connection.exec_driver_sql(sql, values).scalar_one())
@@ -93,12 +93,18 @@ def closed_among(connection: Connection, ids: Sequence[str]) -> frozenset[str]:
 
 def payments_may_be_read(connection: Connection) -> bool:
     """Return whether the role may read the payments' ids and statuses, which say if an event is superseded."""
-    return bool(connection.exec_driver_sql(_MAY_READ_PAYMENTS).scalar_one())
+    return _may_be_read(connection, _MAY_READ_PAYMENTS)
 
 
 def closings_may_be_read(connection: Connection) -> bool:
     """Return whether payctl's schema exists and the role may read which events a person has closed."""
-    return bool(connection.exec_driver_sql(_MAY_READ_CLOSINGS).scalar_one())
+    return _may_be_read(connection, _MAY_READ_CLOSINGS)
+
+
+def _may_be_read(connection: Connection, *questions: str) -> bool:
+    """Return whether the role has all privileges that the questions ask about, in one statement."""
+    sql = "SELECT " + " AND ".join(f"({question})" for question in questions)
+    return bool(connection.exec_driver_sql(sql).scalar_one())
 
 
 class NamedEvent(NamedTuple):
