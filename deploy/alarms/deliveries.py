@@ -14,13 +14,17 @@ def _waiting_in(queue: str) -> Watch:
 
 
 ALARMS: tuple[Alarm, ...] = (
-    Alarm("InvocationsLost", "ticks that failed permanently", _waiting_in("InvocationDlq"), 0, period=300),
+    Alarm("InvocationsLost", "ticks failed permanently", _waiting_in("InvocationDlq"), 0, period=300),
     Alarm(
-        "DeadEventsWaiting", "pointers to dead events wait in the queue", _waiting_in("DeadEventQueue"), 0, period=300
+        "DeadEventsWaiting",
+        "messages about dead events are waiting in the queue",
+        _waiting_in("DeadEventQueue"),
+        0,
+        period=300,
     ),
     Alarm(
         "SchedulerDropped",
-        "ticks that the scheduler dropped",
+        "the scheduler dropped ticks",
         Watch("AWS/Scheduler", "InvocationDroppedCount", {"ScheduleGroup": {"Ref": "ScheduleGroup"}}, "Sum"),
         0,
         period=300,
@@ -35,7 +39,7 @@ ALARMS: tuple[Alarm, ...] = (
         period=300,
     ),
     *(
-        Alarm(f"{name}AlertFailed", "messages to SQS or SNS that were not sent", ours(function, "AlertFailed"), 0)
+        Alarm(f"{name}AlertFailed", "messages to SQS or SNS could not be sent", ours(function, "AlertFailed"), 0)
         for name, function in (("Webhook", _WEBHOOK), ("PublishOutbox", _OUTBOX), ("Cleanup", _CLEANUP))
     ),
     *(unreadable_metrics(name) for name in ("Webhook", "PublishOutbox", "Cleanup", "WatchPayments", "Probe")),

@@ -112,4 +112,4 @@ def of_lambda(function: Function, name: str, statistic: str = "Sum") -> Watch:
 def unreadable_metrics(name: str) -> Alarm:
     """Return an alarm that starts if CloudWatch cannot read a function's metric lines."""
     watch = Watch("AWS/Logs", "EMFParsingErrors", {"LogGroupName": {"Ref": f"{name}LogGroup"}}, "Sum")
-    return Alarm(f"{name}Metrics", "metric lines that CloudWatch cannot parse", watch, 0, period=300)
+    return Alarm(f"{name}Metrics", f"CloudWatch cannot parse metric lines from {name}Function", watch, 0, period=300)

@@ -30,14 +30,14 @@ ALARMS: tuple[Alarm, ...] = (
     ),
     Alarm(
         "DeadEvents",
-        "events are out of retries, and do harm",
+        "events are out of retries, so customers may get no tickets",
         ours(_OUTBOX, "OutboxDeadHarmful"),
         0,
         pages=True,
     ),
     Alarm(
         "PublishOutboxSlow",
-        "near its timeout of 120 s",
+        "the outbox processor is near its timeout of 120 s",
         of_lambda(_OUTBOX, "Duration", "p99"),
         96_000,
         bad=3,
@@ -45,7 +45,7 @@ ALARMS: tuple[Alarm, ...] = (
     ),
     Alarm(
         "CleanupSlow",
-        "near its timeout of 300 s, although it stops itself after 270 s",
+        "the cleanup is near its timeout of 300 s, although it stops itself after 270 s",
         of_lambda(_CLEANUP, "Duration", "p99"),
         297_000,
         period=300,
@@ -71,6 +71,18 @@ ALARMS: tuple[Alarm, ...] = (
         silence=Silence.IS_A_FAULT,
     ),
     Alarm("CleanupFails", "the cleanup fails", of_lambda(_CLEANUP, "Errors"), 0, period=300),
-    Alarm("PublishOutboxDropped", "ticks that Lambda dropped", of_lambda(_OUTBOX, "AsyncEventsDropped"), 0, period=300),
-    Alarm("CleanupDropped", "ticks that Lambda dropped", of_lambda(_CLEANUP, "AsyncEventsDropped"), 0, period=300),
+    Alarm(
+        "PublishOutboxDropped",
+        "Lambda dropped ticks of the outbox processor",
+        of_lambda(_OUTBOX, "AsyncEventsDropped"),
+        0,
+        period=300,
+    ),
+    Alarm(
+        "CleanupDropped",
+        "Lambda dropped ticks of the cleanup",
+        of_lambda(_CLEANUP, "AsyncEventsDropped"),
+        0,
+        period=300,
+    ),
 )

@@ -26,19 +26,19 @@ def _of_each_gateway(name: str, meaning: str, metric: str, above: float) -> Iter
 ALARMS: tuple[Alarm, ...] = (
     *_of_each_gateway(
         "Silent",
-        "for two hours payments were created, but no genuine callback arrived from {}",
+        "for two hours, payments were created but no genuine callback arrived from {}",
         "CallbackSilence",
         7200,
     ),
     *_of_each_gateway(
         "Unsettled",
-        "nine of ten payments of {} are pending half an hour after their creation",
+        "more than nine of ten {} payments are pending half an hour after they were created",
         "PaymentsUnsettled",
         90,
     ),
     Alarm(
         "WatchPaymentsSlow",
-        "near its timeout of 30 s",
+        "the check for missing callbacks is near its timeout of 30 s",
         of_lambda(_WATCH, "Duration", "p99"),
         24_000,
         period=300,
@@ -60,5 +60,11 @@ ALARMS: tuple[Alarm, ...] = (
         2,
         period=900,
     ),
-    Alarm("WatchPaymentsDropped", "ticks that Lambda dropped", of_lambda(_WATCH, "AsyncEventsDropped"), 0, period=300),
+    Alarm(
+        "WatchPaymentsDropped",
+        "Lambda dropped ticks of the check for missing callbacks",
+        of_lambda(_WATCH, "AsyncEventsDropped"),
+        0,
+        period=300,
+    ),
 )

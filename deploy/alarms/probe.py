@@ -29,6 +29,12 @@ ALARMS: tuple[Alarm, ...] = (
         of=3,
     ),
     Alarm(
-        "ProbeSlow", "near its timeout of 120 s", of_lambda(_PROBE, "Duration", "p99"), 96_000, period=300, bad=2, of=3
+        "ProbeSlow",
+        "the probe is near its timeout of 120 s",
+        of_lambda(_PROBE, "Duration", "p99"),
+        96_000,
+        period=300,
+        bad=2,
+        of=3,
     ),
 )

@@ -23,7 +23,7 @@ _EACH = (
     ),
     Alarm(
         "ReconcileForAPerson",
-        "overdue payments that need manual review",
+        "overdue payments need manual review",
         ours(_RECONCILE, "ReconcileForAPerson"),
         0,
         period=900,
@@ -39,7 +39,7 @@ _EACH = (
     ),
     Alarm(
         "ReconcileFailed",
-        "payments that should have been settled, but were not, in two of three periods",
+        "the scheduled repair could not settle some payments in two of three periods",
         ours(_RECONCILE, "ReconcileFailed"),
         0,
         period=900,
@@ -48,7 +48,7 @@ _EACH = (
     ),
     Alarm(
         "ReconcilePaymentsSlow",
-        "near its timeout of 300 s, although it stops itself after 270 s",
+        "the scheduled repair is near its timeout of 300 s, although it stops itself after 270 s",
         of_lambda(_RECONCILE, "Duration", "p99"),
         290_000,
         period=900,
@@ -72,7 +72,7 @@ _EACH = (
     ),
     Alarm(
         "ReconcilePaymentsDropped",
-        "ticks that Lambda dropped",
+        "Lambda dropped ticks of the scheduled repair",
         of_lambda(_RECONCILE, "AsyncEventsDropped"),
         0,
         period=900,

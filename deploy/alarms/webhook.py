@@ -20,7 +20,7 @@ def _share(name: str, meaning: str, part: Watch, whole: Watch) -> Alarm:
 
 
 ALARMS: tuple[Alarm, ...] = (
-    Alarm("Money", "a genuine callback that needs manual review", ours(_WEBHOOK, "WebhookMoneyAlert"), 0, pages=True),
+    Alarm("Money", "a genuine callback needs manual review", ours(_WEBHOOK, "WebhookMoneyAlert"), 0, pages=True),
     Alarm(
         "ForgedCallbacks",
         "many callbacks are not genuine: an attack, or a key that was rotated",
@@ -31,7 +31,7 @@ ALARMS: tuple[Alarm, ...] = (
     *(
         Alarm(
             f"{NAMES[gateway]}Refused",
-            f"payctl refuses more than a fifth of the callbacks of {gateway}, three or more in 15 minutes",
+            f"the webhook refuses more than a fifth of the callbacks from {gateway}, three or more in 15 minutes",
             of_gateway(gateway, "WebhookRefused"),
             20,
             period=900,
@@ -43,27 +43,27 @@ ALARMS: tuple[Alarm, ...] = (
     ),
     Alarm(
         "Unreadable",
-        "a genuine callback whose content payctl cannot act on",
+        "the webhook cannot act on the content of a genuine callback",
         ours(_WEBHOOK, "WebhookUnreadable"),
         0,
     ),
     Alarm(
         "NotConfigured",
-        "callbacks from a gateway whose keys are not set",
+        "callbacks arrive from a gateway whose keys are not set",
         ours(_WEBHOOK, "WebhookNotConfigured"),
         0,
         period=300,
     ),
     _share(
         "WebhookTryAgain",
-        "more than 1 % of the callbacks get the reply: try again",
+        "the webhook answers more than 1 % of the callbacks with 'try again'",
         ours(_WEBHOOK, "WebhookTransientError"),
         ours(_WEBHOOK, "WebhookReceived"),
     ),
     # These two alarms watch only the newest version. They have no data until the newest version gets callbacks.
     Alarm(
         "NewVersionTryAgain",
-        "the newest version of the webhook replies: try again",
+        "the newest version of the webhook answers callbacks with 'try again'",
         Watch(
             NAMESPACE,
             "WebhookTransientError",
@@ -110,5 +110,12 @@ ALARMS: tuple[Alarm, ...] = (
         period=300,
         pages=True,
     ),
-    Alarm("WebhookSlow", "near its timeout of 10 s", of_lambda(_WEBHOOK, "Duration", "p99"), 8_000, bad=3, of=5),
+    Alarm(
+        "WebhookSlow",
+        "the webhook is near its timeout of 10 s",
+        of_lambda(_WEBHOOK, "Duration", "p99"),
+        8_000,
+        bad=3,
+        of=5,
+    ),
 )
