@@ -84,15 +84,15 @@ def _options(parameters: Sequence[Any], context: Any) -> Iterator[str]:  # noqa:
 
 def _environment() -> Iterator[str]:
     yield from ("# The environment", "", NOTICE, "")
-    yield "This page lists every variable that payctl reads. An empty value counts as not set. If the form is `true or"
-    yield "false`, an empty value means false. A profile uses the same names as keys ([guards](../how-to/guards.md)). A"
-    yield "variable in the environment overrides the profile. `payctl config show` says where each value comes from. On"
-    yield "AWS, every function except `probe` is in the VPC."
+    yield "This page lists every variable that payctl reads. An empty value counts as not set. If the format is"
+    yield "`true or false`, an empty value means false. A profile uses the same names as keys"
+    yield "([guards](../how-to/guards.md)). A variable in the environment overrides the profile. `payctl config show`"
+    yield "says where each value comes from. On AWS, every function except `probe` is in the VPC."
     for section in reference.sections():
         yield from ("", f"## {section.title}", "")
         if section.introduction:
             yield from (section.introduction, "")
-        yield from ("| variable | form | default | read by | example | meaning |", "|---|---|---|---|---|---|")
+        yield from ("| variable | format | default | read by | example | meaning |", "|---|---|---|---|---|---|")
         for one in section.variables:
             default = f"`{_cell(one.default)}`" if one.default else ""
             cells = (_cell(one.kind), default, _readers(one.readers), f"`{_cell(one.example)}`", _cell(one.meaning))

@@ -39,14 +39,16 @@ MEANINGS = {
     "publish_outbox_failed": "The publisher's function failed.",
     "publish_outbox_heartbeat": "The publisher is running. payctl logs this event every half minute.",
     "publish_outbox_ready": "The publisher has started.",
-    "publish_outbox_resumed": "The publisher is sending the events that were blocked.",
-    "publish_outbox_too_many_failed": "The publisher cannot remember all failed events. The others block nothing.",
+    "publish_outbox_resumed": "No event is blocked any more.",
+    "publish_outbox_too_many_failed": (
+        "The publisher cannot remember all failed events. The forgotten ones block no other events."
+    ),
     "publish_outbox_waiting": "Some events have become blocked. The fields name the causes.",
     "reconcile_for_a_person": "The `reconcile-payments` function found a payment that needs manual review.",
     "reconcile_payments": "The result of one tick of the `reconcile-payments` function.",
     "reconcile_payments_failed": "The `reconcile-payments` function failed.",
     "reconcile_unanswered": "A gateway sent no response about a payment, or a response that payctl cannot use.",
-    "replay_canary_waiting": "A replay waits until its first events are published.",
+    "replay_canary_waiting": "A replay is waiting until its first events are published.",
     "run_not_recorded": "A command did its work, but its run could not be recorded in `payctl.runs`.",
     "secret_not_renewed": "Secrets Manager could not be read. payctl keeps the old value.",  # pragma: allowlist secret
     "tracing_is_off": "The settings turn spans on, but the exporter cannot be used.",

@@ -91,14 +91,14 @@ CONTRACTS = {
         "What was done with a gateway's callback", (WebhookResult, process_webhook.OfTheCommand)
     ),
     "publish-outbox": Contract(
-        "What a publisher did, or with dry_run would do",
+        "What a publisher did, or would do with dry_run",
         publish.PublishFacts,
         publish.PublishedEvents,
         publish.DeadItem | publish.ClaimableItem,
         {"dry_run": {"const": False}},
     ),
     "replay": Contract(
-        "What a replay did, or with dry_run would do", replay.ReplayFacts, replay.ReplayCounts, replay.LeftAloneItem
+        "What a replay did, or would do with dry_run", replay.ReplayFacts, replay.ReplayCounts, replay.LeftAloneItem
     ),
     "list outbox": Contract("Events of the outbox", (), ListedCounts, ListedEvent),
     "list payments": Contract("Payments", (), ListedCounts, ListedPayment),
@@ -111,14 +111,14 @@ CONTRACTS = {
     "runs resume": Contract("What a resumed run did", replay.ResumeFacts, replay.ResumeCounts, replay.LeftAloneItem),
     "runs cancel": Contract("A run that was cancelled", runs.CancelFacts, runs.RemainingCounts),
     "cleanup": Contract(
-        "What a cleanup deleted, or with dry_run would delete",
+        "What a cleanup deleted, or would delete with dry_run",
         cleanup.CleanupFacts,
         cleanup.CleanupCounts,
         cleanup.UnpublishedItem,
     ),
     "stats": Contract("The state of the outbox", stats.StatsFacts, None, stats.StatsItem),
     "report": Contract(
-        "What happened in a window, and what is open now; its figures as items",
+        "What happened in a window, and what is open now; the items are its figures",
         report.ReportFacts,
         None,
         report.FigureItem,
@@ -153,13 +153,13 @@ CONTRACTS = {
     "config show": Contract("Every setting and its source", (), None, SettingItem),
     "config path": Contract("Where the configuration file is", config.PathFacts),
     "config validate": Contract("What is wrong with the settings", (), config.CheckedCounts, config.CheckedItem),
-    "db upgrade": Contract("Which steps of payctl's schema were run", db.UpgradeFacts, db.UpgradeCounts),
-    "db status": Contract("Which steps of payctl's schema the database has", db.StatusFacts, db.StatusCounts),
+    "db upgrade": Contract("Which migrations of payctl's schema this command ran", db.UpgradeFacts, db.UpgradeCounts),
+    "db status": Contract("Which migrations of payctl's schema have run", db.StatusFacts, db.StatusCounts),
     "cdc config": Contract("Debezium's configuration", cdc.ConfigFacts),
     "cdc cut-over": Contract("How the outbox was handed over to Debezium", (), CutOverCounts),
     "cdc mark": Contract("What was marked as published while Debezium publishes", (), MarkCounts),
     "cdc cut-back": Contract("How the outbox was taken back from Debezium", (), MarkCounts),
-    "schema": Contract("The JSON Schemas of payctl, or one of them", schema.SchemaFacts, None, schema.SchemaItem),
+    "schema": Contract("payctl's JSON Schemas, or one of them", schema.SchemaFacts, None, schema.SchemaItem),
     "completion": Contract("A shell's completion script", completion.CompletionFacts),
     "version": Contract("The versions of payctl and its environment", version.VersionFacts),
     "help": Contract("A page of help", help_page.HelpFacts, None, help_page.HelpItem),

@@ -193,11 +193,11 @@ METRICS: tuple[Metric, ...] = (
     _watched("PaymentsOverdue", "payments that are 30 to 90 minutes old and still PENDING"),
     _watched(
         "PaymentsUnsettled",
-        "the proportion of all payments of that age that are overdue; 0 if there are fewer than five",
+        "the proportion of payments 30 to 90 minutes old that are still PENDING; 0 if fewer than five are that old",
         Unit.PERCENT,
     ),
     _watched(
-        "CallbackSilence", "the time for which payments have been created without a genuine callback", Unit.SECONDS
+        "CallbackSilence", "how long payments have been created without a genuine callback arriving", Unit.SECONDS
     ),
     _reconciled("ReconcileSettled", "payments that were settled with their gateway's response", Statistic.SUM),
     _reconciled("ReconcileFailed", "payments that could not be settled: the row was locked, or time ran out"),
@@ -210,7 +210,7 @@ METRICS: tuple[Metric, ...] = (
         Unit.COUNT,
         Statistic.MINIMUM,
         (Function.PROBE,),
-        "forged callbacks of the probe that were refused",
+        "forged callbacks from the probe that were refused",
         always=True,
     ),
     Metric(
@@ -218,7 +218,7 @@ METRICS: tuple[Metric, ...] = (
         Unit.COUNT,
         Statistic.MAXIMUM,
         (Function.PROBE,),
-        "forged callbacks of the probe without a reply",
+        "forged callbacks from the probe that got no reply",
         always=True,
     ),
     Metric("ColdStart", Unit.COUNT, Statistic.SUM, _EVERY, "execution environments that were started"),

@@ -144,7 +144,7 @@ _KAFKA = (
         "The login method. See [kafka-security.md](../how-to/kafka-security.md).",
     ),
     Variable("KAFKA_USERNAME", SECRET, NONE, (CLI, PUBLISH), "payctl", "The user for plain and scram."),
-    Variable("KAFKA_PASSWORD", SECRET, NONE, (CLI, PUBLISH), "...", "The password of KAFKA_USERNAME."),
+    Variable("KAFKA_PASSWORD", SECRET, NONE, (CLI, PUBLISH), "...", "The password for KAFKA_USERNAME."),
     Variable(
         "KAFKA_CA_FILE", FILE, NONE, (CLI, PUBLISH), "/opt/payctl-ca.pem", "The certificate authority of the brokers."
     ),
@@ -237,7 +237,14 @@ _OF_LAMBDA = (
         "provisioned-concurrency",
         "The start type. With provisioned concurrency, the webhook connects before its first callback.",
     ),
-    Variable("AWS_XRAY_DAEMON_ADDRESS", "host:port", NONE, FUNCTIONS, "169.254.100.1:2000", "The address for spans."),
+    Variable(
+        "AWS_XRAY_DAEMON_ADDRESS",
+        "host:port",
+        NONE,
+        FUNCTIONS,
+        "169.254.100.1:2000",
+        "The address that payctl sends spans to.",
+    ),
     Variable(
         "_X_AMZN_TRACE_ID",
         TEXT,
@@ -265,7 +272,7 @@ _TRACING = (
                 "OTEL_EXPORTER_OTLP_ENDPOINT",
                 URL,
                 "http://127.0.0.1:4318",
-                "The address for spans. Setting this variable turns spans on.",
+                "The address that payctl sends spans to. Setting this variable turns spans on.",
             ),
             ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", URL, "http://127.0.0.1:4318/v1/traces", "The same, for spans only."),
             (
