@@ -157,10 +157,10 @@ soak: $(DEV) ## run everything at once with random faults (ARGS="--minutes 60 --
 fuzz: $(FUZZ) ## try hostile inputs, guided by coverage (ARGS="--inputs 10000000" WORKERS=2, --target NAME, --seed N)
 	@.venv-fuzz/bin/python -m tests.fuzz --workers $(or $(WORKERS),4) $(ARGS)
 
-orders: $(DEV) ## run publishers, writers and an operator with their steps in N=1000 different orders, with kills
+orders: $(DEV) ## run publishers, writers and an operator with their steps in N=1000 different orders, and kill some
 	@PAYCTL_TEST_INTERLEAVINGS=$(or $(N),1000) $(BIN)/python -m pytest -q -n 0 --timeout 7200 tests/interleavings
 
-mutants: $(MUTANTS) ## change the code in one place at a time, to see if a test fails (ARGS="--room domain --sample 100")
+mutants: $(MUTANTS) ## change the code in one place at a time, and check that a test fails (ARGS="--room domain --sample 100")
 	@.venv-mutants/bin/python -m tests.mutants $(ARGS)
 
 docs: pictures ## generate pages, schemas and pictures from the code and from real runs, and the site in build/site
