@@ -103,7 +103,7 @@ class Archive:
             there = None
         here = os.fstat(self._file)
         if there is None or (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino):
-            message = f"{self.path} was removed or replaced while events were archived to it"
+            message = f"{self.path} was removed or replaced while payctl was writing events to it"
             raise UnavailableError(message, hint="no event of this batch was deleted; run the cleanup again")
 
     def _cut(self) -> None:
@@ -124,7 +124,7 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
     except OSError as error:
         _cannot_open(path, error)
     try:
-        _refuse_irregular(os.fstat(file), path, "an archive is read twice, so it must be a file")
+        _refuse_irregular(os.fstat(file), path, "give the path of a file; payctl reads an archive twice")
         for line in _lines(file, path, _whole(file, path)):
             yield _event(line, path)
     finally:
@@ -196,7 +196,9 @@ def _refuse_unsafe(found: os.stat_result, path: Path) -> None:
 
     In a directory that several users can write to, another user could create the file first and then read the events.
     """
-    _refuse_irregular(found, path, "an archive must be a file that can be synced to the disk")
+    _refuse_irregular(
+        found, path, "give the path of a file; payctl syncs an archive to the disk before it deletes events"
+    )
     if found.st_uid != os.geteuid():
         message = f"{path} belongs to another user"
         raise InputError(message, hint="run the cleanup as that user, or give the name of a new file")

@@ -36,7 +36,7 @@ OLD_FAILURE = TOO_LARGE._replace(event_types=[FAILED], superseded=1)
 NO_TOPIC = Brokers(stopped={COMPLETED: "Broker: Unknown topic or partition"})
 AWAY = Brokers(unavailable="Kafka at b:9092 is not available")
 ANSWERED = Brokers()
-NOT_LOCKED = "no row lock and no dead event is in the way"
+NOT_LOCKED = "and no row lock or dead event is in the way"
 
 
 def seen(*waiting, **facts):

@@ -27,7 +27,7 @@ def test_a_success_with_code_00_is_a_registration(status):
 
 def test_another_url_than_the_one_that_was_sent_is_not_a_registration():
     """If PayOS returns a different URL, the webhook does not count as registered."""
-    said = "PayOS returned another URL than the one that was sent"
+    said = "PayOS returned a different URL from the one that was sent"
     found = read(answer(200, code="00", data={"webhookUrl": "https://other"}), URL)
     assert found == Registration(entered=False, code="00", said=said)
 

@@ -95,7 +95,8 @@ def _trust(settings: KafkaSettings) -> ClientConfig:
     except (OSError, ValueError) as error:  # OpenSSL's own error is also an OSError
         message = "KAFKA_CA_FILE is not a readable file of PEM certificates"
         raise ConfigError(
-            message, hint="name a file with the certificate of the CA that signed the brokers' certificates"
+            message,
+            hint="set KAFKA_CA_FILE to a PEM file with the certificate of the CA that signed the brokers' certificates",
         ) from error
     return checked | {"ssl.ca.location": settings.ca_file}
 

@@ -41,7 +41,7 @@ def token_source(brokers: str, region: str | None) -> TokenSource:
     found = _REGION_IN_NAME.search(brokers)
     where = found.group(1) if found else region
     if not where:
-        message = "KAFKA_SASL_MECHANISM is aws-iam, but neither the brokers' names nor AWS_REGION contain the region"
+        message = "KAFKA_SASL_MECHANISM is aws-iam, but AWS_REGION is not set and the brokers' names contain no region"
         raise ConfigError(message, hint="set AWS_REGION or AWS_DEFAULT_REGION")
     try:
         auth, request = import_module("botocore.auth"), import_module("botocore.awsrequest")
@@ -54,7 +54,7 @@ def token_source(brokers: str, region: str | None) -> TokenSource:
         message = "KAFKA_SASL_MECHANISM is aws-iam, but no AWS credentials were found"
         raise ConfigError(
             message,
-            hint="give the process a role, or AWS_PROFILE; `aws sts get-caller-identity` shows which one is used",
+            hint="give the process a role or set AWS_PROFILE; `aws sts get-caller-identity` shows the identity in use",
         )
 
     def next_token(_setting: str) -> tuple[str, float]:

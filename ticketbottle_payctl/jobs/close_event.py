@@ -63,10 +63,10 @@ def refuse(event: NamedEvent, look: str) -> None:
     if not event.superseded:
         state = "dead but not superseded" if event.state == "dead" else event.state
         message = f"not closed: {named} is {state}, and only a dead, superseded event can be closed"
-        raise GuardError(message, hint=f"the id of an event does not close its order; see the order: {look}")
+        raise GuardError(message, hint=f"an event's id closes only the event; see its order: {look}")
     if event.closed:
         message = f"not closed: {named} was closed by another run; nothing was recorded"
-        raise GuardError(message, hint=f"see the person and the reason: {look}")
+        raise GuardError(message, hint=f"see who closed it, and why: {look}")
     if event.blocks:
         message = f"not closed: another event of the payment waits behind {named}"
-        raise GuardError(message, hint="let it pass first: `payctl publish-outbox --on-dead release`")
+        raise GuardError(message, hint="publish the other event first: `payctl publish-outbox --on-dead release`")

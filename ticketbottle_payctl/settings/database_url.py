@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.secret import Secret
 
-_FORM = "the form is postgresql://user:password@host:port/database"
+_FORM = "the format is postgresql://user:password@host:port/database"
 _ENCODE = (
     "write / as %2F, ? as %3F, # as %23, @ as %40 and : as %3A in the user name, the password and the database name"
 )

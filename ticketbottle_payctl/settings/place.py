@@ -54,7 +54,7 @@ def place_of(url: DatabaseUrl) -> DatabasePlace:
     database = url.parameters.get("dbname") or url.database
     if not database:
         message = "DATABASE_URL names no database"
-        raise ConfigError(message, hint="the form is postgresql://user:password@host:port/database")
+        raise ConfigError(message, hint="the format is postgresql://user:password@host:port/database")
     hosts = (url.parameters.get("host") or url.host or _THIS_MACHINE).split(",")
     if any("://" in host for host in hosts):  # a URL in the wrong place may contain a password
         message = "the host parameter of DATABASE_URL contains a URL"

@@ -56,7 +56,7 @@ def test_gateways_list_shows_each_key_s_length_and_fingerprint(answer, invoke):
         assert item["fingerprint"] == sha256(value.encode()).hexdigest()[:8]
         assert item["gateway"] == owners[name]
     text = invoke("gateways", "list", "-vv", **rotated)
-    assert text.stdout.startswith(f"✔  {ALL} of {ALL} gateways can check callbacks\n")
+    assert text.stdout.startswith(f"✔  can check callbacks from {ALL} of {ALL} gateways\n")
     for value in (value for value in rotated.values() if len(value) > 4):
         assert value not in str(document) + text.stdout + text.stderr
 
@@ -64,14 +64,14 @@ def test_gateways_list_shows_each_key_s_length_and_fingerprint(answer, invoke):
 @pytest.mark.parametrize(
     ("environment", "states", "first"),
     [
-        ({}, {}, f"·  0 of {ALL} gateways can check callbacks"),
-        ({"PAYOS_CHECKSUM_KEY": "k"}, {"payos": "on"}, f"✔  1 of {ALL} gateways can check callbacks"),
-        ({"PAYOS_CHECKSUM_KEY_PREVIOUS": "k"}, {"payos": "on"}, f"✔  1 of {ALL} gateways can check callbacks"),
-        ({"PAYOS_CLIENT_ID": "c", "PAYOS_API_KEY": "a"}, {}, f"·  0 of {ALL} gateways can check callbacks"),
+        ({}, {}, f"·  can check callbacks from 0 of {ALL} gateways"),
+        ({"PAYOS_CHECKSUM_KEY": "k"}, {"payos": "on"}, f"✔  can check callbacks from 1 of {ALL} gateways"),
+        ({"PAYOS_CHECKSUM_KEY_PREVIOUS": "k"}, {"payos": "on"}, f"✔  can check callbacks from 1 of {ALL} gateways"),
+        ({"PAYOS_CLIENT_ID": "c", "PAYOS_API_KEY": "a"}, {}, f"·  can check callbacks from 0 of {ALL} gateways"),
         (
             {"ZALOPAY_APP_ID": "1", "PAYOS_CHECKSUM_KEY": "k"},
             {"zalopay": "incomplete", "payos": "on"},
-            f"!  1 of {ALL} gateways can check callbacks; keys are missing for ZaloPay",
+            f"!  can check callbacks from 1 of {ALL} gateways; keys are missing for ZaloPay",
         ),
         ({"ZALOPAY_KEY2": "a", "ZALOPAY_APP_ID": ""}, {"zalopay": "incomplete"}, f"!  0 of {ALL} gateways"),
     ],

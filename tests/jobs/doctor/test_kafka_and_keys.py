@@ -83,7 +83,9 @@ def test_the_doctor_verifies_each_gateway_s_configured_keys(gateway):
 def test_the_doctor_verifies_each_key_of_a_rotation():
     """During a key rotation, the doctor tests the current and the previous key separately."""
     (finding,) = keys_of("momo", secret_key="canary-new|canary-old")
-    assert finding.fact.endswith("verified 2 test callbacks (1 with keys of a rotation) and refused a tampered one")
+    assert finding.fact.endswith(
+        "verified 2 test callbacks (1 with keys from before a rotation) and refused a tampered one"
+    )
 
 
 @pytest.mark.parametrize(

@@ -151,8 +151,8 @@ def test_the_finding_about_a_blocked_event_names_it_and_the_dead_event(look, ins
         ("UPDATE outbox SET id = id", "2 events are locked by pid {pid}, payctl as postgres, idle in transaction"),
         ("SELECT id FROM outbox FOR UPDATE", "2 events are locked by pid {pid}"),
         ("SELECT id FROM outbox ORDER BY id LIMIT 1 FOR NO KEY UPDATE", "1 event is locked by pid {pid}"),
-        ("LOCK TABLE outbox IN SHARE MODE", "the table outbox is locked by pid {pid}, payctl as postgres"),
-        ("LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE", "the table outbox is locked by pid {pid}"),
+        ("LOCK TABLE outbox IN SHARE MODE", "the outbox table is locked by pid {pid}, payctl as postgres"),
+        ("LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE", "the outbox table is locked by pid {pid}"),
         ("SELECT id FROM outbox", None),
     ],
 )  # fmt: skip

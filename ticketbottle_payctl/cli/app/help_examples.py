@@ -26,7 +26,7 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
         ),
         Example(
             "payctl verify-signature --example momo --tamper amount",
-            "Check a built-in callback that was changed after signing, without keys.",
+            "Without your keys, check a built-in callback that was changed after signing.",
         ),
     ),
     "process-webhook": (
@@ -48,11 +48,11 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
         Example("payctl replay --failed --dry-run", "Show which dead events would be published again."),
         Example(
             'payctl replay --error-group 9a7dcd93 --yes --reason "broker is back"',
-            "Publish the events in one group of `payctl errors` again.",
+            "Requeue the events in one group of `payctl errors`.",
         ),
         Example(
             "payctl replay --stuck --age 1h --plan-out plan.json",
-            "Write the plan to a file for a review; `--plan plan.json` applies it.",
+            "Write the plan to a file for review; `--plan plan.json` applies it.",
         ),
     ),
     "list outbox": (
@@ -78,7 +78,7 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
     ),
     "show": (
         Example("payctl show TB-2041", "Show the history of an order."),
-        Example("payctl show 3f2a9c1e", "Show the payment with the id that begins with these characters."),
+        Example("payctl show 3f2a9c1e", "Show the payment whose id begins with these characters."),
         Example("payctl show TB-2041 -o json | head -c 200", "Print the history as JSON for another program."),
     ),
     "errors": (
@@ -120,7 +120,7 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
     ),
     "stats": (
         Example("payctl stats", "Show whether events are waiting, and for how long."),
-        Example("payctl stats --watch", "Keep looking.", stays=True),
+        Example("payctl stats --watch", "Keep the figures up to date.", stays=True),
         Example(
             "payctl stats --check --max-age 5m --max-failed 0",
             "Check from a monitoring system: exit with 5 if something is wrong.",

@@ -77,7 +77,7 @@ COMMANDS: tuple[CommandEntry, ...] = (
     ),
     _writes("runs resume", "runs.command:resume_command", "Continue a run that was interrupted or stopped."),
     _writes("runs cancel", "runs.command:cancel_command", "Cancel a run; its remaining rows stay unchanged."),
-    _writes("cleanup", "cleanup.command:cleanup_command", "Delete events published before the retention period."),
+    _writes("cleanup", "cleanup.command:cleanup_command", "Delete published events past the retention period."),
     _reads("stats", "stats.command:stats_command", "Show the backlog, its age, and when it will be empty."),
     _reads("report", "report.command:report_command", "Report on a time window, for a hand-over or an incident."),
     _writes(
@@ -140,7 +140,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Every day": ("stats", "show", "report", "doctor"),
     "Look closer": ("list", "errors", "runs", "verify-signature"),
     "Repair": ("replay", "reconcile", "process-webhook", "close"),
-    "Run by schedule": ("publish-outbox", "cleanup"),
+    "Run on a schedule": ("publish-outbox", "cleanup"),
     "Set up": ("config", "db", "gateways", "cdc", "completion"),
     "Build": ("demo", "simulate", "listen", "schema", "version", "help"),
 }

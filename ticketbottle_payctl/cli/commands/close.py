@@ -84,7 +84,7 @@ def close_command(  # noqa: PLR0913 - one argument per option
     number = len(items)
     look = Adviser(session, "close").reading(["show"], [name])
     if is_too_early_to_close(found.timeline):
-        message = "not closed: until the success event is sent, the seats may be sold to somebody else"
+        message = "not closed: until the success event is sent, the seats may be sold to another customer"
         raise GuardError(message, hint=_before_closing(session, found.timeline, look))
     plan: list[Block] = [line(each["text"]) for each in items]
     run, payment = None, found.timeline.payment
@@ -145,7 +145,7 @@ def _close_event(session: Session, event: NamedEvent, approval: Approval, *, dry
         GuardError: the event is not dead and superseded, or blocks another event.
     """
     look = Adviser(session, "close").reading(["show"], [event.order_code or event.id])
-    what = f"dead {event.event_type} {event.id} is superseded: the customer has paid since, and nobody waits for it"
+    what = f"dead {event.event_type} {event.id} is superseded: the customer has paid since and is not waiting for it"
     plan: list[Block] = [line(what)]
     run, number = None, 0 if event.superseded and event.closed else 1
     if number:

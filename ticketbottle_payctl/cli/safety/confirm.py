@@ -186,7 +186,7 @@ def _refuse_other_name(session: Session, approval: Approval) -> None:
     names = [each.name for each in session.guard.profiles]
     if approval.confirm is not None and session.guard.protected is None and approval.confirm not in names:
         message = (
-            f"not confirmed: --confirm names another profile than the one in use, {session.profile.name or 'none'};"
+            f"not confirmed: --confirm does not name the profile in use, {session.profile.name or 'none'};"
             " nothing was changed"
         )
         raise GuardError(message, hint=f"use that profile with -p {shlex.quote(approval.confirm)}")

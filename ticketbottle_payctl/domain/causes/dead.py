@@ -70,11 +70,11 @@ def _of_harmless(evidence: Evidence) -> Cause:
         orders = evidence.superseded_orders or (None,)
         fact = f"1 dead event is harmless: {', '.join(map(named, ids, orders))} is superseded"
         meaning = "the customer has paid since, so no publisher and no replay sends it"
-        advice = "to end this warning, record that nobody waits for it"
+        advice = "to end this warning, record that no customer is waiting for it"
     else:
         fact = f"{number:,} dead events are harmless: they are superseded"
         meaning = "the customers have paid since, so no publisher and no replay sends them"
-        advice = "to end this warning, record for each one that nobody waits for it; the oldest first"
+        advice = "to end this warning, record for each event that no customer is waiting for it, oldest first"
     return Cause(CauseKind.SUPERSEDED, number, fact, meaning, advice, Command(("close",), tuple(ids[:1]), changes=True))
 
 

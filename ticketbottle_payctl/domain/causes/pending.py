@@ -55,14 +55,14 @@ def unexplained(evidence: Evidence, ready: Sequence[Waiting], brokers: Brokers |
     working = bool(evidence.sent_lately) or any(one.working for one in evidence.publishers)
     if evidence.slot_active is None and evidence.running and working and not overtaken:
         fact = f"{waited(evidence, ready)}; a publisher is working through them"
-        meaning = "events are sent in the order of their creation; watch that the backlog shrinks"
+        meaning = "events are sent in order of creation; check that the backlog shrinks"
         return Cause(CauseKind.BACKLOG, events, fact, meaning, None, Command(("stats",), options=("--watch",)))
     if brokers is None:
         fact = f"{waited(evidence, ready)}, and the database does not show why"
-        meaning = f"{_alive(evidence)}, no row lock and no dead event is in the way"
+        meaning = f"{_alive(evidence)}, and no row lock or dead event is in the way"
         return Cause(CauseKind.UNKNOWN, events, fact, meaning, "ask the brokers too", Command(("doctor",)))
     fact = f"{waited(evidence, ready)}, and no known cause was found"
     topics = f"the brokers were not asked: {brokers.not_asked}" if brokers.not_asked else "its topics accept messages"
-    meaning = f"{_alive(evidence)}, {topics}, no row lock and no dead event is in the way"
+    meaning = f"{_alive(evidence)}, {topics}, and no row lock or dead event is in the way"
     command = show(oldest.id)
     return Cause(CauseKind.UNKNOWN, events, fact, meaning, "read the publisher's log; the oldest event is", command)

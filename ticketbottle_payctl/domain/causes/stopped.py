@@ -103,7 +103,7 @@ def of_table_locks(evidence: Evidence) -> Iterator[Cause]:
     """Yield a cause for each session that locks the whole outbox table."""
     for holder in evidence.table_locks:
         meaning = "no event can be claimed, and no callback can be settled, until its transaction ends"
-        fact = f"the table outbox is locked by {holder}"
+        fact = f"the outbox table is locked by {holder}"
         advice, sql = _end(holder)
         yield Cause(CauseKind.TABLE_LOCK, evidence.pending, fact, meaning, advice, sql=sql)
 

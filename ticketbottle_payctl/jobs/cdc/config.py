@@ -65,11 +65,12 @@ def cdc_config(
         InputError: ``password`` is not a placeholder, or ``role`` or ``server`` is not a valid name.
     """
     if not _PLACEHOLDER.fullmatch(password):
-        message = "the connector's password must be a Kafka Connect placeholder, not the password itself"
+        message = "the connector's password is not a Kafka Connect placeholder"
         raise InputError(message, hint=f"write '{PASSWORD}' or '${{env:PAYCTL_CDC_PASSWORD}}'")
     if not _ROLE_NAME.fullmatch(role):
-        message = "the role's name may have only lower-case letters, digits and underscores"
-        raise InputError(message)
+        message = "the connector's role is not a plain name of at most 63 characters"
+        hint = "use lower-case letters, digits and underscores; begin with a letter or an underscore"
+        raise InputError(message, hint=hint)
     connector = {
         "name": "payctl-outbox",
         "connector.class": "io.debezium.connector.postgresql.PostgresConnector",

@@ -167,7 +167,8 @@ def _check(connection: Connection, max_retries: int) -> int:
         raise GuardError(message, hint="run `payctl cdc cut-back` to take the outbox back and remove the slot")
     waiting = cdc.waiting_behind_dead(connection, max_retries)
     if waiting:
-        message = f"pending events behind a dead event: {waiting}; Debezium would send them"
+        them = "it" if waiting == 1 else "them"
+        message = f"{count(waiting, 'pending event')} must wait behind a dead event, but Debezium would send {them}"
         raise GuardError(
             message, hint="replay the dead events first, or publish with `payctl publish-outbox --on-dead release`"
         )

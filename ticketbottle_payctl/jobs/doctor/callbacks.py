@@ -43,7 +43,7 @@ def check(connection: Connection, subject: Subject) -> list[Finding]:
                 _NAME,
                 fact,
                 "customers may have paid without getting tickets, and payctl cannot see it",
-                "see the findings of schema and grants",
+                "see the findings of the schema and grants checks",
             )
         ]
     found = unsettled_callbacks(connection, WITHIN, _MONEY)
@@ -68,7 +68,7 @@ def check(connection: Connection, subject: Subject) -> list[Finding]:
         look = Command(("show",), (money[0].order_code or money[0].id,))
         findings.append(warn(_NAME, fact, meaning, "look at the oldest order, then record it with payctl close", look))
     elif looked.more:
-        fact = "only the oldest orders with a refused or unclear callback were judged, and none of them is open"
+        fact = "only the oldest orders with a refused or unclear callback were checked, and none of them is open"
         look = Command(("report",))
         findings.append(warn(_NAME, fact, "newer orders may be open", "check a shorter window", look))
     return findings or [ok(_NAME, f"no genuine callback from the last {WITHIN.days} days needs attention")]

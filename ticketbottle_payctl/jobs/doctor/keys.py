@@ -118,6 +118,6 @@ def _merged(gateway: Gateway, findings: list[Finding]) -> list[Finding]:
     wrong = [finding for finding in findings if finding.status is not Status.OK]
     if wrong:
         return wrong
-    also = f" ({len(findings) - 1} with keys of a rotation)" if len(findings) > 1 else ""
+    also = f" ({len(findings) - 1} with keys from before a rotation)" if len(findings) > 1 else ""
     signed = count(len(findings), "test callback")
     return [ok("keys", f"{name}: verified {signed}{also} and refused a tampered one")]

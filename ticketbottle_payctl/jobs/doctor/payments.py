@@ -19,7 +19,7 @@ from ticketbottle_payctl.store.payments.created_in_window import created
 LIMITS = Limits(statement=timedelta(seconds=15), jit=False)
 _NAME = "payments"
 _MEANING = "customers may have paid and have no ticket"
-_HOW = "ask the gateways, which changes nothing"
+_HOW = "ask the gateways; this changes nothing"
 _ASK = Command(("reconcile", "payments"), options=("-n",))
 
 
@@ -40,7 +40,7 @@ def check(subject: Subject) -> list[Finding]:
         return [warn(_NAME, "the overdue payments were not counted within the time limit", _MEANING, _HOW, _ASK)]
     if silent is None:
         fact = "payctl cannot count the overdue payments: a table is missing, or the role is not allowed to read it"
-        return [warn(_NAME, fact, _MEANING, "see the findings of schema and grants")]
+        return [warn(_NAME, fact, _MEANING, "see the findings of the schema and grants checks")]
     if not silent:
         return [ok(_NAME, f"no payment from the last {WITHIN.days} days is overdue")]
     are, age = "is" if silent == 1 else "are", duration(OVERDUE_AFTER.total_seconds())

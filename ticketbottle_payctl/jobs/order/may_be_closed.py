@@ -21,7 +21,7 @@ def can_be_closed(finding: Verdict) -> bool:
 def is_too_early_to_close(timeline: Timeline) -> bool:
     """Return whether a person would close late money before the success event is sent.
 
-    Until the event is sent, the seats may be sold to somebody else, and after the closing nobody would check this.
+    Until the event is sent, the seats may be sold to another customer, and after the closing nobody would check this.
     """
     findings = (timeline.verdict, *timeline.also)
     late = any(each.kind is VerdictKind.LATE_MONEY and can_be_closed(each) for each in findings)

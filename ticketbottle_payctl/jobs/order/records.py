@@ -114,4 +114,6 @@ def _not_found(searches: Sequence[Search], event: EventRow) -> str:
     where = f"{TOPICS[event.event_type]}, partition {searches[0].partition}"
     if not all(search.complete for search in searches):
         return f"event {event.id} was not found in {where} within {_PATIENCE.seconds} seconds of reading"
-    return f"event {event.id} is not in {where} around the time of its publication: never sent, or deleted by retention"
+    return (
+        f"event {event.id} is not in {where} around the time when it was published: never sent, or deleted by retention"
+    )

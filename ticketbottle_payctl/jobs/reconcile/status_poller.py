@@ -117,7 +117,9 @@ class _StatusPoller:
         if within is not None and self.now() - payment.created_at > within:
             hours = within.total_seconds() / 3600
             return StatusFinding(
-                payment, "too_old", f"a gateway knows a payment for only {hours:g} hours; see its merchant portal"
+                payment,
+                "too_old",
+                f"the gateway answers queries about a payment for only {hours:g} hours; see its merchant portal",
             )
         if self.silent[payment.gateway] >= _GIVE_UP_AFTER:
             return StatusFinding(

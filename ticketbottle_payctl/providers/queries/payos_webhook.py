@@ -57,7 +57,7 @@ def read(response: HttpResponse, url: str) -> Registration:
         raise UnavailableError(message, hint="check PAYCTL_PAYOS_URL if it is set, and look in PayOS's portal")
     entered = data.get("webhookUrl") if isinstance(data, dict) else None
     if entered not in (None, url):
-        return Registration(entered=False, code=DONE, said="PayOS returned another URL than the one that was sent")
+        return Registration(entered=False, code=DONE, said="PayOS returned a different URL from the one that was sent")
     return Registration(entered=True, code=DONE)
 
 

@@ -175,7 +175,7 @@ def test_publish_outbox_names_each_dead_event_once(invoke, places, add):
     first, *rest = ran.stdout.splitlines()
     assert first.startswith("!  1 event died  published 0")
     assert (ran.stdout.count("payctl errors"), ran.stdout.count(died), ran.stderr.count("dead")) == (1, 1, 0)
-    assert [line.split() for line in rest if "dead in all" in line] == [["dead", "in", "all", "2"]]
+    assert [line.split() for line in rest if "dead in total" in line] == [["dead", "in", "total", "2"]]
 
 
 def test_publish_outbox_names_a_dead_failure_that_nobody_waits_for(invoke, places, add):

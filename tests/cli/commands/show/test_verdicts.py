@@ -150,7 +150,7 @@ CASES = {
         5, "wrong_amount", "NO TICKET: paid 7 VND, but the order is for 320,000 VND", []),
     "completed without an event": (
         lambda o: o.pay("COMPLETED"),
-        5, "no_event", "NO TICKET: the payment was COMPLETED 1 h ago, and no event tells the order service", []),
+        5, "no_event", "NO TICKET: COMPLETED 1 h ago, but no event tells the order service", []),
     "cancelled without an event": (
         lambda o: o.pay("CANCELLED"),
         5, "no_event", "TICKETS STILL RESERVED: the payment was CANCELLED 1 h ago", []),

@@ -66,7 +66,7 @@ def cleanup_command(  # noqa: PLR0913 - one argument per option
     max_affected: change_options.MaxAffected = None,
     confirm: change_options.Confirm = None,
 ) -> None:
-    """Delete events published before the retention period.
+    """Delete published events past the retention period.
 
     Pending and dead events are never deleted. They are only counted, and their errors are listed. After Ctrl-C or
     SIGTERM, the current batch is finished, and the next run continues from there. Deleting callbacks needs

@@ -13,7 +13,7 @@ from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import Block, Fields, Line, Result, Styled, Table, bad, good, line
 from ticketbottle_payctl.cli.profile import profiles
 from ticketbottle_payctl.facts import Count
-from ticketbottle_payctl.formats import gateway_name
+from ticketbottle_payctl.formats import count, gateway_name
 
 
 class PathFacts(TypedDict):
@@ -81,7 +81,10 @@ def validate_command(ctx: typer.Context) -> None:
     wrong = [each for each in found if not each.ok]
     items: list[CheckedItem] = [{"name": each.name, "ok": each.ok, "message": each.message} for each in found]
     warnings = [warning for each in found for warning in each.warnings]
-    human: list[Block] = [_verdict(len(wrong)), Fields(tuple((gateway_name(each.name), _mark(each)) for each in found))]
+    human: list[Block] = [
+        _verdict(len(wrong), len(found)),
+        Fields(tuple((gateway_name(each.name), _mark(each)) for each in found)),
+    ]
     code = ExitCode.CONFIG if wrong else ExitCode.DONE
     counts: CheckedCounts = {"checked": len(found), "wrong": len(wrong)}
     session.finish(Result("payctl.config-validate/1", code, items=items, counts=counts, human=human, warnings=warnings))
@@ -91,5 +94,5 @@ def _mark(checked: CheckedSettings) -> Styled:
     return good(f"✔ {checked.message}") if checked.ok else bad(f"✘ {checked.message}")
 
 
-def _verdict(wrong: int) -> Line:
-    return line(bad(f"✘ {wrong} wrong")) if wrong else line(good("✔ nothing is wrong"))
+def _verdict(wrong: int, checked: int) -> Line:
+    return line(bad(f"✘ {wrong} of {count(checked, 'check')} failed")) if wrong else line(good("✔ nothing is wrong"))

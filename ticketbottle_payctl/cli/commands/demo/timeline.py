@@ -63,7 +63,7 @@ def way_on(kept: Kept | None) -> Iterator[Block]:
         if words.play is None:
             yield line(dim("  repair"), words.repair)
             continue
-        yield line(dim("  play the customer paying again:"))
+        yield line(dim("  simulate the customer paying again:"))
         yield line(f"    {words.play}")
         yield line(dim("  close "), words.repair)
     yield line(dim("Then run payctl publish-outbox. The messages appear here."))

@@ -45,7 +45,7 @@ def listed(items: Sequence[KeyItem], states: Mapping[str, State], notes: Sequenc
     found = Counter(states.values())
     counts: GatewayCounts = {"on": found["on"], "off": found["off"], "incomplete": found["incomplete"]}
     incomplete = [name for name, state in states.items() if state == "incomplete"]
-    said = f"{found['on']} of {count(len(states), 'gateway')} can check callbacks"
+    said = f"can check callbacks from {found['on']} of {count(len(states), 'gateway')}"
     first = (
         line(warn("!"), f"{said}; keys are missing for {', '.join(map(gateway_name, incomplete))}")
         if incomplete

@@ -166,7 +166,7 @@ def finish_list(  # noqa: PLR0913 - the list, and how it is shown
             table = Table(tuple(columns), values, whole=wide)
             return with_summary(session, first, [table])
         one = Adviser(session, "").reading(["show"], [short_id(str(found[0]["id"]))])
-        session.note_last(dim(f"full values: --wide; one of them: {one}"))
+        session.note_last(dim(f"full values: --wide; one row: {one}"))
         return [headline(first), *narrow(kind.narrow, found, zone_of(session), session.services.now())]
 
     finish_stream(session, read(), columns, close, drawn)

@@ -166,6 +166,8 @@ def _touch(path: Path) -> None:
     except OSError as error:
         if error.errno == errno.ELOOP:
             message = "the health file is a symbolic link"
-            raise InputError(message, hint="name the file itself: payctl touches no file through a link") from error
+            raise InputError(
+                message, hint="give the path of the file itself; payctl does not touch a file through a link"
+            ) from error
         message = f"the health file cannot be written: {error.strerror}"
         raise InputError(message, hint="name a file in a directory that payctl can write to") from error

@@ -148,7 +148,7 @@ def _human(report: PublishReport, code: ExitCode, reading: Reading) -> list[Bloc
                 ("publish lag", _lag(report)),
                 ("stopped because", _STOPPED.get(report.stopped_because, report.stopped_because.value)),
                 ("oldest pending", _age(report, age)),
-                ("dead in all", f"{obstacles.dead:,}" if counts.dead and obstacles.dead > counts.dead else None),
+                ("dead in total", f"{obstacles.dead:,}" if counts.dead and obstacles.dead > counts.dead else None),
             )
         )
     )
@@ -233,6 +233,6 @@ def _age(report: PublishReport, age: float | None) -> str:
 
 def _warnings(report: PublishReport) -> list[str]:
     return [
-        f"{event_type} was not published: {why}; its events stay pending, other types were published"
+        f"{event_type} events were not published: {why}; they stay pending, and other types were published"
         for event_type, why in sorted(report.counts.stopped_types.items())
     ]

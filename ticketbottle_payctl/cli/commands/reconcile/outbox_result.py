@@ -226,7 +226,7 @@ def _advice(repair: Repair) -> list[Block]:
     superseded = sum(left.reason is LeftOutReason.SUPERSEDED for left in repair.plan.left_out)
     if superseded:
         why = "the payment is COMPLETED now: if the event were sent again, the customer would lose their tickets"
-        blocks.append(line(warn("not to be sent again:"), count(superseded, "superseded event"), dim(why)))
+        blocks.append(line(warn("do not send again:"), count(superseded, "superseded event"), dim(why)))
     if repair.read_only is not None:
         blocks.append(
             line(warn("repair:"), f"profile {repair.read_only} is read-only; use a profile that allows changes")
@@ -248,5 +248,5 @@ def _verdict(code: ExitCode, report: OutboxComparison, found: Mapping[Difference
         worse = (each for each in Difference if each is not Difference.DOUBLE and found[each])
         words = [f"{found[each]:,} {each.value.replace('_', ' ')}" for each in worse]
         return line(bad("✘"), bold(f"{compared} compared:"), *words, double, unjudged)
-    late = "Kafka was not read to its end in time" if code is ExitCode.DEADLINE else None
+    late = "payctl did not finish reading Kafka in time" if code is ExitCode.DEADLINE else None
     return line(warn("!"), bold(f"{compared} compared:"), "no lost event found", double, unjudged, late)

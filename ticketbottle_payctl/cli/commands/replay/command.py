@@ -93,7 +93,7 @@ def replay_command(  # noqa: PLR0913 - one argument per option
 
     An event must match every selector, but only one of --failed, --stuck and --published. The command shows a plan and
     asks for confirmation. Rows that have changed since the plan are skipped. Failed and cancelled events of a payment
-    that is now COMPLETED are left out, because sending them again would cost customers who have paid their tickets.
+    that is now COMPLETED are left out, because sending them again would take tickets away from customers who have paid.
     `payctl runs` shows the record of the run.
     """
     session = Session.of(ctx)
@@ -219,7 +219,7 @@ def _read(session: Session, selector: Selector, allowed: _Allowed, path: Path, *
         raise InputError(message, hint="these options are part of the plan; make a new plan to change them")
     stored = read_plan(path)
     if stored.database != _database(session):
-        message = f"the plan is for {stored.database}, DATABASE_URL is {_database(session)}"
+        message = f"the plan is for {stored.database}, but DATABASE_URL is {_database(session)}"
         raise InputError(message, hint="use the profile or DATABASE_URL with which the plan was made")
     session.note_target()
     plan = refreshed(session.services.engine, stored.plan, allow_superseded=stored.allow_superseded)

@@ -51,7 +51,7 @@ def misnamed_blocks(found: Misnamed, adviser: Adviser, *, said: bool) -> Iterato
     why = (
         "the right command"
         if found.replayable
-        else "a replay of it would requeue nothing; this command shows its state"
+        else "a replay would requeue nothing; this command shows the order's state"
     )
     yield line(bold("next:"), why if found.order_codes or found.payments else "the order codes that exist")
     yield line(f"  {command}")

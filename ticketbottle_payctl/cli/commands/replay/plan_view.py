@@ -51,7 +51,7 @@ def superseded_row(found: Sequence[Superseded], options: ReplayOptions) -> tuple
     """Return a row with the number of superseded events. The value is None if the options do not allow such events."""
     if found:
         return "superseded", bad(f"{len(found):,} INCLUDED")
-    return "superseded", "allowed, none now" if options.allow_superseded else None
+    return "superseded", "allowed, but none found" if options.allow_superseded else None
 
 
 def superseded_note(found: Sequence[Superseded]) -> str:

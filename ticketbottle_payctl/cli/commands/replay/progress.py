@@ -31,7 +31,7 @@ def watched(session: Session, events: int, options: ReplayOptions, *, resumed: b
         watch = Watch(session, events, options, shown)
         if options.canary and not resumed:
             first = count(min(options.canary, events), "event")
-            session.note(dim(f"canary: {first} first, then the rest after these are published"))
+            session.note(dim(f"canary: {first} first; the rest follow when the canary is published"))
         yield watch
 
 
@@ -64,7 +64,7 @@ class Watch:
         gone = wait.publisher is False
         if gone and not self._warned:
             self._warned = True
-            seen = "none was ever seen" if wait.unseen_s is None else f"last seen {duration(wait.unseen_s)} ago"
+            seen = "none has ever been seen" if wait.unseen_s is None else f"last seen {duration(wait.unseen_s)} ago"
             self._session.note(warn("no publisher is running"), dim(f"({seen}):"), "payctl publish-outbox")
         words = f"{wait.published:,} of {wait.events:,} published, {duration(max(0, round(wait.left_s)))} left"
         if gone:

@@ -61,7 +61,7 @@ class _Drawn:
         most = max(point.waiting for point in points)
         mark = {"type": "area", "interpolate": "step-before", "color": SERIES[0], "opacity": 0.75, "line": False}
         return Plot(
-            f"Events that were waiting at the end of each {self._step}, without those that are dead now",
+            f"Events that were waiting at the end of each {self._step}, excluding those that are dead now",
             f"Area over time. The highest value is {most:,}, the last one {points[-1].waiting:,}.",
             {
                 "height": 150,
@@ -85,13 +85,13 @@ class _Drawn:
             "mark": {"type": "line", "interpolate": "step-after", "strokeWidth": 2},
             "encoding": {
                 "x": self._x(),
-                "y": vertical_axis("rate", "events a minute"),
+                "y": vertical_axis("rate", "events per minute"),
                 "color": colour_of("series", ["created", "sent"], (SERIES[0], SERIES[1])),
                 "strokeDash": dash_of("series", ["created", "sent"]),
             },
         }
         return Plot(
-            f"Events created and sent a minute, in parts of {self._step}{self._shaded}",
+            f"Events created and sent per minute, in intervals of {self._step}{self._shaded}",
             "Two lines over time: the events created, and the events sent.",
             {"height": 150, "layer": [*self._pause(), lines]},
         )
@@ -111,7 +111,7 @@ class _Drawn:
             "axis": {"labelExpr": _DURATION, "values": _DURATION_TICKS, "title": "lag"},
         }
         return Plot(
-            "Lag: the time from the creation of an event to its sending, by the time of sending",
+            "Lag: the time between creating and sending an event, by the time of sending",
             f"Three lines over time. The longest lag is {max(point.longest or 0 for point in sent):,.1f} seconds.",
             {
                 "height": 180,
@@ -150,7 +150,7 @@ class _Drawn:
         order = [*names.values(), *(["other reasons"] if len(totals) > len(shown) else [])]
         said = ", ".join(f"{_text(reason)} {totals[reason]:,}" for reason in shown)
         return Plot(
-            f"Callbacks refused in parts of {self._step}, by reason",
+            f"Callbacks refused, by reason, in intervals of {self._step}",
             f"Stacked bars over time. In all: {said}.",
             {
                 "height": 150,
@@ -213,7 +213,7 @@ class _Drawn:
             },
         }
         return Plot(
-            "Runs of operators",
+            "Operators' runs",
             f"Bars over time, one row for each operator and command. {len(rows)} runs.",
             labelled_rows(rows, "run", "number", bar),
         )

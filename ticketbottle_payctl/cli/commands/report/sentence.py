@@ -27,14 +27,14 @@ _SECTIONS = {
     Section.NO_EVENT: "the paid orders without an event",
     Section.REFUSED_ORDERS: "the orders whose callback was refused",
     Section.MONEY_ORDERS: "the orders whose payments need manual review",
-    Section.DEAD_GROUPS: "the errors of the dead events",
-    Section.RUNS: "the runs of operators",
+    Section.DEAD_GROUPS: "the groups of dead events",
+    Section.RUNS: "the operators' runs",
 }
 
 _WHY = {
     WithoutTicket.PENDING: "its event from {} is waiting",
     WithoutTicket.DEAD: "its event from {} is dead",
-    WithoutTicket.NO_EVENT: "paid {}, but the outbox has no event about it",
+    WithoutTicket.NO_EVENT: "paid {}, but the outbox has no event for it",
     WithoutTicket.REFUSED: "its callback from {} was refused",
     WithoutTicket.MONEY: "money from {}, which needs manual review",
 }
@@ -44,7 +44,7 @@ _SAID: Mapping[MomentKind, str] = {
     MomentKind.RUN_ENDED: "a run ended: {what}",
     MomentKind.FIRST_REFUSED: "first refused callback: {what}",
     MomentKind.LAST_REFUSED: "last refused callback: {what}",
-    MomentKind.LONGEST_LAG: "longest lag: {what} was sent {lag} after its creation",
+    MomentKind.LONGEST_LAG: "longest lag: {what} was sent {lag} after it was created",
     MomentKind.MOST_WAITING: "most events waiting at once: {number}",
     MomentKind.PAUSE: "no event was sent until {until}, although {waiting}",
     MomentKind.FIRST_DEAD: "{first} dead now was created: {what}",
@@ -178,9 +178,9 @@ def gap_sentence(gap: Gap, zone: tzinfo = UTC) -> str:
                 " cleanup may have deleted them."
             )
         case GapReason.TOO_MANY_ORDERS:
-            return f"There may be more of {what}: only the oldest were counted. Try a shorter window."
+            return f"Only the oldest of {what} were counted; there may be more. Try a shorter window."
         case GapReason.TOO_MANY_RUNS | GapReason.TOO_MANY_GROUPS:
-            return f"There are too many {what} to list. The list leaves out the last ones."
+            return f"There are too many {what.removeprefix('the ')} to list. The list leaves out the last ones."
 
 
 def _customers(report: Report) -> str:

@@ -31,7 +31,7 @@ _SENTENCES = {
     VerdictKind.UNKNOWN_ORDER: "paid {paid}, but this database has no payment for this order; callback refused {ago}",
     VerdictKind.UNKNOWN_STATUS: "payctl does not know the payment's status {status}",
     VerdictKind.TEST_PING: "a test call from {gateway}, for no order; received {ago}",
-    VerdictKind.NO_EVENT: "the payment was {status} {ago}, and no event tells the order service",
+    VerdictKind.NO_EVENT: "{status} {ago}, but no event tells the order service",
     VerdictKind.CLEANED_UP: "{status} {ago}; its event was published, and the cleanup has deleted it",
     VerdictKind.PAST_RETENTION: "{status} {ago}; no event is left, because the cleanup deletes published events",
     VerdictKind.DEAD: "the event is dead because of {error} {tries}{again}; written {ago}",

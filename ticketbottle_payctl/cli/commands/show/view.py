@@ -207,7 +207,7 @@ def _next(timeline: Timeline, advice: Sequence[AdviceFacts], session: Session) -
     yield from [*commands, *to_do] if timeline.success_is_unsent else [*to_do, *commands]
     close = _closing(timeline, session)
     if close:
-        yield line(bold("then:"), "record for the next shift what a person has done")
+        yield line(bold("then:"), "record what was done, for the next shift")
         yield line(accent(f"  {close}"))
     if not advice and not sentences:
         yield line("nothing to do" if timeline.verdict.mark is Mark.GOOD else "nothing to do but wait")

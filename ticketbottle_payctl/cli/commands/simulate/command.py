@@ -93,7 +93,7 @@ Amount = Annotated[
 ]
 Reference = Annotated[
     str | None,
-    typer.Option(metavar="TEXT", help="The payment's reference, in the gateway's form."),
+    typer.Option(metavar="TEXT", help="The payment's reference, in the gateway's format."),
 ]
 Changes = Annotated[
     list[str] | None,
