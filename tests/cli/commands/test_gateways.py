@@ -73,7 +73,11 @@ def test_gateways_list_shows_each_key_s_length_and_fingerprint(answer, invoke):
             {"zalopay": "incomplete", "payos": "on"},
             f"!  can check callbacks from 1 of {ALL} gateways; keys are missing for ZaloPay",
         ),
-        ({"ZALOPAY_KEY2": "a", "ZALOPAY_APP_ID": ""}, {"zalopay": "incomplete"}, f"!  0 of {ALL} gateways"),
+        (
+            {"ZALOPAY_KEY2": "a", "ZALOPAY_APP_ID": ""},
+            {"zalopay": "incomplete"},
+            f"!  can check callbacks from 0 of {ALL} gateways",
+        ),
     ],
 )
 def test_gateways_list_says_if_a_gateway_is_on_off_or_incomplete(answer, invoke, environment, states, first):
@@ -157,7 +161,7 @@ def raw(status, body=b"", **headers):
         (raw(404, b"<html>"), 5, "(code HTTP 404)"),
         (raw(200, b'{"code":"20","desc":"Webhook url invalid"}'), 5, "Webhook url invalid"),
         (raw(200, b'{"code":"20","desc":"\\u001b[2J' + b"x" * 5000 + b'"}'), 5, "code 20"),
-        (raw(200, b'{"code":"00","data":{"webhookUrl":"https://other.example/"}}'), 5, "another URL"),
+        (raw(200, b'{"code":"00","data":{"webhookUrl":"https://other.example/"}}'), 5, "a different URL"),
         (raw(200, b'{"code":"00"}'), 0, "from now on"),
         (raw(200, b'{"code":"00","data":{"webhookUrl":"' + HOOK.encode() + b'","new":{}}}'), 0, "from now on"),
         (raw(200, b'{"code":0}'), 4, "cannot read PayOS's response"),

@@ -188,7 +188,7 @@ def test_a_failure_about_a_key_comes_before_a_warning():
     (one,) = _merged(GATEWAYS["momo"], [good])
     assert one.fact == "MoMo: verified 1 test callback and refused a tampered one"
     (three,) = _merged(GATEWAYS["momo"], [good] * 3)
-    assert three.fact.startswith("MoMo: verified 3 test callbacks (2 with keys of a rotation)")
+    assert three.fact.startswith("MoMo: verified 3 test callbacks (2 with keys from before a rotation)")
 
 
 READ, RUNS = Privilege("outbox", "SELECT"), Privilege("payctl.runs", "INSERT")

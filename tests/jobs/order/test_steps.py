@@ -49,7 +49,7 @@ def test_a_search_without_a_record_names_the_partition_that_was_read(complete, w
     searches = [Search(4, (), complete=True), Search(-1, (), complete=complete)]
     warning = _not_found(searches, EVENT)
     assert warning.startswith(f"event e {words} payment.completed, partition 4 ")
-    assert warning.endswith("around the time of its publication: never sent, or deleted by retention") is complete
+    assert warning.endswith("around the time when it was published: never sent, or deleted by retention") is complete
     assert warning.endswith("within 10 seconds of reading") is not complete
 
 

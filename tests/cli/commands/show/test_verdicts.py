@@ -153,7 +153,7 @@ CASES = {
         5, "no_event", "NO TICKET: COMPLETED 1 h ago, but no event tells the order service", []),
     "cancelled without an event": (
         lambda o: o.pay("CANCELLED"),
-        5, "no_event", "TICKETS STILL RESERVED: the payment was CANCELLED 1 h ago", []),
+        5, "no_event", "TICKETS STILL RESERVED: CANCELLED 1 h ago", []),
     "published, and cleaned up since": (
         lambda o: o.pay("COMPLETED", age=30 * DAYS).callback(age=30 * DAYS, event="cleaned up"),
         0, "cleaned_up", "COMPLETED 30 d ago; its event was published, and the cleanup has deleted it", []),
