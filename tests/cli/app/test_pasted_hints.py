@@ -11,6 +11,7 @@ import pytest
 
 import ticketbottle_payctl
 from ticketbottle_payctl.cli.app import registry
+from ticketbottle_payctl.sandbox.payment_service import insert_payment
 
 PACKAGE = Path(ticketbottle_payctl.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -50,6 +51,46 @@ def test_every_hint_marks_its_commands():
     } == set()
 
 
+def unmarked(path):
+    """Yield each text of a file that contains a built command outside backticks. The whole hint may be a command."""
+    tree = ast.parse(path.read_text("utf-8"))
+    aliases = {
+        target.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and not isinstance(node.value, ast.JoinedStr) and builds(node.value)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            text = "".join(part(each, aliases) for each in node.values)
+            if "COMMAND" in re.sub("`[^`]*`", "", text):
+                yield path.name, text
+
+
+def builds(node):
+    """Return whether the expression contains a call of ``command_line``."""
+    return any(isinstance(each, ast.Name) and each.id == "command_line" for each in ast.walk(node))
+
+
+def part(node, aliases):
+    """Return the text of a part of an f-string, with a placeholder for each built command and each other value."""
+    if isinstance(node, ast.Constant):
+        return node.value
+    value = node.value
+    built = builds(value) or (isinstance(value, ast.Name) and value.id in aliases)
+    return "COMMAND" if built else "VALUE"
+
+
+def test_every_built_command_in_a_text_is_marked():
+    """A job and the store write each command that they build between backticks, so that payctl can add the profile."""
+    files = [path for folder in ("jobs", "store") for path in sorted((PACKAGE / folder).rglob("*.py"))]
+    assert [path.name for path in files if builds(ast.parse(path.read_text("utf-8")))] == [
+        "find.py", "model.py", "apply.py"
+    ]  # fmt: skip
+    assert [each for path in files for each in unmarked(path)] == []
+
+
 # the command, and its hint with a profile
 HINTS = {
     "a whole command": (["runs", "show", "0000"], "payctl runs list -p 'my shop'"),
@@ -57,6 +98,12 @@ HINTS = {
         ["show", "nothing"],
         "`payctl list payments -p 'my shop'` and `payctl list outbox -p 'my shop'` show ids and order codes",
     ),
+    "a similar order code": (["show", "TB-ONE-2"], "a similar order code exists: `payctl show TB-ONE-1 -p 'my shop'`"),
+    "similar order codes": (
+        ["show", "TB-2-3"],
+        "similar order codes exist: TB-2-1, TB-2-2; give the right one, such as `payctl show TB-2-1 -p 'my shop'`",
+    ),
+    "the last characters of two codes": (["show", "same"], "give the whole code: `payctl show TB-B-SAME -p 'my shop'`"),
     "the advice of an error": (["cdc", "cut-back", "-y"], "start a publisher: `payctl publish-outbox -p 'my shop'`"),
 }
 
@@ -64,8 +111,11 @@ HINTS = {
 @pytest.mark.postgres
 @pytest.mark.parametrize("name", HINTS)
 @pytest.mark.parametrize("how", ["option", "environment", "no profile"])
-def test_the_commands_in_a_hint_name_the_profile(name, how, database_url, tmp_path, invoke):
+def test_the_commands_in_a_hint_name_the_profile(name, how, database_url, engine, tmp_path, invoke):
     """A command in a hint contains -p if the user typed it, so that it works when it is pasted."""
+    with engine.begin() as connection:
+        for code in ("TB-ONE-1", "TB-2-1", "TB-2-2", "TB-A-SAME", "TB-B-SAME"):
+            insert_payment(connection, order_code=code)
     arguments, hint = HINTS[name]
     config = tmp_path / "config.toml"
     config.write_text(f'[profiles."my shop"]\nDATABASE_URL = {json.dumps(database_url)}\n', "utf-8")

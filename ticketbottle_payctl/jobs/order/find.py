@@ -27,7 +27,7 @@ def _similar(connection: Connection, name: str) -> str | None:
     codes = similar_codes(connection, name)
     if not codes:
         return None
-    look = command_line(["show"], codes[:1])
+    look = f"`{command_line(['show'], codes[:1])}`"
     if len(codes) == 1:
         return f"a similar order code exists: {look}"
     return f"similar order codes exist: {', '.join(codes)}; give the right one, such as {look}"
@@ -42,5 +42,5 @@ def _ending_in(connection: Connection, name: str, max_retries: int) -> History:
     if found is None:
         orders = "; ".join(f"{each.order_code} ({each.status}, {money(each.amount, each.currency)})" for each in near)
         message = f"{count(len(near), 'order code')} end in {name}, latest first: {orders}"
-        raise InputError(message, hint=f"give the whole code: {command_line(['show'], [near[0].order_code])}")
+        raise InputError(message, hint=f"give the whole code: `{command_line(['show'], [near[0].order_code])}`")
     return found

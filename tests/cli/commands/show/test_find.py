@@ -42,7 +42,7 @@ def test_several_orders_with_the_same_last_characters_are_listed(ask, invoke, da
     error = document["error"]
     assert (document["exit_code"], error["message"][:42]) == (2, "2 order codes end in 641d25, latest first:")
     assert all(code in error["message"] for code in CODES[:2])
-    assert error["hint"] == f"give the whole code: payctl show {CODES[1]}"
+    assert error["hint"] == f"give the whole code: `payctl show {CODES[1]}`"
     assert CODES[0] in invoke("show", "641d25", DATABASE_URL=database_url).stderr
 
 
@@ -67,7 +67,7 @@ def test_an_order_code_with_one_typing_error_is_answered_with_the_right_code(ask
     document = ask("show", typed)
     assert document["exit_code"] == 8
     if similar:
-        assert document["error"]["hint"] == f"a similar order code exists: payctl show {similar}"
+        assert document["error"]["hint"] == f"a similar order code exists: `payctl show {similar}`"
     else:
         assert "similar" not in document["error"]["hint"]
 
@@ -79,7 +79,7 @@ def test_several_similar_order_codes_are_listed(ask, engine):
             insert_payment(connection, order_code=f"TB-X-{number}")
     error = ask("show", "TB-X-9")["error"]
     assert error["hint"] == (
-        "similar order codes exist: TB-X-1, TB-X-2, TB-X-3; give the right one, such as payctl show TB-X-1"
+        "similar order codes exist: TB-X-1, TB-X-2, TB-X-3; give the right one, such as `payctl show TB-X-1`"
     )
     assert ask("close", "TB-X-9", "--reason", "x")["error"]["hint"] == error["hint"]
 
