@@ -28,6 +28,7 @@ from typing import TypeGuard
 import typer
 
 from ticketbottle_payctl.cli.profile import same_address
+from ticketbottle_payctl.cli.profile.unusable_file import unreadable, unusable
 from ticketbottle_payctl.errors import ConfigError, PayctlError
 from ticketbottle_payctl.settings.place import leads_to
 
@@ -117,8 +118,7 @@ def refuse_writable(path: Path, name: str) -> None:
         real = path.resolve()
         file, folder = real.stat(), real.parent.stat()
     except (OSError, RuntimeError) as error:
-        message = f"the configuration file {path} cannot be read: {error}"
-        raise ConfigError(message, hint="payctl config path") from error
+        raise unreadable(path, error) from error
     trusted = {0, os.geteuid()}
     if file.st_uid not in trusted:
         why, fix = "it belongs to another user", f"sudo chown {os.geteuid()} {shlex.quote(str(real))}"
@@ -228,19 +228,19 @@ def _parse(path: Path) -> Mapping[str, object]:
     try:
         if path.exists() and not path.is_file():  # opening a named pipe would wait for a writer
             message = f"the configuration file {path} is not a regular file"
-            raise ConfigError(message, hint="payctl config path")
+            raise unusable(message, "replace it with a file")
         with path.open("rb") as file:
             text = file.read(_LARGEST_FILE + 1)
         if len(text) > _LARGEST_FILE:
             message = f"{path} is larger than 1 MiB, the limit for a configuration file"
-            raise ConfigError(message)
+            raise unusable(message, "make the file smaller")
         return tomllib.loads(text.decode())
     except OSError as error:
-        message = f"the configuration file {path} cannot be read: {error.strerror or type(error).__name__}"
-        raise ConfigError(message, hint="payctl config path") from error
+        raise unreadable(path, error) from error
     except ValueError as error:  # the file is not TOML or not UTF-8; the error is dropped, because it may quote a value
-        message = f"{path} is not valid TOML{_place(error)}"
-        raise ConfigError(message) from None
+        place = _place(error)
+        message = f"{path} is not valid TOML{place}"
+        raise unusable(message, "correct it there" if place else "write it as TOML in UTF-8") from None
 
 
 def _place(error: ValueError) -> str:
@@ -250,8 +250,9 @@ def _place(error: ValueError) -> str:
 
 def _table(value: object, name: str, path: Path) -> Mapping[str, object]:
     if not isinstance(value, dict):
+        heading = "profiles.NAME" if name == "profiles" else name
         message = f"{name} in {path} is not a table"
-        raise ConfigError(message)
+        raise unusable(message, f"write it as a table with the heading [{heading}]")
     return value
 
 

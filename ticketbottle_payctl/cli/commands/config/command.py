@@ -12,6 +12,7 @@ from ticketbottle_payctl.cli.commands.config.settings import CheckedSettings, ch
 from ticketbottle_payctl.cli.output.exit_codes import ExitCode
 from ticketbottle_payctl.cli.output.result import Block, Fields, Line, Result, Styled, Table, bad, good, line
 from ticketbottle_payctl.cli.profile import profiles
+from ticketbottle_payctl.cli.profile.unusable_file import unreadable
 from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.formats import count, gateway_name
 
@@ -65,8 +66,12 @@ def path_command(ctx: typer.Context) -> None:
     """Show where the configuration file is."""
     session = Session.of(ctx)
     path = profiles.config_path(session.shared.config, os.environ)
-    facts: PathFacts = {"path": str(path), "exists": path.is_file()}
-    note = None if path.is_file() else "(does not exist yet)"
+    try:
+        exists = path.is_file()
+    except OSError as error:
+        raise unreadable(path, error) from error
+    facts: PathFacts = {"path": str(path), "exists": exists}
+    note = None if exists else "(does not exist yet)"
     session.finish(Result("payctl.config-path/1", result=facts, human=[line(str(path), note)]))
 
 
