@@ -62,3 +62,43 @@ def test_show_says_that_debezium_sends_an_overdue_event(slot, engine, run):
     assert "Debezium is publishing this outbox; 1 event has waited for 1 h to be marked" in text
     assert "no publisher has sent it" not in text
     assert "payctl cdc mark" in text
+
+
+# whether a connector reads the slot, the success event, and the beginning of the hint of `payctl close`
+TAKE_BACK = (
+    "Debezium is publishing this outbox and does not send requeued events: take the outbox back first:"
+    " `payctl cdc cut-back`, then see the order again: `payctl show {order}`"
+)
+SENT_BY_DEBEZIUM = (
+    "let Debezium send the event first (`payctl doctor` says what stops it), then ask whether the order has its"
+    " tickets: `payctl show {order}`"
+)
+UNSENT = {
+    "dead, a connector reads the slot": (True, {"state": "dead"}, TAKE_BACK),
+    "dead, no connector reads the slot": (False, {"state": "dead"}, TAKE_BACK),
+    "failed before the cut-over": (True, {"retries": 2}, TAKE_BACK),
+    "pending, no connector reads the slot": (
+        False, {}, SENT_BY_DEBEZIUM),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNSENT)
+def test_the_hint_of_close_names_debezium_only_if_debezium_sends_the_event(name, slot, engine, run):
+    """If Debezium does not send the success event, the hint says to take the outbox back, as `payctl show` does."""
+    active, event, wanted = UNSENT[name]
+    slot(active=active)
+    order = Orders(engine).pay("COMPLETED", ended={"CANCELLED": 2 * HOUR}).event(**event).callback(age=HOUR).name
+    hint = json.loads(run("close", order, "-y", "--reason", "x", "-o", "json").stdout)["error"]["hint"]
+    assert hint == wanted.format(order=order)
+    shown = json.loads(run("show", order, "-o", "json").stdout)["result"]["next"]
+    assert wanted is not TAKE_BACK or [each["command"] for each in shown] == ["payctl cdc cut-back"]
+
+
+def test_the_hint_of_close_says_what_must_be_fixed_before_debezium_is_stopped(slot, engine, run):
+    """If the dead success event is too large for the topic, the hint says this before the command that takes back."""
+    slot(active=True)
+    order = Orders(engine).pay("COMPLETED", ended={"CANCELLED": 2 * HOUR}).callback(age=HOUR)
+    order.event(state="dead", error="MSG_SIZE_TOO_LARGE: x")
+    hint = json.loads(run("close", order.name, "-y", "--reason", "x", "-o", "json").stdout)["error"]["hint"]
+    assert hint.startswith("raise max.message.bytes of payment.completed to ")
+    assert hint.endswith(TAKE_BACK.format(order=order.name))

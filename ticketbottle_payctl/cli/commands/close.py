@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn, TypedDict
 import typer
 
 from ticketbottle_payctl.cli.app.session import Session
-from ticketbottle_payctl.cli.commands.show.verdict_words import sentence
+from ticketbottle_payctl.cli.commands.show.verdict_words import sentence, todo
 from ticketbottle_payctl.cli.input import change_options
 from ticketbottle_payctl.cli.input.selector_options import order_name
 from ticketbottle_payctl.cli.output.result import Block, Fields, Result, bold, dim, good, line, warn
@@ -19,7 +19,7 @@ from ticketbottle_payctl.errors import GuardError
 from ticketbottle_payctl.facts import Count
 from ticketbottle_payctl.formats import count
 from ticketbottle_payctl.jobs.close_event import NamedEvent, close_event, find_event, refuse
-from ticketbottle_payctl.jobs.order import Advice, Mark, Timeline, close_findings, find_open, is_too_early_to_close
+from ticketbottle_payctl.jobs.order import Mark, OpenFindings, close_findings, find_open, is_too_early_to_close
 
 SCHEMA = "payctl.close/1"
 
@@ -85,7 +85,7 @@ def close_command(  # noqa: PLR0913 - one argument per option
     look = Adviser(session, "close").reading(["show"], [name])
     if is_too_early_to_close(found.timeline):
         message = "not closed: until the success event is sent, the seats may be sold to another customer"
-        raise GuardError(message, hint=_before_closing(session, found.timeline, look))
+        raise GuardError(message, hint=_before_closing(session, found, look))
     plan: list[Block] = [line(each["text"]) for each in items]
     run, payment = None, found.timeline.payment
     if number and not dry_run:
@@ -125,17 +125,26 @@ def close_command(  # noqa: PLR0913 - one argument per option
     )
 
 
-def _before_closing(session: Session, timeline: Timeline, look: str) -> str:
+def _before_closing(session: Session, found: OpenFindings, look: str) -> str:
     """Return what to do before late money is closed. No command writes a missing event."""
-    event = timeline.unsent_success
-    if event is None:
-        return f"no success event exists, so ask the order service's team whether the order has its tickets: {look}"
-    sending = next((each for each in timeline.advice if each.changes), Advice(("publish-outbox",), ""))
+    unsent, sending = found.timeline.unsent_success, found.sending
+    if unsent is None or sending is None:
+        days = count(session.settings.retention.days, "day")
+        return (
+            "no success event exists, so ask the order service's team whether the order has its tickets. You can close"
+            " the finding as soon as the payment service has written the event and it is published, or"
+            f" {days} (OUTBOX_RETENTION_DAYS) after the payment; see the state: `{look}`"
+        )
     adviser, then = Adviser(session, "close"), f"then ask whether the order has its tickets: `{look}`"
-    if sending.verb[0] == "cdc":  # only the connector can send the event
+    if sending.verb == ("cdc", "mark"):  # this command sends nothing: Debezium sends the event
         return f"let Debezium send the event first (`{adviser.reading(['doctor'])}` says what stops it), {then}"
+    remedy = todo(unsent, found.timeline)
+    before = f"{remedy}. " if remedy else ""
     command = adviser.changing(sending.verb, sending.operands, sending.options)
-    return f"send the event first: `{command}`, {then}"
+    if sending.verb == ("cdc", "cut-back"):
+        return f"{before}{sending.why}: `{command}`, then see the order again: `{look}`"
+    send = "Then send the event" if remedy else "send the event first"
+    return f"{before}{send}: `{command}`, {then}"
 
 
 def _close_event(session: Session, event: NamedEvent, approval: Approval, *, dry_run: bool) -> NoReturn:

@@ -23,6 +23,12 @@ _DOCTOR = Advice(
     ("doctor",), "find out why nothing sends the event: no publisher, a missing topic, a lock", changes=False
 )
 
+_PENDING = {VerdictKind.WAITING, VerdictKind.RETRYING, VerdictKind.BEHIND, VerdictKind.OVERDUE}
+_CUT_BACK = Advice(
+    ("cdc", "cut-back"),
+    "Debezium is publishing this outbox and does not send requeued events: take the outbox back first",
+)
+
 
 def advise(
     found: History, verdicts: Sequence[Verdict], now: datetime, *, debezium_publishes: bool
@@ -39,6 +45,17 @@ def advise(
         for each in _of(verdict, found, now, debezium_publishes=debezium_publishes):
             advice.setdefault(each.command, each)
     return tuple(advice.values())
+
+
+def advise_sending(verdict: Verdict, found: History, now: datetime, *, debezium_publishes: bool) -> Advice:
+    """Return the first command that helps to send the verdict's event. The event must be unsent.
+
+    If the verdict has a remedy, the operator must apply it before the command.
+    """
+    if verdict.remedy is not None and verdict.event is not None and not debezium_publishes:
+        return Advice(("replay",), "requeue the dead event", (verdict.event.id,))
+    advice = _of(verdict, found, now, debezium_publishes=debezium_publishes)
+    return next((each for each in advice if each.changes), Advice(("publish-outbox",), "send the event now"))
 
 
 def _of(verdict: Verdict, found: History, now: datetime, *, debezium_publishes: bool) -> Iterator[Advice]:
@@ -86,16 +103,17 @@ def _with_debezium(verdict: Verdict) -> Iterator[Advice]:
     Debezium sends inserted events but not requeued ones, and payctl's publisher refuses to run.
     """
     match verdict.kind:
+        case kind if kind in _PENDING and verdict.is_skipped_by_debezium:
+            yield _CUT_BACK
         case VerdictKind.OVERDUE if verdict.cause is not None:
             yield from _of_overdue(verdict)
-        case VerdictKind.WAITING | VerdictKind.RETRYING | VerdictKind.BEHIND | VerdictKind.OVERDUE:
+        case kind if kind in _PENDING:
             yield Advice(
                 ("cdc", "mark"),
                 "Debezium is publishing this outbox; this command marks the events that Debezium has sent",
             )
         case VerdictKind.DEAD | VerdictKind.BLOCKED | VerdictKind.NOT_IN_KAFKA:
-            why = "Debezium is publishing this outbox and does not send requeued events: take the outbox back first"
-            yield Advice(("cdc", "cut-back"), why)
+            yield _CUT_BACK
 
 
 def _of_dead(dead: Sequence[EventRow], last: EventRow) -> Iterator[Advice]:

@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Engine
 
-from ticketbottle_payctl.jobs.order.advice import advise
+from ticketbottle_payctl.jobs.order.advice import advise_sending
 from ticketbottle_payctl.jobs.order.closed_findings import subject_of
 from ticketbottle_payctl.jobs.order.find import find
 from ticketbottle_payctl.jobs.order.may_be_closed import can_be_closed
-from ticketbottle_payctl.jobs.order.model import Timeline, Verdict
+from ticketbottle_payctl.jobs.order.model import Advice, Timeline, Verdict
 from ticketbottle_payctl.jobs.order.records import Records
 from ticketbottle_payctl.jobs.order.verdict import judge
 from ticketbottle_payctl.store.db.engine import Limits, transaction
@@ -27,7 +27,9 @@ _LIMITS = Limits(statement=timedelta(seconds=30))
 class OpenFindings:
     """The findings about an order that a person may close. ``until`` is the latest instant that they cover.
 
-    ``subject`` is the order's name, and ``subjects`` contains the name under which each finding is closed.
+    ``subject`` is the order's name, and ``subjects`` contains the name under which each finding is closed. ``sending``
+    is the first command that helps to send the success event, or None if no unsent success event exists. ``timeline``
+    has no steps and no advice.
     """
 
     timeline: Timeline
@@ -35,6 +37,7 @@ class OpenFindings:
     findings: tuple[Verdict, ...]
     subjects: tuple[str, ...]
     until: datetime | None
+    sending: Advice | None
 
 
 def find_open(
@@ -54,10 +57,12 @@ def find_open(
     findings = tuple(each for each in (first, *also) if can_be_closed(each))
     times = [each.at for each in findings if each.at]
     debezium_sends = slot is not None and slot.active
-    advice = advise(found, [first, *also], now, debezium_publishes=slot is not None)
-    timeline = Timeline(found.payment, first, (), advice, tuple(also), debezium_sends=debezium_sends)
+    timeline = Timeline(found.payment, first, (), (), tuple(also), debezium_sends=debezium_sends)
+    unsent, sending = timeline.unsent_success, None
+    if unsent is not None and unsent.event is not None:
+        sending = advise_sending(unsent, found, now, debezium_publishes=slot is not None)
     subjects = tuple(subject_of(each, found) for each in findings)
-    return OpenFindings(timeline, found.subject, findings, subjects, max(times, default=None))
+    return OpenFindings(timeline, found.subject, findings, subjects, max(times, default=None), sending)
 
 
 def close_findings(engine: Engine, found: OpenFindings, run: NewRun) -> None:

@@ -143,6 +143,14 @@ class Verdict:
     closing: Closing | None = None
     """The run that recorded that a person has dealt with this finding."""
 
+    @property
+    def is_skipped_by_debezium(self) -> bool:
+        """Whether the event is unsent, and Debezium does not send it because it is dead, was tried or was requeued."""
+        event = self.event
+        if event is None or event.state == "published":
+            return False
+        return event.state != "pending" or bool(event.retry_count or self.replays)
+
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
@@ -166,24 +174,19 @@ class Timeline:
     @property
     def success_is_unsent(self) -> bool:
         """Whether the order is paid and its success event is not sent yet, or does not exist."""
-        return self.success_is_unmarked and not any(map(self._is_sent_by_debezium, (self.verdict, *self.also)))
+        unsent = self.unsent_success
+        sent_by_debezium = self.debezium_sends and unsent and unsent.event and not unsent.is_skipped_by_debezium
+        return unsent is not None and not sent_by_debezium
 
     @property
-    def unsent_success(self) -> EventRow | None:
-        """The success event that is not marked as published yet, or None."""
-        return next((each.event for each in (self.verdict, *self.also) if _is_unmarked_success(each)), None)
+    def unsent_success(self) -> Verdict | None:
+        """The finding about a success event that is not marked as published yet or does not exist, or None."""
+        return next((each for each in (self.verdict, *self.also) if _is_unmarked_success(each)), None)
 
     @property
     def success_is_unmarked(self) -> bool:
         """Whether the order is paid and its success event is not marked as published yet."""
-        return any(map(_is_unmarked_success, (self.verdict, *self.also)))
-
-    def _is_sent_by_debezium(self, verdict: Verdict) -> bool:
-        """Return whether Debezium sends the verdict's success event. It does not send dead or requeued events."""
-        event = verdict.event
-        if not self.debezium_sends or event is None or not _is_unmarked_success(verdict):
-            return False
-        return event.state == "pending" and not event.retry_count and not verdict.replays
+        return self.unsent_success is not None
 
 
 def _is_unmarked_success(verdict: Verdict) -> bool:

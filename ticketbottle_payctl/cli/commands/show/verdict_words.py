@@ -132,7 +132,9 @@ def todo(verdict: Verdict, timeline: Timeline) -> str | None:
     if remedy is Remedy.COMPARE_AMOUNT and timeline.payment and (verdict.paid or 0) > timeline.payment.amount:
         return _TOO_MUCH
     if verdict.kind is VerdictKind.LATE_MONEY and remedy is Remedy.ASK_ORDER_SERVICE:
-        return f"after the event is sent, {_ASK_ABOUT_SEATS}" if timeline.success_is_unsent else _ASK_ABOUT_SEATS
+        unsent = timeline.unsent_success
+        waits = timeline.success_is_unsent and unsent is not None and unsent.event is not None
+        return f"after the event is sent, {_ASK_ABOUT_SEATS}" if waits else _ASK_ABOUT_SEATS
     return _TODO[remedy] if isinstance(remedy, Remedy) else None
 
 
