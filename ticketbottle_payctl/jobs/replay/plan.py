@@ -51,13 +51,11 @@ def plan_replay(
         left_out = list(_left_out(found, allow_published=allow_published, allow_superseded=allow_superseded))
         away = {left.id for left in left_out}
         chosen = [event for event in found if event.row.id not in away]
-        events = tuple(PlannedEvent(event.row, event.state) for event in chosen)
-        failed = _failed(connection, events)
         newer = store.keys_with_newer_events(connection, chosen)
         missing = tuple(_missing(selector, found))
         misnamed = _misnamed(connection, selector, [left.id for left in missing], max_retries)
     return ReplayPlan(
-        events=events,
+        events=tuple(PlannedEvent(event.row, event.state) for event in chosen),
         left_out=(*left_out, *missing),
         by_type=dict(sorted(Counter(event.event_type for event in chosen).items())),
         keys_with_newer=newer,
@@ -67,7 +65,7 @@ def plan_replay(
             Superseded(event.row.id, event.event_type, event.aggregate_id) for event in chosen if event.superseded
         ),
         misnamed=misnamed,
-        failed=failed,
+        failed=sum(event.state == "pending" and event.retries > 0 for event in chosen),
     )
 
 
@@ -90,16 +88,9 @@ def count_replay(
         )
 
 
-def changes_nothing(engine: Engine, plan: ReplayPlan) -> bool:
-    """Return whether every planned event is already pending with all its retries left, as it would be after a replay.
-
-    Raises:
-        DatabaseUnavailableError: the server cannot be reached.
-    """
-    if not plan.events or any(event.state != "pending" for event in plan.events):
-        return False
-    with transaction(engine, _LIMITS, commit=False) as connection:
-        return not _failed(connection, plan.events)
+def changes_nothing(plan: ReplayPlan) -> bool:
+    """Return whether every planned event is already pending with all its retries, as it would be after a replay."""
+    return bool(plan.events) and not plan.failed and all(event.state == "pending" for event in plan.events)
 
 
 def refreshed(engine: Engine, plan: ReplayPlan, *, allow_superseded: bool) -> ReplayPlan:
@@ -109,9 +100,13 @@ def refreshed(engine: Engine, plan: ReplayPlan, *, allow_superseded: bool) -> Re
         DatabaseUnavailableError: the server cannot be reached.
     """
     with transaction(engine, _LIMITS, commit=False) as connection:
-        ids = [event.row.id for event in plan.events] if allow_superseded else []
-        superseded = store.superseded_among(connection, ids)
-        return replace(plan, superseded=superseded, failed=_failed(connection, plan.events))
+        allowed = [event.row.id for event in plan.events] if allow_superseded else []
+        pending = [event.row.id for event in plan.events if event.state == "pending"]
+        return replace(
+            plan,
+            superseded=store.superseded_among(connection, allowed),
+            failed=store.count_failed(connection, pending),
+        )
 
 
 def superseded_in(engine: Engine, run: Run) -> tuple[Superseded, ...]:
@@ -126,10 +121,6 @@ def superseded_in(engine: Engine, run: Run) -> tuple[Superseded, ...]:
         return ()
     with transaction(engine, _LIMITS, commit=False) as connection:
         return store.superseded_left(connection, run.id)
-
-
-def _failed(connection: Connection, events: Sequence[PlannedEvent]) -> int:
-    return store.count_failed(connection, [event.row.id for event in events if event.state == "pending"])
 
 
 def _left_out(found: Iterable[Candidate], *, allow_published: bool, allow_superseded: bool) -> Iterable[LeftOut]:

@@ -48,7 +48,7 @@ class Row(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """An event that the selector matches."""
+    """An event that the selector matches. ``retries`` counts the failures since the event was last requeued."""
 
     row: Row
     aggregate_id: str
@@ -56,6 +56,7 @@ class Candidate(NamedTuple):
     created_at: datetime
     state: str
     superseded: bool
+    retries: int
 
 
 class Superseded(NamedTuple):
@@ -95,12 +96,12 @@ def candidates(connection: Connection, selector: Selector, max_retries: int) -> 
     chosen, parameters = _chosen(selector, max_retries)
     sql = f"""
         SELECT o.id, o.ctid::text, o.xmin::text::bigint, o."aggregateId", o."eventType", o."createdAt",
-            {states.name("o.")}, {SUPERSEDED}
+            {states.name("o.")}, {SUPERSEDED}, o."retryCount"
         FROM {chosen} AS o ORDER BY o."createdAt", o.id COLLATE "C"
     """  # noqa: S608 - built from constants only
     with pattern_errors_as_input_errors(selector):
         rows = connection.exec_driver_sql(sql, parameters)
-        return [Candidate(Row(*row[:3]), row[3], row[4], aware(row[5]), row[6], row[7]) for row in rows]
+        return [Candidate(Row(*row[:3]), row[3], row[4], aware(row[5]), *row[6:]) for row in rows]
 
 
 def count_candidates(
@@ -156,6 +157,8 @@ def keys_with_newer_events(connection: Connection, planned: Sequence[Candidate])
 
 def superseded_among(connection: Connection, ids: Sequence[str]) -> tuple[Superseded, ...]:
     """Return those of the given events that are superseded now, oldest first."""
+    if not ids:
+        return ()
     return _superseded(connection, "o.id = ANY(%(ids)s)", {"ids": list(ids)})
 
 

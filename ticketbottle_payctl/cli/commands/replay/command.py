@@ -136,12 +136,7 @@ def replay_command(  # noqa: PLR0913 - one argument per option
         max_errors=max_errors,
     )
     adviser = Adviser(session, reason or "replay")
-    if (
-        named
-        and plan_out is None
-        and not stored.plan.left_out
-        and changes_nothing(session.services.engine, stored.plan)
-    ):
+    if named and plan_out is None and not stored.plan.left_out and changes_nothing(stored.plan):
         session.finish(result_of_pending(stored.plan, wanted, adviser, dry_run=dry_run))
     if plan_out is not None:
         write_plan(plan_out, stored)
