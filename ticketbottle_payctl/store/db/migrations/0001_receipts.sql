@@ -1,4 +1,5 @@
--- Every genuine callback as it was received, with payctl's decision. Rows are only added, never changed.
+-- Every genuine callback as it was received, with payctl's decision. Rows are never changed; only a cleanup deletes
+-- them.
 CREATE TABLE payctl.webhook_receipts (
     id                     uuid PRIMARY KEY,
     received_at            timestamptz NOT NULL DEFAULT clock_timestamp(),
