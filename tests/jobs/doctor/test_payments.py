@@ -73,3 +73,32 @@ def test_the_doctor_says_if_it_did_not_count_all_payments_in_time(engine, found,
     finding = found()
     assert (finding.status, finding.command) == (Status.WARN, ASK)
     assert finding.fact == "the overdue payments were not counted within the time limit"
+
+
+def test_the_doctor_reads_each_payment_once(engine, found):
+    """The doctor looks only for late payments, so it scans the table once, whatever its payments' statuses are."""
+    with engine.begin() as connection:
+        for status in ("PENDING", "COMPLETED", "FAILED"):
+            insert_payment(connection, status=status, age=timedelta(hours=1))
+        connection.exec_driver_sql(
+            """
+            CREATE SEQUENCE rows_read;
+            ALTER TABLE payments RENAME TO real_payments;
+            CREATE VIEW payments AS SELECT * FROM real_payments WHERE nextval('rows_read') > 0 OFFSET 0
+            """
+        )
+    assert found().fact == "1 payment from the last 7 days is PENDING for over 20 min"
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT last_value FROM rows_read").scalar_one() == 3
+
+
+@pytest.mark.parametrize(
+    ("number", "told"), [(2, "2 payments"), (3, "more than 2 payments"), (4, "more than 2 payments")]
+)
+def test_the_doctor_counts_overdue_payments_up_to_a_limit(number, told, engine, found, monkeypatch):
+    """If there are too many overdue payments, the doctor stops counting and says so."""
+    monkeypatch.setattr(payments, "MOST", 2)
+    with engine.begin() as connection:
+        for _ in range(number):
+            insert_payment(connection, age=timedelta(hours=1))
+    assert found().fact == f"{told} from the last 7 days are PENDING for over 20 min"

@@ -14,9 +14,12 @@ from ticketbottle_payctl.jobs.doctor.callbacks import WITHIN, may_read
 from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, ok, warn
 from ticketbottle_payctl.store.db.engine import Limits, is_statement_timeout, transaction
 from ticketbottle_payctl.store.outbox import claim
-from ticketbottle_payctl.store.payments.created_in_window import created
+from ticketbottle_payctl.store.payments.created_in_window import silent
 
 LIMITS = Limits(statement=timedelta(seconds=15), jit=False)
+MOST = 10_000
+"""The maximum number of overdue payments that the doctor counts."""
+
 _NAME = "payments"
 _MEANING = "customers may have paid and have no ticket"
 _HOW = "ask the gateways; this changes nothing"
@@ -24,7 +27,7 @@ _ASK = Command(("reconcile", "payments"), options=("-n",))
 
 
 def check(subject: Subject) -> list[Finding]:
-    """Count the overdue payments in the same way as ``payctl report``, for at most 15 seconds.
+    """Count at most 10,000 overdue payments in the same way as ``payctl report``, for at most 15 seconds.
 
     The finding is a warning, because only the gateways know whether the customers have paid.
 
@@ -33,23 +36,24 @@ def check(subject: Subject) -> list[Finding]:
     """
     try:
         with transaction(subject.engine(), LIMITS, commit=False) as connection:
-            silent = _silent(connection, subject)
+            number = _overdue(connection, subject)
     except DatabaseUnavailableError as error:
         if not is_statement_timeout(error):
             raise
         return [warn(_NAME, "the overdue payments were not counted within the time limit", _MEANING, _HOW, _ASK)]
-    if silent is None:
+    if number is None:
         fact = "payctl cannot count the overdue payments: a table is missing, or the role is not allowed to read it"
         return [warn(_NAME, fact, _MEANING, "see the findings of the schema and grants checks")]
-    if not silent:
+    if not number:
         return [ok(_NAME, f"no payment from the last {WITHIN.days} days is overdue")]
-    are, age = "is" if silent == 1 else "are", duration(OVERDUE_AFTER.total_seconds())
-    fact = f"{count(silent, 'payment')} from the last {WITHIN.days} days {are} PENDING for over {age}"
+    are, age = "is" if number == 1 else "are", duration(OVERDUE_AFTER.total_seconds())
+    told = count(number, "payment") if number <= MOST else f"more than {count(MOST, 'payment')}"
+    fact = f"{told} from the last {WITHIN.days} days {are} PENDING for over {age}"
     return [warn(_NAME, fact, _MEANING, _HOW, _ASK)]
 
 
-def _silent(connection: Connection, subject: Subject) -> int | None:
+def _overdue(connection: Connection, subject: Subject) -> int | None:
     if not may_read(connection):
         return None
     until = claim.now(connection).replace(tzinfo=UTC)
-    return created(connection, until - WITHIN, until, OVERDUE_AFTER, subject.explained_by).silent
+    return silent(connection, until - WITHIN, until, OVERDUE_AFTER, subject.explained_by, most=MOST + 1)

@@ -1,4 +1,7 @@
-"""Count the payments that were created in a time window. ``"createdAt"`` has no index, so the whole table is read."""
+"""Count the payments that were created in a time window. ``"createdAt"`` has no index, so a scan reads the whole table.
+
+:func:`created` scans the table twice. :func:`silent` scans it once, and only until it has found enough payments.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +32,8 @@ class CreatedPayments(NamedTuple):
 # look at its money. The callback must come from the payment's own gateway, which alone knows whether the payment is
 # paid. Other callbacks, such as callbacks about a payment in progress or an agreement, explain nothing. The planner
 # expects few such callbacks, and would join them by a nested loop. NOT IN searches a hash table instead.
-_CREATED = f"""
-    WITH told AS MATERIALIZED (
+_LATE = f"""
+    told AS MATERIALIZED (
         SELECT payment_id, reference, order_ref, provider FROM payctl.webhook_receipts
         WHERE received_at >= %(from)s AND received_at < %(to)s AND reason = ANY(%(reasons)s)
     ), late AS MATERIALIZED (
@@ -38,17 +41,24 @@ _CREATED = f"""
         WHERE status = 'PENDING' AND "createdAt" >= %(since)s AND "createdAt" < %(until)s
             AND "createdAt" <= {NOW} - %(overdue_after)s
     )
-    SELECT status::text, count(*), count(*) FILTER (WHERE "createdAt" <= {NOW} - %(overdue_after)s), (
-        SELECT count(*) FROM late AS p
-        WHERE (id, gateway) NOT IN (SELECT payment_id, provider FROM told WHERE payment_id IS NOT NULL)
-            AND (reference, gateway) NOT IN (SELECT reference, provider FROM told WHERE reference <> '')
-            AND (code, gateway) NOT IN (SELECT order_ref, provider FROM told WHERE payment_id IS NULL)
-            AND NOT EXISTS (
-                SELECT FROM payctl.run_items AS i
-                JOIN payctl.webhook_receipts AS r ON r.id = (i.before ->> 'receipt')::uuid
-                WHERE i.item_id = p.id AND i.outcome = '{CLOSED}' AND r.provider = p.gateway))
+"""  # noqa: S608 - only constants are put in
+_SILENT = f"""
+    FROM late AS p
+    WHERE (id, gateway) NOT IN (SELECT payment_id, provider FROM told WHERE payment_id IS NOT NULL)
+        AND (reference, gateway) NOT IN (SELECT reference, provider FROM told WHERE reference <> '')
+        AND (code, gateway) NOT IN (SELECT order_ref, provider FROM told WHERE payment_id IS NULL)
+        AND NOT EXISTS (
+            SELECT FROM payctl.run_items AS i
+            JOIN payctl.webhook_receipts AS r ON r.id = (i.before ->> 'receipt')::uuid
+            WHERE i.item_id = p.id AND i.outcome = '{CLOSED}' AND r.provider = p.gateway)
+"""  # noqa: S608 - only constants are put in
+_CREATED = f"""
+    WITH {_LATE}
+    SELECT status::text, count(*), count(*) FILTER (WHERE "createdAt" <= {NOW} - %(overdue_after)s),
+        (SELECT count(*) {_SILENT})
     FROM payments WHERE "createdAt" >= %(since)s AND "createdAt" < %(until)s GROUP BY 1
 """  # noqa: S608 - only constants are put in
+_COUNT_SILENT = f"WITH {_LATE} SELECT count(*) FROM (SELECT {_SILENT} LIMIT %(most)s) AS found"  # noqa: S608
 
 
 def created(
@@ -58,8 +68,25 @@ def created(
 
     A callback explains its payment if its reason is in ``reasons``.
     """
-    window = {"since": stored(since), "until": stored(until), "from": since, "to": until}
-    values = {**window, "overdue_after": overdue_after, "reasons": list(reasons)}
-    rows = connection.exec_driver_sql(_CREATED, values).all()
+    rows = connection.exec_driver_sql(_CREATED, _values(since, until, overdue_after, reasons)).all()
     overdue = sum(late for status, _, late, _ in rows if status == "PENDING")
     return CreatedPayments({row[0]: row[1] for row in rows}, overdue, rows[0][3] if rows else 0)
+
+
+def silent(  # noqa: PLR0913 - the arguments of created, and the limit
+    connection: Connection,
+    since: datetime,
+    until: datetime,
+    overdue_after: timedelta,
+    reasons: Sequence[str],
+    *,
+    most: int,
+) -> int:
+    """Count the silent payments as :func:`created` does. Stop at ``most``."""
+    values = _values(since, until, overdue_after, reasons) | {"most": most}
+    return int(connection.exec_driver_sql(_COUNT_SILENT, values).scalar_one())
+
+
+def _values(since: datetime, until: datetime, overdue_after: timedelta, reasons: Sequence[str]) -> dict[str, object]:
+    window = {"since": stored(since), "until": stored(until), "from": since, "to": until}
+    return {**window, "overdue_after": overdue_after, "reasons": list(reasons)}
