@@ -66,7 +66,7 @@ class ErrorGroupItem(TypedDict):
     blocking: NotRequired[Count]
     """The number of dead superseded events that block a pending event of the same payment."""
     closed: NotRequired[Count]
-    """The number of superseded dead events that a person has closed."""
+    """The number of superseded dead events that a person has closed and that block no pending event."""
     remedy: NotRequired[Annotated[str, Keywords(enum=[*DeliveryRemedy])] | None]
     """What to fix before the replay; otherwise the events fail again."""
     todo: NotRequired[str | None]

@@ -31,7 +31,7 @@ class ErrorGroup:
     ``sample`` is the error of the newest event that is not superseded, or of the newest event if all are superseded.
     ``superseded`` counts the superseded events, which a replay leaves out. ``blocking`` counts those superseded dead
     events whose payment has a pending event. ``sample_type`` and ``sample_bytes`` are the type and the message size of
-    the sampled event. ``closed`` counts the superseded dead events that a person has closed.
+    the sampled event. ``closed`` counts the dead events that count as closed.
     """
 
     group: str

@@ -46,7 +46,10 @@ class ListedEvent(TypedDict, total=False):
     blocked: bool
     """Whether this event is pending and waits behind a dead event of its payment."""
     closed: bool
-    """Whether a person has closed this event, which is dead and superseded."""
+    """Whether a person has closed this event, which is dead and superseded.
+
+    The value is false while a pending event waits behind it.
+    """
 
 
 OUTBOX_FIELDS = tuple(ListedEvent.__annotations__)
@@ -80,7 +83,7 @@ def list_events(
     with pattern_errors_as_input_errors(selector):
         rows = connection.exec_driver_sql(sql, wanted.parameters | page_parameters(limit, before)).all()
     # Reading the closings first keeps them out of the planner settings that blocked_among changes.
-    closed = closed_among(connection, [row[0] for row in rows if row[2] == "dead" and row[11]])
+    closed = closed_among(connection, [row[0] for row in rows if row[2] == "dead" and row[11]], max_retries)
     pending = [Pending(row[0], row[4], row[7]) for row in rows if row[2] == "pending"]
     blocked = blocked_among(connection, pending, max_retries)
     return [Listed(OUTBOX_FIELDS, (*row, row[0] in blocked, row[0] in closed), 7) for row in rows]

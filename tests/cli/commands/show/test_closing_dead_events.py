@@ -14,6 +14,10 @@ import pytest
 from tests.cli.money import refused_money
 from ticketbottle_payctl.jobs.report import collect_report
 from ticketbottle_payctl.sandbox.server import wait_until
+from ticketbottle_payctl.store.outbox import dead as dead_events
+from ticketbottle_payctl.store.outbox.debezium_names import SLOT
+from ticketbottle_payctl.store.outbox.error_groups import groups
+from ticketbottle_payctl.store.outbox.selector import Selector
 
 pytestmark = pytest.mark.postgres
 HOUR = timedelta(hours=1)
@@ -99,6 +103,24 @@ def test_the_list_says_that_a_dead_event_is_closed(dead, orders, close, ask, inv
     assert table == "state,closed\ndead,true\n"
     row = invoke("list", "outbox", dead, DATABASE_URL=database_url).stdout.splitlines()[1].split("\t")
     assert (row[3], row[-1]) == ("dead", "true")
+
+
+def test_a_closed_event_is_listed_as_dead_while_an_event_waits_behind_it(
+    dead, orders, close, ask, terminal, database_url
+):
+    """The first line of `payctl list outbox` counts a closed event as dead while it blocks an event of its payment.
+
+    A closed event of another payment stays closed. So does one whose payment has only an older pending event.
+    """
+    close(dead)
+    orders.event(age=timedelta(minutes=1))
+    orders.pay("COMPLETED").event("FAILED", "dead", age=3 * HOUR).event(age=4 * HOUR)
+    close(orders.events[3])
+    with terminal("list", "outbox", "--failed", DATABASE_URL=database_url) as it:
+        assert it.finish() == 0
+        assert it.text().splitlines()[0] == "2 events: 1 dead, 1 closed by a person"
+    listed = {item["id"]: item["closed"] for item in ask("list", "outbox", "--failed")["items"]}
+    assert listed == {dead: False, orders.events[3]: True}
 
 
 @pytest.mark.parametrize("change", ['UPDATE outbox SET "retryCount" = 0', "UPDATE payments SET status = 'FAILED'"])
@@ -236,6 +258,51 @@ def test_a_report_without_the_error_groups_is_not_quiet_about_closed_events(dead
     assert not replace(report, closed=0).is_quiet
 
 
+def test_a_closed_event_that_blocks_a_later_one_is_not_called_closed_already(dead, orders, close, ask):
+    """If an event waits behind a closed event, `payctl close EVENT` refuses and says how to let it pass."""
+    close(dead)
+    orders.event(age=timedelta(minutes=1))
+    document = ask("close", dead, "-y", "--reason", WHY)
+    assert (document["exit_code"], document["error"]["code"]) == (7, "GUARD")
+    assert "waits behind" in document["error"]["message"]
+
+
+@pytest.fixture
+def blocks(dead, orders, close):
+    """Close a dead event, then insert an event behind it. Return the id of the dead event."""
+    close(dead)
+    orders.event(age=timedelta(minutes=1))
+    return dead
+
+
+def closed_counts(engine, name):
+    """Return how many closed events each function finds. The event ``name`` is the only closed one."""
+    with engine.connect() as connection:
+        return (
+            dead_events.count(connection, 5).closed,
+            dead_events.superseded(connection, 5, with_closings=True).closed,
+            len(dead_events.closed_among(connection, [name], 5)),
+            sum(each.closed for each in groups(connection, Selector(), 5, 9, with_closings=True)),
+            int(dead_events.find(connection, name, 5).closed),
+        )
+
+
+def test_no_function_counts_a_closed_event_that_blocks_another_one(blocks, engine, execute):
+    """An event is closed only while no pending event waits behind it, for every function that counts closed events."""
+    assert closed_counts(engine, blocks) == (0, 0, 0, 0, 0)
+    execute("UPDATE outbox SET published = true WHERE \"eventType\" = 'PAYMENT_COMPLETED'")
+    assert closed_counts(engine, blocks) == (1, 1, 1, 1, 1)
+
+
+@pytest.mark.usefixtures("logical")
+def test_no_event_waits_behind_a_closed_one_while_debezium_publishes(blocks, engine, execute):
+    """While Debezium's slot exists, a closed event blocks no other event, so it stays closed."""
+    execute(f"SELECT pg_create_logical_replication_slot('{SLOT}', 'pgoutput')")
+    counts = closed_counts(engine, blocks)
+    execute(f"SELECT pg_drop_replication_slot('{SLOT}')")
+    assert counts == (1, 1, 1, 1, 1)
+
+
 @pytest.mark.parametrize("options", [["-n"], []], ids=["a dry run", "no reason"])
 def test_a_dead_event_is_not_closed_without_a_reason(options, dead, ask, content):
     """`payctl close -n` counts a dead event.
@@ -300,14 +367,19 @@ def test_an_event_that_was_requeued_meanwhile_is_not_closed(together, execute):
     assert execute("SELECT * FROM payctl.runs") == []
 
 
-@pytest.mark.parametrize("superseded", [True, False])
+@pytest.mark.parametrize("now", ["superseded", "not superseded", "blocks an event"])
 def test_every_command_counts_the_same_closed_dead_events(
-    superseded, dead, close, invoke, mock_kafka, execute, database_url
+    now, dead, orders, close, invoke, mock_kafka, execute, database_url
 ):
-    """A closed dead event counts as closed only while its payment is COMPLETED, for the publisher and each command."""
+    """A closed dead event counts as closed only while its payment is COMPLETED and no event waits behind it.
+
+    This holds for the publisher and each command.
+    """
     close(dead)
-    if not superseded:
+    if now == "not superseded":
         execute("UPDATE payments SET status = 'FAILED'")
+    elif now == "blocks an event":
+        orders.event(age=timedelta(minutes=1))
     places = {"DATABASE_URL": database_url, "KAFKA_BROKERS": mock_kafka.bootstrap}
 
     def shown(*command):
@@ -316,7 +388,8 @@ def test_every_command_counts_the_same_closed_dead_events(
     assert {
         "stats": "closed by a person" in shown("stats"),
         "errors": "closed by a person" in shown("errors"),
+        "list": "1 closed by a person" in invoke("list", "outbox", **places).stderr,
         "report": "closed by a person" in shown("report", "--since", "3h"),
         "doctor": "closed by a person" in shown("doctor", "--only", "backlog"),
-        "publish-outbox": "1 dead event is left" not in shown("publish-outbox"),
-    } == dict.fromkeys(("stats", "errors", "report", "doctor", "publish-outbox"), superseded)
+        "publish-outbox": not re.search(r"1 dead event is left|waits? for|behind", shown("publish-outbox")),
+    } == dict.fromkeys(("stats", "errors", "list", "report", "doctor", "publish-outbox"), now == "superseded")

@@ -55,7 +55,7 @@ class DeadGroupFacts(TypedDict):
     superseded: NotRequired[Count]
     """The dead events that a replay leaves out, because their payment is COMPLETED now."""
     closed: NotRequired[Count]
-    """The superseded dead events that a person has closed."""
+    """The superseded dead events that a person has closed and that block no pending event."""
     event_types: Sequence[str]
     command: str
     """The command that shows the cause, and what to do."""
