@@ -34,7 +34,7 @@ def _closed(which: str = "true") -> str:
         ), waiting AS MATERIALIZED (
             SELECT w.id, w."aggregateId" AS key, w."createdAt" AS at FROM outbox AS w
             WHERE EXISTS (SELECT FROM closed) AND {states.pending("w.")}
-                AND w."aggregateId" = ANY (ARRAY(SELECT key FROM closed))
+                AND (w."aggregateId" IN (SELECT key FROM closed)) IS TRUE  -- IS TRUE makes the planner use a hash table
                 AND NOT EXISTS (SELECT FROM pg_replication_slots
                     WHERE slot_name = '{SLOT}' AND database = current_database())
         )
