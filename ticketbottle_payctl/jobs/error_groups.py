@@ -42,6 +42,6 @@ def group_errors(engine: Engine, selector: Selector, *, max_retries: int, limit:
         DatabaseUnavailableError: the server cannot be reached.
     """
     with transaction(engine, _LIMITS, commit=False) as connection:
-        readable = dead.closings_may_be_read(connection)
+        readable = dead.rights(connection).closings
         found = store.groups(connection, selector, max_retries, limit + 1, with_closings=readable)
     return ErrorsReport(tuple(found[:limit]), truncated=len(found) > limit)

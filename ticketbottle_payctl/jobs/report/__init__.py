@@ -114,7 +114,7 @@ def collect_report(  # noqa: PLR0913 - the window, and one argument per setting
     failed = Selector(failed=True)
 
     def dead_events(connection: Connection) -> tuple[int, list[ErrorGroup]]:
-        closings = dead.closings_may_be_read(connection)
+        closings = dead.rights(connection).closings
         closed = dead.superseded(connection, max_retries, with_closings=closings).closed
         most = MOST_GROUPS + 1
         return closed, error_groups.groups(connection, failed, max_retries, most, with_closings=closings)

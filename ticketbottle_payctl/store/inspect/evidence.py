@@ -104,7 +104,7 @@ def harmless_dead(connection: Connection, max_retries: int) -> int:
     Also return 0 if the role is not allowed to read the payments. This function changes the planner settings of the
     transaction, so the caller must run no other statement in it afterwards.
     """
-    if not dead.payments_may_be_read(connection):
+    if not dead.rights(connection).payments:
         return 0
     found = dead.superseded(connection, max_retries, with_closings=False).events  # needs a nested loop
     if not found:
@@ -119,10 +119,10 @@ def evidence(connection: Connection, max_retries: int, found: Unpublished, recen
     ``found`` and ``recent`` must have been read in the same transaction. This function changes the planner settings of
     the transaction, so the caller must run no other statement in it afterwards. Error texts are redacted.
     """
-    may = bool(found.dead) and dead.payments_may_be_read(connection)
+    rights = dead.rights(connection) if found.dead else None
     superseded = dead.SupersededDead()
-    if may:  # needs a nested loop
-        superseded = dead.superseded(connection, max_retries, with_closings=dead.closings_may_be_read(connection))
+    if rights and rights.payments:  # needs a nested loop
+        superseded = dead.superseded(connection, max_retries, with_closings=rights.closings)
     connection.exec_driver_sql(_JOIN_BY_HASH)
     slot = cdc.slot(connection)
     seen, known = publishers.seen(connection)
@@ -140,7 +140,7 @@ def evidence(connection: Connection, max_retries: int, found: Unpublished, recen
         oldest_s=found.oldest_pending_age_s,
         oldest_id=found.oldest_pending_id,
         waiting=_waiting(connection, max_retries, with_runs=recent.runs_readable) if found.pending else (),
-        dead_groups=_dead_groups(connection, max_retries, with_payments=may) if found.dead else (),
+        dead_groups=_dead_groups(connection, max_retries, with_payments=rights.payments) if rights else (),
         table_locks=table_locks(connection) if found.pending else (),
         publishers=seen,
         publishers_known=known,

@@ -60,6 +60,17 @@ _MAY_READ_CLOSINGS = """
 """
 
 
+class Rights(NamedTuple):
+    """What the role may read.
+
+    ``payments``: the payments' ids and statuses, which say if an event is superseded. ``closings``: which events a
+    person has closed.
+    """
+
+    payments: bool
+    closings: bool
+
+
 class DeadCount(NamedTuple):
     """The number of dead events. ``failures`` counts those of type PAYMENT_FAILED or PAYMENT_CANCELLED.
 
@@ -93,7 +104,7 @@ def count(connection: Connection, max_retries: int) -> DeadCount:
     """  # noqa: S608 - built from constants only
     values = {"max_retries": max_retries, "failures": list(FAILURES)}
     found = DeadCount(*connection.exec_driver_sql(sql, values).one())
-    if not (found.failures and _may_be_read(connection, _MAY_READ_PAYMENTS, _MAY_READ_CLOSINGS)):
+    if not found.failures or not all(rights(connection)):
         return found
     sql = f"SELECT count(*) FROM ({_closed()}) AS closed"  # noqa: S608 - built from constants only
     return found._replace(closed=connection.exec_driver_sql(sql, values).scalar_one())
@@ -104,26 +115,16 @@ def closed_among(connection: Connection, ids: Sequence[str], max_retries: int) -
 
     If the role may not read what a person has closed, no event counts as closed.
     """
-    if not ids or not closings_may_be_read(connection):
+    if not ids or not rights(connection).closings:
         return frozenset()
     values = {"ids": [*ids], "max_retries": max_retries}
     return frozenset(connection.exec_driver_sql(_closed("o.id = ANY(%(ids)s)"), values).scalars())
 
 
-def payments_may_be_read(connection: Connection) -> bool:
-    """Return whether the role may read the payments' ids and statuses, which say if an event is superseded."""
-    return _may_be_read(connection, _MAY_READ_PAYMENTS)
-
-
-def closings_may_be_read(connection: Connection) -> bool:
-    """Return whether payctl's schema exists and the role may read which events a person has closed."""
-    return _may_be_read(connection, _MAY_READ_CLOSINGS)
-
-
-def _may_be_read(connection: Connection, *questions: str) -> bool:
-    """Return whether the role has all privileges that the questions ask about, in one statement."""
-    sql = "SELECT " + " AND ".join(f"({question})" for question in questions)
-    return bool(connection.exec_driver_sql(sql).scalar_one())
+def rights(connection: Connection) -> Rights:
+    """Return what the role may read about dead events, with one statement."""
+    sql = f"SELECT ({_MAY_READ_PAYMENTS}), ({_MAY_READ_CLOSINGS})"
+    return Rights(*connection.exec_driver_sql(sql).one())
 
 
 class NamedEvent(NamedTuple):
