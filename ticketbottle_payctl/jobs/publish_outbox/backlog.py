@@ -96,6 +96,11 @@ class Backlog:
             shards=self.options.shards,
         )
 
+    @property
+    def is_scanned(self) -> bool:
+        """Whether a rescan has filled the memory since it was last cleared."""
+        return self._scanned_at is not None
+
     def rescan_is_due(self, now: float) -> bool:
         """Return whether the publisher must read the shard again from its oldest event."""
         return self._scanned_at is None or now - self._scanned_at >= RESCAN_EVERY

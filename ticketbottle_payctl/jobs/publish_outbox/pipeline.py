@@ -136,8 +136,19 @@ class ClaimPipeline:
 
     def enter(self, owner: str) -> Entry:
         """Try to become the shard's publisher, in the transaction on connection 0 that later claims the first batch."""
+        shard, shards = self._backlog.shard, self._backlog.options.shards
         with translated_errors():
-            return shard_lock.enter(self.connection(), self._backlog.shard, self._backlog.options.shards, 0, owner)
+            return shard_lock.enter(self.connection(), shard, shards, 0, owner, self._nothing_new)
+
+    def _nothing_new(self) -> bool:
+        """Return whether no event is pending, apart from the events that the backlog already knows as blocked.
+
+        Return False if a retry or a rescan is due. The backlog may be out of date, so its events must not be sent.
+        """
+        wanted, now, due = self._backlog.next_claim(), self._clock(), self._backlog.next_due()
+        if self._backlog.rescan_is_due(now) or (due is not None and due <= now):
+            return False
+        return outbox.end_of_next(self.connection(), replace(wanted, limit=1), "0") is None
 
     def show_life(self, owner: str) -> None:
         """Record that the shard's publisher is alive, in the transaction that :meth:`enter` began."""

@@ -190,10 +190,10 @@ class PublisherRun:
         while (reason := self._budget.must_stop()) is None:
             if self._sender.probe_is_due:
                 self._probe()
-            batches = self._counts.batches
+            tried = self._tried
             results = self._pass()
             self._failures_in_a_row = 0
-            if self._counts.batches > batches:
+            if self._tried > tried:  # a batch with only blocked events does not shorten the pause
                 pause, locked_since = _SHORTEST_PAUSE, None
             if DrainResult.MORE in results:
                 continue
@@ -205,6 +205,11 @@ class PublisherRun:
             self._wait_for_events(pause * random.uniform(0.8, 1.2))  # noqa: S311 - not for secrets
             pause = min(pause * 1.5, _LONGEST_PAUSE)
         return reason
+
+    @property
+    def _tried(self) -> int:
+        """The number of claimed events that were not blocked."""
+        return self._counts.claimed - self._blocked
 
     def _pass(self) -> list[DrainResult]:
         """Drain each shard once. The order is random, so that two publishers do not compete for the same shard."""
@@ -249,7 +254,7 @@ class PublisherRun:
 
     def _wait_for_events(self, seconds: float) -> None:
         """Wait for ``seconds``, or until the next retry is due if that is sooner."""
-        dues = [shard.backlog.next_due() for shard in self.shards]
+        dues = [shard.backlog.next_due() for shard in self.shards if shard.result is not DrainResult.LOCKED]
         soonest = min((due - self._clock() for due in dues if due is not None), default=seconds)
         self._budget.wait(max(0.001, min(seconds, soonest)))
 
@@ -294,7 +299,10 @@ class PublisherRun:
         every = _LOOK_AGAIN if trouble and not self._obstacles else _LOOK_EVERY
         if wanted and self._clock() - self._looked_at >= max(every, _LOOK_SHARE * self._look_took):
             self._trouble = False
-            self._tell(self._look_or_guess())
+            found = self._look_or_guess()
+            # While another publisher holds a shard of which this run remembers nothing, events may still be waiting.
+            if found or all(shard.is_known for shard in self.shards):
+                self._tell(found)
 
     def _look_or_guess(self) -> Obstacles:
         """Return the result of :meth:`_look`. If the database takes too long, return only the stopped types."""

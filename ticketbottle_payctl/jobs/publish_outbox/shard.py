@@ -64,6 +64,11 @@ class Shard:
         """The shard's number, from 0."""
         return self.backlog.shard
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the backlog shows which events wait. While another publisher holds the shard, it may be empty."""
+        return self.result is not DrainResult.LOCKED or self.backlog.is_scanned
+
     def drain(self) -> Generator[BatchOutcome, None, None]:
         """Drain the shard until it is empty or its turn is over. Yield the result of each batch after it is committed.
 
@@ -91,9 +96,8 @@ class Shard:
         clock, backlog = self.budget.clock, self.backlog
         with ClaimPipeline(self.engine, backlog, self.budget, skip_locked=skip_locked) as pipeline:
             entry = pipeline.enter(self.owner)
-            if entry is Entry.REFUSED:
-                backlog.forget()
-                self.result = DrainResult.LOCKED
+            if entry is Entry.REFUSED or entry is Entry.STANDBY:
+                self.result = DrainResult.LOCKED if entry is Entry.REFUSED else DrainResult.DRAINED
                 return
             self.result = DrainResult.MORE
             if entry is Entry.TAKEN_OVER or backlog.rescan_is_due(clock()):

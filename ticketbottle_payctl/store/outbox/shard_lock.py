@@ -11,6 +11,10 @@ true under two conditions. The returning publisher's name must still be on the s
 number of shards has written its own name on any shard since. ``payctl.publishers`` identifies a shard by the number of
 its lock 0. This number also contains the publisher's number of shards.
 
+If a publisher that has not ended has held the shard since, the returning publisher first looks for new events. If it
+finds none, it leaves without writing its name. Therefore the other publisher keeps its cached state, and the returning
+publisher stays on standby.
+
 A replay can requeue an event at a position that a publisher has already passed. Therefore a replay also writes a name,
 in a row that belongs to no shard, and every publisher rescans before its next claim. The time in this row is ahead of
 the clock, because a publisher may write its own name before the replay's transaction commits.
@@ -22,6 +26,7 @@ publisher that has died.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple
 
@@ -95,11 +100,27 @@ class Entry(Enum):
 
     REFUSED = "another publisher holds the shard"
     UNCHANGED = "entered, and no other publisher has held the shard since"
+    STANDBY = "another publisher has held the shard since, and there is no new event"
     TAKEN_OVER = "entered, but our cached state of the shard is stale"
 
 
-def enter(connection: Connection, shard: int, shards: int, lock: int, owner: str) -> Entry:
-    """Try to lock a shard for this publisher. If the result is REFUSED, the caller must end the transaction at once."""
+def _never() -> bool:
+    return False
+
+
+def enter(  # noqa: PLR0913, PLR0917 - a lock's place is three numbers
+    connection: Connection,
+    shard: int,
+    shards: int,
+    lock: int,
+    owner: str,
+    nothing_new: Callable[[], bool] = _never,
+) -> Entry:
+    """Try to lock a shard for this publisher.
+
+    If another publisher has held the shard since and has not ended, call ``nothing_new``. If it returns True, the
+    result is STANDBY. If the result is REFUSED or STANDBY, the caller must end the transaction at once.
+    """
     parameters = {
         "own": _number(shard, shards, lock),
         "other": _number(shard, shards, 1 - lock),
@@ -111,6 +132,8 @@ def enter(connection: Connection, shard: int, shards: int, lock: int, owner: str
         return Entry.REFUSED
     if last_owner == owner:
         return Entry.UNCHANGED
+    if last_owner is not None and not name_of(last_owner)[1] and nothing_new():
+        return Entry.STANDBY
     _write_name(connection, shard, shards, owner)
     return Entry.TAKEN_OVER
 
