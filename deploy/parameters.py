@@ -6,8 +6,8 @@ These are the same checks that CloudFormation makes: types, patterns, limits and
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from samtranslator.yaml_helper import yaml_parse
 
@@ -31,15 +31,23 @@ class NotDeployableError(Exception):
     """The build or a parameter is missing or wrong, or the two do not match. The message may have several lines."""
 
 
-def parameters_of(template: str, given: Sequence[str]) -> Parameters:
-    """Return the value of every parameter except ``Release``, from ``Name=value`` strings and the template's defaults.
+class Read(NamedTuple):
+    """The parameters of an environment.
+
+    ``values`` has every parameter with a value, and ``sound`` only those whose value is allowed. ``wrong`` has a line
+    for each fault.
+    """
+
+    values: Parameters
+    sound: Parameters
+    wrong: list[str]
+
+
+def read_parameters(template: str, given: Sequence[str]) -> Read:
+    """Return every parameter except ``Release``, from ``Name=value`` strings and the template's defaults.
 
     The defaults are included, because CloudFormation keeps the deployed value if a deployment does not name a
     parameter. Without the defaults, removing a line from the configuration would have no effect.
-
-    Raises:
-        NotDeployableError: a parameter is missing, unknown or given twice, its value is not allowed, or a rule of the
-            template does not hold.
     """
     source = yaml_parse(template)
     declared = source["Parameters"]
@@ -48,12 +56,10 @@ def parameters_of(template: str, given: Sequence[str]) -> Parameters:
     values = {name: str(one["Default"]) for name, one in declared.items() if "Default" in one} | chosen
     wrong += [f"{name} is missing" for name in declared.keys() - values.keys()]
     wrong += [f"{name} is not a parameter that you can set" for name in values.keys() - declared.keys()]
-    wrong += [fault for name, one in declared.items() if name in values and (fault := _fault(name, one, values[name]))]
-    if not wrong:
-        wrong = broken_rules(source.get("Rules", {}), values)
-    if wrong:
-        raise NotDeployableError("\n".join(sorted(wrong)))
-    return {name: values[name] for name in declared}
+    known = {name: values[name] for name in declared if name in values}
+    faults = {name: fault for name, value in known.items() if (fault := _fault(name, declared[name], value))}
+    sound = {name: value for name, value in known.items() if name not in faults}
+    return Read(known, sound, [*wrong, *faults.values(), *broken_rules(source.get("Rules", {}), sound)])
 
 
 def is_example(value: str) -> bool:
@@ -62,13 +68,17 @@ def is_example(value: str) -> bool:
 
 
 def broken_rules(rules: Mapping[str, Any], values: Mapping[str, str]) -> list[str]:
-    """Return the description of each assertion in the template's ``Rules`` that does not hold for these values."""
+    """Return the description of each assertion in the template's ``Rules`` that does not hold for these values.
+
+    An assertion about a parameter that is not in ``values`` is left out.
+    """
     return [
         assertion["AssertDescription"]
         for rule in rules.values()
-        if _evaluated(rule.get("RuleCondition", True), values)
         for assertion in rule["Assertions"]
-        if not _evaluated(assertion["Assert"], values)
+        if values.keys() >= {*_references(rule.get("RuleCondition")), *_references(assertion["Assert"])}
+        and _evaluated(rule.get("RuleCondition", True), values)
+        and not _evaluated(assertion["Assert"], values)
     ]
 
 
@@ -92,7 +102,7 @@ def _fault(name: str, declared: Mapping[str, Any], value: str) -> str | None:
     if not re.fullmatch(pattern, value) and (declared["Type"] == "Number" or not is_example(value)):
         return f"{name} is {value!r}, but must be {meaning}"
     if not re.fullmatch(declared.get("AllowedPattern", "(?s:.*)"), value):
-        return f"{name} does not match {declared['AllowedPattern']}"
+        return f"{name} {declared['ConstraintDescription']}"
     allowed = [str(each) for each in declared.get("AllowedValues", [value])]
     if value not in allowed:
         return f"{name} is not one of {', '.join(allowed)}"
@@ -101,6 +111,19 @@ def _fault(name: str, declared: Mapping[str, Any], value: str) -> str | None:
     if "MaxValue" in declared and float(value) > declared["MaxValue"]:
         return f"{name} is {value}, but must be at most {declared['MaxValue']}"
     return None
+
+
+def _references(node: Any) -> Iterator[str]:  # noqa: ANN401 - JSON
+    """Yield the name of each parameter that a rule's expression refers to."""
+    if isinstance(node, list):
+        for each in node:
+            yield from _references(each)
+    elif isinstance(node, dict):
+        for name, argument in node.items():
+            if name == "Ref":
+                yield argument
+            else:
+                yield from _references(argument)
 
 
 def _evaluated(node: Any, values: Mapping[str, str]) -> Any:  # noqa: ANN401 - JSON

@@ -19,10 +19,10 @@ import re
 import subprocess
 import sys
 import tomllib
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from deploy.agreement import disagreements, mismatches
 from deploy.commands import (
     PACKAGE,
     PARAMETERS,
@@ -38,12 +38,9 @@ from deploy.commands import (
 )
 from deploy.generate import GENERATED, TEMPLATE, cloudformation
 from deploy.package import CODE, LAYER, ROOT, Build
-from deploy.parameters import NotDeployableError, is_example, parameters_of
+from deploy.parameters import NotDeployableError, Parameters, Read, is_example, read_parameters
 
 CONFIG = ROOT / "deploy" / "samconfig.toml"
-
-_MACHINES = {62: "x86_64", 183: "arm64"}
-"""The architecture for each value of ``e_machine`` in an ELF header."""
 
 _CHANGE_SET = re.compile(r"arn:\S+:changeSet/\S+")
 _CHANGES = "Changes[].ResourceChange.[Action,LogicalResourceId,ResourceType,Replacement]"
@@ -53,37 +50,6 @@ def release_of(build: Build, template: str, parameters: Mapping[str, str]) -> st
     """Return a hash of the build, the template and the parameters, as 64 hexadecimal digits."""
     parts = {"build": build, "template": template, "parameters": parameters}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def architectures_of(layer: Path) -> set[str]:
-    """Return the architectures of the native libraries in a zip. A correct build has only one architecture."""
-    found = set()
-    with zipfile.ZipFile(layer) as archive:
-        for name in archive.namelist():
-            with archive.open(name) as entry:
-                head = entry.read(20)
-            if head[:4] == b"\x7fELF":
-                found.add(_MACHINES.get(int.from_bytes(head[18:20], "little"), "unknown"))
-    return found
-
-
-def mismatches(layer: Path, parameters: Mapping[str, str]) -> list[str]:
-    """Return what the parameters need but the layer does not contain: an architecture, certificates or libraries."""
-    wrong, found = [], architectures_of(layer)
-    if found - {parameters["Architecture"]}:
-        built, wanted = " and ".join(sorted(found)), parameters["Architecture"]
-        wrong.append(f"the build is for {built}, but Architecture is {wanted}: build with `make package ARCH={wanted}`")
-    with zipfile.ZipFile(layer) as archive:
-        names = archive.namelist()
-    for name in ("DatabaseCaFile", "KafkaCaFile"):
-        file = parameters[name]
-        if file.startswith("/opt/") and file.removeprefix("/opt/") not in names:
-            wrong.append(f"{name} is {file}, but the build has no such file: build with `make package CA=FILE`")
-    if parameters["Traces"] != "off" and not any(name.startswith("python/opentelemetry/") for name in names):
-        wrong.append(
-            f"Traces is {parameters['Traces']}, but the build has no OpenTelemetry: build with `make package SPANS=1`"
-        )
-    return wrong
 
 
 def main() -> int:
@@ -130,14 +96,8 @@ def _planned(asked: argparse.Namespace) -> list[Command]:
             raise NotDeployableError(message)
         return stored(config, asked.release, asked.bucket, confirm=confirm)
     template = TEMPLATE.read_text("utf-8")
-    parameters = parameters_of(template, config["deploy"]["parameters"]["parameter_overrides"])
-    for name in (CODE, LAYER):
-        if not (PACKAGE / name).exists():
-            message = f"build/package/{name} does not exist: run `make package` first"
-            raise NotDeployableError(message)
-    if wrong := mismatches(PACKAGE / LAYER, parameters):
-        raise NotDeployableError("\n".join(wrong))
-    _refuse_examples(config, parameters, asked)
+    read = read_parameters(template, config["deploy"]["parameters"]["parameter_overrides"])
+    parameters = _checked(read, config, asked)
     build = Build.in_folder(PACKAGE)
     release = release_of(build, template, parameters)
     sys.stdout.write(f"# release {release}\n")
@@ -148,16 +108,32 @@ def _planned(asked: argparse.Namespace) -> list[Command]:
     return with_cloudformation(config, parameters, release, asked.bucket, confirm=confirm)
 
 
-def _refuse_examples(config: Config, parameters: Mapping[str, str], asked: argparse.Namespace) -> None:
-    """Refuse to deploy values that name no real resource. With ``--print``, only warn about them."""
+def _checked(read: Read, config: Config, asked: argparse.Namespace) -> Parameters:
+    """Return the parameters, or raise an error that names everything that is wrong with them and with the build."""
+    region = config.get("global", {}).get("parameters", {}).get("region")
+    wrong = [*read.wrong, *disagreements(read.sound, asked.environment, region)]
+    missing = next((name for name in (CODE, LAYER) if not (PACKAGE / name).exists()), None)
+    if missing:
+        wrong.append(f"build/package/{missing} does not exist: run `make package` first")
+    else:
+        wrong += mismatches(PACKAGE / LAYER, read.sound)
+    examples = _examples(config, read.values, asked)
+    if examples and not asked.print:
+        wrong.append(examples)
+    if wrong:
+        raise NotDeployableError("\n".join(sorted(wrong)))
+    if examples:
+        sys.stderr.write(f"before you deploy, {examples}\n")
+    return read.values
+
+
+def _examples(config: Config, parameters: Mapping[str, str], asked: argparse.Namespace) -> str | None:
+    """Return a sentence with the names of the values that name no real resource, or None."""
     named = dict(parameters)
     if asked.bucket is None:
         named["s3_bucket"] = config["deploy"]["parameters"].get("s3_bucket", "")
-    if examples := [name for name, value in named.items() if is_example(value)]:
-        message = f"replace the examples in {asked.config.name}: {', '.join(examples)}"
-        if not asked.print:
-            raise NotDeployableError(message)
-        sys.stderr.write(f"before you deploy, {message}\n")
+    examples = [name for name, value in named.items() if is_example(value)]
+    return f"replace the examples in {asked.config.name}: {', '.join(examples)}" if examples else None
 
 
 def _run(command: Command) -> int | None:

@@ -195,7 +195,8 @@ class Checkout:
     def name_real_resources(self):
         """Replace every example in the configuration, as a person does before the first deployment."""
         path = self.folder / "deploy" / "samconfig.toml"
-        text = re.sub(r"(vpc|subnet|sg)-example[a-z]*", r"\1-0a1b2c3d", path.read_text("utf-8"))
+        text = re.sub(r"subnet-example([ab])", r"subnet-0a1b2c3\1", path.read_text("utf-8"))
+        text = re.sub(r"(vpc|sg)-example[a-z]*", r"\1-0a1b2c3d", text)
         path.write_text(text.replace("example", "shop").replace("111122223333", "444455556666"), "utf-8")
 
     def deploy(self, *arguments, environ=None, stdin=""):

@@ -15,7 +15,8 @@ import tomllib
 from pathlib import Path
 
 from deploy.generate import GENERATED, TEMPLATE
-from deploy.release import CONFIG, parameters_of
+from deploy.parameters import read_parameters
+from deploy.release import CONFIG
 
 sys.path.append(str(next(TEMPLATE.parents[1].glob(".venv-lambda/lib/python*/site-packages"))))
 os.environ |= {"AWS_DEFAULT_REGION": "ap-southeast-1", "AWS_ACCESS_KEY_ID": "none", "AWS_SECRET_ACCESS_KEY": "none"}
@@ -52,7 +53,7 @@ def routes(stacks):
 def deployed():
     """Return each function's environment as CloudFormation gives it to Lambda in production, without references."""
     config = tomllib.loads(CONFIG.read_text("utf-8"))["prod"]["deploy"]["parameters"]["parameter_overrides"]
-    values = {**parameters_of(TEMPLATE.read_text("utf-8"), config), **REPAIR}
+    values = {**read_parameters(TEMPLATE.read_text("utf-8"), config).values, **REPAIR}
     values |= {"CodeBucket": "b", "CodeKey": "c", "LayerKey": "l"}
     template = json.loads(GENERATED.read_text("utf-8"))
     resources = {name: one for name, one in template["Resources"].items() if one["Type"] == "AWS::Lambda::Function"}

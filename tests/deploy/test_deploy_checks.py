@@ -18,7 +18,12 @@ WRONG = {
     "VpcId=vpc-0a1b2c3d": "VpcId is given twice",
     "Environment=develop": "Environment is not one of dev, staging, prod",
     "LogRetentionDays=8": "LogRetentionDays is not one of 1, 3",
-    "GatewaySecretArn=arn:aws:s3:::bucket": "GatewaySecretArn does not match",
+    f"GatewaySecretArn={ARN[:-7]}": (
+        "GatewaySecretArn must be the whole ARN of a secret, which ends with a hyphen and the six characters"
+    ),
+    "KafkaBrokers=b-1.shop": "KafkaBrokers must be the host:port of each broker",
+    "AlarmEmail=nope": "AlarmEmail must be empty or an email address",
+    "ReservedProcessor=1": "ReservedProcessor must not be 1",
     "LoopSeconds=90": "LoopSeconds is 90, but must be at most 55",
     "LoopSeconds=-1": "LoopSeconds is -1, but must be at least 0",
     "LoopSeconds=abc": "LoopSeconds is 'abc', but must be a number",
@@ -41,12 +46,38 @@ PRODUCTION = {
     "ReservedWebhook=0": "in production ReservedWebhook must not be 0",
     "AlarmEmail=": "in production AlarmEmail must not be empty",
     "KafkaSsl=false": "in production KafkaSsl must be true",
+    "DatabaseSslMode=prefer": "in production DatabaseSslMode must not be prefer",
 }
+
+ELSEWHERE = ARN.replace("ap-southeast-1", "eu-west-1")
+DISAGREEING = [
+    (("Environment=staging",), "Environment is staging, but its section of the configuration is dev"),
+    (("SubnetIds=subnet-0a1b2c3d",), "SubnetIds is only subnet-0a1b2c3d, but must name subnets in at least two zones"),
+    (("SubnetIds=subnet-0a1b2c3d,subnet-0a1b2c3d",), "SubnetIds is only subnet-0a1b2c3d,subnet-0a1b2c3d"),
+    (("KafkaPort=9096",), "KafkaBrokers has port 9098, but KafkaPort is 9096"),
+    (("KafkaBrokers=a.shop.vn:9096",), "KafkaBrokers has port 9096, but KafkaPort is 9098"),
+    (("KafkaBrokers=a.shop.vn:9098,b.shop.vn:9096",), "KafkaBrokers has port 9096 and 9098, but KafkaPort is 9098"),
+    (
+        ("WebhookProvisioned=5", "WebhookProvisionedMax=2"),
+        "WebhookProvisioned is 5, but must be at most WebhookProvisionedMax, which is 2",
+    ),
+    (
+        ("WebhookProvisioned=2", "ReservedWebhook=9"),
+        "ReservedWebhook is 9, but must be at least WebhookProvisionedMax, which is 10",
+    ),
+    ((f"GatewaySecretArn={ELSEWHERE}",), "GatewaySecretArn names region eu-west-1, but the stack is in ap-southeast-1"),
+]
+"""Entries for dev that CloudFormation would accept but that do not agree, and the error."""
 
 RIGHT = [
     ("LoopSeconds=55",),
     ("LoopSeconds=0", "PublishScheduleState=DISABLED"),
-    ("VpcId=vpc-0123456789abcdef0", "SubnetIds=subnet-0123456789abcdef0"),
+    ("VpcId=vpc-0123456789abcdef0", "SubnetIds=subnet-0123456789abcdef0,subnet-0123456789abcdef1"),
+    ("KafkaPort=9096", "KafkaBrokers=a.shop.vn:9096,b.shop.vn:9096"),
+    ("WebhookProvisioned=2", "WebhookProvisionedMax=2", "ReservedWebhook=2", "ReservedProcessor=2"),
+    ("ReservedWebhook=2",),
+    ("AlarmEmail=on-call@shop.vn", "DatabaseSslMode=prefer"),
+    ("PermissionsBoundaryArn=arn:aws:iam::444455556666:policy/boundary",),
     ("KafkaAuth=plain", f"KafkaSecretArn={ARN}", "KafkaClusterArn="),
     ("KafkaAuth=none", "KafkaClusterArn="),
     ("DatabaseCaFile=/opt/payctl-ca.pem", "KafkaCaFile=/opt/payctl-ca.pem"),
@@ -73,14 +104,15 @@ def configure(checkout, environment, *entries):
 
 
 @pytest.mark.parametrize(
-    ("environment", "entry", "words"),
-    [("dev", entry, words) for entry, words in WRONG.items()]
-    + [("prod", entry, words) for entry, words in PRODUCTION.items()],
+    ("environment", "entries", "words"),
+    [("dev", (entry,), words) for entry, words in WRONG.items()]
+    + [("prod", (entry,), words) for entry, words in PRODUCTION.items()]
+    + [("dev", *each) for each in DISAGREEING],
 )
-def test_a_wrong_parameter_stops_the_deployment_before_the_upload(checkout, environment, entry, words):
-    """`make deploy` names each parameter that CloudFormation would refuse or that does not match the build."""
+def test_a_wrong_parameter_stops_the_deployment_before_the_upload(checkout, environment, entries, words):
+    """`make deploy` names each parameter that is wrong or that does not match the others or the build."""
     checkout.name_real_resources()
-    configure(checkout, environment, entry)
+    configure(checkout, environment, *entries)
     done = checkout.deploy(environment, *BUCKET, "--print")
     assert (done.returncode, done.stdout) == (2, "")
     assert words in done.stderr
@@ -95,13 +127,38 @@ def test_a_right_parameter_is_deployed(checkout, entries):
     assert set(entries) <= {f"{name}={value}" for name, value in checkout.given("dev").items()}
 
 
-def test_all_wrong_parameters_are_named_at_once(checkout):
-    """If several parameters are wrong, the error from `make deploy` names each of them on its own line."""
+def test_everything_that_is_wrong_is_named_at_once(checkout):
+    """One run of `make deploy` names each wrong value, rule, disagreement, mismatch and example on its own line."""
     checkout.name_real_resources()
-    configure(checkout, "dev", "LoopSeconds=90", "VpcId=wrong")
-    assert checkout.deploy("dev").stderr == (
-        "cannot deploy:\n  LoopSeconds is 90, but must be at most 55\n  VpcId is 'wrong', but must be the id of a VPC\n"
+    checkout.build(62)
+    entries = (
+        "LoopSeconds=90",
+        "VpcId=wrong",
+        "KafkaAuth=plain",
+        "KafkaPort=9096",
+        "Traces=xray-udp",
+        "DomainName=example.vn",
     )
+    configure(checkout, "dev", *entries)
+    assert checkout.deploy("dev").stderr.splitlines() == [
+        "cannot deploy:",
+        "  DomainName needs CertificateArn",
+        "  KafkaBrokers has port 9098, but KafkaPort is 9096: the security group allows only KafkaPort",
+        "  LoopSeconds is 90, but must be at most 55",
+        "  Traces is xray-udp, but the build has no OpenTelemetry: build with `make package SPANS=1`",
+        "  VpcId is 'wrong', but must be the id of a VPC",
+        "  replace the examples in samconfig.toml: DomainName",
+        "  the build is for x86_64, but Architecture is arm64: build with `make package ARCH=arm64`",
+        "  this KafkaAuth needs KafkaSecretArn",
+    ]
+
+
+def test_a_rule_about_a_wrong_value_gives_no_second_error(checkout):
+    """If a value is wrong, `make deploy` does not also complain about the rules and checks that use this value."""
+    checkout.name_real_resources()
+    configure(checkout, "dev", "KafkaAuth=iam", "KafkaClusterArn=", "KafkaPort=0")
+    lines = checkout.deploy("dev").stderr.splitlines()
+    assert [line.split()[0] for line in lines] == ["cannot", "KafkaAuth", "KafkaPort"]
 
 
 @pytest.mark.parametrize("arguments", [(), BUCKET])
@@ -123,6 +180,7 @@ def test_nothing_is_deployed_without_a_build(checkout):
 
     The error names the missing zip and the command that builds it.
     """
+    checkout.name_real_resources()
     (checkout.folder / "build" / "package" / "code.zip").unlink()
     done = checkout.deploy("dev")
     assert (done.returncode, done.stdout) == (2, "")

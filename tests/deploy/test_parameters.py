@@ -92,6 +92,7 @@ def cases(names, accepted, refused):
                 "https://a.b/?x=1",
             ],
         ),
+        *cases(["AlarmEmail"], ["", "on-call@shop.vn"], ["nope", "on-call@shop", "on call@shop.vn", "@shop.vn"]),
         *cases(["KafkaCaFile"], ["", "/opt/payctl-ca.pem"], ["payctl-ca.pem", "/opt/my ca.pem"]),
         *cases(["DatabaseCaFile"], ["/opt/payctl-ca.pem"], ["", "payctl-ca.pem"]),
         *cases(
@@ -141,6 +142,14 @@ def test_every_arn_has_a_pattern(template):
     arns = {name: one for name, one in template["Parameters"].items() if name.endswith("Arn")}
     assert len(arns) > 10
     assert [name for name, one in arns.items() if "AllowedPattern" not in one] == []
+
+
+def test_every_pattern_has_a_description(template):
+    """The error about each value with a pattern says in words what the value must be."""
+    patterns = {name: one for name, one in template["Parameters"].items() if "AllowedPattern" in one}
+    assert {name: one.get("ConstraintDescription", "")[:8] for name, one in patterns.items()} == dict.fromkeys(
+        patterns, "must be "
+    )
 
 
 def test_a_private_authority_reaches_the_kafka_client(functions):
