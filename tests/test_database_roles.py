@@ -18,7 +18,7 @@ from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.jobs.cleanup import cleanup
 from ticketbottle_payctl.jobs.close_event import close_event, find_event
 from ticketbottle_payctl.jobs.doctor import Subject
-from ticketbottle_payctl.jobs.doctor.database import grants
+from ticketbottle_payctl.jobs.doctor.grants import grants
 from ticketbottle_payctl.jobs.process_webhook import Trace, WebhookOutcome, process_webhook
 from ticketbottle_payctl.jobs.publish_outbox import PublishOptions, publish_outbox
 from ticketbottle_payctl.jobs.reconcile.endpoints import status_endpoints
@@ -39,6 +39,7 @@ from ticketbottle_payctl.secret import Secret
 from ticketbottle_payctl.settings import DatabaseSettings, KafkaSettings
 from ticketbottle_payctl.store.db import migrations
 from ticketbottle_payctl.store.db.engine import Limits, make_engine, transaction
+from ticketbottle_payctl.store.inspect.sessions import sees_other_sessions
 from ticketbottle_payctl.store.payctl import receipts
 from ticketbottle_payctl.store.payctl.runs import Actor, NewRun
 from ticketbottle_payctl.wiring import Services
@@ -261,6 +262,59 @@ def test_the_doctor_accepts_every_role_of_the_page(engine_as, role, tasks):
     with transaction(engine_as(role), Limits()) as connection:
         (finding,) = grants(connection, NO_SUBJECT)
     assert (finding.status.value, finding.fact) == ("ok", f"role payctl_{role} can: {tasks}")
+
+
+@pytest.mark.parametrize(
+    ("revoked", "advised"),
+    [
+        (
+            {"owner": "REVOKE INSERT ON payctl.webhook_receipts FROM payctl_webhook"},
+            {"owner": 'GRANT INSERT ON payctl.webhook_receipts TO "payctl_webhook"'},
+        ),
+        (
+            {"owner": "REVOKE USAGE ON SCHEMA payctl FROM payctl_webhook"},
+            {"owner": 'GRANT USAGE ON SCHEMA payctl TO "payctl_webhook"'},
+        ),
+        (
+            {
+                "owner": "REVOKE INSERT ON payctl.webhook_receipts FROM payctl_webhook",
+                "master": "REVOKE INSERT (payload) ON outbox FROM payctl_webhook",
+            },
+            {
+                "owner": 'GRANT INSERT ON payctl.webhook_receipts TO "payctl_webhook"',
+                "master": 'GRANT INSERT ("payload") ON "public".outbox TO "payctl_webhook"',
+            },
+        ),
+    ],
+)
+def test_the_doctor_names_the_user_who_can_grant_what_is_missing(engine_as, revoked, advised):
+    """For each owner, the doctor shows the SQL that grants exactly what is missing. The owner can run this SQL."""
+    for owner, statement in revoked.items():
+        with engine_as(owner).begin() as connection:
+            connection.exec_driver_sql(statement)
+    with transaction(engine_as("webhook"), Limits()) as connection:
+        found = [one for one in grants(connection, NO_SUBJECT) if one.sql]
+    for finding in found:
+        owner = finding.remedy.removeprefix("as the user payctl_").removesuffix(", run")
+        with engine_as(owner).begin() as connection:
+            connection.exec_driver_sql(finding.sql)
+    assert {one.remedy: one.sql for one in found} == {
+        f"as the user payctl_{owner}, run": sql for owner, sql in advised.items()
+    }
+    with transaction(engine_as("webhook"), Limits()) as connection:
+        assert [one.status.value for one in grants(connection, NO_SUBJECT)] == ["ok"]
+
+
+def test_pg_monitor_lets_the_operator_see_all_sessions(engine_as):
+    """The optional grant from docs/how-to/database-roles.md ends the doctor's warning about other roles' sessions."""
+    (grant,) = re.findall(r"^GRANT pg_monitor TO .*$", PAGE.read_text("utf-8"), re.MULTILINE)
+    seen = []
+    for statement in (grant, grant.replace("GRANT", "REVOKE").replace(" TO ", " FROM ")):
+        with engine_as("superuser").begin() as connection:
+            connection.exec_driver_sql(statement)
+        with transaction(engine_as("operator"), Limits()) as connection:
+            seen.append(sees_other_sessions(connection))
+    assert seen == [True, False]
 
 
 @pytest.mark.parametrize(

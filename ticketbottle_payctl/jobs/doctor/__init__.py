@@ -20,6 +20,7 @@ from ticketbottle_payctl.jobs.doctor import (
     publishers,
     why_events_wait,
 )
+from ticketbottle_payctl.jobs.doctor.grants import grants
 from ticketbottle_payctl.jobs.doctor.kafka import Probe
 from ticketbottle_payctl.jobs.doctor.model import DoctorReport, Finding, Status, Subject, fail
 from ticketbottle_payctl.jobs.doctor.outbox_index import outbox_index
@@ -32,7 +33,7 @@ _LIMITS = Limits()
 _IN_DATABASE: dict[str, Callable[[Connection, Subject], list[Finding]]] = {
     "database": database.server,
     "columns": database.columns,
-    "grants": database.grants,
+    "grants": grants,
     "time-zone": database.time_zone,
     "clock": database.clock,
     "old-service": housekeeping.old_service,

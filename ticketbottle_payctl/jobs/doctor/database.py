@@ -1,4 +1,4 @@
-"""Check the database: its version, tables, permissions, clock and time zone."""
+"""Check the database: its version, tables, clock and time zone."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from sqlalchemy import Connection
 
 from ticketbottle_payctl.domain.causes import Command
 from ticketbottle_payctl.formats import duration
-from ticketbottle_payctl.jobs.doctor.expected import COLUMNS, PRIVILEGES, SAME_TYPE, STATUSES, WRITTEN
+from ticketbottle_payctl.jobs.doctor.expected import COLUMNS, SAME_TYPE, STATUSES, WRITTEN
 from ticketbottle_payctl.jobs.doctor.model import Finding, Subject, fail, ok, warn
 from ticketbottle_payctl.store.db import migrations
 from ticketbottle_payctl.store.inspect import server as servers
 from ticketbottle_payctl.store.inspect import tables
-from ticketbottle_payctl.store.inspect.tables import Privilege
 
 _OLDEST_VERSION = 150_000
 _UTC = frozenset(
@@ -71,72 +70,6 @@ def _table(connection: Connection, table: str) -> list[Finding]:
             fact = f"outbox.{', '.join(extra)} is required, and payctl has no value for it"
             findings.append(fail("columns", fact, "no event can be written", "give the column a default"))
     return findings
-
-
-def grants(connection: Connection, subject: Subject) -> list[Finding]:
-    """Check that the role has every permission for at least one task.
-
-    Warn about each task for which the role has only some of the permissions.
-    """
-    role = servers.server(connection).role
-    held = {task: tables.privileges(connection, wanted) for task, wanted in PRIVILEGES.items()}
-    may = [
-        task
-        for task, wanted in PRIVILEGES.items()
-        # payctl's own tables may be missing; the `schema` check reports this
-        if all(held[task].get(one, "." in one.table) for one in wanted)
-    ]
-    explained = {one for task in may for one in held[task]}
-    missing = {task: [one for one, has in held[task].items() if not has] for task in held if task not in may}
-    partly = []
-    # Two tasks can write the same columns. The role is meant for the task for which it lacks the fewest permissions.
-    for task in sorted(missing, key=lambda task: len(missing[task])):
-        if _is_meant(held[task], explained):
-            partly.append(_lacks(task, role, missing[task], subject.schema))
-            explained |= set(held[task])
-    if tables.may_create(connection):
-        may.append("db upgrade")
-    if may:
-        return [ok("grants", f"role {role} can: {' · '.join(may)}"), *partly]
-    meaning = "no command that uses the database will work"
-    none = fail(
-        "grants",
-        f"role {role} lacks permissions for every task",
-        meaning,
-        "grant it the permissions that docs/how-to/database-roles.md lists",
-    )
-    return [none, *partly]
-
-
-def _is_meant(held: dict[Privilege, bool], explained: set[Privilege]) -> bool:
-    """Return whether the role is probably meant for this task.
-
-    This is true if the role has a write permission on the service's tables that no task in ``explained`` needs.
-    """
-    of_service = {one: has for one, has in held.items() if "." not in one.table and one.kind != "SELECT"}
-    return any(has and one not in explained for one, has in of_service.items())
-
-
-def _lacks(task: str, role: str, missing: list[Privilege], schema: str) -> Finding:
-    first = missing[0]
-    lacks = f"{first.kind} on {first.table}" + (f' ("{first.column}")' if first.column else "")
-    more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-    meaning = "the command ends with exit code 3 when it needs the missing permission"
-    fact = f"role {role} can do only part of {task}; it lacks {lacks}{more}"
-    tables_of = list(dict.fromkeys(one.table for one in missing))
-    statements = [_grant(role, table, [one for one in missing if one.table == table], schema) for table in tables_of]
-    if any("." in table for table in tables_of):
-        statements.append(f'GRANT USAGE ON SCHEMA payctl TO "{role}"')
-    return warn("grants", fact, meaning, sql="; ".join(statements))
-
-
-def _grant(role: str, table: str, missing: list[Privilege], schema: str) -> str:
-    columns: dict[str, list[str]] = {}
-    for one in missing:
-        columns.setdefault(one.kind, []).extend([f'"{one.column}"'] if one.column else [])
-    kinds = ", ".join(f"{kind} ({', '.join(names)})" if names else kind for kind, names in columns.items())
-    on = table if "." in table else f'"{schema}".{table}'
-    return f'GRANT {kinds} ON {on} TO "{role}"'
 
 
 def own_schema(subject: Subject) -> list[Finding]:

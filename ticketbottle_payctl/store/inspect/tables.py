@@ -10,6 +10,8 @@ from sqlalchemy import Connection
 
 OUTBOX_INDEX = "outbox_published_createdAt_idx"
 REFERENCE_INDEX = "payments_providerTransactionId_idx"
+PAYCTL = "SCHEMA payctl"
+"""The name of payctl's schema in a :class:`Privilege`, as ``GRANT ... ON`` needs it."""
 
 
 class Column(NamedTuple):
@@ -21,7 +23,10 @@ class Column(NamedTuple):
 
 
 class Privilege(NamedTuple):
-    """A privilege, such as SELECT, on a table, such as ``payctl.runs``, or on one of its columns."""
+    """A privilege, such as SELECT, on a table, such as ``payctl.runs``, or on one of its columns.
+
+    ``table`` can also be :data:`PAYCTL`.
+    """
 
     table: str
     kind: str
@@ -75,11 +80,17 @@ def labels(connection: Connection, table: str, column: str) -> list[str]:
     return [label for (label,) in rows]
 
 
-def privileges(connection: Connection, wanted: Sequence[Privilege]) -> dict[Privilege, bool]:
-    """Return whether the current role has each of the ``wanted`` privileges. Omit privileges on missing tables."""
+def privileges(
+    connection: Connection, wanted: Sequence[Privilege], *, without_usage: bool = False
+) -> dict[Privilege, bool]:
+    """Return whether the current role has each of the ``wanted`` privileges. Omit privileges on missing tables.
+
+    A role cannot use a privilege without USAGE on the schema, so the result is then false. ``without_usage`` ignores
+    this.
+    """
     rows = connection.exec_driver_sql(
         """
-        SELECT w.name, w.kind, w.attribute, has_schema_privilege(t.schema, 'USAGE') AND CASE
+        SELECT w.name, w.kind, w.attribute, (%(anyway)s OR has_schema_privilege(t.schema, 'USAGE')) AND CASE
             WHEN w.attribute IS NULL THEN has_table_privilege(t.oid, w.kind)
             ELSE has_column_privilege(t.oid, a.attnum, w.kind) END
         FROM unnest(%(tables)s::text[], %(kinds)s::text[], %(columns)s::text[]) AS w (name, kind, attribute)
@@ -96,9 +107,33 @@ def privileges(connection: Connection, wanted: Sequence[Privilege]) -> dict[Priv
             "tables": [one.table for one in wanted],
             "kinds": [one.kind for one in wanted],
             "columns": [one.column for one in wanted],
+            "anyway": without_usage,
         },
     )
     return {Privilege(table, kind, column): held for table, kind, column, held in rows}
+
+
+def may_use_payctl(connection: Connection) -> bool:
+    """Return whether the current role has USAGE on the ``payctl`` schema, which must exist."""
+    sql = "SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = 'payctl'"
+    return bool(connection.exec_driver_sql(sql).scalar_one())
+
+
+def owners(connection: Connection, names: Sequence[str]) -> dict[str, str]:
+    """Return the owner of each table, and of :data:`PAYCTL`. Omit names that do not exist."""
+    rows = connection.exec_driver_sql(
+        """
+        SELECT w.name, pg_get_userbyid(t.owner)::text FROM unnest(%(names)s::text[]) AS w (name)
+        CROSS JOIN LATERAL (
+            SELECT relowner AS owner FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE CASE WHEN w.name LIKE 'payctl.%%' THEN n.nspname = 'payctl' AND c.relname = substr(w.name, 8)
+                  ELSE c.oid = to_regclass(quote_ident(w.name)) END
+            UNION ALL SELECT nspowner FROM pg_namespace WHERE w.name = %(payctl)s AND nspname = 'payctl'
+        ) AS t
+        """,
+        {"names": list(names), "payctl": PAYCTL},
+    )
+    return {name: str(owner) for name, owner in rows}
 
 
 def may_create(connection: Connection) -> bool:
