@@ -195,7 +195,7 @@ def main() -> int:
         sys.stderr.write(f"cannot build: {error}\n")
         return 2
     for one in made:
-        share = f"{one.zipped / 1e6:.1f} of {BUDGETS[one.path.name][0] / 1e6:.1f} MB"
+        share = f"{one.zipped / 1e3:,.0f} of {BUDGETS[one.path.name][0] / 1e3:,.0f} kB"
         print(f"{one.path}  {share}, {one.unzipped / 1e6:.1f} MB unzipped, sha256 {one.sha256}")  # noqa: T201
     return 0
 

@@ -87,7 +87,7 @@ def _planned(asked: argparse.Namespace) -> list[Command]:
     """Return the commands, and announce the release. Write the files that plain CloudFormation needs."""
     known, confirm = tomllib.loads(asked.config.read_text("utf-8")), not asked.no_confirm_changeset
     if asked.environment not in known:
-        message = f"{asked.config.name} has no section {asked.environment}"
+        message = f"{asked.config} has no section {asked.environment}"
         raise NotDeployableError(message)
     config = known[asked.environment]
     if asked.release is not None:
@@ -133,7 +133,7 @@ def _examples(config: Config, parameters: Mapping[str, str], asked: argparse.Nam
     if asked.bucket is None:
         named["s3_bucket"] = config["deploy"]["parameters"].get("s3_bucket", "")
     examples = [name for name, value in named.items() if is_example(value)]
-    return f"replace the examples in {asked.config.name}: {', '.join(examples)}" if examples else None
+    return f"replace the examples in {asked.config}: {', '.join(examples)}" if examples else None
 
 
 def _run(command: Command) -> int | None:

@@ -87,7 +87,7 @@ def _environment() -> Iterator[str]:
     yield "This page lists every variable that payctl reads. An empty value counts as not set. If the format is"
     yield "`true or false`, an empty value means false. A profile uses the same names as keys"
     yield "([guards](../how-to/guards.md)). A variable in the environment overrides the profile. `payctl config show`"
-    yield "says where each value comes from. On AWS, every function except `probe` is in the VPC."
+    yield "says where each value comes from. On AWS, every function except `probe` and `before-traffic` is in the VPC."
     for section in reference.sections():
         yield from ("", f"## {section.title}", "")
         if section.introduction:
@@ -182,8 +182,8 @@ def _metrics() -> Iterator[str]:
 def _log_events() -> Iterator[str]:
     yield from ("# Log events", "", NOTICE, "")
     yield "The functions and `payctl publish-outbox --loop` write one line of JSON for each log event. The `message`"
-    yield "field contains the event's name. Each line also has `timestamp` (UTC), `level`, `service` and `env`. A"
-    yield "function's lines also have `function`, `function_request_id` and `cold_start`. Lines about a callback have"
+    yield "field contains the event's name. Each line also has `timestamp` (UTC) and `level`. A function's lines also"
+    yield "have `service`, `env`, `function`, `function_request_id` and `cold_start`. Lines about a callback have"
     yield "`correlation_id`. payctl leaves out a field without a value. No line contains a secret."
     yield from ("", "| log event | level | meaning | its own fields |", "|---|---|---|---|")
     for one in log_events.events():

@@ -37,7 +37,7 @@ ALARMS: tuple[Alarm, ...] = (
     ),
     Alarm(
         "PublishOutboxSlow",
-        "the outbox processor is near its timeout of 120 s",
+        "the publisher is near its timeout of 120 s",
         of_lambda(_OUTBOX, "Duration", "p99"),
         96_000,
         bad=3,
@@ -52,14 +52,14 @@ ALARMS: tuple[Alarm, ...] = (
     ),
     Alarm(
         "PublishOutboxSilent",
-        "the outbox processor is not running",
+        "the publisher is not running",
         of_lambda(_OUTBOX, "Invocations"),
         below=1,
         period=300,
         silence=Silence.IS_A_FAULT,
         pages=True,
     ),
-    Alarm("PublishOutboxFails", "the outbox processor keeps failing", of_lambda(_OUTBOX, "Errors"), 2, period=300),
+    Alarm("PublishOutboxFails", "the publisher keeps failing", of_lambda(_OUTBOX, "Errors"), 2, period=300),
     Alarm(
         "CleanupSilent",
         "the cleanup did not run last night",
@@ -73,7 +73,7 @@ ALARMS: tuple[Alarm, ...] = (
     Alarm("CleanupFails", "the cleanup fails", of_lambda(_CLEANUP, "Errors"), 0, period=300),
     Alarm(
         "PublishOutboxDropped",
-        "Lambda dropped ticks of the outbox processor",
+        "Lambda dropped ticks of the publisher",
         of_lambda(_OUTBOX, "AsyncEventsDropped"),
         0,
         period=300,

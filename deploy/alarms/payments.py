@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deploy.alarms.model import NAMES, Alarm, Silence, of_gateway, of_lambda
+from ticketbottle_payctl.formats import PROVIDERS
 from ticketbottle_payctl.metrics import Function
 from ticketbottle_payctl.providers import GATEWAYS
 
@@ -14,12 +15,19 @@ _WATCH = Function.WATCH_PAYMENTS
 def _of_each_gateway(name: str, meaning: str, metric: str, above: float) -> Iterator[Alarm]:
     """Yield one alarm about missing callbacks for each gateway. The alarms page the on-call engineer.
 
-    ``{}`` in ``meaning`` is replaced by the gateway's name.
+    ``{}`` in ``meaning`` is replaced by the gateway's display name.
     """
     for gateway in GATEWAYS:
         watch = of_gateway(gateway, metric)
         yield Alarm(
-            f"{NAMES[gateway]}{name}", meaning.format(gateway), watch, above, period=300, bad=2, of=3, pages=True
+            f"{NAMES[gateway]}{name}",
+            meaning.format(PROVIDERS[gateway]),
+            watch,
+            above,
+            period=300,
+            bad=2,
+            of=3,
+            pages=True,
         )
 
 

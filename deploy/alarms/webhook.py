@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deploy.alarms.model import NAMES, Alarm, Watch, of_gateway, of_lambda, ours
+from ticketbottle_payctl.formats import PROVIDERS
 from ticketbottle_payctl.metrics import BY_NAME, NAMESPACE, Function
 from ticketbottle_payctl.providers import GATEWAYS
 
@@ -31,7 +32,8 @@ ALARMS: tuple[Alarm, ...] = (
     *(
         Alarm(
             f"{NAMES[gateway]}Refused",
-            f"the webhook refuses more than a fifth of the callbacks from {gateway}, three or more in 15 minutes",
+            f"the webhook refuses more than a fifth of the callbacks from {PROVIDERS[gateway]},"
+            " three or more in 15 minutes",
             of_gateway(gateway, "WebhookRefused"),
             20,
             period=900,

@@ -147,7 +147,7 @@ def test_everything_that_is_wrong_is_named_at_once(checkout):
         "  LoopSeconds is 90, but must be at most 55",
         "  Traces is xray-udp, but the build has no OpenTelemetry: build with `make package SPANS=1`",
         "  VpcId is 'wrong', but must be the id of a VPC",
-        "  replace the examples in samconfig.toml: DomainName",
+        "  replace the examples in deploy/samconfig.toml: DomainName",
         "  the build is for x86_64, but Architecture is arm64: build with `make package ARCH=arm64`",
         "  this KafkaAuth needs KafkaSecretArn",
     ]
@@ -166,12 +166,12 @@ def test_the_examples_of_the_configuration_are_not_deployed(checkout, arguments)
     """`make deploy` refuses samconfig.toml as it is in the repository. `--print` prints the commands and a warning."""
     done = checkout.deploy("dev", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("cannot deploy: replace the examples in samconfig.toml: VpcId, SubnetIds, ")
+    assert done.stderr.startswith("cannot deploy: replace the examples in deploy/samconfig.toml: VpcId, SubnetIds, ")
     assert ("s3_bucket" in done.stderr) is not bool(arguments)  # plain CloudFormation gets the bucket as an argument
     printed = checkout.deploy("dev", *arguments, "--print")
     assert (printed.returncode, printed.stderr.partition(":")[0]) == (
         0,
-        "before you deploy, replace the examples in samconfig.toml",
+        "before you deploy, replace the examples in deploy/samconfig.toml",
     )
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 import subprocess
+from datetime import timedelta
 
 import pytest
 import yaml
+
+from lambda_entrypoints.reconcile_payments import RESERVE_SECONDS
+from ticketbottle_payctl.jobs.reconcile.settle_overdue import UnattendedOptions
 
 MANIFESTS = ("publisher.yaml", "cleanup.yaml", "reconcile-payments.yaml")
 
@@ -113,6 +117,20 @@ def test_the_page_names_each_manifest_with_its_secret_and_role(root, folder):
         assert f"CREATE ROLE {role} LOGIN;" in roles
 
 
+def test_the_repair_job_has_the_limits_of_the_function(folder, template):
+    """The job asks about as many payments as the function, and has the same time limits and the same cap."""
+    (container,) = pod(folder / "reconcile-payments.yaml")["containers"]
+    given = dict(word.removeprefix("--").split("=") for word in container["args"] if "=" in word)
+    budget = template["Resources"]["ReconcilePaymentsFunction"]["Properties"]["Timeout"] - RESERVE_SECONDS
+    limits = UnattendedOptions(template["Parameters"]["ReconcileMaxPayments"]["Default"], timedelta(seconds=budget))
+    assert {name: given[name] for name in ("limit", "deadline", "timeout", "max-affected")} == {
+        "limit": str(limits.most_asked),
+        "deadline": f"{limits.asking.total_seconds():.0f}s",
+        "timeout": f"{limits.timeout.total_seconds():.0f}s",
+        "max-affected": str(limits.most_settled),
+    }
+
+
 @pytest.mark.parametrize("name", MANIFESTS)
 def test_the_command_of_a_manifest_exists(folder, payctl_path, name):
     """The command and each option in a manifest exist in payctl."""
@@ -127,4 +145,6 @@ def test_the_command_of_a_manifest_exists(folder, payctl_path, name):
         return done.stdout
 
     help_text = shown(*container["args"], "--help") + shown("help", "options")
-    assert [word for word in container["args"] if word.startswith("--") and word not in help_text] == []
+    assert [
+        word for word in container["args"] if word.startswith("--") and word.partition("=")[0] not in help_text
+    ] == []

@@ -8,10 +8,10 @@ import re
 import pytest
 
 from deploy.alarms import ALARMS
-from deploy.alarms.model import Silence
+from deploy.alarms.model import LOGICAL, Silence
 from ticketbottle_payctl.aws.alerts import MEANINGS
 from ticketbottle_payctl.domain.callback import Answer
-from ticketbottle_payctl.metrics import BY_NAME
+from ticketbottle_payctl.metrics import BY_NAME, Function
 from ticketbottle_payctl.providers import GATEWAYS
 
 PAGING = [alarm.name for alarm in ALARMS if alarm.pages]
@@ -102,3 +102,21 @@ def test_the_log_groups_of_the_stack_are_in_the_runbook(root, of_type):
     text = (root / "docs" / "runbook.md").read_text("utf-8")
     sentence = re.search(r"Each function has its own log: .*?access`", text, re.DOTALL)[0]
     assert {name for name in names if not re.search(rf"[`/]{name}`", sentence)} == set()
+
+
+def test_the_alarms_of_a_planned_pause_exist(root):
+    """The command in docs/deploy.md that silences alarms names every alarm that needs a running publisher."""
+    (names,) = re.findall(
+        r"^ALARMS=\(payctl-prod-\{(.*)\}\)$", (root / "docs" / "deploy.md").read_text("utf-8"), re.MULTILINE
+    )
+    silenced = set(names.split(","))
+    assert silenced - {alarm.name for alarm in ALARMS} == {"PaymentsUnhealthy"}
+    publisher = {"Ref": LOGICAL[Function.PUBLISH_OUTBOX]}
+    need_it = {
+        alarm.name
+        for alarm in ALARMS
+        if alarm.silence is Silence.IS_A_FAULT
+        and (alarm.watch.dimensions.get("FunctionName") == publisher or alarm.watch.name.startswith("Outbox"))
+    }
+    assert need_it <= silenced
+    assert need_it

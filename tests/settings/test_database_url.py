@@ -57,6 +57,8 @@ def test_an_encoded_character_of_database_url_is_decoded_once(character):
     [
         ("", "does not begin with postgresql://"),
         ("canary", "does not begin with postgresql://"),
+        ('"postgresql://u:canary@h/d"', "begins with a quote"),
+        ("'postgresql://u:canary@h/d'", "begins with a quote"),
         ("mysql://u:canary@h/d", "does not begin with postgresql://"),
         ("postgresql:u:canary@h/d", "does not begin with postgresql://"),
         ("postgresql://u:can/ary@h/d", "an @ after the host"),

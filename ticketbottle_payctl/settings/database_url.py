@@ -60,6 +60,8 @@ def parse(text: str) -> DatabaseUrl:
     text = _TAB_OR_NEWLINE.sub("", text.strip(_C0_OR_SPACE))
     scheme = _SCHEME.match(text)
     if scheme is None:
+        if text[:1] in {'"', "'"}:
+            _refuse("begins with a quote", "write it without quotes")
         _refuse("does not begin with postgresql://", _FORM)
     rest, _, fragment = text[scheme.end() :].partition("#")
     rest, _, query = rest.partition("?")

@@ -55,6 +55,11 @@ class UnattendedOptions:
     timeout: timedelta = timedelta(seconds=10)
     attempts: int = 2
 
+    @property
+    def asking(self) -> timedelta:
+        """The time limit for all queries."""
+        return self.budget * _FOR_ASKING
+
 
 @dataclass(frozen=True, slots=True)
 class UnattendedReport:
@@ -128,7 +133,7 @@ def settle_overdue(
         name: now() - min(query.within or options.younger_than, options.younger_than) for name, query in QUERIES.items()
     }
     chosen = find_overdue(engine, Overdue(now() - options.older_than, since), options.most_asked)
-    asking = AskOptions(options.rate, options.timeout, options.budget * _FOR_ASKING, options.attempts)
+    asking = AskOptions(options.rate, options.timeout, options.asking, options.attempts)
     found = list(ask_gateways(chosen.payments, endpoints, asking, now=now, stop=stop))
     planned = sum(finding.settles for finding in found)
     done: dict[str, Settled] = {}
