@@ -10,6 +10,7 @@ from tests.fuzz.draw import Draw
 from tests.fuzz.oracle import CANARIES, KEYS, is_text, keeps_secrets, only
 from tests.fuzz.scratch import file_with
 from ticketbottle_payctl.broker.config import producer_config
+from ticketbottle_payctl.cli.commands.config.names import DEFAULTED
 from ticketbottle_payctl.cli.profile import profiles
 from ticketbottle_payctl.cli.profile.guard_in_force import in_force
 from ticketbottle_payctl.errors import ConfigError
@@ -22,9 +23,8 @@ from ticketbottle_payctl.settings.time_zone import machine_zone
 
 VARIABLES = (
     *("DATABASE_URL", "KAFKA_BROKERS", "KAFKA_SASL_MECHANISM", "KAFKA_USERNAME", "KAFKA_PASSWORD", "KAFKA_SSL"),
-    *("KAFKA_CLIENT_ID", "ENVIRONMENT", "LOG_LEVEL", "OUTBOX_BATCH_SIZE", "OUTBOX_MAX_RETRIES"),
-    *("OUTBOX_RETENTION_DAYS", "PAYCTL_SHARDS", "PAYCTL_LOOP_SECONDS", "PAYCTL_RECONCILE_MAX_PAYMENTS"),
-    *("PAYCTL_DB_POOL", "PAYCTL_DEAD_EVENTS_QUEUE_URL", "PAYCTL_ALERTS_TOPIC_ARN", "PGSSLMODE", "PGREQUIRESSL"),
+    *("KAFKA_CLIENT_ID", *DEFAULTED, "PAYCTL_DB_POOL"),
+    *("PAYCTL_DEAD_EVENTS_QUEUE_URL", "PAYCTL_ALERTS_TOPIC_ARN", "PGSSLMODE", "PGREQUIRESSL"),
     *("PGSSLROOTCERT", "PGCHANNELBINDING", "PGGSSENCMODE", "PGSSLMINPROTOCOLVERSION", "PGREQUIREAUTH", "TZ"),
     *("AWS_REGION", "KAFKA_SASL_MECHANISM", *KEYS),
 )

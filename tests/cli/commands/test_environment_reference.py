@@ -40,7 +40,14 @@ def written():
 
 def test_every_variable_of_the_code_is_in_the_reference():
     """environment.md contains a line for each variable that payctl reads."""
-    assert written() - VARIABLES.keys() == set()
+    missing = written() - VARIABLES.keys()
+    assert missing == set(), "add them to ticketbottle_payctl/cli/commands/config/reference.py, then run `make docs`"
+
+
+def test_a_setting_that_is_not_in_the_table_of_defaults_is_reported():
+    """If a setting of environment.md is not in the table of the defaults, the error names the file to change."""
+    with pytest.raises(KeyError, match=r"add PAYCTL_QUIET_HOURS to .*/config/names.py: DEFAULTED"):
+        reference.with_default("PAYCTL_QUIET_HOURS", reference.WHOLE, (CLI,), "8", "The quiet hours.")
 
 
 def test_every_variable_of_the_reference_is_in_the_code():

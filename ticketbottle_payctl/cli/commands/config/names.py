@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 
 from ticketbottle_payctl import providers
 from ticketbottle_payctl.cli.profile.profiles import Profile
 from ticketbottle_payctl.providers.queries import QUERIES
+from ticketbottle_payctl.settings import Settings
 
-DEFAULTED = (
-    *("ENVIRONMENT", "LOG_LEVEL", "OUTBOX_BATCH_SIZE", "OUTBOX_MAX_RETRIES", "OUTBOX_RETENTION_DAYS"),
-    *("PAYCTL_SHARDS", "PAYCTL_LOOP_SECONDS", "PAYCTL_RECONCILE_MAX_PAYMENTS"),
-)
+DEFAULTED: dict[str, Callable[[Settings], object]] = {
+    "ENVIRONMENT": lambda settings: settings.environment,
+    "LOG_LEVEL": lambda settings: settings.log_level,
+    "OUTBOX_BATCH_SIZE": lambda settings: settings.batch_size,
+    "OUTBOX_MAX_RETRIES": lambda settings: settings.max_retries,
+    "OUTBOX_RETENTION_DAYS": lambda settings: settings.retention.days,
+    "PAYCTL_SHARDS": lambda settings: settings.shards,
+    "PAYCTL_LOOP_SECONDS": lambda settings: round(settings.loop.total_seconds()),
+    "PAYCTL_RECONCILE_MAX_PAYMENTS": lambda settings: settings.reconcile_cap,
+}
+"""The settings with a default. Each function returns the setting's value in the form of its variable."""
+
 PLAIN = (
     *("KAFKA_BROKERS", "KAFKA_SSL", "KAFKA_SASL_MECHANISM", "KAFKA_CA_FILE", "KAFKA_CLIENT_ID", "PAYCTL_DB_POOL"),
     *("PGSSLMODE", "PGSSLROOTCERT"),

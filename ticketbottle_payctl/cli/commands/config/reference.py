@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from ticketbottle_payctl import providers
 from ticketbottle_payctl.cli.commands.config import names
-from ticketbottle_payctl.cli.commands.config.settings import default_of
 from ticketbottle_payctl.formats import gateway_name
 from ticketbottle_payctl.providers.queries import QUERIES
+from ticketbottle_payctl.settings import Settings
 
 WHOLE, TEXT, FLAG, URL, FILE, ARN, SECRET = "whole number", "text", "true or false", "URL", "file", "ARN", "secret"
 NONE = ""
@@ -48,13 +48,20 @@ class Section(NamedTuple):
     variables: tuple[Variable, ...]
 
 
-def _known(name: str, kind: str, readers: tuple[str, ...], example: str, meaning: str) -> Variable:
-    """Return a variable whose default comes from the settings."""
-    return Variable(name, kind, default_of(name), readers, example, meaning)
+def with_default(name: str, kind: str, readers: tuple[str, ...], example: str, meaning: str) -> Variable:
+    """Return a variable whose default comes from the settings.
+
+    Raises:
+        KeyError: :data:`names.DEFAULTED` does not contain the variable.
+    """
+    if name not in names.DEFAULTED:
+        message = f"add {name} to ticketbottle_payctl/cli/commands/config/names.py: DEFAULTED"
+        raise KeyError(message)
+    return Variable(name, kind, str(names.DEFAULTED[name](Settings.from_env({}))), readers, example, meaning)
 
 
 _GENERAL = (
-    _known(
+    with_default(
         "ENVIRONMENT",
         TEXT,
         ALL,
@@ -160,26 +167,28 @@ _KAFKA = (
     ),
 )
 _OUTBOX = (
-    _known("OUTBOX_BATCH_SIZE", WHOLE, (CLI, PUBLISH), "1000", "The number of events in a batch."),
-    _known(
+    with_default("OUTBOX_BATCH_SIZE", WHOLE, (CLI, PUBLISH), "1000", "The number of events in a batch."),
+    with_default(
         "OUTBOX_MAX_RETRIES", WHOLE, (CLI, *IN_THE_VPC), "5", "The number of failures after which an event is dead."
     ),
-    _known(
+    with_default(
         "OUTBOX_RETENTION_DAYS",
         WHOLE,
         (CLI, CLEANUP),
         "30",
         "The number of days after which the cleanup deletes published events.",
     ),
-    _known("PAYCTL_SHARDS", WHOLE, (CLI, PUBLISH), "4", "The number of shards. All publishers need the same number."),
-    _known(
+    with_default(
+        "PAYCTL_SHARDS", WHOLE, (CLI, PUBLISH), "4", "The number of shards. All publishers need the same number."
+    ),
+    with_default(
         "PAYCTL_RECONCILE_MAX_PAYMENTS",
         WHOLE,
         (RECONCILE,),
         "200",
         "The largest number of payments that one scheduled run may settle. A larger plan changes nothing.",
     ),
-    _known(
+    with_default(
         "PAYCTL_LOOP_SECONDS",
         WHOLE,
         (PUBLISH,),

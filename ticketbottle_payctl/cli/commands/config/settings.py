@@ -15,17 +15,6 @@ from ticketbottle_payctl.errors import ConfigError
 from ticketbottle_payctl.settings import Settings
 from ticketbottle_payctl.settings.time_zone import machine_zone
 
-_VALUES: dict[str, Callable[[Settings], object]] = {
-    "ENVIRONMENT": lambda settings: settings.environment,
-    "LOG_LEVEL": lambda settings: settings.log_level,
-    "OUTBOX_BATCH_SIZE": lambda settings: settings.batch_size,
-    "OUTBOX_MAX_RETRIES": lambda settings: settings.max_retries,
-    "OUTBOX_RETENTION_DAYS": lambda settings: settings.retention.days,
-    "PAYCTL_SHARDS": lambda settings: settings.shards,
-    "PAYCTL_LOOP_SECONDS": lambda settings: round(settings.loop.total_seconds()),
-    "PAYCTL_RECONCILE_MAX_PAYMENTS": lambda settings: settings.reconcile_cap,
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Shown:
@@ -67,15 +56,6 @@ def setting_of(row: Shown) -> SettingItem:
     return {"name": row.name, "value": row.value, "is_set": row.is_set, "origin": row.origin}
 
 
-def default_of(name: str) -> str:
-    """Return a setting's default as a string.
-
-    Raises:
-        KeyError: the setting has no default.
-    """
-    return str(_VALUES[name](Settings.from_env({})))
-
-
 def shown(profile: Profile, guard: GuardInForce) -> list[Shown]:
     """Return every setting that payctl knows, with its origin.
 
@@ -84,7 +64,7 @@ def shown(profile: Profile, guard: GuardInForce) -> list[Shown]:
     """
     settings = Settings.from_env(profile.environ)
     rows = [_row(profile, "DATABASE_URL", _database(settings))]
-    rows += [_row(profile, name, str(value(settings))) for name, value in _VALUES.items()]
+    rows += [_row(profile, name, str(value(settings))) for name, value in names.DEFAULTED.items()]
     rows += [_row(profile, name, profile.environ.get(name) or None) for name in names.PLAIN]
     rows += [_row(profile, name, _address(profile.environ.get(name))) for name in names.ASKED_AT]
     rows += [_row(profile, name, None) for name in names.HIDDEN]
