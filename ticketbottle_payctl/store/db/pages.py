@@ -19,17 +19,17 @@ class PagePosition(NamedTuple):
 class Listed(NamedTuple):
     """A row of a list.
 
-    ``names`` contains the names of the values. The rows are sorted by the value at the index ``instant``.
+    ``names`` contains the names of the values. The rows are sorted by the value with the name ``instant``.
     """
 
     names: tuple[str, ...]
     values: Sequence[Any]
-    instant: int
+    instant: str
 
     @property
     def position(self) -> PagePosition:
         """Return the row's position in the list."""
-        at = aware_value(self.values[self.instant])
+        at = aware_value(self.values[self.names.index(self.instant)])
         assert isinstance(at, datetime)  # noqa: S101 - for the type checker
         return PagePosition(at, str(self.values[0]))
 

@@ -74,8 +74,8 @@ def list_events(
         for half in ("true", "false")
     )
     sql = f"""
-        SELECT o.id, o."eventType", {states.name("o.")}, y."orderCode", o."aggregateId", o."aggregateType", y.provider,
-            o."createdAt", o."publishedAt", o."retryCount", o."lastError", {SUPERSEDED}
+        SELECT o.id, o."eventType", {states.name("o.")} AS state, y."orderCode", o."aggregateId", o."aggregateType",
+            y.provider, o."createdAt", o."publishedAt", o."retryCount", o."lastError", {SUPERSEDED} AS superseded
         FROM (SELECT * FROM ({halves}) AS o ORDER BY o."createdAt" DESC, o.id COLLATE "C" DESC LIMIT %(limit)s) AS o
         LEFT JOIN payments AS y ON y.id = o."aggregateId"
         ORDER BY o."createdAt" DESC, o.id COLLATE "C" DESC
@@ -83,7 +83,7 @@ def list_events(
     with pattern_errors_as_input_errors(selector):
         rows = connection.exec_driver_sql(sql, wanted.parameters | page_parameters(limit, before)).all()
     # Reading the closings first keeps them out of the planner settings that blocked_among changes.
-    closed = closed_among(connection, [row[0] for row in rows if row[2] == "dead" and row[11]], max_retries)
-    pending = [Pending(row[0], row[4], row[7]) for row in rows if row[2] == "pending"]
+    closed = closed_among(connection, [row.id for row in rows if row.state == "dead" and row.superseded], max_retries)
+    pending = [Pending(row.id, row.aggregateId, row.createdAt) for row in rows if row.state == "pending"]
     blocked = blocked_among(connection, pending, max_retries)
-    return [Listed(OUTBOX_FIELDS, (*row, row[0] in blocked, row[0] in closed), 7) for row in rows]
+    return [Listed(OUTBOX_FIELDS, (*row, row.id in blocked, row.id in closed), "created_at") for row in rows]

@@ -96,4 +96,5 @@ def list_receipts(
         "before_at": before.at if before else None,
         "before_id": before.id if before else None,
     }
-    return [Listed(RECEIPT_FIELDS, row, 1) for row in connection.exec_driver_sql(sql, parameters).all()]
+    rows = connection.exec_driver_sql(sql, parameters).all()
+    return [Listed(RECEIPT_FIELDS, row, "received_at") for row in rows]

@@ -92,4 +92,4 @@ def list_payments(
         "until": stored(selector.until),
     }
     rows = connection.exec_driver_sql(sql, parameters | page_parameters(limit, before)).all()
-    return [Listed(PAYMENT_FIELDS, row, 7) for row in rows]
+    return [Listed(PAYMENT_FIELDS, row, "created_at") for row in rows]
