@@ -259,12 +259,22 @@ def test_register_webhook_masks_the_address_after_the_gateway_s_name(register, i
     assert "s3cret" not in str(document) + run.stdout + run.stderr
 
 
-@pytest.mark.parametrize("gateway", ["zalopay", "zalo-pay", "vnpay", "momo"])
-def test_register_webhook_is_only_for_payos(answer, gateway):
+@pytest.mark.parametrize(
+    ("gateway", "label"), [("zalopay", "ZaloPay"), ("zalo-pay", "ZaloPay"), ("vnpay", "VNPay"), ("momo", "MoMo")]
+)
+def test_register_webhook_is_only_for_payos(answer, gateway, label):
     """`register-webhook` exits with 2 for other gateways, and the hint says where to enter the URL."""
     document = answer("gateways", "register-webhook", gateway, HOOK, "-y", **KEYS)
     assert document["exit_code"] == 2
+    assert document["error"]["message"] == f"{label} has no API to register a webhook URL"
     assert "give " in document["error"]["hint"]
+    assert label in document["error"]["hint"]
+
+
+def test_register_webhook_names_the_gateway_of_a_wrong_address(register):
+    """For another gateway's address, the error contains this gateway's display name."""
+    message = register("https://shop.example/webhook/zalo-pay", "-y")["error"]["message"]
+    assert message == "this URL receives the callbacks of ZaloPay, but PayOS would call it"
 
 
 @pytest.mark.parametrize("form", ["table", "json"])

@@ -16,6 +16,7 @@ from ticketbottle_payctl.cli.input.durations import duration
 from ticketbottle_payctl.cli.output.result import Fields
 from ticketbottle_payctl.cli.safety.confirm import Act, Approval, approve
 from ticketbottle_payctl.errors import ConfigError, InputError
+from ticketbottle_payctl.formats import gateway_name
 from ticketbottle_payctl.http_address import checked_url
 from ticketbottle_payctl.jobs.reconcile.address import gateway_address
 from ticketbottle_payctl.jobs.register_webhook import register_webhook
@@ -105,7 +106,7 @@ def register_webhook_command(  # noqa: PLR0913 - one argument per option
 def _refuse_other_gateway(name: str) -> None:
     known = providers.by_name(name).name
     if known != payos.NAME:
-        message = f"{known} has no API to register a webhook URL"
+        message = f"{gateway_name(known)} has no API to register a webhook URL"
         raise InputError(message, hint=_ELSEWHERE[known])
 
 
@@ -130,7 +131,7 @@ def _checked(url: str) -> str:
             path = "/".join([*segments[: place + 1], *("***" for _ in secrets)])
             return f"https://{parts.netloc}{path}{'?***' if parts.query else ''}"
         if named is not None:
-            message = f"this URL receives the callbacks of {named}, but PayOS would call it"
+            message = f"this URL receives the callbacks of {gateway_name(named)}, but PayOS would call it"
             raise InputError(message, hint="give a URL such as https://HOST/webhook/payos")
     return f"https://{parts.netloc}{parts.path}{'?***' if parts.query else ''}"
 
