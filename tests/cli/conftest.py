@@ -154,10 +154,11 @@ def ask(answer, database_url):
         found = schema.load(document["schema"])
         Draft202012Validator(found, format_checker=FormatChecker()).validate(document)
         item = found["properties"].get("items", {}).get("items", {}).get("properties", {})
-        assert all(set(each) <= set(item) for each in document["items"])
+        fields = {name for each in document["items"] for name in each}
+        assert fields - item.keys() == set(), "run `make docs`"
         if document["error"] is None:
             result = found["then"]["properties"].get("result", {}).get("properties", {})
-            assert set(document.get("result", {})) <= set(result)
+            assert document.get("result", {}).keys() - result.keys() == set(), "run `make docs`"
         return document
 
     return run
