@@ -20,6 +20,7 @@ from lambda_entrypoints.forgeries import FORGERIES
 from ticketbottle_payctl import formats
 from ticketbottle_payctl.cli.app.argv import require_utf8
 from ticketbottle_payctl.cli.app.main import app
+from ticketbottle_payctl.domain.callback import Answer
 from ticketbottle_payctl.errors import InputError
 from ticketbottle_payctl.providers import GATEWAYS
 from ticketbottle_payctl.providers.queries import QUERIES
@@ -45,6 +46,7 @@ TABLES = (
     "tests/providers/test_explain.py UNREADABLE",
     "tests/providers/test_explain.py WITH_PRIVATE_FIELDS",
     "tests/providers/test_properties.py SIGNED",
+    "tests/providers/test_queries.py REQUESTS",
     "tests/providers/test_queries.py NUMBERS",
     "tests/providers/test_queries.py OTHER_PAYMENT",
     "tests/providers/test_queries.py WRONG_SIGNATURE",
@@ -85,6 +87,18 @@ PAGES = (
     "docs/deploy.md",
     "docs/runbook.md",
 )
+ROWS = (
+    ("docs/explanation/gateways.md", "# What each gateway promises", " | {label} |"),
+    ("docs/how-to/README.md", "## How to read the output", "`{label}`"),
+    ("docs/how-to/try-it-locally.md", "# Try callbacks on your own machine", " | {name} |"),
+    ("docs/deploy.md", "## 7. Register the addresses with the gateways", "| {label} | `"),
+    ("docs/deploy.md", "### Network access to the gateways", "| {label} | "),
+    ("docs/deploy.md", "### After the first deployment", "`{output}`"),
+    ("docs/deploy.md", "### Network access to the gateways", "`{url}`"),
+    ("docs/runbook.md", "### WebhookTryAgain", "| {label} | {try_again} | {not_configured} |"),
+)
+"""The rows and columns for each gateway in the tables of the pages: the page, the heading, and the text."""
+
 OTHERS = ("ticketbottle_payctl/cli/app/argv.py", "docs/how-to/gateways.md", "pyproject.toml")
 _BETWEEN = r"[^A-Za-z]+(?:and|or)?[^A-Za-z]*"
 LIST = _BETWEEN.join(f"(?i:{name})" for name in GATEWAYS)
@@ -107,7 +121,9 @@ def value(place: str) -> object:
     try:
         return getattr(importlib.import_module(module), name)
     except (AttributeError, KeyError) as error:
-        pytest.fail(f"{file} does not load yet ({error!r}): first fix what the other tests in this file name")
+        pytest.fail(
+            f"{file} does not load yet ({error!r}): first fix the other failures of tests/test_add_a_gateway.py"
+        )
 
 
 def table(place: str) -> set[str]:
@@ -179,6 +195,47 @@ def test_every_page_that_compares_the_gateways_has_the_gateway(name, gateway):
 
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
+@pytest.mark.parametrize(("name", "heading", "text"), ROWS)
+def test_every_table_of_the_pages_has_the_gateway(name, heading, text, gateway):
+    """Each table of the pages that compares the gateways has a row or a column for each gateway."""
+    wanted = text.format(
+        name=gateway,
+        label=formats.PROVIDERS.get(gateway, gateway),
+        output=value("tests/deploy/test_domain.py OUTPUTS").get(gateway),
+        url=value("tests/deploy/test_parameters.py URLS").get(gateway),
+        try_again=reply_in_a_page(gateway, Answer.TRY_AGAIN),
+        not_configured=reply_in_a_page(gateway, Answer.NOT_CONFIGURED),
+    )
+    assert wanted in section(name, heading), f"{name}, {heading.lstrip('# ')}: no table contains {wanted.strip()}"
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_deploy_md_lists_the_gateway_s_keys(gateway):
+    """deploy.md lists the keys that the webhook's secret needs, and the keys that the scheduled repair needs."""
+    assert gateway in QUERIES, "first write the status query: ticketbottle_payctl/providers/queries"
+    fields, asks = GATEWAYS[gateway].fields, QUERIES[gateway].needs
+    for heading, keys in (
+        ("## 3. The secrets", [field.env for field in fields if field.signs_callbacks]),
+        ("## The scheduled repair", [field.env for field in fields if field.name in asks]),
+    ):
+        missing = [key for key in keys if f'"{key}": "..."' not in section("docs/deploy.md", heading)]
+        assert missing == [], f"add {missing} to the JSON in docs/deploy.md, {heading.lstrip('# ')}"
+
+
+def section(name: str, heading: str) -> str:
+    """Return the part of a page between this heading and the next one."""
+    _, found, after = (ROOT / name).read_text("utf-8").partition(f"{heading}\n")
+    assert found, f"{name} has no heading {heading!r}"
+    return re.split(r"\n##+ ", after)[0]
+
+
+def reply_in_a_page(gateway: str, answer: Answer) -> str:
+    """Return a reply as the runbook shows it."""
+    reply = GATEWAYS[gateway].reply(answer)
+    return f"{reply.status} `{reply.body}`"
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
 @pytest.mark.parametrize("place", PLACES_IN_THE_TEMPLATE)
 def test_the_template_has_the_gateway_s_routes(place, gateway):
     """The public API and the hidden API have a route for each gateway. Each public route has its own request limit."""
@@ -241,7 +298,7 @@ def test_the_contributors_guide_names_every_place():
     _, _, guide = text.partition("\n## Add a gateway\n")
     guide, _, _ = guide.partition("\n## ")
     places = (*TABLES, *TABLES_OF_VARIABLES, *METHODS)
-    files = {place.split(" ")[0] for place in places} | {*FILES, *PAGES, *OTHERS}
+    files = {place.split(" ")[0] for place in places} | {*FILES, *PAGES, *OTHERS, *(row[0] for row in ROWS)}
     short = {file.removeprefix("ticketbottle_payctl/").replace("{name}", "NAME") for file in files}
     assert sorted(file for file in short if f"`{file}`" not in guide) == []
 

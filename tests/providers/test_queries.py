@@ -42,6 +42,15 @@ None means that the response does not name the payment.
 WRONG_SIGNATURE = {"zalopay": None, "payos": {"signature": "0" * 64}, "vnpay": {"vnp_Amount": "1"}, "momo": None}
 """For each gateway, the change that makes a response's signature wrong. None means that the response is not signed."""
 
+FORM, JSON = "application/x-www-form-urlencoded", "application/json"
+REQUESTS = {
+    "zalopay": ("/v2/query", FORM),
+    "payos": None,
+    "vnpay": ("/merchant_webapi/api/transaction", JSON),
+    "momo": ("/v2/gateway/api/query", JSON),
+}
+"""For each gateway, the path of a status query and its content type. None means that the gateway's library sends it."""
+
 BUSY, PENDING, REFUSED = NoVerdict.BUSY, NoVerdict.PENDING, NoVerdict.QUERY_REFUSED
 
 
@@ -88,13 +97,9 @@ def test_a_paid_order_completes_the_payment(gateway, number):
 
 @pytest.mark.parametrize("gateway", ASKED_BY_PAYCTL)
 def test_a_query_is_a_post_to_the_documented_address(gateway):
-    """A status query is a POST to the documented address. ZaloPay gets a form, and VNPay and MoMo get JSON."""
+    """A status query is a POST to the documented address, with the gateway's content type."""
     request = QUERIES[gateway].ask(ASKED, keys(gateway), "https://gateway")
-    path, kind = {
-        "zalopay": ("/v2/query", "application/x-www-form-urlencoded"),
-        "vnpay": ("/merchant_webapi/api/transaction", "application/json"),
-        "momo": ("/v2/gateway/api/query", "application/json"),
-    }[gateway]
+    path, kind = REQUESTS[gateway]
     assert (request.method, request.url) == ("POST", f"https://gateway{path}")
     assert request.headers == {"Content-Type": kind, "Accept": "application/json"}
 

@@ -87,7 +87,7 @@ def test_every_reply_body_is_json(name):
         if reply.body:
             assert reply.headers == {"content-type": "application/json"}
             json.loads(reply.body)
-    assert "not configured" in replies[Answer.NOT_CONFIGURED].body.lower()
+    assert "not configured" in replies[Answer.NOT_CONFIGURED].body.lower(), f"add it in providers/{name}.py: reply"
 
 
 @pytest.mark.parametrize("name", GATEWAYS)
