@@ -145,6 +145,7 @@ SCAN = cp .secrets.baseline $(VENV)/ready/secrets && echo "secrets" && \
   $(BIN)/detect-secrets-hook --baseline $(VENV)/ready/secrets $$($(FILES) | grep -v '^\.secrets\.baseline$$') >&2 || [ $$? -eq 3 ]
 
 secrets: $(DEV) ## accept everything that the secrets scan finds now; then read the diff of .secrets.baseline
+	@echo "== scanning every file (this takes a few minutes)"
 	@$(BIN)/detect-secrets scan $$($(FILES) | grep -v '^\.secrets\.baseline$$') > $(VENV)/ready/secrets
 	@$(BIN)/python -c 'import json, sys; found = json.load(sys.stdin); del found["generated_at"]; json.dump(found, sys.stdout, indent=1); print()' < $(VENV)/ready/secrets > .secrets.baseline
 
@@ -206,7 +207,7 @@ audit: $(AUDIT) ## find known vulnerabilities in the locked packages (needs the 
 
 $(TOOLS):
 	@test -n "$(INTERPRETER)" || { echo "no CPython 3.11 to 3.14 found; name one: make PYTHON=/path/to/python" >&2; exit 3; }
-	@echo "== installing the template's tools into .venv-aws"
+	@echo "== installing the template's tools into .venv-aws (this can take a few minutes)"
 	@rm -rf .venv-aws
 	@"$(INTERPRETER)" -m venv .venv-aws >/dev/null 2>&1 || "$(INTERPRETER)" -m venv --clear --without-pip .venv-aws
 	@"$(INTERPRETER)" -m pip --python .venv-aws/bin/python install --quiet --no-compile --require-hashes -r deploy/tools.txt
@@ -264,7 +265,7 @@ $(VENV)/ready/%:
 	  rm -rf $(VENV) && \
 	  { "$(INTERPRETER)" -m venv $(VENV) >/dev/null 2>&1 || "$(INTERPRETER)" -m venv --clear --without-pip $(VENV); } && \
 	  mkdir $(VENV)/ready && touch $(VENV)/ready/python@$(VERSION); }
-	@echo "== installing $(firstword $(subst @, ,$*)) into $(VENV)"
+	@echo "== installing $(firstword $(subst @, ,$*)) into $(VENV) (this can take a few minutes)"
 	@"$(INTERPRETER)" -m pip --python $(BIN)/python install --quiet $(if $(filter $(FEW_LOADED),$(firstword $(subst @, ,$*))),--no-compile) --require-hashes -r locks/build.txt -r locks/$(firstword $(subst @, ,$*)).txt
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
