@@ -97,7 +97,7 @@ ROWS = (
     ("docs/deploy.md", "### Network access to the gateways", "`{url}`"),
     ("docs/runbook.md", "### WebhookTryAgain", "| {label} | {try_again} | {not_configured} |"),
 )
-"""The rows and columns for each gateway in the tables of the pages: the page, the heading, and the text."""
+"""The places of each gateway in the pages: the page, the heading, and the text, such as the start of a row."""
 
 OTHERS = ("ticketbottle_payctl/cli/app/argv.py", "docs/how-to/gateways.md", "pyproject.toml")
 _BETWEEN = r"[^A-Za-z]+(?:and|or)?[^A-Za-z]*"
@@ -135,7 +135,7 @@ def table(place: str) -> set[str]:
 def test_every_table_has_every_gateway(place):
     """Every gateway is in each table of the code and of the tests. A missing gateway would cause a KeyError."""
     missing = [gateway for gateway in GATEWAYS if gateway not in table(place)]
-    assert missing == [], f"add {missing} to {place.replace(' ', ': ')}"
+    assert not missing, f"add {missing} to {place.replace(' ', ': ')}"
 
 
 @pytest.mark.parametrize("place", TABLES_OF_VARIABLES)
@@ -143,14 +143,14 @@ def test_every_table_of_keys_has_every_variable(place):
     """Each test merchant has a value for every variable of each gateway."""
     variables = [field.env for gateway in GATEWAYS.values() for field in gateway.fields]
     missing = [variable for variable in variables if variable not in table(place)]
-    assert missing == [], f"add {missing} to {place.replace(' ', ': ')}"
+    assert not missing, f"add {missing} to {place.replace(' ', ': ')}"
 
 
 @pytest.mark.parametrize("place", METHODS)
 def test_every_test_class_has_a_method_for_every_gateway(place):
     """A test merchant signs a callback of each gateway, and a stand-in answers a status query of each gateway."""
     missing = [gateway for gateway in GATEWAYS if not hasattr(value(place), gateway)]
-    assert missing == [], f"add the methods {missing} to {place.replace(' ', ': ')}"
+    assert not missing, f"add the methods {missing} to {place.replace(' ', ': ')}"
 
 
 def test_every_gateway_that_sends_json_is_tested_with_any_json():
@@ -158,13 +158,14 @@ def test_every_gateway_that_sends_json_is_tested_with_any_json():
     missing = set(value("tests/providers/conftest.py JSON_GATEWAYS")) - table(
         "tests/providers/test_properties.py SIGNED_JSON"
     )
-    assert missing == set(), "add them to tests/providers/test_properties.py: SIGNED_JSON"
+    assert not missing, "add them to tests/providers/test_properties.py: SIGNED_JSON"
 
 
 def test_every_gateway_is_a_keyword_of_the_package():
     """The package's keywords include the name of each gateway."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    assert GATEWAYS.keys() - set(project["keywords"]) == set(), "add them to the keywords in pyproject.toml"
+    missing = GATEWAYS.keys() - set(project["keywords"])
+    assert not missing, "add them to the keywords in pyproject.toml"
 
 
 def test_the_example_of_gateways_list_counts_every_gateway():
@@ -197,16 +198,18 @@ def test_every_page_that_compares_the_gateways_has_the_gateway(name, gateway):
 @pytest.mark.parametrize("gateway", GATEWAYS)
 @pytest.mark.parametrize(("name", "heading", "text"), ROWS)
 def test_every_table_of_the_pages_has_the_gateway(name, heading, text, gateway):
-    """Each table of the pages that compares the gateways has a row or a column for each gateway."""
+    """Each table or list of gateways in the pages contains each gateway."""
     wanted = text.format(
         name=gateway,
         label=formats.PROVIDERS.get(gateway, gateway),
-        output=value("tests/deploy/test_domain.py OUTPUTS").get(gateway),
-        url=value("tests/deploy/test_parameters.py URLS").get(gateway),
+        output=value("tests/deploy/test_domain.py OUTPUTS").get(gateway, "the output in tests/deploy/test_domain.py"),
+        url=value("tests/deploy/test_parameters.py URLS").get(
+            gateway, "the parameter in tests/deploy/test_parameters.py"
+        ),
         try_again=reply_in_a_page(gateway, Answer.TRY_AGAIN),
         not_configured=reply_in_a_page(gateway, Answer.NOT_CONFIGURED),
     )
-    assert wanted in section(name, heading), f"{name}, {heading.lstrip('# ')}: no table contains {wanted.strip()}"
+    assert wanted in section(name, heading), f"add {wanted.strip()} to {name}, {heading.lstrip('# ')}"
 
 
 @pytest.mark.parametrize("gateway", GATEWAYS)
@@ -219,7 +222,7 @@ def test_deploy_md_lists_the_gateway_s_keys(gateway):
         ("## The scheduled repair", [field.env for field in fields if field.name in asks]),
     ):
         missing = [key for key in keys if f'"{key}": "..."' not in section("docs/deploy.md", heading)]
-        assert missing == [], f"add {missing} to the JSON in docs/deploy.md, {heading.lstrip('# ')}"
+        assert not missing, f"add {missing} to the JSON in docs/deploy.md, {heading.lstrip('# ')}"
 
 
 def section(name: str, heading: str) -> str:
@@ -261,7 +264,7 @@ def test_the_template_names_the_gateway_s_keys(gateway):
 def test_a_key_of_the_gateway_that_is_not_utf_8_is_refused(gateway):
     """The command line refuses a gateway variable that is not UTF-8, and so never passes such a key to a library."""
     accepted = [field.env for field in GATEWAYS[gateway].fields if not is_refused(field.env)]
-    assert accepted == [], "add their prefix to ticketbottle_payctl/cli/app/argv.py: _OURS"
+    assert not accepted, "add their prefix to ticketbottle_payctl/cli/app/argv.py: _OURS"
 
 
 def is_refused(variable: str) -> bool:
@@ -330,7 +333,7 @@ def with_another():
 def test_every_help_and_schema_that_names_the_gateways_names_another_by_itself(with_another):
     """A help page or JSON Schema that lists the gateways also lists a new one, because the list comes from a table."""
     missing = GATEWAYS.keys() - formats.PROVIDERS.keys()
-    assert missing == set(), "first add them to ticketbottle_payctl/formats.py: PROVIDERS"
+    assert not missing, "first add them to ticketbottle_payctl/formats.py: PROVIDERS"
     naming = {page: len(re.findall(LIST, text)) for page, text in with_another.items() if re.search(LIST, text)}
     assert {page for page in naming if page.endswith("--help")} >= {"payctl simulate --help", "payctl errors --help"}
     assert {page for page in naming if page.endswith(".json")} >= {"payctl.simulate-1.json", "payctl.listen-1.json"}
