@@ -68,13 +68,12 @@ _GENERAL = (
         "prod",
         "The name of the environment. With names such as prod or production, payctl refuses test commands.",
     ),
-    Variable(
+    with_default(
         "LOG_LEVEL",
         "debug, info, warn or error",
-        "info in a function, warn on the command line",
         ALL,
         "info",
-        "The lowest level that payctl logs. On the command line, it can only lower the level.",
+        "The lowest level that payctl logs. On the command line, the default is warn, and a setting can only lower it.",
     ),
     Variable("TZ", "time zone", "the machine's", (CLI,), "Asia/Ho_Chi_Minh", "The time zone for times in results."),
 )
