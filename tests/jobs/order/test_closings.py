@@ -34,10 +34,18 @@ def test_a_closing_covers_the_money_that_was_reported_until_then():
         found = history(PAID, receipts=[RECEIPT, again], closings=[Closing(until, RUN)])
         (each,) = closed([replace(finding, receipt=again)], found)
         assert ((each.closing is None), each.mark) == (kept, Mark.BAD if kept else Mark.GOOD)
-    found = history(PAID, receipts=[RECEIPT], closings=[Closing(START, RUN), Closing(START, replace(RUN, id="last"))])
-    assert [each.closing.run.id for each in closed([finding], found)] == ["last"]
+    found = history(PAID, receipts=[RECEIPT], closings=[Closing(START, RUN)])
     delivered = Verdict(VerdictKind.DEAD, Mark.BAD, START)
     assert list(closed([delivered], found)) == [delivered]
+
+
+def test_a_later_closing_does_not_change_the_reason_of_an_earlier_one():
+    """Each finding keeps the first closing that covers it, even if a later closing covers a new transfer."""
+    later = replace(RECEIPT, id="later", received_at=START + MINUTE, transfer="8")
+    closings = [Closing(START, RUN), Closing(START + MINUTE, replace(RUN, id="later run"))]
+    found = history(PAID, receipts=[RECEIPT, later], closings=closings)
+    findings = [Verdict(VerdictKind.WRONG_AMOUNT, Mark.BAD, START, receipt=each) for each in (RECEIPT, later)]
+    assert [each.closing.run.id for each in closed(findings, found)] == [RUN.id, "later run"]
 
 
 @pytest.mark.parametrize(("until", "kept"), [(START, False), (START - TICK, True)])

@@ -2,6 +2,7 @@
 
 A closing covers every transfer of money that was reported before it. A later transfer is a new open finding. If a
 gateway repeats a callback about a closed transfer, the transfer's finding stays closed, so nobody refunds it twice.
+A later closing does not change the reason of a finding that was closed before.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ def closed(findings: Sequence[Verdict], found: History) -> Iterator[Verdict]:
     """Return the findings. A finding that an operator has closed is marked as good and says who closed it, and when."""
     for each in findings:
         since = _since(each, found)
-        covers = [closing for closing in found.closings if since is not None and since <= closing.until]
-        if can_be_closed(each) and covers:
-            yield replace(each, mark=Mark.GOOD, closing=covers[-1], remedy=None)
+        first = next((closing for closing in found.closings if since is not None and since <= closing.until), None)
+        if can_be_closed(each) and first is not None:
+            yield replace(each, mark=Mark.GOOD, closing=first, remedy=None)
         else:
             yield each
 
